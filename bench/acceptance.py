@@ -24,30 +24,30 @@ from bench.rows import Row, Rows
 from bench.selected import plant_trunk, selected
 from bench.tables import markdown
 
-from wg_client.fitting.standardised import family_view
+from wg_client.fitting.standardised import family_features
 from wg_client.fitting.sure_calls import (
     NEVER,
     WRONG,
-    bound_probabilities,
-    probability_limit,
-    sure_above,
+    cap_probabilities,
+    supported_probability,
+    sure_call_threshold,
 )
-from wg_client.methods.base import Candidate
+from wg_client.methods.base import DeliveredCandidate
 from wg_client.methods.names import LOCAL
 from wg_client.models import novelty
-from wg_client.models.acceptance import score
+from wg_client.models.acceptance import score_probabilities
 from wg_client.models.adoption import EVEN, MISSED
-from wg_client.models.passing import Evidence, defect_odds, rule_of
+from wg_client.models.passing import OutOfFoldEvidence, defect_log_odds, fit_pass_rule
 from wg_client.selection import defects
-from wg_client.selection.model_selection import Outcome
-from wg_client.selection.verdict import Change, change_of
+from wg_client.selection.model_selection import SelectionOutcome
+from wg_client.selection.verdict import AccuracyChange, classify_change
 from wg_common.catalogue import SAME_FAMILY
-from wg_common.inference.family_head import Layout
+from wg_common.inference.family_head import FeatureLayout
 from wg_common.modalities.texts import Texts
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_core.errors import NotAcceptedError
-from wg_server.generator.weights.head_generation import Generator, generate
+from wg_server.generator.weights.head_generation import HeadGenerator, generate_heads
 from wg_server.site.home import ServerHome
 from wg_server.zoo import family_heads
 
@@ -115,7 +115,7 @@ def main() -> None:
 
 
 def undone(
-    generator: Generator,
+    generator: HeadGenerator,
     encoder: Encoder,
     options: argparse.Namespace,  # With `only`, `seeds`, `datasets` and `cache`
     rows: Rows,
@@ -147,7 +147,7 @@ def cut(encoder: Encoder, root: Path, name: str, seed: int, cache: Path) -> Plan
 
 
 def judge(
-    generator: Generator, encoder: Encoder, cut: Plants, setting: Setting, seed: int
+    generator: HeadGenerator, encoder: Encoder, cut: Plants, setting: Setting, seed: int
 ) -> dict[str, object]:
     """What is kept, what it is worth on test records, and what the plant is told."""
     try:
@@ -163,11 +163,11 @@ def judge(
     right = {
         name: model.head.logits(x).argmax(axis=1) == y for name, model in outcome.models.items()
     }
-    kept, accuracy = right[outcome.kept], outcome.accuracy(outcome.kept)
+    kept, accuracy = right[outcome.kept], outcome.estimate_accuracy(outcome.kept)
     found: dict[str, object] = {"kept": outcome.kept, "accuracy": float(kept.mean())}
     if LOCAL in right:
-        layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
-        known = novelty.fit(features, layout, outcome.records.units)
+        layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
+        known = novelty.fit_novelty_test(features, layout, outcome.records.units)
         found["said"] = told(outcome, cut.labels, cut.test, known)
         found["gain"] = float(kept.mean() - right[LOCAL].mean())
     if accuracy is not None:
@@ -178,8 +178,8 @@ def judge(
 
 
 def _known_kind(
-    generator: Generator, encoder: Encoder, cut: Plants, setting: Setting
-) -> tuple[Outcome, Floats, Ints]:
+    generator: HeadGenerator, encoder: Encoder, cut: Plants, setting: Setting
+) -> tuple[SelectionOutcome, Floats, Ints]:
     """A plant whose kind the operator knows by all records of it but the plant's own and tests."""
     k, (records, labels) = len(cut.labels), cut.own
     rows, gone = draw_records(labels, k, setting.cell, np.random.default_rng((setting.known, 4)))
@@ -187,27 +187,30 @@ def _known_kind(
     pairs = ((records[remaining], labels[remaining]), *cut.same_family)
     sites = [pair for pair in pairs if len(pair[1])]
     local, truth = zip(*sites, strict=True)
-    layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
+    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
     shared = [site[:, : layout.scaled + sum(layout.blocks)].astype(np.float32) for site in local]
-    head, x = family_heads.fit(family_heads.Sites(shared, truth), k, layout), records[rows]
-    views = family_view(head, x, layout, plant_trunk(encoder, x), cut.dimension)
+    head, x = (
+        family_heads.fit_family_head(family_heads.SimulatedSites(shared, truth), k, layout),
+        records[rows],
+    )
+    views = family_features(head, x, layout, plant_trunk(encoder, x), cut.dimension)
     outcome = selected(
-        generate(generator, (), cut.labels),
+        generate_heads(generator, (), cut.labels),
         plant_trunk(encoder, x),
         labels[rows],
         cut.dimension,
         others=False,
         groups=cut.groups[rows],
-        family=Candidate("own-kind", SAME_FAMILY, *views),
+        family=DeliveredCandidate("own-kind", SAME_FAMILY, *views),
     )
     return outcome, x, gone
 
 
 def told(
-    outcome: Outcome,
+    outcome: SelectionOutcome,
     labels: tuple[str, ...],
     test: tuple[Floats, Ints],
-    known: novelty.Novelty | None,
+    known: novelty.NoveltyTest | None,
 ) -> dict[str, object]:
     """What the first screen, the bounds and sure calls say of a plant, and what came true.
 
@@ -216,8 +219,8 @@ def told(
     Args:
         known: Tells records that are unlike the plant's own.
     """
-    gone = np.array([name in outcome.unseen(labels) for name in labels])
-    named = defects.figures(outcome, labels, labels[:1]).correct
+    gone = np.array([name in outcome.unseen_labels(labels) for name in labels])
+    named = defects.measure_detection(outcome, labels, labels[:1]).correct
     x, y = test
     kept, local = outcome.models[outcome.kept], outcome.models[LOCAL]
     logits = kept.head.logits(x)
@@ -225,25 +228,32 @@ def told(
     found: dict[str, object] = {}
     if named is not None and named.local is not None:
         gain, ends = float((1.0 * right - alone)[~gone[y]].mean()), (named.low, named.high)
-        found |= {"change": change_of(*ends), "ends": ends, "came": gain}
+        found |= {"change": classify_change(*ends), "ends": ends, "came": gain}
     good = np.arange(len(labels)) == 0
     rows = np.random.default_rng(len(y)).permutation(len(y))
-    limit = probability_limit(len(outcome.labels))
-    chances = bound_probabilities(logits, limit)
+    limit = supported_probability(len(outcome.labels))
+    chances = cap_probabilities(logits, limit)
     tensors = None if known is None else known.tensors()
     is_new, is_unlike = (
-        novelty.unlike_records(tensors, x, share) for share in (novelty.NEW, novelty.NO_PASS)
+        novelty.flag_unlike_records(tensors, x, share) for share in (novelty.NEW, novelty.NO_PASS)
     )
     out_of_fold = kept.fitted.logits
     least = NEVER
     if out_of_fold is not None:
-        least = sure_above(out_of_fold, outcome.labels, WRONG, outcome.records.unseen_mass)
+        least = sure_call_threshold(out_of_fold, outcome.labels, WRONG, outcome.records.unseen_mass)
     evidence = None
     if out_of_fold is not None:
-        evidence = Evidence(out_of_fold[0], outcome.labels, outcome.records.judged_groups)
-    passes = rule_of(evidence, good, gone, MISSED).passes(defect_odds(logits, good)) & ~is_unlike
+        evidence = OutOfFoldEvidence(
+            out_of_fold[0], outcome.labels, outcome.records.evaluated_groups
+        )
+    passes = (
+        fit_pass_rule(evidence, good, gone, MISSED).passes(defect_log_odds(logits, good))
+        & ~is_unlike
+    )
     parts = [
-        score(chances[half], y[half], good, is_new[half], passes[half]).at(EVEN)
+        score_probabilities(chances[half], y[half], good, is_new[half], passes[half]).counts_at(
+            EVEN
+        )
         for half in np.split(rows, [len(y) // 5])
     ]
     pairs = zip(*((each.false_accepts, each.false_rejects) for each in parts), strict=True)
@@ -283,7 +293,7 @@ def told_table(rows: Sequence[Row], kind: str) -> Iterator[str]:
 
 def _said(name: str, found: Sequence[dict[str, Any]]) -> tuple[object, ...]:
     changes = [one for one in found if "change" in one]
-    more = [one for one in changes if one["change"] == Change.MORE]
+    more = [one for one in changes if one["change"] == AccuracyChange.MORE]
     bounds = [pair for one in found for pair in one["bounds"]]
     sure = np.sum([one["sure"] for one in found if "sure" in one], axis=0)
     unseen = np.sum([one["sure_unseen"] for one in found if "sure" in one], axis=0)

@@ -36,16 +36,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler, normalize
 
-from wg_client.fitting.backbone import encoder_trunk
-from wg_client.methods.base import LabelledRecords
+from wg_client.fitting.backbone import encoder_features
+from wg_client.methods.base import PlantRecords
 from wg_client.methods.names import LOCAL
-from wg_client.selection.gain import expected
-from wg_common.modalities.registry import modality, of_array
+from wg_client.selection.gain import estimate_model_accuracy
+from wg_common.modalities.registry import find_modality, modality_of_array
 from wg_common.nets.encoder.minirocket import MiniRocket
 from wg_common.nets.encoder.module import plant_features, raw_features
 from wg_common.nets.encoder.object_trunk import ObjectTrunk
 from wg_common.nets.encoder.plant_trunk import PlantTrunk
-from wg_common.nets.encoder.trunk import own_trunks, trunk_of
+from wg_common.nets.encoder.trunk import builtin_trunks, find_trunk
 from wg_common.nets.encoder.unfitted import unfitted_encoder
 from wg_core.errors import ConfigError
 from wg_e5.trunk import E5Trunk
@@ -157,7 +157,7 @@ def cut(
             if seed is not None:
                 held_out = archive["size_mil"] == SIZES[seed % len(SIZES)]
     x = x.astype(np.float32) if x.dtype.kind in "if" else x
-    if not modality(kind).sniff(x):
+    if not find_modality(kind).matches_array(x):
         return None
     classes, labels = np.unique(names, return_inverse=True)
     groups = np.unique(found_groups, return_inverse=True)[1]
@@ -199,7 +199,7 @@ def drawn(found: Cut, labels: int, seed: int) -> Ints | None:
 
 def at_plant(draw: Draw) -> Draw:
     """The draw with the features of a trunk that its plant fits on its records, where it does."""
-    kind = of_array(draw.cut.records)
+    kind = modality_of_array(draw.cut.records)
     if kind is None or not kind.plant_trunk:
         return draw
     fitted = PlantTrunk.fit(list(draw.cut.records[draw.rows]))
@@ -212,21 +212,23 @@ def at_plant(draw: Draw) -> Draw:
 def local_only(draw: Draw) -> tuple[Ints, tuple[float, float]]:
     """What local-only says of test records, and its accuracy as a plant is told it: an interval."""
     draw = at_plant(draw)
-    trunk = encoder_trunk(draw.features[draw.rows], *draw.layout)
-    kind = of_array(draw.cut.records)
-    patterns = None if kind is None else kind.patterns(list(draw.cut.records[draw.rows]))
-    records = LabelledRecords(
+    trunk = encoder_features(draw.features[draw.rows], *draw.layout)
+    kind = modality_of_array(draw.cut.records)
+    patterns = None if kind is None else kind.repetition_keys(list(draw.cut.records[draw.rows]))
+    records = PlantRecords(
         all_labels=draw.labels,
         classes=int(draw.cut.labels.max()) + 1,
-        public=trunk,
+        encoder_features=trunk,
         units=None if patterns else [str(group) for group in draw.cut.groups[draw.rows]],
         patterns=patterns,
     )
-    fitted, told = records.local, (0.0, 1.0)
+    fitted, told = records.local_only_model, (0.0, 1.0)
     if fitted is None:
         raise ValueError("a draw without labels")
     if fitted.out_of_fold is not None:
-        interval = expected(records, fitted.out_of_fold, new=int(draw.cut.test.sum()))
+        interval = estimate_model_accuracy(
+            records, fitted.out_of_fold, new=int(draw.cut.test.sum())
+        )
         told = interval.low, interval.high
     logits = trunk.to_local_head(fitted.head).logits(
         draw.features[draw.cut.test].astype(np.float64)
@@ -313,7 +315,7 @@ def of_texts(draw: Draw) -> dict[str, Ints]:
 @lru_cache(maxsize=1)
 def _of_trunk(cut: Cut, modality_name: str, label: str) -> NDArray[np.float32]:
     """Raw features of a data set, for all draws from it; ``ConfigError``: not installed."""
-    trunk = trunk_of(modality_name, label)
+    trunk = find_trunk(modality_name, label)
     return raw_features(list(cut.records), modality=modality_name, trunk=trunk)
 
 
@@ -346,8 +348,8 @@ def _prefix(options: argparse.Namespace) -> str:
 def run(options: argparse.Namespace, rows: Rows) -> None:
     """Judge what is missing."""
     encoder = unfitted_encoder(options.modality)
-    listed = trunks.read(read_plan(options.plan)) if options.plan else ()
-    usual_labels = {kind.label for kind in own_trunks(options.modality)}
+    listed = trunks.read_plan_trunks(read_plan(options.plan)) if options.plan else ()
+    usual_labels = {kind.label for kind in builtin_trunks(options.modality)}
     further = [kind for kind in listed if kind.label not in usual_labels]
     blocks = (*encoder.local_blocks, *(kind.width for kind in further))
     counts = (*encoder.trunk_blocks, *(1 for _ in further))

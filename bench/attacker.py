@@ -36,7 +36,7 @@ from wg_core.ledger.store import DatasetRecord, Ledger
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import key_files, protocol, signing
-from wg_server.operation.serve import BODY_LIMIT, signals
+from wg_server.operation.serve import BODY_LIMIT, stop_on_signals
 from wg_server.site.home import ServerHome
 
 HOSTILE = "mallory"
@@ -71,7 +71,7 @@ class Attacker:
     """The attacking process."""
 
     def __init__(self, server: ServerHome, hostile: ClientHome) -> None:
-        config = server.config()
+        config = server.read_config()
         self._host = config.host
         self._fleet_port, self._enrol_port = config.fleet_port, config.enrol_port
         self._body = BODY_LIMIT
@@ -87,7 +87,7 @@ class Attacker:
     def run(self, attack: str) -> None:
         """Say that the attack is on, go on until a signal, and print what was met."""
         stop = threading.Event()
-        with signals(stop):
+        with stop_on_signals(stop):
             kinds = ("connections", "bodies", "flood") if attack == "all" else (attack,)
             for kind in kinds:
                 if kind == "flood":

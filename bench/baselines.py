@@ -10,10 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wg_common.inference.discriminants import centre_rows
-from wg_common.inference.posterior import Means, SiteEvidence, discriminant, no_evidence
+from wg_common.inference.discriminants import centre_over_classes
+from wg_common.inference.posterior import (
+    PredictedMeans,
+    SiteEvidence,
+    no_evidence,
+    posterior_discriminant,
+)
 from wg_server.generator.prior import blup
-from wg_server.generator.prior.blup import Floats, Priors
+from wg_server.generator.prior.blup import Floats, ModelVariances
 
 Head = tuple[Floats, Floats]
 
@@ -28,9 +33,9 @@ class Context:
         estimate: BLUP of all sites.
     """
 
-    priors: Priors
+    priors: ModelVariances
     sites: Sequence[SiteEvidence]
-    estimate: Means
+    estimate: PredictedMeans
 
 
 Baseline = Callable[[Context], Head]
@@ -38,21 +43,27 @@ Baseline = Callable[[Context], Head]
 
 def closed_form(context: Context) -> Head:
     """Linear discriminants of BLUP's class deviations."""
-    return centre_rows(*discriminant(context.estimate.deviations, context.priors.whitener))
+    return centre_over_classes(
+        *posterior_discriminant(context.estimate.deviations, context.priors.whitener)
+    )
 
 
 def closed_form_own(context: Context) -> Head:
     """The same of the plant's own release only."""
-    own = blup.predict(context.priors, context.sites[:1])
-    weight, bias = centre_rows(*discriminant(own.deviations, context.priors.whitener))
+    own = blup.predict_class_means(context.priors, context.sites[:1])
+    weight, bias = centre_over_classes(
+        *posterior_discriminant(own.deviations, context.priors.whitener)
+    )
     return weight, bias + weight @ (context.estimate.centre - own.centre)
 
 
 def closed_form_others(context: Context) -> Head:
     """The same of what the other sites have released."""
     plant = no_evidence(*context.sites[0].means.shape)
-    others = blup.predict(context.priors, [plant, *context.sites[1:]])
-    weight, bias = centre_rows(*discriminant(others.deviations, context.priors.whitener))
+    others = blup.predict_class_means(context.priors, [plant, *context.sites[1:]])
+    weight, bias = centre_over_classes(
+        *posterior_discriminant(others.deviations, context.priors.whitener)
+    )
     return weight, bias + weight @ (context.estimate.centre - others.centre)
 
 

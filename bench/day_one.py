@@ -19,28 +19,28 @@ from wg_common.machines import bearing
 from wg_common.nets.encoder.reading_map import ReadingMap
 from wg_server.generator.weights import machine_trial, sheet_card, training
 from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
-from wg_server.generator.weights.machine_networks import Sizes
-from wg_server.generator.weights.machine_training import Draws, MachineObjective
-from wg_server.generator.weights.machine_trial import Trial
-from wg_server.generator.weights.reading_map_training import MapObjective
-from wg_server.generator.weights.sheet_card import MADE, TEMPLATE, row
+from wg_server.generator.weights.machine_networks import NetworkSizes
+from wg_server.generator.weights.machine_training import MachineCounts, MachineObjective
+from wg_server.generator.weights.machine_trial import MachineTrial
+from wg_server.generator.weights.reading_map_training import ReadingMapObjective
+from wg_server.generator.weights.sheet_card import MADE, TEMPLATE, row_name
 from wg_server.generator.weights.simulators import SIMULATORS
-from wg_server.generator.weights.training import Schedule
+from wg_server.generator.weights.training import TrainingSchedule
 
 EPSILON = 1.0
 MAP_STEPS = 800  # As of the zoo's plan
-_BAR = row(TEMPLATE, "standardised")
+_BAR = row_name(TEMPLATE, "standardised")
 Rows = dict[str, Tensor]
 
 
-def measured(model: MachineModel, trial: Trial, mixture: str, seed: int) -> Rows:
+def measured(model: MachineModel, trial: MachineTrial, mixture: str, seed: int) -> Rows:
     """Accuracy on each machine by method, at plants of one mixture."""
-    rows = sheet_card.measure(model, trial, mixture, EPSILON, seed)
+    rows = sheet_card.measure_methods(model, trial, mixture, EPSILON, seed)
     plants = trial.plants[mixture]
     with torch.inference_mode():
         for count in sheet_card.LABELS:
             logits = local_only(trial, plants, count)
-            rows[f"local-only on the readings, {count} labels"] = trial.right(logits)
+            rows[f"local-only on the readings, {count} labels"] = trial.accuracies(logits)
     return rows
 
 
@@ -52,7 +52,7 @@ def table(by_mixture: dict[str, Rows]) -> Iterator[str]:
     for name in next(iter(by_mixture.values())):
         cells = [name]
         for rows in by_mixture.values():
-            gain, error = sheet_card.difference(rows[name], rows[_BAR])
+            gain, error = sheet_card.paired_difference(rows[name], rows[_BAR])
             cells += [f"{float(rows[name].mean()):.3f}", f"{100 * gain:+.1f} ± {100 * error:.1f}"]
         yield "| " + " | ".join(cells) + " |"
 
@@ -61,11 +61,11 @@ def over_fixed(by_mixture: dict[str, Rows]) -> Iterator[str]:
     """Lines of what a network made for a condition has over the best fixed one."""
     for mixture, rows in by_mixture.items():
         fixed = max(
-            (row(sheet_card.FIXED, treatment) for treatment in TREATMENTS),
+            (row_name(sheet_card.FIXED, treatment) for treatment in TREATMENTS),
             key=lambda name: float(rows[name].mean()),
         )
         for treatment in TREATMENTS:
-            gain, error = sheet_card.difference(rows[row(MADE, treatment)], rows[fixed])
+            gain, error = sheet_card.paired_difference(rows[row_name(MADE, treatment)], rows[fixed])
             yield (
                 f"* {mixture}, {treatment}: {100 * gain:+.1f} ± {100 * error:.1f} over the {fixed}"
             )
@@ -102,15 +102,15 @@ def main() -> None:
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    seed, draws = options.seed, Draws()
-    map_objective = MapObjective(options.kind, Sizes(), draws, seed)
-    training.train(map_objective, Schedule(steps=MAP_STEPS), report)
+    seed, draws = options.seed, MachineCounts()
+    map_objective = ReadingMapObjective(options.kind, NetworkSizes(), draws, seed)
+    training.train_module(map_objective, TrainingSchedule(steps=MAP_STEPS), report)
     reading_map = map_objective.model.map
-    objective = MachineObjective(options.kind, reading_map, Sizes(), draws, seed)
-    state = training.train(objective, Schedule(steps=options.steps), report)
+    objective = MachineObjective(options.kind, reading_map, NetworkSizes(), draws, seed)
+    state = training.train_module(objective, TrainingSchedule(steps=options.steps), report)
     model = objective.model
-    trial = machine_trial.draw(SIMULATORS[options.kind](seed + 102), reading_map, draws.test)
-    _, card = sheet_card.judge(model, trial, seed)
+    trial = machine_trial.draw_trial(SIMULATORS[options.kind](seed + 102), reading_map, draws.test)
+    _, card = sheet_card.select_networks(model, trial, seed)
     by_mixture = {mixture: measured(model, trial, mixture, seed) for mixture in trial.plants}
     lines = [
         f"Seed {seed}, {options.kind}: {MAP_STEPS} steps of the map, {state.steps} of networks,"
@@ -120,7 +120,7 @@ def main() -> None:
         "",
         *over_fixed(by_mixture),
         "",
-        *(f"* {line.strip()}" for line in sheet_card.worth_lines(card)),
+        *(f"* {line.strip()}" for line in sheet_card.difference_lines(card)),
     ]
     path = options.datasets / "cwru_de/data.npz"
     if options.kind == bearing.KIND.name and path.is_file():

@@ -24,8 +24,8 @@ from wg_common.inference.posterior import (
     PRESENT,
     PSEUDO_RECORDS,
     Posterior,
+    add_site_evidence,
     exact_evidence,
-    observe,
 )
 
 WIDTH, STEPS, SAMPLER_STEPS, SAMPLES, FLOW_STEPS = 96, 240, 800, 16, 12
@@ -114,7 +114,7 @@ def finishing(case: Case) -> dict[str, Tensor]:
     k = posterior.classes
     evidence = exact_evidence(x, y, k)
     system, right = posterior.precision.copy(), posterior.weighted.copy()
-    observe(system, right, posterior, evidence, 0)
+    add_site_evidence(system, right, posterior, evidence, 0)
     inverse = np.linalg.inv(system)
     solved = np.einsum("dij,dj->id", inverse, right)
     gain = inverse @ posterior.precision[:, :, 1:]

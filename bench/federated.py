@@ -50,17 +50,17 @@ from flwr.server.strategy import FedAvg
 from scipy.special import softmax
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_common.inference.posterior import mean_aligned, posterior_head
+from wg_common.inference.posterior import mean_aligned_head, posterior_head
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.weights_package import pack_tensors
 from wg_core.privacy import calibration
 from wg_server.generator.pipeline import load_tasks
 from wg_server.generator.prior import pooling
-from wg_server.generator.prior.blup import Priors, fit_priors
+from wg_server.generator.prior.blup import ModelVariances, fit_variances
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.site.home import ServerHome
 from wg_server.zoo import sources
-from wg_server.zoo.store import Zoo
+from wg_server.zoo.store import ZooStore
 from wg_server.zoo.task_spec import TaskSpec
 
 PLANTS = 3, OTHERS
@@ -113,7 +113,7 @@ def rendered(encoder: Encoder, family: int) -> Kind:
     """Render sites of a family that no zoo of a plan has."""
     sites = []
     for number in range(1 + OTHERS):
-        task = sources.load(
+        task = sources.load_task(
             TaskSpec(
                 seed=57,
                 kind="procedural",
@@ -230,18 +230,18 @@ def federated(kind: Kind, cell: Cell, training: Training, adapted: bool) -> Resu
     return judged(kind, cell, head, size, seconds)
 
 
-def released(kind: Kind, cell: Cell, priors: Priors, draw: int) -> dict[str, Result]:
+def released(kind: Kind, cell: Cell, priors: ModelVariances, draw: int) -> dict[str, Result]:
     """Judge what one release of each plant gives."""
     count, epsilon, _ = cell
     rng, names = np.random.default_rng((draw, 57)), kind.labels
     others = [release("ab" * 32, x, y, names, epsilon, rng) for x, y in kind.sites[1 : 1 + count]]
     started = time.perf_counter()
-    pools = pooling.of_releases(priors, None, others)
-    posterior = pooling.posterior(priors, pools, names)
+    pools = pooling.pools_of_releases(priors, None, others)
+    posterior = pooling.posterior_from_pools(priors, pools, names)
     down = len(pack_tensors({"posterior": posterior.tensors()}))
     seconds = time.perf_counter() - started
     (x, y), _ = own_records(kind, cell)
-    finish = mean_aligned(posterior) if cell[2] == NO_LABELS else None
+    finish = mean_aligned_head(posterior) if cell[2] == NO_LABELS else None
     head = LinearHead(*(finish(x, y) if finish else posterior_head(posterior, x, y)))
     up = others[0].integers.nbytes
     nearest = nearest_mean([site_evidence(each, names) for each in others])
@@ -280,8 +280,8 @@ def shown(
     kind = kinds.cut(load_encoder(home.read_encoder()), root, name, cache)
     if kind is None:
         return None
-    tasks = load_tasks(Zoo(home.zoo), home.encoder_id())
-    priors = fit_priors([task.features for task in tasks], [task.y for task in tasks])
+    tasks = load_tasks(ZooStore(home.zoo), home.encoder_id())
+    priors = fit_variances([task.features for task in tasks], [task.y for task in tasks])
     found = defaultdict(list)
     for draw in range(DRAWS):
         for cell in cells():

@@ -34,14 +34,14 @@ from wg_core.ledger.entries import decode as decode_entry
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire.protocol import QUERY_STATISTICS
-from wg_core.wire.statistics_file import decode_covered
+from wg_core.wire.statistics_file import decode_bundle
 from wg_server.fleet import enrolment
 from wg_server.operation import serve as serving
 from wg_server.operation.initialise import free_ports
 from wg_server.site.home import ServerHome
 from wg_server.store import copying
 from wg_server.store.campaigns import Campaign
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 MODULE = "bench.fleet"
 SECONDS = 1800.0
@@ -106,10 +106,10 @@ def bench(nodes: int, processes: int, kept: Path | None, databases: list[str]) -
 
 def on_postgresql(home: ServerHome, plants: Sequence[Path], url: str, folder: Path) -> int:
     """Move the store, and point half of the plants to a second process; its port."""
-    with Store.open(home) as store:
-        copying.copy_out(store.engine, folder / "copy.sqlite")
-    copying.copy_in(folder / "copy.sqlite", url)
-    home.write_config(dataclasses.replace(home.config(), database=url))
+    with ServerStore.open(home) as store:
+        copying.copy_store_to_file(store.engine, folder / "copy.sqlite")
+    copying.restore_store_from_file(folder / "copy.sqlite", url)
+    home.write_config(dataclasses.replace(home.read_config(), database=url))
     beside = free_ports("127.0.0.1", 1)[0]
     for path in plants[1::2]:
         point(ClientHome(path), beside)
@@ -173,13 +173,13 @@ def campaign(
 def accounted(home: ServerHome, found: Campaign) -> dict[str, object]:
     """Where every reply is: as parts, as releases in the store, and charged once each."""
     epsilon, releases, charges, forks = found.epsilon, 0, 0, 0
-    with Store.open(home) as store:
+    with ServerStore.open(home) as store:
         for task in found.tasks:
             own = [each for each in store.releases(task.site) if each.epsilon == epsilon]
             releases += len(own)
-            entry = decode_entry(decode_covered(own[0].data).charge_entry) if own else None
+            entry = decode_entry(decode_bundle(own[0].data).charge_entry) if own else None
             charges += isinstance(entry, Charge) and entry.request_id == task.query_id
-        forks = store.forks()
+        forks = store.count_forks()
     return {
         "state": found.state,
         "sites": dict(Counter(task.state for task in found.tasks)),
@@ -236,7 +236,7 @@ SERVERS: dict[Path, int] = {}  # Process of each server that runs now, by its lo
 
 @contextmanager
 def server(home: ServerHome, log: Path, beside: int = 0) -> Iterator[None]:
-    port = beside + 2 if beside else home.config().admin_port
+    port = beside + 2 if beside else home.read_config().admin_port
     with log.open("wb") as stream:
         process = start(["--be", "server", str(home.root), "--beside", str(beside)], stream, MODULE)
         try:

@@ -26,12 +26,12 @@ from wg_core.fleet.interface import Handlers
 from wg_core.fleet.node import run_node
 from wg_core.site.home import ClientHome
 from wg_server.campaigns.packaging import ReleasePools
-from wg_server.campaigns.release import Recipient
-from wg_server.operation.serve import serve, signals
+from wg_server.campaigns.release import PackageRecipient
+from wg_server.operation.serve import serve_home, stop_on_signals
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 MODULE = "bench.fleet_processes"
 SECONDS = 600.0
@@ -63,20 +63,20 @@ def enrol(home: ServerHome, root: Path, site: str) -> None:
 
 def seen(home: ServerHome, since: float = 0.0) -> int:
     time.sleep(1)
-    with Store.open(home) as store:
+    with ServerStore.open(home) as store:
         return sum(site.last_seen > since for site in store.sites())
 
 
 def wait_for(home: ServerHome, queued: Campaign, seconds: float = 2 * SECONDS) -> Campaign:
-    with Store.open(home) as store:
+    with ServerStore.open(home) as store:
         queue = CampaignQueue(store.engine)
 
         def ended() -> bool:
             time.sleep(1)
-            return queue.show(queued.id, site=queued.tasks[0].site).finished is not None
+            return queue.find_campaign(queued.id, site=queued.tasks[0].site).finished is not None
 
         measure.wait(ended, "campaign", seconds)
-        return queue.show(queued.id)
+        return queue.find_campaign(queued.id)
 
 
 @contextmanager
@@ -122,12 +122,12 @@ def be_server(home: ServerHome, beside: int = 0) -> None:
     logging.getLogger("wg_server").setLevel(logging.INFO)
     logs.set_format(logs.JSON)
     stop = threading.Event()
-    with signals(stop):
-        serve(home, stop=stop, make_package=make_base, beside_port=beside)
+    with stop_on_signals(stop):
+        serve_home(home, stop=stop, make_package=make_base, beside_port=beside)
 
 
 def make_base(
-    home: ServerHome, pools: ReleasePools, own: Recipient, request_id: str, generator: str
+    home: ServerHome, pools: ReleasePools, own: PackageRecipient, request_id: str, generator: str
 ) -> bytes:
     """A package of the public base alone, in a process with torch, as the real maker's."""
     import wg_server.generator.weights.head_generation  # noqa: F401
@@ -144,7 +144,7 @@ def be_nodes(homes: Sequence[ClientHome]) -> None:
 
     stop = threading.Event()
     handlers = Handlers(answer_query=answer_synthetic, apply_package=apply)
-    with signals(stop):
+    with stop_on_signals(stop):
         threads = [
             threading.Thread(target=run_node, args=(home, handlers), kwargs={"stop": stop})
             for home in homes

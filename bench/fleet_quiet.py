@@ -104,7 +104,7 @@ async def quiet(
     home: ServerHome, fleet: Path, count: int, looks: int, pid: int
 ) -> dict[str, object]:
     """Let the nodes come one after the other, and see what they cost."""
-    port = home.config().fleet_port
+    port = home.read_config().fleet_port
     alone, spent = measure.resident(pid), await _used(pid)
     nodes = [QuietNode(ClientHome(fleet / f"plant-{n:04}"), port) for n in range(count)]
     before = measure.cpu_seconds(pid)

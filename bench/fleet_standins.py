@@ -105,7 +105,7 @@ def prepare(trained: Path, folder: Path, count: int) -> None:
         shutil.copytree(trained / "generator", home / "generator")
         made.encoder.parent.mkdir()
         shutil.copy(trained / "zoo" / made.encoder.name, made.encoder)
-        versions.use(made, versions.present(made)[0])  # Whatever its card says
+        versions.install_version(made, versions.list_versions(made)[0])  # Whatever its card says
     missing = [n for n in range(count) if not (folder / "plants" / f"{n:05}.json").exists()]
     (folder / "plants").mkdir(exist_ok=True)
     with ProcessPoolExecutor(2) as executor:
@@ -119,7 +119,7 @@ def make_plant(folder: Path, number: int) -> None:  # long: one release, from ke
 
     encoder, recipient, name, witness_key = server_of(folder)
     site, origin = f"plant-{number:05}", f"weightgate/plant-{number:05}/{number:08x}"
-    signing_key, ledger_key = signing.generate(), signing.generate_pair()
+    signing_key, ledger_key = signing.generate_key(), signing.generate_hybrid_key()
     schema = default_schema(
         encoder=encoder,
         dimension=DIMENSION,
@@ -131,7 +131,7 @@ def make_plant(folder: Path, number: int) -> None:  # long: one release, from ke
 
     def call(body: bytes) -> bytes:
         bodies.append(body)
-        signed = witness.countersign(
+        signed = witness.cosign_extension(
             memory[-1] if memory else None,
             body,
             log=witness.KnownLog(origin, ledger_key.public_key()),
@@ -166,7 +166,7 @@ def make_plant(folder: Path, number: int) -> None:  # long: one release, from ke
             seq = release_records(
                 ledger, schema, drawn, query, signing_key, dataset="parts", recipient=recipient
             )
-            ledger.countersign(name, call)
+            ledger.request_cosignature(name, call)
             covered = covered_release(ledger, seq, name)
     (folder / "plants" / f"{number:05}.wgs").write_bytes(covered)
     (folder / "plants" / f"{number:05}.checkpoint").write_bytes(bodies[-1])
@@ -185,12 +185,12 @@ def make_plant(folder: Path, number: int) -> None:  # long: one release, from ke
 
 @lru_cache(1)
 def server_of(folder: Path) -> tuple[str, str, str, Any]:
-    from wg_server.fleet.witness import witness_name
+    from wg_server.fleet.witness import witness_key_name
     from wg_server.site.home import ServerHome
 
     home = ServerHome(folder / "server")
-    config, key = home.config(), signing.load(home.witness_key)
-    return home.encoder_id(), config.name, witness_name(config), key
+    config, key = home.read_config(), signing.load(home.witness_key)
+    return home.encoder_id(), config.name, witness_key_name(config), key
 
 
 def records(number: int) -> tuple[Any, Any, None]:
@@ -217,11 +217,11 @@ class StandIns:
         self._random = np.random.default_rng(0)
 
     @contextmanager
-    def run(self) -> Iterator["StandIns"]:
+    def open_run(self) -> Iterator["StandIns"]:
         """See ``FleetState``."""
         yield self
 
-    def online(self, sites: Iterable[Any]) -> set[str]:
+    def online_sites(self, sites: Iterable[Any]) -> set[str]:
         """See ``FleetState``: all are."""
         return {site.name for site in sites}
 
@@ -242,7 +242,7 @@ class StandIns:
         print(site.name, request.request_id, digest, file=self._log)
         return message_id
 
-    def poll(self, message_ids: set[str]) -> list[Any]:
+    def poll_replies(self, message_ids: set[str]) -> list[Any]:
         """See ``FleetRun``."""
         current_time = time.monotonic()
         due = [
@@ -252,7 +252,7 @@ class StandIns:
         ]
         return [self._answer(key) for key in due]
 
-    def forget(self, message_id: str) -> None:
+    def withdraw(self, message_id: str) -> None:
         """See ``FleetRun``."""
         self._waiting.pop(message_id, None)
 
@@ -281,7 +281,7 @@ def served(folder: Path, size: int, database: str, words: Any) -> Iterator[tuple
         home = ServerHome(root)
         clusters = {"postgresql": postgres.cluster(durable=True)}
         with clusters.get(database, nullcontext("")) as url:
-            home.write_config(dataclasses.replace(home.config(), database=url))
+            home.write_config(dataclasses.replace(home.read_config(), database=url))
             command = [sys.executable, "-m", "bench.fleet_standins", "--be", str(root)]
             for name in ("pause", "kills", "packages"):
                 command += [f"--{name}", str(getattr(words, name))]
@@ -331,18 +331,18 @@ def accounted(home: Any) -> dict[str, Any]:
     from wg_server.generator import versions
     from wg_server.store.pools import PoolTable
     from wg_server.store.queue import CampaignQueue
-    from wg_server.store.sites import Store
+    from wg_server.store.sites import ServerStore
 
     sent: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for line in (home.root.parent / "answers").read_text().splitlines():
         site, request, digest = line.split(" ")
         sent[site][request].add(digest)
     lost, twice = [], []
-    with Store.open(home) as store:
-        [campaign] = CampaignQueue(store.engine).all()
-        generator = versions.read(home, campaign.generator).summary.generator
+    with ServerStore.open(home) as store:
+        [campaign] = CampaignQueue(store.engine).newest_campaigns()
+        generator = versions.read_version(home, campaign.generator).summary.generator
         pools = PoolTable(store.engine, generator)
-        present = pools.present().values()
+        present = pools.pooled_releases().values()
         sums = Counter(row.site for row in present)
         for task in campaign.tasks:
             digests, releases = sent[task.site], len(list(store.releases(task.site)))
@@ -353,8 +353,8 @@ def accounted(home: Any) -> dict[str, Any]:
             single = (releases, sums[task.site]) == (1, 1) and query == {""}
             if changed or not single or package != {task.package_sha256}:
                 twice.append(task.site)
-        lacking = sum(row.used for row in present) - sum(pool.sites for pool in pools.pools())
-        states, forks = Counter(task.state for task in campaign.tasks), store.forks()
+        lacking = sum(row.used for row in present) - sum(pool.sites for pool in pools.list_pools())
+        states, forks = Counter(task.state for task in campaign.tasks), store.count_forks()
     row = {"state": campaign.state, "sites": dict(states), "forks": forks}
     return {**row, "lost": lost, "twice": twice, "sums_lack": lacking}
 
@@ -363,31 +363,33 @@ def be_server(root: Path, size: int, pause: float) -> dict[str, Any]:  # long: a
     """Serve one campaign; what it cost."""
     import logging
 
-    from wg_server.campaigns.making import MakingProcess
+    from wg_server.campaigns.making import PackagingProcess
     from wg_server.campaigns.worker import CampaignWorker
-    from wg_server.fleet.witness import Witness
+    from wg_server.fleet.witness import LedgerWitness
     from wg_server.generator import versions
     from wg_server.site.home import ServerHome
     from wg_server.store.database import ServingLock
     from wg_server.store.queue import CampaignQueue, NewCampaign
-    from wg_server.store.sites import Store
+    from wg_server.store.sites import ServerStore
 
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     home = ServerHome(root)
-    with Store.open(home) as store, ServingLock(store.engine) as serving_lock:
+    with ServerStore.open(home) as store, ServingLock(store.engine) as serving_lock:
         if not list(store.sites()):
             enrol(store, root.parent / "plants", size)
-        witness = Witness.of(home, store)
+        witness = LedgerWitness.open(home, store)
         fleet: Any = StandIns(root.parent, witness, pause)
         queue = CampaignQueue(store.engine)
-        makers = [MakingProcess()]  # As on two cores
-        worker = CampaignWorker(home, home.config(), store, fleet, witness, makers, serving_lock)
+        makers = [PackagingProcess()]  # As on two cores
+        worker = CampaignWorker(
+            home, home.read_config(), store, fleet, witness, makers, serving_lock
+        )
         began, used = time.monotonic(), processor_seconds()
-        [queued] = queue.all() or [
+        [queued] = queue.newest_campaigns() or [
             queue.add(
                 NewCampaign(
                     sites=[site.name for site in store.sites()],
-                    generator=versions.ready(home).id,
+                    generator=versions.usable_version(home).id,
                     epsilon=EPSILON,
                     delta=DELTA,
                     purpose="bench",
@@ -400,14 +402,14 @@ def be_server(root: Path, size: int, pause: float) -> dict[str, Any]:  # long: a
         worker.start()
         peaks = [0.0]
         threading.Thread(target=watch, args=(peaks,), daemon=True).start()
-        while queue.show(queued.id, site="plant-00000").finished is None:
+        while queue.find_campaign(queued.id, site="plant-00000").finished is None:
             time.sleep(0.5)
         seconds = time.monotonic() - began
         worker.stop()
         spent, peak = processor_seconds() - used, peaks[0]
-        campaign = queue.show(queued.id)
+        campaign = queue.find_campaign(queued.id)
         packages = [path.stat().st_size for path in home.packages.glob("*.wgw")]
-        database_mb = 0.0 if home.config().database else home.database.stat().st_size / 1e6
+        database_mb = 0.0 if home.read_config().database else home.database.stat().st_size / 1e6
     return {
         "sites": dict(Counter(task.state for task in campaign.tasks)),
         "state": campaign.state,
@@ -429,22 +431,22 @@ def package_cost(root: Path, size: int) -> dict[str, float]:
     from wg_server.campaigns import intake
     from wg_server.campaigns.packaging import make_package
     from wg_server.campaigns.pools import StoredPools
-    from wg_server.fleet.witness import Witness
+    from wg_server.fleet.witness import LedgerWitness
     from wg_server.generator import versions
     from wg_server.site.home import ServerHome
-    from wg_server.store.sites import Store
+    from wg_server.store.sites import ServerStore
 
     home = ServerHome(root)
-    generator = versions.ready(home).id
+    generator = versions.usable_version(home).id
     terms = intake.QueryTerms(encoder=home.encoder_id(), epsilon=EPSILON, delta=DELTA)
-    with Store.open(home) as store:
+    with ServerStore.open(home) as store:
         if not list(store.sites()):
             enrol(store, root.parent / "plants", size)
-            witness = Witness.of(home, store)
+            witness = LedgerWitness.open(home, store)
             for number, site in enumerate(store.sites()):
                 data = (root.parent / "plants" / f"{number:05}.wgs").read_bytes()
                 store.add_release(
-                    intake.accept(site, data, terms, witness=witness, current_time=number)
+                    intake.accept_release(site, data, terms, witness=witness, current_time=number)
                 )
         pools = StoredPools(home, store)
         for number in range(PACKAGES):

@@ -20,7 +20,7 @@ from tests.bearings import BEARING
 
 from wg_common import weights_package
 from wg_common.catalogue import SAME_FAMILY
-from wg_common.inference.family_head import FamilyHead, Layout
+from wg_common.inference.family_head import FamilyHead, FeatureLayout
 from wg_common.nets.encoder import image_trunk, window_trunk
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import Encoder, load_encoder
@@ -29,12 +29,12 @@ from wg_core.privacy.schema import default_schema
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator.evaluation.simulated_release import simulate_statistics
-from wg_server.generator.prior.pooling import Pool, of_releases
+from wg_server.generator.prior.pooling import EvidencePool, pools_of_releases
 from wg_server.generator.weights import bearing_simulation
-from wg_server.generator.weights.head_generation import Generator, generate
+from wg_server.generator.weights.head_generation import HeadGenerator, generate_heads
 from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
-from wg_server.generator.weights.machine_networks import Sizes
-from wg_server.generator.weights.sheet_generation import KindGenerator, SheetGenerator
+from wg_server.generator.weights.machine_networks import NetworkSizes
+from wg_server.generator.weights.sheet_generation import DataSheetGenerator, MachineKindGenerator
 from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural import families
 
@@ -95,16 +95,16 @@ def rendering() -> float:
         family = families.draw_family((7, number))
         site = families.draw_site(family, 0, strength=0.6)
         labels = np.arange(len(family.classes)).repeat(40)
-        count += len(families.render(family, site, labels, np.random.default_rng(number)))
+        count += len(families.render_images(family, site, labels, np.random.default_rng(number)))
     rate = count / (time.process_time() - started)
     print(f"rendering: {rate:.0f} pictures/s of 64 x 64")
     return rate
 
 
-def generation(generator: Generator) -> dict[str, float]:
+def generation(generator: HeadGenerator) -> dict[str, float]:
     """Least seconds of three for the candidates of ten classes with three other sites."""
     others = _pools(generator)
-    found = {"candidates_seconds": _least(lambda: generate(generator, others, LABELS))}
+    found = {"candidates_seconds": _least(lambda: generate_heads(generator, others, LABELS))}
     print(f"generation: candidates in {found['candidates_seconds']:.3f} s")
     return found
 
@@ -113,21 +113,23 @@ def from_a_sheet() -> dict[str, float]:
     """Seconds for sixteen networks from a data sheet; what the weights are makes no difference."""
     sheet, sheet_labels = DataSheet(rotating_machine=BEARING), ("normal", "ball", "inner", "outer")
     simulator = bearing_simulation.BearingSimulator(0)
-    model = MachineModel(simulator.kind, simulator.hidden_size, Sizes()).eval()
-    model.draw(torch.Generator().manual_seed(0))
-    generator = SheetGenerator(
-        {simulator.kind.name: KindGenerator(model, dict.fromkeys(TREATMENTS, "conditioned"))}
+    model = MachineModel(simulator.kind, simulator.hidden_size, NetworkSizes()).eval()
+    model.draw_parameters(torch.Generator().manual_seed(0))
+    generator = DataSheetGenerator(
+        {simulator.kind.name: MachineKindGenerator(model, dict.fromkeys(TREATMENTS, "conditioned"))}
     )
-    seconds = {"sheet_networks_seconds": _least(lambda: generator.generate(sheet, sheet_labels))}
+    seconds = {
+        "sheet_networks_seconds": _least(lambda: generator.generate_networks(sheet, sheet_labels))
+    }
     print(f"sixteen networks from a data sheet: {seconds['sheet_networks_seconds']:.3f} s")
     return seconds
 
 
-def package_size(generator: Generator, encoder: Encoder) -> dict[str, float]:
+def package_size(generator: HeadGenerator, encoder: Encoder) -> dict[str, float]:
     """Bytes of the tensors of a package: ten classes, with a family's head."""
     others = _pools(generator)
-    made = generate(generator, others, LABELS)
-    size = sum(Layout(encoder.scaled_dimension, encoder.local_blocks).sizes)
+    made = generate_heads(generator, others, LABELS)
+    size = sum(FeatureLayout(encoder.scaled_dimension, encoder.local_blocks).head_block_sizes)
     classes = len(LABELS)
     family = FamilyHead(
         reference=np.zeros((2, size)),
@@ -141,7 +143,7 @@ def package_size(generator: Generator, encoder: Encoder) -> dict[str, float]:
     return {"package_bytes": float(found)}
 
 
-def _pools(generator: Generator) -> list[Pool]:
+def _pools(generator: HeadGenerator) -> list[EvidencePool]:
     """What three other sites know from releases of twenty records a class at epsilon 4."""
     rng = np.random.default_rng(0)
     schema = default_schema(
@@ -150,13 +152,13 @@ def _pools(generator: Generator) -> list[Pool]:
         labels=LABELS,
         clip_radius=1.0,
     )
-    sigma = mechanism.sigma_for(schema, 4.0, 1e-5)
+    sigma = mechanism.noise_scale(schema, 4.0, 1e-5)
 
     def release() -> NoisyStatistics:
         x = rng.normal(0, 0.1, (200, schema.dimension))
         return simulate_statistics(schema, x, np.arange(200) % 10, sigma, rng)
 
-    return of_releases(generator.parts.priors, release(), [release() for _ in range(3)])
+    return pools_of_releases(generator.parts.priors, release(), [release() for _ in range(3)])
 
 
 def _least(work: Callable[[], object]) -> float:

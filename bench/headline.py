@@ -42,14 +42,14 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from wg_common.inference.posterior import mean_aligned
+from wg_common.inference.posterior import mean_aligned_head
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_core.privacy import calibration
 from wg_server.generator.pipeline import load_tasks
 from wg_server.generator.prior import pooling
-from wg_server.generator.prior.blup import Priors, fit_priors
+from wg_server.generator.prior.blup import ModelVariances, fit_variances
 from wg_server.site.home import ServerHome
-from wg_server.zoo.store import Zoo
+from wg_server.zoo.store import ZooStore
 
 WAYS, KNOWN, HEADS, RECORDS, FEW = 5, 40, 1000, 50, 5
 EPSILONS = float("inf"), 4.0
@@ -252,7 +252,7 @@ def closed_form(means: Tensor, noise: float, variances: Variances) -> Tensor:
     return torch.tensor(heads, dtype=torch.float32)
 
 
-def product(tasks: Sequence[Task], priors: Priors, epsilon: float, seed: int) -> Tensor:
+def product(tasks: Sequence[Task], priors: ModelVariances, epsilon: float, seed: int) -> Tensor:
     """Heads of the product: a release, BLUP, aligned by the plant's records without labels."""
     heads, names = [], tuple(f"class-{k}" for k in range(WAYS))
     y = np.repeat(np.arange(WAYS), RECORDS)
@@ -260,10 +260,10 @@ def product(tasks: Sequence[Task], priors: Priors, epsilon: float, seed: int) ->
         rng = np.random.default_rng((seed, number))
         x = task.shown.reshape(-1, task.shown.shape[-1])
         released = release("ab" * 32, x, y, names, epsilon, rng)
-        pools = pooling.of_releases(priors, None, [released])
+        pools = pooling.pools_of_releases(priors, None, [released])
         own = task.few.reshape(-1, x.shape[1])
-        posterior = pooling.posterior(priors, pools, names)
-        weight, bias = mean_aligned(posterior)(own, np.full(len(own), -1))
+        posterior = pooling.posterior_from_pools(priors, pools, names)
+        weight, bias = mean_aligned_head(posterior)(own, np.full(len(own), -1))
         heads.append(np.concatenate([weight, bias[:, None]], axis=1))
     return torch.tensor(np.array(heads), dtype=torch.float32)
 
@@ -316,7 +316,7 @@ class Rivals:
     zoo: Heads
     recipe: Recipe
     variances: Variances
-    rendered: Priors
+    rendered: ModelVariances
 
     def heads(self, tasks: Sequence[Task], epsilon: float) -> dict[str, Tensor]:
         """Heads of all tasks by way."""
@@ -396,8 +396,8 @@ def main() -> None:
     photos = photographs(encoder, options.datasets, cache)
     if photos is None:
         raise SystemExit(f"{options.datasets}: tiny_imagenet is not here")
-    tasks = load_tasks(Zoo(home.zoo), home.encoder_id())
-    rendered = fit_priors([task.features for task in tasks], [task.y for task in tasks])
+    tasks = load_tasks(ZooStore(home.zoo), home.encoder_id())
+    rendered = fit_variances([task.features for task in tasks], [task.y for task in tasks])
     families = [rendered_kind(encoder, family, cache) for family in FAMILIES]
     cuts = {name: kinds.cut(encoder, options.datasets, name, cache) for name in DATASETS}
     sets = {name: kind for name, kind in cuts.items() if kind and len(kind.labels) >= WAYS}

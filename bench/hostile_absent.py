@@ -23,7 +23,7 @@ from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import SiteEvidence
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator.prior import blup, influence
-from wg_server.generator.prior.blup import Priors
+from wg_server.generator.prior.blup import ModelVariances
 from wg_server.generator.prior.site_statistics import site_evidence
 
 ABSENT = 2
@@ -70,7 +70,7 @@ def measure(datasets: Path, *, fleets: int, epsilons: Sequence[float]) -> Iterat
 
 
 def _judge(
-    priors: Priors,
+    priors: ModelVariances,
     fleet: Fleet,
     case: tuple[float, int, int],
     right: dict[str, list[float]],
@@ -94,7 +94,7 @@ def _judge(
         for word, releases in zip(FLEETS, others, strict=True):
             sites = [site_evidence(one, fleet.labels) for one in (release(own), *releases)]
             used, behind = _weighed(priors, sites)
-            pooled = blup.posterior(priors, used, len(fleet.labels))
+            pooled = blup.posterior_from_sites(priors, used, len(fleet.labels))
             weight, bias = posteriors.posterior_head(pooled, *own)
             calls = (tx @ weight.T + bias).argmax(axis=1)
             right[word].append(float((calls == ty)[ty < ABSENT].mean()))
@@ -107,12 +107,12 @@ def _exchanged(records: Records, times: int) -> Records:
 
 
 def _weighed(
-    priors: Priors, sites: Sequence[SiteEvidence]
+    priors: ModelVariances, sites: Sequence[SiteEvidence]
 ) -> tuple[list[SiteEvidence], np.ndarray]:
     """Sites after the first as they count, and how many of them stand behind each class."""
     used, behind = [], np.zeros(len(sites[0].counts))
     for number, site in enumerate(sites[1:], 1):
-        by = influence.agreement(priors, site, [*sites[:number], *sites[number + 1 :]])
+        by = influence.compare_with_peers(priors, site, [*sites[:number], *sites[number + 1 :]])
         if not by.odd:
             used.append(replace(site, noise=site.noise + by.noise))
         behind += by.behind

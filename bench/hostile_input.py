@@ -2,8 +2,8 @@
 
 *Statistics* (``.wgs``) of an enrolled plant with its true keys and ledger: what no records can
 give, what is not a release, what its ledger does not pay for, other sites' and old ones; and files
-with one byte changed. Each goes to the server's own ``intake.accept``. A lie that records could
-give is among them: nothing can find it.
+with one byte changed. Each goes to the server's own ``intake.accept_release``. A lie that records
+could give is among them: nothing can find it.
 
 *YAML*: documents that ask for more work than they are long, as every file that a person writes:
 ``client.yaml``, ``server.yaml``, plans of zoo and generator. Each is read by the
@@ -36,7 +36,7 @@ from wg_server.campaigns import intake
 from wg_server.campaigns.intake import QueryTerms
 from wg_server.generator import plan as generator_plan
 from wg_server.site.home import ServerHome
-from wg_server.store.site import Site as Enrolled
+from wg_server.store.site import StoredSite as Enrolled
 from wg_server.zoo import plan as zoo_plan
 
 FLIPS, REFUSED, APART, TAKEN = 300, "refused", "in quarantine", "taken"
@@ -108,7 +108,7 @@ class Forger:
             paid.seq, statistics_file.encode_release(manifest, integers, key)
         )
         self._site.cosign(self._ledger)
-        return statistics_file.encode_covered(self._site.covered(self._ledger, request.request_id))
+        return statistics_file.encode_bundle(self._site.covered(self._ledger, request.request_id))
 
     def sent(self, data: bytes, **asked: Any) -> Use:
         """A file on its way to the server."""
@@ -129,7 +129,7 @@ class Forger:
             witness: Any = SimpleNamespace(
                 name=WITNESS, public_key=self._site.witness_key.public_key(), others=(), quorum=1
             )
-            stored = intake.accept(enrolled, data, terms, witness=witness, current_time=5.0)
+            stored = intake.accept_release(enrolled, data, terms, witness=witness, current_time=5.0)
             return TAKEN if stored.is_usable else APART
 
         return use
@@ -142,7 +142,7 @@ class Forger:
         """Kinds of hostile files."""
         honest = self.make()
         manifest, zeros = statistics_file.read_unverified(
-            statistics_file.decode_covered(honest).release
+            statistics_file.decode_bundle(honest).release
         )
         weight, most = manifest.schema.count_weight, np.iinfo(np.int64).max
         counts, sums, _ = manifest.schema.blocks
@@ -183,13 +183,13 @@ class Forger:
                 ]
             ),
         )
-        mine, theirs = map(statistics_file.decode_covered, (honest, self.make()))
+        mine, theirs = map(statistics_file.decode_bundle, (honest, self.make()))
         swapped = dataclasses.replace(mine, release=theirs.release)
         yield (
             "not charged",
             iter(
                 [
-                    self.sent(statistics_file.encode_covered(swapped)),
+                    self.sent(statistics_file.encode_bundle(swapped)),
                     self.lie(sensitivity_squared="1"),
                     self.lie(sigma=(1.0).hex()),
                 ]
@@ -234,7 +234,7 @@ def _as_client(path: Path) -> object:
 
 
 def _as_server(path: Path) -> object:
-    return ServerHome(path.rename(path.with_name("server.yaml")).parent).config()
+    return ServerHome(path.rename(path.with_name("server.yaml")).parent).read_config()
 
 
 READERS: dict[str, Callable[[Path], object]] = {

@@ -27,8 +27,8 @@ from tests.client.selected import selected
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import LOCAL
 from wg_client.models import novelty
-from wg_client.selection.model_selection import Outcome
-from wg_common.inference.family_head import Layout
+from wg_client.selection.model_selection import SelectionOutcome
+from wg_common.inference.family_head import FeatureLayout
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import Encoder, load_encoder, raw_features
 from wg_server.zoo.procedural import families
@@ -119,7 +119,7 @@ def _encoder() -> bytes:
         labels = np.repeat(np.arange(len(family.classes)), 12)
         rng = np.random.default_rng((77, number))
         site = families.draw_site(family, 0, strength=0.5)
-        drawn += list(families.render(family, site, labels, rng))
+        drawn += list(families.render_images(family, site, labels, rng))
         groups += [number] * len(labels)
     settings = {"pixels": str(SIDE)}
     raw = raw_features(drawn, settings=settings)
@@ -144,12 +144,14 @@ def _head(encoder: Encoder, cut: _Cut, side: int, what: str) -> Mark:
         named = [("sample-0", "diffusion", head)]
         outcomes.append(selected(own, cut.own[1], named, cut.classes, others_released=True))
 
-    def called(outcome: Outcome, model: str) -> tuple[float, float]:
+    def called(outcome: SelectionOutcome, model: str) -> tuple[float, float]:
         head = outcome.models[model].head
         right = head.logits(tests).argmax(axis=1) == cut.tests[1]
         return float(right.mean()), float((head.logits(stamped).argmax(axis=1) == 0).mean())
 
-    likeness = novelty.fit(own, Layout(encoder.scaled_dimension, encoder.local_blocks), None)
+    likeness = novelty.fit_novelty_test(
+        own, FeatureLayout(encoder.scaled_dimension, encoder.local_blocks), None
+    )
     new = float("nan") if likeness is None else float((likeness.likeness(stamped) <= NEW).mean())
     return _mark(what, outcomes, called, new)
 
@@ -161,7 +163,7 @@ def _fitted(x: Floats, y: Ints) -> LinearHead:
     return LinearHead(weight, model.intercept_ - weight @ mean)
 
 
-def _mark(what: str, outcomes: Sequence[Outcome], called: Any, new: float) -> Mark:
+def _mark(what: str, outcomes: Sequence[SelectionOutcome], called: Any, new: float) -> Mark:
     bad, good = outcomes
     figures = [called(bad, bad.kept), called(good, good.kept), called(good, LOCAL)]
     accuracy, share = zip(*figures, strict=True)

@@ -31,13 +31,13 @@ from bench import plants
 from bench.plants import Floats, Images, Ints
 
 from wg_common.inference import posterior as posteriors
-from wg_common.inference.discriminants import centre_rows
+from wg_common.inference.discriminants import centre_over_classes
 from wg_common.modalities import cameras
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.campaigns import plausibility
 from wg_server.generator.evaluation.scores import cluster_mean
 from wg_server.generator.prior import blup, influence
-from wg_server.generator.prior.blup import Priors
+from wg_server.generator.prior.blup import ModelVariances
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.zoo.procedural import families
 
@@ -119,7 +119,7 @@ def features(pictures: Images) -> Floats:
     return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1))
 
 
-def public_priors() -> Priors:
+def public_priors() -> ModelVariances:
     """Second moments of rendered families."""
     x, y = [], []
     for number in range(FAMILIES):
@@ -128,9 +128,9 @@ def public_priors() -> Priors:
         for site in range(SITES):
             rng = np.random.default_rng((77, number, site))
             drawn = families.draw_site(family, site, strength=_STRENGTH)
-            x.append(features(list(families.render(family, drawn, labels, rng))))
+            x.append(features(list(families.render_images(family, drawn, labels, rng))))
             y.append(labels)
-    return blup.fit_priors(x, y)
+    return blup.fit_variances(x, y)
 
 
 class Fleet:
@@ -162,7 +162,7 @@ class Fleet:
 
 
 def judge(
-    priors: Priors,
+    priors: ModelVariances,
     fleet: Fleet,
     epsilon: float,
     number: int,
@@ -177,12 +177,12 @@ def judge(
         for name in ATTACKS
     }
     for name, releases in hostile.items():
-        alarms = [bool(plausibility.reasons(each)) for each in releases]
+        alarms = [bool(plausibility.implausibility_reasons(each)) for each in releases]
         for count in COLLUDERS:
             stopped[name, count, epsilon] += alarms[:count]
     gains = []
     for plant in range(HONEST):
-        alone = blup.posterior(priors, [], len(fleet.labels))
+        alone = blup.posterior_from_sites(priors, [], len(fleet.labels))
         fellows = [release for i, release in enumerate(honest) if i != plant]
         quiet = _accuracies(priors, fleet, plant, honest[plant], fellows, alone)
         for name in ATTACKS:
@@ -195,7 +195,7 @@ def judge(
 
 
 def _accuracies(
-    priors: Priors,
+    priors: ModelVariances,
     fleet: Fleet,
     plant: int,
     own: NoisyStatistics,
@@ -205,7 +205,7 @@ def _accuracies(
     """Accuracy by head and defence, of one plant."""
     found: dict[tuple[str, str], float] = {}
     for defence in DEFENCES:
-        used = [x for x in others if defence == NONE or not plausibility.reasons(x)]
+        used = [x for x in others if defence == NONE or not plausibility.implausibility_reasons(x)]
         sites = [site_evidence(x, fleet.labels) for x in (own, *used)]
         if defence == BUILT:
             sites[1:] = _weighed(priors, sites)
@@ -216,18 +216,18 @@ def _accuracies(
 
 
 def _weighed(
-    priors: Priors, sites: Sequence[posteriors.SiteEvidence]
+    priors: ModelVariances, sites: Sequence[posteriors.SiteEvidence]
 ) -> list[posteriors.SiteEvidence]:
     """The sites after the first, each held against all others; odd ones are left out."""
     judged = [
-        (site, influence.agreement(priors, site, [*sites[:number], *sites[number + 1 :]]))
+        (site, influence.compare_with_peers(priors, site, [*sites[:number], *sites[number + 1 :]]))
         for number, site in enumerate(sites)
     ]
     return [replace(x, noise=x.noise + by.noise) for x, by in judged[1:] if not by.odd]
 
 
 def _accuracy(
-    priors: Priors,
+    priors: ModelVariances,
     sites: Sequence[posteriors.SiteEvidence],
     fleet: Fleet,
     plant: int,
@@ -235,9 +235,11 @@ def _accuracy(
 ) -> dict[str, float]:
     tx, ty = fleet.tests[plant]
     x, y = fleet.own[plant]
-    estimate = blup.predict(priors, sites)
-    others = blup.posterior(priors, sites[1:], len(fleet.labels))
-    weight, bias = centre_rows(*posteriors.discriminant(estimate.deviations, priors.whitener))
+    estimate = blup.predict_class_means(priors, sites)
+    others = blup.posterior_from_sites(priors, sites[1:], len(fleet.labels))
+    weight, bias = centre_over_classes(
+        *posteriors.posterior_discriminant(estimate.deviations, priors.whitener)
+    )
     found = {"server": (weight, bias - weight @ estimate.centre)}
     found["finished"] = posteriors.posterior_head(others, x, y)
     better = _loss(others, x, y) <= _loss(alone, x, y)
@@ -306,5 +308,5 @@ def _longest(release: NoisyStatistics) -> NoisyStatistics:
     for _ in range(40):
         middle = np.sqrt(low * high)
         longer = _with_sums(release, np.rint(sums * middle).astype(np.int64))
-        low, high = (low, middle) if plausibility.reasons(longer) else (middle, high)
+        low, high = (low, middle) if plausibility.implausibility_reasons(longer) else (middle, high)
     return _with_sums(release, np.rint(sums * low).astype(np.int64))

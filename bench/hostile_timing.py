@@ -33,16 +33,16 @@ from tests.e2e.fleet_support import LABELS, make_home, start_campaign
 from tests.server.generators import install
 
 from wg_audit.installed import records
-from wg_audit.installed.plant import Setup
+from wg_audit.installed.plant import PlantSetup
 from wg_client.release import canary_audit
-from wg_client.release.look import freeze_data, look
+from wg_client.release.look import freeze_data, inspect_home_data
 from wg_core import atomic
 from wg_core.fleet.interface import Handlers, NodeOptions
 from wg_core.fleet.node import run_node
 from wg_core.release.query import answer_query
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
-from wg_server.operation.serve import signals
+from wg_server.operation.serve import stop_on_signals
 from wg_server.site.home import ServerHome
 
 MODULE = "bench.hostile_timing"
@@ -116,7 +116,7 @@ def _watch(folder: Path, rounds: int, processes: int) -> tuple[list[Block], list
         lines: dict[tuple[int, str], Relay] = {}
         for number in range(processes):
             for kind in KINDS:
-                relay = running.enter_context(relayed(home.config().fleet_port))
+                relay = running.enter_context(relayed(home.read_config().fleet_port))
                 lines[number, kind] = relay
                 _make_plant(home, folder / f"{kind}-{number}", kind, relay.port, encoder, number)
             homes = [folder / f"{kind}-{number}" for kind in KINDS]
@@ -147,7 +147,9 @@ def _make_plant(
     fleet_processes.enrol(server, root, root.name)
     home = ClientHome(root)
     rng = np.random.default_rng(number)
-    rows = records.crowd(rng, SIZES[kind], Setup(labels=tuple(LABELS), dimension=DIMENSION))
+    rows = records.simulate_records(
+        rng, SIZES[kind], PlantSetup(labels=tuple(LABELS), dimension=DIMENSION)
+    )
     path = root / "data.npz"
     np.savez(
         path,
@@ -156,7 +158,7 @@ def _make_plant(
         classes=np.array(LABELS),
     )
     config = configuration.load(home)
-    url = config.server.fleet_url.replace(str(server.config().fleet_port), str(port))
+    url = config.server.fleet_url.replace(str(server.read_config().fleet_port), str(port))
     privacy = replace(
         config.privacy,
         answer_slot_seconds=SLOT_SECONDS,
@@ -169,7 +171,7 @@ def _make_plant(
         privacy=privacy,
     )
     configuration.save(home, config)
-    found = look(home, load=lambda _: encoder)
+    found = inspect_home_data(home, load=lambda _: encoder)
     freeze_data(home, found, load=lambda _: encoder)
 
 
@@ -276,7 +278,7 @@ def be_nodes(homes: Sequence[ClientHome]) -> None:
     stop = threading.Event()
     handlers = Handlers(answer_query=answer_query, apply_package=apply)
     run = functools.partial(run_node, stop=stop, options=_OPTIONS)
-    with signals(stop):
+    with stop_on_signals(stop):
         threads = [threading.Thread(target=run, args=(home, handlers)) for home in homes]
         for thread in threads:
             thread.start()

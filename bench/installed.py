@@ -5,17 +5,17 @@ from pathlib import Path
 
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.generator import versions
-from wg_server.generator.weights.head_generation import Generator, load_generator
+from wg_server.generator.weights.head_generation import HeadGenerator, load_generator
 from wg_server.site.home import ServerHome
 
 
-def heads(home: ServerHome) -> Generator:
+def heads(home: ServerHome) -> HeadGenerator:
     """The generator of heads."""
-    return load_generator(versions.installed_version(home).heads)
+    return load_generator(versions.installed_version(home).heads_path)
 
 
 @functools.cache
-def loaded(folder: Path) -> tuple[Generator, Encoder]:
+def loaded(folder: Path) -> tuple[HeadGenerator, Encoder]:
     """The generator of heads and the encoder of a home, read once in each process."""
     home = ServerHome(folder)
     return heads(home), load_encoder(home.read_encoder())

@@ -42,7 +42,7 @@ from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.encoder.trunk import Records
 from wg_core.errors import NotAcceptedError
 from wg_server.generator.weights.candidates import GeneratedCandidate
-from wg_server.generator.weights.head_generation import Generator, generate
+from wg_server.generator.weights.head_generation import HeadGenerator, generate_heads
 from wg_server.site.home import ServerHome
 
 FOUND = "right kind"
@@ -204,12 +204,12 @@ def cut_windows(root: Path, name: str, seed: int, cell: Cell) -> Cut:
         return data
     own, test = (np.stack(list(part[0])).astype(np.float64) for part in (data.own, data.test))
     rng = np.random.default_rng((seed, 62))
-    chain = sensors.draw(rng, np.eye(own.shape[1]), 1.0, cell.camera, direct=True)
-    seen, tests = (list(sensors.observe(rng, part, chain)) for part in (own, test))
+    chain = sensors.draw_sensors(rng, np.eye(own.shape[1]), 1.0, cell.camera, direct=True)
+    seen, tests = (list(sensors.measure_signals(rng, part, chain)) for part in (own, test))
     return replace(data, own=(seen, data.own[1]), test=(tests, data.test[1]))
 
 
-def refused(generator: Generator, encoder: Encoder, data: Cut) -> dict[str, float]:
+def refused(generator: HeadGenerator, encoder: Encoder, data: Cut) -> dict[str, float]:
     """Whether a plant refuses each kind of the operator's that its class names falsely say."""
     operator = generator.parts.operator_families
     local = encoder.encode_local(data.own[0])
@@ -218,14 +218,14 @@ def refused(generator: Generator, encoder: Encoder, data: Cut) -> dict[str, floa
     for family, kind in ({} if operator is None else operator.families).items():
         k = min(len(data.labels), len(kind.labels))
         if family != f"{data.name}-0":
-            made = generate(generator, [], kind.labels[:k])
+            made = generate_heads(generator, [], kind.labels[:k])
             taken = choose_family(offered(made, encoder, local, k), np.full(len(local), -1), k)
             shares.append(float(taken is None or taken.is_refused))
     return {f"{REFUSED}, {'other own kinds' if known else 'kinds unknown'}": float(np.mean(shares))}
 
 
 def judge(
-    generator: Generator,
+    generator: HeadGenerator,
     encoder: Encoder,
     data: Cut,
     cell: Cell,
@@ -241,7 +241,7 @@ def judge(
     k, (records, truth) = len(data.labels), data.own
     labels = _labelled(truth, cell.shots)
     local = encoder.encode_local(records).astype(np.float64)
-    made = generate(generator, [], data.labels)
+    made = generate_heads(generator, [], data.labels)
     families = offered(made, encoder, local, k)
     family, trunk = choose_family(families, labels, k), plant_trunk(encoder, local)
     test = encoder.encode_batched(data.test[0]).astype(np.float64)

@@ -26,7 +26,7 @@ from wg_core.ledger.store import DatasetRecord, Ledger
 from wg_core.ledger.witness import WitnessState
 from wg_core.privacy import calibration
 from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
-from wg_core.privacy.mechanism import sigma_for
+from wg_core.privacy.mechanism import noise_scale
 from wg_core.privacy.schema import default_schema
 from wg_core.wire import signing
 
@@ -42,7 +42,7 @@ def closed_form(events: Sequence[PrivacyEvent], delta: float) -> float:
 
 def create(path: Path) -> tuple[Ledger, Callable[[], bytes]]:
     """A ledger with a data set and a witness; the second value has it cosigned."""
-    key, watcher = signing.generate_pair(), signing.generate_pair()
+    key, watcher = signing.generate_hybrid_key(), signing.generate_hybrid_key()
     ledger = Ledger.create(path, origin="bench/1", key=key, site="bench")
     ledger.enrol_witness(WITNESS, signing.public_bytes(watcher))
     ledger.register_dataset(
@@ -57,7 +57,7 @@ def create(path: Path) -> tuple[Ledger, Callable[[], bytes]]:
 
     def call(request: bytes) -> bytes:
         nonlocal memory
-        found = witness.countersign(
+        found = witness.cosign_extension(
             memory,
             request,
             log=witness.KnownLog("bench/1", key.public_key()),
@@ -67,7 +67,7 @@ def create(path: Path) -> tuple[Ledger, Callable[[], bytes]]:
         memory = found.state
         return found.lines
 
-    return ledger, lambda: ledger.countersign(WITNESS, call)
+    return ledger, lambda: ledger.request_cosignature(WITNESS, call)
 
 
 def request(number: int, epsilon: float) -> charging.ChargeRequest:
@@ -78,10 +78,10 @@ def request(number: int, epsilon: float) -> charging.ChargeRequest:
         labels=[f"label-{n}" for n in range(10)],
         clip_radius=1.0,
     )
-    return charging.statistics_request(
+    return charging.charge_for_statistics(
         schema,
-        sigma_for(schema, epsilon, float(DELTA)),
-        charging.Terms(
+        noise_scale(schema, epsilon, float(DELTA)),
+        charging.ReleaseTerms(
             request_id=f"request-{number}",
             dataset="parts",
             epsilon=repr(epsilon),
@@ -139,7 +139,7 @@ import json, resource, sys, time
 start = time.perf_counter()
 from pathlib import Path
 from wg_audit import verification
-found = verification.verify(Path(sys.argv[1]))
+found = verification.verify_log(Path(sys.argv[1]))
 print(json.dumps({"seconds": time.perf_counter() - start,
     "cpu_seconds": time.process_time(), "entries": found.history.state.size,
     "entry_bytes": found.history.bytes,

@@ -5,12 +5,12 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from wg_server.generator.weights.machine_trial import Plants, Trial
+from wg_server.generator.weights.machine_trial import MachineTrial, TrialPlants
 
 _PENALTY = 0.03  # Of logistic regression; .003 and .3 were no better on other machines
 
 
-def local_only(trial: Trial, plants: Plants, count: int) -> Tensor:
+def local_only(trial: MachineTrial, plants: TrialPlants, count: int) -> Tensor:
     """Logits of logistic regression at each machine, ``[m, n, K]``.
 
     Args:
@@ -19,7 +19,7 @@ def local_only(trial: Trial, plants: Plants, count: int) -> Tensor:
     conditions = trial.labelled.shape[1]
 
     def read(inputs: Tensor) -> Tensor:
-        return plants.view(inputs, "standardised", trial.templates).readings
+        return plants.view_inputs(inputs, "standardised", trial.templates).readings
 
     judged = read(trial.judged_inputs).numpy()
     labelled = read(trial.labelled[:, :, :count].flatten(1, 2)).numpy()

@@ -40,18 +40,18 @@ from bench.tables import Results, markdown
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wg_client.data.recipient import Features
+from wg_client.data.recipient import EncodedRecords
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.methods import registry
-from wg_client.methods.base import SHEET_LIMIT, LabelledRecords, Model, Package
+from wg_client.methods.base import SHEET_LIMIT, FittedMethod, PlantRecords, PreparedPackage
 from wg_client.methods.names import GENERATED, LOCAL
-from wg_client.methods.package import read_package
-from wg_client.methods.sheet_fit import sheet_fit
+from wg_client.methods.package import prepare_package
+from wg_client.methods.sheet_fit import data_sheet_fit
 from wg_client.selection import precedence
 from wg_client.selection.model_selection import select_model
 from wg_common import catalogue
 from wg_common.catalogue import Inputs
-from wg_common.inference.family_head import Layout
+from wg_common.inference.family_head import FeatureLayout
 from wg_common.machines import bearing
 from wg_common.machines.registry import declared_kind
 from wg_common.modalities.windows import Windows
@@ -66,9 +66,9 @@ from wg_server.generator import versions
 from wg_server.generator.weights import sheet_generation
 from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
-from wg_server.generator.weights.machine_networks import View
-from wg_server.generator.weights.machine_statistic import no_statistics
-from wg_server.generator.weights.sheet_generation import SheetGenerator
+from wg_server.generator.weights.machine_networks import WindowInputs
+from wg_server.generator.weights.machine_statistic import absent_statistics
+from wg_server.generator.weights.sheet_generation import DataSheetGenerator
 from wg_server.site.home import ServerHome
 
 MEAN, KEPT = "raw-mean", "kept"
@@ -148,7 +148,7 @@ def _job(job: tuple[str, str, int, int, argparse.Namespace]) -> Row:
             if mixture in MIXTURES
             else simulated(options.kind, number, seed, SOUND if mixture == MOSTLY_SOUND else 0)
         )
-        judge = Judge(encoder, generator.generate, plant, number)
+        judge = Judge(encoder, generator.generate_networks, plant, number)
         delivered = _delivered(generator.kinds[options.kind].model, plant)
         scores[f"{mixture}, n={labelled}"] = judge.scores(labelled) | delivered
     return {"key": key, "dataset": number + 1000 * seed, "cell": "", "scores": scores}
@@ -158,7 +158,7 @@ def _weights_job(job: tuple[str, str, int, int, argparse.Namespace]) -> Row:
     key, _, number, seed, options = job
     encoder, generator = _of_home(options.home)
     plant = simulated(options.kind, number, seed)
-    judge = Judge(encoder, generator.generate, plant, number)
+    judge = Judge(encoder, generator.generate_networks, plant, number)
     scores = {
         f"{words}, n={labelled}": judge.by_weight(sheet, labelled)
         for words, sheet in ((OWN_SHEET, plant.sheet), (ANOTHER_SHEET, plant.another))
@@ -171,15 +171,15 @@ def _vetoes_job(job: tuple[str, str, int, int, argparse.Namespace]) -> Row:
     key, mixture, number, seed, options = job
     _, generator = _of_home(options.home)
     plant = simulated(options.kind, number, seed, SOUND if mixture == MOSTLY_SOUND else 0)
-    scores = {mixture: vetoes_of(generator.generate, plant)}
+    scores = {mixture: vetoes_of(generator.generate_networks, plant)}
     return {"key": key, "dataset": number + 1000 * seed, "cell": "", "scores": scores}
 
 
-def _of_home(root: Path) -> tuple[bytes, SheetGenerator]:
+def _of_home(root: Path) -> tuple[bytes, DataSheetGenerator]:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     home = ServerHome(root)
-    data = versions.installed_version(home).sheets.read_bytes()
-    return home.read_encoder(), sheet_generation.unpack(data)
+    data = versions.installed_version(home).sheets_path.read_bytes()
+    return home.read_encoder(), sheet_generation.unpack_sheet_generator(data)
 
 
 def vetoes_of(generate: Generate, plant: MachinePlant) -> dict[str, float]:
@@ -194,7 +194,7 @@ def vetoes_of(generate: Generate, plant: MachinePlant) -> dict[str, float]:
         candidate = generate(sheet, plant.names, samples=0)[-1]  # On inputs as they are read
         trunk = {k: v for k, v in candidate.tensors.items() if k.startswith("trunk.")}
         module = network.load_trunk(architecture, trunk)
-        value = sheet_fit(architecture, module, head_from_tensors(candidate.tensors), batch)
+        value = data_sheet_fit(architecture, module, head_from_tensors(candidate.tensors), batch)
         if value is not None:
             found |= {fit: value, vetoed: float(value < SHEET_LIMIT)}
     return found
@@ -207,9 +207,9 @@ class _Fit:
     name: str
     title: str
     reference: bool
-    model: Model | None
+    model: FittedMethod | None
 
-    def fit(self, records: LabelledRecords, package: Package) -> Model | None:
+    def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
         """See ``Method``."""
         del records, package
         return self.model
@@ -243,13 +243,13 @@ class Judge:
         self._encoder = encoder = load_encoder(encoder_package)
         self._encoded: NDArray[np.floating] | None = None
         self._recipient: Any = SimpleNamespace(
-            features=Features(
+            features=EncodedRecords(
                 local=encoder.encode_local(list(plant.own[0])).astype(np.float32),
                 dimension=encoder.dimension,
                 scaled=encoder.scaled_dimension,
                 clip_radius=CLIP_RADIUS,
             ),
-            layout=Layout(encoder.scaled_dimension, encoder.local_blocks),
+            layout=FeatureLayout(encoder.scaled_dimension, encoder.local_blocks),
             encoder_package=encoder_package,
         )
 
@@ -291,12 +291,12 @@ class Judge:
         return self._right(records, package, heads)
 
     def _right(
-        self, records: LabelledRecords, package: Any, heads: dict[str, LinearHead]
+        self, records: PlantRecords, package: Any, heads: dict[str, LinearHead]
     ) -> dict[str, float]:
         tests = list(self._plant.test[0])
         if self._encoded is None:  # The trunk behind the encoder needs no label
             trunk = records.plant_trunk
-            encoder = self._encoder if trunk is None else self._encoder.at_plant(trunk)
+            encoder = self._encoder if trunk is None else self._encoder.with_plant_trunk(trunk)
             self._encoded = encoder.encode_batched(tests)
         network_features = package.network.module.features(tests)
         features = np.hstack([self._encoded, network_features]).astype(np.float64)
@@ -305,7 +305,7 @@ class Judge:
             for name, head in heads.items()
         }
 
-    def _package(self, sheet: DataSheet, labelled: int) -> tuple[LabelledRecords, Any]:
+    def _package(self, sheet: DataSheet, labelled: int) -> tuple[PlantRecords, Any]:
         plant, labels = self._plant, np.full(len(self._plant.own[1]), -1)
         for label in range(len(plant.names)):
             labels[np.flatnonzero(plant.own[1] == label)[:labelled]] = label
@@ -333,7 +333,7 @@ class Judge:
             condition=SimpleNamespace(data_sheet=sheet.kind),
         )
         tensors = {candidate.name: candidate.tensors for candidate in made}
-        return read_package(self._recipient, manifest, tensors)
+        return prepare_package(self._recipient, manifest, tensors)
 
 
 def _delivered(model: MachineModel, plant: MachinePlant) -> dict[str, float]:
@@ -345,23 +345,23 @@ def _delivered(model: MachineModel, plant: MachinePlant) -> dict[str, float]:
     own, test = (network.prepare_batch(architecture, list(x[0])) for x in (plant.own, plant.test))
     by_treatment: dict[Inputs, Tensor] = {
         "raw": torch.from_numpy(test),
-        "standardised": spectrum_lines.standardised_by(
+        "standardised": spectrum_lines.standardise_by(
             torch.from_numpy(test),
             torch.from_numpy(own.mean(axis=0)),
             torch.from_numpy(own.std(axis=0)),
         ),
     }
     kind = declared_kind(plant.sheet)
-    figures = kind.figures(plant.sheet)
+    figures = kind.read_figures(plant.sheet)
     templates, scores = kind.templates(figures), {}
     with torch.inference_mode():
         for treatment in TREATMENTS:
-            view = View.of(by_treatment[treatment][None], templates)
+            view = WindowInputs.from_inputs(by_treatment[treatment][None], templates)
             scores[f"{FIXED}, {treatment}"] = model.fixed[treatment](view.inputs)
             scores[f"{TEMPLATE}, {treatment}"] = model.template_for(treatment)(1).logits(view)
-        networks = model.made_for("raw")
-        mean = networks.networks(networks.condition(figures, no_statistics(1)))
-        scores[MEAN] = mean.logits(View.of(by_treatment["raw"][None], templates))
+        networks = model.conditioned_for("raw")
+        mean = networks.networks(networks.condition(figures, absent_statistics(1)))
+        scores[MEAN] = mean.logits(WindowInputs.from_inputs(by_treatment["raw"][None], templates))
     return {name: _balanced(value[0].numpy(), plant.test[1]) for name, value in scores.items()}
 
 

@@ -16,18 +16,18 @@ from bench.baselines import BASELINES, Context
 from bench.plants import Floats, Ints, Plants, release
 from bench.selected import SELECTOR, THEN_LOCAL, right, selected, selected_heads, trained_on, zeros
 
-from wg_client.fitting.backbone import Trunk
+from wg_client.fitting.backbone import TrunkFeatures
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.selection.model_selection import Outcome
+from wg_client.selection.model_selection import SelectionOutcome
 from wg_common.inference.posterior import SiteEvidence, no_evidence
 from wg_common.modalities.images import Images
-from wg_common.modalities.registry import modality
+from wg_common.modalities.registry import find_modality
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_server.generator.prior import blup, pooling
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.weights.candidates import GeneratedCandidate
-from wg_server.generator.weights.head_generation import Generator, generate
+from wg_server.generator.weights.head_generation import HeadGenerator, generate_heads
 
 SAME_FAMILY_SHOTS = 60
 TUNED = ("closed-form", "closed-form-others")
@@ -69,7 +69,7 @@ class Drawn:
     Attributes:
         x: Local features ``[n, D]``.
         y: ``[n]``, -1: no label.
-        groups: ``[n]``, as of ``Plants``.
+        groups: ``[n]``, as in ``Plants``.
         gone: Classes that it has never seen.
         made: What the server makes.
         heads: Delivered heads and those of baselines, on local features.
@@ -90,7 +90,9 @@ class Drawn:
     centre: Floats
     noise: float
 
-    def select(self, trunk: Trunk, dimension: int, kind: str = Images.name) -> Outcome:
+    def select(
+        self, trunk: TrunkFeatures, dimension: int, kind: str = Images.name
+    ) -> SelectionOutcome:
         """The plant's model selection, on a trunk of which so many features are released.
 
         Args:
@@ -103,12 +105,12 @@ class Drawn:
             dimension,
             others=bool(self.others),
             groups=self.groups,
-            policy=AcceptanceConfig(standard_errors=modality(kind).standard_errors),
+            policy=AcceptanceConfig(standard_errors=find_modality(kind).standard_errors),
         )
 
 
 def judge(
-    generator: Generator, plants: Plants, cells: Sequence[Cell], seed: int
+    generator: HeadGenerator, plants: Plants, cells: Sequence[Cell], seed: int
 ) -> list[dict[str, float]]:
     """Accuracy of every method on a plant's test records, and on classes it has never seen.
 
@@ -141,7 +143,7 @@ def draw_records(y: Ints, k: int, cell: Cell, rng: np.random.Generator) -> tuple
     return np.concatenate([row for c, row in enumerate(rows) if c not in gone]), gone
 
 
-def draw(generator: Generator, plants: Plants, cell: Cell, seed: int) -> Drawn:
+def draw(generator: HeadGenerator, plants: Plants, cell: Cell, seed: int) -> Drawn:
     """Draw a plant's records, release them and its same-family sites', and make heads of these."""
     parts = generator.parts
     rng = np.random.default_rng((seed, 4))
@@ -160,11 +162,11 @@ def draw(generator: Generator, plants: Plants, cell: Cell, seed: int) -> Drawn:
     for sx, sy in plants.same_family[: cell.same_family]:
         keep = np.concatenate([np.flatnonzero(sy == c)[:SAME_FAMILY_SHOTS] for c in range(k)])
         others.append(released(sx[keep], sy[keep]))
-    pools = pooling.of_releases(parts.priors, own, others)
-    made = generate(generator, pools, plants.labels)
+    pools = pooling.pools_of_releases(parts.priors, own, others)
+    made = generate_heads(generator, pools, plants.labels)
     evidence = [no_evidence(k, d) if own is None else site_evidence(own, plants.labels)]
     evidence += [site_evidence(x, plants.labels) for x in others]
-    estimate = blup.predict(parts.priors, evidence)
+    estimate = blup.predict_class_means(parts.priors, evidence)
     context, heads = Context(parts.priors, evidence, estimate), {}
     for name, baseline in BASELINES.items():
         w, b = baseline(context)
@@ -185,7 +187,7 @@ def draw(generator: Generator, plants: Plants, cell: Cell, seed: int) -> Drawn:
 
 def _local(plants: Plants, one: Drawn) -> dict[str, LinearHead]:
     """Heads after local training, and the one that the plant's selector keeps."""
-    outcome = one.select(Trunk(one.x), plants.dimension)
+    outcome = one.select(TrunkFeatures(one.x), plants.dimension)
     found = selected_heads(outcome)
     if not len(one.y):
         return {SELECTOR: found[SELECTOR]}

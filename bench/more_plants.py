@@ -18,16 +18,16 @@ from bench.plants import Floats, Images, Ints, load_images, release, see
 from bench.plants import parts as cut_by_groups
 from numpy.typing import NDArray
 
-from wg_common.inference.posterior import Posterior, mean_aligned, posterior_head
+from wg_common.inference.posterior import Posterior, mean_aligned_head, posterior_head
 from wg_common.modalities import cameras
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.generator.pipeline import load_tasks
 from wg_server.generator.prior import pooling
-from wg_server.generator.prior.blup import Priors
+from wg_server.generator.prior.blup import ModelVariances
 from wg_server.generator.prior.names import fit_public_priors
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.site.home import ServerHome
-from wg_server.zoo.store import Zoo
+from wg_server.zoo.store import ZooStore
 
 DATASETS = ("fashion_mnist", "deeppcb_a", "gtsrb", "mnist10k", "trashnet", "neu_det")
 PLANTS = (1, 3, 8, 30, 100)
@@ -47,7 +47,9 @@ def plant(
     return encoder.encode(pictures).astype(np.float64), labels[chosen]
 
 
-def measured(encoder: Encoder, priors: Priors, root: Path, name: str) -> dict[str, float] | None:
+def measured(
+    encoder: Encoder, priors: ModelVariances, root: Path, name: str
+) -> dict[str, float] | None:
     """Accuracy by cell on one set; None if it is not there."""
     data = load_images(root, name)
     if data is None:
@@ -65,15 +67,15 @@ def measured(encoder: Encoder, priors: Priors, root: Path, name: str) -> dict[st
     test_x, test_y = plant(encoder, images, labels, tests, 0, TESTS // len(chosen))
     found = {}
     for epsilon in EPSILONS:
-        pool = pooling.empty(names, encoder.dimension)
+        pool = pooling.empty_pool(names, encoder.dimension)
         order = np.array([pool.labels.index(each) for each in names])
         for number, (other_x, other_y) in enumerate(others, 1):
             rng = np.random.default_rng((number, int(epsilon)))
             released = release("ab" * 32, other_x, other_y, names, epsilon, rng)
             site = site_evidence(released, pool.labels)
-            pool = pool + pooling.of_site(priors, pool.labels, site)
+            pool = pool + pooling.pool_of_site(priors, pool.labels, site)
             if number in PLANTS:
-                known = pooling.posterior(priors, [pool], pool.labels)
+                known = pooling.posterior_from_pools(priors, [pool], pool.labels)
                 values = cells(known, (x, order[y]), (test_x, order[test_y]))
                 for cell, value in values.items():
                     found[f"{cell}, epsilon {epsilon:g}, {number} plants"] = value
@@ -94,7 +96,7 @@ def cells(
     nothing = np.full(len(y), -1)
     half = np.where((y % 2 == 0) & (np.arange(len(y)) % 2 == 0), y, -1)
     return {
-        "no labels": right(mean_aligned(known)(x, nothing), everything),
+        "no labels": right(mean_aligned_head(known)(x, nothing), everything),
         "classes never seen": right(
             posterior_head(known, x, half), np.flatnonzero(test_y % 2 == 1)
         ),
@@ -110,7 +112,7 @@ def main() -> None:
     asked = parser.parse_args()
     home = ServerHome(asked.home)
     encoder, encoder_id = load_encoder(home.read_encoder()), home.encoder_id()
-    priors = fit_public_priors(load_tasks(Zoo(home.zoo), encoder_id)).priors
+    priors = fit_public_priors(load_tasks(ZooStore(home.zoo), encoder_id)).priors
     found = defaultdict(list)
     for name in asked.datasets.split(","):
         accuracies = measured(encoder, priors, asked.data, name)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 
 from wg_client.fitting import numbers
-from wg_client.fitting.numbers import Judgement
+from wg_client.fitting.numbers import RegressionQuality
 from wg_common.nets.encoder.minirocket import MiniRocket
 
 DATASETS = ("tep", "cmapss_fd001", "skab_valve1")
@@ -49,8 +49,8 @@ def judged(path: Path, seed: int) -> list[dict[str, float]]:
     test = np.flatnonzero(split == 1)
     for channel in varying[np.linspace(0, len(varying) - 1, CHANNELS).astype(int)]:
         values, others = x[:, channel].mean(axis=1), np.delete(x, channel, axis=1)
-        features = numbers.lag_signals(others)
-        model = numbers.fit(features[train], values[train], recordings[train])
+        features = numbers.lagged_signals(others)
+        model = numbers.fit_value_regression(features[train], values[train], recordings[train])
         predictions = {
             OURS: model.predict(features[test], np.zeros(len(test))),
             **{
@@ -59,7 +59,10 @@ def judged(path: Path, seed: int) -> list[dict[str, float]]:
             },
             "MiniRocket": by_rocket(others[train], values[train], others[test], seed),
         }
-        by_method = {name: Judgement.of(part, values[test]) for name, part in predictions.items()}
+        by_method = {
+            name: RegressionQuality.evaluate(part, values[test])
+            for name, part in predictions.items()
+        }
         best = min(one.error for name, one in by_method.items() if name != OURS)
         row = {name: one.error / best for name, one in by_method.items()}
         inside = np.abs(predictions[OURS] - values[test]) <= model.half_width

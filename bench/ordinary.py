@@ -35,7 +35,7 @@ _AUGMENTED = v2.Compose(
 def at_site(
     records: list[Record], modality: str, site: int, rng: np.random.Generator
 ) -> list[Record]:
-    """Each record augmented; each tenth site sees them as they are, as in ``sources.at_site``."""
+    """Each record augmented; each tenth site sees them unchanged, as in ``simulate_site``."""
     if site % 10 == 0:
         return records
     torch.manual_seed(int(rng.integers(2**31)))
@@ -66,10 +66,10 @@ def main() -> None:
     options = parser.parse_args()
     networks.STEPS = options.steps
     if not options.product:
-        sources.at_site = at_site
+        sources.simulate_site = at_site
         Images.augment_retakes = augment_retakes  # type: ignore[method-assign]
     home, plan = ServerHome(options.home), read_plan(options.plan)
-    print(build.build(home, plan, workers=1, progress=print))
+    print(build.build_zoo(home, plan, workers=1, progress=print))
 
 
 if __name__ == "__main__":

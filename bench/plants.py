@@ -151,7 +151,7 @@ def release(
 ) -> NoisyStatistics:
     """A release of records ``[n, d]``, with the code and the scale of real ones; inf: no noise."""
     schema = default_schema(encoder=encoder, dimension=x.shape[1], labels=labels, clip_radius=1.0)
-    sigma = 0.0 if np.isinf(epsilon) else mechanism.sigma_for(schema, epsilon, DELTA)
+    sigma = 0.0 if np.isinf(epsilon) else mechanism.noise_scale(schema, epsilon, DELTA)
     return simulate_statistics(schema, x, y, sigma, rng)
 
 

@@ -39,16 +39,16 @@ from bench.tables import markdown
 from scipy.special import log_softmax, logsumexp, softmax
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_common.inference.posterior import SiteEvidence, mean_aligned, posterior_head
+from wg_common.inference.posterior import SiteEvidence, mean_aligned_head, posterior_head
 from wg_common.nets.encoder import package as encoders
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.generator.pipeline import load_tasks
 from wg_server.generator.prior import pooling
-from wg_server.generator.prior.names import FittedPriors, fit_public_priors
+from wg_server.generator.prior.names import ClassPriors, fit_public_priors
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.site.home import ServerHome
-from wg_server.zoo.store import Zoo
+from wg_server.zoo.store import ZooStore
 
 EPSILONS = 0.5, 1.0, 4.0
 OTHERS, DRAWS, RECORDS = 3, 3, 20
@@ -84,14 +84,14 @@ def cut(encoder: Encoder, modality: str, root: Path, name: str, cache: Path) -> 
 
 
 def case(
-    fitted: FittedPriors, kind: Kind, cell: str, epsilon: float, rng: np.random.Generator
+    fitted: ClassPriors, kind: Kind, cell: str, epsilon: float, rng: np.random.Generator
 ) -> tuple[Case, list[SiteEvidence]]:
     """Draw the releases of a plant's others; the case, and their evidence."""
     sites, labels = kind.sites[1 : 1 + OTHERS], kind.labels
     released = [release("ab" * 32, x, y, labels, epsilon, rng) for x, y in sites]
-    pools = pooling.of_releases(fitted.priors, None, released)
+    pools = pooling.pools_of_releases(fitted.priors, None, released)
     named = fitted.class_prior(labels)
-    posterior = pooling.posterior(fitted.priors, pools, labels, named)
+    posterior = pooling.posterior_from_pools(fitted.priors, pools, labels, named)
     x, y = kind.sites[0]
     own = (x, np.full(len(y), -1)) if cell == NO_LABELS else (x[y % 2 == 0], y[y % 2 == 0])
     means = np.array([kind.test[0][kind.test[1] == k].mean(axis=0) for k in range(len(labels))])
@@ -122,7 +122,7 @@ def simulated(families: Mapping[str, Sequence[ZooTask]], rng: np.random.Generato
     return Kind([(x[half], y[half]), *others], (x[test], y[test]), names)
 
 
-def learnt(fitted: FittedPriors, tasks: Sequence[ZooTask]) -> tuple[Denoiser, Denoiser]:
+def learnt(fitted: ClassPriors, tasks: Sequence[ZooTask]) -> tuple[Denoiser, Denoiser]:
     """Train the denoiser on plants that are simulated from the zoo."""
     families: dict[str, list[ZooTask]] = {}
     for task in tasks:
@@ -138,7 +138,7 @@ def learnt(fitted: FittedPriors, tasks: Sequence[ZooTask]) -> tuple[Denoiser, De
 
 
 def _episode(
-    fitted: FittedPriors,
+    fitted: ClassPriors,
     families: Mapping[str, Sequence[ZooTask]],
     number: int,
     rng: np.random.Generator,
@@ -153,7 +153,7 @@ def finished(case: Case, mean: Floats | None = None) -> Head:
     """The head that a plant finishes, about another mean if there is one."""
     posterior = case.posterior if mean is None else moved(case.posterior, mean)
     x, y = case.own
-    return mean_aligned(posterior)(x, y) if y.max() < 0 else posterior_head(posterior, x, y)
+    return mean_aligned_head(posterior)(x, y) if y.max() < 0 else posterior_head(posterior, x, y)
 
 
 def fit_of(case: Case, head: Head) -> float:
@@ -247,7 +247,7 @@ def class_means(kind: Kind) -> Floats:
 
 
 def measured(
-    fitted: FittedPriors, networks: tuple[Denoiser, Denoiser], sets: Mapping[str, Kind], name: str
+    fitted: ClassPriors, networks: tuple[Denoiser, Denoiser], sets: Mapping[str, Kind], name: str
 ) -> dict[tuple[str, float, str], float]:
     """Accuracy on a set by cell, epsilon and way."""
     torch.set_num_threads(1)
@@ -296,7 +296,7 @@ def main() -> None:
     torch.set_num_threads(1)
     home = ServerHome(options.home)
     package = home.read_encoder()
-    encoder, tasks = load_encoder(package), load_tasks(Zoo(home.zoo), home.encoder_id())
+    encoder, tasks = load_encoder(package), load_tasks(ZooStore(home.zoo), home.encoder_id())
     fitted = fit_public_priors(tasks, encoders.projection_of_texts(package))
     started = time.monotonic()
     networks = learnt(fitted, tasks)

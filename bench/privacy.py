@@ -41,10 +41,10 @@ def releases() -> None:
     schema = default_schema(encoder="00" * 32, dimension=64, labels=labels, clip_radius=1.0)
     x, y = rng.normal(size=(10_000, 64)), rng.integers(-1, 10, 10_000)
     exact = exact_statistics(schema, x, y)
-    sigma = mechanism.sigma_for(schema, 1.0, DELTA)
-    mechanism.release(exact, sigma)  # warm up
+    sigma = mechanism.noise_scale(schema, 1.0, DELTA)
+    mechanism.add_noise(exact, sigma)  # warm up
     summed = timed(lambda: exact_statistics(schema, x, y))
-    noised = timed(lambda: mechanism.release(exact, sigma))
+    noised = timed(lambda: mechanism.add_noise(exact, sigma))
     print(
         f"release: {schema.length} entries; exact sums of 10,000 records {summed:.3f} s, noise"
         f" {noised:.4f} s"
@@ -62,10 +62,10 @@ def accountants() -> None:
         value = accounting.epsilon(events, DELTA)
         units = sum(int(event.mu_squared) for event in events)
         first = timed(lambda e=events: accounting.epsilon(e, DELTA))  # type: ignore[misc]
-        second = timed(lambda u=units: composition.epsilon(u, DELTA))  # type: ignore[misc]
+        second = timed(lambda u=units: composition.gaussian_epsilon(u, DELTA))  # type: ignore[misc]
         print(
             f"{name}: primary {value:.6f} in {first:.3f} s; the auditor's"
-            f" {composition.epsilon(units, DELTA):.6f} in {second:.3f} s"
+            f" {composition.gaussian_epsilon(units, DELTA):.6f} in {second:.3f} s"
         )
 
 

@@ -31,7 +31,7 @@ from wg_common.nets import private_head
 from wg_common.nets.encoder.module import load_encoder
 from wg_core.privacy import calibration, gradients
 from wg_core.privacy.gradients import STEPS, ChargedSteps, LabelledFeatures
-from wg_core.privacy.mechanism import sigma_for
+from wg_core.privacy.mechanism import noise_scale
 from wg_core.privacy.schema import default_schema
 from wg_server.generator.evaluation.simulated_release import simulate_statistics
 from wg_server.site.home import ServerHome
@@ -110,8 +110,8 @@ def trained(features: Floats, labels: Ints, rows: Ints) -> dict[str, Head]:
     heads: dict[str, Head] = {PLAIN: regression(features[rows], y)}
     for epsilon in EPSILONS:
         sigma = STEPS**0.5 * (1 << gradients.BITS) / calibration.mu(epsilon, DELTA)
-        charged = ChargedSteps(records.unit_rows(), sigma, STEPS)
-        heads[f"epsilon {epsilon:g}"] = private_head.private_head(records, charged)
+        charged = ChargedSteps(records.rows_by_unit(), sigma, STEPS)
+        heads[f"epsilon {epsilon:g}"] = private_head.train_private_head(records, charged)
         heads[f"epsilon {epsilon:g}, nearest mean"] = nearest_mean(x, y, records.classes, epsilon)
     return heads
 
@@ -127,7 +127,7 @@ def nearest_mean(x: NDArray[np.float32], y: Ints, classes: int, epsilon: float) 
         labels=[str(label) for label in range(classes)],
         clip_radius=1.0,
     )
-    sigma = sigma_for(schema, epsilon, DELTA)
+    sigma = noise_scale(schema, epsilon, DELTA)
     release = simulate_statistics(schema, x, y, sigma, np.random.default_rng(len(y)))
     sums = release.sums()
     weight = TEMPERATURE * sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)

@@ -16,9 +16,15 @@ from torch import Tensor
 
 from wg_common.machines import bearing
 from wg_common.nets import spectrum_lines
-from wg_common.nets.encoder.reading_map import ReadingMap, readings
+from wg_common.nets.encoder.reading_map import ReadingMap, window_readings
 from wg_core.wire.data_sheet import DataSheet, RotatingMachine
-from wg_server.generator.weights.machine_trial import EVEN, LABELLED, MOSTLY_SOUND, Plants, Trial
+from wg_server.generator.weights.machine_trial import (
+    EVEN,
+    LABELLED,
+    MOSTLY_SOUND,
+    MachineTrial,
+    TrialPlants,
+)
 
 SPEEDS = (1797, 1772, 1750, 1730)  # Turns a minute, by load
 SIZES = (7, 14, 21)  # Thousandths of an inch
@@ -40,7 +46,7 @@ def sheet(speed: int) -> DataSheet:
     )
 
 
-def trials(path: Path, reading_map: ReadingMap, seed: int) -> Iterator[Trial]:
+def trials(path: Path, reading_map: ReadingMap, seed: int) -> Iterator[MachineTrial]:
     """A trial of one machine for each load and size left out, with a plant for each mixture."""
     with np.load(path) as archive:
         data = {name: torch.from_numpy(archive[name].astype(np.int64)) for name in _COLUMNS}
@@ -53,13 +59,13 @@ def trials(path: Path, reading_map: ReadingMap, seed: int) -> Iterator[Trial]:
         for size in SIZES:
             held = (at_load & (data["size_mil"] == size)) | (sound & ~early)
             known = (at_load & (data["size_mil"] != size)) | early
-            templates = bearing.templates(bearing.figures(sheet(speed)))
+            templates = bearing.line_templates(bearing.read_figures(sheet(speed)))
             records, conditions = inputs[known], data["y_type"][known]
-            numbers = reading_map(readings(records[None], templates))[0]
+            numbers = reading_map(window_readings(records[None], templates))[0]
             order = torch.randperm(len(records), generator=generator)
             labelled = [order[conditions[order] == label][:LABELLED] for label in range(4)]
-            yield Trial(
-                figures=bearing.figures(sheet(speed)),
+            yield MachineTrial(
+                figures=bearing.read_figures(sheet(speed)),
                 hidden_figures=torch.zeros(1, 0),
                 templates=templates,
                 judged_inputs=inputs[held][None],
@@ -97,9 +103,9 @@ def _shares(conditions: Tensor, sound: float) -> Tensor:
     return weights
 
 
-def _plant(records: Tensor, numbers: Tensor, shares: Tensor) -> Plants:
+def _plant(records: Tensor, numbers: Tensor, shares: Tensor) -> TrialPlants:
     mean, square = shares @ records, shares @ records.square()
-    return Plants(
+    return TrialPlants(
         numbers=(shares @ numbers)[None],
         mean=mean[None],
         spread=(square - mean.square()).clamp(min=0).sqrt()[None],

@@ -33,12 +33,12 @@ from bench.rows import Row, Rows
 from bench.selected import own_folds, plant_trunk
 from bench.tables import markdown
 
-from wg_client.fitting.local_models import fit_local
+from wg_client.fitting.local_models import fit_local_only
 from wg_client.methods.names import LOCAL
 from wg_client.pilot import published
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_core.errors import DataError, NotAcceptedError
-from wg_server.generator.weights.head_generation import Generator
+from wg_server.generator.weights.head_generation import HeadGenerator
 from wg_server.site.home import ServerHome
 
 COMMAND = "python -m bench.simulate --home IMAGES WINDOWS --publish FILE"
@@ -76,7 +76,7 @@ SETTINGS = (
 
 
 def case(
-    generator: Generator, encoder: Encoder, cut: Plants, setting: Setting, seed: int
+    generator: HeadGenerator, encoder: Encoder, cut: Plants, setting: Setting, seed: int
 ) -> dict[str, Any]:
     """One plant: what it knew before, and what came of it."""
     one = draw(generator, cut, setting.cell, seed)
@@ -94,7 +94,7 @@ def case(
         started = time.process_time()
         folds = own_folds(one.y)
         blocks = trunk.blocks, trunk.trunk_blocks
-        alone = fit_local(trunk.features, one.y, len(cut.labels), folds, *blocks)
+        alone = fit_local_only(trunk.features, one.y, len(cut.labels), folds, *blocks)
         found["local_seconds"] = time.process_time() - started
         judged = alone.out_of_fold
         if judged is not None:
@@ -129,14 +129,14 @@ def run(home: Path, options: argparse.Namespace, rows: Rows) -> None:
         rows.add({**about, "shots": setting.shots, "seed": seed} | found)
 
 
-def cases(rows: Sequence[Row]) -> list[published.Case]:
+def cases(rows: Sequence[Row]) -> list[published.PublishedCase]:
     """Rows as a plant would look them up; those that were refused tell nothing of a gain."""
     found, curves = [], learning_curves(rows)
     for row in rows:
         if not row["kept"]:
             continue
         curve = curves[row["dataset"], row["seed"]]
-        facts = published.Facts(
+        facts = published.PlantFacts(
             kind=row["kind"],
             classes=row["classes"],
             unseen=row["unseen"],
@@ -145,7 +145,7 @@ def cases(rows: Sequence[Row]) -> list[published.Case]:
         )
         gain = row["accuracy"] - row.get("local", 0.0)
         found.append(
-            published.Case(
+            published.PublishedCase(
                 dataset=row["dataset"],
                 facts=facts,
                 epsilon=row["epsilon"],
@@ -194,23 +194,23 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-Judged = tuple[published.Case, published.Expected]
+Judged = tuple[published.PublishedCase, published.ExpectedGain]
 
 
-def judged(known: Sequence[published.Case]) -> list[Judged]:
+def judged(known: Sequence[published.PublishedCase]) -> list[Judged]:
     """Each case, and what the cases of all other data sets say of it."""
     found = []
     for case in known:
         others = [other for other in known if _set(other) != _set(case)]
         try:
-            told = published.expected(others, case.facts, case.epsilon, case.sites)
+            told = published.estimate_gain(others, case.facts, case.epsilon, case.sites)
         except DataError:
             continue
         found.append((case, told))
     return found
 
 
-def _set(case: published.Case) -> str:
+def _set(case: published.PublishedCase) -> str:
     """Name of a data set; questions about one and the same are of one."""
     return case.dataset.split("_")[0]
 
@@ -231,7 +231,7 @@ def table(found: Sequence[Judged]) -> Iterator[str]:
     )
     groups: dict[tuple[str, str], list[Judged]] = {}
     for case, told in found:
-        question = case.facts.question
+        question = case.facts.label_situation
         for kind in (case.facts.kind, "all"):
             groups.setdefault((question, kind), []).append((case, told))
             if question != "S3":  # whose gain is an accuracy
@@ -254,9 +254,9 @@ def _summary(found: Sequence[Judged]) -> tuple[object, ...]:
     )
 
 
-def _agrees(case: published.Case, told: published.Expected) -> bool:
+def _agrees(case: published.PublishedCase, told: published.ExpectedGain) -> bool:
     """Return whether ``join`` was said where something else than local-only was kept."""
-    is_join = published.decide(told, case.facts) is published.Decision.JOIN
+    is_join = published.advise_joining(told, case.facts) is published.JoiningAdvice.JOIN
     return is_join == (case.gain != 0)
 
 
@@ -265,7 +265,7 @@ def held(found: Sequence[Judged]) -> float:
     return float(np.mean([told.low <= case.gain <= told.high for case, told in found]))
 
 
-def publish(path: Path, known: Sequence[published.Case], found: Sequence[Judged]) -> None:
+def publish(path: Path, known: Sequence[published.PublishedCase], found: Sequence[Judged]) -> None:
     """Write what ``wg-client simulate`` reads, one case a line."""
     about = {
         "version": published.VERSION,

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 from wg_client.fitting import numbers
 from wg_common.machines.process import ProcessUnit
 from wg_server.generator.weights import sensor_training, training
-from wg_server.generator.weights.machine_networks import draw_parameters, mlp
-from wg_server.generator.weights.machine_statistic import Statistics, no_statistics
+from wg_server.generator.weights.machine_networks import draw_parameters, three_layer_network
+from wg_server.generator.weights.machine_statistic import StatisticBatch, absent_statistics
 from wg_server.generator.weights.process_simulation import PROCESS_SIMULATORS
 from wg_server.generator.weights.sensor_network import SensorModel
-from wg_server.generator.weights.sensor_training import EPSILON, JUDGED, RECORDS, Plants
-from wg_server.generator.weights.training import Evaluation, Schedule
+from wg_server.generator.weights.sensor_training import EPSILON, JUDGED, RECORDS, SensorPlants
+from wg_server.generator.weights.training import Evaluation, TrainingSchedule
 
 UNITS, WIDTH = 100, 64
 LABELLED = 100  # Windows of a unit with a laboratory's value
@@ -59,11 +59,11 @@ class Rivals(nn.Module):
         self.unit, self.shipped, self.rivals = unit, shipped, nn.ModuleDict()
         for name, treatment in itertools.product((FIXED, SHEET), (RAW, STANDARDISED)):
             stated = unit.condition_size if name == SHEET else 0
-            network = mlp(unit.reading_count + stated, WIDTH, len(unit.quantities))
+            network = three_layer_network(unit.reading_count + stated, WIDTH, len(unit.quantities))
             self.rivals[f"{name}, {treatment}"] = network
         draw_parameters(self.rivals, torch.Generator().manual_seed(seed))
 
-    def forward(self, plants: Plants, statistics: Statistics) -> Rows:
+    def forward(self, plants: SensorPlants, statistics: StatisticBatch) -> Rows:
         """Scores of every method's known windows."""
         stated = self.unit.figure_features(plants.figures)[:, None]
         rows = {}
@@ -89,7 +89,7 @@ class Objective:
 
     def loss(self, step: int) -> Tensor:
         """Loss of all methods, summed: no one's parameters are another's."""
-        plants, statistics = self._shipped.batch(step)
+        plants, statistics = self._shipped.draw_batch(step)
         rows = self.model(plants, statistics)
         return torch.stack([F.smooth_l1_loss(row, plants.truths) for row in rows.values()]).sum()
 
@@ -116,16 +116,16 @@ def by_ridge(readings: Tensor, truths: Tensor, judged: Tensor) -> Tensor:
 def quantities(model: Rivals, seed: int) -> Rows:
     """Squared errors of every method on units never seen."""
     generator = torch.Generator().manual_seed(seed)
-    plants = sensor_training.draw(
+    plants = sensor_training.draw_plants(
         PROCESS_SIMULATORS[model.unit.name](seed + 102), UNITS, LABELLED + JUDGED, RECORDS
     )
-    released = plants.statistics(model.shipped.map, EPSILON, generator)
-    exact = plants.statistics(model.shipped.map, 0, generator)
+    released = plants.simulate_releases(model.shipped.map, EPSILON, generator)
+    exact = plants.simulate_releases(model.shipped.map, 0, generator)
     rows, truths = model(plants, released), plants.truths
     network, known = model.shipped.network, plants.readings
     for name, statistics in (
-        ("ships, another unit's statistic", released.roll()),
-        ("ships, no statistic", no_statistics(UNITS)),
+        ("ships, another unit's statistic", released.shift_by_one()),
+        ("ships, no statistic", absent_statistics(UNITS)),
         ("ships, exact statistic", exact),
     ):
         rows[name] = network(known, plants.figures, statistics)
@@ -151,8 +151,8 @@ def kept(model: Rivals, seed: int, values: int, count: int) -> dict[str, Tensor]
     """
     generator = torch.Generator().manual_seed(seed)
     simulator = PROCESS_SIMULATORS[model.unit.name](seed + 203)
-    plants = sensor_training.draw(simulator, count, values + JUDGED, RECORDS)
-    released = plants.statistics(model.shipped.map, EPSILON, generator)
+    plants = sensor_training.draw_plants(simulator, count, values + JUDGED, RECORDS)
+    released = plants.simulate_releases(model.shipped.map, EPSILON, generator)
     scores = model.shipped.network(plants.readings, plants.figures, released)
     errors: dict[str, list[float]] = {"local-only": [], "delivered": [], "kept": []}
     recordings = np.arange(values)  # Windows are drawn one by one
@@ -161,7 +161,9 @@ def kept(model: Rivals, seed: int, values: int, count: int) -> dict[str, Tensor]
         truths, delivered = (
             part[row, :, place].double().numpy() for part in (plants.truths, scores)
         )
-        average = numbers.keep(features[:values], truths[:values], recordings, delivered[:values])
+        average = numbers.average_with_delivered(
+            features[:values], truths[:values], recordings, delivered[:values]
+        )
         predictions = {
             "local-only": average.local.predict(features[values:], delivered[values:]),
             "delivered": delivered[values:],
@@ -223,8 +225,10 @@ def main() -> None:
     lines = []
     for kind in options.kind or PROCESS_SIMULATORS:
         objective = Objective(kind, options.seed)
-        state = training.train(
-            objective, Schedule(steps=options.steps), lambda *words: print(*words, flush=True)
+        state = training.train_module(
+            objective,
+            TrainingSchedule(steps=options.steps),
+            lambda *words: print(*words, flush=True),
         )
         model, seed = objective.model, options.seed
         lines.append(f"\nSeed {seed}, {kind}: {state.steps} steps, {state.seconds:.0f} s.")

@@ -29,15 +29,15 @@ from sklearn.linear_model import LogisticRegression
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import HANDED_ON, LOCAL
 from wg_common.catalogue import POSTERIOR
-from wg_common.inference.posterior import SiteEvidence, from_tensors, posterior_head
-from wg_common.modalities.texts import Texts, plain
+from wg_common.inference.posterior import SiteEvidence, posterior_from_tensors, posterior_head
+from wg_common.modalities.texts import Texts, normalise_text
 from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.module import Encoder
 from wg_core.errors import NotAcceptedError
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_server.generator.prior import names, pooling
 from wg_server.generator.prior.site_statistics import site_evidence
-from wg_server.generator.weights.head_generation import Generator, generate
+from wg_server.generator.weights.head_generation import HeadGenerator, generate_heads
 
 _DOMAINS = (
     "banking",
@@ -157,14 +157,14 @@ def split(
     number = {name: row for row, name in enumerate(labels)}
     dealt: list[list[tuple[str, int]]] = [[] for _ in range(1 + SITES)]
     for name in labels:
-        mine = [plain(row["text"]) for row in train if row["label"] == name]
+        mine = [normalise_text(row["text"]) for row in train if row["label"] == name]
         order = rng.permutation(len(mine))
         own = max(len(mine) // 2, 3)
         for place, share in enumerate([order[:own], *np.array_split(order[own:], SITES)]):
             each = _SITE_EACH if place else len(share)
             dealt[place] += [(mine[i], number[name]) for i in share[:each]]
     kept = [test[i] for i in rng.permutation(len(test)) if test[i]["label"] in number][:TESTS]
-    return labels, dealt, [(plain(row["text"]), number[row["label"]]) for row in kept]
+    return labels, dealt, [(normalise_text(row["text"]), number[row["label"]]) for row in kept]
 
 
 def cut(encoder: Encoder, path: Path, seed: int) -> TextPlants:
@@ -179,7 +179,7 @@ def cut(encoder: Encoder, path: Path, seed: int) -> TextPlants:
         return x, np.array([label for _, label in some], dtype=np.int64)
 
     parts = tuple(encoded(some, site) for site, some in enumerate(dealt))
-    vectors = sentences.embed([text for text, _ in held]).astype(np.float64)
+    vectors = sentences.embed_sentences([text for text, _ in held]).astype(np.float64)
     return TextPlants(labels, parts, encoded(held, 0), vectors)
 
 
@@ -195,7 +195,7 @@ def as_plants(encoder: Encoder, root: Path, name: str, seed: int) -> plants.Plan
 
 
 def judge(
-    generator: Generator, encoder: Encoder, data: TextPlants, cell: Cell, seed: int
+    generator: HeadGenerator, encoder: Encoder, data: TextPlants, cell: Cell, seed: int
 ) -> dict[str, float]:
     """Accuracy of each model on the plant's test records."""
     rng = np.random.default_rng((seed, 83))
@@ -212,10 +212,10 @@ def judge(
     ]
     scores: dict[str, float] = {}
     for end, parts in (("names", generator.parts), ("plain", replace(generator.parts, names=None))):
-        pools = pooling.of_releases(parts.priors, own, others)
-        made = generate(Generator("", parts), pools, labels)
+        pools = pooling.pools_of_releases(parts.priors, own, others)
+        made = generate_heads(HeadGenerator("", parts), pools, labels)
         tensors = next(c.tensors for c in made if c.source == POSTERIOR)
-        posterior = from_tensors(tensors, k, d)
+        posterior = posterior_from_tensors(tensors, k, d)
         finished = LinearHead(*posterior_head(posterior, x[:, :d], known)).pad_features(x.shape[1])
         scores[f"blup-{end}"] = right(finished, data.test)
         if end == "names":
@@ -235,7 +235,7 @@ def judge(
     if others or cell.labelled:
         evidence = [site_evidence(each, labels) for each in (own, *others)]
         scores["prototypes"] = right(nearest_mean(evidence).pad_features(x.shape[1]), data.test)
-    found = names.vectors(data.labels) if cell.named else None
+    found = names.name_vectors(data.labels) if cell.named else None
     if found is not None:
         nearest = (data.vectors @ found.T).argmax(axis=1)
         scores["names-cosine"] = float((nearest == data.test[1]).mean())

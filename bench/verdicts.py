@@ -21,23 +21,23 @@ from bench.rows import Row, Rows, write_table
 from bench.tables import markdown
 from numpy.typing import NDArray
 
-from wg_client.fitting.backbone import encoder_trunk
+from wg_client.fitting.backbone import encoder_features
 from wg_client.fitting.linear_head import Floats
 from wg_client.fitting.sure_calls import (
     NEVER,
     WRONG_LIMIT,
-    bound_probabilities,
-    probability_limit,
-    sure_above,
-    wrong_share,
+    bounded_error_share,
+    cap_probabilities,
+    supported_probability,
+    sure_call_threshold,
 )
-from wg_client.methods.base import LabelledRecords
+from wg_client.methods.base import PlantRecords
 from wg_client.models import novelty
-from wg_client.models.acceptance import score
+from wg_client.models.acceptance import score_probabilities
 from wg_client.models.adoption import EVEN, MISSED
-from wg_client.models.passing import Evidence, defect_odds, rule_of
-from wg_common.inference.family_head import Layout
-from wg_common.modalities.registry import modality
+from wg_client.models.passing import OutOfFoldEvidence, defect_log_odds, fit_pass_rule
+from wg_common.inference.family_head import FeatureLayout
+from wg_common.modalities.registry import find_modality
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.module import Encoder, plant_features
 from wg_common.nets.encoder.plant_trunk import PlantTrunk
@@ -127,9 +127,9 @@ def _plant(
     records: Sequence[NDArray[np.generic]],
     features: NDArray[np.float32],
     labelled: Ints,
-) -> tuple[LabelledRecords, NDArray[np.float32]]:
+) -> tuple[PlantRecords, NDArray[np.float32]]:
     """The plant, and the features of all records with those of what it fits on its own."""
-    kind = modality(encoder.modality)
+    kind = find_modality(encoder.modality)
     layout = encoder.scaled_dimension, encoder.local_blocks, encoder.trunk_blocks
     own = list(here.records[labelled])
     if kind.plant_trunk:
@@ -137,12 +137,12 @@ def _plant(
         further = plant_features(fitted_trunk, kind.name, list(records))
         features = np.hstack([features, further])
         layout = layout[0], *fitted_trunk.layout(*layout[1:])
-    trunk = encoder_trunk(features[labelled], encoder.dimension, *layout)
-    patterns = kind.patterns(own)
-    plant = LabelledRecords(
+    trunk = encoder_features(features[labelled], encoder.dimension, *layout)
+    patterns = kind.repetition_keys(own)
+    plant = PlantRecords(
         all_labels=here.labels[labelled],
         classes=int(here.labels.max()) + 1,
-        public=trunk,
+        encoder_features=trunk,
         units=None if patterns else [str(group) for group in here.groups[labelled]],
         patterns=patterns,
     )
@@ -163,41 +163,40 @@ def judge(
         features: Local ones of these.
     """
     plant, features = _plant(encoder, here, records, features, labelled)
-    classes, trunk = plant.classes, plant.public
-    fitted = plant.local
+    classes, trunk = plant.classes, plant.encoder_features
+    fitted = plant.local_only_model
     if fitted is None:
         raise ValueError("a plant without labels")
     asked = np.append(here.test, np.ones(len(records) - len(here.test), dtype=bool))
     x = features[asked].astype(np.float64)
     is_own = np.arange(len(x)) < here.test.sum()
     logits = trunk.to_local_head(fitted.head).logits(x)
-    chances = bound_probabilities(logits, probability_limit(len(plant.judged_labels)))
-    layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
-    is_new, is_unlike = _unlike(novelty.fit(features[labelled], layout, plant.units), x)
+    chances = cap_probabilities(logits, supported_probability(len(plant.evaluated_labels)))
+    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
+    test = novelty.fit_novelty_test(features[labelled], layout, plant.units)
+    is_new, is_unlike = _unlike(test, x)
     good = np.arange(classes) == 0
-    evidence = None
+    labels, groups, evidence = plant.evaluated_labels, plant.evaluated_groups, None
     if fitted.logits is not None:
-        evidence = Evidence(fitted.logits[0], plant.judged_labels, plant.judged_groups)
-    rule = rule_of(evidence, good, np.zeros(classes, dtype=bool), MISSED)
+        evidence = OutOfFoldEvidence(fitted.logits[0], labels, groups)
+    rule = fit_pass_rule(evidence, good, np.zeros(classes, dtype=bool), MISSED)
     defect = chances[:, ~good].sum(axis=1)
-    may_pass = rule.passes(defect_odds(logits, good)) & ~is_unlike
+    may_pass = rule.passes(defect_log_odds(logits, good)) & ~is_unlike
     reject = ~is_new & (defect >= EVEN)
     passes = ~is_new & ~reject & may_pass
-    wrong = wrong_share(len(plant.judged_labels))
+    wrong = bounded_error_share(len(plant.evaluated_labels))
     least = NEVER
     if fitted.logits is not None and wrong <= WRONG_LIMIT:
-        least = sure_above(fitted.logits, plant.judged_labels, wrong)
+        least = sure_call_threshold(fitted.logits, plant.evaluated_labels, wrong)
     sure = ~is_new & ~reject & (chances.max(axis=1) >= least)
     truth = here.labels[here.test]
     parts = {"good": truth == 0, "defective": truth > 0}
     sides = {
         name: np.append(part, np.zeros(len(x) - len(part), bool)) for name, part in parts.items()
     }
-    counted = score(chances[is_own], truth, good, is_new[is_own], may_pass[is_own]).at(EVEN)
-    if (
-        counted.false_accepts is None
-        or counted.false_accepts.wrong != passes[sides["defective"]].sum()
-    ):
+    scores = score_probabilities(chances[is_own], truth, good, is_new[is_own], may_pass[is_own])
+    accepts, expected = scores.counts_at(EVEN).false_accepts, passes[sides["defective"]].sum()
+    if accepts is None or accepts.wrong != expected:
         raise ValueError("acceptance counts another verdict")
     found: Row = {
         "needed": rule.least_defects,
@@ -210,11 +209,11 @@ def judge(
     return found
 
 
-def _unlike(known: novelty.Novelty | None, x: Floats) -> tuple[NDArray[np.bool_], ...]:
+def _unlike(known: novelty.NoveltyTest | None, x: Floats) -> tuple[NDArray[np.bool_], ...]:
     """Records ``[n, D]`` that are new, and those that are too unlike for a pass."""
     tensors = None if known is None else known.tensors()
     shares = novelty.NEW, novelty.NO_PASS
-    return tuple(novelty.unlike_records(tensors, x, share) for share in shares)
+    return tuple(novelty.flag_unlike_records(tensors, x, share) for share in shares)
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from bench.tables import markdown
 
 from wg_client.models import drift, novelty
 from wg_client.operation.watch import FALSE_ALARMS, TESTS
-from wg_common.inference.family_head import Layout
+from wg_common.inference.family_head import FeatureLayout
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.site.home import ServerHome
 
@@ -85,13 +85,16 @@ def tested(
 ) -> tuple[bool, bool]:
     """Whether features, and whether records called new, raise an alarm."""
     level = FALSE_ALARMS / TESTS
-    dimension, layout = encoder.dimension, Layout(encoder.scaled_dimension, encoder.local_blocks)
-    shift = drift.shift(frozen[:, :dimension], new[:, :dimension], level, rng)
-    known = novelty.fit(frozen, layout, None)
+    dimension, layout = (
+        encoder.dimension,
+        FeatureLayout(encoder.scaled_dimension, encoder.local_blocks),
+    )
+    shift = drift.test_for_shift(frozen[:, :dimension], new[:, :dimension], level, rng)
+    known = novelty.fit_novelty_test(frozen, layout, None)
     if known is None:
         return shift.p < level, False
-    count = int((known.score(new) > known.limit(novelty.NEW)).sum())
-    return shift.p < level, drift.too_many_new(
+    count = int((known.score(new) > known.score_limit(novelty.NEW)).sum())
+    return shift.p < level, drift.new_record_p_value(
         count, len(new), novelty.NEW, len(known.scores)
     ) < level
 

@@ -24,10 +24,10 @@ from bench.rows import Row, Rows, by_cell, judged, write_table
 from bench.selected import THEN_LOCAL, selected_heads, trained_on
 from numpy.typing import NDArray
 
-from wg_client.fitting.backbone import encoder_trunk
+from wg_client.fitting.backbone import encoder_features
 from wg_common.modalities import sensors
 from wg_common.nets.encoder.module import Encoder
-from wg_server.generator.weights.head_generation import Generator
+from wg_server.generator.weights.head_generation import HeadGenerator
 
 VERSION = 6
 DATASETS = (
@@ -171,19 +171,19 @@ def cut_windows(
         own_groups = groups[kept] if part == 1 else own_groups
         if power and kept:
             sensor_rng = np.random.default_rng((seed, 3, max(part, 1)))
-            chain = sensors.draw(sensor_rng, np.eye(own.shape[1]), 1.0, power, direct=True)
+            chain = sensors.draw_sensors(sensor_rng, np.eye(own.shape[1]), 1.0, power, direct=True)
             noise_rng = np.random.default_rng((seed, 2, part))
-            own = sensors.observe(noise_rng, own.astype(np.float64), chain)
+            own = sensors.measure_signals(noise_rng, own.astype(np.float64), chain)
         y = np.array([lookup[int(labels[row])] for row in kept], dtype=np.int64)
         found.append((own, y))
     return tuple(f"class-{c}" for c in chosen), found, own_groups
 
 
-def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> dict[str, float]:
+def judge(generator: HeadGenerator, found: WindowPlants, cell: Cell, seed: int) -> dict[str, float]:
     """Accuracy of every method on the plant's test records, and on classes it has never seen."""
     plants = found.plants
     one = draw(generator, plants, cell, seed)
-    trunk = encoder_trunk(one.x, plants.dimension, found.scaled, found.blocks)
+    trunk = encoder_features(one.x, plants.dimension, found.scaled, found.blocks)
     outcome = one.select(trunk, plants.dimension)
     heads = one.heads | selected_heads(outcome)
     if cell.labelled:

@@ -11,8 +11,8 @@ from wg_core.site.home import ClientHome
 def accept_few_sites(running: Processes, homes: Iterable[Path]) -> Iterator[str]:
     """Adopt models held back because few sites support a class; yield plant names."""
     for folder in homes:
-        waiting_model = adoption.shadow(ClientHome(folder))
-        if waiting_model is None or not adoption.has_few_sites(*waiting_model):
+        waiting_model = adoption.shadow_model(ClientHome(folder))
+        if waiting_model is None or not adoption.predicts_few_site_class(*waiting_model):
             continue
         running.run(
             *("wg-client", "models", "use", "--home", folder),

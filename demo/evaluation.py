@@ -42,7 +42,7 @@ def evaluate(root: Path, plant: Plant, fixed: Right | None) -> dict[str, Any]:
     home = ClientHome(root)
     right, kept = answers(home, records)
     if kept is not None:
-        manifest, _ = adoption.in_use(home)
+        manifest, _ = adoption.model_in_use(home)
         found |= {"pool": manifest.pool_releases, "condition": asdict(manifest.condition)}
     if plant.labels == 0:
         guess = np.full(len(records), 1 / len(plant.classes))
@@ -58,7 +58,7 @@ def answers(home: ClientHome, records: SiteData) -> tuple[dict[str, Right], str 
     Both are empty if the plant has no model, because nothing was known of its classes.
     """
     try:
-        manifest, kept = adoption.in_use(home)
+        manifest, kept = adoption.model_in_use(home)
     except ConfigError:
         return {}, None
     seen = predict.encode_records(home, manifest, records)

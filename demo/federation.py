@@ -27,8 +27,8 @@ from wg_common.language import CODES, ENGLISH, Language, Text, text
 from wg_core import atomic
 from wg_core.errors import ExitCode
 from wg_server.generator import versions
-from wg_server.generator.versions import Version
-from wg_server.generator.weights.head_generation import generate, load_generator
+from wg_server.generator.versions import GeneratorVersion
+from wg_server.generator.weights.head_generation import generate_heads, load_generator
 from wg_server.site.home import ServerHome
 
 EPSILON = "4"
@@ -221,14 +221,14 @@ class Federation:
             )
         )  # fmt: skip
 
-    def _installed(self) -> Version:
+    def _installed(self) -> GeneratorVersion:
         """Return the installed generator of pictures."""
         return versions.installed_version(ServerHome(self._pictures))
 
     def _accept(self, root: Path) -> None:
         """Install the trained generator, as an operator would, even if its card fails."""
         home = ServerHome(root)
-        version = versions.present(home)[0]
+        version = versions.list_versions(home)[0]
         if failed := [check.name for check in version.failed_checks()]:
             self._say(
                 text(
@@ -380,9 +380,9 @@ class Federation:
 
     def _sample_seconds(self, plant: Plant) -> float:
         """Return the seconds to make one plant's candidates."""
-        generator = load_generator(self._installed().heads)
+        generator = load_generator(self._installed().heads_path)
         start = time.monotonic()
-        generate(generator, (), plant.classes)
+        generate_heads(generator, (), plant.classes)
         return time.monotonic() - start
 
     def _write(self, summary: dict[str, Any], plants: tuple[Plant, ...]) -> None:

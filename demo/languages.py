@@ -13,7 +13,7 @@ DEMO = Path(__file__).parent / "locale"
 
 def speaks(code: Code) -> Language:
     """Return a language with the texts of the demo and of the product's commands and pages."""
-    return translations.language_of(code, translations.COMMON, PLANT, DEMO)
+    return translations.load_language(code, translations.COMMON, PLANT, DEMO)
 
 
 def option(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +25,6 @@ def option(parser: argparse.ArgumentParser) -> None:
 
 def chosen(code: Code | None) -> Language:
     """Return the requested language, and set it for commands that are started from here on."""
-    found = code or language.from_environment()
+    found = code or language.environment_language()
     os.environ[language.VARIABLES[0]] = found
     return speaks(found)

@@ -28,18 +28,19 @@ def one_for_all(server: Path, plant: Plant) -> Right:
         server: Home of the server that made networks for the plant.
         plant: Has a bearing.
     """
-    packed = versions.installed_version(ServerHome(server)).sheets.read_bytes()
-    (generator,) = sheet_generation.unpack(packed).kinds.values()
+    packed = versions.installed_version(ServerHome(server)).sheets_path.read_bytes()
+    (generator,) = sheet_generation.unpack_sheet_generator(packed).kinds.values()
     torch.set_num_threads(1)
     with np.load(plant.data) as own, np.load(plant.test) as test, torch.inference_mode():
         known, inputs = (
-            spectrum_lines.spectra(torch.from_numpy(part["x"][:, 0])) for part in (own, test)
+            spectrum_lines.envelope_spectra(torch.from_numpy(part["x"][:, 0]))
+            for part in (own, test)
         )
         right: list[Right] = []
         for treatment in TREATMENTS:
             read = inputs
             if treatment == "standardised":
-                read = spectrum_lines.standardised_by(inputs, known.mean(dim=0), known.std(dim=0))
+                read = spectrum_lines.standardise_by(inputs, known.mean(dim=0), known.std(dim=0))
             answers = generator.model.fixed[treatment](read[None])[0].argmax(dim=1).numpy()
             right.append(answers == test["y"])
     return max(right, key=lambda part: float(part.mean()))
@@ -48,4 +49,4 @@ def one_for_all(server: Path, plant: Plant) -> Right:
 def takes_statistic(server: Path) -> bool:
     """Return whether a server's networks for bearings depend on a statistic, by its card."""
     card = versions.installed_version(ServerHome(server)).card
-    return worth.takes_statistic(card, bearing.KIND.name)
+    return worth.uses_statistic(card, bearing.KIND.name)

@@ -92,7 +92,7 @@ def page(
         notes=(*stories.notes(summary), *stories.not_shown(summary)),
         models=_models(plants),
         word=text,
-        t=speak.say,
+        t=speak.translate,
         say=speak,
         lang=speak.code,
     )

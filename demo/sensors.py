@@ -23,8 +23,8 @@ from wg_common.machines import process
 from wg_common.nets.encoder import package as encoders
 from wg_server.generator import versions
 from wg_server.generator.weights import sheet_generation
-from wg_server.generator.weights.machine_statistic import no_statistics
-from wg_server.generator.weights.sensor_training import Plants
+from wg_server.generator.weights.machine_statistic import absent_statistics
+from wg_server.generator.weights.sensor_training import SensorPlants
 from wg_server.site.home import ServerHome
 
 EPSILON = 1.0
@@ -88,20 +88,20 @@ def measure(server: Path, seed: int) -> dict[str, Any]:
     """
     torch.set_num_threads(1)
     home = ServerHome(server)
-    reading_map = encoders.unpack(home.read_encoder()).maps[kinds.UNIT.name]
-    packed = versions.installed_version(home).sheets.read_bytes()
-    network = sheet_generation.unpack(packed).sensors[kinds.UNIT.name]
+    reading_map = encoders.unpack_encoder(home.read_encoder()).maps[kinds.UNIT.name]
+    packed = versions.installed_version(home).sheets_path.read_bytes()
+    network = sheet_generation.unpack_sheet_generator(packed).sensors[kinds.UNIT.name]
     rng = np.random.default_rng(seed)
     drawn = [exchangers.draw(rng) for _ in range(_OTHERS)]
     parts = [exchangers.records(each, _RECORDS + _JUDGED, rng) for each in drawn]
     plants = _plants(drawn, np.stack([values for values, _ in parts]))
     truths = np.stack([duty[:_JUDGED] for _, duty in parts])
-    own = plants.statistics(reading_map, EPSILON, torch.Generator().manual_seed(seed))
+    own = plants.simulate_releases(reading_map, EPSILON, torch.Generator().manual_seed(seed))
     right = {}
     for key, statistics in (
         ("own", own),
-        ("another", own.roll()),
-        ("none", no_statistics(len(drawn))),
+        ("another", own.shift_by_one()),
+        ("none", absent_statistics(len(drawn))),
     ):
         with torch.inference_mode():
             scores = network(plants.readings, plants.figures, statistics)
@@ -119,12 +119,14 @@ def measure(server: Path, seed: int) -> dict[str, Any]:
     }
 
 
-def _plants(drawn: list[Exchanger], values: Floats) -> Plants:
+def _plants(drawn: list[Exchanger], values: Floats) -> SensorPlants:
     """Exchangers as the training has its units, of values ``[m, n, C, T]``."""
     figures = torch.tensor([[each.sheet[name] for name in kinds.FIGURES] for each in drawn])
     readings = kinds.UNIT.readings(torch.from_numpy(values).float(), figures)
     known, records = readings[:, :_JUDGED], readings[:, _JUDGED:]
-    return Plants(figures, known, process.standardise(known, records), torch.empty(0), records)
+    return SensorPlants(
+        figures, known, process.standardise_readings(known, records), torch.empty(0), records
+    )
 
 
 def _values(path: Path) -> Floats:

@@ -24,14 +24,14 @@ _STRENGTH = 0.7
 """Strength of the differences between cameras, as in the zoo's plans."""
 
 
-def steel(seed: int) -> families.Family:
+def steel(seed: int) -> families.ImageFamily:
     """Return the kind of plant: its classes and their appearance before any camera."""
     rng = np.random.default_rng(seed)
-    return families.Family(
+    return families.ImageFamily(
         name="steel",
         kind="defects",
         classes=tuple(
-            families.Class(name, painter, tuple(rng.uniform(0, 1, 8)))
+            families.ImageClass(name, painter, tuple(rng.uniform(0, 1, 8)))
             for name, painter in PAINTERS.items()
         ),
         recipe=surfaces.draw_recipe(rng, "rolled"),
@@ -41,7 +41,7 @@ def steel(seed: int) -> families.Family:
 
 
 def pictures(
-    family: families.Family, site: int, per_class: int, rng: np.random.Generator
+    family: families.ImageFamily, site: int, per_class: int, rng: np.random.Generator
 ) -> tuple[Pictures, NDArray[np.int64]]:
     """Render pictures of one site, and return them with their classes.
 
@@ -53,4 +53,4 @@ def pictures(
     """
     labels = np.repeat(np.arange(len(family.classes)), per_class)
     seen = families.draw_site(family, site, strength=_STRENGTH if site else 0.0)
-    return families.render(family, seen, labels, rng), labels
+    return families.render_images(family, seen, labels, rng), labels

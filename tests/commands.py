@@ -27,7 +27,7 @@ class CutOff(Exception):
 
 def cut_after(monkeypatch: pytest.MonkeyPatch, moves: int) -> None:
     """Let files be moved into place so often, and then no more."""
-    original, done = atomic.move, 0
+    original, done = atomic.rename_file, 0
 
     def move(source: Path, target: Path) -> None:
         nonlocal done
@@ -36,4 +36,4 @@ def cut_after(monkeypatch: pytest.MonkeyPatch, moves: int) -> None:
         done += 1
         original(source, target)
 
-    monkeypatch.setattr(atomic, "move", move)
+    monkeypatch.setattr(atomic, "rename_file", move)

@@ -67,7 +67,7 @@ def shell(capfd: pytest.CaptureFixture[str]) -> Shell:
         program, *rest = map(str, words)
         capfd.readouterr()
         with pytest.raises(SystemExit) as caught:
-            cli.run(PROGRAMS[program], rest)
+            cli.run_program(PROGRAMS[program], rest)
         said = capfd.readouterr()
         assert caught.value.code in codes, f"{program} {shlex.join(rest)}\n{said.out}{said.err}"
         return said.out

@@ -19,9 +19,9 @@ with laboratory values for it. They need the extra ``client``.
 from typing import TYPE_CHECKING, Any
 
 from weightgate.plant import Plant
-from wg_client.data.laboratory import read_hours
+from wg_client.data.laboratory import read_laboratory_windows as read_hours
 from wg_client.models.predict import Prediction
-from wg_client.release.preview import Check
+from wg_client.release.preview import ReleasePreview as Check
 from wg_core import __version__
 from wg_core.errors import WgError
 

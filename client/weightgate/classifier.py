@@ -15,10 +15,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from weightgate.plant import Plant, Records
-from wg_client.fitting.finetune import fit_finetuned, fixed_base
-from wg_client.fitting.folds import stratify
+from wg_client.fitting.finetune import constant_base_head, fit_finetuned
+from wg_client.fitting.folds import stratified_folds
 from wg_client.fitting.linear_head import Floats, LinearHead, head_from_tensors
-from wg_client.fitting.local_models import fit_local
+from wg_client.fitting.local_models import fit_local_only
 from wg_client.models import predict, store
 from wg_client.models.manifest import ModelsManifest
 from wg_common import streams
@@ -76,19 +76,21 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
             features, y = validate_data(self, X, y, dtype=np.float64)
             check_classification_targets(y)
             self.classes_, labels = np.unique(y, return_inverse=True)
-            folds = stratify(labels, streams.rng(Stream.SELECTION_FOLDS))
-            self.head_ = fit_local(features, labels, len(self.classes_), folds).head
+            folds = stratified_folds(labels, streams.stream_generator(Stream.SELECTION_FOLDS))
+            self.head_ = fit_local_only(features, labels, len(self.classes_), folds).head
             return self
         plant, manifest, name = self._chosen_model()
         self.classes_ = np.array(manifest.labels)
         labels = _indices(np.asarray(y), manifest.labels)
         start = head_from_tensors(store.load_tensors(plant.home, manifest, name))
-        folds = stratify(labels, streams.rng(Stream.SELECTION_FOLDS))
+        folds = stratified_folds(labels, streams.stream_generator(Stream.SELECTION_FOLDS))
         features = self._inputs(plant, manifest, X)
         if len(features) != len(labels):
             raise DataError(f"y: {len(labels)} labels of {len(features)} records")
         start = start.pad_features(features.shape[1])  # it may ignore a delivered network
-        finetuned_model = fit_finetuned(fixed_base(start), features, labels, folds, unseen_mass=0.0)
+        finetuned_model = fit_finetuned(
+            constant_base_head(start), features, labels, folds, unseen_mass=0.0
+        )
         self.head_ = finetuned_model.head
         return self
 

@@ -11,25 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data import plant as plants
-from wg_client.data.inspection import decoded_parts
+from wg_client.data.inspection import decode_in_parts
 from wg_client.data.site_data import UNLABELLED, SiteData
-from wg_client.languages import speaks
+from wg_client.languages import load_plant_language
 from wg_client.methods import registry
 from wg_client.models import adoption, predict, store
 from wg_client.models.acceptance import (
-    Acceptance,
-    acceptance,
-    acceptance_inputs,
+    AcceptanceResults,
+    acceptance_set_inputs,
+    evaluate_package,
     judging_records,
 )
-from wg_client.models.calls import Judge
+from wg_client.models.calls import CallJudge
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import Prediction
 from wg_client.release import preview
-from wg_client.release.preview import Check
+from wg_client.release.preview import ReleasePreview
 from wg_client.selection.report import acceptance_curve
 from wg_common import language
-from wg_common.charts import Drawing, environment
+from wg_common.charts import LineChart, template_environment
 from wg_common.language import text
 from wg_common.modalities import registry as modalities
 from wg_core.errors import DataError, UsageError
@@ -68,7 +68,7 @@ class Plant:
         if not isinstance(home, str | Path):
             raise UsageError(f"home: {home!r}, expected a path")
         client_home = ClientHome(Path(home))
-        client_home.require()
+        client_home.check_initialised()
         return cls(client_home, configuration.load(client_home))
 
     @property
@@ -92,9 +92,9 @@ class Plant:
             (text("labels"), ", ".join(self.labels)),
             (text("privacy spent"), f"ε {spend.epsilon:.2f} / {spend.cap_epsilon}"),
         ]
-        if adoption.read(self.home).latest.in_use is not None:
+        if adoption.read_history(self.home).latest_change.in_use is not None:
             manifest, name = self.chosen_model(None, None)
-            rows.append((text("model in use"), text(registry.title(name))))
+            rows.append((text("model in use"), text(registry.method_title(name))))
             picture = acceptance_curve(self.acceptance(manifest.package_id))
         return Page(rows, picture)._repr_html_()
 
@@ -113,13 +113,13 @@ class Plant:
         """Path of the report on the last model selection; the file exists after the first one."""
         return self.home.report
 
-    def acceptance(self, package: str | None = None) -> Acceptance:
-        """Evaluate a package on the acceptance set; arguments and errors as of ``predict``."""
+    def acceptance(self, package: str | None = None) -> AcceptanceResults:
+        """Evaluate a package on the acceptance set; arguments and errors as for ``predict``."""
         manifest, _ = self.chosen_model(package, None)
-        return acceptance(self.home, plants.open_plant(self.home), manifest)
+        return evaluate_package(self.home, plants.open_plant_data(self.home), manifest)
 
     def acceptance_curve(self, package: str | None = None) -> Page:
-        """Draw false accepts and rejects by threshold; arguments and errors as of ``predict``."""
+        """Draw false accepts and rejects by threshold; arguments and errors as for ``predict``."""
         return Page(picture=acceptance_curve(self.acceptance(package)))
 
     def wrong_calls(
@@ -127,21 +127,21 @@ class Plant:
     ) -> list[dict[str, str | float | None]]:
         """List the acceptance records that a model labels wrongly.
 
-        Arguments and errors as of ``predict``.
+        Arguments and errors as for ``predict``.
 
         Raises:
             DataError: There is no acceptance set that can judge the model.
         """
         manifest, name = self.chosen_model(package, model)
-        site = plants.open_plant(self.home)
+        site = plants.open_plant_data(self.home)
         records = judging_records(site, manifest)
         if records is None:
             raise DataError("there is no acceptance set to judge it: name one (data.acceptance)")
-        inputs = acceptance_inputs(self.home, site, records, manifest)
+        inputs = acceptance_set_inputs(self.home, site, records, manifest)
         logits = predict.logits(self.home, manifest, name, inputs)
-        rows = predict.predictions(logits, manifest, records.listing.names)
-        judge = Judge.of_model(self.home, manifest, name)
-        calls = zip(judge.judge(rows, inputs, logits), records.records.labels, strict=True)
+        rows = predict.predictions_from_logits(logits, manifest, records.listing.names)
+        judge = CallJudge.load(self.home, manifest, name)
+        calls = zip(judge.add_calls(rows, inputs, logits), records.records.labels, strict=True)
         return [
             {
                 "name": prediction.name,
@@ -156,7 +156,7 @@ class Plant:
             if prediction.label != self.labels[truth]
         ]
 
-    def check(self, *, epsilon: str | None = None, delta: str | None = None) -> Check:
+    def check(self, *, epsilon: str | None = None, delta: str | None = None) -> ReleasePreview:
         """Preview a release: its contents and its cost. Nothing is sent or charged.
 
         Args:
@@ -172,7 +172,7 @@ class Plant:
         for name, value in (("epsilon", epsilon), ("delta", delta)):
             if not (value is None or isinstance(value, str)):
                 raise UsageError(f"{name}: {value!r}, expected a decimal string such as '1'")
-        return preview.check(self.home, epsilon=epsilon, delta=delta)
+        return preview.preview_release(self.home, epsilon=epsilon, delta=delta)
 
     def predict(
         self, X: Records, *, package: str | None = None, model: str | None = None
@@ -190,17 +190,17 @@ class Plant:
             VerificationError: The model's file or the encoder has changed.
         """
         manifest, name = self.chosen_model(package, model)
-        judge, predictions = Judge.of_model(self.home, manifest, name), []
+        judge, predictions = CallJudge.load(self.home, manifest, name), []
         for data in self.read(X):
             inputs = predict.encode_records(self.home, manifest, data)
             logits = predict.logits(self.home, manifest, name, inputs)
-            rows = predict.predictions(logits, manifest, data.names)
-            predictions += judge.judge(rows, inputs, logits)
+            rows = predict.predictions_from_logits(logits, manifest, data.names)
+            predictions += judge.add_calls(rows, inputs, logits)
         return predictions
 
     def chosen_model(self, package: str | None, model: str | None) -> tuple[ModelsManifest, str]:
-        """Return a package's models and the selected name; arguments as of ``predict``."""
-        return adoption.chosen_model(self.home, package, model)
+        """Return a package's models and the selected name; arguments as for ``predict``."""
+        return adoption.find_model(self.home, package, model)
 
     def read(self, X: Records) -> list[SiteData]:
         """Decode records, in parts that fit in memory.
@@ -215,7 +215,7 @@ class Plant:
             raise UsageError(f"X: {type(X).__name__}, expected paths or arrays")
         parts = []
         for data in _sources(X, self.labels):
-            for part, problems in decoded_parts(data):
+            for part, problems in decode_in_parts(data):
                 if problems:
                     raise DataError(f"{problems[0].name}: {problems[0].reason}")
                 parts.append(part)
@@ -232,12 +232,12 @@ class Page:
     """
 
     rows: Sequence[tuple[str, str]] = ()
-    picture: Drawing | None = None
+    picture: LineChart | None = None
 
     def _repr_html_(self) -> str:
-        speak = speaks(language.from_environment())
-        page = environment("wg_client.selection").get_template("plant.html.j2")
-        return page.render(rows=self.rows, picture=self.picture, t=speak.say, say=speak)
+        speak = load_plant_language(language.environment_language())
+        page = template_environment("wg_client.selection").get_template("plant.html.j2")
+        return page.render(rows=self.rows, picture=self.picture, t=speak.translate, say=speak)
 
 
 def _sources(X: Sequence[Any] | NDArray[Any], labels: tuple[str, ...]) -> list[SiteData]:
@@ -246,7 +246,7 @@ def _sources(X: Sequence[Any] | NDArray[Any], labels: tuple[str, ...]) -> list[S
     records = [np.asarray(record) for record in X]
     if not records:
         raise DataError("X: no records")
-    kind = modalities.of_array(records[0][None])
+    kind = modalities.modality_of_array(records[0][None])
     if kind is None:
         raise DataError(
             f"X: {records[0].dtype} of shape {records[0].shape}; expected paths, images (uint8, h x"
@@ -254,7 +254,7 @@ def _sources(X: Sequence[Any] | NDArray[Any], labels: tuple[str, ...]) -> list[S
         )
     for row, record in enumerate(records):
         try:
-            kind.check(record)
+            kind.check_record(record)
         except DataError as error:
             raise DataError(f"X[{row}]: {error}") from error
     data = SiteData(

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from wg_client.fitting import numbers
-from wg_client.fitting.numbers import Judgement
+from wg_client.fitting.numbers import RegressionQuality
 from wg_client.models import soft_sensor
 from wg_client.models.soft_sensor import SoftSensor
 from wg_core.errors import DataError
@@ -43,7 +43,7 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
             DataError: Windows have gaps or no recordings, or there are too few values.
         """
         if _are_windows(X):
-            features, values = numbers.lag_signals(X), np.asarray(y, np.float64)
+            features, values = numbers.lagged_signals(X), np.asarray(y, np.float64)
             if recordings is None:
                 raise DataError(
                     "recordings: None, expected the day, batch or recording of each window:"
@@ -60,8 +60,8 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
                 f"y: {values.shape}, recordings: {names.shape}; expected one value and one"
                 f" recording for each of {len(features)} windows, NaN where there is no value"
             )
-        self.sensor_: SoftSensor = soft_sensor.learn(features, values, names)
-        self.judgement_: Judgement = self.sensor_.judgements[numbers.LOCAL]
+        self.sensor_: SoftSensor = soft_sensor.train_soft_sensor(features, values, names)
+        self.judgement_: RegressionQuality = self.sensor_.judgements[numbers.LOCAL]
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -81,7 +81,7 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
     def _features(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self, "sensor_")
         if _are_windows(X):
-            features = numbers.lag_signals(X)
+            features = numbers.lagged_signals(X)
             if features.shape[1] != self._width:
                 raise DataError(
                     f"X: {features.shape[1]} lagged signals, expected {self._width}: windows have"

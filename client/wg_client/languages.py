@@ -8,6 +8,6 @@ from wg_common.language import Code, Language
 PLANT = Path(__file__).parent / "locale"
 
 
-def speaks(code: Code) -> Language:
+def load_plant_language(code: Code) -> Language:
     """Return a language with the texts of the plant's commands, pages and errors."""
-    return translations.language_of(code, translations.COMMON, PLANT)
+    return translations.load_language(code, translations.COMMON, PLANT)

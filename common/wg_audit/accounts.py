@@ -2,9 +2,9 @@
 
 Both convert the auditor's own sums (``composition``). ``primary`` is dp-accounting's privacy loss
 distribution (``privacy.accounting``), ``independent`` is closed-form Gaussian DP
-(``composition.epsilon``). They must agree, and the primary figure must not exceed the cap. Since
-composed epsilon only grows, a cap that holds at the end held after every charge. The epsilons that
-charges state are checked by a vectorised evaluation of the closed form.
+(``composition.gaussian_epsilon``). They must agree, and the primary figure must not exceed the cap.
+Since composed epsilon only grows, a cap that holds at the end held after every charge. The epsilons
+that charges state are checked by a vectorised evaluation of the closed form.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from wg_audit import composition, rederive
-from wg_audit.composition import Composition, delta_of
+from wg_audit.composition import Composition, gaussian_delta
 from wg_core.errors import VerificationError
 from wg_core.ledger.entries import Charge
 from wg_core.ledger.history import StatedFigures
@@ -50,7 +50,7 @@ class LineageAccount:
     independent: float
 
 
-def accounts(log: Composition) -> list[LineageAccount]:
+def lineage_accounts(log: Composition) -> list[LineageAccount]:
     """Convert every budget to epsilon, and compare it with its cap.
 
     Raises:
@@ -73,7 +73,7 @@ def accounts(log: Composition) -> list[LineageAccount]:
             delta=delta,
             cap_epsilon=cap_epsilon,
             primary=accounting.epsilon(events, delta),
-            independent=composition.epsilon(budget.mu_squared, delta),
+            independent=composition.gaussian_epsilon(budget.mu_squared, delta),
         )
         _check(account)
         result.append(account)
@@ -81,7 +81,7 @@ def accounts(log: Composition) -> list[LineageAccount]:
 
 
 @dataclass(slots=True)
-class AloneFigures:
+class SingleChargeFigures:
     """Stated costs of single charges, collected one by one."""
 
     figures: StatedFigures = field(default_factory=StatedFigures)
@@ -100,12 +100,12 @@ class AloneFigures:
         rederive.check_charge(charge)
         seq = charge.head.seq
         for subject, text in (("epsilon", charge.epsilon), ("delta", charge.delta)):
-            if not rederive.number(text, f"entry {seq}: {subject}") > 0:
+            if not rederive.parse_number(text, f"entry {seq}: {subject}") > 0:
                 raise VerificationError(f"entry {seq}: {subject} is {text}, expected more than 0")
         self.figures.add(seq, charge.event.mu_squared, charge.delta, charge.epsilon)
 
 
-def check_alone(figures_alone: AloneFigures) -> None:
+def check_single_charges(figures_alone: SingleChargeFigures) -> None:
     """Compare the stated epsilon of each single charge with the cost of its event.
 
     Raises:
@@ -116,8 +116,10 @@ def check_alone(figures_alone: AloneFigures) -> None:
         return
     seq, units, delta, stated_epsilon = columns
     unit = float(MU_SQUARED_UNIT)
-    too_low = delta_of(np.sqrt(units * unit), stated_epsilon * (1 + ALONE_LOW)) > delta
-    too_high = delta_of(np.sqrt((units + 1) * unit), stated_epsilon * (1 - ALONE_HIGH)) < delta
+    too_low = gaussian_delta(np.sqrt(units * unit), stated_epsilon * (1 + ALONE_LOW)) > delta
+    too_high = (
+        gaussian_delta(np.sqrt((units + 1) * unit), stated_epsilon * (1 - ALONE_HIGH)) < delta
+    )
     bad = np.flatnonzero(too_low | too_high | ~np.isfinite(stated_epsilon) | ~(delta < 1))
     if len(bad):
         index = int(bad[0])
@@ -127,7 +129,7 @@ def check_alone(figures_alone: AloneFigures) -> None:
         )
 
 
-def worst(accounts: list[LineageAccount]) -> LineageAccount | None:
+def closest_to_cap(accounts: list[LineageAccount]) -> LineageAccount | None:
     """Return the account that is closest to its cap."""
     return max(accounts, key=lambda account: account.primary / account.cap_epsilon, default=None)
 
@@ -163,7 +165,7 @@ def _columns(figures: StatedFigures) -> _Columns | None:
     )
 
 
-def check_stated(figures: StatedFigures) -> None:
+def check_stated_epsilons(figures: StatedFigures) -> None:
     """Compare the stated epsilons of charges with the costs of their events.
 
     Raises:
@@ -176,9 +178,9 @@ def check_stated(figures: StatedFigures) -> None:
     seq, mu_squared, delta, epsilon = columns
     mu = np.sqrt(mu_squared * float(MU_SQUARED_UNIT))
     margin = relative_tolerance * (1 + epsilon)
-    too_low = delta_of(mu, epsilon + margin) > delta
+    too_low = gaussian_delta(mu, epsilon + margin) > delta
     lower = epsilon - margin
-    too_high = (lower > 0) & (delta_of(mu, np.maximum(lower, 0)) < delta)
+    too_high = (lower > 0) & (gaussian_delta(mu, np.maximum(lower, 0)) < delta)
     bad = np.flatnonzero(too_low | too_high | ~np.isfinite(epsilon) | (epsilon < 0))
     if len(bad):
         index = int(bad[0])

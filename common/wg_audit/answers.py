@@ -14,8 +14,8 @@ from pathlib import Path
 from wg_audit import charge_words, rederive
 from wg_audit.accounts import LineageAccount
 from wg_audit.verdict import LOGS_WORD
-from wg_audit.verification import Finding
-from wg_audit.wording import NAMES_SHOWN, duration, first_names, utc
+from wg_audit.verification import VerificationResult
+from wg_audit.wording import NAMES_SHOWN, format_duration, format_utc, list_first_names
 from wg_common.auditor_record import SITES_FILE
 from wg_common.language import list_names, text
 from wg_core.ledger import sources
@@ -23,7 +23,7 @@ from wg_core.ledger.entries import Charge, Dataset
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class AnswerWithEvidence:
     """Answer to a question, and the location of its evidence."""
 
     says: str
@@ -31,27 +31,27 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Records:
+class LogRecords:
     """Verified log, and its charges and data sets, oldest first."""
 
-    finding: Finding
+    finding: VerificationResult
     charges: Sequence[Charge]
     datasets: Sequence[Dataset]
 
 
-def read(path: Path, finding: Finding) -> Records:
+def read_log_records(path: Path, finding: VerificationResult) -> LogRecords:
     """Read the entries of a verified log.
 
     Args:
         path: Path of a client's home, a ledger file or an export.
-        finding: Result of ``verification.verify`` for that path.
+        finding: Result of ``verification.verify_log`` for that path.
 
     Raises:
         ConfigError: The path cannot be read.
     """
     with closing(sources.open_source(path)) as source:
         stored_files = list(sources.stored_entries(source))
-    return Records(
+    return LogRecords(
         finding=finding,
         charges=[entry for entry in stored_files if isinstance(entry, Charge)],
         datasets=[entry for entry in stored_files if isinstance(entry, Dataset)],
@@ -62,7 +62,7 @@ def read(path: Path, finding: Finding) -> Records:
 
 
 def _entries(indices: Iterable[int]) -> str:
-    return first_names([str(index) for index in indices])
+    return list_first_names([str(index) for index in indices])
 
 
 def _computed_from(indices: Iterable[int]) -> str:
@@ -77,20 +77,20 @@ def _compared_with(names: str) -> str:
     return text("compared with {names}", names=names)
 
 
-def _words(records: Records, words: Callable[[Charge], str]) -> Iterator[Evidence]:
+def _words(records: LogRecords, words: Callable[[Charge], str]) -> Iterator[AnswerWithEvidence]:
     """Yield each distinct sentence of the charges once."""
     places: dict[str, list[int]] = {}
     for charge in records.charges:
         places.setdefault(words(charge), []).append(charge.head.seq)
     for sentence, indices in list(places.items())[:NAMES_SHOWN]:
         if sentence:
-            yield Evidence(sentence, _stated_in(indices))
+            yield AnswerWithEvidence(sentence, _stated_in(indices))
 
 
 # --- answers
 
 
-def _spent_budgets(records: Records) -> Iterator[tuple[LineageAccount, list[int]]]:
+def _spent_budgets(records: LogRecords) -> Iterator[tuple[LineageAccount, list[int]]]:
     """Yield each budget with some spend, and the indices of the entries that show it."""
     state = records.finding.history.state
     for account in records.finding.accounts:
@@ -103,14 +103,14 @@ def _spent_budgets(records: Records) -> Iterator[tuple[LineageAccount, list[int]
             yield account, payments if len(payments) == account.charges else [0, *payments]
 
 
-def epsilon(records: Records) -> Iterator[Evidence]:
+def composed_epsilon(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: composed ε and δ of each budget."""
     for account, indices in _spent_budgets(records):
-        yield Evidence(
+        yield AnswerWithEvidence(
             text(
                 "{names}: ε {epsilon:.4f} of a cap of {cap:g} at δ {delta:g}, composed over"
                 " all charges ({count}), burned ones too; by independent code {independent:.4f}",
-                names=first_names(account.datasets),
+                names=list_first_names(account.datasets),
                 epsilon=account.primary,
                 cap=account.cap_epsilon,
                 delta=account.delta,
@@ -121,23 +121,23 @@ def epsilon(records: Records) -> Iterator[Evidence]:
         )
 
 
-def guess(records: Records) -> Iterator[Evidence]:
+def guess_success_rate(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: success rate of the best test between two equally likely neighbours, from (ε, δ)."""
     for account, indices in _spent_budgets(records):
         inverse = math.exp(-account.primary)
-        yield Evidence(
+        yield AnswerWithEvidence(
             text(
                 "{names}: somebody who knows everything else and guesses whether a certain unit"
                 " is in the data is right at most {share:.1f} % of the time, if both answers "
                 "are equally likely",
-                names=first_names(account.datasets),
+                names=list_first_names(account.datasets),
                 share=min(100.0, 100 * (1 + account.delta * inverse) / (1 + inverse)),
             ),
             _computed_from(indices),
         )
 
 
-def cap(records: Records) -> Iterator[Evidence]:
+def budget_caps(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the cap of each budget, and the rule by which a spent budget is renewed."""
     places: dict[str, list[int]] = {}
     for entry in records.datasets:
@@ -145,53 +145,56 @@ def cap(records: Records) -> Iterator[Evidence]:
             "cap of ε {cap} at δ {delta}; a spent budget comes back: {rule}",
             cap=entry.cap_epsilon,
             delta=entry.cap_delta,
-            rule=charge_words.sentence_of(entry.refresh_rule),
+            rule=charge_words.translatable_sentence(entry.refresh_rule),
         )
         places.setdefault(sentence, []).append(entry.head.seq)
     for answer, indices in list(places.items())[:NAMES_SHOWN]:
-        yield Evidence(answer, _stated_in(indices))
+        yield AnswerWithEvidence(answer, _stated_in(indices))
 
 
-def variant(records: Records) -> Iterator[Evidence]:
+def privacy_variant(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the variant of differential privacy."""
-    return _words(records, lambda charge: charge_words.sentence_of(charge.guarantee.variant))
+    return _words(
+        records, lambda charge: charge_words.translatable_sentence(charge.guarantee.variant)
+    )
 
 
-def unit(records: Records) -> Iterator[Evidence]:
+def privacy_unit(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the unit that is protected."""
     return _words(
         records,
         lambda charge: text(
             "one {unit}, neighbouring relation {relation}",
-            unit=charge_words.sentence_of(charge.guarantee.unit),
-            relation=charge_words.sentence_of(charge.guarantee.adjacency),
+            unit=charge_words.translatable_sentence(charge.guarantee.unit),
+            relation=charge_words.translatable_sentence(charge.guarantee.adjacency),
         ),
     )
 
 
-def contributions(records: Records) -> Iterator[Evidence]:
+def contribution_rule(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the rule by which records of a unit count."""
     return _words(
-        records, lambda charge: charge_words.sentence_of(charge.guarantee.records_per_unit)
+        records,
+        lambda charge: charge_words.translatable_sentence(charge.guarantee.records_per_unit),
     )
 
 
-def mechanism(records: Records) -> Iterator[Evidence]:
+def noise_mechanism(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the noise mechanism, and the accountant of its cost."""
     return _words(
         records,
         lambda charge: text(
             "{mechanism}; accountant: {accountant}",
-            mechanism=charge_words.sentence_of(charge.mechanism.name),
-            accountant=charge_words.sentence_of(charge.mechanism.accountant),
+            mechanism=charge_words.translatable_sentence(charge.mechanism.name),
+            accountant=charge_words.translatable_sentence(charge.mechanism.accountant),
         ),
     )
 
 
-def rederived_charges(records: Records) -> Iterator[Evidence]:
+def rederived_charges(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the charges whose cost follows from their own blocks."""
     if records.charges:
-        yield Evidence(
+        yield AnswerWithEvidence(
             text(
                 "sensitivity, σ and ε of each charge ({count}) follow from its blocks and weights,"
                 " derived again by other code",
@@ -201,32 +204,33 @@ def rederived_charges(records: Records) -> Iterator[Evidence]:
         )
 
 
-def subsampling(records: Records) -> Iterator[Evidence]:
+def subsampling(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the subsampling of records, if any."""
     return _words(
         records,
         lambda charge: text(
-            "subsampling: {words}", words=charge_words.sentence_of(charge.mechanism.subsampling)
+            "subsampling: {words}",
+            words=charge_words.translatable_sentence(charge.mechanism.subsampling),
         ),
     )
 
 
-def files(records: Records) -> Iterator[Evidence]:
+def matched_files(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the received files that match their charges."""
     files = records.finding.received
     if files:
-        yield Evidence(
+        yield AnswerWithEvidence(
             text(
                 "{compared} of {released} releases: the file that the recipient got is the one"
                 " that was charged, and names the noise, sensitivity and purpose of its charge",
                 compared=len(files),
                 released=records.finding.verdict.released,
             ),
-            _compared_with(first_names([file.file for file in files])),
+            _compared_with(list_first_names([file.file for file in files])),
         )
 
 
-def program(records: Records) -> Iterator[Evidence]:
+def program_and_digest(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the program and its code digest."""
     return _words(
         records,
@@ -238,38 +242,38 @@ def program(records: Records) -> Iterator[Evidence]:
     )
 
 
-def randomness(records: Records) -> Iterator[Evidence]:
+def randomness_source(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the source of the noise's randomness."""
     return _words(
-        records, lambda charge: charge_words.sentence_of(charge.implementation.randomness)
+        records, lambda charge: charge_words.translatable_sentence(charge.implementation.randomness)
     )
 
 
-def count_noise(records: Records) -> Iterator[Evidence]:
+def count_noise(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the noise on a class count in the newest release with class counts."""
     for charge in reversed(records.charges):
         counts = next((x for x in charge.mechanism.blocks if x.name == "counts"), None)
         if counts is not None and charge.guarantee.labels:
-            yield Evidence(
+            yield AnswerWithEvidence(
                 text(
                     "the count of each of {classes} classes, however few records it has, carries"
                     " noise with a standard deviation of {deviation:.3g}",
                     classes=len(charge.guarantee.labels),
-                    deviation=rederive.sigma(charge.mechanism.sigma) / counts.weight,
+                    deviation=rederive.parse_sigma(charge.mechanism.sigma) / counts.weight,
                 ),
                 _computed_from([charge.head.seq]),
             )
             return
 
 
-def decisions(records: Records) -> Iterator[Evidence]:
+def human_decisions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the requests that people decided."""
     decision_list = list(records.finding.history.state.decisions.values())
     if decision_list:
-        yield Evidence(
+        yield AnswerWithEvidence(
             text(
                 "requests decided by people ({names}): {approved} approved, {denied} denied",
-                names=first_names(sorted({decision.name for decision in decision_list})),
+                names=list_first_names(sorted({decision.name for decision in decision_list})),
                 approved=sum(decision.approved for decision in decision_list),
                 denied=sum(not decision.approved for decision in decision_list),
             ),
@@ -277,90 +281,93 @@ def decisions(records: Records) -> Iterator[Evidence]:
         )
 
 
-def chain(records: Records) -> Iterator[Evidence]:
+def chain_and_signatures(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the hash chain and signatures, checked by a ledger key from another source."""
     history, source = records.finding.history, records.finding.verdict.ledger_key.source
     if source != LOGS_WORD:
-        yield Evidence(
+        yield AnswerWithEvidence(
             text(
                 "entries in one hash chain and Merkle tree under the site's key: {size}; signed"
                 " checkpoints: {heads}",
                 size=history.state.size,
-                heads=len(history.heads),
+                heads=len(history.checkpoints),
             ),
             _compared_with(text("the ledger key: {source}", source=source)),
         )
 
 
-def witnesses(records: Records) -> Iterator[Evidence]:
+def witness_cosignatures(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: cosignatures of witnesses whose keys came from another source."""
     for view in records.finding.verdict.witnesses:
         if view.size and view.source != LOGS_WORD:
-            yield Evidence(
+            yield AnswerWithEvidence(
                 text(
                     "{name} cosigned up to entry {to} of {size}, last at {when} UTC, {age} before"
                     " this verification",
                     name=view.name,
                     to=view.size,
                     size=records.finding.history.state.size,
-                    when=utc(view.time),
-                    age=duration(records.finding.fresh.checked - view.time),
+                    when=format_utc(view.time),
+                    age=format_duration(records.finding.fresh.checked - view.time),
                 ),
                 _compared_with(text("the witness's key: {source}", source=view.source)),
             )
 
 
-def recipients(records: Records) -> Iterator[Evidence]:
+def recipients_and_purposes(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the recipients and purposes of releases."""
     uses = [(x.use.recipient, x.use.purpose, x.head.seq) for x in records.charges]
     reuses = records.finding.history.state.reuses.values()
     uses += [(x.recipient, x.purpose, x.head.seq) for x in reuses]
     if uses:
         recipients, purposes, indices = zip(*uses, strict=True)
-        yield Evidence(
+        yield AnswerWithEvidence(
             text(
                 "recipients: {recipients}; purposes: {purposes}",
-                recipients=first_names(list(dict.fromkeys(recipients))),
-                purposes=first_names(list(dict.fromkeys(purposes))),
+                recipients=list_first_names(list(dict.fromkeys(recipients))),
+                purposes=list_first_names(list(dict.fromkeys(purposes))),
             ),
             _stated_in(indices),
         )
 
 
-def floating_point(records: Records) -> Iterator[Evidence]:
+def floating_point_defence(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the defence against floating-point attacks."""
     return _words(
-        records, lambda charge: charge_words.sentence_of(charge.implementation.floating_point)
+        records,
+        lambda charge: charge_words.translatable_sentence(charge.implementation.floating_point),
     )
 
 
-def timing(records: Records) -> Iterator[Evidence]:
+def timing_defence(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the defence against timing."""
-    return _words(records, lambda charge: charge_words.sentence_of(charge.implementation.timing))
+    return _words(
+        records, lambda charge: charge_words.translatable_sentence(charge.implementation.timing)
+    )
 
 
-def public(records: Records) -> Iterator[Evidence]:
+def unprotected_data(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the data that is not protected."""
     return _words(
         records,
         lambda charge: text(
             "taken as public: {what}; labels: {count}",
-            what=charge_words.sentence_of(*charge.guarantee.unprotected),
+            what=charge_words.translatable_sentence(*charge.guarantee.unprotected),
             count=len(charge.guarantee.labels),
         ),
     )
 
 
-def logs(records: Records) -> Iterator[Evidence]:
+def log_completeness(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the completeness of this account over the logs of the site."""
     if records.finding.succession.complete:
-        yield Evidence(
+        yield AnswerWithEvidence(
             text("this account includes every log of the site that the server saw"),
             _compared_with(SITES_FILE),
         )
 
 
-def blocks(records: Records) -> Iterator[Evidence]:
+def released_numbers(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the numbers in a release."""
     return _words(
         records,
@@ -375,15 +382,15 @@ def blocks(records: Records) -> Iterator[Evidence]:
     )
 
 
-def versions(records: Records) -> Iterator[Evidence]:
+def dataset_versions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the data sets and their versions."""
     if records.datasets:
         names = list(dict.fromkeys(entry.name for entry in records.datasets))
-        yield Evidence(
+        yield AnswerWithEvidence(
             text(
                 "{names}: versions {count}, each by a keyed commitment to its content; budgets"
                 " {budgets}",
-                names=first_names(names),
+                names=list_first_names(names),
                 count=len(records.datasets),
                 budgets=len(records.finding.accounts),
             ),
@@ -391,16 +398,16 @@ def versions(records: Records) -> Iterator[Evidence]:
         )
 
 
-def disclosures(records: Records) -> Iterator[Evidence]:
+def release_counts(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the numbers of charges and releases."""
     state = records.finding.history.state
     if state.charges:
-        yield Evidence(
+        yield AnswerWithEvidence(
             text(
                 "each release was charged before it was made: charges {charges}, releases"
                 " {releases}, burned {burned}; handed out again: {reuses}",
                 charges=len(state.charges),
-                releases=sum(not charge.open for charge in state.charges.values()),
+                releases=sum(not charge.is_open for charge in state.charges.values()),
                 burned=len(records.finding.burned),
                 reuses=len(state.reuses),
             ),
@@ -408,7 +415,7 @@ def disclosures(records: Records) -> Iterator[Evidence]:
         )
 
 
-def incidents(records: Records) -> Iterator[Evidence]:
+def replaced_logs_and_keys(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer: the replaced logs and keys."""
     finding = records.finding
     if finding.succession.predecessor:
@@ -417,10 +424,10 @@ def incidents(records: Records) -> Iterator[Evidence]:
             log=finding.succession.predecessor,
             reason=finding.succession.reason,
         )
-        yield Evidence(sentence, _stated_in([0]))
+        yield AnswerWithEvidence(sentence, _stated_in([0]))
     keys = finding.history.state.keys[1:]
     if keys:
         change_text = text(
             "signing keys changed, by the word of both keys: {count}", count=len(keys)
         )
-        yield Evidence(change_text, _stated_in(key.from_size - 1 for key in keys))
+        yield AnswerWithEvidence(change_text, _stated_in(key.from_size - 1 for key in keys))

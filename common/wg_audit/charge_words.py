@@ -58,12 +58,12 @@ _KNOWN = {
 """Texts that a charge may state, by field; other texts are not known to describe any protection."""
 
 
-def is_known(field: str, words: str) -> bool:
+def is_known_text(field: str, words: str) -> bool:
     """Return True if this program knows a charge's text in a field."""
     return any(_pattern(shape).fullmatch(words) for shape in _KNOWN[field])
 
 
-def sentence_of(*words: str) -> str:
+def translatable_sentence(*words: str) -> str:
     """Turn texts of a charge into a translatable sentence; several texts are listed."""
     return list_names([_translate(sentence) for sentence in words])
 

@@ -13,15 +13,24 @@ import click
 
 from wg_audit import evidence
 from wg_common import help_page, language, translations
-from wg_common.cli import answer, emit, json_option, next_step, note, progress, run, say
+from wg_common.cli import (
+    json_option,
+    next_step,
+    print_json,
+    print_line,
+    print_progress,
+    print_result_lines,
+    run_program,
+    show_progress,
+)
 from wg_common.language import pad_columns, text
 from wg_common.options import OUT_FILE, out_option
 from wg_core import __version__
 from wg_core.errors import ConfigError, ExitCode
-from wg_core.logs import printable
+from wg_core.logs import escape_unprintable
 
 if TYPE_CHECKING:
-    from wg_audit.verification import Finding
+    from wg_audit.verification import VerificationResult
 
 PLANTS_GROUP = "weightgate.audited_plants"
 """Group of entry points that create plants for the empirical audit; the client has one."""
@@ -38,7 +47,7 @@ def group() -> None:
 
 @group.command()
 @click.argument("path", type=_PATH)
-@evidence.options
+@evidence.evidence_options
 @click.option(
     "--report",
     type=OUT_FILE,
@@ -54,24 +63,24 @@ def verify(path: Path, report: Path | None, as_json: bool, **evidence_options: A
 
     Exit codes: 0 verified; 8 partly verified; 9 holds by itself; 5 not verified; 3 cannot be read.
     """
-    finding = evidence.verify(path, **evidence_options)
+    finding = evidence.verify_with_evidence(path, **evidence_options)
     document = finding.to_json()
     if report is not None:
         document |= {"dossier": _write_report(path, finding, report)}
     if as_json:
-        emit(document)
+        print_json(document)
         return finding.verdict.exit_code
     _say(finding, document)
     if report is not None:
-        say(text("{path}: written ({word})", path=report, word=finding.verdict.word))
+        print_line(text("{path}: written ({word})", path=report, word=finding.verdict.word))
     return finding.verdict.exit_code
 
 
-def _say(finding: Finding, document: dict[str, Any]) -> None:
+def _say(finding: VerificationResult, document: dict[str, Any]) -> None:
     """Print the verdict, with a line for each comparison."""
     verdict = finding.verdict
-    origin = printable(document["origin"])
-    say(
+    origin = escape_unprintable(document["origin"])
+    print_line(
         text(
             "{word}: {entries} entries of {origin} hold together",
             word=verdict.word,
@@ -79,50 +88,52 @@ def _say(finding: Finding, document: dict[str, Any]) -> None:
             origin=origin,
         )
     )
-    speak = language.current()
-    say(f"  {printable(speak(verdict.headline()))}")
+    speak = language.current_language()
+    print_line(f"  {escape_unprintable(speak(verdict.headline()))}")
 
     def show_finding(sentence: str) -> str:
-        return printable(speak(sentence))  # names in it are untrusted
+        return escape_unprintable(speak(sentence))  # names in it are untrusted
 
     for problem in verdict.problems:
-        say(text("  NOT VERIFIED  {problem}", problem=show_finding(problem)))
+        print_line(text("  NOT VERIFIED  {problem}", problem=show_finding(problem)))
     for name, line in verdict.lines():
-        say(text("  {name}{line}", name=pad_columns(speak(name), 12), line=show_finding(line)))
+        print_line(
+            text("  {name}{line}", name=pad_columns(speak(name), 12), line=show_finding(line))
+        )
     charges = text(
         "{charges}, releases {releases}, burned {burned}",
         charges=document["charges"],
         releases=document["releases"],
         burned=document["burned"],
     )
-    say(text("  {name}{line}", name=pad_columns(speak(text("charges")), 12), line=charges))
+    print_line(text("  {name}{line}", name=pad_columns(speak(text("charges")), 12), line=charges))
     for account in finding.accounts:
         line = text(
             "{names}: epsilon {epsilon:.4f} of {cap:g} at delta {delta:g} (independent code:"
             " {independent:.4f})",
-            names=printable(", ".join(account.datasets)),
+            names=escape_unprintable(", ".join(account.datasets)),
             epsilon=account.primary,
             cap=account.cap_epsilon,
             delta=account.delta,
             independent=account.independent,
         )
-        say(text("  {name}{line}", name=pad_columns(speak(text("budget")), 12), line=line))
+        print_line(text("  {name}{line}", name=pad_columns(speak(text("budget")), 12), line=line))
     for remark in finding.remarks:
-        note(text("note: {remark}", remark=show_finding(remark)))
+        print_progress(text("note: {remark}", remark=show_finding(remark)))
     for missing in verdict.not_checked:
-        note(text("not checked: {what}", what=show_finding(missing)))
+        print_progress(text("not checked: {what}", what=show_finding(missing)))
 
 
-def _write_report(path: Path, finding: Finding, out: Path) -> list[Any]:
+def _write_report(path: Path, finding: VerificationResult, out: Path) -> list[Any]:
     """Write the page, and return its dossier for JSON output."""
     from wg_audit import answers, dossier
-    from wg_audit.report import render
+    from wg_audit.report import render_auditor_page
     from wg_core import atomic
     from wg_core.wire import canonical
 
-    records = answers.read(path, finding)
-    atomic.write_bytes(out, render(records, language.current()).encode())
-    return [canonical.to_builtins(form) for form in dossier.forms(records)]
+    records = answers.read_log_records(path, finding)
+    atomic.write_bytes(out, render_auditor_page(records, language.current_language()).encode())
+    return [canonical.to_builtins(form) for form in dossier.answer_forms(records)]
 
 
 @group.command()
@@ -132,11 +143,11 @@ def _write_report(path: Path, finding: Finding, out: Path) -> list[Any]:
 def export(home: Path, out: Path, as_json: bool) -> None:
     """Write a client's ledger to a file that anyone can verify. Holds no released numbers."""
     from wg_core.ledger import export as exports
-    from wg_core.ledger import place
+    from wg_core.ledger import shared_budget
 
-    manifest = exports.write(place.ledger_file(home), out)
+    manifest = exports.write(shared_budget.ledger_file(home), out)
     document = {"file": str(out), "origin": manifest.origin, "entries": manifest.entries}
-    answer(
+    print_result_lines(
         as_json,
         document,
         text(
@@ -160,7 +171,7 @@ def empirical(as_json: bool) -> int:
     from wg_audit import words
     from wg_audit.installed import audit as audits
     from wg_audit.installed import probes
-    from wg_audit.installed.bench import Size
+    from wg_audit.installed.bench import AuditSize
 
     installed_plants = tuple(entry_points(group=PLANTS_GROUP))
     if len(installed_plants) != 1:
@@ -168,10 +179,12 @@ def empirical(as_json: bool) -> int:
             f"{len(installed_plants)} plant's programs are installed here, one is needed: nothing"
             " was audited; pip install 'weightgate[client]'"
         )
-    size = Size()
-    with progress(text("questions to simulated plants"), probes.questions(size)) as bar:
-        report = audits.audit(installed_plants[0].load()(), size=size, on_question=bar.update)
-    answer(as_json, words.document(report), *words.lines(report))
+    size = AuditSize()
+    with show_progress(text("questions to simulated plants"), probes.count_questions(size)) as bar:
+        report = audits.audit_installed_code(
+            installed_plants[0].load()(), size=size, on_question=bar.update
+        )
+    print_result_lines(as_json, words.report_document(report), *words.report_lines(report))
     return ExitCode.OK if report.is_passed else ExitCode.VERIFICATION
 
 
@@ -186,9 +199,9 @@ def digest(wheel: Path | None, as_json: bool) -> None:
     from wg_audit.wheel import in_wheel
     from wg_core import installed_code
 
-    digest = installed_code.installed_code() if wheel is None else in_wheel(wheel)
+    digest = installed_code.installed_digest() if wheel is None else in_wheel(wheel)
     if as_json:
-        emit(
+        print_json(
             {
                 "code_sha256": digest.sha256,
                 "files": {file.path: file.sha256 for file in digest.files},
@@ -196,14 +209,16 @@ def digest(wheel: Path | None, as_json: bool) -> None:
         )
         return
     for file in digest.files:
-        say(f"{file.sha256}  {file.path}")
-    note(f"{len(digest.files)} files of {installed_code.PACKAGE}; code digest {digest.sha256}")
+        print_line(f"{file.sha256}  {file.path}")
+    print_progress(
+        f"{len(digest.files)} files of {installed_code.PACKAGE}; code digest {digest.sha256}"
+    )
 
 
-language.add_option(group, translations.shared_language)
+language.add_language_option(group, translations.shared_language)
 help_page.translate_help(group, translations.shared_language)
 
 
 def main() -> None:
     """Entry point of ``wg-audit``."""
-    run(group, extra="client", speaks=translations.shared_language)
+    run_program(group, extra="client", speaks=translations.shared_language)

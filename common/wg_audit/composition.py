@@ -1,10 +1,10 @@
-"""The auditor's own composition of budgets: a fold over a log's entries.
+"""The auditor's own composition of budgets, computed entry by entry.
 
 It follows docs/ledger-format.md ("How budgets add up"), and shares no code with the fold that
 writes a log and refuses entries (``wg_core.ledger.state``). It reads only the fields of entries
 that the sum needs, computes a charge's cost from its mechanism, and merges budgets that have
-anything in common. It refuses no entry: ``history.read`` checks the order of entries, and an error
-there shows as a different sum here.
+anything in common. It refuses no entry: ``history.verify_log`` checks the order of entries, and an
+error there shows as a different sum here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from wg_audit import rederive
-from wg_audit.rederive import Layout
+from wg_audit.rederive import ReleaseLayout
 from wg_core import numbers, typed
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger.statement import BlockShare
@@ -88,7 +88,7 @@ _DECODER = typed.json_decoder(_Entry)
 
 
 @dataclass(slots=True)
-class Budget:
+class BudgetSpend:
     """Spend of one budget.
 
     Attributes:
@@ -122,9 +122,9 @@ class Budget:
     def cap(self) -> tuple[float, float]:
         """Smallest stated epsilon and smallest stated delta of the caps."""
         epsilons, deltas = zip(*self.caps, strict=True)
-        return min(map(numbers.decimal, epsilons)), min(map(numbers.decimal, deltas))
+        return min(map(numbers.parse_decimal, epsilons)), min(map(numbers.parse_decimal, deltas))
 
-    def absorb(self, budget: Budget) -> None:
+    def merge(self, budget: BudgetSpend) -> None:
         """Merge another budget into this one, with all of its spend."""
         # The lineages of this budget stay the newest.
         self.lineages = budget.lineages | self.lineages
@@ -142,17 +142,17 @@ class Budget:
 class Composition:
     """Budgets of a log after some of its entries."""
 
-    budgets: list[Budget] = field(default_factory=list)
+    budgets: list[BudgetSpend] = field(default_factory=list)
 
     @classmethod
-    def of(cls, entries: Iterable[bytes]) -> Composition:
+    def compose(cls, entries: Iterable[bytes]) -> Composition:
         """Return the budgets after all of some entries."""
         composition = cls()
         for data in entries:
-            composition.add(data)
+            composition.add_entry(data)
         return composition
 
-    def add(self, data: bytes) -> None:
+    def add_entry(self, data: bytes) -> None:
         """Add the next entry.
 
         Args:
@@ -162,7 +162,7 @@ class Composition:
             DecodeError: The entry lacks a field of its kind.
             VerificationError: The mechanism is unknown, so its cost cannot be computed.
         """
-        entry = decode(data)
+        entry = decode_entry_fields(data)
         if entry.predecessor is not None:
             for spend in entry.predecessor.spends:
                 self._inherit(spend)
@@ -173,7 +173,7 @@ class Composition:
             budget.caps.add((entry.cap_epsilon, entry.cap_delta))
         elif entry.guarantee is not None and entry.mechanism is not None:
             budget = self._budget([entry.dataset], [entry.commitment], [entry.lineage])
-            budget.mu_squared += cost(entry)
+            budget.mu_squared += charge_mu_squared(entry)
             budget.charges += 1
             budget.units[entry.guarantee.unit] = None
             budget.open.add(entry.head.seq)
@@ -183,7 +183,7 @@ class Composition:
             for budget in self.budgets:
                 budget.open.discard(entry.charge)
 
-    def bound(self, words: Budget) -> list[Budget]:
+    def matching_budgets(self, words: BudgetSpend) -> list[BudgetSpend]:
         """Return the budgets that share a name, a commitment or a lineage with ``words``."""
         return [budget for budget in self.budgets if _share(budget, words)]
 
@@ -192,7 +192,7 @@ class Composition:
         budget.caps.add((spend.cap_epsilon, spend.cap_delta))
         budget.charges += spend.charges
         units = sum(
-            numbers.integer(event.mu_squared, subject="entry 0: mu_squared")
+            numbers.parse_integer(event.mu_squared, subject="entry 0: mu_squared")
             for event in spend.events
         )
         budget.mu_squared += units
@@ -200,15 +200,15 @@ class Composition:
 
     def _budget(
         self, names: Iterable[str], commitments: Iterable[str], lineages: Iterable[str]
-    ) -> Budget:
+    ) -> BudgetSpend:
         """Return the budget of some names, commitments or lineages, merging all that share one."""
-        words = Budget(dict.fromkeys(lineages), dict.fromkeys(names), set(commitments))
-        bound = self.bound(words)
-        target = bound[0] if bound else Budget()
+        words = BudgetSpend(dict.fromkeys(lineages), dict.fromkeys(names), set(commitments))
+        bound = self.matching_budgets(words)
+        target = bound[0] if bound else BudgetSpend()
         if not bound:
             self.budgets.append(target)
         for budget in bound[1:]:
-            target.absorb(budget)
+            target.merge(budget)
             self.budgets.remove(budget)
         for lineage in words.lineages:  # the newest last
             target.lineages.pop(lineage, None)
@@ -218,7 +218,7 @@ class Composition:
         return target
 
 
-def decode(data: bytes) -> _Entry:
+def decode_entry_fields(data: bytes) -> _Entry:
     """Decode the fields of an entry that a sum needs; ``DecodeError`` if they are malformed."""
     try:
         return _DECODER.decode(data)
@@ -226,7 +226,7 @@ def decode(data: bytes) -> _Entry:
         raise DecodeError(f"entry: {error}") from error
 
 
-def cost(charge: _Entry) -> int:
+def charge_mu_squared(charge: _Entry) -> int:
     """Return mu^2 of a charge's mechanism in units of 2^-40, rounded up.
 
     Raises:
@@ -235,20 +235,20 @@ def cost(charge: _Entry) -> int:
     mechanism, guarantee = charge.mechanism, charge.guarantee
     if mechanism is None or guarantee is None:
         raise VerificationError(f"entry {charge.head.seq}: is no charge")
-    layout = Layout(
+    layout = ReleaseLayout(
         blocks=tuple(mechanism.blocks),
         labels=len(guarantee.labels),
         bits=mechanism.bits,
         dimension=mechanism.dimension,
     )
-    noise = rederive.sigma(mechanism.sigma)
-    return rederive.mu_squared_units(
+    noise = rederive.parse_sigma(mechanism.sigma)
+    return rederive.rounded_mu_squared(
         rederive.sensitivity_squared(layout), noise, fraction_bits=FRACTION_BITS
     )
 
 
 @dataclass(frozen=True, slots=True)
-class ShownCost:
+class UnloggedCost:
     """Cost of charges that came without their log, as mu^2 in units of 2^-40.
 
     Attributes:
@@ -262,7 +262,7 @@ class ShownCost:
     caps: tuple[tuple[float, float], ...]
 
 
-def shown_cost(charges: Iterable[bytes]) -> ShownCost:
+def sum_unlogged_charges(charges: Iterable[bytes]) -> UnloggedCost:
     """Add up CHARGE entries whose log is not available.
 
     Raises:
@@ -270,22 +270,22 @@ def shown_cost(charges: Iterable[bytes]) -> ShownCost:
         VerificationError: A mechanism is unknown.
     """
     total, largest, caps = 0, 0, []
-    for entry in map(decode, charges):
-        total += cost(entry)
+    for entry in map(decode_entry_fields, charges):
+        total += charge_mu_squared(entry)
         if entry.state is None:
             raise DecodeError(f"entry {entry.head.seq}: a charge without the state of its budget")
-        after = numbers.integer(entry.state.mu_squared_after, subject="mu_squared_after")
+        after = numbers.parse_integer(entry.state.mu_squared_after, subject="mu_squared_after")
         largest = max(largest, after)
         cap = (entry.state.cap_epsilon, entry.state.cap_delta)
-        caps.append((numbers.decimal(cap[0]), numbers.decimal(cap[1])))
-    return ShownCost(total, largest, tuple(caps))
+        caps.append((numbers.parse_decimal(cap[0]), numbers.parse_decimal(cap[1])))
+    return UnloggedCost(total, largest, tuple(caps))
 
 
-def epsilon(mu_squared: int, delta: float) -> float:
+def gaussian_epsilon(mu_squared: int, delta: float) -> float:
     """Return epsilon at ``delta`` of Gaussian releases with a given sum of mu^2.
 
-    The equation ``delta = delta_of(mu, epsilon)`` is solved by bisection, and the result rounded
-    up. It is zero for no spend, and infinite above ``_USELESS_EPSILON``.
+    The equation ``delta = gaussian_delta(mu, epsilon)`` is solved by bisection, and the result
+    rounded up. It is zero for no spend, and infinite above ``_USELESS_EPSILON``.
 
     Args:
         mu_squared: Sum of mu^2, in units of 2^-40.
@@ -294,7 +294,7 @@ def epsilon(mu_squared: int, delta: float) -> float:
     mu = math.sqrt(math.ldexp(mu_squared, -FRACTION_BITS))
 
     def too_small(epsilon: float) -> bool:
-        return float(delta_of(np.array([mu]), np.array([epsilon]))[0]) > delta
+        return float(gaussian_delta(np.array([mu]), np.array([epsilon]))[0]) > delta
 
     low, high = 0.0, 1.0
     if not too_small(low):
@@ -313,7 +313,7 @@ _USELESS_EPSILON = 1e6  # Epsilon without any protection, still within the range
 _RELATIVE_PRECISION = 1e-12
 
 
-def delta_of(mu: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
+def gaussian_delta(mu: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
     """Return delta of mu-Gaussian differential privacy at epsilon, elementwise; zero for mu = 0.
 
     References: Balle and Wang 2018, Theorem 8; Dong, Roth and Su 2022, Corollary 1.
@@ -326,7 +326,7 @@ def delta_of(mu: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
     return np.where(mu > 0, lower_term - second, 0.0)
 
 
-def _share(budget: Budget, words: Budget) -> bool:
+def _share(budget: BudgetSpend, words: BudgetSpend) -> bool:
     return bool(
         budget.names.keys() & words.names.keys()
         or budget.commitments & words.commitments

@@ -12,25 +12,25 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from wg_audit import answers
-from wg_audit.answers import Evidence, Records
+from wg_audit.answers import AnswerWithEvidence, LogRecords
 from wg_common.language import template, text
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class FormQuestion:
     """Question of a form with its answers; empty without evidence."""
 
     topic: str
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[AnswerWithEvidence, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class FormSection:
     """Block or clause of a form: its number, name and lines."""
 
     number: str
     name: str
-    lines: tuple[Line, ...]
+    lines: tuple[FormQuestion, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +38,32 @@ class Form:
     """Form with all its sections, in the form's order."""
 
     name: str
-    sections: tuple[Section, ...]
+    sections: tuple[FormSection, ...]
 
 
-Question = Callable[[Records], Iterator[Evidence]]
+Question = Callable[[LogRecords], Iterator[AnswerWithEvidence]]
 _Line = tuple[str, tuple[Question, ...]]
 _Section = tuple[str, str, tuple[_Line, ...]]
 
 
-def forms(records: Records) -> tuple[Form, ...]:
+def answer_forms(records: LogRecords) -> tuple[Form, ...]:
     """Answer both forms."""
     return tuple(_form(name, sections, records) for name, sections in _FORMS)
 
 
-def _form(name: str, sections: Iterable[_Section], records: Records) -> Form:
+def _form(name: str, sections: Iterable[_Section], records: LogRecords) -> Form:
     return Form(
         name,
         tuple(
-            Section(number, text(title), tuple(_line(line, records) for line in lines))
+            FormSection(number, text(title), tuple(_line(line, records) for line in lines))
             for number, title, lines in sections
         ),
     )
 
 
-def _line(line: _Line, records: Records) -> Line:
+def _line(line: _Line, records: LogRecords) -> FormQuestion:
     topic, questions = line
-    return Line(text(topic), tuple(answer for ask in questions for answer in ask(records)))
+    return FormQuestion(text(topic), tuple(answer for ask in questions for answer in ask(records)))
 
 
 # --- forms
@@ -73,28 +73,28 @@ _NIST: tuple[_Section, ...] = (
         "2",
         template("Privacy parameters"),
         (
-            (template("ε and δ of all releases together"), (answers.epsilon,)),
-            (template("budget"), (answers.cap,)),
-            (template("variant of differential privacy"), (answers.variant,)),
-            (template("other releases of the same data"), (answers.logs,)),
+            (template("ε and δ of all releases together"), (answers.composed_epsilon,)),
+            (template("budget"), (answers.budget_caps,)),
+            (template("variant of differential privacy"), (answers.privacy_variant,)),
+            (template("other releases of the same data"), (answers.log_completeness,)),
         ),
     ),
     (
         "2",
         template("Unit of privacy"),
         (
-            (template("unit and neighbouring relation"), (answers.unit,)),
-            (template("several records of a unit"), (answers.contributions,)),
+            (template("unit and neighbouring relation"), (answers.privacy_unit,)),
+            (template("several records of a unit"), (answers.contribution_rule,)),
         ),
     ),
     (
         "3",
         template("Algorithms and correctness"),
         (
-            (template("mechanism and accountant"), (answers.mechanism,)),
-            (template("sensitivity and noise"), (answers.rederived_charges, answers.files)),
-            (template("sampling of noise"), (answers.randomness,)),
-            (template("program"), (answers.program,)),
+            (template("mechanism and accountant"), (answers.noise_mechanism,)),
+            (template("sensitivity and noise"), (answers.rederived_charges, answers.matched_files)),
+            (template("sampling of noise"), (answers.randomness_source,)),
+            (template("program"), (answers.program_and_digest,)),
             (template("empirical audit"), ()),
         ),
     ),
@@ -116,10 +116,10 @@ _NIST: tuple[_Section, ...] = (
         template("Access control"),
         (
             (template("access to the records"), ()),
-            (template("who decides on requests"), (answers.decisions,)),
+            (template("who decides on requests"), (answers.human_decisions,)),
             (
                 template("the record of releases is complete and unchanged"),
-                (answers.chain, answers.witnesses),
+                (answers.chain_and_signatures, answers.witness_cosignatures),
             ),
         ),
     ),
@@ -127,23 +127,23 @@ _NIST: tuple[_Section, ...] = (
         "4",
         template("Trust models"),
         (
-            (template("who gets what, and for what"), (answers.recipients,)),
-            (template("what the recipient got"), (answers.files,)),
+            (template("who gets what, and for what"), (answers.recipients_and_purposes,)),
+            (template("what the recipient got"), (answers.matched_files,)),
         ),
     ),
     (
         "4",
         template("Side channels"),
         (
-            (template("floating point"), (answers.floating_point,)),
-            (template("timing"), (answers.timing,)),
+            (template("floating point"), (answers.floating_point_defence,)),
+            (template("timing"), (answers.timing_defence,)),
         ),
     ),
     (
         "4",
         template("Data collection exposure"),
         (
-            (template("what is not protected"), (answers.public,)),
+            (template("what is not protected"), (answers.unprotected_data,)),
             (template("how the data were collected, and who else has them"), ()),
         ),
     ),
@@ -155,8 +155,11 @@ _ISO: tuple[_Section, ...] = (
         template("Context assessment"),
         (
             (template("6.2.2 security and privacy practices"), ()),
-            (template("6.2.3 motives and capacity to re-identify"), (answers.recipients,)),
-            (template("6.3.2 transparency and stakeholders"), (answers.witnesses,)),
+            (
+                template("6.2.3 motives and capacity to re-identify"),
+                (answers.recipients_and_purposes,),
+            ),
+            (template("6.3.2 transparency and stakeholders"), (answers.witness_cosignatures,)),
             (template("6.3.3 privacy-related harms"), ()),
         ),
     ),
@@ -164,39 +167,42 @@ _ISO: tuple[_Section, ...] = (
         "7",
         template("Data assessment"),
         (
-            (template("7.2.2 data principals"), (answers.unit, answers.contributions)),
-            (template("7.2.3 data type"), (answers.blocks,)),
-            (template("7.2.4 attribute types"), (answers.public,)),
-            (template("7.2.5 dataset properties"), (answers.versions,)),
-            (template("7.3.2 maximum or average risk"), (answers.guess,)),
+            (template("7.2.2 data principals"), (answers.privacy_unit, answers.contribution_rule)),
+            (template("7.2.3 data type"), (answers.released_numbers,)),
+            (template("7.2.4 attribute types"), (answers.unprotected_data,)),
+            (template("7.2.5 dataset properties"), (answers.dataset_versions,)),
+            (template("7.3.2 maximum or average risk"), (answers.guess_success_rate,)),
             (template("7.3.3 population or sample-based attack"), (answers.subsampling,)),
-            (template("7.3.4 data privacy models"), (answers.variant,)),
+            (template("7.3.4 data privacy models"), (answers.privacy_variant,)),
         ),
     ),
     (
         "8",
         template("Identifiability assessment and mitigation"),
         (
-            (template("8.2.2 quantifying identifiability"), (answers.epsilon,)),
+            (template("8.2.2 quantifying identifiability"), (answers.composed_epsilon,)),
             (template("8.2.3 adversarial testing"), ()),
             (template("8.3.2 reconfiguring the environment"), ()),
             (
                 template("8.3.3 transforming the data"),
-                (answers.mechanism, answers.rederived_charges),
+                (answers.noise_mechanism, answers.rederived_charges),
             ),
-            (template("8.3.4 re-evaluation"), (answers.files,)),
+            (template("8.3.4 re-evaluation"), (answers.matched_files,)),
         ),
     ),
     (
         "9",
         template("De-identification governance"),
         (
-            (template("9.2.2 roles and responsibilities"), (answers.decisions,)),
-            (template("9.2.3 principles, policies and procedures"), (answers.cap,)),
-            (template("9.2.4 managing a data disclosure"), (answers.disclosures,)),
+            (template("9.2.2 roles and responsibilities"), (answers.human_decisions,)),
+            (template("9.2.3 principles, policies and procedures"), (answers.budget_caps,)),
+            (template("9.2.4 managing a data disclosure"), (answers.release_counts,)),
             (template("9.2.5 communicating with stakeholders"), ()),
-            (template("9.3.2 monitoring the data environment"), (answers.chain, answers.logs)),
-            (template("9.4 mitigation in case of incident"), (answers.incidents,)),
+            (
+                template("9.3.2 monitoring the data environment"),
+                (answers.chain_and_signatures, answers.log_completeness),
+            ),
+            (template("9.4 mitigation in case of incident"), (answers.replaced_logs_and_keys,)),
         ),
     ),
 )

@@ -15,8 +15,8 @@ import click
 from wg_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from wg_audit.verification import Finding
-    from wg_core.ledger.anchors import Anchors, KnownWitness
+    from wg_audit.verification import VerificationResult
+    from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -87,14 +87,14 @@ _OPTIONS = (
 )
 
 
-def options(command: Command) -> Command:
-    """Add all evidence options to a command, which passes them to ``verify``."""
+def evidence_options(command: Command) -> Command:
+    """Add all evidence options to a command, which passes them to ``verify_with_evidence``."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def verify(
+def verify_with_evidence(
     path: Path,
     *,
     ledger_key: str | None,
@@ -103,26 +103,26 @@ def verify(
     post_quantum: bool,
     max_age: str | None,
     **files: Any,
-) -> Finding:
+) -> VerificationResult:
     """Verify a log with the evidence that the options name.
 
     Raises:
         UsageError: The value of an option is invalid.
-        WgError: An error of ``verification.verify`` occurs.
+        WgError: An error of ``verification.verify_log`` occurs.
     """
     from wg_audit import verification
 
     anchors = _anchors(ledger_key, witness_keys, quorum, post_quantum)
     age = None if max_age is None else _age(max_age)
-    return verification.verify(path, anchors, max_age=age, **files)
+    return verification.verify_log(path, anchors, max_age=age, **files)
 
 
 def _anchors(
     ledger_key: str | None, witness_keys: tuple[str, ...], quorum: int | None, post_quantum: bool
-) -> Anchors:
-    from wg_core.ledger.anchors import Anchors
+) -> TrustAnchors:
+    from wg_core.ledger.anchors import TrustAnchors
 
-    return Anchors(
+    return TrustAnchors(
         ledger_key=None if ledger_key is None else _key(ledger_key, "--ledger-key"),
         witnesses=tuple(map(_witness, witness_keys)),
         quorum=quorum,
@@ -140,13 +140,13 @@ def _key(text: str, option: str) -> bytes:
         raise UsageError(str(error)) from error
 
 
-def _witness(text: str) -> KnownWitness:
-    from wg_core.ledger.anchors import KnownWitness
+def _witness(text: str) -> TrustedWitness:
+    from wg_core.ledger.anchors import TrustedWitness
 
     name, separator, key = text.rpartition("=")
     if not separator or not name:
         raise UsageError(f"--witness-key: {text[:80]!r}, expected NAME=HEX")
-    return KnownWitness(name, _key(key, "--witness-key"))
+    return TrustedWitness(name, _key(key, "--witness-key"))
 
 
 def _age(text: str) -> int:

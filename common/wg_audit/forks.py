@@ -15,17 +15,16 @@ from wg_audit import freshness
 from wg_audit.freshness import OutsideCheckpoint
 from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
-from wg_core.ledger import entries, heads, merkle, proof
+from wg_core.ledger import checkpoint_signatures, entries, merkle, proof
 from wg_core.ledger import note as notes
 from wg_core.ledger.checkpoint import Checkpoint
-from wg_core.ledger.history import History
+from wg_core.ledger.history import VerifiedLog
 from wg_core.ledger.note import Note
-from wg_core.wire import container, protocol
-from wg_core.wire import covered as covered_files
+from wg_core.wire import bundle, container, protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class CheckpointPair:
     """Two heads of one log that contradict each other, according to a server."""
 
     earlier: OutsideCheckpoint
@@ -38,17 +37,17 @@ class Fork:
 
     Attributes:
         origin: Origin of the log.
-        heads: (size, root in hex) of signed heads in contradiction.
+        checkpoints: (size, root in hex) of signed heads in contradiction.
         charges: CHARGE entries that are missing from the given log, by leaf hash.
     """
 
     origin: str
-    heads: set[tuple[int, str]] = field(default_factory=set)
+    checkpoints: set[tuple[int, str]] = field(default_factory=set)
     charges: dict[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Forks:
+class ForkFindings:
     """Findings from refused files and heads.
 
     Attributes:
@@ -61,9 +60,9 @@ class Forks:
     late_files: list[Path]
 
 
-def judge(
-    logs: Mapping[str, History], pairs: Iterable[Pair], refused_files: Iterable[Path]
-) -> Forks:
+def find_forks(
+    logs: Mapping[str, VerifiedLog], pairs: Iterable[CheckpointPair], refused_files: Iterable[Path]
+) -> ForkFindings:
     """Compare heads and files that a server refused with the given logs.
 
     Args:
@@ -76,7 +75,7 @@ def judge(
         DecodeError: A file is not a covered file.
         VerificationError: A head is not signed by its log, or lacks an entry of its file.
     """
-    findings = Forks({}, [])
+    findings = ForkFindings({}, [])
     for pair in pairs:
         for outside in (pair.earlier, pair.later):
             _check_signed(outside.head, outside.note, logs, outside.source)
@@ -84,7 +83,9 @@ def judge(
             fork = findings.by_origin.setdefault(
                 pair.later.head.origin, Fork(pair.later.head.origin)
             )
-            fork.heads |= {(x.size, x.root.hex()) for x in (pair.earlier.head, pair.later.head)}
+            fork.checkpoints |= {
+                (x.size, x.root.hex()) for x in (pair.earlier.head, pair.later.head)
+            }
     for path in refused_files:
         try:
             _judge_file(findings, path, logs)
@@ -95,14 +96,14 @@ def judge(
     return findings
 
 
-def _judge_file(findings: Forks, path: Path, logs: Mapping[str, History]) -> None:
+def _judge_file(findings: ForkFindings, path: Path, logs: Mapping[str, VerifiedLog]) -> None:
     """Record the evidence of another history in a refused file, or that the file was only late."""
     data = atomic.read_bytes(path, limit=protocol.STATISTICS_LIMIT)
-    if container.kind_of(data) == covered_files.STATEMENT_KIND:
-        statement = covered_files.decode_statement(data)
+    if container.stated_kind(data) == bundle.STATEMENT_KIND:
+        statement = bundle.decode_statement(data)
         places = [(statement.entry, statement.proof)]
     else:
-        file = covered_files.decode(data)
+        file = bundle.decode_statistics(data)
         places = [
             (file.charge_entry, file.charge_proof),
             (file.release_entry, file.release_proof),
@@ -118,14 +119,14 @@ def _judge_file(findings: Forks, path: Path, logs: Mapping[str, History]) -> Non
             continue  # without its log, a file is no evidence of another history
         on_log = False
         fork = findings.by_origin.setdefault(head.origin, Fork(head.origin))
-        fork.heads.add((head.size, head.root.hex()))
+        fork.checkpoints.add((head.size, head.root.hex()))
         if entries.decode(entry).head.kind == entries.CHARGE:
             fork.charges[leaf] = entry
     if on_log:
         findings.late_files.append(path)
 
 
-def _extends(logs: Mapping[str, History], head: Checkpoint) -> bool:
+def _extends(logs: Mapping[str, VerifiedLog], head: Checkpoint) -> bool:
     """Return True if the head's log is given and extends the head."""
     log = logs.get(head.origin)
     return (
@@ -135,19 +136,21 @@ def _extends(logs: Mapping[str, History], head: Checkpoint) -> bool:
     )
 
 
-def _check_signed(head: Checkpoint, note: Note, logs: Mapping[str, History], source: str) -> None:
+def _check_signed(
+    head: Checkpoint, note: Note, logs: Mapping[str, VerifiedLog], source: str
+) -> None:
     """Check that a key of its log signed a head, if the log is given."""
     log = logs.get(head.origin)
     if log is None:
         return
     keys = [period.public_key for period in log.state.keys]
-    if not heads.valid_lines(note, head.origin, notes.LOG, keys):
+    if not checkpoint_signatures.verified_lines(note, head.origin, notes.LOG, keys):
         raise VerificationError(
             f"{source}: no key of log {head.origin} signed the head of {head.size} entries"
         )
 
 
-def read_pair(earlier: Path, later: Path) -> Pair:
+def read_pair(earlier: Path, later: Path) -> CheckpointPair:
     """Read two heads, as ``wg-server export`` writes them.
 
     Raises:
@@ -157,4 +160,4 @@ def read_pair(earlier: Path, later: Path) -> Pair:
     former, latter = (freshness.read_checkpoint(path) for path in (earlier, later))
     if former.head.origin != latter.head.origin:
         raise DecodeError(f"{later}: of log {latter.head.origin}, expected {former.head.origin}")
-    return Pair(former, latter)
+    return CheckpointPair(former, latter)

@@ -13,12 +13,12 @@ from pathlib import Path
 from wg_core import atomic
 from wg_core.errors import VerificationError
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger import heads, merkle
+from wg_core.ledger import checkpoint_signatures, merkle
 from wg_core.ledger import history as histories
 from wg_core.ledger import note as notes
-from wg_core.ledger.anchors import KnownWitness
+from wg_core.ledger.anchors import TrustedWitness
 from wg_core.ledger.checkpoint import Checkpoint
-from wg_core.ledger.history import History
+from wg_core.ledger.history import VerifiedLog
 from wg_core.ledger.note import Note
 from wg_core.wire.protocol import NOTE_LIMIT
 
@@ -83,8 +83,8 @@ def decode_checkpoint(data: bytes, source: str) -> OutsideCheckpoint:
     return OutsideCheckpoint(source, head, note)
 
 
-def judge(
-    history: History,
+def assess_freshness(
+    history: VerifiedLog,
     outside: Sequence[OutsideCheckpoint],
     *,
     current_time: int,
@@ -104,7 +104,7 @@ def judge(
     """
     clock_tolerance_seconds = 300
     anchors = history.anchors
-    newest_heads = {witness: history.newest_of(witness) for witness in anchors.witnesses}
+    newest_heads = {witness: history.newest_cosignature(witness) for witness in anchors.witnesses}
     for outside_checkpoint in outside:
         for witness, time in _check_extends(history, outside_checkpoint):
             newest_heads[witness] = max(newest_heads[witness], (outside_checkpoint.head.size, time))
@@ -115,8 +115,10 @@ def judge(
                 " its clock or this one is wrong"
             )
     # A witness that lags behind the others does not attest later entries.
-    size = anchors.covered_size([size for size, _ in newest_heads.values()])
-    newest = anchors.covered_size([time if at >= size else 0 for at, time in newest_heads.values()])
+    size = anchors.witnessed_size([size for size, _ in newest_heads.values()])
+    newest = anchors.witnessed_size(
+        [time if at >= size else 0 for at, time in newest_heads.values()]
+    )
     fresh = Freshness(
         checked=current_time,
         newest=newest or None,
@@ -137,8 +139,8 @@ def judge(
 
 
 def _check_extends(
-    history: History, outside_checkpoint: OutsideCheckpoint
-) -> list[tuple[KnownWitness, int]]:
+    history: VerifiedLog, outside_checkpoint: OutsideCheckpoint
+) -> list[tuple[TrustedWitness, int]]:
     """Check that the log extends a checkpoint; return known witnesses' cosignatures on it."""
     state, head, source = history.state, outside_checkpoint.head, outside_checkpoint.source
     if head.size > state.size:
@@ -146,11 +148,12 @@ def _check_extends(
             f"{source}: covers {head.size} entries, the log given has {state.size}: this copy is "
             "older than the checkpoint"
         )
-    roots = history.counted_keys()
+    roots = history.trusted_keys()
     cosigned_heads = [
-        (roots[key], time) for key, time in histories.cosignatures(outside_checkpoint.note, roots)
+        (roots[key], time)
+        for key, time in histories.trusted_cosignatures(outside_checkpoint.note, roots)
     ]
-    signed = heads.valid_lines(
+    signed = checkpoint_signatures.verified_lines(
         outside_checkpoint.note, state.origin, notes.LOG, state.keys_at(head.size)
     )
     if not signed and not cosigned_heads:

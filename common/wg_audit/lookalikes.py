@@ -58,7 +58,7 @@ _INVISIBLE = ("Mn", "Me", "Cf", "Cc", "Zs")
 _KANA_MARKS = "\u3099\u309a"  # Combining marks in Unicode that distinguish kana
 
 
-def skeleton(name: str) -> str:
+def lookalike_skeleton(name: str) -> str:
     """Return the skeleton of a name, which is equal for names that look alike."""
     caseless = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     letters = (
@@ -72,7 +72,7 @@ def skeleton(name: str) -> str:
     return plain
 
 
-def groups(names: Iterable[str]) -> list[tuple[str, ...]]:
+def lookalike_groups(names: Iterable[str]) -> list[tuple[str, ...]]:
     """Return sorted groups of different names that look alike.
 
     Args:
@@ -80,7 +80,7 @@ def groups(names: Iterable[str]) -> list[tuple[str, ...]]:
     """
     by_skeleton: defaultdict[str, set[str]] = defaultdict(set)
     for name in names:
-        by_skeleton[skeleton(name)].add(name)
+        by_skeleton[lookalike_skeleton(name)].add(name)
     return sorted(tuple(sorted(group)) for group in by_skeleton.values() if len(group) > 1)
 
 

@@ -15,18 +15,17 @@ import msgspec
 import rfc8785
 
 from wg_audit import rederive
-from wg_audit.rederive import Layout
-from wg_audit.stated_words import StatedWords
+from wg_audit.rederive import ReleaseLayout
+from wg_audit.stated_words import StatedTexts
 from wg_core import atomic, grammar, typed
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import entries, merkle
 from wg_core.ledger.entries import Charge, PublicStatement
-from wg_core.ledger.history import History
+from wg_core.ledger.history import VerifiedLog
 from wg_core.ledger.lineage import ChargeState
 from wg_core.ledger.statement import BlockShare
-from wg_core.wire import canonical, container, protocol
-from wg_core.wire import covered as covered_files
-from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire import bundle, canonical, container, protocol
+from wg_core.wire.bundle import StatisticsBundle
 from wg_core.wire.data_sheet import DataSheet
 
 _SCHEMA_VERSION = 1
@@ -45,7 +44,7 @@ _NO_RECORD = (
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class ReceivedFile:
     """File that the server received, the origin of its log, and the index of its RELEASE entry."""
 
     file: str
@@ -58,13 +57,13 @@ class Received:
 class GivenLog:
     """Verified log, its CHARGE entries by index, and the texts in its entries."""
 
-    history: History
+    history: VerifiedLog
     charge: Callable[[int], Charge]
-    words: StatedWords
+    words: StatedTexts
 
 
 @dataclass(slots=True)
-class Comparison:
+class FileComparison:
     """Result of comparing files with logs.
 
     Attributes:
@@ -73,7 +72,7 @@ class Comparison:
         entries_elsewhere: Indices of the entries in such files, by origin.
     """
 
-    received: dict[tuple[str, int], Received] = field(default_factory=dict)
+    received: dict[tuple[str, int], ReceivedFile] = field(default_factory=dict)
     elsewhere: dict[str, dict[int, Charge]] = field(default_factory=dict)
     entries_elsewhere: dict[str, set[int]] = field(default_factory=dict)
 
@@ -92,10 +91,10 @@ class _Schema(msgspec.Struct, forbid_unknown_fields=True):
     features: str = ""
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> ReleaseLayout:
         """Layout that the schema implies."""
         classes = len(self.labels)
-        return Layout(
+        return ReleaseLayout(
             blocks=(
                 BlockShare("counts", classes + 1, self.count_weight),
                 BlockShare("sums", classes * self.dimension, self.sum_weight),
@@ -107,7 +106,7 @@ class _Schema(msgspec.Struct, forbid_unknown_fields=True):
         )
 
 
-class Statistics(msgspec.Struct, forbid_unknown_fields=True):
+class ManifestFields(msgspec.Struct, forbid_unknown_fields=True):
     """Fields of a manifest; most are compared, and the grammar of the others is checked."""
 
     version: int
@@ -162,9 +161,9 @@ def list_statistics(folder: Path) -> tuple[list[Path], list[Path]]:
     return files, unread
 
 
-def match(
+def match_files(
     logs: Sequence[GivenLog], paths: Iterable[Path], not_given: Collection[str]
-) -> Comparison:
+) -> FileComparison:
     """Match each file with the RELEASE entry that covers it, and with that entry's charge.
 
     Args:
@@ -183,11 +182,11 @@ def match(
         for state in log.history.state.charges.values():
             if state.release is not None:
                 logs_given.by_hash.setdefault(state.payload_sha256, []).append((log, state))
-    comparison = Comparison()
+    comparison = FileComparison()
     for path in paths:
         try:
             data = atomic.read_bytes(path, limit=protocol.STATISTICS_LIMIT)
-            if container.kind_of(data) == covered_files.STATEMENT_KIND:
+            if container.stated_kind(data) == bundle.STATEMENT_KIND:
                 _match_statement(data, logs_given.leaves, not_given)
                 continue
             _match(comparison, logs_given, path, data)
@@ -213,8 +212,8 @@ class _Given:
     leaves: dict[str, Sequence[bytes]] = field(default_factory=dict)
 
 
-def _match(comparison: Comparison, logs_given: _Given, path: Path, data: bytes) -> None:
-    covered_file = covered_files.decode(data)
+def _match(comparison: FileComparison, logs_given: _Given, path: Path, data: bytes) -> None:
+    covered_file = bundle.decode_statistics(data)
     payload = covered_file.release
     digest = canonical.sha256_hex(payload)
     covering = logs_given.by_hash.get(digest, [])
@@ -235,7 +234,7 @@ def _match(comparison: Comparison, logs_given: _Given, path: Path, data: bytes) 
         _check_entries(covered_file, log.history, state)
         charge = log.charge(state.seq)
         site = log.history.state.site
-        if container.kind_of(payload) == protocol.HEAD_KIND:
+        if container.stated_kind(payload) == protocol.HEAD_KIND:
             _check_head(payload, charge, site)
         else:
             manifest = _check(payload, charge, site)
@@ -245,14 +244,16 @@ def _match(comparison: Comparison, logs_given: _Given, path: Path, data: bytes) 
     except VerificationError as error:
         raise VerificationError(f"entry {state.seq}: {error}") from error
     origin = log.history.state.origin
-    comparison.received.setdefault((origin, release), Received(path.name, digest, origin, release))
+    comparison.received.setdefault(
+        (origin, release), ReceivedFile(path.name, digest, origin, release)
+    )
 
 
 def _match_statement(
     data: bytes, leaves: Mapping[str, Sequence[bytes]], not_given: Collection[str]
 ) -> None:
     """Check that a public statement, which has no charge, is an entry of its log."""
-    entry = covered_files.decode_statement(data).entry
+    entry = bundle.decode_statement(data).entry
     statement = entries.decode(entry, subject="statement entry")
     origin, seq = statement.head.origin, statement.head.seq
     if origin in not_given:
@@ -266,7 +267,7 @@ def _match_statement(
 
 
 def _is_elsewhere(
-    comparison: Comparison, covered_file: CoveredStatistics, not_given: Collection[str]
+    comparison: FileComparison, covered_file: StatisticsBundle, not_given: Collection[str]
 ) -> bool:
     """Record a file of a known log that was not given; return False for any other file."""
     charge = entries.decode(covered_file.charge_entry, subject="charge entry")
@@ -281,7 +282,7 @@ def _is_elsewhere(
 
 
 def _elsewhere_on_the_log(
-    covered_file: CoveredStatistics, leaves: Mapping[str, Sequence[bytes]]
+    covered_file: StatisticsBundle, leaves: Mapping[str, Sequence[bytes]]
 ) -> str:
     """Explain a file whose entry lies beyond the end of a given log, or differs there."""
     head = entries.decode(covered_file.release_entry, subject="release entry").head
@@ -301,7 +302,9 @@ def _elsewhere_on_the_log(
     )
 
 
-def _check_entries(covered_file: CoveredStatistics, history: History, state: ChargeState) -> None:
+def _check_entries(
+    covered_file: StatisticsBundle, history: VerifiedLog, state: ChargeState
+) -> None:
     leaves = history.state.leaves
     for name, entry, seq in (
         ("charge", covered_file.charge_entry, state.seq),
@@ -311,7 +314,7 @@ def _check_entries(covered_file: CoveredStatistics, history: History, state: Cha
             raise VerificationError(f"carries another {name} entry than entry {seq}")
 
 
-def _check(payload: bytes, charge: Charge, site: str) -> Statistics:
+def _check(payload: bytes, charge: Charge, site: str) -> ManifestFields:
     sections = container.decode(
         payload,
         kind=protocol.STATISTICS_KIND,
@@ -353,7 +356,7 @@ def _check_head(payload: bytes, charge: Charge, site: str) -> None:
     schema, mechanism = manifest.schema, charge.mechanism
     per_step = len(schema.labels) * (schema.dimension + 1)
     blocks = (BlockShare("gradients", schema.steps * per_step, 1),)
-    layout = Layout(
+    layout = ReleaseLayout(
         blocks=blocks, labels=len(schema.labels), bits=schema.bits, dimension=schema.dimension
     )
     sensitivity = str(rederive.sensitivity_squared(layout))
@@ -369,14 +372,14 @@ def _check_head(payload: bytes, charge: Charge, site: str) -> None:
 
 def _common_rows(
     charge: Charge,
-    manifest: Statistics | _Head,
+    manifest: ManifestFields | _Head,
     blocks: tuple[BlockShare, ...],
     sensitivity: str,
 ) -> tuple[tuple[str, object, object], ...]:
     """Return the rows (name, charge's value, file's value) common to both kinds of files."""
     mechanism, schema = charge.mechanism, manifest.schema
     return (
-        ("sigma", rederive.sigma(mechanism.sigma), rederive.sigma(manifest.sigma)),
+        ("sigma", rederive.parse_sigma(mechanism.sigma), rederive.parse_sigma(manifest.sigma)),
         ("squared sensitivity", mechanism.sensitivity_squared, sensitivity),
         ("squared sensitivity", mechanism.sensitivity_squared, manifest.sensitivity_squared),
         ("blocks", mechanism.blocks, blocks),
@@ -398,7 +401,7 @@ def _common_rows(
     )
 
 
-def _check_machine(manifest: Statistics, statements: Sequence[PublicStatement]) -> None:
+def _check_machine(manifest: ManifestFields, statements: Sequence[PublicStatement]) -> None:
     """Compare class names and data sheet of machine statistics with the public statements.
 
     A charge for machine statistics names neither. Class names must equal the newest statement's.
@@ -429,9 +432,9 @@ def _short(value: object) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
-def read_manifest(data: bytes) -> Statistics:
+def read_manifest(data: bytes) -> ManifestFields:
     """Read a manifest, which must be canonical, so that its encoding is unique."""
-    return _read(data, Statistics)
+    return _read(data, ManifestFields)
 
 
 def _read(data: bytes, kind: type[_Manifest]) -> _Manifest:
@@ -444,5 +447,5 @@ def _read(data: bytes, kind: type[_Manifest]) -> _Manifest:
         manifest = typed.convert(document, kind)
     except _NO_RECORD as error:
         raise DecodeError(f"manifest: {error}") from error
-    grammar.check(manifest)
+    grammar.check_text_fields(manifest)
     return manifest

@@ -42,7 +42,7 @@ _HEX_FLOAT = re.compile(r"0x1(\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class ReleaseLayout:
     """Layout of a release, from a charge or from a file's schema.
 
     Attributes:
@@ -59,7 +59,7 @@ class Layout:
     dimension: int
 
 
-def sensitivity_squared(layout: Layout) -> int:
+def sensitivity_squared(layout: ReleaseLayout) -> int:
     """Return the squared add-or-remove sensitivity of a joint release or a training.
 
     It is in squared grid units.
@@ -94,7 +94,7 @@ def sensitivity_squared(layout: Layout) -> int:
     return counts.weight**2 + linear
 
 
-def steps(layout: Layout) -> int:
+def training_steps(layout: ReleaseLayout) -> int:
     """Return the number of noisy sums in a training.
 
     Raises:
@@ -110,9 +110,9 @@ def steps(layout: Layout) -> int:
     return block.length // per_step
 
 
-def _gradient_sensitivity(layout: Layout) -> int:
+def _gradient_sensitivity(layout: ReleaseLayout) -> int:
     _check_grid(layout.bits, layout.dimension)
-    return steps(layout) * layout.blocks[0].weight ** 2 << 2 * layout.bits
+    return training_steps(layout) * layout.blocks[0].weight ** 2 << 2 * layout.bits
 
 
 def check_charge(charge: Charge) -> None:
@@ -139,7 +139,7 @@ def check_charge(charge: Charge) -> None:
         raise VerificationError(f"entry {charge.head.seq}: {error}") from error
 
 
-def layout_of(charge: Charge) -> Layout:
+def stated_layout(charge: Charge) -> ReleaseLayout:
     """Return the layout that a charge states.
 
     Raises:
@@ -151,7 +151,7 @@ def layout_of(charge: Charge) -> Layout:
             f"records of a unit count as {guarantee.records_per_unit[:80]!r}, which is unknown to"
             " this auditor"
         )
-    return Layout(
+    return ReleaseLayout(
         blocks=mechanism.blocks,
         labels=len(guarantee.labels),
         bits=mechanism.bits,
@@ -159,26 +159,26 @@ def layout_of(charge: Charge) -> Layout:
     )
 
 
-def number(text: str, subject: str) -> float:
+def parse_number(text: str, subject: str) -> float:
     """Parse a nonnegative decimal number; ``VerificationError`` for any other text."""
     if not _NUMBER.fullmatch(text):
         raise VerificationError(f"{subject} is {text[:80]!r}, expected a decimal number")
     return float(text)
 
 
-def sigma(text: str) -> float:
+def parse_sigma(text: str) -> float:
     """Parse a standard deviation in the form of ``float.hex`` or as a decimal number.
 
     Raises:
         VerificationError: The text is not a positive number.
     """
-    value = float.fromhex(text) if _HEX_FLOAT.fullmatch(text) else number(text, "sigma")
+    value = float.fromhex(text) if _HEX_FLOAT.fullmatch(text) else parse_number(text, "sigma")
     if not 0 < value < float("inf"):
         raise VerificationError(f"sigma is {text!r}, expected a positive number")
     return value
 
 
-def mu_squared_units(sensitivity_squared: int, noise: float, *, fraction_bits: int = 40) -> int:
+def rounded_mu_squared(sensitivity_squared: int, noise: float, *, fraction_bits: int = 40) -> int:
     """Compute ``ceil(2^fraction_bits sensitivity^2 / sigma^2)`` exactly."""
     top, bottom = noise.as_integer_ratio()
     return -(-(sensitivity_squared * bottom**2 << fraction_bits) // top**2)
@@ -197,22 +197,22 @@ def _check_price(charge: Charge) -> None:
     if has_gradients != (mechanism.name == GRADIENTS):
         raise VerificationError("its mechanism and its blocks are not of one kind")
     implied_square, statement = (
-        sensitivity_squared(layout_of(charge)),
+        sensitivity_squared(stated_layout(charge)),
         mechanism.sensitivity_squared,
     )
     if statement != str(implied_square):
         raise VerificationError(
             f"states a squared sensitivity of {statement[:80]}, its blocks imply {implied_square}"
         )
-    units = mu_squared_units(int(statement), sigma(mechanism.sigma))
+    units = rounded_mu_squared(int(statement), parse_sigma(mechanism.sigma))
     if charge.event.mu_squared != str(units):
         raise VerificationError(
             f"charges mu^2 = {charge.event.mu_squared} units of 2^-40, sigma {mechanism.sigma} "
             f"costs {units}"
         )
     # The rounded units would be too coarse for a small release.
-    exact = float(Fraction(int(statement)) / Fraction(sigma(mechanism.sigma)) ** 2) / 2
-    if not abs(number(mechanism.rho, "rho") - exact) <= exact * 1e-9:
+    exact = float(Fraction(int(statement)) / Fraction(parse_sigma(mechanism.sigma)) ** 2) / 2
+    if not abs(parse_number(mechanism.rho, "rho") - exact) <= exact * 1e-9:
         raise VerificationError(f"rho is {mechanism.rho}, expected {exact:.9g}")
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import jinja2
 
 from wg_audit import dossier
-from wg_audit.answers import Records
-from wg_audit.wording import utc
-from wg_common.charts import environment
+from wg_audit.answers import LogRecords
+from wg_audit.wording import format_utc
+from wg_common.charts import template_environment
 from wg_common.language import ENGLISH, Language
 from wg_core import __version__, numbers
 from wg_core.ledger.entries import Charge
@@ -31,12 +31,12 @@ class ChargeRow:
     noise_multiplier: str
 
 
-def render(records: Records, speak: Language = ENGLISH) -> str:
+def render_auditor_page(records: LogRecords, speak: Language = ENGLISH) -> str:
     """Render the page about a verified log."""
     finding = records.finding
     state = finding.history.state
     charges = [_row(charge, state.charges[charge.head.seq]) for charge in records.charges]
-    heads = [head for head in finding.history.heads if head.cosignatures]
+    heads = [head for head in finding.history.checkpoints if head.cosignatures]
     return _template().render(
         document=finding.to_json(),
         finding=finding,
@@ -48,10 +48,10 @@ def render(records: Records, speak: Language = ENGLISH) -> str:
         reuses=list(state.reuses.values())[-DETAILS_LIMIT:],
         datasets=records.datasets,
         heads=heads,
-        forms=dossier.forms(records),
+        forms=dossier.answer_forms(records),
         current_time=finding.fresh.checked,
         version=__version__,
-        t=speak.say,
+        t=speak.translate,
         say=speak,
         lang=speak.code,
     )
@@ -62,13 +62,13 @@ def _row(charge: Charge, state: ChargeState) -> ChargeRow:
 
 
 def _noise_multiplier(charge: Charge) -> str:
-    sensitivity = float(numbers.fraction(charge.mechanism.sensitivity_squared)) ** 0.5
+    sensitivity = float(numbers.parse_fraction(charge.mechanism.sensitivity_squared)) ** 0.5
     return f"{parse_sigma(charge.mechanism.sigma) / sensitivity:.4g}"
 
 
 def _template() -> jinja2.Template:
-    templates = environment("wg_audit")
-    templates.filters["utc"] = utc
+    templates = template_environment("wg_audit")
+    templates.filters["utc"] = format_utc
     templates.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     templates.filters["short"] = lambda text: f"{text[:12]}…" if len(text) > 14 else text
     templates.filters["number"] = lambda value: f"{float(value):.4g}"

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wg_audit import forks, freshness, received
-from wg_audit.forks import Pair
+from wg_audit.forks import CheckpointPair
 from wg_audit.freshness import OutsideCheckpoint
 from wg_common import auditor_record
 from wg_common.auditor_record import LogRecord, Membership, ServerRecord, SiteRecord
 from wg_common.language import Text, text
 from wg_core.errors import VerificationError
-from wg_core.ledger.anchors import Anchors, KnownWitness
-from wg_core.ledger.history import History
+from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
+from wg_core.ledger.history import VerifiedLog
 from wg_core.wire.handover import WITNESS
-from wg_core.wire.signing import display
+from wg_core.wire.signing import display_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +38,20 @@ class ServerFolder:
     log: LogRecord
 
     @property
-    def witness(self) -> KnownWitness:
+    def witness(self) -> TrustedWitness:
         """The server as a witness, by the first key in the hand-overs to its present key."""
         before = {x.now: x.before for x in self.record.handovers if x.use == WITNESS}
         key = self.record.witness_key
         while key in before:
             key = before.pop(key)
-        return KnownWitness(self.record.witness_name, bytes.fromhex(key))
+        return TrustedWitness(self.record.witness_name, bytes.fromhex(key))
 
     @property
     def logs(self) -> tuple[LogRecord, ...]:
         """Logs of the site up to this log, oldest first."""
         return self.site.logs[: self.site.logs.index(self.log) + 1]
 
-    def anchors(self, anchors: Anchors) -> Anchors:
+    def add_server_keys(self, anchors: TrustAnchors) -> TrustAnchors:
         """Add the keys in the server's record to the given anchors."""
         witnesses = anchors.witnesses
         if all(witness.name != self.witness.name for witness in witnesses):
@@ -64,7 +64,7 @@ class ServerFolder:
             handovers=self.record.handovers,
         )
 
-    def check_keys(self, history: History) -> None:
+    def check_keys(self, history: VerifiedLog) -> None:
         """Compare the keys of the verified log with those of the server's record.
 
         Raises:
@@ -74,15 +74,15 @@ class ServerFolder:
         keys = [period.public_key.hex() for period in history.state.keys]
         if self.log.key and self.log.key not in keys:
             raise VerificationError(
-                f"the log is signed by {display(history.state.public_key)}, the server knows it"
-                f" with {display(bytes.fromhex(self.log.key))}"
+                f"the log is signed by {display_key(history.state.public_key)}, the server knows it"
+                f" with {display_key(bytes.fromhex(self.log.key))}"
             )
-        of_today = KnownWitness(self.witness.name, bytes.fromhex(self.record.witness_key))
+        of_today = TrustedWitness(self.witness.name, bytes.fromhex(self.record.witness_key))
         for witness in history.anchors.witnesses:
-            if witness.name == of_today.name and of_today not in history.successors(witness):
+            if witness.name == of_today.name and of_today not in history.key_successors(witness):
                 raise VerificationError(
-                    f"witness {witness.name}: key {display(witness.public_key)} is given, the "
-                    f"server's record says {display(of_today.public_key)}"
+                    f"witness {witness.name}: key {display_key(witness.public_key)} is given, the "
+                    f"server's record says {display_key(of_today.public_key)}"
                 )
 
     def checkpoints(self) -> list[OutsideCheckpoint]:
@@ -100,7 +100,7 @@ class ServerFolder:
             histories.append(freshness.read_checkpoint(path, _file(path.name)))
         return [x for x in histories if x.head.origin == self.log.origin]
 
-    def contents(self) -> Contents:
+    def read_site_evidence(self) -> SiteEvidence:
         """Return the site's evidence, and files that an export would not have written."""
         folder = self.path / self.site.site
         files, other_files = received.list_statistics(folder) if folder.is_dir() else ([], [])
@@ -121,7 +121,7 @@ class ServerFolder:
         proofs = [x for x in other_files if x.name.endswith(auditor_record.MEMBERSHIP_SUFFIX)]
         read = {*expected_paths, *logs, *proofs}
         unread = [x for x in (*other_files, *above, *stray) if x not in read]
-        return Contents(
+        return SiteEvidence(
             files,
             logs,
             unread,
@@ -132,7 +132,7 @@ class ServerFolder:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class SiteEvidence:
     """Evidence about one site, by kind.
 
     Attributes:
@@ -148,11 +148,11 @@ class Contents:
     logs: list[Path] = field(default_factory=list)
     unread: list[Path] = field(default_factory=list)
     memberships: list[Membership] = field(default_factory=list)
-    pairs: list[Pair] = field(default_factory=list)
+    pairs: list[CheckpointPair] = field(default_factory=list)
     refused_files: list[Path] = field(default_factory=list)
 
 
-def _read_forks(folder: Path) -> tuple[list[Pair], list[Path], list[Path]]:
+def _read_forks(folder: Path) -> tuple[list[CheckpointPair], list[Path], list[Path]]:
     """Read pairs of contradictory heads, refused files, and paths of all other files.
 
     Raises:
@@ -182,11 +182,11 @@ def open_folder(path: Path, site: str, origin: str) -> ServerFolder:
         DecodeError: The record is damaged.
         VerificationError: The server does not know the site, or never saw this log of the site.
     """
-    record = auditor_record.read(path)
-    site_record = record.site(site)
+    record = auditor_record.read_auditor_record(path)
+    site_record = record.find_site(site)
     if site_record is None:
         raise VerificationError(f"{path}: the server knows no site {site!r}")
-    log = site_record.log(origin)
+    log = site_record.find_log(origin)
     if log is None:
         origins = ", ".join(x.origin for x in site_record.logs) or "none"
         raise VerificationError(

@@ -10,17 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from wg_audit import composition, lookalikes
-from wg_audit.composition import Budget, Composition
+from wg_audit.composition import BudgetSpend, Composition
 from wg_audit.forks import Fork
 from wg_common.language import Text, list_names, text
-from wg_core.ledger.history import History
+from wg_core.ledger.history import VerifiedLog
 
 _ROOT_DIGITS = 12  # Number of displayed hex digits of a root
 _NAMES_SHOWN = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Total:
+class TotalSpend:
     """Sum over budgets, logs and histories.
 
     Attributes:
@@ -39,7 +39,7 @@ class Total:
     logs: int
     at_least: bool
 
-    def sentence(self) -> Text:
+    def describe(self) -> Text:
         """Return the sum with its cap as a sentence."""
         figures = {"epsilon": self.epsilon, "cap": self.cap_epsilon, "delta": self.delta}
         if self.at_least:
@@ -63,7 +63,7 @@ class ForkedLog:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
+class KnownBudgets:
     """Budgets of the verified log, and of the site's other logs.
 
     Attributes:
@@ -71,18 +71,18 @@ class Books:
         history: History of the verified log.
         earlier_logs: Budgets of earlier logs whose spend the verified log inherits.
         outside_logs: Budgets of other logs of the site, whose spend it does not inherit.
-        shown_charges: CHARGE entries in files of other logs that were not given, by origin.
+        unlogged_charges: CHARGE entries in files of other logs that were not given, by origin.
     """
 
     log: Composition
-    history: History
+    history: VerifiedLog
     earlier_logs: Sequence[Composition]
     outside_logs: Sequence[Composition]
-    shown_charges: Mapping[str, Sequence[bytes]]
+    unlogged_charges: Mapping[str, Sequence[bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spend:
+class SiteSpend:
     """The auditor's own sums.
 
     Attributes:
@@ -93,7 +93,7 @@ class Spend:
         other_sums: Sentences on budgets whose sum in the log differs from that of its entries.
     """
 
-    total: Total | None
+    total: TotalSpend | None
     forks: tuple[ForkedLog, ...] = ()
     units: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
     look_alikes: tuple[tuple[str, ...], ...] = ()
@@ -110,7 +110,7 @@ class Spend:
                     origin=fork.origin,
                     heads=list_names(fork.heads),
                     count=fork.charges,
-                    sum=self.total.sentence() if self.total else text("nothing was charged"),
+                    sum=self.total.describe() if self.total else text("nothing was charged"),
                 ),
             )
         for names, units in self.units:
@@ -133,7 +133,7 @@ class Spend:
                 "whether {count} budgets concern different people or parts: if not, they cost "
                 "{sum}",
                 count=self.total.budgets,
-                sum=self.total.sentence(),
+                sum=self.total.describe(),
             )
         for names in self.look_alikes:
             yield text(
@@ -142,7 +142,7 @@ class Spend:
             )
 
 
-def spend(books: Books, forks: Sequence[Fork], sites: Iterable[str]) -> Spend:
+def sum_site_spend(books: KnownBudgets, forks: Sequence[Fork], sites: Iterable[str]) -> SiteSpend:
     """Add up all known spend of a site.
 
     Args:
@@ -151,48 +151,50 @@ def spend(books: Books, forks: Sequence[Fork], sites: Iterable[str]) -> Spend:
         sites: Names of sites in the evidence.
     """
     budgets = [budget for part in (books.log, *books.outside_logs) for budget in part.budgets]
-    return Spend(
+    return SiteSpend(
         total=_total(budgets, books, forks),
         forks=tuple(
             ForkedLog(
                 origin=fork.origin,
-                heads=tuple(f"{size}: {root[:_ROOT_DIGITS]}…" for size, root in sorted(fork.heads)),
+                heads=tuple(
+                    f"{size}: {root[:_ROOT_DIGITS]}…" for size, root in sorted(fork.checkpoints)
+                ),
                 charges=len(fork.charges),
             )
             for fork in forks
         ),
         units=tuple(_mixed_units(budgets, books.earlier_logs)),
-        look_alikes=(*_look_alikes(budgets), *lookalikes.groups(sites)),
+        look_alikes=(*_look_alikes(budgets), *lookalikes.lookalike_groups(sites)),
         other_sums=(*_other_sums(books.log, books.history), *_less_inherited(books)),
     )
 
 
-def _look_alikes(budgets: Sequence[Budget]) -> Iterator[tuple[str, ...]]:
+def _look_alikes(budgets: Sequence[BudgetSpend]) -> Iterator[tuple[str, ...]]:
     """Yield groups of similar names of data sets that have separate budgets."""
     payers: dict[str, int] = {}
     for index, budget in enumerate(budgets):
         payers |= dict.fromkeys(budget.names, index)
-    for group in lookalikes.groups(payers):
+    for group in lookalikes.lookalike_groups(payers):
         if len({payers[name] for name in group}) > 1:
             yield group
 
 
 def _mixed_units(
-    budgets: Sequence[Budget], earlier_logs: Sequence[Composition]
+    budgets: Sequence[BudgetSpend], earlier_logs: Sequence[Composition]
 ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
     """Yield names and units of budgets spent on several kinds of units, including earlier logs."""
     for budget in budgets:
-        parts = [budget, *(part for log in earlier_logs for part in log.bound(budget))]
+        parts = [budget, *(part for log in earlier_logs for part in log.matching_budgets(budget))]
         units = dict.fromkeys(unit for part in parts for unit in part.units)
         if len(units) > 1:
             yield tuple(budget.names), tuple(units)
 
 
-def _less_inherited(books: Books) -> Iterator[Text]:
+def _less_inherited(books: KnownBudgets) -> Iterator[Text]:
     """Yield a sentence for each budget whose inherited spend is below the earlier log's sum."""
     for before in books.earlier_logs:
         for part in before.budgets:
-            if part.mu_squared and not books.log.bound(part):
+            if part.mu_squared and not books.log.matching_budgets(part):
                 yield text(
                     "the first entry inherits nothing for {names}, for which the previous log spent"
                     " {spent}",
@@ -200,7 +202,7 @@ def _less_inherited(books: Books) -> Iterator[Text]:
                     spent=part.mu_squared,
                 )
         for budget in books.log.budgets:
-            units = sum(part.mu_squared for part in before.bound(budget))
+            units = sum(part.mu_squared for part in before.matching_budgets(budget))
             if units > budget.inherited_units:
                 yield text(
                     "the first entry inherits mu^2 = {units} units for {names}, for which the "
@@ -211,12 +213,16 @@ def _less_inherited(books: Books) -> Iterator[Text]:
                 )
 
 
-def _total(budgets: Sequence[Budget], books: Books, forks: Sequence[Fork]) -> Total | None:
+def _total(
+    budgets: Sequence[BudgetSpend], books: KnownBudgets, forks: Sequence[Fork]
+) -> TotalSpend | None:
     """Return the sum of all budgets, and of charges that appear in files only."""
     caps = [budget.cap for budget in budgets if budget.caps]
     budget_units = sum(budget.mu_squared for budget in budgets)
-    shown_parts = [composition.shown_cost(charges) for charges in books.shown_charges.values()]
-    branches = [composition.shown_cost(fork.charges.values()) for fork in forks]
+    shown_parts = [
+        composition.sum_unlogged_charges(charges) for charges in books.unlogged_charges.values()
+    ]
+    branches = [composition.sum_unlogged_charges(fork.charges.values()) for fork in forks]
     caps += [cap for part in (*shown_parts, *branches) for cap in part.caps]
     if not caps:
         return None
@@ -229,8 +235,8 @@ def _total(budgets: Sequence[Budget], books: Books, forks: Sequence[Fork]) -> To
         0,
     )
     delta = min(delta for _, delta in caps)
-    return Total(
-        epsilon=composition.epsilon(units, delta),
+    return TotalSpend(
+        epsilon=composition.gaussian_epsilon(units, delta),
         delta=delta,
         cap_epsilon=min(cap for cap, _ in caps),
         budgets=sum(budget.mu_squared > 0 for budget in budgets) + len(shown_parts),
@@ -239,7 +245,7 @@ def _total(budgets: Sequence[Budget], books: Books, forks: Sequence[Fork]) -> To
     )
 
 
-def _other_sums(log: Composition, history: History) -> Iterator[Text]:
+def _other_sums(log: Composition, history: VerifiedLog) -> Iterator[Text]:
     """Yield a sentence for each budget whose sum in the log differs from that of its entries."""
     log_sums = {
         frozenset(lineage.names): (lineage.charges, lineage.mu_squared)

@@ -33,7 +33,7 @@ class NameChange:
     new_names: tuple[str, ...]
     lost_names: tuple[str, ...]
 
-    def line(self) -> Text:
+    def describe(self) -> Text:
         """Return a sentence that lists all changed names."""
         return text(
             "entry {seq}: class names of {dataset} change: new {added}; gone {gone}",
@@ -45,7 +45,7 @@ class NameChange:
 
 
 @dataclass(slots=True)
-class StatedWords:
+class StatedTexts:
     """Texts of a log's entries, collected one by one.
 
     Attributes:
@@ -62,7 +62,7 @@ class StatedWords:
         """Record the texts of an entry."""
         if isinstance(entry, Charge):
             for place, words in _words_of(entry):
-                if not charge_words.is_known(place, words):
+                if not charge_words.is_known_text(place, words):
                     self.unknown.setdefault((place, words), entry.head.seq)
             if entry.mechanism.statistics == CLASSES:  # machine statistics have no classes
                 self._name(entry.head.seq, entry.dataset, entry.guarantee.labels)
@@ -97,7 +97,7 @@ class StatedWords:
     def remarks(self) -> Iterator[Text]:
         """Yield sentences on changes of class names, and the number of changes not listed."""
         for change in self.changes[:CHANGES_SHOWN]:
-            yield change.line()
+            yield change.describe()
         if len(self.changes) > CHANGES_SHOWN:
             yield text(
                 "further changes of class names: {count}", count=len(self.changes) - CHANGES_SHOWN

@@ -12,16 +12,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wg_audit.freshness import OutsideCheckpoint
-from wg_audit.received import Comparison
+from wg_audit.received import FileComparison
 from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR, LogRecord
 from wg_core.errors import VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import merkle
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.entries import Charge, InheritedSpend, Predecessor
-from wg_core.ledger.history import History, cosignatures
+from wg_core.ledger.history import VerifiedLog, trusted_cosignatures
 from wg_core.ledger.recovery import verify_succession
-from wg_core.wire.signing import display
+from wg_core.wire.signing import display_key
 
 NOT_CHECKED = "not checked"
 
@@ -35,7 +35,7 @@ class LogNotGiven:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Succession:
+class LogSuccession:
     """Knowledge of the site's other logs.
 
     Attributes:
@@ -69,10 +69,10 @@ class _Link:
     """Predecessor that a first entry names, and the history of that log, if it was given."""
 
     named: Predecessor
-    log: History | None
+    log: VerifiedLog | None
 
 
-def named_before(logs: Collection[History]) -> set[str]:
+def predecessor_origins(logs: Collection[VerifiedLog]) -> set[str]:
     """Return the origins of the logs that first entries name."""
     genesis_entries = [log.state.genesis for log in logs]
     return {
@@ -80,14 +80,14 @@ def named_before(logs: Collection[History]) -> set[str]:
     }
 
 
-def judge(
-    history: History,
+def judge_succession(
+    history: VerifiedLog,
     *,
-    earlier: Mapping[str, History],
+    earlier: Mapping[str, VerifiedLog],
     records: Sequence[LogRecord] | None,
     outside: Sequence[OutsideCheckpoint],
-    comparison: Comparison,
-) -> Succession:
+    comparison: FileComparison,
+) -> LogSuccession:
     """Compare the first entry of a log with the evidence on the site's other logs.
 
     Args:
@@ -113,7 +113,7 @@ def judge(
             _check_inherits(link.named, charges.values())
     shown_origins = [origin for origin, link in chain.items() if link.log is not None]
     named_predecessor = next(iter(chain.values())).named if chain else None
-    return Succession(
+    return LogSuccession(
         status=_status(named_predecessor, unnamed_origins, records),
         predecessor=named_predecessor.origin if named_predecessor else "",
         reason=named_predecessor.reason if named_predecessor else "",
@@ -145,7 +145,7 @@ class _Seen:
 
 
 def _sightings(
-    history: History,
+    history: VerifiedLog,
     chain: Mapping[str, _Link],
     records: Sequence[LogRecord],
     outside: Sequence[OutsideCheckpoint],
@@ -166,7 +166,7 @@ def _sightings(
             if link is not None:
                 _check_covers(link, head, "the server's record")
                 checkpoints.ended.add(head.origin)
-    trusted_keys = history.counted_keys()
+    trusted_keys = history.trusted_keys()
     for checkpoint in outside:
         head = checkpoint.head
         checkpoints.sizes[head.origin] = max(head.size, checkpoints.sizes.get(head.origin, 0))
@@ -174,7 +174,7 @@ def _sightings(
             checkpoints.unnamed.append(head.origin)
             continue
         _check_covers(chain[head.origin], head, checkpoint.source)
-        if cosignatures(checkpoint.note, trusted_keys):
+        if trusted_cosignatures(checkpoint.note, trusted_keys):
             checkpoints.ended.add(head.origin)
     return checkpoints
 
@@ -191,14 +191,14 @@ def _status(
     return NOT_CHECKED if records is None else FIRST
 
 
-def _chain(history: History, earlier: Mapping[str, History]) -> dict[str, _Link]:
+def _chain(history: VerifiedLog, earlier: Mapping[str, VerifiedLog]) -> dict[str, _Link]:
     """Return the chain of predecessors by origin, the newest first.
 
     Raises:
         VerificationError: The spend of a given log is not inherited correctly.
     """
     links: dict[str, _Link] = {}
-    log: History | None = history
+    log: VerifiedLog | None = history
     while log is not None:
         genesis = log.state.genesis
         if genesis is None or genesis.predecessor is None:
@@ -238,8 +238,8 @@ def _check_key(link: _Link, record: LogRecord) -> None:
         link_keys |= {period.public_key for period in link.log.state.keys}
     if record.key and bytes.fromhex(record.key) not in link_keys:
         raise VerificationError(
-            f"entry 0: names log {link.named.origin} with key {display(old_key)}, the server knows"
-            f" it with {display(bytes.fromhex(record.key))}"
+            f"entry 0: names log {link.named.origin} with key {display_key(old_key)}, the server"
+            f" knows it with {display_key(bytes.fromhex(record.key))}"
         )
 
 

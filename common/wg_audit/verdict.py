@@ -12,14 +12,14 @@ from typing import Any
 
 from wg_audit.freshness import Freshness
 from wg_audit.server_folder import ServerFolder
-from wg_audit.spend import ForkedLog, Spend, Total
-from wg_audit.succession import Succession
-from wg_audit.wording import duration, first_names, utc
+from wg_audit.spend import ForkedLog, SiteSpend, TotalSpend
+from wg_audit.succession import LogSuccession
+from wg_audit.wording import format_duration, format_utc, list_first_names
 from wg_common.auditor_record import Membership
 from wg_common.language import Text, list_names, text
 from wg_core.errors import ExitCode
-from wg_core.ledger.anchors import Anchors, KnownWitness
-from wg_core.ledger.history import History
+from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
+from wg_core.ledger.history import VerifiedLog
 from wg_core.wire import canonical, signing
 
 GIVEN = text("given")
@@ -45,7 +45,7 @@ _EXIT_CODES: dict[str, ExitCode] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Files:
+class FileCounts:
     """Releases and their files.
 
     Attributes:
@@ -71,7 +71,7 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
+class OutsideFindings:
     """Results of comparing a log with outside evidence.
 
     Attributes:
@@ -82,9 +82,9 @@ class Outside:
     """
 
     fresh: Freshness
-    succession: Succession
-    files: Files
-    spend: Spend
+    succession: LogSuccession
+    files: FileCounts
+    spend: SiteSpend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,12 +164,12 @@ class Verdict:
     cosigned_to: int
     entries: int
     freshness: Freshness
-    succession: Succession
+    succession: LogSuccession
     released: int
     received: int
     missing: int
     memberships: tuple[Membership, ...]
-    total: Total | None
+    total: TotalSpend | None
     forks: tuple[ForkedLog, ...]
     problems: tuple[str, ...]
     not_checked: tuple[str, ...]
@@ -185,7 +185,7 @@ class Verdict:
         return text(
             "{sum}; releases charged {released}, files compared {compared}, files missing"
             " {missing}; ledger key: {ledger}; witnesses: {witnesses}",
-            sum=self.total.sentence() if self.total else text("no budget"),
+            sum=self.total.describe() if self.total else text("no budget"),
             released=self.released,
             compared=self.received,
             missing=self.missing,
@@ -250,13 +250,13 @@ class Verdict:
             limit = (
                 text("no limit")
                 if freshness.max_age is None
-                else text("limit {age}", age=duration(freshness.max_age))
+                else text("limit {age}", age=format_duration(freshness.max_age))
             )
             parts.append(
                 text(
                     "newest cosignature {when} UTC, {age} ago ({limit})",
-                    when=utc(freshness.newest),
-                    age=duration(freshness.age),
+                    when=format_utc(freshness.newest),
+                    age=format_duration(freshness.age),
                     limit=limit,
                 )
             )
@@ -285,8 +285,12 @@ class Verdict:
         return text("not checked")
 
 
-def verdict(
-    history: History, outside: Outside, *, anchors: Anchors, folder: ServerFolder | None
+def build_verdict(
+    history: VerifiedLog,
+    outside: OutsideFindings,
+    *,
+    anchors: TrustAnchors,
+    folder: ServerFolder | None,
 ) -> Verdict:
     """Build the verdict from the results of all comparisons.
 
@@ -337,7 +341,7 @@ def verdict(
     )
 
 
-def _uncompared_proofs(files: Files) -> Iterator[str]:
+def _uncompared_proofs(files: FileCounts) -> Iterator[str]:
     """Yield the available proofs that were not compared; no result rests on them."""
     if files.memberships:
         yield text(
@@ -360,7 +364,7 @@ def _membership(member: Membership) -> str:
     )
 
 
-def _word(anchors: Anchors, open_questions: tuple[str, ...]) -> str:
+def _word(anchors: TrustAnchors, open_questions: tuple[str, ...]) -> str:
     if anchors.ledger_key is None and not anchors.quorum_size:
         return BY_ITSELF
     return PARTLY_VERIFIED if open_questions else VERIFIED
@@ -371,8 +375,8 @@ def _witness(view: WitnessView, current_time: int) -> str:
         text(
             "{size} entries, {when} UTC, {age} ago",
             size=view.size,
-            when=utc(view.time),
-            age=duration(current_time - view.time),
+            when=format_utc(view.time),
+            age=format_duration(current_time - view.time),
         )
         if view.size
         else text("has not cosigned")
@@ -390,7 +394,7 @@ def _witness(view: WitnessView, current_time: int) -> str:
     )
 
 
-def _ledger_key(history: History, anchors: Anchors) -> LedgerKey:
+def _ledger_key(history: VerifiedLog, anchors: TrustAnchors) -> LedgerKey:
     state, anchor = history.state, history.anchors.ledger_key
     keys = [period.public_key for period in state.keys]
     if anchor is None:
@@ -398,7 +402,9 @@ def _ledger_key(history: History, anchors: Anchors) -> LedgerKey:
     else:
         source = GIVEN if anchors.ledger_key is not None else SERVERS_WORD
         rotations = (
-            len(keys) - 1 - max(i for i, key in enumerate(keys) if signing.matches_key(anchor, key))
+            len(keys)
+            - 1
+            - max(i for i, key in enumerate(keys) if signing.matches_public_key(anchor, key))
         )
     return LedgerKey(
         key_id=state.key_id,
@@ -409,18 +415,18 @@ def _ledger_key(history: History, anchors: Anchors) -> LedgerKey:
     )
 
 
-def _views(history: History, evidence: Anchors) -> Iterator[WitnessView]:
+def _views(history: VerifiedLog, evidence: TrustAnchors) -> Iterator[WitnessView]:
     anchors = history.anchors
     if anchors.witnesses:
         names = {x.name for x in evidence.witnesses}
         rows = [(x, GIVEN if x.name in names else SERVERS_WORD) for x in anchors.witnesses]
     else:
-        firsts = [w for w in history.state.witnesses if not w.before]
-        known_witnesses = [KnownWitness(w.name, w.public_key) for w in firsts]
+        firsts = [w for w in history.state.witnesses if not w.previous_key]
+        known_witnesses = [TrustedWitness(w.name, w.public_key) for w in firsts]
         rows = [(x, LOGS_WORD) for x in dict.fromkeys(known_witnesses)]
     for witness, source in rows:
-        size, moment = history.newest_of(witness)
-        *before, newest = history.successors(witness)
+        size, moment = history.newest_cosignature(witness)
+        *before, newest = history.key_successors(witness)
         yield WitnessView(
             name=newest.name,
             key_id=newest.key_id,
@@ -433,7 +439,7 @@ def _views(history: History, evidence: Anchors) -> Iterator[WitnessView]:
         )
 
 
-def _not_checked(history: History, outside: Outside) -> Iterator[str]:
+def _not_checked(history: VerifiedLog, outside: OutsideFindings) -> Iterator[str]:
     """Yield the comparisons with outside evidence that were possible but not made."""
     anchors, fresh, succession = history.anchors, outside.fresh, outside.succession
     files = outside.files
@@ -473,5 +479,6 @@ def _not_checked(history: History, outside: Outside) -> Iterator[str]:
         )
     if files.unread:
         yield text(
-            "files in the evidence that were not read: {names}", names=first_names(files.unread)
+            "files in the evidence that were not read: {names}",
+            names=list_first_names(files.unread),
         )

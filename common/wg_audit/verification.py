@@ -12,31 +12,31 @@ from typing import Any, TypedDict, Unpack
 from wg_audit import forks, freshness, server_folder, succession
 from wg_audit import spend as spending
 from wg_audit.accounts import (
-    AloneFigures,
     LineageAccount,
-    accounts,
-    check_alone,
-    check_stated,
-    worst,
+    SingleChargeFigures,
+    check_single_charges,
+    check_stated_epsilons,
+    closest_to_cap,
+    lineage_accounts,
 )
 from wg_audit.composition import Composition
-from wg_audit.forks import Forks
+from wg_audit.forks import ForkFindings
 from wg_audit.freshness import Freshness
-from wg_audit.received import Comparison, GivenLog, Received, list_statistics, match
-from wg_audit.server_folder import Contents, ServerFolder
-from wg_audit.spend import Books, Spend
-from wg_audit.stated_words import StatedWords
-from wg_audit.succession import Succession
-from wg_audit.verdict import Files, Outside, Verdict, verdict
+from wg_audit.received import FileComparison, GivenLog, ReceivedFile, list_statistics, match_files
+from wg_audit.server_folder import ServerFolder, SiteEvidence
+from wg_audit.spend import KnownBudgets, SiteSpend
+from wg_audit.stated_words import StatedTexts
+from wg_audit.succession import LogSuccession
+from wg_audit.verdict import FileCounts, OutsideFindings, Verdict, build_verdict
 from wg_common.auditor_record import CHECKPOINT_FILE, Membership
 from wg_common.language import text
 from wg_core.errors import ExitCode, VerificationError
 from wg_core.ledger import entries, sources
 from wg_core.ledger import history as histories
-from wg_core.ledger.anchors import NO_ANCHORS, Anchors
+from wg_core.ledger.anchors import NO_ANCHORS, TrustAnchors
 from wg_core.ledger.entries import Charge, Entry
-from wg_core.ledger.history import History
-from wg_core.ledger.sources import Source
+from wg_core.ledger.history import VerifiedLog
+from wg_core.ledger.sources import LogSource
 from wg_core.privacy.schema import GRADIENTS, MACHINE
 from wg_core.wire import canonical, signing
 from wg_core.wire import handover as handovers
@@ -47,7 +47,7 @@ DELTA_NOTED = 1e-4  # Largest delta without a remark
 
 
 @dataclass(frozen=True, slots=True)
-class Burned:
+class ChargeWithoutRelease:
     """Charge without a release."""
 
     seq: int
@@ -56,7 +56,7 @@ class Burned:
 
 
 @dataclass(slots=True)
-class Finding:
+class VerificationResult:
     """Result of verifying a log: its history, its cost, and the verdict.
 
     Attributes:
@@ -71,14 +71,14 @@ class Finding:
         verdict: Verdict with all comparisons and omitted checks.
     """
 
-    history: History
+    history: VerifiedLog
     accounts: list[LineageAccount]
-    burned: list[Burned]
-    received: list[Received]
+    burned: list[ChargeWithoutRelease]
+    received: list[ReceivedFile]
     largest_delta: float
     fresh: Freshness
-    succession: Succession
-    words: list[StatedWords]
+    succession: LogSuccession
+    words: list[StatedTexts]
     verdict: Verdict
 
     @property
@@ -137,8 +137,8 @@ class Finding:
                 seq=entry.head.seq,
                 name=handover.name,
                 use=_USES[handover.use],
-                now=signing.display(bytes.fromhex(handover.now)),
-                before=signing.display(bytes.fromhex(handover.before)),
+                now=signing.display_key(bytes.fromhex(handover.now)),
+                before=signing.display_key(bytes.fromhex(handover.before)),
             )
         if self.succession.predecessor:
             yield text(
@@ -150,9 +150,9 @@ class Finding:
     def to_json(self) -> dict[str, Any]:
         """Return the document that ``wg-audit verify --json`` prints."""
         state = self.history.state
-        top = worst(self.accounts)
-        cosigned_heads = [head for head in self.history.heads if head.cosignatures]
-        releases = sum(not charge.open for charge in state.charges.values())
+        top = closest_to_cap(self.accounts)
+        cosigned_heads = [head for head in self.history.checkpoints if head.cosignatures]
+        releases = sum(not charge.is_open for charge in state.charges.values())
         return {
             "verified": self.is_verified,
             "verdict": canonical.to_builtins(self.verdict),
@@ -176,7 +176,7 @@ class Finding:
             },
             "lineages": [canonical.to_builtins(account) for account in self.accounts],
             "witnesses": [
-                {"name": w.name, "public_key": w.public_key.hex(), "word_of": w.before.hex()}
+                {"name": w.name, "public_key": w.public_key.hex(), "word_of": w.previous_key.hex()}
                 for w in state.witnesses
             ],
             "handovers": [canonical.to_builtins(entry.handover) for entry in state.handovers],
@@ -251,9 +251,9 @@ class OutsideEvidence(TypedDict, total=False):
     current_time: int
 
 
-def verify(
-    path: Path, anchors: Anchors = NO_ANCHORS, **evidence_options: Unpack[OutsideEvidence]
-) -> Finding:
+def verify_log(
+    path: Path, anchors: TrustAnchors = NO_ANCHORS, **evidence_options: Unpack[OutsideEvidence]
+) -> VerificationResult:
     """Verify a client's home, a ledger file or an export.
 
     Args:
@@ -270,26 +270,31 @@ def verify(
         evidence = _gather(stack, path, anchors, evidence_options)
     log, folder, comparison = evidence.log, evidence.folder, evidence.comparison
     fresh, before = _compare_from_outside(evidence, evidence_options)
-    figures = accounts(log.composition)
+    figures = lineage_accounts(log.composition)
     logs = evidence.logs
-    check_stated(log.history.figures)
+    check_stated_epsilons(log.history.stated_figures)
     for shown_log in logs:
-        check_alone(shown_log.alone)
-    files = Files(
-        released=sum(not c.open for x in logs for c in x.history.state.charges.values()),
+        check_single_charges(shown_log.alone)
+    files = FileCounts(
+        released=sum(not c.is_open for x in logs for c in x.history.state.charges.values()),
         compared=len(comparison.received),
         elsewhere=sum(map(len, comparison.elsewhere.values())),
         unread=tuple(evidence.unread),
         memberships=tuple(evidence.memberships),
         unknown_words=tuple(problem for x in logs for problem in x.words.problems()),
     )
-    outside = Outside(fresh=fresh, succession=before, files=files, spend=_add_up(evidence, before))
-    words = verdict(log.history, outside, anchors=anchors, folder=folder)
+    outside = OutsideFindings(
+        fresh=fresh, succession=before, files=files, spend=_add_up(evidence, before)
+    )
+    words = build_verdict(log.history, outside, anchors=anchors, folder=folder)
     deltas = (*(x.alone.largest_delta for x in logs), *(x.delta for x in figures))
-    return Finding(
+    return VerificationResult(
         history=log.history,
         accounts=figures,
-        burned=[Burned(x.seq, x.request_id, x.dataset) for x in log.history.state.open_charges()],
+        burned=[
+            ChargeWithoutRelease(x.seq, x.request_id, x.dataset)
+            for x in log.history.state.open_charges()
+        ],
         received=list(comparison.received.values()),
         largest_delta=max(deltas),
         fresh=fresh,
@@ -311,9 +316,9 @@ class _ReadLog:
         composition: Budgets by the auditor's own composition.
     """
 
-    history: History
-    alone: AloneFigures
-    words: StatedWords
+    history: VerifiedLog
+    alone: SingleChargeFigures
+    words: StatedTexts
     charge: Callable[[int], Charge]
     composition: Composition
 
@@ -331,10 +336,10 @@ class _Evidence:
     log: _ReadLog
     earlier: dict[str, _ReadLog]
     folder: ServerFolder | None
-    comparison: Comparison
+    comparison: FileComparison
     unread: list[str]
     memberships: list[Membership]
-    forks: Forks
+    forks: ForkFindings
 
     @property
     def logs(self) -> list[_ReadLog]:
@@ -343,18 +348,18 @@ class _Evidence:
 
 
 def _gather(
-    stack: ExitStack, path: Path, anchors: Anchors, evidence_options: OutsideEvidence
+    stack: ExitStack, path: Path, anchors: TrustAnchors, evidence_options: OutsideEvidence
 ) -> _Evidence:
     """Read and verify every log separately, and compare the files with them."""
     source = stack.enter_context(closing(sources.open_source(path)))
-    site, origin = sources.identity(source)
+    site, origin = sources.read_site_and_origin(source)
     server = evidence_options.get("server")
     folder = server_folder.open_folder(server, site, origin) if server else None
-    all_anchors = folder.anchors(anchors) if folder else anchors
+    all_anchors = folder.add_server_keys(anchors) if folder else anchors
     log = _read(source, all_anchors)
     if (log.history.state.site, log.history.state.origin) != (site, origin):
         raise VerificationError(f"{path}: was changed while it was read")
-    contents = folder.contents() if folder else Contents()
+    contents = folder.read_site_evidence() if folder else SiteEvidence()
     earlier: dict[str, _ReadLog] = {}
     for before in (*evidence_options.get("previous", ()), *contents.logs):
         earlier_logs = _read_earlier(stack, before, all_anchors, folder)
@@ -362,12 +367,12 @@ def _gather(
             earlier.setdefault(earlier_logs.history.state.origin, earlier_logs)
     logs = [log, *earlier.values()]
     by_origin = {x.history.state.origin: x.history for x in logs}
-    fork_evidence = forks.judge(by_origin, contents.pairs, contents.refused_files)
+    fork_evidence = forks.find_forks(by_origin, contents.pairs, contents.refused_files)
     paths, unread = _files(evidence_options.get("statistics", ()), contents)
     paths += fork_evidence.late_files
-    origins_elsewhere = succession.named_before([x.history for x in logs])
+    origins_elsewhere = succession.predecessor_origins([x.history for x in logs])
     origins_elsewhere |= {x.origin for x in folder.site.logs} if folder else set()
-    comparison = match(
+    comparison = match_files(
         [GivenLog(x.history, x.charge, x.words) for x in logs],
         paths,
         origins_elsewhere - {origin, *earlier},
@@ -379,42 +384,42 @@ def _gather(
     return _Evidence(log, earlier, folder, comparison, unread, contents.memberships, fork_evidence)
 
 
-def _add_up(evidence: _Evidence, succession: Succession) -> Spend:
+def _add_up(evidence: _Evidence, succession: LogSuccession) -> SiteSpend:
     """Return the sum over budgets, logs and histories, in which inherited spend counts once."""
     log, folder, outside = evidence.log, evidence.folder, succession.unnamed
     sites = [x.history.state.site for x in evidence.logs]
     sites += [x.site for x in folder.record.sites] if folder else []
     earlier = evidence.earlier.items()
-    books = Books(
+    books = KnownBudgets(
         log=log.composition,
         history=log.history,
         earlier_logs=[before.composition for name, before in earlier if name not in outside],
         outside_logs=[before.composition for name, before in earlier if name in outside],
-        shown_charges={
+        unlogged_charges={
             origin: [entries.encode(charge) for charge in charges.values()]
             for origin, charges in evidence.comparison.elsewhere.items()
             if origin in outside
         },
     )
-    return spending.spend(books, list(evidence.forks.by_origin.values()), sites)
+    return spending.sum_site_spend(books, list(evidence.forks.by_origin.values()), sites)
 
 
 def _compare_from_outside(
     evidence: _Evidence, evidence_options: OutsideEvidence
-) -> tuple[Freshness, Succession]:
+) -> tuple[Freshness, LogSuccession]:
     """Compare the log with checkpoints, a clock, and the site's other logs."""
     history, folder = evidence.log.history, evidence.folder
     outside = [freshness.read_checkpoint(note) for note in evidence_options.get("checkpoints", ())]
     if folder is not None:
         folder.check_keys(history)
         outside += folder.checkpoints()
-    fresh = freshness.judge(
+    fresh = freshness.assess_freshness(
         history,
         [x for x in outside if x.head.origin == history.state.origin],
         current_time=evidence_options.get("current_time", int(time.time())),
         max_age=evidence_options.get("max_age"),
     )
-    before = succession.judge(
+    before = succession.judge_succession(
         history,
         earlier={name: earlier_log.history for name, earlier_log in evidence.earlier.items()},
         records=folder.logs if folder else None,
@@ -424,20 +429,20 @@ def _compare_from_outside(
     return fresh, before
 
 
-def _read(source: Source, anchors: Anchors) -> _ReadLog:
-    alone_figures, words = AloneFigures(), StatedWords()
+def _read(source: LogSource, anchors: TrustAnchors) -> _ReadLog:
+    alone_figures, words = SingleChargeFigures(), StatedTexts()
 
     def collect(entry: Entry) -> None:
         if isinstance(entry, Charge):
             alone_figures.add(entry)
         words.add(entry)
 
-    history = histories.read(source, anchors, collect)
-    composition = Composition.of(data for data, _ in source.entries())
+    history = histories.verify_log(source, anchors, collect)
+    composition = Composition.compose(data for data, _ in source.entries())
     return _ReadLog(history, alone_figures, words, _charges(source), composition)
 
 
-def _charges(source: Source) -> Callable[[int], Charge]:
+def _charges(source: LogSource) -> Callable[[int], Charge]:
     """Return a function that looks up CHARGE entries by index, and decodes them on first use."""
     charges: dict[int, Charge] = {}
 
@@ -454,17 +459,17 @@ def _charges(source: Source) -> Callable[[int], Charge]:
 
 
 def _read_earlier(
-    stack: ExitStack, path: Path, anchors: Anchors, folder: ServerFolder | None
+    stack: ExitStack, path: Path, anchors: TrustAnchors, folder: ServerFolder | None
 ) -> _ReadLog:
     """Read and verify an earlier log by the same witnesses and its own key."""
     source = stack.enter_context(closing(sources.open_source(path)))
-    _, origin = sources.identity(source)
-    record = folder.site.log(origin) if folder else None
+    _, origin = sources.read_site_and_origin(source)
+    record = folder.site.find_log(origin) if folder else None
     key = (bytes.fromhex(record.key) or None) if record else None
     return _read(source, replace(anchors, ledger_key=key))
 
 
-def _files(statistics: Iterable[Path], contents: Contents) -> tuple[list[Path], list[str]]:
+def _files(statistics: Iterable[Path], contents: SiteEvidence) -> tuple[list[Path], list[str]]:
     """Return the files to compare, and the names of other files in the folders."""
     files, unread = list(contents.files), list(contents.unread)
     for path in statistics:

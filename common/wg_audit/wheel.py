@@ -5,7 +5,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from wg_core.errors import ConfigError, DecodeError
-from wg_core.installed_code import PACKAGE, CodeDigest, digest_of, is_code
+from wg_core.installed_code import PACKAGE, CodeDigest, digest_files, is_code_path
 
 FILES_LIMIT = 4096
 BYTES_LIMIT = 64 << 20
@@ -28,7 +28,7 @@ def in_wheel(path: Path) -> CodeDigest:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise DecodeError(f"{path}: not a wheel: {error}") from error
-    return digest_of(files)
+    return digest_files(files)
 
 
 def _unpack(path: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
@@ -44,7 +44,7 @@ def _unpack(path: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
         top, inside, _ = name.partition("/")
         if not inside or not (top in _IN_WHEEL or top.endswith(".dist-info")):
             raise DecodeError(f"{path}: {name[:80]!r} would be installed outside of our packages")
-        if not is_code(name):
+        if not is_code_path(name):
             continue
         if name in files or ".." in PurePosixPath(name).parts:
             raise DecodeError(f"{path}: {name[:80]!r}: twice, or outside of its folder")

@@ -9,10 +9,10 @@ _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 NAMES_SHOWN = 5  # Largest number of names in one line
 
 
-def duration(seconds: int) -> Text:
+def format_duration(seconds: int) -> Text:
     """Format a time span for display."""
     if seconds < 0:
-        return text("-{span}", span=duration(-seconds))
+        return text("-{span}", span=format_duration(-seconds))
     if seconds >= _DAY:
         days = seconds / _DAY
         return text("{days:g} d", days=round(days, 1 if days < 10 else None))
@@ -23,7 +23,7 @@ def duration(seconds: int) -> Text:
     return text("{seconds} s", seconds=seconds)
 
 
-def first_names(names: Sequence[str]) -> Text:
+def list_first_names(names: Sequence[str]) -> Text:
     """List the first few names, and the number of further names."""
     shown_names, hidden_count = list_names(names[:NAMES_SHOWN]), len(names) - NAMES_SHOWN
     return (
@@ -33,7 +33,7 @@ def first_names(names: Sequence[str]) -> Text:
     )
 
 
-def utc(seconds: int) -> str:
+def format_utc(seconds: int) -> str:
     """Format a Unix time in UTC; a time beyond the calendar stays a number of seconds."""
     try:
         return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from wg_audit.installed.audit import Report
+from wg_audit.installed.audit import AuditReport
 from wg_common.language import text
 
 
-def lines(report: Report) -> Iterator[str]:
+def report_lines(report: AuditReport) -> Iterator[str]:
     """Yield the findings as lines for display."""
     for check in report.checks:
         values = {"name": text(check.name), "detail": check.detail}
@@ -37,6 +37,6 @@ def lines(report: Report) -> Iterator[str]:
     )
 
 
-def document(report: Report) -> dict[str, Any]:
+def report_document(report: AuditReport) -> dict[str, Any]:
     """Return the findings as a document for ``--json``."""
     return {"passed": report.is_passed, **asdict(report)}

@@ -1,1 +1,1 @@
-"""Code beside the core that plant and server share: modalities, networks, inference, languages."""
+"""Code outside the core that plant and server share: modalities, networks, inference, languages."""

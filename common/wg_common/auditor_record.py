@@ -68,7 +68,7 @@ class LogRecord:
     succession: Succession
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
         if self.key:
             signing.public_from_hex(self.key, subject="server record: key")
         if self.checkpoint:
@@ -96,12 +96,12 @@ class SiteRecord:
     logs: tuple[LogRecord, ...]
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
         origins = [log.origin for log in self.logs]
         if len(set(origins)) != len(origins):
             raise DecodeError(f"server record: site {self.site} has one log twice")
 
-    def log(self, origin: str) -> LogRecord | None:
+    def find_log(self, origin: str) -> LogRecord | None:
         """Return the log of this origin; None if the server did not see it."""
         return next((log for log in self.logs if log.origin == origin), None)
 
@@ -128,13 +128,13 @@ class ServerRecord:
     handovers: tuple[Handover, ...] = ()
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
         signing.public_from_hex(self.witness_key, subject="server record: witness key")
         names = [site.site for site in self.sites]
         if names != sorted(set(names)):
             raise DecodeError("server record: sites are not in order of their names, each once")
 
-    def site(self, name: str) -> SiteRecord | None:
+    def find_site(self, name: str) -> SiteRecord | None:
         """Return a site by name; None if the server does not know it."""
         return next((site for site in self.sites if site.site == name), None)
 
@@ -162,7 +162,7 @@ class Membership:
     path: tuple[grammar.Digest, ...]
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
 
     def verify(self) -> None:
         """Raise ``VerificationError`` unless the path leads to the root."""
@@ -180,17 +180,17 @@ def read_membership(path: Path) -> Membership:
     return canonical.decode(Membership, data, subject=path.name)
 
 
-def encode(record: ServerRecord) -> bytes:
+def encode_server_record(record: ServerRecord) -> bytes:
     """Return the bytes of ``sites.json``."""
     return canonical.encode(record)
 
 
-def decode(data: bytes) -> ServerRecord:
+def decode_server_record(data: bytes) -> ServerRecord:
     """Decode ``sites.json``; raise ``DecodeError`` if it is malformed."""
     return canonical.decode(ServerRecord, data, subject=SITES_FILE, limit=RECORD_LIMIT)
 
 
-def read(folder: Path) -> ServerRecord:
+def read_auditor_record(folder: Path) -> ServerRecord:
     """Read the record in a folder that ``wg-server export`` wrote.
 
     Raises:
@@ -199,4 +199,4 @@ def read(folder: Path) -> ServerRecord:
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: expected the folder that `wg-server export --out` wrote")
-    return decode(atomic.read_bytes(folder / SITES_FILE, limit=RECORD_LIMIT))
+    return decode_server_record(atomic.read_bytes(folder / SITES_FILE, limit=RECORD_LIMIT))

@@ -2,8 +2,8 @@
 
 An *architecture* is a head on the encoder (one for each modality, ``modalities.registry``) or a
 network (``NETWORKS``). The module of a network is imported when the network first runs, and the
-plant uses its features beside the encoder's. A new network needs one entry here and a module with a
-``NETWORK`` (``wg_common.nets.network.Kind``).
+plant uses its features together with the encoder's. A new network needs one entry here and a module
+with a ``NETWORK`` (``wg_common.nets.network.NetworkKind``).
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ CandidateSource = Literal["diffusion", "posterior", "kin", "catalogue", "conditi
 """
 Inputs = Literal["raw", "standardised"]
 """Treatment of a network's inputs: raw, or standardised by mean and standard deviation over all
-records of the plant (``wg_common.nets.network.trunk_at``)."""
+records of the plant (``wg_common.nets.network.adapt_trunk``)."""
 POSTERIOR: Final = "posterior"
 """Source of equations that a plant completes with its own records; the candidate has no weights."""
 SAME_FAMILY: Final = "kin"
@@ -90,7 +90,7 @@ def architectures() -> dict[str, ArchitectureSpec]:
     return heads | NETWORKS
 
 
-def architecture_of(name: str) -> ArchitectureSpec:
+def find_architecture(name: str) -> ArchitectureSpec:
     """Look up an architecture by name.
 
     Raises:
@@ -102,6 +102,6 @@ def architecture_of(name: str) -> ArchitectureSpec:
     return specs[name]
 
 
-def network(name: str) -> ArchitectureSpec:
-    """Look up a family's network or an architecture; errors as for ``architecture_of``."""
-    return FAMILY_NETWORKS.get(name) or architecture_of(name)
+def find_network(name: str) -> ArchitectureSpec:
+    """Look up a family's network or an architecture; errors as for ``find_architecture``."""
+    return FAMILY_NETWORKS.get(name) or find_architecture(name)

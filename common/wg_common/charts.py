@@ -68,7 +68,7 @@ class Axes:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class LineChart:
     """Line chart: axes, lines and ticks."""
 
     axes: Axes
@@ -78,7 +78,7 @@ class Drawing:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BarRow:
     """Row of a bar chart; positions and lengths are per cent of the track.
 
     Attributes:
@@ -103,20 +103,20 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class BarChart:
     """Bar chart: its rows, and the position of its reference line, per cent."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[BarRow, ...]
     reference: float
 
 
-def bars(
+def bar_chart(
     values: Sequence[tuple[str, bool, float, float, float]],
     reference: float,
     form: str,
     *,
     zero: bool = True,
-) -> Rows:
+) -> BarChart:
     """Lay out a bar chart of values with intervals.
 
     Args:
@@ -137,7 +137,7 @@ def bars(
     for name, is_kept, value, low, high in values:
         origin = min(0.0, value) if zero else value
         rows.append(
-            Row(
+            BarRow(
                 name=name,
                 kept=is_kept,
                 value=format(value, form),
@@ -148,10 +148,10 @@ def bars(
                 interval=f"{format(low, form)} … {format(high, form)}" if high > low else "",
             )
         )
-    return Rows(tuple(rows), place(reference))
+    return BarChart(tuple(rows), place(reference))
 
 
-def environment(package: str) -> jinja2.Environment:
+def template_environment(package: str) -> jinja2.Environment:
     """Return the strict Jinja environment of a package's templates and the chart templates."""
     loaders = [jinja2.PackageLoader(name, "templates") for name in (package, "wg_common")]
     templates = jinja2.Environment(

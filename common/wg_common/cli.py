@@ -1,6 +1,6 @@
 """Command-line frame of all programs: ``--json``, logs on standard error, exit codes, progress.
 
-A command module builds a click group and calls ``run(group)``. Errors of the tree in
+A command module builds a click group and calls ``run_program(group)``. Errors of the tree in
 ``wg_core.errors`` become one message and their exit code; any other exception is reported as a bug.
 With ``--json`` on the command line, errors too are one JSON document on standard output.
 """
@@ -42,7 +42,7 @@ json_option = click.option(
 )
 
 
-def run(
+def run_program(
     group: click.Command,
     arguments: Sequence[str] | None = None,
     *,
@@ -65,10 +65,10 @@ def run(
     sys.exit(code)
 
 
-def emit(document: object) -> None:
+def print_json(document: object) -> None:
     """Print one JSON document on standard output."""
     text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
-    if not text.isascii() and logs.printable(text, _LAYOUT) != text:
+    if not text.isascii() and logs.escape_unprintable(text, _LAYOUT) != text:
         # File names may hold undecodable bytes and characters that reverse the text direction.
         text = json.dumps(document, indent=2, sort_keys=True)
     click.echo(text)
@@ -78,23 +78,23 @@ _LAYOUT = "\n\t"
 """Control characters that our own text may contain; inserted names have passed ``printable``."""
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Print one line on standard output, in the user's language."""
-    click.echo(logs.printable(language.current()(text), _LAYOUT))
+    click.echo(logs.escape_unprintable(language.current_language()(text), _LAYOUT))
 
 
-def show(document: object, lines: Iterable[str], as_json: bool) -> None:
+def print_result(document: object, lines: Iterable[str], as_json: bool) -> None:
     """Print the result of a command: one JSON document, or lines for the user."""
     if as_json:
-        emit(document)
+        print_json(document)
     else:
         for line in lines:
-            say(line)
+            print_line(line)
 
 
-def note(text: str) -> None:
+def print_progress(text: str) -> None:
     """Print one line about the progress on standard error, in the user's language."""
-    click.echo(logs.printable(language.current()(text), _LAYOUT), err=True)
+    click.echo(logs.escape_unprintable(language.current_language()(text), _LAYOUT), err=True)
 
 
 def next_step(command: str, **values: object) -> language.Text:
@@ -102,26 +102,26 @@ def next_step(command: str, **values: object) -> language.Text:
     return language.text("next: {command}", command=command.format(**values))
 
 
-def answer(as_json: bool, document: object, *lines: str) -> None:
-    """Print the result of a command like ``show``, with lines as arguments."""
+def print_result_lines(as_json: bool, document: object, *lines: str) -> None:
+    """Print the result of a command like ``print_result``, with lines as arguments."""
     if as_json:
-        emit(document)
+        print_json(document)
         return
     for line in lines:
-        say(line)
+        print_line(line)
 
 
 @contextmanager
-def progress(title: str, total: int | None) -> Iterator[Bar]:
+def show_progress(title: str, total: int | None) -> Iterator[ProgressBar]:
     """Show a progress bar on a terminal, or plain lines elsewhere; nothing with ``--json``.
 
     Both go to standard error. Lines are printed at each tenth of the total, or at 1, 2, 5, 10, 20,
     50, ... steps if the total is unknown, and at the first and last step when the detail changes.
     """
-    console, speak = Console(stderr=True), language.current()
+    console, speak = Console(stderr=True), language.current_language()
     title = speak(title)
     if _AS_JSON.get():
-        yield Bar(lambda *_: None)
+        yield ProgressBar(lambda *_: None)
     elif console.is_terminal:
         columns = (
             SpinnerColumn(),
@@ -132,23 +132,25 @@ def progress(title: str, total: int | None) -> Iterator[Bar]:
         )
         with Progress(*columns, console=console) as bar:
             task = bar.add_task(title, total=total, detail="")
-            yield Bar(lambda steps, detail: bar.update(task, completed=steps, detail=speak(detail)))
+            yield ProgressBar(
+                lambda steps, detail: bar.update(task, completed=steps, detail=speak(detail))
+            )
     else:
-        yield Bar(_plain(title, total))
+        yield ProgressBar(_plain(title, total))
 
 
 @contextmanager
-def waiting(title: str) -> Iterator[None]:
+def show_spinner(title: str) -> Iterator[None]:
     """Show a spinner on a terminal while work of unknown length runs; nothing elsewhere."""
     console = Console(stderr=True)
     if console.is_terminal and not _AS_JSON.get():
-        with console.status(language.current()(title)):
+        with console.status(language.current_language()(title)):
             yield
     else:
         yield
 
 
-class Bar:
+class ProgressBar:
     """Handle of a running progress bar."""
 
     def __init__(self, show: Any) -> None:
@@ -165,10 +167,10 @@ def _plain(title: str, total: int | None) -> Any:
     def show(steps: int, detail: str) -> None:
         nonlocal last, last_detail
         step = 10 * steps // total if total else _steps_of_three(steps)
-        detail = language.current()(detail)
+        detail = language.current_language()(detail)
         if step != last or (steps in (0, total) and detail != last_detail):
             last, last_detail = step, detail
-            note(f"{title}: {steps}{f'/{total}' if total else ''} {detail}".rstrip())
+            print_progress(f"{title}: {steps}{f'/{total}' if total else ''} {detail}".rstrip())
 
     return show
 
@@ -185,24 +187,24 @@ def _steps_of_three(count: int) -> int:
 def _run(
     group: click.Command, words: list[str], extra: str, speaks: language.LanguageLoader | None
 ) -> int:
-    logs.start(*_OURS)
+    logs.configure_logging(*_OURS)
     as_json = "--json" in words
     json_before = _AS_JSON.set(as_json)
-    language.store_call(words, speaks)
+    language.store_command_line(words, speaks)
     try:
         result = group.main(args=words, standalone_mode=False)
     except click.exceptions.Abort:
-        failure = errors.failure(KeyboardInterrupt())
+        failure = errors.error_report(KeyboardInterrupt())
         return _fail(failure.code, failure.message, failure.exit_code, as_json)
     except click.exceptions.NoArgsIsHelpError as error:
         if as_json:
             return _fail("usage", "a command is missing", errors.ExitCode.USAGE, as_json)
-        note(error.format_message())
+        print_progress(error.format_message())
         return errors.ExitCode.USAGE
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         if context is not None and not as_json:
-            note(language.usage(context))
+            print_progress(language.usage_line(context))
         return _fail("usage", error.format_message(), errors.ExitCode.USAGE, as_json)
     except BrokenPipeError:
         return errors.ExitCode.OK
@@ -211,7 +213,7 @@ def _run(
         if package and extra:
             message = f"{package} is not installed: pip install 'weightgate[{extra}]'"
             return _fail(errors.ConfigError.code, message, errors.ExitCode.CONFIG, as_json)
-        failure = errors.failure(error)
+        failure = errors.error_report(error)
         if failure.exit_code == errors.ExitCode.INTERNAL:
             logging.getLogger(__name__).exception("internal error")
         return _fail(failure.code, failure.message, failure.exit_code, as_json)
@@ -247,14 +249,14 @@ def _missing(error: BaseException) -> str:
 
 def _fail(code: str, message: str, exit_code: int, as_json: bool) -> int:
     if as_json:
-        emit({"error": {"code": code, "message": message, "exit_code": exit_code}})
-    if logs.in_json():
+        print_json({"error": {"code": code, "message": message, "exit_code": exit_code}})
+    if logs.is_json():
         logging.getLogger(__name__).error("%s: %s", code, message)
     else:
         # Messages of parsers have several lines; none of them may look like our own.
-        speak = language.current()
-        sentence = speak.say("error: {message}", message=speak.error(message))
-        note("\n  ".join(logs.printable(line) for line in sentence.split("\n")))
+        speak = language.current_language()
+        sentence = speak.translate("error: {message}", message=speak.translate_error(message))
+        print_progress("\n  ".join(logs.escape_unprintable(line) for line in sentence.split("\n")))
         if speak.code != "en" and code in _KINDS:
-            note(speak.say(_KINDS[code]))
+            print_progress(speak.translate(_KINDS[code]))
     return exit_code

@@ -13,11 +13,11 @@ from wg_common.language import (
     ENGLISH,
     Language,
     LanguageLoader,
+    display_width,
     pad_columns,
     requested_language,
     text,
-    usage,
-    width,
+    usage_line,
     wrap_columns,
 )
 
@@ -33,17 +33,17 @@ class SectionedGroup(click.Group):
 
     def summary(self, name: str) -> str:
         """Return a command's line in the list: the first paragraph of its text."""
-        return summary(self.commands[name])
+        return command_summary(self.commands[name])
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections."""
-        for title, names in sections_of(self).items():
+        for title, names in command_sections(self).items():
             rows = [(name, self.summary(name)) for name in names]
             with formatter.section(title):
                 formatter.write_dl(rows)
 
 
-def sections_of(group: click.Group) -> Mapping[str, Sequence[str]]:
+def command_sections(group: click.Group) -> Mapping[str, Sequence[str]]:
     """Return the sections of a group, or one section of all commands if it defines none."""
     if not isinstance(group, SectionedGroup) or not group.sections:
         return {text("Commands"): sorted(group.commands)}
@@ -59,7 +59,7 @@ def translate_help(command: click.Command, speaks: LanguageLoader) -> None:
     class Speaking(click.Context):
         def get_help(self) -> str:
             language = speaks(requested_language(self))
-            return super().get_help() if language is ENGLISH else page(self, language)
+            return super().get_help() if language is ENGLISH else help_text(self, language)
 
     command.context_class = Speaking
     if isinstance(command, click.Group):
@@ -73,7 +73,7 @@ def paragraphs(command: click.Command) -> list[str]:
     return [paragraph for paragraph in texts if paragraph]
 
 
-def summary(command: click.Command) -> str:
+def command_summary(command: click.Command) -> str:
     """Return the first paragraph of a command's text."""
     return (paragraphs(command) or [""])[0]
 
@@ -83,14 +83,14 @@ def option_text(param: click.Parameter) -> str:
     return " ".join((getattr(param, "help", None) or "").split())
 
 
-def page(context: click.Context, language: Language) -> str:
+def help_text(context: click.Context, language: Language) -> str:
     """Return the help page of a context's command in a language."""
     return "\n".join(_lines(context, language)) + "\n"
 
 
 def _lines(context: click.Context, language: Language) -> Iterator[str]:
     command = context.command
-    yield language(usage(context))
+    yield language(usage_line(context))
     for paragraph in paragraphs(command):
         yield ""
         yield from _broken(language.catalogue.get(paragraph, paragraph), 2)
@@ -99,13 +99,13 @@ def _lines(context: click.Context, language: Language) -> Iterator[str]:
     for option in options:
         yield from _row(_names(option, context), _option(option, context, language))
     if isinstance(command, click.Group):
-        for title, names in sections_of(command).items():
+        for title, names in command_sections(command).items():
             yield from ("", language(text("{title}:", title=title)))
             for name in names:
                 line = (
                     command.summary(name)
                     if isinstance(command, SectionedGroup)
-                    else summary(command.commands[name])
+                    else command_summary(command.commands[name])
                 )
                 yield from _row(name, language.catalogue.get(line, line).partition("。")[0])
 
@@ -132,7 +132,7 @@ def _row(name: str, help_text: str) -> Iterator[str]:
     """Yield the lines of a two-column row: a name and its explanation."""
     name_columns = 28
     lines = list(_broken(help_text, name_columns + 2)) or [""]
-    if width(name) > name_columns - 2:
+    if display_width(name) > name_columns - 2:
         yield f"  {name}"
     else:
         yield "  " + pad_columns(name, name_columns) + lines.pop(0).lstrip()

@@ -5,7 +5,7 @@ result is a ``str`` with its values in place, so that files, logs and ``--json``
 also keeps the template and the values; output code passes it to a ``Language``, whose catalogue
 holds the translated template. A template without a translation stays English.
 
-``plain`` turns a sentence into an ordinary string, for records that are encoded.
+``untranslated`` turns a sentence into an ordinary string, for records that are encoded.
 """
 
 import itertools
@@ -55,7 +55,7 @@ def join_sentences(*sentences: str) -> Text:
     return list_names(sentences, " ")
 
 
-def plain(sentence: str) -> str:
+def english_text(sentence: str) -> str:
     """Return the English sentence as an ordinary string."""
     return str(sentence)
 
@@ -96,7 +96,7 @@ class Language:
             **{name: self._value(value) for name, value in sentence.values.items()}
         )
 
-    def error(self, sentence: str) -> str:
+    def translate_error(self, sentence: str) -> str:
         """Translate an error message as far as its pattern is known.
 
         Text before a colon (a file, a field) stays unchanged if the rest matches a pattern. Of
@@ -126,7 +126,7 @@ class Language:
                     best = score, sentence[:start] + template.format(**values)
         return best
 
-    def say(self, template: str, /, **values: Any) -> str:
+    def translate(self, template: str, /, **values: Any) -> str:
         """Build a sentence as ``text`` does, and translate it."""
         return self(text(template, **values))
 
@@ -163,12 +163,12 @@ LanguageLoader = Callable[[Code], Language]
 _CURRENT: ContextVar[Language] = ContextVar("language", default=ENGLISH)
 
 
-def current() -> Language:
+def current_language() -> Language:
     """Return the language of the user running this command."""
     return _CURRENT.get()
 
 
-def from_environment(environment: Mapping[str, str] | None = None) -> Code:
+def environment_language(environment: Mapping[str, str] | None = None) -> Code:
     """Return the language that the environment names, or English if it names no known language."""
     variables = os.environ if environment is None else environment
     variable = next((variables[name] for name in VARIABLES if variables.get(name)), "")
@@ -178,13 +178,13 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Code:
 _CHOSEN = "wg_common.language"
 
 
-def add_option(command: click.Command, speaks: LanguageLoader) -> None:
-    """Add ``--language`` to a program; without it ``use_configured`` and the environment decide."""
+def add_language_option(command: click.Command, speaks: LanguageLoader) -> None:
+    """Add ``--language`` to a program; without it, home or environment decide."""
 
     def choose(context: click.Context, _: click.Parameter, value: Code | None) -> None:
         if value is not None:
             context.meta[_CHOSEN] = value
-        _CURRENT.set(speaks(context.meta.get(_CHOSEN) or from_environment()))
+        _CURRENT.set(speaks(context.meta.get(_CHOSEN) or environment_language()))
 
     option = click.Option(
         ["--language"],
@@ -199,7 +199,7 @@ def add_option(command: click.Command, speaks: LanguageLoader) -> None:
 
 def requested_language(context: click.Context) -> Code:
     """Return the language named anywhere on the command line, or else by the environment."""
-    return _option_language() or context.meta.get(_CHOSEN) or from_environment()
+    return _option_language() or context.meta.get(_CHOSEN) or environment_language()
 
 
 def _option_language() -> Code | None:
@@ -215,7 +215,7 @@ def _option_language() -> Code | None:
 _WORDS_OF_THE_CALL: ContextVar[Sequence[str]] = ContextVar("words", default=())
 
 
-def store_call(words: Sequence[str], speaks: LanguageLoader | None = None) -> None:
+def store_command_line(words: Sequence[str], speaks: LanguageLoader | None = None) -> None:
     """Store the words of the command line, and set its language before click parses them.
 
     click would print the help of ``--help --language ja``, and usage errors, before it reads the
@@ -223,23 +223,23 @@ def store_call(words: Sequence[str], speaks: LanguageLoader | None = None) -> No
     """
     _WORDS_OF_THE_CALL.set(tuple(words))
     if speaks is not None:
-        _CURRENT.set(speaks(_option_language() or from_environment()))
+        _CURRENT.set(speaks(_option_language() or environment_language()))
 
 
-def usage(context: click.Context) -> Text:
+def usage_line(context: click.Context) -> Text:
     """Return the usage line of a command."""
     words = context.command_path, *context.command.collect_usage_pieces(context)
     return text("Usage: {usage}", usage=" ".join(words))
 
 
-def use_configured(code: Code | None, speaks: LanguageLoader) -> None:
+def use_configured_language(code: Code | None, speaks: LanguageLoader) -> None:
     """Switch to the language that a home configures, unless the command line named a language."""
     context = click.get_current_context(silent=True)
     if code is not None and (context is None or _CHOSEN not in context.meta):
         _CURRENT.set(speaks(code))
 
 
-def width(sentence: str) -> int:
+def display_width(sentence: str) -> int:
     """Return the number of columns of a text on a terminal; a wide character takes two."""
     return sum(
         2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c)
@@ -249,7 +249,7 @@ def width(sentence: str) -> int:
 
 def pad_columns(sentence: str, columns: int) -> str:
     """Pad a text with blanks to a number of columns."""
-    return sentence + " " * max(columns - width(sentence), 0)
+    return sentence + " " * max(columns - display_width(sentence), 0)
 
 
 def wrap_columns(sentence: str, columns: int) -> Iterator[str]:
@@ -260,7 +260,7 @@ def wrap_columns(sentence: str, columns: int) -> Iterator[str]:
     indent = " " * (len(sentence) - len(sentence.lstrip()) + 4)
     line = ""
     for word in _WORDS.findall(sentence):
-        if line.strip() and width(line + word.rstrip()) > columns:
+        if line.strip() and display_width(line + word.rstrip()) > columns:
             yield line.rstrip()
             line = indent + word.lstrip()
         else:

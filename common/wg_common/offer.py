@@ -31,7 +31,7 @@ Tensors = Mapping[str, NDArray[np.floating]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OfferedKind:
+class OfferedFamily:
     """Family of plants: its name, and the names of its classes."""
 
     name: str
@@ -60,7 +60,7 @@ class Offer:
     key: str
     encoder: str
     tensors: str
-    kinds: tuple[OfferedKind, ...]
+    kinds: tuple[OfferedFamily, ...]
     machines: tuple[str, ...]
     sites: dict[str, int]
     created: int
@@ -84,7 +84,7 @@ class OpenedOffer:
     tensors: tuple[Mapping[str, NDArray[np.float32]], ...]
 
 
-def encode(offer: Offer, encoder: bytes, tensors: bytes, key: PrivateKey) -> bytes:
+def encode_offer(offer: Offer, encoder: bytes, tensors: bytes, key: PrivateKey) -> bytes:
     """Sign and pack an offer."""
     manifest = canonical.encode(offer)
     signature = signing.sign(key, signing.OFFER, manifest)
@@ -95,10 +95,10 @@ def encode(offer: Offer, encoder: bytes, tensors: bytes, key: PrivateKey) -> byt
 def pack_tensors(kinds: Sequence[Tensors]) -> bytes:
     """Pack the tensors of all families as one safetensors file."""
     by_name = {f"{n}/{name}": value for n, kind in enumerate(kinds) for name, value in kind.items()}
-    return tensors_files.pack(by_name)
+    return tensors_files.pack_tensors(by_name)
 
 
-def decode(data: bytes) -> OpenedOffer:
+def decode_offer(data: bytes) -> OpenedOffer:
     """Decode and verify an offer.
 
     Raises:
@@ -125,8 +125,9 @@ def decode(data: bytes) -> OpenedOffer:
 
 def _unpack_tensors(data: bytes) -> dict[str, NDArray[np.float32]]:
     stream, subject = io.BytesIO(data), "offer: tensors"
-    places = tensors_files.places(stream, 0, len(data), subject=subject, half=True)
+    places = tensors_files.locate_tensors(stream, 0, len(data), subject=subject, half=True)
     tensors_files.check_finite(stream, places, subject=subject)
     return {
-        name: tensors_files.read(stream, place, subject=subject) for name, place in places.items()
+        name: tensors_files.read_tensor(stream, place, subject=subject)
+        for name, place in places.items()
     }

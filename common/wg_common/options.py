@@ -47,7 +47,7 @@ def _in_home(path: Path) -> bool:
     )
 
 
-class Price(click.ParamType[str]):
+class PrivacyParameter(click.ParamType[str]):
     """Epsilon or delta as decimal text.
 
     Args:
@@ -67,7 +67,7 @@ class Price(click.ParamType[str]):
             return str(value)
         want = "a decimal number above 0" + (" and below 1" if self._below_one else "")
         try:
-            number = numbers.exact(value, subject="number")
+            number = numbers.parse_exact_decimal(value, subject="number")
         except DecodeError:
             self.fail(f"{str(value)[:80]!r}, expected {want}, such as 1e-5", param, ctx)
         if number <= 0 or (self._below_one and number >= 1):
@@ -75,8 +75,8 @@ class Price(click.ParamType[str]):
         return str(value)
 
 
-EPSILON = Price()
-DELTA = Price(below_one=True)
+EPSILON = PrivacyParameter()
+DELTA = PrivacyParameter(below_one=True)
 OUT_FILE = OutFile()
 
 

@@ -47,7 +47,7 @@ class Stream(Enum):
     EXPORT_WINDOW = "export", 0
 
 
-def key(stream: Stream, *seed: int, then: Sequence[int] = ()) -> tuple[int, ...]:
+def stream_seed(stream: Stream, *seed: int, then: Sequence[int] = ()) -> tuple[int, ...]:
     """Return the integers that seed a stream.
 
     Args:
@@ -58,6 +58,6 @@ def key(stream: Stream, *seed: int, then: Sequence[int] = ()) -> tuple[int, ...]
     return (*seed, stream.value[1], *then)
 
 
-def rng(stream: Stream, *seed: int, then: Sequence[int] = ()) -> np.random.Generator:
-    """Return a generator at the beginning of a stream; arguments as for ``key``."""
-    return np.random.default_rng(key(stream, *seed, then=then))
+def stream_generator(stream: Stream, *seed: int, then: Sequence[int] = ()) -> np.random.Generator:
+    """Return a generator at the beginning of a stream; arguments as for ``stream_seed``."""
+    return np.random.default_rng(stream_seed(stream, *seed, then=then))

@@ -31,7 +31,7 @@ Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TensorPlace:
     """Position, shape and type of a tensor in a file."""
 
     offset: int
@@ -55,7 +55,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     data_offsets: tuple[int, int]
 
 
-def pack(tensors: Mapping[str, NDArray[np.floating]]) -> bytes:
+def pack_tensors(tensors: Mapping[str, NDArray[np.floating]]) -> bytes:
     """Return a safetensors file of these tensors: float16 is kept, others become float32."""
     return safetensors.numpy.save(
         {
@@ -65,9 +65,9 @@ def pack(tensors: Mapping[str, NDArray[np.floating]]) -> bytes:
     )
 
 
-def places(
+def locate_tensors(
     stream: BinaryIO, offset: int, size: int, *, subject: str, half: bool = False
-) -> dict[str, Place]:
+) -> dict[str, TensorPlace]:
     """Return the place of each tensor in a safetensors file that is a part of a stream.
 
     Args:
@@ -88,14 +88,14 @@ def places(
     start = _LENGTH.size + length
     if length > HEADER_LIMIT or start > size:
         raise DecodeError(f"{problem}: header of {length} bytes")
-    entries = canonical.decode_part(dict[str, _Entry], stream.read(length), subject=problem)
-    places: dict[str, Place] = {}
+    entries = canonical.decode_known_fields(dict[str, _Entry], stream.read(length), subject=problem)
+    places: dict[str, TensorPlace] = {}
     position = 0
     for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):
         if entry.dtype not in types or any(side < 0 for side in entry.shape):
             raise DecodeError(f"{subject}: tensor {name!r} is not of {' or '.join(types)} numbers")
         begin, end = entry.data_offsets
-        place = Place(offset + start + begin, entry.shape, types[entry.dtype])
+        place = TensorPlace(offset + start + begin, entry.shape, types[entry.dtype])
         if begin != position or end - begin != place.size:
             raise DecodeError(f"{problem}: tensor {name!r} lies at {begin} to {end}")
         places[name] = place
@@ -105,7 +105,7 @@ def places(
     return places
 
 
-def check_finite(stream: BinaryIO, places: Mapping[str, Place], *, subject: str) -> None:
+def check_finite(stream: BinaryIO, places: Mapping[str, TensorPlace], *, subject: str) -> None:
     """Check that all numbers of the tensors are finite, in constant memory.
 
     Raises:
@@ -121,7 +121,7 @@ def check_finite(stream: BinaryIO, places: Mapping[str, Place], *, subject: str)
             bytes_left -= len(piece)
 
 
-def read(stream: BinaryIO, place: Place, *, subject: str) -> Array:
+def read_tensor(stream: BinaryIO, place: TensorPlace, *, subject: str) -> Array:
     """Read one tensor as float32, in its own shape.
 
     Raises:

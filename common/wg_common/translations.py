@@ -6,7 +6,7 @@ values. Its context (``msgctxt``) gives its kind:
 
 - no context: a sentence, a word or a help text, found by its English (``language.text``);
 - ``error``, ``wrong call`` and ``log entry``: the pattern of a sentence that is stored in English
-  (``Language.error``);
+  (``Language.translate_error``);
 - other contexts, such as ``page: login``: a text that code looks up by key, also in English.
 
 English needs neither a file nor polib, except for texts by key. A catalogue is read on first use,
@@ -44,27 +44,27 @@ _LINE = re.compile(r'\s*|#.*|(?:msg\w+(?:\[\d\])? )?"(?:[^"\\]|\\.)*"')
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TranslationEntry:
     """Sentence in two languages.
 
     Attributes:
         context: Context of the entry; empty if there is none.
         english: Template in English.
-        said: Template in the language of the file.
+        translation: Template in the language of the file.
     """
 
     context: str
     english: str
-    said: str
+    translation: str
 
 
 def shared_language(code: Code) -> Language:
     """Load a language with the catalogue for all commands and the auditor's page."""
-    return language_of(code, COMMON)
+    return load_language(code, COMMON)
 
 
 @cache
-def language_of(code: Code, *folders: Path) -> Language:
+def load_language(code: Code, *folders: Path) -> Language:
     """Load a language with the catalogues of folders; later folders take precedence.
 
     The result is English if a catalogue cannot be used.
@@ -72,17 +72,17 @@ def language_of(code: Code, *folders: Path) -> Language:
     if code == ENGLISH.code:
         return ENGLISH
     try:
-        entries = [entry for folder in folders for entry in read(folder, code)]
+        entries = [entry for folder in folders for entry in read_catalogue(folder, code)]
     except DecodeError as error:
         logging.getLogger(__name__).error("%s", error)
         return ENGLISH
-    sentences = {entry.english: entry.said for entry in entries if not entry.context}
-    shapes = {entry.english: entry.said for entry in entries if entry.context in SHAPES}
+    sentences = {entry.english: entry.translation for entry in entries if not entry.context}
+    shapes = {entry.english: entry.translation for entry in entries if entry.context in SHAPES}
     return Language(code, Catalogue(sentences, shapes))
 
 
 @cache
-def texts(code: Code, folder: Path, kind: str) -> Mapping[str, str]:
+def load_templates(code: Code, folder: Path, kind: str) -> Mapping[str, str]:
     """Return the templates of a language by key, in the order of the file.
 
     Args:
@@ -95,15 +95,15 @@ def texts(code: Code, folder: Path, kind: str) -> Mapping[str, str]:
     """
     english = code == ENGLISH.code
     return {
-        key: entry.english if english else entry.said
-        for entry in read(folder, CODES[1] if english else code)
+        key: entry.english if english else entry.translation
+        for entry in read_catalogue(folder, CODES[1] if english else code)
         for place, colon, key in (entry.context.partition(": "),)
         if colon and place == kind
     }
 
 
 @cache
-def read(folder: Path, code: Code) -> tuple[Entry, ...]:
+def read_catalogue(folder: Path, code: Code) -> tuple[TranslationEntry, ...]:
     """Read the entries of a language's catalogue, in the order of the file.
 
     Raises:
@@ -125,9 +125,9 @@ def read(folder: Path, code: Code) -> tuple[Entry, ...]:
     header = catalogue.metadata.get("Language"), catalogue.metadata.get("Content-Type")
     if header != (code, "text/plain; charset=UTF-8") or catalogue.metadata_is_fuzzy:
         raise DecodeError(f"{path}: not the header of a finished catalogue of {code} in UTF-8")
-    entries: dict[tuple[str, str], Entry] = {}
+    entries: dict[tuple[str, str], TranslationEntry] = {}
     for unit in catalogue:
-        entry = Entry(unit.msgctxt or "", unit.msgid, unit.msgstr)
+        entry = TranslationEntry(unit.msgctxt or "", unit.msgid, unit.msgstr)
         has_key = ": " in entry.context
         identity = entry.context, "" if has_key else entry.english
         wrong = "there twice" if identity in entries else _wrong(unit)

@@ -11,17 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common import tensors, weights_package
-from wg_common.tensors import Place
 from wg_common.weights_package import WeightsManifest
 from wg_core.wire import canonical, container, signing
-from wg_core.wire.container import Span
+from wg_core.wire.container import SectionSpan
 from wg_core.wire.protocol import NOTE_LIMIT, WEIGHTS_KIND, WEIGHTS_LIMIT
 from wg_core.wire.signing import PublicKey
 
 _WHAT = "weights package"
 
 
-def decode(
+def decode_weights_package(
     data: bytes, key: PublicKey
 ) -> tuple[WeightsManifest, dict[str, dict[str, NDArray[np.float32]]]]:
     """Verify a package in memory; return its manifest, and its tensors by candidate and name.
@@ -34,7 +33,7 @@ def decode(
     manifest, places = _verify_stream(stream, key)
     return manifest, {
         candidate: {
-            name: tensors.read(stream, place, subject=_WHAT) for name, place in part.items()
+            name: tensors.read_tensor(stream, place, subject=_WHAT) for name, place in part.items()
         }
         for candidate, part in places.items()
     }
@@ -42,20 +41,24 @@ def decode(
 
 def _verify_stream(
     stream: BinaryIO, key: PublicKey
-) -> tuple[WeightsManifest, dict[str, dict[str, Place]]]:
-    text, signature, body, checkpoint = weights_package.layout(stream)
+) -> tuple[WeightsManifest, dict[str, dict[str, tensors.TensorPlace]]]:
+    text, signature, body, checkpoint = weights_package.locate_sections(stream)
     manifest = _manifest(stream, text, signature, key)
-    container.section(stream, checkpoint, kind=WEIGHTS_KIND, limit=NOTE_LIMIT)
-    data = container.section(stream, body, kind=WEIGHTS_KIND, limit=WEIGHTS_LIMIT)
+    container.read_section(stream, checkpoint, kind=WEIGHTS_KIND, limit=NOTE_LIMIT)
+    data = container.read_section(stream, body, kind=WEIGHTS_KIND, limit=WEIGHTS_LIMIT)
     container.check_hash(f"{_WHAT}: tensors", data, manifest.tensors_sha256)
-    places = tensors.places(stream, body.offset, body.size, subject=_WHAT, half=True)
+    places = tensors.locate_tensors(stream, body.offset, body.size, subject=_WHAT, half=True)
     tensors.check_finite(stream, places, subject=_WHAT)
-    return manifest, weights_package.by_candidate(manifest, places)
+    return manifest, weights_package.group_by_candidate(manifest, places)
 
 
-def _manifest(stream: BinaryIO, text: Span, signature: Span, key: PublicKey) -> WeightsManifest:
+def _manifest(
+    stream: BinaryIO, text: SectionSpan, signature: SectionSpan, key: PublicKey
+) -> WeightsManifest:
     data, signed = (
-        container.section(stream, span, kind=WEIGHTS_KIND, limit=weights_package.MANIFEST_LIMIT)
+        container.read_section(
+            stream, span, kind=WEIGHTS_KIND, limit=weights_package.MANIFEST_LIMIT
+        )
         for span in (text, signature)
     )
     signing.verify(key, signing.WEIGHTS, data, signed)

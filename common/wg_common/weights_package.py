@@ -24,7 +24,7 @@ from wg_common import catalogue
 from wg_common import tensors as tensors_files
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.wire import canonical, container, signing
-from wg_core.wire.container import Span
+from wg_core.wire.container import SectionSpan
 from wg_core.wire.protocol import NOTE_LIMIT, WEIGHTS_KIND, WEIGHTS_LIMIT
 from wg_core.wire.signing import PrivateKey
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Privacy:
+class PrivacyGuarantee:
     """Privacy guarantee for each training record of some weights; empty if there is none.
 
     Attributes:
@@ -53,7 +53,7 @@ class Privacy:
             raise DecodeError("privacy: epsilon and delta come together")
 
 
-NO_PRIVACY = Privacy()
+NO_PRIVACY = PrivacyGuarantee()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +72,11 @@ class Candidate:
     source: catalogue.CandidateSource
     architecture: str
     inputs: catalogue.Inputs = "raw"
-    privacy: Privacy = NO_PRIVACY
+    privacy: PrivacyGuarantee = NO_PRIVACY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
+class GeneratorCondition:
     """Data sheet and statistic of the plant that condition generated networks.
 
     Attributes:
@@ -127,7 +127,7 @@ class WeightsManifest:
     site: str
     encoder: str
     generator: str
-    condition: Condition = Condition()
+    condition: GeneratorCondition = GeneratorCondition()
     labels: tuple[str, ...]
     own_release: str
     pool_root: str
@@ -147,7 +147,7 @@ class WeightsManifest:
 
 def pack_tensors(candidates: Mapping[str, Tensors]) -> bytes:
     """Pack all candidates' tensors as one safetensors file."""
-    return tensors_files.pack(
+    return tensors_files.pack_tensors(
         {
             f"{name}/{key}": value
             for name, tensors in candidates.items()
@@ -156,7 +156,7 @@ def pack_tensors(candidates: Mapping[str, Tensors]) -> bytes:
     )
 
 
-def encode(manifest: WeightsManifest, tensors: bytes, key: PrivateKey) -> bytes:
+def encode_package(manifest: WeightsManifest, tensors: bytes, key: PrivateKey) -> bytes:
     """Sign and pack a weights package.
 
     Raises:
@@ -173,7 +173,7 @@ def encode(manifest: WeightsManifest, tensors: bytes, key: PrivateKey) -> bytes:
     return data
 
 
-def sections(data: bytes, version: int = VERSION) -> dict[str, bytes]:
+def read_sections(data: bytes, version: int = VERSION) -> dict[str, bytes]:
     """Return the sections of a package by name; ``DecodeError`` if the version or form is wrong."""
     return container.decode(
         data, kind=WEIGHTS_KIND, version=version, names=SECTIONS, limit=WEIGHTS_LIMIT
@@ -193,26 +193,26 @@ class Provenance:
     pool_root: str
 
 
-def provenance(data: bytes) -> Provenance:
+def read_provenance(data: bytes) -> Provenance:
     """Read the provenance of one of the server's own packages, of any version.
 
     Raises:
         DecodeError: The bytes are not a weights package.
     """
     try:
-        text = sections(data)["manifest"]
+        text = read_sections(data)["manifest"]
     except DecodeError:
-        text = sections(data, version=1)["manifest"]
-    return canonical.decode_part(Provenance, text, subject="weights manifest")
+        text = read_sections(data, version=1)["manifest"]
+    return canonical.decode_known_fields(Provenance, text, subject="weights manifest")
 
 
-def with_checkpoint(data: bytes, checkpoint: bytes) -> bytes:
+def add_checkpoint(data: bytes, checkpoint: bytes) -> bytes:
     """Add the newest cosigned checkpoint of the site's ledger to a package.
 
     Raises:
         DecodeError: ``data`` is not a package, or has a checkpoint already.
     """
-    package = sections(data)
+    package = read_sections(data)
     if package["checkpoint"]:
         raise DecodeError("weights package: it has a checkpoint already, expected none")
     return container.encode(WEIGHTS_KIND, VERSION, {**package, "checkpoint": checkpoint})
@@ -224,8 +224,8 @@ def read_checkpoint(stream: BinaryIO) -> bytes:
     Raises:
         DecodeError: The file is not a weights package, or the section is damaged.
     """
-    span = layout(stream)[-1]
-    return container.section(stream, span, kind=WEIGHTS_KIND, limit=NOTE_LIMIT)
+    span = locate_sections(stream)[-1]
+    return container.read_section(stream, span, kind=WEIGHTS_KIND, limit=NOTE_LIMIT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,19 +242,21 @@ def claims(data: bytes, architecture: str) -> bool:
         DecodeError: The bytes are not a weights package.
     """
     stream = io.BytesIO(data)
-    text = container.section(stream, layout(stream)[0], kind=WEIGHTS_KIND, limit=MANIFEST_LIMIT)
-    contents = canonical.decode_part(_Contents, text, subject="weights manifest")
+    text = container.read_section(
+        stream, locate_sections(stream)[0], kind=WEIGHTS_KIND, limit=MANIFEST_LIMIT
+    )
+    contents = canonical.decode_known_fields(_Contents, text, subject="weights manifest")
     return any(candidate.architecture == architecture for candidate in contents.candidates)
 
 
-def layout(stream: BinaryIO) -> tuple[Span, ...]:
+def locate_sections(stream: BinaryIO) -> tuple[SectionSpan, ...]:
     """Return the positions of an open package's sections; errors as for ``container.layout``."""
-    return container.layout(
+    return container.locate_sections(
         stream, kind=WEIGHTS_KIND, version=VERSION, names=SECTIONS, limit=WEIGHTS_LIMIT
     )
 
 
-def by_candidate(manifest: WeightsManifest, flat: Mapping[str, T]) -> dict[str, dict[str, T]]:
+def group_by_candidate(manifest: WeightsManifest, flat: Mapping[str, T]) -> dict[str, dict[str, T]]:
     """Group the values of tensors ``C/T`` by candidate ``C`` and name ``T``.
 
     Raises:

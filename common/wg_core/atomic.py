@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from wg_core.errors import ConfigError, DecodeError, StorageError, raised_as
+from wg_core.errors import ConfigError, DecodeError, StorageError, reraise_os_errors
 
 PRIVATE = 0o600
 PUBLIC = 0o644
@@ -21,7 +21,7 @@ _READING = os.O_RDONLY | sum(
 
 
 @contextmanager
-def writing(path: Path, *, mode: int = PUBLIC) -> Iterator[BinaryIO]:
+def open_replacement(path: Path, *, mode: int = PUBLIC) -> Iterator[BinaryIO]:
     """Open a new file that replaces ``path`` on exit, or is discarded if an exception is raised.
 
     Atomic and durable: temporary file, fsync, rename, fsync of the folder.
@@ -29,7 +29,7 @@ def writing(path: Path, *, mode: int = PUBLIC) -> Iterator[BinaryIO]:
     Raises:
         StorageError: The folder cannot be written or the disk is full; the old file stays.
     """
-    with raised_as(StorageError, f"{path}: cannot be written"):
+    with reraise_os_errors(StorageError, f"{path}: cannot be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
@@ -46,48 +46,48 @@ def writing(path: Path, *, mode: int = PUBLIC) -> Iterator[BinaryIO]:
 
 
 def write_bytes(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
-    """Write a whole file, with the guarantees and errors of ``writing``."""
-    with writing(path, mode=mode) as stream:
+    """Write a whole file, with the guarantees and errors of ``open_replacement``."""
+    with open_replacement(path, mode=mode) as stream:
         stream.write(data)
 
 
-def move(source: Path, target: Path) -> None:
+def rename_file(source: Path, target: Path) -> None:
     """Rename a complete file durably, within one file system.
 
     Raises:
         StorageError: The file cannot be moved; it stays in its old place.
     """
-    with raised_as(StorageError, f"{target}: cannot be written"):
+    with reraise_os_errors(StorageError, f"{target}: cannot be written"):
         target.parent.mkdir(parents=True, exist_ok=True)
         source.replace(target)
         _settle(target.parent)
 
 
-def remove(path: Path) -> None:
+def remove_file(path: Path) -> None:
     """Remove a file durably; do nothing if it does not exist.
 
     Raises:
         StorageError: The file cannot be removed.
     """
-    with raised_as(StorageError, f"{path}: cannot be removed"):
+    with reraise_os_errors(StorageError, f"{path}: cannot be removed"):
         if path.exists():
             path.unlink()
             _settle(path.parent)
 
 
-def copy(source: Path, target: Path, *, mode: int = PUBLIC) -> None:
-    """Copy a file of any size in constant memory, with the guarantees of ``writing``."""
-    with writing(target, mode=mode) as stream, source.open("rb") as data:
+def copy_file(source: Path, target: Path, *, mode: int = PUBLIC) -> None:
+    """Copy a file of any size in constant memory, with the guarantees of ``open_replacement``."""
+    with open_replacement(target, mode=mode) as stream, source.open("rb") as data:
         shutil.copyfileobj(data, stream, _PIECE)
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular_file(path: Path) -> BinaryIO:
     """Open a regular file for reading, without ever blocking on a pipe or device.
 
     Raises:
         ConfigError: The file is missing, cannot be read, or is a folder, pipe, socket or device.
     """
-    with raised_as(ConfigError, f"{path}: cannot be read"):
+    with reraise_os_errors(ConfigError, f"{path}: cannot be read"):
         handle = os.open(path, _READING)
         try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -105,7 +105,10 @@ def read_bytes(path: Path, *, limit: int) -> bytes:
         ConfigError: The file is missing, cannot be read, or is not a regular file.
         DecodeError: The file is larger than ``limit``.
     """
-    with raised_as(ConfigError, f"{path}: cannot be read"), open_regular(path) as stream:
+    with (
+        reraise_os_errors(ConfigError, f"{path}: cannot be read"),
+        open_regular_file(path) as stream,
+    ):
         data = stream.read(limit + 1)
     if len(data) > limit:
         raise DecodeError(f"{path}: larger than {limit} bytes")

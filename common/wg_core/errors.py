@@ -109,7 +109,7 @@ class PolicyRefused(RefusedError):
 
 
 class MachineUnstated(RefusedError):
-    """The plant has no machine statistics: no data sheet of a machine that its encoder can read."""
+    """The plant has no data sheet that its encoder can read, and so no machine statistics."""
 
     code = "machine"
 
@@ -154,7 +154,7 @@ BY_CODE = {
 
 
 @contextlib.contextmanager
-def raised_as(kind: type[WgError], subject: str) -> Iterator[None]:
+def reraise_os_errors(kind: type[WgError], subject: str) -> Iterator[None]:
     """Re-raise an ``OSError`` as ``kind``, with ``subject`` and the system's reason as message."""
     try:
         yield
@@ -163,7 +163,7 @@ def raised_as(kind: type[WgError], subject: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class ErrorReport:
     """Code, message and exit code with which a command reports the error that ended it.
 
     Attributes:
@@ -177,15 +177,15 @@ class Failure:
     exit_code: int
 
 
-def failure(error: BaseException) -> Failure:
+def error_report(error: BaseException) -> ErrorReport:
     """Return the report of an error that ended a command; an unknown error counts as a bug."""
     if isinstance(error, WgError):
         message = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
-        return Failure(error.code, message, error.exit_code)
+        return ErrorReport(error.code, message, error.exit_code)
     if isinstance(error, KeyboardInterrupt):
         message = "interrupted: run the same command again to go on"
-        return Failure("interrupted", message, ExitCode.INTERRUPTED)
+        return ErrorReport("interrupted", message, ExitCode.INTERRUPTED)
     if isinstance(error, OSError) and error.filename is not None:
-        return Failure(ConfigError.code, f"{error.filename}: {error.strerror}", ExitCode.CONFIG)
+        return ErrorReport(ConfigError.code, f"{error.filename}: {error.strerror}", ExitCode.CONFIG)
     message = "a bug in weightgate; the log has the trace"
-    return Failure(InternalError.code, message, ExitCode.INTERNAL)
+    return ErrorReport(InternalError.code, message, ExitCode.INTERNAL)

@@ -2,7 +2,8 @@
 
 Free text of unlimited length could carry data out of a plant without any charge. So the type of
 each text field of a ledger entry, statistics manifest or server record names a grammar of this
-module, and the class calls ``check`` on construction, both when decoding and when writing.
+module, and the class calls ``check_text_fields`` on construction, both when decoding and when
+writing.
 
 Not guaranteed: that a text is true. A class name of a hundred characters can still tell something
 about the records, which is why ``wg-audit`` prints each name that changes.
@@ -127,14 +128,14 @@ def check_name(name: str) -> None:
         )
 
 
-def check(record: object) -> None:
+def check_text_fields(record: object) -> None:
     """Check every text field of a record against the grammar in its type.
 
     Raises:
         DecodeError: A text does not match its grammar; the message names the field.
     """
     kind: Any = type(record)
-    for name, grammar, several in fields_of(kind):
+    for name, grammar, several in text_fields(kind):
         value = getattr(record, name)
         for text in value if several else (value,):
             if not grammar.is_match(text):
@@ -144,7 +145,7 @@ def check(record: object) -> None:
 
 
 @functools.cache
-def fields_of(kind: type) -> tuple[tuple[str, Printable | Pattern, bool], ...]:
+def text_fields(kind: type) -> tuple[tuple[str, Printable | Pattern, bool], ...]:
     """Return the fields that have a grammar, as (name, grammar, whether it is a tuple of texts)."""
     rows = []
     for name, hint in get_type_hints(kind, include_extras=True).items():

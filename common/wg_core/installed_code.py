@@ -45,7 +45,7 @@ class CodeDigest:
 
     Attributes:
         sha256: Digest of all files, hex.
-        files: Files covered, in the order of paths.
+        files: Files that the digest is computed from, in the order of paths.
     """
 
     sha256: str
@@ -53,16 +53,16 @@ class CodeDigest:
 
 
 @functools.cache
-def installed_code() -> CodeDigest:
+def installed_digest() -> CodeDigest:
     """Return the digest of the installed code, read once per process on the first call.
 
     Raises:
         ConfigError: The package cannot be read, or does not lie in plain folders.
     """
-    return digest_of(_read(_folder()))
+    return digest_files(_read(_folder()))
 
 
-def digest_of(files: Mapping[str, bytes]) -> CodeDigest:
+def digest_files(files: Mapping[str, bytes]) -> CodeDigest:
     """Return the digest of files, ignoring those that Python does not load.
 
     Args:
@@ -71,13 +71,13 @@ def digest_of(files: Mapping[str, bytes]) -> CodeDigest:
     core_files = tuple(
         CodeFile(path, hashlib.sha256(files[path]).hexdigest())
         for path in sorted(files)
-        if is_code(path)
+        if is_code_path(path)
     )
     lines = "".join(f"{file.sha256}  {file.path}\n" for file in core_files)
     return CodeDigest(sha256=hashlib.sha256(lines.encode("utf-8")).hexdigest(), files=core_files)
 
 
-def is_code(path: str) -> bool:
+def is_code_path(path: str) -> bool:
     """Return whether a path with ``/`` as separator names a core file that Python could load."""
     pure = PurePosixPath(path)
     return pure.parts[0] == PACKAGE and pure.suffix in LOADABLE and _CACHE not in pure.parts
@@ -104,7 +104,7 @@ def _read(folder: Path) -> dict[str, bytes]:
                     )
             for name in files:
                 path = f"{PACKAGE}/{(parent / name).relative_to(folder).as_posix()}"
-                if is_code(path):
+                if is_code_path(path):
                     files_by_path[path] = (parent / name).read_bytes()
     except OSError as error:
         raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}") from error

@@ -1,7 +1,8 @@
 """Structured logs: one JSON object per line, with the context of the line in separate fields.
 
-``about`` sets the context of a thread or request (a site, a campaign, a request id); every line
-logged inside it carries the context, also through ``run_in_threadpool``. Lines hold no secrets by
+``log_context`` sets the context of a thread or request (a site, a campaign, a request id); every
+line logged inside it carries the context, also through ``run_in_threadpool``. Lines hold no secrets
+by
 construction: tokens and keys are never given to a logger. JSON logs are meant to leave the machine,
 so join tokens and paths of a plant's records are also masked there, in case an error text holds
 one.
@@ -30,7 +31,7 @@ _TOKEN = re.compile(r"wgj[0-9]+\.[A-Za-z0-9_\-]+")
 
 
 @contextmanager
-def about(**fields: str) -> Iterator[None]:
+def log_context(**fields: str) -> Iterator[None]:
     """Add these context fields (names from ``FIELDS``) to every line logged inside the context."""
     token = _ABOUT.set({**_ABOUT.get({}), **fields})
     try:
@@ -39,7 +40,7 @@ def about(**fields: str) -> Iterator[None]:
         _ABOUT.reset(token)
 
 
-def printable(text: str, keep: str = "") -> str:
+def escape_unprintable(text: str, keep: str = "") -> str:
     """Escape characters that could forge a line, move the cursor or reverse the text direction.
 
     Names come from strangers: a line feed in a name would forge a line of output. Unpaired
@@ -59,11 +60,11 @@ class _LineFormatter(logging.Formatter):
     """Formats each message as one line, so that a name cannot forge another; keeps tracebacks."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = printable(record.message, keep="\t")
+        record.message = escape_unprintable(record.message, keep="\t")
         return super().formatMessage(record)
 
 
-def start(*packages: str) -> None:
+def configure_logging(*packages: str) -> None:
     """Log to standard error: INFO and above of these packages, WARNING and above of all others."""
     line_format = "%(asctime)s %(name)s %(levelname)s %(message)s"
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=line_format)
@@ -125,7 +126,7 @@ def set_format(form: str, *, hidden_paths: Sequence[str] = ()) -> None:
     threading.excepthook = _log_thread
 
 
-def in_json() -> bool:
+def is_json() -> bool:
     """Return whether this process logs in JSON."""
     return any(isinstance(h.formatter, JsonFormatter) for h in logging.getLogger().handlers)
 

@@ -43,7 +43,7 @@ _INTEGER = re.compile(rf"0|[1-9][0-9]{{0,{INTEGER_DIGITS_LIMIT - 1}}}")
 _HEX_FLOAT = re.compile(r"0x[01]\.[0-9a-f]{1,13}p[+-][0-9]{1,4}")
 
 
-def decimal(text: str, *, subject: str = "number") -> float:
+def parse_decimal(text: str, *, subject: str = "number") -> float:
     """Read a finite decimal number as a float: ASCII digits, no sign, no white space.
 
     Raises:
@@ -55,17 +55,17 @@ def decimal(text: str, *, subject: str = "number") -> float:
     return value
 
 
-def exact(text: str, *, subject: str = "number") -> Decimal:
-    """Read a decimal number exactly, with the grammar and the range of ``decimal``.
+def parse_exact_decimal(text: str, *, subject: str = "number") -> Decimal:
+    """Read a decimal number exactly, with the grammar and the range of ``parse_decimal``.
 
     Raises:
-        DecodeError: The text does not match the grammar of ``decimal``.
+        DecodeError: The text does not match the grammar of ``parse_decimal``.
     """
-    decimal(text, subject=subject)
+    parse_decimal(text, subject=subject)
     return Decimal(text)
 
 
-def decimal_in_range(
+def check_decimal_range(
     value: Decimal | int, low: str, high: str, *, subject: str = "number"
 ) -> Decimal:
     """Return a number in canonical spelling after checking that it lies from ``low`` to ``high``.
@@ -83,7 +83,7 @@ def decimal_in_range(
     return Decimal(format(number.normalize(), "f"))
 
 
-def integer(text: str, *, subject: str = "number") -> int:
+def parse_integer(text: str, *, subject: str = "number") -> int:
     """Read a non-negative integer without leading zeros.
 
     Raises:
@@ -97,21 +97,21 @@ def integer(text: str, *, subject: str = "number") -> int:
     return int(text)
 
 
-def fraction(text: str, *, subject: str = "number") -> Fraction:
+def parse_fraction(text: str, *, subject: str = "number") -> Fraction:
     """Read a non-negative integer, or a fraction ``numerator/denominator`` of two.
 
     Raises:
         DecodeError: The text does not match this grammar, is too long, or divides by zero.
     """
     top, slash, bottom = text.partition("/")
-    numerator = integer(top, subject=subject)
-    denominator = integer(bottom, subject=subject) if slash else 1
+    numerator = parse_integer(top, subject=subject)
+    denominator = parse_integer(bottom, subject=subject) if slash else 1
     if not denominator:
         raise DecodeError(f"{subject}: found {_short(text)}, which divides by zero")
     return Fraction(numerator, denominator)
 
 
-def hex_float(text: str, *, subject: str = "number") -> float:
+def parse_hex_float(text: str, *, subject: str = "number") -> float:
     """Read a non-negative float exactly as ``float.hex`` writes it.
 
     Raises:
@@ -129,16 +129,16 @@ def hex_float(text: str, *, subject: str = "number") -> float:
     return value
 
 
-def decimal_or_hex_float(text: str, *, subject: str = "number") -> float:
-    """Read a float in the grammar of ``hex_float`` if it starts with ``0x``, else of ``decimal``.
+def parse_decimal_or_hex_float(text: str, *, subject: str = "number") -> float:
+    """Read a number by ``parse_hex_float`` if it starts with ``0x``, else by ``parse_decimal``.
 
     Raises:
         DecodeError: The text matches neither grammar.
     """
     return (
-        hex_float(text, subject=subject)
+        parse_hex_float(text, subject=subject)
         if text.startswith("0x")
-        else decimal(text, subject=subject)
+        else parse_decimal(text, subject=subject)
     )
 
 

@@ -65,7 +65,7 @@ def read_yaml_twice(data: bytes, *, subject: str) -> tuple[object, object]:
         raise ConfigError(f"{subject}: not YAML: {error}") from error
 
 
-def parse(data: bytes, kind: type[T], subject: str) -> T:
+def parse_yaml(data: bytes, kind: type[T], subject: str) -> T:
     """Parse one YAML document strictly into a dataclass.
 
     Args:
@@ -81,7 +81,7 @@ def parse(data: bytes, kind: type[T], subject: str) -> T:
         record = typed.convert(document, kind)
     except (msgspec.ValidationError, ConfigError, DecodeError) as error:
         raise ConfigError(f"{subject}: {error}") from error
-    check_known(document, record, subject=subject)
+    check_known_fields(document, record, subject=subject)
     return record
 
 
@@ -95,7 +95,7 @@ def check_range(field: str, value: float, low: float, high: float) -> None:
         raise ConfigError(f"{field}: {value}, expected {low} to {high}")
 
 
-def check_known(document: object, record: object, *, subject: str) -> None:
+def check_known_fields(document: object, record: object, *, subject: str) -> None:
     """Check that a document has no fields that its dataclass lacks.
 
     Raises:

@@ -39,11 +39,11 @@ from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from wg_core import atomic
-from wg_core.errors import ConfigError, MachineUnstated, VerificationError, raised_as
+from wg_core.errors import ConfigError, MachineUnstated, VerificationError, reraise_os_errors
 from wg_core.ledger.commitment import commit
 from wg_core.privacy.centring import Centre
 from wg_core.privacy.exact import exact_statistics
-from wg_core.privacy.schema import CLASSES, MACHINE, Statistics, StatisticsSchema
+from wg_core.privacy.schema import CLASSES, MACHINE, StatisticsKind, StatisticsSchema
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 from wg_core.wire.data_sheet import DataSheet
@@ -73,7 +73,7 @@ Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MachinePart:
+class MachineStatistics:
     """Machine statistics of a snapshot.
 
     Attributes:
@@ -126,11 +126,11 @@ class SnapshotManifest:
     records_sha256: str
     listing_sha256: str
     acceptance_sha256: str = ""
-    machine: MachinePart | UnsetType = UNSET
+    machine: MachineStatistics | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pointer:
+class SnapshotPointer:
     """Reference to the snapshot in use: its number, and the SHA-256 of its manifest, hex."""
 
     number: int
@@ -213,7 +213,7 @@ class Snapshot:
         return self.manifest.schema.encoder
 
     @property
-    def machine(self) -> MachinePart:
+    def machine(self) -> MachineStatistics:
         """Facts about the machine statistics.
 
         Raises:
@@ -228,11 +228,11 @@ class Snapshot:
             )
         return self.manifest.machine
 
-    def schema(self, statistics: Statistics) -> StatisticsSchema:
+    def schema(self, statistics: StatisticsKind) -> StatisticsSchema:
         """Return the release layout of these statistics; raises as ``machine`` does."""
         return self.manifest.schema if statistics == CLASSES else self.machine.schema
 
-    def statistics(self, statistics: Statistics = CLASSES) -> Integers:
+    def statistics(self, statistics: StatisticsKind = CLASSES) -> Integers:
         """Return exact integer statistics, int64 ``[schema.length]``; they are private.
 
         Raises:
@@ -264,8 +264,8 @@ class Snapshot:
             units = [digest.tobytes().hex() for digest in records.units]
         return exact_sums(schema, self.features(), records.labels, units, centre)
 
-    def check(self) -> None:
-        """Raise ``VerificationError`` unless all that a release needs is as it was frozen."""
+    def verify_files(self) -> None:
+        """Raise ``VerificationError`` if a file that a release needs changed since the freeze."""
         self.statistics()
         if self.manifest.machine is not UNSET:
             self.statistics(MACHINE)
@@ -311,7 +311,7 @@ class Snapshot:
         data = self._read(path, self.manifest.listing_sha256, _RECORDS_LIMIT)
         return canonical.decode(Listing, data, subject=str(path), limit=_RECORDS_LIMIT)
 
-    def acceptance(self) -> bytes:
+    def read_acceptance_set(self) -> bytes:
         """Read the acceptance set as encoded by ``freeze``; empty: the snapshot has none.
 
         Raises:
@@ -361,15 +361,15 @@ def drop_pages(features: NDArray[np.float32]) -> None:
         features.base.madvise(mmap.MADV_DONTNEED)
 
 
-def current(home: ClientHome) -> Snapshot:
+def load_current(home: ClientHome) -> Snapshot:
     """Load the snapshot in use.
 
     Raises:
         ConfigError: No snapshot is in use.
         DecodeError: The snapshot is malformed.
     """
-    home.require()
-    snapshot = newest(home)
+    home.check_initialised()
+    snapshot = find_current(home)
     if snapshot is None:
         raise ConfigError(
             f"{home.snapshots}: no snapshot of the data set; run 'wg-client freeze --home"
@@ -378,7 +378,7 @@ def current(home: ClientHome) -> Snapshot:
     return snapshot
 
 
-def newest(home: ClientHome) -> Snapshot | None:
+def find_current(home: ClientHome) -> Snapshot | None:
     """Load the snapshot in use; None if the home has no snapshot.
 
     Raises:
@@ -388,15 +388,15 @@ def newest(home: ClientHome) -> Snapshot | None:
     if pointer is None:
         return None
     try:
-        return load(home.snapshots / str(pointer.number), pointer.manifest_sha256)
+        return load_snapshot(home.snapshots / str(pointer.number), pointer.manifest_sha256)
     except ConfigError:
         later = _pointer(home)  # a freeze may just have replaced it
         if later is None or later == pointer:
             raise
-        return load(home.snapshots / str(later.number), later.manifest_sha256)
+        return load_snapshot(home.snapshots / str(later.number), later.manifest_sha256)
 
 
-def load(folder: Path, sha256: str | None = None) -> Snapshot:
+def load_snapshot(folder: Path, sha256: str | None = None) -> Snapshot:
     """Load a snapshot from its folder, checking the SHA-256 of its manifest if given.
 
     Raises:
@@ -414,7 +414,7 @@ def load(folder: Path, sha256: str | None = None) -> Snapshot:
 
 def put_in_use(home: ClientHome, snapshot: Snapshot) -> None:
     """Put a snapshot in use, atomically."""
-    pointer = Pointer(
+    pointer = SnapshotPointer(
         number=snapshot.manifest.number, manifest_sha256=file_sha256(snapshot.folder / MANIFEST)
     )
     atomic.write_bytes(home.snapshots / CURRENT, canonical.encode(pointer), mode=atomic.PRIVATE)
@@ -427,7 +427,7 @@ def all_snapshots(home: ClientHome) -> list[Snapshot]:
         for path in home.snapshots.glob("*")
         if path.name.isdecimal() and (path / MANIFEST).is_file()  # else half deleted
     ]
-    return [load(path) for path in sorted(folders, key=lambda path: int(path.name))]
+    return [load_snapshot(path) for path in sorted(folders, key=lambda path: int(path.name))]
 
 
 def commitment(secret: bytes, salt: bytes, records: Sequence[bytes]) -> str:
@@ -443,12 +443,12 @@ def record_digest(label: str, unit: str, content: bytes) -> bytes:
     return code.digest()
 
 
-def keyed_content(secret: bytes, content: bytes) -> bytes:
+def keyed_content_digest(secret: bytes, content: bytes) -> bytes:
     """Return a keyed digest of a content, which only this plant can recognise."""
     return hmac.digest(secret, _CONTENT + content, "sha256")
 
 
-def keyed_unit(secret: bytes, column: str, unit: str) -> bytes:
+def keyed_unit_digest(secret: bytes, column: str, unit: str) -> bytes:
     """Return a keyed digest of the privacy unit that a column names."""
     text = column.encode("utf-8")
     return hmac.digest(
@@ -463,18 +463,18 @@ def file_sha256(path: Path) -> str:
         ConfigError: The file cannot be read.
     """
     code = hashlib.sha256()
-    with raised_as(ConfigError, f"{path}: cannot be read"), path.open("rb") as stream:
+    with reraise_os_errors(ConfigError, f"{path}: cannot be read"), path.open("rb") as stream:
         while piece := stream.read(1 << 20):
             code.update(piece)
     return code.hexdigest()
 
 
-def _pointer(home: ClientHome) -> Pointer | None:
+def _pointer(home: ClientHome) -> SnapshotPointer | None:
     path = home.snapshots / CURRENT
     if not path.is_file():
         return None
     data = atomic.read_bytes(path, limit=_POINTER_LIMIT)
-    return canonical.decode(Pointer, data, subject=str(path))
+    return canonical.decode(SnapshotPointer, data, subject=str(path))
 
 
 def _again(folder: Path) -> str:

@@ -68,7 +68,7 @@ class Exported:
         """The server keeps a release that it got."""
         path = self.folder / self.site / f"{request_id}.wgs"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(statistics_file.encode_covered(site.covered(ledger, request_id)))
+        path.write_bytes(statistics_file.encode_bundle(site.covered(ledger, request_id)))
         return path
 
     def write(self) -> Path:
@@ -82,7 +82,9 @@ class Exported:
         )
         folder = self.folder / self.site
         folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / auditor_record.SITES_FILE).write_bytes(auditor_record.encode(record))
+        (self.folder / auditor_record.SITES_FILE).write_bytes(
+            auditor_record.encode_server_record(record)
+        )
         if self.logs and self.logs[-1].checkpoint:
             path = folder / auditor_record.CHECKPOINT_FILE
             path.write_text(self.logs[-1].checkpoint)
@@ -104,7 +106,7 @@ def happened(tmp_path_factory: pytest.TempPathFactory) -> Truth:
     made = workshop.make_truth(
         site, Exported(folder / "server", site.witness_key), folder / "exports"
     )
-    verification.verify(site.path)  # loads the accountants once, for all processes
+    verification.verify_log(site.path)  # loads the accountants once, for all processes
     return made
 
 

@@ -51,7 +51,7 @@ from tests.audit.workshop import (
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import entries, recovery
 from wg_core.ledger import note as notes
-from wg_core.ledger.anchors import Anchors, KnownWitness
+from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.entries import Charge, Dataset, Entry, Genesis, Release
 from wg_core.ledger.state import LedgerState
@@ -127,7 +127,7 @@ def a_log_of_a_thief_under_another_key(t: Truth) -> Forgery:
     done = settle([replace_head(entry, key_id=identifier) for entry in log])
     assert isinstance(first, Genesis)
     path = write(t.folder / "forged.sqlite", done, key)
-    return Forgery(path, {"anchors": Anchors(ledger_key=t.keys.ledger_key)})
+    return Forgery(path, {"anchors": TrustAnchors(ledger_key=t.keys.ledger_key)})
 
 
 @forgery(alone=True)
@@ -169,7 +169,7 @@ def a_cosignature_whose_time_was_changed(t: Truth) -> Forgery:
 @forgery(alone=True)
 def a_second_witness_that_is_the_forger(t: Truth) -> Forgery:
     """Two of two are asked for; one is the true one, the other signed nothing."""
-    other = KnownWitness("second.example/w", signing.public_bytes(t.site.signing_key))
+    other = TrustedWitness("second.example/w", signing.public_bytes(t.site.signing_key))
     anchors = dataclasses.replace(t.keys, witnesses=(*t.keys.witnesses, other))
     return Forgery(t.export, {"anchors": anchors})
 
@@ -494,7 +494,7 @@ def more_noise_than_the_file_has(t: Truth) -> Forgery:
 
     from wg_core.privacy import mechanism
 
-    sigma = mechanism.sigma_for(schema(), 0.067, 1e-5).hex()
+    sigma = mechanism.noise_scale(schema(), 0.067, 1e-5).hex()
     log = [
         insider(entry, sigma=sigma, epsilon="0.067") if isinstance(entry, Charge) else entry
         for entry in t.entries
@@ -602,7 +602,7 @@ def one_content_in_two_lineages(t: Truth) -> Forgery:
         found = [x for x in self.lineages.values() if name in x.names]
         return found or [x for x in self.lineages.values() if commitment in x.commitments]
 
-    with mock.patch.object(LedgerState, "bound_lineages", by_name), site.create() as ledger:
+    with mock.patch.object(LedgerState, "lineages_of_dataset", by_name), site.create() as ledger:
         site.release(ledger, "r1", "2.5")
         site.register(ledger, "fresh", b"junk")
         site.register(ledger, "fresh", b"data")
@@ -679,7 +679,7 @@ def a_new_log_beside_a_checkpoint_of_the_old_one(t: Truth) -> Forgery:
 
 @forgery(alone=True)
 def a_successor_that_forgets_the_spend(t: Truth) -> Forgery:
-    old = recovery.predecessor(t.site.path, "lost")
+    old = recovery.read_predecessor(t.site.path, "lost")
     spends = tuple(dataclasses.replace(x, events=(), charges=0) for x in old.spends)
     path = successor(t, dataclasses.replace(old, spends=spends))
     return Forgery(path, {"previous": [t.site.path]})
@@ -687,7 +687,7 @@ def a_successor_that_forgets_the_spend(t: Truth) -> Forgery:
 
 @forgery(alone=True)
 def a_successor_that_leaves_out_a_lineage(t: Truth) -> Forgery:
-    old = recovery.predecessor(t.site.path, "lost")
+    old = recovery.read_predecessor(t.site.path, "lost")
     path = successor(t, dataclasses.replace(old, spends=old.spends[:1]))
     return Forgery(path, {"previous": [t.site.path]})
 
@@ -695,7 +695,7 @@ def a_successor_that_leaves_out_a_lineage(t: Truth) -> Forgery:
 @forgery(alone=True)
 def a_successor_of_an_older_state(t: Truth) -> Forgery:
     early = write(t.folder / "early.sqlite", t.entries[:5], t.site.key, t.heads)
-    path = successor(t, recovery.predecessor(early, "lost"))
+    path = successor(t, recovery.read_predecessor(early, "lost"))
     return Forgery(path, {"previous": [early], "server": saw_successor(t, "names its predecessor")})
 
 
@@ -703,14 +703,14 @@ def a_successor_of_an_older_state(t: Truth) -> Forgery:
 def a_successor_of_a_log_that_was_made_up(t: Truth) -> Forgery:
     log = settle(without(t, *t.charges()))
     invented = write(t.folder / "invented.sqlite", log, t.site.key, watcher=t.site.signing_key)
-    path = successor(t, recovery.predecessor(invented, "lost"))
-    anchors = Anchors(witnesses=t.keys.witnesses)
+    path = successor(t, recovery.read_predecessor(invented, "lost"))
+    anchors = TrustAnchors(witnesses=t.keys.witnesses)
     return Forgery(path, {"anchors": anchors, "previous": [invented]})
 
 
 @forgery(because="entry 0: .*no Ed25519 signature of")
 def a_predecessors_checkpoint_that_its_key_did_not_sign(t: Truth) -> Forgery:
-    old = recovery.predecessor(t.site.path, "lost")
+    old = recovery.read_predecessor(t.site.path, "lost")
     other = dataclasses.replace(old, key=signing.public_bytes(t.site.witness_key).hex())
     with mock.patch.object(LedgerState, "_check_predecessor", lambda self, found: None):
         return Forgery(successor(t, other), {})
@@ -718,10 +718,10 @@ def a_predecessors_checkpoint_that_its_key_did_not_sign(t: Truth) -> Forgery:
 
 @forgery(because="in two lineages")
 def a_spend_inherited_twice_so_that_one_hides_the_other(t: Truth) -> Forgery:
-    old = recovery.predecessor(t.site.path, "lost")
+    old = recovery.read_predecessor(t.site.path, "lost")
     twin = dataclasses.replace(
         old.spends[0], names=("x",), commitments=("00" * 32,), events=(), charges=0
     )
-    with mock.patch.object(LedgerState, "apply", unchecked_genesis(LedgerState.apply)):
+    with mock.patch.object(LedgerState, "apply_entry", unchecked_genesis(LedgerState.apply_entry)):
         path = successor(t, dataclasses.replace(old, spends=(*old.spends, twin)))
     return Forgery(path, {})

@@ -92,7 +92,7 @@ def succession(t: Truth, old: Predecessor | None) -> Words:
         t.site.register(new, "parts")
         charge = make_release(t.site, new, t.site.request("n1", "0.2"))
         checkpoint = cosign(new, t.site.witness_key)
-        data = statistics_file.encode_covered(covered(new, charge))
+        data = statistics_file.encode_bundle(covered(new, charge))
     (folder / "plant-a" / "new.wgs").write_bytes(data)
     record = dataclasses.replace(t.exported, folder=folder, logs=list(t.exported.logs))
     record.saw(NEW_ORIGIN, key, checkpoint, "names its predecessor")
@@ -114,7 +114,7 @@ def succession(t: Truth, old: Predecessor | None) -> Words:
 @kind
 def succession_without_inheritance(t: Truth) -> Words:
     """The true predecessor's last checkpoint, and nothing of what it had spent."""
-    old = recovery.predecessor(t.site.path, "lost")
+    old = recovery.read_predecessor(t.site.path, "lost")
     nothing = tuple(dataclasses.replace(x, events=(), charges=0) for x in old.spends)
     return succession(t, dataclasses.replace(old, spends=t.rng.choice([(), nothing])))
 
@@ -122,7 +122,7 @@ def succession_without_inheritance(t: Truth) -> Words:
 @kind
 def partial_inheritance(t: Truth) -> Words:
     """A lineage, a charge, a share of the cost, or a name and content less."""
-    old = recovery.predecessor(t.site.path, "lost")
+    old = recovery.read_predecessor(t.site.path, "lost")
     spends = list(old.spends)
     at = t.rng.randrange(len(spends))
     change = t.rng.choice([_without_it, _cheaper, _fewer, _under_another_name])
@@ -157,7 +157,7 @@ def invented_predecessors(t: Truth) -> Words:
     """A log that never was, under the true key, cosigned by a key of the forger's."""
     log = settle(without(t, *t.rng.sample(t.charges(), t.rng.randint(2, 6))))
     invented = write(t.folder / "invented.sqlite", log, t.site.key, watcher=t.site.signing_key)
-    words = succession(t, recovery.predecessor(invented, "lost"))
+    words = succession(t, recovery.read_predecessor(invented, "lost"))
     if "--previous" not in words:
         words += ["--previous", str(invented)]
     return words
@@ -168,7 +168,7 @@ def older_predecessors(t: Truth) -> Words:
     """The predecessor as the witness saw it earlier."""
     size = t.rng.choice([5, 10])
     early = write(t.folder / "early.sqlite", t.entries[:size], t.site.key, t.heads)
-    words = succession(t, recovery.predecessor(early, "lost"))
+    words = succession(t, recovery.read_predecessor(early, "lost"))
     if "--server" not in words or t.rng.random() < 0.5:
         words += ["--previous", str(early)]
     return words
@@ -281,7 +281,7 @@ def cosignatures_from_the_future(t: Truth) -> Words:
     age = ["--max-age", t.rng.choice(["1d", "30d"])]
     if t.rng.random() < 0.5:
         when = t.rng.choice([current_time + DAY, current_time + 366 * DAY, 3_976_214_400, 1 << 62])
-        signed = note.replacing(checkpoints.cosign(note, NAME, t.site.witness_key, when))
+        signed = note.replace_signatures(checkpoints.cosign(note, NAME, t.site.witness_key, when))
         target = t.folder / "future.note"
         target.write_bytes(signed.encode())
         words = ["verify", str(path), *keys(t), "--checkpoint", str(target)]

@@ -27,8 +27,8 @@ from wg_core.ledger.entries import (
     Charge,
     Dataset,
     Entry,
+    EntryHeader,
     Genesis,
-    Head,
     InheritedSpend,
     Predecessor,
 )
@@ -99,12 +99,12 @@ class RandomLedger:
 
     def _append(self, entry: Entry) -> None:
         data = entries.encode(entry)
-        self.state.apply(data)
+        self.state.apply_entry(data)
         self.log.append(data)
 
-    def _head(self, kind: str) -> Head:
+    def _head(self, kind: str) -> EntryHeader:
         prev = self.state.prev.hex() if self.log else ""
-        return Head(
+        return EntryHeader(
             kind=kind, seq=len(self.log), prev=prev, origin=ORIGIN, key_id=_key_id(), time=1
         )
 
@@ -153,7 +153,7 @@ class RandomLedger:
         name = rng.choice(NAMES)
         content = rng.choice([f"old {rng.choice(NAMES)}", f"content {rng.randint(0, 5)}"])
         commitment = _commitment(content)
-        bound = state.bound_lineages(name, commitment)
+        bound = state.lineages_of_dataset(name, commitment)
         asked = rng.sample(
             list(state.lineages.values()), rng.randint(0, min(2, len(state.lineages)))
         )
@@ -222,7 +222,7 @@ class RandomLedger:
         return str(trial.mu_squared)
 
     def _release(self) -> None:
-        waiting = sorted(seq for seq, charge in self.state.charges.items() if charge.open)
+        waiting = sorted(seq for seq, charge in self.state.charges.items() if charge.is_open)
         if not waiting:
             return
         charge = self.rng.choice(waiting)
@@ -250,10 +250,10 @@ def random_ledger(seed: int, state: LedgerState | None = None) -> RandomLedger:
 @cache
 def _request(number: int) -> ChargeRequest:
     """One of a few requests, by noise."""
-    return charging.statistics_request(
+    return charging.charge_for_statistics(
         schema(),
         float(1 << (20 + number)) * 1.1,
-        charging.Terms(
+        charging.ReleaseTerms(
             request_id="r",
             dataset="parts",
             epsilon="1",

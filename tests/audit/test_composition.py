@@ -37,7 +37,7 @@ def sums_of_auditor(log: list[bytes]) -> dict[frozenset[str], tuple[int, int, in
     """The same and the number of burned charges, as the auditor adds up."""
     return {
         frozenset(x.names): (x.charges, x.mu_squared, len(x.open))
-        for x in Composition.of(log).budgets
+        for x in Composition.compose(log).budgets
     }
 
 
@@ -49,7 +49,7 @@ def check_ledgers(ledgers: Iterable[RandomLedger]) -> None:
     for seed, ledger in enumerate(ledgers):
         assert sums_of_auditor(ledger.log) == ledger.truth.budgets(), seed
         assert sums_of_plant(ledger.state) == true_sums(ledger), seed
-        identifiers = {budget.lineage for budget in Composition.of(ledger.log).budgets}
+        identifiers = {budget.lineage for budget in Composition.compose(ledger.log).budgets}
         assert identifiers == set(ledger.state.lineages), seed
 
 
@@ -108,8 +108,8 @@ def test_another_sum_than_the_logs_own_is_a_problem_and_the_figure_is_the_true_o
         site.register(ledger, "welds", b"other data")
         ledger.charge(site.request("w1", "0.5", "welds"))
         site.register(ledger, "parts", b"other data")
-        believed = ledger.read_spent("parts").epsilon
-    found = verification.verify(site.path)
+        believed = ledger.read_spending("parts").epsilon
+    found = verification.verify_log(site.path)
     assert found.verdict.word == "other sums" and not found.is_verified
     (account,) = found.accounts
     assert believed == pytest.approx(1, abs=1e-3) and account.primary > 1.1
@@ -126,12 +126,12 @@ def mu_squared(site: Site, epsilon: str) -> float:
 def test_epsilon_is_that_of_another_code_base(mu: float, delta: float) -> None:
     units = math.ceil(math.ldexp(mu * mu, composition.FRACTION_BITS))
     event = PrivacyEvent(mechanism="gaussian", mu_squared=str(units))
-    epsilon = composition.epsilon(units, delta)
+    epsilon = composition.gaussian_epsilon(units, delta)
     # dp-accounting rounds up: its figure is above, and close.
     assert epsilon <= accounting.epsilon([event], delta) + 1e-9
     assert epsilon == pytest.approx(accounting.epsilon([event], delta), rel=1e-3, abs=1e-4)
 
 
 def test_epsilon_of_nothing_is_nothing_and_far_beyond_use_it_is_infinite() -> None:
-    assert composition.epsilon(0, 1e-5) == 0
-    assert composition.epsilon(1 << 80, 1e-5) == math.inf
+    assert composition.gaussian_epsilon(0, 1e-5) == 0
+    assert composition.gaussian_epsilon(1 << 80, 1e-5) == math.inf

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from tests.audit.workshop import ORIGIN
 
 from wg_audit import answers, dossier, report, verification
-from wg_audit.answers import Evidence, Records
+from wg_audit.answers import AnswerWithEvidence, LogRecords
 from wg_audit.cli import group
 from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger
@@ -76,7 +76,7 @@ OF_DATASETS = {"budget", "7.2.5 dataset properties", "9.2.3 principles, policies
 def fill(site: Site, ledger: Ledger, *, without: str = "") -> None:
     """Entries of every kind that a line stands on, but one."""
     if without != "decision":
-        ledger.record(
+        ledger.record_decision(
             entries.DECISION,
             partial(
                 entries.Decision,
@@ -95,7 +95,7 @@ def fill(site: Site, ledger: Ledger, *, without: str = "") -> None:
     site.release(ledger, "r1")
 
 
-def records_of(site: Site, exported: Exported, *, without: str = "") -> Records:
+def records_of(site: Site, exported: Exported, *, without: str = "") -> LogRecords:
     """A log that a server cosigned, with what the server has, but for one kind of evidence."""
     with site.create() as ledger:
         fill(site, ledger, without=without)
@@ -104,12 +104,14 @@ def records_of(site: Site, exported: Exported, *, without: str = "") -> Records:
         if without not in ("file", "charge"):
             exported.received(ledger, site, "r1")
     server = None if without == "server" else exported.folder
-    return answers.read(site.path, verification.verify(site.path, server=server))
+    return answers.read_log_records(site.path, verification.verify_log(site.path, server=server))
 
 
-def answered(records: Records) -> set[str]:
+def answered(records: LogRecords) -> set[str]:
     """Topics with evidence, by either form."""
-    lines = [x for form in dossier.forms(records) for part in form.sections for x in part.lines]
+    lines = [
+        x for form in dossier.answer_forms(records) for part in form.sections for x in part.lines
+    ]
     assert len({line.topic for line in lines}) == len(lines)
     for line in lines:
         assert all(answer.says and answer.where for answer in line.evidence), line
@@ -118,7 +120,7 @@ def answered(records: Records) -> set[str]:
 
 def test_a_full_log_answers_all_but_what_no_log_can(site: Site, exported: Exported) -> None:
     records = records_of(site, exported)
-    topics = {x.topic for f in dossier.forms(records) for s in f.sections for x in s.lines}
+    topics = {x.topic for f in dossier.answer_forms(records) for s in f.sections for x in s.lines}
     assert topics - answered(records) == NEVER | {INCIDENTS}
 
 
@@ -142,14 +144,16 @@ def test_a_line_vanishes_with_its_evidence(
 def test_without_a_data_set_there_is_no_budget(site: Site) -> None:
     with Ledger.create(site.path, origin=ORIGIN, key=site.key, site="plant-a"):
         pass
-    assert answered(answers.read(site.path, verification.verify(site.path))) == set()
+    assert (
+        answered(answers.read_log_records(site.path, verification.verify_log(site.path))) == set()
+    )
 
 
 def test_an_answer_says_where_it_stands(site: Site, exported: Exported) -> None:
     records = records_of(site, exported)
-    lines = {x.topic: x for f in dossier.forms(records) for s in f.sections for x in s.lines}
+    lines = {x.topic: x for f in dossier.answer_forms(records) for s in f.sections for x in s.lines}
 
-    def one(topic: str) -> Evidence:
+    def one(topic: str) -> AnswerWithEvidence:
         (answer,) = lines[topic].evidence
         return answer
 
@@ -175,7 +179,7 @@ def test_a_guess_is_right_no_more_often_than_epsilon_and_delta_allow(
         finding = dataclasses.replace(records.finding, accounts=[changed])
         assert any(
             f"at most {share} % of the time" in answer.says
-            for form in dossier.forms(dataclasses.replace(records, finding=finding))
+            for form in dossier.answer_forms(dataclasses.replace(records, finding=finding))
             for section in form.sections
             for line in section.lines
             for answer in line.evidence
@@ -184,21 +188,21 @@ def test_a_guess_is_right_no_more_often_than_epsilon_and_delta_allow(
 
 def test_a_new_key_and_a_log_before_are_incidents(site: Site) -> None:
     with site.create() as ledger:
-        ledger.rotate(site.signing_key)
+        ledger.rotate_key(site.signing_key)
         (turned,) = [
             seq
             for seq in range(ledger.size)
             if isinstance(entries.decode(ledger.entry(seq)), entries.Rotation)
         ]
-    records = answers.read(site.path, verification.verify(site.path))
-    (answer,) = dossier.forms(records)[1].sections[-1].lines[-1].evidence
+    records = answers.read_log_records(site.path, verification.verify_log(site.path))
+    (answer,) = dossier.answer_forms(records)[1].sections[-1].lines[-1].evidence
     assert answer.where == f"stated in entries {turned}"
 
 
 def test_page_and_document_say_the_same(site: Site, exported: Exported, tmp_path: Path) -> None:
     records = records_of(site, exported)
-    page = report.render(records)
-    lines = [x for f in dossier.forms(records) for s in f.sections for x in s.lines]
+    page = report.render_auditor_page(records)
+    lines = [x for f in dossier.answer_forms(records) for s in f.sections for x in s.lines]
     assert page.count(">not evidenced<") == sum(not line.evidence for line in lines)
     words = ["verify", str(site.path), "--server", str(exported.folder), "--json"]
     done = CliRunner().invoke(group, [*words, "--report", str(tmp_path / "audit.html")])

@@ -46,11 +46,11 @@ class Copies:
         """The server refuses files of one of the ledgers."""
         with site.open() as ledger:
             for request_id in request_ids:
-                data = statistics_file.encode_covered(site.covered(ledger, request_id))
+                data = statistics_file.encode_bundle(site.covered(ledger, request_id))
                 (self.forks / f"{request_id}.wgs").write_bytes(data)
 
     def verdict(self) -> Verdict:
-        return verification.verify(self.site.path, server=self.exported.folder).verdict
+        return verification.verify_log(self.site.path, server=self.exported.folder).verdict
 
 
 @pytest.fixture
@@ -108,7 +108,9 @@ def test_heads_and_files_that_the_log_has_prove_nothing(copies: Copies) -> None:
 
 
 def test_a_head_that_the_log_did_not_sign_is_no_evidence(copies: Copies) -> None:
-    stranger = replace(copies.site, folder=copies.copy.folder / "stranger", key=signing.generate())
+    stranger = replace(
+        copies.site, folder=copies.copy.folder / "stranger", key=signing.generate_key()
+    )
     stranger.folder.mkdir()
     stranger.memory = None
     with stranger.create() as ledger, copies.site.open() as true:
@@ -120,12 +122,12 @@ def test_a_head_that_the_log_did_not_sign_is_no_evidence(copies: Copies) -> None
 def test_a_charge_that_is_not_in_its_head_is_no_evidence(copies: Copies) -> None:
     copies.refuse(copies.copy, "c1")
     path = copies.forks / "c1.wgs"
-    file = statistics_file.decode_covered(path.read_bytes())
+    file = statistics_file.decode_bundle(path.read_bytes())
     with copies.copy.open() as ledger:
-        charge = ledger.find("parts", request_id="c2")
+        charge = ledger.find_charge("parts", request_id="c2")
         assert charge is not None
         other = replace(file, charge_entry=ledger.entry(charge.seq))
-    path.write_bytes(statistics_file.encode_covered(other))
+    path.write_bytes(statistics_file.encode_bundle(other))
     with pytest.raises(VerificationError, match=r"c1\.wgs"):
         copies.verdict()
     path.write_bytes(b"junk")
@@ -140,7 +142,7 @@ def test_what_else_lies_beside_the_evidence_is_named(copies: Copies) -> None:
 
 def test_the_log_of_the_refused_copy_is_told_apart_with_its_reason(copies: Copies) -> None:
     with pytest.raises(VerificationError, match="there are two histories"):
-        verification.verify(copies.copy.path, server=copies.exported.folder)
+        verification.verify_log(copies.copy.path, server=copies.exported.folder)
 
 
 def test_a_branch_that_shows_a_late_charge_costs_at_least_what_that_charge_states(

@@ -11,9 +11,9 @@ import pytest
 
 from wg_audit.installed import canaries, noise
 from wg_audit.installed import records as made_up
-from wg_audit.installed.noise import Noise
-from wg_audit.installed.plant import Integers, Setup
-from wg_audit.installed.reference import Reference
+from wg_audit.installed.noise import ReleaseNoise
+from wg_audit.installed.plant import Integers, PlantSetup
+from wg_audit.installed.reference import ReferenceStatistics
 from wg_core.errors import VerificationError
 from wg_core.privacy import centring
 from wg_core.privacy.exact import exact_statistics
@@ -30,11 +30,11 @@ def file_of(schema: StatisticsSchema, integers: Integers, sigma: float) -> Any:
         integers=integers,
         sigma=sigma,
         blocks=lambda: blocks,
-        of_machine=False,
+        is_machine_release=False,
     )
 
 
-def schema_of(setup: Setup) -> StatisticsSchema:
+def schema_of(setup: PlantSetup) -> StatisticsSchema:
     return default_schema(
         encoder="00" * 32,
         dimension=setup.dimension,
@@ -52,11 +52,11 @@ def labels(count: int) -> tuple[str, ...]:
 @pytest.mark.parametrize("rule", ["record", "weight"])
 def test_the_reference_is_what_the_program_computes(rule: Any, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    setup = Setup(labels=labels(CLASSES), dimension=DIMENSION, unit_rule=rule)
+    setup = PlantSetup(labels=labels(CLASSES), dimension=DIMENSION, unit_rule=rule)
     schema = schema_of(setup)
-    units = [] if rule == "record" else rng.permutation(made_up.owners(12)).tolist()
-    records = made_up.crowd(rng, len(units) or 80, setup, units)
-    features = [made_up.features_of(record.pixels, DIMENSION, 0) for record in records]
+    units = [] if rule == "record" else rng.permutation(made_up.doubling_units(12)).tolist()
+    records = made_up.simulate_records(rng, len(units) or 80, setup, units)
+    features = [made_up.read_features(record.pixels, DIMENSION, 0) for record in records]
     words = (
         schema,
         features,
@@ -65,37 +65,37 @@ def test_the_reference_is_what_the_program_computes(rule: Any, seed: int) -> Non
     )
     sigma = 1e6
     released = exact_statistics(*words) + rng.normal(0, sigma, schema.length).astype(np.int64)
-    centre = centring.of_release(schema, released, sigma)
+    centre = centring.centre_of_release(schema, released, sigma)
     assert centre.point.any()
-    reference = Reference(setup, records, file_of(schema, released, sigma))
+    reference = ReferenceStatistics(setup, records, file_of(schema, released, sigma))
     assert np.array_equal(reference.statistics(), exact_statistics(*words, centre=centre))
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 3])
 def test_the_reference_holds_where_a_feature_is_alone(dimension: int) -> None:
-    setup = Setup(labels=labels(CLASSES), dimension=dimension)
+    setup = PlantSetup(labels=labels(CLASSES), dimension=dimension)
     schema = schema_of(setup)
     for seed in range(100):
-        records = made_up.crowd(np.random.default_rng(seed), 16, setup)
+        records = made_up.simulate_records(np.random.default_rng(seed), 16, setup)
         exact = exact_statistics(
             schema,
-            [made_up.features_of(record.pixels, dimension, 0) for record in records],
+            [made_up.read_features(record.pixels, dimension, 0) for record in records],
             np.array([record.label for record in records]),
         )
         origin = file_of(schema, np.zeros(schema.length, dtype=np.int64), 1e6)
-        assert np.array_equal(Reference(setup, records, origin).statistics(), exact)
+        assert np.array_equal(ReferenceStatistics(setup, records, origin).statistics(), exact)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_crowds_may_have_next_to_no_records(count: int) -> None:
-    setup = Setup(labels=labels(CLASSES), dimension=DIMENSION)
-    assert len(made_up.crowd(np.random.default_rng(0), count, setup)) == count
+    setup = PlantSetup(labels=labels(CLASSES), dimension=DIMENSION)
+    assert len(made_up.simulate_records(np.random.default_rng(0), count, setup)) == count
 
 
 def test_contents_that_are_to_be_told_apart_differ_in_one_late_bit() -> None:
-    setup = Setup(labels=labels(CLASSES), dimension=DIMENSION)
-    records = made_up.crowd(np.random.default_rng(0), 20, setup)
-    late_copies = made_up.with_copies(records, CLASSES)[26:]
+    setup = PlantSetup(labels=labels(CLASSES), dimension=DIMENSION)
+    records = made_up.simulate_records(np.random.default_rng(0), 20, setup)
+    late_copies = made_up.add_copies(records, CLASSES)[26:]
     original = [record for record in records if record.label >= 0][4].pixels.ravel()
     distances = [
         original.size - place
@@ -106,34 +106,38 @@ def test_contents_that_are_to_be_told_apart_differ_in_one_late_bit() -> None:
 
 
 def test_a_release_of_another_layout_has_no_reference() -> None:
-    setup = Setup(labels=labels(CLASSES), dimension=DIMENSION)
-    schema = schema_of(Setup(labels=labels(CLASSES), dimension=DIMENSION + 1))
+    setup = PlantSetup(labels=labels(CLASSES), dimension=DIMENSION)
+    schema = schema_of(PlantSetup(labels=labels(CLASSES), dimension=DIMENSION + 1))
     with pytest.raises(VerificationError):
-        Reference(setup, [], file_of(schema, np.zeros(schema.length, dtype=np.int64), 1e6))
+        ReferenceStatistics(
+            setup, [], file_of(schema, np.zeros(schema.length, dtype=np.int64), 1e6)
+        )
 
 
 def test_canaries_attain_the_sensitivity_and_are_orthogonal() -> None:
-    setup = Setup(labels=labels(8), dimension=8)
+    setup = PlantSetup(labels=labels(8), dimension=8)
     schema = schema_of(setup)
     rng = np.random.default_rng(0)
     released = rng.normal(0, 1e8, schema.length).astype(np.int64)  # the centre is somewhere
-    reference = Reference(setup, [], file_of(schema, released, 1e6))
+    reference = ReferenceStatistics(setup, [], file_of(schema, released, 1e6))
     assert any(reference.point)
-    rows = np.stack([reference.vector(record) for record in made_up.canaries(8)]).astype(float)
+    rows = np.stack(
+        [reference.record_contribution(record) for record in made_up.canary_records(8)]
+    ).astype(float)
     gram = rows @ rows.T / schema.sensitivity_squared()
     assert np.all(np.abs(gram - np.eye(8))[~np.eye(8, dtype=bool)] < 1e-12)
     assert np.all((np.diag(gram) > 0.99) & (np.diag(gram) <= 1))
 
 
-def releases(rng: np.random.Generator, count: int = 12, sigma: float = 1e6) -> list[Noise]:
+def releases(rng: np.random.Generator, count: int = 12, sigma: float = 1e6) -> list[ReleaseNoise]:
     return [
-        Noise(sigma, BLOCKS, drawn, drawn + 7)
+        ReleaseNoise(sigma, BLOCKS, drawn, drawn + 7)
         for drawn in np.rint(rng.normal(0, sigma, (count, 63))).astype(np.int64)
     ]
 
 
-def alarms(group: list[Noise]) -> set[str]:
-    return {check.name for check in noise.checks({(6, 8): group}) if not check.passed}
+def alarms(group: list[ReleaseNoise]) -> set[str]:
+    return {check.name for check in noise.noise_checks({(6, 8): group}) if not check.passed}
 
 
 def test_the_noise_that_was_charged_raises_no_alarm() -> None:
@@ -141,7 +145,7 @@ def test_the_noise_that_was_charged_raises_no_alarm() -> None:
     assert not any(alarms(releases(np.random.default_rng(seed))) for seed in range(300))
 
 
-def changed(group: list[Noise], change: Any) -> list[Noise]:
+def changed(group: list[ReleaseNoise], change: Any) -> list[ReleaseNoise]:
     return [
         dataclasses.replace(x, integers=change(n, x.integers).astype(np.int64))
         for n, x in enumerate(group)
@@ -189,7 +193,7 @@ def test_other_noise_raises_an_alarm(change: Any, name: str) -> None:
 def test_noise_that_is_cut_at_four_sigma_raises_an_alarm() -> None:
     group = releases(np.random.default_rng(0), 8000)
     redrawn = changed(group, lambda n, x: np.where(np.abs(x) > 4e6, x // 5, x))
-    pool = noise.Pool({(6, 8): redrawn})
+    pool = noise.NoisePool({(6, 8): redrawn})
     assert min(p for p, _ in noise.PROPERTIES[NORMAL](pool)) < noise.ALARM / 100
 
 
@@ -239,7 +243,7 @@ def test_the_clopper_pearson_bound_says_nothing_without_errors_to_count() -> Non
 def test_bounds_exceed_the_claim_only_where_more_is_released(factor: float, above: bool) -> None:
     rng = np.random.default_rng(1)
     mu = 0.9249 * factor  # 4 at a delta of 1e-5
-    found = canaries.bounds(rng.normal(mu, 1, 1280), rng.normal(0, 1, 1280), 4.0, 1e-5)
+    found = canaries.epsilon_bounds(rng.normal(mu, 1, 1280), rng.normal(0, 1, 1280), 4.0, 1e-5)
     assert found.mu_claimed == pytest.approx(0.9249, abs=1e-4)
     assert (found.parametric > 4.0) == above
     assert (found.clopper_pearson > 4.0) == above

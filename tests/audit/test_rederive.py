@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wg_audit import rederive, verification
-from wg_audit.rederive import Layout
+from wg_audit.rederive import ReleaseLayout
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import charging, entries
 from wg_core.ledger.charging import ChargeRequest
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from tests.core.ledger.conftest import Site
 
 
-def layout(schema: StatisticsSchema) -> Layout:
-    return Layout(
+def layout(schema: StatisticsSchema) -> ReleaseLayout:
+    return ReleaseLayout(
         blocks=tuple(BlockShare(b.name, b.size, b.weight) for b in schema.blocks),
         labels=len(schema.labels),
         bits=schema.bits,
@@ -68,9 +68,9 @@ def test_the_same_mu_squared_follows_from_other_code(
     sensitivity: int, sigma: float, epsilon: float
 ) -> None:
     expected = math.ceil(Fraction(sensitivity) / Fraction(sigma) ** 2 * 2**40)
-    assert rederive.mu_squared_units(sensitivity, sigma) == expected
-    assert rederive.sigma(sigma.hex()) == sigma
-    assert rederive.number(str(epsilon), "epsilon") == epsilon
+    assert rederive.rounded_mu_squared(sensitivity, sigma) == expected
+    assert rederive.parse_sigma(sigma.hex()) == sigma
+    assert rederive.parse_number(str(epsilon), "epsilon") == epsilon
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_the_same_mu_squared_follows_from_other_code(
 )
 def test_what_is_no_noise_is_refused(text: str) -> None:
     with pytest.raises(VerificationError, match="sigma"):
-        rederive.sigma(text)
+        rederive.parse_sigma(text)
 
 
 def insider(site: Site, request: ChargeRequest, **changes: Any) -> ChargeRequest:
@@ -95,7 +95,9 @@ def insider(site: Site, request: ChargeRequest, **changes: Any) -> ChargeRequest
     sensitivity, sigma = int(mechanism.sensitivity_squared), float.fromhex(mechanism.sigma)
     return dataclasses.replace(
         request,
-        mechanism=dataclasses.replace(mechanism, rho=charging.rho(Fraction(sensitivity), sigma)),
+        mechanism=dataclasses.replace(
+            mechanism, rho=charging.zcdp_rho(Fraction(sensitivity), sigma)
+        ),
         guarantee=guarantee,
         event=events.gaussian_event(sensitivity, sigma),
         epsilon=changes.get("epsilon", request.epsilon),
@@ -109,7 +111,7 @@ def refused(site: Site, request: ChargeRequest, match: str, payload: bytes = b"x
         charged = ledger.charge(request)
         ledger.record_release(charged.seq, payload)
     with pytest.raises(VerificationError, match=rf"entry 3: .*{match}"):
-        verification.verify(site.path)
+        verification.verify_log(site.path)
 
 
 def test_a_smaller_sensitivity_than_the_blocks_imply_is_refused(site: Site) -> None:
@@ -180,7 +182,7 @@ def released(
         covered = site.covered(ledger, charged.request_id)
     received = tmp_path / "received"
     received.mkdir()
-    (received / "a.wgs").write_bytes(statistics_file.encode_covered(covered))
+    (received / "a.wgs").write_bytes(statistics_file.encode_bundle(covered))
     return received
 
 
@@ -207,7 +209,7 @@ def test_files_that_fit_their_charges_pass(site: Site, tmp_path: Path) -> None:
     request = site.request()
     folder = released(site, tmp_path, request, request)
     (folder / "readme.txt").write_text("ignored")
-    found = verification.verify(site.path, statistics=[folder])
+    found = verification.verify_log(site.path, statistics=[folder])
     assert [item.file for item in found.received] == ["a.wgs"]
 
 
@@ -231,9 +233,9 @@ def test_a_charge_that_differs_from_its_file_is_refused(
     """Made at epsilon 2.5, and charged as something else; each charge holds by itself."""
     made = site.request("r1", "2.5")
     folder = released(site, tmp_path, LIES[name](site, made), made)
-    verification.verify(site.path)
+    verification.verify_log(site.path)
     with pytest.raises(VerificationError, match=r"a\.wgs: entry 3: .* on the ledger, .* file"):
-        verification.verify(site.path, statistics=[folder])
+        verification.verify_log(site.path, statistics=[folder])
 
 
 def sheet(speed: str) -> DataSheet:
@@ -264,10 +266,10 @@ def test_a_machine_release_is_read_by_what_its_log_states_before(
 ) -> None:
     public_words: dict[str, Any] = {"labels": ("good", "bad"), "data_sheet": sheet("1772")}
     schema = machine_schema("ab" * 32, "record")
-    request = charging.statistics_request(
+    request = charging.charge_for_statistics(
         schema,
-        mechanism.sigma_for(schema, 1.0, 1e-5),
-        charging.Terms(
+        mechanism.noise_scale(schema, 1.0, 1e-5),
+        charging.ReleaseTerms(
             request_id="r1",
             dataset="parts",
             epsilon="1",
@@ -288,12 +290,12 @@ def test_a_machine_release_is_read_by_what_its_log_states_before(
         ledger.record_release(seq, packed(site, request, schema, **public_words))
         ledger.record_statement(**words)  # too late
         site.cosign(ledger)
-        path.write_bytes(statistics_file.encode_covered(site.covered(ledger)))
+        path.write_bytes(statistics_file.encode_bundle(site.covered(ledger)))
     if problem:
         with pytest.raises(VerificationError, match=problem):
-            verification.verify(site.path, statistics=[path])
+            verification.verify_log(site.path, statistics=[path])
     else:
-        finding = verification.verify(site.path, statistics=[path])
+        finding = verification.verify_log(site.path, statistics=[path])
         assert [item.file for item in finding.received] == ["a.wgs"]
         assert not [line for line in finding.remarks if "class names of" in line]
 
@@ -303,15 +305,15 @@ def test_a_file_that_carries_another_charge_than_the_log_is_refused(
 ) -> None:
     request = site.request()
     folder = released(site, tmp_path, request, request)
-    covered = statistics_file.decode_covered((folder / "a.wgs").read_bytes())
+    covered = statistics_file.decode_bundle((folder / "a.wgs").read_bytes())
     entry = entries.decode(covered.charge_entry)
     assert isinstance(entry, entries.Charge)
     other = entries.encode(dataclasses.replace(entry, fingerprint="00" * 32))
     (folder / "a.wgs").write_bytes(
-        statistics_file.encode_covered(dataclasses.replace(covered, charge_entry=other))
+        statistics_file.encode_bundle(dataclasses.replace(covered, charge_entry=other))
     )
     with pytest.raises(VerificationError, match="another charge entry than entry 3"):
-        verification.verify(site.path, statistics=[folder])
+        verification.verify_log(site.path, statistics=[folder])
 
 
 def test_a_manifest_of_another_shape_is_no_manifest(site: Site, tmp_path: Path) -> None:
@@ -325,8 +327,8 @@ def test_a_manifest_of_another_shape_is_no_manifest(site: Site, tmp_path: Path) 
             ledger.record_release(charged.seq, payload)
             covered = site.covered(ledger)
         path = tmp_path / "a.wgs"
-        path.write_bytes(statistics_file.encode_covered(covered))
+        path.write_bytes(statistics_file.encode_bundle(covered))
         with pytest.raises(DecodeError, match=r"a\.wgs: manifest"):
-            verification.verify(site.path, statistics=[path])
+            verification.verify_log(site.path, statistics=[path])
         for file in site.folder.glob("ledger.sqlite*"):
             file.unlink()

@@ -12,7 +12,7 @@ from wg_audit import verification
 from wg_core.errors import ConfigError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import recovery
-from wg_core.ledger.anchors import Anchors, KnownWitness
+from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 from wg_core.ledger.store import Ledger
 from wg_core.wire import signing
 from wg_core.wire.signing import PrivateKey
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 NAME = "server.example/witness"
 
 
-def anchors(site: Site) -> Anchors:
+def anchors(site: Site) -> TrustAnchors:
     """What an auditor got from the server: both true keys."""
-    return Anchors(
+    return TrustAnchors(
         ledger_key=signing.public_bytes(site.key),
-        witnesses=(KnownWitness(NAME, signing.public_bytes(site.witness_key)),),
+        witnesses=(TrustedWitness(NAME, signing.public_bytes(site.witness_key)),),
     )
 
 
@@ -48,7 +48,7 @@ def forged(site: Site, tmp_path: Path) -> Site:
     with site.create() as ledger:
         site.release(ledger, "r1", "2.5")
         site.cosign(ledger)
-    verification.verify(site.path, anchors(site))
+    verification.verify_log(site.path, anchors(site))
     folder = tmp_path / "forged"
     folder.mkdir()
     other = dataclasses.replace(site, folder=folder, witness_key=site.signing_key, memory=None)
@@ -61,7 +61,7 @@ def test_a_key_of_the_logs_own_under_the_witnesss_name_is_not_the_witness(
     site: Site, forged: Site
 ) -> None:
     with pytest.raises(VerificationError, match=r"0 of 1 known witnesses cosigned this log"):
-        verification.verify(forged.path, anchors(site))
+        verification.verify_log(forged.path, anchors(site))
 
 
 def test_an_empty_log_with_both_keys_enrolled_is_still_not_cosigned(
@@ -72,7 +72,7 @@ def test_an_empty_log_with_both_keys_enrolled_is_still_not_cosigned(
         ledger.enrol_witness(NAME, signing.public_bytes(site.witness_key))
         cosign(ledger, forged.witness_key)
     with pytest.raises(VerificationError, match="0 of 1 known witnesses"):
-        verification.verify(forged.path, anchors(site))
+        verification.verify_log(forged.path, anchors(site))
 
 
 def test_entries_are_counted_as_witnessed_by_the_given_key_alone(site: Site) -> None:
@@ -82,10 +82,12 @@ def test_entries_are_counted_as_witnessed_by_the_given_key_alone(site: Site) -> 
         site.release(ledger)
         cosign(ledger, site.signing_key)
         size = ledger.size
-    finding = verification.verify(site.path, anchors(site))
+    finding = verification.verify_log(site.path, anchors(site))
     assert finding.history.witnessed_size == seen < size
     assert any("not cosigned yet" in remark for remark in finding.remarks)
-    known = {(c.name, c.known) for head in finding.history.heads for c in head.cosignatures}
+    known = {
+        (c.name, c.is_trusted) for head in finding.history.checkpoints for c in head.cosignatures
+    }
     assert known == {(NAME, True), (NAME, False)}
 
 
@@ -96,14 +98,14 @@ def test_a_cosignature_counts_even_if_the_log_does_not_name_the_witness(site: Si
         lines = checkpoints.cosign(note, "auditor.example/w", site.signing_key, 5)
         signed = note.with_signatures(lines).encode()
         ledger._db.execute("update heads set note = ?", (signed,))
-    known = KnownWitness("auditor.example/w", signing.public_bytes(site.signing_key))
-    finding = verification.verify(site.path, Anchors(witnesses=(known,)))
-    assert finding.history.newest_of(known) == (3, 5)
+    known = TrustedWitness("auditor.example/w", signing.public_bytes(site.signing_key))
+    finding = verification.verify_log(site.path, TrustAnchors(witnesses=(known,)))
+    assert finding.history.newest_cosignature(known) == (3, 5)
 
 
 def test_a_quorum_counts_keys_and_takes_the_size_that_enough_have_seen(site: Site) -> None:
-    second = KnownWitness("other.example/w", signing.public_bytes(site.signing_key))
-    third = KnownWitness("third.example/w", signing.public_bytes(site.signing_key)[::-1])
+    second = TrustedWitness("other.example/w", signing.public_bytes(site.signing_key))
+    third = TrustedWitness("third.example/w", signing.public_bytes(site.signing_key)[::-1])
     with site.create() as ledger:
         site.cosign(ledger)
         seen = ledger.size
@@ -115,36 +117,36 @@ def test_a_quorum_counts_keys_and_takes_the_size_that_enough_have_seen(site: Sit
         ((*known, second), 1, size),
         ((*known, second, third), 2, seen),
     ):
-        found = verification.verify(site.path, Anchors(witnesses=witnesses, quorum=quorum))
+        found = verification.verify_log(site.path, TrustAnchors(witnesses=witnesses, quorum=quorum))
         assert found.history.witnessed_size == expected
     with pytest.raises(VerificationError, match=r"2 of 3 known .* 3 must .* third\.example"):
-        verification.verify(site.path, Anchors(witnesses=(*known, second, third)))
+        verification.verify_log(site.path, TrustAnchors(witnesses=(*known, second, third)))
 
 
 def test_a_witness_cannot_be_counted_twice() -> None:
-    one = KnownWitness("a.example/w", bytes(range(32)))
-    for witnesses in ((one, one), (one, KnownWitness("b.example/w", bytes(range(32))))):
+    one = TrustedWitness("a.example/w", bytes(range(32)))
+    for witnesses in ((one, one), (one, TrustedWitness("b.example/w", bytes(range(32))))):
         with pytest.raises(ConfigError, match="twice"):
-            Anchors(witnesses=witnesses)
+            TrustAnchors(witnesses=witnesses)
     with pytest.raises(ConfigError, match="1 or more"):
-        Anchors(witnesses=(one,), quorum=0)
-    assert Anchors(witnesses=(one,), quorum=2).covered_size([7]) == 0
+        TrustAnchors(witnesses=(one,), quorum=0)
+    assert TrustAnchors(witnesses=(one,), quorum=2).witnessed_size([7]) == 0
 
 
 def test_a_quorum_without_witnesses_is_not_met(site: Site) -> None:
     with site.create() as ledger:
         site.cosign(ledger)
     with pytest.raises(VerificationError, match="0 of 0 known witnesses"):
-        verification.verify(site.path, Anchors(quorum=1))
+        verification.verify_log(site.path, TrustAnchors(quorum=1))
 
 
 def test_a_known_key_vouches_for_the_keys_that_it_rotated_to(site: Site) -> None:
     new = site.signing_key
     with site.create() as ledger:
-        ledger.rotate(new)
+        ledger.rotate_key(new)
         site.release(ledger)
     for key in (site.key, new):
-        verification.verify(site.path, Anchors(ledger_key=signing.public_bytes(key)))
+        verification.verify_log(site.path, TrustAnchors(ledger_key=signing.public_bytes(key)))
 
 
 def test_a_log_from_before_a_rotation_does_not_hold_under_the_new_key(site: Site) -> None:
@@ -152,7 +154,9 @@ def test_a_log_from_before_a_rotation_does_not_hold_under_the_new_key(site: Site
     with site.create() as ledger:
         site.release(ledger)
     with pytest.raises(VerificationError, match="the log is signed by"):
-        verification.verify(site.path, Anchors(ledger_key=signing.public_bytes(site.signing_key)))
+        verification.verify_log(
+            site.path, TrustAnchors(ledger_key=signing.public_bytes(site.signing_key))
+        )
 
 
 def test_a_predecessor_must_be_the_log_that_the_witness_saw(site: Site, tmp_path: Path) -> None:
@@ -172,13 +176,13 @@ def test_a_predecessor_must_be_the_log_that_the_witness_saw(site: Site, tmp_path
             origin="weightgate/plant-a/0022",
             key=site.signing_key,
             site="plant-a",
-            predecessor=recovery.predecessor(old.path, "key was copied"),
+            predecessor=recovery.read_predecessor(old.path, "key was copied"),
         )
         with new:
             cosign(new, site.witness_key)
-        known = Anchors(witnesses=anchors(site).witnesses)
+        known = TrustAnchors(witnesses=anchors(site).witnesses)
         if good:
-            verification.verify(path, known, previous=[old.path])
+            verification.verify_log(path, known, previous=[old.path])
         else:
             with pytest.raises(VerificationError, match="0 of 1 known witnesses"):
-                verification.verify(path, known, previous=[old.path])
+                verification.verify_log(path, known, previous=[old.path])

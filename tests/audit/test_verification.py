@@ -89,7 +89,7 @@ def test_a_broken_log_exits_with_5_and_one_json_document(
     data[place : place + 1] = b"9"
     site.path.write_bytes(bytes(data))
     with pytest.raises(SystemExit) as caught:
-        cli.run(group, ["verify", str(home), "--json"])
+        cli.run_program(group, ["verify", str(home), "--json"])
     assert caught.value.code == 5
     assert "entry" in json.loads(capsys.readouterr().out)["error"]["message"]
 
@@ -102,13 +102,13 @@ def test_received_files_are_each_covered_by_one_release(
     with site.open() as ledger:
         site.cosign(ledger)
         covered = site.covered(ledger, "r1")
-    (received / "a.wgs").write_bytes(statistics_file.encode_covered(covered))
+    (received / "a.wgs").write_bytes(statistics_file.encode_bundle(covered))
     _, document = run("verify", str(home), "--statistics", str(received))
     assert [item["file"] for item in document["received"]] == ["a.wgs"]
     other = dataclasses.replace(
         covered, release=covered.release[:-1] + bytes([covered.release[-1] ^ 1])
     )
-    (received / "b.wgs").write_bytes(statistics_file.encode_covered(other))
+    (received / "b.wgs").write_bytes(statistics_file.encode_bundle(other))
     with pytest.raises(VerificationError, match="covered by 0 RELEASE entries"):
         run("verify", str(home), "--statistics", str(received))
     (received / "b.wgs").write_bytes(b"junk")
@@ -117,14 +117,14 @@ def test_received_files_are_each_covered_by_one_release(
 
 
 def test_remarks_say_what_to_look_at(site: Site, home: Path) -> None:
-    finding = verification.verify(home)
+    finding = verification.verify_log(home)
     remarks = " ".join((*finding.remarks, *finding.verdict.not_checked))
     for words in ("--ledger-key", "charges without a release (burned): 1", "not cosigned yet"):
         assert words in remarks
 
 
 def test_a_log_without_charges_verifies(site: Site, ledger: Ledger) -> None:
-    document = verification.verify(site.path).to_json()
+    document = verification.verify_log(site.path).to_json()
     assert document["epsilon"]["primary"] == 0 and document["burned"] == 0
 
 
@@ -133,7 +133,7 @@ def test_disagreeing_code_bases_are_an_error(
 ) -> None:
     monkeypatch.setattr(accounting, "epsilon", lambda events, delta: 1.0)
     with pytest.raises(VerificationError, match="by other code"):
-        verification.verify(home)
+        verification.verify_log(home)
 
 
 def test_the_report_is_self_contained_and_complete(home: Path, tmp_path: Path) -> None:
@@ -157,19 +157,23 @@ def test_the_report_is_self_contained_and_complete(home: Path, tmp_path: Path) -
 
 def test_names_are_escaped_in_the_report(site: Site, ledger: Ledger) -> None:
     site.register(ledger, "<script>alert(1)</script>", b"other")
-    page = report.render(answers.read(site.path, verification.verify(site.path)))
+    page = report.render_auditor_page(
+        answers.read_log_records(site.path, verification.verify_log(site.path))
+    )
     assert "<script>" not in page and "&lt;script&gt;" in page
 
 
 def test_a_report_on_an_empty_log_renders(site: Site, ledger: Ledger) -> None:
-    page = report.render(
-        answers.read(site.path, verification.verify(site.path, current_time=1_700_000_000))
+    page = report.render_auditor_page(
+        answers.read_log_records(
+            site.path, verification.verify_log(site.path, current_time=1_700_000_000)
+        )
     )
     assert "Nothing was charged" in page and "2023-11-14" in page
 
 
 def test_a_year_beyond_the_calendar_does_not_break_the_report() -> None:
-    assert wording.utc(10**18) == f"{10**18} s"
+    assert wording.format_utc(10**18) == f"{10**18} s"
 
 
 def test_the_audit_program_starts_fast_and_light() -> None:
@@ -186,7 +190,8 @@ def test_verification_needs_neither_torch_nor_flwr(home: Path) -> None:
     code = (
         "import sys; from pathlib import Path; "
         "from wg_audit import answers, report, verification; path = Path(sys.argv[1]); "
-        "report.render(answers.read(path, verification.verify(path))); "
+        "found = verification.verify_log(path); "
+        "report.render_auditor_page(answers.read_log_records(path, found)); "
         "print([m for m in ('torch','flwr','torchvision') if m in sys.modules])"
     )
     found = subprocess.run(

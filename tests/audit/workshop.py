@@ -21,16 +21,16 @@ from wg_core.ledger import charging, database, entries, merkle
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import export as exports
 from wg_core.ledger import note as notes
-from wg_core.ledger.anchors import Anchors, KnownWitness
+from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.entries import Charge, Dataset, Entry, Genesis, Release, Rotation
 from wg_core.ledger.state import ROTATION_CONTEXT, LedgerState
-from wg_core.ledger.store import Ledger, rounded_up
+from wg_core.ledger.store import Ledger, round_up_decimal
 from wg_core.privacy import events
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.wire import canonical, container, signing, statistics_file
-from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.bundle import StatisticsBundle
 from wg_core.wire.protocol import LEDGER_KIND
 from wg_core.wire.signing import PrivateKey
 
@@ -68,11 +68,11 @@ class Truth:
     rng: random.Random = field(default_factory=random.Random)
 
     @property
-    def keys(self) -> Anchors:
+    def keys(self) -> TrustAnchors:
         """The true keys."""
-        return Anchors(
+        return TrustAnchors(
             ledger_key=signing.public_bytes(self.site.key),
-            witnesses=(KnownWitness(NAME, signing.public_bytes(self.site.witness_key)),),
+            witnesses=(TrustedWitness(NAME, signing.public_bytes(self.site.witness_key)),),
         )
 
     @property
@@ -115,7 +115,7 @@ def make_truth(site: Site, exported: Exported, folder: Path) -> Truth:
         truth.heads[ledger.size] = newest = site.cosign(ledger)
         truth.entries = [entries.decode(ledger.entry(seq)) for seq in range(ledger.size)]
         for entry in truth.entries:
-            payload = ledger.outbox(entry.head.seq) if isinstance(entry, Charge) else None
+            payload = ledger.released_bytes(entry.head.seq) if isinstance(entry, Charge) else None
             if payload is not None:
                 truth.payloads[entry.head.seq] = payload
         folder.mkdir(exist_ok=True)
@@ -123,18 +123,18 @@ def make_truth(site: Site, exported: Exported, folder: Path) -> Truth:
         received = exported.folder / "plant-a"
         received.mkdir(parents=True)
         for seq in truth.payloads:
-            data = statistics_file.encode_covered(covered(ledger, seq))
+            data = statistics_file.encode_bundle(covered(ledger, seq))
             (received / f"{seq:02}.wgs").write_bytes(data)
     exported.saw(ORIGIN, site.key, newest)
     return truth
 
 
-def covered(ledger: Ledger, charge: int) -> CoveredStatistics:
+def covered(ledger: Ledger, charge: int) -> StatisticsBundle:
     """A release with its entries and proofs."""
-    released, payload = ledger.release_of(charge), ledger.outbox(charge)
+    released, payload = ledger.find_release(charge), ledger.released_bytes(charge)
     if released is None or payload is None:
         raise ValueError(f"charge {charge} has no release")
-    return CoveredStatistics(
+    return StatisticsBundle(
         release=payload,
         charge_entry=ledger.entry(charge),
         release_entry=ledger.entry(released.seq),
@@ -278,7 +278,9 @@ def insider(entry: Charge, **changes: Any) -> Charge:
     sensitivity, sigma = int(mechanism.sensitivity_squared), float.fromhex(mechanism.sigma)
     return dataclasses.replace(
         entry,
-        mechanism=dataclasses.replace(mechanism, rho=charging.rho(Fraction(sensitivity), sigma)),
+        mechanism=dataclasses.replace(
+            mechanism, rho=charging.zcdp_rho(Fraction(sensitivity), sigma)
+        ),
         guarantee=guarantee,
         event=events.gaussian_event(sensitivity, sigma),
         epsilon=changes.get("epsilon", entry.epsilon),
@@ -291,7 +293,7 @@ def epsilon_of(units: int) -> str:
     if not units:
         return "0"
     event = PrivacyEvent(mechanism="gaussian", mu_squared=str(units))
-    return rounded_up(closed_form([event], float(DELTA)))
+    return round_up_decimal(closed_form([event], float(DELTA)))
 
 
 def settled(t: Truth, log: Iterable[Entry], **brought: Any) -> Forgery:
@@ -422,7 +424,7 @@ def with_entries(t: Truth, log: list[Entry]) -> list[Path]:
     folder.mkdir()
     releases = {e.charge: e for e in log if isinstance(e, Release)}
     for charge in t.charges():
-        found = statistics_file.decode_covered(
+        found = statistics_file.decode_bundle(
             (t.checkpoint.parent / f"{charge:02}.wgs").read_bytes()
         )
         found = dataclasses.replace(
@@ -430,7 +432,7 @@ def with_entries(t: Truth, log: list[Entry]) -> list[Path]:
             charge_entry=entries.encode(log[charge]),
             release_entry=entries.encode(releases[charge]),
         )
-        (folder / f"{charge:02}.wgs").write_bytes(statistics_file.encode_covered(found))
+        (folder / f"{charge:02}.wgs").write_bytes(statistics_file.encode_bundle(found))
     return [folder]
 
 

@@ -20,7 +20,7 @@ from tests.e2e.fleet_support import Plant, enrol_plant, make_home, running
 from wg_core.errors import BudgetExceeded
 from wg_server.site.home import ServerHome
 from wg_server.store import operators
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 pytestmark = [
     pytest.mark.slow,
@@ -61,7 +61,7 @@ class World:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.home.config().admin_port}/console"
+        return f"http://127.0.0.1:{self.home.read_config().admin_port}/console"
 
     def login(self) -> None:
         self.browser.open(f"{self.url}/login")
@@ -69,16 +69,16 @@ class World:
         self.browser.click("button.main")
 
     def state(self, site: str) -> str:
-        with Store.open(self.home) as store:
-            return store.site(site).state
+        with ServerStore.open(self.home) as store:
+            return store.require_site(site).state
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     root = tmp_path_factory.mktemp("console")
     home = make_home(root / "server")
-    with Store.open(home) as store:
-        token = operators.add(store, NAME, time.time())
+    with ServerStore.open(home) as store:
+        token = operators.grant_access(store, NAME, time.time())
     with ExitStack() as stack:
         stack.enter_context(running(home))
         names = ("osaka-press", "nagoya-weld", "kobe-paint")
@@ -209,7 +209,9 @@ def test_a_page_of_somebody_else_changes_nothing(world: World, browser: Browser,
     """From another site the cookie does not come along; from another port of this one, it does."""
     with elsewhere(f"{world.url}/sites/osaka-press/revoke") as port:
         browser.open(f"http://{host}:{port}/")
-        browser.wait(f"location.origin === 'http://127.0.0.1:{world.home.config().admin_port}'")
+        browser.wait(
+            f"location.origin === 'http://127.0.0.1:{world.home.read_config().admin_port}'"
+        )
         browser.wait("document.readyState === 'complete'")
         came = browser.text()
     assert "Operator token" in came if host == "localhost" else "nothing was changed" in came

@@ -15,16 +15,16 @@ from tests.core.ledger.conftest import Site
 from tests.e2e import test_demo_stories
 
 from wg_audit import answers, verification
-from wg_audit.report import render as render_audit
-from wg_client.languages import speaks
-from wg_client.selection.report import render
+from wg_audit.report import render_auditor_page as render_audit
+from wg_client.languages import load_plant_language
+from wg_client.selection.report import render_report
 from wg_common.language import CODES, Language
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(chromium.program() is None, reason=chromium.MISSING),
 ]
-LANGUAGES = [speaks(code) for code in CODES]
+LANGUAGES = [load_plant_language(code) for code in CODES]
 DEMO_LANGUAGES = [demo_speaks(code) for code in CODES]
 SCRIPT = (Path(__file__).parent / "page_checks.js").read_text("utf-8")
 WIDTHS = (1300, 390)
@@ -58,7 +58,7 @@ def test_the_plant_s_report(
     browser: Browser, tmp_path: Path, case: str, language: Language
 ) -> None:
     page = tmp_path / f"{case}.{language.code}.html"
-    page.write_text(render(context(case), language), "utf-8")
+    page.write_text(render_report(context(case), language), "utf-8")
     assert wrong(browser, page, tmp_path) == []
 
 
@@ -71,7 +71,7 @@ def test_the_auditor_s_page(browser: Browser, tmp_path: Path, language: Language
         site.cosign(ledger)
         ledger.charge(site.request("r2", "0.5"))
     page = tmp_path / f"audit.{language.code}.html"
-    records = answers.read(site.path, verification.verify(site.path))
+    records = answers.read_log_records(site.path, verification.verify_log(site.path))
     page.write_text(render_audit(records, language), "utf-8")
     assert wrong(browser, page, tmp_path) == []
 

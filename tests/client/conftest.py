@@ -19,7 +19,7 @@ from tests.bearings import BEARING
 
 from wg_client.data.inspection import Inspection
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.release.look import freeze_data, look
+from wg_client.release.look import freeze_data, inspect_home_data
 from wg_common import weights_package
 from wg_common.modalities.base import content_digest
 from wg_common.nets.encoder.fit import fit_encoder
@@ -28,7 +28,7 @@ from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.ledger import witness as witnesses
 from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import WitnessState
-from wg_core.release.freeze import Frozen
+from wg_core.release.freeze import FreezeResult
 from wg_core.site import config as configuration
 from wg_core.site import identity
 from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
@@ -85,11 +85,11 @@ class Remembering:
     encoder: Encoder
     machine_kinds: ClassVar[tuple[str, ...]] = ("rotating_machine",)
 
-    def machine_numbers(
+    def machine_features(
         self, records: Sequence[NDArray[Any]], data_sheet: DataSheet
     ) -> NDArray[np.float32]:
         """A made-up reading map: numbers of a record's values and of the sheet, some too long."""
-        turn = float(dict(data_sheet.lines())["shaft_speed_rpm"]) / 1e4
+        turn = float(dict(data_sheet.stated_fields())["shaft_speed_rpm"]) / 1e4
         rows = [np.resize(np.asarray(record, np.float32) / 255 - turn, 32) for record in records]
         return np.array(rows, dtype=np.float32).reshape(-1, 32)
 
@@ -126,7 +126,7 @@ class TestWitness:
 
     def __call__(self, body: bytes) -> bytes:
         self.asked += 1
-        signed = witnesses.countersign(
+        signed = witnesses.cosign_extension(
             self.state,
             body,
             log=witnesses.KnownLog(self.origin, signing.public_from_bytes(self.log_key)),
@@ -188,12 +188,12 @@ class TestPlant:
 
     def look(self) -> Inspection:
         """What of the data set can be frozen."""
-        return look(self.home, load=self.load)
+        return inspect_home_data(self.home, load=self.load)
 
-    def freeze(self, found: Inspection | None = None, **words: Any) -> Frozen:
+    def freeze(self, found: Inspection | None = None, **words: Any) -> FreezeResult:
         """Freeze the data set as it is now."""
         if found is None:
-            found = look(self.home, load=self.load, stage=words.get("stage"))
+            found = inspect_home_data(self.home, load=self.load, stage=words.get("stage"))
         return freeze_data(self.home, found, load=self.load, **words)
 
     def package(
@@ -242,7 +242,9 @@ class TestPlant:
             "expires": current_time + 3600,
         }
         fields.update(changes)
-        return weights_package.encode(WeightsManifest(**fields), tensors, key or self.server_key)
+        return weights_package.encode_package(
+            WeightsManifest(**fields), tensors, key or self.server_key
+        )
 
 
 def fitted_encoder(pixels: int) -> bytes:
@@ -274,14 +276,14 @@ def good_head(encoder_package: bytes) -> LinearHead:
     """A head fitted on many records that no plant has: what a good server would send."""
     from tests.client.discriminants import fit_lda
 
-    from wg_client.fitting.linear_head import scaling
+    from wg_client.fitting.linear_head import fit_standardisation
 
     rng = np.random.default_rng(12)
     images = np.concatenate([pictures(rng, label, 60) for label in range(3)])
     features = load_encoder(encoder_package).encode(images).astype(np.float64)
-    scale = scaling(features)
+    scale = fit_standardisation(features)
     labels = np.repeat(np.arange(3), 60)
-    return scale.unscale(fit_lda(scale.apply(features), labels, 3, 0.5))
+    return scale.unscaled_head(fit_lda(scale.apply(features), labels, 3, 0.5))
 
 
 MakePlant = Callable[..., TestPlant]
@@ -308,8 +310,8 @@ def plant_maker(root: Path, encoder_package: bytes) -> MakePlant:
         )
         home.encoder.write_bytes(encoder_package)
         encoder_id = canonical.sha256_hex(encoder_package)
-        public = identity.create(home, name)
-        server, witness = signing.generate(), signing.generate_pair()
+        public = identity.create_identity(home, name)
+        server, witness = signing.generate_key(), signing.generate_hybrid_key()
         signing.save(home.root / "test-witness.pem", witness)
         config = ClientConfig(
             site=name,
@@ -358,10 +360,10 @@ def applied(
     tmp_path_factory: pytest.TempPathFactory, encoder_package: bytes, good_head: LinearHead
 ) -> TestPlant:
     """A plant with a model, for tests that read its home only."""
-    from wg_client.selection.delivery import take_package
+    from wg_client.selection.delivery import apply_and_adopt
 
     plant = plant_maker(tmp_path_factory.mktemp("applied"), encoder_package)({0: 4, 1: 4})
-    take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    apply_and_adopt(plant.home, plant.package({"s": (good_head, "diffusion")}))
     return plant
 
 

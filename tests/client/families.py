@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tests.common.nets.random_tensors import draw_trunk
 
-from wg_common.inference.family_head import FamilyHead, Layout, NetworkHead
-from wg_common.inference.likeness import Likeness, description_size
+from wg_common.inference.family_head import FamilyHead, FeatureLayout, NetworkHead
+from wg_common.inference.likeness import LikenessTest, description_size
 from wg_common.modalities.images import Images
 from wg_common.nets import network, site_norms
 from wg_common.nets.encoder.module import load_encoder
@@ -27,13 +27,13 @@ def family_head(
         unlike: How unlike the family any plant's records are.
     """
     encoder = load_encoder(encoder_package)
-    layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
+    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
     return head(layout, classes).tensors() | likeness(encoder.dimension, unlike).tensors()
 
 
-def likeness(dimension: int, unlike: float = 0.0) -> Likeness:
+def likeness(dimension: int, unlike: float = 0.0) -> LikenessTest:
     """A test that says the same of every plant."""
-    return Likeness(np.zeros(description_size(dimension)), np.array([unlike]), np.ones(1))
+    return LikenessTest(np.zeros(description_size(dimension)), np.array([unlike]), np.ones(1))
 
 
 def beside(classes: int) -> FamilyNetwork:
@@ -44,14 +44,17 @@ def beside(classes: int) -> FamilyNetwork:
 
 def network_head(classes: int) -> NetworkHead:
     """As ``head``, on a network's features; its norms are at rest at a typical site."""
-    plain = head(Layout(network.feature_count(ARCHITECTURE), ()), classes)
-    rest = {name: np.zeros(shape) for name, shape in site_norms.shapes(ARCHITECTURE).items()}
+    plain = head(FeatureLayout(network.feature_count(ARCHITECTURE), ()), classes)
+    rest = {
+        name: np.zeros(shape)
+        for name, shape in site_norms.network_head_shapes(ARCHITECTURE).items()
+    }
     return NetworkHead(plain.reference, plain.records, plain.weight, plain.bias, **rest)
 
 
-def head(layout: Layout, classes: int) -> FamilyHead:
+def head(layout: FeatureLayout, classes: int) -> FamilyHead:
     """One that has a feature for each class."""
-    size = sum(layout.sizes)
+    size = sum(layout.head_block_sizes)
     return FamilyHead(
         reference=np.zeros((2, size)),
         records=np.ones(1),

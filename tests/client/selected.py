@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from wg_client.fitting.backbone import Trunk
+from wg_client.fitting.backbone import TrunkFeatures
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
-from wg_client.methods.base import Candidate, LabelledRecords, Package
-from wg_client.selection.model_selection import Outcome, select_model
+from wg_client.methods.base import DeliveredCandidate, PlantRecords, PreparedPackage
+from wg_client.selection.model_selection import SelectionOutcome, select_model
 from wg_core.site.acceptance import AcceptanceConfig
 
 Named = tuple[str, str, LinearHead]
@@ -24,13 +24,15 @@ def selected(
     policy: AcceptanceConfig | None = None,
     units: list[str] | None = None,
     **package: Any,
-) -> Outcome:
+) -> SelectionOutcome:
     """Select a model of candidates on records ``[n, d]`` with labels ``[n]``, -1 without one."""
-    trunk, policy = Trunk(x), policy or AcceptanceConfig()
+    trunk, policy = TrunkFeatures(x), policy or AcceptanceConfig()
     return select_model(
-        LabelledRecords(all_labels=y, classes=classes, public=trunk, units=units),
-        Package(
-            candidates=[Candidate(name, source, trunk, head) for name, source, head in named],
+        PlantRecords(all_labels=y, classes=classes, encoder_features=trunk, units=units),
+        PreparedPackage(
+            candidates=[
+                DeliveredCandidate(name, source, trunk, head) for name, source, head in named
+            ],
             **package,
         ),
         policy,

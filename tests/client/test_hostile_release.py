@@ -13,9 +13,9 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_core.errors import VerificationError
 from wg_core.privacy.mechanism import Integers, opendp_sampler
 from wg_core.release.budget import read_spend
-from wg_core.release.query import Means, answer_query
+from wg_core.release.query import ReleaseHooks, answer_query
 from wg_server.store import quarantine
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 class Largest:
@@ -38,14 +38,14 @@ def test_class_sums_of_two_to_the_62_are_charged_and_used_for_nobody(
     query = world.plant.query(epsilon="1")
     source = tmp_path / "hostile.wgs"
     source.write_bytes(
-        answer_query(world.plant.home, query, witness=None, means=Means(sampler=Largest()))
+        answer_query(world.plant.home, query, witness=None, hooks=ReleaseHooks(sampler=Largest()))
     )
     with pytest.raises(VerificationError, match=r"plant-a: quarantined: class '.*': its sum is"):
         world.generate(source)
     assert read_spend(world.plant.home, world.plant.config).charges == 1
     assert world.releases() == 0
-    with Store.open(world.server) as store:
-        (note,) = quarantine.notes(store.engine, "quarantined")
-        quarantine.judge(store.engine, note.release_id, "accepted")
+    with ServerStore.open(world.server) as store:
+        (note,) = quarantine.list_releases(store.engine, "quarantined")
+        quarantine.set_standing(store.engine, note.release_id, "accepted")
     assert world.generate(source)
     assert world.releases() == 1

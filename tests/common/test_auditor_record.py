@@ -57,23 +57,23 @@ def record() -> ServerRecord:
 
 
 def test_a_record_survives_a_round_trip(tmp_path: Path) -> None:
-    data = auditor_record.encode(record())
-    assert auditor_record.decode(data) == record()
+    data = auditor_record.encode_server_record(record())
+    assert auditor_record.decode_server_record(data) == record()
     (tmp_path / auditor_record.SITES_FILE).write_bytes(data)
-    found = auditor_record.read(tmp_path).site("plant-a")
-    assert found is not None and found.log(ORIGIN) == found.logs[0]
-    assert found.log("other") is None and record().site("other") is None
+    found = auditor_record.read_auditor_record(tmp_path).find_site("plant-a")
+    assert found is not None and found.find_log(ORIGIN) == found.logs[0]
+    assert found.find_log("other") is None and record().find_site("other") is None
 
 
 def test_a_missing_folder_says_what_was_expected(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="wg-server export"):
-        auditor_record.read(tmp_path / "nothing")
+        auditor_record.read_auditor_record(tmp_path / "nothing")
     with pytest.raises(ConfigError, match=r"sites\.json"):
-        auditor_record.read(tmp_path)
+        auditor_record.read_auditor_record(tmp_path)
 
 
 def edited(*path: str | int, value: Any) -> bytes:
-    document = json.loads(auditor_record.encode(record()))
+    document = json.loads(auditor_record.encode_server_record(record()))
     place = document
     for step in path[:-1]:
         place = place[step]
@@ -105,12 +105,14 @@ LOG = ("sites", 0, "logs", 0)
 )
 def test_what_is_no_record_is_refused(data: bytes, match: str | None) -> None:
     if match is None:
-        assert auditor_record.decode(data) == dataclasses.replace(record(), made=1 << 52)
+        assert auditor_record.decode_server_record(data) == dataclasses.replace(
+            record(), made=1 << 52
+        )
         return
     with pytest.raises(DecodeError, match=match):
-        auditor_record.decode(data)
+        auditor_record.decode_server_record(data)
 
 
 def test_a_record_larger_than_the_limit_is_refused_unread() -> None:
     with pytest.raises(DecodeError, match="at most"):
-        auditor_record.decode(b" " * (auditor_record.RECORD_LIMIT + 1))
+        auditor_record.decode_server_record(b" " * (auditor_record.RECORD_LIMIT + 1))

@@ -35,11 +35,11 @@ def test_it_says_what_each_architecture_takes() -> None:
 
 def test_every_modality_has_a_head_and_every_network_a_module() -> None:
     for modality in MODALITIES.values():
-        head = catalogue.architecture_of(modality.head)
+        head = catalogue.find_architecture(modality.head)
         assert (head.is_network, head.modality) == (False, modality.name)
     for name, spec in (catalogue.NETWORKS | catalogue.FAMILY_NETWORKS).items():
         assert name == spec.name and spec.is_network and spec.modality in MODALITIES
-        assert network.kind(name).features > 0
+        assert network.network_kind(name).features > 0
 
 
 def test_names_are_those_that_types_allow() -> None:
@@ -53,9 +53,9 @@ def test_names_are_those_that_types_allow() -> None:
 @pytest.mark.parametrize("name", ["", "cnn", "lite0-heads"])
 def test_what_is_not_in_it_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="expected one of lite0-head, window-head"):
-        catalogue.architecture_of(name)
+        catalogue.find_architecture(name)
 
 
 def test_a_head_is_not_a_whole_network() -> None:
     with pytest.raises(ConfigError, match="lite0-head: is no network"):
-        network.kind("lite0-head")
+        network.network_kind("lite0-head")

@@ -18,7 +18,7 @@ from jinja2 import nodes
 
 from wg_audit.cli import group as auditor
 from wg_client.cli.main import group
-from wg_client.languages import PLANT, speaks
+from wg_client.languages import PLANT, load_plant_language
 from wg_client.methods.registry import METHODS
 from wg_client.release.preview import NEVER_LEAVES
 from wg_common import help_page, translations
@@ -26,7 +26,7 @@ from wg_common.language import CODES, Code
 from wg_common.modalities.registry import MODALITIES
 from wg_core.site.failures import FAILURES
 from wg_server.cli.languages import OPERATOR
-from wg_server.cli.languages import speaks as operator_speaks
+from wg_server.cli.languages import load_operator_language as operator_speaks
 from wg_server.cli.main import main_group as operator
 
 ROOT = Path(__file__).parents[2]
@@ -110,8 +110,8 @@ def test_every_shape_of_an_error_is_that_of_a_sentence_in_the_sources(code: Code
 
 def in_context(folder: Path, code: Code, context: str) -> dict[str, str]:
     """Templates of a context by their English."""
-    found = translations.read(folder, code)
-    return {each.english: each.said for each in found if each.context == context}
+    found = translations.read_catalogue(folder, code)
+    return {each.english: each.translation for each in found if each.context == context}
 
 
 def has_words(template: str) -> bool:
@@ -138,14 +138,17 @@ def in_help(command: click.Command) -> Iterator[str]:
 
 @pytest.mark.parametrize("code", OTHERS)
 def test_every_help_text_is_in_every_language(code: Code) -> None:
-    assert sorted(set(in_help(group)) - set(speaks(code).catalogue)) == []
+    assert sorted(set(in_help(group)) - set(load_plant_language(code).catalogue)) == []
     assert sorted(set(in_help(operator)) - set(operator_speaks(code).catalogue)) == []
     assert sorted(set(in_help(auditor)) - set(translations.shared_language(code).catalogue)) == []
 
 
 @pytest.mark.parametrize("code", OTHERS)
 def test_every_sentence_is_in_every_language(code: Code) -> None:
-    plant, shared = speaks(code).catalogue, translations.shared_language(code).catalogue
+    plant, shared = (
+        load_plant_language(code).catalogue,
+        translations.shared_language(code).catalogue,
+    )
     for folders, catalogue in (((CLIENT,), plant), (COMMON, shared)):
         assert sorted(set(filter(has_words, said(*folders))) - set(catalogue)) == []
     assert sorted(NAMED_BY_VALUE - set(plant)) == []
@@ -156,15 +159,18 @@ def test_every_sentence_is_in_every_language(code: Code) -> None:
 @pytest.mark.parametrize("code", OTHERS)
 def test_nothing_is_left_of_a_sentence_that_is_gone(code: Code) -> None:
     used = said(CLIENT, *COMMON) | NAMED_BY_VALUE | set(in_help(group)) | set(in_help(auditor))
-    assert sorted(set(speaks(code).catalogue) - used) == []
+    assert sorted(set(load_plant_language(code).catalogue) - used) == []
     used = said(*COMMON) | said_to_operators() | set(in_help(operator)) | set(in_help(auditor))
-    of_operators = {each.english for each in translations.read(OPERATOR, code)}
+    of_operators = {each.english for each in translations.read_catalogue(OPERATOR, code)}
     assert sorted(of_operators - used) == []
 
 
 def test_japanese_is_japanese_and_polite() -> None:
     """Sentences end in です, ます, した and the like, not in the plain form."""
     plain = re.compile(r"(する|(?<!ま)(?<!で)した|である|だ|ない|った|ある|いる|れる)。")
-    for english, japanese in {**speaks("ja").catalogue, **operator_speaks("ja").catalogue}.items():
+    for english, japanese in {
+        **load_plant_language("ja").catalogue,
+        **operator_speaks("ja").catalogue,
+    }.items():
         assert not has_words(english) or re.search(r"[ぁ-んァ-ヶ一-龥]", japanese), english
         assert not plain.search(japanese), f"{english!r}: {japanese}"

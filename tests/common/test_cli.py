@@ -25,14 +25,14 @@ def group(action: Callable[[], object]) -> click.Group:
     def act(as_json: bool) -> None:
         result = action()
         if as_json:
-            cli.emit(result)
+            cli.print_json(result)
 
     return main
 
 
 def exit_code(command: click.Group, *words: str) -> int:
     with pytest.raises(SystemExit) as stop:
-        cli.run(command, words)
+        cli.run_program(command, words)
     assert isinstance(stop.value.code, int)
     return stop.value.code
 
@@ -88,7 +88,7 @@ def test_a_wrong_call_ends_with_2(words: tuple[str, ...]) -> None:
 def test_progress_without_a_terminal_is_a_few_plain_lines(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with cli.progress("work", 100) as bar:
+    with cli.show_progress("work", 100) as bar:
         for done in range(1, 101):
             bar.update(done)
     shown = capsys.readouterr()
@@ -125,8 +125,8 @@ FORGED = "a\nplant.jpg\tgood\t1.000\r\x1b[2K\u202e\u2028\udce9\x9b"
 
 def test_a_name_cannot_forge_a_line_of_output_or_log(capsys: pytest.CaptureFixture[str]) -> None:
     def action() -> object:
-        cli.say(logs.printable(FORGED))
-        cli.note(FORGED)
+        cli.print_line(logs.escape_unprintable(FORGED))
+        cli.print_progress(FORGED)
         return None
 
     assert exit_code(group(action), "act") == 0
@@ -150,7 +150,7 @@ def test_names_that_are_no_text_are_still_one_json_document(
 
 def test_plain_text_of_any_script_is_left_as_it_is() -> None:
     for text in ("plant", "Größe 5 µm", "合格", "a\tb\nc"):
-        assert logs.printable(text, keep="\n\t") == text
+        assert logs.escape_unprintable(text, keep="\n\t") == text
 
 
 def test_what_a_command_writes_is_private_whatever_the_umask(tmp_path: Path) -> None:

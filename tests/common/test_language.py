@@ -39,7 +39,7 @@ def speaks(code: Code) -> Language:
 def test_a_sentence_is_english_until_it_is_said() -> None:
     said = text("{count} records of {what}", count=3, what=text("plants"))
     assert said == "3 records of plants" and json.dumps(said) == '"3 records of plants"'
-    assert ENGLISH(said) == said and not isinstance(language.plain(said), Text)
+    assert ENGLISH(said) == said and not isinstance(language.english_text(said), Text)
     assert JAPANESE(said) == "工場のデータ 3 件"
     assert JAPANESE(join_sentences(said, text("done"))) == "工場のデータ 3 件完了しました"
     assert (
@@ -63,7 +63,7 @@ def test_what_the_catalogue_lacks_stays_english_and_names_are_no_templates() -> 
     ],
 )
 def test_the_environment_names_a_language(environment: dict[str, str], code: str) -> None:
-    assert language.from_environment(environment) == code
+    assert language.environment_language(environment) == code
 
 
 def test_lines_are_broken_by_width_and_lose_nothing() -> None:
@@ -74,7 +74,7 @@ def test_lines_are_broken_by_width_and_lose_nothing() -> None:
     ):
         lines = list(wrap_columns(shown, 40))
         assert "".join(lines).replace(" ", "") == shown.replace(" ", "")
-        assert all(language.width(line) <= 41 or "x" * 60 in line for line in lines)
+        assert all(language.display_width(line) <= 41 or "x" * 60 in line for line in lines)
     assert list(wrap_columns("short", 40)) == ["short"]
     assert pad_columns("良品", 6) == "良品  " and pad_columns("okay", 2) == "okay"
 
@@ -86,7 +86,7 @@ def _group() -> None:
 
 @_group.command("good")
 def _good() -> None:
-    cli.say(text("done"))
+    cli.print_line(text("done"))
 
 
 @_group.command("bad")
@@ -94,7 +94,7 @@ def _bad() -> None:
     raise DataError(text("{name}: broken", name="a.png"))
 
 
-language.add_option(_group, speaks)
+language.add_language_option(_group, speaks)
 
 
 def test_the_option_counts_before_the_environment() -> None:
@@ -108,11 +108,11 @@ def test_errors_are_said_in_the_language_and_are_english_for_programs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.run(_group, ["--language", "ja", "bad"])
+        cli.run_program(_group, ["--language", "ja", "bad"])
     assert ended.value.code == 3
     assert "エラー：a.png：壊れています" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        cli.run(_group, ["bad"])
+        cli.run_program(_group, ["bad"])
     assert "error: a.png: broken" in capsys.readouterr().err
 
 
@@ -120,7 +120,7 @@ def test_an_error_is_recognised_by_its_shape_and_its_file_stays() -> None:
     words = {"{name}: {count} files, at most {most}; {mend}": "", "leave some out": "減らす"}
     errors = {"{count} files, at most {most}; {mend}": "{most} 件まで（{count} 件）。{mend}"}
     japanese = Language("ja", language.Catalogue(words, {**errors, "leave some out": "減らす"}))
-    said = japanese.error("a.csv: data: 7 files, at most 5; leave some out")
+    said = japanese.translate_error("a.csv: data: 7 files, at most 5; leave some out")
     assert said == "a.csv: data: 5 件まで（7 件）。減らす"
-    assert japanese.error("a.csv: what nobody knows") == "a.csv: what nobody knows"
-    assert Language().error("7 files, at most 5; x") == "7 files, at most 5; x"
+    assert japanese.translate_error("a.csv: what nobody knows") == "a.csv: what nobody knows"
+    assert Language().translate_error("7 files, at most 5; x") == "7 files, at most 5; x"

@@ -20,7 +20,7 @@ PARAMETERS = 5
 
 ALLOWED = {
     "against": "preposition that stands in the field's phrase, `against=baseline`",
-    "about": "a log context: `logs.about(site=…)`",
+    "about": "preposition: statistics about a centre",
     "bed": "noun",
     "bound": "noun: a limit",
     "cast": "typing's name",
@@ -66,12 +66,12 @@ HEADLESS = frozenset({"What", "Whether", "How", "Of", "As", "Its", "Likewise"})
 ATTRIBUTE = re.compile(r"^ {4,8}\w+: (Of|Its|Likewise)\b", re.MULTILINE)
 
 CEILINGS = {
-    "bare names": 160,
-    "bare functions": 12,
+    "bare names": 152,
+    "bare functions": 4,
     "headless docstrings": 0,
     "headless attributes": 0,
-    "wide functions": 34,
-    "defaults that nobody passes": 12,
+    "wide functions": 32,
+    "defaults that nobody passes": 7,
 }
 """Offences in the tree today. They may only fall: whoever mends some lowers the number."""
 SLACK = 20

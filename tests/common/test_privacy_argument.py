@@ -65,7 +65,7 @@ def test_the_cost_of_replacing_one_unit_is_that_of_the_default_schema() -> None:
     pair = Fraction(replace_one.sensitivity_squared(schema))
     found = []
     for epsilon in STATED:
-        sigma = mechanism.sigma_for(schema, epsilon, 1e-5)
+        sigma = mechanism.noise_scale(schema, epsilon, 1e-5)
         mu = math.sqrt(pair / Fraction(sigma) ** 2)
         found.append(f"{calibration.gaussian_epsilon(mu, 1e-5):.2f}")
     assert row[1:] == found

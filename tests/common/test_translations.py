@@ -14,7 +14,7 @@ from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 from tests.common.test_catalogues import OTHERS, values
 
-from wg_client.languages import PLANT, speaks
+from wg_client.languages import PLANT, load_plant_language
 from wg_common import translations
 from wg_common.language import ENGLISH, Code, text
 from wg_core.errors import DecodeError
@@ -66,13 +66,17 @@ def write(tmp_path: Path) -> Write:
 @pytest.mark.parametrize("code", OTHERS)
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda each: each.parent.name)
 def test_every_catalogue_is_whole_and_its_contexts_are_read(folder: Path, code: Code) -> None:
-    found = translations.read(folder, code)
+    found = translations.read_catalogue(folder, code)
     assert len(found) > 50
     assert {each.context.partition(": ")[0] for each in found} <= set(KINDS)
-    assert [each for each in found if "\r" in each.said or each.said != each.said.strip("\n")] == []
+    assert [
+        each
+        for each in found
+        if "\r" in each.translation or each.translation != each.translation.strip("\n")
+    ] == []
     shapes = translations.SHAPES if folder == messages.FOLDER else ("wrong call",)
     told = [each for each in found if each.context not in shapes]  # a shape may leave a value out
-    assert [each for each in told if values(each.english) != values(each.said)] == []
+    assert [each for each in told if values(each.english) != values(each.translation)] == []
 
 
 def test_these_are_all_folders_of_catalogues() -> None:
@@ -93,9 +97,11 @@ def test_packages_hold_every_catalogue() -> None:
 
 def test_languages_have_the_same_texts_by_key() -> None:
     for folder, kind in ((wording.FOLDER, wording.KIND), (messages.FOLDER, messages.KIND)):
-        english = translations.texts("en", folder, kind)
+        english = translations.load_templates("en", folder, kind)
         for code in OTHERS:
-            keyed = [each for each in translations.read(folder, code) if ": " in each.context]
+            keyed = [
+                each for each in translations.read_catalogue(folder, code) if ": " in each.context
+            ]
             assert {each.context: each.english for each in keyed} == {
                 f"{kind}: {key}": said for key, said in english.items()
             }
@@ -103,12 +109,12 @@ def test_languages_have_the_same_texts_by_key() -> None:
 
 def test_a_catalogue_gives_sentences_shapes_and_texts(write: Write) -> None:
     folder = write(GOOD)
-    japanese = translations.language_of("ja", folder)
+    japanese = translations.load_language("ja", folder)
     assert japanese(text("{count} records", count=3)) == "データ 3 件"
-    assert japanese.error("denied by Aiko") == "Aiko が断りました"
-    assert translations.texts("ja", folder, "page") == {"login": "ログイン"}
-    assert translations.texts("en", folder, "page") == {"login": "Log in"}
-    assert translations.language_of("en", folder) is ENGLISH
+    assert japanese.translate_error("denied by Aiko") == "Aiko が断りました"
+    assert translations.load_templates("ja", folder, "page") == {"login": "ログイン"}
+    assert translations.load_templates("en", folder, "page") == {"login": "Log in"}
+    assert translations.load_language("en", folder) is ENGLISH
 
 
 LAST = 'msgid "{count} records"\n'
@@ -152,31 +158,31 @@ def test_a_broken_catalogue_is_refused_with_its_place(
     header, content, why = BROKEN[case]
     folder = write(header + content)
     with pytest.raises(DecodeError, match=rf"ja\.po: .*{why}"):
-        translations.read(folder, "ja")
+        translations.read_catalogue(folder, "ja")
     with pytest.raises(DecodeError, match=why):
-        translations.texts("en", folder, "page")
+        translations.load_templates("en", folder, "page")
     # A person reads English, and the log says why.
-    assert translations.language_of("ja", folder) is ENGLISH
+    assert translations.load_language("ja", folder) is ENGLISH
     assert why.split(".*")[-1] in caplog.text and "ja.po" in caplog.text
 
 
 def test_bytes_that_are_no_text_and_a_file_that_is_not_there(write: Write, tmp_path: Path) -> None:
     for content in (GOOD.encode("euc-jp"), GOOD.encode("utf-16"), b"\x00\xff", b""):
         with pytest.raises(DecodeError, match=r"ja\.po: "):
-            translations.read(write(content), "ja")
-        translations.read.cache_clear()
+            translations.read_catalogue(write(content), "ja")
+        translations.read_catalogue.cache_clear()
     with pytest.raises(DecodeError, match=r"no catalogue: .*No such file"):
-        translations.read(tmp_path / "none", "ja")
+        translations.read_catalogue(tmp_path / "none", "ja")
 
 
 def test_a_catalogue_that_is_cut_off_is_refused_or_its_entries_are_whole(write: Write) -> None:
     """A cut between two lines of one string cannot be seen."""
     data = GOOD.partition('msgctxt "error"')[0].encode()
-    whole = set(translations.read(write(data), "ja"))
+    whole = set(translations.read_catalogue(write(data), "ja"))
     for end in range(len(data)):
-        translations.read.cache_clear()
+        translations.read_catalogue.cache_clear()
         try:
-            found = translations.read(write(data[:end]), "ja")
+            found = translations.read_catalogue(write(data[:end]), "ja")
         except DecodeError:
             continue
         assert set(found) < whole or end >= len(data.rstrip()), end
@@ -200,4 +206,4 @@ def test_english_reads_no_catalogue(program: str, code: str) -> None:
 
 
 def test_what_is_read_once_is_kept() -> None:
-    assert speaks("ja") is speaks("ja")
+    assert load_plant_language("ja") is load_plant_language("ja")

@@ -13,13 +13,13 @@ import pytest
 import safetensors.numpy
 
 from wg_common import weights_file, weights_package
-from wg_common.weights_package import Candidate, Condition, Tensors, WeightsManifest
+from wg_common.weights_package import Candidate, GeneratorCondition, Tensors, WeightsManifest
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.wire import container, signing
 from wg_core.wire.protocol import NOTE_LIMIT
 from wg_core.wire.signing import PublicKey
 
-KEY = signing.generate()
+KEY = signing.generate_key()
 ONE = np.ones(1, np.float32)
 
 Read = Callable[[bytes, PublicKey], tuple[WeightsManifest, Mapping[str, Tensors]]]
@@ -27,7 +27,7 @@ Read = Callable[[bytes, PublicKey], tuple[WeightsManifest, Mapping[str, Tensors]
 
 @pytest.fixture
 def read() -> Read:
-    return weights_file.decode
+    return weights_file.decode_weights_package
 
 
 def single(values: list[float]) -> np.ndarray:
@@ -64,7 +64,7 @@ def heads(names: tuple[str, ...] = ("mean", "base")) -> dict[str, dict[str, np.n
 
 
 def package(tensors: bytes) -> bytes:
-    return weights_package.encode(manifest(tensors), tensors, KEY)
+    return weights_package.encode_package(manifest(tensors), tensors, KEY)
 
 
 def test_candidates_come_back_bit_for_bit(read: Read) -> None:
@@ -90,7 +90,7 @@ def test_half_precision_takes_half_the_bytes_and_is_read_as_float32(read: Read) 
 @pytest.mark.parametrize("checkpoint", [b"", b"note\n"])
 def test_every_flipped_byte_is_found(read: Read, checkpoint: bytes) -> None:
     data = package(weights_package.pack_tensors(heads()))
-    data = weights_package.with_checkpoint(data, checkpoint)
+    data = weights_package.add_checkpoint(data, checkpoint)
     for position in range(len(data)):
         flipped = bytearray(data)
         flipped[position] ^= 0x41
@@ -101,7 +101,7 @@ def test_every_flipped_byte_is_found(read: Read, checkpoint: bytes) -> None:
 def test_another_servers_package_is_refused(read: Read) -> None:
     data = package(weights_package.pack_tensors(heads()))
     with pytest.raises(VerificationError, match="signature"):
-        read(data, signing.generate().public_key())
+        read(data, signing.generate_key().public_key())
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_manifest_without_or_with_repeated_candidates_is_refused() -> None:
 
 
 def test_a_condition_names_what_it_stands_on_or_is_refused() -> None:
-    Condition(generator="ab", data_sheet="rotating_machine", statistic="cd", epsilon="1")
+    GeneratorCondition(generator="ab", data_sheet="rotating_machine", statistic="cd", epsilon="1")
     for words in (
         {"generator": "ab"},
         {"data_sheet": "rotating_machine"},
@@ -145,25 +145,25 @@ def test_a_condition_names_what_it_stands_on_or_is_refused() -> None:
         {"generator": "ab", "data_sheet": "rotating_machine", "epsilon": "1"},
     ):
         with pytest.raises(DecodeError, match="weights manifest"):
-            Condition(**words)
+            GeneratorCondition(**words)
 
 
 def test_provenance_is_read_of_packages_of_the_first_version_too() -> None:
     tensors = weights_package.pack_tensors(heads())
     data = package(tensors)
-    told = weights_package.provenance(data)
+    told = weights_package.read_provenance(data)
     assert (told.own_release, told.generator) == ("33" * 16, "22" * 32)
-    parts = weights_package.sections(data)
+    parts = weights_package.read_sections(data)
     earlier = container.encode("wgw", 1, parts)
-    assert weights_package.provenance(earlier) == told
+    assert weights_package.read_provenance(earlier) == told
     with pytest.raises(DecodeError):
-        weights_package.provenance(container.encode("wgw", 3, parts))
+        weights_package.read_provenance(container.encode("wgw", 3, parts))
 
 
 def test_tensors_other_than_the_manifests_are_not_signed() -> None:
     tensors = weights_package.pack_tensors(heads())
     with pytest.raises(VerificationError, match="hash to"):
-        weights_package.encode(manifest(tensors), tensors + b"\0", KEY)
+        weights_package.encode_package(manifest(tensors), tensors + b"\0", KEY)
 
 
 @pytest.mark.parametrize(
@@ -202,13 +202,13 @@ def test_a_package_that_no_message_takes_is_not_made(monkeypatch: pytest.MonkeyP
 
 def test_a_package_may_carry_a_cosigned_checkpoint(read: Read) -> None:
     tensors = weights_package.pack_tensors({"mean": {"w": single([1.0])}, "base": {"w": ONE}})
-    plain = weights_package.encode(manifest(tensors), tensors, KEY)
-    data = weights_package.with_checkpoint(plain, b"note\n")
+    plain = weights_package.encode_package(manifest(tensors), tensors, KEY)
+    data = weights_package.add_checkpoint(plain, b"note\n")
     assert read(data, KEY.public_key())[0] == read(plain, KEY.public_key())[0]
     assert weights_package.read_checkpoint(io.BytesIO(data)) == b"note\n"
     assert weights_package.read_checkpoint(io.BytesIO(plain)) == b""
     with pytest.raises(DecodeError):
-        weights_package.with_checkpoint(data, b"note\n")
+        weights_package.add_checkpoint(data, b"note\n")
 
 
 def with_checkpoint_of(checkpoint: bytes) -> bytes:

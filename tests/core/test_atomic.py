@@ -42,7 +42,7 @@ def test_a_system_without_modes_and_folders_to_open_writes_all_the_same(
     monkeypatch.delattr(os, "O_DIRECTORY")
     path = tmp_path / "file"
     atomic.write_bytes(path, b"one", mode=atomic.PRIVATE)
-    atomic.move(path, tmp_path / "moved")
+    atomic.rename_file(path, tmp_path / "moved")
     assert (tmp_path / "moved").read_bytes() == b"one"
     root = Path(__file__).parents[2]
     sources = [*(root / "client").rglob("*.py"), *(root / "common").rglob("*.py")]

@@ -27,7 +27,7 @@ ROOTS = (
     auditor_record.ServerRecord,
     auditor_record.Membership,
     export.ExportManifest,
-    export.ExportedHead,
+    export.ExportedCheckpoint,
 )
 
 
@@ -61,7 +61,7 @@ def test_every_text_of_a_record_has_a_grammar(kind: type) -> None:
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 def test_a_record_with_texts_checks_them_when_it_is_built(kind: Any) -> None:
-    assert not grammar.fields_of(kind) or "grammar" in kind.__post_init__.__code__.co_names
+    assert not grammar.text_fields(kind) or "grammar" in kind.__post_init__.__code__.co_names
 
 
 def test_names_and_purposes_of_real_plants_are_taken() -> None:
@@ -73,7 +73,7 @@ def test_names_and_purposes_of_real_plants_are_taken() -> None:
 
 @given(st.text(st.characters(codec="utf-8"), max_size=2 * grammar.NAME_LIMIT))
 def test_reader_and_writer_take_the_same_names(name: str) -> None:
-    head = entries.Head(
+    head = entries.EntryHeader(
         kind="reuse", seq=1, prev="0" * 64, origin="weightgate/a/0", key_id="0" * 8, time=0
     )
     document = canonical.encode(

@@ -83,21 +83,23 @@ def test_a_client_that_was_changed_before_the_noise_has_another_digest(copy: Pat
 
 def test_every_file_of_code_counts_and_nothing_else() -> None:
     files = {path: file.read_bytes() for path, file in FILES.items()}
-    whole = installed_code.digest_of(files)
+    whole = installed_code.digest_files(files)
     assert whole.sha256 == charging.code_digest() and len(whole.files) > 90
     for path in (file.path for file in whole.files):
-        assert installed_code.digest_of({**files, path: files[path] + b" "}).sha256 != whole.sha256
+        assert (
+            installed_code.digest_files({**files, path: files[path] + b" "}).sha256 != whole.sha256
+        )
         less = {name: data for name, data in files.items() if name != path}
-        assert installed_code.digest_of(less).sha256 != whole.sha256
+        assert installed_code.digest_files(less).sha256 != whole.sha256
     for path in ("wg_core/new.py", "wg_core/plant.cpython-311-x86_64-linux-gnu.so"):
-        assert installed_code.digest_of({**files, path: b""}).sha256 != whole.sha256
+        assert installed_code.digest_files({**files, path: b""}).sha256 != whole.sha256
     for path in (
         "wg_core/__pycache__/plant.cpython-311.pyc",
         "wg_server/cli/main.py",
         "wg_client/data/plant.py",
         "wg_core/x.md",
     ):
-        assert installed_code.digest_of({**files, path: b""}).sha256 == whole.sha256
+        assert installed_code.digest_files({**files, path: b""}).sha256 == whole.sha256
 
 
 def _wheel(path: Path, files: dict[str, bytes]) -> Path:

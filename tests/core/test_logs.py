@@ -38,8 +38,8 @@ def test_a_line_says_when_how_bad_where_from_and_what() -> None:
 
 
 def test_a_line_is_about_what_is_being_worked_on() -> None:
-    with logs.about(campaign="c"):
-        with logs.about(site="a", request="r"):
+    with logs.log_context(campaign="c"):
+        with logs.log_context(site="a", request="r"):
             inner = line(record("x"))
         outer = line(record("x"))
     assert [inner[name] for name in ("site", "campaign", "request")] == ["a", "c", "r"]
@@ -51,7 +51,7 @@ def test_what_a_request_is_about_reaches_its_threads_and_no_other_request() -> N
     found: dict[str, dict[str, str]] = {}
 
     async def serve(site: str) -> None:
-        with logs.about(site=site):
+        with logs.log_context(site=site):
             await anyio.sleep(0)
             found[site] = await run_in_threadpool(line, record("x"))
 
@@ -94,7 +94,7 @@ def test_warnings_and_threads_that_die_are_lines_too(capsys: pytest.CaptureFixtu
     own.propagate = False
     try:
         logs.set_format(logs.JSON)
-        assert logs.in_json()
+        assert logs.is_json()
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.warn("old", UserWarning, stacklevel=1)
@@ -114,4 +114,4 @@ def test_warnings_and_threads_that_die_are_lines_too(capsys: pytest.CaptureFixtu
 
 def test_text_is_the_form_that_nobody_asked_to_change() -> None:
     logs.set_format(logs.TEXT)
-    assert not logs.in_json()
+    assert not logs.is_json()

@@ -15,12 +15,12 @@ from wg_core import numbers
 from wg_core.errors import DecodeError
 
 PARSERS = (
-    numbers.decimal,
-    numbers.exact,
-    numbers.integer,
-    numbers.fraction,
-    numbers.hex_float,
-    numbers.decimal_or_hex_float,
+    numbers.parse_decimal,
+    numbers.parse_exact_decimal,
+    numbers.parse_integer,
+    numbers.parse_fraction,
+    numbers.parse_hex_float,
+    numbers.parse_decimal_or_hex_float,
 )
 
 # Each of these holds Python's own parser or arithmetic for seconds to hours, or is no number that
@@ -65,23 +65,23 @@ def test_hostile_numbers_are_refused(parse: Callable[[str], Any], text: str) -> 
 
 @given(st.floats(min_value=0, allow_nan=False, allow_infinity=False))
 def test_a_float_survives_both_spellings(value: float) -> None:
-    assert numbers.decimal(repr(value)) == value
-    assert numbers.hex_float(value.hex()) == value
+    assert numbers.parse_decimal(repr(value)) == value
+    assert numbers.parse_hex_float(value.hex()) == value
     assert (
-        numbers.decimal_or_hex_float(value.hex())
-        == numbers.decimal_or_hex_float(repr(value))
+        numbers.parse_decimal_or_hex_float(value.hex())
+        == numbers.parse_decimal_or_hex_float(repr(value))
         == value
     )
-    assert float(numbers.exact(repr(value))) == value
+    assert float(numbers.parse_exact_decimal(repr(value))) == value
 
 
 @given(st.integers(0, 10**100 - 1), st.integers(1, 10**100 - 1))
 def test_a_fraction_survives(top: int, bottom: int) -> None:
     value = Fraction(top, bottom)
-    assert numbers.fraction(str(value)) == value
-    assert numbers.integer(str(top)) == top
+    assert numbers.parse_fraction(str(value)) == value
+    assert numbers.parse_integer(str(top)) == top
 
 
 def test_the_longest_float_that_is_written_out_is_read() -> None:
-    assert numbers.decimal(format(math.ulp(0.0), ".399f")) > 0
-    assert numbers.decimal(format(1.7e308, "f")) == 1.7e308
+    assert numbers.parse_decimal(format(math.ulp(0.0), ".399f")) > 0
+    assert numbers.parse_decimal(format(1.7e308, "f")) == 1.7e308

@@ -65,7 +65,7 @@ class Outer:
 
 
 def test_a_document_is_read_into_its_dataclass() -> None:
-    found = settings.parse(b"name: a\nparts: [{size: 3}]\n", Outer, "x.yaml")
+    found = settings.parse_yaml(b"name: a\nparts: [{size: 3}]\n", Outer, "x.yaml")
     assert found == Outer(name="a", parts=(Inner(size=3),))
 
 
@@ -85,4 +85,4 @@ def test_a_document_that_does_not_fit_is_refused_and_the_field_is_named(
     text: bytes, words: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"x.yaml: .*{words}"):
-        settings.parse(text, Outer, "x.yaml")
+        settings.parse_yaml(text, Outer, "x.yaml")

@@ -172,7 +172,7 @@ def test_the_images_health_is_the_servers_own_word(tmp_path: Path) -> None:
         return subprocess.run(words, env=environment, capture_output=True, check=False).returncode
 
     for code, good in ((200, True), (503, False)):
-        with answering(home.config().admin_port, code):
+        with answering(home.read_config().admin_port, code):
             assert (health() == 0) is good
     assert health() != 0
 

@@ -14,20 +14,20 @@ from tests.e2e.fleet_support import make_home, running
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.fleet.initialise import DataChoice, initialise
 from wg_common import weights_package
-from wg_common.modalities.registry import modality
+from wg_common.modalities.registry import find_modality
 from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.release.query import answer_query
 from wg_core.site.config import PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol, signing
 from wg_core.wire.protocol import StatisticsQuery
-from wg_server.fleet.enrolment import make_token
+from wg_server.fleet.enrolment import create_join_token
 from wg_server.generator import versions
-from wg_server.generator.pipeline import train
+from wg_server.generator.pipeline import train_generator
 from wg_server.generator.plan import GeneratorPlan
-from wg_server.generator.versions import Version
+from wg_server.generator.versions import GeneratorVersion
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 SITE = "unit-7"
 
@@ -39,11 +39,11 @@ def without_encoder(root: Path) -> ServerHome:
     return server
 
 
-def trained(server: ServerHome, plan: GeneratorPlan) -> Version:
+def trained(server: ServerHome, plan: GeneratorPlan) -> GeneratorVersion:
     """Train, and install what came out of it, whatever its card says."""
-    card = train(server, plan, progress=lambda *_: None)
-    version = versions.read(server, card["version"])
-    versions.use(server, version)
+    card = train_generator(server, plan, progress=lambda *_: None)
+    version = versions.read_version(server, card["version"])
+    versions.install_version(server, version)
     return version
 
 
@@ -69,8 +69,8 @@ def plant_data(path: Path, families: Any, kind: str, *, shown: int, held: int) -
 def enrolled(server: ServerHome, root: Path, data: Path) -> ClientHome:
     """A plant that has frozen its data."""
     plant = ClientHome(root)
-    with running(server), Store.open(server) as store:
-        token = protocol.encode_token(make_token(server, store, SITE, 600.0))
+    with running(server), ServerStore.open(server) as store:
+        token = protocol.encode_token(create_join_token(server, store, SITE, 600.0))
         choice = DataChoice(path=data, name=SITE)
         initialise(plant, token, choice, PrivacyConfig(answer_slot_seconds=0.05))
     return plant
@@ -107,10 +107,10 @@ def head_package(
         pool_root="aa" * 32,
         pool_releases=1,
         candidates=(
-            Candidate(name="sample-0", source="diffusion", architecture=modality(kind).head),
+            Candidate(name="sample-0", source="diffusion", architecture=find_modality(kind).head),
         ),
         tensors_sha256=hashlib.sha256(tensors).hexdigest(),
         created=current_time,
         expires=current_time + 3600,
     )
-    return weights_package.encode(manifest, tensors, signing.load(server.signing_key))
+    return weights_package.encode_package(manifest, tensors, signing.load(server.signing_key))

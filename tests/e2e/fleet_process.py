@@ -27,7 +27,7 @@ from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import signing
 from wg_core.wire.protocol import StatisticsQuery
-from wg_server.operation.serve import serve, signals
+from wg_server.operation.serve import serve_home, stop_on_signals
 from wg_server.site.home import ServerHome
 
 
@@ -39,9 +39,9 @@ def main() -> None:
     parser.add_argument("--die-after", default="")
     words = parser.parse_args()
     stop = threading.Event()
-    with signals(stop):
+    with stop_on_signals(stop):
         if words.role == "server":
-            serve(ServerHome(words.home), stop=stop, make_package=base_package)
+            serve_home(ServerHome(words.home), stop=stop, make_package=base_package)
         else:
             node(ClientHome(words.home), words.once, words.die_after, stop)
 
@@ -69,7 +69,7 @@ def node(home: ClientHome, once: bool, fatal: str, stop: threading.Event) -> Non
         step("received")
         data = source.read_bytes()
         key = bytes.fromhex(configuration.load(home).server.signing_key)
-        manifest, _ = weights_file.decode(data, signing.public_from_bytes(key))
+        manifest, _ = weights_file.decode_weights_package(data, signing.public_from_bytes(key))
         atomic.write_bytes(home.models / manifest.package_id, data)  # applying twice is one model
         return manifest
 

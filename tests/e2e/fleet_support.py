@@ -28,15 +28,15 @@ from wg_common import weights_file, weights_package
 from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.fleet.interface import Handlers, NodeOptions, Witness
 from wg_core.fleet.node import run_node
-from wg_core.ledger.charging import Terms, statistics_request
+from wg_core.ledger.charging import ReleaseTerms, charge_for_statistics
 from wg_core.ledger.cosigned import RolledBack
 from wg_core.ledger.store import DatasetRecord, Ledger
 from wg_core.privacy.exact import exact_statistics
-from wg_core.privacy.mechanism import release_statistics, sigma_for
+from wg_core.privacy.mechanism import noise_scale, release_statistics
 from wg_core.privacy.schema import (
     CLASSES,
     MACHINE,
-    Statistics,
+    StatisticsKind,
     StatisticsSchema,
     default_schema,
     machine_schema,
@@ -47,28 +47,28 @@ from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.pinned_server import PinnedServer as Pinned
 from wg_core.wire import canonical, protocol, signing
-from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.bundle import StatisticsBundle
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.protocol import StatisticsQuery
 from wg_core.wire.signing import PrivateKey
 from wg_core.wire.statistics_file import (
     StatisticsManifest,
-    encode_covered,
+    encode_bundle,
     encode_release,
     integers_to_bytes,
 )
 from wg_server.campaigns.packaging import MakePackage, ReleasePools
 from wg_server.campaigns.pools import StoredPools
-from wg_server.campaigns.release import Recipient
-from wg_server.fleet.enrolment import make_token
+from wg_server.campaigns.release import PackageRecipient
+from wg_server.fleet.enrolment import create_join_token
 from wg_server.generator import versions
-from wg_server.operation.initialise import free_ports, initialise
-from wg_server.operation.serve import serve
+from wg_server.operation.initialise import create_home, free_ports
+from wg_server.operation.serve import serve_home
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue, NewCampaign
 from wg_server.store.schema import campaign as campaigns
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 LABELS = ("good", "scratch", "pit")
 DIMENSION = 8
@@ -93,7 +93,7 @@ def make_home(root: Path, *, message_seconds: int = 600, name: str = "central") 
         admin_port=admin,
         message_seconds=message_seconds,
     )
-    initialise(home, config)
+    create_home(home, config)
     home.encoder.parent.mkdir(parents=True, exist_ok=True)
     home.encoder.write_bytes(b"a public encoder")
     install(home)
@@ -101,7 +101,7 @@ def make_home(root: Path, *, message_seconds: int = 600, name: str = "central") 
 
 
 def base_package(
-    home: ServerHome, pools: ReleasePools, own: Recipient, request_id: str, generator: str
+    home: ServerHome, pools: ReleasePools, own: PackageRecipient, request_id: str, generator: str
 ) -> bytes:
     """A signed package that offers one candidate, the public base."""
     dimension = 64 if own.release is None else own.release.manifest.schema.dimension
@@ -112,7 +112,7 @@ def base_package(
 def package_of(
     home: ServerHome,
     pools: ReleasePools,
-    own: Recipient,
+    own: PackageRecipient,
     request_id: str,
     heads: Mapping[str, Mapping[str, NDArray[np.float32]]],
 ) -> bytes:
@@ -120,7 +120,7 @@ def package_of(
     tensors = weights_package.pack_tensors(heads)
     current_time = int(time.time())
     assert isinstance(pools, StoredPools)
-    others = pools.store.newest_ids(encoder=own.encoder, apart_from=own.site)
+    others = pools.store.newest_usable_ids(encoder=own.encoder, apart_from=own.site)
     manifest = WeightsManifest(
         package_id=secrets.token_hex(16),
         request_id=request_id,
@@ -138,7 +138,7 @@ def package_of(
         created=current_time,
         expires=current_time + 3600,
     )
-    return weights_package.encode(manifest, tensors, signing.load(home.signing_key))
+    return weights_package.encode_package(manifest, tensors, signing.load(home.signing_key))
 
 
 @contextmanager
@@ -149,7 +149,7 @@ def running(home: ServerHome, make_package: MakePackage = base_package) -> Itera
 
     def run() -> None:
         try:
-            serve(home, stop=stop, make_package=make_package)
+            serve_home(home, stop=stop, make_package=make_package)
         except BaseException as error:
             failed.append(error)
             raise
@@ -167,7 +167,7 @@ def running(home: ServerHome, make_package: MakePackage = base_package) -> Itera
 
 
 def healthy(home: ServerHome) -> bool:
-    config = home.config()
+    config = home.read_config()
     url = f"http://{config.admin_host}:{config.admin_port}/healthz"
     try:
         return httpx.get(url, trust_env=False).status_code == 200
@@ -210,7 +210,7 @@ class Plant:
     def apply(self, home: ClientHome, source: Path) -> object:
         self.before_apply()
         key = signing.public_from_hex(configuration.load(home).server.signing_key)
-        manifest, _ = weights_file.decode(source.read_bytes(), key)
+        manifest, _ = weights_file.decode_weights_package(source.read_bytes(), key)
         self.applied.append(manifest.request_id)
         return manifest
 
@@ -243,8 +243,8 @@ class Plant:
 
 def token(server: ServerHome, site: str, *, replace: bool = True) -> str:
     """A join token of ten minutes; ``replace``: also for a site that is enrolled."""
-    with Store.open(server) as store:
-        return protocol.encode_token(make_token(server, store, site, 600.0, replace=replace))
+    with ServerStore.open(server) as store:
+        return protocol.encode_token(create_join_token(server, store, site, 600.0, replace=replace))
 
 
 def enrol_plant(
@@ -254,7 +254,7 @@ def enrol_plant(
     home = ClientHome(root)
     data = "line-1"
     if budget_of is not None:
-        sharing.join(home, budget_of.home.root)
+        sharing.join_shared_budget(home, budget_of.home.root)
         data = "line-2"
     word = token(server, site, replace=False)
     done = enrolment.enrol(home, word, ledger=home.ledger if budget_of else None)
@@ -313,7 +313,7 @@ def answer_synthetic(
         key = signing.load(home.signing_key)
         seq = release_records(ledger, schema, records, query, key, on_step, **place)
         if witness is not None:
-            ledger.countersign(config.server.witness_name, witness)
+            ledger.request_cosignature(config.server.witness_name, witness)
         return covered_release(ledger, seq, config.server.witness_name)
 
 
@@ -329,14 +329,16 @@ def release_records(
     recipient: str,
 ) -> int:
     """Charge a query and record its release, if that was not done before; the charge's entry."""
-    sigma = sigma_for(schema, float(query.epsilon), float(query.delta))
+    sigma = noise_scale(schema, float(query.epsilon), float(query.delta))
     terms: dict[str, Any] = {"epsilon": query.epsilon, "delta": query.delta}
     terms |= {"dataset": dataset, "request_id": query.request_id, "purpose": query.purpose}
     charged = ledger.charge(
-        statistics_request(schema, sigma, Terms(recipient=recipient, unit="record", **terms))
+        charge_for_statistics(
+            schema, sigma, ReleaseTerms(recipient=recipient, unit="record", **terms)
+        )
     )
-    on_step("charged" if charged.new else "repeated")
-    if charged.open:
+    on_step("charged" if charged.is_new else "repeated")
+    if charged.is_open:
         integers = release_statistics(
             schema,
             exact_statistics(schema, *records),
@@ -360,10 +362,10 @@ def release_records(
 
 def covered_release(ledger: Ledger, seq: int, witness_name: str) -> bytes:
     """A release as it travels, by the entry of its charge, proven by a witness's checkpoint."""
-    outbox, released = ledger.outbox(seq), ledger.release_of(seq)
+    outbox, released = ledger.released_bytes(seq), ledger.find_release(seq)
     assert outbox is not None and released is not None
-    return encode_covered(
-        CoveredStatistics(
+    return encode_bundle(
+        StatisticsBundle(
             release=outbox,
             charge_entry=ledger.entry(seq),
             release_entry=ledger.entry(released.seq),
@@ -380,10 +382,10 @@ def start_campaign(
     epsilon: str = "1",
     seconds: float = 3600.0,
     grace_seconds: float = 600.0,
-    statistics: Statistics = CLASSES,
+    statistics: StatisticsKind = CLASSES,
 ) -> Campaign:
-    version = versions.ready(home)
-    with Store.open(home) as store:
+    version = versions.usable_version(home)
+    with ServerStore.open(home) as store:
         return CampaignQueue(store.engine).add(
             NewCampaign(
                 sites=sites,
@@ -402,7 +404,7 @@ def start_campaign(
 
 def expire(home: ServerHome, campaign: Campaign) -> None:
     """End the time that sites have for an answer; for their packages they have it."""
-    with Store.open(home) as store, store.engine.begin() as connection:
+    with ServerStore.open(home) as store, store.engine.begin() as connection:
         connection.execute(
             campaigns.update().where(campaigns.c.id == campaign.id).values(collect_seconds=0.0)
         )
@@ -410,7 +412,7 @@ def expire(home: ServerHome, campaign: Campaign) -> None:
 
 def finished(home: ServerHome, campaign: Campaign) -> Campaign:
     """Wait for a campaign to end."""
-    with Store.open(home) as store:
+    with ServerStore.open(home) as store:
         queue = CampaignQueue(store.engine)
-        wait_until(lambda: queue.show(campaign.id).finished is not None, "the campaign")
-        return queue.show(campaign.id)
+        wait_until(lambda: queue.find_campaign(campaign.id).finished is not None, "the campaign")
+        return queue.find_campaign(campaign.id)

@@ -29,9 +29,9 @@ class Moment:
 
 
 MOMENTS = {
-    "records read": Moment("wg_client.fleet.initialise:look"),
+    "records read": Moment("wg_client.fleet.initialise:inspect_data"),
     "one key": Moment("wg_core.wire.key_files:save"),
-    "all keys": Moment("wg_core.site.identity:create"),
+    "all keys": Moment("wg_core.site.identity:create_identity"),
     "an empty ledger": Moment("wg_core.ledger.database:install_schema", after=False),
     "a ledger": Moment("wg_core.ledger.store:Ledger.create"),
     "the answer": Moment("wg_core.connection.link:post"),
@@ -74,7 +74,7 @@ def main() -> None:
     from wg_client.cli.main import group
     from wg_common import cli
 
-    cli.run(group, ["init", *words])
+    cli.run_program(group, ["init", *words])
 
 
 if __name__ == "__main__":

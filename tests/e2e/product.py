@@ -34,13 +34,13 @@ from wg_core.ledger.store import Ledger, Spending
 from wg_core.site.config import PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol, signing
-from wg_core.wire.statistics_file import decode_covered
-from wg_server.fleet.enrolment import make_token
+from wg_core.wire.statistics_file import decode_bundle
+from wg_server.fleet.enrolment import create_join_token
 from wg_server.generator.prior.names import fit_public_priors
 from wg_server.generator.weights import head_package as package
-from wg_server.generator.weights.head_package import Parts
+from wg_server.generator.weights.head_package import HeadPackage
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 ROOT = Path(__file__).parents[2]
 SEAMS = Path(__file__).parent / "seams"
@@ -60,8 +60,8 @@ def generator_package(encoder: bytes) -> bytes:
     """A generator for an encoder, from invented tasks."""
     world = World(7)
     tasks = [world.task(family, site) for family in range(6) for site in range(2)]
-    return package.pack(
-        Parts(
+    return package.pack_heads(
+        HeadPackage(
             encoder=canonical.sha256_hex(encoder),
             architecture="lite0-head",
             priors=fit_public_priors(tasks).priors,
@@ -78,7 +78,7 @@ class Site:
 
     def spent(self) -> Spending:
         with Ledger.open(self.home.ledger, signing.load(self.home.ledger_key)) as ledger:
-            return ledger.read_spent(self.name)
+            return ledger.read_spending(self.name)
 
     def charged(self) -> int:
         return self.spent().charges
@@ -87,7 +87,7 @@ class Site:
         """Hashes of the releases in everything that is in the outbox."""
         files = self.home.outbox.glob("*.wgs") if self.home.outbox.is_dir() else ()
         return {
-            hashlib.sha256(decode_covered(path.read_bytes()).release).hexdigest() for path in files
+            hashlib.sha256(decode_bundle(path.read_bytes()).release).hexdigest() for path in files
         }
 
     def applied(self) -> list[str]:
@@ -139,8 +139,8 @@ def make_fleet(
     sites = []
     with running(server):
         for number, name in enumerate(names):
-            with Store.open(server) as store:
-                token = protocol.encode_token(make_token(server, store, name, 600.0))
+            with ServerStore.open(server) as store:
+                token = protocol.encode_token(create_join_token(server, store, name, 600.0))
             data = root / f"{name}.npz"
             write_npz(data, {0: 8, 1: 8, 2: 8}, seed=number, labels=LABELS)
             home = ClientHome(root / name)

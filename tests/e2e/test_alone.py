@@ -95,7 +95,7 @@ def test_a_plant_joins_with_its_ledger_and_goes_on(
     assert document["server"] and document["snapshot"]["version"] == (1 if built_in else 2)
     with Ledger.open(alone.ledger, signing.load(alone.ledger_key)) as ledger:
         assert ledger.origin == origin and ledger.size > size
-    assert plants.open_plant(alone).config.pin is not None
+    assert plants.open_plant_data(alone).config.pin is not None
     here("check", "--home", alone.root)
     here("predict", "--home", alone.root, tmp_path / "data.npz")
     assert "enrolled" in here(*join, code=ExitCode.CONFIG)["error"]["message"]

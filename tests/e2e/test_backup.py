@@ -29,7 +29,7 @@ from wg_client.cli.main import group as client
 from wg_client.fleet import reenrolment
 from wg_client.operation import backup as plant_backup
 from wg_common.auditor_record import BUDGET_UNKNOWN
-from wg_common.backup.archive import Key, Seal
+from wg_common.backup.archive import DecryptionKey, EncryptionTarget
 from wg_core.errors import ConfigError, VerificationError
 from wg_core.fleet import certificate
 from wg_core.site import config as configuration
@@ -40,11 +40,11 @@ from wg_server.site.home import ServerHome
 from wg_server.store import succession
 from wg_server.store.campaigns import Campaign
 from wg_server.store.operators import Actor
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 IDENTITY = pyrage.x25519.Identity.generate()
-SEAL = Seal(recipients=(str(IDENTITY.to_public()),))
-KEY = Key(identity=str(IDENTITY))
+SEAL = EncryptionTarget(recipients=(str(IDENTITY.to_public()),))
+KEY = DecryptionKey(identity=str(IDENTITY))
 ACTOR = Actor("aiko", "command")
 
 
@@ -67,11 +67,11 @@ def lost_and_restored(
                 stack.enter_context(plant.running())
             campaign = start_campaign(first, names)
             time.sleep(moment)
-            server_backup.write(first, folder / "backup", SEAL)
+            server_backup.back_up_home(first, folder / "backup", SEAL)
             original = finished(first, campaign)
             renew(plants[0])
         second = ServerHome(folder / "restored" / "server")
-        server_backup.restore(folder / "backup", second, KEY, ACTOR)
+        server_backup.restore_home(folder / "backup", second, KEY, ACTOR)
         with running(second):
             again = finished(second, campaign)
             renew(plants[0])  # its certificate is newer than the backup
@@ -85,16 +85,16 @@ def check_nothing_lost_or_double(
     server: ServerHome, plants: Sequence[Plant], campaign: Campaign
 ) -> None:
     tasks = {task.site: task for task in campaign.tasks}
-    with Store.open(server) as store:
-        assert store.forks() == 0
-        logs = store.logs(tasks)
+    with ServerStore.open(server) as store:
+        assert store.count_forks() == 0
+        logs = store.logs_of_sites(tasks)
     for plant in plants:
         assert plant.applied == [tasks[plant.site].delivery_id]
         with plant.ledger() as ledger:
-            assert ledger.read_spent("line-1").charges == 1
+            assert ledger.read_spending("line-1").charges == 1
             (log,) = logs[plant.site]
             assert log.checkpoint is not None
-            assert succession.size_of(log.checkpoint) == ledger.size
+            assert succession.checkpoint_size(log.checkpoint) == ledger.size
 
 
 def test_a_server_lost_in_a_campaign_comes_back_from_its_backup(tmp_path: Path) -> None:
@@ -135,67 +135,69 @@ def test_a_plant_comes_back_from_its_newest_backup_and_goes_on(
         assert done["ledger_entries"] == ledger.size
     assert released(server, again).tasks[0].release_id == first.tasks[0].release_id
     with again.ledger() as ledger:
-        assert ledger.read_spent("line-1").charges == 1
+        assert ledger.read_spending("line-1").charges == 1
 
 
 def test_an_older_plant_is_refused_with_what_to_do(
     server: ServerHome, plant: Plant, tmp_path: Path
 ) -> None:
-    plant_backup.write(plant.home, tmp_path / "b", SEAL)
+    plant_backup.back_up_home(plant.home, tmp_path / "b", SEAL)
     released(server, plant)
     (tmp_path / "note").write_bytes(newest_checkpoint(server, plant.site))
     new = ClientHome(tmp_path / "new")
     for checkpoint in (None, tmp_path / "note"):  # over the network, and without one
         with pytest.raises(VerificationError, match="Restore the newest backup") as refused:
-            plant_backup.restore(tmp_path / "b", new, KEY, checkpoint=checkpoint)
+            plant_backup.restore_home(tmp_path / "b", new, KEY, checkpoint=checkpoint)
         assert (
             "wg-client keys --renew ledger --stolen" in str(refused.value)
             and refused.value.exit_code == 5
         )
         assert not new.root.exists()
-    with Store.open(server) as store:
-        assert store.forks() == 0
+    with ServerStore.open(server) as store:
+        assert store.count_forks() == 0
 
 
 @pytest.mark.slow
 def test_an_older_plant_without_another_backup_gives_its_ledger_up(
     server: ServerHome, plant: Plant, tmp_path: Path
 ) -> None:
-    plant_backup.write(plant.home, tmp_path / "b", SEAL)
+    plant_backup.back_up_home(plant.home, tmp_path / "b", SEAL)
     released(server, plant)
     shutil.rmtree(plant.home.root)
     again = Plant(plant.site, ClientHome(tmp_path / "new"))
-    plant_backup.restore(tmp_path / "b", again.home, KEY, give_up_ledger=True)
+    plant_backup.restore_home(tmp_path / "b", again.home, KEY, give_up_ledger=True)
     with pytest.raises(ConfigError):
         again.ledger()  # no key: nothing can be charged on it
-    reenrolment.compromise(again.home, token(server, plant.site), "restored from an old backup")
-    with Store.open(server) as store:
-        said = succession.of_sites(list(store.sites()), store.logs([plant.site]))
+    reenrolment.replace_compromised_ledger(
+        again.home, token(server, plant.site), "restored from an old backup"
+    )
+    with ServerStore.open(server) as store:
+        said = succession.classify_site_logs(list(store.sites()), store.logs_of_sites([plant.site]))
     assert said[plant.site] == BUDGET_UNKNOWN
     assert released(server, again).state == "done"
     evidence = tmp_path / "evidence"
-    auditors.export(server, evidence, [plant.site])
+    auditors.export_for_auditors(server, evidence, [plant.site])
     with pytest.raises(VerificationError, match="what was spent in between is left out"):
-        verification.verify(again.home.root, server=evidence)
+        verification.verify_log(again.home.root, server=evidence)
 
 
 def test_a_note_that_is_old_or_of_another_ledger_proves_nothing(
     server: ServerHome, plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = enrol_plant(server, tmp_path / "plant-b", "plant-b")
-    plant_backup.write(plant.home, tmp_path / "b", SEAL)
+    plant_backup.back_up_home(plant.home, tmp_path / "b", SEAL)
     new, note = ClientHome(tmp_path / "new"), tmp_path / "note"
     note.write_bytes(newest_checkpoint(server, other.site))
     with pytest.raises(VerificationError, match="another ledger"):
-        plant_backup.restore(tmp_path / "b", new, KEY, checkpoint=note)
+        plant_backup.restore_home(tmp_path / "b", new, KEY, checkpoint=note)
     note.write_bytes(newest_checkpoint(server, plant.site))
     later = time.time() + 2 * plant_backup.NOTE_SECONDS
     with monkeypatch.context() as patched:
         patched.setattr("wg_core.connection.cosigning.time.time", lambda: later)
         with pytest.raises(VerificationError, match="48 h ago"):
-            plant_backup.restore(tmp_path / "b", new, KEY, checkpoint=note)
+            plant_backup.restore_home(tmp_path / "b", new, KEY, checkpoint=note)
     assert not new.root.exists()
-    plant_backup.restore(tmp_path / "b", new, KEY, checkpoint=note)
+    plant_backup.restore_home(tmp_path / "b", new, KEY, checkpoint=note)
 
 
 def test_a_folder_that_was_copied_back_charges_nothing(
@@ -209,6 +211,6 @@ def test_a_folder_that_was_copied_back_charges_nothing(
     with old.running() as node:
         wait_until(lambda: not node.is_alive(), "the node's end")
     assert "Restore the newest copy" in str(old.behind[0]) and old.behind[0].exit_code == 5
-    with old.ledger() as ledger, Store.open(server) as store:
-        assert ledger.read_spent("line-1").charges == 0
-        assert store.forks() == 0
+    with old.ledger() as ledger, ServerStore.open(server) as store:
+        assert ledger.read_spending("line-1").charges == 0
+        assert store.count_forks() == 0

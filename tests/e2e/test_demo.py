@@ -122,7 +122,7 @@ def test_a_damage_of_a_bearing_strikes_at_the_rate_that_its_sheet_states() -> No
     stated = {key: Decimal(str(value)) for key, value in drawn.sheet.items()}
     count = {"rolling_elements": int(drawn.sheet["rolling_elements"])}
     sheet = DataSheet(rotating_machine=RotatingMachine(**(stated | count)))  # type: ignore[arg-type]
-    *_, inner, outer = bearing.lines(bearing.figures(sheet))[0].tolist()
+    *_, inner, outer = bearing.line_frequencies(bearing.read_figures(sheet))[0].tolist()
     for label, line in ((2, inner), (3, outer)):
         records = bearings.records(loud, np.full(200, label), rng)[:, 0]
         envelope = np.abs(signals.hilbert(records - records.mean(axis=1, keepdims=True)))

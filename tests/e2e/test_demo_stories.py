@@ -297,4 +297,4 @@ def test_a_demo_speaks_what_it_is_asked_to_or_else_the_environment_s_language(
     monkeypatch.setenv("WEIGHTGATE_LANGUAGE", "ja_JP.UTF-8")
     assert chosen(None) == JAPAN
     assert chosen("en") == ENGLISH
-    assert language.from_environment() == "en"  # what it starts speaks the same
+    assert language.environment_language() == "en"  # what it starts speaks the same

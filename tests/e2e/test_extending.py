@@ -19,7 +19,7 @@ from tests.client.conftest import TestPlant, plant_maker
 from tests.client.discriminants import fit_lda
 from tests.common.nets.random_tensors import initial_tensors
 
-from wg_client.fitting.linear_head import LinearHead, scaling
+from wg_client.fitting.linear_head import LinearHead, fit_standardisation
 from wg_common import catalogue
 from wg_common.catalogue import ArchitectureSpec
 from wg_common.modalities.base import Modality
@@ -28,12 +28,12 @@ from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import load_encoder, raw_features
 from wg_common.nets.encoder.package import read_modality
 from wg_core.errors import DecodeError
-from wg_core.settings import parse
+from wg_core.settings import parse_yaml
 from wg_server.site.home import ServerHome
 from wg_server.zoo import own_families
-from wg_server.zoo.build import build
+from wg_server.zoo.build import build_zoo
 from wg_server.zoo.plan import ZooPlan
-from wg_server.zoo.store import Zoo
+from wg_server.zoo.store import ZooStore
 
 __all__ = ["here"]
 
@@ -55,17 +55,17 @@ class Counts(Modality):
 
     name = "counts"
     title = "vectors of counts"
-    one = "vector"
+    singular = "vector"
     layout = "int16 [n, length] (counts)"
     suffixes = frozenset({".counts"})
     file_limit = 1 << 16
     head = "counts-head"
     trunks = (__name__,)
 
-    def sniff(self, x):
+    def matches_array(self, x):
         return x.dtype == np.int16 and x.ndim == 2
 
-    def check(self, record):
+    def check_record(self, record):
         if record.dtype != np.int16 or record.ndim != 1 or not len(record):
             raise DataError(f"{record.dtype} of shape {record.shape}, expected int16 (length,)")
         if record.min() < 0 or record.max() >= VALUES:
@@ -74,12 +74,12 @@ class Counts(Modality):
     def decode(self, data, name):
         try:
             record = np.array([int(word) for word in data.decode("ascii").split()], np.int16)
-            self.check(record)
+            self.check_record(record)
         except (ValueError, OverflowError, DataError) as error:
             raise DataError(f"{name}: {error}") from error
         return record
 
-    def example(self, shape):
+    def example_record(self, shape):
         return np.zeros(shape[0], np.int16)
 
     def augment_site(self, records, strength, rng):
@@ -126,7 +126,7 @@ NETWORK = '''
 from torch import nn
 
 from toy_extension.counts import VALUES, shares
-from wg_common.nets.network import Kind
+from wg_common.nets.network import NetworkKind
 
 
 def trunk():
@@ -134,7 +134,7 @@ def trunk():
     return nn.Sequential(nn.Linear(VALUES, 24), nn.SiLU(), nn.Linear(24, 8))
 
 
-NETWORK = Kind(trunk=trunk, prepare=shares, features=8)
+NETWORK = NetworkKind(trunk=trunk, prepare=shares, features=8)
 '''
 
 PLAN = """
@@ -207,8 +207,8 @@ def _head(package: bytes) -> LinearHead:
     rng = np.random.default_rng(3)
     records = [one for label in range(3) for one in draw(rng, label, 60)]
     features = load_encoder(package).encode(records).astype(np.float64)
-    scale = scaling(features)
-    return scale.unscale(fit_lda(scale.apply(features), np.repeat(np.arange(3), 60), 3, 0.5))
+    scale = fit_standardisation(features)
+    return scale.unscaled_head(fit_lda(scale.apply(features), np.repeat(np.arange(3), 60), 3, 0.5))
 
 
 def _predictions(here: Json, plant: TestPlant, tmp_path: Path) -> list[str]:
@@ -262,11 +262,13 @@ def test_a_zoo_is_built_of_it(extension: None, tmp_path: Path) -> None:
     y = np.repeat(np.arange(3), 8)
     np.savez(tmp_path / "own.npz", x=np.tile(x, (4, 1)), y=np.tile(y, 4), classes=np.array(LABELS))
     home = ServerHome(tmp_path / "server")
-    plan = parse(PLAN.format(tmp_path / "own.npz").encode(), ZooPlan, "plan")
-    build(home, plan, workers=1, progress=lambda done, words: None)
-    zoo = Zoo(home.zoo)
+    plan = parse_yaml(PLAN.format(tmp_path / "own.npz").encode(), ZooPlan, "plan")
+    build_zoo(home, plan, workers=1, progress=lambda done, words: None)
+    zoo = ZooStore(home.zoo)
     entries = list(zoo.entries())
-    assert len(entries) == 2 and len(list(own_families.entries(zoo, entries[0].encoder))) == 1
+    assert (
+        len(entries) == 2 and len(list(own_families.family_entries(zoo, entries[0].encoder))) == 1
+    )
     assert read_modality(home.read_encoder()) == "counts"
 
 

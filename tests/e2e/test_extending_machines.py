@@ -21,22 +21,22 @@ from wg_common.machines.registry import KINDS
 from wg_common.nets import tensor_set
 from wg_common.nets.encoder.reading_map import ReadingMap
 from wg_server.generator.weights import machine_pool, training
-from wg_server.generator.weights.machine_networks import Sizes
-from wg_server.generator.weights.machine_training import Draws, MachineObjective
-from wg_server.generator.weights.sheet_generation import KindGenerator, SheetGenerator
+from wg_server.generator.weights.machine_networks import NetworkSizes
+from wg_server.generator.weights.machine_training import MachineCounts, MachineObjective
+from wg_server.generator.weights.sheet_generation import DataSheetGenerator, MachineKindGenerator
 from wg_server.generator.weights.simulators import SIMULATORS
-from wg_server.generator.weights.training import Schedule
+from wg_server.generator.weights.training import TrainingSchedule
 
 KIND = '''
 import torch
 
 from wg_common.machines import words
 from wg_common.machines.base import (
-    BUMP_WIDTHS, WINDOW, MachineKind, Range, check_simulated, line_bumps
+    BUMP_WIDTHS, WINDOW, FigureRange, MachineKind, check_simulated, line_bumps
 )
 from wg_common.language import text
 
-RANGES = (Range(text("chops in 1,024 samples"), 20.0, 80.0, text("build another siren")),)
+RANGES = (FigureRange(text("chops in 1,024 samples"), 20.0, 80.0, text("build another siren")),)
 
 
 def chops(figures):
@@ -44,7 +44,7 @@ def chops(figures):
     return figures[:, 0] * WINDOW / figures[:, 1]
 
 
-def figures(sheet):
+def read_figures(sheet):
     values = torch.tensor([[float(sheet.machine.chops_hz), float(sheet.machine.sampling_hz)]])
     check_simulated(RANGES, chops(values).tolist())
     return values
@@ -56,7 +56,7 @@ KIND = MachineKind(
     words={"whole": words.SOUND, "cracked": ("cracked", "Riss", "亀裂")},
     condition_size=1,
     template_count=2 * BUMP_WIDTHS,
-    figures=figures,
+    read_figures=read_figures,
     figure_features=lambda figures: chops(figures).log()[:, None] - 4,
     templates=lambda figures: line_bumps(2 * chops(figures)[:, None] * torch.arange(1, 3), 0.002),
 )
@@ -124,14 +124,14 @@ def _sheet(chops: float) -> Any:
 
 
 def test_networks_for_a_new_kind_are_trained_made_and_explained(siren: Any) -> None:
-    sizes = Sizes(latent=2, rank=2, hidden=16)
-    draws = Draws(step=8, pool=40, renewals=1, validation=16)
+    sizes = NetworkSizes(latent=2, rank=2, hidden=16)
+    draws = MachineCounts(step=8, pool=40, renewals=1, validation=16)
     reading_map = ReadingMap(siren.siren.KIND).eval()
     objective = MachineObjective("siren", reading_map, sizes, draws, seed=1)
-    schedule = Schedule(steps=80, learning_rate=1e-2, average=0.9, evaluate_every=80)
-    training.train(objective, schedule, lambda *_: None)
-    judged = machine_pool.batch_of(
-        machine_pool.draw(siren.SirenSimulator(7), 30), torch.Generator().manual_seed(1)
+    schedule = TrainingSchedule(steps=80, learning_rate=1e-2, average=0.9, evaluate_every=80)
+    training.train_module(objective, schedule, lambda *_: None)
+    judged = machine_pool.batch_with_plants(
+        machine_pool.draw_machines(siren.SirenSimulator(7), 30), torch.Generator().manual_seed(1)
     )
     view, model = judged.views["raw"], objective.model
     with torch.inference_mode():
@@ -143,10 +143,10 @@ def test_networks_for_a_new_kind_are_trained_made_and_explained(siren: Any) -> N
             )
         }
     assert right["template"] > right["fixed"] + 0.1 and right["template"] > 0.8
-    generator = SheetGenerator(
-        {"siren": KindGenerator(model, {"raw": "template", "standardised": "template"})}
+    generator = DataSheetGenerator(
+        {"siren": MachineKindGenerator(model, {"raw": "template", "standardised": "template"})}
     )
-    for made in generator.generate(_sheet(50), ("gut", "horn", "Riss")):
+    for made in generator.generate_networks(_sheet(50), ("gut", "horn", "Riss")):
         tensor_set.check_tensors("spectrum-lines", made.tensors, 3, 64)
 
 

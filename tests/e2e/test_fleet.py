@@ -31,10 +31,10 @@ from wg_core.fleet.interface import Handlers
 from wg_core.fleet.node import run_node
 from wg_core.privacy.schema import MACHINE
 from wg_core.site import contact
-from wg_server.operation.serve import serve
+from wg_server.operation.serve import serve_home
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 def test_a_campaign_brings_statistics_in_and_packages_out(
@@ -50,10 +50,10 @@ def test_a_campaign_brings_statistics_in_and_packages_out(
         assert each.applied == [task.delivery_id]
         assert task.state == "delivered" and task.bytes_received > 0 and task.bytes_sent > 0
         with each.ledger() as ledger:
-            assert ledger.read_spent("line-1").charges == 1
-    with Store.open(server) as store:
-        releases = store.newest_ids(encoder=done.encoder, apart_from="nobody")
-        assert [store.release(each).site for each in releases] == ["plant-a", "plant-b"]
+            assert ledger.read_spending("line-1").charges == 1
+    with ServerStore.open(server) as store:
+        releases = store.newest_usable_ids(encoder=done.encoder, apart_from="nobody")
+        assert [store.require_release(each).site for each in releases] == ["plant-a", "plant-b"]
 
 
 def test_a_campaign_for_machine_statistics_serves_a_plant_and_waits_for_no_other(
@@ -72,10 +72,10 @@ def test_a_campaign_for_machine_statistics_serves_a_plant_and_waits_for_no_other
     assert done.state == "partial"
     served, left = done.tasks
     assert (served.state, left.state, left.code) == ("delivered", "refused", "machine")
-    with Store.open(server) as store:
-        release = store.release(served.release_id)
+    with ServerStore.open(server) as store:
+        release = store.require_release(served.release_id)
         assert release.statistics == MACHINE and release.is_usable
-        assert store.newest_ids(encoder=done.encoder, apart_from="nobody") == []
+        assert store.newest_usable_ids(encoder=done.encoder, apart_from="nobody") == []
 
 
 @pytest.mark.slow
@@ -94,10 +94,10 @@ def test_a_late_plant_holds_nobody_up_is_served_and_makes_the_others_packages_be
             wait_until(lambda: len(other.applied) == 2 and bool(late.applied), "better packages")
     assert done.state == "done"
     assert [task.served for task in done.tasks] == [2, 2, 1]
-    assert other.applied[-1] == done.task("plant-b").delivery_id
+    assert other.applied[-1] == done.find_task("plant-b").delivery_id
     for each, charges in ((plant, 2), (other, 1), (late, 1)):
         with each.ledger() as ledger:
-            assert ledger.read_spent("line-1").charges == charges
+            assert ledger.read_spending("line-1").charges == charges
 
 
 def test_once_ends_after_one_package(server: ServerHome, plant: Plant) -> None:
@@ -147,7 +147,7 @@ def test_once_reports_why_a_package_was_not_applied(server: ServerHome, plant: P
     node.join(PATIENCE_SECONDS)
     assert [type(each) for each in failures] == [NotAcceptedError]
     assert done.state == "done"  # whether a package was any good is not the server's to know
-    assert not Inbox(plant.home).waiting()
+    assert not Inbox(plant.home).waiting_packages()
     assert [path.stem for path in (plant.home.packages / "rejected").iterdir()] == [
         done.tasks[0].delivery_id
     ]
@@ -163,7 +163,7 @@ def test_a_second_campaign_gets_the_stored_release_and_charges_nothing(
     assert first.tasks[0].release_id == second.tasks[0].release_id
     assert first.tasks[0].query_id != second.tasks[0].query_id
     with plant.ledger() as ledger:
-        assert ledger.read_spent("line-1").charges == 1
+        assert ledger.read_spending("line-1").charges == 1
 
 
 @pytest.mark.parametrize(
@@ -198,9 +198,11 @@ def test_a_site_that_is_away_expires_and_the_campaign_ends(
     enrol_plant(server, tmp_path / "plant-b", "plant-b")
     with plant.running():
         campaign = start_campaign(server, ["plant-a", "plant-b"])
-        with Store.open(server) as store:
+        with ServerStore.open(server) as store:
             queue = CampaignQueue(store.engine)
-            wait_until(lambda: bool(queue.show(campaign.id).tasks[0].release_id), "a release")
+            wait_until(
+                lambda: bool(queue.find_campaign(campaign.id).tasks[0].release_id), "a release"
+            )
         expire(server, campaign)
         done = finished(server, campaign)
     assert done.state == "partial"
@@ -209,9 +211,9 @@ def test_a_site_that_is_away_expires_and_the_campaign_ends(
 
 def test_a_cancelled_campaign_ends_and_asks_nobody_more(server: ServerHome, plant: Plant) -> None:
     campaign = start_campaign(server, ["plant-a"])
-    with Store.open(server) as store:
+    with ServerStore.open(server) as store:
         queue = CampaignQueue(store.engine)
-        wait_until(lambda: queue.show(campaign.id).state == "running", "the start")
+        wait_until(lambda: queue.find_campaign(campaign.id).state == "running", "the start")
         queue.cancel(campaign.id)
     assert finished(server, campaign).state == "cancelled"
     with plant.running():
@@ -238,4 +240,4 @@ def test_a_package_that_arrived_is_applied_at_the_next_start(
 
 def test_one_process_serves_a_home(server: ServerHome) -> None:
     with pytest.raises(ConfigError, match="another process serves"):
-        serve(server, stop=threading.Event())
+        serve_home(server, stop=threading.Event())

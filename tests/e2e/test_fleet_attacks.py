@@ -42,15 +42,15 @@ from wg_core.errors import VerificationError
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import fleet, key_files, protocol, statistics_file
-from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.bundle import StatisticsBundle
 from wg_core.wire.protocol import WITNESS_PATH
-from wg_core.wire.statistics_file import encode_covered
+from wg_core.wire.statistics_file import encode_bundle
 from wg_server.fleet import listener
-from wg_server.fleet.enrolment import make_token
+from wg_server.fleet.enrolment import create_join_token
 from wg_server.fleet.guards import BodyLimit, RateLimit
 from wg_server.operation import serve
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 def node_client(plant: Plant, *, key_of: Plant | None = None) -> FleetHttpClient:
@@ -191,7 +191,7 @@ async def _reads_all(scope: Any, receive: Any, send: Any) -> None:
 
 @contextlib.contextmanager
 def raw_connection(server: ServerHome, plant: Plant) -> Iterator[ssl.SSLSocket]:
-    config = server.config()
+    config = server.read_config()
     context = link.client_context(plant.home)
     with (
         socket.create_connection((config.host, config.fleet_port), timeout=PATIENCE_SECONDS) as raw,
@@ -222,7 +222,7 @@ def test_a_plant_gets_in_past_more_silent_connections_than_a_listener_has(
     home = make_home(tmp_path / "server")
     with running(home), contextlib.ExitStack() as stack:
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
-        config = home.config()
+        config = home.read_config()
         for number in range(40):
             stack.enter_context(
                 socket.create_connection(
@@ -276,29 +276,29 @@ def test_an_uncovered_release_is_refused(server: ServerHome, plant: Plant) -> No
     honest = plant.answer
 
     def tampered(*args: object, **kwargs: object) -> bytes:
-        covered = statistics_file.decode_covered(honest(*args, **kwargs))  # type: ignore[arg-type]
+        covered = statistics_file.decode_bundle(honest(*args, **kwargs))  # type: ignore[arg-type]
         # The release of a charge, sent with the proof of another entry.
-        forged = CoveredStatistics(
+        forged = StatisticsBundle(
             covered.release,
             covered.charge_entry,
             covered.release_entry,
             covered.release_proof,
             covered.release_proof,
         )
-        return encode_covered(forged)
+        return encode_bundle(forged)
 
     plant.answer = tampered  # type: ignore[method-assign]
     with plant.running():
         done = finished(server, start_campaign(server, ["plant-a"]))
     (task,) = done.tasks
     assert (task.state, task.code, task.release_id) == ("failed", "verification", "")
-    with Store.open(server) as store:
-        assert not store.newest_ids(encoder=done.encoder, apart_from="nobody")
+    with ServerStore.open(server) as store:
+        assert not store.newest_usable_ids(encoder=done.encoder, apart_from="nobody")
 
 
 def test_a_server_in_the_middle_never_sees_the_secret(server: ServerHome, tmp_path: Path) -> None:
-    with Store.open(server) as store:
-        token = make_token(server, store, "plant-x", 600.0)
+    with ServerStore.open(server) as store:
+        token = create_join_token(server, store, "plant-x", 600.0)
     wrong = replace(token, ca_sha256="0" * 64)
     home = ClientHome(tmp_path / "plant")
     with pytest.raises(VerificationError, match="not the server"):

@@ -19,12 +19,12 @@ from wg_core.fleet import certificate, node
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol
 from wg_server.cli.main import main_group
-from wg_server.fleet.enrolment import make_token
+from wg_server.fleet.enrolment import create_join_token
 from wg_server.operation import authority as operation
 from wg_server.operation import serve
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 @pytest.fixture(autouse=True)
@@ -74,15 +74,15 @@ def test_connected_plants_move_to_a_new_authority_and_nobody_enrols_again(
     assert {t.site: t.release_id for t in third.tasks}.items() >= {
         (t.site, t.release_id) for t in first.tasks
     }
-    with Store.open(server) as store:
+    with ServerStore.open(server) as store:
         assert all(site.enrolled < third.created for site in store.sites())
-        assert store.forks() == 0
-    assert len(pki.roots(server)) == 3
+        assert store.count_forks() == 0
+    assert len(pki.root_certificate_files(server)) == 3
 
 
 def test_a_token_of_before_names_another_authority(server: ServerHome, tmp_path: Path) -> None:
-    with Store.open(server) as store:
-        token = protocol.encode_token(make_token(server, store, "plant-a", 60.0))
+    with ServerStore.open(server) as store:
+        token = protocol.encode_token(create_join_token(server, store, "plant-a", 60.0))
     rotate(server)
     with pytest.raises(VerificationError, match="the join token names"):
         enrolment.enrol(ClientHome(tmp_path / "plant-a"), token)
@@ -94,14 +94,14 @@ def test_a_token_of_before_names_another_authority(server: ServerHome, tmp_path:
 def test_a_change_that_was_cut_off_is_finished_by_running_it_again(
     server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch, moves: int
 ) -> None:
-    before = pki.fingerprint(pki.load_certificate(server.ca_cert))
+    before = pki.certificate_sha256(pki.load_certificate(server.ca_cert))
     with monkeypatch.context() as patched:
         cut_after(patched, moves)
         with pytest.raises(CutOff):
             operation.rotate_authority(server)
     found = operation.rotate_authority(server)
     assert found.before == before != found.after  # one change, not two
-    assert not server.next_authority.exists() and len(pki.links(server)) == 1
+    assert not server.next_authority.exists() and len(pki.link_certificates(server)) == 1
     assert [path.name for path in server.ca_cert.parent.iterdir() if path.name[0] == "."] == []
     with plant.running():
         wait_until(lambda: moved(server, plant), "the plant")
@@ -116,4 +116,4 @@ def test_a_half_changed_authority_makes_no_certificates(
     atomic.write_bytes(server.ca_key, key, mode=atomic.PRIVATE)
     monkeypatch.setattr(pki, "_PAIR_SECONDS", 0.0)
     with pytest.raises(ConfigError, match="keys --renew authority"):
-        pki.renew_server(server, server.config())
+        pki.renew_server_certificate(server, server.read_config())

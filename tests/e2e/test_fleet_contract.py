@@ -24,13 +24,13 @@ from wg_core.wire.protocol import StatisticsQuery
 from wg_server.campaigns import airgap
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 @contextmanager
 def adding_the_certificate(server: ServerHome, context: ssl.SSLContext) -> Iterator[str]:
     """A forwarder on loopback that speaks TLS with a client certificate for one that cannot."""
-    config = server.config()
+    config = server.read_config()
 
     class Forward(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -81,7 +81,7 @@ def test_flowers_stock_client_interoperates_and_gets_no_code(
         assert run.fab_hash == fleet.APP_HASH
         with pytest.raises(RunNotRunningException):  # its word for a 403
             get_fab(run.fab_hash, run.run_id)
-    with Store.open(server) as store:
+    with ServerStore.open(server) as store:
         CampaignQueue(store.engine).cancel(campaign.id)
     finished(server, campaign)
 

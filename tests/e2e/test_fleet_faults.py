@@ -48,12 +48,12 @@ from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import fleet, protocol
 from wg_core.wire.protocol import WITNESS_PATH
-from wg_server.fleet.enrolment import make_token
+from wg_server.fleet.enrolment import create_join_token
 from wg_server.operation.serve import BODY_LIMIT
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 LIFE_SECONDS = 10
 """Life of a message in tests that outlast it; a busy machine must answer within it."""
@@ -130,7 +130,7 @@ class Line:
 @contextmanager
 def line_to(home: ServerHome, plant: Plant) -> Iterator[Line]:
     """Put a line that can be cut between a plant and its server."""
-    config = home.config()
+    config = home.read_config()
     line = Line(config.host, config.fleet_port)
     own = configuration.load(plant.home)
     near = replace(own.server, fleet_url=f"https://127.0.0.1:{line.port}")
@@ -142,22 +142,22 @@ def line_to(home: ServerHome, plant: Plant) -> Iterator[Line]:
 
 
 def shown(home: ServerHome, campaign: Campaign) -> Campaign:
-    with Store.open(home) as store:
-        return CampaignQueue(store.engine).show(campaign.id)
+    with ServerStore.open(home) as store:
+        return CampaignQueue(store.engine).find_campaign(campaign.id)
 
 
 def releases(home: ServerHome, encoder: str) -> list[str]:
-    with Store.open(home) as store:
-        kept = store.newest_ids(encoder=encoder, apart_from="nobody")
-        return [store.release(each).site for each in kept]
+    with ServerStore.open(home) as store:
+        kept = store.newest_usable_ids(encoder=encoder, apart_from="nobody")
+        return [store.require_release(each).site for each in kept]
 
 
 def check_once(home: ServerHome, plant: Plant, done: Campaign) -> None:
     """One charge, one release, one package applied."""
     assert done.state == "done"
     with plant.ledger() as ledger:
-        spent = ledger.read_spent("line-1")
-        assert (spent.charges, spent.burned) == (1, 0)
+        spent = ledger.read_spending("line-1")
+        assert (spent.charges, spent.charges_without_release) == (1, 0)
     assert plant.steps.count("charged") == 1
     wait_until(lambda: bool(plant.applied), "applying")
     assert plant.applied == [done.tasks[0].delivery_id]
@@ -184,14 +184,14 @@ def test_a_line_that_is_cut_for_longer_than_a_message_lives(
             if phase == "answering":
                 plant.before_answer = once
             else:
-                receive = inbox.Inbox.receive
+                receive = inbox.Inbox.store_package
 
                 def receive_and_cut(own: inbox.Inbox, *words: object) -> object:
                     receipt = receive(own, *words)  # type: ignore[arg-type]
                     once()
                     return receipt
 
-                monkeypatch.setattr(inbox.Inbox, "receive", receive_and_cut)
+                monkeypatch.setattr(inbox.Inbox, "store_package", receive_and_cut)
             campaign = start_campaign(home, ["plant-a"])
             with plant.running():
                 wait_until(lambda: bool(cuts), "the cut")
@@ -317,15 +317,15 @@ def test_two_copies_of_one_plant_release_once(
         # Whoever answered first extended the ledger; the other's story is a second one.
         other = copy if plant.steps else plant
         with plant.ledger() as one, copy.ledger() as two:
-            assert one.read_spent("line-1").charges + two.read_spent("line-1").charges >= 1
+            assert one.read_spending("line-1").charges + two.read_spending("line-1").charges >= 1
     assert releases(server, done.encoder) == ["plant-a"]
     if not other.steps:
         # Its ledger lacks what the witness has seen: its node ends before it is asked anything.
         with other.running() as node:
             wait_until(lambda: not node.is_alive(), "the node's end")
         assert other.behind
-        with Store.open(server) as store:
-            kept = store.newest_ids(encoder=done.encoder, apart_from="nobody")
+        with ServerStore.open(server) as store:
+            kept = store.newest_usable_ids(encoder=done.encoder, apart_from="nobody")
         assert kept == [done.tasks[0].release_id]
 
 
@@ -334,7 +334,7 @@ def test_two_copies_of_one_plant_release_once(
 
 @contextmanager
 def tls(home: ServerHome, context: ssl.SSLContext) -> Iterator[ssl.SSLSocket]:
-    config = home.config()
+    config = home.read_config()
     with (
         socket.create_connection((config.host, config.fleet_port), timeout=PATIENCE_SECONDS) as raw,
         context.wrap_socket(raw, server_hostname=config.host) as connection,
@@ -346,7 +346,7 @@ def test_slow_clients_do_not_keep_a_plant_from_its_campaign(
     server: ServerHome, plant: Plant, tmp_path: Path
 ) -> None:
     lazy = enrol_plant(server, tmp_path / "plant-b", "plant-b")
-    config = server.config()
+    config = server.read_config()
     context = link.client_context(lazy.home)
     with ExitStack() as stack:
         for _ in range(150):  # no TLS at all
@@ -371,7 +371,7 @@ def test_a_stranger_and_a_glutton_are_refused_before_their_body_is_read(
             head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n"
             connection.sendall(head.encode())
             assert connection.recv(64).startswith(b"HTTP/1.1 413 ")
-    with Store.open(server) as store:
+    with ServerStore.open(server) as store:
         store.revoke("plant-a", time.time())
     with tls(server, context) as connection:
         head = f"POST {WITNESS_PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {BODY_LIMIT}\r\n\r\n"
@@ -404,8 +404,8 @@ def test_a_node_of_another_version_is_told_so_on_both_sides(
 def test_enrolment_between_versions_says_which_side_to_update(
     server: ServerHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Store.open(server) as store:
-        token = make_token(server, store, "plant-x", 600.0)
+    with ServerStore.open(server) as store:
+        token = create_join_token(server, store, "plant-x", 600.0)
     with pytest.raises(DecodeError, match=r"expected one word beginning with 'wgj1\.'"):
         protocol.decode_token("wgj2.e30")
     later = protocol.encode_token(replace(token, version=2))
@@ -470,4 +470,7 @@ def test_a_process_whose_disk_is_full_goes_on_when_there_is_room(tmp_path: Path,
         wait_until(lambda: models(plant) == 1, "applying")
     assert done.state == "done" and len(answers(plant)) == 1
     with plant.ledger() as ledger:
-        assert (ledger.read_spent("line-1").charges, ledger.read_spent("line-1").burned) == (1, 0)
+        assert (
+            ledger.read_spending("line-1").charges,
+            ledger.read_spending("line-1").charges_without_release,
+        ) == (1, 0)

@@ -16,13 +16,13 @@ from wg_common import weights_file
 from wg_core.errors import ConfigError, VerificationError
 from wg_core.wire import signing
 from wg_server.campaigns import packaging, starting
-from wg_server.campaigns.starting import Order
+from wg_server.campaigns.starting import CampaignOrder
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.store import quarantine
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 NAMES = ("plant-a", "plant-b", "plant-c", "plant-d")
 
@@ -30,13 +30,15 @@ NAMES = ("plant-a", "plant-b", "plant-c", "plant-d")
 def _made_with(server: ServerHome, campaign: Campaign) -> set[str]:
     """Generators that the campaign's packages name."""
     key = signing.load(server.signing_key).public_key()
-    paths = [server.package(task.delivery_id) for task in campaign.tasks]
-    return {weights_file.decode(path.read_bytes(), key)[0].generator for path in paths}
+    paths = [server.package_path(task.delivery_id) for task in campaign.tasks]
+    return {
+        weights_file.decode_weights_package(path.read_bytes(), key)[0].generator for path in paths
+    }
 
 
-def _start(server: ServerHome, order: Order) -> Campaign:
-    with Store.open(server) as store:
-        return starting.start(server, store, order)
+def _start(server: ServerHome, order: CampaignOrder) -> Campaign:
+    with ServerStore.open(server) as store:
+        return starting.queue_campaign(server, store, order)
 
 
 def test_a_generator_whose_card_fails_takes_nothing_from_a_campaign_of_four(
@@ -49,16 +51,19 @@ def test_a_generator_whose_card_fails_takes_nothing_from_a_campaign_of_four(
     first = install(server, heads)
     with running(server, packaging.make_package):
         plants = [enrol_plant(server, tmp_path / name, name) for name in NAMES]
-        campaign = _start(server, Order(sites=NAMES, grace_seconds=0.0, asks_unshared=True))
-        with Store.open(server) as store:
+        campaign = _start(server, CampaignOrder(sites=NAMES, grace_seconds=0.0, asks_unshared=True))
+        with ServerStore.open(server) as store:
             queue = CampaignQueue(store.engine)
             with plants[0].running(), plants[1].running():
-                wait_until(lambda: queue.show(campaign.id).task("plant-b").served > 0, "two plants")
+                wait_until(
+                    lambda: queue.find_campaign(campaign.id).find_task("plant-b").served > 0,
+                    "two plants",
+                )
                 # A retrain whose card fails: it is not installed, and then it is, by its id.
                 second = candidate(server, b"no generator at all", passes=False)
                 assert versions.installed_version(server).id == first.id
-                versions.use(server, second)
-                versions.prune(server, queue.generators())
+                versions.install_version(server, second)
+                versions.prune_versions(server, queue.generators_in_use())
     with running(server, packaging.make_package):
         with plants[0].running(), plants[1].running(), plants[2].running(), plants[3].running():
             done = finished(server, campaign)
@@ -67,10 +72,12 @@ def test_a_generator_whose_card_fails_takes_nothing_from_a_campaign_of_four(
         assert _made_with(server, done) == {first.summary.generator}
         for plant in plants:
             with plant.ledger() as ledger:
-                assert ledger.read_spent("line-1").charges == 1
+                assert ledger.read_spending("line-1").charges == 1
         # The next campaign begins with what is installed, and fails for a reason of its own.
-        versions.use(server, versions.read(server, versions.pointer(server).before))
-        again = _start(server, Order(sites=NAMES, epsilon="0.5", asks_unshared=True))
+        versions.install_version(
+            server, versions.read_version(server, versions.read_installed(server).before)
+        )
+        again = _start(server, CampaignOrder(sites=NAMES, epsilon="0.5", asks_unshared=True))
         with plants[0].running(), plants[1].running(), plants[2].running(), plants[3].running():
             assert finished(server, again).state == "done"
         assert again.generator == first.id
@@ -83,15 +90,15 @@ def test_a_server_without_a_usable_generator_serves_all_but_campaigns(
     server = make_home(tmp_path / "server")
     version = versions.installed_version(server)
     if state == "damaged":
-        version.heads.write_bytes(b"damaged")
+        version.heads_path.write_bytes(b"damaged")
     else:
         server.installed_generator.unlink()
-        versions.prune(server, [])
+        versions.prune_versions(server, [])
         if state == "candidate":
             candidate(server, passes=False)
     with running(server):
         plant = enrol_plant(server, tmp_path / "plant-a", "plant-a")  # witnessed as well
-        config = server.config()
+        config = server.read_config()
         ready = httpx.get(
             f"http://{config.admin_host}:{config.admin_port}/readyz",
             trust_env=False,
@@ -99,11 +106,11 @@ def test_a_server_without_a_usable_generator_serves_all_but_campaigns(
         )
         assert ready.status_code == 200
         assert f"generator: {'failing' if state == 'damaged' else 'ok'}\n" in ready.text
-        with plant.running(), Store.open(server) as store:
-            wait_until(lambda: store.site("plant-a").last_seen > 0, "the node")
+        with plant.running(), ServerStore.open(server) as store:
+            wait_until(lambda: store.require_site("plant-a").last_seen > 0, "the node")
             with pytest.raises((ConfigError, VerificationError)):
-                starting.start(server, store, Order())
-            assert CampaignQueue(store.engine).all() == []
-            assert not quarantine.notes(store.engine)
+                starting.queue_campaign(server, store, CampaignOrder())
+            assert CampaignQueue(store.engine).newest_campaigns() == []
+            assert not quarantine.list_releases(store.engine)
         with plant.ledger() as ledger:
-            assert ledger.read_spent("line-1").charges == 0
+            assert ledger.read_spending("line-1").charges == 0

@@ -16,7 +16,7 @@ from wg_client.fleet import reenrolment, rotation
 from wg_core.connection import link
 from wg_core.errors import ConfigError, PeerError
 from wg_core.fleet import certificate, node
-from wg_core.ledger.anchors import Anchors, KnownWitness
+from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 from wg_core.ledger.store import Ledger
 from wg_core.site import config as configuration
 from wg_core.wire import canonical, signing
@@ -25,13 +25,13 @@ from wg_server.cli.main import main_group as operator
 from wg_server.site.home import ServerHome
 from wg_server.store import troubles
 from wg_server.store.campaigns import Campaign
-from wg_server.store.site import Site
-from wg_server.store.sites import Store
+from wg_server.store.site import StoredSite
+from wg_server.store.sites import ServerStore
 
 
-def site_of(server: ServerHome, plant: Plant) -> Site:
-    with Store.open(server) as store:
-        return store.site(plant.site)
+def site_of(server: ServerHome, plant: Plant) -> StoredSite:
+    with ServerStore.open(server) as store:
+        return store.require_site(plant.site)
 
 
 def campaign(server: ServerHome, plant: Plant, epsilon: str = "1") -> Campaign:
@@ -42,17 +42,22 @@ def campaign(server: ServerHome, plant: Plant, epsilon: str = "1") -> Campaign:
 def witness_once(plant: Plant) -> None:
     """Ask the server to cosign the plant's ledger as it is."""
     config = configuration.load(plant.home)
-    with plant.ledger() as ledger, link.Link.open(plant.home, config.server.fleet_url) as wire:
-        ledger.countersign(config.server.witness_name, wire.witness)
+    with (
+        plant.ledger() as ledger,
+        link.ServerLink.open(plant.home, config.server.fleet_url) as wire,
+    ):
+        ledger.request_cosignature(config.server.witness_name, wire.cosign)
 
 
 def audited(server: ServerHome, plant: Plant, previous: Path | None = None) -> Any:
     """The auditor's word, with the keys that the server knows."""
     config = configuration.load(plant.home)
-    witness = KnownWitness(config.server.witness_name, bytes.fromhex(config.server.witness_key))
-    return verification.verify(
+    witness = TrustedWitness(config.server.witness_name, bytes.fromhex(config.server.witness_key))
+    return verification.verify_log(
         plant.home.root,
-        Anchors(ledger_key=bytes.fromhex(site_of(server, plant).ledger_key), witnesses=(witness,)),
+        TrustAnchors(
+            ledger_key=bytes.fromhex(site_of(server, plant).ledger_key), witnesses=(witness,)
+        ),
         previous=[] if previous is None else [previous],
     )
 
@@ -63,7 +68,7 @@ def test_a_certificate_is_renewed_on_demand(server: ServerHome, plant: Plant) ->
     assert plant.home.certificate.read_bytes() != before
     assert done["certificate_expires"] == certificate.expiry(plant.home)
     witness_once(plant)
-    with Store.open(server) as store:
+    with ServerStore.open(server) as store:
         status = troubles.site_statuses(store, names=[plant.site])[plant.site]
         assert status.certificate == done["certificate_expires"]
 
@@ -106,13 +111,13 @@ def test_a_revoked_plant_is_out_at_once_and_comes_back_with_its_ledger(
     assert (first.state, second.state) == ("done", "done")
     assert second.tasks[0].release_id == first.tasks[0].release_id
     with plant.ledger() as ledger:
-        assert ledger.read_spent("line-1").charges == 1
+        assert ledger.read_spending("line-1").charges == 1
 
 
 def test_enrolling_again_needs_a_token_of_the_same_site(server: ServerHome, plant: Plant) -> None:
     word = token(server, "plant-b")
     with pytest.raises(ConfigError, match="plant-b"):
-        reenrolment.replace(plant.home, word)
+        reenrolment.enrol_again(plant.home, word)
     witness_once(plant)  # and nothing changed
     other = enrol_plant(server, plant.home.root.parent / "plant-b", "plant-b")  # token unspent
     witness_once(other)
@@ -140,7 +145,7 @@ def test_a_rotated_key_signs_on_and_everybody_knows_it(server: ServerHome, plant
 def test_a_home_that_rotated_enrols_again_with_its_log(server: ServerHome, plant: Plant) -> None:
     document_of(client, "keys", "--home", plant.home.root, "--renew", "ledger")
     before = site_of(server, plant)
-    reenrolment.replace(plant.home, token(server, plant.site))
+    reenrolment.enrol_again(plant.home, token(server, plant.site))
     after = site_of(server, plant)
     assert (after.ledger_origin, after.ledger_key) == (before.ledger_origin, before.ledger_key)
     assert after.node_key != before.node_key
@@ -154,10 +159,10 @@ def test_a_plants_identity_does_not_change_while_its_node_runs(
     with plant.running():
         wait_until(lambda: site_of(server, plant).last_seen > 0, "the node")
         with pytest.raises(ConfigError, match="node"):
-            reenrolment.replace(plant.home, word)
+            reenrolment.enrol_again(plant.home, word)
         with pytest.raises(ConfigError, match="node"):
-            reenrolment.compromise(plant.home, word, "test")
-    reenrolment.replace(plant.home, word)  # the token was not spent
+            reenrolment.replace_compromised_ledger(plant.home, word, "test")
+    reenrolment.enrol_again(plant.home, word)  # the token was not spent
 
 
 @pytest.mark.parametrize("fatal", ["saved", "rotated", "installed", "told"])
@@ -173,7 +178,7 @@ def test_a_rotation_that_was_cut_off_is_finished_by_running_it_again(
     done = rotation.rotate_key(plant.home)
     assert site_of(server, plant).ledger_key == done.key
     with plant.ledger() as ledger:
-        assert ledger.rotation == done.entry  # one rotation, not two
+        assert ledger.rotation_seq == done.entry  # one rotation, not two
     assert campaign(server, plant).state == "done"
 
 
@@ -188,7 +193,7 @@ def test_a_plant_that_went_on_between_rotating_and_telling_is_heard(
         rotation.rotate_key(plant.home, on_step=step)
     witness_once(plant)  # the rotation's own checkpoint has both signatures
     with plant.ledger() as ledger:
-        ledger.enrol_witness("another", signing.public_bytes(signing.generate()))
+        ledger.enrol_witness("another", signing.public_bytes(signing.generate_key()))
     with pytest.raises(PeerError, match="403"):
         witness_once(plant)
     done = rotation.rotate_key(plant.home)
@@ -201,11 +206,11 @@ def test_a_rotation_without_the_old_key_is_refused(
 ) -> None:
     before = site_of(server, plant)
     config = configuration.load(plant.home)
-    key, new = signing.generate_pair(), signing.generate_pair()
+    key, new = signing.generate_hybrid_key(), signing.generate_hybrid_key()
     path = tmp_path / "forged.sqlite"
     with Ledger.create(path, origin=before.ledger_origin, key=key, site=plant.site) as forged:
         forged.enrol_witness(config.server.witness_name, bytes.fromhex(config.server.witness_key))
-        seq = forged.rotate(new)
+        seq = forged.rotate_key(new)
         entry = forged.entry(seq).decode()
         proof = forged.newest_proof(seq, witness=config.server.witness_name).decode()
     notices = [
@@ -214,10 +219,10 @@ def test_a_rotation_without_the_old_key_is_refused(
         canonical.encode(KeyRotation(entry=entry, proof="")),
         b"nonsense",
     ]
-    with link.Link.open(plant.home, config.server.fleet_url) as wire:
+    with link.ServerLink.open(plant.home, config.server.fleet_url) as wire:
         for notice in notices:
             with pytest.raises(PeerError, match="400"):
-                wire.rotate(notice)
+                wire.announce_rotation(notice)
     assert site_of(server, plant).ledger_key == before.ledger_key
 
 
@@ -230,7 +235,7 @@ def test_a_plant_cannot_take_another_plants_key(server: ServerHome, plant: Plant
 
 
 def test_a_rotation_needs_a_server_that_is_there(server: ServerHome, plant: Plant) -> None:
-    with Store.open(server) as store:
+    with ServerStore.open(server) as store:
         store.revoke(plant.site, 1.0)
     with plant.ledger() as ledger:
         size = ledger.size
@@ -268,7 +273,7 @@ def test_after_a_compromise_the_spend_stands_on_a_new_log(server: ServerHome, pl
     assert changed == set(keys) - {"site.secret"}
     assert campaign(server, plant).state == "done"
     with plant.ledger() as ledger:
-        spent = ledger.read_spent("line-1")
+        spent = ledger.read_spending("line-1")
         assert spent.charges == 2 and spent.epsilon > done["epsilon_spent"]
     finding = audited(server, plant, previous=old).to_json()
     assert finding["origin"] == after.ledger_origin
@@ -277,12 +282,12 @@ def test_after_a_compromise_the_spend_stands_on_a_new_log(server: ServerHome, pl
     assert document_of(
         operator, "export", "--home", server.root, "--out", folder, "--site", plant.site
     )
-    found = verification.verify(
+    found = verification.verify_log(
         plant.home.root, server=folder, previous=[old], max_age=86_400
     ).verdict
     assert found.word == "verified" and found.succession.checked and found.received == 2
     assert len(found.not_checked) == 2  # proofs within files, and the past
-    assert verification.verify(old, server=folder).verdict.word == "superseded"
+    assert verification.verify_log(old, server=folder).verdict.word == "superseded"
 
 
 @pytest.mark.parametrize("moves", [0, 1, 2, 6, 9])  # of ten pieces
@@ -294,10 +299,10 @@ def test_a_compromise_that_was_cut_off_is_finished_by_running_it_again(
     witness_once(plant)
     cut_after(monkeypatch, moves)
     with pytest.raises(CutOff):
-        reenrolment.compromise(plant.home, token(server, plant.site), "test")
+        reenrolment.replace_compromised_ledger(plant.home, token(server, plant.site), "test")
     monkeypatch.undo()
     spent = token(server, plant.site, replace=True)
-    config = reenrolment.compromise(plant.home, spent, "test")
+    config = reenrolment.replace_compromised_ledger(plant.home, spent, "test")
     assert config.site == plant.site
     assert not (plant.home.root / "successor").exists()
     with plant.ledger() as ledger:

@@ -21,7 +21,7 @@ from tests.patience import wait_until
 from wg_audit import verification
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def besieged(
     or ten if the plant's records are encoded already.
     """
     campaign = start_campaign(fleet.server, fleet.names())
-    with ExitStack() as stack, Store.open(fleet.server) as store:
+    with ExitStack() as stack, ServerStore.open(fleet.server) as store:
         server = stack.enter_context(serving(fleet))
         victims = [server, *(stack.enter_context(node(fleet, site)) for site in fleet.sites)]
         killers = [Killer(victim, kills, life, [seed, n]) for n, victim in enumerate(victims)]
@@ -80,7 +80,7 @@ def besieged(
         for killer in killers:
             killer.check()
         queue = CampaignQueue(store.engine)
-        wait_until(lambda: queue.show(campaign.id).finished is not None, "the campaign")
+        wait_until(lambda: queue.find_campaign(campaign.id).finished is not None, "the campaign")
         wait_until(lambda: all(site.applied() for site in fleet.sites), "applying")
         # A process that is told to stop before it listens to signals is ended by them.
         signs = ["ready: ", *("online as " for _ in fleet.sites)]
@@ -90,21 +90,21 @@ def besieged(
         time.sleep(3)
         assert [victim.terminate() for victim in victims[1:]] == [0] * len(fleet.sites)
         assert server.terminate() == 0
-        return queue.show(campaign.id), [killer.times for killer in killers]
+        return queue.find_campaign(campaign.id), [killer.times for killer in killers]
 
 
 def check_nothing_twice(fleet: Fleet, done: Campaign) -> None:
     assert done.state == "done", done
     for site, task in zip(fleet.sites, done.tasks, strict=True):
         spent = site.spent()
-        assert (spent.charges, spent.burned) == (1, 0), site
+        assert (spent.charges, spent.charges_without_release) == (1, 0), site
         assert len(site.released()) == 1, site
         assert site.applied() == [task.delivery_id], site
-        assert verification.verify(site.home.ledger).accounts[0].charges == 1
-    with Store.open(fleet.server) as store:
-        kept = store.newest_ids(encoder=done.encoder, apart_from="nobody")
+        assert verification.verify_log(site.home.ledger).accounts[0].charges == 1
+    with ServerStore.open(fleet.server) as store:
+        kept = store.newest_usable_ids(encoder=done.encoder, apart_from="nobody")
         assert kept == [t.release_id for t in done.tasks]
-        assert store.evidence() == []
+        assert store.fork_evidence() == []
 
 
 @pytest.mark.slow

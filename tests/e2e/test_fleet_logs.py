@@ -16,7 +16,7 @@ from tests.client.release.test_neighbours import TinyEncoder
 from tests.e2e.fleet_support import Plant, enrol_plant, finished, healthy, make_home, start_campaign
 from tests.patience import PATIENCE_SECONDS, wait_until
 
-from wg_client.release.look import freeze_data, look
+from wg_client.release.look import freeze_data, inspect_home_data
 from wg_core.site import config as configuration
 
 PROGRAMS = Path(sys.executable).parent
@@ -51,7 +51,7 @@ def freeze_one_picture(plant: Plant, folder: Path) -> None:
     def load(_: bytes) -> TinyEncoder:
         return TinyEncoder()
 
-    freeze_data(plant.home, look(plant.home, load=load), load=load)
+    freeze_data(plant.home, inspect_home_data(plant.home, load=load), load=load)
 
 
 def test_both_programs_log_one_object_a_line_and_end_cleanly(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_an_answer_takes_one_slot_and_so_does_a_refusal(
     server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[int] = []
-    hold = timing.hold
+    hold = timing.wait_for_slot_end
 
     def count(*words: Any, **more: Any) -> int:
         waited.append(hold(*words, **more))
@@ -87,7 +87,7 @@ def test_an_answer_takes_one_slot_and_so_does_a_refusal(
         plant.before_answer = lambda: None
         raise DataError("/plant/broken.png")
 
-    monkeypatch.setattr(timing, "hold", count)
+    monkeypatch.setattr(timing, "wait_for_slot_end", count)
     plant.before_answer = fail
     with plant.running():
         done = finished(server, start_campaign(server, ["plant-a"]))

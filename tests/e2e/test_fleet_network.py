@@ -32,9 +32,9 @@ from tests.e2e.product import (
 from tests.patience import wait_until
 
 from wg_core.wire import protocol
-from wg_server.fleet.enrolment import make_token
+from wg_server.fleet.enrolment import create_join_token
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def run(fleet: Fleet, name: str, *words: str | Path, environment: dict[str, str]
 
 
 def ports(home: ServerHome) -> str:
-    config = home.config()
+    config = home.read_config()
     return f"{config.fleet_port},{config.enrol_port},{config.admin_port}"
 
 
@@ -66,8 +66,8 @@ def test_no_process_of_ours_looks_up_a_name_or_calls_a_stranger(
     watched = seams(network_log=calls, network_ports=ports(home))
     data = write_npz(tmp_path / "plant.npz", {0: 8, 1: 8, 2: 8}, seed=1, labels=LABELS)
     plant = tmp_path / "plant"
-    with serving(fleet, watched) as main, Store.open(home) as store:
-        token = protocol.encode_token(make_token(home, store, "plant-a", 600.0))
+    with serving(fleet, watched) as main, ServerStore.open(home) as store:
+        token = protocol.encode_token(create_join_token(home, store, "plant-a", 600.0))
         join = ("--home", plant, "--join", token, "--data", data)
         run(fleet, "init", "wg-client", "init", *join, environment=watched)
         words = ("wg-client", "run", "--home", plant, "--once")
@@ -77,7 +77,7 @@ def test_no_process_of_ours_looks_up_a_name_or_calls_a_stranger(
         assert main.terminate() == 0, main.said()
     seen = calls.read_text().splitlines()
     assert [line for line in seen if line.startswith("REFUSED")] == []
-    config = home.config()
+    config = home.read_config()
     for port in (config.fleet_port, config.enrol_port):
         assert f"allowed socket.connect '127.0.0.1' {port}" in seen
 
@@ -124,7 +124,7 @@ def test_the_kernel_saw_no_other_address_than_the_servers(
 ) -> None:
     fleet = make_fleet(tmp_path, packages, ["plant-a"])
     site = fleet.sites[0]
-    config = fleet.server.config()
+    config = fleet.server.read_config()
     probe = subprocess.run(["strace", "-e", "trace=none", "true"], capture_output=True, check=False)
     if probe.returncode != 0:
         pytest.skip("strace may not trace here")

@@ -21,7 +21,7 @@ from wg_core.errors import ConfigError
 from wg_core.site import config as configuration
 from wg_server.operation.initialise import free_ports
 from wg_server.operation.rotation import rotate_keys
-from wg_server.operation.serve import serve
+from wg_server.operation.serve import serve_home
 from wg_server.site.home import ServerHome
 
 CUT = sa.text(
@@ -41,7 +41,7 @@ def cluster() -> Iterator[str]:
 @pytest.fixture
 def server(tmp_path: Path, cluster: str) -> ServerHome:
     home = make_home(tmp_path / "server")
-    home.write_config(dataclasses.replace(home.config(), database=cluster))
+    home.write_config(dataclasses.replace(home.read_config(), database=cluster))
     return home
 
 
@@ -57,9 +57,9 @@ def test_a_campaign_survives_the_loss_of_every_connection(
     with running(server):
         plant = enrol_plant(server, tmp_path / "plant-a", "plant-a")
         second = make_home(tmp_path / "second")
-        second.write_config(dataclasses.replace(second.config(), database=cluster))
+        second.write_config(dataclasses.replace(second.read_config(), database=cluster))
         with pytest.raises(ConfigError, match="another process serves this store"):
-            serve(second, stop=threading.Event())
+            serve_home(second, stop=threading.Event())
         plant.before_answer = cut
         with plant.running():
             campaign = start_campaign(server, ["plant-a"])
@@ -68,7 +68,7 @@ def test_a_campaign_survives_the_loss_of_every_connection(
     admin.dispose()
     assert done.state == "done" and plant.applied == [done.tasks[0].delivery_id]
     with plant.ledger() as ledger:
-        assert ledger.read_spent("line-1").charges == 1
+        assert ledger.read_spending("line-1").charges == 1
 
 
 BALANCER = """
@@ -90,7 +90,7 @@ def test_plants_behind_a_balancer_are_served_by_two_processes_or_by_the_one_that
 ) -> None:
     """One campaign over four plants; each release is there once, and the first process leads."""
     haproxy = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
-    (second, port), first = free_ports("127.0.0.1", 2), server.config().fleet_port
+    (second, port), first = free_ports("127.0.0.1", 2), server.read_config().fleet_port
     (tmp_path / "haproxy.cfg").write_text(BALANCER.format(port=port, first=first, second=second))
     program = Path(sys.executable).with_name("wg-server")
     words: list[str | Path] = [program, "serve", "--home", server.root]
@@ -129,7 +129,7 @@ def test_plants_behind_a_balancer_are_served_by_two_processes_or_by_the_one_that
     for plant, task in zip(plants, found.tasks, strict=True):
         assert plant.applied[-1] == task.delivery_id and task.state == "delivered"
         with plant.ledger() as ledger:
-            assert ledger.read_spent("line-1").charges == 1
+            assert ledger.read_spending("line-1").charges == 1
     sent = [name for name in names if f"statistics sent to {name}" in said()]
     assert sent and set(sent) < set(names)
     assert "package of" not in said()  # the leader makes them

@@ -25,10 +25,10 @@ from tests.e2e.fleet_support import (
 )
 from tests.patience import PATIENCE_SECONDS, wait_until
 
-from wg_core.wire.statistics_file import decode_covered
+from wg_core.wire.statistics_file import decode_bundle
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,7 +50,7 @@ def process(*words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
 def answers(plant: Plant) -> set[str]:
     """Hashes of the releases inside everything that the plant handed out."""
     parts = (plant.home.root / "answers.log").read_bytes().split(b"\n--end--\n")
-    return {hashlib.sha256(decode_covered(part).release).hexdigest() for part in parts if part}
+    return {hashlib.sha256(decode_bundle(part).release).hexdigest() for part in parts if part}
 
 
 def models(plant: Plant) -> int:
@@ -73,7 +73,7 @@ def test_a_node_killed_at_a_step_goes_on_where_it_was(
     with process("node", plant.home.root, "--die-after", step) as node:
         assert node.wait(PATIENCE_SECONDS) == -signal.SIGKILL
     with plant.ledger() as ledger:
-        assert ledger.read_spent("line-1").charges == 1
+        assert ledger.read_spending("line-1").charges == 1
     with process("node", plant.home.root, "--once") as node:
         done = finished(server, campaign)
         assert node.wait(PATIENCE_SECONDS) == 0
@@ -81,8 +81,8 @@ def test_a_node_killed_at_a_step_goes_on_where_it_was(
     assert len(answers(plant)) == 1  # whatever was handed out, it was the same release
     assert models(plant) == 1
     with plant.ledger() as ledger:
-        spent = ledger.read_spent("line-1")
-        assert (spent.charges, spent.burned) == (1, 0)
+        spent = ledger.read_spending("line-1")
+        assert (spent.charges, spent.charges_without_release) == (1, 0)
 
 
 def test_a_server_killed_in_a_campaign_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -93,9 +93,11 @@ def test_a_server_killed_in_a_campaign_goes_on_where_it_was(tmp_path: Path) -> N
         with process("server", home.root) as first:
             wait_until(lambda: healthy(home), "the server")
             campaign = start_campaign(home, ["plant-a"])
-            with Store.open(home) as store:
+            with ServerStore.open(home) as store:
                 queue = CampaignQueue(store.engine)
-                wait_until(lambda: queue.show(campaign.id).tasks[0].messages > 0, "the query")
+                wait_until(
+                    lambda: queue.find_campaign(campaign.id).tasks[0].messages > 0, "the query"
+                )
             first.kill()
         with process("server", home.root) as second:
             done = finished(home, campaign)
@@ -116,7 +118,7 @@ def test_better_packages_survive_kills_of_the_server(tmp_path: Path, seed: int) 
         names = ("plant-a", "plant-b", "plant-c")
         plants = [enrol_plant(home, tmp_path / name, name) for name in names]
         campaign = start_campaign(home, names, grace_seconds=0.0)
-    with ExitStack() as stack, Store.open(home) as store:
+    with ExitStack() as stack, ServerStore.open(home) as store:
         queue = CampaignQueue(store.engine)
         main = stack.enter_context(process("server", home.root))
         for plant in plants[:2]:
@@ -130,15 +132,18 @@ def test_better_packages_survive_kills_of_the_server(tmp_path: Path, seed: int) 
             main = stack.enter_context(process("server", home.root))
         done = finished(home, campaign)
         wait_until(lambda: all(map(models, plants)), "applying")
-        assert queue.active() == []
+        assert queue.start_queued() == []
     assert done.state == "done"
-    assert done.task("plant-c").served == 1
+    assert done.find_task("plant-c").served == 1
     # A kill between a receipt and its record may have a package offered again, never made twice.
     assert all(task.served == 2 for task in done.tasks[:2])
     for plant in plants:
         assert len(answers(plant)) == 1
         with plant.ledger() as ledger:
-            assert (ledger.read_spent("line-1").charges, ledger.read_spent("line-1").burned) == (
+            assert (
+                ledger.read_spending("line-1").charges,
+                ledger.read_spending("line-1").charges_without_release,
+            ) == (
                 1,
                 0,
             )

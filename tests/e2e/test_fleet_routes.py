@@ -41,12 +41,12 @@ from wg_core.wire import key_files, protocol
 from wg_server.console.web import ROOT
 from wg_server.fleet import guards
 from wg_server.fleet.adapter import HANDLERS
-from wg_server.fleet.enrolment import CA_PATH, make_token
+from wg_server.fleet.enrolment import CA_PATH, create_join_token
 from wg_server.fleet.listener import Listener
 from wg_server.operation import serve as serving
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 LISTENING: dict[str, Any] = {}
 FLOWER = "/v1/fleet/"
@@ -116,7 +116,7 @@ def call(
 
 def sweep(home: ServerHome, context: ssl.SSLContext, routes: list[Found]) -> dict[str, int]:
     """Status of every route, all over one connection."""
-    with transport.open_client(home.config().fleet_url, context) as client:
+    with transport.open_client(home.read_config().fleet_url, context) as client:
         return {f"{each.method} {each.path}": call(client, each) for each in routes}
 
 
@@ -137,8 +137,10 @@ def nothing(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
 
 def of_another_authority(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
     other = make_home(folder / "other")
-    csr = identity.csr(plant.home, "plant-a")
-    pem = pki.to_pem(pki.issue_client(other, "plant-a", csr, datetime.timedelta(hours=1)))
+    csr = identity.certificate_request(plant.home, "plant-a")
+    pem = pki.to_pem(
+        pki.issue_client_certificate(other, "plant-a", csr, datetime.timedelta(hours=1))
+    )
     return with_certificate(home, pem, plant.home.tls_key, folder)
 
 
@@ -160,10 +162,12 @@ def of_itself(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
 
 
 def expired(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
-    csr = identity.csr(plant.home, "plant-a")
-    certificate = pki.issue_client(home, "plant-a", csr, datetime.timedelta(seconds=-30))
-    with Store.open(home) as store:
-        store.add_certificate("plant-a", pki.fingerprint(certificate), time.time() + 3600)
+    csr = identity.certificate_request(plant.home, "plant-a")
+    certificate = pki.issue_client_certificate(
+        home, "plant-a", csr, datetime.timedelta(seconds=-30)
+    )
+    with ServerStore.open(home) as store:
+        store.add_certificate("plant-a", pki.certificate_sha256(certificate), time.time() + 3600)
     return with_certificate(home, pki.to_pem(certificate), plant.home.tls_key, folder)
 
 
@@ -179,13 +183,15 @@ def test_without_a_certificate_of_ours_no_route_answers(
 
 def never_enrolled(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
     # Signed by our CA, and yet not in the store: a CA key used behind the server's back.
-    csr = identity.csr(plant.home, "plant-a")
-    pem = pki.to_pem(pki.issue_client(home, "plant-a", csr, datetime.timedelta(hours=1)))
+    csr = identity.certificate_request(plant.home, "plant-a")
+    pem = pki.to_pem(
+        pki.issue_client_certificate(home, "plant-a", csr, datetime.timedelta(hours=1))
+    )
     return with_certificate(home, pem, plant.home.tls_key, folder)
 
 
 def revoked(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
-    with Store.open(home) as store:
+    with ServerStore.open(home) as store:
         store.revoke("plant-a", time.time())
     return link.client_context(plant.home)
 
@@ -193,8 +199,8 @@ def revoked(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
 def replaced(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
     # The site enrolled again with new keys: what it had before is worth nothing.
     before = with_certificate(home, plant.home.certificate.read_text(), plant.home.tls_key, folder)
-    with Store.open(home) as store:
-        token = make_token(home, store, "plant-a", 600.0, replace=True)
+    with ServerStore.open(home) as store:
+        token = create_join_token(home, store, "plant-a", 600.0, replace=True)
     enrolment.enrol(ClientHome(folder / "anew"), protocol.encode_token(token))
     return before
 
@@ -229,10 +235,10 @@ def test_revocation_holds_from_the_next_request_on_an_open_connection(
     routes = fleet_routes()
     witness = next(each for each in routes if each.path == protocol.WITNESS_PATH)
     with transport.open_client(
-        server.config().fleet_url, link.client_context(plant.home)
+        server.read_config().fleet_url, link.client_context(plant.home)
     ) as client:
         assert call(client, witness, b"x") == 400
-        with Store.open(server) as store:
+        with ServerStore.open(server) as store:
             store.revoke("plant-a", time.time())
         assert {call(client, each) for each in routes} == {403}
 
@@ -252,7 +258,7 @@ def signed(
     key = key_files.load_ec(key_file)
     assert each.request is not None
     with ProtobufClient(
-        home.config().fleet_url,
+        home.read_config().fleet_url,
         verify=context,
         interceptors=[NodeAuthHttpInterceptor(key, key.public_key())],
     ) as client:
@@ -292,7 +298,7 @@ def test_a_certificate_without_the_node_key_opens_no_flower_route(
     public = public_key_to_bytes(key_files.load_ec(plant.home.node_key).public_key())
     claim = {FLEET_HTTP_PUBLIC_KEY_HEADER: base64.b64encode(public).decode()}
     context = link.client_context(plant.home)
-    with transport.open_client(server.config().fleet_url, context) as client:
+    with transport.open_client(server.read_config().fleet_url, context) as client:
         for each in fleet_routes():
             if each.request is not None:
                 content = as_node(each.request, node.node_id, public).SerializeToString()
@@ -303,8 +309,8 @@ def test_a_certificate_without_the_node_key_opens_no_flower_route(
 def test_renewal_gives_a_site_its_own_name_whatever_it_asks_for(
     server: ServerHome, plant: Plant
 ) -> None:
-    with link.Link.open(plant.home, server.config().fleet_url) as connection:
-        pem = connection.renew(identity.csr(plant.home, "plant-b"))
+    with link.ServerLink.open(plant.home, server.read_config().fleet_url) as connection:
+        pem = connection.renew_certificate(identity.certificate_request(plant.home, "plant-b"))
     subject = x509.load_pem_x509_certificate(pem).subject
     assert [name.value for name in subject] == ["plant-a"]
 
@@ -312,7 +318,7 @@ def test_renewal_gives_a_site_its_own_name_whatever_it_asks_for(
 def test_the_enrolment_listener_has_two_routes_and_lets_nobody_in_without_a_token(
     server: ServerHome, plant: Plant
 ) -> None:
-    config = server.config()
+    config = server.read_config()
     assert {each.path for each in walk(LISTENING["enrolment"])} == {CA_PATH, protocol.ENROL_PATH}
     with transport.open_client(config.enrol_url, link.pinned_context(server.ca_cert)) as client:
         assert client.get(CA_PATH).content == server.ca_cert.read_bytes()
@@ -334,7 +340,7 @@ CONSOLE = {
 def test_the_admin_listener_tells_a_stranger_that_it_works_and_no_more(
     server: ServerHome, plant: Plant
 ) -> None:
-    config = server.config()
+    config = server.read_config()
     with httpx.Client(
         base_url=f"http://{config.admin_host}:{config.admin_port}", trust_env=False
     ) as client:

@@ -31,7 +31,7 @@ from wg_client.operation import status
 from wg_core.errors import ConfigError, StorageError
 from wg_core.fleet import node
 from wg_core.fleet import trust as believing
-from wg_core.ledger.anchors import Anchors, KnownWitness
+from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 from wg_core.site import config as configuration
 from wg_core.site import contact, pinned_server
 from wg_core.site.home import ClientHome
@@ -40,7 +40,7 @@ from wg_server.fleet import trust
 from wg_server.operation.rotation import rotate_keys
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 def wait_for_keys(server: ServerHome, *plants: Plant) -> None:
@@ -67,7 +67,7 @@ def test_connected_plants_take_new_keys_over_and_one_that_was_away_two_changes(
             rotate_keys(server)
     note = b"# caps: agreed on with the works council\n"
     plant.home.config.write_bytes(note + plant.home.config.read_bytes())
-    witness = KnownWitness(
+    witness = TrustedWitness(
         "central/witness", bytes.fromhex(configuration.load(plant.home).server.witness_key)
     )
     waiting = start_campaign(server, [plant.site])
@@ -84,7 +84,7 @@ def test_connected_plants_take_new_keys_over_and_one_that_was_away_two_changes(
                 assert {each["site"] for each in left_behind(server)} == {"away"}
                 asked = start_campaign(server, [plant.site], epsilon=epsilon)
                 assert finished(server, asked).state == "done"
-                found = status.look(plant.home)
+                found = status.collect_status(plant.home)
                 assert found.connected and not [x for x in found.problems if "cosign" in x]
         again = start_campaign(server, [plant.site, "away"])
         with running(server), away.running():
@@ -95,7 +95,7 @@ def test_connected_plants_take_new_keys_over_and_one_that_was_away_two_changes(
     pinned = configuration.load(away.home).server
     assert (pinned.signing_key, pinned.witness_key) == (made["signing_key"], made["witness_key"])
     for each in (plant, away):
-        finding = verification.verify(each.home.root, Anchors(witnesses=(witness,)))
+        finding = verification.verify_log(each.home.root, TrustAnchors(witnesses=(witness,)))
         (view,) = finding.verdict.witnesses
         assert (view.handovers, view.public_key) == (2, made["witness_key"])
         assert finding.history.witnessed_size == finding.history.state.size
@@ -104,7 +104,9 @@ def test_connected_plants_take_new_keys_over_and_one_that_was_away_two_changes(
     assert document_of(
         operator, "export", "--home", server.root, "--site", "plant-a", "--out", folder
     )
-    assert not verification.verify(plant.home.root, server=folder, max_age=86_400).verdict.problems
+    assert not verification.verify_log(
+        plant.home.root, server=folder, max_age=86_400
+    ).verdict.problems
 
 
 def left_behind(server: ServerHome) -> list[Any]:
@@ -113,7 +115,7 @@ def left_behind(server: ServerHome) -> list[Any]:
 
 
 def cosigned(plant: Plant) -> bool:
-    budget = status.look(plant.home).budget
+    budget = status.collect_status(plant.home).budget
     return budget is not None and budget.cosigned == budget.entries
 
 
@@ -164,17 +166,17 @@ def test_taking_keys_over_is_finished_after_it_was_cut_off(
     with running(server):
         plant = enrol_plant(server, tmp_path / "plant-a", "plant-a")
     rotate_keys(server)
-    config, links = configuration.load(plant.home), list(trust.handovers(server))
+    config, links = configuration.load(plant.home), list(trust.read_handovers(server))
     name = {"recorded": "set_outbox_aside", "aside": "save", "pinned": ""}[fatal]
     target = ClientHome if fatal == "recorded" else pinned_server
     with monkeypatch.context() as patched:
         if name:
             patched.setattr(target, name, cut_off)
             with pytest.raises(CutOff):
-                believing.take_over(plant.home, config, links)
+                believing.adopt_keys(plant.home, config, links)
             assert configuration.load(plant.home) == config
         else:
-            believing.take_over(plant.home, config, links)
+            believing.adopt_keys(plant.home, config, links)
     with running(server), plant.running():
         wait_for_keys(server, plant)
         assert finished(server, start_campaign(server, [plant.site])).state == "done"
@@ -200,10 +202,13 @@ def test_after_a_theft_a_plant_is_told_and_enrols_again(tmp_path: Path) -> None:
         with plant.running():
             asked = start_campaign(server, [plant.site])
             wait_until(lambda: "does not follow" in reason(plant), "the reason")
-            assert "init --replace" in " ".join(status.look(plant.home).problems)
-            with Store.open(server) as store:
+            assert "init --replace" in " ".join(status.collect_status(plant.home).problems)
+            with ServerStore.open(server) as store:
                 queue = CampaignQueue(store.engine)
-                wait_until(lambda: queue.show(asked.id).tasks[0].code == "unavailable", "an answer")
+                wait_until(
+                    lambda: queue.find_campaign(asked.id).tasks[0].code == "unavailable",
+                    "an answer",
+                )
             expire(server, asked)  # it would be asked again until then
             unknown = finished(server, asked)
         assert unknown.state == "partial" and unknown.tasks[0].code == "unavailable"

@@ -25,7 +25,7 @@ from wg_audit.cli import group as auditor
 from wg_client.cli.main import group as client
 from wg_client.fleet import reenrolment
 from wg_core.errors import ConfigError
-from wg_core.ledger.anchors import Anchors, KnownWitness
+from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 from wg_core.ledger.store import DatasetRecord
 from wg_core.release.query import open_ledger
 from wg_core.site import config as configuration
@@ -33,7 +33,7 @@ from wg_core.wire import signing
 from wg_server.cli.main import main_group as operator
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 @contextmanager
@@ -63,9 +63,9 @@ def campaign(server: ServerHome, plant: Plant, epsilon: str = "1") -> Campaign:
         return finished(server, start_campaign(server, [plant.site], epsilon=epsilon))
 
 
-def witness_of(plant: Plant) -> KnownWitness:
+def witness_of(plant: Plant) -> TrustedWitness:
     server = configuration.load(plant.home).server
-    return KnownWitness(server.witness_name, bytes.fromhex(server.witness_key))
+    return TrustedWitness(server.witness_name, bytes.fromhex(server.witness_key))
 
 
 def test_two_servers_serve_one_plant_under_one_budget(
@@ -78,11 +78,11 @@ def test_two_servers_serve_one_plant_under_one_budget(
     assert not (second.home.root / "ledger.sqlite").exists()
     assert not (second.home.keys / "ledger.pem").exists()
     with plant.ledger() as ledger:
-        spent, same = ledger.read_spent("line-1"), ledger.read_spent("line-2")
+        spent, same = ledger.read_spending("line-1"), ledger.read_spending("line-2")
         assert (spent.lineage, spent.epsilon) == (same.lineage, same.epsilon)
         assert spent.charges == 2 and 1.4 < spent.epsilon < 1.6
-    anchors = Anchors(witnesses=(witness_of(plant), witness_of(second)), quorum=2)
-    one, two = (verification.verify(each.home.root, anchors) for each in (plant, second))
+    anchors = TrustAnchors(witnesses=(witness_of(plant), witness_of(second)), quorum=2)
+    one, two = (verification.verify_log(each.home.root, anchors) for each in (plant, second))
     assert one.history.root == two.history.root
     assert len(one.accounts) == 1 and set(one.accounts[0].datasets) == {"line-1", "line-2"}
     for each, name in ((server, "here"), (other_server, "there")):
@@ -110,8 +110,8 @@ def test_a_new_key_is_told_to_both_servers_before_anything_is_released(
     open_ledger(second.home).close()
     assert campaign(other_server, second, "0.5").state == "done"
     assert campaign(server, plant, "0.5").state == "done"
-    with Store.open(other_server) as store:
-        assert store.site(plant.site).ledger_key == new and store.forks() == 0
+    with ServerStore.open(other_server) as store:
+        assert store.require_site(plant.site).ledger_key == new and store.count_forks() == 0
 
 
 def test_a_ledger_that_was_given_up_is_told_to_both_servers(
@@ -119,11 +119,13 @@ def test_a_ledger_that_was_given_up_is_told_to_both_servers(
 ) -> None:
     campaign(other_server, second)
     with pytest.raises(ConfigError, match="is done where the ledger is"):
-        reenrolment.compromise(second.home, token(other_server, second.site), "stolen")
-    reenrolment.compromise(plant.home, token(server, plant.site), "stolen")
+        reenrolment.replace_compromised_ledger(
+            second.home, token(other_server, second.site), "stolen"
+        )
+    reenrolment.replace_compromised_ledger(plant.home, token(server, plant.site), "stolen")
     with pytest.raises(ConfigError, match="init --replace"):
         open_ledger(second.home)
-    reenrolment.replace(second.home, token(other_server, second.site))
+    reenrolment.enrol_again(second.home, token(other_server, second.site))
     with open_ledger(second.home) as ledger:
         assert ledger.public_key == signing.public_bytes(signing.load(plant.home.ledger_key))
         ledger.register_dataset(
@@ -135,10 +137,10 @@ def test_a_ledger_that_was_given_up_is_told_to_both_servers(
                 lineage="line-1",
             )
         )
-        assert ledger.read_spent("line-2").charges == 1  # what was spent on the old log
+        assert ledger.read_spending("line-2").charges == 1  # what was spent on the old log
     assert campaign(other_server, second, "0.5").state == "done"
-    with Store.open(other_server) as store:
-        assert store.forks() == 0
+    with ServerStore.open(other_server) as store:
+        assert store.count_forks() == 0
 
 
 def test_a_second_server_of_the_same_name_is_refused(plant: Plant, tmp_path: Path) -> None:

@@ -30,11 +30,11 @@ def test_a_node_says_whether_it_is_connected_and_why_not(tmp_path: Path) -> None
         assert word is not None and "cannot be reached" in word.reason
         with running(server):
             wait_until(lambda: state(plant) == "connected", "the server")
-            found = status.look(plant.home)
+            found = status.collect_status(plant.home)
             assert found.running and found.connected and found.certificate_expires > 0
             assert found.budget is not None and found.budget.charges == 0
         wait_until(lambda: state(plant) == "waiting", "its end")
-    assert state(plant) == "stopped" and not status.look(plant.home).running
+    assert state(plant) == "stopped" and not status.collect_status(plant.home).running
 
 
 @pytest.mark.slow
@@ -45,5 +45,5 @@ def test_a_node_that_ended_says_why(server: ServerHome, plant: Plant, tmp_path: 
     old = Plant(plant.site, ClientHome(tmp_path / "snapshot"))
     with old.running() as node:
         wait_until(lambda: not node.is_alive(), "the node's end")
-    problems = " ".join(status.look(old.home).problems)
+    problems = " ".join(status.collect_status(old.home).problems)
     assert "does not run" in problems and "Restore the newest copy" in problems

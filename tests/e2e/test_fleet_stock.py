@@ -93,7 +93,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
 @contextmanager
 def forwarder(server: ServerHome, context: ssl.SSLContext) -> Iterator[int]:
     """The port of a forwarder that speaks TLS on both sides, with a certificate on the far one."""
-    config = server.config()
+    config = server.read_config()
     near_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     near_context.load_cert_chain(server.tls_cert, server.tls_key)
 
@@ -210,6 +210,6 @@ def test_a_stock_supernode_without_a_certificate_does_not_get_past_tls(
     with running(home):
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
         key = key_files.load_ec(plant.home.node_key)
-        with supernode(tmp_path, home, home.config().fleet_port, key) as bundle:
+        with supernode(tmp_path, home, home.read_config().fleet_port, key) as bundle:
             assert bundle.wait() != 0
         assert watched.answers == [] and not watched.online()

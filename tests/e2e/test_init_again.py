@@ -28,20 +28,20 @@ from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import signing
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 SITE = "plant-a"
 ANSWERING = {
     "asked for its CA": Moment("wg_server.fleet.enrolment:network_of", after=False),
-    "asked to enrol": Moment("wg_server.fleet.enrolment:Enrolment.enrol", after=False),
+    "asked to enrol": Moment("wg_server.fleet.enrolment:EnrolmentService.enrol_site", after=False),
     "the request read": Moment("wg_server.store.succession:read_first_entry"),
     "before the token": Moment("wg_server.store.sites:_spend_token", after=False),
     "the token spent": Moment("wg_server.store.sites:_spend_token"),
-    "the log begun": Moment("wg_server.store.sites:begin_log"),
-    "the certificate made": Moment("wg_server.site.pki:issue_client"),
-    "the log cosigned": Moment("wg_server.store.sites:cosign"),
-    "all recorded": Moment("wg_server.store.sites:Store.enrol"),
-    "the answer made": Moment("wg_server.fleet.enrolment:Enrolment.enrol"),
+    "the log begun": Moment("wg_server.store.sites:store_new_log"),
+    "the certificate made": Moment("wg_server.site.pki:issue_client_certificate"),
+    "the log cosigned": Moment("wg_server.store.sites:update_checkpoint_in"),
+    "all recorded": Moment("wg_server.store.sites:ServerStore.enrol"),
+    "the answer made": Moment("wg_server.fleet.enrolment:EnrolmentService.enrol_site"),
 }
 """Moments of the server while a plant waits for it."""
 
@@ -68,14 +68,14 @@ def run(words: list[str]) -> None:
 def check_enrolled(server: ServerHome, home: ClientHome) -> None:
     """One site with one log, whose budget is whole, and a snapshot that is in use."""
     config = configuration.load(home)
-    assert config.site == SITE and snapshots.newest(home) is not None
-    with Store.open(server) as store:
-        site, logs = store.site(SITE), store.logs([SITE])
+    assert config.site == SITE and snapshots.find_current(home) is not None
+    with ServerStore.open(server) as store:
+        site, logs = store.require_site(SITE), store.logs_of_sites([SITE])
     with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
         kinds = Counter(entries.decode(ledger.entry(seq)).head.kind for seq in range(ledger.size))
         assert site.state == "enrolled" and site.ledger_origin == ledger.origin
-        with link.Link.open(home, config.server.fleet_url) as connection:
-            ledger.countersign(config.server.witness_name, connection.witness)
+        with link.ServerLink.open(home, config.server.fleet_url) as connection:
+            ledger.request_cosignature(config.server.witness_name, connection.cosign)
     assert [log.origin for log in logs[SITE]] == [site.ledger_origin]
     dataset = kinds.pop(entries.DATASET, 0)
     assert kinds == {entries.GENESIS: 1, entries.WITNESS: 1} and dataset <= 1
@@ -93,7 +93,7 @@ def test_init_goes_on_after_ctrl_c(
         run(words)
     assert "Abort" in repr(caught.value) or isinstance(caught.value, KeyboardInterrupt)
     home = ClientHome(tmp_path / "plant")
-    if home.config.exists() and snapshots.newest(home) is not None:
+    if home.config.exists() and snapshots.find_current(home) is not None:
         with pytest.raises(ConfigError, match="this home is initialised"):
             run(words)
     else:
@@ -162,15 +162,15 @@ def test_enrolling_again_goes_on_with_its_token(
         assert home.tls_key.read_bytes() == before
     enrol_again()
     assert home.tls_key.read_bytes() != before
-    with Store.open(server) as store:
-        logs = store.logs([SITE])[SITE]
+    with ServerStore.open(server) as store:
+        logs = store.logs_of_sites([SITE])[SITE]
     assert len(logs) == (2 if command == "compromise" else 1)
     config = configuration.load(home)
     with (
         Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
-        link.Link.open(home, config.server.fleet_url) as connection,
+        link.ServerLink.open(home, config.server.fleet_url) as connection,
     ):
-        ledger.countersign(config.server.witness_name, connection.witness)
+        ledger.request_cosignature(config.server.witness_name, connection.cosign)
 
 
 def start(moment: str, words: list[str]) -> subprocess.Popen[bytes]:

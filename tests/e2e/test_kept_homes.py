@@ -87,7 +87,7 @@ def test_a_kept_server_serves(root: Path, monkeypatch: pytest.MonkeyPatch) -> No
     made = pki.load_certificate(home.tls_cert).not_valid_before_utc.timestamp()
     monkeypatch.setattr(probes, "time", SimpleNamespace(time=lambda: made))
     fleet, enrolment, admin = free_ports("127.0.0.1", 3)
-    config = home.config()
+    config = home.read_config()
     home.write_config(replace(config, fleet_port=fleet, enrol_port=enrolment, admin_port=admin))
     with running(home):
         (site,) = make.command("wg-server", "sites", "--home", home.root)["sites"]

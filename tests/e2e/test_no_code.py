@@ -65,7 +65,7 @@ from wg_server.fleet.adapter import FleetRun, FleetState
 from wg_server.operation import serve as serving
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 # ---------------------------------------------------------------------------------- by the source
 
@@ -103,7 +103,7 @@ _MODULES = {
 }
 _HARMLESS = {"importlib.metadata", "importlib.resources"}
 _BY_NAME = {
-    "wg_common.nets.network": "module = catalogue.network(architecture).module",
+    "wg_common.nets.network": "module = catalogue.find_network(architecture).module",
     "wg_common.nets.encoder.trunk": "module = (*kind.trunks, kind.trunk_file)[place]",
 }
 """Modules that import another of ours by its name, and where it is from: the program's tables."""
@@ -416,7 +416,7 @@ def answer(run: FleetRun, message_id: str) -> adapter.Reply:
     found: list[adapter.Reply] = []
 
     def there() -> bool:
-        found.extend(run.poll({message_id}) if not found else [])
+        found.extend(run.poll_replies({message_id}) if not found else [])
         return bool(found)
 
     wait_until(there, "the node's answer")
@@ -467,7 +467,7 @@ def test_the_node_declines_every_record_that_is_not_ours(
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
         with plant.running(), nothing_runs():
             wait_until(lambda: online(state[0]), "the node")
-            with state[0].run() as run:
+            with state[0].open_run() as run:
                 for name, content in records(canary).items():
                     for kind in sorted(fleet.APP.message_types):
                         reply = answer(run, send(run, state[0], plant, kind, content))
@@ -608,7 +608,7 @@ def test_a_node_outlives_whatever_the_server_answers(
                 campaign = start_campaign(home, ["plant-a"], epsilon="0.1")
                 tamper.count, tamper.answer, tamper.path = 0, LIES[lie], path
                 wait_until(lambda: tamper.count > 0, f"a lie at {path}")
-                with Store.open(home) as store, suppress(ConfigError):
+                with ServerStore.open(home) as store, suppress(ConfigError):
                     CampaignQueue(store.engine).cancel(campaign.id)
                 tamper.path = ""
                 finished(home, campaign)
@@ -616,7 +616,7 @@ def test_a_node_outlives_whatever_the_server_answers(
             campaign = start_campaign(home, ["plant-a"], epsilon="0.1")
             assert finished(home, campaign).state == "done"
     with plant.ledger() as ledger:
-        assert ledger.read_spent("line-1").charges == 1
+        assert ledger.read_spending("line-1").charges == 1
 
 
 def test_an_encoder_that_is_a_pickle_is_refused_at_enrolment(

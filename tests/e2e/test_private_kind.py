@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.test_copied_home import SITE, enrolled  # noqa: F401 - a fixture
 from tests.homes import make
 
-from wg_common.weights_package import WeightsManifest, sections
+from wg_common.weights_package import WeightsManifest, read_sections
 from wg_core.wire import canonical
 
 KIND = """  - {{kind: npz, name: marks, families: 1, path: {path}, licence: own,
@@ -40,7 +40,7 @@ def test_a_private_kind_says_its_epsilon_wherever_it_goes(
     make.command("wg-client", "statistics", "--home", plant, "--epsilon", "2", "--out", statistics)
     words = "--statistics", statistics, "--out", package
     make.command("wg-server", "generate", *of_server, *words)
-    data = sections(package.read_bytes())["manifest"]
+    data = read_sections(package.read_bytes())["manifest"]
     manifest = canonical.decode(WeightsManifest, data, subject="manifest")
     privacy = {candidate.name: candidate.privacy.epsilon for candidate in manifest.candidates}
     assert privacy == {"kin": "4", "posterior": ""}

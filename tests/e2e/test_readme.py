@@ -100,7 +100,7 @@ def test_the_readmes_commands_run_in_their_order(
                 if "train" in words:
                     # A small plan's generator is no good; the README's is larger.
                     use = ("wg-server", "generator", "--home", tmp_path / "server", "--use")
-                    running.run(*use, versions.present(ServerHome(tmp_path / "server"))[0].id)
+                    running.run(*use, versions.list_versions(ServerHome(tmp_path / "server"))[0].id)
                 if "start" in words:
                     running.wait("wg-client")
         assert (tmp_path / "audit.html").exists() == (page == "README.md")

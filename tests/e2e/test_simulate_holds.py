@@ -20,9 +20,9 @@ from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import load_encoder, raw_features
 from wg_core.errors import ExitCode
 from wg_core.wire import protocol
-from wg_server.fleet.enrolment import make_token
+from wg_server.fleet.enrolment import create_join_token
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 __all__ = ["here"]
 
@@ -114,8 +114,8 @@ def test_simulate_says_what_init_and_apply_find(kind: str, tmp_path: Path, here:
     expected = here("simulate", "--data", data)["local"]["mean"]
     server = make_home(tmp_path / "server")
     server.encoder.write_bytes(encoder(kind, public()))
-    with running(server), Store.open(server) as store:
-        token = protocol.encode_token(make_token(server, store, "plant-a", 600.0))
+    with running(server), ServerStore.open(server) as store:
+        token = protocol.encode_token(create_join_token(server, store, "plant-a", 600.0))
         (tmp_path / "token").write_text(token)
         words = ("--home", tmp_path / "plant")
         here("init", *words, "--data", data, "--join-file", tmp_path / "token")
@@ -132,9 +132,11 @@ def test_simulate_does_not_judge_by_features_that_say_nothing(
     from wg_common.nets.encoder import ngrams, sentences
 
     monkeypatch.setattr(
-        sentences, "embed", lambda texts: np.ones((len(texts), sentences.WIDTH), np.float32)
+        sentences,
+        "embed_sentences",
+        lambda texts: np.ones((len(texts), sentences.WIDTH), np.float32),
     )
-    monkeypatch.setattr(ngrams, "vector", lambda text: np.ones(ngrams.WIDTH, np.float32))
+    monkeypatch.setattr(ngrams, "text_vector", lambda text: np.ones(ngrams.WIDTH, np.float32))
     data = tmp_path / "notes.csv"
     data.write_text("text,label\na leak,x\na hum,y\na spark,x\nworn,y\n")
     said = here("simulate", "--data", data, code=ExitCode.CONFIG)["error"]

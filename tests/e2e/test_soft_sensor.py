@@ -19,16 +19,16 @@ from tests.e2e import file_support
 from tests.e2e.test_windows import TRAINING, ZOO
 from tests.tutorial import Shell, shell
 
-from wg_client.data.laboratory import read_hours
+from wg_client.data.laboratory import read_laboratory_windows
 from wg_common.machines import exchanger
 from wg_common.machines.process import SAMPLES
 from wg_core.wire import protocol
-from wg_server.fleet.enrolment import make_token
-from wg_server.generator.weights.process_simulation import Exchangers, Units
-from wg_server.generator.weights.reading_map_training import train_maps
+from wg_server.fleet.enrolment import create_join_token
+from wg_server.generator.weights.process_simulation import ExchangerSimulator, SimulatedUnits
+from wg_server.generator.weights.reading_map_training import train_reading_maps
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import Store
-from wg_server.zoo.build import build
+from wg_server.store.sites import ServerStore
+from wg_server.zoo.build import build_zoo
 
 pytestmark = pytest.mark.slow
 KIND, STEPS, WINDOWS, VALUES = exchanger.UNIT.name, 150, 320, 40
@@ -42,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> ServerHome:
     """A server whose encoder reads heat exchangers, and whose generator makes sensors of them."""
     home = file_support.without_encoder(tmp_path_factory.mktemp("soft") / "server")
     plan = replace(ZOO, machine_steps=STEPS, machines=(KIND,))
-    build(home, plan, workers=1, progress=lambda *_: None, train_maps=train_maps)
+    build_zoo(home, plan, workers=1, progress=lambda *_: None, train_maps=train_reading_maps)
     version = file_support.trained(home, replace(TRAINING, machine_steps=STEPS))
     assert list(version.card["sheets"]["sensors"]) == [KIND]
     assert all(check["passed"] for check in version.card["sheets"]["checks"])
@@ -56,7 +56,9 @@ class PlantFiles:
     laboratory's file are swapped; some of its values are missing, and one of the log.
     """
 
-    def __init__(self, folder: Path, units: Units, values: np.ndarray[Any, Any], duty: Any) -> None:
+    def __init__(
+        self, folder: Path, units: SimulatedUnits, values: np.ndarray[Any, Any], duty: Any
+    ) -> None:
         folder.mkdir()
         figures = dict(zip(exchanger.FIGURES, units.figures[0].tolist(), strict=True))
         figures["sample_seconds"] = round(figures["sample_seconds"])
@@ -98,7 +100,7 @@ class PlantFiles:
 
 
 def plant_files(folder: Path, seed: int) -> PlantFiles:
-    simulator = Exchangers(seed)
+    simulator = ExchangerSimulator(seed)
     units = simulator.units(1)
     units.figures[:, -1] = 150  # Two weeks
     windows = simulator.windows(units, WINDOWS)
@@ -107,8 +109,8 @@ def plant_files(folder: Path, seed: int) -> PlantFiles:
 
 def enrolled(server: ServerHome, folder: Path, site: str, files: PlantFiles, run: Shell) -> None:
     """``wg-client init``: refused as the columns stand, and done as it says."""
-    with Store.open(server) as store:
-        token = protocol.encode_token(make_token(server, store, site, 600.0))
+    with ServerStore.open(server) as store:
+        token = protocol.encode_token(create_join_token(server, store, site, 600.0))
     (folder / "token").write_text(token)
     words: list[object] = ["wg-client", "init", "--home", folder / "home"]
     words += ["--join-file", folder / "token", "--data", files.log, "--labels", "heat duty"]
@@ -226,7 +228,9 @@ def check_file(files: PlantFiles) -> None:
     """Hold what the ONNX file says against what the command said last."""
     session = InferenceSession(files.onnx)
     channels = json.loads(session.get_modelmeta().custom_metadata_map["channels"])
-    hours = read_hours(files.log, None, target="", time="time", samples=SAMPLES).of(channels)
+    hours = read_laboratory_windows(
+        files.log, None, target="", time="time", samples=SAMPLES
+    ).select_channels(channels)
     rows = list(csv.DictReader(files.out.read_text("utf-8").splitlines()))
     at = {row["time"]: row for row in rows}
     names = ("heat duty [kW]", "lower", "upper", "unlike")

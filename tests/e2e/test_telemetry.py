@@ -19,7 +19,7 @@ from tests.e2e.test_fleet_logs import PROGRAMS
 from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.server.console.test_sign_on import authorised, issuer
 
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 TRACES = pytest.importorskip(
     "opentelemetry.proto.collector.trace.v1.trace_service_pb2", reason="no extra 'otel' here"
@@ -54,7 +54,7 @@ def test_a_collector_gets_traces_metrics_and_nothing_secret(tmp_path: Path, issu
         served = subprocess.Popen(words, env={**os.environ, **settings, **path})
         try:
             wait_until(lambda: healthy(home), "the server")
-            admin = f"http://127.0.0.1:{home.config().admin_port}"
+            admin = f"http://127.0.0.1:{home.read_config().admin_port}"
             with httpx.Client(base_url=admin) as browser:
                 back = authorised(browser, "aiko")
                 assert browser.get(back).status_code == 200
@@ -83,8 +83,8 @@ def test_a_collector_gets_traces_metrics_and_nothing_secret(tmp_path: Path, issu
     assert any("INSERT INTO release " in span.get("db.statement", "") for span in spans)
     metrics = b"".join(body for path, body in bodies if path == "/v1/metrics")
     assert b"http.server.duration" in metrics and b"process.memory.usage" in metrics
-    with Store.open(home) as store:
-        release = store.release(done.tasks[0].release_id)
+    with ServerStore.open(home) as store:
+        release = store.require_release(done.tasks[0].release_id)
     private = [*cookies, *(value for _, value in httpx.URL(back).params.multi_items())]
     private += ["a-client-secret", "aiko@example.org", release.release_id, release.signing_key]
     private += [home.admin_token.read_text().strip(), plant.home.site_secret.read_bytes().hex()]

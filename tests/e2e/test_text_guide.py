@@ -15,8 +15,8 @@ from tests.client.selection.test_text_plant import LABELS, bag_of_words, public,
 from tests.e2e.file_support import head_package
 from tests.e2e.fleet_support import make_home, running
 
-from wg_client.data.survey import survey
-from wg_client.fitting.linear_head import scaling
+from wg_client.data.survey import survey_dataset
+from wg_client.fitting.linear_head import fit_standardisation
 from wg_common.modalities.texts import Texts
 from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.fit import fit_encoder
@@ -25,9 +25,9 @@ from wg_core.errors import ExitCode
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol
-from wg_server.fleet.enrolment import make_token
+from wg_server.fleet.enrolment import create_join_token
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 __all__ = ["shown"]
 
@@ -44,8 +44,8 @@ def _package(server: ServerHome) -> bytes:
     """A head that was trained on many notes, as the server would send it."""
     records, labels = public(60)
     features = load_encoder(server.encoder.read_bytes()).encode(records).astype(np.float64)
-    scale = scaling(features)
-    head = scale.unscale(fit_lda(scale.apply(features), labels, len(LABELS), 0.5))
+    scale = fit_standardisation(features)
+    head = scale.unscaled_head(fit_lda(scale.apply(features), labels, len(LABELS), 0.5))
     return head_package(server, head, LABELS, site="pump-7", kind="texts")
 
 
@@ -53,7 +53,7 @@ def _package(server: ServerHome) -> bytes:
 def test_the_commands_of_the_page_run(
     tmp_path: Path, shown: Callable[..., tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sentences, "embed", bag_of_words)
+    monkeypatch.setattr(sentences, "embed_sentences", bag_of_words)
     monkeypatch.setenv("COLUMNS", "100")
     server = make_home(tmp_path / "server")
     server.encoder.write_bytes(_encoder())
@@ -63,8 +63,10 @@ def test_the_commands_of_the_page_run(
     write(Path("new.csv"), [{"text": row["text"]} for row in rows(9, 3)])
     Path("plant.wgw").write_bytes(_package(server))
     said: dict[str, str] = {}
-    with running(server), Store.open(server) as store:
-        Path("token").write_text(protocol.encode_token(make_token(server, store, "pump-7", 600.0)))
+    with running(server), ServerStore.open(server) as store:
+        Path("token").write_text(
+            protocol.encode_token(create_join_token(server, store, "pump-7", 600.0))
+        )
         for block in re.findall(r"```console\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL):
             for line in block.splitlines():
                 words = shlex.split(line.removeprefix("$ wg-client "))
@@ -85,6 +87,6 @@ def test_the_commands_of_the_page_run(
 def test_the_example_table_of_the_page_can_be_read(tmp_path: Path) -> None:
     (table,) = re.findall(r"```csv\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     (tmp_path / "notes.csv").write_text(table, encoding="utf-8")
-    found = survey(tmp_path / "notes.csv", None, unit_column="author").data
+    found = survey_dataset(tmp_path / "notes.csv", None, unit_column="author").data
     assert (found.modality, found.label_names) == ("texts", ("leak", "noise"))
     assert list(found.labels) == [0, 1, -1] and set(found.units or ()) == {"a1", "a2"}

@@ -266,7 +266,7 @@ def test_a_first_server(folder: Path, capfd: pytest.CaptureFixture[str]) -> None
 
         def accepted(words: Words) -> None:
             scene.run(quick(words), (0, 6))
-            (version,) = versions.present(ServerHome(Path("server")))
+            (version,) = versions.list_versions(ServerHome(Path("server")))
             scene.run(["wg-server", "generator", "--home", "server", "--use", version.id])
 
         def serve(words: Words) -> None:

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from tests.client.cli.conftest import Json, here
 
-from wg_client.cli.prediction import Predictions
-from wg_client.data.dataset import with_reading
+from wg_client.cli.prediction import PredictionRun
+from wg_client.data.dataset import apply_reading_config
 from wg_client.models import adoption
 from wg_client.models.export import VERDICTS, export_model
 from wg_client.models.predict import load_records
 from wg_client.models.predictor import Predictor
-from wg_client.models.service import service
+from wg_client.models.service import prediction_app
 from wg_core.site.home import ClientHome
 
 __all__ = ["here"]
@@ -131,7 +131,7 @@ def by_onnx(home: ClientHome, predictor: Predictor, files: Sequence[Path], out: 
     said = []
     for file in files:
         data = load_records(file, predictor.manifest.labels, predictor.reading)
-        record = with_reading(data, predictor.reading).records[0]
+        record = apply_reading_config(data, predictor.reading).records[0]
         batches = [trunk.prepare([record]) for trunk in trunks]
         names = [part.name for part in session.get_inputs()]
         feeds = {n: torch.as_tensor(b).float().numpy() for n, b in zip(names, batches, strict=True)}
@@ -143,7 +143,7 @@ def by_service(predictor: Predictor, files: Sequence[Path]) -> list[str]:
     """Verdicts over HTTP."""
 
     async def ask() -> list[str]:
-        transport = httpx.ASGITransport(service(predictor))
+        transport = httpx.ASGITransport(prediction_app(predictor))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             answers = [
                 (await client.post(f"/predict/{file.name}", content=file.read_bytes())).json()
@@ -154,9 +154,9 @@ def by_service(predictor: Predictor, files: Sequence[Path]) -> list[str]:
     return asyncio.run(ask())
 
 
-def by_watch(predictions: Predictions, files: Sequence[Path], out: Path) -> list[str]:
+def by_watch(predictions: PredictionRun, files: Sequence[Path], out: Path) -> list[str]:
     """Verdicts that a watch appends."""
-    lines = predictions.watch(files[0].parent, out, pause=0)
+    lines = predictions.watch_folder(files[0].parent, out, pause=0)
     for _ in files:
         next(lines)
     with out.open(encoding="utf-8-sig", newline="") as stream:
@@ -174,10 +174,10 @@ def test_four_ways_give_one_verdict_and_nothing_foreign_passes(
     assert set(said) == set(truth)
     files = [new / name for name in sorted(truth)]
     expected = [said[file.name] for file in files]
-    predictor = Predictor.open(home, *adoption.in_use(home))
+    predictor = Predictor.open(home, *adoption.model_in_use(home))
     assert by_service(predictor, files) == expected
     assert by_onnx(home, predictor, files, tmp_path / "model.onnx") == expected
-    predictions = Predictions(home, predictor.manifest, predictor.name)
+    predictions = PredictionRun(home, predictor.manifest, predictor.name)
     assert by_watch(predictions, files, tmp_path / "verdicts.csv") == expected
     foreign_verdicts = [said[name] for name, kind in truth.items() if kind == "foreign"]
     assert len(foreign_verdicts) == FOREIGN and "pass" not in foreign_verdicts

@@ -12,11 +12,11 @@ from wg_client.data.survey import load_dataset
 from wg_client.models import predict
 from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT
-from wg_client.selection.delivery import take_package
+from wg_client.selection.delivery import apply_and_adopt
 from wg_core.site import config as configuration
 from wg_server.campaigns.airgap import generate_from_file
 from wg_server.generator.plan import GeneratorPlan
-from wg_server.zoo.build import build
+from wg_server.zoo.build import build_zoo
 from wg_server.zoo.plan import EncoderPlan, SourcePlan, ZooPlan
 from wg_server.zoo.procedural_windows import families
 
@@ -32,7 +32,7 @@ TRAINING = GeneratorPlan(episodes=4)
 @pytest.mark.slow
 def test_windows_go_all_the_way_without_a_network(tmp_path: Path) -> None:
     server = file_support.without_encoder(tmp_path / "server")
-    build(server, ZOO, workers=1, progress=lambda *_: None)
+    build_zoo(server, ZOO, workers=1, progress=lambda *_: None)
     data_file = tmp_path / "data.npz"
     labels = file_support.plant_data(data_file, families, "rotating", shown=8, held=4)
     plant = file_support.enrolled(server, tmp_path / "plant", data_file)
@@ -43,7 +43,7 @@ def test_windows_go_all_the_way_without_a_network(tmp_path: Path) -> None:
     made = generate_from_file(server, statistics, package)
     assert made.site == file_support.SITE
 
-    applied = take_package(plant, package)
+    applied = apply_and_adopt(plant, package)
     assert applied.manifest.architecture == "window-head"
     assert applied.manifest.labels == labels == configuration.load(plant).data.labels
     data = load_dataset(data_file, labels, split=1)

@@ -7,7 +7,7 @@ from tests.server.generators import candidate, install
 
 from wg_core import atomic
 from wg_server.generator import versions
-from wg_server.operation.initialise import initialise
+from wg_server.operation.initialise import create_home
 from wg_server.site.home import ServerConfig, ServerHome
 
 
@@ -16,7 +16,7 @@ class GeneratorExchange:
 
     def prepare(self, world: World) -> None:
         home = ServerHome(world.disk / "server")
-        initialise(home, ServerConfig(name="central", fleet_port=1, enrol_port=2, admin_port=3))
+        create_home(home, ServerConfig(name="central", fleet_port=1, enrol_port=2, admin_port=3))
         atomic.write_bytes(home.encoder, b"a public encoder")
         for heads in (b"oldest", b"old"):
             install(home, heads * 5_000)
@@ -24,17 +24,17 @@ class GeneratorExchange:
     def act(self, world: World) -> bytes:
         home = ServerHome(world.disk / "server")
         version = candidate(home, b"new" * 5_000)
-        versions.use(home, version)
-        versions.prune(home, ())
+        versions.install_version(home, version)
+        versions.prune_versions(home, ())
         return version.id.encode()
 
     def check(self, world: World, given: bytes | None) -> None:
         home = ServerHome(world.disk / "server")
-        version = versions.ready(home)
-        heads = version.heads.read_bytes()
+        version = versions.usable_version(home)
+        heads = version.heads_path.read_bytes()
         assert heads == b"new" * 5_000 or (given is None and heads == b"old" * 5_000)
         assert given in (None, version.id.encode())
-        before = versions.read(home, versions.pointer(home).before)
+        before = versions.read_version(home, versions.read_installed(home).before)
         before.verify()
         self.act(world)
-        assert len(versions.present(home)) == 2
+        assert len(versions.list_versions(home)) == 2

@@ -23,7 +23,7 @@ from wg_audit import verification
 from wg_client.models import adoption
 from wg_client.models import store as models
 from wg_client.models.manifest import ModelEntry, ModelsManifest
-from wg_client.release.look import look
+from wg_client.release.look import inspect_home_data
 from wg_core import atomic
 from wg_core import snapshot as snapshots
 from wg_core.fleet.inbox import Inbox
@@ -39,14 +39,14 @@ from wg_core.site.home import ClientHome
 from wg_core.site.pinned_server import PinnedServer
 from wg_core.wire import canonical, signing
 from wg_core.wire.protocol import Delivery, StatisticsQuery
-from wg_server.fleet.witness import Witness
-from wg_server.operation.initialise import initialise
+from wg_server.fleet.witness import LedgerWitness
+from wg_server.operation.initialise import create_home
 from wg_server.site.home import ServerConfig as Central
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue, NewCampaign
 from wg_server.store.releases import StoredRelease
-from wg_server.store.sites import Store
-from wg_server.store.succession import size_of
+from wg_server.store.sites import ServerStore
+from wg_server.store.succession import checkpoint_size
 
 REQUEST = "12" * 16
 
@@ -77,7 +77,7 @@ class LedgerAnswers:
         request = site.request()
         with site.open() as ledger:
             charged = ledger.charge(request)
-            if charged.open:
+            if charged.is_open:
                 ledger.record_release(charged.seq, site.payload(request))
             site.cosign(ledger)
             return site.covered(ledger).release
@@ -85,12 +85,12 @@ class LedgerAnswers:
     def check(self, world: World, given: bytes | None) -> None:
         site = RemoteSite(world)
         with site.open() as ledger:
-            charges, stored = ledger.read_spent("parts").charges, ledger.outbox("r1")
+            charges, stored = ledger.read_spending("parts").charges, ledger.released_bytes("r1")
         assert charges == 1 or (given is None and stored is None and charges == 0)
         released = self.act(world)
         assert given in (None, released) and stored in (None, released)
         assert self.act(world) == released
-        finding = verification.verify(site.path)
+        finding = verification.verify_log(site.path)
         assert finding.accounts[0].charges == 1 and not finding.burned
 
 
@@ -104,7 +104,7 @@ class _PublicEncoder:
     clip_radius = 1.0
     machine_kinds: tuple[str, ...] = ()
 
-    def machine_numbers(self, records: Any, data_sheet: Any) -> NDArray[np.float32]:
+    def machine_features(self, records: Any, data_sheet: Any) -> NDArray[np.float32]:
         raise NotImplementedError
 
     def encode_local(self, records: Any) -> NDArray[np.float32]:
@@ -126,8 +126,8 @@ class PlantAnswers:
             classes=np.array(["bad", "good"]),
         )
         home.encoder.write_bytes(b"a public encoder")
-        public = identity.create(home, "plant-a")
-        server, witness = signing.generate(), signing.generate_pair()
+        public = identity.create_identity(home, "plant-a")
+        server, witness = signing.generate_key(), signing.generate_hybrid_key()
         signing.save(world.elsewhere / "witness.pem", witness)
         config = ClientConfig(
             site="plant-a",
@@ -169,13 +169,13 @@ class PlantAnswers:
 
     def check(self, world: World, given: bytes | None) -> None:
         home = ClientHome(world.disk / "plant")
-        snapshots.current(home).check()
+        snapshots.load_current(home).verify_files()
         with Ledger.open(home.ledger) as ledger:
-            charges, stored = ledger.read_spent("line-1").charges, ledger.outbox(REQUEST)
+            charges, stored = ledger.read_spending("line-1").charges, ledger.released_bytes(REQUEST)
         assert charges == 1 or (given is None and stored is None and charges == 0)
         answer = self.act(world)
         assert given in (None, answer) and self.act(world) == answer
-        finding = verification.verify(home.ledger)
+        finding = verification.verify_log(home.ledger)
         assert finding.accounts[0].charges == 1 and not finding.burned
 
     def freeze(self, world: World) -> int:
@@ -185,15 +185,15 @@ class PlantAnswers:
         def load(_: bytes) -> _PublicEncoder:
             return _PublicEncoder()
 
-        return freeze(home, look(home, load=load), load=load).snapshot.manifest.number
+        return freeze(home, inspect_home_data(home, load=load), load=load).snapshot.manifest.number
 
     def _witness(self, world: World) -> Callable[[bytes], bytes]:
         kept = world.elsewhere / "seen"
         home = ClientHome(world.disk / "plant")
-        public = identity.public(home, "plant-a")
+        public = identity.read_public_identity(home, "plant-a")
 
         def cosign(body: bytes) -> bytes:
-            signed = witnesses.countersign(
+            signed = witnesses.cosign_extension(
                 WitnessState(kept.read_bytes()) if kept.exists() else None,
                 body,
                 log=witnesses.KnownLog(
@@ -217,11 +217,11 @@ class PlantFreezes(PlantAnswers):
         return b"%d" % self.freeze(world)
 
     def check(self, world: World, given: bytes | None) -> None:
-        number = snapshots.current(ClientHome(world.disk / "plant")).manifest.number
+        number = snapshots.load_current(ClientHome(world.disk / "plant")).manifest.number
         assert number == 2 if given else number in (1, 2)
         PlantAnswers().check(world, None)
         assert self.freeze(world) > number
-        snapshots.current(ClientHome(world.disk / "plant")).check()
+        snapshots.load_current(ClientHome(world.disk / "plant")).verify_files()
 
 
 class Deliveries:
@@ -237,28 +237,28 @@ class Deliveries:
         inbox = Inbox(ClientHome(world.disk))
         given = []
         for request, payload in self.payloads.items():
-            receipt = inbox.receive(self._delivery(request), payload)
+            receipt = inbox.store_package(self._delivery(request), payload)
             given.append(receipt.request_id)
-        first, second, _ = sorted(inbox.waiting())
-        inbox.forget(first)
+        first, second, _ = sorted(inbox.waiting_packages())
+        inbox.delete_applied(first)
         inbox.reject(second)
         return json.dumps(given).encode()
 
     def check(self, world: World, given: bytes | None) -> None:
         inbox = Inbox(ClientHome(world.disk))
         self._all_whole(inbox)
-        before = {request for request in self.payloads if inbox.receipt(request)}
-        gone = before - {path.stem for path in inbox.waiting()}
+        before = {request for request in self.payloads if inbox.find_receipt(request)}
+        gone = before - {path.stem for path in inbox.waiting_packages()}
         assert gone <= set(sorted(self.payloads)[:2])  # the first was done, the second rejected
         for request, payload in self.payloads.items():
-            receipt = inbox.receive(self._delivery(request), payload)
+            receipt = inbox.store_package(self._delivery(request), payload)
             assert receipt.package_sha256 == hashlib.sha256(payload).hexdigest()
         self._all_whole(inbox)
-        assert {path.stem for path in inbox.waiting()} == self.payloads.keys() - gone
+        assert {path.stem for path in inbox.waiting_packages()} == self.payloads.keys() - gone
         assert given is None or len(gone) == 2
 
     def _all_whole(self, inbox: Inbox) -> None:
-        for path in inbox.waiting():
+        for path in inbox.waiting_packages():
             assert path.read_bytes() == self.payloads[path.stem]
 
     def _delivery(self, request: str) -> Delivery:
@@ -279,11 +279,11 @@ class Installation:
     def check(self, world: World, given: bytes | None) -> None:
         home = ClientHome(world.disk)
         self._all_whole(home)
-        before, _ = adoption.in_use(home)
+        before, _ = adoption.model_in_use(home)
         assert before.package_id in (("2" * 32,) if given else ("1" * 32, "2" * 32))
         self.act(world)
         self._all_whole(home)
-        assert adoption.in_use(home)[0].package_id == "2" * 32
+        assert adoption.model_in_use(home)[0].package_id == "2" * 32
 
     def _all_whole(self, home: ClientHome) -> None:
         for manifest in models.all_manifests(home):
@@ -296,14 +296,14 @@ class Installation:
         }
         home, manifest = ClientHome(world.disk), self._manifest(number, tensors)
         if models.read_manifest(home, manifest.package_id) is None:
-            models.write(home, manifest, tensors)
+            models.write_models(home, manifest, tensors)
         adoption.record_arrival(home, manifest)
 
     def _manifest(self, number: int, tensors: Any) -> ModelsManifest:
         entries = tuple(
             ModelEntry(
                 name=name,
-                sha256=canonical.sha256_hex(models.pack(values)),
+                sha256=canonical.sha256_hex(models.encode_tensors(values)),
                 origin="",
                 source="",
                 settings={},
@@ -345,8 +345,8 @@ class Files:
 
     def act(self, world: World) -> bytes:
         atomic.write_bytes(world.disk / "written", b"new" * 5_000)
-        atomic.copy(world.elsewhere / "source", world.disk / "copied")
-        atomic.move(world.disk / "incoming", world.disk / "moved")
+        atomic.copy_file(world.elsewhere / "source", world.disk / "copied")
+        atomic.rename_file(world.disk / "incoming", world.disk / "moved")
         return b"done"
 
     def check(self, world: World, given: bytes | None) -> None:
@@ -362,17 +362,17 @@ class _Asked(Exception):
     """The witness's question is known."""
 
 
-class ServerStore:
+class ServerStoreFaults:
     """The server cosigns a checkpoint, keeps a release, and queues a campaign."""
 
     def prepare(self, world: World) -> None:
         home = ServerHome(world.disk / "server")
-        initialise(home, Central(name="central", fleet_port=1, enrol_port=2, admin_port=3))
+        create_home(home, Central(name="central", fleet_port=1, enrol_port=2, admin_port=3))
         site = Site(world.elsewhere)
         ledger = site.create()
         ledger_key = signing.public_bytes(site.key).hex()
         request = empty_request(ledger_origin=ORIGIN, ledger_key=ledger_key)
-        with Store.open(home) as store, ledger:
+        with ServerStore.open(home) as store, ledger:
             store.invite("plant-a", "s", time.time() + 600)
             store.enrol(
                 request,
@@ -382,18 +382,18 @@ class ServerStore:
                 lambda: ("f", time.time() + 600, None),
                 beginning(ledger),
             )
-            witness = Witness.of(home, store)
+            witness = LedgerWitness.open(home, store)
             ledger.enrol_witness(witness.name, signing.public_bytes(witness.public_key))
             site.release(ledger)
             with suppress(_Asked):
-                ledger.countersign(witness.name, partial(self._ask, world, witness, store))
+                ledger.request_cosignature(witness.name, partial(self._ask, world, witness, store))
 
-    def _ask(self, world: World, witness: Witness, store: Store, body: bytes) -> bytes:
+    def _ask(self, world: World, witness: LedgerWitness, store: ServerStore, body: bytes) -> bytes:
         """Keep the body that the witness would cosign, and do not let it."""
         if not body.startswith(b"old 0"):  # else it answers how much it has seen
             (world.elsewhere / "body").write_bytes(body)
             raise _Asked
-        return witness.countersign(store.site("plant-a"), body)
+        return witness.cosign_extension(store.require_site("plant-a"), body)
 
     def act(self, world: World) -> bytes:
         with self._store(world) as store:
@@ -414,7 +414,7 @@ class ServerStore:
 
     def check(self, world: World, given: bytes | None) -> None:
         with self._store(world) as store:
-            found = [each.id for each in CampaignQueue(store.engine).all()]
+            found = [each.id for each in CampaignQueue(store.engine).newest_campaigns()]
             assert len(found) <= 1
             kept = store.find_release("ab" * 16)
             assert kept in (None, self._release())
@@ -422,28 +422,28 @@ class ServerStore:
                 assert found == [given.decode()] and kept is not None
                 assert self._seen(store) == 6
             self._cosign(world, store)
-            assert self._seen(store) == 6 and store.evidence() == []
+            assert self._seen(store) == 6 and store.fork_evidence() == []
             with store.engine.connect() as connection:
                 assert connection.execute(sa.text("pragma integrity_check")).scalar() == "ok"
         self.act(world)
         with self._store(world) as store:
-            assert len(CampaignQueue(store.engine).all()) == len(found) + 1
+            assert len(CampaignQueue(store.engine).newest_campaigns()) == len(found) + 1
             assert store.find_release("ab" * 16) == self._release()
 
-    def _store(self, world: World) -> Store:
-        return Store.open(ServerHome(world.disk / "server"))
+    def _store(self, world: World) -> ServerStore:
+        return ServerStore.open(ServerHome(world.disk / "server"))
 
-    def _cosign(self, world: World, store: Store) -> None:
+    def _cosign(self, world: World, store: ServerStore) -> None:
         """Cosign the ledger of six entries, unless that was done."""
-        witness = Witness.of(ServerHome(world.disk / "server"), store)
+        witness = LedgerWitness.open(ServerHome(world.disk / "server"), store)
         body = (world.elsewhere / "body").read_bytes()
         if self._seen(store) < 6:
-            witness.countersign(store.site("plant-a"), body)
+            witness.cosign_extension(store.require_site("plant-a"), body)
 
-    def _seen(self, store: Store) -> int:
+    def _seen(self, store: ServerStore) -> int:
         checkpoint = store.last_cosigned(ORIGIN)
         assert checkpoint is not None
-        return size_of(checkpoint)
+        return checkpoint_size(checkpoint)
 
     def _release(self) -> StoredRelease:
         data = b"a release" * 5_000
@@ -472,7 +472,7 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "freeze": PlantFreezes,
     "inbox": Deliveries,
     "models": Installation,
-    "store": ServerStore,
+    "store": ServerStoreFaults,
     "generator": GeneratorExchange,
     "careless": Careless,
 }

@@ -15,24 +15,24 @@ from tests.patience import PATIENCE_SECONDS
 from tests.server import postgres
 
 from wg_server.fleet.listener import Listener
-from wg_server.operation.initialise import free_ports, initialise
+from wg_server.operation.initialise import create_home, free_ports
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store.database import open_engine
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> ServerHome:
     found = ServerHome(tmp_path / "server")
-    initialise(found, ServerConfig(name="central", fleet_port=1, enrol_port=2, admin_port=3))
+    create_home(found, ServerConfig(name="central", fleet_port=1, enrol_port=2, admin_port=3))
     found.encoder.parent.mkdir()
     found.encoder.write_bytes(b"a public encoder")
     return found
 
 
 @pytest.fixture
-def store(home: ServerHome) -> Iterator[Store]:
-    with Store.open(home) as opened:
+def store(home: ServerHome) -> Iterator[ServerStore]:
+    with ServerStore.open(home) as opened:
         yield opened
 
 
@@ -63,9 +63,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 
 @pytest.fixture
-def any_store(database_url: str) -> Iterator[Store]:
+def any_store(database_url: str) -> Iterator[ServerStore]:
     """A store on each kind of database."""
-    with Store(open_engine(database_url)) as opened:
+    with ServerStore(open_engine(database_url)) as opened:
         yield opened
 
 

@@ -10,18 +10,18 @@ from wg_core.site import identity
 from wg_core.site.home import ClientHome
 from wg_core.wire import signing
 from wg_core.wire.protocol import EnrolmentRequest
-from wg_server.store.succession import Beginning
+from wg_server.store.succession import LogBeginning
 
-UNSEEN = Beginning(
+UNSEEN = LogBeginning(
     genesis="00" * 32, predecessor=None, replaced=None, cosign=lambda known: (b"0", 1, b"")
 )
 """Leaves a memory that is no checkpoint."""
 
 
-def beginning(ledger: Ledger) -> Beginning:
+def beginning(ledger: Ledger) -> LogBeginning:
     """Of a real ledger, remembered at size 1."""
     first = ledger.first_checkpoint()
-    return Beginning(
+    return LogBeginning(
         genesis=merkle.leaf_hash(ledger.entry(0)).hex(),
         predecessor=None,
         replaced=None,
@@ -41,7 +41,7 @@ def request_of(
     plant: ClientHome, secret: str, *, site: str = "plant-a", replaced: str = ""
 ) -> EnrolmentRequest:
     """The request of a plant whose home has keys and a ledger."""
-    public = identity.public(plant, site)
+    public = identity.read_public_identity(plant, site)
     with Ledger.open(plant.ledger, signing.load(plant.ledger_key)) as ledger:
         return EnrolmentRequest(
             site=site,

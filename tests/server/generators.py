@@ -6,12 +6,12 @@ from typing import Any
 
 from wg_core.wire import canonical
 from wg_server.generator import versions
-from wg_server.generator.checks import Check
-from wg_server.generator.versions import Version
+from wg_server.generator.checks import CardCheck
+from wg_server.generator.versions import GeneratorVersion
 from wg_server.site.home import ServerHome
 
-GOOD = Check(name="novelty", value=0.9, bound=0.25)
-BAD = Check(name="gain", value=0.1, bound=0.9)
+GOOD = CardCheck(name="novelty", value=0.9, bound=0.25)
+BAD = CardCheck(name="gain", value=0.1, bound=0.9)
 
 
 def card(home: ServerHome, heads: bytes, *, passes: bool = True) -> dict[str, Any]:
@@ -20,22 +20,22 @@ def card(home: ServerHome, heads: bytes, *, passes: bool = True) -> dict[str, An
         "generator": canonical.sha256_hex(heads),
         "encoder": home.encoder_id(),
         "architecture": "lite0-head",
-        "checks": [(GOOD if passes else BAD).document()],
+        "checks": [(GOOD if passes else BAD).to_document()],
     }
 
 
 def candidate(
     home: ServerHome, heads: bytes = b"heads", *, passes: bool = True, **more: Any
-) -> Version:
+) -> GeneratorVersion:
     """A new version that is not installed, as a training leaves one whose card fails."""
     document = card(home, heads, passes=passes) | more
-    return versions.write(home, document, heads)
+    return versions.write_version(home, document, heads)
 
 
 def install(
     home: ServerHome, heads: bytes = b"heads", *, passes: bool = True, **more: Any
-) -> Version:
+) -> GeneratorVersion:
     """A new version that is installed."""
     version = candidate(home, heads, passes=passes, **more)
-    versions.use(home, version)
+    versions.install_version(home, version)
     return version

@@ -8,11 +8,11 @@ from typing import Any
 
 from wg_server.store import schema
 from wg_server.store.releases import StoredRelease
-from wg_server.store.site import Site
-from wg_server.store.sites import Store
+from wg_server.store.site import StoredSite
+from wg_server.store.sites import ServerStore
 
 
-def site_named(name: str, **changes: Any) -> Site:
+def site_named(name: str, **changes: Any) -> StoredSite:
     """An enrolled site that was never seen, with no key and a ledger of its name."""
     fields = {
         "state": "enrolled",
@@ -23,10 +23,10 @@ def site_named(name: str, **changes: Any) -> Site:
         "enrolled": 0.0,
         "last_seen": 0.0,
     }
-    return Site(name=name, **{**fields, **changes})
+    return StoredSite(name=name, **{**fields, **changes})
 
 
-def add_sites(store: Store, names: Sequence[str], **changes: Any) -> None:
+def add_sites(store: ServerStore, names: Sequence[str], **changes: Any) -> None:
     """Enrol sites as ``site_named`` has them."""
     with store.engine.begin() as connection:
         rows = [asdict(site_named(name, **changes)) for name in names]

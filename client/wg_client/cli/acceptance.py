@@ -9,14 +9,14 @@ import click
 
 from wg_client.cli.adoption import chosen_model
 from wg_client.cli.options import home_option
-from wg_common.cli import json_option, show
+from wg_common.cli import json_option, print_result
 from wg_common.language import Text, text
 from wg_core.errors import UsageError
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_client.models.acceptance import Acceptance, Errors, Judgement
+    from wg_client.models.acceptance import AcceptanceResults, ErrorCount, ThresholdCounts
 
 
 @click.command("threshold")
@@ -41,18 +41,18 @@ def threshold(
     """
     from wg_client.data import plant as plants
     from wg_client.models import adoption
-    from wg_client.models.acceptance import acceptance
-    from wg_client.models.calls import Judge
+    from wg_client.models.acceptance import evaluate_package
+    from wg_client.models.calls import CallJudge
 
     manifest, name = chosen_model(home, None, None)
     if value is not None or missed_share is not None:
         if by is None:
             raise UsageError("--by: say who decides; a role will do")
         adoption.set_threshold(home, value, missed_share=missed_share, by=by)
-    figures = acceptance(home, plants.open_plant(home), manifest)
-    in_force = adoption.read(home).latest.threshold
-    passing = Judge.of_model(home, manifest, name).passing
-    curve = figures.scores[name].curve(points=11) if figures.scores else []
+    figures = evaluate_package(home, plants.open_plant_data(home), manifest)
+    in_force = adoption.read_history(home).latest_change.threshold
+    passing = CallJudge.load(home, manifest, name).passing
+    curve = figures.scores[name].threshold_curve(points=11) if figures.scores else []
     lines: list[str] = [text("threshold: {value:g}", value=in_force)]
     lines += [passing.sentence] if passing.missed_share else []
     for judgement in curve:
@@ -64,8 +64,8 @@ def threshold(
                 rejects=errors_text(judgement.false_rejects),
             )
         )
-    judgement_now = figures.of(name)
-    lines += [NO_SET] if judgement_now is None else missing_lines(judgement_now)
+    judgement_now = figures.counts_of(name)
+    lines += [NO_SET] if judgement_now is None else missing_record_lines(judgement_now)
     document = {
         "package": manifest.package_id,
         "model": name,
@@ -73,7 +73,7 @@ def threshold(
         "passing": canonical.to_builtins(passing),
         "curve": [canonical.to_builtins(judgement) for judgement in curve],
     }
-    show(document, lines, as_json)
+    print_result(document, lines, as_json)
 
 
 NO_SET = text(
@@ -83,7 +83,7 @@ NO_SET = text(
 )
 
 
-def errors_text(errors: Errors | None) -> Text:
+def errors_text(errors: ErrorCount | None) -> Text:
     """Format a count of errors and its upper bound."""
     if errors is None:
         return text("not known")
@@ -91,13 +91,13 @@ def errors_text(errors: Errors | None) -> Text:
         "{wrong} of {records}, at most {most:.1f} %",
         wrong=errors.wrong,
         records=errors.records,
-        most=100 * errors.largest_share(),
+        most=100 * errors.upper_bound(),
     )
 
 
-def judgement_lines(figures: Acceptance) -> Iterator[str]:
+def judgement_lines(figures: AcceptanceResults) -> Iterator[str]:
     """Yield a line for every model on the acceptance set, at its threshold."""
-    kept_scores = figures.of(figures.kept)
+    kept_scores = figures.counts_of(figures.kept)
     if kept_scores is None:
         yield NO_SET
         return
@@ -112,10 +112,10 @@ def judgement_lines(figures: Acceptance) -> Iterator[str]:
             rejects=errors_text(judgement.false_rejects),
             wrong=errors_text(judgement.wrong_labels),
         )
-    yield from missing_lines(kept_scores)
+    yield from missing_record_lines(kept_scores)
 
 
-def missing_lines(judgement: Judgement) -> Iterator[str]:
+def missing_record_lines(judgement: ThresholdCounts) -> Iterator[str]:
     """Say how many more records would show an error rate of at most 1 %."""
     if judgement.false_accepts is None or judgement.false_rejects is None:
         yield text('it is not known which labels are good: name them in client.yaml ("data.good")')
@@ -123,8 +123,8 @@ def missing_lines(judgement: Judgement) -> Iterator[str]:
     yield text(
         "at most 1 % is shown by {good} more good and {defective} more defective records without"
         " another wrong call",
-        good=judgement.false_rejects.missing(),
-        defective=judgement.false_accepts.missing(),
+        good=judgement.false_rejects.records_needed(),
+        defective=judgement.false_accepts.records_needed(),
     )
 
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from wg_client.cli.options import home_option
-from wg_common.cli import json_option, next_step, show
+from wg_common.cli import json_option, next_step, print_result
 from wg_common.language import template, text
 from wg_core import errors, logs
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_client.models.adoption import Change
+    from wg_client.models.adoption import AdoptionChange
     from wg_client.models.manifest import ModelsManifest
 
 APPLYING = template("no models yet: a package came and is being applied; try again soon")
@@ -64,12 +64,12 @@ def use(
 
     if (package is not None) == promote:
         raise errors.UsageError("expected one of PACKAGE and --shadow")
-    model = adoption.shadow(home) if promote else chosen_model(home, package, name)
+    model = adoption.shadow_model(home) if promote else chosen_model(home, package, name)
     if model is None:
         raise errors.ConfigError(
             f"{home.models}: no model is in shadow; see 'wg-client models show'"
         )
-    _say(home.root, adoption.use(home, *model, by, accept_few=accept_few), as_json)
+    _say(home.root, adoption.put_in_use(home, *model, by, accept_few=accept_few), as_json)
 
 
 @click.command("shadow")
@@ -89,27 +89,29 @@ def shadow(home: ClientHome, package: str, name: str, by: str, as_json: bool) ->
     _say(home.root, adoption.set_shadow(home, manifest, name, by), as_json)
 
 
-def change_lines(changes: Iterable[Change]) -> Iterator[str]:
+def change_lines(changes: Iterable[AdoptionChange]) -> Iterator[str]:
     """Yield every change of the model in use: time, kind, author, reason."""
     for change in changes:
         yield f"{_format_time(change.when)}  {change.what:11} {change.subject or '-'}"
-        yield text("    by {name}: {why}", name=logs.printable(change.by), why=text(change.why))
+        yield text(
+            "    by {name}: {why}", name=logs.escape_unprintable(change.by), why=text(change.why)
+        )
 
 
 def chosen_model(
     home: ClientHome, package: str | None, name: str | None
 ) -> tuple[ModelsManifest, str]:
-    """Return the model of a command; arguments and errors as of ``adoption.chosen_model``."""
+    """Return the model of a command; arguments and errors as of ``adoption.find_model``."""
     from wg_client.models import adoption, store
     from wg_core.fleet.inbox import Inbox
 
-    home.require()
-    if not store.all_manifests(home) and Inbox(home).waiting():
+    home.check_initialised()
+    if not store.all_manifests(home) and Inbox(home).waiting_packages():
         raise errors.ConfigError(f"{home.models}: {APPLYING}")
-    return adoption.chosen_model(home, package, name)
+    return adoption.find_model(home, package, name)
 
 
-def _say(root: Path, change: Change, as_json: bool) -> None:
+def _say(root: Path, change: AdoptionChange, as_json: bool) -> None:
     none = text("none")
     lines: list[str] = [
         text("in use: {model}", model=none if change.in_use is None else str(change.in_use)),
@@ -117,7 +119,7 @@ def _say(root: Path, change: Change, as_json: bool) -> None:
     ]
     if change.shadow is not None:
         lines.append(next_step("wg-client predict --home {home} NEW_RECORDS", home=root))
-    show(canonical.to_builtins(change), lines, as_json)
+    print_result(canonical.to_builtins(change), lines, as_json)
 
 
 def _format_time(seconds: int) -> str:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import click
 
-from wg_client.cli.models import kept_document, kept_lines, sensor_kept
-from wg_client.languages import speaks
+from wg_client.cli.models import applied_document, applied_lines, sensor_kept
+from wg_client.languages import load_plant_language
 from wg_common import cli, language
 from wg_common.language import text
 from wg_core import logs
 from wg_core.errors import InternalError, StorageError, WgError
 from wg_core.fleet.applier import DISK_ERRORS
-from wg_core.fleet.applying import Applied
+from wg_core.fleet.applying import ApplyResult
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
@@ -41,34 +41,36 @@ def applying(home: Path, package: Path, log_format: str) -> None:
     try:
         reply = _apply(ClientHome(home), package, log_format)
     except WgError as error:
-        reply = Applied(code=error.code, message=str(error))
+        reply = ApplyResult(code=error.code, message=str(error))
     except OSError as error:
         kind = StorageError if error.errno in DISK_ERRORS else InternalError
-        reply = Applied(code=kind.code, message=f"{package}: cannot be applied: {error.strerror}")
+        reply = ApplyResult(
+            code=kind.code, message=f"{package}: cannot be applied: {error.strerror}"
+        )
     except Exception as error:
         log.exception("package %s", package.stem)
-        reply = Applied(code=InternalError.code, message=f"{package}: {type(error).__name__}")
+        reply = ApplyResult(code=InternalError.code, message=f"{package}: {type(error).__name__}")
     with os.fdopen(answer, "wb") as stream:
         stream.write(canonical.encode(reply))
 
 
-def _apply(home: ClientHome, package: Path, log_format: str) -> Applied:
+def _apply(home: ClientHome, package: Path, log_format: str) -> ApplyResult:
     from wg_client.selection.sensor_package import SensorPackage, receive  # torch: seconds
 
     logs.set_format(log_format, hidden_paths=(configuration.load(home).data.path,))
     kept_model = receive(home, package)
-    speak = language.current()
+    speak = language.current_language()
     if isinstance(kept_model, SensorPackage):
         log_line = f"soft sensor kept; next: wg-client soft-sensor --home {home.root}"
         document, sentences = sensor_kept(home, kept_model)
     else:
         log_line = f"report: {home.report}; next: wg-client models show --home {home.root}"
-        document = kept_document(home, kept_model)
+        document = applied_document(home, kept_model)
         first_line = text("kept {model}", model=kept_model.manifest.kept)
-        sentences = [first_line, *kept_lines(home, kept_model)]
-    return Applied(
+        sentences = [first_line, *applied_lines(home, kept_model)]
+    return ApplyResult(
         document=json.dumps(document, indent=2, sort_keys=True),
-        lines=tuple(logs.printable(speak(line), "\n\t") for line in sentences),
+        lines=tuple(logs.escape_unprintable(speak(line), "\n\t") for line in sentences),
         log_line=log_line,
     )
 
@@ -81,4 +83,4 @@ def _end_with_the_node() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(applying, extra="client", speaks=speaks)
+    cli.run_program(applying, extra="client", speaks=load_plant_language)

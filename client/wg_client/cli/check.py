@@ -8,18 +8,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wg_client.cli.freeze import failure_line
+from wg_client.cli.freeze import encoder_failure_line
 from wg_client.cli.options import delta_option, epsilon_option, home_option, of_option
-from wg_common.cli import json_option, next_step, show
-from wg_common.language import current, list_names, pad_columns, text, wrap_columns
+from wg_common.cli import json_option, next_step, print_result
+from wg_common.language import current_language, list_names, pad_columns, text, wrap_columns
 from wg_core import errors
-from wg_core.privacy.schema import Statistics
+from wg_core.privacy.schema import StatisticsKind
 from wg_core.site.config import HUMAN, RECORD
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_client.release.preview import Check, ReleaseContents, ReleaseCost, SnapshotSummary
+    from wg_client.release.preview import (
+        ReleaseContents,
+        ReleaseCost,
+        ReleasePreview,
+        SnapshotSummary,
+    )
 
 
 _REFUSED = {"policy": text("policy"), "budget": text("budget")}
@@ -35,7 +40,7 @@ def check(
     home: ClientHome,
     epsilon: str | None,
     delta: str | None,
-    statistics: Statistics,
+    statistics: StatisticsKind,
     as_json: bool,
 ) -> None:
     """Show what the client sees, what would leave and what it would cost. Sends nothing.
@@ -44,13 +49,13 @@ def check(
     """
     from wg_client.release import preview
 
-    overview = preview.check(home, epsilon=epsilon, delta=delta, statistics=statistics)
-    show(canonical.to_builtins(overview), fit_columns(_lines(overview, home)), as_json)
+    overview = preview.preview_release(home, epsilon=epsilon, delta=delta, statistics=statistics)
+    print_result(canonical.to_builtins(overview), wrap_to_columns(_lines(overview, home)), as_json)
     if overview.cost.refused_by:
         click.get_current_context().exit(errors.ExitCode.REFUSED)
 
 
-def _lines(overview: Check, home: ClientHome) -> Iterator[str]:
+def _lines(overview: ReleasePreview, home: ClientHome) -> Iterator[str]:
     data, leaves, cost = overview.data, overview.would_leave, overview.cost
     yield text(
         "{site}: data set {dataset}, {path}",
@@ -72,7 +77,7 @@ def _lines(overview: Check, home: ClientHome) -> Iterator[str]:
     for label, count in data.per_label.items():
         none = text("none: a model for it can be delivered, but not trained here")
         yield text("    {label} {count}", label=pad_columns(label, 24), count=count or none)
-    yield from leave_lines(leaves)
+    yield from release_contents_lines(leaves)
     if overview.mean is not None:
         yield text(
             "    of the declared machine, without labels: the mean of {numbers} numbers "
@@ -91,7 +96,7 @@ def _lines(overview: Check, home: ClientHome) -> Iterator[str]:
         yield next_step("wg-client run --home {home}", home=home.root)
 
 
-def leave_lines(leaves: ReleaseContents) -> Iterator[str]:
+def release_contents_lines(leaves: ReleaseContents) -> Iterator[str]:
     """Describe the contents of one release."""
     yield text("what would leave, once:")
     for block in leaves.blocks:
@@ -110,7 +115,7 @@ def leave_lines(leaves: ReleaseContents) -> Iterator[str]:
     yield text("    never: {what}", what=list_names([text(kind) for kind in leaves.never_leaves]))
 
 
-def _public_lines(overview: Check) -> Iterator[str]:
+def _public_lines(overview: ReleasePreview) -> Iterator[str]:
     yield text(
         "public, free of charge, and enough for first weights (wg-client statistics --epsilon 0):"
     )
@@ -118,10 +123,10 @@ def _public_lines(overview: Check) -> Iterator[str]:
     if overview.data_sheet is None:
         yield text("    data sheet: none is stated")
         return
-    for name, value in overview.data_sheet.lines():
+    for name, value in overview.data_sheet.stated_fields():
         yield text("    {name} {value}", name=pad_columns(name, 28), value=value)
     if overview.no_machine:
-        reason = current().error(overview.no_machine)
+        reason = current_language().translate_error(overview.no_machine)
         yield text("    no machine statistics: {reason}", reason=reason)
     else:
         yield text(
@@ -130,10 +135,10 @@ def _public_lines(overview: Check) -> Iterator[str]:
         )
 
 
-def fit_columns(lines: Iterator[str], *, columns: int = 80) -> Iterator[str]:
+def wrap_to_columns(lines: Iterator[str], *, columns: int = 80) -> Iterator[str]:
     """Wrap lines to 80 columns; commands and paths are not broken."""
     for sentence in lines:
-        line = current()(sentence)
+        line = current_language()(sentence)
         if sentence.startswith("next:"):
             yield line
         else:
@@ -155,8 +160,8 @@ def _snapshot_lines(snapshot: SnapshotSummary) -> Iterator[str]:
             duplicates=snapshot.duplicates,
         )
     if snapshot.encoder_failures:
-        yield failure_line(snapshot.encoder_failures)
-    if not change.any:
+        yield encoder_failure_line(snapshot.encoder_failures)
+    if not change.has_changes:
         return
     difference = (
         text(

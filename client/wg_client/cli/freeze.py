@@ -12,16 +12,23 @@ from msgspec import UNSET
 
 from wg_client.cli.options import allow_empty_option, home_option, set_aside_option
 from wg_common import cli
-from wg_common.cli import emit, json_option, next_step, note, say, show
-from wg_common.language import current, list_names, template, text
+from wg_common.cli import (
+    json_option,
+    next_step,
+    print_json,
+    print_line,
+    print_progress,
+    print_result,
+)
+from wg_common.language import current_language, list_names, template, text
 from wg_core import errors
-from wg_core.logs import printable
+from wg_core.logs import escape_unprintable
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
     from wg_client.data.inspection import Inspection
-    from wg_core.release.freeze import Frozen
+    from wg_core.release.freeze import FreezeResult
 
 CANNOT = template("  cannot be used: {name}: {why}")
 _LEFT_OUT = template("  left out: {name}: {why}")
@@ -53,18 +60,18 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
     source = Path(config.data.path)
     with freezing_progress() as stage:
         from wg_client.data import plant as plants
-        from wg_client.release.look import freeze_data, look
+        from wg_client.release.look import freeze_data, inspect_home_data
 
         load = plants.encoder_loader()
-        inspection = look(home, load=load, stage=stage)
-    if exit_code := say_refusal(inspection, set_aside, allow_empty, source, as_json):
+        inspection = inspect_home_data(home, load=load, stage=stage)
+    if exit_code := print_refusal(inspection, set_aside, allow_empty, source, as_json):
         return exit_code
     with freezing_progress() as stage:
         frozen = freeze_data(
             home, inspection, load=load, set_aside=set_aside, allow_empty=allow_empty, stage=stage
         )
     lines = [*frozen_lines(frozen), next_step("wg-client check --home {home}", home=home.root)]
-    show(
+    print_result(
         {"frozen": True, **freeze_document(frozen), "hints": list(inspection.hints)}, lines, as_json
     )
     return errors.ExitCode.OK
@@ -82,12 +89,12 @@ def freezing_progress(
     """
     share = 100 // len(stages)
     with ExitStack() as stack:
-        bar = stack.enter_context(cli.progress(title, 100)) if immediate else None
+        bar = stack.enter_context(cli.show_progress(title, 100)) if immediate else None
 
         def show(stage: str, count: int, total: int) -> None:
             nonlocal bar
             if bar is None:
-                bar = stack.enter_context(cli.progress(title, 100))
+                bar = stack.enter_context(cli.show_progress(title, 100))
             finished_share = share * stages.index(stage)
             last = count == total and stage == stages[-1]
             message = text(_STAGES[stage], done=count, total=total)
@@ -96,21 +103,21 @@ def freezing_progress(
         yield show
 
 
-def say_refusal(
+def print_refusal(
     inspection: Inspection, set_aside: bool, allow_empty: bool, source: Path, as_json: bool
 ) -> int:
     """Print all reasons why a data set cannot be frozen; return the exit code, or 0."""
-    from wg_client.release.look import freezing_refusal
+    from wg_client.release.look import freeze_refusal
 
-    refusal = freezing_refusal(
+    refusal = freeze_refusal(
         inspection, set_aside=set_aside, allow_empty=allow_empty, source=source
     )
     for hint in inspection.hints:
-        note(text("hint: {hint}", hint=hint))
+        print_progress(text("hint: {hint}", hint=hint))
     if refusal is None:
         return errors.ExitCode.OK
     if as_json:
-        emit(
+        print_json(
             {
                 "frozen": False,
                 "error": {
@@ -124,13 +131,18 @@ def say_refusal(
             }
         )
     else:
-        for line in item_lines(CANNOT, inspection.problems):
-            say(line)
-    note(text("error: {message}", message=printable(current().error(str(refusal)))))
+        for line in list_some_items(CANNOT, inspection.problems):
+            print_line(line)
+    print_progress(
+        text(
+            "error: {message}",
+            message=escape_unprintable(current_language().translate_error(str(refusal))),
+        )
+    )
     return refusal.exit_code
 
 
-def freeze_document(frozen: Frozen) -> dict[str, Any]:
+def freeze_document(frozen: FreezeResult) -> dict[str, Any]:
     """Build the ``--json`` document of a snapshot."""
     manifest = frozen.snapshot.manifest
     return {
@@ -142,17 +154,17 @@ def freeze_document(frozen: Frozen) -> dict[str, Any]:
         "acceptance": acceptance_counts(frozen),
         "encoder_failures": list(_failures(frozen)),
         "machine": manifest.machine is not UNSET,
-        "unread_machine": frozen.unread_machine,
+        "unread_machine": frozen.unread_machine_reason,
     }
 
 
-def _failures(frozen: Frozen) -> tuple[str, ...]:
+def _failures(frozen: FreezeResult) -> tuple[str, ...]:
     from wg_client.release.look import encoder_failures
 
     return encoder_failures(frozen.snapshot)
 
 
-def failure_line(count: int) -> str:
+def encoder_failure_line(count: int) -> str:
     """Return the sentence on records on which the encoder failed, for the plant only."""
     return text(
         "the encoder failed on {count} records, whose features are set to zero; nobody "
@@ -161,28 +173,28 @@ def failure_line(count: int) -> str:
     )
 
 
-def acceptance_counts(frozen: Frozen) -> dict[str, int]:
+def acceptance_counts(frozen: FreezeResult) -> dict[str, int]:
     """Return the records of the acceptance set by label; empty if there is no set."""
     from wg_client.data import acceptance_set
 
-    data, labels = frozen.snapshot.acceptance(), frozen.snapshot.manifest.schema.labels
+    data, labels = frozen.snapshot.read_acceptance_set(), frozen.snapshot.manifest.schema.labels
     if not data:
         return {}
-    records = acceptance_set.decode(data, str(frozen.snapshot.folder)).records
+    records = acceptance_set.decode_acceptance_set(data, str(frozen.snapshot.folder)).records
     return {name: int((records.labels == at).sum()) for at, name in enumerate(labels)}
 
 
-def frozen_lines(frozen: Frozen) -> list[str]:
+def frozen_lines(frozen: FreezeResult) -> list[str]:
     """Describe a snapshot, and the records that are not in it."""
     listing, manifest, failures = frozen.listing, frozen.snapshot.manifest, _failures(frozen)
     return [
-        *item_lines(_LEFT_OUT, listing.set_aside),
-        *item_lines(_ONCE, listing.duplicates),
-        *([*_names(failures), failure_line(len(failures))] if failures else []),
+        *list_some_items(_LEFT_OUT, listing.set_aside),
+        *list_some_items(_ONCE, listing.duplicates),
+        *([*_names(failures), encoder_failure_line(len(failures))] if failures else []),
         text(
             "{path}: version {number} of data set {dataset}, {records} records, {left_out} left"
             " out, {duplicates} duplicates",
-            path=printable(listing.path),
+            path=escape_unprintable(listing.path),
             number=manifest.number,
             dataset=manifest.dataset,
             records=frozen.records,
@@ -194,7 +206,7 @@ def frozen_lines(frozen: Frozen) -> list[str]:
                 text(
                     "acceptance set, never released and never trained on: {counts}",
                     counts=list_names(
-                        [f"{printable(name)} {count}" for name, count in counts.items()]
+                        [f"{escape_unprintable(name)} {count}" for name, count in counts.items()]
                     ),
                 )
             ]
@@ -205,23 +217,27 @@ def frozen_lines(frozen: Frozen) -> list[str]:
     ]
 
 
-def _machine_lines(frozen: Frozen) -> Iterator[str]:
+def _machine_lines(frozen: FreezeResult) -> Iterator[str]:
     """Say whether a declared machine has statistics, with the reason if it has none."""
     if frozen.snapshot.manifest.machine is not UNSET:
         yield text("machine statistics: of the machine that the data sheet states")
-    elif frozen.unread_machine:
-        reason = current().error(frozen.unread_machine)
-        yield text("no machine statistics: {reason}", reason=printable(reason))
+    elif frozen.unread_machine_reason:
+        reason = current_language().translate_error(frozen.unread_machine_reason)
+        yield text("no machine statistics: {reason}", reason=escape_unprintable(reason))
 
 
-def item_lines(words: str, items: tuple[Any, ...]) -> list[str]:
+def list_some_items(words: str, items: tuple[Any, ...]) -> list[str]:
     """List some of ``items``; ``words`` is a template with a name and a reason."""
     return _limit_lines(
         [
             text(
                 words,
-                name=printable(entry.name),
-                why=printable(entry.same_as if words == _ONCE else current().error(entry.reason)),
+                name=escape_unprintable(entry.name),
+                why=escape_unprintable(
+                    entry.same_as
+                    if words == _ONCE
+                    else current_language().translate_error(entry.reason)
+                ),
             )
             for entry in items[:_SHOWN]
         ],
@@ -230,7 +246,7 @@ def item_lines(words: str, items: tuple[Any, ...]) -> list[str]:
 
 
 def _names(failures: tuple[str, ...]) -> list[str]:
-    lines = [text(_WITHOUT, name=printable(name)) for name in failures[:_SHOWN]]
+    lines = [text(_WITHOUT, name=escape_unprintable(name)) for name in failures[:_SHOWN]]
     return _limit_lines(lines, len(failures))
 
 

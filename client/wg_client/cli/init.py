@@ -14,13 +14,13 @@ from wg_client.cli.freeze import (
     freeze_document,
     freezing_progress,
     frozen_lines,
-    say_refusal,
+    print_refusal,
 )
 from wg_client.cli.models import fit_alone
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_common import cli
-from wg_common.cli import json_option, next_step, note, say, show
-from wg_common.language import current, text
+from wg_common.cli import json_option, next_step, print_line, print_progress, print_result
+from wg_common.language import current_language, text
 from wg_core import errors
 from wg_core.site.config import (
     ClientConfig,
@@ -32,8 +32,8 @@ from wg_core.site.home import ClientHome
 from wg_core.site.reading import LogConfig, ReadingConfig
 
 if TYPE_CHECKING:
-    from wg_common.nets.encoder.package import About
-    from wg_core.release.freeze import Frozen
+    from wg_common.nets.encoder.package import EncoderDescription
+    from wg_core.release.freeze import FreezeResult
 
 _DEFAULT = PrivacyConfig()
 _CONFIRMED = {
@@ -129,10 +129,16 @@ def init(  # long: a parameter for each option
         raise errors.UsageError("--encoder: comes with a server; give its join token, too")
     if data is None:
         raise errors.UsageError("--data: needed, unless --replace enrols a home again")
-    with cli.waiting(FREEZING):
-        from wg_client.fleet.initialise import DataChoice, check_new, check_token, initialise, look
+    with cli.show_spinner(FREEZING):
+        from wg_client.fleet.initialise import (
+            DataChoice,
+            check_not_initialised,
+            check_token,
+            initialise,
+            inspect_data,
+        )
 
-    check_new(home)
+    check_not_initialised(home)
     reading = read_reading(data, unit_column, **{name: words.pop(name) for name in READING_NAMES})
     if unit_column is None:
         unit_column = _recording(data, reading, interactive=_interactive(encoder, as_json))
@@ -140,7 +146,7 @@ def init(  # long: a parameter for each option
         raise errors.UsageError("--allow-empty: needs --labels")
     choice = DataChoice(
         path=data,
-        labels=None if labels is None else options.words_of(labels),
+        labels=None if labels is None else options.split_at_commas(labels),
         unit_column=unit_column,
         name=name,
         set_aside=set_aside,
@@ -153,8 +159,8 @@ def init(  # long: a parameter for each option
     if token is not None:
         check_token(token, encoder)
     with freezing_progress() as stage:
-        scan = look(choice, stage)
-    if exit_code := say_refusal(scan, set_aside, allow_empty, data, as_json):
+        scan = inspect_data(choice, stage)
+    if exit_code := print_refusal(scan, set_aside, allow_empty, data, as_json):
         return exit_code
     interactive = _interactive(encoder, as_json) and token is not None
     confirm = _ask_owner if interactive else None
@@ -164,7 +170,7 @@ def init(  # long: a parameter for each option
             home, token, choice, policy, encoder=encoder, confirm=confirm, scan=scan, stage=stage
         )
     lines = [] if token is not None else fit_alone(home)[1]
-    show(*_summary(home, *config_and_snapshot, by, lines), as_json)
+    print_result(*_summary(home, *config_and_snapshot, by, lines), as_json)
     return errors.ExitCode.OK
 
 
@@ -185,50 +191,52 @@ def join(home: ClientHome, token: str, encoder: str | None, as_json: bool) -> No
     """
     from wg_client.fleet import reenrolment
     from wg_core import snapshot as snapshots
-    from wg_core.release.freeze import Frozen
+    from wg_core.release.freeze import FreezeResult
     from wg_core.wire import protocol
 
     if _interactive(encoder, as_json):
         encoder_id = protocol.decode_token(token.strip()).encoder
-        say(text("encoder {encoder}", encoder=encoder_id))
+        print_line(text("encoder {encoder}", encoder=encoder_id))
         _ask()
-    config = reenrolment.join(home, token, encoder=encoder)
+    config = reenrolment.join_server(home, token, encoder=encoder)
     by = "option" if encoder is not None else "token" if as_json else "answer"
-    snapshot = snapshots.current(home)
+    snapshot = snapshots.load_current(home)
     if snapshot.manifest.schema.encoder == config.data.encoder:
-        frozen, models = Frozen(snapshot=snapshot, listing=snapshot.listing()), []
+        frozen, models = FreezeResult(snapshot=snapshot, listing=snapshot.listing()), []
     else:
-        note(text("the encoder is another one now: data set and model are made anew with it"))
+        print_progress(
+            text("the encoder is another one now: data set and model are made anew with it")
+        )
         frozen, models = _freeze_again(home), fit_alone(home)[1]
-    show(*_summary(home, config, frozen, by, models), as_json)
+    print_result(*_summary(home, config, frozen, by, models), as_json)
 
 
-def _freeze_again(home: ClientHome) -> Frozen:
-    with cli.waiting(FREEZING):
+def _freeze_again(home: ClientHome) -> FreezeResult:
+    with cli.show_spinner(FREEZING):
         from wg_client.data import plant as plants
-        from wg_client.release.look import freeze_data, look
+        from wg_client.release.look import freeze_data, inspect_home_data
 
     load = plants.encoder_loader()
     with freezing_progress() as stage:
-        scan = look(home, load=load, stage=stage)
+        scan = inspect_home_data(home, load=load, stage=stage)
         return freeze_data(home, scan, load=load, set_aside=True, stage=stage)
 
 
 def _recording(data: Path, reading: ReadingConfig, *, interactive: bool) -> str | None:
     """Ask whether recordings are units, and return the unit; print a hint without a terminal."""
-    from wg_client.data.recordings import hint, recording_unit
+    from wg_client.data.recordings import recording_unit, unnamed_recording_hint
 
     if not (unit := recording_unit(data, reading)):
         return None
     if not interactive:
-        note(hint(unit))
+        print_progress(unnamed_recording_hint(unit))
         return None
     question = text(
         "Records of one {unit} resemble each other. Treat each {unit} as one privacy "
         "unit, for protection and for evaluation?",
         unit=unit,
     )
-    return unit if click.confirm(current()(question), default=True) else None
+    return unit if click.confirm(current_language()(question), default=True) else None
 
 
 def _confirmed_by(home: ClientHome, encoder: str | None, interactive: bool) -> str:
@@ -256,7 +264,7 @@ def _policy(
 
 
 def _summary(
-    home: ClientHome, config: ClientConfig, frozen: Frozen, by: str, models: list[str]
+    home: ClientHome, config: ClientConfig, frozen: FreezeResult, by: str, models: list[str]
 ) -> tuple[dict[str, object], list[str]]:
     """Describe a new home, as a document and as lines."""
     data, privacy, server = config.data, config.privacy, config.pin
@@ -333,11 +341,11 @@ def _log_lines(log: LogConfig | None) -> list[str]:
     ]
 
 
-def _ask_owner(about: About) -> None:
+def _ask_owner(about: EncoderDescription) -> None:
     """Show an encoder, and ask the owner to confirm it."""
-    say(text("encoder {encoder}", encoder=about.encoder))
+    print_line(text("encoder {encoder}", encoder=about.encoder))
     sources = ", ".join(about.sources) or text("nothing")
-    say(
+    print_line(
         text(
             "for {modality}; built on {trunks}; fitted, by its own statement, on {sources}",
             modality=about.modality,
@@ -350,7 +358,7 @@ def _ask_owner(about: About) -> None:
 
 def _ask() -> None:
     question = text("Is this the hash that you received from the server's operator?")
-    if not click.confirm(current()(question), default=False):
+    if not click.confirm(current_language()(question), default=False):
         raise errors.RefusedError(
             text(
                 "the encoder was not confirmed, and was not stored. When you have checked its "
@@ -364,12 +372,12 @@ def _enrol_again(home: ClientHome, token: str, encoder: str | None, as_json: boo
     from wg_client.fleet import reenrolment
     from wg_core.release import readiness
 
-    config = reenrolment.replace(home, token, encoder=encoder)
+    config = reenrolment.enrol_again(home, token, encoder=encoder)
     try:
         readiness.ready_snapshot(home)
     except errors.ConfigError as error:  # the encoder has changed
-        note(str(error))
-    show(
+        print_progress(str(error))
+    print_result(
         {
             "site": config.site,
             "home": str(home.root),

@@ -11,7 +11,7 @@ import click
 
 from wg_client.cli.options import OF, home_option
 from wg_common.backup.options import key_options, seal_options
-from wg_common.cli import json_option, show, waiting
+from wg_common.cli import json_option, print_result, show_spinner
 from wg_common.language import text
 from wg_common.options import out_option
 from wg_core import errors
@@ -19,8 +19,8 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_client.operation.status import Budget, Status
-    from wg_common.backup.archive import Key, Seal
+    from wg_client.operation.status import BudgetStatus, PlantStatus
+    from wg_common.backup.archive import DecryptionKey, EncryptionTarget
 
 
 @click.command()
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 @out_option("File to write.")
 @seal_options
 @json_option
-def backup(home: ClientHome, out: Path, seal: Seal, as_json: bool) -> None:
+def backup(home: ClientHome, out: Path, seal: EncryptionTarget, as_json: bool) -> None:
     """Write the home into one encrypted file: keys, ledger, snapshots, models.
 
     The node may run meanwhile. The data set itself is not in it.
     """
     from wg_client.operation import backup as backups
 
-    with waiting(text("writing the backup")):
-        manifest = backups.write(home, out, seal)
+    with show_spinner(text("writing the backup")):
+        manifest = backups.back_up_home(home, out, seal)
     size = sum(file.size for file in manifest.files)
     count = len(manifest.files)
     lines = [
@@ -44,7 +44,7 @@ def backup(home: ClientHome, out: Path, seal: Seal, as_json: bool) -> None:
     ]
     if home.budget != home.root:
         lines.append(text("its ledger is in {home}: back that home up as well", home=home.budget))
-    show(canonical.to_builtins(manifest), lines, as_json)
+    print_result(canonical.to_builtins(manifest), lines, as_json)
 
 
 @click.command()
@@ -74,14 +74,14 @@ def restore(
     path: Path,
     checkpoint: Path | None,
     give_up_ledger: bool,
-    key: Key,
+    key: DecryptionKey,
     as_json: bool,
 ) -> None:
     """Make a new home from a backup, if the server has seen nothing newer of its ledger."""
     from wg_client.operation import backup as backups
 
-    with waiting(text("reading the backup, and asking the server")):
-        restoration, size = backups.restore(
+    with show_spinner(text("reading the backup, and asking the server")):
+        restoration, size = backups.restore_home(
             path, home, key, checkpoint=checkpoint, give_up_ledger=give_up_ledger
         )
     document = {**canonical.to_builtins(restoration), "ledger_entries": size}
@@ -98,7 +98,7 @@ def restore(
         text("{home}: {name}, files {count}", home=home.root, name=restoration.name, count=count),
         state,
     ]
-    show(document, lines, as_json)
+    print_result(document, lines, as_json)
 
 
 @click.command()
@@ -117,14 +117,14 @@ def status(home: ClientHome, probe: bool, as_json: bool) -> int:
         good, word = looking.connection_state(home)
         state = word.state if word else "never connected"
         reason = f": {word.reason}" if word and word.reason else ""
-        show({"connected": good, "state": state}, [f"{state}{reason}"], as_json)
+        print_result({"connected": good, "state": state}, [f"{state}{reason}"], as_json)
         return errors.ExitCode.OK if good else errors.ExitCode.PEER
-    plant_status = looking.look(home)
-    show(canonical.to_builtins(plant_status), _lines(plant_status), as_json)
+    plant_status = looking.collect_status(home)
+    print_result(canonical.to_builtins(plant_status), _lines(plant_status), as_json)
     return errors.ExitCode.OK
 
 
-def _server_lines(plant_status: Status) -> Iterator[str]:
+def _server_lines(plant_status: PlantStatus) -> Iterator[str]:
     node = text("not running")
     if plant_status.running:
         node = text("connected") if plant_status.connected else text("running, not connected")
@@ -144,7 +144,7 @@ def _server_lines(plant_status: Status) -> Iterator[str]:
         )
 
 
-def _lines(plant_status: Status) -> Iterator[str]:
+def _lines(plant_status: PlantStatus) -> Iterator[str]:
     if plant_status.server:
         yield from _server_lines(plant_status)
     else:
@@ -194,7 +194,7 @@ def _lines(plant_status: Status) -> Iterator[str]:
     )
 
 
-def _release_lines(budget: Budget) -> Iterator[str]:
+def _release_lines(budget: BudgetStatus) -> Iterator[str]:
     """List the releases, and what they reveal together."""
     if budget.charges:
         yield text(

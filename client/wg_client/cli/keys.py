@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import click
 
 from wg_client.cli.options import home_option, join_options
-from wg_common.cli import json_option, show
+from wg_common.cli import json_option, print_result
 from wg_common.language import text
 from wg_core.errors import UsageError
 from wg_core.site.home import ClientHome
@@ -69,7 +69,7 @@ def _renew_certificate(home: ClientHome, as_json: bool) -> None:
     expires = certificate.expiry(home)
     expiry = datetime.fromtimestamp(expires, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     document = {"site": config.site, "certificate_expires": expires}
-    show(document, [f"{home.certificate}: good until {expiry}"], as_json)
+    print_result(document, [f"{home.certificate}: good until {expiry}"], as_json)
 
 
 def _show(home: ClientHome, as_json: bool) -> None:
@@ -77,7 +77,7 @@ def _show(home: ClientHome, as_json: bool) -> None:
     from wg_core.site import config as configuration
 
     config = configuration.load(home)
-    origin, vkeys, size, rows = cosigning.status(home, config)
+    origin, vkeys, size, rows = cosigning.witness_status(home, config)
     document = {
         "ledger_origin": origin,
         "ledger_vkeys": vkeys,
@@ -106,7 +106,7 @@ def _show(home: ClientHome, as_json: bool) -> None:
             count=len(rows),
         ),
     ]
-    show(document, lines, as_json)
+    print_result(document, lines, as_json)
 
 
 def _renew_ledger_key(home: ClientHome, as_json: bool) -> None:
@@ -116,16 +116,16 @@ def _renew_ledger_key(home: ClientHome, as_json: bool) -> None:
     renewal = rotation.rotate_key(home)
     lines = [
         f"entry {renewal.entry}: signed by both keys, known to the server",
-        f"ledger key, for auditors: {signing.display(bytes.fromhex(renewal.key))}",
+        f"ledger key, for auditors: {signing.display_key(bytes.fromhex(renewal.key))}",
     ]
-    show({"entry": renewal.entry, "ledger_key": renewal.key}, lines, as_json)
+    print_result({"entry": renewal.entry, "ledger_key": renewal.key}, lines, as_json)
 
 
 def _give_up(home: ClientHome, token: str, reason: str, encoder: str | None, as_json: bool) -> None:
     from wg_client.fleet import reenrolment
     from wg_core.release.budget import read_spend
 
-    config = reenrolment.compromise(home, token, reason, encoder=encoder)
+    config = reenrolment.replace_compromised_ledger(home, token, reason, encoder=encoder)
     spend = read_spend(home, config)
     old_ledgers = [str(path) for path in sorted(home.root.glob("ledger-*.sqlite"))]
     document = {
@@ -140,7 +140,7 @@ def _give_up(home: ClientHome, token: str, reason: str, encoder: str | None, as_
         f"epsilon {spend.epsilon:.4g} of {spend.cap_epsilon} stays spent at {spend.cap_delta}",
         f"for auditors: {', '.join(old_ledgers)}; wg-audit verify --previous",
     ]
-    show(document, lines, as_json)
+    print_result(document, lines, as_json)
 
 
 COMMANDS = (keys,)

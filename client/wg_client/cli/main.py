@@ -23,7 +23,7 @@ from wg_client.cli import (
     soft_sensor,
     watch,
 )
-from wg_client.languages import speaks
+from wg_client.languages import load_plant_language
 from wg_common import cli, help_page, language
 from wg_common.help_page import SectionedGroup
 from wg_common.language import text
@@ -66,10 +66,10 @@ for _module in (
     for _command in _module.COMMANDS:
         group.add_command(_command)
 group.sections = _SECTIONS
-language.add_option(group, speaks)
-help_page.translate_help(group, speaks)
+language.add_language_option(group, load_plant_language)
+help_page.translate_help(group, load_plant_language)
 
 
 def main() -> None:
     """Run ``wg-client``."""
-    cli.run(group, extra="client", speaks=speaks)
+    cli.run_program(group, extra="client", speaks=load_plant_language)

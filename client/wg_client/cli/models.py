@@ -15,9 +15,9 @@ from wg_client.cli import acceptance, adoption
 from wg_client.cli.acceptance import judgement_lines
 from wg_client.cli.adoption import APPLYING, change_lines, chosen_model
 from wg_client.cli.options import by_option, home_option, model_option, package_option
-from wg_client.cli.prediction import Predictions
+from wg_client.cli.prediction import PredictionRun
 from wg_common import cli
-from wg_common.cli import json_option, next_step, note, show
+from wg_common.cli import json_option, next_step, print_progress, print_result
 from wg_common.language import Text, text
 from wg_common.options import EPSILON, OUT_FILE, out_option
 from wg_core import atomic, errors
@@ -46,19 +46,19 @@ def apply(home: ClientHome, file: Path, as_json: bool) -> int:
 
     Ends with code 6 if local-only was kept. A soft sensor is kept for 'wg-client soft-sensor'.
     """
-    with cli.progress(text("comparing models, %"), 100) as bar, _naming_file(file):
+    with cli.show_progress(text("comparing models, %"), 100) as bar, _naming_file(file):
         from wg_client.selection.sensor_package import SensorPackage, receive
 
         applied_model = receive(
             home, file, progress=lambda count, total: bar.update(100 * count // max(total, 1))
         )
     if isinstance(applied_model, SensorPackage):
-        show(*sensor_kept(home, applied_model), as_json)
+        print_result(*sensor_kept(home, applied_model), as_json)
         return errors.ExitCode.OK
     manifest = applied_model.manifest
     if applied_model.already and not as_json:
-        note(text("this package was applied before; nothing was trained again"))
-    document = kept_document(home, applied_model) | {
+        print_progress(text("this package was applied before; nothing was trained again"))
+    document = applied_document(home, applied_model) | {
         "already_applied": applied_model.already,
         "models": canonical.to_builtins(manifest.models),
         "findings": canonical.to_builtins(manifest.findings),
@@ -70,9 +70,9 @@ def apply(home: ClientHome, file: Path, as_json: bool) -> int:
             for entry in manifest.models
         ),
     ]
-    lines += kept_lines(home, applied_model)
-    show(document, lines, as_json)
-    return errors.ExitCode.OK if applied_model.accepted else errors.ExitCode.NOT_ACCEPTED
+    lines += applied_lines(home, applied_model)
+    print_result(document, lines, as_json)
+    return errors.ExitCode.OK if applied_model.keeps_delivered else errors.ExitCode.NOT_ACCEPTED
 
 
 @click.group()
@@ -105,10 +105,10 @@ def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
         f"  {entry.name:24} {_percent(entry.accuracy, entry.error)}  {_start(entry)}"
         for entry in manifest.models
     ]
-    judgement = judging.acceptance(home, plants.open_plant(home), manifest)
+    judgement = judging.evaluate_package(home, plants.open_plant_data(home), manifest)
     lines += judgement_lines(judgement)
     figures = {"acceptance": canonical.to_builtins(judgement.judgements)}
-    show(canonical.to_builtins(manifest) | figures, lines, as_json)
+    print_result(canonical.to_builtins(manifest) | figures, lines, as_json)
 
 
 def _start(entry: ModelEntry) -> str:
@@ -117,24 +117,26 @@ def _start(entry: ModelEntry) -> str:
 
     if not entry.origin:
         return ""
-    return f"{entry.origin} ({text(registry.mechanism(entry.source))})"
+    return f"{entry.origin} ({text(registry.source_mechanism(entry.source))})"
 
 
 def _list(home: ClientHome, as_json: bool) -> None:
     from wg_client.models import adoption, store
-    from wg_client.models.adoption import Chosen
+    from wg_client.models.adoption import ModelReference
     from wg_core.fleet.inbox import Inbox
 
-    home.require()
-    manifests, adoption_state = store.all_manifests(home), adoption.read(home)
-    state = adoption_state.latest
+    home.check_initialised()
+    manifests, adoption_state = store.all_manifests(home), adoption.read_history(home)
+    state = adoption_state.latest_change
     rows: list[dict[str, Any]] = [
         {
             "package": manifest.package_id,
             "model": entry.name,
             "kept": entry.name == manifest.kept,
-            "current": state.in_use == Chosen(package_id=manifest.package_id, model=entry.name),
-            "shadow": state.shadow == Chosen(package_id=manifest.package_id, model=entry.name),
+            "current": state.in_use
+            == ModelReference(package_id=manifest.package_id, model=entry.name),
+            "shadow": state.shadow
+            == ModelReference(package_id=manifest.package_id, model=entry.name),
             "accuracy": entry.accuracy,
             "error": entry.error,
         }
@@ -164,11 +166,11 @@ def _list(home: ClientHome, as_json: bool) -> None:
                 home=home.root,
             )
         ]
-    if Inbox(home).waiting():
+    if Inbox(home).waiting_packages():
         hint = [text(APPLYING)]
     lines += change_lines(adoption_state.changes)
     document = {"models": rows, "changes": canonical.to_builtins(adoption_state.changes)}
-    show(document, lines or hint, as_json)
+    print_result(document, lines or hint, as_json)
 
 
 @models.command("fit")
@@ -176,12 +178,12 @@ def _list(home: ClientHome, as_json: bool) -> None:
 @json_option
 def fit_models(home: ClientHome, as_json: bool) -> None:
     """Make the model of your own labels, and the report on it; needs no server."""
-    show(*fit_alone(home), as_json)
+    print_result(*fit_alone(home), as_json)
 
 
 def fit_alone(home: ClientHome) -> tuple[dict[str, Any], list[str]]:
     """Fit the local-only model; return the result as a document and as lines."""
-    with cli.waiting(text("training the model on your own labels")):
+    with cli.show_spinner(text("training the model on your own labels")):
         from wg_client.selection import alone
 
         try:
@@ -189,8 +191,8 @@ def fit_alone(home: ClientHome) -> tuple[dict[str, Any], list[str]]:
         except errors.DataError as error:
             return {"kept": None, "reason": str(error)}, [str(error)]
     (entry,) = applied_model.manifest.models
-    lines = [_RIGHT, _row(entry.name, entry, ""), *kept_lines(home, applied_model)]
-    return kept_document(home, applied_model), lines
+    lines = [_RIGHT, _row(entry.name, entry, ""), *applied_lines(home, applied_model)]
+    return applied_document(home, applied_model), lines
 
 
 @models.command("export")
@@ -237,14 +239,14 @@ def export_models(
             raise errors.UsageError(
                 "--private: trains a head of its own; leave out --model, --package"
             )
-        return _export_private(home, PrivateExport(epsilon, by, form, out), as_json)
+        return _export_private(home, PrivateExportOrder(epsilon, by, form, out), as_json)
     if by is not None:
         raise errors.UsageError("--by: for --private, which the ledger counts")
     manifest, name = chosen_model(home, package, name)
     metadata = export_model(home, manifest, name, form, out)
     size = out.stat().st_size
     document = {**metadata, "file": str(out), "format": form, "bytes": size}
-    count = int((snapshots.current(home).records().labels >= 0).sum())
+    count = int((snapshots.load_current(home).records().labels >= 0).sum())
     lines = [
         f"{out}: {manifest.entry(name).name}, {form}, {size} bytes",
         text(
@@ -255,23 +257,23 @@ def export_models(
             count=count,
         ),
     ]
-    show(document, lines, as_json)
+    print_result(document, lines, as_json)
 
 
 @dataclass(frozen=True, slots=True)
-class PrivateExport:
+class PrivateExportOrder:
     """Order of ``models export --private``: epsilon, approver, format, file."""
 
     epsilon: str
-    by: str | None
+    approver: str | None
     form: Format
     out: Path
 
 
-def _export_private(home: ClientHome, order: PrivateExport, as_json: bool) -> None:
+def _export_private(home: ClientHome, order: PrivateExportOrder, as_json: bool) -> None:
     """Train and charge a private head; write the whole model and its covered release."""
-    from wg_client.models.export import check_exports, export_private
-    from wg_common.nets.private_head import private_head
+    from wg_client.models.export import check_exportable, export_private_head
+    from wg_common.nets.private_head import train_private_head
     from wg_core.fleet import by_file
     from wg_core.release.budget import read_spend
     from wg_core.release.private_head import HeadOrder, release_head
@@ -282,15 +284,15 @@ def _export_private(home: ClientHome, order: PrivateExport, as_json: bool) -> No
         request_id=secrets.token_hex(16),
         epsilon=order.epsilon,
         delta=config.privacy.cap_delta,
-        by=order.by,
+        approver=order.approver,
     )
-    check_exports(home)
+    check_exportable(home)
     with by_file.reachable_server(home, config) as witness:
         before = read_spend(home, config).charges
-        data = release_head(home, head_order, private_head, witness=witness)
+        data = release_head(home, head_order, train_private_head, witness=witness)
     evidence = out.with_name(f"{out.name}.wgs")
     atomic.write_bytes(evidence, data)
-    metadata = export_private(home, data, order.form, out)
+    metadata = export_private_head(home, data, order.form, out)
     spend, size = read_spend(home, config), out.stat().st_size
     is_new = spend.charges > before
     document = {
@@ -315,7 +317,7 @@ def _export_private(home: ClientHome, order: PrivateExport, as_json: bool) -> No
         ),
         text("for an auditor: {path}", path=evidence),
     ]
-    show(document, lines, as_json)
+    print_result(document, lines, as_json)
 
 
 @click.command()
@@ -357,33 +359,33 @@ def predict(
         raise errors.UsageError("PATHS or --watch: give one of them")
     if watch is not None and (out is None or as_json):
         raise errors.UsageError("--watch: needs --out FILE.csv, and has no --json")
-    with cli.waiting(text("loading the model")):
-        predictions = Predictions(home, *chosen_model(home, package, name))
+    with cli.show_spinner(text("loading the model")):
+        predictions = PredictionRun(home, *chosen_model(home, package, name))
     if watch is not None and out is not None:
-        for line in predictions.watch(watch, out, pause=WATCH_SECONDS):
-            cli.say(line)
+        for line in predictions.watch_folder(watch, out, pause=WATCH_SECONDS):
+            cli.print_line(line)
     for path in paths:
         try:
-            predictions.add(path)
+            predictions.predict_path(path)
         except errors.DataError as error:
             if len(paths) == 1:
                 raise
-            predictions.leave_out(path, error)
+            predictions.list_unreadable(path, error)
     if out is not None:
-        predictions.write(out)
+        predictions.write_csv(out)
     for line in predictions.shadow_lines():
-        note(line)
+        print_progress(line)
     for problem in predictions.problems:
-        note(text("  left out: {name}: {why}", name=problem.name, why=problem.reason))
+        print_progress(text("  left out: {name}: {why}", name=problem.name, why=problem.reason))
     lines = (
         predictions.lines()
         if out is None
         else [text("{path}: {count} predictions", path=out, count=predictions.count)]
     )
-    show(predictions.document(), lines, as_json)
+    print_result(predictions.document(), lines, as_json)
     if not predictions.problems:
         return errors.ExitCode.OK
-    note(
+    print_progress(
         text(
             "error: {count} of {total} records cannot be read",
             count=len(predictions.problems),
@@ -423,12 +425,12 @@ def _is_package(file: Path) -> bool:
     return start.startswith(container.MAGIC) and kind in start
 
 
-def kept_document(home: ClientHome, applied_model: AppliedModel) -> dict[str, Any]:
+def applied_document(home: ClientHome, applied_model: AppliedModel) -> dict[str, Any]:
     """Build the ``--json`` document of an applied package."""
     manifest = applied_model.manifest
     return {
         "package": manifest.package_id,
-        "accepted": applied_model.accepted,
+        "accepted": applied_model.keeps_delivered,
         "kept": manifest.kept,
         "reason": manifest.reason,
         "gain": manifest.gain,
@@ -456,7 +458,7 @@ def sensor_kept(home: ClientHome, package: SensorPackage) -> tuple[dict[str, Any
     return document, [line, next_step(command, home=home.root)]
 
 
-def kept_lines(home: ClientHome, applied_model: AppliedModel) -> list[str]:
+def applied_lines(home: ClientHome, applied_model: AppliedModel) -> list[str]:
     """Describe an applied package: recommendation, reason, report, next step."""
     if not applied_model.advice:
         return [applied_model.manifest.reason, text("report: {path}", path=home.report)]

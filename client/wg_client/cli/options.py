@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from wg_client.languages import speaks
+from wg_client.languages import load_plant_language
 from wg_common import language
-from wg_common.cli import note
+from wg_common.cli import print_progress
 from wg_common.language import text
 from wg_common.options import DELTA, EPSILON
 from wg_core import atomic
@@ -35,7 +35,7 @@ def _open_home(_: click.Context, __: click.Parameter, root: Path) -> ClientHome:
     """Open the home in the language of its settings; wrong settings are reported later."""
     home = ClientHome(root)
     with contextlib.suppress(WgError):
-        language.use_configured(configuration.load(home).language, speaks)
+        language.use_configured_language(configuration.load(home).language, load_plant_language)
     return home
 
 
@@ -132,7 +132,7 @@ def read_token(join: str | None, join_file: Path | None) -> str:
         if len(data) > protocol.TOKEN_LIMIT:
             raise DecodeError(f"join token: more than {protocol.TOKEN_LIMIT} bytes were given")
     else:
-        note(WARNING)
+        print_progress(WARNING)
         return join or ""
     return _text_of(data).strip()
 
@@ -153,6 +153,6 @@ data_sheet_option = click.option(
 )
 
 
-def words_of(text: str) -> tuple[str, ...]:
+def split_at_commas(text: str) -> tuple[str, ...]:
     """Split a list at commas, including Japanese and Chinese ones."""
     return tuple(word.strip() for word in re.split("[,、，]", text) if word.strip())

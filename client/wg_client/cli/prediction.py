@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wg_common import cli
-from wg_common.cli import note
+from wg_common.cli import print_progress
 from wg_common.language import text
 from wg_core import atomic, logs
-from wg_core.errors import DataError, StorageError, raised_as
+from wg_core.errors import DataError, StorageError, reraise_os_errors
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from wg_client.data.site_data import SiteData
     from wg_client.models.manifest import ModelsManifest
     from wg_client.models.predict import Prediction
-    from wg_client.models.shadow import Difference
+    from wg_client.models.shadow import LabelDifference
     from wg_core.snapshot import Problem
 
 COLUMNS = ("file", "label", "probability", "likeness", "call", "verdict")
@@ -41,21 +41,21 @@ class _OfPath:
     problems: list[Problem] = field(default_factory=list)
 
 
-class Predictions:
+class PredictionRun:
     """Predictions of one model over several paths."""
 
     def __init__(self, home: ClientHome, manifest: ModelsManifest, name: str) -> None:
         from wg_client.models.predictor import Predictor
-        from wg_client.models.shadow import Shadow
+        from wg_client.models.shadow import ShadowModel
 
-        self._shadow = Shadow.of_model(home, manifest, name)
+        self._shadow = ShadowModel.find_shadow(home, manifest, name)
         self._predictor = Predictor.open(home, manifest, name)
         self._judge = self._predictor.judge
         self._home = home
         self._manifest = manifest
         self._name = name
         self._found: list[_OfPath] = []
-        self._differences: list[Difference] = []
+        self._differences: list[LabelDifference] = []
 
     @property
     def count(self) -> int:
@@ -67,21 +67,21 @@ class Predictions:
         """Records that were left out, each with its reason."""
         return [problem for path_result in self._found for problem in path_result.problems]
 
-    def add(self, path: Path) -> None:
+    def predict_path(self, path: Path) -> None:
         """Predict the records of a path, with a progress bar.
 
         Raises:
             DataError: There is nothing to predict.
             VerificationError: The model's file or the encoder has changed.
         """
-        from wg_client.data.inspection import decoded_parts
+        from wg_client.data.inspection import decode_in_parts
 
         path_result = _OfPath(path)
-        data, path_result.problems = records_at(self._home, self._manifest.labels, path)
+        data, path_result.problems = read_records_at(self._home, self._manifest.labels, path)
         _name_others(path)
-        with cli.progress(text("{path}: records", path=path), len(data)) as bar:
+        with cli.show_progress(text("{path}: records", path=path), len(data)) as bar:
             count = 0
-            for part, problems in decoded_parts(data):
+            for part, problems in decode_in_parts(data):
                 path_result.problems += problems
                 count += len(part) + len(problems)
                 if len(part):
@@ -99,14 +99,14 @@ class Predictions:
             self._differences += self._shadow.differences(self._home, part, inputs, rows)
         return rows
 
-    def leave_out(self, path: Path, error: DataError) -> None:
+    def list_unreadable(self, path: Path, error: DataError) -> None:
         """List a path that cannot be read among the problems."""
         from wg_core.snapshot import Problem
 
         why = str(error).removeprefix(f"{path}: ")
         self._found.append(_OfPath(path, problems=[Problem(name=str(path), reason=why)]))
 
-    def watch(self, folder: Path, out: Path, *, pause: float) -> Iterator[str]:
+    def watch_folder(self, folder: Path, out: Path, *, pause: float) -> Iterator[str]:
         """Predict files as they arrive in a folder, and append a row for each to a table.
 
         A file is read once its size has not changed for a pause; files that are in the table
@@ -116,16 +116,16 @@ class Predictions:
             DataError: ``folder`` is not a folder.
             StorageError: The table cannot be written.
         """
-        from wg_client.data.dataset import is_record
-        from wg_client.data.folders import files_below
+        from wg_client.data.dataset import is_record_file
+        from wg_client.data.folders import list_files_below
 
         if not folder.is_dir():
             raise DataError(f"{folder}: no folder")
         known_names, sizes = _recorded_names(out), dict[Path, int]()
         while True:
-            for file in files_below(folder):
+            for file in list_files_below(folder):
                 name = str(file.relative_to(folder))
-                if name in known_names or not is_record(file):
+                if name in known_names or not is_record_file(file):
                     continue
                 size = file.stat().st_size if file.is_file() else -1
                 if sizes.get(file) != size:
@@ -177,10 +177,10 @@ class Predictions:
         for difference in self._differences[:most]:
             yield text(
                 "  {name}: {label} ({chance:.2f}), shadow {other} ({other_chance:.2f})",
-                name=logs.printable(difference.name),
-                label=logs.printable(difference.in_use),
+                name=logs.escape_unprintable(difference.name),
+                label=logs.escape_unprintable(difference.in_use),
                 chance=difference.probability,
-                other=logs.printable(difference.shadow),
+                other=logs.escape_unprintable(difference.shadow),
                 other_chance=difference.shadow_probability,
             )
         if len(self._differences) > most:
@@ -190,16 +190,16 @@ class Predictions:
         """Yield the lines for a person."""
         for path_result in self._found:
             if path_result.rows:
-                cli.note(
+                cli.print_progress(
                     text(
                         "file, label, its probability, likeness to your own records, call"
                         " (sure, unsure, new), verdict (pass, reject, look):"
                     )
                 )
                 if self._judge.good is not None:
-                    cli.note(self._judge.passing.sentence)
+                    cli.print_progress(self._judge.passing.sentence)
                 if self._judge.wrong:
-                    cli.note(
+                    cli.print_progress(
                         text(
                             "at most {share:.0f} in 100 predictions marked sure are wrong,"
                             " with 90 % confidence",
@@ -208,10 +208,10 @@ class Predictions:
                     )
             for row in path_result.rows:
                 figures = row.label, f"{row.probability:.3f}", _share(row.likeness)
-                cells = map(logs.printable, (row.name, *figures, row.call, row.verdict))
+                cells = map(logs.escape_unprintable, (row.name, *figures, row.call, row.verdict))
                 yield "\t".join(cells).rstrip()
 
-    def write(self, out: Path) -> None:
+    def write_csv(self, out: Path) -> None:
         """Write a CSV file for spreadsheets: UTF-8 with a byte order mark, no formulas.
 
         Raises:
@@ -249,14 +249,14 @@ def _append(out: Path, rows: list[tuple[str, ...]]) -> None:
         text.write("\ufeff")
         table.writerow(COLUMNS)
     table.writerows(rows)
-    with raised_as(StorageError, f"{out}: cannot be written"), out.open("ab") as stream:
+    with reraise_os_errors(StorageError, f"{out}: cannot be written"), out.open("ab") as stream:
         out.chmod(atomic.PRIVATE)
         stream.write(text.getvalue().encode("utf-8", "backslashreplace"))
         stream.flush()
         os.fsync(stream.fileno())
 
 
-def records_at(
+def read_records_at(
     home: ClientHome, labels: tuple[str, ...], path: Path
 ) -> tuple[SiteData, list[Problem]]:
     """Read the records at a path with the plant's settings; return them and the problems.
@@ -264,27 +264,29 @@ def records_at(
     Raises:
         DataError: There is nothing that can be read.
     """
-    from wg_client.data.dataset import with_reading
-    from wg_client.data.sensor_windows import is_log, survey_logs
+    from wg_client.data.dataset import apply_reading_config
+    from wg_client.data.sensor_windows import is_sensor_log, survey_logs
     from wg_client.models import predict as predicting
 
     reading = configuration.load(home).data.reading
-    if reading.log is not None and (path.is_dir() or is_log(path)):
+    if reading.log is not None and (path.is_dir() or is_sensor_log(path)):
         log_survey = survey_logs(path, labels, None, reading, None, lenient=True)
         return log_survey.data, list(log_survey.problems)
-    return with_reading(predicting.load_records(path, labels, reading), reading), []
+    return apply_reading_config(predicting.load_records(path, labels, reading), reading), []
 
 
 def _name_others(path: Path) -> None:
     """Print how many files of a folder are not records and get no prediction."""
-    from wg_client.data.dataset import RECORDS_CSV, is_record
-    from wg_client.data.folders import explain_no_record, files_below
+    from wg_client.data.dataset import RECORDS_CSV, is_record_file
+    from wg_client.data.folders import explain_no_record, list_files_below
 
-    files = files_below(path) if path.is_dir() else []
-    ignored_files = [file for file in files if not is_record(file) and file.name != RECORDS_CSV]
+    files = list_files_below(path) if path.is_dir() else []
+    ignored_files = [
+        file for file in files if not is_record_file(file) and file.name != RECORDS_CSV
+    ]
     if ignored_files:
         name, why = ignored_files[0].relative_to(path), explain_no_record(ignored_files[0])
-        note(
+        print_progress(
             text(
                 "  {count} other files, such as {name}: {why}",
                 count=len(ignored_files),

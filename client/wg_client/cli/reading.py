@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from wg_client.cli.options import words_of
+from wg_client.cli.options import split_at_commas
 from wg_core.errors import UsageError
 from wg_core.site.reading import AUTO, BITS, COLUMNS, ENCODINGS, ReadingConfig
 
@@ -91,7 +91,7 @@ def read_reading(
         DataError: A missing value cannot be determined from the first log.
         ConfigError: A value is out of range.
     """
-    names = None if log["channels"] is None else words_of(log["channels"])
+    names = None if log["channels"] is None else split_at_commas(log["channels"])
     log_options = [
         name
         for name, value in log.items()
@@ -112,7 +112,7 @@ def read_reading(
         )
     from wg_client.data import sensor_windows
 
-    log_reading = sensor_windows.propose(
+    log_reading = sensor_windows.propose_log_config(
         data,
         sensor_windows.CuttingOptions(
             window_seconds=window,

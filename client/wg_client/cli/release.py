@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wg_client.cli.options import by_option, delta_option, home_option, of_option
-from wg_common.cli import json_option, note, show
+from wg_common.cli import json_option, print_progress, print_result
 from wg_common.language import Text, text
-from wg_common.options import Price, out_option
+from wg_common.options import PrivacyParameter, out_option
 from wg_core import atomic
 from wg_core.errors import UsageError
-from wg_core.privacy.schema import CLASSES, MACHINE, Statistics, mark
+from wg_core.privacy.schema import CLASSES, MACHINE, StatisticsKind, statistics_field
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # numpy is slow to import
 )
 @click.option(
     "--epsilon",
-    type=Price(also=protocol.FREE),
+    type=PrivacyParameter(also=protocol.FREE),
     help="Epsilon of the release; default: the most that the policy allows. 0: class names and data"
     " sheet alone.",
 )
@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # numpy is slow to import
 def statistics(
     home: ClientHome,
     out: Path,
-    statistics: Statistics,
+    statistics: StatisticsKind,
     purpose: str,
     epsilon: str | None,
     delta: str | None,
@@ -79,14 +79,14 @@ def statistics(
         delta=delta or config.privacy.cap_delta,
         purpose=purpose,
         expires=int(time.time()) + 3600,
-        statistics=mark(statistics),
+        statistics=statistics_field(statistics),
     )
     if query.is_free:
         data, payment = answer_query(home, query, witness=None), text("nothing charged")
-        return show(*_write_release(home, out, data, payment, {"charged": False}), as_json)
+        return print_result(*_write_release(home, out, data, payment, {"charged": False}), as_json)
     _warn(readiness.ready_snapshot(home, statistics), statistics)
     with by_file.reachable_server(home, config) as witness:
-        with locks.release(home), open_ledger(home) as ledger:
+        with locks.lock_release(home), open_ledger(home) as ledger:
             policy.check_query(config, query, encoder=query.encoder, current_time=time.time())
             approval.approve_by_command(config, ledger, query, by)
         before = read_spend(home, config).charges
@@ -94,23 +94,23 @@ def statistics(
     is_charged = read_spend(home, config).charges > before
     payment = text("charged") if is_charged else text("made before, nothing charged")
     if witness is None:
-        note(
+        print_progress(
             text(
                 "{server} could not be reached: a copy of this home could spend this budget again",
                 server=config.server.name,
             )
         )
     about = {"charged": is_charged, "cosigned": witness is not None, "statistics": statistics}
-    return show(*_write_release(home, out, data, payment, about), as_json)
+    return print_result(*_write_release(home, out, data, payment, about), as_json)
 
 
-def _warn(snapshot: Snapshot, statistics: Statistics) -> None:
+def _warn(snapshot: Snapshot, statistics: StatisticsKind) -> None:
     """Warn before a charge if there are too few units for machine statistics to be used."""
-    from wg_client.release.hints import too_few
+    from wg_client.release.hints import few_units_hint
     from wg_client.release.preview import machine_units
 
-    for sentence in too_few(machine_units(snapshot)) if statistics == MACHINE else ():
-        note(sentence)
+    for sentence in few_units_hint(machine_units(snapshot)) if statistics == MACHINE else ():
+        print_progress(sentence)
 
 
 def _write_release(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wg_client.cli.options import OF, home_option
-from wg_common.cli import json_option, next_step, show
+from wg_common.cli import json_option, next_step, print_result
 from wg_common.language import text
 from wg_core.errors import UsageError
-from wg_core.privacy.schema import MACHINE, statistics_of
+from wg_core.privacy.schema import MACHINE, statistics_kind
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
@@ -70,7 +70,9 @@ def _list(home: ClientHome, as_json: bool) -> None:
     """List the requests that have not expired, with their decisions."""
     from wg_core.release import approval
 
-    rows = [_document(home, request) for request in approval.waiting(home, time.time())]
+    rows = [
+        _document(home, request) for request in approval.list_waiting_requests(home, time.time())
+    ]
     hint = text("no requests")
     if _config(home).privacy.approve != "human":
         hint = text(
@@ -94,7 +96,7 @@ def _list(home: ClientHome, as_json: bool) -> None:
     if waits := [row["request_id"][:16] for row in rows if row["state"] == "waiting"]:
         command = "wg-client requests --home {home} {request}"
         lines.append(next_step(command, home=home.root, request=waits[0]))
-    show({"requests": rows}, lines or [hint], as_json)
+    print_result({"requests": rows}, lines or [hint], as_json)
 
 
 def _show(home: ClientHome, request_id: str, as_json: bool) -> None:
@@ -102,17 +104,17 @@ def _show(home: ClientHome, request_id: str, as_json: bool) -> None:
     from wg_client.release import preview
     from wg_core.release import approval
 
-    request = approval.find(home, request_id, time.time())
+    request = approval.find_waiting_request(home, request_id, time.time())
     query = request.query
-    overview = preview.check(
-        home, epsilon=query.epsilon, delta=query.delta, statistics=statistics_of(query.statistics)
+    overview = preview.preview_release(
+        home, epsilon=query.epsilon, delta=query.delta, statistics=statistics_kind(query.statistics)
     )
     document = {
         **_document(home, request),
         "would_leave": canonical.to_builtins(overview.would_leave),
         "cost": canonical.to_builtins(overview.cost),
     }
-    show(document, _lines(document, home), as_json)
+    print_result(document, _lines(document, home), as_json)
 
 
 def _decide(home: ClientHome, request_id: str, name: str, is_approved: bool, as_json: bool) -> None:
@@ -121,9 +123,9 @@ def _decide(home: ClientHome, request_id: str, name: str, is_approved: bool, as_
     from wg_core.site import locks
 
     config = _config(home)
-    request = approval.find(home, request_id, time.time())
-    with locks.release(home), open_ledger(home) as ledger:
-        decision = approval.decide(
+    request = approval.find_waiting_request(home, request_id, time.time())
+    with locks.lock_release(home), open_ledger(home) as ledger:
+        decision = approval.record_decision(
             config, ledger, request.query, is_approved=is_approved, name=name
         )
     lines = [
@@ -141,7 +143,7 @@ def _decide(home: ClientHome, request_id: str, name: str, is_approved: bool, as_
         if is_approved
         else text("next: nothing to do; the server is told when it asks again"),
     ]
-    show({**_document(home, request), "entry": decision.head.seq}, lines, as_json)
+    print_result({**_document(home, request), "entry": decision.head.seq}, lines, as_json)
 
 
 def _config(home: ClientHome) -> Any:
@@ -156,8 +158,8 @@ def _document(home: ClientHome, request: WaitingRequest) -> dict[str, Any]:
 
     config, query = _config(home), request.query
     with Ledger.open(home.ledger) as ledger:
-        decision = ledger.decision(config.data.name, query.request_id)
-        is_charged = ledger.find(config.data.name, request_id=query.request_id) is not None
+        decision = ledger.newest_decision(config.data.name, query.request_id)
+        is_charged = ledger.find_charge(config.data.name, request_id=query.request_id) is not None
     return {
         "request_id": query.request_id,
         "state": _state(decision, is_charged),
@@ -168,7 +170,7 @@ def _document(home: ClientHome, request: WaitingRequest) -> dict[str, Any]:
         "delta": query.delta,
         "purpose": query.purpose,
         "recipient": config.server.name,
-        "statistics": statistics_of(query.statistics),
+        "statistics": statistics_kind(query.statistics),
     }
 
 

@@ -7,7 +7,7 @@ import click
 from wg_client.cli.adoption import chosen_model
 from wg_client.cli.options import home_option, model_option, package_option
 from wg_common import cli
-from wg_common.cli import note
+from wg_common.cli import print_progress
 from wg_common.language import text
 from wg_core.site.home import ClientHome
 
@@ -29,15 +29,17 @@ def serve(home: ClientHome, name: str | None, package: str | None, port: int) ->
     The answer for a record is that of 'predict --json'. A file that cannot be read is refused with
     422.
     """
-    with cli.waiting(text("loading the model")):
+    with cli.show_spinner(text("loading the model")):
         import uvicorn
 
         from wg_client.models.predictor import Predictor
-        from wg_client.models.service import service
+        from wg_client.models.service import prediction_app
 
         predictor = Predictor.open(home, *chosen_model(home, package, name))
-    note(text("ready: curl --data-binary @FILE http://127.0.0.1:{port}/predict/FILE", port=port))
-    uvicorn.run(service(predictor), host="127.0.0.1", port=port, log_level="warning")
+    print_progress(
+        text("ready: curl --data-binary @FILE http://127.0.0.1:{port}/predict/FILE", port=port)
+    )
+    uvicorn.run(prediction_app(predictor), host="127.0.0.1", port=port, log_level="warning")
 
 
 COMMANDS = (serve,)

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from wg_client.cli.check import fit_columns, leave_lines
-from wg_client.cli.freeze import CANNOT, freezing_progress, item_lines
-from wg_client.cli.options import data_sheet_option, words_of
+from wg_client.cli.check import release_contents_lines, wrap_to_columns
+from wg_client.cli.freeze import CANNOT, freezing_progress, list_some_items
+from wg_client.cli.options import data_sheet_option, split_at_commas
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_client.data import process_log
 from wg_client.pilot import published
-from wg_client.pilot.sentences import figure, offer_lines, verdict
-from wg_common.cli import json_option, next_step, show, waiting
+from wg_client.pilot.sentences import gain_sentence, offer_lines, verdict_sentence
+from wg_common.cli import json_option, next_step, print_result, show_spinner
 from wg_common.language import pad_columns, text
 from wg_core.errors import UsageError
-from wg_core.logs import printable
+from wg_core.logs import escape_unprintable
 from wg_core.site.config import RECORD, read_data_sheet
 from wg_core.wire import canonical
 
@@ -87,15 +87,15 @@ def simulate(
 
     Needs no server and no token. Sends nothing, charges nothing, writes nothing.
     """
-    with waiting(_SIMULATING):
-        from wg_client.fleet.initialise import DataChoice, look
+    with show_spinner(_SIMULATING):
+        from wg_client.fleet.initialise import DataChoice, inspect_data
         from wg_client.pilot import simulation
 
     if offer is not None and encoder is not None:
         raise UsageError("--offer: has an encoder; leave --encoder out")
     choice = DataChoice(
         path=data,
-        labels=None if labels is None else words_of(labels),
+        labels=None if labels is None else split_at_commas(labels),
         unit_column=unit_column,
         reading=read_reading(data, unit_column, **{n: reading.pop(n) for n in READING_NAMES}),
         data_sheet=None if data_sheet is None else read_data_sheet(data_sheet),
@@ -112,14 +112,16 @@ def simulate(
     with freezing_progress(_SIMULATING, ("read", "encoded", "judged")) as stage:
         outcome = simulation.simulate(
             choice,
-            look(choice, stage),
+            inspect_data(choice, stage),
             encoder=encoder,
             offer=offer,
             sites=sites,
             epsilon=float(price),
             stage=stage,
         )
-    show(canonical.to_builtins(outcome), fit_columns(_lines(outcome, _shared_options())), as_json)
+    print_result(
+        canonical.to_builtins(outcome), wrap_to_columns(_lines(outcome, _shared_options())), as_json
+    )
 
 
 def _shared_options() -> str:
@@ -137,7 +139,7 @@ def _lines(simulation: Simulation, language_option: str) -> Iterator[str]:
     data = simulation.data
     yield text(
         "{path}: {records} {kind}, {labelled} with a label",
-        path=printable(data.path),
+        path=escape_unprintable(data.path),
         records=data.records,
         kind=text(data.modality),
         labelled=data.labelled,
@@ -145,13 +147,15 @@ def _lines(simulation: Simulation, language_option: str) -> Iterator[str]:
     none = text("none: could be delivered")
     for label, count in list(data.per_label.items())[:_LABELS_SHOWN]:
         yield text(
-            "    {label} {count}", label=pad_columns(printable(label), 24), count=count or none
+            "    {label} {count}",
+            label=pad_columns(escape_unprintable(label), 24),
+            count=count or none,
         )
     if len(data.per_label) > _LABELS_SHOWN:
         yield text("    ... {count} classes in all", count=len(data.per_label))
     if data.left_out:
         yield text("    files that cannot be used: {count}", count=data.left_out)
-        yield from item_lines(CANNOT, data.problems)
+        yield from list_some_items(CANNOT, data.problems)
     for sentence in data.hints:
         yield text("hint: {hint}", hint=sentence)
     if data.drawn < data.records:
@@ -159,7 +163,7 @@ def _lines(simulation: Simulation, language_option: str) -> Iterator[str]:
     for hint in simulation.machine:
         yield text("data sheet: {hint}", hint=hint)
     yield from _gain_lines(simulation)
-    yield from leave_lines(simulation.would_leave)
+    yield from release_contents_lines(simulation.would_leave)
     yield from _privacy_lines(simulation)
     yield text("what it would take:")
     yield text(
@@ -188,8 +192,8 @@ def _gain_lines(simulation: Simulation) -> Iterator[str]:
             "are needed"
         )
     yield from offer_lines(simulation)
-    yield figure(simulation)
-    yield verdict(simulation)
+    yield gain_sentence(simulation)
+    yield verdict_sentence(simulation)
 
 
 def _privacy_lines(simulation: Simulation) -> Iterator[str]:

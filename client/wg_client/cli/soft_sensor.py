@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from wg_client.cli.prediction import spreadsheet_cell
-from wg_common.cli import json_option, show, waiting
+from wg_common.cli import json_option, print_result, show_spinner
 from wg_common.language import Text, text
 from wg_common.options import OUT_FILE
 from wg_core import atomic
@@ -21,9 +21,9 @@ from wg_core.errors import DataError, UsageError
 from wg_core.site.home import ClientHome
 
 if TYPE_CHECKING:
-    from wg_client.data.laboratory import Hours
-    from wg_client.fitting.numbers import Judgement
-    from wg_client.models.drift import Shift
+    from wg_client.data.laboratory import LaboratoryWindows
+    from wg_client.fitting.numbers import RegressionQuality
+    from wg_client.models.drift import ShiftTest
     from wg_client.models.soft_sensor import Estimates, Inputs, SoftSensor
 
 _LEARNING = text("learning a soft sensor, %")
@@ -107,7 +107,7 @@ def soft_sensor(
     if report is not None:
         from wg_client.selection import sensor_report
 
-        page = sensor_report.page(target, lines, (hours.values, sensor.estimates))
+        page = sensor_report.render_sensor_report(target, lines, (hours.values, sensor.estimates))
         atomic.write_bytes(report, page.encode(), mode=atomic.PRIVATE)
     if onnx is not None:
         from wg_client.models.soft_sensor import sensor_file
@@ -117,10 +117,10 @@ def soft_sensor(
         atomic.write_bytes(onnx, data, mode=atomic.PRIVATE)
     figures = {name: judgement._asdict() for name, judgement in judgements.items()}
     document = {**counts, "channels": list(hours.channels), **figures, **sensor.document, **drift}
-    show(document, lines, as_json)
+    print_result(document, lines, as_json)
 
 
-class Sensor(NamedTuple):
+class EstimatedLog(NamedTuple):
     """A soft sensor with its estimates for the windows of a log, and its output.
 
     Attributes:
@@ -133,61 +133,65 @@ class Sensor(NamedTuple):
         lines: Further output as sentences.
     """
 
-    hours: Hours
+    hours: LaboratoryWindows
     sensor: SoftSensor
     inputs: Inputs
     estimates: Estimates
-    shift: Shift | None
+    shift: ShiftTest | None
     document: dict[str, Any]
     lines: list[Text]
 
 
-def _own_sensor(files: Files, target: str, time: str, samples: int) -> Sensor:
+def _own_sensor(files: Files, target: str, time: str, samples: int) -> EstimatedLog:
     """Train a soft sensor on laboratory values alone."""
     import numpy as np
 
-    from wg_client.data.laboratory import read_hours
-    from wg_client.fitting.numbers import lag_signals
+    from wg_client.data.laboratory import read_laboratory_windows
+    from wg_client.fitting.numbers import lagged_signals
     from wg_client.models import soft_sensor as sensors
 
-    hours = read_hours(*files, target=target, time=time, samples=samples)
-    with waiting(_LEARNING):
-        features = lag_signals(hours.windows)
-        sensor = sensors.learn(features, hours.values, hours.recordings)
+    hours = read_laboratory_windows(*files, target=target, time=time, samples=samples)
+    with show_spinner(_LEARNING):
+        features = lagged_signals(hours.windows)
+        sensor = sensors.train_soft_sensor(features, hours.values, hours.recordings)
         has_value = np.isfinite(hours.values)
-        shift = sensors.movement(features[has_value], features[~has_value])
+        shift = sensors.test_for_drift(features[has_value], features[~has_value])
     line = text("nine values in ten lie within ± {width:.4g}", width=sensor.half_width)
     estimates, document = sensor.estimates(features), {"half_width": sensor.half_width}
-    return Sensor(hours, sensor, sensors.lag_inputs, estimates, shift, document, [line])
+    return EstimatedLog(hours, sensor, sensors.lag_inputs, estimates, shift, document, [line])
 
 
 def _delivered_sensor(
     files: Files, target: str, time: str, source: tuple[Path, Path | None], quantity: str | None
-) -> Sensor:
+) -> EstimatedLog:
     """Use a delivered soft sensor, evaluated on laboratory values if there are any."""
     import torch
 
-    from wg_client.data.laboratory import read_hours
+    from wg_client.data.laboratory import read_laboratory_windows
     from wg_client.models import soft_sensor as sensors
     from wg_client.models import store
     from wg_client.selection import sensor_package
     from wg_common.machines.process import SAMPLES
 
-    with waiting(_LEARNING):
+    with show_spinner(_LEARNING):
         home, path = ClientHome(source[0]), source[1]
-        package = sensor_package.take(home, path) if path else sensor_package.newest(home)
-        place = package.place(target, quantity)
-        hours = read_hours(*files, target=target, time=time, samples=SAMPLES).of(package.channels)
+        package = (
+            sensor_package.store_sensor_package(home, path) if path else sensor_package.newest(home)
+        )
+        place = package.quantity_index(target, quantity)
+        hours = read_laboratory_windows(
+            *files, target=target, time=time, samples=SAMPLES
+        ).select_channels(package.channels)
         if (hours.values <= 0).any():
             words = {"path": files[1], "target": repr(target)}
             raise DataError(text("{path}: values of {target} are to be above 0", **words))
         inputs = functools.partial(package.inputs, place=place)
         features, scores = (part.numpy() for part in inputs(torch.from_numpy(hours.windows)))
-        network, scale = package.sensor, package.scale(place)
+        network, scale = package.sensor, package.quantity_scale(place)
         records = network.standardise(network.records).double().numpy()
         width = float(network.half_width[place])
-        sensor = sensors.judge(scale, hours, (features, scores), records, width)
-        shift = sensors.movement(records, features)
+        sensor = sensors.evaluate_delivered(scale, hours, (features, scores), records, width)
+        shift = sensors.test_for_drift(records, features)
     told_quantity, about = network.unit.quantities[place], package.manifest
     document = {
         "package": about.package_id,
@@ -215,10 +219,10 @@ def _delivered_sensor(
         high=math.exp(sensor.half_width / told_quantity.scale),
     )
     estimates = sensor.estimates(features, scores)
-    return Sensor(hours, sensor, inputs, estimates, shift, document, [origin, selection])
+    return EstimatedLog(hours, sensor, inputs, estimates, shift, document, [origin, selection])
 
 
-def _drift(shift: Shift | None) -> tuple[dict[str, Any], list[Text]]:
+def _drift(shift: ShiftTest | None) -> tuple[dict[str, Any], list[Text]]:
     """Describe the drift of the signals as a document and as sentences."""
     if shift is None:
         return {}, []
@@ -233,7 +237,9 @@ def _drift(shift: Shift | None) -> tuple[dict[str, Any], list[Text]]:
     return {"drift": figures}, [line]
 
 
-def _lines(counts: Mapping[str, int], judgements: Mapping[str, Judgement]) -> Iterator[Text]:
+def _lines(
+    counts: Mapping[str, int], judgements: Mapping[str, RegressionQuality]
+) -> Iterator[Text]:
     """Describe the windows and the quality on those with a value."""
     yield text(
         "{windows} windows, {values} with a value, {unlike} unlike all known ones: do not trust the"
@@ -251,7 +257,7 @@ def _lines(counts: Mapping[str, int], judgements: Mapping[str, Judgement]) -> It
         yield text("It is no better than the mean of the values: do not use it.")
 
 
-def _table(sensor: Sensor, target: str) -> bytes:
+def _table(sensor: EstimatedLog, target: str) -> bytes:
     """Return the estimates of all windows as CSV, one row each."""
     hours, estimates = sensor.hours, sensor.estimates
     stream = io.StringIO(newline="")

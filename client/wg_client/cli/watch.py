@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wg_client.cli.check import fit_columns
+from wg_client.cli.check import wrap_to_columns
 from wg_client.cli.options import home_option
 from wg_common import cli
-from wg_common.cli import json_option, next_step, note, show
+from wg_common.cli import json_option, next_step, print_progress, print_result
 from wg_common.language import text
 from wg_core import errors
 from wg_core.site import config as configuration
@@ -19,7 +19,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_client.operation.watch import Watch
+    from wg_client.operation.watch import DriftReport
 
 
 @click.command()
@@ -32,29 +32,33 @@ def watch(home: ClientHome, paths: tuple[Path, ...], as_json: bool) -> int:
     Ends with code 6 if there is an alarm. One of a hundred batches of records like the frozen ones
     raises a false alarm; records of one part are not independent, so take one of each part.
     """
-    from wg_client.cli.prediction import records_at
+    from wg_client.cli.prediction import read_records_at
     from wg_client.operation import watch as watching
 
     labels = configuration.load(home).data.labels
-    surveys = [records_at(home, labels, path) for path in paths]
+    surveys = [read_records_at(home, labels, path) for path in paths]
     left_out = [problem for _, problems in surveys for problem in problems]
-    with cli.progress(text("looking at records"), sum(len(data) for data, _ in surveys)) as bar:
-        observation = watching.watch(
+    with cli.show_progress(
+        text("looking at records"), sum(len(data) for data, _ in surveys)
+    ) as bar:
+        observation = watching.test_batch(
             home,
             [data for data, _ in surveys],
             left_out=left_out,
             progress=lambda count: bar.update(count),
         )
     for problem in observation.left_out:
-        note(text("  left out: {name}: {why}", name=problem.name, why=problem.reason))
+        print_progress(text("  left out: {name}: {why}", name=problem.name, why=problem.reason))
     document = {"false_alarms": watching.FALSE_ALARMS, **canonical.to_builtins(observation)}
-    show(document, fit_columns(_lines(observation, home.root, watching.FALSE_ALARMS)), as_json)
+    print_result(
+        document, wrap_to_columns(_lines(observation, home.root, watching.FALSE_ALARMS)), as_json
+    )
     if observation.alarm:
         return errors.ExitCode.NOT_ACCEPTED
     return errors.ExitCode.CONFIG if observation.left_out else errors.ExitCode.OK
 
 
-def _lines(observation: Watch, root: Path, rate: float) -> Iterator[str]:
+def _lines(observation: DriftReport, root: Path, rate: float) -> Iterator[str]:
     shift = observation.shift
     yield text(
         "{count} records, against version {number} of the data set",

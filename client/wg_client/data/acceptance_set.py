@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.inspection import Inspection, inspect
-from wg_client.data.survey import survey
+from wg_client.data.inspection import Inspection, inspect_records
+from wg_client.data.survey import survey_dataset
 from wg_core import atomic
 from wg_core.errors import DataError, VerificationError
-from wg_core.release import overlap, total
+from wg_core.release import budget_history, encoding_failures
 from wg_core.release.encoding import RecordEncoder
 from wg_core.release.freeze import frozen_records
 from wg_core.release.query import open_ledger
@@ -72,7 +72,7 @@ class AcceptanceSet:
         return buffer.getvalue()
 
 
-def decode(data: bytes, subject: str) -> AcceptanceSet:
+def decode_acceptance_set(data: bytes, subject: str) -> AcceptanceSet:
     """Decode the acceptance set from a snapshot's bytes.
 
     Raises:
@@ -123,8 +123,8 @@ def split_acceptance_set(
         by_record = config.data.unit_column is None
         aside = _chances(all_records) < setting
         aside &= (all_records.labels >= 0) | (not by_record)
-        main, path = inspection.take(np.flatnonzero(~aside).tolist()), config.data.path
-        spare = inspection.take(np.flatnonzero(aside).tolist())
+        main, path = inspection.select_rows(np.flatnonzero(~aside).tolist()), config.data.path
+        spare = inspection.select_rows(np.flatnonzero(aside).tolist())
     records = frozen_records(config, spare, secret)
     met_digests = _met_digests(home) | _digests(frozen_records(config, main, secret))
     fresh = np.array(
@@ -142,7 +142,7 @@ def split_acceptance_set(
     ]
     if isinstance(setting, str) and not labelled.any():
         raise DataError(f"data.acceptance: {path}: no record has a label; none can judge a model")
-    chosen_records = spare.take(np.flatnonzero(fresh & labelled).tolist())
+    chosen_records = spare.select_rows(np.flatnonzero(fresh & labelled).tolist())
     features, failures = _encode_all(chosen_records, encoder)
     acceptance = AcceptanceSet(
         features=features,
@@ -174,8 +174,8 @@ def mark_as_trained(home: ClientHome, records: FrozenRecords) -> None:
 def _folder(config: ClientConfig, path: Path, modality: str) -> Inspection:
     if not path.exists():
         raise DataError(f"data.acceptance: {path}: not there; a share is a number, such as 0.2")
-    spare = inspect(
-        survey(
+    spare = inspect_records(
+        survey_dataset(
             path,
             config.data.labels,
             unit_column=config.data.unit_column,
@@ -207,7 +207,9 @@ def _encode_all(
         for row, (_, digest) in zip(rows, read, strict=True):
             if digest != spare.digests[row]:
                 raise DataError(f"{spare.data.names[row]}: changed while it was frozen")
-        part, failure_mask = total.encode(encoder, [record for record, _ in read])
+        part, failure_mask = encoding_failures.encode_or_zero(
+            encoder, [record for record, _ in read]
+        )
         parts.append(part)
         failures.append(failure_mask)
     return np.concatenate(parts), np.concatenate(failures)
@@ -215,9 +217,9 @@ def _encode_all(
 
 def _met_digests(home: ClientHome) -> frozenset[bytes]:
     """Keyed digests of all contents and units that were released or trained on."""
-    with locks.release(home), open_ledger(home) as ledger:
-        overlap.remember(home, overlap.history(ledger))
-    return overlap.charged_digests(home) | _trained_digests(home)
+    with locks.lock_release(home), open_ledger(home) as ledger:
+        budget_history.record_charged_units(home, budget_history.read_budget_history(ledger))
+    return budget_history.charged_digests(home) | _trained_digests(home)
 
 
 def _trained_digests(home: ClientHome) -> frozenset[bytes]:

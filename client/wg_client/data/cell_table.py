@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from wg_client.data import dataset
-from wg_client.data.label_table import check_case
+from wg_client.data.label_table import check_similar_labels
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
 from wg_common.modalities import cells
@@ -28,17 +28,17 @@ def survey_cells(
     split: int | None,
     modality: str | None,
     reading: ReadingConfig,
-) -> dataset.Survey:
-    """Survey a table; ``table`` is the file, other arguments as of ``survey.survey``.
+) -> dataset.DatasetSurvey:
+    """Survey a table; ``table`` is the file, other arguments as for ``survey.survey_dataset``.
 
     Raises:
         DataError: The table as a whole cannot be used.
     """
-    label_column = reading.label or _LABEL
+    label_column = reading.label_column or _LABEL
     cell_table = _read(table, unit_column, label_column, modality, reading)
     n = len(cell_table.records)
     columns = cell_table.columns
-    cell_labels = [dataset.compose(c.strip()) for c in columns.get(label_column, [""] * n)]
+    cell_labels = [dataset.normalise_name(c.strip()) for c in columns.get(label_column, [""] * n)]
     units = list(cell_table.columns[unit_column]) if unit_column else None
     sides = None if split is None else cell_table.columns.get(_SPLIT)
     parts = ("", "0") if split == 0 else (str(split),)
@@ -59,13 +59,13 @@ def survey_cells(
             problems.append(Problem(name=cell_table.names[row], reason=reason))
         else:
             usable.append(row)
-    dataset.check_count(table, len(usable))
+    dataset.check_record_count(table, len(usable))
     hint = text(
         "{table}: read as CP932 (Shift-JIS); if texts look wrong, say --encoding", table=table.name
     )
-    return dataset.Survey(
+    return dataset.DatasetSurvey(
         data=SiteData(
-            records=cell_table.records.take(usable),
+            records=cell_table.records.select_rows(usable),
             modality=cell_table.records.modality.name,
             labels=np.array(
                 [index.get(cell_labels[row], UNLABELLED) for row in usable], dtype=np.int64
@@ -87,11 +87,13 @@ def _read(
     modality: str | None,
     reading: ReadingConfig,
 ) -> cells.CellTable:
-    """Read a table with the requested columns; errors as of ``survey_cells``."""
+    """Read a table with the requested columns; errors as for ``survey_cells``."""
     columns = [label_column, _SPLIT, *([unit_column] if unit_column else [])]
-    cell_table = cells.read(table, columns, reading.encoding, reading.text)
-    if reading.label and reading.label not in cell_table.columns:
-        raise DataError(f"{table}: no column {reading.label!r} with the label of each record")
+    cell_table = cells.read_cell_table(table, columns, reading.encoding, reading.text_column)
+    if reading.label_column and reading.label_column not in cell_table.columns:
+        raise DataError(
+            f"{table}: no column {reading.label_column!r} with the label of each record"
+        )
     if modality is not None:
         dataset.check_modality(modality, cell_table.records.modality.name, table)
     if unit_column and unit_column not in cell_table.columns:
@@ -112,7 +114,7 @@ def _domain(
     """
     if labels is None:
         labels = sorted({label for label in cell_labels if label})
-        check_case(table, labels)
+        check_similar_labels(table, labels)
     if not labels:
         reason = "".join(f"; {reason}" for reason in reasons[:1])
         raise DataError(f"{table}: no labels; declare them (--labels a,b,c){reason}")

@@ -15,7 +15,7 @@ from wg_client.data.site_data import SiteData
 from wg_common.modalities import registry
 from wg_common.modalities.base import Modality
 from wg_common.modalities.images import Images
-from wg_common.modalities.registry import modality as modality_of
+from wg_common.modalities.registry import find_modality as modality_of
 from wg_common.modalities.stored import StoredRecords, stored_files
 from wg_common.modalities.windows import Windows
 from wg_core.errors import DataError
@@ -28,7 +28,7 @@ _SHOWN = 80  # Most characters of a label in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
+class DatasetSurvey:
     """Contents of a data set, before its records are read.
 
     Attributes:
@@ -47,26 +47,28 @@ class Survey:
 READING = ReadingConfig()  # Default settings: files are read as they are
 
 
-def reader(name: str, reading: ReadingConfig) -> Modality:
+def configured_modality(name: str, reading: ReadingConfig) -> Modality:
     """Return the modality that reads files with the plant's settings."""
     if name == Windows.name:
         return Windows(reading.channels)
     return Images(reading.bits) if name == Images.name else modality_of(name)
 
 
-def with_reading(data: SiteData, reading: ReadingConfig) -> SiteData:
+def apply_reading_config(data: SiteData, reading: ReadingConfig) -> SiteData:
     """Return the records with their files read by the plant's settings."""
     if not isinstance(data.records, StoredRecords) or not data.records.paths:
         return data
-    return replace(data, records=stored_files(reader(data.modality, reading), data.records.paths))
+    return replace(
+        data, records=stored_files(configured_modality(data.modality, reading), data.records.paths)
+    )
 
 
-def compose(name: str) -> str:
+def normalise_name(name: str) -> str:
     """Return a name in Unicode NFC."""
     return unicodedata.normalize("NFC", name)
 
 
-def nothing_found(path: Path, strays: Sequence[Problem]) -> str:
+def describe_empty_dataset(path: Path, strays: Sequence[Problem]) -> str:
     """Describe an empty data set: supported file names, and what was found instead."""
     suffixes = ", ".join(
         sorted({suffix for kind in registry.MODALITIES.values() for suffix in kind.suffixes})
@@ -75,7 +77,7 @@ def nothing_found(path: Path, strays: Sequence[Problem]) -> str:
     return f"{path}: no {registry.list_attribute('name', 'or')} found (read are {suffixes}){stray}"
 
 
-def records_of(
+def stored_file_records(
     path: Path, files: Sequence[Path], reading: ReadingConfig = READING
 ) -> StoredRecords:
     """Return files as records of the one modality that their names imply.
@@ -94,25 +96,25 @@ def records_of(
         titles = " and ".join(modality_of(name).title for name in names)
         examples = " and ".join(str(example_of[name]) for name in names)
         raise DataError(f"{path}: {titles}, such as {examples}; a data set has one kind of records")
-    return stored_files(reader(names[0] if names else Images.name, reading), files)
+    return stored_files(configured_modality(names[0] if names else Images.name, reading), files)
 
 
-def lies_beside(paths: Sequence[Path]) -> set[Path]:
+def accompanying_files(paths: Sequence[Path]) -> set[Path]:
     """Return files that are not records but accompany records of another modality (a read-me)."""
-    kinds = {path: registry.of_file(path.name) for path in paths}
-    if all(kind is None or kind.beside for kind in kinds.values()):
+    kinds = {path: registry.modality_of_file(path.name) for path in paths}
+    if all(kind is None or kind.may_accompany_records for kind in kinds.values()):
         return set()
-    return {path for path, kind in kinds.items() if kind is not None and kind.beside}
+    return {path for path, kind in kinds.items() if kind is not None and kind.may_accompany_records}
 
 
-def is_record(entry: Path) -> bool:
+def is_record_file(entry: Path) -> bool:
     """Return whether a file's name implies a record."""
-    return entry.name != RECORDS_CSV and registry.of_file(entry.name) is not None
+    return entry.name != RECORDS_CSV and registry.modality_of_file(entry.name) is not None
 
 
 def modality_name(entry: Path) -> str:
     """Return the modality that a file's name implies, or an empty string."""
-    modality = registry.of_file(entry.name)
+    modality = registry.modality_of_file(entry.name)
     return "" if modality is None else modality.name
 
 
@@ -123,10 +125,10 @@ def check_modality(expected: str, actual: str, path: str | Path) -> None:
         DataError: The modalities differ.
     """
     if expected != actual:
-        raise DataError(f"{path}: {other_kind(expected, actual)}")
+        raise DataError(f"{path}: {describe_wrong_modality(expected, actual)}")
 
 
-def other_kind(expected: str, actual: str) -> str:
+def describe_wrong_modality(expected: str, actual: str) -> str:
     """Describe records of another modality than the encoder's."""
     title = modality_of(actual).title
     return (
@@ -137,7 +139,7 @@ def other_kind(expected: str, actual: str) -> str:
 
 def label_index(names: Sequence[str]) -> dict[str, int]:
     """Return the position of each label in the domain, by its name in Unicode NFC."""
-    return {compose(name): index for index, name in enumerate(names)}
+    return {normalise_name(name): index for index, name in enumerate(names)}
 
 
 def list_names(names: Sequence[str]) -> str:
@@ -152,7 +154,7 @@ def explain_undeclared(label: str, domain: Sequence[str]) -> str:
     return f"label {shown_label} is not declared; declared are {list_names(domain)}"
 
 
-def check_count(path: Path, count: int) -> None:
+def check_record_count(path: Path, count: int) -> None:
     """Raise ``DataError`` if there are more records than a schema allows."""
     if count > RECORD_LIMIT:
         raise DataError(f"{path}: {count} records, at most {RECORD_LIMIT} are read")

@@ -13,18 +13,18 @@ import numpy as np
 
 from wg_client.data.dataset import (
     RECORDS_CSV,
-    Survey,
-    check_count,
-    compose,
+    DatasetSurvey,
+    accompanying_files,
+    check_record_count,
+    configured_modality,
+    describe_wrong_modality,
     explain_undeclared,
-    is_record,
+    is_record_file,
     label_index,
-    lies_beside,
     list_names,
     modality_name,
-    other_kind,
-    reader,
-    records_of,
+    normalise_name,
+    stored_file_records,
 )
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
@@ -33,7 +33,7 @@ from wg_common.modalities.images import Images
 from wg_common.modalities.stored import stored_files
 from wg_common.modalities.windows import Windows
 from wg_core import atomic
-from wg_core.errors import DataError, raised_as
+from wg_core.errors import DataError, reraise_os_errors
 from wg_core.site.config import UNLABELLED_FOLDER
 from wg_core.site.reading import ReadingConfig
 from wg_core.snapshot import Problem
@@ -96,16 +96,16 @@ class FoundFiles:
 
 def survey_folder(
     path: Path, labels: Sequence[str] | None, modality: str | None, reading: ReadingConfig
-) -> Survey:
-    """Survey a folder of class folders; arguments as of ``survey.survey``.
+) -> DatasetSurvey:
+    """Survey a folder of class folders; arguments as for ``survey.survey_dataset``.
 
     Raises:
         DataError: The folder cannot be read, or its folders cannot be classes.
     """
     sorted_files = FoundFiles()
-    entries = [entry for entry in listing(path) if not _left_behind(path, entry, sorted_files)]
+    entries = [entry for entry in list_folder(path) if not _left_behind(path, entry, sorted_files)]
     if parts := _anomaly_parts(entries, labels):
-        entries = [inner for part in parts for inner in listing(part)]
+        entries = [inner for part in parts for inner in list_folder(part)]
         sorted_files.hints.append(
             text(
                 "{path}: a data set for anomaly detection: classes are the folders in {parts}, and"
@@ -126,7 +126,7 @@ def survey_folder(
     if labels is None:
         _check_classes(path, class_names)
         _check_nested(path, folders)
-    domain = list(labels) if labels is not None else [compose(name) for name in class_names]
+    domain = list(labels) if labels is not None else [normalise_name(name) for name in class_names]
     if not domain:
         raise DataError(f"{path}: no folder names a class; declare the labels (--labels a,b,c)")
     index = label_index(domain)
@@ -136,36 +136,36 @@ def survey_folder(
             sorted_files.problems.append(Problem(name=entry.name, reason=reason))
         elif not entry.is_dir():
             _sort_in(path, entry, UNLABELLED, sorted_files)
-        elif entry.name != UNLABELLED_FOLDER and compose(entry.name) not in index:
+        elif entry.name != UNLABELLED_FOLDER and normalise_name(entry.name) not in index:
             problem = Problem(
                 name=printable_name(entry.name), reason=explain_undeclared(entry.name, domain)
             )
             sorted_files.problems.append(problem)
         else:
-            label = index.get(compose(entry.name), UNLABELLED)
-            for inner in files_below(entry):
+            label = index.get(normalise_name(entry.name), UNLABELLED)
+            for inner in list_files_below(entry):
                 _sort_in(path, inner, label, sorted_files)
     _set_tables_aside(path, sorted_files, modality)
-    return finish(path, sorted_files, domain, modality, reading)
+    return survey_found_files(path, sorted_files, domain, modality, reading)
 
 
-def finish(
+def survey_found_files(
     root: Path,
     sorted_files: FoundFiles,
     domain: Sequence[str],
     modality: str | None,
     reading: ReadingConfig,
-) -> Survey:
+) -> DatasetSurvey:
     """Return the survey of the files that were found below ``root``.
 
     Raises:
         DataError: There are too many files, or several modalities where none was requested.
     """
-    check_count(root, len(sorted_files.paths))
+    check_record_count(root, len(sorted_files.paths))
     records = (
-        records_of(root, sorted_files.paths, reading)
+        stored_file_records(root, sorted_files.paths, reading)
         if modality is None
-        else stored_files(reader(modality, reading), sorted_files.paths)
+        else stored_files(configured_modality(modality, reading), sorted_files.paths)
     )
     data = SiteData(
         records=records,
@@ -178,12 +178,12 @@ def finish(
     kinds = [modality_name(path) for path in sorted_files.paths]
     matching = [row for row, kind in enumerate(kinds) if kind == data.modality]
     problems = sorted_files.problems + [
-        Problem(name=data.names[row], reason=other_kind(data.modality, kind))
+        Problem(name=data.names[row], reason=describe_wrong_modality(data.modality, kind))
         for row, kind in enumerate(kinds)
         if kind != data.modality
     ]
-    return Survey(
-        data=data.take(matching),
+    return DatasetSurvey(
+        data=data.select_rows(matching),
         problems=tuple(problems),
         strays=tuple(sorted_files.strays),
         hints=tuple(sorted_files.hints),
@@ -198,7 +198,9 @@ def window_columns(path: Path) -> tuple[str, ...] | None:
     """
     if not path.is_dir():
         return None
-    files = [entry for entry in sorted(path.rglob("*")) if entry.is_file() and is_record(entry)]
+    files = [
+        entry for entry in sorted(path.rglob("*")) if entry.is_file() and is_record_file(entry)
+    ]
     if not files or any(modality_name(entry) != Windows.name for entry in files):
         return None
     first_table = next((entry for entry in files if entry.suffix.lower() == ".csv"), None)
@@ -209,13 +211,13 @@ def window_columns(path: Path) -> tuple[str, ...] | None:
     )
 
 
-def listing(folder: Path) -> list[Path]:
+def list_folder(folder: Path) -> list[Path]:
     """List a folder in the order of names, without hidden entries.
 
     Raises:
         DataError: The folder cannot be read.
     """
-    with raised_as(DataError, f"{folder}: cannot be read"):
+    with reraise_os_errors(DataError, f"{folder}: cannot be read"):
         return sorted(
             entry
             for entry in folder.iterdir()
@@ -223,7 +225,7 @@ def listing(folder: Path) -> list[Path]:
         )
 
 
-def inside(root: Path, entry: Path) -> bool:
+def is_inside(root: Path, entry: Path) -> bool:
     """Return whether a path, with all links resolved, lies below ``root``."""
     try:
         return entry.resolve().is_relative_to(root.resolve())
@@ -238,7 +240,7 @@ def printable_name(name: str) -> str:
 
 def _check_classes(path: Path, names: Sequence[str]) -> None:
     """Refuse folders that are not classes, or names that may mean the same class."""
-    plain = {name: compose(name).casefold() for name in names}
+    plain = {name: normalise_name(name).casefold() for name in names}
     words = {_part_name(name) for name in names}
     if words and words <= _SPLITS | _PARTS:
         looks, mend = (
@@ -262,8 +264,16 @@ def _check_classes(path: Path, names: Sequence[str]) -> None:
         twin = spellings.setdefault(plain[name], name)
         if twin == name:
             continue
-        difference = "look the same" if compose(twin) == compose(name) else "differ in case alone"
-        mend = "join them" if compose(twin) == compose(name) else "join them, or declare both"
+        difference = (
+            "look the same"
+            if normalise_name(twin) == normalise_name(name)
+            else "differ in case alone"
+        )
+        mend = (
+            "join them"
+            if normalise_name(twin) == normalise_name(name)
+            else "join them, or declare both"
+        )
         raise DataError(
             f"{path}: folders {twin!r} and {name!r} {difference}: one class or two? {mend}"
             + ("" if mend == "join them" else " (--labels)")
@@ -272,13 +282,13 @@ def _check_classes(path: Path, names: Sequence[str]) -> None:
 
 def _part_name(name: str) -> str:
     """Return a folder's name in lower case and without digits at its end, to match ``_PARTS``."""
-    return compose(name).casefold().rstrip("0123456789_- ")
+    return normalise_name(name).casefold().rstrip("0123456789_- ")
 
 
 def _check_nested(path: Path, folders: Sequence[Path]) -> None:
     """Raise ``DataError`` if a folder is itself a data set with parts of a split."""
     for folder in folders:
-        words = {_part_name(entry.name) for entry in listing(folder) if entry.is_dir()}
+        words = {_part_name(entry.name) for entry in list_folder(folder) if entry.is_dir()}
         if words & _SPLITS and words <= _SPLITS | _PARTS:
             raise DataError(
                 f"{path}: folder {folder.name!r} is a data set of its own, with parts of a split:"
@@ -289,16 +299,16 @@ def _check_nested(path: Path, folders: Sequence[Path]) -> None:
 def _mask_folders(entries: Sequence[Path], labels: Sequence[str] | None) -> list[Path]:
     """Return mask folders beside class folders: each file in them is named after a record."""
     folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
-    masks = [entry for entry in folders if compose(entry.name).casefold() in _MASKS]
+    masks = [entry for entry in folders if normalise_name(entry.name).casefold() in _MASKS]
     if labels is not None or not masks:
         return []
     classes = [entry for entry in folders if entry not in masks]
     of_classes = {entry.name for entry in classes}
-    of_classes |= {inner.stem for entry in classes for inner in files_below(entry)}
+    of_classes |= {inner.stem for entry in classes for inner in list_files_below(entry)}
     return [
         mask
         for mask in masks
-        if all(inner.stem.removesuffix("_mask") in of_classes for inner in listing(mask))
+        if all(inner.stem.removesuffix("_mask") in of_classes for inner in list_folder(mask))
     ]
 
 
@@ -308,12 +318,14 @@ def _anomaly_parts(entries: Sequence[Path], labels: Sequence[str] | None) -> lis
     In that layout the training part has good records only, the test part good and defective ones,
     and masks lie beside them.
     """
-    folders = {e: compose(e.name).casefold() for e in entries if e.is_dir() and not e.is_symlink()}
+    folders = {
+        e: normalise_name(e.name).casefold() for e in entries if e.is_dir() and not e.is_symlink()
+    }
     parts = [entry for entry, name in folders.items() if name in _SPLITS]
-    declared_names = {compose(label).casefold() for label in labels or ()}
+    declared_names = {normalise_name(label).casefold() for label in labels or ()}
     if declared_names & set(folders.values()) or not set(folders.values()) <= _SPLITS | _PARTS:
         return []
-    classes = {part: [entry for entry in listing(part) if entry.is_dir()] for part in parts}
+    classes = {part: [entry for entry in list_folder(part) if entry.is_dir()] for part in parts}
     training = [part for part in parts if folders[part].startswith("train")]
     one_class = len(training) == 1 and len(classes[training[0]]) == 1
     return parts if one_class and max(map(len, classes.values())) > 1 else []
@@ -337,7 +349,7 @@ def _sort_in(root: Path, entry: Path, label: int, sorted_files: FoundFiles) -> N
         shown_name = printable_name(name)
         sorted_files.problems.append(Problem(name=shown_name, reason="its name is not UTF-8"))
         return
-    if not inside(root, entry):
+    if not is_inside(root, entry):
         sorted_files.strays.append(
             Problem(name=name, reason="a link that leads out of the folder, or in a circle")
         )
@@ -345,7 +357,7 @@ def _sort_in(root: Path, entry: Path, label: int, sorted_files: FoundFiles) -> N
         broken = "a link to nothing" if entry.is_symlink() else "not a file"
         reason = "a link to a folder" if entry.is_dir() else broken
         sorted_files.strays.append(Problem(name=name, reason=reason))
-    elif not is_record(entry):
+    elif not is_record_file(entry):
         sorted_files.strays.append(Problem(name=name, reason=explain_no_record(entry)))
     else:
         sorted_files.paths.append(entry)
@@ -357,7 +369,7 @@ def _set_tables_aside(root: Path, sorted_files: FoundFiles, modality: str | None
 
     If the modality is known, files of other modalities say nothing about the others.
     """
-    texts = lies_beside(sorted_files.paths) if modality is None else set()
+    texts = accompanying_files(sorted_files.paths) if modality is None else set()
     for row in reversed(range(len(sorted_files.paths))):
         path = sorted_files.paths[row]
         if path in texts:
@@ -390,12 +402,12 @@ def explain_no_record(entry: Path) -> str:
     )
 
 
-def files_below(folder: Path) -> list[Path]:
+def list_files_below(folder: Path) -> list[Path]:
     """List files below a folder at any depth, without hidden files; folder links are skipped."""
     files: list[Path] = []
-    for entry in listing(folder):
+    for entry in list_folder(folder):
         if entry.is_dir() and not entry.is_symlink():
-            files += files_below(entry)
+            files += list_files_below(entry)
         else:
             files.append(entry)
     return files

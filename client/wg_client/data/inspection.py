@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.dataset import Survey
+from wg_client.data.dataset import DatasetSurvey
 from wg_client.data.looks import HintCollector
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
@@ -60,22 +60,24 @@ class Inspection:
         """File of each record; None if all records are in one file."""
         return getattr(self.data.records, "paths", None) or None
 
-    def take(self, rows: Sequence[int]) -> Inspection:
+    def select_rows(self, rows: Sequence[int]) -> Inspection:
         """Return some of the records; problems, duplicates and hints stay."""
         return replace(
             self,
-            data=self.data.take(rows),
+            data=self.data.select_rows(rows),
             digests=tuple(self.digests[row] for row in rows),
             shapes=self.shapes[list(rows)],
         )
 
     def read(self, row: int) -> tuple[Record, bytes]:
-        """Return a record and the SHA-256 of its content; raises as ``decode``."""
-        record = decode(self.data, row)
+        """Return a record and the SHA-256 of its content; raises as ``decode_row``."""
+        record = decode_row(self.data, row)
         return record, content_digest(record)
 
 
-def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspection:
+def inspect_records(
+    survey: DatasetSurvey, *, units: bool, stage: Stage | None = None
+) -> Inspection:
     """Decode and hash every record of a survey.
 
     Args:
@@ -89,7 +91,7 @@ def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspe
     shapes: dict[int, tuple[int, int]] = {}
     for row in range(len(data)):
         try:
-            record = decode(data, row)
+            record = decode_row(data, row)
         except DataError as error:
             problems.append(Problem(name=data.names[row], reason=_without_path(data, row, error)))
         else:
@@ -109,7 +111,7 @@ def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspe
         _settle(data, rows, counted_rows, problems, duplicates)
     counted_rows.sort()
     return Inspection(
-        data=data.take(counted_rows),
+        data=data.select_rows(counted_rows),
         digests=tuple(digests[row] for row in counted_rows),
         shapes=np.array([shapes[row] for row in counted_rows], dtype=np.int64).reshape(-1, 2),
         problems=tuple(problems),
@@ -118,7 +120,7 @@ def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspe
     )
 
 
-def decode(data: SiteData, row: int) -> Record:
+def decode_row(data: SiteData, row: int) -> Record:
     """Decode one record.
 
     Raises:
@@ -132,7 +134,7 @@ def decode(data: SiteData, row: int) -> Record:
         raise DataError(f"{data.names[row]}: cannot be decoded: {type(error).__name__}") from error
 
 
-def decoded_parts(data: SiteData) -> Iterator[tuple[SiteData, tuple[Problem, ...]]]:
+def decode_in_parts(data: SiteData) -> Iterator[tuple[SiteData, tuple[Problem, ...]]]:
     """Decode records in parts of at most 64, and yield each part with the problems in it.
 
     A damaged file does not stop the iteration, and only one part is in memory at a time.
@@ -143,12 +145,12 @@ def decoded_parts(data: SiteData) -> Iterator[tuple[SiteData, tuple[Problem, ...
         problems: list[Problem] = []
         for row in range(start, min(start + _STEP, len(data))):
             try:
-                records.append(decode(data, row))
+                records.append(decode_row(data, row))
                 decodable.append(row)
             except DataError as error:
                 reason = _without_path(data, row, error)
                 problems.append(Problem(name=data.names[row], reason=reason))
-        yield replace(data.take(decodable), records=records), tuple(problems)
+        yield replace(data.select_rows(decodable), records=records), tuple(problems)
 
 
 def _settle(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data.dataset import list_names
-from wg_client.data.sensor_log import SensorLog, seconds
+from wg_client.data.sensor_log import SensorLog, parse_time
 from wg_common.modalities import tables
 from wg_core import atomic
 from wg_core.errors import DataError
@@ -29,7 +29,7 @@ INTERVALS_LIMIT = 16 << 20  # Largest table of intervals, in bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
+class LabelInterval:
     """One row of the table of intervals."""
 
     start: float
@@ -41,7 +41,7 @@ class Interval:
 
 
 def interval_indices(
-    file: Path, name: str, sensor_log: SensorLog, log: LogConfig, intervals: Sequence[Interval]
+    file: Path, name: str, sensor_log: SensorLog, log: LogConfig, intervals: Sequence[LabelInterval]
 ) -> NDArray[np.int64]:
     """Return the index of the interval that each row lies in, or -1.
 
@@ -67,7 +67,7 @@ def interval_indices(
 
 def read_intervals(
     root: Path, log: LogConfig, unit_column: str | None, encoding: str, *, lenient: bool
-) -> list[Interval]:
+) -> list[LabelInterval]:
     """Read the table of intervals; an empty list if there is no table.
 
     Raises:
@@ -80,7 +80,7 @@ def read_intervals(
         return []
     data = atomic.read_bytes(table, limit=INTERVALS_LIMIT)
     text = tables.decode_text(data, str(table), encoding)
-    delimiter = tables.delimiter_of(text.partition("\n")[0])
+    delimiter = tables.guess_delimiter(text.partition("\n")[0])
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     intervals = []
     try:
@@ -109,7 +109,7 @@ def _interval(
     cells: Sequence[str],
     places: dict[str, int | None],
     unit_column: str | None,
-) -> Interval:
+) -> LabelInterval:
     def cell(column: str | None) -> str | None:
         place = None if column is None else places.get(column)
         return None if place is None else cells[place].strip()
@@ -117,14 +117,14 @@ def _interval(
     if len(cells) <= max(place for place in places.values() if place is not None):
         raise DataError(f"{table}: line {line}: {len(cells)} cells: too few")
     try:
-        start, end = seconds(cell("start") or ""), seconds(cell("end") or "")
+        start, end = parse_time(cell("start") or ""), parse_time(cell("end") or "")
     except ValueError as error:
         raise DataError(f"{table}: line {line}: {error}") from error
     if not start < end:
         raise DataError(
             f"{table}: line {line}: ends at {cell('end')}, and starts at {cell('start')}"
         )
-    return Interval(
+    return LabelInterval(
         start=start,
         end=end,
         label=cell("label") or "",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wg_client.data import dataset
-from wg_client.data.folders import FoundFiles, finish, inside
+from wg_client.data.folders import FoundFiles, is_inside, survey_found_files
 from wg_client.data.site_data import UNLABELLED
 from wg_common.language import text
 from wg_common.modalities import registry, tables
@@ -37,8 +37,8 @@ def survey_table(
     unit_column: str | None,
     modality: str | None,
     reading: ReadingConfig,
-) -> dataset.Survey:
-    """Survey a table and its files; arguments as of ``survey.survey``.
+) -> dataset.DatasetSurvey:
+    """Survey a table and its files; arguments as for ``survey.survey_dataset``.
 
     Raises:
         DataError: The table as a whole cannot be read.
@@ -49,7 +49,7 @@ def survey_table(
         labels = sorted(
             {row.label for row in rows.values() if not isinstance(row, str) and row.label}
         )
-        check_case(path / dataset.RECORDS_CSV, labels)
+        check_similar_labels(path / dataset.RECORDS_CSV, labels)
     if not labels:
         bad = [f"; line {number}: {row}" for number, row in rows.items() if isinstance(row, str)]
         table = path / dataset.RECORDS_CSV
@@ -67,7 +67,7 @@ def survey_table(
         sorted_files.labels.append(index.get(row.label, UNLABELLED))
         if sorted_files.units is not None:
             sorted_files.units.append(row.unit)
-    return finish(path, sorted_files, labels, modality, reading)
+    return survey_found_files(path, sorted_files, labels, modality, reading)
 
 
 def explain_no_table(table: Path, unit_column: str | None, reading: ReadingConfig) -> str:
@@ -76,7 +76,9 @@ def explain_no_table(table: Path, unit_column: str | None, reading: ReadingConfi
         with table.open("rb") as stream:
             header = stream.read(_HEADER_LIMIT).partition(b"\n")[0]
         content, _ = tables.decode_table(header, str(table), reading.encoding)
-        _columns(next(_lines(content), (0, []))[1], unit_column, reading.label or "label", table)
+        _columns(
+            next(_lines(content), (0, []))[1], unit_column, reading.label_column or "label", table
+        )
     except (csv.Error, OSError) as error:
         return f"not CSV: {error}"
     except DataError as error:
@@ -85,7 +87,7 @@ def explain_no_table(table: Path, unit_column: str | None, reading: ReadingConfi
 
 
 def _lines(content: str) -> Iterator[tuple[int, list[str] | str]]:
-    return tables.read_rows(content, tables.delimiter_of(content.partition("\n")[0]))
+    return tables.read_rows(content, tables.guess_delimiter(content.partition("\n")[0]))
 
 
 def _columns(
@@ -129,7 +131,9 @@ def _read(
     lines, number = _lines(content), 0
     rows: dict[int, _Row | str] = {}
     try:
-        columns = _columns(next(lines, (0, []))[1], unit_column, reading.label or "label", table)
+        columns = _columns(
+            next(lines, (0, []))[1], unit_column, reading.label_column or "label", table
+        )
         for number, cells in lines:
             if isinstance(cells, str):
                 rows[number] = cells
@@ -139,15 +143,15 @@ def _read(
                 continue
             file, label, *unit = (cells[place] for place in columns)
             file = file.strip().replace("\\", "/")  # as Windows writes it
-            rows[number] = _Row(file, dataset.compose(label), unit[0] if unit else "")
-            if not all(map(tables.is_text, cells)):
-                rows[number] = tables.not_in(encoding)
+            rows[number] = _Row(file, dataset.normalise_name(label), unit[0] if unit else "")
+            if not all(map(tables.is_decodable_text, cells)):
+                rows[number] = tables.describe_wrong_encoding(encoding)
     except csv.Error as error:
         raise DataError(f"{table}: after line {number}: not CSV: {error}") from error
     return rows
 
 
-def check_case(table: Path, labels: Sequence[str]) -> None:
+def check_similar_labels(table: Path, labels: Sequence[str]) -> None:
     """Refuse labels that may mean the same class.
 
     Raises:
@@ -167,7 +171,7 @@ def _row_problem(path: Path, row: _Row, labels: Sequence[str], index: dict[str, 
     """Explain why a row of the table cannot be used; empty if it can."""
     entry = path / row.file
     try:
-        good = inside(path, entry) and dataset.is_record(entry) and entry.is_file()
+        good = is_inside(path, entry) and dataset.is_record_file(entry) and entry.is_file()
     except (OSError, ValueError):  # a name that is too long, or has a NUL
         good = False
     if not good:

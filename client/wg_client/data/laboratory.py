@@ -24,7 +24,7 @@ _GAP = 1.5  # Largest time between rows, in usual steps of the log
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Hours:
+class LaboratoryWindows:
     """Windows of a log with their laboratory values.
 
     Attributes:
@@ -43,7 +43,7 @@ class Hours:
     channels: tuple[str, ...]
     unmatched: int
 
-    def of(self, channels: Sequence[str]) -> "Hours":
+    def select_channels(self, channels: Sequence[str]) -> "LaboratoryWindows":
         """Return the windows with only these channels, in this order.
 
         Raises:
@@ -55,9 +55,9 @@ class Hours:
         return replace(self, windows=self.windows[:, columns], channels=tuple(channels))
 
 
-def read_hours(
+def read_laboratory_windows(
     log: Path, laboratory: Path | None, *, target: str, time: str, samples: int
-) -> Hours:
+) -> LaboratoryWindows:
     """Cut a log into windows that end at laboratory values, and further windows between them.
 
     Args:
@@ -103,7 +103,7 @@ def read_hours(
     if not chosen_ends:
         raise DataError(f"{log}: no {samples} rows without a gap in values or time")
     codes, words = signals.texts[time]
-    return Hours(
+    return LaboratoryWindows(
         windows=np.stack([signals.values[end - samples : end].T for end in chosen_ends]),
         values=np.array([value_at.get(end, np.nan) for end in chosen_ends]),
         times=tuple(words[codes[end - 1]] for end in chosen_ends),
@@ -116,7 +116,7 @@ def read_hours(
 def _values(
     laboratory: Path, target: str, time: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Read times and values of the laboratory; errors as of ``read_hours``."""
+    """Read times and values of the laboratory; errors as for ``read_laboratory_windows``."""
     table = read_log(laboratory, LogColumns(channels=(target,), time=time), AUTO)
     rows = np.isfinite(table.values[:, 0])
     times, values = _times(laboratory, table)[rows], table.values[rows, 0].astype(np.float64)

@@ -26,8 +26,8 @@ def survey_npz(
     unit_column: str | None,
     split: int | None,
     modality: str | None,
-) -> dataset.Survey:
-    """Survey a ``.npz`` file; arguments as of ``survey.survey``.
+) -> dataset.DatasetSurvey:
+    """Survey a ``.npz`` file; arguments as for ``survey.survey_dataset``.
 
     Raises:
         DataError: The file as a whole cannot be used.
@@ -54,8 +54,8 @@ def survey_npz(
         keep = np.flatnonzero(file.more["split"] == split).astype(np.int64)
     _check_records(x, kind, keep, reasons)
     good = np.array([row for row in keep if int(row) not in reasons], dtype=np.int64)
-    dataset.check_count(path, len(good))
-    return dataset.Survey(
+    dataset.check_record_count(path, len(good))
+    return dataset.DatasetSurvey(
         data=SiteData(
             records=[x[row] for row in good],
             modality=kind.name,
@@ -94,9 +94,9 @@ def _check_records(
 ) -> None:
     for row in keep:
         try:
-            kind.check(x[row])
+            kind.check_record(x[row])
         except DataError as error:
-            reasons.setdefault(int(row), f"array x: {kind.one} {row}: {error}")
+            reasons.setdefault(int(row), f"array x: {kind.singular} {row}: {error}")
 
 
 def _npz_labels(
@@ -113,7 +113,7 @@ def _npz_labels(
     y = np.where(wrong, UNLABELLED, y)
     index = dataset.label_index(domain)
     for row in np.flatnonzero(y >= 0):
-        if dataset.compose(classes[y[row]]) not in index:
+        if dataset.normalise_name(classes[y[row]]) not in index:
             reasons[int(row)] = f"array y: {dataset.explain_undeclared(classes[y[row]], domain)}"
-    table = [*(index.get(dataset.compose(name), UNLABELLED) for name in classes), UNLABELLED]
+    table = [*(index.get(dataset.normalise_name(name), UNLABELLED) for name in classes), UNLABELLED]
     return np.take(np.array(table, dtype=np.int64), y), reasons

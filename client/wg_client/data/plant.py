@@ -1,7 +1,7 @@
 """Opened plant: its configuration and the snapshot that its models are trained on.
 
 Everything comes from the snapshot (``snapshot``), never from the data folder, except raw records
-for networks beside the encoder: these are read from their files, and each is checked against its
+for networks alongside the encoder: these are read from their files, and each is checked against its
 content digest.
 """
 
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from wg_client.data.acceptance_set import AcceptanceSet, decode
-from wg_client.data.dataset import RECORDS_CSV, reader
-from wg_client.data.recipient import Features
+from wg_client.data.acceptance_set import AcceptanceSet, decode_acceptance_set
+from wg_client.data.dataset import RECORDS_CSV, configured_modality
+from wg_client.data.recipient import EncodedRecords
 from wg_client.data.sensor_windows import LogReader
 from wg_client.data.site_data import SiteData
-from wg_common.inference.family_head import Layout
+from wg_common.inference.family_head import FeatureLayout
 from wg_common.modalities import cells
 from wg_common.modalities.arrays import read_labelled
 from wg_common.modalities.base import Record, content_digest
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Plant:
-    """A plant with its snapshot.
+class PlantData:
+    """A plant's configuration, with the records and features of its current snapshot.
 
     Attributes:
         config: ``client.yaml``.
@@ -58,7 +58,7 @@ class Plant:
     config: ClientConfig
     snapshot: Snapshot
     data: SiteData
-    features: Features
+    features: EncodedRecords
     encoder: str
     encoder_package: bytes
     acceptance_set: AcceptanceSet | None = None
@@ -84,15 +84,15 @@ class Plant:
         return self.snapshot.manifest.commitment
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> FeatureLayout:
         """Layout of the encoder's local features."""
         from wg_common.nets.encoder import package as encoders  # torch: seconds to import
 
-        blocks = encoders.unpack(self.encoder_package).local_blocks
-        return Layout(self.features.scaled, blocks)
+        blocks = encoders.unpack_encoder(self.encoder_package).local_blocks
+        return FeatureLayout(self.features.scaled, blocks)
 
     def load_encoder(self) -> Encoder:
-        """Load the encoder of all local features; errors as of ``encoder_loader``."""
+        """Load the encoder of all local features; errors as for ``encoder_loader``."""
         return encoder_loader()(self.encoder_package)
 
 
@@ -106,7 +106,7 @@ def load_encoder_package(home: ClientHome) -> bytes:
     return encoder_pin.load(home, configuration.load(home))
 
 
-def open_plant(home: ClientHome) -> Plant:
+def open_plant_data(home: ClientHome) -> PlantData:
     """Read configuration, snapshot and encoder package.
 
     Raises:
@@ -117,12 +117,12 @@ def open_plant(home: ClientHome) -> Plant:
     config = configuration.load(home)
     package = encoder_pin.load(home, config)
     encoder = canonical.sha256_hex(package)
-    snapshot = snapshots.current(home)
-    readiness.check_snapshot(config, snapshot, encoder=encoder)
+    snapshot = snapshots.load_current(home)
+    readiness.check_snapshot_settings(config, snapshot, encoder=encoder)
     records, listing, manifest = snapshot.records(), snapshot.listing(), snapshot.manifest
     frozen = stored_records(home, config, listing, records, manifest.modality)
-    acceptance = snapshot.acceptance()
-    return Plant(
+    acceptance = snapshot.read_acceptance_set()
+    return PlantData(
         config=config,
         snapshot=snapshot,
         data=SiteData(
@@ -135,7 +135,7 @@ def open_plant(home: ClientHome) -> Plant:
             if manifest.unit_column
             else None,
         ),
-        features=Features(
+        features=EncodedRecords(
             local=np.asarray(snapshot.features()),
             dimension=manifest.schema.dimension,
             scaled=manifest.scaled,
@@ -143,7 +143,9 @@ def open_plant(home: ClientHome) -> Plant:
         ),
         encoder=encoder,
         encoder_package=package,
-        acceptance_set=decode(acceptance, str(snapshot.folder)) if acceptance else None,
+        acceptance_set=decode_acceptance_set(acceptance, str(snapshot.folder))
+        if acceptance
+        else None,
     )
 
 
@@ -202,8 +204,8 @@ class StoredRecords(Sequence[Record]):
         self._root = Path(listing.path)
         self._names = listing.names
         self._records = records
-        self._modality = reader(name, reading)
-        self._encoding, self._text = reading.encoding, reading.text
+        self._modality = configured_modality(name, reading)
+        self._encoding, self._text = reading.encoding, reading.text_column
         self._logs = None if reading.log is None else LogReader(reading)
         self._secret = secret
 
@@ -218,7 +220,7 @@ class StoredRecords(Sequence[Record]):
         if isinstance(index, slice):
             return [self[row] for row in range(*index.indices(len(self)))]
         record = self._read(range(len(self))[index])
-        keyed_digest = snapshots.keyed_content(self._secret, content_digest(record))
+        keyed_digest = snapshots.keyed_content_digest(self._secret, content_digest(record))
         if keyed_digest != bytes(self._records.contents[index]):
             raise DataError(
                 f"{self._root}: {self._names[index]}: changed since it was frozen; run 'wg-client"
@@ -243,6 +245,6 @@ class StoredRecords(Sequence[Record]):
     @cached_property
     def _array(self) -> Sequence[Record] | Record:
         table = self._root / RECORDS_CSV if self._root.is_dir() else self._root
-        if cells.holds_records(table, column=self._text):
-            return cells.read(table, encoding=self._encoding, column=self._text).records
+        if cells.is_record_table(table, column=self._text):
+            return cells.read_cell_table(table, encoding=self._encoding, column=self._text).records
         return read_labelled(self._root).records

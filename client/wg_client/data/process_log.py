@@ -14,7 +14,7 @@ def declared_unit(sheet: DataSheet | None) -> StirredVessel | HeatExchanger | No
     return machine if isinstance(machine, StirredVessel | HeatExchanger) else None
 
 
-def check(sheet: DataSheet | None, reading: ReadingConfig) -> None:
+def check_process_log(sheet: DataSheet | None, reading: ReadingConfig) -> None:
     """Refuse logs that do not match the declared process unit, if there is one.
 
     Raises:
@@ -29,7 +29,7 @@ def check(sheet: DataSheet | None, reading: ReadingConfig) -> None:
     unit, seconds = PROCESS_UNITS[sheet.kind], float(declaration.sample_seconds)
     log, names = reading.log, [channel.name for channel in unit.channels]
     words = {"kind": sheet.kind, "seconds": seconds, "samples": SAMPLES, "rate": 1 / seconds}
-    if log is None or log.window != SAMPLES or abs(log.rate * seconds - 1) > _TOLERANCE:
+    if log is None or log.window_samples != SAMPLES or abs(log.rate * seconds - 1) > _TOLERANCE:
         raise ConfigError(
             text(
                 "data sheet: a {kind} with a sample every {seconds:g} s is read in windows of"

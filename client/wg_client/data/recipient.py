@@ -1,6 +1,6 @@
 """Interface of a plant that a package is applied to: its records and its acceptance rules.
 
-``plant.Plant`` implements it, and so does any other object with these attributes.
+``plant.PlantData`` implements it, and so does any other object with these attributes.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data.site_data import SiteData
-from wg_common.inference.family_head import Layout
+from wg_common.inference.family_head import FeatureLayout
 from wg_core.site.acceptance import AcceptanceConfig
 
 Progress = Callable[[int, int], None]  # Called with (steps done, total steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Features:
+class EncodedRecords:
     """Encoded records of a plant.
 
     Attributes:
@@ -41,7 +41,7 @@ class Features:
         return self.local[:, : self.dimension]
 
 
-class Recipient(Protocol):
+class PackageRecipient(Protocol):
     """The plant that a package is for."""
 
     @property
@@ -65,11 +65,11 @@ class Recipient(Protocol):
         """Records of the plant."""
 
     @property
-    def features(self) -> Features:
+    def features(self) -> EncodedRecords:
         """Features of the records."""
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> FeatureLayout:
         """Layout of the features."""
 
     @property

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 from wg_client.data.intervals import FILE, INTERVAL, TIME_RUN
-from wg_client.data.sensor_windows import LogReader, logs_at, time_runs
+from wg_client.data.sensor_windows import LogReader, gapless_run_starts, list_logs
 from wg_common.language import Text, text
 from wg_core.errors import DataError
 from wg_core.site.reading import ReadingConfig
@@ -35,15 +35,19 @@ def _logs_unit(path: Path, reading: ReadingConfig) -> str:
     """Return the unit of logs without a table of intervals; empty if the log is damaged."""
     logs = LogReader(reading)
     try:
-        files = logs_at(path, None)
+        files = list_logs(path, None)
         if len(files) != 1 or logs.log.time is None:
             return FILE if len(files) > 1 else ""
-        return TIME_RUN if time_runs(logs.read(files[0], lenient=True), logs.log).any() else ""
+        return (
+            TIME_RUN
+            if gapless_run_starts(logs.read(files[0], lenient=True), logs.log).any()
+            else ""
+        )
     except DataError:
         return ""
 
 
-def hint(unit: str) -> Text:
+def unnamed_recording_hint(unit: str) -> Text:
     """Return a hint that the unit of recordings was not named."""
     return text(
         "records of one {unit} resemble each other, but each counts by itself: "

@@ -86,7 +86,7 @@ def read_log(path: Path, request: LogColumns, encoding: str) -> SensorLog:
     Args:
         path: A file whose suffix is one of ``SUFFIXES``.
         request: Columns to read.
-        encoding: Text encoding, as of ``tables.encoding_of``.
+        encoding: Text encoding, as in ``tables.detect_encoding``.
 
     Raises:
         DataError: The file is damaged or too large, or a column is missing or has unexpected
@@ -103,7 +103,7 @@ def read_log(path: Path, request: LogColumns, encoding: str) -> SensorLog:
         raise DataError(f"{path}: damaged: {error or 'it ends too early'}") from error
 
 
-def seconds(text: str) -> float:
+def parse_time(text: str) -> float:
     """Parse a time in seconds: a number (decimal commas allowed), or a date and time.
 
     Dates follow ISO 8601, also with slashes. A date without a time zone is taken as UTC, since only
@@ -116,7 +116,7 @@ def seconds(text: str) -> float:
     if len(text) > 64:
         raise ValueError(f"{text[:64]!r}: too long for a time")
     try:
-        value = tables.number(text, ";")
+        value = tables.parse_number(text, ";")
     except ValueError:
         if len(text) < 8 or not text[:4].isdecimal():
             raise ValueError(
@@ -182,7 +182,7 @@ def _places(
     values = tuple(
         place
         for place in numeric
-        if place not in excluded_columns and not tables.is_time(names[place])
+        if place not in excluded_columns and not tables.is_time_column(names[place])
     )
     if not values:
         raise DataError(f"{path}: no column of numbers that could be a channel")
@@ -195,7 +195,7 @@ def _from_csv(path: Path, request: LogColumns, encoding: str) -> SensorLog:
         start = stream.read(sniff_bytes)
         complete = len(start) < sniff_bytes
         cut = len(start) if complete else start.rfind(b"\n") + 1
-        used_encoding = tables.encoding_of(start[:cut] if cut else start, str(path), encoding)
+        used_encoding = tables.detect_encoding(start[:cut] if cut else start, str(path), encoding)
         if used_encoding == "utf-16" and not complete:
             cut = len(start)  # a line feed has two bytes; the byte order mark is enough
         stream.seek(0)
@@ -205,7 +205,7 @@ def _from_csv(path: Path, request: LogColumns, encoding: str) -> SensorLog:
 
 def _rows(path: Path, text: io.TextIOWrapper, request: LogColumns) -> SensorLog:
     header = text.readline(1 << 16)
-    delimiter = tables.delimiter_of(header)
+    delimiter = tables.guess_delimiter(header)
     names = next(csv.reader([header], delimiter=delimiter), [])
     names = [name.removeprefix("\ufeff") for name in names]
     reader = csv.reader(text, strict=True, delimiter=delimiter)
@@ -263,7 +263,7 @@ class _Columns:
                 self.values.append(_value(cells[place], self._delimiter))
             if self._places.time is not None:
                 place = self._places.time
-                self._times.append(seconds(cells[place]))
+                self._times.append(parse_time(cells[place]))
         except (ValueError, OverflowError) as error:
             raise DataError(
                 f"column {self._names[place]!r}: {cells[place][:40]!r}: {error}"
@@ -288,7 +288,7 @@ class _Columns:
 
 def _value(cell: str, delimiter: str) -> float:
     try:
-        return tables.number(cell, delimiter)
+        return tables.parse_number(cell, delimiter)
     except ValueError:
         if cell.strip().casefold() in _NOTHING:
             return float("nan")

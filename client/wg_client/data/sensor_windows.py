@@ -25,19 +25,19 @@ from numpy.typing import NDArray
 
 from wg_client.data.dataset import (
     RECORD_LIMIT,
-    Survey,
+    DatasetSurvey,
     check_modality,
-    compose,
     explain_undeclared,
     label_index,
+    normalise_name,
 )
-from wg_client.data.folders import inside, listing
+from wg_client.data.folders import is_inside, list_folder
 from wg_client.data.intervals import (
     FILE,
     INTERVAL,
     NO_COLUMN,
     TIME_RUN,
-    Interval,
+    LabelInterval,
     interval_indices,
     read_intervals,
 )
@@ -100,17 +100,17 @@ class LogReader:
                 self._held.move_to_end(path)
         if sensor_log is None:
             sensor_log = self.read(path)
-        stop = start + self.log.window
+        stop = start + self.log.window_samples
         if stop > len(sensor_log):
             raise DataError(f"{path}: {len(sensor_log)} rows, expected at least {stop}; it changed")
         return np.ascontiguousarray(sensor_log.values[start:stop].T)
 
     def named_window(self, path: Path, name: str) -> Record:
-        """Return the window with this name in a snapshot of ``path``; errors as of ``window``."""
+        """Return the window with this name in a snapshot of ``path``; errors as for ``window``."""
         row = name.removesuffix("]").rpartition("[")[2]
         if not row.isascii() or not row.isdecimal() or len(row) > 12:
             raise DataError(f"{name}: not the name of a window of a log")
-        return self.window(file_of(path, name), int(row))
+        return self.window(log_of_window(path, name), int(row))
 
 
 @dataclass(slots=True)
@@ -129,7 +129,7 @@ class _Cutter:
     root: Path
     logs: LogReader
     unit_column: str | None
-    intervals: Sequence[Interval]
+    intervals: Sequence[LabelInterval]
     lenient: bool
     paths: list[Path] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
@@ -139,12 +139,12 @@ class _Cutter:
     short: int = 0
 
 
-def file_of(path: Path, name: str) -> Path:
+def log_of_window(path: Path, name: str) -> Path:
     """Return the log that a window's name refers to."""
     return path / (name.rpartition("[")[0] or name) if path.is_dir() else path
 
 
-def logs_at(path: Path, table: str | None) -> list[Path]:
+def list_logs(path: Path, table: str | None) -> list[Path]:
     """List all logs at a path, without the table of intervals.
 
     Raises:
@@ -153,7 +153,7 @@ def logs_at(path: Path, table: str | None) -> list[Path]:
     return list(_files(path, path if path.is_dir() else path.parent, table, []))
 
 
-def is_log(path: Path) -> bool:
+def is_sensor_log(path: Path) -> bool:
     """Return whether a file's suffix is one of a sensor log."""
     return path.suffix.lower() in SUFFIXES and path.is_file()
 
@@ -166,8 +166,8 @@ def survey_logs(
     modality: str | None,
     *,
     lenient: bool = False,
-) -> Survey:
-    """Survey sensor logs; arguments as of ``survey.survey``.
+) -> DatasetSurvey:
+    """Survey sensor logs; arguments as for ``survey.survey_dataset``.
 
     With ``lenient``, for predictions, the label column or table may be missing.
 
@@ -192,18 +192,18 @@ def survey_logs(
         if len(cut.paths) > RECORD_LIMIT:
             raise DataError(f"{path}: more than {RECORD_LIMIT} windows; make the hop longer")
     cut.problems += _unknown_logs(
-        logs.log.intervals or "", intervals, logs_at(path, logs.log.intervals), root
+        logs.log.intervals or "", intervals, list_logs(path, logs.log.intervals), root
     )
     if not cut.paths and not cut.problems:
         raise DataError(
             f"{path}: no window: no sensor log ({', '.join(sorted(SUFFIXES))}), or none that has"
-            f" {logs.log.window} rows without a gap"
+            f" {logs.log.window_samples} rows without a gap"
         )
     return _survey(cut, labels, strays)
 
 
 def _unknown_logs(
-    table: str, intervals: Sequence[Interval], files: Sequence[Path], root: Path
+    table: str, intervals: Sequence[LabelInterval], files: Sequence[Path], root: Path
 ) -> Iterator[Problem]:
     """Yield a problem for each interval whose log does not exist."""
     names = {name for file in files for name in (str(file.relative_to(root)), file.name, file.stem)}
@@ -213,7 +213,7 @@ def _unknown_logs(
             yield Problem(name=f"{table}: line {interval.line}", reason=reason)
 
 
-def _survey(cut: _Cutter, labels: Sequence[str] | None, strays: Sequence[Problem]) -> Survey:
+def _survey(cut: _Cutter, labels: Sequence[str] | None, strays: Sequence[Problem]) -> DatasetSurvey:
     root, logs = cut.root, cut.logs
     domain = list(labels) if labels is not None else sorted({name for name in cut.labels if name})
     if not domain and cut.problems:
@@ -252,9 +252,9 @@ def _survey(cut: _Cutter, labels: Sequence[str] | None, strays: Sequence[Problem
         range(len(cut.paths)),
         cut.paths,
     )
-    return Survey(
+    return DatasetSurvey(
         data=SiteData(
-            records=records.take(usable),
+            records=records.select_rows(usable),
             modality=Windows.name,
             labels=np.array([index.get(cut.labels[row], UNLABELLED) for row in usable], np.int64),
             label_names=tuple(domain),
@@ -272,15 +272,15 @@ def _files(path: Path, root: Path, table: str | None, strays: list[Problem]) -> 
     if not path.is_dir():
         yield path
         return
-    for entry in listing(path):
+    for entry in list_folder(path):
         name = str(entry.relative_to(root))
         if entry.is_dir() and not entry.is_symlink():
             yield from _files(entry, root, table, strays)
         elif name == table:
             continue
-        elif not inside(root, entry):
+        elif not is_inside(root, entry):
             strays.append(Problem(name=name, reason="a link that leads out of the folder"))
-        elif not is_log(entry):
+        elif not is_sensor_log(entry):
             strays.append(Problem(name=name, reason="no sensor log"))
         else:
             yield entry
@@ -306,9 +306,9 @@ def _cut(cut: _Cutter, file: Path) -> None:
     interval_of = np.full(n, -1, dtype=np.int64)
     if intervals:
         interval_of = interval_indices(file, name, sensor_log, log, intervals)
-    folder, runs = _folder_label(cut.root, file, log), time_runs(sensor_log, log)
+    folder, runs = _folder_label(cut.root, file, log), gapless_run_starts(sensor_log, log)
     for start, stop in _stretches(sensor_log, log, (label_codes, unit_codes, interval_of)):
-        if stop - start < log.window:
+        if stop - start < log.window_samples:
             cut.short += 1
             continue
         at = int(interval_of[start])
@@ -324,10 +324,10 @@ def _cut(cut: _Cutter, file: Path) -> None:
             reason = f"column {unit_column!r} is empty: no privacy unit"
             cut.problems.append(Problem(name=f"{name}[{start}]", reason=reason))
             continue
-        for begin in range(start, stop - log.window + 1, log.hop):
+        for begin in range(start, stop - log.window_samples + 1, log.hop_samples):
             cut.paths.append(file)
             cut.starts.append(begin)
-            cut.labels.append(compose(label))
+            cut.labels.append(normalise_name(label))
             cut.units.append(unit)
 
 
@@ -361,13 +361,15 @@ def _stretches(
             yield int(start), int(stop)
 
 
-def time_runs(sensor_log: SensorLog, log: LogConfig) -> NDArray[np.int64]:
+def gapless_run_starts(sensor_log: SensorLog, log: LogConfig) -> NDArray[np.int64]:
     """First row of the run that each row lies in, ``[n]``: no gap in it is longer than a window."""
     rows = np.arange(len(sensor_log))
     if sensor_log.times is None:
         return np.zeros_like(rows)
     steps = np.diff(sensor_log.times, prepend=np.nan) * log.rate
-    near = (steps > 0) & (steps <= log.window)  # False for a NaN and for times that run back
+    near = (steps > 0) & (
+        steps <= log.window_samples
+    )  # False for a NaN and for times that run back
     return np.maximum.accumulate(np.where(near, 0, rows))
 
 
@@ -397,7 +399,7 @@ class CuttingOptions:
     intervals: str | None
 
 
-def propose(
+def propose_log_config(
     path: Path, options: CuttingOptions, *, unit_column: str | None, encoding: str
 ) -> LogConfig:
     """Propose the cutting rule that ``init`` writes down, from options and the first log.
@@ -410,7 +412,7 @@ def propose(
     """
     root = path if path.is_dir() else path.parent
     file = next(_files(path, root, options.intervals, []), None)
-    if file is None or not is_log(file):
+    if file is None or not is_sensor_log(file):
         raise DataError(f"{path}: no sensor log found; read are {', '.join(sorted(SUFFIXES))}")
     in_log = None if unit_column in NO_COLUMN or options.intervals else unit_column
     texts = tuple(column for column in (options.label, in_log) if column is not None)

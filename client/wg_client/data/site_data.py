@@ -40,17 +40,17 @@ class SiteData:
         return len(self.names)
 
     @property
-    def present(self) -> tuple[str, ...]:
+    def occurring_labels(self) -> tuple[str, ...]:
         """Labels that occur among the records. Private: only the domain is public."""
         indices = np.unique(self.labels[self.labels >= 0])
         return tuple(self.label_names[index] for index in indices)
 
-    def take(self, rows: Sequence[int]) -> SiteData:
+    def select_rows(self, rows: Sequence[int]) -> SiteData:
         """Return some of the records, in the order given."""
         files = self.records
         return replace(
             self,
-            records=files.take(rows)
+            records=files.select_rows(rows)
             if isinstance(files, StoredRecords)
             else [files[index] for index in rows],
             labels=self.labels[list(rows)],

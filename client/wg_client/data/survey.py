@@ -11,10 +11,10 @@ Layouts of a folder::
 Other layouts: one ``.npz`` file (``npz_file``), long sensor logs (``sensor_windows``), and tables
 with one record per row (``cell_table``), also as a folder's ``records.csv``.
 
-``survey`` lists *all* records that cannot be used, each with its reason, for ``wg-client freeze``.
-``load_dataset`` raises on the first of them, for data that are only predicted. The result for a
-file depends only on that file and on public settings: adding or removing one file changes nothing
-about the others.
+``survey_dataset`` lists *all* records that cannot be used, each with its reason, for ``wg-client
+freeze``. ``load_dataset`` raises on the first of them, for data that are only predicted. The result
+for a file depends only on that file and on public settings: adding or removing one file changes
+nothing about the others.
 
 Not guaranteed: that a file can be decoded; see ``inspection``.
 """
@@ -23,11 +23,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wg_client.data.cell_table import survey_cells
-from wg_client.data.dataset import READING, RECORDS_CSV, Survey, is_record, nothing_found
-from wg_client.data.folders import ADVICE, listing, survey_folder
+from wg_client.data.dataset import (
+    READING,
+    RECORDS_CSV,
+    DatasetSurvey,
+    describe_empty_dataset,
+    is_record_file,
+)
+from wg_client.data.folders import ADVICE, list_folder, survey_folder
 from wg_client.data.label_table import explain_no_table, survey_table
 from wg_client.data.npz_file import survey_npz
-from wg_client.data.sensor_windows import is_log, survey_logs
+from wg_client.data.sensor_windows import is_sensor_log, survey_logs
 from wg_client.data.site_data import SiteData
 from wg_common.modalities import cells
 from wg_core.errors import DataError
@@ -44,22 +50,24 @@ def load_dataset(
 ) -> SiteData:
     """Read a data set in which every record must be usable; stray files are ignored.
 
-    Arguments as of ``survey``.
+    Arguments as for ``survey_dataset``.
 
     Raises:
         DataError: The data set is missing, damaged or empty, or has an undeclared label; the
             message names the file.
     """
-    data_survey = survey(path, labels, unit_column=unit_column, split=split, reading=reading)
+    data_survey = survey_dataset(
+        path, labels, unit_column=unit_column, split=split, reading=reading
+    )
     for problem in data_survey.problems:
         place = path / problem.name if path.is_dir() else path.parent / problem.name
         raise DataError(f"{place}: {problem.reason}")
     if not len(data_survey.data):
-        raise DataError(nothing_found(path, data_survey.strays))
+        raise DataError(describe_empty_dataset(path, data_survey.strays))
     return data_survey.data
 
 
-def survey(
+def survey_dataset(
     path: Path,
     labels: Sequence[str] | None = None,
     *,
@@ -67,7 +75,7 @@ def survey(
     split: int | None = 0,
     modality: str | None = None,
     reading: ReadingConfig = READING,
-) -> Survey:
+) -> DatasetSurvey:
     """Survey a data set without decoding a record.
 
     Args:
@@ -88,12 +96,12 @@ def survey(
     if path.is_dir():
         table = path / RECORDS_CSV
         # A stray file of this name must not hide class folders, or an empty folder.
-        entries = listing(path)
+        entries = list_folder(path)
         folders = any(entry.is_dir() for entry in entries)
         stray = unit_column is None and (
-            folders or (modality is not None and not any(map(is_record, entries)))
+            folders or (modality is not None and not any(map(is_record_file, entries)))
         )
-        if cells.holds_records(table, modality if stray else None, reading.text):
+        if cells.is_record_table(table, modality if stray else None, reading.text_column):
             return survey_cells(table, labels, unit_column, split, modality, reading)
         if table.is_file() and not (stray and explain_no_table(table, unit_column, reading)):
             return survey_table(path, labels, unit_column, modality, reading)
@@ -102,18 +110,18 @@ def survey(
                 f"{path}: unit column {unit_column!r} needs a {RECORDS_CSV} with that column"
             )
         return survey_folder(path, labels, modality, reading)
-    if cells.holds_records(path, column=reading.text):
+    if cells.is_record_table(path, column=reading.text_column):
         return survey_cells(path, labels, unit_column, split, modality, reading)
     if path.suffix.lower() == ".npz" and path.is_file():
         return survey_npz(path, labels, unit_column, split, modality)
-    if is_log(path):
+    if is_sensor_log(path):
         raise DataError(
             f"{path}: one file; if it is a long sensor log, say how windows are cut (--window); if"
             f" it is a table of texts, name its columns (--text-column, --label-column); a row of"
             f" measurements alone is no record"
         )
     advice = ADVICE.get(path.suffix.lower(), "")
-    if is_record(path) and path.is_file():
+    if is_record_file(path) and path.is_file():
         advice = "name the folder that holds the records"
     hint = f": {advice}" if advice else ""
     raise DataError(

@@ -15,7 +15,7 @@ def best_columns(scores: Floats) -> Ints:
     return np.asarray(linear_sum_assignment(scores, maximize=True)[1])
 
 
-def rows_of_labels(logits: Floats, labels: Ints, classes: int) -> Ints:
+def likeliest_rows(logits: Floats, labels: Ints, classes: int) -> Ints:
     """Assign each of K classes the likeliest of R rows of logits, ``[K]``, each row at most once.
 
     A softmax's denominator is the same for all orders of rows, so the likeliest assignment is a

@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from wg_client.fitting.fitted import Fitted, OutOfFold
-from wg_client.fitting.folds import Folds, temper
+from wg_client.fitting.fitted import FittedModel, OutOfFoldPredictions
+from wg_client.fitting.folds import Folds, select_temperatures
 from wg_client.fitting.linear_head import Floats, LinearHead, log_loss
 
 LOSS_WEIGHT = 6.0
@@ -30,8 +30,8 @@ def mean_head(heads: Sequence[LinearHead], weights: Floats | None = None) -> Lin
 
 
 def average_models(
-    members: Sequence[Fitted], folds: Folds, shares: Floats | None = None
-) -> Fitted | None:
+    members: Sequence[FittedModel], folds: Folds, shares: Floats | None = None
+) -> FittedModel | None:
     """Average fitted heads, and evaluate the average out of fold; None if nothing was held out.
 
     Args:
@@ -55,11 +55,13 @@ def average_models(
                 inner[:, repeat, out] *= factors
                 logits[:, repeat, ~train] *= factors
         weights = _weights(shares, [member.losses for member in judged_members])
-    logits, inner, factor = temper(logits.mean(axis=0), inner.mean(axis=0), labels, folds)
+    logits, inner, factor = select_temperatures(
+        logits.mean(axis=0), inner.mean(axis=0), labels, folds
+    )
     return replace(
         members[-1],
         head=mean_head([member.head for member in members], weights).scale_logits(factor),
-        out_of_fold=OutOfFold(logits=logits, inner=inner, labels=labels),
+        out_of_fold=OutOfFoldPredictions(logits=logits, inner=inner, labels=labels),
     )
 
 

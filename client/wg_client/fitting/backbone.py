@@ -1,4 +1,4 @@
-"""Inputs of a head at a plant: features of the shared encoder, and of networks beside it."""
+"""Inputs of a head at a plant: features of the shared encoder, and of additional networks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from wg_client.fitting.side_by_side import Features
 Tensors = Mapping[str, NDArray[np.float32]]
 
 
-class Scaled(Protocol):
+class LocalFeatureMap(Protocol):
     """An affine map of local features."""
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
@@ -25,8 +25,8 @@ class Scaled(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trunk:
-    """Features of the plant's records on one trunk.
+class TrunkFeatures:
+    """Features of the plant's records, as input of heads.
 
     Attributes:
         features: Features of all records, float64 ``[n, d]``.
@@ -38,7 +38,7 @@ class Trunk:
     """
 
     features: Floats
-    scaling: Scaled | None = None
+    scaling: LocalFeatureMap | None = None
     columns: int = 0
     blocks: tuple[int, ...] = ()
     trunk_blocks: tuple[int, ...] = ()
@@ -48,23 +48,23 @@ class Trunk:
         return head if self.scaling is None else self.scaling.to_local_head(head)
 
 
-def encoder_trunk(
+def encoder_features(
     local: Features,
     released_width: int,
     scaled_width: int,
     blocks: Sequence[int],
     trunk_blocks: Sequence[int] = (),
-) -> Trunk:
-    """Return the encoder's trunk; arguments as of ``feature_scaling`` and ``Trunk``."""
+) -> TrunkFeatures:
+    """Return the encoder's features of the plant's records, as input of heads."""
     scaling = feature_scaling(local, released_width, scaled_width, blocks)
     if scaling is None:
-        return Trunk(local[:, :].astype(np.float64), columns=local.shape[1])
+        return TrunkFeatures(local[:, :].astype(np.float64), columns=local.shape[1])
     counts = tuple(trunk_blocks)
-    return Trunk(scaling.apply(local), scaling, local.shape[1], scaling.blocks, counts)
+    return TrunkFeatures(scaling.apply(local), scaling, local.shape[1], scaling.blocks, counts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class WithNetwork:
+class NetworkFeatureMap:
     """Affine map of local features, with a network's features appended unchanged.
 
     Attributes:
@@ -73,7 +73,7 @@ class WithNetwork:
         width: Number of the network's features.
     """
 
-    scaling: Scaled | None
+    scaling: LocalFeatureMap | None
     columns: int
     width: int
 
@@ -94,7 +94,11 @@ class WithNetwork:
         return LinearHead(np.hstack([front.weight, head.weight[:, -self.width :]]), front.bias)
 
 
-def with_network(encoder: Trunk, features: NDArray[np.floating]) -> Trunk:
+def append_network_features(
+    encoder: TrunkFeatures, features: NDArray[np.floating]
+) -> TrunkFeatures:
     """Append a network's features ``[n, F]`` of all records to the encoder's trunk."""
-    scaling = WithNetwork(encoder.scaling, encoder.columns, features.shape[1])
-    return Trunk(np.hstack([encoder.features, features]).astype(np.float64), scaling=scaling)
+    scaling = NetworkFeatureMap(encoder.scaling, encoder.columns, features.shape[1])
+    return TrunkFeatures(
+        np.hstack([encoder.features, features]).astype(np.float64), scaling=scaling
+    )

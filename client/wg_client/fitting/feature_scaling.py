@@ -18,7 +18,7 @@ import numpy as np
 from wg_client.fitting.linear_head import Floats, LinearHead
 from wg_client.fitting.side_by_side import Features
 from wg_common.inference.block_scale import block_scale
-from wg_common.inference.discriminants import principal
+from wg_common.inference.discriminants import principal_components
 
 RECORDS = 2000  # Most records, evenly spread, from which directions are computed
 DIRECTIONS = 256  # Most directions of a block
@@ -98,7 +98,7 @@ def feature_scaling(
         std = np.sqrt(np.einsum("nb,nb->b", x, x) / len(x))
         scale = target * block_scale(std, (x.shape[1],))
         x *= scale
-        values, vectors = principal(x, min(DIRECTIONS, *x.shape))
+        values, vectors = principal_components(x, min(DIRECTIONS, *x.shape))
         nonzero = values > 1e-9 * values[0]
         means.append(mean)
         turns.append(scale[:, None] * vectors[:, nonzero])

@@ -15,25 +15,25 @@ from dataclasses import replace
 
 import numpy as np
 
-from wg_client.fitting.fitted import Fitted, cross_validated
+from wg_client.fitting.fitted import FittedModel, select_and_fit
 from wg_client.fitting.folds import Folds
 from wg_client.fitting.learners import AROUND_A_BASE, Learner, RowIndex, fit_parts
-from wg_client.fitting.leave_class_out import BaseHead, LearnerTrials, of_logits
+from wg_client.fitting.leave_class_out import BaseHead, LearnerEvaluation, evaluate_logits
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
-from wg_common.inference.discriminants import centre_rows
+from wg_common.inference.discriminants import centre_over_classes
 
 
-def fixed_base(head: LinearHead) -> BaseHead:
+def constant_base_head(head: LinearHead) -> BaseHead:
     """Return a base head that does not depend on local records."""
     return lambda features, labels: head
 
 
-def normalise(base: BaseHead) -> BaseHead:
+def normalise_base_logits(base: BaseHead) -> BaseHead:
     """Centre a base head's logits and scale them to unit RMS on the training records."""
 
     def fit_scaled(features: Floats, labels: Ints) -> LinearHead:
         head = base(features, labels)
-        weight, bias = centre_rows(head.weight, head.bias)
+        weight, bias = centre_over_classes(head.weight, head.bias)
         size = float(np.sqrt(np.mean((features @ weight.T + bias) ** 2)))
         return LinearHead(weight, bias).scale_logits(1.0 / size if size > 1e-9 else 0.0)
 
@@ -42,17 +42,18 @@ def normalise(base: BaseHead) -> BaseHead:
 
 def fit_finetuned(
     delivered_head: BaseHead, features: Floats, labels: Ints, folds: Folds, *, unseen_mass: float
-) -> Fitted:
+) -> FittedModel:
     """Fine-tune a head on the plant's records.
 
     Args:
-        delivered_head: Base head over K classes; ``fixed_base`` makes one from a delivered head.
+        delivered_head: Base head over K classes; ``constant_base_head`` makes one from a delivered
+            head.
         features: Features of labelled records, float64 ``[n, d]``, n at least 1.
         labels: Labels of the records, ``[n]``.
-        folds: From ``folds.stratify``.
+        folds: From ``folds.stratified_folds``.
         unseen_mass: Expected share m of future records of classes without local records.
     """
-    base = normalise(delivered_head)
+    base = normalise_base_logits(delivered_head)
     classes_present = np.unique(labels)
     unseen = len(base(features, labels).bias) - len(classes_present)
 
@@ -73,17 +74,17 @@ def fit_finetuned(
         return _train(base, features[rows], labels[rows], AROUND_A_BASE[choice])
 
     trials = None
-    if folds.usable and unseen and len(np.unique(labels[folds.rows])) > 2:
-        trials = LearnerTrials(base, features, labels, folds, AROUND_A_BASE, unseen_mass)
+    if folds.is_usable and unseen and len(np.unique(labels[folds.rows])) > 2:
+        trials = LearnerEvaluation(base, features, labels, folds, AROUND_A_BASE, unseen_mass)
     prior = np.array([learner.prior for learner in AROUND_A_BASE])
-    fitted_head, trial = cross_validated(predict, refit, features, labels, folds, prior, trials)
+    fitted_head, trial = select_and_fit(predict, refit, features, labels, folds, prior, trials)
     learner = AROUND_A_BASE[trial]
     if trials is not None:
-        fitted_head = replace(fitted_head, leave_class_out=trials.of(trial))
-    elif folds.usable and unseen:
+        fitted_head = replace(fitted_head, leave_class_out=trials.evaluate_learner(trial))
+    elif folds.is_usable and unseen:
         # Evaluated without local records: after fitting on them the head would know these classes.
         before = delivered_head(features[:0], labels[:0]).logits(features)
-        fitted_head = replace(fitted_head, leave_class_out=of_logits(before, labels))
+        fitted_head = replace(fitted_head, leave_class_out=evaluate_logits(before, labels))
     settings = {"local_part": learner.name, "offset_scale": repr(learner.scale)}
     return replace(fitted_head, settings=settings)
 

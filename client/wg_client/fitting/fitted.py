@@ -8,13 +8,20 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.fitting.folds import Folds, Nested, Predict, RowIndex, Tilt, cross_validate_nested
-from wg_client.fitting.leave_class_out import LeaveClassOut
+from wg_client.fitting.folds import (
+    Folds,
+    NestedSelection,
+    Predict,
+    RowIndex,
+    Tilt,
+    cross_validate_nested,
+)
+from wg_client.fitting.leave_class_out import ClassOutResult
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class OutOfFold:
+class OutOfFoldPredictions:
     """Out-of-fold logits: no label of a record took part in its model or in the model's selection.
 
     Attributes:
@@ -28,17 +35,21 @@ class OutOfFold:
     inner: Floats
     labels: Ints
 
-    def without_fold(self, repeat: int, fold: int, in_training: NDArray[np.bool_]) -> OutOfFold:
+    def without_fold(
+        self, repeat: int, fold: int, in_training: NDArray[np.bool_]
+    ) -> OutOfFoldPredictions:
         """Return the predictions by which a selection may be made without one fold.
 
         Args:
             in_training: Mask of the records in other folds, ``[m]``.
         """
         inner = self.inner[repeat, fold, in_training][None]
-        return OutOfFold(logits=inner, inner=inner[None], labels=self.labels[in_training])
+        return OutOfFoldPredictions(
+            logits=inner, inner=inner[None], labels=self.labels[in_training]
+        )
 
-    def rise(self, assignment: Ints) -> float:
-        """Return the gain in accuracy over fits with one fold less (``inner``); at least 0.
+    def full_training_gain(self, assignment: Ints) -> float:
+        """Estimate the accuracy gained by training on one more fold, from fits with one fold less.
 
         Args:
             assignment: Fold of each record in each repeat, ``[repeats, m]``.
@@ -46,7 +57,7 @@ class OutOfFold:
         folds = np.arange(self.inner.shape[1])[:, None]
         in_training = assignment[: len(self.inner), None] != folds  # [repeats, folds, m]
         right = self.inner.argmax(axis=3) == self.labels
-        return max(0.0, float(self.right.mean() - right[in_training].mean()))
+        return max(0.0, float(self.correct_share.mean() - right[in_training].mean()))
 
     @property
     def losses(self) -> Floats:
@@ -59,13 +70,13 @@ class OutOfFold:
         return np.asarray(self.logits.argmax(axis=2))
 
     @property
-    def right(self) -> Floats:
+    def correct_share(self) -> Floats:
         """Share of repeats with a correct prediction, per record, ``[m]``."""
         return np.asarray((self.predictions == self.labels).mean(axis=0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fitted:
+class FittedModel:
     """A model fitted on all labelled records.
 
     Attributes:
@@ -76,9 +87,9 @@ class Fitted:
     """
 
     head: LinearHead
-    out_of_fold: OutOfFold | None
+    out_of_fold: OutOfFoldPredictions | None
     settings: dict[str, str] = field(default_factory=dict)
-    leave_class_out: LeaveClassOut = field(default_factory=LeaveClassOut)
+    leave_class_out: ClassOutResult = field(default_factory=ClassOutResult)
 
     @property
     def logits(self) -> Floats | None:
@@ -91,15 +102,15 @@ class Fitted:
         return np.zeros((0, 0)) if self.out_of_fold is None else self.out_of_fold.losses
 
     @property
-    def right(self) -> Floats:
+    def correct_share(self) -> Floats:
         """Share of repeats with a correct prediction, ``[m]``; ``[0]`` if nothing was held out."""
-        return np.zeros(0) if self.out_of_fold is None else self.out_of_fold.right
+        return np.zeros(0) if self.out_of_fold is None else self.out_of_fold.correct_share
 
 
 Refit = Callable[[RowIndex | slice, int], LinearHead]  # (training rows, configuration) -> the head
 
 
-def cross_validated(
+def select_and_fit(
     predict: Predict,
     refit: Refit,
     features: Floats,
@@ -107,7 +118,7 @@ def cross_validated(
     folds: Folds,
     prior: Floats,
     tilt: Tilt | None = None,
-) -> tuple[Fitted, int]:
+) -> tuple[FittedModel, int]:
     """Select a configuration by nested cross-validation, and fit it on all records.
 
     Args:
@@ -115,7 +126,8 @@ def cross_validated(
         refit: Fits one configuration.
         features: Features of all labelled records, ``[n, d]``.
         labels: Labels of the records, ``[n]``.
-        folds: From ``folds.stratify``; without three non-empty folds the prior alone decides.
+        folds: From ``folds.stratified_folds``; without three non-empty folds the prior alone
+            decides.
         prior: Penalty of each configuration, nats.
         tilt: Correction for classes without records; None: every class has records.
 
@@ -123,21 +135,21 @@ def cross_validated(
         The fit, and the index of its configuration.
     """
     all_rows = slice(None)
-    if not folds.usable:
+    if not folds.is_usable:
         best_trial = int(np.argmin(prior))
-        return Fitted(refit(all_rows, best_trial), None), best_trial
+        return FittedModel(refit(all_rows, best_trial), None), best_trial
 
     def judge(train: RowIndex, test: RowIndex, choice: int) -> Floats:
         return refit(train, choice).logits(features[test])
 
-    search: Nested = cross_validate_nested(predict, judge, labels, folds, prior, tilt)
+    search: NestedSelection = cross_validate_nested(predict, judge, labels, folds, prior, tilt)
 
     head = refit(all_rows, search.chosen)
     if tilt is not None:
         class_bias = tilt(np.ones(len(folds.rows), dtype=bool))[0][search.chosen]
         head = LinearHead(head.weight, head.bias + class_bias)
-    fitted_model = Fitted(
+    fitted_model = FittedModel(
         head.scale_logits(search.factor),
-        OutOfFold(logits=search.logits, inner=search.inner, labels=labels[folds.rows]),
+        OutOfFoldPredictions(logits=search.logits, inner=search.inner, labels=labels[folds.rows]),
     )
     return fitted_model, search.chosen

@@ -46,11 +46,11 @@ class Folds:
     training_only: RowIndex = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
 
     @property
-    def usable(self) -> bool:
+    def is_usable(self) -> bool:
         """True if every repeat has records in at least three folds, as nested selection needs."""
         return all(len(np.unique(row)) > 2 for row in self.assignment)
 
-    def training(self, among: NDArray[np.bool_]) -> RowIndex:
+    def training_rows(self, among: NDArray[np.bool_]) -> RowIndex:
         """Return the indices of the training records among the labelled records.
 
         Args:
@@ -59,12 +59,12 @@ class Folds:
         return np.concatenate([self.rows[among], self.training_only])
 
 
-def shape(records: int) -> tuple[int, int]:
+def repeat_and_fold_counts(records: int) -> tuple[int, int]:
     """Return the numbers of repeats and of folds for a number of labelled records."""
     return (2, 5) if records < 200 else (1, 5) if records < 1000 else (1, 3)
 
 
-def stratify(
+def stratified_folds(
     labels: Ints, rng: np.random.Generator, units: NDArray[np.intp] | None = None
 ) -> Folds:
     """Assign records to folds that spread each class evenly and split no unit.
@@ -79,7 +79,7 @@ def stratify(
         units: Index of each record's unit; None: each record is its own unit.
     """
     n = len(labels)
-    repeats, count = shape(n)
+    repeats, count = repeat_and_fold_counts(n)
     group = np.arange(n) if units is None else units
     groups, representatives, sizes = np.unique(group, return_index=True, return_counts=True)
     position = np.searchsorted(groups, group)
@@ -169,7 +169,7 @@ Judge = Callable[[RowIndex, RowIndex, int], Floats]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Nested:
+class NestedSelection:
     """Selections of nested cross-validation, and the out-of-fold predictions.
 
     Attributes:
@@ -197,7 +197,7 @@ def cross_validate_nested(
     folds: Folds,
     prior: Floats,
     tilt: Tilt | None = None,
-) -> Nested:
+) -> NestedSelection:
     """Select a configuration by out-of-fold log loss plus a prior, and evaluate the selection.
 
     With a handful of records, differences between configurations are mostly noise: ``prior`` is the
@@ -238,7 +238,7 @@ def cross_validate_nested(
             if train.all():
                 continue
             class_bias, _ = tilt(train) if tilt else _NOTHING
-            values = judge(folds.training(train), rows[~train], choice)
+            values = judge(folds.training_rows(train), rows[~train], choice)
             values = values + class_bias[min(choice, len(class_bias) - 1)]
             logits[repeat, ~train] = values * factors[repeat, out]
     class_bias, unseen = tilt(np.ones(m, dtype=bool)) if tilt else _NOTHING
@@ -249,7 +249,7 @@ def cross_validate_nested(
     ]
     all_losses = np.concatenate([x for x, _ in pairs], axis=1)
     best_trial, factor = _best(all_losses, np.concatenate([t for _, t in pairs]), prior, unseen, m)
-    return Nested(best_trial, factor, choices, factors, logits, inner)
+    return NestedSelection(best_trial, factor, choices, factors, logits, inner)
 
 
 _NOTHING = np.zeros((1, 1)), np.zeros(1)
@@ -260,7 +260,7 @@ def _table(predict: Predict, fold: Ints, folds: Folds, configurations: int) -> F
     table: Floats | None = None
     for fold_a, fold_b in combinations(range(folds.count), 2):
         in_training = (fold != fold_a) & (fold != fold_b)
-        test, train = np.flatnonzero(~in_training), folds.training(in_training)
+        test, train = np.flatnonzero(~in_training), folds.training_rows(in_training)
         if not len(test) or not len(train):
             continue
         in_fold_a = fold[test] == fold_a
@@ -287,14 +287,14 @@ def _best(
     return best_trial, factors[best_trial]
 
 
-def temper(
+def select_temperatures(
     logits: Floats, inner: Floats, labels: Ints, folds: Folds
 ) -> tuple[Floats, Floats, float]:
-    """Scale logits to their best temperature, selected for each fold without that fold.
+    """Scale logits to their best temperature, selected without a fold for that fold.
 
     Args:
-        logits: Out-of-fold logits, as of ``Nested``.
-        inner: Logits for selection, as of ``Nested``.
+        logits: Out-of-fold logits, as in ``NestedSelection``.
+        inner: Logits for selection, as in ``NestedSelection``.
         labels: Labels of the evaluated records, ``[m]``.
 
     Returns:

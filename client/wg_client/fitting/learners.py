@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.fitting.linear_head import Floats, Ints, LinearHead, fit_ridge, scaling
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead, fit_ridge, fit_standardisation
 from wg_client.fitting.logistic import fit_logistics
 from wg_common.inference.discriminants import fit_ldas
 
@@ -82,7 +82,7 @@ def fit_parts(
     Returns:
         Each part as a head on these features over the classes that occur, and these classes.
     """
-    scaled_features = scaling(features)
+    scaled_features = fit_standardisation(features)
     rows, inverse = np.unique(labels, return_inverse=True)
     x, dense, k = scaled_features.apply(features), inverse.astype(np.int64), len(rows)
     offset = np.zeros((len(x), k)) if base is None else base[:, rows]
@@ -105,4 +105,4 @@ def fit_parts(
             parts.append(fit_ridge(x, dense, k, learner.strength))
         else:
             parts.append(heads[learner.strength])
-    return [scaled_features.unscale(part) for part in parts], rows
+    return [scaled_features.unscaled_head(part) for part in parts], rows

@@ -2,7 +2,7 @@
 
 Each class with records in turn is treated as if it had none: a model is fitted without its records
 and predicts them, with all other classes without records as alternatives. Around a base head,
-classes without records keep the base head's rows and get one common bias: ``LearnerTrials``
+classes without records keep the base head's rows and get one common bias: ``LearnerEvaluation``
 selects this bias and returns its loss, from any subset of the records.
 
 With fewer than three classes with records no class can be left out. The estimate is then the
@@ -39,7 +39,7 @@ def _no_figures() -> Floats:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LeaveClassOut:
+class ClassOutResult:
     """Quality on classes that were left out of training; empty if no class was left out.
 
     Attributes:
@@ -51,13 +51,13 @@ class LeaveClassOut:
     recalls: Floats = field(default_factory=_no_figures)
 
 
-def of_logits(logits: Floats, labels: Ints) -> LeaveClassOut:
+def evaluate_logits(logits: Floats, labels: Ints) -> ClassOutResult:
     """Evaluate logits ``[n, K]`` of models that were trained without the record's class."""
     losses, right = log_loss(logits, labels), logits.argmax(axis=1) == labels
-    return LeaveClassOut(class_means(losses, labels), class_means(right, labels))
+    return ClassOutResult(mean_by_class(losses, labels), mean_by_class(right, labels))
 
 
-def class_means(values: NDArray[np.generic], labels: Ints) -> Floats:
+def mean_by_class(values: NDArray[np.generic], labels: Ints) -> Floats:
     """Return the mean of values ``[n]`` over the records of each class that occurs."""
     return np.array([values[labels == label].mean() for label in np.unique(labels)])
 
@@ -118,7 +118,7 @@ class _Asked:
         return robust_loss(np.exp(self.true[rows, None] + of_held_out * biases - total), classes)
 
 
-class LearnerTrials:
+class LearnerEvaluation:
     """Leave-class-out fits of each learner around a base head, each made once."""
 
     def __init__(
@@ -154,8 +154,8 @@ class LearnerTrials:
         class_bias[:, self._unseen] = bias[:, None]
         return class_bias, losses
 
-    def of(self, learner: int) -> LeaveClassOut:
-        """Evaluate one learner on each class left out, at the bias selected on the others."""
+    def evaluate_learner(self, learner: int) -> ClassOutResult:
+        """Evaluate a learner on each class left out, with the bias selected on the others."""
         by_class = self._losses(np.ones(self._judged, dtype=bool))
         losses, recalls = [], []
         for index, class_number in enumerate(self._tried):
@@ -163,7 +163,7 @@ class LearnerTrials:
             bias = float(self._best(remaining)[0][learner])
             losses.append(class_number[learner].own_loss(bias, self._classes))
             recalls.append(class_number[learner].recall(bias))
-        return LeaveClassOut(np.array(losses), np.array(recalls))
+        return ClassOutResult(np.array(losses), np.array(recalls))
 
     def _losses(self, in_training: Mask) -> Floats:
         """Return losses ``[classes left out, learners, biases]``."""

@@ -1,6 +1,7 @@
 """Linear heads on frozen features, and closed forms that fit them. Pure functions.
 
-A fit covers only classes that occur; ``spread`` extends its head to the declared label domain.
+A fit covers only classes that occur; ``extend_to_classes`` extends its head to the declared label
+domain.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def head_from_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> LinearHead:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scaling:
+class FeatureStandardisation:
     """Shift and single scale that give features zero mean and unit mean variance.
 
     Attributes:
@@ -78,17 +79,17 @@ class Scaling:
         """Return scaled features ``[n, d]``."""
         return (features - self.mean) / self.scale
 
-    def unscale(self, head: LinearHead) -> LinearHead:
+    def unscaled_head(self, head: LinearHead) -> LinearHead:
         """Return a head on unscaled features that equals ``head`` on scaled ones."""
         weight = head.weight / self.scale
         return LinearHead(weight, head.bias - weight @ self.mean)
 
 
-def scaling(features: Floats) -> Scaling:
+def fit_standardisation(features: Floats) -> FeatureStandardisation:
     """Fit the scaling of features ``[n, d]``; constant features get scale 1."""
     mean = features.mean(axis=0)
     scale = float(np.sqrt(np.mean((features - mean) ** 2)))
-    return Scaling(mean, scale if scale > 1e-12 else 1.0)
+    return FeatureStandardisation(mean, scale if scale > 1e-12 else 1.0)
 
 
 def fit_ridge(features: Floats, labels: Ints, classes: int, penalty: float) -> LinearHead:
@@ -107,7 +108,7 @@ def fit_ridge(features: Floats, labels: Ints, classes: int, penalty: float) -> L
     return LinearHead(weight.T, frequency)
 
 
-def spread(head: LinearHead, rows: NDArray[np.intp], classes: int) -> LinearHead:
+def extend_to_classes(head: LinearHead, rows: NDArray[np.intp], classes: int) -> LinearHead:
     """Extend a head to all ``classes``; classes outside ``rows`` are never predicted."""
     weight = np.zeros((classes, head.weight.shape[1]))
     bias = np.full(classes, NEVER)

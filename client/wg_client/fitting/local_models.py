@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from wg_client.fitting.averages import average_models, mean_head
-from wg_client.fitting.fitted import Fitted, cross_validated
+from wg_client.fitting.fitted import FittedModel, select_and_fit
 from wg_client.fitting.folds import Folds, RowIndex
 from wg_client.fitting.learners import (
     DISCRIMINANTS,
@@ -24,26 +24,26 @@ from wg_client.fitting.learners import (
     Learner,
     fit_parts,
 )
-from wg_client.fitting.linear_head import Floats, Ints, LinearHead, spread
-from wg_common.inference.discriminants import principal
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead, extend_to_classes
+from wg_common.inference.discriminants import principal_components
 
 
-def fit_local(
+def fit_local_only(
     features: Floats,
     labels: Ints,
     classes: int,
     folds: Folds,
     blocks: Sequence[int] = (),
     trunk_blocks: Sequence[int] = (),
-) -> Fitted:
+) -> FittedModel:
     """Fit the local-only model.
 
     Args:
         features: Features of labelled records, float64 ``[n, d]``, n at least 1.
         labels: Labels of the records, ``[n]`` in 0..classes-1.
         classes: Size K of the declared label domain.
-        folds: From ``folds.stratify``; if they are not usable, only discriminants are averaged,
-            since no temperature can be selected for the other learners.
+        folds: From ``folds.stratified_folds``; if they are not usable, only discriminants are
+            averaged, since no temperature can be selected for the other learners.
         blocks: Sizes of the blocks of features, the last features of all, that two learners use one
             by one and the third together; empty: all learners use all features.
         trunk_blocks: Number of blocks of each trunk; empty: there is one trunk.
@@ -57,26 +57,26 @@ def fit_local(
     ]
     columns = [slice(ends[i] - sizes[i], ends[i]) for i in varied_columns] or [slice(None)]
 
-    def member(learner: Learner, block: slice) -> Fitted:
+    def member(learner: Learner, block: slice) -> FittedModel:
         """Fit one learner on some columns of the features, as a head on all."""
 
         def refit(rows: RowIndex | slice, choice: int = 0) -> LinearHead:
             part, present = _in_span(learner, features[rows, block], labels[rows])
             weight = np.zeros((len(present), features.shape[1]))
             weight[:, block] = part.weight
-            return spread(LinearHead(weight, part.bias), present, classes)
+            return extend_to_classes(LinearHead(weight, part.bias), present, classes)
 
         def predict(train: RowIndex, test: RowIndex) -> list[Floats]:
             return [refit(train).logits(features[test])]
 
-        return cross_validated(predict, refit, features, labels, folds, np.zeros(1))[0]
+        return select_and_fit(predict, refit, features, labels, folds, np.zeros(1))[0]
 
     learners = [DISCRIMINANTS]
-    if folds.usable:
+    if folds.is_usable:
         learners.append(RIDGE_REGRESSION)
     members = [member(learner, block) for block in columns for learner in learners]
     trunk_of_member = trunks.repeat(len(learners))
-    if folds.usable:
+    if folds.is_usable:
         learners.append(LOGISTIC_REGRESSION)
         all_columns = slice(columns[0].start, None)
         together = member(LOGISTIC_REGRESSION, all_columns)
@@ -97,7 +97,7 @@ def _in_span(learner: Learner, x: Floats, labels: Ints) -> tuple[LinearHead, Row
     count, since their number would change the penalty.
     """
     mean = x.mean(axis=0)
-    values, vectors = principal(x - mean, min(x.shape))
+    values, vectors = principal_components(x - mean, min(x.shape))
     directions = vectors[:, values >= 1e-9 * values.max(initial=0.0)]
     (part,), present = fit_parts((learner,), (x - mean) @ directions, labels)
     weight = part.weight @ directions.T

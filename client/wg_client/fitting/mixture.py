@@ -16,7 +16,7 @@ TEMPER = 8.0
 """Factor by which the variance of clusters is inflated."""
 
 
-def refine(
+def refine_by_clusters(
     head: LinearHead, features: Floats, *, rounds: int = 20, records: int = 4096
 ) -> LinearHead:
     """Add the clusters of unlabelled records to a head.

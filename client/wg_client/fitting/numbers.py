@@ -55,7 +55,7 @@ _LEAST_ERROR = 1e-6  # Least squared error, relative to the variance of the valu
 _SHARES = np.linspace(0, 1, 5)  # Candidate weights of trees in the average
 
 
-def lag_signals(windows: NDArray[np.floating]) -> Floats:
+def lagged_signals(windows: NDArray[np.floating]) -> Floats:
     """Return the lagged signals ``[n, F]`` of windows ``[n, C, T]``.
 
     Raises:
@@ -91,7 +91,7 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NumberModel(Model):
+class ValueRegression(Model):
     """A soft sensor on features, which ignores what was delivered.
 
     Attributes:
@@ -144,9 +144,9 @@ class Trees:
         return self.base + self.value[places].sum(dim=1)
 
 
-def fit(
+def fit_value_regression(
     features: Floats, values: Floats, recordings: Ints, trees_from: int = _TREES_FROM
-) -> NumberModel:
+) -> ValueRegression:
     """Train a soft sensor.
 
     Args:
@@ -177,17 +177,17 @@ def fit(
     best = int(np.square(averages - values).mean(axis=1).argmin())
     scaler, regression = (step for _, step in ridge().fit(features, values).steps)
     weights, share = regression.coef_ / scaler.scale_, float(shares[best])
-    return NumberModel(
+    return ValueRegression(
         weights=torch.from_numpy(weights),
         offset=float(regression.intercept_ - weights @ scaler.mean_),
         trees=Trees(trees().fit(features, values)) if share else None,
         share=share,
-        half_width=half_width(np.abs(averages[best] - values), recordings),
+        half_width=conformal_half_width(np.abs(averages[best] - values), recordings),
         out_of_fold=averages[best],
     )
 
 
-def half_width(residuals: Floats, recordings: Ints) -> float:
+def conformal_half_width(residuals: Floats, recordings: Ints) -> float:
     """Return the conformal quantile of absolute residuals ``[n]`` at level ``COVERAGE``.
 
     Every recording has the same weight; the new, unknown residual has the weight of one residual.
@@ -199,7 +199,7 @@ def half_width(residuals: Floats, recordings: Ints) -> float:
     return float(residuals[order[min(place, len(order) - 1)]])
 
 
-class Judgement(NamedTuple):
+class RegressionQuality(NamedTuple):
     """Quality of a soft sensor, in the unit of its values.
 
     Attributes:
@@ -213,7 +213,7 @@ class Judgement(NamedTuple):
     r2: float
 
     @classmethod
-    def of(cls, predictions: Floats, values: Floats) -> "Judgement":
+    def evaluate(cls, predictions: Floats, values: Floats) -> "RegressionQuality":
         """Evaluate predictions ``[n]`` of values ``[n]``."""
         errors = predictions - values
         spread = float(values.var())
@@ -225,7 +225,7 @@ class Judgement(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Average(Model):
+class AveragedSensor(Model):
     """Weighted average that a plant with values keeps where a soft sensor was delivered.
 
     Attributes:
@@ -238,8 +238,8 @@ class Average(Model):
     """
 
     shift: float
-    correction: NumberModel
-    local: NumberModel
+    correction: ValueRegression
+    local: ValueRegression
     shares: Tensor
     half_width: float
     out_of_fold: Floats
@@ -252,15 +252,17 @@ class Average(Model):
         return torch.stack(parts, dim=1) @ self.shares
 
 
-def keep(features: Floats, values: Floats, recordings: Ints, delivered_values: Floats) -> Average:
+def average_with_delivered(
+    features: Floats, values: Floats, recordings: Ints, delivered_values: Floats
+) -> AveragedSensor:
     """Average a delivered soft sensor with models of a plant's values ``[n]``.
 
     Raises:
-        DataError: As of ``fit``.
+        DataError: As of ``fit_value_regression``.
     """
     residuals = values - delivered_values
-    local = fit(features, values, recordings)
-    correction = fit(features, residuals, recordings, trees_from=len(values) + 1)
+    local = fit_value_regression(features, values, recordings)
+    correction = fit_value_regression(features, residuals, recordings, trees_from=len(values) + 1)
     rows = np.unique(recordings, return_inverse=True)[1]
     sums, counts = np.bincount(rows, residuals), np.bincount(rows)
     shifts = (sums.sum() - sums) / (counts.sum() - counts + _SHRINKAGE)  # Without each recording
@@ -272,12 +274,12 @@ def keep(features: Floats, values: Floats, recordings: Ints, delivered_values: F
     weights = 1 / np.square(errors)
     shares = weights / weights.sum()
     average = shares @ parts
-    return Average(
+    return AveragedSensor(
         shift=float(sums.sum() / (len(values) + _SHRINKAGE)),
         correction=correction,
         local=local,
         shares=torch.from_numpy(shares),
-        half_width=half_width(np.abs(average - values), recordings),
+        half_width=conformal_half_width(np.abs(average - values), recordings),
         out_of_fold=average,
     )
 

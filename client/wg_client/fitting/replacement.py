@@ -33,7 +33,7 @@ def replacement_errors(units: int, alternatives: int) -> float:
     return float(stdtrit(units - 1, 1 - RISK / alternatives)) if units > 1 else math.inf
 
 
-def standard_error(values: Floats, groups: Ints) -> float:
+def clustered_standard_error(values: Floats, groups: Ints) -> float:
     """Return the clustered standard error of the mean of values ``[m]``; inf with one group."""
     deviations = np.bincount(groups, weights=values - values.mean())
     count = int((np.bincount(groups) > 0).sum())
@@ -42,7 +42,7 @@ def standard_error(values: Floats, groups: Ints) -> float:
     return float(np.sqrt(np.sum(deviations**2) * count / (count - 1)) / len(values))
 
 
-def replacing(losses: Floats, groups: Ints) -> int:
+def choose_replacement(losses: Floats, groups: Ints) -> int:
     """Return the index of the network to use: the first, unless another is shown to be better.
 
     Args:
@@ -55,7 +55,7 @@ def replacing(losses: Floats, groups: Ints) -> int:
     gains = losses[0] - losses[1:]
     above = [
         float(gain.mean()) - errors * error
-        if (error := standard_error(gain, groups)) < math.inf
+        if (error := clustered_standard_error(gain, groups)) < math.inf
         else -math.inf
         for gain in gains
     ]

@@ -16,14 +16,14 @@ Rows = slice | NDArray[np.integer]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SideBySide:
+class JoinedColumns:
     """Arrays ``[n, D]`` that are read as one.
 
     Attributes:
         parts: Arrays of as many rows, at least one, each with a column at least.
     """
 
-    parts: Sequence[NDArray[np.floating] | SideBySide]
+    parts: Sequence[NDArray[np.floating] | JoinedColumns]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -45,5 +45,5 @@ class SideBySide:
         return pieces[0] if len(pieces) == 1 else np.hstack(pieces)
 
 
-Features = NDArray[np.floating] | SideBySide
+Features = NDArray[np.floating] | JoinedColumns
 """Features ``[n, D]``, of one array or of several."""

@@ -14,17 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.fitting.backbone import Scaled, Trunk
+from wg_client.fitting.backbone import LocalFeatureMap, TrunkFeatures
 from wg_client.fitting.linear_head import Floats, LinearHead
-from wg_client.fitting.side_by_side import Features, SideBySide
-from wg_common.inference.family_head import FamilyHead, Layout
+from wg_client.fitting.side_by_side import Features, JoinedColumns
+from wg_common.inference.family_head import FamilyHead, FeatureLayout
 
 _TINY = 1e-12
 _AT_ONCE = 256  # Records
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HeadBeside:
+class FamilyNetworkHead:
     """A family's network at a plant: its head, on F features that the plant standardises.
 
     Attributes:
@@ -35,26 +35,28 @@ class HeadBeside:
     head: FamilyHead
     features: NDArray[np.floating]
 
-    def at(self) -> LinearHead:
+    def unstandardised_head(self) -> LinearHead:
         """Return the head on its features before standardisation."""
-        return LinearHead(*self.head.at(self.features, Layout(self.features.shape[1], ())))
+        return LinearHead(
+            *self.head.adapt_to_site(self.features, FeatureLayout(self.features.shape[1], ()))
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class WithLogits:
+class LogitFeatureMap:
     """Affine map of local features, with the logits of heads appended.
 
     Attributes:
         scaling: Map of the first columns; None: identity.
         columns: Number of these columns.
         heads: Stacked heads, on all columns.
-        loudness: Factor on each of their logits.
+        logit_factor: Factor on each of their logits.
     """
 
-    scaling: Scaled | None
+    scaling: LocalFeatureMap | None
     columns: int
     heads: LinearHead
-    loudness: Floats
+    logit_factor: Floats
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
         """Return the inputs of the head for any records."""
@@ -63,30 +65,30 @@ class WithLogits:
         scaled_features = (
             encoder_features if self.scaling is None else self.scaling.apply(encoder_features)
         )
-        return np.hstack([scaled_features, self.loudness * self.heads.logits(plain)])
+        return np.hstack([scaled_features, self.logit_factor * self.heads.logits(plain)])
 
     def to_local_head(self, head: LinearHead) -> LinearHead:
         """Return a head on local features that equals ``head`` on the map's output."""
-        count = head.weight.shape[1] - len(self.loudness)
+        count = head.weight.shape[1] - len(self.logit_factor)
         front = LinearHead(head.weight[:, :count], head.bias)
         if self.scaling is not None:
             front = self.scaling.to_local_head(front)
         front = front.pad_features(self.heads.weight.shape[1])
-        share = self.loudness * head.weight[:, count:]
+        share = self.logit_factor * head.weight[:, count:]
         return LinearHead(
             front.weight + share @ self.heads.weight, front.bias + share @ self.heads.bias
         )
 
 
-def family_view(
+def family_features(
     family: FamilyHead,
     local: Features,
-    layout: Layout,
-    trunk: Trunk,
+    layout: FeatureLayout,
+    trunk: TrunkFeatures,
     released_width: int,
-    network: HeadBeside | None = None,
-) -> tuple[Trunk, LinearHead]:
-    """Return the trunk of a family head at a plant, and the head on it.
+    network: FamilyNetworkHead | None = None,
+) -> tuple[TrunkFeatures, LinearHead]:
+    """Return the features of a family head at a plant, and the head on them.
 
     Args:
         local: Local features of all of the plant's records, ``[n, D]``.
@@ -95,9 +97,9 @@ def family_view(
         network: The family's network, whose features come after all others.
     """
     shared_features = local[:, : layout.scaled + sum(layout.blocks)]
-    columns, heads = local, [LinearHead(*family.at(shared_features, layout))]
+    columns, heads = local, [LinearHead(*family.adapt_to_site(shared_features, layout))]
     if network is not None:
-        columns, second = SideBySide((columns, network.features)), network.at()
+        columns, second = JoinedColumns((columns, network.features)), network.unstandardised_head()
         behind = np.pad(second.weight, ((0, 0), (local.shape[1], 0)))
         heads.append(LinearHead(behind, second.bias))
     heads[0] = heads[0].pad_features(columns.shape[1])
@@ -106,11 +108,11 @@ def family_view(
     stacked_head = LinearHead(
         np.vstack([head.weight for head in heads]), np.concatenate([head.bias for head in heads])
     )
-    view = WithLogits(trunk.scaling, local.shape[1], stacked_head, loudness)
+    view = LogitFeatureMap(trunk.scaling, local.shape[1], stacked_head, loudness)
     mean = np.tile(np.eye(classes), len(heads)) / (len(heads) * loudness)
     weight = np.hstack([np.zeros((classes, trunk.features.shape[1])), mean])
     features = np.hstack([trunk.features, loudness * _logits(stacked_head, columns)])
-    return Trunk(features, scaling=view), LinearHead(weight, np.zeros(classes))
+    return TrunkFeatures(features, scaling=view), LinearHead(weight, np.zeros(classes))
 
 
 def _logits(head: LinearHead, columns: Features) -> Floats:

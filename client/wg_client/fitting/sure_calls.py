@@ -17,19 +17,19 @@ WRONG_LIMIT = 1 / 3  # Largest bound with which calls are classed as sure or uns
 NEVER = 2.0  # Threshold that no probability reaches: no call is sure
 
 
-def wrong_share(labels: int) -> float:
+def bounded_error_share(labels: int) -> float:
     """Return the share of wrong sure calls that ``labels`` out-of-fold calls can bound."""
     if labels < 2:
         return 1.0
     return max(WRONG, float(betaincinv(2, labels - 1, CONFIDENCE)))
 
 
-def probability_limit(labels: int) -> float:
+def supported_probability(labels: int) -> float:
     """Return the largest probability that ``labels`` labelled records can support."""
     return 1 - 1 / (labels + 2)
 
 
-def bound_probabilities(logits: Floats, limit: float) -> Floats:
+def cap_probabilities(logits: Floats, limit: float) -> Floats:
     """Return class probabilities ``[..., K]``, none of them above a limit.
 
     The excess goes to the other classes, in proportion to their probabilities.
@@ -45,7 +45,9 @@ def bound_probabilities(logits: Floats, limit: float) -> Floats:
     return np.asarray(chances)
 
 
-def sure_above(logits: Floats, labels: Ints, wrong: float, unseen_mass: float = 0.0) -> float:
+def sure_call_threshold(
+    logits: Floats, labels: Ints, wrong: float, unseen_mass: float = 0.0
+) -> float:
     """Return the lowest probability threshold of a sure call.
 
     Args:
@@ -60,7 +62,7 @@ def sure_above(logits: Floats, labels: Ints, wrong: float, unseen_mass: float = 
     Returns:
         ``NEVER`` if no threshold meets the bound.
     """
-    chances = bound_probabilities(logits[0], probability_limit(len(labels)))
+    chances = cap_probabilities(logits[0], supported_probability(len(labels)))
     best = chances.max(axis=1)
     order = np.argsort(-best, kind="stable")
     errors = np.cumsum(chances.argmax(axis=1)[order] != labels[order])

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
-    from wg_common.nets.encoder.package import About
+    from wg_common.nets.encoder.package import EncoderDescription
 
-Confirm = Callable[["About"], None]
+Confirm = Callable[["EncoderDescription"], None]
 """Callback before an encoder is stored; raises if the owner refuses it."""
 
 
@@ -18,10 +18,10 @@ def try_encoder(package: bytes) -> Encoder:
 
     Raises:
         DecodeError, VerificationError, ConfigError: As of ``module.load_encoder`` and
-            ``trial.try_file``.
+            ``trial.try_trunk_file``.
     """
     from wg_common.nets.encoder import module, trial
     from wg_common.nets.encoder import package as packages
 
-    trial.try_all(packages.unpack(package).kinds)
+    trial.try_trunk_files(packages.unpack_encoder(package).kinds)
     return module.load_encoder(package)

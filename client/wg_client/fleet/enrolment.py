@@ -88,7 +88,7 @@ def enrol(
     """
     token = _read_token(token_text)
     ca_pem = _fetch_ca(token)
-    public = identity.create(home, token.site)
+    public = identity.create_identity(home, token.site)
     with open_ledger(home, ledger, token.site, predecessor) as opened_ledger:
         checkpoint = opened_ledger.first_checkpoint()
         request = EnrolmentRequest(
@@ -107,7 +107,7 @@ def enrol(
         client_certificate, encoder = _check_reply(reply, token, home)
         if confirm is not None:
             confirm(encoder)
-        sharing.check_witness(home, reply.witness_name, reply.witness_key)
+        sharing.check_second_witness(home, reply.witness_name, reply.witness_key)
         opened_ledger.enrol_witness(reply.witness_name, bytes.fromhex(reply.witness_key))
         if reply.cosignature:
             opened_ledger.add_cosignature(
@@ -119,7 +119,7 @@ def enrol(
     return Enrolment(token.site, request.ledger_origin, reply, encoder)
 
 
-def kept_name(origin: str) -> str:
+def replaced_ledger_name(origin: str) -> str:
     """Return the file name under which a replaced ledger of this origin is kept for auditors."""
     return f"ledger-{origin.rpartition('/')[2]}.sqlite"
 
@@ -137,7 +137,10 @@ def _show_replaced(ledger: Ledger, ledger_path: Path) -> str:
     genesis = entries.decode(ledger.entry(0))
     if not isinstance(genesis, Genesis) or genesis.predecessor is None:
         return ""
-    for path in (ledger_path.with_name(kept_name(genesis.predecessor.origin)), ledger_path):
+    for path in (
+        ledger_path.with_name(replaced_ledger_name(genesis.predecessor.origin)),
+        ledger_path,
+    ):
         if path.is_file():
             with Ledger.open(path) as replaced_ledger:
                 if replaced_ledger.origin == genesis.predecessor.origin:

@@ -2,7 +2,8 @@
 
 The data set is read first, so that a wrong path or a damaged file does not use up the join token;
 ``client.yaml`` is written after enrolment, and the data set is frozen last. Without a token no
-server is contacted: the home uses the built-in encoder and works alone, until ``reenrolment.join``.
+server is contacted: the home uses the built-in encoder and works alone, until
+``reenrolment.join_server``.
 
 After an interruption the same command continues, until there is a snapshot. Without
 ``client.yaml`` the site enrols again with its existing keys and ledger, which costs nothing and
@@ -20,20 +21,20 @@ from pathlib import Path
 from wg_client.data import plant as plants
 from wg_client.data import process_log
 from wg_client.data.dataset import READING, check_modality
-from wg_client.data.inspection import Inspection, inspect
-from wg_client.data.survey import survey
+from wg_client.data.inspection import Inspection, inspect_records
+from wg_client.data.survey import survey_dataset
 from wg_client.fleet import encoder_trial
 from wg_client.fleet.encoder_trial import Confirm
 from wg_client.fleet.enrolment import enrol, open_ledger
-from wg_client.release.look import freeze_data, freezing_refusal
-from wg_common.modalities.registry import modality
+from wg_client.release.look import freeze_data, freeze_refusal
+from wg_common.modalities.registry import find_modality
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder import package as encoder_package
 from wg_core import atomic
 from wg_core import snapshot as snapshots
-from wg_core.errors import ConfigError, StorageError, UsageError, raised_as
-from wg_core.ledger import place
-from wg_core.release.freeze import Frozen, Stage
+from wg_core.errors import ConfigError, StorageError, UsageError, reraise_os_errors
+from wg_core.ledger import shared_budget
+from wg_core.release.freeze import FreezeResult, Stage
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, identity, locks, sharing
 from wg_core.site.acceptance import AcceptanceConfig
@@ -70,27 +71,27 @@ class DataChoice:
     data_sheet: DataSheet | None = None
 
 
-def check_new(home: ClientHome) -> None:
+def check_not_initialised(home: ClientHome) -> None:
     """Raise ``ConfigError`` if the home is initialised and has a snapshot."""
-    if home.config.exists() and snapshots.newest(home) is not None:
+    if home.config.exists() and snapshots.find_current(home) is not None:
         raise ConfigError(f"{home.config}: this home is initialised; --replace enrols it again")
 
 
-def look(choice: DataChoice, stage: Stage | None = None) -> Inspection:
+def inspect_data(choice: DataChoice, stage: Stage | None = None) -> Inspection:
     """Decode and hash every record of a data set, before enrolment.
 
     Raises:
         ConfigError: Windows overlap although no unit is declared, or a label is not allowed.
         DataError: The data set as a whole cannot be read.
     """
-    choice.reading.check_record(choice.unit_column)
-    data_survey = survey(
+    choice.reading.check_unit_column(choice.unit_column)
+    data_survey = survey_dataset(
         choice.path, choice.labels, unit_column=choice.unit_column, reading=choice.reading
     )
     configuration.check_labels(data_survey.data.label_names)
     _check_sheet(choice.data_sheet, data_survey.data.modality)
-    process_log.check(choice.data_sheet, choice.reading)
-    return inspect(data_survey, units=choice.unit_column is not None, stage=stage)
+    process_log.check_process_log(choice.data_sheet, choice.reading)
+    return inspect_records(data_survey, units=choice.unit_column is not None, stage=stage)
 
 
 def _check_sheet(sheet: DataSheet | None, records: str) -> None:
@@ -114,7 +115,7 @@ def check_token(token: str, encoder: str | None) -> JoinToken:
         VerificationError: The token names another encoder.
     """
     subject = protocol.decode_token(token.strip())
-    encoder_pin.check_named(encoder, subject.encoder)
+    encoder_pin.check_owner_hash(encoder, subject.encoder)
     return subject
 
 
@@ -128,7 +129,7 @@ def initialise(
     confirm: Confirm | None = None,
     scan: Inspection | None = None,
     stage: Stage | None = None,
-) -> tuple[ClientConfig, Frozen]:
+) -> tuple[ClientConfig, FreezeResult]:
     """Make a plant's home, or continue an earlier call that was interrupted.
 
     Args:
@@ -136,7 +137,7 @@ def initialise(
         token: Join token; None: the home works alone.
         encoder: Hash of the encoder that the owner wants, or its beginning; None: the token's.
         confirm: Asks the owner before the encoder is stored; None: nobody is asked.
-        scan: Result of ``look``; None: call it now.
+        scan: Result of ``inspect_data``; None: call it now.
         stage: Receives the progress of reading and encoding.
 
     Raises:
@@ -146,11 +147,11 @@ def initialise(
         DataError: The data set cannot be used.
         DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
     """
-    check_new(home)
-    scan = scan or look(choice, stage)
+    check_not_initialised(home)
+    scan = scan or inspect_data(choice, stage)
     skip, empty = choice.set_aside, choice.allow_empty and choice.labels is not None
     path = choice.path
-    if refusal := freezing_refusal(scan, set_aside=skip, allow_empty=empty, source=path):
+    if refusal := freeze_refusal(scan, set_aside=skip, allow_empty=empty, source=path):
         raise refusal
     subject = _begin_alone(home, choice, scan) if token is None else check_token(token, encoder)
     # Refuse what client.yaml would refuse, before the one-time token is spent.
@@ -165,13 +166,13 @@ def initialise(
     if home.config.exists():
         config = _enrolled_before(home, subject, choice, data, privacy)
     else:
-        check_room(home, len(scan.data))
-        margin = modality(scan.data.modality).standard_errors
+        check_disk_space(home, len(scan.data))
+        margin = find_modality(scan.data.modality).standard_errors
         draft = _draft(subject.site, data, privacy, choice.data_sheet, margin)
         if isinstance(subject, _Alone):
             config = _begin(home, subject, draft)
         else:
-            shares_ledger = share(home, choice, privacy, subject.site)
+            shares_ledger = join_shared_budget(home, choice, privacy, subject.site)
             see = partial(_see, scan, path, confirm)
             config = _enrol(home, token or "", draft, see, shares_ledger=shares_ledger)
     return config, freeze_data(
@@ -215,8 +216,8 @@ def _draft(
 
 def _begin(home: ClientHome, subject: _Alone, config: ClientConfig) -> ClientConfig:
     """Make keys and ledger of a home without a server, and write ``client.yaml``."""
-    with locks.node(home):
-        identity.create(home, subject.site)
+    with locks.lock_node(home):
+        identity.create_identity(home, subject.site)
         open_ledger(home, None, subject.site, None).close()
         atomic.write_bytes(home.encoder, subject.package)
         configuration.save(home, config)
@@ -231,10 +232,10 @@ def _enrol(
     *,
     shares_ledger: bool,
 ) -> ClientConfig:
-    """Enrol a home that has no ``client.yaml``, and write it; errors as of ``initialise``."""
-    with locks.node(home):
+    """Enrol a home that has no ``client.yaml``, and write it; errors as for ``initialise``."""
+    with locks.lock_node(home):
         enrolment = enrol(home, token, ledger=home.ledger if shares_ledger else None, confirm=see)
-        config = replace(draft, site=enrolment.site, pin=server_of(enrolment.reply))
+        config = replace(draft, site=enrolment.site, pin=server_from_reply(enrolment.reply))
         configuration.save(home, config)
     return config
 
@@ -273,7 +274,7 @@ def _enrolled_before(
     return config
 
 
-def check_room(home: ClientHome, records: int) -> None:
+def check_disk_space(home: ClientHome, records: int) -> None:
     """Refuse a disk that is certainly too full, before the one-time token is spent on it.
 
     Raises:
@@ -282,8 +283,8 @@ def check_room(home: ClientHome, records: int) -> None:
     record_bytes = 16 << 10
     fixed_bytes = 64 << 20
     needs = fixed_bytes + records * record_bytes
-    home.make_private()
-    with raised_as(StorageError, f"{home.root}: cannot be used"):
+    home.create_private_folder()
+    with reraise_os_errors(StorageError, f"{home.root}: cannot be used"):
         free = shutil.disk_usage(home.root).free
     if free < needs:
         raise StorageError(
@@ -298,27 +299,29 @@ def _see(inspection: Inspection, path: Path, confirm: Confirm | None, package: b
     if len(inspection.data):
         check_modality(records, inspection.data.modality, path)
     if confirm is not None:
-        confirm(encoder_package.read_about(package))
+        confirm(encoder_package.read_description(package))
 
 
-def share(home: ClientHome, choice: DataChoice, privacy: PrivacyConfig, site: str) -> bool:
+def join_shared_budget(
+    home: ClientHome, choice: DataChoice, privacy: PrivacyConfig, site: str
+) -> bool:
     """Let a new home draw on the budget that ``choice`` names; return whether it does.
 
     Raises:
         ConfigError: The budget cannot be shared; see ``sharing``.
     """
     if choice.budget_of is None:
-        if place.read(home.root) is not None:
+        if shared_budget.read_shared_budget(home.root) is not None:
             raise ConfigError(f"{home.root}: draws on another home's budget; name it (--budget-of)")
         return False
     budget_config = configuration.load(ClientHome(choice.budget_of))
     cap = (privacy.cap_epsilon, privacy.cap_delta)
-    sharing.check_new(budget_config, site=site, name=choice.name or site, cap=cap)
-    sharing.join(home, choice.budget_of)
+    sharing.check_new_dataset(budget_config, site=site, name=choice.name or site, cap=cap)
+    sharing.join_shared_budget(home, choice.budget_of)
     return True
 
 
-def server_of(reply: EnrolmentReply) -> PinnedServer:
+def server_from_reply(reply: EnrolmentReply) -> PinnedServer:
     """Return the pinned server of an enrolment reply."""
     return PinnedServer(
         fleet_url=reply.fleet_url,

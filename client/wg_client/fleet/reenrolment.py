@@ -5,12 +5,14 @@ before the home changes. Then each file is moved into place, ``client.yaml`` las
 command is finished by running it again with the same token: it repeats the request with the same
 keys, and the server answers again (``enrolment``).
 
-*Changes.* ``replace`` renews TLS and node keys, the certificate and the server's pins. Statistics
-key, ledger and ledger key stay: earlier releases stay valid. ``compromise`` renews all keys and the
+*Changes.* ``enrol_again`` renews TLS and node keys, the certificate and the server's pins.
+Statistics key, ledger and ledger key stay: earlier releases stay valid.
+``replace_compromised_ledger`` renews all keys and the
 ledger: a new log under a new origin, whose first entry holds the old log's last checkpoint and all
-of its spend. Data set, policy, the secret of the data commitment and the encoder stay, unless the
-owner names another encoder. The old log is kept as ``ledger-ORIGIN.sqlite`` for auditors. A home
-that shares the ledger of another home (``sharing``) can only use ``replace``: its server receives
+    of its spend. Data set, policy, the secret of the data commitment and the encoder stay, unless
+    the owner names another encoder. The old log is kept as ``ledger-ORIGIN.sqlite`` for auditors. A
+    home that shares the ledger of another home (``sharing``) can only use ``enrol_again``: its
+    server receives
 the ledger in its current state.
 """
 
@@ -21,10 +23,10 @@ from collections.abc import Callable
 
 from wg_client.fleet import encoder_trial, enrolment
 from wg_client.fleet.enrolment import Enrolment
-from wg_client.fleet.initialise import server_of
+from wg_client.fleet.initialise import server_from_reply
 from wg_core import atomic
-from wg_core.errors import ConfigError, raised_as
-from wg_core.ledger import database, entries, place, recovery
+from wg_core.errors import ConfigError, reraise_os_errors
+from wg_core.ledger import database, entries, recovery, shared_budget
 from wg_core.ledger.entries import Genesis, Predecessor
 from wg_core.ledger.store import DatasetRecord, Ledger
 from wg_core.site import config as configuration
@@ -38,7 +40,7 @@ log = logging.getLogger(__name__)
 Confirm = Callable[[bytes], None]
 
 
-def replace(home: ClientHome, token: str, *, encoder: str | None = None) -> ClientConfig:
+def enrol_again(home: ClientHome, token: str, *, encoder: str | None = None) -> ClientConfig:
     """Enrol an initialised home again: new transport keys, the same ledger and budget.
 
     Args:
@@ -52,22 +54,22 @@ def replace(home: ClientHome, token: str, *, encoder: str | None = None) -> Clie
     """
 
     def enrol(stage: ClientHome, config: ClientConfig, confirm: Confirm) -> Enrolment:
-        if (stage.root / place.LEDGER).exists():
-            _fresh(stage)  # left by an interrupted ``compromise``
+        if (stage.root / shared_budget.LEDGER).exists():
+            _fresh(stage)  # left by an interrupted ``replace_compromised_ledger``
         shares_ledger = sharing.share_with_successor(home, stage)
-        atomic.copy(home.signing_key, stage.signing_key, mode=atomic.PRIVATE)
+        atomic.copy_file(home.signing_key, stage.signing_key, mode=atomic.PRIVATE)
         if not shares_ledger:
-            atomic.copy(home.ledger_key, stage.ledger_key, mode=atomic.PRIVATE)
+            atomic.copy_file(home.ledger_key, stage.ledger_key, mode=atomic.PRIVATE)
         return enrolment.enrol(stage, token, ledger=home.ledger, confirm=confirm)
 
     return _again(home, token, encoder, enrol)
 
 
-def join(home: ClientHome, token: str, *, encoder: str | None = None) -> ClientConfig:
+def join_server(home: ClientHome, token: str, *, encoder: str | None = None) -> ClientConfig:
     """Enrol a home that works alone: ledger and keys stay, and the snapshot if the encoder fits.
 
-    Arguments and errors as of ``replace``. If the token names another encoder than the built-in
-    one, the data set must be frozen again before anything can be released.
+    Arguments and errors as for ``enrol_again``. If the token names another encoder than the
+    built-in one, the data set must be frozen again before anything can be released.
 
     Raises:
         ConfigError: The home is enrolled, or the token is of another site.
@@ -79,16 +81,16 @@ def join(home: ClientHome, token: str, *, encoder: str | None = None) -> ClientC
             " it again"
         )
     token_encoder = protocol.decode_token(token.strip()).encoder
-    encoder_pin.check_named(encoder, token_encoder)
-    return replace(home, token, encoder=token_encoder)
+    encoder_pin.check_owner_hash(encoder, token_encoder)
+    return enrol_again(home, token, encoder=token_encoder)
 
 
-def compromise(
+def replace_compromised_ledger(
     home: ClientHome, token: str, reason: str, *, encoder: str | None = None
 ) -> ClientConfig:
     """Replace a ledger whose key was lost or stolen; the new ledger inherits the spend.
 
-    Arguments as of ``replace``; ``reason`` is written to the new ledger.
+    Arguments as for ``enrol_again``; ``reason`` is written to the new ledger.
 
     Raises:
         ConfigError: The home is not initialised, its node runs, or the token is of another site.
@@ -99,7 +101,7 @@ def compromise(
     sharing.check_holds_ledger(home, "giving up a ledger", then="init --replace")
 
     def enrol(stage: ClientHome, config: ClientConfig, confirm: Confirm) -> Enrolment:
-        predecessor = recovery.predecessor(home.ledger, reason)
+        predecessor = recovery.read_predecessor(home.ledger, reason)
         with Ledger.open(home.ledger) as old:
             commitment = old.commitment(config.data.name)
         if commitment is None:
@@ -132,46 +134,48 @@ def _again(
     """Enrol in a separate folder, unless an earlier call did, and move the new files into place."""
     config = configuration.load(home)
     stage = ClientHome(home.root / "successor")
-    with locks.node(home), locks.release(home):
+    with locks.lock_node(home), locks.lock_release(home):
         if not stage.config.exists():
             confirm = _check_token(home, config, token, encoder)
-            stage.make_private()
+            stage.create_private_folder()
             enrolled_site = enrol(stage, config, confirm)
             data = dataclasses.replace(
                 config.data, encoder=canonical.sha256_hex(enrolled_site.encoder)
             )
-            server = server_of(enrolled_site.reply)
+            server = server_from_reply(enrolled_site.reply)
             configuration.save(stage, dataclasses.replace(config, pin=server, data=data))
         return _install(home, stage)
 
 
 def _install(home: ClientHome, stage: ClientHome) -> ClientConfig:
     """Move the new files into place one by one; ``client.yaml`` last."""
-    shares_ledger = place.read(home.root) is not None
+    shares_ledger = shared_budget.read_shared_budget(home.root) is not None
     _set_aside(home, stage)
     if not shares_ledger and (stage.ledger.exists() or not home.ledger.exists()):
         if home.ledger.exists():
             _keep_old(home)
         for path in stage.root.glob("ledger.sqlite*"):
-            atomic.move(path, home.root / path.name)
+            atomic.rename_file(path, home.root / path.name)
     for path in sorted(stage.root.glob("*/*.pem")):
-        atomic.move(path, home.root / path.relative_to(stage.root))
+        atomic.rename_file(path, home.root / path.relative_to(stage.root))
     if stage.encoder.exists():
-        atomic.move(stage.encoder, home.encoder)
-    if place.read(stage.root) is not None:
-        atomic.move(stage.root / place.BUDGET_OF, home.root / place.BUDGET_OF)
+        atomic.rename_file(stage.encoder, home.encoder)
+    if shared_budget.read_shared_budget(stage.root) is not None:
+        atomic.rename_file(
+            stage.root / shared_budget.BUDGET_OF, home.root / shared_budget.BUDGET_OF
+        )
     # A copy: a resumed call compares the witness again.
-    atomic.copy(stage.pinned_server, home.pinned_server, mode=atomic.PRIVATE)
-    atomic.move(stage.config, home.config)
+    atomic.copy_file(stage.pinned_server, home.pinned_server, mode=atomic.PRIVATE)
+    atomic.rename_file(stage.config, home.config)
     shutil.rmtree(stage.root)
     return configuration.load(home)
 
 
 def _keep_old(home: ClientHome) -> None:
     with Ledger.open(home.ledger) as old:
-        name = enrolment.kept_name(old.origin)
+        name = enrolment.replaced_ledger_name(old.origin)
     for path in home.root.glob("ledger.sqlite*"):
-        atomic.move(path, home.root / path.name.replace("ledger.sqlite", name))
+        atomic.rename_file(path, home.root / path.name.replace("ledger.sqlite", name))
     log.info("the old ledger is kept as %s", name)
 
 
@@ -183,9 +187,11 @@ def _set_aside(home: ClientHome, stage: ClientHome) -> None:
     if not home.pinned_server.exists():
         return
     key = pinned_server.load(stage).witness_key
-    budget_place = place.read(stage.root)
+    budget_place = shared_budget.read_shared_budget(stage.root)
     ledger = (
-        stage.ledger.exists() if budget_place is None else budget_place != place.read(home.root)
+        stage.ledger.exists()
+        if budget_place is None
+        else budget_place != shared_budget.read_shared_budget(home.root)
     )
     if key == pinned_server.load(home).witness_key and not ledger:
         return
@@ -202,7 +208,7 @@ def _check_token(
             f"join token: for site {join_token.site!r}, this home is {config.site!r}; ask for a"
             " token of this name"
         )
-    encoder_pin.check_same(config.data.encoder, join_token.encoder, encoder)
+    encoder_pin.check_encoder_unchanged(config.data.encoder, join_token.encoder, encoder)
 
     def look(package: bytes) -> None:
         # Enrolment has checked the package against the token.
@@ -214,7 +220,7 @@ def _check_token(
 
 def _succeeds(stage: ClientHome, predecessor: Predecessor) -> bool:
     """Return whether the folder holds a log that replaces the old one in its current state."""
-    if not database.holds_ledger(stage.root / place.LEDGER):
+    if not database.holds_ledger(stage.root / shared_budget.LEDGER):
         return False
     with Ledger.open(stage.ledger) as ledger:
         genesis = entries.decode(ledger.entry(0))
@@ -223,6 +229,6 @@ def _succeeds(stage: ClientHome, predecessor: Predecessor) -> bool:
 
 def _fresh(stage: ClientHome) -> None:
     """Make the folder anew, without remains of an earlier attempt."""
-    with raised_as(ConfigError, f"{stage.root}: cannot be made"):
+    with reraise_os_errors(ConfigError, f"{stage.root}: cannot be made"):
         shutil.rmtree(stage.root)
-    stage.make_private()
+    stage.create_private_folder()

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from wg_core import atomic
 from wg_core.connection import link
 from wg_core.errors import PeerError, VerificationError
-from wg_core.ledger import place
+from wg_core.ledger import shared_budget
 from wg_core.ledger import witness as witnesses
-from wg_core.ledger.place import SharedBudget
+from wg_core.ledger.shared_budget import SharedBudget
 from wg_core.ledger.store import Ledger
 from wg_core.site import config as configuration
 from wg_core.site import locks, sharing
@@ -37,14 +37,16 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Rotated:
+class KeyRotationResult:
     """Result of a rotation: index of its ledger entry, and the new public key, hex."""
 
     entry: int
     key: str
 
 
-def rotate_key(home: ClientHome, *, on_step: Callable[[str], None] = lambda step: None) -> Rotated:
+def rotate_key(
+    home: ClientHome, *, on_step: Callable[[str], None] = lambda step: None
+) -> KeyRotationResult:
     """Rotate the ledger's signing key, or finish an interrupted rotation.
 
     ``on_step`` is called with the name of each step, for tests.
@@ -55,24 +57,27 @@ def rotate_key(home: ClientHome, *, on_step: Callable[[str], None] = lambda step
     """
     config = configuration.load(home)
     name = config.server.witness_name
-    budget = place.read(home.root)
+    budget = shared_budget.read_shared_budget(home.root)
     if budget is not None:
         return _tell_of_shared(home, config, budget)
     coming = home.next_ledger_key
-    with locks.release(home), link.Link.open(home, config.server.fleet_url) as connection:
+    with (
+        locks.lock_release(home),
+        link.ServerLink.open(home, config.server.fleet_url) as connection,
+    ):
         if not coming.exists():
             with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
-                ledger.countersign(name, connection.witness)
-            signing.save(coming, signing.generate_pair())
+                ledger.request_cosignature(name, connection.cosign)
+            signing.save(coming, signing.generate_hybrid_key())
             on_step("saved")
         new = signing.load(coming)
         with Ledger.open(home.ledger) as ledger:
             is_rotated = ledger.public_key == signing.public_bytes(new)
         if not is_rotated:
             with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
-                ledger.rotate(new)
+                ledger.rotate_key(new)
             on_step("rotated")
-        atomic.copy(coming, home.ledger_key, mode=atomic.PRIVATE)
+        atomic.copy_file(coming, home.ledger_key, mode=atomic.PRIVATE)
         on_step("installed")
         with Ledger.open(home.ledger, new) as ledger:
             entry = _tell(ledger, connection, name)
@@ -80,14 +85,16 @@ def rotate_key(home: ClientHome, *, on_step: Callable[[str], None] = lambda step
         home.set_outbox_aside(f"before-entry-{entry}")
         coming.unlink()
     log.info("ledger entry %d: another key signs from here", entry)
-    return Rotated(entry, signing.public_bytes(new).hex())
+    return KeyRotationResult(entry, signing.public_bytes(new).hex())
 
 
-def _tell_of_shared(home: ClientHome, config: ClientConfig, budget: SharedBudget) -> Rotated:
+def _tell_of_shared(
+    home: ClientHome, config: ClientConfig, budget: SharedBudget
+) -> KeyRotationResult:
     """Send this home's server the key that the shared ledger got at its own home."""
     with (
-        locks.release(home),
-        link.Link.open(home, config.server.fleet_url) as connection,
+        locks.lock_release(home),
+        link.ServerLink.open(home, config.server.fleet_url) as connection,
         Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
     ):
         if ledger.origin != budget.origin:
@@ -99,12 +106,12 @@ def _tell_of_shared(home: ClientHome, config: ClientConfig, budget: SharedBudget
         entry = _tell(ledger, connection, config.server.witness_name)
         sharing.record_known_ledger(home, ledger)
         home.set_outbox_aside(f"before-entry-{entry}")
-        return Rotated(entry, ledger.public_key.hex())
+        return KeyRotationResult(entry, ledger.public_key.hex())
 
 
-def _tell(ledger: Ledger, connection: link.Link, witness: str) -> int:
+def _tell(ledger: Ledger, connection: link.ServerLink, witness: str) -> int:
     """Send the server the new key, and store its cosignature."""
-    seq = ledger.rotation
+    seq = ledger.rotation_seq
     if seq is None:
         raise VerificationError(f"{ledger.path}: holds no rotation")
     size: int | None = None
@@ -112,7 +119,7 @@ def _tell(ledger: Ledger, connection: link.Link, witness: str) -> int:
         proof = ledger.newest_proof(seq, witness=witness, old_size=size)
         notice = KeyRotation(entry=ledger.entry(seq).decode(), proof=proof.decode())
         try:
-            line = connection.rotate(canonical.encode(notice))
+            line = connection.announce_rotation(canonical.encode(notice))
         except witnesses.WitnessRefused as refused:
             if refused.size is None:
                 raise

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.fitting.backbone import Trunk
-from wg_client.fitting.fitted import Fitted
-from wg_client.fitting.folds import Folds, stratify
+from wg_client.fitting.backbone import TrunkFeatures
+from wg_client.fitting.fitted import FittedModel
+from wg_client.fitting.folds import Folds, stratified_folds
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
-from wg_client.fitting.local_models import fit_local
-from wg_client.fitting.side_by_side import SideBySide
-from wg_client.fitting.standardised import HeadBeside
+from wg_client.fitting.local_models import fit_local_only
+from wg_client.fitting.side_by_side import JoinedColumns
+from wg_client.fitting.standardised import FamilyNetworkHead
 from wg_common import streams
 from wg_common.catalogue import FAMILIES, SAME_FAMILY, Inputs
 from wg_common.inference.likeness import LIMIT
@@ -41,16 +41,16 @@ REAL_SHEET_RATE = 0.10
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LabelledRecords:
+class PlantRecords:
     """A plant's records; out-of-fold figures are those of the evaluated records among the labelled.
 
     Attributes:
         all_labels: int64 ``[N]``, -1 = unlabelled.
         classes: Size K of the declared label domain.
-        public: Trunk of local-only: the encoder.
+        encoder_features: Trunk of local-only: the encoder.
         units: Privacy units, or None.
-        patterns: Key that repetitions of a record share (``Modality.patterns``), or None; they
-            replace units where there are none. Folds split no unit.
+        patterns: Key that repetitions of a record share (``Modality.repetition_keys``), or None;
+            they replace units where there are none. Folds split no unit.
         plant_trunk: Trunk fitted on the records, whose features follow the encoder's; None: there
             is no such trunk.
         columns: Local features of all records, including those of ``plant_trunk``, ``[N, D]``;
@@ -59,11 +59,11 @@ class LabelledRecords:
 
     all_labels: Ints
     classes: int
-    public: Trunk
+    encoder_features: TrunkFeatures
     units: Sequence[str] | None = None
     patterns: Sequence[str] | None = None
     plant_trunk: PlantTrunk | None = None
-    columns: SideBySide | None = None
+    columns: JoinedColumns | None = None
 
     @property
     def _kin(self) -> Sequence[str] | None:
@@ -79,12 +79,12 @@ class LabelledRecords:
         return self.all_labels[self._is_labelled]
 
     @property
-    def judged_labels(self) -> Ints:
+    def evaluated_labels(self) -> Ints:
         """Labels ``[m]`` of the evaluated records, which are a sample if there are thousands."""
         return self.labels[self.folds.rows]
 
     @cached_property
-    def judged_groups(self) -> Ints:
+    def evaluated_groups(self) -> Ints:
         """Index of each evaluated record's unit, ``[m]``; without units, each record's own."""
         return np.unique(self.groups[self.folds.rows], return_inverse=True)[1]
 
@@ -101,12 +101,12 @@ class LabelledRecords:
         return np.unique(names, return_inverse=True)[1]
 
     @cached_property
-    def every_class_twice(self) -> bool:
+    def has_two_per_class(self) -> bool:
         """True if each declared class has two labelled records."""
         return int(np.bincount(self.labels, minlength=self.classes).min()) > 1
 
     @cached_property
-    def one_class(self) -> bool:
+    def has_single_class(self) -> bool:
         """True if all labelled records have one class although several are declared."""
         return self.classes > 1 and len(np.unique(self.labels)) == 1
 
@@ -127,27 +127,32 @@ class LabelledRecords:
     @cached_property
     def folds(self) -> Folds:
         """Folds of the labelled records; not usable if there are too few records."""
-        return stratify(self.labels, streams.rng(Stream.SELECTION_FOLDS), self._groups)
+        return stratified_folds(
+            self.labels, streams.stream_generator(Stream.SELECTION_FOLDS), self._groups
+        )
 
     @cached_property
-    def local(self) -> Fitted | None:
+    def local_only_model(self) -> FittedModel | None:
         """Local-only head on the encoder; None without labels."""
         if not len(self.labels):
             return None
-        features, sizes = self.features(self.public), (self.public.blocks, self.public.trunk_blocks)
-        return fit_local(features, self.labels, self.classes, self.folds, *sizes)
+        features, sizes = (
+            self.features(self.encoder_features),
+            (self.encoder_features.blocks, self.encoder_features.trunk_blocks),
+        )
+        return fit_local_only(features, self.labels, self.classes, self.folds, *sizes)
 
-    def features(self, trunk: Trunk) -> Floats:
+    def features(self, trunk: TrunkFeatures) -> Floats:
         """Return features ``[n, d]`` of the labelled records on a trunk."""
         return trunk.features[self._is_labelled]
 
-    def unlabelled_features(self, trunk: Trunk) -> Floats:
+    def unlabelled_features(self, trunk: TrunkFeatures) -> Floats:
         """Return features ``[N - n, d]`` of the unlabelled records on a trunk."""
         return trunk.features[~self._is_labelled]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
+class DeliveredCandidate:
     """A delivered head, prepared for the plant's records.
 
     Attributes:
@@ -165,31 +170,31 @@ class Candidate:
 
     name: str
     source: str
-    trunk: Trunk
+    trunk: TrunkFeatures
     head: LinearHead
     unlikeness: float = 0.0
-    fitted: Fitted | None = None
+    fitted: FittedModel | None = None
     architecture: str = ""
     inputs: Inputs = "raw"
 
     @property
-    def of_kind(self) -> bool:
+    def is_family_head(self) -> bool:
         """True if it was trained on the operator's records of one kind of plant."""
         return self.source in FAMILIES
 
     @property
     def has_declared_order(self) -> bool:
         """True if its rows are the declared classes; otherwise labels determine the order."""
-        return self.source == SAME_FAMILY or not self.of_kind
+        return self.source == SAME_FAMILY or not self.is_family_head
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlantNetwork:
-    """Networks of one architecture from a package, used beside the encoder.
+    """Networks of one architecture from a package, used alongside the encoder.
 
     Attributes:
         architecture: Name in the catalogue.
-        trunk: Their tensors, as of ``wg_common.nets.network.with_numbers``.
+        trunk: Their tensors, as in ``wg_common.nets.network.prefix_trunk_numbers``.
         module: Their trunks as a module in evaluation mode.
         features: Features of all of the plant's records, ``[n, F]``.
         head: Head of a family's network on these features; None for other networks.
@@ -199,34 +204,34 @@ class PlantNetwork:
     trunk: Mapping[str, NDArray[np.float32]]
     module: FamilyTrunk | RecordTrunk
     features: NDArray[np.float32]
-    head: HeadBeside | None = None
+    head: FamilyNetworkHead | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Package:
+class PreparedPackage:
     """Contents of a package, prepared for the plant's records.
 
     Attributes:
         candidates: Delivered heads, in the server's order.
         posterior: Knowledge of class means from other sites; None if there is none.
         others_released: Other sites released statistics that the package was made from.
-        stated: A network in the package was made for the plant's declared machine.
-        network: Delivered network that runs beside the encoder; None if there is none.
+        made_for_machine: A network in the package was made for the plant's declared machine.
+        network: Delivered network that runs alongside the encoder; None if there is none.
         sheet_fit: Fit of the plant's data sheet and its records (``methods.sheet_fit``); None:
             unknown.
     """
 
-    candidates: Sequence[Candidate]
+    candidates: Sequence[DeliveredCandidate]
     posterior: Posterior | None = None
     others_released: bool = True
-    stated: bool = False
+    made_for_machine: bool = False
     network: PlantNetwork | None = None
     sheet_fit: float | None = None
 
     @property
-    def family(self) -> bool:
+    def has_similar_family(self) -> bool:
         """True if the package has a head of a family that the plant's records resemble."""
-        return any(c.of_kind and c.unlikeness <= LIMIT for c in self.candidates)
+        return any(c.is_family_head and c.unlikeness <= LIMIT for c in self.candidates)
 
     @property
     def unlikeness(self) -> float:
@@ -236,10 +241,10 @@ class Package:
     @property
     def is_known_elsewhere(self) -> bool:
         """True if the package knows more of the classes than this plant and public data."""
-        return self.others_released or self.family or self.stated
+        return self.others_released or self.has_similar_family or self.made_for_machine
 
     @property
-    def says_anything(self) -> bool:
+    def is_informative(self) -> bool:
         """True if the package says anything about the plant's classes."""
         return (
             self.is_known_elsewhere
@@ -249,24 +254,24 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Model:
+class FittedMethod:
     """A model that a method made.
 
     Attributes:
         trunk: Trunk of its head.
         fitted: The head on the trunk's features, and its out-of-fold predictions.
         origin: Name of the candidate that it started from, or an empty string.
-        of_kind: The server made it for this kind of plant or for the declared machine, without any
-            other plant's statistics.
+        made_for_kind: The server made it for this kind of plant or for the declared machine,
+            without any other plant's statistics.
         made_for_machine: It is the network that was delivered for the declared machine, unchanged.
         unchecked_rank: Priority among the models that may be kept without labels, highest first;
             None: it is never kept without labels.
     """
 
-    trunk: Trunk
-    fitted: Fitted
+    trunk: TrunkFeatures
+    fitted: FittedModel
     origin: str = ""
-    of_kind: bool = False
+    made_for_kind: bool = False
     made_for_machine: bool = False
     unchecked_rank: int | None = None
 
@@ -295,7 +300,7 @@ class Method(Protocol):
     def reference(self) -> bool:
         """True if the method uses nothing delivered and only serves as the baseline."""
 
-    def fit(self, records: LabelledRecords, package: Package) -> Model | None:
+    def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
         """Make the model and evaluate it out of fold; None if records or package lack its inputs.
 
         Out-of-fold predictions of a record come from fits and selections without its label

@@ -13,19 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln
 
-from wg_client.fitting.assignment import rows_of_labels
+from wg_client.fitting.assignment import likeliest_rows
 from wg_client.fitting.averages import average_models
 from wg_client.fitting.finetune import fit_finetuned
-from wg_client.fitting.fitted import Fitted, cross_validated
+from wg_client.fitting.fitted import FittedModel, select_and_fit
 from wg_client.fitting.folds import RowIndex
-from wg_client.fitting.leave_class_out import BaseHead, of_logits
+from wg_client.fitting.leave_class_out import BaseHead, evaluate_logits
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, tempered_loss
-from wg_client.methods.base import Candidate, LabelledRecords, Model, Package
+from wg_client.methods.base import DeliveredCandidate, FittedMethod, PlantRecords, PreparedPackage
 
 
-def fit_delivered(
-    head_by: Callable[[RowIndex | slice], LinearHead], features: Floats, records: LabelledRecords
-) -> Fitted:
+def evaluate_delivered(
+    head_by: Callable[[RowIndex | slice], LinearHead], features: Floats, records: PlantRecords
+) -> FittedModel:
     """Evaluate a delivered head out of fold, at the temperature that suits the records.
 
     Args:
@@ -41,17 +41,17 @@ def fit_delivered(
     def predict(train: RowIndex, held_out: RowIndex) -> list[Floats]:
         return [refit(train).logits(features[held_out])]
 
-    fitted_model, _ = cross_validated(predict, refit, features, labels, records.folds, np.zeros(1))
+    fitted_model, _ = select_and_fit(predict, refit, features, labels, records.folds, np.zeros(1))
     if records.unseen_mass and fitted_model.out_of_fold is not None:
         predictions = fitted_model.out_of_fold
-        leave_class_out = of_logits(
+        leave_class_out = evaluate_logits(
             np.concatenate(predictions.logits), np.tile(predictions.labels, len(predictions.logits))
         )
-        return Fitted(fitted_model.head, predictions, leave_class_out=leave_class_out)
+        return FittedModel(fitted_model.head, predictions, leave_class_out=leave_class_out)
     return fitted_model
 
 
-def first_or_best(candidates: Sequence[Candidate], classes: int) -> BaseHead:
+def best_candidate(candidates: Sequence[DeliveredCandidate], classes: int) -> BaseHead:
     """Return a base head that selects the candidate with the least log loss on training records.
 
     Without records, and on ties, it is the first. The logarithm of the rank is added to the loss,
@@ -66,7 +66,7 @@ def first_or_best(candidates: Sequence[Candidate], classes: int) -> BaseHead:
 
     def base(features: Floats, labels: Ints) -> LinearHead:
         first_candidate = candidates[0]
-        if not len(labels) or (len(candidates) == 1 and not first_candidate.of_kind):
+        if not len(labels) or (len(candidates) == 1 and not first_candidate.is_family_head):
             return (
                 first_candidate.head
                 if first_candidate.has_declared_order
@@ -78,7 +78,7 @@ def first_or_best(candidates: Sequence[Candidate], classes: int) -> BaseHead:
             if candidate.has_declared_order:
                 heads.append(candidate.head)
                 prices.append(price)
-            if candidate.of_kind:
+            if candidate.is_family_head:
                 rows = len(candidate.head.bias)
                 heads.append(match_rows_to_classes(candidate.head, features, labels, classes))
                 prices.append(price + gammaln(1 + rows) - gammaln(1 + rows - classes))
@@ -92,7 +92,7 @@ def match_rows_to_classes(
     head: LinearHead, features: Floats, labels: Ints, classes: int
 ) -> LinearHead:
     """Return a head over K classes whose rows are in the likeliest order for the records."""
-    rows = rows_of_labels(head.logits(features), labels, classes)
+    rows = likeliest_rows(head.logits(features), labels, classes)
     return LinearHead(head.weight[rows], head.bias[rows])
 
 
@@ -112,14 +112,14 @@ class DeliveredMethod:
     trained: bool = False
     reference: bool = False
 
-    def fit(self, records: LabelledRecords, package: Package) -> Model | None:
+    def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
         """Fit the model; see ``Method.fit``."""
         eligible = [c for c in package.candidates if c.source in self.sources]
         if not eligible or (self.trained and not len(records.labels)):
             return None
         first_candidate = eligible[0]
         # Heads on different trunks cannot be compared on the features of one trunk.
-        base = first_or_best(
+        base = best_candidate(
             [c for c in eligible if c.trunk is first_candidate.trunk], records.classes
         )
         trunk, features = first_candidate.trunk, records.features(first_candidate.trunk)
@@ -129,7 +129,7 @@ class DeliveredMethod:
                 return None
             fitted_model = of_network
         elif not self.trained:
-            fitted_model = fit_delivered(
+            fitted_model = evaluate_delivered(
                 lambda rows: base(features[rows], records.labels[rows]), features, records
             )
         else:
@@ -138,28 +138,28 @@ class DeliveredMethod:
             )
         chosen_head = base(features, records.labels)
         is_network = bool(first_candidate.architecture)
-        return Model(
+        return FittedMethod(
             trunk=trunk,
             fitted=fitted_model,
             origin=next((c.name for c in eligible if c.head is chosen_head), first_candidate.name),
-            of_kind=first_candidate.of_kind or is_network,
+            made_for_kind=first_candidate.is_family_head or is_network,
             made_for_machine=is_network and not self.trained,
             unchecked_rank=None if self.trained else _unchecked_rank(first_candidate, package),
         )
 
-    def _of_network(self, head: Fitted, records: LabelledRecords) -> Fitted | None:
+    def _of_network(self, head: FittedModel, records: PlantRecords) -> FittedModel | None:
         """Return a network unchanged or averaged with local-only; None if it has no average."""
-        if not self.trained or records.local is None or not records.every_class_twice:
+        if not self.trained or records.local_only_model is None or not records.has_two_per_class:
             return None if self.trained else head
-        return average_models((records.local, head), records.folds)
+        return average_models((records.local_only_model, head), records.folds)
 
 
-def _unchecked_rank(candidate: Candidate, package: Package) -> int:
+def _unchecked_rank(candidate: DeliveredCandidate, package: PreparedPackage) -> int:
     """Return the priority of a candidate that no label checks; pooled models have priority 2.
 
     A model of this kind of plant comes before pooled models. A network for a declared machine comes
     before them only if no other site released anything.
     """
-    if candidate.of_kind or not len(candidate.trunk.features):
+    if candidate.is_family_head or not len(candidate.trunk.features):
         return 4
     return 3 if candidate.architecture and not package.others_released else 1

@@ -11,7 +11,7 @@ from wg_client.fitting.finetune import fit_finetuned
 from wg_client.fitting.leave_class_out import BaseHead
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods import names
-from wg_client.methods.base import LabelledRecords, Model, Package
+from wg_client.methods.base import FittedMethod, PlantRecords, PreparedPackage
 from wg_common.catalogue import POSTERIOR
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import Posterior
@@ -24,32 +24,32 @@ class Ensemble:
     title = "pooled + local training"
     reference = False
 
-    def fit(self, records: LabelledRecords, package: Package) -> Model | None:
+    def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
         """Fit the model; see ``Method.fit``."""
-        local, trunk = records.local, records.public
+        local, trunk = records.local_only_model, records.encoder_features
         if package.posterior is None or local is None:
             return None
         fitted_model = fit_finetuned(
-            mean_aligned(package.posterior, records.unlabelled_features(trunk)),
+            mean_aligned_base(package.posterior, records.unlabelled_features(trunk)),
             records.features(trunk),
             records.labels,
             records.folds,
             unseen_mass=records.unseen_mass,
         )
         average = None
-        if records.every_class_twice:
+        if records.has_two_per_class:
             average = average_models((local, fitted_model), records.folds)
-        return Model(trunk=trunk, fitted=average or fitted_model, origin=POSTERIOR)
+        return FittedMethod(trunk=trunk, fitted=average or fitted_model, origin=POSTERIOR)
 
 
-def mean_aligned(posterior: Posterior, unlabelled_records: Floats) -> BaseHead:
+def mean_aligned_base(posterior: Posterior, unlabelled_records: Floats) -> BaseHead:
     """Return a base head that shifts other sites' class means to the mean of the training records.
 
     Args:
         posterior: Posterior from the server.
         unlabelled_records: Local features ``[m, D]`` of unlabelled records, included in the mean.
     """
-    align = posteriors.mean_aligned(posterior)
+    align = posteriors.mean_aligned_head(posterior)
 
     def base(features: Floats, labels: Ints) -> LinearHead:
         x = np.concatenate([features, unlabelled_records])[:, : len(posterior.within)]

@@ -1,7 +1,7 @@
 """Local-only: the best model without the server, and the baseline of all others."""
 
 from wg_client.methods import names
-from wg_client.methods.base import LabelledRecords, Model, Package
+from wg_client.methods.base import FittedMethod, PlantRecords, PreparedPackage
 
 
 class LocalOnly:
@@ -11,8 +11,8 @@ class LocalOnly:
     title = "local-only"
     reference = True
 
-    def fit(self, records: LabelledRecords, package: Package) -> Model | None:
+    def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
         """Fit the model; see ``Method.fit``."""
-        if records.local is None:
+        if records.local_only_model is None:
             return None
-        return Model(trunk=records.public, fitted=records.local)
+        return FittedMethod(trunk=records.encoder_features, fitted=records.local_only_model)

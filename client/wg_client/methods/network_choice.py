@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr, softmax
 
-from wg_client.fitting.backbone import Trunk, with_network
+from wg_client.fitting.backbone import TrunkFeatures, append_network_features
 from wg_client.fitting.folds import RowIndex
 from wg_client.fitting.linear_head import LinearHead, best_temperature, log_loss
-from wg_client.fitting.replacement import replacing
-from wg_client.methods.base import Candidate, LabelledRecords
-from wg_client.methods.delivered import fit_delivered
+from wg_client.fitting.replacement import choose_replacement
+from wg_client.methods.base import DeliveredCandidate, PlantRecords
+from wg_client.methods.delivered import evaluate_delivered
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,11 +34,11 @@ class ChosenNetworks:
     """
 
     numbers: tuple[int, ...]
-    candidate: Candidate
+    candidate: DeliveredCandidate
 
 
-def choose(
-    networks: Sequence[Candidate], records: LabelledRecords, encoder: Trunk
+def choose_networks(
+    networks: Sequence[DeliveredCandidate], records: PlantRecords, encoder: TrunkFeatures
 ) -> ChosenNetworks:
     """Select networks for a plant.
 
@@ -47,10 +47,10 @@ def choose(
         records: The plant's records.
         encoder: The encoder's trunk, to which the networks' features are appended.
     """
-    leading = by_records(networks)
+    leading = choose_without_labels(networks)
     sets = [leading, *((number,) for number in range(len(networks)) if (number,) != leading)]
     parts = [candidate.trunk.features for candidate in networks]
-    side_by_side = Trunk(np.hstack(parts))
+    side_by_side = TrunkFeatures(np.hstack(parts))
     heads = [_mean_head(networks, members) for members in sets]
     features, labels = records.features(side_by_side), records.labels
 
@@ -62,9 +62,9 @@ def choose(
         for head in heads:
             logits = head.logits(x)
             losses.append(log_loss(logits * best_temperature(logits, y), y))
-        return replacing(np.array(losses), records.groups[rows])
+        return choose_replacement(np.array(losses), records.groups[rows])
 
-    fitted_model = fit_delivered(lambda rows: heads[rank(rows)], features, records)
+    fitted_model = evaluate_delivered(lambda rows: heads[rank(rows)], features, records)
     best = rank(slice(None))
     head, members, width = heads[best], sets[best], parts[0].shape[1]
     columns = np.concatenate(
@@ -75,12 +75,12 @@ def choose(
         np.hstack([front, fitted_model.head.weight[:, columns]]), fitted_model.head.bias
     )
     judged_model = replace(fitted_model, head=full_head)
-    trunk = with_network(encoder, np.hstack([parts[number] for number in members]))
+    trunk = append_network_features(encoder, np.hstack([parts[number] for number in members]))
     candidate = replace(networks[members[0]], trunk=trunk, head=full_head, fitted=judged_model)
     return ChosenNetworks(members, candidate)
 
 
-def by_records(networks: Sequence[Candidate]) -> tuple[int, ...]:
+def choose_without_labels(networks: Sequence[DeliveredCandidate]) -> tuple[int, ...]:
     """Return the indices of the networks selected without labels, by all records.
 
     These are the first network on raw inputs, and the first on standardised inputs if its answers
@@ -91,12 +91,12 @@ def by_records(networks: Sequence[Candidate]) -> tuple[int, ...]:
     if len(leaders) == 1:
         return (0,)
     raw, second = leaders["raw"], leaders["standardised"]
-    if information(networks[second]) > information(networks[raw]):
+    if mutual_information(networks[second]) > mutual_information(networks[raw]):
         return (raw, second)
     return (raw,)
 
 
-def information(candidate: Candidate) -> float:
+def mutual_information(candidate: DeliveredCandidate) -> float:
     """Return the mutual information between records and a network's answers, nats, without labels.
 
     It is the entropy of the mean answer minus the mean entropy of an answer: a network that suits
@@ -109,7 +109,7 @@ def information(candidate: Candidate) -> float:
     return float(entr(answers.mean(axis=0)).sum() - entr(answers).sum(axis=1).mean())
 
 
-def _mean_head(networks: Sequence[Candidate], members: Sequence[int]) -> LinearHead:
+def _mean_head(networks: Sequence[DeliveredCandidate], members: Sequence[int]) -> LinearHead:
     """Average the logits of some networks, as a head on the features of all side by side."""
     classes, width = networks[0].head.weight.shape
     weight: NDArray[np.float64] = np.zeros((classes, len(networks), width))

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from wg_client.data.recipient import Features
-from wg_client.fitting.assignment import rows_of_labels
+from wg_client.data.recipient import EncodedRecords
+from wg_client.fitting.assignment import likeliest_rows
 from wg_client.fitting.linear_head import Ints, LinearHead, tempered_loss
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.inference import family_head, likeness
-from wg_common.inference.family_head import FamilyHead, Layout
+from wg_common.inference.family_head import FamilyHead, FeatureLayout
 from wg_common.inference.hostile_tensors import split_prefix
-from wg_common.inference.likeness import Likeness
+from wg_common.inference.likeness import LikenessTest
 from wg_common.nets import family_network
 from wg_common.weights_package import Candidate as PackedCandidate
 from wg_core.errors import DecodeError
@@ -35,7 +35,7 @@ Tensors = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class OfferedFamily:
+class DeliveredFamily:
     """A delivered family of R classes, at least the plant's K, with the plant's records.
 
     Attributes:
@@ -52,9 +52,9 @@ class OfferedFamily:
     name: str
     source: str
     head: FamilyHead
-    likeness: Likeness
+    likeness: LikenessTest
     network: Tensors
-    layout: Layout
+    layout: FeatureLayout
     local: NDArray[np.floating]
     released: NDArray[np.floating]
 
@@ -73,7 +73,7 @@ class OfferedFamily:
         """True if the plant's records are unlike the family's."""
         return self.unlikeness > likeness.LIMIT
 
-    def price(self, labels: Ints, classes: int) -> float:
+    def row_order_loss(self, labels: Ints, classes: int) -> float:
         """Return the log loss of the labelled records plus the log number of possible row orders.
 
         Args:
@@ -81,19 +81,23 @@ class OfferedFamily:
             classes: K.
         """
         labelled, rows = labels >= 0, len(self.head.bias)
-        head = LinearHead(*self.head.at(self.local, self.layout))
+        head = LinearHead(*self.head.adapt_to_site(self.local, self.layout))
         features = self.local[labelled].astype(np.float64)
         orders = 0.0
         if not self.is_named:
-            order = rows_of_labels(head.logits(features), labels[labelled], classes)
+            order = likeliest_rows(head.logits(features), labels[labelled], classes)
             head = LinearHead(head.weight[order], head.bias[order])
             orders = float(gammaln(1 + rows) - gammaln(1 + rows - classes))
         return tempered_loss(head, features, labels[labelled]) + orders
 
 
-def read(
-    candidate: PackedCandidate, tensors: Tensors, classes: int, layout: Layout, features: Features
-) -> OfferedFamily:
+def read_family(
+    candidate: PackedCandidate,
+    tensors: Tensors,
+    classes: int,
+    layout: FeatureLayout,
+    features: EncodedRecords,
+) -> DeliveredFamily:
     """Read a family from a package's tensors.
 
     Args:
@@ -109,11 +113,11 @@ def read(
         raise DecodeError(f"family of {rows} classes, expected {classes}")
     head, network = split_prefix(tensors, family_network.PREFIX)
     head, of_likeness = split_prefix(head, likeness.PREFIX)
-    return OfferedFamily(
+    return DeliveredFamily(
         name=candidate.name,
         source=candidate.source,
-        head=family_head.from_tensors(head, rows, layout),
-        likeness=likeness.from_tensors(of_likeness, features.dimension),
+        head=family_head.family_head_from_tensors(head, rows, layout),
+        likeness=likeness.likeness_test_from_tensors(of_likeness, features.dimension),
         network=network,
         layout=layout,
         local=features.local[:, : layout.scaled + sum(layout.blocks)],
@@ -122,8 +126,8 @@ def read(
 
 
 def choose_family(
-    families: Sequence[OfferedFamily], labels: Ints, classes: int
-) -> OfferedFamily | None:
+    families: Sequence[DeliveredFamily], labels: Ints, classes: int
+) -> DeliveredFamily | None:
     """Select the family for a plant, if any; a family unlike the records only if names match.
 
     Args:
@@ -139,4 +143,4 @@ def choose_family(
     possible = named_families or (like if complete else [])
     if not possible or not complete or len(possible) == 1:
         return next(iter(possible), None)
-    return min(possible, key=lambda family: family.price(labels, classes))
+    return min(possible, key=lambda family: family.row_order_loss(labels, classes))

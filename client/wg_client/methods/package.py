@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wg_client.data.recipient import Recipient
-from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk
+from wg_client.data.recipient import PackageRecipient
+from wg_client.fitting.backbone import Tensors, TrunkFeatures, encoder_features
 from wg_client.fitting.linear_head import head_from_tensors
-from wg_client.fitting.side_by_side import Features, SideBySide
-from wg_client.fitting.standardised import HeadBeside, family_view
+from wg_client.fitting.side_by_side import Features, JoinedColumns
+from wg_client.fitting.standardised import FamilyNetworkHead, family_features
 from wg_client.methods import network_choice, operator_families
-from wg_client.methods.base import Candidate, LabelledRecords, Package, PlantNetwork
-from wg_client.methods.operator_families import OfferedFamily
+from wg_client.methods.base import DeliveredCandidate, PlantNetwork, PlantRecords, PreparedPackage
+from wg_client.methods.operator_families import DeliveredFamily
 from wg_common import catalogue
 from wg_common.catalogue import POSTERIOR
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import Posterior
-from wg_common.modalities.registry import modality
+from wg_common.modalities.registry import find_modality
 from wg_common.weights_package import Candidate as PackedCandidate
 from wg_common.weights_package import WeightsManifest
 from wg_core.errors import DecodeError
@@ -33,9 +33,9 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
 _AT_ONCE = 64  # Decoded records in memory at a time
 
 
-def read_package(
-    plant: Recipient, manifest: WeightsManifest, tensors: Mapping[str, Tensors]
-) -> tuple[LabelledRecords, Package]:
+def prepare_package(
+    plant: PackageRecipient, manifest: WeightsManifest, tensors: Mapping[str, Tensors]
+) -> tuple[PlantRecords, PreparedPackage]:
     """Prepare a verified package for the plant's records.
 
     Args:
@@ -57,11 +57,11 @@ def read_package(
     return records, reading.package(others_released=bool(manifest.pool_releases))
 
 
-def at_plant(plant: Recipient) -> tuple[PlantTrunk | None, SideBySide]:
+def fit_plant_trunk(plant: PackageRecipient) -> tuple[PlantTrunk | None, JoinedColumns]:
     """Fit the plant trunk, and return it with the local features that include its features."""
     local, data = plant.features.local, plant.data
-    if not modality(data.modality).plant_trunk or not len(data):
-        return None, SideBySide((local,))
+    if not find_modality(data.modality).plant_trunk or not len(data):
+        return None, JoinedColumns((local,))
     from wg_common.nets.encoder.module import plant_features
     from wg_common.nets.encoder.plant_trunk import PlantTrunk
 
@@ -70,18 +70,18 @@ def at_plant(plant: Recipient) -> tuple[PlantTrunk | None, SideBySide]:
     for start in range(0, len(local), _AT_ONCE):
         part = plant_features(trunk, data.modality, data.records[start : start + _AT_ONCE])
         plant_columns[start : start + _AT_ONCE] = part
-    return trunk, SideBySide((local, plant_columns))
+    return trunk, JoinedColumns((local, plant_columns))
 
 
-def plant_records(plant: Recipient) -> LabelledRecords:
+def plant_records(plant: PackageRecipient) -> PlantRecords:
     """Return the plant's records on its encoder and the trunk fitted at the plant."""
-    trunk, local = at_plant(plant)
-    return LabelledRecords(
+    trunk, local = fit_plant_trunk(plant)
+    return PlantRecords(
         all_labels=plant.data.labels,
         classes=len(plant.data.label_names),
-        public=_encoder(plant, trunk, local),
+        encoder_features=_encoder(plant, trunk, local),
         units=plant.data.units,
-        patterns=modality(plant.data.modality).patterns(plant.data.records),
+        patterns=find_modality(plant.data.modality).repetition_keys(plant.data.records),
         plant_trunk=trunk,
         columns=local,
     )
@@ -90,11 +90,11 @@ def plant_records(plant: Recipient) -> LabelledRecords:
 class _Reading:
     """Reader of the candidates of one package."""
 
-    def __init__(self, plant: Recipient, records: LabelledRecords, machine_kind: str) -> None:
+    def __init__(self, plant: PackageRecipient, records: PlantRecords, machine_kind: str) -> None:
         self._plant, self._records, self._machine_kind = plant, records, machine_kind
-        self._heads: list[Candidate] = []
-        self._families: list[OfferedFamily] = []
-        self._networks: list[Candidate] = []
+        self._heads: list[DeliveredCandidate] = []
+        self._families: list[DeliveredFamily] = []
+        self._networks: list[DeliveredCandidate] = []
         self._trunks: dict[str, Tensors] = {}
         self._batches: dict[str, Batch] = {}
         self._posterior: Posterior | None = None
@@ -106,7 +106,7 @@ class _Reading:
         Raises:
             DecodeError: Its tensors, source or inputs do not match its architecture.
         """
-        network = catalogue.architecture_of(candidate.architecture).is_network
+        network = catalogue.find_architecture(candidate.architecture).is_network
         if network:
             self._add_network(candidate, tensors)
         elif candidate.inputs != "raw":
@@ -120,19 +120,19 @@ class _Reading:
         plant, classes = self._plant, self._records.classes
         name, source, columns = candidate.name, candidate.source, plant.features.dimension
         if source == POSTERIOR:
-            self._posterior = posteriors.from_tensors(tensors, classes, columns)
+            self._posterior = posteriors.posterior_from_tensors(tensors, classes, columns)
         elif source in catalogue.FAMILIES:
             arguments = classes, plant.layout, plant.features
-            self._families.append(operator_families.read(candidate, tensors, *arguments))
+            self._families.append(operator_families.read_family(candidate, tensors, *arguments))
         else:
             tensor_set.check_tensors(candidate.architecture, tensors, classes, columns)
-            encoder = self._records.public
+            encoder = self._records.encoder_features
             # A head on the encoder ignores features that are not released.
             head = head_from_tensors(tensors).pad_features(encoder.features.shape[1])
-            self._heads.append(Candidate(name, source, encoder, head))
+            self._heads.append(DeliveredCandidate(name, source, encoder, head))
 
     def _add_network(self, candidate: PackedCandidate, tensors: Tensors) -> None:
-        from wg_client.methods.sheet_fit import KINDS, sheet_fit
+        from wg_client.methods.sheet_fit import KINDS, data_sheet_fit
         from wg_common.nets import network, tensor_set
 
         architecture, source = candidate.architecture, candidate.source
@@ -149,27 +149,29 @@ class _Reading:
             self._batches[architecture] = batch
         if candidate.inputs == "standardised" and not len(batch):
             return  # Without records there is no mean or spread to standardise by
-        trunk = network.trunk_at(architecture, tensors, candidate.inputs, batch)
+        trunk = network.adapt_trunk(architecture, tensors, candidate.inputs, batch)
         module = network.load_trunk(architecture, trunk)
         features = network.features(module, batch)
         if not np.isfinite(features).all():
             raise DecodeError("a feature of a record here is not finite")
         is_judge = candidate.inputs == "raw" and self._machine_kind in KINDS
         if self._sheet_fit is None and is_judge:
-            self._sheet_fit = sheet_fit(architecture, module, head_from_tensors(tensors), batch)
+            self._sheet_fit = data_sheet_fit(
+                architecture, module, head_from_tensors(tensors), batch
+            )
         self._trunks[candidate.name] = trunk
         self._networks.append(
-            Candidate(
+            DeliveredCandidate(
                 candidate.name,
                 source,
-                Trunk(features.astype(np.float64)),
+                TrunkFeatures(features.astype(np.float64)),
                 head_from_tensors(tensors),
                 architecture=architecture,
                 inputs=candidate.inputs,
             )
         )
 
-    def package(self, *, others_released: bool) -> Package:
+    def package(self, *, others_released: bool) -> PreparedPackage:
         """Return the package with the selected family and the selected networks.
 
         Raises:
@@ -189,58 +191,62 @@ class _Reading:
             second = None if second_network is None else second_network.head
             columns: Features = plant.features.local if records.columns is None else records.columns
             dimension = plant.features.dimension
-            trunk, head = family_view(
-                family.head, columns, family.layout, records.public, dimension, second
+            trunk, head = family_features(
+                family.head, columns, family.layout, records.encoder_features, dimension, second
             )
-            of_family = Candidate(family.name, family.source, trunk, head, family.unlikeness)
+            of_family = DeliveredCandidate(
+                family.name, family.source, trunk, head, family.unlikeness
+            )
             candidates.insert(0, of_family)
             network = network or second_network
-        return Package(
+        return PreparedPackage(
             candidates=candidates,
             posterior=self._posterior,
             others_released=others_released,
-            stated=bool(self._networks),
+            made_for_machine=bool(self._networks),
             network=network,
             sheet_fit=self._sheet_fit,
         )
 
-    def _chosen_network(self) -> tuple[Candidate, PlantNetwork]:
+    def _chosen_network(self) -> tuple[DeliveredCandidate, PlantNetwork]:
         """Return the selected networks, as a candidate beside the encoder."""
         from wg_common.nets import network
 
-        choice = network_choice.choose(self._networks, self._records, self._records.public)
+        choice = network_choice.choose_networks(
+            self._networks, self._records, self._records.encoder_features
+        )
         networks = [self._networks[number] for number in choice.numbers]
         trunks = [self._trunks[candidate.name] for candidate in networks]
         architecture = networks[0].architecture
         return choice.candidate, PlantNetwork(
             architecture,
-            network.with_numbers(trunks),
+            network.prefix_trunk_numbers(trunks),
             network.RecordTrunk(architecture, trunks),
             np.hstack([candidate.trunk.features for candidate in networks]).astype(np.float32),
         )
 
 
-def _family_network(plant: Recipient, family: OfferedFamily) -> PlantNetwork | None:
+def _family_network(plant: PackageRecipient, family: DeliveredFamily) -> PlantNetwork | None:
     """Read the network that came with a family's head; None if none came."""
     from wg_common.nets import family_network
     from wg_common.nets.encoder import package as encoders
 
-    architecture = modality(plant.data.modality).family_network
+    architecture = find_modality(plant.data.modality).family_network
     try:
         delivered_network = family_network.unpack_network(
             family.network, architecture, len(family.head.bias)
         )
     except DecodeError as error:
         raise DecodeError(f"candidate {family.name}: {error}") from error
-    settings = encoders.unpack(plant.encoder_package).metadata
+    settings = encoders.unpack_encoder(plant.encoder_package).metadata
     return (
         None
         if delivered_network is None
-        else plant_network(delivered_network, plant.data.records, settings)
+        else standardise_network(delivered_network, plant.data.records, settings)
     )
 
 
-def plant_network(
+def standardise_network(
     network: FamilyNetwork, records: Records, settings: Mapping[str, str]
 ) -> PlantNetwork:
     """Standardise a family's network by a plant's records.
@@ -251,19 +257,21 @@ def plant_network(
     """
     from wg_common.nets.family_network import FamilyTrunk
 
-    site_network = network.at(records, settings)
+    site_network = network.adapt_to_site(records, settings)
     module = FamilyTrunk(network.architecture, site_network.trunk, settings)
     features = module.features(records)
-    head = HeadBeside(site_network.head, features)
+    head = FamilyNetworkHead(site_network.head, features)
     return PlantNetwork(network.architecture, site_network.trunk, module, features, head)
 
 
-def _encoder(plant: Recipient, trunk: PlantTrunk | None, local: SideBySide) -> Trunk:
+def _encoder(
+    plant: PackageRecipient, trunk: PlantTrunk | None, local: JoinedColumns
+) -> TrunkFeatures:
     """Return the encoder's trunk, with the features of the trunk fitted at the plant."""
     from wg_common.nets.encoder import package as encoders
 
-    contents = encoders.unpack(plant.encoder_package)
+    contents = encoders.unpack_encoder(plant.encoder_package)
     layout = contents.local_blocks, contents.trunk_blocks
     if trunk is not None:
         layout = trunk.layout(*layout)
-    return encoder_trunk(local, plant.features.dimension, plant.features.scaled, *layout)
+    return encoder_features(local, plant.features.dimension, plant.features.scaled, *layout)

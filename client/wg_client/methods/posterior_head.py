@@ -7,11 +7,11 @@ means (``ensemble``) was better at every number of labels.
 
 import numpy as np
 
-from wg_client.fitting.fitted import Fitted
+from wg_client.fitting.fitted import FittedModel
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.fitting.mixture import refine
+from wg_client.fitting.mixture import refine_by_clusters
 from wg_client.methods import names
-from wg_client.methods.base import LabelledRecords, Model, Package
+from wg_client.methods.base import FittedMethod, PlantRecords, PreparedPackage
 from wg_common.catalogue import POSTERIOR
 from wg_common.inference import posterior as posteriors
 
@@ -23,9 +23,9 @@ class PosteriorHead:
     title = "pooled"
     reference = False
 
-    def fit(self, records: LabelledRecords, package: Package) -> Model | None:
+    def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
         """Fit the model; see ``Method.fit``."""
-        posterior, trunk = package.posterior, records.public
+        posterior, trunk = package.posterior, records.encoder_features
         if posterior is None or len(records.labels):
             return None
         # Statistics of other sites cover only the released features, which come first.
@@ -35,7 +35,7 @@ class PosteriorHead:
             *posteriors.posterior_head(posterior, released_features, no_labels)
         )
         head = released_head.pad_features(trunk.features.shape[1])
-        fitted_model = Fitted(
-            refine(head, trunk.features) if len(released_features) else head, None
+        fitted_model = FittedModel(
+            refine_by_clusters(head, trunk.features) if len(released_features) else head, None
         )
-        return Model(trunk=trunk, fitted=fitted_model, origin=POSTERIOR, unchecked_rank=2)
+        return FittedMethod(trunk=trunk, fitted=fitted_model, origin=POSTERIOR, unchecked_rank=2)

@@ -29,12 +29,12 @@ METHODS: tuple[Method, ...] = (
 )
 
 
-def title(name: str) -> str:
+def method_title(name: str) -> str:
     """Return the title of a method; an unknown name is returned unchanged."""
     return next((method.title for method in METHODS if method.name == name), name)
 
 
-def mechanism(source: str) -> str:
+def source_mechanism(source: str) -> str:
     """Return the mechanism by which a candidate of a source was made."""
     if source in FAMILIES:
         return "handed on"

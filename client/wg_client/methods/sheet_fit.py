@@ -3,7 +3,7 @@
 A network for a declared machine distinguishes records by spectrum lines at the frequencies that the
 sheet implies. With the lines moved to their frequencies at other speeds, it should distinguish
 less. With the mutual information ``I`` between records and answers
-(``network_choice.information``), and its mean over other speeds ``J``::
+(``network_choice.mutual_information``), and its mean over other speeds ``J``::
 
     fit = SHARE * I - J    (nats)
 
@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from wg_client.fitting.backbone import Trunk
+from wg_client.fitting.backbone import TrunkFeatures
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.base import Candidate
-from wg_client.methods.network_choice import information
+from wg_client.methods.base import DeliveredCandidate
+from wg_client.methods.network_choice import mutual_information
 from wg_common.nets import network
 
 SHARE = 0.5
@@ -33,7 +33,7 @@ SPEEDS = (0.7, 0.8, 0.9, 1.12, 1.25, 1.4)
 """Factors on the frequencies of lines; real machines deviate some hundredths from the sheet."""
 
 
-def sheet_fit(
+def data_sheet_fit(
     architecture: str, trunk: nn.Module, head: LinearHead, batch: NDArray[np.float32]
 ) -> float | None:
     """Return the fit of a data sheet and a plant's records, nats; higher is better.
@@ -47,7 +47,7 @@ def sheet_fit(
     Returns:
         None if there are too few records, or the architecture does not use spectrum lines.
     """
-    at_speed = network.kind(architecture).at_speed
+    at_speed = network.network_kind(architecture).rescale_to_speed
     if at_speed is None or len(batch) < FEWEST:
         return None
     rows = np.linspace(0, len(batch) - 1, min(len(batch), RECORDS)).round().astype(np.intp)
@@ -55,7 +55,7 @@ def sheet_fit(
 
     def information_of(inputs: NDArray[np.float32]) -> float:
         features = network.features(trunk, inputs).astype(np.float64)
-        return information(Candidate("", "", Trunk(features), head))
+        return mutual_information(DeliveredCandidate("", "", TrunkFeatures(features), head))
 
     at_other_speeds = np.mean([information_of(at_speed(sample, factor)) for factor in SPEEDS])
     return float(SHARE * information_of(sample) - at_other_speeds)

@@ -18,13 +18,13 @@ from scipy.special import bdtrin, betaincinv
 
 from wg_client.data import plant as plants
 from wg_client.data.acceptance_set import AcceptanceSet
-from wg_client.data.plant import Plant
+from wg_client.data.plant import PlantData
 from wg_client.data.site_data import SiteData
 from wg_client.fitting.linear_head import Floats, Ints
 from wg_client.models import adoption, novelty, predict, store
-from wg_client.models.adoption import Chosen
+from wg_client.models.adoption import ModelReference
 from wg_client.models.manifest import ModelsManifest
-from wg_client.models.passing import PassRule, defect_odds, pass_rule
+from wg_client.models.passing import PassRule, defect_log_odds, pass_rule
 from wg_client.models.predict import Inputs
 from wg_core.site.home import ClientHome
 
@@ -50,26 +50,26 @@ def good_mask(
 
 
 @dataclass(frozen=True, slots=True)
-class Errors:
+class ErrorCount:
     """Number of errors among some records."""
 
     wrong: int
     records: int
 
-    def largest_share(self, confidence: float = 0.95) -> float:
+    def upper_bound(self, confidence: float = 0.95) -> float:
         """Return the upper confidence bound of the share of errors."""
         if self.wrong == self.records:
             return 1.0
         return float(betaincinv(self.wrong + 1, self.records - self.wrong, confidence))
 
-    def missing(self, share: float = 0.01, confidence: float = 0.95) -> int:
+    def records_needed(self, share: float = 0.01, confidence: float = 0.95) -> int:
         """Return the number of further records, all correct, that would bound the share."""
         needed_records: int = math.ceil(bdtrin(self.wrong, 1 - confidence, share) - 1e-9)
         return max(0, needed_records - self.records)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class ThresholdCounts:
     """Counts of a model on the acceptance set, at a threshold.
 
     Attributes:
@@ -81,14 +81,14 @@ class Judgement:
     """
 
     threshold: float
-    false_accepts: Errors | None
-    false_rejects: Errors | None
-    wrong_labels: Errors
+    false_accepts: ErrorCount | None
+    false_rejects: ErrorCount | None
+    wrong_labels: ErrorCount
     looks: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Scores:
+class AcceptanceScores:
     """Scores of one model on the acceptance set.
 
     Attributes:
@@ -105,29 +105,29 @@ class Scores:
     new: NDArray[np.bool_]
     passes: NDArray[np.bool_]
 
-    def at(self, threshold: float) -> Judgement:
+    def counts_at(self, threshold: float) -> ThresholdCounts:
         """Count verdicts and errors at a threshold."""
         accepts = rejects = None
         reject = ~self.new & (self.defect >= threshold)
         passes = ~self.new & ~reject & self.passes
         if self.good is not None:
-            accepts = Errors(int((passes & ~self.good).sum()), int((~self.good).sum()))
-            rejects = Errors(int((reject & self.good).sum()), int(self.good.sum()))
-        return Judgement(
+            accepts = ErrorCount(int((passes & ~self.good).sum()), int((~self.good).sum()))
+            rejects = ErrorCount(int((reject & self.good).sum()), int(self.good.sum()))
+        return ThresholdCounts(
             threshold=threshold,
             false_accepts=accepts,
             false_rejects=rejects,
-            wrong_labels=Errors(int((~self.right).sum()), len(self.right)),
+            wrong_labels=ErrorCount(int((~self.right).sum()), len(self.right)),
             looks=int((~passes & ~reject).sum()),
         )
 
-    def curve(self, points: int) -> list[Judgement]:
+    def threshold_curve(self, points: int) -> list[ThresholdCounts]:
         """Count verdicts and errors at evenly spaced thresholds between 0 and 1."""
-        return [self.at(threshold) for threshold in np.linspace(0, 1, points).tolist()]
+        return [self.counts_at(threshold) for threshold in np.linspace(0, 1, points).tolist()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Acceptance:
+class AcceptanceResults:
     """Evaluation of all models of a package on the acceptance set, each at its threshold.
 
     Attributes:
@@ -138,22 +138,26 @@ class Acceptance:
     """
 
     kept: str
-    scores: Mapping[str, Scores] = field(default_factory=dict)
+    scores: Mapping[str, AcceptanceScores] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
     passing: PassRule | None = None
 
-    def of(self, model: str) -> Judgement | None:
+    def counts_of(self, model: str) -> ThresholdCounts | None:
         """Return the counts of one model at its threshold; None if it was not evaluated."""
         scores = self.scores.get(model)
-        return None if scores is None else scores.at(self.thresholds[model])
+        return None if scores is None else scores.counts_at(self.thresholds[model])
 
     @property
-    def judgements(self) -> dict[str, Judgement]:
+    def judgements(self) -> dict[str, ThresholdCounts]:
         """Counts of all models at their thresholds, by name."""
-        return {name: scores.at(self.thresholds[name]) for name, scores in self.scores.items()}
+        return {
+            name: scores.counts_at(self.thresholds[name]) for name, scores in self.scores.items()
+        }
 
 
-def acceptance(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> Acceptance:
+def evaluate_package(
+    home: ClientHome, plant: PlantData, manifest: ModelsManifest
+) -> AcceptanceResults:
     """Evaluate the models of a package; none if their labels or encoder differ from the plant's.
 
     Raises:
@@ -164,46 +168,47 @@ def acceptance(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> Acce
     good = good_mask(manifest.labels, plant.config.data.good)
     passing = None if good is None else pass_rule(home, manifest, manifest.kept, good)
     if records is None:
-        return Acceptance(kept=manifest.kept, passing=passing)
+        return AcceptanceResults(kept=manifest.kept, passing=passing)
     rows = records.independent_rows
-    inputs = acceptance_inputs(home, plant, records, manifest)[rows]
+    inputs = acceptance_set_inputs(home, plant, records, manifest)[rows]
     truth = records.records.labels[rows]
     names = [entry.name for entry in manifest.models]
     tensors = store.load_novelty(home, manifest)
     is_new, is_unlike = (
-        novelty.unlike_records(tensors, inputs, share) for share in (novelty.NEW, novelty.NO_PASS)
+        novelty.flag_unlike_records(tensors, inputs, share)
+        for share in (novelty.NEW, novelty.NO_PASS)
     )
 
-    def scores_of(name: str) -> Scores:
+    def scores_of(name: str) -> AcceptanceScores:
         logits, passes = predict.logits(home, manifest, name, inputs), np.zeros(len(truth), bool)
         if good is not None:
-            passes = pass_rule(home, manifest, name, good).passes(defect_odds(logits, good))
+            passes = pass_rule(home, manifest, name, good).passes(defect_log_odds(logits, good))
         chances = predict.probabilities(logits, manifest)
-        return score(chances, truth, good, is_new, passes & ~is_unlike)
+        return score_probabilities(chances, truth, good, is_new, passes & ~is_unlike)
 
-    return Acceptance(
+    return AcceptanceResults(
         kept=manifest.kept,
         scores={name: scores_of(name) for name in names},
-        thresholds={name: threshold(home, manifest, name) for name in names},
+        thresholds={name: model_threshold(home, manifest, name) for name in names},
         passing=passing,
     )
 
 
-def threshold(home: ClientHome, manifest: ModelsManifest, model: str) -> float:
+def model_threshold(home: ClientHome, manifest: ModelsManifest, model: str) -> float:
     """Return a model's threshold: the one set while it was in use, else 0.5."""
-    choice = Chosen(package_id=manifest.package_id, model=manifest.entry(model).name)
-    return adoption.read(home).threshold_of(choice)
+    choice = ModelReference(package_id=manifest.package_id, model=manifest.entry(model).name)
+    return adoption.read_history(home).threshold_of(choice)
 
 
-def judging_records(plant: Plant, manifest: ModelsManifest) -> AcceptanceSet | None:
+def judging_records(plant: PlantData, manifest: ModelsManifest) -> AcceptanceSet | None:
     """Return the acceptance set, if it can judge the models of a package."""
     records = plant.acceptance_set
     fits = (manifest.labels, manifest.encoder) == (plant.config.data.labels, plant.encoder)
     return records if fits and records is not None and len(records) else None
 
 
-def acceptance_inputs(
-    home: ClientHome, plant: Plant, judging: AcceptanceSet, manifest: ModelsManifest
+def acceptance_set_inputs(
+    home: ClientHome, plant: PlantData, judging: AcceptanceSet, manifest: ModelsManifest
 ) -> Inputs:
     """Compute the inputs of the package's models for the acceptance set."""
     has_further = manifest.network is not None or manifest.plant_trunk
@@ -222,13 +227,13 @@ def acceptance_inputs(
     return predict.encode_records(home, manifest, data)
 
 
-def score(
+def score_probabilities(
     chances: Floats,
     truth: Ints,
     good: NDArray[np.bool_] | None,
     is_new: NDArray[np.bool_],
     passes: NDArray[np.bool_],
-) -> Scores:
+) -> AcceptanceScores:
     """Score probabilities ``[a, K]`` against labels ``[a]``.
 
     Args:
@@ -237,7 +242,7 @@ def score(
         passes: Mask of records that may pass, ``[a]``.
     """
     defects = np.ones(chances.shape[1], dtype=bool) if good is None else ~good
-    return Scores(
+    return AcceptanceScores(
         defect=chances[:, defects].sum(axis=1),
         good=None if good is None else good[truth],
         right=chances.argmax(axis=1) == truth,

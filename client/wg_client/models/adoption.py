@@ -38,7 +38,7 @@ What = Literal["arrived", "use", "shadow", "threshold", "missed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class ModelReference:
     """One model of one package."""
 
     package_id: str
@@ -49,7 +49,7 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class AdoptionChange:
     """One entry of the history, with the state after it.
 
     Attributes:
@@ -67,41 +67,41 @@ class Change:
     when: int
     what: What
     by: str
-    subject: Chosen | None
+    subject: ModelReference | None
     why: str
-    in_use: Chosen | None = None
-    shadow: Chosen | None = None
+    in_use: ModelReference | None = None
+    shadow: ModelReference | None = None
     threshold: float = EVEN
     missed_share: float = MISSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adoption:
+class AdoptionHistory:
     """History of the models in use."""
 
     version: int = VERSION
-    changes: tuple[Change, ...] = ()
+    changes: tuple[AdoptionChange, ...] = ()
 
     @property
-    def latest(self) -> Change:
+    def latest_change(self) -> AdoptionChange:
         """Last change, which holds the current state."""
-        no_change = Change(when=0, what="arrived", by=PROGRAM, subject=None, why="")
+        no_change = AdoptionChange(when=0, what="arrived", by=PROGRAM, subject=None, why="")
         return self.changes[-1] if self.changes else no_change
 
     @property
     def stage(self) -> str:
-        """Current stage: ``pilot``, ``in use`` or ``shadow``."""
-        if self.latest.in_use is None:
+        """Current stage: ``pilot``, ``in use`` or ``shadow_model``."""
+        if self.latest_change.in_use is None:
             return "pilot"
-        return "in use" if self.latest.shadow is None else "shadow"
+        return "in use" if self.latest_change.shadow is None else "shadow"
 
-    def threshold_of(self, model: Chosen | None) -> float:
+    def threshold_of(self, model: ModelReference | None) -> float:
         """Return the threshold that a model had when it was last in use; 0.5 before that."""
         thresholds = [change.threshold for change in self.changes if change.in_use == model]
         return thresholds[-1] if thresholds else EVEN
 
 
-def read(home: ClientHome) -> Adoption:
+def read_history(home: ClientHome) -> AdoptionHistory:
     """Read the history, of this version or the first (without ``missed_share``); empty at first.
 
     Raises:
@@ -110,20 +110,20 @@ def read(home: ClientHome) -> Adoption:
     path = home.models / FILE
     if path.is_file():
         data = atomic.read_bytes(path, limit=_LIMIT)
-        if canonical.version_of(data, subject=str(path)) < VERSION:
-            earlier = canonical.decode_part(Adoption, data, subject=str(path))
+        if canonical.stated_version(data, subject=str(path)) < VERSION:
+            earlier = canonical.decode_known_fields(AdoptionHistory, data, subject=str(path))
             return replace(earlier, version=VERSION)
-        return canonical.decode(Adoption, data, subject=str(path), limit=_LIMIT)
-    return Adoption()
+        return canonical.decode(AdoptionHistory, data, subject=str(path), limit=_LIMIT)
+    return AdoptionHistory()
 
 
-def in_use(home: ClientHome) -> tuple[ModelsManifest, str]:
+def model_in_use(home: ClientHome) -> tuple[ModelsManifest, str]:
     """Return the package and name of the model in use.
 
     Raises:
         ConfigError: No model is in use.
     """
-    state = read(home).latest
+    state = read_history(home).latest_change
     if state.in_use is None:
         message = _NO_MODEL if state.shadow is None else _WAITS
         if store.kept_sensors(home):
@@ -132,13 +132,13 @@ def in_use(home: ClientHome) -> tuple[ModelsManifest, str]:
     return _manifest(home, state.in_use), state.in_use.model
 
 
-def shadow(home: ClientHome) -> tuple[ModelsManifest, str] | None:
+def shadow_model(home: ClientHome) -> tuple[ModelsManifest, str] | None:
     """Return the package and name of the shadow model; None if there is none."""
-    choice = read(home).latest.shadow
+    choice = read_history(home).latest_change.shadow
     return None if choice is None else (_manifest(home, choice), choice.model)
 
 
-def chosen_model(
+def find_model(
     home: ClientHome, package: str | None, model: str | None
 ) -> tuple[ModelsManifest, str]:
     """Return a package and the name of one of its models.
@@ -152,7 +152,7 @@ def chosen_model(
         ConfigError: There is no such package or model, or the beginning is ambiguous.
     """
     if package is None:
-        manifest, name = in_use(home)
+        manifest, name = model_in_use(home)
         return manifest, manifest.entry(model or name).name
     matches = [m for m in store.all_manifests(home) if m.package_id.startswith(package)]
     if len(matches) != 1:
@@ -171,10 +171,10 @@ def record_arrival(home: ClientHome, new: ModelsManifest) -> str:
     Raises:
         StorageError: The disk is full or cannot be written; the model in use stays in use.
     """
-    with locks.models(home):
-        history = read(home)
-        state = history.latest
-        choice = Chosen(package_id=new.package_id, model=new.kept)
+    with locks.lock_models(home):
+        history = read_history(home)
+        state = history.latest_change
+        choice = ModelReference(package_id=new.package_id, model=new.kept)
         for change in history.changes:
             if change.subject is not None and change.subject.package_id == new.package_id:
                 return change.why
@@ -184,7 +184,7 @@ def record_arrival(home: ClientHome, new: ModelsManifest) -> str:
             uses, why = _replaces_at_once(new, old)
         present, shadow = state.in_use, state.shadow
         event: What = "arrived"
-        if uses and has_few_sites(new, new.kept):
+        if uses and predicts_few_site_class(new, new.kept):
             # The plant's own model predicts no class that only other sites know.
             has_local = any(entry.name == LOCAL for entry in new.models)
             present = replace(choice, model=LOCAL) if has_local else None
@@ -196,7 +196,7 @@ def record_arrival(home: ClientHome, new: ModelsManifest) -> str:
         _append(
             home,
             history,
-            Change(
+            AdoptionChange(
                 when=int(time.time()),
                 what=event,
                 by=PROGRAM,
@@ -264,7 +264,7 @@ def _better(new: ModelsManifest, old: ModelsManifest) -> bool:
     return before is None or after is None or after > before
 
 
-def has_few_sites(manifest: ModelsManifest, model: str) -> bool:
+def predicts_few_site_class(manifest: ModelsManifest, model: str) -> bool:
     """Return whether a class without records here, which a model predicts, is known from few sites.
 
     Always False if the plant's policy has switched the check off.
@@ -275,9 +275,9 @@ def has_few_sites(manifest: ModelsManifest, model: str) -> bool:
     )
 
 
-def use(
+def put_in_use(
     home: ClientHome, package: ModelsManifest, model: str, by: str, *, accept_few: bool = False
-) -> Change:
+) -> AdoptionChange:
     """Put a model in use, by a person's decision.
 
     Args:
@@ -288,15 +288,15 @@ def use(
         ConfigError: The model is in use already, the package has no such model, or few sites
             support one of its classes and ``accept_few`` is not set.
     """
-    choice = Chosen(package_id=package.package_id, model=package.entry(model).name)
-    if has_few_sites(package, choice.model) and not accept_few:
+    choice = ModelReference(package_id=package.package_id, model=package.entry(model).name)
+    if predicts_few_site_class(package, choice.model) and not accept_few:
         raise ConfigError(
             f"{choice}: fewer than three sites stand behind classes that it names; its report says"
             " how many. Add --few-sites to use it all the same"
         )
-    with locks.models(home):
-        history = read(home)
-        state = history.latest
+    with locks.lock_models(home):
+        history = read_history(home)
+        state = history.latest_change
         if choice == state.in_use:
             raise ConfigError(f"{choice}: is in use already")
         shadow = None if choice == state.shadow else state.shadow
@@ -304,17 +304,17 @@ def use(
         return _record_decision(home, history, replace(change, what="use", by=by, subject=choice))
 
 
-def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -> Change:
-    """Let a model predict beside the one in use, by a person's decision.
+def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -> AdoptionChange:
+    """Let a model predict alongside the one in use, by a person's decision.
 
     Raises:
         UsageError: ``by`` is not a valid name.
         ConfigError: The model is in use, or the package has no such model.
     """
-    choice = Chosen(package_id=package.package_id, model=package.entry(model).name)
-    with locks.models(home):
-        history = read(home)
-        state = history.latest
+    choice = ModelReference(package_id=package.package_id, model=package.entry(model).name)
+    with locks.lock_models(home):
+        history = read_history(home)
+        state = history.latest_change
         if choice == state.in_use:
             raise ConfigError(f"{choice}: is in use, and cannot be its own shadow")
         change = replace(state, shadow=choice)
@@ -325,7 +325,7 @@ def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -
 
 def set_threshold(
     home: ClientHome, threshold: float | None = None, *, missed_share: float | None = None, by: str
-) -> Change:
+) -> AdoptionChange:
     """Change the threshold of the model in use, or the share of defects that may pass.
 
     Args:
@@ -336,9 +336,9 @@ def set_threshold(
         UsageError: ``by`` is not a valid name.
         ConfigError: No model is in use.
     """
-    with locks.models(home):
-        history = read(home)
-        state = history.latest
+    with locks.lock_models(home):
+        history = read_history(home)
+        state = history.latest_change
         if state.in_use is None:
             raise ConfigError(_NO_MODEL.format(models=home.models))
         change = replace(
@@ -352,7 +352,9 @@ def set_threshold(
         )
 
 
-def _record_decision(home: ClientHome, history: Adoption, change: Change) -> Change:
+def _record_decision(
+    home: ClientHome, history: AdoptionHistory, change: AdoptionChange
+) -> AdoptionChange:
     """Append a person's decision, made now."""
     try:
         check_name(change.by)
@@ -361,7 +363,7 @@ def _record_decision(home: ClientHome, history: Adoption, change: Change) -> Cha
     return _append(home, history, replace(change, when=int(time.time()), why=_BY_HAND))
 
 
-def _append(home: ClientHome, history: Adoption, change: Change) -> Change:
+def _append(home: ClientHome, history: AdoptionHistory, change: AdoptionChange) -> AdoptionChange:
     if change.what not in ("threshold", "missed"):
         change = replace(change, threshold=history.threshold_of(change.in_use))
     data = canonical.encode(replace(history, changes=(*history.changes, change)))
@@ -369,7 +371,7 @@ def _append(home: ClientHome, history: Adoption, change: Change) -> Change:
     return change
 
 
-def _manifest(home: ClientHome, choice: Chosen) -> ModelsManifest:
+def _manifest(home: ClientHome, choice: ModelReference) -> ModelsManifest:
     manifest = store.read_manifest(home, choice.package_id)
     if manifest is None:
         raise ConfigError(f"{home.models / FILE}: names {choice}, which is not here")

@@ -27,11 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.fitting.linear_head import Floats
-from wg_client.fitting.sure_calls import NEVER, wrong_share
+from wg_client.fitting.sure_calls import NEVER, bounded_error_share
 from wg_client.models import acceptance, adoption, novelty, store
 from wg_client.models.manifest import ModelsManifest
-from wg_client.models.novelty import Novelty
-from wg_client.models.passing import PassRule, defect_odds, pass_rule
+from wg_client.models.novelty import NoveltyTest
+from wg_client.models.passing import PassRule, defect_log_odds, pass_rule
 from wg_client.models.predict import Inputs, Prediction
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
@@ -41,7 +41,7 @@ PASS, REJECT, LOOK = "pass", "reject", "look"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Judge:
+class CallJudge:
     """Judge of one model's calls: reliability and verdicts.
 
     Attributes:
@@ -56,14 +56,14 @@ class Judge:
 
     sure: float | None = None
     unseen: tuple[str, ...] = ()
-    novelty: Novelty | None = None
+    novelty: NoveltyTest | None = None
     good: NDArray[np.bool_] | None = None
     threshold: float = adoption.EVEN
     passing: PassRule = field(default_factory=PassRule)
     wrong: float = 0.0
 
     @classmethod
-    def of_model(cls, home: ClientHome, manifest: ModelsManifest, name: str) -> Judge:
+    def load(cls, home: ClientHome, manifest: ModelsManifest, name: str) -> CallJudge:
         """Build the judge of a stored model.
 
         Raises:
@@ -75,17 +75,17 @@ class Judge:
         sure = manifest.sure.get(manifest.entry(name).name)
         judge = cls(
             sure=sure,
-            wrong=0.0 if sure is None or sure > 1 else wrong_share(manifest.judged_labels),
+            wrong=0.0 if sure is None or sure > 1 else bounded_error_share(manifest.judged_labels),
             unseen=manifest.unseen,
             good=good,
-            threshold=acceptance.threshold(home, manifest, name),
+            threshold=acceptance.model_threshold(home, manifest, name),
             passing=pass_rule(home, manifest, name, good),
         )
         if tensors is None:
             return judge
-        return replace(judge, novelty=novelty.from_tensors(tensors, "novelty"))
+        return replace(judge, novelty=novelty.novelty_test_from_tensors(tensors, "novelty"))
 
-    def judge(
+    def add_calls(
         self, predictions: Sequence[Prediction], inputs: Inputs, logits: Floats
     ) -> list[Prediction]:
         """Add likeness, call and verdict to predictions.
@@ -97,9 +97,12 @@ class Judge:
         """
         passes = np.zeros(len(logits), bool)
         if self.good is not None:
-            passes = self.passing.passes(defect_odds(logits, self.good))
+            passes = self.passing.passes(defect_log_odds(logits, self.good))
         likeness, distances = self.likeness(inputs), self.distances(inputs)
-        new_above, pass_within = self.limit(novelty.NEW), self.limit(novelty.NO_PASS)
+        new_above, pass_within = (
+            self.distance_limit(novelty.NEW),
+            self.distance_limit(novelty.NO_PASS),
+        )
         judgements = []
         rows = zip(predictions, likeness, distances, passes.tolist(), strict=True)
         for prediction, like, distance, may_pass in rows:
@@ -119,9 +122,9 @@ class Judge:
             )
         return judgements
 
-    def limit(self, share: float) -> float:
+    def distance_limit(self, share: float) -> float:
         """Return the distance exceeded by a share of the plant's records; infinite: unknown."""
-        return np.inf if self.novelty is None else self.novelty.limit(share)
+        return np.inf if self.novelty is None else self.novelty.score_limit(share)
 
     def distances(self, inputs: Inputs) -> NDArray[np.float32]:
         """Return novelty scores, ``[n]``; NaN: unknown."""

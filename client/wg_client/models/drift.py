@@ -29,7 +29,7 @@ _TINY = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shift:
+class ShiftTest:
     """Result of the test on released features.
 
     Attributes:
@@ -47,9 +47,9 @@ class Shift:
     compared: int
 
 
-def shift(
+def test_for_shift(
     frozen: NDArray[np.floating], new: NDArray[np.floating], level: float, rng: np.random.Generator
-) -> Shift:
+) -> ShiftTest:
     """Test two samples of released features for a shift.
 
     Args:
@@ -72,7 +72,7 @@ def shift(
     p = (1 + int((largest >= difference.max() - _TINY).sum())) / (PERMUTATIONS + 1)
     is_shifted = difference > np.quantile(largest, 1 - level, method="higher")
     d = x.shape[1]
-    return Shift(
+    return ShiftTest(
         p=p,
         means=int(is_shifted[:d].sum()),
         spreads=int(is_shifted[d:].sum()),
@@ -91,7 +91,7 @@ def _evenly(x: Floats) -> Floats:
     return x[rows]
 
 
-def too_many_new(count: int, of: int, share: float, calibration: int) -> float:
+def new_record_p_value(count: int, of: int, share: float, calibration: int) -> float:
     """Return the p-value of the number of new records: the probability of at least ``count``.
 
     Args:

@@ -1,9 +1,10 @@
 """Export of models for other programs, as safetensors or ONNX; neither can carry code.
 
 A model that was trained on the plant's records reveals something about them, and no ledger counts
-that: its metadata say so. A *private head* (``export_private``) was trained by
+that: its metadata say so. A *private head* (``export_private_head``) was trained by
 ``wg_common.nets.private_head``, charged like a release, and uses only the released features. Both
-files hold the *whole* model: the frozen encoder, a network beside it if there is one, and the head.
+files hold the *whole* model: the frozen encoder, a network alongside it if there is one, and the
+head.
 
 The ONNX model has the outputs of ``wg-client predict``: ``label`` (its index), ``probability``,
 ``distance`` (from the plant's records; the metadata have its limits, ``new_above`` and
@@ -14,9 +15,9 @@ metadata have labels, p and provenance. A private head has ``logits`` only, sinc
 is made of records.
 
 A head for sensor windows takes views ``[n, C, 1 + S, L]``, as
-``wg_common.nets.encoder.window_trunk.prepare`` makes them from a window. In ONNX only n is free;
-the other sizes are those of the plant's first window, and are in the metadata. A network beside the
-encoder of windows has a second input, ``prepared``: the result of
+``wg_common.nets.encoder.window_trunk.window_views`` makes them from a window. In ONNX only n is
+free; the other sizes are those of the plant's first window, and are in the metadata. A network
+beside the encoder of windows has a second input, ``prepared``: the result of
 ``wg_common.nets.network.prepare_batch`` for the architecture in the metadata (``network``). A head
 for texts takes vectors ``[n, 2560]``, as ``TextTrunk.prepare`` of
 ``wg_common.nets.encoder.text_trunk`` makes them; the metadata name the package (``trunk``). Each
@@ -42,16 +43,16 @@ import torch
 from torch import nn
 
 from wg_client.data import plant as plants
-from wg_client.fitting.sure_calls import probability_limit
+from wg_client.fitting.sure_calls import supported_probability
 from wg_client.models import store
-from wg_client.models.calls import LOOK, PASS, REJECT, Judge
+from wg_client.models.calls import LOOK, PASS, REJECT, CallJudge
 from wg_client.models.manifest import ModelsManifest
-from wg_client.models.novelty import NEW, NO_PASS, Novelty, fold_signs
+from wg_client.models.novelty import NEW, NO_PASS, NoveltyTest, hash_signs
 from wg_client.models.passing import MARGIN
 from wg_client.models.predict import load_encoder, load_network
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, architecture_of
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, find_architecture
 from wg_common.modalities.base import Modality, Record
-from wg_common.modalities.registry import modality
+from wg_common.modalities.registry import find_modality
 from wg_common.nets import network
 from wg_common.nets.assembly import HeadModel, build_model
 from wg_common.nets.encoder.module import Encoder
@@ -78,7 +79,7 @@ def export_model(
             external file.
         VerificationError: The encoder or the model differs from the manifest's.
     """
-    kind = modality(architecture_of(manifest.architecture).modality)
+    kind = find_modality(find_architecture(manifest.architecture).modality)
     encoder = load_encoder(home, manifest)
     entry = manifest.entry(name)
     tensors = store.load_tensors(home, manifest, name)
@@ -90,7 +91,7 @@ def export_model(
         "generator": manifest.generator,
         "records": WITHOUT_NOISE,
     }
-    judge = Judge.of_model(home, manifest, name)
+    judge = CallJudge.load(home, manifest, name)
     if form == "onnx":
         metadata |= _verdict_metadata(judge)
     data = _file(home, model, form, metadata, JudgedModel(model, judge, manifest).eval())
@@ -98,7 +99,7 @@ def export_model(
     return metadata
 
 
-def export_private(
+def export_private_head(
     home: ClientHome, release_file: bytes, form: Format, out: Path
 ) -> dict[str, str]:
     """Write a private head as a whole model; return its metadata.
@@ -109,11 +110,11 @@ def export_private(
     Raises:
         ConfigError, VerificationError: As for ``export_model``.
     """
-    parts = statistics_file.decode_covered(release_file)
+    parts = statistics_file.decode_bundle(release_file)
     manifest, (weight, bias) = head_file.decode(parts.release)
     schema = manifest.schema
     encoder = plants.pinned_encoder(home, schema.encoder)
-    kind = modality(encoder.modality)
+    kind = find_modality(encoder.modality)
     tensors = {HEAD_WEIGHT: weight, HEAD_BIAS: bias}
     model = build_model(kind.head, encoder, tensors, schema.labels)
     price = f"epsilon {manifest.epsilon}, delta {manifest.delta}, unit by rule {schema.unit_rule}"
@@ -126,7 +127,7 @@ def export_private(
     return metadata
 
 
-def check_exports(home: ClientHome) -> None:
+def check_exportable(home: ClientHome) -> None:
     """Refuse an encoder that cannot be exported in one file, before anything is charged.
 
     Raises:
@@ -135,7 +136,7 @@ def check_exports(home: ClientHome) -> None:
     encoder = plants.encoder_loader()(plants.load_encoder_package(home))
     weight = np.zeros((1, encoder.dimension), np.float32)
     tensors = {HEAD_WEIGHT: weight, HEAD_BIAS: np.zeros(1, np.float32)}
-    build_model(modality(encoder.modality).head, encoder, tensors, ["a class"])
+    build_model(find_modality(encoder.modality).head, encoder, tensors, ["a class"])
 
 
 def _metadata(kind: Modality, encoder: Encoder, labels: Sequence[str], name: str) -> dict[str, str]:
@@ -158,10 +159,13 @@ def _file(
     judged_model: JudgedModel | None = None,
 ) -> bytes:
     """Return a model's file, in ONNX with its verdicts; its inputs are added to ``metadata``."""
-    kind, trunk = modality(architecture_of(metadata["architecture"]).modality), model.encoder.trunk
+    kind, trunk = (
+        find_modality(find_architecture(metadata["architecture"]).modality),
+        model.encoder.trunk,
+    )
     examples: dict[str, torch.Tensor] = {}
     if kind.resized or form == "onnx":
-        record = kind.example((1, 1) if kind.resized else _shape(home, kind))
+        record = kind.example_record((1, 1) if kind.resized else _shape(home, kind))
         example = examples[kind.name] = _example(record, trunk)
         if kind.resized:
             metadata["pixels"] = str(example.shape[-1])
@@ -176,16 +180,16 @@ def _file(
             examples["prepared"] = torch.from_numpy(batch).float()
         metadata["inputs"] = json.dumps({name: list(x.shape[1:]) for name, x in examples.items()})
         outputs = ("logits",) if judged_model is None else OUTPUTS
-        return onnx_file(judged_model or model, examples, outputs, metadata)
+        return export_onnx(judged_model or model, examples, outputs, metadata)
     return _safetensors(model, metadata)
 
 
 def _shape(home: ClientHome, kind: Modality) -> tuple[int, int]:
     """Return the shape of the plant's first record, for modalities that keep record sizes."""
-    snapshot = snapshots.current(home)
+    snapshot = snapshots.load_current(home)
     for rows, columns in snapshot.records().shapes:
         return int(rows), int(columns)
-    raise DataError(f"{snapshot.folder}: no record, so the size of a {kind.one} is not known")
+    raise DataError(f"{snapshot.folder}: no record, so the size of a {kind.singular} is not known")
 
 
 def _example(record: Record, trunk: EncoderTrunk) -> torch.Tensor:
@@ -197,16 +201,16 @@ VERDICTS = (PASS, REJECT, LOOK, "")
 OUTPUTS = ("label", "probability", "distance", "verdict", "probabilities", "logits")
 
 
-class Distance(nn.Module):
+class NoveltyScores(nn.Module):
     """Novelty scores, as ``Novelty.score``."""
 
-    def __init__(self, novelty: Novelty) -> None:
+    def __init__(self, novelty: NoveltyTest) -> None:
         super().__init__()
-        self.layout = novelty.start, novelty.sizes
+        self.layout = novelty.first_feature, novelty.block_sizes
         for part in ("mean", "scale", "bank"):
             self.register_buffer(part, torch.from_numpy(getattr(novelty, part)))
-        width = sum(novelty.sizes) or len(novelty.mean)
-        self.register_buffer("signs", torch.from_numpy(fold_signs(width)))
+        width = sum(novelty.block_sizes) or len(novelty.mean)
+        self.register_buffer("signs", torch.from_numpy(hash_signs(width)))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return novelty scores ``[n]`` of features ``[n, d]``."""
@@ -239,16 +243,18 @@ class JudgedModel(nn.Module):
         manifest: Manifest of its package.
     """
 
-    def __init__(self, model: HeadModel, judge: Judge, manifest: ModelsManifest) -> None:
+    def __init__(self, model: HeadModel, judge: CallJudge, manifest: ModelsManifest) -> None:
         super().__init__()
         self.model = model
-        self.limit = probability_limit(manifest.judged_labels) if manifest.judged_labels else 1.0
+        self.limit = (
+            supported_probability(manifest.judged_labels) if manifest.judged_labels else 1.0
+        )
         self.threshold = judge.threshold
         novelty = judge.novelty
         self.distance = None
         if novelty is not None and len(novelty.scores) > 0:
-            self.distance = Distance(novelty)
-        self.new_above, self.pass_within = judge.limit(NEW), judge.limit(NO_PASS)
+            self.distance = NoveltyScores(novelty)
+        self.new_above, self.pass_within = judge.distance_limit(NEW), judge.distance_limit(NO_PASS)
         self.pass_limit = -np.inf if judge.passing.limit is None else judge.passing.limit - MARGIN
         self.judges = judge.good is not None
         if judge.good is not None:
@@ -257,7 +263,7 @@ class JudgedModel(nn.Module):
     def forward(
         self, records: torch.Tensor, *further_inputs: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
-        """Return the values of ``OUTPUTS``; arguments as of ``HeadModel.forward``."""
+        """Return the values of ``OUTPUTS``; arguments as for ``HeadModel.forward``."""
         features = self.model.features(records, *further_inputs)
         logits = self.model.logits(features)
         label = logits.argmax(dim=1)
@@ -282,7 +288,7 @@ class JudgedModel(nn.Module):
         return label, probability, distance, verdict, chances, logits
 
     def _chances(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Return probabilities ``[n, K]``, as ``sure_calls.bound_probabilities``."""
+        """Return probabilities ``[n, K]``, as ``sure_calls.cap_probabilities``."""
         if logits.shape[1] == 1:
             return torch.ones_like(logits)
         best = torch.nn.functional.one_hot(label, logits.shape[1]).bool()
@@ -291,14 +297,14 @@ class JudgedModel(nn.Module):
         return torch.where(best, top, shares)
 
 
-def _verdict_metadata(judge: Judge) -> dict[str, str]:
+def _verdict_metadata(judge: CallJudge) -> dict[str, str]:
     tells = judge.novelty is not None and len(judge.novelty.scores) > 0
     return {
         "verdicts": json.dumps(VERDICTS),
         "threshold": repr(judge.threshold),
         "pass_limit": "" if judge.passing.limit is None else repr(judge.passing.limit),
-        "new_above": repr(judge.limit(NEW)) if tells else "",
-        "pass_within": repr(judge.limit(NO_PASS)) if tells else "",
+        "new_above": repr(judge.distance_limit(NEW)) if tells else "",
+        "pass_within": repr(judge.distance_limit(NO_PASS)) if tells else "",
     }
 
 
@@ -307,7 +313,7 @@ def _safetensors(model: nn.Module, metadata: dict[str, str]) -> bytes:
     return safetensors.torch.save(state, metadata={"model": canonical.encode(metadata).decode()})
 
 
-def onnx_file(
+def export_onnx(
     model: nn.Module,
     examples: Mapping[str, torch.Tensor],
     outputs: Sequence[str],

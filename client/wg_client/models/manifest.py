@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from wg_client.methods.names import LOCAL
-from wg_common.weights_package import Condition
+from wg_common.weights_package import GeneratorCondition
 from wg_core.errors import ConfigError
 
 VERSION = 6
@@ -36,7 +36,7 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkFile:
-    """A network that runs beside the encoder.
+    """File of a network that runs alongside the encoder.
 
     Attributes:
         architecture: Name in the catalogue.
@@ -48,7 +48,7 @@ class NetworkFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class CheckFinding:
     """Finding of an acceptance check (``wg_client.selection.checks``) about a model.
 
     Attributes:
@@ -108,7 +108,7 @@ class ModelsManifest:
         unseen: Labels without a record at the plant: no call of such a label is sure.
         judged_file: SHA-256 of the file of out-of-fold logits, hex; empty: no file.
         novelty: SHA-256 of the file of the novelty test, hex; empty: no file.
-        network: Network beside the encoder that heads may use; null: no network.
+        network: Network alongside the encoder that heads may use; null: no network.
         condition: Data sheet and statistic that generated networks were made for.
         plant_trunk: SHA-256 of the file of the trunk fitted at the plant, hex; empty: no file.
     """
@@ -131,21 +131,21 @@ class ModelsManifest:
     gain: float
     models: tuple[ModelEntry, ...]
     candidates: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[CheckFinding, ...]
     sure: dict[str, float] = field(default_factory=dict)
     judged_labels: int = 0
     unseen: tuple[str, ...] = ()
     judged_file: str = ""
     novelty: str = ""
     network: NetworkFile | None = None
-    condition: Condition = field(default_factory=Condition)
+    condition: GeneratorCondition = field(default_factory=GeneratorCondition)
     plant_trunk: str = ""
 
     def __repr__(self) -> str:
         return f"ModelsManifest({self.package_id[:16]!r}, kept={self.kept!r})"
 
     @property
-    def accepted(self) -> bool:
+    def keeps_delivered(self) -> bool:
         """True if delivered weights were kept, unchanged or fine-tuned."""
         return self.kept != LOCAL
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common import streams
-from wg_common.inference.family_head import Layout
+from wg_common.inference.family_head import FeatureLayout
 from wg_common.streams import Stream
 from wg_core.errors import DecodeError
 
@@ -43,7 +43,7 @@ Singles = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Novelty:
+class NoveltyTest:
     """Fitted novelty test: bank of records and calibration scores; at most 2.6 MB.
 
     Attributes:
@@ -51,7 +51,7 @@ class Novelty:
             blocks, features are standardised.
         mean: Mean of each feature, ``[d]``; empty with blocks.
         scale: Factor on each feature, ``[d]``; empty with blocks.
-        bank: The plant's records in the coordinates of ``coordinates_of``, ``[m, c]``.
+        bank: The plant's records in the coordinates of ``bank_coordinates``, ``[m, c]``.
         scores: Scores of the plant's records against other units, ascending, ``[s]``; empty if
             there are too few records.
     """
@@ -63,29 +63,29 @@ class Novelty:
     scores: Singles
 
     @property
-    def start(self) -> int:
+    def first_feature(self) -> int:
         """First feature that is used."""
         return int(self.blocks[0])
 
     @property
-    def sizes(self) -> list[int]:
+    def block_sizes(self) -> list[int]:
         """Sizes of the blocks."""
         sizes: list[int] = self.blocks[1:].astype(int).tolist()
         return sizes
 
-    def coordinates_of(self, features: NDArray[np.floating]) -> Singles:
+    def bank_coordinates(self, features: NDArray[np.floating]) -> Singles:
         """Map local features ``[n, D]`` to the coordinates of the bank, ``[n, c]``."""
-        x = features[:, self.start :].astype(np.float32)
-        if not self.sizes:
+        x = features[:, self.first_feature :].astype(np.float32)
+        if not self.block_sizes:
             return _fold((x[:, : len(self.mean)] - self.mean) * self.scale)
-        parts = np.split(x[:, : sum(self.sizes)], np.cumsum(self.sizes)[:-1], axis=1)
+        parts = np.split(x[:, : sum(self.block_sizes)], np.cumsum(self.block_sizes)[:-1], axis=1)
         weight = np.float32(len(parts) ** -0.5)
         units = [part * weight / np.maximum(_norm(part), np.float32(1e-9)) for part in parts]
         return _fold(np.concatenate(units, axis=1))
 
     def score(self, features: NDArray[np.floating]) -> Singles:
         """Return the novelty scores of local features ``[n, D]``, ``[n]``, in arbitrary units."""
-        return _nearest(_squares(self.coordinates_of(features), self.bank))
+        return _nearest(_squares(self.bank_coordinates(features), self.bank))
 
     def likeness(self, features: NDArray[np.floating]) -> Singles:
         """Return the share of the plant's records at least as unlike, ``[n]``; NaN: unknown."""
@@ -94,7 +94,7 @@ class Novelty:
         below = np.searchsorted(self.scores, self.score(features), side="left")
         return ((len(self.scores) - below + 1) / (len(self.scores) + 1)).astype(np.float32)
 
-    def limit(self, share: float) -> float:
+    def score_limit(self, share: float) -> float:
         """Return the score exceeded by a share of the plant's records; infinite without scores."""
         if not len(self.scores):
             return np.inf
@@ -106,24 +106,26 @@ class Novelty:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def unlike_records(
+def flag_unlike_records(
     tensors: Mapping[str, NDArray[np.float32]] | None, features: NDArray[np.floating], share: float
 ) -> NDArray[np.bool_]:
     """Flag records by local features ``[n, D]`` that exceed the limit of a share of the plant's.
 
     All are flagged if there is no test.
     """
-    judge = None if tensors is None else from_tensors(tensors, "novelty")
+    judge = None if tensors is None else novelty_test_from_tensors(tensors, "novelty")
     if judge is None or not len(judge.scores):
         return np.ones(len(features), dtype=bool)
-    return np.asarray(judge.score(features) > judge.limit(share))
+    return np.asarray(judge.score(features) > judge.score_limit(share))
 
 
-def from_tensors(tensors: Mapping[str, NDArray[np.float32]], file_name: str) -> Novelty:
+def novelty_test_from_tensors(
+    tensors: Mapping[str, NDArray[np.float32]], file_name: str
+) -> NoveltyTest:
     """Decode the tensors of a file that this program wrote.
 
     Raises:
-        DecodeError: Names, shapes or values are not those of ``Novelty``.
+        DecodeError: Names, shapes or values are not those of ``NoveltyTest``.
     """
     shapes = {name: value.shape for name, value in tensors.items()}
     d, m, s, k = ((*shapes.get(name, ()), 0)[0] for name in ("mean", "bank", "scores", "blocks"))
@@ -147,12 +149,12 @@ def from_tensors(tensors: Mapping[str, NDArray[np.float32]], file_name: str) -> 
     )
     if shapes != expected or not (within_limits and are_sizes) or (k > 1 and d):
         raise DecodeError(f"{file_name}: tensors of shapes {shapes}, blocks {blocks[:9].tolist()}")
-    return Novelty(**{name: value.astype(np.float32) for name, value in tensors.items()})
+    return NoveltyTest(**{name: value.astype(np.float32) for name, value in tensors.items()})
 
 
-def fit(
-    features: NDArray[np.floating], layout: Layout | None, units: Sequence[str] | None
-) -> Novelty | None:
+def fit_novelty_test(
+    features: NDArray[np.floating], layout: FeatureLayout | None, units: Sequence[str] | None
+) -> NoveltyTest | None:
     """Fit the novelty test on a plant's records.
 
     Args:
@@ -170,20 +172,20 @@ def fit(
     scores = scores[np.isfinite(scores)]
     if n := len(scores):
         scores = scores[np.linspace(0, n - 1, min(n, SCORES_LIMIT)).round().astype(np.int64)]
-    return replace(judge, bank=judge.coordinates_of(features[rows[:BANK_LIMIT]]), scores=scores)
+    return replace(judge, bank=judge.bank_coordinates(features[rows[:BANK_LIMIT]]), scores=scores)
 
 
 def strangest_rows(
-    features: NDArray[np.floating], layout: Layout | None, units: Sequence[str] | None
+    features: NDArray[np.floating], layout: FeatureLayout | None, units: Sequence[str] | None
 ) -> list[int]:
-    """List the rows of a plant's records, the most unlike all others first; arguments as of fit."""
+    """List the rows of a plant's records, the most unlike all others first."""
     rows = _drawn_rows(len(features))
     scores = _own_scores(_without_bank(features, layout), features[rows], _groups(units, rows))
     known = np.flatnonzero(np.isfinite(scores))
     return [int(row) for row in rows[known[np.argsort(-scores[known], kind="stable")]]]
 
 
-def fold_signs(width: int) -> Singles:
+def hash_signs(width: int) -> Singles:
     """Return the sign of each column of a folded row: a fixed hash of its index, ``[width]``."""
     places = np.arange(width, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return np.where(places >> np.uint64(40) & np.uint64(1), 1.0, -1.0).astype(np.float32)
@@ -194,26 +196,26 @@ def _fold(x: Singles) -> Singles:
     n, width = x.shape
     if width <= COORDINATES_LIMIT:
         return x
-    padded = np.pad(x * fold_signs(width), ((0, 0), (0, -width % COORDINATES_LIMIT)))
+    padded = np.pad(x * hash_signs(width), ((0, 0), (0, -width % COORDINATES_LIMIT)))
     return np.asarray(padded.reshape(n, -1, COORDINATES_LIMIT).sum(axis=1), dtype=np.float32)
 
 
-def _without_bank(features: NDArray[np.floating], layout: Layout | None) -> Novelty:
+def _without_bank(features: NDArray[np.floating], layout: FeatureLayout | None) -> NoveltyTest:
     """Return the map of features to coordinates, without records."""
     none = np.zeros(0, np.float32)
     blocks, mean, scale = np.zeros(1, np.float32), none, none
     if layout is not None:
-        blocks = np.array([layout.start, *layout.sizes], dtype=np.float32)
+        blocks = np.array([layout.first_head_feature, *layout.head_block_sizes], dtype=np.float32)
     elif len(features):
         x = features[:, :FEATURES_LIMIT].astype(np.float32)
         mean, spread = x.mean(axis=0), x.std(axis=0)
         scale = 1 / (spread + np.float32(0.1) * spread.mean() + np.float32(1e-9))
-    return Novelty(blocks=blocks, mean=mean, scale=scale, bank=none.reshape(0, 0), scores=none)
+    return NoveltyTest(blocks=blocks, mean=mean, scale=scale, bank=none.reshape(0, 0), scores=none)
 
 
 def _drawn_rows(count: int) -> NDArray[np.intp]:
     """Return the rows for calibration, in random order."""
-    return streams.rng(Stream.NOVELTY).permutation(count)[:RECORDS_LIMIT]
+    return streams.stream_generator(Stream.NOVELTY).permutation(count)[:RECORDS_LIMIT]
 
 
 def _groups(units: Sequence[str] | None, rows: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -224,12 +226,12 @@ def _groups(units: Sequence[str] | None, rows: NDArray[np.intp]) -> NDArray[np.i
 
 
 def _own_scores(
-    judge: Novelty, features: NDArray[np.floating], groups: NDArray[np.intp]
+    judge: NoveltyTest, features: NDArray[np.floating], groups: NDArray[np.intp]
 ) -> Singles:
     """Return scores ``[n]`` against the first records, of other units; infinite: unknown."""
     if len(np.unique(groups)) < _FEWEST:
         return np.full(len(features), np.inf, np.float32)
-    x = judge.coordinates_of(features)
+    x = judge.bank_coordinates(features)
     squares = _squares(x, x[:BANK_LIMIT])
     squares[groups[:, None] == groups[:BANK_LIMIT]] = np.inf
     return _nearest(squares)

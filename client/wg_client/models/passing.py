@@ -21,7 +21,7 @@ from scipy.special import betaincinv, logsumexp
 
 from wg_client.fitting.linear_head import Floats, Ints
 from wg_client.fitting.sure_calls import CONFIDENCE
-from wg_client.methods.base import LabelledRecords
+from wg_client.methods.base import PlantRecords
 from wg_client.models import adoption, store
 from wg_client.models.manifest import ModelsManifest
 from wg_common.language import Text, text
@@ -90,14 +90,14 @@ class PassRule:
         )
 
 
-def defect_odds(logits: Floats, good: NDArray[np.bool_]) -> Floats:
+def defect_log_odds(logits: Floats, good: NDArray[np.bool_]) -> Floats:
     """Return the log odds of a defect, ``[n]``, from logits ``[n, K]``."""
     odds: Floats = logsumexp(logits[:, ~good], axis=1) - logsumexp(logits[:, good], axis=1)
     return odds
 
 
-def judged_tensors(
-    logits: dict[str, Floats | None], records: LabelledRecords
+def out_of_fold_tensors(
+    logits: dict[str, Floats | None], records: PlantRecords
 ) -> dict[str, NDArray[np.float32]]:
     """Return the tensors of the file from which rules are made: out-of-fold logits of each model.
 
@@ -110,8 +110,8 @@ def judged_tensors(
     }
     if not out_of_fold:
         return {}
-    units = records.judged_groups.astype(np.float32)
-    return {**out_of_fold, _LABELS: records.judged_labels.astype(np.float32), _UNITS: units}
+    units = records.evaluated_groups.astype(np.float32)
+    return {**out_of_fold, _LABELS: records.evaluated_labels.astype(np.float32), _UNITS: units}
 
 
 def pass_rule(
@@ -130,19 +130,19 @@ def pass_rule(
     """
     if good is None:
         return PassRule()
-    missed_share = adoption.read(home).latest.missed_share
+    missed_share = adoption.read_history(home).latest_change.missed_share
     unseen = np.isin(manifest.labels, manifest.unseen)
-    tensors = store.load_judged(home, manifest) or {}
+    tensors = store.load_out_of_fold(home, manifest) or {}
     logits = tensors.get(f"{_LOGITS}{manifest.entry(name).name}")
     evidence = None
     if logits is not None:
         labels, units = (tensors[part].astype(np.int64) for part in (_LABELS, _UNITS))
-        evidence = Evidence(logits.astype(np.float64), labels, units)
-    return rule_of(evidence, good, unseen, missed_share)
+        evidence = OutOfFoldEvidence(logits.astype(np.float64), labels, units)
+    return fit_pass_rule(evidence, good, unseen, missed_share)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Evidence:
+class OutOfFoldEvidence:
     """Out-of-fold logits ``[m, K]`` of a model, with labels and units ``[m]`` of the records."""
 
     logits: Floats
@@ -150,8 +150,8 @@ class Evidence:
     units: Ints
 
 
-def rule_of(
-    evidence: Evidence | None,
+def fit_pass_rule(
+    evidence: OutOfFoldEvidence | None,
     good: NDArray[np.bool_],
     unseen: NDArray[np.bool_],
     missed_share: float,
@@ -174,7 +174,7 @@ def rule_of(
     rule = PassRule(missed_share=missed_share, least_defects=least_defects)
     if evidence is None:
         return rule
-    odds, defective = defect_odds(evidence.logits, good), ~good[evidence.labels]
+    odds, defective = defect_log_odds(evidence.logits, good), ~good[evidence.labels]
     scores = _smallest(odds[defective], evidence.units[defective])
     rule = replace(rule, limit=tolerance_limit(scores, tolerated_share), defects=len(scores))
     passes = rule.passes(odds[~defective])

@@ -14,11 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data import plant as plants
-from wg_client.data.dataset import READING, RECORDS_CSV, is_record, lies_beside, records_of
+from wg_client.data.dataset import (
+    READING,
+    RECORDS_CSV,
+    accompanying_files,
+    is_record_file,
+    stored_file_records,
+)
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_client.data.survey import load_dataset
 from wg_client.fitting.linear_head import Floats, head_from_tensors
-from wg_client.fitting.sure_calls import bound_probabilities, probability_limit
+from wg_client.fitting.sure_calls import cap_probabilities, supported_probability
 from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
 from wg_common.modalities import cells
@@ -72,12 +78,18 @@ def load_records(path: Path, labels: Sequence[str], reading: ReadingConfig = REA
     Raises:
         DataError: There is nothing to predict, or it cannot be read.
     """
-    if path.is_file() and is_record(path) and not cells.holds_records(path, column=reading.text):
+    if (
+        path.is_file()
+        and is_record_file(path)
+        and not cells.is_record_table(path, column=reading.text_column)
+    ):
         return _unlabelled_data(path, [path], labels)
     by_class = (path / RECORDS_CSV).is_file() or any((path / label).is_dir() for label in labels)
     if path.is_dir() and not by_class:
-        files = sorted(entry for entry in path.rglob("*") if entry.is_file() and is_record(entry))
-        texts = lies_beside(files)
+        files = sorted(
+            entry for entry in path.rglob("*") if entry.is_file() and is_record_file(entry)
+        )
+        texts = accompanying_files(files)
         files = [entry for entry in files if entry not in texts]
         if not files:
             raise DataError(f"{path}: no {list_attribute('name', 'or')} found")
@@ -96,14 +108,14 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
     """
     check_records(manifest, data)
     encoder = load_encoder(home, manifest)
-    return features_of(encoder, load_network(home, manifest, encoder), data)
+    return features_in_batches(encoder, load_network(home, manifest, encoder), data)
 
 
 def check_records(manifest: ModelsManifest, data: SiteData) -> None:
     """Raise ``DataError`` if the models of a package do not take these records."""
     from wg_common import catalogue
 
-    architecture = catalogue.architecture_of(manifest.architecture)
+    architecture = catalogue.find_architecture(manifest.architecture)
     if architecture.modality != data.modality:
         raise DataError(
             f"{data.names[0]}: of {data.modality}, and the model, {architecture.name}, is for"
@@ -111,12 +123,12 @@ def check_records(manifest: ModelsManifest, data: SiteData) -> None:
         )
 
 
-def features_of(
+def features_in_batches(
     encoder: Encoder, network: FamilyTrunk | RecordTrunk | None, data: SiteData
 ) -> Inputs:
     """Compute the features of records, ``[n, D]``, a batch at a time."""
     parts = [
-        features(encoder, network, list(data.records[start : start + _BATCH]))
+        record_features(encoder, network, list(data.records[start : start + _BATCH]))
         for start in range(0, max(len(data.records), 1), _BATCH)
     ]
     return np.concatenate(parts)
@@ -135,13 +147,13 @@ def load_encoder(home: ClientHome, manifest: ModelsManifest) -> Encoder:
         plants.pinned_encoder(home, manifest.encoder),
         store.load_plant_trunk(home, manifest),
     )
-    return encoder if trunk is None else encoder.at_plant(PlantTrunk.from_tensors(trunk))
+    return encoder if trunk is None else encoder.with_plant_trunk(PlantTrunk.from_tensors(trunk))
 
 
-def features(
+def record_features(
     encoder: Encoder, network: FamilyTrunk | RecordTrunk | None, records: Sequence[Record]
 ) -> Inputs:
-    """Return local features of records, followed by those of a network beside the encoder."""
+    """Return local features of records, followed by those of a network alongside the encoder."""
     local = encoder.encode_batched(records)
     blocks = [local] if network is None else [local, network.features(records)]
     return np.hstack(blocks).astype(np.float64)
@@ -150,7 +162,7 @@ def features(
 def load_network(
     home: ClientHome, manifest: ModelsManifest, encoder: Encoder
 ) -> FamilyTrunk | RecordTrunk | None:
-    """Load the network beside the encoder that heads of a package use; None: there is none.
+    """Load the network alongside the encoder that heads of a package use; None: there is none.
 
     Args:
         encoder: The package's encoder.
@@ -183,18 +195,20 @@ def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs
 
 def probabilities(values: Floats, manifest: ModelsManifest) -> Floats:
     """Convert logits ``[n, K]`` to probabilities, limited by the number of the plant's labels."""
-    limit = probability_limit(manifest.judged_labels) if manifest.judged_labels else 1.0
-    return bound_probabilities(values, limit)
+    limit = supported_probability(manifest.judged_labels) if manifest.judged_labels else 1.0
+    return cap_probabilities(values, limit)
 
 
 def predict(
     home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs, names: Sequence[str]
 ) -> list[Prediction]:
     """Predict the most likely label of each record and its probability."""
-    return predictions(logits(home, manifest, name, inputs), manifest, names)
+    return predictions_from_logits(logits(home, manifest, name, inputs), manifest, names)
 
 
-def predictions(values: Floats, manifest: ModelsManifest, names: Sequence[str]) -> list[Prediction]:
+def predictions_from_logits(
+    values: Floats, manifest: ModelsManifest, names: Sequence[str]
+) -> list[Prediction]:
     """Make predictions from logits ``[n, K]``, still without calls and verdicts."""
     chances = probabilities(values, manifest)
     best = chances.argmax(axis=1)
@@ -210,7 +224,7 @@ def predictions(values: Floats, manifest: ModelsManifest, names: Sequence[str]) 
 
 
 def _unlabelled_data(path: Path, paths: Sequence[Path], labels: Sequence[str]) -> SiteData:
-    records = records_of(path, paths)
+    records = stored_file_records(path, paths)
     return SiteData(
         records=records,
         modality=records.modality.name,

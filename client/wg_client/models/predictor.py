@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wg_client.data.dataset import with_reading
-from wg_client.data.inspection import decoded_parts
+from wg_client.data.dataset import apply_reading_config
+from wg_client.data.inspection import decode_in_parts
 from wg_client.data.site_data import SiteData
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.models import predict, store
-from wg_client.models.calls import Judge
+from wg_client.models.calls import CallJudge
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import Inputs, Prediction
 from wg_core import atomic
@@ -37,14 +37,14 @@ class Predictor:
         reading: The plant's settings for reading files.
         judge: Judge of its calls.
         encoder: The model's encoder.
-        network: The network beside the encoder; None: there is none.
+        network: The network alongside the encoder; None: there is none.
         head: Head of the model.
     """
 
     manifest: ModelsManifest
     name: str
     reading: ReadingConfig
-    judge: Judge
+    judge: CallJudge
     encoder: Encoder
     network: FamilyTrunk | RecordTrunk | None
     head: LinearHead
@@ -61,22 +61,22 @@ class Predictor:
             manifest=manifest,
             name=name,
             reading=configuration.load(home).data.reading,
-            judge=Judge.of_model(home, manifest, name),
+            judge=CallJudge.load(home, manifest, name),
             encoder=encoder,
             network=predict.load_network(home, manifest, encoder),
             head=head_from_tensors(store.load_tensors(home, manifest, name)),
         )
 
     def inputs(self, data: SiteData) -> Inputs:
-        """Compute the head's inputs for records; errors as of ``predict.check_records``."""
+        """Compute the head's inputs for records; errors as for ``predict.check_records``."""
         predict.check_records(self.manifest, data)
-        return predict.features_of(self.encoder, self.network, data)
+        return predict.features_in_batches(self.encoder, self.network, data)
 
     def predict(self, data: SiteData, inputs: Inputs) -> list[Prediction]:
         """Predict records from their inputs, with calls and verdicts."""
         logits = self.head.logits(inputs[:, : self.head.weight.shape[1]])
-        rows = predict.predictions(logits, self.manifest, data.names)
-        return self.judge.judge(rows, inputs, logits)
+        rows = predict.predictions_from_logits(logits, self.manifest, data.names)
+        return self.judge.add_calls(rows, inputs, logits)
 
     def predict_file(self, path: Path) -> list[Prediction]:
         """Predict the records of one file.
@@ -84,18 +84,18 @@ class Predictor:
         Raises:
             DataError: The file cannot be read, or holds no record.
         """
-        data = with_reading(
+        data = apply_reading_config(
             predict.load_records(path, self.manifest.labels, self.reading), self.reading
         )
         rows: list[Prediction] = []
-        for part, problems in decoded_parts(data):
+        for part, problems in decode_in_parts(data):
             for problem in problems:
                 raise DataError(f"{problem.name}: {problem.reason}")
             rows += self.predict(part, self.inputs(part))
         return rows
 
     def predict_bytes(self, data: bytes, name: str) -> list[Prediction]:
-        """Predict the records of a file in memory; errors as of ``predict_file``.
+        """Predict the records of a file in memory; errors as for ``predict_file``.
 
         Args:
             data: Content of the file.

@@ -20,16 +20,18 @@ from starlette.routing import Route
 from wg_client.models.predict import Prediction
 from wg_client.models.predictor import Predictor
 from wg_common import catalogue
-from wg_common.modalities.registry import modality
+from wg_common.modalities.registry import find_modality
 from wg_core.errors import DataError
 from wg_core.wire import canonical
 
 HOSTS = ["127.0.0.1", "localhost"]
 
 
-def service(predictor: Predictor) -> Starlette:
+def prediction_app(predictor: Predictor) -> Starlette:
     """Build the ASGI application that serves a model."""
-    limit = modality(catalogue.architecture_of(predictor.manifest.architecture).modality).file_limit
+    limit = find_modality(
+        catalogue.find_architecture(predictor.manifest.architecture).modality
+    ).file_limit
     lock = threading.Lock()  # a network computes one batch at a time
 
     def answer(body: bytes, name: str) -> list[Prediction]:

@@ -1,4 +1,4 @@
-"""Shadow model: it predicts beside the one in use; differences are listed, no call changes."""
+"""Shadow model: it predicts alongside the model in use; differences are listed only."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from wg_client.data.site_data import SiteData
 from wg_client.models import adoption, predict
-from wg_client.models.adoption import Chosen
+from wg_client.models.adoption import ModelReference
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import Inputs, Prediction
 from wg_core.site.home import ClientHome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class LabelDifference:
     """A record to which the two models give different labels.
 
     Attributes:
@@ -33,7 +33,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shadow:
+class ShadowModel:
     """The shadow model in one run of ``predict``.
 
     Attributes:
@@ -47,11 +47,15 @@ class Shadow:
     shares_inputs: bool
 
     @classmethod
-    def of_model(cls, home: ClientHome, used_manifest: ModelsManifest, name: str) -> Shadow | None:
+    def find_shadow(
+        cls, home: ClientHome, used_manifest: ModelsManifest, name: str
+    ) -> ShadowModel | None:
         """Return the shadow of a model; None if the model is not in use or has no shadow."""
-        choice = Chosen(package_id=used_manifest.package_id, model=used_manifest.entry(name).name)
-        shadow = adoption.shadow(home)
-        if shadow is None or adoption.read(home).latest.in_use != choice:
+        choice = ModelReference(
+            package_id=used_manifest.package_id, model=used_manifest.entry(name).name
+        )
+        shadow = adoption.shadow_model(home)
+        if shadow is None or adoption.read_history(home).latest_change.in_use != choice:
             return None
         manifest, model = shadow
         shares_inputs = _sees_with(used_manifest) == _sees_with(manifest)
@@ -59,7 +63,7 @@ class Shadow:
 
     def differences(
         self, home: ClientHome, part: SiteData, inputs: Inputs, rows: Sequence[Prediction]
-    ) -> list[Difference]:
+    ) -> list[LabelDifference]:
         """Predict records with the shadow too, and return those with different labels.
 
         Args:
@@ -73,7 +77,7 @@ class Shadow:
             inputs = predict.encode_records(home, self.manifest, part)
         shadow_rows = predict.predict(home, self.manifest, self.model, inputs, part.names)
         return [
-            Difference(
+            LabelDifference(
                 name=row.name,
                 in_use=row.label,
                 probability=row.probability,

@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_client.data.laboratory import Hours
+from wg_client.data.laboratory import LaboratoryWindows
 from wg_client.fitting import numbers
-from wg_client.fitting.numbers import Average, Floats, Judgement, NumberModel
+from wg_client.fitting.numbers import AveragedSensor, Floats, RegressionQuality, ValueRegression
 from wg_client.models import drift, novelty
-from wg_client.models.drift import Shift
-from wg_client.models.export import WITHOUT_NOISE, Distance, onnx_file
-from wg_client.models.novelty import NEW, Novelty
+from wg_client.models.drift import ShiftTest
+from wg_client.models.export import WITHOUT_NOISE, NoveltyScores, export_onnx
+from wg_client.models.novelty import NEW, NoveltyTest
 from wg_common import streams
 from wg_common.machines.process import Scale
 from wg_common.streams import Stream
@@ -59,16 +59,16 @@ class SoftSensor:
         scale: Scale of the scores; None: they are values.
     """
 
-    model: NumberModel | Average | None
+    model: ValueRegression | AveragedSensor | None
     half_width: float
-    novelty: Novelty | None
-    judgements: Mapping[str, Judgement]
+    novelty: NoveltyTest | None
+    judgements: Mapping[str, RegressionQuality]
     scale: Scale | None = None
 
     @property
     def shares(self) -> dict[str, float]:
         """Shares of the average by name."""
-        if not isinstance(self.model, Average):
+        if not isinstance(self.model, AveragedSensor):
             return {numbers.DELIVERED if self.model is None else numbers.LOCAL: 1.0}
         names = numbers.DELIVERED, numbers.CORRECTED, numbers.LOCAL
         return dict(zip(names, self.model.shares.tolist(), strict=True))
@@ -99,7 +99,9 @@ def lag_inputs(windows: Tensor) -> tuple[Tensor, Tensor]:
     return features, torch.zeros_like(features[:, 0])
 
 
-def learn(features: Floats, values: Floats, recordings: NDArray[np.generic]) -> SoftSensor:
+def train_soft_sensor(
+    features: Floats, values: Floats, recordings: NDArray[np.generic]
+) -> SoftSensor:
     """Train a soft sensor on features ``[n, F]`` and values ``[n]``; NaN means no value.
 
     Raises:
@@ -107,23 +109,27 @@ def learn(features: Floats, values: Floats, recordings: NDArray[np.generic]) -> 
     """
     rows = np.isfinite(values)
     groups = np.unique(recordings[rows], return_inverse=True)[1]
-    model = numbers.fit(features[rows], values[rows], groups)
-    judgements = {numbers.LOCAL: Judgement.of(model.out_of_fold, values[rows])}
-    likeness = novelty.fit(features[rows], None, None)
+    model = numbers.fit_value_regression(features[rows], values[rows], groups)
+    judgements = {numbers.LOCAL: RegressionQuality.evaluate(model.out_of_fold, values[rows])}
+    likeness = novelty.fit_novelty_test(features[rows], None, None)
     return SoftSensor(model, model.half_width, likeness, judgements)
 
 
-def movement(records: Floats, features: Floats) -> Shift | None:
+def test_for_drift(records: Floats, features: Floats) -> ShiftTest | None:
     """Test features ``[n, F]`` for drift against those of records; None: too few of either."""
     if min(len(records), len(features)) < _LEAST_HOURS:
         return None
-    return drift.shift(records, features, _LEVEL, streams.rng(Stream.DRIFT))
+    return drift.test_for_shift(records, features, _LEVEL, streams.stream_generator(Stream.DRIFT))
 
 
-def judge(
-    scale: Scale, hours: Hours, inputs: tuple[Floats, Floats], records: Floats, half_width: float
+def evaluate_delivered(
+    scale: Scale,
+    hours: LaboratoryWindows,
+    inputs: tuple[Floats, Floats],
+    records: Floats,
+    half_width: float,
 ) -> SoftSensor:
-    """Evaluate a delivered soft sensor on a plant's values, and average it with their models.
+    """Evaluate a delivered soft sensor on a plant's values, and average it with the plant's models.
 
     Args:
         scale: Scale of its quantity.
@@ -136,19 +142,23 @@ def judge(
     features, scores = (part[has_value] for part in inputs)
     values, days = hours.values[has_value], hours.recordings[has_value]
 
-    def judged(known_scores: Floats) -> Judgement:
-        return Judgement.of(scale.value(torch.from_numpy(known_scores)).numpy(), values)
+    def judged(known_scores: Floats) -> RegressionQuality:
+        return RegressionQuality.evaluate(
+            scale.value(torch.from_numpy(known_scores)).numpy(), values
+        )
 
     average, judgements = None, {}
     if len(values):
         judgements[numbers.DELIVERED] = judged(scores)
     if len(values) >= numbers.LEAST_VALUES and len(np.unique(days)) > 1:
         known_scores = scale.score(torch.from_numpy(values)).numpy()
-        average = numbers.keep(features, known_scores, days, scores)
+        average = numbers.average_with_delivered(features, known_scores, days, scores)
         half_width = average.half_width
         judgements[numbers.LOCAL] = judged(average.local.out_of_fold)
         judgements[numbers.KEPT] = judged(average.out_of_fold)
-    return SoftSensor(average, half_width, novelty.fit(records, None, None), judgements, scale)
+    return SoftSensor(
+        average, half_width, novelty.fit_novelty_test(records, None, None), judgements, scale
+    )
 
 
 class _Exported(nn.Module):
@@ -158,7 +168,10 @@ class _Exported(nn.Module):
         super().__init__()
         self.sensor, self.inputs, self.distance = sensor, inputs, None
         if sensor.novelty is not None and len(sensor.novelty.scores) > 0:
-            self.distance, self.new_above = Distance(sensor.novelty), sensor.novelty.limit(NEW)
+            self.distance, self.new_above = (
+                NoveltyScores(sensor.novelty),
+                sensor.novelty.score_limit(NEW),
+            )
 
     def forward(self, windows: Tensor) -> tuple[Tensor, ...]:
         features, scores = self.inputs(windows)
@@ -189,4 +202,4 @@ def sensor_file(
         "records": WITHOUT_NOISE,
     }
     example = {"windows": torch.ones(2, len(channels), samples)}
-    return onnx_file(_Exported(sensor, inputs).eval(), example, OUTPUTS, metadata)
+    return export_onnx(_Exported(sensor, inputs).eval(), example, OUTPUTS, metadata)

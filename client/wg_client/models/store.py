@@ -6,7 +6,7 @@
     models/PACKAGE/MODEL.safetensors      weights of each model
     models/PACKAGE/novelty.safetensors    novelty test
     models/PACKAGE/judged.safetensors     out-of-fold logits, for the pass rule
-    models/PACKAGE/network.safetensors    trunk of a network beside the encoder, if there is one
+    models/PACKAGE/network.safetensors    trunk of a network alongside the encoder, if there is one
     models/PACKAGE/trunk.safetensors      trunk fitted at the plant, if there is one
     models/adoption.json                  the model in use; see ``adoption``
 
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from wg_client.models.manifest import VERSION, ModelsManifest
 from wg_core import atomic
-from wg_core.errors import DecodeError, StorageError, VerificationError, raised_as
+from wg_core.errors import DecodeError, StorageError, VerificationError, reraise_os_errors
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
@@ -43,7 +43,7 @@ _JUDGED_LIMIT = 64 << 20
 _NETWORK_LIMIT = 64 << 20
 
 
-def folder(home: ClientHome, package_id: str) -> Path:
+def models_folder(home: ClientHome, package_id: str) -> Path:
     """Return the folder of a package's models."""
     return home.models / check_package_id(package_id)
 
@@ -55,7 +55,7 @@ def check_package_id(text: str) -> str:
     return text
 
 
-def write(
+def write_models(
     home: ClientHome, manifest: ModelsManifest, tensors: dict[str, dict[str, NDArray[np.float32]]]
 ) -> None:
     """Store a package's models atomically.
@@ -63,15 +63,17 @@ def write(
     Raises:
         StorageError: The disk is full or cannot be written; earlier files stay.
     """
-    target = folder(home, manifest.package_id)
-    with raised_as(StorageError, f"{home.models}: cannot be written"):
+    target = models_folder(home, manifest.package_id)
+    with reraise_os_errors(StorageError, f"{home.models}: cannot be written"):
         home.models.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=home.models))
     try:
         for name, values in tensors.items():
             if not values:
                 continue
-            atomic.write_bytes(draft / f"{name}.safetensors", pack(values), mode=atomic.PRIVATE)
+            atomic.write_bytes(
+                draft / f"{name}.safetensors", encode_tensors(values), mode=atomic.PRIVATE
+            )
         atomic.write_bytes(draft / MANIFEST, canonical.encode(manifest), mode=atomic.PRIVATE)
         try:
             draft.rename(target)
@@ -82,7 +84,7 @@ def write(
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def pack(tensors: dict[str, NDArray[np.float32]]) -> bytes:
+def encode_tensors(tensors: dict[str, NDArray[np.float32]]) -> bytes:
     """Encode a model's tensors as canonical safetensors bytes."""
     return safetensors.numpy.save(
         {name: np.ascontiguousarray(value) for name, value in sorted(tensors.items())}
@@ -96,12 +98,12 @@ def read_manifest(home: ClientHome, package_id: str) -> ModelsManifest | None:
     evaluated calls, and version 4 no file for the pass rule. Version 5 has a novelty test that is
     not read any more: novelty is unknown until models are fitted again.
     """
-    path = folder(home, package_id) / MANIFEST
+    path = models_folder(home, package_id) / MANIFEST
     if not path.is_file():
         return None
     data = atomic.read_bytes(path, limit=_MANIFEST_LIMIT)
-    if canonical.version_of(data, subject=str(path)) < VERSION:
-        earlier = canonical.decode_part(ModelsManifest, data, subject=str(path))
+    if canonical.stated_version(data, subject=str(path)) < VERSION:
+        earlier = canonical.decode_known_fields(ModelsManifest, data, subject=str(path))
         return replace(earlier, version=VERSION, novelty="")
     return canonical.decode(ModelsManifest, data, subject=str(path), limit=_MANIFEST_LIMIT)
 
@@ -130,7 +132,7 @@ def load_tensors(
         VerificationError: The file differs from the one that was stored.
     """
     entry = manifest.entry(name)
-    path = folder(home, manifest.package_id) / f"{entry.name}.safetensors"
+    path = models_folder(home, manifest.package_id) / f"{entry.name}.safetensors"
     return _load(path, entry.sha256, _TENSORS_LIMIT)
 
 
@@ -145,7 +147,7 @@ def load_novelty(
     return _load_part(home, manifest, NOVELTY, manifest.novelty, _NOVELTY_LIMIT)
 
 
-def load_judged(
+def load_out_of_fold(
     home: ClientHome, manifest: ModelsManifest
 ) -> dict[str, NDArray[np.float32]] | None:
     """Load the out-of-fold logits of the models; None if the package has no such file.
@@ -159,7 +161,7 @@ def load_judged(
 def load_network(
     home: ClientHome, manifest: ModelsManifest
 ) -> dict[str, NDArray[np.float32]] | None:
-    """Load the trunk of the network beside the encoder; None if the package has none.
+    """Load the trunk of the network alongside the encoder; None if the package has none.
 
     Raises:
         VerificationError: The file differs from the one that was stored.
@@ -185,7 +187,7 @@ def _load_part(
     """Load a file beside the models; None if the hash is empty."""
     if not sha256:
         return None
-    return _load(folder(home, manifest.package_id) / f"{name}.safetensors", sha256, limit)
+    return _load(models_folder(home, manifest.package_id) / f"{name}.safetensors", sha256, limit)
 
 
 def _load(path: Path, sha256: str, limit: int) -> dict[str, NDArray[np.float32]]:

@@ -15,11 +15,11 @@ from contextlib import closing
 from pathlib import Path
 
 from wg_common.backup import archive
-from wg_common.backup.archive import Key, Manifest, Seal, Source
+from wg_common.backup.archive import BackupManifest, DecryptionKey, EncryptionTarget, Source
 from wg_core import atomic
 from wg_core.connection import cosigning, link
 from wg_core.errors import StorageError, VerificationError
-from wg_core.ledger import place
+from wg_core.ledger import shared_budget
 from wg_core.ledger.cosigned import RolledBack
 from wg_core.site import config as configuration
 from wg_core.site import locks
@@ -41,9 +41,9 @@ WHAT_TO_DO = (
 )
 
 
-def write(
-    home: ClientHome, out: Path, seal: Seal, *, current_time: float | None = None
-) -> Manifest:
+def back_up_home(
+    home: ClientHome, out: Path, seal: EncryptionTarget, *, current_time: float | None = None
+) -> BackupManifest:
     """Back a home up while its node may run; answers wait until the backup is done.
 
     Raises:
@@ -52,27 +52,27 @@ def write(
     """
     created = int(time.time() if current_time is None else current_time)
     name = configuration.load(home).site
-    with locks.release(home), archive.scratch(home.root) as scratch:
+    with locks.lock_release(home), archive.temporary_folder(home.root) as scratch:
         sources: list[Source] = []
-        for path in archive.files_below(home.root):
+        for path in archive.list_home_files(home.root):
             relative_path = path.relative_to(home.root).as_posix()
             if relative_path in _NOT_KEPT or relative_path.endswith(_LOGS):
                 continue
             if path.suffix == _SQLITE:
                 path = _copy_database(path, scratch / f"{len(sources)}{_SQLITE}")
             sources.append((relative_path, path))
-        about = archive.About(kind=KIND, name=name, created=created)
-        return archive.write(out, sources, seal, about)
+        about = archive.BackupDescription(kind=KIND, name=name, created=created)
+        return archive.write_backup(out, sources, seal, about)
 
 
-def restore(
+def restore_home(
     path: Path,
     home: ClientHome,
-    key: Key,
+    key: DecryptionKey,
     *,
     checkpoint: Path | None = None,
     give_up_ledger: bool = False,
-) -> tuple[Manifest, int]:
+) -> tuple[BackupManifest, int]:
     """Restore a home from a backup, if its ledger is the newest; otherwise create nothing.
 
     Args:
@@ -91,12 +91,12 @@ def restore(
             more entries of this ledger than the backup holds; the message has the remedy.
         PeerError: The server cannot be asked.
     """
-    with archive.new_home(home.root) as folder:
+    with archive.create_home_folder(home.root) as folder:
         new_home = ClientHome(folder)
-        manifest = archive.extract(path, folder, key, kind=KIND)
-        new_home.require()
+        manifest = archive.extract_backup(path, folder, key, kind=KIND)
+        new_home.check_initialised()
         size = 0
-        if place.read(folder) is None:
+        if shared_budget.read_shared_budget(folder) is None:
             size = _newest(new_home, checkpoint, give_up_ledger=give_up_ledger)
     return manifest, size
 
@@ -107,13 +107,13 @@ def _newest(home: ClientHome, checkpoint: Path | None, *, give_up_ledger: bool) 
     if give_up_ledger:
         home.ledger_key.unlink(missing_ok=True)  # so that nothing can be charged on it
     if give_up_ledger or config.pin is None:
-        return cosigning.status(home, config)[2]
+        return cosigning.witness_status(home, config)[2]
     try:
         if checkpoint is not None:
             data = atomic.read_bytes(checkpoint, limit=NOTE_LIMIT)
             return cosigning.store_recent_cosignature(home, data, seconds=NOTE_SECONDS)
-        with link.Link.open(home, config.server.fleet_url) as connection:
-            return cosigning.check_newest(home, config, connection.witness)
+        with link.ServerLink.open(home, config.server.fleet_url) as connection:
+            return cosigning.check_not_rolled_back(home, config, connection.cosign)
     except RolledBack as error:
         raise VerificationError(f"{error}. {WHAT_TO_DO}") from error
 

@@ -18,7 +18,7 @@ from wg_core.release.budget import ReleaseRow, read_spend
 from wg_core.site import config as configuration
 from wg_core.site import contact, locks
 from wg_core.site.config import ClientConfig
-from wg_core.site.contact import Contact
+from wg_core.site.contact import ContactStatus
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol
 
@@ -26,7 +26,7 @@ _DAY = 86400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class BudgetStatus:
     """Releases, their cost, and how much of the ledger the server has seen.
 
     ``burned`` charges led to no release. ``distinguished`` is the probability that the best guess
@@ -45,7 +45,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class PlantStatus:
     """Status of a plant.
 
     Attributes:
@@ -72,10 +72,10 @@ class Status:
     server: str
     fleet_url: str
     running: bool
-    contact: Contact | None
+    contact: ContactStatus | None
     connected: bool
     certificate_expires: float
-    budget: Budget | None
+    budget: BudgetStatus | None
     snapshot: int
     frozen: int
     stage: str
@@ -89,19 +89,19 @@ class Status:
 
 def connection_state(
     home: ClientHome, current_time: float | None = None
-) -> tuple[bool, Contact | None]:
+) -> tuple[bool, ContactStatus | None]:
     """Return whether the server answered the node recently, and the node's last contact file.
 
     Raises:
         ConfigError: The home is not initialised.
     """
-    home.require()
+    home.check_initialised()
     word = contact.read(home)
     since = (time.time() if current_time is None else current_time) - contact.STALE_SECONDS
     return word is not None and word.written > since and word.state == "connected", word
 
 
-def look(home: ClientHome, current_time: float | None = None) -> Status:
+def collect_status(home: ClientHome, current_time: float | None = None) -> PlantStatus:
     """Collect the status of a plant.
 
     Raises:
@@ -122,7 +122,7 @@ class _Looking:
         self._now = current_time
         self._problems: list[str] = []
 
-    def status(self) -> Status:
+    def status(self) -> PlantStatus:
         """Collect everything."""
         home, config = self._home, self._config
         has_contact, word = connection_state(home, self._now)
@@ -152,7 +152,7 @@ class _Looking:
                     most=protocol.WEIGHTS_LIMIT >> 20,
                 )
             )
-        return Status(
+        return PlantStatus(
             site=config.site,
             server="" if config.pin is None else config.pin.name,
             fleet_url="" if config.pin is None else config.pin.fleet_url,
@@ -166,13 +166,13 @@ class _Looking:
             stage=stage,
             model=model,
             applied=applied_time,
-            waiting=len(inbox.waiting()),
+            waiting=len(inbox.waiting_packages()),
             rejected=rejected_packages,
             free_bytes=free,
             problems=tuple(self._problems),
         )
 
-    def _judge_node(self, running: bool, good: bool, word: Contact | None) -> None:
+    def _judge_node(self, running: bool, good: bool, word: ContactStatus | None) -> None:
         if not running:
             why = f" It ended: {word.reason}." if word and word.reason else ""
             self._problems.append(
@@ -213,10 +213,10 @@ class _Looking:
             )
         return end
 
-    def _budget(self) -> Budget | None:
+    def _budget(self) -> BudgetStatus | None:
         try:
             spend = read_spend(self._home, self._config)
-            rows = cosigning.status(self._home, self._config)[3]
+            rows = cosigning.witness_status(self._home, self._config)[3]
         except WgError as error:
             self._problems.append(f"ledger: {error}")
             return None
@@ -232,13 +232,13 @@ class _Looking:
                     count=spend.entries - cosigned_entries,
                 )
             )
-        return Budget(
+        return BudgetStatus(
             epsilon=spend.epsilon,
             cap_epsilon=spend.cap_epsilon,
             cap_delta=spend.cap_delta,
             charges=spend.charges,
             burned=spend.burned,
-            distinguished=spend.distinguished,
+            distinguished=spend.best_guess_accuracy,
             entries=spend.entries,
             cosigned=cosigned_entries,
             releases=spend.releases,
@@ -246,7 +246,7 @@ class _Looking:
 
     def _snapshot(self) -> tuple[int, int]:
         try:
-            manifest = snapshots.current(self._home).manifest
+            manifest = snapshots.load_current(self._home).manifest
         except WgError as error:
             self._problems.append(str(error))
             return 0, 0
@@ -255,13 +255,13 @@ class _Looking:
     def _model(self) -> tuple[str, str, int]:
         """Return the stage, the model in use, and the time of its package."""
         try:
-            stage = adoption.read(self._home).stage
+            stage = adoption.read_history(self._home).stage
             if stage == "pilot" and (sensors := store.kept_sensors(self._home)):
                 kept_sensor = text("soft sensor, used by 'wg-client soft-sensor'")
                 return "in use", kept_sensor, int(sensors[-1].stat().st_mtime)
             if stage == "pilot":
                 return stage, "", 0  # not a problem before the first package
-            manifest, name = adoption.in_use(self._home)
+            manifest, name = adoption.model_in_use(self._home)
         except WgError as error:
             self._problems.append(f"models: {error}")
             return "", "", 0
@@ -271,7 +271,7 @@ class _Looking:
 def _runs(home: ClientHome) -> bool:
     """Return whether another process holds the lock of the node."""
     try:
-        with locks.node(home):
+        with locks.lock_node(home):
             return False
     except ConfigError:
         return True

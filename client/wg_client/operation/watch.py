@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from wg_client.data import plant as plants
-from wg_client.data.inspection import decoded_parts
+from wg_client.data.inspection import decode_in_parts
 from wg_client.data.site_data import SiteData
 from wg_client.models import drift, novelty
-from wg_client.models.drift import Shift
+from wg_client.models.drift import ShiftTest
 from wg_common import streams
 from wg_common.streams import Stream
 from wg_core.errors import DataError
@@ -27,8 +27,8 @@ _LEVEL = FALSE_ALARMS / TESTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
-    """Result of ``watch`` for one batch.
+class DriftReport:
+    """Result of ``test_batch`` for one batch.
 
     Attributes:
         snapshot: Version of the data set that the batch was compared with.
@@ -47,17 +47,17 @@ class Watch:
     p_features: float
     p_new: float
     alarm: bool
-    shift: Shift | None
+    shift: ShiftTest | None
     left_out: tuple[Problem, ...]
 
 
-def watch(
+def test_batch(
     home: ClientHome,
     parts: Sequence[SiteData],
     *,
     left_out: Sequence[Problem] = (),
     progress: Callable[[int], None] | None = None,
-) -> Watch:
+) -> DriftReport:
     """Compare new records with the frozen ones.
 
     Args:
@@ -69,16 +69,16 @@ def watch(
         DataError: There is no readable record, or too few are frozen.
     """
     fewest_records = 5
-    plant = plants.open_plant(home)
-    plant_novelty = novelty.fit(plant.features.local, plant.layout, plant.data.units)
+    plant = plants.open_plant_data(home)
+    plant_novelty = novelty.fit_novelty_test(plant.features.local, plant.layout, plant.data.units)
     if plant_novelty is None or len(plant.data) < fewest_records:
         raise DataError(f"{len(plant.data)} frozen records: too few to hold others against")
     encoder, problems, record_count = plant.load_encoder(), list(left_out), 0
-    limit = plant_novelty.limit(novelty.NEW)
+    limit = plant_novelty.score_limit(novelty.NEW)
     released_parts = [np.zeros((0, plant.features.dimension), np.float32)]
     distances = [np.zeros(0, np.float32)]
     for data in parts:
-        for part, bad in decoded_parts(data):
+        for part, bad in decode_in_parts(data):
             problems += bad
             record_count += len(part) + len(bad)
             if len(part):
@@ -95,10 +95,12 @@ def watch(
     shift = None
     if records >= fewest_records:
         frozen = np.asarray(plant.features.values)
-        shift = drift.shift(frozen, features, _LEVEL, streams.rng(Stream.DRIFT))
+        shift = drift.test_for_shift(
+            frozen, features, _LEVEL, streams.stream_generator(Stream.DRIFT)
+        )
     p_features = 1.0 if shift is None else shift.p
-    p_new = drift.too_many_new(new, records, novelty.NEW, len(plant_novelty.scores))
-    return Watch(
+    p_new = drift.new_record_p_value(new, records, novelty.NEW, len(plant_novelty.scores))
+    return DriftReport(
         snapshot=plant.snapshot.manifest.number,
         records=records,
         new=new,

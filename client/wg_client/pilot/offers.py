@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.recipient import Features
+from wg_client.data.recipient import EncodedRecords
 from wg_client.data.site_data import SiteData
-from wg_client.methods.package import read_package
+from wg_client.methods.package import prepare_package
 from wg_client.selection import defects
-from wg_client.selection.defects import Share
+from wg_client.selection.defects import DetectionRate
 from wg_client.selection.model_selection import select_model
 from wg_common import catalogue
 from wg_common.catalogue import CandidateSource
-from wg_common.inference.family_head import Layout
+from wg_common.inference.family_head import FeatureLayout
 from wg_common.inference.hostile_tensors import split_prefix
-from wg_common.modalities.registry import modality
+from wg_common.modalities.registry import find_modality
 from wg_common.nets import family_network
-from wg_common.offer import OFFER_LIMIT, Offer, OfferedKind, OpenedOffer, decode
+from wg_common.offer import OFFER_LIMIT, Offer, OfferedFamily, OpenedOffer, decode_offer
 from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
@@ -34,8 +34,8 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """Result of an offer on a plant's records.
+class OfferTrial:
+    """Result of trying an operator's offer on a plant's records.
 
     Attributes:
         server: Name of the server.
@@ -49,18 +49,18 @@ class Trial:
     server: str
     kinds: int
     pays: bool
-    share: Share | None
+    share: DetectionRate | None
     sites: int
     machine: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Recipient:
-    """Plant without a home; see ``recipient.Recipient``."""
+    """Plant without a home; see ``recipient.PackageRecipient``."""
 
     data: SiteData
-    features: Features
-    layout: Layout
+    features: EncodedRecords
+    layout: FeatureLayout
     encoder: str
     encoder_package: bytes
     acceptance: AcceptanceConfig
@@ -72,7 +72,7 @@ class _Recipient:
 def read_offer(path: Path) -> OpenedOffer:
     """Open an offer; ``DecodeError`` and ``VerificationError`` name the file."""
     try:
-        return decode(atomic.read_bytes(path, limit=OFFER_LIMIT))
+        return decode_offer(atomic.read_bytes(path, limit=OFFER_LIMIT))
     except (DecodeError, VerificationError) as error:
         raise type(error)(f"{path}: {error}") from error
 
@@ -83,7 +83,7 @@ def try_offer(
     local: NDArray[np.float32],
     encoder: Encoder,
     sheet: DataSheet | None,
-) -> Trial:
+) -> OfferTrial:
     """Apply the rule of ``apply`` to the contents of an offer.
 
     Args:
@@ -95,7 +95,7 @@ def try_offer(
     Raises:
         DecodeError: Tensors of the offer are not those of heads.
     """
-    offer, kind = offer_file.offer, modality(data.modality)
+    offer, kind = offer_file.offer, find_modality(data.modality)
     source, usable = _matched_kinds(offer.kinds, data.label_names)
     pays, share = False, None
     if usable and (data.labels >= 0).any():
@@ -106,13 +106,13 @@ def try_offer(
         manifest = _manifest(offer, data, candidates)
         plant = _Recipient(
             data=data,
-            features=Features(
+            features=EncodedRecords(
                 local=local,
                 dimension=encoder.dimension,
                 scaled=encoder.scaled_dimension,
                 clip_radius=encoder.clip_radius,
             ),
-            layout=Layout(encoder.scaled_dimension, encoder.local_blocks),
+            layout=FeatureLayout(encoder.scaled_dimension, encoder.local_blocks),
             encoder=offer.encoder,
             encoder_package=offer_file.encoder,
             acceptance=AcceptanceConfig(standard_errors=kind.standard_errors),
@@ -121,11 +121,11 @@ def try_offer(
             candidate.name: _of_classes(offer_file.tensors[n], rows, kind.family_network)
             for candidate, (n, rows) in zip(candidates, usable.items(), strict=True)
         }
-        records, package = read_package(plant, manifest, tensors)
+        records, package = prepare_package(plant, manifest, tensors)
         outcome = select_model(records, package, plant.acceptance, data.label_names)
-        pays = outcome.accepted
-        share = defects.figures(outcome, data.label_names, ()).correct
-    return Trial(
+        pays = outcome.keeps_delivered
+        share = defects.measure_detection(outcome, data.label_names, ()).correct
+    return OfferTrial(
         server=offer.server,
         kinds=len(usable),
         pays=pays,
@@ -136,7 +136,7 @@ def try_offer(
 
 
 def _matched_kinds(
-    kinds: Sequence[OfferedKind], labels: Sequence[str]
+    kinds: Sequence[OfferedFamily], labels: Sequence[str]
 ) -> tuple[CandidateSource, dict[int, NDArray[np.int64]]]:
     """Return the source of candidates for the class names, and the rows of each kind.
 
@@ -163,12 +163,12 @@ def _matched_kinds(
 def _of_classes(
     tensors: Mapping[str, NDArray[np.float32]], rows: NDArray[np.int64], architecture: str
 ) -> dict[str, NDArray[np.float32]]:
-    """Select some classes of a kind's tensors, in this order; errors as of ``try_offer``."""
+    """Select some classes of a kind's tensors, in this order; errors as for ``try_offer``."""
     head, network = split_prefix(tensors, family_network.PREFIX)
     if not {"weight", "bias"} <= head.keys() or len(rows) > len(np.atleast_1d(head["bias"])):
         raise DecodeError("offer: a kind of plants lacks the head of its classes")
     delivered_network = family_network.unpack_network(network, architecture, len(head["bias"]))
-    part = None if delivered_network is None else delivered_network.of_classes(rows)
+    part = None if delivered_network is None else delivered_network.select_classes(rows)
     own_tensors = {**head, "weight": head["weight"][rows], "bias": head["bias"][rows]}
     return own_tensors | family_network.pack_network(part)
 

@@ -10,8 +10,8 @@ out-of-fold accuracy of local-only. The expected gain is their mean, with equal 
 set. The interval is a split conformal prediction with data sets as units, at 80 % (Vovk et al.
 2005). If some classes have no labels, gains are scaled by the share of such classes.
 
-Not guaranteed: that a plant is like any of the cases. ``Published.held`` is the coverage of the
-interval for data sets that were left out.
+Not guaranteed: that a plant is like any of the cases. ``PublishedCases.held`` is the coverage of
+the interval for data sets that were left out.
 """
 
 import functools
@@ -36,7 +36,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class PlantFacts:
     """Facts that a plant knows about itself.
 
     Attributes:
@@ -54,18 +54,18 @@ class Facts:
     local: float | None
 
     @property
-    def question(self) -> str:
+    def label_situation(self) -> str:
         """``S1``: all classes have labels; ``S2``: some have none; ``S3``: there are no labels."""
         return "S3" if not self.labels else "S2" if self.unseen else "S1"
 
     @property
-    def share(self) -> float:
+    def gain_divisor(self) -> float:
         """Share of classes that a gain is divided by before cases are compared."""
-        return self.unseen / self.classes if self.question == "S2" else 1.0
+        return self.unseen / self.classes if self.label_situation == "S2" else 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class PublishedCase:
     """One published plant.
 
     Attributes:
@@ -80,7 +80,7 @@ class Case:
     """
 
     dataset: str
-    facts: Facts
+    facts: PlantFacts
     epsilon: float
     sites: int
     gain: float
@@ -88,8 +88,8 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
-    """All cases, and their accuracy in predicting each other.
+class PublishedCases:
+    """All published cases, and how accurately they predict each other.
 
     Attributes:
         version: Version of the layout.
@@ -103,11 +103,11 @@ class Published:
     command: str
     held: float
     error: float
-    cases: tuple[Case, ...]
+    cases: tuple[PublishedCase, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
+class ExpectedGain:
     """Expected gain at one epsilon.
 
     Attributes:
@@ -134,7 +134,7 @@ class Expected:
     datasets: int
 
 
-class Decision(StrEnum):
+class JoiningAdvice(StrEnum):
     """Advice to a plant, based on other plants' gains."""
 
     JOIN = "join"
@@ -142,7 +142,9 @@ class Decision(StrEnum):
     STAY = "don't"
 
 
-def decide(expectation: Expected | None, facts: Facts, least: float = 0.01) -> Decision:
+def advise_joining(
+    expectation: ExpectedGain | None, facts: PlantFacts, least: float = 0.01
+) -> JoiningAdvice:
     """Advise to join if a gain is expected; ``apply`` keeps the plant's own model if none comes.
 
     Args:
@@ -151,27 +153,29 @@ def decide(expectation: Expected | None, facts: Facts, least: float = 0.01) -> D
         least: Smallest gain that matters to a plant.
     """
     if expectation is None:
-        return Decision.WAIT
-    chance = 1 / facts.classes if facts.question == "S3" else 0.0
-    return Decision.JOIN if expectation.gain - chance >= least else Decision.STAY
+        return JoiningAdvice.WAIT
+    chance = 1 / facts.classes if facts.label_situation == "S3" else 0.0
+    return JoiningAdvice.JOIN if expectation.gain - chance >= least else JoiningAdvice.STAY
 
 
 @functools.cache
-def read_published() -> Published:
+def read_published() -> PublishedCases:
     """Read the cases that are installed with the program.
 
     Raises:
         DecodeError: The file has another version.
     """
     publication = typed.decode_json(
-        resources.files(__package__).joinpath(FILE).read_bytes(), Published
+        resources.files(__package__).joinpath(FILE).read_bytes(), PublishedCases
     )
     if publication.version != VERSION:
         raise DecodeError(f"{FILE}: version {publication.version}, this program reads {VERSION}")
     return publication
 
 
-def expected(cases: Sequence[Case], facts: Facts, epsilon: float, sites: int) -> Expected:
+def estimate_gain(
+    cases: Sequence[PublishedCase], facts: PlantFacts, epsilon: float, sites: int
+) -> ExpectedGain:
     """Estimate a plant's gain from cases.
 
     Args:
@@ -186,7 +190,7 @@ def expected(cases: Sequence[Case], facts: Facts, epsilon: float, sites: int) ->
         case
         for case in cases
         if case.epsilon == epsilon
-        and (case.facts.kind, case.facts.question) == (facts.kind, facts.question)
+        and (case.facts.kind, case.facts.label_situation) == (facts.kind, facts.label_situation)
     ]
     if not matching_cases:
         raise DataError(
@@ -206,10 +210,10 @@ def expected(cases: Sequence[Case], facts: Facts, epsilon: float, sites: int) ->
     )
 
 
-def _of_nearest(cases: list[Case], facts: Facts, epsilon: float) -> Expected:
+def _of_nearest(cases: list[PublishedCase], facts: PlantFacts, epsilon: float) -> ExpectedGain:
     """Estimate a plant's gain from the cases most like it."""
     cases = sorted(cases, key=lambda case: _distance(case.facts, facts))[:NEAREST]
-    gains = np.array([case.gain / case.facts.share for case in cases]) * facts.share
+    gains = np.array([case.gain / case.facts.gain_divisor for case in cases]) * facts.gain_divisor
     savings = np.array([case.saved for case in cases]) * facts.classes
     names, place, sizes = np.unique(
         [case.dataset for case in cases], return_inverse=True, return_counts=True
@@ -217,7 +221,7 @@ def _of_nearest(cases: list[Case], facts: Facts, epsilon: float) -> Expected:
     weights = 1 / sizes[place]
     gain, low, high = _interval(gains, weights, len(names))
     labels, fewest_labels, most_labels = _interval(savings, weights, len(names))
-    return Expected(
+    return ExpectedGain(
         epsilon=epsilon,
         gain=gain,
         low=low,
@@ -242,7 +246,7 @@ def _interval(values: Floats, weights: Floats, units: int) -> tuple[float, float
     return float(np.average(values, weights=weights)), float(low), float(high)
 
 
-def _distance(case_facts: Facts, plant_facts: Facts) -> float:
+def _distance(case_facts: PlantFacts, plant_facts: PlantFacts) -> float:
     """Return the dissimilarity of two plants."""
     if not (case_facts.labels and plant_facts.labels):
         return abs(math.log2(case_facts.classes / plant_facts.classes))

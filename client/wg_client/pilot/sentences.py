@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from wg_client.pilot.published import Decision, read_published
+from wg_client.pilot.published import JoiningAdvice, read_published
 from wg_common.language import Text, text
 
 if TYPE_CHECKING:
     from wg_client.pilot.simulation import Simulation
 
 
-def figure(simulation: Simulation) -> Text:
+def gain_sentence(simulation: Simulation) -> Text:
     """Describe the expected gain, and the assumption on other plants."""
     expectation = simulation.expected
     if not simulation.sites:
@@ -33,7 +33,7 @@ def figure(simulation: Simulation) -> Text:
         "count": expectation.cases,
         "held": 100 * read_published().held,
     }
-    if simulation.facts.question == "S3":
+    if simulation.facts.label_situation == "S3":
         return text(
             "expected accuracy without any label: {gain:.0f} % (80 %: {low:.0f} to "
             "{high:.0f}), from {count} published plants like yours, at epsilon {epsilon:g},"
@@ -76,30 +76,30 @@ def offer_lines(simulation: Simulation) -> Iterator[Text]:
         yield text("    free weights: none was shown to be better than your own labels")
 
 
-def verdict(simulation: Simulation) -> Text:
+def verdict_sentence(simulation: Simulation) -> Text:
     """Return the verdict (join, wait or don't) and its reason."""
     trial = simulation.offer
     if trial is not None and trial.pays:
         return text("join: free weights pay on your own records, and nothing of yours leaves")
     if trial is not None and trial.machine:
         return text("join: networks are made from your data sheet, and nothing of yours leaves")
-    if simulation.decision is Decision.STAY and not simulation.stands:
+    if simulation.decision is JoiningAdvice.STAY and not simulation.beats_commonest_label:
         return text(
             "wait: neither your own labels nor pooling are shown to beat the commonest class"
             " ({share:.0f} %); label more records",
-            share=100 * simulation.commonest,
+            share=100 * simulation.commonest_label_accuracy,
         )
-    if simulation.decision is Decision.STAY and trial is None:
+    if simulation.decision is JoiningAdvice.STAY and trial is None:
         return text(
             "don't pool: your own labels are as good. An operator's offer (--offer) would "
             "show whether free weights help"
         )
-    if trial is not None and not trial.sites and simulation.stands:
+    if trial is not None and not trial.sites and simulation.beats_commonest_label:
         return text("keep your own: no weights on offer are better, and no plant has your classes")
     match simulation.decision:
-        case Decision.JOIN:
+        case JoiningAdvice.JOIN:
             return text("join: a gain is expected; if none comes, your own model stays in use")
-        case Decision.STAY:
+        case JoiningAdvice.STAY:
             return text("don't: your own labels are as good")
     if not simulation.sites:
         return text("wait: for a plant that has your classes")

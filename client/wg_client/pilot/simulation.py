@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wg_client.data.inspection import Inspection, decoded_parts
+from wg_client.data.inspection import Inspection, decode_in_parts
 from wg_client.data.site_data import SiteData
-from wg_client.fitting.backbone import Trunk, encoder_trunk
+from wg_client.fitting.backbone import TrunkFeatures, encoder_features
 from wg_client.fitting.linear_head import Ints
 from wg_client.fleet import encoder_trial
 from wg_client.fleet.initialise import DataChoice
-from wg_client.methods.base import LabelledRecords
+from wg_client.methods.base import PlantRecords
 from wg_client.pilot import published
-from wg_client.pilot.offers import Trial, read_offer, try_offer
-from wg_client.pilot.published import Decision, Expected, Facts
+from wg_client.pilot.offers import OfferTrial, read_offer, try_offer
+from wg_client.pilot.published import ExpectedGain, JoiningAdvice, PlantFacts
 from wg_client.release.machine_hints import machine_hints
 from wg_client.release.preview import ReleaseContents, release_contents
 from wg_client.selection import gain
-from wg_client.selection.gain import Accuracy
-from wg_common.modalities.registry import modality
+from wg_client.selection.gain import EstimatedAccuracy
+from wg_common.modalities.registry import find_modality
 from wg_common.offer import OpenedOffer
 from wg_core import atomic
 from wg_core.errors import DataError, DecodeError, VerificationError
@@ -83,7 +83,7 @@ class DataSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
+class ReleasePrice:
     """Privacy cost of one release at one epsilon.
 
     Attributes:
@@ -119,28 +119,28 @@ class Simulation:
     """
 
     data: DataSummary
-    facts: Facts
-    local: Accuracy | None
+    facts: PlantFacts
+    local: EstimatedAccuracy | None
     sites: int
     epsilon: float
-    expected: Expected | None
-    decision: Decision
-    prices: tuple[Price, ...]
+    expected: ExpectedGain | None
+    decision: JoiningAdvice
+    prices: tuple[ReleasePrice, ...]
     would_leave: ReleaseContents
     encode_seconds: float
     encoder: str
     machine: tuple[str, ...]
-    offer: Trial | None = None
+    offer: OfferTrial | None = None
 
     @property
-    def commonest(self) -> float:
+    def commonest_label_accuracy(self) -> float:
         """Accuracy of always predicting the commonest label."""
         return max(self.data.per_label.values()) / max(self.data.labelled, 1)
 
     @property
-    def stands(self) -> bool:
+    def beats_commonest_label(self) -> bool:
         """True if local-only is more accurate than always predicting the commonest label."""
-        return self.local is not None and self.local.mean > self.commonest
+        return self.local is not None and self.local.mean > self.commonest_label_accuracy
 
 
 def simulate(
@@ -156,7 +156,7 @@ def simulate(
     """Simulate the releases and the gain of a plant.
 
     Args:
-        inspection: The inspected data set (``fleet.initialise.look``).
+        inspection: The inspected data set (``fleet.initialise.inspect_data``).
         encoder: The operator's encoder package; None: the built-in encoder.
         offer: The operator's offer, which provides encoder and number of plants; None: no offer.
         sites: Number of other plants with these classes that release.
@@ -168,7 +168,7 @@ def simulate(
         ConfigError, DecodeError: The encoder cannot be read.
     """
     _check_usable(inspection, choice.path)
-    data = inspection.data.take(_draw_rows(len(inspection.data)))
+    data = inspection.data.select_rows(_draw_rows(len(inspection.data)))
     offer_file = None if offer is None else read_offer(offer)
     loaded = (
         _encoder(encoder, data) if offer_file is None else _load_offered_encoder(offer_file, data)
@@ -179,7 +179,7 @@ def simulate(
     _check_says_something(local, choice.path)
     facts, accuracy = _judge_in_folds(loaded, local, data, stage)
     schema = _schema(loaded, data.label_names, choice.unit_column)
-    sigma = mechanism.sigma_for(schema, epsilon, float(_DEFAULT.cap_delta))
+    sigma = mechanism.noise_scale(schema, epsilon, float(_DEFAULT.cap_delta))
     trial = None
     if offer_file is not None:
         trial = try_offer(offer_file, data, local, loaded, choice.data_sheet)
@@ -192,7 +192,7 @@ def simulate(
         sites=sites,
         epsilon=epsilon,
         expected=expectation,
-        decision=published.decide(expectation, facts),
+        decision=published.advise_joining(expectation, facts),
         prices=tuple(_price(schema, price) for price in published.EPSILONS),
         would_leave=release_contents(schema, sigma, choice.unit_column),
         encode_seconds=seconds_per_record * len(inspection.data),
@@ -207,16 +207,18 @@ def _load_offered_encoder(offer_file: OpenedOffer, data: SiteData) -> Encoder:
     loaded = encoder_trial.try_encoder(offer_file.encoder)
     if loaded.modality != data.modality:
         raise DataError(
-            f"offer of {offer_file.offer.server}: for {modality(loaded.modality).title}, and the"
-            f" data set holds {modality(data.modality).title}"
+            f"offer of {offer_file.offer.server}: for {find_modality(loaded.modality).title}, and"
+            f" the data set holds {find_modality(data.modality).title}"
         )
     return loaded
 
 
-def _expected(facts: published.Facts, epsilon: float, sites: int) -> published.Expected | None:
+def _expected(
+    facts: published.PlantFacts, epsilon: float, sites: int
+) -> published.ExpectedGain | None:
     """Return the expected gain from published cases; None if no case applies."""
     try:
-        return published.expected(published.read_published().cases, facts, epsilon, sites)
+        return published.estimate_gain(published.read_published().cases, facts, epsilon, sites)
     except DataError:
         return None
 
@@ -243,9 +245,9 @@ def _encoder(path: Path | None, data: SiteData) -> Encoder:
     from wg_common.nets.encoder.plant_trunk import PlantTrunk
 
     encoder = _public_encoder(path, data)
-    if not modality(data.modality).plant_trunk:
+    if not find_modality(data.modality).plant_trunk:
         return encoder
-    return encoder.at_plant(PlantTrunk.fit(data.records))
+    return encoder.with_plant_trunk(PlantTrunk.fit(data.records))
 
 
 def _public_encoder(path: Path | None, data: SiteData) -> Encoder:
@@ -261,8 +263,8 @@ def _public_encoder(path: Path | None, data: SiteData) -> Encoder:
         raise type(error)(f"{path}: {error}") from error
     if loaded.modality != kind:
         raise DataError(
-            f"{path}: an encoder of {modality(loaded.modality).title}, and the data set holds"
-            f" {modality(kind).title}"
+            f"{path}: an encoder of {find_modality(loaded.modality).title}, and the data set holds"
+            f" {find_modality(kind).title}"
         )
     return loaded
 
@@ -276,7 +278,7 @@ def _encode_records(loaded: Encoder, data: SiteData, stage: Stage | None) -> np.
     """Return local features ``[n, D]``, encoded in batches to bound memory."""
     local = np.zeros((len(data), loaded.local_dimension), dtype=np.float32)
     done = 0
-    for part, problems in decoded_parts(data):
+    for part, problems in decode_in_parts(data):
         if problems:
             raise DataError(f"{problems[0].name}: {problems[0].reason}")
         local[done : done + len(part)] = loaded.encode_batched(part.records)
@@ -297,7 +299,7 @@ def _check_says_something(local: np.ndarray, path: Path) -> None:
 
 def _judge_in_folds(
     loaded: Encoder, local: np.ndarray, data: SiteData, stage: Stage | None
-) -> tuple[Facts, Accuracy | None]:
+) -> tuple[PlantFacts, EstimatedAccuracy | None]:
     """Evaluate local-only out of fold, and return it with the facts for the look-up."""
     labels = data.labels[data.labels >= 0]
     accuracy = None
@@ -305,11 +307,11 @@ def _judge_in_folds(
         progress = stage or (lambda *_: None)
         progress("judged", 0, len(labels))
         layout = loaded.dimension, loaded.scaled_dimension, loaded.local_blocks
-        trunk = encoder_trunk(local, *layout, loaded.trunk_blocks)
+        trunk = encoder_features(local, *layout, loaded.trunk_blocks)
         accuracy = _local_accuracy(trunk, data)
         progress("judged", len(labels), len(labels))
     unseen = len(data.label_names) - len(np.unique(labels)) if len(labels) else 0
-    facts = Facts(
+    facts = PlantFacts(
         kind=data.modality,
         classes=len(data.label_names),
         unseen=unseen,
@@ -319,23 +321,23 @@ def _judge_in_folds(
     return facts, accuracy
 
 
-def _local_accuracy(trunk: Trunk, data: SiteData) -> Accuracy | None:
-    records = LabelledRecords(
+def _local_accuracy(trunk: TrunkFeatures, data: SiteData) -> EstimatedAccuracy | None:
+    records = PlantRecords(
         all_labels=data.labels,
         classes=len(data.label_names),
-        public=trunk,
+        encoder_features=trunk,
         units=data.units,
-        patterns=modality(data.modality).patterns(data.records),
+        patterns=find_modality(data.modality).repetition_keys(data.records),
     )
-    judged = None if records.local is None else records.local.out_of_fold
-    return None if judged is None else gain.expected(records, judged)
+    judged = None if records.local_only_model is None else records.local_only_model.out_of_fold
+    return None if judged is None else gain.estimate_model_accuracy(records, judged)
 
 
-def _price(schema: StatisticsSchema, epsilon: float) -> Price:
+def _price(schema: StatisticsSchema, epsilon: float) -> ReleasePrice:
     cap, delta = float(_DEFAULT.cap_epsilon), float(_DEFAULT.cap_delta)
-    sigma = mechanism.sigma_for(schema, epsilon, delta)
+    sigma = mechanism.noise_scale(schema, epsilon, delta)
     event = gaussian_event(schema.sensitivity_squared(), sigma)
-    return Price(
+    return ReleasePrice(
         epsilon=epsilon,
         guess=accounting.best_guess_accuracy([event]),
         fit=accounting.releases_left([], event, cap * (1 + 1e-6), delta),

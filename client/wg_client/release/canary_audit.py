@@ -26,19 +26,19 @@ from PIL import Image
 
 from wg_audit.installed.plant import (
     AuditedPlant,
-    Frozen,
+    FrozenSnapshot,
+    ImageRecord,
+    Interruption,
     PlantFactory,
+    PlantSetup,
     Question,
-    Record,
     Sampler,
-    Setup,
     SimulatedCrash,
-    Trouble,
 )
-from wg_audit.installed.records import features_of
+from wg_audit.installed.records import read_features
 from wg_client.data import acceptance_set
 from wg_client.data.dataset import RECORDS_CSV
-from wg_client.release.look import freeze_data, look
+from wg_client.release.look import freeze_data, inspect_home_data
 from wg_common import streams
 from wg_common.streams import Stream
 from wg_core import atomic, numbers
@@ -47,7 +47,7 @@ from wg_core.ledger import witness as witnesses
 from wg_core.ledger.entries import Predecessor
 from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import WitnessRefused, WitnessState
-from wg_core.privacy.schema import CLASSES, MACHINE, MACHINE_DIMENSION, mark
+from wg_core.privacy.schema import CLASSES, MACHINE, MACHINE_DIMENSION, statistics_field
 from wg_core.release import query as release_query
 from wg_core.release.encoding import LoadEncoder, RecordEncoder
 from wg_core.site import config as configuration
@@ -73,12 +73,12 @@ _REFUSED = 503  # Status of a witness that is unavailable
 _NUMBER = re.compile(r"\d+")
 _SHEET = DataSheet(
     rotating_machine=RotatingMachine(
-        shaft_speed_rpm=numbers.exact("1800"),
-        sampling_hz=numbers.exact("12000"),
+        shaft_speed_rpm=numbers.parse_exact_decimal("1800"),
+        sampling_hz=numbers.parse_exact_decimal("12000"),
         rolling_elements=9,
-        rolling_element_diameter_mm=numbers.exact("8"),
-        pitch_diameter_mm=numbers.exact("40"),
-        contact_angle_deg=numbers.exact("0"),
+        rolling_element_diameter_mm=numbers.parse_exact_decimal("8"),
+        pitch_diameter_mm=numbers.parse_exact_decimal("40"),
+        contact_angle_deg=numbers.parse_exact_decimal("0"),
     )
 )
 
@@ -93,11 +93,11 @@ def plants(encoder: bytes | None = None, *, load: LoadEncoder | None = None) -> 
 
     @functools.cache
     def package() -> bytes:
-        return made_up_encoder() if encoder is None else encoder
+        return noise_fitted_encoder() if encoder is None else encoder
 
     cached_load = functools.cache(load or _load_encoder)
 
-    def fresh(setup: Setup) -> AbstractContextManager[AuditedPlant]:
+    def fresh(setup: PlantSetup) -> AbstractContextManager[AuditedPlant]:
         if not setup.dimension:
             return _plant(setup, package(), cached_load)
         feature_encoder = _GivenFeatures(dimension=setup.dimension)
@@ -130,21 +130,21 @@ class _GivenFeatures:
         return self.dimension
 
     def encode_local(self, records: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        return np.stack([features_of(record, self.dimension, 0) for record in records])
+        return np.stack([read_features(record, self.dimension, 0) for record in records])
 
-    def machine_numbers(
+    def machine_features(
         self, records: Sequence[NDArray[np.uint8]], data_sheet: DataSheet
     ) -> NDArray[np.float32]:
-        rows = [features_of(record, MACHINE_DIMENSION, self.dimension) for record in records]
+        rows = [read_features(record, MACHINE_DIMENSION, self.dimension) for record in records]
         return np.array(rows, dtype=np.float32).reshape(-1, MACHINE_DIMENSION)
 
 
-def made_up_encoder(*, groups: int = 4, side: int = 32) -> bytes:
+def noise_fitted_encoder(*, groups: int = 4, side: int = 32) -> bytes:
     """Fit a public encoder on noise of four grain sizes."""
     from wg_common.nets.encoder.fit import fit_encoder  # torch: seconds to import
     from wg_common.nets.encoder.module import raw_features  # torch: seconds to import
 
-    rng = streams.rng(Stream.AUDIT_PICTURES)
+    rng = streams.stream_generator(Stream.AUDIT_PICTURES)
     pictures = []
     for number in range(_PICTURES):
         size = side >> number % groups
@@ -156,13 +156,13 @@ def made_up_encoder(*, groups: int = 4, side: int = 32) -> bytes:
 
 
 @contextmanager
-def _plant(setup: Setup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPlant]:
+def _plant(setup: PlantSetup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPlant]:
     with tempfile.TemporaryDirectory(prefix="wg-canary-") as folder:
         home = ClientHome(Path(folder) / "home")
         data = Path(folder) / ("data.npz" if setup.layout == "npz" else "data")
         home.root.mkdir(mode=0o700)
         atomic.write_bytes(home.encoder, encoder)
-        witness = signing.generate_pair()
+        witness = signing.generate_hybrid_key()
         raw = signing.public_bytes(witness)
         config = ClientConfig(
             site=SITE,
@@ -196,7 +196,7 @@ def _start_ledger(
     home: ClientHome, witness: PrivateKey, predecessor: Predecessor | None = None
 ) -> _Witness:
     """Make the missing keys and a ledger; return its witness."""
-    origin = identity.create(home, SITE).ledger_origin
+    origin = identity.create_identity(home, SITE).ledger_origin
     key = signing.load(home.ledger_key)
     with Ledger.create(
         home.ledger,
@@ -217,7 +217,7 @@ class CanaryPlant:
     home: Path
     _home: ClientHome
     _data: Path
-    setup: Setup
+    setup: PlantSetup
     _witness: _Witness
     _encoder: str
     _load: LoadEncoder
@@ -228,11 +228,11 @@ class CanaryPlant:
         """Sizes of the requests to its witness, bytes."""
         return self._witness.body_sizes
 
-    def freeze(self, records: Sequence[Record]) -> Frozen:
+    def freeze(self, records: Sequence[ImageRecord]) -> FrozenSnapshot:
         """Write the records to disk, and freeze those that can be used."""
         write = _write_npz if self.setup.layout == "npz" else _write_files
         write(self._data, self.setup, records)
-        inspection = look(self._home, load=self._load)
+        inspection = inspect_home_data(self._home, load=self._load)
         frozen = freeze_data(
             self._home,
             inspection,
@@ -242,31 +242,31 @@ class CanaryPlant:
             clock=lambda: self._time,
         ).snapshot
         judges: frozenset[int] = frozenset()
-        if data := frozen.acceptance():
-            names = acceptance_set.decode(data, SITE).listing.names
+        if data := frozen.read_acceptance_set():
+            names = acceptance_set.decode_acceptance_set(data, SITE).listing.names
             judges = frozenset(int(_NUMBER.findall(name)[-1]) for name in names)
-        return Frozen(salt=frozen.manifest.salt, judges=judges)
+        return FrozenSnapshot(salt=frozen.manifest.salt, acceptance_rows=judges)
 
-    def rename(self) -> None:
+    def rename_dataset(self) -> None:
         """Rename the data set in the settings."""
         config = configuration.load(self._home)
         data = dataclasses.replace(config.data, name=f"{config.data.name} anew")
         configuration.save(self._home, dataclasses.replace(config, data=data))
 
-    def wait(self, seconds: int) -> None:
+    def advance_clock(self, seconds: int) -> None:
         """Advance the clock."""
         self._time += seconds
         self._witness.time = self._time
 
     def replace_ledger(self) -> None:
-        """Replace the ledger and its key, as ``reenrolment.compromise`` does."""
-        predecessor = recovery.predecessor(self._home.ledger, "canary audit")
+        """Replace the ledger and its key, as ``reenrolment.replace_compromised_ledger`` does."""
+        predecessor = recovery.read_predecessor(self._home.ledger, "canary audit")
         for path in (*self._home.root.glob("ledger.sqlite*"), self._home.ledger_key):
             path.unlink()
         self._witness = _start_ledger(self._home, self._witness.key, predecessor)
 
     @contextmanager
-    def twin(self) -> Iterator[CanaryPlant]:
+    def copy_plant(self) -> Iterator[CanaryPlant]:
         """Copy the home and the witness's memory."""
         with tempfile.TemporaryDirectory(prefix="wg-canary-") as folder:
             home = ClientHome(Path(folder) / "home")
@@ -275,7 +275,7 @@ class CanaryPlant:
             yield dataclasses.replace(self, home=home.root, _home=home, _witness=witness)
 
     def release(
-        self, question: Question, sampler: Sampler | None, trouble: Trouble | None = None
+        self, question: Question, sampler: Sampler | None, trouble: Interruption | None = None
     ) -> bytes:
         """Answer a question as a plant answers its server."""
         fields: dict[str, Any] = {
@@ -286,20 +286,20 @@ class CanaryPlant:
             "delta": question.delta,
             "purpose": "canary audit",
             "expires": self._time + 1,
-            "statistics": mark(MACHINE if question.machine else CLASSES),
+            "statistics": statistics_field(MACHINE if question.machine else CLASSES),
         }
 
         def die(step: str) -> None:
             if step == trouble:
                 raise SimulatedCrash
 
-        means = release_query.Means(on_step=die)
+        means = release_query.ReleaseHooks(on_step=die)
         return release_query.answer_query(
             self._home,
             StatisticsQuery(**(fields | dict(question.changes))),
             witness=functools.partial(self._witness, trouble=trouble),
             clock=lambda: self._time,
-            means=means if sampler is None else dataclasses.replace(means, sampler=sampler),
+            hooks=means if sampler is None else dataclasses.replace(means, sampler=sampler),
         )
 
 
@@ -314,17 +314,17 @@ class _Witness:
     time: int = NOW
     body_sizes: list[int] = field(default_factory=list)
 
-    def __call__(self, body: bytes, trouble: Trouble | None = None) -> bytes:
+    def __call__(self, body: bytes, trouble: Interruption | None = None) -> bytes:
         self.body_sizes.append(len(body))
         if trouble == "refusing":
             raise WitnessRefused(_REFUSED, "not today")
         is_forgery = trouble == "forging"
-        signed = witnesses.countersign(
+        signed = witnesses.cosign_extension(
             self._state,
             body,
             log=witnesses.KnownLog(self._origin, self._log_key),
             witness=witnesses.NamedKey(
-                WITNESS, signing.generate_pair() if is_forgery else self.key
+                WITNESS, signing.generate_hybrid_key() if is_forgery else self.key
             ),
             current_time=self.time,
         )
@@ -333,7 +333,7 @@ class _Witness:
         return signed.lines
 
 
-def _write_npz(path: Path, setup: Setup, records: Sequence[Record]) -> None:
+def _write_npz(path: Path, setup: PlantSetup, records: Sequence[ImageRecord]) -> None:
     """Write one file, with the classes in another order than in the settings, and one more."""
     classes = (*reversed(setup.labels), "undeclared")
     places = [len(setup.labels) - 1 - record.label for record in records]
@@ -352,7 +352,7 @@ def _write_npz(path: Path, setup: Setup, records: Sequence[Record]) -> None:
     np.savez(path, **arrays)  # type: ignore[arg-type]  # numpy's stubs are too strict
 
 
-def _write_files(path: Path, setup: Setup, records: Sequence[Record]) -> None:
+def _write_files(path: Path, setup: PlantSetup, records: Sequence[ImageRecord]) -> None:
     """Write one picture per record: in class folders, or in one folder with a table."""
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir()

@@ -20,7 +20,7 @@ _POINTS = {"images": "11", "windows": "3", "texts": "15"}
 development sets (S2); for an unmeasured modality their range is shown."""
 
 
-def hints(
+def class_statistics_hints(
     *,
     modality: str,
     per_label: Mapping[str, int],
@@ -46,12 +46,12 @@ def hints(
     )
 
 
-def statistics_hints(units: int, cap_epsilon: float, cap_delta: float) -> tuple[str, ...]:
-    """Return hints before a release of machine statistics; arguments as of ``hints``."""
-    return (*too_few(units), *_caps(units, cap_epsilon, cap_delta))
+def machine_statistics_hints(units: int, cap_epsilon: float, cap_delta: float) -> tuple[str, ...]:
+    """Return hints before a release of machine statistics; see ``class_statistics_hints``."""
+    return (*few_units_hint(units), *_caps(units, cap_epsilon, cap_delta))
 
 
-def too_few(units: int) -> tuple[str, ...]:
+def few_units_hint(units: int) -> tuple[str, ...]:
     """Return a hint if there are too few privacy units for machine statistics to be used."""
     if units >= MACHINE_RECORDS:
         return ()

@@ -7,21 +7,23 @@ from pathlib import Path
 import numpy as np
 
 from wg_client.data import acceptance_set, process_log
-from wg_client.data.dataset import nothing_found
-from wg_client.data.inspection import Inspection, inspect
-from wg_client.data.survey import survey
+from wg_client.data.dataset import describe_empty_dataset
+from wg_client.data.inspection import Inspection, inspect_records
+from wg_client.data.survey import survey_dataset
 from wg_core.errors import DataError
 from wg_core.release import freeze as freezing
 from wg_core.release import quality
 from wg_core.release.encoding import LoadEncoder
-from wg_core.release.freeze import Frozen, Stage
+from wg_core.release.freeze import FreezeResult, Stage
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin
 from wg_core.site.home import ClientHome
 from wg_core.snapshot import Snapshot
 
 
-def look(home: ClientHome, *, load: LoadEncoder, stage: Stage | None = None) -> Inspection:
+def inspect_home_data(
+    home: ClientHome, *, load: LoadEncoder, stage: Stage | None = None
+) -> Inspection:
     """Decode and hash every record of the home's data set, and list unusable records.
 
     Args:
@@ -33,19 +35,19 @@ def look(home: ClientHome, *, load: LoadEncoder, stage: Stage | None = None) -> 
         DataError: The data set as a whole cannot be read, or is of another modality.
     """
     config = configuration.load(home)
-    process_log.check(config.data_sheet, config.data.reading)
+    process_log.check_process_log(config.data_sheet, config.data.reading)
     encoder = load(encoder_pin.load(home, config))
-    data_survey = survey(
+    data_survey = survey_dataset(
         Path(config.data.path),
         config.data.labels,
         unit_column=config.data.unit_column,
         modality=encoder.modality,
         reading=config.data.reading,
     )
-    return inspect(data_survey, units=config.data.unit_column is not None, stage=stage)
+    return inspect_records(data_survey, units=config.data.unit_column is not None, stage=stage)
 
 
-def freezing_refusal(
+def freeze_refusal(
     inspection: Inspection, *, set_aside: bool, allow_empty: bool, source: Path
 ) -> DataError | None:
     """Return the error that prevents a freeze, if any; ``source`` is the path of the data set."""
@@ -58,7 +60,7 @@ def freezing_refusal(
         )
     if not len(inspection.data) and not allow_empty:
         return DataError(
-            f"{nothing_found(source, inspection.problems)}: nothing was frozen;"
+            f"{describe_empty_dataset(source, inspection.problems)}: nothing was frozen;"
             " --allow-empty allows that"
         )
     return None
@@ -73,7 +75,7 @@ def freeze_data(
     allow_empty: bool = False,
     stage: Stage | None = None,
     clock: Callable[[], float] = time.time,
-) -> Frozen:
+) -> FreezeResult:
     """Freeze an inspected data set, unless a record in it cannot be used.
 
     Args:
@@ -89,7 +91,7 @@ def freeze_data(
     start_time = clock()
     config = configuration.load(home)
     source = Path(config.data.path)
-    if refusal := freezing_refusal(
+    if refusal := freeze_refusal(
         inspection, set_aside=set_aside, allow_empty=allow_empty, source=source
     ):
         raise refusal
@@ -107,8 +109,8 @@ def encoder_failures(snapshot: Snapshot) -> tuple[str, ...]:
     Raises:
         WgError: The snapshot is damaged.
     """
-    names, data = quality.read(snapshot.folder).failures, snapshot.acceptance()
+    names, data = quality.read(snapshot.folder).failures, snapshot.read_acceptance_set()
     if not data:
         return names
-    spare = acceptance_set.decode(data, str(snapshot.folder))
+    spare = acceptance_set.decode_acceptance_set(data, str(snapshot.folder))
     return *names, *(spare.listing.names[row] for row in np.flatnonzero(spare.failures))

@@ -27,13 +27,13 @@ def machine_hints(sheet: DataSheet | None, labels: Sequence[str]) -> tuple[Text,
         return _unit_hints(unit, sheet)
     try:
         kind = registry.declared_kind(sheet)
-        kind.figures(sheet)
-        conditions = words.network_conditions(kind, labels)
+        kind.read_figures(sheet)
+        conditions = words.two_network_conditions(kind, labels)
     except ConfigError as error:
         return (text("no network can be made for this machine. {why}", why=error.args[0]),)
     pairs = list(zip(labels, conditions, strict=True))
     meanings = [
-        f"{label} = {words.meaning(kind, condition)}"
+        f"{label} = {words.describe_condition(kind, condition)}"
         for label, condition in pairs
         if condition is not None
     ]
@@ -45,7 +45,7 @@ def machine_hints(sheet: DataSheet | None, labels: Sequence[str]) -> tuple[Text,
                 " never predict these by themselves. Names that contain one of {words} are "
                 "understood",
                 classes=", ".join(unknown),
-                words=words.expected(kind),
+                words=words.list_recognised_words(kind),
             )
         )
     return tuple(hints)
@@ -53,7 +53,7 @@ def machine_hints(sheet: DataSheet | None, labels: Sequence[str]) -> tuple[Text,
 
 def _unit_hints(unit: ProcessUnit, sheet: DataSheet) -> tuple[Text, ...]:
     try:
-        unit.figures(sheet)
+        unit.read_figures(sheet)
     except ConfigError as error:
         return (text("no soft sensor can be made for this unit. {why}", why=error.args[0]),)
     quantities = ", ".join(f"{quantity.name} ({quantity.unit})" for quantity in unit.quantities)

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from wg_client.data import plant as plants
-from wg_client.data.plant import Plant
-from wg_client.data.recordings import hint as recording_hint
+from wg_client.data.plant import PlantData
 from wg_client.data.recordings import recording_unit
-from wg_client.data.sensor_windows import file_of, logs_at
-from wg_client.data.survey import survey
-from wg_client.release.hints import hints, statistics_hints
+from wg_client.data.recordings import unnamed_recording_hint as recording_hint
+from wg_client.data.sensor_windows import list_logs, log_of_window
+from wg_client.data.survey import survey_dataset
+from wg_client.release.hints import class_statistics_hints, machine_statistics_hints
 from wg_client.release.look import encoder_failures
 from wg_client.release.machine_hints import machine_hints
 from wg_common.language import text
@@ -26,11 +26,11 @@ from wg_core.errors import DataError, MachineUnstated
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.store import Ledger
 from wg_core.privacy import accounting
-from wg_core.privacy.schema import CLASSES, MACHINE, Statistics, StatisticsSchema
+from wg_core.privacy.schema import CLASSES, MACHINE, StatisticsKind, StatisticsSchema
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.release import readiness
 from wg_core.release.freeze import file_stamp
-from wg_core.release.query import Order, charge_request, plain
+from wg_core.release.query import ReleaseOrder, canonical_decimal, price_release
 from wg_core.site.config import DataConfig
 from wg_core.site.home import ClientHome
 from wg_core.snapshot import Snapshot
@@ -49,7 +49,7 @@ NEVER_LEAVES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class FolderChange:
     """Difference between the data folder and the snapshot, by names, sizes and dates.
 
     Attributes:
@@ -65,7 +65,7 @@ class Change:
     unreadable: str = ""
 
     @property
-    def any(self) -> bool:
+    def has_changes(self) -> bool:
         """True if there is a difference."""
         return bool(self.more or self.gone or self.touched or self.unreadable)
 
@@ -89,7 +89,7 @@ class SnapshotSummary:
     set_aside: int
     duplicates: int
     encoder_failures: int
-    change: Change
+    change: FolderChange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,10 +159,10 @@ class ReleaseCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanSummary:
-    """Mean of the machine numbers over privacy units, and its noise. Private; for the plant only.
+    """Mean of the machine features over privacy units, and its noise. Private; for the plant only.
 
     Attributes:
-        numbers: Number of machine numbers.
+        numbers: Number of machine features.
         units: Number of privacy units.
         length: L2 norm of the exact mean, at most 1.
         noise_length: Expected L2 norm of the noise on the mean.
@@ -175,8 +175,8 @@ class MeanSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """Result of ``check`` for one release.
+class ReleasePreview:
+    """Result of ``preview_release`` for one release.
 
     Attributes:
         statistics: Kind of statistics.
@@ -192,7 +192,7 @@ class Check:
     data: RecordCounts
     would_leave: ReleaseContents
     cost: ReleaseCost
-    statistics: Statistics = CLASSES
+    statistics: StatisticsKind = CLASSES
     hints: tuple[str, ...] = ()
     data_sheet: DataSheet | None = None
     mean: MeanSummary | None = None
@@ -202,13 +202,13 @@ class Check:
         return f"Check({self.site!r}, epsilon={self.cost.alone:.3g}, after={self.cost.after:.3g})"
 
 
-def check(
+def preview_release(
     home: ClientHome,
     *,
     epsilon: str | None = None,
     delta: str | None = None,
-    statistics: Statistics = CLASSES,
-) -> Check:
+    statistics: StatisticsKind = CLASSES,
+) -> ReleasePreview:
     """Preview a release, by default the largest that is allowed.
 
     Raises:
@@ -216,21 +216,21 @@ def check(
         MachineUnstated: There are no machine statistics.
         PolicyRefused: The noise would be too small to protect anything.
     """
-    plant = plants.open_plant(home)
+    plant = plants.open_plant_data(home)
     no_machine = _no_machine(plant)
     if statistics == MACHINE:
-        readiness.check_machine(plant.config, plant.snapshot)
+        readiness.check_machine_unchanged(plant.config, plant.snapshot)
     schema, privacy = plant.snapshot.schema(statistics), plant.config.privacy
-    epsilon = plain(epsilon or privacy.max_request_epsilon)
-    delta = plain(delta or privacy.cap_delta)
-    order = Order(request_id="0" * 32, epsilon=epsilon, delta=delta, purpose="check")
-    request, sigma = charge_request(plant.config, schema, order)
+    epsilon = canonical_decimal(epsilon or privacy.max_request_epsilon)
+    delta = canonical_decimal(delta or privacy.cap_delta)
+    order = ReleaseOrder(request_id="0" * 32, epsilon=epsilon, delta=delta, purpose="check")
+    request, sigma = price_release(plant.config, schema, order)
     cost = _cost(plant, home, request)
     if statistics not in privacy.statistics:
         cost = replace(cost, allowed=False, refused_by="policy")
     sight, noise = _sight(plant), _empty_release(schema, sigma)
     cap, cap_delta = float(cost.cap_epsilon), float(cost.cap_delta)
-    return Check(
+    return ReleasePreview(
         site=plant.config.site,
         dataset=plant.config.data.name,
         snapshot=_snapshot(plant),
@@ -241,9 +241,9 @@ def check(
         hints=machine_hints(plant.config.data_sheet, plant.config.data.labels)
         + _recordings(plant.config.data)
         + (
-            statistics_hints(sight.units, cap, cap_delta)
+            machine_statistics_hints(sight.units, cap, cap_delta)
             if statistics == MACHINE
-            else hints(
+            else class_statistics_hints(
                 modality=sight.modality,
                 per_label=sight.per_label,
                 units=sight.units,
@@ -268,11 +268,11 @@ def _recordings(data: DataConfig) -> tuple[str, ...]:
     return (recording_hint(unit),) if unit else ()
 
 
-def _cost(plant: Plant, home: ClientHome, request: ChargeRequest) -> ReleaseCost:
+def _cost(plant: PlantData, home: ClientHome, request: ChargeRequest) -> ReleaseCost:
     """Return the cost of a charge, checked against policy and budget."""
     privacy = plant.config.privacy
     with Ledger.open(home.ledger) as ledger:
-        spending = ledger.read_spent(plant.config.data.name)
+        spending = ledger.read_spending(plant.config.data.name)
     cap, cap_delta = float(spending.cap_epsilon), float(spending.cap_delta)
     cost = accounting.cost(spending.events, request.event, cap_delta)
     capacity = accounting.releases_left(spending.events, request.event, cap * (1 + 1e-6), cap_delta)
@@ -293,19 +293,19 @@ def _cost(plant: Plant, home: ClientHome, request: ChargeRequest) -> ReleaseCost
     )
 
 
-def _no_machine(plant: Plant) -> str:
+def _no_machine(plant: PlantData) -> str:
     """Return the reason why a declared machine has no statistics; empty otherwise."""
     if plant.config.data_sheet is None:
         return ""
     try:
-        readiness.check_machine(plant.config, plant.snapshot)
+        readiness.check_machine_unchanged(plant.config, plant.snapshot)
     except MachineUnstated as error:
         return str(error)
     return ""
 
 
-def _mean(plant: Plant, noise: NoisyStatistics) -> MeanSummary:
-    """Return the norm of the exact mean of the machine numbers, and of a release's noise on it."""
+def _mean(plant: PlantData, noise: NoisyStatistics) -> MeanSummary:
+    """Return the norm of the exact mean of the machine features, and of a release's noise on it."""
     exact = _exact(plant.snapshot)
     units = max(round(exact.unlabelled_count()), 1)
     return MeanSummary(
@@ -325,7 +325,7 @@ def _exact(snapshot: Snapshot) -> NoisyStatistics:
     return NoisyStatistics(snapshot.schema(MACHINE), snapshot.statistics(MACHINE), 0.0)
 
 
-def _sight(plant: Plant) -> RecordCounts:
+def _sight(plant: PlantData) -> RecordCounts:
     data = plant.data
     counts = Counter(int(label) for label in data.labels)
     return RecordCounts(
@@ -338,7 +338,7 @@ def _sight(plant: Plant) -> RecordCounts:
     )
 
 
-def _snapshot(plant: Plant) -> SnapshotSummary:
+def _snapshot(plant: PlantData) -> SnapshotSummary:
     manifest, listing = plant.snapshot.manifest, plant.snapshot.listing()
     return SnapshotSummary(
         number=manifest.number,
@@ -346,18 +346,18 @@ def _snapshot(plant: Plant) -> SnapshotSummary:
         set_aside=len(listing.set_aside),
         duplicates=len(listing.duplicates),
         encoder_failures=len(encoder_failures(plant.snapshot)),
-        change=change(plant),
+        change=compare_folder(plant),
     )
 
 
-def change(plant: Plant) -> Change:
+def compare_folder(plant: PlantData) -> FolderChange:
     """Compare the data folder with the snapshot, without decoding a record."""
     config, listing = plant.config.data, plant.snapshot.listing()
     path = Path(config.path)
     try:
         if config.reading.log is not None:
             return _change_of_logs(plant, path)
-        data_survey = survey(
+        data_survey = survey_dataset(
             path,
             config.labels,
             unit_column=config.unit_column,
@@ -365,7 +365,7 @@ def change(plant: Plant) -> Change:
             reading=config.reading,
         )
     except DataError as error:
-        return Change(unreadable=str(error))
+        return FolderChange(unreadable=str(error))
     frozen_names = {*listing.names}
     left_out = {entry.name for entry in listing.set_aside} | {
         entry.name for entry in listing.duplicates
@@ -380,7 +380,7 @@ def change(plant: Plant) -> Change:
         for name, (size, modified_time) in zip(listing.names, stamps, strict=True)
         if name in present_names
     )
-    return Change(
+    return FolderChange(
         more=len(present_names - frozen_names - left_out),
         gone=len(frozen_names - present_names),
         touched=touched_count,
@@ -426,20 +426,20 @@ def release_contents(
     )
 
 
-def _change_of_logs(plant: Plant, path: Path) -> Change:
+def _change_of_logs(plant: PlantData, path: Path) -> FolderChange:
     """Compare sensor logs with the snapshot, without reading them."""
     log, listing = plant.config.data.reading.log, plant.snapshot.listing()
-    present_logs = set(logs_at(path, None if log is None else log.intervals))
+    present_logs = set(list_logs(path, None if log is None else log.intervals))
     stamps = plant.snapshot.records().stamps
     frozen = {
-        file_of(path, name): (int(size), int(modified_time))
+        log_of_window(path, name): (int(size), int(modified_time))
         for name, (size, modified_time) in zip(listing.names, stamps, strict=True)
     }
     excluded_names = [entry.name for entry in listing.set_aside] + [
         entry.name for entry in listing.duplicates
     ]
-    known_logs = {*frozen, *(file_of(path, name) for name in excluded_names)}
-    return Change(
+    known_logs = {*frozen, *(log_of_window(path, name) for name in excluded_names)}
+    return FolderChange(
         more=len(present_logs - known_logs),
         gone=len(set(frozen) - present_logs),
         touched=sum(

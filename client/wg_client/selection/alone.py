@@ -6,11 +6,11 @@ from collections.abc import Callable
 from wg_client.data import acceptance_set
 from wg_client.data import plant as plants
 from wg_client.data.recipient import Progress
-from wg_client.methods.base import Package
+from wg_client.methods.base import PreparedPackage
 from wg_client.methods.package import plant_records
 from wg_client.models import adoption, store
 from wg_client.models.manifest import VERSION
-from wg_client.selection.apply import AppliedModel, record
+from wg_client.selection.apply import AppliedModel, build_manifest
 from wg_client.selection.model_selection import select_model
 from wg_client.selection.report import write_report
 from wg_core.errors import DataError
@@ -27,7 +27,7 @@ def fit_alone(
         ConfigError: There is no snapshot.
         DataError: No record has a label.
     """
-    plant = plants.open_plant(home)
+    plant = plants.open_plant_data(home)
     if not (plant.data.labels >= 0).any():
         raise DataError(
             f"{plant.config.data.path}: no record has a label, so that there is no model to make;"
@@ -40,13 +40,13 @@ def fit_alone(
     acceptance_set.mark_as_trained(home, plant.snapshot.records())
     outcome = select_model(
         plant_records(plant),
-        Package(candidates=[]),
+        PreparedPackage(candidates=[]),
         plant.acceptance,
         plant.data.label_names,
         progress,
     )
-    manifest, files = record(plant, outcome, package_id=number, apply_time=int(clock()))
-    store.write(home, manifest, files)
+    manifest, files = build_manifest(plant, outcome, package_id=number, apply_time=int(clock()))
+    store.write_models(home, manifest, files)
     adoption.record_arrival(home, manifest)
     advice = write_report(home, plant, manifest, outcome)
     return AppliedModel(manifest=manifest, outcome=outcome, advice=(advice, outcome.reason))

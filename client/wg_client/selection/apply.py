@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.recipient import Progress, Recipient
-from wg_client.fitting.sure_calls import WRONG_LIMIT, sure_above, wrong_share
+from wg_client.data.recipient import PackageRecipient, Progress
+from wg_client.fitting.sure_calls import WRONG_LIMIT, bounded_error_share, sure_call_threshold
 from wg_client.methods.base import PlantNetwork
-from wg_client.methods.package import read_package
+from wg_client.methods.package import prepare_package
 from wg_client.models import novelty, passing, store
 from wg_client.models.manifest import ModelEntry, ModelsManifest, NetworkFile
-from wg_client.selection.model_selection import Outcome, select_model
+from wg_client.selection.model_selection import SelectionOutcome, select_model
 from wg_common import catalogue, weights_file
-from wg_common.language import Text, plain
-from wg_common.modalities.registry import modality
-from wg_common.weights_package import Condition, Tensors, WeightsManifest
+from wg_common.language import Text, english_text
+from wg_common.modalities.registry import find_modality
+from wg_common.weights_package import GeneratorCondition, Tensors, WeightsManifest
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.site.home import ClientHome
@@ -53,7 +53,7 @@ class AppliedModel:
     """
 
     manifest: ModelsManifest
-    outcome: Outcome | None = None
+    outcome: SelectionOutcome | None = None
     advice: tuple[Text, ...] = ()
 
     @property
@@ -62,14 +62,14 @@ class AppliedModel:
         return self.outcome is None
 
     @property
-    def accepted(self) -> bool:
+    def keeps_delivered(self) -> bool:
         """True if delivered weights were kept, unchanged or fine-tuned."""
-        return self.manifest.accepted
+        return self.manifest.keeps_delivered
 
 
 def apply_package(
     home: ClientHome,
-    plant: Recipient,
+    plant: PackageRecipient,
     data: bytes,
     *,
     clock: Callable[[], float] = time.time,
@@ -92,7 +92,7 @@ def apply_package(
             has expired.
         NotAcceptedError: There are no labels to check the models, and the policy requires them.
     """
-    package, tensors = verify(plant, data)
+    package, tensors = verify_package(plant, data)
     on_verified(data)
     digest = canonical.sha256_hex(data)
     stored_manifest = store.read_manifest(home, package.package_id)
@@ -106,19 +106,21 @@ def apply_package(
         )
     path = home.packages / f"{package.package_id}.wgw"
     atomic.write_bytes(path, data, mode=atomic.PRIVATE)
-    records, contents = read_package(plant, package, tensors)
+    records, contents = prepare_package(plant, package, tensors)
     policy = plant.acceptance
     outcome = select_model(records, contents, policy, package.labels, progress)
-    manifest, files = record(
+    manifest, files = build_manifest(
         plant, outcome, package_id=package.package_id, apply_time=int(clock()), package=package
     )
     manifest = _with_network(replace(manifest, package_sha256=digest), files, contents.network)
-    store.write(home, manifest, files)
+    store.write_models(home, manifest, files)
     log.info("package %s: kept %s", package.package_id[:16], manifest.kept)
     return AppliedModel(manifest=manifest, outcome=outcome)
 
 
-def verify(plant: Recipient, data: bytes) -> tuple[WeightsManifest, Mapping[str, Tensors]]:
+def verify_package(
+    plant: PackageRecipient, data: bytes
+) -> tuple[WeightsManifest, Mapping[str, Tensors]]:
     """Check everything about a package that does not depend on the clock.
 
     Raises:
@@ -127,12 +129,12 @@ def verify(plant: Recipient, data: bytes) -> tuple[WeightsManifest, Mapping[str,
             architecture is for another modality.
     """
     key = signing.public_from_hex(plant.signing_key, subject="server.signing_key")
-    package, tensors = weights_file.decode(data, key)
+    package, tensors = weights_file.decode_weights_package(data, key)
     short = package.package_id[:16]
     check_recipient(plant, package)
     for candidate in package.candidates:
         try:
-            architecture = catalogue.architecture_of(candidate.architecture)
+            architecture = catalogue.find_architecture(candidate.architecture)
         except ConfigError as error:
             raise DecodeError(f"package {short}: candidate {candidate.name}: {error}") from error
         if architecture.modality != plant.data.modality:
@@ -143,7 +145,7 @@ def verify(plant: Recipient, data: bytes) -> tuple[WeightsManifest, Mapping[str,
     return package, tensors
 
 
-def check_recipient(plant: Recipient, package: WeightsManifest) -> None:
+def check_recipient(plant: PackageRecipient, package: WeightsManifest) -> None:
     """Raise ``VerificationError`` if a package is for another plant, encoder or label domain.
 
     Raise ``DecodeError`` if its id is not valid.
@@ -160,9 +162,9 @@ def check_recipient(plant: Recipient, package: WeightsManifest) -> None:
     store.check_package_id(package.package_id)
 
 
-def record(
-    plant: Recipient,
-    outcome: Outcome,
+def build_manifest(
+    plant: PackageRecipient,
+    outcome: SelectionOutcome,
     *,
     package_id: str,
     apply_time: int,
@@ -185,7 +187,7 @@ def record(
         package_id=package_id,
         package_sha256="",
         request_id="" if package is None else package.request_id,
-        architecture=modality(plant.data.modality).head,
+        architecture=find_modality(plant.data.modality).head,
         encoder=plant.encoder,
         generator="" if package is None else package.generator,
         labels=labels,
@@ -195,17 +197,17 @@ def record(
         commitment=plant.commitment,
         applied=apply_time,
         kept=outcome.kept,
-        reason=plain(outcome.reason),
+        reason=english_text(outcome.reason),
         gain=0.0 if comparison is None else comparison.gain.mean,
         models=tuple(models),
         findings=tuple(
-            replace(finding, message=plain(finding.message)) for finding in outcome.findings
+            replace(finding, message=english_text(finding.message)) for finding in outcome.findings
         ),
         sure=_sure(outcome),
         judged_labels=len(outcome.labels),
-        unseen=outcome.unseen(labels),
+        unseen=outcome.unseen_labels(labels),
         candidates=tuple(candidate.name for candidate in candidates),
-        condition=Condition() if package is None else package.condition,
+        condition=GeneratorCondition() if package is None else package.condition,
     )
     manifest = _with_plant_trunk(manifest, files, outcome.records.plant_trunk)
     return _with_novelty(plant, _with_judged(outcome, manifest, files), files), files
@@ -218,31 +220,34 @@ def _with_plant_trunk(
     if trunk is None:
         return manifest
     files[store.PLANT_TRUNK] = trunk.tensors()
-    sha256 = canonical.sha256_hex(store.pack(files[store.PLANT_TRUNK]))
+    sha256 = canonical.sha256_hex(store.encode_tensors(files[store.PLANT_TRUNK]))
     return replace(manifest, plant_trunk=sha256)
 
 
 def _with_network(
     manifest: ModelsManifest, files: Files, network: PlantNetwork | None
 ) -> ModelsManifest:
-    """Add the delivered network beside the encoder to the files."""
+    """Add the delivered network alongside the encoder to the files."""
     if network is None:
         return manifest
     files[store.NETWORK] = {
         f"{network.architecture}.{name}": value for name, value in network.trunk.items()
     }
-    sha256 = canonical.sha256_hex(store.pack(files[store.NETWORK]))
+    sha256 = canonical.sha256_hex(store.encode_tensors(files[store.NETWORK]))
     return replace(manifest, network=NetworkFile(architecture=network.architecture, sha256=sha256))
 
 
 def _entry(
-    name: str, outcome: Outcome, file: Mapping[str, NDArray[np.float32]], sources: Mapping[str, str]
+    name: str,
+    outcome: SelectionOutcome,
+    file: Mapping[str, NDArray[np.float32]],
+    sources: Mapping[str, str],
 ) -> ModelEntry:
     """Build the manifest's entry of one model."""
-    model, accuracy = outcome.models[name], outcome.accuracy(name)
+    model, accuracy = outcome.models[name], outcome.estimate_accuracy(name)
     return ModelEntry(
         name=name,
-        sha256=canonical.sha256_hex(store.pack(dict(file))),
+        sha256=canonical.sha256_hex(store.encode_tensors(dict(file))),
         origin=model.origin,
         source=sources.get(model.origin, ""),
         settings=model.fitted.settings,
@@ -251,32 +256,40 @@ def _entry(
     )
 
 
-def _with_judged(outcome: Outcome, manifest: ModelsManifest, files: Files) -> ModelsManifest:
+def _with_judged(
+    outcome: SelectionOutcome, manifest: ModelsManifest, files: Files
+) -> ModelsManifest:
     """Add the out-of-fold logits, from which pass rules are made."""
     logits = {name: model.fitted.logits for name, model in outcome.models.items()}
-    tensors = passing.judged_tensors(logits, outcome.records)
+    tensors = passing.out_of_fold_tensors(logits, outcome.records)
     if not tensors:
         return manifest
     files[store.JUDGED] = tensors
-    return replace(manifest, judged_file=canonical.sha256_hex(store.pack(tensors)))
+    return replace(manifest, judged_file=canonical.sha256_hex(store.encode_tensors(tensors)))
 
 
-def _with_novelty(plant: Recipient, manifest: ModelsManifest, files: Files) -> ModelsManifest:
+def _with_novelty(
+    plant: PackageRecipient, manifest: ModelsManifest, files: Files
+) -> ModelsManifest:
     """Add the tensors of the novelty test to the files."""
-    measure = novelty.fit(plant.features.local, plant.layout, plant.data.units)
+    measure = novelty.fit_novelty_test(plant.features.local, plant.layout, plant.data.units)
     if measure is None:
         return manifest
     files[store.NOVELTY] = measure.tensors()
-    return replace(manifest, novelty=canonical.sha256_hex(store.pack(files[store.NOVELTY])))
+    return replace(
+        manifest, novelty=canonical.sha256_hex(store.encode_tensors(files[store.NOVELTY]))
+    )
 
 
-def _sure(outcome: Outcome) -> dict[str, float]:
+def _sure(outcome: SelectionOutcome) -> dict[str, float]:
     """Return the lowest probability of a sure call, by model with an out-of-fold evaluation."""
-    wrong = wrong_share(len(outcome.labels))
+    wrong = bounded_error_share(len(outcome.labels))
     if wrong > WRONG_LIMIT:
         return {}
     return {
-        name: sure_above(model.fitted.logits, outcome.labels, wrong, outcome.records.unseen_mass)
+        name: sure_call_threshold(
+            model.fitted.logits, outcome.labels, wrong, outcome.records.unseen_mass
+        )
         for name, model in outcome.models.items()
         if model.fitted.logits is not None
     }

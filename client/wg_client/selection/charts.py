@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.charts import Axes, Caption, Drawing, Line, Tick
+from wg_common.charts import Axes, Caption, Line, LineChart, Tick
 
 MATRIX_LIMIT = 10
 """Most classes for which the whole matrix is shown; with more, only the commonest mistakes."""
 
 
-def shares(lines: Sequence[Sequence[tuple[float, float, Caption]]], *more_lines: Line) -> Drawing:
+def percentage_chart(
+    lines: Sequence[Sequence[tuple[float, float, Caption]]], *more_lines: Line
+) -> LineChart:
     """Draw curves of shares between 0 and 1.
 
     Args:
@@ -20,7 +22,7 @@ def shares(lines: Sequence[Sequence[tuple[float, float, Caption]]], *more_lines:
         more_lines: Lines that are drawn behind them.
     """
     axes, marks = Axes(), (0, 0.25, 0.5, 0.75, 1)
-    return Drawing(
+    return LineChart(
         axes,
         (*(axes.line(points) for points in lines), *more_lines),
         tuple(Tick(axes.x(share), f"{100 * share:.0f}") for share in marks),
@@ -29,7 +31,7 @@ def shares(lines: Sequence[Sequence[tuple[float, float, Caption]]], *more_lines:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class ConfusionCell:
     """Cell of the confusion matrix: number of records, and share of the true class."""
 
     records: float
@@ -41,14 +43,15 @@ class Cell:
         return "" if not self.records else "<1" if self.records < 1 else f"{self.records:.0f}"
 
 
-def confusion(
+def confusion_matrix(
     predictions: NDArray[np.int64], labels: NDArray[np.int64], classes: int
-) -> list[list[Cell]]:
+) -> list[list[ConfusionCell]]:
     """Return the confusion matrix (rows: true class), averaged over repeats ``[r, m]``."""
     table = np.zeros((classes, classes))
     for row in predictions:
         np.add.at(table, (labels, row), 1.0 / len(predictions))
     totals = np.maximum(table.sum(axis=1), 1e-9)
     return [
-        [Cell(float(v), float(v / t)) for v in row] for row, t in zip(table, totals, strict=True)
+        [ConfusionCell(float(v), float(v / t)) for v in row]
+        for row, t in zip(table, totals, strict=True)
     ]

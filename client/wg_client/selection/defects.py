@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from wg_client.fitting.fitted import OutOfFold
-from wg_client.fitting.replacement import standard_error
+from wg_client.fitting.fitted import OutOfFoldPredictions
+from wg_client.fitting.replacement import clustered_standard_error
 from wg_client.methods.names import LOCAL
 from wg_client.selection import gain
-from wg_client.selection.gain import Accuracy
-from wg_client.selection.model_selection import Outcome
+from wg_client.selection.gain import EstimatedAccuracy
+from wg_client.selection.model_selection import SelectionOutcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class DetectionRate:
     """Share of correct calls of the kept model, and of local-only.
 
     Attributes:
@@ -32,15 +32,15 @@ class Share:
         high: Upper end.
     """
 
-    kept: Accuracy
-    local: Accuracy | None
+    kept: EstimatedAccuracy
+    local: EstimatedAccuracy | None
     more: float = 0.0
     low: float = 0.0
     high: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class DetectionRates:
     """Measured shares; None if one could not be measured.
 
     Attributes:
@@ -51,12 +51,14 @@ class Figures:
     """
 
     good: tuple[str, ...]
-    correct: Share | None = None
-    caught_defects: Share | None = None
-    passed_good: Share | None = None
+    correct: DetectionRate | None = None
+    caught_defects: DetectionRate | None = None
+    passed_good: DetectionRate | None = None
 
 
-def figures(outcome: Outcome, labels: Sequence[str], good: Sequence[str]) -> Figures:
+def measure_detection(
+    outcome: SelectionOutcome, labels: Sequence[str], good: Sequence[str]
+) -> DetectionRates:
     """Measure the shares out of fold.
 
     Args:
@@ -66,18 +68,18 @@ def figures(outcome: Outcome, labels: Sequence[str], good: Sequence[str]) -> Fig
     """
     kept_predictions = outcome.out_of_fold(outcome.kept)
     if kept_predictions is None or not len(outcome.labels):
-        return Figures(good=tuple(good))
+        return DetectionRates(good=tuple(good))
     local_model = outcome.models.get(LOCAL)
     local = None if outcome.kept == LOCAL or local_model is None else local_model.fitted.out_of_fold
     named_share = _share(
         outcome, kept_predictions, local, lambda calls, truth: calls == truth, None
     )
-    expected = outcome.accuracy(outcome.kept)
+    expected = outcome.estimate_accuracy(outcome.kept)
     if named_share is not None and expected is not None:
         named_share = replace(named_share, kept=expected)
     indices = np.flatnonzero([label in good for label in labels])
     if not 0 < len(indices) < len(labels):
-        return Figures(good=tuple(good), correct=named_share)
+        return DetectionRates(good=tuple(good), correct=named_share)
 
     def is_good(classes: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.asarray(np.isin(classes, indices), dtype=np.bool_)
@@ -87,7 +89,7 @@ def figures(outcome: Outcome, labels: Sequence[str], good: Sequence[str]) -> Fig
     def agree(calls: NDArray[np.int64], truth: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.asarray(is_good(calls) == is_good(truth))
 
-    return Figures(
+    return DetectionRates(
         good=tuple(good),
         correct=named_share,
         caught_defects=_share(outcome, kept_predictions, local, agree, ~clean),
@@ -96,38 +98,38 @@ def figures(outcome: Outcome, labels: Sequence[str], good: Sequence[str]) -> Fig
 
 
 def _share(
-    outcome: Outcome,
-    kept_predictions: OutOfFold,
-    local: OutOfFold | None,
+    outcome: SelectionOutcome,
+    kept_predictions: OutOfFoldPredictions,
+    local: OutOfFoldPredictions | None,
     right: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]],
     rows: NDArray[np.bool_] | None,
-) -> Share | None:
+) -> DetectionRate | None:
     """Measure the share over some records; None if they have fewer than two units."""
     mask = np.ones(len(outcome.labels), bool) if rows is None else rows
-    groups = np.unique(outcome.records.judged_groups[mask], return_inverse=True)[1]
+    groups = np.unique(outcome.records.evaluated_groups[mask], return_inverse=True)[1]
     if len(np.unique(groups)) < 2:
         return None
     truth = outcome.labels[mask]
 
-    def shares(out_of_fold: OutOfFold) -> NDArray[np.float64]:
+    def shares(out_of_fold: OutOfFoldPredictions) -> NDArray[np.float64]:
         correct = [right(calls, truth) for calls in out_of_fold.predictions[:, mask]]
         return np.asarray(np.mean(correct, axis=0), dtype=np.float64)
 
     kept_shares = shares(kept_predictions)
     if local is None:
-        return Share(kept=gain.accuracy(kept_shares, groups), local=None)
+        return DetectionRate(kept=gain.estimate_accuracy(kept_shares, groups), local=None)
     local_shares = shares(local)
     differences = kept_shares - local_shares
     folds = outcome.records.folds.count
-    error = math.sqrt(1 + folds / (folds - 1)) * standard_error(differences, groups)
+    error = math.sqrt(1 + folds / (folds - 1)) * clustered_standard_error(differences, groups)
     units = len(np.unique(groups))
     half = error * float(stdtrit(units - 1, (1 + gain.COVERAGE) / 2))
     # A few units that all agree cannot show that no unit will differ.
     half = max(half, 1 - ((1 - gain.COVERAGE) / 2) ** (1 / units))
     middle = float(differences.mean())
-    return Share(
-        kept=gain.accuracy(kept_shares, groups),
-        local=gain.accuracy(local_shares, groups),
+    return DetectionRate(
+        kept=gain.estimate_accuracy(kept_shares, groups),
+        local=gain.estimate_accuracy(local_shares, groups),
         more=middle,
         low=max(middle - half, -1.0),
         high=min(middle + half, 1.0),

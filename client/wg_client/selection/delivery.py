@@ -20,7 +20,7 @@ from wg_core.site.policy import check_message_type
 from wg_core.wire import protocol
 
 
-def take_package(
+def apply_and_adopt(
     home: ClientHome,
     source: bytes | Path,
     *,
@@ -38,12 +38,12 @@ def take_package(
         if isinstance(source, Path)
         else source
     )
-    plant = plants.open_plant(home)
+    plant = plants.open_plant_data(home)
     check_message_type(plant.config, protocol.TRAIN_FINETUNE)
 
     def note_verified(package: bytes) -> None:
         acceptance_set.mark_as_trained(home, plant.snapshot.records())
-        keep_cosignature(home, package)
+        store_package_cosignature(home, package)
 
     outcome = apply_package(
         home, plant, data, clock=clock, progress=progress, on_verified=note_verified
@@ -57,7 +57,7 @@ def take_package(
     return replace(outcome, advice=(advice, outcome.outcome.reason))
 
 
-def keep_cosignature(home: ClientHome, data: bytes) -> int | None:
+def store_package_cosignature(home: ClientHome, data: bytes) -> int | None:
     """Store the cosignature that a verified package may carry; see ``store_cosignature``."""
     signed = weights_package.read_checkpoint(io.BytesIO(data))
     return cosigning.store_cosignature(home, signed) if signed else None

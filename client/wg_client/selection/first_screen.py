@@ -11,22 +11,22 @@ from pathlib import Path
 
 import numpy as np
 
-from wg_client.data.plant import Plant
+from wg_client.data.plant import PlantData
 from wg_client.methods.names import LOCAL
-from wg_client.models.acceptance import Acceptance, good_labels
-from wg_client.models.manifest import Finding
+from wg_client.models.acceptance import AcceptanceResults, good_labels
+from wg_client.models.manifest import CheckFinding
 from wg_client.selection import defects
 from wg_client.selection.checks import few_sites
-from wg_client.selection.defects import Figures, Share
-from wg_client.selection.model_selection import Outcome
+from wg_client.selection.defects import DetectionRate, DetectionRates
+from wg_client.selection.model_selection import SelectionOutcome
 from wg_client.selection.verdict import (
-    Change,
-    Unseen,
-    Verdict,
-    basis_of,
-    change_of,
+    AccuracyChange,
+    ReportVerdict,
+    UnseenClasses,
+    classify_change,
+    report_verdict,
+    selection_basis,
     unseen_classes,
-    verdict,
 )
 from wg_common.language import Text, join_sentences, template, text
 from wg_core.release.budget import Spend
@@ -37,7 +37,7 @@ _NAMED = template("It classifies about {kept} of 100 records correctly ({low} to
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class QuestionWithAnswer:
     """Question and its answer."""
 
     title: Text
@@ -45,7 +45,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class NumberOutOf100:
     """Number out of 100 with its 95 % interval, as text and as a grid of coloured squares."""
 
     middle: str
@@ -64,27 +64,29 @@ class FirstScreen:
         parts: Questions with answers, below it.
     """
 
-    verdict: Verdict
-    number: Number | None
-    parts: tuple[Part, ...]
+    verdict: ReportVerdict
+    number: NumberOutOf100 | None
+    parts: tuple[QuestionWithAnswer, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class HomeState:
     """State of the plant's home as a report is written.
 
     Attributes:
         spend: Spending of the plant's budget.
         acceptance: Evaluation of the models on the acceptance set.
-        in_use: ``predict`` uses this package's model; otherwise it predicts beside another.
+        in_use: ``predict`` uses this package's model; otherwise it predicts alongside another.
     """
 
     spend: Spend
-    acceptance: Acceptance
+    acceptance: AcceptanceResults
     in_use: bool
 
 
-def first_screen(root: Path, plant: Plant, outcome: Outcome, standing: Standing) -> FirstScreen:
+def first_screen(
+    root: Path, plant: PlantData, outcome: SelectionOutcome, standing: HomeState
+) -> FirstScreen:
     """Build the first screen.
 
     Args:
@@ -93,18 +95,24 @@ def first_screen(root: Path, plant: Plant, outcome: Outcome, standing: Standing)
         outcome: Outcome of the selection.
     """
     labels = plant.data.label_names
-    figures = defects.figures(outcome, labels, good_labels(labels, plant.config.data.good))
+    figures = defects.measure_detection(
+        outcome, labels, good_labels(labels, plant.config.data.good)
+    )
     unseen = unseen_classes(outcome, labels)
-    sentence = verdict(basis_of(outcome), _change(figures), unseen.reach)
+    sentence = report_verdict(selection_basis(outcome), _change(figures), unseen.allowed_claims)
     return FirstScreen(
         sentence,
         _number(figures),
         (
-            Part(text("What changes"), tuple(_changes(outcome, figures, unseen))),
-            Part(text("Verdicts that a line can obey"), tuple(_acceptance(standing.acceptance))),
-            Part(text("What it costs in privacy"), tuple(_privacy(plant, standing.spend))),
-            Part(text("What cannot be known"), tuple(_unknown(outcome, figures))),
-            Part(
+            QuestionWithAnswer(text("What changes"), tuple(_changes(outcome, figures, unseen))),
+            QuestionWithAnswer(
+                text("Verdicts that a line can obey"), tuple(_acceptance(standing.acceptance))
+            ),
+            QuestionWithAnswer(
+                text("What it costs in privacy"), tuple(_privacy(plant, standing.spend))
+            ),
+            QuestionWithAnswer(text("What cannot be known"), tuple(_unknown(outcome, figures))),
+            QuestionWithAnswer(
                 text("What to do next"),
                 tuple(_next(root, plant, outcome, sentence, in_use=standing.in_use)),
             ),
@@ -112,7 +120,7 @@ def first_screen(root: Path, plant: Plant, outcome: Outcome, standing: Standing)
     )
 
 
-def _number(figures: Figures) -> Number | None:
+def _number(figures: DetectionRates) -> NumberOutOf100 | None:
     if figures.correct is None:
         return None
     accuracy = figures.correct.kept
@@ -120,30 +128,32 @@ def _number(figures: Figures) -> Number | None:
     middle, low, high = (_write_hundredths(share, accuracy.high - accuracy.low) for share in shares)
     ends = [round(100 * share) for share in (accuracy.low, accuracy.mean, accuracy.high)]
     squares = [("right", "likely", "possible", "wrong")[bisect(ends, at)] for at in range(100)]
-    return Number(middle, low, high, tuple(squares))
+    return NumberOutOf100(middle, low, high, tuple(squares))
 
 
-def _change(figures: Figures) -> Change:
+def _change(figures: DetectionRates) -> AccuracyChange:
     share = figures.correct
-    return Change.NOT_SHOWN if share is None else change_of(share.low, share.high)
+    return AccuracyChange.NOT_SHOWN if share is None else classify_change(share.low, share.high)
 
 
-def warnings(outcome: Outcome) -> list[Finding]:
+def failed_warnings(outcome: SelectionOutcome) -> list[CheckFinding]:
     """List the failed checks of the kept model that do not block."""
     return [f for f in outcome.findings if f.model == outcome.kept and not f.passed]
 
 
-def _codes(findings: Iterable[Finding]) -> str:
+def _codes(findings: Iterable[CheckFinding]) -> str:
     return ", ".join(dict.fromkeys(finding.code for finding in findings))
 
 
-def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Text]:
-    if outcome.veto is not None:
-        yield text(outcome.veto.message)
+def _changes(
+    outcome: SelectionOutcome, figures: DetectionRates, unseen: UnseenClasses
+) -> Iterator[Text]:
+    if outcome.veto_finding is not None:
+        yield text(outcome.veto_finding.message)
     if figures.correct is None:
         yield outcome.reason
         return
-    if not outcome.accepted:
+    if not outcome.keeps_delivered:
         yield text("Nothing: you continue with the model from your own labels.")
     for share, words in (
         (figures.caught_defects, _FOUND),
@@ -162,7 +172,7 @@ def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Tex
             "These figures exclude {classes}, because you have no record of them.",
             classes=_list(unseen.labels),
         )
-    if not outcome.accepted:
+    if not outcome.keeps_delivered:
         return
     if unseen.known and unseen.recall is not None:
         least, likely, highest = unseen.recall
@@ -193,11 +203,11 @@ def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Tex
         )
 
 
-def _acceptance(judgement: Acceptance) -> Iterator[Text]:
+def _acceptance(judgement: AcceptanceResults) -> Iterator[Text]:
     """Yield false accepts and rejects of the kept model, or the reason why they are unknown."""
     if judgement.passing is not None:
         yield judgement.passing.sentence
-    kept_model, local = judgement.of(judgement.kept), judgement.of(LOCAL)
+    kept_model, local = judgement.counts_of(judgement.kept), judgement.counts_of(LOCAL)
     if kept_model is None:
         yield text(
             "Not known: how many defective records pass and how many good ones are "
@@ -210,7 +220,7 @@ def _acceptance(judgement: Acceptance) -> Iterator[Text]:
         yield text("It is not known which labels are good: name them (data.good).")
         return
     for words, errors in ((_PASS, kept_model.false_accepts), (_REJECTED, kept_model.false_rejects)):
-        upper_bound = f"{100 * errors.largest_share():.1f}"
+        upper_bound = f"{100 * errors.upper_bound():.1f}"
         yield text(words, wrong=errors.wrong, records=errors.records, most=upper_bound)
     local_accepts = None if local is None else local.false_accepts
     local_rejects = None if local is None else local.false_rejects
@@ -220,7 +230,7 @@ def _acceptance(judgement: Acceptance) -> Iterator[Text]:
             accepts=local_accepts.wrong,
             rejects=local_rejects.wrong,
         )
-    missing = kept_model.false_rejects.missing(), kept_model.false_accepts.missing()
+    missing = kept_model.false_rejects.records_needed(), kept_model.false_accepts.records_needed()
     if any(missing):
         yield text(
             "At most 1 in 100 is shown by {good} more good and {defective} more defective records"
@@ -234,7 +244,7 @@ _PASS = template("Of {records} defective records it lets {wrong} pass: at most {
 _REJECTED = template("Of {records} good records it rejects {wrong}: at most {most} in 100.")
 
 
-def _compare_shares(share: Share, words: str) -> Text:
+def _compare_shares(share: DetectionRate, words: str) -> Text:
     """Format a share beside local-only's; a difference is given only if it is significant."""
     accuracy = share.kept
     spread = accuracy.high - accuracy.low
@@ -266,12 +276,13 @@ def _write_hundredths(share: float, spread: float) -> str:
     return f"{100 * share:.{1 if spread < 0.02 else 0}f}"
 
 
-def _list(names: Sequence[str], max_names: int = 6) -> str:
+def _list(names: Sequence[str]) -> str:
+    max_names = 6
     listing = ", ".join(names[:max_names])
     return listing if len(names) <= max_names else f"{listing}, … ({len(names)})"
 
 
-def _privacy(plant: Plant, spend: Spend) -> list[Text]:
+def _privacy(plant: PlantData, spend: Spend) -> list[Text]:
     if not spend.releases:
         return [
             text(
@@ -290,7 +301,7 @@ def _privacy(plant: Plant, spend: Spend) -> list[Text]:
             "Somebody who has all of them and guesses whether a certain {unit} was in your "
             "data is right at most {right} times in 100; tossing a coin is right 50 times.",
             unit=text("record") if unit is None else unit,
-            right=min(round(100 * spend.distinguished + 0.5), 100),
+            right=min(round(100 * spend.best_guess_accuracy + 0.5), 100),
         ),
         text(
             "Of your budget (ε {cap}), ε {spent:.2f} is spent. It does not come back.",
@@ -300,7 +311,7 @@ def _privacy(plant: Plant, spend: Spend) -> list[Text]:
     ]
 
 
-def _unknown(outcome: Outcome, figures: Figures) -> Iterator[Text]:
+def _unknown(outcome: SelectionOutcome, figures: DetectionRates) -> Iterator[Text]:
     rough_width = 0.1
     named_share = figures.correct
     if named_share is not None and named_share.kept.high - named_share.kept.low > rough_width:
@@ -323,19 +334,24 @@ def _unknown(outcome: Outcome, figures: Figures) -> Iterator[Text]:
 
 
 def _next(
-    root: Path, plant: Plant, outcome: Outcome, sentence: Verdict, *, in_use: bool
+    root: Path,
+    plant: PlantData,
+    outcome: SelectionOutcome,
+    sentence: ReportVerdict,
+    *,
+    in_use: bool,
 ) -> Iterator[Text]:
-    labels, findings = plant.data.label_names, warnings(outcome)
+    labels, findings = plant.data.label_names, failed_warnings(outcome)
     absent = unseen_classes(outcome, labels).labels
     if findings:
         yield text("Read the findings under {codes}, below.", codes=_codes(findings))
-    if not in_use and outcome.accepted:
+    if not in_use and outcome.keeps_delivered:
         yield text(
             "Another model is in use, and this one runs in shadow. To put it into use: "
             "wg-client models use --home {home} --shadow --by NAME",
             home=root,
         )
-    if in_use and outcome.accepted and not sentence.use:
+    if in_use and outcome.keeps_delivered and not sentence.use:
         yield text(
             "To use your own model and run this one in shadow: wg-client models use --home "
             "{home} PACKAGE --model local-only --by NAME, then wg-client models shadow",

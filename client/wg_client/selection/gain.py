@@ -40,11 +40,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betaln, ndtri, stdtrit
 
-from wg_client.fitting.fitted import OutOfFold
-from wg_client.fitting.leave_class_out import LeaveClassOut
+from wg_client.fitting.fitted import OutOfFoldPredictions
+from wg_client.fitting.leave_class_out import ClassOutResult
 from wg_client.fitting.linear_head import Floats, Ints
-from wg_client.fitting.replacement import standard_error
-from wg_client.methods.base import LabelledRecords
+from wg_client.fitting.replacement import clustered_standard_error
+from wg_client.methods.base import PlantRecords
 
 BETWEEN = 0.03
 """Variability of a model's accuracy between a site's labelled records and later ones.
@@ -56,7 +56,7 @@ NEW = 1000  # Number of new records for which accuracies are reported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gain:
+class EstimatedGain:
     """Gain of a model over local-only on a future record.
 
     Attributes:
@@ -73,13 +73,15 @@ class Gain:
     sd: float
     unseen_recall: float
 
-    def margin(self, standard_errors: float) -> float:
+    def log_loss_margin(self, standard_errors: float) -> float:
         """Return the gain in log loss minus a number of its standard errors."""
         return self.log_loss - standard_errors * self.log_loss_se
 
     def is_shown(self, standard_errors: float) -> bool:
         """Return whether the rule keeps the model: a sufficient gain, and enough accuracy."""
-        return self.margin(standard_errors) > 0 and self.has_enough_accuracy(standard_errors)
+        return self.log_loss_margin(standard_errors) > 0 and self.has_enough_accuracy(
+            standard_errors
+        )
 
     def has_enough_accuracy(self, standard_errors: float) -> bool:
         """Return whether the accuracy is higher, or no lower if no standard errors are required."""
@@ -87,7 +89,7 @@ class Gain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unseen:
+class UnseenClassMass:
     """Declared classes without local records.
 
     Attributes:
@@ -99,14 +101,14 @@ class Unseen:
     classes: int = 0
 
 
-UNKNOWN = Gain(
+UNKNOWN = EstimatedGain(
     log_loss=math.nan, log_loss_se=math.nan, mean=math.nan, sd=math.nan, unseen_recall=math.nan
 )
 """Gain without any labelled record."""
 
 
 @dataclass(frozen=True, slots=True)
-class Differences:
+class RecordDifferences:
     """Differences of a model from local-only, or from another one, on each evaluated record.
 
     Attributes:
@@ -120,9 +122,12 @@ class Differences:
     groups: Ints
 
 
-def estimated_gain(
-    differences: Differences, folds: int, unseen: Unseen, leave_class_out: LeaveClassOut
-) -> Gain:
+def estimate_gain(
+    differences: RecordDifferences,
+    folds: int,
+    unseen: UnseenClassMass,
+    leave_class_out: ClassOutResult,
+) -> EstimatedGain:
     """Estimate a gain; the module says how.
 
     Args:
@@ -132,8 +137,8 @@ def estimated_gain(
     """
     losses, right, groups = differences.losses, differences.right, differences.groups
     overlap = math.sqrt(1 + folds / (folds - 1))
-    loss, se = float(losses.mean()), overlap * standard_error(losses, groups)
-    gain, sd = float(right.mean()), overlap * standard_error(right, groups)
+    loss, se = float(losses.mean()), overlap * clustered_standard_error(losses, groups)
+    gain, sd = float(right.mean()), overlap * clustered_standard_error(right, groups)
     mass, recall = unseen.mass, 0.0
     if mass:
         unseen_gains = np.append(np.log(unseen.classes / mass) - leave_class_out.losses, 0.0)
@@ -143,11 +148,11 @@ def estimated_gain(
         se = float(np.hypot((1 - mass) * se, mass * unseen_gains.std() / np.sqrt(tried_classes)))
         gain = (1 - mass) * gain + mass * recall
         sd = float(np.hypot((1 - mass) * sd, mass * recalls.std() / np.sqrt(tried_classes)))
-    return Gain(log_loss=loss, log_loss_se=se, mean=gain, sd=sd, unseen_recall=recall)
+    return EstimatedGain(log_loss=loss, log_loss_se=se, mean=gain, sd=sd, unseen_recall=recall)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accuracy:
+class EstimatedAccuracy:
     """Estimated accuracy on new records of the site, over classes that have records here.
 
     Attributes:
@@ -166,12 +171,12 @@ class Accuracy:
         return (self.high - self.low) / (2 * 1.96)
 
 
-def expected(
-    records: LabelledRecords,
-    fitted_model: OutOfFold,
-    out_of_fold: OutOfFold | None = None,
+def estimate_model_accuracy(
+    records: PlantRecords,
+    fitted_model: OutOfFoldPredictions,
+    out_of_fold: OutOfFoldPredictions | None = None,
     new: int = NEW,
-) -> Accuracy:
+) -> EstimatedAccuracy:
     """Estimate the accuracy of a model from its out-of-fold evaluation.
 
     Args:
@@ -181,11 +186,15 @@ def expected(
             selected.
         new: Number of new records.
     """
-    rise = fitted_model.rise(records.folds.assignment)
-    return accuracy((out_of_fold or fitted_model).right, records.judged_groups, rise, new)
+    rise = fitted_model.full_training_gain(records.folds.assignment)
+    return estimate_accuracy(
+        (out_of_fold or fitted_model).correct_share, records.evaluated_groups, rise, new
+    )
 
 
-def accuracy(right: Floats, groups: Ints, rise: float = 0.0, new: int = NEW) -> Accuracy:
+def estimate_accuracy(
+    right: Floats, groups: Ints, rise: float = 0.0, new: int = NEW
+) -> EstimatedAccuracy:
     """Estimate the accuracy on new records from out-of-fold predictions.
 
     Classes are assumed as frequent as among these records. The accuracy is a beta variable with
@@ -204,8 +213,8 @@ def accuracy(right: Floats, groups: Ints, rise: float = 0.0, new: int = NEW) -> 
         new: Number of new records.
     """
     p, m = float(right.mean()), len(right)
-    single_error = standard_error(right, np.arange(m))
-    inflation = standard_error(right, groups) / single_error if single_error > 0 else 1.0
+    single_error = clustered_standard_error(right, np.arange(m))
+    inflation = clustered_standard_error(right, groups) / single_error if single_error > 0 else 1.0
     units = len(np.unique(groups)) if single_error <= 0 or not np.isfinite(inflation) else m
     worth = 1 / (max(inflation, 1.0) ** 2 / units + BETWEEN) if np.isfinite(inflation) else 1.0
     tail = (1 - COVERAGE) / 2
@@ -215,4 +224,6 @@ def accuracy(right: Floats, groups: Ints, rise: float = 0.0, new: int = NEW) -> 
     ways = betaln(count + 1, new - count + 1) + np.log(new + 1)
     chances = np.exp(betaln(count + a, new - count + b) - betaln(a, b) - ways)
     low, high = np.searchsorted(np.cumsum(chances), (tail, 1 - tail)) / new
-    return Accuracy(mean=p, low=min(p, float(low)), high=min(1.0, max(p, float(high)) + rise))
+    return EstimatedAccuracy(
+        mean=p, low=min(p, float(low)), high=min(1.0, max(p, float(high)) + rise)
+    )

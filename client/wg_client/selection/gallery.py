@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.plant import Plant
+from wg_client.data.plant import PlantData
 from wg_client.models import novelty
-from wg_client.selection.model_selection import Outcome
-from wg_common.charts import Axes, Drawing, Line
+from wg_client.selection.model_selection import SelectionOutcome
+from wg_common.charts import Axes, Line, LineChart
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.texts import Texts
@@ -35,7 +35,7 @@ Curve = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class RecordPicture:
     """One record on the page.
 
     Attributes:
@@ -55,11 +55,11 @@ class Picture:
     image: str = ""
     words: str = ""
     channel: int = 0
-    wave: Drawing | None = None
-    spectrum: Drawing | None = None
+    wave: LineChart | None = None
+    spectrum: LineChart | None = None
 
 
-def wrong_records(plant: Plant, outcome: Outcome) -> list[Picture]:
+def draw_wrong_records(plant: PlantData, outcome: SelectionOutcome) -> list[RecordPicture]:
     """Draw the records that the kept model labels wrongly, the surest first."""
     out_of_fold = outcome.out_of_fold(outcome.kept)
     if out_of_fold is None:
@@ -80,14 +80,16 @@ def wrong_records(plant: Plant, outcome: Outcome) -> list[Picture]:
     ]
 
 
-def strangest_records(plant: Plant) -> list[Picture]:
+def draw_strangest_records(plant: PlantData) -> list[RecordPicture]:
     """Draw the records that are most unlike all others of the plant, the strangest first."""
     local, units = plant.features.local, plant.data.units
     rows = novelty.strangest_rows(local, plant.layout, units)[:SHOWN]
     return [_picture(plant, row, np.arange(len(local))) for row in rows]
 
 
-def _picture(plant: Plant, row: int, neighbours: NDArray[np.intp], call_word: str = "") -> Picture:
+def _picture(
+    plant: PlantData, row: int, neighbours: NDArray[np.intp], call_word: str = ""
+) -> RecordPicture:
     """Draw a record.
 
     Args:
@@ -97,7 +99,7 @@ def _picture(plant: Plant, row: int, neighbours: NDArray[np.intp], call_word: st
     """
     class_index = plant.data.labels[row]
     label = plant.data.label_names[class_index] if class_index >= 0 else ""
-    picture = Picture(name=plant.data.names[row], label=label, called=call_word)
+    picture = RecordPicture(name=plant.data.names[row], label=label, called=call_word)
     record = _read(plant, row)
     if record is None:
         return picture
@@ -115,7 +117,7 @@ def _picture(plant: Plant, row: int, neighbours: NDArray[np.intp], call_word: st
     return picture
 
 
-def _read(plant: Plant, row: int) -> Record | None:
+def _read(plant: PlantData, row: int) -> Record | None:
     try:
         return plant.data.records[row]
     except (WgError, OSError):
@@ -137,7 +139,7 @@ def _thumbnail(record: Record) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
-def _curves(picture: Picture, record: Record, neighbours: list[Record]) -> Picture:
+def _curves(picture: RecordPicture, record: Record, neighbours: list[Record]) -> RecordPicture:
     """Draw the channel of a window whose spectrum differs most from the typical one."""
     spectrum = _spectrum(record)
     usual_spectra = [
@@ -166,7 +168,7 @@ def _envelope(wave: Curve) -> Iterator[float]:
         yield float(part.max())
 
 
-def _drawing(*curves: Curve) -> Drawing:
+def _drawing(*curves: Curve) -> LineChart:
     low = min(float(curve.min()) for curve in curves)
     size = max(float(curve.max()) for curve in curves) - low or 1.0
     lines = (
@@ -178,4 +180,4 @@ def _drawing(*curves: Curve) -> Drawing:
         )
         for curve in curves
     )
-    return Drawing(_AXES, tuple(Line(line.path) for line in lines))
+    return LineChart(_AXES, tuple(Line(line.path) for line in lines))

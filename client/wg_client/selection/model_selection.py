@@ -17,23 +17,23 @@ from functools import cached_property
 import numpy as np
 
 from wg_client.data.recipient import Progress
-from wg_client.fitting.fitted import OutOfFold
+from wg_client.fitting.fitted import OutOfFoldPredictions
 from wg_client.fitting.linear_head import Floats, Ints, log_loss
 from wg_client.methods import registry as methods
-from wg_client.methods.base import LabelledRecords, Model, Package
+from wg_client.methods.base import FittedMethod, PlantRecords, PreparedPackage
 from wg_client.methods.names import HANDED_ON_FINETUNED, LOCAL
-from wg_client.models.manifest import Finding
+from wg_client.models.manifest import CheckFinding
 from wg_client.selection import gain, precedence
 from wg_client.selection.checks import registry as checks
-from wg_client.selection.checks.base import Comparison
-from wg_client.selection.gain import Accuracy, Gain, Unseen
+from wg_client.selection.checks.base import ModelComparison
+from wg_client.selection.gain import EstimatedAccuracy, EstimatedGain, UnseenClassMass
 from wg_common.language import Text, join_sentences, text
 from wg_core.errors import NotAcceptedError
 from wg_core.site.acceptance import AcceptanceConfig
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Outcome:
+class SelectionOutcome:
     """Result of selecting among a package's models.
 
     Attributes:
@@ -48,54 +48,54 @@ class Outcome:
         selected: Out-of-fold predictions of the rule; None if nothing was held out.
     """
 
-    models: Mapping[str, Model]
-    comparisons: Mapping[str, Comparison]
-    findings: Sequence[Finding]
+    models: Mapping[str, FittedMethod]
+    comparisons: Mapping[str, ModelComparison]
+    findings: Sequence[CheckFinding]
     kept: str
     reason: Text
-    records: LabelledRecords
-    selected: OutOfFold | None = None
+    records: PlantRecords
+    selected: OutOfFoldPredictions | None = None
 
     @property
-    def veto(self) -> Finding | None:
+    def veto_finding(self) -> CheckFinding | None:
         """Finding that the records are unlike the kind of plant that class names imply, if any."""
         findings = (f for f in self.findings if f.code == checks.UNLIKE and not f.passed)
         return next(findings, None)
 
     @property
-    def accepted(self) -> bool:
+    def keeps_delivered(self) -> bool:
         """True if delivered weights were kept, unchanged or fine-tuned."""
         return self.kept != LOCAL
 
     @cached_property
     def labels(self) -> Ints:
         """Labels ``[m]`` of the evaluated records, in the order of predictions."""
-        return self.records.judged_labels
+        return self.records.evaluated_labels
 
-    def unseen(self, labels: Sequence[str]) -> tuple[str, ...]:
+    def unseen_labels(self, labels: Sequence[str]) -> tuple[str, ...]:
         """Return the declared labels that no labelled record has."""
         present = set(self.records.labels.tolist())
         return tuple(label for index, label in enumerate(labels) if index not in present)
 
-    def out_of_fold(self, name: str) -> OutOfFold | None:
+    def out_of_fold(self, name: str) -> OutOfFoldPredictions | None:
         """Return a model's out-of-fold predictions; for the kept model those of the rule."""
         return self.selected if name == self.kept else self.models[name].fitted.out_of_fold
 
-    def accuracy(self, name: str) -> Accuracy | None:
+    def estimate_accuracy(self, name: str) -> EstimatedAccuracy | None:
         """Estimate a model's accuracy on new records; None if it was not evaluated."""
         judged, out_of_fold = self.out_of_fold(name), self.models[name].fitted.out_of_fold
         if judged is None or out_of_fold is None:
             return None
-        return gain.expected(self.records, out_of_fold, judged)
+        return gain.estimate_model_accuracy(self.records, out_of_fold, judged)
 
 
 def select_model(
-    records: LabelledRecords,
-    package: Package,
+    records: PlantRecords,
+    package: PreparedPackage,
     policy: AcceptanceConfig,
     labels: Sequence[str] = (),
     progress: Progress | None = None,
-) -> Outcome:
+) -> SelectionOutcome:
     """Fit all models, compare them, and select one.
 
     Args:
@@ -117,11 +117,11 @@ def select_model(
         if model is not None:
             models[method.name] = model
     comparisons = _comparisons(models, records, package, policy, labels)
-    findings = checks.findings(comparisons.values())
+    findings = checks.run_checks(comparisons.values())
     blocked_models = {finding.model for finding in findings if finding.blocks}
     if not len(records.labels):
         kept_name, reason = _without_checks(models, blocked_models, package, policy)
-        return Outcome(
+        return SelectionOutcome(
             models=models,
             comparisons={},
             findings=findings,
@@ -134,7 +134,7 @@ def select_model(
     fit_models = {name: c for name, c in comparisons.items() if name not in unfit}
     contest = _Contest(models, records, fit_models)
     kept_name = one_class or contest.kept_name()
-    return Outcome(
+    return SelectionOutcome(
         models=models,
         comparisons={name: c for name, c in comparisons.items() if c.local is not None},
         findings=findings,
@@ -146,12 +146,12 @@ def select_model(
 
 
 def _comparisons(
-    models: Mapping[str, Model],
-    records: LabelledRecords,
-    package: Package,
+    models: Mapping[str, FittedMethod],
+    records: PlantRecords,
+    package: PreparedPackage,
     policy: AcceptanceConfig,
     labels: Sequence[str],
-) -> dict[str, Comparison]:
+) -> dict[str, ModelComparison]:
     """Compare each model except the references with local-only, if there are labels.
 
     If the package says nothing of the classes, no model is compared. A network for a declared
@@ -160,18 +160,18 @@ def _comparisons(
     references = {method.name for method in methods.METHODS if method.reference}
     local, word = models.get(LOCAL), precedence.weight_of_word(package, records)
     has_precedence = any(model.made_for_machine for model in models.values())
-    comparisons: dict[str, Comparison] = {}
+    comparisons: dict[str, ModelComparison] = {}
     for name in (name for name in models if name not in references):
         model, estimate = models[name], gain.UNKNOWN
         if local is not None:
             out_of_fold, local_out_of_fold = model.fitted.out_of_fold, local.fitted.out_of_fold
             is_judged = out_of_fold is not None and local_out_of_fold is not None
-            if not package.says_anything or not (is_judged or model.made_for_machine):
+            if not package.is_informative or not (is_judged or model.made_for_machine):
                 continue
             if out_of_fold is not None and local_out_of_fold is not None:
-                groups = records.judged_groups
+                groups = records.evaluated_groups
                 estimate = _gain(model, out_of_fold, local_out_of_fold, records, groups)
-        comparisons[name] = Comparison(
+        comparisons[name] = ModelComparison(
             name=name,
             model=model,
             local=local if math.isfinite(estimate.log_loss) else None,
@@ -186,21 +186,27 @@ def _comparisons(
 
 
 def _gain(
-    model: Model, out_of_fold: OutOfFold, local: OutOfFold, records: LabelledRecords, groups: Ints
-) -> Gain:
-    return gain.estimated_gain(
-        gain.Differences(
+    model: FittedMethod,
+    out_of_fold: OutOfFoldPredictions,
+    local: OutOfFoldPredictions,
+    records: PlantRecords,
+    groups: Ints,
+) -> EstimatedGain:
+    return gain.estimate_gain(
+        gain.RecordDifferences(
             _local_loss(local.logits, local.labels, records) - out_of_fold.losses.mean(axis=0),
-            out_of_fold.right - local.right,
+            out_of_fold.correct_share - local.correct_share,
             groups,
         ),
         records.folds.count,
-        Unseen(mass=records.unseen_mass, classes=records.classes - len(np.unique(records.labels))),
+        UnseenClassMass(
+            mass=records.unseen_mass, classes=records.classes - len(np.unique(records.labels))
+        ),
         model.fitted.leave_class_out,
     )
 
 
-def _local_loss(logits: Floats, labels: Ints, records: LabelledRecords) -> Floats:
+def _local_loss(logits: Floats, labels: Ints, records: PlantRecords) -> Floats:
     """Return the log loss on each record among classes with records, ``[m]``.
 
     The loss on other classes, of which local-only knows nothing, is in ``gain``.
@@ -211,7 +217,9 @@ def _local_loss(logits: Floats, labels: Ints, records: LabelledRecords) -> Float
     return np.asarray(np.mean(losses, axis=0))
 
 
-def _of_one_class(comparisons: Mapping[str, Comparison], blocked_models: Collection[str]) -> str:
+def _of_one_class(
+    comparisons: Mapping[str, ModelComparison], blocked_models: Collection[str]
+) -> str:
     """Return the most promising model if labels are of one class; empty if there is none.
 
     The rule needs evidence that such labels cannot give: of the models that no check blocks, the
@@ -220,7 +228,7 @@ def _of_one_class(comparisons: Mapping[str, Comparison], blocked_models: Collect
     gains = {
         name: comparison.gain.log_loss
         for name, comparison in comparisons.items()
-        if comparison.one_class and name not in blocked_models
+        if comparison.has_single_class and name not in blocked_models
     }
     return max(gains, key=lambda name: gains[name], default="")
 
@@ -236,9 +244,9 @@ class _Contest:
 
     def __init__(
         self,
-        models: Mapping[str, Model],
-        records: LabelledRecords,
-        comparisons: Mapping[str, Comparison],
+        models: Mapping[str, FittedMethod],
+        records: PlantRecords,
+        comparisons: Mapping[str, ModelComparison],
     ) -> None:
         self._models, self._records = models, records
         self._margins = {
@@ -254,14 +262,14 @@ class _Contest:
         if LOCAL not in self._predictions:
             is_kept = self._delivered and self._priors[self._delivered] > 0
             return self._delivered if is_kept else LOCAL
-        return self._choose(self._predictions, self._records.judged_groups)
+        return self._choose(self._predictions, self._records.evaluated_groups)
 
-    def out_of_fold(self) -> OutOfFold | None:
+    def out_of_fold(self) -> OutOfFoldPredictions | None:
         """Predict each record by the model that the rule keeps without the record's fold."""
         if LOCAL not in self._predictions:
             return None
         predictions, records = self._predictions, self._records
-        local, groups = predictions[LOCAL], records.judged_groups
+        local, groups = predictions[LOCAL], records.evaluated_groups
         repeats = min(len(part.logits) for part in predictions.values())
         logits = local.logits[:repeats].copy()
         for repeat in range(repeats):
@@ -274,9 +282,11 @@ class _Contest:
                 }
                 choice = self._choose(parts, groups[training])
                 logits[repeat, ~training] = predictions[choice].logits[repeat, ~training]
-        return OutOfFold(logits=logits, inner=local.inner[:repeats], labels=records.judged_labels)
+        return OutOfFoldPredictions(
+            logits=logits, inner=local.inner[:repeats], labels=records.evaluated_labels
+        )
 
-    def _choose(self, predictions: Mapping[str, OutOfFold], groups: Ints) -> str:
+    def _choose(self, predictions: Mapping[str, OutOfFoldPredictions], groups: Ints) -> str:
         """Apply the rule to some of the evaluated records.
 
         Among models of the plant's own kind the fine-tuned one replaces the others if it may be
@@ -296,18 +306,18 @@ class _Contest:
                     scores[name] = precedence.score(estimate, units, self._priors[name])
             return max(scores, key=lambda name: scores[name])
         better = {
-            name: estimate.margin(self._margins[name])
+            name: estimate.log_loss_margin(self._margins[name])
             for name, estimate in gains.items()
             if estimate.is_shown(self._margins[name])
         }
-        if HANDED_ON_FINETUNED in better and self._models[HANDED_ON_FINETUNED].of_kind:
-            of_kind = {name for name in better if self._models[name].of_kind}
+        if HANDED_ON_FINETUNED in better and self._models[HANDED_ON_FINETUNED].made_for_kind:
+            of_kind = {name for name in better if self._models[name].made_for_kind}
             of_kind -= {HANDED_ON_FINETUNED}
             better = {name: value for name, value in better.items() if name not in of_kind}
         return max(better, key=lambda name: better[name], default=LOCAL)
 
 
-def _reason(kept_name: str, findings: Iterable[Finding], package: Package) -> Text:
+def _reason(kept_name: str, findings: Iterable[CheckFinding], package: PreparedPackage) -> Text:
     if kept_name != LOCAL:
         kept_findings = (
             f for f in findings if f.model == kept_name and (f.code == checks.GAIN or not f.passed)
@@ -315,7 +325,7 @@ def _reason(kept_name: str, findings: Iterable[Finding], package: Package) -> Te
         return join_sentences(*(finding.message for finding in kept_findings))
     if not package.candidates and package.posterior is None:
         return text("Nothing was delivered: this model was trained on your own labels alone.")
-    if not package.says_anything:
+    if not package.is_informative:
         return text(
             "No other site has released statistics of these classes, and the server has no "
             "records of this kind of plant: the delivered models know no more about them "
@@ -333,9 +343,9 @@ def _reason(kept_name: str, findings: Iterable[Finding], package: Package) -> Te
 
 
 def _without_checks(
-    models: Mapping[str, Model],
+    models: Mapping[str, FittedMethod],
     blocked_models: Collection[str],
-    package: Package,
+    package: PreparedPackage,
     policy: AcceptanceConfig,
 ) -> tuple[str, Text]:
     ranks = {
@@ -343,7 +353,7 @@ def _without_checks(
         for name, model in models.items()
         if model.unchecked_rank is not None and name not in blocked_models
     }
-    if not ranks or not policy.without_labels:
+    if not ranks or not policy.accepts_without_labels:
         raise NotAcceptedError(
             text(
                 "WG-F11: there are no local labels, so nothing can be checked: either "
@@ -373,9 +383,9 @@ def _without_checks(
         "At other sites such models classified about 590 of 1,000 records correctly; at"
         " one site in ten fewer than 370, at one in ten more than 910."
     )
-    if package.family:
+    if package.has_similar_family:
         why = text("The operator has records of this kind of plant.")
-    elif package.stated:
+    elif package.made_for_machine:
         why = text("The server generated it for the machine that this plant declares.")
         other_sites = text(
             "Such networks classified about 720 of 1,000 windows correctly at simulated "

@@ -22,9 +22,9 @@ of ``WEIGHT``.
 
 import numpy as np
 
-from wg_client.methods.base import SHEET_LIMIT, LabelledRecords, Model, Package
+from wg_client.methods.base import SHEET_LIMIT, FittedMethod, PlantRecords, PreparedPackage
 from wg_client.methods.names import GENERATED_FINETUNED
-from wg_client.selection.gain import Gain
+from wg_client.selection.gain import EstimatedGain
 
 WEIGHT = 2.0
 """What a delivered network's word counts for: two units whose labels it makes e times likelier."""
@@ -32,7 +32,7 @@ LABELS = 10
 """Labels of each class with which the word of a network for a doubted sheet counts for nothing."""
 
 
-def weight_of_word(package: Package, records: LabelledRecords) -> float:
+def weight_of_word(package: PreparedPackage, records: PlantRecords) -> float:
     """Return what the word of a package's network for the declared machine counts for."""
     if package.sheet_fit is None or package.sheet_fit >= SHEET_LIMIT:
         return WEIGHT
@@ -40,7 +40,7 @@ def weight_of_word(package: Package, records: LabelledRecords) -> float:
     return WEIGHT * max(1 - int(counts.min()) / LABELS, 0.0)
 
 
-def prior_score(name: str, model: Model, word: float) -> float:
+def prior_score(name: str, model: FittedMethod, word: float) -> float:
     """Return a model's score before any label is evaluated.
 
     Args:
@@ -51,7 +51,7 @@ def prior_score(name: str, model: Model, word: float) -> float:
     return word if model.made_for_machine or name == GENERATED_FINETUNED else 0.0
 
 
-def score(gain: Gain, units: int, prior: float) -> float:
+def score(gain: EstimatedGain, units: int, prior: float) -> float:
     """Return a model's score.
 
     Args:

@@ -11,12 +11,12 @@ from wg_client.methods.names import (
     POOLED_FINETUNED,
 )
 from wg_client.models.manifest import ModelsManifest
-from wg_client.selection.model_selection import Outcome
+from wg_client.selection.model_selection import SelectionOutcome
 from wg_common.language import Text, text
-from wg_common.weights_package import Condition
+from wg_common.weights_package import GeneratorCondition
 
 
-def provenance(outcome: Outcome, manifest: ModelsManifest) -> Iterator[Text]:
+def provenance_sentences(outcome: SelectionOutcome, manifest: ModelsManifest) -> Iterator[Text]:
     """Yield sentences on the kept model's mechanism and condition, and its accuracy."""
     kept_name = outcome.kept
     if kept_name == LOCAL:
@@ -38,7 +38,8 @@ def provenance(outcome: Outcome, manifest: ModelsManifest) -> Iterator[Text]:
     if kept_name in (HANDED_ON_FINETUNED, GENERATED_FINETUNED, POOLED_FINETUNED):
         yield text("It was then fine-tuned on your own labelled records.")
     of_generated, local = (
-        outcome.accuracy(name) if name in outcome.models else None for name in (GENERATED, LOCAL)
+        outcome.estimate_accuracy(name) if name in outcome.models else None
+        for name in (GENERATED, LOCAL)
     )
     if of_generated is not None and local is not None:
         yield text(
@@ -55,7 +56,7 @@ def provenance(outcome: Outcome, manifest: ModelsManifest) -> Iterator[Text]:
         )
 
 
-def _condition(condition: Condition) -> Text:
+def _condition(condition: GeneratorCondition) -> Text:
     """Describe the data sheet and the statistic that generated weights were made for."""
     words = {"release": condition.statistic[:12], "epsilon": condition.epsilon}
     if condition.data_sheet and condition.statistic:

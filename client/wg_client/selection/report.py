@@ -12,20 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from wg_client.data.plant import Plant
-from wg_client.languages import speaks
+from wg_client.data.plant import PlantData
+from wg_client.languages import load_plant_language
 from wg_client.methods import registry
 from wg_client.methods.names import LOCAL
 from wg_client.models import adoption
-from wg_client.models.acceptance import Acceptance, acceptance
-from wg_client.models.manifest import Finding, ModelsManifest
+from wg_client.models.acceptance import AcceptanceResults, evaluate_package
+from wg_client.models.manifest import CheckFinding, ModelsManifest
 from wg_client.selection import charts
-from wg_client.selection.first_screen import FirstScreen, Standing, first_screen
-from wg_client.selection.gallery import strangest_records, wrong_records
-from wg_client.selection.model_selection import Outcome
-from wg_client.selection.provenance import provenance
+from wg_client.selection.first_screen import FirstScreen, HomeState, first_screen
+from wg_client.selection.gallery import draw_strangest_records, draw_wrong_records
+from wg_client.selection.model_selection import SelectionOutcome
+from wg_client.selection.provenance import provenance_sentences
 from wg_common import language
-from wg_common.charts import Drawing, Rows, bars, environment
+from wg_common.charts import BarChart, LineChart, bar_chart, template_environment
 from wg_common.language import Language, Text, template, text
 from wg_core import __version__, atomic
 from wg_core.release.budget import read_spend
@@ -44,17 +44,17 @@ class LabelRow:
 
 
 def write_report(
-    home: ClientHome, plant: Plant, manifest: ModelsManifest, outcome: Outcome
+    home: ClientHome, plant: PlantData, manifest: ModelsManifest, outcome: SelectionOutcome
 ) -> Text:
     """Write the report on a package in every language; return its recommendation."""
     spend = read_spend(home, plant.config)
-    current = adoption.read(home).latest.in_use
+    current = adoption.read_history(home).latest_change.in_use
     in_use = current is not None and current.package_id == manifest.package_id
-    judgement = acceptance(home, plant, manifest)
-    context = page_context(home, plant, manifest, outcome, Standing(spend, judgement, in_use))
-    preferred_code = plant.config.language or language.from_environment()
-    for page_language in map(speaks, language.CODES):
-        page = render(context, page_language).encode("utf-8")
+    judgement = evaluate_package(home, plant, manifest)
+    context = page_context(home, plant, manifest, outcome, HomeState(spend, judgement, in_use))
+    preferred_code = plant.config.language or language.environment_language()
+    for page_language in map(load_plant_language, language.CODES):
+        page = render_report(context, page_language).encode("utf-8")
         atomic.write_bytes(
             home.report.with_suffix(f".{page_language.code}.html"), page, mode=atomic.PRIVATE
         )
@@ -65,20 +65,20 @@ def write_report(
     return text("recommendation: {advice}. {why}", advice=verdict.advice, why=verdict.why)
 
 
-def render(context: Mapping[str, Any], speak: Language) -> str:
+def render_report(context: Mapping[str, Any], speak: Language) -> str:
     """Render the page as HTML."""
-    templates = environment("wg_client.selection")
+    templates = template_environment("wg_client.selection")
     templates.filters["percent"] = lambda value: f"{100 * value:.1f}"
     template = templates.get_template("report.html.j2")
-    return template.render(**context, t=speak.say, say=speak, lang=speak.code)
+    return template.render(**context, t=speak.translate, say=speak, lang=speak.code)
 
 
 def page_context(
     home: ClientHome,
-    plant: Plant,
+    plant: PlantData,
     manifest: ModelsManifest,
-    outcome: Outcome,
-    standing: Standing,
+    outcome: SelectionOutcome,
+    standing: HomeState,
 ) -> dict[str, Any]:
     """Build the context of the template; sentences in it are ``language.Text``."""
     labelled = len(outcome.records.labels)
@@ -87,7 +87,7 @@ def page_context(
     table = (
         []
         if out_of_fold is None
-        else charts.confusion(out_of_fold.predictions, outcome.labels, len(names))
+        else charts.confusion_matrix(out_of_fold.predictions, outcome.labels, len(names))
     )
     present = set(outcome.records.labels.tolist())
     return {
@@ -101,7 +101,7 @@ def page_context(
         "first": first_screen(home.root, plant, outcome, standing),
         "acceptance": standing.acceptance,
         "acceptance_curve": acceptance_curve(standing.acceptance),
-        "provenance": list(provenance(outcome, manifest)),
+        "provenance": list(provenance_sentences(outcome, manifest)),
         "condition": list(_condition(manifest)),
         "title": _title,
         "mechanism": _mechanism,
@@ -117,8 +117,8 @@ def page_context(
         "gains": _gains(outcome),
         "confusion": table if len(names) <= charts.MATRIX_LIMIT else [],
         "mistakes": _mistakes(table, names),
-        "wrong_records": wrong_records(plant, outcome),
-        "strangest_records": strangest_records(plant),
+        "wrong_records": draw_wrong_records(plant, outcome),
+        "strangest_records": draw_strangest_records(plant),
         "kept_findings": [f for f in outcome.findings if f.model == outcome.kept],
         "rejected": _rejected_models(outcome),
         "repeats": 0 if out_of_fold is None else len(out_of_fold.logits),
@@ -128,11 +128,11 @@ def page_context(
 
 
 def _title(name: str) -> Text:
-    return text(registry.title(name))
+    return text(registry.method_title(name))
 
 
 def _mechanism(source: str) -> Text:
-    return text(registry.mechanism(source))
+    return text(registry.source_mechanism(source))
 
 
 _CHOICES = {
@@ -157,36 +157,36 @@ def _condition(manifest: ModelsManifest) -> Iterator[str]:
         yield f"{condition.statistic} (ε {condition.epsilon})"
 
 
-def _accuracies(outcome: Outcome) -> Rows | None:
+def _accuracies(outcome: SelectionOutcome) -> BarChart | None:
     if outcome.out_of_fold(outcome.kept) is None:
         return None
-    accuracies = {name: outcome.accuracy(name) for name in outcome.models}
+    accuracies = {name: outcome.estimate_accuracy(name) for name in outcome.models}
     local = accuracies.get(LOCAL)
     values = [
         (_title(name), name == outcome.kept, 100 * a.mean, 100 * a.low, 100 * a.high)
         for name, a in accuracies.items()
         if a is not None
     ]
-    return bars(values, 0.0 if local is None else 100 * local.mean, ".1f")
+    return bar_chart(values, 0.0 if local is None else 100 * local.mean, ".1f")
 
 
-def _gains(outcome: Outcome) -> Rows | None:
+def _gains(outcome: SelectionOutcome) -> BarChart | None:
     values = []
     for name, comparison in outcome.comparisons.items():
         estimate = comparison.gain
         half = 1.96 * estimate.sd
         low, high = 100 * (estimate.mean - half), 100 * (estimate.mean + half)
         values.append((_title(name), low > 0, 100 * estimate.mean, low, high))
-    return bars(values, 0.0, "+.1f", zero=False) if values else None
+    return bar_chart(values, 0.0, "+.1f", zero=False) if values else None
 
 
-def acceptance_curve(judgement: Acceptance) -> Drawing | None:
+def acceptance_curve(judgement: AcceptanceResults) -> LineChart | None:
     """Draw false accepts and false rejects of the kept model by its threshold."""
     scores = judgement.scores.get(judgement.kept)
     if scores is None or scores.good is None:
         return None
     points: dict[str, list[tuple[float, float, str]]] = {"false rejects": [], "false accepts": []}
-    for at in scores.curve(points=21):
+    for at in scores.threshold_curve(points=21):
         for name, errors in (
             ("false rejects", at.false_rejects),
             ("false accepts", at.false_accepts),
@@ -194,10 +194,10 @@ def acceptance_curve(judgement: Acceptance) -> Drawing | None:
             if errors is not None and errors.records:
                 summary = f"{at.threshold:.2f}: {errors.wrong} / {errors.records}"
                 points[name].append((at.threshold, errors.wrong / errors.records, summary))
-    return charts.shares([line for line in points.values() if line])
+    return charts.percentage_chart([line for line in points.values() if line])
 
 
-def _rejected_models(outcome: Outcome) -> list[tuple[str, list[Finding]]]:
+def _rejected_models(outcome: SelectionOutcome) -> list[tuple[str, list[CheckFinding]]]:
     """Return each compared model that was not kept, with its failed checks."""
     failures = [f for f in outcome.findings if not f.passed]
     return [
@@ -208,8 +208,8 @@ def _rejected_models(outcome: Outcome) -> list[tuple[str, list[Finding]]]:
 
 
 def _mistakes(
-    table: Sequence[Sequence[charts.Cell]], names: Sequence[str], *, most: int = 12
-) -> list[tuple[str, str, charts.Cell]]:
+    table: Sequence[Sequence[charts.ConfusionCell]], names: Sequence[str], *, most: int = 12
+) -> list[tuple[str, str, charts.ConfusionCell]]:
     """Return the commonest mistakes: true class, predicted class, count."""
     pairs = [
         (names[row], names[column], cell)
@@ -220,7 +220,7 @@ def _mistakes(
     return sorted(pairs, key=lambda pair: -pair[2].records)[:most]
 
 
-def _label_rows(plant: Plant, outcome: Outcome) -> list[LabelRow]:
+def _label_rows(plant: PlantData, outcome: SelectionOutcome) -> list[LabelRow]:
     out_of_fold = outcome.out_of_fold(outcome.kept)
     predictions = (
         np.zeros((0, 0), dtype=np.int64) if out_of_fold is None else out_of_fold.predictions

@@ -14,7 +14,7 @@ from wg_client.data import plant as plants
 from wg_client.data.recipient import Progress
 from wg_client.models import store
 from wg_client.selection.apply import AppliedModel, check_recipient
-from wg_client.selection.delivery import keep_cosignature, take_package
+from wg_client.selection.delivery import apply_and_adopt, store_package_cosignature
 from wg_common import catalogue, weights_file, weights_package
 from wg_common.language import text
 from wg_common.machines import registry
@@ -43,7 +43,7 @@ class SensorPackage:
     manifest: WeightsManifest
     channels: tuple[str, ...]
 
-    def place(self, target: str, quantity: str | None) -> int:
+    def quantity_index(self, target: str, quantity: str | None) -> int:
         """Return the index of the quantity of a laboratory's column, by option or column name.
 
         Raises:
@@ -79,7 +79,7 @@ class SensorPackage:
         """Quantities that it estimates, with their units."""
         return ", ".join(f"{part.name} ({part.unit})" for part in self.sensor.unit.quantities)
 
-    def scale(self, place: int) -> Scale:
+    def quantity_scale(self, place: int) -> Scale:
         """Return the scale of the quantity at an index."""
         nominal, factors = self.sensor.unit.scale(self.sensor.figures)
         return Scale(nominal[0, 0, place].double(), factors[place].double())
@@ -96,15 +96,15 @@ def receive(
     """Take a package that the server made: keep its soft sensor, or apply it.
 
     Raises:
-        WgError: As ``take`` and ``delivery.take_package``.
+        WgError: As for ``store_sensor_package`` and ``delivery.apply_and_adopt``.
     """
     data = atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
     if weights_package.claims(data, catalogue.PROCESS_SENSOR):
-        return take(home, path)
-    return take_package(home, data, progress=progress)
+        return store_sensor_package(home, path)
+    return apply_and_adopt(home, data, progress=progress)
 
 
-def take(home: ClientHome, path: Path) -> SensorPackage:
+def store_sensor_package(home: ClientHome, path: Path) -> SensorPackage:
     """Verify a package, keep it and its cosignature in the home, and read its soft sensor.
 
     A package that was taken before can be taken again after it expired.
@@ -112,7 +112,7 @@ def take(home: ClientHome, path: Path) -> SensorPackage:
     Raises:
         ConfigError: The home declares no process unit, or one outside the simulated range.
         UsageError: The package has no soft sensor.
-        DecodeError, VerificationError, PolicyRefused: As of ``delivery.take_package``.
+        DecodeError, VerificationError, PolicyRefused: As of ``delivery.apply_and_adopt``.
     """
     data = atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
     package = _read(home, data)
@@ -122,7 +122,7 @@ def take(home: ClientHome, path: Path) -> SensorPackage:
         if time.time() >= about.expires:
             raise VerificationError(f"package {about.package_id[:16]}: expired: ask for another")
         atomic.write_bytes(kept_file, data, mode=atomic.PRIVATE)
-    keep_cosignature(home, data)
+    store_package_cosignature(home, data)
     return package
 
 
@@ -133,7 +133,7 @@ def newest(home: ClientHome) -> SensorPackage:
         ConfigError: There is none.
         WgError: As ``take``.
     """
-    home.require()
+    home.check_initialised()
     if not (kept_files := store.kept_sensors(home)):
         raise ConfigError(
             text(
@@ -150,10 +150,10 @@ def newest(home: ClientHome) -> SensorPackage:
 
 def _read(home: ClientHome, data: bytes) -> SensorPackage:
     """Verify a package for the home's process unit, and read its soft sensor."""
-    plant = plants.open_plant(home)
+    plant = plants.open_plant_data(home)
     check_message_type(plant.config, protocol.TRAIN_FINETUNE)
     key = signing.public_from_hex(plant.signing_key, subject="server.signing_key")
-    package, tensors = weights_file.decode(data, key)
+    package, tensors = weights_file.decode_weights_package(data, key)
     check_recipient(plant, package)
     log, sheet = plant.config.data.reading.log, plant.config.data_sheet
     unit = registry.declared_unit(sheet)
@@ -176,5 +176,5 @@ def _read(home: ClientHome, data: bytes) -> SensorPackage:
         raise ConfigError(f"{home.root}: no record is frozen, by which inputs are standardised")
     records = np.stack([np.asarray(record) for record in plant.data.records])
     network = tensors[candidates[0].name]
-    sensor = process_sensor.read(unit, unit.figures(sheet), network, records)
+    sensor = process_sensor.rebuild_sensor(unit, unit.read_figures(sheet), network, records)
     return SensorPackage(sensor, package, log.channels)

@@ -10,14 +10,14 @@ import numpy as np
 from wg_client.fitting.numbers import Floats
 from wg_client.models.soft_sensor import Estimates
 from wg_common import language
-from wg_common.charts import Axes, Drawing, Tick, environment
+from wg_common.charts import Axes, LineChart, Tick, template_environment
 from wg_common.language import Text
 
 _POINTS = 200
 """Largest number of windows in the drawing."""
 
 
-def page(
+def render_sensor_report(
     target: str,
     lines: Sequence[Text],
     hours: tuple[Floats, Estimates],
@@ -29,22 +29,22 @@ def page(
         lines: Summary as sentences.
         hours: Laboratory values ``[n]``, NaN where there is none, and estimates.
     """
-    speak = language.current()
+    speak = language.current_language()
     return (
-        environment("wg_client.selection")
+        template_environment("wg_client.selection")
         .get_template("soft_sensor.html.j2")
         .render(
             target=target,
             lines=lines,
             picture=_drawing(*hours),
-            t=speak.say,
+            t=speak.translate,
             say=speak,
             lang=speak.code,
         )
     )
 
 
-def _drawing(laboratory: Floats, estimates: Estimates) -> Drawing:
+def _drawing(laboratory: Floats, estimates: Estimates) -> LineChart:
     """Draw estimates and laboratory values against time."""
     rows = np.flatnonzero(np.isfinite(laboratory))
     if not len(rows):
@@ -64,4 +64,4 @@ def _drawing(laboratory: Floats, estimates: Estimates) -> Drawing:
 
     lines = [line(values) for values in both]
     ticks = tuple(Tick(axes.y(share), f"{low + share * (high - low):.4g}") for share in (0, 0.5, 1))
-    return Drawing(axes, tuple(axes.line(part) for part in lines if part), (), ticks)
+    return LineChart(axes, tuple(axes.line(part) for part in lines if part), (), ticks)

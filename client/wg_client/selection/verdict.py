@@ -15,11 +15,11 @@ from scipy.special import stdtrit
 from wg_client.methods.names import LOCAL
 from wg_client.selection import gain
 from wg_client.selection.checks import few_sites
-from wg_client.selection.model_selection import Outcome
+from wg_client.selection.model_selection import SelectionOutcome
 from wg_common.language import Text, text
 
 
-class Basis(StrEnum):
+class SelectionBasis(StrEnum):
     """Evidence behind the selection of the kept model."""
 
     ALONE = "alone"  # Nothing was delivered
@@ -30,7 +30,7 @@ class Basis(StrEnum):
     COMPARED = "compared"
 
 
-class Change(StrEnum):
+class AccuracyChange(StrEnum):
     """Accuracy on classes with records, the kept model against local-only."""
 
     MORE = "more"
@@ -38,7 +38,7 @@ class Change(StrEnum):
     FEWER = "fewer"
 
 
-class Reach(StrEnum):
+class UnseenClassClaims(StrEnum):
     """Claims that the evidence allows on classes without a local record."""
 
     NONE = "none"
@@ -47,7 +47,7 @@ class Reach(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ReportVerdict:
     """Recommendation in a few words, and its reason in a sentence.
 
     Attributes:
@@ -63,21 +63,21 @@ class Verdict:
 
 _KEEP = text("Keep your own model")
 _USE = text("Use this model")
-_UNCOMPARED: Mapping[Basis, Verdict] = {
-    Basis.ALONE: Verdict(
+_UNCOMPARED: Mapping[SelectionBasis, ReportVerdict] = {
+    SelectionBasis.ALONE: ReportVerdict(
         text("Use your own model"),
         text("It was trained on your own labels; no server is involved yet."),
         False,
     ),
-    Basis.OWN: Verdict(
+    SelectionBasis.OWN: ReportVerdict(
         _KEEP, text("No delivered model was shown to be better on your own records."), False
     ),
-    Basis.UNLABELLED: Verdict(
+    SelectionBasis.UNLABELLED: ReportVerdict(
         text("Use this model, and have a person check every prediction"),
         text("None of your records has a label, so the model could not be checked."),
         True,
     ),
-    Basis.ONE_CLASS: Verdict(
+    SelectionBasis.ONE_CLASS: ReportVerdict(
         _USE,
         text(
             "All labelled records are of one class, so the model could not be checked on "
@@ -85,19 +85,19 @@ _UNCOMPARED: Mapping[Basis, Verdict] = {
         ),
         True,
     ),
-    Basis.UNJUDGED: Verdict(
+    SelectionBasis.UNJUDGED: ReportVerdict(
         text("Use this model, and have a person check every prediction"),
         text("Each class has labels from too few units to check the model."),
         True,
     ),
 }
-_COMPARED: Mapping[tuple[Change, Reach], Verdict] = {
-    (Change.MORE, Reach.NONE): Verdict(
+_COMPARED: Mapping[tuple[AccuracyChange, UnseenClassClaims], ReportVerdict] = {
+    (AccuracyChange.MORE, UnseenClassClaims.NONE): ReportVerdict(
         _USE,
         text("It classifies more of your own records correctly than your own model does."),
         True,
     ),
-    (Change.MORE, Reach.POSSIBLE): Verdict(
+    (AccuracyChange.MORE, UnseenClassClaims.POSSIBLE): ReportVerdict(
         _USE,
         text(
             "It classifies more of your own records correctly than your own model does, and"
@@ -105,7 +105,7 @@ _COMPARED: Mapping[tuple[Change, Reach], Verdict] = {
         ),
         True,
     ),
-    (Change.MORE, Reach.DOUBTFUL): Verdict(
+    (AccuracyChange.MORE, UnseenClassClaims.DOUBTFUL): ReportVerdict(
         _USE,
         text(
             "It classifies more of your own records correctly than your own model does. It "
@@ -113,7 +113,7 @@ _COMPARED: Mapping[tuple[Change, Reach], Verdict] = {
         ),
         True,
     ),
-    (Change.NOT_SHOWN, Reach.NONE): Verdict(
+    (AccuracyChange.NOT_SHOWN, UnseenClassClaims.NONE): ReportVerdict(
         _USE,
         text(
             "Its probabilities are more reliable. It is not shown to classify more of your "
@@ -121,12 +121,12 @@ _COMPARED: Mapping[tuple[Change, Reach], Verdict] = {
         ),
         True,
     ),
-    (Change.NOT_SHOWN, Reach.POSSIBLE): Verdict(
+    (AccuracyChange.NOT_SHOWN, UnseenClassClaims.POSSIBLE): ReportVerdict(
         text("Use this model if you need the classes that you have no record of"),
         text("It can recognise these classes. No change is shown on the other classes."),
         True,
     ),
-    (Change.NOT_SHOWN, Reach.DOUBTFUL): Verdict(
+    (AccuracyChange.NOT_SHOWN, UnseenClassClaims.DOUBTFUL): ReportVerdict(
         text("Use your own model, and run this one in shadow"),
         text(
             "It is shown neither to classify more of your own records correctly nor to "
@@ -134,7 +134,7 @@ _COMPARED: Mapping[tuple[Change, Reach], Verdict] = {
         ),
         False,
     ),
-    (Change.FEWER, Reach.NONE): Verdict(
+    (AccuracyChange.FEWER, UnseenClassClaims.NONE): ReportVerdict(
         text("Use your own model, and run this one in shadow"),
         text(
             "The rule selected it, although in cross-validation its selections classified "
@@ -142,7 +142,7 @@ _COMPARED: Mapping[tuple[Change, Reach], Verdict] = {
         ),
         False,
     ),
-    (Change.FEWER, Reach.POSSIBLE): Verdict(
+    (AccuracyChange.FEWER, UnseenClassClaims.POSSIBLE): ReportVerdict(
         text("Use this model only for the classes that you have no record of"),
         text(
             "It can recognise these classes, but classifies fewer records of the other "
@@ -150,7 +150,7 @@ _COMPARED: Mapping[tuple[Change, Reach], Verdict] = {
         ),
         True,
     ),
-    (Change.FEWER, Reach.DOUBTFUL): Verdict(
+    (AccuracyChange.FEWER, UnseenClassClaims.DOUBTFUL): ReportVerdict(
         text("Use your own model, and run this one in shadow"),
         text(
             "The rule selected it, although in cross-validation its selections classified "
@@ -161,13 +161,15 @@ _COMPARED: Mapping[tuple[Change, Reach], Verdict] = {
 }
 
 
-def verdict(basis: Basis, change: Change, reach: Reach) -> Verdict:
+def report_verdict(
+    basis: SelectionBasis, change: AccuracyChange, reach: UnseenClassClaims
+) -> ReportVerdict:
     """Return the verdict for a combination of the three facts."""
     return _UNCOMPARED[basis] if basis in _UNCOMPARED else _COMPARED[change, reach]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unseen:
+class UnseenClasses:
     """Declared classes without a local record.
 
     Attributes:
@@ -189,27 +191,27 @@ class Unseen:
         return self.known + self.few_sites + self.unknown
 
     @property
-    def reach(self) -> Reach:
+    def allowed_claims(self) -> UnseenClassClaims:
         """Claims that the evidence allows."""
         if not self.labels:
-            return Reach.NONE
+            return UnseenClassClaims.NONE
         is_shown = self.recall is not None and self.recall[0] > 0
-        return Reach.POSSIBLE if self.known and is_shown else Reach.DOUBTFUL
+        return UnseenClassClaims.POSSIBLE if self.known and is_shown else UnseenClassClaims.DOUBTFUL
 
 
-def unseen_classes(outcome: Outcome, labels: Sequence[str]) -> Unseen:
+def unseen_classes(outcome: SelectionOutcome, labels: Sequence[str]) -> UnseenClasses:
     """Describe the kept model's knowledge of declared classes without a local record."""
-    absent = outcome.unseen(labels)
+    absent = outcome.unseen_labels(labels)
     comparison = outcome.comparisons.get(outcome.kept)
     if not absent or comparison is None:
-        return Unseen(unknown=absent)
+        return UnseenClasses(unknown=absent)
     posterior, model = comparison.package.posterior, comparison.model
     present = {index for index, name in enumerate(labels) if name not in absent}
-    counts = {} if posterior is None else few_sites.absent_counts(posterior, present)
+    counts = {} if posterior is None else few_sites.supporting_site_counts(posterior, present)
     known_classes = [
         name
         for index, name in enumerate(labels)
-        if name in absent and (model.of_kind or counts.get(index, 0) >= few_sites.SITES)
+        if name in absent and (model.made_for_kind or counts.get(index, 0) >= few_sites.SITES)
     ]
     doubted_classes = [
         name for index, name in enumerate(labels) if index in counts and name not in known_classes
@@ -221,7 +223,7 @@ def unseen_classes(outcome: Outcome, labels: Sequence[str]) -> Unseen:
         spread = float(recalls.std(ddof=1)) * math.sqrt(1 + 1 / len(recalls))
         half = spread * float(stdtrit(len(recalls) - 1, (1 + gain.COVERAGE) / 2))
         recall = max(middle - half, 0.0), middle, min(middle + half, 1.0)
-    return Unseen(
+    return UnseenClasses(
         known=tuple(known_classes),
         few_sites=tuple(doubted_classes),
         unknown=tuple(name for name in absent if name not in (*known_classes, *doubted_classes)),
@@ -229,17 +231,23 @@ def unseen_classes(outcome: Outcome, labels: Sequence[str]) -> Unseen:
     )
 
 
-def basis_of(outcome: Outcome) -> Basis:
+def selection_basis(outcome: SelectionOutcome) -> SelectionBasis:
     """Return the evidence behind the selection."""
-    if not outcome.accepted:
-        return Basis.OWN if outcome.models.keys() - {LOCAL} else Basis.ALONE
+    if not outcome.keeps_delivered:
+        return SelectionBasis.OWN if outcome.models.keys() - {LOCAL} else SelectionBasis.ALONE
     if not len(outcome.records.labels):
-        return Basis.UNLABELLED
-    if outcome.records.one_class:
-        return Basis.ONE_CLASS
-    return Basis.COMPARED if outcome.comparisons else Basis.UNJUDGED
+        return SelectionBasis.UNLABELLED
+    if outcome.records.has_single_class:
+        return SelectionBasis.ONE_CLASS
+    return SelectionBasis.COMPARED if outcome.comparisons else SelectionBasis.UNJUDGED
 
 
-def change_of(low: float, high: float) -> Change:
+def classify_change(low: float, high: float) -> AccuracyChange:
     """Classify the interval of a difference in accuracy."""
-    return Change.MORE if low > 0 else Change.FEWER if high < 0 else Change.NOT_SHOWN
+    return (
+        AccuracyChange.MORE
+        if low > 0
+        else AccuracyChange.FEWER
+        if high < 0
+        else AccuracyChange.NOT_SHOWN
+    )

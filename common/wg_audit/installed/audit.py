@@ -37,9 +37,9 @@ from wg_audit.installed import bench as benches
 from wg_audit.installed import canaries as scoring
 from wg_audit.installed import conduct, probes
 from wg_audit.installed import noise as noises
-from wg_audit.installed.bench import Bench, Size
-from wg_audit.installed.canaries import Bounds
-from wg_audit.installed.plant import Check, PlantFactory
+from wg_audit.installed.bench import AuditSize, TestBench
+from wg_audit.installed.canaries import EpsilonBounds
+from wg_audit.installed.plant import CheckResult, PlantFactory
 from wg_common.language import template, text
 
 _WORDS = 10  # Number of random hex strings that share a digit at some position once in 10^9
@@ -47,7 +47,7 @@ CANARIES = template("canaries show no more than is charged")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class AuditReport:
     """Findings of the audit.
 
     Attributes:
@@ -64,8 +64,8 @@ class Report:
     delta: float
     seed: int
     questions: int
-    checks: tuple[Check, ...]
-    bounds: Bounds | None
+    checks: tuple[CheckResult, ...]
+    bounds: EpsilonBounds | None
     narrower: float
 
     @property
@@ -74,13 +74,13 @@ class Report:
         return self.bounds is not None and all(check.passed for check in self.checks)
 
 
-def audit(
+def audit_installed_code(
     fresh: PlantFactory,
     *,
-    size: Size | None = None,
+    size: AuditSize | None = None,
     seed: int = 0,
     on_question: Callable[[int], None] = lambda number: None,
-) -> Report:
+) -> AuditReport:
     """Audit the installed code.
 
     Args:
@@ -89,21 +89,21 @@ def audit(
         seed: Seed of the simulated records; the program's own noise cannot be repeated.
         on_question: Callback with the number of answered questions, 0 first.
     """
-    bench = Bench(fresh, np.random.default_rng(seed), size or Size(), on_question)
+    bench = TestBench(fresh, np.random.default_rng(seed), size or AuditSize(), on_question)
     on_question(0)
     for probe in probes.PROBES:
         probe(bench)
     checks, bounds, narrower = path_checks(bench), None, 1.0
     if not bench.wrong[benches.ANSWERED]:
-        checks += noises.checks(bench.noise)
+        checks += noises.noise_checks(bench.noise)
         releases = [release for group in bench.noise.values() for release in group]
         narrower = noises.detectable_shrinkage(sum(x.integers.size for x in releases))
         members, non_members = (np.concatenate(group) for group in bench.scores)
-        bounds = scoring.bounds(members, non_members, benches.EPSILON, benches.DELTA)
+        bounds = scoring.epsilon_bounds(members, non_members, benches.EPSILON, benches.DELTA)
         fits = bounds.parametric <= benches.EPSILON
         above = [] if fits else [f"epsilon is above {bounds.parametric:.3f}"]
         checks.append(_check(CANARIES, above, text("{count} canaries", count=bounds.canaries)))
-    return Report(
+    return AuditReport(
         epsilon=benches.EPSILON,
         delta=benches.DELTA,
         seed=seed,
@@ -114,7 +114,7 @@ def audit(
     )
 
 
-def path_checks(bench: Bench) -> list[Check]:
+def path_checks(bench: TestBench) -> list[CheckResult]:
     """Return the checks that a correct program passes whatever noise it draws."""
     if not bench.centred:
         bench.wrong[benches.CENTRED].append("all are at the origin")
@@ -136,9 +136,9 @@ def path_checks(bench: Bench) -> list[Check]:
     return [_check(name, bench.wrong[name], detail) for name, detail in details.items()]
 
 
-def _check(name: str, wrong: Sequence[str], right: str) -> Check:
+def _check(name: str, wrong: Sequence[str], right: str) -> CheckResult:
     """Build a check that passes if nothing is wrong, and otherwise lists the first errors."""
-    return Check(name=name, passed=not wrong, detail="; ".join(wrong[:3]) or right)
+    return CheckResult(name=name, passed=not wrong, detail="; ".join(wrong[:3]) or right)
 
 
 def _repetitions(values: dict[str, list[str]]) -> Iterator[str]:

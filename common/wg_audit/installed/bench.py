@@ -15,23 +15,23 @@ import numpy as np
 
 from wg_audit import verification
 from wg_audit.installed import records as made_up
-from wg_audit.installed.noise import Noise
+from wg_audit.installed.noise import ReleaseNoise
 from wg_audit.installed.plant import (
     SIDE,
     AuditedPlant,
     DecodedRelease,
     Floats,
+    ImageRecord,
     Integers,
     PlantFactory,
+    PlantSetup,
     Question,
-    Record,
+    RecordingSampler,
     Sampler,
-    Setup,
-    Watch,
-    in_file_order,
+    join_in_file_order,
     read_release,
 )
-from wg_audit.installed.reference import Reference
+from wg_audit.installed.reference import ReferenceStatistics
 from wg_common.language import template
 from wg_core import numbers
 from wg_core.errors import VerificationError
@@ -57,7 +57,7 @@ _EPSILONS = (4.0, 0.5, 1.0, 8.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
+class AuditSize:
     """Extent of the audit; canaries take most of the time, and give most of the noise.
 
     Attributes:
@@ -73,14 +73,14 @@ class Size:
     larger: int = 6
 
 
-class Bench:
+class TestBench:
     """Test bench that collects the answers of plants, and the errors found in them by check."""
 
     def __init__(
         self,
         fresh: PlantFactory,
         rng: np.random.Generator,
-        size: Size,
+        size: AuditSize,
         on_question: Callable[[int], None],
     ) -> None:
         self.fresh = fresh
@@ -93,25 +93,25 @@ class Bench:
         self.centred = 0
         self.wrong: defaultdict[str, list[str]] = defaultdict(list)
         self.values: defaultdict[str, list[str]] = defaultdict(list)
-        self.noise: defaultdict[tuple[int, int], list[Noise]] = defaultdict(list)
+        self.noise: defaultdict[tuple[int, int], list[ReleaseNoise]] = defaultdict(list)
         """Noise of releases by (number of classes, number of features)."""
         self.scores: tuple[list[Floats], list[Floats]] = [], []
         """Scores of canaries in the data, and of canaries not in the data."""
 
     @contextmanager
-    def note_errors(self) -> Iterator[None]:
+    def record_errors(self) -> Iterator[None]:
         """Record any exception of the program under test as an error."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - any exception counts as a failure
             self.wrong[ANSWERED].append(f"{type(error).__name__}: {error}"[:200])
 
-    def freeze(self, plant: AuditedPlant, records: Sequence[Record]) -> list[Record]:
+    def freeze(self, plant: AuditedPlant, records: Sequence[ImageRecord]) -> list[ImageRecord]:
         """Freeze records; return those with neither content nor unit in the acceptance set."""
         frozen = plant.freeze(records)
         self._is_new_snapshot = True
         self.values["salt"].append(frozen.salt)
-        judges = [records[row] for row in frozen.judges]
+        judges = [records[row] for row in frozen.acceptance_rows]
         contents = {record.pixels.tobytes() for record in judges}
         units = {record.unit for record in judges if plant.setup.unit_rule == "weight"}
         return [
@@ -123,8 +123,8 @@ class Bench:
     def release(
         self,
         plant: AuditedPlant,
-        setup: Setup,
-        records: Sequence[Record],
+        setup: PlantSetup,
+        records: Sequence[ImageRecord],
         number: int,
         script: Sampler | None = None,
     ) -> list[DecodedRelease]:
@@ -137,7 +137,7 @@ class Bench:
             setup: Configuration of the plant.
             records: Records of the data set.
             number: Number of the first question.
-            script: Sampler that chooses the noise; None for ``near``.
+            script: Sampler that chooses the noise; None for ``near_noise``.
         """
         main_records = self.freeze(plant, records)
         files = []
@@ -146,24 +146,24 @@ class Bench:
                 make_question(n, machine=machine) for n in (number, number + 1)
             )
             files.append(
-                self.release_scripted(plant, setup, main_records, question, script or near)
+                self.release_scripted(plant, setup, main_records, question, script or near_noise)
             )
-            files.append(self.release_bare(plant, setup, main_records, bare_question))
+            files.append(self.release_and_record_noise(plant, setup, main_records, bare_question))
         return files
 
     def release_scripted(
         self,
         plant: AuditedPlant,
-        setup: Setup,
-        records: Sequence[Record],
+        setup: PlantSetup,
+        records: Sequence[ImageRecord],
         question: Question,
         script: Sampler,
     ) -> DecodedRelease:
         """Release with noise that the audit chooses, and compare the result to the last bit."""
-        watch = Watch(script, plant.home, question.request_id)
+        watch = RecordingSampler(script, plant.home, question.request_id)
         file = self.ask(plant, question, watch)
         self._compare(question, file)
-        reference = Reference(setup, records, file)
+        reference = ReferenceStatistics(setup, records, file)
         if self._is_new_snapshot:
             self.values["commitment"].append(file.charge.commitment)
             self._is_new_snapshot = False
@@ -171,24 +171,24 @@ class Bench:
         self.centred += any(reference.point)
         if not watch.parts or watch.unpaid:
             self.wrong[ORDER].append("noise is drawn before the charge, or not asked for")
-        if not np.array_equal(in_file_order(watch.parts, file), reference.statistics()):
-            self.wrong[EXACT].append(f"{describe(setup)}, {len(records)} records: others")
-        answers = in_file_order(watch.answers, file)
+        if not np.array_equal(join_in_file_order(watch.parts, file), reference.statistics()):
+            self.wrong[EXACT].append(f"{describe_setup(setup)}, {len(records)} records: others")
+        answers = join_in_file_order(watch.answers, file)
         if watch.sigmas != {file.sigma} or not np.array_equal(answers, file.integers):
-            self.wrong[PASSED_ON].append(f"{describe(setup)}: other noise")
+            self.wrong[PASSED_ON].append(f"{describe_setup(setup)}: other noise")
         return file
 
-    def release_bare(
+    def release_and_record_noise(
         self,
         plant: AuditedPlant,
-        setup: Setup,
-        records: Sequence[Record],
+        setup: PlantSetup,
+        records: Sequence[ImageRecord],
         question: Question,
     ) -> DecodedRelease:
         """Release with the installed sampler, and record the noise that it added."""
         file = self.ask(plant, question, None)
         self._compare(question, file)
-        self.note_noise(file, Reference(setup, records, file).statistics())
+        self.record_noise(file, ReferenceStatistics(setup, records, file).statistics())
         return file
 
     def _compare(self, question: Question, file: DecodedRelease) -> None:
@@ -196,15 +196,17 @@ class Bench:
         manifest = file.manifest
         if (
             manifest.request_id != question.request_id
-            or numbers.exact(manifest.epsilon) != numbers.exact(question.epsilon)
-            or numbers.exact(manifest.delta) != numbers.exact(question.delta)
-            or file.of_machine != question.machine
+            or numbers.parse_exact_decimal(manifest.epsilon)
+            != numbers.parse_exact_decimal(question.epsilon)
+            or numbers.parse_exact_decimal(manifest.delta)
+            != numbers.parse_exact_decimal(question.delta)
+            or file.is_machine_release != question.machine
         ):
             self.wrong[ASKED].append(f"epsilon {question.epsilon}: another answer")
 
-    def note_noise(self, file: DecodedRelease, exact: Integers) -> None:
+    def record_noise(self, file: DecodedRelease, exact: Integers) -> None:
         """Record the noise of a release, given its exact statistics."""
-        noise = Noise(file.sigma, file.blocks(), file.integers - exact, file.integers)
+        noise = ReleaseNoise(file.sigma, file.blocks(), file.integers - exact, file.integers)
         schema = file.manifest.schema
         self.noise[len(schema.labels), schema.dimension].append(noise)
 
@@ -214,7 +216,7 @@ class Bench:
         """Ask for a release, and decode it."""
         file = read_release(plant.release(question, sampler))
         self.count_answer()
-        if not isinstance(sampler, Watch) or sampler.parts:
+        if not isinstance(sampler, RecordingSampler) or sampler.parts:
             self.values["release id"].append(file.manifest.release_id)
         return file
 
@@ -230,27 +232,27 @@ class Bench:
             for path, file in zip(paths, files, strict=True):
                 path.write_bytes(file.data)
             try:
-                verification.verify(plant.home, statistics=paths)
+                verification.verify_log(plant.home, statistics=paths)
             except VerificationError as error:
                 self.wrong[LEDGER].append(str(error))
 
-    def crowd(
+    def simulate_records(
         self,
         size: int,
-        setup: Setup,
+        setup: PlantSetup,
         units: Sequence[str] = (),
         shape: made_up.Shape = (SIDE, SIDE),
-    ) -> list[Record]:
-        """Simulate records for a plant; see ``records.crowd``."""
-        return made_up.crowd(self.rng, size, setup, units, shape)
+    ) -> list[ImageRecord]:
+        """Simulate records for a plant; see ``records.simulate_records``."""
+        return made_up.simulate_records(self.rng, size, setup, units, shape)
 
 
-def near(exact: Integers, sigma: float) -> Integers:
+def near_noise(exact: Integers, sigma: float) -> Integers:
     """Add up to 6 grid units, which keeps the centre close to the records."""
     return exact + np.arange(len(exact)) % 13 - 6
 
 
-def far(exact: Integers, sigma: float) -> Integers:
+def far_noise(exact: Integers, sigma: float) -> Integers:
     """Add up to 30 standard deviations with all residues, to detect truncation or rounding."""
     places = np.arange(len(exact))
     return np.asarray(exact + np.rint(5 * sigma * (places % 13 - 6)).astype(np.int64) + places)
@@ -268,11 +270,11 @@ def make_question(number: int, epsilon: float | None = None, *, machine: bool = 
     )
 
 
-def labels(count: int) -> tuple[str, ...]:
+def class_names(count: int) -> tuple[str, ...]:
     """Return class names in reverse alphabetical order."""
     return tuple(f"class-{count - number:03}" for number in range(count))
 
 
-def describe(setup: Setup) -> str:
+def describe_setup(setup: PlantSetup) -> str:
     """Summarise a plant's configuration for messages."""
     return f"{setup.unit_rule} rule, {len(setup.labels)} classes, {setup.dimension} features"

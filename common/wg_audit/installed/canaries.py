@@ -18,7 +18,7 @@ from wg_core.privacy import calibration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
+class EpsilonBounds:
     """Lower bounds from canaries on epsilon.
 
     Attributes:
@@ -37,7 +37,9 @@ class Bounds:
     parametric: float
 
 
-def bounds(members: Floats, non_members: Floats, epsilon: float, delta: float) -> Bounds:
+def epsilon_bounds(
+    members: Floats, non_members: Floats, epsilon: float, delta: float
+) -> EpsilonBounds:
     """Compute lower bounds on the epsilon of releases from the scores of canaries.
 
     Args:
@@ -56,7 +58,7 @@ def bounds(members: Floats, non_members: Floats, epsilon: float, delta: float) -
     error = math.sqrt(1 / n + 1 / m + distance**2 / (2 * (n + m)))
     lower = distance - float(ndtri(parametric_confidence)) * error
     counted_mu = clopper_pearson_mu(members, non_members, clopper_pearson_confidence)
-    return Bounds(
+    return EpsilonBounds(
         canaries=n + m,
         mu_claimed=calibration.mu(epsilon, delta),
         mu_measured=distance,
@@ -73,8 +75,8 @@ def clopper_pearson_mu(members: Floats, non_members: Floats, confidence: float) 
     both rates are bounded from above (Clopper and Pearson 1934).
 
     Args:
-        members: Scores of canaries in the data, as for ``bounds``.
-        non_members: Scores of canaries not in the data, as for ``bounds``.
+        members: Scores of canaries in the data, as for ``epsilon_bounds``.
+        non_members: Scores of canaries not in the data, as for ``epsilon_bounds``.
         confidence: Confidence of the bound; the two rates share the error probability.
     """
     half, other_half = len(members) // 2, len(non_members) // 2

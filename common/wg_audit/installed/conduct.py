@@ -15,24 +15,24 @@ from wg_audit.installed.bench import (
     DELTA,
     EQUAL,
     ORDER,
-    Bench,
-    far,
-    labels,
+    TestBench,
+    class_names,
+    far_noise,
     make_question,
-    near,
+    near_noise,
 )
 from wg_audit.installed.plant import (
     AuditedPlant,
     DecodedRelease,
+    ImageRecord,
     Integers,
+    Interruption,
+    PlantSetup,
     Question,
-    Record,
-    Setup,
+    RecordingSampler,
     SimulatedCrash,
-    Trouble,
-    Watch,
-    charges,
-    in_file_order,
+    join_in_file_order,
+    ledger_charges,
     ledger_entries,
     read_release,
 )
@@ -40,32 +40,32 @@ from wg_core import numbers
 from wg_core.errors import RefusedError, WgError
 from wg_core.privacy import calibration
 
-SETUP = Setup(labels=labels(6), dimension=8, machine=True)
+SETUP = PlantSetup(labels=class_names(6), dimension=8, machine=True)
 FEW = 60
 GUARANTEES = 48
-TROUBLES: tuple[Trouble, ...] = get_args(Trouble)
-_UNRECORDED: tuple[Trouble, ...] = ("charged", "sampled")
+TROUBLES: tuple[Interruption, ...] = get_args(Interruption)
+_UNRECORDED: tuple[Interruption, ...] = ("charged", "sampled")
 """Steps after which an interrupted release draws new noise."""
 _CAP, _PRICE = 2.0, 0.9
-"""Epsilon of the budget in ``use_up_a_budget``, and of each release from it."""
+"""Epsilon of the budget in ``exhaust_budget``, and of each release from it."""
 _YEAR = 31_536_000  # Seconds
 
 
-def try_guarantees(bench: Bench) -> None:
+def try_guarantees(bench: TestBench) -> None:
     """Ask one plant many questions with various guarantees and number formats."""
-    records = bench.crowd(FEW, SETUP)
-    with bench.note_errors(), bench.fresh(SETUP) as plant:
+    records = bench.simulate_records(FEW, SETUP)
+    with bench.record_errors(), bench.fresh(SETUP) as plant:
         main_records = bench.freeze(plant, records)
         files = []
         for number, (epsilon, delta) in enumerate(_guarantees(bench.rng)):
             question = replace(
                 make_question(number, machine=bool(number % 3 == 2)), epsilon=epsilon, delta=delta
             )
-            script = (near, far)[number % 2]
+            script = (near_noise, far_noise)[number % 2]
             if number % 4 < 2:
                 file = bench.release_scripted(plant, SETUP, main_records, question, script)
             else:
-                file = bench.release_bare(plant, SETUP, main_records, question)
+                file = bench.release_and_record_noise(plant, SETUP, main_records, question)
             files.append(file)
         bench.verify(plant, files)
         _ask_again(bench, plant, files[-1])
@@ -80,50 +80,60 @@ def _guarantees(rng: np.random.Generator) -> Iterator[tuple[str, str]]:
         yield spelling, f"{delta:.3e}"
 
 
-def _ask_again(bench: Bench, plant: AuditedPlant, file: DecodedRelease) -> None:
+def _ask_again(bench: TestBench, plant: AuditedPlant, file: DecodedRelease) -> None:
     """Repeat the last question under its own id, under other ids, and in another format."""
-    last, charge_count = file.manifest, len(charges(plant.home))
+    last, charge_count = file.manifest, len(ledger_charges(plant.home))
     for request_id, epsilon in (
         (last.request_id, last.epsilon),
         ("f" * 32, last.epsilon),
-        ("e" * 32, f"{numbers.exact(last.epsilon):.20e}"),
+        ("e" * 32, f"{numbers.parse_exact_decimal(last.epsilon):.20e}"),
     ):
         question = Question(
-            request_id=request_id, epsilon=epsilon, delta=last.delta, machine=file.of_machine
+            request_id=request_id,
+            epsilon=epsilon,
+            delta=last.delta,
+            machine=file.is_machine_release,
         )
-        watch = Watch(far, plant.home, request_id)
+        watch = RecordingSampler(far_noise, plant.home, request_id)
         again = bench.ask(plant, question, watch)
-        if again.data != file.data or watch.parts or len(charges(plant.home)) != charge_count:
+        if (
+            again.data != file.data
+            or watch.parts
+            or len(ledger_charges(plant.home)) != charge_count
+        ):
             bench.wrong[ORDER].append("a repeated question gets another answer")
 
 
-def go_through_trouble(bench: Bench) -> None:
+def interrupt_releases(bench: TestBench) -> None:
     """Check that a release interrupted at any step, or not cosigned, is charged and made once."""
-    with bench.note_errors(), bench.fresh(SETUP) as plant:
-        bench.freeze(plant, bench.crowd(FEW, SETUP))
+    with bench.record_errors(), bench.fresh(SETUP) as plant:
+        bench.freeze(plant, bench.simulate_records(FEW, SETUP))
         files = []
         for number, trouble in enumerate(2 * TROUBLES):
             question = make_question(number, machine=number >= len(TROUBLES))
-            first_watch = Watch(near, plant.home, question.request_id)
+            first_watch = RecordingSampler(near_noise, plant.home, question.request_id)
             if _is_answered(plant, question, first_watch, trouble):
                 bench.wrong[ORDER].append(f"a release leaves when its plant's trouble is {trouble}")
             bench.count_answer()
             _ask_for_more(bench, plant, question)
-            again = Watch(far, plant.home, question.request_id)
+            again = RecordingSampler(far_noise, plant.home, question.request_id)
             file = bench.ask(plant, question, again)
             files.append(file)
             is_recorded = trouble not in _UNRECORDED
-            answers = in_file_order((first_watch if is_recorded else again).answers, file)
+            answers = join_in_file_order((first_watch if is_recorded else again).answers, file)
             if bool(again.parts) == is_recorded or not np.array_equal(answers, file.integers):
                 bench.wrong[ORDER].append(f"noise is drawn twice, or never, after {trouble}")
-            request_ids = [charge.request_id for charge in charges(plant.home)]
+            request_ids = [charge.request_id for charge in ledger_charges(plant.home)]
             if request_ids.count(question.request_id) != 1 or len(request_ids) != number + 1:
                 bench.wrong[ORDER].append("an interrupted release is not charged once")
         bench.verify(plant, files)
 
 
 def _is_answered(
-    plant: AuditedPlant, question: Question, watch: Watch | None, trouble: Trouble | None
+    plant: AuditedPlant,
+    question: Question,
+    watch: RecordingSampler | None,
+    trouble: Interruption | None,
 ) -> bool:
     try:
         plant.release(question, watch, trouble)
@@ -132,7 +142,7 @@ def _is_answered(
     return True
 
 
-def _ask_for_more(bench: Bench, plant: AuditedPlant, question: Question) -> None:
+def _ask_for_more(bench: TestBench, plant: AuditedPlant, question: Question) -> None:
     """Check that a charged request pays for no other guarantee and for no other statistics."""
     for other_question in (
         replace(question, epsilon="9"),
@@ -140,7 +150,7 @@ def _ask_for_more(bench: Bench, plant: AuditedPlant, question: Question) -> None
         replace(question, delta="1e-9"),
         replace(question, machine=not question.machine),
     ):
-        watch = Watch(near, plant.home, question.request_id)
+        watch = RecordingSampler(near_noise, plant.home, question.request_id)
         try:
             file = read_release(plant.release(other_question, watch))
         except WgError:
@@ -150,7 +160,7 @@ def _ask_for_more(bench: Bench, plant: AuditedPlant, question: Question) -> None
         bench.count_answer()
 
 
-def use_up_a_budget(bench: Bench) -> None:
+def exhaust_budget(bench: TestBench) -> None:
     """Use up a budget, and check that no later event restores any part of it."""
     setup = replace(SETUP, cap=f"{_CAP:g}")
     mu = calibration.mu(_PRICE, DELTA)
@@ -159,17 +169,17 @@ def use_up_a_budget(bench: Bench) -> None:
         for count in range(1, 50)
         if calibration.gaussian_epsilon(mu * count**0.5, DELTA) <= _CAP
     )
-    records = bench.crowd(FEW, setup)
-    with bench.note_errors(), bench.fresh(setup) as plant:
+    records = bench.simulate_records(FEW, setup)
+    with bench.record_errors(), bench.fresh(setup) as plant:
         files = []
         for number in range(payable):
             question = make_question(number, _PRICE, machine=number % 4 > 1)
             main_records = bench.freeze(plant, records[number:])
             if number % 2:
-                cut_off(bench, plant, question)
+                crash_during_release(bench, plant, question)
             else:
-                files.append(bench.release_bare(plant, setup, main_records, question))
-        charge_counts = [charge.state.charges_before for charge in charges(plant.home)]
+                files.append(bench.release_and_record_noise(plant, setup, main_records, question))
+        charge_counts = [charge.state.charges_before for charge in ledger_charges(plant.home)]
         if charge_counts != list(range(payable)):
             bench.wrong[BUDGET].append(f"{len(charge_counts)} charges, {payable} can be paid")
         bench.verify(plant, files)
@@ -183,18 +193,18 @@ def use_up_a_budget(bench: Bench) -> None:
 
 
 def _events(
-    plant: AuditedPlant, records: Sequence[Record], payable: int
+    plant: AuditedPlant, records: Sequence[ImageRecord], payable: int
 ) -> list[tuple[str, Callable[[], object]]]:
     """List events at a plant whose budget is used up."""
 
     def rename() -> None:
-        plant.rename()
+        plant.rename_dataset()
         plant.freeze(records)
 
     return [
         ("it was used up", lambda: None),
         ("it refused", lambda: None),
-        ("a year has passed", lambda: plant.wait(_YEAR)),
+        ("a year has passed", lambda: plant.advance_clock(_YEAR)),
         ("the same records are frozen", lambda: plant.freeze(records[payable - 1 :])),
         ("earlier records are frozen", lambda: plant.freeze(records)),
         ("no records are frozen", lambda: plant.freeze([])),
@@ -203,7 +213,7 @@ def _events(
     ]
 
 
-def cut_off(bench: Bench, plant: AuditedPlant, question: Question) -> None:
+def crash_during_release(bench: TestBench, plant: AuditedPlant, question: Question) -> None:
     """Ask a question, and let the plant fail while noise is drawn."""
 
     def stop(exact: Integers, sigma: float) -> Integers:
@@ -215,21 +225,21 @@ def cut_off(bench: Bench, plant: AuditedPlant, question: Question) -> None:
         bench.count_answer()
 
 
-def _must_be_refused(bench: Bench, plant: AuditedPlant, question: Question, event: str) -> None:
+def _must_be_refused(bench: TestBench, plant: AuditedPlant, question: Question, event: str) -> None:
     """Check that a plant with a used-up budget refuses a question and charges nothing."""
-    charge_count = len(charges(plant.home))
+    charge_count = len(ledger_charges(plant.home))
     try:
         plant.release(question, None)
     except RefusedError:
         pass
     else:
         bench.wrong[BUDGET].append(f"a release is made since {event}")
-    if len(charges(plant.home)) != charge_count:
+    if len(ledger_charges(plant.home)) != charge_count:
         bench.wrong[BUDGET].append(f"a release is charged since {event}")
     bench.count_answer()
 
 
-def be_refused(bench: Bench) -> None:
+def check_refusals(bench: TestBench) -> None:
     """Check that unanswerable questions cost nothing, and get refusals independent of records."""
     answerable = make_question(0)
     questions = [
@@ -241,11 +251,11 @@ def be_refused(bench: Bench) -> None:
         replace(answerable, machine=True),
     ]
     setup = replace(SETUP, machine=False)
-    with bench.note_errors(), bench.fresh(setup) as plant:
+    with bench.record_errors(), bench.fresh(setup) as plant:
         words = []
         for count in (0, 1, FEW):
-            with plant.twin() as twin:
-                bench.freeze(twin, bench.crowd(count, setup))
+            with plant.copy_plant() as twin:
+                bench.freeze(twin, bench.simulate_records(count, setup))
                 size = len(ledger_entries(twin.home))
                 words.append([_refusal(bench, twin, question) for question in questions])
                 if len(ledger_entries(twin.home)) != size:
@@ -254,9 +264,9 @@ def be_refused(bench: Bench) -> None:
             bench.wrong[EQUAL].append("words of a refusal")
 
 
-def _refusal(bench: Bench, plant: AuditedPlant, question: Question) -> str:
+def _refusal(bench: TestBench, plant: AuditedPlant, question: Question) -> str:
     """Return a plant's refusal, without the path of its home."""
-    watch = Watch(near, plant.home, question.request_id)
+    watch = RecordingSampler(near_noise, plant.home, question.request_id)
     bench.count_answer()
     try:
         plant.release(question, watch)

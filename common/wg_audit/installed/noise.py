@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wg_audit.installed.plant import Check, Floats, Integers
+from wg_audit.installed.plant import CheckResult, Floats, Integers
 from wg_common.language import template, text
 
 ALARM = 1e-5
@@ -31,7 +31,7 @@ PValues = Iterator[tuple[float, int]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Noise:
+class ReleaseNoise:
     """Difference between a release and its reference.
 
     Attributes:
@@ -47,35 +47,35 @@ class Noise:
     outputs: Integers
 
     @property
-    def in_deviations(self) -> Floats:
+    def standardised_values(self) -> Floats:
         """Noise in standard deviations, ``[L]``."""
         return self.integers / self.sigma
 
 
-class Pool:
+class NoisePool:
     """Noise of all releases, in standard deviations.
 
     Args:
         groups: Releases of one layout, by (number of classes, number of features).
     """
 
-    def __init__(self, groups: Mapping[tuple[int, int], Sequence[Noise]]) -> None:
+    def __init__(self, groups: Mapping[tuple[int, int], Sequence[ReleaseNoise]]) -> None:
         self.releases = [release for group in groups.values() for release in group]
         self.rows = {
-            shape: np.stack([release.in_deviations for release in group])
+            shape: np.stack([release.standardised_values for release in group])
             for shape, group in groups.items()
         }
         self.parts = [
-            release.in_deviations[part]
+            release.standardised_values[part]
             for release in self.releases
             for part in release.blocks.values()
         ]
         self.everything = np.concatenate([row.ravel() for row in self.rows.values()])
 
 
-def checks(groups: Mapping[tuple[int, int], Sequence[Noise]]) -> list[Check]:
+def noise_checks(groups: Mapping[tuple[int, int], Sequence[ReleaseNoise]]) -> list[CheckResult]:
     """Check the noise of groups of releases."""
-    pool = Pool(groups)
+    pool = NoisePool(groups)
     return [
         _check(name, list(statistics(pool)), ALARM / len(PROPERTIES))
         for name, statistics in PROPERTIES.items()
@@ -95,17 +95,17 @@ def detectable_shrinkage(entries: int) -> float:
     return 1 - math.sqrt(max(0.0, 1 - float(ndtri(1 - ALARM / 1e5) + ndtri(power)) * error))
 
 
-def _check(name: str, values: Sequence[tuple[float, int]], alarm: float) -> Check:
+def _check(name: str, values: Sequence[tuple[float, int]], alarm: float) -> CheckResult:
     count = sum(number for _, number in values)
     least = float(np.min([value for value, _ in values] or math.nan)) * count
-    return Check(
+    return CheckResult(
         name=name,
         passed=least >= alarm,  # False for a NaN, and without statistics
         detail=text("{count} statistics, p {p}", count=count, p=f"{min(least, 1):.2g}"),
     )
 
 
-def _widths(pool: Pool) -> PValues:
+def _widths(pool: NoisePool) -> PValues:
     """Test energies of blocks, entries, layouts, all releases of a class count, and all noise."""
     by_classes: defaultdict[int, list[Floats]] = defaultdict(list)
     for (classes, _), row in pool.rows.items():
@@ -117,7 +117,7 @@ def _widths(pool: Pool) -> PValues:
         yield _chi_squared(values @ values, values.size)
 
 
-def _sums(pool: Pool) -> PValues:
+def _sums(pool: NoisePool) -> PValues:
     """Test means and widths of sums over blocks and over whole releases."""
     sums = [part.sum() / math.sqrt(part.size) for part in pool.parts]
     yield _normal(np.array(sums))
@@ -131,14 +131,14 @@ def _sums(pool: Pool) -> PValues:
         yield _chi_squared(block @ block, block.size)
 
 
-def _between_releases(pool: Pool) -> PValues:
+def _between_releases(pool: NoisePool) -> PValues:
     """Test products of two releases of one layout, which are normal given the first release."""
     for row in pool.rows.values():
         products = row @ row.T / _lengths(row)
         yield _normal(products[np.tril_indices(len(row), -1)])
     for name in ("counts", "sums"):  # the first block of each part, whatever its layout
         beginnings = [
-            release.in_deviations[release.blocks[name]][:_BEGINNING]
+            release.standardised_values[release.blocks[name]][:_BEGINNING]
             for release in pool.releases
             if name in release.blocks
         ]
@@ -150,7 +150,7 @@ def _between_releases(pool: Pool) -> PValues:
         yield _normal(z[np.tril_indices(len(rows), -1)])
 
 
-def _between_entries(pool: Pool) -> PValues:
+def _between_entries(pool: NoisePool) -> PValues:
     """Test equal entries, and products of entries at each distance within and between releases."""
     yield _repeats(pool.releases), 1
     for row in pool.rows.values():
@@ -164,19 +164,19 @@ def _between_entries(pool: Pool) -> PValues:
             yield _normal(correlations[:, 1:] / size)
 
 
-def _shapes(pool: Pool) -> PValues:
+def _shapes(pool: NoisePool) -> PValues:
     """Test the whole distribution, and its tails for truncation and outliers."""
     yield _kolmogorov(pool.everything), 1
     for width in TAILS:
         yield _test_tails(pool.everything, width), 1
 
 
-def _dependence(pool: Pool) -> PValues:
+def _dependence(pool: NoisePool) -> PValues:
     """Test products of noise and exact values, and energies and sums by their sign and size."""
     every_noise, every_size = [], []
     for release in pool.releases:
         noise, exact_values = (
-            release.in_deviations,
+            release.standardised_values,
             (release.outputs - release.integers).astype(np.float64),
         )
         for name, part in release.blocks.items():
@@ -195,13 +195,13 @@ def _dependence(pool: Pool) -> PValues:
         yield _normal(values.sum() / math.sqrt(values.size))
 
 
-def _residues(pool: Pool) -> PValues:
+def _residues(pool: NoisePool) -> PValues:
     """Test remainders of noise and of released integers, in all and by block; common divisors."""
     for release in pool.releases:
         if release.integers.size >= _DIVISIBLE:
             steps = release.integers - release.integers[0]
             yield float(np.gcd.reduce(steps) == 1), 0  # certain
-    by_block: defaultdict[str, list[Noise]] = defaultdict(list)
+    by_block: defaultdict[str, list[ReleaseNoise]] = defaultdict(list)
     for release in pool.releases:
         for name in release.blocks:
             by_block[name].append(release)
@@ -220,7 +220,7 @@ def _residues(pool: Pool) -> PValues:
                 yield _upper_chi_squared(((counts - expected) ** 2).sum() / expected, modulus - 1)
 
 
-PROPERTIES: dict[str, Callable[[Pool], PValues]] = {
+PROPERTIES: dict[str, Callable[[NoisePool], PValues]] = {
     template("the noise is as wide as charged, in each block and each entry"): _widths,
     template("sums of noise are as wide as charged, and have no mean"): _sums,
     template("no two releases share noise"): _between_releases,
@@ -257,7 +257,7 @@ def _upper_chi_squared(value: float, freedom: int) -> tuple[float, int]:
     return float(chdtrc(freedom, value)), 1
 
 
-def _repeats(releases: Sequence[Noise]) -> float:
+def _repeats(releases: Sequence[ReleaseNoise]) -> float:
     """Test the number of entry pairs with equal noise up to the sign in a release (Poisson)."""
     from scipy.special import pdtrc
 

@@ -25,11 +25,11 @@ Floats = NDArray[np.float64]
 Sampler = Callable[[Integers, float], Integers]
 
 SIDE = 32  # Side of most images, in pixels
-MACHINE_NUMBERS = 32  # Number of machine numbers per record, as in ``privacy.schema``
+MACHINE_FEATURES = 32  # Number of machine features per record, as in ``privacy.schema``
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
+class PlantSetup:
     """Configuration of an audited plant.
 
     Attributes:
@@ -41,8 +41,8 @@ class Setup:
         acceptance: Share of its privacy units in the acceptance set; None for no acceptance set.
         layout: Layout of its records on disk: one ``.npz`` file, a folder per class, or one folder
             with a table, which also names units.
-        machine: True if it declares a machine; the machine numbers of a record are the
-            ``MACHINE_NUMBERS`` float32 after the features in its image.
+        machine: True if it declares a machine; the machine features of a record are the
+            ``MACHINE_FEATURES`` float32 after the features in its image.
     """
 
     labels: tuple[str, ...]
@@ -55,7 +55,7 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Record:
+class ImageRecord:
     """Image record to be written to a file.
 
     Attributes:
@@ -89,7 +89,7 @@ class Question:
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
-Trouble = Literal["charged", "sampled", "recorded", "cosigned", "refusing", "forging"]
+Interruption = Literal["charged", "sampled", "recorded", "cosigned", "refusing", "forging"]
 """Failure during a release: the plant crashes right after a step, or its witness refuses or signs
 with a wrong key."""
 
@@ -101,11 +101,11 @@ class AuditedPlant(Protocol):
     def home(self) -> Path:
         """Home folder, with the ledger."""
 
-    def freeze(self, records: Sequence[Record]) -> Frozen:
+    def freeze(self, records: Sequence[ImageRecord]) -> FrozenSnapshot:
         """Write records to a file as the plant's data set, which may be empty, and freeze them."""
 
     @property
-    def setup(self) -> Setup:
+    def setup(self) -> PlantSetup:
         """Configuration of the plant."""
 
     @property
@@ -113,7 +113,7 @@ class AuditedPlant(Protocol):
         """Sizes of the requests to its witness, bytes."""
 
     def release(
-        self, question: Question, sampler: Sampler | None, trouble: Trouble | None = None
+        self, question: Question, sampler: Sampler | None, trouble: Interruption | None = None
     ) -> bytes:
         """Charge and release statistics of the frozen data set as a covered ``.wgs`` file.
 
@@ -129,38 +129,38 @@ class AuditedPlant(Protocol):
             WgError: The plant refuses or fails to answer.
         """
 
-    def rename(self) -> None:
+    def rename_dataset(self) -> None:
         """Rename the data set in the settings."""
 
-    def wait(self, seconds: int) -> None:
+    def advance_clock(self, seconds: int) -> None:
         """Advance the plant's clock."""
 
     def replace_ledger(self) -> None:
         """Replace the ledger as after a theft of its key; the new ledger inherits the spend."""
 
-    def twin(self) -> AbstractContextManager[AuditedPlant]:
+    def copy_plant(self) -> AbstractContextManager[AuditedPlant]:
         """Copy the plant in its present state, including keys, ledger and snapshot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frozen:
+class FrozenSnapshot:
     """Snapshot, as described by its plant.
 
     Attributes:
         salt: Salt of its commitment, hex.
-        judges: Indices of the records in the acceptance set.
+        acceptance_rows: Indices of the records in the acceptance set.
     """
 
     salt: str
-    judges: frozenset[int] = frozenset()
+    acceptance_rows: frozenset[int] = frozenset()
 
 
-PlantFactory = Callable[[Setup], AbstractContextManager[AuditedPlant]]
+PlantFactory = Callable[[PlantSetup], AbstractContextManager[AuditedPlant]]
 """Factory of plants with an empty ledger and new keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class CheckResult:
     """Result of one check.
 
     Attributes:
@@ -195,10 +195,10 @@ class DecodedRelease:
     @property
     def sigma(self) -> float:
         """Stated standard deviation of the noise, grid units."""
-        return numbers.hex_float(self.manifest.sigma)
+        return numbers.parse_hex_float(self.manifest.sigma)
 
     @property
-    def of_machine(self) -> bool:
+    def is_machine_release(self) -> bool:
         """True for machine statistics, False for class statistics."""
         return self.manifest.schema.features == "machine"
 
@@ -212,7 +212,7 @@ class SimulatedCrash(Exception):
     """Simulated crash of a plant."""
 
 
-class Watch:
+class RecordingSampler:
     """Sampler that records its inputs and outputs, and whether each was charged before.
 
     A release calls the sampler once for each of its parts; the second part depends on the answer to
@@ -235,7 +235,7 @@ class Watch:
 
     def __call__(self, exact: Integers, sigma: float) -> Integers:
         """Sample noisy values for the next part."""
-        request_ids = [charge.request_id for charge in charges(self._home)]
+        request_ids = [charge.request_id for charge in ledger_charges(self._home)]
         self.unpaid += self._request_id not in request_ids
         self.sigmas.add(sigma)
         self.parts.append(exact.copy())
@@ -243,7 +243,7 @@ class Watch:
         return self.answers[-1].copy()
 
 
-def in_file_order(parts: Sequence[Integers], file: DecodedRelease) -> Integers:
+def join_in_file_order(parts: Sequence[Integers], file: DecodedRelease) -> Integers:
     """Join a release's parts in file order, ``[L]``; empty if their number is not the expected."""
     if len(parts) != 1 + ("sums" in file.blocks()):
         return np.zeros(0, dtype=np.int64)
@@ -260,7 +260,7 @@ def ledger_entries(home: Path) -> list[Entry]:
         return list(sources.stored_entries(source))
 
 
-def charges(home: Path) -> list[Charge]:
+def ledger_charges(home: Path) -> list[Charge]:
     """Read the CHARGE entries from disk, as another process sees them."""
     return [entry for entry in ledger_entries(home) if isinstance(entry, Charge)]
 
@@ -271,7 +271,7 @@ def read_release(data: bytes) -> DecodedRelease:
     Raises:
         DecodeError: The bytes are not a covered release.
     """
-    covered_file = statistics_file.decode_covered(data)
+    covered_file = statistics_file.decode_bundle(data)
     manifest, integers = statistics_file.read_unverified(covered_file.release)
     charge, entry = (
         entries.decode(covered_file.charge_entry),

@@ -26,12 +26,12 @@ from wg_audit.installed.bench import (
     EXACT,
     ORDER,
     PASSED_ON,
-    Bench,
-    Size,
-    far,
-    labels,
+    AuditSize,
+    TestBench,
+    class_names,
+    far_noise,
     make_question,
-    near,
+    near_noise,
 )
 from wg_audit.installed.conduct import FEW, SETUP
 from wg_audit.installed.plant import (
@@ -39,19 +39,19 @@ from wg_audit.installed.plant import (
     AuditedPlant,
     DecodedRelease,
     Floats,
+    ImageRecord,
     Integers,
-    Record,
-    Setup,
+    PlantSetup,
+    RecordingSampler,
     UnitRule,
-    Watch,
-    charges,
+    ledger_charges,
     ledger_entries,
     read_release,
 )
 from wg_audit.installed.process_copy import run_in_copy
-from wg_audit.installed.reference import Reference
+from wg_audit.installed.reference import ReferenceStatistics
 from wg_core.ledger import entries
-from wg_core.wire import canonical, covered
+from wg_core.wire import bundle, canonical
 
 MANY = 12_000  # More than 8,192, the client's largest chunk of records
 _GROUPS = 7  # Number of groups of images, each twice as large as the previous group
@@ -76,48 +76,48 @@ _FRESH_FIELDS = (
 """Fields with random values, with hashes of noise, or with hashes of entries that hold either."""
 
 
-def freeze_versions(bench: Bench) -> None:
+def probe_snapshot_sizes(bench: TestBench) -> None:
     """Release snapshots of all sizes of one plant, including repeated records and large images."""
     classes = len(SETUP.labels)
-    records = made_up.with_copies(bench.crowd(FEW, SETUP), classes)
-    versions = [records, records, *(bench.crowd(count, SETUP) for count in _COUNTS)]
-    versions.append(made_up.with_copies(bench.crowd(FEW, SETUP, shape=_LARGE), classes))
+    records = made_up.add_copies(bench.simulate_records(FEW, SETUP), classes)
+    versions = [records, records, *(bench.simulate_records(count, SETUP) for count in _COUNTS)]
+    versions.append(made_up.add_copies(bench.simulate_records(FEW, SETUP, shape=_LARGE), classes))
     versions += _odd_records(bench, SETUP)
-    with bench.note_errors(), bench.fresh(SETUP) as plant:
+    with bench.record_errors(), bench.fresh(SETUP) as plant:
         files = []
         for number, version in enumerate(versions):
-            script = (near, far)[number % 2]
+            script = (near_noise, far_noise)[number % 2]
             files += bench.release(plant, SETUP, version, 2 * number, script)
         bench.verify(plant, files)
 
 
-def _odd_records(bench: Bench, setup: Setup) -> list[list[Record]]:
+def _odd_records(bench: TestBench, setup: PlantSetup) -> list[list[ImageRecord]]:
     """List unusual data sets: extreme vectors, a single class, no labels."""
-    records = bench.crowd(FEW, setup)
+    records = bench.simulate_records(FEW, setup)
     return [
-        made_up.extremes(bench.rng, setup),
+        made_up.extreme_records(bench.rng, setup),
         [replace(record, label=len(setup.labels) - 1) for record in records],
         [replace(record, label=-1) for record in records],
     ]
 
 
-def count_units(bench: Bench) -> None:
+def probe_unit_weights(bench: TestBench) -> None:
     """Check that units of 1 to 1000 records share their weight, whatever their names."""
     setup = replace(SETUP, unit_rule="weight")
-    units = bench.rng.permutation(made_up.owners(_UNITS)).tolist()
-    records = bench.crowd(len(units), setup, units)
-    with bench.note_errors(), bench.fresh(setup) as plant:
+    units = bench.rng.permutation(made_up.doubling_units(_UNITS)).tolist()
+    records = bench.simulate_records(len(units), setup, units)
+    with bench.record_errors(), bench.fresh(setup) as plant:
         files = []
-        copies = made_up.with_copies(records, len(setup.labels))
-        versions = [copies, records[:1], [], made_up.extremes(bench.rng, setup)]
-        owners = bench.rng.permutation(made_up.uneven_owners()).tolist()
-        versions.append(bench.crowd(len(owners), setup, owners))
+        copies = made_up.add_copies(records, len(setup.labels))
+        versions = [copies, records[:1], [], made_up.extreme_records(bench.rng, setup)]
+        owners = bench.rng.permutation(made_up.uneven_units()).tolist()
+        versions.append(bench.simulate_records(len(owners), setup, owners))
         for number, version in enumerate(versions):
             files += bench.release(plant, setup, version, 2 * number)
         bench.verify(plant, files)
 
 
-def read_layouts(bench: Bench) -> None:
+def probe_file_layouts(bench: TestBench) -> None:
     """Release from folders and tables, images of other shapes, and similar class names."""
     for setup, shape in (
         (replace(SETUP, layout="folders"), (SIDE, SIDE)),
@@ -127,16 +127,16 @@ def read_layouts(bench: Bench) -> None:
         (replace(SETUP, unit_rule="weight", acceptance=0.3), (100, 8)),
     ):
         units = [f"unit-{number}" for number in bench.rng.integers(0, FEW // 3, FEW)]
-        records = bench.crowd(FEW, setup, units, shape)
+        records = bench.simulate_records(FEW, setup, units, shape)
         if setup.acceptance and setup.unit_rule == "weight":  # every unit needs a label here
             copies = [replace(record, label=max(record.label, 0)) for record in records]
         else:
-            copies = made_up.with_copies(records, len(setup.labels))
-        with bench.note_errors(), bench.fresh(setup) as plant:
+            copies = made_up.add_copies(records, len(setup.labels))
+        with bench.record_errors(), bench.fresh(setup) as plant:
             bench.verify(plant, bench.release(plant, setup, copies, 0))
 
 
-def try_shapes(bench: Bench) -> None:
+def probe_dimensions(bench: TestBench) -> None:
     """Release at plants with every number of features, and with various numbers of classes."""
     larger = bench.rng.integers(
         bench.size.dimensions.stop, made_up.DIMENSIONS, bench.size.larger
@@ -150,18 +150,18 @@ def try_shapes(bench: Bench) -> None:
     ]
     for place, (classes, dimension, releases) in enumerate(shapes):
         rule: UnitRule = ("record", "weight")[place % 2]
-        setup = Setup(labels=labels(classes), dimension=dimension, unit_rule=rule)
+        setup = PlantSetup(labels=class_names(classes), dimension=dimension, unit_rule=rule)
         units = [f"unit-{number // 2}" for number in range(16)]
-        with bench.note_errors(), bench.fresh(setup) as plant:
-            records = bench.freeze(plant, bench.crowd(16, setup, units))
-            files = [bench.release_scripted(plant, setup, records, make_question(0), near)]
+        with bench.record_errors(), bench.fresh(setup) as plant:
+            records = bench.freeze(plant, bench.simulate_records(16, setup, units))
+            files = [bench.release_scripted(plant, setup, records, make_question(0), near_noise)]
             for number in range(releases):
                 question = make_question(number + 1)
-                files.append(bench.release_bare(plant, setup, records, question))
+                files.append(bench.release_and_record_noise(plant, setup, records, question))
             bench.verify(plant, files)
 
 
-def _shapes(size: Size) -> list[tuple[int, int]]:
+def _shapes(size: AuditSize) -> list[tuple[int, int]]:
     """Return the (classes, features) that are always tested."""
     return [((2, 10, 2, 10, 1, 5)[d % 6], d) for d in size.dimensions]
 
@@ -171,23 +171,23 @@ def _releases(classes: int, dimension: int) -> int:
     return 1 + _LEAST_ENTRIES // (1 + classes + classes * dimension + dimension)
 
 
-def questions(size: Size) -> int:
+def count_questions(size: AuditSize) -> int:
     """Count the questions that a correct program answers."""
     shapes = _shapes(size)
     of_shapes = sum(1 + _releases(*shape) for shape in shapes) + 2 * (size.larger + len(shapes))
     return _FIXED + of_shapes + size.snapshots * _REPEATS
 
 
-def compare_declarations(bench: Bench) -> None:
+def probe_declarations(bench: TestBench) -> None:
     """Compare released fields of plants with the same declarations and other records, or none."""
     setup = replace(SETUP, acceptance=0.25)
     classes = len(setup.labels)
-    few_records = bench.crowd(FEW, setup)
+    few_records = bench.simulate_records(FEW, setup)
     many_records = [
         replace(record, label=classes - 1 - record.label if record.label >= 0 else -1)
-        for record in bench.crowd(MANY, setup)
+        for record in bench.simulate_records(MANY, setup)
     ]
-    with bench.note_errors(), bench.fresh(setup) as plant:
+    with bench.record_errors(), bench.fresh(setup) as plant:
         half_main = {
             record.pixels.tobytes() for record in bench.freeze(plant, few_records[: FEW // 2])
         }
@@ -197,10 +197,10 @@ def compare_declarations(bench: Bench) -> None:
         }:
             bench.wrong[EXACT].append("a record moves others into the acceptance set")
         sheets = []
-        copies = made_up.with_copies(few_records, classes)
+        copies = made_up.add_copies(few_records, classes)
         versions = [copies, many_records, few_records[:1], [], *_odd_records(bench, setup)]
         for records in versions:
-            with plant.twin() as twin:
+            with plant.copy_plant() as twin:
                 sheets.append(_declared_fields(bench, twin, setup, records))
         for fields, *twin_sheets in zip(*sheets, strict=True):
             bench.wrong[EQUAL] += [
@@ -211,24 +211,24 @@ def compare_declarations(bench: Bench) -> None:
             ]
 
 
-def repeat_in_twins(bench: Bench) -> None:
+def probe_copies(bench: TestBench) -> None:
     """Compare copies of a plant that differ only in the operating system's randomness."""
-    with bench.note_errors(), bench.fresh(SETUP) as plant:
-        records = bench.crowd(FEW, SETUP)
-        with plant.twin() as twin:
+    with bench.record_errors(), bench.fresh(SETUP) as plant:
+        records = bench.simulate_records(FEW, SETUP)
+        with plant.copy_plant() as twin:
             freeze = functools.partial(_salt, twin, records)
             bench.values["salt"] += [salt.decode() for salt in _run_twice(twin, freeze)]
         bench.freeze(plant, records)
         for machine, fixed_entropy in itertools.product((False, True), (False, True)):
-            with plant.twin() as twin:
+            with plant.copy_plant() as twin:
                 work = functools.partial(twin.release, make_question(0, machine=machine), None)
                 for data in _run_twice(twin, work, fixed_entropy=fixed_entropy):
                     file = read_release(data)
                     bench.count_answer()
                     if not fixed_entropy:
                         bench.values["release id"].append(file.manifest.release_id)
-                    bench.note_noise(file, Reference(SETUP, records, file).statistics())
-        with plant.twin() as twin:
+                    bench.record_noise(file, ReferenceStatistics(SETUP, records, file).statistics())
+        with plant.copy_plant() as twin:
             if run_in_copy(functools.partial(_release_without_sampler, twin)):
                 bench.wrong[PASSED_ON].append("a release is made without OpenDP's sampler")
 
@@ -262,63 +262,63 @@ def _release_without_sampler(plant: AuditedPlant) -> bytes:
         return b""
 
 
-def encode_apart(bench: Bench) -> None:
+def probe_encoding_groups(bench: TestBench) -> None:
     """Check that the plant's encoder gives an image the same features in groups of all sizes."""
-    setup = Setup(labels=labels(3))
-    pictures = made_up.pictures(bench.rng, PICTURES, 3)
+    setup = PlantSetup(labels=class_names(3))
+    pictures = made_up.stripe_images(bench.rng, PICTURES, 3)
     groups = [pictures, *(pictures[2**k - 1 : 2 ** (k + 1) - 1] for k in range(_GROUPS))]
     parts: list[Integers] = []
-    with bench.note_errors(), bench.fresh(setup) as plant:
+    with bench.record_errors(), bench.fresh(setup) as plant:
         for number, group in enumerate(groups):
             plant.freeze(group)
             question = make_question(number)
-            watch = Watch(far, plant.home, question.request_id)
+            watch = RecordingSampler(far_noise, plant.home, question.request_id)
             bench.ask(plant, question, watch)
             parts.append(watch.parts[0])
         if not np.array_equal(parts[0], sum(parts[1:])):
             bench.wrong[ENCODER].append("a record changes what others add")
 
 
-def score_canaries(bench: Bench) -> None:
+def score_canaries(bench: TestBench) -> None:
     """Score canaries in the data, and canaries not in the data."""
     count = bench.size.canaries
-    setup = Setup(labels=labels(count), dimension=count)
-    birds = made_up.canaries(count)
+    setup = PlantSetup(labels=class_names(count), dimension=count)
+    birds = made_up.canary_records(count)
     for _ in range(bench.size.snapshots):
         membership = bench.rng.integers(0, 2, count).astype(bool)
-        with bench.note_errors(), bench.fresh(setup) as plant:
+        with bench.record_errors(), bench.fresh(setup) as plant:
             records = bench.freeze(plant, [birds[n] for n in np.flatnonzero(membership)])
             files = []
             for number in range(_REPEATS):
                 question = make_question(number, EPSILON)
-                file = bench.release_bare(plant, setup, records, question)
-                reference = Reference(setup, records, file)
-                scores = _scores(file, [reference.vector(bird) for bird in birds])
+                file = bench.release_and_record_noise(plant, setup, records, question)
+                reference = ReferenceStatistics(setup, records, file)
+                scores = _scores(file, [reference.record_contribution(bird) for bird in birds])
                 for group, members in zip(bench.scores, (membership, ~membership), strict=True):
                     group.append(scores[members])
                 files.append(file)
             bench.verify(plant, files)
 
 
-PROBES: tuple[Callable[[Bench], None], ...] = (
-    freeze_versions,
-    count_units,
-    read_layouts,
-    try_shapes,
-    compare_declarations,
+PROBES: tuple[Callable[[TestBench], None], ...] = (
+    probe_snapshot_sizes,
+    probe_unit_weights,
+    probe_file_layouts,
+    probe_dimensions,
+    probe_declarations,
     conduct.try_guarantees,
-    conduct.go_through_trouble,
-    conduct.use_up_a_budget,
-    conduct.be_refused,
-    repeat_in_twins,
-    encode_apart,
+    conduct.interrupt_releases,
+    conduct.exhaust_budget,
+    conduct.check_refusals,
+    probe_copies,
+    probe_encoding_groups,
     score_canaries,
 )
 """Probes in the order in which they run."""
 
 
 def _declared_fields(
-    bench: Bench, plant: AuditedPlant, setup: Setup, records: Sequence[Record]
+    bench: TestBench, plant: AuditedPlant, setup: PlantSetup, records: Sequence[ImageRecord]
 ) -> list[dict[str, Any]]:
     """Ask a plant for a statement, freeze, ask for releases and for the statement again.
 
@@ -326,7 +326,7 @@ def _declared_fields(
         Fields of every file and ledger entry, by name.
     """
     statement = _state(bench, plant, setup, 0)
-    files = bench.release(plant, setup, records, 0, far)
+    files = bench.release(plant, setup, records, 0, far_noise)
     again = _state(bench, plant, setup, 1)
     bench.verify(plant, files)
     ledger = [
@@ -337,15 +337,15 @@ def _declared_fields(
     return [statement, *map(_fields, files), again, body_sizes, {"entries": len(ledger)}, *ledger]
 
 
-def _state(bench: Bench, plant: AuditedPlant, setup: Setup, number: int) -> dict[str, Any]:
+def _state(bench: TestBench, plant: AuditedPlant, setup: PlantSetup, number: int) -> dict[str, Any]:
     """Ask at epsilon 0, and check that the plant declares its classes without noise or charge."""
     question = replace(make_question(_FREE + number), epsilon="0")
-    watch = Watch(far, plant.home, question.request_id)
-    charge_count = len(charges(plant.home))
+    watch = RecordingSampler(far_noise, plant.home, question.request_id)
+    charge_count = len(ledger_charges(plant.home))
     data = plant.release(question, watch)
     bench.count_answer()
-    entry = entries.decode(covered.decode_statement(data).entry)
-    if watch.parts or len(charges(plant.home)) != charge_count:
+    entry = entries.decode(bundle.decode_statement(data).entry)
+    if watch.parts or len(ledger_charges(plant.home)) != charge_count:
         bench.wrong[ORDER].append("a free question is charged, or answered from records")
     fields = dict(_flat("statement", canonical.to_builtins(entry)))
     if getattr(entry, "labels", ()) != setup.labels:
@@ -371,7 +371,7 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def _salt(plant: AuditedPlant, records: Sequence[Record]) -> bytes:
+def _salt(plant: AuditedPlant, records: Sequence[ImageRecord]) -> bytes:
     return plant.freeze(records).salt.encode()
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wg_audit.installed.plant import MACHINE_NUMBERS, SIDE, Floats, Record, Setup
+from wg_audit.installed.plant import MACHINE_FEATURES, SIDE, Floats, ImageRecord, PlantSetup
 
 Shape = tuple[int, int] | tuple[int, int, int]
 
@@ -35,37 +35,37 @@ LOOK_ALIKES = (
 _SPREAD = 0.6  # Length of a crowd's mean, and of its vectors' deviations, in clip radii
 
 
-def vector(
+def feature_image(
     features: ArrayLike,
     number: int,
     label: int,
     unit: str = "unit",
     shape: Shape = (SIDE, SIDE),
-) -> Record:
+) -> ImageRecord:
     """Build an image whose first bytes are float32 features; ``number`` makes it unique."""
     raw = np.asarray(features, dtype="<f4").tobytes() + number.to_bytes(8, "little")
     pixels = np.zeros(math.prod(shape), dtype=np.uint8)
     pixels[: len(raw)] = np.frombuffer(raw, dtype=np.uint8)
-    return Record(pixels=pixels.reshape(shape), label=label, unit=unit)
+    return ImageRecord(pixels=pixels.reshape(shape), label=label, unit=unit)
 
 
-def features_of(pixels: NDArray[np.uint8], dimension: int, before: int) -> NDArray[np.float32]:
+def read_features(pixels: NDArray[np.uint8], dimension: int, before: int) -> NDArray[np.float32]:
     """Read features from an image's bytes, float32 ``[dimension]``, after ``before`` others."""
     return np.frombuffer(pixels.tobytes(), dtype="<f4", count=dimension, offset=4 * before)
 
 
-def width(setup: Setup) -> int:
+def floats_per_image(setup: PlantSetup) -> int:
     """Return the number of float32 values in each image of a plant."""
-    return setup.dimension + (MACHINE_NUMBERS if setup.machine else 0)
+    return setup.dimension + (MACHINE_FEATURES if setup.machine else 0)
 
 
-def crowd(
+def simulate_records(
     rng: np.random.Generator,
     size: int,
-    setup: Setup,
+    setup: PlantSetup,
     units: Sequence[str] = (),
     shape: Shape = (SIDE, SIDE),
-) -> list[Record]:
+) -> list[ImageRecord]:
     """Simulate records around one point away from the origin, a third of them beyond the clip.
 
     Some records have no label, one distinct vector has a NaN and one an infinite feature, and the
@@ -84,7 +84,7 @@ def crowd(
     centres = middle + _direction(rng, min(size, _DISTINCT_VECTORS), dimension) * _SPREAD
     centres[::3] *= rng.uniform(1.5, 8, (len(centres[::3]), 1))
     if setup.machine:
-        numbers = _direction(rng, len(centres), MACHINE_NUMBERS)
+        numbers = _direction(rng, len(centres), MACHINE_FEATURES)
         centres = np.hstack([centres, numbers * rng.uniform(0.2, 3, (len(centres), 1))])
     centres = np.rint(centres / STEP) * STEP
     if dimension < 3:  # Beside a NaN, a single feature remains; after clipping it may round below
@@ -96,12 +96,12 @@ def crowd(
     labels = rng.choice(present, size, p=frequent / frequent.sum())
     labels[rng.random(size) < 0.1] = -1
     return [
-        vector(centres[n % len(centres)], n, int(labels[n]), unit, shape)
+        feature_image(centres[n % len(centres)], n, int(labels[n]), unit, shape)
         for n, unit in enumerate(units or [f"unit-{n}" for n in range(size)])
     ]
 
 
-def with_copies(records: Sequence[Record], classes: int) -> list[Record]:
+def add_copies(records: Sequence[ImageRecord], classes: int) -> list[ImageRecord]:
     """Add copies of some records.
 
     The copies have the same label, another label, no label, another unit and another label, or an
@@ -136,12 +136,12 @@ def _with_a_bit_changed(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]
         yield copy
 
 
-def extremes(rng: np.random.Generator, setup: Setup) -> list[Record]:
+def extreme_records(rng: np.random.Generator, setup: PlantSetup) -> list[ImageRecord]:
     """Build vectors of all lengths that float32 can hold, zero vectors, and invalid vectors."""
-    columns, classes = width(setup), len(setup.labels)
+    columns, classes = floats_per_image(setup), len(setup.labels)
     halves = [_direction(rng, len(_LENGTHS), setup.dimension)]
     if setup.machine:
-        halves.append(_direction(rng, len(_LENGTHS), MACHINE_NUMBERS))
+        halves.append(_direction(rng, len(_LENGTHS), MACHINE_FEATURES))
     rows = np.rint(np.hstack(halves) * np.array(_LENGTHS)[:, None] / STEP) * STEP
     constant_vectors = [np.full(columns, value) for value in (np.nan, np.inf, -np.inf, -0.0, 1e-40)]
     axes = np.eye(columns)[[0, -1]]
@@ -149,12 +149,12 @@ def extremes(rng: np.random.Generator, setup: Setup) -> list[Record]:
     broken[:4, ::2], broken[4:, 1::2] = np.nan, -np.inf
     vectors = [*rows, *constant_vectors, *axes, *-axes, *broken]
     return [
-        vector(row, number, number % (classes + 1) - 1, f"unit-{number // 3}")
+        feature_image(row, number, number % (classes + 1) - 1, f"unit-{number // 3}")
         for number, row in enumerate(vectors)
     ]
 
 
-def unit_names(count: int) -> list[str]:
+def confusable_unit_names(count: int) -> list[str]:
     """List names that look alike, and names that differ in their last characters only."""
     look_alikes = ["part A", "Part A", "part a", "part \uff21", "part \u0410", "part A ", " part A"]
     look_alikes += ["part \u00c5", "part A\u030a", "part \u212b", "part\u00a0A", "part\u200b A"]
@@ -163,26 +163,31 @@ def unit_names(count: int) -> list[str]:
     ]
 
 
-def uneven_owners() -> list[str]:
+def uneven_units() -> list[str]:
     """List the unit of each record for uneven units, most of 1 record and one of 1000."""
     sizes = [*[1] * 300, 3, 5, 6, 7, 11, 13, 100, 1000]
     return [f"unit-{number}" for number, size in enumerate(sizes) for _ in range(size)]
 
 
-def owners(count: int) -> list[str]:
+def doubling_units(count: int) -> list[str]:
     """List the unit of each record for units of 1, 1, 2, 2, 4, 4, ... records."""
     return [
-        name for number, name in enumerate(unit_names(count)) for _ in range(2 ** (number // 2))
+        name
+        for number, name in enumerate(confusable_unit_names(count))
+        for _ in range(2 ** (number // 2))
     ]
 
 
-def canaries(count: int) -> list[Record]:
+def canary_records(count: int) -> list[ImageRecord]:
     """Build vectors far beyond the clip, each alone in its class and along its own axis."""
     canary_length = 4.0
-    return [vector(canary_length * row, n, n, f"canary-{n}") for n, row in enumerate(np.eye(count))]
+    return [
+        feature_image(canary_length * row, n, n, f"canary-{n}")
+        for n, row in enumerate(np.eye(count))
+    ]
 
 
-def pictures(rng: np.random.Generator, count: int, classes: int) -> Sequence[Record]:
+def stripe_images(rng: np.random.Generator, count: int, classes: int) -> Sequence[ImageRecord]:
     """Draw images of stripes with random directions, widths and contrasts, and pixel noise."""
     y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
     images = []
@@ -192,7 +197,7 @@ def pictures(rng: np.random.Generator, count: int, classes: int) -> Sequence[Rec
         grey = rng.uniform(60, 190) + rng.uniform(10, 70) * wave + rng.normal(0, 12, x.shape)
         pixels = np.clip(grey, 0, 255).astype(np.uint8)
         pixels[0, 0] = number  # no two have the same content
-        images.append(Record(pixels=pixels, label=number % classes))
+        images.append(ImageRecord(pixels=pixels, label=number % classes))
     return images
 
 

@@ -12,14 +12,20 @@ from fractions import Fraction
 import numpy as np
 
 from wg_audit.installed import records as made_up
-from wg_audit.installed.plant import MACHINE_NUMBERS, DecodedRelease, Integers, Record, Setup
+from wg_audit.installed.plant import (
+    MACHINE_FEATURES,
+    DecodedRelease,
+    ImageRecord,
+    Integers,
+    PlantSetup,
+)
 from wg_core.errors import VerificationError
 
 _TYPICAL = Fraction(4, 5)
 _LONGEST = Fraction(15, 16)
 
 
-class Reference:
+class ReferenceStatistics:
     """Exact statistics that a release must be based on.
 
     Args:
@@ -31,10 +37,14 @@ class Reference:
         VerificationError: The release has another layout.
     """
 
-    def __init__(self, setup: Setup, records: Sequence[Record], file: DecodedRelease) -> None:
+    def __init__(
+        self, setup: PlantSetup, records: Sequence[ImageRecord], file: DecodedRelease
+    ) -> None:
         schema = file.manifest.schema
-        self._of_machine = file.of_machine
-        expected = ((), MACHINE_NUMBERS) if file.of_machine else (setup.labels, setup.dimension)
+        self._of_machine = file.is_machine_release
+        expected = (
+            ((), MACHINE_FEATURES) if file.is_machine_release else (setup.labels, setup.dimension)
+        )
         schema_values = (schema.labels, schema.dimension, float(schema.clip_radius))
         if schema_values != (*expected, 1.0):
             raise VerificationError(
@@ -45,7 +55,7 @@ class Reference:
         self._vectors: dict[tuple[bytes, int], Integers] = {}
         blocks = file.blocks()
         self.point, self.radius = [0] * schema.dimension, self._grid
-        if not file.of_machine:
+        if not file.is_machine_release:
             self.point, self.radius = self._centre(
                 [int(value) for value in file.integers[blocks["counts"]]],
                 [int(value) for value in file.integers[blocks["moments"]]],
@@ -57,15 +67,17 @@ class Reference:
         """Return the exact statistics, int64 ``[L]``."""
         total = np.zeros(self._schema.length, dtype=np.int64)
         for rows in self._units():
-            unit_sum = sum((self.vector(record) for record in rows), np.zeros_like(total))
+            unit_sum = sum(
+                (self.record_contribution(record) for record in rows), np.zeros_like(total)
+            )
             divisor = max(len(rows), 1)
             total += np.sign(unit_sum) * (np.abs(unit_sum) // divisor)
         return total
 
-    def vector(self, record: Record) -> Integers:
+    def record_contribution(self, record: ImageRecord) -> Integers:
         """Return the contribution of one record, int64 ``[L]``."""
         before, label = (self._setup.dimension, -1) if self._of_machine else (0, record.label)
-        features = made_up.features_of(record.pixels, self._schema.dimension, before)
+        features = made_up.read_features(record.pixels, self._schema.dimension, before)
         key = features.tobytes(), label
         if key not in self._vectors:
             self._vectors[key] = self._vector(features.tolist(), label)
@@ -88,9 +100,9 @@ class Reference:
         longest = max(_squares(steps), round(1 / made_up.STEP) ** 2)
         return [_signed(math.isqrt((self._grid * x) ** 2 // longest), x) for x in steps]
 
-    def _units(self) -> Iterable[list[Record]]:
+    def _units(self) -> Iterable[list[ImageRecord]]:
         """Yield the records in the statistics, unit by unit."""
-        contents: dict[str, dict[bytes, list[Record]]] = {}
+        contents: dict[str, dict[bytes, list[ImageRecord]]] = {}
         for record in self._records:
             if record.label < len(self._setup.labels):
                 content = record.pixels.tobytes()
@@ -121,7 +133,7 @@ class Reference:
         return point, math.isqrt(self._grid**2 - mean**2)
 
 
-def _settle(copies: list[Record]) -> Record | None:
+def _settle(copies: list[ImageRecord]) -> ImageRecord | None:
     """Return the record that represents copies of one content; None if their labels conflict."""
     labelled = [record for record in copies if record.label >= 0]
     label_count = len({record.label for record in labelled})

@@ -11,9 +11,10 @@ identity.age  with a passphrase only: the key of ``home.tar.age``, encrypted by 
 ``unzip``, ``age --decrypt --identity`` and ``tar`` open it. The last file in the tar archive is
 ``manifest.json``: path and size of every other. age authenticates each byte, so no hash is needed.
 
-*Guarantee.* ``extract`` writes every file of the manifest exactly as it was encrypted, or raises.
-It writes nothing outside the given folder. *Not guaranteed:* the origin of the archive. Anybody may
-encrypt for a recipient, so trust in a restored home rests on the keys in it, not on the archive.
+*Guarantee.* ``extract_backup`` writes every file of the manifest exactly as it was encrypted, or
+raises. It writes nothing outside the given folder. *Not guaranteed:* the origin of the archive.
+Anybody may encrypt for a recipient, so trust in a restored home rests on the keys in it, not on the
+archive.
 """
 
 import io
@@ -33,7 +34,13 @@ from typing import Any, BinaryIO, Literal
 import pyrage
 
 from wg_core import __version__, atomic
-from wg_core.errors import ConfigError, DecodeError, StorageError, VerificationError, raised_as
+from wg_core.errors import (
+    ConfigError,
+    DecodeError,
+    StorageError,
+    VerificationError,
+    reraise_os_errors,
+)
 from wg_core.wire import canonical
 
 VERSION = 1
@@ -48,7 +55,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class About:
+class BackupDescription:
     """Description of a backup that is readable without a key, and not authenticated.
 
     Attributes:
@@ -67,7 +74,7 @@ class About:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class File:
+class BackupFile:
     """A file in a backup: its path below the home, with ``/``, and its size."""
 
     path: str
@@ -75,19 +82,19 @@ class File:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """Encrypted list of a backup's files; the other fields are those of ``About``."""
+class BackupManifest:
+    """Encrypted list of a backup's files; the other fields are those of ``BackupDescription``."""
 
     version: int = VERSION
     kind: str
     name: str
     created: int
     program: str = __version__
-    files: tuple[File, ...]
+    files: tuple[BackupFile, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seal:
+class EncryptionTarget:
     """Encryption target of a backup: age recipients (``age1…``), or a passphrase."""
 
     recipients: tuple[str, ...] = ()
@@ -99,7 +106,7 @@ class Seal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class DecryptionKey:
     """Key that opens a backup: an age identity (``AGE-SECRET-KEY-1…``), or the passphrase."""
 
     identity: str = field(default="", repr=False)
@@ -114,7 +121,9 @@ Source = tuple[str, Path]
 """File to back up: its path below the home, with ``/``, and its present location."""
 
 
-def write(out: Path, sources: Sequence[Source], seal: Seal, about: About) -> Manifest:
+def write_backup(
+    out: Path, sources: Sequence[Source], seal: EncryptionTarget, about: BackupDescription
+) -> BackupManifest:
     """Write a backup of some files atomically to ``out``, readable by its owner only.
 
     Raises:
@@ -122,7 +131,7 @@ def write(out: Path, sources: Sequence[Source], seal: Seal, about: About) -> Man
         StorageError: ``out`` cannot be written.
     """
     recipients, wrapped_identity = _recipients(seal)
-    files: list[File] = []
+    files: list[BackupFile] = []
 
     def fill(pipe: BinaryIO) -> None:
         with tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT) as tar:
@@ -132,10 +141,15 @@ def write(out: Path, sources: Sequence[Source], seal: Seal, about: About) -> Man
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
 
-    def manifest() -> Manifest:
-        return Manifest(kind=about.kind, name=about.name, created=about.created, files=tuple(files))
+    def manifest() -> BackupManifest:
+        return BackupManifest(
+            kind=about.kind, name=about.name, created=about.created, files=tuple(files)
+        )
 
-    with atomic.writing(out, mode=atomic.PRIVATE) as stream, zipfile.ZipFile(stream, "w") as outer:
+    with (
+        atomic.open_replacement(out, mode=atomic.PRIVATE) as stream,
+        zipfile.ZipFile(stream, "w") as outer,
+    ):
         with outer.open(ARCHIVE, "w", force_zip64=True) as member, _open_pipe(fill, "wb") as pipe:
             pyrage.encrypt_io(pipe, member, recipients)
         if wrapped_identity:
@@ -144,7 +158,7 @@ def write(out: Path, sources: Sequence[Source], seal: Seal, about: About) -> Man
     return manifest()
 
 
-def extract(path: Path, folder: Path, key: Key, *, kind: str) -> Manifest:
+def extract_backup(path: Path, folder: Path, key: DecryptionKey, *, kind: str) -> BackupManifest:
     """Extract the files of a backup into a folder, and check that all of them are there.
 
     Args:
@@ -157,8 +171,8 @@ def extract(path: Path, folder: Path, key: Key, *, kind: str) -> Manifest:
         VerificationError: The key does not open the file, or it is damaged or incomplete.
         StorageError: The folder cannot be written.
     """
-    read_about(path, kind=kind)
-    files: list[File] = []
+    read_description(path, kind=kind)
+    files: list[BackupFile] = []
 
     def empty(pipe: BinaryIO) -> None:
         try:
@@ -183,12 +197,14 @@ def extract(path: Path, folder: Path, key: Key, *, kind: str) -> Manifest:
         raise VerificationError(f"{path}: incomplete: {MANIFEST} is missing")
     data = atomic.read_bytes(folder / MANIFEST, limit=MANIFEST_LIMIT)
     (folder / MANIFEST).unlink()
-    manifest = canonical.decode(Manifest, data, subject=f"{path}: {MANIFEST}", limit=MANIFEST_LIMIT)
+    manifest = canonical.decode(
+        BackupManifest, data, subject=f"{path}: {MANIFEST}", limit=MANIFEST_LIMIT
+    )
     _check(path, manifest, files[:-1], kind)
     return manifest
 
 
-def read_about(path: Path, *, kind: str) -> About:
+def read_description(path: Path, *, kind: str) -> BackupDescription:
     """Read the description of a backup, which needs no key.
 
     Raises:
@@ -197,13 +213,13 @@ def read_about(path: Path, *, kind: str) -> About:
     """
     with _open_outer(path) as outer:
         data = _member(path, outer, ABOUT)
-    about = canonical.decode(About, data, subject=f"{path}: {ABOUT}", limit=KEY_LIMIT)
+    about = canonical.decode(BackupDescription, data, subject=f"{path}: {ABOUT}", limit=KEY_LIMIT)
     if about.kind != kind:
         raise DecodeError(f"{path}: a backup of a {about.kind}, expected of a {kind}")
     return about
 
 
-def files_below(root: Path) -> Iterator[Path]:
+def list_home_files(root: Path) -> Iterator[Path]:
     """Yield the files of a home to back up, sorted by path.
 
     Hidden files are locks and unfinished files, and are left out. So are symbolic links.
@@ -217,13 +233,13 @@ def files_below(root: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def scratch(root: Path) -> Iterator[Path]:
+def temporary_folder(root: Path) -> Iterator[Path]:
     """Create a private folder in a home, and remove it at the end.
 
     Raises:
         StorageError: The folder cannot be created.
     """
-    with raised_as(StorageError, f"{root}: cannot be written"):
+    with reraise_os_errors(StorageError, f"{root}: cannot be written"):
         folder = Path(tempfile.mkdtemp(prefix=".backup.", dir=root))
     try:
         yield folder
@@ -232,21 +248,21 @@ def scratch(root: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_home(root: Path) -> Iterator[Path]:
+def create_home_folder(root: Path) -> Iterator[Path]:
     """Create a private folder that becomes ``root`` at the end; an error removes it.
 
     Raises:
         ConfigError: ``root`` exists and is not an empty folder.
         StorageError: The disk cannot be written.
     """
-    with raised_as(StorageError, f"{root}: cannot be made"):
+    with reraise_os_errors(StorageError, f"{root}: cannot be made"):
         if root.is_symlink() or (root.exists() and (not root.is_dir() or any(root.iterdir()))):
             raise ConfigError(f"{root}: there already; name a folder that is empty or not there")
         root.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
     try:
         yield folder
-        atomic.move(folder, root)
+        atomic.rename_file(folder, root)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -287,7 +303,7 @@ def _open_pipe(work: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]) -> I
         raise failure
 
 
-def _add(tar: tarfile.TarFile, path: str, source: Path) -> File:
+def _add(tar: tarfile.TarFile, path: str, source: Path) -> BackupFile:
     """Add one file to the archive, with its present size."""
     try:
         with source.open("rb") as stream:
@@ -297,10 +313,10 @@ def _add(tar: tarfile.TarFile, path: str, source: Path) -> File:
             tar.addfile(entry, stream)
     except OSError as error:
         raise ConfigError(f"{source}: cannot be read: {error.strerror or error}") from error
-    return File(path=path, size=entry.size)
+    return BackupFile(path=path, size=entry.size)
 
 
-def _take(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> File:
+def _take(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> BackupFile:
     """Write one file of the archive below the folder."""
     relative = PurePosixPath(entry.name)
     safe = str(relative) == entry.name and not relative.is_absolute() and ".." not in relative.parts
@@ -312,14 +328,14 @@ def _take(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> File:
     target = folder.joinpath(*relative.parts)
     if target.exists():
         raise DecodeError(f"backup: {entry.name!r}: twice")
-    with atomic.writing(target, mode=atomic.PRIVATE) as out:
+    with atomic.open_replacement(target, mode=atomic.PRIVATE) as out:
         shutil.copyfileobj(stream, out)
         size = out.tell()
     os.utime(target, (entry.mtime, entry.mtime))
-    return File(path=entry.name, size=size)
+    return BackupFile(path=entry.name, size=size)
 
 
-def _check(path: Path, manifest: Manifest, files: Sequence[File], kind: str) -> None:
+def _check(path: Path, manifest: BackupManifest, files: Sequence[BackupFile], kind: str) -> None:
     if manifest.kind != kind:
         raise DecodeError(f"{path}: {MANIFEST}: of a {manifest.kind}, expected of a {kind}")
     if tuple(files) != manifest.files:
@@ -330,7 +346,7 @@ def _check(path: Path, manifest: Manifest, files: Sequence[File], kind: str) -> 
         raise VerificationError(f"{path}: not as {MANIFEST} says: {', '.join(odd[:3])}")
 
 
-def _recipients(seal: Seal) -> tuple[list[Any], bytes]:
+def _recipients(seal: EncryptionTarget) -> tuple[list[Any], bytes]:
     """Return the recipients and, for a passphrase, the new identity encrypted by it."""
     if seal.passphrase:
         identity = pyrage.x25519.Identity.generate()
@@ -342,7 +358,7 @@ def _recipients(seal: Seal) -> tuple[list[Any], bytes]:
         raise ConfigError(f"backup: no age recipient (age1…): {error}") from error
 
 
-def _identity(path: Path, outer: zipfile.ZipFile, key: Key) -> Any:
+def _identity(path: Path, outer: zipfile.ZipFile, key: DecryptionKey) -> Any:
     """Return the identity that decrypts the archive."""
     text = key.identity
     if key.passphrase:

@@ -38,12 +38,14 @@ def seal_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def choose_seal(
         *words: Any, recipients: tuple[str, ...], passphrase_file: Path | None, **options: Any
     ) -> Any:
-        from wg_common.backup.archive import Seal
+        from wg_common.backup.archive import EncryptionTarget
 
         if bool(recipients) == (passphrase_file is not None):
             raise UsageError("a backup is encrypted: give --recipient or --passphrase-file")
         passphrase = _secret(passphrase_file) if passphrase_file else ""
-        return command(*words, seal=Seal(recipients=recipients, passphrase=passphrase), **options)
+        return command(
+            *words, seal=EncryptionTarget(recipients=recipients, passphrase=passphrase), **options
+        )
 
     return choose_seal
 
@@ -59,14 +61,14 @@ def key_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def choose_opening(
         *words: Any, identity: Path | None, passphrase_file: Path | None, **options: Any
     ) -> Any:
-        from wg_common.backup.archive import Key
+        from wg_common.backup.archive import DecryptionKey
 
         if (identity is None) == (passphrase_file is None):
             raise UsageError("a backup is encrypted: give --identity or --passphrase-file")
         key = (
-            Key(identity=_secret(identity))
+            DecryptionKey(identity=_secret(identity))
             if identity
-            else Key(passphrase=_secret(passphrase_file or Path(_STDIN)))
+            else DecryptionKey(passphrase=_secret(passphrase_file or Path(_STDIN)))
         )
         return command(*words, key=key, **options)
 

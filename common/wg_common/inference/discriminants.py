@@ -34,7 +34,7 @@ def class_means(features: NDArray[np.floating], labels: Ints, classes: int) -> F
     return np.asarray(hot.T @ features / np.maximum(hot.sum(axis=0), 1)[:, None])
 
 
-def lda(means: Floats, precision: Floats) -> tuple[Floats, Floats]:
+def linear_discriminants(means: Floats, precision: Floats) -> tuple[Floats, Floats]:
     """Return the linear discriminants of equally frequent classes.
 
     Args:
@@ -69,7 +69,7 @@ def fit_ldas(
     # d pseudo-observations of unit variance keep the estimate proper when n is about K.
     freedom = max(n - classes, 0) + 1.0
     trace = (np.sum(within**2) + d) / freedom / d
-    values, vectors = principal(within, min(n, d))
+    values, vectors = principal_components(within, min(n, d))
     nonzero = values > _ROUNDING * max(float(values[0]), 1e-300)
     values, vectors = values[nonzero] * n / freedom, vectors[:, nonzero]
     inside = means @ vectors
@@ -89,12 +89,12 @@ def ridged_inverse(covariance: Floats, ridge: float) -> Floats:
     return np.asarray(np.linalg.inv(covariance + ridge * np.trace(covariance) / d * np.eye(d)))
 
 
-def centre_rows(weight: NDArray[F], bias: NDArray[F]) -> tuple[NDArray[F], NDArray[F]]:
+def centre_over_classes(weight: NDArray[F], bias: NDArray[F]) -> tuple[NDArray[F], NDArray[F]]:
     """Centre a head's rows and biases over classes, which leaves its softmax unchanged."""
     return np.asarray(weight - weight.mean(axis=0)), np.asarray(bias - bias.mean())
 
 
-def principal(rows: Floats, count: int) -> tuple[Floats, Floats]:
+def principal_components(rows: Floats, count: int) -> tuple[Floats, Floats]:
     """Return leading eigenvalues ``[count]`` and eigenvectors ``[D, count]`` of ``rows' rows / n``.
 
     They are computed from the Gram matrix or the covariance, whichever is smaller: there may be

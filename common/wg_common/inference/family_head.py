@@ -29,7 +29,7 @@ _LEAST = 1e-6  # Term added to a spread before its logarithm
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class FeatureLayout:
     """Layout of local features.
 
     Attributes:
@@ -41,12 +41,12 @@ class Layout:
     blocks: tuple[int, ...]
 
     @property
-    def start(self) -> int:
+    def first_head_feature(self) -> int:
         """Index of a head's first feature: the first one of the blocks, or 0 without blocks."""
         return self.scaled if self.blocks else 0
 
     @property
-    def sizes(self) -> tuple[int, ...]:
+    def head_block_sizes(self) -> tuple[int, ...]:
         """Sizes of the blocks of a head's features; they add up to B."""
         return self.blocks or (self.scaled,)
 
@@ -71,11 +71,13 @@ class FamilyHead:
         """Return the attributes as float32 tensors, by name."""
         return {f.name: getattr(self, f.name).astype(np.float32) for f in fields(self)}
 
-    def of_classes(self, rows: NDArray[np.integer[Any]]) -> Self:
+    def select_classes(self, rows: NDArray[np.integer[Any]]) -> Self:
         """Return the head of some classes, in the order of ``rows``."""
         return replace(self, weight=self.weight[rows], bias=self.bias[rows])
 
-    def at(self, local: NDArray[np.floating], layout: Layout) -> tuple[Floats, Floats]:
+    def adapt_to_site(
+        self, local: NDArray[np.floating], layout: FeatureLayout
+    ) -> tuple[Floats, Floats]:
         """Return weight ``[K, D]`` and bias ``[K]`` on a site's unstandardised local features.
 
         Args:
@@ -84,9 +86,11 @@ class FamilyHead:
             layout: Layout of the local features.
         """
         share = len(local) / (len(local) + self.records[0])
-        site = self.reference + share * (moments(local, layout) - self.reference)
-        weight = self.weight * block_scale(np.exp(site[1]), layout.sizes)
-        return np.pad(weight, ((0, 0), (layout.start, 0))), self.bias - weight @ site[0]
+        site = self.reference + share * (site_moments(local, layout) - self.reference)
+        weight = self.weight * block_scale(np.exp(site[1]), layout.head_block_sizes)
+        return np.pad(weight, ((0, 0), (layout.first_head_feature, 0))), self.bias - weight @ site[
+            0
+        ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,15 +119,15 @@ NORM_TENSORS = TENSORS[len(fields(FamilyHead)) :]
 """Names of the tensors that adapt norms to a site; their sizes do not depend on the classes."""
 
 
-def moments(local: NDArray[np.floating], layout: Layout) -> Floats:
+def site_moments(local: NDArray[np.floating], layout: FeatureLayout) -> Floats:
     """Return mean and log spread ``[2, B]`` of a head's features over records ``[n, D]``."""
-    under = local[:, layout.start :]
+    under = local[:, layout.first_head_feature :]
     spread = under.std(axis=0, dtype=np.float64)
     return np.stack([under.mean(axis=0, dtype=np.float64), np.log(spread + _LEAST)])
 
 
-def from_tensors(
-    tensors: Mapping[str, NDArray[np.floating]], classes: int, layout: Layout
+def family_head_from_tensors(
+    tensors: Mapping[str, NDArray[np.floating]], classes: int, layout: FeatureLayout
 ) -> FamilyHead:
     """Rebuild a head of K classes from the tensors of ``FamilyHead.tensors``.
 
@@ -133,7 +137,7 @@ def from_tensors(
     return FamilyHead(**_check_tensors(tensors, classes, layout, {}))
 
 
-def network_head(
+def network_head_from_tensors(
     tensors: Mapping[str, NDArray[np.floating]],
     classes: int,
     features: int,
@@ -142,12 +146,13 @@ def network_head(
     """Rebuild a head of K classes and F features from the tensors of ``NetworkHead.tensors``.
 
     Args:
-        further_shapes: Shapes of the arrays beyond a head's (``wg_common.nets.site_norms.shapes``).
+        further_shapes: Shapes of the arrays beyond a head's
+            (``wg_common.nets.site_norms.network_head_shapes``).
 
     Raises:
         DecodeError: A name or shape is wrong, or a number is not finite or beyond its limit.
     """
-    values = _check_tensors(tensors, classes, Layout(features, ()), further_shapes)
+    values = _check_tensors(tensors, classes, FeatureLayout(features, ()), further_shapes)
     _within("log spread", values["norms"][1])
     _within("change of a norm", np.abs(values["outer"]).sum(axis=1))
     return NetworkHead(**values)
@@ -156,10 +161,10 @@ def network_head(
 def _check_tensors(
     tensors: Mapping[str, NDArray[np.floating]],
     classes: int,
-    layout: Layout,
+    layout: FeatureLayout,
     further_shapes: Mapping[str, tuple[int, ...]],
 ) -> dict[str, Floats]:
-    size = sum(layout.sizes)
+    size = sum(layout.head_block_sizes)
     shapes: dict[str, tuple[int, ...]] = {
         "reference": (2, size),
         "records": (1,),

@@ -29,14 +29,14 @@ RATE = 0.03
 FEWEST = 10
 """Number of records below which a site is never refused."""
 USUAL = 30
-"""Number of records below which unlikeness is reduced by the factor ``Likeness.width``."""
+"""Number of records below which unlikeness is reduced by the factor ``LikenessTest.width``."""
 PREFIX = "likeness."  # Prefix of the tensors' names in a package
 _COLUMNS = 64  # Number of leading released features in the description
 _LEAST = 1e-3  # Term added to a spread
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Likeness:
+class LikenessTest:
     """Fitted test on a site's description of F numbers.
 
     Attributes:
@@ -54,7 +54,7 @@ class Likeness:
         return {f"{PREFIX}{f.name}": getattr(self, f.name).astype(np.float32) for f in fields(self)}
 
     def unlikeness(self, statistics: NDArray[np.floating]) -> float:
-        """Return the unlikeness of a site to the family.
+        """Return a score that rises as a site's records differ from the family's; 0: at the limit.
 
         Args:
             statistics: Features of the site's records, ``[n, d]``, the released features first.
@@ -80,8 +80,10 @@ def description_size(dimension: int) -> int:
     return 2 * columns + columns * (columns - 1) // 2
 
 
-def from_tensors(tensors: Mapping[str, NDArray[np.floating]], dimension: int) -> Likeness:
-    """Rebuild a test from the tensors of ``Likeness.tensors``, named without ``PREFIX``.
+def likeness_test_from_tensors(
+    tensors: Mapping[str, NDArray[np.floating]], dimension: int
+) -> LikenessTest:
+    """Rebuild a test from the tensors of ``LikenessTest.tensors``, named without ``PREFIX``.
 
     Raises:
         DecodeError: A name or shape is wrong, a number is not finite, or the width is not 0 to 1.
@@ -90,4 +92,4 @@ def from_tensors(tensors: Mapping[str, NDArray[np.floating]], dimension: int) ->
     values = hostile_tensors.check_tensors("likeness", tensors, shapes)
     if not 0 <= float(values["width"][0]) <= 1:
         raise DecodeError(f"likeness: width {values['width'][0]:g}; expected 0 to 1")
-    return Likeness(**values)
+    return LikenessTest(**values)

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.inference import hostile_tensors
-from wg_common.inference.discriminants import centre_rows, lda
+from wg_common.inference.discriminants import centre_over_classes, linear_discriminants
 from wg_core.errors import DecodeError, VerificationError
 
 Floats = NDArray[np.float64]
@@ -136,7 +136,7 @@ class Posterior:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Means:
+class PredictedMeans:
     """Predicted class means.
 
     Attributes:
@@ -148,7 +148,7 @@ class Means:
     deviations: Floats
 
 
-def from_tensors(
+def posterior_from_tensors(
     tensors: Mapping[str, NDArray[np.floating]], classes: int, dimension: int
 ) -> Posterior:
     """Rebuild a posterior of K classes and d features from the tensors of ``Posterior.tensors``.
@@ -206,14 +206,14 @@ def exact_evidence(features: Floats, labels: Ints, classes: int) -> SiteEvidence
     )
 
 
-def solve(posterior: Posterior, evidence: SiteEvidence) -> Means:
+def predict_class_means(posterior: Posterior, evidence: SiteEvidence) -> PredictedMeans:
     """Add a plant's own evidence to the equations, and solve them.
 
     Raises:
         VerificationError: The equations are singular.
     """
     system, right = posterior.precision.copy(), posterior.weighted.copy()
-    observe(system, right, posterior, evidence, 0)
+    add_site_evidence(system, right, posterior, evidence, 0)
     solution = np.einsum("dij,dj->id", _inverse(system), right)
     centre, delta = solution[0], solution[1:]
     means, spread = evidence.means @ posterior.basis, _spread(posterior.within, evidence)
@@ -221,10 +221,10 @@ def solve(posterior: Posterior, evidence: SiteEvidence) -> Means:
     keep = np.where(present, posterior.ratio / (posterior.ratio + spread), 0.0)
     deviations = delta + keep * (means - centre - delta)
     turn = posterior.basis.T
-    return Means(centre=centre @ turn, deviations=deviations @ turn)
+    return PredictedMeans(centre=centre @ turn, deviations=deviations @ turn)
 
 
-def observe(
+def add_site_evidence(
     system: Floats, right: Floats, variances: Variances, site: SiteEvidence, row: int
 ) -> None:
     """Add a site's evidence to mixed-model equations, in place.
@@ -242,7 +242,7 @@ def observe(
     classes = len(site.counts)
     offset = system.shape[1] - classes
     inner = np.arange(offset, system.shape[1])
-    precision = mean_precision(variances, site)
+    precision = class_mean_precision(variances, site)
     weighted_means = precision * (site.means @ variances.basis)
     system[:, row, row] += precision.sum(axis=0)
     system[:, inner, inner] += precision.T
@@ -253,7 +253,7 @@ def observe(
     if not np.isfinite(site.domain_noise):
         return
     share = 1 / classes
-    weight = domain_precision(variances, site)
+    weight = all_records_mean_precision(variances, site)
     y = site.domain @ variances.basis
     system[:, row, row] += weight
     system[:, row, offset:] += share * weight[:, None]
@@ -263,13 +263,13 @@ def observe(
     right[:, offset:] += share * (weight * y)[:, None]
 
 
-def mean_precision(variances: Variances, site: SiteEvidence) -> Floats:
+def class_mean_precision(variances: Variances, site: SiteEvidence) -> Floats:
     """Return the precision ``[K, d]`` of each class mean about ``g + delta``; 0 if absent."""
     spread = _spread(variances.within, site) + variances.ratio
     return np.where(site.present[:, None] > PRESENT, 1 / spread, 0.0)
 
 
-def domain_precision(variances: Variances, site: SiteEvidence) -> Floats:
+def all_records_mean_precision(variances: Variances, site: SiteEvidence) -> Floats:
     """Return the precision ``[d]`` of the mean of all of a site's records about ``g + mean delta``.
 
     Unequal class frequencies move that mean by a share of a deviation.
@@ -284,7 +284,7 @@ def _spread(within: Floats, site: SiteEvidence) -> Floats:
     return np.asarray(spread / np.maximum(site.present, 1e-6)[:, None])
 
 
-def discriminant(
+def posterior_discriminant(
     deviations: Floats, whitener: Floats, even: float = _EVEN
 ) -> tuple[Floats, Floats]:
     """Return the linear discriminants of class deviations of equalised length.
@@ -301,7 +301,7 @@ def discriminant(
     typical = float(np.sqrt(np.mean(length**2))) + 1e-12
     if np.isfinite(even):
         deviations = deviations / (length + even * typical)[:, None] * typical
-    return lda(deviations, whitener)
+    return linear_discriminants(deviations, whitener)
 
 
 def posterior_head(posterior: Posterior, features: Floats, labels: Ints) -> tuple[Floats, Floats]:
@@ -318,7 +318,7 @@ def posterior_head(posterior: Posterior, features: Floats, labels: Ints) -> tupl
     """
     classes = posterior.classes
     evidence = exact_evidence(features, labels, classes)
-    means = solve(posterior, evidence)
+    means = predict_class_means(posterior, evidence)
     labelled = labels >= 0
     y = labels[labelled]
     counts = np.bincount(y, minlength=classes).astype(np.float64)
@@ -330,14 +330,14 @@ def posterior_head(posterior: Posterior, features: Floats, labels: Ints) -> tupl
         scatter, freedom = scatter + residuals.T @ residuals, freedom + len(y) - classes_present
     # Lengths are equalised because of noise: with at most one noisy class there is no need.
     even = _EVEN if classes - classes_present > 1 else np.inf
-    weight, bias = discriminant(means.deviations, _inverse(scatter / freedom), even)
+    weight, bias = posterior_discriminant(means.deviations, _inverse(scatter / freedom), even)
     if len(y):
         frequent = np.where(counts > 0, counts, counts[counts > 0].mean())
         bias = bias + np.log(frequent + 1)
     return _around(weight, bias, means.centre)
 
 
-def mean_aligned(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Floats, Floats]]:
+def mean_aligned_head(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Floats, Floats]]:
     """Return a fit of the mean-aligned head: other sites' deviations around a plant's mean.
 
     Returns:
@@ -345,11 +345,13 @@ def mean_aligned(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Floats,
         Records determine only the centre, so they may also train or evaluate other heads.
     """
     classes = posterior.classes
-    deviations = solve(posterior, no_evidence(classes, len(posterior.within))).deviations
-    weight, bias = discriminant(deviations, _inverse(posterior.covariance))
+    deviations = predict_class_means(
+        posterior, no_evidence(classes, len(posterior.within))
+    ).deviations
+    weight, bias = posterior_discriminant(deviations, _inverse(posterior.covariance))
 
     def align(features: Floats, labels: Ints) -> tuple[Floats, Floats]:
-        centre = solve(posterior, exact_evidence(features, labels, classes)).centre
+        centre = predict_class_means(posterior, exact_evidence(features, labels, classes)).centre
         return _around(weight, bias, centre)
 
     return align
@@ -365,5 +367,5 @@ def _inverse(matrix: Floats) -> Floats:
 
 def _around(weight: Floats, bias: Floats, centre: Floats) -> tuple[Floats, Floats]:
     """Turn discriminants on ``features - centre`` into discriminants on features."""
-    weight, bias = centre_rows(weight, bias)
+    weight, bias = centre_over_classes(weight, bias)
     return weight, bias - weight @ centre

@@ -37,8 +37,8 @@ class MachineKind:
         words: Words of class names for each condition, in lower case.
         condition_size: Length c of the vectors from ``figure_features``.
         template_count: Number T of templates.
-        figures: Function that reads the figures ``[1, f]`` of a data sheet; raises ``ConfigError``
-            if the machine lies outside the simulated ranges.
+        read_figures: Function that reads the figures ``[1, f]`` of a data sheet; raises
+            ``ConfigError`` if the machine lies outside the simulated ranges.
         figure_features: Function from figures ``[m, f]`` to scaled features of order 1, ``[m, c]``.
         templates: Function from figures to bumps at the declared lines, ``[m, T, HALF_BINS]``.
     """
@@ -48,7 +48,7 @@ class MachineKind:
     words: Mapping[str, tuple[str, ...]]
     condition_size: int
     template_count: int
-    figures: Callable[[DataSheet], Tensor]
+    read_figures: Callable[[DataSheet], Tensor]
     figure_features: Callable[[Tensor], Tensor]
     templates: Callable[[Tensor], Tensor]
 
@@ -67,7 +67,7 @@ def line_bumps(places: Tensor, tolerance: float) -> Tensor:
     return torch.where(bumps > 1e-4, bumps, 0).flatten(1, 2)
 
 
-class Range(NamedTuple):
+class FigureRange(NamedTuple):
     """Range of a figure over the simulated machines.
 
     Attributes:
@@ -83,7 +83,7 @@ class Range(NamedTuple):
     remedy: Text
 
 
-def check_simulated(ranges: Sequence[Range], values: Sequence[float]) -> None:
+def check_simulated(ranges: Sequence[FigureRange], values: Sequence[float]) -> None:
     """Check that a machine lies within the simulated ranges.
 
     Args:

@@ -14,8 +14,8 @@ from wg_common.machines import words
 from wg_common.machines.base import (
     BUMP_WIDTHS,
     WINDOW,
+    FigureRange,
     MachineKind,
-    Range,
     check_simulated,
     declared_machine,
     line_bumps,
@@ -23,7 +23,7 @@ from wg_common.machines.base import (
 from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 
 LINES = ("shaft", "cage", "element", "inner", "outer")
-"""Names of the lines, in the order of ``lines``."""
+"""Names of the lines, in the order of ``line_frequencies``."""
 FIGURES = 7
 """Number of declared figures, in the order of the data sheet's fields."""
 
@@ -75,10 +75,10 @@ _WORDS = {
 _GEOMETRY = text("see the bearing's catalogue page, or leave the sheet out")
 _SAMPLING = text("resample the records: half the rate has twice as many in 1,024 samples")
 _RANGES = (
-    Range(text("turns of the shaft in 1,024 samples"), 0.4, 10.0, _SAMPLING),
-    Range(text("rolling elements"), 5.0, 26.0, _GEOMETRY),
-    Range(text("rolling element over pitch diameter"), 0.08, 0.42, _GEOMETRY),
-    Range(text("contact angle in degrees"), 0.0, 45.0, _GEOMETRY),
+    FigureRange(text("turns of the shaft in 1,024 samples"), 0.4, 10.0, _SAMPLING),
+    FigureRange(text("rolling elements"), 5.0, 26.0, _GEOMETRY),
+    FigureRange(text("rolling element over pitch diameter"), 0.08, 0.42, _GEOMETRY),
+    FigureRange(text("contact angle in degrees"), 0.0, 45.0, _GEOMETRY),
 )
 """Ranges of the simulated machines, slightly widened."""
 _HARMONICS = 3
@@ -86,7 +86,7 @@ _PLACES = 10  # Number of lines and side lines with templates, each with its har
 _TOLERANCE = 0.004  # Relative uncertainty of a line's frequency: motors run slow or fast
 
 
-def figures(sheet: DataSheet) -> Tensor:
+def read_figures(sheet: DataSheet) -> Tensor:
     """Read the figures ``[1, FIGURES]`` of a data sheet; an undeclared load counts as 50 percent.
 
     Raises:
@@ -104,13 +104,13 @@ def figures(sheet: DataSheet) -> Tensor:
         min(load / 100, 1.0),
     ]
     exact = torch.tensor([values], dtype=torch.float64)
-    turns = float(lines(exact)[0, 0])
+    turns = float(line_frequencies(exact)[0, 0])
     actual = (turns, values[2], values[3] / values[4], values[5])
     check_simulated(_RANGES, actual)
     return exact.float()
 
 
-def lines(figures: Tensor) -> Tensor:
+def line_frequencies(figures: Tensor) -> Tensor:
     """Return the lines ``[m, 5]`` in cycles per window for figures ``[m, FIGURES]``.
 
     A damaged element strikes both rings in each of its rotations, so its line is twice its spin.
@@ -127,7 +127,7 @@ def lines(figures: Tensor) -> Tensor:
 
 def figure_features(figures: Tensor) -> Tensor:
     """Return scaled features ``[m, 10]``: log lines, sampling rate, elements and load."""
-    log_lines = lines(figures).log()
+    log_lines = line_frequencies(figures).log()
     _, rate, count, element, pitch, _, load = figures.unbind(dim=1)
     plain_numbers = [
         (rate / 13e3).log() * 2,
@@ -140,9 +140,9 @@ def figure_features(figures: Tensor) -> Tensor:
     )
 
 
-def templates(figures: Tensor) -> Tensor:
+def line_templates(figures: Tensor) -> Tensor:
     """Return bumps at the lines, their side lines, and the harmonics of both."""
-    shaft, cage, element, inner, outer = lines(figures).unbind(dim=1)
+    shaft, cage, element, inner, outer = line_frequencies(figures).unbind(dim=1)
     places = [shaft, cage, element, inner, outer, element / 2]
     places += [element - cage, element + cage, inner - shaft, inner + shaft]
     half_bins = 2 * torch.stack(places, dim=1)  # [m, places]
@@ -159,7 +159,7 @@ KIND = MachineKind(
     words=_WORDS,
     condition_size=10,
     template_count=_PLACES * _HARMONICS * BUMP_WIDTHS,
-    figures=figures,
+    read_figures=read_figures,
     figure_features=figure_features,
-    templates=templates,
+    templates=line_templates,
 )

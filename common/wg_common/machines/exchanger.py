@@ -20,11 +20,11 @@ from torch import Tensor
 from wg_common.machines.process import (
     LARGEST_READING,
     Channel,
-    Limit,
+    FigureLimit,
     ProcessUnit,
     Quantity,
-    log_share,
-    summary,
+    log_ratio,
+    summarise_windows,
 )
 from wg_core.wire.data_sheet import HeatExchanger
 
@@ -63,7 +63,7 @@ def effectiveness(units: Tensor, ratio: Tensor) -> Tensor:
     return torch.where(even, units / (1 + units), share)
 
 
-def duty(conductance: Tensor, flows: tuple[Tensor, Tensor], span: Tensor) -> Tensor:
+def heat_duty(conductance: Tensor, flows: tuple[Tensor, Tensor], span: Tensor) -> Tensor:
     """Return the duty in kW.
 
     Args:
@@ -75,13 +75,15 @@ def duty(conductance: Tensor, flows: tuple[Tensor, Tensor], span: Tensor) -> Ten
     return effectiveness(conductance / low, low / high) * low * span
 
 
-def nominal(figures: Tensor) -> Tensor:
+def nominal_quantities(figures: Tensor) -> Tensor:
     """Return the nominal duty in kW and conductance in kW/K, ``[m, 2]``."""
     span = figures[:, 4] - figures[:, 5]
-    return torch.stack([duty(figures[:, 6], capacity_flows(figures), span), figures[:, 6]], dim=1)
+    return torch.stack(
+        [heat_duty(figures[:, 6], capacity_flows(figures), span), figures[:, 6]], dim=1
+    )
 
 
-def ranges(figures: Tensor) -> Tensor:
+def instrument_ranges(figures: Tensor) -> Tensor:
     """Return the ranges of the instruments, ``[m, 7]``."""
     hot, cold = (_HEADROOM * figures[:, place] for place in (0, 1))
     hot_range, cold_range = torch.full_like(hot, _HOT_RANGE), torch.full_like(hot, _COLD_RANGE)
@@ -102,12 +104,12 @@ def figure_features(figures: Tensor) -> Tensor:
     return torch.stack(numbers, dim=1)
 
 
-def readings(windows: Tensor, figures: Tensor) -> Tensor:
+def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
     """Return the plain readings and the balance readings of windows, ``[m, n, R]``."""
-    means, changes, spreads = summary(windows, ranges(figures))
+    means, changes, spreads = summarise_windows(windows, instrument_ranges(figures))
     hot, hot_in, hot_out, cold, cold_in, cold_out, drop = means.unbind(dim=2)
-    by_hot, by_cold = (log_share(_HEADROOM * flow) for flow in (hot, cold))
-    by_drop = log_share(_DROP_HEADROOM * drop) / DROP_POWER
+    by_hot, by_cold = (log_ratio(_HEADROOM * flow) for flow in (hot, cold))
+    by_drop = log_ratio(_DROP_HEADROOM * drop) / DROP_POWER
     hot_in, hot_out, cold_in, cold_out = (
         hot_in * _HOT_RANGE,
         hot_out * _HOT_RANGE,
@@ -120,11 +122,11 @@ def readings(windows: Tensor, figures: Tensor) -> Tensor:
     plain = [4 * (means - 0.5), 20 * changes, (spreads + 1e-3).log() + 5]
     plain.append(torch.stack([by_hot, by_cold, by_drop, *(x / 15 - 1 for x in differences)], 2))
 
-    heat, conductance = nominal(figures)[:, :, None].unbind(dim=1)
+    heat, conductance = nominal_quantities(figures)[:, :, None].unbind(dim=1)
     hot_capacity, cold_capacity = (flow[:, None] for flow in capacity_flows(figures))
-    from_hot = log_share(hot_capacity * _HEADROOM * hot * (hot_in - hot_out) / heat)
-    from_cold = log_share(cold_capacity * _HEADROOM * cold * (cold_out - cold_in) / heat)
-    film = log_share(chen * conductance / heat)
+    from_hot = log_ratio(hot_capacity * _HEADROOM * hot * (hot_in - hot_out) / heat)
+    from_cold = log_ratio(cold_capacity * _HEADROOM * cold * (cold_out - cold_in) / heat)
+    film = log_ratio(chen * conductance / heat)
     balances = [5 * from_hot, 5 * from_cold, 5 * (from_hot - film), 5 * (from_cold - film)]
     balances += [8 * (from_hot - from_cold), 8 * (by_hot - by_drop)]
     by_balance = torch.stack(balances, dim=2).clamp(-LARGEST_READING, LARGEST_READING)
@@ -132,15 +134,15 @@ def readings(windows: Tensor, figures: Tensor) -> Tensor:
 
 
 _LIMITS = (
-    Limit("hot flow, m3/h", 1, 100),
-    Limit("heat capacity of the hot fluid, kJ/(m3 K)", 1700, 4300),
-    Limit("heat capacity of the cold fluid, kJ/(m3 K)", 3500, 4300),
-    Limit("cold over hot heat capacity flow", 0.5, 2),
-    Limit("hot inlet, °C", 65, 120),
-    Limit("cold inlet, °C", 10, 30),
-    Limit("conductance over the lesser heat capacity flow", 0.6, 2.5),
-    Limit("hot pressure drop, kPa", 10, 100),
-    Limit("seconds from sample to sample", 1, 300),
+    FigureLimit("hot flow, m3/h", 1, 100),
+    FigureLimit("heat capacity of the hot fluid, kJ/(m3 K)", 1700, 4300),
+    FigureLimit("heat capacity of the cold fluid, kJ/(m3 K)", 3500, 4300),
+    FigureLimit("cold over hot heat capacity flow", 0.5, 2),
+    FigureLimit("hot inlet, °C", 65, 120),
+    FigureLimit("cold inlet, °C", 10, 30),
+    FigureLimit("conductance over the lesser heat capacity flow", 0.6, 2.5),
+    FigureLimit("hot pressure drop, kPa", 10, 100),
+    FigureLimit("seconds from sample to sample", 1, 300),
 )
 
 
@@ -160,6 +162,6 @@ UNIT = ProcessUnit(
     condition_size=len(FIGURES),
     reading_count=34,
     figure_features=figure_features,
-    nominal=nominal,
-    readings=readings,
+    nominal=nominal_quantities,
+    readings=unit_readings,
 )

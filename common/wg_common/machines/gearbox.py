@@ -18,8 +18,8 @@ from wg_common.machines import words
 from wg_common.machines.base import (
     BUMP_WIDTHS,
     WINDOW,
+    FigureRange,
     MachineKind,
-    Range,
     check_simulated,
     declared_machine,
     line_bumps,
@@ -59,20 +59,20 @@ _WORDS = {
 }
 _SAMPLING = text("resample the records: half the rate has twice as many in 1,024 samples")
 _RANGES = (
-    Range(
+    FigureRange(
         text("teeth of the gear for one of the pinion"),
         1.0,
         8.0,
         text("state the two gears that mesh, not the ratio of the whole gearbox"),
     ),
-    Range(text("turns of the pinion in 1,024 samples"), 2.0, 34.0, _SAMPLING),
-    Range(text("turns of the gear in 1,024 samples"), 1.8, 30.0, _SAMPLING),
-    Range(text("meshing teeth in 1,024 samples"), 28.0, 430.0, _SAMPLING),
+    FigureRange(text("turns of the pinion in 1,024 samples"), 2.0, 34.0, _SAMPLING),
+    FigureRange(text("turns of the gear in 1,024 samples"), 1.8, 30.0, _SAMPLING),
+    FigureRange(text("meshing teeth in 1,024 samples"), 28.0, 430.0, _SAMPLING),
 )
 """Ranges of the simulated machines, slightly widened."""
 
 
-def figures(sheet: DataSheet) -> Tensor:
+def read_figures(sheet: DataSheet) -> Tensor:
     """Read the figures ``[1, FIGURES]`` of a data sheet; an undeclared load counts as 50 percent.
 
     Raises:
@@ -83,12 +83,12 @@ def figures(sheet: DataSheet) -> Tensor:
     values = [float(machine.pinion_speed_rpm), float(machine.sampling_hz)]
     values += [float(machine.pinion_teeth), float(machine.gear_teeth), min(load / 100, 1.0)]
     exact = torch.tensor([values], dtype=torch.float64)
-    actual = (values[3] / values[2], *lines(exact)[0].tolist())
+    actual = (values[3] / values[2], *line_frequencies(exact)[0].tolist())
     check_simulated(_RANGES, actual)
     return exact.float()
 
 
-def lines(figures: Tensor) -> Tensor:
+def line_frequencies(figures: Tensor) -> Tensor:
     """Return the rates of pinion, gear and mesh in cycles per window, ``[m, 3]``."""
     speed, rate, pinion_teeth, gear_teeth, _ = figures.unbind(dim=1)
     turns = speed / 60 * WINDOW / rate
@@ -98,7 +98,7 @@ def lines(figures: Tensor) -> Tensor:
 
 def figure_features(figures: Tensor) -> Tensor:
     """Return scaled features ``[m, 8]``: log lines, sampling rate, teeth and load."""
-    pinion, gear, mesh = lines(figures).log().unbind(dim=1)
+    pinion, gear, mesh = line_frequencies(figures).log().unbind(dim=1)
     _, rate, pinion_teeth, gear_teeth, load = figures.unbind(dim=1)
     numbers = [2 * (pinion - 2.2), 2 * (gear - 1.3), 2 * (mesh - 5), (mesh - 5) ** 2 - 0.5]
     numbers += [(rate / 5e3).log() * 2, 2 * (pinion_teeth.log() - 3)]
@@ -107,9 +107,9 @@ def figure_features(figures: Tensor) -> Tensor:
     )
 
 
-def templates(figures: Tensor) -> Tensor:
+def line_templates(figures: Tensor) -> Tensor:
     """Return bumps at harmonics of both shafts, and at the mesh with its side lines."""
-    pinion, gear, mesh = lines(figures).unbind(dim=1)
+    pinion, gear, mesh = line_frequencies(figures).unbind(dim=1)
     orders = range(1, _HARMONICS + 1)
     places = [order * shaft for shaft in (pinion, gear) for order in orders]
     places += [mesh, mesh - pinion, mesh + pinion, mesh - gear, mesh + gear, 2 * mesh, 3 * mesh]
@@ -122,7 +122,7 @@ KIND = MachineKind(
     words=_WORDS,
     condition_size=8,
     template_count=_PLACES * BUMP_WIDTHS,
-    figures=figures,
+    read_figures=read_figures,
     figure_features=figure_features,
-    templates=templates,
+    templates=line_templates,
 )

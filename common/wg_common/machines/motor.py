@@ -22,8 +22,8 @@ from wg_common.machines import words
 from wg_common.machines.base import (
     BUMP_WIDTHS,
     WINDOW,
+    FigureRange,
     MachineKind,
-    Range,
     check_simulated,
     declared_machine,
     line_bumps,
@@ -92,20 +92,20 @@ _WORDS = {
     ),
 }
 _RANGES = (
-    Range(
+    FigureRange(
         text("Hz of supply"),
         45.0,
         66.0,
         text("motors at a converter are not simulated; leave the sheet out"),
     ),
-    Range(text("poles"), 2.0, 12.0, text("see the nameplate, or leave the sheet out")),
-    Range(
+    FigureRange(text("poles"), 2.0, 12.0, text("see the nameplate, or leave the sheet out")),
+    FigureRange(
         text("periods of the supply in 1,024 samples"),
         46.0,
         165.0,
         text("resample the current to 6.2 to 22 times the frequency of the supply"),
     ),
-    Range(
+    FigureRange(
         text("periods of twice the slip frequency in 1,024 samples"),
         2.2,
         30.0,
@@ -115,7 +115,7 @@ _RANGES = (
 """Ranges of the simulated machines, slightly widened."""
 
 
-def figures(sheet: DataSheet) -> Tensor:
+def read_figures(sheet: DataSheet) -> Tensor:
     """Read the figures ``[1, FIGURES]`` of a data sheet; an undeclared load is ``USUAL_LOAD``.
 
     Raises:
@@ -126,13 +126,13 @@ def figures(sheet: DataSheet) -> Tensor:
     slip = 1 - float(machine.shaft_speed_rpm) / machine.synchronous_rpm
     values = [float(machine.supply_hz), float(machine.sampling_hz), machine.poles / 2, slip]
     exact = torch.tensor([[*values, min(load, 1.2)]], dtype=torch.float64)
-    supply, _, pole_slip = lines(exact)[0].tolist()
+    supply, _, pole_slip = line_frequencies(exact)[0].tolist()
     actual = (values[0], float(machine.poles), supply, pole_slip)
     check_simulated(_RANGES, actual)
     return exact.float()
 
 
-def lines(figures: Tensor) -> Tensor:
+def line_frequencies(figures: Tensor) -> Tensor:
     """Return supply, shaft and twice the slip frequency in cycles per window, ``[m, 3]``."""
     supply, rate, pairs, slip, _ = figures.unbind(dim=1)
     turns = supply / pairs * (1 - slip)
@@ -141,16 +141,16 @@ def lines(figures: Tensor) -> Tensor:
 
 def figure_features(figures: Tensor) -> Tensor:
     """Return scaled features ``[m, 8]``: log lines, pairs of poles, slip and load."""
-    supply, shaft, slip = lines(figures).log().unbind(dim=1)
+    supply, shaft, slip = line_frequencies(figures).log().unbind(dim=1)
     _, _, pairs, relative_slip, load = figures.unbind(dim=1)
     numbers = [2 * (supply - 4.8), shaft - 4, slip - 1.5, (slip - 1.5) ** 2 - 1]
     numbers += [2 * (pairs.log() - 0.7), relative_slip.log() + 3.8, 3 * (load - 0.7)]
     return torch.stack([*numbers, (supply - 4.8) * (shaft - 4)], dim=1)
 
 
-def templates(figures: Tensor) -> Tensor:
+def line_templates(figures: Tensor) -> Tensor:
     """Return bumps at modulations of the supply, and at their combinations with its harmonics."""
-    supply, shaft, slip = lines(figures).unbind(dim=1)
+    supply, shaft, slip = line_frequencies(figures).unbind(dim=1)
     places = [slip, 2 * slip, 3 * slip, shaft - slip, shaft, shaft + slip, 2 * shaft, 3 * shaft]
     places += [2 * supply, 2 * supply - shaft, 2 * supply + shaft, 2 * supply - slip]
     places += [supply, supply - shaft, supply + shaft, 4 * supply]
@@ -163,7 +163,7 @@ KIND = MachineKind(
     words=_WORDS,
     condition_size=8,
     template_count=_PLACES * BUMP_WIDTHS,
-    figures=figures,
+    read_figures=read_figures,
     figure_features=figure_features,
-    templates=templates,
+    templates=line_templates,
 )

@@ -73,7 +73,7 @@ class Scale(NamedTuple):
         return self.nominal * (scores / self.factor).exp()
 
 
-class Limit(NamedTuple):
+class FigureLimit(NamedTuple):
     """Range of a figure over the simulated units; its name includes the unit."""
 
     name: str
@@ -101,7 +101,7 @@ class ProcessUnit:
 
     name: str
     figure_names: tuple[str, ...]
-    limits: tuple[Limit, ...]
+    limits: tuple[FigureLimit, ...]
     limited_figures: Callable[[Tensor], tuple[Tensor, ...]]
     channels: tuple[Channel, ...]
     quantities: tuple[Quantity, ...]
@@ -111,7 +111,7 @@ class ProcessUnit:
     nominal: Callable[[Tensor], Tensor]
     readings: Callable[[Tensor, Tensor], Tensor]
 
-    def figures(self, sheet: DataSheet) -> Tensor:
+    def read_figures(self, sheet: DataSheet) -> Tensor:
         """Read the figures ``[1, f]`` of a data sheet.
 
         Raises:
@@ -135,7 +135,7 @@ class ProcessUnit:
         return Scale(self.nominal(figures)[:, None], factors)
 
 
-class Summary(NamedTuple):
+class WindowSummary(NamedTuple):
     """Three summary statistics of windows per instrument, each ``[m, n, C]``."""
 
     means: Tensor
@@ -143,7 +143,7 @@ class Summary(NamedTuple):
     spreads: Tensor
 
 
-def summary(windows: Tensor, ranges: Tensor) -> Summary:
+def summarise_windows(windows: Tensor, ranges: Tensor) -> WindowSummary:
     """Summarise windows by mean, linear change and residual spread, relative to the ranges.
 
     Args:
@@ -154,20 +154,20 @@ def summary(windows: Tensor, ranges: Tensor) -> Summary:
     means, time = x.mean(dim=3), torch.linspace(-1, 1, x.shape[3])
     changes = 2 * (x * time).mean(dim=3) / time.square().mean()
     line = means[..., None] + changes[..., None] * time / 2
-    return Summary(means, changes, (x - line).square().mean(dim=3).sqrt())
+    return WindowSummary(means, changes, (x - line).square().mean(dim=3).sqrt())
 
 
-def log_share(values: Tensor) -> Tensor:
+def log_ratio(values: Tensor) -> Tensor:
     """Return the logarithm of ratios to nominal values, clamped below at ``LEAST_SHARE``."""
     return values.clamp(min=LEAST_SHARE).log()
 
 
-def hours(figures: Tensor, samples: int) -> Tensor:
+def window_hours(figures: Tensor, samples: int) -> Tensor:
     """Return the length of windows in hours, ``[m]``; the last figure is the sample interval."""
     return figures[:, -1] * (samples - 1) / 3600
 
 
-def standardise(readings: Tensor, records: Tensor) -> Tensor:
+def standardise_readings(readings: Tensor, records: Tensor) -> Tensor:
     """Standardise readings ``[m, n, R]`` by the readings ``[m, k, R]`` of the unit's records."""
     spread = records.std(dim=1, correction=0, keepdim=True) + _LEAST_SPREAD
     return (readings - records.mean(dim=1, keepdim=True)) / spread

@@ -20,12 +20,12 @@ from wg_common.machines.process import (
     SAMPLES,
     WATER,
     Channel,
-    Limit,
+    FigureLimit,
     ProcessUnit,
     Quantity,
-    hours,
-    log_share,
-    summary,
+    log_ratio,
+    summarise_windows,
+    window_hours,
 )
 from wg_core.wire.data_sheet import StirredVessel
 
@@ -53,7 +53,7 @@ def capacity_flows(figures: Tensor) -> tuple[Tensor, Tensor]:
     return figures[:, 0] * figures[:, 6] / 3600, figures[:, 5] * WATER / 3600
 
 
-def nominal(figures: Tensor) -> Tensor:
+def nominal_quantities(figures: Tensor) -> Tensor:
     """Return the nominal duty in kW and inflow in m3/h, ``[m, 2]``."""
     feed, coolant = capacity_flows(figures)
     exchange = 1 / (1 / figures[:, 4] + 1 / (2 * coolant))
@@ -61,7 +61,7 @@ def nominal(figures: Tensor) -> Tensor:
     return torch.stack([duty, figures[:, 0]], dim=1)
 
 
-def ranges(figures: Tensor) -> Tensor:
+def instrument_ranges(figures: Tensor) -> Tensor:
     """Return the ranges of the instruments, ``[m, 9]``."""
     inflow, level, coolant = (_HEADROOM * figures[:, place] for place in (0, 2, 5))
     percent, *thermometers = (torch.full_like(inflow, value) for value in (100.0, *_RANGES))
@@ -80,28 +80,28 @@ def figure_features(figures: Tensor) -> Tensor:
     return torch.stack(numbers, dim=1)
 
 
-def readings(windows: Tensor, figures: Tensor) -> Tensor:
+def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
     """Return the plain readings and the balance readings of windows, ``[m, n, R]``."""
-    means, changes, spreads = summary(windows, ranges(figures))
+    means, changes, spreads = summarise_windows(windows, instrument_ranges(figures))
     inflow, outflow, level, opening, hot, inside, coolant, inlet, outlet = means.unbind(dim=2)
-    logs = [log_share(_HEADROOM * value) for value in (inflow, outflow, level, coolant)]
+    logs = [log_ratio(_HEADROOM * value) for value in (inflow, outflow, level, coolant)]
     plain = [4 * (means - 0.5), 20 * changes[..., [2, 5]], (spreads + 1e-3).log() + 5]
     hot, inside, inlet, outlet = 120 * hot, 120 * inside, 60 * inlet, 100 * outlet
     differences = [hot - inside, inside - inlet, outlet - inlet]
     plain.append(
-        torch.stack([*logs, log_share(2 * opening), *(x / 15 - 1 for x in differences)], 2)
+        torch.stack([*logs, log_ratio(2 * opening), *(x / 15 - 1 for x in differences)], 2)
     )
 
     feed, water = (flow[:, None] for flow in capacity_flows(figures))
-    residence = (figures[:, 1] / figures[:, 0] / hours(figures, windows.shape[3]))[:, None]
+    residence = (figures[:, 1] / figures[:, 0] / window_hours(figures, windows.shape[3]))[:, None]
     accumulation = changes[..., 2] * _HEADROOM * residence  # Share of the nominal flow
     warming = changes[..., 5] * 120 * residence * _HEADROOM * level  # K of the nominal flow
-    duty = nominal(figures)[:, :1]
+    duty = nominal_quantities(figures)[:, :1]
     by_feed = feed * (_HEADROOM * inflow * (hot - inside) - warming) / duty
     by_coolant = water * _HEADROOM * coolant * (outlet - inlet) / duty
     by_jacket = figures[:, 4, None] * (inside - (inlet + outlet) / 2) / duty
-    duties = [log_share(value) for value in (by_feed, by_coolant, by_jacket)]
-    by_valve = log_share(2 * opening) + logs[2] / 2
+    duties = [log_ratio(value) for value in (by_feed, by_coolant, by_jacket)]
+    by_valve = log_ratio(2 * opening) + logs[2] / 2
     balances = [5 * value for value in duties]
     balances += [20 * _HEADROOM * (inflow - outflow) - 20 * accumulation, 8 * (by_valve - logs[1])]
     balances += [8 * (duties[0] - duties[2]), 8 * (duties[1] - duties[2])]
@@ -111,21 +111,21 @@ def readings(windows: Tensor, figures: Tensor) -> Tensor:
 
 
 _LIMITS = (
-    Limit("inflow, m3/h", 1, 100),
-    Limit("residence time, h", 0.3, 3),
-    Limit("level, m", 0.8, 4),
-    Limit("feed temperature, °C", 40, 80),
-    Limit("conductance over the heat capacity flow of the feed", 0.4, 2),
-    Limit("heat capacity flow of coolant over that of the feed", 0.6, 2),
-    Limit("heat capacity, kJ/(m3 K)", 1700, 4300),
-    Limit("length of a window over the residence time", 0.05, 0.5),
+    FigureLimit("inflow, m3/h", 1, 100),
+    FigureLimit("residence time, h", 0.3, 3),
+    FigureLimit("level, m", 0.8, 4),
+    FigureLimit("feed temperature, °C", 40, 80),
+    FigureLimit("conductance over the heat capacity flow of the feed", 0.4, 2),
+    FigureLimit("heat capacity flow of coolant over that of the feed", 0.6, 2),
+    FigureLimit("heat capacity, kJ/(m3 K)", 1700, 4300),
+    FigureLimit("length of a window over the residence time", 0.05, 0.5),
 )
 
 
 def _limited_figures(figures: Tensor) -> tuple[Tensor, ...]:
     feed, coolant = (flow[0] for flow in capacity_flows(figures[None]))
     residence = figures[1] / figures[0]
-    transfer, window = figures[4] / feed, hours(figures[None], SAMPLES)[0] / residence
+    transfer, window = figures[4] / feed, window_hours(figures[None], SAMPLES)[0] / residence
     return (
         *(figures[0], residence, figures[2], figures[3]),
         *(transfer, coolant / feed, figures[6], window),
@@ -142,6 +142,6 @@ UNIT = ProcessUnit(
     condition_size=len(FIGURES),
     reading_count=36,
     figure_features=figure_features,
-    nominal=nominal,
-    readings=readings,
+    nominal=nominal_quantities,
+    readings=unit_readings,
 )

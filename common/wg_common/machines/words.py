@@ -97,23 +97,29 @@ _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 _DIRECT = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")  # Japanese is written without spaces
 
 
-def condition_of(kind: MachineKind, label: str) -> int:
+def find_condition(kind: MachineKind, label: str) -> int:
     """Return the index of the condition that a class name names.
 
     Raises:
         ConfigError: The name says no condition, several, or a negated one.
     """
-    plain_label = plain(label)
+    plain_label = normalise_words(label)
     for phrase in _NEUTRAL:
-        plain_label = plain_label.replace(plain(phrase).strip(), " ")
+        plain_label = plain_label.replace(normalise_words(phrase).strip(), " ")
     matches = {
         number: words
         for number, name in enumerate(kind.conditions)
-        if (words := [word for word in kind.words[name] if _says(plain_label, plain(word))])
+        if (
+            words := [
+                word for word in kind.words[name] if _says(plain_label, normalise_words(word))
+            ]
+        )
     }
-    is_denied = any(_says(plain_label, plain(word)) for word in _DENIALS)
+    is_denied = any(_says(plain_label, normalise_words(word)) for word in _DENIALS)
     sound_by_denial = any(
-        _says(plain(word), plain(denial)) for word in matches.get(0, ()) for denial in _DENIALS
+        _says(normalise_words(word), normalise_words(denial))
+        for word in matches.get(0, ())
+        for denial in _DENIALS
     )
     if len(matches) != 1 or (is_denied and not sound_by_denial):
         raise ConfigError(
@@ -121,56 +127,58 @@ def condition_of(kind: MachineKind, label: str) -> int:
                 "class {label}: says no condition of such a machine, or several; expected one of"
                 " {words} in it",
                 label=repr(label),
-                words=expected(kind),
+                words=list_recognised_words(kind),
             )
         )
     return next(iter(matches))
 
 
-def conditions_of(kind: MachineKind, labels: Iterable[str]) -> tuple[int | None, ...]:
+def find_conditions(kind: MachineKind, labels: Iterable[str]) -> tuple[int | None, ...]:
     """Return the index of the condition of each class name, None for a name not recognised."""
 
     def condition_or_none(label: str) -> int | None:
         try:
-            return condition_of(kind, label)
+            return find_condition(kind, label)
         except ConfigError:
             return None
 
     return tuple(condition_or_none(label) for label in labels)
 
 
-def network_conditions(kind: MachineKind, labels: Sequence[str]) -> tuple[int | None, ...]:
-    """Return the result of ``conditions_of`` if it holds the two conditions that a network needs.
+def two_network_conditions(kind: MachineKind, labels: Sequence[str]) -> tuple[int | None, ...]:
+    """Find the condition of each class name, and require the two conditions that a network needs.
 
     Raises:
         ConfigError: The class names say fewer than two conditions.
     """
-    conditions = conditions_of(kind, labels)
+    conditions = find_conditions(kind, labels)
     if len(set(conditions) - {None}) < _LEAST_CONDITIONS:
         raise ConfigError(
             text(
                 "classes {labels}: say fewer than two conditions of such a machine; expected"
                 " {words} in their names",
                 labels=", ".join(labels),
-                words=expected(kind),
+                words=list_recognised_words(kind),
             )
         )
     return conditions
 
 
-def meaning(kind: MachineKind, condition: int) -> str:
+def describe_condition(kind: MachineKind, condition: int) -> str:
     """Return the name of a condition in English, German and Japanese."""
     english, *translations = kind.words[kind.conditions[condition]][:_LANGUAGES]
     return f"{english} ({', '.join(translations)})"
 
 
-def expected(kind: MachineKind) -> str:
+def list_recognised_words(kind: MachineKind) -> str:
     """List recognised words: for each condition one in each language."""
-    return ", ".join(meaning(kind, condition) for condition in range(len(kind.conditions)))
+    return ", ".join(
+        describe_condition(kind, condition) for condition in range(len(kind.conditions))
+    )
 
 
 @functools.cache
-def plain(words: str) -> str:
+def normalise_words(words: str) -> str:
     """Normalise words to lower case and single blanks, without digits, punctuation and umlauts."""
     split = _CAPITALS.sub(" ", unicodedata.normalize("NFKC", words))
     letters = re.sub(r"[\W\d_]+", " ", split.casefold().translate(_UMLAUTS))

@@ -56,7 +56,7 @@ def read_labelled(path: Path, extra_names: Collection[str] = ()) -> LabelledArra
         x = x[..., 0]
     pictures = None if x is None else _float_pictures(x)
     x = x if pictures is None else pictures
-    kind = None if x is None else registry.of_array(x)
+    kind = None if x is None else registry.modality_of_array(x)
     if x is None or kind is None:
         layout = "missing" if x is None else f"{x.dtype} {list(x.shape)}"
         advice = ""
@@ -80,9 +80,9 @@ def read_labelled(path: Path, extra_names: Collection[str] = ()) -> LabelledArra
     return LabelledArrays(x, kind, labels, classes, arrays, pictures is not None)
 
 
-def _float_pictures(x: Record, least_side: int = 16) -> NDArray[np.uint8] | None:
+def _float_pictures(x: Record) -> NDArray[np.uint8] | None:
     """Convert images saved as floats (0 to 1, or 0 to 255) if every value is one of 256 levels."""
-    shape = x.shape[1:]
+    shape, least_side = x.shape[1:], 16
     has_colours = len(shape) == 3 and shape[2] == 3
     if x.dtype.kind != "f" or not (has_colours or len(shape) == 2) or min(shape[:2]) < least_side:
         return None

@@ -56,7 +56,7 @@ class Modality(ABC):
     Attributes:
         name: Name in packages, snapshots and manifests, and plural in messages.
         title: Longer name, plural.
-        one: Name of one record, in messages.
+        singular: Name of one record, in messages.
         layout: Type and shape of an array ``[n, ...]`` of records, in messages.
         suffixes: Suffixes of files that hold one record, in lower case.
         file_limit: Largest size of such a file, in bytes.
@@ -72,12 +72,13 @@ class Modality(ABC):
             has no such tables.
         standard_errors: Default of ``acceptance.standard_errors`` at a new plant: the standard
             errors by which a delivered model must be better.
-        beside: True if its files may accompany records of another modality without being records.
+        may_accompany_records: True if its files may accompany records of another modality without
+            being records.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
-    one: ClassVar[str]
+    singular: ClassVar[str]
     layout: ClassVar[str]
     suffixes: ClassVar[frozenset[str]]
     file_limit: ClassVar[int]
@@ -89,18 +90,18 @@ class Modality(ABC):
     family_network: ClassVar[str] = ""
     column: ClassVar[str] = ""
     standard_errors: ClassVar[float] = 2.0
-    beside: ClassVar[bool] = False
+    may_accompany_records: ClassVar[bool] = False
 
-    def patterns(self, records: Sequence[Record]) -> tuple[str, ...] | None:
+    def repetition_keys(self, records: Sequence[Record]) -> tuple[str, ...] | None:
         """Return for each record a key that its repetitions share; None if there is no such key."""
         return None
 
     @abstractmethod
-    def sniff(self, x: Record) -> bool:
+    def matches_array(self, x: Record) -> bool:
         """Return True if an array ``[n, ...]`` has the type and shape of records of this kind."""
 
     @abstractmethod
-    def check(self, record: Record) -> None:
+    def check_record(self, record: Record) -> None:
         """Check that an array is a record of this kind.
 
         Raises:
@@ -141,18 +142,18 @@ class Modality(ABC):
         return list(records)
 
     @abstractmethod
-    def example(self, shape: tuple[int, int]) -> Record:
+    def example_record(self, shape: tuple[int, int]) -> Record:
         """Return an artificial record with the given first two dimensions."""
 
-    def from_cell(self, cell: str, name: str) -> Record:
+    def decode_cell(self, cell: str, name: str) -> Record:
         """Decode a record from a table's cell; ``name`` and errors as for ``decode``."""
         raise DataError(f"{name}: {self.title} are not read from tables")
 
-    def check_public(self, record: Record) -> None:
-        """Check that the zoo can use a record; errors as for ``check``."""
-        self.check(record)
+    def check_zoo_record(self, record: Record) -> None:
+        """Check that the zoo can use a record; errors as for ``check_record``."""
+        self.check_record(record)
 
-    def is_file(self, name: str) -> bool:
+    def is_record_file(self, name: str) -> bool:
         """Return True if a file, by its name, holds one record of this kind."""
         return Path(name).suffix.lower() in self.suffixes and not name.startswith(".")
 
@@ -160,13 +161,13 @@ class Modality(ABC):
         """Read a record from its file; errors as for ``decode``."""
         return self.decode(read_file(path, self.file_limit), str(path))
 
-    def check_all(self, records: Sequence[Record] | Record, start: int = 0) -> None:
+    def check_records(self, records: Sequence[Record] | Record, start: int = 0) -> None:
         """Check records; the error names the index of the first one refused."""
         for row, record in enumerate(records, start):
             try:
-                self.check(record)
+                self.check_record(record)
             except DataError as error:
-                raise DataError(f"{self.one} {row}: {error}") from error
+                raise DataError(f"{self.singular} {row}: {error}") from error
 
 
 _FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))

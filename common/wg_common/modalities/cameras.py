@@ -120,7 +120,7 @@ def photograph(rng: np.random.Generator, scenes: Field, camera: Camera) -> Pictu
     return np.asarray(np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def photograph_again(rng: np.random.Generator, image: Pictures, camera: Camera) -> Pictures:
+def rephotograph_centre(rng: np.random.Generator, image: Pictures, camera: Camera) -> Pictures:
     """Render the central square of an image, uint8 ``[h, w]`` or ``[h, w, 3]``, through a camera.
 
     The colours of a colour image are kept only by a colour camera, which has a tint.

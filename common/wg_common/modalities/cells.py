@@ -47,7 +47,7 @@ class CellTable:
     problems: Mapping[int, str]
 
 
-def holds_records(path: Path, modality: str | None = None, column: str | None = None) -> bool:
+def is_record_table(path: Path, modality: str | None = None, column: str | None = None) -> bool:
     """Return True if a file is a table of records, by its name or its first line.
 
     Args:
@@ -76,7 +76,7 @@ def holds_records(path: Path, modality: str | None = None, column: str | None = 
         return False
 
 
-def read(
+def read_cell_table(
     path: Path,
     extra_columns: Collection[str] = (),
     encoding: str = AUTO,
@@ -122,7 +122,7 @@ def read(
     problems = {number: row for number, row in enumerate(rows) if isinstance(row, str)}
 
     def cell(row: int) -> Record:
-        return kind.from_cell(cells[row], names[row])
+        return kind.decode_cell(cells[row], names[row])
 
     records = StoredRecords(kind, cell, range(len(rows)))
     return CellTable(records, names, columns, used_encoding, problems)
@@ -154,7 +154,7 @@ def _modality(names: Sequence[str], column: str | None) -> Modality | None:
 
 def _header(line: str) -> list[str]:
     try:
-        return next(csv.reader([line.rstrip("\r")], delimiter=tables.delimiter_of(line)), [])
+        return next(csv.reader([line.rstrip("\r")], delimiter=tables.guess_delimiter(line)), [])
     except csv.Error:
         return []
 
@@ -163,7 +163,7 @@ def _header_and_rows(
     text: str, path: Path, encoding: str, rows: list[dict[str, str] | str]
 ) -> list[str]:
     """Return a CSV table's header, and append its rows, or errors in their place, to ``rows``."""
-    lines = tables.read_rows(text, tables.delimiter_of(text.partition("\n")[0]))
+    lines = tables.read_rows(text, tables.guess_delimiter(text.partition("\n")[0]))
     number = 0
     try:
         _, header = next(lines, (0, []))
@@ -176,8 +176,8 @@ def _header_and_rows(
                 rows.append(f"line {number}: {cells}")
             elif len(cells) != len(header):
                 rows.append(f"line {number}: {len(cells)} cells, expected {len(header)}")
-            elif not all(map(tables.is_text, cells)):
-                rows.append(f"line {number}: {tables.not_in(encoding)}")
+            elif not all(map(tables.is_decodable_text, cells)):
+                rows.append(f"line {number}: {tables.describe_wrong_encoding(encoding)}")
             else:
                 rows.append(dict(zip(header, cells, strict=True)))
     except csv.Error as error:
@@ -202,10 +202,10 @@ def _objects(text: str, encoding: str) -> Iterator[dict[str, str] | str]:
         wrong = next((name for name, cell in row.items() if cell is None), None)
         if wrong is not None:
             yield f"line {number}: {type(decoded_line[wrong]).__name__}, expected strings"
-        elif all(map(tables.is_text, [*row, *(cell or "" for cell in row.values())])):
+        elif all(map(tables.is_decodable_text, [*row, *(cell or "" for cell in row.values())])):
             yield {name: cell or "" for name, cell in row.items()}
         else:
-            yield f"line {number}: {tables.not_in(encoding)}"
+            yield f"line {number}: {tables.describe_wrong_encoding(encoding)}"
 
 
 def _cell(value: object) -> str | None:

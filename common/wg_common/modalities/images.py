@@ -51,7 +51,7 @@ class Images(Modality):
 
     name = "images"
     title = "images"
-    one = "image"
+    singular = "image"
     layout = "uint8 [n, H, W] or [n, H, W, 3] (images)"
     suffixes = frozenset(
         {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
@@ -72,11 +72,11 @@ class Images(Modality):
         """
         self.bits = bits
 
-    def sniff(self, x: Record) -> bool:
+    def matches_array(self, x: Record) -> bool:
         """Return True if an array is uint8 ``[n, H, W]`` or ``[n, H, W, 3]``."""
         return x.dtype == np.uint8 and (x.ndim == 3 or x.shape[3:] == (3,))
 
-    def check(self, record: Record) -> None:
+    def check_record(self, record: Record) -> None:
         """Check that an array is an image.
 
         Raises:
@@ -88,14 +88,14 @@ class Images(Modality):
                 f"{record.dtype} of shape {record.shape}, expected uint8 (h, w) or (h, w, 3)"
             )
 
-    def check_public(self, record: Record) -> None:
+    def check_zoo_record(self, record: Record) -> None:
         """Check that an array is an image of at least 8 pixels a side.
 
         Raises:
             DataError: The array is not an image, or too small for a simulated camera.
         """
         shortest_side = 8
-        self.check(record)
+        self.check_record(record)
         if min(record.shape[:2]) < shortest_side:
             raise DataError(f"{record.shape[1]} x {record.shape[0]} pixels, too small")
 
@@ -140,7 +140,7 @@ class Images(Modality):
         from wg_common.modalities import cameras  # SciPy: only the zoo needs it
 
         camera = cameras.draw_camera(rng, strength=strength, is_mounted=False)
-        return [cameras.photograph_again(rng, record, camera) for record in records]
+        return [cameras.rephotograph_centre(rng, record, camera) for record in records]
 
     def augment_retakes(self, records: Sequence[Record], rng: np.random.Generator) -> list[Record]:
         """Vary crop, light, colours and sharpness of images, and render all by a mild camera."""
@@ -151,11 +151,11 @@ class Images(Modality):
         colour_camera = replace(grey_camera, tint=random_camera.tint or (1.0, 1.0, 1.0))
         crops = [_retake(record, rng) for record in records]
         return [
-            cameras.photograph_again(rng, crop, colour_camera if crop.shape[2:] else grey_camera)
+            cameras.rephotograph_centre(rng, crop, colour_camera if crop.shape[2:] else grey_camera)
             for crop in crops
         ]
 
-    def example(self, shape: tuple[int, int]) -> Picture:
+    def example_record(self, shape: tuple[int, int]) -> Picture:
         """Return a black image."""
         return np.zeros(shape, np.uint8)
 

@@ -9,7 +9,7 @@ from wg_core.errors import DecodeError
 MODALITIES: dict[str, Modality] = {kind.name: kind for kind in (Images(), Windows(), Texts())}
 
 
-def modality(name: str) -> Modality:
+def find_modality(name: str) -> Modality:
     """Look up a modality by name.
 
     Raises:
@@ -20,14 +20,16 @@ def modality(name: str) -> Modality:
     return MODALITIES[name]
 
 
-def of_file(name: str) -> Modality | None:
+def modality_of_file(name: str) -> Modality | None:
     """Return the modality of a file that holds one record, by its name."""
-    return next((modality for modality in MODALITIES.values() if modality.is_file(name)), None)
+    return next(
+        (modality for modality in MODALITIES.values() if modality.is_record_file(name)), None
+    )
 
 
-def of_array(x: Record) -> Modality | None:
+def modality_of_array(x: Record) -> Modality | None:
     """Return the modality of an array ``[n, ...]`` of records, by its type and shape."""
-    return next((modality for modality in MODALITIES.values() if modality.sniff(x)), None)
+    return next((modality for modality in MODALITIES.values() if modality.matches_array(x)), None)
 
 
 def list_attribute(attribute: str, word: str) -> str:

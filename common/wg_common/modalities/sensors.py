@@ -37,7 +37,7 @@ class Sensors:
     drift: float
 
 
-def draw(
+def draw_sensors(
     rng: np.random.Generator, mixing: Floats, unit: float, strength: float, *, direct: bool
 ) -> Sensors:
     """Draw a random measuring chain.
@@ -69,7 +69,7 @@ def draw(
     )
 
 
-def observe(rng: np.random.Generator, signals: Floats, sensors: Sensors) -> np.ndarray:
+def measure_signals(rng: np.random.Generator, signals: Floats, sensors: Sensors) -> np.ndarray:
     """Measure signals ``[n, S, T]`` as records, float32 ``[n, C, T]``."""
     n, _, length = signals.shape
     records = np.einsum("cs,nst->nct", sensors.mixing, signals)

@@ -38,10 +38,10 @@ class StoredRecords(Sequence[Record]):
     def __getitem__(self, index: slice) -> StoredRecords: ...
     def __getitem__(self, index: int | slice) -> Record | StoredRecords:
         if isinstance(index, slice):
-            return self.take(range(len(self))[index])
+            return self.select_rows(range(len(self))[index])
         return self._read(self._rows[index])
 
-    def take(self, rows: Sequence[int]) -> StoredRecords:
+    def select_rows(self, rows: Sequence[int]) -> StoredRecords:
         """Select records in the given order, without reading them."""
         paths = [self.paths[row] for row in rows] if self.paths else ()
         return StoredRecords(self.modality, self._read, [self._rows[row] for row in rows], paths)

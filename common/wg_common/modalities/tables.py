@@ -6,7 +6,7 @@ quotes is delimited by it, and its numbers may have a decimal comma; otherwise c
 
 A table of records collects lines of many people, and one line must not change how the others are
 read. So its encoding is the one that fits most lines with non-ASCII characters; bytes of a line
-that do not fit are decoded to lone surrogates, which ``is_text`` finds.
+that do not fit are decoded to lone surrogates, which ``is_decodable_text`` finds.
 
 *Not guaranteed:* that other legacy encodings are refused, since some of their bytes are valid
 CP932. The plant can set the encoding (``data.reading.encoding``).
@@ -59,7 +59,7 @@ _HALF = re.compile("[\ud800-\udfff]")
 _HEADER_LIMIT = 64 << 10  # Largest header of a table, in bytes
 
 
-def encoding_of(data: bytes, name: str, choice: str = AUTO) -> str:
+def detect_encoding(data: bytes, name: str, choice: str = AUTO) -> str:
     """Detect the encoding of a text, and return Python's name for it.
 
     Args:
@@ -87,13 +87,13 @@ def encoding_of(data: bytes, name: str, choice: str = AUTO) -> str:
 
 
 def decode_table(data: bytes, name: str, choice: str = AUTO) -> tuple[str, str]:
-    """Decode a table of records; return text and encoding. Arguments as for ``encoding_of``.
+    """Decode a table of records; return text and encoding. Arguments as for ``detect_encoding``.
 
     Raises:
         DataError: The encoding is not found, or the table cannot be decoded.
     """
     header = data[:_HEADER_LIMIT].partition(b"\n")[0]
-    encoding = encoding_of(header, name, choice) if choice == AUTO else choice
+    encoding = detect_encoding(header, name, choice) if choice == AUTO else choice
     if encoding in ("utf-8", "cp932") and choice == AUTO:
         encoding = _of_most_lines(data)
     # Lone surrogates in UTF-16 are kept; undecodable bytes in other encodings become surrogates.
@@ -105,12 +105,12 @@ def decode_table(data: bytes, name: str, choice: str = AUTO) -> tuple[str, str]:
     return text.removeprefix("\ufeff"), encoding
 
 
-def is_text(cell: str) -> bool:
+def is_decodable_text(cell: str) -> bool:
     """Return True if a cell of ``decode_table`` lies wholly in the table's encoding."""
     return cell.isascii() or not _HALF.search(cell)
 
 
-def not_in(encoding: str) -> str:
+def describe_wrong_encoding(encoding: str) -> str:
     """Return the error message for a row that is not text in the table's encoding."""
     return f"not a text in {encoding}; save the table as UTF-8, or say its encoding"
 
@@ -167,17 +167,17 @@ def _is(line: bytes, encoding: str) -> bool:
 
 
 def decode_text(data: bytes, name: str, choice: str = AUTO) -> str:
-    """Decode a text; arguments and errors as for ``encoding_of``."""
-    return data.decode(encoding_of(data, name, choice)).removeprefix("\ufeff")
+    """Decode a text; arguments and errors as for ``detect_encoding``."""
+    return data.decode(detect_encoding(data, name, choice)).removeprefix("\ufeff")
 
 
-def delimiter_of(first_line: str) -> str:
+def guess_delimiter(first_line: str) -> str:
     """Guess the delimiter of a table from its first line."""
     bare = _QUOTED.sub("", first_line)
     return next((delimiter for delimiter in ("\t", ";") if delimiter in bare), ",")
 
 
-def number(cell: str, delimiter: str) -> float:
+def parse_number(cell: str, delimiter: str) -> float:
     """Parse a cell as a number; a decimal comma is accepted unless commas delimit cells.
 
     Raises:
@@ -200,6 +200,6 @@ def find_column(names: Sequence[str], column: str) -> int | None:
     return plain.index(column) if plain.count(column) == 1 else None
 
 
-def is_time(name: str) -> bool:
+def is_time_column(name: str) -> bool:
     """Return True if a column, by its name, holds times."""
     return _UNIT.sub("", name).strip().casefold().replace(" ", "_") in TIME_NAMES

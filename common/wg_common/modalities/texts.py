@@ -27,7 +27,7 @@ class Texts(Modality):
 
     name = "texts"
     title = "texts"
-    one = "text"
+    singular = "text"
     layout = "unicode [n] (texts)"
     suffixes = frozenset({".txt"})
     file_limit = 4 * CHARACTERS_LIMIT + 4096
@@ -35,17 +35,17 @@ class Texts(Modality):
     trunks = ("wg_common.nets.encoder.text_trunk",)
     column = "text"
     standard_errors = 1.0
-    beside = True
+    may_accompany_records = True
 
-    def patterns(self, records: Sequence[Record]) -> tuple[str, ...]:
+    def repetition_keys(self, records: Sequence[Record]) -> tuple[str, ...]:
         """Return lower-case texts with masked numbers, equal for all texts from one template."""
         return tuple(_NUMBERS.sub("#", str(record)).lower() for record in records)
 
-    def sniff(self, x: Record) -> bool:
+    def matches_array(self, x: Record) -> bool:
         """Return True if an array holds strings ``[n]``."""
         return x.dtype.kind == "U" and x.ndim == 1
 
-    def check(self, record: Record) -> None:
+    def check_record(self, record: Record) -> None:
         """Check that an array is a text.
 
         Raises:
@@ -65,13 +65,13 @@ class Texts(Modality):
 
     def decode(self, data: bytes, name: str) -> Record:
         """Decode the text of a file; errors as for ``Modality.decode``."""
-        return self.from_cell(tables.decode_text(data, name), name)
+        return self.decode_cell(tables.decode_text(data, name), name)
 
-    def from_cell(self, cell: str, name: str) -> Record:
+    def decode_cell(self, cell: str, name: str) -> Record:
         """Decode the text of a table's cell; errors as for ``Modality.decode``."""
-        record = np.array(plain(cell))
+        record = np.array(normalise_text(cell))
         try:
-            self.check(record)
+            self.check_record(record)
         except DataError as error:
             raise DataError(f"{name}: {error}") from error
         return record
@@ -82,14 +82,16 @@ class Texts(Modality):
         """Rewrite texts with the writing habits of another site."""
         from wg_common.modalities import writing
 
-        manner = writing.draw(rng, strength)
-        return [np.array(writing.write_in_manner(str(record), manner, rng)) for record in records]
+        manner = writing.draw_writing_habits(rng, strength)
+        return [
+            np.array(writing.apply_writing_habits(str(record), manner, rng)) for record in records
+        ]
 
-    def example(self, shape: tuple[int, int]) -> Record:
+    def example_record(self, shape: tuple[int, int]) -> Record:
         """Return a long text, whatever the shape."""
         return np.array("pump 3 leaks at the shaft seal " * 20)
 
 
-def plain(text: str) -> str:
+def normalise_text(text: str) -> str:
     """Return a text in Unicode NFC, with single blanks and none at its ends."""
     return " ".join(unicodedata.normalize("NFC", text).split())

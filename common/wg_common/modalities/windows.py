@@ -41,7 +41,7 @@ class Windows(Modality):
 
     name = "windows"
     title = "sensor windows"
-    one = "window"
+    singular = "window"
     layout = "float [n, channels, time] (sensor windows)"
     suffixes = frozenset({".npy", ".csv"})
     file_limit = CSV_LIMIT
@@ -49,11 +49,11 @@ class Windows(Modality):
     trunks = ("wg_common.nets.encoder.window_trunk",)
     plant_trunk = True
 
-    def sniff(self, x: Record) -> bool:
+    def matches_array(self, x: Record) -> bool:
         """Return True if an array is float ``[n, channels, time]``."""
         return x.dtype.kind == "f" and x.ndim == 3
 
-    def check(self, record: Record) -> None:
+    def check_record(self, record: Record) -> None:
         """Check that an array is a sensor window.
 
         Raises:
@@ -101,20 +101,20 @@ class Windows(Modality):
         for (channels, _), rows in shapes.items():
             if channels not in chains:
                 eye = np.eye(channels)
-                chains[channels] = sensors.draw(rng, eye, 1.0, strength, direct=True)
+                chains[channels] = sensors.draw_sensors(rng, eye, 1.0, strength, direct=True)
             signals = np.stack([records[row] for row in rows]).astype(np.float64)
             observations.update(
-                zip(rows, sensors.observe(rng, signals, chains[channels]), strict=True)
+                zip(rows, sensors.measure_signals(rng, signals, chains[channels]), strict=True)
             )
         return [observations[row] for row in range(len(records))]
 
-    def example(self, shape: tuple[int, int]) -> NDArray[np.float32]:
+    def example_record(self, shape: tuple[int, int]) -> NDArray[np.float32]:
         """Return white noise."""
-        return streams.rng(Stream.EXPORT_WINDOW).normal(size=shape).astype(np.float32)
+        return streams.stream_generator(Stream.EXPORT_WINDOW).normal(size=shape).astype(np.float32)
 
 
 def check_window(window: NDArray[np.floating]) -> None:
-    """Check a window; errors as for ``Windows.check``."""
+    """Check a window; errors as for ``Windows.check_record``."""
     if not isinstance(window, np.ndarray) or window.ndim != 2 or window.dtype.kind != "f":
         layout = f"{window.dtype} {list(window.shape)}" if isinstance(window, np.ndarray) else "?"
         raise DataError(f"{layout}, expected float [channels, time]")
@@ -157,7 +157,7 @@ def column_names(data: bytes, name: str) -> tuple[str, ...] | None:
         DataError: The file is not text, or its first line is not CSV.
     """
     header = tables.decode_text(data, name).partition("\n")[0]
-    delimiter = tables.delimiter_of(header)
+    delimiter = tables.guess_delimiter(header)
     try:
         cells = next(csv.reader([header], strict=True, delimiter=delimiter), [])
     except csv.Error as error:
@@ -170,7 +170,7 @@ def column_names(data: bytes, name: str) -> tuple[str, ...] | None:
 
 def _from_csv(data: bytes, name: str, channels: Sequence[str] | None) -> NDArray[np.float64]:
     text = tables.decode_text(data, name)
-    delimiter = tables.delimiter_of(text.partition("\n")[0])
+    delimiter = tables.guess_delimiter(text.partition("\n")[0])
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     rows: list[list[float]] = []
     width = 0
@@ -193,7 +193,7 @@ def _from_csv(data: bytes, name: str, channels: Sequence[str] | None) -> NDArray
                 raise DataError(f"{name}: line {number}: {len(cells)} cells, expected {width}")
             if len(rows) == TIME_LIMIT:
                 raise DataError(f"{name}: more than {TIME_LIMIT} rows")
-            rows.append([tables.number(cell, delimiter) for cell in cells])
+            rows.append([tables.parse_number(cell, delimiter) for cell in cells])
     except (csv.Error, ValueError) as error:
         raise DataError(f"{name}: line {reader.line_num}: {error}") from error
     if not rows:
@@ -213,7 +213,7 @@ _NO_TIMES = (
 
 def _check_names(cells: Sequence[str], name: str) -> None:
     for column, cell in enumerate(cells, 1):
-        if tables.is_time(cell):
+        if tables.is_time_column(cell):
             raise DataError(f"{name}: column {column}, {cell!r}: {_NO_TIMES}")
 
 
@@ -242,7 +242,7 @@ def _counts_up(values: NDArray[np.float64]) -> bool:
 
 def _is_number(cell: str, delimiter: str) -> bool:
     try:
-        tables.number(cell, delimiter)
+        tables.parse_number(cell, delimiter)
     except ValueError:
         return False
     return True

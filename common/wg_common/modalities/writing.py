@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class WritingHabits:
     """Writing habits of a site.
 
     Attributes:
@@ -25,10 +25,10 @@ class Manner:
     stopped: bool
 
 
-def draw(rng: np.random.Generator, strength: float) -> Manner:
+def draw_writing_habits(rng: np.random.Generator, strength: float) -> WritingHabits:
     """Draw the writing habits of a site; at strength 0 they change nothing."""
     is_changed = rng.random() < strength
-    return Manner(
+    return WritingHabits(
         case=str(rng.choice(["lower", "upper", ""], p=[0.5, 0.2, 0.3])) if is_changed else "",
         errors=float(0.1 * strength * rng.random()),
         short=float(0.3 * strength * rng.random() ** 2),
@@ -36,7 +36,7 @@ def draw(rng: np.random.Generator, strength: float) -> Manner:
     )
 
 
-def write_in_manner(text: str, manner: Manner, rng: np.random.Generator) -> str:
+def apply_writing_habits(text: str, manner: WritingHabits, rng: np.random.Generator) -> str:
     """Rewrite a text with some writing habits; only ASCII words get errors or are shortened."""
     kept_letters = 5
     words = text.split(" ")

@@ -63,7 +63,7 @@ class HeadModel(nn.Module):
         batch = records.float()
         parts = [self.encoder(batch)]  # [n, D], the released features first
         for trunk, x in zip(self.further, further_inputs, strict=False):
-            parts.append(cast(EncoderTrunk, trunk).local(x))
+            parts.append(cast(EncoderTrunk, trunk).local_features(x))
         if self.network is not None:
             parts.append(
                 self.network(
@@ -101,11 +101,11 @@ def build_model(
     head_shape = tensors[HEAD_WEIGHT].shape[1:]
     dimension = next((n for n in (local, wide) if head_shape == (n,)), encoder.dimension)
     check_tensors(modality_head, tensors, len(labels), dimension)
-    if not all(trunk.exports for trunk in (encoder.module.trunk, *encoder.further)):
+    if not all(trunk.is_exportable for trunk in (encoder.module.trunk, *encoder.further)):
         raise ConfigError(
             f"{modality_head}: its encoder stands on a file: the encoder and the head are not"
             " exported as one"
         )
     used_network = network if dimension > local else None
-    head = networks.linear(tensors)
+    head = networks.head_layer(tensors)
     return HeadModel(encoder.module, head, used_network, encoder.further).eval()

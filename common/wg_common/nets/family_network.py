@@ -58,11 +58,11 @@ class FamilyNetwork:
         tensors = {**self.trunk, **self.head.tensors()}
         return {name: value.astype(np.float32) for name, value in tensors.items()}
 
-    def of_classes(self, rows: NDArray[np.integer[Any]]) -> FamilyNetwork:
+    def select_classes(self, rows: NDArray[np.integer[Any]]) -> FamilyNetwork:
         """Return the network of some classes, in the order of ``rows``."""
-        return replace(self, head=self.head.of_classes(rows))
+        return replace(self, head=self.head.select_classes(rows))
 
-    def at(self, records: Records, settings: Mapping[str, str]) -> FamilyNetwork:
+    def adapt_to_site(self, records: Records, settings: Mapping[str, str]) -> FamilyNetwork:
         """Return the network with its trunk adapted to one site, whose records standardise norms.
 
         Args:
@@ -70,8 +70,8 @@ class FamilyNetwork:
             settings: Settings of the encoder's trunk.
         """
         sample = [records[row] for row in site_norms.measured_rows(len(records))]
-        batch = _pool_pixels(trunks.encoder_batch(sample, pixels := _pixels(settings)), pixels)
-        trunk = site_norms.at_site(self.architecture, self.trunk, self.head, batch)
+        batch = _pool_pixels(trunks.resized_batch(sample, pixels := _pixels(settings)), pixels)
+        trunk = site_norms.adapt_trunk_to_site(self.architecture, self.trunk, self.head, batch)
         return replace(self, trunk=trunk)
 
 
@@ -98,8 +98,8 @@ class FamilyTrunk(nn.Module):
     def features(self, records: Iterable[Record]) -> NDArray[np.float32]:
         """Return features ``[n, width]`` of valid images, with 0 for values that are not finite."""
         with torch.inference_mode():
-            return network.in_chunks(
-                records, lambda chunk: self(trunks.encoder_batch(chunk, self.pixels)).numpy()
+            return network.features_in_chunks(
+                records, lambda chunk: self(trunks.resized_batch(chunk, self.pixels)).numpy()
             )
 
 
@@ -119,7 +119,7 @@ def stored_trunk(
     """
     values = _of(architecture, tensors)
     if architecture in catalogue.NETWORKS:
-        return RecordTrunk(architecture, network.by_number(values))
+        return RecordTrunk(architecture, network.split_by_trunk(values))
     return FamilyTrunk(architecture, values, settings)
 
 
@@ -140,7 +140,7 @@ def pack_network(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.f
     return {prefix + name: value for name, value in family_network.tensors().items()}
 
 
-def in_half(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.floating]]:
+def pack_half_precision(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.floating]]:
     """Pack for a package, with float16 for tensors whose size does not depend on the classes.
 
     A tensor with a magnitude above 65,504, the limit of float16, stays float32.
@@ -171,15 +171,15 @@ def unpack_network(tensors: Tensors, architecture: str, classes: int) -> FamilyN
     if not tensors:
         return None
     values = _of(architecture, tensors)
-    trunk = network.trunk_only(values)
+    trunk = network.select_trunk_tensors(values)
     tensors_checked = hostile_tensors.check_tensors(
         "network of the family", trunk, network.trunk_shapes(architecture)
     )
-    head = family_head.network_head(
+    head = family_head.network_head_from_tensors(
         {name: value for name, value in values.items() if name not in trunk},
         classes,
         network.feature_count(architecture),
-        site_norms.shapes(architecture),
+        site_norms.network_head_shapes(architecture),
     )
     return FamilyNetwork(
         architecture,

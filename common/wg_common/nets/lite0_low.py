@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from wg_common.modalities.images import PIXELS
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.encoder.trunk import Records
-from wg_common.nets.network import TRUNK, Kind
+from wg_common.nets.network import TRUNK, NetworkKind
 from wg_common.nets.site_norms import ChannelScale
 
 READ = (4, 7)  # Blocks whose maps give features
@@ -41,7 +41,7 @@ _BLOCKS = (
 FEATURES = 2 * sum(_BLOCKS[block][0] for block in READ)
 
 
-class Low(nn.Module):
+class FirstLite0Blocks(nn.Module):
     """Trunk from images ``[n, 3, 64, 64]``, 0 to 255, to features ``[n, FEATURES]``."""
 
     mean: Tensor
@@ -65,7 +65,7 @@ class Low(nn.Module):
         for number, block in enumerate(self.blocks):
             x = block(x)  # [n, c, h, w]
             if number in READ:
-                columns += trunks.statistics(x)
+                columns += trunks.spatial_statistics(x)
         return torch.cat(columns, dim=1)
 
 
@@ -103,18 +103,18 @@ def prepare_images(images: Records) -> NDArray[np.uint8]:
     """Resize valid images of any size to one batch ``[n, 3, 64, 64]``, for training."""
     batch = np.zeros((len(images), 3, PIXELS, PIXELS), np.uint8)
     for start in range(0, len(images), _BATCH):
-        part = trunks.prepare(list(images[start : start + _BATCH]), PIXELS)
+        part = trunks.resize_images(list(images[start : start + _BATCH]), PIXELS)
         batch[start : start + _BATCH] = part.round().clamp(0, 255).to(torch.uint8).numpy()
     return batch
 
 
-def base() -> dict[str, NDArray[np.float32]]:
+def imagenet_tensors() -> dict[str, NDArray[np.float32]]:
     """Return ImageNet's weights as ``trunk.*`` tensors, for norms that a site standardises.
 
     Raises:
         ConfigError: The package of the weights is missing, or its file is not the pinned one.
     """
-    public = trunks.imagenet()
+    public = trunks.imagenet_network()
     tensors = {f"stem.{name}": value for name, value in _layer(public._conv_stem, public._bn0)}
     for number, block in enumerate(public._blocks[: len(_BLOCKS)]):
         layers = {
@@ -134,4 +134,10 @@ def _layer(conv: Any, norm: Any) -> list[tuple[str, Tensor]]:
     return [("conv.weight", conv.weight), ("norm.weight", norm.weight), ("norm.bias", norm.bias)]
 
 
-NETWORK = Kind(trunk=Low, prepare=prepare_images, features=FEATURES, published=base, site_norms=8)
+NETWORK = NetworkKind(
+    trunk=FirstLite0Blocks,
+    prepare=prepare_images,
+    features=FEATURES,
+    published=imagenet_tensors,
+    site_norms=8,
+)

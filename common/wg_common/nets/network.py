@@ -1,8 +1,8 @@
 """Common operations on networks of all architectures.
 
 The catalogue names each network's module, which converts records to one batch of arrays, and builds
-a trunk (``Kind``). This module holds the operations that do not depend on the architecture. A head
-with one row per class uses the trunk's F features.
+a trunk (``NetworkKind``). This module holds the operations that do not depend on the architecture.
+A head with one row per class uses the trunk's F features.
 
 The tensors are ``trunk.*``, named by the architecture's module, ``head.weight`` ``[K, F]`` and
 ``head.bias`` ``[K]``. The first axis of a batch counts records.
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from wg_common import catalogue
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, Inputs
 from wg_common.modalities.base import Record
-from wg_common.modalities.registry import modality
+from wg_common.modalities.registry import find_modality
 from wg_common.nets.encoder.trunk import Records
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.privacy.schema import DIMENSION
@@ -39,7 +39,7 @@ class _Checked(Sequence[Record]):
     """Records that are checked on access, because a plant's records may not fit in memory."""
 
     def __init__(self, name: str, records: Records) -> None:
-        self._modality = modality(name)
+        self._modality = find_modality(name)
         self._records = records
 
     def __len__(self) -> int:
@@ -53,12 +53,12 @@ class _Checked(Sequence[Record]):
         if isinstance(index, slice):
             return [self[row] for row in range(*index.indices(len(self)))]
         record: Record = self._records[index]
-        self._modality.check_all([record], index)
+        self._modality.check_records([record], index)
         return record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class NetworkKind:
     """Interface of an architecture's module, its ``NETWORK``.
 
     Attributes:
@@ -67,38 +67,38 @@ class Kind:
         features: Number F of features.
         fold_standardisation: Function that folds the standardisation of inputs by a batch into a
             trunk's tensors; None if the network accepts raw inputs only.
-        at_speed: Function that rescales the line frequencies of a batch by a factor; None if the
-            network's inputs have no lines.
+        rescale_to_speed: Function that rescales the line frequencies of a batch by a factor; None
+            if the network's inputs have no lines.
         published: Function that returns the published ``trunk.*`` tensors from which training
             starts; None if there are none.
-        site_norms: Number R of hidden numbers in ``site_norms.Modulation``.
+        site_norms: Number R of hidden numbers in ``site_norms.NormModulation``.
     """
 
     trunk: Callable[[], nn.Module]
     prepare: Callable[[Records], Batch]
     features: int = DIMENSION
     fold_standardisation: Callable[[Tensors, Batch], dict[str, NDArray[np.float32]]] | None = None
-    at_speed: Callable[[Batch, float], Batch] | None = None
+    rescale_to_speed: Callable[[Batch, float], Batch] | None = None
     published: Callable[[], dict[str, NDArray[np.float32]]] | None = None
     site_norms: int = 0
 
 
-def kind(architecture: str) -> Kind:
+def network_kind(architecture: str) -> NetworkKind:
     """Return the interface of a network's module.
 
     Raises:
         ConfigError: The architecture does not exist, or is a head on the encoder.
     """
-    module = catalogue.network(architecture).module
+    module = catalogue.find_network(architecture).module
     network_kind = getattr(importlib.import_module(module), "NETWORK", None) if module else None
-    if not isinstance(network_kind, Kind):
+    if not isinstance(network_kind, NetworkKind):
         raise ConfigError(f"architecture {architecture}: is no network")
     return network_kind
 
 
 def feature_count(architecture: str) -> int:
     """Return the number F of features of a network."""
-    return kind(architecture).features
+    return network_kind(architecture).features
 
 
 def prepare_batch(architecture: str, records: Records) -> Batch:
@@ -107,10 +107,12 @@ def prepare_batch(architecture: str, records: Records) -> Batch:
     Raises:
         DataError: A record has a wrong type or shape.
     """
-    return kind(architecture).prepare(_Checked(catalogue.network(architecture).modality, records))
+    return network_kind(architecture).prepare(
+        _Checked(catalogue.find_network(architecture).modality, records)
+    )
 
 
-def trunk_at(
+def adapt_trunk(
     architecture: str, tensors: Tensors, inputs: Inputs, batch: Batch
 ) -> dict[str, NDArray[np.float32]]:
     """Return a network's trunk adapted to a plant, for raw inputs.
@@ -127,16 +129,16 @@ def trunk_at(
     Raises:
         DecodeError: Inputs of this architecture cannot be standardised.
     """
-    trunk = trunk_only(tensors)
+    trunk = select_trunk_tensors(tensors)
     if inputs == "raw":
         return trunk
-    fold = kind(architecture).fold_standardisation
+    fold = network_kind(architecture).fold_standardisation
     if fold is None:
         raise DecodeError(f"architecture {architecture}: its inputs are not standardised")
     return fold(trunk, batch)
 
 
-def as_input(batch: Tensor) -> Tensor:
+def trunk_input(batch: Tensor) -> Tensor:
     """Convert a batch to a trunk's float input, with channels last for images."""
     values = batch.float()
     return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values
@@ -144,15 +146,15 @@ def as_input(batch: Tensor) -> Tensor:
 
 def build_trunk(architecture: str) -> nn.Module:
     """Build a trunk with torch's initial weights."""
-    return kind(architecture).trunk()
+    return network_kind(architecture).trunk()
 
 
-def trunk_only(tensors: Tensors) -> dict[str, NDArray[np.float32]]:
+def select_trunk_tensors(tensors: Tensors) -> dict[str, NDArray[np.float32]]:
     """Select the trunk's tensors from those of a network."""
     return {name: value for name, value in tensors.items() if name.startswith(TRUNK)}
 
 
-def with_numbers(trunks: Sequence[Tensors]) -> dict[str, NDArray[np.float32]]:
+def prefix_trunk_numbers(trunks: Sequence[Tensors]) -> dict[str, NDArray[np.float32]]:
     """Prefix tensor names of several trunks by their numbers; names of a single trunk stay."""
     if len(trunks) == 1:
         return dict(trunks[0])
@@ -163,8 +165,8 @@ def with_numbers(trunks: Sequence[Tensors]) -> dict[str, NDArray[np.float32]]:
     }
 
 
-def by_number(tensors: Tensors) -> list[Tensors]:
-    """Split tensors from ``with_numbers`` into the ``trunk.*`` tensors of each trunk."""
+def split_by_trunk(tensors: Tensors) -> list[Tensors]:
+    """Split tensors from ``prefix_trunk_numbers`` into the ``trunk.*`` tensors of each trunk."""
     if any(name.startswith(TRUNK) for name in tensors):
         return [tensors]
     trunks: dict[str, dict[str, NDArray[np.float32]]] = {}
@@ -194,7 +196,7 @@ def load_trunk(architecture: str, tensors: Tensors) -> nn.Module:
     return module.eval()
 
 
-def linear(tensors: Tensors) -> nn.Linear:
+def head_layer(tensors: Tensors) -> nn.Linear:
     """Build a linear layer from the head's tensors."""
     weight, bias = (torch.from_numpy(np.array(tensors[name])) for name in (HEAD_WEIGHT, HEAD_BIAS))
     head = nn.Linear(weight.shape[1], weight.shape[0])
@@ -210,7 +212,7 @@ def trunk_tensors(trunk: nn.Module) -> dict[str, NDArray[np.float32]]:
 
 
 class RecordTrunk(nn.Module):
-    """Trunks beside the encoder, on batches that their architecture prepares.
+    """Trunks in addition to the encoder's, on batches that their architecture prepares.
 
     Args:
         architecture: Name in the catalogue.
@@ -230,12 +232,12 @@ class RecordTrunk(nn.Module):
 
     def features(self, records: Iterable[Record]) -> NDArray[np.float32]:
         """Return features ``[n, width]`` of valid records; values that are not finite become 0."""
-        return in_chunks(
+        return features_in_chunks(
             records, lambda chunk: features(self, prepare_batch(self.architecture, chunk))
         )
 
 
-def in_chunks(
+def features_in_chunks(
     records: Iterable[Record], features_of: Callable[[list[Record]], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
     """Compute features ``[n, width]`` in chunks, with 0 for values that are not finite."""
@@ -252,5 +254,7 @@ def features(trunk: nn.Module, batch: Batch) -> NDArray[np.float32]:
     blocks = []
     with torch.inference_mode():
         for start in range(0, max(len(batch), 1), _BATCH):
-            blocks.append(trunk(as_input(torch.from_numpy(batch[start : start + _BATCH]))).numpy())
+            blocks.append(
+                trunk(trunk_input(torch.from_numpy(batch[start : start + _BATCH]))).numpy()
+            )
     return np.concatenate(blocks)

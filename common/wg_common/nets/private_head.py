@@ -47,7 +47,7 @@ def _gradient_samples(
     }
 
 
-def private_head(records: LabelledFeatures, steps: ChargedSteps) -> Head:
+def train_private_head(records: LabelledFeatures, steps: ChargedSteps) -> Head:
     """Train a head by all steps of a charge, and average the weights of the later half."""
     x, y = _SCALE * torch.from_numpy(records.features).double(), torch.from_numpy(records.labels)
     head = RowwiseLinear(x.shape[1], records.classes, dtype=torch.float64)

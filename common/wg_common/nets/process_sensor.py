@@ -48,15 +48,15 @@ class ProcessSensor:
         Raises:
             DataError: The windows do not have the unit's channels and length.
         """
-        features = self.standardise(readings(self.unit, self.figures, windows))
+        features = self.standardise(unit_readings(self.unit, self.figures, windows))
         return features.double(), self.network(features).double()
 
     def standardise(self, plain: Tensor) -> Tensor:
         """Standardise readings ``[n, R]``."""
-        return process.standardise(plain[None], self.records[None])[0]
+        return process.standardise_readings(plain[None], self.records[None])[0]
 
 
-def readings(unit: ProcessUnit, figures: Tensor, windows: Tensor) -> Tensor:
+def unit_readings(unit: ProcessUnit, figures: Tensor, windows: Tensor) -> Tensor:
     """Compute readings ``[n, R]`` of windows ``[n, C, T]``.
 
     Raises:
@@ -77,7 +77,7 @@ def layers(unit: ProcessUnit) -> nn.Sequential:
     return nn.Sequential(nn.GELU(), nn.Linear(WIDTH, WIDTH), nn.GELU(), head)
 
 
-def read(
+def rebuild_sensor(
     unit: ProcessUnit,
     figures: Tensor,
     tensors: Mapping[str, NDArray[np.float32]],
@@ -106,5 +106,5 @@ def read(
     values = {name: torch.from_numpy(value.copy()) for name, value in tensors.items()}
     half_width = values.pop(HALF_WIDTH)
     network.load_state_dict(values)
-    plain = readings(unit, figures, torch.from_numpy(windows))
+    plain = unit_readings(unit, figures, torch.from_numpy(windows))
     return ProcessSensor(unit, figures, network.requires_grad_(False), half_width, plain)

@@ -8,13 +8,13 @@ sites (``wg_server.zoo.networks``), as in Chang et al. (CVPR 2019).
 
 The removed moments describe the camera, and a noisy camera needs another network than a sharp one.
 So the moments of the first norm, of edges and patches, are a condition: a small network maps them
-to a factor and a shift for every channel of all norms (``Modulation``, as in Perez et al., AAAI
+to a factor and a shift for every channel of all norms (``NormModulation``, as in Perez et al., AAAI
 2018).
 
 All of these are affine maps of a channel. For one site they combine to one map, so the site's trunk
 is an ordinary network, in which no record affects another's output. A package holds the trunk of a
 typical site and the tensors that adapt it to any site
-(``wg_common.inference.family_head.NetworkHead``, ``at_site``).
+(``wg_common.inference.family_head.NetworkHead``, ``adapt_trunk_to_site``).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ChannelScale(nn.Module):
         return out
 
 
-class SiteNorm(nn.Module):
+class SiteBatchNorm(nn.Module):
     """Norm that standardises its channels over each site's records, before its affine map.
 
     Attributes:
@@ -113,7 +113,7 @@ def _moments(part: Tensor) -> Tensor:
     return torch.stack([mean, (variance + _TINY).log() / 2])
 
 
-class Modulation(nn.Module):
+class NormModulation(nn.Module):
     """Map from the moments of a site's first norm to changes of all norms; initially zero.
 
     Args:
@@ -152,7 +152,7 @@ class Modulation(nn.Module):
         return changes.view(len(moments), 2, -1)
 
 
-class SiteNorms:
+class TrunkSiteNorms:
     """Site norms of a trunk.
 
     Attributes:
@@ -160,11 +160,11 @@ class SiteNorms:
         modulation: Map from the first norm's moments to changes of all norms, or None.
     """
 
-    def __init__(self, norms: list[SiteNorm]) -> None:
+    def __init__(self, norms: list[SiteBatchNorm]) -> None:
         self.norms = norms
-        self.modulation: Modulation | None = None
+        self.modulation: NormModulation | None = None
 
-    def modulate(self, by: Modulation) -> None:
+    def set_modulation(self, by: NormModulation) -> None:
         """Let the first norm's moments modify the affine maps of all norms."""
         self.modulation = by
         self.norms[0].on_moments = self._update_changes
@@ -185,8 +185,8 @@ class SiteNorms:
         moments = np.concatenate([norm.last_moments[0].numpy() for norm in self.norms], axis=1)
         return moments.astype(np.float64)
 
-    def fold(self, site: Floats) -> None:
-        """Change weights so that plain norms equal the site norms at one site.
+    def merge_site_statistics(self, site: Floats) -> None:
+        """Merge one site's statistics into the weights, so that plain batch norms compute the same.
 
         Args:
             site: Moments of the site, ``[2, N]``, from ``site_moments``.
@@ -196,8 +196,8 @@ class SiteNorms:
                 norm.weight.mul_(log_factor.exp() / spread.exp())
                 norm.bias.add_(shift - norm.weight * mean)
 
-    def unfold(self, site: Floats) -> None:
-        """Undo ``fold``."""
+    def restore_weights(self, site: Floats) -> None:
+        """Undo ``merge_site_statistics``."""
         with torch.no_grad():
             for norm, (mean, spread), (log_factor, shift) in self._parts(site):
                 norm.bias.sub_(shift - norm.weight * mean)
@@ -211,7 +211,7 @@ class SiteNorms:
             ):
                 norm.change = change
 
-    def _parts(self, site: Floats) -> Iterator[tuple[SiteNorm, Tensor, Tensor]]:
+    def _parts(self, site: Floats) -> Iterator[tuple[SiteBatchNorm, Tensor, Tensor]]:
         """Yield each norm with its means and log spreads, and its log factors and shifts."""
         sizes = [norm.channels for norm in self.norms]
         moments = torch.from_numpy(site).float()
@@ -222,25 +222,27 @@ class SiteNorms:
         yield from zip(self.norms, *parts, strict=True)
 
 
-def shapes(architecture: str) -> dict[str, tuple[int, ...]]:
+def network_head_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
     """Return the shapes of a ``NetworkHead``'s arrays beyond those of a ``FamilyHead``."""
     with torch.device("meta"):
-        norms = install(network.build_trunk(architecture)).norms
+        norms = install_site_norms(network.build_trunk(architecture)).norms
     total, channels = sum(norm.channels for norm in norms), norms[0].channels
-    rank = network.kind(architecture).site_norms
+    rank = network.network_kind(architecture).site_norms
     return {"norms": (2, total), "inner": (rank, 2 * channels + 1), "outer": (2 * total, rank + 1)}
 
 
-def install(trunk: nn.Module) -> SiteNorms:
+def install_site_norms(trunk: nn.Module) -> TrunkSiteNorms:
     """Replace a trunk's norms by site norms for batches of one site; names and weights stay."""
-    site_norms: list[SiteNorm] = []
+    site_norms: list[SiteBatchNorm] = []
     for parent, name, norm in _norms(trunk):
-        site_norms.append(SiteNorm(norm))
+        site_norms.append(SiteBatchNorm(norm))
         setattr(parent, name, site_norms[-1])
-    return SiteNorms(site_norms)
+    return TrunkSiteNorms(site_norms)
 
 
-def at_site(architecture: str, tensors: Tensors, head: NetworkHead, batch: Tensor) -> Tensors:
+def adapt_trunk_to_site(
+    architecture: str, tensors: Tensors, head: NetworkHead, batch: Tensor
+) -> Tensors:
     """Adapt a typical site's ``trunk.*`` tensors to one site.
 
     Args:
@@ -251,12 +253,12 @@ def at_site(architecture: str, tensors: Tensors, head: NetworkHead, batch: Tenso
             ``measured_rows`` suffice.
     """
     trunk = network.load_trunk(architecture, tensors)
-    norms = install(trunk)
-    norms.modulate(_modulation(head))
-    norms.unfold(head.norms)
+    norms = install_site_norms(trunk)
+    norms.set_modulation(_modulation(head))
+    norms.restore_weights(head.norms)
     with torch.no_grad():
         trunk(batch)
-    norms.fold(norms.site_moments())
+    norms.merge_site_statistics(norms.site_moments())
     return network.trunk_tensors(trunk)
 
 
@@ -265,9 +267,11 @@ def measured_rows(count: int) -> NDArray[np.intp]:
     return np.linspace(0, count - 1, min(count, _MEASURED)).astype(np.intp)
 
 
-def _modulation(head: NetworkHead) -> Modulation:
+def _modulation(head: NetworkHead) -> NormModulation:
     rank, inputs = head.inner.shape
-    modulation = Modulation((inputs - 1) // 2, head.norms.shape[1], rank, np.random.default_rng(0))
+    modulation = NormModulation(
+        (inputs - 1) // 2, head.norms.shape[1], rank, np.random.default_rng(0)
+    )
     with torch.no_grad():
         modulation.inner.copy_(torch.from_numpy(head.inner))
         modulation.outer.copy_(torch.from_numpy(head.outer))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from wg_common.machines.base import HALF_BINS, WINDOW
 from wg_common.nets.encoder.trunk import Records
-from wg_common.nets.network import TRUNK, Batch, Kind, Tensors
+from wg_common.nets.network import TRUNK, Batch, NetworkKind, Tensors
 from wg_core.privacy.schema import DIMENSION
 
 BANDS = ((16, 512), (16, 160), (112, 336), (256, 500))
@@ -48,7 +48,7 @@ class SpectrumLines(nn.Module):
         return F.gelu(self.second(F.gelu(self.first(spectra))))
 
 
-def spectra(pieces: Tensor) -> Tensor:
+def envelope_spectra(pieces: Tensor) -> Tensor:
     """Compute inputs ``[n, INPUTS]`` of pieces ``[n, WINDOW]``, near mean 0 and deviation 1."""
     deviations = pieces - pieces.mean(dim=1, keepdim=True)
     x = (deviations / (deviations.square().mean(dim=1, keepdim=True).sqrt() + 1e-12)).float()
@@ -83,7 +83,7 @@ def line_readings(inputs: Tensor, templates: Tensor) -> Tensor:
     return heights.reshape(machines, count, -1)
 
 
-def standardised_by(inputs: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+def standardise_by(inputs: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
     """Standardise inputs ``[..., INPUTS]`` by a given mean and spread."""
     return (inputs - mean) / (spread + _LEAST_SPREAD)
 
@@ -107,7 +107,7 @@ def standardised_trunk(trunk: Tensors, batch: Batch) -> dict[str, NDArray[np.flo
         }
 
 
-def at_speed(batch: Batch, factor: float) -> Batch:
+def rescale_to_speed(batch: Batch, factor: float) -> Batch:
     """Rescale the line frequencies of envelope spectra to another shaft speed.
 
     Args:
@@ -126,7 +126,7 @@ def prepare_windows(windows: Records) -> NDArray[np.float32]:
     """Convert valid windows of any shapes to one batch, float32 ``[n, INPUTS]``."""
     batch = np.zeros((len(windows), INPUTS), np.float32)
     for row, window in enumerate(windows):
-        batch[row] = spectra(_pieces(window)).mean(dim=0).numpy()
+        batch[row] = envelope_spectra(_pieces(window)).mean(dim=0).numpy()
     return batch
 
 
@@ -140,9 +140,9 @@ def _pieces(window: NDArray[np.floating]) -> Tensor:
     return torch.cat([x[:, start : start + WINDOW] for start in starts])
 
 
-NETWORK = Kind(
+NETWORK = NetworkKind(
     trunk=SpectrumLines,
     prepare=prepare_windows,
     fold_standardisation=standardised_trunk,
-    at_speed=at_speed,
+    rescale_to_speed=rescale_to_speed,
 )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, architecture_of
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, find_architecture
 from wg_common.inference import hostile_tensors
 from wg_common.nets import network
 from wg_core.errors import DecodeError
@@ -25,7 +25,7 @@ def tensor_shapes(architecture: str, classes: int, dimension: int) -> dict[str, 
         ConfigError: There is no such architecture.
     """
     head = {HEAD_WEIGHT: (classes, dimension), HEAD_BIAS: (classes,)}
-    if not architecture_of(architecture).is_network:
+    if not find_architecture(architecture).is_network:
         return head
     trunk = network.trunk_shapes(architecture)
     return trunk | head | {HEAD_WEIGHT: (classes, network.feature_count(architecture))}

@@ -7,7 +7,7 @@ witness sees a root, a size and a time, none of which depends on a record.
 A plant without a network hands out its checkpoint inside a statistics file, and learns that the
 server cosigned it when a weights package comes back. Until then the server may have last seen any
 of the checkpoints handed out, so a file holds a consistency proof from each of them
-(``Log.inclusion_proof``), at most ``witness.HANDED_OUT_LIMIT``; a file that needs more is refused
+(``Log.inclusion_proof``), at most ``witness.UNCOSIGNED_LIMIT``; a file that needs more is refused
 before anything is charged.
 """
 
@@ -25,7 +25,7 @@ from wg_core.ledger import note as notes
 from wg_core.ledger import proof
 from wg_core.ledger.cosigned import RolledBack
 from wg_core.ledger.store import Ledger
-from wg_core.ledger.witness import CONTRADICTIONS, HANDED_OUT_LIMIT, WitnessRefused
+from wg_core.ledger.witness import CONTRADICTIONS, UNCOSIGNED_LIMIT, WitnessRefused
 from wg_core.site import config as configuration
 from wg_core.site import locks
 from wg_core.site.config import ClientConfig
@@ -33,13 +33,13 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import protocol, signing, statistics_file
 
 if TYPE_CHECKING:  # httpx is imported only if a witness other than the server is asked
-    from wg_core.connection.http_witness import Ask
+    from wg_core.connection.http_witness import AskWitness
 
 log = logging.getLogger(__name__)
 
 
-class NoRoom(RefusedError):
-    """Too many checkpoints were handed out without a cosignature coming back."""
+class TooManyUncosigned(RefusedError):
+    """Too many checkpoints left in files without a cosignature that came back."""
 
     code = "witness"
 
@@ -50,13 +50,13 @@ class TooFewWitnesses(PeerError):
     code = "witness"
 
 
-def enrol(ledger: Ledger, config: ClientConfig) -> None:
+def enrol_witnesses(ledger: Ledger, config: ClientConfig) -> None:
     """Record the witnesses of ``client.yaml`` on the ledger, before anything is charged."""
     for cosigner in config.witnesses:
         ledger.enrol_witness(cosigner.name, cosigner.public_key)
 
 
-def collect(ledger: Ledger, config: ClientConfig, server: Ask | None) -> None:
+def collect_cosignatures(ledger: Ledger, config: ClientConfig, server: AskWitness | None) -> None:
     """Get the newest checkpoint cosigned by as many witnesses as the plant requires.
 
     The server is asked first, even if it has cosigned this checkpoint: its answer comes at the end
@@ -74,14 +74,14 @@ def collect(ledger: Ledger, config: ClientConfig, server: Ask | None) -> None:
         PeerError: The server cannot be reached.
     """
     if server is not None:
-        ledger.countersign(config.server.witness_name, server)
+        ledger.request_cosignature(config.server.witness_name, server)
     cosignatures, problems = 1, []
     if config.witnesses:
         from wg_core.connection import http_witness
     for cosigner in config.witnesses:
         try:
-            if not ledger.newest_cosigned_by(cosigner.name):
-                ledger.countersign(cosigner.name, http_witness.ask(cosigner))
+            if not ledger.is_newest_cosigned(cosigner.name):
+                ledger.request_cosignature(cosigner.name, http_witness.witness_client(cosigner))
         except (PeerError, VerificationError, DecodeError, ConfigError) as error:
             log.warning("witness %s: %s", cosigner.name, error)
             problems.append(f"{cosigner.name}: {error}")
@@ -105,12 +105,15 @@ def ask_other_witnesses(home: ClientHome, config: ClientConfig) -> None:
         return
     from wg_core.connection import http_witness
 
-    with locks.release(home), Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
-        enrol(ledger, config)
+    with (
+        locks.lock_release(home),
+        Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
+    ):
+        enrol_witnesses(ledger, config)
         for cosigner in config.witnesses:
             try:
-                if not ledger.newest_cosigned_by(cosigner.name):
-                    ledger.countersign(cosigner.name, http_witness.ask(cosigner))
+                if not ledger.is_newest_cosigned(cosigner.name):
+                    ledger.request_cosignature(cosigner.name, http_witness.witness_client(cosigner))
             except RolledBack:
                 raise
             except (PeerError, VerificationError, DecodeError, ConfigError) as error:
@@ -119,37 +122,37 @@ def ask_other_witnesses(home: ClientHome, config: ClientConfig) -> None:
                 log.warning("witness %s: %s", cosigner.name, error)
 
 
-def check_room(ledger: Ledger, config: ClientConfig) -> None:
-    """Check that one more file can prove consistency with every checkpoint still uncosigned.
+def check_uncosigned_limit(ledger: Ledger, config: ClientConfig) -> None:
+    """Refuse a further release file while too many checkpoints are still not cosigned.
 
     Raises:
-        NoRoom: The limit is reached; the message says what to do.
+        TooManyUncosigned: The limit is reached; the message says what to do.
     """
-    sizes = ledger.unanswered_sizes(config.server.witness_name)
-    if len(sizes) >= HANDED_OUT_LIMIT:
-        raise NoRoom(
+    sizes = ledger.uncosigned_sizes(config.server.witness_name)
+    if len(sizes) >= UNCOSIGNED_LIMIT:
+        raise TooManyUncosigned(
             f"{len(sizes)} files left since {config.server.name} last cosigned the ledger, and no"
             " more can be covered; nothing was charged. Apply a weights package that the server"
             " made from one of them"
         )
 
 
-def hand_out(ledger: Ledger, config: ClientConfig) -> None:
-    """Record that the ledger's newest checkpoint leaves in a file; repeating it has no effect.
+def mark_checkpoint_sent(ledger: Ledger, config: ClientConfig) -> None:
+    """Record that the ledger's newest checkpoint is sent in a file; repeating it has no effect.
 
     Raises:
-        NoRoom: The same condition as for ``check_room``.
+        TooManyUncosigned: The same condition as for ``check_uncosigned_limit``.
     """
-    if ledger.size not in ledger.unanswered_sizes(config.server.witness_name):
-        check_room(ledger, config)
-        ledger.hand_out()
+    if ledger.size not in ledger.uncosigned_sizes(config.server.witness_name):
+        check_uncosigned_limit(ledger, config)
+        ledger.mark_checkpoint_sent()
 
 
-def proves_at_size(file: Path, size: int) -> bool:
-    """Return whether a stored statistics file proves its release in the checkpoint of this size."""
+def has_proof_at_size(file: Path, size: int) -> bool:
+    """Return whether a stored file proves its release in the checkpoint of this ledger size."""
     if not file.is_file():
         return False
-    statistics = statistics_file.decode_covered(
+    statistics = statistics_file.decode_bundle(
         atomic.read_bytes(file, limit=protocol.STATISTICS_LIMIT)
     )
     return proof.decode(statistics.release_proof).checkpoint.size == size
@@ -209,7 +212,7 @@ def store_recent_cosignature(home: ClientHome, signed: bytes, *, seconds: float)
         return ledger.size
 
 
-def check_newest(home: ClientHome, config: ClientConfig, ask: Ask) -> int:
+def check_not_rolled_back(home: ClientHome, config: ClientConfig, ask: AskWitness) -> int:
     """Ask the server to cosign the whole ledger, which detects a copy older than the server saw.
 
     Nothing is charged before, so an older copy cannot become a second history of one ledger.
@@ -222,12 +225,15 @@ def check_newest(home: ClientHome, config: ClientConfig, ask: Ask) -> int:
         PeerError: The server cannot be reached, or refuses.
         VerificationError: The cosignature is not valid.
     """
-    with locks.release(home), Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
-        ledger.countersign(config.server.witness_name, ask)
+    with (
+        locks.lock_release(home),
+        Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
+    ):
+        ledger.request_cosignature(config.server.witness_name, ask)
         return ledger.size
 
 
-def status(
+def witness_status(
     home: ClientHome, config: ClientConfig
 ) -> tuple[str, tuple[str, ...], int, list[tuple[str, tuple[str, ...], int]]]:
     """Return the ledger's origin, verifier keys and size, and the progress of each witness.

@@ -20,11 +20,11 @@ from wg_core.wire.protocol import NOTE_LIMIT
 
 ADD_CHECKPOINT = "/add-checkpoint"
 
-Ask = Callable[[bytes], bytes]
+AskWitness = Callable[[bytes], bytes]
 """Function from an ``add-checkpoint`` body to cosignature lines; may raise ``WitnessRefused``."""
 
 
-def ask(witness: WitnessConfig) -> Ask:
+def witness_client(witness: WitnessConfig) -> AskWitness:
     """Return a function that asks a witness, over a new connection per call.
 
     Raises:

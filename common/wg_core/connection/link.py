@@ -22,7 +22,7 @@ from wg_core.wire import protocol
 _ANSWERS = (HTTPStatus.OK, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
-class Link:
+class ServerLink:
     """A connection to the server's fleet listener as one enrolled site."""
 
     def __init__(self, base_url: str, context: ssl.SSLContext) -> None:
@@ -43,7 +43,7 @@ class Link:
         """Close the connection."""
         self._client.close()
 
-    def witness(self, request: bytes) -> bytes:
+    def cosign(self, request: bytes) -> bytes:
         """Ask the server to cosign (C2SP tlog-witness, ``add-checkpoint``); return the lines.
 
         Raises:
@@ -52,15 +52,15 @@ class Link:
         """
         return witness.read_reply(*self._ask("witness", protocol.WITNESS_PATH, request, *_ANSWERS))
 
-    def rotate(self, notice: bytes) -> bytes:
+    def announce_rotation(self, notice: bytes) -> bytes:
         """Send the ledger's new key (a ``KeyRotation``) to the server; return its cosignature.
 
         Raises:
-            PeerError, WitnessRefused: The same conditions as for ``witness``.
+            PeerError, WitnessRefused: The same conditions as for ``cosign``.
         """
         return witness.read_reply(*self._ask("rotation", protocol.ROTATE_PATH, notice, *_ANSWERS))
 
-    def renew(self, csr_pem: str) -> bytes:
+    def renew_certificate(self, csr_pem: str) -> bytes:
         """Exchange a certificate request for a new TLS client certificate (PEM).
 
         Raises:
@@ -68,7 +68,7 @@ class Link:
         """
         return self._ask("renewal", protocol.RENEW_PATH, csr_pem.encode("ascii"), HTTPStatus.OK)[1]
 
-    def trust(self, pins: bytes) -> bytes:
+    def exchange_trust(self, pins: bytes) -> bytes:
         """Send the keys pinned here (``Pins``), and return the keys valid today (``Trust``).
 
         Raises:
@@ -136,7 +136,7 @@ def pinned_context(ca_certificate: Path) -> ssl.SSLContext:
     return context
 
 
-def describe(error: Exception) -> str:
+def describe_connection_error(error: Exception) -> str:
     """Describe a connection error for a person."""
     text = str(error)
     if "CERTIFICATE_REQUIRED" in text or "BAD_CERTIFICATE" in text or "UNKNOWN_CA" in text:
@@ -167,7 +167,7 @@ def clock_skew(response: httpx.Response, current_time: float | None = None) -> f
     return (time.time() if current_time is None else current_time) - then
 
 
-def explain_status(response: httpx.Response, current_time: float | None = None) -> str:
+def describe_error_status(response: httpx.Response, current_time: float | None = None) -> str:
     """Describe an error status; a 401 caused by a wrong clock is described as the latter."""
     clock_tolerance_seconds = 5.0
     if response.headers.get(protocol.WHY_HEADER) == protocol.REVOKED:
@@ -198,7 +198,7 @@ def _read(
     try:
         with client.stream(method, path, content=body, headers=headers) as response:
             if protocol.WHY_HEADER in response.headers:
-                raise PeerError(explain_status(response))
+                raise PeerError(describe_error_status(response))
             return response.status_code, b"".join(response.iter_bytes())
     except httpx.HTTPError as error:
-        raise PeerError(f"{client.base_url.host}: {describe(error)}") from error
+        raise PeerError(f"{client.base_url.host}: {describe_connection_error(error)}") from error

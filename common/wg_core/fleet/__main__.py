@@ -38,7 +38,7 @@ def node(home: Path, one_package: bool, as_json: bool, log_format: str) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    latest = applying.Applied()
+    latest = applying.ApplyResult()
 
     def apply(home: ClientHome, path: Path) -> None:
         nonlocal latest
@@ -55,28 +55,28 @@ def node(home: Path, one_package: bool, as_json: bool, log_format: str) -> None:
 def main() -> int:
     """Serve until stopped; return the exit code. Errors are in English, for the log."""
     os.umask(logs.PRIVATE_UMASK)
-    logs.start("wg_core")
+    logs.configure_logging("wg_core")
     try:
         node.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a bug has an exit code too
-        return _report_failure(errors.failure(error))
+        return _report_failure(errors.error_report(error))
     return errors.ExitCode.OK
 
 
-def _report_failure(failure: errors.Failure) -> int:
+def _report_failure(failure: errors.ErrorReport) -> int:
     """Report the error that ended the process, with the traceback of a bug."""
     if failure.exit_code == errors.ExitCode.INTERNAL:
         log.exception("internal error")
     if "--json" in sys.argv:
         document = {"error": {name: getattr(failure, name) for name in failure.__slots__}}
         click.echo(json.dumps(document, indent=2, sort_keys=True))
-    if logs.in_json():
+    if logs.is_json():
         log.error("%s: %s", failure.code, failure.message)
     elif "--json" not in sys.argv:
-        click.echo(f"error: {logs.printable(failure.message)}", err=True)
+        click.echo(f"error: {logs.escape_unprintable(failure.message)}", err=True)
     return failure.exit_code
 
 

@@ -13,8 +13,8 @@ from wg_core import logs
 from wg_core.connection import link
 from wg_core.errors import ApprovalPending, DecodeError, VerificationError, WgError
 from wg_core.fleet.inbox import Inbox
-from wg_core.fleet.interface import Declined, Handlers, Witness
-from wg_core.fleet.slot import Slot, Stopped
+from wg_core.fleet.interface import DeclineMessage, Handlers, Witness
+from wg_core.fleet.slot import AnswerSlot, NodeStopped
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, fleet, protocol
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Answers:
+class MessageHandler:
     """Computes the answers to the messages for one home."""
 
     def __init__(self, home: ClientHome, config: ClientConfig, handlers: Handlers) -> None:
@@ -35,11 +35,11 @@ class Answers:
         self._handlers = handlers
         self._inbox = Inbox(home)
 
-    def answer(self, kind: str, envelope: Envelope, slot: Slot) -> Envelope:
+    def answer(self, kind: str, envelope: Envelope, slot: AnswerSlot) -> Envelope:
         """Answer a message of an allowed type, or return a refusal of one word.
 
         Raises:
-            Declined: The message is malformed.
+            DeclineMessage: The message is malformed.
             Stopped: The node is stopped before the answer may leave.
         """
         try:
@@ -48,14 +48,14 @@ class Answers:
             return self._package(envelope)
         except DecodeError as error:
             log.warning("malformed message: %s", error)
-            raise Declined(fleet.MALFORMED) from error
+            raise DeclineMessage(fleet.MALFORMED) from error
 
-    def _statistics(self, envelope: Envelope, slot: Slot) -> Envelope:
+    def _statistics(self, envelope: Envelope, slot: AnswerSlot) -> Envelope:
         query = _record(StatisticsQuery, envelope, "query")
         log.info("request %s: statistics, epsilon %s", query.request_id, query.epsilon)
 
         def answer() -> Envelope:
-            with link.Link.open(self._home, self._config.server.fleet_url) as connection:
+            with link.ServerLink.open(self._home, self._config.server.fleet_url) as connection:
                 payload = self._handlers.answer_query(
                     self._home,
                     query,
@@ -65,7 +65,7 @@ class Answers:
             log.info("request %s: answered with %d bytes", query.request_id, len(payload))
             return Envelope("statistics", b"", payload)
 
-        return guard(query.request_id, answer, fleet.ANSWER_WORDS)
+        return answer_or_refuse(query.request_id, answer, fleet.ANSWER_WORDS)
 
     def _package(self, envelope: Envelope) -> Envelope:
         """Receive the package in the message, and return its receipt."""
@@ -74,15 +74,17 @@ class Answers:
         def receive() -> Envelope:
             if delivery.site != self._config.site:
                 raise VerificationError(f"delivery: made for site {delivery.site!r}")
-            receipt = self._inbox.receive(delivery, envelope.payload)
+            receipt = self._inbox.store_package(delivery, envelope.payload)
             log.info("request %s: package received", delivery.request_id)
             return Envelope("receipt", canonical.encode(receipt))
 
-        return guard(delivery.request_id, receive, fleet.DELIVERY_WORDS)
+        return answer_or_refuse(delivery.request_id, receive, fleet.DELIVERY_WORDS)
 
 
-def guard(request_id: str, action: Callable[[], Envelope], words: frozenset[str]) -> Envelope:
-    """Run a handler, and turn its errors into a refusal of one word; the text stays in the log.
+def answer_or_refuse(
+    request_id: str, action: Callable[[], Envelope], words: frozenset[str]
+) -> Envelope:
+    """Run a handler, and turn its error into a refusal of one word; the log has the message.
 
     Args:
         words: Words that may be sent, since they depend only on the request, the policy, the
@@ -93,10 +95,10 @@ def guard(request_id: str, action: Callable[[], Envelope], words: frozenset[str]
         Stopped: The node is stopped.
     """
     fleet.check_request_id(request_id)
-    with logs.about(request=request_id):
+    with logs.log_context(request=request_id):
         try:
             return action()
-        except Stopped:
+        except NodeStopped:
             raise
         except WgError as error:
             if isinstance(error, ApprovalPending):
@@ -109,9 +111,9 @@ def guard(request_id: str, action: Callable[[], Envelope], words: frozenset[str]
             return _refusal(request_id, fleet.UNAVAILABLE)
 
 
-def server_witness(connection: link.Link, slot: Slot) -> Witness:
+def server_witness(connection: link.ServerLink, slot: AnswerSlot) -> Witness:
     """Return a function that asks the server to cosign once the slot has ended."""
-    return lambda request: slot.send(partial(connection.witness, request))
+    return lambda request: slot.send_at_end(partial(connection.cosign, request))
 
 
 def _refusal(request_id: str, code: str) -> Envelope:

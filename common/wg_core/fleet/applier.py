@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
-class Applier:
-    """Thread that applies packages; it runs while the context is entered.
+class ApplierThread:
+    """Thread that applies packages while its context is entered.
 
     Attributes:
         failure: Error of the last package that was set aside.
@@ -92,7 +92,7 @@ class Applier:
         Returns:
             Seconds after which to retry a package that did not fit on the disk, if any.
         """
-        for path in self._inbox.waiting():
+        for path in self._inbox.waiting_packages():
             if self._end.is_set():
                 return None
             try:
@@ -121,7 +121,7 @@ class Applier:
             log.exception("package %s", path.stem)
             self._reject(path, InternalError(f"{path}: {type(error).__name__}"))
         else:
-            self._inbox.forget(path)
+            self._inbox.delete_applied(path)
             log.info("package %s applied", path.stem)
 
     def _reject(self, path: Path, error: WgError) -> None:

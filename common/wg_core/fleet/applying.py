@@ -1,8 +1,8 @@
 """Application of a package in a child process, so that the node itself loads no models.
 
 The process is this interpreter with one module of the installation, ``PROGRAM``; the server
-controls nothing but the bytes of the package on disk. The process writes one ``Applied`` record to
-its standard output and logs to this process's standard error. It ignores the signals that end a
+controls nothing but the bytes of the package on disk. The process writes one ``ApplyResult`` record
+to its standard output and logs to this process's standard error. It ignores the signals that end a
 node, so that a package is finished first, and ends when its standard input is closed, so that it
 never outlives the node.
 """
@@ -24,7 +24,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
+class ApplyResult:
     """Outcome of applying one package.
 
     Attributes:
@@ -43,7 +43,7 @@ class Applied:
     log_line: str = ""
 
 
-def apply_package(home: ClientHome, path: Path) -> Applied:
+def apply_package(home: ClientHome, path: Path) -> ApplyResult:
     """Apply a package in a child process, and wait for the result.
 
     Raises:
@@ -51,7 +51,7 @@ def apply_package(home: ClientHome, path: Path) -> Applied:
         WgError: The error that the child reports; ``InternalError`` if it ended without an answer.
     """
     words = [sys.executable, "-P", "-m", PROGRAM, str(home.root), str(path)]
-    words += ["--log-format", logs.JSON if logs.in_json() else logs.TEXT]
+    words += ["--log-format", logs.JSON if logs.is_json() else logs.TEXT]
     with subprocess.Popen(  # noqa: S603 - this interpreter, and a module of the installation
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     ) as child:
@@ -64,7 +64,7 @@ def apply_package(home: ClientHome, path: Path) -> Applied:
         raise StorageError(f"{path}: not applied: the service was stopped")
     if code != 0 or not data or len(data) > REPLY_LIMIT:
         raise InternalError(f"{path}: the process that applied it ended with {code}")
-    reply = canonical.decode(Applied, data, subject="answer of the applying process")
+    reply = canonical.decode(ApplyResult, data, subject="answer of the applying process")
     if reply.code:
         raise errors.BY_CODE.get(reply.code, InternalError)(reply.message)
     return reply

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 _PEM_LIMIT = 64 << 10
 
 
-def follow(home: ClientHome, data: bytes) -> bool:
+def pin_current_authority(home: ClientHome, data: bytes) -> bool:
     """Pin the server's current authority; return whether it differs from the pinned one.
 
     An authority without a link from the pinned root is logged and changes nothing.
@@ -48,11 +48,14 @@ def follow(home: ClientHome, data: bytes) -> bool:
     if root == pinned_root:
         return False
     atomic.write_bytes(home.ca_certificate, root.public_bytes(serialization.Encoding.PEM))
-    log.info("the server has a new authority, which the old one vouches for: %s", fingerprint(root))
+    log.info(
+        "the server has a new authority, which the old one vouches for: %s",
+        certificate_sha256(root),
+    )
     return True
 
 
-def fingerprint(certificate: x509.Certificate) -> str:
+def certificate_sha256(certificate: x509.Certificate) -> str:
     """Return the SHA-256 of a certificate in DER, hex."""
     return certificate.fingerprint(hashes.SHA256()).hex()
 
@@ -109,7 +112,7 @@ def newest_root(
     return root
 
 
-def issued_by(certificate: x509.Certificate, root: x509.Certificate) -> bool:
+def is_issued_by(certificate: x509.Certificate, root: x509.Certificate) -> bool:
     """Return whether ``root`` signed a certificate."""
     try:
         certificate.verify_directly_issued_by(root)
@@ -131,5 +134,5 @@ def _vouches(
         and isinstance(link.public_key(), ec.EllipticCurvePublicKey)
         and link.subject == issuer.subject
         and link.not_valid_before_utc <= current_time <= link.not_valid_after_utc
-        and issued_by(link, issuer)
+        and is_issued_by(link, issuer)
     )

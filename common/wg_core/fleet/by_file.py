@@ -17,7 +17,7 @@ from wg_core.errors import ConfigError, DecodeError, PeerError
 from wg_core.fleet import trust
 from wg_core.fleet.answers import server_witness
 from wg_core.fleet.interface import Witness
-from wg_core.fleet.slot import Slot
+from wg_core.fleet.slot import AnswerSlot
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 
@@ -37,13 +37,13 @@ def reachable_server(home: ClientHome, config: ClientConfig) -> Iterator[Witness
     cosigning.ask_other_witnesses(home, config)
     with ExitStack() as stack:
         try:
-            connection = stack.enter_context(link.Link.open(home, config.server.fleet_url))
+            connection = stack.enter_context(link.ServerLink.open(home, config.server.fleet_url))
             # This call leaves no trace on the ledger if the server does not answer.
-            trust.follow(home, config, connection)
+            trust.exchange_trust(home, config, connection)
         except (PeerError, ConfigError, DecodeError) as error:
             log.info("%s is not asked as a witness: %s", config.server.name, error)
             yield None
             return
-        cosigning.check_newest(home, config, connection.witness)
-        slot = Slot(config.privacy.answer_slot_seconds, threading.Event())
+        cosigning.check_not_rolled_back(home, config, connection.cosign)
+        slot = AnswerSlot(config.privacy.answer_slot_seconds, threading.Event())
         yield server_witness(connection, slot)

@@ -24,9 +24,9 @@ def renew(home: ClientHome, config: ClientConfig) -> None:
         PeerError: The server cannot be reached or refuses.
         VerificationError: The answer is not a certificate for this key.
     """
-    with link.Link.open(home, config.server.fleet_url) as connection:
-        trust.follow(home, config, connection)
-        pem = connection.renew(identity.csr(home, config.site))
+    with link.ServerLink.open(home, config.server.fleet_url) as connection:
+        trust.exchange_trust(home, config, connection)
+        pem = connection.renew_certificate(identity.certificate_request(home, config.site))
     atomic.write_bytes(home.certificate, check(pem, home))
 
 
@@ -43,7 +43,7 @@ def renewal_due(home: ClientHome, current_time: float) -> bool:
     thus be off for the other two thirds, at any time, and still renew.
     """
     certificate = load(atomic.read_bytes(home.certificate, limit=_FILE_LIMIT))
-    if not authority.issued_by(certificate, authority.read_root(home)):
+    if not authority.is_issued_by(certificate, authority.read_root(home)):
         return True
     start = certificate.not_valid_before_utc.timestamp()
     end = certificate.not_valid_after_utc.timestamp()

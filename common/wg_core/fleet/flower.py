@@ -48,7 +48,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from wg_core.connection import link, transport
 from wg_core.errors import DecodeError
-from wg_core.fleet.interface import Declined, NodeOptions
+from wg_core.fleet.interface import DeclineMessage, NodeOptions
 from wg_core.site.home import ClientHome
 from wg_core.wire import fleet, key_files
 from wg_core.wire.fleet import Envelope
@@ -64,16 +64,16 @@ _OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
 
 
 @dataclass(frozen=True, slots=True)
-class Incoming:
+class WaitingMessage:
     """Message waiting at the server: its metadata, and the ids of its objects."""
 
-    head: Message
-    tree: ObjectTree
+    metadata: Message
+    object_tree: ObjectTree
 
     @property
     def kind(self) -> str:
         """Message type, as the server states it."""
-        return str(self.head.metadata.message_type)
+        return str(self.metadata.metadata.message_type)
 
 
 class Session:
@@ -130,7 +130,7 @@ class Session:
                 log.info("could not say good-bye: %s", type(problem).__name__)
         self._client.close()
 
-    def pull(self) -> Incoming | None:
+    def pull(self) -> WaitingMessage | None:
         """Return the next message without its content; None if no message waits.
 
         Raises:
@@ -143,19 +143,21 @@ class Session:
             return None
         if not reply.message_object_trees:
             raise DecodeError("the server sent a message without its object tree")
-        return Incoming(message_from_proto(reply.messages_list[0]), reply.message_object_trees[0])
+        return WaitingMessage(
+            message_from_proto(reply.messages_list[0]), reply.message_object_trees[0]
+        )
 
-    def read(self, message: Incoming, allowed_kinds: frozenset[str]) -> Envelope:
+    def read(self, message: WaitingMessage, allowed_kinds: frozenset[str]) -> Envelope:
         """Fetch a message's content if its type is allowed and it is for the installed app.
 
         The server is told that it may forget the message, whether it is read or declined.
 
         Raises:
-            Declined: The message is not allowed, exceeds a bound, or is malformed.
+            DeclineMessage: The message is not allowed, exceeds a bound, or is malformed.
         """
         try:
             contents = self._contents(message, allowed_kinds)
-        except Declined:
+        except DeclineMessage:
             self._confirm(message)
             raise
         self._confirm(message)
@@ -163,45 +165,45 @@ class Session:
             return _unpack(message, contents)
         except (KeyError, ValueError, TypeError, DecodeError) as error:
             log.warning("malformed message: %s", error)
-            raise Declined(fleet.MALFORMED) from error
+            raise DeclineMessage(fleet.MALFORMED) from error
 
-    def answer(self, message: Incoming, envelope: Envelope) -> None:
+    def answer(self, message: WaitingMessage, envelope: Envelope) -> None:
         """Send an answer to a message."""
         content = RecordDict({fleet.RECORD_NAME: ConfigRecord(dict(envelope.fields()))})
-        self._send(Message(content, reply_to=message.head))
+        self._send(Message(content, reply_to=message.metadata))
 
-    def decline(self, message: Incoming, reason: str) -> None:
+    def decline(self, message: WaitingMessage, reason: str) -> None:
         """Send a word of ``wg_core.wire.fleet.MEANING`` instead of an answer."""
         error = Error(ErrorCode.MOD_FAILED_PRECONDITION, reason)
-        self._send(Message(error, reply_to=message.head))
+        self._send(Message(error, reply_to=message.metadata))
 
-    def _contents(self, message: Incoming, allowed_kinds: frozenset[str]) -> dict[str, bytes]:
+    def _contents(self, message: WaitingMessage, allowed_kinds: frozenset[str]) -> dict[str, bytes]:
         """Fetch the objects of a message by id, within all bounds."""
-        run_id = message.head.metadata.run_id
+        run_id = message.metadata.metadata.run_id
         if self._app_of(run_id) != fleet.APP_HASH:
-            raise Declined(fleet.APP_MISMATCH)
+            raise DeclineMessage(fleet.APP_MISMATCH)
         if message.kind not in allowed_kinds:
-            raise Declined(fleet.TYPE_DENIED)
+            raise DeclineMessage(fleet.TYPE_DENIED)
         contents: dict[str, bytes] = {}
         bytes_left = self._options.max_bytes
-        for object_id in _object_ids(message.tree, self._options.max_objects):
+        for object_id in _object_ids(message.object_tree, self._options.max_objects):
             reply = self._client.PullObject(
                 PullObjectRequest(node=self.node, run_id=run_id, object_id=object_id)
             )
             content = reply.object_content
             bytes_left -= len(content)
             if bytes_left < 0:
-                raise Declined(fleet.TOO_LARGE)
+                raise DeclineMessage(fleet.TOO_LARGE)
             _check_object(object_id, content)
             contents[object_id] = content
         return contents
 
-    def _confirm(self, message: Incoming) -> None:
+    def _confirm(self, message: WaitingMessage) -> None:
         self._client.ConfirmMessageReceived(
             ConfirmMessageReceivedRequest(
                 node=self.node,
-                run_id=message.head.metadata.run_id,
-                message_object_id=message.head.metadata.message_id,
+                run_id=message.metadata.metadata.run_id,
+                message_object_id=message.metadata.metadata.message_id,
             )
         )
 
@@ -298,30 +300,30 @@ def _object_ids(tree: ObjectTree, limit: int) -> list[str]:
     for node in iterate_object_tree(tree):
         ids.append(node.object_id)
         if len(ids) > limit:
-            raise Declined(fleet.TOO_LARGE)
+            raise DeclineMessage(fleet.TOO_LARGE)
     return ids
 
 
 def _check_object(object_id: str, content: bytes) -> None:
     """Decline an object unless it matches its hash and is of one of the three types we use."""
     if get_object_id(content) != object_id:
-        raise Declined(fleet.MALFORMED)
+        raise DeclineMessage(fleet.MALFORMED)
     try:
         kind = get_object_type_from_object_content(content)
     except (ValueError, IndexError) as error:
-        raise Declined(fleet.MALFORMED) from error
+        raise DeclineMessage(fleet.MALFORMED) from error
     if kind not in _OBJECT_TYPES:
-        raise Declined(fleet.MALFORMED)
+        raise DeclineMessage(fleet.MALFORMED)
 
 
-def _unpack(message: Incoming, contents: dict[str, bytes]) -> Envelope:
+def _unpack(message: WaitingMessage, contents: dict[str, bytes]) -> Envelope:
     """Unpack the single record of a message.
 
     Raises:
         KeyError, ValueError, TypeError: Flower finds that the objects are not a message.
         DecodeError: The message differs from its metadata, or is malformed.
     """
-    head = message.head.metadata
+    head = message.metadata.metadata
     message_object = inflate_object_from_contents(head.message_id, contents)
     if not isinstance(message_object, Message) or not message_object.has_content():
         raise DecodeError("message: without content")

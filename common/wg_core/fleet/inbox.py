@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wg_core import atomic
-from wg_core.errors import StorageError, VerificationError, raised_as
+from wg_core.errors import StorageError, VerificationError, reraise_os_errors
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, fleet, protocol
 from wg_core.wire.protocol import Delivery, Receipt
@@ -34,8 +34,8 @@ class Inbox:
     def _received_folder(self) -> Path:
         return self.home.packages / "received"
 
-    def receive(self, delivery: Delivery, payload: bytes) -> Receipt:
-        """Store a package on disk, once, and return its receipt.
+    def store_package(self, delivery: Delivery, payload: bytes) -> Receipt:
+        """Store a package on disk, at most once, and return its receipt.
 
         Raises:
             DecodeError: The request id is malformed.
@@ -52,7 +52,7 @@ class Inbox:
         )
         return self._give_receipt(delivery)
 
-    def receipt(self, request_id: str) -> Receipt | None:
+    def find_receipt(self, request_id: str) -> Receipt | None:
         """Return the receipt of a delivered request; None if the request was not delivered."""
         path = self._received_folder / fleet.check_request_id(request_id)
         if not path.is_file():
@@ -60,7 +60,7 @@ class Inbox:
         data = atomic.read_bytes(path, limit=protocol.MESSAGE_LIMIT)
         return canonical.decode(Receipt, data, subject=str(path))
 
-    def waiting(self) -> list[Path]:
+    def waiting_packages(self) -> list[Path]:
         """List the packages that wait to be applied, oldest first."""
         packages = self.home.waiting.glob("*.wgw")
         received_packages = [
@@ -72,13 +72,13 @@ class Inbox:
         """List the packages that were set aside."""
         return sorted((self.home.packages / "rejected").glob("*.wgw"))
 
-    def forget(self, path: Path) -> None:
+    def delete_applied(self, path: Path) -> None:
         """Delete a package that was applied; the home keeps its own copy.
 
         Raises:
             StorageError: The disk cannot be written; applying it again has no effect.
         """
-        with raised_as(StorageError, f"{path}: cannot be removed"):
+        with reraise_os_errors(StorageError, f"{path}: cannot be removed"):
             path.unlink(missing_ok=True)
 
     def reject(self, path: Path) -> Path:
@@ -88,8 +88,8 @@ class Inbox:
             StorageError: The disk is full or cannot be written.
         """
         target = self.home.packages / "rejected" / path.name
-        atomic.move(path, target)
-        with raised_as(StorageError, f"{target.parent}: cannot be written"):
+        atomic.rename_file(path, target)
+        with reraise_os_errors(StorageError, f"{target.parent}: cannot be written"):
             self._forget_rejected(target)
         return target
 
@@ -107,7 +107,7 @@ class Inbox:
 
     def _earlier(self, delivery: Delivery) -> Receipt | None:
         fleet.check_request_id(delivery.request_id)
-        earlier = self.receipt(delivery.request_id)
+        earlier = self.find_receipt(delivery.request_id)
         if earlier is not None and earlier.package_sha256 != delivery.package_sha256:
             # A server restored from a backup made its package again; the first one counts.
             log.warning("request %s: another package than before; not taken", delivery.request_id)

@@ -84,7 +84,7 @@ class NodeOptions:
         return min(max(self.poll_seconds, pause), self.idle_poll_seconds)
 
 
-class Declined(Exception):
+class DeclineMessage(Exception):
     """The node declines a message; the argument is a word of ``wg_core.wire.fleet.MEANING``.
 
     The word depends on the message alone, not on any data of the plant.

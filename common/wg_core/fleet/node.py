@@ -17,12 +17,12 @@ import httpx
 from wg_core import errors, logs
 from wg_core.connection import cosigning, link
 from wg_core.fleet import certificate, trust
-from wg_core.fleet.answers import Answers
-from wg_core.fleet.applier import Applier
+from wg_core.fleet.answers import MessageHandler
+from wg_core.fleet.applier import ApplierThread
 from wg_core.fleet.flower import Session
 from wg_core.fleet.inbox import Inbox
-from wg_core.fleet.interface import Declined, Handlers, NodeOptions
-from wg_core.fleet.slot import Slot, Stopped
+from wg_core.fleet.interface import DeclineMessage, Handlers, NodeOptions
+from wg_core.fleet.slot import AnswerSlot, NodeStopped
 from wg_core.ledger.cosigned import RolledBack
 from wg_core.ledger.witness import WitnessRefused
 from wg_core.site import config as configuration
@@ -61,8 +61,8 @@ def run_node(
     stop = stop or threading.Event()
     options = options or NodeOptions()
     node = Node(home, handlers, stop, options, one_package=one_package)
-    with locks.node(home), logs.about(site=node.site):
-        applier = Applier(
+    with locks.lock_node(home), logs.log_context(site=node.site):
+        applier = ApplierThread(
             home,
             handlers.apply_package,
             stop,
@@ -113,17 +113,17 @@ class Node:
         self.site = self._config.site
         self.contact = ContactFile(home)
 
-    def run(self, applier: Applier) -> None:
+    def run(self, applier: ApplierThread) -> None:
         """Serve until stopped; an error that ends the node is stored for ``wg-client status``."""
         try:
             while not self._must_leave():
-                self.serve(applier)
+                self.run_session(applier)
         except errors.WgError as error:
-            self.contact.say("stopped", str(error))
+            self.contact.write_status("stopped", str(error))
             raise
-        self.contact.say("stopped")
+        self.contact.write_status("stopped")
 
-    def serve(self, applier: Applier) -> None:
+    def run_session(self, applier: ApplierThread) -> None:
         """Run one session (certificate, connection, messages) until it fails or is stopped."""
         try:
             self._renew()
@@ -131,7 +131,7 @@ class Node:
             url = self._config.server.fleet_url
 
             def on_beat() -> None:
-                self.contact.say("connected", self._trouble)
+                self.contact.write_status("connected", self._trouble)
 
             with Session(self._home, url, self._options, on_beat) as session:
                 self._online = True
@@ -140,7 +140,7 @@ class Node:
                 last_request = time.monotonic()
                 while not (self._must_leave() or self._renew_if_due()):
                     began = time.monotonic()
-                    if self.serve_one(session):
+                    if self.answer_next_message(session):
                         applier.wake()
                         last_request = time.monotonic()
                     else:
@@ -149,12 +149,12 @@ class Node:
                             self._options.pause(current_time - last_request, current_time - began)
                         )
                     self._backoff = self._options.backoff_seconds
-        except Stopped:
+        except NodeStopped:
             log.info("stopped before an answer was due; it is kept")
         except httpx.HTTPStatusError as error:
-            self._pause(link.explain_status(error.response))
+            self._pause(link.describe_error_status(error.response))
         except httpx.HTTPError as error:
-            self._pause(link.describe(error))
+            self._pause(link.describe_connection_error(error))
         except (errors.PeerError, errors.DecodeError) as error:
             self._pause(str(error))
         except errors.WgError:
@@ -167,10 +167,10 @@ class Node:
 
     def _must_leave(self) -> bool:
         """Tell whether the node is to stop, or has received the one package that it waits for."""
-        has_package = self._inbox is not None and bool(self._inbox.waiting())
+        has_package = self._inbox is not None and bool(self._inbox.waiting_packages())
         return self._stop.is_set() or has_package
 
-    def serve_one(self, session: Session) -> bool:
+    def answer_next_message(self, session: Session) -> bool:
         """Answer one message; return ``False`` if no message waits.
 
         Every reply to a query, even a refusal to read it, waits for the end of the time slot.
@@ -179,16 +179,16 @@ class Node:
         if message is None:
             return False
         question = message.kind == protocol.QUERY_STATISTICS
-        slot = Slot(self._config.privacy.answer_slot_seconds if question else 0, self._stop)
+        slot = AnswerSlot(self._config.privacy.answer_slot_seconds if question else 0, self._stop)
         try:
             envelope = session.read(message, self._allowed)
             reply = partial(
                 session.answer, message, self._answers.answer(message.kind, envelope, slot)
             )
-        except Declined as reason:
+        except DeclineMessage as reason:
             log.warning("declined %s: %s: %s", message.kind, reason, fleet.MEANING[str(reason)])
             reply = partial(session.decline, message, str(reason))
-        slot.send(reply)
+        slot.send_at_end(reply)
         return True
 
     def _renew_if_due(self) -> bool:
@@ -235,14 +235,16 @@ class Node:
             PeerError: The server cannot be reached, or its new keys cannot be adopted now.
         """
         self._check_in_again = time.monotonic() + _CHECK_IN_SECONDS
-        with link.Link.open(self._home, self._config.server.fleet_url) as connection:
+        with link.ServerLink.open(self._home, self._config.server.fleet_url) as connection:
             try:
-                answer = trust.follow(self._home, self._config, connection)
-                links = trust.new_keys(self._config, answer)
+                answer = trust.exchange_trust(self._home, self._config, connection)
+                links = trust.find_new_keys(self._config, answer)
                 if links:
                     self._take_over(links)
-                    trust.follow(self._home, self._config, connection)  # reports the new pins
-                cosigning.check_newest(self._home, self._config, connection.witness)
+                    trust.exchange_trust(
+                        self._home, self._config, connection
+                    )  # reports the new pins
+                cosigning.check_not_rolled_back(self._home, self._config, connection.cosign)
             except RolledBack:
                 raise
             except (WitnessRefused, errors.ConfigError, errors.VerificationError) as error:
@@ -259,20 +261,20 @@ class Node:
         """
         if self._online:
             raise errors.PeerError("the server has new keys; they are taken over first")
-        if Inbox(self._home).waiting():
+        if Inbox(self._home).waiting_packages():
             raise errors.PeerError(
                 "the server has new keys; the packages that wait are applied before that"
             )
-        self._config = trust.take_over(self._home, self._config, links)
+        self._config = trust.adopt_keys(self._home, self._config, links)
         self._answers = self._answering()
 
-    def _answering(self) -> Answers:
-        return Answers(self._home, self._config, self._handlers)
+    def _answering(self) -> MessageHandler:
+        return MessageHandler(self._home, self._config, self._handlers)
 
     def _pause(self, reason: str) -> None:
         """Wait after an error, doubling the pause each time and adding a random part."""
         delay = self._backoff * (1 + secrets.randbelow(1000) / 1000)
         log.warning("%s; trying again in %.1f s", reason, delay)
-        self.contact.say("waiting", reason)
+        self.contact.write_status("waiting", reason)
         self._backoff = min(2 * self._backoff, self._options.backoff_limit_seconds)
         self._stop.wait(delay)

@@ -19,12 +19,12 @@ from wg_core.privacy import timing
 T = TypeVar("T")
 
 
-class Stopped(Exception):
+class NodeStopped(Exception):
     """The node is stopped before an answer may leave."""
 
 
-class Slot:
-    """Time slot that begins on construction."""
+class AnswerSlot:
+    """Time slot of one answer, which begins on construction."""
 
     def __init__(self, seconds: float, stop: threading.Event) -> None:
         """Begin the slot.
@@ -39,17 +39,17 @@ class Slot:
         self._over = seconds == 0
         self.arrived = time.time()
 
-    def send(self, leave: Callable[[], T]) -> T:
-        """Wait for the end of the slot, then call ``leave`` and return its result.
+    def send_at_end(self, send: Callable[[], T]) -> T:
+        """Wait for the end of the slot, then call ``send`` and return its result.
 
         Raises:
             Stopped: The node is stopped. Nothing is sent early: the server asks again.
         """
         if not self._over:
-            timing.hold(self._started, self._seconds, sleep=self._sleep)
+            timing.wait_for_slot_end(self._started, self._seconds, sleep=self._sleep)
             self._over = True
-        return leave()
+        return send()
 
     def _sleep(self, seconds: float) -> None:
         if self._stop.wait(seconds):
-            raise Stopped
+            raise NodeStopped

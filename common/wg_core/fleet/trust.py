@@ -12,7 +12,7 @@ A key that no chain of hand-overs leads to is not trusted: the plant must enrol 
 import logging
 from dataclasses import replace
 
-from wg_core.connection.link import Link
+from wg_core.connection.link import ServerLink
 from wg_core.fleet import authority
 from wg_core.ledger.store import Ledger
 from wg_core.site import locks, pinned_server
@@ -25,7 +25,7 @@ from wg_core.wire.protocol import Pins, Trust
 log = logging.getLogger(__name__)
 
 
-def follow(home: ClientHome, config: ClientConfig, connection: Link) -> Trust:
+def exchange_trust(home: ClientHome, config: ClientConfig, connection: ServerLink) -> Trust:
     """Report the pins to the server, and pin its current authority if the old one signed for it.
 
     Returns:
@@ -38,12 +38,12 @@ def follow(home: ClientHome, config: ClientConfig, connection: Link) -> Trust:
         StorageError: The disk cannot be written.
     """
     server_trust = _tell(home, config, connection)
-    if authority.follow(home, server_trust.authority.encode()):
+    if authority.pin_current_authority(home, server_trust.authority.encode()):
         return _tell(home, config, connection)
     return server_trust
 
 
-def new_keys(config: ClientConfig, server_trust: Trust) -> list[Handover]:
+def find_new_keys(config: ClientConfig, server_trust: Trust) -> list[Handover]:
     """Return the hand-overs from the pinned keys to the current ones, in order; may be empty.
 
     Raises:
@@ -61,14 +61,14 @@ def new_keys(config: ClientConfig, server_trust: Trust) -> list[Handover]:
     ]
 
 
-def take_over(home: ClientHome, config: ClientConfig, links: list[Handover]) -> ClientConfig:
+def adopt_keys(home: ClientHome, config: ClientConfig, links: list[Handover]) -> ClientConfig:
     """Record new keys on the ledger and pin them; an interrupted change can be repeated.
 
-    Files covered under the old keys are set aside; they are made again on demand, from the same
+    Bundles made under the old keys are set aside; they are made again on demand, from the same
     released bytes.
 
     Args:
-        links: Hand-overs from ``new_keys``.
+        links: Hand-overs from ``find_new_keys``.
 
     Returns:
         The configuration with the new keys.
@@ -83,9 +83,12 @@ def take_over(home: ClientHome, config: ClientConfig, links: list[Handover]) -> 
         signing_key=keys.get(handover.PACKAGES, config.server.signing_key),
         witness_key=keys.get(handover.WITNESS, config.server.witness_key),
     )
-    with locks.release(home), Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
+    with (
+        locks.lock_release(home),
+        Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
+    ):
         for link in links:
-            ledger.hand_over(link)
+            ledger.record_handover(link)
         if server.witness_key != config.server.witness_key:
             home.set_outbox_aside(f"before-witness-{server.witness_key[:16]}")
         pinned_server.save(home, server)
@@ -94,11 +97,11 @@ def take_over(home: ClientHome, config: ClientConfig, links: list[Handover]) -> 
     return replace(config, pin=server)
 
 
-def _tell(home: ClientHome, config: ClientConfig, connection: Link) -> Trust:
+def _tell(home: ClientHome, config: ClientConfig, connection: ServerLink) -> Trust:
     pins = Pins(
-        authority=authority.fingerprint(authority.read_root(home)),
+        authority=authority.certificate_sha256(authority.read_root(home)),
         packages=config.server.signing_key,
         witness=config.server.witness_key,
     )
-    data = connection.trust(canonical.encode(pins))
+    data = connection.exchange_trust(canonical.encode(pins))
     return canonical.decode(Trust, data, subject="trust", limit=protocol.TRUST_LIMIT)

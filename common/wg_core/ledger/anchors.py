@@ -15,7 +15,7 @@ from wg_core.wire.signing import PublicKey
 
 
 @dataclass(frozen=True, slots=True)
-class KnownWitness:
+class TrustedWitness:
     """Witness whose key was obtained from the witness itself: key name and raw public key."""
 
     name: str
@@ -33,7 +33,7 @@ class KnownWitness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Anchors:
+class TrustAnchors:
     """Keys and rules that a verifier trusts independently of the log.
 
     Attributes:
@@ -47,7 +47,7 @@ class Anchors:
     """
 
     ledger_key: bytes | None = None
-    witnesses: tuple[KnownWitness, ...] = ()
+    witnesses: tuple[TrustedWitness, ...] = ()
     quorum: int | None = None
     handovers: tuple[Handover, ...] = ()
     post_quantum: bool = False
@@ -57,7 +57,7 @@ class Anchors:
             handover.verify()
         if len(set(self.witnesses)) != len(self.witnesses):
             raise ConfigError("witnesses: one is given twice; each counts once")
-        if signing.overlap(witness.key for witness in self.witnesses):
+        if signing.share_key_part(witness.key for witness in self.witnesses):
             raise ConfigError("witnesses: two names have one key; it would count twice")
         if self.quorum is not None and self.quorum < 1:
             raise ConfigError(f"witnesses: {self.quorum} must have cosigned, expected 1 or more")
@@ -67,11 +67,11 @@ class Anchors:
         """Number of witnesses that must have cosigned."""
         return len(self.witnesses) if self.quorum is None else self.quorum
 
-    def counts(self, key: PublicKey) -> bool:
+    def accepts_algorithms(self, key: PublicKey) -> bool:
         """Return whether a key's signatures count, judged by its algorithms."""
         return not self.post_quantum or signing.ML_DSA_44 in key.algorithms
 
-    def covered_size(self, sizes: Sequence[int]) -> int:
+    def witnessed_size(self, sizes: Sequence[int]) -> int:
         """Return the largest size that enough witnesses have cosigned; zero if there is none.
 
         Args:
@@ -82,4 +82,4 @@ class Anchors:
         return sorted(sizes, reverse=True)[self.quorum_size - 1]
 
 
-NO_ANCHORS = Anchors()  # No independent knowledge of the log
+NO_ANCHORS = TrustAnchors()  # No independent knowledge of the log

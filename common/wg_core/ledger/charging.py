@@ -14,7 +14,7 @@ from wg_core.errors import ConfigError
 from wg_core.ledger import statement
 from wg_core.privacy import events
 from wg_core.privacy.events import PrivacyEvent
-from wg_core.privacy.schema import CLASSES, GRADIENTS, MACHINE, Released
+from wg_core.privacy.schema import CLASSES, GRADIENTS, MACHINE, ReleaseKind
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SOFTWARE = f"weightgate {__version__}"
 _LIBRARIES = ("opendp", "dp-accounting", "numpy")
 RECORD = "record"  # Privacy unit of a release in which each record is its own unit
-_PUBLIC: dict[Released, str] = {
+_PUBLIC: dict[ReleaseKind, str] = {
     CLASSES: "label domain",
     MACHINE: "data sheet",
     GRADIENTS: "label domain",
@@ -59,7 +59,7 @@ class ChargeRequest:
 
     def __post_init__(self) -> None:
         statement.check_cap(self.epsilon, self.delta)
-        grammar.check(self)
+        grammar.check_text_fields(self)
 
     def fingerprint(self, commitment: str) -> str:
         """Return the SHA-256 of data commitment, mechanism, event and guarantee, hex."""
@@ -78,7 +78,7 @@ class ChargeRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class ReleaseTerms:
     """Terms of one release, as its charge states them.
 
     Attributes:
@@ -101,11 +101,11 @@ class Terms:
     unit: str = RECORD
 
 
-def statistics_request(schema: Schema, sigma: float, terms: Terms) -> ChargeRequest:
+def charge_for_statistics(schema: Schema, sigma: float, terms: ReleaseTerms) -> ChargeRequest:
     """Return the charge request for a joint release of statistics or gradients of one head.
 
     Args:
-        sigma: Standard deviation of its noise in grid units, from ``mechanism.sigma_for``.
+        sigma: Standard deviation of its noise in grid units, from ``mechanism.noise_scale``.
 
     Raises:
         ConfigError: The schema's rule protects another unit.
@@ -115,7 +115,7 @@ def statistics_request(schema: Schema, sigma: float, terms: Terms) -> ChargeRequ
         unit=protected_unit(schema.unit_rule, terms.unit),
         adjacency="add-remove",
         variant="(epsilon, delta)-DP by Gaussian DP",
-        records_per_unit=records_per_unit(schema),
+        records_per_unit=describe_records_per_unit(schema),
         unprotected=(_PUBLIC[schema.statistics], *_UNPROTECTED),
         labels=schema.labels,
     )
@@ -148,7 +148,7 @@ def _mechanism(schema: Schema, sigma: float) -> statement.Mechanism:
         dimension=schema.dimension,
         sensitivity_squared=str(sensitivity),
         sigma=sigma.hex(),
-        rho=rho(Fraction(sensitivity), sigma),
+        rho=zcdp_rho(Fraction(sensitivity), sigma),
         accountant=_accountant(),
         subsampling="none",
     )
@@ -161,7 +161,7 @@ def block_shares(schema: Schema) -> tuple[statement.BlockShare, ...]:
     )
 
 
-def records_per_unit(schema: Schema) -> str:
+def describe_records_per_unit(schema: Schema) -> str:
     """Return the text that states in a charge how the records of one unit count."""
     return _RULES[schema.unit_rule]
 
@@ -197,7 +197,7 @@ def installed_implementation() -> statement.Implementation:
     )
 
 
-def rho(sensitivity_squared: Fraction, sigma: float) -> str:
+def zcdp_rho(sensitivity_squared: Fraction, sigma: float) -> str:
     """Return the zero-concentrated DP parameter ``sensitivity^2 / (2 sigma^2)``, 20 digits."""
     exact = sensitivity_squared / (2 * Fraction(sigma) ** 2)
     with localcontext() as context:
@@ -207,7 +207,7 @@ def rho(sensitivity_squared: Fraction, sigma: float) -> str:
 
 def code_digest() -> str:
     """Return the SHA-256 of the core's installed code; see ``installed_code``."""
-    return installed_code.installed_code().sha256
+    return installed_code.installed_digest().sha256
 
 
 def _accountant() -> str:

@@ -83,7 +83,7 @@ def verify(note: Note, origin: str, key: PublicKey) -> Checkpoint:
     checkpoint = decode_text(note.text)
     if checkpoint.origin != origin:
         raise VerificationError(f"checkpoint: of log {checkpoint.origin!r}, expected {origin!r}")
-    verify_lines(note, origin, notes.LOG, key)
+    verify_signature_lines(note, origin, notes.LOG, key)
     return checkpoint
 
 
@@ -102,7 +102,7 @@ def verify_cosignature(note: Note, name: str, key: PublicKey) -> int:
     Raises:
         VerificationError: A cosignature of this key is missing, invalid, or without time.
     """
-    time = verify_lines(note, name, notes.COSIGNER, key)
+    time = verify_signature_lines(note, name, notes.COSIGNER, key)
     if not time:
         raise VerificationError(f"checkpoint: the cosignature of {name} says no time")
     return time
@@ -124,7 +124,7 @@ def _sign(
     return tuple(lines)
 
 
-def verify_lines(note: Note, name: str, role: Role, key: PublicKey) -> int:
+def verify_signature_lines(note: Note, name: str, role: Role, key: PublicKey) -> int:
     """Verify the signature lines of every part of a key in a role.
 
     Returns:

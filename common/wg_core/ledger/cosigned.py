@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from wg_core.errors import VerificationError
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger import database, heads, merkle
+from wg_core.ledger import checkpoint_signatures, database, merkle
 from wg_core.ledger import note as notes
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.log import Log
@@ -33,7 +33,7 @@ class CosignedLog(Log):
         head = Checkpoint(self.origin, 1, self._state.leaves[0])
         return checkpoints.sign(head, [self._signing_key()]).encode()
 
-    def consistency(self, old_size: int, new_size: int) -> list[bytes]:
+    def consistency_proof(self, old_size: int, new_size: int) -> list[bytes]:
         """Return the RFC 9162 consistency proof between two sizes of this log.
 
         Raises:
@@ -47,21 +47,21 @@ class CosignedLog(Log):
             )
         return merkle.consistency_proof(state.leaves[:new_size], old_size)
 
-    def hand_out(self) -> None:
-        """Record that the newest checkpoint leaves the plant, and so may be cosigned unnoticed."""
+    def mark_checkpoint_sent(self) -> None:
+        """Record that the newest checkpoint was sent, and so may be cosigned unnoticed."""
         with self._writing() as state:
             self._db.execute(
                 "update heads set cosigned = cosigned | ? where size = ?",
-                (database.HeadState.HANDED_OUT, state.size),
+                (database.CheckpointFlags.HANDED_OUT, state.size),
             )
 
-    def unanswered_sizes(self, witness: str) -> list[int]:
-        """Return the sizes, rising, handed out since the newest one with a stored cosignature."""
+    def uncosigned_sizes(self, witness: str) -> list[int]:
+        """Return the sizes of sent checkpoints after the last stored cosignature, ascending."""
         low = self.cosigned_size(witness, self._newest_key(witness))
         with database.explain_errors(self._path):
             rows = self._db.execute(
                 "select size from heads where cosigned & ? and size > ? order by size",
-                (database.HeadState.HANDED_OUT, low),
+                (database.CheckpointFlags.HANDED_OUT, low),
             ).fetchall()
         return [int(row[0]) for row in rows]
 
@@ -79,10 +79,10 @@ class CosignedLog(Log):
         size = checkpoints.decode_text(note.text).size
         if old_size is None:
             old_size = self.cosigned_size(witness, self._newest_key(witness))
-        path = tuple(self.consistency(old_size, size))
+        path = tuple(self.consistency_proof(old_size, size))
         return WitnessRequest(old_size=old_size, path=path, note=note)
 
-    def countersign(self, witness: str, call: Callable[[bytes], bytes]) -> bytes:
+    def request_cosignature(self, witness: str, call: Callable[[bytes], bytes]) -> bytes:
         """Get the newest checkpoint cosigned, and store the cosignature.
 
         Args:
@@ -97,7 +97,7 @@ class CosignedLog(Log):
             RolledBack: The witness has seen more entries than this ledger holds.
             VerificationError: The cosignature is not valid.
         """
-        self.hand_out()
+        self.mark_checkpoint_sent()
         request = self._bare_request(witness, None)
         self._step("checkpoint:signed")
         try:
@@ -137,16 +137,16 @@ class CosignedLog(Log):
                 raise VerificationError(f"checkpoint {head.origin} {head.size} is not of this log")
             if head.root != merkle.root(state.leaves[: head.size]):
                 raise VerificationError(f"checkpoint of size {head.size} has another root")
-            lines = heads.cosignatures(state, note, witness)
+            lines = checkpoint_signatures.witness_cosignatures(state, note, witness)
             row = self._db.execute("select note from heads where size = ?", (head.size,)).fetchone()
             stored_note = (
                 notes.decode(row[0]) if row else checkpoints.sign(head, [self._signing_key()])
             )
-            merged_note = stored_note.replacing(lines).encode()
+            merged_note = stored_note.replace_signatures(lines).encode()
             self._db.execute(
                 "insert into heads values (?, ?, ?) on conflict (size) do update"
                 " set note = excluded.note, cosigned = cosigned | excluded.cosigned",
-                (head.size, merged_note, database.HeadState.COSIGNED),
+                (head.size, merged_note, database.CheckpointFlags.COSIGNED),
             )
         return merged_note
 
@@ -169,13 +169,13 @@ class CosignedLog(Log):
             path = merkle.inclusion_proof(state.leaves[:size], seq)
             return Proof(index=seq, path=tuple(path), note=note).encode()
         cosigned_sizes = {self.cosigned_size(witness, key) for key in state.witness_keys(witness)}
-        sizes = sorted({0, *cosigned_sizes, *self.unanswered_sizes(witness)})
+        sizes = sorted({0, *cosigned_sizes, *self.uncosigned_sizes(witness)})
         requests = [self.witness_request(witness, old_size=size) for size in sizes]
         path = merkle.inclusion_proof(state.leaves, seq)
-        extra = b"".join(request.head() for request in requests)
+        extra = b"".join(request.encode_preamble() for request in requests)
         return Proof(index=seq, path=tuple(path), note=requests[0].note, extra=extra).encode()
 
-    def newest_cosigned_by(self, witness: str) -> bool:
+    def is_newest_cosigned(self, witness: str) -> bool:
         """Return whether a witness's newest key cosigned the newest checkpoint."""
         return self.cosigned_size(witness, self._newest_key(witness)) == self.size
 
@@ -183,8 +183,8 @@ class CosignedLog(Log):
         """Return the size of the newest checkpoint that a witness's key cosigned; zero if none."""
         return next((size for size, _ in self._checkpoints_by(key, witness)), 0)
 
-    def covered_by(self, seq: int, witness: str) -> bool:
-        """Return whether a checkpoint cosigned by ``witness``'s newest key covers an entry."""
+    def is_entry_cosigned(self, seq: int, witness: str) -> bool:
+        """Return whether ``witness``'s newest key cosigned a checkpoint that includes an entry."""
         return self._cosigned_above(seq, witness) is not None
 
     def newest_proof(self, seq: int, *, witness: str, old_size: int | None = None) -> bytes:
@@ -195,14 +195,18 @@ class CosignedLog(Log):
         """
         request = self.witness_request(witness, old_size=old_size)
         path = merkle.inclusion_proof(self._state.leaves, seq)
-        return Proof(index=seq, path=tuple(path), note=request.note, extra=request.head()).encode()
+        return Proof(
+            index=seq, path=tuple(path), note=request.note, extra=request.encode_preamble()
+        ).encode()
 
     # --- inside
 
     def _bare_request(self, witness: str, old_size: int | None) -> WitnessRequest:
         """Return a request without other witnesses' signatures, which this witness need not see."""
         request = self.witness_request(witness, old_size=old_size)
-        signatures = heads.own_signatures(self._state, request.note, self._state.size)
+        signatures = checkpoint_signatures.log_signatures(
+            self._state, request.note, self._state.size
+        )
         return replace(request, note=Note(request.note.text, tuple(signatures)))
 
     def _newest_key(self, witness: str) -> bytes:
@@ -218,11 +222,11 @@ class CosignedLog(Log):
         with database.explain_errors(self._path):
             rows = self._db.execute(
                 "select size, note from heads where cosigned & ? order by size desc",
-                (database.HeadState.COSIGNED,),
+                (database.CheckpointFlags.COSIGNED,),
             )
             for size, data in rows:
                 note = notes.decode(data)
-                if notes.lines_of(note, witness, notes.COSIGNER, public):
+                if notes.signature_lines(note, witness, notes.COSIGNER, public):
                     yield int(size), note
 
     def _cosigned_above(self, seq: int, witness: str) -> Note | None:

@@ -18,14 +18,14 @@ from enum import IntFlag
 from pathlib import Path
 
 from wg_core import __version__
-from wg_core.errors import ConfigError, StorageError, VerificationError, raised_as
+from wg_core.errors import ConfigError, StorageError, VerificationError, reraise_os_errors
 
 APPLICATION_ID = 0x57474C31  # `WGL1` in SQLite's header
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 60.0
 
 
-class HeadState(IntFlag):
+class CheckpointFlags(IntFlag):
     """Bits of the column ``heads.cosigned``."""
 
     COSIGNED = 1  # The note holds a witness's cosignature
@@ -90,7 +90,7 @@ def create(path: Path) -> sqlite3.Connection:
     Raises:
         ConfigError: A ledger exists already, or the file cannot be created.
     """
-    with raised_as(ConfigError, f"{path}: cannot be made"):
+    with reraise_os_errors(ConfigError, f"{path}: cannot be made"):
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     database = connect(path)
@@ -146,7 +146,7 @@ def connect(path: Path) -> sqlite3.Connection:
     return database
 
 
-def connect_to_read(path: Path) -> sqlite3.Connection:
+def connect_read_only(path: Path) -> sqlite3.Connection:
     """Open a ledger file for reading, on a read-only medium or beside a running writer too.
 
     Raises:
@@ -178,7 +178,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     return database
 
 
-def bound_work(path: Path, database: sqlite3.Connection) -> None:
+def limit_query_work(path: Path, database: sqlite3.Connection) -> None:
     """Limit the work of queries on an untrusted file; beyond it the file counts as damaged."""
     work_step = 100_000
     size = path.stat().st_size

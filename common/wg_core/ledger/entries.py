@@ -1,7 +1,7 @@
 """Ledger entries: one frozen record for each kind of entry, and their encoding.
 
-An entry is the canonical JSON (RFC 8785) of one record. Every record begins with a ``Head``: its
-index, the leaf hash of the previous entry, the log's origin. ``statement`` has the parts of a
+An entry is the canonical JSON (RFC 8785) of one record. Every record begins with a ``EntryHeader``:
+its index, the leaf hash of the previous entry, the log's origin. ``statement`` has the parts of a
 charge. Nothing here depends on private data: no count of records, no clip rate, no plain hash of
 the data. Times are by the site's own clock and prove nothing; entries are ordered by index.
 
@@ -20,7 +20,7 @@ from wg_core.errors import DecodeError
 from wg_core.grammar import SHA256
 from wg_core.ledger import statement
 from wg_core.privacy.events import PrivacyEvent
-from wg_core.privacy.schema import ReleaseMark
+from wg_core.privacy.schema import ReleaseField
 from wg_core.wire import canonical
 from wg_core.wire.canonical import Count, Time
 from wg_core.wire.data_sheet import DataSheet
@@ -45,7 +45,7 @@ _KEY_ID = re.compile(r"[0-9a-f]{8}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class EntryHeader:
     """Position of an entry in its log.
 
     Attributes:
@@ -67,7 +67,7 @@ class Head:
     time: Time
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
         if self.version != VERSION:
             raise DecodeError(f"entry: version {self.version}, this program reads {VERSION}")
         if self.prev if self.seq == 0 else not SHA256.fullmatch(self.prev):
@@ -99,7 +99,7 @@ class InheritedSpend:
     charges: Count
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
         statement.check_cap(self.cap_epsilon, self.cap_delta)
 
 
@@ -122,7 +122,7 @@ class Predecessor:
     spends: tuple[InheritedSpend, ...]
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,14 +136,14 @@ class Genesis:
         predecessor: Log that this one replaces, if any.
     """
 
-    head: Head
+    head: EntryHeader
     site: grammar.SiteName
     ledger_key: grammar.Hex
     software: grammar.Software
     predecessor: Predecessor | None
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +160,7 @@ class Dataset:
         refresh_rule: Rule by which the budget is renewed: ``never``.
     """
 
-    head: Head
+    head: EntryHeader
     name: grammar.Name
     commitment: grammar.Digest
     lineage: grammar.Identifier
@@ -170,7 +170,7 @@ class Dataset:
     refresh_rule: grammar.Identifier
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
         statement.check_cap(self.cap_epsilon, self.cap_delta)
 
 
@@ -190,7 +190,7 @@ class Charge:
         delta: Delta of the guarantee, decimal string.
     """
 
-    head: Head
+    head: EntryHeader
     request_id: grammar.Identifier
     dataset: grammar.Name
     commitment: grammar.Digest
@@ -206,7 +206,7 @@ class Charge:
     state: statement.BudgetState
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
         statement.check_cap(self.epsilon, self.delta)
 
 
@@ -221,26 +221,26 @@ class Release:
         payload_size: Number of released bytes; fixed by the schema.
     """
 
-    head: Head
+    head: EntryHeader
     charge: Count
     request_id: grammar.Identifier
     payload_sha256: grammar.Digest
     payload_size: Count
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
     """Enrolment of a witness: key name and raw public key, hex."""
 
-    head: Head
+    head: EntryHeader
     name: grammar.Origin
     public_key: grammar.Hex
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +252,7 @@ class KeyHandover:
             ``Witness`` entry.
     """
 
-    head: Head
+    head: EntryHeader
     handover: Handover
 
 
@@ -266,13 +266,13 @@ class Rotation:
         new_signature: Signature of the new key over ``rotation_statement``, hex.
     """
 
-    head: Head
+    head: EntryHeader
     new_key: grammar.Hex
     old_signature: grammar.Hex
     new_signature: grammar.Hex
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,7 +292,7 @@ class Decision:
             absent: class statistics.
     """
 
-    head: Head
+    head: EntryHeader
     request_id: grammar.Identifier
     dataset: grammar.Name
     epsilon: grammar.Number
@@ -301,10 +301,10 @@ class Decision:
     recipient: grammar.Name
     approved: bool
     name: grammar.Name
-    statistics: ReleaseMark = UNSET
+    statistics: ReleaseField = UNSET
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
         statement.check_cap(self.epsilon, self.delta)
 
 
@@ -318,13 +318,13 @@ class Reuse:
         recipient: Recipient this time.
     """
 
-    head: Head
+    head: EntryHeader
     charge: Count
     purpose: grammar.Sentence
     recipient: grammar.Name
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,7 +340,7 @@ class PublicStatement:
         recipient: Recipient of the statement.
     """
 
-    head: Head
+    head: EntryHeader
     site: grammar.SiteName
     dataset: grammar.Name
     encoder: grammar.Digest
@@ -349,7 +349,7 @@ class PublicStatement:
     recipient: grammar.Name
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
         if not self.labels or len(set(self.labels)) != len(self.labels) or not all(self.labels):
             raise DecodeError("statement: labels: expected unique names that are not empty")
 
@@ -425,7 +425,7 @@ def decode(data: bytes, *, subject: str = "entry") -> Entry:
     return entry
 
 
-def rotation_statement(head: Head, old_key: str, new_key: str) -> bytes:
+def rotation_statement(head: EntryHeader, old_key: str, new_key: str) -> bytes:
     """Return the bytes that both keys sign at a rotation: log, position and the two keys."""
     return "\n".join((head.origin, str(head.seq), head.prev, old_key, new_key)).encode()
 

@@ -27,7 +27,7 @@ from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import database, entries, merkle
 from wg_core.ledger.state import LedgerState
 from wg_core.wire import canonical, container
-from wg_core.wire.container import Section, Span
+from wg_core.wire.container import Section, SectionSpan
 from wg_core.wire.protocol import LEDGER_KIND, LEDGER_LIMIT
 
 VERSION = 1
@@ -49,20 +49,20 @@ class ExportManifest:
     heads: int
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
 
 
 @dataclass(frozen=True, slots=True)
-class ExportedHead:
+class ExportedCheckpoint:
     """Signed checkpoint, as text."""
 
     note: grammar.Note
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
 
 
-def summarise(state: LedgerState, heads: int) -> ExportManifest:
+def export_manifest(state: LedgerState, heads: int) -> ExportManifest:
     """Return the manifest of a log after all entries were applied."""
     return ExportManifest(
         origin=state.origin,
@@ -82,11 +82,11 @@ def write(ledger: Path, out: Path) -> ExportManifest:
         ConfigError: The ledger cannot be read, or the export cannot be written.
         VerificationError: The ledger is not valid.
     """
-    connection = database.connect_to_read(ledger)
+    connection = database.connect_read_only(ledger)
     try:
-        database.bound_work(ledger, connection)
+        database.limit_query_work(ledger, connection)
         database.check_format(ledger, connection)
-        with database.explain_errors(ledger), atomic.writing(out) as target:
+        with database.explain_errors(ledger), atomic.open_replacement(out) as target:
             connection.execute("begin")
             return _write(connection, target, out.parent)
     finally:
@@ -99,14 +99,14 @@ def _write(connection: sqlite3.Connection, target: IO[bytes], folder: Path) -> E
         for seq, data in connection.execute("select seq, entry from entries order by seq"):
             if seq != state.size:
                 raise VerificationError(f"entry {state.size} is missing")
-            state.apply(data)
+            state.apply_entry(data)
             body.write(data + b"\n")
             hashes.write(state.prev)
         notes = [
             bytes(note) for (note,) in connection.execute("select note from heads order by size")
         ]
-        manifest = summarise(state, len(notes))
-        heads = b"".join(canonical.encode(ExportedHead(x.decode())) + b"\n" for x in notes)
+        manifest = export_manifest(state, len(notes))
+        heads = b"".join(canonical.encode(ExportedCheckpoint(x.decode())) + b"\n" for x in notes)
         streams: list[IO[bytes] | bytes] = [canonical.encode(manifest), body, hashes, heads]
         rows = tuple(
             Section(name, *_measure(part)) for name, part in zip(SECTIONS, streams, strict=True)
@@ -123,9 +123,9 @@ class ExportReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._stream: BinaryIO = atomic.open_regular(path)
+        self._stream: BinaryIO = atomic.open_regular_file(path)
         try:
-            spans = container.layout(
+            spans = container.locate_sections(
                 self._stream, kind=LEDGER_KIND, version=VERSION, names=SECTIONS, limit=LEDGER_LIMIT
             )
             self._spans = {span.name: span for span in spans}
@@ -182,7 +182,7 @@ class ExportReader:
         if index != count:
             raise DecodeError(f"entry {index}: is missing, the manifest says {count} entries")
 
-    def heads(self) -> list[bytes]:
+    def checkpoints(self) -> list[bytes]:
         """Return the signed checkpoints."""
         records = self._head_records()
         if len(records) != self.manifest.heads:
@@ -191,14 +191,16 @@ class ExportReader:
             )
         return [record.note.encode() for record in records]
 
-    def _head_records(self) -> list[ExportedHead]:
+    def _head_records(self) -> list[ExportedCheckpoint]:
         data = self._read_section("heads", _MANIFEST_LIMIT * 32)
         if not data:
             return []
         if not data.endswith(b"\n"):
             raise DecodeError(f"checkpoint {data.count(bytes([10]))}: cut")
         return [
-            canonical.decode(ExportedHead, line, subject=f"checkpoint {index}", limit=_HEAD_LIMIT)
+            canonical.decode(
+                ExportedCheckpoint, line, subject=f"checkpoint {index}", limit=_HEAD_LIMIT
+            )
             for index, line in enumerate(data[:-1].split(b"\n"))
         ]
 
@@ -223,7 +225,7 @@ class ExportReader:
             raise DecodeError(f"export: section {name!r} of {span.size} bytes, at most {limit}")
         return b"".join(self._read(span))
 
-    def _read(self, span: Span) -> Iterator[bytes]:
+    def _read(self, span: SectionSpan) -> Iterator[bytes]:
         self._stream.seek(span.offset)
         bytes_left = span.size
         while bytes_left:

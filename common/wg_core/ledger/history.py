@@ -20,46 +20,46 @@ from wg_core import numbers
 from wg_core.errors import VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import note as notes
-from wg_core.ledger.anchors import NO_ANCHORS, Anchors, KnownWitness
+from wg_core.ledger.anchors import NO_ANCHORS, TrustAnchors, TrustedWitness
+from wg_core.ledger.checkpoint_signatures import check_checkpoint
 from wg_core.ledger.entries import Charge, Entry
-from wg_core.ledger.heads import check_head
 from wg_core.ledger.note import Note
-from wg_core.ledger.sources import Source
+from wg_core.ledger.sources import LogSource
 from wg_core.ledger.state import LedgerState
 from wg_core.wire import signing
 from wg_core.wire.handover import WITNESS
 
 
 @dataclass(frozen=True, slots=True)
-class HeldCosignature:
+class ValidCosignature:
     """Valid cosignature on a checkpoint.
 
     Attributes:
         name: Key name of the witness.
         public_key: Key under which the cosignature is valid, raw.
         time: Time by the witness's clock, Unix seconds.
-        known: True if the key is an anchor's, or was handed over from an anchor's key. Otherwise
-            the log itself names the key, and may have made it.
+        is_trusted: True if the key is an anchor's, or was handed over from an anchor's key.
+            Otherwise the log itself names the key, and may have made it.
     """
 
     name: str
     public_key: bytes
     time: int
-    known: bool
+    is_trusted: bool
 
     @property
     def key_id(self) -> str:
         """Key ID of the cosignature, hex."""
-        return KnownWitness(self.name, self.public_key).key_id
+        return TrustedWitness(self.name, self.public_key).key_id
 
 
 @dataclass(frozen=True, slots=True)
-class SignedHead:
+class VerifiedCheckpoint:
     """Verified checkpoint, with its valid cosignatures."""
 
     size: int
     root: str
-    cosignatures: tuple[HeldCosignature, ...]
+    cosignatures: tuple[ValidCosignature, ...]
 
 
 @dataclass(slots=True)
@@ -77,30 +77,30 @@ class StatedFigures:
     def add(self, seq: int, mu_squared: str, delta: str, epsilon: str) -> None:
         """Add one row."""
         self.seq.append(seq)
-        self.mu_squared.append(float(numbers.integer(mu_squared)))
-        self.delta.append(numbers.decimal(delta))
-        self.epsilon.append(numbers.decimal(epsilon))
+        self.mu_squared.append(float(numbers.parse_integer(mu_squared)))
+        self.delta.append(numbers.parse_decimal(delta))
+        self.epsilon.append(numbers.parse_decimal(epsilon))
 
 
 @dataclass(slots=True)
-class History:
+class VerifiedLog:
     """Verified log.
 
     Attributes:
         state: State after all entries.
         root: Merkle root over all entries.
-        heads: Checkpoints, by size.
-        figures: Epsilons that the charges state.
+        checkpoints: Checkpoints, by size.
+        stated_figures: Epsilons that the charges state.
         bytes: Total size of the entries, in bytes.
         anchors: Trust anchors, which the log satisfies.
     """
 
     state: LedgerState
     root: bytes
-    heads: list[SignedHead]
-    figures: StatedFigures
+    checkpoints: list[VerifiedCheckpoint]
+    stated_figures: StatedFigures
     bytes: int
-    anchors: Anchors = NO_ANCHORS
+    anchors: TrustAnchors = NO_ANCHORS
 
     @property
     def witnessed_size(self) -> int:
@@ -110,28 +110,34 @@ class History:
         that any witness named by the log has cosigned.
         """
         if self.anchors.quorum_size:
-            return self.anchors.covered_size([self.newest_of(x)[0] for x in self.anchors.witnesses])
-        return max((head.size for head in self.heads if head.cosignatures), default=0)
+            return self.anchors.witnessed_size(
+                [self.newest_cosignature(x)[0] for x in self.anchors.witnesses]
+            )
+        return max((head.size for head in self.checkpoints if head.cosignatures), default=0)
 
-    def successors(self, witness: KnownWitness) -> list[KnownWitness]:
+    def key_successors(self, witness: TrustedWitness) -> list[TrustedWitness]:
         """Return a witness's key and the keys that it was handed over to, in order."""
         return _successors(witness, self.state, self.anchors)
 
-    def newest_of(self, witness: KnownWitness) -> tuple[int, int]:
+    def newest_cosignature(self, witness: TrustedWitness) -> tuple[int, int]:
         """Return the largest size that a witness cosigned, and the time; zeros if it cosigned none.
 
         Cosignatures under keys that the witness's key was handed over to count as well.
         """
-        keys = self.successors(witness)
+        keys = self.key_successors(witness)
         handovers = (
             (head.size, cosignature.time)
-            for head in self.heads
+            for head in self.checkpoints
             for cosignature in head.cosignatures
-            if KnownWitness(cosignature.name, cosignature.public_key) in keys
+            if TrustedWitness(cosignature.name, cosignature.public_key) in keys
         )
-        return max(handovers, default=(0, 0)) if self.anchors.counts(witness.key) else (0, 0)
+        return (
+            max(handovers, default=(0, 0))
+            if self.anchors.accepts_algorithms(witness.key)
+            else (0, 0)
+        )
 
-    def counted_keys(self) -> dict[KnownWitness, KnownWitness]:
+    def trusted_keys(self) -> dict[TrustedWitness, TrustedWitness]:
         """Return every key whose cosignatures count, with the known witness that it belongs to."""
         return _trusted_witnesses(self.state, self.anchors)
 
@@ -142,9 +148,11 @@ class History:
         return tuple(name for name in keys[-1] if all(name in key_names for key_names in keys))
 
 
-def read(
-    source: Source, anchors: Anchors = NO_ANCHORS, on_entry: Callable[[Entry], None] | None = None
-) -> History:
+def verify_log(
+    source: LogSource,
+    anchors: TrustAnchors = NO_ANCHORS,
+    on_entry: Callable[[Entry], None] | None = None,
+) -> VerifiedLog:
     """Verify a log.
 
     Args:
@@ -158,34 +166,34 @@ def read(
         DecodeError: The bytes are not a log.
     """
     state = LedgerState()
-    heads = _by_size(source.heads())
+    heads = _by_size(source.checkpoints())
     roots: dict[int, str] = {}
     figures = StatedFigures()
     total = 0
     for data, leaf in source.entries():
-        entry = state.apply(data)
+        entry = state.apply_entry(data)
         if state.prev != leaf:
             raise VerificationError(f"entry {state.size - 1}: does not match its stored hash")
         total += len(data)
         if state.size in heads:
             roots[state.size] = state.frontier.root().hex()
-            check_head(state, heads[state.size])
+            check_checkpoint(state, heads[state.size])
         if isinstance(entry, Charge):
             _collect(entry, state, roots, figures)
         if on_entry is not None:
             on_entry(entry)
     _check_ends(state, heads)
-    known_witnesses = [KnownWitness(w.name, w.public_key) for w in state.witnesses]
+    known_witnesses = [TrustedWitness(w.name, w.public_key) for w in state.witnesses]
     anchors = replace(
         anchors, witnesses=tuple(_with_key(x, known_witnesses) for x in anchors.witnesses)
     )
     witnesses = _by_key_id(
-        x for x in (*anchors.witnesses, *known_witnesses) if anchors.counts(x.key)
+        x for x in (*anchors.witnesses, *known_witnesses) if anchors.accepts_algorithms(x.key)
     )
     trusted_keys = _trusted_witnesses(state, anchors)
     signed = [_signed(note, witnesses, trusted_keys) for _, note in sorted(heads.items())]
-    source.finish(state, len(heads))
-    history = History(state, state.frontier.root(), signed, figures, total, anchors)
+    source.check_remaining_parts(state, len(heads))
+    history = VerifiedLog(state, state.frontier.root(), signed, figures, total, anchors)
     _check_anchors(history)
     return history
 
@@ -228,10 +236,12 @@ def _check_ends(state: LedgerState, heads: dict[int, bytes]) -> None:
         raise VerificationError("checkpoint 0: of an empty log")
 
 
-_KeyIds = dict[tuple[str, bytes], list[KnownWitness]]
+_KeyIds = dict[tuple[str, bytes], list[TrustedWitness]]
 
 
-def cosignatures(note: Note, witnesses: Iterable[KnownWitness]) -> list[tuple[KnownWitness, int]]:
+def trusted_cosignatures(
+    note: Note, witnesses: Iterable[TrustedWitness]
+) -> list[tuple[TrustedWitness, int]]:
     """Return the witnesses that cosigned a checkpoint, by key, with the time (Unix seconds).
 
     Raises:
@@ -240,7 +250,7 @@ def cosignatures(note: Note, witnesses: Iterable[KnownWitness]) -> list[tuple[Kn
     return _cosignatures(note, _by_key_id(witnesses))
 
 
-def _by_key_id(witnesses: Iterable[KnownWitness]) -> _KeyIds:
+def _by_key_id(witnesses: Iterable[TrustedWitness]) -> _KeyIds:
     by_key_id: _KeyIds = {}
     for witness in dict.fromkeys(witnesses):
         for identifier in notes.key_ids(witness.name, notes.COSIGNER, witness.key):
@@ -248,7 +258,7 @@ def _by_key_id(witnesses: Iterable[KnownWitness]) -> _KeyIds:
     return by_key_id
 
 
-def _cosignatures(note: Note, witnesses: _KeyIds) -> list[tuple[KnownWitness, int]]:
+def _cosignatures(note: Note, witnesses: _KeyIds) -> list[tuple[TrustedWitness, int]]:
     claimed_lines = dict.fromkeys(
         witness
         for line in note.signatures
@@ -260,7 +270,9 @@ def _cosignatures(note: Note, witnesses: _KeyIds) -> list[tuple[KnownWitness, in
     ]
 
 
-def _successors(witness: KnownWitness, state: LedgerState, anchors: Anchors) -> list[KnownWitness]:
+def _successors(
+    witness: TrustedWitness, state: LedgerState, anchors: TrustAnchors
+) -> list[TrustedWitness]:
     """Return a witness with the successors of its key, each vouched for by the previous key."""
     handovers = [*(entry.handover for entry in state.handovers), *anchors.handovers]
     after = {
@@ -270,64 +282,70 @@ def _successors(witness: KnownWitness, state: LedgerState, anchors: Anchors) -> 
     }
     successors = [witness]
     while (key := after.pop((witness.name, successors[-1].public_key), None)) is not None:
-        successors.append(KnownWitness(witness.name, key))
+        successors.append(TrustedWitness(witness.name, key))
     return successors
 
 
-def _with_key(witness: KnownWitness, enrolled_witnesses: Iterable[KnownWitness]) -> KnownWitness:
+def _with_key(
+    witness: TrustedWitness, enrolled_witnesses: Iterable[TrustedWitness]
+) -> TrustedWitness:
     """Return the witness with its full key, if it was given by the key's SHA-256."""
     keys = (x for x in enrolled_witnesses if x.name == witness.name)
-    return next((x for x in keys if signing.matches_key(witness.public_key, x.public_key)), witness)
+    return next(
+        (x for x in keys if signing.matches_public_key(witness.public_key, x.public_key)), witness
+    )
 
 
-def _trusted_witnesses(state: LedgerState, anchors: Anchors) -> dict[KnownWitness, KnownWitness]:
+def _trusted_witnesses(
+    state: LedgerState, anchors: TrustAnchors
+) -> dict[TrustedWitness, TrustedWitness]:
     return {
         key: witness
         for witness in anchors.witnesses
-        if anchors.counts(witness.key)
+        if anchors.accepts_algorithms(witness.key)
         for key in _successors(witness, state, anchors)
     }
 
 
 def _signed(
-    data: bytes, witnesses: _KeyIds, trusted_witnesses: Collection[KnownWitness]
-) -> SignedHead:
+    data: bytes, witnesses: _KeyIds, trusted_witnesses: Collection[TrustedWitness]
+) -> VerifiedCheckpoint:
     head, note = checkpoints.decode(data, subject="checkpoint")
     try:
         cosignatures = _cosignatures(note, witnesses)
     except VerificationError as error:
         raise VerificationError(f"checkpoint of size {head.size}: {error}") from error
     vouched_keys = (
-        HeldCosignature(witness.name, witness.public_key, time, witness in trusted_witnesses)
+        ValidCosignature(witness.name, witness.public_key, time, witness in trusted_witnesses)
         for witness, time in cosignatures
     )
-    return SignedHead(head.size, head.root.hex(), tuple(vouched_keys))
+    return VerifiedCheckpoint(head.size, head.root.hex(), tuple(vouched_keys))
 
 
-def _check_anchors(history: History) -> None:
+def _check_anchors(history: VerifiedLog) -> None:
     state, anchors = history.state, history.anchors
     # A known key anywhere in the chain is enough: each later rotation was signed by the previous
     # key, so the newest key is vouched for, and nobody else can rotate to it.
     ledger_key = anchors.ledger_key
     if ledger_key is not None and not any(
-        signing.matches_key(ledger_key, x.public_key) for x in state.keys
+        signing.matches_public_key(ledger_key, x.public_key) for x in state.keys
     ):
         raise VerificationError(
-            f"the log is signed by {signing.display(state.public_key)}, expected"
-            f" {signing.display(ledger_key)}"
+            f"the log is signed by {signing.display_key(state.public_key)}, expected"
+            f" {signing.display_key(ledger_key)}"
         )
     for period in state.keys:
-        if not anchors.counts(signing.public_from_bytes(period.public_key)):
+        if not anchors.accepts_algorithms(signing.public_from_bytes(period.public_key)):
             raise VerificationError(
-                f"the log is signed under Ed25519 alone by {signing.display(period.public_key)}"
+                f"the log is signed under Ed25519 alone by {signing.display_key(period.public_key)}"
                 f" from {period.from_size} entries on, ML-DSA-44 is asked for"
             )
     if not anchors.quorum_size or history.witnessed_size:
         return
-    missing = [x for x in anchors.witnesses if not history.newest_of(x)[0]]
+    missing = [x for x in anchors.witnesses if not history.newest_cosignature(x)[0]]
     names = ", ".join(
         f"{x.name} with {'/'.join(x.key.algorithms)} key {x.key_id}"
-        f" ({signing.display(x.public_key)})"
+        f" ({signing.display_key(x.public_key)})"
         for x in missing
     )
     raise VerificationError(

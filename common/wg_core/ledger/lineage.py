@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from wg_core.ledger import entries
 from wg_core.privacy.events import PrivacyEvent
-from wg_core.privacy.schema import Released
+from wg_core.privacy.schema import ReleaseKind
 
 
 @dataclass(slots=True)
@@ -44,11 +44,11 @@ class ChargeState:
     dataset: str
     lineage: str
     fingerprint: str
-    statistics: Released
+    statistics: ReleaseKind
     release: int | None = None
     payload_sha256: str = ""
 
     @property
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         """True for a charge without a release; its cost is lost unless the request is completed."""
         return self.release is None

@@ -7,7 +7,7 @@ signature. ``cosigned`` adds the signatures of others, and ``store`` the meaning
 budget.
 
 Not guaranteed: that the file was not replaced by an older copy of itself. This module cannot detect
-that; a witness can (``CosignedLog.countersign`` fails).
+that; a witness can (``CosignedLog.request_cosignature`` fails).
 """
 
 import sqlite3
@@ -19,11 +19,19 @@ from typing import Self
 
 from wg_core.errors import ConfigError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger import database, entries, heads, merkle
+from wg_core.ledger import checkpoint_signatures, database, entries, merkle
 from wg_core.ledger import note as notes
 from wg_core.ledger.charging import SOFTWARE
 from wg_core.ledger.checkpoint import Checkpoint
-from wg_core.ledger.entries import Entry, Genesis, Head, KeyHandover, Predecessor, Rotation, Witness
+from wg_core.ledger.entries import (
+    Entry,
+    EntryHeader,
+    Genesis,
+    KeyHandover,
+    Predecessor,
+    Rotation,
+    Witness,
+)
 from wg_core.ledger.state import ROTATION_CONTEXT, LedgerState
 from wg_core.wire import handover as handovers
 from wg_core.wire import signing
@@ -84,7 +92,7 @@ class Log:
             with self._transaction():
                 database.install_schema(connection)
                 public = key.public_key()
-                head = Head(
+                head = EntryHeader(
                     kind=entries.GENESIS,
                     seq=0,
                     prev="",
@@ -122,7 +130,7 @@ class Log:
             ConfigError: The file is missing or unreadable, or the key is not its signing key.
             VerificationError: The ledger was edited, truncated, or is damaged.
         """
-        connection = database.connect(path) if key is not None else database.connect_to_read(path)
+        connection = database.connect(path) if key is not None else database.connect_read_only(path)
         self = cls(path, connection, key, clock, on_step)
         try:
             database.check_format(path, connection)
@@ -172,7 +180,7 @@ class Log:
         return self._state.public_key
 
     @property
-    def rotation(self) -> int | None:
+    def rotation_seq(self) -> int | None:
         """Index of the entry that introduced the current signing key; None for the first key."""
         keys = self._state.keys
         return keys[-1].from_size - 1 if len(keys) > 1 else None
@@ -200,7 +208,7 @@ class Log:
                 Witness(head=self._head(entries.WITNESS), name=name, public_key=public_key.hex())
             )
 
-    def hand_over(self, handover: Handover) -> int:
+    def record_handover(self, handover: Handover) -> int:
         """Record that a key of the server or of a witness was replaced. Idempotent.
 
         Returns:
@@ -219,7 +227,7 @@ class Log:
                 return same_name[-1].seq  # already enrolled with this key
             return self._append(KeyHandover(head=self._head(entries.HANDOVER), handover=handover))
 
-    def rotate(self, new_key: PrivateKey) -> int:
+    def rotate_key(self, new_key: PrivateKey) -> int:
         """Change the signing key; both keys sign the checkpoint of the change.
 
         Returns:
@@ -258,8 +266,8 @@ class Log:
             raise VerificationError(f"{self._path}: no checkpoint of size {state.size}")
         return bytes(row[0])
 
-    def heads(self) -> list[bytes]:
-        """Return the stored checkpoints by size: all cosigned or handed out, and the newest."""
+    def checkpoints(self) -> list[bytes]:
+        """Return the stored checkpoints by size: all that were cosigned or sent, and the newest."""
         with database.explain_errors(self._path):
             rows = self._db.execute("select note from heads order by size").fetchall()
         return [bytes(row[0]) for row in rows]
@@ -285,7 +293,7 @@ class Log:
             stored_heads = dict(self._db.execute("select size, note from heads").fetchall())
             for _ in self._fold(state):
                 if state.size in stored_heads:
-                    heads.check_head(state, stored_heads[state.size])
+                    checkpoint_signatures.check_checkpoint(state, stored_heads[state.size])
             newest = max(stored_heads, default=0)
             if newest > state.size:
                 raise VerificationError(
@@ -321,7 +329,7 @@ class Log:
                 raise VerificationError(f"{self._path}: entry {state.size} is missing")
             if not isinstance(data, bytes) or merkle.leaf_hash(data) != leaf:
                 raise VerificationError(f"{self._path}: entry {seq} does not match its stored hash")
-            yield state.apply(data)
+            yield state.apply_entry(data)
         if state.size == 0:
             raise VerificationError(f"{self._path}: the ledger is empty: entries were deleted")
 
@@ -358,7 +366,7 @@ class Log:
             raise ConfigError(f"{self._path}: not loaded")
         data = entries.encode(entry)
         seq = state.size
-        state.apply(data)
+        state.apply_entry(data)
         self._db.execute("insert into entries values (?, ?, ?)", (seq, data, state.prev))
         head = Checkpoint(state.origin, state.size, state.frontier.root())
         note = checkpoints.sign(head, keys or [self._signing_key()])
@@ -366,11 +374,11 @@ class Log:
         self._db.execute("insert into heads values (?, ?, 0)", (head.size, note.encode()))
         return seq
 
-    def _head(self, kind: str, *, key_id: str | None = None) -> Head:
+    def _head(self, kind: str, *, key_id: str | None = None) -> EntryHeader:
         state = self._loaded
         if state is None:
             raise ConfigError(f"{self._path}: not loaded")
-        return Head(
+        return EntryHeader(
             kind=kind,
             seq=state.size,
             prev=state.prev.hex(),

@@ -75,7 +75,7 @@ class Note:
         merged_lines = dict.fromkeys((*self.signatures, *lines))
         return Note(self.text, tuple(merged_lines))
 
-    def replacing(self, lines: Iterable[SignatureLine]) -> Note:
+    def replace_signatures(self, lines: Iterable[SignatureLine]) -> Note:
         """Return the note with these signatures in place of earlier ones by the same keys."""
         new = tuple(lines)
         keys = {(line.name, line.key_id) for line in new}
@@ -141,7 +141,7 @@ def decode_vkey(text: str, role: Role) -> tuple[str, PublicKey]:
     return name, key
 
 
-def lines_of(note: Note, name: str, role: Role, key: PublicKey) -> list[SignatureLine]:
+def signature_lines(note: Note, name: str, role: Role, key: PublicKey) -> list[SignatureLine]:
     """Return the signature lines with a key's name and key IDs; they are not verified."""
     identifiers = key_ids(name, role, key)
     return [x for x in note.signatures if x.name == name and x.key_id in identifiers]
@@ -164,10 +164,10 @@ def decode(data: bytes, *, subject: str = "note") -> Note:
     text, separator, tail = note_text.rpartition("\n\n")
     if not separator or not text:
         raise DecodeError(f"{subject}: no blank line between text and signatures")
-    return Note(text + "\n", decode_lines(tail, subject=subject))
+    return Note(text + "\n", decode_signature_lines(tail, subject=subject))
 
 
-def decode_lines(tail: str, *, subject: str = "note") -> tuple[SignatureLine, ...]:
+def decode_signature_lines(tail: str, *, subject: str = "note") -> tuple[SignatureLine, ...]:
     """Decode one or more signature lines, each ending in a newline.
 
     Raises:

@@ -68,7 +68,7 @@ def decode(data: bytes, *, subject: str = "proof") -> Proof:
     """
     if len(data) > PROOF_SIZE_LIMIT:
         raise DecodeError(f"{subject}: {len(data)} bytes, at most {PROOF_SIZE_LIMIT} are accepted")
-    lines, body = split(data, subject=subject)
+    lines, body = split_proof(data, subject=subject)
     if lines[0] != HEADER:
         raise DecodeError(f"{subject}: first line {lines[0][:60]!r}, expected {HEADER!r}")
     tail = lines[1:]
@@ -84,7 +84,7 @@ def decode(data: bytes, *, subject: str = "proof") -> Proof:
     return Proof(index=index, path=decode_hashes(tail, subject=subject), note=note, extra=extra)
 
 
-def split(data: bytes, *, subject: str) -> tuple[list[str], bytes]:
+def split_proof(data: bytes, *, subject: str) -> tuple[list[str], bytes]:
     """Return the lines before the first blank line, and the checkpoint after it.
 
     Raises:

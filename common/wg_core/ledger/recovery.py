@@ -13,11 +13,11 @@ from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import history as histories
 from wg_core.ledger import sources
 from wg_core.ledger.entries import InheritedSpend, Predecessor
-from wg_core.ledger.history import History
+from wg_core.ledger.history import VerifiedLog
 from wg_core.ledger.state import LedgerState
 
 
-def predecessor(path: Path, reason: str) -> Predecessor:
+def read_predecessor(path: Path, reason: str) -> Predecessor:
     """Read the log to be replaced, from its file, an export, or a client's home.
 
     Args:
@@ -28,8 +28,8 @@ def predecessor(path: Path, reason: str) -> Predecessor:
         VerificationError: The log is not valid; restore a valid copy, or the last export.
     """
     with closing(sources.open_source(path)) as source:
-        history = histories.read(source)
-        checkpoint = source.heads()[-1]
+        history = histories.verify_log(source)
+        checkpoint = source.checkpoints()[-1]
     state = history.state
     return Predecessor(
         origin=state.origin,
@@ -40,7 +40,7 @@ def predecessor(path: Path, reason: str) -> Predecessor:
     )
 
 
-def verify_succession(new: LedgerState, old: History) -> None:
+def verify_succession(new: LedgerState, old: VerifiedLog) -> None:
     """Verify that a log inherited all spending of its predecessor.
 
     Args:
@@ -58,7 +58,7 @@ def verify_succession(new: LedgerState, old: History) -> None:
         raise VerificationError(
             f"entry 0: replaces log {predecessor.origin}, the one given is {old.state.origin}"
         )
-    root = old.heads[-1].root
+    root = old.checkpoints[-1].root
     stated_head, _ = checkpoints.decode(
         predecessor.checkpoint.encode(), subject="predecessor's checkpoint"
     )

@@ -10,43 +10,43 @@ from typing import Protocol
 
 from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
-from wg_core.ledger import database, entries, place
+from wg_core.ledger import database, entries, shared_budget
 from wg_core.ledger.entries import Entry, Genesis
-from wg_core.ledger.export import ExportReader, summarise
+from wg_core.ledger.export import ExportReader, export_manifest
 from wg_core.ledger.state import LedgerState
 from wg_core.wire import canonical
 
 
-class Source(Protocol):
+class LogSource(Protocol):
     """Source of a log's bytes."""
 
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield the bytes of each entry and the leaf hash stored beside it, in order."""
 
-    def heads(self) -> list[bytes]:
+    def checkpoints(self) -> list[bytes]:
         """Return the signed checkpoints, by size."""
 
-    def finish(self, state: LedgerState, heads: int) -> None:
+    def check_remaining_parts(self, state: LedgerState, heads: int) -> None:
         """Check the parts that are specific to this kind of source, after all entries were read."""
 
     def close(self) -> None:
         """Close the file."""
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path) -> LogSource:
     """Open a ledger file, an export, or the ledger of a client's home folder.
 
     Raises:
         ConfigError: The file does not exist, or is not a regular file.
         DecodeError: The file is neither a ledger nor an export.
     """
-    ledger = place.ledger_file(path) if path.is_dir() else path
+    ledger = shared_budget.ledger_file(path) if path.is_dir() else path
     if ledger.suffix == ".sqlite" or _is_sqlite(ledger):
         return _DatabaseSource(ledger)
     return _ExportSource(ledger)
 
 
-def identity(source: Source) -> tuple[str, str]:
+def read_site_and_origin(source: LogSource) -> tuple[str, str]:
     """Return site and origin from a log's first entry, without verifying them.
 
     Raises:
@@ -61,7 +61,7 @@ def identity(source: Source) -> tuple[str, str]:
     raise VerificationError("entry 0: is missing, the log is empty")
 
 
-def stored_entries(source: Source) -> Iterator[Entry]:
+def stored_entries(source: LogSource) -> Iterator[Entry]:
     """Yield the entries of a log that was verified before, one at a time."""
     for data, _ in source.entries():
         yield entries.decode(data)
@@ -70,9 +70,9 @@ def stored_entries(source: Source) -> Iterator[Entry]:
 class _DatabaseSource:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._db = database.connect_to_read(path)
+        self._db = database.connect_read_only(path)
         try:
-            database.bound_work(path, self._db)
+            database.limit_query_work(path, self._db)
             database.check_format(path, self._db)
             with database.explain_errors(path):
                 self._db.execute("begin")
@@ -90,12 +90,12 @@ class _DatabaseSource:
                     raise VerificationError(f"entry {index}: is damaged")
                 yield entry, leaf
 
-    def heads(self) -> list[bytes]:
+    def checkpoints(self) -> list[bytes]:
         with database.explain_errors(self._path):
             rows = self._db.execute("select note from heads order by size").fetchall()
         return [bytes(row[0]) for row in rows]
 
-    def finish(self, state: LedgerState, heads: int) -> None:
+    def check_remaining_parts(self, state: LedgerState, heads: int) -> None:
         """Check the file's pages, and every stored payload against its RELEASE entry."""
         del heads
         with database.explain_errors(self._path):
@@ -121,12 +121,12 @@ class _ExportSource:
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
         return self._reader.entries()
 
-    def heads(self) -> list[bytes]:
-        return self._reader.heads()
+    def checkpoints(self) -> list[bytes]:
+        return self._reader.checkpoints()
 
-    def finish(self, state: LedgerState, heads: int) -> None:
+    def check_remaining_parts(self, state: LedgerState, heads: int) -> None:
         """Check the manifest, then each section's hash."""
-        expected = summarise(state, heads)
+        expected = export_manifest(state, heads)
         manifest = self._reader.manifest
         if manifest != expected:
             fields = [
@@ -142,5 +142,5 @@ class _ExportSource:
 
 
 def _is_sqlite(path: Path) -> bool:
-    with atomic.open_regular(path) as stream:
+    with atomic.open_regular_file(path) as stream:
         return stream.read(16) == b"SQLite format 3\x00"

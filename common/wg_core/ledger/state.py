@@ -1,9 +1,9 @@
 """State of a log after its entries so far, computed by the writer and by every verifier alike.
 
-``LedgerState.apply`` takes the bytes of the next entry and refuses it unless it follows from all
-previous entries: index, hash chain, origin, key, lineage and its cap, arithmetic of the budget, one
-release per charge. The writer applies an entry before committing it, so it cannot write an entry
-that a verifier would refuse. ``apply`` neither converts budgets to epsilon (slow; see
+``LedgerState.apply_entry`` takes the bytes of the next entry and refuses it unless it follows from
+all previous entries: index, hash chain, origin, key, lineage and its cap, arithmetic of the budget,
+one release per charge. The writer applies an entry before committing it, so it cannot write an
+entry that a verifier would refuse. ``apply_entry`` neither converts budgets to epsilon (slow; see
 ``LineageState.events`` and the callers) nor checks signatures of checkpoints.
 """
 
@@ -29,9 +29,9 @@ from wg_core.ledger.entries import (
     Witness,
 )
 from wg_core.ledger.lineage import ChargeState, LineageState
-from wg_core.ledger.price import check_mechanism
+from wg_core.ledger.price import check_mechanism_price
 from wg_core.ledger.statement import check_cap
-from wg_core.privacy.schema import released_of
+from wg_core.privacy.schema import release_kind
 from wg_core.wire import handover as handovers
 from wg_core.wire import signing
 
@@ -59,13 +59,13 @@ class WitnessKey:
         name: Key name of the witness.
         public_key: Raw public key.
         seq: Index of the entry that enrols the key.
-        before: Previous key, which signed for this one; empty: the log alone vouches for it.
+        previous_key: Previous key, which signed for this one; empty: the log alone vouches for it.
     """
 
     name: str
     public_key: bytes
     seq: int
-    before: bytes = b""
+    previous_key: bytes = b""
 
 
 class LedgerState:
@@ -141,19 +141,19 @@ class LedgerState:
             raise VerificationError(f"lineage {identifier!r} is unknown")
         return self.lineages[identifier]
 
-    def by_request(self, dataset: str, request_id: str) -> ChargeState | None:
+    def charge_of_request(self, dataset: str, request_id: str) -> ChargeState | None:
         """Return the charge of a request."""
         return self._by_request.get((dataset, request_id))
 
-    def by_fingerprint(self, fingerprint: str) -> ChargeState | None:
+    def charge_with_fingerprint(self, fingerprint: str) -> ChargeState | None:
         """Return the newest charge with the same data, mechanism and guarantee."""
         return self._by_fingerprint.get(fingerprint)
 
     def open_charges(self) -> list[ChargeState]:
         """Return the charges without a release, oldest first."""
-        return [charge for charge in self.charges.values() if charge.open]
+        return [charge for charge in self.charges.values() if charge.is_open]
 
-    def apply(self, data: bytes) -> Entry:
+    def apply_entry(self, data: bytes) -> Entry:
         """Apply the next entry. After an error the state must not be used any more.
 
         Raises:
@@ -275,7 +275,7 @@ class LedgerState:
 
     def _find_lineage(self, entry: Dataset) -> LineageState:
         """Return the lineage that the entry names, which must include all it is bound to."""
-        bound = self.bound_lineages(entry.name, entry.commitment)
+        bound = self.lineages_of_dataset(entry.name, entry.commitment)
         new = entries.lineage_id(self.origin, self.size)
         if entry.lineage == new:
             if bound:
@@ -296,7 +296,7 @@ class LedgerState:
                 )
         return known_lineage
 
-    def bound_lineages(self, name: str, commitment: str) -> list[LineageState]:
+    def lineages_of_dataset(self, name: str, commitment: str) -> list[LineageState]:
         """Return the lineages that a data set belongs to, by its name or by its content.
 
         If there are two, both have paid for these data, and the entry must merge them.
@@ -332,7 +332,7 @@ class LedgerState:
 
     def _reuse(self, entry: Reuse) -> None:
         charge = self.charges.get(entry.charge)
-        if charge is None or charge.open:
+        if charge is None or charge.is_open:
             raise VerificationError(f"hands out entry {entry.charge} again, which was not released")
         key = (entry.charge, entry.purpose, entry.recipient)
         if key in self.reuses:
@@ -355,11 +355,19 @@ class LedgerState:
         if not decision.approved:
             raise VerificationError(f"request {entry.request_id!r} was denied (entry {seq})")
         for subject, actual, want in (
-            ("epsilon", numbers.exact(entry.epsilon), numbers.exact(decision.epsilon)),
-            ("delta", numbers.exact(entry.delta), numbers.exact(decision.delta)),
+            (
+                "epsilon",
+                numbers.parse_exact_decimal(entry.epsilon),
+                numbers.parse_exact_decimal(decision.epsilon),
+            ),
+            (
+                "delta",
+                numbers.parse_exact_decimal(entry.delta),
+                numbers.parse_exact_decimal(decision.delta),
+            ),
             ("purpose", entry.use.purpose, decision.purpose),
             ("recipient", entry.use.recipient, decision.recipient),
-            ("statistics", entry.mechanism.statistics, released_of(decision.statistics)),
+            ("statistics", entry.mechanism.statistics, release_kind(decision.statistics)),
         ):
             if actual != want:
                 raise VerificationError(f"{subject} {actual}, entry {seq} approved {want}")
@@ -380,7 +388,7 @@ class LedgerState:
         if (entry.dataset, entry.request_id) in self._by_request:
             raise VerificationError(f"request {entry.request_id!r} is charged a second time")
         self._check_decided(entry)
-        check_mechanism(entry)
+        check_mechanism_price(entry)
         lineage.add(entry.event)
         lineage.charges += 1
         if entry.guarantee.unit not in lineage.units:

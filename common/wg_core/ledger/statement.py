@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from wg_core import grammar, numbers
 from wg_core.errors import DecodeError
-from wg_core.privacy.schema import CLASSES, GRADIENTS, MACHINE, Released
+from wg_core.privacy.schema import CLASSES, GRADIENTS, MACHINE, ReleaseKind
 from wg_core.wire.canonical import Count
 
-MECHANISMS: dict[Released, str] = {
+MECHANISMS: dict[ReleaseKind, str] = {
     CLASSES: "two discrete Gaussians over exact integers, sums about a centre from the first",
     MACHINE: "one discrete Gaussian over exact integers, machine statistics without labels",
     GRADIENTS: "discrete Gaussians over exact integers, a sum of clipped gradients each step",
@@ -41,7 +41,7 @@ class Guarantee:
     labels: tuple[grammar.Name, ...]
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class BlockShare:
     weight: Count
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,14 +87,14 @@ class Mechanism:
     subsampling: grammar.Phrase
 
     def __post_init__(self) -> None:
-        grammar.check(self)
-        numbers.decimal(self.clip_radius, subject="mechanism: clip radius")
-        numbers.fraction(self.sensitivity_squared, subject="mechanism: squared sensitivity")
-        numbers.decimal_or_hex_float(self.sigma, subject="mechanism: sigma")
-        numbers.decimal(self.rho, subject="mechanism: rho")
+        grammar.check_text_fields(self)
+        numbers.parse_decimal(self.clip_radius, subject="mechanism: clip radius")
+        numbers.parse_fraction(self.sensitivity_squared, subject="mechanism: squared sensitivity")
+        numbers.parse_decimal_or_hex_float(self.sigma, subject="mechanism: sigma")
+        numbers.parse_decimal(self.rho, subject="mechanism: rho")
 
     @property
-    def statistics(self) -> Released:
+    def statistics(self) -> ReleaseKind:
         """Kind of release, derived from the mechanism's name."""
         return next((kind for kind, name in MECHANISMS.items() if name == self.name), CLASSES)
 
@@ -107,7 +107,7 @@ class Library:
     version: grammar.Version
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +131,7 @@ class Implementation:
     timing: grammar.Phrase
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +143,7 @@ class Use:
     post_processing: grammar.Phrase
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,12 +175,12 @@ class BudgetState:
     anchored_root: grammar.OptionalDigest
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
         check_cap(self.cap_epsilon, self.cap_delta)
         for name in ("mu_squared_before", "mu_squared_after"):
-            numbers.integer(getattr(self, name), subject=f"budget state: {name}")
+            numbers.parse_integer(getattr(self, name), subject=f"budget state: {name}")
         for name in ("epsilon_before", "epsilon_after"):
-            numbers.decimal(getattr(self, name), subject=f"budget state: {name}")
+            numbers.parse_decimal(getattr(self, name), subject=f"budget state: {name}")
 
 
 def check_cap(epsilon: str, delta: str) -> tuple[float, float]:
@@ -190,8 +190,8 @@ def check_cap(epsilon: str, delta: str) -> tuple[float, float]:
         DecodeError: The texts are not decimals, or violate ``0 < epsilon``, ``0 < delta < 1``.
     """
     range_ok = (
-        numbers.decimal(epsilon, subject="budget cap: epsilon"),
-        numbers.decimal(delta, subject="budget cap: delta"),
+        numbers.parse_decimal(epsilon, subject="budget cap: epsilon"),
+        numbers.parse_decimal(delta, subject="budget cap: delta"),
     )
     if not (range_ok[0] > 0 and 0 < range_ok[1] < 1):
         raise DecodeError(f"budget cap: epsilon {epsilon}, delta {delta} out of range")

@@ -1,10 +1,10 @@
 """The ledger: log of charges and releases, with the budgets that they draw on.
 
 Order of steps for a release: ``charge`` → sample → ``record_release`` (entry and outbox bytes in
-one transaction) → ``countersign`` → send ``outbox`` with ``inclusion_proof``. After a crash between
-charge and release the charge is open, and the same request completes it, since nothing was written
-or sent. After a crash following the release the stored bytes are sent again. A charge is never
-refunded.
+one transaction) → ``countersign`` → send ``released_bytes`` with ``inclusion_proof``. After a crash
+between charge and release the charge is open, and the same request completes it, since nothing was
+written or sent. After a crash following the release the stored bytes are sent again. A charge is
+never refunded.
 """
 
 import functools
@@ -63,18 +63,19 @@ class ChargeRecord:
     Attributes:
         seq: Index of the charge entry.
         request_id: Id of the request.
-        open: True if the release is still to be made; if not, ``Ledger.outbox`` has the bytes.
-        new: True if this call charged the budget.
+        is_open: True if the release is still to be made; if not, ``Ledger.released_bytes`` has the
+            bytes.
+        is_new: True if this call charged the budget.
     """
 
     seq: int
     request_id: str
-    open: bool
-    new: bool = False
+    is_open: bool
+    is_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
+class LedgerRelease:
     """Release on the ledger: index of its entry and of its charge, hash of its bytes."""
 
     seq: int
@@ -91,7 +92,7 @@ class Spending:
         lineage: Id of the lineage.
         events: All charges, composed to one event.
         charges: Number of charges.
-        burned: Number of charges without a release.
+        charges_without_release: Number of charges without a release.
         epsilon: Composed epsilon at ``cap_delta``.
         cap_epsilon: Epsilon of the cap, decimal string.
         cap_delta: Delta of the cap, decimal string.
@@ -101,7 +102,7 @@ class Spending:
     lineage: str
     events: tuple[PrivacyEvent, ...]
     charges: int
-    burned: int
+    charges_without_release: int
     epsilon: float
     cap_epsilon: str
     cap_delta: str
@@ -127,23 +128,23 @@ class Ledger(CosignedLog):
         dataset_state = self._state.datasets.get(dataset)
         return dataset_state.commitment if dataset_state else None
 
-    def find(
+    def find_charge(
         self, dataset: str, *, request_id: str | None = None, fingerprint: str | None = None
     ) -> ChargeRecord | None:
         """Return the charge of a request, or else with the given fingerprint, if any."""
         state = self._state
         charge_state: ChargeState | None = None
         if request_id is not None:
-            charge_state = state.by_request(dataset, request_id)
+            charge_state = state.charge_of_request(dataset, request_id)
         if charge_state is None and fingerprint is not None:
-            charge_state = state.by_fingerprint(fingerprint)
+            charge_state = state.charge_with_fingerprint(fingerprint)
         return (
             None
             if charge_state is None
-            else ChargeRecord(charge_state.seq, charge_state.request_id, charge_state.open)
+            else ChargeRecord(charge_state.seq, charge_state.request_id, charge_state.is_open)
         )
 
-    def read_spent(self, dataset: str) -> Spending:
+    def read_spending(self, dataset: str) -> Spending:
         """Return the spending of a data set's lineage.
 
         Raises:
@@ -156,20 +157,22 @@ class Ledger(CosignedLog):
             lineage=lineage.id,
             events=lineage.events(),
             charges=lineage.charges,
-            burned=sum(state.lineage(c.lineage) is lineage for c in state.open_charges()),
+            charges_without_release=sum(
+                state.lineage(c.lineage) is lineage for c in state.open_charges()
+            ),
             epsilon=self._epsilon(lineage.events(), lineage.cap_delta),
             cap_epsilon=lineage.cap_epsilon,
             cap_delta=lineage.cap_delta,
         )
 
-    def outbox(self, charge: int | str) -> bytes | None:
+    def released_bytes(self, charge: int | str) -> bytes | None:
         """Return the released bytes of a charge, given by its index or request; None if it is open.
 
         Raises:
             VerificationError: The stored bytes are not those of the RELEASE entry.
         """
         charge_state = self._charge(charge)
-        if charge_state is None or charge_state.open:
+        if charge_state is None or charge_state.is_open:
             return None
         with database.explain_errors(self._path):
             row = self._db.execute(
@@ -182,12 +185,12 @@ class Ledger(CosignedLog):
             )
         return bytes(row[0])
 
-    def release_of(self, charge: int | str) -> Released | None:
+    def find_release(self, charge: int | str) -> LedgerRelease | None:
         """Return the RELEASE entry of a charge; None if the charge is open or unknown."""
         charge_state = self._charge(charge)
         if charge_state is None or charge_state.release is None:
             return None
-        return Released(charge_state.release, charge_state.seq, charge_state.payload_sha256)
+        return LedgerRelease(charge_state.release, charge_state.seq, charge_state.payload_sha256)
 
     def register_dataset(self, dataset: DatasetRecord) -> int:
         """Register a data set, or record that its content changed. Idempotent.
@@ -204,7 +207,7 @@ class Ledger(CosignedLog):
         """
         with self._writing() as state:
             dataset_state = state.datasets.get(dataset.name)
-            bound = state.bound_lineages(dataset.name, dataset.commitment)
+            bound = state.lineages_of_dataset(dataset.name, dataset.commitment)
             sources = [*(self._named_lineage(name) for name in dataset.inherits), *bound]
             target: LineageState | None = None
             if dataset.lineage:
@@ -256,17 +259,17 @@ class Ledger(CosignedLog):
         with self._writing() as state:
             dataset = self._dataset(request.dataset)
             fingerprint = request.fingerprint(dataset.commitment)
-            earlier = state.by_request(request.dataset, request.request_id)
-            if earlier is not None and earlier.open and earlier.fingerprint != fingerprint:
+            earlier = state.charge_of_request(request.dataset, request.request_id)
+            if earlier is not None and earlier.is_open and earlier.fingerprint != fingerprint:
                 raise RefusedError(
                     f"request {request.request_id!r} was charged (entry {earlier.seq}) for other "
                     "data or another guarantee; that charge is burned, ask with a new id"
                 )
-            earlier = earlier or state.by_fingerprint(fingerprint)
+            earlier = earlier or state.charge_with_fingerprint(fingerprint)
             if earlier is not None:
-                return ChargeRecord(earlier.seq, earlier.request_id, earlier.open)
+                return ChargeRecord(earlier.seq, earlier.request_id, earlier.is_open)
             lineage = state.lineage(dataset.lineage)
-            check_unit(request.dataset, request.guarantee.unit, lineage.units)
+            check_privacy_unit(request.dataset, request.guarantee.unit, lineage.units)
             before, after = self._cost(lineage, request.event)
             if not after <= float(lineage.cap_epsilon):
                 raise BudgetExceeded(
@@ -279,13 +282,14 @@ class Ledger(CosignedLog):
             seq = self._append(entry)
             self._step("charge:inserted")
         self._step("charge:committed")
-        return ChargeRecord(seq, request.request_id, open=True, new=True)
+        return ChargeRecord(seq, request.request_id, is_open=True, is_new=True)
 
-    def record_release(self, charge: int, payload: bytes) -> Released:
+    def record_release(self, charge: int, payload: bytes) -> LedgerRelease:
         """Fix the bytes of a charge's single release: entry and outbox in one transaction.
 
         Raises:
-            RefusedError: The charge already has another release, which must be sent (``outbox``).
+            RefusedError: The charge already has another release, which must be sent
+                (``released_bytes``).
             ConfigError: The charge does not exist, or the ledger cannot be written.
         """
         digest = canonical.sha256_hex(payload)
@@ -299,7 +303,7 @@ class Ledger(CosignedLog):
                         f"charge {charge} has its release already (entry {charge_state.release}); "
                         "one charge covers one release"
                     )
-                return Released(charge_state.release, charge, digest)
+                return LedgerRelease(charge_state.release, charge, digest)
             self._step("release:begun")
             seq = self._append(
                 Release(
@@ -314,9 +318,9 @@ class Ledger(CosignedLog):
             self._db.execute("insert into outbox values (?, ?)", (charge, payload))
             self._step("release:stored")
         self._step("release:committed")
-        return Released(seq, charge, digest)
+        return LedgerRelease(seq, charge, digest)
 
-    def record(self, kind: str, make: Callable[..., Entry]) -> int:  # Index of the entry
+    def record_decision(self, kind: str, make: Callable[..., Entry]) -> int:  # Index of the entry
         """Append a person's decision; ``make`` builds the entry from its head.
 
         Raises:
@@ -362,7 +366,7 @@ class Ledger(CosignedLog):
                 return newest.head.seq
             return self._append(make(head=self._head(entries.STATEMENT)))
 
-    def decision(self, dataset: str, request_id: str) -> entries.Decision | None:
+    def newest_decision(self, dataset: str, request_id: str) -> entries.Decision | None:
         """Return the newest decision of a person on a request, if any."""
         return self._state.decisions.get((dataset, request_id))
 
@@ -382,7 +386,7 @@ class Ledger(CosignedLog):
         epsilons: tuple[float, float],
     ) -> entries.Charge:
         anchor = self._anchor()
-        before, after = map(rounded_up, epsilons)
+        before, after = map(round_up_decimal, epsilons)
         return entries.Charge(
             head=self._head(entries.CHARGE),
             request_id=request.request_id,
@@ -414,7 +418,7 @@ class Ledger(CosignedLog):
     def _anchor(self) -> Checkpoint | None:
         row = self._db.execute(
             "select note from heads where cosigned & ? order by size desc limit 1",
-            (database.HeadState.COSIGNED,),
+            (database.CheckpointFlags.COSIGNED,),
         ).fetchone()
         return checkpoints.decode(row[0])[0] if row else None
 
@@ -458,7 +462,7 @@ class Ledger(CosignedLog):
         return matches[-1] if matches else None
 
 
-def check_unit(dataset: str, unit: str, units: Collection[str]) -> None:
+def check_privacy_unit(dataset: str, unit: str, units: Collection[str]) -> None:
     """Check that a budget is spent on the same privacy unit as its earlier charges.
 
     A mixed budget would protect neither unit: a part may have many records.
@@ -477,7 +481,7 @@ def check_unit(dataset: str, unit: str, units: Collection[str]) -> None:
     )
 
 
-def rounded_up(value: float) -> str:
+def round_up_decimal(value: float) -> str:
     """Return a number as decimal string of 12 digits, rounded up."""
     return format(_ROUND_UP.create_decimal(Decimal(value)).normalize(_ROUND_UP), "f")
 

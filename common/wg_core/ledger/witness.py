@@ -1,9 +1,9 @@
 """Rules of a witness (c2sp.org/tlog-witness, ``add-checkpoint``), as pure functions.
 
 A witness remembers one checkpoint of each log, the largest that it cosigned, and cosigns only
-checkpoints that provably extend it. ``countersign`` takes that state and returns the new one; the
-caller reads, calls and stores in one transaction. A signed checkpoint that contradicts the state is
-kept as evidence: two signed, inconsistent heads prove that the log has two histories.
+checkpoints that provably extend it. ``cosign_extension`` takes that state and returns the new one;
+the caller reads, calls and stores in one transaction. A signed checkpoint that contradicts the
+state is kept as evidence: two signed, inconsistent heads prove that the log has two histories.
 
 Not guaranteed: that the witness's own state was not rolled back.
 """
@@ -22,11 +22,11 @@ from wg_core.ledger import merkle
 from wg_core.ledger import note as notes
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.note import Note
-from wg_core.ledger.proof import Proof, decode_hashes, split
+from wg_core.ledger.proof import Proof, decode_hashes, split_proof
 from wg_core.wire.signing import PrivateKey, PublicKey
 
 SIZE_CONTENT_TYPE = "text/x.tlog.size"
-HANDED_OUT_LIMIT = 16
+UNCOSIGNED_LIMIT = 16
 """Most checkpoints of one log that left in files and wait for a cosignature."""
 CONTRADICTIONS = (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
 """Statuses by which a witness says that the log does not extend the checkpoint it saw."""
@@ -86,7 +86,7 @@ class WitnessState:
     checkpoint: bytes
 
     @property
-    def head(self) -> Checkpoint:
+    def newest_checkpoint(self) -> Checkpoint:
         """Remembered checkpoint, decoded."""
         return checkpoints.decode(self.checkpoint, subject="remembered checkpoint")[0]
 
@@ -99,18 +99,18 @@ class WitnessRequest:
     path: tuple[bytes, ...]
     note: Note
 
-    def head(self) -> bytes:
+    def encode_preamble(self) -> bytes:
         """Return the part before the checkpoint, including the blank line."""
         hashes = "".join(f"{base64.b64encode(x).decode('ascii')}\n" for x in self.path)
         return f"old {self.old_size}\n{hashes}\n".encode()
 
     def encode(self) -> bytes:
         """Return the complete body."""
-        return self.head() + self.note.encode()
+        return self.encode_preamble() + self.note.encode()
 
 
 @dataclass(frozen=True, slots=True)
-class Countersigned:
+class WitnessAnswer:
     """Cosignature lines, each with its newline, and the witness's new state."""
 
     lines: bytes
@@ -122,7 +122,7 @@ def decode_request(data: bytes) -> WitnessRequest:
     subject = "witness request"
     if len(data) > REQUEST_LIMIT:
         raise DecodeError(f"{subject}: {len(data)} bytes, at most {REQUEST_LIMIT} are accepted")
-    lines, body = split(data, subject=subject)
+    lines, body = split_proof(data, subject=subject)
     if not lines[0].startswith("old "):
         raise DecodeError(f"{subject}: first line {lines[0][:40]!r}, expected 'old SIZE'")
     old_size = notes.decode_decimal(lines[0][len("old ") :], subject=f"{subject}: old size")
@@ -132,7 +132,7 @@ def decode_request(data: bytes) -> WitnessRequest:
     )
 
 
-def requests_of(decoded_proof: Proof) -> tuple[WitnessRequest, ...]:
+def requests_in_proof(decoded_proof: Proof) -> tuple[WitnessRequest, ...]:
     """Return the ``add-checkpoint`` requests carried by a proof from a site without a network.
 
     All are for the proof's checkpoint; each starts from another old size.
@@ -164,14 +164,14 @@ class NamedKey(NamedTuple):
     key: PrivateKey
 
 
-def countersign(
+def cosign_extension(
     state: WitnessState | None,
     request: bytes,
     *,
     log: KnownLog,
     witness: NamedKey,
     current_time: int,
-) -> Countersigned:
+) -> WitnessAnswer:
     """Cosign a checkpoint that extends the checkpoint that the witness remembers.
 
     Args:
@@ -187,7 +187,7 @@ def countersign(
     """
     origin, log_key = log
     checkpoint_request, head = _read(request, origin, log_key)
-    head_before = state.head if state else None
+    head_before = state.newest_checkpoint if state else None
     size = head_before.size if head_before else 0
     if head_before and state and head.size == size and head.root != head_before.root:
         raise WitnessFork(
@@ -212,7 +212,7 @@ def countersign(
             str(error),
             ForkEvidence(state.checkpoint, checkpoint_request.note.encode()),
         ) from error
-    lines = notes.lines_of(checkpoint_request.note, origin, notes.LOG, log_key)
+    lines = notes.signature_lines(checkpoint_request.note, origin, notes.LOG, log_key)
     return _signed(Note(checkpoint_request.note.text, tuple(lines)), *witness, current_time)
 
 
@@ -238,9 +238,9 @@ def _read(request: bytes, origin: str, log_key: PublicKey) -> tuple[WitnessReque
     return checkpoint_request, head
 
 
-def attest(
+def cosign_again(
     state: WitnessState, *, witness_name: str, witness_key: PrivateKey, current_time: int
-) -> Countersigned:
+) -> WitnessAnswer:
     """Cosign the remembered checkpoint at a new time: no larger one was seen until then."""
     head, note = checkpoints.decode(state.checkpoint, subject="remembered checkpoint")
     log_note = Note(note.text, tuple(x for x in note.signatures if x.name == head.origin))
@@ -259,7 +259,7 @@ def read_reply(status: int, body: bytes) -> bytes:
     raise WitnessRefused(status, f"refused with status {status}", size=size)
 
 
-def _signed(note: Note, name: str, key: PrivateKey, current_time: int) -> Countersigned:
+def _signed(note: Note, name: str, key: PrivateKey, current_time: int) -> WitnessAnswer:
     cosignatures = checkpoints.cosign(note, name, key, current_time)
     state = WitnessState(note.with_signatures(cosignatures).encode())
-    return Countersigned("".join(f"{x.encode()}\n" for x in cosignatures).encode(), state)
+    return WitnessAnswer("".join(f"{x.encode()}\n" for x in cosignatures).encode(), state)

@@ -53,25 +53,27 @@ class Centre:
     weight: int
 
 
-def origin(schema: StatisticsSchema) -> Centre:
+def origin_centre(schema: StatisticsSchema) -> Centre:
     """Return the origin as centre, used while no centre is known or if the sum is only noise."""
     point = np.zeros(schema.dimension, dtype=np.int64)
     return Centre(point, schema.grid, schema.sum_weight)
 
 
-def of_release(schema: StatisticsSchema, integers: Integers, sigma: float) -> Centre:
-    """Return the centre of a complete release.
+def centre_of_release(schema: StatisticsSchema, integers: Integers, sigma: float) -> Centre:
+    """Recompute the centre that a complete release used, from its released integers.
 
     Args:
         integers: Released integers, int64 ``[schema.length]``.
         sigma: Standard deviation of the noise, grid units; 0 without noise.
     """
     counts, _, moments = schema.blocks
-    return centre(schema, integers[: counts.size], integers[moments.offset :], sigma)
+    return estimate_centre(schema, integers[: counts.size], integers[moments.offset :], sigma)
 
 
-def centre(schema: StatisticsSchema, counts: Integers, total: Integers, sigma: float) -> Centre:
-    """Return the centre that follows from the first part of a release.
+def estimate_centre(
+    schema: StatisticsSchema, counts: Integers, total: Integers, sigma: float
+) -> Centre:
+    """Estimate the centre of class sums from the noisy counts and total, which are released first.
 
     Args:
         counts: Released counts, int64 ``[K + 1]``, weighted.
@@ -83,7 +85,7 @@ def centre(schema: StatisticsSchema, counts: Integers, total: Integers, sigma: f
     energy = sum(value * value for value in sums)
     signal = math.floor(energy - len(sums) * variance)
     if signal <= 0:
-        return origin(schema)
+        return origin_centre(schema)
     length = math.isqrt(signal)  # length of the weighted sum without its noise
     unit = schema.moment_weight * schema.grid  # contribution of one record on the sphere
     typical = Fraction(length, unit) / TYPICAL
@@ -101,7 +103,7 @@ def centre(schema: StatisticsSchema, counts: Integers, total: Integers, sigma: f
     )
 
 
-def deviations(q: Integers, about: Centre) -> Integers:
+def clipped_deviations(q: Integers, about: Centre) -> Integers:
     """Return the deviations of records from a centre, clipped in exact integer arithmetic.
 
     Args:

@@ -32,8 +32,8 @@ class PrivacyEvent:
     mu_squared: grammar.Number
 
     def __post_init__(self) -> None:
-        grammar.check(self)
-        if not numbers.integer(self.mu_squared, subject="privacy event: mu_squared") > 0:
+        grammar.check_text_fields(self)
+        if not numbers.parse_integer(self.mu_squared, subject="privacy event: mu_squared") > 0:
             raise DecodeError(f"privacy event: mu_squared is {self.mu_squared}, not positive")
 
 

@@ -87,7 +87,7 @@ def exact_statistics(
     q = quantise(phi, schema.radius, schema.bits)
     if units is None:
         return _total(schema, q, y, centre)
-    groups = unit_rows(units)
+    groups = rows_by_unit(units)
     single = np.array([rows[0] for rows in groups if len(rows) == 1], dtype=np.int64)
     result = _total(schema, q[single], y[single], centre)
     for rows in groups:
@@ -124,13 +124,13 @@ def _total(
     schema: StatisticsSchema, q: Integers, y: Integers, centre: Centre | None = None
 ) -> Integers:
     """Return the sum of record vectors, [schema.length]."""
-    about = centring.origin(schema) if centre is None else centre
+    about = centring.origin_centre(schema) if centre is None else centre
     counts, _, moments = schema.blocks
     classes = len(schema.labels)
     column = np.where(y == UNLABELLED, classes, y)
     count = np.bincount(column, minlength=classes + 1).astype(np.int64)
     by_class = np.zeros((classes + 1, schema.dimension), dtype=np.int64)
-    np.add.at(by_class, column, centring.deviations(q, about))
+    np.add.at(by_class, column, centring.clipped_deviations(q, about))
     return np.concatenate(
         [
             counts.weight * count,
@@ -140,7 +140,7 @@ def _total(
     )
 
 
-def unit_rows(units: Sequence[str]) -> list[Integers]:
+def rows_by_unit(units: Sequence[str]) -> list[Integers]:
     """Return the row numbers of each privacy unit, in the order of the data."""
     rows: dict[str, list[int]] = {}
     for row, unit in enumerate(units):

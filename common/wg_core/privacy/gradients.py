@@ -60,7 +60,7 @@ class GradientSchema:
     clip_radius: grammar.Number = str(CLIP_RADIUS)
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
         good = (
             (self.version, self.bits, self.clip_radius) == (VERSION, BITS, str(CLIP_RADIUS))
             and 0 < self.steps <= _STEPS_LIMIT
@@ -120,11 +120,11 @@ class LabelledFeatures:
         if self.units is not None and len(self.units) != n:
             raise DataError(f"units: {len(self.units)}, expected {n}")
 
-    def unit_rows(self) -> list[NDArray[np.int64]]:
+    def rows_by_unit(self) -> list[NDArray[np.int64]]:
         """Return the row numbers of each privacy unit, in the order of the data."""
         if self.units is None:
             return list(np.arange(len(self.labels))[:, None])
-        return exact.unit_rows(self.units)
+        return exact.rows_by_unit(self.units)
 
 
 Gradients = Callable[[NDArray[np.int64]], NDArray[np.float64]]
@@ -170,7 +170,7 @@ class ChargedSteps:
             sizes = np.array([len(members) for members in part])
             unit_sums = np.add.reduceat(grid_rows, np.cumsum(sizes) - sizes, axis=0)
             total += exact.divide_toward_zero(unit_sums, sizes[:, None]).sum(axis=0)
-        noisy = mechanism.release(total, self.sigma, self.sampler)
+        noisy = mechanism.add_noise(total, self.sigma, self.sampler)
         return noisy.astype(np.float64) * (CLIP_RADIUS / (1 << BITS))
 
     def _parts(self, records: int) -> Iterator[list[NDArray[np.int64]]]:

@@ -1,11 +1,11 @@
 """Release mechanism: discrete Gaussian noise on exact integers, by OpenDP's sampler.
 
-*Guarantee.* With sigma from ``sigma_for``, ``release_statistics`` is (epsilon, delta)-DP for adding
-or removing one privacy unit, and so is ``release`` of ``exact_statistics`` about a fixed centre. A
-discrete Gaussian is as private as the continuous one up to a term that vanishes once sigma is many
-grid units (Canonne, Kamath and Steinke 2020); here it is at least ``SIGMA_MINIMUM``. A release
-consists of two such mechanisms with the same sigma, the second chosen by the output of the first;
-their squared mu add up (docs/centred-release.md).
+*Guarantee.* With sigma from ``noise_scale``, ``release_statistics`` is (epsilon, delta)-DP for
+adding or removing one privacy unit, and so is ``add_noise`` of ``exact_statistics`` about a fixed
+centre. A discrete Gaussian is as private as the continuous one up to a term that vanishes once
+sigma is many grid units (Canonne, Kamath and Steinke 2020); here it is at least ``SIGMA_MINIMUM``.
+A release consists of two such mechanisms with the same sigma, the second chosen by the output of
+the first; their squared mu add up (docs/centred-release.md).
 
 Noise from numpy or torch is not private even with a secure generator: the last bits of
 floating-point outputs distinguish neighbouring data sets. OpenDP's sampler is exact; its random
@@ -41,14 +41,14 @@ SIGMA_MAXIMUM = float(1 << 57)
 """Largest sigma, grid units: the largest exact statistic plus 32 sigma still fits in 64 bits."""
 
 
-class Bounded(Protocol):
+class BoundedSensitivity(Protocol):
     """Layout of integers whose change by one privacy unit is bounded."""
 
     def sensitivity_squared(self) -> int:
         """Return the squared L2 sensitivity, squared grid units."""
 
 
-def sigma_for(schema: Bounded, epsilon: float, delta: float) -> float:
+def noise_scale(schema: BoundedSensitivity, epsilon: float, delta: float) -> float:
     """Return the noise's standard deviation for one (epsilon, delta)-DP release, grid units.
 
     The squared mu that a ledger counts, rounded up to its unit, is within (epsilon, delta) too.
@@ -109,26 +109,28 @@ def release_statistics(
         exact: int64 [schema.length], from ``exact_statistics``, about the origin.
         about: Function that returns the same data set's statistics about a centre; not called if
             there are no labels.
-        sigma: Standard deviation from ``sigma_for``, grid units.
+        sigma: Standard deviation from ``noise_scale``, grid units.
         sampler: Function that adds the noise; replaced only in tests.
 
     Returns:
         Released integers, int64 [schema.length].
 
     Raises:
-        InternalError: An argument or the sampler's result is invalid, as for ``release``.
+        InternalError: An argument or the sampler's result is invalid, as for ``add_noise``.
     """
-    return in_parts(schema, exact, about, sigma, lambda part: release(part, sigma, sampler))
+    return release_in_parts(
+        schema, exact, about, sigma, lambda part: add_noise(part, sigma, sampler)
+    )
 
 
-def in_parts(
+def release_in_parts(
     schema: StatisticsSchema,
     exact: Integers,
     about: StatisticsAbout,
     sigma: float,
     noise: Callable[[Integers], Integers],
 ) -> Integers:
-    """Return the parts of a release in order, with noise added by a given function.
+    """Release counts and total first, then class sums about the centre that those two determine.
 
     Args:
         exact: Exact statistics, as for ``release_statistics``.
@@ -140,17 +142,19 @@ def in_parts(
     noisy_part = noise(np.concatenate([exact[: counts.size], exact[moments.offset :]]))
     if not middle.size:
         return noisy_part
-    centre = centring.centre(schema, noisy_part[: counts.size], noisy_part[counts.size :], sigma)
+    centre = centring.estimate_centre(
+        schema, noisy_part[: counts.size], noisy_part[counts.size :], sigma
+    )
     second = noise(about(centre)[middle.offset : moments.offset])
     return np.concatenate([noisy_part[: counts.size], second, noisy_part[counts.size :]])
 
 
-def release(exact: Integers, sigma: float, sampler: Sampler = opendp_sampler) -> Integers:
-    """Add noise to one part of a release.
+def add_noise(exact: Integers, sigma: float, sampler: Sampler = opendp_sampler) -> Integers:
+    """Add noise to the integers of one part of a release.
 
     Args:
         exact: Exact integers, int64 [L].
-        sigma: Standard deviation from ``sigma_for``, grid units.
+        sigma: Standard deviation from ``noise_scale``, grid units.
         sampler: Function that adds the noise; replaced only in tests.
 
     Returns:

@@ -55,23 +55,23 @@ CLIP_RADIUS = 1.0  # L2 norm to which the public encoders clip features, in feat
 
 DIMENSION = 64  # Usual number of released features of an encoder
 
-Statistics = Literal["classes", "machine"]
+StatisticsKind = Literal["classes", "machine"]
 """Kind of statistics in a release."""
 CLASSES: Final = "classes"
 MACHINE: Final = "machine"
-KINDS: tuple[Statistics, ...] = (CLASSES, MACHINE)
+KINDS: tuple[StatisticsKind, ...] = (CLASSES, MACHINE)
 
-Released = Literal["classes", "machine", "gradients"]
+ReleaseKind = Literal["classes", "machine", "gradients"]
 """Kind of release that a charge pays for: statistics requested by a server, or the gradients of a
 private head (``gradients``), which only a command of the plant releases."""
 GRADIENTS: Final = "gradients"
 
-MachineMark = Literal["machine"] | UnsetType
+StatisticsField = Literal["machine"] | UnsetType
 """Field by which a record states that it is about machine statistics; absent for class statistics,
 so that records from before the field existed keep their bytes."""
 
-ReleaseMark = Literal["machine", "gradients"] | UnsetType
-"""Like ``MachineMark``, for a decision, which may also be about a private head."""
+ReleaseField = Literal["machine", "gradients"] | UnsetType
+"""Like ``StatisticsField``, for a decision, which may also be about a private head."""
 
 MACHINE_DIMENSION = 32  # Numbers that a reading map computes from a record
 
@@ -148,14 +148,14 @@ class StatisticsSchema:
     sum_weight: int
     moment_weight: int
     unit_rule: Literal["record", "weight"]
-    features: MachineMark = UNSET
+    features: StatisticsField = UNSET
 
     def __post_init__(self) -> None:
         _require(self.version == VERSION, "version", self.version, f"{VERSION}")
         _require(0 < self.dimension <= _DIMENSION_LIMIT, "dimension", self.dimension, "1 to 2^16")
         _require(len(self.labels) <= _LABEL_LIMIT, "labels", len(self.labels), "at most 2^14")
         _require(len(set(self.labels)) == len(self.labels), "labels", self.labels, "unique names")
-        grammar.check(self)
+        grammar.check_text_fields(self)
         if self.statistics == MACHINE:
             _require(not self.labels, "labels", self.labels, "none in machine statistics")
             _require(
@@ -165,7 +165,7 @@ class StatisticsSchema:
                 f"{MACHINE_DIMENSION} in machine statistics",
             )
         try:
-            positive = numbers.decimal(self.clip_radius) > 0
+            positive = numbers.parse_decimal(self.clip_radius) > 0
         except DecodeError:
             positive = False
         _require(positive, "clip_radius", self.clip_radius, "a positive decimal number")
@@ -186,9 +186,9 @@ class StatisticsSchema:
         )
 
     @property
-    def statistics(self) -> Statistics:
+    def statistics(self) -> StatisticsKind:
         """Kind of statistics in its releases."""
-        return statistics_of(self.features)
+        return statistics_kind(self.features)
 
     @property
     def grid(self) -> int:
@@ -198,7 +198,7 @@ class StatisticsSchema:
     @property
     def radius(self) -> float:
         """Clip radius R in feature units."""
-        return numbers.decimal(self.clip_radius)
+        return numbers.parse_decimal(self.clip_radius)
 
     @property
     def blocks(self) -> tuple[Block, Block, Block]:
@@ -274,18 +274,18 @@ def machine_schema(encoder: str, unit_rule: Literal["record", "weight"]) -> Stat
     return replace(schema, features=MACHINE)
 
 
-def mark(statistics: Statistics) -> MachineMark:
-    """Return the mark of a record about these statistics."""
+def statistics_field(statistics: StatisticsKind) -> StatisticsField:
+    """Return the value of a record's ``statistics`` field: absent for class statistics."""
     return UNSET if statistics == CLASSES else MACHINE
 
 
-def statistics_of(mark: MachineMark) -> Statistics:
-    """Return the statistics that a record's mark states."""
+def statistics_kind(mark: StatisticsField) -> StatisticsKind:
+    """Return the kind of statistics that a record's ``statistics`` field states."""
     return CLASSES if mark is UNSET else MACHINE
 
 
-def released_of(mark: ReleaseMark) -> Released:
-    """Return the kind of release that a record's mark states."""
+def release_kind(mark: ReleaseField) -> ReleaseKind:
+    """Return the kind of release that a record's ``statistics`` field states."""
     return CLASSES if mark is UNSET else mark
 
 

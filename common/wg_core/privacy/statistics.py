@@ -97,7 +97,7 @@ class NoisyStatistics:
 
     @functools.cached_property
     def _about(self) -> Centre:
-        return centring.of_release(self.schema, self.integers, self.sigma)
+        return centring.centre_of_release(self.schema, self.integers, self.sigma)
 
     @property
     def _moment_unit(self) -> float:

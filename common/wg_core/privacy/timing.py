@@ -12,7 +12,7 @@ from collections.abc import Callable
 from wg_core.errors import ConfigError
 
 
-def hold(
+def wait_for_slot_end(
     start_time: float,
     slot: float,
     *,

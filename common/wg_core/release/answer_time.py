@@ -10,7 +10,7 @@ _SLOTS = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 """Suggested slots, in seconds; only a few, since an observer can see the slot."""
 
 
-def check_slot(config: ClientConfig, records: int, dimension: int) -> None:
+def check_answer_slot(config: ClientConfig, records: int, dimension: int) -> None:
     """Check that the time slot is long enough for an answer.
 
     An answer that takes several slots would reveal the number of records: it sums all records about

@@ -1,9 +1,10 @@
 """Requests that a person must decide on, and the decisions, recorded by name on the ledger.
 
 With ``privacy.approve: human`` a request that the policy allows is stored in ``requests/`` and
-refused with the word ``approval``; the server asks again. ``decide`` writes a DECISION entry; the
-next time the request arrives it is answered if it was approved. An approval is for one request at
-one price, for one purpose and recipient: a charge with other terms is invalid on the log.
+refused with the word ``approval``; the server asks again. ``record_decision`` writes a DECISION
+entry; the next time the request arrives it is answered if it was approved. An approval is for one
+request at one price, for one purpose and recipient: a charge with other terms is invalid on the
+log.
 
 Not guaranteed: that a decision is independent of the data. A person may look at them first, and the
 server sees the decision and its time. A ledger keeps names for ever, and auditors read them; a role
@@ -23,14 +24,14 @@ from wg_core.ledger.entries import Decision
 from wg_core.ledger.store import Ledger
 from wg_core.privacy.schema import (
     GRADIENTS,
-    Released,
-    ReleaseMark,
-    released_of,
-    statistics_of,
+    ReleaseField,
+    ReleaseKind,
+    release_kind,
+    statistics_kind,
 )
 from wg_core.site.config import HUMAN, ClientConfig
 from wg_core.site.home import ClientHome
-from wg_core.site.policy import Price
+from wg_core.site.policy import PrivacyPrice
 from wg_core.wire import canonical, fleet
 from wg_core.wire.protocol import StatisticsQuery
 
@@ -43,7 +44,7 @@ _FILE_LIMIT = 64 << 10
 HOLDERS = "whoever gets the exported file"  # Recipient of a private head
 
 
-class Question(Price, Protocol):
+class Question(PrivacyPrice, Protocol):
     """Request for a release, by a server or by a command of the plant."""
 
     @property
@@ -55,8 +56,8 @@ class Question(Price, Protocol):
         """Purpose of the release."""
 
     @property
-    def statistics(self) -> ReleaseMark:
-        """Mark of the kind of release."""
+    def statistics(self) -> ReleaseField:
+        """Kind of release, in the form of a record's ``statistics`` field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ class WaitingRequest:
     came: int
 
 
-def check(
+def require_approval(
     home: ClientHome,
     config: ClientConfig,
     ledger: Ledger,
@@ -88,7 +89,7 @@ def check(
     if config.privacy.approve != HUMAN:
         return
     request_id = query.request_id
-    decision = ledger.decision(config.data.name, request_id)
+    decision = ledger.newest_decision(config.data.name, request_id)
     if decision is None:
         _keep(home, query, current_time)
         raise ApprovalPending(
@@ -98,17 +99,25 @@ def check(
     if not decision.approved:
         raise PolicyRefused(f"request {request_id}: denied by {decision.name}")
     for subject, actual, want in (
-        ("epsilon", numbers.exact(query.epsilon), numbers.exact(decision.epsilon)),
-        ("delta", numbers.exact(query.delta), numbers.exact(decision.delta)),
+        (
+            "epsilon",
+            numbers.parse_exact_decimal(query.epsilon),
+            numbers.parse_exact_decimal(decision.epsilon),
+        ),
+        (
+            "delta",
+            numbers.parse_exact_decimal(query.delta),
+            numbers.parse_exact_decimal(decision.delta),
+        ),
         ("purpose", query.purpose, decision.purpose),
         ("recipient", config.server.name, decision.recipient),
-        ("statistics", statistics_of(query.statistics), released_of(decision.statistics)),
+        ("statistics", statistics_kind(query.statistics), release_kind(decision.statistics)),
     ):
         if actual != want:
             raise PolicyRefused(f"request {request_id}: {subject} is {actual}, approved was {want}")
 
 
-def decide(
+def record_decision(
     config: ClientConfig, ledger: Ledger, query: Question, *, is_approved: bool, name: str
 ) -> Decision:
     """Write a person's decision to the ledger.
@@ -126,7 +135,7 @@ def decide(
         check_name(name)
     except WgError as error:
         raise UsageError(f"--by: {error}") from error
-    ledger.record(
+    ledger.record_decision(
         entries.DECISION,
         partial(
             entries.Decision,
@@ -135,13 +144,13 @@ def decide(
             epsilon=query.epsilon,
             delta=query.delta,
             purpose=query.purpose,
-            recipient=recipient_of(config, released_of(query.statistics)),
+            recipient=release_recipient(config, release_kind(query.statistics)),
             approved=is_approved,
             name=name,
             statistics=query.statistics,
         ),
     )
-    decision = ledger.decision(config.data.name, query.request_id)
+    decision = ledger.newest_decision(config.data.name, query.request_id)
     if decision is None:
         raise ConfigError(f"request {query.request_id}: the decision was not written")
     log.info("request %s: %s", query.request_id, "approved" if is_approved else "denied")
@@ -166,15 +175,15 @@ def approve_by_command(
             "privacy.approve is 'human': a person decides each release, and the name goes on the"
             " ledger; say who: --by NAME"
         )
-    decide(config, ledger, query, is_approved=True, name=name)
+    record_decision(config, ledger, query, is_approved=True, name=name)
 
 
-def recipient_of(config: ClientConfig, kind: Released) -> str:
+def release_recipient(config: ClientConfig, kind: ReleaseKind) -> str:
     """Return the recipient of a release."""
     return HOLDERS if kind == GRADIENTS else config.server.name
 
 
-def waiting(home: ClientHome, current_time: float) -> list[WaitingRequest]:
+def list_waiting_requests(home: ClientHome, current_time: float) -> list[WaitingRequest]:
     """List the stored requests, oldest first, and delete expired ones.
 
     Raises:
@@ -191,7 +200,7 @@ def waiting(home: ClientHome, current_time: float) -> list[WaitingRequest]:
     return sorted(requests, key=lambda request: request.came)
 
 
-def find(home: ClientHome, prefix: str, current_time: float) -> WaitingRequest:
+def find_waiting_request(home: ClientHome, prefix: str, current_time: float) -> WaitingRequest:
     """Find a stored request by its id or the beginning of its id.
 
     Raises:
@@ -199,7 +208,7 @@ def find(home: ClientHome, prefix: str, current_time: float) -> WaitingRequest:
     """
     matches = [
         request
-        for request in waiting(home, current_time)
+        for request in list_waiting_requests(home, current_time)
         if request.query.request_id.startswith(prefix)
     ]
     if len(matches) != 1 or not prefix:
@@ -217,7 +226,7 @@ def _keep(home: ClientHome, query: StatisticsQuery, current_time: float) -> None
     path = home.requests / f"{query.request_id}.json"
     if path.is_file():
         return
-    if len(waiting(home, current_time)) >= WAITING_LIMIT:
+    if len(list_waiting_requests(home, current_time)) >= WAITING_LIMIT:
         log.warning("request %s: not kept: %d wait already", query.request_id, WAITING_LIMIT)
         return
     atomic.write_bytes(path, canonical.encode(request), mode=atomic.PRIVATE)

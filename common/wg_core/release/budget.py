@@ -7,7 +7,7 @@ from wg_core.ledger import entries
 from wg_core.ledger.entries import Charge, Release
 from wg_core.ledger.store import Ledger
 from wg_core.privacy import accounting
-from wg_core.privacy.schema import Released
+from wg_core.privacy.schema import ReleaseKind
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 
@@ -36,7 +36,7 @@ class ReleaseRow:
     delta: str
     epsilon_after: str
     size: int | None
-    statistics: Released
+    statistics: ReleaseKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Spend:
         burned: Number of charges without a release.
         entries: Number of entries of the ledger.
         releases: Charges with their releases, oldest first.
-        distinguished: Largest probability, at even prior odds, of correctly guessing from all
+        best_guess_accuracy: Largest probability, at even prior odds, of correctly guessing from all
             releases whether one given unit was in the data.
     """
 
@@ -62,7 +62,7 @@ class Spend:
     burned: int
     entries: int
     releases: tuple[ReleaseRow, ...]
-    distinguished: float
+    best_guess_accuracy: float
 
 
 def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
@@ -78,7 +78,7 @@ def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
                 f"{home.ledger}: does not know the data set {config.data.name!r}; run 'wg-client"
                 f" freeze --home {home.root}'"
             )
-        spending = ledger.read_spent(config.data.name)
+        spending = ledger.read_spending(config.data.name)
         ledger_entries = [entries.decode(ledger.entry(seq)) for seq in range(ledger.size)]
     sizes = {
         entry.charge: entry.payload_size for entry in ledger_entries if isinstance(entry, Release)
@@ -103,8 +103,8 @@ def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
         cap_epsilon=spending.cap_epsilon,
         cap_delta=spending.cap_delta,
         charges=spending.charges,
-        burned=spending.burned,
+        burned=spending.charges_without_release,
         entries=len(ledger_entries),
         releases=rows,
-        distinguished=accounting.best_guess_accuracy(spending.events),
+        best_guess_accuracy=accounting.best_guess_accuracy(spending.events),
     )

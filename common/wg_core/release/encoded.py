@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_core import atomic
-from wg_core.errors import StorageError, raised_as
+from wg_core.errors import StorageError, reraise_os_errors
 from wg_core.site.home import ClientHome
 from wg_core.snapshot import DIGEST_BYTES
 
@@ -47,7 +47,7 @@ class EncodedFeatures:
         Raises:
             StorageError: The cache cannot be read or written.
         """
-        with raised_as(StorageError, f"{self._path}: cannot be used"):
+        with reraise_os_errors(StorageError, f"{self._path}: cannot be used"):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for stale in self._folder.iterdir():
                 if stale != self._path:

@@ -1,7 +1,7 @@
-"""Numbers that a freeze computes from each record: local features and machine numbers.
+"""Numbers that a freeze computes from each record: local features and machine features.
 
-Machine numbers are computed if ``data-sheet.yaml`` states a machine and the confirmed encoder has a
-reading map of its kind. They depend on the data sheet as well as on the encoder, so a snapshot
+Machine features are computed if ``data-sheet.yaml`` states a machine and the confirmed encoder has
+a reading map of its kind. They depend on the data sheet as well as on the encoder, so a snapshot
 names the sheet.
 """
 
@@ -17,12 +17,12 @@ from wg_core import atomic
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import MACHINE_DIMENSION, StatisticsSchema
-from wg_core.release import readiness, total
+from wg_core.release import encoding_failures, readiness
 from wg_core.site.config import ClientConfig
 from wg_core.wire import canonical
 from wg_core.wire.data_sheet import DataSheet
 
-_NUMBERS = "machine.array"  # Machine numbers of the records, while a snapshot is made
+_NUMBERS = "machine.array"  # Machine features of the records, while a snapshot is made
 
 
 class RecordEncoder(Protocol):
@@ -53,9 +53,9 @@ class RecordEncoder(Protocol):
         """Kinds of machine with a reading map, as named by the fields of a data sheet."""
 
     def encode_local(self, records: Sequence[Any], /) -> NDArray[np.float32]:
-        """Return local features ``[n, local_dimension]``, independent per record; see ``total``."""
+        """Return local features ``[n, local_dimension]``, each from its record alone."""
 
-    def machine_numbers(
+    def machine_features(
         self, records: Sequence[Any], data_sheet: DataSheet, /
     ) -> NDArray[np.float32]:
         """Return the numbers ``[n, 32]`` of records at a stated machine, each record independently.
@@ -72,24 +72,24 @@ LoadEncoder = Callable[[bytes], RecordEncoder]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """Numeric features computed from a record: local features, then machine numbers.
+class RecordReader:
+    """Numeric features computed from a record: local features, then machine features.
 
     Attributes:
         schema: Layout of class statistics.
-        sheet: Data sheet of the stated machine; None: no machine numbers are computed.
-        unread_machine: Reason why the stated machine has no statistics; empty if it has some, or
-            if no machine is stated.
+        sheet: Data sheet of the stated machine; None: no machine features are computed.
+        unread_machine_reason: Reason why the stated machine has no statistics; empty if it has
+            some, or if no machine is stated.
     """
 
     encoder: RecordEncoder
     schema: StatisticsSchema
     sheet: DataSheet | None
-    unread_machine: str
+    unread_machine_reason: str
 
     @property
     def width(self) -> int:
-        """Numbers per record: D local features, then the machine numbers."""
+        """Numbers per record: D local features, then the machine features."""
         return self.encoder.local_dimension + (0 if self.sheet is None else MACHINE_DIMENSION)
 
     @property
@@ -100,32 +100,34 @@ class Reading:
         return canonical.sha256_hex(self.schema.encoder.encode() + canonical.encode(self.sheet))
 
     def read(self, records: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Compute the numbers of some records; zeros if the encoder fails, as in ``total.encode``.
+        """Compute the numbers of some records, with zeros where the encoder fails.
 
         Returns:
             Numbers ``[n, width]``, and a mask ``[n]`` of the records on which the encoder failed.
         """
-        rows, failures = total.encode(self.encoder, records)
+        rows, failures = encoding_failures.encode_or_zero(self.encoder, records)
         if self.sheet is None:
             return rows, failures
-        numbers, unread = total.encode(_AtMachine(self.encoder, self.sheet), records)
+        numbers, unread = encoding_failures.encode_or_zero(
+            _AtMachine(self.encoder, self.sheet), records
+        )
         return np.concatenate([rows, numbers], axis=1), failures | unread
 
 
 @dataclass(frozen=True, slots=True)
 class _AtMachine:
-    """Adapter that presents an encoder's machine numbers as its local features."""
+    """Adapter that presents an encoder's machine features as its local features."""
 
     encoder: RecordEncoder
     sheet: DataSheet
     local_dimension: int = MACHINE_DIMENSION
 
     def encode_local(self, records: Sequence[Any], /) -> NDArray[np.float32]:
-        """Return the machine numbers ``[n, 32]`` of records."""
-        return self.encoder.machine_numbers(records, self.sheet)
+        """Return the machine features ``[n, 32]`` of records."""
+        return self.encoder.machine_features(records, self.sheet)
 
 
-def reading_of(config: ClientConfig, encoder: RecordEncoder, identity: str) -> Reading:
+def record_reader(config: ClientConfig, encoder: RecordEncoder, identity: str) -> RecordReader:
     """Return the reading of an encoder here; ``identity`` is its package's SHA-256, hex."""
     sheet, reason = config.data_sheet, ""
     if sheet is not None:
@@ -135,32 +137,33 @@ def reading_of(config: ClientConfig, encoder: RecordEncoder, identity: str) -> R
                     f"the encoder has no reading map of a {sheet.kind}: ask the server's operator"
                     " for one that has"
                 )
-            encoder.machine_numbers([], sheet)  # raises if the map does not cover the machine
+            encoder.machine_features([], sheet)  # raises if the map does not cover the machine
         except ConfigError as error:
             sheet, reason = None, str(error)
-    schema = readiness.schema_for(
+    schema = readiness.release_schema(
         config,
         encoder=identity,
         dimension=encoder.dimension,
         clip_radius=float(encoder.clip_radius),
     )
-    return Reading(encoder=encoder, schema=schema, sheet=sheet, unread_machine=reason)
+    return RecordReader(encoder=encoder, schema=schema, sheet=sheet, unread_machine_reason=reason)
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class FeatureRows:
     """Numbers of all records, in memory-mapped files.
 
     Attributes:
         features: Local features ``[n, D]``.
-        numbers: Machine numbers ``[n, 32]``, or ``[n, 0]``, in a file that is already unlinked.
+        machine_features: Machine features ``[n, 32]``, or ``[n, 0]``, in a file that is already
+            unlinked.
     """
 
     features: np.memmap[Any, np.dtype[np.float32]]
-    numbers: np.memmap[Any, np.dtype[np.float32]]
+    machine_features: np.memmap[Any, np.dtype[np.float32]]
 
     @classmethod
-    def create(cls, path: Path, records: int, reading: Reading) -> Self:
+    def create(cls, path: Path, records: int, reading: RecordReader) -> Self:
         """Create rows for ``records`` records, with the features in a new file at ``path``."""
         split = reading.encoder.local_dimension
         nameless = path.with_name(_NUMBERS)
@@ -169,15 +172,15 @@ class Rows:
         nameless.unlink()  # a snapshot stores only the sums of these numbers
         return cls(features, numbers)
 
-    def put(self, row: int | list[int], values: NDArray[np.float32]) -> None:
+    def store(self, row: int | list[int], values: NDArray[np.float32]) -> None:
         """Store the numbers of some records."""
         split = self.features.shape[1]
-        self.features[row], self.numbers[row] = values[..., :split], values[..., split:]
+        self.features[row], self.machine_features[row] = values[..., :split], values[..., split:]
 
     def drop_pages(self) -> None:
         """Drop the written pages from memory."""
         snapshots.drop_pages(self.features)
-        snapshots.drop_pages(self.numbers)
+        snapshots.drop_pages(self.machine_features)
 
 
 def _memory_map(path: Path, shape: tuple[int, int]) -> np.memmap[Any, np.dtype[np.float32]]:

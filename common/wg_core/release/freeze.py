@@ -39,10 +39,10 @@ from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger
 from wg_core.privacy.exact import UNLABELLED
 from wg_core.privacy.schema import machine_schema
-from wg_core.release import overlap, quality
-from wg_core.release.answer_time import check_slot
+from wg_core.release import budget_history, quality
+from wg_core.release.answer_time import check_answer_slot
 from wg_core.release.encoded import EncodedFeatures
-from wg_core.release.encoding import LoadEncoder, Reading, Rows, reading_of
+from wg_core.release.encoding import FeatureRows, LoadEncoder, RecordReader, record_reader
 from wg_core.release.quality import Quality
 from wg_core.release.query import open_ledger
 from wg_core.site import config as configuration
@@ -53,7 +53,7 @@ from wg_core.snapshot import (
     Duplicate,
     FrozenRecords,
     Listing,
-    MachinePart,
+    MachineStatistics,
     Problem,
     Snapshot,
     SnapshotManifest,
@@ -123,19 +123,19 @@ class InspectedRecords(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frozen:
+class FreezeResult:
     """Result of a freeze.
 
     Attributes:
         snapshot: The snapshot, now in use.
         listing: Names of the records, of those set aside, and of duplicates.
-        unread_machine: Reason why the stated machine has no statistics; empty if it has some, or
-            if no machine is stated.
+        unread_machine_reason: Reason why the stated machine has no statistics; empty if it has
+            some, or if no machine is stated.
     """
 
     snapshot: Snapshot
     listing: Listing
-    unread_machine: str = ""
+    unread_machine_reason: str = ""
 
     @property
     def records(self) -> int:
@@ -151,7 +151,7 @@ def freeze(
     acceptance: bytes = b"",
     stage: Stage | None = None,
     clock: Callable[[], float] = time.time,
-) -> Frozen:
+) -> FreezeResult:
     """Make the next snapshot, and put it in use.
 
     Args:
@@ -171,15 +171,15 @@ def freeze(
     config = configuration.load(home)
     package = encoder_pin.load(home, config)
     encoder = load(package)
-    reading = reading_of(config, encoder, canonical.sha256_hex(package))
-    check_slot(config, len(inspection.data), encoder.local_dimension)
+    reading = record_reader(config, encoder, canonical.sha256_hex(package))
+    check_answer_slot(config, len(inspection.data), encoder.local_dimension)
     records = frozen_records(config, inspection, home.load_secret())
     with _checked_ledger(home, config, start_time):
         pass  # before the long work, and once more after it
     names, left_out, twice = inspection.data.names, inspection.problems, inspection.duplicates
     listing = Listing(path=config.data.path, names=names, set_aside=left_out, duplicates=twice)
     with (
-        locks.freezing(home),
+        locks.lock_freeze(home),
         _new_folder(home) as folder,
         EncodedFeatures(home, reading.name, reading.width) as encoded_file,
     ):
@@ -190,10 +190,12 @@ def freeze(
         with _checked_ledger(home, config, start_time) as ledger:
             manifest = _manifest(home, config, reading, inspection, hashes, int(start_time))
             snapshot = _put_in_place(home, folder, manifest)
-            overlap.register(ledger, config, manifest.commitment)
+            budget_history.register_dataset_version(ledger, config, manifest.commitment)
             _prune(home, manifest.number)
     log.info("snapshot %d: frozen", manifest.number)
-    return Frozen(snapshot=snapshot, listing=listing, unread_machine=reading.unread_machine)
+    return FreezeResult(
+        snapshot=snapshot, listing=listing, unread_machine_reason=reading.unread_machine_reason
+    )
 
 
 @contextmanager
@@ -202,13 +204,13 @@ def _checked_ledger(home: ClientHome, config: ClientConfig, start_time: float) -
 
     Its new entries have the time at which the freeze began, or of a later answer's entry.
     """
-    with locks.release(home):
+    with locks.lock_release(home):
         with open_ledger(home) as ledger:
             newest_time = entries.decode(ledger.entry(ledger.size - 1)).head.time
         with open_ledger(home, at=max(start_time, newest_time)) as ledger:
-            past = overlap.history(ledger)
-            overlap.remember(home, past)
-            overlap.check(config, past)
+            past = budget_history.read_budget_history(ledger)
+            budget_history.record_charged_units(home, past)
+            budget_history.check_budget_terms(config, past)
             yield ledger
 
 
@@ -231,16 +233,16 @@ def _new_folder(home: ClientHome) -> Iterator[Path]:
 def _manifest(
     home: ClientHome,
     config: ClientConfig,
-    reading: Reading,
+    reading: RecordReader,
     records: InspectedRecords,
     hashes: dict[str, str],
     created: int,
 ) -> SnapshotManifest:
     """Return the next manifest, with a new salt."""
     salt, encoder = secrets.token_bytes(snapshots.SALT_BYTES), reading.encoder
-    machine: MachinePart | UnsetType = UNSET
+    machine: MachineStatistics | UnsetType = UNSET
     if reading.sheet is not None:
-        machine = MachinePart(
+        machine = MachineStatistics(
             data_sheet=reading.sheet,
             schema=machine_schema(reading.schema.encoder, config.data.unit_rule),
             statistics_sha256=hashes[snapshots.MACHINE_STATISTICS],
@@ -270,13 +272,13 @@ def _has_units(config: ClientConfig) -> bool:
 
 
 def frozen_records(config: ClientConfig, records: InspectedRecords, secret: bytes) -> FrozenRecords:
-    """Return the facts about records that a snapshot stores, with digests under the site secret."""
+    """Return the facts about records that a snapshot stores, with digests in place of contents."""
     data = records.data
-    contents = [snapshots.keyed_content(secret, digest) for digest in records.digests]
+    contents = [snapshots.keyed_content_digest(secret, digest) for digest in records.digests]
     units = contents
     if data.units is not None:
         column = config.data.unit_column or ""
-        units = [snapshots.keyed_unit(secret, column, unit) for unit in data.units]
+        units = [snapshots.keyed_unit_digest(secret, column, unit) for unit in data.units]
     n = len(data)
     return FrozenRecords(
         labels=data.labels,
@@ -309,12 +311,12 @@ def file_stamp(path: Path) -> tuple[int, int]:
 
 def _encode(
     folder: Path,
-    reading: Reading,
+    reading: RecordReader,
     inspection: InspectedRecords,
     contents: NDArray[np.uint8],
     encoded_file: EncodedFeatures,
     stage: Stage | None,
-) -> tuple[Rows, Quality]:
+) -> tuple[FeatureRows, Quality]:
     """Compute the numbers of all records, chunk by chunk into files, checking each record's hash.
 
     Features cached by an interrupted freeze are reused, except of records on which the encoder
@@ -322,7 +324,7 @@ def _encode(
     """
     data, failures = inspection.data, list[str]()
     n = len(data)
-    rows = Rows.create(folder / snapshots.FEATURES, n, reading)
+    rows = FeatureRows.create(folder / snapshots.FEATURES, n, reading)
     for start in range(0, n, _CHUNK):
         stop = min(start + _CHUNK, n)
         keys = {row: contents[row].tobytes() for row in range(start, stop)}
@@ -330,14 +332,14 @@ def _encode(
         new = [row for row, features in before.items() if features is None]
         for row, features in before.items():
             if features is not None:
-                rows.put(row, features)
+                rows.store(row, features)
         records = [inspection.read(row) for row in new]
         for row, (_, digest) in zip(new, records, strict=True):
             if digest != inspection.digests[row]:
                 raise DataError(f"{data.names[row]}: changed while it was frozen; freeze again")
         if new:
             part, failure_mask = reading.read([record for record, _ in records])
-            rows.put(new, part)
+            rows.store(new, part)
             encoded_rows = np.flatnonzero(~failure_mask)
             encoded_file.add([keys[new[row]] for row in encoded_rows], part[encoded_rows])
             failures += [data.names[new[row]] for row in np.flatnonzero(failure_mask)]
@@ -349,7 +351,7 @@ def _encode(
 
 
 def _exact(
-    reading: Reading, rows: Rows, data: RecordTable, config: ClientConfig
+    reading: RecordReader, rows: FeatureRows, data: RecordTable, config: ClientConfig
 ) -> dict[str, NDArray[np.int64]]:
     """Return the exact statistics of each kind, by file name."""
     schema, labels = reading.schema, data.labels
@@ -361,7 +363,7 @@ def _exact(
         of_machine = machine_schema(schema.encoder, config.data.unit_rule)
         nowhere = np.full_like(labels, UNLABELLED)
         exact[snapshots.MACHINE_STATISTICS] = snapshots.exact_sums(
-            of_machine, rows.numbers, nowhere, units
+            of_machine, rows.machine_features, nowhere, units
         )
     return exact
 
@@ -409,7 +411,7 @@ def _write_parts(
 
 def _next_number(home: ClientHome) -> int:
     """Return a number above those of all snapshots that are or were in use."""
-    newest = snapshots.newest(home)
+    newest = snapshots.find_current(home)
     numbers = [int(path.name) for path in home.snapshots.glob("*") if path.name.isdecimal()]
     return 1 + max([0, *numbers, newest.manifest.number if newest else 0])
 
@@ -420,7 +422,7 @@ def _put_in_place(home: ClientHome, temporary: Path, manifest: SnapshotManifest)
         raise ConfigError(f"snapshot: a manifest of {len(data)} bytes")
     atomic.write_bytes(temporary / snapshots.MANIFEST, data, mode=atomic.PRIVATE)
     target = home.snapshots / str(manifest.number)
-    atomic.move(temporary, target)
+    atomic.rename_file(temporary, target)
     snapshot = Snapshot(target, manifest)
     snapshots.put_in_use(home, snapshot)
     return snapshot

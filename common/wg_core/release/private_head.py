@@ -1,4 +1,4 @@
-"""Release of a private head: charged as gradients, trained from the snapshot, recorded, covered.
+"""Release of a private head: charged as gradients, trained from the snapshot, recorded, bundled.
 
 The order of steps and the effect of a crash are as in ``query``: a charge without a release is
 completed by the next equal order, and an existing release is handed out again bit for bit. The
@@ -21,7 +21,7 @@ from wg_core.privacy.gradients import ChargedSteps, GradientSchema, LabelledFeat
 from wg_core.privacy.mechanism import Sampler
 from wg_core.privacy.schema import GRADIENTS
 from wg_core.release import approval, query
-from wg_core.release.query import USUAL, Means, Order, Witness
+from wg_core.release.query import DEFAULT_HOOKS, ReleaseHooks, ReleaseOrder, Witness
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks, policy
 from wg_core.site.config import ClientConfig
@@ -34,15 +34,15 @@ PURPOSE = "exported model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeadOrder(Order):
+class HeadOrder(ReleaseOrder):
     """Order for one head, by a command of the plant.
 
     Attributes:
-        by: Name of the approving person, if ``privacy.approve`` is ``human``.
+        approver: Name of the approving person, if ``privacy.approve`` is ``human``.
     """
 
     purpose: str = PURPOSE
-    by: str | None = None
+    approver: str | None = None
 
     @property
     def statistics(self) -> Literal["gradients"]:
@@ -56,14 +56,14 @@ def release_head(
     train: Train,
     *,
     witness: Witness | None,
-    means: Means = USUAL,
+    hooks: ReleaseHooks = DEFAULT_HOOKS,
 ) -> bytes:
     """Charge, train and cover one private head; an equal earlier release is returned again.
 
     Args:
         train: Function that trains the head, from labelled records and noisy sums alone.
         witness: Function that asks the server to cosign, as for ``query.answer_query``.
-        means: Noise, and a hook for tests.
+        hooks: Noise, and a hook for tests.
 
     Raises:
         PolicyRefused: The price exceeds the limit, or nobody approves; nothing was charged.
@@ -76,26 +76,26 @@ def release_head(
     policy.check_price(config, order, f"head {order.request_id}")
     if not config.data.labels:
         raise ConfigError(f"{home.config}: data.labels is empty, and a head needs classes")
-    with locks.release(home), query.open_ledger(home, at=time.time()) as ledger:
-        cosigning.enrol(ledger, config)
+    with locks.lock_release(home), query.open_ledger(home, at=time.time()) as ledger:
+        cosigning.enrol_witnesses(ledger, config)
         snapshot = query.current_snapshot(home, config, ledger, encoder=encoder)
-        request, _ = query.charge_request(config, _schema(config, snapshot), order)
+        request, _ = query.price_release(config, _schema(config, snapshot), order)
         fingerprint = request.fingerprint(snapshot.manifest.commitment)
-        if ledger.find(config.data.name, fingerprint=fingerprint) is None:
-            approval.approve_by_command(config, ledger, order, order.by)
+        if ledger.find_charge(config.data.name, fingerprint=fingerprint) is None:
+            approval.approve_by_command(config, ledger, order, order.approver)
         if witness is None:
-            cosigning.check_room(ledger, config)
+            cosigning.check_uncosigned_limit(ledger, config)
         key = signing.load(home.signing_key)
 
         def pack(charged_request: ChargeRequest) -> bytes:
-            records, steps = _steps(config, snapshot, charged_request, means.sampler)
+            records, steps = _steps(config, snapshot, charged_request, hooks.sampler)
             body = head_file.head_bytes(train(records, steps))
             if steps.remaining or len(body) != 4 * _schema(config, snapshot).length:
                 raise InternalError("private head: was not trained by all steps of its charge")
             return _make(config, snapshot, charged_request, body, key)
 
-        charge = query.release_once(ledger, request, pack, means.on_step)
-        return query.cover(home, config, ledger, charge, witness, means.on_step)
+        charge = query.release_once(ledger, request, pack, hooks.on_step)
+        return query.make_bundle(home, config, ledger, charge, witness, hooks.on_step)
 
 
 def _schema(config: ClientConfig, snapshot: Snapshot) -> GradientSchema:
@@ -111,9 +111,9 @@ def _steps(
     config: ClientConfig, snapshot: Snapshot, request: ChargeRequest, sampler: Sampler
 ) -> tuple[LabelledFeatures, ChargedSteps]:
     """The records that a head is trained on, and the noisy steps that its charge pays for."""
-    schema, sigma = _schema(config, snapshot), numbers.hex_float(request.mechanism.sigma)
+    schema, sigma = _schema(config, snapshot), numbers.parse_hex_float(request.mechanism.sigma)
     records = labelled_features(snapshot)
-    return records, ChargedSteps(records.unit_rows(), sigma, schema.steps, sampler)
+    return records, ChargedSteps(records.rows_by_unit(), sigma, schema.steps, sampler)
 
 
 def _make(

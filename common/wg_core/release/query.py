@@ -37,22 +37,21 @@ from wg_core import snapshot as snapshots
 from wg_core.connection import cosigning
 from wg_core.errors import ConfigError, InternalError, PolicyRefused, VerificationError
 from wg_core.ledger import entries
-from wg_core.ledger.charging import ChargeRequest, Terms, statistics_request
+from wg_core.ledger.charging import ChargeRequest, ReleaseTerms, charge_for_statistics
 from wg_core.ledger.store import ChargeRecord, Ledger
 from wg_core.privacy.gradients import GradientSchema
-from wg_core.privacy.mechanism import Sampler, opendp_sampler, release_statistics, sigma_for
-from wg_core.privacy.schema import GRADIENTS, MACHINE, StatisticsSchema, statistics_of
-from wg_core.release import approval, overlap, readiness
-from wg_core.release.approval import recipient_of
+from wg_core.privacy.mechanism import Sampler, noise_scale, opendp_sampler, release_statistics
+from wg_core.privacy.schema import GRADIENTS, MACHINE, StatisticsSchema, statistics_kind
+from wg_core.release import approval, budget_history, readiness
+from wg_core.release.approval import release_recipient
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks, sharing
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.policy import check_message_type, check_query
 from wg_core.snapshot import Snapshot
-from wg_core.wire import canonical, protocol, signing, statistics_file
-from wg_core.wire import covered as covered_files
-from wg_core.wire.covered import CoveredStatement, CoveredStatistics
+from wg_core.wire import bundle, canonical, protocol, signing, statistics_file
+from wg_core.wire.bundle import StatementBundle, StatisticsBundle
 from wg_core.wire.protocol import StatisticsQuery
 from wg_core.wire.signing import PrivateKey
 
@@ -70,7 +69,7 @@ STEPS = (CHARGED, SAMPLED, RECORDED, COSIGNED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class ReleaseOrder:
     """Order for one release.
 
     Attributes:
@@ -87,7 +86,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
+class ReleaseHooks:
     """Functions by which an answer is made; replaced only in tests and audits.
 
     Attributes:
@@ -99,7 +98,7 @@ class Means:
     on_step: Step = lambda step: None
 
 
-USUAL = Means()
+DEFAULT_HOOKS = ReleaseHooks()
 
 Pack = Callable[[ChargeRequest], bytes]
 """Function that draws noise and returns a release's bytes; called once, after the charge."""
@@ -110,15 +109,15 @@ def answer_query(
     query: StatisticsQuery,
     *,
     witness: Witness | None,
-    means: Means = USUAL,
+    hooks: ReleaseHooks = DEFAULT_HOOKS,
     clock: Callable[[], float] = time.time,
 ) -> bytes:
-    """Answer a statistics query with a covered statistics file (``.wgs``).
+    """Answer a statistics query with a ``.wgs`` file: the release and its ledger proofs.
 
     Args:
         witness: Function that asks the server to cosign the ledger. None over the air gap: the
             recipient of the file then cosigns the checkpoint in it.
-        means: Noise, and a hook for tests.
+        hooks: Noise, and a hook for tests.
         clock: Function that returns the query's time of arrival, used for ledger entries.
 
     Raises:
@@ -137,39 +136,39 @@ def answer_query(
     check_message_type(config, protocol.QUERY_STATISTICS)
     encoder = canonical.sha256_hex(encoder_pin.load(home, config))
     check_query(config, query, encoder=encoder, current_time=arrival)
-    with locks.release(home), open_ledger(home, at=arrival) as ledger:
-        cosigning.enrol(ledger, config)
+    with locks.lock_release(home), open_ledger(home, at=arrival) as ledger:
+        cosigning.enrol_witnesses(ledger, config)
         if query.is_free:
             return _state(ledger, config, encoder, witness)
-        charge = ledger.find(config.data.name, request_id=query.request_id)
+        charge = ledger.find_charge(config.data.name, request_id=query.request_id)
         if charge is None:
             if query.statistics == MACHINE:  # before a person is asked to decide
-                readiness.check_machine(config, snapshots.current(home))
-            approval.check(home, config, ledger, query, arrival)
+                readiness.check_machine_unchanged(config, snapshots.load_current(home))
+            approval.require_approval(home, config, ledger, query, arrival)
         else:
             _check_charge(ledger, charge, query)
-        if charge is None or charge.open:
+        if charge is None or charge.is_open:
             if witness is None:
-                cosigning.check_room(ledger, config)
+                cosigning.check_uncosigned_limit(ledger, config)
             snapshot = current_snapshot(home, config, ledger, encoder=encoder)
             request = _request_for(config, snapshot, query)
             key = signing.load(home.signing_key)
-            pack = functools.partial(make, config, snapshot, key=key, sampler=means.sampler)
+            pack = functools.partial(make_release, config, snapshot, key=key, sampler=hooks.sampler)
             if config.data_sheet is not None:
                 _statement_index(ledger, config, encoder)
-            charge = release_once(ledger, request, pack, means.on_step)
-        return cover(home, config, ledger, charge, witness, means.on_step)
+            charge = release_once(ledger, request, pack, hooks.on_step)
+        return make_bundle(home, config, ledger, charge, witness, hooks.on_step)
 
 
 def _request_for(config: ClientConfig, snapshot: Snapshot, query: StatisticsQuery) -> ChargeRequest:
-    """Return the charge request for a query; raises as ``charge_request`` does."""
-    order = Order(
+    """Return the charge request for a query; raises as ``price_release`` does."""
+    order = ReleaseOrder(
         request_id=query.request_id,
         epsilon=query.epsilon,
         delta=query.delta,
         purpose=query.purpose,
     )
-    return charge_request(config, snapshot.schema(statistics_of(query.statistics)), order)[0]
+    return price_release(config, snapshot.schema(statistics_kind(query.statistics)), order)[0]
 
 
 def _statement_index(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
@@ -184,17 +183,17 @@ def _statement_index(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
 
 
 def _state(ledger: Ledger, config: ClientConfig, encoder: str, witness: Witness | None) -> bytes:
-    """Return the covered public statement, which involves no record, snapshot or budget.
+    """Return the public statement with its ledger proof; no record, snapshot or budget is involved.
 
     Raises:
         WitnessRefused, TooFewWitnesses: As for ``answer_query``.
     """
     name, seq = config.server.witness_name, _statement_index(ledger, config, encoder)
-    cosigning.collect(ledger, config, witness)
-    if not ledger.covered_by(seq, name):
-        cosigning.hand_out(ledger, config)
-    statement = CoveredStatement(ledger.entry(seq), ledger.inclusion_proof(seq, witness=name))
-    return covered_files.encode_statement(statement)
+    cosigning.collect_cosignatures(ledger, config, witness)
+    if not ledger.is_entry_cosigned(seq, name):
+        cosigning.mark_checkpoint_sent(ledger, config)
+    statement = StatementBundle(ledger.entry(seq), ledger.inclusion_proof(seq, witness=name))
+    return bundle.encode_statement(statement)
 
 
 def open_ledger(home: ClientHome, *, at: float | None = None) -> Ledger:
@@ -224,38 +223,38 @@ def current_snapshot(
         ConfigError: No snapshot fits ``client.yaml`` and the encoder.
         VerificationError: The snapshot changed since the freeze.
     """
-    snapshot = snapshots.current(home)
-    readiness.check_snapshot(config, snapshot, encoder=encoder)
-    overlap.register(ledger, config, snapshot.manifest.commitment)
-    snapshot.check()  # detects a damaged snapshot before it costs anything
+    snapshot = snapshots.load_current(home)
+    readiness.check_snapshot_settings(config, snapshot, encoder=encoder)
+    budget_history.register_dataset_version(ledger, config, snapshot.manifest.commitment)
+    snapshot.verify_files()  # detects a damaged snapshot before it costs anything
     return snapshot
 
 
-def charge_request(
+def price_release(
     config: ClientConfig,
     schema: StatisticsSchema | GradientSchema,
-    order: Order,
+    order: ReleaseOrder,
 ) -> tuple[ChargeRequest, float]:
     """Return the charge that a release would make, and its noise scale in grid units.
 
     Raises:
         PolicyRefused: The noise would be too small to protect anything.
     """
-    epsilon, delta = plain(order.epsilon), plain(order.delta)
-    sigma = sigma_for(schema, float(epsilon), float(delta))
-    terms = Terms(
+    epsilon, delta = canonical_decimal(order.epsilon), canonical_decimal(order.delta)
+    sigma = noise_scale(schema, float(epsilon), float(delta))
+    terms = ReleaseTerms(
         request_id=order.request_id,
         dataset=config.data.name,
         epsilon=epsilon,
         delta=delta,
         purpose=order.purpose,
-        recipient=recipient_of(config, schema.statistics),
+        recipient=release_recipient(config, schema.statistics),
         unit=config.data.unit_column or "record",
     )
-    return statistics_request(schema, sigma, terms), sigma
+    return charge_for_statistics(schema, sigma, terms), sigma
 
 
-def make(
+def make_release(
     config: ClientConfig,
     snapshot: Snapshot,
     request: ChargeRequest,
@@ -269,7 +268,7 @@ def make(
     To be called once per charge, after ``request`` was charged, or on simulated data.
 
     Args:
-        request: Charge request from ``charge_request`` with a schema of the snapshot.
+        request: Charge request from ``price_release`` with a schema of the snapshot.
         sampler: Function that adds the noise; replaced only in tests and audits.
         release_id: Public id of the release; None: random.
 
@@ -282,7 +281,7 @@ def make(
     if statistics == GRADIENTS:
         raise InternalError("release: the charge is for a private head")
     schema = snapshot.schema(statistics)
-    sigma = numbers.hex_float(request.mechanism.sigma, subject="charge: sigma")
+    sigma = numbers.parse_hex_float(request.mechanism.sigma, subject="charge: sigma")
     if request.mechanism.sensitivity_squared != str(schema.sensitivity_squared()):
         raise InternalError("release: the charge is not for the schema of the snapshot")
     integers = release_statistics(
@@ -309,7 +308,7 @@ def make(
 def _check_charge(ledger: Ledger, charge: ChargeRecord, query: StatisticsQuery) -> None:
     """Refuse a request whose id was charged for another kind of release."""
     entry = entries.decode(ledger.entry(charge.seq))
-    statistics = statistics_of(query.statistics)
+    statistics = statistics_kind(query.statistics)
     if not isinstance(entry, entries.Charge) or entry.mechanism.statistics != statistics:
         raise PolicyRefused(f"request {query.request_id}: was charged for something else")
 
@@ -317,7 +316,7 @@ def _check_charge(ledger: Ledger, charge: ChargeRecord, query: StatisticsQuery) 
 def release_once(ledger: Ledger, request: ChargeRequest, pack: Pack, step: Step) -> ChargeRecord:
     """Charge and make the release, unless an equal release exists; return its charge."""
     charge = ledger.charge(request)
-    if not charge.open:
+    if not charge.is_open:
         log.info("request %s: an equal release was made before", request.request_id)
         ledger.record_reuse(charge.seq, request.use)
         return charge
@@ -329,7 +328,7 @@ def release_once(ledger: Ledger, request: ChargeRequest, pack: Pack, step: Step)
     return charge
 
 
-def cover(
+def make_bundle(
     home: ClientHome,
     config: ClientConfig,
     ledger: Ledger,
@@ -337,7 +336,7 @@ def cover(
     witness: Witness | None,
     step: Step,
 ) -> bytes:
-    """Return the covered file of a release, made once and then stored.
+    """Return the bundle of a release and its ledger proofs, made once and then stored.
 
     Raises:
         VerificationError: The charge has no release.
@@ -348,32 +347,32 @@ def cover(
     waiting = home.outbox / f"{charge.request_id}.air.wgs"
     if cosigned_file.is_file():
         return atomic.read_bytes(cosigned_file, limit=protocol.STATISTICS_LIMIT)
-    payload = ledger.outbox(charge.seq)
-    release = ledger.release_of(charge.seq)
+    payload = ledger.released_bytes(charge.seq)
+    release = ledger.find_release(charge.seq)
     if payload is None or release is None:
         raise VerificationError(f"{home.ledger}: charge {charge.seq} has no release to send")
     stored_file = cosigned_file
-    cosigning.collect(ledger, config, witness)
+    cosigning.collect_cosignatures(ledger, config, witness)
     if witness is not None:
         step(COSIGNED)
-    elif not ledger.covered_by(release.seq, name):
+    elif not ledger.is_entry_cosigned(release.seq, name):
         stored_file = waiting
-        if cosigning.proves_at_size(waiting, ledger.size):
+        if cosigning.has_proof_at_size(waiting, ledger.size):
             return atomic.read_bytes(waiting, limit=protocol.STATISTICS_LIMIT)
-        cosigning.hand_out(ledger, config)
-    statistics = CoveredStatistics(
+        cosigning.mark_checkpoint_sent(ledger, config)
+    statistics = StatisticsBundle(
         release=payload,
         charge_entry=ledger.entry(charge.seq),
         release_entry=ledger.entry(release.seq),
         charge_proof=ledger.inclusion_proof(charge.seq, witness=name),
         release_proof=ledger.inclusion_proof(release.seq, witness=name),
     )
-    data = statistics_file.encode_covered(statistics)
+    data = statistics_file.encode_bundle(statistics)
     atomic.write_bytes(stored_file, data, mode=atomic.PRIVATE)
     return data
 
 
-def plain(number: str) -> str:
+def canonical_decimal(number: str) -> str:
     """Return one spelling for equal numbers such as "1" and "1.0", or "1e-5" and "0.00001"."""
     value = configuration.positive_decimal(number, "number").normalize()
     return format(value, "f") if value.adjusted() > -4 else format(value, "e")

@@ -5,7 +5,7 @@ from wg_core.errors import ConfigError, MachineUnstated
 from wg_core.privacy.schema import (
     CLASSES,
     MACHINE,
-    Statistics,
+    StatisticsKind,
     StatisticsSchema,
     default_schema,
 )
@@ -17,23 +17,23 @@ from wg_core.snapshot import Snapshot
 from wg_core.wire import canonical
 
 
-def ready_snapshot(home: ClientHome, statistics: Statistics = CLASSES) -> Snapshot:
+def ready_snapshot(home: ClientHome, statistics: StatisticsKind = CLASSES) -> Snapshot:
     """Return the snapshot in use, if these statistics can be released from it.
 
     Raises:
         ConfigError: No snapshot exists, or settings changed since; the message says what to do.
-        MachineUnstated: The same conditions as for ``check_machine``.
+        MachineUnstated: The same conditions as for ``check_machine_unchanged``.
     """
     config = configuration.load(home)
-    snapshot = snapshots.current(home)
+    snapshot = snapshots.load_current(home)
     package = encoder_pin.load(home, config)
-    check_snapshot(config, snapshot, encoder=canonical.sha256_hex(package))
+    check_snapshot_settings(config, snapshot, encoder=canonical.sha256_hex(package))
     if statistics == MACHINE:
-        check_machine(config, snapshot)
+        check_machine_unchanged(config, snapshot)
     return snapshot
 
 
-def schema_for(
+def release_schema(
     config: ClientConfig, *, encoder: str, dimension: int, clip_radius: float
 ) -> StatisticsSchema:
     """Return the layout of this plant's releases: its label domain, the encoder, fixed shares."""
@@ -46,7 +46,7 @@ def schema_for(
     )
 
 
-def check_snapshot(config: ClientConfig, snapshot: Snapshot, *, encoder: str) -> None:
+def check_snapshot_settings(config: ClientConfig, snapshot: Snapshot, *, encoder: str) -> None:
     """Check that a snapshot was made under the current settings.
 
     Raises:
@@ -54,7 +54,7 @@ def check_snapshot(config: ClientConfig, snapshot: Snapshot, *, encoder: str) ->
     """
     manifest = snapshot.manifest
     schema = manifest.schema
-    expected = schema_for(
+    expected = release_schema(
         config, encoder=encoder, dimension=schema.dimension, clip_radius=schema.radius
     )
     for subject, frozen, today in (
@@ -71,7 +71,7 @@ def check_snapshot(config: ClientConfig, snapshot: Snapshot, *, encoder: str) ->
             )
 
 
-def check_machine(config: ClientConfig, snapshot: Snapshot) -> None:
+def check_machine_unchanged(config: ClientConfig, snapshot: Snapshot) -> None:
     """Check that machine statistics are of the machine that ``data-sheet.yaml`` now states.
 
     Raises:

@@ -28,11 +28,11 @@ class AcceptanceConfig:
                 f" {', '.join(sorted(CODES))}"
             )
 
-    def action(self, code: str) -> Action:
+    def failure_action(self, code: str) -> Action:
         """Return this plant's action for a failure."""
         return self.checks.get(code) or default_action(code)
 
     @property
-    def without_labels(self) -> bool:
+    def accepts_without_labels(self) -> bool:
         """True if delivered weights are accepted without a local label to check them."""
-        return self.action("WG-F11") != "block"
+        return self.failure_action("WG-F11") != "block"

@@ -25,7 +25,7 @@ import yaml
 from wg_core import atomic, grammar, numbers, settings, typed
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.ledger import note as notes
-from wg_core.privacy.schema import KINDS, Statistics
+from wg_core.privacy.schema import KINDS, StatisticsKind
 from wg_core.site import pinned_server
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.home import ClientHome
@@ -144,7 +144,7 @@ class PrivacyConfig:
         purposes: Allowed purposes, word for word; ``*`` allows any.
         message_types: Types of messages that are answered.
         statistics: Kinds of statistics that may be released: ``classes`` (of the encoder's
-            features, by label), ``machine`` (mean machine numbers, without labels).
+            features, by label), ``machine`` (mean machine features, without labels).
         approve: ``policy``: the policy alone decides. ``human``: a person must also approve each
             request (``wg-client requests``).
         answer_slot_seconds: Answers leave at multiples of this many seconds after the request, so
@@ -156,7 +156,7 @@ class PrivacyConfig:
     max_request_epsilon: str = "4"
     purposes: tuple[str, ...] = (ANY_PURPOSE,)
     message_types: tuple[str, ...] = (protocol.QUERY_STATISTICS, protocol.TRAIN_FINETUNE)
-    statistics: tuple[Statistics, ...] = KINDS
+    statistics: tuple[StatisticsKind, ...] = KINDS
     approve: Approve = "policy"
     answer_slot_seconds: float = 2.0
 
@@ -165,7 +165,9 @@ class PrivacyConfig:
             positive_decimal(getattr(self, name), f"privacy.{name}")
         if positive_decimal(self.cap_delta, "privacy.cap_delta") >= 1:
             raise ConfigError(f"privacy.cap_delta: {self.cap_delta}, expected below 1")
-        if numbers.exact(self.max_request_epsilon) > numbers.exact(self.cap_epsilon):
+        if numbers.parse_exact_decimal(self.max_request_epsilon) > numbers.parse_exact_decimal(
+            self.cap_epsilon
+        ):
             raise ConfigError(
                 f"privacy.max_request_epsilon: {self.max_request_epsilon} is more than"
                 f" privacy.cap_epsilon, {self.cap_epsilon}: the budget could never pay such a"
@@ -244,7 +246,7 @@ class ClientSettings:
 
     def __post_init__(self) -> None:
         protocol.check_site_name(self.site)
-        self.data.reading.check_record(self.data.unit_column)
+        self.data.reading.check_unit_column(self.data.unit_column)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,7 +295,7 @@ class ClientConfig(ClientSettings):
         witness_keys = (
             signing.public_from_bytes(cosigner.public_key) for cosigner in self.witnesses
         )
-        return signing.overlap([server, *witness_keys])
+        return signing.share_key_part([server, *witness_keys])
 
 
 def default_request_epsilon(cap_epsilon: str) -> str:
@@ -310,7 +312,7 @@ def default_request_epsilon(cap_epsilon: str) -> str:
 def positive_decimal(text: str, subject: str) -> Decimal:
     """Read a positive, finite decimal string; raise ``ConfigError`` otherwise."""
     try:
-        value = numbers.exact(text, subject=subject)
+        value = numbers.parse_exact_decimal(text, subject=subject)
     except DecodeError as error:
         raise ConfigError(str(error)) from error
     if value <= 0:
@@ -328,7 +330,7 @@ def read_data_sheet(path: Path) -> DataSheet:
     Raises:
         ConfigError: The file cannot be read, or a field is unknown, missing or out of range.
     """
-    return settings.parse(atomic.read_bytes(path, limit=CONFIG_LIMIT), DataSheet, str(path))
+    return settings.parse_yaml(atomic.read_bytes(path, limit=CONFIG_LIMIT), DataSheet, str(path))
 
 
 def save(home: ClientHome, config: ClientConfig) -> None:
@@ -336,7 +338,7 @@ def save(home: ClientHome, config: ClientConfig) -> None:
     if config.pin is not None:
         pinned_server.save(home, config.pin)
     if config.data_sheet is None:
-        atomic.remove(home.data_sheet)
+        atomic.remove_file(home.data_sheet)
     else:
         _write(home.data_sheet, config.data_sheet)
     fields = {part.name: getattr(config, part.name) for part in dataclasses.fields(ClientSettings)}
@@ -354,7 +356,7 @@ def load(home: ClientHome) -> ClientConfig:
     Raises:
         ConfigError: A file is missing, or the named field is unknown, missing or out of range.
     """
-    home.require()
+    home.check_initialised()
     file_settings = _settings(home)
     works_alone = not home.pinned_server.exists() and not home.certificate.exists()
     pin = None if works_alone else pinned_server.load(home)
@@ -381,7 +383,7 @@ def _settings(home: ClientHome) -> ClientSettings:
         raise ConfigError(f"{home.config}: {error}{hint}") from error
     except (ConfigError, DecodeError) as error:
         raise ConfigError(f"{home.config}: {error}") from error
-    settings.check_known(document, config, subject=str(home.config))
+    settings.check_known_fields(document, config, subject=str(home.config))
     return config
 
 

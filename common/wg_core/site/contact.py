@@ -23,7 +23,7 @@ State = Literal["connected", "waiting", "stopped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contact:
+class ContactStatus:
     """Status that a node wrote last.
 
     Attributes:
@@ -41,7 +41,7 @@ class Contact:
     reason: str
 
 
-def read(home: ClientHome) -> Contact | None:
+def read(home: ClientHome) -> ContactStatus | None:
     """Read the last status; None if there is no file, or a malformed one.
 
     Raises:
@@ -51,7 +51,7 @@ def read(home: ClientHome) -> Contact | None:
         return None
     try:
         data = atomic.read_bytes(home.contact, limit=_LIMIT)
-        return canonical.decode(Contact, data, subject=str(home.contact), limit=_LIMIT)
+        return canonical.decode(ContactStatus, data, subject=str(home.contact), limit=_LIMIT)
     except DecodeError:
         return None
 
@@ -61,14 +61,14 @@ class ContactFile:
 
     def __init__(self, home: ClientHome) -> None:
         self._home = home
-        self._said: Contact | None = None
+        self._said: ContactStatus | None = None
 
-    def say(self, state: State, reason: str = "") -> None:
+    def write_status(self, state: State, reason: str = "") -> None:
         """Write the current status, unless an equal one was written recently."""
         current_time, before = int(time.time()), self._said
         since = before.since if before is not None and before.state == state else current_time
         last = current_time if state == "connected" else (before.last if before is not None else 0)
-        contact = Contact(
+        contact = ContactStatus(
             state=state, since=since, written=current_time, last=last, reason=reason[:_REASON_LIMIT]
         )
         if (

@@ -25,7 +25,7 @@ DIGITS = 16
 _HASH = re.compile(rf"[0-9a-f]{{{DIGITS},64}}")
 
 
-def check_named(named_encoder: str | None, encoder: str) -> None:
+def check_owner_hash(named_encoder: str | None, encoder: str) -> None:
     """Check the encoder of a join token against the hash, or its prefix, given by the owner.
 
     Raises:
@@ -45,13 +45,13 @@ def check_named(named_encoder: str | None, encoder: str) -> None:
         )
 
 
-def check_same(confirmation: str, encoder: str, named_encoder: str | None) -> None:
+def check_encoder_unchanged(confirmation: str, encoder: str, named_encoder: str | None) -> None:
     """Check that enrolling again keeps the confirmed encoder, unless the owner names a new one.
 
     Raises:
-        UsageError, VerificationError: As for ``check_named``, or an unnamed encoder differs.
+        UsageError, VerificationError: As for ``check_owner_hash``, or an unnamed encoder differs.
     """
-    check_named(named_encoder, encoder)
+    check_owner_hash(named_encoder, encoder)
     if named_encoder is None and encoder != confirmation:
         raise VerificationError(
             f"join token: encoder {encoder}, this home's owner confirmed {confirmation}. Another"

@@ -14,7 +14,7 @@ check is not made."""
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailureMode:
     """Way in which delivered weights can fail.
 
     Attributes:
@@ -32,14 +32,14 @@ FEW_SITES = "WG-F13"
 """Failure of a model that is kept, but that only a person can put in use."""
 
 FAILURES = (
-    Failure("WG-F01", "no gain over local-only", "block"),
-    Failure("WG-F02", "accuracy not above the commonest class", "warn"),
-    Failure("WG-F03", "a class that is hardly recognised", "warn"),
-    Failure("WG-F08", "not finite, or too large", "block"),
-    Failure("WG-F11", "no label to check by", "warn"),
-    Failure("WG-F12", "records of another kind of plant", "block"),
-    Failure(FEW_SITES, "few sites behind a class", "warn"),
-    Failure("WG-F14", "a data sheet of another machine", "warn"),
+    FailureMode("WG-F01", "no gain over local-only", "block"),
+    FailureMode("WG-F02", "accuracy not above the commonest class", "warn"),
+    FailureMode("WG-F03", "a class that is hardly recognised", "warn"),
+    FailureMode("WG-F08", "not finite, or too large", "block"),
+    FailureMode("WG-F11", "no label to check by", "warn"),
+    FailureMode("WG-F12", "records of another kind of plant", "block"),
+    FailureMode(FEW_SITES, "few sites behind a class", "warn"),
+    FailureMode("WG-F14", "a data sheet of another machine", "warn"),
 )
 
 _BY_CODE = {failure.code: failure for failure in FAILURES}

@@ -11,7 +11,7 @@
     keys/                  private keys, made on site, mode 0600
     certs/                 the client certificate and the server's CA certificate
     snapshots/             frozen data from which releases are made (private); see ``snapshot``
-    units/                 keyed digests of every charged unit (private); see ``overlap``
+    units/                 keyed digests of every charged unit (private); see ``budget_history``
     outbox/                statistics files as sent, by request
     packages/              weights packages as received, by package id
     packages/sensors/      packages with a soft sensor, by time and package id
@@ -28,8 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wg_core import atomic
-from wg_core.errors import ConfigError, raised_as
-from wg_core.ledger import place
+from wg_core.errors import ConfigError, reraise_os_errors
+from wg_core.ledger import shared_budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class ClientHome:
     data_sheet = _Below("data-sheet.yaml")
     pinned_server = _Below("pinned-server.json")
     encoder = _Below("encoder.safetensors")
-    ledger = _Below(place.LEDGER, budget=True)
+    ledger = _Below(shared_budget.LEDGER, budget=True)
     keys = _Below("keys")
     tls_key = _Below("keys/tls.pem")  # Private key of the TLS client certificate
     node_key = _Below("keys/node.pem")  # Private key of Flower's node authentication
@@ -82,22 +82,23 @@ class ClientHome:
     def budget(self) -> Path:
         """Home that holds the ledger, its key, the site secret and the release lock.
 
-        It is this home, or the one that ``budget-of.json`` names; see ``wg_core.ledger.place``.
+        It is this home, or the one that ``budget-of.json`` names; see
+        ``wg_core.ledger.shared_budget``.
         """
-        return place.ledger_home(self.root)
+        return shared_budget.ledger_home(self.root)
 
-    def make_private(self) -> None:
+    def create_private_folder(self) -> None:
         """Create the folder with mode 0700, whatever the umask is; all files are below it.
 
         Raises:
             ConfigError: The folder cannot be created.
         """
-        with raised_as(ConfigError, f"{self.root}: cannot be made"):
+        with reraise_os_errors(ConfigError, f"{self.root}: cannot be made"):
             for folder in (self.root, self.keys):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 folder.chmod(0o700)
 
-    def require(self) -> None:
+    def check_initialised(self) -> None:
         """Raise ``ConfigError`` unless the home was initialised."""
         if not self.config.is_file():
             raise ConfigError(
@@ -105,13 +106,13 @@ class ClientHome:
             )
 
     def set_outbox_aside(self, folder: str) -> None:
-        """Move covered files to a subfolder of the outbox; they are made again on demand.
+        """Move bundles to a subfolder of the outbox; they are made again on demand.
 
         Raises:
             StorageError: A file cannot be moved.
         """
         for path in self.outbox.glob("*.wg[sq]"):
-            atomic.move(path, self.outbox / folder / path.name)
+            atomic.rename_file(path, self.outbox / folder / path.name)
 
     def load_secret(self) -> bytes:
         """Return the site secret, created on first use with mode 0600."""

@@ -36,22 +36,22 @@ class PublicIdentity:
     ledger_origin: str
 
 
-def create(home: ClientHome, site: str) -> PublicIdentity:
+def create_identity(home: ClientHome, site: str) -> PublicIdentity:
     """Generate the keys that do not exist yet, and return all public keys."""
-    home.make_private()
+    home.create_private_folder()
     for path, curve in ((home.tls_key, ec.SECP256R1()), (home.node_key, ec.SECP384R1())):
         if not path.exists():
             key_files.save(path, ec.generate_private_key(curve))
     for path, generate in (
-        (home.signing_key, signing.generate),
-        (home.ledger_key, signing.generate_pair),
+        (home.signing_key, signing.generate_key),
+        (home.ledger_key, signing.generate_hybrid_key),
     ):
         if not path.exists():
             signing.save(path, generate())
-    return public(home, site)
+    return read_public_identity(home, site)
 
 
-def public(home: ClientHome, site: str) -> PublicIdentity:
+def read_public_identity(home: ClientHome, site: str) -> PublicIdentity:
     """Return the public keys of a home.
 
     Raises:
@@ -60,7 +60,7 @@ def public(home: ClientHome, site: str) -> PublicIdentity:
     ledger_key = signing.public_bytes(signing.load(home.ledger_key))
     node = key_files.load_ec(home.node_key).public_key()
     return PublicIdentity(
-        csr_pem=csr(home, site),
+        csr_pem=certificate_request(home, site),
         node_public_key=node.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         ).decode("ascii"),
@@ -75,7 +75,7 @@ def ledger_origin(site: str, ledger_key: bytes) -> str:
     return f"weightgate/{site}/{canonical.sha256_hex(ledger_key)[:16]}"
 
 
-def csr(home: ClientHome, site: str) -> str:
+def certificate_request(home: ClientHome, site: str) -> str:
     """Return a certificate signing request (PKCS #10, PEM) for the TLS key."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, site)])
     request = (

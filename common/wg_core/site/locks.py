@@ -6,14 +6,14 @@ from wg_core import locks
 from wg_core.site.home import ClientHome
 
 
-def node(home: ClientHome) -> AbstractContextManager[None]:
+def lock_node(home: ClientHome) -> AbstractContextManager[None]:
     """Lock out other processes that run this plant's node or change its identity, with an error."""
     return locks.hold(
         home.root / ".node.lock", busy="another process runs this plant's node, or enrols it"
     )
 
 
-def release(home: ClientHome) -> AbstractContextManager[None]:
+def lock_release(home: ClientHome) -> AbstractContextManager[None]:
     """Wait for the lock under which a process makes a release or writes the ledger.
 
     The lock file is beside the ledger, so that homes that share a ledger answer one at a time.
@@ -21,12 +21,12 @@ def release(home: ClientHome) -> AbstractContextManager[None]:
     return locks.hold(home.budget / ".release.lock")
 
 
-def freezing(home: ClientHome) -> AbstractContextManager[None]:
+def lock_freeze(home: ClientHome) -> AbstractContextManager[None]:
     """Lock out other processes that freeze this plant's data set, with an error."""
     busy = "another process is freezing this data set; freeze again when it has ended"
     return locks.hold(home.root / ".freeze.lock", busy=busy)
 
 
-def models(home: ClientHome) -> AbstractContextManager[None]:
+def lock_models(home: ClientHome) -> AbstractContextManager[None]:
     """Wait for the lock under which a process changes the model in use."""
     return locks.hold(home.root / ".models.lock")

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from wg_core import grammar
 from wg_core.errors import ConfigError, DecodeError, PolicyRefused
-from wg_core.privacy.schema import statistics_of
+from wg_core.privacy.schema import statistics_kind
 from wg_core.site.config import ANY_PURPOSE, ClientConfig, positive_decimal
 from wg_core.wire import fleet
 from wg_core.wire.protocol import StatisticsQuery
@@ -16,7 +16,7 @@ from wg_core.wire.protocol import StatisticsQuery
 _PURPOSE = grammar.Printable(grammar.SENTENCE_LIMIT)
 
 
-class Price(Protocol):
+class PrivacyPrice(Protocol):
     """Price of a release in (epsilon, delta)."""
 
     @property
@@ -65,7 +65,7 @@ def check_query(
             f" {encoder[:16]}"
         )
     subject, privacy = f"query {query.request_id}", config.privacy
-    statistics = statistics_of(query.statistics)
+    statistics = statistics_kind(query.statistics)
     if not query.is_free and statistics not in privacy.statistics:
         raise PolicyRefused(
             f"{subject}: {statistics} statistics, this plant allows"
@@ -79,7 +79,7 @@ def check_query(
         raise PolicyRefused(f"{subject}: this plant does not allow its purpose")
 
 
-def check_price(config: ClientConfig, order: Price, subject: str) -> None:
+def check_price(config: ClientConfig, order: PrivacyPrice, subject: str) -> None:
     """Check that a price does not exceed the policy's limits for a request.
 
     Raises:

@@ -49,12 +49,12 @@ class LogConfig:
         ):
             if not (math.isfinite(value) and low <= value <= high):
                 raise ConfigError(f"data.reading.log.{name}: {value}, expected {low:g} to {high:g}")
-        if not MIN_TIME <= self.window <= TIME_LIMIT:
+        if not MIN_TIME <= self.window_samples <= TIME_LIMIT:
             raise ConfigError(
                 f"data.reading.log.window_seconds: {self.window_seconds:g} s at {self.rate:g} Hz"
-                f" are {self.window} samples, expected {MIN_TIME} to {TIME_LIMIT}"
+                f" are {self.window_samples} samples, expected {MIN_TIME} to {TIME_LIMIT}"
             )
-        if self.hop < 1:
+        if self.hop_samples < 1:
             raise ConfigError(
                 f"data.reading.log.hop_seconds: {self.hop_seconds:g} s, expected one sample or more"
             )
@@ -69,19 +69,19 @@ class LogConfig:
             raise ConfigError("data.reading.log: label and intervals: one of the two, found both")
 
     @property
-    def window(self) -> int:
+    def window_samples(self) -> int:
         """Number of samples in a window."""
         return round(self.window_seconds * self.rate)
 
     @property
-    def hop(self) -> int:
+    def hop_samples(self) -> int:
         """Number of samples from the start of a window to the start of the next."""
         return round(self.hop_seconds * self.rate)
 
     @property
-    def overlaps(self) -> bool:
+    def windows_overlap(self) -> bool:
         """True if consecutive windows overlap in time."""
-        return self.hop < self.window
+        return self.hop_samples < self.window_samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,22 +112,22 @@ class ReadingConfig:
             )
 
     @property
-    def text(self) -> str | None:
+    def text_column(self) -> str | None:
         """Name of the text column, if it is not the default."""
         return self.columns[0] if self.columns[0] != COLUMNS[0] else None
 
     @property
-    def label(self) -> str | None:
+    def label_column(self) -> str | None:
         """Name of the label column, if it is not the default."""
         return self.columns[1] if self.columns[1] != COLUMNS[1] else None
 
-    def check_record(self, unit_column: str | None) -> None:
+    def check_unit_column(self, unit_column: str | None) -> None:
         """Check that each moment is in a single privacy unit, be it a named unit or one window.
 
         Raises:
             ConfigError: Windows overlap, and no unit is named: a moment is in several units.
         """
-        if unit_column is None and self.log is not None and self.log.overlaps:
+        if unit_column is None and self.log is not None and self.log.windows_overlap:
             raise ConfigError(
                 f"data.reading.log: hop_seconds {self.log.hop_seconds:g} is less than"
                 f" window_seconds {self.log.window_seconds:g}: one moment is in several windows,"

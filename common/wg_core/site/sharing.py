@@ -14,8 +14,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from wg_core.errors import ConfigError
-from wg_core.ledger import place
-from wg_core.ledger.place import SharedBudget
+from wg_core.ledger import shared_budget
+from wg_core.ledger.shared_budget import SharedBudget
 from wg_core.ledger.store import Ledger
 from wg_core.site import config as configuration
 from wg_core.site.config import ClientConfig
@@ -23,7 +23,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import signing
 
 
-def join(home: ClientHome, other_root: Path) -> ClientConfig:
+def join_shared_budget(home: ClientHome, other_root: Path) -> ClientConfig:
     """Make a new home draw on another home's budget; return that home's configuration.
 
     Repeating it changes nothing.
@@ -35,23 +35,25 @@ def join(home: ClientHome, other_root: Path) -> ClientConfig:
     holder = ClientHome(other_root.resolve())
     if holder.root == home.root.resolve():
         raise ConfigError(f"{home.root}: a home cannot share its own budget")
-    shared_root = place.read(holder.root)
+    shared_root = shared_budget.read_shared_budget(holder.root)
     if shared_root is not None:
         raise ConfigError(
             f"{holder.root}: draws on the budget of {shared_root.home}; name that home"
         )
     config = configuration.load(holder)
-    budget = place.read(home.root)
-    if budget is None and ((home.root / place.LEDGER).exists() or home.config.exists()):
+    budget = shared_budget.read_shared_budget(home.root)
+    if budget is None and ((home.root / shared_budget.LEDGER).exists() or home.config.exists()):
         raise ConfigError(f"{home.root}: has a ledger of its own; a budget cannot be moved")
     if budget is not None and budget.home != str(holder.root):
         raise ConfigError(f"{home.root}: draws on the budget of {budget.home} already")
     with Ledger.open(holder.ledger, signing.load(holder.ledger_key)) as ledger:
-        place.write(home.root, _of(holder.root, ledger))
+        shared_budget.write_shared_budget(home.root, _of(holder.root, ledger))
     return config
 
 
-def check_new(other_config: ClientConfig, *, site: str, name: str, cap: tuple[str, str]) -> None:
+def check_new_dataset(
+    other_config: ClientConfig, *, site: str, name: str, cap: tuple[str, str]
+) -> None:
     """Check, before a join token is spent, that a new data set may use the shared ledger.
 
     The token is for ``site``; ``name`` and ``cap`` (epsilon and delta) are of the new data set.
@@ -77,13 +79,13 @@ def check_new(other_config: ClientConfig, *, site: str, name: str, cap: tuple[st
         )
 
 
-def check_witness(home: ClientHome, name: str, key: str) -> None:
+def check_second_witness(home: ClientHome, name: str, key: str) -> None:
     """Check that a second server's witness has its own name, since the log identifies it by name.
 
     Raises:
         ConfigError: The server of the home that holds the ledger has this name and another key.
     """
-    budget = place.read(home.root)
+    budget = shared_budget.read_shared_budget(home.root)
     if budget is None:
         return
     owner = configuration.load(ClientHome(Path(budget.home))).server
@@ -95,12 +97,12 @@ def check_witness(home: ClientHome, name: str, key: str) -> None:
 
 
 def check_known_ledger(home: ClientHome, ledger: Ledger) -> None:
-    """Check that a shared ledger is as this home's server knows it.
+    """Check that a shared ledger has the key and origin that this home's server knows.
 
     Raises:
         ConfigError: The ledger was replaced, or has a new key; the message says what to do.
     """
-    budget = place.read(home.root)
+    budget = shared_budget.read_shared_budget(home.root)
     if budget is None:
         return
     if ledger.origin != budget.origin:
@@ -116,10 +118,10 @@ def check_known_ledger(home: ClientHome, ledger: Ledger) -> None:
 
 
 def record_known_ledger(home: ClientHome, ledger: Ledger) -> None:
-    """Record that this home's server knows the shared ledger in its current state."""
-    budget = place.read(home.root)
+    """Record that this home's server now knows the shared ledger's current key and origin."""
+    budget = shared_budget.read_shared_budget(home.root)
     if budget is not None:
-        place.write(home.root, _of(Path(budget.home), ledger))
+        shared_budget.write_shared_budget(home.root, _of(Path(budget.home), ledger))
 
 
 def check_holds_ledger(home: ClientHome, subject: str, *, then: str) -> None:
@@ -128,7 +130,7 @@ def check_holds_ledger(home: ClientHome, subject: str, *, then: str) -> None:
     Raises:
         ConfigError: The home shares another home's ledger.
     """
-    budget = place.read(home.root)
+    budget = shared_budget.read_shared_budget(home.root)
     if budget is not None:
         raise ConfigError(
             f"{home.root}: {subject} is done where the ledger is, at {budget.home}; then run"
@@ -137,16 +139,16 @@ def check_holds_ledger(home: ClientHome, subject: str, *, then: str) -> None:
 
 
 def share_with_successor(home: ClientHome, stage: ClientHome) -> bool:
-    """Make a home's replacement share the same ledger in its current state.
+    """Make a home's replacement draw on the same shared ledger.
 
     Returns:
         True if the home shares a ledger.
     """
-    budget = place.read(home.root)
+    budget = shared_budget.read_shared_budget(home.root)
     if budget is None:
         return False
     with Ledger.open(home.ledger) as ledger:
-        place.write(stage.root, _of(Path(budget.home), ledger))
+        shared_budget.write_shared_budget(stage.root, _of(Path(budget.home), ledger))
     return True
 
 

@@ -48,11 +48,11 @@ def decode(kind: type[T], data: bytes, *, subject: str, limit: int = RECORD_LIMI
     if len(data) > limit:
         raise DecodeError(f"{subject}: {len(data)} bytes, at most {limit} are accepted")
     expected = _version(kind)
-    if expected is not None and (version := version_of(data, subject=subject)) != expected:
+    if expected is not None and (version := stated_version(data, subject=subject)) != expected:
         raise DecodeError(
             f"{subject}: version {version}, this program reads {expected}: update the older program"
         )
-    record = decode_part(kind, data, subject=subject)
+    record = decode_known_fields(kind, data, subject=subject)
     try:
         again = encode(record)
     except rfc8785.CanonicalizationError as error:
@@ -62,7 +62,7 @@ def decode(kind: type[T], data: bytes, *, subject: str, limit: int = RECORD_LIMI
     return record
 
 
-def decode_part(kind: type[T], data: bytes, *, subject: str) -> T:
+def decode_known_fields(kind: type[T], data: bytes, *, subject: str) -> T:
     """Decode the requested fields of a JSON document, ignoring other fields and the spelling.
 
     Raises:
@@ -84,9 +84,9 @@ def _version(kind: object) -> int | None:
     return field.default if field is not None and isinstance(field.default, int) else None
 
 
-def version_of(data: bytes, *, subject: str) -> int:
-    """Return the version that a document states; raises as ``decode_part`` does."""
-    return decode_part(_Versioned, data, subject=subject).version
+def stated_version(data: bytes, *, subject: str) -> int:
+    """Return the version that a document states; raises as ``decode_known_fields`` does."""
+    return decode_known_fields(_Versioned, data, subject=subject).version
 
 
 def to_builtins(record: object) -> Any:

@@ -40,7 +40,7 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class SectionSpan:
     """Position of one section in a file, and its expected hash."""
 
     name: str
@@ -82,14 +82,14 @@ def decode(
     return sections
 
 
-def kind_of(data: bytes) -> str:
+def stated_kind(data: bytes) -> str:
     """Return the kind that a container states; raise ``DecodeError`` if it is malformed."""
     return _header(data[:_PREFIX_LIMIT], len(data), "weightgate")[0].kind
 
 
-def layout(
+def locate_sections(
     stream: BinaryIO, *, kind: str, version: int, names: tuple[str, ...], limit: int
-) -> tuple[Span, ...]:
+) -> tuple[SectionSpan, ...]:
     """Return the positions of the sections in an open file, for files too large for memory.
 
     The caller must check the hash of each section.
@@ -104,7 +104,7 @@ def layout(
     return _layout(stream.read(_PREFIX_LIMIT), total, kind, version, names)
 
 
-def section(stream: BinaryIO, span: Span, *, kind: str, limit: int) -> bytes:
+def read_section(stream: BinaryIO, span: SectionSpan, *, kind: str, limit: int) -> bytes:
     """Read one section of an open file.
 
     Raises:
@@ -123,7 +123,7 @@ def section(stream: BinaryIO, span: Span, *, kind: str, limit: int) -> bytes:
 
 def _layout(
     prefix: bytes, total: int, kind: str, version: int, names: tuple[str, ...]
-) -> tuple[Span, ...]:
+) -> tuple[SectionSpan, ...]:
     header, position = _header(prefix, total, kind)
     if header.kind != kind:
         raise DecodeError(f"{kind} file: found kind {header.kind!r}")
@@ -136,7 +136,7 @@ def _layout(
     for section in header.sections:
         if section.size < 0 or position + section.size > total:
             raise DecodeError(f"{kind} file: section {section.name!r} is cut short")
-        spans.append(Span(section.name, position, section.size, section.sha256))
+        spans.append(SectionSpan(section.name, position, section.size, section.sha256))
         position += section.size
     if position != total:
         raise DecodeError(f"{kind} file: {total - position} bytes after the last section")

@@ -35,7 +35,7 @@ class _Range:
 
     def check_number(self, name: str, value: Decimal | int) -> Decimal | int:
         """Return a number in its one spelling; raise ``DecodeError`` if it is out of range."""
-        number = numbers.decimal_in_range(value, self.low, self.high, subject=name)
+        number = numbers.check_decimal_range(value, self.low, self.high, subject=name)
         return value if isinstance(value, int) else number
 
 
@@ -265,7 +265,7 @@ class DataSheet:
         """The stated machine."""
         return self._machines()[self.kind]
 
-    def lines(self) -> Iterator[tuple[str, str]]:
+    def stated_fields(self) -> Iterator[tuple[str, str]]:
         """Yield the names and values of the stated fields, for people."""
         for field in fields(self.machine):
             if (value := getattr(self.machine, field.name)) is not None:

@@ -38,7 +38,7 @@ class Handover:
         name: Server name for packages; key name for a witness.
         before: Retired key, raw, hex.
         now: Successor, raw, hex.
-        signature: Signature of ``before`` over ``statement``, hex.
+        signature: Signature of ``before`` over ``signed_statement``, hex.
     """
 
     use: Use
@@ -48,7 +48,7 @@ class Handover:
     signature: grammar.Hex
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
         key = signing.public_from_hex(self.before, subject="handover: before")
         signing.public_from_hex(self.now, subject="handover: now")
         digits = 2 * signing.signature_size(key)
@@ -59,19 +59,19 @@ class Handover:
         """Verify the retired key's signature; raise ``VerificationError`` if it is not valid."""
         key = signing.public_from_hex(self.before)
         signing.check_successor(key, signing.public_from_hex(self.now))
-        signed_bytes = statement(self.use, self.name, self.before, self.now)
+        signed_bytes = signed_statement(self.use, self.name, self.before, self.now)
         signing.verify(key, CONTEXT, signed_bytes, bytes.fromhex(self.signature))
 
 
-def statement(use: Use, name: str, before: str, successor: str) -> bytes:
-    """Return the bytes that the retired key signs: use, name, and the two keys, hex."""
+def signed_statement(use: Use, name: str, before: str, successor: str) -> bytes:
+    """Return the bytes that the retired key signs: use, name, and both keys, hex."""
     return "\n".join((use, name, before, successor)).encode()
 
 
 def sign(use: Use, name: str, key: PrivateKey, successor: PrivateKey) -> Handover:
     """Sign a hand-over from a key to its successor."""
     before, new_key = signing.public_bytes(key).hex(), signing.public_bytes(successor).hex()
-    signature = signing.sign(key, CONTEXT, statement(use, name, before, new_key)).hex()
+    signature = signing.sign(key, CONTEXT, signed_statement(use, name, before, new_key)).hex()
     return Handover(use=use, name=name, before=before, now=new_key, signature=signature)
 
 

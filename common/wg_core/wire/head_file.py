@@ -2,7 +2,7 @@
 
 The sections are a canonical manifest, the plant's signature of it, and the head: weight ``[K, d]``
 and bias ``[K]``, float32, little-endian. The bytes are made once, stored in the ledger's outbox,
-and sent as a covered release (``covered``), beside the model that is exported from them.
+and sent as a ``bundle``, in addition to the model that is exported from them.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy as np
 from wg_core import __version__, grammar, numbers
 from wg_core.errors import DecodeError, WgError
 from wg_core.privacy.gradients import GradientSchema, Head
-from wg_core.privacy.mechanism import sigma_for
+from wg_core.privacy.mechanism import noise_scale
 from wg_core.wire import canonical, container, protocol, signing
 from wg_core.wire.signing import PrivateKey
 
@@ -54,11 +54,11 @@ class HeadManifest:
     software: grammar.Software = f"weightgate/{__version__}"
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
         try:
-            sigma = numbers.hex_float(self.sigma)
-            least = sigma_for(
-                self.schema, numbers.decimal(self.epsilon), numbers.decimal(self.delta)
+            sigma = numbers.parse_hex_float(self.sigma)
+            least = noise_scale(
+                self.schema, numbers.parse_decimal(self.epsilon), numbers.parse_decimal(self.delta)
             )
         except WgError as error:
             raise DecodeError(f"head manifest: epsilon, delta or sigma: {error}") from error

@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from wg_core import grammar
 from wg_core.errors import DecodeError
-from wg_core.privacy.schema import MACHINE, MachineMark
+from wg_core.privacy.schema import MACHINE, StatisticsField
 from wg_core.wire import canonical, signing
 from wg_core.wire.handover import Handover
 
@@ -121,7 +121,7 @@ class StatisticsQuery:
     delta: str
     purpose: str
     expires: int
-    statistics: MachineMark = UNSET
+    statistics: StatisticsField = UNSET
 
     def __post_init__(self) -> None:
         if self.is_free and self.statistics == MACHINE:

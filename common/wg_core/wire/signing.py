@@ -96,12 +96,12 @@ class PrivateKey:
         )
 
 
-def generate() -> PrivateKey:
+def generate_key() -> PrivateKey:
     """Generate a key that signs files, from the operating system's random source."""
     return PrivateKey((Ed25519PrivateKey.generate(),))
 
 
-def generate_pair() -> PrivateKey:
+def generate_hybrid_key() -> PrivateKey:
     """Generate a key of both algorithms, which signs or cosigns ledgers."""
     return PrivateKey((Ed25519PrivateKey.generate(), MLDSA44PrivateKey.generate()))
 
@@ -164,17 +164,17 @@ def public_from_hex(text: str, *, subject: str = "public key") -> PublicKey:
         raise DecodeError(f"{subject}: {error}") from error
 
 
-def display(raw: bytes) -> str:
+def display_key(raw: bytes) -> str:
     """Return a public key as 64 hex digits: an Ed25519 key itself, the SHA-256 of any other."""
     return (raw if len(raw) == _KEY_SIZES[ED25519] else hashlib.sha256(raw).digest()).hex()
 
 
-def matches_key(key_or_digest: bytes, raw: bytes) -> bool:
-    """Return whether bytes given by a person are a public key, or its form from ``display``."""
-    return key_or_digest == raw or key_or_digest.hex() == display(raw)
+def matches_public_key(key_or_digest: bytes, raw: bytes) -> bool:
+    """Return whether bytes given by a person are a public key, or its form from ``display_key``."""
+    return key_or_digest == raw or key_or_digest.hex() == display_key(raw)
 
 
-def overlap(keys: Iterable[PublicKey]) -> bool:
+def share_key_part(keys: Iterable[PublicKey]) -> bool:
     """Return whether two keys share a part, so that one signature would count for both."""
     parts = [part.raw for key in keys for part in key.parts]
     return len(set(parts)) != len(parts)

@@ -4,7 +4,7 @@ Two containers (``wg_core.wire.container``), one inside the other:
 
 * the *release*: a canonical manifest, the site's signature of it, and the noisy integers. These
   bytes are made once and stored in the ledger's outbox, their SHA-256 in its RELEASE entry.
-* the *covered release*, which is sent: the release, its two ledger entries, and for each entry a
+* the *bundle*, which is sent: the release, its two ledger entries, and for each entry a
   C2SP ``tlog-proof`` of inclusion in a checkpoint that the witness has cosigned.
 
 Decoding a release verifies its signature, and that its noise matches its schema and (epsilon,
@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 
 from wg_core import __version__, grammar, numbers
 from wg_core.errors import ConfigError, DecodeError, RefusedError
-from wg_core.privacy.mechanism import sigma_for
+from wg_core.privacy.mechanism import noise_scale
 from wg_core.privacy.schema import MACHINE, StatisticsSchema
 from wg_core.privacy.statistics import NoisyStatistics
-from wg_core.wire import canonical, container, protocol, signing
-from wg_core.wire import covered as covered_files
-from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire import bundle, canonical, container, protocol, signing
+from wg_core.wire.bundle import StatisticsBundle
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.signing import PrivateKey, PublicKey
 
@@ -75,7 +74,7 @@ class StatisticsManifest:
     labels: tuple[grammar.Name, ...] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        grammar.check(self)
+        grammar.check_text_fields(self)
         protocol.check_release_id(self.release_id)
         for name in ("epsilon", "delta"):
             protocol.check_number_length(getattr(self, name), f"{_MANIFEST}: {name}")
@@ -103,15 +102,16 @@ class StatisticsManifest:
         if of_machine and self.data_sheet is None:
             _require(False, "data_sheet", None, "the machine of machine statistics")
 
-    def _check_noise(self, *, tolerance: float = 1e-9) -> None:
+    def _check_noise(self) -> None:
         """Raise ``DecodeError`` unless the noise follows from schema, epsilon and delta."""
         try:
-            sigma = numbers.hex_float(self.sigma)
-            epsilon, delta = numbers.decimal(self.epsilon), numbers.decimal(self.delta)
-            least = sigma_for(self.schema, epsilon, delta)
+            sigma = numbers.parse_hex_float(self.sigma)
+            epsilon, delta = numbers.parse_decimal(self.epsilon), numbers.parse_decimal(self.delta)
+            least = noise_scale(self.schema, epsilon, delta)
         except (ConfigError, DecodeError, RefusedError) as error:
             raise DecodeError(f"{_MANIFEST}: epsilon, delta or sigma: {error}") from error
         # Another libm may calibrate to another last digit; more would weaken the guarantee.
+        tolerance = 1e-9
         _require(
             least * (1 - tolerance) <= sigma <= least * (1 + tolerance),
             "sigma",
@@ -161,7 +161,9 @@ def decode_release(
     sections = _sections(data)
     signing.verify(public_key, signing.STATISTICS, sections["manifest"], sections["signature"])
     manifest, integers = read_unverified(data)
-    return manifest, NoisyStatistics(manifest.schema, integers, numbers.hex_float(manifest.sigma))
+    return manifest, NoisyStatistics(
+        manifest.schema, integers, numbers.parse_hex_float(manifest.sigma)
+    )
 
 
 def read_unverified(data: bytes) -> tuple[StatisticsManifest, NDArray[np.int64]]:
@@ -188,14 +190,14 @@ def read_manifest(data: bytes) -> StatisticsManifest:
     return canonical.decode(StatisticsManifest, text, subject=_MANIFEST, limit=MANIFEST_LIMIT)
 
 
-def encode_covered(statistics: CoveredStatistics) -> bytes:
-    """Pack a covered release."""
-    return covered_files.encode(statistics)
+def encode_bundle(statistics: StatisticsBundle) -> bytes:
+    """Pack a release with its ledger entries and proofs."""
+    return bundle.encode_statistics(statistics)
 
 
-def decode_covered(data: bytes) -> CoveredStatistics:
-    """Unpack a covered release, verifying only the container's own hashes."""
-    return covered_files.decode(data)
+def decode_bundle(data: bytes) -> StatisticsBundle:
+    """Unpack a statistics bundle, verifying only the container's own hashes."""
+    return bundle.decode_statistics(data)
 
 
 def _sections(data: bytes) -> dict[str, bytes]:

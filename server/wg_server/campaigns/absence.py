@@ -5,7 +5,7 @@ therefore explained from the store: the expiry of its certificate, its last requ
 fleet listener recorded about it (``store.troubles``).
 """
 
-from wg_server.store.campaigns import Task
+from wg_server.store.campaigns import CampaignTask
 from wg_server.store.site import PRESENT_SECONDS
 from wg_server.store.troubles import SiteStatus
 
@@ -17,7 +17,7 @@ SILENT = "no-answer"
 NOT_FETCHED = "not-fetched"
 
 
-def of_site(status: SiteStatus, current_time: float) -> tuple[str, float]:
+def site_absence(status: SiteStatus, current_time: float) -> tuple[str, float]:
     """Return code and figure of a site's absence; the code is empty if the site is online.
 
     The figure is a Unix time, or for a wrong clock its error in seconds.
@@ -36,9 +36,11 @@ def of_site(status: SiteStatus, current_time: float) -> tuple[str, float]:
     return "", 0.0
 
 
-def of_overdue(task: Task, status: SiteStatus, current_time: float) -> tuple[str, float]:
+def deadline_absence(
+    task: CampaignTask, status: SiteStatus, current_time: float
+) -> tuple[str, float]:
     """Return code and figure of the reason why a site missed its deadline."""
-    code, figure = of_site(status, current_time)
+    code, figure = site_absence(status, current_time)
     if code:
         return code, figure
     if task.code:

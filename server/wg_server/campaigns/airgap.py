@@ -12,15 +12,15 @@ from wg_core.wire import protocol
 from wg_server.campaigns import intake, packaging, worth
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.pools import StoredPools
-from wg_server.fleet.witness import Witness
+from wg_server.fleet.witness import LedgerWitness
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.store.releases import StoredRelease
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MadePackage:
+class FilePackage:
     """Result of making a package.
 
     Attributes:
@@ -40,7 +40,7 @@ class MadePackage:
 
 def generate_from_file(
     home: ServerHome, source: Path, out: Path, *, make_package: MakePackage = packaging.make_package
-) -> MadePackage:
+) -> FilePackage:
     """Verify and store the release in ``source``, and write a package for its site to ``out``.
 
     Raises:
@@ -50,20 +50,20 @@ def generate_from_file(
         VerificationError: The release is invalid or in quarantine, or the generator is damaged.
         WitnessRefused: The site's ledger contradicts an earlier checkpoint.
     """
-    version = versions.ready(home)  # fails before the release is stored
+    version = versions.usable_version(home)  # fails before the release is stored
     data = atomic.read_bytes(source, limit=protocol.STATISTICS_LIMIT)
-    with Store.open(home) as store:
-        witness = Witness.of(home, store)
+    with ServerStore.open(home) as store:
+        witness = LedgerWitness.open(home, store)
         stored_release = _accept(home, store, source, data, witness)
-        intake.check_used(stored_release)
-        checkpoint = witness.attest(store.site(stored_release.site))
+        intake.check_usable(stored_release)
+        checkpoint = witness.cosign_again(store.require_site(stored_release.site))
         request_id = secrets.token_hex(16)
         plant, pools = intake.open_recipient(stored_release), StoredPools(home, store)
         package = make_package(home, pools, plant, request_id, version.id)
     # The checkpoint tells the plant that its ledger was cosigned.
-    package = weights_package.with_checkpoint(package, checkpoint)
+    package = weights_package.add_checkpoint(package, checkpoint)
     atomic.write_bytes(out, package)
-    return MadePackage(
+    return FilePackage(
         site=stored_release.site,
         request_id=request_id,
         release_id=stored_release.release_id,
@@ -71,21 +71,21 @@ def generate_from_file(
         is_statistic_unused=(
             plant.machine is not None
             and plant.data_sheet is not None
-            and not worth.takes_statistic(version.card, plant.data_sheet.kind)
+            and not worth.uses_statistic(version.card, plant.data_sheet.kind)
         ),
     )
 
 
 def _accept(
-    home: ServerHome, store: Store, source: Path, data: bytes, witness: Witness
+    home: ServerHome, store: ServerStore, source: Path, data: bytes, witness: LedgerWitness
 ) -> StoredRelease:
     """Verify and store a file; an error names the file, and says how to write it again.
 
     Raises:
-        ConfigError, DecodeError, VerificationError: See ``intake.accept_file``.
+        ConfigError, DecodeError, VerificationError: See ``intake.accept_release_file``.
     """
     try:
-        return intake.accept_file(
+        return intake.accept_release_file(
             store, data, encoder=home.encoder_id(), witness=witness, current_time=time.time()
         )
     except VerificationError as error:

@@ -16,14 +16,14 @@ from wg_core import atomic
 from wg_core.errors import ConfigError
 from wg_core.ledger import note as notes
 from wg_core.wire import canonical, signing
-from wg_server.campaigns.membership import memberships
+from wg_server.campaigns.membership import site_memberships
 from wg_server.fleet import trust
-from wg_server.fleet.witness import Witness, witness_name
+from wg_server.fleet.witness import LedgerWitness, witness_key_name
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
 from wg_server.store import succession
-from wg_server.store.site import Site
-from wg_server.store.sites import Store
+from wg_server.store.site import StoredSite
+from wg_server.store.sites import ServerStore
 from wg_server.store.succession import SeenLog
 
 
@@ -92,14 +92,14 @@ def server_keys(home: ServerHome) -> ServerKeys:
     Raises:
         ConfigError: The home is not initialised.
     """
-    config = home.config()
-    name = witness_name(config)
+    config = home.read_config()
+    name = witness_key_name(config)
     witness = signing.load(home.witness_key).public_key()
-    with Store.open(home) as store:
+    with ServerStore.open(home) as store:
         sites = [site for site in store.sites() if site.ledger_origin]
     return ServerKeys(
         server=config.name,
-        ca_sha256=pki.fingerprint(pki.load_certificate(home.ca_cert)),
+        ca_sha256=pki.certificate_sha256(pki.load_certificate(home.ca_cert)),
         signing_key=signing.public_bytes(signing.load(home.signing_key)).hex(),
         witness_name=name,
         witness_key=witness.raw.hex(),
@@ -120,7 +120,7 @@ def server_keys(home: ServerHome) -> ServerKeys:
     )
 
 
-def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[SiteExport]:
+def export_for_auditors(home: ServerHome, out: Path, names: Sequence[str]) -> list[SiteExport]:
     """Write a folder for auditors; see ``wg_common.auditor_record``.
 
     Args:
@@ -132,21 +132,21 @@ def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[SiteExport
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out}: expected an empty folder, or none")
-    config = home.config()
+    config = home.read_config()
     exports, records = [], []
-    with Store.open(home) as store:
-        witness = Witness.of(home, store)
-        sites = [store.site(name) for name in sorted(set(names))]
-        logs = store.logs(site.name for site in sites)
+    with ServerStore.open(home) as store:
+        witness = LedgerWitness.open(home, store)
+        sites = [store.require_site(name) for name in sorted(set(names))]
+        logs = store.logs_of_sites(site.name for site in sites)
         for site in sites:
             if site.name not in logs:
                 raise ConfigError(f"site {site.name}: {site.state}, it never enrolled")
             folder = out / site.name
             size = 0
             if store.last_cosigned(site.ledger_origin) is not None:
-                checkpoint = witness.attest(site)
+                checkpoint = witness.cosign_again(site)
                 atomic.write_bytes(folder / auditor_record.CHECKPOINT_FILE, checkpoint)
-                size = succession.size_of(checkpoint)
+                size = succession.checkpoint_size(checkpoint)
             record = _record(site, logs[site.name])
             records.append(record)
             origins = [log.origin for log in record.logs]
@@ -168,23 +168,25 @@ def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[SiteExport
         witness_name=witness.name,
         witness_key=signing.public_bytes(witness.public_key).hex(),
         sites=tuple(records),
-        handovers=trust.handovers(home),
+        handovers=trust.read_handovers(home),
     )
-    atomic.write_bytes(out / auditor_record.SITES_FILE, auditor_record.encode(server_record))
+    atomic.write_bytes(
+        out / auditor_record.SITES_FILE, auditor_record.encode_server_record(server_record)
+    )
     return exports
 
 
-def _record(site: Site, logs: Sequence[SeenLog]) -> SiteRecord:
+def _record(site: StoredSite, logs: Sequence[SeenLog]) -> SiteRecord:
     """Return the logs of a site that can hold a release, and the log in use as the last one."""
     in_use = [ledger for ledger in logs if ledger.origin == site.ledger_origin]
     earlier = [
         ledger for ledger in logs if ledger not in in_use and succession.can_hold_release(ledger)
     ]
     rows = [
-        (ledger, succession.judge(ledger.origin, [*earlier[: index + 1]]))
+        (ledger, succession.classify_log(ledger.origin, [*earlier[: index + 1]]))
         for index, ledger in enumerate(earlier)
     ]
-    rows += [(ledger, succession.judge(ledger.origin, logs)) for ledger in in_use]
+    rows += [(ledger, succession.classify_log(ledger.origin, logs)) for ledger in in_use]
     return SiteRecord(
         site=site.name,
         state=site.state,
@@ -201,10 +203,10 @@ def _record(site: Site, logs: Sequence[SeenLog]) -> SiteRecord:
     )
 
 
-def _write_files(home: ServerHome, store: Store, site: Site, folder: Path) -> int:
+def _write_files(home: ServerHome, store: ServerStore, site: StoredSite, folder: Path) -> int:
     """Write statistics files, replaced logs and membership proofs of a site; count the first."""
     count = 0
-    for member in memberships(home, store, site.name):
+    for member in site_memberships(home, store, site.name):
         name = f"{member.package_id}{auditor_record.MEMBERSHIP_SUFFIX}"
         atomic.write_bytes(folder / name, canonical.encode(member))
     for release in store.releases(site.name):
@@ -217,9 +219,9 @@ def _write_files(home: ServerHome, store: Store, site: Site, folder: Path) -> in
     return count
 
 
-def _write_forks(store: Store, origins: Sequence[str], folder: Path) -> tuple[int, int]:
+def _write_forks(store: ServerStore, origins: Sequence[str], folder: Path) -> tuple[int, int]:
     """Write contradicting checkpoints and refused files; return the numbers of pairs and files."""
-    pairs = [(row[2], row[3]) for row in store.evidence() if row[0] in origins]
+    pairs = [(row[2], row[3]) for row in store.fork_evidence() if row[0] in origins]
     for number, (earlier, later) in enumerate(pairs):
         atomic.write_bytes(folder / f"{number}{auditor_record.EARLIER_SUFFIX}", earlier)
         atomic.write_bytes(folder / f"{number}{auditor_record.LATER_SUFFIX}", later)

@@ -10,19 +10,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
 
 from wg_core import logs
 from wg_core.wire import canonical, fleet
 from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import Refusal
-from wg_server.campaigns.isolation import isolate
+from wg_server.campaigns.isolation import isolate_task
 from wg_server.campaigns.phases import Phase
 from wg_server.fleet.adapter import LOST, FleetRun, FleetState, Reply
-from wg_server.store.campaigns import Campaign, Task
-from wg_server.store.queue import CampaignQueue, Traffic
-from wg_server.store.site import Site
-from wg_server.store.sites import Store
+from wg_server.store.campaigns import Campaign, CampaignTask
+from wg_server.store.queue import CampaignQueue, TaskChanges, Traffic
+from wg_server.store.site import StoredSite
+from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +35,12 @@ _PERSON_SECONDS = 60.0  # Pause between repeats of a request that awaits a perso
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class SiteRequest:
     """Current request of one campaign to one site."""
 
     campaign: Campaign
-    task: Task
-    site: Site
+    task: CampaignTask
+    site: StoredSite
     phase: Phase
 
     @property
@@ -63,7 +62,7 @@ class _Flight:
 class MessageExchange:
     """Exchange of campaign messages with sites; opens a Flower run when it needs one."""
 
-    def __init__(self, store: Store, state: FleetState, message_seconds: float) -> None:
+    def __init__(self, store: ServerStore, state: FleetState, message_seconds: float) -> None:
         self._store = store
         self._queue = CampaignQueue(store.engine)
         self._state = state
@@ -73,7 +72,7 @@ class MessageExchange:
         self._stack = ExitStack()
         self._run: FleetRun | None = None
         self._since = 0.0
-        self._unsent: Iterator[Ask] = iter(())
+        self._unsent: Iterator[SiteRequest] = iter(())
 
     def close(self) -> None:
         """Withdraw all messages in flight; they can be sent again with the same request ids."""
@@ -84,17 +83,19 @@ class MessageExchange:
         self._stack.close()
 
     @property
-    def busy(self) -> bool:
+    def has_messages_in_flight(self) -> bool:
         """True while messages are in flight."""
         return bool(self._flights)
 
-    def poll(self) -> list[Reply]:
-        """Return new replies, to be passed to ``handle``."""
+    def poll_replies(self) -> list[Reply]:
+        """Return new replies, to be passed to ``handle_replies``."""
         if self._run is None or not self._flights:
             return []
-        return self._run.poll(set(self._flights))
+        return self._run.poll_replies(set(self._flights))
 
-    def handle(self, replies: Sequence[Reply], ask_of: Callable[[str, str], Ask | None]) -> None:
+    def handle_replies(
+        self, replies: Sequence[Reply], ask_of: Callable[[str, str], SiteRequest | None]
+    ) -> None:
         """Process replies that answer a current request; other replies are dropped.
 
         Args:
@@ -106,26 +107,26 @@ class MessageExchange:
             if ask is not None and ask.key == key:
                 self._handle(ask, reply)
 
-    def send(self, asks: Sequence[Ask]) -> bool:
+    def send(self, asks: Sequence[SiteRequest]) -> bool:
         """Send the requests to sites that are online and have none of this campaign in flight.
 
         Args:
             asks: All current requests; messages in flight that are not among them are withdrawn.
 
         Returns:
-            Whether some requests may be left, see ``send_on``.
+            Whether some requests may be left, see ``send_remaining``.
         """
         # Age after which an idle Flower run is closed, which frees its memory.
         run_seconds = 3600.0
         self._drop_lost({ask.key for ask in asks})
         self._unsent = self._ready(asks)
-        unsent = self.send_on()
+        unsent = self.send_remaining()
         old = time.monotonic() - self._since > run_seconds
         if self._run is not None and not self._flights and (old or not asks):
             self.close()
         return unsent
 
-    def send_on(self, *, send_seconds: float = 5.0) -> bool:
+    def send_remaining(self, *, send_seconds: float = 5.0) -> bool:
         """Send remaining requests for at most ``send_seconds``, then let answers be read.
 
         At most ``FLIGHTS_BYTES`` are in flight at a time.
@@ -141,8 +142,8 @@ class MessageExchange:
             campaign_id, name, request = ask.key
             run = self._open()  # outside ``isolate``: a failure here concerns all sites
             with (
-                logs.about(campaign=campaign_id, site=name, request=request),
-                isolate(self._queue, campaign_id, name, "message"),
+                logs.log_context(campaign=campaign_id, site=name, request=request),
+                isolate_task(self._queue, campaign_id, name, "message"),
             ):
                 room -= self._send(run, ask)
             if time.monotonic() - start > send_seconds:
@@ -152,7 +153,7 @@ class MessageExchange:
     def _open(self) -> FleetRun:
         """Return the open run, or open a new one."""
         if self._run is None:
-            self._run = self._stack.enter_context(self._state.run())
+            self._run = self._stack.enter_context(self._state.open_run())
             self._since = time.monotonic()
         return self._run
 
@@ -163,15 +164,15 @@ class MessageExchange:
             has_restarted = self._state.activation_time(flight.key[1]) > flight.sent
             if has_restarted or current_time > flight.expires or flight.key not in keys:
                 if self._run is not None:
-                    self._run.forget(message_id)
+                    self._run.withdraw(message_id)
                 del self._flights[message_id]
         self._not_before = {key: t for key, t in self._not_before.items() if key in keys}
 
-    def _ready(self, asks: Sequence[Ask]) -> Iterator[Ask]:
+    def _ready(self, asks: Sequence[SiteRequest]) -> Iterator[SiteRequest]:
         """Yield the requests that can be sent now."""
         if not asks:
             return
-        online = self._state.online({ask.site.name: ask.site for ask in asks}.values())
+        online = self._state.online_sites({ask.site.name: ask.site for ask in asks}.values())
         flying = {flight.key for flight in self._flights.values()}
         current_time = time.monotonic()
         for ask in asks:
@@ -190,7 +191,7 @@ class MessageExchange:
             self._not_before[key] = current_time + pause
             yield ask
 
-    def _send(self, run: FleetRun, ask: Ask) -> int:
+    def _send(self, run: FleetRun, ask: SiteRequest) -> int:
         """Send one message, and return the bytes that it adds in flight."""
         task, phase = ask.task, ask.phase
         asked_at = task.asked or time.time()
@@ -211,11 +212,11 @@ class MessageExchange:
         )
         return size
 
-    def _handle(self, ask: Ask, reply: Reply) -> None:
+    def _handle(self, ask: SiteRequest, reply: Reply) -> None:
         campaign_id, name, request = ask.key
         with (
-            logs.about(campaign=campaign_id, site=name, request=request),
-            isolate(self._queue, campaign_id, name, "answer"),
+            logs.log_context(campaign=campaign_id, site=name, request=request),
+            isolate_task(self._queue, campaign_id, name, "answer"),
         ):
             if reply.envelope is None:
                 self._record_decline(ask, reply.error)
@@ -225,13 +226,13 @@ class MessageExchange:
                 changes = ask.phase.accept(ask.campaign, ask.task, ask.site, reply.envelope)
                 self._queue.update(campaign_id, name, was=ask.task.state, **changes)
 
-    def _record_decline(self, ask: Ask, error: str) -> None:
+    def _record_decline(self, ask: SiteRequest, error: str) -> None:
         if error != LOST:
             why = f"{error}: {fleet.MEANING.get(error, '')}"
             log.warning("campaign %s: %s declined: %s", ask.campaign.id, ask.task.site, why)
             self._queue.update(ask.campaign.id, ask.task.site, state="refused", code=error)
 
-    def _record_refusal(self, ask: Ask, envelope: Envelope) -> None:
+    def _record_refusal(self, ask: SiteRequest, envelope: Envelope) -> None:
         transient_tries = 10
         code = canonical.decode(Refusal, envelope.record, subject="refusal").code
         why = fleet.REFUSALS.get(code, "a word that this version does not know")
@@ -240,5 +241,5 @@ class MessageExchange:
             log.warning("campaign %s: %s refused: %s: %s", *part, code, why)
         again = code in _TRANSIENT and ask.task.tries < transient_tries
         again = again or code == fleet.APPROVAL
-        outcome: dict[str, Any] = {} if again else {"state": "refused"}
-        self._queue.update(ask.campaign.id, ask.task.site, code=code, **outcome)
+        changes: TaskChanges = {"code": code} if again else {"code": code, "state": "refused"}
+        self._queue.update(ask.campaign.id, ask.task.site, **changes)

@@ -20,7 +20,7 @@ from wg_core.wire import protocol
 GAIN = 0.2  # Smallest relative reduction of the posterior variance of a better package
 
 
-def says_more(before: Path, package: bytes) -> bool:
+def is_more_informative(before: Path, package: bytes) -> bool:
     """Return whether a package is more informative than the previous one.
 
     It counts as more informative if the previous package is missing or either has no posterior.
@@ -35,7 +35,7 @@ def says_more(before: Path, package: bytes) -> bool:
 def _variance(package: bytes) -> float | None:
     """Return the summed posterior variance of a package's classes; None without a posterior."""
     try:
-        tensors = weights_package.sections(package)["tensors"]
+        tensors = weights_package.read_sections(package)["tensors"]
     except DecodeError:
         return None
     precision = load(tensors).get(f"{POSTERIOR}/precision")

@@ -19,31 +19,30 @@ from wg_core.ledger import entries, proof
 from wg_core.ledger.entries import PublicStatement
 from wg_core.ledger.note import Note
 from wg_core.ledger.witness import CONTRADICTIONS, WitnessRefused
-from wg_core.privacy.schema import CLASSES, Statistics
-from wg_core.wire import canonical, container, protocol, signing, statistics_file
-from wg_core.wire import covered as covered_files
-from wg_core.wire.covered import CoveredStatement, CoveredStatistics
+from wg_core.privacy.schema import CLASSES, StatisticsKind
+from wg_core.wire import bundle, canonical, container, protocol, signing, statistics_file
+from wg_core.wire.bundle import StatementBundle, StatisticsBundle
 from wg_core.wire.signing import PublicKey
 from wg_server.campaigns import plausibility
 from wg_server.campaigns.release import (
-    Recipient,
-    Release,
-    recipient_of_release,
-    recipient_of_statement,
+    OpenedRelease,
+    PackageRecipient,
+    recipient_from_release,
+    recipient_from_statement,
 )
-from wg_server.fleet import covered_releases
-from wg_server.fleet.witness import Witness
+from wg_server.fleet import bundle_verification
+from wg_server.fleet.witness import LedgerWitness
 from wg_server.site.home import WitnessPolicy
 from wg_server.store.releases import StoredRelease
-from wg_server.store.site import Site
-from wg_server.store.sites import Store
+from wg_server.store.site import StoredSite
+from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
 QUARANTINED = "quarantined"
 """Code of a task whose release is in quarantine."""
 
-Covered = CoveredStatistics | CoveredStatement
+ReceivedBundle = StatisticsBundle | StatementBundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +52,11 @@ class QueryTerms:
     encoder: str
     epsilon: str
     delta: str
-    statistics: Statistics = CLASSES
+    statistics: StatisticsKind = CLASSES
 
 
-def accept(
-    site: Site, data: bytes, terms: QueryTerms, *, witness: Witness, current_time: float
+def accept_release(
+    site: StoredSite, data: bytes, terms: QueryTerms, *, witness: LedgerWitness, current_time: float
 ) -> StoredRelease:
     """Verify a covered release of a site against the query that it answers.
 
@@ -72,10 +71,16 @@ def accept(
     epsilon, delta = _price(plant)
     rows: list[tuple[str, object, object]] = [
         ("encoder", plant.encoder, terms.encoder),
-        ("epsilon", numbers.exact(epsilon), numbers.exact(terms.epsilon)),
+        (
+            "epsilon",
+            numbers.parse_exact_decimal(epsilon),
+            numbers.parse_exact_decimal(terms.epsilon),
+        ),
     ]
     if plant.release is not None:
-        rows.append(("delta", numbers.exact(delta), numbers.exact(terms.delta)))
+        rows.append(
+            ("delta", numbers.parse_exact_decimal(delta), numbers.parse_exact_decimal(terms.delta))
+        )
         rows.append(("statistics", plant.statistics, terms.statistics))
     for field, actual, want in rows:
         if actual != want:
@@ -85,8 +90,8 @@ def accept(
     return _release_row(site, data, statistics, plant, current_time)
 
 
-def accept_file(
-    store: Store, data: bytes, *, encoder: str, witness: Witness, current_time: float
+def accept_release_file(
+    store: ServerStore, data: bytes, *, encoder: str, witness: LedgerWitness, current_time: float
 ) -> StoredRelease:
     """Verify a release from a file, cosign its ledger if necessary, and store it.
 
@@ -101,7 +106,7 @@ def accept_file(
     """
     statistics = _decode(data)
     claimed_release = _claimed_recipient(statistics)
-    site = store.site(claimed_release.site)
+    site = store.require_site(claimed_release.site)
     if site.state != "enrolled":
         raise ConfigError(f"site {site.name}: {site.state}, expected enrolled")
     if claimed_release.encoder != encoder:
@@ -109,7 +114,7 @@ def accept_file(
             f"release of {site.name}: encoder {claimed_release.encoder[:16]}…, this server's is"
             f" {encoder[:16]}…"
         )
-    is_cosigned = covered_releases.is_cosigned(statistics, witness.name, witness.public_key)
+    is_cosigned = bundle_verification.is_cosigned(statistics, witness.name, witness.public_key)
     by = (witness.name, witness.public_key) if is_cosigned else (None, None)
     plant = _open(site, statistics, *by)
     check_witnesses(site, statistics, witness)
@@ -117,23 +122,23 @@ def accept_file(
     stored_release = store.find_release(release.release_id)
     if not is_cosigned and (stored_release is None or stored_release.data != data):
         try:
-            witness.countersign_file(site, covered_releases.witness_requests(statistics))
+            witness.cosign_file(site, bundle_verification.witness_requests(statistics))
         except WitnessRefused as refusal:
             if refusal.status in CONTRADICTIONS:
-                store.keep_refused_file(site.ledger_origin, data, current_time)
+                store.store_refused_file(site.ledger_origin, data, current_time)
             raise
     return store.add_release(release)
 
 
-def open_recipient(row: StoredRelease) -> Recipient:
+def open_recipient(row: StoredRelease) -> PackageRecipient:
     """Return the plant of a stored release or statement; errors as in ``open_release``."""
     if row.epsilon == protocol.FREE:
-        return stated_by(row)
+        return recipient_without_statistics(row)
     release = open_release(row)
-    return recipient_of_release(release.manifest, release)
+    return recipient_from_release(release.manifest, release)
 
 
-def stated_by(row: StoredRelease) -> Recipient:
+def recipient_without_statistics(row: StoredRelease) -> PackageRecipient:
     """Return the plant of a stored release or statement, without its statistics.
 
     Raises:
@@ -142,19 +147,19 @@ def stated_by(row: StoredRelease) -> Recipient:
     return _claimed_recipient(_decode(row.data))
 
 
-def open_release(row: StoredRelease) -> Release:
+def open_release(row: StoredRelease) -> OpenedRelease:
     """Open a stored release, which was verified when it was received.
 
     Raises:
         DecodeError: The store is damaged.
         VerificationError: The store is damaged.
     """
-    statistics = statistics_file.decode_covered(row.data)
+    statistics = statistics_file.decode_bundle(row.data)
     key = signing.public_from_hex(row.signing_key)
-    return Release(*statistics_file.decode_release(statistics.release, key))
+    return OpenedRelease(*statistics_file.decode_release(statistics.release, key))
 
 
-def check_used(release: StoredRelease) -> None:
+def check_usable(release: StoredRelease) -> None:
     """Refuse a release that must not be used.
 
     Raises:
@@ -168,7 +173,7 @@ def check_used(release: StoredRelease) -> None:
         )
 
 
-def check_witnesses(site: Site, release: Covered, witness: Witness) -> None:
+def check_witnesses(site: StoredSite, release: ReceivedBundle, witness: LedgerWitness) -> None:
     """Check that a release has the quorum of cosignatures in ``server.yaml``, this server included.
 
     Raises:
@@ -193,46 +198,51 @@ def _is_cosigned(note: Note, witness: WitnessPolicy) -> bool:
     return True
 
 
-def _decode(data: bytes) -> Covered:
+def _decode(data: bytes) -> ReceivedBundle:
     """Decode a file according to the kind in its container."""
-    if container.kind_of(data) == covered_files.STATEMENT_KIND:
-        return covered_files.decode_statement(data)
-    return statistics_file.decode_covered(data)
+    if container.stated_kind(data) == bundle.STATEMENT_KIND:
+        return bundle.decode_statement(data)
+    return statistics_file.decode_bundle(data)
 
 
-def _claimed_recipient(release: Covered) -> Recipient:
+def _claimed_recipient(release: ReceivedBundle) -> PackageRecipient:
     """Return the plant that a file names, without verification."""
-    if isinstance(release, CoveredStatistics):
-        return recipient_of_release(statistics_file.read_manifest(release.release))
+    if isinstance(release, StatisticsBundle):
+        return recipient_from_release(statistics_file.read_manifest(release.release))
     statement = entries.decode(release.entry, subject="statement entry")
     if not isinstance(statement, PublicStatement):
         raise VerificationError(f"statement entry: is a {statement.head.kind} entry")
-    return recipient_of_statement(statement)
+    return recipient_from_statement(statement)
 
 
 def _open(
-    site: Site, covered_file: Covered, witness_name: str | None, witness_key: PublicKey | None
-) -> Recipient:
-    place: covered_releases.ExpectedSigners = {
+    site: StoredSite,
+    covered_file: ReceivedBundle,
+    witness_name: str | None,
+    witness_key: PublicKey | None,
+) -> PackageRecipient:
+    place: bundle_verification.ExpectedSigners = {
         "ledger_origin": site.ledger_origin,
         "ledger_key": signing.public_from_hex(site.ledger_key),
         "witness_name": witness_name,
         "witness_key": witness_key,
     }
-    if isinstance(covered_file, CoveredStatistics):
+    if isinstance(covered_file, StatisticsBundle):
         key = signing.public_from_hex(site.signing_key)
-        release = Release(*statistics_file.decode_release(covered_file.release, key))
-        plant = recipient_of_release(release.manifest, release)
+        release = OpenedRelease(*statistics_file.decode_release(covered_file.release, key))
+        plant = recipient_from_release(release.manifest, release)
     else:
-        plant = recipient_of_statement(covered_releases.verify_statement(covered_file, **place))
+        plant = recipient_from_statement(
+            bundle_verification.verify_statement_bundle(covered_file, **place)
+        )
     if plant.site != site.name:
         raise VerificationError(f"release of {site.name}: it names site {plant.site!r}")
-    if isinstance(covered_file, CoveredStatistics):
-        covered_releases.verify_covered(covered_file, **place)
+    if isinstance(covered_file, StatisticsBundle):
+        bundle_verification.verify_bundle(covered_file, **place)
     return plant
 
 
-def _price(plant: Recipient) -> tuple[str, str]:
+def _price(plant: PackageRecipient) -> tuple[str, str]:
     """Return epsilon and delta of a release; both are ``0`` for a statement."""
     if plant.release is None:
         return protocol.FREE, protocol.FREE
@@ -240,13 +250,17 @@ def _price(plant: Recipient) -> tuple[str, str]:
 
 
 def _release_row(
-    site: Site, data: bytes, release: Covered, plant: Recipient, current_time: float
+    site: StoredSite,
+    data: bytes,
+    release: ReceivedBundle,
+    plant: PackageRecipient,
+    current_time: float,
 ) -> StoredRelease:
     identity, reasons = plant.release_id, ""
-    if isinstance(release, CoveredStatement):
+    if isinstance(release, StatementBundle):
         identity = canonical.sha256_hex(release.entry)[:32]
     if plant.release is not None:
-        reasons = "\n".join(plausibility.reasons(plant.release.statistics))
+        reasons = "\n".join(plausibility.implausibility_reasons(plant.release.statistics))
     if reasons:
         log.error("release %s of %s: quarantined: %s", identity, site.name, reasons)
     epsilon, delta = _price(plant)

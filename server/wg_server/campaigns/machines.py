@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 
 from wg_core.errors import ConfigError, WgError
 from wg_server.campaigns import intake, worth
-from wg_server.generator.versions import Version
+from wg_server.generator.versions import GeneratorVersion
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import NO_MACHINE, NO_NAMES, NO_STATISTIC
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
 
-def statistic_use(home: ServerHome, version: Version) -> dict[str, bool]:
+def statistic_use(home: ServerHome, version: GeneratorVersion) -> dict[str, bool]:
     """Return the kinds that the encoder reads, and whether their networks use statistics.
 
     The model card decides; a soft sensor that passes its checks always uses one. This function
@@ -38,7 +38,7 @@ def statistic_use(home: ServerHome, version: Version) -> dict[str, bool]:
             " windows' and 'wg-server train'"
         )
     uses = {
-        kind: worth.takes_statistic(version.card, kind)
+        kind: worth.uses_statistic(version.card, kind)
         for kind in (*version.card["sheets"]["kinds"], *worth.sensor_errors(version.card))
         if kind in machine_kinds
     }
@@ -51,7 +51,7 @@ def statistic_use(home: ServerHome, version: Version) -> dict[str, bool]:
 
 
 def left_out(
-    store: Store, sites: Sequence[str], uses: Mapping[str, bool], *, by_name: bool
+    store: ServerStore, sites: Sequence[str], uses: Mapping[str, bool], *, by_name: bool
 ) -> dict[str, str]:
     """Return a code for each site that is skipped.
 
@@ -73,12 +73,12 @@ def left_out(
     return codes
 
 
-def _declared_kind(store: Store, release_id: str) -> str | None:
+def _declared_kind(store: ServerStore, release_id: str) -> str | None:
     """Return the machine kind that an answer declares; empty: none; None: no readable answer."""
     if not release_id:
         return None
     try:
-        sheet = intake.stated_by(store.release(release_id)).data_sheet
+        sheet = intake.recipient_without_statistics(store.require_release(release_id)).data_sheet
     except WgError as error:
         log.warning("release %s: its data sheet cannot be read: %s", release_id, error)
         return None

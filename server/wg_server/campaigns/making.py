@@ -21,9 +21,9 @@ from typing import Any
 from wg_core.errors import InternalError
 from wg_server.campaigns.packaging import ReleasePools, make_package
 from wg_server.campaigns.pools import StoredPools
-from wg_server.campaigns.release import Recipient
+from wg_server.campaigns.release import PackageRecipient
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ PROCESSES = max(1, min(4, (os.cpu_count() or 1) // 2))
 _CONTEXT = multiprocessing.get_context("spawn")  # A fork could copy locks held by threads
 
 
-class MakingProcess:
+class PackagingProcess:
     """``MakePackage`` for one thread, which runs in a process that is started on demand."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class MakingProcess:
         self,
         home: ServerHome,
         pools: ReleasePools,
-        plant: Recipient,
+        plant: PackageRecipient,
         request_id: str,
         identity: str,
         *,
@@ -102,7 +102,7 @@ def _end_with_parent() -> None:
         os._exit(0)
 
 
-def _make(root: Path, plant: Recipient, request_id: str, identity: str) -> bytes:
+def _make(root: Path, plant: PackageRecipient, request_id: str, identity: str) -> bytes:
     home, pools = _open_stores(root)
     return make_package(home, pools, plant, request_id, identity)
 
@@ -110,4 +110,4 @@ def _make(root: Path, plant: Recipient, request_id: str, identity: str) -> bytes
 @lru_cache(1)
 def _open_stores(root: Path) -> tuple[ServerHome, StoredPools]:
     home = ServerHome(root)
-    return home, StoredPools(home, Store.open(home))
+    return home, StoredPools(home, ServerStore.open(home))

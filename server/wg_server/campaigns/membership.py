@@ -15,23 +15,26 @@ from wg_core.wire import protocol
 from wg_server.site.home import ServerHome
 from wg_server.store import campaigns
 from wg_server.store.pools import PoolTable
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
-def memberships(home: ServerHome, store: Store, site: str) -> Iterator[Membership]:
+def site_memberships(home: ServerHome, store: ServerStore, site: str) -> Iterator[Membership]:
     """Yield a proof for each stored package of a site whose tree contains the site's release.
 
     Raises:
         DecodeError: A package is damaged.
     """
-    for delivery_id in campaigns.deliveries_of(store.engine, site):
-        path = home.package(delivery_id)
+    for delivery_id in campaigns.delivery_ids(store.engine, site):
+        path = home.package_path(delivery_id)
         if not path.is_file():
             continue
         data = atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
-        manifest = weights_package.provenance(data)
+        manifest = weights_package.read_provenance(data)
         table = PoolTable(store.engine, manifest.generator)
-        ids, release_id = table.tree(table.sums_of(manifest.pool_root)), manifest.own_release
+        ids, release_id = (
+            table.release_ids_in_sums(table.sums_under_root(manifest.pool_root)),
+            manifest.own_release,
+        )
         if release_id.encode() not in ids:
             continue  # no pool has it, it is an outlier, or it came after the sums were made
         index = ids.index(release_id.encode())

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from wg_common.offer import FAMILIES_LIMIT, Offer, OfferedKind, encode, pack_tensors
+from wg_common.offer import FAMILIES_LIMIT, Offer, OfferedFamily, encode_offer, pack_tensors
 from wg_core import atomic
 from wg_core.wire import canonical, signing
 from wg_server.campaigns import packaging
 from wg_server.generator import versions
-from wg_server.generator.versions import Version
+from wg_server.generator.versions import GeneratorVersion
 from wg_server.site.home import ServerHome
 from wg_server.store.pools import PoolTable
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 def write_offer(home: ServerHome, out: Path) -> Offer:
@@ -24,37 +24,37 @@ def write_offer(home: ServerHome, out: Path) -> Offer:
         ConfigError: No usable generator is installed.
         DecodeError, VerificationError: The generator is damaged.
     """
-    version = versions.ready(home)
-    generator = packaging.load_cached(version.heads, version.summary.generator)
+    version = versions.usable_version(home)
+    generator = packaging.load_generator_cached(version.heads_path, version.summary.generator)
     operator = generator.parts.operator_families if version.uses_heads else None
     families = [] if operator is None else list(operator.families.items())[:FAMILIES_LIMIT]
-    heads = [family.tensors_of(np.arange(len(family.labels))) for _, family in families]
-    with Store.open(home) as store:
+    heads = [family.candidate_tensors(np.arange(len(family.labels))) for _, family in families]
+    with ServerStore.open(home) as store:
         class_names = PoolTable(store.engine, generator.id).class_names()
     sites = Counter(name for names in class_names.values() for name in names)
     encoder, tensors = home.encoder.read_bytes(), pack_tensors(heads)
     key = signing.load(home.signing_key)
     offer = Offer(
-        server=home.config().name,
+        server=home.read_config().name,
         key=signing.public_bytes(key).hex(),
         encoder=canonical.sha256_hex(encoder),
         tensors=canonical.sha256_hex(tensors),
-        kinds=tuple(OfferedKind(name=name, labels=kind.labels) for name, kind in families),
+        kinds=tuple(OfferedFamily(name=name, labels=kind.labels) for name, kind in families),
         machines=_machines(version),
         sites=dict(sites),
         created=int(time.time()),
     )
-    atomic.write_bytes(out, encode(offer, encoder, tensors, key))
+    atomic.write_bytes(out, encode_offer(offer, encoder, tensors, key))
     return offer
 
 
-def _machines(version: Version) -> tuple[str, ...]:
+def _machines(version: GeneratorVersion) -> tuple[str, ...]:
     """Return the kinds of machines for whose data sheets the version makes networks."""
     if version.summary.sheets is None or not version.uses_networks:
         return ()
     # torch is slow to import
     from wg_server.generator.weights import sheet_generation
 
-    data = atomic.read_bytes(version.sheets, limit=sheet_generation.PACKAGE_LIMIT)
-    sheets = sheet_generation.unpack(data)
+    data = atomic.read_bytes(version.sheets_path, limit=sheet_generation.PACKAGE_LIMIT)
+    sheets = sheet_generation.unpack_sheet_generator(data)
     return (*sheets.kinds, *sheets.sensors)

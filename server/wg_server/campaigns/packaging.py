@@ -15,20 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from wg_common import catalogue, weights_package
-from wg_common.weights_package import Candidate, Condition, WeightsManifest
+from wg_common.weights_package import Candidate, GeneratorCondition, WeightsManifest
 from wg_core.errors import ConfigError, DataError, VerificationError
 from wg_core.wire import canonical, signing
 from wg_server.campaigns import stated
-from wg_server.campaigns.release import Recipient
+from wg_server.campaigns.release import PackageRecipient
 from wg_server.generator import versions
-from wg_server.generator.prior.blup import Priors
+from wg_server.generator.prior.blup import ModelVariances
 from wg_server.generator.prior.pooling import NOTHING_POOLED, PooledReleases
-from wg_server.generator.versions import Version
+from wg_server.generator.versions import GeneratorVersion
 from wg_server.site.home import ServerHome
 
 if TYPE_CHECKING:
     from wg_server.generator.weights.candidates import GeneratedCandidate, Tensors
-    from wg_server.generator.weights.head_generation import Generator
+    from wg_server.generator.weights.head_generation import HeadGenerator
 
 PACKAGE_LIFE = datetime.timedelta(days=30)
 
@@ -36,7 +36,9 @@ PACKAGE_LIFE = datetime.timedelta(days=30)
 class ReleasePools(Protocol):
     """Pools of releases for the packages of one server, see ``pools.StoredPools``."""
 
-    def of(self, generator: str, priors: Priors, plant: Recipient) -> PooledReleases:
+    def pooled_releases(
+        self, generator: str, priors: ModelVariances, plant: PackageRecipient
+    ) -> PooledReleases:
         """Return the pooled releases of other sites for a plant's classes.
 
         Args:
@@ -45,12 +47,12 @@ class ReleasePools(Protocol):
         """
 
 
-MakePackage = Callable[[ServerHome, ReleasePools, Recipient, str, str], bytes]
+MakePackage = Callable[[ServerHome, ReleasePools, PackageRecipient, str, str], bytes]
 """Function that makes the signed bytes of a ``.wgw`` file for a plant, as ``make_package`` does."""
 
 
 def make_package(
-    home: ServerHome, pools: ReleasePools, plant: Recipient, request_id: str, identity: str
+    home: ServerHome, pools: ReleasePools, plant: PackageRecipient, request_id: str, identity: str
 ) -> bytes:
     """Generate candidates for a plant, and pack and sign them.
 
@@ -73,7 +75,7 @@ def make_package(
         VerificationError: The generator is damaged.
         DataError: The generator is for another encoder than the plant's.
     """
-    version = versions.read(home, identity)
+    version = versions.read_version(home, identity)
     condition, candidates, releases = _candidates(
         version, pools, plant, seed=int(request_id[:8], 16)
     )
@@ -95,15 +97,15 @@ def make_package(
         created=current_time,
         expires=current_time + int(PACKAGE_LIFE.total_seconds()),
     )
-    return weights_package.encode(manifest, tensors, signing.load(home.signing_key))
+    return weights_package.encode_package(manifest, tensors, signing.load(home.signing_key))
 
 
 def _candidates(
-    version: Version, pools: ReleasePools, plant: Recipient, *, seed: int
-) -> tuple[Condition, dict[Candidate, Tensors], PooledReleases]:
+    version: GeneratorVersion, pools: ReleasePools, plant: PackageRecipient, *, seed: int
+) -> tuple[GeneratorCondition, dict[Candidate, Tensors], PooledReleases]:
     """Return the networks' condition, all candidates with tensors, and the pooled releases."""
-    networks = stated.networks(version, plant, seed=seed)
-    condition, architecture, for_machine = networks or (Condition(), "", ())
+    networks = stated.make_machine_networks(version, plant, seed=seed)
+    condition, architecture, for_machine = networks or (GeneratorCondition(), "", ())
     heads: tuple[GeneratedCandidate, ...] = ()
     releases = NOTHING_POOLED
     # A soft sensor predicts numbers, so that heads for classes are of no use.
@@ -139,22 +141,24 @@ def _manifest_entries(
 
 
 def _generate(
-    version: Version, pools: ReleasePools, plant: Recipient
+    version: GeneratorVersion, pools: ReleasePools, plant: PackageRecipient
 ) -> tuple[tuple[GeneratedCandidate, ...], PooledReleases]:
-    from wg_server.generator.weights.head_generation import generate  # torch is slow to import
+    from wg_server.generator.weights.head_generation import (
+        generate_heads,  # torch is slow to import
+    )
 
     if plant.encoder != version.summary.encoder:
         raise DataError(
             f"package for {plant.site}: of encoder {plant.encoder[:16]}, the generator's is"
             f" {version.summary.encoder[:16]}"
         )
-    generator = load_cached(version.heads, version.summary.generator)
-    releases = pools.of(generator.id, generator.parts.priors, plant)
-    return generate(generator, releases.pools, plant.labels, releases.behind), releases
+    generator = load_generator_cached(version.heads_path, version.summary.generator)
+    releases = pools.pooled_releases(generator.id, generator.parts.priors, plant)
+    return generate_heads(generator, releases.pools, plant.labels, releases.behind), releases
 
 
 @lru_cache(1)
-def load_cached(path: Path, generator: str) -> Generator:
+def load_generator_cached(path: Path, generator: str) -> HeadGenerator:
     """Load a generator's package by its SHA-256, hex; the last one stays cached."""
     from wg_server.generator.weights.head_generation import load_generator
 

@@ -9,31 +9,30 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from wg_core import atomic, logs
 from wg_core.errors import ConfigError, StorageError, WgError
 from wg_core.wire import canonical, protocol
 from wg_server.campaigns import intake
-from wg_server.campaigns.improvement import says_more
-from wg_server.campaigns.isolation import isolate
-from wg_server.campaigns.making import MakingProcess
+from wg_server.campaigns.improvement import is_more_informative
+from wg_server.campaigns.isolation import isolate_task
+from wg_server.campaigns.making import PackagingProcess
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.pools import StoredPools
 from wg_server.site.home import ServerHome
-from wg_server.store.campaigns import Campaign, Task
-from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store
+from wg_server.store.campaigns import Campaign, CampaignTask
+from wg_server.store.queue import CampaignQueue, TaskChanges
+from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 60.0  # Idle time after which a process that makes packages is stopped
 
 
-class Packer:
+class PackagingThreads:
     """Makes requested packages on threads; skips tasks that are no longer ``released``."""
 
-    def __init__(self, home: ServerHome, store: Store, makers: Sequence[MakePackage]) -> None:
+    def __init__(self, home: ServerHome, store: ServerStore, makers: Sequence[MakePackage]) -> None:
         self._home = home
         self._store = store
         self._queue = CampaignQueue(store.engine)
@@ -63,11 +62,11 @@ class Packer:
             thread.join()
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """True while all its threads run."""
         return all(thread.is_alive() for thread in self._threads)
 
-    def request(self, sites_by_campaign: Mapping[str, Iterable[str]]) -> None:
+    def replace_requests(self, sites_by_campaign: Mapping[str, Iterable[str]]) -> None:
         """Replace the requests: the sites of each campaign that need a package now."""
         with self._lock:
             requests = {
@@ -80,7 +79,7 @@ class Packer:
             if self._turns:
                 self._lock.notify_all()
 
-    def made_some(self) -> bool:
+    def has_new_packages(self) -> bool:
         """Return whether packages were made, or failed, since the last call."""
         is_finished = self._made.is_set()
         self._made.clear()
@@ -90,7 +89,7 @@ class Packer:
         while (turn := self._next(maker)) is not None:
             campaign, site = turn
             try:
-                with logs.about(campaign=campaign, site=site):
+                with logs.log_context(campaign=campaign, site=site):
                     self._work(maker, campaign, site)
             except StorageError as error:
                 log.error("package: %s; going on in %.0f s", error, again_seconds)
@@ -124,34 +123,42 @@ class Packer:
 
     def _work(self, maker: MakePackage, campaign_id: str, site: str) -> None:
         try:
-            campaign = self._queue.show(campaign_id, site=site)
-            task = campaign.task(site)
+            campaign = self._queue.find_campaign(campaign_id, site=site)
+            task = campaign.find_task(site)
         except ConfigError:
             return
         if campaign.state != "running" or task.state != "released":
             return
-        about = logs.about(request=task.delivery_id)
-        with about, isolate(self._queue, campaign_id, site, "package"):
+        about = logs.log_context(request=task.delivery_id)
+        with about, isolate_task(self._queue, campaign_id, site, "package"):
             look_time = max(time.time(), task.made)
             delivery_id = _better_id(task) if task.served else task.delivery_id
             data = self._package(maker, campaign, task, delivery_id)
-            changes: dict[str, Any] = {"state": "packaged", "code": "", "delivery_id": delivery_id}
-            changes["package_sha256"] = canonical.sha256_hex(data)
-            if task.served and not says_more(self._home.package(task.delivery_id), data):
+            changes: TaskChanges = {
+                "state": "packaged",
+                "code": "",
+                "delivery_id": delivery_id,
+                "package_sha256": canonical.sha256_hex(data),
+                "made": look_time,
+            }
+            if task.served and not is_more_informative(
+                self._home.package_path(task.delivery_id), data
+            ):
                 log.info("campaign %s: nothing better for %s", campaign_id, site)
-                self._home.package(delivery_id).unlink(missing_ok=True)
-                changes = {"state": "expired", "code": ""}  # the site keeps its package
-            self._queue.update(campaign_id, site, made=look_time, **changes)
+                self._home.package_path(delivery_id).unlink(missing_ok=True)
+                # The site keeps its package.
+                changes = {"state": "expired", "code": "", "made": look_time}
+            self._queue.update(campaign_id, site, **changes)
 
     def _package(
-        self, maker: MakePackage, campaign: Campaign, task: Task, delivery_id: str
+        self, maker: MakePackage, campaign: Campaign, task: CampaignTask, delivery_id: str
     ) -> bytes:
         """Return the package of a task from its file, or make it and write the file."""
-        path = self._home.package(delivery_id)
+        path = self._home.package_path(delivery_id)
         if path.is_file():
             return atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
-        stored_release = self._store.release(task.release_id)
-        intake.check_used(stored_release)
+        stored_release = self._store.require_release(task.release_id)
+        intake.check_usable(stored_release)
         plant = intake.open_recipient(stored_release)
         data = maker(self._home, self._pools, plant, delivery_id, campaign.generator)
         atomic.write_bytes(path, data, mode=atomic.PRIVATE)
@@ -160,10 +167,10 @@ class Packer:
 
 
 def _release_process(maker: MakePackage) -> None:
-    if isinstance(maker, MakingProcess):
+    if isinstance(maker, PackagingProcess):
         maker.stop_process()
 
 
-def _better_id(task: Task) -> str:
+def _better_id(task: CampaignTask) -> str:
     """Return the delivery id of a better package; it is the same after a restart."""
     return canonical.sha256_hex(f"{task.delivery_id} {task.package_sha256}".encode())[:32]

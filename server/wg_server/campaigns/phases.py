@@ -4,22 +4,21 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
-from wg_core.privacy.schema import mark
+from wg_core.privacy.schema import statistics_field
 from wg_core.wire import canonical, fleet, protocol
 from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import Delivery, Receipt, StatisticsQuery
 from wg_server.campaigns import intake, schedule
 from wg_server.campaigns.intake import QueryTerms
-from wg_server.fleet.witness import Witness
+from wg_server.fleet.witness import LedgerWitness
 from wg_server.site.home import ServerHome
-from wg_server.store.campaigns import Campaign, Task
-from wg_server.store.queue import Traffic
-from wg_server.store.site import Site
-from wg_server.store.sites import Store
+from wg_server.store.campaigns import Campaign, CampaignTask
+from wg_server.store.queue import TaskChanges, Traffic
+from wg_server.store.site import StoredSite
+from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
@@ -38,15 +37,15 @@ class Phase:
 
     state: str
     kind: str
-    request: Callable[[Task], str]
-    envelope: Callable[[Campaign, Task], Envelope]
-    accept: Callable[[Campaign, Task, Site, Envelope], dict[str, Any]]
+    request: Callable[[CampaignTask], str]
+    envelope: Callable[[Campaign, CampaignTask], Envelope]
+    accept: Callable[[Campaign, CampaignTask, StoredSite, Envelope], TaskChanges]
 
 
-def collecting(store: Store, witness: Witness) -> Phase:
+def collection_phase(store: ServerStore, witness: LedgerWitness) -> Phase:
     """Return the phase that sends statistics queries and receives covered releases."""
 
-    def envelope(campaign: Campaign, task: Task) -> Envelope:
+    def envelope(campaign: Campaign, task: CampaignTask) -> Envelope:
         query = StatisticsQuery(
             request_id=task.query_id,
             site=task.site,
@@ -54,12 +53,14 @@ def collecting(store: Store, witness: Witness) -> Phase:
             epsilon=campaign.epsilon,
             delta=campaign.delta,
             purpose=campaign.purpose,
-            expires=int(schedule.answer_by(campaign, task)),
-            statistics=mark(campaign.statistics),
+            expires=int(schedule.answer_deadline(campaign, task)),
+            statistics=statistics_field(campaign.statistics),
         )
         return Envelope("query", canonical.encode(query))
 
-    def accept(campaign: Campaign, task: Task, site: Site, answer: Envelope) -> dict[str, Any]:
+    def accept(
+        campaign: Campaign, task: CampaignTask, site: StoredSite, answer: Envelope
+    ) -> TaskChanges:
         _require(answer, "statistics")
         terms = QueryTerms(
             encoder=campaign.encoder,
@@ -67,7 +68,7 @@ def collecting(store: Store, witness: Witness) -> Phase:
             delta=campaign.delta,
             statistics=campaign.statistics,
         )
-        release = intake.accept(
+        release = intake.accept_release(
             site, answer.payload, terms, witness=witness, current_time=time.time()
         )
         stored_release = store.find_release(release.release_id)  # the operator may have judged it
@@ -91,24 +92,26 @@ def collecting(store: Store, witness: Witness) -> Phase:
     )
 
 
-def delivering(home: ServerHome) -> Phase:
+def delivery_phase(home: ServerHome) -> Phase:
     """Return the phase that sends packages and receives receipts."""
 
-    def envelope(campaign: Campaign, task: Task) -> Envelope:
+    def envelope(campaign: Campaign, task: CampaignTask) -> Envelope:
         delivery = Delivery(
             request_id=task.delivery_id, site=task.site, package_sha256=task.package_sha256
         )
-        data = atomic.read_bytes(home.package(task.delivery_id), limit=protocol.WEIGHTS_LIMIT)
+        data = atomic.read_bytes(home.package_path(task.delivery_id), limit=protocol.WEIGHTS_LIMIT)
         return Envelope("delivery", canonical.encode(delivery), data)
 
-    def accept(campaign: Campaign, task: Task, site: Site, answer: Envelope) -> dict[str, Any]:
+    def accept(
+        campaign: Campaign, task: CampaignTask, site: StoredSite, answer: Envelope
+    ) -> TaskChanges:
         _require(answer, "receipt")
         receipt = canonical.decode(Receipt, answer.record, subject="receipt")
         is_hash = protocol.SHA256.fullmatch(receipt.package_sha256)
         if receipt.request_id != task.delivery_id or not is_hash:
             raise VerificationError("receipt: of another delivery")
         log.info("campaign %s: delivered to %s", campaign.id, task.site)
-        changes: dict[str, Any] = {"state": "delivered", "code": ""}
+        changes: TaskChanges = {"state": "delivered", "code": ""}
         if receipt.package_sha256 != task.package_sha256:
             # The plant got an earlier package that this server, restored since, does not know.
             log.warning("campaign %s: %s had a package already", campaign.id, task.site)

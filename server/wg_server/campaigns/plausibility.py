@@ -60,7 +60,7 @@ class _Records:
     noise: float
 
 
-def reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
+def implausibility_reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
     """Return the reasons why no honest plant can have made a release; empty if it is plausible.
 
     Args:
@@ -78,7 +78,7 @@ def reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
     records, count_problems = _counts(schema, counts_released, sigma / schema.count_weight, x)
     problems += count_problems
     if sums.size:
-        about = centring.of_release(schema, statistics.integers, sigma)
+        about = centring.centre_of_release(schema, statistics.integers, sigma)
         unit = float(about.weight) * about.radius
         by_class = values[sums.offset : moments.offset].reshape(sums.shape)
         lengths = np.sqrt(np.square(by_class).sum(axis=1))

@@ -1,7 +1,8 @@
 """Pools of releases by class set (kind): sites are added, removed and compared with each other.
 
-After releases were received, judged or revoked, ``Pools.refresh`` updates the sums; making a
-package then takes the same time with ten sites as with ten thousand (``generator.prior.pooling``).
+After releases were received, judged or revoked, ``GeneratorPools.refresh`` updates the sums; making
+a package then takes the same time with ten sites as with ten thousand
+(``generator.prior.pooling``).
 
 The influence of a release is determined when it is added, by comparison with ``PEERS`` others that
 share classes (``generator.prior.influence``). Peers are drawn by a keyed hash of their ids, so that
@@ -29,14 +30,14 @@ from wg_core.privacy.schema import CLASSES
 from wg_core.wire import canonical
 from wg_core.wire.statistics_file import StatisticsManifest
 from wg_server.campaigns import intake
-from wg_server.campaigns.release import Recipient, Release
+from wg_server.campaigns.release import OpenedRelease, PackageRecipient
 from wg_server.generator.prior import influence, pooling
-from wg_server.generator.prior.blup import Priors
-from wg_server.generator.prior.pooling import Pool, PooledReleases
+from wg_server.generator.prior.blup import ModelVariances
+from wg_server.generator.prior.pooling import EvidencePool, PooledReleases
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.site.home import ServerHome
 from wg_server.store.pools import PooledRelease, PoolTable, StoredPool
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +51,16 @@ PAUSE = 30.0
 _TRIES = 20
 
 
-class Pools:
+class GeneratorPools:
     """Pools of one generator and encoder."""
 
     def __init__(
-        self, store: Store, encoder: str, generator: str, priors: Priors, secret: bytes
+        self,
+        store: ServerStore,
+        encoder: str,
+        generator: str,
+        priors: ModelVariances,
+        secret: bytes,
     ) -> None:
         """Open the pools in a store.
 
@@ -69,10 +75,10 @@ class Pools:
         self._secret = secret
         self._table = PoolTable(store.engine, generator)
         self._next = 0.0
-        self._release: Callable[[str], Release] = lru_cache(4 * FEW)(self._open_release)
+        self._release: Callable[[str], OpenedRelease] = lru_cache(4 * FEW)(self._open_release)
         self._evidence: Callable[..., SiteEvidence] = lru_cache(4 * FEW)(self._evidence_of)
         self._root: Callable[..., tuple[str, int]] = lru_cache(KINDS_LIMIT)(self._tree)
-        self._sum: Callable[[str, int], Pool] = lru_cache(KINDS_LIMIT)(self._read)
+        self._sum: Callable[[str, int], EvidencePool] = lru_cache(KINDS_LIMIT)(self._read)
         self._behind: Callable[[str, int], Counter[str]] = lru_cache(KINDS_LIMIT)(
             self._sites_behind
         )
@@ -87,8 +93,8 @@ class Pools:
         start = time.monotonic()
         if start < self._next:
             return
-        present = self._table.present()
-        newest = set(self._store.newest_ids(encoder=self._encoder, apart_from=""))
+        present = self._table.pooled_releases()
+        newest = set(self._store.newest_usable_ids(encoder=self._encoder, apart_from=""))
         look_seconds = time.monotonic() - start
         self._refresh(present, newest)
         self._next = time.monotonic() + PAUSE * look_seconds
@@ -124,7 +130,7 @@ class Pools:
             close = [row for row in peers if row.kind in near]
             self._change(kind, tuple(sorted(labels_by_kind[kind])), close, removed_ids)
 
-    def of_others(self, labels: Sequence[str], site: str) -> PooledReleases:
+    def pooled_releases_without(self, labels: Sequence[str], site: str) -> PooledReleases:
         """Return the pools that share classes with a site, without the site's own release."""
         label_set = set(labels)
         common = [(len(names & label_set), pool) for pool, names in self._kinds() if pool.sites]
@@ -159,8 +165,10 @@ class Pools:
         members = {row.release_id: row for row in close if row.kind == kind}
         peers = heapq.nsmallest(PEERS + 1, close, key=lambda row: row.place)
         for _ in range(_TRIES):
-            stored_pool = self._table.pool(kind)
-            present = {i: row for i, row in self._table.present().items() if row.kind == kind}
+            stored_pool = self._table.find_pool(kind)
+            present = {
+                i: row for i, row in self._table.pooled_releases().items() if row.kind == kind
+            }
             judged_count = 0 if stored_pool is None else stored_pool.judged
             is_rebuilt = len(close) <= FEW or len(members) >= 2 * judged_count
             pool = _decode_pool(
@@ -182,11 +190,11 @@ class Pools:
                 kind=kind,
                 labels=canonical.encode(tuple(labels)).decode(),
                 sites=pool.sites,
-                data=pooling.encode(pool),
+                data=pooling.encode_pool(pool),
                 changes=changes,
                 judged=len(members) if is_rebuilt else judged_count,
             )
-            if self._table.write(new_pool, rows, leave):
+            if self._table.write_pool(new_pool, rows, leave):
                 return
         raise StorageError(f"pool {kind[:16]}: {_TRIES} times another process was first")
 
@@ -201,7 +209,7 @@ class Pools:
         site = self._evidence(row.release_id, labels)
         drawn_peers = [peer for peer in peers if peer.site != row.site][:PEERS]
         evidence = [self._evidence(peer.release_id, labels) for peer in drawn_peers]
-        agreement = influence.agreement(self._priors, site, evidence)
+        agreement = influence.compare_with_peers(self._priors, site, evidence)
         if agreement.odd:
             log.warning(
                 "site %s: its classes are other ones than those of these names at other sites; its"
@@ -220,10 +228,12 @@ class Pools:
             removed=0,
         )
 
-    def _part(self, row: PooledRelease, labels: tuple[str, ...]) -> Pool:
+    def _part(self, row: PooledRelease, labels: tuple[str, ...]) -> EvidencePool:
         """Return the contribution of a release to its kind's sum; it never changes."""
         site = self._evidence(row.release_id, labels)
-        return pooling.of_site(self._priors, labels, replace(site, noise=site.noise + row.noise))
+        return pooling.pool_of_site(
+            self._priors, labels, replace(site, noise=site.noise + row.noise)
+        )
 
     def _evidence_of(self, release_id: str, labels: tuple[str, ...]) -> SiteEvidence:
         return site_evidence(self._release(release_id).statistics, labels)
@@ -248,7 +258,7 @@ class Pools:
 
     def _kinds(self) -> list[tuple[StoredPool, frozenset[str]]]:
         """Return the pools of all kinds, without their data, with their class names."""
-        return [(pool, frozenset(pool.names)) for pool in self._table.pools()]
+        return [(pool, frozenset(pool.names)) for pool in self._table.list_pools()]
 
     @staticmethod
     def _near(labels_by_kind: Mapping[str, frozenset[str]], kind: str) -> set[str]:
@@ -256,51 +266,55 @@ class Pools:
         labels = labels_by_kind[kind]
         return {name for name, names in labels_by_kind.items() if len(names & labels) > 1}
 
-    def _open_release(self, release_id: str) -> Release:
-        return intake.open_release(self._store.release(release_id))
+    def _open_release(self, release_id: str) -> OpenedRelease:
+        return intake.open_release(self._store.require_release(release_id))
 
     def _tree(self, *kinds: tuple[str, int]) -> tuple[str, int]:
         """Return root and size of the Merkle tree of the releases in some sums."""
-        leaves = [merkle.leaf_hash(release_id) for release_id in self._table.tree(kinds)]
+        leaves = [
+            merkle.leaf_hash(release_id) for release_id in self._table.release_ids_in_sums(kinds)
+        ]
         if not leaves:
             return "", 0
         root = merkle.root(leaves).hex()
-        self._table.note_tree(root, kinds)
+        self._table.store_tree(root, kinds)
         return root, len(leaves)
 
     def _sites_behind(self, kind: str, changes: int) -> Counter[str]:
         """Count, for each class, the releases in a kind's sum that agree on it."""
-        rows = self._table.at(kind, changes)
+        rows = self._table.releases_at_change(kind, changes)
         return Counter(name for row in rows for name in row.behind_names)
 
-    def _read(self, kind: str, changes: int) -> Pool:
-        stored_pool = self._table.pool(kind)
+    def _read(self, kind: str, changes: int) -> EvidencePool:
+        stored_pool = self._table.find_pool(kind)
         if stored_pool is None or stored_pool.changes != changes:
             raise StorageError(f"pool {kind[:16]}: changed meanwhile; the package is made again")
         return _decode_pool(stored_pool, stored_pool.names, len(self._priors.between))
 
 
-def _decode_pool(row: StoredPool | None, labels: Sequence[str], dimension: int) -> Pool:
+def _decode_pool(row: StoredPool | None, labels: Sequence[str], dimension: int) -> EvidencePool:
     if row is None:
-        return pooling.empty(labels, dimension)
-    return pooling.decode(row.data, labels, dimension, row.sites)
+        return pooling.empty_pool(labels, dimension)
+    return pooling.decode_pool(row.data, labels, dimension, row.sites)
 
 
 class StoredPools:
     """Pools of the generator in use, from a store; implements ``packaging.ReleasePools``."""
 
-    def __init__(self, home: ServerHome, store: Store) -> None:
+    def __init__(self, home: ServerHome, store: ServerStore) -> None:
         self.store = store
         self._home = home
-        self._pools: tuple[str, str, Pools] | None = None
+        self._pools: tuple[str, str, GeneratorPools] | None = None
 
-    def of(self, generator: str, priors: Priors, plant: Recipient) -> PooledReleases:
+    def pooled_releases(
+        self, generator: str, priors: ModelVariances, plant: PackageRecipient
+    ) -> PooledReleases:
         """Return the pooled releases of other sites, see ``packaging.ReleasePools``."""
         if self._pools is None or self._pools[:2] != (generator, plant.encoder):
             secret = hashlib.sha256(self._home.signing_key.read_bytes()).digest()
-            pools = Pools(self.store, plant.encoder, generator, priors, secret)
+            pools = GeneratorPools(self.store, plant.encoder, generator, priors, secret)
             self._pools = generator, plant.encoder, pools
         pools = self._pools[2]
         with locks.hold(self._home.root / "pools.lock"):  # one of several processes does the work
             pools.refresh()
-        return pools.of_others(plant.labels, plant.site)
+        return pools.pooled_releases_without(plant.labels, plant.site)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from wg_common.language import ENGLISH, Code
 from wg_core.wire import fleet
 from wg_server.campaigns import absence, intake, schedule
-from wg_server.campaigns.wording import Speaker
+from wg_server.campaigns.wording import TextFormatter
 from wg_server.store import troubles
 from wg_server.store.campaigns import (
     NO_MACHINE,
@@ -18,7 +18,7 @@ from wg_server.store.campaigns import (
     NOT_WORTH,
     OPEN_TASKS,
     Campaign,
-    Task,
+    CampaignTask,
 )
 from wg_server.store.troubles import SiteStatus
 
@@ -34,9 +34,9 @@ class Reason:
     do: str = ""
 
 
-def of_task(
+def explain_task(
     campaign: Campaign,
-    task: Task,
+    task: CampaignTask,
     status: SiteStatus,
     current_time: float,
     language: Code = ENGLISH.code,
@@ -46,7 +46,7 @@ def of_task(
     Args:
         current_time: Unix time.
     """
-    say = Speaker(language)
+    say = TextFormatter(language)
     if task.state in OPEN_TASKS:
         if campaign.state == "paused":
             return Reason(say("paused"), say("do resume"))
@@ -68,30 +68,34 @@ def of_task(
     return _reason_of_end(say, task, status, current_time)
 
 
-def of_site(status: SiteStatus, current_time: float, language: Code = ENGLISH.code) -> Reason:
+def explain_absence(
+    status: SiteStatus, current_time: float, language: Code = ENGLISH.code
+) -> Reason:
     """Return the reason why an enrolled site is offline; empty if it is online or not enrolled."""
     if status.state != "enrolled":
         return Reason("")
     return _reason_of_absence(
-        Speaker(language), *absence.of_site(status, current_time), current_time
+        TextFormatter(language), *absence.site_absence(status, current_time), current_time
     ) or Reason("")
 
 
-def of_keys(follows: bool, language: Code = ENGLISH.code) -> Reason:
+def explain_key_change(follows: bool, language: Code = ENGLISH.code) -> Reason:
     """Return the reason why a site has not followed a change of keys.
 
     Args:
         follows: True if it still can follow without a new token.
     """
-    say = Speaker(language)
+    say = TextFormatter(language)
     if follows:
         return Reason(say("keys of before"), say("do start"))
     return Reason(say("keys not followed"), say("do enrol again"))
 
 
-def of_campaign(campaign: Campaign, current_time: float, language: Code = ENGLISH.code) -> str:
+def describe_campaign(
+    campaign: Campaign, current_time: float, language: Code = ENGLISH.code
+) -> str:
     """Describe in one sentence what a campaign waits for, or how it ended."""
-    say = Speaker(language)
+    say = TextFormatter(language)
     progress = campaign.progress
     received_count, served_count, count = (
         progress.released_sites,
@@ -102,32 +106,38 @@ def of_campaign(campaign: Campaign, current_time: float, language: Code = ENGLIS
         return campaign.reason
     if campaign.state != "running":
         return say("served", n=served_count, of=count)
-    begin = schedule.packages_from(campaign, current_time)
+    begin = schedule.first_package_time(campaign, current_time)
     if begin is None:
         release_words = say("in", n=received_count, of=count)
         return say("and", what=release_words, more=_when_enough(say, campaign))
     if begin > current_time:
-        return say("in, begin", n=received_count, of=count, span=say.span(begin - current_time))
+        return say(
+            "in, begin", n=received_count, of=count, span=say.format_duration(begin - current_time)
+        )
     summary = say("in, served", n=received_count, of=count, served=served_count)
-    absent = progress.states["waiting"] - schedule.awaited_sites(campaign, current_time)
+    absent = progress.states["waiting"] - schedule.count_awaited_sites(campaign, current_time)
     return say("and", what=summary, more=say("absent", n=absent)) if absent else summary
 
 
 def _under_way(
-    say: Speaker, campaign: Campaign, task: Task, status: SiteStatus, current_time: float
+    say: TextFormatter,
+    campaign: Campaign,
+    task: CampaignTask,
+    status: SiteStatus,
+    current_time: float,
 ) -> Reason:
     if task.state == "released":
         return _reason_of_release(say, campaign, task, current_time)
-    end = schedule.deadline(campaign, task) or current_time
+    end = schedule.step_deadline(campaign, task) or current_time
 
     def with_time_left(cause: str) -> str:
         return (
-            say("left", what=cause, span=say.span(end - current_time))
+            say("left", what=cause, span=say.format_duration(end - current_time))
             if end > current_time
             else cause
         )
 
-    code, figure = absence.of_site(status, current_time)
+    code, figure = absence.site_absence(status, current_time)
     trouble = _reason_of_absence(say, code, figure, current_time)
     if trouble is not None:
         may_stay_away = code in (absence.NEVER, absence.AWAY, absence.FILES)
@@ -136,15 +146,17 @@ def _under_way(
     if task.state == "packaged":
         return Reason(with_time_left(say("better offered" if task.served else "offered")))
     if task.code:
-        meaning = say.of_plant(task.code) or task.code
-        answer = say("answered", times=say.times(task.tries), meaning=meaning)
+        meaning = say.explain_plant_code(task.code) or task.code
+        answer = say("answered", times=say.format_count(task.tries), meaning=meaning)
         return Reason(with_time_left(answer), say(_DO.get(task.code, "")))
     if task.asked:
-        return Reason(with_time_left(say("asked", span=say.span(current_time - task.asked))))
+        return Reason(
+            with_time_left(say("asked", span=say.format_duration(current_time - task.asked)))
+        )
     return Reason(with_time_left(say("to ask")))
 
 
-def _when_enough(say: Speaker, campaign: Campaign) -> str:
+def _when_enough(say: TextFormatter, campaign: Campaign) -> str:
     """Describe when packages are made while too few releases are in."""
     coming = campaign.progress.states["waiting"] + campaign.progress.released_sites
     if coming < campaign.min_sites:
@@ -152,31 +164,37 @@ def _when_enough(say: Speaker, campaign: Campaign) -> str:
     return say("when enough", wanted=campaign.min_sites)
 
 
-def _reason_of_release(say: Speaker, campaign: Campaign, task: Task, current_time: float) -> Reason:
-    begin = schedule.packages_from(campaign, current_time)
+def _reason_of_release(
+    say: TextFormatter, campaign: Campaign, task: CampaignTask, current_time: float
+) -> Reason:
+    begin = schedule.first_package_time(campaign, current_time)
     if begin is None:
         return Reason(_when_enough(say, campaign))
     if begin > current_time:
-        return Reason(say("making in", span=say.span(begin - current_time)))
+        return Reason(say("making in", span=say.format_duration(begin - current_time)))
     return Reason(say("making better" if task.served else "making"))
 
 
 def _reason_of_delivery(
-    say: Speaker, campaign: Campaign, task: Task, current_time: float
+    say: TextFormatter, campaign: Campaign, task: CampaignTask, current_time: float
 ) -> Reason:
     if task.code:
-        return Reason(say("better failed", said=say.of_plant(task.code) or task.code))
+        return Reason(say("better failed", said=say.explain_plant_code(task.code) or task.code))
     begin = (
-        schedule.better_from(campaign, task, current_time) if campaign.state == "running" else None
+        schedule.better_package_time(campaign, task, current_time)
+        if campaign.state == "running"
+        else None
     )
     if begin is None:
         return Reason("")
     if begin > current_time:
-        return Reason(say("better in", span=say.span(begin - current_time)))
+        return Reason(say("better in", span=say.format_duration(begin - current_time)))
     return Reason(say("better now"))
 
 
-def _reason_of_end(say: Speaker, task: Task, status: SiteStatus, current_time: float) -> Reason:
+def _reason_of_end(
+    say: TextFormatter, task: CampaignTask, status: SiteStatus, current_time: float
+) -> Reason:
     """Return the reason why a task was refused, failed or expired."""
     if status.state == "revoked":
         return Reason(say("site revoked"), say("do revoked"))
@@ -184,7 +202,7 @@ def _reason_of_end(say: Speaker, task: Task, status: SiteStatus, current_time: f
     if trouble is not None:
         late = current_time > task.updated
         why = (
-            say("left out", span=say.span(current_time - task.updated), why=trouble.why)
+            say("left out", span=say.format_duration(current_time - task.updated), why=trouble.why)
             if late
             else say("left out now", why=trouble.why)
         )
@@ -193,13 +211,13 @@ def _reason_of_end(say: Speaker, task: Task, status: SiteStatus, current_time: f
         why = say(_WHY.get(task.code, ""))
         do = say(_DO[task.code] if task.code in _WHY and task.code in _DO else "do log")
     else:
-        why = say.of_plant(task.code) or ""
+        why = say.explain_plant_code(task.code) or ""
         do = say(_DO.get(task.code, "do log"))
     return Reason(why or say("error", code=task.code), say("do, retry", do=do))
 
 
 def _reason_of_absence(
-    say: Speaker, code: str, figure: float, current_time: float
+    say: TextFormatter, code: str, figure: float, current_time: float
 ) -> Reason | None:
     """Return the reason of a site's absence for a code and figure of ``absence``, or None."""
     if code not in _AWAY:
@@ -208,7 +226,7 @@ def _reason_of_absence(
     if code == troubles.CLOCK:
         key = "clock ahead" if figure > 0 else "clock behind"
         return Reason(say(key, n=f"{abs(figure):.0f}"), do)
-    return Reason(say(code, span=say.span(current_time - figure)), do)
+    return Reason(say(code, span=say.format_duration(current_time - figure)), do)
 
 
 _WHY = {

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 from wg_core.ledger.entries import PublicStatement
-from wg_core.privacy.schema import CLASSES, MACHINE, Statistics
+from wg_core.privacy.schema import CLASSES, MACHINE, StatisticsKind
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.statistics_file import StatisticsManifest
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class OpenedRelease:
     """Opened release: manifest and statistics."""
 
     manifest: StatisticsManifest
@@ -18,7 +18,7 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipient:
+class PackageRecipient:
     """Plant that a package is made for, as described by its release or statement.
 
     Attributes:
@@ -33,7 +33,7 @@ class Recipient:
     encoder: str
     labels: tuple[str, ...]
     data_sheet: DataSheet | None
-    release: Release | None = None
+    release: OpenedRelease | None = None
 
     @property
     def release_id(self) -> str:
@@ -41,7 +41,7 @@ class Recipient:
         return "" if self.release is None else self.release.manifest.release_id
 
     @property
-    def statistics(self) -> Statistics:
+    def statistics(self) -> StatisticsKind:
         """Kind of the released statistics; ``classes`` if there is no release."""
         return CLASSES if self.release is None else self.release.manifest.schema.statistics
 
@@ -53,9 +53,11 @@ class Recipient:
         return self.release.statistics
 
 
-def recipient_of_release(manifest: StatisticsManifest, release: Release | None = None) -> Recipient:
+def recipient_from_release(
+    manifest: StatisticsManifest, release: OpenedRelease | None = None
+) -> PackageRecipient:
     """Return the plant that a release's manifest names, with the opened release if given."""
-    return Recipient(
+    return PackageRecipient(
         site=manifest.site,
         encoder=manifest.schema.encoder,
         labels=manifest.class_names,
@@ -64,9 +66,9 @@ def recipient_of_release(manifest: StatisticsManifest, release: Release | None =
     )
 
 
-def recipient_of_statement(statement: PublicStatement) -> Recipient:
+def recipient_from_statement(statement: PublicStatement) -> PackageRecipient:
     """Return the plant that made a public statement."""
-    return Recipient(
+    return PackageRecipient(
         site=statement.site,
         encoder=statement.encoder,
         labels=statement.labels,

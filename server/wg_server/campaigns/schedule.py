@@ -20,33 +20,33 @@ from bisect import bisect_right
 from collections.abc import Collection
 from operator import attrgetter, itemgetter
 
-from wg_server.store.campaigns import OPEN_TASKS, Campaign, Task
+from wg_server.store.campaigns import OPEN_TASKS, Campaign, CampaignTask
 from wg_server.store.site import PRESENT_SECONDS
 
 DAY_SECONDS = 86400.0
 
 
-def answer_by(campaign: Campaign, task: Task) -> float:
+def answer_deadline(campaign: Campaign, task: CampaignTask) -> float:
     """Return the deadline of a site's answer to the query, Unix seconds."""
     return (task.asked or task.opened) + campaign.collect_seconds
 
 
-def deadline(campaign: Campaign, task: Task) -> float | None:
+def step_deadline(campaign: Campaign, task: CampaignTask) -> float | None:
     """Return the deadline of a site's current step; None if the site is not asked anything."""
     if task.state == "waiting":
-        return answer_by(campaign, task)
+        return answer_deadline(campaign, task)
     if task.state == "packaged":
         return (task.asked or task.opened) + campaign.deliver_seconds
     return None
 
 
-def overdue(campaign: Campaign, current_time: float) -> list[Task]:
+def overdue_tasks(campaign: Campaign, current_time: float) -> list[CampaignTask]:
     """Return the tasks whose deadline has passed."""
-    ends = [(task, deadline(campaign, task)) for task in campaign.tasks]
+    ends = [(task, step_deadline(campaign, task)) for task in campaign.tasks]
     return [task for task, end in ends if end is not None and current_time > end]
 
 
-def is_absent(task: Task, current_time: float) -> bool:
+def is_absent(task: CampaignTask, current_time: float) -> bool:
     """Return whether a site could not be asked so far, and is not awaited.
 
     A queued campaign, whose tasks are not opened, has asked nobody yet.
@@ -55,31 +55,33 @@ def is_absent(task: Task, current_time: float) -> bool:
     return is_asked_for and current_time - task.opened > PRESENT_SECONDS
 
 
-def awaited_sites(campaign: Campaign, current_time: float) -> int:
+def count_awaited_sites(campaign: Campaign, current_time: float) -> int:
     """Return the number of sites whose answer is awaited."""
     progress = campaign.progress
     are_absent = current_time - progress.unasked_since > PRESENT_SECONDS
     return progress.states["waiting"] - (progress.unasked if are_absent else 0)
 
 
-def packages_from(campaign: Campaign, current_time: float) -> float | None:
+def first_package_time(campaign: Campaign, current_time: float) -> float | None:
     """Return the earliest time of the first packages, Unix seconds; 0: now; None: unknown yet."""
     progress = campaign.progress
-    if not campaign.is_pooled or not awaited_sites(campaign, current_time) or progress.began:
+    if not campaign.is_pooled or not count_awaited_sites(campaign, current_time) or progress.began:
         return 0.0
     return None if progress.enough is None else progress.enough + campaign.grace_seconds
 
 
-def to_package(campaign: Campaign, current_time: float) -> list[Task]:
+def tasks_to_package(campaign: Campaign, current_time: float) -> list[CampaignTask]:
     """Return the tasks whose package is due, those without any package first."""
-    begin = packages_from(campaign, current_time)
+    begin = first_package_time(campaign, current_time)
     if begin is None or current_time < begin:
         return []
     release_tasks = (task for task in campaign.tasks if task.state == "released")
     return sorted(release_tasks, key=attrgetter("served"))
 
 
-def better_from(campaign: Campaign, task: Task, current_time: float) -> float | None:
+def better_package_time(
+    campaign: Campaign, task: CampaignTask, current_time: float
+) -> float | None:
     """Return the earliest time of a site's better package; None if no other release arrived."""
     if task.state != "delivered":
         return None
@@ -87,18 +89,20 @@ def better_from(campaign: Campaign, task: Task, current_time: float) -> float | 
     later = bisect_right(arrivals, task.made, key=itemgetter(0))
     if all(site == task.site for _, site in arrivals[later : later + 2]):
         return None
-    complete = not awaited_sites(campaign, current_time)
+    complete = not count_awaited_sites(campaign, current_time)
     return 0.0 if complete and task.served < 2 else task.made + DAY_SECONDS
 
 
-def to_improve(campaign: Campaign, sites: Collection[str], current_time: float) -> list[Task]:
+def tasks_to_improve(
+    campaign: Campaign, sites: Collection[str], current_time: float
+) -> list[CampaignTask]:
     """Return the tasks of ``sites`` for which a better package is due."""
     own_tasks = [task for task in campaign.tasks if task.site in sites]
-    begins = [(task, better_from(campaign, task, current_time)) for task in own_tasks]
+    begins = [(task, better_package_time(campaign, task, current_time)) for task in own_tasks]
     return [task for task, begin in begins if begin is not None and current_time >= begin]
 
 
-def is_left_to_absent(campaign: Campaign, current_time: float) -> bool:
+def has_only_absent_sites(campaign: Campaign, current_time: float) -> bool:
     """Return whether all open tasks are of absent sites."""
     open_tasks = [task for task in campaign.tasks if task.state in OPEN_TASKS]
     return bool(open_tasks) and all(is_absent(task, current_time) for task in open_tasks)
@@ -107,4 +111,4 @@ def is_left_to_absent(campaign: Campaign, current_time: float) -> bool:
 def is_over(campaign: Campaign, sites: Collection[str], current_time: float) -> bool:
     """Return whether no task is open and no better package for ``sites`` is due."""
     open_tasks = any(task.state in OPEN_TASKS for task in campaign.tasks)
-    return not open_tasks and not to_improve(campaign, sites, current_time)
+    return not open_tasks and not tasks_to_improve(campaign, sites, current_time)

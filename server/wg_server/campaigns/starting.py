@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 
 from wg_core import grammar, numbers
 from wg_core.errors import ConfigError, WgError
-from wg_core.privacy.schema import CLASSES, MACHINE, Statistics
+from wg_core.privacy.schema import CLASSES, MACHINE, StatisticsKind
 from wg_core.wire import protocol
 from wg_server.campaigns import machines, worth
-from wg_server.campaigns.worth import Overlap
+from wg_server.campaigns.worth import ClassNameOverlap
 from wg_server.generator import versions
-from wg_server.generator.versions import Version
+from wg_server.generator.versions import GeneratorVersion
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
-from wg_server.store.queue import GRACE_SECONDS, CampaignQueue, NewCampaign, new_id
-from wg_server.store.sites import Store
+from wg_server.store.queue import GRACE_SECONDS, CampaignQueue, NewCampaign, new_campaign_id
+from wg_server.store.sites import ServerStore
 
 DEADLINE = datetime.timedelta(hours=24)
 """Default of a campaign's time limits."""
@@ -24,7 +24,7 @@ _PURPOSE = grammar.Printable(grammar.SENTENCE_LIMIT)  # Recorded on every ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class CampaignOrder:
     """Operator's order of a campaign.
 
     Attributes:
@@ -50,13 +50,13 @@ class Order:
     deliver_seconds: float | None = None
     min_sites: int | None = None
     grace_seconds: float = GRACE_SECONDS
-    statistics: Statistics = CLASSES
+    statistics: StatisticsKind = CLASSES
     asks_unshared: bool = False
-    id: str = field(default_factory=new_id)
+    id: str = field(default_factory=new_campaign_id)
 
     def __post_init__(self) -> None:
         for name, bound in (("epsilon", None), ("delta", 1)):
-            amount = numbers.exact(getattr(self, name), subject=name)
+            amount = numbers.parse_exact_decimal(getattr(self, name), subject=name)
             if name == "epsilon" and self.epsilon == protocol.FREE:
                 continue
             if amount <= 0 or (bound is not None and amount >= bound):
@@ -77,13 +77,13 @@ class Order:
         return f"{self.purpose}: epsilon {self.epsilon}, delta {self.delta}: {recipients}"
 
 
-def overlap(store: Store, version: Version) -> Overlap:
+def class_name_overlap(store: ServerStore, version: GeneratorVersion) -> ClassNameOverlap:
     """Compare the class names of all enrolled sites."""
     enrolled_names = [site.name for site in store.sites("enrolled")]
-    return worth.overlap(store, enrolled_names, version.summary.generator)
+    return worth.class_name_overlap(store, enrolled_names, version.summary.generator)
 
 
-def start(home: ServerHome, store: Store, order: Order) -> Campaign:
+def queue_campaign(home: ServerHome, store: ServerStore, order: CampaignOrder) -> Campaign:
     """Queue a campaign, whose packages are made with the currently installed generator.
 
     Sites that cannot gain from releasing class statistics are skipped, even if named, unless the
@@ -102,7 +102,7 @@ def start(home: ServerHome, store: Store, order: Order) -> Campaign:
         raise ConfigError(
             f"campaign: no site is enrolled yet; run 'wg-server enroll --home {home.root} SITE'"
         )
-    version = versions.ready(home)
+    version = versions.usable_version(home)
     left_out: dict[str, str] = {}
     if order.statistics == MACHINE:
         uses = machines.statistic_use(home, version)
@@ -110,7 +110,7 @@ def start(home: ServerHome, store: Store, order: Order) -> Campaign:
             store, order.sites or enrolled_names, uses, by_name=bool(order.sites)
         )
     elif order.epsilon != protocol.FREE and not order.asks_unshared:
-        reasons = overlap(store, version).left_out()
+        reasons = class_name_overlap(store, version).skipped_sites()
         left_out = {name: reasons[name] for name in order.sites or reasons if name in reasons}
     sites = [name for name in order.sites or enrolled_names if name not in left_out]
     if not sites and order.statistics == MACHINE:
@@ -144,7 +144,7 @@ def start(home: ServerHome, store: Store, order: Order) -> Campaign:
     )
 
 
-def retry(home: ServerHome, store: Store, campaign_id: str, site: str) -> Campaign:
+def retry_site(home: ServerHome, store: ServerStore, campaign_id: str, site: str) -> Campaign:
     """Retry one site, see ``CampaignQueue.retry``.
 
     If the campaign's generator is missing or damaged, the campaign continues with the installed
@@ -157,9 +157,9 @@ def retry(home: ServerHome, store: Store, campaign_id: str, site: str) -> Campai
         VerificationError: The generator is damaged.
     """
     queue = CampaignQueue(store.engine)
-    campaign = queue.show(campaign_id)
+    campaign = queue.find_campaign(campaign_id)
     try:
-        version = versions.check(home, campaign.generator)
+        version = versions.verified_version(home, campaign.generator)
     except WgError:
-        version = versions.ready(home)
+        version = versions.usable_version(home)
     return queue.retry(campaign_id, site, generator=version.id)

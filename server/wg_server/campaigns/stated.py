@@ -8,20 +8,20 @@ import logging
 from dataclasses import replace
 
 from wg_common.catalogue import PROCESS_SENSOR, SPECTRUM_LINES
-from wg_common.weights_package import Condition
+from wg_common.weights_package import GeneratorCondition
 from wg_core import atomic
 from wg_core.errors import ConfigError, VerificationError
 from wg_core.wire import canonical
-from wg_server.campaigns.release import Recipient
-from wg_server.generator.versions import Version
+from wg_server.campaigns.release import PackageRecipient
+from wg_server.generator.versions import GeneratorVersion
 from wg_server.generator.weights.candidates import GeneratedCandidate
 
 log = logging.getLogger(__name__)
 
 
-def networks(
-    version: Version, plant: Recipient, *, seed: int
-) -> tuple[Condition, str, tuple[GeneratedCandidate, ...]] | None:
+def make_machine_networks(
+    version: GeneratorVersion, plant: PackageRecipient, *, seed: int
+) -> tuple[GeneratorCondition, str, tuple[GeneratedCandidate, ...]] | None:
     """Make networks for the machine that a plant declares, the one at the mean of latents first.
 
     Returns:
@@ -39,32 +39,36 @@ def networks(
     from wg_common.machines.registry import declared_unit
     from wg_server.generator.weights import machine_statistic, sheet_generation
 
-    data = atomic.read_bytes(version.sheets, limit=sheet_generation.PACKAGE_LIMIT)
+    data = atomic.read_bytes(version.sheets_path, limit=sheet_generation.PACKAGE_LIMIT)
     generator = canonical.sha256_hex(data)
     if generator != version.summary.sheets.generator:
-        raise VerificationError(f"{version.sheets}: not the package that its model card names")
-    statistic = None if plant.machine is None else machine_statistic.of_release(plant.machine)
-    if statistic is not None and not statistic.suffices:
+        raise VerificationError(f"{version.sheets_path}: not the package that its model card names")
+    statistic = (
+        None if plant.machine is None else machine_statistic.statistic_from_release(plant.machine)
+    )
+    if statistic is not None and not statistic.has_enough_records:
         log.info("package for %s: too few records for its statistic", plant.site)
-    sheets = sheet_generation.unpack(data)
+    sheets = sheet_generation.unpack_sheet_generator(data)
     architecture = SPECTRUM_LINES
     try:
         if declared_unit(plant.data_sheet) is not None:
             architecture = PROCESS_SENSOR
             candidates: tuple[GeneratedCandidate, ...] = (
-                sheets.sensor(plant.data_sheet, statistic),
+                sheets.generate_soft_sensor(plant.data_sheet, statistic),
             )
         else:
-            candidates = sheets.generate(plant.data_sheet, plant.labels, statistic, seed=seed)
+            candidates = sheets.generate_networks(
+                plant.data_sheet, plant.labels, statistic, seed=seed
+            )
         is_used = (
             statistic is not None
-            and statistic.suffices
-            and sheets.takes_statistic(plant.data_sheet)
+            and statistic.has_enough_records
+            and sheets.uses_statistic(plant.data_sheet)
         )
     except ConfigError as error:
         log.info("package for %s: not by its data sheet: %s", plant.site, error)
         return None
-    condition = Condition(generator=generator, data_sheet=plant.data_sheet.kind)
+    condition = GeneratorCondition(generator=generator, data_sheet=plant.data_sheet.kind)
     if is_used and plant.release is not None:
         condition = replace(
             condition, statistic=plant.release_id, epsilon=plant.release.manifest.epsilon

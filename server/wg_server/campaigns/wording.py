@@ -19,27 +19,27 @@ _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 """Seconds of each unit, largest first; its texts are ``one UNIT`` and ``UNITs``."""
 
 
-class Speaker:
+class TextFormatter:
     """Formats the texts in one language."""
 
     def __init__(self, language: Code) -> None:
-        self._texts = translations.texts(language, FOLDER, KIND)
+        self._texts = translations.load_templates(language, FOLDER, KIND)
 
     def __call__(self, key: str, **figures: object) -> str:
         """Return the text of a key, with its figures filled in; empty for the empty key."""
         return self._texts[key].format(**figures) if key else ""
 
-    def of_plant(self, code: str) -> str | None:
+    def explain_plant_code(self, code: str) -> str | None:
         """Return the meaning of a plant's code; None if the code is unknown."""
         has_meaning = code in fleet.REFUSALS or code in fleet.MEANING
         return self(f"plant {code}") if has_meaning else None
 
-    def span(self, seconds: float) -> str:
+    def format_duration(self, seconds: float) -> str:
         """Format a duration in its largest unit, such as ``2 days``; at least one second."""
         size, unit = next((scale for scale in _UNITS if seconds >= scale[0]), _UNITS[-1])
         number = max(int(seconds // size), 1)
         return self(f"one {unit}" if number == 1 else f"{unit}s", n=number)
 
-    def times(self, count: int) -> str:
+    def format_count(self, count: int) -> str:
         """Format a number of times: ``once``, ``3 times``."""
         return self("once") if count == 1 else self("times", n=count)

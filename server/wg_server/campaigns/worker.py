@@ -17,21 +17,21 @@ from collections.abc import Mapping, Sequence
 from wg_core import logs
 from wg_core.errors import ConfigError, InternalError, StorageError, WgError
 from wg_server.campaigns import absence, reasons, schedule
-from wg_server.campaigns.exchange import Ask, MessageExchange
+from wg_server.campaigns.exchange import MessageExchange, SiteRequest
 from wg_server.campaigns.packaging import PACKAGE_LIFE, MakePackage
-from wg_server.campaigns.packer import Packer
-from wg_server.campaigns.phases import collecting, delivering
+from wg_server.campaigns.packer import PackagingThreads
+from wg_server.campaigns.phases import collection_phase, delivery_phase
 from wg_server.fleet.adapter import FleetState
-from wg_server.fleet.witness import Witness
+from wg_server.fleet.witness import LedgerWitness
 from wg_server.generator import versions
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store import operators, troubles
-from wg_server.store.campaigns import OPEN_TASKS, Campaign, Task
+from wg_server.store.campaigns import OPEN_TASKS, Campaign, CampaignTask
 from wg_server.store.database import ServingLock
 from wg_server.store.operators import Actor
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.site import Site
-from wg_server.store.sites import Store
+from wg_server.store.site import StoredSite
+from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +51,9 @@ class CampaignWorker:
         self,
         home: ServerHome,
         config: ServerConfig,
-        store: Store,
+        store: ServerStore,
         state: FleetState,
-        witness: Witness,
+        witness: LedgerWitness,
         makers: Sequence[MakePackage],
         serving_lock: ServingLock | None,
     ) -> None:
@@ -62,8 +62,8 @@ class CampaignWorker:
         self._store = store
         self._queue = CampaignQueue(store.engine)
         self._exchange = MessageExchange(store, state, config.message_seconds)
-        self._packer = Packer(home, store, makers)
-        phases = collecting(store, witness), delivering(home)
+        self._packer = PackagingThreads(home, store, makers)
+        phases = collection_phase(store, witness), delivery_phase(home)
         self._phases = {phase.state: phase for phase in phases}
         self._serving_lock = serving_lock  # None: another process leads
         self._held = True
@@ -86,10 +86,10 @@ class CampaignWorker:
         self._thread.join()
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """True while its threads run and no turn hangs."""
         turning = time.monotonic() - self._turned < HANG_SECONDS
-        return turning and self._thread.is_alive() and self._packer.alive
+        return turning and self._thread.is_alive() and self._packer.is_alive
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -97,7 +97,7 @@ class CampaignWorker:
             self._turned = time.monotonic()
             try:
                 self._turn()
-                waits = self._exchange.busy or self._news or self._unsent
+                waits = self._exchange.has_messages_in_flight or self._news or self._unsent
                 pause = TICK_SECONDS if waits else LOOK_SECONDS
             except StorageError as error:
                 log.error("cannot read or write; going on in %.0f s: %s", FULL_SECONDS, error)
@@ -114,37 +114,32 @@ class CampaignWorker:
         while (remaining := end - time.monotonic()) > 0:
             is_stopped, packages_made = (
                 self._stop.wait(min(remaining, TICK_SECONDS)),
-                self._packer.made_some(),
+                self._packer.has_new_packages(),
             )
             self._news |= packages_made
             if is_stopped or packages_made:
                 return
 
     def _hang_up(self) -> None:
-        self._packer.request({})
+        self._packer.replace_requests({})
         try:
             self._exchange.close()
         except Exception:  # closing the run may fail, too
             log.exception("campaign worker: messages on their way cannot be withdrawn")
 
-    def _turn(
-        self,
-        *,
-        # Pause between looks, as a multiple of a look's duration
-        look_share: float = 20.0,
-    ) -> None:
+    def _turn(self, *, look_share: float = 20.0) -> None:
         """Handle new replies and packages; at intervals, do all that is due in the queue."""
-        replies = self._exchange.poll()
-        self._news |= bool(replies) or self._packer.made_some()
+        replies = self._exchange.poll_replies()
+        self._news |= bool(replies) or self._packer.has_new_packages()
         due = time.monotonic() >= (self._next_look if self._news else self._next_idle_look)
         if not (replies or due or self._unsent):
             return
         if not self._holds():
             self._hang_up()
             return
-        self._exchange.handle(replies, self._ask_of)
+        self._exchange.handle_replies(replies, self._ask_of)
         if not due:
-            self._unsent = self._unsent and self._exchange.send_on()
+            self._unsent = self._unsent and self._exchange.send_remaining()
             return
         start = time.monotonic()
         asks = self._look()
@@ -154,36 +149,39 @@ class CampaignWorker:
         self._next_look = end + look_share * took
         self._next_idle_look = end + max(LOOK_SECONDS, look_share * took)
 
-    def _ask_of(self, campaign_id: str, name: str) -> Ask | None:
+    def _ask_of(self, campaign_id: str, name: str) -> SiteRequest | None:
         """Return the current request of a campaign to a site, or None."""
         try:
-            campaign, site = self._queue.show(campaign_id, site=name), self._store.site(name)
-            task = campaign.task(name)
+            campaign, site = (
+                self._queue.find_campaign(campaign_id, site=name),
+                self._store.require_site(name),
+            )
+            task = campaign.find_task(name)
         except ConfigError:
             return None
         phase = self._phases.get(task.state)
         if campaign.state != "running" or site.state != "enrolled" or phase is None:
             return None
-        return Ask(campaign, task, site, phase)
+        return SiteRequest(campaign, task, site, phase)
 
     def _holds(self) -> bool:
         """Return whether this process still serves the store; log a change."""
         if self._serving_lock is None:
             return True
-        holds = self._serving_lock.holds()
+        holds = self._serving_lock.is_held()
         if holds != self._held:
             log.warning("the store is %s", "ours again" if holds else "served by another process")
             self._held = holds
         return holds
 
-    def _look(self) -> list[Ask]:
+    def _look(self) -> list[SiteRequest]:
         """Do what is due in every campaign, and return the current requests to sites."""
-        ids = self._queue.active()
-        sites = self._store.taking_part(ids)
-        asks: list[Ask] = []
+        ids = self._queue.start_queued()
+        sites = self._store.sites_in_campaigns(ids)
+        asks: list[SiteRequest] = []
         packages_due: dict[str, list[str]] = {}
         for campaign_id in ids:
-            with logs.about(campaign=campaign_id):
+            with logs.log_context(campaign=campaign_id):
                 try:
                     campaign = self._current_campaign(campaign_id, sites)
                 except StorageError:
@@ -201,23 +199,25 @@ class CampaignWorker:
             if campaign is None:
                 continue
             packages_due[campaign_id] = [
-                task.site for task in schedule.to_package(campaign, time.time())
+                task.site for task in schedule.tasks_to_package(campaign, time.time())
             ]
             asks += [
-                Ask(campaign, task, sites[task.site], self._phases[task.state])
+                SiteRequest(campaign, task, sites[task.site], self._phases[task.state])
                 for task in campaign.tasks
                 if task.state in self._phases and task.site in sites
             ]
         if self._serving_lock is not None:
-            self._packer.request(packages_due)
+            self._packer.replace_requests(packages_due)
         return asks
 
-    def _current_campaign(self, campaign_id: str, sites: Mapping[str, Site]) -> Campaign | None:
+    def _current_campaign(
+        self, campaign_id: str, sites: Mapping[str, StoredSite]
+    ) -> Campaign | None:
         """Return a campaign if it is running; the leading process advances it first."""
         if self._serving_lock is not None:
             return self._advance(campaign_id, sites)
         try:
-            campaign = self._queue.show(campaign_id)
+            campaign = self._queue.find_campaign(campaign_id)
         except ConfigError:
             return None
         return campaign if campaign.state == "running" else None
@@ -232,7 +232,7 @@ class CampaignWorker:
             del self._failures[campaign_id]
             self._finish(campaign_id, reason=reason, code=code)
 
-    def _advance(self, campaign_id: str, sites: Mapping[str, Site]) -> Campaign | None:
+    def _advance(self, campaign_id: str, sites: Mapping[str, StoredSite]) -> Campaign | None:
         """Advance one campaign as far as possible, and return it; None if it is not running.
 
         Raises:
@@ -240,7 +240,7 @@ class CampaignWorker:
         """
         while True:
             try:
-                campaign = self._queue.show(campaign_id)
+                campaign = self._queue.find_campaign(campaign_id)
             except ConfigError:
                 return None
             if campaign.state == "cancelling" or (
@@ -251,11 +251,11 @@ class CampaignWorker:
             if campaign.state != "running":
                 return None
             if campaign.generator:
-                versions.check(self._home, campaign.generator)
+                versions.verified_version(self._home, campaign.generator)
             if not self._tidy_up(campaign, sites):
                 return campaign
 
-    def _tidy_up(self, campaign: Campaign, sites: Mapping[str, Site]) -> bool:
+    def _tidy_up(self, campaign: Campaign, sites: Mapping[str, StoredSite]) -> bool:
         """End tasks that are overdue or whose site is gone, and start better packages.
 
         Returns:
@@ -267,21 +267,23 @@ class CampaignWorker:
         ]
         for task in removed_ids:
             self._queue.update(campaign.id, task.site, state="failed", code="revoked")
-        late = [task for task in schedule.overdue(campaign, current_time) if task.site in sites]
+        late = [
+            task for task in schedule.overdue_tasks(campaign, current_time) if task.site in sites
+        ]
         if late:
             self._expire(campaign, late, current_time)
-        better = [task.site for task in schedule.to_improve(campaign, sites, current_time)]
+        better = [task.site for task in schedule.tasks_to_improve(campaign, sites, current_time)]
         if better:
             log.info("campaign %s: better packages for %d sites?", campaign.id, len(better))
             newest = max(task.received for task in campaign.tasks)
-            self._queue.improve(campaign.id, better, max(current_time, newest))
+            self._queue.reopen_tasks(campaign.id, better, max(current_time, newest))
         return bool(removed_ids or late or better)
 
-    def _expire(self, campaign: Campaign, late: list[Task], current_time: float) -> None:
+    def _expire(self, campaign: Campaign, late: list[CampaignTask], current_time: float) -> None:
         """Mark overdue tasks as expired, with the reason."""
         statuses = troubles.site_statuses(self._store, campaign=campaign.id)
         for task in late:
-            code, figure = absence.of_overdue(task, statuses[task.site], current_time)
+            code, figure = absence.deadline_absence(task, statuses[task.site], current_time)
             log.warning("campaign %s: %s is left out: %s", campaign.id, task.site, code)
             self._queue.update(campaign.id, task.site, state="expired", code=code, figure=figure)
 
@@ -293,7 +295,7 @@ class CampaignWorker:
             return
         log.error("campaign %s: failed: %s", campaign_id, is_ended.reason)
         actor = Actor(self._config.name, "server")
-        operators.record(self._store, actor, "campaign failed", campaign_id, is_ended.reason)
+        operators.add_log_entry(self._store, actor, "campaign failed", campaign_id, is_ended.reason)
 
     def _delete_expired(self) -> None:
         """Delete the files of expired packages, which no plant accepts any more."""

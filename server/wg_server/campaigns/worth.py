@@ -18,7 +18,7 @@ from wg_server.campaigns import intake
 from wg_server.generator.checks import read_checks
 from wg_server.store.campaigns import NO_NAMES, NOT_WORTH
 from wg_server.store.pools import PoolTable
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ STATISTIC_PAIR = "sheet and statistic over the sheet alone"
 
 
 @dataclass(frozen=True, slots=True)
-class Overlap:
+class ClassNameOverlap:
     """Overlap of the class names of some sites.
 
     Attributes:
@@ -43,7 +43,7 @@ class Overlap:
         counts = Counter(name for names in self.names.values() for name in names or ())
         return {name: count for name, count in counts.most_common() if count > 1}
 
-    def left_out(self) -> dict[str, str]:
+    def skipped_sites(self) -> dict[str, str]:
         """Return the code for each skipped site: its names are unknown, or none is shared."""
         shared_names = self.common_names.keys()
         reasons = {}
@@ -54,10 +54,10 @@ class Overlap:
                 reasons[site] = NOT_WORTH
         return reasons
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """Describe how many sites share class names, and which names these are."""
         shared_names = self.common_names
-        sharing = len(self.names) - len(self.left_out())
+        sharing = len(self.names) - len(self.skipped_sites())
         sentence = text(
             "{sharing} of {sites} sites have a class name in common",
             sharing=sharing,
@@ -69,7 +69,9 @@ class Overlap:
         return text("{sentence}: {names}", sentence=sentence, names=names_shown)
 
 
-def overlap(store: Store, sites: Sequence[str], generator: str) -> Overlap:
+def class_name_overlap(
+    store: ServerStore, sites: Sequence[str], generator: str
+) -> ClassNameOverlap:
     """Compare the class names of some sites.
 
     Args:
@@ -81,19 +83,23 @@ def overlap(store: Store, sites: Sequence[str], generator: str) -> Overlap:
     names = {
         site: pooled_names.get(i) or _class_names_of(store, i) for site, i in release_ids.items()
     }
-    return Overlap(names)
+    return ClassNameOverlap(names)
 
 
-def _class_names_of(store: Store, release_id: str) -> frozenset[str] | None:
+def _class_names_of(store: ServerStore, release_id: str) -> frozenset[str] | None:
     """Return the class names of a release or statement; None if it is missing or unreadable."""
     try:
-        return frozenset(intake.stated_by(store.release(release_id)).labels) if release_id else None
+        return (
+            frozenset(intake.recipient_without_statistics(store.require_release(release_id)).labels)
+            if release_id
+            else None
+        )
     except WgError as error:
         log.warning("release %s: its class names cannot be read: %s", release_id, error)
         return None
 
 
-def of_classes(card: Mapping[str, Any], epsilon: float) -> Iterator[str]:
+def class_gain_lines(card: Mapping[str, Any], epsilon: float) -> Iterator[str]:
     """Yield the card's gains from other sites' releases, at its largest epsilon up to this one."""
     card_epsilons = [value for value in (4, 1) if value <= epsilon]
     scenarios = card.get("scenarios", {})
@@ -111,7 +117,7 @@ def of_classes(card: Mapping[str, Any], epsilon: float) -> Iterator[str]:
         yield text("below epsilon 1 the model card says nothing of what others' releases bring")
 
 
-def of_machine(card: Mapping[str, Any]) -> Iterator[str]:
+def machine_gain_lines(card: Mapping[str, Any]) -> Iterator[str]:
     """Yield the card's gains from a plant's own machine statistics, by machine kind."""
     for kind, errors in sensor_errors(card).items():
         before, after = errors["sheet alone"], errors["sheet and statistic"]
@@ -123,7 +129,7 @@ def of_machine(card: Mapping[str, Any]) -> Iterator[str]:
             changes=list_names(changes, "; "),
         )
     for kind, about in card.get("sheets", {}).get("kinds", {}).items():
-        if not takes_statistic(card, kind):
+        if not uses_statistic(card, kind):
             yield text(
                 "{kind}: nothing is made from statistics, and no site is asked for them", kind=kind
             )
@@ -145,7 +151,7 @@ def of_machine(card: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def takes_statistic(card: Mapping[str, Any], kind: str) -> bool:
+def uses_statistic(card: Mapping[str, Any], kind: str) -> bool:
     """Return whether a generator makes networks or soft sensors of a kind from statistics."""
     about = card.get("sheets", {}).get("kinds", {}).get(kind, {})
     return kind in sensor_errors(card) or "conditioned" in about.get("ships", {}).values()

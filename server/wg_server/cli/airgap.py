@@ -40,7 +40,7 @@ def offer(home: ServerHome, out: Path, as_json: bool) -> None:
         "class_names": len(manifest.sites),
         "encoder": manifest.encoder,
     }
-    cli.answer(
+    cli.print_result_lines(
         as_json, document, summary, text("next: give it to whoever asks what joining brings")
     )
 
@@ -63,7 +63,7 @@ def generate(home: ServerHome, source: Path, out: Path, as_json: bool) -> None:
     """Make a weights package from a statistics file, without a network."""
     delivery = airgap.generate_from_file(home, source, out)
     if delivery.is_statistic_unused:
-        cli.note(
+        cli.print_progress(
             text(
                 "the statistic of {site}'s records was not used: by the model card the networks for"
                 " its machine take none; '--epsilon 0' brings the same, at no cost",
@@ -78,4 +78,4 @@ def generate(home: ServerHome, source: Path, out: Path, as_json: bool) -> None:
         file=out,
         name=out.name,
     )
-    cli.answer(as_json, canonical.to_builtins(delivery), summary, then)
+    cli.print_result_lines(as_json, canonical.to_builtins(delivery), summary, then)

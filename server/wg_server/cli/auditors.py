@@ -35,9 +35,9 @@ def export(home: ServerHome, out: Path, sites: tuple[str, ...], as_json: bool) -
 
     An auditor gives the folder to 'wg-audit verify --server'.
     """
-    exports = auditors.export(home, out, sites)
+    exports = auditors.export_for_auditors(home, out, sites)
     if as_json:
-        cli.emit({"folder": str(out), "sites": canonical.to_builtins(exports)})
+        cli.print_json({"folder": str(out), "sites": canonical.to_builtins(exports)})
         return
     for site_export in exports:
         troubles = [text("BUDGET UNKNOWN")] if site_export.succession == BUDGET_UNKNOWN else []
@@ -51,8 +51,8 @@ def export(home: ServerHome, out: Path, sites: tuple[str, ...], as_json: bool) -
             files=site_export.files,
             ledgers=site_export.logs,
         )
-        cli.say(list_names([summary, *troubles], "  "))
-    cli.say(text("{folder}: {count} sites", folder=out, count=len(exports)))
-    cli.say(
+        cli.print_line(list_names([summary, *troubles], "  "))
+    cli.print_line(text("{folder}: {count} sites", folder=out, count=len(exports)))
+    cli.print_line(
         text("next, with a plant's ledger: wg-audit verify LEDGER --server {folder}", folder=out)
     )

@@ -7,21 +7,21 @@ from collections.abc import Callable, Mapping
 import click
 
 from wg_common import cli
-from wg_common.language import current, template, text
-from wg_common.options import DELTA, Price
+from wg_common.language import current_language, template, text
+from wg_common.options import DELTA, PrivacyParameter
 from wg_core.errors import PeerError
-from wg_core.privacy.schema import CLASSES, KINDS, MACHINE, Statistics
+from wg_core.privacy.schema import CLASSES, KINDS, MACHINE, StatisticsKind
 from wg_core.wire import canonical, protocol
 from wg_server.campaigns import reasons, schedule, starting, worth
-from wg_server.campaigns.starting import Order, retry, start
-from wg_server.cli.options import Duration, format_time, home_option, this_user
+from wg_server.campaigns.starting import CampaignOrder, queue_campaign, retry_site
+from wg_server.cli.options import Duration, current_user, format_time, home_option
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.store import troubles
 from wg_server.store.campaigns import NO_MACHINE, NO_NAMES, NO_STATISTIC, Campaign
-from wg_server.store.operators import record_action
+from wg_server.store.operators import logged_action
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 _ID = click.argument("campaign_id", metavar="ID")
 
@@ -36,7 +36,7 @@ def campaign() -> None:
 @click.option("--sites", "names", default="", help="Names with commas. Default: all worth asking.")
 @click.option(
     "--epsilon",
-    type=Price(also=protocol.FREE),
+    type=PrivacyParameter(also=protocol.FREE),
     default="1",
     show_default=True,
     help="Epsilon asked of each site; 0: weights by class names and data sheet alone.",
@@ -86,7 +86,7 @@ def campaign_start(
     names: str,
     epsilon: str,
     delta: str,
-    statistics: Statistics,
+    statistics: StatisticsKind,
     asks_unshared: bool,
     purpose: str,
     collect_for: float | None,
@@ -101,8 +101,8 @@ def campaign_start(
     Its packages are made with the generator that is installed now, whatever is installed later. Any
     number of campaigns go on beside one another.
     """
-    with Store.open(home) as store:
-        order = Order(
+    with ServerStore.open(home) as store:
+        order = CampaignOrder(
             sites=[name.strip() for name in names.split(",") if name.strip()],
             epsilon=epsilon,
             delta=delta,
@@ -116,16 +116,16 @@ def campaign_start(
         )
         if epsilon != protocol.FREE:
             _say_worth(store, home, order)
-        with record_action(store, this_user(), "campaign start", order.id, order.summary):
-            campaign = start(home, store, order)
+        with logged_action(store, current_user(), "campaign start", order.id, order.summary):
+            campaign = queue_campaign(home, store, order)
         if statistics == MACHINE:
             _say_left_out(campaign)
-        cli.note(text("campaign {id} queued", id=campaign.id))
+        cli.print_progress(text("campaign {id} queued", id=campaign.id))
         if wait:
             campaign = _wait(CampaignQueue(store.engine), campaign, home)
         _show(store, campaign, as_json)
     if not wait:
-        cli.note(
+        cli.print_progress(
             cli.next_step(
                 "wg-server campaign show --home {home} {id}", home=home.root, id=campaign.id
             )
@@ -140,11 +140,11 @@ def campaign_start(
 @cli.json_option
 def campaign_show(home: ServerHome, campaign_id: str | None, as_json: bool) -> None:
     """List campaigns, newest first; of one, how far it is at each site, why, and what to do."""
-    with Store.open(home) as store:
+    with ServerStore.open(home) as store:
         if campaign_id is None:
             _list(store, home, as_json)
         else:
-            _show(store, CampaignQueue(store.engine).show(campaign_id), as_json)
+            _show(store, CampaignQueue(store.engine).find_campaign(campaign_id), as_json)
 
 
 @campaign.command("cancel")
@@ -179,21 +179,21 @@ def campaign_resume(home: ServerHome, campaign_id: str, site: str | None, as_jso
     if site is None:
         _change(home, "campaign resume", CampaignQueue.resume, as_json, campaign_id)
         return
-    with Store.open(home) as store:
-        with record_action(store, this_user(), "campaign retry", campaign_id, site):
-            campaign = retry(home, store, campaign_id, site)
+    with ServerStore.open(home) as store:
+        with logged_action(store, current_user(), "campaign retry", campaign_id, site):
+            campaign = retry_site(home, store, campaign_id, site)
         _show(store, campaign, as_json)
 
 
-def _list(store: Store, home: ServerHome, as_json: bool) -> None:
-    campaigns = CampaignQueue(store.engine).all(parts=as_json)
+def _list(store: ServerStore, home: ServerHome, as_json: bool) -> None:
+    campaigns = CampaignQueue(store.engine).newest_campaigns(parts=as_json)
     if as_json:
-        cli.emit({"campaigns": [_document(store, campaign) for campaign in campaigns]})
+        cli.print_json({"campaigns": [_document(store, campaign) for campaign in campaigns]})
         return
     for campaign in campaigns:
         progress = campaign.progress
-        cli.say(f"{campaign.id}  {campaign.state:10} {format_time(campaign.created)}")
-        cli.say(
+        cli.print_line(f"{campaign.id}  {campaign.state:10} {format_time(campaign.created)}")
+        cli.print_line(
             text(
                 "    {count}/{sites} served, epsilon {epsilon}, {statistics}: {purpose}",
                 count=progress.sites_served,
@@ -204,15 +204,15 @@ def _list(store: Store, home: ServerHome, as_json: bool) -> None:
             )
         )
     if not campaigns:
-        cli.say(text("no campaigns yet"))
-        cli.note(cli.next_step("wg-server campaign start --home {home}", home=home.root))
+        cli.print_line(text("no campaigns yet"))
+        cli.print_progress(cli.next_step("wg-server campaign start --home {home}", home=home.root))
 
 
 def _say_left_out(campaign: Campaign) -> None:
     """Print how many sites a campaign for machine statistics does not ask, and why."""
     counts = Counter(task.code for task in campaign.tasks)
     if count := counts[NO_MACHINE]:
-        cli.note(
+        cli.print_progress(
             text(
                 "not asked, since no data sheet of a machine that is read here is known of them:"
                 " {count} sites; --sites asks by name",
@@ -220,7 +220,7 @@ def _say_left_out(campaign: Campaign) -> None:
             )
         )
     if count := counts[NO_NAMES]:
-        cli.note(
+        cli.print_progress(
             text(
                 "not asked, since they have stated no data sheet yet: {count} sites; '--epsilon 0'"
                 " asks for it, at no cost",
@@ -228,7 +228,7 @@ def _say_left_out(campaign: Campaign) -> None:
             )
         )
     if count := counts[NO_STATISTIC]:
-        cli.note(
+        cli.print_progress(
             text(
                 "not asked, since the networks for their machines use no statistic: {count} sites;"
                 " '--epsilon 0' brings these, at no cost",
@@ -237,25 +237,25 @@ def _say_left_out(campaign: Campaign) -> None:
         )
 
 
-def _say_worth(store: Store, home: ServerHome, order: Order) -> None:
+def _say_worth(store: ServerStore, home: ServerHome, order: CampaignOrder) -> None:
     """Print shared class names, sites left out, and the model card's figures for such releases."""
-    version = versions.ready(home)
+    version = versions.usable_version(home)
     if order.statistics == MACHINE:
-        for line in worth.of_machine(version.card):
-            cli.note(line)
+        for line in worth.machine_gain_lines(version.card):
+            cli.print_progress(line)
         return
-    names = starting.overlap(store, version)
+    names = starting.class_name_overlap(store, version)
     if names.names:
-        cli.note(names.words())
-    if lone_sites := sorted(names.left_out().keys() & set(order.sites or names.names)):
+        cli.print_progress(names.describe())
+    if lone_sites := sorted(names.skipped_sites().keys() & set(order.sites or names.names)):
         decision = (
             template("asked, although no other site is known to share a class name: {sites}")
             if order.asks_unshared
             else template("not asked, since no other site is known to share a class name: {sites}")
         )
-        cli.note(text(decision, sites=worth.comma_list(lone_sites)))
-    for line in worth.of_classes(version.card, float(order.epsilon)):
-        cli.note(line)
+        cli.print_progress(text(decision, sites=worth.comma_list(lone_sites)))
+    for line in worth.class_gain_lines(version.card, float(order.epsilon)):
+        cli.print_progress(line)
 
 
 def _change(
@@ -266,20 +266,20 @@ def _change(
     campaign_id: str,
 ) -> None:
     """Change a campaign in the name of this user, and print it."""
-    with Store.open(home) as store:
-        with record_action(store, this_user(), action, campaign_id):
+    with ServerStore.open(home) as store:
+        with logged_action(store, current_user(), action, campaign_id):
             campaign = change(CampaignQueue(store.engine), campaign_id)
         _show(store, campaign, as_json)
 
 
-def _show(store: Store, campaign: Campaign, as_json: bool) -> None:
+def _show(store: ServerStore, campaign: Campaign, as_json: bool) -> None:
     if as_json:
-        cli.emit(_document(store, campaign))
+        cli.print_json(_document(store, campaign))
         return
     current_time, statuses = time.time(), troubles.site_statuses(store, campaign=campaign.id)
-    code = current().code
-    summary = reasons.of_campaign(campaign, current_time, code)
-    cli.say(
+    code = current_language().code
+    summary = reasons.describe_campaign(campaign, current_time, code)
+    cli.print_line(
         text(
             "campaign {id}: {state}: {summary}",
             id=campaign.id,
@@ -288,21 +288,21 @@ def _show(store: Store, campaign: Campaign, as_json: bool) -> None:
         )
     )
     for task in campaign.tasks:
-        reason = reasons.of_task(campaign, task, statuses[task.site], current_time, code)
-        cli.say(f"  {task.site:24} {task.state:10} {reason.why}".rstrip())
+        reason = reasons.explain_task(campaign, task, statuses[task.site], current_time, code)
+        cli.print_line(f"  {task.site:24} {task.state:10} {reason.why}".rstrip())
         if reason.do:
-            cli.say(text("  {space:35} do: {do}", space="", do=reason.do))
+            cli.print_line(text("  {space:35} do: {do}", space="", do=reason.do))
 
 
-def _document(store: Store, campaign: Campaign) -> Mapping[str, object]:
+def _document(store: ServerStore, campaign: Campaign) -> Mapping[str, object]:
     current_time, statuses = time.time(), troubles.site_statuses(store, campaign=campaign.id)
     document: dict[str, object] = dict(canonical.to_builtins(campaign))
     del document["tasks"], document["counted"]
-    document["summary"] = reasons.of_campaign(campaign, current_time)
+    document["summary"] = reasons.describe_campaign(campaign, current_time)
     sites = document["sites"] = []
     for task in campaign.tasks:
-        reason = reasons.of_task(campaign, task, statuses[task.site], current_time)
-        end = schedule.deadline(campaign, task)
+        reason = reasons.explain_task(campaign, task, statuses[task.site], current_time)
+        end = schedule.step_deadline(campaign, task)
         sites.append(
             {**canonical.to_builtins(task), "deadline": end, "why": reason.why, "do": reason.do}
         )
@@ -317,19 +317,19 @@ def _wait(queue: CampaignQueue, campaign: Campaign, home: ServerHome) -> Campaig
     last_line: str = ""
     try:
         while campaign.finished is None:
-            if schedule.is_left_to_absent(campaign, time.time()):
-                cli.note(text("the campaign goes on for the sites that are not there"))
+            if schedule.has_only_absent_sites(campaign, time.time()):
+                cli.print_progress(text("the campaign goes on for the sites that are not there"))
                 break
             states = Counter(task.state for task in campaign.tasks)
             words = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
             line = text("campaign {state}: sites: {words}", state=campaign.state, words=words)
             if line != last_line:
                 last_line = line
-                cli.note(last_line)
+                cli.print_progress(last_line)
             time.sleep(0.2)
-            campaign = queue.show(campaign.id)
+            campaign = queue.find_campaign(campaign.id)
     except KeyboardInterrupt:
-        cli.note(
+        cli.print_progress(
             text(
                 "the campaign goes on without this command. See it: wg-server campaign show --home"
                 " {home} {id}; end it: wg-server campaign cancel --home {home} {id}",

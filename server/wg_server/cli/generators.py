@@ -8,13 +8,13 @@ import click
 from wg_common import cli
 from wg_common.language import list_names, text
 from wg_core.errors import DecodeError, WgError
-from wg_server.cli.options import format_time, home_option, this_user
+from wg_server.cli.options import current_user, format_time, home_option
 from wg_server.generator import versions
-from wg_server.generator.versions import SHORT_ID, Pointer, Version
+from wg_server.generator.versions import SHORT_ID, GeneratorVersion, InstalledVersions
 from wg_server.site.home import ServerHome
-from wg_server.store.operators import record_action
+from wg_server.store.operators import logged_action
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 _STANDINGS = {
     "installed": text("installed"),
@@ -35,33 +35,36 @@ def generator(home: ServerHome, use: str | None, as_json: bool) -> None:
     before: to go back, install that one.
     """
     if use is not None:
-        _install(home, versions.find(home, use), as_json)
+        _install(home, versions.find_version(home, use), as_json)
         return
-    with Store.open(home) as store:
-        in_use = CampaignQueue(store.engine).generators()
+    with ServerStore.open(home) as store:
+        in_use = CampaignQueue(store.engine).generators_in_use()
     try:
-        installation = versions.pointer(home)
+        installation = versions.read_installed(home)
     except DecodeError:
-        installation = Pointer()
+        installation = InstalledVersions()
     try:
-        versions.ready(home)
+        versions.usable_version(home)
         wrong = ""
     except WgError as error:
         wrong = str(error)
-    rows = [_row(version, installation, in_use) for version in versions.present(home)]
+    rows = [_row(version, installation, in_use) for version in versions.list_versions(home)]
     document = {
         "installed": installation.version,
         "before": installation.before,
         "wrong": wrong,
         "versions": rows,
     }
-    cli.show(document, _lines(rows, wrong), as_json)
+    cli.print_result(document, _lines(rows, wrong), as_json)
 
 
-def _install(home: ServerHome, version: Version, as_json: bool) -> None:
+def _install(home: ServerHome, version: GeneratorVersion, as_json: bool) -> None:
     failures = [str(check) for check in version.failed_checks()]
-    with Store.open(home) as store, record_action(store, this_user(), "generator use", version.id):
-        versions.use(home, version)
+    with (
+        ServerStore.open(home) as store,
+        logged_action(store, current_user(), "generator use", version.id),
+    ):
+        versions.install_version(home, version)
     short = version.id[:SHORT_ID]
     lines = [
         text("generator {version}: installed; campaigns begin with it from now on", version=short)
@@ -69,10 +72,10 @@ def _install(home: ServerHome, version: Version, as_json: bool) -> None:
     lines += [text("its model card fails: {check}", check=check) for check in failures]
     document = {
         "installed": version.id,
-        "before": versions.pointer(home).before,
+        "before": versions.read_installed(home).before,
         "failed": failures,
     }
-    cli.answer(
+    cli.print_result_lines(
         as_json,
         document,
         *lines,
@@ -80,7 +83,9 @@ def _install(home: ServerHome, version: Version, as_json: bool) -> None:
     )
 
 
-def _row(version: Version, installation: Pointer, in_use: set[str]) -> Mapping[str, Any]:
+def _row(
+    version: GeneratorVersion, installation: InstalledVersions, in_use: set[str]
+) -> Mapping[str, Any]:
     try:
         failures = [str(check) for check in version.failed_checks()]
     except DecodeError as error:

@@ -11,11 +11,11 @@ from wg_common import cli
 from wg_common.backup.options import key_options, seal_options
 from wg_common.language import text
 from wg_core.wire import canonical
-from wg_server.cli.options import format_time, home_option, this_user
+from wg_server.cli.options import current_user, format_time, home_option
 from wg_server.site.home import ServerHome
 
 if TYPE_CHECKING:
-    from wg_common.backup.archive import Key, Seal
+    from wg_common.backup.archive import DecryptionKey, EncryptionTarget
 
 
 @click.command()
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 )
 @seal_options
 @cli.json_option
-def backup(home: ServerHome, out: Path, seal: Seal, as_json: bool) -> None:
+def backup(home: ServerHome, out: Path, seal: EncryptionTarget, as_json: bool) -> None:
     """Write the home into one encrypted file: store, keys, authority, packages, generator.
 
     A server may run meanwhile. The zoo is not in it, but for the public encoder.
     """
     from wg_server.operation import backup as backups
 
-    manifest = backups.write(home, out, seal)
+    manifest = backups.back_up_home(home, out, seal)
     size = sum(file.size for file in manifest.files)
-    cli.answer(
+    cli.print_result_lines(
         as_json,
         canonical.to_builtins(manifest),
         text(
@@ -63,13 +63,13 @@ def backup(home: ServerHome, out: Path, seal: Seal, as_json: bool) -> None:
 )
 @key_options
 @cli.json_option
-def restore(home: ServerHome, path: Path, database: str, key: Key, as_json: bool) -> None:
+def restore(home: ServerHome, path: Path, database: str, key: DecryptionKey, as_json: bool) -> None:
     """Make a new home from a backup. Stop the old server first, for good."""
     from wg_server.operation import backup as backups
 
-    with cli.waiting(text("restoring")):
-        manifest = backups.restore(path, home, key, this_user(), database=database)
-    cli.answer(
+    with cli.show_spinner(text("restoring")):
+        manifest = backups.restore_home(path, home, key, current_user(), database=database)
+    cli.print_result_lines(
         as_json,
         canonical.to_builtins(manifest),
         text(

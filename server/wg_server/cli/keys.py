@@ -9,23 +9,23 @@ from wg_common.language import text
 from wg_core.errors import UsageError
 from wg_core.wire import canonical, signing
 from wg_server.campaigns import auditors
-from wg_server.cli.options import format_time, home_option, this_user
+from wg_server.cli.options import current_user, format_time, home_option
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
-from wg_server.store.operators import record_action
-from wg_server.store.sites import Store
+from wg_server.store.operators import logged_action
+from wg_server.store.sites import ServerStore
 
 
 def _hex(key: str) -> str:
-    return signing.display(bytes.fromhex(key))
+    return signing.display_key(bytes.fromhex(key))
 
 
 def _certificate(home: ServerHome, as_json: bool) -> None:
     """Create a new certificate for the listeners, under the same authority."""
-    pki.renew_server(home, home.config())
+    pki.renew_server_certificate(home, home.read_config())
     expires = pki.load_certificate(home.tls_cert).not_valid_after_utc.timestamp()
     good = text("{file}: good until {time}", file=home.tls_cert, time=format_time(expires))
-    cli.answer(as_json, {"certificate_expires": expires}, good)
+    cli.print_result_lines(as_json, {"certificate_expires": expires}, good)
 
 
 def _authority(home: ServerHome, as_json: bool) -> None:
@@ -33,11 +33,11 @@ def _authority(home: ServerHome, as_json: bool) -> None:
     from wg_server.operation import authority
 
     with (
-        Store.open(home) as store,
-        record_action(store, this_user(), "rotate-authority", "authority"),
+        ServerStore.open(home) as store,
+        logged_action(store, current_user(), "rotate-authority", "authority"),
     ):
         rotation = authority.rotate_authority(home)
-    cli.answer(
+    cli.print_result_lines(
         as_json,
         canonical.to_builtins(rotation),
         text("CA {ca}, good until {time}", ca=rotation.after, time=format_time(rotation.expires)),
@@ -52,9 +52,12 @@ def _signing(home: ServerHome, as_json: bool, *, stolen: bool = False) -> None:
     from wg_server.operation import rotation
 
     why = "stolen" if stolen else ""
-    with Store.open(home) as store, record_action(store, this_user(), "rotate-keys", "keys", why):
+    with (
+        ServerStore.open(home) as store,
+        logged_action(store, current_user(), "rotate-keys", "keys", why),
+    ):
         new_keys = rotation.rotate_keys(home, stolen=stolen)
-    cli.answer(
+    cli.print_result_lines(
         as_json,
         canonical.to_builtins(new_keys),
         text("signing key {key}", key=new_keys.signing_key),
@@ -111,7 +114,7 @@ def keys(home: ServerHome, renewal: str | None, stolen: bool, as_json: bool) -> 
 
 def _show(home: ServerHome, as_json: bool) -> None:
     public_keys = auditors.server_keys(home)
-    cli.answer(
+    cli.print_result_lines(
         as_json,
         canonical.to_builtins(public_keys),
         f"server       {public_keys.server}",

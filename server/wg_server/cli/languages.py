@@ -8,6 +8,6 @@ from wg_common.language import Code, Language
 OPERATOR = Path(__file__).parent / "locale"
 
 
-def speaks(code: Code) -> Language:
+def load_operator_language(code: Code) -> Language:
     """Return a language with the texts of the operator's commands."""
-    return translations.language_of(code, translations.COMMON, OPERATOR)
+    return translations.load_language(code, translations.COMMON, OPERATOR)

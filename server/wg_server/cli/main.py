@@ -9,7 +9,7 @@ from wg_common import cli, help_page, language
 from wg_common.help_page import SectionedGroup
 from wg_common.language import template, text
 from wg_core import __version__
-from wg_server.cli.languages import speaks
+from wg_server.cli.languages import load_operator_language
 
 _COMMANDS: dict[str, tuple[str, str]] = {
     "backup": ("keeping", template("Write the home into one encrypted file, while it serves.")),
@@ -70,7 +70,7 @@ class _Commands(SectionedGroup):
         command = getattr(module, cmd_name.replace("-", "_"))
         if not isinstance(command, click.Command):
             raise TypeError(f"{module.__name__}: {cmd_name} is no command")
-        help_page.translate_help(command, speaks)
+        help_page.translate_help(command, load_operator_language)
         return command
 
     def summary(self, name: str) -> str:
@@ -85,10 +85,10 @@ def main_group() -> None:
 
 
 main_group.sections = _SECTIONS
-language.add_option(main_group, speaks)
-help_page.translate_help(main_group, speaks)
+language.add_language_option(main_group, load_operator_language)
+help_page.translate_help(main_group, load_operator_language)
 
 
 def main() -> None:
     """Entry point of ``wg-server``."""
-    cli.run(main_group, extra="server", speaks=speaks)
+    cli.run_program(main_group, extra="server", speaks=load_operator_language)

@@ -9,7 +9,7 @@ from wg_common import cli
 from wg_common.language import text
 from wg_core import logs
 from wg_server.cli.options import home_option
-from wg_server.operation.initialise import free_ports, initialise
+from wg_server.operation.initialise import create_home, free_ports
 from wg_server.site.home import ServerConfig, ServerHome
 
 _PORTS = 3
@@ -43,9 +43,9 @@ def init(
         admin_port=ports[2],
         database=database,
     )
-    initialise(home, config)
+    create_home(home, config)
     document = {"home": str(home.root), "fleet": config.fleet_url, "enrolment": config.enrol_url}
-    cli.answer(
+    cli.print_result_lines(
         as_json,
         document,
         text("{home}: made for {url}", home=home.root, url=config.fleet_url),
@@ -70,5 +70,5 @@ def serve(home: ServerHome, beside: int | None, log_format: str) -> None:
     for name in ("alembic", "flwr", "uvicorn"):
         logging.getLogger(name).setLevel(logging.WARNING)
     stop = threading.Event()
-    with serving.signals(stop):
-        serving.serve(home, stop=stop, beside_port=beside or 0)
+    with serving.stop_on_signals(stop):
+        serving.serve_home(home, stop=stop, beside_port=beside or 0)

@@ -9,11 +9,11 @@ from wg_common import cli
 from wg_common.language import list_names, text
 from wg_core import logs
 from wg_core.errors import UsageError, VerificationError
-from wg_server.cli.options import format_time, home_option, this_user
+from wg_server.cli.options import current_user, format_time, home_option
 from wg_server.site.home import ServerHome
 from wg_server.store import operators as table
-from wg_server.store.operators import record_action
-from wg_server.store.sites import Store
+from wg_server.store.operators import logged_action
+from wg_server.store.sites import ServerStore
 
 
 @click.command()
@@ -46,15 +46,18 @@ def operators(
 
 
 def _add(home: ServerHome, name: str, as_json: bool) -> None:
-    with Store.open(home) as store, record_action(store, this_user(), "operator add", name):
-        token = table.add(store, name, time.time())
-    config = home.config()
+    with (
+        ServerStore.open(home) as store,
+        logged_action(store, current_user(), "operator add", name),
+    ):
+        token = table.grant_access(store, name, time.time())
+    config = home.read_config()
     url = config.console_url or f"http://127.0.0.1:{config.admin_port}"
     if as_json:
-        cli.emit({"operator": name, "token": token, "console": f"{url}/console"})
+        cli.print_json({"operator": name, "token": token, "console": f"{url}/console"})
         return
-    cli.say(token)
-    cli.note(
+    cli.print_line(token)
+    cli.print_progress(
         text(
             "log in with it at {url}/console; it is shown once, and good until it is removed",
             url=url,
@@ -63,38 +66,47 @@ def _add(home: ServerHome, name: str, as_json: bool) -> None:
 
 
 def _remove(home: ServerHome, name: str, as_json: bool) -> None:
-    with Store.open(home) as store, record_action(store, this_user(), "operator remove", name):
-        table.remove(store, name, time.time())
-    cli.answer(as_json, {"operator": name}, text("{name}: removed", name=logs.printable(name)))
+    with (
+        ServerStore.open(home) as store,
+        logged_action(store, current_user(), "operator remove", name),
+    ):
+        table.remove_access(store, name, time.time())
+    cli.print_result_lines(
+        as_json, {"operator": name}, text("{name}: removed", name=logs.escape_unprintable(name))
+    )
 
 
 def _list(home: ServerHome, as_json: bool) -> None:
-    with Store.open(home) as store:
-        people = table.operators(store)
+    with ServerStore.open(home) as store:
+        people = table.list_operators(store)
     if as_json:
-        cli.emit({"operators": [asdict(person) for person in people]})
+        cli.print_json({"operators": [asdict(person) for person in people]})
         return
     for person in people:
-        words: list[str] = [f"{logs.printable(person.name):24}"]
+        words: list[str] = [f"{logs.escape_unprintable(person.name):24}"]
         words.append(text("since {time}", time=format_time(person.created)))
         if person.removed:
             words.append(text("removed {time}", time=format_time(person.removed)))
-        cli.say(list_names(words, "  "))
+        cli.print_line(list_names(words, "  "))
     if not people:
-        cli.say(text("nobody yet"))
-        cli.note(cli.next_step("wg-server operators --home {home} --add NAME", home=home.root))
+        cli.print_line(text("nobody yet"))
+        cli.print_progress(
+            cli.next_step("wg-server operators --home {home} --add NAME", home=home.root)
+        )
 
 
 def _log(home: ServerHome, count: int, as_json: bool) -> None:
-    with Store.open(home) as store:
-        entries = table.entries(store, limit=count)[::-1]
-        broken = table.broken_at(store)
+    with ServerStore.open(home) as store:
+        entries = table.read_log(store, limit=count)[::-1]
+        broken = table.first_broken_entry(store)
     if as_json:
-        cli.emit({"entries": [asdict(entry) for entry in entries], "broken_at": broken})
+        cli.print_json({"entries": [asdict(entry) for entry in entries], "broken_at": broken})
     else:
         for entry in entries:
             words = f"{entry.operator} ({entry.through}): {entry.action} {entry.subject}"
             detail = f": {entry.detail}" if entry.detail else ""
-            cli.say(f"{entry.id:6} {format_time(entry.at)}  {logs.printable(words + detail)}")
+            cli.print_line(
+                f"{entry.id:6} {format_time(entry.at)}  {logs.escape_unprintable(words + detail)}"
+            )
     if broken is not None:
         raise VerificationError(f"operators' log: entry {broken} was changed, or one is missing")

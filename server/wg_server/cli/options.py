@@ -58,7 +58,7 @@ def format_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def this_user() -> Actor:
+def current_user() -> Actor:
     """Return the user who runs this command; under ``sudo``, the user who called it."""
     try:
         name = os.environ.get("SUDO_USER") or getpass.getuser()

@@ -9,12 +9,12 @@ from wg_common import cli
 from wg_common.language import text
 from wg_core import logs
 from wg_core.errors import UsageError
-from wg_server.cli.options import format_time, home_option, this_user
+from wg_server.cli.options import current_user, format_time, home_option
 from wg_server.site.home import ServerHome
 from wg_server.store import quarantine
-from wg_server.store.operators import record_action
-from wg_server.store.releases import Standing
-from wg_server.store.sites import Store
+from wg_server.store.operators import logged_action
+from wg_server.store.releases import ReleaseStatus
+from wg_server.store.sites import ServerStore
 
 _ACTIONS = {"accepted": "release accept", "rejected": "release reject"}
 
@@ -43,26 +43,26 @@ def releases(
         _list(home, () if everything else ("quarantined", "rejected"), as_json)
 
 
-def _list(home: ServerHome, standings: Sequence[Standing], as_json: bool) -> None:
-    with Store.open(home) as store:
-        notes = quarantine.notes(store.engine, *standings)
+def _list(home: ServerHome, standings: Sequence[ReleaseStatus], as_json: bool) -> None:
+    with ServerStore.open(home) as store:
+        notes = quarantine.list_releases(store.engine, *standings)
     if as_json:
         rows = [asdict(note) | {"reasons": note.reasons.splitlines()} for note in notes]
-        cli.emit({"releases": rows})
+        cli.print_json({"releases": rows})
         return
     for note in notes:
-        cli.say(
+        cli.print_line(
             f"{note.release_id}  {note.site:24} {note.standing:11} {format_time(note.received)}"
         )
         for reason in note.reasons.splitlines():
-            cli.say(f"  {logs.printable(reason)}")
+            cli.print_line(f"  {logs.escape_unprintable(reason)}")
 
 
-def _judge(home: ServerHome, release_id: str, standing: Standing, as_json: bool) -> None:
-    with Store.open(home) as store:
-        with record_action(store, this_user(), _ACTIONS[standing], release_id):
-            quarantine.judge(store.engine, release_id, standing)
-        site = store.release(release_id).site
+def _judge(home: ServerHome, release_id: str, standing: ReleaseStatus, as_json: bool) -> None:
+    with ServerStore.open(home) as store:
+        with logged_action(store, current_user(), _ACTIONS[standing], release_id):
+            quarantine.set_standing(store.engine, release_id, standing)
+        site = store.require_release(release_id).site
     document = {"release_id": release_id, "site": site, "standing": standing}
     line = text("release {id} of {site}: {standing}", id=release_id, site=site, standing=standing)
-    cli.answer(as_json, document, line)
+    cli.print_result_lines(as_json, document, line)

@@ -9,16 +9,16 @@ import click
 
 from wg_common import cli
 from wg_common.auditor_record import BUDGET_UNKNOWN
-from wg_common.language import ENGLISH, Code, current, list_names, text
+from wg_common.language import ENGLISH, Code, current_language, list_names, text
 from wg_core.wire import protocol
 from wg_server.campaigns import reasons
-from wg_server.cli.options import Duration, format_time, home_option, this_user
+from wg_server.cli.options import Duration, current_user, format_time, home_option
 from wg_server.fleet import trust
-from wg_server.fleet.enrolment import make_token
+from wg_server.fleet.enrolment import create_join_token
 from wg_server.site.home import ServerHome
 from wg_server.store import quarantine, succession, troubles
-from wg_server.store.operators import record_action
-from wg_server.store.sites import Store
+from wg_server.store.operators import logged_action
+from wg_server.store.sites import ServerStore
 
 
 @click.command()
@@ -30,23 +30,26 @@ from wg_server.store.sites import Store
 def enroll(home: ServerHome, site: str, expires: float, replace: bool, as_json: bool) -> None:
     """Print a one-time join token for SITE."""
     again = "again" if replace else ""
-    with Store.open(home) as store, record_action(store, this_user(), "enroll", site, again):
-        token = make_token(home, store, site, expires, replace=replace)
+    with (
+        ServerStore.open(home) as store,
+        logged_action(store, current_user(), "enroll", site, again),
+    ):
+        token = create_join_token(home, store, site, expires, replace=replace)
     token_text = protocol.encode_token(token)
     if as_json:
-        cli.emit(
+        cli.print_json(
             {"site": site, "token": token_text, "expires": token.expires, "encoder": token.encoder}
         )
     else:
-        cli.say(token_text)
-        cli.note(text("good for one home, until {time}", time=format_time(token.expires)))
-        cli.note(
+        cli.print_line(token_text)
+        cli.print_progress(text("good for one home, until {time}", time=format_time(token.expires)))
+        cli.print_progress(
             text(
                 "encoder {encoder}: tell the plant's owner, who is asked for it",
                 encoder=token.encoder,
             )
         )
-        cli.note(
+        cli.print_progress(
             text(
                 "next, at the plant: wg-client init --home HOME --join-file FILE --data FOLDER,"
                 " with the token in FILE"
@@ -59,17 +62,17 @@ def enroll(home: ServerHome, site: str, expires: float, replace: bool, as_json: 
 @cli.json_option
 def sites(home: ServerHome, as_json: bool) -> None:
     """List the sites."""
-    with Store.open(home) as store:
-        documents = _documents(home, store, ENGLISH.code if as_json else current().code)
+    with ServerStore.open(home) as store:
+        documents = _documents(home, store, ENGLISH.code if as_json else current_language().code)
         if as_json:
-            cli.emit({"sites": list(documents)})
+            cli.print_json({"sites": list(documents)})
             return
         unknown = [_say(row) for row in documents]
     if not unknown:
-        cli.say(text("no sites yet"))
-        cli.note(cli.next_step("wg-server enroll --home {home} SITE", home=home.root))
+        cli.print_line(text("no sites yet"))
+        cli.print_progress(cli.next_step("wg-server enroll --home {home} SITE", home=home.root))
     if any(unknown):
-        cli.note(
+        cli.print_progress(
             text(
                 "budget unknown: the site released on an earlier ledger that the one in use does"
                 " not name. Ask the plant for the home that holds the newest of them: there, after"
@@ -80,18 +83,24 @@ def sites(home: ServerHome, as_json: bool) -> None:
         )
 
 
-def _documents(home: ServerHome, store: Store, code: Code) -> Iterator[Mapping[str, Any]]:
+def _documents(home: ServerHome, store: ServerStore, code: Code) -> Iterator[Mapping[str, Any]]:
     """Yield the ``--json`` document of each site, with reasons in a language."""
     current_time, laggards = time.time(), trust.lagging_sites(home, store)
-    forked_origins = {origin for origin, *_ in store.evidence()}
-    quarantine_counts = Counter(note.site for note in quarantine.notes(store.engine, "quarantined"))
-    for page in store.pages():
+    forked_origins = {origin for origin, *_ in store.fork_evidence()}
+    quarantine_counts = Counter(
+        note.site for note in quarantine.list_releases(store.engine, "quarantined")
+    )
+    for page in store.site_pages():
         names = [site.name for site in page]
         statuses = troubles.site_statuses(store, names=names)
-        successions = succession.of_sites(page, store.logs(names))
+        successions = succession.classify_site_logs(page, store.logs_of_sites(names))
         for site in page:
-            absence = reasons.of_site(statuses[site.name], current_time, code)
-            behind = reasons.of_keys(laggards[site.name], code) if site.name in laggards else None
+            absence = reasons.explain_absence(statuses[site.name], current_time, code)
+            behind = (
+                reasons.explain_key_change(laggards[site.name], code)
+                if site.name in laggards
+                else None
+            )
             yield {
                 "site": site.name,
                 "state": site.state,
@@ -118,12 +127,12 @@ def _say(row: Mapping[str, Any]) -> bool:
         troubles.append(text("QUARANTINED: {count}", count=row["quarantined"]))
     last_seen = text("seen {time}", time=format_time(row["last_seen"] or 0))
     words = list_names([f"{row['site']:24} {row['state']:9}", last_seen, *troubles], "  ")
-    cli.say(words)
+    cli.print_line(words)
     expiry = format_time(row["certificate_expires"] or 0)
-    cli.say(text("    certificate until {time}", time=expiry))
+    cli.print_line(text("    certificate until {time}", time=expiry))
     for why, do in (("away", "do"), ("old_keys", "old_keys_do")):
         if row[why]:
-            cli.say(text("    {why}; do: {do}", why=row[why], do=row[do]))
+            cli.print_line(text("    {why}; do: {do}", why=row[why], do=row[do]))
     return unknown
 
 
@@ -133,6 +142,8 @@ def _say(row: Mapping[str, Any]) -> bool:
 @cli.json_option
 def revoke(home: ServerHome, site: str, as_json: bool) -> None:
     """Shut SITE out, from its next request on."""
-    with Store.open(home) as store, record_action(store, this_user(), "revoke", site):
+    with ServerStore.open(home) as store, logged_action(store, current_user(), "revoke", site):
         store.revoke(site, time.time())
-    cli.answer(as_json, {"site": site, "state": "revoked"}, text("{site}: revoked", site=site))
+    cli.print_result_lines(
+        as_json, {"site": site, "state": "revoked"}, text("{site}: revoked", site=site)
+    )

@@ -12,14 +12,14 @@ from wg_common import cli
 from wg_common.language import text
 from wg_common.weights_package import NO_PRIVACY
 from wg_core.errors import ExitCode
-from wg_server.cli.options import home_option, plan_option, this_user
+from wg_server.cli.options import current_user, home_option, plan_option
 from wg_server.generator import pipeline, versions
 from wg_server.generator.plan import read_plan
 from wg_server.generator.weights import sensor_training, sheet_card
 from wg_server.site.home import ServerHome
-from wg_server.store.operators import record_action
+from wg_server.store.operators import logged_action
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 @click.command()
@@ -37,11 +37,11 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
     before stays installed: 'wg-server generator --use' installs the new one all the same.
     """
     training_plan = read_plan(plan)
-    home.config()  # an uninitialised home fails now, not at the end
-    with cli.progress("train", pipeline.steps(home, training_plan)) as bar:
-        card = pipeline.train(home, training_plan, progress=bar.update)
+    home.read_config()  # an uninitialised home fails now, not at the end
+    with cli.show_progress("train", pipeline.count_training_steps(home, training_plan)) as bar:
+        card = pipeline.train_generator(home, training_plan, progress=bar.update)
     passes, pruned_versions = _take_over(home, card["version"])
-    version = versions.read(home, card["version"])
+    version = versions.read_version(home, card["version"])
     partial = [
         text("its {part} fail their checks and are left out of packages", part=part)
         for part, is_used in (
@@ -80,7 +80,9 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
                 version=short,
             ),
         ]
-    cli.answer(as_json, {**card, "installed": passes, "deleted": pruned_versions}, *lines)
+    cli.print_result_lines(
+        as_json, {**card, "installed": passes, "deleted": pruned_versions}, *lines
+    )
     return ExitCode.OK if passes else ExitCode.NOT_ACCEPTED
 
 
@@ -90,14 +92,14 @@ def _take_over(home: ServerHome, identity: str) -> tuple[bool, list[str]]:
     Returns:
         Whether it is installed, and the ids of the deleted generators.
     """
-    version = versions.read(home, identity)
+    version = versions.read_version(home, identity)
     passes = version.is_usable
-    with Store.open(home) as store:
+    with ServerStore.open(home) as store:
         if passes:
-            with record_action(store, this_user(), "generator use", version.id):
-                versions.use(home, version)
-        running = CampaignQueue(store.engine).generators()
-        return passes, versions.prune(home, {version.id, *running})
+            with logged_action(store, current_user(), "generator use", version.id):
+                versions.install_version(home, version)
+        running = CampaignQueue(store.engine).generators_in_use()
+        return passes, versions.prune_versions(home, {version.id, *running})
 
 
 def _table(card: dict[str, Any]) -> list[str]:
@@ -129,9 +131,9 @@ def _sheets(card: dict[str, Any]) -> list[str]:
     """Return the lines of the cards of machine networks and soft sensors."""
     lines = []
     for machines in card["kinds"].values():
-        lines += sheet_card.table(machines)
+        lines += sheet_card.card_table(machines)
     for units in card.get("sensors", {}).values():
-        lines += sensor_training.table(units)
+        lines += sensor_training.card_table(units)
         lines += [f"  {words}" for words in _requirements(units)]
     return lines + _requirements(card)
 

@@ -10,14 +10,14 @@ from wg_common import cli
 from wg_common.language import text
 from wg_core.errors import ConfigError
 from wg_core.wire import canonical
-from wg_server.cli.options import home_option, plan_option, this_user
-from wg_server.generator.weights.reading_map_training import train_maps
+from wg_server.cli.options import current_user, home_option, plan_option
+from wg_server.generator.weights.reading_map_training import train_reading_maps
 from wg_server.site.home import ServerHome
-from wg_server.store.operators import record_action
+from wg_server.store.operators import logged_action
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 from wg_server.zoo import trunks
-from wg_server.zoo.build import build, steps, use
+from wg_server.zoo.build import build_zoo, count_entries, replace_encoder
 from wg_server.zoo.plan import ZooPlan, read_plan
 
 
@@ -47,15 +47,17 @@ def build_command(
     zoo_plan = read_plan(plan)
     if new_encoder:
         _replace_encoder(home, zoo_plan, workers)
-    with cli.progress("zoo", steps(zoo_plan)) as bar:
-        result = build(home, zoo_plan, workers=workers, progress=bar.update, train_maps=train_maps)
+    with cli.show_progress("zoo", count_entries(zoo_plan)) as bar:
+        result = build_zoo(
+            home, zoo_plan, workers=workers, progress=bar.update, train_maps=train_reading_maps
+        )
     counts = {"made": result.made, "before": result.kept}
-    cli.answer(
+    cli.print_result_lines(
         as_json,
         canonical.to_builtins(result),
         text("zoo: {made} entries made, {before} there before", **counts),
         text("encoder {encoder}", encoder=result.encoder),
-        *trunks.advice(zoo_plan),
+        *trunks.trunk_advice(zoo_plan),
         cli.next_step("wg-server train --home {home}", home=home.root),
     )
 
@@ -66,12 +68,12 @@ def _replace_encoder(home: ServerHome, plan: ZooPlan, workers: int) -> None:
     Raises:
         ConfigError: A campaign is open.
     """
-    with Store.open(home) as store:
-        if CampaignQueue(store.engine).generators():
+    with ServerStore.open(home) as store:
+        if CampaignQueue(store.engine).generators_in_use():
             raise ConfigError("campaigns are open: end or cancel them before another encoder")
-        with record_action(store, this_user(), "encoder", plan.architecture):
-            identity = use(home, plan, workers=workers, train_maps=train_maps)
-    cli.note(
+        with logged_action(store, current_user(), "encoder", plan.architecture):
+            identity = replace_encoder(home, plan, workers=workers, train_maps=train_reading_maps)
+    cli.print_progress(
         text(
             "encoder {encoder}; after 'train', 'enroll --replace' each site: its owner is asked for"
             " this hash, and freezes anew",

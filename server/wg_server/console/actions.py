@@ -9,41 +9,41 @@ from wg_core import numbers
 from wg_core.errors import ConfigError
 from wg_core.wire import protocol
 from wg_server.campaigns import starting
-from wg_server.campaigns.starting import Order, start
-from wg_server.console.web import Form, NotFound, PageContext, field
-from wg_server.fleet.enrolment import make_token
+from wg_server.campaigns.starting import CampaignOrder, queue_campaign
+from wg_server.console.web import Form, NotFound, PageContext, form_field
+from wg_server.fleet.enrolment import create_join_token
 from wg_server.generator import versions
 from wg_server.store import quarantine
 from wg_server.store.campaigns import Campaign
-from wg_server.store.operators import record_action
+from wg_server.store.operators import logged_action
 from wg_server.store.queue import GRACE_SECONDS, CampaignQueue
-from wg_server.store.releases import Standing
+from wg_server.store.releases import ReleaseStatus
 
 HOURS_LIMIT = 24 * 365  # Longest duration in a form, in hours
 
 
-def invite(context: PageContext, form: Form) -> Response:
+def invite_site(context: PageContext, form: Form) -> Response:
     """Create a join token, and show it once."""
-    name = protocol.check_site_name(field(form, "site").strip())
+    name = protocol.check_site_name(form_field(form, "site").strip())
     seconds = _hours(form, "hours") or 3600.0
-    again = bool(field(form, "again"))
+    again = bool(form_field(form, "again"))
     home, store = context.source.home, context.source.store
-    with record_action(store, context.session.actor, "enroll", name, "again" if again else ""):
-        token = make_token(home, store, name, seconds, replace=again)
+    with logged_action(store, context.session.actor, "enroll", name, "again" if again else ""):
+        token = create_join_token(home, store, name, seconds, replace=again)
     return context.render("invited", token=token, word=protocol.encode_token(token))
 
 
-def revoke(context: PageContext, form: Form) -> Response:
+def revoke_site(context: PageContext, form: Form) -> Response:
     """Revoke a site if its name was typed as confirmation."""
     name = protocol.check_site_name(context.request.path_params["site"])
     _check_confirmation(form, name)
     store = context.source.store
-    with record_action(store, context.session.actor, "revoke", name):
+    with logged_action(store, context.session.actor, "revoke", name):
         store.revoke(name, time.time())
     return context.confirmation(f"/sites/{name}", "revoke")
 
 
-def judge(context: PageContext, form: Form) -> Response:
+def judge_release(context: PageContext, form: Form) -> Response:
     """Accept or reject a release."""
     release_id = protocol.check_release_id(context.request.path_params["id"])
     word = context.request.path_params["word"]
@@ -51,29 +51,29 @@ def judge(context: PageContext, form: Form) -> Response:
         raise NotFound(word)
     standing, action = _STANDINGS[word]
     store = context.source.store
-    with record_action(store, context.session.actor, action, release_id):
-        quarantine.judge(store.engine, release_id, standing)
-    return context.confirmation(f"/sites/{store.release(release_id).site}", word)
+    with logged_action(store, context.session.actor, action, release_id):
+        quarantine.set_standing(store.engine, release_id, standing)
+    return context.confirmation(f"/sites/{store.require_release(release_id).site}", word)
 
 
 def start_campaign(context: PageContext, form: Form) -> Response:
     """Queue a campaign."""
-    minimum = field(form, "min_sites").strip()
-    grace = field(form, "grace_minutes").strip()
-    order = Order(
+    minimum = form_field(form, "min_sites").strip()
+    grace = form_field(form, "grace_minutes").strip()
+    order = CampaignOrder(
         sites=[protocol.check_site_name(name) for name in form.get("sites", [])],
-        epsilon=field(form, "epsilon").strip(),
-        delta=field(form, "delta").strip(),
-        purpose=field(form, "purpose").strip(),
+        epsilon=form_field(form, "epsilon").strip(),
+        delta=form_field(form, "delta").strip(),
+        purpose=form_field(form, "purpose").strip(),
         collect_seconds=_hours(form, "collect_hours"),
         deliver_seconds=_hours(form, "deliver_hours"),
-        min_sites=numbers.integer(minimum, subject="min_sites") if minimum else None,
+        min_sites=numbers.parse_integer(minimum, subject="min_sites") if minimum else None,
         grace_seconds=_bounded_amount(grace, "grace_minutes") * 60 if grace else GRACE_SECONDS,
         asks_unshared="unshared" in form,
     )
     home, store = context.source.home, context.source.store
-    with record_action(store, context.session.actor, "campaign start", order.id, order.summary):
-        start(home, store, order)
+    with logged_action(store, context.session.actor, "campaign start", order.id, order.summary):
+        queue_campaign(home, store, order)
     return context.confirmation(f"/campaigns/{order.id}", "start")
 
 
@@ -88,8 +88,8 @@ def change_campaign(context: PageContext, form: Form) -> Response:
     }
     if word not in changes:
         raise NotFound(word)
-    stored_id = queue.show(campaign_id).id
-    with record_action(context.source.store, context.session.actor, f"campaign {word}", stored_id):
+    stored_id = queue.find_campaign(campaign_id).id
+    with logged_action(context.source.store, context.session.actor, f"campaign {word}", stored_id):
         changes[word](stored_id)
     return context.confirmation(f"/campaigns/{stored_id}", word)
 
@@ -97,42 +97,42 @@ def change_campaign(context: PageContext, form: Form) -> Response:
 def retry(context: PageContext, form: Form) -> Response:
     """Retry one site of a campaign."""
     home, store = context.source.home, context.source.store
-    campaign_id = CampaignQueue(store.engine).show(context.request.path_params["id"]).id
-    name = protocol.check_site_name(field(form, "site"))
-    with record_action(store, context.session.actor, "campaign retry", campaign_id, name):
-        starting.retry(home, store, campaign_id, name)
+    campaign_id = CampaignQueue(store.engine).find_campaign(context.request.path_params["id"]).id
+    name = protocol.check_site_name(form_field(form, "site"))
+    with logged_action(store, context.session.actor, "campaign retry", campaign_id, name):
+        starting.retry_site(home, store, campaign_id, name)
     return context.confirmation(f"/campaigns/{campaign_id}", "retry")
 
 
 def use_generator(context: PageContext, form: Form) -> Response:
     """Install a generator if its id was typed as confirmation."""
     home, store = context.source.home, context.source.store
-    version = versions.find(home, field(form, "id"))
+    version = versions.find_version(home, form_field(form, "id"))
     _check_confirmation(form, version.id[: versions.SHORT_ID])
-    with record_action(store, context.session.actor, "generator use", version.id):
-        versions.use(home, version)
+    with logged_action(store, context.session.actor, "generator use", version.id):
+        versions.install_version(home, version)
     return context.confirmation("/generator", "use")
 
 
-_STANDINGS: dict[str, tuple[Standing, str]] = {
+_STANDINGS: dict[str, tuple[ReleaseStatus, str]] = {
     "accept": ("accepted", "release accept"),
     "reject": ("rejected", "release reject"),
 }
 
 
 def _check_confirmation(form: Form, expected: str) -> None:
-    answer = field(form, "confirm").strip()
+    answer = form_field(form, "confirm").strip()
     if answer != expected:
         raise ConfigError(f"{answer[:80]!r} was typed, expected {expected}")
 
 
 def _hours(form: Form, name: str) -> float | None:
-    text = field(form, name).strip()
+    text = form_field(form, name).strip()
     return _bounded_amount(text, name) * 3600 if text else None
 
 
 def _bounded_amount(text: str, name: str) -> float:
-    amount = numbers.decimal(text, subject=name)
+    amount = numbers.parse_decimal(text, subject=name)
     if not 0 < amount <= HOURS_LIMIT:
         raise ConfigError(f"{name}: {text[:40]}, expected a number above 0, to {HOURS_LIMIT}")
     return amount

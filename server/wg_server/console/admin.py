@@ -21,13 +21,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from wg_server.console.probes import Probe
+from wg_server.console.probes import HealthProbe
 
 
 def admin_app(
     token: str,
     registry: CollectorRegistry,
-    probes: Sequence[Probe],
+    probes: Sequence[HealthProbe],
     console: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """Return the ASGI application of the admin listener.
@@ -40,16 +40,16 @@ def admin_app(
     """
 
     def livez(request: Request) -> Response:
-        return _word(all(probe.ask() for probe in probes if probe.restart))
+        return _word(all(probe.is_healthy() for probe in probes if probe.restart))
 
     def readyz(request: Request) -> Response:
-        states = {probe: probe.ask() for probe in probes}
+        states = {probe: probe.is_healthy() for probe in probes}
         lines = [f"{probe.name}: {'ok' if good else 'failing'}\n" for probe, good in states.items()]
         ready = all(good for probe, good in states.items() if probe.essential)
         return PlainTextResponse("".join(lines), 200 if ready else 503)
 
     def healthz(request: Request) -> Response:
-        return _word(all(probe.ask() for probe in probes if probe.essential))
+        return _word(all(probe.is_healthy() for probe in probes if probe.essential))
 
     def metrics(request: Request) -> Response:
         authorization = request.headers.get("authorization", "")

@@ -9,41 +9,41 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from wg_server.console import actions, pages
-from wg_server.console.views import Source
-from wg_server.console.web import FORM_LIMIT, ROOT, Console, Shield
+from wg_server.console.views import PageSource
+from wg_server.console.web import FORM_LIMIT, ROOT, Console, HostGuard
 from wg_server.fleet.guards import BodyLimit
 
 _STATIC = Path(__file__).parent / "static"
 
 
-def console_routes(source: Source) -> list[BaseRoute]:
+def console_routes(source: PageSource) -> list[BaseRoute]:
     """Return the routes of the console."""
     form_seconds = 20.0
     console = Console(source)
 
     def login_page(request: Request) -> Response:
-        return console.render(request, console.speech(request), "login", said="")
+        return console.render(request, console.page_texts(request), "login", said="")
 
     def missing(request: Request) -> Response:
-        return console.fail(request, console.speech(request), 404)
+        return console.render_failure(request, console.page_texts(request), 404)
 
     gets = {
-        "/": pages.overview,
-        "/sites": pages.sites,
-        "/sites/{site}": pages.site,
-        "/sites/{site}/evidence": pages.evidence,
-        "/campaigns": pages.campaigns,
-        "/campaigns/new": pages.new_campaign,
-        "/campaigns/{id}": pages.campaign,
-        "/generator": pages.generator,
-        "/audit": pages.audit,
+        "/": pages.show_overview,
+        "/sites": pages.show_sites,
+        "/sites/{site}": pages.show_site,
+        "/sites/{site}/evidence": pages.send_evidence,
+        "/campaigns": pages.show_campaigns,
+        "/campaigns/new": pages.show_new_campaign,
+        "/campaigns/{id}": pages.show_campaign,
+        "/generator": pages.show_generators,
+        "/audit": pages.show_operator_log,
         "/help": lambda context: context.render("help"),
     }
     posts = {
         "/logout": console.logout,
-        "/sites/invite": actions.invite,
-        "/sites/{site}/revoke": actions.revoke,
-        "/releases/{id}/{word}": actions.judge,
+        "/sites/invite": actions.invite_site,
+        "/sites/{site}/revoke": actions.revoke_site,
+        "/releases/{id}/{word}": actions.judge_release,
         "/campaigns": actions.start_campaign,
         "/campaigns/{id}/retry": actions.retry,
         "/campaigns/{id}/{word}": actions.change_campaign,
@@ -52,16 +52,16 @@ def console_routes(source: Source) -> list[BaseRoute]:
     inner: list[BaseRoute] = [
         Route("/login", login_page, methods=["GET"]),
         Route("/login", console.login, methods=["POST"]),
-        Route("/sign-on", console.sign_on, methods=["GET"]),
-        Route("/signed-on", console.signed_on, methods=["GET"]),
-        Route("/language", console.speak, methods=["GET"]),
-        *(Route(path, console.page(show), methods=["GET"]) for path, show in gets.items()),
-        *(Route(path, console.form(act), methods=["POST"]) for path, act in posts.items()),
+        Route("/sign-on", console.redirect_to_provider, methods=["GET"]),
+        Route("/signed-on", console.finish_sign_on, methods=["GET"]),
+        Route("/language", console.set_language, methods=["GET"]),
+        *(Route(path, console.page_endpoint(show), methods=["GET"]) for path, show in gets.items()),
+        *(Route(path, console.form_endpoint(act), methods=["POST"]) for path, act in posts.items()),
         Mount("/static", StaticFiles(directory=_STATIC)),
         Route("/{rest:path}", missing, methods=["GET"]),
     ]
     guards = [
-        Middleware(Shield, console_url=source.home.config().console_url),
+        Middleware(HostGuard, console_url=source.home.read_config().console_url),
         Middleware(BodyLimit, limit=FORM_LIMIT, seconds=form_seconds),
     ]
     return [

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from wg_server.console.messages import Speech
+from wg_server.console.messages import PageTexts
 from wg_server.store.campaigns import OPEN_CAMPAIGNS, TaskState
 
 STATES: tuple[TaskState, ...] = (
@@ -20,7 +20,7 @@ STATES: tuple[TaskState, ...] = (
 """Task states in the order of a progress bar."""
 
 
-def filters(speech: Speech) -> Mapping[str, object]:
+def template_filters(speech: PageTexts) -> Mapping[str, object]:
     """Return functions and values for templates."""
     current_time = time.time()
 
@@ -40,11 +40,11 @@ def filters(speech: Speech) -> Mapping[str, object]:
 
     functions: dict[str, Callable[..., object]] = {
         "when": format_time,
-        "iso": iso,
+        "iso": format_iso,
         "ago": ago,
         "ahead": ahead,
-        "bar": bar,
-        "size": size,
+        "bar": progress_segments,
+        "size": format_size,
     }
     return {**functions, "now": current_time, "states": STATES, "open_campaigns": OPEN_CAMPAIGNS}
 
@@ -54,12 +54,12 @@ def format_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def iso(seconds: float) -> str:
+def format_iso(seconds: float) -> str:
     """Format a time as ISO 8601, UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def bar(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
+def progress_segments(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
     """Return the segments of a progress bar of width 100: state, left end, width."""
     total = sum(counts.values()) or 1
     pieces: list[tuple[str, float, float]] = []
@@ -72,7 +72,7 @@ def bar(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
     return pieces
 
 
-def size(number: int) -> str:
+def format_size(number: int) -> str:
     """Format a number of bytes."""
     for unit, name in ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB")):
         if number >= unit:

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from wg_common import translations
 from wg_common.language import CODES, ENGLISH, Catalogue, Code, Language
-from wg_server.campaigns.wording import Speaker
+from wg_server.campaigns.wording import TextFormatter
 
 FOLDER = Path(__file__).parent / "locale"
 KIND = "page"
 """Prefix of the catalogue keys."""
 
 
-class Speech:
+class PageTexts:
     """Texts of pages in one language.
 
     Attributes:
@@ -30,8 +30,8 @@ class Speech:
 
     def __init__(self, language: Code) -> None:
         self.language = language
-        self.span = Speaker(language).span
-        self._texts = translations.texts(language, FOLDER, KIND)
+        self.span = TextFormatter(language).format_duration
+        self._texts = translations.load_templates(language, FOLDER, KIND)
 
     def __call__(self, key: str, **figures: object) -> str:
         """Return the text of a key, with its figures filled in."""
@@ -41,32 +41,32 @@ class Speech:
         """Return whether there is a text with this key."""
         return key in self._texts
 
-    def action(self, action: str) -> str:
+    def translate_action(self, action: str) -> str:
         """Translate an operator's action in the log; an unknown action is returned unchanged."""
         key = f"act {action}"
         return self(key) if key in self else action
 
-    def error(self, english: str) -> str:
+    def translate_error(self, english: str) -> str:
         """Translate an error message if its pattern is known."""
-        return _of_the_log(self.language).error(english)
+        return _of_the_log(self.language).translate_error(english)
 
-    def detail(self, action: str, english: str) -> str:
+    def translate_detail(self, action: str, english: str) -> str:
         """Translate the detail of an action in the log."""
         if action != "failed" or self.language == ENGLISH.code:
-            return self.error(english)
+            return self.translate_error(english)
         attempt, _, why = english.partition(": ")
-        return f"{self.action(attempt)}：{self.error(why)}"
+        return f"{self.translate_action(attempt)}：{self.translate_error(why)}"
 
 
 @cache
 def _of_the_log(language: Code) -> Language:
     """Return a language with the patterns of log messages, and with the states of the store."""
-    catalogue = translations.language_of(language, FOLDER)
+    catalogue = translations.load_language(language, FOLDER)
     if not isinstance(catalogue.catalogue, Catalogue):
         return catalogue
     states = {
         state: text
-        for key, text in translations.texts(language, FOLDER, KIND).items()
+        for key, text in translations.load_templates(language, FOLDER, KIND).items()
         for stem, _, state in (key.partition(" "),)
         if state and stem in ("campaign", "part", "site", "standing")
     }

@@ -22,18 +22,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wg_common.auditor_record import BUDGET_UNKNOWN
 from wg_core import __version__
 from wg_core.errors import WgError
-from wg_server.console.probes import Probe, expiries
+from wg_server.console.probes import HealthProbe, certificate_expiries
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import LastBackup
 from wg_server.store import quarantine, succession, troubles
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.site import Site
-from wg_server.store.sites import Store
+from wg_server.store.site import StoredSite
+from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
 PREFIX = "weightgate_"
-Online = Callable[[Iterable[Site]], Set[str]]  # Returns the names of connected sites
+Online = Callable[[Iterable[StoredSite]], Set[str]]  # Returns the names of connected sites
 SECONDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
 """Upper bounds of the histogram buckets of request times, in seconds."""
 _PER_SITE = {
@@ -49,7 +49,7 @@ class Metrics:
     """All metrics of one server."""
 
     def __init__(
-        self, home: ServerHome, store: Store, probes: Sequence[Probe], online: Online
+        self, home: ServerHome, store: ServerStore, probes: Sequence[HealthProbe], online: Online
     ) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(_Scraped(home, store, probes, online))
@@ -76,12 +76,12 @@ class Metrics:
         for level in ("warning", "error"):
             self._lines.labels(level)  # creates the series, so that its first increase is seen
 
-    def measure(self, app: Starlette, listener: str) -> Starlette:
+    def count_requests(self, app: Starlette, listener: str) -> Starlette:
         """Count the requests of an application, as its outermost middleware."""
         app.add_middleware(_Measured, self._requests, self._seconds, listener)
         return app
 
-    def handler(self) -> logging.Handler:
+    def log_handler(self) -> logging.Handler:
         """Return a log handler that counts warnings and errors."""
         return _Lines(self._lines)
 
@@ -131,7 +131,7 @@ class _Scraped(Collector):
     """Metrics that are read at each scrape."""
 
     def __init__(
-        self, home: ServerHome, store: Store, probes: Sequence[Probe], online: Online
+        self, home: ServerHome, store: ServerStore, probes: Sequence[HealthProbe], online: Online
     ) -> None:
         self._home = home
         self._store = store
@@ -146,7 +146,7 @@ class _Scraped(Collector):
         """Yield all metrics with their current values."""
         labels = {"version": __version__, "python": platform.python_version()}
         yield _gauge("build_info", "The program that runs.", [(labels, 1)])
-        checks = [({"check": probe.name}, int(probe.ask())) for probe in self._probes]
+        checks = [({"check": probe.name}, int(probe.is_healthy())) for probe in self._probes]
         yield _gauge("ready", "Whether the server can work, by check.", checks)
         for part in (self._of_home, self._of_sites, self._of_campaigns):
             try:
@@ -160,7 +160,10 @@ class _Scraped(Collector):
         yield _gauge(
             "certificate_expiry_timestamp_seconds",
             "End of the certificate of the server, and of its authority.",
-            [({"certificate": name}, end) for name, end in expiries(self._home).items()],
+            [
+                ({"certificate": name}, end)
+                for name, end in certificate_expiries(self._home).items()
+            ],
         )
         last = LastBackup.load(self._home)
         yield _gauge(
@@ -173,7 +176,7 @@ class _Scraped(Collector):
         states: Count[str] = Count()
         connected_count, unknown = 0, 0
         per_site = [_gauge(name, text, []) for name, text in _PER_SITE.items()]
-        for page in self._store.pages():
+        for page in self._store.site_pages():
             names, enrolled_sites = (
                 [s.name for s in page],
                 [s for s in page if s.state == "enrolled"],
@@ -184,7 +187,7 @@ class _Scraped(Collector):
             )
             states.update(site.state for site in page)
             connected_count += len(online)
-            successions = succession.of_sites(page, self._store.logs(names))
+            successions = succession.classify_site_logs(page, self._store.logs_of_sites(names))
             unknown += list(successions.values()).count(BUDGET_UNKNOWN)
             for s in enrolled_sites:
                 if statuses[s.name].uses_files:
@@ -202,28 +205,28 @@ class _Scraped(Collector):
         yield _gauge(
             "budget_unknown", "Sites with an earlier ledger that is not named.", [({}, unknown)]
         )
-        quarantined_count = len(quarantine.notes(self._store.engine, "quarantined"))
+        quarantined_count = len(quarantine.list_releases(self._store.engine, "quarantined"))
         yield _gauge("quarantined", "Releases in quarantine.", [({}, quarantined_count)])
         yield _counter(
             "fork_evidence",
             "Pieces of evidence of ledgers with two histories.",
-            self._store.forks(),
+            self._store.count_forks(),
         )
 
     def _of_campaigns(self) -> Iterator[Metric]:
         queue = CampaignQueue(self._store.engine)
-        totals = queue.totals()
+        totals = queue.count_totals()
         yield _by_state("campaigns", "Campaigns, by state.", totals.campaigns)
         yield _by_state("tasks", "Sites' parts in campaigns, by state.", totals.tasks)
         yield _counter("received_bytes", "Payload received from sites.", totals.bytes_received)
         yield _counter("sent_bytes", "Payload sent to sites.", totals.bytes_sent)
-        oldest = queue.oldest_queued()
+        oldest = queue.oldest_queue_time()
         yield _gauge(
             "queued_campaign_oldest_timestamp_seconds",
             "When the oldest campaign was queued that is not begun; none: all are.",
             [] if oldest is None else [({}, oldest)],
         )
-        failure = queue.newest_failed()
+        failure = queue.newest_failure_time()
         yield _gauge(
             "failed_campaign_newest_timestamp_seconds",
             "When a campaign failed last; none: none did.",

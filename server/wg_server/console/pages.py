@@ -21,33 +21,33 @@ from wg_server.console.web import NotFound, PageContext
 from wg_server.generator import versions
 from wg_server.generator.checks import read_checks
 from wg_server.generator.evaluation.scores import ALONE, COMPLETED
-from wg_server.generator.versions import Pointer
+from wg_server.generator.versions import InstalledVersions
 from wg_server.site.recovery import LastBackup
 from wg_server.store import operators, quarantine
 from wg_server.store.campaigns import OPEN_CAMPAIGNS
 from wg_server.store.queue import RETRIED, CampaignQueue
-from wg_server.store.site import Site
+from wg_server.store.site import StoredSite
 
 _FIGURES = ("head", "network", "refused", "others_refused", "head_found", "network_found")
 _OF_FAMILIES = (*_FIGURES, "epsilon", "delta")
 """Figures of the model card on each of the operator's families."""
 
 
-def overview(context: PageContext) -> Response:
+def show_overview(context: PageContext) -> Response:
     """Show alerts and overall figures."""
     source, speech, current_time = context.source, context.speech, time.time()
     newest = views.campaign_rows(source, speech, current_time)
     figures: Counter[str] = Counter()
 
     def rows() -> Iterator[SiteRow]:
-        for page in source.store.pages():
-            for row in views.sites(source, speech, current_time, page):
+        for page in source.store.site_pages():
+            for row in views.site_rows(source, speech, current_time, page):
                 figures["enrolled"] += row.site.state == "enrolled"
                 figures["online"] += row.online
                 figures["releases"] += row.releases
                 yield row
 
-    alerts = views.alerts(source, speech, rows(), newest)
+    alerts = views.list_alerts(source, speech, rows(), newest)
     backup = LastBackup.load(source.home)
     return context.render(
         "overview",
@@ -61,61 +61,65 @@ def overview(context: PageContext) -> Response:
     )
 
 
-def sites(context: PageContext) -> Response:
+def show_sites(context: PageContext) -> Response:
     """Show a page of the list of sites."""
     match = context.request.query_params.get("find", "")[:63]
     offset = _number(context.request.query_params.get("from", "0"))
     store = context.source.store
-    page, count = store.matches(match, offset=offset, rows=views.PAGE)
+    page, count = store.search_sites(match, offset=offset, rows=views.PAGE)
     rows = [
-        replace(row, budget=views.budget_of(store, row.site.name))
-        for row in views.sites(context.source, context.speech, time.time(), page)
+        replace(row, budget=views.read_site_budget(store, row.site.name))
+        for row in views.site_rows(context.source, context.speech, time.time(), page)
     ]
     return context.render(
         "sites", rows=rows, match=match, first=offset, count=count, step=views.PAGE
     )
 
 
-def site(context: PageContext) -> Response:
+def show_site(context: PageContext) -> Response:
     """Show one site with its status and the possible actions."""
     name = context.request.path_params["site"]
     store = context.source.store
-    [row] = views.sites(context.source, context.speech, time.time(), [_site(context)])
-    notes = [note for note in quarantine.notes(store.engine, "quarantined") if note.site == name]
-    return context.render("site", row=replace(row, budget=views.budget_of(store, name)), held=notes)
+    [row] = views.site_rows(context.source, context.speech, time.time(), [_site(context)])
+    notes = [
+        note for note in quarantine.list_releases(store.engine, "quarantined") if note.site == name
+    ]
+    return context.render(
+        "site", row=replace(row, budget=views.read_site_budget(store, name)), held=notes
+    )
 
 
-def _site(context: PageContext) -> Site:
+def _site(context: PageContext) -> StoredSite:
     """Return the site that a page is about."""
     try:
-        return context.source.store.site(context.request.path_params["site"])
+        return context.source.store.require_site(context.request.path_params["site"])
     except ConfigError as error:
         raise NotFound(str(error)) from error
 
 
-def evidence(context: PageContext) -> Response:
+def send_evidence(context: PageContext) -> Response:
     """Send the auditor's export of one site as a ZIP archive; see ``wg-server export``."""
     name = _site(context).name
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "evidence"
-        auditors.export(context.source.home, out, [name])
+        auditors.export_for_auditors(context.source.home, out, [name])
         archive = shutil.make_archive(str(Path(folder) / "archive"), "zip", out)
         data = Path(archive).read_bytes()
     headers = {"content-disposition": f'attachment; filename="evidence-{name}.zip"'}
     return Response(data, media_type="application/zip", headers=headers)
 
 
-def campaigns(context: PageContext) -> Response:
+def show_campaigns(context: PageContext) -> Response:
     """Show the newest campaigns."""
     rows = views.campaign_rows(context.source, context.speech, time.time())
     return context.render("campaigns", rows=rows)
 
 
-def campaign(context: PageContext) -> Response:
+def show_campaign(context: PageContext) -> Response:
     """Show one campaign: each site with its reason, and the possible actions."""
     current_time = time.time()
     try:
-        stored_campaign = CampaignQueue(context.source.store.engine).show(
+        stored_campaign = CampaignQueue(context.source.store.engine).find_campaign(
             context.request.path_params["id"]
         )
     except ConfigError as error:
@@ -123,34 +127,34 @@ def campaign(context: PageContext) -> Response:
     return context.render(
         "campaign",
         row=views.campaign_row(context.speech, stored_campaign, current_time),
-        parts_of=views.parts(context.source, context.speech, stored_campaign, current_time),
+        parts_of=views.task_rows(context.source, context.speech, stored_campaign, current_time),
         retried=RETRIED,
     )
 
 
-def new_campaign(context: PageContext) -> Response:
+def show_new_campaign(context: PageContext) -> Response:
     """Show the form for a new campaign."""
     enrolled_names = [row.name for row in context.source.store.sites("enrolled")]
     hours = starting.DEADLINE // datetime.timedelta(hours=1)
     return context.render("new_campaign", sites=enrolled_names, hours=hours)
 
 
-def generator(context: PageContext) -> Response:
+def show_generators(context: PageContext) -> Response:
     """Show the model cards of the generators."""
     return context.render("generator", versions=_versions(context))
 
 
-def audit(context: PageContext) -> Response:
+def show_operator_log(context: PageContext) -> Response:
     """Show the log of operators' actions."""
     before = context.request.query_params.get("before")
     rows, older = views.log_page(context.source, _number(before) if before else None)
-    newest = operators.entries(context.source.store, limit=1)
+    newest = operators.read_log(context.source.store, limit=1)
     return context.render(
         "audit",
         rows=rows,
         older=older,
         before=before,
-        broken=operators.broken_at(context.source.store),
+        broken=operators.first_broken_entry(context.source.store),
         digest=newest[0].digest if newest else "",
         link=_link_of,
     )
@@ -162,9 +166,9 @@ def _of_generator(context: PageContext) -> list[Alert]:
     if not home.encoder.is_file():
         return [Alert("bad", speech("alert no zoo"), "/generator")]
     try:
-        versions.ready(home)
+        versions.usable_version(home)
     except WgError as error:
-        words = speech("alert generator", why=speech.error(str(error)))
+        words = speech("alert generator", why=speech.translate_error(str(error)))
         return [Alert("bad", words, "/generator")]
     return []
 
@@ -173,10 +177,10 @@ def _versions(context: PageContext) -> list[Mapping[str, Any]]:
     """List the generators for the page, the installed one first."""
     home = context.source.home
     try:
-        installation = versions.pointer(home)
+        installation = versions.read_installed(home)
     except WgError:
-        installation = Pointer()
-    in_use = CampaignQueue(context.source.store.engine).generators()
+        installation = InstalledVersions()
+    in_use = CampaignQueue(context.source.store.engine).generators_in_use()
     rows = [
         {
             "id": version.id,
@@ -187,7 +191,7 @@ def _versions(context: PageContext) -> list[Mapping[str, Any]]:
             "running": version.id in in_use,
             **_card(version.card),
         }
-        for version in versions.present(home)
+        for version in versions.list_versions(home)
     ]
     return sorted(rows, key=lambda row: row["standing"] != "installed")
 

@@ -14,11 +14,11 @@ from wg_core.errors import WgError
 from wg_server.generator import versions
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class HealthProbe:
     """One health check.
 
     Attributes:
@@ -34,7 +34,7 @@ class Probe:
     restart: bool = False
     essential: bool = True
 
-    def ask(self) -> bool:
+    def is_healthy(self) -> bool:
         """Return the result of the check; False if it raises an error."""
         try:
             return self.good()
@@ -42,9 +42,9 @@ class Probe:
             return False
 
 
-def probes_of(
-    home: ServerHome, store: Store, working: Callable[[], bool], *, disk_floor: int = 1 << 30
-) -> tuple[Probe, ...]:
+def server_probes(
+    home: ServerHome, store: ServerStore, working: Callable[[], bool], *, disk_floor: int = 1 << 30
+) -> tuple[HealthProbe, ...]:
     """Return the probes of a server.
 
     Args:
@@ -53,20 +53,20 @@ def probes_of(
             packages.
     """
     return (
-        Probe("worker", working, restart=True),
-        Probe("database", store.answers),
-        Probe("disk", lambda: shutil.disk_usage(home.root).free >= disk_floor),
-        Probe("certificate", lambda: min(expiries(home).values()) > time.time()),
-        Probe("generator", lambda: _usable(home), essential=False),
+        HealthProbe("worker", working, restart=True),
+        HealthProbe("database", store.is_readable),
+        HealthProbe("disk", lambda: shutil.disk_usage(home.root).free >= disk_floor),
+        HealthProbe("certificate", lambda: min(certificate_expiries(home).values()) > time.time()),
+        HealthProbe("generator", lambda: _usable(home), essential=False),
     )
 
 
 def _usable(home: ServerHome) -> bool:
     """Return whether the installed generator is usable, or none is installed."""
-    return not versions.pointer(home).version or bool(versions.ready(home))
+    return not versions.read_installed(home).version or bool(versions.usable_version(home))
 
 
-def expiries(home: ServerHome) -> dict[str, float]:
+def certificate_expiries(home: ServerHome) -> dict[str, float]:
     """Return the expiry of the server's and the authority's certificates, Unix time.
 
     Raises:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from wg_server.console.sign_on import Role
 from wg_server.store import operators
 from wg_server.store.operators import Actor
-from wg_server.store.sites import Store, hash_secret
+from wg_server.store.sites import ServerStore, hash_secret
 
 IDLE_SECONDS = 30 * 60.0  # Time without a request after which a session ends
 SESSION_SECONDS = 12 * 3600.0  # Longest duration of a session
@@ -48,7 +48,7 @@ class Session:
     role: Role = "operator"
 
     @property
-    def longest(self) -> float:
+    def longest_duration(self) -> float:
         """Longest duration of the session, seconds."""
         return SESSION_SECONDS if self._token_sha256 else SIGN_ON_SECONDS
 
@@ -57,15 +57,15 @@ class Session:
         """Actor in log entries about the session."""
         return Actor(self.operator, "console")
 
-    def owns(self, csrf: str) -> bool:
+    def has_csrf_token(self, csrf: str) -> bool:
         """Return whether a form's CSRF token belongs to this session."""
         return hmac.compare_digest(csrf.encode(), self.csrf.encode())
 
 
-class Sessions:
+class SessionTable:
     """All sessions of one server."""
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: ServerStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
         self._lock = threading.Lock()
@@ -74,9 +74,13 @@ class Sessions:
     def login(self, token: str) -> tuple[str, Session] | None:
         """Start a session with an operator's token; return its cookie and the session, or None."""
         operator = operators.operator_of_token(self._store, token)
-        return None if operator is None else self.begin(operator, token_sha256=hash_secret(token))
+        return (
+            None
+            if operator is None
+            else self.begin_session(operator, token_sha256=hash_secret(token))
+        )
 
-    def begin(
+    def begin_session(
         self, operator: str, role: Role = "operator", *, token_sha256: str = ""
     ) -> tuple[str, Session]:
         """Start a session of an authenticated operator; return its cookie and the session."""
@@ -89,7 +93,7 @@ class Sessions:
                 self._by_hash.popitem(last=False)
         return cookie, session
 
-    def find(self, cookie: str, *, live: bool = False) -> Session | None:
+    def find_session(self, cookie: str, *, live: bool = False) -> Session | None:
         """Return the session of a cookie if it is valid and its operator still has access.
 
         Args:
@@ -102,7 +106,7 @@ class Sessions:
                 return None
             if (
                 current_time - session.used > IDLE_SECONDS
-                or current_time - session.began > session.longest
+                or current_time - session.began > session.longest_duration
             ):
                 del self._by_hash[key]
                 return None

@@ -38,7 +38,7 @@ _TIMEOUT_SECONDS = 10.0
 _ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
 
 
-class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class OidcProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Contents of ``keys/oidc.json``, and the login through that provider.
 
     Attributes:
@@ -71,7 +71,7 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         with self._asking() as (_, metadata):
             return f"{metadata['authorization_endpoint']}?{urlencode(query)}"
 
-    def person(self, secret: str, state: str, code: str, callback: str) -> tuple[str, Role]:
+    def fetch_person(self, secret: str, state: str, code: str, callback: str) -> tuple[str, Role]:
         """Return name (for the log) and role of a person who returns with an authorization code.
 
         Raises:
@@ -134,7 +134,7 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return claims
 
 
-def provider_of(home: ServerHome) -> Provider | None:
+def read_provider(home: ServerHome) -> OidcProvider | None:
     """Return the provider of a home, or None.
 
     Raises:
@@ -144,7 +144,7 @@ def provider_of(home: ServerHome) -> Provider | None:
     if not home.oidc.is_file():
         return None
     data = atomic.read_bytes(home.oidc, limit=1 << 14)
-    provider = canonical.decode_part(Provider, data, subject="keys/oidc.json")
+    provider = canonical.decode_known_fields(OidcProvider, data, subject="keys/oidc.json")
     url = urlsplit(provider.issuer)
     if url.scheme != "https" and url.hostname not in ("localhost", "127.0.0.1"):
         raise ConfigError(f"keys/oidc.json: issuer {provider.issuer!r}, expected https://")

@@ -13,36 +13,36 @@ from wg_core.ledger import entries as ledger
 from wg_core.wire import statistics_file
 from wg_server.campaigns import reasons, schedule
 from wg_server.campaigns.reasons import Reason
-from wg_server.console.messages import Speech
+from wg_server.console.messages import PageTexts
 from wg_server.console.metrics import Online
-from wg_server.console.probes import Probe, expiries
+from wg_server.console.probes import HealthProbe, certificate_expiries
 from wg_server.fleet import trust
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import LastBackup
 from wg_server.store import operators, quarantine, succession, troubles
-from wg_server.store.campaigns import Campaign, Task
+from wg_server.store.campaigns import Campaign, CampaignTask
 from wg_server.store.operators import LogEntry
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.site import Site
-from wg_server.store.sites import Store
+from wg_server.store.site import StoredSite
+from wg_server.store.sites import ServerStore
 
 SERVER_ENDS_SOON = {"server": 30 * 86400.0, "authority": 180 * 86400.0}
 PAGE = 50  # Rows per page of sites or log entries
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PageSource:
     """Data sources of pages: home, store, probes, and the set of connected sites."""
 
     home: ServerHome
-    store: Store
-    probes: Sequence[Probe]
+    store: ServerStore
+    probes: Sequence[HealthProbe]
     online: Online
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class SiteBudget:
     """Composed epsilon of a site's charges and its cap, as stated in its newest charge."""
 
     spent: str
@@ -53,19 +53,19 @@ class Budget:
     @property
     def short(self) -> str:
         """Spent epsilon with two decimals, rounded up."""
-        return f"{math.ceil(numbers.decimal(self.spent) * 100) / 100:.2f}"
+        return f"{math.ceil(numbers.parse_decimal(self.spent) * 100) / 100:.2f}"
 
     @property
     def share(self) -> float:
         """Spent share of the cap, from 0 to 1."""
-        return min(numbers.decimal(self.spent) / numbers.decimal(self.cap), 1.0)
+        return min(numbers.parse_decimal(self.spent) / numbers.parse_decimal(self.cap), 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteRow:
     """Overview of a site."""
 
-    site: Site
+    site: StoredSite
     online: bool
     away: Reason
     certificate: float | None
@@ -73,7 +73,7 @@ class SiteRow:
     budget_unknown: bool
     quarantined: int
     releases: int
-    budget: Budget | None
+    budget: SiteBudget | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,10 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
-class PartRow:
+class TaskRow:
     """Task of a site in a campaign, with its reason in words and its deadline."""
 
-    task: Task
+    task: CampaignTask
     said: Reason
     deadline: float | None
 
@@ -102,22 +102,24 @@ class CampaignRow:
     summary: str
 
 
-def sites(
-    source: Source, speech: Speech, current_time: float, page: Sequence[Site]
+def site_rows(
+    source: PageSource, speech: PageTexts, current_time: float, page: Sequence[StoredSite]
 ) -> list[SiteRow]:
     """Build the rows of some sites, without their budgets."""
     store, names = source.store, [site.name for site in page]
     statuses = troubles.site_statuses(store, names=names)
-    forked_origins = {origin for origin, *_ in store.evidence()}
-    successions = succession.of_sites(page, store.logs(names))
-    quarantine_counts = Counter(note.site for note in quarantine.notes(store.engine, "quarantined"))
-    counts = quarantine.counts(store.engine, names)
+    forked_origins = {origin for origin, *_ in store.fork_evidence()}
+    successions = succession.classify_site_logs(page, store.logs_of_sites(names))
+    quarantine_counts = Counter(
+        note.site for note in quarantine.list_releases(store.engine, "quarantined")
+    )
+    counts = quarantine.count_releases(store.engine, names)
     online = source.online(site for site in page if site.state == "enrolled")
     return [
         SiteRow(
             site=site,
             online=site.name in online,
-            away=reasons.of_site(statuses[site.name], current_time, speech.language),
+            away=reasons.explain_absence(statuses[site.name], current_time, speech.language),
             certificate=statuses[site.name].certificate,
             forked=site.ledger_origin in forked_origins,
             budget_unknown=successions.get(site.name) == BUDGET_UNKNOWN,
@@ -129,50 +131,54 @@ def sites(
     ]
 
 
-def budget_of(store: Store, site: str) -> Budget | None:
+def read_site_budget(store: ServerStore, site: str) -> SiteBudget | None:
     """Return a site's budget as stated in its newest charge, or None."""
     newest = store.newest_release(site)
     if newest is None:
         return None
     try:
-        charge = ledger.decode(statistics_file.decode_covered(newest.data).charge_entry)
+        charge = ledger.decode(statistics_file.decode_bundle(newest.data).charge_entry)
     except WgError:
         return None
     if not isinstance(charge, ledger.Charge):
         return None
     at = charge.state
-    return Budget(at.epsilon_after, at.cap_epsilon, at.cap_delta, at.charges_before + 1)
+    return SiteBudget(at.epsilon_after, at.cap_epsilon, at.cap_delta, at.charges_before + 1)
 
 
-def campaign_rows(source: Source, speech: Speech, current_time: float) -> list[CampaignRow]:
+def campaign_rows(source: PageSource, speech: PageTexts, current_time: float) -> list[CampaignRow]:
     """Return the newest campaigns, newest first, with counted tasks."""
     campaigns_shown = 100
-    newest = CampaignQueue(source.store.engine).all(campaigns_shown, parts=False)
+    newest = CampaignQueue(source.store.engine).newest_campaigns(campaigns_shown, parts=False)
     return [campaign_row(speech, campaign, current_time) for campaign in newest]
 
 
-def campaign_row(speech: Speech, campaign: Campaign, current_time: float) -> CampaignRow:
+def campaign_row(speech: PageTexts, campaign: Campaign, current_time: float) -> CampaignRow:
     """Return the row of one campaign."""
-    summary = reasons.of_campaign(campaign, current_time, speech.language)
-    sentence = speech.error(summary) if campaign.reason else summary
+    summary = reasons.describe_campaign(campaign, current_time, speech.language)
+    sentence = speech.translate_error(summary) if campaign.reason else summary
     return CampaignRow(campaign, sentence)
 
 
-def parts(source: Source, speech: Speech, campaign: Campaign, current_time: float) -> list[PartRow]:
+def task_rows(
+    source: PageSource, speech: PageTexts, campaign: Campaign, current_time: float
+) -> list[TaskRow]:
     """Return the tasks of a campaign, sorted by site."""
     statuses = troubles.site_statuses(source.store, campaign=campaign.id)
     return [
-        PartRow(
+        TaskRow(
             task,
-            reasons.of_task(campaign, task, statuses[task.site], current_time, speech.language),
-            schedule.deadline(campaign, task),
+            reasons.explain_task(
+                campaign, task, statuses[task.site], current_time, speech.language
+            ),
+            schedule.step_deadline(campaign, task),
         )
         for task in campaign.tasks
     ]
 
 
-def alerts(
-    source: Source, speech: Speech, rows: Iterable[SiteRow], newest: Sequence[CampaignRow]
+def list_alerts(
+    source: PageSource, speech: PageTexts, rows: Iterable[SiteRow], newest: Sequence[CampaignRow]
 ) -> list[Alert]:
     """Return the alerts, the worst first."""
     part_hours = 24.0
@@ -196,13 +202,15 @@ def alerts(
     return sorted(entries, key=lambda alert: alert.level != "bad")
 
 
-def _of_server(source: Source, speech: Speech, current_time: float) -> list[Alert]:
+def _of_server(source: PageSource, speech: PageTexts, current_time: float) -> list[Alert]:
     backup_seconds = 2 * 86400.0
     home, entries = source.home, []
     for probe in source.probes:
-        if probe.name != "generator" and not probe.ask():  # the page has its own alert for it
+        if (
+            probe.name != "generator" and not probe.is_healthy()
+        ):  # the page has its own alert for it
             entries.append(Alert("bad", speech(f"alert probe {probe.name}"), "/help"))
-    for name, end in expiries(home).items():
+    for name, end in certificate_expiries(home).items():
         if end - current_time < SERVER_ENDS_SOON[name]:
             words = speech(
                 f"alert certificate {name}", span=speech.span(max(end - current_time, 1.0))
@@ -218,7 +226,7 @@ def _of_server(source: Source, speech: Speech, current_time: float) -> list[Aler
 
 
 def _of_sites(
-    source: Source, speech: Speech, rows: Iterable[SiteRow], current_time: float
+    source: PageSource, speech: PageTexts, rows: Iterable[SiteRow], current_time: float
 ) -> list[Alert]:
     # A certificate that expires within this time, or a quarter of its life, was not renewed.
     soon_seconds = 7 * 86400.0
@@ -227,7 +235,7 @@ def _of_sites(
     for row in rows:
         name, link = row.site.name, f"/sites/{row.site.name}"
         if name in behind:
-            keys = reasons.of_keys(behind[name], speech.language)
+            keys = reasons.explain_key_change(behind[name], speech.language)
             words = speech("alert away", site=name, why=keys.why, do=keys.do)
             entries.append(Alert("warn" if behind[name] else "bad", words, link))
         if row.forked:
@@ -250,7 +258,7 @@ def _of_sites(
     return entries
 
 
-def log_page(source: Source, before: int | None) -> tuple[list[LogEntry], int | None]:
+def log_page(source: PageSource, before: int | None) -> tuple[list[LogEntry], int | None]:
     """Return entries of the operators' log, and the number to continue from, or None."""
-    entries = operators.entries(source.store, limit=PAGE + 1, before=before)
+    entries = operators.read_log(source.store, limit=PAGE + 1, before=before)
     return entries[:PAGE], entries[PAGE - 1].id if len(entries) > PAGE else None

@@ -29,14 +29,14 @@ from wg_common.language import CODES
 from wg_core import __version__
 from wg_core.errors import DecodeError, InternalError, StorageError, WgError
 from wg_server.console import messages, sessions
-from wg_server.console.formats import filters
-from wg_server.console.messages import Speech
-from wg_server.console.sessions import Session, Sessions
-from wg_server.console.sign_on import provider_of
-from wg_server.console.views import Source
+from wg_server.console.formats import template_filters
+from wg_server.console.messages import PageTexts
+from wg_server.console.sessions import Session, SessionTable
+from wg_server.console.sign_on import read_provider
+from wg_server.console.views import PageSource
 from wg_server.fleet.guards import Guard
-from wg_server.fleet.tries import Tries, network_of
-from wg_server.store.operators import record
+from wg_server.fleet.tries import SlidingWindowLimit, client_network
+from wg_server.store.operators import add_log_entry
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ _ELSEWHERE = (
 Form = Mapping[str, list[str]]
 
 
-class Shield(Guard):
+class HostGuard(Guard):
     """Answers only under known host names, and adds security headers."""
 
     def __init__(self, app: ASGIApp, console_url: str) -> None:
@@ -112,11 +112,11 @@ class PageContext:
 
     request: Request
     session: Session
-    speech: Speech
+    speech: PageTexts
     console: Console
 
     @property
-    def source(self) -> Source:
+    def source(self) -> PageSource:
         """Data sources of pages."""
         return self.console.source
 
@@ -134,17 +134,17 @@ class PageContext:
 class Console:
     """Sessions and templates of the console, and the checks of its pages and forms."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: PageSource) -> None:
         self.source = source
-        self.sessions = Sessions(source.store)
-        self.provider = provider_of(source.home)
-        config = source.home.config()
+        self.sessions = SessionTable(source.store)
+        self.provider = read_provider(source.home)
+        config = source.home.read_config()
         self._name = config.name
         self._secure = bool(config.console_url)
         self._origin = config.console_url
         prefix = "__Host-" if self._secure else ""
         self._cookie = f"{prefix}wg-console-{config.admin_port}"
-        self._tries = Tries(LOGINS_LIMIT, ADDRESSES_LIMIT)
+        self._tries = SlidingWindowLimit(LOGINS_LIMIT, ADDRESSES_LIMIT)
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader("wg_server.console", "templates"),
             autoescape=True,
@@ -153,39 +153,45 @@ class Console:
             lstrip_blocks=True,
         )
 
-    def page(self, show: Callable[[PageContext], Response]) -> Callable[[Request], Response]:
+    def page_endpoint(
+        self, show: Callable[[PageContext], Response]
+    ) -> Callable[[Request], Response]:
         """Return an endpoint that shows a page to logged-in users."""
 
         def endpoint(request: Request) -> Response:
             session = self._session(request)
             if session is None:
                 return RedirectResponse(f"{ROOT}/login", 303)
-            context = PageContext(request, session, self.speech(request), self)
+            context = PageContext(request, session, self.page_texts(request), self)
             return self._run_guarded(context, lambda: show(context))
 
         return endpoint
 
-    def form(self, act: Callable[[PageContext, Form], Response]) -> Callable[[Request], Any]:
+    def form_endpoint(
+        self, act: Callable[[PageContext, Form], Response]
+    ) -> Callable[[Request], Any]:
         """Return an endpoint that runs a form's action for logged-in operators."""
 
         def judge(request: Request, form: Form) -> Response:
             session = self._session(request)
-            speech = self.speech(request)
+            speech = self.page_texts(request)
             if session is None:
                 return RedirectResponse(f"{ROOT}/login", 303)
-            if not self._is_from_here(request) or not session.owns(field(form, "csrf")):
+            if not self._is_from_here(request) or not session.has_csrf_token(
+                form_field(form, "csrf")
+            ):
                 log.warning("console: a form of %s was not from its own page", session.operator)
-                return self.fail(request, speech, 403, session=session)
+                return self.render_failure(request, speech, 403, session=session)
             if session.role == "viewer" and act != self.logout:
                 detail = speech("viewer")
-                return self.fail(request, speech, 403, detail, session=session)
+                return self.render_failure(request, speech, 403, detail, session=session)
             context = PageContext(request, session, speech, self)
             return self._run_guarded(context, lambda: act(context, form))
 
         async def endpoint(request: Request) -> Response:
             form = _parse(await request.body())
             if form is None:
-                return self.fail(request, self.speech(request), 400)
+                return self.render_failure(request, self.page_texts(request), 400)
             return await run_in_threadpool(judge, request, form)
 
         return endpoint
@@ -193,13 +199,13 @@ class Console:
     async def login(self, request: Request) -> Response:
         """Start a session, or show why the login failed."""
         form = _parse(await request.body())
-        speech = self.speech(request)
+        speech = self.page_texts(request)
         if form is None or not self._is_from_here(request):
-            return self.fail(request, speech, 403)
+            return self.render_failure(request, speech, 403)
         host = request.client.host if request.client else ""
-        if not self._tries.allow(network_of(host)):
+        if not self._tries.count_try(client_network(host)):
             return self.render(request, speech, "login", 429, said="login often")
-        session = await run_in_threadpool(self.sessions.login, field(form, "token").strip())
+        session = await run_in_threadpool(self.sessions.login, form_field(form, "token").strip())
         if session is None:
             log.warning("console: a login with a wrong token")
             return self.render(request, speech, "login", 403, said="login wrong")
@@ -209,7 +215,7 @@ class Console:
 
     def _let_in(self, response: Response, cookie: str, session: Session) -> None:
         """Record a login, and set its cookie."""
-        record(self.source.store, session.actor, "login", "", session.role)
+        add_log_entry(self.source.store, session.actor, "login", "", session.role)
         self._keep(response, self._cookie, cookie, int(sessions.SESSION_SECONDS), "strict")
 
     def _keep(
@@ -230,39 +236,41 @@ class Console:
             samesite=same_site,
         )
 
-    def sign_on(self, request: Request) -> Response:
+    def redirect_to_provider(self, request: Request) -> Response:
         """Redirect a browser to the provider."""
         host = request.client.host if request.client else ""
-        if self.provider is None or not self._tries.allow(network_of(host)):
-            return self.fail(request, self.speech(request), 404 if self.provider is None else 429)
+        if self.provider is None or not self._tries.count_try(client_network(host)):
+            return self.render_failure(
+                request, self.page_texts(request), 404 if self.provider is None else 429
+            )
         secret = secrets.token_urlsafe(32)
         try:
             url = self.provider.authorization_url(secret, self._callback(request))
         except WgError as error:
             log.warning("console: %s", error)
-            return self.fail(request, self.speech(request), 503)
+            return self.render_failure(request, self.page_texts(request), 503)
         response = RedirectResponse(url, 303)
         self._keep(response, f"{self._cookie}-oidc", secret, 600, "lax")
         return response
 
-    def signed_on(self, request: Request) -> Response:
+    def finish_sign_on(self, request: Request) -> Response:
         """Log in a person who returns from the provider.
 
         The answer is a page, not a redirect: the session's SameSite cookie is not sent on a
         navigation that another site started.
         """
-        query, speech = request.query_params, self.speech(request)
+        query, speech = request.query_params, self.page_texts(request)
         secret = request.cookies.get(f"{self._cookie}-oidc", "")
         if self.provider is None or not secret:
-            return self.fail(request, speech, 403)
+            return self.render_failure(request, speech, 403)
         words = query.get("state", ""), query.get("code", ""), self._callback(request)
         try:
-            person, role = self.provider.person(secret, *words)
+            person, role = self.provider.fetch_person(secret, *words)
         except WgError as error:
             log.warning("console: a login failed: %s", error)
-            return self.fail(request, speech, 403, str(error))
+            return self.render_failure(request, speech, 403, str(error))
         response = self.render(request, speech, "signed_on")
-        self._let_in(response, *self.sessions.begin(person, role))
+        self._let_in(response, *self.sessions.begin_session(person, role))
         response.delete_cookie(f"{self._cookie}-oidc", path="/" if self._secure else ROOT)
         return response
 
@@ -276,7 +284,7 @@ class Console:
         response.delete_cookie(self._cookie, path="/" if self._secure else ROOT)
         return response
 
-    def speak(self, request: Request) -> Response:
+    def set_language(self, request: Request) -> Response:
         """Store the reader's language in a cookie, and return to the page."""
         language = request.query_params.get("to", "")
         path = request.query_params.get("at", "")
@@ -287,9 +295,9 @@ class Console:
             self._keep(response, _LANGUAGE, language, 365 * 86400, "strict")
         return response
 
-    def speech(self, request: Request) -> Speech:
+    def page_texts(self, request: Request) -> PageTexts:
         """Return the texts in the language of a request."""
-        return Speech(
+        return PageTexts(
             messages.choose_language(
                 request.cookies.get(_LANGUAGE), request.headers.get("accept-language", "")
             )
@@ -298,7 +306,7 @@ class Console:
     def render(
         self,
         request: Request,
-        speech: Speech,
+        speech: PageTexts,
         page: str,
         status: int = 200,
         *,
@@ -320,15 +328,15 @@ class Console:
             csrf=session.csrf if session else "",
             provider=self.provider,
             did=did if did in speech else "",
-            **filters(speech),
+            **template_filters(speech),
             **values,
         )
         return HTMLResponse(text, status)
 
-    def fail(
+    def render_failure(
         self,
         request: Request,
-        speech: Speech,
+        speech: PageTexts,
         status: int,
         detail: str = "",
         *,
@@ -342,7 +350,7 @@ class Console:
     def _session(self, request: Request) -> Session | None:
         cookie = request.cookies.get(self._cookie)
         live = request.headers.get("x-live") == "1"
-        return None if cookie is None else self.sessions.find(cookie, live=live)
+        return None if cookie is None else self.sessions.find_session(cookie, live=live)
 
     def _is_from_here(self, request: Request) -> bool:
         """Return whether the browser's headers name a page of this console as a form's origin."""
@@ -364,15 +372,17 @@ class Console:
             status, detail = 404, ""
         except WgError as error:
             status = 400 if isinstance(error, DecodeError) else 409
-            detail = context.speech.error(str(error))
-        return self.fail(context.request, context.speech, status, detail, session=context.session)
+            detail = context.speech.translate_error(str(error))
+        return self.render_failure(
+            context.request, context.speech, status, detail, session=context.session
+        )
 
 
 class NotFound(WgError):
     """The requested page does not exist."""
 
 
-def field(form: Form, name: str) -> str:
+def form_field(form: Form, name: str) -> str:
     """Return the value of a field that occurs once in a form; empty otherwise."""
     values = form.get(name, [])
     return values[0] if len(values) == 1 else ""

@@ -89,7 +89,7 @@ from wg_core.wire import fleet, protocol
 from wg_core.wire.fleet import Envelope
 from wg_server.fleet.guards import SITE_STATE, TROUBLE_STATE
 from wg_server.store import troubles
-from wg_server.store.site import PRESENT_SECONDS, Site
+from wg_server.store.site import PRESENT_SECONDS, StoredSite
 
 log = logging.getLogger(__name__)
 
@@ -256,7 +256,7 @@ class FleetState:
         self._left: set[str] = set()
         self._run_lock = threading.Lock()
 
-    def mount(self, app: FastAPI) -> None:
+    def attach(self, app: FastAPI) -> None:
         """Make the link state available to an application whose requests are identified already."""
         app.state.linkstate_factory = self._factory
 
@@ -264,7 +264,7 @@ class FleetState:
         """Return the Fleet API as middleware, with this class's checks before each handler."""
         return Middleware(FleetApi, state=self._state, judge=self._judge)
 
-    def online(self, sites: Iterable[Site]) -> set[str]:
+    def online_sites(self, sites: Iterable[StoredSite]) -> set[str]:
         """Return the names of sites whose node made a request in the last ``PRESENT_SECONDS``."""
         keys = {site.node_key.encode("ascii"): site.name for site in sites}
         nodes = self._state.get_node_info(statuses=[NodeStatus.ONLINE])
@@ -279,7 +279,7 @@ class FleetState:
         return self._activations.get(site, 0.0)
 
     @contextmanager
-    def run(self) -> Iterator[FleetRun]:
+    def open_run(self) -> Iterator[FleetRun]:
         """Open a run, under which messages are sent; one run at a time."""
         with self._run_lock:
             state = self._state
@@ -321,7 +321,7 @@ class FleetState:
 
     def _judge(self, request: Request, message: object) -> object | None:
         """Check that node key and certificate match, and refuse requests that Flower allows."""
-        site: Site = getattr(request.state, SITE_STATE)
+        site: StoredSite = getattr(request.state, SITE_STATE)
         if _public_key(request) != site.node_key.encode("ascii"):
             setattr(request.state, TROUBLE_STATE, troubles.NODE_KEY)
             raise HTTPException(403, "the certificate belongs to another node key")
@@ -338,7 +338,7 @@ class FleetState:
             self._before_activation(site)
         return None
 
-    def _before_activation(self, site: Site) -> None:
+    def _before_activation(self, site: StoredSite) -> None:
         """Register the node, so that a restarted one reconnects before its heartbeat expires."""
         key = site.node_key.encode("ascii")
         node_id = self._state.get_node_id_by_public_key(key)
@@ -358,7 +358,7 @@ class FleetRun:
         self._run_id = run_id
         self._uploading: dict[str, tuple[Message, ObjectTree]] = {}
 
-    def send(self, site: Site, kind: str, envelope: Envelope, seconds: float) -> str | None:
+    def send(self, site: StoredSite, kind: str, envelope: Envelope, seconds: float) -> str | None:
         """Send a message to a site's node.
 
         Args:
@@ -388,7 +388,7 @@ class FleetRun:
                 state.store_object(self._run_id, session, object_id, objects[object_id].deflate())
         return str(message.metadata.message_id)
 
-    def poll(self, message_ids: set[str]) -> list[Reply]:
+    def poll_replies(self, message_ids: set[str]) -> list[Reply]:
         """Return the replies that are complete, each once, without waiting for others."""
         state = self._state
         replies: list[Reply] = []
@@ -437,7 +437,7 @@ class FleetRun:
                 broken.append(message_id)
         return heads, broken
 
-    def forget(self, message_id: str) -> None:
+    def withdraw(self, message_id: str) -> None:
         """Withdraw a message whose reply is no longer needed."""
         self._uploading.pop(message_id, None)
         self._state.delete_messages({message_id})
@@ -517,7 +517,7 @@ def clock_skew(scope: Scope, current_time: float) -> float | None:
         return None
 
 
-def is_refused(skew: float) -> bool:
+def is_clock_refused(skew: float) -> bool:
     """Return whether Flower refuses a clock that is this many seconds ahead."""
     return skew > SYSTEM_TIME_TOLERANCE or -skew > TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE
 

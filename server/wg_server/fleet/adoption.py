@@ -16,14 +16,16 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from wg_server.site import pki
-from wg_server.site.recovery import Recovery
-from wg_server.store.site import Site
-from wg_server.store.sites import Store
+from wg_server.site.recovery import RestoreGap
+from wg_server.store.site import StoredSite
+from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
 
-def adopt(store: Store, recovery: Recovery, der: bytes, current_time: float) -> Site | None:
+def adopt_certificate(
+    store: ServerStore, recovery: RestoreGap, der: bytes, current_time: float
+) -> StoredSite | None:
     """Add an unknown certificate to the store if it may be adopted, and return its site.
 
     Args:
@@ -42,7 +44,7 @@ def adopt(store: Store, recovery: Recovery, der: bytes, current_time: float) -> 
     since, end = recovery.since - slack, recovery.until + slack
     if not since <= issue_time <= end or expires <= current_time:
         return None
-    fingerprint = pki.fingerprint(certificate)
+    fingerprint = pki.certificate_sha256(certificate)
     if store.adopt_certificate(str(name.value), fingerprint, expires):
         log.warning("site %s: its certificate is newer than the backup; taken in", name.value)
     # Otherwise the store knows it: it is revoked, or another request has just adopted it.

@@ -12,7 +12,7 @@ from wg_server.site.home import ServerHome
 log = logging.getLogger(__name__)
 
 
-class Certificates:
+class CertificateReloader:
     """Watches the certificate files, and passes changed certificates to the listeners."""
 
     def __init__(self, home: ServerHome, listeners: Mapping[Listener, bool]) -> None:
@@ -26,7 +26,7 @@ class Certificates:
         self._shown = self._state()
         self._half: list[tuple[Path, int, int]] = []
 
-    def look(self) -> None:
+    def reload_if_changed(self) -> None:
         """Use the certificates on disk for new connections if the files changed.
 
         Files that do not match each other are part of an unfinished change, and are read again
@@ -46,14 +46,14 @@ class Certificates:
             self._half = state
             return
         for listener, context in contexts.items():
-            listener.show(context)
+            listener.use_certificates(context)
         self._shown = state
         log.info("new certificates are in use")
 
     def _state(self) -> list[tuple[Path, int, int]]:
         home = self._home
         files = []
-        for path in (home.tls_cert, home.tls_key, *pki.roots(home)):
+        for path in (home.tls_cert, home.tls_key, *pki.root_certificate_files(home)):
             try:
                 status = path.stat()
             except OSError:  # a change is in progress

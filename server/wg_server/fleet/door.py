@@ -13,14 +13,14 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 
-from wg_server.fleet.tries import network_of
+from wg_server.fleet.tries import client_network
 
 CONNECTIONS = 2000
 """Largest number of connections of a listener."""
 
 
 @dataclass(slots=True, eq=False)
-class Visitor:
+class PeerConnection:
     """One connection.
 
     Attributes:
@@ -34,30 +34,30 @@ class Visitor:
     known: bool = False
 
 
-class Door:
+class ConnectionLimit:
     """Connections of one listener, oldest first; used by one thread only."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._visitors: dict[Visitor, None] = {}
+        self._visitors: dict[PeerConnection, None] = {}
 
     def __len__(self) -> int:
         return len(self._visitors)
 
-    def enter(self, sock: socket.socket, host: str) -> Visitor:
+    def add_connection(self, sock: socket.socket, host: str) -> PeerConnection:
         """Add a new connection, and drop another one if the limit is reached."""
         while len(self._visitors) >= self._limit:
             self._drop_one()
-        visitor = Visitor(sock, network_of(host))
+        visitor = PeerConnection(sock, client_network(host))
         self._visitors[visitor] = None
         return visitor
 
-    def recognise(self, visitor: Visitor, site: str) -> None:
+    def assign_site(self, visitor: PeerConnection, site: str) -> None:
         """Count a connection for the site of its certificate from now on."""
         visitor.peer = site
         visitor.known = True
 
-    def leave(self, visitor: Visitor) -> None:
+    def remove_connection(self, visitor: PeerConnection) -> None:
         """Remove a connection that has ended."""
         self._visitors.pop(visitor, None)
 
@@ -66,6 +66,6 @@ class Door:
         among = strangers or list(self._visitors)
         ((busiest, _),) = Counter(visitor.peer for visitor in among).most_common(1)
         oldest = next(visitor for visitor in among if visitor.peer == busiest)
-        self.leave(oldest)
+        self.remove_connection(oldest)
         with suppress(OSError):  # closed already
             oldest.sock.shutdown(socket.SHUT_RDWR)  # its transport sees the end, and closes it

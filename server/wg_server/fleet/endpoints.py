@@ -15,24 +15,26 @@ from wg_core.ledger import witness as rules
 from wg_core.ledger.witness import WitnessRefused
 from wg_core.wire import canonical, protocol
 from wg_server.fleet import trust
-from wg_server.fleet.enrolment import Enrolment
+from wg_server.fleet.enrolment import EnrolmentService
 from wg_server.fleet.guards import SITE_STATE
-from wg_server.fleet.witness import Witness
+from wg_server.fleet.witness import LedgerWitness
 from wg_server.site.home import ServerHome
-from wg_server.store.site import Site
-from wg_server.store.sites import Store
+from wg_server.store.site import StoredSite
+from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
 
-def routes(home: ServerHome, store: Store, witness: Witness, enrolment: Enrolment) -> APIRouter:
+def fleet_router(
+    home: ServerHome, store: ServerStore, witness: LedgerWitness, enrolment: EnrolmentService
+) -> APIRouter:
     """Return a router with these routes, to be mounted behind the guards."""
     router = APIRouter()
 
-    def post(path: str, media_type: str, work: Callable[[Site, bytes], bytes]) -> None:
+    def post(path: str, media_type: str, work: Callable[[StoredSite, bytes], bytes]) -> None:
         @router.post(path)
         async def endpoint(request: Request) -> Response:
-            site: Site = getattr(request.state, SITE_STATE)
+            site: StoredSite = getattr(request.state, SITE_STATE)
             body = await request.body()
             try:
                 answer = await run_in_threadpool(work, site, body)
@@ -45,14 +47,14 @@ def routes(home: ServerHome, store: Store, witness: Witness, enrolment: Enrolmen
                 return PlainTextResponse(f"{error}\n", 400)
             return Response(answer, media_type=media_type)
 
-    def renew(site: Site, body: bytes) -> bytes:
-        return enrolment.renew(site, body.decode("ascii", "replace")).encode()
+    def renew(site: StoredSite, body: bytes) -> bytes:
+        return enrolment.renew_certificate(site, body.decode("ascii", "replace")).encode()
 
-    def answer_trust(site: Site, body: bytes) -> bytes:
-        return canonical.encode(trust.answer(home, store, site.name, body))
+    def answer_trust(site: StoredSite, body: bytes) -> bytes:
+        return canonical.encode(trust.answer_pins(home, store, site.name, body))
 
-    post(protocol.WITNESS_PATH, "text/plain", witness.countersign)
-    post(protocol.ROTATE_PATH, "text/plain", witness.rotate)
+    post(protocol.WITNESS_PATH, "text/plain", witness.cosign_extension)
+    post(protocol.ROTATE_PATH, "text/plain", witness.accept_rotation)
     post(protocol.RENEW_PATH, "application/x-pem-file", renew)
     post(protocol.TRUST_PATH, "application/json", answer_trust)
     return router

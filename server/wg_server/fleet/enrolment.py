@@ -28,14 +28,14 @@ from wg_core.wire import canonical, protocol, signing
 from wg_core.wire.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
 from wg_server.fleet import trust
 from wg_server.fleet.guards import BodyLimit, StorageGuard
-from wg_server.fleet.tries import Tries, network_of
-from wg_server.fleet.witness import Witness
+from wg_server.fleet.tries import SlidingWindowLimit, client_network
+from wg_server.fleet.witness import LedgerWitness
 from wg_server.site import pki
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store import succession
-from wg_server.store.site import Site
-from wg_server.store.sites import Store, hash_secret
-from wg_server.store.succession import Beginning
+from wg_server.store.site import StoredSite
+from wg_server.store.sites import ServerStore, hash_secret
+from wg_server.store.succession import LogBeginning
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +51,8 @@ _SECONDS, _LOG_SECONDS = 20.0, 600.0  # Time limits of a request's body, without
 _PEM = "application/x-pem-file"
 
 
-def make_token(
-    home: ServerHome, store: Store, site: str, seconds: float, *, replace: bool = False
+def create_join_token(
+    home: ServerHome, store: ServerStore, site: str, seconds: float, *, replace: bool = False
 ) -> JoinToken:
     """Create a one-time join token for a site; the store holds only its hash.
 
@@ -64,8 +64,8 @@ def make_token(
     encoder = home.encoder_id()  # a missing encoder fails here, not when the plant enrols
     token = JoinToken(
         site=site,
-        enrol_url=home.config().enrol_url,
-        ca_sha256=pki.fingerprint(pki.load_certificate(home.ca_cert)),
+        enrol_url=home.read_config().enrol_url,
+        ca_sha256=pki.certificate_sha256(pki.load_certificate(home.ca_cert)),
         encoder=encoder,
         secret=secrets.token_hex(32),
         expires=int(time.time() + seconds),
@@ -74,15 +74,15 @@ def make_token(
     return token
 
 
-class Enrolment:
+class EnrolmentService:
     """Enrolment of sites, and renewal of their certificates."""
 
-    def __init__(self, home: ServerHome, config: ServerConfig, store: Store) -> None:
+    def __init__(self, home: ServerHome, config: ServerConfig, store: ServerStore) -> None:
         self._home = home
         self._config = config
         self._store = store
 
-    def enrol(self, data: bytes) -> EnrolmentReply:
+    def enrol_site(self, data: bytes) -> EnrolmentReply:
         """Answer one enrolment request.
 
         Raises:
@@ -95,38 +95,40 @@ class Enrolment:
         )
         protocol.check_site_name(request.site)
         node_key = pki.check_node_key(request.node_public_key).decode("ascii")
-        tls_key = pki.key_digest(pki.read_request(request.csr_pem))
+        tls_key = pki.public_key_sha256(pki.read_certificate_request(request.csr_pem))
         for field in ("signing_key", "ledger_key"):
             signing.public_from_hex(getattr(request, field), subject=f"enrolment request: {field}")
         ledger, first_note = succession.read_first_entry(request)
         current_time = time.time()
-        witness = Witness.of(self._home, self._store)
-        beginning = Beginning(
+        witness = LedgerWitness.open(self._home, self._store)
+        beginning = LogBeginning(
             ledger.prev.hex(),
             ledger.genesis.predecessor if ledger.genesis else None,
             succession.read_replaced(request, ledger),
-            partial(witness.begin, request, first_note, current_time),
+            partial(witness.cosign_first, request, first_note, current_time),
         )
 
         def issue() -> tuple[str, float, str]:
-            certificate = pki.issue_client(self._home, request.site, request.csr_pem)
+            certificate = pki.issue_client_certificate(self._home, request.site, request.csr_pem)
             expires = certificate.not_valid_after_utc.timestamp()
-            return pki.fingerprint(certificate), expires, pki.to_pem(certificate)
+            return pki.certificate_sha256(certificate), expires, pki.to_pem(certificate)
 
         try:
-            with witness.evidence(request.ledger_origin, current_time):
+            with witness.store_fork_evidence(request.ledger_origin, current_time):
                 certificate_pem, cosignature = self._store.enrol(
                     request, node_key, tls_key, current_time, issue, beginning
                 )
         except WitnessRefused as error:
             raise RefusedError(f"enrolment: ledger: {error}") from error
-        self._store.note_pins(
+        self._store.store_pins(
             request.site, canonical.encode(trust.current_pins(self._home)).decode()
         )
         log.info("enrolled %s", request.site)
         return self._reply(certificate_pem, witness, cosignature)
 
-    def _reply(self, certificate_pem: str, witness: Witness, cosignature: bytes) -> EnrolmentReply:
+    def _reply(
+        self, certificate_pem: str, witness: LedgerWitness, cosignature: bytes
+    ) -> EnrolmentReply:
         server_key = signing.public_bytes(signing.load(self._home.signing_key))
         return EnrolmentReply(
             certificate_pem=certificate_pem,
@@ -140,35 +142,35 @@ class Enrolment:
             cosignature=cosignature.decode(),
         )
 
-    def renew(self, site: Site, csr_pem: str) -> str:
+    def renew_certificate(self, site: StoredSite, csr_pem: str) -> str:
         """Issue a new certificate (PEM) for an enrolled site.
 
         Raises:
             DecodeError: The certificate request is invalid.
         """
-        certificate = pki.issue_client(self._home, site.name, csr_pem)
+        certificate = pki.issue_client_certificate(self._home, site.name, csr_pem)
         expires = certificate.not_valid_after_utc.timestamp()
-        self._store.add_certificate(site.name, pki.fingerprint(certificate), expires)
+        self._store.add_certificate(site.name, pki.certificate_sha256(certificate), expires)
         log.info("renewed the certificate of %s", site.name)
         return pki.to_pem(certificate)
 
     def app(self) -> Starlette:
         """Return the ASGI application of the enrolment listener."""
-        of_address = Tries(ADDRESS_TRIES_LIMIT, ADDRESSES_LIMIT)
-        of_token = Tries(TOKEN_TRIES_LIMIT, ADDRESSES_LIMIT)
+        of_address = SlidingWindowLimit(ADDRESS_TRIES_LIMIT, ADDRESSES_LIMIT)
+        of_token = SlidingWindowLimit(TOKEN_TRIES_LIMIT, ADDRESSES_LIMIT)
 
         async def ca(request: Request) -> Response:
             return Response(self._home.ca_cert.read_bytes(), media_type=_PEM)
 
         async def enrol(request: Request) -> Response:
             host = request.client.host if request.client else ""
-            if not of_address.allow(network_of(host)):
+            if not of_address.count_try(client_network(host)):
                 return PlainTextResponse("too many requests\n", 429)
             body = await request.body()
-            if not of_token.allow(_secret_of(body)):
+            if not of_token.count_try(_secret_of(body)):
                 return PlainTextResponse("too many requests\n", 429)
             try:
-                reply = await run_in_threadpool(self.enrol, body)
+                reply = await run_in_threadpool(self.enrol_site, body)
             except RefusedError as error:
                 log.warning("enrolment refused: %s", error)
                 return PlainTextResponse(f"{error}\n", 403)
@@ -188,7 +190,7 @@ class Enrolment:
 class _EnrolmentLimit(BodyLimit):
     """Limits the size of a request; only the holder of a join token may send a replaced ledger."""
 
-    def __init__(self, app: ASGIApp, store: Store) -> None:
+    def __init__(self, app: ASGIApp, store: ServerStore) -> None:
         super().__init__(app, protocol.ENROLMENT_LIMIT, seconds=_SECONDS)
         self._store = store
         self._larger = BodyLimit(app, REQUEST_LIMIT, seconds=_LOG_SECONDS)
@@ -197,7 +199,7 @@ class _EnrolmentLimit(BodyLimit):
         headers = dict(scope["headers"])
         secret = headers.get(b"authorization", b"").removeprefix(b"Bearer ").decode("latin-1")
         large = len(headers.get(b"content-length", b"")) >= len(str(protocol.ENROLMENT_LIMIT))
-        if large and secret and await run_in_threadpool(self._store.invites, secret):
+        if large and secret and await run_in_threadpool(self._store.has_invitation, secret):
             await self._larger(scope, receive, send)
         else:
             await super()._judge(scope, receive, send)

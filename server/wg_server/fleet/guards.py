@@ -21,10 +21,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wg_core import logs
 from wg_core.errors import StorageError
 from wg_core.wire import protocol
-from wg_server.fleet.adoption import adopt
-from wg_server.site.recovery import Recovery
-from wg_server.store.site import Site
-from wg_server.store.sites import Store
+from wg_server.fleet.adoption import adopt_certificate
+from wg_server.site.recovery import RestoreGap
+from wg_server.store.site import StoredSite
+from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
@@ -154,10 +154,12 @@ class BodyBudget(Guard):
                 self._held[site] = remainder
 
 
-class Identify(Guard):
+class IdentityGuard(Guard):
     """Passes a request on if its certificate belongs to an enrolled site, and records the site."""
 
-    def __init__(self, app: ASGIApp, store: Store, recovery: Recovery | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, store: ServerStore, recovery: RestoreGap | None = None
+    ) -> None:
         super().__init__(app)
         self._store = store
         self._recovery = recovery
@@ -177,14 +179,14 @@ class Identify(Guard):
             await response(scope, receive, send)
             return
         scope["state"][SITE_STATE] = site
-        with logs.about(site=site.name):
+        with logs.log_context(site=site.name):
             await self._app(scope, receive, send)
 
-    def _look_up(self, der: bytes) -> Site | None:
+    def _look_up(self, der: bytes) -> StoredSite | None:
         current_time = time.time()
         site = self._store.authenticate(_fingerprint(der), current_time)
         if site is None and self._recovery is not None:
-            site = adopt(self._store, self._recovery, der, current_time)
+            site = adopt_certificate(self._store, self._recovery, der, current_time)
         if site is not None:
             self._note(site.name, current_time)
         return site
@@ -199,7 +201,7 @@ class Identify(Guard):
             if not self._unwritten or current_time - self._written < write_seconds:
                 return
             due, self._unwritten, self._written = self._unwritten, {}, current_time
-        self._store.saw(due)
+        self._store.record_requests(due)
 
 
 def _fingerprint(der: bytes) -> str:

@@ -23,8 +23,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from wg_core.errors import ConfigError, raised_as
-from wg_server.fleet.door import CONNECTIONS, Door, Visitor
+from wg_core.errors import ConfigError, reraise_os_errors
+from wg_server.fleet.door import CONNECTIONS, ConnectionLimit, PeerConnection
 from wg_server.fleet.guards import PEER_STATE
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
@@ -45,7 +45,7 @@ class _Protocol(H11Protocol):
     _deadline: asyncio.TimerHandle | None = None
     _unread = False
 
-    def __init__(self, server: _Server, visitor: Visitor) -> None:
+    def __init__(self, server: _Server, visitor: PeerConnection) -> None:
         super().__init__(
             config=server.config, server_state=server.server_state, app_state=server.lifespan.state
         )
@@ -58,7 +58,7 @@ class _Protocol(H11Protocol):
         tls = transport.get_extra_info("ssl_object")
         der = tls.getpeercert(binary_form=True) if tls is not None else None
         if der is not None:  # issued by our authority, else the TLS handshake had failed
-            self._door.recognise(self._visitor, _common_name(tls.getpeercert()))
+            self._door.assign_site(self._visitor, _common_name(tls.getpeercert()))
         self.app_state = {**self.app_state, PEER_STATE: der}
         self._deadline = self.loop.call_later(HEADER_SECONDS, self._too_slow)
 
@@ -78,7 +78,7 @@ class _Protocol(H11Protocol):
         """Remove the connection."""
         if self._deadline is not None:
             self._deadline.cancel()
-        self._door.leave(self._visitor)
+        self._door.remove_connection(self._visitor)
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
@@ -105,7 +105,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.door = Door(CONNECTIONS)
+        self.door = ConnectionLimit(CONNECTIONS)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -139,19 +139,19 @@ class _Server(uvicorn.Server):
                 log.warning("a connection cannot be accepted: %s", error.strerror)
                 await asyncio.sleep(accept_again_seconds)
                 continue
-            visitor = self.door.enter(sock, address[0])
+            visitor = self.door.add_connection(sock, address[0])
             welcome = self._keep(self._welcome(sock, visitor))
             welcome.add_done_callback(functools.partial(self._close_unwelcomed, sock, visitor))
 
     def _close_unwelcomed(
-        self, sock: socket.socket, visitor: Visitor, welcome: asyncio.Task[None]
+        self, sock: socket.socket, visitor: PeerConnection, welcome: asyncio.Task[None]
     ) -> None:
         """Close a connection whose set-up the server's shutdown cancelled."""
         if welcome.cancelled():
-            self.door.leave(visitor)
+            self.door.remove_connection(visitor)
             sock.close()
 
-    async def _welcome(self, sock: socket.socket, visitor: Visitor) -> None:
+    async def _welcome(self, sock: socket.socket, visitor: PeerConnection) -> None:
         tls: dict[str, Any] = {}
         if self.config.ssl is not None:
             tls = {"ssl": self.config.ssl, "ssl_handshake_timeout": HEADER_SECONDS}
@@ -161,7 +161,7 @@ class _Server(uvicorn.Server):
             )
         except OSError as error:  # no TLS, a certificate of another authority, or a timeout
             log.debug("a connection from %s ended before a request: %s", visitor.peer, error)
-            self.door.leave(visitor)
+            self.door.remove_connection(visitor)
             sock.close()
 
 
@@ -207,7 +207,7 @@ class Listener:
             ConfigError: The address cannot be bound.
         """
         address = f"{self._host}:{self._port}"
-        with raised_as(ConfigError, f"{self._name} listener: {address} cannot be bound"):
+        with reraise_os_errors(ConfigError, f"{self._name} listener: {address} cannot be bound"):
             self._sockets = _bind(self._host, self._port)
         self._thread.start()
         while not self._server.started:
@@ -216,7 +216,7 @@ class Listener:
             time.sleep(0.01)
         log.info("%s listener on %s", self._name, address)
 
-    def show(self, tls: ssl.SSLContext) -> None:
+    def use_certificates(self, tls: ssl.SSLContext) -> None:
         """Use other certificates for new connections."""
         self._server.config.ssl = tls
 
@@ -270,7 +270,7 @@ def server_context(home: ServerHome, *, client_certificates: bool) -> ssl.SSLCon
         context.load_cert_chain(home.tls_cert, home.tls_key)
         if client_certificates:
             context.verify_mode = ssl.CERT_REQUIRED
-            for root in pki.roots(home):
+            for root in pki.root_certificate_files(home):
                 context.load_verify_locations(cafile=root)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"{home.tls_cert}: cannot be used: {error}") from error

@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 
 
-class Tries:
+class SlidingWindowLimit:
     """Counter of tries by key; when there are too many keys, the least recently used is dropped."""
 
     def __init__(self, limit: int, keys: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -15,7 +15,7 @@ class Tries:
         self._clock = clock
         self._seen: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def allow(self, key: str, *, window_seconds: float = 60.0) -> bool:
+    def count_try(self, key: str, *, window_seconds: float = 60.0) -> bool:
         """Count a try of ``key``; return False if ``limit`` tries are already within the window."""
         current_time = self._clock()
         times = self._seen.setdefault(key, deque())
@@ -30,7 +30,7 @@ class Tries:
         return True
 
 
-def network_of(host: str) -> str:
+def client_network(host: str) -> str:
     """Return the network that an address is counted for: the address itself, or its /64 in IPv6."""
     try:
         address = ipaddress.ip_address(host)

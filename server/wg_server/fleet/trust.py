@@ -13,20 +13,20 @@ from wg_core.errors import DecodeError, VerificationError
 from wg_core.wire import canonical, handover, protocol, signing
 from wg_core.wire.handover import Handover, Use
 from wg_core.wire.protocol import Pins, Trust
-from wg_server.fleet.witness import witness_name
+from wg_server.fleet.witness import witness_key_name
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
-def keys(home: ServerHome) -> Iterator[tuple[Use, str, Path]]:
+def handed_over_keys(home: ServerHome) -> Iterator[tuple[Use, str, Path]]:
     """Yield each key that plants pin in addition to the authority: use, name, and file."""
-    config = home.config()
+    config = home.read_config()
     yield handover.PACKAGES, config.name, home.signing_key
-    yield handover.WITNESS, witness_name(config), home.witness_key
+    yield handover.WITNESS, witness_key_name(config), home.witness_key
 
 
-def handovers(home: ServerHome) -> tuple[Handover, ...]:
+def read_handovers(home: ServerHome) -> tuple[Handover, ...]:
     """Read the hand-overs from earlier keys to later ones, oldest first.
 
     Raises:
@@ -43,32 +43,32 @@ def handovers(home: ServerHome) -> tuple[Handover, ...]:
 def current_pins(home: ServerHome) -> Pins:
     """Return the pins of a plant that has followed every change."""
     packages, witness = (
-        signing.public_bytes(signing.load(path)).hex() for _, _, path in keys(home)
+        signing.public_bytes(signing.load(path)).hex() for _, _, path in handed_over_keys(home)
     )
-    authority = pki.fingerprint(pki.load_certificate(home.ca_cert))
+    authority = pki.certificate_sha256(pki.load_certificate(home.ca_cert))
     return Pins(authority=authority, packages=packages, witness=witness)
 
 
-def answer(home: ServerHome, store: Store, site: str, data: bytes) -> Trust:
+def answer_pins(home: ServerHome, store: ServerStore, site: str, data: bytes) -> Trust:
     """Store a site's reported pins, and return the current keys.
 
     Raises:
         DecodeError: The data is not a valid ``Pins`` record.
     """
     pins = canonical.decode(Pins, data, subject="pins", limit=protocol.MESSAGE_LIMIT)
-    store.note_pins(site, canonical.encode(pins).decode())
-    certificates = [pki.load_certificate(home.ca_cert), *pki.links(home)]
+    store.store_pins(site, canonical.encode(pins).decode())
+    certificates = [pki.load_certificate(home.ca_cert), *pki.link_certificates(home)]
     return Trust(
         authority="".join(map(pki.to_pem, certificates)),
         pins=current_pins(home),
-        handovers=handovers(home),
+        handovers=read_handovers(home),
     )
 
 
-def lagging_sites(home: ServerHome, store: Store) -> dict[str, bool]:
+def lagging_sites(home: ServerHome, store: ServerStore) -> dict[str, bool]:
     """Return each enrolled site that has not followed a change yet, and whether it still can."""
-    today, links = current_pins(home), handovers(home)
-    names = {use: name for use, name, _ in keys(home)}
+    today, links = current_pins(home), read_handovers(home)
+    names = {use: name for use, name, _ in handed_over_keys(home)}
     laggards = {}
     for site in store.sites("enrolled"):
         if not site.pins:

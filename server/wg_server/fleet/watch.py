@@ -9,16 +9,16 @@ import time
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wg_server.fleet.adapter import clock_skew, is_refused
+from wg_server.fleet.adapter import clock_skew, is_clock_refused
 from wg_server.fleet.guards import SITE_STATE, TROUBLE_STATE, Guard
 from wg_server.store import troubles
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
-class Watch(Guard):
+class RefusalRecorder(Guard):
     """Observes the answers to requests of identified sites, without changing them."""
 
-    def __init__(self, app: ASGIApp, store: Store) -> None:
+    def __init__(self, app: ASGIApp, store: ServerStore) -> None:
         super().__init__(app)
         self._store = store
         self._noted: dict[str, float] = {}
@@ -39,18 +39,20 @@ class Watch(Guard):
         if skew is None:
             return  # not a Flower request: only these have a signed time and a node key
         site = scope["state"][SITE_STATE].name
-        if status == 401 and is_refused(skew):
+        if status == 401 and is_clock_refused(skew):
             await self._note(site, troubles.CLOCK, skew, current_time)
         elif status == 403 and TROUBLE_STATE in scope["state"]:
             await self._note(site, scope["state"][TROUBLE_STATE], 0.0, current_time)
         elif 200 <= status < 300 and site not in self._well:
             self._well.add(site)
             self._noted.pop(site, None)
-            await run_in_threadpool(troubles.forget, self._store, site)
+            await run_in_threadpool(troubles.delete_trouble, self._store, site)
 
     async def _note(self, site: str, code: str, figure: float, current_time: float) -> None:
         note_seconds = 10.0
         if current_time - self._noted.get(site, 0.0) > note_seconds:
             self._noted[site] = current_time
             self._well.discard(site)
-            await run_in_threadpool(troubles.note, self._store, site, code, figure, current_time)
+            await run_in_threadpool(
+                troubles.store_trouble, self._store, site, code, figure, current_time
+            )

@@ -16,15 +16,15 @@ from wg_core.ledger.witness import WitnessFork, WitnessRefused, WitnessRequest, 
 from wg_core.wire import canonical, protocol, signing
 from wg_core.wire.protocol import EnrolmentRequest, KeyRotation
 from wg_core.wire.signing import PrivateKey
-from wg_server.fleet import covered_releases
+from wg_server.fleet import bundle_verification
 from wg_server.site.home import ServerConfig, ServerHome, WitnessPolicy
-from wg_server.store.site import Site
-from wg_server.store.sites import Store
+from wg_server.store.site import StoredSite
+from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
 
-class Witness:
+class LedgerWitness:
     """Witness of plants' ledgers; it stores the last cosigned checkpoint of each ledger.
 
     Attributes:
@@ -36,7 +36,7 @@ class Witness:
 
     def __init__(
         self,
-        store: Store,
+        store: ServerStore,
         name: str,
         key: PrivateKey,
         other_witnesses: Sequence[WitnessPolicy],
@@ -50,13 +50,13 @@ class Witness:
         self.quorum = quorum
 
     @classmethod
-    def of(cls, home: ServerHome, store: Store) -> Self:
+    def open(cls, home: ServerHome, store: ServerStore) -> Self:
         """Create the witness of a home."""
-        config = home.config()
+        config = home.read_config()
         key = signing.load(home.witness_key)
-        return cls(store, witness_name(config), key, config.witnesses, config.witness_quorum)
+        return cls(store, witness_key_name(config), key, config.witnesses, config.witness_quorum)
 
-    def countersign(self, site: Site, request: bytes) -> bytes:
+    def cosign_extension(self, site: StoredSite, request: bytes) -> bytes:
         """Cosign a checkpoint of a site's ledger that extends the last cosigned one.
 
         Args:
@@ -69,10 +69,10 @@ class Witness:
         """
         current_time = time.time()
         decide = partial(self._decide, site.ledger_origin, site.ledger_key, request, current_time)
-        with self.evidence(site.ledger_origin, current_time):
-            return self._store.witness(site, current_time, decide)
+        with self.store_fork_evidence(site.ledger_origin, current_time):
+            return self._store.update_checkpoint(site, current_time, decide)
 
-    def countersign_file(self, site: Site, requests: Sequence[WitnessRequest]) -> bytes:
+    def cosign_file(self, site: StoredSite, requests: Sequence[WitnessRequest]) -> bytes:
         """Cosign a checkpoint from a file that holds proofs from several earlier sizes.
 
         Args:
@@ -86,7 +86,7 @@ class Witness:
         current_time = time.time()
 
         def decide(checkpoint: bytes | None) -> tuple[bytes, int, bytes]:
-            size = 0 if checkpoint is None else WitnessState(checkpoint).head.size
+            size = 0 if checkpoint is None else WitnessState(checkpoint).newest_checkpoint.size
             fit = [request for request in requests if request.old_size == size]
             if not fit:
                 old_sizes = ", ".join(str(request.old_size) for request in requests)
@@ -102,10 +102,10 @@ class Witness:
                 site.ledger_origin, site.ledger_key, request, current_time, checkpoint
             )
 
-        with self.evidence(site.ledger_origin, current_time):
-            return self._store.witness(site, current_time, decide)
+        with self.store_fork_evidence(site.ledger_origin, current_time):
+            return self._store.update_checkpoint(site, current_time, decide)
 
-    def attest(self, site: Site) -> bytes:
+    def cosign_again(self, site: StoredSite) -> bytes:
         """Cosign the last cosigned checkpoint of a site's ledger again, with the current time.
 
         Raises:
@@ -116,17 +116,21 @@ class Witness:
         def decide(checkpoint: bytes | None) -> tuple[bytes, int, bytes]:
             if checkpoint is None:
                 raise ConfigError(f"site {site.name}: no checkpoint of its ledger was cosigned yet")
-            signed = rules.attest(
+            signed = rules.cosign_again(
                 WitnessState(checkpoint),
                 witness_name=self.name,
                 witness_key=self._key,
                 current_time=int(current_time),
             )
-            return signed.state.checkpoint, signed.state.head.size, signed.state.checkpoint
+            return (
+                signed.state.checkpoint,
+                signed.state.newest_checkpoint.size,
+                signed.state.checkpoint,
+            )
 
-        return self._store.witness(site, current_time, decide)
+        return self._store.update_checkpoint(site, current_time, decide)
 
-    def rotate(self, site: Site, data: bytes) -> bytes:
+    def accept_rotation(self, site: StoredSite, data: bytes) -> bytes:
         """Store a site's new ledger key, and cosign the checkpoint that came with it.
 
         The key is accepted if the old key signed for it in the site's own log. Repeating the
@@ -140,7 +144,7 @@ class Witness:
             DecodeError: A part of the data is invalid.
             RefusedError: The key belongs to another site.
             VerificationError: The rotation is not validly signed.
-            WitnessRefused: The checkpoint is refused, see ``countersign``.
+            WitnessRefused: The checkpoint is refused, see ``cosign_extension``.
         """
         notice = canonical.decode(
             KeyRotation, data, subject="key rotation", limit=protocol.ROTATION_LIMIT
@@ -151,18 +155,18 @@ class Witness:
         current_time = time.time()
 
         def decide(known_key: str, checkpoint: bytes | None) -> tuple[bytes, int, bytes]:
-            key = covered_releases.verify_rotation(
+            key = bundle_verification.verify_rotation(
                 entry, rotation_proof, origin=site.ledger_origin, old_key=bytes.fromhex(known_key)
             )
             return self._decide(site.ledger_origin, key.hex(), body, current_time, checkpoint)
 
-        new_key = covered_releases.read_new_key(entry)
-        with self.evidence(site.ledger_origin, current_time):
+        new_key = bundle_verification.read_rotation_key(entry)
+        with self.store_fork_evidence(site.ledger_origin, current_time):
             line = self._store.rotate_ledger_key(site, new_key, current_time, decide)
         log.info("site %s: its ledger is signed by another key now", site.name)
         return line
 
-    def begin(
+    def cosign_first(
         self,
         request: EnrolmentRequest,
         first_note: Note,
@@ -183,7 +187,7 @@ class Witness:
         Raises:
             WitnessRefused: The checkpoint contradicts an earlier one of this ledger.
         """
-        head = None if checkpoint is None else WitnessState(checkpoint).head
+        head = None if checkpoint is None else WitnessState(checkpoint).newest_checkpoint
         if checkpoint is not None and head is not None and head.size > 1:
             return checkpoint, head.size, b""
         witness_request = WitnessRequest(
@@ -198,13 +202,13 @@ class Witness:
         )
 
     @contextmanager
-    def evidence(self, origin: str, current_time: float) -> Iterator[None]:
+    def store_fork_evidence(self, origin: str, current_time: float) -> Iterator[None]:
         """Store the evidence of a fork after the transaction that detected it has ended."""
         try:
             yield
         except WitnessFork as fork:
             log.error("ledger %s: %s; evidence kept", origin, fork)
-            self._store.keep_evidence(
+            self._store.store_fork_evidence(
                 origin, fork.evidence.earlier, fork.evidence.later, current_time
             )
             raise
@@ -212,16 +216,16 @@ class Witness:
     def _decide(
         self, origin: str, key: str, request: bytes, current_time: float, checkpoint: bytes | None
     ) -> tuple[bytes, int, bytes]:
-        signed = rules.countersign(
+        signed = rules.cosign_extension(
             None if checkpoint is None else WitnessState(checkpoint),
             request,
             log=rules.KnownLog(origin, signing.public_from_hex(key)),
             witness=rules.NamedKey(self.name, self._key),
             current_time=int(current_time),
         )
-        return signed.state.checkpoint, signed.state.head.size, signed.lines
+        return signed.state.checkpoint, signed.state.newest_checkpoint.size, signed.lines
 
 
-def witness_name(config: ServerConfig) -> str:
+def witness_key_name(config: ServerConfig) -> str:
     """Return the key name of the server's cosignatures."""
     return f"{config.name}/witness"

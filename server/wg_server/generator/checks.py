@@ -14,7 +14,7 @@ from wg_core.errors import DecodeError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class CardCheck:
     """One requirement.
 
     Attributes:
@@ -32,7 +32,7 @@ class Check:
         """True if the check passes; a value that is not finite never passes."""
         return math.isfinite(self.value) and self.value >= self.bound
 
-    def document(self) -> dict[str, Any]:
+    def to_document(self) -> dict[str, Any]:
         """Return the check as stored on a card."""
         return {**asdict(self), "passed": self.passed}
 
@@ -40,7 +40,7 @@ class Check:
         return f"{self.name}: {self.value:.4g}, required >= {self.bound:g}"
 
 
-def read_checks(card: Mapping[str, Any]) -> Sequence[Check]:
+def read_checks(card: Mapping[str, Any]) -> Sequence[CardCheck]:
     """Read the checks of a card.
 
     Raises:
@@ -48,7 +48,9 @@ def read_checks(card: Mapping[str, Any]) -> Sequence[Check]:
     """
     try:
         checks = [
-            Check(name=str(entry["name"]), value=float(entry["value"]), bound=float(entry["bound"]))
+            CardCheck(
+                name=str(entry["name"]), value=float(entry["value"]), bound=float(entry["bound"])
+            )
             for entry in card["checks"]
         ]
     except (KeyError, TypeError, ValueError) as error:

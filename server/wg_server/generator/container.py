@@ -19,7 +19,7 @@ from wg_core.wire import canonical
 Tensors = dict[str, Tensor]
 
 
-def pack(tensors: Mapping[str, Tensor], key: str, document: Mapping[str, Any]) -> bytes:
+def pack_tensors(tensors: Mapping[str, Tensor], key: str, document: Mapping[str, Any]) -> bytes:
     """Return the bytes of a package."""
     return safetensors.torch.save(
         {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
@@ -27,7 +27,7 @@ def pack(tensors: Mapping[str, Tensor], key: str, document: Mapping[str, Any]) -
     )
 
 
-def unpack(
+def unpack_tensors(
     data: bytes, key: str, *, form: str, version: int, limit: int
 ) -> tuple[Tensors, dict[str, Any]]:
     """Read tensors and document of a package; the document names its format and version.
@@ -38,7 +38,7 @@ def unpack(
     """
     if len(data) > limit:
         raise DecodeError(f"{key}: {len(data)} bytes, at most {limit} are accepted")
-    with decoding(key):
+    with decode_errors(key):
         tensors = safetensors.torch.load(data)
         size = int.from_bytes(data[:8], "little")
         document = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][key]) | {}
@@ -53,7 +53,7 @@ def unpack(
 
 
 @contextlib.contextmanager
-def decoding(key: str) -> Iterator[None]:
+def decode_errors(key: str) -> Iterator[None]:
     """Convert errors raised by inconsistent content into ``DecodeError``."""
     try:
         yield
@@ -69,6 +69,6 @@ def decoding(key: str) -> Iterator[None]:
         raise DecodeError(f"{key}: the file does not hold together: {error}") from error
 
 
-def under(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
+def select_prefix(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
     """Return the tensors whose names have a prefix, with the prefix removed."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from wg_common import streams
-from wg_common.modalities.registry import modality
+from wg_common.modalities.registry import find_modality
 from wg_common.nets.encoder import package as encoders
 from wg_common.nets.encoder.reading_map import Maps, ReadingMap
 from wg_common.streams import Stream
@@ -27,7 +27,7 @@ from wg_core.wire import canonical
 from wg_server.generator import versions
 from wg_server.generator.checks import read_checks
 from wg_server.generator.evaluation import head_card
-from wg_server.generator.evaluation.episodes import Plants
+from wg_server.generator.evaluation.episodes import EpisodeSampler
 from wg_server.generator.families import likeness
 from wg_server.generator.families.heads import OperatorFamilies, OperatorFamily
 from wg_server.generator.plan import GeneratorPlan
@@ -40,47 +40,51 @@ from wg_server.generator.weights import (
     sheet_generation,
     training,
 )
-from wg_server.generator.weights.head_package import Parts, pack
-from wg_server.generator.weights.machine_networks import Sizes
-from wg_server.generator.weights.machine_training import Draws, MachineObjective, machine_simulator
+from wg_server.generator.weights.head_package import HeadPackage, pack_heads
+from wg_server.generator.weights.machine_networks import NetworkSizes
+from wg_server.generator.weights.machine_training import (
+    MachineCounts,
+    MachineObjective,
+    machine_simulator,
+)
 from wg_server.generator.weights.process_simulation import PROCESS_SIMULATORS
 from wg_server.generator.weights.sensor_network import SensorNetwork
 from wg_server.generator.weights.sensor_training import SensorObjective
-from wg_server.generator.weights.sheet_generation import KindGenerator, SheetGenerator
-from wg_server.generator.weights.training import Schedule
+from wg_server.generator.weights.sheet_generation import DataSheetGenerator, MachineKindGenerator
+from wg_server.generator.weights.training import TrainingSchedule
 from wg_server.site.home import ServerHome
 from wg_server.zoo import own_families
-from wg_server.zoo.store import Zoo as Store
-from wg_server.zoo.workers import threads
+from wg_server.zoo.store import ZooStore as Store
+from wg_server.zoo.workers import limit_threads
 
 Progress = Callable[[int, str], None]  # Called with the completed steps and a short text
 _STEPS = 3  # Progress steps of heads and their card
 
 
-def steps(home: ServerHome, plan: GeneratorPlan) -> int:
+def count_training_steps(home: ServerHome, plan: GeneratorPlan) -> int:
     """Return the number of progress steps: those for heads, and the training steps for machines."""
-    return _STEPS + len(encoders.unpack(home.read_encoder()).maps) * plan.machine_steps
+    return _STEPS + len(encoders.unpack_encoder(home.read_encoder()).maps) * plan.machine_steps
 
 
-def train(
+def train_generator(
     home: ServerHome,
     plan: GeneratorPlan,
     *,
     progress: Progress,
-    draws: Draws = Draws(),  # noqa: B008 - frozen
+    draws: MachineCounts = MachineCounts(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
     """Train a generator on the home's zoo, write it as a new version, and return its model card.
 
     The result also has ``version``, the id of the new version.
 
     Args:
-        progress: Called with the number of completed ``steps`` and a short text.
+        progress: Called with the number of completed ``count_training_steps`` and a short text.
         draws: Numbers of simulated machines for training and evaluation.
 
     Raises:
         ConfigError: There is no zoo, or it is too small.
     """
-    with threads(1):
+    with limit_threads(1):
         return _Pipeline(home, plan, progress, draws).run()
 
 
@@ -92,7 +96,7 @@ def load_tasks(zoo: Store, encoder: str) -> list[ZooTask]:
     """
     tasks = []
     for entry in zoo.entries(encoder):
-        records = zoo.read(entry)
+        records = zoo.read_entry(entry)
         tasks.append(
             ZooTask(entry.key, entry.family, entry.labels, records.features, records.labels)
         )
@@ -112,7 +116,7 @@ class _Pipeline:
     home: ServerHome
     plan: GeneratorPlan
     progress: Progress
-    draws: Draws
+    draws: MachineCounts
 
     def run(self) -> dict[str, Any]:
         """Train and write the generator; return its card with the version's id."""
@@ -120,13 +124,13 @@ class _Pipeline:
         self.progress(0, "reading the zoo")
         tasks = load_tasks(Store(self.home.zoo), canonical.sha256_hex(encoder))
         card, packed_heads = self._heads(tasks, encoder)
-        sheets, maps = None, encoders.unpack(encoder).maps
+        sheets, maps = None, encoders.unpack_encoder(encoder).maps
         if maps and self.plan.machine_steps:
             sheets, about = self._sheets(maps)
             if sheets is not None:
                 card["sheets"] = about
-        self.progress(steps(self.home, self.plan), "writing the generator")
-        version = versions.write(self.home, card, packed_heads, sheets)
+        self.progress(count_training_steps(self.home, self.plan), "writing the generator")
+        version = versions.write_version(self.home, card, packed_heads, sheets)
         return {**version.card, "version": version.id}
 
     def _sheets(self, maps: Maps) -> tuple[bytes | None, dict[str, Any]]:
@@ -144,7 +148,9 @@ class _Pipeline:
                     sensors[kind] = network
             else:
                 generators[kind], cards[kind] = self._machines(kind, reading_map, before)
-        packed_generator = sheet_generation.pack(SheetGenerator(generators, sensors))
+        packed_generator = sheet_generation.pack_sheet_generator(
+            DataSheetGenerator(generators, sensors)
+        )
         shipped_cards = [*cards.values(), *(sensor_cards[kind] for kind in sensors)]
         return packed_generator if shipped_cards else None, {
             "generator": canonical.sha256_hex(packed_generator),
@@ -159,34 +165,36 @@ class _Pipeline:
         """Train and evaluate the soft sensors of one kind of process unit; see ``_machines``."""
         seed, draws = self.plan.seed, self.draws
         objective = SensorObjective(kind, reading_map, draws.validation, seed)
-        state = training.train(
+        state = training.train_module(
             objective,
-            Schedule(steps=self.plan.machine_steps),
+            TrainingSchedule(steps=self.plan.machine_steps),
             lambda step, words: self.progress(before + step, f"{kind}: {words}"),
         )
-        card = sensor_training.judge(objective.model, draws.test, seed)
+        card = sensor_training.calibrate_and_evaluate(objective.model, draws.test, seed)
         return objective.model.network, {"training": asdict(state), **card}
 
     def _machines(
         self, kind: str, reading_map: ReadingMap, before: int
-    ) -> tuple[KindGenerator, dict[str, Any]]:
+    ) -> tuple[MachineKindGenerator, dict[str, Any]]:
         """Train and evaluate networks for machines of one kind.
 
         Args:
             before: Number of progress steps completed before.
         """
-        seed, draws = self.plan.seed, self.draws.in_steps(self.plan.machine_steps)
+        seed, draws = self.plan.seed, self.draws.for_training_steps(self.plan.machine_steps)
 
         def progress(step: int, words: str) -> None:
             self.progress(before + step, f"{kind}: {words}")
 
-        objective = MachineObjective(kind, reading_map, Sizes(), draws, seed)
-        state = training.train(objective, Schedule(steps=self.plan.machine_steps), progress)
+        objective = MachineObjective(kind, reading_map, NetworkSizes(), draws, seed)
+        state = training.train_module(
+            objective, TrainingSchedule(steps=self.plan.machine_steps), progress
+        )
         progress(self.plan.machine_steps, "writing the card")
-        trial = machine_trial.draw(
+        trial = machine_trial.draw_trial(
             machine_simulator(kind, seed, Stream.SHEET_TEST), reading_map, draws.test
         )
-        generator, card = sheet_card.judge(objective.model, trial, seed)
+        generator, card = sheet_card.select_networks(objective.model, trial, seed)
         return generator, {"training": asdict(state), **card}
 
     def _heads(
@@ -195,22 +203,22 @@ class _Pipeline:
         """Fit priors on some families, and pack the heads; return card and package."""
         start, seed = time.monotonic(), self.plan.seed
         encoder = canonical.sha256_hex(encoder_package)
-        architecture = modality(encoders.read_modality(encoder_package)).head
+        architecture = find_modality(encoders.read_modality(encoder_package)).head
         self.progress(1, "fitting what is known of classes in advance")
-        train, test = split_families(tasks, streams.rng(Stream.FAMILY_SPLIT, seed))
+        train, test = split_families(tasks, streams.stream_generator(Stream.FAMILY_SPLIT, seed))
         fitted_priors = fit_public_priors(
             [task for task in tasks if task.family in train],
             encoders.projection_of_texts(encoder_package),
         )
         families, figures = self._families(tasks, encoder)
-        parts = Parts(
+        parts = HeadPackage(
             encoder=encoder,
             architecture=architecture,
             priors=fitted_priors.priors,
             operator_families=families,
             names=fitted_priors.names,
         )
-        packed_parts = pack(parts)
+        packed_parts = pack_heads(parts)
         self.progress(2, "writing the model card")
         document = {
             "generator": canonical.sha256_hex(packed_parts),
@@ -224,15 +232,17 @@ class _Pipeline:
             },
             "plan": canonical.to_builtins(self.plan),
             "own_families": figures,
-            **head_card.evaluate(
+            **head_card.score_methods(
                 fitted_priors,
-                Plants([task for task in tasks if task.family in test], encoder, CLIP_RADIUS),
+                EpisodeSampler(
+                    [task for task in tasks if task.family in test], encoder, CLIP_RADIUS
+                ),
                 episodes=self.plan.episodes,
                 seed=seed,
             ),
         }
-        checks = head_card.checks(document)
-        document["checks"] = [check.document() for check in checks]
+        checks = head_card.card_checks(document)
+        document["checks"] = [check.to_document() for check in checks]
         document["seconds"] = round(time.monotonic() - start, 1)
         return document, packed_parts
 
@@ -241,22 +251,24 @@ class _Pipeline:
     ) -> tuple[OperatorFamilies | None, dict[str, dict[str, str]]]:
         """Return the operator's families, or None, and the card's figures on each."""
         zoo, dimension = Store(self.home.zoo), tasks[0].features.shape[1]
-        own_entries = {e.family: e for e in own_families.entries(zoo, encoder)}
-        read = {family: own_families.read(zoo, entry) for family, entry in own_entries.items()}
+        own_entries = {e.family: e for e in own_families.family_entries(zoo, encoder)}
+        read = {
+            family: own_families.read_family(zoo, entry) for family, entry in own_entries.items()
+        }
         sites = {family: list(of) for family, (_, _, of) in read.items() if len(of)}
         rendered_features = [task.features for task in tasks if task.family not in own_entries]
         families, figures = {}, {}
         for name, entry in own_entries.items():
             head, network, _ = read[name]
             if name in sites:
-                fitted_likeness = likeness.fit(name, sites, rendered_features)
+                fitted_likeness = likeness.fit_likeness_test(name, sites, rendered_features)
                 test = fitted_likeness.test
                 last_figures = {
                     "refused": f"{fitted_likeness.refused:.4f}",
                     "others_refused": f"{fitted_likeness.caught:.4f}",
                 }
             else:
-                test, last_figures = likeness.untold(dimension), asdict(entry.privacy)
+                test, last_figures = likeness.accept_all_test(dimension), asdict(entry.privacy)
             families[name] = OperatorFamily(entry.labels, head, test, network, entry.privacy)
             at_sites = {"head": entry.head_at_sites, "network": entry.network_at_sites}
             figures[name] = {

@@ -37,5 +37,5 @@ def read_plan(path: Path | None) -> GeneratorPlan:
         ConfigError: The file is missing or not YAML, or a field is unknown or wrong; the message
             names it.
     """
-    text, source = zoo_plan.read_text(path, "wg_server.generator", DEFAULT)
-    return settings.parse(text, GeneratorPlan, source)
+    text, source = zoo_plan.read_plan_text(path, "wg_server.generator", DEFAULT)
+    return settings.parse_yaml(text, GeneratorPlan, source)

@@ -31,9 +31,15 @@ import msgspec
 
 from wg_common.catalogue import SPECTRUM_LINES
 from wg_core import atomic, locks, typed
-from wg_core.errors import ConfigError, DecodeError, StorageError, VerificationError, raised_as
+from wg_core.errors import (
+    ConfigError,
+    DecodeError,
+    StorageError,
+    VerificationError,
+    reraise_os_errors,
+)
 from wg_core.wire import canonical
-from wg_server.generator.checks import Check, read_checks
+from wg_server.generator.checks import CardCheck, read_checks
 from wg_server.site.home import ServerHome
 
 CARD_LIMIT = 4 << 20
@@ -45,7 +51,7 @@ _SHEETS = "sheets.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pointer:
+class InstalledVersions:
     """Record of the installed versions; an empty id means none.
 
     Attributes:
@@ -74,7 +80,7 @@ class _Card(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class GeneratorVersion:
     """One generator version.
 
     Attributes:
@@ -90,12 +96,12 @@ class Version:
     summary: _Card
 
     @property
-    def heads(self) -> Path:
+    def heads_path(self) -> Path:
         """Path of the generator's package."""
         return self.folder / _HEADS
 
     @property
-    def sheets(self) -> Path:
+    def sheets_path(self) -> Path:
         """Path of the package of networks from data sheets, which may not exist."""
         return self.folder / _SHEETS
 
@@ -104,7 +110,7 @@ class Version:
         """Architectures whose weights it makes."""
         return (self.summary.architecture, *([SPECTRUM_LINES] if self.summary.sheets else []))
 
-    def failed_checks(self) -> list[Check]:
+    def failed_checks(self) -> list[CardCheck]:
         """Return the failed checks of its card, including those of networks for machines.
 
         Raises:
@@ -112,11 +118,11 @@ class Version:
         """
         return self.failed_heads() + self.failed_networks()
 
-    def failed_heads(self) -> list[Check]:
+    def failed_heads(self) -> list[CardCheck]:
         """Return the failed checks of its heads; errors as in ``failed_checks``."""
         return [check for check in read_checks(self.card) if not check.passed]
 
-    def failed_networks(self) -> list[Check]:
+    def failed_networks(self) -> list[CardCheck]:
         """Return the failed checks of its networks; errors as in ``failed_checks``."""
         if not self.summary.sheets:
             return []
@@ -150,9 +156,9 @@ class Version:
             ConfigError: A package is missing.
             VerificationError: A package differs from the card.
         """
-        digests = {self.heads: self.summary.generator}
+        digests = {self.heads_path: self.summary.generator}
         if self.summary.sheets:
-            digests[self.sheets] = self.summary.sheets.generator
+            digests[self.sheets_path] = self.summary.sheets.generator
         for path, digest in digests.items():
             if _digest(path) != digest:
                 raise VerificationError(
@@ -161,13 +167,13 @@ class Version:
                 )
 
 
-def write(
+def write_version(
     home: ServerHome, card: Mapping[str, Any], heads: bytes, sheets: bytes | None = None
-) -> Version:
+) -> GeneratorVersion:
     """Write a new version without installing it.
 
     Args:
-        card: The model card; its ``sheets`` is the card of networks from data sheets, if any.
+        card: The model card; its ``sheets_path`` is the card of networks from data sheets, if any.
         heads: Package of the generator.
         sheets: Package of networks from data sheets, or None.
 
@@ -178,15 +184,15 @@ def write(
     data = json.dumps(document, indent=2, sort_keys=True).encode()
     identity = canonical.sha256_hex(data)
     folder = home.generator_versions / identity
-    with changing(home):
+    with lock_versions(home):
         atomic.write_bytes(folder / _HEADS, heads)
         if sheets is not None:
             atomic.write_bytes(folder / _SHEETS, sheets)
         atomic.write_bytes(folder / _CARD, data)
-    return read(home, identity)
+    return read_version(home, identity)
 
 
-def read(home: ServerHome, identity: str) -> Version:
+def read_version(home: ServerHome, identity: str) -> GeneratorVersion:
     """Return a version by its full id.
 
     Raises:
@@ -202,21 +208,21 @@ def read(home: ServerHome, identity: str) -> Version:
             " generator'"
         )
     card, named_files = _read_card(path, identity, path.stat().st_mtime_ns)
-    return Version(identity, folder, card, named_files)
+    return GeneratorVersion(identity, folder, card, named_files)
 
 
-def present(home: ServerHome) -> list[Version]:
+def list_versions(home: ServerHome) -> list[GeneratorVersion]:
     """Return all versions with a readable card, newest first."""
     versions = []
     for identity in _complete(home):
         try:
-            versions.append(read(home, identity))
+            versions.append(read_version(home, identity))
         except (DecodeError, VerificationError):
             continue  # `train` deletes it
     return sorted(versions, key=lambda version: (-version.summary.created, version.id))
 
 
-def find(home: ServerHome, prefix: str) -> Version:
+def find_version(home: ServerHome, prefix: str) -> GeneratorVersion:
     """Return the version whose id starts with a prefix of at least eight digits.
 
     Raises:
@@ -229,10 +235,10 @@ def find(home: ServerHome, prefix: str) -> Version:
         raise ConfigError(
             f"generator {prefix!r}: no id begins so; see 'wg-server generator --home {home.root}'"
         )
-    return read(home, names[0])
+    return read_version(home, names[0])
 
 
-def pointer(home: ServerHome) -> Pointer:
+def read_installed(home: ServerHome) -> InstalledVersions:
     """Read the record of the installed versions.
 
     Raises:
@@ -241,12 +247,12 @@ def pointer(home: ServerHome) -> Pointer:
     """
     path = home.installed_generator
     if not path.is_file():
-        return Pointer()
+        return InstalledVersions()
     data = atomic.read_bytes(path, limit=_POINTER_LIMIT)
-    return canonical.decode(Pointer, data, subject=str(path), limit=_POINTER_LIMIT)
+    return canonical.decode(InstalledVersions, data, subject=str(path), limit=_POINTER_LIMIT)
 
 
-def installed_version(home: ServerHome) -> Version:
+def installed_version(home: ServerHome) -> GeneratorVersion:
     """Return the installed version.
 
     Raises:
@@ -254,10 +260,10 @@ def installed_version(home: ServerHome) -> Version:
         DecodeError: The card cannot be read.
         VerificationError: The card was changed.
     """
-    identity = pointer(home).version
+    identity = read_installed(home).version
     if identity:
-        return read(home, identity)
-    candidates = present(home)
+        return read_version(home, identity)
+    candidates = list_versions(home)
     if not candidates:
         raise ConfigError(f"no generator yet; run 'wg-server train --home {home.root}'")
     newest = candidates[0]
@@ -268,7 +274,7 @@ def installed_version(home: ServerHome) -> Version:
     )
 
 
-def ready(home: ServerHome) -> Version:
+def usable_version(home: ServerHome) -> GeneratorVersion:
     """Return the installed version after verifying that new campaigns can use it.
 
     Raises:
@@ -282,7 +288,7 @@ def ready(home: ServerHome) -> Version:
     return version
 
 
-def check(home: ServerHome, identity: str) -> Version:
+def verified_version(home: ServerHome, identity: str) -> GeneratorVersion:
     """Return a version by its id after verifying its packages.
 
     Raises:
@@ -290,12 +296,12 @@ def check(home: ServerHome, identity: str) -> Version:
         DecodeError: The card cannot be read.
         VerificationError: The version is damaged.
     """
-    version = read(home, identity)
+    version = read_version(home, identity)
     version.verify()
     return version
 
 
-def use(home: ServerHome, version: Version) -> None:
+def install_version(home: ServerHome, version: GeneratorVersion) -> None:
     """Install a version regardless of its model card's checks, and record the previous one.
 
     Raises:
@@ -304,18 +310,18 @@ def use(home: ServerHome, version: Version) -> None:
         StorageError: The disk cannot be written; the previous version stays installed.
     """
     _check_encoder(home, version)
-    with changing(home):
+    with lock_versions(home):
         version.verify()
         try:
-            current = pointer(home)
+            current = read_installed(home)
         except DecodeError:
-            current = Pointer()
+            current = InstalledVersions()
         if current.version != version.id:
-            pointer_now = Pointer(version=version.id, before=current.version)
+            pointer_now = InstalledVersions(version=version.id, before=current.version)
             atomic.write_bytes(home.installed_generator, canonical.encode(pointer_now))
 
 
-def prune(home: ServerHome, needed_ids: Collection[str]) -> list[str]:
+def prune_versions(home: ServerHome, needed_ids: Collection[str]) -> list[str]:
     """Delete all versions except the installed one, the previous one and needed ones.
 
     Args:
@@ -327,28 +333,28 @@ def prune(home: ServerHome, needed_ids: Collection[str]) -> list[str]:
     Raises:
         StorageError: A version cannot be deleted.
     """
-    with changing(home):
-        current = pointer(home)
+    with lock_versions(home):
+        current = read_installed(home)
         keep = {current.version, current.before, *needed_ids}
         removed_names = [name for name in _complete(home) if name not in keep]
         for folder in _folders(home):
             if folder.name not in keep:
-                with raised_as(StorageError, f"{folder}: cannot be deleted"):
+                with reraise_os_errors(StorageError, f"{folder}: cannot be deleted"):
                     (folder / _CARD).unlink(missing_ok=True)  # first: the rest is no version
                     shutil.rmtree(folder)
     return removed_names
 
 
 @contextmanager
-def changing(home: ServerHome) -> Iterator[None]:
+def lock_versions(home: ServerHome) -> Iterator[None]:
     """Hold the lock under which versions are written, installed, deleted or copied."""
-    with raised_as(StorageError, f"{home.generator_versions}: cannot be written"):
+    with reraise_os_errors(StorageError, f"{home.generator_versions}: cannot be written"):
         home.generator_versions.mkdir(parents=True, exist_ok=True)
     with locks.hold(home.generator_versions / ".lock"):
         yield
 
 
-def _check_encoder(home: ServerHome, version: Version) -> None:
+def _check_encoder(home: ServerHome, version: GeneratorVersion) -> None:
     if version.summary.encoder != home.encoder_id():
         raise ConfigError(
             f"generator {version.id[:SHORT_ID]}: for another encoder than {home.encoder}; run"
@@ -380,12 +386,12 @@ def _read_card(path: Path, identity: str, change_time: int) -> tuple[Mapping[str
 
 def _digest(path: Path) -> str:
     """Return the SHA-256 of a package; the result is cached until the file changes."""
-    with raised_as(ConfigError, f"{path}: cannot be read"):
+    with reraise_os_errors(ConfigError, f"{path}: cannot be read"):
         status = path.stat()
     return _digest_of(path, status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 @lru_cache(16)
 def _digest_of(path: Path, change_time: int, size: int, inode: int) -> str:
-    with raised_as(ConfigError, f"{path}: cannot be read"), path.open("rb") as stream:
+    with reraise_os_errors(ConfigError, f"{path}: cannot be read"), path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

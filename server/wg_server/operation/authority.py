@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from wg_core import atomic
 from wg_core.wire import key_files
 from wg_server.operation import staged
-from wg_server.operation.backup import changing_keys
+from wg_server.operation.backup import lock_keys
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
 
@@ -54,19 +54,19 @@ def rotate_authority(home: ServerHome) -> RotatedAuthority:
         ConfigError: The home is not initialised, or its authority cannot be used.
         StorageError: The disk cannot be written; run the command again.
     """
-    config = home.config()
-    with changing_keys(home):
+    config = home.read_config()
+    with lock_keys(home):
         folder = home.next_authority
-        staged.prepare(folder, partial(_make, home))
+        staged.prepare_files(folder, partial(_make, home))
         old = pki.load_certificate(folder / "old.pem")
-        retired_file = home.retired_authorities / f"{pki.fingerprint(old)[:16]}.pem"
-        atomic.copy(folder / "old.pem", retired_file)
-        staged.install(folder, _PIECES)
-        pki.renew_server(home, config)  # its name or hosts may have changed since
-        staged.discard(folder)
+        retired_file = home.retired_authorities / f"{pki.certificate_sha256(old)[:16]}.pem"
+        atomic.copy_file(folder / "old.pem", retired_file)
+        staged.install_files(folder, _PIECES)
+        pki.renew_server_certificate(home, config)  # its name or hosts may have changed since
+        staged.discard_folder(folder)
     new = pki.load_certificate(home.ca_cert)
     expires = new.not_valid_after_utc.timestamp()
-    return RotatedAuthority(pki.fingerprint(old), pki.fingerprint(new), expires)
+    return RotatedAuthority(pki.certificate_sha256(old), pki.certificate_sha256(new), expires)
 
 
 def _make(home: ServerHome, stage: Path) -> None:
@@ -78,7 +78,7 @@ def _make(home: ServerHome, stage: Path) -> None:
     root = pki.authority_certificate(name, key, name, key)
     key_files.save(stage / "ca.key", key)
     _write(stage / "ca.pem", pki.to_pem(root))
-    _write(stage / "links.pem", "".join(map(pki.to_pem, [link, *pki.links(home)])))
+    _write(stage / "links.pem", "".join(map(pki.to_pem, [link, *pki.link_certificates(home)])))
     _write(stage / "old.pem", pki.to_pem(old))
 
 

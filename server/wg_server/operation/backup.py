@@ -19,15 +19,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from wg_common.backup import archive
-from wg_common.backup.archive import Key, Manifest, Seal, Source
+from wg_common.backup.archive import BackupManifest, DecryptionKey, EncryptionTarget, Source
 from wg_core import atomic, locks
 from wg_core.errors import ConfigError
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
-from wg_server.site.recovery import LastBackup, Recovery
+from wg_server.site.recovery import LastBackup, RestoreGap
 from wg_server.store import copying
-from wg_server.store.operators import Actor, record
-from wg_server.store.sites import Store
+from wg_server.store.operators import Actor, add_log_entry
+from wg_server.store.sites import ServerStore
 
 KIND = "server"
 _STORE = "store.sqlite"
@@ -35,9 +35,9 @@ _FOLDERS = ("pki", "keys", "packages", "generator/versions")
 _PUBLIC = ("encoder", "installed_generator")
 
 
-def write(
-    home: ServerHome, out: Path, seal: Seal, *, current_time: float | None = None
-) -> Manifest:
+def back_up_home(
+    home: ServerHome, out: Path, seal: EncryptionTarget, *, current_time: float | None = None
+) -> BackupManifest:
     """Back up a home. A server may serve it meanwhile.
 
     The zoo is left out, except for the public encoder: it is public and can be built again.
@@ -47,30 +47,36 @@ def write(
         StorageError: The store cannot be read, or the file cannot be written.
     """
     created = int(time.time() if current_time is None else current_time)
-    config = home.config()
-    with changing_keys(home), versions.changing(home), archive.scratch(home.root) as scratch:
-        with Store.open(home) as store:
-            copying.copy_out(store.engine, scratch / _STORE)
+    config = home.read_config()
+    with (
+        lock_keys(home),
+        versions.lock_versions(home),
+        archive.temporary_folder(home.root) as scratch,
+    ):
+        with ServerStore.open(home) as store:
+            copying.copy_store_to_file(store.engine, scratch / _STORE)
         sources: list[Source] = [(_STORE, scratch / _STORE), _source_of(home, home.config_file)]
         for folder in _FOLDERS:
-            sources += [_source_of(home, path) for path in archive.files_below(home.root / folder)]
+            sources += [
+                _source_of(home, path) for path in archive.list_home_files(home.root / folder)
+            ]
         public: list[Path] = [getattr(home, name) for name in _PUBLIC]
         sources += [_source_of(home, path) for path in public if path.is_file()]
-        about = archive.About(kind=KIND, name=config.name, created=created)
-        manifest = archive.write(out, sources, seal, about)
+        about = archive.BackupDescription(kind=KIND, name=config.name, created=created)
+        manifest = archive.write_backup(out, sources, seal, about)
     LastBackup(created=created).save(home)
     return manifest
 
 
-def restore(
+def restore_home(
     path: Path,
     home: ServerHome,
-    key: Key,
+    key: DecryptionKey,
     actor: Actor,
     *,
     database: str = "",
     current_time: float | None = None,
-) -> Manifest:
+) -> BackupManifest:
     """Create a home from a backup, completely or not at all.
 
     Args:
@@ -87,29 +93,29 @@ def restore(
         StorageError: The disk or the database cannot be written.
     """
     end = time.time() if current_time is None else current_time
-    with archive.new_home(home.root) as folder:
+    with archive.create_home_folder(home.root) as folder:
         restored_home = ServerHome(folder)
-        manifest = archive.extract(path, folder, key, kind=KIND)
-        config = restored_home.config()
+        manifest = archive.extract_backup(path, folder, key, kind=KIND)
+        config = restored_home.read_config()
         if database:
             config = replace(config, database="" if database == "sqlite" else database)
             restored_home.write_config(config)
         if not (folder / _STORE).is_file():
             raise ConfigError(f"{path}: a backup without a store")
         if config.database:
-            copying.copy_in(folder / _STORE, config.database)
+            copying.restore_store_from_file(folder / _STORE, config.database)
             (folder / _STORE).unlink()
         else:
-            atomic.move(folder / _STORE, restored_home.database)
-        with Store.open(restored_home) as store:  # migrates the store, and proves it readable
-            record(store, actor, "restore", manifest.name, _utc(manifest.created), end)
-        Recovery(since=manifest.created, until=int(end)).save(restored_home)
+            atomic.rename_file(folder / _STORE, restored_home.database)
+        with ServerStore.open(restored_home) as store:  # migrates the store, and proves it readable
+            add_log_entry(store, actor, "restore", manifest.name, _utc(manifest.created), end)
+        RestoreGap(since=manifest.created, until=int(end)).save(restored_home)
         LastBackup(created=manifest.created).save(restored_home)
     return manifest
 
 
 @contextmanager
-def changing_keys(home: ServerHome) -> Iterator[None]:
+def lock_keys(home: ServerHome) -> Iterator[None]:
     """Hold the lock under which a home's keys are changed or copied; a second process waits."""
     with locks.hold(home.root / ".keys.lock"):
         yield

@@ -5,7 +5,7 @@ import secrets
 import socket
 
 from wg_core import atomic
-from wg_core.errors import ConfigError, raised_as
+from wg_core.errors import ConfigError, reraise_os_errors
 from wg_core.wire import signing
 from wg_server.site import pki
 from wg_server.site.home import ServerConfig, ServerHome
@@ -16,7 +16,7 @@ _PORTS = range(10_000, 32_768)
 section 6)."""
 
 
-def initialise(home: ServerHome, config: ServerConfig) -> None:
+def create_home(home: ServerHome, config: ServerConfig) -> None:
     """Create a server's home without overwriting anything.
 
     Raises:
@@ -24,14 +24,14 @@ def initialise(home: ServerHome, config: ServerConfig) -> None:
     """
     if home.config_file.exists():
         raise ConfigError(f"{home.config_file}: there already; this home is initialised")
-    with raised_as(ConfigError, f"{home.root}: cannot be made"):
+    with reraise_os_errors(ConfigError, f"{home.root}: cannot be made"):
         home.root.mkdir(parents=True, exist_ok=True)
         home.root.chmod(0o700)
     if not home.ca_key.exists():
-        pki.create(home, config)
+        pki.create_authority(home, config)
     for path, generate in (
-        (home.signing_key, signing.generate),
-        (home.witness_key, signing.generate_pair),
+        (home.signing_key, signing.generate_key),
+        (home.witness_key, signing.generate_hybrid_key),
     ):
         if not path.exists():
             signing.save(path, generate())

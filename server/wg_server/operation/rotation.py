@@ -19,12 +19,12 @@ from wg_core.errors import ConfigError
 from wg_core.wire import canonical, handover, signing
 from wg_server.fleet import trust
 from wg_server.operation import staged
-from wg_server.operation.backup import changing_keys
-from wg_server.operation.serve import hold_alone
+from wg_server.operation.backup import lock_keys
+from wg_server.operation.serve import hold_serving_locks
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import OPEN_CAMPAIGNS
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 _KEPT = 2 * handover.LINKS_LIMIT  # Stored hand-overs; plants follow at most half of them per key
 
@@ -47,27 +47,31 @@ def rotate_keys(home: ServerHome, *, stolen: bool = False) -> RotatedKeys:
         ConfigError: A server runs, or a campaign is open: its packages have the old signature.
         StorageError: The disk cannot be written; run the command again.
     """
-    with hold_alone(home), changing_keys(home), Store.open(home) as store:
+    with hold_serving_locks(home), lock_keys(home), ServerStore.open(home) as store:
         open_ones = [
-            c.id for c in CampaignQueue(store.engine).all(parts=False) if c.state in OPEN_CAMPAIGNS
+            c.id
+            for c in CampaignQueue(store.engine).newest_campaigns(parts=False)
+            if c.state in OPEN_CAMPAIGNS
         ]
         if open_ones:
             raise ConfigError(
                 f"campaign {open_ones[0]}: still open; let it end or cancel it before new keys"
             )
         folder = home.next_keys
-        staged.prepare(folder, partial(_make, home, stolen))
-        staged.install(folder, (home.handovers.name, home.signing_key.name, home.witness_key.name))
-        staged.discard(folder)
+        staged.prepare_files(folder, partial(_make, home, stolen))
+        staged.install_files(
+            folder, (home.handovers.name, home.signing_key.name, home.witness_key.name)
+        )
+        staged.discard_folder(folder)
     keys = (home.signing_key, home.witness_key)
     return RotatedKeys(*(signing.public_bytes(signing.load(path)).hex() for path in keys))
 
 
 def _make(home: ServerHome, stolen: bool, stage: Path) -> None:
     """Write all new files into a folder."""
-    handovers = [] if stolen else list(trust.handovers(home))
-    for use, name, path in trust.keys(home):
-        new = signing.generate_pair() if use == handover.WITNESS else signing.generate()
+    handovers = [] if stolen else list(trust.read_handovers(home))
+    for use, name, path in trust.handed_over_keys(home):
+        new = signing.generate_hybrid_key() if use == handover.WITNESS else signing.generate_key()
         signing.save(stage / path.name, new)
         if stolen and not path.is_file():
             continue  # a lost key signs nothing

@@ -20,29 +20,29 @@ from starlette.middleware import Middleware
 
 from wg_core import atomic, locks
 from wg_core.errors import ConfigError, WgError
-from wg_server.campaigns.making import PROCESSES, MakingProcess
+from wg_server.campaigns.making import PROCESSES, PackagingProcess
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.worker import CampaignWorker
 from wg_server.console.admin import admin_app
 from wg_server.console.app import console_routes
 from wg_server.console.metrics import Metrics
-from wg_server.console.probes import probes_of
-from wg_server.console.views import Source
+from wg_server.console.probes import server_probes
+from wg_server.console.views import PageSource
 from wg_server.fleet.adapter import FleetState
-from wg_server.fleet.certificates import Certificates
+from wg_server.fleet.certificates import CertificateReloader
 from wg_server.fleet.door import CONNECTIONS
-from wg_server.fleet.endpoints import routes
-from wg_server.fleet.enrolment import Enrolment
-from wg_server.fleet.guards import BodyBudget, BodyLimit, Identify, RateLimit, StorageGuard
+from wg_server.fleet.endpoints import fleet_router
+from wg_server.fleet.enrolment import EnrolmentService
+from wg_server.fleet.guards import BodyBudget, BodyLimit, IdentityGuard, RateLimit, StorageGuard
 from wg_server.fleet.listener import Listener, server_context
-from wg_server.fleet.watch import Watch
-from wg_server.fleet.witness import Witness
+from wg_server.fleet.watch import RefusalRecorder
+from wg_server.fleet.witness import LedgerWitness
 from wg_server.generator import versions
 from wg_server.site.home import ServerConfig, ServerHome
-from wg_server.site.recovery import Recovery
+from wg_server.site.recovery import RestoreGap
 from wg_server.store.database import ServingLock
-from wg_server.store.site import PRESENT_SECONDS, Site
-from wg_server.store.sites import Store
+from wg_server.store.site import PRESENT_SECONDS, StoredSite
+from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ LOOK_SECONDS = 1.0  # Interval of checks for new certificates on disk
 READY = "ready"  # Start of the log line after all ports are open
 
 
-def serve(
+def serve_home(
     home: ServerHome,
     *,
     stop: threading.Event,
@@ -76,38 +76,42 @@ def serve(
     Raises:
         ConfigError: The home is not initialised, is served already, or a port is taken.
     """
-    config = home.config()
+    config = home.read_config()
     ports = _ports(config, beside_port)
     _raise_file_limit()
     _warn_of_gaps(home)
     with ExitStack() as stack:
-        stack.enter_context(_hold_beside(home, beside_port) if beside_port else only_one(home))
-        store = stack.enter_context(Store.open(home))
+        stack.enter_context(
+            _hold_beside(home, beside_port) if beside_port else lock_for_serving(home)
+        )
+        store = stack.enter_context(ServerStore.open(home))
         serving_lock = None if beside_port else stack.enter_context(ServingLock(store.engine))
-        witness = Witness.of(home, store)
+        witness = LedgerWitness.open(home, store)
         state = FleetState()
-        makers = [make_package] if make_package else [MakingProcess() for _ in range(PROCESSES)]
+        makers = [make_package] if make_package else [PackagingProcess() for _ in range(PROCESSES)]
         worker = CampaignWorker(home, config, store, state, witness, makers, serving_lock)
-        probes = probes_of(home, store, lambda: worker.alive)
-        metrics = Metrics(home, store, probes, state.online)
-        stack.enter_context(_observe_log(metrics.handler()))
-        online = partial(_online, state) if config.database else state.online
-        source = Source(home, store, probes, online)
-        enrolment = Enrolment(home, config, store)
-        fleet_side = metrics.measure(fleet_app(home, store, state, witness, enrolment), "fleet")
-        enrol_side = metrics.measure(enrolment.app(), "enrolment")
+        probes = server_probes(home, store, lambda: worker.is_alive)
+        metrics = Metrics(home, store, probes, state.online_sites)
+        stack.enter_context(_observe_log(metrics.log_handler()))
+        online = partial(_online, state) if config.database else state.online_sites
+        source = PageSource(home, store, probes, online)
+        enrolment = EnrolmentService(home, config, store)
+        fleet_side = metrics.count_requests(
+            fleet_app(home, store, state, witness, enrolment), "fleet"
+        )
+        enrol_side = metrics.count_requests(enrolment.app(), "enrolment")
         admin_side = _admin_app(source, metrics, pages=not beside_port)
         plain = server_context(home, client_certificates=False)
         mutual = server_context(home, client_certificates=True)
         fleet = Listener("fleet", fleet_side, config.host, ports[0], mutual)
         enrol = Listener("enrolment", enrol_side, config.host, ports[1], plain)
         admin = Listener("admin", admin_side, config.admin_host, ports[2], None)
-        certificates = Certificates(home, {enrol: False, fleet: True})
+        certificates = CertificateReloader(home, {enrol: False, fleet: True})
         listeners = (admin, enrol, fleet)
         with _open(listeners, worker):
             log.info("%s: %s on %s", READY, config.name, config.fleet_url)
             while not stop.wait(LOOK_SECONDS):
-                certificates.look()
+                certificates.reload_if_changed()
     log.info("stopped")
 
 
@@ -135,16 +139,18 @@ def _ports(config: ServerConfig, fleet_port: int) -> tuple[int, int, int]:
     return fleet_port, fleet_port + 1, fleet_port + 2
 
 
-def _admin_app(source: Source, metrics: Metrics, *, pages: bool) -> Starlette:
+def _admin_app(source: PageSource, metrics: Metrics, *, pages: bool) -> Starlette:
     token = atomic.read_bytes(source.home.admin_token, limit=1 << 10).decode("ascii").strip()
     console = console_routes(source) if pages else []
     return admin_app(token, metrics.registry, source.probes, console)
 
 
-def _online(state: FleetState, sites: Iterable[Site]) -> set[str]:
+def _online(state: FleetState, sites: Iterable[StoredSite]) -> set[str]:
     """Return the sites that are connected here, or were recently seen by another process."""
     all_sites, since = list(sites), time.time() - PRESENT_SECONDS
-    return state.online(all_sites) | {site.name for site in all_sites if site.last_seen > since}
+    return state.online_sites(all_sites) | {
+        site.name for site in all_sites if site.last_seen > since
+    }
 
 
 @contextmanager
@@ -166,7 +172,7 @@ def _warn_of_gaps(home: ServerHome) -> None:
         )
         return
     try:
-        versions.ready(home)
+        versions.usable_version(home)
     except WgError as error:
         log.warning("no campaign can be started: %s", error)
 
@@ -190,10 +196,10 @@ def _raise_file_limit() -> None:
 
 def fleet_app(
     home: ServerHome,
-    store: Store,
+    store: ServerStore,
     state: FleetState,
-    witness: Witness,
-    enrolment: Enrolment,
+    witness: LedgerWitness,
+    enrolment: EnrolmentService,
 ) -> FastAPI:
     """Return the fleet listener's application: guards, then Flower's Fleet API and our routes."""
     app = FastAPI(
@@ -203,20 +209,20 @@ def fleet_app(
         middleware=[
             Middleware(StorageGuard),
             Middleware(BodyLimit, limit=BODY_LIMIT),
-            Middleware(Identify, store=store, recovery=Recovery.load(home)),
-            Middleware(Watch, store=store),
+            Middleware(IdentityGuard, store=store, recovery=RestoreGap.load(home)),
+            Middleware(RefusalRecorder, store=store),
             Middleware(RateLimit),
             Middleware(BodyBudget, site_bytes=BODY_LIMIT, total_bytes=BODIES_LIMIT),
             state.middleware(),
         ],
     )
-    state.mount(app)
-    app.include_router(routes(home, store, witness, enrolment))
+    state.attach(app)
+    app.include_router(fleet_router(home, store, witness, enrolment))
     return app
 
 
 @contextmanager
-def signals(stop: threading.Event) -> Iterator[None]:
+def stop_on_signals(stop: threading.Event) -> Iterator[None]:
     """Set ``stop`` on SIGTERM and SIGINT during the body; main thread only."""
 
     def end(number: int, frame: object) -> None:
@@ -230,7 +236,7 @@ def signals(stop: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def only_one(home: ServerHome) -> AbstractContextManager[None]:
+def lock_for_serving(home: ServerHome) -> AbstractContextManager[None]:
     """Return the lock of the one process that serves a home.
 
     Raises:
@@ -240,13 +246,13 @@ def only_one(home: ServerHome) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def hold_alone(home: ServerHome) -> Iterator[None]:
+def hold_serving_locks(home: ServerHome) -> Iterator[None]:
     """Hold the locks that keep every process from serving a home.
 
     Raises:
         ConfigError: A process serves the home.
     """
-    with only_one(home), ExitStack() as stack:
+    with lock_for_serving(home), ExitStack() as stack:
         for path in sorted(home.root.glob("serve-*.lock")):
             stack.enter_context(locks.hold(path, busy="another process serves this home"))
         yield

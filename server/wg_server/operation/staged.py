@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wg_core import atomic
-from wg_core.errors import StorageError, raised_as
+from wg_core.errors import StorageError, reraise_os_errors
 
 
-def prepare(folder: Path, make: Callable[[Path], None]) -> None:
+def prepare_files(folder: Path, make: Callable[[Path], None]) -> None:
     """Fill a folder by ``make``, unless it exists already.
 
     Raises:
@@ -21,17 +21,17 @@ def prepare(folder: Path, make: Callable[[Path], None]) -> None:
     """
     if folder.is_dir():
         return
-    with raised_as(StorageError, f"{folder}: cannot be made"):
+    with reraise_os_errors(StorageError, f"{folder}: cannot be made"):
         stage = Path(tempfile.mkdtemp(prefix=".next.", dir=folder.parent))
     try:
         make(stage)
-        atomic.move(stage, folder)
+        atomic.rename_file(stage, folder)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
         raise
 
 
-def install(folder: Path, names: Sequence[str]) -> None:
+def install_files(folder: Path, names: Sequence[str]) -> None:
     """Move files to the parent folder in this order, skipping those already moved.
 
     Raises:
@@ -39,14 +39,14 @@ def install(folder: Path, names: Sequence[str]) -> None:
     """
     for name in names:
         if (folder / name).exists():
-            atomic.move(folder / name, folder.parent / name)
+            atomic.rename_file(folder / name, folder.parent / name)
 
 
-def discard(folder: Path) -> None:
+def discard_folder(folder: Path) -> None:
     """Remove the folder after the change is complete.
 
     Raises:
         StorageError: The disk cannot be written.
     """
-    with raised_as(StorageError, f"{folder}: cannot be removed"):
+    with reraise_os_errors(StorageError, f"{folder}: cannot be removed"):
         shutil.rmtree(folder)

@@ -163,11 +163,11 @@ class ServerHome:
     installed_generator = _Place("generator/installed.json")  # Record of the generator in use
     packages = _Place("packages")  # Weights packages, by delivery id
 
-    def package(self, delivery_id: str) -> Path:
+    def package_path(self, delivery_id: str) -> Path:
         """Return the path of a delivery's weights package."""
         return self.packages / f"{delivery_id}.wgw"
 
-    def config(self) -> ServerConfig:
+    def read_config(self) -> ServerConfig:
         """Read ``server.yaml``.
 
         Raises:
@@ -207,7 +207,7 @@ class ServerHome:
     @property
     def database_url(self) -> str:
         """SQLAlchemy URL of the store."""
-        return self.config().database or f"sqlite:///{self.database}"
+        return self.read_config().database or f"sqlite:///{self.database}"
 
 
 def parse_config(data: bytes, *, subject: str) -> ServerConfig:
@@ -217,7 +217,7 @@ def parse_config(data: bytes, *, subject: str) -> ServerConfig:
         ConfigError: The data is not YAML, a field is unknown or missing, or a type or value is
             wrong.
     """
-    return settings.parse(data, ServerConfig, subject)
+    return settings.parse_yaml(data, ServerConfig, subject)
 
 
 def _url(host: str, port: int) -> str:

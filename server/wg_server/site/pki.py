@@ -39,7 +39,7 @@ _PAIR_TRIES, _PAIR_SECONDS = 40, 0.05
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
 
 
-def create(home: ServerHome, config: ServerConfig) -> None:
+def create_authority(home: ServerHome, config: ServerConfig) -> None:
     """Create the CA and the server's certificate.
 
     Raises:
@@ -51,7 +51,7 @@ def create(home: ServerHome, config: ServerConfig) -> None:
     name = _name(f"{config.name} CA")
     _save_key(home.ca_key, key)
     _save_certificate(home.ca_cert, authority_certificate(name, key, name, key))
-    renew_server(home, config)
+    renew_server_certificate(home, config)
 
 
 def authority_certificate(
@@ -87,17 +87,17 @@ def authority_certificate(
     )
 
 
-def roots(home: ServerHome) -> list[Path]:
+def root_certificate_files(home: ServerHome) -> list[Path]:
     """Return the authority's certificate files: the current one first, then the retired ones."""
     return [home.ca_cert, *sorted(home.retired_authorities.glob("*.pem"))]
 
 
-def links(home: ServerHome) -> list[x509.Certificate]:
+def link_certificates(home: ServerHome) -> list[x509.Certificate]:
     """Return each earlier authority's certificate for its successor, newest first."""
     return _load_all(home.ca_links) if home.ca_links.is_file() else []
 
 
-def renew_server(home: ServerHome, config: ServerConfig) -> None:
+def renew_server_certificate(home: ServerHome, config: ServerConfig) -> None:
     """Create a new key and certificate for the listeners, signed by the current authority.
 
     The certificate file also holds the authority's links, which plants that know an earlier
@@ -113,10 +113,10 @@ def renew_server(home: ServerHome, config: ServerConfig) -> None:
         .sign(_load_authority(home)[1], hashes.SHA256())
     )
     _save_key(home.tls_key, key)
-    _save_certificate(home.tls_cert, certificate, *links(home))
+    _save_certificate(home.tls_cert, certificate, *link_certificates(home))
 
 
-def issue_client(
+def issue_client_certificate(
     home: ServerHome, site: str, csr_pem: str, life: datetime.timedelta = CLIENT_LIFE
 ) -> x509.Certificate:
     """Issue a client certificate for a certificate request that a plant made.
@@ -126,9 +126,9 @@ def issue_client(
         csr_pem: PKCS #10 request, PEM.
 
     Raises:
-        DecodeError: The request is invalid, see ``read_request``.
+        DecodeError: The request is invalid, see ``read_certificate_request``.
     """
-    public = read_request(csr_pem)
+    public = read_certificate_request(csr_pem)
     uri = x509.UniformResourceIdentifier(f"weightgate:site:{site}")
     return (
         _leaf(home, site, public, life)
@@ -138,7 +138,7 @@ def issue_client(
     )
 
 
-def read_request(csr_pem: str) -> ec.EllipticCurvePublicKey:
+def read_certificate_request(csr_pem: str) -> ec.EllipticCurvePublicKey:
     """Return the public key of a plant's certificate request (PKCS #10, PEM).
 
     Raises:
@@ -160,7 +160,7 @@ def read_request(csr_pem: str) -> ec.EllipticCurvePublicKey:
     return public
 
 
-def key_digest(key: ec.EllipticCurvePublicKey) -> str:
+def public_key_sha256(key: ec.EllipticCurvePublicKey) -> str:
     """Return the SHA-256 of a public key (SubjectPublicKeyInfo, DER), hex."""
     der = key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -168,7 +168,7 @@ def key_digest(key: ec.EllipticCurvePublicKey) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
-def fingerprint(certificate: x509.Certificate) -> str:
+def certificate_sha256(certificate: x509.Certificate) -> str:
     """Return the SHA-256 of a certificate in DER, hex."""
     return certificate.fingerprint(hashes.SHA256()).hex()
 

@@ -52,7 +52,7 @@ class LastBackup(_Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recovery(_Record):
+class RestoreGap(_Record):
     """Gap in the data of a restored home: it lacks everything recorded after the backup.
 
     Attributes:

@@ -26,7 +26,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from wg_core.errors import ConfigError
-from wg_core.privacy.schema import CLASSES, Statistics
+from wg_core.privacy.schema import CLASSES, StatisticsKind
 from wg_core.wire import protocol
 from wg_server.store import database, schema
 
@@ -48,7 +48,7 @@ IN_TASKS = ("released", "packaged", "delivered")  # States of tasks with a usabl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class CampaignTask:
     """Part of one site in a campaign. Times are Unix seconds; zero means "not yet".
 
     Attributes:
@@ -96,7 +96,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class CampaignProgress:
     """Progress of a campaign, in counts.
 
     Attributes:
@@ -166,9 +166,9 @@ class Campaign:
     reason: str
     finished: float | None
     generator: str = ""
-    statistics: Statistics = CLASSES
-    tasks: tuple[Task, ...]
-    counted: Progress | None = None
+    statistics: StatisticsKind = CLASSES
+    tasks: tuple[CampaignTask, ...]
+    counted: CampaignProgress | None = None
 
     @property
     def is_free(self) -> bool:
@@ -181,13 +181,13 @@ class Campaign:
         return not self.is_free and self.statistics == CLASSES
 
     @cached_property
-    def progress(self) -> Progress:
+    def progress(self) -> CampaignProgress:
         """Progress of the campaign."""
         if self.counted is not None:
             return self.counted
         answer_times = sorted(task.answered for task in self.tasks if task.state in IN_TASKS)
         unasked = [task.opened for task in self.tasks if task.state == "waiting" and not task.asked]
-        return Progress(
+        return CampaignProgress(
             Counter(task.state for task in self.tasks),
             sum(task.code not in NOT_ASKED for task in self.tasks),
             sum(task.state == "delivered" or task.served > 0 for task in self.tasks),
@@ -203,7 +203,7 @@ class Campaign:
         parts = self.tasks if self.is_pooled else ()
         return sorted((task.received, task.site) for task in parts if task.state in IN_TASKS)
 
-    def task(self, site: str) -> Task:
+    def find_task(self, site: str) -> CampaignTask:
         """Return the task of a site.
 
         Raises:
@@ -215,7 +215,7 @@ class Campaign:
         raise ConfigError(f"campaign {self.id}: has no site {site}")
 
 
-def load(
+def load_campaign(
     connection: Connection, campaign_id: str, *, lock: bool = False, site: str = ""
 ) -> Campaign:
     """Load one campaign; if ``site`` is given, with the task of this site only.
@@ -240,7 +240,7 @@ def load(
     )
     if site:
         task_query = task_query.where(task.c.site == site)
-    tasks = tuple(Task(**entry._mapping) for entry in connection.execute(task_query))
+    tasks = tuple(CampaignTask(**entry._mapping) for entry in connection.execute(task_query))
     return Campaign(**row._mapping, tasks=tasks)
 
 
@@ -267,7 +267,7 @@ def campaign_of_row(connection: Connection, row: sa.Row[Any]) -> Campaign:
     groups = connection.execute(query).all()
     answer_times = sa.select(task.c.answered).where(of_campaign, task.c.state.in_(IN_TASKS))
     place = answer_times.order_by(task.c.answered).offset(row.min_sites - 1).limit(1)
-    progress = Progress(
+    progress = CampaignProgress(
         Counter({group.state: int(group.number) for group in groups}),
         sum(int(group.asked) for group in groups),
         sum(int(group.served) for group in groups),
@@ -279,8 +279,8 @@ def campaign_of_row(connection: Connection, row: sa.Row[Any]) -> Campaign:
     return Campaign(**row._mapping, tasks=(), counted=progress)
 
 
-def deliveries_of(engine: Engine, site: str) -> list[str]:
+def delivery_ids(engine: Engine, site: str) -> list[str]:
     """List delivery ids of a site's packages, in order of their last update."""
     task = schema.task
     query = sa.select(task.c.delivery_id).where(task.c.site == site, task.c.package_sha256 != "")
-    return [row.delivery_id for row in database.rows(engine, query.order_by(task.c.updated))]
+    return [row.delivery_id for row in database.fetch_rows(engine, query.order_by(task.c.updated))]

@@ -19,7 +19,7 @@ from wg_server.store import database, schema
 _ROWS = 64
 
 
-def copy_out(engine: Engine, target: Path) -> None:
+def copy_store_to_file(engine: Engine, target: Path) -> None:
     """Copy a store into a new SQLite file while other processes may write to the store.
 
     Raises:
@@ -42,8 +42,8 @@ def copy_out(engine: Engine, target: Path) -> None:
     _settle(target)
 
 
-def copy_in(source: Path, url: str) -> None:
-    """Fill an empty database from a file of ``copy_out``; both schemas are migrated first.
+def restore_store_from_file(source: Path, url: str) -> None:
+    """Fill an empty database from a file by ``copy_store_to_file``, after migrating both schemas.
 
     Raises:
         ConfigError: The database cannot be opened, or already holds a store.
@@ -52,7 +52,7 @@ def copy_in(source: Path, url: str) -> None:
     copy = database.open_engine(f"sqlite:///{source}")
     engine = database.open_engine(url)
     try:
-        with database.reading(copy) as reader, engine.begin() as into:
+        with database.read_connection(copy) as reader, engine.begin() as into:
             for table in schema.metadata.sorted_tables:
                 if into.execute(sa.select(table).limit(1)).first() is not None:
                     target = engine.url.render_as_string(hide_password=True)

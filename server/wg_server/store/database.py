@@ -55,7 +55,7 @@ def open_home(home: ServerHome) -> Engine:
     Raises:
         ConfigError: The home is not initialised, or the database is missing or cannot be opened.
     """
-    if not home.config().database and not home.database.is_file():
+    if not home.read_config().database and not home.database.is_file():
         raise ConfigError(
             f"{home.database}: gone; restore a backup ('wg-server restore'), or begin again"
             " with 'wg-server init' in another folder"
@@ -93,13 +93,13 @@ def _connect(url: str) -> Engine:
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
+def read_connection(engine: Engine) -> Iterator[Connection]:
     """Open a read-only connection; on SQLite it takes no write lock."""
     with engine.connect().execution_options(**{_READ: True}) as connection:
         yield connection
 
 
-def file_of(engine: Engine) -> tuple[int, int] | None:
+def sqlite_file_identity(engine: Engine) -> tuple[int, int] | None:
     """Return device and inode of a SQLite file; None on PostgreSQL or if the file is missing."""
     name = engine.url.database
     if engine.dialect.name != "sqlite" or not name:
@@ -111,15 +111,15 @@ def file_of(engine: Engine) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def first_row(engine: Engine, query: sa.Select[Any]) -> sa.Row[Any] | None:
+def fetch_first_row(engine: Engine, query: sa.Select[Any]) -> sa.Row[Any] | None:
     """Return the first row of a query, or None."""
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         return connection.execute(query).first()
 
 
-def rows(engine: Engine, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+def fetch_rows(engine: Engine, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
     """Return all rows of a query."""
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         return connection.execute(query).all()
 
 
@@ -149,7 +149,7 @@ class ServingLock:
         Raises:
             ConfigError: Another process holds the lock.
         """
-        if not self.holds():
+        if not self.is_held():
             raise ConfigError("database: another process serves this store")
         return self
 
@@ -159,7 +159,7 @@ class ServingLock:
                 self._connection.execute(sa.text(f"SELECT pg_advisory_unlock({_SERVING})"))
         self._close()
 
-    def holds(self) -> bool:
+    def is_held(self) -> bool:
         """Return whether this process holds the lock; a lost lock is taken again if it is free."""
         if self._engine.dialect.name != "postgresql":
             return True
@@ -231,7 +231,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _migrate(engine: Engine) -> None:
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         version = _version(connection)
         if version == schema.HEAD:
             _check_tables(connection)

@@ -18,8 +18,8 @@ from wg_core.ledger.witness import WitnessRefused
 from wg_core.wire import canonical
 from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.store import database, schema
-from wg_server.store.site import Site, find_site
-from wg_server.store.succession import Beginning, ReplacedLog, SeenLog
+from wg_server.store.site import StoredSite, find_site
+from wg_server.store.succession import LogBeginning, ReplacedLog, SeenLog
 
 T = TypeVar("T")
 
@@ -32,9 +32,9 @@ class LedgerTable:
 
     engine: Engine
 
-    def witness(
+    def update_checkpoint(
         self,
-        site: Site,
+        site: StoredSite,
         current_time: float,
         decide: Callable[[bytes | None], tuple[bytes, int, T]],
     ) -> T:
@@ -47,11 +47,11 @@ class LedgerTable:
         """
         with self.engine.begin() as connection:
             find_site(connection, site.name, lock=True)  # there may be no checkpoint to lock yet
-            return cosign(connection, site, current_time, decide)
+            return update_checkpoint_in(connection, site, current_time, decide)
 
     def rotate_ledger_key(
         self,
-        site: Site,
+        site: StoredSite,
         new_key: str,
         current_time: float,
         decide: Callable[[str, bytes | None], tuple[bytes, int, T]],
@@ -61,7 +61,8 @@ class LedgerTable:
         Args:
             new_key: New ledger key, hex.
             current_time: Unix time.
-            decide: As for ``witness``, with the stored ledger key as additional first argument.
+            decide: As for ``update_checkpoint``, with the stored ledger key as additional first
+                argument.
 
         Raises:
             RefusedError: Another site uses the key, or the site is no longer enrolled.
@@ -77,7 +78,7 @@ class LedgerTable:
             ).first()
             if stored_site is None or stored_site.state != "enrolled" or holder is not None:
                 raise RefusedError("rotation: not enrolled, or another site uses this key")
-            result = cosign(
+            result = update_checkpoint_in(
                 connection, stored_site, current_time, partial(decide, stored_site.ledger_key)
             )
             connection.execute(
@@ -90,7 +91,7 @@ class LedgerTable:
             )
             return result
 
-    def logs(self, names: Iterable[str]) -> dict[str, list[SeenLog]]:
+    def logs_of_sites(self, names: Iterable[str]) -> dict[str, list[SeenLog]]:
         """Return every ledger that some sites enrolled with, by site, oldest first."""
         logs, witness = schema.log, schema.witness
         query = (
@@ -100,7 +101,7 @@ class LedgerTable:
             .order_by(logs.c.site, logs.c.first_seen, logs.c.origin)
         )
         by_site: dict[str, list[SeenLog]] = {}
-        for row in database.rows(self.engine, query):
+        for row in database.fetch_rows(self.engine, query):
             by_site.setdefault(row.site, []).append(SeenLog(**row._mapping))
         return by_site
 
@@ -108,15 +109,17 @@ class LedgerTable:
         """Return exports of the ledgers that a site replaced, by origin."""
         table = schema.replaced_log
         query = sa.select(table).where(table.c.site == site).order_by(table.c.origin)
-        return {row.origin: bytes(row.data) for row in database.rows(self.engine, query)}
+        return {row.origin: bytes(row.data) for row in database.fetch_rows(self.engine, query)}
 
     def last_cosigned(self, origin: str) -> bytes | None:
         """Return the last checkpoint cosigned for a ledger, or None."""
         query = sa.select(schema.witness.c.checkpoint).where(schema.witness.c.origin == origin)
-        row = database.first_row(self.engine, query)
+        row = database.fetch_first_row(self.engine, query)
         return None if row is None else bytes(row.checkpoint)
 
-    def keep_evidence(self, origin: str, earlier: bytes, later: bytes, current_time: float) -> None:
+    def store_fork_evidence(
+        self, origin: str, earlier: bytes, later: bytes, current_time: float
+    ) -> None:
         """Store two signed checkpoints that contradict each other, unless they are stored already.
 
         One pair proves a fork, and further pairs add nothing: only the first ``EVIDENCE_LIMIT``
@@ -137,12 +140,14 @@ class LedgerTable:
                 )
             )
 
-    def evidence(self) -> list[tuple[str, float, bytes, bytes]]:
+    def fork_evidence(self) -> list[tuple[str, float, bytes, bytes]]:
         """Return all evidence of forks: origin, time, earlier and later checkpoint."""
-        rows = database.rows(self.engine, sa.select(schema.evidence).order_by(schema.evidence.c.id))
+        rows = database.fetch_rows(
+            self.engine, sa.select(schema.evidence).order_by(schema.evidence.c.id)
+        )
         return [(row.origin, row.received, row.earlier, row.later) for row in rows]
 
-    def keep_refused_file(self, origin: str, data: bytes, time: float) -> None:
+    def store_refused_file(self, origin: str, data: bytes, time: float) -> None:
         """Store for auditors a verified file whose ledger does not extend the cosigned checkpoint.
 
         The file may show another history of that ledger, or may only be late. Only the first
@@ -164,21 +169,21 @@ class LedgerTable:
         """Yield the stored files of a log that the witness refused, oldest first."""
         table = schema.refused_file
         query = sa.select(table.c.data).where(table.c.origin == origin)
-        with database.reading(self.engine) as connection:
+        with database.read_connection(self.engine) as connection:
             rows = connection.execution_options(yield_per=1).execute(
                 query.order_by(table.c.received, table.c.sha256)
             )
             for row in rows:
                 yield bytes(row.data)
 
-    def forks(self) -> int:
+    def count_forks(self) -> int:
         """Count the stored pairs of contradicting checkpoints."""
         query = sa.select(sa.func.count().label("number")).select_from(schema.evidence)
-        return sum(row.number for row in database.rows(self.engine, query))
+        return sum(row.number for row in database.fetch_rows(self.engine, query))
 
 
-def begin_log(
-    connection: Connection, request: EnrolmentRequest, beginning: Beginning, current_time: float
+def store_new_log(
+    connection: Connection, request: EnrolmentRequest, beginning: LogBeginning, current_time: float
 ) -> None:
     """Store the ledger that a site enrols with, unless it contradicts an earlier record of it."""
     if beginning.replaced is not None:
@@ -211,9 +216,9 @@ def begin_log(
         raise RefusedError("enrolment: this ledger is known with another beginning")
 
 
-def cosign(
+def update_checkpoint_in(
     connection: Connection,
-    site: Site,
+    site: StoredSite,
     current_time: float,
     decide: Callable[[bytes | None], tuple[bytes, int, T]],
 ) -> T:

@@ -23,7 +23,7 @@ from wg_core.errors import ConfigError, WgError
 from wg_core.grammar import check_name
 from wg_core.wire import canonical
 from wg_server.store import database, schema
-from wg_server.store.sites import Store, hash_secret
+from wg_server.store.sites import ServerStore, hash_secret
 
 DETAIL_LIMIT = 500  # Largest number of characters of an entry's detail
 
@@ -79,7 +79,7 @@ class LogEntry:
     digest: str
 
 
-def add(store: Store, name: str, current_time: float) -> str:
+def grant_access(store: ServerStore, name: str, current_time: float) -> str:
     """Grant an operator access, replacing any earlier token; return the new token.
 
     The store holds only a hash of the token.
@@ -100,7 +100,7 @@ def add(store: Store, name: str, current_time: float) -> str:
     return token
 
 
-def remove(store: Store, name: str, current_time: float) -> None:
+def remove_access(store: ServerStore, name: str, current_time: float) -> None:
     """Remove an operator's access with immediate effect.
 
     Raises:
@@ -118,43 +118,48 @@ def remove(store: Store, name: str, current_time: float) -> None:
             raise ConfigError(f"operator {name}: unknown; see 'wg-server operators'")
 
 
-def operator_of_token(store: Store, token: str) -> str | None:
+def operator_of_token(store: ServerStore, token: str) -> str | None:
     """Return the name of the operator whose valid token this is, or None."""
     return operator_of_hash(store, hash_secret(token))
 
 
-def operator_of_hash(store: Store, token_sha256: str) -> str | None:
+def operator_of_hash(store: ServerStore, token_sha256: str) -> str | None:
     """Return the name of the operator whose valid token has this hash, or None."""
     table = schema.operator
     query = sa.select(table.c.name).where(
         table.c.token_sha256 == token_sha256, table.c.removed.is_(None)
     )
-    row = database.first_row(store.engine, query)
+    row = database.fetch_first_row(store.engine, query)
     return None if row is None else str(row.name)
 
 
-def operators(store: Store) -> list[Operator]:
+def list_operators(store: ServerStore) -> list[Operator]:
     """Return all operators, sorted by name."""
     table = schema.operator
     query = sa.select(table.c.name, table.c.created, table.c.removed).order_by(table.c.name)
-    return [Operator(**row._mapping) for row in database.rows(store.engine, query)]
+    return [Operator(**row._mapping) for row in database.fetch_rows(store.engine, query)]
 
 
 @contextmanager
-def record_action(
-    store: Store, actor: Actor, action: str, subject: str, detail: str = ""
+def logged_action(
+    store: ServerStore, actor: Actor, action: str, subject: str, detail: str = ""
 ) -> Iterator[None]:
     """Log an action before the body runs, and log a failure if the body raises."""
-    record(store, actor, action, subject, detail)
+    add_log_entry(store, actor, action, subject, detail)
     try:
         yield
     except (WgError, OSError) as error:
-        record(store, actor, "failed", subject, f"{action}: {error}")
+        add_log_entry(store, actor, "failed", subject, f"{action}: {error}")
         raise
 
 
-def record(
-    store: Store, actor: Actor, action: str, subject: str, detail: str = "", at: float | None = None
+def add_log_entry(
+    store: ServerStore,
+    actor: Actor,
+    action: str,
+    subject: str,
+    detail: str = "",
+    at: float | None = None,
 ) -> None:
     """Add an entry to the log."""
     table = schema.operator_log
@@ -174,7 +179,7 @@ def record(
         connection.execute(table.insert().values(**values, digest=digest))
 
 
-def entries(store: Store, *, limit: int, before: int | None = None) -> list[LogEntry]:
+def read_log(store: ServerStore, *, limit: int, before: int | None = None) -> list[LogEntry]:
     """Return entries, newest first.
 
     Args:
@@ -185,15 +190,15 @@ def entries(store: Store, *, limit: int, before: int | None = None) -> list[LogE
     query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(table.c.id < before)
-    return [LogEntry(**row._mapping) for row in database.rows(store.engine, query)]
+    return [LogEntry(**row._mapping) for row in database.fetch_rows(store.engine, query)]
 
 
-def broken_at(store: Store, *, page: int = 500) -> int | None:
+def first_broken_entry(store: ServerStore, *, page: int = 500) -> int | None:
     """Return the number of the first entry that breaks the hash chain, or None."""
     before, number = "", 0
     table = schema.operator_log
     query = sa.select(table).order_by(table.c.id).limit(page)
-    while rows := database.rows(store.engine, query.where(table.c.id > number)):
+    while rows := database.fetch_rows(store.engine, query.where(table.c.id > number)):
         for row in rows:
             number += 1
             values = dict(row._mapping)

@@ -83,29 +83,29 @@ class PoolTable:
         self._engine = engine
         self.generator = generator
 
-    def pools(self) -> list[StoredPool]:
+    def list_pools(self) -> list[StoredPool]:
         """Return the pools of all kinds, without their data."""
         table = schema.pool
         columns = [column for column in table.c if column.name != "data"]
         query = sa.select(*columns).where(table.c.generator == self.generator)
-        rows = database.rows(self._engine, query.order_by(table.c.kind))
+        rows = database.fetch_rows(self._engine, query.order_by(table.c.kind))
         return [StoredPool(**row._mapping, data=b"") for row in rows]
 
-    def pool(self, kind: str) -> StoredPool | None:
+    def find_pool(self, kind: str) -> StoredPool | None:
         """Return the pool of one kind, or None."""
         table = schema.pool
         query = sa.select(table).where(table.c.generator == self.generator, table.c.kind == kind)
-        row = database.first_row(self._engine, query)
+        row = database.fetch_first_row(self._engine, query)
         return None if row is None else StoredPool(**row._mapping)
 
-    def present(self) -> dict[str, PooledRelease]:
+    def pooled_releases(self) -> dict[str, PooledRelease]:
         """Return all releases that were not removed, by id."""
         return {row.release_id: row for row in self._rows(schema.pooled.c.removed == 0)}
 
     def class_names(self) -> dict[str, frozenset[str]]:
         """Return the class names of each release that was not removed, by release id."""
-        kinds = {pool.kind: frozenset(pool.names) for pool in self.pools()}
-        return {row.release_id: kinds[row.kind] for row in self.present().values()}
+        kinds = {pool.kind: frozenset(pool.names) for pool in self.list_pools()}
+        return {row.release_id: kinds[row.kind] for row in self.pooled_releases().values()}
 
     def release_of(self, site: str) -> PooledRelease | None:
         """Return the release of a site that is in a sum or is an outlier, or None."""
@@ -113,7 +113,7 @@ class PoolTable:
         rows = self._rows(table.c.site == site, table.c.removed == 0)
         return rows[0] if rows else None
 
-    def at(self, kind: str, changes: int) -> list[PooledRelease]:
+    def releases_at_change(self, kind: str, changes: int) -> list[PooledRelease]:
         """Return the releases that were in the sum of a kind after a change, sorted by id."""
         table = schema.pooled
         return self._rows(
@@ -123,7 +123,7 @@ class PoolTable:
             sa.or_(table.c.removed == 0, table.c.removed > changes),
         )
 
-    def write(
+    def write_pool(
         self, pool: StoredPool, releases: Sequence[PooledRelease], removed_ids: Sequence[str]
     ) -> bool:
         """Replace a sum, and record the added and removed releases.
@@ -161,12 +161,12 @@ class PoolTable:
                 connection.execute(pooled_table.insert().values(values))
         return True
 
-    def tree(self, sums: Sequence[tuple[str, int]]) -> list[bytes]:
+    def release_ids_in_sums(self, sums: Sequence[tuple[str, int]]) -> list[bytes]:
         """Return sorted ids of all releases in some sums, given as (kind, change number) pairs."""
-        rows = [row for kind, changes in sums for row in self.at(kind, changes)]
+        rows = [row for kind, changes in sums for row in self.releases_at_change(kind, changes)]
         return sorted(row.release_id.encode() for row in rows)
 
-    def note_tree(self, root: str, sums: Sequence[tuple[str, int]]) -> None:
+    def store_tree(self, root: str, sums: Sequence[tuple[str, int]]) -> None:
         """Store the sums that a Merkle root covers, so that membership can be proven later."""
         table = schema.pool_tree
         key = (table.c.generator == self.generator) & (table.c.root == root)
@@ -177,13 +177,13 @@ class PoolTable:
                 row = {"generator": self.generator, "root": root, "sums": text}
                 connection.execute(table.insert().values(row))
 
-    def sums_of(self, root: str) -> tuple[tuple[str, int], ...]:
+    def sums_under_root(self, root: str) -> tuple[tuple[str, int], ...]:
         """Return the sums that a Merkle root covers, as (kind, change number); empty if unknown."""
         table = schema.pool_tree
         query = sa.select(table.c.sums).where(
             table.c.generator == self.generator, table.c.root == root
         )
-        row = database.first_row(self._engine, query)
+        row = database.fetch_first_row(self._engine, query)
         if row is None:
             return ()
         form = tuple[tuple[str, int], ...]
@@ -196,7 +196,7 @@ class PoolTable:
 
     def _rows(self, *conditions: sa.ColumnElement[bool]) -> list[PooledRelease]:
         # Sorted here: with ORDER BY, SQLite scans the whole generator instead of using an index.
-        stored_rows = database.rows(self._engine, self._query(*conditions))
+        stored_rows = database.fetch_rows(self._engine, self._query(*conditions))
         return sorted(
             (PooledRelease(**row._mapping) for row in stored_rows), key=lambda x: x.release_id
         )

@@ -8,40 +8,40 @@ from sqlalchemy.engine import Engine
 
 from wg_core.errors import ConfigError
 from wg_server.store import database, schema
-from wg_server.store.releases import Standing
+from wg_server.store.releases import ReleaseStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReleaseNote:
+class ReleaseSummary:
     """Release without its bytes; the fields are those of ``StoredRelease``."""
 
     release_id: str
     site: str
     epsilon: str
     received: float
-    standing: Standing
+    standing: ReleaseStatus
     reasons: str
 
 
-def notes(engine: Engine, *standings: Standing) -> list[ReleaseNote]:
+def list_releases(engine: Engine, *standings: ReleaseStatus) -> list[ReleaseSummary]:
     """Return releases with one of these statuses, or all releases, newest first."""
     table = schema.release
-    columns = [table.c[field.name] for field in fields(ReleaseNote)]
+    columns = [table.c[field.name] for field in fields(ReleaseSummary)]
     query = sa.select(*columns).order_by(table.c.received.desc(), table.c.release_id)
     if standings:
         query = query.where(table.c.standing.in_(standings))
-    return [ReleaseNote(**row._mapping) for row in database.rows(engine, query)]
+    return [ReleaseSummary(**row._mapping) for row in database.fetch_rows(engine, query)]
 
 
-def counts(engine: Engine, names: Sequence[str]) -> dict[str, int]:
+def count_releases(engine: Engine, names: Sequence[str]) -> dict[str, int]:
     """Count the releases of each of some sites, whatever their status."""
     table = schema.release
     query = sa.select(table.c.site, sa.func.count().label("number")).group_by(table.c.site)
     query = query.where(table.c.site.in_(names))
-    return {row.site: int(row.number) for row in database.rows(engine, query)}
+    return {row.site: int(row.number) for row in database.fetch_rows(engine, query)}
 
 
-def judge(engine: Engine, release_id: str, standing: Standing) -> None:
+def set_standing(engine: Engine, release_id: str, standing: ReleaseStatus) -> None:
     """Set the status of a release by the operator's decision.
 
     Raises:

@@ -5,21 +5,23 @@ a repeated request with the same id is harmless. Each decision is made and recor
 transaction.
 """
 
+# long: every change of a campaign's state is a method of one class
+
 import logging
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from wg_core.errors import ConfigError
-from wg_core.privacy.schema import CLASSES, Statistics
+from wg_core.privacy.schema import CLASSES, StatisticsKind
 from wg_server.store import campaigns, database, schema
-from wg_server.store.campaigns import OPEN_CAMPAIGNS, OPEN_TASKS, Campaign
-from wg_server.store.releases import USED, StoredRelease, put_release
+from wg_server.store.campaigns import OPEN_CAMPAIGNS, OPEN_TASKS, Campaign, TaskState
+from wg_server.store.releases import USED, StoredRelease, insert_release
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ RETRIED = ("refused", "failed", "expired", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
+class CampaignTotals:
     """Counts of campaigns and tasks by state, and payload bytes of all tasks."""
 
     campaigns: dict[str, int]
@@ -65,7 +67,7 @@ class NewCampaign:
     grace_seconds: float = GRACE_SECONDS
     id: str = ""
     generator: str = ""
-    statistics: Statistics = CLASSES
+    statistics: StatisticsKind = CLASSES
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -83,6 +85,36 @@ class Traffic(NamedTuple):
 
 
 NO_TRAFFIC = Traffic()
+
+
+class TaskChanges(TypedDict, total=False):
+    """Changes of a campaign's task; what is absent stays as it is.
+
+    Attributes:
+        state: New state of the task.
+        code: Word for why the task ended early, or the site's last answer; else empty.
+        release_id: Id of the release that answered the query.
+        delivery_id: Logical id of the delivery.
+        package_sha256: SHA-256 of the newest package, hex.
+        asked: Time of the first message of the current step, Unix seconds.
+        answered: Time at which the release reached this campaign, Unix seconds.
+        made: Time at which the other sites' releases were read, Unix seconds.
+        figure: Value that ``code`` refers to.
+        release: Verified release that answered the query, to be stored in the same transaction.
+        traffic: Numbers to add to the task's counts.
+    """
+
+    state: TaskState
+    code: str
+    release_id: str
+    delivery_id: str
+    package_sha256: str
+    asked: float
+    answered: float
+    made: float
+    figure: float
+    release: StoredRelease
+    traffic: Traffic
 
 
 class CampaignQueue:
@@ -107,7 +139,7 @@ class CampaignQueue:
             min_sites = min(MIN_SITES, len(sites))
         if not 1 <= min_sites <= len(sites):
             raise ConfigError(f"campaign: {min_sites} of {len(sites)} sites to wait for")
-        campaign_id = campaign.id or new_id()
+        campaign_id = campaign.id or new_campaign_id()
         with self._engine.begin() as connection:
             _check_enrolled(connection, sites)
             connection.execute(
@@ -125,18 +157,18 @@ class CampaignQueue:
                 for site, state, code in parts
             ]
             connection.execute(schema.task.insert(), rows)
-            return campaigns.load(connection, campaign_id)
+            return campaigns.load_campaign(connection, campaign_id)
 
-    def show(self, campaign_id: str, *, site: str = "") -> Campaign:
+    def find_campaign(self, campaign_id: str, *, site: str = "") -> Campaign:
         """Return one campaign; if ``site`` is given, with the task of this site only.
 
         Raises:
             ConfigError: No campaign has this id.
         """
-        with database.reading(self._engine) as connection:
-            return campaigns.load(connection, campaign_id, site=site)
+        with database.read_connection(self._engine) as connection:
+            return campaigns.load_campaign(connection, campaign_id, site=site)
 
-    def all(self, limit: int | None = None, *, parts: bool = True) -> list[Campaign]:
+    def newest_campaigns(self, limit: int | None = None, *, parts: bool = True) -> list[Campaign]:
         """Return the newest ``limit`` campaigns, newest first, with their tasks or only counts.
 
         Args:
@@ -144,16 +176,16 @@ class CampaignQueue:
         """
         table = schema.campaign
         query = sa.select(table).order_by(table.c.created.desc()).limit(limit)
-        with database.reading(self._engine) as connection:
+        with database.read_connection(self._engine) as connection:
             rows = connection.execute(query).all()
             if not parts:
                 return [campaigns.campaign_of_row(connection, row) for row in rows]
-            return [campaigns.load(connection, row.id) for row in rows]
+            return [campaigns.load_campaign(connection, row.id) for row in rows]
 
-    def totals(self) -> Totals:
+    def count_totals(self) -> CampaignTotals:
         """Return totals over all campaigns, counted by the database."""
         task, campaign = schema.task, schema.campaign
-        with database.reading(self._engine) as connection:
+        with database.read_connection(self._engine) as connection:
             campaigns, tasks = (
                 {
                     str(row.state): int(row.number)
@@ -173,42 +205,42 @@ class CampaignQueue:
                     )
                 )
             ).one()
-        return Totals(campaigns, tasks, *map(int, sums))
+        return CampaignTotals(campaigns, tasks, *map(int, sums))
 
-    def generators(self) -> set[str]:
+    def generators_in_use(self) -> set[str]:
         """Return the ids of the generators that unfinished campaigns use."""
         table = schema.campaign
         query = sa.select(table.c.generator).where(table.c.state.in_(OPEN_CAMPAIGNS)).distinct()
-        return {str(row.generator) for row in database.rows(self._engine, query)} - {""}
+        return {str(row.generator) for row in database.fetch_rows(self._engine, query)} - {""}
 
-    def newest_failed(self) -> float | None:
+    def newest_failure_time(self) -> float | None:
         """Return the time of the newest campaign failure, or None."""
         table = schema.campaign
         query = sa.select(sa.func.max(table.c.finished).label("newest"))
-        row = database.first_row(self._engine, query.where(table.c.state == "failed"))
+        row = database.fetch_first_row(self._engine, query.where(table.c.state == "failed"))
         return None if row is None or row.newest is None else float(row.newest)
 
-    def oldest_queued(self) -> float | None:
+    def oldest_queue_time(self) -> float | None:
         """Return the time at which the oldest campaign that is still queued was queued, or None."""
         table = schema.campaign
         query = sa.select(sa.func.min(table.c.created).label("oldest"))
-        row = database.first_row(self._engine, query.where(table.c.state == "queued"))
+        row = database.fetch_first_row(self._engine, query.where(table.c.state == "queued"))
         return None if row is None or row.oldest is None else float(row.oldest)
 
-    def active(self, current_time: float | None = None) -> list[str]:
+    def start_queued(self, current_time: float | None = None) -> list[str]:
         """Start all queued campaigns, and return the ids of running ones, oldest first.
 
         A campaign that another process has locked, for instance to cancel it, is skipped this time.
         """
         table = schema.campaign
-        with database.reading(self._engine) as connection:
+        with database.read_connection(self._engine) as connection:
             queued_id = connection.execute(sa.select(table.c.id).where(table.c.state == "queued"))
             campaign_ids = [row.id for row in queued_id]
         if campaign_ids:
             self._begin(time.time() if current_time is None else current_time)
         query = sa.select(table.c.id).where(table.c.state.in_(_WORKED_ON))
         order = table.c.created, table.c.id
-        return [row.id for row in database.rows(self._engine, query.order_by(*order))]
+        return [row.id for row in database.fetch_rows(self._engine, query.order_by(*order))]
 
     def _begin(self, current_time: float) -> None:
         """Start all queued campaigns, and with them the deadlines of their sites."""
@@ -240,7 +272,7 @@ class CampaignQueue:
                 _set_campaign(connection, campaign_id, state="cancelling")
             else:
                 _finish(connection, campaign_id, "cancelled")
-            return campaigns.load(connection, campaign_id)
+            return campaigns.load_campaign(connection, campaign_id)
 
     def pause(self, campaign_id: str, current_time: float | None = None) -> Campaign:
         """Pause a campaign: no site is asked until it is resumed, and its deadlines stop.
@@ -255,7 +287,7 @@ class CampaignQueue:
             if campaign.state != "paused":
                 at = time.time() if current_time is None else current_time
                 _set_campaign(connection, campaign_id, state="paused", paused_at=at)
-            return campaigns.load(connection, campaign_id)
+            return campaigns.load_campaign(connection, campaign_id)
 
     def resume(self, campaign_id: str, current_time: float | None = None) -> Campaign:
         """Resume a paused campaign.
@@ -265,7 +297,7 @@ class CampaignQueue:
         """
         table = schema.task
         with self._engine.begin() as connection:
-            campaign = campaigns.load(connection, campaign_id, lock=True)
+            campaign = campaigns.load_campaign(connection, campaign_id, lock=True)
             if campaign.state != "paused":
                 raise ConfigError(f"campaign {campaign_id}: {campaign.state}, expected paused")
             pause = max(
@@ -278,7 +310,7 @@ class CampaignQueue:
                 )
             state = "running" if campaign.started else "queued"
             _set_campaign(connection, campaign_id, state=state, paused_at=0.0)
-            return campaigns.load(connection, campaign_id)
+            return campaigns.load_campaign(connection, campaign_id)
 
     def retry(
         self, campaign_id: str, site: str, *, generator: str = "", current_time: float | None = None
@@ -299,10 +331,10 @@ class CampaignQueue:
         table = schema.task
         current_time = time.time() if current_time is None else current_time
         with self._engine.begin() as connection:
-            campaign = campaigns.load(connection, campaign_id, lock=True)
+            campaign = campaigns.load_campaign(connection, campaign_id, lock=True)
             if campaign.state in ("cancelling", "cancelled"):
                 raise ConfigError(f"campaign {campaign_id}: {campaign.state}; start another one")
-            task = campaign.task(site)
+            task = campaign.find_task(site)
             if task.state not in RETRIED:
                 raise ConfigError(
                     f"campaign {campaign_id}: {site}: {task.state},"
@@ -328,9 +360,9 @@ class CampaignQueue:
                 values["started"] = campaign.started or current_time
             if values:
                 _set_campaign(connection, campaign_id, **values)
-            return campaigns.load(connection, campaign_id)
+            return campaigns.load_campaign(connection, campaign_id)
 
-    def improve(self, campaign_id: str, sites: Sequence[str], current_time: float) -> None:
+    def reopen_tasks(self, campaign_id: str, sites: Sequence[str], current_time: float) -> None:
         """Reopen delivered tasks of some sites, so that better packages are made from all releases.
 
         The new delivery ids are set when the packages are made.
@@ -354,7 +386,7 @@ class CampaignQueue:
             code: Code, one word, for each task that was open.
         """
         with self._engine.begin() as connection:
-            campaign = campaigns.load(connection, campaign_id, lock=True)
+            campaign = campaigns.load_campaign(connection, campaign_id, lock=True)
             if campaign.state not in OPEN_CAMPAIGNS:
                 return campaign
             progress = campaign.progress
@@ -372,7 +404,7 @@ class CampaignQueue:
             else:
                 state = "done" if progress.sites_served == asked_count else "partial"
             _finish(connection, campaign_id, state, reason, code)
-            return campaigns.load(connection, campaign_id)
+            return campaigns.load_campaign(connection, campaign_id)
 
     def update(
         self,
@@ -380,9 +412,7 @@ class CampaignQueue:
         site: str,
         *,
         was: str = "",
-        release: StoredRelease | None = None,
-        traffic: Traffic = NO_TRAFFIC,
-        **values: Any,
+        **changes: Unpack[TaskChanges],
     ) -> None:
         """Change an open task, and store its release, if given, in the same transaction.
 
@@ -390,25 +420,25 @@ class CampaignQueue:
 
         Args:
             was: Required current state of the task; empty: any open state.
-            release: Verified release that answered the query.
-            traffic: Numbers to add to the task's counts.
-            values: Further columns to set.
+            changes: Changes of the task.
         """
         table = schema.task
-        state = values.pop("state", None)
+        release, traffic = changes.get("release"), changes.get("traffic", NO_TRAFFIC)
+        values: dict[str, object] = {
+            name: value for name, value in changes.items() if name not in ("release", "traffic")
+        }
+        state = changes.get("state")
         if state == "packaged":  # a new step begins
             values = {"opened": time.time(), "asked": 0.0, "tries": 0, **values}
         elif state == "delivered":
-            values = {"served": table.c.served + 1, **values}
+            values["served"] = table.c.served + 1
         elif state is not None and state not in OPEN_TASKS:
-            state = _ending(state)
-        if state is not None:
-            values["state"] = state
+            values["state"] = _ending(state)
         states = (was,) if was else OPEN_TASKS
         values.setdefault("tries", table.c.tries + traffic.messages)
         with self._engine.begin() as connection:
             if release is not None:
-                put_release(connection, release)
+                insert_release(connection, release)
             connection.execute(
                 table.update()
                 .where(
@@ -424,7 +454,7 @@ class CampaignQueue:
             )
 
 
-def new_id() -> str:
+def new_campaign_id() -> str:
     """Return a new campaign id."""
     return secrets.token_hex(16)
 
@@ -469,7 +499,7 @@ def _ending(state: str) -> sa.ColumnElement[str]:
 
 
 def _open(connection: Connection, campaign_id: str) -> Campaign:
-    campaign = campaigns.load(connection, campaign_id, lock=True)
+    campaign = campaigns.load_campaign(connection, campaign_id, lock=True)
     if campaign.state not in OPEN_CAMPAIGNS:
         raise ConfigError(f"campaign {campaign_id}: {campaign.state} already")
     return campaign

@@ -8,11 +8,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from wg_core.errors import ConfigError, VerificationError
-from wg_core.privacy.schema import CLASSES, Statistics
+from wg_core.privacy.schema import CLASSES, StatisticsKind
 from wg_core.wire import protocol
 from wg_server.store import database, schema
 
-Standing = Literal["plausible", "quarantined", "accepted", "rejected"]
+ReleaseStatus = Literal["plausible", "quarantined", "accepted", "rejected"]
 """Status of a release; ``plausible`` and ``accepted`` (by the operator) releases are used."""
 USED = ("plausible", "accepted")
 
@@ -37,9 +37,9 @@ class StoredRelease:
     received: float
     signing_key: str
     data: bytes
-    standing: Standing
+    standing: ReleaseStatus
     reasons: str = ""
-    statistics: Statistics = CLASSES
+    statistics: StatisticsKind = CLASSES
 
     @property
     def is_usable(self) -> bool:
@@ -62,13 +62,13 @@ class ReleaseTable:
             VerificationError: The id belongs to a release of another site.
         """
         with self.engine.begin() as connection:
-            return replace(release, standing=put_release(connection, release))
+            return replace(release, standing=insert_release(connection, release))
 
     def releases(self, site: str) -> Iterator[StoredRelease]:
         """Yield all releases of a site, oldest first."""
         table = schema.release
         query = sa.select(table).where(table.c.site == site)
-        with database.reading(self.engine) as connection:
+        with database.read_connection(self.engine) as connection:
             rows = connection.execution_options(yield_per=1).execute(
                 query.order_by(table.c.received, table.c.release_id)
             )
@@ -79,22 +79,24 @@ class ReleaseTable:
         """Return the most recently received release of a site, whatever its status, or None."""
         table = schema.release
         query = sa.select(table).where(table.c.site == site, table.c.epsilon != protocol.FREE)
-        row = database.first_row(self.engine, query.order_by(table.c.received.desc()).limit(1))
+        row = database.fetch_first_row(
+            self.engine, query.order_by(table.c.received.desc()).limit(1)
+        )
         return None if row is None else StoredRelease(**row._mapping)
 
     def newest_answers(self) -> dict[str, str]:
         """Return the id of each site's newest release or public statement, whatever its status."""
         table = schema.release
         query = sa.select(table.c.site, table.c.release_id).order_by(table.c.received)
-        return {row.site: row.release_id for row in database.rows(self.engine, query)}
+        return {row.site: row.release_id for row in database.fetch_rows(self.engine, query)}
 
     def find_release(self, release_id: str) -> StoredRelease | None:
         """Return a release, or None."""
         query = sa.select(schema.release).where(schema.release.c.release_id == release_id)
-        row = database.first_row(self.engine, query)
+        row = database.fetch_first_row(self.engine, query)
         return None if row is None else StoredRelease(**row._mapping)
 
-    def release(self, release_id: str) -> StoredRelease:
+    def require_release(self, release_id: str) -> StoredRelease:
         """Return a release.
 
         Raises:
@@ -105,7 +107,7 @@ class ReleaseTable:
             raise ConfigError(f"release {release_id}: unknown")
         return stored_release
 
-    def newest_ids(self, *, encoder: str, apart_from: str) -> list[str]:
+    def newest_usable_ids(self, *, encoder: str, apart_from: str) -> list[str]:
         """Return the id of every other site's newest usable class statistics, sorted by site.
 
         Args:
@@ -114,7 +116,7 @@ class ReleaseTable:
         """
         ids = _newest(encoder, apart_from).subquery()
         query = sa.select(ids.c.release_id).where(ids.c.rank == 1).order_by(ids.c.site)
-        return [row.release_id for row in database.rows(self.engine, query)]
+        return [row.release_id for row in database.fetch_rows(self.engine, query)]
 
 
 def _newest(encoder: str, apart_from: str) -> sa.Select[Any]:
@@ -138,7 +140,7 @@ def _newest(encoder: str, apart_from: str) -> sa.Select[Any]:
     )
 
 
-def put_release(connection: Connection, release: StoredRelease) -> Standing:
+def insert_release(connection: Connection, release: StoredRelease) -> ReleaseStatus:
     """Insert a release within a transaction, and return its status; see ``add_release``."""
     table = schema.release
     row = connection.execute(
@@ -149,4 +151,4 @@ def put_release(connection: Connection, release: StoredRelease) -> Standing:
         return release.standing
     if row.site != release.site:
         raise VerificationError(f"release {release.release_id}: is one of another site")
-    return cast(Standing, row.standing)
+    return cast(ReleaseStatus, row.standing)

@@ -18,7 +18,7 @@ PRESENT_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class StoredSite:
     """One plant.
 
     Attributes:
@@ -45,7 +45,7 @@ class Site:
     pins: str = ""
 
 
-def known_site(connection: Connection, name: str) -> Site:
+def require_site(connection: Connection, name: str) -> StoredSite:
     """Return one site.
 
     Raises:
@@ -57,8 +57,8 @@ def known_site(connection: Connection, name: str) -> Site:
     return site
 
 
-def find_site(connection: Connection, name: str, *, lock: bool) -> Site | None:
+def find_site(connection: Connection, name: str, *, lock: bool) -> StoredSite | None:
     """Return one site, or None; with ``lock`` its row is locked until the transaction ends."""
     query = sa.select(schema.site).where(schema.site.c.name == name)
     row = connection.execute(query.with_for_update() if lock else query).first()
-    return None if row is None else Site(**row._mapping)
+    return None if row is None else StoredSite(**row._mapping)

@@ -17,10 +17,10 @@ from wg_core.errors import ConfigError, RefusedError
 from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.site.home import ServerHome
 from wg_server.store import database, schema
-from wg_server.store.ledgers import LedgerTable, begin_log, cosign
+from wg_server.store.ledgers import LedgerTable, store_new_log, update_checkpoint_in
 from wg_server.store.releases import ReleaseTable
-from wg_server.store.site import Site, SiteState, find_site, known_site
-from wg_server.store.succession import Beginning
+from wg_server.store.site import SiteState, StoredSite, find_site, require_site
+from wg_server.store.succession import LogBeginning
 
 T = TypeVar("T")
 
@@ -28,12 +28,12 @@ CERTIFICATES_LIMIT = 8
 """Largest number of valid certificates of a site; a further renewal deletes the oldest one."""
 
 
-class Store(LedgerTable, ReleaseTable):
+class ServerStore(LedgerTable, ReleaseTable):
     """Database of sites, their ledgers and releases."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._file = database.file_of(engine)
+        self._file = database.sqlite_file_identity(engine)
 
     @classmethod
     def open(cls, home: ServerHome) -> Self:
@@ -75,13 +75,13 @@ class Store(LedgerTable, ReleaseTable):
                 )
             )
 
-    def invites(self, secret: str) -> bool:
+    def has_invitation(self, secret: str) -> bool:
         """Return whether a valid join token has this secret."""
         table = schema.join_token
         query = sa.select(table.c.site).where(
             table.c.secret_sha256 == hash_secret(secret), table.c.expires > time.time()
         )
-        return database.first_row(self.engine, query) is not None
+        return database.fetch_first_row(self.engine, query) is not None
 
     def enrol(
         self,
@@ -90,7 +90,7 @@ class Store(LedgerTable, ReleaseTable):
         tls_key: str,
         current_time: float,
         issue: Callable[[], tuple[str, float, T]],
-        beginning: Beginning,
+        beginning: LogBeginning,
     ) -> tuple[T, bytes]:
         """Use a join token, and store the site's keys, ledger and certificate, or change nothing.
 
@@ -126,9 +126,9 @@ class Store(LedgerTable, ReleaseTable):
             again = _spend_token(connection, request, digest, current_time)
             database.lock_table(connection, sites)  # "nobody else has this key" is about all rows
             if again:
-                _check_enrolled_with(known_site(connection, request.site), keys)
+                _check_enrolled_with(require_site(connection, request.site), keys)
             _check_not_taken(connection, request.site, keys)
-            begin_log(connection, request, beginning, current_time)
+            store_new_log(connection, request, beginning, current_time)
             fingerprint, expires, result = issue()
             if not again:
                 _revoke_certificates(connection, request.site, current_time)
@@ -138,8 +138,8 @@ class Store(LedgerTable, ReleaseTable):
                     .values(state="enrolled", enrolled=current_time, **keys)
                 )
             _add_certificate(connection, request.site, fingerprint, expires)
-            site = known_site(connection, request.site)
-            return result, cosign(connection, site, current_time, beginning.cosign)
+            site = require_site(connection, request.site)
+            return result, update_checkpoint_in(connection, site, current_time, beginning.cosign)
 
     def add_certificate(self, site: str, fingerprint: str, expires: float) -> None:
         """Store a renewed certificate; up to ``CERTIFICATES_LIMIT`` certificates stay valid."""
@@ -182,7 +182,7 @@ class Store(LedgerTable, ReleaseTable):
                 .values(used=current_time)
             )
 
-    def authenticate(self, fingerprint: str, current_time: float) -> Site | None:
+    def authenticate(self, fingerprint: str, current_time: float) -> StoredSite | None:
         """Return the enrolled site that a valid client certificate belongs to, or None."""
         sites, certificates = schema.site, schema.certificate
         query = (
@@ -195,8 +195,8 @@ class Store(LedgerTable, ReleaseTable):
                 sites.c.state == "enrolled",
             )
         )
-        row = database.first_row(self.engine, query)
-        return None if row is None else Site(**row._mapping)
+        row = database.fetch_first_row(self.engine, query)
+        return None if row is None else StoredSite(**row._mapping)
 
     def is_revoked(self, fingerprint: str) -> bool:
         """Return whether a client certificate belongs to a revoked site."""
@@ -206,9 +206,9 @@ class Store(LedgerTable, ReleaseTable):
             .join(certificates, certificates.c.site == sites.c.name)
             .where(certificates.c.fingerprint == fingerprint, sites.c.state == "revoked")
         )
-        return database.first_row(self.engine, query) is not None
+        return database.fetch_first_row(self.engine, query) is not None
 
-    def saw(self, times: Mapping[str, float]) -> None:
+    def record_requests(self, times: Mapping[str, float]) -> None:
         """Store the time of each site's last request: Unix time, by name."""
         table = schema.site
         change = table.update().where(table.c.name == sa.bindparam("site"))
@@ -217,25 +217,27 @@ class Store(LedgerTable, ReleaseTable):
         with self.engine.begin() as connection:
             connection.execute(change.values(last_seen=sa.bindparam("at")), rows)
 
-    def note_pins(self, site: str, pins: str) -> None:
+    def store_pins(self, site: str, pins: str) -> None:
         """Store the server keys that a site pinned, if they changed."""
         table = schema.site
         condition = sa.and_(table.c.name == site, table.c.pins != pins)
-        if database.first_row(self.engine, sa.select(table.c.name).where(condition)) is None:
+        if database.fetch_first_row(self.engine, sa.select(table.c.name).where(condition)) is None:
             return
         with self.engine.begin() as connection:
             connection.execute(table.update().where(condition).values(pins=pins))
 
-    def site(self, name: str) -> Site:
+    def require_site(self, name: str) -> StoredSite:
         """Return one site.
 
         Raises:
             ConfigError: No site has this name.
         """
-        with database.reading(self.engine) as connection:
-            return known_site(connection, name)
+        with database.read_connection(self.engine) as connection:
+            return require_site(connection, name)
 
-    def pages(self, state: SiteState | None = None, *, rows: int = 1000) -> Iterator[list[Site]]:
+    def site_pages(
+        self, state: SiteState | None = None, *, rows: int = 1000
+    ) -> Iterator[list[StoredSite]]:
         """Yield pages of at most ``rows`` sites, sorted by name; all sites, or those in a state."""
         table, last = schema.site, ""
         query = sa.select(table).order_by(table.c.name).limit(rows)
@@ -245,36 +247,36 @@ class Store(LedgerTable, ReleaseTable):
             yield page
             last = page[-1].name
 
-    def sites(self, state: SiteState | None = None) -> Iterator[Site]:
+    def sites(self, state: SiteState | None = None) -> Iterator[StoredSite]:
         """Iterate over all sites, or those in a state, by name; they are read in pages."""
-        return chain.from_iterable(self.pages(state))
+        return chain.from_iterable(self.site_pages(state))
 
-    def matches(self, text: str, *, offset: int, rows: int) -> tuple[list[Site], int]:
+    def search_sites(self, text: str, *, offset: int, rows: int) -> tuple[list[StoredSite], int]:
         """Return a page of the sites whose names contain a text, and the number of all matches."""
         name = schema.site.c.name
         query = sa.select(schema.site).where(name.contains(text.lower(), autoescape=True))
         count = sa.select(sa.func.count().label("number")).select_from(query.subquery())
-        row = database.first_row(self.engine, count)
+        row = database.fetch_first_row(self.engine, count)
         page = self._read_sites(query.order_by(name).offset(offset).limit(rows))
         return page, 0 if row is None else int(row.number)
 
-    def taking_part(self, campaign_ids: Sequence[str]) -> dict[str, Site]:
+    def sites_in_campaigns(self, campaign_ids: Sequence[str]) -> dict[str, StoredSite]:
         """Return the enrolled sites that have a task in one of these campaigns, by name."""
         table = schema.site
         names = sa.select(schema.task.c.site).where(schema.task.c.campaign.in_(campaign_ids))
         query = sa.select(table).where(table.c.state == "enrolled", table.c.name.in_(names))
         return {site.name: site for site in self._read_sites(query)}
 
-    def _read_sites(self, query: sa.Select[Any]) -> list[Site]:
-        return [Site(**row._mapping) for row in database.rows(self.engine, query)]
+    def _read_sites(self, query: sa.Select[Any]) -> list[StoredSite]:
+        return [StoredSite(**row._mapping) for row in database.fetch_rows(self.engine, query)]
 
-    def answers(self) -> bool:
+    def is_readable(self) -> bool:
         """Return whether the database is readable and still the file that was opened.
 
         A file that was moved away or replaced remains readable to this process, and is lost with
         it.
         """
-        return database.file_of(self.engine) == self._file and self.forks() >= 0
+        return database.sqlite_file_identity(self.engine) == self._file and self.count_forks() >= 0
 
 
 def _spend_token(
@@ -318,7 +320,7 @@ def _check_not_taken(connection: Connection, site: str, keys: Mapping[str, str])
         raise RefusedError("enrolment: another site uses one of these keys")
 
 
-def _check_enrolled_with(site: Site, keys: Mapping[str, str]) -> None:
+def _check_enrolled_with(site: StoredSite, keys: Mapping[str, str]) -> None:
     """Raise ``RefusedError`` if a site no longer has the keys that its token enrolled."""
     if site.state != "enrolled" or any(getattr(site, name) != key for name, key in keys.items()):
         raise RefusedError(

@@ -39,7 +39,7 @@ from wg_core.ledger.note import Note
 from wg_core.ledger.state import LedgerState
 from wg_core.wire import protocol, signing
 from wg_core.wire.protocol import EnrolmentRequest
-from wg_server.store.site import Site
+from wg_server.store.site import StoredSite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class ReplacedLog:
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
+class LogBeginning:
     """Beginning of a log, as its site states it at enrolment.
 
     Attributes:
@@ -117,7 +117,7 @@ def read_first_entry(request: EnrolmentRequest) -> tuple[LedgerState, Note]:
     data = request.genesis.encode()
     state = LedgerState()
     try:
-        state.apply(data)
+        state.apply_entry(data)
         head, note = checkpoints.decode(
             request.checkpoint.encode(), subject=f"{subject}: checkpoint"
         )
@@ -158,7 +158,7 @@ def read_replaced(request: EnrolmentRequest, ledger: LedgerState) -> ReplacedLog
         path.write_bytes(data)
         try:
             with closing(sources.open_source(path)) as source:
-                history = histories.read(source)
+                history = histories.verify_log(source)
             recovery.verify_succession(ledger, history)
         except DecodeError as error:
             raise DecodeError(f"{subject}: {error}") from error
@@ -167,7 +167,7 @@ def read_replaced(request: EnrolmentRequest, ledger: LedgerState) -> ReplacedLog
     return ReplacedLog(history.state.origin, history.state.leaves, data)
 
 
-def judge(origin: str, logs: Sequence[SeenLog]) -> Succession:
+def classify_log(origin: str, logs: Sequence[SeenLog]) -> Succession:
     """Classify the log in use, given every log of its site.
 
     Args:
@@ -191,19 +191,23 @@ def judge(origin: str, logs: Sequence[SeenLog]) -> Succession:
     return FIRST if len(named_origins) == 1 else NAMES_PREDECESSOR
 
 
-def of_sites(sites: Sequence[Site], logs: Mapping[str, Sequence[SeenLog]]) -> dict[str, Succession]:
+def classify_site_logs(
+    sites: Sequence[StoredSite], logs: Mapping[str, Sequence[SeenLog]]
+) -> dict[str, Succession]:
     """Classify the log in use of each enrolled site, by name."""
     return {
-        site.name: judge(site.ledger_origin, logs[site.name]) for site in sites if site.name in logs
+        site.name: classify_log(site.ledger_origin, logs[site.name])
+        for site in sites
+        if site.name in logs
     }
 
 
 def can_hold_release(log: SeenLog) -> bool:
     """Return whether a log can hold a release, which needs a cosignature after its first entry."""
-    return log.checkpoint is not None and size_of(log.checkpoint) > 1
+    return log.checkpoint is not None and checkpoint_size(log.checkpoint) > 1
 
 
-def size_of(checkpoint: bytes) -> int:
+def checkpoint_size(checkpoint: bytes) -> int:
     """Return the number of entries that a checkpoint covers."""
     return checkpoints.decode(checkpoint)[0].size
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from wg_server.store import database, schema
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 CLOCK = "clock"  # The node's clock is off by `figure` seconds; positive: ahead of the server
 NODE_KEY = "node-key"
@@ -18,7 +18,7 @@ NODE_KEY = "node-key"
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class ConnectionTrouble:
     """Trouble of a site: its code, a figure, and the time it was last seen, Unix seconds."""
 
     code: str
@@ -41,11 +41,13 @@ class SiteStatus:
     state: str
     last_seen: float
     certificate: float | None
-    trouble: Trouble | None
+    trouble: ConnectionTrouble | None
     uses_files: bool
 
 
-def note(store: Store, site: str, code: str, figure: float, current_time: float) -> None:
+def store_trouble(
+    store: ServerStore, site: str, code: str, figure: float, current_time: float
+) -> None:
     """Store the cause that keeps a site out, replacing an earlier one."""
     table = schema.trouble
     with store.engine.begin() as connection:
@@ -55,17 +57,17 @@ def note(store: Store, site: str, code: str, figure: float, current_time: float)
         )
 
 
-def forget(store: Store, site: str) -> None:
+def delete_trouble(store: ServerStore, site: str) -> None:
     """Delete a site's trouble after its node connected."""
     table = schema.trouble
     query = sa.select(table.c.site).where(table.c.site == site)
-    if database.first_row(store.engine, query) is not None:
+    if database.fetch_first_row(store.engine, query) is not None:
         with store.engine.begin() as connection:
             connection.execute(table.delete().where(table.c.site == site))
 
 
 def site_statuses(
-    store: Store, *, names: Sequence[str] = (), campaign: str = ""
+    store: ServerStore, *, names: Sequence[str] = (), campaign: str = ""
 ) -> dict[str, SiteStatus]:
     """Return the connection status of some sites, or of all sites in a campaign, by name."""
     site, trouble, task, certificate = schema.site, schema.trouble, schema.task, schema.certificate
@@ -84,8 +86,8 @@ def site_statuses(
             state=row.state,
             last_seen=row.last_seen,
             certificate=row.expires,
-            trouble=None if row.code is None else Trouble(row.code, row.figure, row.seen),
+            trouble=None if row.code is None else ConnectionTrouble(row.code, row.figure, row.seen),
             uses_files=bool(row.has_release) and not row.last_seen,
         )
-        for row in database.rows(store.engine, query)
+        for row in database.fetch_rows(store.engine, query)
     }

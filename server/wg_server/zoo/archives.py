@@ -25,7 +25,7 @@ TOTAL_LIMIT = 4 << 30  # Largest total of a source's pictures in memory, bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Archive:
+class LabelledArchive:
     """All labelled records of a source.
 
     Attributes:
@@ -41,7 +41,7 @@ class Archive:
     modality: str = Images.name
 
 
-def decode(data: bytes, name: str) -> Pictures:
+def decode_picture(data: bytes, name: str) -> Pictures:
     """Decode a picture as a plant does, and scale it down.
 
     Returns:
@@ -52,7 +52,7 @@ def decode(data: bytes, name: str) -> Pictures:
     """
     image = IMAGES.decode(data, name)
     try:
-        IMAGES.check_public(image)
+        IMAGES.check_zoo_record(image)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
     if max(image.shape[:2]) <= SIDE:
@@ -65,7 +65,7 @@ def decode(data: bytes, name: str) -> Pictures:
 
 
 @functools.lru_cache(maxsize=2)
-def read_folder(path: str) -> Archive:
+def read_folder(path: str) -> LabelledArchive:
     """Read a folder with one sub-folder per class.
 
     Raises:
@@ -75,7 +75,7 @@ def read_folder(path: str) -> Archive:
     try:
         folders = sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
         files = {
-            folder.name: sorted(p for p in folder.iterdir() if IMAGES.is_file(p.name))
+            folder.name: sorted(p for p in folder.iterdir() if IMAGES.is_record_file(p.name))
             for folder in folders
         }
     except OSError as error:
@@ -85,7 +85,7 @@ def read_folder(path: str) -> Archive:
     size = 0
     for file in (file for name in names for file in files[name]):
         data = read_file(_inside(root, file), IMAGES.file_limit)
-        pictures.append(decode(data, str(file)))
+        pictures.append(decode_picture(data, str(file)))
         size += pictures[-1].nbytes
         if size > TOTAL_LIMIT:
             raise DataError(f"{path}: more than {TOTAL_LIMIT} bytes of pictures")
@@ -94,7 +94,7 @@ def read_folder(path: str) -> Archive:
             f"{path}: pictures of {len(names)} classes, expected one folder a class, at least two"
         )
     labels = np.repeat(np.arange(len(names)), [len(files[name]) for name in names])
-    return Archive(pictures, labels, names)
+    return LabelledArchive(pictures, labels, names)
 
 
 def _inside(root: Path, file: Path) -> Path:
@@ -108,7 +108,7 @@ def _inside(root: Path, file: Path) -> Path:
 
 
 @functools.lru_cache(maxsize=2)
-def read_npz(path: str) -> Archive:
+def read_npz(path: str) -> LabelledArchive:
     """Read NumPy arrays ``x``, ``y`` (labels), ``classes``, and optionally ``split``.
 
     ``x`` has records of any modality, one per row. If there is a ``split``, only rows with 0 are
@@ -125,16 +125,16 @@ def read_npz(path: str) -> Archive:
         raise DataError(f"{path}: y is not between 0 and {len(classes) - 1}")
     for row, record in enumerate(x):
         try:
-            file.modality.check_public(record)
+            file.modality.check_zoo_record(record)
         except DataError as error:
-            raise DataError(f"{path}: array x: {file.modality.one} {row}: {error}") from error
+            raise DataError(f"{path}: array x: {file.modality.singular} {row}: {error}") from error
     keep = file.more["split"] == 0 if "split" in file.more else np.ones(len(y), bool)
     x = x[keep].astype(np.float32) if x.dtype.kind == "f" else x[keep]
-    return Archive(list(x), y[keep], classes, file.modality.name)
+    return LabelledArchive(list(x), y[keep], classes, file.modality.name)
 
 
 @functools.lru_cache(maxsize=2)
-def read_table(path: str) -> Archive:
+def read_table(path: str) -> LabelledArchive:
     """Read a labelled table with one record per row (``wg_common.modalities.cells``).
 
     Rows without a label are left out; if there is a ``split``, only rows with 0 are used.
@@ -142,7 +142,7 @@ def read_table(path: str) -> Archive:
     Raises:
         DataError: The table cannot be read, or has fewer than two classes.
     """
-    table = cells.read(Path(path), ["label", "split"])
+    table = cells.read_cell_table(Path(path), ["label", "split"])
     for reason in table.problems.values():
         raise DataError(f"{path}: {reason}")
     n = len(table.records)
@@ -155,5 +155,5 @@ def read_table(path: str) -> Archive:
         raise DataError(f"{path}: {len(names)} classes in column label, expected at least two")
     number = {name: row for row, name in enumerate(names)}
     labels = np.array([number[label_column[row].strip()] for row in training_rows], dtype=np.int64)
-    records = list(table.records.take(training_rows))
-    return Archive(records, labels, names, table.records.modality.name)
+    records = list(table.records.select_rows(training_rows))
+    return LabelledArchive(records, labels, names, table.records.modality.name)

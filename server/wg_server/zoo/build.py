@@ -33,10 +33,10 @@ from wg_core.errors import ConfigError
 from wg_core.wire import canonical
 from wg_server.site.home import ServerHome
 from wg_server.zoo import own_families, sources, trunks
-from wg_server.zoo.plan import PrivateFamily, ZooPlan, private_families, tasks
-from wg_server.zoo.store import Encoded, Entry, Zoo, pack
+from wg_server.zoo.plan import PrivateFamily, ZooPlan, list_tasks, private_families
+from wg_server.zoo.store import EncodedTask, ZooEntry, ZooStore, pack_object
 from wg_server.zoo.task_spec import TaskSpec
-from wg_server.zoo.workers import Workers, open_workers
+from wg_server.zoo.workers import WorkerPool, open_workers
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class BuildResult:
     encoder: str
 
 
-def build(
+def build_zoo(
     home: ServerHome,
     plan: ZooPlan,
     *,
@@ -75,51 +75,53 @@ def build(
     Args:
         home: The server's home; its zoo folder is created if needed.
         workers: Number of processes.
-        progress: Called with the number of finished ``steps`` and a short text.
+        progress: Called with the number of finished ``count_entries`` and a short text.
         train_maps: Trains the reading maps of a newly fitted encoder; None: no reading maps.
 
     Raises:
         DataError: A source cannot be read.
         ConfigError: The folder cannot be written.
     """
-    sources.check_present(plan)
-    specs, private = tasks(plan), private_families(plan)
-    zoo = Zoo(home.zoo)
+    sources.check_files_exist(plan)
+    specs, private = list_tasks(plan), private_families(plan)
+    zoo = ZooStore(home.zoo)
     _check_unseen(home, zoo, private)
     with open_workers(workers) as pool:
         progress(0, "fitting the encoder")
         data = _encoder(home, plan, pool, train_maps, progress)
         encoder = canonical.sha256_hex(data)
-        todo = [task for task in specs if not zoo.has(task.key(encoder))]
+        todo = [task for task in specs if not zoo.has_entry(task.entry_key(encoder))]
         present = len(specs) - len(todo)
         progress(present, "rendering and encoding")
         # Tasks from files may have many more records than rendered ones; the largest come first.
         todo.sort(key=lambda spec: -spec.per_class)
-        for number, (_, (packed_tensors, entry)) in enumerate(pool.run(_work, data, todo), 1):
-            zoo.write(packed_tensors, entry)
+        for number, (_, (packed_tensors, entry)) in enumerate(pool.run_jobs(_work, data, todo), 1):
+            zoo.write_entry(packed_tensors, entry)
             progress(present + number, entry.family)
         families = _families_to_make(zoo, plan, specs, encoder)
         private_todo = [
-            family for family in private if not own_families.has_private(zoo, family, encoder)
+            family
+            for family in private
+            if not own_families.has_private_family(zoo, family, encoder)
         ]
-        done_count = steps(plan) - len(families) - len(private_todo)
+        done_count = count_entries(plan) - len(families) - len(private_todo)
         make = partial(_make_family, zoo.root, plan.own_sites, plan.family_network)
-        for number, (_, family) in enumerate(pool.run(make, data, families), 1):
+        for number, (_, family) in enumerate(pool.run_jobs(make, data, families), 1):
             progress(done_count + number, family)
         done_count += len(families)
         train = partial(_make_private, zoo.root)
-        for number, (_, family) in enumerate(pool.run(train, data, private_todo), 1):
+        for number, (_, family) in enumerate(pool.run_jobs(train, data, private_todo), 1):
             progress(done_count + number, f"{family}: private, a head alone")
     return BuildResult(len(todo), present, encoder)
 
 
-def steps(plan: ZooPlan) -> int:
+def count_entries(plan: ZooPlan) -> int:
     """Return the number of entries of a plan: tasks, and the operator's families."""
-    specs = tasks(plan)
+    specs = list_tasks(plan)
     return len(specs) + len(_own_families(plan, specs)) + len(private_families(plan))
 
 
-def _check_unseen(home: ServerHome, zoo: Zoo, private: Sequence[PrivateFamily]) -> None:
+def _check_unseen(home: ServerHome, zoo: ZooStore, private: Sequence[PrivateFamily]) -> None:
     """Refuse to treat records as private that a home has already used otherwise.
 
     Raises:
@@ -128,7 +130,7 @@ def _check_unseen(home: ServerHome, zoo: Zoo, private: Sequence[PrivateFamily]) 
     paths = {Path(entry.task.path).resolve() for entry in zoo.entries() if entry.task.path}
     names: set[str] = set()
     if private and home.encoder.is_file():
-        metadata = package.unpack(home.read_encoder()).metadata
+        metadata = package.unpack_encoder(home.read_encoder()).metadata
         names = set(json.loads(metadata["sources"]))
     for family in private:
         if Path(family.task.path).resolve() in paths or family.task.name in names:
@@ -138,13 +140,13 @@ def _check_unseen(home: ServerHome, zoo: Zoo, private: Sequence[PrivateFamily]) 
             )
 
 
-def build_task(encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]:
+def build_task(encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, ZooEntry]:
     """Render or read one task and encode it; return the object's bytes and its entry."""
-    task = sources.load(spec)
+    task = sources.load_task(spec)
     features = encoder.encode(task.records, one_by_one=False)
-    data = pack(Encoded(features, task.labels))
-    entry = Entry(
-        key=spec.key(encoder.id),
+    data = pack_object(EncodedTask(features, task.labels))
+    entry = ZooEntry(
+        key=spec.entry_key(encoder.id),
         encoder=encoder.id,
         task=spec,
         family=task.family,
@@ -159,7 +161,7 @@ def build_task(encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]
 def _encoder(
     home: ServerHome,
     plan: ZooPlan,
-    pool: Workers,
+    pool: WorkerPool,
     train_maps: MapTraining | None,
     progress: Progress,
 ) -> bytes:
@@ -174,7 +176,7 @@ def _encoder(
                 " home with 'wg-server init'"
             )
         return data
-    data = _with_maps(plan, make_encoder(plan, pool), train_maps, progress)
+    data = _with_maps(plan, fit_plan_encoder(plan, pool), train_maps, progress)
     atomic.write_bytes(home.encoder, data)
     return data
 
@@ -189,12 +191,12 @@ def _with_maps(
     def report(_: int, words: str) -> None:
         progress(0, f"reading map: {words}")
 
-    return package.with_maps(data, train_maps(plan, report))
+    return package.replace_reading_maps(data, train_maps(plan, report))
 
 
-def make_encoder(plan: ZooPlan, pool: Workers) -> bytes:
-    """Fit the encoder of a plan, and return its package; errors as in ``trunks.read``."""
-    specs, kinds = tasks(plan), trunks.read(plan)
+def fit_plan_encoder(plan: ZooPlan, pool: WorkerPool) -> bytes:
+    """Fit the encoder of a plan, and return its package; errors as in ``read_plan_trunks``."""
+    specs, kinds = list_tasks(plan), trunks.read_plan_trunks(plan)
     raw, groups, labels = public_records(plan, specs, pool, kinds[0])
     return fit_encoder(
         raw,
@@ -208,7 +210,7 @@ def make_encoder(plan: ZooPlan, pool: Workers) -> bytes:
     )
 
 
-def use(
+def replace_encoder(
     home: ServerHome, plan: ZooPlan, *, workers: int, train_maps: MapTraining | None = None
 ) -> str:
     """Replace the home's encoder by the encoder of a plan, and return its id.
@@ -217,20 +219,20 @@ def use(
     Releases made with the old encoder are not pooled with new ones.
 
     Args:
-        train_maps: Trains the reading maps, see ``build``.
+        train_maps: Trains the reading maps, see ``build_zoo``.
 
     Raises:
-        DataError, ConfigError, DecodeError, VerificationError: See ``trunks.read``.
+        DataError, ConfigError, DecodeError, VerificationError: See ``trunks.read_plan_trunks``.
     """
     with open_workers(workers) as pool:
-        data = make_encoder(plan, pool)
+        data = fit_plan_encoder(plan, pool)
     data = _with_maps(plan, data, train_maps, lambda *_: None)
     atomic.write_bytes(home.encoder, data)
     return canonical.sha256_hex(data)
 
 
 def public_records(
-    plan: ZooPlan, specs: Sequence[TaskSpec], pool: Workers, kind: TrunkKind
+    plan: ZooPlan, specs: Sequence[TaskSpec], pool: WorkerPool, kind: TrunkKind
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
     """Collect the public records that an encoder is fitted on.
 
@@ -241,7 +243,7 @@ def public_records(
     Returns:
         Raw features ``[n, WIDTH]``, and the task and the class of each record, ``[n]``.
     """
-    records = plan.encoder.records_of(plan.modality)
+    records = plan.encoder.fit_record_count(plan.modality)
     count = max(1, min(len(specs), records // _FIT_PER_TASK))
     chosen_specs = [specs[i] for i in np.linspace(0, len(specs) - 1, count).astype(int)]
     share = -(-records // count)
@@ -249,7 +251,7 @@ def public_records(
     parts = [chosen_specs[start : start + _FIT_TASKS] for start in range(0, count, _FIT_TASKS)]
     settings = kind.settings(pixels=plan.encoder.pixels)
     jobs = [(part, share, plan.modality, kind.choice(), settings) for part in parts]
-    raw_by_task = dict(pool.run(_raw, kind.data, jobs))
+    raw_by_task = dict(pool.run_jobs(_raw, kind.data, jobs))
     pairs = [pair for number in range(len(jobs)) for pair in raw_by_task[number]]
     raw = np.concatenate([features for features, _ in pairs])
     groups = np.repeat(np.arange(count), [len(labels) for _, labels in pairs])
@@ -261,12 +263,12 @@ def _raw(
 ) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
     """Return raw features and labels of a share of each task's records."""
     specs, share, modality, choice, settings = job
-    (kind,) = package.kinds_of(modality, (choice,), {choice.file: data})
+    (kind,) = package.choose_trunks(modality, (choice,), {choice.file: data})
     records: list[Record] = []
     labels = []
     for spec in specs:
-        task = sources.load(spec)
-        rng = streams.rng(Stream.ENCODER_RECORDS, spec.seed, spec.family, spec.site)
+        task = sources.load_task(spec)
+        rng = streams.stream_generator(Stream.ENCODER_RECORDS, spec.seed, spec.family, spec.site)
         rows = rng.permutation(len(task.records))[:share]
         records += [task.records[row] for row in rows]
         labels.append(task.labels[rows])
@@ -276,14 +278,14 @@ def _raw(
 
 
 def _families_to_make(
-    zoo: Zoo, plan: ZooPlan, specs: Sequence[TaskSpec], encoder: str
+    zoo: ZooStore, plan: ZooPlan, specs: Sequence[TaskSpec], encoder: str
 ) -> list[TaskSpec]:
     """Return the first task of each of the operator's families that is not built yet."""
     settings = plan.own_sites, plan.family_network
     return [
         spec
         for spec in _own_families(plan, specs)
-        if not own_families.has(zoo, spec, encoder, *settings)
+        if not own_families.has_family(zoo, spec, encoder, *settings)
     ]
 
 
@@ -292,16 +294,18 @@ def _own_families(plan: ZooPlan, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
     return own_families.family_tasks(specs) if plan.own_sites else []
 
 
-def _work(data: bytes, spec: TaskSpec) -> tuple[bytes, Entry]:
+def _work(data: bytes, spec: TaskSpec) -> tuple[bytes, ZooEntry]:
     return build_task(_load_cached(data), spec)
 
 
 def _make_private(root: Path, data: bytes, family: PrivateFamily) -> str:
-    return own_families.make_private(Zoo(root), _load_cached(data), family).family
+    return own_families.build_private_family(ZooStore(root), _load_cached(data), family).family
 
 
 def _make_family(root: Path, sites: int, architecture: str, data: bytes, spec: TaskSpec) -> str:
-    return own_families.make(Zoo(root), _load_cached(data), spec, sites, architecture).family
+    return own_families.build_family(
+        ZooStore(root), _load_cached(data), spec, sites, architecture
+    ).family
 
 
 @lru_cache(1)

@@ -13,12 +13,12 @@ from scipy.special import log_softmax
 
 from wg_common import streams
 from wg_common.inference.block_scale import block_scale
-from wg_common.inference.discriminants import principal
-from wg_common.inference.family_head import FamilyHead, Floats, Layout, moments
+from wg_common.inference.discriminants import principal_components
+from wg_common.inference.family_head import FamilyHead, FeatureLayout, Floats, site_moments
 from wg_common.nets.encoder.module import Encoder
 from wg_common.streams import Stream
 from wg_server.zoo import heads, membership, sources
-from wg_server.zoo.membership import Membership
+from wg_server.zoo.membership import MembershipAttack
 from wg_server.zoo.task_spec import TaskSpec
 
 _RECORDS = 30  # Approximate number of records at a simulated site, balanced over classes
@@ -31,7 +31,7 @@ _TINY = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sites:
+class SimulatedSites:
     """Local features of one family's records at simulated sites.
 
     Attributes:
@@ -56,7 +56,7 @@ class SiteRecords:
     held_out: NDArray[np.bool_]
 
 
-def fit(sites: Sites, classes: int, layout: Layout) -> FamilyHead:
+def fit_family_head(sites: SimulatedSites, classes: int, layout: FeatureLayout) -> FamilyHead:
     """Fit the head of a family.
 
     Args:
@@ -67,26 +67,28 @@ def fit(sites: Sites, classes: int, layout: Layout) -> FamilyHead:
     site_moments = _moments(sites.local, layout)
     flat = np.concatenate(
         [
-            (local[:, layout.start :] - mean.astype(np.float32))
-            * block_scale(np.exp(spread), layout.sizes).astype(np.float32)
+            (local[:, layout.first_head_feature :] - mean.astype(np.float32))
+            * block_scale(np.exp(spread), layout.head_block_sizes).astype(np.float32)
             for local, (mean, spread) in zip(sites.local, site_moments, strict=True)
         ]
     )
     rows = np.linspace(0, len(flat) - 1, min(len(flat), _PRINCIPAL)).astype(np.int64)
     sample = flat[rows].astype(np.float64)
-    _, vectors = principal(sample, min(_DIRECTIONS, *sample.shape))
+    _, vectors = principal_components(sample, min(_DIRECTIONS, *sample.shape))
     z, labels = flat @ vectors.astype(np.float32), np.concatenate(sites.labels)
     weight, bias = heads.fit_head(z, labels, classes, penalty=_PENALTY * len(z))
-    return FamilyHead(*typical_site(sites.local, layout), weight=weight @ vectors.T, bias=bias)
+    return FamilyHead(
+        *typical_site_moments(sites.local, layout), weight=weight @ vectors.T, bias=bias
+    )
 
 
-Fit = Callable[[Sequence[int], Sites], FamilyHead]
+Fit = Callable[[Sequence[int], SimulatedSites], FamilyHead]
 """Function that fits a head, given the numbers and the features of some sites."""
 
 
 def accuracy_at_sites(
-    sites: Sites, site_records: SiteRecords, layout: Layout, fit_head: Fit
-) -> tuple[float, Membership]:
+    sites: SimulatedSites, site_records: SiteRecords, layout: FeatureLayout, fit_head: Fit
+) -> tuple[float, MembershipAttack]:
     """Evaluate a family's head at held-out sites on held-out records.
 
     Args:
@@ -105,10 +107,10 @@ def accuracy_at_sites(
     places = [place for place in range(len(every)) if (place + 1) % _HELD_OUT]
     training = [every[place] for place in places]
     training_records = [(local[~h], labels[~h]) for local, labels, _, h in training]
-    head = fit_head(places, Sites(*zip(*training_records, strict=True)))
+    head = fit_head(places, SimulatedSites(*zip(*training_records, strict=True)))
     right: list[NDArray[np.bool_]] = []
     for local, labels, _, h in every[_HELD_OUT - 1 :: _HELD_OUT]:
-        weight, bias = head.at(local, layout)
+        weight, bias = head.adapt_to_site(local, layout)
         right.append((local[h] @ weight.T + bias).argmax(axis=1) == labels[h])
     return float(np.concatenate(right).mean()), _membership(head, training, layout)
 
@@ -118,22 +120,24 @@ def _membership(
     training: Sequence[
         tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
     ],
-    layout: Layout,
-) -> Membership:
+    layout: FeatureLayout,
+) -> MembershipAttack:
     """Attack records at training sites: features, labels, record numbers and held-out mask."""
     losses = []
     for local, labels, _, _ in training:
-        weight, bias = head.at(local, layout)
+        weight, bias = head.adapt_to_site(local, layout)
         scores = log_softmax(local @ weight.T + bias, axis=1)
         losses.append(-scores[np.arange(len(labels)), labels])
     columns = [np.concatenate(column) for column in list(zip(*training, strict=True))[1:]]
     labels, records, held_out = columns
-    _, mean = membership.by_record(records, np.concatenate(losses).astype(np.float64))
+    _, mean = membership.mean_loss_by_record(records, np.concatenate(losses).astype(np.float64))
     order = np.unique(records, return_index=True)[1]  # One view of each record, sorted by number
-    return membership.attack(mean, ~held_out[order], labels[order])
+    return membership.attack_by_loss(mean, ~held_out[order], labels[order])
 
 
-def typical_site(local: Sequence[NDArray[np.float32]], layout: Layout) -> tuple[Floats, Floats]:
+def typical_site_moments(
+    local: Sequence[NDArray[np.float32]], layout: FeatureLayout
+) -> tuple[Floats, Floats]:
     """Return ``reference`` and ``records`` of a ``FamilyHead``.
 
     Args:
@@ -150,32 +154,32 @@ def typical_site(local: Sequence[NDArray[np.float32]], layout: Layout) -> tuple[
     return site_moments.mean(axis=0), np.array([within / max(between, _TINY * within)])
 
 
-def _moments(local: Sequence[NDArray[np.float32]], layout: Layout) -> Floats:
+def _moments(local: Sequence[NDArray[np.float32]], layout: FeatureLayout) -> Floats:
     """Return the moments of each site, ``[C, 2, B]``."""
-    return np.stack([moments(features, layout) for features in local])
+    return np.stack([site_moments(features, layout) for features in local])
 
 
-def sites_of(
-    encoder: Encoder, task: sources.Task, spec: TaskSpec, sites: int
-) -> tuple[Sites, SiteRecords]:
+def simulate_sites(
+    encoder: Encoder, task: sources.LabelledTask, spec: TaskSpec, sites: int
+) -> tuple[SimulatedSites, SiteRecords]:
     """Return local features and records at simulated sites, with classes balanced per site."""
     local, site_rows = [], []
     of_class = [np.flatnonzero(task.labels == label) for label in range(len(task.names))]
     per_class = max(2, _RECORDS // len(of_class))
     for site in range(sites):
-        rng = streams.rng(Stream.FAMILY_HEAD, spec.seed, spec.family, then=(site,))
+        rng = streams.stream_generator(Stream.FAMILY_HEAD, spec.seed, spec.family, then=(site,))
         rows = np.concatenate(
             [np.resize(rng.permutation(members), per_class) for members in of_class]
         )
-        records = sources.at_site(task.records_at(rows), task.modality, site, rng)
+        records = sources.simulate_site(task.records_at(rows), task.modality, site, rng)
         local.append(encoder.encode_batched(records))
         site_rows.append(rows)
-    out = held_out(task.labels, len(of_class))
+    out = held_out_mask(task.labels, len(of_class))
     numbers = np.stack(site_rows)
-    return Sites(local, list(task.labels[numbers])), SiteRecords(numbers, out[numbers])
+    return SimulatedSites(local, list(task.labels[numbers])), SiteRecords(numbers, out[numbers])
 
 
-def held_out(labels: NDArray[np.int64], classes: int) -> NDArray[np.bool_]:
+def held_out_mask(labels: NDArray[np.int64], classes: int) -> NDArray[np.bool_]:
     """Return the mask of records held out for evaluation, ``[n]``, given labels ``[n]``."""
     out = np.zeros(len(labels), bool)
     for label in range(classes):

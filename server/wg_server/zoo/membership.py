@@ -17,22 +17,22 @@ _FEWEST = 2  # Smallest number of members, and of non-members, in a class that i
 
 
 @dataclass(frozen=True, slots=True)
-class Membership:
+class MembershipAttack:
     """Area under the attack's ROC curve, and its standard error; NaN without enough records."""
 
     area: float
     error: float
 
-    def figures(self) -> tuple[str, str]:
+    def format_figures(self) -> tuple[str, str]:
         """Return area and error as decimal strings; empty if they are NaN."""
         if not np.isfinite(self.area):
             return "", ""
         return f"{self.area:.4f}", f"{self.error:.4f}"
 
 
-def attack(
+def attack_by_loss(
     losses: NDArray[np.float64], is_member: NDArray[np.bool_], labels: NDArray[np.int64]
-) -> Membership:
+) -> MembershipAttack:
     """Attack records by their loss, ``[n]`` each.
 
     The standard error follows DeLong et al. (Biometrics 1988), class by class.
@@ -49,12 +49,12 @@ def attack(
         variances.append(below.var(ddof=1) / len(below) + above.var(ddof=1) / len(above))
         weights.append(len(members) * len(strangers))
     if not weights:
-        return Membership(float("nan"), float("nan"))
+        return MembershipAttack(float("nan"), float("nan"))
     share = np.array(weights) / sum(weights)
-    return Membership(float(share @ areas), float(np.sqrt(share**2 @ variances)))
+    return MembershipAttack(float(share @ areas), float(np.sqrt(share**2 @ variances)))
 
 
-def by_record(
+def mean_loss_by_record(
     records: NDArray[np.int64], losses: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the sorted record numbers, and the mean loss of each record over its views."""

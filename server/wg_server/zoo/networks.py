@@ -20,16 +20,16 @@ from scipy.special import log_softmax
 
 from wg_common import streams
 from wg_common.inference.block_scale import FLOOR
-from wg_common.inference.family_head import Layout, NetworkHead
-from wg_common.modalities.registry import modality
+from wg_common.inference.family_head import FeatureLayout, NetworkHead
+from wg_common.modalities.registry import find_modality
 from wg_common.nets import network, site_norms
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.family_network import FamilyNetwork
-from wg_common.nets.site_norms import Modulation, SiteNorms
+from wg_common.nets.site_norms import NormModulation, TrunkSiteNorms
 from wg_common.streams import Stream
 from wg_core.errors import ConfigError
 from wg_server.zoo import family_heads, heads, membership, sources
-from wg_server.zoo.membership import Membership
+from wg_server.zoo.membership import MembershipAttack
 from wg_server.zoo.task_spec import TaskSpec
 
 HELD_LIMIT = 64
@@ -52,7 +52,9 @@ first steps."""
 Array = NDArray[np.float32]
 
 
-def train_network(spec: TaskSpec, architecture: str) -> tuple[FamilyNetwork, float, Membership]:
+def train_network(
+    spec: TaskSpec, architecture: str
+) -> tuple[FamilyNetwork, float, MembershipAttack]:
     """Train the network of a family; return it, its accuracy, and a membership attack's result.
 
     Accuracy and attack use held-out records at separate simulated sites; the attack compares them
@@ -65,24 +67,24 @@ def train_network(spec: TaskSpec, architecture: str) -> tuple[FamilyNetwork, flo
     Raises:
         ConfigError: The architecture has no published weights.
     """
-    make = network.kind(architecture).published
+    make = network.network_kind(architecture).published
     if make is None:
         raise ConfigError(f"{architecture}: has no published weights")
-    task = sources.load(spec)
-    rng = streams.rng(Stream.NETWORK, spec.seed, spec.family, spec.site)
+    task = sources.load_task(spec)
+    rng = streams.stream_generator(Stream.NETWORK, spec.seed, spec.family, spec.site)
     order = rng.permutation(len(task.labels))
     count = min(len(order) // 5, HELD_LIMIT)
     held_out, train = np.sort(order[:count]), order[count:]
-    sites = made_up_sites(architecture, task, train, rng)
+    sites = simulated_site_batches(architecture, task, train, rng)
     trunk, head = fine_tune_at_sites(
         architecture, make(), sites, len(task.names), steps=STEPS, rng=rng
     )
     model = FamilyNetwork(architecture, trunk, head)
-    return model, *figures_at_sites(model, task, held_out, np.sort(train[:count]), rng)
+    return model, *evaluate_at_sites(model, task, held_out, np.sort(train[:count]), rng)
 
 
-def made_up_sites(
-    architecture: str, task: sources.Task, rows: NDArray[np.intp], rng: np.random.Generator
+def simulated_site_batches(
+    architecture: str, task: sources.LabelledTask, rows: NDArray[np.intp], rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.generic], NDArray[np.int64]]]:
     """Yield batches of retakes of a task's records, each at a new simulated site, without end.
 
@@ -98,7 +100,7 @@ def made_up_sites(
     Yields:
         A batch ``[m, ...]`` and its labels ``[m]``.
     """
-    labels, kind = task.labels[rows], modality(task.modality)
+    labels, kind = task.labels[rows], find_modality(task.modality)
     of_class = [rows[labels == label] for label in np.unique(labels)]
     count = _BATCH // _TOGETHER
     per_class = -(-count // len(of_class))
@@ -129,7 +131,7 @@ def fine_tune_at_sites(
     Args:
         architecture: Architecture of the trunk.
         start: Initial tensors.
-        sites: Batches ``[m, ...]`` and labels ``[m]`` from ``made_up_sites``.
+        sites: Batches ``[m, ...]`` and labels ``[m]`` from ``simulated_site_batches``.
         classes: Number of classes K.
         steps: Number of fine-tuning steps.
         rng: Random generator of the modulation's weights.
@@ -139,11 +141,11 @@ def fine_tune_at_sites(
         standardise both by its own records.
     """
     trunk = trunks.channels_last(network.load_trunk(architecture, start))
-    norms = site_norms.install(trunk)
-    layout = Layout(network.feature_count(architecture), ())
+    norms = site_norms.install_site_norms(trunk)
+    layout = FeatureLayout(network.feature_count(architecture), ())
     probed_sites = list(itertools.islice(sites, _PROBED))
     features, norm_moments = _site_inputs(trunk, norms, probed_sites)
-    modulation = _modulate(norms, norm_moments, network.kind(architecture).site_norms, rng)
+    modulation = _modulate(norms, norm_moments, network.network_kind(architecture).site_norms, rng)
     probe_features = _standardise(torch.from_numpy(features)).numpy().reshape(-1, layout.scaled)
     labels = np.concatenate([of for _, of in probed_sites])
     probe = heads.fit_head(probe_features, labels, classes, penalty=_PENALTY)
@@ -162,19 +164,19 @@ def fine_tune_at_sites(
         for name, value in modulation.named_parameters()
     }
     head = NetworkHead(
-        *family_heads.typical_site(list(features), layout),
+        *family_heads.typical_site_moments(list(features), layout),
         weight=weight.detach().numpy().astype(np.float64) * math.sqrt(layout.scaled),
         bias=bias.detach().numpy().astype(np.float64),
         norms=norm_moments.mean(axis=0),
         **inner_and_outer,
     )
-    norms.fold(head.norms)
+    norms.merge_site_statistics(head.norms)
     return network.trunk_tensors(trunk), head
 
 
 def _loss_at_sites(
     trunk: torch.nn.Module,
-    norms: SiteNorms,
+    norms: TrunkSiteNorms,
     head: tuple[torch.Tensor, torch.Tensor],
     sites: Iterable[tuple[NDArray[np.generic], NDArray[np.int64]]],
 ) -> torch.Tensor:
@@ -182,34 +184,34 @@ def _loss_at_sites(
     batches, of = zip(*sites, strict=True)
     all_losses = torch.from_numpy(np.concatenate(batches))
     with norms.site_batches(_TOGETHER):
-        out = torch.stack(trunk(network.as_input(all_losses)).chunk(_TOGETHER))
+        out = torch.stack(trunk(network.trunk_input(all_losses)).chunk(_TOGETHER))
     logits = _standardise(out) @ head[0].T + head[1]
     return F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(np.concatenate(of)))
 
 
 def _modulate(
-    norms: SiteNorms, norm_moments: NDArray[np.float64], rank: int, rng: np.random.Generator
-) -> Modulation:
+    norms: TrunkSiteNorms, norm_moments: NDArray[np.float64], rank: int, rng: np.random.Generator
+) -> NormModulation:
     """Modulate norms by the first one, given the norms' moments at some sites, ``[C, 2, N]``."""
     channels = norms.norms[0].channels
-    modulation = Modulation(channels, norm_moments.shape[-1], rank, rng)
+    modulation = NormModulation(channels, norm_moments.shape[-1], rank, rng)
     modulation.fit_standardisation(
         torch.from_numpy(norm_moments[:, :, :channels].astype(np.float32))
     )
-    norms.modulate(modulation)
+    norms.set_modulation(modulation)
     return modulation
 
 
 def _site_inputs(
     trunk: torch.nn.Module,
-    norms: SiteNorms,
+    norms: TrunkSiteNorms,
     sites: Sequence[tuple[NDArray[np.generic], NDArray[np.int64]]],
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Return features ``[C, m, F]`` and the norms' moments ``[C, 2, N]`` at each site."""
     features, norm_moments = [], []
     for batch, _ in sites:
         with torch.no_grad():
-            features.append(trunk(network.as_input(torch.from_numpy(batch))).numpy())
+            features.append(trunk(network.trunk_input(torch.from_numpy(batch))).numpy())
         norm_moments.append(norms.site_moments())
     return np.stack(features), np.stack(norm_moments)
 
@@ -230,13 +232,13 @@ def _standardise(features: torch.Tensor) -> torch.Tensor:
     return (features - mean) * inverse / loud
 
 
-def figures_at_sites(
+def evaluate_at_sites(
     model: FamilyNetwork,
-    task: sources.Task,
+    task: sources.LabelledTask,
     held_out: NDArray[np.intp],
     members: NDArray[np.intp],
     rng: np.random.Generator,
-) -> tuple[float, Membership]:
+) -> tuple[float, MembershipAttack]:
     """Return the accuracy of a network at new simulated sites, and a membership attack's result.
 
     Args:
@@ -247,19 +249,19 @@ def figures_at_sites(
         rng: Random generator of the sites.
     """
     architecture, rows = model.architecture, np.concatenate([held_out, members])
-    layout, labels = Layout(network.feature_count(architecture), ()), task.labels[rows]
+    layout, labels = FeatureLayout(network.feature_count(architecture), ()), task.labels[rows]
     losses, right = np.zeros(len(rows)), []
     for site in range(_JUDGED if len(held_out) else 0):
         batch = network.prepare_batch(
-            architecture, sources.at_site(task.records_at(rows), task.modality, site, rng)
+            architecture, sources.simulate_site(task.records_at(rows), task.modality, site, rng)
         )
-        inputs = network.as_input(torch.from_numpy(batch))
-        trunk = dict(site_norms.at_site(architecture, model.trunk, model.head, inputs))
+        inputs = network.trunk_input(torch.from_numpy(batch))
+        trunk = dict(site_norms.adapt_trunk_to_site(architecture, model.trunk, model.head, inputs))
         features = network.features(network.load_trunk(architecture, trunk), batch)
-        weight, bias = model.head.at(features, layout)
+        weight, bias = model.head.adapt_to_site(features, layout)
         scores = log_softmax(features @ weight.T + bias, axis=1)
         losses -= scores[np.arange(len(rows)), labels] / _JUDGED
         right.append((scores.argmax(axis=1) == labels)[: len(held_out)].mean())
     is_member = np.arange(len(rows)) >= len(held_out)
     accuracy = float(np.mean(right)) if right else float("nan")
-    return accuracy, membership.attack(losses, is_member, labels)
+    return accuracy, membership.attack_by_loss(losses, is_member, labels)

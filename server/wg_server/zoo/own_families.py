@@ -21,18 +21,18 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from wg_common.inference import family_head, hostile_tensors
-from wg_common.inference.family_head import FamilyHead, Layout
+from wg_common.inference.family_head import FamilyHead, FeatureLayout
 from wg_common.nets import family_network
 from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.family_network import FamilyNetwork
-from wg_common.weights_package import NO_PRIVACY, Privacy
+from wg_common.weights_package import NO_PRIVACY, PrivacyGuarantee
 from wg_core import atomic
 from wg_core.errors import DecodeError
 from wg_core.wire import canonical
 from wg_server.zoo import family_heads, networks, private_heads, sources
-from wg_server.zoo.family_heads import Sites
+from wg_server.zoo.family_heads import SimulatedSites
 from wg_server.zoo.plan import PrivateFamily
-from wg_server.zoo.store import Zoo, record
+from wg_server.zoo.store import ZooStore, read_record
 from wg_server.zoo.task_spec import TaskSpec
 
 VERSION = 5  # Version of the training; heads and networks of another version are made again
@@ -75,13 +75,13 @@ class FamilyEntry:
     network_at_sites: str = ""
     head_found: tuple[str, str] = ("", "")
     network_found: tuple[str, str] = ("", "")
-    privacy: Privacy = NO_PRIVACY
+    privacy: PrivacyGuarantee = NO_PRIVACY
     sha256: str
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> FeatureLayout:
         """Layout of the local features that the head uses."""
-        return Layout(self.scaled, self.blocks)
+        return FeatureLayout(self.scaled, self.blocks)
 
 
 def family_tasks(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
@@ -89,15 +89,17 @@ def family_tasks(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
     return [spec for spec in specs if spec.is_own and spec.site == 0]
 
 
-def has(zoo: Zoo, spec: TaskSpec, encoder: str, sites: int, architecture: str = "") -> bool:
+def has_family(
+    zoo: ZooStore, spec: TaskSpec, encoder: str, sites: int, architecture: str = ""
+) -> bool:
     """Return whether a family is built, with this number of sites and this architecture."""
-    path = _path(zoo.root, spec.key(encoder))
-    entry = record(path, FamilyEntry, VERSION) if path.is_file() else None
+    path = _path(zoo.root, spec.entry_key(encoder))
+    entry = read_record(path, FamilyEntry, VERSION) if path.is_file() else None
     return entry is not None and entry.sites == sites and architecture in ("", entry.architecture)
 
 
-def make(
-    zoo: Zoo, encoder: Encoder, spec: TaskSpec, sites: int, architecture: str = ""
+def build_family(
+    zoo: ZooStore, encoder: Encoder, spec: TaskSpec, sites: int, architecture: str = ""
 ) -> FamilyEntry:
     """Build a family: encode its records at simulated sites, fit its head, train its network.
 
@@ -105,28 +107,28 @@ def make(
         sites: Number of simulated sites.
         architecture: Architecture of the network; empty: no network.
     """
-    task = sources.load(replace(spec, sites=1))
-    layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
-    shown_sites, shown_records = family_heads.sites_of(encoder, task, spec, sites)
+    task = sources.load_task(replace(spec, sites=1))
+    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
+    shown_sites, shown_records = family_heads.simulate_sites(encoder, task, spec, sites)
     classes = len(task.names)
 
-    def fit(_: Sequence[int], at: Sites) -> FamilyHead:
-        return family_heads.fit(at, classes, layout)
+    def fit(_: Sequence[int], at: SimulatedSites) -> FamilyHead:
+        return family_heads.fit_family_head(at, classes, layout)
 
     accuracy, attack = family_heads.accuracy_at_sites(shown_sites, shown_records, layout, fit)
     released_features = np.stack(shown_sites.local)[:, :, : encoder.dimension]
     tensors: dict[str, NDArray[Any]] = {
-        **family_heads.fit(shown_sites, classes, layout).tensors(),
+        **family_heads.fit_family_head(shown_sites, classes, layout).tensors(),
         _SITES: released_features.astype(np.float16),
     }
     network_accuracy, network_found = "", ("", "")
     if architecture:
         network, at_sites, network_membership = networks.train_network(spec, architecture)
-        network_found = network_membership.figures()
+        network_found = network_membership.format_figures()
         tensors |= family_network.pack_network(network)
         network_accuracy = f"{at_sites:.4f}"
     entry = FamilyEntry(
-        task=spec.key(encoder.id),
+        task=spec.entry_key(encoder.id),
         encoder=encoder.id,
         family=task.family,
         labels=task.names,
@@ -136,26 +138,28 @@ def make(
         head_at_sites=f"{accuracy:.4f}",
         architecture=architecture,
         network_at_sites=network_accuracy,
-        head_found=attack.figures(),
+        head_found=attack.format_figures(),
         network_found=network_found,
-        sha256=zoo.put(safetensors.numpy.save(tensors)),
+        sha256=zoo.write_object(safetensors.numpy.save(tensors)),
     )
     atomic.write_bytes(_path(zoo.root, entry.task), canonical.encode(entry))
     return entry
 
 
-def has_private(zoo: Zoo, family: PrivateFamily, encoder: str) -> bool:
+def has_private_family(zoo: ZooStore, family: PrivateFamily, encoder: str) -> bool:
     """Return whether a private family is built, with this guarantee."""
-    path = _path(zoo.root, family.task.key(encoder))
-    entry = record(path, FamilyEntry, VERSION) if path.is_file() else None
+    path = _path(zoo.root, family.task.entry_key(encoder))
+    entry = read_record(path, FamilyEntry, VERSION) if path.is_file() else None
     return entry is not None and entry.privacy == family.privacy
 
 
-def make_private(zoo: Zoo, encoder: Encoder, family: PrivateFamily) -> FamilyEntry:
+def build_private_family(zoo: ZooStore, encoder: Encoder, family: PrivateFamily) -> FamilyEntry:
     """Train a private family's head; the zoo stores nothing else of its records."""
-    task, head, accuracy, attack = private_heads.train(encoder, family.task, family.privacy)
+    task, head, accuracy, attack = private_heads.train_private_family(
+        encoder, family.task, family.privacy
+    )
     entry = FamilyEntry(
-        task=family.task.key(encoder.id),
+        task=family.task.entry_key(encoder.id),
         encoder=encoder.id,
         family=task.family,
         labels=task.names,
@@ -163,28 +167,28 @@ def make_private(zoo: Zoo, encoder: Encoder, family: PrivateFamily) -> FamilyEnt
         blocks=encoder.local_blocks,
         sites=private_heads.SITES,
         head_at_sites=f"{accuracy:.4f}",
-        head_found=attack.figures(),
+        head_found=attack.format_figures(),
         privacy=family.privacy,
-        sha256=zoo.put(safetensors.numpy.save(head.tensors())),
+        sha256=zoo.write_object(safetensors.numpy.save(head.tensors())),
     )
     atomic.write_bytes(_path(zoo.root, entry.task), canonical.encode(entry))
     return entry
 
 
-def entries(zoo: Zoo, encoder: str) -> Iterator[FamilyEntry]:
+def family_entries(zoo: ZooStore, encoder: str) -> Iterator[FamilyEntry]:
     """Yield all families of one encoder in the current version, sorted by file name.
 
     Raises:
         DecodeError: A record is damaged; the message names the file.
     """
     for path in sorted((zoo.root / _FOLDER).glob("*.json")):
-        entry = record(path, FamilyEntry, VERSION)
+        entry = read_record(path, FamilyEntry, VERSION)
         if entry is not None and entry.encoder == encoder:
             yield entry
 
 
-def read(
-    zoo: Zoo, entry: FamilyEntry
+def read_family(
+    zoo: ZooStore, entry: FamilyEntry
 ) -> tuple[FamilyHead, FamilyNetwork | None, NDArray[np.float16]]:
     """Read a family's head, network, and released features at simulated sites, ``[C, n, d]``.
 
@@ -195,14 +199,14 @@ def read(
         DecodeError: The object does not belong to a family.
     """
     tensors, packed_network = hostile_tensors.split_prefix(
-        zoo.tensors(entry.sha256), family_network.PREFIX
+        zoo.read_tensors(entry.sha256), family_network.PREFIX
     )
     sites: NDArray[np.generic] = tensors.pop(_SITES, np.zeros((0, 0, 0), np.float32))
     count, classes = entry.sites if entry.privacy == NO_PRIVACY else 0, len(entry.labels)
     if sites.ndim != 3 or len(sites) != count or not np.isfinite(sites).all():
         raise DecodeError(f"family head: sites {sites.shape}, expected {count}")
     return (
-        family_head.from_tensors(tensors, classes, entry.layout),
+        family_head.family_head_from_tensors(tensors, classes, entry.layout),
         family_network.unpack_network(packed_network, entry.architecture, classes),
         sites.astype(np.float16),
     )

@@ -8,10 +8,10 @@ from pathlib import Path
 from wg_common import catalogue
 from wg_common.machines.registry import READ
 from wg_common.modalities.images import ENCODER_PIXELS, Images
-from wg_common.modalities.registry import modality as modality_of
+from wg_common.modalities.registry import find_modality as modality_of
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.trunk_choice import TrunkChoice, check_choices
-from wg_common.weights_package import Privacy
+from wg_common.weights_package import PrivacyGuarantee
 from wg_core import atomic, settings
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import DIMENSION
@@ -55,14 +55,14 @@ class EncoderPlan:
         if self.records:
             settings.check_range("encoder.records", self.records, 2 * self.dimension, 1_000_000)
 
-    def records_of(self, modality: str) -> int:
-        """Return the number of public records that the projection is fitted on."""
+    def fit_record_count(self, modality: str) -> int:
+        """Return the number of public records to fit the projection on, for a modality."""
         return self.records or (14_000 if modality == "images" else 15_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivatePlan:
-    """Guarantee for each record of a private source.
+    """Differential privacy guarantee for each record of a source that is private.
 
     Attributes:
         epsilon: Epsilon of everything that is made from the source.
@@ -157,7 +157,7 @@ class ZooPlan:
         if self.own_sites:
             settings.check_range("own_sites", self.own_sites, 10, 10_000)
         settings.check_range("machine_steps", self.machine_steps, 0, 1_000_000)
-        catalogue.architecture_of(self.architecture)
+        catalogue.find_architecture(self.architecture)
         if not self.sources:
             raise ConfigError("sources: expected at least one")
         for source in self.sources:
@@ -193,7 +193,7 @@ class ZooPlan:
     @property
     def modality(self) -> str:
         """Modality of the zoo's records."""
-        return catalogue.architecture_of(self.architecture).modality
+        return catalogue.find_architecture(self.architecture).modality
 
     @property
     def family_network(self) -> str:
@@ -201,7 +201,7 @@ class ZooPlan:
         return modality_of(self.modality).family_network if self.networks else ""
 
 
-def tasks(plan: ZooPlan) -> list[TaskSpec]:
+def list_tasks(plan: ZooPlan) -> list[TaskSpec]:
     """Return all tasks of a plan's sources that are not private; a family's sites are adjacent."""
     return [
         _task(plan, number, family, site)
@@ -222,7 +222,7 @@ class PrivateFamily:
     """
 
     task: TaskSpec
-    privacy: Privacy
+    privacy: PrivacyGuarantee
 
 
 def private_families(plan: ZooPlan) -> list[PrivateFamily]:
@@ -230,7 +230,7 @@ def private_families(plan: ZooPlan) -> list[PrivateFamily]:
     return [
         PrivateFamily(
             task=_task(plan, number, 0, 0),
-            privacy=Privacy(epsilon=f"{private.epsilon:g}", delta=f"{private.delta:g}"),
+            privacy=PrivacyGuarantee(epsilon=f"{private.epsilon:g}", delta=f"{private.delta:g}"),
         )
         for number, source in enumerate(plan.sources)
         if (private := source.private)
@@ -266,11 +266,11 @@ def read_plan(path: Path | None) -> ZooPlan:
         ConfigError: The file is missing or not YAML, or a field is unknown or wrong; the message
             names it.
     """
-    text, name = read_text(path, "wg_server.zoo", DEFAULT)
-    return settings.parse(text, ZooPlan, name)
+    text, name = read_plan_text(path, "wg_server.zoo", DEFAULT)
+    return settings.parse_yaml(text, ZooPlan, name)
 
 
-def read_text(path: Path | None, package: str, default: str) -> tuple[bytes, str]:
+def read_plan_text(path: Path | None, package: str, default: str) -> tuple[bytes, str]:
     """Return bytes and name of a plan file, or of a plan packaged with ``package``."""
     if path is not None and (path.suffix or path.is_file()):
         return atomic.read_bytes(path, limit=PLAN_LIMIT), str(path)

@@ -19,19 +19,19 @@ from numpy.typing import NDArray
 
 from wg_common import streams
 from wg_common.inference.block_scale import block_scale
-from wg_common.inference.discriminants import principal
-from wg_common.inference.family_head import FamilyHead, Floats, Layout, moments
+from wg_common.inference.discriminants import principal_components
+from wg_common.inference.family_head import FamilyHead, FeatureLayout, Floats, site_moments
 from wg_common.modalities.base import Record
 from wg_common.nets import private_head
-from wg_common.nets.encoder.fit import discriminant, within
+from wg_common.nets.encoder.fit import discriminant_directions, subtract_group_means
 from wg_common.nets.encoder.module import Encoder
 from wg_common.streams import Stream
-from wg_common.weights_package import Privacy
+from wg_common.weights_package import PrivacyGuarantee
 from wg_core.privacy import gradients, mechanism
 from wg_core.privacy.gradients import ChargedSteps, GradientSchema, LabelledFeatures
 from wg_server.zoo import family_heads, sources
-from wg_server.zoo.family_heads import SiteRecords, Sites
-from wg_server.zoo.membership import Membership
+from wg_server.zoo.family_heads import SimulatedSites, SiteRecords
+from wg_server.zoo.membership import MembershipAttack
 from wg_server.zoo.task_spec import TaskSpec
 
 SITES = 10  # Number of simulated sites at which each record is encoded
@@ -55,19 +55,19 @@ class _Space:
     moments: Floats
     typical: tuple[Floats, Floats]
     basis: Floats
-    layout: Layout
+    layout: FeatureLayout
 
     def numbers(self, site: int, local: NDArray[np.float32]) -> Floats:
         """Return head inputs ``[n, d]`` for local features ``[n, D]`` at a site, row by row."""
         mean, spread = self.moments[site]
-        basis = block_scale(np.exp(spread), self.layout.sizes)[:, None] * self.basis
-        rows = local[:, self.layout.start :].astype(np.float64) - mean
+        basis = block_scale(np.exp(spread), self.layout.head_block_sizes)[:, None] * self.basis
+        rows = local[:, self.layout.first_head_feature :].astype(np.float64) - mean
         return np.stack([row @ basis for row in rows])
 
 
-def train(
-    encoder: Encoder, spec: TaskSpec, privacy: Privacy
-) -> tuple[sources.Task, FamilyHead, float, Membership]:
+def train_private_family(
+    encoder: Encoder, spec: TaskSpec, privacy: PrivacyGuarantee
+) -> tuple[sources.LabelledTask, FamilyHead, float, MembershipAttack]:
     """Train the head of a private family.
 
     Args:
@@ -78,13 +78,13 @@ def train(
         The records, their head, and the results of ``accuracy_at_sites`` for another head with the
         same epsilon.
     """
-    task = sources.load(replace(spec, sites=1, per_class=_EVERY))
-    layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
+    task = sources.load_task(replace(spec, sites=1, per_class=_EVERY))
+    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
     space = _space(encoder, spec, task.modality, layout)
     local = list(_views(encoder.encode_local, task.records, task.modality, spec))
-    sites = Sites(local, [task.labels] * SITES)
+    sites = SimulatedSites(local, [task.labels] * SITES)
     numbers = np.tile(np.arange(len(task.labels)), (SITES, 1))
-    out = family_heads.held_out(task.labels, len(task.names))
+    out = family_heads.held_out_mask(task.labels, len(task.names))
     schema = GradientSchema(
         encoder=encoder.id,
         dimension=_DIRECTIONS,
@@ -92,9 +92,9 @@ def train(
         steps=gradients.STEPS + _MEAN_STEPS,
         unit_rule="weight",
     )
-    sigma = mechanism.sigma_for(schema, float(privacy.epsilon), float(privacy.delta))
+    sigma = mechanism.noise_scale(schema, float(privacy.epsilon), float(privacy.delta))
 
-    def fit(places: Sequence[int], at: Sites) -> FamilyHead:
+    def fit(places: Sequence[int], at: SimulatedSites) -> FamilyHead:
         return _fit(space, schema, sigma, places, at)
 
     figures = family_heads.accuracy_at_sites(sites, SiteRecords(numbers, out[numbers]), layout, fit)
@@ -103,7 +103,11 @@ def train(
 
 
 def _fit(
-    space: _Space, schema: GradientSchema, sigma: float, places: Sequence[int], sites: Sites
+    space: _Space,
+    schema: GradientSchema,
+    sigma: float,
+    places: Sequence[int],
+    sites: SimulatedSites,
 ) -> FamilyHead:
     """Train a head on the records of some sites; ``places`` are the sites' numbers."""
     z = np.concatenate(
@@ -114,16 +118,16 @@ def _fit(
     records = LabelledFeatures(
         features=z.astype(np.float32), labels=labels, classes=len(schema.labels), units=units
     )
-    steps = ChargedSteps(records.unit_rows(), sigma, schema.steps)
+    steps = ChargedSteps(records.rows_by_unit(), sigma, schema.steps)
     halves = np.pad(z, ((0, 0), (0, 1)), constant_values=1.0) / 2
     width = halves.shape[1]
     noisy = [steps.noisy_sum(lambda rows: halves[rows], width) for _ in range(_MEAN_STEPS)]
     total = np.sum(noisy, axis=0)
     centre = total[:-1] / max(total[-1], 1.0)
     centred_records = replace(records, features=(z - centre).astype(np.float32))
-    weight, bias = private_head.private_head(centred_records, steps)
+    weight, bias = private_head.train_private_head(centred_records, steps)
     reference, shrinkage = space.typical
-    factors = block_scale(np.exp(reference[1]), space.layout.sizes)
+    factors = block_scale(np.exp(reference[1]), space.layout.head_block_sizes)
     shift = centre @ np.linalg.pinv(space.basis) / factors
     return FamilyHead(
         reference=np.stack([reference[0] + shift, reference[1]]),
@@ -133,15 +137,16 @@ def _fit(
     )
 
 
-def _space(encoder: Encoder, spec: TaskSpec, modality: str, layout: Layout) -> _Space:
+def _space(encoder: Encoder, spec: TaskSpec, modality: str, layout: FeatureLayout) -> _Space:
     """Return the public input space, from rendered records at the family's sites."""
-    tasks = [sources.load(task) for task in _rendered_tasks(spec, modality)]
+    tasks = [sources.load_task(task) for task in _rendered_tasks(spec, modality)]
     records = [record for task in tasks for record in task.records]
     local = list(_views(encoder.encode_batched, records, modality, spec))
-    site_moments = np.stack([moments(features, layout) for features in local])
+    site_moments = np.stack([site_moments(features, layout) for features in local])
     flat = np.concatenate(
         [
-            (features[:, layout.start :] - mean) * block_scale(np.exp(spread), layout.sizes)
+            (features[:, layout.first_head_feature :] - mean)
+            * block_scale(np.exp(spread), layout.head_block_sizes)
             for features, (mean, spread) in zip(local, site_moments, strict=True)
         ]
     )
@@ -153,12 +158,14 @@ def _space(encoder: Encoder, spec: TaskSpec, modality: str, layout: Layout) -> _
         return_inverse=True,
     )[1].ravel()
     groups = np.concatenate([families + len(tasks) * site for site in range(SITES)])
-    inner = within(flat, groups)
-    _, vectors = principal(inner, min(_PRINCIPAL, *inner.shape))
-    axes = discriminant(inner @ vectors, np.tile(names, SITES), _DIRECTIONS, ridge=1.0, share=0.05)
+    inner = subtract_group_means(flat, groups)
+    _, vectors = principal_components(inner, min(_PRINCIPAL, *inner.shape))
+    axes = discriminant_directions(
+        inner @ vectors, np.tile(names, SITES), _DIRECTIONS, ridge=1.0, share=0.05
+    )
     basis = vectors @ axes
     basis /= np.median(np.linalg.norm(flat @ basis, axis=1))
-    return _Space(site_moments, family_heads.typical_site(local, layout), basis, layout)
+    return _Space(site_moments, family_heads.typical_site_moments(local, layout), basis, layout)
 
 
 def _views(
@@ -171,8 +178,8 @@ def _views(
     for site in range(SITES):
         views = []
         for record in records:  # One by one: camera noise must not depend on a record's place
-            rng = streams.rng(Stream.FAMILY_HEAD, spec.seed, spec.family, then=(site,))
-            views += sources.at_site([record], modality, site, rng)
+            rng = streams.stream_generator(Stream.FAMILY_HEAD, spec.seed, spec.family, then=(site,))
+            views += sources.simulate_site([record], modality, site, rng)
         yield encode(views)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from wg_common import streams
 from wg_common.modalities.base import Record
-from wg_common.modalities.registry import modality as modality_of
+from wg_common.modalities.registry import find_modality as modality_of
 from wg_common.streams import Stream
 from wg_core.errors import ConfigError, DataError
 from wg_server.zoo import archives
@@ -30,7 +30,7 @@ _LEAST = 5  # Smallest number of records of a class at a site
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Task:
+class LabelledTask:
     """One public data set of the zoo.
 
     Attributes:
@@ -54,7 +54,7 @@ class Task:
         return [self.records[row] for row in rows]
 
 
-def check_present(plan: ZooPlan) -> None:
+def check_files_exist(plan: ZooPlan) -> None:
     """Refuse a plan that names missing files, before anything is built.
 
     Raises:
@@ -68,7 +68,7 @@ def check_present(plan: ZooPlan) -> None:
             )
 
 
-def load(spec: TaskSpec) -> Task:
+def load_task(spec: TaskSpec) -> LabelledTask:
     """Render or read one task.
 
     Raises:
@@ -79,7 +79,7 @@ def load(spec: TaskSpec) -> Task:
     return _cut(spec, _READERS[spec.kind](spec.path))
 
 
-def at_site(
+def simulate_site(
     records: list[Record], modality: str, site: int, rng: np.random.Generator
 ) -> list[Record]:
     """Augment records with the domain shift of a simulated site.
@@ -96,7 +96,7 @@ def at_site(
     return modality_of(modality).augment_site(records, strength, rng)
 
 
-def _render(spec: TaskSpec, library: ModuleType) -> Task:
+def _render(spec: TaskSpec, library: ModuleType) -> LabelledTask:
     """Render a site of a family of a procedural library."""
     if spec.only and spec.only not in library.KINDS:
         raise ConfigError(f"only: {spec.only!r}, expected one of {', '.join(library.KINDS)}")
@@ -104,9 +104,9 @@ def _render(spec: TaskSpec, library: ModuleType) -> Task:
     strength = 0.3 * float(spec.strength) if spec.site == 0 else float(spec.strength)
     site = library.draw_site(family, spec.site, strength=strength)
     labels = np.repeat(np.arange(len(family.labels)), spec.per_class)
-    rng = streams.rng(Stream.RECORDS, spec.seed, spec.family, spec.site)
+    rng = streams.stream_generator(Stream.RECORDS, spec.seed, spec.family, spec.site)
     records = library.render(family, site, labels, rng)
-    return Task(
+    return LabelledTask(
         records=list(records),
         labels=labels,
         names=family.labels,
@@ -116,9 +116,9 @@ def _render(spec: TaskSpec, library: ModuleType) -> Task:
     )
 
 
-def _cut(spec: TaskSpec, archive: archives.Archive) -> Task:
+def _cut(spec: TaskSpec, archive: archives.LabelledArchive) -> LabelledTask:
     """Return one site's records of one family's class subset, augmented for that site."""
-    rng = streams.rng(Stream.CLASS_SUBSET, spec.seed, spec.family)
+    rng = streams.stream_generator(Stream.CLASS_SUBSET, spec.seed, spec.family)
     total = len(archive.names)
     size = total if spec.family == 0 else int(rng.integers(min(3, total), total + 1))
     classes = np.sort(rng.permutation(total)[:size])
@@ -134,11 +134,11 @@ def _cut(spec: TaskSpec, archive: archives.Archive) -> Task:
             )
         records += [archive.records[row] for row in site_rows]
         labels += [new] * len(site_rows)
-    site_rng = streams.rng(Stream.CAMERA, spec.seed, spec.family, spec.site)
+    site_rng = streams.stream_generator(Stream.CAMERA, spec.seed, spec.family, spec.site)
     if spec.site > 0:
         kind = modality_of(archive.modality)
         records = kind.augment_site(records, float(spec.strength), site_rng)
-    return Task(
+    return LabelledTask(
         records=records,
         labels=np.array(labels, dtype=np.int64),
         names=tuple(archive.names[c] for c in classes),

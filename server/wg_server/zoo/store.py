@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class ZooEntry:
     """Description and origin of a zoo entry.
 
     Attributes:
@@ -59,7 +59,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Encoded:
+class EncodedTask:
     """Object of an entry: its encoded records.
 
     Attributes:
@@ -71,22 +71,22 @@ class Encoded:
     labels: NDArray[np.int64]
 
 
-class Zoo:
+class ZooStore:
     """Folder of a zoo."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def has(self, key: str) -> bool:
+    def has_entry(self, key: str) -> bool:
         """Return whether an entry is complete."""
         return self._entry(key).is_file()
 
-    def write(self, data: bytes, entry: Entry) -> None:
+    def write_entry(self, data: bytes, entry: ZooEntry) -> None:
         """Store an object and its entry."""
         atomic.write_bytes(self._object(entry.sha256), data)
         atomic.write_bytes(self._entry(entry.key), canonical.encode(entry))
 
-    def entries(self, encoder: str | None = None) -> Iterator[Entry]:
+    def entries(self, encoder: str | None = None) -> Iterator[ZooEntry]:
         """Yield all complete entries (of one encoder), by name.
 
         Raises:
@@ -94,26 +94,26 @@ class Zoo:
         """
         for path in sorted((self.root / "entries").glob("*.json")):
             data = atomic.read_bytes(path, limit=ENTRY_LIMIT)
-            entry = canonical.decode(Entry, data, subject=str(path))
+            entry = canonical.decode(ZooEntry, data, subject=str(path))
             if encoder is None or entry.encoder == encoder:
                 yield entry
 
-    def read(self, entry: Entry) -> Encoded:
+    def read_entry(self, entry: ZooEntry) -> EncodedTask:
         """Read the object of an entry.
 
         Raises:
             VerificationError: The object does not match its hash.
             DecodeError: The object does not belong to an entry.
         """
-        tensors = self.tensors(entry.sha256)
+        tensors = self.read_tensors(entry.sha256)
         try:
-            return Encoded(
+            return EncodedTask(
                 tensors["features"].astype(np.float32), tensors["labels"].astype(np.int64)
             )
         except (KeyError, ValueError) as error:
             raise DecodeError(f"{self._object(entry.sha256)}: not of an entry: {error}") from error
 
-    def tensors(self, sha256: str) -> dict[str, NDArray[Any]]:
+    def read_tensors(self, sha256: str) -> dict[str, NDArray[Any]]:
         """Read the arrays of an object.
 
         Raises:
@@ -130,7 +130,7 @@ class Zoo:
         except (safetensors.SafetensorError, ValueError) as error:
             raise DecodeError(f"{path}: not a safetensors file: {error}") from error
 
-    def put(self, data: bytes) -> str:
+    def write_object(self, data: bytes) -> str:
         """Store an object, and return its SHA-256, hex."""
         sha256 = canonical.sha256_hex(data)
         atomic.write_bytes(self._object(sha256), data)
@@ -143,7 +143,7 @@ class Zoo:
         return self.root / "objects" / f"{sha256}.safetensors"
 
 
-def pack(encoding: Encoded) -> bytes:
+def pack_object(encoding: EncodedTask) -> bytes:
     """Return the bytes of an object, with features in half precision."""
     tensors: dict[str, NDArray[Any]] = {
         "features": encoding.features.astype(np.float16),
@@ -152,13 +152,13 @@ def pack(encoding: Encoded) -> bytes:
     return safetensors.numpy.save(tensors)
 
 
-def record(path: Path, kind: type[T], version: int) -> T | None:
+def read_record(path: Path, kind: type[T], version: int) -> T | None:
     """Read a record of reproducible data; None if it has another version.
 
     Raises:
         DecodeError: The record is damaged; the message names the file.
     """
     data = atomic.read_bytes(path, limit=ENTRY_LIMIT)
-    if canonical.version_of(data, subject=str(path)) != version:
+    if canonical.stated_version(data, subject=str(path)) != version:
         return None
     return canonical.decode(kind, data, subject=str(path))

@@ -27,7 +27,7 @@ class TaskSpec:
     name: str
     licence: str
 
-    def key(self, encoder: str) -> str:
+    def entry_key(self, encoder: str) -> str:
         """Return the name of the entry, hex."""
         return canonical.sha256_hex(canonical.encode(self) + encoder.encode())[:32]
 

@@ -5,26 +5,28 @@ from pathlib import Path
 from wg_common.modalities.base import read_file
 from wg_common.nets.encoder import package, trial
 from wg_common.nets.encoder.onnx_file import FILE_LIMIT, OnnxFile
-from wg_common.nets.encoder.trunk import TrunkKind, named_trunks
+from wg_common.nets.encoder.trunk import TrunkKind, installed_trunks
 from wg_server.zoo.plan import ZooPlan
 
 
-def read(plan: ZooPlan) -> tuple[TrunkKind, ...]:
+def read_plan_trunks(plan: ZooPlan) -> tuple[TrunkKind, ...]:
     """Read the trunks of a plan's encoder; features of the first trunk are released.
 
     Raises:
         DataError: A file cannot be read, or is too large.
         ConfigError: A trunk is unknown, or a file takes too long on an image.
-        DecodeError, VerificationError: See ``trial.try_file``.
+        DecodeError, VerificationError: See ``trial.try_trunk_file``.
     """
     choices = plan.encoder.trunks
     paths = [choice.file for choice in choices]
     files = {path: read_file(Path(path), FILE_LIMIT) for path in paths if path}
-    kinds = package.kinds_of(plan.modality, choices, files)
-    return tuple(trial.try_file(kind)[0] if isinstance(kind, OnnxFile) else kind for kind in kinds)
+    kinds = package.choose_trunks(plan.modality, choices, files)
+    return tuple(
+        trial.try_trunk_file(kind)[0] if isinstance(kind, OnnxFile) else kind for kind in kinds
+    )
 
 
-def advice(plan: ZooPlan) -> list[str]:
+def trunk_advice(plan: ZooPlan) -> list[str]:
     """Return one line for each trunk that a plan without trunks could add to the default one."""
-    candidates = () if plan.encoder.trunks else named_trunks(plan.modality)[1:]
+    candidates = () if plan.encoder.trunks else installed_trunks(plan.modality)[1:]
     return [f"encoder.trunks could name {trunk.label}: {trunk.advice}" for trunk in candidates]

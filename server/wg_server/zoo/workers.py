@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 @contextmanager
-def threads(count: int) -> Iterator[None]:
+def limit_threads(count: int) -> Iterator[None]:
     """Limit torch, BLAS and OpenMP to ``count`` threads during the body."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
@@ -32,7 +32,7 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def pool(
+def process_pool(
     workers: int, start: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()
 ) -> ProcessPoolExecutor:
     """Start new processes, which end with this process; ``start`` is called once in each."""
@@ -44,14 +44,14 @@ def pool(
     )
 
 
-class Workers:
+class WorkerPool:
     """Runs jobs, and yields their results as they finish."""
 
     def __init__(self, processes: ProcessPoolExecutor | None) -> None:
         """Use these processes; None: run jobs in this process."""
         self._processes = processes
 
-    def run(
+    def run_jobs(
         self, work: Callable[[bytes, J], R], context: bytes, jobs: Sequence[J]
     ) -> Iterator[tuple[int, R]]:
         """Run ``work(context, job)`` for every job.
@@ -69,7 +69,7 @@ class Workers:
         """
         if self._processes is None:
             for number, job in enumerate(jobs):
-                with threads(1):
+                with limit_threads(1):
                     result = work(context, job)
                 yield number, result
             return
@@ -79,14 +79,14 @@ class Workers:
 
 
 @contextmanager
-def open_workers(count: int) -> Iterator[Workers]:
+def open_workers(count: int) -> Iterator[WorkerPool]:
     """Provide ``count`` workers during the body; a single worker runs in this process."""
     if count == 1:
-        yield Workers(None)
+        yield WorkerPool(None)
         return
-    processes = pool(count)
+    processes = process_pool(count)
     try:
-        yield Workers(processes)
+        yield WorkerPool(processes)
     finally:
         processes.shutdown(wait=True, cancel_futures=True)
 

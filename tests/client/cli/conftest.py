@@ -21,7 +21,7 @@ def run_here(capfd: pytest.CaptureFixture[str]) -> Json:
     def run(*words: object, code: int = 0) -> Any:
         capfd.readouterr()
         with pytest.raises(SystemExit) as caught:
-            cli.run(group, [*map(str, words), "--json"])
+            cli.run_program(group, [*map(str, words), "--json"])
         said = capfd.readouterr()
         assert caught.value.code in (code if isinstance(code, tuple) else (code,)), said.err
         return json.loads(said.out)
@@ -42,7 +42,7 @@ def shown(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
     def run(*words: str | Path, code: int | tuple[int, ...] = 0) -> tuple[str, str]:
         capfd.readouterr()
         with pytest.raises(SystemExit) as caught:
-            cli.run(group, [*map(str, words)])
+            cli.run_program(group, [*map(str, words)])
         said = capfd.readouterr()
         codes = code if isinstance(code, tuple) else (code,)
         assert caught.value.code in codes, said.err

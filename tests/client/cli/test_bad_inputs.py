@@ -43,11 +43,11 @@ def plant(tmp_path_factory: pytest.TempPathFactory, encoder_package: bytes) -> T
 
 @pytest.fixture(scope="module")
 def operator(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from wg_server.operation.initialise import initialise
+    from wg_server.operation.initialise import create_home
     from wg_server.site.home import ServerConfig, ServerHome
 
     home = ServerHome(tmp_path_factory.mktemp("bad") / "server")
-    initialise(home, ServerConfig(fleet_port=1, enrol_port=2, admin_port=3))
+    create_home(home, ServerConfig(fleet_port=1, enrol_port=2, admin_port=3))
     return home.root
 
 
@@ -219,19 +219,19 @@ DISK = [
     ),
     Bad(
         "interrupt: check",
-        _interrupted("wg_client.release.preview", "check", "check"),
+        _interrupted("wg_client.release.preview", "preview_release", "check"),
         130,
         ("interrupted",),
     ),
     Bad(
         "interrupt: freeze",
-        _interrupted("wg_client.release.look", "look", "freeze"),
+        _interrupted("wg_client.release.look", "inspect_home_data", "freeze"),
         130,
         ("interrupted",),
     ),
     Bad(
         "interrupt: keys",
-        _interrupted("wg_core.connection.cosigning", "status", "keys"),
+        _interrupted("wg_core.connection.cosigning", "witness_status", "keys"),
         130,
         ("interrupted",),
     ),
@@ -403,7 +403,7 @@ def test_bad_input_is_told_with_its_code_and_no_traceback(
     with stdin.open() as stream, monkeypatch.context() as patch:
         patch.setattr("sys.stdin", stream)
         with pytest.raises(SystemExit) as caught:
-            cli.run(row.program, [*words, "--json"])
+            cli.run_program(row.program, [*words, "--json"])
     said = capfd.readouterr()
     document = json.loads(said.out)
     assert caught.value.code == row.code and row.code in DOCUMENTED, said.err

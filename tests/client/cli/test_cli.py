@@ -72,7 +72,7 @@ def test_check_shows_what_would_leave_and_changes_nothing(make_plant: MakePlant)
 
 def test_the_size_of_a_release_with_many_long_names_is_known_before(make_plant: MakePlant) -> None:
     plant = make_plant({0: 4}, labels=("bars", *(f"傷{number:060}" for number in range(90))))
-    stated = preview.check(plant.home, epsilon="1").would_leave.file_bytes
+    stated = preview.preview_release(plant.home, epsilon="1").would_leave.file_bytes
     sent = answer_query(plant.home, plant.query(epsilon="1"), witness=plant.witness)
     assert stated == pytest.approx(len(sent), rel=0.01)
 
@@ -93,19 +93,19 @@ def test_a_node_states_the_digest_of_the_code_that_it_began_with(
     plant = make_plant({0: 4, 1: 4})
     began: list[str] = []
     before = charging.code_digest()
-    installed_code.installed_code.cache_clear()
+    installed_code.installed_digest.cache_clear()
 
     def serve(*words: object, **named: object) -> None:
-        upgrade = installed_code.digest_of({"wg_core/new.py": b""})
-        monkeypatch.setattr(installed_code, "digest_of", lambda files: upgrade)
+        upgrade = installed_code.digest_files({"wg_core/new.py": b""})
+        monkeypatch.setattr(installed_code, "digest_files", lambda files: upgrade)
         began.append(charging.code_digest())
 
     monkeypatch.setattr(process, "run_node", serve)
     monkeypatch.setattr(logs, "set_format", lambda *words, **named: None)
     monkeypatch.setattr(signal, "signal", lambda *words: None)
     with pytest.raises(SystemExit):
-        cli.run(process.node, ["--home", str(plant.home.root)])
-    installed_code.installed_code.cache_clear()
+        cli.run_program(process.node, ["--home", str(plant.home.root)])
+    installed_code.installed_digest.cache_clear()
     assert began == [before]
 
 
@@ -170,7 +170,7 @@ def test_a_home_without_a_snapshot_is_told_what_to_do(
     options: dict[str, list[object]] = {"statistics": ["--out", tmp_path / "o"], "apply": [package]}
     more = options.get(command, [])
     with pytest.raises(SystemExit) as caught:
-        cli.run(group, [command, "--home", str(plant.home.root), *map(str, more)])
+        cli.run_program(group, [command, "--home", str(plant.home.root), *map(str, more)])
     assert caught.value.code == errors.ExitCode.CONFIG
     with Ledger.open(plant.home.ledger) as ledger:
         assert ledger.size == 2  # genesis and witness

@@ -56,7 +56,7 @@ def test_predictions_go_to_a_table_that_spreadsheets_open(
 
 
 def test_counting_without_an_end_is_said_a_few_times(capsys: pytest.CaptureFixture[str]) -> None:
-    with cli.progress("releases", None) as bar:
+    with cli.show_progress("releases", None) as bar:
         for done in range(10_001):
             bar.update(done)
     lines = capsys.readouterr().err.splitlines()

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from click.testing import CliRunner
 
-from wg_client.cli.options import WARNING, join_options, words_of
+from wg_client.cli.options import WARNING, join_options, split_at_commas
 from wg_core.errors import ConfigError, DecodeError, UsageError
 
 
@@ -37,7 +37,7 @@ def test_a_token_that_windows_wrote_is_read(tmp_path: Path) -> None:
 
 def test_labels_are_parted_by_commas_of_any_script() -> None:
     for text in ("良品、傷", "良品，傷", "良品, 傷,", " 良品,,傷 "):
-        assert words_of(text) == ("良品", "傷")
+        assert split_at_commas(text) == ("良品", "傷")
 
 
 def test_a_token_on_the_command_line_is_warned_of() -> None:

@@ -11,13 +11,13 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, write_npz
 from wg_client.data import plant as plants
 from wg_client.data.acceptance_set import AcceptanceSet
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.selection.delivery import take_package
+from wg_client.selection.delivery import apply_and_adopt
 from wg_core.errors import ConfigError, DataError, VerificationError
 from wg_core.site.config import DataConfig
 
 
 def _acceptance(plant: TestPlant) -> AcceptanceSet:
-    opened = plants.open_plant(plant.home).acceptance_set
+    opened = plants.open_plant_data(plant.home).acceptance_set
     assert opened is not None
     return opened
 
@@ -33,8 +33,8 @@ def test_a_folder_of_them_changes_no_release(make_plant: MakePlant, tmp_path: Pa
     )
     assert len(_acceptance(judged)) == 8
     np.testing.assert_array_equal(
-        plants.open_plant(alone.home).snapshot.statistics(),
-        plants.open_plant(judged.home).snapshot.statistics(),
+        plants.open_plant_data(alone.home).snapshot.statistics(),
+        plants.open_plant_data(judged.home).snapshot.statistics(),
     )
 
 
@@ -51,7 +51,7 @@ def test_a_share_leaves_the_data_set_and_moves_nothing_else(
 ) -> None:
     plant = make_plant({0: 12, 1: 12}, acceptance=0.4)
     aside = {bytes(row) for row in _acceptance(plant).records.contents}
-    main = {bytes(row) for row in plants.open_plant(plant.home).snapshot.records().contents}
+    main = {bytes(row) for row in plants.open_plant_data(plant.home).snapshot.records().contents}
     assert aside and main and not aside & main
     with np.load(plant.config.data.path) as file:
         arrays = dict(file)
@@ -59,7 +59,7 @@ def test_a_share_leaves_the_data_set_and_moves_nothing_else(
     np.savez(plant.config.data.path, **arrays)
     plant.freeze()
     acceptance_set = {bytes(row) for row in _acceptance(plant).records.contents}
-    fewer = {bytes(row) for row in plants.open_plant(plant.home).snapshot.records().contents}
+    fewer = {bytes(row) for row in plants.open_plant_data(plant.home).snapshot.records().contents}
     assert (
         acceptance_set <= aside
         and fewer <= main
@@ -73,7 +73,7 @@ def test_units_are_set_aside_whole_and_one_record_of_each_is_judged(make_plant: 
     units = [bytes(row) for row in acceptance.records.units]
     assert len(units) == 2 * len(set(units))
     assert len(acceptance.independent_rows) == len(set(units))
-    main = plants.open_plant(plant.home).snapshot.records()
+    main = plants.open_plant_data(plant.home).snapshot.records()
     assert not set(units) & {bytes(row) for row in main.units}
 
 
@@ -81,7 +81,7 @@ def test_what_a_model_was_trained_on_judges_none_later(
     make_plant: MakePlant, good_head: LinearHead, tmp_path: Path
 ) -> None:
     plant = make_plant({0: 4, 1: 4})
-    take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    apply_and_adopt(plant.home, plant.package({"s": (good_head, "diffusion")}))
     spare = plant.config.data.path
     other = write_npz(tmp_path / "other.npz", {0: 5, 1: 5}, seed=21, labels=LABELS)
     data = DataConfig(
@@ -98,10 +98,10 @@ def test_what_a_model_was_trained_on_judges_none_later(
 
 def test_a_set_that_changed_on_disk_is_refused(make_plant: MakePlant, tmp_path: Path) -> None:
     plant = make_plant({0: 4, 1: 4}, acceptance=_folder(tmp_path, {0: 3, 1: 3}))
-    path = plants.open_plant(plant.home).snapshot.folder / "acceptance.npz"
+    path = plants.open_plant_data(plant.home).snapshot.folder / "acceptance.npz"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(VerificationError, match="changed since it was frozen"):
-        plants.open_plant(plant.home)
+        plants.open_plant_data(plant.home)
 
 
 def test_a_folder_that_is_not_there_or_a_share_of_all_is_refused(make_plant: MakePlant) -> None:

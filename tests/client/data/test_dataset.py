@@ -47,7 +47,7 @@ def test_folders_name_classes_and_sizes_may_differ(tmp_path: Path) -> None:
 def test_a_declared_class_may_have_no_record_and_order_is_the_declared_one(tmp_path: Path) -> None:
     data = load_dataset(_folder(tmp_path), ["scratch", "crack", "pit"])
     assert data.labels.tolist() == [2, 2, 0, 0, 0]
-    assert data.present == ("scratch", "pit")
+    assert data.occurring_labels == ("scratch", "pit")
 
 
 def test_images_beside_the_folders_and_in_unlabelled_have_no_label(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wg_client.data.inspection import inspect
-from wg_client.data.survey import survey
+from wg_client.data.inspection import inspect_records
+from wg_client.data.survey import survey_dataset
 from wg_core.errors import DataError
 from wg_core.site.reading import ReadingConfig
 
@@ -24,17 +24,17 @@ def _picture(path: Path, value: int = 1) -> Path:
 def test_whoever_declares_such_names_means_them(tmp_path: Path) -> None:
     for name in ("train", "test"):
         _picture(tmp_path / name / "a.png")
-    assert survey(tmp_path, ["test", "train"]).data.labels.tolist() == [0, 1]
+    assert survey_dataset(tmp_path, ["test", "train"]).data.labels.tolist() == [0, 1]
     for name in ("OK", "ok"):
         _picture(tmp_path / "case" / name / "a.png")
-    assert len(survey(tmp_path / "case", ["OK", "ok"]).data) == 2
+    assert len(survey_dataset(tmp_path / "case", ["OK", "ok"]).data) == 2
 
 
 def test_a_folder_as_a_mac_writes_it_is_the_label_as_a_person_does(tmp_path: Path) -> None:
     name = "ガス漏れ"
     _picture(tmp_path / unicodedata.normalize("NFD", name) / "a.png")
-    assert survey(tmp_path).data.label_names == (unicodedata.normalize("NFC", name),)
-    found = survey(tmp_path, [name, "other"])
+    assert survey_dataset(tmp_path).data.label_names == (unicodedata.normalize("NFC", name),)
+    found = survey_dataset(tmp_path, [name, "other"])
     assert found.data.labels.tolist() == [0] and not found.problems
 
 
@@ -44,7 +44,7 @@ def test_what_archives_leave_behind_and_links_to_folders_are_no_classes(tmp_path
     _picture(root / "__MACOSX" / "a.png")
     _picture(tmp_path / "elsewhere" / "b.png")
     (root / "linked").symlink_to(tmp_path / "elsewhere")
-    found = survey(root)
+    found = survey_dataset(root)
     assert found.data.label_names == ("ok",) and len(found.data) == 1
     assert [(one.name, one.reason.split(";")[0]) for one in found.problems] == [
         ("linked", "a link to a folder")
@@ -55,7 +55,7 @@ def test_what_archives_leave_behind_and_links_to_folders_are_no_classes(tmp_path
 def test_a_table_of_labels_beside_folders_of_images_is_called_one(tmp_path: Path) -> None:
     _picture(tmp_path / "ok" / "a.png")
     (tmp_path / "labels.csv").write_text("file,label\na.png,ok\n")
-    (stray,) = survey(tmp_path).strays
+    (stray,) = survey_dataset(tmp_path).strays
     assert stray.name == "labels.csv" and "records.csv" in stray.reason
 
 
@@ -69,7 +69,7 @@ def test_a_table_of_a_spreadsheet_is_read(tmp_path: Path, encoding: str, delimit
     rows = [("File", " Label", "ロット"), ("表面1.png", "傷", "7"), ("b.png", "", "8")]
     text = "".join(delimiter.join(row) + "\r\n" for row in rows)
     (tmp_path / "records.csv").write_bytes(text.encode(encoding))
-    found = survey(tmp_path, unit_column="ロット")
+    found = survey_dataset(tmp_path, unit_column="ロット")
     assert found.data.label_names == ("傷",) and found.data.labels.tolist() == [0, -1]
     assert found.data.units == ("7", "8") and not found.problems
     assert any("CP932" in hint for hint in found.hints) == (encoding == "cp932")
@@ -79,8 +79,8 @@ def test_an_old_encoding_is_refused_until_it_is_said(tmp_path: Path) -> None:
     _picture(tmp_path / "a.png")
     (tmp_path / "records.csv").write_bytes("file,label\na.png,größe\n".encode("cp1252"))
     with pytest.raises(DataError, match="say its encoding"):
-        survey(tmp_path)
-    found = survey(tmp_path, reading=ReadingConfig(encoding="cp1252"))
+        survey_dataset(tmp_path)
+    found = survey_dataset(tmp_path, reading=ReadingConfig(encoding="cp1252"))
     assert found.data.label_names == ("größe",)
 
 
@@ -88,11 +88,11 @@ def test_a_twelve_bit_camera_is_pointed_out_and_read_when_it_is_said(tmp_path: P
     deep = np.full((8, 8), 4000, dtype=np.uint16)
     (tmp_path / "ok").mkdir()
     Image.fromarray(deep).save(tmp_path / "ok" / "a.png")
-    found = inspect(survey(tmp_path), units=False)
+    found = inspect_records(survey_dataset(tmp_path), units=False)
     assert "nearly black" in found.hints[0] and "--bits 12" in found.hints[0]
-    found = inspect(survey(tmp_path, reading=ReadingConfig(bits=12)), units=False)
+    found = inspect_records(survey_dataset(tmp_path, reading=ReadingConfig(bits=12)), units=False)
     assert not found.hints and found.data.records[0].max() == 250
-    found = inspect(survey(tmp_path, reading=ReadingConfig(bits=10)), units=False)
+    found = inspect_records(survey_dataset(tmp_path, reading=ReadingConfig(bits=10)), units=False)
     assert "which 10 bits do not hold" in found.problems[0].reason
 
 
@@ -101,5 +101,5 @@ def test_windows_of_different_channels_are_pointed_out(tmp_path: Path) -> None:
         (tmp_path / "ok").mkdir(exist_ok=True)
         values = np.random.default_rng(0).normal(size=(channels, 16)).astype(np.float32)
         np.save(tmp_path / "ok" / f"{name}.npy", values + len(name))
-    (hint,) = inspect(survey(tmp_path), units=False).hints
+    (hint,) = inspect_records(survey_dataset(tmp_path), units=False).hints
     assert "2 of 2" in hint or "1 of 2" in hint

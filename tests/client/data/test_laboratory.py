@@ -13,7 +13,7 @@ from onnxruntime import InferenceSession
 
 from weightgate.regressor import Regressor
 from wg_client.cli.main import group
-from wg_client.data.laboratory import Hours, read_hours
+from wg_client.data.laboratory import LaboratoryWindows, read_laboratory_windows
 from wg_core.errors import DataError
 
 DAY = 86400
@@ -34,10 +34,10 @@ def log(tmp_path: Path) -> Path:
     return _write(tmp_path / "log.csv", ["time;flow;heat", "s;m3/h;kW", *rows])
 
 
-def _read(log: Path, lines: list[str], **changes: object) -> Hours:
+def _read(log: Path, lines: list[str], **changes: object) -> LaboratoryWindows:
     laboratory = _write(log.parent / "laboratory.csv", lines)
     options = {"target": "density", "time": "time", "samples": 6} | changes
-    return read_hours(log, laboratory, **options)  # type: ignore[arg-type]
+    return read_laboratory_windows(log, laboratory, **options)  # type: ignore[arg-type]
 
 
 def test_a_value_belongs_to_the_window_that_ends_at_its_time(log: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_walk_by_the_command_writes_all_files_and_refuses_swapped_columns(log:
     assert all(float(row["lower"]) < float(row["density"]) < float(row["upper"]) for row in rows)
     assert sum(bool(row["laboratory"]) for row in rows) == document["values"]
     assert f"{document['local-only']['error']:.4g}" in page.read_text("utf-8")
-    hours = read_hours(log, laboratory, target="density", time="time", samples=6)
+    hours = read_laboratory_windows(log, laboratory, target="density", time="time", samples=6)
     session = InferenceSession(model)
     outputs = session.run(None, {"windows": hours.windows})
     told = [[float(row[name]) for row in rows] for name in ("density", "lower", "upper", "unlike")]

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from wg_client.cli.reading import read_reading
-from wg_client.data.dataset import READING, Survey
-from wg_client.data.survey import survey
+from wg_client.data.dataset import READING, DatasetSurvey
+from wg_client.data.survey import survey_dataset
 from wg_common.modalities import spreadsheets
 from wg_core.errors import DataError
 from wg_core.site.reading import ReadingConfig
@@ -31,7 +31,7 @@ def pictures(root: Path, *names: str) -> None:
         Image.new("L", (8, 8), number).save(path)
 
 
-def classes(seen: Survey) -> dict[str, int]:
+def classes(seen: DatasetSurvey) -> dict[str, int]:
     names = [seen.data.label_names[label] if label >= 0 else "" for label in seen.data.labels]
     return {name: names.count(name) for name in sorted(set(names))}
 
@@ -42,8 +42,8 @@ def test_mvtec(tmp_path: Path, labels: list[str] | None) -> None:
     pictures(tmp_path / "tile", "ground_truth/scratch/c_mask")
     (tmp_path / "tile" / "readme.txt").write_text("of tiles")
     with pytest.raises(DataError, match=r"'tile' is a data set of its own.*--data at it"):
-        survey(tmp_path)
-    seen = survey(tmp_path / "tile", labels)
+        survey_dataset(tmp_path)
+    seen = survey_dataset(tmp_path / "tile", labels)
     assert classes(seen) == {"good": 2, "scratch": 1} and not seen.problems
     assert "anomaly detection" in seen.hints[0]
 
@@ -51,20 +51,20 @@ def test_mvtec(tmp_path: Path, labels: list[str] | None) -> None:
 @pytest.mark.parametrize("masks", ["mask/crack/b", "ground_truth/b", "masks/b_mask"])
 def test_anomalib(tmp_path: Path, masks: str) -> None:
     pictures(tmp_path, "good/a", "crack/b", masks)
-    seen = survey(tmp_path)
+    seen = survey_dataset(tmp_path)
     assert classes(seen) == {"crack": 1, "good": 1} and "masks are not read" in seen.hints[0]
 
 
 def test_a_class_may_be_called_mask(tmp_path: Path) -> None:
     pictures(tmp_path, "mask/a", "no mask/b")
-    assert classes(survey(tmp_path)) == {"mask": 1, "no mask": 1}
+    assert classes(survey_dataset(tmp_path)) == {"mask": 1, "no mask": 1}
 
 
 def test_splits_of_classes_as_of_imagenet(tmp_path: Path) -> None:
     pictures(tmp_path, "train/cat/a", "train/dog/b", "val/cat/c", "val/dog/d")
     with pytest.raises(DataError, match=r"parts of a split.*--data at one of them"):
-        survey(tmp_path)
-    assert classes(survey(tmp_path / "train")) == {"cat": 1, "dog": 1}
+        survey_dataset(tmp_path)
+    assert classes(survey_dataset(tmp_path / "train")) == {"cat": 1, "dog": 1}
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,10 @@ def test_boxes_are_refused_and_a_table_of_labels_is_the_remedy(
 ) -> None:
     pictures(tmp_path, *names)
     with pytest.raises(DataError, match=r"detection or segmentation.*label in records\.csv"):
-        survey(tmp_path)
+        survey_dataset(tmp_path)
     table = f"file,label\n{names[0]}.png,ok\n{names[1]}.png,dent\n"
     (tmp_path / "records.csv").write_text(table)
-    seen = survey(tmp_path)
+    seen = survey_dataset(tmp_path)
     assert classes(seen) == {"dent": 1, "ok": 1} and not seen.problems
 
 
@@ -100,17 +100,17 @@ def workbook(path: Path, *sheets: tuple[tuple[object, ...], ...]) -> Path:
 def test_a_sheet_of_a_spreadsheet(tmp_path: Path) -> None:
     path = workbook(tmp_path / "notes.xlsx", ROWS)
     with pytest.raises(DataError, match="--text-column"):
-        survey(path)
-    seen = survey(path, reading=NAMED)
+        survey_dataset(path)
+    seen = survey_dataset(path, reading=NAMED)
     assert classes(seen) == {"": 1, "故障": 1, "正常": 1} and seen.data.records[1] == "異常なし"
     odd = (("text", "label", "lot"), ('a;b, "c"\nd', 1, 7.0), (2.5, True, None))
-    seen = survey(workbook(path, odd), unit_column="lot")
+    seen = survey_dataset(workbook(path, odd), unit_column="lot")
     assert seen.data.records[0] == 'a;b, "c" d' and seen.data.units == ("7",)
     assert [problem.reason for problem in seen.problems] == [
         "column 'lot' is empty: no privacy unit"
     ]
     with pytest.raises(DataError, match="several sheets; keep one"):
-        survey(workbook(path, ROWS, ROWS), reading=NAMED)
+        survey_dataset(workbook(path, ROWS, ROWS), reading=NAMED)
 
 
 @pytest.mark.parametrize("fault", ["cut", "no archive", "entities", "bomb", "columns", "far row"])
@@ -141,7 +141,7 @@ def test_a_hostile_workbook_is_refused(
             for name, part in parts.items():
                 archive.writestr(name, part)
     if fault == "far row":  # a sheet ends where nothing follows
-        assert not len(survey(path, ["b"]).data)
+        assert not len(survey_dataset(path, ["b"]).data)
         return
     with pytest.raises(DataError, match=r"x\.xlsx"):
         spreadsheets.csv_text(path)
@@ -151,12 +151,12 @@ def test_a_table_of_an_old_encoding_with_japanese_columns(tmp_path: Path) -> Non
     table = tmp_path / "notes.csv"
     table.write_text("\n".join(map(",".join, ROWS)) + "\n", encoding="cp932")
     with pytest.raises(DataError, match="--text-column"):
-        survey(table)
-    seen = survey(table, reading=NAMED)
+        survey_dataset(table)
+    seen = survey_dataset(table, reading=NAMED)
     assert classes(seen) == {"": 1, "故障": 1, "正常": 1} and seen.data.records[0] == ROWS[1][0]
     assert "CP932" in seen.hints[0]
     with pytest.raises(DataError, match="no column '区分'"):
-        survey(table, reading=replace(NAMED, columns=("内容", "区分")))
+        survey_dataset(table, reading=replace(NAMED, columns=("内容", "区分")))
 
 
 def test_sound(tmp_path: Path) -> None:
@@ -168,13 +168,13 @@ def test_sound(tmp_path: Path) -> None:
             file.setsampwidth(2)
             file.setframerate(1000)
             file.writeframes(rng.integers(-999, 999, 3000, dtype=np.int16).tobytes())
-    assert "--window" in survey(tmp_path).strays[0].reason
+    assert "--window" in survey_dataset(tmp_path).strays[0].reason
     words = ("hop", "rate", "time_column", "channels", "label_column", "intervals")
     reading = read_reading(
         tmp_path, None, bits="16", encoding="auto", window=1.0, text_column=None,
         **dict.fromkeys(words),
     )  # fmt: skip
-    seen = survey(tmp_path, reading=reading)
+    seen = survey_dataset(tmp_path, reading=reading)
     assert classes(seen) == {"ok": 3, "worn": 3} and seen.data.records[0].shape == (1, 1000)
 
 
@@ -185,14 +185,14 @@ def test_float_arrays_of_pictures(tmp_path: Path, scale: int, shape: tuple[int, 
     levels = np.random.default_rng(1).integers(0, 256, shape)
     y, names = np.zeros(4, np.int64), np.array(["a"])
     np.savez(path, x=(levels / 255 * scale).astype(np.float32), y=y, classes=names)
-    seen = survey(path)
+    seen = survey_dataset(path)
     assert seen.data.modality == "images" and "pictures" in seen.hints[0]
     np.testing.assert_array_equal(seen.data.records[0], levels[0].squeeze())
     np.savez(
         path, x=levels / 256, y=y, classes=names
     )  # no such levels: which they are is not known
     try:
-        (sentence,) = survey(path).hints
+        (sentence,) = survey_dataset(path).hints
     except DataError as error:
         sentence = str(error)
     assert "uint8" in sentence
@@ -202,7 +202,7 @@ def test_float_arrays_of_pictures(tmp_path: Path, scale: int, shape: tuple[int, 
 def test_pictures_of_a_telephone(tmp_path: Path, name: str) -> None:
     pictures(tmp_path, "ok/b")
     (tmp_path / name).write_bytes(b"\0")
-    (stray,) = survey(tmp_path).strays
+    (stray,) = survey_dataset(tmp_path).strays
     assert "save it as JPEG or PNG" in stray.reason
     with pytest.raises(DataError, match="save it as JPEG or PNG"):
-        survey(tmp_path / name, reading=READING)
+        survey_dataset(tmp_path / name, reading=READING)

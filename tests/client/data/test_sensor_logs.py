@@ -13,11 +13,11 @@ import pytest
 from tests.client.conftest import MakePlant
 
 from wg_client.data import sensor_windows
-from wg_client.data.dataset import Survey
-from wg_client.data.inspection import inspect
+from wg_client.data.dataset import DatasetSurvey
+from wg_client.data.inspection import inspect_records
 from wg_client.data.recordings import recording_unit
 from wg_client.data.sensor_log import SensorLog
-from wg_client.data.survey import survey
+from wg_client.data.survey import survey_dataset
 from wg_core.errors import ConfigError, DataError
 from wg_core.site.config import PrivacyConfig
 from wg_core.site.reading import LogConfig, ReadingConfig
@@ -60,8 +60,10 @@ def _log(
     return path
 
 
-def _survey(path: Path, log: LogConfig = LOG, labels: Any = ("a", "b"), **more: Any) -> Survey:
-    return survey(path, labels, reading=ReadingConfig(log=log), **more)
+def _survey(
+    path: Path, log: LogConfig = LOG, labels: Any = ("a", "b"), **more: Any
+) -> DatasetSurvey:
+    return survey_dataset(path, labels, reading=ReadingConfig(log=log), **more)
 
 
 @pytest.mark.parametrize(
@@ -176,8 +178,8 @@ def test_a_run_between_long_gaps_can_be_the_unit(
 def test_times_that_run_back_or_are_missing_start_a_run(tmp_path: Path) -> None:
     times = np.array([0.0, 0.01, 0.0, 0.01, np.nan, 0.02])
     log = SensorLog(channels=("vib",), values=np.zeros((6, 1), np.float32), times=times, texts={})
-    assert sensor_windows.time_runs(log, LOG).tolist() == [0, 0, 2, 2, 4, 5]
-    assert not sensor_windows.time_runs(replace(log, times=None), LOG).any()
+    assert sensor_windows.gapless_run_starts(log, LOG).tolist() == [0, 0, 2, 2, 4, 5]
+    assert not sensor_windows.gapless_run_starts(replace(log, times=None), LOG).any()
 
 
 def test_folders_name_the_class_where_nothing_else_does(tmp_path: Path) -> None:
@@ -288,15 +290,15 @@ def test_what_is_not_said_comes_from_the_first_log(tmp_path: Path) -> None:
     }
     options = sensor_windows.CuttingOptions(**said)
     reading: dict[str, Any] = {"unit_column": None, "encoding": "auto"}
-    assert sensor_windows.propose(path, options, **reading) == replace(LOG, label="s")
+    assert sensor_windows.propose_log_config(path, options, **reading) == replace(LOG, label="s")
     with pytest.raises(DataError, match="--rate"):
-        sensor_windows.propose(path, replace(options, time=None), **reading)
+        sensor_windows.propose_log_config(path, replace(options, time=None), **reading)
 
 
 def test_a_plant_of_logs_is_frozen_checked_and_read_again(
     make_plant: MakePlant, tmp_path: Path, window_encoder: bytes
 ) -> None:
-    from wg_client.data.plant import open_plant
+    from wg_client.data.plant import open_plant_data
     from wg_client.release import preview
 
     plant = make_plant({0: 2}, frozen=False)
@@ -308,20 +310,20 @@ def test_a_plant_of_logs_is_frozen_checked_and_read_again(
     data = replace(plant.config.data, path=str(logs), reading=reading, unit_column="file")
     plant.configure(data=data, privacy=PrivacyConfig(answer_slot_seconds=2))
     assert plant.freeze().records == 6
-    opened = open_plant(plant.home)
+    opened = open_plant_data(plant.home)
     np.testing.assert_array_equal(
-        opened.data.records[1], survey(logs, data.labels, reading=reading).data.records[1]
+        opened.data.records[1], survey_dataset(logs, data.labels, reading=reading).data.records[1]
     )
-    assert not preview.check(plant.home).snapshot.change.any
+    assert not preview.preview_release(plant.home).snapshot.change.has_changes
     _log(logs / "m.csv", _values(100, 5), more={"s": state[:100]})
-    assert preview.check(plant.home).snapshot.change.more == 1
+    assert preview.preview_release(plant.home).snapshot.change.more == 1
     _log(logs / "l.csv", _values(200, 9), more={"s": state})
     with pytest.raises(DataError, match="changed since it was frozen"):
-        open_plant(plant.home).data.records[0]
+        open_plant_data(plant.home).data.records[0]
 
 
 def test_a_dead_channel_is_pointed_out(tmp_path: Path) -> None:
     values = _values(40)
     values[:, 1] = 0
-    found = inspect(_survey(_log(tmp_path / "l.csv", values)), units=False)
+    found = inspect_records(_survey(_log(tmp_path / "l.csv", values)), units=False)
     assert "never changes, such as l.csv[0]" in found.hints[0]

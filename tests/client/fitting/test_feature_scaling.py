@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from wg_client.fitting.backbone import encoder_trunk
+from wg_client.fitting.backbone import encoder_features
 from wg_client.fitting.feature_scaling import feature_scaling
 from wg_client.fitting.linear_head import LinearHead
 
@@ -44,7 +44,7 @@ def test_units_of_features_without_a_public_scale_do_not_matter() -> None:
     features = _features(30)
     moved = features.copy()
     moved[:, SCALED:] = 1000 * moved[:, SCALED:] - 3
-    trunks = [encoder_trunk(x, RELEASED, SCALED, BLOCKS) for x in (features, moved)]
+    trunks = [encoder_features(x, RELEASED, SCALED, BLOCKS) for x in (features, moved)]
     grams = [t.features @ t.features.T for t in trunks]
     np.testing.assert_allclose(grams[0], grams[1], rtol=1e-6)
 
@@ -63,7 +63,7 @@ def test_blocks_vary_alike_and_more_than_released_features() -> None:
 
 
 def test_directions_of_few_records_are_theirs_and_no_rounding() -> None:
-    trunk = encoder_trunk(_features(6), RELEASED, SCALED, BLOCKS)
+    trunk = encoder_features(_features(6), RELEASED, SCALED, BLOCKS)
     assert trunk.blocks == (5, 5)
     for block in np.split(trunk.features[:, RELEASED:], 2, axis=1):
         assert np.linalg.matrix_rank(block) == 5
@@ -71,14 +71,14 @@ def test_directions_of_few_records_are_theirs_and_no_rounding() -> None:
 
 def test_many_records_are_not_all_needed() -> None:
     features = _features(5000)
-    few = encoder_trunk(features, RELEASED, SCALED, BLOCKS).features
+    few = encoder_features(features, RELEASED, SCALED, BLOCKS).features
     assert few.shape == (5000, RELEASED + sum(BLOCKS))
     assert np.isfinite(few).all()
 
 
 def test_features_without_blocks_are_left_alone() -> None:
     features = _features(30)[:, :SCALED].astype(np.float32)
-    trunk = encoder_trunk(features, RELEASED, SCALED, ())
+    trunk = encoder_features(features, RELEASED, SCALED, ())
     np.testing.assert_array_equal(trunk.features, features)
     head = _head(SCALED)
     assert trunk.to_local_head(head) is head

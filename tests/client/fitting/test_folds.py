@@ -12,10 +12,10 @@ from wg_client.fitting.folds import (
     JUDGED,
     LEAST_UNITS,
     Judge,
-    Nested,
+    NestedSelection,
     Predict,
     cross_validate_nested,
-    stratify,
+    stratified_folds,
 )
 
 
@@ -23,12 +23,12 @@ from wg_client.fitting.folds import (
 @settings(max_examples=60, deadline=None)
 def test_each_class_is_spread_evenly(labels: list[int], seed: int) -> None:
     y = np.array(labels)
-    folds = stratify(y, np.random.default_rng(seed))
+    folds = stratified_folds(y, np.random.default_rng(seed))
     for row in folds.assignment:
         for label in np.unique(y):
             sizes = np.bincount(row[y == label], minlength=folds.count)
             assert sizes.max() - sizes.min() <= 1
-    assert folds.usable == (len(y) > 2)
+    assert folds.is_usable == (len(y) > 2)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), min_size=1, max_size=60))
@@ -36,7 +36,7 @@ def test_each_class_is_spread_evenly(labels: list[int], seed: int) -> None:
 def test_a_unit_is_never_split(pairs: list[tuple[int, int]]) -> None:
     y = np.array([label for label, _ in pairs])
     units = np.array([unit for _, unit in pairs])
-    folds = stratify(y, np.random.default_rng(0), units)
+    folds = stratified_folds(y, np.random.default_rng(0), units)
     assert not set(units[folds.rows]) & set(units[folds.training_only])
     assert sorted([*folds.rows, *folds.training_only]) == list(range(len(y)))
     for row in folds.assignment:
@@ -50,7 +50,7 @@ def test_a_unit_is_never_split(pairs: list[tuple[int, int]]) -> None:
 def test_a_class_of_two_units_is_learnt_from_in_every_fold_and_never_judged() -> None:
     y = np.repeat([0, 1, 2], 6)
     units = np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 6, 7, 7, 7])
-    folds = stratify(y, np.random.default_rng(0), units)
+    folds = stratified_folds(y, np.random.default_rng(0), units)
     assert set(y[folds.rows]) == {0, 1} and set(y[folds.training_only]) == {2}
     learnt: list[set[int]] = []
 
@@ -68,7 +68,7 @@ def test_units_of_several_classes_leave_no_fold_without_its_share_of_each() -> N
     units = np.repeat(np.arange(10), 2)
     labels = np.where(np.arange(20) % 2 == 0, 0, 1 + units % 2)  # a 0 in each, and a 1 or a 2
     for seed in range(20):
-        folds = stratify(labels, np.random.default_rng(seed), units)
+        folds = stratified_folds(labels, np.random.default_rng(seed), units)
         for row in folds.assignment:
             for fold in range(folds.count):
                 assert np.bincount(labels[row == fold]).tolist() == [2, 1, 1]
@@ -77,7 +77,7 @@ def test_units_of_several_classes_leave_no_fold_without_its_share_of_each() -> N
 def test_of_thousands_of_records_the_units_that_are_judged_stay_whole() -> None:
     rng = np.random.default_rng(3)
     units, labels = rng.integers(0, 900, 3 * JUDGED), rng.integers(0, 3, 3 * JUDGED)
-    folds = stratify(labels, rng, units)
+    folds = stratified_folds(labels, rng, units)
     assert len(folds.rows) <= 1.1 * JUDGED
     shares = [
         np.bincount(labels[folds.rows][row == f]) for row in folds.assignment for f in (0, 1, 2)
@@ -103,7 +103,7 @@ def _judge(predict: Predict) -> Judge:
 
 def test_the_best_configuration_is_found_unless_the_prior_forbids() -> None:
     y = np.arange(60) % 3
-    folds = stratify(y, np.random.default_rng(1))
+    folds = stratified_folds(y, np.random.default_rng(1))
     predict = _constant(3, 5, y)
     found = cross_validate_nested(predict, _judge(predict), y, folds, np.zeros(5))
     assert found.chosen == 3 and (found.choices == 3).all()
@@ -115,7 +115,7 @@ def test_the_best_configuration_is_found_unless_the_prior_forbids() -> None:
 def test_choosing_among_noise_does_not_look_better_than_chance() -> None:
     rng = np.random.default_rng(2)
     y = rng.integers(0, 2, 40)
-    folds = stratify(y, rng)
+    folds = stratified_folds(y, rng)
 
     def predict(train: NDArray[np.intp], held: NDArray[np.intp]) -> list[NDArray[np.float64]]:
         noise = np.random.default_rng(7 + int(train.sum()))
@@ -133,13 +133,13 @@ def test_no_label_of_a_fold_has_a_part_in_what_is_said_of_it(seed: int) -> None:
     rng = np.random.default_rng(seed)
     y = np.repeat(np.arange(3), 6)
     x = np.eye(3)[y] + rng.normal(size=(len(y), 3))
-    folds = stratify(y, rng)
+    folds = stratified_folds(y, rng)
     fold = int(rng.integers(folds.count))
     own = folds.assignment[0] == fold
     changed = y.copy()
     changed[own] = (y[own] + 1) % 3
 
-    def found(labels: NDArray[np.int64]) -> Nested:
+    def found(labels: NDArray[np.int64]) -> NestedSelection:
         def predict(train: NDArray[np.intp], held: NDArray[np.intp]) -> list[NDArray[np.float64]]:
             heads = (fit_lda(x[train], labels[train], 3, c) for c in (0.1, 0.9))
             return [head.logits(x[held]) for head in heads]
@@ -156,7 +156,7 @@ def test_of_thousands_some_are_judged_of_every_class_and_units_whole() -> None:
     rng = np.random.default_rng(3)
     y = np.concatenate([np.zeros(7000, dtype=np.int64), np.ones(40, dtype=np.int64)])
     units = np.arange(len(y)) // 4
-    folds = stratify(y, rng, units)
+    folds = stratified_folds(y, rng, units)
     assert folds.assignment.shape == (1, len(folds.rows)) and len(folds.rows) <= JUDGED + 4
     assert set(y[folds.rows]) == {0, 1}
     whole = np.bincount(units[folds.rows])

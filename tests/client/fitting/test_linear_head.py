@@ -13,10 +13,10 @@ from wg_client.fitting.linear_head import (
     Ints,
     LinearHead,
     best_temperature,
+    extend_to_classes,
+    fit_standardisation,
     head_from_tensors,
     log_loss,
-    scaling,
-    spread,
 )
 from wg_client.fitting.logistic import fit_logistics
 
@@ -42,17 +42,17 @@ def test_lda_separates_blobs_and_survives_one_record_a_class(shrinkage: float) -
 def test_scaling_and_unscaling_do_not_change_the_function() -> None:
     x, y = _blobs(7)
     x = 100 + 5 * x
-    scale = scaling(x)
+    scale = fit_standardisation(x)
     z = scale.apply(x)
     np.testing.assert_allclose([z.mean(), (z**2).mean()], [0, 1], atol=1e-9)
     head = fit_lda(z, y, 3, 0.5)
-    np.testing.assert_allclose(scale.unscale(head).logits(x), head.logits(z), atol=1e-8)
-    assert scaling(np.ones((4, 3))).scale == 1.0
+    np.testing.assert_allclose(scale.unscaled_head(head).logits(x), head.logits(z), atol=1e-8)
+    assert fit_standardisation(np.ones((4, 3))).scale == 1.0
 
 
 def test_spread_predicts_only_its_rows() -> None:
     x, y = _blobs(8)
-    head = spread(fit_lda(x, y, 3, 0.5), np.array([1, 3, 6]), 8)
+    head = extend_to_classes(fit_lda(x, y, 3, 0.5), np.array([1, 3, 6]), 8)
     assert set(head.logits(x).argmax(1)) <= {1, 3, 6}
     assert head.bias[0] == NEVER
 

@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
 from wg_client.fitting import logistic
-from wg_client.fitting.linear_head import Floats, Ints, LinearHead, scaling
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead, fit_standardisation
 from wg_client.fitting.logistic import fit_logistics
 
 
@@ -64,7 +64,7 @@ def _problem(
     rng = np.random.default_rng(seed)
     y = np.concatenate([np.arange(k), rng.integers(0, k, max(n - k, 0))])
     x = apart * rng.normal(size=(k, d))[y] + rng.normal(size=(len(y), d))
-    return scaling(x).apply(x), y, extreme * rng.normal(size=(len(y), k))
+    return fit_standardisation(x).apply(x), y, extreme * rng.normal(size=(len(y), k))
 
 
 @given(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
-from wg_client.fitting.mixture import refine
+from wg_client.fitting.mixture import refine_by_clusters
 
 K, D = 4, 128
 
@@ -36,7 +36,7 @@ def _gain(counts: list[int]) -> float:
     gains = []
     for seed in range(5):
         x, _, means = _draw(counts, seed)
-        gains.append(_accuracy(refine(_poor(means), x)) - _accuracy(_poor(means)))
+        gains.append(_accuracy(refine_by_clusters(_poor(means), x)) - _accuracy(_poor(means)))
     return float(np.mean(gains))
 
 
@@ -53,12 +53,12 @@ def test_records_that_are_alike_and_a_single_one_change_nothing() -> None:
     _, _, means = _draw([1] * K, 1)
     head = _poor(means)
     for x in (np.ones((9, D)), np.ones((1, D))):
-        assert refine(head, x) is head
+        assert refine_by_clusters(head, x) is head
 
 
 def test_where_the_records_lie_does_not_matter_but_what_the_head_says() -> None:
     x, _, means = _draw([40] * K, 1)
     head = _poor(means)
     moved = LinearHead(head.weight, head.bias - head.weight @ np.full(D, 3.0))
-    one, other = refine(head, x), refine(moved, x + 3.0)
+    one, other = refine_by_clusters(head, x), refine_by_clusters(moved, x + 3.0)
     np.testing.assert_allclose(one.logits(x), other.logits(x + 3.0), atol=1e-8)

@@ -4,13 +4,13 @@ import itertools
 
 import numpy as np
 
-from wg_client.fitting.side_by_side import SideBySide
+from wg_client.fitting.side_by_side import JoinedColumns
 
 
 def test_any_rows_and_columns_are_those_of_the_arrays_stacked() -> None:
     rng = np.random.default_rng(0)
     parts = [rng.normal(size=(7, width)).astype(np.float32) for width in (3, 1, 4)]
-    stacked, joined = np.hstack(parts), SideBySide((SideBySide(parts[:2]), parts[2]))
+    stacked, joined = np.hstack(parts), JoinedColumns((JoinedColumns(parts[:2]), parts[2]))
     assert joined.shape == stacked.shape and len(joined) == 7
     for start, stop in itertools.combinations(range(9), 2):
         for rows in (slice(None), slice(2, 5), np.array([6, 0])):

@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wg_client.fitting.backbone import Trunk, encoder_trunk
+from wg_client.fitting.backbone import TrunkFeatures, encoder_features
 from wg_client.fitting.linear_head import Floats, LinearHead
-from wg_client.fitting.standardised import HeadBeside, family_view
-from wg_common.inference.family_head import FamilyHead, Layout
+from wg_client.fitting.standardised import FamilyNetworkHead, family_features
+from wg_common.inference.family_head import FamilyHead, FeatureLayout
 
 RELEASED = 2
 
 
-def placed(trunk: Trunk, local: NDArray[np.floating]) -> Floats:
+def placed(trunk: TrunkFeatures, local: NDArray[np.floating]) -> Floats:
     """What a head stands on, of any records."""
     assert trunk.scaling is not None
     return trunk.scaling.apply(local)
 
 
-@pytest.mark.parametrize("layout", [Layout(4, (6, 5)), Layout(15, ())])
-def test_heads_there_say_the_same_of_local_features(layout: Layout) -> None:
-    rng, size = np.random.default_rng(3), sum(layout.sizes)
+@pytest.mark.parametrize("layout", [FeatureLayout(4, (6, 5)), FeatureLayout(15, ())])
+def test_heads_there_say_the_same_of_local_features(layout: FeatureLayout) -> None:
+    rng, size = np.random.default_rng(3), sum(layout.head_block_sizes)
     family = FamilyHead(
         reference=np.zeros((2, size)),
         records=np.array([2.0]),
@@ -30,10 +30,10 @@ def test_heads_there_say_the_same_of_local_features(layout: Layout) -> None:
         bias=rng.normal(size=3),
     )
     local, more = (rng.normal(5, 3, (n, 15)).astype(np.float32) for n in (30, 7))
-    own = encoder_trunk(local, RELEASED, layout.scaled, layout.blocks)
-    trunk, head = family_view(family, local, layout, own, RELEASED)
+    own = encoder_features(local, RELEASED, layout.scaled, layout.blocks)
+    trunk, head = family_features(family, local, layout, own, RELEASED)
     np.testing.assert_allclose(placed(trunk, local), trunk.features, atol=1e-6)
-    weight, bias = family.at(local, layout)
+    weight, bias = family.adapt_to_site(local, layout)
     np.testing.assert_allclose(head.logits(placed(trunk, more)), more @ weight.T + bias, atol=1e-6)
     another = LinearHead(rng.normal(size=(2, trunk.features.shape[1])), rng.normal(size=2))
     outward = trunk.to_local_head(another)
@@ -45,7 +45,7 @@ def test_heads_there_say_the_same_of_local_features(layout: Layout) -> None:
 
 
 def test_logits_of_a_network_beside_the_encoder_count_as_much_as_those_of_the_head() -> None:
-    rng, layout = np.random.default_rng(5), Layout(4, (6, 5))
+    rng, layout = np.random.default_rng(5), FeatureLayout(4, (6, 5))
     family, unlike = (
         FamilyHead(
             reference=np.zeros((2, size)),
@@ -59,14 +59,17 @@ def test_logits_of_a_network_beside_the_encoder_count_as_much_as_those_of_the_he
         rng.normal(5, 3, (30, width)).astype(np.float32) for width in (15, 8)
     )
     new_features, columns = rng.normal(5, 3, (7, 23)), np.hstack([local, network_features])
-    own = encoder_trunk(local, RELEASED, layout.scaled, layout.blocks)
-    trunk, head = family_view(
-        family, local, layout, own, RELEASED, HeadBeside(unlike, network_features)
+    own = encoder_features(local, RELEASED, layout.scaled, layout.blocks)
+    trunk, head = family_features(
+        family, local, layout, own, RELEASED, FamilyNetworkHead(unlike, network_features)
     )
     np.testing.assert_allclose(placed(trunk, columns), trunk.features, atol=1e-6)
-    first = LinearHead(*family.at(local, layout)).logits(new_features[:, :15])
+    first = LinearHead(*family.adapt_to_site(local, layout)).logits(new_features[:, :15])
     mean = (
-        first + LinearHead(*unlike.at(network_features, Layout(8, ()))).logits(new_features[:, 15:])
+        first
+        + LinearHead(*unlike.adapt_to_site(network_features, FeatureLayout(8, ()))).logits(
+            new_features[:, 15:]
+        )
     ) / 2
     np.testing.assert_allclose(head.logits(placed(trunk, new_features)), mean, atol=1e-6)
     outward = trunk.to_local_head(head)

@@ -54,8 +54,8 @@ class Server:
     def __init__(self, home: ClientHome) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.ca = certificate(self.key.public_key(), self.key)
-        identity.create(home, "plant-a")
-        raw = signing.public_bytes(signing.generate()).hex()
+        identity.create_identity(home, "plant-a")
+        raw = signing.public_bytes(signing.generate_key()).hex()
         own = key_files.load_ec(home.tls_key).public_key()
         self.reply = EnrolmentReply(
             certificate_pem=pem(certificate(own, self.key)),

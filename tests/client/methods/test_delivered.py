@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from wg_client.fitting.backbone import Trunk, encoder_trunk
+from wg_client.fitting.backbone import TrunkFeatures, encoder_features
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.base import Candidate, LabelledRecords, Package
-from wg_client.methods.delivered import first_or_best, match_rows_to_classes
+from wg_client.methods.base import DeliveredCandidate, PlantRecords, PreparedPackage
+from wg_client.methods.delivered import best_candidate, match_rows_to_classes
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED
-from wg_client.methods.network_choice import by_records, choose
+from wg_client.methods.network_choice import choose_networks, choose_without_labels
 from wg_client.methods.registry import METHODS
 from wg_common.catalogue import Inputs
 
@@ -34,7 +34,7 @@ def records(each: int) -> tuple[np.ndarray, np.ndarray]:
 
 def taken(head: LinearHead, source: str, each: int = 5) -> LinearHead:
     x, y = records(each)
-    return first_or_best([Candidate("c", source, Trunk(x), head)] * 2, K)(x, y)
+    return best_candidate([DeliveredCandidate("c", source, TrunkFeatures(x), head)] * 2, K)(x, y)
 
 
 def test_labels_put_rows_of_a_family_s_head_in_order() -> None:
@@ -50,8 +50,8 @@ def test_an_order_must_pay_for_itself() -> None:
     kept = 0
     for _ in range(20):  # heads that know nothing
         head = LinearHead(rng.normal(size=(K, D)) * 0.01, np.zeros(K))
-        both = [Candidate("c", "kin", Trunk(x), head)] * 2
-        kept += first_or_best(both, K)(x, y) is head
+        both = [DeliveredCandidate("c", "kin", TrunkFeatures(x), head)] * 2
+        kept += best_candidate(both, K)(x, y) is head
     assert kept >= 18
 
 
@@ -68,12 +68,12 @@ def test_labels_say_which_rows_of_a_family_of_more_classes_are_the_plant_s() -> 
     more = np.random.default_rng(9).normal(size=(3, D))
     weight = np.vstack([more, SHUFFLED.weight])
     wide = LinearHead(weight, -0.5 * (weight**2).sum(axis=1))
-    base = first_or_best([Candidate("c", "catalogue", Trunk(x), wide)], K)
+    base = best_candidate([DeliveredCandidate("c", "catalogue", TrunkFeatures(x), wide)], K)
     np.testing.assert_array_equal(base(x, y).weight, RIGHT.weight)
     assert base(x[:0], y[:0]).weight.shape == (K, D), "without a label some rows stand in"
 
 
-def networks(x: np.ndarray, right: int, count: int = 6) -> list[Candidate]:
+def networks(x: np.ndarray, right: int, count: int = 6) -> list[DeliveredCandidate]:
     """Networks with a trunk each, of which one suits the records."""
     rng = np.random.default_rng(7)
     found = []
@@ -81,26 +81,30 @@ def networks(x: np.ndarray, right: int, count: int = 6) -> list[Candidate]:
         blurred = 0.0 if number == right else 2.0
         features = x + blurred * rng.normal(size=x.shape)
         head = LinearHead(RIGHT.weight * (1 - 0.35 * blurred), RIGHT.bias * (1 - 0.35 * blurred))
-        found.append(Candidate(f"sheet-{number}", "diffusion", Trunk(features), head))
+        found.append(
+            DeliveredCandidate(f"sheet-{number}", "diffusion", TrunkFeatures(features), head)
+        )
     return found
 
 
-def recipient(x: np.ndarray, labels: np.ndarray) -> LabelledRecords:
+def recipient(x: np.ndarray, labels: np.ndarray) -> PlantRecords:
     """A plant whose encoder sees noise."""
     noise = np.random.default_rng(11).normal(size=(len(x), 2))
-    return LabelledRecords(all_labels=labels, classes=K, public=encoder_trunk(noise, 2, 2, ()))
+    return PlantRecords(
+        all_labels=labels, classes=K, encoder_features=encoder_features(noise, 2, 2, ())
+    )
 
 
-def treated(candidate: Candidate, inputs: Inputs) -> Candidate:
+def treated(candidate: DeliveredCandidate, inputs: Inputs) -> DeliveredCandidate:
     return replace(candidate, inputs=inputs, architecture="spectrum-lines")
 
 
 def test_without_labels_the_server_s_first_stands_first() -> None:
     x, _ = records(10)
     unlabelled = recipient(x, np.full(len(x), -1))
-    chosen = choose(networks(x, right=4), unlabelled, unlabelled.public)
+    chosen = choose_networks(networks(x, right=4), unlabelled, unlabelled.encoder_features)
     assert chosen.numbers == (0,) and chosen.candidate.name == "sheet-0"
-    package = Package(candidates=[chosen.candidate])
+    package = PreparedPackage(candidates=[chosen.candidate])
     model = AS_DELIVERED.fit(unlabelled, package)
     assert model is not None and model.origin == "sheet-0"
     assert model.trunk is chosen.candidate.trunk
@@ -111,11 +115,11 @@ def test_a_standardised_network_takes_part_where_its_answers_say_more_of_records
     x, _ = records(10)
     blurred, suited = networks(x, right=1, count=2)
     raw_first = [treated(blurred, "raw"), treated(suited, "standardised")]
-    assert by_records(raw_first) == (0, 1)
-    assert by_records([treated(suited, "raw"), treated(blurred, "standardised")]) == (0,)
-    assert by_records([treated(suited, "standardised")] * 2) == (0,)
+    assert choose_without_labels(raw_first) == (0, 1)
+    assert choose_without_labels([treated(suited, "raw"), treated(blurred, "standardised")]) == (0,)
+    assert choose_without_labels([treated(suited, "standardised")] * 2) == (0,)
     unlabelled = recipient(x, np.full(len(x), -1))
-    both = choose(raw_first, unlabelled, unlabelled.public)
+    both = choose_networks(raw_first, unlabelled, unlabelled.encoder_features)
     logits = both.candidate.head.logits(both.candidate.trunk.features)
     each = [candidate.head.logits(candidate.trunk.features) for candidate in raw_first]
     np.testing.assert_allclose(logits, np.mean(each, axis=0))
@@ -126,14 +130,14 @@ def test_labels_choose_among_networks_out_of_fold() -> None:
     x, y = records(6)
     rows = np.arange(15) * 2
     few = recipient(x[rows], y[rows])
-    chosen = choose(networks(x[rows], right=5), few, few.public)
-    package = Package(candidates=[chosen.candidate])
+    chosen = choose_networks(networks(x[rows], right=5), few, few.encoder_features)
+    package = PreparedPackage(candidates=[chosen.candidate])
     model = AS_DELIVERED.fit(few, package)
     assert chosen.numbers == (5,) and model is not None and model.origin == "sheet-5"
     assert model.fitted.head.weight.shape == (K, 2 + D) and model.fitted.out_of_fold is not None
     assert not model.fitted.head.weight[:, :2].any()
-    assert model.fitted.right.mean() > 0.7
-    averaged, local = FINETUNED.fit(few, package), few.local
+    assert model.fitted.correct_share.mean() > 0.7
+    averaged, local = FINETUNED.fit(few, package), few.local_only_model
     assert averaged is not None and local is not None and averaged.fitted.out_of_fold is not None
     mean = (local.head.pad_features(2 + D).weight + model.fitted.head.weight) / 2
     share = averaged.fitted.head.weight / mean

@@ -7,12 +7,12 @@ import pytest
 from tests.client.selected import selected
 
 from wg_client.fitting.averages import LOSS_WEIGHT, average_models
-from wg_client.fitting.finetune import fit_finetuned, fixed_base
-from wg_client.fitting.fitted import Fitted
-from wg_client.fitting.folds import Folds, stratify
+from wg_client.fitting.finetune import constant_base_head, fit_finetuned
+from wg_client.fitting.fitted import FittedModel
+from wg_client.fitting.folds import Folds, stratified_folds
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss
-from wg_client.fitting.local_models import fit_local
-from wg_client.methods.ensemble import mean_aligned
+from wg_client.fitting.local_models import fit_local_only
+from wg_client.methods.ensemble import mean_aligned_base
 from wg_client.methods.names import LOCAL, POOLED_FINETUNED
 from wg_common.inference.posterior import Posterior
 
@@ -25,10 +25,10 @@ def _records(seed: int, each: int) -> tuple[Floats, Ints]:
     return np.eye(K, D)[y] * 1.5 + rng.normal(size=(len(y), D)), y
 
 
-def _both(x: Floats, y: Ints, folds: Folds, shares: Floats | None = None) -> list[Fitted]:
-    one = fit_local(x, y, K, folds)
+def _both(x: Floats, y: Ints, folds: Folds, shares: Floats | None = None) -> list[FittedModel]:
+    one = fit_local_only(x, y, K, folds)
     two = fit_finetuned(
-        fixed_base(LinearHead(np.eye(K, D), np.zeros(K))), x, y, folds, unseen_mass=0
+        constant_base_head(LinearHead(np.eye(K, D), np.zeros(K))), x, y, folds, unseen_mass=0
     )
     found = average_models((one, two), folds, shares)
     assert found is not None
@@ -38,7 +38,7 @@ def _both(x: Floats, y: Ints, folds: Folds, shares: Floats | None = None) -> lis
 @pytest.mark.parametrize("shares", [None, np.array([1.0, 2.0])])
 def test_its_logits_are_the_mean_of_both_at_their_temperature(shares: Floats | None) -> None:
     x, y = _records(1, 8)
-    folds = stratify(y, np.random.default_rng(0))
+    folds = stratified_folds(y, np.random.default_rng(0))
     one, two, found = _both(x, y, folds, shares)
     by_loss = np.exp([-LOSS_WEIGHT * fitted.losses.mean() for fitted in (one, two)])
     weights = None if shares is None else shares * by_loss
@@ -50,7 +50,7 @@ def test_its_logits_are_the_mean_of_both_at_their_temperature(shares: Floats | N
 def test_its_losses_are_out_of_fold() -> None:
     """Labels of one fold change; what the average says of the records of that fold does not."""
     x, y = _records(2, 6)
-    folds = stratify(y, np.random.default_rng(1))
+    folds = stratified_folds(y, np.random.default_rng(1))
     held = folds.assignment[0] == 1
     one, two = (_both(x, each, folds)[2].logits for each in (y, np.where(held, (y + 1) % K, y)))
     assert one is not None and two is not None
@@ -62,10 +62,12 @@ def test_on_average_it_is_better_than_either() -> None:
     tx, ty = _records(99, 500)
     for seed in range(12):
         x, y = _records(seed, 8)
-        folds = stratify(y, np.random.default_rng(seed))
+        folds = stratified_folds(y, np.random.default_rng(seed))
         rough = np.eye(K, D) + 0.35 * np.random.default_rng(100 + seed).normal(size=(K, D))
-        one = fit_local(x, y, K, folds)
-        two = fit_finetuned(fixed_base(LinearHead(rough, np.zeros(K))), x, y, folds, unseen_mass=0)
+        one = fit_local_only(x, y, K, folds)
+        two = fit_finetuned(
+            constant_base_head(LinearHead(rough, np.zeros(K))), x, y, folds, unseen_mass=0
+        )
         mean = average_models((one, two), folds)
         assert mean is not None
         losses = [float(log_loss(head.head.logits(tx), ty).mean()) for head in (one, two, mean)]
@@ -76,8 +78,8 @@ def test_on_average_it_is_better_than_either() -> None:
 def test_without_folds_there_is_none() -> None:
     x, y = _records(3, 1)
     folds = Folds(np.zeros((1, len(y)), dtype=np.int64), 4, np.arange(len(y)))
-    one = fit_local(x, y, K, folds)
-    two = fit_finetuned(mean_aligned(_flat(), x[:0]), x, y, folds, unseen_mass=0)
+    one = fit_local_only(x, y, K, folds)
+    two = fit_finetuned(mean_aligned_base(_flat(), x[:0]), x, y, folds, unseen_mass=0)
     assert average_models((one, two), folds) is None
 
 

@@ -11,12 +11,12 @@ from tests.client.conftest import MakePlant
 from tests.client.selected import Named, selected
 
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
-from wg_client.methods.base import LabelledRecords, Package
+from wg_client.methods.base import PlantRecords, PreparedPackage
 from wg_client.methods.names import GENERATED, HANDED_ON, LOCAL, POOLED, POOLED_FINETUNED
 from wg_client.models.store import load_tensors
 from wg_client.selection import apply as applying
-from wg_client.selection.delivery import take_package
-from wg_client.selection.model_selection import Outcome, select_model
+from wg_client.selection.delivery import apply_and_adopt
+from wg_client.selection.model_selection import SelectionOutcome, select_model
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.inference.posterior import Posterior
 from wg_core.errors import DecodeError
@@ -55,7 +55,9 @@ def _draw(means: Floats, counts: list[int], seed: int) -> tuple[Floats, Ints]:
     return means[y] + rng.normal(size=(len(y), D)), y
 
 
-def _select(x: Floats, y: Ints, posterior: Posterior, named: list[Named] | None = None) -> Outcome:
+def _select(
+    x: Floats, y: Ints, posterior: Posterior, named: list[Named] | None = None
+) -> SelectionOutcome:
     return selected(x, y, named or [], K, posterior=posterior)
 
 
@@ -179,7 +181,7 @@ def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
         "network": (good_head, "diffusion"),
         "posterior": (flat.tensors(), "posterior"),
     }
-    manifest = take_package(plant.home, plant.package(weights)).manifest
+    manifest = apply_and_adopt(plant.home, plant.package(weights)).manifest
     heads = {e.name: load_tensors(plant.home, manifest, e.name) for e in manifest.models}
     # What was delivered uses released features only; what learnt here uses all.
     assert not heads[GENERATED]["head.weight"][:, d:].any()
@@ -190,21 +192,21 @@ def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
     broken = dataclasses.replace(flat, precision=-flat.precision)
     weights["posterior"] = (broken.tensors(), "posterior")
     with pytest.raises(DecodeError, match=r"posterior.*precision"):
-        take_package(plant.home, plant.package(weights))
+        apply_and_adopt(plant.home, plant.package(weights))
 
 
 @pytest.mark.parametrize("memory", [0, 1])
 def test_the_check_knows_who_has_released(
     make_plant: MakePlant, good_head: LinearHead, monkeypatch: pytest.MonkeyPatch, memory: int
 ) -> None:
-    seen: list[Package] = []
+    seen: list[PreparedPackage] = []
 
-    def spy(records: LabelledRecords, package: Package, *others: Any) -> Outcome:
+    def spy(records: PlantRecords, package: PreparedPackage, *others: Any) -> SelectionOutcome:
         seen.append(package)
         return select_model(records, package, *others)
 
     monkeypatch.setattr(applying, "select_model", spy)
     plant = make_plant({0: 6, 1: 6, 2: 6})
     package = plant.package({"network": (good_head, "diffusion")}, pool_releases=memory)
-    take_package(plant.home, package)
+    apply_and_adopt(plant.home, package)
     assert seen[0].others_released == bool(memory)

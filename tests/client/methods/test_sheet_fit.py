@@ -10,10 +10,10 @@ from torch import nn
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.base import SHEET_LIMIT
-from wg_client.methods.sheet_fit import FEWEST, sheet_fit
+from wg_client.methods.sheet_fit import FEWEST, data_sheet_fit
 from wg_common.catalogue import SPECTRUM_LINES
 from wg_common.machines.base import HALF_BINS
-from wg_common.nets.spectrum_lines import INPUTS, at_speed
+from wg_common.nets.spectrum_lines import INPUTS, rescale_to_speed
 
 LINES = (60, 100)  # Half bins of the two damages' lines
 HEAD = LinearHead(np.array([[0.0, 0], [8, 0], [0, 8]]), np.array([2.0, 0, 0]))
@@ -40,7 +40,7 @@ def records(count: int) -> NDArray[np.float32]:
 
 
 def fit(places: tuple[int, int], count: int = 60) -> float | None:
-    return sheet_fit(SPECTRUM_LINES, Looking(places), HEAD, records(count))
+    return data_sheet_fit(SPECTRUM_LINES, Looking(places), HEAD, records(count))
 
 
 def test_records_veto_a_sheet_whose_lines_they_show_at_another_speed() -> None:
@@ -59,7 +59,7 @@ def test_a_line_moves_with_the_speed_and_all_else_stays(factor: float) -> None:
     batch = np.zeros((2, INPUTS), np.float32)
     batch[:, 100] = 1
     batch[:, -1] = 3
-    moved = at_speed(batch, factor)
+    moved = rescale_to_speed(batch, factor)
     assert moved[:, :HALF_BINS].argmax(axis=1).tolist() == [round(100 * factor)] * 2
     np.testing.assert_array_equal(moved[:, -1], batch[:, -1])
-    np.testing.assert_array_equal(at_speed(batch, 1.0), batch)
+    np.testing.assert_array_equal(rescale_to_speed(batch, 1.0), batch)

@@ -17,37 +17,37 @@ from wg_client.data import plant as plants
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import LOCAL
 from wg_client.models import adoption
-from wg_client.models.acceptance import Errors, Scores, acceptance, good_labels
-from wg_client.selection.delivery import take_package
+from wg_client.models.acceptance import AcceptanceScores, ErrorCount, evaluate_package, good_labels
+from wg_client.selection.delivery import apply_and_adopt
 from wg_core.errors import UsageError
 
 
 @pytest.mark.parametrize(("wrong", "records"), [(0, 1), (0, 60), (1, 60), (7, 80), (79, 80)])
 def test_a_bound_is_the_largest_share_that_shows_so_few(wrong: int, records: int) -> None:
-    most = Errors(wrong, records).largest_share()
+    most = ErrorCount(wrong, records).upper_bound()
     assert binom.cdf(wrong, records, most) == pytest.approx(0.05, rel=1e-6)
 
 
 def test_without_a_right_call_nothing_is_bounded() -> None:
-    assert Errors(3, 3).largest_share() == Errors(0, 0).largest_share() == 1.0
+    assert ErrorCount(3, 3).upper_bound() == ErrorCount(0, 0).upper_bound() == 1.0
 
 
 @pytest.mark.parametrize(("wrong", "records"), [(0, 0), (0, 60), (1, 60), (5, 400), (0, 299)])
 def test_so_many_more_records_show_one_in_a_hundred_and_no_fewer(wrong: int, records: int) -> None:
-    total = records + Errors(wrong, records).missing()
-    assert Errors(wrong, total).largest_share() <= 0.01
-    assert total == records or Errors(wrong, total - 1).largest_share() > 0.01
-    assert Errors(0, 0).missing() == 299
+    total = records + ErrorCount(wrong, records).records_needed()
+    assert ErrorCount(wrong, total).upper_bound() <= 0.01
+    assert total == records or ErrorCount(wrong, total - 1).upper_bound() > 0.01
+    assert ErrorCount(0, 0).records_needed() == 299
 
 
 def test_a_threshold_trades_false_accepts_for_false_rejects() -> None:
     rng = np.random.default_rng(1)
     good = rng.random(200) < 0.6
     defect = np.clip(rng.normal(0.7 - 0.4 * good, 0.2), 0, 1)
-    scores = Scores(
+    scores = AcceptanceScores(
         defect=defect, good=good, right=good, new=np.zeros(200, bool), passes=np.ones(200, bool)
     )
-    curve = scores.curve(points=11)
+    curve = scores.threshold_curve(points=11)
     accepts = [row.false_accepts.wrong for row in curve if row.false_accepts]
     rejects = [row.false_rejects.wrong for row in curve if row.false_rejects]
     assert accepts == sorted(accepts) and rejects == sorted(rejects, reverse=True)
@@ -66,13 +66,13 @@ def judged(tmp_path: Path, encoder_package: bytes, good_head: LinearHead) -> Tes
     make = plant_maker(tmp_path, encoder_package)
     plant = make({0: 4, 1: 4}, acceptance=str(spare), good=("bars",))
     candidates = {"s": (good_head, "diffusion"), "own": (good_head, "diffusion")}
-    take_package(plant.home, plant.package(candidates))
+    apply_and_adopt(plant.home, plant.package(candidates))
     return plant
 
 
 def test_every_model_of_a_package_is_judged(judged: TestPlant) -> None:
-    manifest, _ = adoption.in_use(judged.home)
-    rows = acceptance(judged.home, plants.open_plant(judged.home), manifest).judgements
+    manifest, _ = adoption.model_in_use(judged.home)
+    rows = evaluate_package(judged.home, plants.open_plant_data(judged.home), manifest).judgements
     assert list(rows) == [entry.name for entry in manifest.models] and LOCAL in rows
     for row in rows.values():
         assert row.false_accepts is not None and row.false_accepts.records == 10
@@ -83,14 +83,14 @@ def test_every_model_of_a_package_is_judged(judged: TestPlant) -> None:
 
 def test_a_threshold_is_moved_by_a_person_and_stays_with_its_model(judged: TestPlant) -> None:
     home = judged.home
-    manifest, kept = adoption.in_use(home)
+    manifest, kept = adoption.model_in_use(home)
     with pytest.raises(UsageError):
         adoption.set_threshold(home, 0.3, by="")
     adoption.set_threshold(home, 0.3, by="qa")
     other = next(entry.name for entry in manifest.models if entry.name != kept)
-    assert adoption.use(home, manifest, other, by="qa").threshold == adoption.EVEN
-    assert adoption.use(home, manifest, manifest.kept, by="qa").threshold == 0.3
-    assert [change.what for change in adoption.read(home).changes][-3] == "threshold"
+    assert adoption.put_in_use(home, manifest, other, by="qa").threshold == adoption.EVEN
+    assert adoption.put_in_use(home, manifest, manifest.kept, by="qa").threshold == 0.3
+    assert [change.what for change in adoption.read_history(home).changes][-3] == "threshold"
 
 
 def test_commands_show_and_move_it_and_predict_follows(judged: TestPlant, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_commands_show_and_move_it_and_predict_follows(judged: TestPlant, tmp_pa
         assert result.exit_code == 0, result.output
         return result.stdout
 
-    package = adoption.in_use(judged.home)[0].package_id
+    package = adoption.model_in_use(judged.home)[0].package_id
     assert "false accepts" in call("models", "show", package)
     assert "at most 1 % is shown by" in call("models", "threshold")
     spare = str(tmp_path / "spare.npz")
@@ -117,7 +117,7 @@ def test_a_notebook_shows_the_plant_its_curve_and_its_wrong_calls(judged: TestPl
     page, curve = opened._repr_html_(), opened.acceptance_curve()._repr_html_()
     assert "plant-a" in page and "<svg" in page and "<svg" in curve and "<table" not in curve
     manifest, name = opened.chosen_model(None, None)
-    judgement = opened.acceptance().of(name)
+    judgement = opened.acceptance().counts_of(name)
     calls = opened.wrong_calls()
     assert judgement is not None and len(calls) >= judgement.wrong_labels.wrong
     assert all(call["label"] != call["called"] in manifest.labels for call in calls)

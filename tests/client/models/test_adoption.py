@@ -12,8 +12,8 @@ import pytest
 from tests.client.conftest import TestPlant
 
 from wg_client.models import adoption, store
-from wg_client.models.manifest import KEPT, VERSION, Finding, ModelsManifest
-from wg_common.weights_package import Condition
+from wg_client.models.manifest import KEPT, VERSION, CheckFinding, ModelsManifest
+from wg_common.weights_package import GeneratorCondition
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, StorageError, UsageError
 from wg_core.site.failures import FEW_SITES
@@ -29,19 +29,19 @@ def _later(manifest: ModelsManifest, number: int, accuracy: float | None) -> Mod
 
 def _arrives(plant: TestPlant, manifest: ModelsManifest) -> ModelsManifest:
     """A package was applied; returns the manifest in use afterwards."""
-    store.write(plant.home, manifest, {})
+    store.write_models(plant.home, manifest, {})
     adoption.record_arrival(plant.home, manifest)
-    return adoption.in_use(plant.home)[0]
+    return adoption.model_in_use(plant.home)[0]
 
 
 def _first(plant: TestPlant) -> ModelsManifest:
-    return adoption.in_use(plant.home)[0]
+    return adoption.model_in_use(plant.home)[0]
 
 
 def _shadowed(plant: TestPlant, manifest: ModelsManifest) -> bool:
     """A package was applied; returns whether its model waits in shadow."""
     _arrives(plant, manifest)
-    shadow = adoption.shadow(plant.home)
+    shadow = adoption.shadow_model(plant.home)
     return shadow is not None and shadow[0] == manifest
 
 
@@ -66,7 +66,7 @@ def test_with_one_architecture_the_larger_gain_waits(plant: TestPlant) -> None:
 
 def _doubted(manifest: ModelsManifest) -> ModelsManifest:
     """A manifest whose kept model has the warning of few sites."""
-    finding = Finding(
+    finding = CheckFinding(
         model=manifest.entry(KEPT).name,
         code=FEW_SITES,
         passed=False,
@@ -81,16 +81,22 @@ def test_a_first_model_with_classes_of_few_sites_waits_for_a_person(plant: TestP
     first = _doubted(_first(plant))
     (plant.home.models / adoption.FILE).unlink()
     adoption.record_arrival(plant.home, replace(first, package_id="4" * 32))
-    history = adoption.read(plant.home)
-    assert history.latest.in_use is not None and history.latest.in_use.model == "local-only"
-    assert history.latest.shadow is not None and history.latest.shadow.model == first.kept
-    store.write(plant.home, replace(first, package_id="4" * 32), {})
-    waiting = adoption.shadow(plant.home)
+    history = adoption.read_history(plant.home)
+    assert (
+        history.latest_change.in_use is not None
+        and history.latest_change.in_use.model == "local-only"
+    )
+    assert (
+        history.latest_change.shadow is not None
+        and history.latest_change.shadow.model == first.kept
+    )
+    store.write_models(plant.home, replace(first, package_id="4" * 32), {})
+    waiting = adoption.shadow_model(plant.home)
     assert waiting is not None
     with pytest.raises(ConfigError, match="--few-sites"):
-        adoption.use(plant.home, *waiting, "QA")
-    change = adoption.use(plant.home, *waiting, "QA", accept_few=True)
-    assert change.in_use == history.latest.shadow and change.shadow is None
+        adoption.put_in_use(plant.home, *waiting, "QA")
+    change = adoption.put_in_use(plant.home, *waiting, "QA", accept_few=True)
+    assert change.in_use == history.latest_change.shadow and change.shadow is None
 
 
 def test_a_plant_without_a_model_of_its_own_hears_what_waits(plant: TestPlant) -> None:
@@ -99,35 +105,35 @@ def test_a_plant_without_a_model_of_its_own_hears_what_waits(plant: TestPlant) -
     (plant.home.models / adoption.FILE).unlink()
     adoption.record_arrival(plant.home, replace(first, models=kept))
     with pytest.raises(ConfigError, match="models use --shadow --few-sites"):
-        adoption.in_use(plant.home)
+        adoption.model_in_use(plant.home)
 
 
 def test_a_better_model_waits_in_shadow_until_a_person_uses_it(plant: TestPlant) -> None:
     first = _first(plant)
     larger = replace(first, package_id="2" * 32, gain=first.gain + 0.01)
     assert _arrives(plant, larger) == first
-    found = adoption.shadow(plant.home)
+    found = adoption.shadow_model(plant.home)
     assert found is not None and found[0] == larger
-    assert adoption.read(plant.home).stage == "shadow"
-    adoption.use(plant.home, larger, KEPT, "QA lead")
-    assert _first(plant) == larger and adoption.shadow(plant.home) is None
-    adoption.use(plant.home, first, KEPT, "QA lead")
+    assert adoption.read_history(plant.home).stage == "shadow"
+    adoption.put_in_use(plant.home, larger, KEPT, "QA lead")
+    assert _first(plant) == larger and adoption.shadow_model(plant.home) is None
+    adoption.put_in_use(plant.home, first, KEPT, "QA lead")
     assert _first(plant) == first
     adoption.record_arrival(plant.home, larger)  # applied again: what a person decided stays
-    assert _first(plant) == first and adoption.shadow(plant.home) is None
-    changes = adoption.read(plant.home).changes
+    assert _first(plant) == first and adoption.shadow_model(plant.home) is None
+    changes = adoption.read_history(plant.home).changes
     assert [change.what for change in changes] == ["use", "shadow", "use", "use"]
     assert {change.by for change in changes} == {"weightgate", "QA lead"}
 
 
 def test_a_repeated_campaign_with_equal_scores_changes_neither_model(plant: TestPlant) -> None:
     first = _first(plant)
-    state = adoption.read(plant.home).latest
+    state = adoption.read_history(plant.home).latest_change
     for number in range(3):
         assert _arrives(plant, replace(first, package_id=f"{number:032x}")) == first
-    latest = adoption.read(plant.home).latest
+    latest = adoption.read_history(plant.home).latest_change
     assert (latest.in_use, latest.shadow) == (state.in_use, state.shadow)
-    assert len(adoption.read(plant.home).changes) == 4  # and each is in the log
+    assert len(adoption.read_history(plant.home).changes) == 4  # and each is in the log
 
 
 def test_a_model_of_an_encoder_that_is_gone_makes_place_at_once(plant: TestPlant) -> None:
@@ -137,30 +143,30 @@ def test_a_model_of_an_encoder_that_is_gone_makes_place_at_once(plant: TestPlant
 
 
 def test_a_person_chooses_any_model(plant: TestPlant) -> None:
-    first, kept = adoption.in_use(plant.home)
+    first, kept = adoption.model_in_use(plant.home)
     adoption.set_shadow(plant.home, first, "local-only", "QA")
-    adoption.use(plant.home, first, "local-only", "QA")  # it is in shadow no more
-    assert adoption.in_use(plant.home) == (first, "local-only")
-    assert adoption.shadow(plant.home) is None
+    adoption.put_in_use(plant.home, first, "local-only", "QA")  # it is in shadow no more
+    assert adoption.model_in_use(plant.home) == (first, "local-only")
+    assert adoption.shadow_model(plant.home) is None
     with pytest.raises(ConfigError, match="in use already"):
-        adoption.use(plant.home, first, "local-only", "QA")
+        adoption.put_in_use(plant.home, first, "local-only", "QA")
     with pytest.raises(ConfigError, match="its own shadow"):
         adoption.set_shadow(plant.home, first, "local-only", "QA")
     with pytest.raises(UsageError, match="--by"):
-        adoption.use(plant.home, first, kept, "  ")
+        adoption.put_in_use(plant.home, first, kept, "  ")
 
 
 def test_a_crash_leaves_the_old_history_and_the_package_can_come_again(
     plant: TestPlant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, first = adoption.read(plant.home), _first(plant)
+    before, first = adoption.read_history(plant.home), _first(plant)
     second = replace(first, package_id="7" * 32)
     with monkeypatch.context() as patch, pytest.raises(StorageError):
         patch.setattr(atomic, "write_bytes", _full_at(adoption.FILE, atomic.write_bytes))
         adoption.record_arrival(plant.home, second)
-    assert adoption.read(plant.home) == before
+    assert adoption.read_history(plant.home) == before
     adoption.record_arrival(plant.home, second)
-    subject = adoption.read(plant.home).latest.subject
+    subject = adoption.read_history(plant.home).latest_change.subject
     assert subject is not None and subject.package_id == second.package_id
 
 
@@ -179,19 +185,19 @@ def test_a_history_that_is_damaged_or_of_another_version_is_refused(plant: TestP
     path = plant.home.models / adoption.FILE
     path.write_bytes(path.read_bytes().replace(b'"version":2', b'"version":3'))
     with pytest.raises(DecodeError, match="version 3"):
-        adoption.read(plant.home)
+        adoption.read_history(plant.home)
     path.write_bytes(b"{")
     with pytest.raises(DecodeError, match="adoption"):
-        adoption.read(plant.home)
+        adoption.read_history(plant.home)
 
 
 def test_models_that_the_first_version_kept_are_still_read(plant: TestPlant) -> None:
     manifest = _first(plant)
-    path = store.folder(plant.home, manifest.package_id) / store.MANIFEST
+    path = store.models_folder(plant.home, manifest.package_id) / store.MANIFEST
     document = json.loads(path.read_bytes())
     assert document.pop("condition") and document.pop("version") == VERSION
     path.write_bytes(json.dumps({**document, "version": 1}).encode())
-    assert _first(plant) == replace(manifest, condition=Condition(), novelty="")
+    assert _first(plant) == replace(manifest, condition=GeneratorCondition(), novelty="")
     path.write_bytes(json.dumps({**document, "version": VERSION + 1}).encode())
     with pytest.raises(DecodeError, match="update the older program"):
         _first(plant)

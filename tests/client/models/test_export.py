@@ -19,7 +19,7 @@ from tests.client.families import beside, family_head
 from wg_client.methods.names import HANDED_ON, LOCAL
 from wg_client.models import adoption, predict, store
 from wg_client.models.export import export_model
-from wg_client.selection.delivery import take_package
+from wg_client.selection.delivery import apply_and_adopt
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets import family_network
 from wg_common.nets.assembly import build_model
@@ -40,7 +40,7 @@ def test_onnx_agrees_with_the_plant_s_own_predictions(
     """With a network beside the encoder; local-only does without it."""
     plant = make_plant({0: 4, 1: 4, 2: 4})
     both = family_head(encoder_package, 3) | family_network.pack_network(beside(3))
-    manifest = take_package(plant.home, plant.package({"kin": (both, SAME_FAMILY)})).manifest
+    manifest = apply_and_adopt(plant.home, plant.package({"kin": (both, SAME_FAMILY)})).manifest
     out = tmp_path / "model.onnx"
     export_model(plant.home, manifest, name, "onnx", out)
     program = onnx.load(out)
@@ -60,7 +60,7 @@ def test_onnx_agrees_with_the_plant_s_own_predictions(
 
 
 def test_safetensors_hold_the_whole_network(plant: TestPlant, tmp_path: Path) -> None:
-    manifest, name = adoption.in_use(plant.home)
+    manifest, name = adoption.model_in_use(plant.home)
     encoder = load_encoder(plant.home.encoder.read_bytes())
     tensors = store.load_tensors(plant.home, manifest, name)
     model = build_model("lite0-head", encoder, tensors, LABELS)
@@ -77,7 +77,7 @@ def test_safetensors_hold_the_whole_network(plant: TestPlant, tmp_path: Path) ->
 
 
 def test_another_encoder_is_refused(plant: TestPlant, tmp_path: Path) -> None:
-    manifest, name = adoption.in_use(plant.home)
+    manifest, name = adoption.model_in_use(plant.home)
     plant.confirm(plant.home.encoder.read_bytes() + b" ")
     with pytest.raises(VerificationError, match="encoder"):
         export_model(plant.home, manifest, name, "onnx", tmp_path / "x.onnx")

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wg_client.fitting.sure_calls import NEVER, sure_above
+from wg_client.fitting.sure_calls import NEVER, sure_call_threshold
 from wg_client.models import novelty
-from wg_client.models.calls import Judge
-from wg_client.models.novelty import Novelty
+from wg_client.models.calls import CallJudge
+from wg_client.models.novelty import NoveltyTest
 from wg_client.models.predict import Prediction
-from wg_common.inference.family_head import Layout
+from wg_common.inference.family_head import FeatureLayout
 from wg_core.errors import DecodeError
 
 K, D = 4, 24
@@ -23,8 +23,8 @@ def draw(labels: list[int], each: int, seed: int) -> tuple[NDArray[np.float64], 
     return MEANS[y] + np.random.default_rng(seed).normal(size=(len(y), D)), y
 
 
-def fitted(labels: list[int], each: int) -> Novelty:
-    found = novelty.fit(draw(labels, each, 1)[0], None, None)
+def fitted(labels: list[int], each: int) -> NoveltyTest:
+    found = novelty.fit_novelty_test(draw(labels, each, 1)[0], None, None)
     assert found is not None
     return found
 
@@ -47,11 +47,11 @@ def test_likeness_of_further_records_is_even(  # a share p of them has a likenes
 
 
 def test_blocks_say_as_much_as_each_other_whatever_their_scale() -> None:
-    layout = Layout(2, (10, 12))
+    layout = FeatureLayout(2, (10, 12))
     x, new = draw([0, 1, 2, 3], 40, 1)[0], draw([K], 50, 2)[0]
-    found = novelty.fit(x, layout, None)
+    found = novelty.fit_novelty_test(x, layout, None)
     louder = np.repeat([5.0, 1.0, 1e4], [2, 10, 12])
-    again = novelty.fit(x * louder, layout, None)
+    again = novelty.fit_novelty_test(x * louder, layout, None)
     assert found is not None and again is not None
     assert (found.likeness(new) <= 0.05).mean() > 0.9
     np.testing.assert_array_equal(found.likeness(new), again.likeness(new * louder))
@@ -59,13 +59,13 @@ def test_blocks_say_as_much_as_each_other_whatever_their_scale() -> None:
 
 def test_folded_rows_keep_their_distances() -> None:
     x = np.random.default_rng(3).normal(size=(40, 9000)).astype(np.float32)
-    found = novelty.fit(x, Layout(1000, (5000, 3000)), None)
+    found = novelty.fit_novelty_test(x, FeatureLayout(1000, (5000, 3000)), None)
     assert found is not None and found.bank.shape == (40, novelty.COORDINATES_LIMIT)
     raw = np.split(x, [1000, 6000], axis=1)[1:]
     parts = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in raw]
     exact = np.linalg.norm(parts[0][:, None] - parts[0], axis=2) ** 2
     exact += np.linalg.norm(parts[1][:, None] - parts[1], axis=2) ** 2
-    z = found.coordinates_of(x)
+    z = found.bank_coordinates(x)
     folded = 2 * np.linalg.norm(z[:, None] - z, axis=2) ** 2
     off = ~np.eye(40, dtype=bool)
     assert np.abs(folded[off] / exact[off] - 1).mean() < 0.06
@@ -77,8 +77,8 @@ def test_records_of_one_unit_say_nothing_of_another() -> None:
     units = np.repeat(np.arange(30), 10)
     x = centres[units] + 0.01 * rng.normal(size=(300, D))
     further = rng.normal(size=(200, D))
-    by_unit = novelty.fit(x, None, [str(unit) for unit in units])
-    by_record = novelty.fit(x, None, None)
+    by_unit = novelty.fit_novelty_test(x, None, [str(unit) for unit in units])
+    by_record = novelty.fit_novelty_test(x, None, None)
     assert by_unit is not None and by_record is not None
     assert (by_unit.likeness(further) <= 0.05).mean() < 0.3
     assert (by_record.likeness(further) <= 0.05).mean() > 0.9
@@ -86,28 +86,30 @@ def test_records_of_one_unit_say_nothing_of_another() -> None:
 
 def test_one_record_scores_and_has_no_likeness_and_none_has_nothing() -> None:
     x = draw([0], 1, 1)[0]
-    found = novelty.fit(x, None, None)
+    found = novelty.fit_novelty_test(x, None, None)
     assert found is not None and np.isnan(found.likeness(x)).all()
     assert np.isfinite(found.score(x)).all()
-    assert novelty.fit(x[:0], None, None) is None
+    assert novelty.fit_novelty_test(x[:0], None, None) is None
 
 
 def test_constant_features_never_break_it() -> None:
-    for layout in (None, Layout(1, (4,))):
-        found = novelty.fit(np.ones((9, 5)), layout, None)
+    for layout in (None, FeatureLayout(1, (4,))):
+        found = novelty.fit_novelty_test(np.ones((9, 5)), layout, None)
         assert found is not None and np.isfinite(found.score(np.zeros((2, 5)))).all()
 
 
 def test_its_size_is_bounded_whatever_the_plant_has() -> None:
     rng = np.random.default_rng(5)
-    found = novelty.fit(rng.normal(size=(2500, 3000)), Layout(100, (900, 2000)), None)
+    found = novelty.fit_novelty_test(
+        rng.normal(size=(2500, 3000)), FeatureLayout(100, (900, 2000)), None
+    )
     assert found is not None
     assert sum(value.nbytes for value in found.tensors().values()) < 2_600_000
 
 
 def test_a_file_s_tensors_are_read_again_and_others_are_refused() -> None:
     found = fitted([0, 1], 10)
-    again = novelty.from_tensors(found.tensors(), "novelty")
+    again = novelty.novelty_test_from_tensors(found.tensors(), "novelty")
     x = draw([0], 5, 9)[0]
     np.testing.assert_array_equal(found.likeness(x), again.likeness(x))
     wrong = [
@@ -126,14 +128,14 @@ def test_a_file_s_tensors_are_read_again_and_others_are_refused() -> None:
     ]
     for tensors in wrong:
         with pytest.raises(DecodeError, match="novelty"):
-            novelty.from_tensors(tensors, "novelty")
+            novelty.novelty_test_from_tensors(tensors, "novelty")
 
 
 def test_calls_that_are_sure_are_wrong_no_more_often_than_allowed() -> None:
     rng = np.random.default_rng(6)
     labels = rng.integers(0, 3, 4000)
     logits = 2 * np.eye(3)[labels] + rng.normal(0, 1.5, (4000, 3))
-    least = sure_above(logits[None, :2000], labels[:2000], 0.1)
+    least = sure_call_threshold(logits[None, :2000], labels[:2000], 0.1)
     chances = np.exp(logits[2000:]) / np.exp(logits[2000:]).sum(axis=1, keepdims=True)
     sure = chances.max(axis=1) >= least
     wrong = chances.argmax(axis=1)[sure] != labels[2000:][sure]
@@ -145,16 +147,16 @@ def test_records_of_classes_that_a_plant_has_none_of_count_as_sure_and_wrong() -
     rng = np.random.default_rng(6)
     labels = rng.integers(0, 3, 4000)
     logits = 4 * np.eye(3)[labels] + rng.normal(0, 1.5, (4000, 3))
-    seen, least = (sure_above(logits[None], labels, 0.1, mass) for mass in (0.0, 0.05))
+    seen, least = (sure_call_threshold(logits[None], labels, 0.1, mass) for mass in (0.0, 0.05))
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     sure = chances.max(axis=1) >= least
     wrong = 0.95 * np.mean(sure & (chances.argmax(axis=1) != labels)) + 0.05
     assert seen < least < 1 and wrong <= 0.1 * (0.95 * sure.mean() + 0.05)
-    assert sure_above(logits[None], labels, 0.1, 0.25) == NEVER  # more than may be wrong
+    assert sure_call_threshold(logits[None], labels, 0.1, 0.25) == NEVER  # more than may be wrong
 
 
 def test_no_call_of_a_class_without_a_record_here_is_sure() -> None:
-    judge = Judge(sure=0.5, unseen=("dent",))
+    judge = CallJudge(sure=0.5, unseen=("dent",))
     calls = {
         label: judge._word(
             Prediction(name="", label=label, probability=0.99, probabilities=()), new=False
@@ -166,5 +168,7 @@ def test_no_call_of_a_class_without_a_record_here_is_sure() -> None:
 
 def test_few_or_bad_records_make_no_call_sure() -> None:
     logits = np.eye(2)[[0, 1, 0]][None] * 5
-    assert sure_above(logits, np.array([0, 1, 0]), 0.1) == NEVER  # three right prove too little
-    assert sure_above(np.tile(logits, (1, 10, 1)), np.tile([1, 0, 1], 10), 0.1) == NEVER
+    assert (
+        sure_call_threshold(logits, np.array([0, 1, 0]), 0.1) == NEVER
+    )  # three right prove too little
+    assert sure_call_threshold(np.tile(logits, (1, 10, 1)), np.tile([1, 0, 1], 10), 0.1) == NEVER

@@ -13,9 +13,9 @@ from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.sure_calls import CONFIDENCE
 from wg_client.models import adoption, store
-from wg_client.models.calls import Judge
+from wg_client.models.calls import CallJudge
 from wg_client.models.passing import PassRule, pass_rule, tolerance_limit
-from wg_client.selection.delivery import take_package
+from wg_client.selection.delivery import apply_and_adopt
 from wg_core.errors import WgError
 
 
@@ -36,7 +36,7 @@ def test_a_plant_reads_how_many_labels_are_missing_and_chooses_its_risk(
     tmp_path: Path, encoder_package: bytes, good_head: LinearHead
 ) -> None:
     plant = plant_maker(tmp_path, encoder_package)({0: 8, 1: 8, 2: 8}, good=("bars",))
-    take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    apply_and_adopt(plant.home, plant.package({"s": (good_head, "diffusion")}))
 
     def call(*words: str) -> str:
         result = CliRunner().invoke(group, [*words, "--home", str(plant.home.root)])
@@ -50,18 +50,20 @@ def test_a_plant_reads_how_many_labels_are_missing_and_chooses_its_risk(
     assert "at most 20 in 100 defective records pass" in call(
         "models", "threshold", "--missed", "0.2", "--by", "qa"
     )
-    manifest, name = adoption.in_use(plant.home)
-    assert adoption.read(plant.home).latest.missed_share == 0.2
-    rule = Judge.of_model(plant.home, manifest, name).passing
+    manifest, name = adoption.model_in_use(plant.home)
+    assert adoption.read_history(plant.home).latest_change.missed_share == 0.2
+    rule = CallJudge.load(plant.home, manifest, name).passing
     assert (
         rule.limit is not None
         and (rule.defects, rule.least_defects) == (16, 11)
         and rule.good_share > 0.5
     )
-    adoption.use(plant.home, manifest, manifest.models[-1].name, by="qa")
-    assert adoption.read(plant.home).latest.missed_share == 0.2  # of the plant, whatever the model
+    adoption.put_in_use(plant.home, manifest, manifest.models[-1].name, by="qa")
+    assert (
+        adoption.read_history(plant.home).latest_change.missed_share == 0.2
+    )  # of the plant, whatever the model
     good = np.array([label == "bars" for label in LABELS])
-    (store.folder(plant.home, manifest.package_id) / "judged.safetensors").unlink()
+    (store.models_folder(plant.home, manifest.package_id) / "judged.safetensors").unlink()
     with pytest.raises(WgError, match="judged"):
         pass_rule(plant.home, manifest, name, good)
 

@@ -15,15 +15,19 @@ import pytest
 from PIL import Image
 from tests.client.conftest import LABELS, TestPlant, pictures, plant_maker
 
-from wg_client.cli.prediction import Predictions
+from wg_client.cli.prediction import PredictionRun
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.fitting.sure_calls import bound_probabilities, probability_limit, wrong_share
+from wg_client.fitting.sure_calls import (
+    bounded_error_share,
+    cap_probabilities,
+    supported_probability,
+)
 from wg_client.models import adoption
 from wg_client.models.export import VERDICTS, export_model
 from wg_client.models.predict import Prediction
 from wg_client.models.predictor import Predictor
-from wg_client.models.service import service
-from wg_client.selection.delivery import take_package
+from wg_client.models.service import prediction_app
+from wg_client.selection.delivery import apply_and_adopt
 from wg_core.errors import DataError
 
 Shown = Callable[..., tuple[str, str]]
@@ -36,7 +40,7 @@ def judge(
     """A plant that knows what is good, and has a model."""
     make = plant_maker(tmp_path_factory.mktemp("judge"), encoder_package)
     plant = make({0: 8, 1: 8, 2: 8}, good=("bars",))
-    take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    apply_and_adopt(plant.home, plant.package({"s": (good_head, "diffusion")}))
     adoption.set_threshold(plant.home, missed_share=0.2, by="qa")
     return plant
 
@@ -55,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def predicted(judge: TestPlant, folder: Path) -> tuple[Predictor, dict[str, Prediction]]:
-    predictor = Predictor.open(judge.home, *adoption.in_use(judge.home))
+    predictor = Predictor.open(judge.home, *adoption.model_in_use(judge.home))
     rows = {path.name: predictor.predict_file(path)[0] for path in sorted(folder.iterdir())}
     return predictor, rows
 
@@ -65,7 +69,7 @@ def test_what_is_new_never_passes(judge: TestPlant, folder: Path) -> None:
     assert {row.verdict for name, row in rows.items() if name.startswith("odd")} == {"look"}
     assert {row.verdict for row in rows.values()} == {"pass", "reject", "look"}
     for row in rows.values():
-        assert row.probability <= probability_limit(24)
+        assert row.probability <= supported_probability(24)
 
 
 def test_onnx_gives_the_same_verdicts(judge: TestPlant, folder: Path, tmp_path: Path) -> None:
@@ -85,7 +89,7 @@ def test_onnx_gives_the_same_verdicts(judge: TestPlant, folder: Path, tmp_path: 
 
 def test_the_service_says_what_predict_says(judge: TestPlant, folder: Path) -> None:
     predictor, rows = predicted(judge, folder)
-    transport = httpx.ASGITransport(service(predictor))
+    transport = httpx.ASGITransport(prediction_app(predictor))
 
     async def ask() -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
@@ -106,16 +110,16 @@ def test_the_service_says_what_predict_says(judge: TestPlant, folder: Path) -> N
 
 def test_a_watch_writes_each_file_once(judge: TestPlant, folder: Path, tmp_path: Path) -> None:
     predictor, rows = predicted(judge, folder)
-    predictions = Predictions(judge.home, predictor.manifest, predictor.name)
+    predictions = PredictionRun(judge.home, predictor.manifest, predictor.name)
     arriving, out = tmp_path / "in", tmp_path / "verdicts.csv"
     arriving.mkdir()
     (arriving / "a.png").write_bytes((folder / "odd0.png").read_bytes())
     (arriving / "b.png").write_bytes(b"")
-    lines = predictions.watch(arriving, out, pause=0)
+    lines = predictions.watch_folder(arriving, out, pause=0)
     next(lines), next(lines)
     (arriving / "c.png").write_bytes((folder / "bars0.png").read_bytes())
     next(lines)
-    again = predictions.watch(arriving, out, pause=0)
+    again = predictions.watch_folder(arriving, out, pause=0)
     (arriving / "d.png").write_bytes((folder / "bars0.png").read_bytes())
     next(again)
     with out.open(encoding="utf-8-sig", newline="") as stream:
@@ -129,24 +133,24 @@ def test_one_file_that_cannot_be_read_keeps_no_other(
     judge: TestPlant, folder: Path, tmp_path: Path
 ) -> None:
     predictor, _ = predicted(judge, folder)
-    predictions = Predictions(judge.home, predictor.manifest, predictor.name)
+    predictions = PredictionRun(judge.home, predictor.manifest, predictor.name)
     phone = tmp_path / "x.heic"
     phone.write_bytes(b"\0")
-    predictions.leave_out(phone, DataError("x"))
-    predictions.add(folder / "bars0.png")
+    predictions.list_unreadable(phone, DataError("x"))
+    predictions.predict_path(folder / "bars0.png")
     assert predictions.count == 1 and len(predictions.problems) == 1
 
 
 def test_no_probability_is_above_what_labels_can_know() -> None:
     logits = np.array([[900.0, 0, -900], [2, 1, 0], [0, 0, 0]])
-    chances = bound_probabilities(logits, 0.9)
+    chances = cap_probabilities(logits, 0.9)
     np.testing.assert_allclose(chances.sum(axis=1), 1)
     assert chances.max() == 0.9 and chances[0, 1] == pytest.approx(0.1)
     plain = np.exp(logits[1:]) / np.exp(logits[1:]).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(chances[1:], plain)  # what is below the limit stays
-    assert bound_probabilities(np.zeros((2, 1)), 0.9).tolist() == [[1], [1]]
+    assert cap_probabilities(np.zeros((2, 1)), 0.9).tolist() == [[1], [1]]
 
 
 def test_few_labels_can_show_a_larger_share_alone() -> None:
-    shares = [wrong_share(labels) for labels in (0, 2, 10, 20, 38, 400)]
+    shares = [bounded_error_share(labels) for labels in (0, 2, 10, 20, 38, 400)]
     assert shares == sorted(shares, reverse=True) and shares[-2:] == [0.1, 0.1] and shares[3] > 0.1

@@ -13,7 +13,7 @@ from wg_core import atomic
 from wg_core.ledger.store import Ledger
 from wg_core.release.query import answer_query
 from wg_core.site import contact, locks
-from wg_core.site.contact import Contact, ContactFile
+from wg_core.site.contact import ContactFile, ContactStatus
 from wg_core.wire import canonical, signing
 
 __all__ = ["here", "shown"]
@@ -42,22 +42,24 @@ def test_one_screen_says_how_a_plant_is_and_what_needs_a_hand(
 
 
 def test_entries_that_the_server_has_not_cosigned_are_named(plant: TestPlant) -> None:
-    assert not [each for each in status.look(plant.home).problems if "cosigned" in each]
+    assert not [each for each in status.collect_status(plant.home).problems if "cosigned" in each]
     with Ledger.open(plant.home.ledger, signing.load(plant.home.ledger_key)) as ledger:
-        ledger.enrol_witness("second.example/w", signing.public_bytes(signing.generate()))
-    (said,) = (each for each in status.look(plant.home).problems if "cosigned" in each)
+        ledger.enrol_witness("second.example/w", signing.public_bytes(signing.generate_key()))
+    (said,) = (each for each in status.collect_status(plant.home).problems if "cosigned" in each)
     assert "has not cosigned: 1." in said and plant.config.server.name in said
 
 
 def test_what_a_connected_node_meets_is_said(plant: TestPlant) -> None:
     said = ContactFile(plant.home)
-    said.say("connected", "the ledger is not cosigned, releases wait: another key")
-    with locks.node(plant.home):
-        found = status.look(plant.home)
+    said.write_status("connected", "the ledger is not cosigned, releases wait: another key")
+    with locks.lock_node(plant.home):
+        found = status.collect_status(plant.home)
         assert found.connected
         assert [each for each in found.problems if "connected, but the ledger is not" in each]
-        said.say("connected")
-        assert not [each for each in status.look(plant.home).problems if "connected, but" in each]
+        said.write_status("connected")
+        assert not [
+            each for each in status.collect_status(plant.home).problems if "connected, but" in each
+        ]
 
 
 def test_what_cannot_be_read_is_a_problem_and_no_end(plant: TestPlant, here: Json) -> None:
@@ -77,18 +79,18 @@ def test_a_probe_ends_as_a_supervisor_wants_it(plant: TestPlant, here: Json) -> 
     assert here(*words, code=7) == {"connected": False, "state": "never connected"}
     said = ContactFile(plant.home)
     for state, code in (("connected", 0), ("waiting", 7), ("connected", 0), ("stopped", 7)):
-        said.say(state)  # type: ignore[arg-type]
+        said.write_status(state)  # type: ignore[arg-type]
         assert here(*words, code=code)["state"] == state
     assert here("status", "--probe", "--home", plant.home.root.parent, code=3)
 
 
 def test_a_word_that_is_old_counts_no_more(plant: TestPlant) -> None:
-    ContactFile(plant.home).say("connected")
+    ContactFile(plant.home).write_status("connected")
     assert status.connection_state(plant.home)[0]
     assert not status.connection_state(plant.home, time.time() + contact.STALE_SECONDS + 2)[0]
-    with locks.node(plant.home):
-        assert status.look(plant.home).connected
-    assert not status.look(plant.home).connected  # it says so, and does not run
+    with locks.lock_node(plant.home):
+        assert status.collect_status(plant.home).connected
+    assert not status.collect_status(plant.home).connected  # it says so, and does not run
     plant.home.contact.write_bytes(b"half a wo")
     assert status.connection_state(plant.home) == (False, None)
 
@@ -96,10 +98,10 @@ def test_a_word_that_is_old_counts_no_more(plant: TestPlant) -> None:
 def test_a_node_that_does_the_same_writes_now_and_then(
     plant: TestPlant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written: list[Contact] = []
+    written: list[ContactStatus] = []
 
     def write(path: Path, data: bytes, *, mode: int) -> None:
-        written.append(canonical.decode(Contact, data, subject="contact"))
+        written.append(canonical.decode(ContactStatus, data, subject="contact"))
 
     monkeypatch.setattr(atomic, "write_bytes", write)
     current_time = 1000.0
@@ -114,7 +116,7 @@ def test_a_node_that_does_the_same_writes_now_and_then(
         (70, "stopped", ""),
     ):
         current_time = 1000.0 + seconds
-        said.say(state, reason)  # type: ignore[arg-type]
+        said.write_status(state, reason)  # type: ignore[arg-type]
     assert [(each.written - 1000, each.state, each.since - 1000) for each in written] == [
         (0, "connected", 0),
         (60, "connected", 0),

@@ -16,10 +16,10 @@ from wg_client.pilot import offers as trials
 from wg_common import offer as offers
 from wg_common.inference.family_head import FamilyHead
 from wg_common.nets.encoder.module import load_encoder
-from wg_common.offer import Offer, OfferedKind
+from wg_common.offer import Offer, OfferedFamily
 from wg_core.errors import ExitCode
 from wg_core.wire import canonical, signing
-from wg_server.generator.families.heads import candidates_for
+from wg_server.generator.families.heads import family_candidates
 
 __all__ = ["here", "shown"]
 
@@ -44,19 +44,19 @@ def good_family(encoder_package: bytes) -> dict[str, np.ndarray]:
 @pytest.fixture
 def write(tmp_path: Path, encoder_package: bytes) -> Callable[..., Path]:
     def write_offer(head: dict[str, np.ndarray]) -> Path:
-        key, tensors = signing.generate(), offers.pack_tensors([head])
+        key, tensors = signing.generate_key(), offers.pack_tensors([head])
         offer = Offer(
             server="hq",
             key=signing.public_bytes(key).hex(),
             encoder=canonical.sha256_hex(encoder_package),
             tensors=canonical.sha256_hex(tensors),
-            kinds=(OfferedKind(name="patterns", labels=("a", "b", "c")),),
+            kinds=(OfferedFamily(name="patterns", labels=("a", "b", "c")),),
             machines=(),
             sites={"Bars": 2, "dots": 1, "scratch": 9},
             created=1,
         )
         path = tmp_path / "hq.wgo"
-        path.write_bytes(offers.encode(offer, encoder_package, tensors, key))
+        path.write_bytes(offers.encode_offer(offer, encoder_package, tensors, key))
         return path
 
     return write_offer
@@ -95,14 +95,14 @@ def test_a_changed_offer_is_refused(
     ],
 )
 def test_a_trial_has_the_candidates_that_a_server_would_send(labels: tuple[str, ...]) -> None:
-    sent = list(candidates_for(FAMILIES, labels))
+    sent = list(family_candidates(FAMILIES, labels))
     families = list(FAMILIES.families.values())
-    kinds = [OfferedKind(name="x", labels=family.labels) for family in families]
+    kinds = [OfferedFamily(name="x", labels=family.labels) for family in families]
     source, rows_of_kinds = trials._matched_kinds(kinds, labels)
     assert {source} == {candidate_source for candidate_source, *_ in sent}
     assert len(sent) == len(rows_of_kinds)
     for (_, expected, _), (n, rows) in zip(sent, rows_of_kinds.items(), strict=True):
-        whole = families[n].tensors_of(np.arange(len(families[n].labels)))
+        whole = families[n].candidate_tensors(np.arange(len(families[n].labels)))
         tensors = {name: value.astype(np.float32) for name, value in whole.items()}
         got = trials._of_classes(tensors, rows, ARCHITECTURE)
         assert got.keys() == expected.keys()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from wg_client.pilot import sentences
-from wg_client.pilot.published import Decision
+from wg_client.pilot.published import JoiningAdvice
 
 OFFERS: tuple[Any, ...] = (
     None,
@@ -17,19 +17,24 @@ OFFERS: tuple[Any, ...] = (
 )
 
 
-@pytest.mark.parametrize("decision", Decision)
+@pytest.mark.parametrize("decision", JoiningAdvice)
 @pytest.mark.parametrize("offer", OFFERS, ids=str)
 def test_own_labels_are_kept_only_where_they_beat_the_commonest_class(
-    offer: Any, decision: Decision
+    offer: Any, decision: JoiningAdvice
 ) -> None:
     for stands in (True, False):
         simulation: Any = SimpleNamespace(
-            offer=offer, decision=decision, stands=stands, commonest=0.6, sites=3, expected=None
+            offer=offer,
+            decision=decision,
+            beats_commonest_label=stands,
+            commonest_label_accuracy=0.6,
+            sites=3,
+            expected=None,
         )
-        words = str(sentences.verdict(simulation))
+        words = str(sentences.verdict_sentence(simulation))
         if "your own" in words and not words.startswith(("wait", "join")):
             assert stands
         pays = offer is not None and (offer.pays or offer.machine)
-        assert words.startswith("join") == (pays or decision is Decision.JOIN) or (
+        assert words.startswith("join") == (pays or decision is JoiningAdvice.JOIN) or (
             offer is not None and not offer.sites
         )

@@ -18,7 +18,7 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import HANDED_ON, LOCAL
 from wg_client.models import adoption
 from wg_client.release import preview
-from wg_client.selection.delivery import take_package
+from wg_client.selection.delivery import apply_and_adopt
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets import family_network
 from wg_core.errors import ConfigError, DataError, UsageError
@@ -34,14 +34,14 @@ def plant(
     """A plant with a model in use."""
     found = plant_maker(tmp_path_factory.mktemp("python"), encoder_package)({0: 4, 1: 4})
     package = found.package({"s": (good_head, "diffusion")}, pool_releases=1)
-    take_package(found.home, package)
+    apply_and_adopt(found.home, package)
     return found
 
 
 def test_a_plant_says_what_the_commands_say(plant: TestPlant) -> None:
     opened = weightgate.Plant.open(plant.home.root)
     assert (opened.site, opened.labels) == ("plant-a", LABELS)
-    found, said = opened.check(epsilon="1"), preview.check(plant.home, epsilon="1")
+    found, said = opened.check(epsilon="1"), preview.preview_release(plant.home, epsilon="1")
     assert (found.cost.alone, found.would_leave) == (said.cost.alone, said.would_leave)
     with pytest.raises(ConfigError, match="wg-client init"):
         weightgate.Plant.open(plant.home.root / "nowhere")
@@ -68,10 +68,10 @@ def test_the_classifier_is_the_model_and_learns_on_from_it(plant: TestPlant) -> 
     said = [one.probabilities for one in opened.predict(records)]
     assert np.allclose(loaded.predict_proba(records), said)
     assert list(loaded.classes_) == list(LABELS)
-    manifest, _ = adoption.in_use(plant.home)
+    manifest, _ = adoption.model_in_use(plant.home)
     trained = weightgate.Classifier(str(plant.home.root)).fit(records, names)
     assert trained.score(records, names) >= loaded.score(records, names)
-    assert adoption.in_use(plant.home)[0] == manifest  # nothing is written
+    assert adoption.model_in_use(plant.home)[0] == manifest  # nothing is written
     with pytest.raises(DataError, match="expected some of"):
         trained.fit(records, np.repeat("mist", 12))
     with pytest.raises(ConfigError, match="a kept model lies"):
@@ -83,7 +83,7 @@ def test_a_model_beside_a_network_of_its_family_is_loaded_and_trained_on(
 ) -> None:
     plant = make_plant({0: 4, 1: 4, 2: 4})
     both = family_head(encoder_package, 3) | family_network.pack_network(beside(3))
-    take_package(plant.home, plant.package({"kin": (both, SAME_FAMILY)}))
+    apply_and_adopt(plant.home, plant.package({"kin": (both, SAME_FAMILY)}))
     rng = np.random.default_rng(4)
     records = [record for label in range(3) for record in pictures(rng, label, 4)]
     names = np.repeat(LABELS, 4)
@@ -100,7 +100,7 @@ def test_a_plant_is_its_budget_models_report_and_acceptance(plant: TestPlant) ->
     assert opened.budget.cap_epsilon == "8" and opened.report.is_file()
     (manifest,) = opened.models
     assert len(repr(manifest)) < 100 and len(repr(opened.check())) < 100
-    assert opened.acceptance().of(manifest.kept) is None
+    assert opened.acceptance().counts_of(manifest.kept) is None
     wrong: Any = 1
     for call in (opened.predict, weightgate.Plant.open, lambda each: opened.check(epsilon=each)):
         with pytest.raises(UsageError, match="expected"):

@@ -88,9 +88,9 @@ def records_in_the_time_of_a_release(patch: pytest.MonkeyPatch) -> None:
     """A release's entry bears the time at which the work was done, a second for 100 records."""
     original = Ledger._head
 
-    def head(ledger: Ledger, kind: str, **words: Any) -> entries.Head:
+    def head(ledger: Ledger, kind: str, **words: Any) -> entries.EntryHeader:
         made = original(ledger, kind, **words)
-        snapshot = snapshots.newest(ClientHome(Path(ledger._path).parent))
+        snapshot = snapshots.find_current(ClientHome(Path(ledger._path).parent))
         if kind != entries.RELEASE or snapshot is None:
             return made
         return dataclasses.replace(made, time=made.time + len(snapshot.records().labels) // 100)
@@ -122,7 +122,7 @@ def burned_charges_come_back(patch: pytest.MonkeyPatch) -> None:
         before = state.datasets.get(entry.name)
         dataset(state, entry)
         for seq, paid in state.charges.items():
-            if before is not None and paid.open and seq > before.head.seq:
+            if before is not None and paid.is_open and seq > before.head.seq:
                 state.lineage(paid.lineage).mu_squared -= costs[entry.head.origin, seq]
 
     patch.setattr(LedgerState, "_charge", charged)
@@ -130,14 +130,14 @@ def burned_charges_come_back(patch: pytest.MonkeyPatch) -> None:
 
 
 def id_from_the_exact_statistics(patch: pytest.MonkeyPatch) -> None:
-    original = query.make
+    original = query.make_release
 
     def make(config: Any, snapshot: Any, request: Any, **words: Any) -> bytes:
         known = snapshot.statistics().tobytes() + request.request_id.encode()
         release_id = hashlib.sha256(known).hexdigest()[:32]
         return original(config, snapshot, request, release_id=release_id, **words)
 
-    patch.setattr(query, "make", make)
+    patch.setattr(query, "make_release", make)
 
 
 def normalised_by_large_batches(patch: pytest.MonkeyPatch) -> None:

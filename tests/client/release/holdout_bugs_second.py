@@ -39,10 +39,10 @@ Integers = NDArray[np.int64]
 
 def one_delta_for_all(patch: pytest.MonkeyPatch) -> None:
     """Noise is that of delta 1e-5, whatever delta is asked for and charged."""
-    original = mechanism.sigma_for
+    original = mechanism.noise_scale
     for module in (mechanism, query, statistics_file):
         patch.setattr(
-            module, "sigma_for", lambda schema, epsilon, delta: original(schema, epsilon, 1e-5)
+            module, "noise_scale", lambda schema, epsilon, delta: original(schema, epsilon, 1e-5)
         )
 
 
@@ -53,7 +53,7 @@ def narrow_noise_at_small_epsilons(patch: pytest.MonkeyPatch) -> None:
     def release(
         schema: StatisticsSchema, sums: Integers, about: Any, sigma: float, sampler: Any
     ) -> Integers:
-        widest = mechanism.sigma_for(schema, 0.1, 1e-5)
+        widest = mechanism.noise_scale(schema, 0.1, 1e-5)
 
         def narrowed(values: Integers, scale: float) -> Integers:
             noise = sampler(values, scale) - values
@@ -78,17 +78,17 @@ def longest_vectors_beyond_the_clip(patch: pytest.MonkeyPatch) -> None:
 
 def class_names_without_case(patch: pytest.MonkeyPatch) -> None:
     """Class names that differ in case alone are one class."""
-    original = datasets.compose
-    patch.setattr(datasets, "compose", lambda name: original(name).casefold())
+    original = datasets.normalise_name
+    patch.setattr(datasets, "normalise_name", lambda name: original(name).casefold())
 
 
 def records_in_the_time_of_a_version(patch: pytest.MonkeyPatch) -> None:
     """The ledger's entry of a data set bears the number of its records."""
     original = Ledger._head
 
-    def head(ledger: Ledger, kind: str, **words: Any) -> entries.Head:
+    def head(ledger: Ledger, kind: str, **words: Any) -> entries.EntryHeader:
         entry_head = original(ledger, kind, **words)
-        snapshot = snapshots.newest(ClientHome(Path(ledger._path).parent))
+        snapshot = snapshots.find_current(ClientHome(Path(ledger._path).parent))
         if kind != entries.DATASET or snapshot is None:
             return entry_head
         return dataclasses.replace(
@@ -116,8 +116,8 @@ def an_open_charge_pays_for_more(patch: pytest.MonkeyPatch) -> None:
     original = Ledger.charge
 
     def charge(ledger: Ledger, request: ChargeRequest) -> ChargeRecord:
-        earlier = ledger.find(request.dataset, request_id=request.request_id)
-        if earlier is not None and earlier.open:
+        earlier = ledger.find_charge(request.dataset, request_id=request.request_id)
+        if earlier is not None and earlier.is_open:
             entry = entries.decode(ledger.entry(earlier.seq))
             if isinstance(entry, Charge) and entry.commitment == ledger.commitment(request.dataset):
                 return earlier
@@ -128,7 +128,7 @@ def an_open_charge_pays_for_more(patch: pytest.MonkeyPatch) -> None:
 
 def sent_without_a_cosignature(patch: pytest.MonkeyPatch) -> None:
     """A release leaves although the witness refuses to cosign its ledger."""
-    original = cosigning.collect
+    original = cosigning.collect_cosignatures
 
     def collect(*words: Any) -> None:
         try:
@@ -136,7 +136,7 @@ def sent_without_a_cosignature(patch: pytest.MonkeyPatch) -> None:
         except WitnessRefused:
             return
 
-    patch.setattr(cosigning, "collect", collect)
+    patch.setattr(cosigning, "collect_cosignatures", collect)
 
 
 def away_from_zero(patch: pytest.MonkeyPatch) -> None:

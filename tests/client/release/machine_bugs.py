@@ -59,7 +59,7 @@ def machine_of_labelled_records(patch: pytest.MonkeyPatch) -> None:
 
 
 def machine_classes_with_a_record(patch: pytest.MonkeyPatch) -> None:
-    original, manifest_of = query.make, statistics_file.StatisticsManifest
+    original, manifest_of = query.make_release, statistics_file.StatisticsManifest
 
     def make(config: Any, snapshot: Any, request: Any, **words: Any) -> bytes:
         present = {int(label) for label in snapshot.records().labels} | {0}
@@ -73,23 +73,23 @@ def machine_classes_with_a_record(patch: pytest.MonkeyPatch) -> None:
             inside.setattr(statistics_file, "StatisticsManifest", manifest)
             return original(config, snapshot, request, **words)
 
-    patch.setattr(query, "make", make)
+    patch.setattr(query, "make_release", make)
 
 
 OF_MACHINE: dict[str, Planted] = {
     "machine statistics without noise": Planted(
-        machine_parts(lambda exact, noisy: exact), bench.PASSED_ON, probes.freeze_versions
+        machine_parts(lambda exact, noisy: exact), bench.PASSED_ON, probes.probe_snapshot_sizes
     ),
     "number of a machine's records without noise": Planted(
         machine_parts(lambda exact, noisy: np.concatenate([exact[:1], noisy[1:]])),
         bench.PASSED_ON,
-        probes.freeze_versions,
+        probes.probe_snapshot_sizes,
     ),
-    "machine statistics are free": Planted(machine_is_free, bench.BUDGET, conduct.use_up_a_budget),
+    "machine statistics are free": Planted(machine_is_free, bench.BUDGET, conduct.exhaust_budget),
     "machine statistics of labelled records alone": Planted(
-        machine_of_labelled_records, bench.EXACT, probes.freeze_versions
+        machine_of_labelled_records, bench.EXACT, probes.probe_snapshot_sizes
     ),
     "a machine's class names are those with a record": Planted(
-        machine_classes_with_a_record, bench.LEDGER, probes.read_layouts
+        machine_classes_with_a_record, bench.LEDGER, probes.probe_file_layouts
     ),
 }

@@ -43,11 +43,11 @@ def centre_of_exact_sums(patch: pytest.MonkeyPatch) -> None:
         noisy = noise(first)
         if not middle.size:
             return noisy
-        centre = centring.centre(schema, first[: counts.size], first[counts.size :], sigma)
+        centre = centring.estimate_centre(schema, first[: counts.size], first[counts.size :], sigma)
         second = noise(about(centre)[middle.offset : moments.offset])
         return np.concatenate([noisy[: counts.size], second, noisy[counts.size :]])
 
-    patch.setattr(mechanism, "in_parts", in_parts)
+    patch.setattr(mechanism, "release_in_parts", in_parts)
 
 
 def summed_by(patch: pytest.MonkeyPatch, sums: Sums) -> None:
@@ -71,7 +71,7 @@ def unit_weighed_by_labelled_records(patch: pytest.MonkeyPatch) -> None:
         phi, y = exact._check_records(schema, features, labels, units)
         q = exact.quantise(phi, schema.radius, schema.bits)
         result = np.zeros(schema.length, dtype=np.int64)
-        for rows in exact.unit_rows(units):
+        for rows in exact.rows_by_unit(units):
             labelled = max(1, int((y[rows] >= 0).sum()))
             total = exact._total(schema, q[rows], y[rows], centre)
             result += exact.divide_toward_zero(total, labelled)
@@ -82,12 +82,12 @@ def unit_weighed_by_labelled_records(patch: pytest.MonkeyPatch) -> None:
 
 def no_noise_on_nothing(patch: pytest.MonkeyPatch) -> None:
     """What is exactly zero, as an empty class, is released without noise."""
-    original = mechanism.release
+    original = mechanism.add_noise
 
     def release(integers: Integers, sigma: float, sampler: Any) -> Integers:
         return np.where(integers == 0, 0, original(integers, sigma, sampler))
 
-    patch.setattr(mechanism, "release", release)
+    patch.setattr(mechanism, "add_noise", release)
 
 
 def budget_for_each_kind(patch: pytest.MonkeyPatch) -> None:
@@ -147,14 +147,14 @@ def labels_from_nearest_mean(patch: pytest.MonkeyPatch) -> None:
 
 def release_id_of_the_data(patch: pytest.MonkeyPatch) -> None:
     """The release id is a hash of request and exact statistics: a guess can be confirmed."""
-    original = query.make
+    original = query.make_release
 
     def make(config: Any, snapshot: Any, request: ChargeRequest, **words: Any) -> bytes:
         private = snapshot.statistics(request.mechanism.statistics).tobytes()
         digest = hashlib.sha256(request.request_id.encode() + private).hexdigest()
         return original(config, snapshot, request, **{"release_id": digest[:32], **words})
 
-    patch.setattr(query, "make", make)
+    patch.setattr(query, "make_release", make)
 
 
 def acceptance_by_rank(patch: pytest.MonkeyPatch) -> None:
@@ -168,8 +168,8 @@ def acceptance_by_rank(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(acceptance_set, "_chances", ranks)
 
 
-def machine_numbers_by_chunk(patch: pytest.MonkeyPatch) -> None:
-    """Machine numbers of a record are divided by the longest of those beside it in its chunk."""
+def machine_features_by_chunk(patch: pytest.MonkeyPatch) -> None:
+    """Machine features of a record are divided by the longest of those beside it in its chunk."""
     original = encoding._AtMachine.encode_local
 
     def encode_local(self: Any, records: Sequence[Any]) -> NDArray[np.float32]:
@@ -199,6 +199,6 @@ OUTSIDE: dict[str, Plant] = {
     "missing labels are those of the nearest mean": labels_from_nearest_mean,
     "the release's id is a hash of request and statistics": release_id_of_the_data,
     "the acceptance set is exactly the share": acceptance_by_rank,
-    "machine numbers are scaled by the longest beside them": machine_numbers_by_chunk,
+    "machine features are scaled by the longest beside them": machine_features_by_chunk,
     "commitments have no salt": commitment_without_salt,
 }

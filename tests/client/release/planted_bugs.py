@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from wg_audit.installed import bench, conduct, probes
-from wg_audit.installed.bench import Bench
+from wg_audit.installed.bench import TestBench
 from wg_client.data import inspection
 from wg_client.release import look
 from wg_common.modalities.base import content_digest
@@ -40,7 +40,7 @@ class Planted:
 
     plant: Plant
     check: str
-    probe: Callable[[Bench], None]
+    probe: Callable[[TestBench], None]
 
 
 # --- noise
@@ -50,12 +50,12 @@ def changed_noise(change: Callable[[Integers, Integers, float], Integers]) -> Pl
     """What is released is a function of exact part, noisy part and sigma."""
 
     def plant(patch: pytest.MonkeyPatch) -> None:
-        original = mechanism.release
+        original = mechanism.add_noise
 
         def release(exact: Integers, sigma: float, sampler: Any) -> Integers:
             return change(exact, original(exact, sigma, sampler), sigma)
 
-        patch.setattr(mechanism, "release", release)
+        patch.setattr(mechanism, "add_noise", release)
 
     return plant
 
@@ -93,7 +93,7 @@ def one_noise_for_all(patch: pytest.MonkeyPatch) -> None:
 
 def seeded_by_the_request(patch: pytest.MonkeyPatch) -> None:
     asked = ""
-    original = query.make
+    original = query.make_release
 
     def make(config: Any, snapshot: Any, request: Any, **words: Any) -> bytes:
         nonlocal asked
@@ -104,7 +104,7 @@ def seeded_by_the_request(patch: pytest.MonkeyPatch) -> None:
         rng = np.random.default_rng([int(asked, 16), len(exact)])
         return np.rint(exact + rng.normal(0, sigma, len(exact))).astype(np.int64)
 
-    patch.setattr(query, "make", make)
+    patch.setattr(query, "make_release", make)
     changed_noise(drawn)(patch)
 
 
@@ -119,7 +119,7 @@ def in_parts(change: Callable[..., tuple[Integers, Integers]]) -> Plant:
             first = np.concatenate([exact[: counts.size], exact[moments.offset :]])
 
             def second(middle: Integers, sigma: float) -> Integers:
-                centre = centring.centre(
+                centre = centring.estimate_centre(
                     schema, middle[: counts.size], middle[counts.size :], sigma
                 )
                 return np.asarray(about(centre)[counts.size : moments.offset])
@@ -127,7 +127,7 @@ def in_parts(change: Callable[..., tuple[Integers, Integers]]) -> Plant:
             one, two = change(first, second, noise, sigma)
             return np.concatenate([one[: counts.size], two, one[counts.size :]])
 
-        patch.setattr(mechanism, "in_parts", changed)
+        patch.setattr(mechanism, "release_in_parts", changed)
 
     return plant
 
@@ -182,10 +182,12 @@ def forgets(field: str) -> Plant:
 
 
 def another_epsilon(patch: pytest.MonkeyPatch) -> None:
-    original = mechanism.sigma_for
+    original = mechanism.noise_scale
     for module in (mechanism, query, statistics_file):
         patch.setattr(
-            module, "sigma_for", lambda schema, epsilon, delta: original(schema, 2 * epsilon, delta)
+            module,
+            "noise_scale",
+            lambda schema, epsilon, delta: original(schema, 2 * epsilon, delta),
         )
 
 
@@ -201,23 +203,23 @@ def noise_before_the_charge(patch: pytest.MonkeyPatch) -> None:
 
 
 def fresh_noise_for_a_repeated_question(patch: pytest.MonkeyPatch) -> None:
-    original, answered = query.cover, set()
+    original, answered = query.make_bundle, set()
 
     def cover(home: Any, config: Any, ledger: Any, charged: Any, *words: Any) -> bytes:
         data = original(home, config, ledger, charged, *words)
         if (home.root, charged.seq) not in answered:
             answered.add((home.root, charged.seq))
             return data
-        covered = statistics_file.decode_covered(data)
+        covered = statistics_file.decode_bundle(data)
         manifest, integers = statistics_file.read_unverified(covered.release)
         integers = integers + np.arange(len(integers))  # whatever it is, it is not what it was
         raw = statistics_file.integers_to_bytes(integers)
         manifest = dataclasses.replace(manifest, integers_sha256=canonical.sha256_hex(raw))
         key = signing.load(home.signing_key)
         release = statistics_file.encode_release(manifest, integers, key)
-        return statistics_file.encode_covered(dataclasses.replace(covered, release=release))
+        return statistics_file.encode_bundle(dataclasses.replace(covered, release=release))
 
-    patch.setattr(query, "cover", cover)
+    patch.setattr(query, "make_bundle", cover)
 
 
 # --- exact statistics
@@ -266,18 +268,18 @@ def frequent_labels_first(patch: pytest.MonkeyPatch) -> None:
 
 def copies_count(patch: pytest.MonkeyPatch) -> None:
     """Each file is a unit, also one with the content of another."""
-    original = inspection.inspect
+    original = inspection.inspect_records
 
     def inspect(survey: Any, **words: Any) -> Any:
         looked = original(survey, **words)
         every = range(len(survey.data))
-        digests = tuple(content_digest(inspection.decode(survey.data, row)) for row in every)
+        digests = tuple(content_digest(inspection.decode_row(survey.data, row)) for row in every)
         shapes = np.repeat(looked.shapes[:1], len(every), axis=0)
         return dataclasses.replace(
             looked, data=survey.data, digests=digests, shapes=shapes, duplicates=()
         )
 
-    patch.setattr(look, "inspect", inspect)
+    patch.setattr(look, "inspect_records", inspect)
 
 
 def on_grid(clip: Callable[[NDArray[Any], float], NDArray[Any]]) -> Plant:
@@ -305,7 +307,7 @@ def clipped_after_the_sum(patch: pytest.MonkeyPatch) -> None:
 
 
 def deviations_beyond_the_radius(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(centring, "deviations", lambda q, about: q - about.point)
+    patch.setattr(centring, "clipped_deviations", lambda q, about: q - about.point)
 
 
 def single_precision(patch: pytest.MonkeyPatch) -> None:
@@ -316,7 +318,9 @@ def single_precision(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_unit_for_each_record(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(exact, "unit_rows", lambda units: [np.array([row]) for row in range(len(units))])
+    patch.setattr(
+        exact, "rows_by_unit", lambda units: [np.array([row]) for row in range(len(units))]
+    )
 
 
 def a_unit_for_each_class(patch: pytest.MonkeyPatch) -> None:
@@ -360,7 +364,7 @@ def normalised_by_the_batch(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_count_in_the_id(patch: pytest.MonkeyPatch) -> None:
-    original = query.make
+    original = query.make_release
 
     def make(config: Any, snapshot: Any, request: Any, **words: Any) -> bytes:
         count = len(snapshot.records().labels)
@@ -368,7 +372,7 @@ def a_count_in_the_id(patch: pytest.MonkeyPatch) -> None:
             config, snapshot, request, release_id=f"{count:08x}{secrets.token_hex(12)}", **words
         )
 
-    patch.setattr(query, "make", make)
+    patch.setattr(query, "make_release", make)
 
 
 def one_salt_for_all_snapshots(patch: pytest.MonkeyPatch) -> None:
@@ -387,91 +391,95 @@ def one_salt_for_all_snapshots(patch: pytest.MonkeyPatch) -> None:
 
 
 FIRST: dict[str, Planted] = {
-    "noise halved": Planted(changed_noise(halved), bench.PASSED_ON, probes.freeze_versions),
+    "noise halved": Planted(changed_noise(halved), bench.PASSED_ON, probes.probe_snapshot_sizes),
     "counts forgotten in the sensitivity": Planted(
-        forgets("count_weight"), bench.LEDGER, probes.try_shapes
+        forgets("count_weight"), bench.LEDGER, probes.probe_dimensions
     ),
     "sums forgotten in the sensitivity": Planted(
-        forgets("sum_weight"), bench.LEDGER, probes.try_shapes
+        forgets("sum_weight"), bench.LEDGER, probes.probe_dimensions
     ),
     "moments forgotten in the sensitivity": Planted(
-        forgets("moment_weight"), bench.LEDGER, probes.try_shapes
+        forgets("moment_weight"), bench.LEDGER, probes.probe_dimensions
     ),
-    "sigma of another epsilon": Planted(another_epsilon, bench.LEDGER, probes.try_shapes),
-    "copies of a record count": Planted(copies_count, bench.EXACT, probes.freeze_versions),
+    "sigma of another epsilon": Planted(another_epsilon, bench.LEDGER, probes.probe_dimensions),
+    "copies of a record count": Planted(copies_count, bench.EXACT, probes.probe_snapshot_sizes),
     "site's mean subtracted before clipping": Planted(
-        changed_features(less_mean), bench.EXACT, probes.freeze_versions
+        changed_features(less_mean), bench.EXACT, probes.probe_snapshot_sizes
     ),
     "scaled by the plant's own deviation": Planted(
-        changed_features(by_deviation), bench.EXACT, probes.freeze_versions
+        changed_features(by_deviation), bench.EXACT, probes.probe_snapshot_sizes
     ),
     "clip radius from the data": Planted(
-        changed_features(by_largest), bench.EXACT, probes.freeze_versions
+        changed_features(by_largest), bench.EXACT, probes.probe_snapshot_sizes
     ),
     "labels ordered by frequency": Planted(
-        frequent_labels_first, bench.EXACT, probes.freeze_versions
+        frequent_labels_first, bench.EXACT, probes.probe_snapshot_sizes
     ),
     "counts without noise": Planted(
-        changed_noise(bare(slice(0, 5))), bench.PASSED_ON, probes.freeze_versions
+        changed_noise(bare(slice(0, 5))), bench.PASSED_ON, probes.probe_snapshot_sizes
     ),
     "last integer without noise": Planted(
-        changed_noise(bare(slice(-1, None))), bench.PASSED_ON, probes.freeze_versions
+        changed_noise(bare(slice(-1, None))), bench.PASSED_ON, probes.probe_snapshot_sizes
     ),
     "one noise at two epsilons": Planted(
-        one_noise_for_all, bench.PASSED_ON, probes.freeze_versions
+        one_noise_for_all, bench.PASSED_ON, probes.probe_snapshot_sizes
     ),
-    "a count in the release's id": Planted(a_count_in_the_id, bench.FRESH, probes.try_shapes),
+    "a count in the release's id": Planted(a_count_in_the_id, bench.FRESH, probes.probe_dimensions),
 }
 """What the first audit of the path was made to find."""
 
 LATER: dict[str, Planted] = {
     "centre taken from exact statistics": Planted(
-        in_parts(exact_centre), bench.EXACT, probes.freeze_versions
+        in_parts(exact_centre), bench.EXACT, probes.probe_snapshot_sizes
     ),
     "one salt for two snapshots": Planted(
-        one_salt_for_all_snapshots, bench.FRESH, probes.freeze_versions
+        one_salt_for_all_snapshots, bench.FRESH, probes.probe_snapshot_sizes
     ),
     "noise drawn before the charge": Planted(
-        noise_before_the_charge, bench.ORDER, probes.freeze_versions
+        noise_before_the_charge, bench.ORDER, probes.probe_snapshot_sizes
     ),
     "exact counts from 100 records on": Planted(
-        exact_counts_of_many, bench.PASSED_ON, probes.compare_declarations
+        exact_counts_of_many, bench.PASSED_ON, probes.probe_declarations
     ),
-    "norm not clipped": Planted(on_grid(lambda x, radius: x), bench.EXACT, probes.freeze_versions),
-    "sums in single precision": Planted(single_precision, bench.EXACT, probes.freeze_versions),
+    "norm not clipped": Planted(
+        on_grid(lambda x, radius: x), bench.EXACT, probes.probe_snapshot_sizes
+    ),
+    "sums in single precision": Planted(single_precision, bench.EXACT, probes.probe_snapshot_sizes),
     "second part with half of the noise": Planted(
-        in_parts(half_noise_on_the_second_part), bench.PASSED_ON, probes.freeze_versions
+        in_parts(half_noise_on_the_second_part), bench.PASSED_ON, probes.probe_snapshot_sizes
     ),
     "noise of the first part used in the second": Planted(
-        in_parts(noise_of_the_first_part), bench.PASSED_ON, probes.freeze_versions
+        in_parts(noise_of_the_first_part), bench.PASSED_ON, probes.probe_snapshot_sizes
     ),
     "noise seeded by the request": Planted(
-        seeded_by_the_request, bench.PASSED_ON, probes.freeze_versions
+        seeded_by_the_request, bench.PASSED_ON, probes.probe_snapshot_sizes
     ),
     "noise of another shape": Planted(
-        changed_noise(uniform), bench.PASSED_ON, probes.freeze_versions
+        changed_noise(uniform), bench.PASSED_ON, probes.probe_snapshot_sizes
     ),
     "fresh noise for a repeated question": Planted(
         fresh_noise_for_a_repeated_question, bench.ORDER, conduct.try_guarantees
     ),
     "each coordinate clipped instead of the norm": Planted(
-        on_grid(lambda x, radius: x.clip(-radius, radius)), bench.EXACT, probes.freeze_versions
+        on_grid(lambda x, radius: x.clip(-radius, radius)), bench.EXACT, probes.probe_snapshot_sizes
     ),
-    "clipped after the sum": Planted(clipped_after_the_sum, bench.EXACT, probes.freeze_versions),
+    "clipped after the sum": Planted(
+        clipped_after_the_sum, bench.EXACT, probes.probe_snapshot_sizes
+    ),
     "deviations beyond the radius": Planted(
-        deviations_beyond_the_radius, bench.EXACT, probes.freeze_versions
+        deviations_beyond_the_radius, bench.EXACT, probes.probe_snapshot_sizes
     ),
     "each record a unit in spite of the column": Planted(
-        a_unit_for_each_record, bench.EXACT, probes.count_units
+        a_unit_for_each_record, bench.EXACT, probes.probe_unit_weights
     ),
     "a unit counts once in each class": Planted(
-        a_unit_for_each_class, bench.EXACT, probes.count_units
+        a_unit_for_each_class, bench.EXACT, probes.probe_unit_weights
     ),
     "the last record of a part counts twice": Planted(
-        last_of_a_part_counts_twice, bench.EXACT, probes.compare_declarations
+        last_of_a_part_counts_twice, bench.EXACT, probes.probe_declarations
     ),
     "features normalised by the batch": Planted(
-        normalised_by_the_batch, bench.ENCODER, probes.encode_apart
+        normalised_by_the_batch, bench.ENCODER, probes.probe_encoding_groups
     ),
 }
 """What it did not find, or was never asked."""

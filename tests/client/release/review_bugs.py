@@ -213,7 +213,7 @@ def clipped_at_whole_vectors_alone(patch: pytest.MonkeyPatch) -> None:
 
 
 def set_aside_in_the_software(patch: pytest.MonkeyPatch) -> None:
-    original, encode = query.make, statistics_file.encode_release
+    original, encode = query.make_release, statistics_file.encode_release
 
     def make(config: Any, snapshot: Any, request: Any, **words: Any) -> bytes:
         count = len(snapshot.listing().set_aside)
@@ -226,7 +226,7 @@ def set_aside_in_the_software(patch: pytest.MonkeyPatch) -> None:
             inside.setattr(statistics_file, "encode_release", with_count)
             return original(config, snapshot, request, **words)
 
-    patch.setattr(query, "make", make)
+    patch.setattr(query, "make_release", make)
 
 
 def stated_labels(choose: Callable[[NDArray[np.int64]], list[int]]) -> Plant:
@@ -236,7 +236,7 @@ def stated_labels(choose: Callable[[NDArray[np.int64]], list[int]]) -> Plant:
         original = query._statement_index
 
         def stated(ledger: Any, config: Any, encoder: str) -> int:
-            snapshot = snapshots.newest(ClientHome(Path(ledger._path).parent))
+            snapshot = snapshots.find_current(ClientHome(Path(ledger._path).parent))
             if snapshot is None:
                 return original(ledger, config, encoder)
             labels = snapshot.records().labels

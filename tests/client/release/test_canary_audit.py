@@ -32,9 +32,9 @@ from tests.core.ledger.conftest import closed_form
 from wg_audit import cli
 from wg_audit.installed import audit as installed
 from wg_audit.installed import bench, conduct, noise, probes
-from wg_audit.installed.audit import Report
-from wg_audit.installed.bench import Bench, Size
-from wg_audit.installed.plant import Check, PlantFactory, Setup
+from wg_audit.installed.audit import AuditReport
+from wg_audit.installed.bench import AuditSize, TestBench
+from wg_audit.installed.plant import CheckResult, PlantFactory, PlantSetup
 from wg_client.release import canary_audit
 from wg_common.nets.encoder.module import load_encoder
 from wg_core.errors import ConfigError, ExitCode
@@ -42,7 +42,7 @@ from wg_core.ledger import recovery, store
 from wg_core.privacy import mechanism
 from wg_server.generator.evaluation.simulated_release import simulate_release
 
-SMALL = Size(canaries=16, snapshots=2, dimensions=range(1, 4), larger=1)
+SMALL = AuditSize(canaries=16, snapshots=2, dimensions=range(1, 4), larger=1)
 SEEDS = range(20)
 
 WIDTH, SUMS, RELEASES, ENTRIES, DEPENDENCE, NORMAL, REMAINDERS = noise.PROPERTIES
@@ -50,52 +50,55 @@ PROBE_OF = {
     "noise is always even": (probes.score_canaries, REMAINDERS),
     "noise is cut at four sigma": (probes.score_canaries, NORMAL),
     "noise is shared by neighbouring entries": (probes.score_canaries, ENTRIES),
-    "noise is seeded by time": (probes.repeat_in_twins, RELEASES),
+    "noise is seeded by time": (probes.probe_copies, RELEASES),
     "noise is a multiple of seven": (probes.score_canaries, REMAINDERS),
     "noise is half that of the release before": (probes.score_canaries, RELEASES),
-    "noise is halved for two classes": (probes.try_shapes, bench.PASSED_ON),
-    "noise is halved from ten classes on": (probes.try_shapes, bench.PASSED_ON),
-    "noise is halved at thirty-two features": (probes.try_shapes, bench.PASSED_ON),
-    "the budget starts anew with each version": (conduct.use_up_a_budget, bench.BUDGET),
-    "the cap is not held": (conduct.use_up_a_budget, bench.BUDGET),
-    "the acceptance set is in the sum": (probes.compare_declarations, bench.EXACT),
-    "a content with two labels counts under each": (probes.freeze_versions, bench.EXACT),
-    "a content with two labels counts without one": (probes.freeze_versions, bench.EXACT),
-    "unit names are cut at 16 characters": (probes.count_units, bench.EXACT),
-    "unit names that look alike are one": (probes.count_units, bench.EXACT),
-    "features are not clipped at some dimensions": (probes.try_shapes, bench.EXACT),
-    "the number set aside is in the software's name": (probes.compare_declarations, bench.EQUAL),
-    "stated classes are ordered by frequency": (probes.compare_declarations, bench.EQUAL),
-    "classes without a record are not stated": (probes.compare_declarations, bench.EQUAL),
-    "counts below zero are zero": (probes.freeze_versions, bench.PASSED_ON),
+    "noise is halved for two classes": (probes.probe_dimensions, bench.PASSED_ON),
+    "noise is halved from ten classes on": (probes.probe_dimensions, bench.PASSED_ON),
+    "noise is halved at thirty-two features": (probes.probe_dimensions, bench.PASSED_ON),
+    "the budget starts anew with each version": (conduct.exhaust_budget, bench.BUDGET),
+    "the cap is not held": (conduct.exhaust_budget, bench.BUDGET),
+    "the acceptance set is in the sum": (probes.probe_declarations, bench.EXACT),
+    "a content with two labels counts under each": (probes.probe_snapshot_sizes, bench.EXACT),
+    "a content with two labels counts without one": (probes.probe_snapshot_sizes, bench.EXACT),
+    "unit names are cut at 16 characters": (probes.probe_unit_weights, bench.EXACT),
+    "unit names that look alike are one": (probes.probe_unit_weights, bench.EXACT),
+    "features are not clipped at some dimensions": (probes.probe_dimensions, bench.EXACT),
+    "the number set aside is in the software's name": (probes.probe_declarations, bench.EQUAL),
+    "stated classes are ordered by frequency": (probes.probe_declarations, bench.EQUAL),
+    "classes without a record are not stated": (probes.probe_declarations, bench.EQUAL),
+    "counts below zero are zero": (probes.probe_snapshot_sizes, bench.PASSED_ON),
     "noise comes from a pool of drawn values": (probes.score_canaries, ENTRIES),
-    "rare classes have less noise": (probes.freeze_versions, bench.PASSED_ON),
-    "units of many records weigh more": (probes.count_units, bench.EXACT),
-    "the number of records is in a release's time": (probes.compare_declarations, bench.EQUAL),
-    "an empty data set has no noise": (probes.freeze_versions, bench.PASSED_ON),
-    "burned charges come back with a version": (conduct.use_up_a_budget, bench.BUDGET),
-    "the release's id follows from the statistics": (probes.repeat_in_twins, bench.FRESH),
-    "features are normalised by large batches": (probes.encode_apart, bench.ENCODER),
-    "contents are known by their first half": (probes.freeze_versions, bench.EXACT),
+    "rare classes have less noise": (probes.probe_snapshot_sizes, bench.PASSED_ON),
+    "units of many records weigh more": (probes.probe_unit_weights, bench.EXACT),
+    "the number of records is in a release's time": (probes.probe_declarations, bench.EQUAL),
+    "an empty data set has no noise": (probes.probe_snapshot_sizes, bench.PASSED_ON),
+    "burned charges come back with a version": (conduct.exhaust_budget, bench.BUDGET),
+    "the release's id follows from the statistics": (probes.probe_copies, bench.FRESH),
+    "features are normalised by large batches": (probes.probe_encoding_groups, bench.ENCODER),
+    "contents are known by their first half": (probes.probe_snapshot_sizes, bench.EXACT),
     "one delta for all questions": (conduct.try_guarantees, bench.LEDGER),
     "noise at small epsilons is too narrow": (conduct.try_guarantees, bench.PASSED_ON),
-    "the longest vectors are beyond the clip": (probes.freeze_versions, bench.EXACT),
-    "class names that differ in case are one": (probes.read_layouts, bench.EXACT),
-    "the number of records is in a version's time": (probes.compare_declarations, bench.EQUAL),
-    "a data set without labels is refused": (probes.freeze_versions, bench.ANSWERED),
-    "an open charge pays for a greater guarantee": (conduct.go_through_trouble, bench.ORDER),
-    "a release leaves without a cosignature": (conduct.go_through_trouble, bench.ORDER),
+    "the longest vectors are beyond the clip": (probes.probe_snapshot_sizes, bench.EXACT),
+    "class names that differ in case are one": (probes.probe_file_layouts, bench.EXACT),
+    "the number of records is in a version's time": (probes.probe_declarations, bench.EQUAL),
+    "a data set without labels is refused": (probes.probe_snapshot_sizes, bench.ANSWERED),
+    "an open charge pays for a greater guarantee": (conduct.interrupt_releases, bench.ORDER),
+    "a release leaves without a cosignature": (conduct.interrupt_releases, bench.ORDER),
     "noise has the sign of what it hides": (probes.score_canaries, DEPENDENCE),
     "every fiftieth draw has no noise": (probes.score_canaries, WIDTH),
-    "the centre is that of exact sums": (probes.freeze_versions, bench.EXACT),
-    "units weigh one over their labelled records": (probes.count_units, bench.EXACT),
-    "what is zero has no noise": (probes.freeze_versions, bench.PASSED_ON),
-    "each kind of statistics has a budget": (probes.freeze_versions, bench.LEDGER),
-    "missing labels are those of the nearest mean": (probes.freeze_versions, bench.EXACT),
-    "the release's id is a hash of request and statistics": (probes.repeat_in_twins, bench.FRESH),
-    "the acceptance set is exactly the share": (probes.compare_declarations, bench.EXACT),
-    "machine numbers are scaled by the longest beside them": (probes.freeze_versions, bench.EXACT),
-    "commitments have no salt": (probes.freeze_versions, bench.FRESH),
+    "the centre is that of exact sums": (probes.probe_snapshot_sizes, bench.EXACT),
+    "units weigh one over their labelled records": (probes.probe_unit_weights, bench.EXACT),
+    "what is zero has no noise": (probes.probe_snapshot_sizes, bench.PASSED_ON),
+    "each kind of statistics has a budget": (probes.probe_snapshot_sizes, bench.LEDGER),
+    "missing labels are those of the nearest mean": (probes.probe_snapshot_sizes, bench.EXACT),
+    "the release's id is a hash of request and statistics": (probes.probe_copies, bench.FRESH),
+    "the acceptance set is exactly the share": (probes.probe_declarations, bench.EXACT),
+    "machine features are scaled by the longest beside them": (
+        probes.probe_snapshot_sizes,
+        bench.EXACT,
+    ),
+    "commitments have no salt": (probes.probe_snapshot_sizes, bench.FRESH),
 }
 """Probe and check that see each bug of the review, of those that were once held out, and of an
 outsider's."""
@@ -106,10 +109,10 @@ MISSED = {
 BY_CHANCE = "the acceptance set is exactly the share"
 """A bug of an outsider that is found in 68 of 100 runs: they look at one pair of data sets."""
 SIZES = {
-    "noise is cut at four sigma": Size(snapshots=5),
-    "every fiftieth draw has no noise": Size(canaries=16, snapshots=8),
-    "noise comes from a pool of drawn values": Size(canaries=64, snapshots=1),
-    "noise is halved at thirty-two features": Size(dimensions=range(32, 33), larger=0),
+    "noise is cut at four sigma": AuditSize(snapshots=5),
+    "every fiftieth draw has no noise": AuditSize(canaries=16, snapshots=8),
+    "noise comes from a pool of drawn values": AuditSize(canaries=64, snapshots=1),
+    "noise is halved at thirty-two features": AuditSize(dimensions=range(32, 33), larger=0),
 }
 """Sizes of benches on which a bug can be seen, where a small one does not do."""
 OF_OTHERS = (
@@ -147,7 +150,7 @@ def simulated(patch: pytest.MonkeyPatch, seed: int) -> None:
     patch.setattr(opendp.measurements, "make_gaussian", make_gaussian)
 
 
-def failed(checks: tuple[Check, ...] | list[Check]) -> set[str]:
+def failed(checks: tuple[CheckResult, ...] | list[CheckResult]) -> set[str]:
     return {check.name for check in checks if not check.passed}
 
 
@@ -155,7 +158,7 @@ class _Found(BaseException):
     """Ends a probe, which takes no error of a program for its own."""
 
 
-class _Brief(Bench):
+class _Brief(TestBench):
     """A bench at which a probe ends once a check has failed."""
 
     check = ""
@@ -179,7 +182,7 @@ def is_found(bug: str, encoder: bytes, seed: int) -> None:
     run.check = planted.check
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "_dp_accounting", closed_form)
-        if planted.probe is not probes.repeat_in_twins:
+        if planted.probe is not probes.probe_copies:
             simulated(patch, seed)
         if bug in OF_OTHERS:
             patch.setattr(probes, "MANY", 300)
@@ -188,7 +191,7 @@ def is_found(bug: str, encoder: bytes, seed: int) -> None:
             planted.probe(run)
     checks = installed.path_checks(run)
     if planted.check in noise.PROPERTIES:
-        checks = noise.checks(run.noise)
+        checks = noise.noise_checks(run.noise)
     assert planted.check in failed(checks), checks
 
 
@@ -204,11 +207,11 @@ def test_a_planted_bug_is_found_for_every_seed(bug: str, encoder_package: bytes)
         is_found(bug, encoder_package, seed)
 
 
-def audited(encoder: bytes, size: Size, seed: int = 0) -> Report:
+def audited(encoder: bytes, size: AuditSize, seed: int = 0) -> AuditReport:
     """Audit, with budgets added up by the closed form."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "_dp_accounting", closed_form)
-        return installed.audit(canary_audit.plants(encoder), size=size, seed=seed)
+        return installed.audit_installed_code(canary_audit.plants(encoder), size=size, seed=seed)
 
 
 @pytest.mark.slow
@@ -243,7 +246,7 @@ def test_the_code_as_it_is_passes_for_every_seed(encoder_package: bytes) -> None
     for seed in SEEDS:
         report = audited(encoder_package, SMALL, seed)
         assert report.is_passed, (seed, failed(report.checks))
-        assert report.questions == probes.questions(SMALL)
+        assert report.questions == probes.count_questions(SMALL)
         assert report.bounds is not None
         assert report.bounds.canaries == 16 * 2 * 4
 
@@ -253,7 +256,7 @@ def test_canaries_alone_find_halved_noise(
     encoder_package: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed_noise(halved)(monkeypatch)
-    report = audited(encoder_package, Size())
+    report = audited(encoder_package, AuditSize())
     assert installed.CANARIES in failed(report.checks)
     assert report.bounds is not None
     assert report.bounds.clopper_pearson > report.epsilon
@@ -263,7 +266,7 @@ def test_the_command_runs_the_installed_sampler_and_shows_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch, encoder_package: bytes
 ) -> None:
     monkeypatch.setattr(store, "_dp_accounting", closed_form)
-    monkeypatch.setattr(bench, "Size", lambda: SMALL)
+    monkeypatch.setattr(bench, "AuditSize", lambda: SMALL)
     monkeypatch.setattr(probes, "MANY", 300)
     plants = canary_audit.plants(encoder_package, load=remembering)
     monkeypatch.setattr(cli, "entry_points", lambda group: [_EntryPoint(plants)])
@@ -271,7 +274,7 @@ def test_the_command_runs_the_installed_sampler_and_shows_how_far_it_is(
     document = json.loads(done.stdout)
     assert document["passed"], document
     assert done.return_value == 0
-    total = probes.questions(SMALL)
+    total = probes.count_questions(SMALL)
     assert done.stderr.startswith(f"questions to simulated plants: 0/{total}")
     assert done.stderr.splitlines()[-1] == f"questions to simulated plants: {total}/{total}"
 
@@ -285,12 +288,12 @@ def test_without_the_one_program_to_audit_the_command_fails(
         CliRunner().invoke(cli.group, ["empirical"], standalone_mode=False, catch_exceptions=False)
 
 
-def refusing(setup: Setup) -> Any:
+def refusing(setup: PlantSetup) -> Any:
     raise RuntimeError("no plant today")
 
 
 def test_what_cannot_be_looked_at_fails() -> None:
-    report = installed.audit(refusing, size=SMALL)
+    report = installed.audit_installed_code(refusing, size=SMALL)
     assert not report.is_passed
     assert {bench.ANSWERED, bench.CENTRED} <= failed(report.checks)
     assert report.bounds is None
@@ -299,10 +302,10 @@ def test_what_cannot_be_looked_at_fails() -> None:
 def test_a_release_that_asks_for_no_noise_is_found(
     encoder_package: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mechanism, "release", lambda exact, sigma, sampler: exact.copy())
+    monkeypatch.setattr(mechanism, "add_noise", lambda exact, sigma, sampler: exact.copy())
     plants = canary_audit.plants(encoder_package, load=remembering)
-    run = Bench(plants, np.random.default_rng(0), SMALL, lambda number: None)
-    probes.freeze_versions(run)
+    run = TestBench(plants, np.random.default_rng(0), SMALL, lambda number: None)
+    probes.probe_snapshot_sizes(run)
     assert {bench.EXACT, bench.PASSED_ON, bench.ORDER} <= failed(installed.path_checks(run))
 
 
@@ -311,8 +314,8 @@ def test_a_new_ledger_that_inherits_no_spend_is_found(
 ) -> None:
     monkeypatch.setattr(recovery, "_spends", lambda state: ())
     plants = canary_audit.plants(encoder_package, load=remembering)
-    run = Bench(plants, np.random.default_rng(0), SMALL, lambda number: None)
-    conduct.use_up_a_budget(run)
+    run = TestBench(plants, np.random.default_rng(0), SMALL, lambda number: None)
+    conduct.exhaust_budget(run)
     assert {*run.wrong} == {bench.BUDGET}
     assert {*run.wrong[bench.BUDGET]} == {
         f"a release is {verb} since another ledger takes over" for verb in ("made", "charged")
@@ -349,6 +352,6 @@ def test_the_client_is_what_the_command_finds() -> None:
 def test_a_made_up_encoder_has_public_dimensions() -> None:
     from wg_core.privacy.schema import DIMENSION
 
-    encoder = load_encoder(canary_audit.made_up_encoder())
+    encoder = load_encoder(canary_audit.noise_fitted_encoder())
     assert encoder.dimension == DIMENSION
     assert math.isclose(encoder.clip_radius, 1.0)

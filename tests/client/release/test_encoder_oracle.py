@@ -23,9 +23,9 @@ from wg_client.data import plant as plants
 from wg_common.nets.encoder import package as encoder_package
 from wg_common.nets.encoder.module import raw_features
 from wg_core.release.budget import read_spend
-from wg_core.release.query import Means, answer_query
+from wg_core.release.query import ReleaseHooks, answer_query
 from wg_core.wire import signing
-from wg_core.wire.statistics_file import decode_covered, decode_release
+from wg_core.wire.statistics_file import decode_bundle, decode_release
 
 Raw = Callable[[Any], NDArray[np.float32]]
 Records = list[NDArray[Any]]
@@ -103,10 +103,10 @@ def test_answers_differ_by_the_record_alone(pair: tuple[TestPlant, TestPlant]) -
             plant.home,
             plant.query(),
             witness=plant.witness,
-            means=Means(sampler=lambda exact, _: exact),
+            hooks=ReleaseHooks(sampler=lambda exact, _: exact),
         )
         _, statistics = decode_release(
-            decode_covered(data).release, signing.load(plant.home.signing_key).public_key()
+            decode_bundle(data).release, signing.load(plant.home.signing_key).public_key()
         )
         sizes.append((len(data), plant.witness.asked))
         counts.append(statistics.counts())
@@ -119,4 +119,4 @@ def test_answers_differ_by_the_record_alone(pair: tuple[TestPlant, TestPlant]) -
 
 def test_local_features_are_finite_too(pair: tuple[TestPlant, TestPlant]) -> None:
     for plant in pair:
-        assert np.isfinite(plants.open_plant(plant.home).features.local).all()
+        assert np.isfinite(plants.open_plant_data(plant.home).features.local).all()

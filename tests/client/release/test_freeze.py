@@ -18,7 +18,7 @@ from PIL import Image
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 
 from wg_client.data import plant as plants
-from wg_client.release.preview import check
+from wg_client.release.preview import preview_release
 from wg_common.modalities.base import content_digest
 from wg_common.modalities.images import Images
 from wg_core import atomic
@@ -27,8 +27,8 @@ from wg_core.errors import BudgetExceeded, ConfigError, DataError, StorageError
 from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger
 from wg_core.privacy.exact import exact_statistics
+from wg_core.release import budget_history
 from wg_core.release import freeze as freezing
-from wg_core.release import overlap
 from wg_core.release.budget import read_spend
 from wg_core.release.query import answer_query
 from wg_core.site.config import PrivacyConfig
@@ -132,7 +132,7 @@ def test_what_cannot_be_used_is_named_and_freezes_nothing(
     assert name in [problem.name for problem in found.problems]
     with pytest.raises(DataError, match="nothing was frozen"):
         plant.freeze()
-    assert snapshots.newest(plant.home) is None and len(_kinds(plant)) == 2
+    assert snapshots.find_current(plant.home) is None and len(_kinds(plant)) == 2
 
 
 def test_all_faults_are_named_at_once_and_can_be_set_aside(plant: TestPlant) -> None:
@@ -189,7 +189,7 @@ def test_a_second_freeze_at_the_same_time_says_so_and_changes_nothing(
     make_plant: MakePlant,
 ) -> None:
     plant = make_plant()
-    before = snapshots.current(plant.home)
+    before = snapshots.load_current(plant.home)
     said: list[str] = []
 
     def second(stage: str, done: int, total: int) -> None:
@@ -200,8 +200,8 @@ def test_a_second_freeze_at_the_same_time_says_so_and_changes_nothing(
 
     after = plant.freeze(stage=second).snapshot
     assert said and after.manifest.number == before.manifest.number + 1
-    assert snapshots.current(plant.home) == after
-    after.check()
+    assert snapshots.load_current(plant.home) == after
+    after.verify_files()
 
 
 @pytest.fixture
@@ -247,7 +247,7 @@ def test_a_content_in_two_units_counts_in_each_as_if_the_other_were_not_there(
 
 def test_statistics_are_those_of_the_units(parts: TestPlant) -> None:
     snapshot = parts.freeze().snapshot
-    here = plants.open_plant(parts.home)
+    here = plants.open_plant_data(parts.home)
     expected = exact_statistics(
         snapshot.manifest.schema,
         here.features.values,
@@ -295,14 +295,14 @@ def test_an_interrupted_freeze_leaves_the_earlier_snapshot(
     place = {
         "encode": (freezing, "_encode"),
         "write": (freezing, "_write_parts"),
-        "move": (atomic, "move"),
+        "move": (atomic, "rename_file"),
         "point": (snapshots, "put_in_use"),
     }[where]
     with monkeypatch.context() as patch:
         patch.setattr(*place, fail)
         with pytest.raises(StorageError, match="No space left"):
             plant.freeze()
-    assert snapshots.current(plant.home).manifest.number == 1
+    assert snapshots.load_current(plant.home).manifest.number == 1
     assert _ask(plant) == first
     assert not list(plant.home.snapshots.glob(".new-*"))
     frozen = plant.freeze()
@@ -327,14 +327,18 @@ def test_a_crash_between_pointer_and_ledger_is_made_good_by_the_next_release(
 ) -> None:
     plant.freeze()
     with monkeypatch.context() as patch:
-        patch.setattr(overlap, "register", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            budget_history,
+            "register_dataset_version",
+            lambda *_: (_ for _ in ()).throw(KeyboardInterrupt),
+        )
         with pytest.raises(KeyboardInterrupt):
             plant.freeze()
-    assert snapshots.current(plant.home).manifest.number == 2
+    assert snapshots.load_current(plant.home).manifest.number == 2
     _ask(plant)
     with Ledger.open(plant.home.ledger) as ledger:
         known = ledger.commitment(plant.config.data.name)
-    assert known == snapshots.current(plant.home).manifest.commitment
+    assert known == snapshots.load_current(plant.home).manifest.commitment
 
 
 def test_a_file_that_changes_between_check_and_encoding_is_found(plant: TestPlant) -> None:
@@ -346,7 +350,7 @@ def test_a_file_that_changes_between_check_and_encoding_is_found(plant: TestPlan
 
 def test_records_are_checked_against_the_snapshot_when_they_are_read(plant: TestPlant) -> None:
     plant.freeze()
-    records = plants.open_plant(plant.home).data.records
+    records = plants.open_plant_data(plant.home).data.records
     assert len(records) == 4 and records[0].shape == (32, 32)
     _picture(_folder(plant) / "bars" / "0.png", 99)
     with pytest.raises(DataError, match=r"bars/0\.png: changed since it was frozen"):
@@ -356,15 +360,15 @@ def test_records_are_checked_against_the_snapshot_when_they_are_read(plant: Test
 def test_check_says_how_the_folder_differs(plant: TestPlant) -> None:
     plant.freeze()
     folder = _folder(plant)
-    assert not check(plant.home).snapshot.change.any
+    assert not preview_release(plant.home).snapshot.change.has_changes
     for number in range(12):
         _picture(folder / "rings" / f"new{number}.png", 100 + number)
     (folder / "bars" / "0.png").unlink()
     _picture(folder / "dots" / "1.png", 200)
-    change = check(plant.home).snapshot.change
+    change = preview_release(plant.home).snapshot.change
     assert (change.more, change.gone, change.touched) == (12, 1, 1)
     shutil.rmtree(folder)
-    assert "not there" in check(plant.home).snapshot.change.unreadable
+    assert "not there" in preview_release(plant.home).snapshot.change.unreadable
 
 
 # ------------------------------------------------------------------------------- lineage by content
@@ -402,7 +406,7 @@ def test_a_cap_that_was_raised_in_the_file_freezes_nothing(plant: TestPlant) -> 
         plant.configure(data=replace(plant.config.data, name=name))
         with pytest.raises(ConfigError, match="a cap does not change"):
             plant.freeze()
-    assert snapshots.current(plant.home).manifest.number == 1
+    assert snapshots.load_current(plant.home).manifest.number == 1
     assert _kinds(plant).count(entries.DATASET) == 1
 
 
@@ -424,7 +428,7 @@ def test_units_are_remembered_after_their_snapshot_is_gone(plant: TestPlant) -> 
     (_folder(plant) / "bars" / "0.png").unlink()
     plant.freeze()
     plant.freeze()  # the first snapshot is long deleted
-    assert contents <= overlap.charged_digests(plant.home)
+    assert contents <= budget_history.charged_digests(plant.home)
 
 
 def test_a_freeze_after_snapshots_were_lost_continues_the_lineage(plant: TestPlant) -> None:
@@ -443,10 +447,10 @@ def test_another_unit_column_after_a_charge_is_refused_with_what_to_put_back(
 ) -> None:
     parts.freeze()
     _ask(parts)
-    before = snapshots.current(parts.home)
+    before = snapshots.load_current(parts.home)
     parts.configure(data=replace(parts.config.data, unit_column=None))
     with pytest.raises(ConfigError, match=r"set data\.unit_column .* back to part, and freeze"):
         parts.freeze()
-    assert snapshots.current(parts.home) == before
+    assert snapshots.load_current(parts.home) == before
     parts.configure(data=replace(parts.config.data, unit_column="part"))
     parts.freeze()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tests.client.conftest import MakePlant
 
-from wg_client.release.hints import hints
-from wg_client.release.preview import check
+from wg_client.release.hints import class_statistics_hints
+from wg_client.release.preview import preview_release
 from wg_core.site.config import PrivacyConfig
 
 ROOT = Path(__file__).parents[3]
@@ -36,7 +36,7 @@ GOOD: dict[str, Any] = {
 def test_a_usual_plant_is_told_what_others_releases_may_bring_it(
     per_label: dict[str, int], message: str
 ) -> None:
-    (found,) = hints(**{**GOOD, "per_label": per_label})
+    (found,) = class_statistics_hints(**{**GOOD, "per_label": per_label})
     assert message in found
 
 
@@ -52,11 +52,11 @@ def test_a_usual_plant_is_told_what_others_releases_may_bring_it(
 def test_a_price_that_buys_or_promises_nothing_is_pointed_out(
     change: dict[str, Any], message: str
 ) -> None:
-    _, found = hints(**{**GOOD, **change})
+    _, found = class_statistics_hints(**{**GOOD, **change})
     assert message in found
 
 
 def test_one_record_at_almost_no_epsilon_under_a_huge_cap(make_plant: MakePlant) -> None:
     privacy = PrivacyConfig(cap_epsilon="1000000", max_request_epsilon="4")
-    found = check(make_plant({0: 1}, privacy=privacy).home, epsilon="1e-4")
+    found = preview_release(make_plant({0: 1}, privacy=privacy).home, epsilon="1e-4")
     assert len(found.hints) == 4

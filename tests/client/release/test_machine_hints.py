@@ -9,12 +9,12 @@ import pytest
 from tests.bearings import BEARING, GEARS, MOTOR
 from tests.client.conftest import MakePlant
 
-from wg_client.languages import speaks
+from wg_client.languages import load_plant_language
 from wg_client.release import preview
 from wg_client.release.machine_hints import machine_hints
 from wg_core.wire.data_sheet import DataSheet
 
-JAPANESE = speaks("ja")
+JAPANESE = load_plant_language("ja")
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_a_machine_unlike_all_that_are_simulated_is_said_with_the_remedy() -> No
 
 def test_check_says_it_and_nothing_where_no_machine_is_stated(make_plant: MakePlant) -> None:
     plant = make_plant({0: 4, 1: 4})
-    bare = preview.check(plant.home).hints
+    bare = preview.preview_release(plant.home).hints
     plant.configure(data_sheet=DataSheet(rotating_machine=BEARING))
-    more = preview.check(plant.home).hints
+    more = preview.preview_release(plant.home).hints
     assert len(more) == len(bare) + 1 and "no network can be made" in more[0]
     assert not machine_hints(None, ("a", "b"))

@@ -43,7 +43,7 @@ from tests.client.release.neighbour_folders import (
     undeclared,
 )
 
-from wg_client.release.look import freeze_data, look
+from wg_client.release.look import freeze_data, inspect_home_data
 from wg_core.connection import link
 from wg_core.fleet import node
 from wg_core.fleet.interface import Handlers, NodeOptions
@@ -80,7 +80,7 @@ class TinyEncoder:
     clip_radius: float = 1.0
     machine_kinds: tuple[str, ...] = ("rotating_machine",)
 
-    def machine_numbers(
+    def machine_features(
         self, records: Sequence[NDArray[Any]], data_sheet: DataSheet
     ) -> NDArray[np.float32]:
         """Thirty-two numbers of a record's first features, some of them beyond the clip."""
@@ -146,11 +146,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     home = ClientHome(tmp_path_factory.mktemp("world") / "home")
     home.root.mkdir()
     home.encoder.write_bytes(b"a tiny encoder")
-    public = identity.create(home, "plant-a")
+    public = identity.create_identity(home, "plant-a")
     key, witness, server = (
         signing.load(home.ledger_key),
-        signing.generate_pair(),
-        signing.generate(),
+        signing.generate_hybrid_key(),
+        signing.generate_key(),
     )
     with Ledger.create(
         home.ledger,
@@ -262,11 +262,11 @@ class Outsider:
             if name == stop_at:
                 raise KeyboardInterrupt
 
-        means = release_query.Means(sampler=self._sampler, on_step=step)
+        means = release_query.ReleaseHooks(sampler=self._sampler, on_step=step)
         running = node.Node(
             self.home,
             Handlers(
-                answer_query=partial(release_query.answer_query, means=means),
+                answer_query=partial(release_query.answer_query, hooks=means),
                 apply_package=lambda *_: None,
             ),
             self.clock,  # type: ignore[arg-type]  # a clock that one can wait on
@@ -274,7 +274,7 @@ class Outsider:
         )
         record = canonical.encode(asked)
         server = Server(Envelope("query", record), self._sees)
-        assert running.serve_one(server)  # type: ignore[arg-type]
+        assert running.answer_next_message(server)  # type: ignore[arg-type]
         self.clock.passed += 10.0 - SLOT
 
     def _sees(self, reply: Envelope) -> None:
@@ -300,20 +300,22 @@ class Outsider:
 @contextmanager
 def patched(monkeypatch: pytest.MonkeyPatch, outsider: Outsider) -> Iterator[None]:
     class Connection:
-        def witness(self, body: bytes) -> bytes:
+        def cosign(self, body: bytes) -> bytes:
             return outsider.witness_seen(body)
 
     @contextmanager
     def connect(*_: object) -> Iterator[Connection]:
         yield Connection()
 
-    hold = timing.hold
+    hold = timing.wait_for_slot_end
     with monkeypatch.context() as patch:
-        patch.setattr(link.Link, "open", connect)
+        patch.setattr(link.ServerLink, "open", connect)
         patch.setattr(time, "time", outsider.clock.time)
         patch.setattr(time, "monotonic", outsider.clock.monotonic)
         patch.setattr(
-            timing, "hold", lambda *a, **k: hold(*a, **{**k, "clock": outsider.clock.monotonic})
+            timing,
+            "wait_for_slot_end",
+            lambda *a, **k: hold(*a, **{**k, "clock": outsider.clock.monotonic}),
         )
         yield
 
@@ -338,13 +340,13 @@ def outside(
     return outsider.seen
 
 
-def freeze(home: ClientHome, encoder: TinyEncoder | None = None) -> freezing.Frozen:
+def freeze(home: ClientHome, encoder: TinyEncoder | None = None) -> freezing.FreezeResult:
     def load(_: bytes) -> TinyEncoder:
         return encoder or TinyEncoder()
 
     return freeze_data(
         home,
-        look(home, load=load),
+        inspect_home_data(home, load=load),
         set_aside=True,
         allow_empty=True,
         load=load,

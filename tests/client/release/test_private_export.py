@@ -12,8 +12,8 @@ import safetensors
 from tests.client.conftest import LABELS, MakePlant, TestPlant
 
 from wg_audit import composition, rederive, verification
-from wg_client.models.export import export_private
-from wg_common.nets.private_head import private_head
+from wg_client.models.export import export_private_head
+from wg_common.nets.private_head import train_private_head
 from wg_core import snapshot as snapshots
 from wg_core.errors import BudgetExceeded, DecodeError, PolicyRefused, VerificationError
 from wg_core.ledger import entries
@@ -24,10 +24,10 @@ from wg_core.privacy.gradients import ChargedSteps, Head, LabelledFeatures
 from wg_core.privacy.schema import GRADIENTS
 from wg_core.release.budget import read_spend
 from wg_core.release.private_head import HeadOrder, labelled_features, release_head
-from wg_core.release.query import CHARGED, RECORDED, SAMPLED, Means, answer_query
+from wg_core.release.query import CHARGED, RECORDED, SAMPLED, ReleaseHooks, answer_query
 from wg_core.site.config import PrivacyConfig
 from wg_core.wire import head_file, statistics_file
-from wg_server.fleet import covered_releases
+from wg_server.fleet import bundle_verification
 
 FAST = PrivacyConfig(answer_slot_seconds=0.05)
 
@@ -38,12 +38,12 @@ def order(number: int, epsilon: str = "1") -> HeadOrder:
 
 def release(plant: TestPlant, number: int = 1, epsilon: str = "1", **words: Any) -> bytes:
     return release_head(
-        plant.home, order(number, epsilon), private_head, witness=plant.witness, **words
+        plant.home, order(number, epsilon), train_private_head, witness=plant.witness, **words
     )
 
 
 def charge_of(data: bytes) -> Charge:
-    charge = entries.decode(statistics_file.decode_covered(data).charge_entry)
+    charge = entries.decode(statistics_file.decode_bundle(data).charge_entry)
     assert isinstance(charge, Charge)
     return charge
 
@@ -58,7 +58,7 @@ def test_the_charge_is_on_the_ledger_before_a_gradient_is_summed(make_plant: Mak
 
     def train(records: LabelledFeatures, charged: ChargedSteps) -> Head:
         assert spent(plant) == (1, 1)
-        return private_head(records, charged)
+        return train_private_head(records, charged)
 
     release_head(plant.home, order(1), train, witness=plant.witness)
     assert spent(plant) == (1, 0)
@@ -71,11 +71,11 @@ def test_an_equal_order_gives_the_same_head_and_files_and_charges_nothing(
 ) -> None:
     plant = make_plant()
     data, again = release(plant), release(plant, 2, "1.0")
-    covered, second = map(statistics_file.decode_covered, (data, again))
+    covered, second = map(statistics_file.decode_bundle, (data, again))
     assert covered.release == second.release and spent(plant) == (1, 0)
     files = [tmp_path / f"{number}.safetensors" for number in range(2)]
     for file, part in zip(files, (data, again), strict=True):
-        export_private(plant.home, part, "safetensors", file)
+        export_private_head(plant.home, part, "safetensors", file)
     assert files[0].read_bytes() == files[1].read_bytes()
     with safetensors.safe_open(files[0], "np") as model:
         assert "epsilon 1, delta" in model.metadata()["model"]
@@ -94,13 +94,13 @@ def test_what_a_crash_left_is_completed_for_the_one_charge(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        release(plant, means=Means(on_step=stop))
+        release(plant, means=ReleaseHooks(on_step=stop))
     assert spent(plant) == (1, int(step != RECORDED))
     data = release(plant, 2)
     assert spent(plant) == (1, 0)
     assert (
-        statistics_file.decode_covered(data).release
-        == statistics_file.decode_covered(release(plant, 3)).release
+        statistics_file.decode_bundle(data).release
+        == statistics_file.decode_bundle(release(plant, 3)).release
     )
 
 
@@ -119,8 +119,8 @@ def test_a_person_s_name_is_asked_where_people_decide(make_plant: MakePlant) -> 
     plant = make_plant(privacy=replace(FAST, approve="human"))
     with pytest.raises(PolicyRefused, match="--by"):
         release(plant)
-    signed = replace(order(1), by="quality lead")
-    data = release_head(plant.home, signed, private_head, witness=plant.witness)
+    signed = replace(order(1), approver="quality lead")
+    data = release_head(plant.home, signed, train_private_head, witness=plant.witness)
     assert release(plant, 2) == data  # made before: nobody is asked again
     with Ledger.open(plant.home.ledger) as ledger:
         kinds = [entries.decode(ledger.entry(seq)) for seq in range(ledger.size)]
@@ -137,13 +137,13 @@ def test_training_sees_labelled_records_of_the_snapshot_by_unit(make_plant: Make
         seen.append(records)
         assert sorted(np.concatenate(charged.units)) == list(range(12))
         assert {len(rows) for rows in charged.units} == {2}
-        return private_head(records, charged)
+        return train_private_head(records, charged)
 
     data = release_head(plant.home, order(1), train, witness=plant.witness)
     charge = charge_of(data)
     assert charge.guarantee.unit == "group" and "1/m" in charge.guarantee.records_per_unit
     (records,) = seen
-    snapshot = snapshots.current(plant.home)
+    snapshot = snapshots.load_current(plant.home)
     assert len(records.labels) == 12 and records.features.shape[1] == 64
     assert np.array_equal(labelled_features(snapshot).features, records.features)
 
@@ -155,16 +155,18 @@ def test_an_auditor_adds_the_charge_up_from_its_blocks(
     answer_query(plant.home, plant.query(epsilon="1"), witness=plant.witness)
     file = tmp_path / "head.wgs"
     file.write_bytes(release(plant, 1, "2"))
-    finding = verification.verify(plant.home.root, statistics=[file])
+    finding = verification.verify_log(plant.home.root, statistics=[file])
     assert not finding.verdict.problems and len(finding.received) == 1
     spend = read_spend(plant.home, plant.config)
     assert finding.verdict.total is not None
     assert finding.verdict.total.epsilon == pytest.approx(spend.epsilon, rel=1e-4)
     assert any("trained privately" in line for line in finding.remarks)
     charge = charge_of(file.read_bytes())
-    steps = rederive.steps(rederive.layout_of(charge))
+    steps = rederive.training_steps(rederive.stated_layout(charge))
     mu_squared = steps * 4**14 / float.fromhex(charge.mechanism.sigma) ** 2
-    assert composition.epsilon(round(mu_squared * 2**40), 1e-5) == pytest.approx(2, rel=1e-4)
+    assert composition.gaussian_epsilon(round(mu_squared * 2**40), 1e-5) == pytest.approx(
+        2, rel=1e-4
+    )
 
 
 def _gradients(length: int, weight: int = 1) -> dict[str, Any]:
@@ -194,9 +196,9 @@ def test_a_head_is_not_taken_for_statistics_nor_a_flipped_byte_for_a_head(
 ) -> None:
     plant = make_plant()
     data = release(plant)
-    covered = statistics_file.decode_covered(data)
+    covered = statistics_file.decode_bundle(data)
     with pytest.raises(DecodeError):
-        covered_releases.check_statistics(charge_of(data), covered.release)
+        bundle_verification.check_charge_terms(charge_of(data), covered.release)
     manifest, (weight, bias) = head_file.decode(covered.release)
     assert weight.shape == (3, 64) and bias.shape == (3,) and manifest.schema.labels == LABELS
     for position in range(40, len(covered.release), 997):

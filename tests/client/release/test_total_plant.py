@@ -28,13 +28,13 @@ from wg_client.cli.freeze import freeze_document, frozen_lines
 from wg_client.cli.main import group
 from wg_client.data import acceptance_set
 from wg_client.release import preview
-from wg_client.release.look import encoder_failures, freeze_data, look
+from wg_client.release.look import encoder_failures, freeze_data, inspect_home_data
 from wg_common.nets.encoder import confined_trunk
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_core.ledger import checkpoint
 from wg_core.ledger.store import Ledger
 from wg_core.release import query as release_query
-from wg_core.release.freeze import Frozen
+from wg_core.release.freeze import FreezeResult
 from wg_core.site.home import ClientHome
 from wg_core.wire import signing
 from wg_core.wire.fleet import Envelope
@@ -79,7 +79,7 @@ class Zeros:
 
 def member(
     template: TestPlant, root: Path, failure: str, load: Any, *, acceptance: Any = None
-) -> tuple[TestPlant, Frozen]:
+) -> tuple[TestPlant, FreezeResult]:
     """A copy of the plant that has the image of a failure, frozen with ``--set-aside``."""
     shutil.copytree(template.home.root, root)
     images = np.random.default_rng(6).integers(0, 240, (COUNT, 24, 24), dtype=np.uint8)
@@ -90,7 +90,7 @@ def member(
     )
     data = replace(plant.config.data, path=str(root / "data.npz"), acceptance=acceptance)
     plant.configure(data=data)
-    seen = look(plant.home, load=load)
+    seen = inspect_home_data(plant.home, load=load)
     frozen = freeze_data(plant.home, seen, load=load, set_aside=True, clock=lambda: START - 500)
     return plant, frozen
 
@@ -165,7 +165,7 @@ def observed(
                     plant.home,
                     replace(query, request_id="3" * 32),
                     witness=None,
-                    means=release_query.Means(sampler=noise),
+                    hooks=release_query.ReleaseHooks(sampler=noise),
                     clock=clock.time,
                 )
             ]
@@ -210,7 +210,7 @@ def test_the_plants_own_people_are_told_in_their_language(
     lines = frozen_lines(frozen)
     assert lines[0] == f"  zeros for features: {NAME}"
     assert lines[1].startswith("the encoder failed on 1 records")
-    assert preview.check(plant.home).snapshot.encoder_failures == 1
+    assert preview.preview_release(plant.home).snapshot.encoder_failures == 1
     for language, sentence in (("en", "the encoder failed on 1"), ("ja", "エンコーダーが 1 件")):
         words = ["--language", language, "check", "--home", str(plant.home.root)]
         shown = CliRunner().invoke(group, words)
@@ -231,7 +231,9 @@ def test_a_record_of_the_acceptance_set_has_zeros_too(
     encoder = remembering(package)
     root = tmp_path / "plant"
     _, frozen = member(template, root, "width", lambda _: encoder, acceptance=str(spare))
-    judged = acceptance_set.decode(frozen.snapshot.acceptance(), "acceptance")
+    judged = acceptance_set.decode_acceptance_set(
+        frozen.snapshot.read_acceptance_set(), "acceptance"
+    )
     assert judged.failures.tolist() == [True, False, False, False, False, False]
     assert not judged.features[0].any() and judged.features[1:].any(axis=1).all()
     assert encoder_failures(frozen.snapshot) == (NAME, judged.listing.names[0])

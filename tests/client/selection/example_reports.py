@@ -12,16 +12,16 @@ import numpy as np
 from tests.client.discriminants import fit_lda
 from tests.client.selected import selected
 
-from wg_client.data.plant import Plant
+from wg_client.data.plant import PlantData
 from wg_client.data.site_data import SiteData
 from wg_client.fitting.linear_head import Ints, LinearHead
-from wg_client.models.acceptance import Acceptance, Scores
+from wg_client.models.acceptance import AcceptanceResults, AcceptanceScores
 from wg_client.models.manifest import ModelEntry, ModelsManifest
-from wg_client.selection.first_screen import Standing
-from wg_client.selection.model_selection import Outcome
+from wg_client.selection.first_screen import HomeState
+from wg_client.selection.model_selection import SelectionOutcome
 from wg_client.selection.report import page_context
-from wg_common.inference.family_head import Layout
-from wg_common.language import plain
+from wg_common.inference.family_head import FeatureLayout
+from wg_common.language import english_text
 from wg_common.modalities.base import Modality
 from wg_common.modalities.registry import MODALITIES
 from wg_core.release.budget import ReleaseRow, Spend
@@ -44,14 +44,14 @@ def context(case: str) -> Mapping[str, Any]:
     plant, spend = plant_of(labels, outcome.records.all_labels, kind), _spend(case)
     home = ClientHome(Path("plant"))
     return page_context(
-        home, plant, manifest, outcome, Standing(spend, _judged(outcome), in_use=case != "many")
+        home, plant, manifest, outcome, HomeState(spend, _judged(outcome), in_use=case != "many")
     )
 
 
 CASES = ("kept", "worse", "unlabelled", "unseen", "one class", "many")
 
 
-def _outcome(case: str, classes: int) -> Outcome:
+def _outcome(case: str, classes: int) -> SelectionOutcome:
     rng = np.random.default_rng(6)
     means = rng.normal(size=(classes, D)) * 0.35
     many = np.repeat(np.arange(classes), 200)
@@ -65,7 +65,7 @@ def _outcome(case: str, classes: int) -> Outcome:
     return selected(x, y, [("sample-0", "diffusion", noise if case == "worse" else good)], classes)
 
 
-def plant_of(labels: tuple[str, ...], of_records: Ints, kind: Modality) -> Plant:
+def plant_of(labels: tuple[str, ...], of_records: Ints, kind: Modality) -> PlantData:
     """A plant of made-up records of a kind, with drawn features."""
     data = SimpleNamespace(name="gears-2026", good=None, unit_column=None)
     config = SimpleNamespace(
@@ -73,28 +73,28 @@ def plant_of(labels: tuple[str, ...], of_records: Ints, kind: Modality) -> Plant
     )
     count, rng = len(of_records), np.random.default_rng(8)
     records = SiteData(
-        records=[kind.example((40, 60)) for _ in range(count)],
+        records=[kind.example_record((40, 60)) for _ in range(count)],
         modality=kind.name,
         labels=of_records,
         label_names=labels,
         names=tuple(f"{row}.png" for row in range(count)),
     )
     features = SimpleNamespace(local=rng.normal(size=(count, D)))
-    layout = Layout(D, ())
+    layout = FeatureLayout(D, ())
     plant = SimpleNamespace(config=config, data=records, features=features, layout=layout)
-    return cast(Plant, plant)
+    return cast(PlantData, plant)
 
 
-def _judged(outcome: Outcome) -> Acceptance:
+def _judged(outcome: SelectionOutcome) -> AcceptanceResults:
     """Of the models that were kept with labels: 80 records that they tell apart more or less."""
-    if not outcome.accepted or not len(outcome.labels):
-        return Acceptance(kept=outcome.kept)
+    if not outcome.keeps_delivered or not len(outcome.labels):
+        return AcceptanceResults(kept=outcome.kept)
     rng = np.random.default_rng(7)
     good = np.arange(80) < 50
-    return Acceptance(
+    return AcceptanceResults(
         kept=outcome.kept,
         scores={
-            name: Scores(
+            name: AcceptanceScores(
                 defect=np.clip(rng.normal(0.8 - 0.6 * good, 0.15), 0, 1),
                 good=good,
                 right=rng.random(80) < 0.8,
@@ -107,10 +107,10 @@ def _judged(outcome: Outcome) -> Acceptance:
     )
 
 
-def _manifest(outcome: Outcome, labels: tuple[str, ...]) -> ModelsManifest:
+def _manifest(outcome: SelectionOutcome, labels: tuple[str, ...]) -> ModelsManifest:
     models = []
     for name, model in outcome.models.items():
-        found = outcome.accuracy(name)
+        found = outcome.estimate_accuracy(name)
         models.append(
             ModelEntry(
                 name=name,
@@ -136,7 +136,7 @@ def _manifest(outcome: Outcome, labels: tuple[str, ...]) -> ModelsManifest:
         commitment="bc" * 32,
         applied=1_790_000_000,
         kept=outcome.kept,
-        reason=plain(outcome.reason),
+        reason=english_text(outcome.reason),
         gain=0.0,
         models=tuple(models),
         findings=tuple(outcome.findings),
@@ -165,5 +165,5 @@ def _spend(case: str) -> Spend:
         burned=0,
         entries=5,
         releases=rows,
-        distinguished=0.678 if rows else 0.5,
+        best_guess_accuracy=0.678 if rows else 0.5,
     )

@@ -16,7 +16,7 @@ from tests.client.families import beside, family_head
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import HANDED_ON, HANDED_ON_FINETUNED, LOCAL
 from wg_client.models import adoption, predict, store
-from wg_client.selection.delivery import take_package
+from wg_client.selection.delivery import apply_and_adopt
 from wg_common.catalogue import ANY_FAMILY, SAME_FAMILY
 from wg_common.nets import family_network, site_norms
 from wg_common.nets.encoder.module import load_encoder
@@ -48,9 +48,9 @@ def test_good_weights_leave_models_provenance_and_a_report(
     make_plant: MakePlant, heads: Heads
 ) -> None:
     plant = make_plant({0: 4, 1: 4})
-    applied = take_package(plant.home, plant.package(heads))
-    assert applied.accepted and not applied.already
-    manifest, model = adoption.in_use(plant.home)
+    applied = apply_and_adopt(plant.home, plant.package(heads))
+    assert applied.keeps_delivered and not applied.already
+    manifest, model = adoption.model_in_use(plant.home)
     assert manifest == applied.manifest and model == manifest.kept
     assert (manifest.pool_root, manifest.pool_releases) == ("aa" * 32, 1)
     for entry in manifest.models:
@@ -66,19 +66,19 @@ def test_good_weights_leave_models_provenance_and_a_report(
 def test_a_report_is_written_where_the_only_model_waits_for_a_person(
     make_plant: MakePlant, heads: Heads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adoption, "has_few_sites", lambda manifest, model: True)
+    monkeypatch.setattr(adoption, "predicts_few_site_class", lambda manifest, model: True)
     monkeypatch.setattr(adoption, "LOCAL", "a model that is not there")
     plant = make_plant({0: 4, 1: 4})
-    applied = take_package(plant.home, plant.package(heads))
-    assert adoption.read(plant.home).latest.in_use is None
-    waiting = adoption.shadow(plant.home)
+    applied = apply_and_adopt(plant.home, plant.package(heads))
+    assert adoption.read_history(plant.home).latest_change.in_use is None
+    waiting = adoption.shadow_model(plant.home)
     assert waiting is not None and waiting[0] == applied.manifest
     assert plant.home.report.is_file()
 
 
 def test_the_report_loads_nothing_from_anywhere(make_plant: MakePlant, heads: Heads) -> None:
     plant = make_plant()
-    take_package(plant.home, plant.package(heads))
+    apply_and_adopt(plant.home, plant.package(heads))
     page = plant.home.report.read_text(encoding="utf-8")
     for word in ("<script", "<link", "@import", "url(http"):
         assert word not in page
@@ -90,7 +90,7 @@ def test_a_head_of_the_plant_s_kind_stands_on_its_standardised_features(
 ) -> None:
     plant = make_plant({0: 4, 1: 4, 2: 4})
     family = family_head(encoder_package, len(good_head.bias)), SAME_FAMILY
-    applied = take_package(plant.home, plant.package({"kin": family, **heads}))
+    applied = apply_and_adopt(plant.home, plant.package({"kin": family, **heads}))
     models = {entry.name: entry for entry in applied.manifest.models}
     assert (models[HANDED_ON].origin, models[HANDED_ON].source) == ("kin", SAME_FAMILY)
     for name in (HANDED_ON, HANDED_ON_FINETUNED):
@@ -103,7 +103,7 @@ def test_records_of_another_kind_veto_the_head_that_their_names_say(
 ) -> None:
     family = family_head(encoder_package, len(good_head.bias), unlike=1.5), SAME_FAMILY
     plant = make_plant({0: 4, 1: 4, 2: 4})
-    manifest = take_package(plant.home, plant.package({"kin": family})).manifest
+    manifest = apply_and_adopt(plant.home, plant.package({"kin": family})).manifest
     assert manifest.kept == LOCAL and "do not look like the server's own" in manifest.reason
     assert "do not look like the server" in plant.home.report.read_text(encoding="utf-8")
     found = {f.code: f for f in manifest.findings if f.model == HANDED_ON}
@@ -116,7 +116,7 @@ def test_labels_choose_among_all_families_where_names_say_nothing(
     wide = {name: family_head(encoder_package, 5, unlike) for name, unlike in UNLIKE.items()}
     offered = {name: (tensors, ANY_FAMILY) for name, tensors in wide.items()}
     plant = make_plant({0: 12, 1: 12, 2: 12})
-    manifest = take_package(plant.home, plant.package(offered)).manifest
+    manifest = apply_and_adopt(plant.home, plant.package(offered)).manifest
     models = {entry.name: entry for entry in manifest.models}
     assert models[HANDED_ON].origin == "like" and models[HANDED_ON].source == ANY_FAMILY
     tensors = store.load_tensors(plant.home, manifest, HANDED_ON)
@@ -128,11 +128,11 @@ def test_without_a_label_of_each_class_none_of_them_is_taken(
 ) -> None:
     offered: dict[str, Any] = {"like": (family_head(encoder_package, 5), ANY_FAMILY)}
     plant = make_plant({0: 12})
-    models = take_package(plant.home, plant.package(offered)).manifest.models
+    models = apply_and_adopt(plant.home, plant.package(offered)).manifest.models
     assert HANDED_ON not in {entry.name for entry in models}
 
 
-OUTER = site_norms.shapes("lite0-low")["outer"]
+OUTER = site_norms.network_head_shapes("lite0-low")["outer"]
 UNLIKE = {"unlike": 1.5, "like": 0.0}
 """Families that are offered, and how unlike them the plant's records are."""
 
@@ -143,7 +143,7 @@ def test_a_network_that_came_with_it_stands_beside_the_encoder(
     plant, classes = make_plant({0: 4, 1: 4, 2: 4}), len(good_head.bias)
     network = beside(classes)
     both = family_head(encoder_package, classes) | family_network.pack_network(network)
-    manifest = take_package(
+    manifest = apply_and_adopt(
         plant.home, plant.package({"kin": (both, SAME_FAMILY), **heads})
     ).manifest
     assert manifest == store.read_manifest(plant.home, manifest.package_id)
@@ -160,7 +160,7 @@ def test_a_network_that_came_with_it_stands_beside_the_encoder(
     found = store.load_network(plant.home, manifest)
     assert found is not None
     assert found.keys() == {f"{network.architecture}.{name}" for name in network.trunk}
-    path = store.folder(plant.home, manifest.package_id) / "network.safetensors"
+    path = store.models_folder(plant.home, manifest.package_id) / "network.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(VerificationError, match="network"):
         predict.encode_records(plant.home, manifest, records)
@@ -192,7 +192,7 @@ def test_a_network_that_is_none_is_refused(
         family_head(encoder_package, classes) | family_network.pack_network(beside(classes)) | wrong
     )
     with pytest.raises(DecodeError, match=r"network of the family|family head|not finite"):
-        take_package(plant.home, plant.package({"kin": (both, SAME_FAMILY), **heads}))
+        apply_and_adopt(plant.home, plant.package({"kin": (both, SAME_FAMILY), **heads}))
     assert _nothing_was_made(plant)
 
 
@@ -204,26 +204,26 @@ def test_a_head_on_other_features_than_its_source_says_is_refused(
     wrong = {"kin": (good_head, SAME_FAMILY), "sample-0": (wide, "diffusion")}[name]
     plant = make_plant({0: 4, 1: 4})
     with pytest.raises(DecodeError, match=f"candidate {name}"):
-        take_package(plant.home, plant.package({**heads, name: wrong}))
+        apply_and_adopt(plant.home, plant.package({**heads, name: wrong}))
     assert _nothing_was_made(plant)
 
 
 def test_a_package_is_applied_once(make_plant: MakePlant, heads: Heads) -> None:
     plant = make_plant({0: 4, 1: 4})
     data = plant.package(heads)
-    first = take_package(plant.home, data)
-    again = take_package(plant.home, data)
+    first = apply_and_adopt(plant.home, data)
+    again = apply_and_adopt(plant.home, data)
     assert again.already and again.manifest == first.manifest
-    late = take_package(plant.home, data, clock=lambda: time.time() + 1e6)
+    late = apply_and_adopt(plant.home, data, clock=lambda: time.time() + 1e6)
     assert late.already  # what was applied stays applied after it expired
     with pytest.raises(VerificationError, match="other bytes"):
-        take_package(plant.home, plant.package(heads, package_id=first.manifest.package_id))
+        apply_and_adopt(plant.home, plant.package(heads, package_id=first.manifest.package_id))
 
 
 def test_another_signer_is_refused(make_plant: MakePlant, heads: Heads) -> None:
     plant = make_plant()
     with pytest.raises(VerificationError, match="signature"):
-        take_package(plant.home, plant.package(heads, key=signing.generate()))
+        apply_and_adopt(plant.home, plant.package(heads, key=signing.generate_key()))
     assert _nothing_was_made(plant)
 
 
@@ -231,7 +231,7 @@ def test_tensors_of_another_shape_are_refused(make_plant: MakePlant, good_head: 
     plant = make_plant()
     wrong = LinearHead(good_head.weight[:, :-1], good_head.bias)
     with pytest.raises(DecodeError, match="candidate sample-0"):
-        take_package(plant.home, plant.package({"sample-0": (wrong, "diffusion")}))
+        apply_and_adopt(plant.home, plant.package({"sample-0": (wrong, "diffusion")}))
     assert _nothing_was_made(plant)
 
 
@@ -240,7 +240,7 @@ def test_a_plant_that_takes_no_packages_says_so(make_plant: MakePlant, heads: He
         privacy=PrivacyConfig(message_types=(protocol.QUERY_STATISTICS,), answer_slot_seconds=0.05)
     )
     with pytest.raises(PolicyRefused):
-        take_package(plant.home, plant.package(heads))
+        apply_and_adopt(plant.home, plant.package(heads))
 
 
 def test_without_labels_the_policy_decides(make_plant: MakePlant, heads: Heads) -> None:
@@ -248,11 +248,11 @@ def test_without_labels_the_policy_decides(make_plant: MakePlant, heads: Heads) 
     plant.configure(acceptance=AcceptanceConfig(checks={"WG-F11": "block"}))
     data = plant.package(heads)
     with pytest.raises(NotAcceptedError):
-        take_package(plant.home, data)
+        apply_and_adopt(plant.home, data)
     plant.configure(acceptance=AcceptanceConfig())
     with pytest.raises(NotAcceptedError, match="no other site has released"):
-        take_package(plant.home, plant.package(heads, pool_releases=0))
-    applied = take_package(plant.home, data)
+        apply_and_adopt(plant.home, plant.package(heads, pool_releases=0))
+    applied = apply_and_adopt(plant.home, data)
     assert applied.manifest.kept == "generated"
     assert applied.manifest.entry("kept").accuracy is None
     assert "Nothing was measured here" in plant.home.report.read_text(encoding="utf-8")
@@ -260,8 +260,8 @@ def test_without_labels_the_policy_decides(make_plant: MakePlant, heads: Heads) 
 
 def test_a_model_file_that_was_changed_is_found(make_plant: MakePlant, heads: Heads) -> None:
     plant = make_plant({0: 4, 1: 4})
-    manifest = take_package(plant.home, plant.package(heads)).manifest
-    path = store.folder(plant.home, manifest.package_id) / "local-only.safetensors"
+    manifest = apply_and_adopt(plant.home, plant.package(heads)).manifest
+    path = store.models_folder(plant.home, manifest.package_id) / "local-only.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
     with pytest.raises(VerificationError, match="local-only"):
         store.load_tensors(plant.home, manifest, "local-only")
@@ -273,9 +273,9 @@ def test_a_later_package_that_helps_less_does_not_replace_an_earlier_one(
     make_plant: MakePlant, heads: Heads, good_head: LinearHead
 ) -> None:
     plant = make_plant({0: 4, 1: 4})
-    first = take_package(plant.home, plant.package(heads)).manifest
+    first = apply_and_adopt(plant.home, plant.package(heads)).manifest
     inverted = LinearHead(-good_head.weight, -good_head.bias)
     bad = {"sample-0": (inverted, "diffusion")}
-    second = take_package(plant.home, plant.package(bad)).manifest
+    second = apply_and_adopt(plant.home, plant.package(bad)).manifest
     assert second.gain < first.gain
-    assert adoption.in_use(plant.home)[0].package_id == first.package_id
+    assert adoption.model_in_use(plant.home)[0].package_id == first.package_id

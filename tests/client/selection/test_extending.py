@@ -26,9 +26,9 @@ METHOD = '''
 
 import numpy as np
 
-from wg_client.fitting.fitted import cross_validated
-from wg_client.fitting.linear_head import LinearHead, spread
-from wg_client.methods.base import Model
+from wg_client.fitting.fitted import select_and_fit
+from wg_client.fitting.linear_head import LinearHead, extend_to_classes
+from wg_client.methods.base import FittedMethod
 
 
 class NearestMean:
@@ -37,33 +37,33 @@ class NearestMean:
     reference = False
 
     def fit(self, records, package):
-        x, y = records.features(records.public), records.labels
+        x, y = records.features(records.encoder_features), records.labels
 
         def refit(rows, choice=0):
             classes = np.unique(y[rows])
             means = np.stack([x[rows][y[rows] == label].mean(axis=0) for label in classes])
             head = LinearHead(means, -0.5 * np.sum(means**2, axis=1))
-            return spread(head, classes, records.classes)
+            return extend_to_classes(head, classes, records.classes)
 
         def predict(train, held):
             return [refit(train).logits(x[held])]
 
-        fitted, _ = cross_validated(predict, refit, x, y, records.folds, np.zeros(1))
-        return Model(trunk=records.public, fitted=fitted)
+        fitted, _ = select_and_fit(predict, refit, x, y, records.folds, np.zeros(1))
+        return FittedMethod(trunk=records.encoder_features, fitted=fitted)
 '''
 CHECK = '''
 """WG-F99: the weights are longer than allowed."""
 
 import numpy as np
 
-from wg_client.models.manifest import Finding
+from wg_client.models.manifest import CheckFinding
 
 LIMIT = 1e6
 
 
 def check(comparison):
     norm = float(np.linalg.norm(comparison.model.tensors()["head.weight"]))
-    return Finding(
+    return CheckFinding(
         model=comparison.name,
         code="WG-F99",
         passed=norm <= LIMIT,
@@ -104,7 +104,7 @@ def test_a_method_and_a_check_of_another_package_take_part(
     applied = here("apply", "--home", plant.home.root, _package(plant, good_head))
     assert applied["accepted"]
     assert applied["models"][-1]["name"] == "nearest-mean"
-    manifest, _ = adoption.in_use(plant.home)
+    manifest, _ = adoption.model_in_use(plant.home)
     found = {(item.model, item.code): item for item in manifest.findings}
     assert {("nearest-mean", "WG-F01"), ("nearest-mean", "WG-F99")} <= set(found)
     assert ("local-only", "WG-F99") not in found

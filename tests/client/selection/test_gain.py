@@ -7,27 +7,39 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wg_client.fitting.backbone import Trunk
-from wg_client.fitting.leave_class_out import LeaveClassOut
+from wg_client.fitting.backbone import TrunkFeatures
+from wg_client.fitting.leave_class_out import ClassOutResult
 from wg_client.fitting.linear_head import Floats
-from wg_client.fitting.replacement import standard_error
-from wg_client.methods.base import LabelledRecords
-from wg_client.selection.gain import BETWEEN, Differences, Gain, Unseen, accuracy, estimated_gain
+from wg_client.fitting.replacement import clustered_standard_error
+from wg_client.methods.base import PlantRecords
+from wg_client.selection.gain import (
+    BETWEEN,
+    EstimatedGain,
+    RecordDifferences,
+    UnseenClassMass,
+    estimate_accuracy,
+    estimate_gain,
+)
 
-NOTHING = LeaveClassOut()
+NOTHING = ClassOutResult()
 
 
-def _gain(losses: Floats, right: Floats | None = None) -> Gain:
+def _gain(losses: Floats, right: Floats | None = None) -> EstimatedGain:
     right = np.full(len(losses), 0.01) if right is None else right
-    return estimated_gain(Differences(losses, right, np.arange(len(losses))), 5, Unseen(), NOTHING)
+    return estimate_gain(
+        RecordDifferences(losses, right, np.arange(len(losses))), 5, UnseenClassMass(), NOTHING
+    )
 
 
 def test_the_gain_is_the_formula_of_the_module() -> None:
     losses, right = np.array([0.5, 0.1, -0.2, 0.4]), np.array([1.0, 0, 0, 0])
-    without = LeaveClassOut(losses=np.array([0.4, 0.6]), recalls=np.array([0.9, 0.7]))
+    without = ClassOutResult(losses=np.array([0.4, 0.6]), recalls=np.array([0.9, 0.7]))
     mass, classes = 0.25, 2
-    found = estimated_gain(
-        Differences(losses, right, np.arange(4)), 5, Unseen(mass=mass, classes=classes), without
+    found = estimate_gain(
+        RecordDifferences(losses, right, np.arange(4)),
+        5,
+        UnseenClassMass(mass=mass, classes=classes),
+        without,
     )
     told = np.array([np.log(classes / mass) - 0.4, np.log(classes / mass) - 0.6, 0.0])
     seen = losses.mean() + np.log(1 / (1 - mass))
@@ -67,14 +79,16 @@ def test_one_record_shows_nothing() -> None:
 def test_records_of_one_unit_count_as_one() -> None:
     values = np.repeat(np.array([0.0, 1.0, 0.0, 1.0, 1.0]), 8)
     units = np.repeat(np.arange(5), 8)
-    alone = standard_error(values, np.arange(40))
-    assert standard_error(values, units) == pytest.approx(values[::8].std(ddof=1) / np.sqrt(5))
-    assert standard_error(values, units) > 2 * alone
+    alone = clustered_standard_error(values, np.arange(40))
+    assert clustered_standard_error(values, units) == pytest.approx(
+        values[::8].std(ddof=1) / np.sqrt(5)
+    )
+    assert clustered_standard_error(values, units) > 2 * alone
 
 
 def _mass(seen: int) -> float:
-    trunk = Trunk(np.zeros((seen, 2)))
-    return LabelledRecords(all_labels=np.arange(seen), classes=10, public=trunk).unseen_mass
+    trunk = TrunkFeatures(np.zeros((seen, 2)))
+    return PlantRecords(all_labels=np.arange(seen), classes=10, encoder_features=trunk).unseen_mass
 
 
 def test_each_unseen_class_counts_as_an_average_one() -> None:
@@ -82,24 +96,24 @@ def test_each_unseen_class_counts_as_an_average_one() -> None:
     assert _mass(8) == pytest.approx(0.2)
 
 
-def _with_unseen(loss: float) -> Gain:
-    without = LeaveClassOut(losses=np.full(4, loss), recalls=np.full(4, np.exp(-loss)))
-    return estimated_gain(
-        Differences(np.zeros(40), np.zeros(40), np.arange(40)),
+def _with_unseen(loss: float) -> EstimatedGain:
+    without = ClassOutResult(losses=np.full(4, loss), recalls=np.full(4, np.exp(-loss)))
+    return estimate_gain(
+        RecordDifferences(np.zeros(40), np.zeros(40), np.arange(40)),
         5,
-        Unseen(mass=0.2, classes=2),
+        UnseenClassMass(mass=0.2, classes=2),
         without,
     )
 
 
 def test_who_knows_classes_without_is_kept_and_who_says_even_odds_among_all_is_not() -> None:
     assert _with_unseen(0.2).is_shown(1.0)
-    even = estimated_gain(
+    even = estimate_gain(
         # even odds over ten classes, local-only over eight
-        Differences(np.full(40, np.log(8) - np.log(10)), np.zeros(40), np.arange(40)),
+        RecordDifferences(np.full(40, np.log(8) - np.log(10)), np.zeros(40), np.arange(40)),
         5,
-        Unseen(mass=0.2, classes=2),
-        LeaveClassOut(losses=np.full(8, np.log(10)), recalls=np.full(8, 0.1)),
+        UnseenClassMass(mass=0.2, classes=2),
+        ClassOutResult(losses=np.full(8, np.log(10)), recalls=np.full(8, 0.1)),
     )
     assert even.log_loss == pytest.approx(0.0, abs=1e-9)
     assert not even.is_shown(1.0)
@@ -110,30 +124,30 @@ def test_who_knows_classes_without_is_kept_and_who_says_even_odds_among_all_is_n
 def test_the_interval_holds_its_estimate_and_stays_in_range(n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     right = (rng.random(n) < rng.random()).astype(np.float64)
-    found = accuracy(right, np.sort(rng.integers(0, n, n)))
+    found = estimate_accuracy(right, np.sort(rng.integers(0, n, n)))
     assert 0 <= found.low <= found.mean <= found.high <= 1
     assert found.high - found.low > 0.01  # a site changes, however many records there are
 
 
 def test_an_interval_is_wider_on_fewer_records_and_on_fewer_units() -> None:
     def width(right: Floats, each: int) -> float:
-        found = accuracy(right, np.arange(len(right)) // each)
+        found = estimate_accuracy(right, np.arange(len(right)) // each)
         return found.high - found.low
 
     right = np.tile(np.repeat([1.0, 1, 1, 0], 5), 5)
     assert width(right[:20], 1) > width(right, 1)
     assert width(right, 5) > width(right, 1)
-    assert accuracy(np.ones(1000), np.arange(1000)).low < 1 - BETWEEN
+    assert estimate_accuracy(np.ones(1000), np.arange(1000)).low < 1 - BETWEEN
     # Ten records that are right say no more than ten: 95 % of sites so good or better (beta).
-    assert 0.6 < accuracy(np.ones(10), np.arange(10)).low < 0.85
+    assert 0.6 < estimate_accuracy(np.ones(10), np.arange(10)).low < 0.85
 
 
 def test_what_a_fold_more_brings_raises_the_upper_end_alone() -> None:
     right, groups = np.tile([1.0, 1, 0, 1], 10), np.arange(40)
-    plain, rising = accuracy(right, groups), accuracy(right, groups, 0.04)
+    plain, rising = estimate_accuracy(right, groups), estimate_accuracy(right, groups, 0.04)
     assert (rising.low, rising.mean) == (plain.low, plain.mean)
     assert rising.high == pytest.approx(plain.high + 0.04)
-    assert accuracy(right, groups, 0.5).high == 1
+    assert estimate_accuracy(right, groups, 0.5).high == 1
 
 
 @pytest.mark.parametrize("new", [30, 1000])
@@ -148,6 +162,6 @@ def test_intervals_hold_what_is_counted_at_sites_that_change(new: int) -> None:
         p = rng.uniform(0.5, 0.99)
         spread = 1 / BETWEEN - 1
         later = rng.beta(p * spread, (1 - p) * spread)
-        found = accuracy((rng.random(60) < p).astype(np.float64), np.arange(60), new=new)
+        found = estimate_accuracy((rng.random(60) < p).astype(np.float64), np.arange(60), new=new)
         held += found.low <= rng.binomial(new, later) / new <= found.high
     assert held >= 0.92 * 400

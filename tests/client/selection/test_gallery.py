@@ -12,7 +12,7 @@ from tests.client.selection.example_reports import ENGLISH, plant_of
 
 from wg_client.models import novelty
 from wg_client.selection import gallery
-from wg_client.selection.gallery import strangest_records
+from wg_client.selection.gallery import draw_strangest_records
 from wg_common.modalities.images import Images
 from wg_common.modalities.texts import Texts
 from wg_common.modalities.windows import Windows
@@ -34,7 +34,7 @@ class Gone(Sequence[Any]):
 @pytest.mark.parametrize("kind", [Images(), Windows(), Texts()], ids=lambda kind: kind.name)
 def test_each_kind_of_record_is_drawn_and_a_lost_one_is_named(kind: Any) -> None:
     plant = plant_of(ENGLISH, LABELS, kind)
-    for picture in strangest_records(plant):
+    for picture in draw_strangest_records(plant):
         drawn = {
             Images.name: picture.image.startswith("data:image/jpeg;base64,"),
             Windows.name: picture.wave is not None and picture.spectrum is not None,
@@ -43,7 +43,7 @@ def test_each_kind_of_record_is_drawn_and_a_lost_one_is_named(kind: Any) -> None
         assert [name for name, is_drawn in drawn.items() if is_drawn] == [kind.name]
     gone: Any = plant
     gone.data = replace(plant.data, records=Gone())
-    for picture in strangest_records(gone):
+    for picture in draw_strangest_records(gone):
         assert picture.name and not (picture.image or picture.words or picture.wave)
 
 
@@ -58,7 +58,7 @@ def test_a_window_is_drawn_by_the_channel_that_differs_and_a_typical_spectrum() 
     rng = np.random.default_rng(3)
     records = [rng.normal(size=(3, 512)).astype(np.float32) for _ in range(9)]
     records[0][2] += 5 * np.sin(np.arange(512))
-    picture = gallery.Picture(name="a")
+    picture = gallery.RecordPicture(name="a")
     drawn = gallery._curves(picture, records[0], records[1:])
     assert drawn.channel == 3
     assert drawn.spectrum is not None and len(drawn.spectrum.lines) == 2

@@ -7,10 +7,10 @@ import pytest
 from tests.client.discriminants import fit_lda
 from tests.client.selected import Named, selected
 
-from wg_client.fitting.backbone import Trunk
-from wg_client.fitting.finetune import fixed_base, normalise
+from wg_client.fitting.backbone import TrunkFeatures
+from wg_client.fitting.finetune import constant_base_head, normalise_base_logits
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
-from wg_client.methods.base import LabelledRecords
+from wg_client.methods.base import PlantRecords
 from wg_client.methods.names import (
     GENERATED,
     GENERATED_FINETUNED,
@@ -18,7 +18,7 @@ from wg_client.methods.names import (
     HANDED_ON_FINETUNED,
     LOCAL,
 )
-from wg_client.selection.model_selection import Outcome
+from wg_client.selection.model_selection import SelectionOutcome
 from wg_core.errors import NotAcceptedError
 from wg_core.site.acceptance import AcceptanceConfig
 
@@ -47,7 +47,7 @@ def _random(seed: int) -> LinearHead:
     return LinearHead(rng.normal(size=(K, D)), rng.normal(size=K))
 
 
-def _accuracy(outcome: Outcome, name: str, means: Floats) -> float:
+def _accuracy(outcome: SelectionOutcome, name: str, means: Floats) -> float:
     x, y = _draw(means, 400, 7, range(K))
     return float((outcome.models[name].head.logits(x).argmax(axis=1) == y).mean())
 
@@ -58,7 +58,7 @@ def _select(
     named: list[Named],
     policy: AcceptanceConfig | None = None,
     units: list[str] | None = None,
-) -> Outcome:
+) -> SelectionOutcome:
     return selected(x, y, named, K, policy=policy, units=units)
 
 
@@ -105,7 +105,7 @@ def test_classes_never_seen_keep_their_rows_and_can_be_predicted() -> None:
     assert (head.logits(test_x).argmax(axis=1) == test_y).mean() > 0.4
     local = outcome.models[LOCAL].head.logits(test_x).argmax(axis=1)
     assert set(local) <= {0, 1, 2}
-    assert outcome.accepted
+    assert outcome.keeps_delivered
 
 
 def test_unseen_rows_differ_from_the_delivered_ones_by_scale_and_bias_only() -> None:
@@ -114,7 +114,7 @@ def test_unseen_rows_differ_from_the_delivered_ones_by_scale_and_bias_only() -> 
     good = _good(means)
     outcome = _select(x, y, [("s", "diffusion", good)])
     found = outcome.models[GENERATED_FINETUNED]
-    start = normalise(fixed_base(good))(x, y)
+    start = normalise_base_logits(constant_base_head(good))(x, y)
     scale = float(found.head.weight[3, 0] / start.weight[3, 0])
     np.testing.assert_allclose(found.head.weight[3:], scale * start.weight[3:], atol=1e-9)
     gap = found.head.bias[3:] - scale * start.bias[3:]
@@ -128,7 +128,7 @@ def test_without_labels_the_server_s_first_is_kept_unchecked_or_nothing() -> Non
     candidates = [("c", "diffusion", _random(1)), ("s", "diffusion", _good(means))]
     outcome = _select(x, unlabelled, candidates)
     assert outcome.kept == GENERATED and "Nothing was measured here" in outcome.reason
-    assert outcome.accuracy(GENERATED) is None and not outcome.comparisons
+    assert outcome.estimate_accuracy(GENERATED) is None and not outcome.comparisons
     with pytest.raises(NotAcceptedError):
         _select(x, unlabelled, candidates, AcceptanceConfig(checks={"WG-F11": "block"}))
 
@@ -160,13 +160,13 @@ def test_units_are_kept_together() -> None:
     units = [str(index) for index in np.repeat(np.arange(12), 4)]
     together = _select(x, y, [("s", "diffusion", _random(1))], units=units)
     apart = _select(x, y, [("s", "diffusion", _random(1))])
-    alone, whole = apart.accuracy(LOCAL), together.accuracy(LOCAL)
+    alone, whole = apart.estimate_accuracy(LOCAL), together.estimate_accuracy(LOCAL)
     assert alone is not None and whole is not None
     assert alone.mean > 0.9 > 0.8 > whole.mean
     assert whole.high - whole.low > alone.high - alone.low
-    alike = LabelledRecords(all_labels=y, classes=2, public=Trunk(x), patterns=units)
+    alike = PlantRecords(all_labels=y, classes=2, encoder_features=TrunkFeatures(x), patterns=units)
     assert alike.independent_count == 12
-    assert alike.judged_groups.tolist() == together.records.judged_groups.tolist()
+    assert alike.evaluated_groups.tolist() == together.records.evaluated_groups.tolist()
 
 
 def test_model_selection_is_deterministic() -> None:
@@ -207,7 +207,7 @@ def test_labels_of_one_class_leave_the_word_to_others_if_they_bear_it_out() -> N
     assert "WG-F11" in said and "WG-F02" not in said
     (why,) = (f for f in outcome.findings if f.model == outcome.kept and f.code == "WG-F01")
     assert why.figures["recall"] >= why.figures["limit"] == 0.5
-    known = outcome.accuracy(outcome.kept)
+    known = outcome.estimate_accuracy(outcome.kept)
     assert known is not None and known.mean == why.figures["recall"]
     for refused in (
         selected(x, y, [("s", "diffusion", LinearHead(-weak.weight, -weak.bias))], 2),

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from wg_client.fitting.backbone import Trunk
-from wg_client.methods.base import SHEET_LIMIT, LabelledRecords, Package
+from wg_client.fitting.backbone import TrunkFeatures
+from wg_client.methods.base import SHEET_LIMIT, PlantRecords, PreparedPackage
 from wg_client.selection import precedence
 from wg_client.selection.gain import UNKNOWN
 
@@ -18,13 +18,13 @@ CLASSES = 3
 def word(labels: int, fit: float | None) -> float:
     """What a network's word counts for, with so many labels of the rarest class."""
     counts = [labels, labels + 4, labels + 9]
-    records = LabelledRecords(
+    records = PlantRecords(
         all_labels=np.repeat(np.arange(CLASSES), counts),
         classes=CLASSES,
-        public=Trunk(np.zeros((sum(counts), 2))),
+        encoder_features=TrunkFeatures(np.zeros((sum(counts), 2))),
     )
     return precedence.weight_of_word(
-        Package(candidates=[], others_released=False, sheet_fit=fit), records
+        PreparedPackage(candidates=[], others_released=False, sheet_fit=fit), records
     )
 
 

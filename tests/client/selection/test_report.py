@@ -11,20 +11,20 @@ from tests.client.selected import selected
 from tests.client.selection.example_reports import CASES, context
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.languages import speaks
+from wg_client.languages import load_plant_language
 from wg_client.models.acceptance import good_labels
 from wg_client.selection import defects, first_screen
-from wg_client.selection.defects import Figures
-from wg_client.selection.report import render
-from wg_common.language import CODES, plain
+from wg_client.selection.defects import DetectionRates
+from wg_client.selection.report import render_report
+from wg_common.language import CODES, english_text
 
-ENGLISH, JAPANESE = map(speaks, CODES)
+ENGLISH, JAPANESE = map(load_plant_language, CODES)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_report_is_said_in_both_languages(case: str) -> None:
     found = context(case)
-    english, japanese = render(found, ENGLISH), render(found, JAPANESE)
+    english, japanese = render_report(found, ENGLISH), render_report(found, JAPANESE)
     assert '<html lang="en">' in english and '<html lang="ja">' in japanese
     assert "Recommendation" in english and "おすすめ" in japanese
     sentences = re.sub(r"<style>.*?</style>|<[^>]+>", " ", japanese, flags=re.DOTALL)
@@ -36,7 +36,7 @@ def test_a_report_is_said_in_both_languages(case: str) -> None:
 
 
 def test_the_first_screen_says_what_to_do_and_what_is_not_known() -> None:
-    said = {case: render(context(case), ENGLISH) for case in CASES if case != "many"}
+    said = {case: render_report(context(case), ENGLISH) for case in CASES if case != "many"}
     assert "Use this model" in said["kept"] and "of 100 defective records" in said["kept"]
     assert "Keep your own model" in said["worse"]
     assert "Nothing was measured here" in said["unlabelled"]
@@ -56,8 +56,10 @@ def test_where_units_are_named_nothing_is_said_of_their_lack() -> None:
     said = {}
     for units in (None, [str(row // 2) for row in range(len(y))]):
         outcome = selected(x, y, [("s", "diffusion", good)], 3, units=units)
-        unknown = first_screen._unknown(outcome, Figures(good=()))
-        said[units is None] = any("no privacy unit is named" in plain(each) for each in unknown)
+        unknown = first_screen._unknown(outcome, DetectionRates(good=()))
+        said[units is None] = any(
+            "no privacy unit is named" in english_text(each) for each in unknown
+        )
     assert said == {True: True, False: False}
 
 
@@ -77,11 +79,11 @@ def test_defects_are_counted_whatever_they_are_called() -> None:
     labels = ("OK", "scratch", "dent")
     names = good_labels(labels, None)
     assert names == ("OK",) and good_labels(labels, ("dent",)) == ("dent",)
-    found = defects.figures(outcome, labels, names)
+    found = defects.measure_detection(outcome, labels, names)
     judged = outcome.out_of_fold(outcome.kept)
     assert judged is not None and found.caught_defects is not None and found.correct is not None
     bad = outcome.labels != 0
     assert found.caught_defects.kept.mean == pytest.approx((judged.predictions[:, bad] != 0).mean())
     assert found.caught_defects.kept.mean >= (judged.predictions == outcome.labels)[:, bad].mean()
     assert found.caught_defects.low <= found.caught_defects.more <= found.caught_defects.high
-    assert defects.figures(outcome, labels, ()).caught_defects is None
+    assert defects.measure_detection(outcome, labels, ()).caught_defects is None

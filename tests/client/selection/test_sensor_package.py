@@ -17,18 +17,18 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.models import adoption, store
 from wg_client.operation import status
 from wg_client.selection import sensor_package
-from wg_client.selection.sensor_package import SensorPackage, newest, receive, take
+from wg_client.selection.sensor_package import SensorPackage, newest, receive, store_sensor_package
 from wg_common import catalogue
 from wg_common.machines import exchanger
 from wg_common.machines.process import SAMPLES
 from wg_common.nets.network import Tensors
-from wg_common.weights_package import Condition
+from wg_common.weights_package import GeneratorCondition
 from wg_core.errors import ConfigError, DecodeError, UsageError, VerificationError
 from wg_core.site.reading import LogConfig, ReadingConfig
 from wg_core.wire import signing
 from wg_core.wire.data_sheet import DataSheet, HeatExchanger
-from wg_server.generator.weights.machine_statistic import no_statistics
-from wg_server.generator.weights.process_simulation import Exchangers
+from wg_server.generator.weights.machine_statistic import absent_statistics
+from wg_server.generator.weights.process_simulation import ExchangerSimulator
 from wg_server.generator.weights.sensor_network import SensorNetwork
 
 FIGURES = torch.tensor([[float(SHEET[name]) for name in exchanger.FIGURES]])
@@ -38,7 +38,7 @@ NAMES = tuple(channel.name for channel in exchanger.CHANNELS)
 @pytest.fixture(scope="module")
 def network() -> Tensors:
     """An untrained soft sensor of the sheet's exchanger."""
-    return SensorNetwork(exchanger.UNIT).tensors(FIGURES, no_statistics(1))
+    return SensorNetwork(exchanger.UNIT).tensors(FIGURES, absent_statistics(1))
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def unit_plant(make_plant: MakePlant, window_encoder: bytes) -> TestPlant:
     """A plant with the log of a heat exchanger."""
     plant = make_plant(name="plant-u", frozen=False)
     plant.confirm(window_encoder)
-    simulator = Exchangers(3)
+    simulator = ExchangerSimulator(3)
     units = replace(simulator.units(1), figures=FIGURES)
     rows = simulator.windows(units, 12).values[0].mT.flatten(0, 1).tolist()
     log = plant.home.root / "data" / "log.csv"
@@ -74,7 +74,7 @@ def _file(plant: TestPlant, network: Tensors, **changes: Any) -> Path:
     fields: dict[str, Any] = {
         "architecture": catalogue.PROCESS_SENSOR,
         "inputs": {"sensor": "standardised"},
-        "condition": Condition(generator="ab" * 32, data_sheet="heat_exchanger"),
+        "condition": GeneratorCondition(generator="ab" * 32, data_sheet="heat_exchanger"),
         "pool_root": "",
         "pool_releases": 0,
     }
@@ -96,30 +96,32 @@ def test_a_home_keeps_soft_sensors_and_uses_the_newest(
         ids.append(package.manifest.package_id)
     assert len(store.kept_sensors(home)) == 2
     assert newest(home).manifest.package_id == ids[0]
-    shown = status.look(home)
+    shown = status.collect_status(home)
     assert shown.model.startswith("soft sensor") and shown.stage == "in use"
     with pytest.raises(ConfigError, match="wg-client soft-sensor"):
-        adoption.in_use(home)
+        adoption.model_in_use(home)
 
 
 def test_an_expired_package_is_taken_only_again(
     unit_plant: TestPlant, network: Tensors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = _file(unit_plant, network)
-    first = take(unit_plant.home, path)
+    first = store_sensor_package(unit_plant.home, path)
     late = SimpleNamespace(time=lambda: first.manifest.expires + 1.0)
     monkeypatch.setattr(sensor_package, "time", late)
-    assert take(unit_plant.home, path).manifest == first.manifest
+    assert store_sensor_package(unit_plant.home, path).manifest == first.manifest
     with pytest.raises(VerificationError, match="expired"):
-        take(unit_plant.home, _file(unit_plant, network, expires=first.manifest.expires))
+        store_sensor_package(
+            unit_plant.home, _file(unit_plant, network, expires=first.manifest.expires)
+        )
     assert len(store.kept_sensors(unit_plant.home)) == 1
 
 
 def test_a_kept_soft_sensor_is_refused_under_another_key_of_the_server(
     unit_plant: TestPlant, network: Tensors
 ) -> None:
-    take(unit_plant.home, _file(unit_plant, network))
-    key = signing.public_bytes(signing.generate()).hex()
+    store_sensor_package(unit_plant.home, _file(unit_plant, network))
+    key = signing.public_bytes(signing.generate_key()).hex()
     assert unit_plant.config.pin is not None
     unit_plant.configure(pin=replace(unit_plant.config.pin, signing_key=key))
     with pytest.raises(VerificationError, match="next campaign brings another"):
@@ -140,7 +142,7 @@ def test_other_packages_are_refused(
     wrong = {name: value for name, value in network.items() if name != "half_width"}
     with pytest.raises(DecodeError, match="not those of a soft sensor"):
         receive(home, _file(unit_plant, wrong))
-    vessel = Condition(generator="ab" * 32, data_sheet="stirred_vessel")
+    vessel = GeneratorCondition(generator="ab" * 32, data_sheet="stirred_vessel")
     with pytest.raises(DecodeError, match="for a stirred_vessel"):
         receive(home, _file(unit_plant, network, condition=vessel))
     with pytest.raises(VerificationError, match="site"):
@@ -148,7 +150,7 @@ def test_other_packages_are_refused(
     path = home.root / "heads.wgw"
     path.write_bytes(unit_plant.package({"s": (good_head, "diffusion")}))
     with pytest.raises(UsageError, match="holds no soft sensor"):
-        take(home, path)
+        store_sensor_package(home, path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DecodeError):
         receive(home, path)
@@ -156,11 +158,11 @@ def test_other_packages_are_refused(
 
 
 def test_a_column_names_its_quantity_and_its_unit(unit_plant: TestPlant, network: Tensors) -> None:
-    package = take(unit_plant.home, _file(unit_plant, network))
+    package = store_sensor_package(unit_plant.home, _file(unit_plant, network))
     for target in ("heat duty", "Heat_duty [kW]", "HEAT DUTY (kW)"):
-        assert package.place(target, None) == 0
-    assert package.place("U", "conductance") == 1
+        assert package.quantity_index(target, None) == 0
+    assert package.quantity_index("U", "conductance") == 1
     with pytest.raises(UsageError, match="convert the column"):
-        package.place("heat duty [MW]", None)
+        package.quantity_index("heat duty [MW]", None)
     with pytest.raises(UsageError, match="say which: --quantity"):
-        package.place("density", None)
+        package.quantity_index("density", None)

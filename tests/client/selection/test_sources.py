@@ -61,7 +61,7 @@ def test_a_perfect_candidate_is_kept(source: str, per_class: int) -> None:
         outcome = selected(x, y, [], K, posterior=_perfect_posterior())
     else:
         outcome = selected(x, y, [("perfect", source, _perfect_head())], K)
-    assert outcome.accepted and outcome.kept != LOCAL
+    assert outcome.keeps_delivered and outcome.kept != LOCAL
     assert outcome.models[outcome.kept].origin in ("perfect", catalogue.POSTERIOR)
     test_x, test_y = _draw(400, 7)
 

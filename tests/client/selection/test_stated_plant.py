@@ -20,30 +20,30 @@ from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.models import predict, store
 from wg_client.models.export import export_model
 from wg_client.models.manifest import ModelsManifest
-from wg_client.selection.delivery import take_package
+from wg_client.selection.delivery import apply_and_adopt
 from wg_common import catalogue, weights_file
 from wg_common.catalogue import DIFFUSION
 from wg_common.nets import network, spectrum_lines
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.nets.network import Tensors
-from wg_common.weights_package import Condition
+from wg_common.weights_package import GeneratorCondition
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.privacy.schema import machine_schema
 from wg_core.site.config import UNLABELLED_FOLDER
 from wg_core.wire import canonical, signing
 from wg_server.campaigns import packaging, stated
 from wg_server.campaigns.pools import StoredPools
-from wg_server.campaigns.release import Recipient
+from wg_server.campaigns.release import PackageRecipient
 from wg_server.generator import versions
 from wg_server.generator.evaluation.simulated_release import simulate_statistics
 from wg_server.generator.prior.pooling import NOTHING_POOLED
-from wg_server.generator.versions import Version
+from wg_server.generator.versions import GeneratorVersion
 from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights import sheet_generation
 from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.site.home import ServerHome
 from wg_server.store.database import open_engine
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 LABELS = ("normal", "ball", "inner", "outer")
 
@@ -51,25 +51,25 @@ LABELS = ("normal", "ball", "inner", "outer")
 @pytest.fixture(scope="module")
 def sheets() -> bytes:
     """An untrained generator of networks from data sheets."""
-    return sheet_generation.pack(untrained())
+    return sheet_generation.pack_sheet_generator(untrained())
 
 
-def _version(home: ServerHome, sheets: bytes) -> Version:
+def _version(home: ServerHome, sheets: bytes) -> GeneratorVersion:
     """A version of it; nobody asks for its heads here."""
     home.root.mkdir(exist_ok=True)
     card = {
         "generator": "0" * 64,
         "encoder": "0" * 64,
         "architecture": "window-head",
-        "checks": [GOOD.document()],
-        "sheets": {"generator": canonical.sha256_hex(sheets), "checks": [GOOD.document()]},
+        "checks": [GOOD.to_document()],
+        "sheets": {"generator": canonical.sha256_hex(sheets), "checks": [GOOD.to_document()]},
     }
-    return versions.write(home, card, b"heads", sheets)
+    return versions.write_version(home, card, b"heads", sheets)
 
 
-def _recipient(plant: TestPlant, **changes: Any) -> Recipient:
+def _recipient(plant: TestPlant, **changes: Any) -> PackageRecipient:
     words = {"site": plant.config.site, "encoder": plant.encoder, "labels": LABELS}
-    return Recipient(**{**words, "data_sheet": SHEET, **changes})
+    return PackageRecipient(**{**words, "data_sheet": SHEET, **changes})
 
 
 def _machine_plant(make_plant: MakePlant, encoder: bytes) -> TestPlant:
@@ -99,11 +99,11 @@ def _kept(
     plant, home = _machine_plant(make_plant, window_encoder), ServerHome(tmp_path / "server")
     version = _version(home, sheets)
     signing.save(home.signing_key, plant.server_key)
-    with Store(open_engine(f"sqlite:///{tmp_path}/store")) as store:
+    with ServerStore(open_engine(f"sqlite:///{tmp_path}/store")) as store:
         package = packaging.make_package(
             home, StoredPools(home, store), _recipient(plant), "ab" * 16, version.id
         )
-    return plant, take_package(plant.home, package).manifest
+    return plant, apply_and_adopt(plant.home, package).manifest
 
 
 @pytest.mark.usefixtures("no_heads")
@@ -113,7 +113,9 @@ def test_networks_for_a_stated_machine_are_kept_without_a_label(
     _, manifest = _kept(make_plant, window_encoder, sheets, tmp_path)
     assert (manifest.kept, manifest.architecture) == (GENERATED, "window-head")
     assert manifest.network is not None and manifest.network.architecture == "spectrum-lines"
-    made_for = Condition(generator=canonical.sha256_hex(sheets), data_sheet="rotating_machine")
+    made_for = GeneratorCondition(
+        generator=canonical.sha256_hex(sheets), data_sheet="rotating_machine"
+    )
     assert manifest.condition == made_for and not manifest.own_release
     (kept,) = (entry for entry in manifest.models if entry.name == GENERATED)
     assert kept.origin.startswith(("raw-", "standardised-"))
@@ -139,7 +141,7 @@ def test_networks_and_what_others_released_stand_in_one_package(
     pooled = replace(NOTHING_POOLED, pools=pools, root="ab" * 32 if others else "")
     head = GeneratedCandidate("pooled", catalogue.POSTERIOR, {"bias": np.zeros(2)})
     monkeypatch.setattr(packaging, "_generate", lambda *words: ((head,), pooled))
-    with Store(open_engine(f"sqlite:///{tmp_path}/store")) as store:
+    with ServerStore(open_engine(f"sqlite:///{tmp_path}/store")) as store:
         package = packaging.make_package(
             home,
             StoredPools(home, store),
@@ -148,7 +150,7 @@ def test_networks_and_what_others_released_stand_in_one_package(
             version.id,
         )
     key = signing.public_from_hex(plant.config.server.signing_key)
-    manifest, _ = weights_file.decode(package, key)
+    manifest, _ = weights_file.decode_weights_package(package, key)
     held = {candidate.architecture for candidate in manifest.candidates}
     assert held == {"spectrum-lines", *(["window-head"] if others else [])}
     assert manifest.pool_releases == others
@@ -174,7 +176,7 @@ def _with_both_treatments(plant: TestPlant) -> ModelsManifest:
         architecture=catalogue.SPECTRUM_LINES,
         inputs={"standardised": "standardised"},
     )
-    return take_package(plant.home, package).manifest
+    return apply_and_adopt(plant.home, package).manifest
 
 
 def test_a_record_s_answer_does_not_depend_on_those_beside_it(
@@ -187,8 +189,8 @@ def test_a_record_s_answer_does_not_depend_on_those_beside_it(
     assert beside is not None and beside.width == 2 * network.feature_count("spectrum-lines")
     windows = list(np.random.default_rng(2).normal(size=(5, 1, 1024)).astype(np.float32))
     windows[1:] = [30 * window for window in windows[1:]]
-    together = predict.features(encoder, beside, windows)
-    alone = predict.features(encoder, beside, windows[:1])
+    together = predict.record_features(encoder, beside, windows)
+    alone = predict.record_features(encoder, beside, windows[:1])
     np.testing.assert_allclose(together[:1], alone, atol=1e-5)
 
 
@@ -206,7 +208,7 @@ def test_inputs_are_standardised_by_the_plant_s_own_records(
     inputs = network.prepare_batch(catalogue.SPECTRUM_LINES, data.records)
     first, bias = (plain[f"spectrum-lines.0.trunk.first.{n}"] for n in ("weight", "bias"))
     moments = (torch.from_numpy(x) for x in (inputs, inputs.mean(axis=0), inputs.std(axis=0)))
-    expected = spectrum_lines.standardised_by(*moments).numpy()
+    expected = spectrum_lines.standardise_by(*moments).numpy()
     weight, shift = (folded[f"spectrum-lines.1.trunk.first.{n}"] for n in ("weight", "bias"))
     np.testing.assert_allclose(inputs @ weight.T + shift, expected @ first.T + bias, atol=1e-3)
 
@@ -244,7 +246,7 @@ def _assert_exported_alike(plant: TestPlant, manifest: ModelsManifest, out: Path
     }
     (logits,) = onnxruntime.InferenceSession(str(out)).run(["logits"], feeds)
     network_trunk = predict.load_network(plant.home, manifest, encoder)
-    inputs = predict.features(encoder, network_trunk, list(windows))
+    inputs = predict.record_features(encoder, network_trunk, list(windows))
     expected = predict.logits(plant.home, manifest, GENERATED, inputs)
     np.testing.assert_allclose(logits, expected, atol=1e-2, rtol=1e-2)
 
@@ -270,14 +272,14 @@ def test_a_perfect_network_is_kept_by_a_plant_with_labels(
         {"sheet-mean": (perfect, "diffusion"), "fixed": (fixed, "diffusion")},
         architecture=catalogue.SPECTRUM_LINES,
     )
-    manifest = take_package(plant.home, package).manifest
+    manifest = apply_and_adopt(plant.home, package).manifest
     (best,) = (model for model in manifest.models if model.name == manifest.kept)
     assert manifest.kept != LOCAL and best.origin == "sheet-mean"
     assert {model.name for model in manifest.models} == {LOCAL, GENERATED, GENERATED_FINETUNED}
     new_windows = list(simulator.windows(machine, 60)[0].flatten(0, 1)[:, None].numpy())
     encoder = predict.load_encoder(plant.home, manifest)
     network_trunk = predict.load_network(plant.home, manifest, encoder)
-    inputs = predict.features(encoder, network_trunk, new_windows)
+    inputs = predict.record_features(encoder, network_trunk, new_windows)
     labels = np.repeat(np.arange(len(LABELS)), 60)
     right = {
         name: (predict.logits(plant.home, manifest, name, inputs).argmax(axis=1) == labels).mean()
@@ -298,7 +300,7 @@ def test_what_is_no_network_is_refused(make_plant: MakePlant, window_encoder: by
     ):
         package = plant.package({"s": (tensors, source)}, architecture=catalogue.SPECTRUM_LINES)
         with pytest.raises(DecodeError, match="candidate s"):
-            take_package(plant.home, package)
+            apply_and_adopt(plant.home, package)
     assert not store.all_manifests(plant.home)
 
 
@@ -318,7 +320,7 @@ def test_hostile_inputs_and_architectures_are_refused(
             {"s": (head, DIFFUSION)}, architecture=architecture, inputs={"s": inputs}
         )
         with pytest.raises((DecodeError, VerificationError), match=error):
-            take_package(plant.home, package)
+            apply_and_adopt(plant.home, package)
     assert not store.all_manifests(plant.home)
 
 
@@ -335,13 +337,13 @@ def test_weights_that_overflow_when_inputs_are_standardised_are_refused(
         inputs={"s": "standardised"},
     )
     with pytest.raises(DecodeError, match="candidate s: a feature of a record here is not finite"):
-        take_package(plant.home, package)
+        apply_and_adopt(plant.home, package)
 
 
 def _trained(windows: torch.Tensor) -> Tensors:
     """A network that was trained on many windows ``[4, n, 1024]`` of one machine."""
     torch.manual_seed(0)
-    inputs = spectrum_lines.spectra(windows.flatten(0, 1))
+    inputs = spectrum_lines.envelope_spectra(windows.flatten(0, 1))
     labels = torch.arange(len(LABELS)).repeat_interleave(windows.shape[1])
     trunk = network.build_trunk(catalogue.SPECTRUM_LINES)
     features = network.feature_count(catalogue.SPECTRUM_LINES)
@@ -367,10 +369,10 @@ def test_what_cannot_be_made_by_a_sheet_is_not(
         {"data_sheet": None},
         {"labels": ("good", "scratch")},  # no condition of a bearing
     ):
-        assert stated.networks(version, _recipient(plant, **changes), seed=1) is None
-    version.sheets.write_bytes(b"another file")
+        assert stated.make_machine_networks(version, _recipient(plant, **changes), seed=1) is None
+    version.sheets_path.write_bytes(b"another file")
     with pytest.raises(VerificationError, match="its model card names"):
-        stated.networks(version, _recipient(plant), seed=1)
+        stated.make_machine_networks(version, _recipient(plant), seed=1)
 
 
 @pytest.mark.parametrize(("records", "changes"), [(300, True), (99, False)])
@@ -385,7 +387,7 @@ def test_machine_statistics_of_enough_records_change_what_is_made(
     manifest = SimpleNamespace(release_id="cd" * 16, schema=schema, epsilon="1")
     release = SimpleNamespace(manifest=manifest, statistics=statistics)
     made, bare = (
-        stated.networks(version, _recipient(plant, release=part), seed=1)
+        stated.make_machine_networks(version, _recipient(plant, release=part), seed=1)
         for part in (release, None)
     )
     assert made is not None and bare is not None

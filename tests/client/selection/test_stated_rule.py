@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from tests.client.discriminants import fit_lda
 
-from wg_client.fitting.backbone import Trunk
+from wg_client.fitting.backbone import TrunkFeatures
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
-from wg_client.methods.base import Candidate, LabelledRecords, Package
+from wg_client.methods.base import DeliveredCandidate, PlantRecords, PreparedPackage
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.selection import precedence
-from wg_client.selection.model_selection import Outcome, select_model
-from wg_client.selection.verdict import Basis, basis_of
+from wg_client.selection.model_selection import SelectionOutcome, select_model
+from wg_client.selection.verdict import SelectionBasis, selection_basis
 from wg_core.site.acceptance import AcceptanceConfig
 
 K, D = 4, 12
@@ -35,13 +35,17 @@ def _good() -> LinearHead:
     return fit_lda(MEANS[labels] + 1.5 * rng.normal(size=(len(labels), D)), labels, K, 0.1)
 
 
-def _kept(head: LinearHead, units: int, records: int, *, fit: float | None = None) -> Outcome:
+def _kept(
+    head: LinearHead, units: int, records: int, *, fit: float | None = None
+) -> SelectionOutcome:
     x, y, names = _recordings(units, records)
-    trunk = Trunk(x)
-    made = Candidate("sheet-mean", "diffusion", trunk, head, architecture="spectrum-lines")
+    trunk = TrunkFeatures(x)
+    made = DeliveredCandidate("sheet-mean", "diffusion", trunk, head, architecture="spectrum-lines")
     return select_model(
-        LabelledRecords(all_labels=y, classes=K, public=trunk, units=names),
-        Package(candidates=[made], others_released=False, stated=True, sheet_fit=fit),
+        PlantRecords(all_labels=y, classes=K, encoder_features=trunk, units=names),
+        PreparedPackage(
+            candidates=[made], others_released=False, made_for_machine=True, sheet_fit=fit
+        ),
         AcceptanceConfig(),
     )
 
@@ -50,7 +54,7 @@ def _kept(head: LinearHead, units: int, records: int, *, fit: float | None = Non
 def test_labels_of_few_units_judge_nothing(units: int) -> None:
     outcome = _kept(_good(), units, 10)
     assert outcome.kept == GENERATED and not outcome.comparisons
-    assert basis_of(outcome) == Basis.UNJUDGED
+    assert selection_basis(outcome) == SelectionBasis.UNJUDGED
     assert "fewer than" not in outcome.reason and "3 or more units" in outcome.reason
 
 

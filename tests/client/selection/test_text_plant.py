@@ -21,17 +21,17 @@ from tests.client.conftest import MakePlant, TestPlant
 from tests.client.discriminants import fit_lda
 from tests.common.nets.onnx_models import with_further
 
-from wg_client.data.survey import load_dataset, survey
-from wg_client.fitting.linear_head import LinearHead, scaling
+from wg_client.data.survey import load_dataset, survey_dataset
+from wg_client.fitting.linear_head import LinearHead, fit_standardisation
 from wg_client.models import predict
 from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT
-from wg_client.release.preview import check
-from wg_client.selection.delivery import take_package
+from wg_client.release.preview import preview_release
+from wg_client.selection.delivery import apply_and_adopt
 from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import load_encoder, raw_features
-from wg_common.nets.encoder.trunk import trunk_of
+from wg_common.nets.encoder.trunk import find_trunk
 from wg_core import snapshot as snapshots
 from wg_core.errors import DataError
 from wg_core.release.query import answer_query
@@ -62,7 +62,7 @@ def bag_of_words(texts: Sequence[str]) -> NDArray[np.float32]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sentences, "embed", bag_of_words)
+    monkeypatch.setattr(sentences, "embed_sentences", bag_of_words)
 
 
 def notes(rng: np.random.Generator, label: int, count: int) -> list[str]:
@@ -89,8 +89,8 @@ def package(quick: None) -> bytes:
 def good(package: bytes) -> LinearHead:
     records, labels = public(60)
     features = load_encoder(package).encode(records).astype(np.float64)
-    scale = scaling(features)
-    return scale.unscale(fit_lda(scale.apply(features), labels, 3, 0.5))
+    scale = fit_standardisation(features)
+    return scale.unscaled_head(fit_lda(scale.apply(features), labels, 3, 0.5))
 
 
 def rows(seed: int, count: int) -> list[dict[str, str]]:
@@ -127,11 +127,11 @@ def plant(make_plant: MakePlant, package: bytes, tmp_path: Path) -> TestPlant:
 def test_a_table_of_texts_is_frozen_released_applied_and_predicted(
     plant: TestPlant, good: LinearHead, tmp_path: Path
 ) -> None:
-    found = check(plant.home)
+    found = preview_release(plant.home)
     assert (found.data.modality, found.data.records) == ("texts", 18)
     assert answer_query(plant.home, plant.query(), witness=plant.witness)
     made = plant.package({"s": (good, "diffusion")}, architecture="text-head")
-    applied = take_package(plant.home, made)
+    applied = apply_and_adopt(plant.home, made)
     new = write(tmp_path / "new.jsonl", [{"text": row["text"]} for row in rows(9, 3)])
     data = predict.load_records(new, LABELS)
     features = predict.encode_records(plant.home, applied.manifest, data)
@@ -145,13 +145,13 @@ def test_a_table_of_texts_is_frozen_released_applied_and_predicted(
 def test_e5_may_be_a_further_trunk_of_which_nothing_is_released(
     plant: TestPlant, good: LinearHead, tmp_path: Path
 ) -> None:
-    before = snapshots.current(plant.home)
+    before = snapshots.load_current(plant.home)
     sums, released = before.statistics(), before.features()
-    package = with_further(plant.home.encoder.read_bytes(), trunk_of("texts", E5Trunk.label))
+    package = with_further(plant.home.encoder.read_bytes(), find_trunk("texts", E5Trunk.label))
     plant.home.encoder.write_bytes(package)
     plant.configure(data=replace(plant.config.data, encoder=canonical.sha256_hex(package)))
     plant.freeze()
-    snapshot = snapshots.current(plant.home)
+    snapshot = snapshots.load_current(plant.home)
     np.testing.assert_array_equal(sums, snapshot.statistics())
     np.testing.assert_array_equal(released, snapshot.features()[:, : -e5.FEATURES])
     further = snapshot.features()[:, -e5.FEATURES :]
@@ -162,7 +162,7 @@ def test_e5_may_be_a_further_trunk_of_which_nothing_is_released(
         together = network(network.prepare(texts)).numpy()
     np.testing.assert_allclose(further, together, atol=1e-5)
     made = plant.package({"s": (good, "diffusion")}, architecture="text-head")
-    manifest = take_package(plant.home, made).manifest
+    manifest = apply_and_adopt(plant.home, made).manifest
     new = write(tmp_path / "new.csv", [{"text": row["text"]} for row in rows(9, 3)])
     data = predict.load_records(new, LABELS)
     features = predict.encode_records(plant.home, manifest, data)
@@ -170,7 +170,7 @@ def test_e5_may_be_a_further_trunk_of_which_nothing_is_released(
     assert np.mean([row.label == LABELS[n // 3] for n, row in enumerate(told)]) > 0.7
     export_model(plant.home, manifest, KEPT, "onnx", tmp_path / "model")
     words = e5.prepare_texts(data.records)
-    inputs = {"texts": trunk_of("texts")().prepare(data.records).numpy(), network.label: words}
+    inputs = {"texts": find_trunk("texts")().prepare(data.records).numpy(), network.label: words}
     (exported,) = onnxruntime.InferenceSession(str(tmp_path / "model")).run(["logits"], inputs)
     logits = predict.logits(plant.home, manifest, KEPT, features)
     np.testing.assert_allclose(exported, logits, rtol=1e-3, atol=1e-3)
@@ -181,13 +181,13 @@ def test_exports_take_vectors_and_name_what_makes_them(
     plant: TestPlant, good: LinearHead, tmp_path: Path, form: str
 ) -> None:
     made = plant.package({"s": (good, "diffusion")}, architecture="text-head")
-    applied = take_package(plant.home, made)
+    applied = apply_and_adopt(plant.home, made)
     out = tmp_path / "model"
     metadata = export_model(plant.home, applied.manifest, KEPT, form, out)  # type: ignore[arg-type]
     assert sentences.PACKAGE in metadata["trunk"] and metadata["input"] == "texts"
     if form == "onnx":
         texts = [np.array(row["text"]) for row in rows(3, 2)]
-        vectors = trunk_of("texts")().prepare(texts).numpy()
+        vectors = find_trunk("texts")().prepare(texts).numpy()
         (got,) = onnxruntime.InferenceSession(str(out)).run(["logits"], {"texts": vectors})
         assert got.shape == (6, 3)
     else:
@@ -200,11 +200,11 @@ def test_units_and_splits_of_a_table(tmp_path: Path, name: str) -> None:
     found = [{**row, "split": str(number % 2)} for number, row in enumerate(rows(4, 4))]
     table = write(tmp_path / name, found)
     place = tmp_path if name == "records.csv" else table
-    looked = survey(place, None, unit_column="author").data
+    looked = survey_dataset(place, None, unit_column="author").data
     assert len(looked) == 6 and set(looked.units or ()) <= {"a0", "a1", "a2"}
     assert looked.label_names == tuple(sorted(LABELS)) and looked.rows is not None
     assert [str(record) for record in looked.records] == [row["text"] for row in found[::2]]
-    assert len(survey(place, None, split=None).data) == 12
+    assert len(survey_dataset(place, None, split=None).data) == 12
 
 
 def test_folders_of_text_files(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_folders_of_text_files(tmp_path: Path) -> None:
         path = tmp_path / found["label"] / f"{row}.txt"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(found["text"].encode("cp932"))
-    looked = survey(tmp_path, None).data
+    looked = survey_dataset(tmp_path, None).data
     assert (looked.modality, len(looked)) == ("texts", 6)
     assert any("火花" in str(one) for one in looked.records)
 

@@ -15,12 +15,12 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, waves
 from tests.client.discriminants import fit_lda
 from tests.client.families import family_head
 
-from wg_client.fitting.linear_head import LinearHead, scaling
+from wg_client.fitting.linear_head import LinearHead, fit_standardisation
 from wg_client.methods.names import HANDED_ON, HANDED_ON_FINETUNED, LOCAL
 from wg_client.models import predict, store
 from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT
-from wg_client.selection.delivery import take_package
+from wg_client.selection.delivery import apply_and_adopt
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets.encoder import window_trunk
 from wg_common.nets.encoder.module import load_encoder
@@ -63,16 +63,16 @@ def good(window_encoder: bytes) -> LinearHead:
     rng = np.random.default_rng(5)
     found = np.concatenate([waves(rng, label, 40) for label in range(3)])
     features = load_encoder(window_encoder).encode(list(found)).astype(np.float64)
-    scale = scaling(features)
+    scale = fit_standardisation(features)
     labels = np.repeat(np.arange(3), 40)
-    return scale.unscale(fit_lda(scale.apply(features), labels, 3, 0.5))
+    return scale.unscaled_head(fit_lda(scale.apply(features), labels, 3, 0.5))
 
 
 def test_a_package_is_applied_and_predicts_windows(
     window_plant: TestPlant, good: LinearHead, tmp_path: Path
 ) -> None:
     package = window_plant.package({"s": (good, "diffusion")}, architecture="window-head")
-    applied = take_package(window_plant.home, package)
+    applied = apply_and_adopt(window_plant.home, package)
     assert applied.manifest.architecture == "window-head"
     rng = np.random.default_rng(6)
     np.savetxt(tmp_path / "new.csv", waves(rng, 2, 1)[0].T, delimiter=",")
@@ -89,7 +89,7 @@ def test_a_head_of_the_family_stands_on_features_that_the_plant_standardises(
     family = family_head(window_plant.home.encoder.read_bytes(), 3), SAME_FAMILY
     candidates: dict[str, Any] = {"k": family, "s": (good, "diffusion")}
     package = window_plant.package(candidates, architecture="window-head")
-    manifest = take_package(window_plant.home, package).manifest
+    manifest = apply_and_adopt(window_plant.home, package).manifest
     models = {entry.name: entry for entry in manifest.models}
     assert (models[HANDED_ON].origin, models[HANDED_ON].source) == ("k", SAME_FAMILY)
     tensors = store.load_tensors(window_plant.home, manifest, HANDED_ON)
@@ -105,7 +105,7 @@ def test_a_head_of_the_family_stands_on_features_that_the_plant_standardises(
     short = candidates | {"k": ({k: v[..., 1:] for k, v in family[0].items()}, SAME_FAMILY)}
     with pytest.raises(DecodeError, match="candidate k: family"):
         wrong = window_plant.package(short, architecture="window-head")
-        take_package(window_plant.home, wrong)
+        apply_and_adopt(window_plant.home, wrong)
 
 
 def test_images_are_refused_where_the_encoder_is_for_windows(
@@ -122,7 +122,7 @@ def test_exports_take_views_of_windows(
     window_plant: TestPlant, good: LinearHead, tmp_path: Path, form: str
 ) -> None:
     package = window_plant.package({"s": (good, "diffusion")}, architecture="window-head")
-    applied = take_package(window_plant.home, package)
+    applied = apply_and_adopt(window_plant.home, package)
     out = tmp_path / "model"
     metadata = export_model(
         window_plant.home,
@@ -139,7 +139,7 @@ def test_exports_take_views_of_windows(
         return
     assert metadata["views"] == "n,2,2,128"
     found = waves(np.random.default_rng(7), 1, 5)
-    views = torch.cat([window_trunk.prepare(window) for window in found])
+    views = torch.cat([window_trunk.window_views(window) for window in found])
     session = onnxruntime.InferenceSession(str(out))
     encoder = predict.load_encoder(window_plant.home, applied.manifest)
     (trunk,) = encoder.further
@@ -158,5 +158,5 @@ def test_weights_for_images_are_refused_where_there_are_windows(
 ) -> None:
     package = window_plant.package({"s": (good, "diffusion")}, architecture="lite0-head")
     with pytest.raises(VerificationError, match="is for images, this plant has windows"):
-        take_package(window_plant.home, package)
+        apply_and_adopt(window_plant.home, package)
     assert not store.all_manifests(window_plant.home)

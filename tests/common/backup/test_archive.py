@@ -13,13 +13,13 @@ import pyrage
 import pytest
 
 from wg_common.backup import archive
-from wg_common.backup.archive import Key, Seal
+from wg_common.backup.archive import DecryptionKey, EncryptionTarget
 from wg_core.errors import ConfigError, DecodeError, VerificationError, WgError
 from wg_core.wire import canonical
 
 IDENTITY = pyrage.x25519.Identity.generate()
-SEAL = Seal(recipients=(str(IDENTITY.to_public()),))
-KEY = Key(identity=f"# a comment\n{IDENTITY}\n")
+SEAL = EncryptionTarget(recipients=(str(IDENTITY.to_public()),))
+KEY = DecryptionKey(identity=f"# a comment\n{IDENTITY}\n")
 FILES = {"server.yaml": b"name: hq\n", "keys/a.key": b"secret", "packages/empty.wgw": b""}
 
 
@@ -35,16 +35,18 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def back_up(home: Path, out: Path, seal: Seal = SEAL) -> archive.Manifest:
-    sources = [(path.relative_to(home).as_posix(), path) for path in archive.files_below(home)]
-    return archive.write(out, sources, seal, archive.About(kind="server", name="hq", created=7))
+def back_up(home: Path, out: Path, seal: EncryptionTarget = SEAL) -> archive.BackupManifest:
+    sources = [(path.relative_to(home).as_posix(), path) for path in archive.list_home_files(home)]
+    return archive.write_backup(
+        out, sources, seal, archive.BackupDescription(kind="server", name="hq", created=7)
+    )
 
 
 def test_what_was_written_comes_back_and_nothing_else(home: Path, tmp_path: Path) -> None:
     done = back_up(home, tmp_path / "b")
     assert oct((tmp_path / "b").stat().st_mode)[-3:] == "600"
     (tmp_path / "new").mkdir()
-    assert archive.extract(tmp_path / "b", tmp_path / "new", KEY, kind="server") == done
+    assert archive.extract_backup(tmp_path / "b", tmp_path / "new", KEY, kind="server") == done
     found = {
         path.relative_to(tmp_path / "new").as_posix(): path.read_bytes()
         for path in (tmp_path / "new").rglob("*")
@@ -57,10 +59,10 @@ def test_what_was_written_comes_back_and_nothing_else(home: Path, tmp_path: Path
 
 def test_a_passphrase_opens_it(home: Path, tmp_path: Path) -> None:
     # The passphrase opens a key; scrypt's second is paid for the key alone.
-    back_up(home, tmp_path / "b", Seal(passphrase="correct horse"))
+    back_up(home, tmp_path / "b", EncryptionTarget(passphrase="correct horse"))
     (tmp_path / "new").mkdir()
-    archive.extract(
-        tmp_path / "b", tmp_path / "new", Key(passphrase="correct horse"), kind="server"
+    archive.extract_backup(
+        tmp_path / "b", tmp_path / "new", DecryptionKey(passphrase="correct horse"), kind="server"
     )
     assert (tmp_path / "new" / "keys" / "a.key").read_bytes() == b"secret"
 
@@ -69,7 +71,7 @@ def test_no_byte_of_a_file_is_readable_without_the_key(home: Path, tmp_path: Pat
     back_up(home, tmp_path / "b")
     data = (tmp_path / "b").read_bytes()
     assert b"secret" not in data and b"a.key" not in data
-    assert archive.read_about(tmp_path / "b", kind="server").created == 7
+    assert archive.read_description(tmp_path / "b", kind="server").created == 7
 
 
 @pytest.mark.skipif(shutil.which("age") is None, reason="no age program on this machine")
@@ -84,32 +86,32 @@ def test_the_age_program_opens_it(home: Path, tmp_path: Path) -> None:
         assert tar.getnames() == ["server.yaml", *sorted(FILES)[:2], archive.MANIFEST]
 
 
-def other_key(path: Path) -> tuple[Path, Key, str]:
-    return path, Key(identity=str(pyrage.x25519.Identity.generate())), "server"
+def other_key(path: Path) -> tuple[Path, DecryptionKey, str]:
+    return path, DecryptionKey(identity=str(pyrage.x25519.Identity.generate())), "server"
 
 
-def no_key(path: Path) -> tuple[Path, Key, str]:
-    return path, Key(identity="AGE-SECRET-KEY-1"), "server"
+def no_key(path: Path) -> tuple[Path, DecryptionKey, str]:
+    return path, DecryptionKey(identity="AGE-SECRET-KEY-1"), "server"
 
 
-def a_passphrase(path: Path) -> tuple[Path, Key, str]:
-    return path, Key(passphrase="x"), "server"
+def a_passphrase(path: Path) -> tuple[Path, DecryptionKey, str]:
+    return path, DecryptionKey(passphrase="x"), "server"
 
 
-def other_kind(path: Path) -> tuple[Path, Key, str]:
+def other_kind(path: Path) -> tuple[Path, DecryptionKey, str]:
     return path, KEY, "plant"
 
 
-def not_there(path: Path) -> tuple[Path, Key, str]:
+def not_there(path: Path) -> tuple[Path, DecryptionKey, str]:
     return path.with_name("none"), KEY, "server"
 
 
-def no_archive(path: Path) -> tuple[Path, Key, str]:
+def no_archive(path: Path) -> tuple[Path, DecryptionKey, str]:
     path.write_bytes(b"nonsense")
     return path, KEY, "server"
 
 
-def flipped(path: Path) -> tuple[Path, Key, str]:
+def flipped(path: Path) -> tuple[Path, DecryptionKey, str]:
     data = bytearray(path.read_bytes())
     data[len(data) // 3] ^= 1
     path.write_bytes(data)
@@ -129,13 +131,16 @@ def flipped(path: Path) -> tuple[Path, Key, str]:
     ],
 )
 def test_what_does_not_hold_is_refused(
-    home: Path, tmp_path: Path, spoil: Callable[[Path], tuple[Path, Key, str]], error: type[WgError]
+    home: Path,
+    tmp_path: Path,
+    spoil: Callable[[Path], tuple[Path, DecryptionKey, str]],
+    error: type[WgError],
 ) -> None:
     back_up(home, tmp_path / "b")
     path, key, kind = spoil(tmp_path / "b")
     (tmp_path / "new").mkdir()
     with pytest.raises(error):
-        archive.extract(path, tmp_path / "new", key, kind=kind)
+        archive.extract_backup(path, tmp_path / "new", key, kind=kind)
 
 
 @pytest.mark.parametrize("name", [archive.ABOUT, archive.ARCHIVE])
@@ -153,7 +158,7 @@ def test_a_member_of_broken_compression_is_refused(home: Path, tmp_path: Path, n
     (tmp_path / "c").write_bytes(data[:start] + b"\xff" * (end - start) + data[end:])
     (tmp_path / "new").mkdir()
     with pytest.raises((DecodeError, VerificationError)):
-        archive.extract(tmp_path / "c", tmp_path / "new", KEY, kind="server")
+        archive.extract_backup(tmp_path / "c", tmp_path / "new", KEY, kind="server")
 
 
 def forged(out: Path, entries: list[tuple[tarfile.TarInfo, bytes]]) -> None:
@@ -165,7 +170,7 @@ def forged(out: Path, entries: list[tuple[tarfile.TarInfo, bytes]]) -> None:
             tar.addfile(entry, io.BytesIO(data))
     with zipfile.ZipFile(out, "w") as outer:
         outer.writestr(archive.ARCHIVE, pyrage.encrypt(plain.getvalue(), [IDENTITY.to_public()]))
-        about = archive.About(kind="server", name="x", created=0)
+        about = archive.BackupDescription(kind="server", name="x", created=0)
         outer.writestr(archive.ABOUT, canonical.encode(about))
 
 
@@ -191,14 +196,14 @@ def test_nothing_is_written_outside_the_folder(tmp_path: Path, entry: tarfile.Ta
     forged(tmp_path / "b", [(entry, b"")])
     (tmp_path / "new").mkdir()
     with pytest.raises(DecodeError, match="below the home"):
-        archive.extract(tmp_path / "b", tmp_path / "new", KEY, kind="server")
+        archive.extract_backup(tmp_path / "b", tmp_path / "new", KEY, kind="server")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "new"]
     assert not list((tmp_path / "new").iterdir())
 
 
 def test_a_file_twice_or_beside_the_manifest_is_refused(tmp_path: Path) -> None:
     one = tarfile.TarInfo("a")
-    manifest = archive.Manifest(kind="server", name="x", created=0, files=())
+    manifest = archive.BackupManifest(kind="server", name="x", created=0, files=())
     named = tarfile.TarInfo(archive.MANIFEST)
     for entries, words in (
         ([(one, b"1"), (tarfile.TarInfo("a"), b"2")], "twice"),
@@ -206,8 +211,11 @@ def test_a_file_twice_or_beside_the_manifest_is_refused(tmp_path: Path) -> None:
         ([(one, b"1")], "incomplete"),
     ):
         forged(tmp_path / "b", entries)
-        with archive.new_home(tmp_path / "home") as folder, pytest.raises(WgError, match=words):
-            archive.extract(tmp_path / "b", folder, KEY, kind="server")
+        with (
+            archive.create_home_folder(tmp_path / "home") as folder,
+            pytest.raises(WgError, match=words),
+        ):
+            archive.extract_backup(tmp_path / "b", folder, KEY, kind="server")
         shutil.rmtree(tmp_path / "home")
 
 
@@ -215,20 +223,20 @@ def test_a_backup_that_cannot_be_finished_leaves_the_old_one(home: Path, tmp_pat
     back_up(home, tmp_path / "b")
     before = (tmp_path / "b").read_bytes()
     with pytest.raises(ConfigError, match="cannot be read"):
-        archive.write(
+        archive.write_backup(
             tmp_path / "b",
             [("a", home / "gone")],
             SEAL,
-            archive.About(kind="server", name="x", created=0),
+            archive.BackupDescription(kind="server", name="x", created=0),
         )
     assert (tmp_path / "b").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "home"]
 
 
 def test_nothing_is_overwritten_by_a_new_home(home: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there already"), archive.new_home(home):
+    with pytest.raises(ConfigError, match="there already"), archive.create_home_folder(home):
         pass
-    with pytest.raises(ValueError, match="stop"), archive.new_home(tmp_path / "new"):
+    with pytest.raises(ValueError, match="stop"), archive.create_home_folder(tmp_path / "new"):
         raise ValueError("stop")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
 
@@ -236,13 +244,17 @@ def test_nothing_is_overwritten_by_a_new_home(home: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("recipient", ["age1nonsense", "ssh-rsa AAAA"])
 def test_a_recipient_that_is_none_is_named(home: Path, tmp_path: Path, recipient: str) -> None:
     with pytest.raises(ConfigError, match="age recipient"):
-        back_up(home, tmp_path / "b", Seal(recipients=(recipient,)))
+        back_up(home, tmp_path / "b", EncryptionTarget(recipients=(recipient,)))
 
 
 def test_someone_must_be_able_to_open_it() -> None:
     with pytest.raises(ConfigError):
-        Seal()
+        EncryptionTarget()
     with pytest.raises(ConfigError):
-        Seal(recipients=("a",), passphrase="b")
-    for secret in (Seal(passphrase="hidden"), Key(passphrase="hidden"), Key(identity="hidden")):
+        EncryptionTarget(recipients=("a",), passphrase="b")
+    for secret in (
+        EncryptionTarget(passphrase="hidden"),
+        DecryptionKey(passphrase="hidden"),
+        DecryptionKey(identity="hidden"),
+    ):
         assert "hidden" not in repr(secret)

@@ -43,14 +43,14 @@ from wg_core.ledger import (
     witness,
 )
 from wg_core.ledger.store import DatasetRecord, Ledger
-from wg_core.privacy.mechanism import sigma_for
+from wg_core.privacy.mechanism import noise_scale
 from wg_core.privacy.schema import MACHINE, machine_schema
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, container, protocol, signing, statistics_file
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.signing import PrivateKey
-from wg_server.fleet import covered_releases
+from wg_server.fleet import bundle_verification
 from wg_server.site.home import parse_config
 from wg_server.store import succession
 from wg_server.zoo import archives
@@ -114,7 +114,7 @@ def _signed_release(data: bytes) -> Any:
 
 
 def _weights(data: bytes) -> Any:
-    return weights_file.decode(data, KEY.public_key())
+    return weights_file.decode_weights_package(data, KEY.public_key())
 
 
 def _package_checkpoint(data: bytes) -> Any:
@@ -125,7 +125,7 @@ def _requests(data: bytes) -> Any:
     """What a file carries for a witness, behind a proof that can be read."""
     head = checkpoint.Checkpoint("a", 3, bytes(32))
     found = proof.Proof(index=0, path=(), note=checkpoint.sign(head, [KEY]), extra=data)
-    return witness.requests_of(found)
+    return witness.requests_in_proof(found)
 
 
 def _first_entry(data: bytes) -> Any:
@@ -153,7 +153,7 @@ def _enrolment(data: bytes) -> Any:
 def _export(data: bytes) -> None:
     source = sources.open_source(_file("x.wgl", data))
     try:
-        history.read(source)
+        history.verify_log(source)
     finally:
         source.close()
 
@@ -161,7 +161,7 @@ def _export(data: bytes) -> None:
 def _ledger(data: bytes) -> None:
     source = sources.open_source(_file("ledger.sqlite", data))
     try:
-        history.read(source)
+        history.verify_log(source)
     finally:
         source.close()
 
@@ -193,7 +193,7 @@ def _window(suffix: str) -> Callable[[bytes], Any]:
 
 
 def _table(data: bytes) -> Any:
-    return surveys.survey(_file("table/records.csv", data).parent, unit_column=None)
+    return surveys.survey_dataset(_file("table/records.csv", data).parent, unit_column=None)
 
 
 def _log(suffix: str) -> Callable[[bytes], Any]:
@@ -210,7 +210,7 @@ def _sound() -> bytes:
 
 
 def _npz(data: bytes) -> Any:
-    return surveys.survey(_file("x.npz", data))
+    return surveys.survey_dataset(_file("x.npz", data))
 
 
 def _zoo_npz(data: bytes) -> Any:
@@ -227,7 +227,7 @@ def _client_config(data: bytes) -> Any:
 
 def _numbers(data: bytes) -> None:
     text = data.decode("latin-1")
-    numbers.fraction(text) if "/" in text else numbers.decimal_or_hex_float(text)
+    numbers.parse_fraction(text) if "/" in text else numbers.parse_decimal_or_hex_float(text)
 
 
 def _record(kind: type[Any], what: str) -> Callable[[bytes], Any]:
@@ -280,7 +280,7 @@ _MACHINE_RELEASE = canonical.encode(
         release_id="00",
         epsilon="1",
         delta="1e-5",
-        sigma=sigma_for(_OF_MACHINE, 1.0, 1e-5).hex(),
+        sigma=noise_scale(_OF_MACHINE, 1.0, 1e-5).hex(),
         sensitivity_squared=str(_OF_MACHINE.sensitivity_squared()),
         purpose="p",
         data_sheet=DataSheet(rotating_machine=BEARING),
@@ -299,7 +299,7 @@ _QUERY = protocol.StatisticsQuery(
 )
 _DECISION = entries.encode(
     entries.Decision(
-        head=entries.Head(
+        head=entries.EntryHeader(
             kind=entries.DECISION, seq=1, prev="0" * 64, origin="a", key_id="0" * 8, time=0
         ),
         request_id="0" * 32,
@@ -345,7 +345,7 @@ TARGETS: dict[str, Target] = {
     ),
     "entry": Target(entries.decode, (*_vectors("entry"), _DECISION)),
     "first-entry": Target(_first_entry, _vectors("entry")),
-    "rotation-entry": Target(covered_releases.read_new_key, _vectors("entry")),
+    "rotation-entry": Target(bundle_verification.read_rotation_key, _vectors("entry")),
     "release": Target(_release, _boxed("wgs", ("manifest", "signature", "integers"))),
     "signed-release": Target(
         _signed_release, (b"{}", b'{"schema":{"labels":["a"]}}', _MACHINE_RELEASE)
@@ -354,7 +354,7 @@ TARGETS: dict[str, Target] = {
         _record(protocol.StatisticsQuery, "query"),
         (canonical.encode(_QUERY), canonical.encode(replace(_QUERY, statistics=MACHINE))),
     ),
-    "covered": Target(statistics_file.decode_covered, _boxed("wgs-covered", _COVERED)),
+    "covered": Target(statistics_file.decode_bundle, _boxed("wgs-covered", _COVERED)),
     "weights": Target(_weights, _boxed("wgw", weights_package.SECTIONS, weights_package.VERSION)),
     "package-checkpoint": Target(
         _package_checkpoint,
@@ -373,7 +373,7 @@ TARGETS: dict[str, Target] = {
     "enrolment": Target(_enrolment, (b"{}", b'{"version":1}', b'{"version":2}')),
     "sites": Target(_record(auditor_record.LogRecord, "log"), (b"{}",)),
     "encoder": Target(
-        package.unpack,
+        package.unpack_encoder,
         (
             _encoder('{"format":"weightgate-encoder"}'),
             _encoder("[" * 100_000),
@@ -383,17 +383,18 @@ TARGETS: dict[str, Target] = {
     "numbers": Target(_numbers, (b"1.5e-3", b"1/3", b"0x1.8p+1", b"1e30000000")),
     "yaml": Target(lambda data: settings.read_yaml(data, subject="x"), (_YAML, b"a: &a [*a]")),
     "data-sheet": Target(_record(DataSheet, "data sheet"), _SHEETS),
-    "data-sheet-file": Target(lambda data: settings.parse(data, DataSheet, "x"), _SHEETS),
+    "data-sheet-file": Target(lambda data: settings.parse_yaml(data, DataSheet, "x"), _SHEETS),
     "client-config": Target(_client_config, (_YAML,)),
     "server-config": Target(
         lambda data: parse_config(data, subject="x"), (b"name: c\nfleet_port: 1\nenrol_port: 2\n",)
     ),
     "zoo-plan": Target(
-        lambda data: settings.parse(data, plans.ZooPlan, "x"), (b"seed: 1\nsources: []\n",)
+        lambda data: settings.parse_yaml(data, plans.ZooPlan, "x"), (b"seed: 1\nsources: []\n",)
     ),
     "image": Target(_image, tuple(map(_picture, ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")))),
     "zoo-image": Target(
-        lambda data: archives.decode(data, "x"), tuple(map(_picture, ("PNG", "JPEG", "TIFF")))
+        lambda data: archives.decode_picture(data, "x"),
+        tuple(map(_picture, ("PNG", "JPEG", "TIFF"))),
     ),
     "csv-window": Target(_window(".csv"), (b"a,b\n1,2\n3,4\n", b"1\n\x00\n")),
     "csv-log": Target(_log(".csv"), (b"t,a\n0,1\n0.1,2\n", b"t;a\ns;V\n2026/04/01 00:00:01;1,5\n")),

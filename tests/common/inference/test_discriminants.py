@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from wg_common.inference.discriminants import (
-    centre_rows,
+    centre_over_classes,
     class_means,
     fit_ldas,
-    lda,
+    linear_discriminants,
     ridged_inverse,
 )
 
@@ -33,7 +33,7 @@ def test_discriminants_are_log_likelihood_ratios() -> None:
     means = class_means(x, y, 4)
     covariance = np.cov((x - means[y]).T)
     precision = np.linalg.inv(covariance)
-    weight, bias = lda(means, precision)
+    weight, bias = linear_discriminants(means, precision)
     logits = x @ weight.T + bias
     for record, row in zip(x, logits, strict=True):
         away = record - means
@@ -74,7 +74,7 @@ def test_discriminants_match_the_formula_at_every_strength(n: int, d: int) -> No
 def test_the_normal_form_decides_as_the_head_does() -> None:
     x, y = _records(80, 6, 5)
     ((weight, bias),) = fit_ldas(x, y, 5, (0.5,))
-    w, b = centre_rows(weight, bias)
+    w, b = centre_over_classes(weight, bias)
     assert ((x @ w.T + b).argmax(axis=1) == (x @ weight.T + bias).argmax(axis=1)).all()
     assert np.allclose(w.sum(axis=0), 0)
 

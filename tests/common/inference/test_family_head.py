@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from wg_common.inference import family_head
-from wg_common.inference.family_head import FamilyHead, Layout
+from wg_common.inference.family_head import FamilyHead, FeatureLayout
 from wg_core.errors import DecodeError
 
-LAYOUT = Layout(4, (6, 5))
+LAYOUT = FeatureLayout(4, (6, 5))
 SIZE, CLASSES = 11, 3
 
 
@@ -31,7 +31,7 @@ def _records(n: int) -> NDArray[np.float32]:
 
 
 def _seen(head: FamilyHead, local: NDArray[np.float32]) -> NDArray[np.float64]:
-    weight, bias = head.at(local, LAYOUT)
+    weight, bias = head.adapt_to_site(local, LAYOUT)
     return np.asarray(local @ weight.T + bias)
 
 
@@ -51,14 +51,14 @@ def test_a_few_records_are_shrunk_towards_the_typical_site() -> None:
 
 
 def test_without_blocks_the_features_of_public_scale_are_standardised() -> None:
-    layout = Layout(15, ())
-    assert (layout.start, layout.sizes) == (0, (15,))
-    assert family_head.moments(_records(9), layout).shape == (2, 15)
+    layout = FeatureLayout(15, ())
+    assert (layout.first_head_feature, layout.head_block_sizes) == (0, (15,))
+    assert family_head.site_moments(_records(9), layout).shape == (2, 15)
 
 
 def test_what_is_written_is_read() -> None:
-    head = _head(1.5).of_classes(np.array([2, 0]))
-    again = family_head.from_tensors(head.tensors(), 2, LAYOUT)
+    head = _head(1.5).select_classes(np.array([2, 0]))
+    again = family_head.family_head_from_tensors(head.tensors(), 2, LAYOUT)
     for name, value in head.tensors().items():
         np.testing.assert_array_equal(again.tensors()[name], value)
     np.testing.assert_allclose(again.weight[1], _head().weight[0], rtol=1e-6)
@@ -80,13 +80,13 @@ def test_tensors_that_do_not_fit_are_refused(
     change: dict[str, NDArray[np.float64]], words: str
 ) -> None:
     with pytest.raises(DecodeError, match=words):
-        family_head.from_tensors(replace(_head(), **change).tensors(), CLASSES, LAYOUT)
+        family_head.family_head_from_tensors(replace(_head(), **change).tensors(), CLASSES, LAYOUT)
 
 
 def test_a_tensor_too_many_or_too_few_is_refused() -> None:
     tensors = _head().tensors()
     with pytest.raises(DecodeError, match="tensor 'more'"):
-        family_head.from_tensors({**tensors, "more": np.zeros(1)}, CLASSES, LAYOUT)
+        family_head.family_head_from_tensors({**tensors, "more": np.zeros(1)}, CLASSES, LAYOUT)
     del tensors["weight"]
     with pytest.raises(DecodeError, match="tensor 'weight'"):
-        family_head.from_tensors(tensors, CLASSES, LAYOUT)
+        family_head.family_head_from_tensors(tensors, CLASSES, LAYOUT)

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import (
     Posterior,
-    discriminant,
     exact_evidence,
-    from_tensors,
-    mean_aligned,
+    mean_aligned_head,
     no_evidence,
+    posterior_discriminant,
+    posterior_from_tensors,
     posterior_head,
-    solve,
+    predict_class_means,
 )
 from wg_core.errors import DecodeError, VerificationError
 
@@ -69,7 +69,7 @@ def _reference(
 def test_exact_records_are_conditioned_on_by_bayes_rule() -> None:
     posterior = _posterior()
     x, y = _records(1, (3, 0, 5, 1))
-    found = solve(posterior, exact_evidence(x, y, K))
+    found = predict_class_means(posterior, exact_evidence(x, y, K))
     for coordinate in range(D):
         centre, deviations = _reference(posterior, x, y, coordinate)
         axis = posterior.basis[:, coordinate]
@@ -79,7 +79,7 @@ def test_exact_records_are_conditioned_on_by_bayes_rule() -> None:
 
 def test_without_own_records_the_posterior_speaks() -> None:
     posterior = _posterior()
-    found = solve(posterior, no_evidence(K, D))
+    found = predict_class_means(posterior, no_evidence(K, D))
     expected = np.linalg.solve(posterior.precision, posterior.weighted[..., None])[..., 0]
     np.testing.assert_allclose(found.deviations @ posterior.basis, expected[:, 1:].T)
     np.testing.assert_allclose(found.centre @ posterior.basis, expected[:, 0])
@@ -111,8 +111,10 @@ def test_many_records_outweigh_what_others_said() -> None:
 def test_records_without_a_label_move_the_centre_and_nothing_private_is_needed() -> None:
     posterior = _posterior()
     x, _ = _records(4, (20,) * K)
-    found = solve(posterior, exact_evidence(x, np.full(len(x), -1), K))
-    before = np.linalg.norm(solve(posterior, no_evidence(K, D)).centre - x.mean(axis=0))
+    found = predict_class_means(posterior, exact_evidence(x, np.full(len(x), -1), K))
+    before = np.linalg.norm(
+        predict_class_means(posterior, no_evidence(K, D)).centre - x.mean(axis=0)
+    )
     moved = found.centre + found.deviations.mean(axis=0)
     assert np.linalg.norm(moved - x.mean(axis=0)) < 0.5 * before
 
@@ -123,9 +125,9 @@ def test_logits_count_how_frequent_a_class_is_and_absent_ones_as_average(
     monkeypatch.setattr(posteriors, "PSEUDO_RECORDS", 1e12)  # the public covariance alone
     posterior = _posterior()
     x, y = _records(5, (2, 9, 4, 0))
-    means = solve(posterior, exact_evidence(x, y, K))
+    means = predict_class_means(posterior, exact_evidence(x, y, K))
     whitener = np.asarray(np.linalg.inv(posterior.covariance))
-    weight, bias = discriminant(means.deviations, whitener, np.inf)
+    weight, bias = posterior_discriminant(means.deviations, whitener, np.inf)
     prior = np.log(np.array([2, 9, 4, 5]) + 1)
     expected = (x - means.centre) @ weight.T + bias + prior
     found = x @ posterior_head(posterior, x, y)[0].T + posterior_head(posterior, x, y)[1]
@@ -151,14 +153,17 @@ def test_the_spread_of_one_class_alone_says_nothing_of_others() -> None:
 def test_moved_classes_are_those_of_others_wherever_the_plant_lies() -> None:
     posterior = _posterior()
     x, y = _records(8, (5, 3, 4, 0))
-    weight, bias = mean_aligned(posterior)(x, y)
-    others = mean_aligned(posterior)(x[:0], y[:0])
+    weight, bias = mean_aligned_head(posterior)(x, y)
+    others = mean_aligned_head(posterior)(x[:0], y[:0])
     np.testing.assert_allclose(weight, others[0])
     assert not np.allclose(bias, others[1])
     # All records moved by one vector: with many of them, logits stay what they were.
     many, said = _records(9, (4000,) * K)
     shift = np.linspace(-1, 1, D)
-    before, after = mean_aligned(posterior)(many, said), mean_aligned(posterior)(many + shift, said)
+    before, after = (
+        mean_aligned_head(posterior)(many, said),
+        mean_aligned_head(posterior)(many + shift, said),
+    )
     one = many @ before[0].T + before[1]
     two = (many + shift) @ after[0].T + after[1]
     np.testing.assert_allclose(one, two, atol=0.05 * float(np.abs(one).max()))
@@ -166,7 +171,7 @@ def test_moved_classes_are_those_of_others_wherever_the_plant_lies() -> None:
 
 def test_tensors_come_back_as_they_were() -> None:
     posterior = _posterior()
-    again = from_tensors(posterior.tensors(), K, D)
+    again = posterior_from_tensors(posterior.tensors(), K, D)
     x, y = _records(6, (3, 3, 3, 3))
     np.testing.assert_allclose(
         posterior_head(again, x, y)[0], posterior_head(posterior, x, y)[0], rtol=1e-3
@@ -180,7 +185,7 @@ def test_damaged_tensors_are_refused(name: str, kind: str) -> None:
     if kind == "missing":
         del tensors[name]
         if name == "sites":  # a server of 0.1.0 sends none: nobody is known to stand behind a class
-            assert not from_tensors(tensors, K, D).sites.any()
+            assert not posterior_from_tensors(tensors, K, D).sites.any()
             return
     elif kind == "shape":
         tensors[name] = tensors[name][..., :-1]
@@ -188,13 +193,13 @@ def test_damaged_tensors_are_refused(name: str, kind: str) -> None:
         tensors[name] = tensors[name].copy()
         tensors[name].flat[0] = np.nan
     with pytest.raises(DecodeError, match=name):
-        from_tensors(tensors, K, D)
+        posterior_from_tensors(tensors, K, D)
 
 
 def test_a_number_of_sites_is_not_negative() -> None:
     tensors = {**_posterior().tensors(), "sites": np.full(K, -1, np.float32)}
     with pytest.raises(DecodeError, match="sites"):
-        from_tensors(tensors, K, D)
+        posterior_from_tensors(tensors, K, D)
 
 
 @pytest.mark.parametrize("name", ["within", "ratio", "between", "covariance", "precision"])
@@ -202,20 +207,20 @@ def test_variances_that_are_not_positive_are_refused(name: str) -> None:
     tensors = dict(_posterior().tensors())
     tensors[name] = -tensors[name]
     with pytest.raises(DecodeError, match=name):
-        from_tensors(tensors, K, D)
+        posterior_from_tensors(tensors, K, D)
 
 
 def test_more_or_other_tensors_are_refused() -> None:
     tensors = dict(_posterior().tensors())
     tensors["more"] = np.zeros(1, np.float32)
     with pytest.raises(DecodeError, match="more"):
-        from_tensors(tensors, K, D)
+        posterior_from_tensors(tensors, K, D)
 
 
 def test_a_singular_posterior_is_an_error_of_ours() -> None:
     good = _posterior()
     singular = dataclasses.replace(good, precision=np.zeros_like(good.precision))
     with pytest.raises(VerificationError, match="singular"):
-        solve(singular, no_evidence(K, D))
+        predict_class_means(singular, no_evidence(K, D))
     with pytest.raises(VerificationError, match="singular"):
-        mean_aligned(dataclasses.replace(good, covariance=np.zeros((D, D))))
+        mean_aligned_head(dataclasses.replace(good, covariance=np.zeros((D, D))))

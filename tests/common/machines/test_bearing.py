@@ -19,13 +19,13 @@ SHEET = DataSheet(rotating_machine=BEARING)
 
 def test_lines_are_those_of_a_bearing_that_everybody_knows() -> None:
     # SKF 6205: 9 balls; orders as its maker's table has them.
-    lines = bearing.lines(bearing.figures(SHEET))[0]
+    lines = bearing.line_frequencies(bearing.read_figures(SHEET))[0]
     orders = (lines / lines[0]).tolist()
     assert orders == pytest.approx([1, 0.39828, 4.7135, 5.4152, 3.5848], abs=3e-3)
 
 
 def test_numbers_and_templates_have_the_stated_sizes() -> None:
-    kind, figures = registry.declared_kind(SHEET), bearing.figures(SHEET)
+    kind, figures = registry.declared_kind(SHEET), bearing.read_figures(SHEET)
     assert kind is bearing.KIND and figures.shape == (1, bearing.FIGURES)
     assert kind.figure_features(figures).shape == (1, kind.condition_size)
     assert kind.templates(figures).shape == (1, kind.template_count, HALF_BINS)
@@ -33,9 +33,9 @@ def test_numbers_and_templates_have_the_stated_sizes() -> None:
 
 def test_templates_stand_at_the_lines() -> None:
     sheets = [replace(BEARING, shaft_speed_rpm=Decimal(speed)) for speed in (1500, 1800, 2400)]
-    figures = torch.cat([bearing.figures(DataSheet(rotating_machine=one)) for one in sheets])
-    at = 2 * bearing.lines(figures)[:, 4]  # Half bins
-    peak = bearing.templates(figures).reshape(3, 10, 3, 2, HALF_BINS)[:, 4, 0, 0].argmax(dim=1)
+    figures = torch.cat([bearing.read_figures(DataSheet(rotating_machine=one)) for one in sheets])
+    at = 2 * bearing.line_frequencies(figures)[:, 4]  # Half bins
+    peak = bearing.line_templates(figures).reshape(3, 10, 3, 2, HALF_BINS)[:, 4, 0, 0].argmax(dim=1)
     assert (peak - at).abs().max() <= 0.5
 
 
@@ -53,4 +53,4 @@ def test_a_machine_unlike_all_that_were_simulated_is_refused(
 ) -> None:
     changed = replace(BEARING, **{field: value})  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=words):
-        bearing.figures(DataSheet(rotating_machine=changed))
+        bearing.read_figures(DataSheet(rotating_machine=changed))

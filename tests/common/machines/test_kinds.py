@@ -37,7 +37,7 @@ def test_each_machine_of_a_sheet_has_its_kind() -> None:
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=lambda machine: type(machine).__name__)
 def test_numbers_and_templates_have_the_stated_sizes(machine: Machine) -> None:
     kind = registry.declared_kind(sheet_of(machine))
-    figures = kind.figures(sheet_of(machine))
+    figures = kind.read_figures(sheet_of(machine))
     numbers, templates = kind.figure_features(figures), kind.templates(figures)
     assert numbers.shape == (1, kind.condition_size) and numbers.abs().max() < 5
     assert templates.shape == (1, kind.template_count, HALF_BINS)
@@ -48,18 +48,18 @@ def test_numbers_and_templates_have_the_stated_sizes(machine: Machine) -> None:
 def test_a_sheet_of_another_kind_is_refused(kind: MachineKind) -> None:
     other = GEARS if kind is not gearbox.KIND else MOTOR
     with pytest.raises(ConfigError, match="it states"):
-        kind.figures(sheet_of(other))
+        kind.read_figures(sheet_of(other))
 
 
 def test_lines_of_gears_are_turns_and_meshing_teeth() -> None:
-    lines = gearbox.lines(gearbox.figures(sheet_of(GEARS)))[0].tolist()
+    lines = gearbox.line_frequencies(gearbox.read_figures(sheet_of(GEARS)))[0].tolist()
     turns = 1480 / 60 * 1024 / 4096
     assert lines == pytest.approx([turns, turns * 21 / 58, turns * 21])
 
 
 def test_lines_of_a_motor_are_supply_shaft_and_twice_the_slip() -> None:
     # 4 poles at 50 Hz: 1,500 turns a minute; 48 fewer are a slip of 3.2 %.
-    lines = motor.lines(motor.figures(sheet_of(MOTOR)))[0] / (1024 / 500)
+    lines = motor.line_frequencies(motor.read_figures(sheet_of(MOTOR)))[0] / (1024 / 500)
     assert lines.tolist() == pytest.approx([50, 1452 / 60, 2 * 0.032 * 50], rel=1e-5)
 
 
@@ -70,8 +70,8 @@ def test_templates_stand_at_the_lines() -> None:
         (motor.KIND, motor, MOTOR, 0, 2),
         (motor.KIND, motor, MOTOR, 4, 1),
     ):
-        figures = kind.figures(sheet_of(machine))
-        at = 2 * float(module.lines(figures)[0, line])  # Half bins
+        figures = kind.read_figures(sheet_of(machine))
+        at = 2 * float(module.line_frequencies(figures)[0, line])  # Half bins
         peak = kind.templates(figures)[0, 2 * place].argmax()
         assert abs(float(peak) - at) <= 0.5
 
@@ -97,13 +97,13 @@ def test_a_machine_unlike_all_that_are_simulated_is_refused_and_the_remedy_works
 
     kind = registry.declared_kind(sheet_of(machine))
     with pytest.raises(ConfigError, match=remedy):
-        kind.figures(of(changed))
+        kind.read_figures(of(changed))
     if mended is not None:
-        assert torch.isfinite(kind.figures(of({**changed, **mended}))).all()
+        assert torch.isfinite(kind.read_figures(of({**changed, **mended}))).all()
 
 
 def test_a_load_that_is_not_stated_is_a_usual_one() -> None:
     for machine, usual in ((GEARS, 50), (MOTOR, 75)):
         kind = registry.declared_kind(sheet_of(machine))
         stated = sheet_of(replace(machine, load_percent=Decimal(usual)))
-        assert torch.equal(kind.figures(sheet_of(machine)), kind.figures(stated))
+        assert torch.equal(kind.read_figures(sheet_of(machine)), kind.read_figures(stated))

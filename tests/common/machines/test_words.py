@@ -52,14 +52,14 @@ UNSAID = (
 def test_each_word_says_its_condition_and_no_other(kind: MachineKind) -> None:
     for number, name in enumerate(kind.conditions):
         for word in (name, *kind.words[name]):
-            assert words.condition_of(kind, word) == number, word
-            assert words.condition_of(kind, word.upper()) == number, word
+            assert words.find_condition(kind, word) == number, word
+            assert words.find_condition(kind, word.upper()) == number, word
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
 def test_class_names_as_people_write_them_are_understood(kind: MachineKind) -> None:
     for name, labels in SAID[kind.name].items():
-        assert set(words.conditions_of(kind, labels.split())) == {kind.conditions.index(name)}
+        assert set(words.find_conditions(kind, labels.split())) == {kind.conditions.index(name)}
 
 
 @pytest.mark.parametrize("label", UNSAID)
@@ -67,9 +67,9 @@ def test_a_name_that_says_none_or_two_or_denies_it_is_named(label: str) -> None:
     with pytest.raises(
         ConfigError, match=r"normal \(gut, 正常\), .*inner ring \(Innenring, 内輪\)"
     ):
-        words.condition_of(bearing.KIND, label)
-    assert words.conditions_of(bearing.KIND, (label, "正常")) == (None, 0)
+        words.find_condition(bearing.KIND, label)
+    assert words.find_conditions(bearing.KIND, (label, "正常")) == (None, 0)
 
 
 def test_a_hostile_name_takes_no_time() -> None:
-    assert words.conditions_of(bearing.KIND, ("aA" * 50_000,)) == (None,)
+    assert words.find_conditions(bearing.KIND, ("aA" * 50_000,)) == (None,)

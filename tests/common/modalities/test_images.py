@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wg_common.modalities.cameras import Camera, photograph_again
+from wg_common.modalities.cameras import Camera, rephotograph_centre
 from wg_common.modalities.images import LINES_LIMIT, SIDE_LIMIT, Images
 from wg_common.modalities.stored import stored_files
 from wg_core.errors import DataError
@@ -91,9 +91,9 @@ def test_a_large_image_is_reduced(tmp_path: Path) -> None:
 def test_a_colour_camera_sees_colours_and_a_grey_one_does_not() -> None:
     rng, image = np.random.default_rng(1), np.zeros((16, 20, 3), np.uint8)
     image[..., 0] = 200
-    coloured = photograph_again(rng, image, Camera(tint=(0.9, 1.0, 1.0)))
+    coloured = rephotograph_centre(rng, image, Camera(tint=(0.9, 1.0, 1.0)))
     assert coloured.shape == (16, 16, 3) and coloured[0, 0].tolist() == [180, 0, 0]
-    assert photograph_again(rng, image, Camera()).tolist() == [[67] * 16] * 16
+    assert rephotograph_centre(rng, image, Camera()).tolist() == [[67] * 16] * 16
 
 
 @pytest.mark.parametrize("shape", [(40, 60), (60, 40, 3)])

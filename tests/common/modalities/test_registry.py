@@ -14,7 +14,7 @@ from PIL import Image
 from wg_common.modalities import registry
 from wg_common.modalities.base import content_digest, read_file
 from wg_common.modalities.images import Images
-from wg_common.modalities.registry import MODALITIES, modality
+from wg_common.modalities.registry import MODALITIES, find_modality
 from wg_core.errors import DataError, DecodeError
 from wg_server.zoo import archives
 
@@ -31,24 +31,24 @@ RECORDS: dict[str, list[NDArray[np.generic]]] = {
 
 @pytest.mark.parametrize("name", MODALITIES)
 def test_each_takes_its_own_records_and_no_others(name: str) -> None:
-    found = modality(name)
+    found = find_modality(name)
     assert found.name == name
     for other, records in RECORDS.items():
         for record in records:
-            assert found.sniff(record[None]) == (other == name)
+            assert found.matches_array(record[None]) == (other == name)
             if other == name:
-                found.check(record)
+                found.check_record(record)
             else:
                 with pytest.raises(DataError):
-                    found.check(record)
+                    found.check_record(record)
 
 
 def test_an_array_is_of_one_modality_at_most() -> None:
     for name, records in RECORDS.items():
-        found = registry.of_array(records[0][None])
+        found = registry.modality_of_array(records[0][None])
         assert found is not None and found.name == name
-        assert sum(each.sniff(records[0][None]) for each in MODALITIES.values()) == 1
-    assert registry.of_array(np.zeros((3, 4), np.int64)) is None
+        assert sum(each.matches_array(records[0][None]) for each in MODALITIES.values()) == 1
+    assert registry.modality_of_array(np.zeros((3, 4), np.int64)) is None
 
 
 @pytest.mark.parametrize(
@@ -64,28 +64,28 @@ def test_an_array_is_of_one_modality_at_most() -> None:
     ],
 )
 def test_a_file_is_of_the_modality_that_its_name_says(file: str, name: str | None) -> None:
-    found = registry.of_file(file)
+    found = registry.modality_of_file(file)
     assert (None if found is None else found.name) == name
 
 
 def test_a_modality_that_is_not_there_is_an_error() -> None:
     with pytest.raises(DecodeError, match="modality 'text': this program knows images, windows"):
-        modality("text")
+        find_modality("text")
 
 
 @pytest.mark.parametrize("name", MODALITIES)
 def test_the_record_that_is_refused_is_numbered(name: str) -> None:
-    found = modality(name)
-    with pytest.raises(DataError, match=f"^{found.one} 9: "):
-        found.check_all([RECORDS[name][0], np.zeros((0, 4))], 8)
+    found = find_modality(name)
+    with pytest.raises(DataError, match=f"^{found.singular} 9: "):
+        found.check_records([RECORDS[name][0], np.zeros((0, 4))], 8)
 
 
 @pytest.mark.parametrize("name", MODALITIES)
 def test_one_other_site_sees_all_records_alike(name: str) -> None:
-    found, record = modality(name), RECORDS[name][0]
+    found, record = find_modality(name), RECORDS[name][0]
     seen = found.augment_site([record] * 3, 0.0, np.random.default_rng(5))
     for each in seen:
-        found.check(each)
+        found.check_record(each)
     one, two = (found.augment_site([record], 1.0, np.random.default_rng(seed)) for seed in (1, 2))
     again = found.augment_site([record], 1.0, np.random.default_rng(1))
     assert np.array_equal(one[0], again[0]) and not np.array_equal(one[0], two[0])
@@ -93,22 +93,22 @@ def test_one_other_site_sees_all_records_alike(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODALITIES)
 def test_a_site_sees_records_of_several_shapes_in_their_order(name: str) -> None:
-    found, records = modality(name), RECORDS[name]
+    found, records = find_modality(name), RECORDS[name]
     seen = found.augment_site(records + records[::-1], 1.0, np.random.default_rng(5))
     assert len(seen) == 4
     for each in seen:
-        found.check(each)
+        found.check_record(each)
     if name == "windows":
         assert [each.shape for each in seen] == [(2, 64), (1, 50), (1, 50), (2, 64)]
 
 
 @pytest.mark.parametrize("name", MODALITIES)
 def test_retakes_are_still_records(name: str) -> None:
-    found, records = modality(name), RECORDS[name]
+    found, records = find_modality(name), RECORDS[name]
     retakes = found.augment_retakes(records, np.random.default_rng(5))
     assert len(retakes) == len(records)
     for record in retakes:
-        found.check(record)
+        found.check_record(record)
 
 
 def test_the_content_is_values_type_and_shape() -> None:
@@ -152,5 +152,5 @@ def test_the_zoo_reads_pictures_as_a_plant_does(name: str, tmp_path: Path) -> No
     data = _pictures()[name]
     (tmp_path / name).write_bytes(data)
     plant = Images().read(tmp_path / name)
-    np.testing.assert_array_equal(archives.decode(data, name), plant)
+    np.testing.assert_array_equal(archives.decode_picture(data, name), plant)
     assert plant.shape == {"turned.jpg": (30, 20), "palette.png": (20, 30, 3)}.get(name, (20, 30))

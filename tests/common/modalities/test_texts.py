@@ -9,7 +9,7 @@ import pytest
 
 from wg_common.modalities import tables
 from wg_common.modalities.base import content_digest
-from wg_common.modalities.registry import MODALITIES, of_array, of_file
+from wg_common.modalities.registry import MODALITIES, modality_of_array, modality_of_file
 from wg_common.modalities.texts import CHARACTERS_LIMIT, Texts
 from wg_common.nets.encoder import sentences
 from wg_core.errors import ConfigError, DataError, VerificationError
@@ -23,7 +23,10 @@ def test_a_text_has_one_content_whatever_file_it_came_from() -> None:
         str(plain) == "ポンプ 水漏れ" == str(TEXTS.decode("ポンプ 水漏れ".encode("cp932"), "b.txt"))
     )
     assert content_digest(plain) == content_digest(np.array(["ポンプ 水漏れ", "x" * 40])[0])
-    assert of_file("a.TXT") is of_array(np.array(["a"])) and of_file("a.TXT") is not None
+    assert (
+        modality_of_file("a.TXT") is modality_of_array(np.array(["a"]))
+        and modality_of_file("a.TXT") is not None
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,16 +46,16 @@ def test_what_is_no_text_is_refused(text: str, said: str) -> None:
 def test_numbers_and_rows_of_strings_are_no_text() -> None:
     for record in (np.array(3), np.array(["a", "b"])):
         with pytest.raises(DataError, match="expected one string"):
-            TEXTS.check(record)
+            TEXTS.check_record(record)
 
 
 def test_lines_of_one_template_share_a_pattern_and_notes_do_not() -> None:
     """Where words are not set apart, only the number and what is written with it is left out."""
     lines = ["Task_01 took 12 ms", "task_77 took 3 ms", "bearing 7 is hot", "3号機の軸受が熱い"]
-    first, second, *notes = TEXTS.patterns([np.array(line) for line in lines])
+    first, second, *notes = TEXTS.repetition_keys([np.array(line) for line in lines])
     assert first == second == "# took # ms"
     assert notes == ["bearing # is hot", "#号機の軸受が熱い"]
-    assert MODALITIES["images"].patterns([np.zeros((8, 8), np.uint8)]) is None
+    assert MODALITIES["images"].repetition_keys([np.zeros((8, 8), np.uint8)]) is None
 
 
 def test_another_site_writes_texts_that_are_texts() -> None:
@@ -60,21 +63,22 @@ def test_another_site_writes_texts_that_are_texts() -> None:
     found = [np.array("replace the worn bearing of conveyor 3"), np.array("油が漏れる")]
     for _ in range(20):
         for one in TEXTS.augment_site(found, 1.0, rng):
-            TEXTS.check(one)
+            TEXTS.check_record(one)
     assert [str(one) for one in TEXTS.augment_site(found, 0.0, rng)] == [str(one) for one in found]
 
 
 @pytest.mark.skipif(not sentences.is_installed(), reason="the extra 'text' is not installed")
 def test_a_vector_depends_on_its_sentence_alone_and_languages_meet() -> None:
     words = ["scratches", "打痕 傷", "good part", "良品"]
-    alone = np.concatenate([sentences.embed([word]) for word in words])
+    alone = np.concatenate([sentences.embed_sentences([word]) for word in words])
     for size in range(1, 8):
         np.zeros(size * 1000)  # memory moves
-        sentences.embed(["x" * size])
+        sentences.embed_sentences(["x" * size])
         assert all(
-            (sentences.embed([word])[0] == alone[row]).all() for row, word in enumerate(words)
+            (sentences.embed_sentences([word])[0] == alone[row]).all()
+            for row, word in enumerate(words)
         )
-    np.testing.assert_allclose(sentences.embed(words), alone, atol=1e-5)
+    np.testing.assert_allclose(sentences.embed_sentences(words), alone, atol=1e-5)
     near = alone @ alone.T
     assert near[0, 1] > near[0, 3] and near[2, 3] > near[1, 2]
 
@@ -85,12 +89,12 @@ def test_another_version_is_refused_and_a_missing_one_named(
     monkeypatch.setattr(sentences, "_model", sentences._model.__wrapped__)
     monkeypatch.setattr(sentences, "PACKAGE", "wg-no-such-package==1")
     with pytest.raises(ConfigError, match=r"pip install 'weightgate\[text\]'"):
-        sentences.embed(["a"])
+        sentences.embed_sentences(["a"])
     monkeypatch.setattr(sentences, "PACKAGE", "weightgate==1")
     monkeypatch.setattr(sentences, "MODULE", "wg_common")
     monkeypatch.setattr(sentences, "_FILES", ("streams.py",))
     with pytest.raises(VerificationError, match="expected"):
-        sentences.embed(["a"])
+        sentences.embed_sentences(["a"])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, architecture_of
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, find_architecture
 from wg_common.nets import network
 from wg_common.nets.tensor_set import tensor_shapes
 
@@ -21,7 +21,7 @@ def initial_tensors(
     """
     shapes = tensor_shapes(architecture, classes, dimension)
     trunk = {}
-    if architecture_of(architecture).is_network:
+    if find_architecture(architecture).is_network:
         trunk = draw_trunk(architecture, rng)
     weight = rng.normal(0, shapes[HEAD_WEIGHT][1] ** -0.5, shapes[HEAD_WEIGHT])
     return trunk | {

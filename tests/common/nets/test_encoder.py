@@ -111,7 +111,7 @@ def test_of_texts_local_features_keep_the_distances_between_vectors() -> None:
     turn = np.linalg.qr(rng.normal(size=(512, 512)))[0]
     raw = (rng.normal(size=(1000, 512)) * np.linspace(3, 0.3, 512)) @ turn
     packed = fit_encoder(raw.astype(np.float32), np.arange(1000) % 5, modality="texts")
-    contents = packages.unpack(packed)
+    contents = packages.unpack_encoder(packed)
     tensors, _ = contents.tensors, contents.metadata
     stretched = np.linalg.svd(tensors["local"], compute_uv=False)
     assert stretched[0] < 1.5 * stretched[-1]

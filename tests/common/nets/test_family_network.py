@@ -44,7 +44,7 @@ def test_what_is_packed_is_read_again() -> None:
 
 def test_in_half_precision_a_network_takes_half_the_bytes() -> None:
     sent = beside(3)
-    half, whole = family_network.in_half(sent), family_network.pack_network(sent)
+    half, whole = family_network.pack_half_precision(sent), family_network.pack_network(sent)
     assert half.keys() == whole.keys()
     assert sum(v.nbytes for v in half.values()) < 0.51 * sum(v.nbytes for v in whole.values())
     read = family_network.unpack_network(_without_prefix(half), ARCHITECTURE, 3)
@@ -58,7 +58,7 @@ def test_what_half_precision_has_no_number_for_stays_as_it_is() -> None:
     sent = beside(3)
     name = next(iter(sent.trunk))
     large = {**sent.trunk, name: np.full_like(sent.trunk[name], 65505 * 1.01)}
-    tensors = family_network.in_half(dataclasses.replace(sent, trunk=large))
+    tensors = family_network.pack_half_precision(dataclasses.replace(sent, trunk=large))
     trunk = tensors[f"{family_network.PREFIX}{ARCHITECTURE}.{name}"]
     assert trunk.dtype == np.float32
     np.testing.assert_array_equal(trunk, large[name])
@@ -83,7 +83,7 @@ def test_the_network_is_standardised_by_the_site_s_records() -> None:
     """Darker records at a darker site have the features of before."""
     sent, records = beside(3), _records(40)
     dark = [(0.4 * record).astype(np.uint8) for record in records]
-    seen = [_module(sent.at(site, SETTINGS)).features(site) for site in (records, dark)]
+    seen = [_module(sent.adapt_to_site(site, SETTINGS)).features(site) for site in (records, dark)]
     plain = _module(sent)
     moved = np.abs(seen[1] - seen[0]).mean() / seen[0].std()
     before = np.abs(plain.features(dark) - plain.features(records)).mean()

@@ -223,20 +223,20 @@ def test_blocks_of_one_thread_that_overlap_do_not_end_each_other() -> None:
     inside, go_on = threading.Event(), threading.Event()
 
     def other() -> None:
-        with isolation.one_thread():
+        with isolation.limit_to_one_thread():
             inside.set()
             go_on.wait(PATIENCE_SECONDS)
 
     worker = threading.Thread(target=other)
-    with isolation.one_thread():
+    with isolation.limit_to_one_thread():
         worker.start()
         assert inside.wait(PATIENCE_SECONDS)
         assert torch.get_num_threads() == 1
-    with isolation.one_thread():  # the other is still inside
+    with isolation.limit_to_one_thread():  # the other is still inside
         go_on.set()
         worker.join(PATIENCE_SECONDS)
         assert torch.get_num_threads() == 1
-    with pytest.raises(ZeroDivisionError), isolation.one_thread():
+    with pytest.raises(ZeroDivisionError), isolation.limit_to_one_thread():
         _ = 1 / 0
     assert torch.get_num_threads() == 2
 

@@ -16,12 +16,12 @@ NAME = "lite0-low"
 def _images(n: int = 8) -> torch.Tensor:
     rng = np.random.default_rng(3)
     records = list(rng.integers(0, 256, (n, 64, 64, 3)).astype(np.uint8))
-    return network.as_input(torch.from_numpy(network.prepare_batch(NAME, records)).float())
+    return network.trunk_input(torch.from_numpy(network.prepare_batch(NAME, records)).float())
 
 
 def test_with_imagenet_s_own_statistics_it_is_the_encoder_s_lower_half() -> None:
-    trunk = network.load_trunk(NAME, lite0_low.base())
-    public = trunks.imagenet()
+    trunk = network.load_trunk(NAME, lite0_low.imagenet_tensors())
+    public = trunks.imagenet_network()
     published = [public._bn0]
     for block in public._blocks[:8]:
         names = ("_bn0", "_bn1", "_bn2")
@@ -32,7 +32,7 @@ def test_with_imagenet_s_own_statistics_it_is_the_encoder_s_lower_half() -> None
             scale.weight.div_((norm.running_var + norm.eps).sqrt())
             scale.bias.sub_(scale.weight * norm.running_mean)
         found = trunk(_images())
-        stages = trunks.Stages()(_images())
+        stages = trunks.FusedLite0()(_images())
     first, start = {}, 0
     for block, channels in trunks.STAGES.items():
         first[block], start = (start, start + 2 * channels), start + 2 * channels
@@ -42,21 +42,21 @@ def test_with_imagenet_s_own_statistics_it_is_the_encoder_s_lower_half() -> None
 
 
 def test_folded_at_a_site_plain_norms_do_what_site_norms_did_there() -> None:
-    trunk, batch = network.load_trunk(NAME, lite0_low.base()), _images(12)
-    norms = site_norms.install(trunk)
+    trunk, batch = network.load_trunk(NAME, lite0_low.imagenet_tensors()), _images(12)
+    norms = site_norms.install_site_norms(trunk)
     with torch.no_grad():
         seen = trunk(batch)
     site = norms.site_moments()
-    assert site.shape == site_norms.shapes(NAME)["norms"]
-    norms.fold(site)
+    assert site.shape == site_norms.network_head_shapes(NAME)["norms"]
+    norms.merge_site_statistics(site)
     plain = network.load_trunk(NAME, network.trunk_tensors(trunk))
     with torch.inference_mode():
         torch.testing.assert_close(plain(batch), seen, atol=1e-3, rtol=1e-3)
         # What was moved to another brightness and contrast comes back.
         moved = plain(_images(12) * 0.5 + 40)
-    other = lite0_low.base()
+    other = lite0_low.imagenet_tensors()
     again = network.load_trunk(NAME, other)
-    norms = site_norms.install(again)
+    norms = site_norms.install_site_norms(again)
     with torch.no_grad():
         back = again(_images(12) * 0.5 + 40)
     assert (back - seen).abs().mean() < (moved - seen).abs().mean() / 2
@@ -64,5 +64,5 @@ def test_folded_at_a_site_plain_norms_do_what_site_norms_did_there() -> None:
 
 def test_nobody_can_ask_for_it_as_a_whole_network() -> None:
     assert NAME not in catalogue.architectures()
-    assert catalogue.network(NAME).module
+    assert catalogue.find_network(NAME).module
     assert network.feature_count(NAME) == lite0_low.FEATURES

@@ -76,14 +76,14 @@ def test_trunks_of_records_give_features_of_any_number_of_them_side_by_side() ->
 @pytest.mark.parametrize("count", [1, 2, 11])
 def test_trunks_are_read_as_they_are_named(count: int) -> None:
     trunks = [{"trunk.a": np.full(1, number, np.float32)} for number in range(count)]
-    named = network.with_numbers(trunks)
+    named = network.prefix_trunk_numbers(trunks)
     assert len(named) == count
-    assert network.by_number(named) == trunks
+    assert network.split_by_trunk(named) == trunks
 
 
 def test_inputs_of_a_network_that_has_no_way_to_standardise_them_are_refused() -> None:
     tensors = {"trunk.a": np.zeros(1, np.float32)}
     batch = np.zeros((1, 3, 64, 64), np.float32)
-    assert network.trunk_at("lite0-low", tensors, "raw", batch) == tensors
+    assert network.adapt_trunk("lite0-low", tensors, "raw", batch) == tensors
     with pytest.raises(DecodeError, match="lite0-low: its inputs are not standardised"):
-        network.trunk_at("lite0-low", tensors, "standardised", batch)
+        network.adapt_trunk("lite0-low", tensors, "standardised", batch)

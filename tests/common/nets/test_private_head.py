@@ -68,7 +68,7 @@ def test_every_step_draws_noise_once_at_the_scale_of_the_charge() -> None:
         return total
 
     plant = records(40)
-    private_head.private_head(plant, ChargedSteps(plant.unit_rows(), 1000.0, 7, sampler))
+    private_head.train_private_head(plant, ChargedSteps(plant.rows_by_unit(), 1000.0, 7, sampler))
     assert scales == [1000.0] * 7
 
 
@@ -76,8 +76,8 @@ def test_a_head_of_many_records_is_right_at_epsilon_four() -> None:
     plant = records(200)
     mu = calibration.mu(4.0, 1e-5)
     sigma = STEPS**0.5 * (1 << gradients.BITS) / mu
-    charged = ChargedSteps(plant.unit_rows(), sigma, STEPS)
-    weight, bias = private_head.private_head(plant, charged)
+    charged = ChargedSteps(plant.rows_by_unit(), sigma, STEPS)
+    weight, bias = private_head.train_private_head(plant, charged)
     judged = records(200, seed=1)
     right = (judged.features @ weight.T + bias).argmax(axis=1) == judged.labels
     assert right.mean() > 0.9

@@ -17,7 +17,7 @@ from wg_common.nets.encoder import package, reading_map
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.reading_map import ReadingMap
-from wg_common.nets.encoder.trunk import trunk_of
+from wg_common.nets.encoder.trunk import find_trunk
 from wg_common.nets.spectrum_lines import INPUTS
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.privacy.schema import MACHINE_DIMENSION
@@ -40,13 +40,13 @@ def drawn_map() -> ReadingMap:
 @pytest.fixture(scope="module")
 def plain() -> bytes:
     """An encoder of windows without a map."""
-    raw = np.random.default_rng(0).normal(size=(140, trunk_of("windows").width))
+    raw = np.random.default_rng(0).normal(size=(140, find_trunk("windows").width))
     return fit_encoder(raw.astype(np.float32), np.arange(140) % 4, modality="windows")
 
 
 @pytest.fixture(scope="module")
 def encoder(plain: bytes) -> Encoder:
-    return load_encoder(package.with_maps(plain, {KIND.name: drawn_map()}))
+    return load_encoder(package.replace_reading_maps(plain, {KIND.name: drawn_map()}))
 
 
 @given(st.lists(st.floats(width=32), min_size=4, max_size=4))
@@ -69,17 +69,17 @@ def test_numbers_have_a_bounded_norm_whatever_the_readings(values: list[float]) 
     ],
 )
 def test_numbers_of_odd_windows_are_bounded(encoder: Encoder, window: Any) -> None:
-    numbers = encoder.machine_numbers([window], SHEET)
+    numbers = encoder.machine_features([window], SHEET)
     assert numbers.shape == (1, MACHINE_DIMENSION) and np.isfinite(numbers).all()
     assert np.linalg.norm(numbers) <= 1 + 1e-6
 
 
 def test_a_row_depends_on_its_record_alone(encoder: Encoder) -> None:
     windows = list(np.random.default_rng(2).normal(size=(5, 1, 1024)))
-    every = encoder.machine_numbers(windows, SHEET)
-    assert np.array_equal(every[3:4], encoder.machine_numbers(windows[3:4], SHEET))
+    every = encoder.machine_features(windows, SHEET)
+    assert np.array_equal(every[3:4], encoder.machine_features(windows[3:4], SHEET))
     assert len(np.unique(every, axis=0)) == 5
-    assert encoder.machine_numbers([], SHEET).shape == (0, MACHINE_DIMENSION)
+    assert encoder.machine_features([], SHEET).shape == (0, MACHINE_DIMENSION)
 
 
 def test_maps_are_a_part_of_the_encoder_that_its_hash_covers(
@@ -87,20 +87,20 @@ def test_maps_are_a_part_of_the_encoder_that_its_hash_covers(
 ) -> None:
     assert encoder.machine_kinds == (KIND.name,) and load_encoder(plain).machine_kinds == ()
     assert encoder.id != load_encoder(plain).id
-    again = package.with_maps(plain, {KIND.name: drawn_map()})
+    again = package.replace_reading_maps(plain, {KIND.name: drawn_map()})
     assert load_encoder(again).id == encoder.id
-    assert package.read_about(again).machine_kinds == (KIND.name,)
+    assert package.read_description(again).machine_kinds == (KIND.name,)
     windows = list(np.random.default_rng(3).normal(size=(2, 1, 1024)))
     assert np.array_equal(load_encoder(plain).encode(windows), encoder.encode(windows))
 
 
 def test_an_encoder_without_a_map_says_what_to_do(plain: bytes) -> None:
     with pytest.raises(ConfigError, match="zoo build --new-encoder"):
-        load_encoder(plain).machine_numbers([], SHEET)
+        load_encoder(plain).machine_features([], SHEET)
 
 
 def _changed(name: str, value: Any) -> dict[str, Any]:
-    tensors: dict[str, Any] = dict(reading_map.tensors_of({KIND.name: drawn_map()}))
+    tensors: dict[str, Any] = dict(reading_map.maps_to_tensors({KIND.name: drawn_map()}))
     return tensors | {f"machine.{KIND.name}.{name}": value}
 
 
@@ -124,27 +124,27 @@ def test_a_map_that_is_none_or_could_overflow_is_refused(
     name: str, value: Any, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        reading_map.read_maps(_changed(name, value))
+        reading_map.maps_from_tensors(_changed(name, value))
 
 
 def test_a_map_of_an_unknown_kind_is_refused() -> None:
     with pytest.raises(DecodeError, match="no kind of machine"):
-        reading_map.read_maps({"machine.loom.centre": np.zeros(3, np.float32)})
+        reading_map.maps_from_tensors({"machine.loom.centre": np.zeros(3, np.float32)})
 
 
 def test_an_incomplete_map_is_refused() -> None:
-    tensors: dict[str, Any] = dict(reading_map.tensors_of({KIND.name: drawn_map()}))
+    tensors: dict[str, Any] = dict(reading_map.maps_to_tensors({KIND.name: drawn_map()}))
     tensors.popitem()
     with pytest.raises(DecodeError, match="not one of this program"):
-        reading_map.read_maps(tensors)
+        reading_map.maps_from_tensors(tensors)
 
 
 def test_weights_over_inputs_do_what_weights_over_readings_do() -> None:
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(2, 3, INPUTS, generator=generator)
     templates = torch.rand(2, 5, HALF_BINS, generator=generator)
-    readings = reading_map.readings(inputs, templates)
+    readings = reading_map.window_readings(inputs, templates)
     weights = torch.randn(2, 4, readings.shape[2], generator=generator)
     expected = readings @ weights.mT
-    made = inputs @ reading_map.input_weights(weights, templates).mT
+    made = inputs @ reading_map.readings_to_input_weights(weights, templates).mT
     torch.testing.assert_close(made, expected, atol=1e-2, rtol=1e-3)

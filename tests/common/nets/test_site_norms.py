@@ -9,16 +9,16 @@ from tests.common.nets.random_tensors import draw_trunk
 
 from wg_common.inference.family_head import FamilyHead, NetworkHead
 from wg_common.nets import network, site_norms
-from wg_common.nets.site_norms import ChannelScale, Modulation, SiteNorms
+from wg_common.nets.site_norms import ChannelScale, NormModulation, TrunkSiteNorms
 
 NET = "lite0-low"
-RANK = network.kind(NET).site_norms
+RANK = network.network_kind(NET).site_norms
 
 
 def _batch(n: int, seed: int) -> torch.Tensor:
     rng = np.random.default_rng(seed)
     records = list(rng.integers(0, 256, (n, 24, 24, 3)).astype(np.uint8))
-    return network.as_input(torch.from_numpy(network.prepare_batch(NET, records)))
+    return network.trunk_input(torch.from_numpy(network.prepare_batch(NET, records)))
 
 
 def _tensors() -> dict[str, np.ndarray]:
@@ -30,23 +30,23 @@ def _tensors() -> dict[str, np.ndarray]:
     }
 
 
-def _modulated(norms: SiteNorms, seed: int = 5) -> Modulation:
+def _modulated(norms: TrunkSiteNorms, seed: int = 5) -> NormModulation:
     """One that has learnt something."""
     rng = np.random.default_rng(seed)
-    found = Modulation(norms.norms[0].channels, _size(), RANK, rng)
+    found = NormModulation(norms.norms[0].channels, _size(), RANK, rng)
     with torch.no_grad():
         found.outer.copy_(torch.from_numpy(rng.normal(0, 0.1, found.outer.shape)))
-    norms.modulate(found)
+    norms.set_modulation(found)
     return found
 
 
 def _size() -> int:
-    return site_norms.shapes(NET)["norms"][1]
+    return site_norms.network_head_shapes(NET)["norms"][1]
 
 
-def _head(typical: np.ndarray, modulation: Modulation | None = None) -> NetworkHead:
+def _head(typical: np.ndarray, modulation: NormModulation | None = None) -> NetworkHead:
     """At rest but for norms."""
-    further = {name: np.zeros(shape) for name, shape in site_norms.shapes(NET).items()}
+    further = {name: np.zeros(shape) for name, shape in site_norms.network_head_shapes(NET).items()}
     if modulation is not None:
         further |= {k: v.detach().numpy() for k, v in modulation.named_parameters()}
     plain = FamilyHead(np.zeros((2, 64)), np.ones(1), np.zeros((2, 64)), np.zeros(2))
@@ -58,13 +58,13 @@ def test_what_is_sent_has_the_size_of_the_trunk_s_norms() -> None:
     trunk = network.build_trunk(NET)
     plain = [module for module in trunk.modules() if isinstance(module, ChannelScale)]
     total, first = sum(len(norm.weight) for norm in plain), len(plain[0].weight)
-    assert site_norms.shapes(NET) == {
+    assert site_norms.network_head_shapes(NET) == {
         "norms": (2, total),
         "inner": (RANK, 2 * first + 1),
         "outer": (2 * total, RANK + 1),
     }
     names = list(trunk.state_dict())
-    assert len(site_norms.install(trunk).norms) == len(plain) > 0
+    assert len(site_norms.install_site_norms(trunk).norms) == len(plain) > 0
     assert list(trunk.state_dict()) == names
 
 
@@ -72,7 +72,7 @@ def test_what_is_sent_has_the_size_of_the_trunk_s_norms() -> None:
 def test_folded_at_a_site_plain_norms_do_what_site_norms_did_there(changed: bool) -> None:
     tensors, batch = _tensors(), _batch(12, 3)
     trunk = network.load_trunk(NET, tensors)
-    norms = site_norms.install(trunk)
+    norms = site_norms.install_site_norms(trunk)
     with torch.no_grad():
         before = trunk(batch)
         if changed:
@@ -80,26 +80,26 @@ def test_folded_at_a_site_plain_norms_do_what_site_norms_did_there(changed: bool
         seen = trunk(batch)
     assert torch.allclose(before, seen) != changed
     site = norms.site_moments()
-    norms.fold(site)
+    norms.merge_site_statistics(site)
     plain = network.load_trunk(NET, network.trunk_tensors(trunk))
     with torch.inference_mode():
         torch.testing.assert_close(plain(batch), seen, atol=1e-3, rtol=1e-3)
-    norms.unfold(site)
+    norms.restore_weights(site)
     for name, value in network.trunk_tensors(trunk).items():
         np.testing.assert_allclose(value, tensors[name], atol=1e-5)
 
 
 def test_a_modulation_that_has_learnt_nothing_changes_nothing_whatever_sites_were_seen() -> None:
     trunk, batch = network.load_trunk(NET, _tensors()), _batch(12, 3)
-    norms = site_norms.install(trunk)
+    norms = site_norms.install_site_norms(trunk)
     with torch.no_grad():
         before = trunk(batch)
         channels = norms.norms[0].channels
-        found = Modulation(channels, _size(), RANK, np.random.default_rng(1))
+        found = NormModulation(channels, _size(), RANK, np.random.default_rng(1))
         seen = torch.from_numpy(np.random.default_rng(2).normal(3, 2, (9, 2, channels))).float()
         raw = found.inner[:, :-1].clone()
         found.fit_standardisation(seen)
-        norms.modulate(found)
+        norms.set_modulation(found)
         torch.testing.assert_close(trunk(batch), before)
     flat = seen.flatten(1)
     alike = (flat - flat.mean(dim=0)) / (flat.std(dim=0) + 0.05)
@@ -113,12 +113,12 @@ def test_a_site_makes_its_own_trunk_of_that_for_a_typical_one() -> None:
     made = []
     for seed in (5, 6):
         trunk = network.load_trunk(NET, tensors)
-        norms = site_norms.install(trunk)
+        norms = site_norms.install_site_norms(trunk)
         modulation = _modulated(norms)
         typical = np.random.default_rng(seed).normal(0, 0.3, (2, _size()))
-        norms.fold(typical)
+        norms.merge_site_statistics(typical)
         sent = network.trunk_tensors(trunk)
-        made.append(site_norms.at_site(NET, sent, _head(typical, modulation), batch))
+        made.append(site_norms.adapt_trunk_to_site(NET, sent, _head(typical, modulation), batch))
     assert made[0].keys() == tensors.keys()
     for name in tensors:
         np.testing.assert_allclose(made[0][name], made[1][name], atol=1e-4)
@@ -126,7 +126,7 @@ def test_a_site_makes_its_own_trunk_of_that_for_a_typical_one() -> None:
 
 def test_sites_of_one_batch_are_standardised_and_changed_apart() -> None:
     trunk = network.load_trunk(NET, _tensors())
-    norms = site_norms.install(trunk)
+    norms = site_norms.install_site_norms(trunk)
     _modulated(norms)
     one, other = _batch(6, 1), _batch(6, 2) * 0.2
     with torch.no_grad():

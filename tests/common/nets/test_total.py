@@ -17,7 +17,7 @@ from torch import Tensor
 from wg_common.nets.encoder import confined_trunk, image_trunk, trunk_process
 from wg_common.nets.encoder.confined_trunk import ConfinedTrunk, NotStartedError, load_trunk
 from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.image_trunk import Trunk
+from wg_common.nets.encoder.image_trunk import ImageTrunk
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_core.errors import ConfigError, DecodeError
 
@@ -59,7 +59,7 @@ def test_a_file_that_fails_on_some_records_leaves_the_others_as_they_are(in_file
 
 def test_a_further_trunk_that_fails_takes_its_own_features_alone(here: Encoder) -> None:
     raw = np.random.default_rng(0).normal(size=(200, image_trunk.WIDTH)).astype(np.float32)
-    settings, kinds = {"pixels": "64"}, (Trunk, failing_file(width=WIDTH))
+    settings, kinds = {"pixels": "64"}, (ImageTrunk, failing_file(width=WIDTH))
     groups = np.arange(200) % 5
     encoder = load_encoder(fit_encoder(raw, groups, dimension=8, settings=settings, trunks=kinds))
     records = [*images(1), plain_image("error")]
@@ -117,19 +117,19 @@ def test_a_record_that_no_clock_waits_for_has_no_features(
 )
 def test_an_answer_of_another_length_is_a_failure(answer: bytes) -> None:
     with pytest.raises(DecodeError):
-        trunk_process.features_of(answer, WIDTH)
+        trunk_process.decode_features(answer, WIDTH)
 
 
 def test_where_a_system_has_no_fork_failures_still_have_no_features(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trunk = failing_file().from_settings({})
-    start = trunk_process.TrunkStart(width=WIDTH, local_blocks=(WIDTH,), bounds=(1.01,))
+    start = trunk_process.TrunkReply(width=WIDTH, local_blocks=(WIDTH,), bounds=(1.01,))
     monkeypatch.delattr(os, "fork")
     frames = [plain_image("error"), plain_image("width"), plain_image("memory"), *images(1)]
     with torch.inference_mode():
         answers = [
-            trunk_process._answer_from_copy(trunk, start, trunk_process.record_frame(record), 1)
+            trunk_process._answer_from_copy(trunk, start, trunk_process.encode_record(record), 1)
             for record in frames
         ]
     assert [answer[:1] for answer in answers] == [b"-", b"-", b"-", b"+"]
@@ -137,19 +137,19 @@ def test_where_a_system_has_no_fork_failures_still_have_no_features(
 
 @pytest.mark.parametrize("record", [np.array("a text"), np.zeros((2, 3), np.float32), images(1)[0]])
 def test_a_record_arrives_as_it_was_sent(record: NDArray[Any]) -> None:
-    arrival = trunk_process._record(trunk_process.record_frame(record))
+    arrival = trunk_process._record(trunk_process.encode_record(record))
     assert arrival.dtype == record.dtype and arrival.shape == record.shape
     np.testing.assert_array_equal(arrival, record)
 
 
 # ------------------------------------------------------------------------- trunks in this process
 
-Prepare = Callable[[Trunk, Sequence[Any]], Tensor]
-plain_prepare, plain_read = Trunk.prepare, Trunk.read
+Prepare = Callable[[ImageTrunk, Sequence[Any]], Tensor]
+plain_prepare, plain_read = ImageTrunk.prepare, ImageTrunk.compute_features
 
 
 def _raising(error: type[BaseException]) -> Prepare:
-    def prepare(trunk: Trunk, records: Sequence[Any]) -> Tensor:
+    def prepare(trunk: ImageTrunk, records: Sequence[Any]) -> Tensor:
         if any((np.asarray(record) == MARK).all() for record in records):
             raise error("on this record")
         return plain_prepare(trunk, records)
@@ -157,7 +157,7 @@ def _raising(error: type[BaseException]) -> Prepare:
     return prepare
 
 
-def _asking_for_memory(trunk: Trunk, records: Sequence[Any]) -> Tensor:
+def _asking_for_memory(trunk: ImageTrunk, records: Sequence[Any]) -> Tensor:
     if any((np.asarray(record) == MARK).all() for record in records):
         torch.zeros(1 << 50)
     return plain_prepare(trunk, records)
@@ -166,7 +166,7 @@ def _asking_for_memory(trunk: Trunk, records: Sequence[Any]) -> Tensor:
 def _changing(change: Callable[[Tensor, Tensor], Tensor]) -> Any:
     """A trunk's ``read`` whose raw features are changed where an image is the marked one."""
 
-    def read(trunk: Trunk, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    def read(trunk: ImageTrunk, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         raw, blocks = plain_read(trunk, records)
         marked = (records == MARK).all(dim=(1, 2, 3))
         return change(raw, marked), blocks
@@ -192,9 +192,9 @@ IN_PROCESS: dict[str, tuple[str, Any]] = {
     "an error of ours": ("prepare", _raising(ConfigError)),
     "an end": ("prepare", _raising(SystemExit)),
     "memory": ("prepare", _asking_for_memory),
-    "width": ("read", _changing(_narrower)),
-    "NaN": ("read", _changing(_with(float("nan")))),
-    "infinity": ("read", _changing(_with(float("-inf")))),
+    "width": ("compute_features", _changing(_narrower)),
+    "NaN": ("compute_features", _changing(_with(float("nan")))),
+    "infinity": ("compute_features", _changing(_with(float("-inf")))),
 }
 
 
@@ -214,7 +214,7 @@ def test_a_trunk_of_this_process_fails_on_one_record_alone(
     alone, batched = here.encode_local(good), here.encode_batched(good)
     records = [*good[:5], np.full((64, 64), MARK, np.uint8), *good[6:]]
     attribute, change = IN_PROCESS[name]
-    monkeypatch.setattr(Trunk, attribute, change)
+    monkeypatch.setattr(ImageTrunk, attribute, change)
     for features, expected in (
         (here.encode_local(records), alone),
         (here.encode_batched(records), batched),
@@ -231,9 +231,9 @@ def test_an_error_that_no_record_is_the_reason_of_shows_when_a_trunk_is_loaded(
     def missing(*_: object) -> Tensor:
         raise ConfigError("a package is not installed")
 
-    monkeypatch.setattr(Trunk, "prepare", missing)
+    monkeypatch.setattr(ImageTrunk, "prepare", missing)
     with pytest.raises(ConfigError, match="not installed"):
-        load_trunk(Trunk, "images", {"pixels": "64"})
+        load_trunk(ImageTrunk, "images", {"pixels": "64"})
 
 
 def test_a_trunk_that_says_nothing_of_itself_runs_in_a_process_of_its_own() -> None:

@@ -14,7 +14,7 @@ THRESHOLDS = (-1.5, -1.0, -0.6, -0.25, 0.0, 0.25, 0.6, 1.0, 1.5)
 def _columns(window: np.ndarray) -> np.ndarray:
     """Columns of a window, ``[dilation, kernel, shares and size]``."""
     with torch.inference_mode():
-        columns = window_kernels.WindowKernels()(window_trunk.prepare(window))
+        columns = window_kernels.WindowKernels()(window_trunk.window_views(window))
     found: np.ndarray = columns[0].numpy().reshape(len(window_kernels.DILATIONS), 84, -1)
     return found
 
@@ -28,7 +28,7 @@ def _slow(window: np.ndarray, row: int, dilation: int, number: int) -> np.ndarra
     """One kernel at one dilation, place by place."""
     places = list(itertools.combinations(range(9), 3))[row]
     kernel = np.array([2.0 if j in places else -1.0 for j in range(9)]) / np.sqrt(18)
-    mixed = window_kernels.mixes(len(window))[number, row] @ window
+    mixed = window_kernels.channel_masks(len(window))[number, row] @ window
     time = len(mixed)
     found = []
     for place in range(0, time, time // 128):
@@ -77,7 +77,7 @@ def test_a_sensor_that_stands_still_has_finite_columns(value: float) -> None:
 
 @pytest.mark.parametrize("channels", [1, 2, 9, 52, 128])
 def test_kernels_see_one_to_nine_channels_and_every_channel_is_seen(channels: int) -> None:
-    found = window_kernels.mixes(channels)
+    found = window_kernels.channel_masks(channels)
     assert found.shape == (len(window_kernels.DILATIONS), 84, channels)
     assert set(np.unique(found)) <= {0.0, 1.0}
     counts = found.sum(axis=-1)

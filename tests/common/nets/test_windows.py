@@ -54,7 +54,9 @@ def test_gain_moves_the_level_only() -> None:
     window = _windows(1, 2, 300)[0]
     trunk = window_trunk.WindowTrunk()
     with torch.inference_mode():
-        one, two = (trunk(window_trunk.prepare(window * gain))[0].numpy() for gain in (1.0, 8.0))
+        one, two = (
+            trunk(window_trunk.window_views(window * gain))[0].numpy() for gain in (1.0, 8.0)
+        )
     names = np.repeat(list(window_trunk.BLOCKS), list(window_trunk.BLOCKS.values()))
     level = np.isin(names, ["level-mean", "channels"])
     np.testing.assert_allclose(one[~level], two[~level], atol=2e-3)
@@ -64,7 +66,7 @@ def test_gain_moves_the_level_only() -> None:
 @pytest.mark.parametrize("samples", [1024, 1025, 2047, 3000, 9000])
 def test_pieces_cover_a_window_that_is_not_too_long_for_them(samples: int) -> None:
     window = np.arange(samples, dtype=np.float32)[None]
-    pieces = window_trunk.prepare(window)[0, 0, 1:]
+    pieces = window_trunk.window_views(window)[0, 0, 1:]
     assert pieces[0, 0] == 0 and pieces[-1, -1] == samples - 1
     seen = len(np.unique(pieces.numpy()))
     assert seen == min(samples, window_trunk.PIECES * window_trunk.LENGTH)
@@ -78,7 +80,7 @@ def test_which_channel_did_it_is_not_lost() -> None:
         moved = window.copy()
         moved[channel] += 6
         with torch.inference_mode():
-            found.append(trunk(window_trunk.prepare(moved))[0].numpy())
+            found.append(trunk(window_trunk.window_views(moved))[0].numpy())
     names = np.repeat(list(window_trunk.BLOCKS), list(window_trunk.BLOCKS.values()))
     assert np.abs((found[0] - found[1])[names == "channels"]).max() > 0.3
 
@@ -128,7 +130,7 @@ def test_discriminant_directions_tell_classes_apart_and_not_records() -> None:
     classes = np.repeat(np.arange(6), 40)
     z = rng.normal(size=(240, 12)) * np.array([10.0] + [1.0] * 11)  # loud, and says nothing
     z[:, 5] += classes - classes.mean()
-    vectors = fit.discriminant(z - z.mean(axis=0), classes, 3, ridge=0.01, share=0.05)
+    vectors = fit.discriminant_directions(z - z.mean(axis=0), classes, 3, ridge=0.01, share=0.05)
     assert vectors.shape == (12, 3)
     assert np.abs(vectors[:, 0]).argmax() == 5
 
@@ -136,5 +138,7 @@ def test_discriminant_directions_tell_classes_apart_and_not_records() -> None:
 def test_without_classes_the_leading_directions_are_released() -> None:
     rng = np.random.default_rng(5)
     z = rng.normal(size=(240, 12)) * np.array([1.0] * 11 + [10.0])
-    vectors = fit.discriminant(z - z.mean(axis=0), np.zeros(240, int), 3, ridge=1.0, share=0.05)
+    vectors = fit.discriminant_directions(
+        z - z.mean(axis=0), np.zeros(240, int), 3, ridge=1.0, share=0.05
+    )
     assert np.abs(vectors[:, 0]).argmax() == 11

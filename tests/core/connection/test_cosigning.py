@@ -14,22 +14,22 @@ from tests.server.enrolling import request_of
 from tests.server.generators import install
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.selection.delivery import keep_cosignature, take_package
+from wg_client.selection.delivery import apply_and_adopt, store_package_cosignature
 from wg_common import weights_package
 from wg_core.connection import cosigning
-from wg_core.connection.cosigning import NoRoom
+from wg_core.connection.cosigning import TooManyUncosigned
 from wg_core.errors import VerificationError
 from wg_core.ledger.store import Ledger
-from wg_core.ledger.witness import HANDED_OUT_LIMIT, WitnessFork, WitnessRefused
+from wg_core.ledger.witness import UNCOSIGNED_LIMIT, WitnessFork, WitnessRefused
 from wg_core.release.budget import read_spend
 from wg_core.release.query import answer_query
 from wg_core.wire import canonical, signing
 from wg_server.campaigns import airgap
-from wg_server.fleet.enrolment import Enrolment, make_token
-from wg_server.operation.initialise import initialise
+from wg_server.fleet.enrolment import EnrolmentService, create_join_token
+from wg_server.operation.initialise import create_home
 from wg_server.operation.rotation import rotate_keys
 from wg_server.site.home import ServerConfig, ServerHome
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 NAME = "central/witness"
 
@@ -66,8 +66,8 @@ class World:
         return weights_package.read_checkpoint(io.BytesIO(self.generate(source)))
 
     def releases(self) -> int:
-        with Store.open(self.server) as store:
-            return len(store.newest_ids(encoder=self.plant.encoder, apart_from="nobody"))
+        with ServerStore.open(self.server) as store:
+            return len(store.newest_usable_ids(encoder=self.plant.encoder, apart_from="nobody"))
 
     def ledger(self) -> Ledger:
         return Ledger.open(self.plant.home.ledger, signing.load(self.plant.home.ledger_key))
@@ -92,16 +92,18 @@ def make_world(make_plant: MakePlant, good_head: LinearHead, tmp_path: Path) -> 
     """A plant that is enrolled with a server's home."""
     plant = make_plant({0: 4, 1: 4})
     server = ServerHome(tmp_path / "server")
-    initialise(server, ServerConfig(name="central", fleet_port=1, enrol_port=2, admin_port=3))
+    create_home(server, ServerConfig(name="central", fleet_port=1, enrol_port=2, admin_port=3))
     signing.save(server.signing_key, plant.server_key)
     server.encoder.parent.mkdir()
     server.encoder.write_bytes(plant.home.encoder.read_bytes())
     install(server)
     found = World(plant, server, tmp_path, good_head)
     found.pin()
-    with Store.open(server) as store, found.ledger() as ledger:
-        request = request_of(plant.home, make_token(server, store, "plant-a", 60).secret)
-        reply = Enrolment(server, server.config(), store).enrol(canonical.encode(request))
+    with ServerStore.open(server) as store, found.ledger() as ledger:
+        request = request_of(plant.home, create_join_token(server, store, "plant-a", 60).secret)
+        reply = EnrolmentService(server, server.read_config(), store).enrol_site(
+            canonical.encode(request)
+        )
         ledger.add_cosignature(ledger.first_checkpoint() + reply.cosignature.encode(), NAME)
     return found
 
@@ -109,7 +111,7 @@ def make_world(make_plant: MakePlant, good_head: LinearHead, tmp_path: Path) -> 
 def test_deliveries_and_packages_alternate_for_as_long_as_they_like(world: World) -> None:
     for epsilon in ("0.1", "0.2", "0.3"):
         package = world.generate(world.statistics(epsilon))
-        assert keep_cosignature(world.plant.home, package) == world.ledger().size
+        assert store_package_cosignature(world.plant.home, package) == world.ledger().size
 
 
 def test_deliveries_without_a_package_in_between_are_taken(world: World) -> None:
@@ -151,12 +153,12 @@ def test_a_file_that_the_server_has_already_is_the_same_until_the_ledger_grows(
 
 def test_what_cannot_be_covered_is_refused_before_the_charge(world: World) -> None:
     with world.ledger() as ledger:
-        for _ in range(HANDED_OUT_LIMIT - 1):
-            ledger.hand_out()
+        for _ in range(UNCOSIGNED_LIMIT - 1):
+            ledger.mark_checkpoint_sent()
             record_decision(ledger)
     last = world.statistics("0.1")
     before = read_spend(world.plant.home, world.plant.config)
-    with pytest.raises(NoRoom, match="Apply a weights package"):
+    with pytest.raises(TooManyUncosigned, match="Apply a weights package"):
         world.statistics("0.2")
     after = read_spend(world.plant.home, world.plant.config)
     assert (after.charges, after.entries) == (before.charges, before.entries) == (1, after.entries)
@@ -167,13 +169,13 @@ def test_what_cannot_be_covered_is_refused_before_the_charge(world: World) -> No
 def test_a_ledger_that_was_rolled_back_is_told_by_its_next_package(world: World) -> None:
     home = world.plant.home
     package = world.generate(world.statistics("0.1"))
-    keep_cosignature(home, package)
+    store_package_cosignature(home, package)
     shutil.copytree(home.root, world.folder / "backup")
     package = world.generate(world.statistics("0.2"))
     shutil.rmtree(home.root)
     shutil.copytree(world.folder / "backup", home.root)
     with pytest.raises(VerificationError, match="rolled back"):
-        keep_cosignature(home, package)
+        store_package_cosignature(home, package)
 
 
 def test_a_ledger_that_was_rolled_back_and_grew_again_is_a_fork(world: World) -> None:
@@ -187,11 +189,11 @@ def test_a_ledger_that_was_rolled_back_and_grew_again_is_a_fork(world: World) ->
     with world.ledger() as ledger:
         record_decision(ledger)
         record_decision(ledger)
-        ledger.hand_out()  # of the size that the server saw last, with another root
+        ledger.mark_checkpoint_sent()  # of the size that the server saw last, with another root
     with pytest.raises(WitnessFork):
         world.cosign(world.statistics("0.3"))
-    with Store.open(world.server) as store:
-        assert store.forks() == 1
+    with ServerStore.open(world.server) as store:
+        assert store.count_forks() == 1
 
 
 def test_a_server_with_a_new_key_goes_on_from_what_its_old_key_cosigned(world: World) -> None:
@@ -200,7 +202,7 @@ def test_a_server_with_a_new_key_goes_on_from_what_its_old_key_cosigned(world: W
     world.pin()
     cosigning.store_cosignature(world.plant.home, world.cosign(world.statistics("0.2")))
     with world.ledger() as ledger:
-        assert ledger.covered_by(ledger.size - 1, NAME)
+        assert ledger.is_entry_cosigned(ledger.size - 1, NAME)
 
 
 def test_a_checkpoint_of_another_ledger_in_a_package_is_left_alone(
@@ -208,7 +210,7 @@ def test_a_checkpoint_of_another_ledger_in_a_package_is_left_alone(
 ) -> None:
     package = world.generate(world.statistics("0.1"))
     other = make_plant({0: 2}, name="plant-b")
-    assert keep_cosignature(other.home, package) is None
+    assert store_package_cosignature(other.home, package) is None
 
 
 def test_a_cosignature_under_another_key_is_not_kept(world: World) -> None:
@@ -219,10 +221,12 @@ def test_a_cosignature_under_another_key_is_not_kept(world: World) -> None:
     with pytest.raises(VerificationError, match="not enrolled"):
         cosigning.store_cosignature(world.plant.home, signed)
     with world.ledger() as ledger:
-        assert ledger.size == size and not ledger.covered_by(size - 1, NAME)
+        assert ledger.size == size and not ledger.is_entry_cosigned(size - 1, NAME)
 
 
 def test_applying_a_package_keeps_the_cosignature(world: World) -> None:
-    take_package(world.plant.home, world.generate(world.statistics("0.1")))
+    apply_and_adopt(world.plant.home, world.generate(world.statistics("0.1")))
     with world.ledger() as ledger:
-        assert ledger.unanswered_sizes(NAME) == [] and ledger.covered_by(ledger.size - 1, NAME)
+        assert ledger.uncosigned_sizes(NAME) == [] and ledger.is_entry_cosigned(
+            ledger.size - 1, NAME
+        )

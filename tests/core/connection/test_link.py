@@ -26,25 +26,25 @@ NOON = 1795521600.0
     ],
 )
 def test_a_401_with_a_wrong_clock_is_called_a_wrong_clock(ahead: float, words: str) -> None:
-    assert words in link.explain_status(response(401), NOON + ahead)
+    assert words in link.describe_error_status(response(401), NOON + ahead)
 
 
 def test_a_server_without_a_date_is_not_blamed_on_the_clock() -> None:
     assert link.clock_skew(httpx.Response(401)) is None
     for text in ("yesterday", "Tue, 99 Nov 99999 12:00:00 GMT\x00"):
         assert link.clock_skew(response(401, text)) is None
-    assert "does not know" in link.explain_status(httpx.Response(401), 0.0)
+    assert "does not know" in link.describe_error_status(httpx.Response(401), 0.0)
 
 
 def test_every_status_has_words() -> None:
-    assert "not the one that it enrolled with" in link.explain_status(response(403), NOON)
-    assert "418" in link.explain_status(response(418), NOON)
+    assert "not the one that it enrolled with" in link.describe_error_status(response(403), NOON)
+    assert "418" in link.describe_error_status(response(418), NOON)
 
 
 def test_a_revoked_site_is_told_so_and_what_to_do() -> None:
-    said = link.explain_status(httpx.Response(403, headers={"weightgate-why": "revoked"}))
+    said = link.describe_error_status(httpx.Response(403, headers={"weightgate-why": "revoked"}))
     assert "revoked this site" in said and "init --replace" in said
-    assert "revoked" not in link.explain_status(
+    assert "revoked" not in link.describe_error_status(
         httpx.Response(403, headers={"weightgate-why": "x"})
     )
 

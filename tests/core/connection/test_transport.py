@@ -108,12 +108,12 @@ def test_stacked_gzip_is_refused_unread_before_and_after_enrolment(
         )
         with pytest.raises(PeerError, match="compressed"):
             enrolment.enrol(ClientHome(tmp_path), token)
-        with link.Link(url, trusting()) as connection:
-            for call in (connection.witness, connection.rotate):
+        with link.ServerLink(url, trusting()) as connection:
+            for call in (connection.cosign, connection.announce_rotation):
                 with pytest.raises(PeerError, match="compressed"):
                     call(b"")
             with pytest.raises(PeerError, match="compressed"):
-                connection.renew("")
+                connection.renew_certificate("")
 
 
 def test_a_body_ends_at_the_bound(key_file: Path) -> None:

@@ -49,9 +49,9 @@ from wg_core.site import config as configuration
 from wg_core.site.config import WitnessConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, signing, statistics_file
-from wg_server.fleet.witness import Witness
+from wg_server.fleet.witness import LedgerWitness
 from wg_server.site.home import ServerConfig, WitnessPolicy, parse_config
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 SECOND = "witness.example/w1"
 
@@ -86,18 +86,18 @@ def want(
 
 def cosigners(world: World, data: bytes) -> list[str]:
     """Who cosigned the checkpoint of a file, by keys that the test knows."""
-    covered = statistics_file.decode_covered(data)
+    covered = statistics_file.decode_bundle(data)
     note = proof.decode(covered.release_proof).note
     return list(dict.fromkeys(x.name for x in note.signatures if x.name != world.plant.origin))
 
 
 def ask(world: World, epsilon: str = "0.5") -> bytes:
     """An answer over the network, the server's witness played by its own code."""
-    with Store.open(world.server) as store:
-        server, site = Witness.of(world.server, store), store.site("plant-a")
+    with ServerStore.open(world.server) as store:
+        server, site = LedgerWitness.open(world.server, store), store.require_site("plant-a")
         query = world.plant.query(epsilon=epsilon)
         return answer_query(
-            world.plant.home, query, witness=lambda body: server.countersign(site, body)
+            world.plant.home, query, witness=lambda body: server.cosign_extension(site, body)
         )
 
 
@@ -112,7 +112,7 @@ def test_a_release_goes_when_server_and_second_witness_have_cosigned(
         for epsilon in ("0.5", "0.6"):  # the second time it leads from what the witness saw
             data = ask(world, epsilon)
             assert set(cosigners(world, data)) == {NAME, SECOND}
-    note = proof.decode(statistics_file.decode_covered(data).release_proof).note
+    note = proof.decode(statistics_file.decode_bundle(data).release_proof).note
     key = signing.public_from_bytes(second.public_key)
     assert checkpoints.verify_cosignature(note, SECOND, key) > 0
     assert second.statuses == [200, 200]
@@ -316,10 +316,10 @@ def test_over_the_air_gap_the_other_witnesses_are_asked_and_the_server_cosigns_l
 
 
 def test_a_server_may_want_the_second_witness_too(world: World, second: SpecWitness) -> None:
-    config = world.server.config()
+    config = world.server.read_config()
     policy = WitnessPolicy(name=SECOND, key=second.public_key.hex())
     world.server.write_config(replace(config, witnesses=(policy,), witness_quorum=2))
-    assert world.server.config().witnesses == (policy,)
+    assert world.server.read_config().witnesses == (policy,)
     with pytest.raises(VerificationError, match="cosigned by 1 known witnesses, expected 2"):
         world.cosign(world.statistics("0.5"))
     with watched(world, second):
@@ -375,7 +375,7 @@ class Foreign:
 def foreign(tmp_path: Path) -> Iterator[Foreign]:
     if shutil.which("sigsum-witness") is None:
         pytest.skip("sigsum-witness: not installed (Debian: sigsum-go)")
-    log_key, key = signing.generate_pair(), signing.generate()
+    log_key, key = signing.generate_hybrid_key(), signing.generate_key()
     private, log_public = tmp_path / "key", tmp_path / "log.pub"
     private.write_bytes(
         key.parts[0].private_bytes(
@@ -411,14 +411,14 @@ def foreign(tmp_path: Path) -> Iterator[Foreign]:
 
 def test_a_witness_that_others_wrote_cosigns_again_and_again(foreign: Foreign) -> None:
     ledger, witness = foreign.ledger, foreign.witness
-    post = http_witness.ask(witness)
+    post = http_witness.witness_client(witness)
     for _ in range(4):
         record_decision(ledger)
         record_decision(ledger)
-        _, note = checkpoints.decode(ledger.countersign(witness.name, post))
+        _, note = checkpoints.decode(ledger.request_cosignature(witness.name, post))
         key = signing.public_from_bytes(witness.public_key)
         assert checkpoints.verify_cosignature(note, witness.name, key) > 0
-        assert ledger.newest_cosigned_by(witness.name)
+        assert ledger.is_newest_cosigned(witness.name)
     post(ledger.witness_request(witness.name).encode())  # the same once more
 
 
@@ -426,9 +426,9 @@ def test_a_witness_that_others_wrote_says_what_it_saw_and_refuses_a_fork(
     foreign: Foreign, tmp_path: Path
 ) -> None:
     ledger, witness = foreign.ledger, foreign.witness
-    post = http_witness.ask(witness)
+    post = http_witness.witness_client(witness)
     record_decision(ledger)
-    ledger.countersign(witness.name, post)
+    ledger.request_cosignature(witness.name, post)
     seen = ledger.size
     record_decision(ledger)
     with pytest.raises(WitnessRefused) as caught:
@@ -437,14 +437,14 @@ def test_a_witness_that_others_wrote_says_what_it_saw_and_refuses_a_fork(
     forged = ledger.witness_request(witness.name)
     with pytest.raises(WitnessRefused, match="did not grow"):
         post(replace(forged, path=(bytes(32), *forged.path[1:])).encode())
-    ledger.countersign(witness.name, post)
+    ledger.request_cosignature(witness.name, post)
 
 
 def test_a_witness_that_others_wrote_refuses_an_unknown_ledger(
     foreign: Foreign, world: World
 ) -> None:
     with world.ledger() as ledger, pytest.raises(WitnessRefused, match="not know this ledger"):
-        http_witness.ask(foreign.witness)(ledger.witness_request(NAME).encode())
+        http_witness.witness_client(foreign.witness)(ledger.witness_request(NAME).encode())
 
 
 @contextmanager
@@ -528,6 +528,6 @@ def test_the_reference_witness_checks_consistency_as_the_specification_says() ->
 
 def run(command: click.Command, words: list[str | Path]) -> int:
     with pytest.raises(SystemExit) as caught:
-        cli.run(command, [str(word) for word in words])
+        cli.run_program(command, [str(word) for word in words])
     assert isinstance(caught.value.code, int)
     return caught.value.code

@@ -8,24 +8,26 @@ import pytest
 
 from wg_core.errors import InternalError, NotAcceptedError, StorageError, WgError
 from wg_core.fleet import applying
-from wg_core.fleet.applying import Applied
+from wg_core.fleet.applying import ApplyResult
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 ANSWER = "import sys; sys.stdout.buffer.write({answer!r})"
 ENDS: list[tuple[str, type[WgError], str]] = [
     (
-        ANSWER.format(answer=canonical.encode(Applied(code="not-accepted", message="no labels"))),
+        ANSWER.format(
+            answer=canonical.encode(ApplyResult(code="not-accepted", message="no labels"))
+        ),
         NotAcceptedError,
         "no labels",
     ),
     (
-        ANSWER.format(answer=canonical.encode(Applied(code="storage", message="full"))),
+        ANSWER.format(answer=canonical.encode(ApplyResult(code="storage", message="full"))),
         StorageError,
         "full",
     ),
     (
-        ANSWER.format(answer=canonical.encode(Applied(code="of another version", message="x"))),
+        ANSWER.format(answer=canonical.encode(ApplyResult(code="of another version", message="x"))),
         InternalError,
         "x",
     ),
@@ -54,7 +56,7 @@ def test_every_end_of_the_process_is_an_error_of_ours(
 
 
 def test_an_answer_is_what_was_said(program: Path, tmp_path: Path) -> None:
-    reply = Applied(document="{}", lines=("kept local-only",))
+    reply = ApplyResult(document="{}", lines=("kept local-only",))
     program.write_text(ANSWER.format(answer=canonical.encode(reply)))
     assert applying.apply_package(ClientHome(tmp_path), tmp_path / "x.wgw") == reply
 

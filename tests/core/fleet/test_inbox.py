@@ -27,50 +27,50 @@ def inbox(tmp_path: Path) -> Inbox:
 
 
 def test_a_package_waits_until_it_is_done(inbox: Inbox) -> None:
-    receipt = inbox.receive(delivery(), PACKAGE)
-    (path,) = inbox.waiting()
+    receipt = inbox.store_package(delivery(), PACKAGE)
+    (path,) = inbox.waiting_packages()
     assert path.read_bytes() == PACKAGE
-    inbox.forget(path)
-    assert inbox.waiting() == []
-    assert inbox.receipt("0" * 32) == receipt
+    inbox.delete_applied(path)
+    assert inbox.waiting_packages() == []
+    assert inbox.find_receipt("0" * 32) == receipt
 
 
 def test_a_repeated_delivery_gets_the_same_receipt_and_waits_once(inbox: Inbox) -> None:
-    first = inbox.receive(delivery(), PACKAGE)
-    inbox.forget(inbox.waiting()[0])
-    assert inbox.receive(delivery(), PACKAGE) == first
-    assert inbox.waiting() == []
+    first = inbox.store_package(delivery(), PACKAGE)
+    inbox.delete_applied(inbox.waiting_packages()[0])
+    assert inbox.store_package(delivery(), PACKAGE) == first
+    assert inbox.waiting_packages() == []
 
 
 def test_another_package_under_the_same_request_gets_the_receipt_of_the_first(inbox: Inbox) -> None:
-    first = inbox.receive(delivery(), PACKAGE)
-    assert inbox.receive(delivery(package=b"other"), b"other") == first
-    assert [path.read_bytes() for path in inbox.waiting()] == [PACKAGE]
+    first = inbox.store_package(delivery(), PACKAGE)
+    assert inbox.store_package(delivery(package=b"other"), b"other") == first
+    assert [path.read_bytes() for path in inbox.waiting_packages()] == [PACKAGE]
 
 
 def test_a_package_that_is_not_the_one_named_is_refused(inbox: Inbox) -> None:
     with pytest.raises(VerificationError, match="hash"):
-        inbox.receive(delivery(), b"other")
-    assert inbox.waiting() == [] and inbox.receipt("0" * 32) is None
+        inbox.store_package(delivery(), b"other")
+    assert inbox.waiting_packages() == [] and inbox.find_receipt("0" * 32) is None
 
 
 @pytest.mark.parametrize("request_id", ["../../../etc/passwd", "", "x" * 32, "0" * 32 + "/.."])
 def test_a_request_id_cannot_leave_the_folder(inbox: Inbox, request_id: str) -> None:
     with pytest.raises(DecodeError):
-        inbox.receive(delivery(request_id), PACKAGE)
+        inbox.store_package(delivery(request_id), PACKAGE)
 
 
 def test_packages_are_applied_in_the_order_of_arrival(inbox: Inbox) -> None:
     ids = [f"{number:032x}" for number in (3, 1, 2)]
     for request_id in ids:
-        inbox.receive(delivery(request_id), PACKAGE)
-    assert [path.stem for path in inbox.waiting()] == ids
+        inbox.store_package(delivery(request_id), PACKAGE)
+    assert [path.stem for path in inbox.waiting_packages()] == ids
 
 
 def test_a_rejected_package_is_kept_apart(inbox: Inbox) -> None:
-    inbox.receive(delivery(), PACKAGE)
-    kept = inbox.reject(inbox.waiting()[0])
-    assert kept.read_bytes() == PACKAGE and inbox.waiting() == []
+    inbox.store_package(delivery(), PACKAGE)
+    kept = inbox.reject(inbox.waiting_packages()[0])
+    assert kept.read_bytes() == PACKAGE and inbox.waiting_packages() == []
 
 
 def test_half_a_delivery_is_none(inbox: Inbox, tmp_path: Path) -> None:
@@ -78,9 +78,9 @@ def test_half_a_delivery_is_none(inbox: Inbox, tmp_path: Path) -> None:
     folder = tmp_path / "packages" / "waiting"
     folder.mkdir(parents=True)
     (folder / f"{'0' * 32}.wgw").write_bytes(PACKAGE)
-    assert inbox.waiting() == []
-    inbox.receive(delivery(), PACKAGE)
-    assert len(inbox.waiting()) == 1
+    assert inbox.waiting_packages() == []
+    inbox.store_package(delivery(), PACKAGE)
+    assert len(inbox.waiting_packages()) == 1
 
 
 def test_rejected_packages_are_few_and_the_newest(
@@ -88,8 +88,8 @@ def test_rejected_packages_are_few_and_the_newest(
 ) -> None:
     def reject(number: int) -> Path:
         body = bytes([number]) * 10
-        inbox.receive(delivery(f"{number:032x}", body), body)
-        (path,) = inbox.waiting()
+        inbox.store_package(delivery(f"{number:032x}", body), body)
+        (path,) = inbox.waiting_packages()
         os.utime(path, ns=(number, number))
         return inbox.reject(path)
 
@@ -98,4 +98,4 @@ def test_rejected_packages_are_few_and_the_newest(
     monkeypatch.setattr(inboxes, "REJECTED_BYTES_LIMIT", 25)
     newest = reject(20)
     assert newest.exists() and len(list(newest.parent.iterdir())) == 2
-    assert inbox.receipt(f"{0:032x}") is not None  # it is not asked for again
+    assert inbox.find_receipt(f"{0:032x}") is not None  # it is not asked for again

@@ -37,8 +37,8 @@ from wg_core.errors import (
     WgError,
 )
 from wg_core.fleet import answers, flower, node
-from wg_core.fleet.interface import Declined, Handlers, NodeOptions
-from wg_core.fleet.slot import Slot, Stopped
+from wg_core.fleet.interface import DeclineMessage, Handlers, NodeOptions
+from wg_core.fleet.slot import AnswerSlot, NodeStopped
 from wg_core.ledger.witness import WitnessRefused
 from wg_core.privacy import timing
 from wg_core.site import config as configuration
@@ -54,7 +54,7 @@ REQUEST = "0" * 32
 
 def test_an_answer_goes_through() -> None:
     envelope = Envelope("statistics", b"", b"data")
-    assert answers.guard(REQUEST, lambda: envelope, fleet.ANSWER_WORDS) == envelope
+    assert answers.answer_or_refuse(REQUEST, lambda: envelope, fleet.ANSWER_WORDS) == envelope
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def _word(error: Exception, words: frozenset[str] = fleet.ANSWER_WORDS) -> str:
     def fail() -> Envelope:
         raise error
 
-    answer = answers.guard(REQUEST, fail, words)
+    answer = answers.answer_or_refuse(REQUEST, fail, words)
     assert answer.kind == "refusal" and answer.payload == b""
     refusal = canonical.decode(Refusal, answer.record, subject="refusal")
     assert refusal.request_id == REQUEST
@@ -119,8 +119,8 @@ class _Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        hold = functools.partial(timing.hold, clock=lambda: self.now)
-        monkeypatch.setattr(timing, "hold", hold)
+        hold = functools.partial(timing.wait_for_slot_end, clock=lambda: self.now)
+        monkeypatch.setattr(timing, "wait_for_slot_end", hold)
 
     def wait(self, seconds: float | None = None) -> bool:
         self.now += seconds or 0
@@ -132,20 +132,20 @@ def test_an_answer_takes_one_slot_however_often_its_end_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, work: float
 ) -> None:
     clock = _Clock(monkeypatch)
-    slot = Slot(2.0, clock)  # type: ignore[arg-type]  # a clock that one can wait on
+    slot = AnswerSlot(2.0, clock)  # type: ignore[arg-type]  # a clock that one can wait on
     clock.now += work
-    slot.send(lambda: None)
+    slot.send_at_end(lambda: None)
     assert clock.now == 1002.0
     clock.now += 0.1  # the witness answers
-    assert slot.send(lambda: clock.now) == pytest.approx(1002.1)
+    assert slot.send_at_end(lambda: clock.now) == pytest.approx(1002.1)
     assert clock.now == pytest.approx(1002.1)
 
 
 def test_a_node_that_is_stopped_sends_nothing_before_the_slot_ends() -> None:
     stop = threading.Event()
     stop.set()
-    with pytest.raises(Stopped):
-        Slot(3600.0, stop).send(lambda: pytest.fail("sent"))
+    with pytest.raises(NodeStopped):
+        AnswerSlot(3600.0, stop).send_at_end(lambda: pytest.fail("sent"))
 
 
 def test_the_witness_is_asked_only_when_the_slot_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,11 +153,11 @@ def test_the_witness_is_asked_only_when_the_slot_has_ended(monkeypatch: pytest.M
     asked: list[float] = []
 
     class Connection:
-        def witness(self, body: bytes) -> Any:
+        def cosign(self, body: bytes) -> Any:
             asked.append(clock.now)
             raise PeerError("gone")
 
-    slot = Slot(2.0, clock)  # type: ignore[arg-type]
+    slot = AnswerSlot(2.0, clock)  # type: ignore[arg-type]
     clock.now += 0.7
     with pytest.raises(PeerError):
         answers.server_witness(Connection(), slot)(b"")  # type: ignore[arg-type]
@@ -178,7 +178,7 @@ class _Server:
 
     def read(self, message: _Server, allowed: frozenset[str]) -> Envelope:
         if self.envelope is None:
-            raise Declined(fleet.MALFORMED)
+            raise DeclineMessage(fleet.MALFORMED)
         return self.envelope
 
     def answer(self, message: _Server, reply: Envelope) -> None:
@@ -212,7 +212,7 @@ def _node(
     privacy = PrivacyConfig(answer_slot_seconds=slot)
     config = ClientConfig(site="a", pin=server, data=data, privacy=privacy)
     monkeypatch.setattr(configuration, "load", lambda home: config)
-    monkeypatch.setattr(link.Link, "open", lambda *_: nullcontext())
+    monkeypatch.setattr(link.ServerLink, "open", lambda *_: nullcontext())
     handlers = Handlers(answer_query=answer, apply_package=lambda *_: None)
     return node.Node(ClientHome(home), handlers, stop, NodeOptions())
 
@@ -247,7 +247,7 @@ def test_whatever_goes_back_for_a_question_leaves_at_the_end_of_its_slot(
 
     running = _node(tmp_path, monkeypatch, clock, answer)
     line = _Server(clock, kind, envelope)
-    assert running.serve_one(line)  # type: ignore[arg-type]
+    assert running.answer_next_message(line)  # type: ignore[arg-type]
     assert line.seen == [(outcome, left)]
 
 
@@ -278,11 +278,11 @@ def test_a_reply_does_not_say_when_it_was_made(
         ttl=60.0,
     )
     head = message_from_proto(MessageProto(metadata=asked, content=RecordDictProto()))
-    monkeypatch.setattr(session, "pull", lambda: flower.Incoming(head, ObjectTree()))
+    monkeypatch.setattr(session, "pull", lambda: flower.WaitingMessage(head, ObjectTree()))
     monkeypatch.setattr(session, "read", lambda *_: ASKED)
     running = _node(tmp_path, monkeypatch, threading.Event(), refuse, slot=0.3)
     begun = time.time()
-    assert running.serve_one(session)
+    assert running.answer_next_message(session)
     (stamp,) = [message.metadata.created_at for each in pushed for message in each.messages_list]
     assert stamp >= begun + 0.29
 
@@ -292,12 +292,12 @@ def test_an_interrupt_is_not_swallowed() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        answers.guard(REQUEST, interrupt, fleet.ANSWER_WORDS)
+        answers.answer_or_refuse(REQUEST, interrupt, fleet.ANSWER_WORDS)
 
 
 def test_a_request_id_that_is_no_file_name_never_reaches_a_handler() -> None:
     with pytest.raises(DecodeError):
-        answers.guard("../../x", lambda: pytest.fail("reached"), fleet.ANSWER_WORDS)
+        answers.answer_or_refuse("../../x", lambda: pytest.fail("reached"), fleet.ANSWER_WORDS)
 
 
 def tree(count: int) -> ObjectTree:
@@ -308,7 +308,7 @@ def tree(count: int) -> ObjectTree:
 
 def test_objects_are_counted_before_they_are_fetched() -> None:
     assert len(flower._object_ids(tree(64), 64)) == 64
-    with pytest.raises(Declined, match=fleet.TOO_LARGE):
+    with pytest.raises(DeclineMessage, match=fleet.TOO_LARGE):
         flower._object_ids(tree(65), 64)
 
 
@@ -317,10 +317,10 @@ def test_only_our_object_types_under_their_own_hash_are_unpacked() -> None:
     flower._check_object(record.object_id, record.deflate())
     content = RecordDict({"wg": record})
     flower._check_object(content.object_id, content.deflate())
-    with pytest.raises(Declined, match=fleet.MALFORMED):
+    with pytest.raises(DeclineMessage, match=fleet.MALFORMED):
         flower._check_object("0" * 64, record.deflate())
     arrays = ArrayRecord({"x": Array(dtype="float32", shape=(1,), stype="numpy", data=b"x")})
-    with pytest.raises(Declined, match=fleet.MALFORMED):
+    with pytest.raises(DeclineMessage, match=fleet.MALFORMED):
         flower._check_object(arrays.object_id, arrays.deflate())
 
 
@@ -334,7 +334,7 @@ def test_the_node_logs_what_it_does_not_send(caplog: pytest.LogCaptureFixture) -
         raise WgError("what the plant's engineer should read")
 
     with caplog.at_level(logging.WARNING):
-        answers.guard(REQUEST, fail, fleet.ANSWER_WORDS)
+        answers.answer_or_refuse(REQUEST, fail, fleet.ANSWER_WORDS)
     assert "engineer should read" in caplog.text
 
 

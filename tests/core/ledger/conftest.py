@@ -22,7 +22,7 @@ from wg_core.privacy import calibration, mechanism
 from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
 from wg_core.privacy.schema import StatisticsSchema, default_schema
 from wg_core.wire import canonical, signing, statistics_file
-from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.bundle import StatisticsBundle
 from wg_core.wire.signing import PrivateKey
 from wg_core.wire.statistics_file import StatisticsManifest
 
@@ -104,10 +104,10 @@ class Site:
     def request(
         self, request_id: str = "r1", epsilon: str = "1", dataset: str = "parts", encoder: str = ""
     ) -> ChargeRequest:
-        return charging.statistics_request(
+        return charging.charge_for_statistics(
             schema(encoder),
-            mechanism.sigma_for(schema(), float(epsilon), float(DELTA)),
-            charging.Terms(
+            mechanism.noise_scale(schema(), float(epsilon), float(DELTA)),
+            charging.ReleaseTerms(
                 request_id=request_id,
                 dataset=dataset,
                 epsilon=epsilon,
@@ -139,13 +139,13 @@ class Site:
     def release(self, ledger: Ledger, request_id: str = "r1", epsilon: str = "1") -> ChargeRecord:
         request = self.request(request_id, epsilon)
         charged = ledger.charge(request)
-        if charged.open:
+        if charged.is_open:
             ledger.record_release(charged.seq, self.payload(request))
         return charged
 
     def call(self, request: bytes) -> bytes:
         """The witness's endpoint."""
-        found = witness.countersign(
+        found = witness.cosign_extension(
             self.memory,
             request,
             log=witness.KnownLog(ORIGIN, self.key.public_key()),
@@ -156,14 +156,14 @@ class Site:
         return found.lines
 
     def cosign(self, ledger: Ledger) -> bytes:
-        return ledger.countersign(WITNESS, self.call)
+        return ledger.request_cosignature(WITNESS, self.call)
 
-    def covered(self, ledger: Ledger, request_id: str = "r1") -> CoveredStatistics:
-        charged = ledger.find("parts", request_id=request_id)
-        payload = ledger.outbox(request_id)
-        released = ledger.release_of(request_id)
+    def covered(self, ledger: Ledger, request_id: str = "r1") -> StatisticsBundle:
+        charged = ledger.find_charge("parts", request_id=request_id)
+        payload = ledger.released_bytes(request_id)
+        released = ledger.find_release(request_id)
         assert charged is not None and payload is not None and released is not None
-        return CoveredStatistics(
+        return StatisticsBundle(
             release=payload,
             charge_entry=ledger.entry(charged.seq),
             release_entry=ledger.entry(released.seq),

@@ -12,7 +12,7 @@ from wg_common import translations
 from wg_core.errors import ConfigError
 from wg_core.ledger import charging, statement
 from wg_core.ledger.charging import ChargeRequest
-from wg_core.privacy.mechanism import sigma_for
+from wg_core.privacy.mechanism import noise_scale
 from wg_core.privacy.schema import default_schema
 
 Rule = Literal["record", "weight"]
@@ -23,9 +23,9 @@ def _request(rule: Rule, **unit: str) -> ChargeRequest:
         encoder="ab" * 32, dimension=4, labels=("a", "b"), clip_radius=1.0, unit_rule=rule
     )
     terms: dict[str, Any] = {"request_id": "r", "dataset": "d", "purpose": "p", "recipient": "s"}
-    sigma = sigma_for(schema, 1.0, 1e-5)
-    return charging.statistics_request(
-        schema, sigma, charging.Terms(epsilon="1", delta="1e-5", **terms, **unit)
+    sigma = noise_scale(schema, 1.0, 1e-5)
+    return charging.charge_for_statistics(
+        schema, sigma, charging.ReleaseTerms(epsilon="1", delta="1e-5", **terms, **unit)
     )
 
 
@@ -59,9 +59,11 @@ def test_a_japanese_auditor_reads_the_words_of_a_charge_in_japanese(rule: Rule) 
     words += [program.randomness, program.floating_point, program.timing]
     japanese = translations.shared_language("ja")
     for each in words:
-        assert re.search("[ぁ-んァ-ヶ一-龥]", japanese(charge_words.sentence_of(each))), each
-    assert charge_words.sentence_of(*words) == ", ".join(words)
+        assert re.search("[ぁ-んァ-ヶ一-龥]", japanese(charge_words.translatable_sentence(each))), (
+            each
+        )
+    assert charge_words.translatable_sentence(*words) == ", ".join(words)
     assert (
-        japanese(charge_words.sentence_of("words of {another} program"))
+        japanese(charge_words.translatable_sentence("words of {another} program"))
         == "words of {another} program"
     )

@@ -11,8 +11,8 @@ import pytest
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import entries, proof, witness
 from wg_core.ledger.store import Ledger
-from wg_core.wire.covered import CoveredStatistics
-from wg_server.fleet import covered_releases
+from wg_core.wire.bundle import StatisticsBundle
+from wg_server.fleet import bundle_verification
 
 if TYPE_CHECKING:
     from tests.core.ledger.conftest import Site
@@ -21,30 +21,30 @@ LOG = "weightgate/plant-a/0011"
 NAME = "server.example/witness"
 
 
-def check(site: Site, covered: CoveredStatistics, **changes: Any) -> None:
+def check(site: Site, covered: StatisticsBundle, **changes: Any) -> None:
     anchors: dict[str, Any] = {
         "ledger_origin": LOG,
         "ledger_key": site.key.public_key(),
         "witness_name": NAME,
         "witness_key": site.witness_key.public_key(),
     }
-    covered_releases.verify_covered(covered, **{**anchors, **changes})
+    bundle_verification.verify_bundle(covered, **{**anchors, **changes})
 
 
 @pytest.fixture
-def covered(site: Site, ledger: Ledger) -> CoveredStatistics:
+def covered(site: Site, ledger: Ledger) -> StatisticsBundle:
     site.release(ledger)
     site.cosign(ledger)
     return site.covered(ledger)
 
 
-def test_a_cosigned_release_is_covered(site: Site, covered: CoveredStatistics) -> None:
+def test_a_cosigned_release_is_covered(site: Site, covered: StatisticsBundle) -> None:
     check(site, covered)
-    assert covered_releases.is_cosigned(covered, NAME, site.witness_key.public_key())
+    assert bundle_verification.is_cosigned(covered, NAME, site.witness_key.public_key())
 
 
-def test_a_name_alone_is_no_cosignature(site: Site, covered: CoveredStatistics) -> None:
-    assert not covered_releases.is_cosigned(covered, NAME, site.signing_key.public_key())
+def test_a_name_alone_is_no_cosignature(site: Site, covered: StatisticsBundle) -> None:
+    assert not bundle_verification.is_cosigned(covered, NAME, site.signing_key.public_key())
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,13 @@ def test_a_name_alone_is_no_cosignature(site: Site, covered: CoveredStatistics) 
     [{"ledger_origin": "someone/else"}, {"witness_name": "other.example/w"}, {"witness_key": None}],
 )
 def test_other_anchors_do_not_cover(
-    site: Site, covered: CoveredStatistics, changes: dict[str, Any]
+    site: Site, covered: StatisticsBundle, changes: dict[str, Any]
 ) -> None:
     with pytest.raises(VerificationError):
         check(site, covered, **changes)
 
 
-def test_other_keys_do_not_cover(site: Site, covered: CoveredStatistics) -> None:
+def test_other_keys_do_not_cover(site: Site, covered: StatisticsBundle) -> None:
     other = site.signing_key.public_key()
     with pytest.raises(VerificationError, match="proof: checkpoint: no Ed25519 signature"):
         check(site, covered, ledger_key=other)
@@ -66,7 +66,7 @@ def test_other_keys_do_not_cover(site: Site, covered: CoveredStatistics) -> None
         check(site, covered, witness_key=other)
 
 
-def test_every_flipped_byte_is_found(site: Site, covered: CoveredStatistics) -> None:
+def test_every_flipped_byte_is_found(site: Site, covered: StatisticsBundle) -> None:
     for field in dataclasses.fields(covered):
         good = getattr(covered, field.name)
         step = max(1, len(good) // 150)
@@ -90,7 +90,7 @@ def test_another_release_s_bytes_are_not_covered(site: Site, ledger: Ledger) -> 
         check(site, mixed)
 
 
-def test_entries_of_another_kind_do_not_cover(site: Site, covered: CoveredStatistics) -> None:
+def test_entries_of_another_kind_do_not_cover(site: Site, covered: StatisticsBundle) -> None:
     swapped = dataclasses.replace(
         covered, charge_entry=covered.release_entry, charge_proof=covered.release_proof
     )
@@ -101,7 +101,7 @@ def test_entries_of_another_kind_do_not_cover(site: Site, covered: CoveredStatis
 def test_an_uncosigned_release_is_not_covered(site: Site, ledger: Ledger) -> None:
     site.release(ledger)
     covered = site.covered(ledger)
-    assert not covered_releases.is_cosigned(covered, NAME, site.witness_key.public_key())
+    assert not bundle_verification.is_cosigned(covered, NAME, site.witness_key.public_key())
     with pytest.raises(VerificationError, match="no Ed25519 cosignature"):
         check(site, covered)
 
@@ -110,9 +110,9 @@ def test_a_release_in_a_file_can_be_witnessed_on_arrival(site: Site, ledger: Led
     site.cosign(ledger)
     site.release(ledger)
     covered = site.covered(ledger)
-    site.call(covered_releases.witness_requests(covered)[-1].encode())
+    site.call(bundle_verification.witness_requests(covered)[-1].encode())
     check(site, covered, witness_name=None, witness_key=None)
-    assert site.memory is not None and site.memory.head.size == ledger.size
+    assert site.memory is not None and site.memory.newest_checkpoint.size == ledger.size
 
 
 def test_a_file_from_a_rolled_back_ledger_is_refused(site: Site, ledger: Ledger) -> None:
@@ -121,7 +121,7 @@ def test_a_file_from_a_rolled_back_ledger_is_refused(site: Site, ledger: Ledger)
     site.release(ledger, "r2", "0.5")
     site.cosign(ledger)
     with pytest.raises(witness.WitnessRefused) as caught:
-        site.call(covered_releases.witness_requests(covered)[-1].encode())
+        site.call(bundle_verification.witness_requests(covered)[-1].encode())
     assert caught.value.status == 409
 
 
@@ -134,12 +134,12 @@ def test_a_charge_in_another_checkpoint_than_the_release_is_not_witnessed(
     site.release(ledger, "r2", "0.5")
     mixed = dataclasses.replace(site.covered(ledger), charge_proof=early.charge_proof)
     with pytest.raises(VerificationError, match="another of size"):
-        covered_releases.witness_requests(mixed)
+        bundle_verification.witness_requests(mixed)
 
 
-def test_a_cosigned_proof_carries_no_request(covered: CoveredStatistics) -> None:
+def test_a_cosigned_proof_carries_no_request(covered: StatisticsBundle) -> None:
     with pytest.raises(DecodeError, match="expected consistency proofs"):
-        covered_releases.witness_requests(covered)
+        bundle_verification.witness_requests(covered)
 
 
 Change = Callable[[entries.Charge], entries.Charge]
@@ -196,7 +196,7 @@ def other_purpose(charge: entries.Charge) -> entries.Charge:
     ],
 )
 def test_a_charge_for_something_else_does_not_cover(
-    site: Site, covered: CoveredStatistics, change: Change
+    site: Site, covered: StatisticsBundle, change: Change
 ) -> None:
     """Even with valid proofs: a site could log one thing and send another."""
     charge = entries.decode(covered.charge_entry)
@@ -206,7 +206,7 @@ def test_a_charge_for_something_else_does_not_cover(
         check(site, relogged(site, covered, forged))
 
 
-def relogged(site: Site, covered: CoveredStatistics, charge: bytes) -> CoveredStatistics:
+def relogged(site: Site, covered: StatisticsBundle, charge: bytes) -> StatisticsBundle:
     """The release with another charge, under valid signatures of log and witness."""
     from wg_core.ledger import checkpoint as checkpoints
     from wg_core.ledger import merkle
@@ -228,6 +228,6 @@ def relogged(site: Site, covered: CoveredStatistics, charge: bytes) -> CoveredSt
 
 
 def test_the_forgery_of_this_test_would_hold_without_a_change(
-    site: Site, covered: CoveredStatistics
+    site: Site, covered: StatisticsBundle
 ) -> None:
     check(site, relogged(site, covered, covered.charge_entry))

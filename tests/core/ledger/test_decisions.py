@@ -26,17 +26,19 @@ def _decide(ledger: Ledger, **changes: Any) -> int:
         "approved": True,
         "name": "QA lead",
     }
-    return ledger.record(entries.DECISION, partial(entries.Decision, **{**words, **changes}))
+    return ledger.record_decision(
+        entries.DECISION, partial(entries.Decision, **{**words, **changes})
+    )
 
 
 def test_an_approved_request_is_charged_and_verifies(site: Site, ledger: Ledger) -> None:
     seq = _decide(ledger)
     site.release(ledger)
-    found = ledger.decision("parts", "r1")
+    found = ledger.newest_decision("parts", "r1")
     assert found is not None and found.head.seq == seq and found.name == "QA lead"
-    assert ledger.decision("parts", "r2") is None
+    assert ledger.newest_decision("parts", "r2") is None
     with closing(sources.open_source(site.path)) as source:
-        verified = history.read(source)
+        verified = history.verify_log(source)
     assert [one.name for one in verified.state.decisions.values()] == ["QA lead"]
 
 

@@ -28,7 +28,7 @@ keys = st.binary(min_size=31, max_size=31).map(lambda data: data.hex() + "07")
 counts = st.integers(0, (1 << 53) - 1)
 heads = st.one_of(
     st.builds(
-        entries.Head,
+        entries.EntryHeader,
         kind=st.just(entries.GENESIS),
         seq=st.integers(1, (1 << 53) - 1),
         prev=digests,

@@ -34,19 +34,20 @@ def exported(site: Site, ledger: Ledger) -> Path:
     return out
 
 
-def read(path: Path) -> history.History:
+def read(path: Path) -> history.VerifiedLog:
     source = sources.open_source(path)
     try:
-        return history.read(source)
+        return history.verify_log(source)
     finally:
         source.close()
 
 
 def test_an_export_says_what_the_ledger_says(site: Site, exported: Path) -> None:
     one, two = read(exported), read(site.path)
-    assert (one.root, one.heads, one.bytes) == (two.root, two.heads, two.bytes)
+    assert (one.root, one.checkpoints, one.bytes) == (two.root, two.checkpoints, two.bytes)
     found = (
-        verification.verify(path, current_time=site.current_time) for path in (exported, site.path)
+        verification.verify_log(path, current_time=site.current_time)
+        for path in (exported, site.path)
     )
     assert next(found).to_json() == next(found).to_json()
 
@@ -58,7 +59,7 @@ def test_exporting_is_deterministic(site: Site, exported: Path) -> None:
 
 
 def test_an_export_holds_no_released_bytes(site: Site, ledger: Ledger, exported: Path) -> None:
-    payload = ledger.outbox("r1")
+    payload = ledger.released_bytes("r1")
     assert payload is not None and payload[-64:] not in exported.read_bytes()
 
 

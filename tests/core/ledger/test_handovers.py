@@ -8,7 +8,7 @@ from tests.core.ledger.conftest import WITNESS, Site, key
 from wg_audit import verification
 from wg_core.errors import VerificationError
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger.anchors import Anchors, KnownWitness
+from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 from wg_core.ledger.store import Ledger
 from wg_core.wire import handover, signing
 from wg_core.wire.handover import Handover
@@ -21,8 +21,8 @@ def word(site: Site) -> Handover:
     return handover.sign(handover.WITNESS, WITNESS, site.witness_key, NEW)
 
 
-def known(number: object) -> KnownWitness:
-    return KnownWitness(WITNESS, signing.public_bytes(number))  # type: ignore[arg-type]
+def known(number: object) -> TrustedWitness:
+    return TrustedWitness(WITNESS, signing.public_bytes(number))  # type: ignore[arg-type]
 
 
 def cosign(ledger: Ledger, by: object, time: int = 5) -> None:
@@ -33,20 +33,20 @@ def cosign(ledger: Ledger, by: object, time: int = 5) -> None:
 
 def test_a_handover_is_recorded_once_and_read_again(site: Site) -> None:
     with site.create() as ledger:
-        seq = ledger.hand_over(word(site))
-        assert ledger.hand_over(word(site)) == seq == ledger.size - 1
+        seq = ledger.record_handover(word(site))
+        assert ledger.record_handover(word(site)) == seq == ledger.size - 1
         cosign(ledger, NEW)
-        assert ledger.newest_cosigned_by(WITNESS)
+        assert ledger.is_newest_cosigned(WITNESS)
     with site.open() as ledger:
         size = ledger.size
         assert ledger.enrol_witness(WITNESS, signing.public_bytes(NEW)) == seq
-        assert ledger.hand_over(word(site)) == seq and ledger.size == size
+        assert ledger.record_handover(word(site)) == seq and ledger.size == size
 
 
 def test_a_site_that_enrolled_with_the_new_key_records_no_handover(site: Site) -> None:
     with site.create() as ledger:
         seq = ledger.enrol_witness(WITNESS, signing.public_bytes(NEW))
-        assert ledger.hand_over(word(site)) == seq
+        assert ledger.record_handover(word(site)) == seq
 
 
 @pytest.mark.parametrize("what", ["signature", "key", "name"])
@@ -61,21 +61,23 @@ def test_a_handover_that_the_witness_did_not_sign_is_refused(site: Site, what: s
     with site.create() as ledger:
         size = ledger.size
         with pytest.raises(VerificationError):
-            ledger.hand_over(bad)
+            ledger.record_handover(bad)
         assert ledger.size == size
 
 
 def test_an_auditor_who_knows_the_old_key_believes_the_new_one_on_its_word(site: Site) -> None:
     with site.create() as ledger:
         site.cosign(ledger)
-        ledger.hand_over(word(site))
+        ledger.record_handover(word(site))
         packages = handover.sign(handover.PACKAGES, "server.example", THIEF, NEW)
-        ledger.hand_over(packages)
+        ledger.record_handover(packages)
         site.release(ledger)
         cosign(ledger, NEW, 1_700_000_500)
         size = ledger.size
     old = known(site.witness_key)
-    finding = verification.verify(site.path, Anchors(witnesses=(old,)), current_time=1_700_000_600)
+    finding = verification.verify_log(
+        site.path, TrustAnchors(witnesses=(old,)), current_time=1_700_000_600
+    )
     assert finding.history.witnessed_size == size
     (view,) = finding.verdict.witnesses
     assert (view.public_key, view.handovers) == (signing.public_bytes(NEW).hex(), 1)
@@ -83,13 +85,16 @@ def test_an_auditor_who_knows_the_old_key_believes_the_new_one_on_its_word(site:
     lines = [said for _, said in finding.verdict.lines()]
     assert any("given, 1 hand-over(s) from it" in line for line in lines)
     words = " ".join(finding.remarks)
-    assert f"by the word of the one before, {signing.display(signing.public_bytes(THIEF))}" in words
+    assert (
+        f"by the word of the one before, {signing.display_key(signing.public_bytes(THIEF))}"
+        in words
+    )
     document = finding.to_json()
     assert document["witnesses"][-1]["word_of"] == old.public_key.hex()
     assert [each["use"] for each in document["handovers"]] == ["witness", "packages"]
     # Who knows the new key alone knows nothing of what the old one saw.
-    later = verification.verify(
-        site.path, Anchors(witnesses=(known(NEW),)), current_time=1_700_000_600
+    later = verification.verify_log(
+        site.path, TrustAnchors(witnesses=(known(NEW),)), current_time=1_700_000_600
     )
     assert later.history.witnessed_size == size
     assert later.verdict.witnesses[0].handovers == 0
@@ -103,7 +108,7 @@ def test_a_key_that_the_log_alone_names_is_still_its_own_word(site: Site) -> Non
         ledger.enrol_witness(WITNESS, signing.public_bytes(THIEF))
         site.release(ledger)
         cosign(ledger, THIEF)
-    finding = verification.verify(site.path, Anchors(witnesses=(known(site.witness_key),)))
+    finding = verification.verify_log(site.path, TrustAnchors(witnesses=(known(site.witness_key),)))
     assert finding.history.witnessed_size == seen
 
 
@@ -112,13 +117,13 @@ def test_the_servers_word_reaches_a_log_that_was_away_for_the_change(site: Site)
     with site.create() as ledger:
         site.cosign(ledger)
         size = ledger.size
-    anchors = Anchors(witnesses=(known(site.witness_key),), handovers=(word(site),))
-    finding = verification.verify(site.path, anchors)
+    anchors = TrustAnchors(witnesses=(known(site.witness_key),), handovers=(word(site),))
+    finding = verification.verify_log(site.path, anchors)
     assert finding.history.witnessed_size == size
-    assert [x.public_key for x in finding.history.successors(known(site.witness_key))] == [
+    assert [x.public_key for x in finding.history.key_successors(known(site.witness_key))] == [
         signing.public_bytes(site.witness_key),
         signing.public_bytes(NEW),
     ]
     with pytest.raises(VerificationError):
         other = signing.public_bytes(THIEF).hex()
-        Anchors(handovers=(dataclasses.replace(word(site), now=other),))
+        TrustAnchors(handovers=(dataclasses.replace(word(site), now=other),))

@@ -14,7 +14,7 @@ from wg_core.errors import BudgetExceeded, ConfigError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import entries, history, recovery, sources
 from wg_core.ledger import note as notes
-from wg_core.ledger.history import History
+from wg_core.ledger.history import VerifiedLog
 from wg_core.ledger.state import ROTATION_CONTEXT
 from wg_core.ledger.store import Ledger
 from wg_core.wire import signing
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from tests.core.ledger.conftest import Site
 
 
-def read(path: Path) -> History:
+def read(path: Path) -> VerifiedLog:
     source = sources.open_source(path)
     try:
-        return history.read(source)
+        return history.verify_log(source)
     finally:
         source.close()
 
 
 def test_a_rotation_is_signed_by_both_keys(site: Site, ledger: Ledger) -> None:
     old, new = site.key, site.signing_key
-    ledger.rotate(new)
+    ledger.rotate_key(new)
     note = checkpoints.decode(ledger.checkpoint())[1]
     for key in (old, new):
         checkpoints.verify(note, ledger.origin, key.public_key())
@@ -45,34 +45,34 @@ def test_a_rotation_is_signed_by_both_keys(site: Site, ledger: Ledger) -> None:
 
 
 def test_after_a_rotation_only_the_new_key_opens(site: Site, ledger: Ledger) -> None:
-    ledger.rotate(site.signing_key)
+    ledger.rotate_key(site.signing_key)
     site.release(ledger)
     ledger.close()
     with pytest.raises(ConfigError, match="another one"):
         site.open()
     site.key = site.signing_key
     with site.open() as opened:
-        assert opened.read_spent("parts").charges == 1
+        assert opened.read_spending("parts").charges == 1
     assert len(read(site.path).state.keys) == 2
 
 
 def test_a_witness_that_trusts_the_old_key_accepts_the_rotation(site: Site, ledger: Ledger) -> None:
     site.cosign(ledger)
-    ledger.rotate(site.signing_key)
+    ledger.rotate_key(site.signing_key)
     site.cosign(ledger)
-    assert site.memory is not None and site.memory.head.size == ledger.size
+    assert site.memory is not None and site.memory.newest_checkpoint.size == ledger.size
 
 
 def test_a_process_with_the_old_key_cannot_write_on(site: Site, ledger: Ledger) -> None:
     with site.open() as other:
-        ledger.rotate(site.signing_key)
+        ledger.rotate_key(site.signing_key)
         with pytest.raises(ConfigError, match="open it again"):
             site.release(other)
     site.release(ledger)
 
 
 def test_a_checkpoint_of_the_old_key_does_not_hold(site: Site, ledger: Ledger) -> None:
-    ledger.rotate(site.signing_key)
+    ledger.rotate_key(site.signing_key)
     site.release(ledger)
     head, _ = checkpoints.decode(ledger.checkpoint())
     ledger.close()
@@ -85,7 +85,7 @@ def test_a_checkpoint_of_the_old_key_does_not_hold(site: Site, ledger: Ledger) -
 
 
 def test_a_rotation_needs_the_old_key(site: Site, ledger: Ledger) -> None:
-    head = entries.Head(
+    head = entries.EntryHeader(
         kind=entries.ROTATION,
         seq=ledger.size,
         prev=ledger._state.prev.hex(),
@@ -100,7 +100,7 @@ def test_a_rotation_needs_the_old_key(site: Site, ledger: Ledger) -> None:
         head=head, new_key=new, old_signature=signature, new_signature=signature
     )
     with pytest.raises(VerificationError, match="signature does not hold"):
-        ledger._state.apply(entries.encode(forged))
+        ledger._state.apply_entry(entries.encode(forged))
 
 
 def successor(site: Site, old: Path, path: Path) -> Ledger:
@@ -109,7 +109,7 @@ def successor(site: Site, old: Path, path: Path) -> Ledger:
         origin="weightgate/plant-a/0022",
         key=site.signing_key,
         site="plant-a",
-        predecessor=recovery.predecessor(old, "key was copied"),
+        predecessor=recovery.read_predecessor(old, "key was copied"),
     )
 
 
@@ -117,10 +117,10 @@ def test_a_new_log_inherits_the_spend(site: Site, ledger: Ledger, tmp_path: Path
     site.release(ledger, "r1", "2.5")
     ledger.charge(site.request("r2", "0.5"))
     site.cosign(ledger)
-    before = ledger.read_spent("parts")
+    before = ledger.read_spending("parts")
     with successor(site, site.path, tmp_path / "new.sqlite") as new:
         site.register(new, "parts")
-        after = new.read_spent("parts")
+        after = new.read_spending("parts")
         assert (after.lineage, after.events, after.charges) == (
             before.lineage,
             before.events,
@@ -138,7 +138,7 @@ def test_a_successor_s_renamed_data_keep_their_spend(
     site.release(ledger)
     with successor(site, site.path, tmp_path / "new.sqlite") as new:
         site.register(new, "other-name", b"data")
-        assert new.read_spent("other-name").charges == 1
+        assert new.read_spending("other-name").charges == 1
 
 
 def test_a_successor_of_an_older_state_is_found(site: Site, ledger: Ledger, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_successor_that_forgets_spend_is_found(
     site: Site, ledger: Ledger, tmp_path: Path
 ) -> None:
     site.release(ledger)
-    old = recovery.predecessor(site.path, "lost")
+    old = recovery.read_predecessor(site.path, "lost")
     cheap = dataclasses.replace(old, spends=())
     Ledger.create(
         tmp_path / "new.sqlite",
@@ -173,7 +173,7 @@ def test_a_successor_that_forgets_spend_is_found(
 def test_a_successor_needs_a_new_origin_and_a_signed_checkpoint(
     site: Site, ledger: Ledger, tmp_path: Path
 ) -> None:
-    old = recovery.predecessor(site.path, "lost")
+    old = recovery.read_predecessor(site.path, "lost")
     unsigned = dataclasses.replace(old, key=signing.public_bytes(site.signing_key).hex())
     for origin, found in ((ledger.origin, old), ("weightgate/plant-a/0022", unsigned)):
         with pytest.raises(VerificationError, match="entry 0"):

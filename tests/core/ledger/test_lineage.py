@@ -29,31 +29,31 @@ def test_registering_is_idempotent(site: Site, ledger: Ledger) -> None:
 def test_a_renamed_data_set_keeps_its_spend(site: Site, ledger: Ledger) -> None:
     site.release(ledger, "r1", "2.5")
     site.register(ledger, "fresh-name", b"data")
-    assert ledger.read_spent("fresh-name").charges == 1
+    assert ledger.read_spending("fresh-name").charges == 1
     with pytest.raises(BudgetExceeded):
         ledger.charge(site.request("r2", "2.4", "fresh-name"))
     again = ledger.charge(site.request("r3", "2.5", "fresh-name"))
-    assert not again.new, "the same question about the same data has its answer already"
+    assert not again.is_new, "the same question about the same data has its answer already"
 
 
 def test_changed_content_under_the_same_name_keeps_its_spend(site: Site, ledger: Ledger) -> None:
     site.release(ledger, "r1", "1")
     site.register(ledger, "parts", b"data and one more image")
     again = ledger.charge(site.request("r2", "1"))
-    assert again.new, "other data need a charge of their own"
-    assert ledger.read_spent("parts").charges == 2
+    assert again.is_new, "other data need a charge of their own"
+    assert ledger.read_spending("parts").charges == 2
 
 
 def test_a_declared_continuation_keeps_its_spend(site: Site, ledger: Ledger) -> None:
     site.release(ledger)
     site.register(ledger, "parts-2026", b"new year", lineage="parts")
-    assert ledger.read_spent("parts-2026").lineage == ledger.read_spent("parts").lineage
+    assert ledger.read_spending("parts-2026").lineage == ledger.read_spending("parts").lineage
 
 
 def test_other_data_have_a_budget_of_their_own(site: Site, ledger: Ledger) -> None:
     site.release(ledger)
     site.register(ledger, "welds", b"other data")
-    assert ledger.read_spent("welds").charges == 0
+    assert ledger.read_spending("welds").charges == 0
 
 
 def test_a_merged_data_set_has_the_spend_of_both(site: Site, ledger: Ledger) -> None:
@@ -69,18 +69,22 @@ def test_a_merged_data_set_has_the_spend_of_both(site: Site, ledger: Ledger) -> 
             inherits=("parts", "welds"),
         )
     )
-    spent = ledger.read_spent("all")
-    assert spent.charges == 2 and spent.burned == 1
-    assert ledger.read_spent("welds").lineage == ledger.read_spent("parts").lineage == spent.lineage
-    assert ledger.charge(site.request("r3", "0.7", "welds")).new
-    assert ledger.read_spent("parts").charges == 3
+    spent = ledger.read_spending("all")
+    assert spent.charges == 2 and spent.charges_without_release == 1
+    assert (
+        ledger.read_spending("welds").lineage
+        == ledger.read_spending("parts").lineage
+        == spent.lineage
+    )
+    assert ledger.charge(site.request("r3", "0.7", "welds")).is_new
+    assert ledger.read_spending("parts").charges == 3
 
 
 def test_taking_over_known_content_merges(site: Site, ledger: Ledger) -> None:
     site.release(ledger, "r1", "1")
     site.register(ledger, "welds", b"other data")
     site.register(ledger, "mixed", b"data", lineage="welds")
-    assert ledger.read_spent("welds").charges == 1
+    assert ledger.read_spending("welds").charges == 1
 
 
 def test_a_budget_protects_one_unit(site: Site, ledger: Ledger) -> None:
@@ -98,12 +102,12 @@ def test_a_budget_protects_one_unit(site: Site, ledger: Ledger) -> None:
     assert ledger.size == size
     site.register(ledger, "welds", b"other data")
     of_welds = dataclasses.replace(of_parts, dataset="welds")
-    assert ledger.charge(of_welds).new  # another lineage
+    assert ledger.charge(of_welds).is_new  # another lineage
     back = dataclasses.replace(site.request("r3", "0.5"), dataset="welds")
     with pytest.raises(ConfigError, match="back to part, and freeze"):
         ledger.charge(back)
     site.register(ledger, "welds", b"data")  # merged: its charges were of two units already
-    assert ledger.charge(site.request("r4", "0.5")).new
+    assert ledger.charge(site.request("r4", "0.5")).is_new
 
 
 def test_a_cap_does_not_change(site: Site, ledger: Ledger) -> None:
@@ -123,10 +127,10 @@ def test_merges_survive_a_restart(site: Site, ledger: Ledger) -> None:
     site.release(ledger, "r1", "1")
     site.register(ledger, "welds", b"other data")
     site.register(ledger, "mixed", b"data", lineage="welds")
-    before = ledger.read_spent("mixed")
+    before = ledger.read_spending("mixed")
     ledger.close()
     with site.open() as opened:
-        assert opened.read_spent("mixed") == before
+        assert opened.read_spending("mixed") == before
 
 
 # --- content decides
@@ -141,12 +145,12 @@ def swap(site: Site, ledger: Ledger) -> None:
 
 def test_a_name_that_is_pointed_at_spent_data_has_their_spend(site: Site, ledger: Ledger) -> None:
     swap(site, ledger)
-    assert ledger.read_spent("fresh").charges == 1
-    assert ledger.read_spent("fresh").lineage == ledger.read_spent("parts").lineage
+    assert ledger.read_spending("fresh").charges == 1
+    assert ledger.read_spending("fresh").lineage == ledger.read_spending("parts").lineage
     with pytest.raises(BudgetExceeded):
         ledger.charge(site.request("r2", "2.4", "fresh"))
     ledger.close()
-    (account,) = verification.verify(site.path).accounts
+    (account,) = verification.verify_log(site.path).accounts
     assert account.charges == 1 and set(account.datasets) == {"parts", "fresh"}
 
 
@@ -155,7 +159,7 @@ def test_spent_data_moved_to_a_spent_name_have_both_spends(site: Site, ledger: L
     site.register(ledger, "welds", b"other data")
     ledger.charge(site.request("r2", "0.5", "welds"))
     site.register(ledger, "parts", b"other data")
-    assert ledger.read_spent("parts").charges == ledger.read_spent("welds").charges == 2
+    assert ledger.read_spending("parts").charges == ledger.read_spending("welds").charges == 2
 
 
 def test_a_swap_between_lineages_of_other_caps_is_refused(site: Site, ledger: Ledger) -> None:
@@ -176,19 +180,19 @@ def test_one_content_under_two_lineages_is_refused_by_every_verifier(
         return found or [x for x in self.lineages.values() if commitment in x.commitments]
 
     with monkeypatch.context() as patch:
-        patch.setattr(LedgerState, "bound_lineages", by_name_first)
+        patch.setattr(LedgerState, "lineages_of_dataset", by_name_first)
         swap(site, ledger)
-        assert ledger.charge(site.request("r2", "2.4", "fresh")).new
+        assert ledger.charge(site.request("r2", "2.4", "fresh")).is_new
         ledger.close()
     with pytest.raises(VerificationError, match=r"entry 6: .*by its name or its content"):
-        verification.verify(site.path)
+        verification.verify_log(site.path)
     with pytest.raises(VerificationError, match="entry 6"):
         site.open()
 
 
 def successor(site: Site, path: Path, spends: tuple[InheritedSpend, ...] | None = None) -> Ledger:
     """The log that replaces the site's; with other spends than it had, if they are given."""
-    old = recovery.predecessor(site.path, "key was copied")
+    old = recovery.read_predecessor(site.path, "key was copied")
     return Ledger.create(
         path,
         origin="weightgate/plant-a/0022",
@@ -204,9 +208,9 @@ def test_a_swap_after_a_compromise_has_the_inherited_spend(
     site.release(ledger, "r1", "2.5")
     with successor(site, tmp_path / "new.sqlite") as new:
         swap_name = site.register(new, "fresh", b"junk")
-        assert new.read_spent("fresh").charges == 0
+        assert new.read_spending("fresh").charges == 0
         assert site.register(new, "fresh", b"data") == swap_name + 1
-        assert new.read_spent("fresh").charges == 1
+        assert new.read_spending("fresh").charges == 1
         with pytest.raises(BudgetExceeded):
             new.charge(site.request("r2", "2.4", "fresh"))
 
@@ -216,7 +220,7 @@ def test_a_spend_cannot_be_inherited_twice_so_that_one_hides_the_other(
     site: Site, ledger: Ledger, tmp_path: Path, same: str
 ) -> None:
     site.release(ledger, "r1", "2.5")
-    (true,) = recovery.predecessor(site.path, "lost").spends
+    (true,) = recovery.read_predecessor(site.path, "lost").spends
     empty = dataclasses.replace(
         true, lineage="0" * 16, names=("x",), commitments=("00" * 32,), events=(), charges=0
     )
@@ -230,7 +234,7 @@ def test_a_new_lineage_does_not_overwrite_an_inherited_one(
 ) -> None:
     """IDs of lineages to come are predictable: an inherited spend could be given one."""
     site.release(ledger, "r1", "2.5")
-    (true,) = recovery.predecessor(site.path, "lost").spends
+    (true,) = recovery.read_predecessor(site.path, "lost").spends
     planted = dataclasses.replace(true, lineage=entries.lineage_id("weightgate/plant-a/0022", 1))
     with (
         successor(site, tmp_path / "new.sqlite", (planted,)) as new,

@@ -54,7 +54,7 @@ def test_the_note_of_another_implementation_verifies() -> None:
     note = notes.decode(GO_NOTE)
     assert note.text == GO_TEXT and note.encode() == GO_NOTE
     key = signing.public_from_bytes(GO_KEY)
-    checkpoints.verify_lines(note, "PeterNeumann", notes.LOG, key)
+    checkpoints.verify_signature_lines(note, "PeterNeumann", notes.LOG, key)
 
 
 @given(heads, st.lists(lines, min_size=1, max_size=4))

@@ -67,8 +67,8 @@ def test_a_kill_loses_nothing_and_charges_once(site: Site, step: str) -> None:
     code, _ = run(site.folder, "answer", step)
     assert code == -signal.SIGKILL, f"step {step} was not reached"
     with site.open() as ledger:
-        charges = ledger.read_spent("parts").charges
-        stored = ledger.outbox("r1")
+        charges = ledger.read_spending("parts").charges
+        stored = ledger.released_bytes("r1")
     committed = STEPS.index(step) >= STEPS.index("charge:committed")
     assert charges == (1 if committed else 0)
     assert (stored is not None) == (STEPS.index(step) >= STEPS.index("release:committed"))
@@ -79,19 +79,19 @@ def test_a_kill_loses_nothing_and_charges_once(site: Site, step: str) -> None:
         assert bytes.fromhex(found["payload"]) == stored, "a stored release is sent again as it is"
     again = run(site.folder, "answer")[1]
     assert again["payload"] == found["payload"] and not again["new"]
-    finding = verification.verify(site.path)
+    finding = verification.verify_log(site.path)
     assert finding.accounts[0].charges == 1 and not finding.burned
 
 
 def contest(site: Site, racers: int, attempts: int, allowed: int) -> None:
     """Racers try more than the cap allows; exactly what it allows is charged."""
-    from wg_core.ledger.store import rounded_up
+    from wg_core.ledger.store import round_up_decimal
     from wg_core.privacy.events import PrivacyEvent
 
     event = site.request(epsilon="0.5").event
     units = str(allowed * int(event.mu_squared))
     spent = closed_form(PrivacyEvent(mechanism="gaussian", mu_squared=units))
-    site.cap = rounded_up(spent)
+    site.cap = round_up_decimal(spent)
     site.create().close()
     processes = [
         start(site.folder, "race", f"racer{n}", str(attempts), site.cap) for n in range(racers)
@@ -100,12 +100,12 @@ def contest(site: Site, racers: int, attempts: int, allowed: int) -> None:
     assert all(code == 0 for code, _ in results)
     assert sum(found["charged"] for _, found in results) == allowed
     with site.open() as ledger:
-        assert ledger.read_spent("parts").charges == allowed
-    assert verification.verify(site.path).accounts[0].charges == allowed
+        assert ledger.read_spending("parts").charges == allowed
+    assert verification.verify_log(site.path).accounts[0].charges == allowed
 
 
 def closed_form(event: Any) -> float:
-    return composition.epsilon(int(event.mu_squared), 1e-5)
+    return composition.gaussian_epsilon(int(event.mu_squared), 1e-5)
 
 
 @pytest.mark.parametrize("racers", [2, 8])
@@ -135,7 +135,7 @@ def test_a_full_disk_refuses_and_loses_nothing(site: Site) -> None:
         code, after = run(folder, "answer")
         assert code == 0, after
         with Ledger.open(folder / site.path.name) as ledger:
-            assert ledger.read_spent("parts").charges == 1
+            assert ledger.read_spending("parts").charges == 1
         if 0 in seen and 3 in seen:
             break
     assert seen == {0, 3}, "the test must meet both a full disk and one with room"
@@ -157,4 +157,4 @@ def test_a_read_only_disk_refuses_and_is_still_readable(site: Site, shared: Path
     site.path.chmod(0o644)
     code, found = run(shared, "nobody")
     assert code == 3 and "read-only" in found["error"], found
-    assert verification.verify(site.path).accounts[0].charges == 0
+    assert verification.verify_log(site.path).accounts[0].charges == 0

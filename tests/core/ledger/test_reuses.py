@@ -16,16 +16,16 @@ from wg_core.ledger.store import Ledger
 
 def test_each_other_use_stands_on_the_log_once(site: Site, ledger: Ledger) -> None:
     charge = site.release(ledger).seq
-    spent, use = ledger.read_spent("parts"), site.request().use
+    spent, use = ledger.read_spending("parts"), site.request().use
     assert ledger.record_reuse(charge, use) is None
     other = replace(use, purpose="second model")
     seq = ledger.record_reuse(charge, other)
     assert seq is not None and ledger.record_reuse(charge, other) is None
-    assert ledger.read_spent("parts") == spent
+    assert ledger.read_spending("parts") == spent
     with closing(sources.open_source(site.path)) as source:
-        (found,) = history.read(source).state.reuses.values()
+        (found,) = history.verify_log(source).state.reuses.values()
     assert (found.head.seq, found.charge, found.purpose) == (seq, charge, "second model")
-    (told,) = verification.verify(site.path).to_json()["reuses"]
+    (told,) = verification.verify_log(site.path).to_json()["reuses"]
     assert told == {
         "entry": seq,
         "charge": charge,

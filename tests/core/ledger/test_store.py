@@ -8,7 +8,7 @@ import pytest
 
 from wg_core.errors import BudgetExceeded, ConfigError, RefusedError, VerificationError
 from wg_core.ledger import entries
-from wg_core.ledger.store import Ledger, rounded_up
+from wg_core.ledger.store import Ledger, round_up_decimal
 
 if TYPE_CHECKING:
     from tests.core.ledger.conftest import Site
@@ -16,39 +16,39 @@ if TYPE_CHECKING:
 
 def test_a_charge_is_open_until_its_release(site: Site, ledger: Ledger) -> None:
     charged = ledger.charge(site.request())
-    assert charged.open and charged.new and ledger.outbox("r1") is None
+    assert charged.is_open and charged.is_new and ledger.released_bytes("r1") is None
     released = ledger.record_release(charged.seq, b"bytes")
     again = ledger.charge(site.request())
-    assert (again.seq, again.open, again.new) == (charged.seq, False, False)
-    assert ledger.outbox("r1") == ledger.outbox(charged.seq) == b"bytes"
-    assert ledger.release_of("r1") == released and released.charge == charged.seq
+    assert (again.seq, again.is_open, again.is_new) == (charged.seq, False, False)
+    assert ledger.released_bytes("r1") == ledger.released_bytes(charged.seq) == b"bytes"
+    assert ledger.find_release("r1") == released and released.charge == charged.seq
 
 
 def test_a_repeated_request_is_charged_once(site: Site, ledger: Ledger) -> None:
     first = ledger.charge(site.request())
-    before = ledger.read_spent("parts")
+    before = ledger.read_spending("parts")
     for _ in range(3):
         assert ledger.charge(site.request()).seq == first.seq
-    assert ledger.read_spent("parts") == before and before.charges == 1
+    assert ledger.read_spending("parts") == before and before.charges == 1
 
 
 def test_the_same_question_under_a_new_id_is_not_charged_again(site: Site, ledger: Ledger) -> None:
     first = site.release(ledger, "r1")
     second = ledger.charge(site.request("r2"))
-    assert (second.seq, second.open, second.request_id) == (first.seq, False, "r1")
-    assert ledger.read_spent("parts").charges == 1
+    assert (second.seq, second.is_open, second.request_id) == (first.seq, False, "r1")
+    assert ledger.read_spending("parts").charges == 1
 
 
 def test_a_request_id_cannot_change_its_question(site: Site, ledger: Ledger) -> None:
     ledger.charge(site.request("r1", "1"))
     with pytest.raises(RefusedError, match="burned"):
         ledger.charge(site.request("r1", "0.5"))
-    assert ledger.read_spent("parts").burned == 1
+    assert ledger.read_spending("parts").charges_without_release == 1
 
 
 def test_a_released_request_gets_its_bytes_whatever_it_asks_now(site: Site, ledger: Ledger) -> None:
     first = site.release(ledger, "r1", "1")
-    assert not ledger.charge(site.request("r1", "0.5")).open
+    assert not ledger.charge(site.request("r1", "0.5")).is_open
     assert ledger.charge(site.request("r1", "0.5")).seq == first.seq
 
 
@@ -58,13 +58,13 @@ def test_one_charge_covers_one_release(site: Site, ledger: Ledger) -> None:
     assert ledger.record_release(charged.seq, b"one").charge == charged.seq
     with pytest.raises(RefusedError, match="one charge covers one release"):
         ledger.record_release(charged.seq, b"two")
-    assert ledger.outbox("r1") == b"one"
+    assert ledger.released_bytes("r1") == b"one"
 
 
 def test_a_release_needs_a_charge(site: Site, ledger: Ledger) -> None:
     with pytest.raises(ConfigError, match="is no charge"):
         ledger.record_release(0, b"bytes")
-    assert ledger.outbox("never asked") is None
+    assert ledger.released_bytes("never asked") is None
 
 
 def test_a_charge_needs_a_registered_data_set(site: Site, ledger: Ledger) -> None:
@@ -77,12 +77,12 @@ def test_the_cap_holds_and_a_refusal_writes_nothing(site: Site, ledger: Ledger) 
     size = ledger.size
     with pytest.raises(BudgetExceeded, match="the cap is 3"):
         ledger.charge(site.request("r2", "2.8"))
-    assert ledger.size == size and ledger.read_spent("parts").epsilon < 3
+    assert ledger.size == size and ledger.read_spending("parts").epsilon < 3
 
 
 def test_a_release_of_exactly_the_cap_is_allowed(site: Site, ledger: Ledger) -> None:
     ledger.charge(site.request("r1", "3"))
-    assert ledger.read_spent("parts").epsilon == pytest.approx(3, abs=1e-5)
+    assert ledger.read_spending("parts").epsilon == pytest.approx(3, abs=1e-5)
     with pytest.raises(BudgetExceeded):
         ledger.charge(site.request("r2", "0.1"))
 
@@ -90,14 +90,14 @@ def test_a_release_of_exactly_the_cap_is_allowed(site: Site, ledger: Ledger) -> 
 def test_releases_compose_rather_than_add(site: Site, ledger: Ledger) -> None:
     for number in range(3):
         site.release(ledger, f"r{number}", str(1 + number / 100))
-    assert 1.5 < ledger.read_spent("parts").epsilon < 2.5
+    assert 1.5 < ledger.read_spending("parts").epsilon < 2.5
 
 
 def test_the_default_accountant_is_the_product_s(site: Site) -> None:
     site.create().close()
     with Ledger.open(site.path, site.key) as opened:
         opened.charge(site.request())
-        assert opened.read_spent("parts").epsilon == pytest.approx(1, abs=1e-4)
+        assert opened.read_spending("parts").epsilon == pytest.approx(1, abs=1e-4)
 
 
 def test_a_charge_states_the_budget_before_and_after(site: Site, ledger: Ledger) -> None:
@@ -108,7 +108,7 @@ def test_a_charge_states_the_budget_before_and_after(site: Site, ledger: Ledger)
     assert isinstance(entry, entries.Charge)
     assert entry.state.charges_before == 1
     assert float(entry.state.epsilon_before) == pytest.approx(1, abs=1e-5)
-    assert float(entry.state.epsilon_after) == pytest.approx(ledger.read_spent("parts").epsilon)
+    assert float(entry.state.epsilon_after) == pytest.approx(ledger.read_spending("parts").epsilon)
     assert entry.state.anchored_size == second.seq
 
 
@@ -155,7 +155,7 @@ def test_a_missing_or_foreign_file_is_refused(site: Site) -> None:
 def test_without_a_key_it_can_be_read_only(site: Site, ledger: Ledger) -> None:
     site.release(ledger)
     with Ledger.open(site.path) as reader:
-        assert reader.read_spent("parts").charges == 1
+        assert reader.read_spending("parts").charges == 1
         assert reader.origin == ledger.origin and reader.site == "plant-a"
         with pytest.raises(ConfigError, match="without the signing key"):
             reader.charge(site.request("r2"))
@@ -164,9 +164,9 @@ def test_without_a_key_it_can_be_read_only(site: Site, ledger: Ledger) -> None:
 def test_two_open_ledgers_see_each_other(site: Site, ledger: Ledger) -> None:
     with site.open() as second:
         site.release(second, "r1")
-        assert not ledger.charge(site.request("r1")).open
+        assert not ledger.charge(site.request("r1")).is_open
         site.release(ledger, "r2", "0.5")
-        assert second.read_spent("parts").charges == 2
+        assert second.read_spending("parts").charges == 2
 
 
 def test_find_knows_requests_and_fingerprints(site: Site, ledger: Ledger) -> None:
@@ -175,11 +175,11 @@ def test_find_knows_requests_and_fingerprints(site: Site, ledger: Ledger) -> Non
     assert commitment is not None and ledger.commitment("other") is None
     fingerprint = site.request("r9").fingerprint(commitment)
     for found in (
-        ledger.find("parts", request_id="r1"),
-        ledger.find("parts", request_id="r9", fingerprint=fingerprint),
+        ledger.find_charge("parts", request_id="r1"),
+        ledger.find_charge("parts", request_id="r9", fingerprint=fingerprint),
     ):
         assert found is not None and found.seq == charged.seq
-    assert ledger.find("parts", request_id="r9") is None
+    assert ledger.find_charge("parts", request_id="r9") is None
 
 
 def test_an_unknown_entry_is_refused(ledger: Ledger) -> None:
@@ -188,5 +188,5 @@ def test_an_unknown_entry_is_refused(ledger: Ledger) -> None:
 
 
 def test_epsilon_is_rounded_up() -> None:
-    assert float(rounded_up(1 / 3)) >= 1 / 3
-    assert rounded_up(0.0) == "0" and rounded_up(2.0) == "2"
+    assert float(round_up_decimal(1 / 3)) >= 1 / 3
+    assert round_up_decimal(0.0) == "0" and round_up_decimal(2.0) == "2"

@@ -21,7 +21,7 @@ from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import history as histories
 from wg_core.ledger import note as notes
 from wg_core.ledger import sources, witness
-from wg_core.ledger.anchors import Anchors, KnownWitness
+from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.note import Note, Role, SignatureLine
 from wg_core.ledger.store import Ledger
@@ -201,15 +201,17 @@ def test_a_key_of_another_size_is_refused(size: int) -> None:
 # --- logs
 
 
-def history(site: Site, anchors: Anchors) -> histories.History:
-    return histories.read(sources.open_source(site.path), anchors)
+def history(site: Site, anchors: TrustAnchors) -> histories.VerifiedLog:
+    return histories.verify_log(sources.open_source(site.path), anchors)
 
 
-def anchors(site: Site, *, part: int | None = None, name: str = WITNESS) -> Anchors:
+def anchors(site: Site, *, part: int | None = None, name: str = WITNESS) -> TrustAnchors:
     """What an auditor knows who asks for ML-DSA-44; ``part``: of one algorithm of the witness."""
     key = site.witness_key if part is None else alone(site.witness_key, part)
-    known = KnownWitness(name, signing.public_bytes(key))
-    return Anchors(ledger_key=signing.public_bytes(site.key), witnesses=(known,), post_quantum=True)
+    known = TrustedWitness(name, signing.public_bytes(key))
+    return TrustAnchors(
+        ledger_key=signing.public_bytes(site.key), witnesses=(known,), post_quantum=True
+    )
 
 
 @pytest.fixture
@@ -234,8 +236,8 @@ def test_keys_that_the_log_names_may_be_given_by_their_hashes(site: Site, ledger
     key, witness_key = asked.ledger_key, asked.witnesses[0].public_key
     assert key is not None
 
-    def given(ledger_key: bytes, witness: bytes) -> Anchors:
-        known = KnownWitness(NAME, hashlib.sha256(witness).digest())
+    def given(ledger_key: bytes, witness: bytes) -> TrustAnchors:
+        known = TrustedWitness(NAME, hashlib.sha256(witness).digest())
         return replace(asked, ledger_key=hashlib.sha256(ledger_key).digest(), witnesses=(known,))
 
     found = history(site, given(key, witness_key))
@@ -314,7 +316,7 @@ def test_a_log_keeps_no_cosignature_that_lacks_a_line(site: Site) -> None:
 
 def test_a_key_is_not_followed_by_one_of_fewer_algorithms(site: Site) -> None:
     with site.create() as ledger, pytest.raises(VerificationError, match="has no ML-DSA-44"):
-        ledger.rotate(alone(OTHER))
+        ledger.rotate_key(alone(OTHER))
     word = handover.sign(handover.WITNESS, NAME, COSIGNER, alone(OTHER))
     with pytest.raises(VerificationError, match="has no ML-DSA-44"):
         word.verify()
@@ -322,8 +324,8 @@ def test_a_key_is_not_followed_by_one_of_fewer_algorithms(site: Site) -> None:
 
 
 def test_a_part_of_a_key_does_not_count_twice(site: Site) -> None:
-    both = KnownWitness("one", signing.public_bytes(COSIGNER))
+    both = TrustedWitness("one", signing.public_bytes(COSIGNER))
     for part in (0, 1):
-        half = KnownWitness("two", signing.public_bytes(alone(COSIGNER, part)))
+        half = TrustedWitness("two", signing.public_bytes(alone(COSIGNER, part)))
         with pytest.raises(Exception, match="it would count twice"):
-            Anchors(witnesses=(both, half))
+            TrustAnchors(witnesses=(both, half))

@@ -58,7 +58,7 @@ def test_requests_round_trip(site: Site) -> None:
 def test_a_growing_log_is_cosigned(site: Site) -> None:
     for old, new in ((0, 1), (1, 5), (5, 5), (5, 12)):
         site.call(request(site, leaves(new), old))
-        assert site.memory is not None and site.memory.head.size == new
+        assert site.memory is not None and site.memory.newest_checkpoint.size == new
 
 
 def test_the_memory_holds_the_log_s_and_its_own_signature_only(site: Site) -> None:
@@ -142,11 +142,11 @@ def test_whatever_a_file_carries_for_a_witness_is_requests_or_refused(extra: byt
     note = checkpoints.sign(Checkpoint(LOG, 3, merkle.root(leaves(3))), [key(1)])
     found = Proof(index=0, path=(), note=note, extra=extra)
     try:
-        requests = witness.requests_of(found)
+        requests = witness.requests_in_proof(found)
     except DecodeError:
         return
     assert requests and all(request.note == note for request in requests)
-    assert b"".join(request.head() for request in requests) == extra
+    assert b"".join(request.encode_preamble() for request in requests) == extra
 
 
 def test_http_answers_are_read() -> None:
@@ -168,11 +168,11 @@ def test_http_answers_are_read() -> None:
 
 def test_a_cosignature_is_kept(site: Site, ledger: Ledger) -> None:
     signed = site.cosign(ledger)
-    assert ledger.checkpoint() == signed and signed in ledger.heads()
+    assert ledger.checkpoint() == signed and signed in ledger.checkpoints()
     site.release(ledger)
-    assert signed in ledger.heads(), "cosigned checkpoints stay"
+    assert signed in ledger.checkpoints(), "cosigned checkpoints stay"
     site.cosign(ledger)
-    assert len(ledger.heads()) == 2
+    assert len(ledger.checkpoints()) == 2
 
 
 def test_a_checkpoint_that_is_cosigned_again_and_again_keeps_the_newest_line(
@@ -194,7 +194,7 @@ def test_a_lost_answer_is_made_up_for(site: Site, ledger: Ledger) -> None:
     site.call(ledger.witness_request(NAME).encode())  # cosigned, but the answer never arrived
     site.release(ledger, "r2", "0.5")
     site.cosign(ledger)
-    assert site.memory is not None and site.memory.head.size == ledger.size
+    assert site.memory is not None and site.memory.newest_checkpoint.size == ledger.size
 
 
 def test_a_witness_that_forgot_starts_over(site: Site, ledger: Ledger) -> None:
@@ -238,10 +238,10 @@ def test_a_rolled_back_ledger_that_grew_again_is_a_fork(site: Site, ledger: Ledg
 def test_a_forged_cosignature_is_not_stored(site: Site, ledger: Ledger) -> None:
     forger = Forger(site)
     with pytest.raises(VerificationError):
-        ledger.countersign(NAME, forger)
+        ledger.request_cosignature(NAME, forger)
     with pytest.raises(VerificationError, match="not enrolled"):
-        ledger.countersign("nobody.example/w", site.call)
-    assert all(len(checkpoints.decode(x)[1].signatures) == 2 for x in ledger.heads())
+        ledger.request_cosignature("nobody.example/w", site.call)
+    assert all(len(checkpoints.decode(x)[1].signatures) == 2 for x in ledger.checkpoints())
 
 
 def test_a_cosignature_of_another_log_or_root_is_refused(site: Site, ledger: Ledger) -> None:
@@ -262,10 +262,10 @@ def test_a_cosignature_that_arrives_late_is_kept(site: Site, ledger: Ledger) -> 
     site.release(ledger)
     note = witness.decode_request(body).note
     ledger.add_cosignature(note.encode() + line, NAME)
-    assert len(ledger.heads()) == 2
+    assert len(ledger.checkpoints()) == 2
     ledger.close()
     with site.open() as opened:
-        assert len(opened.heads()) == 2
+        assert len(opened.checkpoints()) == 2
 
 
 def test_a_witness_can_change_its_key(site: Site, ledger: Ledger) -> None:
@@ -276,13 +276,13 @@ def test_a_witness_can_change_its_key(site: Site, ledger: Ledger) -> None:
     site.cosign(ledger)
     ledger.close()
     with site.open() as opened:
-        assert len(opened.heads()) == 2
+        assert len(opened.checkpoints()) == 2
 
 
 def test_a_remembered_state_says_its_head(site: Site) -> None:
     site.call(request(site, leaves(3), 0))
     assert site.memory is not None
-    assert WitnessState(site.memory.checkpoint).head.root == merkle.root(leaves(3))
+    assert WitnessState(site.memory.checkpoint).newest_checkpoint.root == merkle.root(leaves(3))
 
 
 class Forger:

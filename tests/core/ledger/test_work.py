@@ -80,4 +80,4 @@ def test_nesting_is_refused_and_overflows_nothing() -> None:
             with pytest.raises(DecodeError):
                 entries.decode(data)
             with pytest.raises(DecodeError):
-                canonical.decode(entries.Head, data, subject="head")
+                canonical.decode(entries.EntryHeader, data, subject="head")

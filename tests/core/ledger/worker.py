@@ -19,7 +19,7 @@ from tests.core.ledger.conftest import Site  # noqa: E402
 
 from wg_core.errors import BudgetExceeded, WgError  # noqa: E402
 from wg_core.ledger.witness import WitnessState  # noqa: E402
-from wg_server.fleet import covered_releases  # noqa: E402
+from wg_server.fleet import bundle_verification  # noqa: E402
 
 NOBODY = 65534
 
@@ -48,12 +48,12 @@ def answer(site: Site, stop: str) -> dict[str, object]:
     with site.open(on_step) as ledger:
         charged = ledger.charge(request)
         on_step("sampled")
-        if charged.open:
+        if charged.is_open:
             payload = site.payload(request)
             ledger.record_release(charged.seq, payload)
         site.cosign(ledger)
         covered = site.covered(ledger)
-        covered_releases.verify_covered(
+        bundle_verification.verify_bundle(
             covered,
             ledger_origin=ledger.origin,
             ledger_key=site.key.public_key(),
@@ -61,7 +61,7 @@ def answer(site: Site, stop: str) -> dict[str, object]:
             witness_key=site.witness_key.public_key(),
         )
         on_step("sent")
-        return {"charge": charged.seq, "new": charged.new, "payload": covered.release.hex()}
+        return {"charge": charged.seq, "new": charged.is_new, "payload": covered.release.hex()}
 
 
 def race(site: Site, name: str, count: int) -> dict[str, object]:

@@ -58,7 +58,7 @@ def parts(schema: StatisticsSchema, vector: Integers) -> tuple[Integers, Integer
 def centres(schema: StatisticsSchema) -> list[Centre]:
     """Of releases of all kinds of data, with and without noise, and of hostile integers."""
     rng = np.random.default_rng(2)
-    found = [centring.origin(schema)]
+    found = [centring.origin_centre(schema)]
     a, c, s = schema.count_weight, schema.moment_weight, schema.grid
     axis = np.eye(schema.dimension, dtype=np.int64)[0]
     for count, length, sigma in itertools.product(
@@ -66,11 +66,11 @@ def centres(schema: StatisticsSchema) -> list[Centre]:
     ):
         counts = np.zeros(len(schema.labels) + 1, dtype=np.int64)
         counts[0] = count
-        found.append(centring.centre(schema, counts, -length * axis, sigma))
+        found.append(centring.estimate_centre(schema, counts, -length * axis, sigma))
     for _ in range(20):
         total = rng.integers(-100 * c * s, 100 * c * s, schema.dimension)
         counts = rng.integers(-a, 60 * a, len(schema.labels) + 1)
-        found.append(centring.centre(schema, counts, total, 1e4))
+        found.append(centring.estimate_centre(schema, counts, total, 1e4))
     return found
 
 
@@ -139,7 +139,7 @@ def test_neighbours_that_release_the_same_first_part_differ_by_no_more_in_the_se
     """The adaptive step: the second part may know the first one as released, and nothing else."""
     schema = make()
     rng = np.random.default_rng(4)
-    sigma = mechanism.sigma_for(schema, 1.0, 1e-5)
+    sigma = mechanism.noise_scale(schema, 1.0, 1e-5)
     second = schema.sum_weight**2 * schema.grid**2
     for _ in range(60):
         x, y = data(schema, rng, int(rng.integers(1, 9)))
@@ -156,11 +156,11 @@ def test_neighbours_that_release_the_same_first_part_differ_by_no_more_in_the_se
 def _released(schema: StatisticsSchema, x: Floats, y: Integers, said: Integers) -> Integers:
     """A release whose first part came out as ``said``, and whose second part has no noise."""
     answers = iter([said])
-    return mechanism.in_parts(
+    return mechanism.release_in_parts(
         schema,
         exact_statistics(schema, x, y),
         lambda centre: exact_statistics(schema, x, y, None, centre),
-        mechanism.sigma_for(schema, 1.0, 1e-5),
+        mechanism.noise_scale(schema, 1.0, 1e-5),
         lambda part: next(answers, part),
     )
 
@@ -168,7 +168,7 @@ def _released(schema: StatisticsSchema, x: Floats, y: Integers, said: Integers) 
 def test_the_charge_is_what_both_parts_cost_together_in_both_accountants() -> None:
     for epsilon in (0.5, 1.0, 4.0):
         schema = make(bits=14)
-        sigma = mechanism.sigma_for(schema, epsilon, 1e-5)
+        sigma = mechanism.noise_scale(schema, epsilon, 1e-5)
         sums = schema.sum_weight**2 * schema.grid**2
         rest = int(schema.sensitivity_squared()) - sums
         charged = events.gaussian_event(int(schema.sensitivity_squared()), sigma)
@@ -179,7 +179,9 @@ def test_the_charge_is_what_both_parts_cost_together_in_both_accountants() -> No
         assert exact <= units[0] * events.MU_SQUARED_UNIT
         assert accounting.epsilon([charged], 1e-5) <= epsilon
         assert accounting.epsilon(apart, 1e-5) == pytest.approx(epsilon, rel=1e-5)
-        assert composition.epsilon(sum(units[1:]), 1e-5) == pytest.approx(epsilon, rel=1e-5)
+        assert composition.gaussian_epsilon(sum(units[1:]), 1e-5) == pytest.approx(
+            epsilon, rel=1e-5
+        )
 
 
 @given(
@@ -192,7 +194,7 @@ def test_any_released_integers_give_a_centre_within_bounds(
     counts: list[int], total: list[int], sigma: float, bits: int
 ) -> None:
     schema = make(bits=bits)
-    found = centring.centre(schema, np.array(counts), np.array(total), sigma)
+    found = centring.estimate_centre(schema, np.array(counts), np.array(total), sigma)
     s = schema.grid
     assert 0.34 * s - 1 <= found.radius <= s
     assert square(found.point) <= (centring.LONGEST * s) ** 2
@@ -210,7 +212,7 @@ def test_deviations_are_clipped_in_exact_integers(
 ) -> None:
     u = [one - other for one, other in zip(q, point, strict=True)]
     about = Centre(np.array(point), radius, 1)
-    found = centring.deviations(np.array([q]), about)[0].tolist()
+    found = centring.clipped_deviations(np.array([q]), about)[0].tolist()
     norm = sum(value * value for value in u)
     if norm <= radius**2:
         assert found == u
@@ -231,16 +233,18 @@ def test_a_deviation_depends_on_no_other_record() -> None:
     rng = np.random.default_rng(5)
     q = quantise(rng.normal(size=(50, 64)), 1.0, 14)
     about = Centre(rng.integers(-1000, 1000, 64), 9000, 3)
-    whole = centring.deviations(q, about)
+    whole = centring.clipped_deviations(q, about)
     for row in range(50):
-        assert np.array_equal(centring.deviations(q[row : row + 1], about)[0], whole[row])
+        assert np.array_equal(centring.clipped_deviations(q[row : row + 1], about)[0], whole[row])
 
 
 def test_the_centre_is_the_same_on_every_machine() -> None:
     for case in json.loads(VECTORS.read_text("utf-8")):
         schema = make(**case["schema"])
         sigma = float.fromhex(case["sigma"])
-        found = centring.centre(schema, np.array(case["counts"]), np.array(case["total"]), sigma)
+        found = centring.estimate_centre(
+            schema, np.array(case["counts"]), np.array(case["total"]), sigma
+        )
         assert [found.point.tolist(), found.radius, found.weight] == case["want"]
 
 
@@ -262,7 +266,7 @@ def test_little_but_noise_gives_a_centre_near_the_origin() -> None:
     x[:, 0] = 1.6
     lengths = {}
     for epsilon in (0.1, 16.0):
-        sigma = mechanism.sigma_for(schema, epsilon, 1e-5)
+        sigma = mechanism.noise_scale(schema, epsilon, 1e-5)
         found = [
             simulate_statistics(schema, x, np.zeros(30, int), sigma, np.random.default_rng(seed))
             for seed in range(20)
@@ -278,7 +282,7 @@ def _empty(schema: StatisticsSchema, centre: Centre | None = None) -> Integers:
 def test_an_empty_data_set_and_one_without_labels_are_released_like_any_other() -> None:
     for labels in (("a", "b"), ()):
         schema = make(labels=labels, bits=14)
-        sigma = mechanism.sigma_for(schema, 1.0, 1e-5)
+        sigma = mechanism.noise_scale(schema, 1.0, 1e-5)
         found = mechanism.release_statistics(
             schema, _empty(schema), functools.partial(_empty, schema), sigma
         )

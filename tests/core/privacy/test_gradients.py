@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from wg_core.errors import DecodeError, InternalError
 from wg_core.privacy import gradients
-from wg_core.privacy.exact import Integers, unit_rows
+from wg_core.privacy.exact import Integers, rows_by_unit
 from wg_core.privacy.gradients import ChargedSteps, GradientSchema
 from wg_core.privacy.mechanism import Sampler
 
@@ -41,7 +41,7 @@ def test_a_unit_moves_the_sum_by_at_most_the_clip_radius(
     rows = scale * rng.normal(size=(count, 7))
     units = [str(unit) for unit in rng.integers(0, 4, count)]
     for grouped in (units, [str(row) for row in range(count)]):
-        members = unit_rows(grouped)
+        members = rows_by_unit(grouped)
         whole = noisy_sum(rows, members, without_noise)
         for gone in range(len(members)):
             rest = members[:gone] + members[gone + 1 :]
@@ -82,9 +82,9 @@ def test_squared_sensitivities_of_steps_add_up() -> None:
 def test_parts_of_the_records_give_the_sum_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(2)
     rows, units = rng.normal(size=(60, 5)), [str(unit) for unit in rng.integers(0, 25, 60)]
-    whole = noisy_sum(rows, unit_rows(units), without_noise)
+    whole = noisy_sum(rows, rows_by_unit(units), without_noise)
     monkeypatch.setattr(gradients, "_NUMBERS", 35)
-    assert np.array_equal(noisy_sum(rows, unit_rows(units), without_noise), whole)
+    assert np.array_equal(noisy_sum(rows, rows_by_unit(units), without_noise), whole)
 
 
 def test_no_step_is_drawn_that_was_not_charged() -> None:

@@ -63,7 +63,7 @@ def exact_for(
     draw: NoisyStatistics, x: NDArray[np.float64], y: NDArray[np.int64]
 ) -> NoisyStatistics:
     """What a release had been without noise on anything but what its centre was found from."""
-    about = centring.of_release(draw.schema, draw.integers, draw.sigma)
+    about = centring.centre_of_release(draw.schema, draw.integers, draw.sigma)
     clean = NoisyStatistics(
         draw.schema, exact_statistics(draw.schema, x, y, centre=about), draw.sigma
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wg_core.errors import ConfigError
-from wg_core.privacy.timing import hold
+from wg_core.privacy.timing import wait_for_slot_end
 
 
 class Clock:
@@ -25,25 +25,25 @@ class Clock:
 def test_any_work_within_a_slot_is_answered_at_its_end(work: float) -> None:
     clock = Clock()
     clock.time += work
-    assert hold(100.0, 5.0, clock=clock.current_time, sleep=clock.sleep) == 1
+    assert wait_for_slot_end(100.0, 5.0, clock=clock.current_time, sleep=clock.sleep) == 1
     assert clock.time == pytest.approx(105.0)
 
 
 def test_longer_work_is_answered_at_the_end_of_a_later_slot() -> None:
     clock = Clock()
     clock.time += 12.0
-    assert hold(100.0, 5.0, clock=clock.current_time, sleep=clock.sleep) == 3
+    assert wait_for_slot_end(100.0, 5.0, clock=clock.current_time, sleep=clock.sleep) == 3
     assert clock.time == pytest.approx(115.0)
 
 
 def test_a_sleep_that_returns_early_is_taken_up_again() -> None:
     clock = Clock()
     clock.short = True
-    hold(100.0, 5.0, clock=clock.current_time, sleep=clock.sleep)
+    wait_for_slot_end(100.0, 5.0, clock=clock.current_time, sleep=clock.sleep)
     assert clock.time >= 105.0
 
 
 @pytest.mark.parametrize("slot", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_slot_that_is_none_is_refused(slot: float) -> None:
     with pytest.raises(ConfigError, match="slot"):
-        hold(0.0, slot)
+        wait_for_slot_end(0.0, slot)

@@ -17,7 +17,7 @@ from wg_core import atomic
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import witness as witnesses
 from wg_core.ledger.witness import WitnessState
-from wg_core.release.query import Means, answer_query
+from wg_core.release.query import ReleaseHooks, answer_query
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import signing
@@ -34,7 +34,7 @@ def main() -> None:
     def witness(body: bytes) -> bytes:
         state = WitnessState(memory.read_bytes()) if memory.exists() else None
         origin = checkpoints.decode_text(witnesses.decode_request(body).note.text).origin
-        signed = witnesses.countersign(
+        signed = witnesses.cosign_extension(
             state,
             body,
             log=witnesses.KnownLog(origin, log_key),
@@ -51,7 +51,9 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     decoded = msgspec.json.decode(query.encode(), type=StatisticsQuery)
-    Path(out).write_bytes(answer_query(home, decoded, witness=witness, means=Means(on_step=step)))
+    Path(out).write_bytes(
+        answer_query(home, decoded, witness=witness, hooks=ReleaseHooks(on_step=step))
+    )
 
 
 main()

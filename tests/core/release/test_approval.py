@@ -12,7 +12,7 @@ from tests.client.cli.conftest import Json, run_here
 from tests.client.conftest import MakePlant, TestPlant
 
 from wg_audit import answers, verification
-from wg_audit.report import render
+from wg_audit.report import render_auditor_page
 from wg_core import errors
 from wg_core.errors import ApprovalPending, PolicyRefused, UsageError, VerificationError
 from wg_core.release import approval
@@ -60,12 +60,12 @@ def test_a_request_waits_costs_nothing_and_is_answered_after_the_decision(
     data = answer_query(plant.home, query, witness=plant.witness)
     assert answer_query(plant.home, query, witness=plant.witness) == data
     assert here("requests", *home)["requests"][0]["state"] == "answered"
-    found = verification.verify(plant.home.root)
+    found = verification.verify_log(plant.home.root)
     assert "佐藤 (QA)" in " ".join(found.remarks) and "charges by policy alone: 0" in str(
         found.remarks
     )
     assert found.to_json()["decisions"][0]["approved"]
-    page = render(answers.read(plant.home.root, found))
+    page = render_auditor_page(answers.read_log_records(plant.home.root, found))
     assert "Decisions of people" in page and "佐藤 (QA)" in page
     late = here(
         "requests",
@@ -92,7 +92,7 @@ def test_a_denied_request_is_refused_and_a_mind_may_change(plant: TestPlant, her
 def test_what_was_approved_is_one_request_at_one_price(plant: TestPlant) -> None:
     query = _wait(plant)
     with open_ledger(plant.home) as ledger:
-        approval.decide(plant.config, ledger, query, is_approved=True, name="A")
+        approval.record_decision(plant.config, ledger, query, is_approved=True, name="A")
     changes: tuple[dict[str, Any], ...] = (
         {"epsilon": "2"},
         {"delta": "1e-6"},
@@ -108,12 +108,12 @@ def test_what_was_approved_is_one_request_at_one_price(plant: TestPlant) -> None
 def test_the_ledger_itself_refuses_a_charge_that_was_not_approved(plant: TestPlant) -> None:
     query = _wait(plant)
     with open_ledger(plant.home) as ledger:
-        approval.decide(plant.config, ledger, query, is_approved=False, name="A")
+        approval.record_decision(plant.config, ledger, query, is_approved=False, name="A")
     plant.configure(privacy=replace(BY_HAND, approve="policy"))  # somebody changes the file
     with pytest.raises(VerificationError, match=r"was denied \(entry"):
         answer_query(plant.home, query, witness=plant.witness)
     with open_ledger(plant.home) as ledger:
-        approval.decide(plant.config, ledger, query, is_approved=True, name="A")
+        approval.record_decision(plant.config, ledger, query, is_approved=True, name="A")
     with pytest.raises(VerificationError, match="epsilon 2, entry"):
         answer_query(plant.home, replace(query, epsilon="2"), witness=plant.witness)
     assert read_spend(plant.home, plant.config).charges == 0
@@ -123,7 +123,7 @@ def test_the_ledger_itself_refuses_a_charge_that_was_not_approved(plant: TestPla
 def test_a_name_is_one_line_that_can_be_read(plant: TestPlant, name: str) -> None:
     query = _wait(plant)
     with open_ledger(plant.home) as ledger, pytest.raises(UsageError, match="--by"):
-        approval.decide(plant.config, ledger, query, is_approved=True, name=name)
+        approval.record_decision(plant.config, ledger, query, is_approved=True, name=name)
 
 
 def test_a_server_cannot_fill_the_disk_and_what_expired_is_forgotten(
@@ -132,12 +132,12 @@ def test_a_server_cannot_fill_the_disk_and_what_expired_is_forgotten(
     monkeypatch.setattr(approval, "WAITING_LIMIT", 2)
     queries = [_wait(plant) for _ in range(3)]
     current_time = time.time()
-    assert len(approval.waiting(plant.home, current_time)) == 2
+    assert len(approval.list_waiting_requests(plant.home, current_time)) == 2
     with pytest.raises(errors.ConfigError, match="0 requests begin with it"):
-        approval.find(plant.home, queries[2].request_id, current_time)
+        approval.find_waiting_request(plant.home, queries[2].request_id, current_time)
     with pytest.raises(errors.ConfigError, match="2 requests"):
-        approval.find(plant.home, "", current_time)
-    assert approval.waiting(plant.home, current_time + 10_000) == []
+        approval.find_waiting_request(plant.home, "", current_time)
+    assert approval.list_waiting_requests(plant.home, current_time + 10_000) == []
     assert not list(plant.home.requests.iterdir())
 
 

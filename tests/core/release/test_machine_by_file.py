@@ -12,7 +12,7 @@ from tests.client.conftest import MakePlant
 from tests.core.connection.test_cosigning import World, make_world
 
 from wg_audit import answers, rederive, verification
-from wg_audit.report import render
+from wg_audit.report import render_auditor_page
 from wg_client.fitting.linear_head import LinearHead
 from wg_core import snapshot as snapshots
 from wg_core.errors import VerificationError
@@ -24,10 +24,10 @@ from wg_core.release.query import answer_query
 from wg_core.wire import statistics_file
 from wg_server.campaigns import airgap, intake
 from wg_server.campaigns.intake import QueryTerms
-from wg_server.campaigns.release import Recipient
-from wg_server.fleet.witness import Witness
+from wg_server.campaigns.release import PackageRecipient
+from wg_server.fleet.witness import LedgerWitness
 from wg_server.store import troubles
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def _file(world: World, epsilon: str = "4", statistics: Any = MACHINE) -> Path:
 def test_a_package_is_made_for_the_machine_and_no_class_is_pooled(world: World) -> None:
     path, recipients = _file(world), []
 
-    def make(_home: object, _pools: object, plant: Recipient, *_rest: str) -> bytes:
+    def make(_home: object, _pools: object, plant: PackageRecipient, *_rest: str) -> bytes:
         recipients.append(plant)
         return world.plant.package({"base": (world.head, "diffusion")})
 
@@ -56,15 +56,15 @@ def test_a_package_is_made_for_the_machine_and_no_class_is_pooled(world: World) 
     assert plant.labels == world.plant.config.data.labels
     assert plant.data_sheet == world.plant.config.data_sheet
     assert plant.statistics == MACHINE and plant.machine is not None
-    snapshot = snapshots.current(world.plant.home)
+    snapshot = snapshots.load_current(world.plant.home)
     exact = NoisyStatistics(snapshot.schema(MACHINE), snapshot.statistics(MACHINE), 0.0)
     # eight standard deviations: false failure below 1e-13
     assert np.abs(plant.machine.moments() - exact.moments()).max() < 8 * plant.machine.moment_std
-    with Store.open(world.server) as store:
-        assert store.release(made.release_id).statistics == MACHINE
-        assert store.newest_ids(encoder=world.plant.encoder, apart_from="nobody") == []
+    with ServerStore.open(world.server) as store:
+        assert store.require_release(made.release_id).statistics == MACHINE
+        assert store.newest_usable_ids(encoder=world.plant.encoder, apart_from="nobody") == []
         assert troubles.site_statuses(store, names=["plant-a"])["plant-a"].uses_files
-        store.saw({"plant-a": 1.0})
+        store.record_requests({"plant-a": 1.0})
         assert not troubles.site_statuses(store, names=["plant-a"])["plant-a"].uses_files
 
 
@@ -72,14 +72,16 @@ def test_a_package_is_made_for_the_machine_and_no_class_is_pooled(world: World) 
 def test_the_one_is_not_taken_for_the_other(world: World, sent: Any, asked: Any) -> None:
     plant = world.plant
     query = plant.query(epsilon="1") if sent == CLASSES else plant.query(statistics=MACHINE)
-    with Store.open(world.server) as store:
-        witness = Witness.of(world.server, store)
-        site = store.site("plant-a")
-        data = answer_query(plant.home, query, witness=lambda body: witness.countersign(site, body))
+    with ServerStore.open(world.server) as store:
+        witness = LedgerWitness.open(world.server, store)
+        site = store.require_site("plant-a")
+        data = answer_query(
+            plant.home, query, witness=lambda body: witness.cosign_extension(site, body)
+        )
         terms = QueryTerms(encoder=plant.encoder, epsilon="1", delta="1e-5", statistics=asked)
         with pytest.raises(VerificationError, match=f"statistics is {sent}, asked was {asked}"):
-            intake.accept(site, data, terms, witness=witness, current_time=0.0)
-        right = intake.accept(
+            intake.accept_release(site, data, terms, witness=witness, current_time=0.0)
+        right = intake.accept_release(
             site, data, replace(terms, statistics=sent), witness=witness, current_time=0.0
         )
         assert right.statistics == sent
@@ -87,23 +89,23 @@ def test_the_one_is_not_taken_for_the_other(world: World, sent: Any, asked: Any)
 
 def test_an_auditor_reads_in_words_what_was_charged_for(world: World) -> None:
     path = _file(world)
-    finding = verification.verify(world.plant.home.root, statistics=[path])
+    finding = verification.verify_log(world.plant.home.root, statistics=[path])
     assert not finding.verdict.problems and len(finding.received) == 1
     (remark,) = [line for line in finding.remarks if "machine statistics" in line]
     assert remark.endswith("without labels: 1")
-    page = render(answers.read(world.plant.home.root, finding))
+    page = render_auditor_page(answers.read_log_records(world.plant.home.root, finding))
     assert "machine statistics without labels" in page and "data sheet" in page
     assert "counts 1, moments 32" in page
 
 
 def test_a_ledger_of_classes_alone_says_nothing_of_machines(world: World) -> None:
     answer_query(world.plant.home, world.plant.query(), witness=None)
-    finding = verification.verify(world.plant.home.root)
+    finding = verification.verify_log(world.plant.home.root)
     assert not [line for line in finding.remarks if "machine" in line]
 
 
 def test_a_charge_for_a_machine_that_names_labels_is_refused(world: World) -> None:
-    covered = statistics_file.decode_covered(_file(world).read_bytes())
+    covered = statistics_file.decode_bundle(_file(world).read_bytes())
     charge = entries.decode(covered.charge_entry)
     assert isinstance(charge, Charge)
     rederive.check_charge(charge)

@@ -25,20 +25,20 @@ from wg_core.privacy.schema import CLASSES, MACHINE
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.release import approval, encoding
 from wg_core.release.budget import read_spend
-from wg_core.release.query import Means, answer_query, open_ledger
+from wg_core.release.query import ReleaseHooks, answer_query, open_ledger
 from wg_core.site.config import PrivacyConfig
 from wg_core.wire import signing
 from wg_core.wire.data_sheet import DataSheet
-from wg_core.wire.statistics_file import StatisticsManifest, decode_covered, decode_release
-from wg_server.fleet.covered_releases import verify_covered
+from wg_core.wire.statistics_file import StatisticsManifest, decode_bundle, decode_release
+from wg_server.fleet.bundle_verification import verify_bundle
 
 OTHER = replace(BEARING, shaft_speed_rpm=Decimal(900))
 
 
 def _released(plant: TestPlant, **words: Any) -> tuple[StatisticsManifest, NoisyStatistics, Charge]:
     data = answer_query(plant.home, plant.query(statistics=MACHINE, **words), witness=plant.witness)
-    covered = decode_covered(data)
-    verify_covered(
+    covered = decode_bundle(data)
+    verify_bundle(
         covered,
         ledger_origin=plant.origin,
         ledger_key=signing.public_from_bytes(plant.ledger_key),
@@ -65,7 +65,7 @@ def test_a_release_is_of_the_stated_machine_and_of_no_class(
     manifest, statistics, charge = _released(plant, epsilon="4")
     assert manifest.schema.labels == () and manifest.class_names == LABELS
     assert manifest.data_sheet == DataSheet(rotating_machine=BEARING)
-    exact = snapshots.current(plant.home).statistics(MACHINE)
+    exact = snapshots.load_current(plant.home).statistics(MACHINE)
     assert exact.shape == statistics.integers.shape == (33,) and exact.any()
     # eight standard deviations: false failure below 1e-13
     assert np.all(np.abs(statistics.integers - exact) < 8 * statistics.sigma)
@@ -91,7 +91,7 @@ def test_what_a_class_release_signs_and_charges_says_nothing_of_machines(
 ) -> None:
     plant = make_plant()
     plant.state_machine()
-    covered = decode_covered(answer_query(plant.home, plant.query(), witness=plant.witness))
+    covered = decode_bundle(answer_query(plant.home, plant.query(), witness=plant.witness))
     assert MECHANISMS[CLASSES] == rederive.CLASSES
     for data in (covered.release, covered.charge_entry):
         assert b'"features"' not in data and b"machine statistics" not in data
@@ -109,7 +109,7 @@ class _Unreadable:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._encoder, name)
 
-    def machine_numbers(self, records: Sequence[Any], sheet: DataSheet) -> NDArray[np.float32]:
+    def machine_features(self, records: Sequence[Any], sheet: DataSheet) -> NDArray[np.float32]:
         rows = np.full((len(records), 32), np.float32(0.1))
         for number, record in enumerate(records):
             if int(record[0, 0]) % 2:
@@ -120,10 +120,10 @@ class _Unreadable:
 class _Failing(_Unreadable):
     """A reading map that stops at such a record."""
 
-    def machine_numbers(self, records: Sequence[Any], sheet: DataSheet) -> NDArray[np.float32]:
+    def machine_features(self, records: Sequence[Any], sheet: DataSheet) -> NDArray[np.float32]:
         if any(int(record[0, 0]) % 2 for record in records):
             raise ValueError("no numbers")
-        return super().machine_numbers(records, sheet)
+        return super().machine_features(records, sheet)
 
 
 @pytest.mark.parametrize("reader", [_Unreadable, _Failing])
@@ -131,11 +131,11 @@ def test_a_record_that_cannot_be_read_counts_as_zeros(
     make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch, reader: type[_Unreadable]
 ) -> None:
     plant = make_plant()
-    of_classes = snapshots.current(plant.home).statistics()
+    of_classes = snapshots.load_current(plant.home).statistics()
     load = plant.load
     monkeypatch.setattr(TestPlant, "load", lambda self, package: reader(load(package)))
     plant.state_machine()
-    snapshot = snapshots.current(plant.home)
+    snapshot = snapshots.load_current(plant.home)
     exact = NoisyStatistics(snapshot.schema(MACHINE), snapshot.statistics(MACHINE), 0.0)
     read = sum(int(picture[0, 0]) % 2 == 0 for picture in plant.look().data.records)
     assert 0 < read < 24 and exact.unlabelled_count() == 24
@@ -150,7 +150,7 @@ def test_one_record_more_moves_the_sums_by_no_more_than_one_sensitivity(
     for name, counts in (("plant-a", {0: 6, 1: 6}), ("plant-b", {0: 6, 1: 7})):
         plant = make_plant(counts, name=name)
         plant.state_machine()
-        snapshot = snapshots.current(plant.home)
+        snapshot = snapshots.load_current(plant.home)
         sums.append(snapshot.statistics(MACHINE))
     moved = sum(int(entry) ** 2 for entry in sums[1] - sums[0])
     schema = snapshot.schema(MACHINE)
@@ -162,22 +162,22 @@ def test_an_interrupted_freeze_goes_on_to_the_same_sums(
 ) -> None:
     plant = make_plant({0: 70, 1: 70})
     plant.state_machine()
-    whole = snapshots.current(plant.home).statistics(MACHINE)
-    read = encoding.Reading.read
+    whole = snapshots.load_current(plant.home).statistics(MACHINE)
+    read = encoding.RecordReader.read
     calls: list[int] = []
 
-    def cut(self: encoding.Reading, records: Sequence[Any]) -> Any:
+    def cut(self: encoding.RecordReader, records: Sequence[Any]) -> Any:
         if calls:
             raise KeyboardInterrupt
         calls.append(len(records))
         return read(self, records)
 
     with monkeypatch.context() as patch:
-        patch.setattr(encoding.Reading, "read", cut)
+        patch.setattr(encoding.RecordReader, "read", cut)
         with pytest.raises(KeyboardInterrupt):
             plant.freeze()
     plant.freeze()
-    np.testing.assert_array_equal(snapshots.current(plant.home).statistics(MACHINE), whole)
+    np.testing.assert_array_equal(snapshots.load_current(plant.home).statistics(MACHINE), whole)
 
 
 def _without_sheet(plant: TestPlant) -> None:
@@ -218,11 +218,11 @@ def test_the_remedy_for_a_changed_sheet_works_and_the_numbers_are_others(
 ) -> None:
     plant = make_plant()
     plant.state_machine()
-    earlier = snapshots.current(plant.home).statistics(MACHINE)
+    earlier = snapshots.load_current(plant.home).statistics(MACHINE)
     plant.state_machine(OTHER)
     manifest, _, _ = _released(plant)
     assert manifest.data_sheet == DataSheet(rotating_machine=OTHER)
-    assert not np.array_equal(snapshots.current(plant.home).statistics(MACHINE), earlier)
+    assert not np.array_equal(snapshots.load_current(plant.home).statistics(MACHINE), earlier)
 
 
 def test_a_charge_that_was_cut_off_is_completed_with_the_sheet_of_its_numbers(
@@ -236,7 +236,7 @@ def test_a_charge_that_was_cut_off_is_completed_with_the_sheet_of_its_numbers(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        answer_query(plant.home, query, witness=plant.witness, means=Means(on_step=stop))
+        answer_query(plant.home, query, witness=plant.witness, hooks=ReleaseHooks(on_step=stop))
     plant.configure(data_sheet=DataSheet(rotating_machine=OTHER))
     manifest, _, _ = _released(plant, request_id=query.request_id)
     assert manifest.data_sheet == DataSheet(rotating_machine=BEARING)
@@ -256,13 +256,13 @@ def test_a_machine_that_the_encoder_does_not_read_is_said_at_the_freeze(
     class Reader(_Unreadable):
         machine_kinds = _Unreadable.machine_kinds if kinds is None else kinds
 
-        def machine_numbers(self, records: Sequence[Any], sheet: DataSheet) -> NDArray[np.float32]:
+        def machine_features(self, records: Sequence[Any], sheet: DataSheet) -> NDArray[np.float32]:
             raise ConfigError("unlike all that is simulated")
 
     monkeypatch.setattr(TestPlant, "load", lambda self, package: Reader(load(package)))
     plant.configure(data_sheet=DataSheet(rotating_machine=BEARING))
     frozen = plant.freeze()
-    assert reason in frozen.unread_machine
+    assert reason in frozen.unread_machine_reason
     assert not (frozen.snapshot.folder / "machine.bin").exists()
     with pytest.raises(MachineUnstated):
         answer_query(plant.home, plant.query(statistics=MACHINE), witness=plant.witness)
@@ -284,7 +284,7 @@ def test_who_approved_class_statistics_has_approved_no_machine_statistics(
     plant.state_machine()
     query = plant.query()
     with open_ledger(plant.home) as ledger:
-        approval.decide(plant.config, ledger, query, is_approved=True, name="Aiko")
+        approval.record_decision(plant.config, ledger, query, is_approved=True, name="Aiko")
     with pytest.raises(PolicyRefused, match="statistics is machine, approved was classes"):
         answer_query(plant.home, replace(query, statistics=MACHINE), witness=plant.witness)
     answer_query(plant.home, query, witness=plant.witness)
@@ -305,7 +305,7 @@ def test_a_request_that_was_charged_for_the_one_is_not_answered_with_the_other(
 def test_damaged_machine_statistics_are_found_before_the_charge(make_plant: MakePlant) -> None:
     plant = make_plant()
     plant.state_machine()
-    path = snapshots.current(plant.home).folder / "machine.bin"
+    path = snapshots.load_current(plant.home).folder / "machine.bin"
     path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
     before = _entries(plant)
     with pytest.raises(VerificationError, match=r"machine\.bin: changed since it was frozen"):

@@ -50,11 +50,11 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
 def test_every_request_has_the_same_headers_whatever_it_is_about(
     seen: list[dict[str, str]],
 ) -> None:
-    with link.Link("https://server.example", ssl.create_default_context()) as connection:
+    with link.ServerLink("https://server.example", ssl.create_default_context()) as connection:
         for body in (b"", b"x", b"y" * 10_000):
-            connection.witness(body)
-        connection.rotate(b"notice")
-        connection.renew("csr")
+            connection.cosign(body)
+        connection.announce_rotation(b"notice")
+        connection.renew_certificate("csr")
     assert len(seen) == 5
     for headers in seen:
         assert headers.keys() <= ALLOWED
@@ -93,8 +93,8 @@ def test_a_slot_that_records_could_outlast_is_refused_when_they_are_frozen(
     with pytest.raises(ConfigError, match=r"answer_slot_seconds: 0\.001 is too short .* set 2,"):
         plant.freeze()
     assert not list(plant.home.snapshots.glob("*"))
-    answer_time.check_slot(plant.config, 5, 1000)
+    answer_time.check_answer_slot(plant.config, 5, 1000)
     many = dataclasses.replace(plant.config, privacy=PrivacyConfig(answer_slot_seconds=2.0))
-    answer_time.check_slot(many, 20_000, 1000)
+    answer_time.check_answer_slot(many, 20_000, 1000)
     with pytest.raises(ConfigError, match="set 10,"):
-        answer_time.check_slot(many, 100_000, 1000)
+        answer_time.check_answer_slot(many, 100_000, 1000)

@@ -10,7 +10,7 @@ from tests.client.conftest import WITNESS, MakePlant, TestPlant
 from tests.core.wire.test_data_sheet import SHEETS
 
 from wg_audit import answers, verification
-from wg_audit.report import render
+from wg_audit.report import render_auditor_page
 from wg_core.errors import DecodeError, PolicyRefused, VerificationError
 from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger
@@ -18,10 +18,10 @@ from wg_core.release.budget import read_spend
 from wg_core.release.query import answer_query
 from wg_core.site import config as configuration
 from wg_core.site.config import PrivacyConfig
-from wg_core.wire import covered, signing, statistics_file
-from wg_core.wire.covered import CoveredStatement
+from wg_core.wire import bundle, signing, statistics_file
+from wg_core.wire.bundle import StatementBundle
 from wg_core.wire.protocol import FREE
-from wg_server.fleet import covered_releases
+from wg_server.fleet import bundle_verification
 
 SHEET = SHEETS[0]
 
@@ -32,8 +32,8 @@ def plant(make_plant: MakePlant) -> TestPlant:
 
 
 def _open(plant: TestPlant, data: bytes, *, cosigned: bool = True) -> entries.PublicStatement:
-    return covered_releases.verify_statement(
-        covered.decode_statement(data),
+    return bundle_verification.verify_statement_bundle(
+        bundle.decode_statement(data),
         ledger_origin=plant.origin,
         ledger_key=signing.public_from_bytes(plant.ledger_key),
         witness_name=WITNESS if cosigned else None,
@@ -57,21 +57,23 @@ def test_the_statement_is_covered_and_nothing_is_charged(plant: TestPlant, tmp_p
     spend = read_spend(plant.home, plant.config)
     assert (spend.charges, spend.epsilon) == (0, 0.0)
     (tmp_path / "x.wgs").write_bytes(data)
-    finding = verification.verify(plant.home.root, statistics=[tmp_path / "x.wgs"])
+    finding = verification.verify_log(plant.home.root, statistics=[tmp_path / "x.wgs"])
     document = finding.to_json()
     assert document["verdict"]["word"] == "holds by itself" and document["statements"] == 1
     assert (document["charges"], document["epsilon"]["primary"]) == (0, 0.0)
     assert "nothing charged: 1" in " ".join(finding.remarks)
-    assert "nothing charged: 1" in render(answers.read(plant.home.root, finding))
+    assert "nothing charged: 1" in render_auditor_page(
+        answers.read_log_records(plant.home.root, finding)
+    )
 
 
 def test_asking_again_does_not_make_the_ledger_grow(plant: TestPlant) -> None:
     first = answer_query(plant.home, plant.query(epsilon=FREE), witness=plant.witness)
-    size, entry = _entries(plant), covered.decode_statement(first).entry
+    size, entry = _entries(plant), bundle.decode_statement(first).entry
     for purpose in ("a", "b"):
         query = plant.query(epsilon=FREE, purpose=purpose)
         again = answer_query(plant.home, query, witness=plant.witness)
-        assert covered.decode_statement(again).entry == entry
+        assert bundle.decode_statement(again).entry == entry
     assert _entries(plant) == size
     plant.configure(data_sheet=SHEET)
     again = answer_query(plant.home, plant.query(epsilon=FREE), witness=plant.witness)
@@ -91,7 +93,7 @@ def test_over_the_air_gap_the_file_can_be_witnessed(plant: TestPlant) -> None:
     assert _open(plant, data, cosigned=False)
     with pytest.raises(VerificationError, match="cosign"):
         _open(plant, data)
-    requests = covered_releases.witness_requests(covered.decode_statement(data))
+    requests = bundle_verification.witness_requests(bundle.decode_statement(data))
     assert plant.witness(requests[0].encode())
 
 
@@ -110,33 +112,33 @@ def test_the_policy_holds_for_statements(plant: TestPlant) -> None:
 def test_a_release_has_the_sheet_and_the_ledger_states_it_before(plant: TestPlant) -> None:
     plant.configure(data_sheet=SHEET)
     data = answer_query(plant.home, plant.query(), witness=plant.witness)
-    release = statistics_file.decode_covered(data).release
+    release = statistics_file.decode_bundle(data).release
     assert statistics_file.read_manifest(release).data_sheet == SHEET
-    charge = entries.decode(statistics_file.decode_covered(data).charge_entry)
+    charge = entries.decode(statistics_file.decode_bundle(data).charge_entry)
     with Ledger.open(plant.home.ledger) as ledger:
         stated = entries.decode(ledger.entry(charge.head.seq - 1))
     assert isinstance(stated, entries.PublicStatement) and stated.data_sheet == SHEET
-    assert verification.verify(plant.home.root).to_json()["statements"] == 1
+    assert verification.verify_log(plant.home.root).to_json()["statements"] == 1
 
 
 def test_a_forged_statement_is_refused(plant: TestPlant, tmp_path: Path) -> None:
     data = answer_query(plant.home, plant.query(epsilon=FREE), witness=plant.witness)
-    good = covered.decode_statement(data)
+    good = bundle.decode_statement(data)
     entry = entries.decode(good.entry)
     assert isinstance(entry, entries.PublicStatement)
     forged = entries.encode(replace(entry, labels=("other", "names")))
-    file = covered.encode_statement(CoveredStatement(forged, good.proof))
+    file = bundle.encode_statement(StatementBundle(forged, good.proof))
     with pytest.raises(VerificationError):
         _open(plant, file)
     (tmp_path / "x.wgs").write_bytes(file)
     with pytest.raises(VerificationError, match="which the log"):
-        verification.verify(plant.home.root, statistics=[tmp_path / "x.wgs"])
+        verification.verify_log(plant.home.root, statistics=[tmp_path / "x.wgs"])
     with Ledger.open(plant.home.ledger) as ledger:
-        genesis = CoveredStatement(ledger.entry(0), ledger.inclusion_proof(0, witness=WITNESS))
+        genesis = StatementBundle(ledger.entry(0), ledger.inclusion_proof(0, witness=WITNESS))
     with pytest.raises(VerificationError, match="genesis"):
-        _open(plant, covered.encode_statement(genesis))
+        _open(plant, bundle.encode_statement(genesis))
     with pytest.raises(DecodeError):
-        covered.decode_statement(data[:-1])
+        bundle.decode_statement(data[:-1])
     for labels in ((), ("a", "a"), ("a", "")):
         with pytest.raises(DecodeError, match=r"unique names|1 to 100 printable"):
             replace(entry, labels=labels)

@@ -29,7 +29,7 @@ from wg_core.errors import (
 from wg_core.ledger import entries, history, sources
 from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import WitnessRefused
-from wg_core.privacy.schema import KINDS, Statistics, mark
+from wg_core.privacy.schema import KINDS, StatisticsKind, statistics_field
 from wg_core.release import query as release_query
 from wg_core.release.budget import read_spend
 from wg_core.release.query import (
@@ -38,15 +38,15 @@ from wg_core.release.query import (
     RECORDED,
     SAMPLED,
     STEPS,
-    Means,
+    ReleaseHooks,
     answer_query,
 )
 from wg_core.site.config import PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import signing
 from wg_core.wire.protocol import StatisticsQuery
-from wg_core.wire.statistics_file import decode_covered, decode_release
-from wg_server.fleet.covered_releases import verify_covered
+from wg_core.wire.statistics_file import decode_bundle, decode_release
+from wg_server.fleet.bundle_verification import verify_bundle
 
 PROCESS = Path(__file__).with_name("answer_process.py")
 
@@ -60,8 +60,8 @@ def _entries(plant: TestPlant) -> int:
 
 
 def _verify(plant: TestPlant, data: bytes) -> None:
-    covered = decode_covered(data)
-    verify_covered(
+    covered = decode_bundle(data)
+    verify_bundle(
         covered,
         ledger_origin=plant.origin,
         ledger_key=signing.public_from_bytes(plant.ledger_key),
@@ -75,7 +75,7 @@ def test_an_answer_is_signed_covered_and_within_its_noise(make_plant: MakePlant)
     data = answer_query(plant.home, plant.query(epsilon="4"), witness=plant.witness)
     _verify(plant, data)
     manifest, statistics = decode_release(
-        decode_covered(data).release, signing.load(plant.home.signing_key).public_key()
+        decode_bundle(data).release, signing.load(plant.home.signing_key).public_key()
     )
     assert manifest.site == plant.config.site and manifest.schema.labels == LABELS
     # eight standard deviations: false failure below 1e-14
@@ -84,11 +84,11 @@ def test_an_answer_is_signed_covered_and_within_its_noise(make_plant: MakePlant)
 
 @pytest.mark.parametrize("statistics", KINDS)
 def test_a_repeated_request_gets_identical_bytes_and_charges_nothing(
-    make_plant: MakePlant, statistics: Statistics
+    make_plant: MakePlant, statistics: StatisticsKind
 ) -> None:
     plant = make_plant()
     plant.state_machine()
-    query = plant.query(statistics=mark(statistics))
+    query = plant.query(statistics=statistics_field(statistics))
     first = answer_query(plant.home, query, witness=plant.witness)
     asked = plant.witness.asked
     assert answer_query(plant.home, query, witness=plant.witness) == first
@@ -98,11 +98,14 @@ def test_a_repeated_request_gets_identical_bytes_and_charges_nothing(
 @pytest.mark.parametrize("statistics", KINDS)
 @pytest.mark.parametrize("spelling", ["1", "1.0", "1e0", "1.000"])
 def test_an_equal_release_under_another_id_is_the_same_release(
-    make_plant: MakePlant, spelling: str, statistics: Statistics
+    make_plant: MakePlant, spelling: str, statistics: StatisticsKind
 ) -> None:
     plant = make_plant()
     plant.state_machine()
-    queries = [plant.query(epsilon=text, statistics=mark(statistics)) for text in ("1", spelling)]
+    queries = [
+        plant.query(epsilon=text, statistics=statistics_field(statistics))
+        for text in ("1", spelling)
+    ]
     first, again = (answer_query(plant.home, query, witness=plant.witness) for query in queries)
     assert again == first and _charges(plant) == 1
 
@@ -121,10 +124,12 @@ def test_the_charge_is_on_disk_before_noise_is_drawn(make_plant: MakePlant) -> N
 
     def sampler(exact: NDArray[np.int64], sigma: float) -> NDArray[np.int64]:
         with Ledger.open(plant.home.ledger) as ledger:
-            seen.append(ledger.read_spent(plant.config.data.name).charges)
+            seen.append(ledger.read_spending(plant.config.data.name).charges)
         return exact
 
-    answer_query(plant.home, plant.query(), witness=plant.witness, means=Means(sampler=sampler))
+    answer_query(
+        plant.home, plant.query(), witness=plant.witness, hooks=ReleaseHooks(sampler=sampler)
+    )
     assert seen == [1, 1]  # the parts of one release, under one charge
 
 
@@ -132,7 +137,7 @@ def test_steps_come_in_order(make_plant: MakePlant) -> None:
     plant = make_plant()
     steps: list[str] = []
     answer_query(
-        plant.home, plant.query(), witness=plant.witness, means=Means(on_step=steps.append)
+        plant.home, plant.query(), witness=plant.witness, hooks=ReleaseHooks(on_step=steps.append)
     )
     assert tuple(steps) == STEPS == (CHARGED, SAMPLED, RECORDED, COSIGNED)
 
@@ -179,7 +184,7 @@ def test_whatever_becomes_of_the_data_folder_the_answer_is_that_of_the_snapshot(
 @pytest.mark.parametrize("part", ["manifest.json", "statistics.bin"])
 def test_a_damaged_snapshot_charges_nothing(make_plant: MakePlant, part: str) -> None:
     plant = make_plant()
-    path = snapshots.current(plant.home).folder / part
+    path = snapshots.load_current(plant.home).folder / part
     data = path.read_bytes()
     path.write_bytes(data[:40] + bytes([data[40] ^ 1]) + data[41:])
     with pytest.raises(VerificationError, match=f"{part}: changed since it was frozen"):
@@ -213,7 +218,7 @@ def test_equal_data_frozen_again_are_another_version_in_all_that_leaves(
 
 
 def _charge_entry(data: bytes) -> entries.Charge:
-    entry = entries.decode(decode_covered(data).charge_entry)
+    entry = entries.decode(decode_bundle(data).charge_entry)
     assert isinstance(entry, entries.Charge)
     return entry
 
@@ -230,7 +235,7 @@ def test_entries_bear_the_time_at_which_the_question_came(make_plant: MakePlant)
         plant.home,
         plant.query(),
         witness=plant.witness,
-        means=Means(sampler=slow),
+        hooks=ReleaseHooks(sampler=slow),
         clock=lambda: came + 0.9,
     )
     with Ledger.open(plant.home.ledger) as ledger:
@@ -254,15 +259,15 @@ def test_a_home_without_a_snapshot_is_told_to_freeze(make_plant: MakePlant) -> N
 
 def test_a_release_is_made_without_ledger_and_network(make_plant: MakePlant) -> None:
     plant = make_plant({0: 4, 1: 4})
-    snapshot = snapshots.current(plant.home)
-    request, sigma = release_query.charge_request(
+    snapshot = snapshots.load_current(plant.home)
+    request, sigma = release_query.price_release(
         plant.config,
         snapshot.manifest.schema,
-        release_query.Order(request_id="0" * 32, epsilon="1", delta="1e-5", purpose="test"),
+        release_query.ReleaseOrder(request_id="0" * 32, epsilon="1", delta="1e-5", purpose="test"),
     )
     key = signing.load(plant.home.signing_key)
     made = [
-        release_query.make(
+        release_query.make_release(
             plant.config,
             snapshot,
             request,
@@ -291,7 +296,7 @@ def test_units_are_released_by_their_rule(make_plant: MakePlant) -> None:
     plant = make_plant(privacy=privacy, unit_column="group")
     data = answer_query(plant.home, plant.query(), witness=plant.witness)
     manifest, _ = decode_release(
-        decode_covered(data).release, signing.load(plant.home.signing_key).public_key()
+        decode_bundle(data).release, signing.load(plant.home.signing_key).public_key()
     )
     assert manifest.schema.unit_rule == "weight"
 
@@ -324,7 +329,7 @@ def test_over_the_air_gap_the_same_release_travels(make_plant: MakePlant) -> Non
     by_file = answer_query(plant.home, query, witness=None)
     assert answer_query(plant.home, query, witness=None) == by_file
     online = answer_query(plant.home, query, witness=plant.witness)
-    assert decode_covered(online).release == decode_covered(by_file).release
+    assert decode_bundle(online).release == decode_bundle(by_file).release
     _verify(plant, online)
     assert _charges(plant) == 1
 
@@ -341,7 +346,7 @@ def test_another_purpose_of_an_equal_release_stands_on_the_ledger(
         query = replace(plant.query(), purpose="trial at line 2")
         answer_query(plant.home, query, witness=witness)
     with closing(sources.open_source(plant.home.ledger)) as source:
-        (found,) = history.read(source).state.reuses.values()
+        (found,) = history.verify_log(source).state.reuses.values()
     assert found.purpose == "trial at line 2" and _charges(plant) == 1
 
 
@@ -355,11 +360,11 @@ def _start(home: ClientHome, query: StatisticsQuery, step: str, out: Path) -> in
 @pytest.mark.parametrize("statistics", KINDS)
 @pytest.mark.parametrize("step", STEPS)
 def test_kill_9_after_any_step_charges_once_and_sends_one_release(
-    make_plant: MakePlant, tmp_path: Path, step: str, statistics: Statistics
+    make_plant: MakePlant, tmp_path: Path, step: str, statistics: StatisticsKind
 ) -> None:
     plant = make_plant({0: 4, 1: 4})
     plant.state_machine()
-    query = plant.query(statistics=mark(statistics))
+    query = plant.query(statistics=statistics_field(statistics))
     assert _start(plant.home, query, step, tmp_path / "never") == -9
     assert not (tmp_path / "never").exists()
     assert _charges(plant) == 1
@@ -370,14 +375,14 @@ def test_kill_9_after_any_step_charges_once_and_sends_one_release(
     first = (tmp_path / "first").read_bytes()
     assert (tmp_path / "second").read_bytes() == first
     _verify(plant, first)
-    assert recorded is None or decode_covered(first).release == recorded
+    assert recorded is None or decode_bundle(first).release == recorded
     spend = read_spend(plant.home, plant.config)
     assert spend.charges == 1 and spend.burned == 0
 
 
 def _outbox(plant: TestPlant, query: StatisticsQuery) -> bytes | None:
     with Ledger.open(plant.home.ledger) as ledger:
-        return ledger.outbox(query.request_id)
+        return ledger.released_bytes(query.request_id)
 
 
 def test_two_processes_with_one_request_make_one_release(
@@ -412,7 +417,7 @@ def test_an_open_charge_is_not_completed_for_other_data(make_plant: MakePlant) -
         raise Stopped
 
     with pytest.raises(Stopped):
-        answer_query(plant.home, query, witness=plant.witness, means=Means(on_step=stop))
+        answer_query(plant.home, query, witness=plant.witness, hooks=ReleaseHooks(on_step=stop))
     write_npz(Path(plant.config.data.path), {0: 9}, seed=4, labels=LABELS)
     plant.freeze()
     with pytest.raises(RefusedError, match="burned"):
@@ -432,4 +437,4 @@ def test_an_open_charge_is_not_completed_for_other_data(make_plant: MakePlant) -
     ],
 )
 def test_numbers_have_one_spelling(number: str, expected: str) -> None:
-    assert release_query.plain(number) == expected
+    assert release_query.canonical_decimal(number) == expected

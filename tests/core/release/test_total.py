@@ -14,8 +14,8 @@ from wg_client.release.look import freeze_data
 from wg_core.errors import ConfigError, StorageError
 from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger
+from wg_core.release import encoding_failures, quality
 from wg_core.release import freeze as freezing
-from wg_core.release import quality, total
 from wg_core.wire.data_sheet import DataSheet
 
 Rows = NDArray[np.float32]
@@ -61,7 +61,7 @@ class Failing:
     clip_radius = 1.0
     machine_kinds: tuple[str, ...] = ()
 
-    def machine_numbers(self, records: Sequence[Any], data_sheet: DataSheet) -> Rows:
+    def machine_features(self, records: Sequence[Any], data_sheet: DataSheet) -> Rows:
         raise NotImplementedError
 
     def __init__(self, fail: Callable[[Rows], Any], target: Any) -> None:
@@ -88,7 +88,7 @@ def records(count: int) -> list[NDArray[np.uint8]]:
 @pytest.mark.parametrize("name", FAILURES)
 def test_one_record_of_a_hundred_has_zeros_and_the_rest_their_bits(name: str) -> None:
     data = records(100)
-    features, failures = total.encode(Failing(FAILURES[name], data[37]), data)
+    features, failures = encoding_failures.encode_or_zero(Failing(FAILURES[name], data[37]), data)
     assert np.flatnonzero(failures).tolist() == [37]
     assert not features[37].any() and features.dtype == np.float32
     rest = np.arange(100) != 37
@@ -98,7 +98,7 @@ def test_one_record_of_a_hundred_has_zeros_and_the_rest_their_bits(name: str) ->
 def test_where_nothing_fails_records_are_encoded_together() -> None:
     data = records(100)
     encoder = Failing(FAILURES["error"], None)
-    features, failures = total.encode(encoder, data)
+    features, failures = encoding_failures.encode_or_zero(encoder, data)
     assert encoder.calls == 1 and not failures.any()
     assert features.tobytes() == plain(data).tobytes()
 
@@ -107,7 +107,7 @@ def test_where_nothing_fails_records_are_encoded_together() -> None:
 def test_what_no_record_is_the_reason_of_ends_the_call(error: BaseException) -> None:
     data = records(3)
     with pytest.raises(type(error)):
-        total.encode(Failing(_raise(error), data[1]), data)
+        encoding_failures.encode_or_zero(Failing(_raise(error), data[1]), data)
 
 
 def test_a_freeze_names_what_the_encoder_failed_on_also_where_it_was_cut_off(

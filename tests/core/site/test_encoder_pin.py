@@ -86,10 +86,12 @@ def server(home: ClientHome, encoder_package: bytes, monkeypatch: pytest.MonkeyP
 @pytest.fixture(scope="session")
 def other_package(encoder_package: bytes) -> bytes:
     """Another encoder, good as well."""
-    contents = packages.unpack(encoder_package)
+    contents = packages.unpack_encoder(encoder_package)
     tensors, metadata = contents.tensors, contents.metadata
     changed = {name: tensor.astype(float) for name, tensor in tensors.items()}
-    return packages.pack(changed["mean"], changed["projection"] * 0.5, changed["local"], metadata)
+    return packages.pack_encoder(
+        changed["mean"], changed["projection"] * 0.5, changed["local"], metadata
+    )
 
 
 def _init(home: ClientHome, server: Server, data: Path, **named: Any) -> ClientConfig:
@@ -151,10 +153,12 @@ def test_another_hash_is_refused_before_the_token_is_spent(
 def test_an_encoder_that_could_overflow_is_not_kept(
     home: ClientHome, server: Enrolling, data: Path, encoder_package: bytes, empty: bool
 ) -> None:
-    contents = packages.unpack(encoder_package)
+    contents = packages.unpack_encoder(encoder_package)
     tensors, metadata = contents.tensors, contents.metadata
     wide = {name: tensor.astype(float) for name, tensor in tensors.items()}
-    hostile = packages.pack(wide["mean"], wide["projection"] * 1e30, wide["local"], metadata)
+    hostile = packages.pack_encoder(
+        wide["mean"], wide["projection"] * 1e30, wide["local"], metadata
+    )
     server.hand_out(hostile)
     server.promised = _hash(hostile)
     choice = DataChoice(path=data)
@@ -185,10 +189,10 @@ def test_the_encoder_brings_its_trunks_and_each_file_is_tried_first(
     server.promised = _hash(package)
     config = _init(home, server, data)
     assert config.data.encoder == _hash(package)
-    about = packages.read_about(package)
+    about = packages.read_description(package)
     assert about.trunk_names == ("efficientnet-lite0-two-scales", "pooled (MIT)")
-    blocks = packages.unpack(package).local_blocks
-    frozen = snapshots.current(home)
+    blocks = packages.unpack_encoder(package).local_blocks
+    frozen = snapshots.load_current(home)
     assert blocks[-1] == WIDTH
     assert frozen.features().shape[1] == frozen.manifest.scaled + sum(blocks)
 
@@ -225,7 +229,7 @@ class Terminal(io.StringIO):
 
 def _command(*words: object, code: int = 0) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.run(group, [str(word) for word in words])
+        cli.run_program(group, [str(word) for word in words])
     assert caught.value.code == code
 
 
@@ -294,8 +298,8 @@ def test_enrolling_again_brings_no_other_encoder_unless_it_is_named(
 ) -> None:
     def again(encoder: str | None = None) -> ClientConfig:
         if command == "replace":
-            return reenrolment.replace(home, server.token, encoder=encoder)
-        return reenrolment.compromise(home, server.token, "test", encoder=encoder)
+            return reenrolment.enrol_again(home, server.token, encoder=encoder)
+        return reenrolment.replace_compromised_ledger(home, server.token, "test", encoder=encoder)
 
     first = _init(home, server, data).data.encoder
     assert again().data.encoder == first
@@ -314,14 +318,16 @@ def test_a_new_encoder_that_could_overflow_replaces_nothing(
     home: ClientHome, server: Enrolling, data: Path, encoder_package: bytes
 ) -> None:
     first = _init(home, server, data)
-    contents = packages.unpack(encoder_package)
+    contents = packages.unpack_encoder(encoder_package)
     tensors, metadata = contents.tensors, contents.metadata
     wide = {name: tensor.astype(float) for name, tensor in tensors.items()}
-    hostile = packages.pack(wide["mean"], wide["projection"], wide["local"] * 1e30, metadata)
+    hostile = packages.pack_encoder(
+        wide["mean"], wide["projection"], wide["local"] * 1e30, metadata
+    )
     server.hand_out(hostile)
     server.promised = _hash(hostile)
     with pytest.raises(VerificationError, match="could overflow"):
-        reenrolment.replace(home, server.token, encoder=server.promised)
+        reenrolment.enrol_again(home, server.token, encoder=server.promised)
     assert configuration.load(home) == first
     assert _hash(home.encoder.read_bytes()) == first.data.encoder
 
@@ -335,11 +341,11 @@ def test_a_file_that_was_changed_is_not_used(make_plant: MakePlant) -> None:
     with pytest.raises(VerificationError, match="as confirmed"):
         answer_query(plant.home, query, witness=plant.witness)
     with pytest.raises(VerificationError, match="as confirmed"):
-        plants.open_plant(plant.home)
+        plants.open_plant_data(plant.home)
     with pytest.raises(VerificationError, match="as confirmed"):
         plants.pinned_encoder(plant.home, plant.encoder)
     plant.home.encoder.write_bytes(package)
-    assert plants.open_plant(plant.home).encoder == plant.encoder
+    assert plants.open_plant_data(plant.home).encoder == plant.encoder
 
 
 @pytest.mark.parametrize("encoder", ["", "ab", "AB" * 32, "g" * 64, "ab" * 33])
@@ -356,9 +362,9 @@ def test_a_token_that_names_no_whole_hash_is_refused(server: Enrolling) -> None:
 
 @pytest.mark.parametrize("sources", ["7", "[7]", '["a\\u001b[2J"]', "[" * 9999, '[""]', "{}", "no"])
 def test_sources_that_cannot_be_shown_are_refused(encoder_package: bytes, sources: str) -> None:
-    contents = packages.unpack(encoder_package)
+    contents = packages.unpack_encoder(encoder_package)
     tensors, metadata = contents.tensors, contents.metadata
     wide = [tensors[name].astype(float) for name in packages.TENSORS]
-    package = packages.pack(wide[0], wide[1], wide[2], {**metadata, "sources": sources})
+    package = packages.pack_encoder(wide[0], wide[1], wide[2], {**metadata, "sources": sources})
     with pytest.raises(DecodeError, match="sources"):
-        packages.read_about(package)
+        packages.read_description(package)

@@ -18,7 +18,7 @@ from wg_client.fleet import initialise
 from wg_client.fleet.enrolment import Enrolment
 from wg_common import cli
 from wg_core.errors import BudgetExceeded, ConfigError, DecodeError
-from wg_core.ledger import place
+from wg_core.ledger import shared_budget
 from wg_core.release.budget import read_spend
 from wg_core.release.query import answer_query, open_ledger
 from wg_core.site import config as configuration
@@ -48,9 +48,9 @@ def first(make_plant: MakePlant) -> TestPlant:
 def second(first: TestPlant, tmp_path: Path) -> TestPlant:
     """A second home of the plant, with data of its own."""
     home = ClientHome(tmp_path / "second")
-    sharing.join(home, first.home.root)
+    sharing.join_shared_budget(home, first.home.root)
     home.encoder.write_bytes(first.home.encoder.read_bytes())
-    identity.create(home, first.config.site)
+    identity.create_identity(home, first.config.site)
     path = write_npz(home.root / "data.npz", {0: 6, 2: 5}, seed=8, labels=LABELS)
     data = dataclasses.replace(first.config.data, name="sounds", path=str(path))
     plant = dataclasses.replace(
@@ -71,7 +71,7 @@ def test_two_homes_spend_one_budget(first: TestPlant, second: TestPlant) -> None
     for plant in (first, second):
         spend = read_spend(plant.home, plant.config)
         assert 1.1 < spend.epsilon < 1.5
-    finding = verification.verify(second.home.root)
+    finding = verification.verify_log(second.home.root)
     assert [sorted(account.datasets) for account in finding.accounts] == [["plant-a", "sounds"]]
     assert finding.accounts[0].charges == 2
 
@@ -91,7 +91,7 @@ def test_nothing_of_the_ledger_lies_in_the_home_that_shares_it(
     for plant in (first, second):
         out = tmp_path / f"{plant.home.root.name}.wgl"
         with pytest.raises(SystemExit):
-            cli.run(auditor, ["export", "--home", str(plant.home.root), "--out", str(out)])
+            cli.run_program(auditor, ["export", "--home", str(plant.home.root), "--out", str(out)])
         exported.append(out.read_bytes())
     assert exported[0] == exported[1]
     capfd.readouterr()
@@ -101,7 +101,7 @@ def test_homes_that_share_a_ledger_answer_one_after_the_other(
     first: TestPlant, second: TestPlant
 ) -> None:
     with (
-        locks.release(second.home),
+        locks.lock_release(second.home),
         (first.home.root / ".release.lock").open() as other,
         pytest.raises(BlockingIOError),
     ):
@@ -111,20 +111,20 @@ def test_homes_that_share_a_ledger_answer_one_after_the_other(
 def test_a_ledger_that_this_homes_server_does_not_know_is_refused_before_the_charge(
     first: TestPlant, second: TestPlant
 ) -> None:
-    told = place.read(second.home.root)
+    told = shared_budget.read_shared_budget(second.home.root)
     assert told is not None
     changes: tuple[tuple[dict[str, Any], str], ...] = (
         ({"ledger_key": "ab" * 32}, "wg-client keys --home .* --renew ledger"),
         ({"origin": "weightgate/plant-a/0000"}, "wg-client init --replace --home"),
     )
     for change, command in changes:
-        place.write(second.home.root, dataclasses.replace(told, **change))
+        shared_budget.write_shared_budget(second.home.root, dataclasses.replace(told, **change))
         with pytest.raises(ConfigError, match=command):
             answer_query(second.home, second.query(), witness=second.witness)
         with pytest.raises(ConfigError, match=command):
             second.freeze()
     assert read_spend(first.home, first.config).charges == 0
-    place.write(second.home.root, told)
+    shared_budget.write_shared_budget(second.home.root, told)
     answer_query(second.home, second.query(), witness=second.witness)
 
 
@@ -142,9 +142,9 @@ def test_a_budget_is_shared_only_with_the_home_that_has_it(
         (second.home, other.home, "draws on the budget of .* already"),
     ):
         with pytest.raises(ConfigError, match=message):
-            sharing.join(home, holder.root)
-    assert place.read(new.root) is None
-    sharing.join(second.home, first.home.root)  # again: nothing changes
+            sharing.join_shared_budget(home, holder.root)
+    assert shared_budget.read_shared_budget(new.root) is None
+    sharing.join_shared_budget(second.home, first.home.root)  # again: nothing changes
 
 
 def test_a_home_whose_ledger_is_gone_says_where_it_was(
@@ -153,7 +153,7 @@ def test_a_home_whose_ledger_is_gone_says_where_it_was(
     first.home.root.rename(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match=r"budget-of\.json: the ledger is in .*not there"):
         open_ledger(second.home)
-    (second.home.root / place.BUDGET_OF).write_bytes(b'{"home":"relative"}')
+    (second.home.root / shared_budget.BUDGET_OF).write_bytes(b'{"home":"relative"}')
     with pytest.raises(DecodeError, match=r"budget-of\.json"):
         open_ledger(second.home)
 
@@ -177,7 +177,7 @@ def test_what_cannot_be_on_the_shared_ledger_is_refused_before_the_token_is_spen
     home = ClientHome(tmp_path / "new")
     wanted = initialise.DataChoice(path=tmp_path, budget_of=first.home.root, **choice)
     with pytest.raises(ConfigError, match=message):
-        initialise.share(home, wanted, privacy, site)
+        initialise.join_shared_budget(home, wanted, privacy, site)
     assert not home.root.exists()
 
 
@@ -192,7 +192,7 @@ def test_init_makes_a_home_on_another_homes_budget(
         package = first.home.encoder.read_bytes()
         confirm(package)
         home.encoder.write_bytes(package)
-        identity.create(home, "plant-a")
+        identity.create_identity(home, "plant-a")
         reply = EnrolmentReply(
             certificate_pem="",
             ca_pem="",
@@ -200,7 +200,7 @@ def test_init_makes_a_home_on_another_homes_budget(
             server_name="sounds-server",
             server_key="22" * 32,
             witness_name="sounds-server/witness",
-            witness_key=signing.public_bytes(signing.generate()).hex(),
+            witness_key=signing.public_bytes(signing.generate_key()).hex(),
             encoder="",
             cosignature="",
         )
@@ -212,10 +212,10 @@ def test_init_makes_a_home_on_another_homes_budget(
     token = protocol.encode_token(dataclasses.replace(JOIN, encoder=first.encoder))
     words = ["init", "--home", home, "--join", token, "--data", data, "--name", "sounds"]
     with pytest.raises(SystemExit) as done:
-        cli.run(group, [*map(str, words), "--budget-of", str(first.home.root), "--json"])
+        cli.run_program(group, [*map(str, words), "--budget-of", str(first.home.root), "--json"])
     assert done.value.code == 0, capfd.readouterr()
     config = configuration.load(ClientHome(home))
     assert (config.privacy.cap_epsilon, config.privacy.max_request_epsilon) == ("1.5", "1.5")
     with open_ledger(first.home) as ledger:
-        spent = [ledger.read_spent(name).lineage for name in ("plant-a", "sounds")]
+        spent = [ledger.read_spending(name).lineage for name in ("plant-a", "sounds")]
     assert spent[0] == spent[1]

@@ -65,7 +65,7 @@ def test_a_word_of_one_use_or_name_is_not_one_of_another() -> None:
 
 
 def test_more_changes_than_are_followed_at_once_are_refused() -> None:
-    keys = [signing.generate() for _ in range(handover.LINKS_LIMIT + 2)]
+    keys = [signing.generate_key() for _ in range(handover.LINKS_LIMIT + 2)]
     links = [handover.sign(WITNESS, NAME, *pair) for pair in itertools.pairwise(keys)]
     first, second, last = (signing.public_bytes(keys[i]).hex() for i in (0, 1, -1))
     assert follow(second, last, links) == links[1:]

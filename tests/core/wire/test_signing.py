@@ -15,7 +15,7 @@ from wg_core.wire.signing import PrivateKey
 
 
 def test_a_signature_holds_for_its_message_context_and_key_only() -> None:
-    key, other = signing.generate(), signing.generate()
+    key, other = signing.generate_key(), signing.generate_key()
     signature = signing.sign(key, signing.WEIGHTS, b"text")
     signing.verify(key.public_key(), signing.WEIGHTS, b"text", signature)
     for public, context, message in (
@@ -28,7 +28,7 @@ def test_a_signature_holds_for_its_message_context_and_key_only() -> None:
 
 
 def test_every_part_of_a_key_must_have_signed() -> None:
-    key, other = signing.generate_pair(), signing.generate_pair()
+    key, other = signing.generate_hybrid_key(), signing.generate_hybrid_key()
     signature, another = (signing.sign(x, signing.WEIGHTS, b"text") for x in (key, other))
     public = key.public_key()
     signing.verify(public, signing.WEIGHTS, b"text", signature)
@@ -45,7 +45,7 @@ def test_every_part_of_a_key_must_have_signed() -> None:
             signing.verify(public, signing.WEIGHTS, b"text", forged)
 
 
-@pytest.mark.parametrize("generate", [signing.generate, signing.generate_pair])
+@pytest.mark.parametrize("generate", [signing.generate_key, signing.generate_hybrid_key])
 def test_a_key_survives_its_file_and_is_private(
     generate: Callable[[], PrivateKey], tmp_path: Path
 ) -> None:
@@ -56,7 +56,7 @@ def test_a_key_survives_its_file_and_is_private(
 
 
 def test_parts_in_another_order_are_no_key(tmp_path: Path) -> None:
-    key, path = signing.generate_pair(), tmp_path / "key.pem"
+    key, path = signing.generate_hybrid_key(), tmp_path / "key.pem"
     for parts in (key.parts[::-1], key.parts[:1] * 2):
         signing.save(path, PrivateKey(parts))
         with pytest.raises(ConfigError, match="expected Ed25519, ML-DSA-44 or both"):

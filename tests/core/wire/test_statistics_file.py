@@ -13,17 +13,17 @@ from msgspec import UNSET
 from tests.bearings import BEARING
 
 from wg_core.errors import DecodeError, VerificationError
-from wg_core.privacy.mechanism import sigma_for
+from wg_core.privacy.mechanism import noise_scale
 from wg_core.privacy.schema import MACHINE, default_schema, machine_schema
 from wg_core.wire import canonical, container, signing
 from wg_core.wire import statistics_file as sf
-from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.bundle import StatisticsBundle
 from wg_core.wire.data_sheet import DataSheet
 
-KEY = signing.generate()
+KEY = signing.generate_key()
 PUBLIC = KEY.public_key()
 SCHEMA = default_schema(encoder="ab" * 32, dimension=2, labels=("a", "b"), clip_radius=2.0)
-SIGMA = sigma_for(SCHEMA, 1.0, 1e-5)
+SIGMA = noise_scale(SCHEMA, 1.0, 1e-5)
 INTEGERS = np.arange(-3, SCHEMA.length - 3, dtype=np.int64) * (1 << 40)
 
 
@@ -57,7 +57,7 @@ def test_a_release_comes_back_as_it_was() -> None:
 OF_MACHINE = machine_schema("ab" * 32, "record")
 MACHINE_FIELDS: dict[str, Any] = {
     "schema": OF_MACHINE,
-    "sigma": sigma_for(OF_MACHINE, 1.0, 1e-5).hex(),
+    "sigma": noise_scale(OF_MACHINE, 1.0, 1e-5).hex(),
     "sensitivity_squared": str(OF_MACHINE.sensitivity_squared()),
     "data_sheet": DataSheet(rotating_machine=BEARING),
     "labels": ("a", "b"),
@@ -119,7 +119,7 @@ def test_every_cut_is_found() -> None:
 
 
 def test_another_sites_signature_does_not_hold() -> None:
-    data = sf.encode_release(manifest(), INTEGERS, signing.generate())
+    data = sf.encode_release(manifest(), INTEGERS, signing.generate_key())
     with pytest.raises(VerificationError, match="signature"):
         sf.decode_release(data, PUBLIC)
 
@@ -207,23 +207,23 @@ PARTS = st.binary(max_size=200)
 def test_covered_statistics_come_back_as_they_were(
     parts: tuple[bytes, bytes, bytes, bytes, bytes],
 ) -> None:
-    covered = CoveredStatistics(*parts)
-    data = sf.encode_covered(covered)
-    assert sf.decode_covered(data) == covered
-    assert sf.encode_covered(sf.decode_covered(data)) == data
+    covered = StatisticsBundle(*parts)
+    data = sf.encode_bundle(covered)
+    assert sf.decode_bundle(data) == covered
+    assert sf.encode_bundle(sf.decode_bundle(data)) == data
 
 
 def test_a_release_is_not_taken_for_a_covered_one_nor_the_reverse() -> None:
     release = sf.encode_release(manifest(), INTEGERS, KEY)
-    covered = sf.encode_covered(CoveredStatistics(release, b"a", b"b", b"c", b"d"))
+    covered = sf.encode_bundle(StatisticsBundle(release, b"a", b"b", b"c", b"d"))
     with pytest.raises(DecodeError, match="kind"):
-        sf.decode_covered(release)
+        sf.decode_bundle(release)
     with pytest.raises(DecodeError, match="kind"):
         sf.decode_release(covered, PUBLIC)
 
 
 @given(st.binary(max_size=300))
 def test_noise_is_never_decoded_and_never_crashes(data: bytes) -> None:
-    for decode in (sf.decode_covered, lambda raw: sf.decode_release(raw, PUBLIC)):
+    for decode in (sf.decode_bundle, lambda raw: sf.decode_release(raw, PUBLIC)):
         with pytest.raises(DecodeError):
             decode(data)

@@ -27,8 +27,8 @@ from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue, NewCampaign
 from wg_server.store.releases import StoredRelease
-from wg_server.store.site import Site
-from wg_server.store.sites import Store
+from wg_server.store.site import StoredSite
+from wg_server.store.sites import ServerStore
 
 SITES = ("plant-a", "plant-b", "plant-c")
 Answer = Callable[[Envelope], Envelope | None]
@@ -53,20 +53,20 @@ class Nodes:
         self._waiting: dict[str, Reply] = {}
 
     @contextlib.contextmanager
-    def run(self) -> Iterator[Nodes]:
+    def open_run(self) -> Iterator[Nodes]:
         self.runs += 1
         try:
             yield self
         finally:
             self.runs -= 1
 
-    def online(self, sites: Iterable[Site]) -> set[str]:
+    def online_sites(self, sites: Iterable[StoredSite]) -> set[str]:
         return {site.name for site in sites} - self.away
 
     def activated(self, site: str) -> float:
         return 0.0
 
-    def send(self, site: Site, kind: str, envelope: Envelope, seconds: float) -> str:
+    def send(self, site: StoredSite, kind: str, envelope: Envelope, seconds: float) -> str:
         message_id = f"{site.name} {len(self.asked)}"
         self.asked.append((site.name, envelope.kind))
         if envelope.kind == "query":
@@ -76,10 +76,10 @@ class Nodes:
             self._waiting[message_id] = Reply(message_id, found)
         return message_id
 
-    def poll(self, message_ids: set[str]) -> list[Reply]:
+    def poll_replies(self, message_ids: set[str]) -> list[Reply]:
         return [self._waiting.pop(each) for each in sorted(message_ids) if each in self._waiting]
 
-    def forget(self, message_id: str) -> None:
+    def withdraw(self, message_id: str) -> None:
         self._waiting.pop(message_id, None)
 
 
@@ -96,7 +96,7 @@ def refusal(code: str) -> Envelope:
 
 
 class Held:
-    def holds(self) -> bool:
+    def is_held(self) -> bool:
         return True
 
 
@@ -110,7 +110,7 @@ class Stage:
     """
 
     home: ServerHome
-    store: Store
+    store: ServerStore
     nodes: Nodes
     packages: list[tuple[str, str, tuple[str, ...]]] = dataclasses.field(default_factory=list)
     generators: list[str] = dataclasses.field(default_factory=list)
@@ -145,8 +145,8 @@ class Stage:
     ) -> bytes:
         self.before_package(own.site)
         store = pools.store
-        ids = store.newest_ids(encoder="e", apart_from=own.site)
-        names = tuple(sorted(store.release(release_id).site for release_id in ids))
+        ids = store.newest_usable_ids(encoder="e", apart_from=own.site)
+        names = tuple(sorted(store.require_release(release_id).site for release_id in ids))
         self.packages.append((own.site, request_id, names))
         self.generators.append(generator)
         return b"package"
@@ -156,7 +156,7 @@ class Stage:
         """The worker works until the block ends."""
         found = CampaignWorker(
             self.home,
-            self.home.config(),
+            self.home.read_config(),
             self.store,
             self.nodes,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
@@ -172,7 +172,7 @@ class Stage:
     def wait(self, campaign: Campaign, done: Callable[[Campaign], bool]) -> Campaign:
         """The campaign when it is so; what a busy machine takes for it does not matter."""
         limit = time.monotonic() + PATIENCE_SECONDS
-        while not done(found := self.queue.show(campaign.id)):
+        while not done(found := self.queue.find_campaign(campaign.id)):
             assert time.monotonic() < limit, found
             time.sleep(0.005)
         return found
@@ -192,13 +192,13 @@ def stored(site: str, **values: Any) -> StoredRelease:
 
 
 def make_stage(
-    home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch, nodes: Nodes
+    home: ServerHome, store: ServerStore, monkeypatch: pytest.MonkeyPatch, nodes: Nodes
 ) -> Stage:
     """Three enrolled sites; what they release is taken as it is."""
     add_sites(store, SITES)
     monkeypatch.setattr(worker, "TICK_SECONDS", 0.001)
     monkeypatch.setattr(worker, "LOOK_SECONDS", 0.005)
-    monkeypatch.setattr(intake, "accept", lambda site, *rest, **more: stored(site.name))
+    monkeypatch.setattr(intake, "accept_release", lambda site, *rest, **more: stored(site.name))
     monkeypatch.setattr(
         intake,
         "open_release",

@@ -9,11 +9,11 @@ from wg_core.wire import fleet
 from wg_core.wire.fleet import Envelope
 from wg_server.campaigns import exchange
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 def test_a_site_that_waits_for_a_person_is_asked_again_whatever_the_tries(
-    home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch
+    home: ServerHome, store: ServerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange, "_PERSON_SECONDS", 0.01)
     monkeypatch.setattr(exchange, "MESSAGE_TRIES", 2)
@@ -26,15 +26,17 @@ def test_a_site_that_waits_for_a_person_is_asked_again_whatever_the_tries(
     stage = make_stage(home, store, monkeypatch, Nodes(plant_a=decide_late))
     campaign = stage.start(["plant-a"])
     with stage.working():
-        waiting = stage.wait(campaign, lambda found: found.task("plant-a").code == fleet.APPROVAL)
-        assert waiting.task("plant-a").state == "waiting"
+        waiting = stage.wait(
+            campaign, lambda found: found.find_task("plant-a").code == fleet.APPROVAL
+        )
+        assert waiting.find_task("plant-a").state == "waiting"
         assert stage.ended(campaign)["plant-a"][0] == "delivered"
     assert asked == ["query"] * 5 + ["delivery"]
     assert len({query.request_id for query in stage.nodes.queries}) == 1
 
 
 def test_a_site_that_denies_is_left_out_with_the_word(
-    home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch
+    home: ServerHome, store: ServerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = make_stage(home, store, monkeypatch, Nodes(plant_a=lambda asked: refusal("policy")))
     campaign = stage.start(["plant-a"])

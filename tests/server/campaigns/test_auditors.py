@@ -29,13 +29,13 @@ from wg_server.site.home import ServerHome
 from wg_server.store import schema
 from wg_server.store.pools import PooledRelease, PoolTable, StoredPool
 from wg_server.store.queue import CampaignQueue, NewCampaign
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 SITE = "plant-a"
 
 
 @pytest.fixture
-def central(home: ServerHome, store: Store, tmp_path: Path) -> Central:
+def central(home: ServerHome, store: ServerStore, tmp_path: Path) -> Central:
     return Central(home, store, tmp_path)
 
 
@@ -45,8 +45,8 @@ def note_in(folder: Path) -> bytes:
 
 def newest_checkpoint(home: ServerHome, site: str) -> bytes:
     """The newest checkpoint of a site's ledger, cosigned as of now."""
-    with Store.open(home) as store:
-        return fleet_witness.Witness.of(home, store).attest(store.site(site))
+    with ServerStore.open(home) as store:
+        return fleet_witness.LedgerWitness.open(home, store).cosign_again(store.require_site(site))
 
 
 def test_a_checkpoint_says_how_far_the_ledger_went_and_that_it_is_so_now(
@@ -80,7 +80,7 @@ def test_a_checkpoint_says_how_far_the_ledger_went_and_that_it_is_so_now(
 def test_a_site_that_never_enrolled_has_no_checkpoint(central: Central) -> None:
     central.store.invite(SITE, "s", 2e9)
     with pytest.raises(ConfigError, match="never enrolled"):
-        auditors.export(central.home, central.folder / "out", [SITE])
+        auditors.export_for_auditors(central.home, central.folder / "out", [SITE])
 
 
 def test_keys_are_printed_as_the_auditor_takes_them(
@@ -110,11 +110,11 @@ def test_an_export_holds_checkpoints_and_every_file_as_it_came(central: Central)
         release = release_of(SITE, data.decode(), data=data, received=float(received))
         central.store.add_release(release)
     out = central.folder / "out"
-    (done,) = auditors.export(central.home, out, [SITE])
+    (done,) = auditors.export_for_auditors(central.home, out, [SITE])
     assert (done.site, done.files, done.logs, done.succession) == (SITE, 2, 1, FIRST)
     assert sorted(path.read_bytes() for path in (out / SITE).glob("*.wgs")) == sorted(files)
-    record = auditor_record.read(out)
-    found = record.site(SITE)
+    record = auditor_record.read_auditor_record(out)
+    found = record.find_site(SITE)
     assert found is not None
     (log,) = found.logs
     note = (out / SITE / auditor_record.CHECKPOINT_FILE).read_text()
@@ -123,7 +123,7 @@ def test_an_export_holds_checkpoints_and_every_file_as_it_came(central: Central)
         assert (log.origin, log.key) == (ledger.origin, ledger.public_key.hex())
         assert done.checkpoint_size == ledger.size
     with pytest.raises(ConfigError, match="empty folder"):
-        auditors.export(central.home, out, [SITE])
+        auditors.export_for_auditors(central.home, out, [SITE])
 
 
 def test_an_export_names_the_earlier_ledger_and_that_its_budget_is_unknown(
@@ -137,7 +137,7 @@ def test_an_export_names_the_earlier_ledger_and_that_its_budget_is_unknown(
     out = central.folder / "out"
     code, text, _ = run(capsys, "export", "--home", central.home.root, "--out", out, "--site", SITE)
     assert code == 0 and "BUDGET UNKNOWN" in text
-    found = auditor_record.read(out).site(SITE)
+    found = auditor_record.read_auditor_record(out).find_site(SITE)
     assert found is not None
     said = [(log.origin, log.succession) for log in found.logs]
     with ledger_of(old) as one, ledger_of(new) as three:
@@ -154,10 +154,10 @@ def test_a_site_of_before_that_was_never_cosigned_is_exported_without_a_checkpoi
     central.enrol(central.plant("one"))
     with central.store.engine.begin() as connection:
         connection.execute(schema.witness.delete())
-    (done,) = auditors.export(central.home, central.folder / "out", [SITE])
+    (done,) = auditors.export_for_auditors(central.home, central.folder / "out", [SITE])
     assert (done.checkpoint_size, done.succession) == (0, FIRST)
     assert not (central.folder / "out" / SITE).exists()
-    found = auditor_record.read(central.folder / "out").site(SITE)
+    found = auditor_record.read_auditor_record(central.folder / "out").find_site(SITE)
     assert found is not None and found.logs[0].checkpoint == ""
 
 
@@ -182,7 +182,7 @@ def test_what_is_no_verifier_key_is_refused(text: str) -> None:
 
 
 def test_a_verifier_key_is_bound_to_its_name() -> None:
-    for text in notes.vkeys("one", notes.LOG, signing.generate_pair().public_key()):
+    for text in notes.vkeys("one", notes.LOG, signing.generate_hybrid_key().public_key()):
         with pytest.raises(DecodeError, match="of another key"):
             notes.decode_vkey(text.replace("one+", "two+"), notes.LOG)
 
@@ -225,7 +225,7 @@ def test_the_auditor_reads_what_the_server_exports(
 
 def audit(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as caught:
-        cli.run(auditor, ["verify", *map(str, words)])
+        cli.run_program(auditor, ["verify", *map(str, words)])
     shown = capsys.readouterr()
     assert isinstance(caught.value.code, int)
     return caught.value.code, shown.out, shown.err
@@ -239,7 +239,7 @@ def test_the_sites_release_is_shown_to_be_in_the_tree_that_its_package_names(
     central.work(plant)
     _package_of(central, ["r1", "r2", "r3"], own="r2")
     out, ledger = central.folder / "out", central.folder / "plant.wgl"
-    auditors.export(central.home, out, [SITE])
+    auditors.export_for_auditors(central.home, out, [SITE])
     (proof,) = (out / SITE).glob(f"*{auditor_record.MEMBERSHIP_SUFFIX}")
     member = auditor_record.read_membership(proof)
     member.verify()
@@ -249,17 +249,17 @@ def test_the_sites_release_is_shown_to_be_in_the_tree_that_its_package_names(
     words = ["verify", str(ledger), "--server", str(out)]
     capsys.readouterr()
     with pytest.raises(SystemExit, match=r"^0$"):
-        cli.run(auditor, words)
+        cli.run_program(auditor, words)
     assert f"release r2 is one of the 3 of root {member.root}" in capsys.readouterr().out
     proof.write_bytes(canonical.encode(dataclasses.replace(member, release_id="r9")))
     with pytest.raises(SystemExit, match=r"^5$"):
-        cli.run(auditor, words)
+        cli.run_program(auditor, words)
 
 
 def test_no_proof_for_a_release_that_no_sum_has(central: Central) -> None:
     central.enrol(central.plant("one"))
     _package_of(central, ["r1", "r3"], own="r2")
-    assert list(membership.memberships(central.home, central.store, SITE)) == []
+    assert list(membership.site_memberships(central.home, central.store, SITE)) == []
 
 
 def _package_of(central: Central, releases: list[str], own: str) -> None:
@@ -275,9 +275,9 @@ def _package_of(central: Central, releases: list[str], own: str) -> None:
         )
         for x in releases
     ]
-    assert table.write(pool, rows, [])
+    assert table.write_pool(pool, rows, [])
     root = merkle.root([merkle.leaf_hash(x.encode()) for x in releases]).hex()
-    table.note_tree(root, [(kind, 1)])
+    table.store_tree(root, [(kind, 1)])
     manifest = WeightsManifest(
         package_id="ef" * 16,
         request_id="12" * 16,
@@ -293,7 +293,7 @@ def _package_of(central: Central, releases: list[str], own: str) -> None:
         created=1,
         expires=2,
     )
-    data = weights_package.encode(manifest, b"", signing.load(central.home.signing_key))
+    data = weights_package.encode_package(manifest, b"", signing.load(central.home.signing_key))
     campaign = CampaignQueue(central.store.engine).add(
         NewCampaign(
             sites=[SITE],
@@ -306,5 +306,5 @@ def _package_of(central: Central, releases: list[str], own: str) -> None:
         ),
     )
     central.home.packages.mkdir(exist_ok=True)
-    central.home.package(campaign.tasks[0].delivery_id).write_bytes(data)
+    central.home.package_path(campaign.tasks[0].delivery_id).write_bytes(data)
     CampaignQueue(central.store.engine).update(campaign.id, SITE, package_sha256="00" * 32)

@@ -15,28 +15,28 @@ from wg_server.site.home import ServerHome
 from wg_server.store import schema
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import Traffic
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 SERVED = ("delivered", "")
 
 
 @pytest.fixture
-def stage(home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch) -> Stage:
+def stage(home: ServerHome, store: ServerStore, monkeypatch: pytest.MonkeyPatch) -> Stage:
     return make_stage(home, store, monkeypatch, Nodes())
 
 
 def served(*sites: str) -> object:
-    return lambda found: all(found.task(site).state == "delivered" for site in sites)
+    return lambda found: all(found.find_task(site).state == "delivered" for site in sites)
 
 
 def test_a_campaign_does_not_wait_for_another_ones_site(stage: Stage) -> None:
     stage.nodes.away = {"plant-c"}
     long = stage.start(min_sites=3)
     with stage.working():
-        stage.wait(long, lambda found: found.task("plant-a").state == "released")
+        stage.wait(long, lambda found: found.find_task("plant-a").state == "released")
         short = stage.start(["plant-b"])
         assert stage.ended(short) == {"plant-b": SERVED}
-        assert stage.queue.show(long.id).state == "running"
+        assert stage.queue.find_campaign(long.id).state == "running"
 
 
 def test_a_site_that_was_queued_for_long_is_asked_before_its_time_runs(stage: Stage) -> None:
@@ -50,13 +50,13 @@ def test_a_sites_time_runs_from_when_it_was_first_asked(stage: Stage) -> None:
     stage.nodes.away = {"plant-a"}
     campaign = stage.start(["plant-a"], collect_seconds=600.0)
     with stage.working():
-        stage.wait(campaign, lambda found: found.task("plant-a").opened > 0)
+        stage.wait(campaign, lambda found: found.find_task("plant-a").opened > 0)
         time.sleep(0.05)
-        assert stage.queue.show(campaign.id).task("plant-a").asked == 0
+        assert stage.queue.find_campaign(campaign.id).find_task("plant-a").asked == 0
         stage.nodes.away = set()
-        task = stage.wait(campaign, lambda found: found.task("plant-a").asked > 0).tasks[0]
+        task = stage.wait(campaign, lambda found: found.find_task("plant-a").asked > 0).tasks[0]
     assert task.asked > task.opened
-    assert schedule.deadline(campaign, task) == task.asked + 600.0
+    assert schedule.step_deadline(campaign, task) == task.asked + 600.0
     assert stage.nodes.queries[0].expires == int(task.asked + 600.0)
 
 
@@ -79,14 +79,14 @@ def test_sites_served_early_get_a_better_package_when_later_releases_came(stage:
         early = stage.wait(campaign, served("plant-a", "plant-b"))  # type: ignore[arg-type]
         stage.nodes.away = set()
         stage.ended(campaign)
-    done = stage.queue.show(campaign.id)
+    done = stage.queue.find_campaign(campaign.id)
     assert done.state == "done"
     assert [task.served for task in done.tasks] == [2, 2, 1]
     for site in ("plant-a", "plant-b"):
         made = [(delivery, others) for name, delivery, others in stage.packages if name == site]
         assert [("plant-c" in others) for _, others in made] == [False, True]
-        assert made[0][0] == early.task(site).delivery_id
-        assert made[1][0] == done.task(site).delivery_id != made[0][0]
+        assert made[0][0] == early.find_task(site).delivery_id
+        assert made[1][0] == done.find_task(site).delivery_id != made[0][0]
     # Whoever was asked for statistics was asked once: a better package is no new question.
     assert sorted(site for site, kind in stage.nodes.asked if kind == "query") == [
         "plant-a",
@@ -105,9 +105,9 @@ def test_one_message_at_a_time_is_enough(stage: Stage, monkeypatch: pytest.Monke
 def test_a_fleet_is_asked_however_long_sending_takes_and_looks_are_apart(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send_on, turn = exchange.MessageExchange.send_on, worker.CampaignWorker._turn
+    send_on, turn = exchange.MessageExchange.send_remaining, worker.CampaignWorker._turn
     monkeypatch.setattr(
-        exchange.MessageExchange, "send_on", partialmethod(send_on, send_seconds=1e-9)
+        exchange.MessageExchange, "send_remaining", partialmethod(send_on, send_seconds=1e-9)
     )
     monkeypatch.setattr(worker.CampaignWorker, "_turn", partialmethod(turn, look_share=1e9))
     campaign = stage.start()
@@ -118,14 +118,14 @@ def test_a_fleet_is_asked_however_long_sending_takes_and_looks_are_apart(
 def test_who_would_be_told_nothing_else_gets_no_better_package(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packer, "says_more", lambda before, package: False)
+    monkeypatch.setattr(packer, "is_more_informative", lambda before, package: False)
     stage.nodes.away = {"plant-c"}
     campaign = stage.start()
     with stage.working():
         early = stage.wait(campaign, served("plant-a", "plant-b"))  # type: ignore[arg-type]
         stage.nodes.away = set()
         assert set(stage.ended(campaign).values()) == {SERVED}
-    done = stage.queue.show(campaign.id)
+    done = stage.queue.find_campaign(campaign.id)
     assert [task.served for task in done.tasks] == [1, 1, 1]
     kept = [(task.delivery_id, task.package_sha256) for task in early.tasks[:2]]
     assert [(task.delivery_id, task.package_sha256) for task in done.tasks[:2]] == kept
@@ -147,7 +147,7 @@ def test_a_plant_may_decline_a_better_package_and_keeps_what_it_has(stage: Stage
         stage.nodes.away = set()
         found = stage.ended(campaign)
     assert found == {"plant-a": ("delivered", "policy"), "plant-b": SERVED, "plant-c": SERVED}
-    assert stage.queue.show(campaign.id).state == "done"
+    assert stage.queue.find_campaign(campaign.id).state == "done"
     assert [each.kind for each in deliveries] == ["query", "delivery", "delivery"]
 
 
@@ -156,16 +156,16 @@ def test_an_equal_campaign_makes_nothing_better(stage: Stage) -> None:
         stage.ended(stage.start())
         again = stage.start(min_sites=1)  # whoever answers first has others' releases of before
         assert set(stage.ended(again).values()) == {SERVED}
-    assert [task.served for task in stage.queue.show(again.id).tasks] == [1, 1, 1]
+    assert [task.served for task in stage.queue.find_campaign(again.id).tasks] == [1, 1, 1]
 
 
 def test_packages_wait_for_so_many_releases_and_for_the_grace(stage: Stage) -> None:
     stage.nodes.away = {"plant-b", "plant-c"}
     campaign = stage.start(grace_seconds=3600.0)
     with stage.working():
-        stage.wait(campaign, lambda found: found.task("plant-a").state == "released")
+        stage.wait(campaign, lambda found: found.find_task("plant-a").state == "released")
         stage.nodes.away = {"plant-c"}
-        stage.wait(campaign, lambda found: found.task("plant-b").state == "released")
+        stage.wait(campaign, lambda found: found.find_task("plant-b").state == "released")
         time.sleep(0.05)
         assert stage.packages == []
         stage.nodes.away = set()  # nobody is waited for any more
@@ -173,7 +173,7 @@ def test_packages_wait_for_so_many_releases_and_for_the_grace(stage: Stage) -> N
     assert len(stage.packages) == 3
 
 
-def test_what_is_left_out_has_a_reason(stage: Stage, store: Store) -> None:
+def test_what_is_left_out_has_a_reason(stage: Stage, store: ServerStore) -> None:
     current_time = time.time()
     with store.engine.begin() as connection:
         connection.execute(
@@ -200,7 +200,7 @@ def test_what_is_left_out_has_a_reason(stage: Stage, store: Store) -> None:
 def test_nobody_is_asked_while_a_campaign_is_paused_and_no_time_runs(stage: Stage) -> None:
     stage.nodes.answers = {"plant-a": lambda asked: None}
     campaign = stage.start(["plant-a"])
-    begun = stage.queue.active(current_time=1000.0)
+    begun = stage.queue.start_queued(current_time=1000.0)
     assert begun == [campaign.id]
     stage.queue.update(campaign.id, "plant-a", traffic=Traffic(messages=1), asked=1010.0)
     assert stage.queue.pause(campaign.id, current_time=1020.0).state == "paused"
@@ -208,7 +208,7 @@ def test_nobody_is_asked_while_a_campaign_is_paused_and_no_time_runs(stage: Stag
     with stage.working():
         time.sleep(0.05)
         assert stage.nodes.asked == []
-        assert stage.queue.show(campaign.id).state == "paused"
+        assert stage.queue.find_campaign(campaign.id).state == "paused"
     (task,) = stage.queue.resume(campaign.id, current_time=5020.0).tasks
     assert (task.opened, task.asked) == (5000.0, 5010.0)
     with pytest.raises(ConfigError, match="expected paused"):
@@ -228,13 +228,13 @@ def test_one_site_is_tried_again_after_the_end_and_others_profit(stage: Stage) -
     with stage.working():
         campaign = stage.start()
         assert stage.ended(campaign)["plant-b"] == ("refused", "budget")
-        assert stage.queue.show(campaign.id).state == "partial"
-        before = stage.queue.show(campaign.id).task("plant-b").query_id
+        assert stage.queue.find_campaign(campaign.id).state == "partial"
+        before = stage.queue.find_campaign(campaign.id).find_task("plant-b").query_id
         stage.nodes.answers = {}
         assert stage.queue.retry(campaign.id, "plant-b").finished is None
         assert set(stage.ended(campaign).values()) == {SERVED}
-    done = stage.queue.show(campaign.id)
-    assert done.state == "done" and done.task("plant-b").query_id != before
+    done = stage.queue.find_campaign(campaign.id)
+    assert done.state == "done" and done.find_task("plant-b").query_id != before
     assert [task.served for task in done.tasks] == [2, 1, 2]
 
 
@@ -253,17 +253,17 @@ def test_a_release_that_is_there_is_used_when_its_site_is_tried_again(stage: Sta
 
 def test_a_site_whose_time_was_over_is_tried_again_under_the_same_id(stage: Stage) -> None:
     campaign = stage.start(["plant-a", "plant-b"])
-    stage.queue.active()
+    stage.queue.start_queued()
     ids = {task.site: task.query_id for task in campaign.tasks}
     stage.queue.update(campaign.id, "plant-a", state="expired", code="approval")
     stage.queue.update(campaign.id, "plant-b", state="refused", code="policy")
     for site, same in (("plant-a", True), ("plant-b", False)):
-        task = stage.queue.retry(campaign.id, site).task(site)
+        task = stage.queue.retry(campaign.id, site).find_task(site)
         assert (task.query_id == ids[site]) is same
         assert (task.state, task.code, task.tries) == ("waiting", "", 0)
 
 
-def test_only_what_ended_without_a_package_is_tried_again(stage: Stage, store: Store) -> None:
+def test_only_what_ended_without_a_package_is_tried_again(stage: Stage, store: ServerStore) -> None:
     with stage.working():
         campaign = stage.start(["plant-a"])
         stage.ended(campaign)
@@ -293,12 +293,12 @@ def test_a_worker_that_ends_and_starts_again_and_again_makes_each_package_once(
     campaign = found = stage.start()
     lives = 0
     while found.finished is None:
-        if found.task("plant-a").served and found.task("plant-b").served:
+        if found.find_task("plant-a").served and found.find_task("plant-b").served:
             stage.nodes.away = set()
         before = moved(found)
         with stage.working():
             stage.wait(campaign, lambda current_time, before=before: moved(current_time) != before)  # type: ignore[misc]
-        found = stage.queue.show(campaign.id)
+        found = stage.queue.find_campaign(campaign.id)
         lives += 1
     assert lives > 3
     assert found.state == "done"
@@ -311,18 +311,18 @@ def test_a_bug_in_one_campaign_ends_that_one_alone(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken, good = stage.start(min_sites=1), stage.start()
-    real = schedule.overdue
+    real = schedule.overdue_tasks
 
     def overdue(campaign: Campaign, current_time: float) -> object:
         if campaign.id == broken.id:
             raise RuntimeError
         return real(campaign, current_time)
 
-    monkeypatch.setattr(schedule, "overdue", overdue)
+    monkeypatch.setattr(schedule, "overdue_tasks", overdue)
     with stage.working():
         assert set(stage.ended(good).values()) == {SERVED}
         assert {state for state, _ in stage.ended(broken).values()} == {"failed"}
-    assert "internal error" in stage.queue.show(broken.id).reason
+    assert "internal error" in stage.queue.find_campaign(broken.id).reason
 
 
 def test_a_run_is_open_only_while_somebody_is_asked(stage: Stage) -> None:
@@ -341,14 +341,14 @@ def test_a_run_that_does_not_open_is_no_sites_fault(
 ) -> None:
     monkeypatch.setattr(worker, "FULL_SECONDS", 0.01)
     broken = [InternalError("Flower did not start a run")] * 3
-    opening = stage.nodes.run
+    opening = stage.nodes.open_run
 
     def run() -> object:
         if broken:
             raise broken.pop()
         return opening()
 
-    monkeypatch.setattr(stage.nodes, "run", run)
+    monkeypatch.setattr(stage.nodes, "open_run", run)
     with stage.working():
         assert set(stage.ended(stage.start()).values()) == {SERVED}
     assert not broken
@@ -360,7 +360,7 @@ def test_campaigns_take_turns_at_packages(stage: Stage) -> None:
     first = stage.start(["plant-a", "plant-b"])
     second = stage.start(["plant-c"])
     for campaign, sites in ((first, ("plant-a", "plant-b")), (second, ("plant-c",))):
-        stage.queue.active()
+        stage.queue.start_queued()
         for site in sites:
             release = stored(site)
             stage.queue.update(

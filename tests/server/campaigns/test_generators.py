@@ -8,38 +8,38 @@ from tests.server.generators import candidate, install
 
 from wg_core.errors import ConfigError, PolicyRefused
 from wg_server.campaigns import reasons, starting
-from wg_server.campaigns.starting import Order
+from wg_server.campaigns.starting import CampaignOrder
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.store import operators, troubles
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 @pytest.fixture
-def stage(home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch) -> Stage:
+def stage(home: ServerHome, store: ServerStore, monkeypatch: pytest.MonkeyPatch) -> Stage:
     return make_stage(home, store, monkeypatch, Nodes())
 
 
 def test_without_a_generator_nobody_is_asked(stage: Stage) -> None:
     with pytest.raises(ConfigError, match="no generator yet"):
-        starting.start(stage.home, stage.store, Order())
+        starting.queue_campaign(stage.home, stage.store, CampaignOrder())
     candidate(stage.home, passes=False)
     with pytest.raises(ConfigError, match="no generator is installed"):
-        starting.start(stage.home, stage.store, Order())
-    assert stage.queue.all() == [] and stage.nodes.asked == []
+        starting.queue_campaign(stage.home, stage.store, CampaignOrder())
+    assert stage.queue.newest_campaigns() == [] and stage.nodes.asked == []
 
 
 def test_a_campaign_goes_on_with_its_generator_over_a_retrain_and_a_restart(stage: Stage) -> None:
     """Of the three sites one is away until the generator was exchanged and the server restarted."""
     first = install(stage.home, b"first")
     stage.nodes.away = {"plant-c"}
-    campaign = starting.start(
-        stage.home, stage.store, Order(sites=SITES, grace_seconds=0.0, asks_unshared=True)
+    campaign = starting.queue_campaign(
+        stage.home, stage.store, CampaignOrder(sites=SITES, grace_seconds=0.0, asks_unshared=True)
     )
     with stage.working():
-        stage.wait(campaign, lambda found: found.task("plant-b").state == "delivered")
+        stage.wait(campaign, lambda found: found.find_task("plant-b").state == "delivered")
     second = install(stage.home, b"second", passes=False)
-    assert versions.prune(stage.home, stage.queue.generators()) == []
+    assert versions.prune_versions(stage.home, stage.queue.generators_in_use()) == []
     stage.nodes.away = set()
     with stage.working():
         found = stage.wait(campaign, lambda found: found.finished is not None)
@@ -47,9 +47,9 @@ def test_a_campaign_goes_on_with_its_generator_over_a_retrain_and_a_restart(stag
     assert found.state == "done"
     assert set(stage.generators) == {first.id}
     install(stage.home, b"third")
-    assert stage.queue.generators() == set()
-    assert versions.prune(stage.home, stage.queue.generators()) == [first.id]
-    assert versions.pointer(stage.home).before == second.id
+    assert stage.queue.generators_in_use() == set()
+    assert versions.prune_versions(stage.home, stage.queue.generators_in_use()) == [first.id]
+    assert versions.read_installed(stage.home).before == second.id
 
 
 def test_a_generator_that_is_gone_ends_the_campaign_before_another_plant_is_asked(
@@ -57,47 +57,47 @@ def test_a_generator_that_is_gone_ends_the_campaign_before_another_plant_is_aske
 ) -> None:
     version = install(stage.home)
     stage.nodes.away = {"plant-b", "plant-c"}
-    order = Order(sites=SITES, min_sites=2, grace_seconds=0.0, asks_unshared=True)
-    campaign = starting.start(stage.home, stage.store, order)
+    order = CampaignOrder(sites=SITES, min_sites=2, grace_seconds=0.0, asks_unshared=True)
+    campaign = starting.queue_campaign(stage.home, stage.store, order)
     with stage.working():
-        stage.wait(campaign, lambda found: found.task("plant-a").state == "released")
-    version.heads.write_bytes(b"damaged")
+        stage.wait(campaign, lambda found: found.find_task("plant-a").state == "released")
+    version.heads_path.write_bytes(b"damaged")
     stage.nodes.away = set()
     with stage.working():
         found = stage.wait(campaign, lambda found: found.finished is not None)
     assert stage.nodes.asked == [("plant-a", "query")]
     assert found.state == "failed" and not stage.packages
     assert "not the package that its model card names" in found.reason
-    assert reasons.of_campaign(found, 0.0) == found.reason
+    assert reasons.describe_campaign(found, 0.0) == found.reason
     statuses = troubles.site_statuses(stage.store, campaign=found.id)
     for task in found.tasks:
         assert (task.state, task.code) == ("failed", reasons.GENERATOR)
-        said = reasons.of_task(found, task, statuses[task.site], 0.0)
+        said = reasons.explain_task(found, task, statuses[task.site], 0.0)
         assert said.why == "the generator that the campaign began with cannot be used"
         assert said.do.startswith("wg-server generator")
-    (entry,) = operators.entries(stage.store, limit=9)
-    assert (entry.operator, entry.through) == (stage.home.config().name, "server")
+    (entry,) = operators.read_log(stage.store, limit=9)
+    assert (entry.operator, entry.through) == (stage.home.read_config().name, "server")
     assert (entry.action, entry.subject) == ("campaign failed", campaign.id)
     assert entry.detail == found.reason
-    assert stage.queue.newest_failed() == found.finished
+    assert stage.queue.newest_failure_time() == found.finished
 
 
 def test_after_that_a_retry_goes_on_with_what_is_installed_and_asks_nobody_twice(
     stage: Stage,
 ) -> None:
     version = install(stage.home)
-    order = Order(sites=SITES, min_sites=3, grace_seconds=0.0, asks_unshared=True)
-    campaign = starting.start(stage.home, stage.store, order)
+    order = CampaignOrder(sites=SITES, min_sites=3, grace_seconds=0.0, asks_unshared=True)
+    campaign = starting.queue_campaign(stage.home, stage.store, order)
     stage.nodes.away = {"plant-c"}
     with stage.working():
-        stage.wait(campaign, lambda found: found.task("plant-b").state == "released")
-        version.heads.unlink()
+        stage.wait(campaign, lambda found: found.find_task("plant-b").state == "released")
+        version.heads_path.unlink()
         stage.wait(campaign, lambda found: found.finished is not None)
     with pytest.raises(ConfigError, match="cannot be read"):
-        starting.retry(stage.home, stage.store, campaign.id, "plant-a")
+        starting.retry_site(stage.home, stage.store, campaign.id, "plant-a")
     after = install(stage.home, b"after")
     for site in ("plant-a", "plant-b", "plant-c"):
-        starting.retry(stage.home, stage.store, campaign.id, site)
+        starting.retry_site(stage.home, stage.store, campaign.id, site)
     stage.nodes.away = set()
     with stage.working():
         found = stage.wait(campaign, lambda found: found.finished is not None)
@@ -114,7 +114,9 @@ def test_where_no_package_can_be_made_the_campaign_has_failed_and_says_so(stage:
         raise PolicyRefused("no package for this site")
 
     stage.before_package = refuse
-    campaign = starting.start(stage.home, stage.store, Order(sites=SITES, asks_unshared=True))
+    campaign = starting.queue_campaign(
+        stage.home, stage.store, CampaignOrder(sites=SITES, asks_unshared=True)
+    )
     with stage.working():
         found = stage.wait(campaign, lambda found: found.finished is not None)
     assert (found.state, found.reason) == (
@@ -123,5 +125,5 @@ def test_where_no_package_can_be_made_the_campaign_has_failed_and_says_so(stage:
     )
     first, *_ = found.tasks
     statuses = troubles.site_statuses(stage.store, campaign=found.id)
-    said = reasons.of_task(found, first, statuses[first.site], 0.0)
+    said = reasons.explain_task(found, first, statuses[first.site], 0.0)
     assert said.do == "see the server's log for this site; then wg-server campaign resume ID SITE"

@@ -10,10 +10,10 @@ from tests.server.generator.conftest import ENCODER, World, generator, world, zo
 from wg_common import weights_package
 from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.wire import canonical, signing
-from wg_server.campaigns.improvement import says_more
+from wg_server.campaigns.improvement import is_more_informative
 from wg_server.generator.prior import pooling
 from wg_server.generator.weights import head_generation
-from wg_server.generator.weights.head_generation import Generator
+from wg_server.generator.weights.head_generation import HeadGenerator
 
 __all__ = ["generator", "world", "zoo_tasks"]
 
@@ -21,19 +21,19 @@ LABELS = ("c0", "c1", "c2", "c3")
 
 
 @pytest.fixture
-def packages(generator: Generator, world: World) -> dict[int, bytes]:
+def packages(generator: HeadGenerator, world: World) -> dict[int, bytes]:
     """What a plant is sent of 0, 4, 5 and 40 other sites, by their number."""
     releases = [world.release(3, site, epsilon=1.0, shots=20) for site in range(40)]
     return {
         count: _package(
-            generator, pooling.of_releases(generator.parts.priors, None, releases[:count])
+            generator, pooling.pools_of_releases(generator.parts.priors, None, releases[:count])
         )
         for count in (0, 4, 5, 40)
     }
 
 
-def _package(generator: Generator, pools: list[pooling.Pool]) -> bytes:
-    made = head_generation.generate(generator, pools, LABELS)
+def _package(generator: HeadGenerator, pools: list[pooling.EvidencePool]) -> bytes:
+    made = head_generation.generate_heads(generator, pools, LABELS)
     tensors = weights_package.pack_tensors({c.name: c.tensors for c in made})
     manifest = WeightsManifest(
         package_id="ab" * 16,
@@ -52,7 +52,7 @@ def _package(generator: Generator, pools: list[pooling.Pool]) -> bytes:
         created=1,
         expires=2,
     )
-    return weights_package.encode(manifest, tensors, signing.generate())
+    return weights_package.encode_package(manifest, tensors, signing.generate_key())
 
 
 @pytest.mark.parametrize(
@@ -64,24 +64,26 @@ def test_it_takes_a_fifth_of_the_posterior_variance(
 ) -> None:
     sent = tmp_path / "sent.wgw"
     sent.write_bytes(packages[before])
-    assert says_more(sent, packages[after]) is more
+    assert is_more_informative(sent, packages[after]) is more
 
 
 def test_one_more_of_forty_says_nothing_else(
-    tmp_path: Path, generator: Generator, world: World
+    tmp_path: Path, generator: HeadGenerator, world: World
 ) -> None:
     releases = [world.release(3, site, epsilon=1.0, shots=20) for site in range(41)]
     fewer, all_of_them = (
-        _package(generator, pooling.of_releases(generator.parts.priors, None, releases[:count]))
+        _package(
+            generator, pooling.pools_of_releases(generator.parts.priors, None, releases[:count])
+        )
         for count in (40, 41)
     )
     sent = tmp_path / "sent.wgw"
     sent.write_bytes(fewer)
-    assert not says_more(sent, all_of_them)
+    assert not is_more_informative(sent, all_of_them)
 
 
 def test_where_it_cannot_be_told_it_is_sent(tmp_path: Path, packages: dict[int, bytes]) -> None:
-    assert says_more(tmp_path / "gone.wgw", packages[4])
+    assert is_more_informative(tmp_path / "gone.wgw", packages[4])
     other = tmp_path / "networks.wgw"
     other.write_bytes(b"of another kind")
-    assert says_more(other, packages[4])
+    assert is_more_informative(other, packages[4])

@@ -17,25 +17,25 @@ from wg_server.fleet.adapter import FleetRun, Reply
 from wg_server.site.home import ServerHome
 from wg_server.store import schema
 from wg_server.store.releases import StoredRelease
-from wg_server.store.site import Site
-from wg_server.store.sites import Store
+from wg_server.store.site import StoredSite
+from wg_server.store.sites import ServerStore
 
 HOSTILE = "plant-b"
 
 
 def campaign(
-    home: ServerHome, store: Store, answer: Envelope, monkeypatch: pytest.MonkeyPatch
+    home: ServerHome, store: ServerStore, answer: Envelope, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, tuple[str, str]]:
     """Run one campaign to its end, in which the hostile site answers so: states and codes."""
-    accept = intake.accept
+    accept = intake.accept_release
     stage = make_stage(home, store, monkeypatch, Nodes(plant_b=lambda asked: answer))
-    monkeypatch.setattr(intake, "accept", accept)
+    monkeypatch.setattr(intake, "accept_release", accept)
     with stage.working():
         return stage.ended(stage.start())
 
 
 def test_whatever_one_answer_causes_is_its_own_sites_failure(
-    home: ServerHome, any_store: Store, monkeypatch: pytest.MonkeyPatch
+    home: ServerHome, any_store: ServerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     causes: list[Exception] = [
         RecursionError(),
@@ -44,12 +44,12 @@ def test_whatever_one_answer_causes_is_its_own_sites_failure(
         sa.exc.DataError("insert", {}, Exception("value too long")),
     ]
 
-    def accept(site: Site, data: bytes, asked: Any, **rest: Any) -> StoredRelease:
+    def accept(site: StoredSite, data: bytes, asked: Any, **rest: Any) -> StoredRelease:
         if site.name == HOSTILE:
             raise causes[-1]
         return stored(site.name)
 
-    monkeypatch.setattr(intake, "accept", accept)
+    monkeypatch.setattr(intake, "accept_release", accept)
     for _ in tuple(causes):
         with any_store.engine.begin() as connection:
             for table in (schema.task, schema.campaign, schema.release, schema.site):
@@ -64,14 +64,17 @@ def test_whatever_one_answer_causes_is_its_own_sites_failure(
     "values", [{"release_id": "f" * 4096}, {"epsilon": "1." + "0" * 300}, {"release_id": "\x00"}]
 )
 def test_what_a_table_does_not_hold_fails_its_own_site_alone(
-    home: ServerHome, any_store: Store, monkeypatch: pytest.MonkeyPatch, values: dict[str, str]
+    home: ServerHome,
+    any_store: ServerStore,
+    monkeypatch: pytest.MonkeyPatch,
+    values: dict[str, str],
 ) -> None:
     """Decoding refuses these now; if it did not, the others would be served all the same."""
 
-    def accept(site: Site, data: bytes, asked: Any, **rest: Any) -> StoredRelease:
+    def accept(site: StoredSite, data: bytes, asked: Any, **rest: Any) -> StoredRelease:
         return stored(site.name, **(values if site.name == HOSTILE else {}))
 
-    monkeypatch.setattr(intake, "accept", accept)
+    monkeypatch.setattr(intake, "accept_release", accept)
     found = campaign(home, any_store, Envelope("statistics", b"", b"x"), monkeypatch)
     if any_store.engine.dialect.name == "postgresql":  # SQLite takes any length
         assert found[HOSTILE] == ("failed", "internal")
@@ -80,14 +83,14 @@ def test_what_a_table_does_not_hold_fails_its_own_site_alone(
 
 @pytest.mark.parametrize("code", ["", "Data", "x" * 41, "a\nforged line", "a\x00", "no such word"])
 def test_a_refusal_is_one_bounded_word(
-    home: ServerHome, any_store: Store, monkeypatch: pytest.MonkeyPatch, code: str
+    home: ServerHome, any_store: ServerStore, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     forged = canonical.encode({"code": code, "request_id": "0" * 32, "version": 1})
     with pytest.raises(DecodeError, match="refusal"):
         canonical.decode(Refusal, forged, subject="refusal")
     if any_store.engine.dialect.name == "sqlite":
         return  # what follows is about columns that SQLite does not bound
-    monkeypatch.setattr(intake, "accept", lambda site, *rest, **more: stored(site.name))
+    monkeypatch.setattr(intake, "accept_release", lambda site, *rest, **more: stored(site.name))
     found = campaign(home, any_store, Envelope("refusal", forged), monkeypatch)
     assert found[HOSTILE] == ("failed", "decode")
     assert found["plant-a"] == found["plant-c"] == ("delivered", "")
@@ -123,4 +126,4 @@ def test_a_reply_that_breaks_flower_is_malformed_and_the_others_are_read() -> No
             return []
 
     run = FleetRun(Broken(), 1)  # type: ignore[arg-type]
-    assert run.poll({"a", "b", "c"}) == [Reply("b", None, fleet.MALFORMED)]
+    assert run.poll_replies({"a", "b", "c"}) == [Reply("b", None, fleet.MALFORMED)]

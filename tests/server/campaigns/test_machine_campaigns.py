@@ -15,9 +15,9 @@ from tests.server.generators import install
 
 from wg_common import catalogue, weights_file
 from wg_common.nets.encoder import module
-from wg_common.weights_package import Condition
+from wg_common.weights_package import GeneratorCondition
 from wg_core.errors import ConfigError
-from wg_core.privacy.mechanism import sigma_for
+from wg_core.privacy.mechanism import noise_scale
 from wg_core.privacy.schema import CLASSES, MACHINE, machine_schema
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire import signing
@@ -32,15 +32,15 @@ from wg_server.campaigns import (
     starting,
     stated,
 )
-from wg_server.campaigns.release import Recipient, Release, recipient_of_release
-from wg_server.campaigns.starting import Order
+from wg_server.campaigns.release import OpenedRelease, PackageRecipient, recipient_from_release
+from wg_server.campaigns.starting import CampaignOrder
 from wg_server.generator.prior.pooling import NOTHING_POOLED
 from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.site.home import ServerHome
 from wg_server.store import troubles
 from wg_server.store.campaigns import NO_MACHINE, NO_NAMES, NO_STATISTIC, Campaign
 from wg_server.store.releases import StoredRelease
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 SHEET = DataSheet(rotating_machine=BEARING)
 LABELS = ("normal", "inner race", "outer race")
@@ -48,7 +48,7 @@ USES = {"rotating_machine": True, "gearbox": False}
 
 
 @pytest.fixture
-def stage(home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch) -> Stage:
+def stage(home: ServerHome, store: ServerStore, monkeypatch: pytest.MonkeyPatch) -> Stage:
     install(home)
     monkeypatch.setattr(machines, "statistic_use", lambda home, version: USES)
     return make_stage(home, store, monkeypatch, Nodes(plant_b=lambda _: refusal("machine")))
@@ -64,7 +64,7 @@ def sheets(
         def stated_by(release: StoredRelease) -> SimpleNamespace:
             return SimpleNamespace(labels=LABELS, data_sheet=sheets[release.site])
 
-        monkeypatch.setattr(intake, "stated_by", stated_by)
+        monkeypatch.setattr(intake, "recipient_without_statistics", stated_by)
         for site in sheets:
             stage.store.add_release(stored(site, epsilon="0"))
 
@@ -72,12 +72,13 @@ def sheets(
 
 
 def start(stage: Stage, **words: object) -> Campaign:
-    return starting.start(stage.home, stage.store, Order(statistics=MACHINE, **words))  # type: ignore[arg-type]
+    order = CampaignOrder(statistics=MACHINE, **words)  # type: ignore[arg-type]
+    return starting.queue_campaign(stage.home, stage.store, order)
 
 
 def said(stage: Stage, campaign: Campaign, site: str) -> reasons.Reason:
     status = troubles.site_statuses(stage.store, names=SITES)[site]
-    return reasons.of_task(campaign, campaign.task(site), status, 0.0)
+    return reasons.explain_task(campaign, campaign.find_task(site), status, 0.0)
 
 
 def test_only_a_site_whose_machine_uses_a_statistic_is_asked(
@@ -127,7 +128,7 @@ def test_a_site_that_would_pay_for_nothing_or_for_what_nobody_knows_is_not_asked
 def test_where_no_machine_is_stated_nobody_is_asked(stage: Stage) -> None:
     with pytest.raises(ConfigError, match="no site states a machine"):
         start(stage)
-    assert stage.queue.all() == []
+    assert stage.queue.newest_campaigns() == []
 
 
 def test_the_card_says_which_machines_use_a_statistic(
@@ -153,7 +154,7 @@ def test_the_card_says_which_machines_use_a_statistic(
 
 def test_at_epsilon_0_there_are_no_machine_statistics() -> None:
     with pytest.raises(ConfigError, match="0 asks for no statistics"):
-        Order(statistics=MACHINE, epsilon="0")
+        CampaignOrder(statistics=MACHINE, epsilon="0")
 
 
 def test_no_package_waits_for_other_sites_and_none_gets_better_by_them() -> None:
@@ -161,17 +162,20 @@ def test_no_package_waits_for_other_sites_and_none_gets_better_by_them() -> None
     of_classes, of_machine = (
         campaign(*parts, statistics=kind, min_sites=1) for kind in (CLASSES, MACHINE)
     )
-    assert (schedule.packages_from(of_classes, 5.0), schedule.packages_from(of_machine, 5.0)) == (
+    assert (
+        schedule.first_package_time(of_classes, 5.0),
+        schedule.first_package_time(of_machine, 5.0),
+    ) == (
         11.0,
         0.0,
     )
     assert (len(of_classes.arrivals), len(of_machine.arrivals)) == (1, 0)
 
 
-def recipient(labels: tuple[str, ...] = LABELS) -> Recipient:
+def recipient(labels: tuple[str, ...] = LABELS) -> PackageRecipient:
     """A plant that released the statistics of its machine."""
     schema = machine_schema("ab" * 32, "record")
-    sigma = sigma_for(schema, 1.0, 1e-5)
+    sigma = noise_scale(schema, 1.0, 1e-5)
     manifest = StatisticsManifest(
         schema=schema,
         site="plant-a",
@@ -188,10 +192,10 @@ def recipient(labels: tuple[str, ...] = LABELS) -> Recipient:
         labels=labels,
     )
     statistics = NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma)
-    return recipient_of_release(manifest, Release(manifest, statistics))
+    return recipient_from_release(manifest, OpenedRelease(manifest, statistics))
 
 
-CONDITION = Condition(
+CONDITION = GeneratorCondition(
     generator="ef" * 32, data_sheet="rotating_machine", statistic="ab", epsilon="1"
 )
 
@@ -201,18 +205,18 @@ def test_its_package_holds_networks_for_the_machine_and_nothing_of_other_sites(
 ) -> None:
     version = install(home)
     plant = recipient()
-    asked: list[Recipient] = []
+    asked: list[PackageRecipient] = []
 
-    def networks(_version: object, plant: Recipient, *, seed: int) -> object:
+    def networks(_version: object, plant: PackageRecipient, *, seed: int) -> object:
         asked.append(plant)
         candidate = GeneratedCandidate("raw-mean", "diffusion", {"w": np.zeros(3, np.float32)})
         return CONDITION, catalogue.SPECTRUM_LINES, (candidate,)
 
-    monkeypatch.setattr(stated, "networks", networks)
+    monkeypatch.setattr(stated, "make_machine_networks", networks)
     monkeypatch.setattr(packaging, "_generate", lambda *_: ((), NOTHING_POOLED))
     data = packaging.make_package(home, None, plant, "0" * 32, version.id)  # type: ignore[arg-type]
     key = signing.load(home.signing_key).public_key()
-    manifest, _ = weights_file.decode(data, key)
+    manifest, _ = weights_file.decode_weights_package(data, key)
     assert asked == [plant] and plant.machine is not None
     (candidate,) = manifest.candidates
     assert candidate.architecture == catalogue.SPECTRUM_LINES and manifest.labels == LABELS

@@ -12,33 +12,33 @@ from tests.patience import wait_until
 
 from wg_core.errors import ConfigError
 from wg_server.campaigns import making
-from wg_server.campaigns.making import MakingProcess
-from wg_server.campaigns.release import Recipient
+from wg_server.campaigns.making import PackagingProcess
+from wg_server.campaigns.release import PackageRecipient
 from wg_server.site.home import ServerHome
 
-PLANT = Recipient(site="plant-a", encoder="ab" * 32, labels=("good", "bad"), data_sheet=None)
+PLANT = PackageRecipient(site="plant-a", encoder="ab" * 32, labels=("good", "bad"), data_sheet=None)
 
 
 @pytest.fixture
-def processes() -> Iterator[MakingProcess]:
-    made = MakingProcess()
+def processes() -> Iterator[PackagingProcess]:
+    made = PackagingProcess()
     yield made
     made.stop_process()
 
 
-def asked(processes: MakingProcess, home: ServerHome) -> None:
+def asked(processes: PackagingProcess, home: ServerHome) -> None:
     """Ask for a package of a generator that is not there."""
     with pytest.raises(ConfigError, match="generator 00000000"):
         processes(home, None, PLANT, "cd" * 16, "0" * 64)  # type: ignore[arg-type]
 
 
-def pids(processes: MakingProcess) -> list[int]:
+def pids(processes: PackagingProcess) -> list[int]:
     executor = processes._executor
     return [] if executor is None else list(executor._processes)
 
 
 def test_one_that_is_killed_is_followed_by_another(
-    processes: MakingProcess, home: ServerHome
+    processes: PackagingProcess, home: ServerHome
 ) -> None:
     asked(processes, home)
     (pid,) = pids(processes)
@@ -49,7 +49,7 @@ def test_one_that_is_killed_is_followed_by_another(
     assert pids(processes) != [pid]
 
 
-def test_one_that_is_let_go_ends(processes: MakingProcess, home: ServerHome) -> None:
+def test_one_that_is_let_go_ends(processes: PackagingProcess, home: ServerHome) -> None:
     asked(processes, home)
     (pid,) = pids(processes)
     processes.stop_process()

@@ -39,7 +39,7 @@ def release(
 ) -> NoisyStatistics:
     rng = np.random.default_rng((5, seed))
     x, y = extreme(count, len(schema.labels) if classes is None else classes, rng)
-    sigma = mechanism.sigma_for(schema, epsilon, DELTA)
+    sigma = mechanism.noise_scale(schema, epsilon, DELTA)
     return simulate_statistics(schema, x, y, sigma, rng)
 
 
@@ -49,8 +49,13 @@ def test_honest_releases_pass_however_few_or_many_records_they_are_of(
     epsilon: float, count: int
 ) -> None:
     for seed in range(1 if count > 1000 else 3):
-        assert plausibility.reasons(release(schema_of(), epsilon, count, seed)) == ()
-        assert plausibility.reasons(release(schema_of(), epsilon, count, seed, classes=1)) == ()
+        assert plausibility.implausibility_reasons(release(schema_of(), epsilon, count, seed)) == ()
+        assert (
+            plausibility.implausibility_reasons(
+                release(schema_of(), epsilon, count, seed, classes=1)
+            )
+            == ()
+        )
 
 
 @pytest.mark.parametrize("labels", [(), ("one",), LABELS])
@@ -58,7 +63,7 @@ def test_honest_releases_of_every_label_domain_pass(labels: tuple[str, ...]) -> 
     for count in (0, 1, 500):
         for epsilon in (0.5, 8.0):
             found = release(schema_of(labels), epsilon, count, count)
-            assert plausibility.reasons(found) == ()
+            assert plausibility.implausibility_reasons(found) == ()
 
 
 def of_machine(count: int, *, told: int = 1) -> NoisyStatistics:
@@ -66,7 +71,7 @@ def of_machine(count: int, *, told: int = 1) -> NoisyStatistics:
     schema = machine_schema(ENCODER, "record")
     rng = np.random.default_rng((7, count))
     numbers = np.eye(schema.dimension)[np.zeros(count, dtype=np.int64)]
-    sigma = mechanism.sigma_for(schema, 1.0, DELTA)
+    sigma = mechanism.noise_scale(schema, 1.0, DELTA)
     found = simulate_statistics(schema, numbers, np.full(count, -1), sigma, rng)
     length = int(found.integers[schema.blocks[2].offset])
     return changed(found, 2, slice(0, 1), told * length)
@@ -74,15 +79,15 @@ def of_machine(count: int, *, told: int = 1) -> NoisyStatistics:
 
 def test_machine_statistics_pass_and_a_mean_that_is_longer_than_one_does_not() -> None:
     for count in (0, 1, 100, 5000):
-        assert plausibility.reasons(of_machine(count)) == ()
-    (reason,) = plausibility.reasons(of_machine(1000, told=2))
+        assert plausibility.implausibility_reasons(of_machine(count)) == ()
+    (reason,) = plausibility.implausibility_reasons(of_machine(1000, told=2))
     assert "the sum over all records is" in reason
 
 
 def test_machine_statistics_of_another_layout_do_not_pass() -> None:
     found = of_machine(100)
     schema = replace(found.schema, moment_weight=512)
-    (reason,) = plausibility.reasons(replace(found, schema=schema))
+    (reason,) = plausibility.implausibility_reasons(replace(found, schema=schema))
     assert "layout: moment_weight" in reason
 
 
@@ -93,15 +98,15 @@ def test_honest_releases_of_units_of_several_records_pass() -> None:
     rng = np.random.default_rng(6)
     x, y = extreme(3000, 3, rng)
     units = [f"part-{i // 7}" for i in range(3000)]
-    sigma = mechanism.sigma_for(schema, 8.0, DELTA)
-    integers = mechanism.in_parts(
+    sigma = mechanism.noise_scale(schema, 8.0, DELTA)
+    integers = mechanism.release_in_parts(
         schema,
         exact_statistics(schema, x, y, units),
         lambda centre: exact_statistics(schema, x, y, units, centre=centre),
         sigma,
         lambda part: part + np.rint(rng.normal(0, sigma, part.shape)).astype(np.int64),
     )
-    assert plausibility.reasons(NoisyStatistics(schema, integers, sigma)) == ()
+    assert plausibility.implausibility_reasons(NoisyStatistics(schema, integers, sigma)) == ()
 
 
 def test_false_alarms_are_as_rare_as_stated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,13 +117,15 @@ def test_false_alarms_are_as_rare_as_stated(monkeypatch: pytest.MonkeyPatch) -> 
     """
     monkeypatch.setattr(plausibility, "FALSE_ALARMS", 0.05)
     schema, rng = schema_of(dimension=4), np.random.default_rng(8)
-    sigma = mechanism.sigma_for(schema, 1.0, DELTA)
+    sigma = mechanism.noise_scale(schema, 1.0, DELTA)
     alarms = 0
     for number in range(4000):
         y = np.zeros(number % 50, dtype=np.int64)
         x = np.zeros((len(y), 4))
         x[:, 0] = 1.0
-        alarms += bool(plausibility.reasons(simulate_statistics(schema, x, y, sigma, rng)))
+        alarms += bool(
+            plausibility.implausibility_reasons(simulate_statistics(schema, x, y, sigma, rng))
+        )
     assert alarms <= 300
 
 
@@ -133,7 +140,7 @@ def changed(found: NoisyStatistics, block: int, rows: slice, values: int) -> Noi
 def test_sums_of_the_largest_integers_are_named_with_their_class() -> None:
     honest = release(schema_of(), 1.0, 60, 0)
     for value in (1 << 62, -(1 << 62), (1 << 63) - 1, -(1 << 63)):
-        said = plausibility.reasons(changed(honest, 1, slice(1, 2), value))
+        said = plausibility.implausibility_reasons(changed(honest, 1, slice(1, 2), value))
         assert any(text.startswith("class 'scratch': its sum is") for text in said), value
 
 
@@ -148,7 +155,7 @@ def test_every_block_is_bounded_by_what_counts_and_noise_allow() -> None:
         ("at most", changed(honest, 0, slice(0, 1), 2 * honest.schema.capacity * a)),
         ("its sum is", changed(honest, 1, slice(0, 1), int(40 * honest.sigma))),
     ):
-        said = plausibility.reasons(found)
+        said = plausibility.implausibility_reasons(found)
         assert any(words in text for text in said), (words, said)
 
 
@@ -159,7 +166,7 @@ def test_many_sums_that_are_each_within_their_bound_are_not_together() -> None:
     honest = release(schema, 1.0, 0, 2)
     count = 3.0 * honest.sigma / schema.count_weight  # what noise alone may take from a count
     each = int(count * schema.sum_weight * schema.grid / np.sqrt(D))
-    said = plausibility.reasons(changed(honest, 1, slice(None), each))
+    said = plausibility.implausibility_reasons(changed(honest, 1, slice(None), each))
     assert [text.split(" are ")[0] for text in said] == ["all class sums together"]
 
 
@@ -169,7 +176,7 @@ def test_many_sums_that_are_each_within_their_bound_are_not_together() -> None:
 def test_bounds_of_the_senders_own_choice_are_no_bounds(field: str, value: Any) -> None:
     honest = release(schema_of(), 1.0, 60, 3)
     schema = replace(honest.schema, **{field: value})
-    said = plausibility.reasons(replace(honest, schema=schema))
+    said = plausibility.implausibility_reasons(replace(honest, schema=schema))
     assert len(said) == 1 and said[0].startswith(f"layout: {field} is {value}")
 
 
@@ -178,5 +185,7 @@ def test_a_label_cannot_forge_a_line_of_the_reason(label: str) -> None:
     with pytest.raises(DecodeError, match="labels"):
         schema_of(labels=(label, "b"))
     schema = schema_of(labels=("欠陥", "b"))
-    (first, *_) = plausibility.reasons(changed(release(schema, 1.0, 0, 4), 1, slice(0, 1), 1 << 62))
+    (first, *_) = plausibility.implausibility_reasons(
+        changed(release(schema, 1.0, 0, 4), 1, slice(0, 1), 1 << 62)
+    )
     assert "\\u6b20" in first and first.isprintable()

@@ -15,15 +15,15 @@ from tests.server.rows import release_of
 from wg_core.errors import DecodeError
 from wg_core.ledger import merkle
 from wg_server.campaigns import intake, pools, worth
-from wg_server.campaigns.pools import Pools
+from wg_server.campaigns.pools import GeneratorPools
 from wg_server.generator.prior import pooling
-from wg_server.generator.prior.blup import Priors
-from wg_server.generator.weights.head_generation import Generator
+from wg_server.generator.prior.blup import ModelVariances
+from wg_server.generator.weights.head_generation import HeadGenerator
 from wg_server.store import schema
 from wg_server.store.pools import PoolTable
-from wg_server.store.quarantine import judge
+from wg_server.store.quarantine import set_standing
 from wg_server.store.releases import StoredRelease
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 __all__ = ["generator", "world", "zoo_tasks"]
 
@@ -35,13 +35,13 @@ MOVED = ("c1", "c2", "c3", "c0")
 class Fleet:
     """Sites that release, and the sums of what they released."""
 
-    store: Store
+    store: ServerStore
     world: World
-    priors: Priors
+    priors: ModelVariances
     releases: dict[str, Any]
 
-    def pools(self, generator: str = "cd" * 32) -> Pools:
-        return Pools(self.store, ENCODER, generator, self.priors, b"secret")
+    def pools(self, generator: str = "cd" * 32) -> GeneratorPools:
+        return GeneratorPools(self.store, ENCODER, generator, self.priors, b"secret")
 
     def release(
         self, number: int, labels: tuple[str, ...] = LABELS, again: int = 0, records: int = 0
@@ -65,7 +65,7 @@ class Fleet:
 
 @pytest.fixture
 def fleet(
-    any_store: Store, world: World, generator: Generator, monkeypatch: pytest.MonkeyPatch
+    any_store: ServerStore, world: World, generator: HeadGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> Fleet:
     fleet = Fleet(any_store, world, generator.parts.priors, {})
 
@@ -78,12 +78,12 @@ def fleet(
     return fleet
 
 
-def the_sum(fleet: Fleet, site: str = "nobody") -> pooling.Pool:
-    (pool,) = fleet.pools().of_others(LABELS, site).pools
+def the_sum(fleet: Fleet, site: str = "nobody") -> pooling.EvidencePool:
+    (pool,) = fleet.pools().pooled_releases_without(LABELS, site).pools
     return pool
 
 
-def same(one: pooling.Pool, other: pooling.Pool) -> bool:
+def same(one: pooling.EvidencePool, other: pooling.EvidencePool) -> bool:
     return (
         one.sites == other.sites
         and np.array_equal(one.precision, other.precision)
@@ -99,7 +99,7 @@ def test_a_site_sees_all_others_and_not_itself(fleet: Fleet) -> None:
     names = [fleet.release(number) for number in range(6)]
     kept = fleet.pools()
     kept.refresh()
-    found = kept.of_others(LABELS, "plant-002")
+    found = kept.pooled_releases_without(LABELS, "plant-002")
     assert found.pools[0].sites == found.other_sites == 5
     assert found.releases == 6
     assert found.root == root_of(names)
@@ -113,7 +113,7 @@ def test_what_came_later_or_in_another_order_gives_the_same_sum(fleet: Fleet) ->
     fleet.release(2)
     fleet.pools().refresh()
     fleet.pools("ef" * 32).refresh()  # of another generator, all at once
-    (other,) = fleet.pools("ef" * 32).of_others(LABELS, "nobody").pools
+    (other,) = fleet.pools("ef" * 32).pooled_releases_without(LABELS, "nobody").pools
     assert same(the_sum(fleet), other)
 
 
@@ -121,16 +121,16 @@ def test_quarantine_revocation_and_a_newer_release_take_the_old_one_back(fleet: 
     names = [fleet.release(number) for number in range(5)]
     fleet.pools().refresh()
     before = the_sum(fleet)
-    judge(fleet.store.engine, names[1], "rejected")
+    set_standing(fleet.store.engine, names[1], "rejected")
     fleet.pools().refresh()
     assert the_sum(fleet).sites == 4
-    judge(fleet.store.engine, names[1], "accepted")
+    set_standing(fleet.store.engine, names[1], "accepted")
     fleet.pools().refresh()
     assert same(the_sum(fleet), before)
     fleet.store.revoke("plant-003", current_time=1.0)
     fleet.release(4, again=1)
     fleet.pools().refresh()
-    found = fleet.pools().of_others(LABELS, "nobody")
+    found = fleet.pools().pooled_releases_without(LABELS, "nobody")
     assert found.pools[0].sites == 4 and not same(found.pools[0], before)
     left = sorted([*names[:3], "004-1"])
     assert found.root == root_of(left)
@@ -140,11 +140,11 @@ def test_which_releases_a_package_stood_on_can_be_told_later(fleet: Fleet) -> No
     names = [fleet.release(number) for number in range(4)]
     fleet.pools().refresh()
     table = PoolTable(fleet.store.engine, "cd" * 32)
-    (pool,) = table.pools()
-    judge(fleet.store.engine, names[0], "rejected")
+    (pool,) = table.list_pools()
+    set_standing(fleet.store.engine, names[0], "rejected")
     fleet.release(7)
     fleet.pools().refresh()
-    assert [row.release_id for row in table.at(pool.kind, pool.changes)] == names
+    assert [row.release_id for row in table.releases_at_change(pool.kind, pool.changes)] == names
 
 
 def test_exchanged_labels_are_left_out_whoever_came_first(fleet: Fleet) -> None:
@@ -155,7 +155,7 @@ def test_exchanged_labels_are_left_out_whoever_came_first(fleet: Fleet) -> None:
         fleet.release(number)
         fleet.pools().refresh()
     # Its classes have the same names, so it is of the same kind.
-    found = fleet.pools().of_others(LABELS, "nobody")
+    found = fleet.pools().pooled_releases_without(LABELS, "nobody")
     assert [pool.sites for pool in found.pools] == [6]
     assert found.releases == 6
 
@@ -165,7 +165,7 @@ def test_a_kind_of_its_own_does_not_escape_comparison(fleet: Fleet) -> None:
         fleet.release(number)
     fleet.release(8, (*MOVED, "made up"))
     fleet.pools().refresh()
-    found = fleet.pools().of_others(LABELS, "nobody")
+    found = fleet.pools().pooled_releases_without(LABELS, "nobody")
     assert [pool.labels for pool in found.pools] == [LABELS]
 
 
@@ -175,7 +175,7 @@ def test_kinds_with_a_class_in_common_are_used_and_others_are_not(fleet: Fleet) 
     fleet.release(4, ("c0", "x1", "x2", "x3"))
     fleet.release(5, ("y0", "y1", "y2", "y3"))
     fleet.pools().refresh()
-    found = fleet.pools().of_others(LABELS, "nobody")
+    found = fleet.pools().pooled_releases_without(LABELS, "nobody")
     assert [pool.sites for pool in found.pools] == [3, 1]
     assert found.releases == 4
 
@@ -208,15 +208,15 @@ def test_many_sites_are_taken_in_a_few_at_a_time(
 def test_of_two_processes_none_loses_a_site(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         fleet.release(number)
-    write = PoolTable.write
+    write = PoolTable.write_pool
 
     def overtaken(table: PoolTable, *arguments: Any) -> bool:
-        monkeypatch.setattr(PoolTable, "write", write)
+        monkeypatch.setattr(PoolTable, "write_pool", write)
         fleet.release(9)
         fleet.pools().refresh()
         return write(table, *arguments)
 
-    monkeypatch.setattr(PoolTable, "write", overtaken)
+    monkeypatch.setattr(PoolTable, "write_pool", overtaken)
     fleet.pools().refresh()
     fleet.pools().refresh()
     assert the_sum(fleet).sites == 4
@@ -225,13 +225,13 @@ def test_of_two_processes_none_loses_a_site(fleet: Fleet, monkeypatch: pytest.Mo
 def test_a_long_intake_keeps_no_later_release_waiting(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, change, found = [0.0], pools.Pools._change, fleet.pools()
+    clock, change, found = [0.0], pools.GeneratorPools._change, fleet.pools()
 
     def slow(*words: Any) -> None:
         clock[0] += 100.0
         change(*words)
 
-    monkeypatch.setattr(pools.Pools, "_change", slow)
+    monkeypatch.setattr(pools.GeneratorPools, "_change", slow)
     monkeypatch.setattr(pools, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     for number in range(3):
         fleet.release(number)
@@ -245,6 +245,8 @@ def test_whom_a_campaign_asks_is_read_from_the_sums(
     for number, labels in ((1, LABELS), (2, LABELS), (3, ("c8", "c9"))):
         fleet.release(number, labels)
     fleet.pools().refresh()
-    monkeypatch.setattr(intake, "stated_by", None)  # no release is opened
+    monkeypatch.setattr(intake, "recipient_without_statistics", None)  # no release is opened
     sites = ["plant-001", "plant-002", "plant-003"]
-    assert [*worth.overlap(fleet.store, sites, "cd" * 32).left_out()] == ["plant-003"]
+    assert [*worth.class_name_overlap(fleet.store, sites, "cd" * 32).skipped_sites()] == [
+        "plant-003"
+    ]

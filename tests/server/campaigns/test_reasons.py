@@ -13,9 +13,9 @@ from tests.server.campaigns.test_schedule import campaign, released, task
 from wg_common import translations
 from wg_core.wire import fleet
 from wg_server.campaigns import absence, reasons, wording
-from wg_server.campaigns.wording import Speaker
+from wg_server.campaigns.wording import TextFormatter
 from wg_server.store.campaigns import TaskState
-from wg_server.store.troubles import CLOCK, NODE_KEY, SiteStatus, Trouble
+from wg_server.store.troubles import CLOCK, NODE_KEY, ConnectionTrouble, SiteStatus
 
 NOW = 1_000_000.0
 DAY = 86_400.0
@@ -32,9 +32,17 @@ def status(**values: Any) -> SiteStatus:
     ("seen", "why", "do"),
     [
         (status(certificate=NOW - 2 * DAY), "certificate expired 2 days ago", "enroll --replace"),
-        (status(trouble=Trouble(CLOCK, 600.2, NOW - 5)), "clock is 600 s ahead of", "NTP"),
-        (status(trouble=Trouble(CLOCK, -400.0, NOW - 5)), "clock is 400 s behind", "NTP"),
-        (status(trouble=Trouble(NODE_KEY, 0.0, NOW - 5)), "node key is not the one", "copy"),
+        (
+            status(trouble=ConnectionTrouble(CLOCK, 600.2, NOW - 5)),
+            "clock is 600 s ahead of",
+            "NTP",
+        ),
+        (status(trouble=ConnectionTrouble(CLOCK, -400.0, NOW - 5)), "clock is 400 s behind", "NTP"),
+        (
+            status(trouble=ConnectionTrouble(NODE_KEY, 0.0, NOW - 5)),
+            "node key is not the one",
+            "copy",
+        ),
         (status(last_seen=0.0), "it never connected", "wg-client run"),
         (status(last_seen=0.0, certificate=NOW - DAY, uses_files=True), "it exchanges files", ""),
         (status(last_seen=NOW - 7300), "not connected; last seen 2 hours ago", "wg-client run"),
@@ -43,32 +51,32 @@ def status(**values: Any) -> SiteStatus:
 def test_a_site_that_is_away_has_a_reason_and_something_to_do(
     seen: SiteStatus, why: str, do: str
 ) -> None:
-    found = reasons.of_task(campaign(task("a", opened=NOW)), task("a", opened=NOW), seen, NOW)
+    found = reasons.explain_task(campaign(task("a", opened=NOW)), task("a", opened=NOW), seen, NOW)
     assert why in found.why and found.why.endswith("; 50 seconds left")
     assert do in found.do
     # When its time is over the same is kept, and said of then, however much later it is read.
-    code, figure = absence.of_overdue(task("a"), seen, NOW)
+    code, figure = absence.deadline_absence(task("a"), seen, NOW)
     out = task("a", state="expired", code=code, figure=figure, updated=NOW)
-    later = reasons.of_task(campaign(out), out, status(last_seen=NOW + 9 * DAY), NOW + 9 * DAY)
+    later = reasons.explain_task(campaign(out), out, status(last_seen=NOW + 9 * DAY), NOW + 9 * DAY)
     assert why in later.why and later.why.startswith("left out 9 days ago: ")
     assert do in later.do and "campaign resume" in later.do
 
 
 def test_a_site_says_for_itself_why_it_is_away() -> None:
     out = status(certificate=NOW - DAY)
-    assert reasons.of_site(out, NOW).why == "its certificate expired 1 day ago"
-    assert reasons.of_site(THERE, NOW) == reasons.Reason("")
-    assert reasons.of_site(dataclasses.replace(out, state="revoked"), NOW).why == ""
+    assert reasons.explain_absence(out, NOW).why == "its certificate expired 1 day ago"
+    assert reasons.explain_absence(THERE, NOW) == reasons.Reason("")
+    assert reasons.explain_absence(dataclasses.replace(out, state="revoked"), NOW).why == ""
 
 
 def test_a_trouble_of_long_ago_is_no_reason() -> None:
-    old = status(trouble=Trouble(CLOCK, 600.0, NOW - 3600))
-    assert absence.of_site(old, NOW) == ("", 0.0)
+    old = status(trouble=ConnectionTrouble(CLOCK, 600.0, NOW - 3600))
+    assert absence.site_absence(old, NOW) == ("", 0.0)
 
 
 def test_a_site_that_is_there_and_does_not_answer_is_called_silent() -> None:
-    assert absence.of_overdue(task("a", asked=5.0), THERE, NOW) == ("no-answer", 5.0)
-    assert absence.of_overdue(task("a", state="packaged", asked=5.0), THERE, NOW) == (
+    assert absence.deadline_absence(task("a", asked=5.0), THERE, NOW) == ("no-answer", 5.0)
+    assert absence.deadline_absence(task("a", state="packaged", asked=5.0), THERE, NOW) == (
         "not-fetched",
         5.0,
     )
@@ -76,10 +84,10 @@ def test_a_site_that_is_there_and_does_not_answer_is_called_silent() -> None:
 
 def test_a_site_that_waits_for_a_person_is_left_out_for_that() -> None:
     asked = task("a", asked=5.0, code=fleet.APPROVAL)
-    code, figure = absence.of_overdue(asked, THERE, NOW)
+    code, figure = absence.deadline_absence(asked, THERE, NOW)
     assert code == fleet.APPROVAL
     out = dataclasses.replace(asked, state="expired", figure=figure, updated=NOW)
-    found = reasons.of_task(campaign(out), out, THERE, NOW)
+    found = reasons.explain_task(campaign(out), out, THERE, NOW)
     assert "a person at the plant decides" in found.why and "requests" in found.do
 
 
@@ -94,7 +102,7 @@ WORDS = [
 @pytest.mark.parametrize(("state", "code"), WORDS)
 def test_every_way_to_end_has_words_and_something_to_do(state: Any, code: str) -> None:
     out = task("a", state=state, code=code, updated=NOW, figure=NOW - 60)
-    found = reasons.of_task(campaign(out), out, THERE, NOW)
+    found = reasons.explain_task(campaign(out), out, THERE, NOW)
     assert found.why and found.do
     assert "error '" not in found.why
 
@@ -104,25 +112,25 @@ def test_every_way_to_end_has_words_and_something_to_do(state: Any, code: str) -
 def test_there_are_words_for_any_state(state: Any, whole: Any) -> None:
     one = task("a", state=state, opened=NOW)
     found = campaign(one, state=whole)
-    reasons.of_task(found, one, THERE, NOW)
-    assert reasons.of_campaign(found, NOW)
+    reasons.explain_task(found, one, THERE, NOW)
+    assert reasons.describe_campaign(found, NOW)
 
 
 def test_what_is_waited_for_is_said() -> None:
     few = campaign(released("a", NOW), task("b", opened=NOW), task("c", opened=NOW))
-    assert reasons.of_campaign(few, NOW) == (
+    assert reasons.describe_campaign(few, NOW) == (
         "1 of 3 sites have released; packages are made from 2 releases on"
     )
     out = [task("b", state="refused"), task("c", opened=NOW)]
     fewer = campaign(released("a", NOW), *out, min_sites=3)
-    assert "3 were requested and 2 are still possible" in reasons.of_campaign(fewer, NOW)
+    assert "3 were requested and 2 are still possible" in reasons.describe_campaign(fewer, NOW)
     enough = campaign(
         released("a", NOW), released("b", NOW), task("c", opened=NOW), grace_seconds=600.0
     )
-    assert "packages in 10 minutes" in reasons.of_campaign(enough, NOW)
+    assert "packages in 10 minutes" in reasons.describe_campaign(enough, NOW)
     served = released("a", NOW - 60, state="delivered", made=NOW - 50, served=1)
     better = campaign(served, released("b", NOW, state="packaged", made=NOW), task("c", asked=NOW))
-    found = reasons.of_task(better, served, THERE, NOW)
+    found = reasons.explain_task(better, served, THERE, NOW)
     assert (
         found.why
         == "it has a package; in 23 hours a better one is made, if there is more information"
@@ -134,18 +142,18 @@ def test_what_is_waited_for_is_said() -> None:
     [(0.2, "1 second"), (61, "1 minute"), (7200, "2 hours"), (100_000, "1 day")],
 )
 def test_spans_are_in_their_largest_unit(seconds: float, words: str) -> None:
-    assert Speaker("en").span(seconds) == words
+    assert TextFormatter("en").format_duration(seconds) == words
 
 
 def test_every_word_of_a_plant_is_said_and_in_english_as_the_wire_has_it() -> None:
     wire = {**fleet.MEANING, **fleet.REFUSALS}
-    table = translations.texts("en", wording.FOLDER, wording.KIND)
+    table = translations.load_templates("en", wording.FOLDER, wording.KIND)
     stem = "plant "
     said = {key.removeprefix(stem): text for key, text in table.items() if key.startswith(stem)}
     assert said == wire
-    assert {code: Speaker("en").of_plant(code) for code in wire} == wire
-    assert all(Speaker("ja").of_plant(code) for code in wire)
-    assert Speaker("ja").of_plant("no word of the wire") is None
+    assert {code: TextFormatter("en").explain_plant_code(code) for code in wire} == wire
+    assert all(TextFormatter("ja").explain_plant_code(code) for code in wire)
+    assert TextFormatter("ja").explain_plant_code("no word of the wire") is None
 
 
 def test_no_sentence_is_left_that_nobody_says() -> None:
@@ -155,7 +163,7 @@ def test_no_sentence_is_left_that_nobody_says() -> None:
         node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)
     )
     quoted = {node.value for node in constants}
-    table = translations.texts("en", wording.FOLDER, wording.KIND)
+    table = translations.load_templates("en", wording.FOLDER, wording.KIND)
     units = re.compile(r"(one )?(day|hour|minute|second)s?")
     idle = {key for key in table if key not in quoted and not key.startswith("plant ")}
     assert {key for key in idle if not units.fullmatch(key)} == set()
@@ -163,7 +171,7 @@ def test_no_sentence_is_left_that_nobody_says() -> None:
 
 def test_reasons_are_said_in_japanese() -> None:
     out = task("a", state="expired", code=absence.AWAY, figure=NOW - DAY, updated=NOW)
-    found = reasons.of_task(campaign(out), out, THERE, NOW, "ja")
+    found = reasons.explain_task(campaign(out), out, THERE, NOW, "ja")
     assert found.why == "対象外になりました：接続していません（最終接続は 1 日前）"
     assert found.do.endswith("wg-server campaign resume ID SITE で再試行")
 
@@ -172,7 +180,11 @@ def test_a_site_that_is_not_there_is_one_line_and_the_summary_counts_it() -> Non
     away = task("b", opened=NOW - 600)
     found = campaign(released("a", NOW - 500), away, collect_seconds=3600.0)
     never = status(last_seen=0.0)
-    line = reasons.of_task(found, away, never, NOW)
+    line = reasons.explain_task(found, away, never, NOW)
     assert line == reasons.Reason("it never connected; 50 minutes left")
-    assert "1 are not connected: the campaign does not wait" in reasons.of_campaign(found, NOW)
-    assert reasons.of_task(found, away, status(certificate=NOW - DAY), NOW).do  # that can be mended
+    assert "1 are not connected: the campaign does not wait" in reasons.describe_campaign(
+        found, NOW
+    )
+    assert reasons.explain_task(
+        found, away, status(certificate=NOW - DAY), NOW
+    ).do  # that can be mended

@@ -11,19 +11,19 @@ from tests.server.generators import install
 
 from wg_core.errors import ConfigError, DecodeError
 from wg_server.campaigns import intake, reasons, starting, worth
-from wg_server.campaigns.starting import Order
-from wg_server.campaigns.worth import Overlap
+from wg_server.campaigns.starting import CampaignOrder
+from wg_server.campaigns.worth import ClassNameOverlap
 from wg_server.site.home import ServerHome
 from wg_server.store import troubles
 from wg_server.store.campaigns import NO_NAMES, NOT_WORTH, Campaign
 from wg_server.store.releases import StoredRelease
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 LEFT_OUT = ("cancelled", NOT_WORTH)
 
 
 @pytest.fixture
-def stage(home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch) -> Stage:
+def stage(home: ServerHome, store: ServerStore, monkeypatch: pytest.MonkeyPatch) -> Stage:
     install(home)
     return make_stage(home, store, monkeypatch, Nodes())
 
@@ -38,20 +38,21 @@ def names(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
             raise DecodeError("damaged")
         return SimpleNamespace(labels=tuple(stated[release.site]))
 
-    monkeypatch.setattr(intake, "stated_by", stated_by)
+    monkeypatch.setattr(intake, "recipient_without_statistics", stated_by)
     for number, site in enumerate(SITES):
         stage.store.add_release(stored(site, epsilon=str(number)))  # the first is a statement
     return stated
 
 
 def start(stage: Stage, **words: object) -> Campaign:
-    return starting.start(stage.home, stage.store, Order(grace_seconds=0.0, **words))  # type: ignore[arg-type]
+    order = CampaignOrder(grace_seconds=0.0, **words)  # type: ignore[arg-type]
+    return starting.queue_campaign(stage.home, stage.store, order)
 
 
 def test_a_fleet_that_has_stated_nothing_is_first_asked_at_no_cost(stage: Stage) -> None:
     with pytest.raises(ConfigError, match="--epsilon 0"):
         start(stage)
-    assert stage.queue.all() == []
+    assert stage.queue.newest_campaigns() == []
     assert states(start(stage, epsilon="0")) == dict.fromkeys(SITES, ("waiting", ""))
 
 
@@ -61,15 +62,15 @@ def test_a_site_that_is_alone_with_its_class_names_is_not_asked_and_it_is_said_w
     campaign = start(stage)
     assert states(campaign) == dict.fromkeys(SITES[:2], ("waiting", "")) | {"plant-c": LEFT_OUT}
     status = troubles.site_statuses(stage.store, names=["plant-c"])["plant-c"]
-    part = campaign.task("plant-c")
-    said = [reasons.of_task(campaign, part, status, 0.0, code) for code in ("en", "ja")]
+    part = campaign.find_task("plant-c")
+    said = [reasons.explain_task(campaign, part, status, 0.0, code) for code in ("en", "ja")]
     assert "to keep its budget" in said[0].why and "予算" in said[1].why
     assert all("--epsilon 0" in reason.do for reason in said)
     with stage.working():
         ended = stage.wait(campaign, lambda found: found.finished is not None)
-    assert ended.state == "done" and ended.task("plant-c").tries == 0
-    assert reasons.of_campaign(ended, 0.0).startswith("2 of 2")
-    again = starting.retry(stage.home, stage.store, campaign.id, "plant-c")
+    assert ended.state == "done" and ended.find_task("plant-c").tries == 0
+    assert reasons.describe_campaign(ended, 0.0).startswith("2 of 2")
+    again = starting.retry_site(stage.home, stage.store, campaign.id, "plant-c")
     assert states(again)["plant-c"] == ("waiting", "")
 
 
@@ -80,7 +81,7 @@ def test_a_site_of_unknown_names_is_not_charged_and_it_is_said_why(
     campaign = start(stage)
     assert states(campaign)["plant-c"] == ("cancelled", NO_NAMES)
     status = troubles.site_statuses(stage.store, names=["plant-c"])["plant-c"]
-    said = reasons.of_task(campaign, campaign.task("plant-c"), status, 0.0)
+    said = reasons.explain_task(campaign, campaign.find_task("plant-c"), status, 0.0)
     assert "has not sent its class names" in said.why and "--epsilon 0" in said.do
 
 
@@ -108,22 +109,22 @@ def test_where_no_two_sites_share_a_name_nobody_is_asked(
     names.update(dict(zip(SITES, "abc", strict=True)))
     with pytest.raises(ConfigError, match="nobody is asked"):
         start(stage)
-    assert stage.queue.all() == []
+    assert stage.queue.newest_campaigns() == []
 
 
 def test_the_overlap_is_said_name_by_name() -> None:
     sites = {"a": frozenset("xy"), "b": frozenset("yz"), "c": frozenset("q"), "d": None}
-    found = Overlap(sites)
-    assert found.words() == "2 of 4 sites have a class name in common: y (2)"
-    assert found.left_out() == {"c": NOT_WORTH, "d": NO_NAMES}
+    found = ClassNameOverlap(sites)
+    assert found.describe() == "2 of 4 sites have a class name in common: y (2)"
+    assert found.skipped_sites() == {"c": NOT_WORTH, "d": NO_NAMES}
 
 
 def test_what_others_bring_is_said_as_the_card_has_it() -> None:
     figures = {"alone": {"gain": 0.091, "gain_error": 0.021}}
     card = {"scenarios": {"no labels, epsilon 4": figures, "no labels, epsilon 1": figures}}
-    (said,) = worth.of_classes(card, 8.0)
+    (said,) = worth.class_gain_lines(card, 8.0)
     assert "epsilon 4" in said and "+9.1 ± 2.1 points" in said
-    assert "nothing" in next(worth.of_classes(card, 0.5))
+    assert "nothing" in next(worth.class_gain_lines(card, 0.5))
 
 
 def test_what_a_machine_release_brings_is_said_by_kind() -> None:
@@ -134,10 +135,10 @@ def test_what_a_machine_release_brings_is_said_by_kind() -> None:
         "rotating_machine": {"ships": ships[1], "worth": gain},
     }
     card = {"sheets": {"kinds": kinds}}
-    used, unused = worth.of_machine(card)
+    used, unused = worth.machine_gain_lines(card)
     assert "gearbox" in used and "+1.3 ± 0.4 points" in used and "(even)" in used
     assert "nothing is made from statistics" in unused
-    assert [worth.takes_statistic(card, kind) for kind in kinds] == [True, False]
+    assert [worth.uses_statistic(card, kind) for kind in kinds] == [True, False]
 
 
 def test_what_a_statistic_brings_a_soft_sensor_is_said_if_one_is_made() -> None:
@@ -145,7 +146,7 @@ def test_what_a_statistic_brings_a_soft_sensor_is_said_if_one_is_made() -> None:
     checks = [{"name": "saved", "value": value, "bound": 0.0} for value in (0.3, -0.1)]
     made, failed = ({"error": error, "checks": [check]} for check in checks)
     card = {"sheets": {"sensors": {"heat_exchanger": made, "stirred_vessel": failed}}}
-    (said,) = worth.of_machine(card)
+    (said,) = worth.machine_gain_lines(card)
     assert said.startswith("heat_exchanger") and "heat duty, % 6.3 → 4.3" in said
     kinds = ("heat_exchanger", "stirred_vessel")
-    assert [worth.takes_statistic(card, kind) for kind in kinds] == [True, False]
+    assert [worth.uses_statistic(card, kind) for kind in kinds] == [True, False]

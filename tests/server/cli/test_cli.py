@@ -15,18 +15,18 @@ from tests.server.rows import add_sites
 from wg_common import cli
 from wg_core.errors import ExitCode
 from wg_core.wire import canonical, protocol
-from wg_server.campaigns.starting import Order, start
+from wg_server.campaigns.starting import CampaignOrder, queue_campaign
 from wg_server.cli.main import main_group
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.store import operators
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as info:
-        cli.run(main_group, [str(word) for word in words])
+        cli.run_program(main_group, [str(word) for word in words])
     captured = capsys.readouterr()
     assert isinstance(info.value.code, int)
     return info.value.code, captured.out, captured.err
@@ -40,11 +40,11 @@ def document(capsys: pytest.CaptureFixture[str], *words: str | Path) -> Any:
 
 def test_init_makes_a_home_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     made = document(capsys, "init", "--home", tmp_path / "s", "--name", "central", "--port", "0")
-    config = ServerHome(tmp_path / "s").config()
+    config = ServerHome(tmp_path / "s").read_config()
     assert made["fleet"] == config.fleet_url
     code, _, err = run(capsys, "init", "--home", tmp_path / "s")
     assert code == 3 and "initialised" in err
-    assert ServerHome(tmp_path / "s").config() == config
+    assert ServerHome(tmp_path / "s").read_config() == config
 
 
 def test_enroll_prints_a_token_and_nothing_else(
@@ -107,10 +107,10 @@ def test_a_generator_is_listed_installed_and_taken_back(
         assert found["installed"] == versions.installed_version(home).id == version.id
     found = document(capsys, "generator", "--home", home.root)
     assert (found["installed"], found["before"]) == (second.id, first.id) and not found["wrong"]
-    with Store.open(home) as store:
-        acts = [(entry.action, entry.subject) for entry in operators.entries(store, limit=9)]
+    with ServerStore.open(home) as store:
+        acts = [(entry.action, entry.subject) for entry in operators.read_log(store, limit=9)]
     assert acts[:2] == [("generator use", second.id), ("generator use", first.id)]
-    second.heads.write_bytes(b"damaged")
+    second.heads_path.write_bytes(b"damaged")
     code, out, _ = run(capsys, "generator", "--home", home.root)
     assert code == 0 and "! " in out and "not the package that its model card names" in out
 
@@ -123,7 +123,7 @@ def test_an_interrupt_of_waiting_says_that_the_campaign_goes_on(
 
     monkeypatch.setattr("wg_server.cli.campaign.time.sleep", interrupt)
     install(home)
-    with Store.open(home) as store:
+    with ServerStore.open(home) as store:
         add_sites(store, ["plant-a"])
     code, _, err = run(
         capsys,
@@ -137,13 +137,13 @@ def test_an_interrupt_of_waiting_says_that_the_campaign_goes_on(
         "--wait",
     )
     assert code == ExitCode.INTERRUPTED and "campaign goes on" in err
-    with Store.open(home) as store:
-        (found,) = CampaignQueue(store.engine).all()
+    with ServerStore.open(home) as store:
+        (found,) = CampaignQueue(store.engine).newest_campaigns()
     assert found.finished is None
 
 
 def test_a_campaign_is_steered_from_the_command_line(
-    capsys: pytest.CaptureFixture[str], home: ServerHome, store: Store
+    capsys: pytest.CaptureFixture[str], home: ServerHome, store: ServerStore
 ) -> None:
     add_sites(store, ["plant-a", "plant-b"])
     install(home)
@@ -161,7 +161,7 @@ def test_a_campaign_is_steered_from_the_command_line(
     about = ("--home", home.root, made["id"])
     assert document(capsys, "campaign", "pause", *about)["state"] == "paused"
     assert document(capsys, "campaign", "resume", *about)["state"] == "queued"
-    (begun,) = CampaignQueue(store.engine).active()
+    (begun,) = CampaignQueue(store.engine).start_queued()
     code, out, _ = run(capsys, "campaign", "show", *about)
     assert code == 0
     assert "plant-a                  waiting    it never connected; 1 hour left" in out
@@ -189,7 +189,7 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
         "from wg_common import cli\n"
         "from wg_server.cli.main import main_group\n"
         "try:\n"
-        "    cli.run(main_group, ['--help'])\n"
+        "    cli.run_program(main_group, ['--help'])\n"
         "finally:\n"
         "    heavy = {'torch', 'flwr', 'sqlalchemy', 'fastapi'} & set(sys.modules)\n"
         "    print('heavy:', sorted(heavy))\n"
@@ -210,24 +210,24 @@ def test_a_training_is_installed_only_where_its_card_passes(
 ) -> None:
     oldest, before, used, last = (install(home, name) for name in (b"1", b"2", b"3", b"4"))
     other = candidate(home, b"another training", passes=False)
-    with Store.open(home) as store:
+    with ServerStore.open(home) as store:
         add_sites(store, ["plant-a"])
-        versions.use(home, used)
-        start(home, store, Order(sites=["plant-a"], asks_unshared=True))
-        versions.use(home, last)
-        versions.use(home, before)
-        versions.use(home, last)
+        versions.install_version(home, used)
+        queue_campaign(home, store, CampaignOrder(sites=["plant-a"], asks_unshared=True))
+        versions.install_version(home, last)
+        versions.install_version(home, before)
+        versions.install_version(home, last)
     empty: dict[str, Any] = {"scenarios": {}, "loses": [], "alarms": []}
 
     def train(*words: Any, **named: Any) -> dict[str, Any]:
         version = candidate(home, b"new", passes=passes, **empty)
         return {**version.card, "version": version.id}
 
-    monkeypatch.setattr("wg_server.generator.pipeline.steps", lambda *_: 1)
-    monkeypatch.setattr("wg_server.generator.pipeline.train", train)
+    monkeypatch.setattr("wg_server.generator.pipeline.count_training_steps", lambda *_: 1)
+    monkeypatch.setattr("wg_server.generator.pipeline.train_generator", train)
     got, out, _ = run(capsys, "train", "--home", home.root)
     digest = canonical.sha256_hex(b"new")
-    (new,) = (v for v in versions.present(home) if v.summary.generator == digest)
+    (new,) = (v for v in versions.list_versions(home) if v.summary.generator == digest)
     assert got == code
     assert versions.installed_version(home).id == (new.id if passes else last.id)
     use = f"wg-server generator --home {home.root} --use {new.id[:16]}"
@@ -235,6 +235,6 @@ def test_a_training_is_installed_only_where_its_card_passes(
     assert ("next: wg-server serve" in out) == passes
     # The one before the installed one is kept, and what a campaign uses.
     kept = {new.id, used.id, last.id} | (set() if passes else {before.id})
-    assert {version.id for version in versions.present(home)} == kept
+    assert {version.id for version in versions.list_versions(home)} == kept
     for gone in {oldest.id, before.id, other.id} - kept:
         assert f"deleted: generator {gone[:16]}" in out

@@ -18,18 +18,20 @@ from tests.server.rows import add_sites
 
 from wg_server.console.admin import admin_app
 from wg_server.console.metrics import Metrics
-from wg_server.console.probes import Probe, probes_of
+from wg_server.console.probes import HealthProbe, server_probes
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import LastBackup
 from wg_server.store import schema
 from wg_server.store.database import open_engine
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 TOKEN = {"authorization": "Bearer secret"}
 Client = Callable[[ASGIApp], httpx.Client]
 
 
-def metrics_of(home: ServerHome, store: Store, probes: tuple[Probe, ...] = ()) -> Metrics:
+def metrics_of(
+    home: ServerHome, store: ServerStore, probes: tuple[HealthProbe, ...] = ()
+) -> Metrics:
     return Metrics(home, store, probes, lambda sites: {"plant-a"} & {s.name for s in sites})
 
 
@@ -43,19 +45,19 @@ def series(client: httpx.Client) -> dict[str, float]:
     }
 
 
-def enrol(store: Store, name: str) -> None:
+def enrol(store: ServerStore, name: str) -> None:
     keys = dict.fromkeys(("node_key", "signing_key", "ledger_key"), name)
     add_sites(store, [name], enrolled=1.0, last_seen=5.0, **keys)
     store.add_certificate(name, name, 99.0)
 
 
 def test_probes_need_nothing_and_metrics_the_token(
-    home: ServerHome, store: Store, client_of: Client
+    home: ServerHome, store: ServerStore, client_of: Client
 ) -> None:
     answers = {"worker": True, "database": True}
     probes = (
-        Probe("worker", lambda: answers["worker"], restart=True),
-        Probe("database", lambda: answers["database"]),
+        HealthProbe("worker", lambda: answers["worker"], restart=True),
+        HealthProbe("database", lambda: answers["database"]),
     )
     client = client_of(admin_app("secret", metrics_of(home, store, probes).registry, probes))
     assert client.get("/metrics").status_code == 401
@@ -78,8 +80,8 @@ def test_a_server_without_its_database_says_so_and_has_metrics_all_the_same(
     if not postgres.available():
         pytest.skip(postgres.MISSING)
     with postgres.cluster() as url:
-        store = Store(open_engine(url))
-        probes = probes_of(home, store, lambda: True, disk_floor=1)
+        store = ServerStore(open_engine(url))
+        probes = server_probes(home, store, lambda: True, disk_floor=1)
         client = client_of(admin_app("secret", metrics_of(home, store, probes).registry, probes))
         assert client.get("/readyz").status_code == 200
         assert "weightgate_nodes_online" in series(client)
@@ -95,41 +97,41 @@ def test_a_server_without_its_database_says_so_and_has_metrics_all_the_same(
 
 @pytest.mark.parametrize("check", ["disk", "certificate"])
 def test_a_full_disk_and_a_certificate_that_ended_are_not_ready(
-    home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch, check: str
+    home: ServerHome, store: ServerStore, monkeypatch: pytest.MonkeyPatch, check: str
 ) -> None:
     floor = 1 << 62 if check == "disk" else 1
     if check == "certificate":
         later = time.time() + 900 * 86400
         monkeypatch.setattr("wg_server.console.probes.time.time", lambda: later)
-    probes = probes_of(home, store, lambda: True, disk_floor=floor)
-    assert [probe.name for probe in probes if not probe.ask()] == [check]
+    probes = server_probes(home, store, lambda: True, disk_floor=floor)
+    assert [probe.name for probe in probes if not probe.is_healthy()] == [check]
     home.tls_cert.unlink()
-    assert not all(probe.ask() for probe in probes)  # what cannot be read is not good
+    assert not all(probe.is_healthy() for probe in probes)  # what cannot be read is not good
 
 
 @pytest.mark.parametrize("then", ["away", "another", "empty"])
 def test_a_database_file_that_is_gone_is_not_ready(
-    home: ServerHome, store: Store, then: str
+    home: ServerHome, store: ServerStore, then: str
 ) -> None:
     (database,) = [
         probe
-        for probe in probes_of(home, store, lambda: True, disk_floor=1)
+        for probe in server_probes(home, store, lambda: True, disk_floor=1)
         if probe.name == "database"
     ]
-    assert database.ask()
+    assert database.is_healthy()
     copy = home.database.with_suffix(".moved")
     home.database.rename(copy)
     if then == "another":
         home.database.write_bytes(copy.read_bytes())
     elif then == "empty":
         home.database.touch()
-    assert not database.ask()
+    assert not database.is_healthy()
     copy.replace(home.database)
-    assert database.ask()
+    assert database.is_healthy()
 
 
 def test_a_site_of_today_was_seen_when_it_enrolled(
-    home: ServerHome, store: Store, client_of: Client
+    home: ServerHome, store: ServerStore, client_of: Client
 ) -> None:
     """The rule that a site was not seen for a day must not fire before its first day is over."""
     enrol(store, "plant-a")
@@ -144,7 +146,7 @@ def test_a_site_of_today_was_seen_when_it_enrolled(
 
 
 def test_series_are_bounded_by_enrolment_and_counters_count(
-    home: ServerHome, store: Store, tmp_path: Path, client_of: Client
+    home: ServerHome, store: ServerStore, tmp_path: Path, client_of: Client
 ) -> None:
     store.invite("invited", "s", 1.0)
     enrol(store, "plant-a")
@@ -173,7 +175,7 @@ def test_series_are_bounded_by_enrolment_and_counters_count(
 
 
 def test_requests_and_log_lines_are_counted(
-    home: ServerHome, store: Store, client_of: Client
+    home: ServerHome, store: ServerStore, client_of: Client
 ) -> None:
     def page(request: Request) -> PlainTextResponse:
         return PlainTextResponse("x", 200 if request.url.path == "/good" else 503)
@@ -181,7 +183,7 @@ def test_requests_and_log_lines_are_counted(
     metrics = metrics_of(home, store)
     app = Starlette(routes=[Route("/good", page), Route("/bad", page)])
     client, admin = (
-        client_of(metrics.measure(app, "fleet")),
+        client_of(metrics.count_requests(app, "fleet")),
         client_of(admin_app("secret", metrics.registry, ())),
     )
     for path in ("/good", "/good", "/bad"):
@@ -192,7 +194,7 @@ def test_requests_and_log_lines_are_counted(
     assert found["weightgate_request_seconds_count{listener=fleet}"] == 3
     assert found["weightgate_log_lines_total{level=error}"] == 0
     logger = logging.Logger("test")
-    logger.addHandler(metrics.handler())
+    logger.addHandler(metrics.log_handler())
     for say in (logger.info, logger.warning, logger.error, logger.critical):
         say("x")
     found = series(admin)

@@ -25,19 +25,19 @@ from wg_common.language import CODES
 from wg_core.wire import canonical, protocol
 from wg_server.console import messages, sessions, web
 from wg_server.console.app import console_routes
-from wg_server.console.messages import Speech
-from wg_server.console.sessions import Sessions
-from wg_server.console.views import Source
+from wg_server.console.messages import PageTexts
+from wg_server.console.sessions import SessionTable
+from wg_server.console.views import PageSource
 from wg_server.generator import versions
-from wg_server.operation.initialise import initialise
+from wg_server.operation.initialise import create_home
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store import operators
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 Client = Callable[[ASGIApp], httpx.Client]
 CONSOLE = Path(web.__file__).parent
-ENGLISH = translations.texts("en", messages.FOLDER, messages.KIND)
+ENGLISH = translations.load_templates("en", messages.FOLDER, messages.KIND)
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Operator:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home that is copied: keys and certificates take half a second to make."""
     found = ServerHome(tmp_path_factory.mktemp("console") / "server")
-    initialise(found, ServerConfig(name="central", fleet_port=1, enrol_port=2, admin_port=3))
+    create_home(found, ServerConfig(name="central", fleet_port=1, enrol_port=2, admin_port=3))
     found.encoder.parent.mkdir()
     found.encoder.write_bytes(b"a public encoder")
     return found.root
@@ -78,25 +78,25 @@ def home(template: Path, tmp_path: Path) -> ServerHome:
 
 
 @pytest.fixture
-def token(store: Store) -> str:
-    return operators.add(store, "Aiko Sato", time.time())
+def token(store: ServerStore) -> str:
+    return operators.grant_access(store, "Aiko Sato", time.time())
 
 
 @pytest.fixture
-def operator(home: ServerHome, store: Store, client_of: Client) -> Operator:
-    source = Source(home, store, (), lambda sites: set())
+def operator(home: ServerHome, store: ServerStore, client_of: Client) -> Operator:
+    source = PageSource(home, store, (), lambda sites: set())
     return Operator(client_of(Starlette(routes=console_routes(source))))
 
 
-def acts(store: Store) -> list[tuple[str, str]]:
-    return [(each.action, each.subject) for each in operators.entries(store, limit=9)[::-1]]
+def acts(store: ServerStore) -> list[tuple[str, str]]:
+    return [(each.action, each.subject) for each in operators.read_log(store, limit=9)[::-1]]
 
 
 PAGES = ["/", "/sites", "/sites/plant-a", "/campaigns", "/campaigns/new", "/generator", "/audit"]
 
 
 def test_without_a_session_there_is_a_login_and_nothing_else(
-    operator: Operator, store: Store
+    operator: Operator, store: ServerStore
 ) -> None:
     enrol(store, "plant-a")
     for path in PAGES:
@@ -104,11 +104,11 @@ def test_without_a_session_there_is_a_login_and_nothing_else(
         assert (found.status_code, found.headers["location"]) == (303, "/console/login"), path
     found = operator.post("/sites/plant-a/revoke", confirm="plant-a")
     assert found.headers["location"] == "/console/login"
-    assert store.site("plant-a").state == "enrolled" and acts(store) == []
+    assert store.require_site("plant-a").state == "enrolled" and acts(store) == []
 
 
 def test_an_operator_logs_in_reads_and_changes_under_a_name(
-    operator: Operator, store: Store, token: str
+    operator: Operator, store: ServerStore, token: str
 ) -> None:
     enrol(store, "plant-a")
     assert operator.login(token).status_code == 303
@@ -116,10 +116,10 @@ def test_an_operator_logs_in_reads_and_changes_under_a_name(
         found = operator.get(path)
         assert found.status_code == 200 and "Aiko Sato" in found.text, path
     wrong = operator.post("/sites/plant-a/revoke", csrf=operator.csrf, confirm="plant-b")
-    assert wrong.status_code == 409 and store.site("plant-a").state == "enrolled"
+    assert wrong.status_code == 409 and store.require_site("plant-a").state == "enrolled"
     done = operator.post("/sites/plant-a/revoke", csrf=operator.csrf, confirm="plant-a")
     assert done.headers["location"] == "/console/sites/plant-a?did=revoke"
-    assert store.site("plant-a").state == "revoked"
+    assert store.require_site("plant-a").state == "revoked"
     assert acts(store) == [("login", ""), ("revoke", "plant-a")]
     assert "The site is revoked." in operator.get("/sites/plant-a?did=revoke").text
     operator.post("/logout", csrf=operator.csrf)
@@ -127,7 +127,7 @@ def test_an_operator_logs_in_reads_and_changes_under_a_name(
 
 
 def test_a_form_from_elsewhere_or_of_another_session_changes_nothing(
-    operator: Operator, store: Store, token: str
+    operator: Operator, store: ServerStore, token: str
 ) -> None:
     enrol(store, "plant-a")
     operator.login(token)
@@ -137,7 +137,7 @@ def test_a_form_from_elsewhere_or_of_another_session_changes_nothing(
         assert operator.post("/login", origin=origin, token=token).status_code == 403, origin
     for csrf in ("", "x", "é"):
         assert operator.post(path, **{**good, "csrf": csrf}).status_code == 403, csrf
-    assert store.site("plant-a").state == "enrolled" and acts(store) == [("login", "")]
+    assert store.require_site("plant-a").state == "enrolled" and acts(store) == [("login", "")]
 
 
 def test_the_cookie_and_the_headers_are_what_browsers_need(operator: Operator, token: str) -> None:
@@ -151,12 +151,12 @@ def test_the_cookie_and_the_headers_are_what_browsers_need(operator: Operator, t
 
 
 def test_behind_tls_the_cookie_is_secure_and_the_name_is_known(
-    home: ServerHome, store: Store, token: str, client_of: Client
+    home: ServerHome, store: ServerStore, token: str, client_of: Client
 ) -> None:
     address = "console_url: https://wg.example.org"
     text = home.config_file.read_text().replace("console_url: ''", address)
     home.config_file.write_text(text)
-    source = Source(home, store, (), lambda sites: set())
+    source = PageSource(home, store, (), lambda sites: set())
     client = client_of(Starlette(routes=console_routes(source)))
     headers = {"host": "wg.example.org", "origin": "https://wg.example.org"}
     found = client.post("/console/login", data={"token": token}, headers=headers)
@@ -178,52 +178,58 @@ def test_logins_are_limited_and_wrong_tokens_let_nobody_in(operator: Operator, t
 
 
 def test_an_operator_who_is_removed_is_out_at_once(
-    operator: Operator, store: Store, token: str
+    operator: Operator, store: ServerStore, token: str
 ) -> None:
     operator.login(token)
-    operators.remove(store, "Aiko Sato", time.time())
+    operators.remove_access(store, "Aiko Sato", time.time())
     assert operator.get("/").status_code == 303
     assert operator.login(token).status_code == 403
 
 
-def test_a_session_ends_when_nobody_is_there_or_after_half_a_day(store: Store, token: str) -> None:
+def test_a_session_ends_when_nobody_is_there_or_after_half_a_day(
+    store: ServerStore, token: str
+) -> None:
     current_time = [0.0]
-    found = Sessions(store, clock=lambda: current_time[0])
+    found = SessionTable(store, clock=lambda: current_time[0])
     begun = found.login(token)
     assert begun is not None
     cookie = begun[0]
     current_time[0] = sessions.IDLE_SECONDS - 1
-    assert found.find(cookie, live=True) is not None  # a page that is left open is no person
+    assert (
+        found.find_session(cookie, live=True) is not None
+    )  # a page that is left open is no person
     current_time[0] = sessions.IDLE_SECONDS + 1
-    assert found.find(cookie) is None
+    assert found.find_session(cookie) is None
     begun = found.login(token)
     assert begun is not None
     while current_time[0] < sessions.SESSION_SECONDS + 3 * sessions.IDLE_SECONDS:
-        alive = found.find(begun[0]) is not None
+        alive = found.find_session(begun[0]) is not None
         current_time[0] += sessions.IDLE_SECONDS / 2
     assert not alive
 
 
-def test_a_session_from_the_provider_ends_after_an_hour(store: Store) -> None:
+def test_a_session_from_the_provider_ends_after_an_hour(store: ServerStore) -> None:
     current_time = [0.0]
-    found = Sessions(store, clock=lambda: current_time[0])
-    cookie, _ = found.begin("aiko@example.org (localhost)")
+    found = SessionTable(store, clock=lambda: current_time[0])
+    cookie, _ = found.begin_session("aiko@example.org (localhost)")
     while current_time[0] < sessions.SIGN_ON_SECONDS:
-        assert found.find(cookie) is not None
+        assert found.find_session(cookie) is not None
         current_time[0] += sessions.IDLE_SECONDS / 2
     current_time[0] = sessions.SIGN_ON_SECONDS + 1
-    assert found.find(cookie) is None
+    assert found.find_session(cookie) is None
 
 
-def test_sessions_are_bounded(store: Store, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sessions_are_bounded(
+    store: ServerStore, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sessions, "SESSIONS_LIMIT", 2)
-    found = Sessions(store)
+    found = SessionTable(store)
     cookies = [begun[0] for begun in (found.login(token) for _ in range(3)) if begun]
-    assert [found.find(each) is not None for each in cookies] == [False, True, True]
+    assert [found.find_session(each) is not None for each in cookies] == [False, True, True]
 
 
 def test_a_campaign_is_started_paused_resumed_and_cancelled(
-    operator: Operator, home: ServerHome, store: Store, token: str
+    operator: Operator, home: ServerHome, store: ServerStore, token: str
 ) -> None:
     install(home)
     for name in ("plant-a", "plant-b"):
@@ -237,14 +243,14 @@ def test_a_campaign_is_started_paused_resumed_and_cancelled(
     terms["unshared"] = "on"
     place = operator.post("/campaigns", csrf=operator.csrf, **terms).headers["location"]
     path = place.removeprefix("/console").partition("?")[0]
-    (found,) = CampaignQueue(store.engine).all()
+    (found,) = CampaignQueue(store.engine).newest_campaigns()
     assert (found.epsilon, found.delta, found.purpose) == ("0.5", "1e-6", "<b>autumn</b>")
     assert [task.site for task in found.tasks] == ["plant-b"]
     text = operator.get(path).text
     assert "&lt;b&gt;autumn&lt;/b&gt;" in text and "<b>autumn" not in text
     for word, state in (("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled")):
         operator.post(f"{path}/{word}", csrf=operator.csrf)
-        assert CampaignQueue(store.engine).show(found.id).state == state
+        assert CampaignQueue(store.engine).find_campaign(found.id).state == state
         assert operator.get(path).status_code == 200
     again = operator.post(f"{path}/cancel", csrf=operator.csrf)
     assert again.status_code == 409 and "cancelled already" in again.text
@@ -252,7 +258,7 @@ def test_a_campaign_is_started_paused_resumed_and_cancelled(
 
 
 def test_a_join_token_is_shown_once_with_the_encoders_hash(
-    operator: Operator, store: Store, token: str
+    operator: Operator, store: ServerStore, token: str
 ) -> None:
     operator.login(token)
     found = operator.post("/sites/invite", csrf=operator.csrf, site="plant-c", hours="2")
@@ -260,12 +266,12 @@ def test_a_join_token_is_shown_once_with_the_encoders_hash(
     assert f"<code>{protocol.decode_token(word).encoder}</code>" in found.text
     assert protocol.decode_token(word).encoder == canonical.sha256_hex(b"a public encoder")
     assert found.headers["cache-control"] == "no-store"
-    assert store.site("plant-c").state == "invited"
+    assert store.require_site("plant-c").state == "invited"
     assert ("enroll", "plant-c") in acts(store)
 
 
 def test_an_auditors_evidence_is_of_one_site(
-    operator: Operator, store: Store, token: str, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, store: ServerStore, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[list[str]] = []
 
@@ -274,7 +280,7 @@ def test_an_auditors_evidence_is_of_one_site(
         (out / names[0]).mkdir(parents=True)
         (out / names[0] / "a.wgs").write_bytes(b"a release")
 
-    monkeypatch.setattr("wg_server.campaigns.auditors.export", export)
+    monkeypatch.setattr("wg_server.campaigns.auditors.export_for_auditors", export)
     for name in ("plant-a", "plant-b"):
         enrol(store, name)
     assert operator.get("/sites/plant-a/evidence").status_code == 303  # to the login
@@ -314,7 +320,7 @@ def test_the_readers_language_is_kept_and_leads_nowhere_else(
 
 
 def test_a_generator_whose_card_fails_is_installed_by_its_id(
-    operator: Operator, home: ServerHome, store: Store, token: str
+    operator: Operator, home: ServerHome, store: ServerStore, token: str
 ) -> None:
     check = {"name": "<i>gain</i>", "value": 0.1, "bound": 0.5}
     version = candidate(home, checks=[check])
@@ -335,7 +341,7 @@ def test_a_generator_that_is_damaged_is_on_the_overview(
     operator: Operator, home: ServerHome, token: str
 ) -> None:
     version = install(home)
-    version.heads.write_bytes(b"another package")
+    version.heads_path.write_bytes(b"another package")
     operator.login(token)
     assert "not the package that its model card names" in operator.get("/").text
     operator.get("/language?to=ja&at=/console/")
@@ -395,7 +401,7 @@ def test_every_shape_of_an_error_is_in_the_sources() -> None:
     there = shapes(CONSOLE.parent) | shapes(*COMMON)
     told = [
         each.english
-        for each in translations.read(messages.FOLDER, CODES[1])
+        for each in translations.read_catalogue(messages.FOLDER, CODES[1])
         if each.context in translations.SHAPES
     ]
     assert len(told) > 30
@@ -404,7 +410,7 @@ def test_every_shape_of_an_error_is_in_the_sources() -> None:
 
 
 def test_the_log_is_told_in_the_reader_s_language(
-    operator: Operator, home: ServerHome, store: Store, token: str
+    operator: Operator, home: ServerHome, store: ServerStore, token: str
 ) -> None:
     install(home)
     enrol(store, "plant-a")
@@ -420,7 +426,7 @@ def test_the_log_is_told_in_the_reader_s_language(
     text = html.unescape(operator.get("/audit").text)
     assert "初回（epsilon 1、delta 1e-5）：plant-a" in text
     assert re.search("キャンペーンを中止：campaign [0-9a-z-]+: すでに終わっています（中止）", text)
-    assert Speech("ja").detail("login", "") == ""
+    assert PageTexts("ja").translate_detail("login", "") == ""
     operator.get("/language?to=en&at=/console/audit")
     text = html.unescape(operator.get("/audit").text)
     assert "初回: epsilon 1, delta 1e-5: plant-a" in text
@@ -428,4 +434,4 @@ def test_the_log_is_told_in_the_reader_s_language(
 
 
 def test_spans_are_said_in_the_language_of_the_page() -> None:
-    assert (Speech("en").span(7200), Speech("ja").span(7200)) == ("2 hours", "2 時間")
+    assert (PageTexts("en").span(7200), PageTexts("ja").span(7200)) == ("2 hours", "2 時間")

@@ -16,9 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from wg_core import settings
 from wg_server.console.metrics import Metrics
-from wg_server.console.probes import Probe
+from wg_server.console.probes import HealthProbe
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "monitoring"
 SERIES = re.compile(r"\b(weightgate|process)_[a-z_]+\b")
@@ -40,9 +40,9 @@ def expressions() -> Iterator[str]:
 
 
 @pytest.fixture
-def known(home: ServerHome, store: Store) -> set[str]:
+def known(home: ServerHome, store: ServerStore) -> set[str]:
     """Names of all series of a server."""
-    metrics = Metrics(home, store, (Probe("worker", lambda: True),), lambda sites: set())
+    metrics = Metrics(home, store, (HealthProbe("worker", lambda: True),), lambda sites: set())
     text = generate_latest(metrics.registry).decode()
     names = set()
     for family in text_string_to_metric_families(text):

@@ -20,11 +20,11 @@ from wg_core.errors import ConfigError, RefusedError
 from wg_server.console import sign_on
 from wg_server.console.app import console_routes
 from wg_server.console.sign_on import OPERATORS, VIEWERS
-from wg_server.console.views import Source
+from wg_server.console.views import PageSource
 from wg_server.site.home import ServerHome
 from wg_server.store import operators
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -54,11 +54,11 @@ def issuer() -> Iterator[str]:
 
 
 @pytest.fixture
-def browser(home: ServerHome, store: Store, issuer: str, client_of: Client) -> httpx.Client:
+def browser(home: ServerHome, store: ServerStore, issuer: str, client_of: Client) -> httpx.Client:
     home.oidc.write_text(
         json.dumps({"issuer": issuer, "client_id": "console", "client_secret": "secret"})
     )
-    source = Source(home, store, (), lambda sites: set())
+    source = PageSource(home, store, (), lambda sites: set())
     app = Starlette(routes=console_routes(source))
     return client_of(app)
 
@@ -92,21 +92,23 @@ def start(browser: httpx.Client) -> httpx.Response:
     return browser.post("/console/campaigns", data=fields, headers={"origin": here(browser)})
 
 
-def test_a_viewer_reads_and_cannot_start_a_campaign(browser: httpx.Client, store: Store) -> None:
+def test_a_viewer_reads_and_cannot_start_a_campaign(
+    browser: httpx.Client, store: ServerStore
+) -> None:
     assert login(browser, "bo").status_code == 200
     assert "bo@example.org (localhost)" in browser.get("/console/").text
     refused = start(browser)
     assert refused.status_code == 403 and "ask an operator" in refused.text
-    assert CampaignQueue(store.engine).all() == []
+    assert CampaignQueue(store.engine).newest_campaigns() == []
     words = {"csrf": csrf(browser)}
     out = browser.post("/console/logout", data=words, headers={"origin": here(browser)})
     assert out.status_code == 303 and browser.get("/console/").status_code == 303
 
 
-def test_an_operator_may_and_the_log_names_them(browser: httpx.Client, store: Store) -> None:
+def test_an_operator_may_and_the_log_names_them(browser: httpx.Client, store: ServerStore) -> None:
     assert login(browser, "aiko").status_code == 200
     assert start(browser).status_code == 409  # there is no site yet
-    tried, begun, entered = operators.entries(store, limit=3)
+    tried, begun, entered = operators.read_log(store, limit=3)
     assert [x.action for x in (entered, begun, tried)] == ["login", "campaign start", "failed"]
     assert {x.operator for x in (entered, begun)} == {"aiko@example.org (localhost)"}
     assert entered.detail == "operator"
@@ -131,13 +133,13 @@ def test_a_way_back_that_another_browser_began_lets_nobody_in(browser: httpx.Cli
 def test_a_token_of_another_audience_does_not_hold(
     browser: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claims = sign_on.Provider._claims
+    claims = sign_on.OidcProvider._claims
 
-    def of_another(provider: sign_on.Provider, token: str, *rest: object) -> dict[str, object]:
-        other = sign_on.Provider(provider.issuer, "another", provider.client_secret)
+    def of_another(provider: sign_on.OidcProvider, token: str, *rest: object) -> dict[str, object]:
+        other = sign_on.OidcProvider(provider.issuer, "another", provider.client_secret)
         return claims(other, token, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sign_on.Provider, "_claims", of_another)
+    monkeypatch.setattr(sign_on.OidcProvider, "_claims", of_another)
     assert login(browser, "aiko").status_code == 403
 
 
@@ -168,15 +170,15 @@ def test_a_token_that_was_issued_to_another_client_does_not_hold(
     claims |= {} if azp is None else {"azp": azp}
     monkeypatch.setattr(jwt, "decode", lambda *_, **__: SimpleNamespace(claims=claims))
     monkeypatch.setattr(KeySet, "import_key_set", lambda keys: keys)
-    provider = sign_on.Provider("i", "console", "secret")
+    provider = sign_on.OidcProvider("i", "console", "secret")
     with nullcontext() if holds else pytest.raises(RefusedError, match="azp"):
         assert provider._claims("token", {"keys": []}, "n")["sub"] == "s"
 
 
 def test_without_a_provider_there_is_nothing_of_it(
-    home: ServerHome, store: Store, client_of: Client
+    home: ServerHome, store: ServerStore, client_of: Client
 ) -> None:
-    app = Starlette(routes=console_routes(Source(home, store, (), lambda sites: set())))
+    app = Starlette(routes=console_routes(PageSource(home, store, (), lambda sites: set())))
     browser = client_of(app)
     assert "sign-on" not in browser.get("/console/login").text
     assert browser.get("/console/sign-on").status_code == 404
@@ -187,4 +189,4 @@ def test_a_provider_elsewhere_has_https(home: ServerHome) -> None:
     document = {"issuer": "http://idp.example.org", "client_id": "c", "client_secret": "s"}
     home.oidc.write_text(json.dumps(document))
     with pytest.raises(ConfigError, match="expected https"):
-        sign_on.provider_of(home)
+        sign_on.read_provider(home)

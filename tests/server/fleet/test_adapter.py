@@ -18,7 +18,7 @@ from wg_core.errors import DecodeError
 from wg_core.wire import fleet
 from wg_server.fleet.adapter import HANDLERS, FleetState
 from wg_server.fleet.guards import SITE_STATE
-from wg_server.store.site import PRESENT_SECONDS, Site
+from wg_server.store.site import PRESENT_SECONDS, StoredSite
 
 
 def test_flower_is_the_version_that_the_adapters_were_written_for() -> None:
@@ -48,21 +48,21 @@ def test_the_fleet_api_has_the_routes_that_were_reviewed() -> None:
 
 def test_nobody_is_online_and_nothing_comes_back_in_a_new_state() -> None:
     state = FleetState()
-    assert state.online([]) == set()
+    assert state.online_sites([]) == set()
     assert state.activation_time("plant-a") == 0.0
-    with state.run() as run:
-        assert run.poll(set()) == []
-        assert [reply.error for reply in run.poll({"0" * 64})] == ["lost"]
+    with state.open_run() as run:
+        assert run.poll_replies(set()) == []
+        assert [reply.error for reply in run.poll_replies({"0" * 64})] == ["lost"]
 
 
 def test_runs_follow_each_other() -> None:
     state = FleetState()
     for _ in range(3):
-        with state.run():
+        with state.open_run():
             pass
-    with pytest.raises(ZeroDivisionError), state.run():
+    with pytest.raises(ZeroDivisionError), state.open_run():
         1 / 0  # noqa: B018
-    with state.run():
+    with state.open_run():
         pass
 
 
@@ -105,19 +105,19 @@ def test_a_node_is_there_while_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     key = site.node_key.encode("ascii")
     node = state._state.create_node("", "", key, 0, name=site.name)
     assert state._state.activate_node(node, 1800)
-    assert state.online([site]) == set()  # Flower says so, but it asked nothing
+    assert state.online_sites([site]) == set()  # Flower says so, but it asked nothing
     state._judge(asked_by(site), PullMessagesRequest())
-    assert state.online([site]) == {"plant-a"}
+    assert state.online_sites([site]) == {"plant-a"}
     later = time.monotonic() + PRESENT_SECONDS + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    assert state.online([site]) == set()
+    assert state.online_sites([site]) == set()
 
 
-def asked_by(site: Site) -> Request:
+def asked_by(site: StoredSite) -> Request:
     key = base64.b64encode(site.node_key.encode("ascii"))
     headers = [(FLEET_HTTP_PUBLIC_KEY_HEADER.lower().encode("ascii"), key)]
     return Request({"type": "http", "headers": headers, "state": {SITE_STATE: site}})
 
 
-def known(name: str) -> Site:
+def known(name: str) -> StoredSite:
     return site_named(name, node_key=f"key of {name}")

@@ -13,14 +13,14 @@ from tests.server.rows import add_sites
 from wg_server.fleet import adoption
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
-from wg_server.site.recovery import Recovery
-from wg_server.store.sites import Store
+from wg_server.site.recovery import RestoreGap
+from wg_server.store.sites import ServerStore
 
 HOUR = 3600
 
 
 @pytest.fixture
-def certificate(home: ServerHome, store: Store) -> x509.Certificate:
+def certificate(home: ServerHome, store: ServerStore) -> x509.Certificate:
     """Of plant-a, made now, and not in the store."""
     add_sites(store, ["plant-a"], enrolled=1.0)
     return issue(home, "plant-a")
@@ -31,28 +31,28 @@ def issue(home: ServerHome, site: str) -> x509.Certificate:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, site)])
     request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
     pem = request.public_bytes(serialization.Encoding.PEM).decode()
-    return pki.issue_client(home, site, pem, datetime.timedelta(hours=24))
+    return pki.issue_client_certificate(home, site, pem, datetime.timedelta(hours=24))
 
 
 def adopted(
-    store: Store, made: x509.Certificate, since: float, until: float, current_time: float
+    store: ServerStore, made: x509.Certificate, since: float, until: float, current_time: float
 ) -> bool:
-    recovery = Recovery(since=int(since), until=int(until))
+    recovery = RestoreGap(since=int(since), until=int(until))
     der = made.public_bytes(serialization.Encoding.DER)
-    return adoption.adopt(store, recovery, der, current_time) is not None
+    return adoption.adopt_certificate(store, recovery, der, current_time) is not None
 
 
 def test_a_certificate_of_the_forgotten_time_is_let_in_from_then_on(
-    store: Store, certificate: x509.Certificate
+    store: ServerStore, certificate: x509.Certificate
 ) -> None:
     current_time = time.time()
     window = (current_time - HOUR, current_time + HOUR)
-    assert store.authenticate(pki.fingerprint(certificate), current_time) is None
+    assert store.authenticate(pki.certificate_sha256(certificate), current_time) is None
     assert adopted(store, certificate, *window, current_time)
     assert adopted(
         store, certificate, *window, current_time
     )  # and again: two requests came at once
-    assert store.authenticate(pki.fingerprint(certificate), current_time) is not None
+    assert store.authenticate(pki.certificate_sha256(certificate), current_time) is not None
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_certificate_of_the_forgotten_time_is_let_in_from_then_on(
     ids=["older", "younger", "expired"],
 )
 def test_no_other_certificate_is(
-    store: Store, certificate: x509.Certificate, since: int, until: int, current_time: int
+    store: ServerStore, certificate: x509.Certificate, since: int, until: int, current_time: int
 ) -> None:
     made = certificate.not_valid_before_utc.timestamp()
     times = (made + hours * HOUR for hours in (since, until, current_time))
@@ -73,7 +73,7 @@ def test_no_other_certificate_is(
 
 
 def test_a_revocation_that_is_known_holds(
-    home: ServerHome, store: Store, certificate: x509.Certificate
+    home: ServerHome, store: ServerStore, certificate: x509.Certificate
 ) -> None:
     current_time = time.time()
     window = (current_time - HOUR, current_time + HOUR, current_time)

@@ -6,27 +6,27 @@ from contextlib import ExitStack
 
 import pytest
 
-from wg_server.fleet.door import Door, Visitor
+from wg_server.fleet.door import ConnectionLimit, PeerConnection
 
 
 class Guests:
     """Connections of peers to one door, and which of them are still there."""
 
-    def __init__(self, door: Door, stack: ExitStack) -> None:
+    def __init__(self, door: ConnectionLimit, stack: ExitStack) -> None:
         self.door = door
         self._stack = stack
-        self._ends: dict[Visitor, socket.socket] = {}
+        self._ends: dict[PeerConnection, socket.socket] = {}
 
-    def come(self, host: str, site: str = "") -> Visitor:
+    def come(self, host: str, site: str = "") -> PeerConnection:
         near, far = (self._stack.enter_context(each) for each in socket.socketpair())
-        visitor = self.door.enter(near, host)
+        visitor = self.door.add_connection(near, host)
         if site:
-            self.door.recognise(visitor, site)
+            self.door.assign_site(visitor, site)
         far.setblocking(False)
         self._ends[visitor] = far
         return visitor
 
-    def dropped(self, visitor: Visitor) -> bool:
+    def dropped(self, visitor: PeerConnection) -> bool:
         try:
             return self._ends[visitor].recv(1) == b""
         except BlockingIOError:
@@ -36,7 +36,7 @@ class Guests:
 @pytest.fixture
 def guests() -> Iterator[Guests]:
     with ExitStack() as stack:
-        yield Guests(Door(6), stack)
+        yield Guests(ConnectionLimit(6), stack)
 
 
 def test_a_newcomer_gets_in_and_the_busiest_address_loses_its_oldest(guests: Guests) -> None:
@@ -71,6 +71,6 @@ def test_a_host_with_many_addresses_of_ipv6_is_one_peer(guests: Guests) -> None:
 def test_who_left_makes_room(guests: Guests) -> None:
     first = guests.come("192.0.2.1")
     others = [guests.come("192.0.2.1") for _ in range(5)]
-    guests.door.leave(first)
+    guests.door.remove_connection(first)
     others.append(guests.come("192.0.2.1"))
     assert not any(guests.dropped(each) for each in others) and len(guests.door) == 6

@@ -19,63 +19,63 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol, signing
 from wg_core.wire.protocol import EnrolmentReply, EnrolmentRequest
 from wg_server.fleet import enrolment as enrolments
-from wg_server.fleet.enrolment import Enrolment, make_token
+from wg_server.fleet.enrolment import EnrolmentService, create_join_token
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 @pytest.fixture
-def request_(home: ServerHome, store: Store, tmp_path: Path) -> EnrolmentRequest:
-    token = make_token(home, store, "plant-a", 60.0)
+def request_(home: ServerHome, store: ServerStore, tmp_path: Path) -> EnrolmentRequest:
+    token = create_join_token(home, store, "plant-a", 60.0)
     plant = ClientHome(tmp_path / "plant")
-    public = identity.create(plant, "plant-a")
+    public = identity.create_identity(plant, "plant-a")
     key = signing.load(plant.ledger_key)
     Ledger.create(plant.ledger, origin=public.ledger_origin, key=key, site="plant-a").close()
     return request_of(plant, token.secret)
 
 
 @pytest.fixture
-def enrolment(home: ServerHome, store: Store) -> Enrolment:
-    return Enrolment(home, home.config(), store)
+def enrolment(home: ServerHome, store: ServerStore) -> EnrolmentService:
+    return EnrolmentService(home, home.read_config(), store)
 
 
 def test_a_token_names_the_site_the_address_the_authority_and_the_encoder(
-    home: ServerHome, store: Store
+    home: ServerHome, store: ServerStore
 ) -> None:
-    token = make_token(home, store, "plant-a", 60.0)
+    token = create_join_token(home, store, "plant-a", 60.0)
     assert protocol.decode_token(protocol.encode_token(token)) == token
-    assert token.enrol_url == home.config().enrol_url
+    assert token.enrol_url == home.read_config().enrol_url
     assert token.encoder == home.encoder_id()
-    assert token.ca_sha256 == pki.fingerprint(pki.load_certificate(home.ca_cert))
+    assert token.ca_sha256 == pki.certificate_sha256(pki.load_certificate(home.ca_cert))
     assert 0 < token.expires - time.time() <= 60
     assert len(token.secret) == 64
 
 
-def test_no_token_before_there_is_an_encoder(home: ServerHome, store: Store) -> None:
+def test_no_token_before_there_is_an_encoder(home: ServerHome, store: ServerStore) -> None:
     home.encoder.unlink()
     with pytest.raises(ConfigError, match="zoo build"):
-        make_token(home, store, "plant-a", 60.0)
+        create_join_token(home, store, "plant-a", 60.0)
 
 
 @pytest.mark.parametrize("name", ["", "Plant", "../plant", "a" * 64, "plant_a"])
-def test_a_site_name_is_a_dns_label(home: ServerHome, store: Store, name: str) -> None:
+def test_a_site_name_is_a_dns_label(home: ServerHome, store: ServerStore, name: str) -> None:
     with pytest.raises(DecodeError, match="site name"):
-        make_token(home, store, name, 60.0)
+        create_join_token(home, store, name, 60.0)
 
 
 def test_a_good_request_is_enrolled(
-    home: ServerHome, store: Store, enrolment: Enrolment, request_: EnrolmentRequest
+    home: ServerHome, store: ServerStore, enrolment: EnrolmentService, request_: EnrolmentRequest
 ) -> None:
-    reply = enrolment.enrol(canonical.encode(request_))
+    reply = enrolment.enrol_site(canonical.encode(request_))
     certificate = x509.load_pem_x509_certificate(reply.certificate_pem.encode())
-    found = store.authenticate(pki.fingerprint(certificate), time.time())
+    found = store.authenticate(pki.certificate_sha256(certificate), time.time())
     assert found is not None
     assert (found.name, found.state) == ("plant-a", "enrolled")
     assert (found.signing_key, found.ledger_key) == (request_.signing_key, request_.ledger_key)
     assert found.ledger_origin == request_.ledger_origin
     assert base64.b64decode(reply.encoder) == home.encoder.read_bytes()
-    assert reply.fleet_url == home.config().fleet_url
+    assert reply.fleet_url == home.read_config().fleet_url
 
 
 @pytest.mark.parametrize(
@@ -95,17 +95,17 @@ def test_a_good_request_is_enrolled(
     ],
 )
 def test_a_wrong_field_is_refused_and_spends_no_token(
-    enrolment: Enrolment, request_: EnrolmentRequest, field: str, value: str
+    enrolment: EnrolmentService, request_: EnrolmentRequest, field: str, value: str
 ) -> None:
     wrong = replace(request_, **{field: value})  # type: ignore[arg-type]
     with pytest.raises(DecodeError):
-        enrolment.enrol(canonical.encode(wrong))
-    enrolment.enrol(canonical.encode(request_))
+        enrolment.enrol_site(canonical.encode(wrong))
+    enrolment.enrol_site(canonical.encode(request_))
 
 
 def test_the_listener_answers_two_routes_and_no_other(
     home: ServerHome,
-    enrolment: Enrolment,
+    enrolment: EnrolmentService,
     request_: EnrolmentRequest,
     client_of: Callable[[ASGIApp], httpx.Client],
 ) -> None:
@@ -127,50 +127,54 @@ def test_the_listener_answers_two_routes_and_no_other(
 
 
 def test_a_renewed_certificate_is_good_and_for_the_same_site(
-    store: Store, enrolment: Enrolment, request_: EnrolmentRequest
+    store: ServerStore, enrolment: EnrolmentService, request_: EnrolmentRequest
 ) -> None:
-    enrolment.enrol(canonical.encode(request_))
-    pem = enrolment.renew(store.site("plant-a"), request_.csr_pem)
-    fresh = pki.fingerprint(x509.load_pem_x509_certificate(pem.encode()))
+    enrolment.enrol_site(canonical.encode(request_))
+    pem = enrolment.renew_certificate(store.require_site("plant-a"), request_.csr_pem)
+    fresh = pki.certificate_sha256(x509.load_pem_x509_certificate(pem.encode()))
     found = store.authenticate(fresh, time.time())
     assert found is not None and found.name == "plant-a"
     with pytest.raises(DecodeError):
-        enrolment.renew(store.site("plant-a"), "garbage")
+        enrolment.renew_certificate(store.require_site("plant-a"), "garbage")
 
 
 def test_a_used_token_is_good_for_the_same_key_alone(
-    store: Store, enrolment: Enrolment, request_: EnrolmentRequest, tmp_path: Path
+    store: ServerStore, enrolment: EnrolmentService, request_: EnrolmentRequest, tmp_path: Path
 ) -> None:
     """A request for a certificate is signed anew each time: what counts is its key."""
     plant = ClientHome(tmp_path / "plant")
-    enrolment.enrol(canonical.encode(request_))
-    anew = replace(request_, csr_pem=identity.csr(plant, "plant-a"))
+    enrolment.enrol_site(canonical.encode(request_))
+    anew = replace(request_, csr_pem=identity.certificate_request(plant, "plant-a"))
     assert anew != request_
-    pem = enrolment.enrol(canonical.encode(anew)).certificate_pem
-    fresh = pki.fingerprint(x509.load_pem_x509_certificate(pem.encode()))
+    pem = enrolment.enrol_site(canonical.encode(anew)).certificate_pem
+    fresh = pki.certificate_sha256(x509.load_pem_x509_certificate(pem.encode()))
     assert store.authenticate(fresh, time.time()) is not None
     plant.tls_key.unlink()
-    thief = replace(request_, csr_pem=identity.create(plant, "plant-a").csr_pem)
+    thief = replace(request_, csr_pem=identity.create_identity(plant, "plant-a").csr_pem)
     with pytest.raises(RefusedError, match="used already, with other keys"):
-        enrolment.enrol(canonical.encode(thief))
+        enrolment.enrol_site(canonical.encode(thief))
 
 
 def test_a_client_of_another_version_is_told_so(
-    enrolment: Enrolment, request_: EnrolmentRequest
+    enrolment: EnrolmentService, request_: EnrolmentRequest
 ) -> None:
     document = {**canonical.to_builtins(request_), "version": 2}
     del document["genesis"], document["checkpoint"]
     with pytest.raises(DecodeError, match=r"version 2, .* reads 1: update the older program"):
-        enrolment.enrol(canonical.encode(document))
+        enrolment.enrol_site(canonical.encode(document))
 
 
-def test_an_unknown_secret_is_refused(enrolment: Enrolment, request_: EnrolmentRequest) -> None:
+def test_an_unknown_secret_is_refused(
+    enrolment: EnrolmentService, request_: EnrolmentRequest
+) -> None:
     with pytest.raises(RefusedError, match="join token"):
-        enrolment.enrol(canonical.encode(replace(request_, secret="guess")))
+        enrolment.enrol_site(canonical.encode(replace(request_, secret="guess")))
 
 
 def test_a_large_request_is_taken_from_who_holds_a_token_and_from_nobody_else(
-    enrolment: Enrolment, request_: EnrolmentRequest, client_of: Callable[[ASGIApp], httpx.Client]
+    enrolment: EnrolmentService,
+    request_: EnrolmentRequest,
+    client_of: Callable[[ASGIApp], httpx.Client],
 ) -> None:
     client = client_of(enrolment.app())
     body = canonical.encode(replace(request_, replaced="A" * protocol.ENROLMENT_LIMIT))

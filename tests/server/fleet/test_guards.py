@@ -17,12 +17,12 @@ from wg_server.fleet.guards import (
     SITE_STATE,
     BodyBudget,
     BodyLimit,
-    Identify,
+    IdentityGuard,
     RateLimit,
     StorageGuard,
 )
-from wg_server.store.site import Site
-from wg_server.store.sites import Store
+from wg_server.store.site import StoredSite
+from wg_server.store.sites import ServerStore
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -73,8 +73,8 @@ def answered(
     return sent[0]
 
 
-def test_a_revoked_site_is_told_so_and_nobody_else_is(store: Store) -> None:
-    app, words = Identify(Recorder(), store), []
+def test_a_revoked_site_is_told_so_and_nobody_else_is(store: ServerStore) -> None:
+    app, words = IdentityGuard(Recorder(), store), []
     for name in ("plant-a", "plant-b"):
         enrol(store, name, name.encode())
     store.revoke("plant-b", time.time())
@@ -86,10 +86,10 @@ def test_a_revoked_site_is_told_so_and_nobody_else_is(store: Store) -> None:
 
 def test_a_store_that_cannot_be_read_is_answered_503(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
-        def authenticate(self, fingerprint: str, current_time: float) -> Site:
+        def authenticate(self, fingerprint: str, current_time: float) -> StoredSite:
             raise StorageError("database: cannot be read or written")
 
-    app = StorageGuard(Identify(Recorder(), Broken()))  # type: ignore[arg-type]
+    app = StorageGuard(IdentityGuard(Recorder(), Broken()))  # type: ignore[arg-type]
     assert ask(app, {PEER_STATE: b"certificate"}) == 503
 
 
@@ -116,7 +116,7 @@ def test_a_body_is_judged_by_its_declared_length(
     assert len(inner.scopes) == (status == 200)
 
 
-def enrol(store: Store, name: str, der: bytes) -> None:
+def enrol(store: ServerStore, name: str, der: bytes) -> None:
     store.invite(name, name, time.time() + 60)
     keys = dict.fromkeys(("signing_key", "ledger_origin", "ledger_key"), name)
     request = empty_request(site=name, secret=name, **keys)
@@ -125,14 +125,14 @@ def enrol(store: Store, name: str, der: bytes) -> None:
 
 
 def test_sites_that_are_seen_at_once_are_written_down_together(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: ServerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found with 1,000 plants: a durable write for each of them kept the store from all else."""
     current_time = [1000.0]
     monkeypatch.setattr("wg_server.fleet.guards.time.time", lambda: current_time[0])
     written: list[list[str]] = []
-    monkeypatch.setattr(store, "saw", lambda seen: written.append(sorted(seen)))
-    app = Identify(Recorder(), store)
+    monkeypatch.setattr(store, "record_requests", lambda seen: written.append(sorted(seen)))
+    app = IdentityGuard(Recorder(), store)
     for name in "abc":
         app._note(name, current_time[0])
     assert written == [["a"]]
@@ -144,13 +144,13 @@ def test_sites_that_are_seen_at_once_are_written_down_together(
     assert written[-1] == ["a"]
 
 
-def test_only_a_certificate_in_good_standing_is_let_through(store: Store) -> None:
+def test_only_a_certificate_in_good_standing_is_let_through(store: ServerStore) -> None:
     enrol(store, "plant-a", b"certificate")
     inner = Recorder()
-    app = Identify(inner, store)
+    app = IdentityGuard(inner, store)
     assert ask(app, {PEER_STATE: b"certificate"}) == 200
     assert inner.scopes[0]["state"][SITE_STATE].name == "plant-a"
-    assert store.site("plant-a").last_seen > 0
+    assert store.require_site("plant-a").last_seen > 0
     assert ask(app, {PEER_STATE: b"another"}) == 403
     assert ask(app, {PEER_STATE: None}) == 403
     assert ask(app) == 403
@@ -169,13 +169,13 @@ def test_a_site_has_a_burst_and_then_a_rate_of_its_own() -> None:
     assert [ask(app, {SITE_STATE: site}) for _ in range(3)] == [200, 200, 429]
 
 
-def test_a_refusal_takes_its_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_takes_its_time(store: ServerStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guards, "PAUSE_SECONDS", 0.2)
     app = RateLimit(Recorder(), rate=0.1)
     assert ask(app, {SITE_STATE: site_named("a")}) == 200
     start = time.monotonic()
     assert ask(app, {SITE_STATE: site_named("a")}) == 429
-    assert ask(Identify(Recorder(), store), {PEER_STATE: b"nobody's"}) == 403
+    assert ask(IdentityGuard(Recorder(), store), {PEER_STATE: b"nobody's"}) == 403
     assert time.monotonic() - start >= 0.4
 
 

@@ -9,12 +9,12 @@ from tests.server.rows import site_named
 
 from wg_core.wire.fleet import Envelope
 from wg_server.fleet.adapter import FleetRun, FleetState, NodeMessages
-from wg_server.store.site import Site
+from wg_server.store.site import StoredSite
 
 QUESTION = Envelope("query", b"record", b"")
 
 
-def site(name: str) -> Site:
+def site(name: str) -> StoredSite:
     return site_named(name, node_key=f"key of {name}")
 
 
@@ -39,7 +39,7 @@ def ids(messages: list[Message]) -> list[str]:
 def test_a_message_is_delivered_once_and_to_its_node_alone() -> None:
     fleet, state = new_state()
     one, two = online(state, "one"), online(state, "two")
-    with fleet.run() as run:
+    with fleet.open_run() as run:
         first, second = (send(run, "one") for _ in range(2))
         assert state.get_message_ins(two, limit=1) == []
         assert ids(state.get_message_ins(one, limit=1)) == [first]
@@ -51,8 +51,8 @@ def test_a_message_is_delivered_once_and_to_its_node_alone() -> None:
 def test_a_message_that_is_forgotten_or_has_expired_is_not_delivered() -> None:
     fleet, state = new_state()
     one = online(state, "one")
-    with fleet.run() as run:
-        run.forget(send(run, "one"))
+    with fleet.open_run() as run:
+        run.withdraw(send(run, "one"))
         assert not state._waiting
         send(run, "one", seconds=0.01)
         time.sleep(0.05)

@@ -12,9 +12,9 @@ from tests.server.campaigns.nodes import SITES
 from tests.server.rows import add_sites
 
 from wg_server.fleet.guards import SITE_STATE, TROUBLE_STATE
-from wg_server.fleet.watch import Watch
+from wg_server.fleet.watch import RefusalRecorder
 from wg_server.store import troubles
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 class Answering:
@@ -30,13 +30,13 @@ class Answering:
         await send({"type": "http.response.body", "body": b""})
 
 
-def ask(store: Store, watch: Watch, signed: str) -> None:
+def ask(store: ServerStore, watch: RefusalRecorder, signed: str) -> None:
     headers = [(b"flwr-timestamp", signed.encode())] if signed else []
     scope = {
         "type": "http",
         "path": "/",
         "headers": headers,
-        "state": {SITE_STATE: store.site("plant-a")},
+        "state": {SITE_STATE: store.require_site("plant-a")},
     }
 
     async def nothing(message: Any = None) -> Any:
@@ -45,7 +45,7 @@ def ask(store: Store, watch: Watch, signed: str) -> None:
     asyncio.run(watch(scope, nothing, nothing))
 
 
-def noted(store: Store) -> troubles.Trouble | None:
+def noted(store: ServerStore) -> troubles.ConnectionTrouble | None:
     return troubles.site_statuses(store, names=["plant-a"])["plant-a"].trouble
 
 
@@ -54,16 +54,16 @@ def ahead(seconds: float) -> str:
 
 
 @pytest.fixture(autouse=True)
-def sites(store: Store) -> None:
+def sites(store: ServerStore) -> None:
     add_sites(store, SITES)
 
 
 @pytest.mark.parametrize("seconds", [600.0, 6.0, -400.0])
 def test_a_wrong_clock_is_noted_with_its_seconds_and_forgotten(
-    store: Store, seconds: float
+    store: ServerStore, seconds: float
 ) -> None:
     app = Answering(401)
-    watch = Watch(app, store)
+    watch = RefusalRecorder(app, store)
     ask(store, watch, ahead(seconds))
     found = noted(store)
     assert found is not None and found.code == troubles.CLOCK and abs(found.figure - seconds) < 5
@@ -79,25 +79,25 @@ def test_a_wrong_clock_is_noted_with_its_seconds_and_forgotten(
     ("status", "signed"), [(401, -1.0), (401, "no time"), (401, ""), (403, 0.0), (404, 900.0)]
 )
 def test_what_is_refused_for_another_reason_is_not_called_a_clock(
-    store: Store, status: int, signed: float | str
+    store: ServerStore, status: int, signed: float | str
 ) -> None:
     time_of = signed if isinstance(signed, str) else ahead(signed)
-    ask(store, Watch(Answering(status), store), time_of)
+    ask(store, RefusalRecorder(Answering(status), store), time_of)
     assert noted(store) is None
 
 
-def test_a_copy_with_another_key_is_noted(store: Store) -> None:
-    ask(store, Watch(Answering(403, troubles.NODE_KEY), store), ahead(0))
+def test_a_copy_with_another_key_is_noted(store: ServerStore) -> None:
+    ask(store, RefusalRecorder(Answering(403, troubles.NODE_KEY), store), ahead(0))
     found = noted(store)
     assert found is not None and found.code == troubles.NODE_KEY
 
 
 def test_a_site_that_asks_on_is_written_down_now_and_then(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: ServerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
-    monkeypatch.setattr(troubles, "note", lambda store, site, *rest: written.append(site))
-    watch = Watch(Answering(401), store)
+    monkeypatch.setattr(troubles, "store_trouble", lambda store, site, *rest: written.append(site))
+    watch = RefusalRecorder(Answering(401), store)
     for _ in range(5):
         ask(store, watch, ahead(600))
     assert written == ["plant-a"]

@@ -13,27 +13,27 @@ from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import WitnessFork, WitnessRefused
 from wg_core.wire import signing
 from wg_core.wire.signing import PrivateKey
-from wg_server.fleet.witness import Witness
+from wg_server.fleet.witness import LedgerWitness
 from wg_server.site.home import ServerHome
 from wg_server.store.ledgers import EVIDENCE_LIMIT, REFUSED_FILES_LIMIT
-from wg_server.store.site import Site
-from wg_server.store.sites import Store
+from wg_server.store.site import StoredSite
+from wg_server.store.sites import ServerStore
 
 ORIGIN = "weightgate/plant-a/0123456789abcdef"
 
 
 @pytest.fixture
-def witness(home: ServerHome, store: Store) -> Witness:
-    return Witness.of(home, store)
+def witness(home: ServerHome, store: ServerStore) -> LedgerWitness:
+    return LedgerWitness.open(home, store)
 
 
 @pytest.fixture
 def key() -> PrivateKey:
-    return signing.generate_pair()
+    return signing.generate_hybrid_key()
 
 
 @pytest.fixture
-def ledger(witness: Witness, key: PrivateKey, tmp_path: Path) -> Iterator[Ledger]:
+def ledger(witness: LedgerWitness, key: PrivateKey, tmp_path: Path) -> Iterator[Ledger]:
     found = Ledger.create(tmp_path / "ledger.sqlite", origin=ORIGIN, key=key, site="plant-a")
     found.enrol_witness(witness.name, signing.public_bytes(witness.public_key))
     yield found
@@ -41,86 +41,93 @@ def ledger(witness: Witness, key: PrivateKey, tmp_path: Path) -> Iterator[Ledger
 
 
 @pytest.fixture
-def site(store: Store, key: PrivateKey, ledger: Ledger) -> Site:
+def site(store: ServerStore, key: PrivateKey, ledger: Ledger) -> StoredSite:
     store.invite("plant-a", "s", time.time() + 60)
     request = empty_request(ledger_origin=ORIGIN, ledger_key=signing.public_bytes(key).hex())
     store.enrol(request, "node", "tls", time.time(), lambda: ("f", 2e9, None), beginning(ledger))
-    return store.site("plant-a")
+    return store.require_site("plant-a")
 
 
 def test_a_ledger_that_grows_is_cosigned_again_and_again(
-    witness: Witness, ledger: Ledger, site: Site, store: Store
+    witness: LedgerWitness, ledger: Ledger, site: StoredSite, store: ServerStore
 ) -> None:
     for _ in range(3):
         record_decision(ledger)
-        ledger.countersign(witness.name, lambda body: witness.countersign(site, body))
+        ledger.request_cosignature(witness.name, lambda body: witness.cosign_extension(site, body))
     assert store.last_cosigned(ORIGIN) is not None
-    assert store.evidence() == []
+    assert store.fork_evidence() == []
 
 
 def test_a_rolled_back_ledger_is_refused(
-    witness: Witness, ledger: Ledger, site: Site, store: Store
+    witness: LedgerWitness, ledger: Ledger, site: StoredSite, store: ServerStore
 ) -> None:
     record_decision(ledger)
     old = ledger.witness_request(witness.name).encode()
     record_decision(ledger)
-    ledger.countersign(witness.name, lambda body: witness.countersign(site, body))
+    ledger.request_cosignature(witness.name, lambda body: witness.cosign_extension(site, body))
     before = store.last_cosigned(ORIGIN)
     with pytest.raises(WitnessRefused) as info:
-        witness.countersign(site, old)
+        witness.cosign_extension(site, old)
     assert info.value.status == 409
     assert store.last_cosigned(ORIGIN) == before
 
 
 def test_a_forked_ledger_is_refused_and_the_evidence_kept(
-    witness: Witness, ledger: Ledger, key: PrivateKey, site: Site, store: Store, tmp_path: Path
+    witness: LedgerWitness,
+    ledger: Ledger,
+    key: PrivateKey,
+    site: StoredSite,
+    store: ServerStore,
+    tmp_path: Path,
 ) -> None:
     record_decision(ledger)
-    ledger.countersign(witness.name, lambda body: witness.countersign(site, body))
+    ledger.request_cosignature(witness.name, lambda body: witness.cosign_extension(site, body))
     ledger.close()
     shutil.copy(tmp_path / "ledger.sqlite", tmp_path / "copy.sqlite")
     for path, purpose in (("ledger.sqlite", "one"), ("copy.sqlite", "other")):
         with Ledger.open(tmp_path / path, key) as opened:
             record_decision(opened, purpose)
             if path == "ledger.sqlite":
-                opened.countersign(witness.name, lambda body: witness.countersign(site, body))
+                opened.request_cosignature(
+                    witness.name, lambda body: witness.cosign_extension(site, body)
+                )
             else:
                 with pytest.raises(WitnessFork):
-                    witness.countersign(site, opened.witness_request(witness.name).encode())
-    ((origin, _, earlier, later),) = store.evidence()
+                    witness.cosign_extension(site, opened.witness_request(witness.name).encode())
+    ((origin, _, earlier, later),) = store.fork_evidence()
     assert origin == ORIGIN and earlier != later
 
 
 def test_another_sites_ledger_is_not_cosigned(
-    witness: Witness, ledger: Ledger, site: Site, tmp_path: Path
+    witness: LedgerWitness, ledger: Ledger, site: StoredSite, tmp_path: Path
 ) -> None:
     foreign = Ledger.create(
-        tmp_path / "foreign.sqlite", origin="weightgate/b/1", key=signing.generate(), site="b"
+        tmp_path / "foreign.sqlite", origin="weightgate/b/1", key=signing.generate_key(), site="b"
     )
     foreign.enrol_witness(witness.name, signing.public_bytes(witness.public_key))
     with pytest.raises(WitnessRefused) as info:
-        witness.countersign(site, foreign.witness_request(witness.name).encode())
+        witness.cosign_extension(site, foreign.witness_request(witness.name).encode())
     assert info.value.status == 404
     foreign.close()
 
 
-def test_evidence_of_one_log_is_kept_once_and_bounded(store: Store) -> None:
+def test_evidence_of_one_log_is_kept_once_and_bounded(store: ServerStore) -> None:
     for number in range(3 * EVIDENCE_LIMIT):
         for _ in range(2):
-            store.keep_evidence("log", b"earlier", b"later %d" % number, float(number))
-    store.keep_evidence("another", b"earlier", b"later", 0.0)
-    found = store.evidence()
+            store.store_fork_evidence("log", b"earlier", b"later %d" % number, float(number))
+    store.store_fork_evidence("another", b"earlier", b"later", 0.0)
+    found = store.fork_evidence()
     assert [row[3] for row in found if row[0] == "log"] == [
         b"later %d" % number for number in range(EVIDENCE_LIMIT)
     ]
     assert len(found) == EVIDENCE_LIMIT + 1
 
 
-def test_refused_files_of_one_log_are_kept_once_and_bounded(store: Store) -> None:
+def test_refused_files_of_one_log_are_kept_once_and_bounded(store: ServerStore) -> None:
     for number in range(REFUSED_FILES_LIMIT + 3):
         for _ in range(2):
-            store.keep_refused_file("log", b"file %d" % number, float(number))
-    store.keep_refused_file("another", b"a file", 0.0)
+            store.store_refused_file("log", b"file %d" % number, float(number))
+    store.store_refused_file("another", b"a file", 0.0)
     assert list(store.refused_files("log")) == [
         b"file %d" % number for number in range(REFUSED_FILES_LIMIT)
     ]

@@ -13,8 +13,8 @@ from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator.evaluation.simulated_release import simulate_statistics
 from wg_server.generator.prior.names import fit_public_priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
-from wg_server.generator.weights.head_generation import Generator
-from wg_server.generator.weights.head_package import Parts
+from wg_server.generator.weights.head_generation import HeadGenerator
+from wg_server.generator.weights.head_package import HeadPackage
 
 DIMENSION = 16
 ENCODER = "ab" * 32
@@ -63,7 +63,7 @@ class World:
         schema = default_schema(
             encoder=ENCODER, dimension=DIMENSION, labels=labels, clip_radius=1.0
         )
-        sigma = 0.0 if epsilon is None else mechanism.sigma_for(schema, epsilon, 1e-5)
+        sigma = 0.0 if epsilon is None else mechanism.noise_scale(schema, epsilon, 1e-5)
         return simulate_statistics(schema, x, y, sigma, np.random.default_rng((family, site, 3)))
 
 
@@ -78,8 +78,8 @@ def zoo_tasks(world: World) -> list[ZooTask]:
 
 
 @pytest.fixture(scope="session")
-def generator(zoo_tasks: list[ZooTask]) -> Generator:
-    parts = Parts(
+def generator(zoo_tasks: list[ZooTask]) -> HeadGenerator:
+    parts = HeadPackage(
         encoder=ENCODER, architecture="lite0-head", priors=fit_public_priors(zoo_tasks).priors
     )
-    return Generator("cd" * 32, parts)
+    return HeadGenerator("cd" * 32, parts)

@@ -19,17 +19,17 @@ from wg_core.wire import canonical
 from wg_server.cli.train import train as command
 from wg_server.generator import pipeline as training
 from wg_server.generator import versions
-from wg_server.generator.evaluation.episodes import Plants, Scenario
+from wg_server.generator.evaluation.episodes import EpisodeSampler, EpisodeSettings
 from wg_server.generator.evaluation.scores import ALONE, COMPLETED, EXCHANGED
 from wg_server.generator.plan import GeneratorPlan, read_plan
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
 from wg_server.generator.weights import sheet_generation
 from wg_server.generator.weights.head_generation import load_generator
-from wg_server.generator.weights.machine_training import Draws
-from wg_server.operation.initialise import initialise
+from wg_server.generator.weights.machine_training import MachineCounts
+from wg_server.operation.initialise import create_home
 from wg_server.site.home import ServerConfig, ServerHome
-from wg_server.zoo.store import Encoded, Entry, Zoo, pack
+from wg_server.zoo.store import EncodedTask, ZooEntry, ZooStore, pack_object
 from wg_server.zoo.task_spec import TaskSpec
 
 PLAN = GeneratorPlan(episodes=6)
@@ -40,7 +40,7 @@ def _silent(_done: int, _detail: str) -> None:
 
 
 def _fill(home: ServerHome, tasks: list[ZooTask]) -> None:
-    initialise(home, ServerConfig(fleet_port=1, enrol_port=2, admin_port=3))
+    create_home(home, ServerConfig(fleet_port=1, enrol_port=2, admin_port=3))
     raw = np.random.default_rng(0).normal(size=(80, image_trunk.WIDTH)).astype(np.float32)
     settings = {"pixels": "64"}
     data = fit_encoder(raw, np.arange(80) % 4, dimension=DIMENSION, settings=settings)
@@ -60,9 +60,9 @@ def _fill(home: ServerHome, tasks: list[ZooTask]) -> None:
             name="test",
             licence="",
         )
-        packed = pack(Encoded(task.features, task.y))
-        entry = Entry(
-            key=spec.key(encoder),
+        packed = pack_object(EncodedTask(task.features, task.y))
+        entry = ZooEntry(
+            key=spec.entry_key(encoder),
             encoder=encoder,
             task=spec,
             family=task.family,
@@ -71,7 +71,7 @@ def _fill(home: ServerHome, tasks: list[ZooTask]) -> None:
             licence="none",
             sha256=canonical.sha256_hex(packed),
         )
-        Zoo(home.zoo).write(packed, entry)
+        ZooStore(home.zoo).write_entry(packed, entry)
 
 
 @pytest.fixture(scope="module")
@@ -83,17 +83,17 @@ def home(tmp_path_factory: pytest.TempPathFactory, zoo_tasks: list[ZooTask]) -> 
 
 @pytest.fixture(scope="module")
 def card(home: ServerHome) -> dict[str, object]:
-    return training.train(home, PLAN, progress=_silent)
+    return training.train_generator(home, PLAN, progress=_silent)
 
 
 def test_training_writes_a_package_that_its_card_names(
     home: ServerHome, card: dict[str, object]
 ) -> None:
-    version = versions.read(home, str(card["version"]))
-    assert load_generator(version.heads).id == card["generator"]
+    version = versions.read_version(home, str(card["version"]))
+    assert load_generator(version.heads_path).id == card["generator"]
     assert {**version.card, "version": version.id} == card
     version.verify()
-    assert not versions.pointer(home).version, "installing is another step"
+    assert not versions.read_installed(home).version, "installing is another step"
 
 
 def test_the_card_scores_every_method_on_families_held_out(card: dict[str, object]) -> None:
@@ -110,14 +110,14 @@ def test_the_same_zoo_gives_the_same_generator(
 ) -> None:
     other = ServerHome(tmp_path)
     _fill(other, zoo_tasks)
-    assert training.train(other, PLAN, progress=_silent)["generator"] == card["generator"]
+    assert training.train_generator(other, PLAN, progress=_silent)["generator"] == card["generator"]
 
 
 def test_an_empty_zoo_is_refused(tmp_path: Path, zoo_tasks: list[ZooTask]) -> None:
     home = ServerHome(tmp_path)
     _fill(home, zoo_tasks[:2])
     with pytest.raises(ConfigError, match="families"):
-        training.train(home, PLAN, progress=_silent)
+        training.train_generator(home, PLAN, progress=_silent)
 
 
 def test_the_command_prints_one_document(
@@ -126,12 +126,12 @@ def test_the_command_prints_one_document(
     plan = tmp_path / "plan.yaml"
     plan.write_text("episodes: 2\n")
     words = ["--home", str(home.root), "--plan", str(plan), "--json"]
-    before = versions.read(home, str(card["version"]))
-    versions.use(home, before)
+    before = versions.read_version(home, str(card["version"]))
+    versions.install_version(home, before)
     result = CliRunner().invoke(command, words, catch_exceptions=False)
     document = json.loads(result.stdout)
     assert document["plan"]["episodes"] == 2
-    passes = not versions.read(home, document["version"]).failed_checks()
+    passes = not versions.read_version(home, document["version"]).failed_checks()
     assert document["installed"] == passes
     assert (versions.installed_version(home).id == before.id) == (not passes)
     before.verify()  # what was installed is as it was
@@ -142,22 +142,24 @@ def test_networks_for_machines_are_made_through_the_encoders_maps(
 ) -> None:
     home = ServerHome(tmp_path)
     _fill(home, zoo_tasks)
-    draws = Draws(step=2, pool=4, renewals=1, validation=2, test=3)
+    draws = MachineCounts(step=2, pool=4, renewals=1, validation=2, test=3)
     plan = replace(PLAN, machine_steps=2)
-    assert "sheets" not in training.train(home, plan, progress=_silent, draws=draws)
-    contents = package.unpack(home.read_encoder())
+    assert "sheets" not in training.train_generator(home, plan, progress=_silent, draws=draws)
+    contents = package.unpack_encoder(home.read_encoder())
     contents.maps[bearing.KIND.name] = ReadingMap(bearing.KIND).eval()
-    monkeypatch.setattr(package, "unpack", lambda _: contents)
+    monkeypatch.setattr(package, "unpack_encoder", lambda _: contents)
     steps: list[int] = []
-    made = training.train(home, plan, progress=lambda done, _: steps.append(done), draws=draws)
-    assert steps == sorted(steps) and steps[-1] == training.steps(home, plan)
-    version = versions.read(home, str(made["version"]))
+    made = training.train_generator(
+        home, plan, progress=lambda done, _: steps.append(done), draws=draws
+    )
+    assert steps == sorted(steps) and steps[-1] == training.count_training_steps(home, plan)
+    version = versions.read_version(home, str(made["version"]))
     version.verify()
     assert version.architectures == ("lite0-head", "spectrum-lines")
     sheets = version.card["sheets"]
     card = sheets["kinds"][bearing.KIND.name]
     assert card["training"]["steps"] == 2 and sheets["checks"] == card["checks"]
-    generator = sheet_generation.unpack(version.sheets.read_bytes())
+    generator = sheet_generation.unpack_sheet_generator(version.sheets_path.read_bytes())
     assert generator.kinds[bearing.KIND.name].ships == card["ships"]
 
 
@@ -174,16 +176,16 @@ def test_splits_share_no_family(zoo_tasks: list[ZooTask]) -> None:
     assert {*train, *test} == {t.family for t in zoo_tasks}
 
 
-def _plants(tasks: list[ZooTask]) -> Plants:
-    return Plants(tasks, "ab" * 32, 1.0)
+def _plants(tasks: list[ZooTask]) -> EpisodeSampler:
+    return EpisodeSampler(tasks, "ab" * 32, 1.0)
 
 
 def test_own_records_of_unlabelled_plants_stay_unlabelled(zoo_tasks: list[ZooTask]) -> None:
-    scenario = Scenario(unlabelled=1.0, epsilon=float("inf"))
+    scenario = EpisodeSettings(unlabelled=1.0, epsilon=float("inf"))
     rng = np.random.default_rng(0)
     for _ in range(5):
-        episode = _plants(zoo_tasks).draw(rng, scenario)
+        episode = _plants(zoo_tasks).draw_episode(rng, scenario)
         own = episode.release
         assert site_evidence(own, episode.labels).present.max() < 0.01
-        labelled = _plants(zoo_tasks).draw(rng, replace(scenario, unlabelled=0.0)).release
+        labelled = _plants(zoo_tasks).draw_episode(rng, replace(scenario, unlabelled=0.0)).release
         assert site_evidence(labelled, labelled.schema.labels).present.max() > 0.99

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from wg_common.inference.posterior import posterior_head
 from wg_common.nets.encoder import sentences
 from wg_server.generator.prior import blup
-from wg_server.generator.prior.names import FittedPriors, fit_public_priors
+from wg_server.generator.prior.names import ClassPriors, fit_public_priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.zoo.procedural_text import families
 
@@ -24,7 +24,7 @@ Floats = NDArray[np.float32]
 
 
 def vectors(
-    family: families.Family, number: int, language: str | None = None
+    family: families.TextFamily, number: int, language: str | None = None
 ) -> tuple[Floats, NDArray[np.int64]]:
     """Sentence vectors and classes of a site that writes in one language."""
     site = families.draw_site(family, number, strength=0.6)
@@ -34,12 +34,12 @@ def vectors(
         number += 1
         site = families.draw_site(family, number, strength=0.6)
     labels = np.repeat(np.arange(len(family.labels)), EACH)
-    texts = families.render(family, site, labels, np.random.default_rng(number))
-    return sentences.embed([str(text) for text in texts]), labels
+    texts = families.render_texts(family, site, labels, np.random.default_rng(number))
+    return sentences.embed_sentences([str(text) for text in texts]), labels
 
 
 @pytest.fixture(scope="module")
-def known() -> tuple[FittedPriors, Floats, Floats]:
+def known() -> tuple[ClassPriors, Floats, Floats]:
     """Priors of the rendered zoo, the projection, and the public mean."""
     drawn = [families.draw_family((1, number)) for number in range(60)]
     raw = [vectors(family, 0) for family in drawn]
@@ -55,7 +55,7 @@ def known() -> tuple[FittedPriors, Floats, Floats]:
 
 @pytest.mark.parametrize(("notes", "names"), [("ja", "en"), ("en", "ja")])
 def test_names_in_another_language_than_the_notes_tell_classes(
-    known: tuple[FittedPriors, Floats, Floats], notes: str, names: str
+    known: tuple[ClassPriors, Floats, Floats], notes: str, names: str
 ) -> None:
     fitted, projection, mean = known
     right, chance = [], []
@@ -67,7 +67,7 @@ def test_names_in_another_language_than_the_notes_tell_classes(
         features = ((x - mean) @ projection).astype(np.float64)
         named = fitted.class_prior(called)
         assert named is not None
-        posterior = blup.posterior(fitted.priors, [], len(called), named)
+        posterior = blup.posterior_from_sites(fitted.priors, [], len(called), named)
         weight, bias = posterior_head(posterior, features, np.full(len(y), -1))
         logits = features @ weight.T + bias
         right.append(float((logits.argmax(axis=1) == y).mean()))

@@ -12,21 +12,21 @@ from tests.commands import document_of
 from tests.server.generators import install
 
 from wg_common.backup import archive
-from wg_common.backup.archive import Key, Seal
+from wg_common.backup.archive import DecryptionKey, EncryptionTarget
 from wg_core.errors import ConfigError
 from wg_server.cli.main import main_group
 from wg_server.generator import versions
 from wg_server.operation import backup
 from wg_server.operation.rotation import rotate_keys
 from wg_server.site.home import ServerHome
-from wg_server.site.recovery import LastBackup, Recovery
+from wg_server.site.recovery import LastBackup, RestoreGap
 from wg_server.store import operators
 from wg_server.store.operators import Actor
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 IDENTITY = pyrage.x25519.Identity.generate()
-SEAL = Seal(recipients=(str(IDENTITY.to_public()),))
-KEY = Key(identity=str(IDENTITY))
+SEAL = EncryptionTarget(recipients=(str(IDENTITY.to_public()),))
+KEY = DecryptionKey(identity=str(IDENTITY))
 ACTOR = Actor("aiko", "command")
 
 
@@ -42,21 +42,21 @@ def test_a_restored_home_is_the_home_without_the_zoo(home: ServerHome, tmp_path:
     (home.root / "zoo" / "entries").mkdir()
     (home.root / "zoo" / "entries" / "task.json").write_bytes(b"{}")
     home.packages.mkdir()
-    home.package("ab" * 16).write_bytes(b"a package")
-    with Store.open(home) as store:
+    home.package_path("ab" * 16).write_bytes(b"a package")
+    with ServerStore.open(home) as store:
         store.invite("plant-a", "secret", 1.0)
-        backup.write(
+        backup.back_up_home(
             home, tmp_path / "b", SEAL, current_time=100.0
         )  # what is in the log of SQLite counts
     before = files(home.root)
     assert LastBackup.load(home) == LastBackup(created=100)
     other = ServerHome(tmp_path / "new" / "server")
-    backup.restore(tmp_path / "b", other, KEY, ACTOR, current_time=200.0)
+    backup.restore_home(tmp_path / "b", other, KEY, ACTOR, current_time=200.0)
     after = files(other.root)
     assert before.pop("zoo/entries/task.json")
     assert after.pop("recovery.json") and after == before
-    assert Recovery.load(other) == Recovery(since=100, until=200)
-    with Store.open(other) as store:
+    assert RestoreGap.load(other) == RestoreGap(since=100, until=200)
+    with ServerStore.open(other) as store:
         assert [site.name for site in store.sites()] == ["plant-a"]
     assert other.root.stat().st_mode & 0o077 == 0
     assert not [path for path in home.root.iterdir() if path.name.startswith(".backup")]
@@ -65,26 +65,28 @@ def test_a_restored_home_is_the_home_without_the_zoo(home: ServerHome, tmp_path:
 def test_generators_come_back_with_which_is_installed(home: ServerHome, tmp_path: Path) -> None:
     before, latest = install(home, b"before"), install(home, b"now", passes=False)
     (home.generator_versions / ("ab" * 32)).mkdir()  # of a training that was killed
-    backup.write(home, tmp_path / "b", SEAL)
+    backup.back_up_home(home, tmp_path / "b", SEAL)
     other = ServerHome(tmp_path / "new")
-    backup.restore(tmp_path / "b", other, KEY, ACTOR)
-    assert versions.pointer(other) == versions.Pointer(version=latest.id, before=before.id)
-    assert versions.ready(other).id == latest.id
-    assert {version.id for version in versions.present(other)} == {before.id, latest.id}
-    for version in versions.present(other):
+    backup.restore_home(tmp_path / "b", other, KEY, ACTOR)
+    assert versions.read_installed(other) == versions.InstalledVersions(
+        version=latest.id, before=before.id
+    )
+    assert versions.usable_version(other).id == latest.id
+    assert {version.id for version in versions.list_versions(other)} == {before.id, latest.id}
+    for version in versions.list_versions(other):
         version.verify()
 
 
 def test_a_restore_is_in_the_operators_log_and_keeps_the_time_of_the_backup(
     home: ServerHome, tmp_path: Path
 ) -> None:
-    backup.write(home, tmp_path / "b", SEAL, current_time=1_795_000_000.0)
+    backup.back_up_home(home, tmp_path / "b", SEAL, current_time=1_795_000_000.0)
     other = ServerHome(tmp_path / "new")
-    backup.restore(tmp_path / "b", other, KEY, ACTOR, current_time=1_795_086_400.0)
+    backup.restore_home(tmp_path / "b", other, KEY, ACTOR, current_time=1_795_086_400.0)
     assert LastBackup.load(other) == LastBackup(created=1_795_000_000)
-    with Store.open(other) as store:
-        (found,) = operators.entries(store, limit=9)
-        assert operators.broken_at(store) is None
+    with ServerStore.open(other) as store:
+        (found,) = operators.read_log(store, limit=9)
+        assert operators.first_broken_entry(store) is None
     assert (found.operator, found.action, found.subject) == ("aiko", "restore", "central")
     assert (found.at, found.detail) == (1_795_086_400.0, "2026-11-18 11:06:40Z")
 
@@ -92,20 +94,20 @@ def test_a_restore_is_in_the_operators_log_and_keeps_the_time_of_the_backup(
 def test_a_store_moves_to_postgresql_and_back(
     home: ServerHome, tmp_path: Path, postgres_cluster: str
 ) -> None:
-    with Store.open(home) as store:
+    with ServerStore.open(home) as store:
         store.invite("plant-a", "secret", 1.0)
-    backup.write(home, tmp_path / "b", SEAL)
+    backup.back_up_home(home, tmp_path / "b", SEAL)
     moved, back = ServerHome(tmp_path / "moved"), ServerHome(tmp_path / "back")
-    backup.restore(tmp_path / "b", moved, KEY, ACTOR, database=postgres_cluster)
+    backup.restore_home(tmp_path / "b", moved, KEY, ACTOR, database=postgres_cluster)
     assert not moved.database.exists()
     with pytest.raises(ConfigError, match="holds a store already"):
-        backup.restore(
+        backup.restore_home(
             tmp_path / "b", ServerHome(tmp_path / "again"), KEY, ACTOR, database=postgres_cluster
         )
     assert not (tmp_path / "again").exists()
-    backup.write(moved, tmp_path / "c", SEAL)
-    backup.restore(tmp_path / "c", back, KEY, ACTOR, database="sqlite")
-    with Store.open(back) as store:
+    backup.back_up_home(moved, tmp_path / "c", SEAL)
+    backup.restore_home(tmp_path / "c", back, KEY, ACTOR, database="sqlite")
+    with ServerStore.open(back) as store:
         assert [site.name for site in store.sites()] == ["plant-a"]
 
 
@@ -125,7 +127,7 @@ def test_the_commands_do_it(home: ServerHome, tmp_path: Path) -> None:
     words = ("--backup", tmp_path / "b", "--identity", tmp_path / "key")
     done = document_of(main_group, "restore", "--home", tmp_path / "new", *words)
     assert done["files"] == made["files"]
-    assert ServerHome(tmp_path / "new").config() == home.config()
+    assert ServerHome(tmp_path / "new").read_config() == home.read_config()
 
 
 @pytest.mark.parametrize("words", [(), ("--recipient", "age1", "--passphrase-file", "x")])
@@ -143,7 +145,7 @@ def test_keys_do_not_change_while_they_are_copied(
     home: ServerHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A rotation that begins meanwhile waits, so that no backup holds half of it."""
-    copied = archive.write
+    copied = archive.write_backup
 
     def slow(*words: Any, **options: Any) -> Any:
         rotation.start()
@@ -153,19 +155,22 @@ def test_keys_do_not_change_while_they_are_copied(
 
     before = files(home.root)
     rotation = threading.Thread(target=rotate_keys, args=(home,))
-    monkeypatch.setattr(archive, "write", slow)
-    backup.write(home, tmp_path / "b", SEAL)
+    monkeypatch.setattr(archive, "write_backup", slow)
+    backup.back_up_home(home, tmp_path / "b", SEAL)
     rotation.join()
-    backup.restore(tmp_path / "b", ServerHome(tmp_path / "new"), KEY, ACTOR)
+    backup.restore_home(tmp_path / "b", ServerHome(tmp_path / "new"), KEY, ACTOR)
     for name in ("keys/signing.key", "keys/witness.key"):
         assert files(tmp_path / "new")[name] == before[name] != files(home.root)[name]
 
 
 def test_a_backup_without_a_store_is_refused(home: ServerHome, tmp_path: Path) -> None:
     sources = [("server.yaml", home.config_file)]
-    archive.write(
-        tmp_path / "b", sources, SEAL, archive.About(kind="server", name="central", created=0)
+    archive.write_backup(
+        tmp_path / "b",
+        sources,
+        SEAL,
+        archive.BackupDescription(kind="server", name="central", created=0),
     )
     with pytest.raises(ConfigError, match="without a store"):
-        backup.restore(tmp_path / "b", ServerHome(tmp_path / "new"), KEY, ACTOR)
+        backup.restore_home(tmp_path / "b", ServerHome(tmp_path / "new"), KEY, ACTOR)
     assert zipfile.is_zipfile(tmp_path / "b") and not (tmp_path / "new").exists()

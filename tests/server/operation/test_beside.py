@@ -9,13 +9,13 @@ import pytest
 from wg_core import locks
 from wg_core.errors import ConfigError
 from wg_server.operation.rotation import rotate_keys
-from wg_server.operation.serve import hold_alone, serve
+from wg_server.operation.serve import hold_serving_locks, serve_home
 from wg_server.site.home import ServerHome
 
 
 def test_on_sqlite_one_process_serves(home: ServerHome) -> None:
     with pytest.raises(ConfigError, match="on PostgreSQL alone"):
-        serve(home, stop=threading.Event(), beside_port=8543)
+        serve_home(home, stop=threading.Event(), beside_port=8543)
 
 
 def test_keys_stay_while_any_process_serves(home: ServerHome) -> None:
@@ -27,5 +27,5 @@ def test_keys_stay_while_any_process_serves(home: ServerHome) -> None:
     ):
         rotate_keys(home)
     assert home.signing_key.read_bytes() == before
-    with hold_alone(home):  # what a killed process left keeps nobody out
+    with hold_serving_locks(home):  # what a killed process left keeps nobody out
         pass

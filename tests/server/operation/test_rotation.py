@@ -14,16 +14,16 @@ from wg_server.cli.main import main_group
 from wg_server.fleet import trust
 from wg_server.operation.rotation import rotate_keys
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 def follows(home: ServerHome, pins: Pins) -> bool:
     today = trust.current_pins(home)
     return all(
         handover.follow_keys(
-            use, name, getattr(pins, use), getattr(today, use), trust.handovers(home)
+            use, name, getattr(pins, use), getattr(today, use), trust.read_handovers(home)
         )
-        for use, name, _ in trust.keys(home)
+        for use, name, _ in trust.handed_over_keys(home)
     )
 
 
@@ -52,7 +52,7 @@ def test_stolen_keys_hand_nothing_over(home: ServerHome) -> None:
     for pins in (first, second):
         with pytest.raises(Exception, match="does not follow"):
             follows(home, pins)
-    assert trust.handovers(home) == ()
+    assert trust.read_handovers(home) == ()
 
 
 @pytest.mark.parametrize("moves", range(5))
@@ -66,13 +66,13 @@ def test_a_change_of_keys_that_was_cut_off_is_finished_by_running_it_again(
             with pytest.raises(CutOff):
                 rotate_keys(home)
         else:
-            patched.setattr("wg_server.operation.staged.discard", cut)
+            patched.setattr("wg_server.operation.staged.discard_folder", cut)
             with pytest.raises(CutOff):
                 rotate_keys(home)
     half = trust.current_pins(home)
     assert half == before or moves > 1
     rotate_keys(home)
-    found = trust.handovers(home)
+    found = trust.read_handovers(home)
     assert [each.use for each in found] == ["packages", "witness"]  # one change, not two
     assert follows(home, before) and not home.next_keys.exists()
     assert not [path for path in home.signing_key.parent.iterdir() if path.name[0] == "."]
@@ -86,16 +86,16 @@ def cut(folder: Path) -> None:
 
 
 def test_sites_names_those_that_a_change_left_behind_and_how_they_come_along(
-    home: ServerHome, store: Store
+    home: ServerHome, store: ServerStore
 ) -> None:
     for name in ("plant-a", "plant-b", "plant-c"):
         enrol(store, name)
     for name in ("plant-a", "plant-b"):
-        store.note_pins(name, canonical.encode(trust.current_pins(home)).decode())
+        store.store_pins(name, canonical.encode(trust.current_pins(home)).decode())
     assert trust.lagging_sites(home, store) == {}
     rotate_keys(home)
     pins = canonical.encode(trust.current_pins(home))
-    trust.answer(home, store, "plant-b", pins)
+    trust.answer_pins(home, store, "plant-b", pins)
     assert trust.lagging_sites(home, store) == {"plant-a": True}
     found = {
         each["site"]: each["old_keys"]

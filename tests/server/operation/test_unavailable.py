@@ -15,13 +15,13 @@ from tests.server.rows import add_sites
 from wg_core.errors import StorageError
 from wg_core.wire import protocol
 from wg_server.fleet.adapter import FleetState
-from wg_server.fleet.enrolment import Enrolment
+from wg_server.fleet.enrolment import EnrolmentService
 from wg_server.fleet.guards import PEER_STATE
-from wg_server.fleet.witness import Witness
+from wg_server.fleet.witness import LedgerWitness
 from wg_server.operation.serve import fleet_app
 from wg_server.site.home import ServerHome
-from wg_server.store.site import Site
-from wg_server.store.sites import Store
+from wg_server.store.site import StoredSite
+from wg_server.store.sites import ServerStore
 
 
 def gone(*words: Any, **more: Any) -> Any:
@@ -42,16 +42,20 @@ def post(app: ASGIApp, path: str, body: bytes) -> httpx.Response:
     return asyncio.run(ask())
 
 
-@pytest.mark.parametrize("where", ["authenticate", "witness"])
+@pytest.mark.parametrize("where", ["authenticate", "update_checkpoint"])
 def test_the_fleet_listener_says_503(
-    home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch, where: str
+    home: ServerHome, store: ServerStore, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     add_sites(store, SITES)
-    site: Site = store.site("plant-a")
-    monkeypatch.setattr(Store, "authenticate", lambda self, fingerprint, current_time: site)
-    monkeypatch.setattr(Store, where, gone)
+    site: StoredSite = store.require_site("plant-a")
+    monkeypatch.setattr(ServerStore, "authenticate", lambda self, fingerprint, current_time: site)
+    monkeypatch.setattr(ServerStore, where, gone)
     app = fleet_app(
-        home, store, FleetState(), Witness.of(home, store), Enrolment(home, home.config(), store)
+        home,
+        store,
+        FleetState(),
+        LedgerWitness.open(home, store),
+        EnrolmentService(home, home.read_config(), store),
     )
     found = post(app, protocol.WITNESS_PATH, b"old 0\n\n")
     assert (found.status_code, found.headers["retry-after"]) == (503, "5")
@@ -59,8 +63,10 @@ def test_the_fleet_listener_says_503(
 
 
 def test_the_enrolment_listener_says_503(
-    home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    home: ServerHome, store: ServerStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(Enrolment, "enrol", gone)
-    found = post(Enrolment(home, home.config(), store).app(), protocol.ENROL_PATH, b"{}")
+    monkeypatch.setattr(EnrolmentService, "enrol_site", gone)
+    found = post(
+        EnrolmentService(home, home.read_config(), store).app(), protocol.ENROL_PATH, b"{}"
+    )
     assert found.status_code == 503

@@ -12,7 +12,7 @@ def test_a_written_configuration_is_read_back(tmp_path: Path) -> None:
     home = ServerHome(tmp_path)
     config = ServerConfig(fleet_port=1, enrol_port=2, admin_port=3, message_seconds=7)
     home.write_config(config)
-    assert home.config() == config
+    assert home.read_config() == config
 
 
 def test_plants_are_told_the_advertised_host() -> None:

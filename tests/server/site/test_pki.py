@@ -39,10 +39,10 @@ def test_private_keys_are_readable_by_their_owner_only(home: ServerHome) -> None
 def test_a_client_certificate_is_of_our_authority_and_no_other(
     home: ServerHome, tmp_path: Path
 ) -> None:
-    certificate = pki.issue_client(home, "plant-a", request(), HOUR)
+    certificate = pki.issue_client_certificate(home, "plant-a", request(), HOUR)
     certificate.verify_directly_issued_by(pki.load_certificate(home.ca_cert))
     other = ServerHome(tmp_path / "other")
-    pki.create(other, home.config())  # the same name, another key
+    pki.create_authority(other, home.read_config())  # the same name, another key
     with pytest.raises(InvalidSignature):
         certificate.verify_directly_issued_by(pki.load_certificate(other.ca_cert))
     life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
@@ -50,7 +50,7 @@ def test_a_client_certificate_is_of_our_authority_and_no_other(
 
 
 def test_a_request_names_nothing_the_token_does(home: ServerHome) -> None:
-    certificate = pki.issue_client(home, "plant-a", request(name="plant-b"), HOUR)
+    certificate = pki.issue_client_certificate(home, "plant-a", request(name="plant-b"), HOUR)
     (name,) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     assert name.value == "plant-a"
     constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
@@ -78,24 +78,26 @@ def test_a_wrong_request_is_refused(home: ServerHome, kind: str) -> None:
     else:
         text = "x" * (1 << 20) if kind == "huge" else "garbage"
     with pytest.raises(DecodeError, match="certificate request"):
-        pki.issue_client(home, "plant-a", text, HOUR)
+        pki.issue_client_certificate(home, "plant-a", text, HOUR)
 
 
 def test_a_second_authority_is_refused(home: ServerHome) -> None:
     with pytest.raises(ConfigError, match="already"):
-        pki.create(home, home.config())
+        pki.create_authority(home, home.read_config())
 
 
 def test_a_renewed_server_certificate_is_of_the_same_authority(home: ServerHome) -> None:
     before = pki.load_certificate(home.tls_cert)
-    pki.renew_server(home, home.config())
+    pki.renew_server_certificate(home, home.read_config())
     after = pki.load_certificate(home.tls_cert)
     assert after != before
     after.verify_directly_issued_by(pki.load_certificate(home.ca_cert))
 
 
 def test_no_client_certificate_outlives_the_authority(home: ServerHome) -> None:
-    certificate = pki.issue_client(home, "plant-a", request(), datetime.timedelta(days=36500))
+    certificate = pki.issue_client_certificate(
+        home, "plant-a", request(), datetime.timedelta(days=36500)
+    )
     ca = pki.load_certificate(home.ca_cert)
     assert certificate.not_valid_after_utc == ca.not_valid_after_utc
 

@@ -11,17 +11,17 @@ import sqlalchemy as sa
 from wg_core.errors import ConfigError, StorageError
 from wg_server.store import copying, database, schema
 from wg_server.store.database import open_engine
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 def contents(engine: sa.Engine) -> dict[str, list[tuple[Any, ...]]]:
     return {
-        table.name: sorted(map(tuple, database.rows(engine, sa.select(table))))
+        table.name: sorted(map(tuple, database.fetch_rows(engine, sa.select(table))))
         for table in schema.metadata.sorted_tables
     }
 
 
-def fill(store: Store) -> None:
+def fill(store: ServerStore) -> None:
     store.invite("plant-a", "secret", 60.0)
     with store.engine.begin() as connection:
         for number in range(3):
@@ -29,34 +29,36 @@ def fill(store: Store) -> None:
             connection.execute(schema.evidence.insert().values(**row))
 
 
-def test_a_copy_holds_what_was_committed_and_nothing_else(any_store: Store, tmp_path: Path) -> None:
+def test_a_copy_holds_what_was_committed_and_nothing_else(
+    any_store: ServerStore, tmp_path: Path
+) -> None:
     fill(any_store)
     with any_store.engine.begin() as open_transaction:
         open_transaction.execute(schema.evidence.delete())
-        copying.copy_out(any_store.engine, tmp_path / "copy")
+        copying.copy_store_to_file(any_store.engine, tmp_path / "copy")
         open_transaction.rollback()
     assert sorted(path.name for path in tmp_path.iterdir() if "copy" in path.name) == ["copy"]
-    with Store(open_engine(f"sqlite:///{tmp_path / 'copy'}")) as copy:
+    with ServerStore(open_engine(f"sqlite:///{tmp_path / 'copy'}")) as copy:
         assert contents(copy.engine) == contents(any_store.engine)
-        assert len(copy.evidence()) == 3
+        assert len(copy.fork_evidence()) == 3
 
 
 def test_a_copy_becomes_a_store_of_either_kind(database_url: str, tmp_path: Path) -> None:
-    with Store(open_engine(f"sqlite:///{tmp_path / 'source'}")) as source:
+    with ServerStore(open_engine(f"sqlite:///{tmp_path / 'source'}")) as source:
         fill(source)
-        copying.copy_out(source.engine, tmp_path / "copy")
-        copying.copy_in(tmp_path / "copy", database_url)
-        with Store(open_engine(database_url)) as made:
+        copying.copy_store_to_file(source.engine, tmp_path / "copy")
+        copying.restore_store_from_file(tmp_path / "copy", database_url)
+        with ServerStore(open_engine(database_url)) as made:
             assert contents(made.engine) == contents(source.engine)
-            made.keep_evidence("o", b"more", b"evidence", 9.0)  # numbers go on
-            assert len(made.evidence()) == 4
+            made.store_fork_evidence("o", b"more", b"evidence", 9.0)  # numbers go on
+            assert len(made.fork_evidence()) == 4
         with pytest.raises(ConfigError, match="holds a store already"):
-            copying.copy_in(tmp_path / "copy", database_url)
+            copying.restore_store_from_file(tmp_path / "copy", database_url)
 
 
 def test_a_damaged_store_makes_no_copy(tmp_path: Path) -> None:
     path = tmp_path / "store"
-    with Store(open_engine(f"sqlite:///{path}")) as store:
+    with ServerStore(open_engine(f"sqlite:///{path}")) as store:
         fill(store)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("pragma writable_schema = on")
@@ -64,5 +66,5 @@ def test_a_damaged_store_makes_no_copy(tmp_path: Path) -> None:
         connection.commit()
     engine = sa.create_engine(f"sqlite:///{path}")
     with pytest.raises(StorageError):
-        copying.copy_out(engine, tmp_path / "copy")
+        copying.copy_store_to_file(engine, tmp_path / "copy")
     engine.dispose()

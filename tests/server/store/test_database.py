@@ -17,11 +17,11 @@ from tests.patience import wait_until
 from wg_core import __version__
 from wg_core.errors import ConfigError, WgError
 from wg_server.store import database, schema
-from wg_server.store.database import ServingLock, open_engine, reading
+from wg_server.store.database import ServingLock, open_engine, read_connection
 
 
 def stored_version(engine: sa.Engine) -> object:
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
@@ -32,7 +32,7 @@ def test_a_store_of_each_version_is_brought_to_the_declared_tables(
     with tarfile.open(archive) as homes:
         homes.extract(f"./{make.SERVER}/server.sqlite", tmp_path, filter="data")
     engine = open_engine(f"sqlite:///{tmp_path / make.SERVER / 'server.sqlite'}")
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
         releases = connection.execute(sa.select(schema.release.c.statistics)).scalars().all()
         assert releases == ["classes"]  # the one that the archive has
@@ -45,7 +45,7 @@ def test_a_store_of_each_version_is_brought_to_the_declared_tables(
 def test_a_new_store_is_of_the_newest_schema(database_url: str) -> None:
     engine = open_engine(database_url)
     assert stored_version(engine) == schema.HEAD
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         assert connection.execute(sa.select(schema.site)).all() == []
     engine.dispose()
 
@@ -162,7 +162,7 @@ def test_readers_do_not_wait_for_a_writer(database_url: str) -> None:
     engine = open_engine(database_url)
     with engine.begin() as writer:
         writer.execute(sa.text("DELETE FROM site"))
-        with reading(engine) as reader:
+        with read_connection(engine) as reader:
             assert reader.execute(sa.select(schema.site)).all() == []
     engine.dispose()
 
@@ -178,7 +178,7 @@ def test_one_process_works_on_a_store_at_a_time(database_url: str) -> None:
     ):
         pass
     with ServingLock(second) as held:
-        assert held.holds()
+        assert held.is_held()
     first.dispose()
     second.dispose()
 
@@ -195,15 +195,15 @@ def test_a_holder_notices_that_its_connection_was_cut(database_url: str) -> None
         with ServingLock(engine) as held:
             with other.connect() as connection:
                 connection.execute(sa.text(cut))
-            wait_until(held.holds, "the lock")  # nobody else took it: it is taken again
+            wait_until(held.is_held, "the lock")  # nobody else took it: it is taken again
             with other.connect() as connection:
                 connection.execute(sa.text(cut))
             taker = ServingLock(other)
             # The server ends a session a moment after it says so.
-            wait_until(taker.holds, "the lock")
+            wait_until(taker.is_held, "the lock")
             with taker:
-                assert not held.holds()
-            wait_until(held.holds, "the lock")
+                assert not held.is_held()
+            wait_until(held.is_held, "the lock")
     finally:
         engine.dispose()
         other.dispose()

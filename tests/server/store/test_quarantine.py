@@ -19,7 +19,7 @@ from wg_server.console.metrics import Metrics
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.releases import StoredRelease
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 REASONS = "class 'dent': its sum is 4e+09 times as long\nthe sum over all records"
 
@@ -28,26 +28,29 @@ def held(site: str = HOSTILE, **values: Any) -> StoredRelease:
     return replace(stored(site), **({"standing": "quarantined", "reasons": REASONS} | values))
 
 
-def conditioning(store: Store) -> list[str]:
-    return [store.release(each).site for each in store.newest_ids(encoder="e", apart_from="")]
+def conditioning(store: ServerStore) -> list[str]:
+    return [
+        store.require_release(each).site
+        for each in store.newest_usable_ids(encoder="e", apart_from="")
+    ]
 
 
 def test_a_quarantined_answer_ends_its_own_part_and_the_others_are_served(
     home: ServerHome,
-    store: Store,
+    store: ServerStore,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(
         intake,
-        "accept",
+        "accept_release",
         lambda site, *rest, **more: held() if site.name == HOSTILE else stored(site.name),
     )
     found = campaign(home, store, Envelope("statistics", b"", b"x"), monkeypatch)
     assert found[HOSTILE] == ("failed", "quarantined")
     assert found["plant-a"] == found["plant-c"] == ("delivered", "")
     assert conditioning(store) == ["plant-a", "plant-c"]
-    (ended,) = CampaignQueue(store.engine).all()
+    (ended,) = CampaignQueue(store.engine).newest_campaigns()
     _, out, _ = run(capsys, "campaign", "show", "--home", home.root, ended.id)
     assert (
         "its release contains numbers that honest records cannot give" in out
@@ -56,7 +59,7 @@ def test_a_quarantined_answer_ends_its_own_part_and_the_others_are_served(
 
 
 def test_a_release_in_quarantine_is_shown_with_site_and_reasons(
-    home: ServerHome, store: Store, capsys: pytest.CaptureFixture[str]
+    home: ServerHome, store: ServerStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("plant-a", HOSTILE):
         add_sites(store, [name])
@@ -76,18 +79,18 @@ def test_a_release_in_quarantine_is_shown_with_site_and_reasons(
 
 
 def test_the_operator_frees_or_rejects(
-    home: ServerHome, store: Store, capsys: pytest.CaptureFixture[str]
+    home: ServerHome, store: ServerStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add_sites(store, [HOSTILE])
     release = held()
     store.add_release(release)
     with pytest.raises(VerificationError, match=r"plant-b: quarantined: class 'dent'.*accept"):
-        intake.check_used(release)
+        intake.check_usable(release)
     said = document(capsys, "releases", "--home", home.root, "--accept", release.release_id)
     assert said["site"] == HOSTILE
     assert conditioning(store) == [HOSTILE]
     again = store.add_release(release)  # the plant sends it again, which changes no word
-    intake.check_used(again)
+    intake.check_usable(again)
     document(capsys, "releases", "--home", home.root, "--reject", release.release_id)
     assert conditioning(store) == []
     (row,) = document(capsys, "releases", "--home", home.root)["releases"]
@@ -96,9 +99,11 @@ def test_the_operator_frees_or_rejects(
     assert code == 3 and "unknown" in err
 
 
-def test_a_site_whose_newest_release_is_held_is_remembered_by_the_one_before(store: Store) -> None:
+def test_a_site_whose_newest_release_is_held_is_remembered_by_the_one_before(
+    store: ServerStore,
+) -> None:
     add_sites(store, [HOSTILE])
     store.add_release(stored(HOSTILE, received=1.0))
     store.add_release(held(release_id="later", received=2.0))
-    (remembered,) = store.newest_ids(encoder="e", apart_from="")
-    assert store.release(remembered).received == 1.0
+    (remembered,) = store.newest_usable_ids(encoder="e", apart_from="")
+    assert store.require_release(remembered).received == 1.0

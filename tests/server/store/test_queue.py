@@ -8,18 +8,18 @@ from tests.server.rows import add_sites, release_of
 
 from wg_core.errors import ConfigError
 from wg_server.store import schema
-from wg_server.store.campaigns import Campaign
+from wg_server.store.campaigns import Campaign, TaskState
 from wg_server.store.queue import CampaignQueue, NewCampaign, Traffic
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 
 @pytest.fixture
-def store(any_store: Store) -> Store:
+def store(any_store: ServerStore) -> ServerStore:
     return any_store
 
 
 @pytest.fixture
-def queue(store: Store) -> CampaignQueue:
+def queue(store: ServerStore) -> CampaignQueue:
     add_sites(store, "ab")
     add_sites(store, "c", state="revoked")
     return CampaignQueue(store.engine)
@@ -44,7 +44,7 @@ def test_request_ids_are_made_once_and_are_all_different(queue: CampaignQueue) -
     first, second = add(queue), add(queue)
     ids = [each for c in (first, second) for t in c.tasks for each in (t.query_id, t.delivery_id)]
     assert len(set(ids)) == 8
-    assert queue.show(first.id) == first
+    assert queue.find_campaign(first.id) == first
 
 
 @pytest.mark.parametrize("sites", [("a", "a"), ("a", "c"), ("a", "nobody")])
@@ -53,24 +53,24 @@ def test_a_campaign_needs_enrolled_sites_each_once(
 ) -> None:
     with pytest.raises(ConfigError):
         add(queue, *sites)
-    assert queue.all() == []
+    assert queue.newest_campaigns() == []
 
 
 def test_a_final_task_does_not_change_again(queue: CampaignQueue) -> None:
     campaign = add(queue, "a")
     queue.update(campaign.id, "a", state="refused", code="budget")
     queue.update(campaign.id, "a", state="delivered", code="")
-    assert queue.show(campaign.id).tasks[0].state == "refused"
+    assert queue.find_campaign(campaign.id).tasks[0].state == "refused"
 
 
 def test_a_release_and_its_task_are_stored_together_or_not_at_all(
-    queue: CampaignQueue, store: Store
+    queue: CampaignQueue, store: ServerStore
 ) -> None:
     campaign = add(queue, "a")
     release = release_of("nobody", "r")  # breaks a foreign key
     with pytest.raises(Exception, match=r"(?i)foreign key"):
         queue.update(campaign.id, "a", release=release, state="released", release_id="r")
-    assert queue.show(campaign.id).tasks[0].state == "waiting"
+    assert queue.find_campaign(campaign.id).tasks[0].state == "waiting"
     assert store.find_release("r") is None
 
 
@@ -83,25 +83,27 @@ def test_a_release_and_its_task_are_stored_together_or_not_at_all(
     ],
 )
 def test_a_campaign_is_done_if_every_site_was_served(
-    queue: CampaignQueue, states: tuple[str, str], ended: str
+    queue: CampaignQueue, states: tuple[TaskState, TaskState], ended: str
 ) -> None:
     campaign = add(queue)
-    queue.active()
+    queue.start_queued()
     for site, state in zip("ab", states, strict=True):
-        [counted] = queue.all(parts=False)
-        assert (counted.tasks, counted.progress) == ((), queue.show(campaign.id).progress)
+        [counted] = queue.newest_campaigns(parts=False)
+        assert (counted.tasks, counted.progress) == ((), queue.find_campaign(campaign.id).progress)
         queue.update(campaign.id, site, state=state, made=5.0, answered=7.0)
-    assert queue.all(parts=False)[0].progress == queue.show(campaign.id).progress
+    assert (
+        queue.newest_campaigns(parts=False)[0].progress == queue.find_campaign(campaign.id).progress
+    )
     found = queue.finish(campaign.id)
     assert found.state == ended and found.finished is not None
     assert all(task.state != "waiting" for task in found.tasks)
-    assert queue.active() == []
+    assert queue.start_queued() == []
 
 
 def test_cancelling_ends_what_waits_at_once_and_what_runs_soon(queue: CampaignQueue) -> None:
     waiting, running = add(queue), add(queue)
     assert queue.cancel(waiting.id).state == "cancelled"
-    assert queue.active() == [running.id]
+    assert queue.start_queued() == [running.id]
     assert queue.cancel(running.id).state == "cancelling"
     found = queue.finish(running.id)
     assert found.state == "cancelled"
@@ -112,22 +114,24 @@ def test_cancelling_ends_what_waits_at_once_and_what_runs_soon(queue: CampaignQu
 
 def test_an_unknown_campaign_says_so(queue: CampaignQueue) -> None:
     with pytest.raises(ConfigError, match="unknown"):
-        queue.show("0" * 32)
+        queue.find_campaign("0" * 32)
 
 
 def test_all_campaigns_are_worked_on_beside_one_another(queue: CampaignQueue) -> None:
     older, newer = add(queue, current_time=1.0), add(queue, current_time=2.0)
-    assert queue.active(current_time=3.0) == [older.id, newer.id]
-    assert queue.active(current_time=4.0) == [older.id, newer.id]  # also after a restart
+    assert queue.start_queued(current_time=3.0) == [older.id, newer.id]
+    assert queue.start_queued(current_time=4.0) == [older.id, newer.id]  # also after a restart
     for each in (older, newer):
-        found = queue.show(each.id)
+        found = queue.find_campaign(each.id)
         assert (found.state, found.started) == ("running", 3.0)
         assert {task.opened for task in found.tasks} == {3.0}
     queue.finish(older.id)
-    assert queue.active() == [newer.id]
+    assert queue.start_queued() == [newer.id]
 
 
-def test_a_campaign_that_is_held_keeps_no_other_waiting(queue: CampaignQueue, store: Store) -> None:
+def test_a_campaign_that_is_held_keeps_no_other_waiting(
+    queue: CampaignQueue, store: ServerStore
+) -> None:
     if store.engine.dialect.name == "sqlite":
         pytest.skip("on SQLite all writers wait for one another")
     first, second = add(queue, current_time=1.0), add(queue, current_time=2.0)
@@ -135,16 +139,16 @@ def test_a_campaign_that_is_held_keeps_no_other_waiting(queue: CampaignQueue, st
         connection.execute(
             sa.select(schema.campaign).where(schema.campaign.c.id == first.id).with_for_update()
         )
-        assert queue.active() == [second.id]
-    assert queue.active() == [first.id, second.id]
+        assert queue.start_queued() == [second.id]
+    assert queue.start_queued() == [first.id, second.id]
 
 
 def test_cancelling_never_reopens_a_campaign_that_ends_meanwhile(
-    queue: CampaignQueue, store: Store
+    queue: CampaignQueue, store: ServerStore
 ) -> None:
     for _ in range(10):
         campaign = add(queue, "a")
-        queue.active()
+        queue.start_queued()
         errors: list[Exception] = []
 
         def cancel(campaign: Campaign = campaign, errors: list[Exception] = errors) -> None:
@@ -161,20 +165,20 @@ def test_cancelling_never_reopens_a_campaign_that_ends_meanwhile(
             thread.start()
         for thread in threads:
             thread.join()
-        found = queue.show(campaign.id)
+        found = queue.find_campaign(campaign.id)
         assert found.finished is not None
         assert found.state == ("partial" if errors else "cancelled")
 
 
 def test_totals_are_counted_over_all_campaigns(queue: CampaignQueue) -> None:
     first = add(queue)
-    queue.active()
+    queue.start_queued()
     add(queue)
     queue.update(
         first.id, "a", traffic=Traffic(messages=2, bytes_sent=5, bytes_received=7), state="refused"
     )
     queue.update(first.id, "b", traffic=Traffic(messages=1, bytes_sent=1))
-    found = queue.totals()
+    found = queue.count_totals()
     assert found.campaigns == {"running": 1, "queued": 1}
     assert found.tasks == {"refused": 1, "waiting": 3}
     assert (found.bytes_received, found.bytes_sent) == (7, 6)
@@ -184,9 +188,9 @@ def test_a_late_answer_changes_nothing_where_another_process_was_first(
     queue: CampaignQueue,
 ) -> None:
     campaign = add(queue, "a")
-    queue.active()
+    queue.start_queued()
     queue.update(campaign.id, "a", was="waiting", state="released", release_id="r")
     queue.update(campaign.id, "a", was="released", state="packaged")
     queue.update(campaign.id, "a", was="waiting", state="released", release_id="another")
-    task = queue.show(campaign.id).task("a")
+    task = queue.find_campaign(campaign.id).find_task("a")
     assert (task.state, task.release_id) == ("packaged", "r")

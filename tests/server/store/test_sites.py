@@ -14,7 +14,7 @@ from wg_core.errors import ConfigError, RefusedError, VerificationError
 from wg_core.privacy.schema import MACHINE
 from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.store.database import open_engine
-from wg_server.store.sites import CERTIFICATES_LIMIT, Store
+from wg_server.store.sites import CERTIFICATES_LIMIT, ServerStore
 
 NOW = 1000.0
 
@@ -25,7 +25,7 @@ def request(site: str = "plant-a", secret: str = "s1", keys: str = "k") -> Enrol
 
 
 def enrol(
-    store: Store,
+    store: ServerStore,
     asked: EnrolmentRequest,
     fingerprint: str,
     current_time: float = NOW,
@@ -43,18 +43,18 @@ def enrol(
 
 
 @pytest.fixture
-def store(any_store: Store) -> Store:
+def store(any_store: ServerStore) -> ServerStore:
     return any_store
 
 
 @pytest.fixture
-def enrolled(store: Store) -> Store:
+def enrolled(store: ServerStore) -> ServerStore:
     store.invite("plant-a", "s1", NOW + 60)
     enrol(store, request(), "f1")
     return store
 
 
-def test_a_token_enrols_one_set_of_keys(store: Store) -> None:
+def test_a_token_enrols_one_set_of_keys(store: ServerStore) -> None:
     store.invite("plant-a", "s1", NOW + 60)
     assert enrol(store, request(), "f1") == "certificate"
     for other in (request(keys="x"), replace(request(), ledger_origin="x")):
@@ -65,18 +65,20 @@ def test_a_token_enrols_one_set_of_keys(store: Store) -> None:
     assert store.authenticate("f2", NOW) is None
 
 
-def test_a_site_that_asks_again_with_its_token_and_keys_is_answered_again(store: Store) -> None:
+def test_a_site_that_asks_again_with_its_token_and_keys_is_answered_again(
+    store: ServerStore,
+) -> None:
     store.invite("plant-a", "s1", NOW + 60)
     enrol(store, request(), "f1")
     enrol(store, request(), "f2", NOW + 30)
     for name in ("f1", "f2"):  # the first answer may have come after all
         assert store.authenticate(name, NOW + 31) is not None
-    assert store.site("plant-a").enrolled == NOW
+    assert store.require_site("plant-a").enrolled == NOW
     with pytest.raises(RefusedError, match=r"expired; ask.*enroll --replace"):
         enrol(store, request(), "f3", NOW + 60)
 
 
-def test_a_used_token_does_not_undo_what_came_after_it(store: Store) -> None:
+def test_a_used_token_does_not_undo_what_came_after_it(store: ServerStore) -> None:
     store.invite("plant-a", "s1", NOW + 60)
     enrol(store, request(), "f1")
     store.revoke("plant-a", NOW + 1)
@@ -95,7 +97,7 @@ def test_a_used_token_does_not_undo_what_came_after_it(store: Store) -> None:
     [("plant-b", "s1", NOW), ("plant-a", "s2", NOW), ("plant-a", "s1", NOW + 61)],
 )
 def test_a_token_of_another_site_or_secret_or_time_is_refused(
-    store: Store, site: str, secret: str, current_time: float
+    store: ServerStore, site: str, secret: str, current_time: float
 ) -> None:
     store.invite("plant-a", "s1", NOW + 60)
     store.invite("plant-b", "s9", NOW + 60)
@@ -104,7 +106,7 @@ def test_a_token_of_another_site_or_secret_or_time_is_refused(
     enrol(store, request(), "f1")  # and the refusal spent nothing
 
 
-def test_a_certificate_that_cannot_be_made_spends_no_token(store: Store) -> None:
+def test_a_certificate_that_cannot_be_made_spends_no_token(store: ServerStore) -> None:
     store.invite("plant-a", "s1", NOW + 60)
 
     def fail() -> tuple[str, float, str]:
@@ -115,7 +117,7 @@ def test_a_certificate_that_cannot_be_made_spends_no_token(store: Store) -> None
     enrol(store, request(), "f1")
 
 
-def test_two_sites_cannot_share_a_key(enrolled: Store) -> None:
+def test_two_sites_cannot_share_a_key(enrolled: ServerStore) -> None:
     enrolled.invite("plant-b", "s2", NOW + 60)
     with pytest.raises(RefusedError, match="another site"):
         enrol(enrolled, request("plant-b", "s2"), "f2")
@@ -123,17 +125,17 @@ def test_two_sites_cannot_share_a_key(enrolled: Store) -> None:
 
 def test_secrets_are_not_in_the_database(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
-    with Store(open_engine(f"sqlite:///{path}")) as store:
+    with ServerStore(open_engine(f"sqlite:///{path}")) as store:
         store.invite("plant-a", "a-very-secret-secret", NOW)
     assert b"a-very-secret-secret" not in path.read_bytes()
 
 
-def test_one_of_many_racing_enrolments_wins(database_url: str, store: Store) -> None:
+def test_one_of_many_racing_enrolments_wins(database_url: str, store: ServerStore) -> None:
     store.invite("plant-a", "s1", NOW + 60)
     outcomes: list[str] = []
 
     def attempt(number: int) -> None:
-        with Store(open_engine(database_url)) as mine:
+        with ServerStore(open_engine(database_url)) as mine:
             try:
                 outcomes.append(enrol(mine, request(keys=f"k{number}"), f"f{number}"))
             except RefusedError:
@@ -143,7 +145,9 @@ def test_one_of_many_racing_enrolments_wins(database_url: str, store: Store) -> 
     assert sorted(outcomes) == ["certificate"] + ["refused"] * 7
 
 
-def test_of_two_sites_that_race_with_one_key_one_wins(database_url: str, store: Store) -> None:
+def test_of_two_sites_that_race_with_one_key_one_wins(
+    database_url: str, store: ServerStore
+) -> None:
     for attempt in range(5):
         names = [f"site-{attempt}-{number}" for number in range(4)]
         for name in names:
@@ -151,7 +155,7 @@ def test_of_two_sites_that_race_with_one_key_one_wins(database_url: str, store: 
         outcomes: list[str] = []
 
         def enter(name: str, keys: str = f"k{attempt}", outcomes: list[str] = outcomes) -> None:
-            with Store(open_engine(database_url)) as mine:
+            with ServerStore(open_engine(database_url)) as mine:
                 try:
                     outcomes.append(enrol(mine, request(name, name, keys), f"f-{name}"))
                 except RefusedError:
@@ -162,9 +166,9 @@ def test_of_two_sites_that_race_with_one_key_one_wins(database_url: str, store: 
 
 
 def test_a_witness_that_is_asked_at_once_by_many_sees_every_checkpoint(
-    database_url: str, enrolled: Store
+    database_url: str, enrolled: ServerStore
 ) -> None:
-    site = enrolled.site("plant-a")
+    site = enrolled.require_site("plant-a")
     sizes: list[int] = []
 
     def grow() -> None:
@@ -172,8 +176,8 @@ def test_a_witness_that_is_asked_at_once_by_many_sees_every_checkpoint(
             size = int(known or b"0") + 1
             return str(size).encode(), size, size
 
-        with Store(open_engine(database_url)) as mine:
-            sizes.append(mine.witness(site, NOW, decide))
+        with ServerStore(open_engine(database_url)) as mine:
+            sizes.append(mine.update_checkpoint(site, NOW, decide))
 
     race([grow] * 6)
     assert sorted(sizes) == list(range(1, 7))
@@ -187,16 +191,16 @@ def race(actions: Sequence[Callable[[], object]]) -> None:
         thread.join()
 
 
-def test_a_certificate_is_good_until_it_expires_or_is_revoked(enrolled: Store) -> None:
+def test_a_certificate_is_good_until_it_expires_or_is_revoked(enrolled: ServerStore) -> None:
     found = enrolled.authenticate("f1", NOW + 99)
     assert found is not None and found.name == "plant-a"
     assert enrolled.authenticate("f1", NOW + 101) is None
     enrolled.revoke("plant-a", NOW)
     assert enrolled.authenticate("f1", NOW) is None
-    assert enrolled.site("plant-a").state == "revoked"
+    assert enrolled.require_site("plant-a").state == "revoked"
 
 
-def test_renewing_on_and_on_leaves_the_newest_certificates(enrolled: Store) -> None:
+def test_renewing_on_and_on_leaves_the_newest_certificates(enrolled: ServerStore) -> None:
     for number in range(2 * CERTIFICATES_LIMIT):
         enrolled.add_certificate("plant-a", f"r{number}", NOW + 200 + number)
     good = [
@@ -208,7 +212,7 @@ def test_renewing_on_and_on_leaves_the_newest_certificates(enrolled: Store) -> N
     assert enrolled.authenticate("f1", NOW) is None
 
 
-def test_revocation_kills_unused_tokens_and_renewed_certificates(enrolled: Store) -> None:
+def test_revocation_kills_unused_tokens_and_renewed_certificates(enrolled: ServerStore) -> None:
     enrolled.add_certificate("plant-a", "f2", NOW + 100)
     enrolled.invite("plant-a", "s2", NOW + 60, replace=True)
     enrolled.revoke("plant-a", NOW)
@@ -217,7 +221,7 @@ def test_revocation_kills_unused_tokens_and_renewed_certificates(enrolled: Store
         enrol(enrolled, request(secret="s2"), "f3")
 
 
-def test_enrolling_again_needs_a_word_and_replaces_the_keys(enrolled: Store) -> None:
+def test_enrolling_again_needs_a_word_and_replaces_the_keys(enrolled: ServerStore) -> None:
     with pytest.raises(ConfigError, match="--replace"):
         enrolled.invite("plant-a", "s2", NOW + 60)
     enrolled.invite("plant-a", "s2", NOW + 60, replace=True)
@@ -227,8 +231,8 @@ def test_enrolling_again_needs_a_word_and_replaces_the_keys(enrolled: Store) -> 
     assert found is not None and found.signing_key == "new-signing"
 
 
-def test_the_witness_remembers_and_a_refusal_changes_nothing(enrolled: Store) -> None:
-    site = enrolled.site("plant-a")
+def test_the_witness_remembers_and_a_refusal_changes_nothing(enrolled: ServerStore) -> None:
+    site = enrolled.require_site("plant-a")
     seen: list[bytes | None] = []
 
     def good(known: bytes | None) -> tuple[bytes, int, str]:
@@ -239,15 +243,17 @@ def test_the_witness_remembers_and_a_refusal_changes_nothing(enrolled: Store) ->
         seen.append(known)
         raise VerificationError("no")
 
-    assert enrolled.witness(site, NOW, good) == "line"
+    assert enrolled.update_checkpoint(site, NOW, good) == "line"
     with pytest.raises(VerificationError):
-        enrolled.witness(site, NOW, bad)
-    enrolled.witness(site, NOW, good)
+        enrolled.update_checkpoint(site, NOW, bad)
+    enrolled.update_checkpoint(site, NOW, good)
     assert seen == [b"0", b"checkpoint", b"checkpoint"]
     assert enrolled.last_cosigned(site.ledger_origin) == b"checkpoint"
 
 
-def test_memory_is_the_newest_release_of_every_other_site_in_good_standing(store: Store) -> None:
+def test_memory_is_the_newest_release_of_every_other_site_in_good_standing(
+    store: ServerStore,
+) -> None:
     for number, name in enumerate(("plant-a", "plant-b", "plant-c")):
         store.invite(name, name, NOW + 60)
         enrol(store, request(name, name, keys=name), f"f{number}")
@@ -260,18 +266,18 @@ def test_memory_is_the_newest_release_of_every_other_site_in_good_standing(store
     store.add_release(replace(one, release_id="r5", statistics=MACHINE, received=4.0))
     with pytest.raises(VerificationError, match="another site"):
         store.add_release(replace(one, site="plant-a"))
-    assert store.newest_ids(encoder="e", apart_from="plant-a") == ["r2", "r4"]
+    assert store.newest_usable_ids(encoder="e", apart_from="plant-a") == ["r2", "r4"]
     store.revoke("plant-c", NOW)
-    assert store.newest_ids(encoder="e", apart_from="plant-a") == ["r2"]
-    assert not store.newest_ids(encoder="e", apart_from="plant-b")
+    assert store.newest_usable_ids(encoder="e", apart_from="plant-a") == ["r2"]
+    assert not store.newest_usable_ids(encoder="e", apart_from="plant-b")
 
 
-def test_sites_are_read_by_pages_and_found_by_a_part_of_their_name(store: Store) -> None:
+def test_sites_are_read_by_pages_and_found_by_a_part_of_their_name(store: ServerStore) -> None:
     names = [f"plant-{number}" for number in range(5)]
     add_sites(store, names)
     add_sites(store, ["other"], state="revoked")
-    assert [len(page) for page in store.pages(rows=4)] == [4, 2]
+    assert [len(page) for page in store.site_pages(rows=4)] == [4, 2]
     assert [site.name for site in store.sites("enrolled")] == names
-    page, count = store.matches("Plant-", offset=2, rows=2)
+    page, count = store.search_sites("Plant-", offset=2, rows=2)
     assert ([site.name for site in page], count) == (names[2:4], 5)
-    assert store.matches("plant_", offset=0, rows=9) == ([], 0)
+    assert store.search_sites("plant_", offset=0, rows=9) == ([], 0)

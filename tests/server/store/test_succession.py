@@ -26,11 +26,11 @@ from wg_core.site import identity
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, signing
 from wg_core.wire.protocol import EnrolmentReply, EnrolmentRequest
-from wg_server.fleet.enrolment import Enrolment, make_token
-from wg_server.fleet.witness import Witness
+from wg_server.fleet.enrolment import EnrolmentService, create_join_token
+from wg_server.fleet.witness import LedgerWitness
 from wg_server.site.home import ServerHome
 from wg_server.store import schema, succession
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 
 SITE = "plant-a"
 
@@ -40,14 +40,14 @@ class Central:
     """A server, and homes of one plant that enrol with it."""
 
     home: ServerHome
-    store: Store
+    store: ServerStore
     folder: Path
     shows: Path | None = None  # The ledger that the next request shows
 
     def plant(self, name: str, predecessor: Predecessor | None = None) -> ClientHome:
         """A plant's home with its keys and ledger, and nothing else."""
         home = ClientHome(self.folder / name)
-        public = identity.create(home, SITE)
+        public = identity.create_identity(home, SITE)
         Ledger.create(
             home.ledger,
             origin=public.ledger_origin,
@@ -58,7 +58,7 @@ class Central:
         return home
 
     def request(self, plant: ClientHome) -> EnrolmentRequest:
-        token = make_token(self.home, self.store, SITE, 60, replace=True)
+        token = create_join_token(self.home, self.store, SITE, 60, replace=True)
         return request_of(plant, token.secret, replaced=self._shown())
 
     def _shown(self) -> str:
@@ -69,25 +69,29 @@ class Central:
         return base64.b64encode(path.read_bytes()).decode()
 
     def enrol(self, plant: ClientHome) -> EnrolmentReply:
-        enrolment = Enrolment(self.home, self.home.config(), self.store)
-        return enrolment.enrol(canonical.encode(self.request(plant)))
+        enrolment = EnrolmentService(self.home, self.home.read_config(), self.store)
+        return enrolment.enrol_site(canonical.encode(self.request(plant)))
 
     def work(self, plant: ClientHome, entries: int = 1) -> None:
         """The ledger grows, and the server cosigns it."""
-        witness = Witness.of(self.home, self.store)
-        site = self.store.site(SITE)
+        witness = LedgerWitness.open(self.home, self.store)
+        site = self.store.require_site(SITE)
         with ledger_of(plant) as ledger:
             ledger.enrol_witness(witness.name, signing.public_bytes(witness.public_key))
             for _ in range(entries):
                 record_decision(ledger)
-            ledger.countersign(witness.name, lambda body: witness.countersign(site, body))
+            ledger.request_cosignature(
+                witness.name, lambda body: witness.cosign_extension(site, body)
+            )
 
     def said(self) -> str:
-        return succession.of_sites([self.store.site(SITE)], self.store.logs([SITE]))[SITE]
+        return succession.classify_site_logs(
+            [self.store.require_site(SITE)], self.store.logs_of_sites([SITE])
+        )[SITE]
 
 
 @pytest.fixture
-def central(home: ServerHome, store: Store, tmp_path: Path) -> Iterator[Central]:
+def central(home: ServerHome, store: ServerStore, tmp_path: Path) -> Iterator[Central]:
     yield Central(home, store, tmp_path)
 
 
@@ -103,7 +107,7 @@ def test_a_first_ledger_is_cosigned_from_its_first_entry(central: Central) -> No
         ledger.enrol_witness(reply.witness_name, bytes.fromhex(reply.witness_key))
         signed = ledger.first_checkpoint() + reply.cosignature.encode()
         ledger.add_cosignature(signed, reply.witness_name)
-        assert ledger.covered_by(0, reply.witness_name)
+        assert ledger.is_entry_cosigned(0, reply.witness_name)
 
 
 def test_a_fresh_home_after_releases_is_a_budget_unknown(central: Central) -> None:
@@ -125,7 +129,7 @@ def test_the_same_ledger_enrols_again_as_often_as_it_likes(central: Central) -> 
     for _ in range(3):
         central.enrol(plant)
         central.work(plant)
-    assert central.said() == FIRST and len(central.store.logs([SITE])[SITE]) == 1
+    assert central.said() == FIRST and len(central.store.logs_of_sites([SITE])[SITE]) == 1
 
 
 def test_a_successor_that_names_the_last_checkpoint_or_a_later_one_is_known(
@@ -139,7 +143,7 @@ def test_a_successor_that_names_the_last_checkpoint_or_a_later_one_is_known(
             with ledger_of(plant) as ledger:
                 record_decision(ledger)
         central.shows = plant.ledger
-        plant = central.plant(str(number), recovery.predecessor(plant.ledger, "key lost"))
+        plant = central.plant(str(number), recovery.read_predecessor(plant.ledger, "key lost"))
         central.enrol(plant)
         assert central.said() == NAMES_PREDECESSOR
         central.work(plant)
@@ -149,7 +153,7 @@ def test_a_successor_of_an_older_state_is_a_budget_unknown(central: Central) -> 
     old = central.plant("one")
     central.enrol(old)
     central.work(old)
-    named = recovery.predecessor(old.ledger, "key lost")
+    named = recovery.read_predecessor(old.ledger, "key lost")
     central.shows = central.folder / "backup.sqlite"
     shutil.copy(old.ledger, central.shows)
     central.work(old)
@@ -164,7 +168,7 @@ def test_a_predecessor_that_goes_on_after_it_was_named_is_a_budget_unknown(
     central.enrol(old)
     central.work(old)
     central.shows = old.ledger
-    new = central.plant("two", recovery.predecessor(old.ledger, "key lost"))
+    new = central.plant("two", recovery.read_predecessor(old.ledger, "key lost"))
     central.enrol(new)
     central.shows = None
     central.work(new)
@@ -181,7 +185,7 @@ def test_a_successor_of_one_of_two_is_a_budget_unknown(central: Central) -> None
         central.enrol(plant)
         central.work(plant)
     central.shows = plant.ledger
-    central.enrol(central.plant("three", recovery.predecessor(plant.ledger, "key lost")))
+    central.enrol(central.plant("three", recovery.read_predecessor(plant.ledger, "key lost")))
     assert central.said() == BUDGET_UNKNOWN
 
 
@@ -189,9 +193,9 @@ def test_a_forged_checkpoint_of_the_predecessor_is_refused(central: Central) -> 
     old = central.plant("one")
     central.enrol(old)
     central.work(old)
-    named = recovery.predecessor(old.ledger, "key lost")
+    named = recovery.read_predecessor(old.ledger, "key lost")
     head, _ = checkpoints.decode(named.checkpoint.encode())
-    key = signing.generate()
+    key = signing.generate_key()
     forged = checkpoints.sign(replace(head, size=head.size + 5), [key]).encode().decode()
     named = replace(named, checkpoint=forged, key=signing.public_bytes(key).hex())
     new = central.plant("two", named)
@@ -225,7 +229,7 @@ def test_a_successor_that_inherits_less_than_the_log_before_spent_is_refused(
 ) -> None:
     old = spent(central)
     central.shows = old.ledger
-    true = recovery.predecessor(old.ledger, "key lost")
+    true = recovery.read_predecessor(old.ledger, "key lost")
     less = tuple(replace(spend, events=(), charges=0) for spend in true.spends)
     for name, spends in (("none", ()), ("nothing", less)):
         lie = central.plant(name, replace(true, spends=spends))
@@ -250,14 +254,14 @@ def test_a_log_of_other_entries_than_were_cosigned_is_not_what_was_replaced(
     with ledger_of(old) as ledger:
         size = ledger.size
     other = central.folder / "other.sqlite"
-    public = identity.public(old, SITE)
+    public = identity.read_public_identity(old, SITE)
     with Ledger.create(
         other, origin=public.ledger_origin, key=signing.load(old.ledger_key), site=SITE
     ) as ledger:
         while ledger.size < size:
             record_decision(ledger)
     central.shows = other
-    lie = central.plant("two", recovery.predecessor(other, "key lost"))
+    lie = central.plant("two", recovery.read_predecessor(other, "key lost"))
     with pytest.raises(RefusedError, match="another root"):
         central.enrol(lie)
 
@@ -265,7 +269,7 @@ def test_a_log_of_other_entries_than_were_cosigned_is_not_what_was_replaced(
 def test_a_successor_whose_log_before_was_never_shown_is_not_cosigned(central: Central) -> None:
     old = spent(central)
     central.shows = old.ledger
-    new = central.plant("two", recovery.predecessor(old.ledger, "key lost"))
+    new = central.plant("two", recovery.read_predecessor(old.ledger, "key lost"))
     central.enrol(new)
     with central.store.engine.begin() as connection:
         connection.execute(schema.replaced_log.delete())
@@ -275,7 +279,7 @@ def test_a_successor_whose_log_before_was_never_shown_is_not_cosigned(central: C
 
 def test_a_predecessor_that_was_never_seen_here_is_a_budget_unknown(central: Central) -> None:
     out_of_family = central.plant("stranger")
-    central.enrol(central.plant("one", recovery.predecessor(out_of_family.ledger, "moved")))
+    central.enrol(central.plant("one", recovery.read_predecessor(out_of_family.ledger, "moved")))
     assert central.said() == BUDGET_UNKNOWN
 
 
@@ -296,8 +300,8 @@ def test_a_known_ledger_under_another_key_is_refused(central: Central) -> None:
     plant = central.plant("one")
     central.enrol(plant)
     with ledger_of(plant) as ledger:
-        new = signing.generate_pair()
-        ledger.rotate(new)
+        new = signing.generate_hybrid_key()
+        ledger.rotate_key(new)
     signing.save(plant.ledger_key, new)
     with pytest.raises(RefusedError, match="keys --renew ledger"):
         central.enrol(plant)
@@ -305,7 +309,7 @@ def test_a_known_ledger_under_another_key_is_refused(central: Central) -> None:
 
 def ledger_again(plant: ClientHome) -> Ledger:
     """Another ledger with the same key and origin."""
-    public = identity.public(plant, SITE)
+    public = identity.read_public_identity(plant, SITE)
     return Ledger.create(
         plant.ledger,
         origin=public.ledger_origin,

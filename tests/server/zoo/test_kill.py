@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from tests.server.killing import files, kill_at, kill_often
 
-from wg_core.settings import parse
+from wg_core.settings import parse_yaml
 from wg_server.site.home import ServerHome
-from wg_server.zoo.build import build
-from wg_server.zoo.plan import ZooPlan, tasks
-from wg_server.zoo.store import Zoo
+from wg_server.zoo.build import build_zoo
+from wg_server.zoo.plan import ZooPlan, list_tasks
+from wg_server.zoo.store import ZooStore
 
 PLAN = """
 seed: 5
@@ -22,9 +22,9 @@ sources:
 
 
 def _hashes(home: ServerHome) -> dict[str, str]:
-    found = {entry.key: entry.sha256 for entry in Zoo(home.zoo).entries()}
-    for entry in Zoo(home.zoo).entries():
-        Zoo(home.zoo).read(entry)
+    found = {entry.key: entry.sha256 for entry in ZooStore(home.zoo).entries()}
+    for entry in ZooStore(home.zoo).entries():
+        ZooStore(home.zoo).read_entry(entry)
     return found
 
 
@@ -40,10 +40,10 @@ def test_a_build_killed_at_any_moment_goes_on(tmp_path: Path) -> None:
     entries = files(home.zoo / "entries", "*.json")
     assert kill_at(_words(home.root, 1), entries, 1, 0.0)
     before = _hashes(home)
-    plan = parse(PLAN.encode(), ZooPlan, "plan")
-    done = build(home, plan, workers=1, progress=lambda _done, _detail: None)
+    plan = parse_yaml(PLAN.encode(), ZooPlan, "plan")
+    done = build_zoo(home, plan, workers=1, progress=lambda _done, _detail: None)
     assert done.kept == len(before) > 0
-    assert done.made + done.kept == len(tasks(plan))
+    assert done.made + done.kept == len(list_tasks(plan))
     assert before.items() <= _hashes(home).items()
 
 
@@ -52,8 +52,8 @@ def test_a_build_killed_many_times_ends_with_the_entries_of_one_that_was_not(
     tmp_path: Path,
 ) -> None:
     whole, killed = ServerHome(tmp_path / "whole"), ServerHome(tmp_path / "killed")
-    plan = parse(PLAN.encode(), ZooPlan, "plan")
-    build(whole, plan, workers=1, progress=lambda _done, _detail: None)
+    plan = parse_yaml(PLAN.encode(), ZooPlan, "plan")
+    build_zoo(whole, plan, workers=1, progress=lambda _done, _detail: None)
     entries = files(killed.zoo / "entries", "*.json")
     assert kill_often(_words(killed.root, 2), entries, 5, seed=1) >= 3
     assert _hashes(killed) == _hashes(whole)

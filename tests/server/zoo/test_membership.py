@@ -7,12 +7,12 @@ import numpy as np
 from wg_server.zoo import membership
 
 
-def _draw(seed: int, shift: float, others: int = 40) -> membership.Membership:
+def _draw(seed: int, shift: float, others: int = 40) -> membership.MembershipAttack:
     rng = np.random.default_rng(seed)
     is_member = np.arange(60 + others) < 60
     labels = np.arange(60 + others) % 2
     losses = rng.normal(size=60 + others) - shift * is_member + 5.0 * labels
-    return membership.attack(np.asarray(losses), is_member, labels)
+    return membership.attack_by_loss(np.asarray(losses), is_member, labels)
 
 
 def test_areas_are_those_of_pairs_and_their_error_is_that_of_repeated_draws() -> None:
@@ -28,17 +28,23 @@ def test_areas_are_those_of_pairs_and_their_error_is_that_of_repeated_draws() ->
 def test_another_mixture_of_classes_tells_nothing() -> None:
     losses = np.repeat([0.0, 9.0], 50) + np.random.default_rng(0).normal(size=100)
     labels, is_member = np.repeat([0, 1], 50), np.arange(100) % 50 < np.repeat([40, 10], 50)
-    figure = membership.attack(losses, is_member, labels)
+    figure = membership.attack_by_loss(losses, is_member, labels)
     assert abs(figure.area - 0.5) < 3 * figure.error
 
 
 def test_ties_count_half_and_records_without_others_give_no_figure() -> None:
     is_member, labels = np.arange(6) < 3, np.zeros(6, int)
-    assert membership.attack(np.zeros(6), is_member, labels).area == 0.5
-    assert membership.attack(np.arange(6.0), is_member, labels).figures() == ("1.0000", "0.0000")
-    assert membership.attack(np.zeros(6), np.ones(6, bool), labels).figures() == ("", "")
+    assert membership.attack_by_loss(np.zeros(6), is_member, labels).area == 0.5
+    assert membership.attack_by_loss(np.arange(6.0), is_member, labels).format_figures() == (
+        "1.0000",
+        "0.0000",
+    )
+    assert membership.attack_by_loss(np.zeros(6), np.ones(6, bool), labels).format_figures() == (
+        "",
+        "",
+    )
 
 
 def test_views_of_a_record_are_one_record() -> None:
-    numbers, losses = membership.by_record(np.array([7, 2, 7]), np.array([1.0, 5.0, 3.0]))
+    numbers, losses = membership.mean_loss_by_record(np.array([7, 2, 7]), np.array([1.0, 5.0, 3.0]))
     assert list(numbers) == [2, 7] and list(losses) == [5.0, 2.0]

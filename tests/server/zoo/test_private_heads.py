@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wg_common.inference.family_head import Layout
+from wg_common.inference.family_head import FeatureLayout
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_core.errors import ConfigError
-from wg_core.settings import parse
+from wg_core.settings import parse_yaml
 from wg_server.site.home import ServerHome
 from wg_server.zoo import own_families, private_heads, sources
-from wg_server.zoo.build import build, build_task, steps
-from wg_server.zoo.plan import EncoderPlan, SourcePlan, ZooPlan, private_families, tasks
-from wg_server.zoo.store import Zoo
+from wg_server.zoo.build import build_task, build_zoo, count_entries
+from wg_server.zoo.plan import EncoderPlan, SourcePlan, ZooPlan, list_tasks, private_families
+from wg_server.zoo.store import ZooStore
 from wg_server.zoo.task_spec import TaskSpec
 
 RENDERED = "{kind: procedural, families: 2, sites: 2, per_class: 8}"
@@ -28,15 +28,15 @@ PRICE = "private: {epsilon: 4, delta: 1.0e-5}"
 
 def _plan(*parts: str, more: str = "") -> ZooPlan:
     text = f"seed: 1\n{more}\nsources: [{', '.join(parts)}]"
-    return parse(text.encode(), ZooPlan, "plan")
+    return parse_yaml(text.encode(), ZooPlan, "plan")
 
 
 def test_a_private_source_is_one_family_and_no_task() -> None:
     plan = _plan(RENDERED, f"{{{PRIVATE}, {PRICE}}}")
-    assert all(spec.kind == "procedural" for spec in tasks(plan))
+    assert all(spec.kind == "procedural" for spec in list_tasks(plan))
     (family,) = private_families(plan)
     assert (family.privacy.epsilon, family.privacy.delta) == ("4", "1e-05")
-    assert steps(plan) == len(tasks(plan)) + 1
+    assert count_entries(plan) == len(list_tasks(plan)) + 1
 
 
 @pytest.mark.parametrize(
@@ -79,30 +79,30 @@ def test_of_private_records_a_zoo_keeps_one_head(
     monkeypatch.setattr(private_heads, "SITES", 5)  # The fewest that figures can be measured at
     monkeypatch.setattr(private_heads, "_FAMILIES", 3)
     home, words = ServerHome(tmp_path / "home"), list[str]()
-    build(home, plan, workers=1, progress=lambda _, said: words.append(said))
+    build_zoo(home, plan, workers=1, progress=lambda _, said: words.append(said))
     assert words[-1] == "steel-0: private, a head alone"
-    zoo = Zoo(home.zoo)
+    zoo = ZooStore(home.zoo)
     assert not [entry for entry in zoo.entries() if entry.task.path]
-    (entry,) = own_families.entries(zoo, home.encoder_id())
+    (entry,) = own_families.family_entries(zoo, home.encoder_id())
     assert (entry.privacy.epsilon, entry.labels) == ("4", ("a", "b", "c"))
-    assert set(zoo.tensors(entry.sha256)) == {"weight", "bias", "reference", "records"}
-    head, network, sites = own_families.read(zoo, entry)
+    assert set(zoo.read_tensors(entry.sha256)) == {"weight", "bias", "reference", "records"}
+    head, network, sites = own_families.read_family(zoo, entry)
     assert network is None and not sites.size
-    assert build(home, plan, workers=1, progress=lambda _, said: words.append(said)).made == 0
+    assert build_zoo(home, plan, workers=1, progress=lambda _, said: words.append(said)).made == 0
     assert words[-1] != "steel-0: private, a head alone"  # It is trained once
     assert head.records[0] > 0
 
     encoder, (family,) = load_encoder(home.read_encoder()), private_families(plan)
     _check_numbers(encoder, family.task)
-    zoo.write(*build_task(encoder, replace(family.task, sites=1)))
+    zoo.write_entry(*build_task(encoder, replace(family.task, sites=1)))
     with pytest.raises(ConfigError, match="make another home"):
-        build(home, plan, workers=1, progress=lambda *_: None)
+        build_zoo(home, plan, workers=1, progress=lambda *_: None)
 
 
 def _check_numbers(encoder: Encoder, spec: TaskSpec) -> None:
     """Compare a record's numbers beside some records and beside others, to the last bit."""
-    task = sources.load(replace(spec, sites=1))
-    layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
+    task = sources.load_task(replace(spec, sites=1))
+    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
     space = private_heads._space(encoder, spec, task.modality, layout)
 
     def numbers(rows: list[int]) -> list[NDArray[np.float64]]:

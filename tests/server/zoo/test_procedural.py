@@ -8,7 +8,7 @@ from wg_server.zoo.procedural import boards, defects, families, glyphs, surfaces
 @pytest.mark.parametrize("kind", sorted(surfaces.KINDS))
 def test_every_surface_is_finite_and_varied(kind: str) -> None:
     rng = np.random.default_rng(0)
-    sheet = surfaces.sheet(rng, surfaces.draw_recipe(rng, kind))
+    sheet = surfaces.draw_sheet(rng, surfaces.draw_recipe(rng, kind))
     assert sheet.shape == (surfaces.SHEET, surfaces.SHEET)
     assert np.isfinite(sheet).all()
     assert 0.005 < sheet.std() < 0.5
@@ -27,7 +27,7 @@ def test_every_defect_leaves_a_mark(name: str) -> None:
 
 @pytest.mark.parametrize("name", boards.CLASSES)
 def test_copper_is_between_nought_and_one(name: str) -> None:
-    copper = boards.board(np.random.default_rng(2), name, 4, 64, np.full(8, 0.5))
+    copper = boards.draw_boards(np.random.default_rng(2), name, 4, 64, np.full(8, 0.5))
     assert copper.min() >= 0
     assert copper.max() <= 1
     assert 0.02 < copper.mean() < 0.98
@@ -35,10 +35,10 @@ def test_copper_is_between_nought_and_one(name: str) -> None:
 
 def test_digits_have_ten_names_and_ink() -> None:
     rng = np.random.default_rng(3)
-    hand = glyphs.digits(rng)
+    hand = glyphs.draw_digit_shapes(rng)
     assert sorted(hand) == [str(n) for n in range(10)]
     for glyph in hand.values():
-        drawn = glyphs.ink(rng, glyph, 3, 64, np.full(8, 0.5))
+        drawn = glyphs.render_glyph(rng, glyph, 3, 64, np.full(8, 0.5))
         assert 0.01 < drawn.mean() < 0.5
 
 
@@ -49,7 +49,7 @@ def test_pictures_are_the_same_for_a_seed(kind: str) -> None:
         family = families.draw_family((11, 4), kind)
         site = families.draw_site(family, 1, strength=0.7)
         labels = np.arange(len(family.classes)).repeat(2)
-        pictures.append(families.render(family, site, labels, np.random.default_rng(5)))
+        pictures.append(families.render_images(family, site, labels, np.random.default_rng(5)))
     assert np.array_equal(pictures[0], pictures[1])
     assert pictures[0].dtype == np.uint8
     assert pictures[0].shape[:3] == (len(labels), 64, 64)

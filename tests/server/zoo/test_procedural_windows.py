@@ -11,7 +11,7 @@ from wg_common.nets.encoder.reading_map import Maps, ReadingMap
 from wg_core.errors import ConfigError, DataError
 from wg_server.site.home import ServerHome
 from wg_server.zoo import build, sources
-from wg_server.zoo.plan import EncoderPlan, SourcePlan, ZooPlan, read_plan, tasks
+from wg_server.zoo.plan import EncoderPlan, SourcePlan, ZooPlan, list_tasks, read_plan
 from wg_server.zoo.procedural_windows import families
 
 
@@ -23,7 +23,7 @@ def test_windows_are_accepted_varied_and_the_same_for_a_seed(kind: str, seed: in
         family = families.draw_family((31, seed), kind)
         site = families.draw_site(family, 1, strength=0.8)
         labels = np.arange(len(family.labels)).repeat(2)
-        found.append(families.render(family, site, labels, np.random.default_rng(5)))
+        found.append(families.render_windows(family, site, labels, np.random.default_rng(5)))
     assert np.array_equal(found[0], found[1])
     assert found[0].dtype == np.float32
     assert found[0].shape[:2] == (len(labels), len(family.mixing))
@@ -76,7 +76,7 @@ PROCEDURAL = SourcePlan(kind="procedural-windows", families=2, sites=2, per_clas
 def test_packaged_plans_are_of_windows(name: str) -> None:
     plan = read_plan(Path(name))
     assert plan.modality == "windows"
-    assert len({spec.family for spec in tasks(plan)}) >= 8
+    assert len({spec.family for spec in list_tasks(plan)}) >= 8
 
 
 def test_a_plan_has_one_modality() -> None:
@@ -90,10 +90,10 @@ def test_a_plan_has_one_modality() -> None:
 
 def test_only_one_kind_is_drawn_and_an_unknown_one_is_refused() -> None:
     only = SourcePlan(kind="procedural-windows", families=1, sites=1, per_class=8, only="process")
-    assert sources.load(tasks(_plan(only))[0]).family.startswith("process")
+    assert sources.load_task(list_tasks(_plan(only))[0]).family.startswith("process")
     wrong = SourcePlan(kind="procedural-windows", families=1, only="cats")
     with pytest.raises(ConfigError, match="rotating"):
-        sources.load(tasks(_plan(wrong))[0])
+        sources.load_task(list_tasks(_plan(wrong))[0])
 
 
 def test_an_archive_of_windows_makes_sites_of_disjoint_records(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_an_archive_of_windows_makes_sites_of_disjoint_records(tmp_path: Path) -
     source = SourcePlan(
         kind="npz", families=1, sites=2, per_class=8, path=str(tmp_path / "d.npz"), licence="own"
     )
-    one, two = (sources.load(spec) for spec in tasks(_plan(source)))
+    one, two = (sources.load_task(spec) for spec in list_tasks(_plan(source)))
     assert {w.shape for w in one.records + two.records} == {(3, 32)}
     first = {w.tobytes() for w in x}
     assert all(w.tobytes() in first for w in one.records)
@@ -112,18 +112,18 @@ def test_an_archive_of_windows_makes_sites_of_disjoint_records(tmp_path: Path) -
     np.savez(tmp_path / "e.npz", x=x, y=np.arange(60) % 2, classes=np.array(["a", "b"]))
     bad = SourcePlan(kind="npz", families=1, path=str(tmp_path / "e.npz"), licence="own")
     with pytest.raises(DataError, match="window 7"):
-        sources.load(tasks(_plan(bad))[0])
+        sources.load_task(list_tasks(_plan(bad))[0])
 
 
 def test_a_home_serves_one_modality(tmp_path: Path) -> None:
     server_home = ServerHome(tmp_path)
-    built = build.build(server_home, _plan(PROCEDURAL), workers=1, progress=lambda *_: None)
+    built = build.build_zoo(server_home, _plan(PROCEDURAL), workers=1, progress=lambda *_: None)
     assert built.made == 4
-    again = build.build(server_home, _plan(PROCEDURAL), workers=1, progress=lambda *_: None)
+    again = build.build_zoo(server_home, _plan(PROCEDURAL), workers=1, progress=lambda *_: None)
     assert (again.made, again.kept, again.encoder) == (0, 4, built.encoder)
     images = ZooPlan(seed=1, sources=(SourcePlan(kind="procedural", families=1, per_class=8),))
     with pytest.raises(ConfigError, match="a home serves one of them"):
-        build.build(server_home, images, workers=1, progress=lambda *_: None)
+        build.build_zoo(server_home, images, workers=1, progress=lambda *_: None)
 
 
 def test_an_encoder_that_is_fitted_has_the_reading_maps_of_its_plan(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_an_encoder_that_is_fitted_has_the_reading_maps_of_its_plan(tmp_path: Pa
     def built(home: str, plan: ZooPlan) -> tuple[str, ...]:
         words: list[str] = []
         place = ServerHome(tmp_path / home)
-        build.build(
+        build.build_zoo(
             place,
             plan,
             workers=1,

@@ -14,8 +14,8 @@ from PIL import Image
 from wg_core.errors import ConfigError, DataError
 from wg_server.site.home import ServerHome
 from wg_server.zoo import archives, sources
-from wg_server.zoo.build import build
-from wg_server.zoo.plan import SourcePlan, ZooPlan, tasks
+from wg_server.zoo.build import build_zoo
+from wg_server.zoo.plan import SourcePlan, ZooPlan, list_tasks
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +77,9 @@ def test_too_many_bytes_of_pictures_are_refused(
 
 def test_tasks_of_files_have_disjoint_records(tmp_path: Path) -> None:
     path = _folder(tmp_path / "set", _members(20))
-    one, two = (sources.load(spec) for spec in tasks(_plan("folder", path, strength=0.0))[:2])
+    one, two = (
+        sources.load_task(spec) for spec in list_tasks(_plan("folder", path, strength=0.0))[:2]
+    )
     assert one.licence == "test" and one.family == "folder-0"
     assert not {i.tobytes() for i in one.records} & {i.tobytes() for i in two.records}
 
@@ -85,17 +87,17 @@ def test_tasks_of_files_have_disjoint_records(tmp_path: Path) -> None:
 def test_too_few_records_for_the_sites_are_named(tmp_path: Path) -> None:
     plan = _plan("folder", _folder(tmp_path / "set", _members(12)), sites=4)
     with pytest.raises(DataError, match="'good' has 3 records for site 0 of 4"):
-        sources.load(tasks(plan)[0])
+        sources.load_task(list_tasks(plan)[0])
 
 
 def test_sixteen_bits_keep_their_contrast() -> None:
-    found = archives.decode(_png(5, "I;16"), "x")
+    found = archives.decode_picture(_png(5, "I;16"), "x")
     assert found.dtype == np.uint8
     assert found.std() > 50  # clipped to 255 it would be near zero
 
 
 def test_a_large_picture_is_made_smaller() -> None:
-    assert archives.decode(_png(size=(600, 300)), "x").shape == (128, 256)
+    assert archives.decode_picture(_png(size=(600, 300)), "x").shape == (128, 256)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ def test_a_large_picture_is_made_smaller() -> None:
 )
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
     with pytest.raises(DataError):
-        archives.decode(data, "x")
+        archives.decode_picture(data, "x")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ def test_files_that_are_absent_are_named_before_anything_is_made(kind: str, tmp_
     plan = _plan(kind, tmp_path / "gone", name="castings", families=2)
     home = ServerHome(tmp_path / "home")
     with pytest.raises(ConfigError, match=f"source castings: nothing is at {tmp_path}/gone"):
-        build(home, plan, workers=1, progress=lambda done, words: None)
+        build_zoo(home, plan, workers=1, progress=lambda done, words: None)
     assert not home.root.exists()
 
 

@@ -18,9 +18,9 @@ from wg_core import settings
 from wg_core.errors import ConfigError, DataError, DecodeError, VerificationError, WgError
 from wg_server.site.home import ServerHome
 from wg_server.zoo import trunks
-from wg_server.zoo.build import build
+from wg_server.zoo.build import build_zoo
 from wg_server.zoo.plan import EncoderPlan, ZooPlan
-from wg_server.zoo.store import Zoo
+from wg_server.zoo.store import ZooStore
 
 PLAN = b"""
 seed: 3
@@ -41,7 +41,7 @@ def plan(folder: Path, graph: Any = None) -> ZooPlan:
     path = folder / "pooled.onnx"
     path.write_bytes(kind.data)
     text = PLAN.replace(b"FILE", str(path).encode()).replace(b"HASH", kind.digest().encode())
-    return settings.parse(text, ZooPlan, "plan")
+    return settings.parse_yaml(text, ZooPlan, "plan")
 
 
 def chosen(read: ZooPlan, *trunks: TrunkChoice) -> ZooPlan:
@@ -50,12 +50,12 @@ def chosen(read: ZooPlan, *trunks: TrunkChoice) -> ZooPlan:
 
 def test_a_zoo_stands_on_a_file_and_lite0_is_a_further_trunk(tmp_path: Path) -> None:
     home, read = ServerHome(tmp_path / "home"), plan(tmp_path)
-    build(home, read, workers=1, progress=lambda *_: None)
+    build_zoo(home, read, workers=1, progress=lambda *_: None)
     data = home.encoder.read_bytes()
     encoder = load_encoder(data)
-    lite0 = image_trunk.Trunk.local_blocks
-    assert encoder.local_blocks == (WIDTH, *lite0) == package.unpack(data).local_blocks
-    assert encoder.trunk_blocks == (1, 3) == package.unpack(data).trunk_blocks
+    lite0 = image_trunk.ImageTrunk.local_blocks
+    assert encoder.local_blocks == (WIDTH, *lite0) == package.unpack_encoder(data).local_blocks
+    assert encoder.trunk_blocks == (1, 3) == package.unpack_encoder(data).trunk_blocks
     assert (encoder.dimension, encoder.scaled_dimension) == (8, 24)
     assert encoder.local_dimension == 24 + WIDTH + sum(lite0)
     rng = np.random.default_rng(4)
@@ -65,22 +65,24 @@ def test_a_zoo_stands_on_a_file_and_lite0_is_a_further_trunk(tmp_path: Path) -> 
     np.testing.assert_array_equal(encoder.encode_local(images[::-1])[::-1], alone)
     np.testing.assert_array_equal(encoder.encode(images), alone[:, :8])
     np.testing.assert_allclose(encoder.encode_batched(images), alone, atol=1e-3, rtol=1e-3)
-    assert len(list(Zoo(home.zoo).entries(encoder.id))) == 4
-    assert build(home, read, workers=1, progress=lambda *_: None).encoder == encoder.id
+    assert len(list(ZooStore(home.zoo).entries(encoder.id))) == 4
+    assert build_zoo(home, read, workers=1, progress=lambda *_: None).encoder == encoder.id
 
 
 def test_other_hashes_and_names_are_refused_before_anything_is_made(tmp_path: Path) -> None:
     read = plan(tmp_path)
     good = read.encoder.trunks[0]
     with pytest.raises(VerificationError, match="SHA-256"):
-        trunks.read(chosen(read, dataclasses.replace(good, sha256="0" * 64)))
+        trunks.read_plan_trunks(chosen(read, dataclasses.replace(good, sha256="0" * 64)))
     with pytest.raises(DataError, match="cannot be read"):
-        trunks.read(chosen(read, dataclasses.replace(good, file=str(tmp_path / "none"))))
+        trunks.read_plan_trunks(
+            chosen(read, dataclasses.replace(good, file=str(tmp_path / "none")))
+        )
     with pytest.raises(ConfigError, match="of images there are efficientnet-lite0-two-scales"):
-        trunks.read(chosen(read, TrunkChoice(name="dinov2")))
+        trunks.read_plan_trunks(chosen(read, TrunkChoice(name="dinov2")))
     windows = dataclasses.replace(read.sources[0], kind="procedural-windows", only="")
     with pytest.raises(ConfigError, match="of sensor windows none is read from a file"):
-        trunks.read(
+        trunks.read_plan_trunks(
             ZooPlan(
                 seed=3,
                 architecture="window-head",
@@ -97,13 +99,13 @@ def test_a_hostile_file_is_refused_by_what_it_does(
     graph, message, seconds = HOSTILE_FILES[name]
     monkeypatch.setattr(confined_trunk, "TIME_LIMIT", seconds)
     with pytest.raises(WgError, match=message) as refused:
-        trunks.read(plan(tmp_path, graph()))
+        trunks.read_plan_trunks(plan(tmp_path, graph()))
     assert refused.value.exit_code == 3
 
 
 def test_a_package_whose_trunks_are_not_what_it_says_is_refused(tmp_path: Path) -> None:
     home = ServerHome(tmp_path / "home")
-    build(home, plan(tmp_path), workers=1, progress=lambda *_: None)
+    build_zoo(home, plan(tmp_path), workers=1, progress=lambda *_: None)
     data = home.encoder.read_bytes()
     for old, new in ((b"pooled", b"poodle"), (b"file-0", b"file-1"), (b":48}", b":47}")):
         assert old in data

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from wg_common.nets.encoder.trunk import trunk_of
+from wg_common.nets.encoder.trunk import find_trunk
 from wg_common.nets.encoder.trunk_choice import TrunkChoice
 from wg_core.errors import DataError
-from wg_core.settings import parse
+from wg_core.settings import parse_yaml
 from wg_server.site.home import ServerHome
 from wg_server.zoo import build as building
-from wg_server.zoo.plan import ZooPlan, tasks
-from wg_server.zoo.store import Zoo
+from wg_server.zoo.plan import ZooPlan, list_tasks
+from wg_server.zoo.store import ZooStore
 from wg_server.zoo.task_spec import TaskSpec
 from wg_server.zoo.workers import open_workers
 
@@ -30,9 +30,9 @@ def _missing(
     tmp_path: Path,
 ) -> list[tuple[Sequence[TaskSpec], int, str, TrunkChoice, Mapping[str, str]]]:
     """Jobs of which the fourth cannot be done."""
-    good = tasks(parse(PLAN, ZooPlan, "plan"))[:1]
+    good = list_tasks(parse_yaml(PLAN, ZooPlan, "plan"))[:1]
     bad = [dataclasses.replace(good[0], kind="npz", path=str(tmp_path / "no.npz"))]
-    choice, settings = trunk_of("images").choice(), {"pixels": "64"}
+    choice, settings = find_trunk("images").choice(), {"pixels": "64"}
     return [(bad if n == 3 else good, 2, "images", choice, settings) for n in range(6)]
 
 
@@ -41,21 +41,21 @@ def _missing(
 def test_every_job_is_done_once(workers: int) -> None:
     jobs = [bytes([n]) for n in range(30)]
     with open_workers(workers) as pool:
-        found = dict(pool.run(bytes.count, bytes(range(20)), jobs))
+        found = dict(pool.run_jobs(bytes.count, bytes(range(20)), jobs))
     assert found == {n: int(n < 20) for n in range(30)}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_of_a_task_comes_through(workers: int, tmp_path: Path) -> None:
     with open_workers(workers) as pool, pytest.raises(DataError, match=r"no\.npz"):
-        list(pool.run(building._raw, b"", _missing(tmp_path)))
+        list(pool.run_jobs(building._raw, b"", _missing(tmp_path)))
 
 
 def _built(root: Path, workers: int) -> dict[str, str]:
-    plan = parse(PLAN, ZooPlan, "plan")
+    plan = parse_yaml(PLAN, ZooPlan, "plan")
     home = ServerHome(root)
-    building.build(home, plan, workers=workers, progress=lambda *_: None)
-    return {entry.key: entry.sha256 for entry in Zoo(home.zoo).entries()}
+    building.build_zoo(home, plan, workers=workers, progress=lambda *_: None)
+    return {entry.key: entry.sha256 for entry in ZooStore(home.zoo).entries()}
 
 
 def test_a_zoo_is_the_same_for_any_number_of_workers(tmp_path: Path) -> None:

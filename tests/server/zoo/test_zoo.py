@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from wg_common import cli
-from wg_common.inference.family_head import Layout
+from wg_common.inference.family_head import FeatureLayout
 from wg_common.modalities.images import Images
 from wg_common.nets.encoder.module import load_encoder
 from wg_core.errors import ConfigError, DecodeError, VerificationError
-from wg_core.settings import parse
+from wg_core.settings import parse_yaml
 from wg_server.cli.zoo import zoo
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store
+from wg_server.store.sites import ServerStore
 from wg_server.zoo import heads, own_families, sources
-from wg_server.zoo.build import build
-from wg_server.zoo.plan import ZooPlan, read_plan, tasks
-from wg_server.zoo.store import Zoo
+from wg_server.zoo.build import build_zoo
+from wg_server.zoo.plan import ZooPlan, list_tasks, read_plan
+from wg_server.zoo.store import ZooStore
 
 PLAN = b"""
 seed: 3
@@ -31,7 +31,7 @@ sources:
 
 
 def _plan() -> ZooPlan:
-    return parse(PLAN, ZooPlan, "test plan")
+    return parse_yaml(PLAN, ZooPlan, "test plan")
 
 
 def _silent(_done: int, _detail: str) -> None:
@@ -41,15 +41,15 @@ def _silent(_done: int, _detail: str) -> None:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> ServerHome:
     place = ServerHome(tmp_path_factory.mktemp("server"))
-    build(place, _plan(), workers=1, progress=_silent)
+    build_zoo(place, _plan(), workers=1, progress=_silent)
     return place
 
 
 def test_every_task_has_an_entry_with_provenance(home: ServerHome) -> None:
-    entries = list(Zoo(home.zoo).entries())
+    entries = list(ZooStore(home.zoo).entries())
     assert len(entries) == 4
     for entry in entries:
-        encoded = Zoo(home.zoo).read(entry)
+        encoded = ZooStore(home.zoo).read_entry(entry)
         assert entry.licence
         assert entry.task.seed == 3
         assert encoded.features.shape == (entry.records, 8) == (80, 8)
@@ -59,19 +59,19 @@ def test_a_lost_entry_is_made_again_to_the_byte(home: ServerHome) -> None:
     path = sorted((home.zoo / "entries").glob("*.json"))[0]
     before = path.read_bytes()
     path.unlink()
-    done = build(home, _plan(), workers=1, progress=_silent)
+    done = build_zoo(home, _plan(), workers=1, progress=_silent)
     assert (done.made, done.kept) == (1, 3)
     assert path.read_bytes() == before
 
 
 def test_a_changed_object_is_found(home: ServerHome, tmp_path: Path) -> None:
-    entry = next(Zoo(home.zoo).entries())
-    broken = Zoo(tmp_path)
+    entry = next(ZooStore(home.zoo).entries())
+    broken = ZooStore(tmp_path)
     data = bytearray((home.zoo / "objects" / f"{entry.sha256}.safetensors").read_bytes())
     data[-1] ^= 1
-    broken.write(bytes(data), entry)
+    broken.write_entry(bytes(data), entry)
     with pytest.raises(VerificationError, match="SHA-256"):
-        broken.read(entry)
+        broken.read_entry(entry)
 
 
 PACKAGED = sorted(
@@ -83,13 +83,13 @@ PACKAGED = sorted(
 def test_a_packaged_plan_needs_nothing_but_what_pip_installs(name: str) -> None:
     plan = read_plan(Path(name))
     assert {source.kind for source in plan.sources} <= set(sources.RENDERED)
-    assert tasks(plan)
+    assert list_tasks(plan)
 
 
 @pytest.mark.parametrize("name", ["own-data", "own-windows"])
 def test_the_examples_of_own_data_can_be_read(name: str) -> None:
     plan = read_plan(Path(__file__).parents[3] / "docs" / "examples" / f"{name}.yaml")
-    assert own_families.family_tasks(tasks(plan))
+    assert own_families.family_tasks(list_tasks(plan))
     assert plan.networks == (plan.modality == "images")
 
 
@@ -104,7 +104,7 @@ def test_the_examples_of_own_data_can_be_read(name: str) -> None:
 )
 def test_a_wrong_plan_names_the_field(text: bytes, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        parse(text, ZooPlan, "test plan")
+        parse_yaml(text, ZooPlan, "test plan")
 
 
 def test_a_head_separates_what_is_separable() -> None:
@@ -123,7 +123,7 @@ def test_the_head_of_an_own_family_is_made_once_and_read_again(
     y = np.arange(48) % 3
     x = np.clip(rng.normal(60 * y[:, None, None] + 40, 20, (48, 32, 32)), 0, 255).astype(np.uint8)
     np.savez(tmp_path / "set.npz", x=x, y=y, classes=np.array(["a", "b", "c"]))
-    plan = parse(
+    plan = parse_yaml(
         f"""
 seed: 1
 sources:
@@ -134,36 +134,36 @@ sources:
         ZooPlan,
         "plan",
     )
-    (spec,) = own_families.family_tasks(tasks(plan))
+    (spec,) = own_families.family_tasks(list_tasks(plan))
     assert spec.is_own and spec.site == 0
-    encoder, zoo = load_encoder(home.read_encoder()), Zoo(tmp_path)
-    assert not own_families.has(zoo, spec, encoder.id, 10)
-    entry = own_families.make(zoo, encoder, spec, 10)
-    assert own_families.has(zoo, spec, encoder.id, 10)
-    assert not own_families.has(zoo, spec, encoder.id, 11)
-    assert not own_families.has(zoo, spec, encoder.id, 10, Images.family_network)
-    (found,) = own_families.entries(zoo, encoder.id)
+    encoder, zoo = load_encoder(home.read_encoder()), ZooStore(tmp_path)
+    assert not own_families.has_family(zoo, spec, encoder.id, 10)
+    entry = own_families.build_family(zoo, encoder, spec, 10)
+    assert own_families.has_family(zoo, spec, encoder.id, 10)
+    assert not own_families.has_family(zoo, spec, encoder.id, 11)
+    assert not own_families.has_family(zoo, spec, encoder.id, 10, Images.family_network)
+    (found,) = own_families.family_entries(zoo, encoder.id)
     assert found == entry
-    assert not list(own_families.entries(zoo, "another"))
+    assert not list(own_families.family_entries(zoo, "another"))
     (path,) = (tmp_path / "families").glob("*.json")
     written = path.read_text()
     path.write_text('{"of":"other fields","version":9}')
-    assert not own_families.has(zoo, spec, encoder.id, 10), (
+    assert not own_families.has_family(zoo, spec, encoder.id, 10), (
         "what another version wrote is made anew"
     )
-    assert not list(own_families.entries(zoo, encoder.id))
+    assert not list(own_families.family_entries(zoo, encoder.id))
     path.write_text(written.replace('"labels"', '"label"'))
     with pytest.raises(DecodeError, match="json"):
-        own_families.has(zoo, spec, encoder.id, 10)
+        own_families.has_family(zoo, spec, encoder.id, 10)
     path.write_text(written)
-    head, network, sites = own_families.read(zoo, entry)
+    head, network, sites = own_families.read_family(zoo, entry)
     layout = entry.layout
     assert network is None
     assert sites.shape[::2] == (10, encoder.dimension)
-    assert layout == Layout(encoder.scaled_dimension, encoder.local_blocks)
-    task = sources.load(spec)
+    assert layout == FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
+    task = sources.load_task(spec)
     right = heads.accuracy(
-        *head.at(local := encoder.encode_local(task.records), layout), local, task.labels
+        *head.adapt_to_site(local := encoder.encode_local(task.records), layout), local, task.labels
     )
     assert right > 0.9
 
@@ -177,16 +177,16 @@ def test_another_encoder_takes_the_place_of_the_home_s_while_no_campaign_is_open
     plan = tmp_path / "plan.yaml"
     plan.write_bytes(PLAN)
     queue: Any = set()
-    monkeypatch.setattr(Store, "open", lambda _: nullcontext(SimpleNamespace(engine=None)))
-    monkeypatch.setattr(CampaignQueue, "generators", lambda _: queue)
-    monkeypatch.setattr("wg_server.cli.zoo.record_action", lambda *_: nullcontext())
+    monkeypatch.setattr(ServerStore, "open", lambda _: nullcontext(SimpleNamespace(engine=None)))
+    monkeypatch.setattr(CampaignQueue, "generators_in_use", lambda _: queue)
+    monkeypatch.setattr("wg_server.cli.zoo.logged_action", lambda *_: nullcontext())
     words = ["build", "--home", str(home.root), "--plan", str(plan), "--new-encoder", "--json"]
     queue.add("a")
     with pytest.raises(SystemExit) as refusal:
-        cli.run(zoo, words)
+        cli.run_program(zoo, words)
     assert refusal.value.code == 3 and home.encoder.read_bytes() == b"old"
     queue.clear()
     with pytest.raises(SystemExit) as ended:
-        cli.run(zoo, words)
+        cli.run_program(zoo, words)
     assert ended.value.code in (0, None)
-    assert {entry.encoder for entry in Zoo(home.zoo).entries()} == {home.encoder_id()}
+    assert {entry.encoder for entry in ZooStore(home.zoo).entries()} == {home.encoder_id()}

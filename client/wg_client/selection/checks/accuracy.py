@@ -3,22 +3,22 @@
 import numpy as np
 from scipy.special import betaincinv
 
-from wg_client.models.manifest import Finding
-from wg_client.selection.checks.base import CONFIDENCE, Comparison
+from wg_client.models.manifest import CheckFinding
+from wg_client.selection.checks.base import CONFIDENCE, ModelComparison
 from wg_common.language import text
 
 CODE = "WG-F02"
 
 
-def check(comparison: Comparison) -> Finding | None:
+def check(comparison: ModelComparison) -> CheckFinding | None:
     """Pass if the lower confidence bound of the accuracy exceeds the commonest class's share."""
-    labels = comparison.records.judged_labels
-    if comparison.local is None or comparison.one_class:  # the share of a single class is 1
+    labels = comparison.records.evaluated_labels
+    if comparison.local is None or comparison.has_single_class:  # the share of a single class is 1
         return None
-    right = float(comparison.model.fitted.right.mean())
-    lower = lower_bound(right, comparison.records.independent_count, CONFIDENCE)
+    right = float(comparison.model.fitted.correct_share.mean())
+    lower = clopper_pearson_lower_bound(right, comparison.records.independent_count, CONFIDENCE)
     commonest = float(np.bincount(labels).max() / len(labels))
-    return Finding(
+    return CheckFinding(
         model=comparison.name,
         code=CODE,
         passed=lower > commonest or lower == 1,
@@ -35,7 +35,7 @@ def check(comparison: Comparison) -> Finding | None:
     )
 
 
-def lower_bound(share: float, count: int, confidence: float) -> float:
+def clopper_pearson_lower_bound(share: float, count: int, confidence: float) -> float:
     """Return the Clopper-Pearson (1934) one-sided lower bound of a share of ``count`` records."""
     hits = share * count
     return float(betaincinv(hits, count - hits + 1, 1 - confidence)) if hits > 0 else 0.0

@@ -6,9 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
-from wg_client.methods.base import LabelledRecords, Model, Package
-from wg_client.models.manifest import Finding
-from wg_client.selection.gain import Gain
+from wg_client.methods.base import FittedMethod, PlantRecords, PreparedPackage
+from wg_client.models.manifest import CheckFinding
+from wg_client.selection.gain import EstimatedGain
 from wg_common.language import text
 from wg_core.site.acceptance import AcceptanceConfig
 
@@ -16,7 +16,7 @@ CONFIDENCE = 0.95  # Confidence of all one-sided bounds
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Comparison:
+class ModelComparison:
     """Comparison of a model with local-only on the plant's labelled records.
 
     Attributes:
@@ -33,11 +33,11 @@ class Comparison:
     """
 
     name: str
-    model: Model
-    local: Model | None
-    gain: Gain
-    records: LabelledRecords
-    package: Package
+    model: FittedMethod
+    local: FittedMethod | None
+    gain: EstimatedGain
+    records: PlantRecords
+    package: PreparedPackage
     policy: AcceptanceConfig
     labels: Sequence[str] = ()
     prior: float | None = None
@@ -51,24 +51,24 @@ class Comparison:
         least one, if some classes, but not all but one, have no record: local-only never predicts
         these.
         """
-        if self.model.of_kind:
+        if self.model.made_for_kind:
             return 0.0
         errors = self.policy.standard_errors
-        some_missing = self.records.unseen_mass and not self.records.one_class
+        some_missing = self.records.unseen_mass and not self.records.has_single_class
         return max(errors / 2, min(1.0, errors)) if some_missing else errors
 
     @property
     def judged_units(self) -> int:
         """Number of units with evaluated records."""
-        return len(np.unique(self.records.judged_groups))
+        return len(np.unique(self.records.evaluated_groups))
 
     @property
-    def one_class(self) -> bool:
+    def has_single_class(self) -> bool:
         """True if labels of one class cannot compare models, and outside evidence decides."""
         return (
-            self.records.one_class
+            self.records.has_single_class
             and self.package.is_known_elsewhere
-            and self.policy.without_labels
+            and self.policy.accepts_without_labels
         )
 
     @property
@@ -76,7 +76,7 @@ class Comparison:
         """Lowest acceptable recall of a class: that of guessing."""
         return 1 / self.records.classes
 
-    def label(self, index: int) -> str:
+    def quoted_label(self, index: int) -> str:
         """Return a class's name in quotes, or its number if there are no names."""
         if not self.labels:
             return text("class {number}", number=index + 1)
@@ -86,5 +86,5 @@ class Comparison:
 class AcceptanceCheck(Protocol):
     """Interface of a check, which must not change its argument."""
 
-    def __call__(self, comparison: Comparison) -> Finding | None:
+    def __call__(self, comparison: ModelComparison) -> CheckFinding | None:
         """Check one model; return None if labels or records are missing for the check."""

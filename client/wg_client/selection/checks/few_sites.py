@@ -8,8 +8,8 @@ the sites that mean the same class by the name. The plant relies on the server f
 
 import numpy as np
 
-from wg_client.models.manifest import Finding
-from wg_client.selection.checks.base import Comparison
+from wg_client.models.manifest import CheckFinding
+from wg_client.selection.checks.base import ModelComparison
 from wg_common.catalogue import POSTERIOR
 from wg_common.inference.posterior import Posterior
 from wg_common.language import list_names, text
@@ -19,23 +19,23 @@ CODE = FEW_SITES
 SITES = 3  # Fewest sites that must support a class
 
 
-def check(comparison: Comparison) -> Finding | None:
+def check(comparison: ModelComparison) -> CheckFinding | None:
     """Pass if enough sites support each class without a local record."""
     posterior, model = comparison.package.posterior, comparison.model
     if posterior is None or model.origin != POSTERIOR:
         return None
-    counts = absent_counts(posterior, set(comparison.records.labels.tolist()))
+    counts = supporting_site_counts(posterior, set(comparison.records.labels.tolist()))
     enough = text(
         "At least {needed} sites agree on each class of which you have no record.", needed=SITES
     )
     doubted_classes = {index: count for index, count in counts.items() if count < SITES}
     counts_shown = list_names(
         [
-            text("{label}: {count}", label=comparison.label(index), count=count)
+            text("{label}: {count}", label=comparison.quoted_label(index), count=count)
             for index, count in doubted_classes.items()
         ]
     )
-    return Finding(
+    return CheckFinding(
         model=comparison.name,
         code=CODE,
         passed=not doubted_classes,
@@ -56,7 +56,7 @@ def check(comparison: Comparison) -> Finding | None:
     )
 
 
-def absent_counts(posterior: Posterior, present: set[int]) -> dict[int, int]:
+def supporting_site_counts(posterior: Posterior, present: set[int]) -> dict[int, int]:
     """Return the number of supporting sites of each released class without a local record."""
     return {
         int(index): int(posterior.sites[index])

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from wg_client.models.manifest import Finding
-from wg_client.selection.checks.base import Comparison
+from wg_client.models.manifest import CheckFinding
+from wg_client.selection.checks.base import ModelComparison
 from wg_common.language import text
 
 CODE = "WG-F08"
 _ALLOWED = 65504.0  # Largest magnitude of a logit: the largest number of half precision
 
 
-def check(comparison: Comparison) -> Finding:
+def check(comparison: ModelComparison) -> CheckFinding:
     """Pass if all tensors are finite, and all logits of local records below the limit."""
     model = comparison.model
     bad = sum(int((~np.isfinite(values)).sum()) for values in model.tensors().values())
@@ -19,7 +19,7 @@ def check(comparison: Comparison) -> Finding:
         largest = float(np.max(np.abs(head.logits(model.trunk.features)), initial=0.0))
         norm = float(np.linalg.norm(head.weight, axis=1).max())
     is_passed = not bad and largest <= _ALLOWED
-    return Finding(
+    return CheckFinding(
         model=comparison.name,
         code=CODE,
         passed=is_passed,

@@ -3,16 +3,16 @@
 A model made for the declared machine fails only if labels show it to be worse.
 """
 
-from wg_client.models.manifest import Finding
+from wg_client.models.manifest import CheckFinding
 from wg_client.selection import precedence
-from wg_client.selection.checks.base import Comparison
-from wg_client.selection.gain import Gain
+from wg_client.selection.checks.base import ModelComparison
+from wg_client.selection.gain import EstimatedGain
 from wg_common.language import text
 
 CODE = "WG-F01"
 
 
-def check(comparison: Comparison) -> Finding | None:
+def check(comparison: ModelComparison) -> CheckFinding | None:
     """Pass if the gain in log loss is more than the policy's standard errors above zero.
 
     With records of one class, a model also passes if most of these records are recognised, by the
@@ -24,9 +24,9 @@ def check(comparison: Comparison) -> Finding | None:
         return _of_stated_machine(comparison, comparison.prior)
     gain, margin = comparison.gain, comparison.required_errors
     is_passed = gain.is_shown(margin)
-    if comparison.one_class and not is_passed:
+    if comparison.has_single_class and not is_passed:
         return _of_one_class(comparison)
-    return Finding(
+    return CheckFinding(
         model=comparison.name,
         code=CODE,
         passed=is_passed,
@@ -53,10 +53,10 @@ def check(comparison: Comparison) -> Finding | None:
     )
 
 
-def _of_stated_machine(comparison: Comparison, prior: float) -> Finding:
+def _of_stated_machine(comparison: ModelComparison, prior: float) -> CheckFinding:
     """Fail only if labels show the model to be worse: its quality is known from elsewhere."""
     gain, units = comparison.gain, comparison.judged_units
-    return Finding(
+    return CheckFinding(
         model=comparison.name,
         code=CODE,
         passed=precedence.score(gain, units, prior) > 0,
@@ -87,20 +87,20 @@ def _of_stated_machine(comparison: Comparison, prior: float) -> Finding:
     )
 
 
-def _missing_answers(gain: Gain, margin: float) -> str:
+def _missing_answers(gain: EstimatedGain, margin: float) -> str:
     """Describe the accuracy that is missing; empty if it is sufficient."""
     if gain.has_enough_accuracy(margin):
         return ""
     return text(", and it must be higher") if margin > 0 else text(", and it must not be lower")
 
 
-def _of_one_class(comparison: Comparison) -> Finding:
+def _of_one_class(comparison: ModelComparison) -> CheckFinding:
     """Check the class's recall, also before training: a fitted head predicts only this class."""
-    judged_labels, fitted_model = comparison.records.judged_labels, comparison.model.fitted
+    judged_labels, fitted_model = comparison.records.evaluated_labels, comparison.model.fitted
     recalls = fitted_model.leave_class_out.recalls
-    learnt = float(fitted_model.right.mean())
+    learnt = float(fitted_model.correct_share.mean())
     recall = min(learnt, float(recalls.mean())) if len(recalls) else 0.0
-    return Finding(
+    return CheckFinding(
         model=comparison.name,
         code=CODE,
         passed=recall >= comparison.least_recall,
@@ -110,7 +110,7 @@ def _of_one_class(comparison: Comparison) -> Finding:
             "class, and your labels cannot show which model is better. A delivered model is"
             " selected if it classifies {least:.0f} % of these records correctly, before "
             "and after fine-tuning; it reaches {recall:.0f} %.",
-            label=comparison.label(int(judged_labels[0])),
+            label=comparison.quoted_label(int(judged_labels[0])),
             least=100 * comparison.least_recall,
             recall=100 * recall,
         ),

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 
-from wg_client.models.manifest import Finding
+from wg_client.models.manifest import CheckFinding
 from wg_client.selection.checks import (
     accuracy,
     few_sites,
@@ -15,7 +15,7 @@ from wg_client.selection.checks import (
     unlike,
     worst_class,
 )
-from wg_client.selection.checks.base import AcceptanceCheck, Comparison
+from wg_client.selection.checks.base import AcceptanceCheck, ModelComparison
 
 GAIN = gain.CODE
 """Code of the check that gives the reason for keeping a model."""
@@ -38,16 +38,16 @@ SHEET = sheet.CODE
 """Code of the check that doubts a data sheet."""
 
 
-def findings(comparisons: Iterable[Comparison]) -> list[Finding]:
+def run_checks(comparisons: Iterable[ModelComparison]) -> list[CheckFinding]:
     """Run every check on every model, and set the plant's action for each failure.
 
     A check that is switched off yields no finding; failures are logged by their codes.
     """
-    all_findings: list[Finding] = []
+    all_findings: list[CheckFinding] = []
     for comparison in comparisons:
         for check in CHECKS:
             finding = check(comparison)
-            action = "off" if finding is None else comparison.policy.action(finding.code)
+            action = "off" if finding is None else comparison.policy.failure_action(finding.code)
             if finding is None or action == "off":
                 continue
             all_findings.append(replace(finding, action=action))

@@ -2,20 +2,20 @@
 
 from wg_client.methods.base import REAL_SHEET_RATE, SHEET_LIMIT, SHEET_RATE
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED
-from wg_client.models.manifest import Finding
-from wg_client.selection.checks.base import Comparison
+from wg_client.models.manifest import CheckFinding
+from wg_client.selection.checks.base import ModelComparison
 from wg_common.language import text
 
 CODE = "WG-F14"
 
 
-def check(comparison: Comparison) -> Finding | None:
+def check(comparison: ModelComparison) -> CheckFinding | None:
     """Pass unless the network distinguishes records as well by the lines of other speeds."""
     fit = comparison.package.sheet_fit
     if fit is None or comparison.name not in (GENERATED, GENERATED_FINETUNED):
         return None
     fits = fit >= SHEET_LIMIT
-    return Finding(
+    return CheckFinding(
         model=comparison.name,
         code=CODE,
         passed=fits,

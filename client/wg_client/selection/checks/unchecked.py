@@ -1,16 +1,16 @@
 """WG-F11: too few labels for a check: none, of one class only, or of fewer than three units."""
 
 from wg_client.fitting.folds import LEAST_UNITS
-from wg_client.models.manifest import Finding
-from wg_client.selection.checks.base import Comparison
+from wg_client.models.manifest import CheckFinding
+from wg_client.selection.checks.base import ModelComparison
 from wg_common.language import text
 
 CODE = "WG-F11"
 
 
-def check(comparison: Comparison) -> Finding | None:
+def check(comparison: ModelComparison) -> CheckFinding | None:
     """Fail if there are too few labels; the policy's action decides what follows."""
-    if comparison.local is not None and not comparison.one_class:
+    if comparison.local is not None and not comparison.has_single_class:
         return None
     if comparison.local is not None:
         message = text(
@@ -24,7 +24,7 @@ def check(comparison: Comparison) -> Finding | None:
         )
     else:
         message = text("There are no labels here, so the model's accuracy is unknown.")
-    return Finding(
+    return CheckFinding(
         model=comparison.name,
         code=CODE,
         passed=False,

@@ -5,21 +5,21 @@ through simulated cameras or sensors, show the variation to expect
 (``wg_common.inference.likeness``).
 """
 
-from wg_client.models.manifest import Finding
-from wg_client.selection.checks.base import Comparison
+from wg_client.models.manifest import CheckFinding
+from wg_client.selection.checks.base import ModelComparison
 from wg_common.inference.likeness import LIMIT, RATE
 from wg_common.language import text
 
 CODE = "WG-F12"
 
 
-def check(comparison: Comparison) -> Finding | None:
+def check(comparison: ModelComparison) -> CheckFinding | None:
     """Pass unless the plant's records are unlike the operator's records of the kind."""
-    if not comparison.model.of_kind or comparison.package.stated:
+    if not comparison.model.made_for_kind or comparison.package.made_for_machine:
         return None
     unlike = comparison.package.unlikeness
     is_passed = unlike <= LIMIT
-    return Finding(
+    return CheckFinding(
         model=comparison.name,
         code=CODE,
         passed=is_passed,

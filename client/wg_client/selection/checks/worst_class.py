@@ -2,25 +2,25 @@
 
 import numpy as np
 
-from wg_client.models.manifest import Finding
-from wg_client.selection.checks.base import Comparison
+from wg_client.models.manifest import CheckFinding
+from wg_client.selection.checks.base import ModelComparison
 from wg_common.language import text
 
 CODE = "WG-F03"
 
 
-def check(comparison: Comparison) -> Finding | None:
+def check(comparison: ModelComparison) -> CheckFinding | None:
     """Pass if every class with records has a recall of at least 1 / K."""
     records = comparison.records
     if comparison.local is None:
         return None
-    right = comparison.model.fitted.right
-    counts = np.bincount(records.judged_labels, minlength=records.classes)
-    hits = np.bincount(records.judged_labels, weights=right, minlength=records.classes)
+    right = comparison.model.fitted.correct_share
+    counts = np.bincount(records.evaluated_labels, minlength=records.classes)
+    hits = np.bincount(records.evaluated_labels, weights=right, minlength=records.classes)
     recalls = np.divide(hits, counts, out=np.full(records.classes, np.inf), where=counts > 0)
     worst = int(np.argmin(recalls))
     least, recall = comparison.least_recall, float(recalls[worst])
-    return Finding(
+    return CheckFinding(
         model=comparison.name,
         code=CODE,
         passed=recall >= least,
@@ -33,7 +33,7 @@ def check(comparison: Comparison) -> Finding | None:
         message=text(
             "The worst class, {label}, is recognised in {recall:.1f} % of its {records} "
             "records; required: {least:.1f} %.",
-            label=comparison.label(worst),
+            label=comparison.quoted_label(worst),
             recall=100 * recall,
             records=counts[worst],
             least=100 * least,

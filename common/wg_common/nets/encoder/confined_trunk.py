@@ -24,17 +24,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wg_common.modalities.base import Record
-from wg_common.modalities.registry import modality as modality_of
+from wg_common.modalities.registry import find_modality as modality_of
 from wg_common.nets.encoder import isolation
 from wg_common.nets.encoder.trunk import EncoderTrunk, TrunkKind
 from wg_common.nets.encoder.trunk_process import (
     FRAME_LIMIT,
     MEMORY_LIMIT,
-    TrunkOrder,
-    TrunkStart,
-    features_of,
+    TrunkReply,
+    TrunkRequest,
+    decode_features,
+    encode_record,
     read_frame,
-    record_frame,
     write_frame,
 )
 from wg_core import errors
@@ -67,8 +67,8 @@ def load_trunk(kind: TrunkKind, modality: str, settings: Mapping[str, str]) -> E
     if kind.needs_process:
         return ConfinedTrunk(kind, modality, settings).eval()
     trunk = kind.from_settings(settings).eval()
-    with isolation.one_thread(), torch.inference_mode():
-        trunk.read(trunk.prepare([modality_of(modality).example(_EXAMPLE)]))
+    with isolation.limit_to_one_thread(), torch.inference_mode():
+        trunk.compute_features(trunk.prepare([modality_of(modality).example_record(_EXAMPLE)]))
     return trunk
 
 
@@ -84,7 +84,7 @@ class ConfinedTrunk(EncoderTrunk):
     def __init__(self, kind: TrunkKind, modality: str, settings: Mapping[str, str]) -> None:
         super().__init__()
         self._kind = kind
-        order = TrunkOrder(
+        order = TrunkRequest(
             modality=modality,
             choice=kind.choice(),
             settings=tuple((name, settings[name]) for name in kind.settings()),
@@ -111,7 +111,7 @@ class ConfinedTrunk(EncoderTrunk):
         return self._start.local_blocks
 
     @property
-    def exports(self) -> bool:
+    def is_exportable(self) -> bool:
         """False, because another process runs the trunk."""
         return False
 
@@ -131,9 +131,9 @@ class ConfinedTrunk(EncoderTrunk):
         with self._lock:
             if self._process is None or self._process.owner != os.getpid():
                 self._restart()
-            answer = self._ask(record_frame(record))
+            answer = self._ask(encode_record(record))
         try:
-            return features_of(answer, self.width + sum(self.local_blocks))
+            return decode_features(answer, self.width + sum(self.local_blocks))
         except DecodeError as error:
             raise DecodeError(f"{self.label}: {error}") from error
 
@@ -141,7 +141,7 @@ class ConfinedTrunk(EncoderTrunk):
         """Return raw features ``[1, width]``."""
         return batch[:, : self.width]
 
-    def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Return raw features, and further features block by block."""
         ends = itertools.accumulate(self.local_blocks, initial=self.width)
         blocks = [records[:, start:end] for start, end in itertools.pairwise(ends)]
@@ -175,13 +175,13 @@ class ConfinedTrunk(EncoderTrunk):
         if start != self._start:
             raise NotStartedError(f"{self.label}: is another trunk since it was started again")
 
-    def _start_process(self) -> TrunkStart:
+    def _start_process(self) -> TrunkReply:
         """Start a new process, and return its description of the trunk; errors as for the class."""
         self._process = _Process()
         answer = self._ask(self._order, self._kind.data)
         if self._process is None:
             raise DecodeError(f"{self.label}: {answer[1:].decode()}")
-        start = canonical.decode(TrunkStart, answer, subject=f"{self.label}: trunk")
+        start = canonical.decode(TrunkReply, answer, subject=f"{self.label}: trunk")
         if start.code:
             self._end()
             raise errors.BY_CODE.get(start.code, InternalError)(start.message)

@@ -13,11 +13,11 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from wg_common.inference.discriminants import principal
+from wg_common.inference.discriminants import principal_components
 from wg_common.modalities.images import Images
 from wg_common.nets.encoder import package as packages
 from wg_common.nets.encoder.package import VERSION
-from wg_common.nets.encoder.trunk import TrunkKind, trunk_of
+from wg_common.nets.encoder.trunk import TrunkKind, find_trunk
 from wg_core.errors import DataError
 from wg_core.privacy.schema import CLIP_RADIUS, DIMENSION
 
@@ -64,7 +64,7 @@ def fit_encoder(
     """
     if len(raw) < 2 * dimension:
         raise DataError(f"encoder: {len(raw)} public {modality}, expected at least {2 * dimension}")
-    kinds = tuple(trunks) or (trunk_of(modality),)
+    kinds = tuple(trunks) or (find_trunk(modality),)
     trunk = kinds[0]
     if trunk.width < dimension:
         raise DataError(f"trunk {trunk.label}: {trunk.width} features, {dimension} are released")
@@ -73,21 +73,23 @@ def fit_encoder(
     _, index = np.unique(groups, return_inverse=True)
     pairs = np.stack([groups, np.zeros_like(groups) if labels is None else labels], axis=1)
     _, classes = np.unique(pairs, axis=0, return_inverse=True)
-    inner = within(x, index)
+    inner = subtract_group_means(x, index)
     size = max(dimension, min(trunk.directions, len(x) // 4))
     local, values = _directions(inner, trunk.local_weights(), size)
     local = local * values**-trunk.whitening
-    reading = trunk.reading()
+    reading = trunk.pre_projection()
     read = inner if reading is None else inner @ reading
     vectors, _ = _directions(read, trunk.block_weights(), size)
-    axes = discriminant(read @ vectors, classes.ravel(), dimension, ridge=_RIDGE, share=_WITHIN)
+    axes = discriminant_directions(
+        read @ vectors, classes.ravel(), dimension, ridge=_RIDGE, share=_WITHIN
+    )
     projection = vectors @ axes
     projection = projection if reading is None else reading @ projection
     projection = projection @ shrink_site_directions(x @ projection, index)
     projection = scale_projection(x, mean, projection, CLIP_RADIUS, _CLIP_QUANTILE)
     local = scale_projection(x, mean, local, trunk.local_norm, 0.5)
-    about = metadata(modality, trunk, settings, sources)
-    return packages.pack(mean, projection, local, about, kinds)
+    about = encoder_metadata(modality, trunk, settings, sources)
+    return packages.pack_encoder(mean, projection, local, about, kinds)
 
 
 def _directions(inner: Floats, weights: Floats, count: int) -> tuple[Floats, Floats]:
@@ -102,11 +104,11 @@ def _directions(inner: Floats, weights: Floats, count: int) -> tuple[Floats, Flo
     """
     std = inner.std(axis=0)
     scale = weights / (std + 1e-2 * float(std.mean()))
-    values, vectors = principal(inner * scale, count)
+    values, vectors = principal_components(inner * scale, count)
     return scale[:, None] * vectors, np.maximum(values, values[0] * 1e-9)
 
 
-def metadata(
+def encoder_metadata(
     modality: str, trunk: TrunkKind, settings: Mapping[str, str] | None, sources: Sequence[str]
 ) -> dict[str, str]:
     """Return the metadata of an encoder package on a trunk; arguments as for ``fit_encoder``."""
@@ -122,19 +124,21 @@ def metadata(
     }
 
 
-def within(x: Floats, index: Index) -> Floats:
+def subtract_group_means(x: Floats, index: Index) -> Floats:
     """Subtract from rows ``[n, D]`` the means of their groups; ``index`` ``[n]`` counts from 0."""
-    return x - means(x, index)[index]
+    return x - group_means(x, index)[index]
 
 
-def means(x: Floats, index: Index) -> Floats:
+def group_means(x: Floats, index: Index) -> Floats:
     """Return the mean of each group, ``[G, D]``."""
     sums = np.zeros((index.max() + 1, x.shape[1]))
     np.add.at(sums, index, x)
     return np.asarray(sums / np.bincount(index)[:, None])
 
 
-def discriminant(z: Floats, classes: Index, count: int, *, ridge: float, share: float) -> Floats:
+def discriminant_directions(
+    z: Floats, classes: Index, count: int, *, ridge: float, share: float
+) -> Floats:
     """Return the directions with the largest ratio of between-class to within-class scatter.
 
     This is Fisher's criterion with a share of the within-class scatter added to the between-class
@@ -151,7 +155,7 @@ def discriminant(z: Floats, classes: Index, count: int, *, ridge: float, share: 
     Returns:
         Generalised eigenvectors ``[D, count]``, the largest eigenvalue first.
     """
-    inner = within(z, classes)
+    inner = subtract_group_means(z, classes)
     scatter = inner.T @ inner / len(z)
     between = z.T @ z / len(z) - scatter
     size = len(scatter)
@@ -167,7 +171,7 @@ def shrink_site_directions(features: Floats, index: Index) -> Floats:
     Light and camera, or unit and gain, shift all records of a site alike. The shift says nothing
     about classes, but takes up the clip radius, to which the noise is proportional.
     """
-    centres = means(features, index)
+    centres = group_means(features, index)
     spread = float(np.mean((features - centres[index]) ** 2))
     offsets = centres - centres.mean(axis=0)
     values, vectors = np.linalg.eigh(offsets.T @ offsets / len(offsets))

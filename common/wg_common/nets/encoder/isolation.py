@@ -30,11 +30,11 @@ M = TypeVar("M", bound=nn.Module)
 
 _LOCK = threading.Lock()
 _blocks: list[int] = []
-"""Torch's number of threads at the start of each open ``one_thread`` block of this process."""
+"""Torch's number of threads at the start of each open ``limit_to_one_thread`` block."""
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def limit_to_one_thread() -> Iterator[None]:
     """Restrict torch to one thread within a block; blocks of several threads may overlap.
 
     MKL has one number of threads per process. The end of the last open block restores the number

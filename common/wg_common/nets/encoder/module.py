@@ -11,7 +11,7 @@ releases. It costs no accuracy down to the tenth percentile of public norms, and
 A record also has many *local features*, which never leave the plant: the released features, and the
 leading directions of the raw features. They cost no privacy, and local learning on them is five to
 eight points more accurate. Further local features have no public scale, so each plant scales them:
-the trunk's own outputs (``EncoderTrunk.read``), and the features of further trunks.
+the trunk's own outputs (``EncoderTrunk.compute_features``), and the features of further trunks.
 
 The package is a safetensors file; its SHA-256 is the encoder's id, and it names the trunk's weights
 by hash. It contains no private data: a plant receives the package when it enrols.
@@ -32,13 +32,13 @@ from wg_common.language import text
 from wg_common.machines.registry import declared_kind, declared_unit
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
-from wg_common.modalities.registry import modality as modality_of
+from wg_common.modalities.registry import find_modality as modality_of
 from wg_common.nets.encoder import isolation
 from wg_common.nets.encoder import package as packages
 from wg_common.nets.encoder.confined_trunk import NotStartedError, load_trunk
 from wg_common.nets.encoder.plant_trunk import PlantTrunk
-from wg_common.nets.encoder.reading_map import Maps, read_record
-from wg_common.nets.encoder.trunk import EncoderTrunk, Records, TrunkKind, trunk_of
+from wg_common.nets.encoder.reading_map import Maps, record_readings
+from wg_common.nets.encoder.trunk import EncoderTrunk, Records, TrunkKind, find_trunk
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import CLIP_RADIUS, MACHINE_DIMENSION
 from wg_core.wire import canonical
@@ -72,7 +72,7 @@ class EncoderModule(nn.Module):
 
     def forward(self, records: Tensor) -> Tensor:
         """Return local features ``[n, D]`` of a batch from ``trunk.prepare``, released first."""
-        raw, other_trunks = self.trunk.read(records)
+        raw, other_trunks = self.trunk.compute_features(records)
         return torch.cat([self.project(raw), (raw - self.mean) @ self.local, *other_trunks], dim=1)
 
     def released_features(self, records: Tensor) -> Tensor:
@@ -120,11 +120,11 @@ class Encoder:
 
     @property
     def machine_kinds(self) -> tuple[str, ...]:
-        """Kinds of machines whose records have ``machine_numbers``."""
+        """Kinds of machines whose records have ``machine_features``."""
         return tuple(self.maps)
 
-    def machine_numbers(self, records: Records, data_sheet: DataSheet) -> NDArray[np.float32]:
-        """Compute the machine numbers of records, one record at a time (``reading_map``).
+    def machine_features(self, records: Records, data_sheet: DataSheet) -> NDArray[np.float32]:
+        """Compute the machine features of records, one record at a time (``reading_map``).
 
         *Guarantee.* A row depends on its record, the data sheet and the encoder alone, to the last
         bit, and has a norm of at most ``clip_radius``, up to rounding. A row with a value that is
@@ -135,7 +135,7 @@ class Encoder:
             data_sheet: Data sheet of their machine.
 
         Returns:
-            Machine numbers, float32 ``[n, MACHINE_DIMENSION]``.
+            Machine features, float32 ``[n, MACHINE_DIMENSION]``.
 
         Raises:
             ConfigError: The machine lies outside the simulated ranges, or the encoder has no
@@ -143,7 +143,7 @@ class Encoder:
             DataError: A record has a wrong type or shape.
         """
         kind = declared_unit(data_sheet) or declared_kind(data_sheet)
-        figures = kind.figures(data_sheet)
+        figures = kind.read_figures(data_sheet)
         if kind.name not in self.maps:
             raise ConfigError(
                 text(
@@ -156,14 +156,14 @@ class Encoder:
             )
         reading_map = self.maps[kind.name]
         numbers = np.zeros((len(records), MACHINE_DIMENSION), np.float32)
-        with isolation.one_thread(), torch.inference_mode():
+        with isolation.limit_to_one_thread(), torch.inference_mode():
             for row in range(len(records)):
                 (record,) = records[row : row + 1]
-                modality_of(self.modality).check_all([record], row)
-                numbers[row] = reading_map(read_record(kind, figures, record)).numpy()
+                modality_of(self.modality).check_records([record], row)
+                numbers[row] = reading_map(record_readings(kind, figures, record)).numpy()
         return np.where(np.isfinite(numbers).all(axis=1, keepdims=True), numbers, np.float32(0))
 
-    def at_plant(self, trunk: PlantTrunk) -> Encoder:
+    def with_plant_trunk(self, trunk: PlantTrunk) -> Encoder:
         """Return the encoder extended by a trunk fitted at a plant, for the plant's own models.
 
         Released features do not change.
@@ -222,7 +222,9 @@ class Encoder:
         parts = [self._run(self.module, trunk, records, width, batch=batch)]
         for trunk in self.further:
             batch = 1 if one_by_one else trunk.batch
-            parts.append(self._run(trunk.local, trunk, records, _local_width(trunk), batch=batch))
+            parts.append(
+                self._run(trunk.local_features, trunk, records, _local_width(trunk), batch=batch)
+            )
         return np.concatenate(parts, axis=1)
 
     def _run(
@@ -234,7 +236,7 @@ class Encoder:
         *,
         batch: int,
     ) -> NDArray[np.float32]:
-        modality_of(self.modality).check_all(records)
+        modality_of(self.modality).check_records(records)
         return _features(lambda part: run(trunk.prepare(part)), records, width, batch=batch)
 
 
@@ -250,8 +252,8 @@ def plant_features(trunk: PlantTrunk, modality: str, records: Records) -> NDArra
     Raises:
         DataError: A record has a wrong type or shape.
     """
-    modality_of(modality).check_all(records)
-    run = trunk.local
+    modality_of(modality).check_records(records)
+    run = trunk.local_features
     features = _features(lambda part: run(trunk.prepare(part)), records, trunk.width, batch=1)
     return _zeros_for_failures(features)
 
@@ -277,9 +279,9 @@ def raw_features(
         DataError: A record has a wrong type or shape.
         DecodeError: There is no such modality, or a setting is out of range.
     """
-    kind = trunk_of(modality) if trunk is None else trunk
+    kind = find_trunk(modality) if trunk is None else trunk
     run = load_trunk(kind, modality, kind.settings() if settings is None else settings)
-    modality_of(modality).check_all(records)
+    modality_of(modality).check_records(records)
     raw = _features(
         lambda part: run(run.prepare(part)), records, run.width, batch=min(kind.batch, run.batch)
     )
@@ -300,18 +302,18 @@ def load_encoder(data: bytes) -> Encoder:
         VerificationError: The encoder could overflow on a record; see ``package``.
         ConfigError: The trunk that it names is not installed.
     """
-    contents = packages.unpack(data)
+    contents = packages.unpack_encoder(data)
     metadata, (kind, *further_kinds) = contents.metadata, contents.kinds
-    modality = packages.modality_of(metadata)
+    modality = packages.stated_modality(metadata)
     trunk = load_trunk(kind, modality, metadata)
-    packages.check_range(contents.tensors, trunk.bounds())
+    packages.check_overflow(contents.tensors, trunk.bounds())
     parts = [torch.from_numpy(contents.tensors[part]) for part in packages.TENSORS]
     module = EncoderModule(trunk, *parts).eval()
     other_trunks = tuple(
         load_trunk(further_kind, modality, further_kind.settings())
         for further_kind in further_kinds
     )
-    encoder = assemble(
+    encoder = assemble_encoder(
         canonical.sha256_hex(data),
         modality,
         module,
@@ -322,7 +324,7 @@ def load_encoder(data: bytes) -> Encoder:
     return replace(encoder, maps=maps)
 
 
-def assemble(
+def assemble_encoder(
     identity: str,
     modality: str,
     module: EncoderModule,
@@ -332,7 +334,7 @@ def assemble(
     """Assemble an encoder from its parts; arguments as for ``Encoder``."""
     dimension = module.projection.shape[1]
     scaled_width = dimension + module.local.shape[1]
-    by_trunk = packages.blocks_of((module.trunk, *further_trunks))
+    by_trunk = packages.local_block_sizes((module.trunk, *further_trunks))
     blocks = sum(by_trunk, ())
     return Encoder(
         id=identity,
@@ -371,7 +373,7 @@ def _features(
         run: Function from a full batch to its features ``[batch, width]``.
     """
     features = np.full((len(records), width), np.nan, np.float32)
-    with isolation.one_thread(), torch.inference_mode():
+    with isolation.limit_to_one_thread(), torch.inference_mode():
         for start in range(0, len(records), batch):
             chunk = list(records[start : start + batch])
             features[start : start + batch] = _rows(run, chunk, (batch, width))

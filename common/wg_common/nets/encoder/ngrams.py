@@ -24,7 +24,7 @@ _LENGTHS = range(2, 6)  # Lengths of character n-grams
 _ENTRIES = 8  # Number of nonzero entries in a direction
 
 
-def vector(text: str) -> NDArray[np.float32]:
+def text_vector(text: str) -> NDArray[np.float32]:
     """Return the unit vector of a text, float32 ``[2048]``."""
     total = np.zeros(WIDTH)
     for ngram, count in sorted(Counter(_ngrams(text)).items()):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wg_common.modalities.base import Record
 from wg_common.nets.encoder import published_weights
-from wg_common.nets.encoder.image_trunk import LAST, Stages, channels_last, encoder_batch
+from wg_common.nets.encoder.image_trunk import LAST, FusedLite0, channels_last, resized_batch
 from wg_common.nets.encoder.trunk import NamedTrunk
 
 _SIDE = 224
@@ -32,7 +32,7 @@ class ObjectTrunk(NamedTrunk):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stages = channels_last(Stages())
+        self.stages = channels_last(FusedLite0())
 
     @classmethod
     def digest(cls) -> str:
@@ -50,7 +50,7 @@ class ObjectTrunk(NamedTrunk):
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
         """Resize images to one batch ``[n, 3, 224, 224]``, channels last."""
-        return encoder_batch(records, _SIDE)
+        return resized_batch(records, _SIDE)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return unit vectors of images ``[n, 3, 224, 224]``, 0 to 255."""

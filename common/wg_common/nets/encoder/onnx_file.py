@@ -73,11 +73,12 @@ class OnnxFile:
     """ONNX file with its declared format, as a ``trunk.TrunkKind``.
 
     Attributes:
-        read_as: Declared format, hash and number of features.
-        data: Content of the file, at most ``FILE_LIMIT`` bytes, not yet checked by ``read_as``.
+        declared_format: Declared format, hash and number of features.
+        data: Content of the file, at most ``FILE_LIMIT`` bytes, not yet checked by
+            ``declared_format``.
     """
 
-    read_as: TrunkChoice
+    declared_format: TrunkChoice
     data: bytes
     batch: int = 1
     needs_process: bool = True
@@ -87,17 +88,17 @@ class OnnxFile:
     @property
     def label(self) -> str:
         """Name that the operator gave the trunk."""
-        return self.read_as.name
+        return self.declared_format.name
 
     @property
     def width(self) -> int:
         """Number of features."""
-        return self.read_as.width
+        return self.declared_format.width
 
     @property
     def directions(self) -> int:
         """Number of projected directions: the default trunk's, at most this network's width."""
-        return min(image_trunk.Trunk.directions, self.width)
+        return min(image_trunk.ImageTrunk.directions, self.width)
 
     @property
     def local_blocks(self) -> tuple[int, ...]:
@@ -105,12 +106,12 @@ class OnnxFile:
         return (self.width,)
 
     def choice(self) -> TrunkChoice:
-        """Return ``read_as``."""
-        return self.read_as
+        """Return ``declared_format``."""
+        return self.declared_format
 
     def digest(self) -> str:
         """Return the declared SHA-256 of the file, hex."""
-        return self.read_as.sha256
+        return self.declared_format.sha256
 
     def block_weights(self) -> NDArray[np.float64]:
         """Return equal weights."""
@@ -120,7 +121,7 @@ class OnnxFile:
         """Return equal weights."""
         return self.block_weights()
 
-    def reading(self) -> None:
+    def pre_projection(self) -> None:
         """Return None: raw features are not mapped."""
 
     def settings(self, *, pixels: int = 0) -> dict[str, str]:
@@ -132,7 +133,7 @@ class OnnxFile:
 
     def from_settings(self, metadata: Mapping[str, Any]) -> OnnxTrunk:
         """Load the network into this process; errors as for ``OnnxTrunk``."""
-        return OnnxTrunk(self.read_as, self.data)
+        return OnnxTrunk(self.declared_format, self.data)
 
 
 class OnnxTrunk(EncoderTrunk):
@@ -159,7 +160,7 @@ class OnnxTrunk(EncoderTrunk):
         self._output = choice.output or self._session.get_outputs()[0].name
         self._mean = torch.tensor(choice.mean).view(1, 3, 1, 1)
         self._std = torch.tensor(choice.std).view(1, 3, 1, 1)
-        features = self._features(self.prepare([example(choice.pixels)]))
+        features = self._features(self.prepare([example_image(choice.pixels)]))
         self._width = int(features.shape[1])
         if not 1 <= self.width <= WIDTH_LIMIT or choice.width not in (0, self.width):
             expected_width = choice.width or f"1 to {WIDTH_LIMIT}"
@@ -185,13 +186,13 @@ class OnnxTrunk(EncoderTrunk):
         return (self._width,)
 
     @property
-    def exports(self) -> bool:
+    def is_exportable(self) -> bool:
         """False, because ONNX Runtime runs the trunk."""
         return False
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
         """Convert an image to the network's input, ``[1, 3, p, p]`` or ``[1, p, p, 3]``."""
-        pixels = image_trunk.prepare(records, self.choice.pixels, mode="bicubic")
+        pixels = image_trunk.resize_images(records, self.choice.pixels, mode="bicubic")
         batch = pixels.round().byte() if self._bytes else (pixels / 255 - self._mean) / self._std
         return batch.permute(0, 2, 3, 1).contiguous() if self.choice.layout == "nhwc" else batch
 
@@ -200,7 +201,7 @@ class OnnxTrunk(EncoderTrunk):
         features = torch.from_numpy(self._features(batch)).double()
         return F.normalize(features, dim=1).float()
 
-    def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Return the features, also as the only local block."""
         raw = self(records)
         return raw, (raw,)
@@ -350,7 +351,7 @@ def _pool_output(output: Any, choice: TrunkChoice) -> NDArray[np.float32]:
     return np.ascontiguousarray(output, dtype=np.float32)
 
 
-def example(pixels: int) -> Record:
+def example_image(pixels: int) -> Record:
     """Return an artificial image with brightness ramps, uint8 ``[p, p, 3]``."""
     ramp = np.broadcast_to(np.linspace(0, 255, pixels).astype(np.uint8), (pixels, pixels))
     return np.stack([ramp, ramp.T, np.full_like(ramp, 128)], axis=2)

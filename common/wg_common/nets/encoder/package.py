@@ -5,8 +5,8 @@ the trunk by hash. It also holds trunks that come from files, and reading maps o
 (``reading_map``). Its SHA-256 is the encoder's id.
 
 The package comes from a server and processes every record of a plant, so its values are bounded
-beforehand. *Guarantee.* If ``check_range`` accepts an encoder, no feature of any valid record, and
-no intermediate value, is infinite or NaN. The argument: raw features have bounds that hold for
+beforehand. *Guarantee.* If ``check_overflow`` accepts an encoder, no feature of any valid record,
+and no intermediate value, is infinite or NaN. The argument: raw features have bounds that hold for
 every record (``EncoderTrunk.bounds``), since trunks are pinned by hash, and rows of a trunk from a
 file have length 1. A feature is a sum of terms ``(raw_j - mean_j) p_jk``. This sum and each partial
 sum is at most ``F_k = sum_j (bound_j + |mean_j|) |p_jk|`` in any order, up to a rounding factor of
@@ -24,16 +24,16 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from wg_common.modalities.registry import modality
+from wg_common.modalities.registry import find_modality
 from wg_common.modalities.texts import Texts
 from wg_common.nets.encoder.reading_map import (
     Maps,
     ReadingMap,
     is_map_tensor,
-    read_maps,
-    tensors_of,
+    maps_from_tensors,
+    maps_to_tensors,
 )
-from wg_common.nets.encoder.trunk import EncoderTrunk, TrunkKind, file_trunk, trunk_of
+from wg_common.nets.encoder.trunk import EncoderTrunk, TrunkKind, file_trunk, find_trunk
 from wg_common.nets.encoder.trunk_choice import TrunkChoice, check_choices
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.privacy.schema import CLIP_RADIUS
@@ -50,7 +50,7 @@ _FILE = "file-"  # Name prefix of the tensor with a trunk file's bytes; the trun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class About:
+class EncoderDescription:
     """Description of an encoder package, from its metadata.
 
     Attributes:
@@ -76,7 +76,7 @@ class About:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
+class EncoderContents:
     """Contents of an encoder package.
 
     Attributes:
@@ -94,21 +94,21 @@ class Contents:
     @property
     def local_blocks(self) -> tuple[int, ...]:
         """Sizes of the blocks of local features without a public scale, trunk by trunk."""
-        return sum(blocks_of(self.kinds), ())
+        return sum(local_block_sizes(self.kinds), ())
 
     @property
     def trunk_blocks(self) -> tuple[int, ...]:
         """Number of blocks of each trunk."""
-        return tuple(len(blocks) for blocks in blocks_of(self.kinds))
+        return tuple(len(blocks) for blocks in local_block_sizes(self.kinds))
 
 
-def blocks_of(kinds: Sequence[TrunkKind | EncoderTrunk]) -> list[tuple[int, ...]]:
+def local_block_sizes(kinds: Sequence[TrunkKind | EncoderTrunk]) -> list[tuple[int, ...]]:
     """Return for each trunk the sizes of its local features' blocks without a public scale."""
     other_blocks = [kind.local_blocks or (kind.width,) for kind in kinds[1:]]
     return [kinds[0].local_blocks, *other_blocks]
 
 
-def kinds_of(
+def choose_trunks(
     modality: str, choices: Sequence[TrunkChoice], files: Mapping[str, bytes]
 ) -> tuple[TrunkKind, ...]:
     """Return the chosen trunks, or the default trunk if there are no choices.
@@ -125,18 +125,18 @@ def kinds_of(
     return tuple(
         file_trunk(modality, choice, files[choice.file])
         if choice.file
-        else trunk_of(modality, choice.name)
+        else find_trunk(modality, choice.name)
         for choice in choices
-    ) or (trunk_of(modality),)
+    ) or (find_trunk(modality),)
 
 
-def modality_of(metadata: Mapping[str, str]) -> str:
+def stated_modality(metadata: Mapping[str, str]) -> str:
     """Return the name of the modality in an encoder's metadata.
 
     Raises:
         DecodeError: The modality is unknown.
     """
-    return modality(str(metadata.get("modality"))[:64]).name
+    return find_modality(str(metadata.get("modality"))[:64]).name
 
 
 def read_modality(data: bytes) -> str:
@@ -145,16 +145,16 @@ def read_modality(data: bytes) -> str:
     Raises:
         DecodeError: The bytes are not an encoder package of this version.
     """
-    return modality_of(unpack(data).metadata)
+    return stated_modality(unpack_encoder(data).metadata)
 
 
-def read_about(data: bytes) -> About:
+def read_description(data: bytes) -> EncoderDescription:
     """Read the description of an encoder package.
 
     Raises:
         DecodeError: The bytes are not an encoder package of this version.
     """
-    contents = unpack(data)
+    contents = unpack_encoder(data)
     try:
         sources = json.loads(contents.metadata.get("sources", "[]"))
     except (ValueError, TypeError, RecursionError) as error:
@@ -162,9 +162,9 @@ def read_about(data: bytes) -> About:
     if not isinstance(sources, list) or not all(_is_name(source) for source in sources):
         raise DecodeError("encoder: sources is no list of names")
     trunks = _choices(contents.metadata) or (TrunkChoice(name=contents.kinds[0].label),)
-    return About(
+    return EncoderDescription(
         encoder=canonical.sha256_hex(data),
-        modality=modality_of(contents.metadata),
+        modality=stated_modality(contents.metadata),
         sources=tuple(sources),
         trunks=trunks,
         machine_kinds=tuple(contents.maps),
@@ -177,8 +177,8 @@ def projection_of_texts(data: bytes) -> NDArray[np.float32] | None:
     Raises:
         DecodeError: The bytes are not an encoder package of this version.
     """
-    contents = unpack(data)
-    texts = modality_of(contents.metadata) == Texts.name
+    contents = unpack_encoder(data)
+    texts = stated_modality(contents.metadata) == Texts.name
     return contents.tensors["projection"] if texts else None
 
 
@@ -187,7 +187,7 @@ def _is_name(source: object) -> bool:
     return isinstance(source, str) and 0 < len(source) <= 200 and source.isprintable()
 
 
-def pack(
+def pack_encoder(
     mean: NDArray[np.float64],
     projection: NDArray[np.float64],
     local: NDArray[np.float64],
@@ -222,16 +222,16 @@ def pack(
     )
 
 
-def with_maps(data: bytes, maps: Maps) -> bytes:
+def replace_reading_maps(data: bytes, maps: Maps) -> bytes:
     """Return a package whose reading maps are replaced by the given maps.
 
     Raises:
         DecodeError: The bytes are not an encoder package of this version.
     """
-    unpack(data)
+    unpack_encoder(data)
     tensors = safetensors.numpy.load(data)
     other_tensors = {name: value for name, value in tensors.items() if not is_map_tensor(name)}
-    return safetensors.numpy.save(other_tensors | tensors_of(maps), metadata=_header(data))
+    return safetensors.numpy.save(other_tensors | maps_to_tensors(maps), metadata=_header(data))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +255,7 @@ def _choices(metadata: Mapping[str, str]) -> tuple[TrunkChoice, ...]:
     return trunk_choices
 
 
-def unpack(data: bytes) -> Contents:
+def unpack_encoder(data: bytes) -> EncoderContents:
     """Read the contents of a package, without building its networks.
 
     Raises:
@@ -278,7 +278,9 @@ def unpack(data: bytes) -> Contents:
         raise DecodeError(f"encoder: not an encoder package: {error}") from error
     if not isinstance(metadata, dict):
         raise DecodeError("encoder: format is not 'weightgate-encoder'")
-    maps = read_maps({name: tensors.pop(name) for name in set(tensors) if is_map_tensor(name)})
+    maps = maps_from_tensors(
+        {name: tensors.pop(name) for name in set(tensors) if is_map_tensor(name)}
+    )
     kinds = _kinds(metadata, {name: tensors.pop(name) for name in set(tensors) - set(TENSORS)})
     trunk = kinds[0]
     expected = {
@@ -303,7 +305,7 @@ def unpack(data: bytes) -> Contents:
     )
     if not good:
         raise DecodeError("encoder: tensors are not finite projections of this trunk")
-    return Contents(tensors=tensors, metadata=metadata, kinds=kinds, maps=maps)
+    return EncoderContents(tensors=tensors, metadata=metadata, kinds=kinds, maps=maps)
 
 
 def _header(data: bytes) -> dict[str, str]:
@@ -322,8 +324,8 @@ def _kinds(
     if file_names != set(files) or any(x.dtype != np.uint8 or x.ndim != 1 for x in files.values()):
         raise DecodeError("encoder: tensors are not those of its trunks")
     try:
-        kinds = kinds_of(
-            modality_of(metadata), choices, {name: x.tobytes() for name, x in files.items()}
+        kinds = choose_trunks(
+            stated_modality(metadata), choices, {name: x.tobytes() for name, x in files.items()}
         )
     except ConfigError as error:
         raise DecodeError(f"encoder: {error}") from error
@@ -333,13 +335,13 @@ def _kinds(
     return kinds
 
 
-def check_range(
+def check_overflow(
     tensors: Mapping[str, NDArray[np.float32]], bounds: NDArray[np.float64] | float
 ) -> None:
     """Check that no record can make the encoder overflow.
 
     Args:
-        tensors: Tensors from ``unpack``.
+        tensors: Tensors from ``unpack_encoder``.
         bounds: Bounds on the magnitudes of raw features, ``[WIDTH]``, or one common bound.
 
     Raises:

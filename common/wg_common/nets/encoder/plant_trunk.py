@@ -116,7 +116,7 @@ class PlantTrunk(EncoderTrunk):
         moments_and_spectra = [part.flatten(1) for part in self._describe(batch)]
         return torch.cat([self.rocket(batch), *moments_and_spectra], dim=1)
 
-    def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Return the features, also split into blocks."""
         features = self(records)
         ends = itertools.accumulate(self.local_blocks, initial=0)

@@ -19,7 +19,7 @@ NAME = "efficientnet-lite0"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-def load() -> dict[str, Tensor]:
+def load_imagenet_weights() -> dict[str, Tensor]:
     """Load the weights of the network.
 
     Raises:
@@ -43,7 +43,7 @@ def load() -> dict[str, Tensor]:
     return state
 
 
-def network(weights: dict[str, Tensor]) -> Any:
+def build_imagenet_network(weights: dict[str, Tensor]) -> Any:
     """Build the network with its weights, in evaluation mode."""
     from efficientnet_lite_pytorch import EfficientNet
 

@@ -1,4 +1,4 @@
-"""Reading map: the machine numbers of a record, whose noisy sum conditions a generator.
+"""Reading map: the machine features of a record, whose noisy sum conditions a generator.
 
 The readings of a process unit's window come from its balances (``wg_common.machines.process``).
 The readings of another machine's window are coarse spectrum and peaks, envelope spectra pooled in
@@ -10,8 +10,8 @@ data sheet declares, such as resonance, noise, and the level of the lines. It do
 *Guarantee.* The numbers of every record, whatever its bytes, have an L2 norm of at most
 ``CLIP_RADIUS``, up to float32 rounding; the exact statistics clip the excess
 (``wg_core.privacy.exact``). The argument: a reading that is NaN counts as its mean, and readings
-are clamped, so ``check_range`` can bound each layer's outputs by its public weights, and refuses a
-map unless the bound is far within float32. The output is divided by its norm if that exceeds the
+are clamped, so ``check_overflow`` can bound each layer's outputs by its public weights, and refuses
+a map unless the bound is far within float32. The output is divided by its norm if that exceeds the
 radius. A row depends on its record, the data sheet and the map alone.
 
 *Not guaranteed:* that the numbers say little about a record. They are released as noisy sums only.
@@ -46,7 +46,7 @@ _EDGES = np.unique(np.geomspace(1, HALF_BINS, 31).round().astype(int)).tolist()
 
 
 class ReadingMap(nn.Module):
-    """Network from readings to machine numbers, for machines of one kind.
+    """Network from readings to machine features, for machines of one kind.
 
     Attributes:
         centre: Mean of each reading over public machines, ``[R]``.
@@ -84,11 +84,11 @@ def reading_count(kind: MachineKind | ProcessUnit) -> int:
     return INPUTS - ENVELOPES + len(BANDS) * (len(_EDGES) - 1 + kind.template_count)
 
 
-def readings(inputs: Tensor, templates: Tensor) -> Tensor:
+def window_readings(inputs: Tensor, templates: Tensor) -> Tensor:
     """Compute the readings ``[m, n, R]`` of windows.
 
     Args:
-        inputs: Spectra from ``spectrum_lines.spectra``, ``[m, n, INPUTS]``.
+        inputs: Spectra from ``spectrum_lines.envelope_spectra``, ``[m, n, INPUTS]``.
         templates: Bumps at the declared lines of each machine, ``[m, T, HALF_BINS]``.
     """
     envelopes = inputs[..., :ENVELOPES].reshape(*inputs.shape[:2], len(BANDS), HALF_BINS)
@@ -98,7 +98,7 @@ def readings(inputs: Tensor, templates: Tensor) -> Tensor:
     return torch.cat([inputs[..., ENVELOPES:], group_means.flatten(2), at_lines], dim=2)
 
 
-def read_record(
+def record_readings(
     kind: MachineKind | ProcessUnit, figures: Tensor, record: NDArray[np.floating]
 ) -> Tensor:
     """Compute the readings ``[R]`` of one record ``[C, T]`` for declared figures ``[1, f]``.
@@ -107,12 +107,12 @@ def read_record(
         DataError: The record lacks the channels or the length of the process unit's windows.
     """
     if isinstance(kind, ProcessUnit):
-        return process_sensor.readings(kind, figures, torch.from_numpy(record[None]))[0]
+        return process_sensor.unit_readings(kind, figures, torch.from_numpy(record[None]))[0]
     inputs = torch.from_numpy(spectrum_lines.prepare_windows([record]))
-    return readings(inputs[None], kind.templates(figures))[0, 0]
+    return window_readings(inputs[None], kind.templates(figures))[0, 0]
 
 
-def input_weights(weights: Tensor, templates: Tensor) -> Tensor:
+def readings_to_input_weights(weights: Tensor, templates: Tensor) -> Tensor:
     """Convert weights on readings ``[m, w, R]`` to weights on inputs ``[m, w, INPUTS]``.
 
     Args:
@@ -131,7 +131,7 @@ def input_weights(weights: Tensor, templates: Tensor) -> Tensor:
     return torch.cat([envelopes.flatten(2), plain], dim=2)
 
 
-def tensors_of(maps: Maps) -> dict[str, NDArray[np.float32]]:
+def maps_to_tensors(maps: Maps) -> dict[str, NDArray[np.float32]]:
     """Return the tensors of maps for a package; their names begin with the kind."""
     return {
         f"{_prefix(name)}{key}": value.detach().numpy().astype(np.float32)
@@ -140,8 +140,8 @@ def tensors_of(maps: Maps) -> dict[str, NDArray[np.float32]]:
     }
 
 
-def read_maps(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, ReadingMap]:
-    """Build maps in evaluation mode from the tensors of ``tensors_of``.
+def maps_from_tensors(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, ReadingMap]:
+    """Build maps in evaluation mode from the tensors of ``maps_to_tensors``.
 
     Raises:
         DecodeError: A tensor belongs to no known kind, or has a wrong shape.
@@ -165,7 +165,7 @@ def read_maps(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, ReadingMa
             for key, value in values.items()
         }
         reading_map.load_state_dict(state)
-        check_range(name, reading_map)
+        check_overflow(name, reading_map)
         maps[name] = reading_map.eval()
     if unread:
         raise DecodeError(
@@ -181,7 +181,7 @@ def is_map_tensor(name: str) -> bool:
 
 
 @torch.no_grad()
-def check_range(name: str, reading_map: ReadingMap) -> None:
+def check_overflow(name: str, reading_map: ReadingMap) -> None:
     """Check that no record can make a map overflow.
 
     Raises:

@@ -39,7 +39,7 @@ _FILES = (
 _LOCK = threading.Lock()
 
 
-def embed(sentences: Sequence[str]) -> NDArray[np.float32]:
+def embed_sentences(sentences: Sequence[str]) -> NDArray[np.float32]:
     """Compute unit vectors of sentences, float32 ``[n, 512]``.
 
     Args:

@@ -49,10 +49,10 @@ class TextTrunk(NamedTrunk):
     def prepare(self, records: Sequence[Record]) -> Tensor:
         """Compute sentence and n-gram vectors of texts, ``[n, 2560]``."""
         texts = [str(record) for record in records]
-        vectors = np.stack([ngrams.vector(text) for text in texts])
-        return torch.from_numpy(np.hstack([sentences.embed(texts), vectors]))
+        vectors = np.stack([ngrams.text_vector(text) for text in texts])
+        return torch.from_numpy(np.hstack([sentences.embed_sentences(texts), vectors]))
 
-    def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Return sentence vectors, and both kinds of vectors as local blocks."""
         raw = self(records)
         return raw, (raw, records[:, sentences.WIDTH :])

@@ -16,12 +16,12 @@ import torch
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
 from wg_common.nets.encoder.confined_trunk import ConfinedTrunk
-from wg_common.nets.encoder.onnx_file import OnnxFile, check_hash, example
+from wg_common.nets.encoder.onnx_file import OnnxFile, check_hash, example_image
 from wg_common.nets.encoder.trunk import EncoderTrunk, TrunkKind
 from wg_core.errors import VerificationError
 
 
-def try_file(kind: OnnxFile) -> tuple[OnnxFile, float]:
+def try_trunk_file(kind: OnnxFile) -> tuple[OnnxFile, float]:
     """Try a file; return it with its number of features set, and the milliseconds per image.
 
     Raises:
@@ -40,11 +40,11 @@ def try_file(kind: OnnxFile) -> tuple[OnnxFile, float]:
     return OnnxFile(replace(choice, width=width), kind.data), 1000 * min(seconds)
 
 
-def try_all(kinds: tuple[TrunkKind, ...]) -> None:
-    """Try each trunk that comes from a file; errors as for ``try_file``."""
+def try_trunk_files(kinds: tuple[TrunkKind, ...]) -> None:
+    """Try each trunk that comes from a file; errors as for ``try_trunk_file``."""
     for kind in kinds:
         if isinstance(kind, OnnxFile):
-            try_file(kind)
+            try_trunk_file(kind)
 
 
 def _images(pixels: int) -> list[Record]:
@@ -52,7 +52,7 @@ def _images(pixels: int) -> list[Record]:
     rng = np.random.default_rng(0)
     sides = [max(8, 2 * pixels // number) for number in range(1, 6)]
     noise = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in sides]
-    return [example(pixels), *noise]
+    return [example_image(pixels), *noise]
 
 
 def _run(trunk: EncoderTrunk, pixels: int) -> tuple[bytes, float]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.modalities.base import Record
-from wg_common.modalities.registry import modality
+from wg_common.modalities.registry import find_modality
 from wg_common.nets.encoder.trunk_choice import TrunkChoice
 from wg_core.errors import ConfigError
 
@@ -48,18 +48,18 @@ class EncoderTrunk(nn.Module):
 
     @property
     def local_blocks(self) -> tuple[int, ...]:
-        """Sizes of the blocks of further local features from ``read``.
+        """Sizes of the blocks of further local features from ``compute_features``.
 
         They have no public scale: a plant scales each by the variation of its own records.
         """
         return ()
 
     @property
-    def exports(self) -> bool:
+    def is_exportable(self) -> bool:
         """True if torch computes all of it, so that exported models can include it."""
         return True
 
-    def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Return raw features of prepared records, and further local features block by block.
 
         Raw features equal those of ``forward`` to the last bit.
@@ -67,12 +67,12 @@ class EncoderTrunk(nn.Module):
         raw: Tensor = self(records)
         return raw, ()
 
-    def local(self, records: Tensor) -> Tensor:
+    def local_features(self, records: Tensor) -> Tensor:
         """Return the local features of a trunk that no release uses.
 
         They are the blocks of ``local_blocks``, or the raw features if there are no blocks.
         """
-        raw, blocks = self.read(records)
+        raw, blocks = self.compute_features(records)
         return torch.cat([*blocks], dim=1) if blocks else raw
 
     @abstractmethod
@@ -139,12 +139,12 @@ class TrunkKind(Protocol):
         """Return the SHA-256 of all that determines raw features, hex; packages pin it."""
 
     def block_weights(self) -> NDArray[np.float64]:
-        """Return the weights ``[m]`` of the outputs of ``reading`` for the released directions."""
+        """Return the weights ``[m]`` on outputs of ``pre_projection`` for released directions."""
 
     def local_weights(self) -> NDArray[np.float64]:
         """Return the weights ``[width]`` of raw features for the local directions."""
 
-    def reading(self) -> NDArray[np.float64] | None:
+    def pre_projection(self) -> NDArray[np.float64] | None:
         """Return the map ``[width, m]`` before the fit of released directions; None: identity."""
 
     def settings(self, *, pixels: int = 0) -> dict[str, str]:
@@ -189,7 +189,7 @@ class NamedTrunk(EncoderTrunk):
     @classmethod
     @abstractmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """Return the weights ``[m]`` of the outputs of ``reading`` for the released directions."""
+        """Return the weights ``[m]`` on outputs of ``pre_projection`` for released directions."""
 
     @classmethod
     def local_weights(cls) -> NDArray[np.float64]:
@@ -197,7 +197,7 @@ class NamedTrunk(EncoderTrunk):
         return cls.block_weights()
 
     @classmethod
-    def reading(cls) -> NDArray[np.float64] | None:
+    def pre_projection(cls) -> NDArray[np.float64] | None:
         """Return the map ``[width, m]`` before the fit of released directions; None: identity."""
         return None
 
@@ -222,17 +222,17 @@ class NamedTrunk(EncoderTrunk):
         """Raise ``DecodeError`` if a setting is out of range, without building anything."""
 
 
-def own_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
+def builtin_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
     """Return the trunks of a modality in this program; ``DecodeError``: no such modality."""
-    modules = modality(name).trunks
+    modules = find_modality(name).trunks
     classes = [getattr(_import_trunks(name, at), "TRUNK", None) for at in range(len(modules))]
     return _checked(dict(zip(modules, classes, strict=True)))
 
 
-def named_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
+def installed_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
     """Return all installed trunks of a modality; ``DecodeError``: no such modality."""
     extras = [point for point in entry_points(group=EXTRAS) if point.name == name]
-    return own_trunks(name) + _checked({point.value: point.load() for point in extras})
+    return builtin_trunks(name) + _checked({point.value: point.load() for point in extras})
 
 
 def _checked(trunks: Mapping[str, Any]) -> tuple[type[NamedTrunk], ...]:
@@ -242,7 +242,7 @@ def _checked(trunks: Mapping[str, Any]) -> tuple[type[NamedTrunk], ...]:
     return tuple(trunks.values())
 
 
-def trunk_of(name: str, label: str = "") -> type[NamedTrunk]:
+def find_trunk(name: str, label: str = "") -> type[NamedTrunk]:
     """Look up a trunk of a modality.
 
     Args:
@@ -253,12 +253,14 @@ def trunk_of(name: str, label: str = "") -> type[NamedTrunk]:
         DecodeError: There is no such modality.
         ConfigError: There is no such trunk.
     """
-    trunks = named_trunks(name)
+    trunks = installed_trunks(name)
     for trunk in trunks:
         if label in ("", trunk.label):
             return trunk
     known_labels = ", ".join(trunk.label for trunk in trunks)
-    raise ConfigError(f"trunk {label[:64]!r}: of {modality(name).title} there are {known_labels}")
+    raise ConfigError(
+        f"trunk {label[:64]!r}: of {find_modality(name).title} there are {known_labels}"
+    )
 
 
 def file_trunk(name: str, choice: TrunkChoice, data: bytes) -> TrunkKind:
@@ -268,7 +270,7 @@ def file_trunk(name: str, choice: TrunkChoice, data: bytes) -> TrunkKind:
         DecodeError: There is no such modality.
         ConfigError: The modality reads no trunks from files.
     """
-    kind = modality(name)
+    kind = find_modality(name)
     if not kind.trunk_file:
         raise ConfigError(f"trunk {choice.name}: of {kind.title} none is read from a file")
     make: Callable[[TrunkChoice, bytes], TrunkKind] = _import_trunks(name, -1).FILE
@@ -277,6 +279,6 @@ def file_trunk(name: str, choice: TrunkChoice, data: bytes) -> TrunkKind:
 
 def _import_trunks(name: str, place: int) -> ModuleType:
     """Import a module of a modality's trunks; the last module reads files."""
-    kind = modality(name)
+    kind = find_modality(name)
     module = (*kind.trunks, kind.trunk_file)[place]
     return importlib.import_module(module)

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from wg_common.nets.encoder import isolation
-from wg_common.nets.encoder.trunk import EncoderTrunk, file_trunk, trunk_of
+from wg_common.nets.encoder.trunk import EncoderTrunk, file_trunk, find_trunk
 from wg_common.nets.encoder.trunk_choice import TrunkChoice
 from wg_core.errors import DecodeError, WgError
 from wg_core.wire import canonical
@@ -39,7 +39,7 @@ _FEATURES, _FAILURE = b"+", b"-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrunkOrder:
+class TrunkRequest:
     """First message to a process: the trunk to run.
 
     Attributes:
@@ -56,7 +56,7 @@ class TrunkOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrunkStart:
+class TrunkReply:
     """First answer of a process, after loading its trunk.
 
     Attributes:
@@ -89,7 +89,7 @@ def read_frame(stream: IO[bytes], limit: int = FRAME_LIMIT) -> bytes | None:
     return data if len(data) == length else None
 
 
-def features_of(answer: bytes, count: int) -> torch.Tensor:
+def decode_features(answer: bytes, count: int) -> torch.Tensor:
     """Decode a record's raw and further features ``[1, count]`` from the process's answer.
 
     Raises:
@@ -110,36 +110,36 @@ def main() -> None:
     order, data = read_frame(records), read_frame(records)
     if order is None or data is None:
         return
-    with isolation.one_thread(), torch.inference_mode():
+    with isolation.limit_to_one_thread(), torch.inference_mode():
         start, trunk = _load(order, data)
         write_frame(answers, canonical.encode(start))
         if trunk is None:
             return
-        seconds = canonical.decode(TrunkOrder, order, subject="trunk").seconds
+        seconds = canonical.decode(TrunkRequest, order, subject="trunk").seconds
         while (record := read_frame(records)) is not None:
             write_frame(answers, _answer_from_copy(trunk, start, record, seconds))
 
 
-def _load(order_bytes: bytes, data: bytes) -> tuple[TrunkStart, EncoderTrunk | None]:
+def _load(order_bytes: bytes, data: bytes) -> tuple[TrunkReply, EncoderTrunk | None]:
     """Load the trunk; return None in its place, and the error in the answer, on failure."""
     try:
-        order = canonical.decode(TrunkOrder, order_bytes, subject="trunk")
+        order = canonical.decode(TrunkRequest, order_bytes, subject="trunk")
         modality, choice = order.modality, order.choice
-        named_kind = trunk_of(modality, choice.name) if not choice.file else None
+        named_kind = find_trunk(modality, choice.name) if not choice.file else None
         kind = named_kind or file_trunk(modality, choice, data)
         trunk = kind.from_settings(dict(order.settings)).eval()
         bounds = np.atleast_1d(np.asarray(trunk.bounds(), dtype=np.float64)).tolist()
-        start = TrunkStart(
+        start = TrunkReply(
             width=trunk.width, local_blocks=tuple(trunk.local_blocks), bounds=tuple(bounds)
         )
     except WgError as error:
-        return TrunkStart(code=error.code, message=str(error)), None
+        return TrunkReply(code=error.code, message=str(error)), None
     except MemoryError:
-        return TrunkStart(code=DecodeError.code, message="trunk: needs too much memory"), None
+        return TrunkReply(code=DecodeError.code, message="trunk: needs too much memory"), None
     return start, trunk
 
 
-def _answer_from_copy(trunk: EncoderTrunk, start: TrunkStart, record: bytes, seconds: int) -> bytes:
+def _answer_from_copy(trunk: EncoderTrunk, start: TrunkReply, record: bytes, seconds: int) -> bytes:
     """Return the answer for a record, from a forked copy of this process if possible."""
     if not hasattr(os, "fork"):
         return _answer(trunk, start, record)
@@ -165,10 +165,10 @@ def _answer_from_copy(trunk: EncoderTrunk, start: TrunkStart, record: bytes, sec
     return _FAILURE + f"the process ended with signal {number}".encode()
 
 
-def _answer(trunk: EncoderTrunk, start: TrunkStart, data: bytes) -> bytes:
+def _answer(trunk: EncoderTrunk, start: TrunkReply, data: bytes) -> bytes:
     """Return the features of a record as bytes, or the reason of a failure."""
     try:
-        raw, blocks = trunk.read(trunk.prepare([_record(data)]))
+        raw, blocks = trunk.compute_features(trunk.prepare([_record(data)]))
         shapes = [tuple(part.shape) for part in (raw, *blocks)]
         expected = [(1, size) for size in (start.width, *start.local_blocks)]
         if shapes != expected:
@@ -178,7 +178,7 @@ def _answer(trunk: EncoderTrunk, start: TrunkStart, data: bytes) -> bytes:
         return _FAILURE + f"{type(error).__name__}: {error}".encode("utf-8", "replace")[:1000]
 
 
-def record_frame(record: np.ndarray[Any, Any]) -> bytes:
+def encode_record(record: np.ndarray[Any, Any]) -> bytes:
     """Encode one record as a message: its type, shape and values."""
     record = np.ascontiguousarray(record).reshape(record.shape)
     head = canonical.encode({"type": record.dtype.str, "shape": list(record.shape)})
@@ -187,7 +187,7 @@ def record_frame(record: np.ndarray[Any, Any]) -> bytes:
 
 def _record(data: bytes) -> np.ndarray[Any, Any]:
     length = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "big")
-    head = canonical.decode_part(_RecordHead, data[_LENGTH_BYTES:length], subject="record")
+    head = canonical.decode_known_fields(_RecordHead, data[_LENGTH_BYTES:length], subject="record")
     return np.frombuffer(data, head.type, offset=length).reshape(head.shape).copy()
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wg_common.nets.encoder import fit, package
 from wg_common.nets.encoder.module import Encoder, load_encoder
-from wg_common.nets.encoder.trunk import own_trunks
+from wg_common.nets.encoder.trunk import builtin_trunks
 from wg_core.privacy.schema import DIMENSION
 
 SOURCE = "built in"  # Name in place of the public data of a fit
@@ -31,11 +31,11 @@ def unfitted_package(modality: str) -> bytes:
         DecodeError: There is no such modality.
         ConfigError: The trunk is not installed.
     """
-    trunks = own_trunks(modality)
+    trunks = builtin_trunks(modality)
     trunk = trunks[0]
     zeros = np.zeros((trunk.width, 1))
-    about = fit.metadata(modality, trunk, None, [SOURCE])
-    return package.pack(zeros[:, 0], _signs(trunk.label, trunk.width), zeros, about, trunks)
+    about = fit.encoder_metadata(modality, trunk, None, [SOURCE])
+    return package.pack_encoder(zeros[:, 0], _signs(trunk.label, trunk.width), zeros, about, trunks)
 
 
 def unfitted_encoder(modality: str) -> Encoder:

@@ -37,7 +37,7 @@ WIDTH = len(DILATIONS) * _KERNELS * (len(_THRESHOLDS) + 1)
 
 
 class WindowKernels(nn.Module):
-    """Map from views ``[n, C, 1 + S, L]`` of ``window_trunk.prepare`` to columns ``[n, WIDTH]``.
+    """Map from ``window_trunk.window_views`` ``[n, C, 1 + S, L]`` to columns ``[n, WIDTH]``.
 
     Columns of dilations that do not fit into the short grid are zero.
     """
@@ -46,14 +46,14 @@ class WindowKernels(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("kernels", minirocket(), persistent=False)
+        self.register_buffer("kernels", minirocket_kernels(), persistent=False)
 
     def forward(self, views: Tensor) -> Tensor:
         """Return shares and log sizes ``[n, WIDTH]``, averaged over the pieces of a window."""
         pieces = views[:, :, 1:]
         length = pieces.shape[-1]
         visible_dilations = DILATIONS if length > _PLACES else DILATIONS[:_SHORT_DILATIONS]
-        mix = torch.from_numpy(mixes(pieces.shape[1])).clone()
+        mix = torch.from_numpy(channel_masks(pieces.shape[1])).clone()
         dilations = []
         for number, dilation in enumerate(visible_dilations):
             padded_pieces = F.pad(pieces, (4 * dilation, 4 * dilation))
@@ -69,7 +69,7 @@ class WindowKernels(nn.Module):
         return F.pad(columns, (0, WIDTH - columns.shape[1]))
 
 
-def minirocket() -> Tensor:
+def minirocket_kernels() -> Tensor:
     """Return the 84 kernels of MiniRocket, ``[84, 9]``, of unit norm."""
     kernels = torch.full((_KERNELS, 9), -1.0)
     for row, places in enumerate(itertools.combinations(range(9), 3)):
@@ -78,7 +78,7 @@ def minirocket() -> Tensor:
 
 
 @functools.lru_cache(maxsize=8)
-def mixes(channels: int) -> NDArray[np.float32]:
+def channel_masks(channels: int) -> NDArray[np.float32]:
     """Return masks ``[7, 84, C]`` of the channels that each kernel sums, 0 or 1.
 
     The number of channels is log-uniform from 1 to the smaller of 9 and C.
@@ -92,7 +92,7 @@ def mixes(channels: int) -> NDArray[np.float32]:
 def digest() -> str:
     """Return the SHA-256 of all that determines the columns, hex."""
     code = hashlib.sha256(f"kernels-3 {DILATIONS} {_PLACES} {_THRESHOLDS} {_MIXED}".encode())
-    code.update(minirocket().numpy().tobytes())
+    code.update(minirocket_kernels().numpy().tobytes())
     code.update(_keys().tobytes())
     return code.hexdigest()
 

@@ -101,7 +101,7 @@ class WindowTrunk(NamedTrunk):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("kernels", window_kernels.minirocket(), persistent=False)
+        self.register_buffer("kernels", window_kernels.minirocket_kernels(), persistent=False)
         self.unscaled = WindowKernels()
         self.register_buffer("signs", channel_signs(), persistent=False)
         self.register_buffer("bands", _band_matrix(LENGTH // 2 + 1, _BANDS), persistent=False)
@@ -115,7 +115,7 @@ class WindowTrunk(NamedTrunk):
     def digest(cls) -> str:
         """Return the SHA-256 of all that determines raw features and kernels, hex."""
         code = hashlib.sha256(f"{NAME} {BLOCKS} {_ENVELOPES} {_LAGS} {_PERIODS}".encode())
-        for tensor in (window_kernels.minirocket(), channel_signs(), _masks()):
+        for tensor in (window_kernels.minirocket_kernels(), channel_signs(), _masks()):
             code.update(tensor.numpy().tobytes())
         code.update(window_kernels.digest().encode())
         return code.hexdigest()
@@ -125,7 +125,7 @@ class WindowTrunk(NamedTrunk):
         """Return weights that give all blocks equal weight."""
         return np.concatenate([np.full(size, size**-0.5) for size in BLOCKS.values()])
 
-    def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Return raw features, and two blocks: kernels over mixed channels, and raw features."""
         raw = self(records)
         return raw, (self.unscaled(records), raw)
@@ -136,7 +136,7 @@ class WindowTrunk(NamedTrunk):
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
         """Convert one window to its views."""
-        return prepare(records[0])
+        return window_views(records[0])
 
     def forward(self, views: Tensor) -> Tensor:
         """Return raw features ``[n, WIDTH]``."""
@@ -150,7 +150,7 @@ class WindowTrunk(NamedTrunk):
         power = _power(x) @ self.bands[: x.shape[-1] // 2 + 1]  # [n, C, 1 + S, B]
         log_power = torch.log(power + 1e-4)
         spectrum = torch.cat([log_power[:, :, 1:].mean(dim=2), log_power[:, :, 0]], dim=-1)
-        size = level(mean[:, :, 0, 0], std[:, :, 0, 0])
+        size = level_features(mean[:, :, 0, 0], std[:, :, 0, 0])
         description = (
             spectrum,
             self._envelope(pieces).mean(dim=2),
@@ -217,7 +217,7 @@ class WindowTrunk(NamedTrunk):
         return torch.cat(parts, dim=1).reshape(*x.shape[:-1], -1)
 
 
-def prepare(window: NDArray[np.floating]) -> Tensor:
+def window_views(window: NDArray[np.floating]) -> Tensor:
     """Convert a valid window ``[C, T]`` to views ``[1, C, 1 + S, L]``: the whole, and S pieces.
 
     L is 128 if T is at most 128, else 1024. The whole window is interpolated linearly to L, or
@@ -244,7 +244,7 @@ def _power(x: Tensor) -> Tensor:
     return power / (power.sum(dim=-1, keepdim=True) + 1e-9)
 
 
-def level(mean: Tensor, std: Tensor) -> Tensor:
+def level_features(mean: Tensor, std: Tensor) -> Tensor:
     """Return bounded features of each channel's size and mean, ``[n, C, 14]``."""
     rms = (mean.square() + std.square() + 1e-24).sqrt()
     columns = [mean / rms, torch.log10(std / rms + 1e-4) / 4]

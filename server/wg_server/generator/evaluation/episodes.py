@@ -25,7 +25,7 @@ SAME_FAMILY = 3  # Largest number of same-family sites with releases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
+class EpisodeSettings:
     """Settings that vary between episodes.
 
     Attributes:
@@ -74,8 +74,8 @@ class Episode:
         return float((logits.argmax(axis=1) == self.answers).mean())
 
 
-class Plants:
-    """Sampler of episodes from zoo tasks."""
+class EpisodeSampler:
+    """Sampler of simulated plants from zoo tasks."""
 
     def __init__(self, tasks: Sequence[ZooTask], encoder: str, radius: float) -> None:
         self._families: dict[str, list[ZooTask]] = {}
@@ -85,7 +85,7 @@ class Plants:
         self._encoder = encoder
         self._radius = radius
 
-    def draw(self, rng: np.random.Generator, scenario: Scenario) -> Episode:
+    def draw_episode(self, rng: np.random.Generator, scenario: EpisodeSettings) -> Episode:
         """Draw one episode: a family, one of its sites, and the releases."""
         family = self._names[int(rng.integers(len(self._names)))]
         sites = self._families[family]
@@ -119,7 +119,7 @@ class Plants:
         task: ZooTask,
         classes: NDArray[np.int64],
         rng: np.random.Generator,
-        scenario: Scenario,
+        scenario: EpisodeSettings,
         names: Sequence[str] | None = None,
     ) -> NoisyStatistics:
         rows = np.flatnonzero(np.isin(task.y, classes))
@@ -129,7 +129,11 @@ class Plants:
         return self._make(task.features[rows], y, labels, rng, scenario.epsilon)
 
     def _out_of_family(
-        self, family: str, labels: tuple[str, ...], rng: np.random.Generator, scenario: Scenario
+        self,
+        family: str,
+        labels: tuple[str, ...],
+        rng: np.random.Generator,
+        scenario: EpisodeSettings,
     ) -> NoisyStatistics:
         other_families = [name for name in self._names if name != family] or [family]
         sites = self._families[other_families[int(rng.integers(len(other_families)))]]
@@ -163,7 +167,7 @@ def _sigma(encoder: str, dimension: int, radius: float, epsilon: float) -> float
     schema: StatisticsSchema = default_schema(
         encoder=encoder, dimension=dimension, labels=("any",), clip_radius=radius
     )
-    return mechanism.sigma_for(schema, epsilon, DELTA)
+    return mechanism.noise_scale(schema, epsilon, DELTA)
 
 
 def _choose_classes(total: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -211,7 +215,7 @@ def _target_records(
     indices: NDArray[np.int64],
     support: NDArray[np.int64],
     rng: np.random.Generator,
-    scenario: Scenario,
+    scenario: EpisodeSettings,
 ) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
     """Draw the plant's records with their labels; -1: no label."""
     blind = rng.random() < scenario.unlabelled

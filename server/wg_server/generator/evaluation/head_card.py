@@ -16,27 +16,27 @@ from numpy.typing import NDArray
 from wg_common import streams
 from wg_common.inference.posterior import posterior_head
 from wg_common.streams import Stream
-from wg_server.generator.checks import Check
-from wg_server.generator.evaluation.episodes import Episode, Plants, Scenario
-from wg_server.generator.evaluation.scores import ALONE, COMPLETED, EXCHANGED, UNNAMED, Scores
+from wg_server.generator.checks import CardCheck
+from wg_server.generator.evaluation.episodes import Episode, EpisodeSampler, EpisodeSettings
+from wg_server.generator.evaluation.scores import ALONE, COMPLETED, EXCHANGED, UNNAMED, MethodScores
 from wg_server.generator.prior import pooling
-from wg_server.generator.prior.names import FittedPriors
-from wg_server.generator.prior.pooling import Pool
+from wg_server.generator.prior.names import ClassPriors
+from wg_server.generator.prior.pooling import EvidencePool
 
-FEW = Scenario(shots=5)
+FEW = EpisodeSettings(shots=5)
 """Plant with five labels per class, and releases of other sites of its family."""
-SCENARIOS: Mapping[str, Scenario] = {
+SCENARIOS: Mapping[str, EpisodeSettings] = {
     "few labels, sisters in memory, epsilon 4": FEW,
-    "few labels, sisters in memory, epsilon 1": Scenario(epsilon=1.0, same_family_shots=100),
-    "classes never seen, epsilon 4": Scenario(missing=1),
-    "no labels, epsilon 4": Scenario(unlabelled=1),
-    "mixed": Scenario(missing=0.3, unlabelled=0.1, out_of_family=0.15),
+    "few labels, sisters in memory, epsilon 1": EpisodeSettings(epsilon=1.0, same_family_shots=100),
+    "classes never seen, epsilon 4": EpisodeSettings(missing=1),
+    "no labels, epsilon 4": EpisodeSettings(unlabelled=1),
+    "mixed": EpisodeSettings(missing=0.3, unlabelled=0.1, out_of_family=0.15),
 }
 """Scenarios by their keys on stored cards; "sisters in memory" are other sites of the plant's
 family."""
-SHOWN: Mapping[str, Scenario] = {
-    "classes never seen, epsilon 1": Scenario(epsilon=1.0, missing=1),
-    "no labels, epsilon 1": Scenario(epsilon=1.0, unlabelled=1),
+SHOWN: Mapping[str, EpisodeSettings] = {
+    "classes never seen, epsilon 1": EpisodeSettings(epsilon=1.0, missing=1),
+    "no labels, epsilon 1": EpisodeSettings(epsilon=1.0, unlabelled=1),
 }
 """Further scenarios that the card shows, without a check."""
 _MARGIN = 0.01  # Largest accepted loss of accuracy by other sites in any scenario
@@ -47,16 +47,18 @@ of the ten figures does so in about one of a hundred homes."""
 Head = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def heads(fitted_priors: FittedPriors, episode: Episode) -> dict[str, Head]:
+def heads_by_method(fitted_priors: ClassPriors, episode: Episode) -> dict[str, Head]:
     """Compute the heads of all methods for one episode, on unscaled features."""
     priors, labels = fitted_priors.priors, episode.labels
-    pools = pooling.of_releases(priors, episode.release, episode.others)
+    pools = pooling.pools_of_releases(priors, episode.release, episode.others)
     name_prior = fitted_priors.class_prior(labels)
 
-    def finish_head(pools: Sequence[Pool], names: tuple[str, ...] = labels) -> Head:
-        return posterior_head(pooling.posterior(priors, pools, names, name_prior), *episode.own)
+    def finish_head(pools: Sequence[EvidencePool], names: tuple[str, ...] = labels) -> Head:
+        return posterior_head(
+            pooling.posterior_from_pools(priors, pools, names, name_prior), *episode.own
+        )
 
-    unnamed_head = posterior_head(pooling.posterior(priors, pools, labels), *episode.own)
+    unnamed_head = posterior_head(pooling.posterior_from_pools(priors, pools, labels), *episode.own)
     return {
         COMPLETED: finish_head(pools),
         ALONE: finish_head(()),
@@ -66,8 +68,8 @@ def heads(fitted_priors: FittedPriors, episode: Episode) -> dict[str, Head]:
     }
 
 
-def evaluate(
-    fitted_priors: FittedPriors, plants: Plants, *, episodes: int, seed: int
+def score_methods(
+    fitted_priors: ClassPriors, plants: EpisodeSampler, *, episodes: int, seed: int
 ) -> dict[str, Any]:
     """Score all methods in all scenarios.
 
@@ -77,19 +79,19 @@ def evaluate(
     """
     table = {}
     for number, (name, scenario) in enumerate({**SCENARIOS, **SHOWN}.items()):
-        rng = streams.rng(Stream.HEAD_SCENARIO, seed, then=(number,))
-        scores = Scores()
+        rng = streams.stream_generator(Stream.HEAD_SCENARIO, seed, then=(number,))
+        scores = MethodScores()
         for _ in range(episodes):
-            episode = plants.draw(rng, scenario)
-            finished_heads = heads(fitted_priors, episode)
-            scores.add(
+            episode = plants.draw_episode(rng, scenario)
+            finished_heads = heads_by_method(fitted_priors, episode)
+            scores.add_plant(
                 episode.family, {n: episode.accuracy(head) for n, head in finished_heads.items()}
             )
         table[name] = scores.rows()
     return {"scenarios": table}
 
 
-def checks(card: Mapping[str, Any]) -> list[Check]:
+def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
     """Return the checks of a card: no scenario is significantly worse than allowed."""
     scenarios = [rows for name, rows in card["scenarios"].items() if name not in SHOWN]
 
@@ -100,12 +102,12 @@ def checks(card: Mapping[str, Any]) -> list[Check]:
         )
 
     return [
-        Check(
+        CardCheck(
             name="gain of other sites' releases and three errors, worst scenario",
             value=worst(ALONE),
             bound=-_MARGIN,
         ),
-        Check(
+        CardCheck(
             name="gain over exchanged classes and three errors, worst scenario",
             value=worst(EXCHANGED),
             bound=0.0,

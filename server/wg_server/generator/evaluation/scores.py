@@ -12,14 +12,14 @@ COMPLETED, ALONE, EXCHANGED = "completed", "alone", "exchanged"  # Methods: see 
 UNNAMED = "unnamed"
 
 
-class Scores:
+class MethodScores:
     """Accuracies by method and plant, in one scenario."""
 
     def __init__(self) -> None:
         self._families: list[str] = []
         self._values: dict[str, list[float]] = {}
 
-    def add(self, family: str, accuracies: Mapping[str, float]) -> None:
+    def add_plant(self, family: str, accuracies: Mapping[str, float]) -> None:
         """Add the accuracies of one plant; every plant has the same methods."""
         self._families.append(family)
         for method, value in accuracies.items():

@@ -1,7 +1,7 @@
 """Simulated releases, only for tests and for training the generator, never for a real release.
 
 A seeded rounded Gaussian has the right distribution but no privacy: its generator can be replayed,
-and floating-point noise has gaps. Real releases come from ``mechanism.release``.
+and floating-point noise has gaps. Real releases come from ``mechanism.add_noise``.
 """
 
 import numpy as np
@@ -44,7 +44,7 @@ def simulate_statistics(
         labels: Class indices, integers [n]; -1: unlabelled.
         sigma: Standard deviation, grid units; 0 for exact statistics.
     """
-    noisy = mechanism.in_parts(
+    noisy = mechanism.release_in_parts(
         schema,
         exact_statistics(schema, features, labels),
         lambda centre: exact_statistics(schema, features, labels, centre=centre),

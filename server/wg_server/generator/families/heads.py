@@ -22,14 +22,14 @@ from scipy.special import expit
 
 from wg_common.catalogue import ANY_FAMILY, SAME_FAMILY, CandidateSource
 from wg_common.inference import family_head, likeness
-from wg_common.inference.family_head import FamilyHead, Layout
+from wg_common.inference.family_head import FamilyHead, FeatureLayout
 from wg_common.inference.hostile_tensors import split_prefix
-from wg_common.inference.likeness import Likeness
+from wg_common.inference.likeness import LikenessTest
 from wg_common.nets import family_network
 from wg_common.nets.family_network import FamilyNetwork
-from wg_common.weights_package import NO_PRIVACY, Privacy
+from wg_common.weights_package import NO_PRIVACY, PrivacyGuarantee
 from wg_core.errors import DecodeError
-from wg_server.generator.prior.names import log_ratio
+from wg_server.generator.prior.names import same_class_log_ratio
 
 OFFERED_LIMIT = 16
 """Largest number of families offered to a plant; each has about one megabyte with its network."""
@@ -55,20 +55,20 @@ class OperatorFamily:
 
     labels: tuple[str, ...]
     head: FamilyHead
-    likeness: Likeness
+    likeness: LikenessTest
     network: FamilyNetwork | None = None
-    privacy: Privacy = NO_PRIVACY
+    privacy: PrivacyGuarantee = NO_PRIVACY
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return all arrays by name, without the class names."""
         network_tensors = family_network.pack_network(self.network)
         return self.head.tensors() | self.likeness.tensors() | network_tensors
 
-    def tensors_of(self, rows: NDArray[np.integer[Any]]) -> Tensors:
+    def candidate_tensors(self, rows: NDArray[np.integer[Any]]) -> Tensors:
         """Return the tensors of a candidate for some classes, in the order of ``rows``."""
-        network = None if self.network is None else self.network.of_classes(rows)
-        tensors = self.head.of_classes(rows).tensors() | self.likeness.tensors()
-        return tensors | family_network.in_half(network)
+        network = None if self.network is None else self.network.select_classes(rows)
+        tensors = self.head.select_classes(rows).tensors() | self.likeness.tensors()
+        return tensors | family_network.pack_half_precision(network)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +80,7 @@ class OperatorFamilies:
         families: Families by name, in alphabetical order; at least one.
     """
 
-    layout: Layout
+    layout: FeatureLayout
     families: Mapping[str, OperatorFamily] = field(default_factory=dict)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -92,10 +92,10 @@ class OperatorFamilies:
         }
 
 
-def read(
+def families_from_arrays(
     arrays: Mapping[str, NDArray[Any]],
     labels: Mapping[str, Sequence[str]],
-    layout: Layout,
+    layout: FeatureLayout,
     dimension: int,
     architecture: str,
 ) -> OperatorFamilies:
@@ -124,16 +124,16 @@ def read(
         tensors, of_likeness = split_prefix(tensors, likeness.PREFIX)
         families[family] = OperatorFamily(
             labels=tuple(class_names),
-            head=family_head.from_tensors(tensors, classes, layout),
-            likeness=likeness.from_tensors(of_likeness, dimension),
+            head=family_head.family_head_from_tensors(tensors, classes, layout),
+            likeness=likeness.likeness_test_from_tensors(of_likeness, dimension),
             network=family_network.unpack_network(network, architecture, classes),
         )
     return OperatorFamilies(layout, families)
 
 
-def candidates_for(
+def family_candidates(
     operator: OperatorFamilies, labels: Sequence[str]
-) -> Iterator[tuple[CandidateSource, Tensors, Privacy]]:
+) -> Iterator[tuple[CandidateSource, Tensors, PrivacyGuarantee]]:
     """Yield the candidates that a plant is offered, the best match first.
 
     Args:
@@ -149,18 +149,18 @@ def candidates_for(
     named_matches = [(match, family) for match, family in matches if match[0] > _MOST]
     named_matches.sort(key=lambda pair: -pair[0][0])
     for (_, rows), family in named_matches[:OFFERED_LIMIT]:
-        yield SAME_FAMILY, family.tensors_of(rows), family.privacy
+        yield SAME_FAMILY, family.candidate_tensors(rows), family.privacy
     if not named_matches:
         for family in large_enough[:OFFERED_LIMIT]:
             every = np.arange(len(family.labels))
-            yield ANY_FAMILY, family.tensors_of(every), family.privacy
+            yield ANY_FAMILY, family.candidate_tensors(every), family.privacy
 
 
 def _match_names(
     family_labels: Sequence[str], labels: Sequence[str]
 ) -> tuple[float, NDArray[np.intp]]:
     """Return the matched share of K names in a one-to-one assignment, and the rows, ``[K]``."""
-    ratio = log_ratio(labels, family_labels)
+    ratio = same_class_log_ratio(labels, family_labels)
     likeness_share = np.where(ratio == 0, 0.0, expit(ratio))
     family_rows, rows = linear_sum_assignment(-np.minimum(ratio, _SAME_NAME))
     return float(likeness_share[family_rows, rows].mean()), rows

@@ -17,7 +17,7 @@ from wg_common.inference.likeness import (
     FEWEST,
     LIMIT,
     RATE,
-    Likeness,
+    LikenessTest,
     description_size,
     site_description,
 )
@@ -43,12 +43,14 @@ class FittedLikeness:
             refuses; NaN if there are none.
     """
 
-    test: Likeness
+    test: LikenessTest
     refused: float
     caught: float
 
 
-def fit(family: str, own_sites: Mapping[str, Sites], rendered_sites: Sites) -> FittedLikeness:
+def fit_likeness_test(
+    family: str, own_sites: Mapping[str, Sites], rendered_sites: Sites
+) -> FittedLikeness:
     """Fit the test of one family.
 
     Args:
@@ -80,7 +82,7 @@ def fit(family: str, own_sites: Mapping[str, Sites], rendered_sites: Sites) -> F
         np.quantile(values, 1 - RATE, method="weibull") for values in (scores, few_scores)
     )
     return FittedLikeness(
-        test=Likeness(
+        test=LikenessTest(
             weight=LIMIT * weight / limit,
             bias=np.array([LIMIT * bias / limit]),
             width=np.array([min(limit / few_limit, 1.0)]),
@@ -90,9 +92,9 @@ def fit(family: str, own_sites: Mapping[str, Sites], rendered_sites: Sites) -> F
     )
 
 
-def untold(dimension: int) -> Likeness:
+def accept_all_test(dimension: int) -> LikenessTest:
     """Return a test that refuses no site, for a family whose records must not be revealed."""
-    return Likeness(np.zeros(description_size(dimension)), np.zeros(1), np.ones(1))
+    return LikenessTest(np.zeros(description_size(dimension)), np.zeros(1), np.ones(1))
 
 
 def _share_beyond(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.discriminants import class_means, ridged_inverse
-from wg_common.inference.posterior import Means, Posterior, SiteEvidence
+from wg_common.inference.posterior import Posterior, PredictedMeans, SiteEvidence
 
 Floats = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ RIDGE = 2.0  # Share of the mean variance added to within-class covariances befo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Priors:
+class ModelVariances:
     """Variances of the mixed model, fitted on public tasks of other families.
 
     Attributes:
@@ -50,7 +50,7 @@ class Priors:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ClassPrior:
+class ClassDeviationPrior:
     """Prior of a plant's class deviations from the class names, before any release.
 
     Attributes:
@@ -62,9 +62,9 @@ class ClassPrior:
     between: Floats
 
 
-def fit_priors(
+def fit_variances(
     features: Sequence[NDArray[np.floating]], labels: Sequence[NDArray[np.int64]]
-) -> Priors:
+) -> ModelVariances:
     """Fit the variances on public tasks.
 
     Args:
@@ -85,7 +85,7 @@ def fit_priors(
     values, basis = np.linalg.eigh(t)
     floored_values = np.maximum(values, _EIGENVALUE_FLOOR * values.mean())
     floored_values *= values.sum() / floored_values.sum()
-    return Priors(
+    return ModelVariances(
         basis=basis,
         between=floored_values,
         within=np.einsum("ij,ik,kj->j", basis, sw, basis),
@@ -94,7 +94,7 @@ def fit_priors(
     )
 
 
-def contribution(priors: Priors, site: SiteEvidence) -> tuple[Floats, Floats]:
+def site_contribution(priors: ModelVariances, site: SiteEvidence) -> tuple[Floats, Floats]:
     """Return a site's part in the equations of class deviations, with its own mean eliminated.
 
     Sites are coupled only through the classes, so that each site has its own Schur complement.
@@ -105,14 +105,17 @@ def contribution(priors: Priors, site: SiteEvidence) -> tuple[Floats, Floats]:
     d, size = len(priors.within), 1 + len(site.counts)
     system, right = np.zeros((d, size, size)), np.zeros((d, size))
     system[:, 0, 0] = 1 / priors.site
-    posteriors.observe(system, right, priors, site, 0)
+    posteriors.add_site_evidence(system, right, priors, site, 0)
     gain = system[:, 1:, 0] / system[:, :1, 0]  # [d, K]
     matrices = system[:, 1:, 1:] - gain[:, :, None] * system[:, None, 0, 1:]
     return matrices, right[:, 1:] - gain * right[:, :1]
 
 
-def equations(
-    priors: Priors, matrices: Floats, right: Floats, name_prior: ClassPrior | None = None
+def mixed_model_equations(
+    priors: ModelVariances,
+    matrices: Floats,
+    right: Floats,
+    name_prior: ClassDeviationPrior | None = None,
 ) -> Posterior:
     """Return the equations of a plant's mean and the class deviations, given other sites.
 
@@ -122,7 +125,7 @@ def equations(
         name_prior: Prior from the class names; None: deviations with mean zero.
     """
     d, classes = right.shape
-    name_prior = name_prior or ClassPrior(np.zeros((classes, d)), priors.between)
+    name_prior = name_prior or ClassDeviationPrior(np.zeros((classes, d)), priors.between)
     precision, right_side = np.zeros((d, 1 + classes, 1 + classes)), np.zeros((d, 1 + classes))
     precision[:, 0, 0] = 1 / priors.site
     precision[:, 1:, 1:] = matrices + np.eye(classes) / name_prior.between[:, None, None]
@@ -139,24 +142,28 @@ def equations(
     )
 
 
-def posterior(
-    priors: Priors,
+def posterior_from_sites(
+    priors: ModelVariances,
     other_sites: Sequence[SiteEvidence],
     classes: int,
-    name_prior: ClassPrior | None = None,
+    name_prior: ClassDeviationPrior | None = None,
 ) -> Posterior:
-    """Return the equations of ``equations``, summed over a few other sites, for K classes."""
+    """Return ``mixed_model_equations`` summed over a few other sites, for K classes."""
     d = len(priors.between)
     matrices, right = np.zeros((d, classes, classes)), np.zeros((d, classes))
     for site in other_sites:
-        addition = contribution(priors, site)
+        addition = site_contribution(priors, site)
         matrices, right = matrices + addition[0], right + addition[1]
-    return equations(priors, matrices, right, name_prior)
+    return mixed_model_equations(priors, matrices, right, name_prior)
 
 
-def predict(
-    priors: Priors, sites: Sequence[SiteEvidence], name_prior: ClassPrior | None = None
-) -> Means:
+def predict_class_means(
+    priors: ModelVariances,
+    sites: Sequence[SiteEvidence],
+    name_prior: ClassDeviationPrior | None = None,
+) -> PredictedMeans:
     """Predict the first site's class means from the evidence of all sites."""
     plant = sites[0]
-    return posteriors.solve(posterior(priors, sites[1:], len(plant.counts), name_prior), plant)
+    return posteriors.predict_class_means(
+        posterior_from_sites(priors, sites[1:], len(plant.counts), name_prior), plant
+    )

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.inference.posterior import SiteEvidence
-from wg_server.generator.prior.blup import SITE_RATIO, Priors
+from wg_server.generator.prior.blup import SITE_RATIO, ModelVariances
 
 Floats = NDArray[np.float64]
 
@@ -39,8 +39,8 @@ _THERE = 0.5  # Probability of presence above which a class is compared
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
-    """Agreement of a site's classes with those of its peers.
+class PeerAgreement:
+    """Agreement between the class means of a site and those of its peers.
 
     Attributes:
         noise: Variance to be added to the noise on each entry of its means.
@@ -54,7 +54,9 @@ class Agreement:
     behind: NDArray[np.bool_]
 
 
-def agreement(priors: Priors, site: SiteEvidence, peers: Sequence[SiteEvidence]) -> Agreement:
+def compare_with_peers(
+    priors: ModelVariances, site: SiteEvidence, peers: Sequence[SiteEvidence]
+) -> PeerAgreement:
     """Compare a site with its peers, by the lower median of pairs with two classes in common.
 
     With fewer than two such peers, no additional variance is estimated.
@@ -66,11 +68,11 @@ def agreement(priors: Priors, site: SiteEvidence, peers: Sequence[SiteEvidence])
     noise = max(extra, 0.0) / len(priors.between)
     odd = extra > class_distance / 2 and extra > SURE * error
     stands = log_bayes_factors(priors, site, peers, noise) >= POSITIVE
-    return Agreement(noise, odd, stands & (not odd))
+    return PeerAgreement(noise, odd, stands & (not odd))
 
 
 def log_bayes_factors(
-    priors: Priors, site: SiteEvidence, peers: Sequence[SiteEvidence], noise: float
+    priors: ModelVariances, site: SiteEvidence, peers: Sequence[SiteEvidence], noise: float
 ) -> Floats:
     """Return the log Bayes factors for one class behind a name rather than two, ``[K]``.
 
@@ -81,7 +83,7 @@ def log_bayes_factors(
     that a minority cannot dominate. The factor of a class without peers is 0.
 
     Args:
-        noise: Additional variance of the site, as in ``Agreement``.
+        noise: Additional variance of the site, as in ``PeerAgreement``.
     """
     size, d = site.means.shape
     total, weights, variance = np.zeros((size, d)), np.zeros(size), np.zeros((size, d))
@@ -115,7 +117,7 @@ def _common_classes(site_a: SiteEvidence, site_b: SiteEvidence) -> NDArray[np.bo
 
 
 def _difference(
-    priors: Priors, site: SiteEvidence, peer: SiteEvidence, both: NDArray[np.bool_]
+    priors: ModelVariances, site: SiteEvidence, peer: SiteEvidence, both: NDArray[np.bool_]
 ) -> Floats:
     """Return the differences of two sites' class means along the eigenvectors, ``[K, d]``.
 
@@ -128,13 +130,13 @@ def _difference(
     return np.where(both[:, None], difference * np.sqrt(classes / (classes - 1)), 0.0)
 
 
-def _directions(priors: Priors, site: SiteEvidence) -> Floats:
+def _directions(priors: ModelVariances, site: SiteEvidence) -> Floats:
     """Return the model's variance of each class mean along each eigenvector, ``[K, d]``."""
     return np.asarray(site.noise[:, None] + priors.within / site.counts[:, None] + priors.ratio)
 
 
 def _excess_variance(
-    priors: Priors, site_a: SiteEvidence, site_b: SiteEvidence
+    priors: ModelVariances, site_a: SiteEvidence, site_b: SiteEvidence
 ) -> tuple[float, float] | None:
     """Estimate the variance of class deviations between two sites beyond the model (moments).
 
@@ -155,7 +157,7 @@ def _excess_variance(
     return (q - free) / scale, float(np.sqrt(2 * free / len(priors.between))) / scale
 
 
-def _variance(priors: Priors, site: SiteEvidence) -> Floats:
+def _variance(priors: ModelVariances, site: SiteEvidence) -> Floats:
     """Return the model's variance of each class mean, summed over all entries, ``[K]``."""
     d = len(priors.between)
     return np.asarray(

@@ -5,10 +5,10 @@ the extra ``text`` there are no vectors: names are then compared letter by lette
 so once.
 
 If records are texts, a name lies in the same space as they do, and predicts the mean of its class:
-``NameMap`` is a multiple of the name's own features plus a ridge regression of the residual, fitted
-on the zoo's families. Its reliability is the share of explained variance in held-out families, for
-classes whose names, and all similar names, were held out as well. The BLUP uses the prediction as
-prior mean (``blup.ClassPrior``).
+``NameRegression`` is a multiple of the name's own features plus a ridge regression of the residual,
+fitted on the zoo's families. Its reliability is the share of explained variance in held-out
+families, for classes whose names, and all similar names, were held out as well. The BLUP uses the
+prediction as prior mean (``blup.ClassDeviationPrior``).
 """
 
 import functools
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from wg_common.nets.encoder import sentences
 from wg_server.generator.prior import blup
-from wg_server.generator.prior.blup import ClassPrior, Priors
+from wg_server.generator.prior.blup import ClassDeviationPrior, ModelVariances
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ _CODES = frozenset(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NameMap:
+class NameRegression:
     """Linear map from name vectors to class deviations.
 
     Attributes:
@@ -62,62 +62,68 @@ class NameMap:
     matrix: Floats
     explained: Floats
 
-    def prior(self, priors: Priors, labels: Sequence[str]) -> ClassPrior | None:
+    def predict_prior(
+        self, priors: ModelVariances, labels: Sequence[str]
+    ) -> ClassDeviationPrior | None:
         """Predict class deviations from names; None if a name is uninformative or repeated."""
-        if not all(map(says_something, labels)) or len(set(map(plain, labels))) < len(labels):
+        if not all(map(is_descriptive_name, labels)) or len(set(map(normalise_name, labels))) < len(
+            labels
+        ):
             return None
-        embeddings = vectors(labels)
+        embeddings = name_vectors(labels)
         if embeddings is None:
             return None
         mean = (embeddings - embeddings.mean(axis=0)) @ self.matrix
-        return ClassPrior(mean, priors.between * (1 - self.explained))
+        return ClassDeviationPrior(mean, priors.between * (1 - self.explained))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FittedPriors:
+class ClassPriors:
     """Variances and name map, fitted on the same families."""
 
-    priors: Priors
-    names: NameMap | None = None
+    priors: ModelVariances
+    names: NameRegression | None = None
 
-    def class_prior(self, labels: Sequence[str]) -> ClassPrior | None:
+    def class_prior(self, labels: Sequence[str]) -> ClassDeviationPrior | None:
         """Predict class deviations from class names, or return None."""
-        return None if self.names is None else self.names.prior(self.priors, labels)
+        return None if self.names is None else self.names.predict_prior(self.priors, labels)
 
 
-def plain(name: str) -> str:
+def normalise_name(name: str) -> str:
     """Normalise a name to lower-case words: ``Pitted_Surface`` equals ``pittedSurface``."""
     words = _CAMEL.sub(" ", unicodedata.normalize("NFKC", name))
     return " ".join(re.sub(r"[_\W]+", " ", words).casefold().split())
 
 
-def says_something(name: str) -> bool:
+def is_descriptive_name(name: str) -> bool:
     """Return whether a name is more than a code such as ``class-3``, ``B`` or ``17``."""
-    words = set(_SIGNS.sub(" ", plain(name)).split()) - _CODES
+    words = set(_SIGNS.sub(" ", normalise_name(name)).split()) - _CODES
     return any(len(word) > 1 or not word.isascii() for word in words)
 
 
-def vectors(names: Sequence[str]) -> Floats | None:
+def name_vectors(names: Sequence[str]) -> Floats | None:
     """Return the unit vectors of names, ``[n, 512]``; None without the extra ``text``."""
     if not _available():
         return None
-    return np.array([_vector(plain(name)) for name in names]).reshape(-1, sentences.WIDTH)
+    return np.array([_vector(normalise_name(name)) for name in names]).reshape(-1, sentences.WIDTH)
 
 
-def log_ratio(labels: Sequence[str], other_labels: Sequence[str]) -> Floats:
+def same_class_log_ratio(labels: Sequence[str], other_labels: Sequence[str]) -> Floats:
     """Return the log likelihood ratios ``[K, R]`` that two names mean one class rather than two.
 
     The ratio is inf for equal names, and 0 if a name is uninformative or there are no vectors.
     Vectors are computed only if one of ``labels`` has no equal name.
     """
     plain_one, plain_two = (
-        np.array([plain(name) for name in names]) for names in (labels, other_labels)
+        np.array([normalise_name(name) for name in names]) for names in (labels, other_labels)
     )
     equal = plain_one[:, None] == plain_two
-    telling = np.array([says_something(name) for name in labels])
+    telling = np.array([is_descriptive_name(name) for name in labels])
     ratio = np.zeros(equal.shape)
     needs_vectors = bool((telling & ~equal.any(axis=1)).any())
-    rows, columns = (vectors(names) if needs_vectors else None for names in (labels, other_labels))
+    rows, columns = (
+        name_vectors(names) if needs_vectors else None for names in (labels, other_labels)
+    )
     if rows is not None and columns is not None:
         (same_mean, same_std), (other_mean, other_std) = _SAME_MEANING, _OTHER_MEANING
         # A smaller cosine is no stronger evidence.
@@ -127,7 +133,7 @@ def log_ratio(labels: Sequence[str], other_labels: Sequence[str]) -> Floats:
         ) ** 2 / 2
         ratio = np.clip(ratio + np.log(other_std / same_std), -_CERTAIN, _CERTAIN)
         ratio[~telling] = 0
-        ratio[:, ~np.array([says_something(name) for name in other_labels])] = 0
+        ratio[:, ~np.array([is_descriptive_name(name) for name in other_labels])] = 0
     ratio[equal] = np.inf
     return ratio
 
@@ -142,13 +148,13 @@ def _available() -> bool:
 
 @functools.lru_cache(maxsize=1 << 14)
 def _vector(name: str) -> Floats:
-    vector: Floats = sentences.embed([name])[0].astype(np.float64)
+    vector: Floats = sentences.embed_sentences([name])[0].astype(np.float64)
     return vector
 
 
-def fit_name_map(
-    tasks: Sequence[ZooTask], priors: Priors, projection: NDArray[np.floating]
-) -> NameMap | None:
+def fit_name_regression(
+    tasks: Sequence[ZooTask], priors: ModelVariances, projection: NDArray[np.floating]
+) -> NameRegression | None:
     """Fit the map on tasks of texts; None if names explain no variance of held-out classes.
 
     Args:
@@ -157,14 +163,16 @@ def fit_name_map(
     rows, targets, names, part = [], [], [], []
     families = sorted({task.family for task in tasks})
     for task in tasks:
-        embeddings = vectors(task.labels) if all(map(says_something, task.labels)) else None
+        embeddings = (
+            name_vectors(task.labels) if all(map(is_descriptive_name, task.labels)) else None
+        )
         if embeddings is not None:
             rows.append(embeddings - embeddings.mean(axis=0))
-            targets.append(task.moments()[1] @ priors.basis)
-            names += [plain(name) for name in task.labels]
+            targets.append(task.class_mean_moments()[1] @ priors.basis)
+            names += [normalise_name(name) for name in task.labels]
             part += [families.index(task.family) % _FOLDS] * len(embeddings)
     unique_names = sorted(set(names))
-    embeddings = vectors(unique_names)
+    embeddings = name_vectors(unique_names)
     if embeddings is None or len(unique_names) < _LEAST_NAMES:
         return None
     x, y = np.concatenate(rows), np.concatenate(targets)
@@ -184,7 +192,7 @@ def fit_name_map(
     if errors[best].sum() >= (1 - _LEAST) * total.sum():
         return None
     explained_share = np.clip(1 - errors[best] / total, 0, _MOST)
-    return NameMap(_fit_map(x, y, direct, _PENALTIES[best]), explained_share)
+    return NameRegression(_fit_map(x, y, direct, _PENALTIES[best]), explained_share)
 
 
 def _fit_map(x: Floats, y: Floats, direct: Floats, penalty: float) -> Floats:
@@ -197,12 +205,12 @@ def _fit_map(x: Floats, y: Floats, direct: Floats, penalty: float) -> Floats:
 
 def fit_public_priors(
     tasks: Sequence[ZooTask], projection: NDArray[np.floating] | None = None
-) -> FittedPriors:
+) -> ClassPriors:
     """Fit the priors of some tasks.
 
     Args:
         projection: Map from text vectors to released features, ``[512, d]``, if records are texts.
     """
-    priors = blup.fit_priors([t.features for t in tasks], [t.y for t in tasks])
-    names = None if projection is None else fit_name_map(tasks, priors, projection)
-    return FittedPriors(priors, names)
+    priors = blup.fit_variances([t.features for t in tasks], [t.y for t in tasks])
+    names = None if projection is None else fit_name_regression(tasks, priors, projection)
+    return ClassPriors(priors, names)

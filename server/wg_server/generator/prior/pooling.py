@@ -4,7 +4,7 @@ In the mixed model of ``wg_common.inference.posterior`` sites are coupled only t
 deviations. Once a site's own mean is eliminated, it adds to the equations of every other site one
 matrix and one right-hand side per direction (the Schur complement of its row), and these are
 additive. A *kind* is the set of sites that released the same classes under one encoder; its
-``Pool`` is their sum, and using it costs the same with ten sites as with ten thousand.
+``EvidencePool`` is their sum, and using it costs the same with ten sites as with ten thousand.
 
 Sums are stored as 64-bit integers in units of ``2**-36`` of the largest contribution that the model
 allows one site, so that removing a site leaves exactly the sum of all others, in any order.
@@ -22,7 +22,7 @@ from wg_common.inference.posterior import Posterior, SiteEvidence
 from wg_core.errors import DecodeError
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator.prior import blup, influence
-from wg_server.generator.prior.blup import ClassPrior, Priors
+from wg_server.generator.prior.blup import ClassDeviationPrior, ModelVariances
 from wg_server.generator.prior.site_statistics import site_evidence
 
 Floats = NDArray[np.float64]
@@ -35,8 +35,8 @@ _UNIT = 2.0**-36
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pool:
-    """Sum over the sites of one kind.
+class EvidencePool:
+    """Sum of the evidence of all sites with the same class names.
 
     Attributes:
         labels: Names of the K classes, sorted.
@@ -50,28 +50,28 @@ class Pool:
     precision: Integers
     weighted: Integers
 
-    def __add__(self, pool: Pool) -> Pool:
+    def __add__(self, pool: EvidencePool) -> EvidencePool:
         """Return the sum of two pools of the same classes."""
         return self._combine(pool, 1)
 
-    def __sub__(self, pool: Pool) -> Pool:
+    def __sub__(self, pool: EvidencePool) -> EvidencePool:
         """Remove sites that were added before."""
         return self._combine(pool, -1)
 
-    def _combine(self, pool: Pool, sign: int) -> Pool:
+    def _combine(self, pool: EvidencePool, sign: int) -> EvidencePool:
         if pool.labels != self.labels:
             raise ValueError(f"a pool of {pool.labels} is none of {self.labels}")
         sites = self.sites + sign * pool.sites
         if not 0 <= sites <= SITES_LIMIT:
             raise ValueError(f"{sites} sites in a pool, expected at most {SITES_LIMIT}")
-        return Pool(
+        return EvidencePool(
             self.labels,
             sites,
             self.precision + sign * pool.precision,
             self.weighted + sign * pool.weighted,
         )
 
-    def matrices(self, priors: Priors) -> tuple[Floats, Floats]:
+    def equation_matrices(self, priors: ModelVariances) -> tuple[Floats, Floats]:
         """Return matrices ``[d, K, K]`` and right-hand sides ``[d, K]`` of the equations."""
         size, unit = len(self.labels), _UNIT / priors.ratio
         rows, columns = np.triu_indices(size)
@@ -92,7 +92,7 @@ class PooledReleases:
         behind: Number of other sites that stand behind each class (``influence``), by class name.
     """
 
-    pools: tuple[Pool, ...]
+    pools: tuple[EvidencePool, ...]
     root: str
     releases: int
     behind: Mapping[str, int] = field(default_factory=dict)
@@ -106,26 +106,26 @@ class PooledReleases:
 NOTHING_POOLED = PooledReleases((), "", 0)
 
 
-def empty(labels: Iterable[str], dimension: int) -> Pool:
+def empty_pool(labels: Iterable[str], dimension: int) -> EvidencePool:
     """Return a pool without sites."""
     names = tuple(sorted(labels))
     triangle = len(names) * (len(names) + 1) // 2
     zeros = np.zeros((dimension, triangle), np.int64), np.zeros((dimension, len(names)), np.int64)
-    return Pool(names, 0, *zeros)
+    return EvidencePool(names, 0, *zeros)
 
 
-def of_site(priors: Priors, labels: Sequence[str], site: SiteEvidence) -> Pool:
-    """Return one site's contribution to the pool.
+def pool_of_site(priors: ModelVariances, labels: Sequence[str], site: SiteEvidence) -> EvidencePool:
+    """Return a pool with the evidence of a single site.
 
     Args:
         labels: The K classes of the evidence, sorted.
         site: Evidence on these classes; mean entries are clipped at ``MEAN_LIMIT``.
     """
-    precision, right_side = blup.contribution(priors, site)
+    precision, right_side = blup.site_contribution(priors, site)
     rows, columns = np.triu_indices(len(labels))
     bound = MEAN_LIMIT / _UNIT
     units = priors.ratio[:, None] / _UNIT
-    return Pool(
+    return EvidencePool(
         tuple(labels),
         1,
         np.rint(precision[:, rows, columns] * units).astype(np.int64),
@@ -133,16 +133,16 @@ def of_site(priors: Priors, labels: Sequence[str], site: SiteEvidence) -> Pool:
     )
 
 
-def of_releases(
-    priors: Priors, plant: NoisyStatistics | None, releases: Sequence[NoisyStatistics]
-) -> list[Pool]:
+def pools_of_releases(
+    priors: ModelVariances, plant: NoisyStatistics | None, releases: Sequence[NoisyStatistics]
+) -> list[EvidencePool]:
     """Pool the releases of a few sites, each weighted by its agreement with all others.
 
     Args:
         plant: Release of the site that the pools are for; it is a peer, but is not pooled itself.
         releases: Releases of any kinds; releases of another dimension are left out.
     """
-    pools: dict[tuple[str, ...], Pool] = {}
+    pools: dict[tuple[str, ...], EvidencePool] = {}
     d = len(priors.between)
     for number, release in enumerate(releases):
         labels = tuple(sorted(release.schema.labels))
@@ -155,18 +155,18 @@ def of_releases(
             if x is not None and x.schema.dimension == d
         ]
         site = site_evidence(release, labels)
-        agreement = influence.agreement(priors, site, peers)
+        agreement = influence.compare_with_peers(priors, site, peers)
         if not agreement.odd:
-            part = of_site(priors, labels, replace(site, noise=site.noise + agreement.noise))
-            pools[labels] = pools.get(labels, empty(labels, d)) + part
+            part = pool_of_site(priors, labels, replace(site, noise=site.noise + agreement.noise))
+            pools[labels] = pools.get(labels, empty_pool(labels, d)) + part
     return list(pools.values())
 
 
-def posterior(
-    priors: Priors,
-    pools: Sequence[Pool],
+def posterior_from_pools(
+    priors: ModelVariances,
+    pools: Sequence[EvidencePool],
     labels: Sequence[str],
-    name_prior: ClassPrior | None = None,
+    name_prior: ClassDeviationPrior | None = None,
 ) -> Posterior:
     """Return the equations of a plant's mean and the class deviations, given all pooled sites.
 
@@ -175,7 +175,7 @@ def posterior(
     Args:
         pools: Pools of any kinds, without the plant's own release.
         labels: The plant's K classes.
-        name_prior: Prior from the class names, see ``blup.equations``.
+        name_prior: Prior from the class names, see ``blup.mixed_model_equations``.
     """
     d, size = len(priors.between), len(labels)
     matrices, right = np.zeros((d, size, size)), np.zeros((d, size))
@@ -188,12 +188,14 @@ def posterior(
         rows = np.array([row_of[name] for name in pool.labels if name in row_of])
         matrices[:, rows[:, None], rows] += addition[0]
         right[:, rows] += addition[1]
-    return blup.equations(priors, matrices, right, name_prior)
+    return blup.mixed_model_equations(priors, matrices, right, name_prior)
 
 
-def _eliminate(priors: Priors, pool: Pool, drop: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def _eliminate(
+    priors: ModelVariances, pool: EvidencePool, drop: NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
     """Return the equations of a pool with some of its classes eliminated."""
-    matrices, right = pool.matrices(priors)
+    matrices, right = pool.equation_matrices(priors)
     if not drop.any():
         return matrices, right
     inner = matrices[:, drop][:, :, drop]
@@ -204,25 +206,25 @@ def _eliminate(priors: Priors, pool: Pool, drop: NDArray[np.bool_]) -> tuple[Flo
     return remaining, right[:, ~drop] - np.einsum("dkn,dn->dk", gain, right[:, drop])
 
 
-def encode(pool: Pool) -> bytes:
+def encode_pool(pool: EvidencePool) -> bytes:
     """Encode a pool as little-endian 64-bit integers, precision first."""
     numbers = np.concatenate([pool.precision.ravel(), pool.weighted.ravel()])
     return numbers.astype("<i8").tobytes()
 
 
-def decode(data: bytes, labels: Iterable[str], dimension: int, sites: int) -> Pool:
-    """Decode the bytes of ``encode``.
+def decode_pool(data: bytes, labels: Iterable[str], dimension: int, sites: int) -> EvidencePool:
+    """Decode the bytes of ``encode_pool``.
 
     Raises:
         DecodeError: The data has another size.
     """
-    bare = empty(labels, dimension)
+    bare = empty_pool(labels, dimension)
     size = bare.precision.size + bare.weighted.size
     if len(data) != 8 * size:
         raise DecodeError(f"pool: {len(data)} bytes, expected {8 * size}")
     numbers = np.frombuffer(data, "<i8").astype(np.int64)
     precision, right_side = np.split(numbers, [bare.precision.size])
-    return Pool(
+    return EvidencePool(
         bare.labels,
         sites,
         precision.reshape(bare.precision.shape),

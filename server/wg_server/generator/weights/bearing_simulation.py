@@ -22,8 +22,8 @@ from torch import Tensor
 
 from wg_common.machines import bearing
 from wg_common.machines.base import WINDOW, MachineKind
-from wg_common.machines.bearing import lines
-from wg_server.generator.weights.drawing import CURVE, Drawing, curve
+from wg_common.machines.bearing import line_frequencies
+from wg_server.generator.weights.drawing import CURVE, RandomDraws, summarise_responses
 
 _SPAN = 1280  # Simulated samples; those before the last WINDOW are a transient
 _RATES = (6000, 51200)  # Hz
@@ -32,7 +32,7 @@ _TONES, _MODULATIONS = 6, 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Machines:
+class SimulatedBearings:
     """Batch of m simulated machines.
 
     Attributes:
@@ -82,7 +82,7 @@ class BearingSimulator:
     hidden_size = HIDDEN
 
     def __init__(self, seed: int) -> None:
-        self._draw = Drawing(seed)
+        self._draw = RandomDraws(seed)
 
     def _figures(self, count: int) -> Tensor:
         """Draw declared figures of bearings whose elements fit on the pitch circle."""
@@ -93,20 +93,20 @@ class BearingSimulator:
         speed = self._draw.uniform(10, 60, count)  # Hz
         turns = torch.exp(self._draw.uniform(math.log(0.6), math.log(8), count))
         rate = (speed * WINDOW / turns).clamp(*_RATES).round()
-        angle = self._draw.one_of(_ANGLES, count)
+        angle = self._draw.choices(_ANGLES, count)
         # An undeclared load is replaced by half of the nominal one.
         load = torch.where(
             self._draw.uniform(0, 1, count) < 0.7, self._draw.uniform(0, 1, count), 0.5
         )
         return torch.stack([60 * speed, rate, elements, ratio * pitch, pitch, angle, load], dim=1)
 
-    def machines(self, count: int) -> Machines:
+    def machines(self, count: int) -> SimulatedBearings:
         """Draw new machines."""
         figures = self._figures(count)
         rate, load = figures[:, 1], figures[:, 6]
         # True speeds differ slightly from the declared ones.
-        rates = lines(figures) * (1 + 0.004 * self._draw.normal(count, 1))
-        response = self._draw.response(rate, _SPAN)
+        rates = line_frequencies(figures) * (1 + 0.004 * self._draw.normal(count, 1))
+        response = self._draw.frequency_responses(rate, _SPAN)
         power = response.abs().square()
         power = power / power.mean(dim=1, keepdim=True)
         tilt = torch.fft.rfftfreq(_SPAN).clamp(min=0.01)[None] ** -self._draw.uniform(
@@ -118,7 +118,7 @@ class BearingSimulator:
         noise = sensor_noise * tilt + (1 - sensor_noise) * power
         severity = self._draw.uniform(-8, 8, count, 1) + 2 * self._draw.normal(count, 3)
         character = self._character(load)
-        mains = self._draw.one_of((100.0, 120.0), count) * WINDOW / rate
+        mains = self._draw.choices((100.0, 120.0), count) * WINDOW / rate
         tones = self._tones(rates[:, 0], mains)
         hum = self._hum(mains)
         harmonic = torch.tensor([1.0, 2.0]) * rates[:, :1]
@@ -127,8 +127,8 @@ class BearingSimulator:
         modulations = torch.stack([torch.cat([harmonic, machine_lines], dim=1), depth], dim=1)
         hidden_figures = torch.cat(
             [
-                curve(power),
-                curve(noise),
+                summarise_responses(power),
+                summarise_responses(noise),
                 severity / 5,
                 (character - torch.tensor([0.01, 0.5, 0.35, 0.3, 0.09]))
                 / torch.tensor([0.006, 0.25, 0.2, 0.3, 0.035]),
@@ -140,7 +140,7 @@ class BearingSimulator:
             ],
             dim=1,
         )
-        return Machines(
+        return SimulatedBearings(
             figures=figures,
             hidden_figures=hidden_figures,
             rates=rates,
@@ -185,7 +185,7 @@ class BearingSimulator:
         amplitude = self._draw.uniform(-0.3, 0.8, count, _TONES).clamp(min=0)
         return torch.stack([torch.stack(cycles, dim=1), amplitude], dim=1)
 
-    def windows(self, machines: Machines, count: int) -> Tensor:
+    def windows(self, machines: SimulatedBearings, count: int) -> Tensor:
         """Draw windows of each condition, ``[m, 4, count, WINDOW]``."""
         size, conditions = len(machines), _CONDITIONS
         background = self._background(machines, conditions * count)
@@ -199,7 +199,7 @@ class BearingSimulator:
         background[:, 1:] += ringing * (10 ** (level / 20))[..., None]
         return background
 
-    def _background(self, machines: Machines, count: int) -> Tensor:
+    def _background(self, machines: SimulatedBearings, count: int) -> Tensor:
         """Draw modulated noise and tones, ``[m, count, WINDOW]``."""
         size = len(machines)
         spectrum = torch.complex(
@@ -214,7 +214,7 @@ class BearingSimulator:
         background: Tensor = noise * gain * loudness + pulling
         return background + self._waves(machines.tones, count, time)
 
-    def _pulls(self, machines: Machines, count: int) -> tuple[Tensor, Tensor]:
+    def _pulls(self, machines: SimulatedBearings, count: int) -> tuple[Tensor, Tensor]:
         """Return the structure's response to magnetic forces, and the noise gain that they cause.
 
         Both have shape ``[m, count, WINDOW]``.
@@ -242,7 +242,7 @@ class BearingSimulator:
             total += amplitude[:, number, None, None] * torch.sin(angle)
         return total
 
-    def _blows(self, machines: Machines, damage: int, count: int) -> Tensor:
+    def _blows(self, machines: SimulatedBearings, damage: int, count: int) -> Tensor:
         """Draw forces on the structure by damage 0 (element), 1 (inner ring) or 2 (outer ring)."""
         size = len(machines)
         slip, depth, uneven, noisy, width = (

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.catalogue import CandidateSource, Inputs
-from wg_common.weights_package import NO_PRIVACY, Privacy
+from wg_common.weights_package import NO_PRIVACY, PrivacyGuarantee
 
 Tensors = dict[str, NDArray[np.floating]]
 
@@ -29,4 +29,4 @@ class GeneratedCandidate:
     source: CandidateSource
     tensors: Tensors
     inputs: Inputs = "raw"
-    privacy: Privacy = NO_PRIVACY
+    privacy: PrivacyGuarantee = NO_PRIVACY

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def class_head(
+def head_for_classes(
     weight: Tensor, bias: Tensor, conditions: Sequence[int | None]
 ) -> tuple[Tensor, Tensor]:
     """Return weights ``[classes, F]`` and biases ``[classes]`` for classes of these conditions.

@@ -10,7 +10,7 @@ CURVE = 32
 _RESONANCES = 5
 
 
-class Drawing:
+class RandomDraws:
     """Random draws from a single generator, seeded at construction."""
 
     def __init__(self, seed: int) -> None:
@@ -28,20 +28,20 @@ class Drawing:
         """Draw standard normal numbers."""
         return torch.randn(shape, generator=self._generator)
 
-    def one_of(self, values: tuple[float, ...], count: int) -> Tensor:
+    def choices(self, values: tuple[float, ...], count: int) -> Tensor:
         """Draw ``count`` values uniformly from ``values``, with replacement."""
         rows = torch.randint(len(values), (count,), generator=self._generator)
         return torch.tensor(values)[rows]
 
     def amplitudes(self, low: float, high: float, *shape: int) -> Tensor:
         """Draw amplitudes whose levels in dB are uniform over an interval."""
-        return amplitude(self.uniform(low, high, *shape))
+        return amplitude_from_db(self.uniform(low, high, *shape))
 
-    def turns(self, *shape: int) -> Tensor:
+    def phases(self, *shape: int) -> Tensor:
         """Draw uniform phases, in radians."""
         return self.uniform(0, 2 * math.pi, *shape)
 
-    def response(self, rate: Tensor, size: int) -> Tensor:
+    def frequency_responses(self, rate: Tensor, size: int) -> Tensor:
         """Draw frequency responses of structures with one to five damped resonances up to 9 kHz.
 
         Args:
@@ -64,12 +64,12 @@ class Drawing:
         return total
 
 
-def amplitude(level: Tensor) -> Tensor:
+def amplitude_from_db(level: Tensor) -> Tensor:
     """Return the amplitude of a level in dB."""
     return torch.pow(10.0, level / 20)
 
 
-def curve(power: Tensor) -> Tensor:
+def summarise_responses(power: Tensor) -> Tensor:
     """Summarise responses ``[m, 1 + n * CURVE]`` by ``CURVE`` values of order 1."""
     steps = power[:, 1:].reshape(len(power), CURVE, -1).mean(dim=2)
     return (steps + 1e-2).log() / 2

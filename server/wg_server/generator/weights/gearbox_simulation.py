@@ -23,7 +23,12 @@ from torch import Tensor
 
 from wg_common.machines import gearbox
 from wg_common.machines.base import WINDOW, MachineKind
-from wg_server.generator.weights.drawing import CURVE, Drawing, amplitude, curve
+from wg_server.generator.weights.drawing import (
+    CURVE,
+    RandomDraws,
+    amplitude_from_db,
+    summarise_responses,
+)
 
 _SPAN = 1280  # Simulated samples; those before the last WINDOW are a transient
 _MESHES, _ORDERS = 4, 3  # Harmonics of the mesh, and orders of a shaft that modulate it
@@ -35,7 +40,7 @@ _MESH_SPREAD, _DAMAGE_SPREAD, _DRIVEN_SPREAD = 2.0, 2.0, 4.0  # Deviation betwee
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Machines:
+class SimulatedGearboxes:
     """Batch of m simulated gear pairs.
 
     Attributes:
@@ -83,7 +88,7 @@ class GearboxSimulator:
     hidden_size = 2 * CURVE + 2 * _MESHES + 2 * _ORDERS + 2 + 2 + 4 + 1 + 1 + 2
 
     def __init__(self, seed: int) -> None:
-        self._draw = Drawing(seed)
+        self._draw = RandomDraws(seed)
 
     def _figures(self, count: int) -> Tensor:
         """Draw declared figures of one-stage pairs whose gear turns at least twice per window."""
@@ -103,12 +108,12 @@ class GearboxSimulator:
         load = torch.where(draw.uniform(0, 1, count) < 0.7, draw.uniform(0.1, 1, count), 0.5)
         return torch.stack([60 * speed, rate, pinion_teeth, gear_teeth, load], dim=1)
 
-    def machines(self, count: int) -> Machines:
+    def machines(self, count: int) -> SimulatedGearboxes:
         """Draw new gear pairs."""
         draw, figures = self._draw, self._figures(count)
         rate, load = figures[:, 1], figures[:, 4]
-        turns = gearbox.lines(figures)[:, :2] * (1 + 0.004 * draw.normal(count, 1))
-        response = draw.response(rate, _SPAN)
+        turns = gearbox.line_frequencies(figures)[:, :2] * (1 + 0.004 * draw.normal(count, 1))
+        response = draw.frequency_responses(rate, _SPAN)
         power = response.abs().square()
         power = power / power.mean(dim=1, keepdim=True)
         frequencies = torch.fft.rfftfreq(_SPAN).clamp(min=0.01)
@@ -134,8 +139,8 @@ class GearboxSimulator:
         drive = turns[:, 0] * draw.log_uniform(0.2, 3, count)
         drive = torch.stack([drive, draw.uniform(-10, 6, count).where(~idle, -40)], dim=1)
         numbers = [
-            curve(power),
-            curve(noise),
+            summarise_responses(power),
+            summarise_responses(noise),
             mesh / 8,
             (wear - 5) / 4,
             runout.flatten(1).log() + 3,
@@ -144,13 +149,13 @@ class GearboxSimulator:
         numbers += [4 * dip.flatten(1) - 1.3, 2 * length[:, None] - 2.7]
         numbers += [tones[:, 1].square().sum(dim=1, keepdim=True).sqrt() - 1]
         numbers += [torch.stack([drive[:, 0].log() - 2, drive[:, 1] / 15 + 1], dim=1)]
-        return Machines(
+        return SimulatedGearboxes(
             figures=figures,
             hidden_figures=torch.cat(numbers, dim=1),
             turns=turns,
             response=response,
             noise=noise.sqrt(),
-            mesh=amplitude(mesh),
+            mesh=amplitude_from_db(mesh),
             wear=wear,
             runout=runout,
             uneven=uneven,
@@ -168,14 +173,14 @@ class GearboxSimulator:
         pinion, gear = turns.unbind(dim=1)
         other_teeth = draw.uniform(9, 70, count).floor()
         shaft = torch.where(draw.uniform(0, 1, count) < 0.5, pinion, gear)
-        mains = draw.one_of((100.0, 120.0), count) * WINDOW / rate
+        mains = draw.choices((100.0, 120.0), count) * WINDOW / rate
         cycles = [pinion, 2 * pinion, gear, 2 * gear, other_teeth * shaft]
         cycles += [(other_teeth + 1) * shaft, (other_teeth - 1) * shaft, mains]
         sizes = draw.uniform(-0.3, 0.8, count, len(cycles)).clamp(min=0)
         places = torch.stack(cycles, dim=1)
         return torch.stack([places, sizes * (places < WINDOW / 2)], dim=1)
 
-    def windows(self, machines: Machines, count: int) -> Tensor:
+    def windows(self, machines: SimulatedGearboxes, count: int) -> Tensor:
         """Draw windows of each condition, ``[m, 4, count, WINDOW]``."""
         draw, conditions = self._draw, len(self.kind.conditions)
         shape = (len(machines), conditions, count)
@@ -200,13 +205,13 @@ class GearboxSimulator:
         cycles, sizes = machines.tones[:, 0], machines.tones[:, 1]
         for number in range(cycles.shape[1]):
             angle = 2 * math.pi * cycles[:, number, None, None, None] * time[..., -WINDOW:]
-            angle = angle + draw.turns(*shape, 1)
+            angle = angle + draw.phases(*shape, 1)
             background += sizes[:, number, None, None, None] * angle.sin()
         out: Tensor = background
         return out
 
     def _modulation(
-        self, machines: Machines, shafts: tuple[Tensor, Tensor], wear_mask: Tensor
+        self, machines: SimulatedGearboxes, shafts: tuple[Tensor, Tensor], wear_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return amplitude and phase of the mesh by both shafts, ``[m, K, count, _SPAN]``."""
         depth, bend = torch.ones_like(shafts[0]), torch.zeros_like(shafts[0])
@@ -221,7 +226,10 @@ class GearboxSimulator:
         return depth, bend
 
     def _pulses(
-        self, machines: Machines, shafts: tuple[Tensor, Tensor], teeth: tuple[Tensor, Tensor]
+        self,
+        machines: SimulatedGearboxes,
+        shafts: tuple[Tensor, Tensor],
+        teeth: tuple[Tensor, Tensor],
     ) -> Tensor:
         """Return the share of each damaged tooth that is in mesh, ``[m, 2, count, _SPAN]``."""
         pulses = []
@@ -234,7 +242,7 @@ class GearboxSimulator:
 
     def _mesh(
         self,
-        machines: Machines,
+        machines: SimulatedGearboxes,
         mesh_turns: Tensor,
         depth: Tensor,
         bend: Tensor,
@@ -243,19 +251,21 @@ class GearboxSimulator:
         """Return the sum of the mesh's harmonics below half the sampling rate."""
         draw, cycles = self._draw, machines.turns[:, 0] * machines.figures[:, 2]
         total = torch.zeros_like(mesh_turns)
-        load = amplitude(_MESH_SPREAD * draw.normal(*mesh_turns.shape[:3]))
+        load = amplitude_from_db(_MESH_SPREAD * draw.normal(*mesh_turns.shape[:3]))
         for harmonic in range(1, _MESHES + 1):
             audible = (harmonic * cycles < 0.48 * WINDOW).float()
             size = (machines.mesh[:, harmonic - 1] * audible)[:, None, None]
-            size = size * load * amplitude(draw.normal(*load.shape))
-            wear_gain = amplitude(wear_mask * machines.wear[:, harmonic - 1, None, None, None])
-            angle = harmonic * (2 * math.pi * mesh_turns + bend) + draw.turns(
+            size = size * load * amplitude_from_db(draw.normal(*load.shape))
+            wear_gain = amplitude_from_db(
+                wear_mask * machines.wear[:, harmonic - 1, None, None, None]
+            )
+            angle = harmonic * (2 * math.pi * mesh_turns + bend) + draw.phases(
                 *mesh_turns.shape[:3], 1
             )
             total += size[..., None] * wear_gain * depth * angle.cos()
         return total
 
-    def _noise(self, machines: Machines, mesh_turns: Tensor, wear_mask: Tensor) -> Tensor:
+    def _noise(self, machines: SimulatedGearboxes, mesh_turns: Tensor, wear_mask: Tensor) -> Tensor:
         """Draw noise, which swells with the mesh of worn teeth."""
         draw, shape = self._draw, (*mesh_turns.shape[:3], _SPAN // 2 + 1)
         spectrum = torch.complex(draw.normal(*shape), draw.normal(*shape))
@@ -264,14 +274,16 @@ class GearboxSimulator:
         out: Tensor = noise * (_SPAN / 2) ** 0.5 * swell
         return out
 
-    def _strikes(self, machines: Machines, shafts: tuple[Tensor, Tensor], pulses: Tensor) -> Tensor:
+    def _strikes(
+        self, machines: SimulatedGearboxes, shafts: tuple[Tensor, Tensor], pulses: Tensor
+    ) -> Tensor:
         """Return the structure's response to each damaged tooth, ``[m, 2, count, WINDOW]``."""
         # A damaged tooth causes an impact as it comes into mesh, and rubs while it is in mesh.
         strikes = torch.stack([_passages(shafts[k][:, 1 + k]) for k in (0, 1)], dim=1)
         force = self._uneven(strikes) + 0.15 * pulses * self._draw.normal(*pulses.shape)
         return self._answer(machines, force, machines.strike[:, :, None], _DAMAGE_SPREAD)
 
-    def _driven(self, machines: Machines, time: Tensor) -> Tensor:
+    def _driven(self, machines: SimulatedGearboxes, time: Tensor) -> Tensor:
         """Return the structure's response to driven equipment, ``[m, K, count, WINDOW]``."""
         rate, level = (value[:, None, None] for value in machines.drive.unbind(dim=1))
         shaft_turns = rate[..., None] * time + self._draw.uniform(0, 1, *time.shape[:3], 1)
@@ -283,13 +295,15 @@ class GearboxSimulator:
         out: Tensor = strikes * torch.exp(0.25 * self._draw.normal(*strikes.shape))
         return out
 
-    def _answer(self, machines: Machines, force: Tensor, level: Tensor, spread: float) -> Tensor:
+    def _answer(
+        self, machines: SimulatedGearboxes, force: Tensor, level: Tensor, spread: float
+    ) -> Tensor:
         """Return the response to forces ``[m, k, count, _SPAN]``, at levels in dB above noise."""
         response = machines.response[:, None, None]
         answer = torch.fft.irfft(torch.fft.rfft(force) * response, n=_SPAN)[..., -WINDOW:]
         answer = answer / (answer.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
         level = level + spread * self._draw.normal(*answer.shape[:3])
-        out: Tensor = amplitude(level)[..., None] * answer
+        out: Tensor = amplitude_from_db(level)[..., None] * answer
         return out
 
 

@@ -18,9 +18,9 @@ from wg_core.errors import DataError
 from wg_core.wire import canonical
 from wg_server.generator.families import heads as families
 from wg_server.generator.prior import pooling
-from wg_server.generator.prior.pooling import Pool
+from wg_server.generator.prior.pooling import EvidencePool
 from wg_server.generator.weights.candidates import GeneratedCandidate
-from wg_server.generator.weights.head_package import PACKAGE_LIMIT, Parts, unpack
+from wg_server.generator.weights.head_package import PACKAGE_LIMIT, HeadPackage, unpack_heads
 
 POSTERIOR_CLASSES = 256
 """Largest number of classes of a posterior in a package: its tensors grow with their square (17 MB
@@ -28,7 +28,7 @@ here)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Generator:
+class HeadGenerator:
     """Loaded generator of heads.
 
     Attributes:
@@ -37,39 +37,39 @@ class Generator:
     """
 
     id: str
-    parts: Parts
+    parts: HeadPackage
 
 
-Maker = Callable[[Parts, tuple[str, ...], Posterior], Iterable[GeneratedCandidate]]
+CandidateMaker = Callable[[HeadPackage, tuple[str, ...], Posterior], Iterable[GeneratedCandidate]]
 """Source of candidates: a function of a generator's parts, a plant's label domain, and the
 posterior from other sites and class names. A new source needs such a function, an entry in
 ``MAKERS``, and a name in ``wg_common.catalogue``."""
 
 
-def of_families(
-    parts: Parts, labels: tuple[str, ...], pooled_means: Posterior
+def family_heads(
+    parts: HeadPackage, labels: tuple[str, ...], pooled_means: Posterior
 ) -> Iterator[GeneratedCandidate]:
     """Yield heads of the operator's families, which plants standardise by their own records."""
     if parts.operator_families is not None:
-        offers = families.candidates_for(parts.operator_families, labels)
+        offers = families.family_candidates(parts.operator_families, labels)
         for number, (source, tensors, privacy) in enumerate(offers):
             name = f"{source}-{number + 1}" if number else source
             yield GeneratedCandidate(name, source, tensors, privacy=privacy)
 
 
-def of_others(
-    parts: Parts, labels: tuple[str, ...], pooled_means: Posterior
+def posterior_candidates(
+    parts: HeadPackage, labels: tuple[str, ...], pooled_means: Posterior
 ) -> Iterator[GeneratedCandidate]:
     """Yield the posterior from other sites' releases, unless it would be too large."""
     if len(labels) <= POSTERIOR_CLASSES:
         yield GeneratedCandidate(POSTERIOR, POSTERIOR, pooled_means.tensors())
 
 
-MAKERS: tuple[Maker, ...] = (of_families, of_others)
+MAKERS: tuple[CandidateMaker, ...] = (family_heads, posterior_candidates)
 """All sources of candidates, in the server's order of preference."""
 
 
-def load_generator(path: Path) -> Generator:
+def load_generator(path: Path) -> HeadGenerator:
     """Read a generator package.
 
     Raises:
@@ -77,12 +77,12 @@ def load_generator(path: Path) -> Generator:
         DecodeError: The file is not a generator package.
     """
     data = atomic.read_bytes(path, limit=PACKAGE_LIMIT)
-    return Generator(canonical.sha256_hex(data), unpack(data))
+    return HeadGenerator(canonical.sha256_hex(data), unpack_heads(data))
 
 
-def generate(
-    generator: Generator,
-    pools: Sequence[Pool],
+def generate_heads(
+    generator: HeadGenerator,
+    pools: Sequence[EvidencePool],
     labels: tuple[str, ...],
     behind: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[GeneratedCandidate, ...]:
@@ -101,7 +101,7 @@ def generate(
         raise DataError(f"labels: {len(labels)} names, expected at least two different ones")
     parts = generator.parts
     name_prior = parts.fitted_priors.class_prior(labels)
-    pooled_posterior = pooling.posterior(parts.priors, pools, labels, name_prior)
+    pooled_posterior = pooling.posterior_from_pools(parts.priors, pools, labels, name_prior)
     sites = np.array([behind.get(name, 0) for name in labels], dtype=np.float64)
     pooled_posterior = replace(pooled_posterior, sites=sites)
     candidates = tuple(

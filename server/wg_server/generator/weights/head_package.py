@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wg_common.catalogue import architecture_of
-from wg_common.inference.family_head import Layout
-from wg_common.modalities.registry import modality
-from wg_common.weights_package import NO_PRIVACY, Privacy
+from wg_common.catalogue import find_architecture
+from wg_common.inference.family_head import FeatureLayout
+from wg_common.modalities.registry import find_modality
+from wg_common.weights_package import NO_PRIVACY, PrivacyGuarantee
 from wg_server.generator import container
 from wg_server.generator.families import heads as families
 from wg_server.generator.families.heads import OperatorFamilies
-from wg_server.generator.prior.blup import Priors
-from wg_server.generator.prior.names import FittedPriors, NameMap
+from wg_server.generator.prior.blup import ModelVariances
+from wg_server.generator.prior.names import ClassPriors, NameRegression
 
 VERSION = 1
 PACKAGE_LIMIT = 512 << 20
@@ -28,22 +28,22 @@ FORMAT = "weightgate-generator"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Parts:
+class HeadPackage:
     """Content of a package."""
 
     encoder: str
     architecture: str
-    priors: Priors
+    priors: ModelVariances
     operator_families: OperatorFamilies | None = None
-    names: NameMap | None = None
+    names: NameRegression | None = None
 
     @property
-    def fitted_priors(self) -> FittedPriors:
+    def fitted_priors(self) -> ClassPriors:
         """Priors of a plant's classes before any release."""
-        return FittedPriors(self.priors, self.names)
+        return ClassPriors(self.priors, self.names)
 
 
-def pack(parts: Parts) -> bytes:
+def pack_heads(parts: HeadPackage) -> bytes:
     """Return the bytes of a package."""
     tensors = {
         f"priors.{name}": torch.tensor(getattr(parts.priors, name), dtype=torch.float64)
@@ -63,25 +63,25 @@ def pack(parts: Parts) -> bytes:
         for name in _MAP:
             value = getattr(parts.names, name)
             tensors[f"{_NAMED}.{name}"] = torch.tensor(value, dtype=torch.float64)
-    return container.pack(tensors, _KEY, document)
+    return container.pack_tensors(tensors, _KEY, document)
 
 
-def unpack(data: bytes) -> Parts:
+def unpack_heads(data: bytes) -> HeadPackage:
     """Read a package.
 
     Raises:
         DecodeError: The bytes are not a generator package of this version.
     """
-    tensors, document = container.unpack(
+    tensors, document = container.unpack_tensors(
         data, _KEY, form=FORMAT, version=VERSION, limit=PACKAGE_LIMIT
     )
-    with container.decoding(_KEY):
-        return Parts(
+    with container.decode_errors(_KEY):
+        return HeadPackage(
             encoder=str(document["encoder"]),
             architecture=str(document["architecture"]),
-            priors=Priors(**{name: _numpy(tensors[f"priors.{name}"]) for name in _PRIORS}),
+            priors=ModelVariances(**{name: _numpy(tensors[f"priors.{name}"]) for name in _PRIORS}),
             operator_families=_operator_families(tensors, document) if _OWN in document else None,
-            names=NameMap(**{name: _numpy(tensors[f"{_NAMED}.{name}"]) for name in _MAP})
+            names=NameRegression(**{name: _numpy(tensors[f"{_NAMED}.{name}"]) for name in _MAP})
             if f"{_NAMED}.{_MAP[0]}" in tensors
             else None,
         )
@@ -105,14 +105,18 @@ def _operator_families(
     tensors: Mapping[str, Tensor], document: Mapping[str, Any]
 ) -> OperatorFamilies:
     description = document[_OWN]
-    arrays = {k: v.numpy() for k, v in container.under(tensors, f"{_OWN}.").items()}
+    arrays = {k: v.numpy() for k, v in container.select_prefix(tensors, f"{_OWN}.").items()}
     pairs = zip(description["families"], description["labels"], strict=True)
     labels = {str(name): tuple(map(str, class_names)) for name, class_names in pairs}
-    layout = Layout(int(description["scaled"]), tuple(map(int, description["blocks"])))
-    architecture = modality(architecture_of(str(document["architecture"])).modality).family_network
+    layout = FeatureLayout(int(description["scaled"]), tuple(map(int, description["blocks"])))
+    architecture = find_modality(
+        find_architecture(str(document["architecture"])).modality
+    ).family_network
     dimension = len(tensors["priors.within"])
-    read = families.read(arrays, labels, layout, dimension, architecture)
-    privacy = {name: Privacy(**values) for name, values in description.get("privacy", {}).items()}
+    read = families.families_from_arrays(arrays, labels, layout, dimension, architecture)
+    privacy = {
+        name: PrivacyGuarantee(**values) for name, values in description.get("privacy", {}).items()
+    }
     return OperatorFamilies(
         layout,
         {

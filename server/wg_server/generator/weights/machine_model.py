@@ -26,15 +26,15 @@ from wg_core.privacy.schema import MACHINE_DIMENSION
 from wg_server.generator.weights.machine_networks import (
     FixedNetwork,
     InputNetwork,
-    LineDecoder,
-    LineNetworks,
-    Sizes,
+    LineHypernetwork,
+    NetworkSizes,
+    SpectralLineNetworks,
     TemplateNetwork,
     draw_parameters,
-    mlp,
+    three_layer_network,
 )
-from wg_server.generator.weights.machine_statistic import Statistics
-from wg_server.generator.weights.simulators import Machines
+from wg_server.generator.weights.machine_statistic import StatisticBatch
+from wg_server.generator.weights.simulators import SimulatedMachines
 
 TREATMENTS: tuple[Inputs, ...] = get_args(Inputs)
 FLOW_STEPS = 8  # Euler steps per sample
@@ -56,7 +56,7 @@ class StatisticEmbedding(nn.Module):
             nn.Linear(MACHINE_DIMENSION + 1, 64), nn.GELU(), nn.Linear(64, self.size)
         )
 
-    def forward(self, statistics: Statistics) -> Tensor:
+    def forward(self, statistics: StatisticBatch) -> Tensor:
         """Return embeddings ``[m, size]``."""
         # Numbers of a vector of norm 1 are of the order of 1 / sqrt(MACHINE_DIMENSION).
         noise = (statistics.noises.clamp(min=_LEAST_NOISE).log()[:, None] + 5) / 2
@@ -68,30 +68,30 @@ class StatisticEmbedding(nn.Module):
 class ConditionedNetworks(nn.Module):
     """Decoder of networks for a condition and one treatment of inputs, with the flow of latents."""
 
-    def __init__(self, kind: MachineKind, hidden_size: int, sizes: Sizes) -> None:
+    def __init__(self, kind: MachineKind, hidden_size: int, sizes: NetworkSizes) -> None:
         super().__init__()
         stated_size, latent = kind.condition_size, sizes.latent
         self.kind, self.latent = kind, latent
         self.embedding = StatisticEmbedding()
         known_size = stated_size + StatisticEmbedding.size
-        self.decoder = LineDecoder(kind, known_size + latent, sizes)
-        self.encoder = mlp(stated_size + hidden_size, sizes.hidden, 2 * latent)
-        self.denoiser = mlp(
+        self.decoder = LineHypernetwork(kind, known_size + latent, sizes)
+        self.encoder = three_layer_network(stated_size + hidden_size, sizes.hidden, 2 * latent)
+        self.denoiser = three_layer_network(
             stated_size + StatisticEmbedding.size + latent + 1, sizes.hidden, latent
         )
 
-    def condition(self, figures: Tensor, statistics: Statistics) -> Tensor:
+    def condition(self, figures: Tensor, statistics: StatisticBatch) -> Tensor:
         """Return the condition ``[m, c]`` of declared figures ``[m, f]`` and statistics."""
         return torch.cat([self.kind.figure_features(figures), self.embedding(statistics)], dim=1)
 
-    def networks(self, condition: Tensor, latents: Tensor | None = None) -> LineNetworks:
+    def networks(self, condition: Tensor, latents: Tensor | None = None) -> SpectralLineNetworks:
         """Return networks for conditions and latents ``[m, latent]``; None: the latents' mean."""
         if latents is None:
             latents = torch.zeros(len(condition), self.latent)
-        out: LineNetworks = self.decoder(torch.cat([condition, latents], dim=1))
+        out: SpectralLineNetworks = self.decoder(torch.cat([condition, latents], dim=1))
         return out
 
-    def posterior(self, machines: Machines) -> tuple[Tensor, Tensor]:
+    def posterior(self, machines: SimulatedMachines) -> tuple[Tensor, Tensor]:
         """Return mean and log deviation of the latents of machines with known hidden properties."""
         figures = self.kind.figure_features(machines.figures)
         both = self.encoder(torch.cat([figures, machines.hidden_figures], dim=1))
@@ -129,7 +129,7 @@ class MachineModel(nn.Module):
         film: Network that takes the condition as an input, on standardised inputs.
     """
 
-    def __init__(self, kind: MachineKind, hidden_size: int, sizes: Sizes) -> None:
+    def __init__(self, kind: MachineKind, hidden_size: int, sizes: NetworkSizes) -> None:
         super().__init__()
         self.kind, self.hidden_size, self.sizes = kind, hidden_size, sizes
         self.conditioned = nn.ModuleDict(
@@ -140,7 +140,7 @@ class MachineModel(nn.Module):
         self.embedding = StatisticEmbedding()
         self.film = InputNetwork(kind, StatisticEmbedding.size)
 
-    def made_for(self, treatment: Inputs) -> ConditionedNetworks:
+    def conditioned_for(self, treatment: Inputs) -> ConditionedNetworks:
         """Return the conditioned networks for a treatment of inputs."""
         return cast(ConditionedNetworks, self.conditioned[treatment])
 
@@ -148,6 +148,6 @@ class MachineModel(nn.Module):
         """Return the template network for a treatment of inputs."""
         return cast(TemplateNetwork, self.template[treatment])
 
-    def draw(self, generator: torch.Generator) -> None:
+    def draw_parameters(self, generator: torch.Generator) -> None:
         """Draw initial parameters."""
         draw_parameters(self, generator)

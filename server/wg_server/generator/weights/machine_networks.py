@@ -21,7 +21,7 @@ from wg_common.nets.spectrum_lines import INPUTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
+class NetworkSizes:
     """Sizes of the modules.
 
     Attributes:
@@ -39,19 +39,19 @@ class Sizes:
     hidden: int = 128
 
 
-class View(NamedTuple):
+class WindowInputs(NamedTuple):
     """Inputs of a network: n windows of each of m machines."""
 
     inputs: Tensor  # [m, n, INPUTS]
     readings: Tensor  # [m, n, R]
 
     @classmethod
-    def of(cls, inputs: Tensor, templates: Tensor) -> "View":
+    def from_inputs(cls, inputs: Tensor, templates: Tensor) -> "WindowInputs":
         """Compute the readings of inputs ``[m, n, INPUTS]`` at templates ``[m, T, HALF_BINS]``."""
-        return cls(inputs, reading_map.readings(inputs, templates))
+        return cls(inputs, reading_map.window_readings(inputs, templates))
 
 
-class Weights(NamedTuple):
+class NetworkWeights(NamedTuple):
     """Weights and biases of m networks: first layer, second layer, head."""
 
     first: Tensor  # [m, width, inputs]
@@ -62,14 +62,14 @@ class Weights(NamedTuple):
     head_bias: Tensor  # [m, classes]
 
 
-def run(weights: Weights, inputs: Tensor) -> Tensor:
+def run_networks(weights: NetworkWeights, inputs: Tensor) -> Tensor:
     """Return logits ``[m, n, classes]`` for inputs of the first layer, ``[m, n, inputs]``."""
     x = F.gelu(torch.baddbmm(weights.first_bias[:, None], inputs, weights.first.mT))
     x = F.gelu(torch.baddbmm(weights.second_bias[:, None], x, weights.second.mT))
     return torch.baddbmm(weights.head_bias[:, None], x, weights.head.mT)
 
 
-class LineNetworks(NamedTuple):
+class SpectralLineNetworks(NamedTuple):
     """Networks of m machines whose first layers act on readings."""
 
     first: Tensor  # [m, width, R]
@@ -79,16 +79,18 @@ class LineNetworks(NamedTuple):
     head: Tensor  # [m, classes, features]
     head_bias: Tensor  # [m, classes]
 
-    def logits(self, view: View) -> Tensor:
+    def logits(self, view: WindowInputs) -> Tensor:
         """Return logits ``[m, n, classes]`` of windows."""
-        return run(Weights(*self), view.readings)
+        return run_networks(NetworkWeights(*self), view.readings)
 
-    def weights(self, templates: Tensor) -> Weights:
+    def weights(self, templates: Tensor) -> NetworkWeights:
         """Return the weights over inputs, at templates ``[m, T, HALF_BINS]``."""
-        return Weights(reading_map.input_weights(self.first, templates), *self[1:])
+        return NetworkWeights(
+            reading_map.readings_to_input_weights(self.first, templates), *self[1:]
+        )
 
 
-class Mixture(nn.Module):
+class WeightedDirections(nn.Module):
     """Tensors composed of a base and a weighted sum of directions."""
 
     def __init__(self, rank: int, shape: tuple[int, ...], scale: float) -> None:
@@ -103,25 +105,25 @@ class Mixture(nn.Module):
         return self.base + sums.reshape(-1, *self.base.shape)
 
 
-class LineDecoder(nn.Module):
+class LineHypernetwork(nn.Module):
     """Hypernetwork from conditions ``[m, c]`` to networks."""
 
-    def __init__(self, kind: MachineKind, condition: int, sizes: Sizes) -> None:
+    def __init__(self, kind: MachineKind, condition: int, sizes: NetworkSizes) -> None:
         super().__init__()
         rank, width, features = sizes.rank, sizes.width, sizes.features
         classes, inputs = len(kind.conditions), reading_map.reading_count(kind)
-        self.factors = mlp(condition, sizes.hidden, rank)
-        self.first = Mixture(rank, (width, inputs), inputs**-0.5)
-        self.second = Mixture(rank, (features, width), width**-0.5)
-        self.head = Mixture(rank, (classes, features), features**-0.5)
-        self.biases = Mixture(rank, (width + features + classes,), 0.02)
+        self.factors = three_layer_network(condition, sizes.hidden, rank)
+        self.first = WeightedDirections(rank, (width, inputs), inputs**-0.5)
+        self.second = WeightedDirections(rank, (features, width), width**-0.5)
+        self.head = WeightedDirections(rank, (classes, features), features**-0.5)
+        self.biases = WeightedDirections(rank, (width + features + classes,), 0.02)
         self.split = [width, features, classes]
 
-    def forward(self, condition: Tensor) -> LineNetworks:
+    def forward(self, condition: Tensor) -> SpectralLineNetworks:
         """Return the networks of m machines."""
         factors = self.factors(condition)
         first_bias, second_bias, head_bias = self.biases(factors).split(self.split, dim=1)
-        return LineNetworks(
+        return SpectralLineNetworks(
             self.first(factors),
             first_bias,
             self.second(factors),
@@ -134,23 +136,23 @@ class LineDecoder(nn.Module):
 class TemplateNetwork(nn.Module):
     """One network for all machines, on readings at each machine's lines."""
 
-    def __init__(self, kind: MachineKind, sizes: Sizes) -> None:
+    def __init__(self, kind: MachineKind, sizes: NetworkSizes) -> None:
         super().__init__()
         self.first = nn.Linear(reading_map.reading_count(kind), sizes.width)
         self.second = nn.Linear(sizes.width, sizes.features)
         self.head = nn.Linear(sizes.features, len(kind.conditions))
 
-    def forward(self, count: int) -> LineNetworks:
+    def forward(self, count: int) -> SpectralLineNetworks:
         """Return the network, repeated for ``count`` machines."""
         layers = (self.first, self.second, self.head)
         parameters = [value for layer in layers for value in (layer.weight, layer.bias)]
-        return LineNetworks(*(value.expand(count, *value.shape) for value in parameters))
+        return SpectralLineNetworks(*(value.expand(count, *value.shape) for value in parameters))
 
 
 class FixedNetwork(nn.Module):
     """Network of the same shape that uses no data sheet."""
 
-    def __init__(self, kind: MachineKind, sizes: Sizes) -> None:
+    def __init__(self, kind: MachineKind, sizes: NetworkSizes) -> None:
         super().__init__()
         self.first = nn.Linear(INPUTS, sizes.width)
         self.second = nn.Linear(sizes.width, sizes.features)
@@ -185,7 +187,7 @@ class InputNetwork(nn.Module):
         return out
 
 
-def mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
+def three_layer_network(inputs: int, width: int, outputs: int) -> nn.Sequential:
     """Return a network of three linear layers with GELU."""
     return nn.Sequential(
         nn.Linear(inputs, width),
@@ -204,6 +206,6 @@ def draw_parameters(module: nn.Module, generator: torch.Generator) -> None:
             bound = part.in_features**-0.5
             for parameter in part.parameters():
                 parameter.uniform_(-bound, bound, generator=generator)
-        elif isinstance(part, Mixture):
+        elif isinstance(part, WeightedDirections):
             part.base.normal_(0, part.scale, generator=generator)
             part.directions.normal_(0, 0.3 * part.scale, generator=generator)

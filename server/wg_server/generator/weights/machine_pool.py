@@ -14,10 +14,10 @@ from torch import Tensor
 
 from wg_common.catalogue import Inputs
 from wg_common.nets import spectrum_lines
-from wg_common.nets.encoder.reading_map import ReadingMap, readings
+from wg_common.nets.encoder.reading_map import ReadingMap, window_readings
 from wg_server.generator.weights import machine_statistic
-from wg_server.generator.weights.machine_networks import View
-from wg_server.generator.weights.machine_statistic import Statistics
+from wg_server.generator.weights.machine_networks import WindowInputs
+from wg_server.generator.weights.machine_statistic import StatisticBatch
 from wg_server.generator.weights.simulators import MachineSimulator
 
 LABELLED, UNLABELLED = 6, 12
@@ -57,13 +57,13 @@ class PooledMachines:
         """Return the machines at some rows."""
         return PooledMachines(*(getattr(self, field.name)[rows] for field in fields(self)))
 
-    def put(self, rows: Tensor, machines: "PooledMachines") -> None:
+    def replace_rows(self, rows: Tensor, machines: "PooledMachines") -> None:
         """Replace the machines at some rows."""
         for field in fields(self):
             getattr(self, field.name)[rows] = getattr(machines, field.name)
 
 
-def draw(simulator: MachineSimulator, count: int) -> PooledMachines:
+def draw_machines(simulator: MachineSimulator, count: int) -> PooledMachines:
     """Draw new machines, a few at a time."""
     parts = [
         _render(simulator, min(_RENDERED, count - start)) for start in range(0, count, _RENDERED)
@@ -77,9 +77,9 @@ def _render(simulator: MachineSimulator, count: int) -> PooledMachines:
     machines = simulator.machines(count)
     templates = simulator.kind.templates(machines.figures)
     windows = simulator.windows(machines, LABELLED + UNLABELLED)
-    inputs = spectrum_lines.spectra(windows.flatten(0, 2)).reshape(*windows.shape[:3], -1)
+    inputs = spectrum_lines.envelope_spectra(windows.flatten(0, 2)).reshape(*windows.shape[:3], -1)
     records = inputs[:, :, LABELLED:]
-    record_readings = readings(records.flatten(1, 2), templates)
+    record_readings = window_readings(records.flatten(1, 2), templates)
     return PooledMachines(
         figures=machines.figures,
         hidden_figures=machines.hidden_figures,
@@ -92,7 +92,7 @@ def _render(simulator: MachineSimulator, count: int) -> PooledMachines:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
+class TrainingBatch:
     """Machines of a training step, with their plants.
 
     Attributes:
@@ -106,18 +106,18 @@ class Batch:
 
     machines: PooledMachines
     labels: Tensor
-    views: dict[Inputs, View]
+    views: dict[Inputs, WindowInputs]
     shares: Tensor
     records: Tensor
     noises: Tensor
 
-    def statistics(self, reading_map: ReadingMap, generator: torch.Generator) -> Statistics:
+    def statistics(self, reading_map: ReadingMap, generator: torch.Generator) -> StatisticBatch:
         """Return the plants' released statistics, computed with a reading map."""
         numbers = reading_map(
             self.machines.readings.float()
         )  # [m, K, UNLABELLED, MACHINE_DIMENSION]
         means = (self.shares[..., None] * numbers.mean(dim=2)).sum(dim=1)
-        return machine_statistic.noisy(means, self.records, self.noises, generator)
+        return machine_statistic.simulate_releases(means, self.records, self.noises, generator)
 
 
 class MachinePool:
@@ -130,36 +130,36 @@ class MachinePool:
     """
 
     def __init__(self, simulator: MachineSimulator, size: int, renewals: int) -> None:
-        self.machines = draw(simulator, size)
+        self.machines = draw_machines(simulator, size)
         self._simulator, self._renewals, self._oldest = simulator, renewals, 0
 
-    def batch(self, count: int, generator: torch.Generator) -> Batch:
+    def next_batch(self, count: int, generator: torch.Generator) -> TrainingBatch:
         """Replace the oldest machines, and return a random batch of machines with plants."""
         oldest = (self._oldest + torch.arange(self._renewals)) % len(self.machines)
-        self.machines.put(oldest, draw(self._simulator, self._renewals))
+        self.machines.replace_rows(oldest, draw_machines(self._simulator, self._renewals))
         self._oldest += self._renewals
         rows = torch.randperm(len(self.machines), generator=generator)[:count]
-        return batch_of(self.machines.select(rows), generator)
+        return batch_with_plants(self.machines.select(rows), generator)
 
 
-def batch_of(machines: PooledMachines, generator: torch.Generator) -> Batch:
+def batch_with_plants(machines: PooledMachines, generator: torch.Generator) -> TrainingBatch:
     """Draw plants for machines: mixtures, numbers of records, and noises."""
     count, conditions = machines.labelled.shape[:2]
     columns = torch.randperm(LABELLED, generator=generator)[:_TAKEN]
     inputs = machines.labelled[:, :, columns].flatten(1, 2).float()
     labels = torch.arange(conditions).repeat_interleave(_TAKEN).expand(count, -1)
-    shares = mixtures(count, conditions, generator)
+    shares = draw_condition_shares(count, conditions, generator)
     mean = torch.einsum("mk,mki->mi", shares, machines.means)
     square = torch.einsum("mk,mki->mi", shares, machines.squares)
     spread = (square - mean.square()).clamp(min=0).sqrt()
-    standard_inputs = spectrum_lines.standardised_by(inputs, mean[:, None], spread[:, None])
-    records, noises = releases(count, generator)
-    return Batch(
+    standard_inputs = spectrum_lines.standardise_by(inputs, mean[:, None], spread[:, None])
+    records, noises = draw_release_sizes(count, generator)
+    return TrainingBatch(
         machines=machines,
         labels=labels,
         views={
-            "raw": View.of(inputs, machines.templates),
-            "standardised": View.of(standard_inputs, machines.templates),
+            "raw": WindowInputs.from_inputs(inputs, machines.templates),
+            "standardised": WindowInputs.from_inputs(standard_inputs, machines.templates),
         },
         shares=shares,
         records=records,
@@ -167,7 +167,7 @@ def batch_of(machines: PooledMachines, generator: torch.Generator) -> Batch:
     )
 
 
-def releases(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw_release_sizes(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw numbers of records ``[count]`` and noises ``[count, 2]`` of releases."""
     low, high = (math.log(bound) for bound in _RECORDS)
     records = torch.exp(low + (high - low) * torch.rand(count, generator=generator))
@@ -175,7 +175,7 @@ def releases(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return records, noises[torch.randint(len(_EPSILONS), (count,), generator=generator)]
 
 
-def mixtures(count: int, conditions: int, generator: torch.Generator) -> Tensor:
+def draw_condition_shares(count: int, conditions: int, generator: torch.Generator) -> Tensor:
     """Draw shares of conditions at plants, ``[count, conditions]``.
 
     Half of the plants have mostly healthy records, four in ten have any mixture, one in twenty has

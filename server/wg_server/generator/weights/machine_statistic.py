@@ -48,12 +48,12 @@ class MachineStatistic:
             )
 
     @property
-    def suffices(self) -> bool:
+    def has_enough_records(self) -> bool:
         """True if there are enough records to condition on."""
         return self.records >= MACHINE_RECORDS
 
 
-def of_release(statistics: NoisyStatistics) -> MachineStatistic | None:
+def statistic_from_release(statistics: NoisyStatistics) -> MachineStatistic | None:
     """Return the statistic of a release of machine statistics; None if its noisy count is below 1.
 
     Raises:
@@ -66,7 +66,7 @@ def of_release(statistics: NoisyStatistics) -> MachineStatistic | None:
     return MachineStatistic(mean, statistics.moment_std / records, records)
 
 
-class Statistics(NamedTuple):
+class StatisticBatch(NamedTuple):
     """Statistics of m machines.
 
     Attributes:
@@ -79,22 +79,24 @@ class Statistics(NamedTuple):
     noises: Tensor
     present: Tensor
 
-    def roll(self) -> "Statistics":
+    def shift_by_one(self) -> "StatisticBatch":
         """Return the statistics, each assigned to the next machine."""
-        return Statistics(*(value.roll(1, 0) for value in self))
+        return StatisticBatch(*(value.roll(1, 0) for value in self))
 
 
-def no_statistics(count: int) -> Statistics:
+def absent_statistics(count: int) -> StatisticBatch:
     """Return absent statistics of ``count`` machines."""
-    return Statistics(torch.zeros(count, MACHINE_DIMENSION), torch.zeros(count), torch.zeros(count))
+    return StatisticBatch(
+        torch.zeros(count, MACHINE_DIMENSION), torch.zeros(count), torch.zeros(count)
+    )
 
 
-def statistics_of(statistic: MachineStatistic | None) -> Statistics:
+def batch_of_one(statistic: MachineStatistic | None) -> StatisticBatch:
     """Return the statistic of one machine; absent if it does not suffice."""
-    if statistic is None or not statistic.suffices:
-        return no_statistics(1)
+    if statistic is None or not statistic.has_enough_records:
+        return absent_statistics(1)
     mean = torch.from_numpy(statistic.mean.astype(np.float32))[None]
-    return Statistics(mean, torch.tensor([statistic.noise]), torch.ones(1))
+    return StatisticBatch(mean, torch.tensor([statistic.noise]), torch.ones(1))
 
 
 @lru_cache(16)
@@ -106,12 +108,14 @@ def release_noise(epsilon: float) -> tuple[float, float]:
     if not epsilon:
         return 0.0, 0.0
     schema = machine_schema("0" * 64, "record")  # The noise does not depend on the encoder
-    sigma = mechanism.sigma_for(schema, epsilon, DELTA)
+    sigma = mechanism.noise_scale(schema, epsilon, DELTA)
     empty = NoisyStatistics(schema, np.zeros(schema.length, np.int64), sigma)
     return empty.moment_std, empty.count_std
 
 
-def noisy(means: Tensor, records: Tensor, noises: Tensor, generator: torch.Generator) -> Statistics:
+def simulate_releases(
+    means: Tensor, records: Tensor, noises: Tensor, generator: torch.Generator
+) -> StatisticBatch:
     """Simulate released statistics.
 
     Args:
@@ -122,4 +126,4 @@ def noisy(means: Tensor, records: Tensor, noises: Tensor, generator: torch.Gener
     draws = torch.randn(len(means), MACHINE_DIMENSION + 1, generator=generator)
     sums = records[:, None] * means + noises[:, :1] * draws[:, :-1]
     counts = (records + noises[:, 1] * draws[:, -1]).clamp(min=1)
-    return Statistics(sums / counts[:, None], noises[:, 0] / counts, torch.ones(len(means)))
+    return StatisticBatch(sums / counts[:, None], noises[:, 0] / counts, torch.ones(len(means)))

@@ -23,9 +23,9 @@ from wg_server.generator.weights.machine_model import (
     ConditionedNetworks,
     MachineModel,
 )
-from wg_server.generator.weights.machine_networks import Sizes, View
-from wg_server.generator.weights.machine_pool import Batch, MachinePool
-from wg_server.generator.weights.machine_statistic import Statistics
+from wg_server.generator.weights.machine_networks import NetworkSizes, WindowInputs
+from wg_server.generator.weights.machine_pool import MachinePool, TrainingBatch
+from wg_server.generator.weights.machine_statistic import StatisticBatch
 from wg_server.generator.weights.simulators import SIMULATORS, MachineSimulator
 from wg_server.generator.weights.training import Evaluation
 
@@ -36,7 +36,7 @@ _DIVERGENCE = 2e-4  # Weight of the latents' divergence in the loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draws:
+class MachineCounts:
     """Numbers of simulated machines for each use.
 
     Attributes:
@@ -53,17 +53,17 @@ class Draws:
     validation: int = 60
     test: int = 100
 
-    def in_steps(self, steps: int) -> "Draws":
+    def for_training_steps(self, steps: int) -> "MachineCounts":
         """Return the numbers for a training of ``steps`` steps; a short one needs a small pool."""
         return replace(self, pool=min(self.pool, 5 * steps // 4))
 
 
 def machine_simulator(kind: str, seed: int, stream: Stream) -> MachineSimulator:
     """Return a simulator of machines of a kind, seeded for a named stream."""
-    return SIMULATORS[kind](int(streams.rng(stream, seed).integers(1 << 62)))
+    return SIMULATORS[kind](int(streams.stream_generator(stream, seed).integers(1 << 62)))
 
 
-def loss(logits: Tensor, labels: Tensor) -> Tensor:
+def smoothed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the mean cross-entropy of logits ``[m, n, K]``, with smoothed labels ``[m, n]``."""
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), label_smoothing=_SMOOTHING)
 
@@ -76,34 +76,39 @@ class MachineObjective:
     """
 
     def __init__(
-        self, kind: str, reading_map: ReadingMap, sizes: Sizes, draws: Draws, seed: int
+        self,
+        kind: str,
+        reading_map: ReadingMap,
+        sizes: NetworkSizes,
+        draws: MachineCounts,
+        seed: int,
     ) -> None:
         drawing = machine_simulator(kind, seed, Stream.SHEET_STEP)
         self.model = MachineModel(drawing.kind, drawing.hidden_size, sizes)
-        self.model.draw(torch.Generator().manual_seed(seed))
+        self.model.draw_parameters(torch.Generator().manual_seed(seed))
         self._pool = MachinePool(drawing, draws.pool, draws.renewals)
         self._map, self._draws, self._seed = reading_map, draws, seed
-        judges = machine_pool.draw(
+        judges = machine_pool.draw_machines(
             machine_simulator(kind, seed, Stream.SHEET_VALIDATION), draws.validation
         )
         generator = torch.Generator().manual_seed(seed)
-        self._validation = machine_pool.batch_of(judges, generator)
+        self._validation = machine_pool.batch_with_plants(judges, generator)
         self._validation_statistics = self._statistics(self._validation, generator)
 
     def loss(self, step: int) -> Tensor:
         """Return the loss of a step."""
         generator = torch.Generator().manual_seed(self._seed + step)
-        batch = self._pool.batch(self._draws.step, generator)
+        batch = self._pool.next_batch(self._draws.step, generator)
         statistics = self._statistics(batch, generator)
         present = torch.rand(len(batch.machines), generator=generator) >= _WITHOUT_STATISTIC
         statistics = statistics._replace(present=present.float())
-        return losses(self.model, batch, statistics, generator)
+        return total_loss(self.model, batch, statistics, generator)
 
     def evaluate(self, model: MachineModel) -> Evaluation:
         """Evaluate conditioned networks at the mean of the latents."""
         validation, value, right = self._validation, 0.0, 0.0
         for name in TREATMENTS:
-            networks = model.made_for(name)
+            networks = model.conditioned_for(name)
             condition = networks.condition(validation.machines.figures, self._validation_statistics)
             logits = networks.networks(condition).logits(validation.views[name])
             value += float(F.cross_entropy(logits.flatten(0, 1), validation.labels.flatten()))
@@ -111,34 +116,39 @@ class MachineObjective:
         return Evaluation(value / len(TREATMENTS), right / len(TREATMENTS))
 
     @torch.no_grad()
-    def _statistics(self, batch: Batch, generator: torch.Generator) -> Statistics:
+    def _statistics(self, batch: TrainingBatch, generator: torch.Generator) -> StatisticBatch:
         return batch.statistics(self._map, generator)
 
 
-def losses(
-    model: MachineModel, batch: Batch, statistics: Statistics, generator: torch.Generator
+def total_loss(
+    model: MachineModel,
+    batch: TrainingBatch,
+    statistics: StatisticBatch,
+    generator: torch.Generator,
 ) -> Tensor:
     """Return the sum of the losses of all parts, which share no parameters."""
     count, total = len(batch.machines), torch.zeros(())
     for name in TREATMENTS:
         view = batch.views[name]
-        networks = model.made_for(name)
+        networks = model.conditioned_for(name)
         total = total + _conditioned_loss(networks, batch, view, statistics, generator)
-        total = total + loss(model.template_for(name)(count).logits(view), batch.labels)
-        total = total + loss(model.fixed[name](view.inputs), batch.labels)
+        total = total + smoothed_cross_entropy(
+            model.template_for(name)(count).logits(view), batch.labels
+        )
+        total = total + smoothed_cross_entropy(model.fixed[name](view.inputs), batch.labels)
     logits = model.film(
         batch.views["standardised"].inputs,
         model.kind.figure_features(batch.machines.figures),
         model.embedding(statistics),
     )
-    return total + loss(logits, batch.labels)
+    return total + smoothed_cross_entropy(logits, batch.labels)
 
 
 def _conditioned_loss(
     networks: ConditionedNetworks,
-    batch: Batch,
-    view: View,
-    statistics: Statistics,
+    batch: TrainingBatch,
+    view: WindowInputs,
+    statistics: StatisticBatch,
     generator: torch.Generator,
 ) -> Tensor:
     """Return the losses of networks at their machines' latents, of the bound, and of the flow."""
@@ -149,7 +159,10 @@ def _conditioned_loss(
     divergence = 0.5 * (mean.square() + variance - 1 - variance.log()).sum(dim=1)
     condition = networks.condition(batch.machines.figures, statistics)
     logits = networks.networks(condition, keep_mask * latents).logits(view)
-    total = loss(logits, batch.labels) + _DIVERGENCE * (keep_mask[:, 0] * divergence).mean()
+    total = (
+        smoothed_cross_entropy(logits, batch.labels)
+        + _DIVERGENCE * (keep_mask[:, 0] * divergence).mean()
+    )
     return total + flow_loss(networks, latents.detach(), condition.detach(), generator)
 
 

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from wg_common.catalogue import Inputs
 from wg_common.nets import spectrum_lines
-from wg_common.nets.encoder.reading_map import ReadingMap, readings
+from wg_common.nets.encoder.reading_map import ReadingMap, window_readings
 from wg_server.generator.weights import machine_statistic
-from wg_server.generator.weights.machine_networks import View
-from wg_server.generator.weights.machine_statistic import Statistics
+from wg_server.generator.weights.machine_networks import WindowInputs
+from wg_server.generator.weights.machine_statistic import StatisticBatch
 from wg_server.generator.weights.simulators import MachineSimulator
 
 RECORDS = 300
@@ -29,7 +29,7 @@ _RENDERED = 4  # Machines that are rendered at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plants:
+class TrialPlants:
     """Plants of m machines, with one mixture of conditions.
 
     Attributes:
@@ -42,25 +42,23 @@ class Plants:
     mean: Tensor
     spread: Tensor
 
-    def view(self, inputs: Tensor, treatment: Inputs, templates: Tensor) -> View:
+    def view_inputs(self, inputs: Tensor, treatment: Inputs, templates: Tensor) -> WindowInputs:
         """Return the view of inputs ``[m, n, INPUTS]`` at the plants, for a treatment of inputs."""
         inputs = inputs.float()
         if treatment == "standardised":
-            inputs = spectrum_lines.standardised_by(
-                inputs, self.mean[:, None], self.spread[:, None]
-            )
-        return View.of(inputs, templates)
+            inputs = spectrum_lines.standardise_by(inputs, self.mean[:, None], self.spread[:, None])
+        return WindowInputs.from_inputs(inputs, templates)
 
-    def statistics(self, epsilon: float, generator: torch.Generator) -> Statistics:
+    def simulate_releases(self, epsilon: float, generator: torch.Generator) -> StatisticBatch:
         """Simulate the plants' releases at an epsilon; 0: exact."""
         count = len(self.numbers)
         noises = torch.tensor(machine_statistic.release_noise(epsilon)).expand(count, 2)
         records = torch.full((count,), float(RECORDS))
-        return machine_statistic.noisy(self.numbers, records, noises, generator)
+        return machine_statistic.simulate_releases(self.numbers, records, noises, generator)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trial:
+class MachineTrial:
     """Test set of m machines with K conditions each.
 
     Attributes:
@@ -81,31 +79,31 @@ class Trial:
     labels: Tensor
     weights: Tensor
     labelled: Tensor
-    plants: dict[str, Plants]
+    plants: dict[str, TrialPlants]
 
     def __len__(self) -> int:
         return len(self.figures)
 
-    def right(self, logits: Tensor) -> Tensor:
+    def accuracies(self, logits: Tensor) -> Tensor:
         """Return the accuracy on each machine, ``[m]``, of logits ``[m, K * JUDGED, K]``."""
         return (logits.argmax(dim=2) == self.labels).float() @ self.weights
 
 
-def draw(simulator: MachineSimulator, reading_map: ReadingMap, count: int) -> Trial:
+def draw_trial(simulator: MachineSimulator, reading_map: ReadingMap, count: int) -> MachineTrial:
     """Draw new machines with plants."""
     sizes = [min(_RENDERED, count - start) for start in range(0, count, _RENDERED)]
     with torch.inference_mode():
         return _join([_render(simulator, reading_map, size) for size in sizes])
 
 
-def _render(simulator: MachineSimulator, reading_map: ReadingMap, count: int) -> Trial:
+def _render(simulator: MachineSimulator, reading_map: ReadingMap, count: int) -> MachineTrial:
     machines, conditions = simulator.machines(count), len(simulator.kind.conditions)
     templates = simulator.kind.templates(machines.figures)
     held_count = RECORDS // conditions
     windows = simulator.windows(machines, LABELLED + JUDGED + held_count)
-    inputs = spectrum_lines.spectra(windows.flatten(0, 2)).reshape(*windows.shape[:3], -1)
+    inputs = spectrum_lines.envelope_spectra(windows.flatten(0, 2)).reshape(*windows.shape[:3], -1)
     records = inputs[:, :, LABELLED + JUDGED :].flatten(1, 2)  # [m, K * held_count, INPUTS]
-    numbers = reading_map(readings(records, templates))
+    numbers = reading_map(window_readings(records, templates))
     damaged_count = round(RECORDS * (1 - _SOUND) / (conditions - 1))  # Records of each damage
     place = torch.arange(held_count).repeat(conditions)
     sound = torch.arange(conditions * held_count) < held_count
@@ -113,7 +111,7 @@ def _render(simulator: MachineSimulator, reading_map: ReadingMap, count: int) ->
         sound, _SOUND / held_count, (1 - _SOUND) / damaged_count / (conditions - 1)
     )
     early = place < damaged_count
-    return Trial(
+    return MachineTrial(
         figures=machines.figures,
         hidden_figures=machines.hidden_figures,
         templates=templates,
@@ -132,23 +130,23 @@ def _render(simulator: MachineSimulator, reading_map: ReadingMap, count: int) ->
     )
 
 
-def _plants(records: Tensor, numbers: Tensor, shares: Tensor) -> Plants:
+def _plants(records: Tensor, numbers: Tensor, shares: Tensor) -> TrialPlants:
     """Return plants whose records have these weights, ``[n]``."""
     mean = torch.einsum("n,mni->mi", shares, records)
     square = torch.einsum("n,mni->mi", shares, records.square())
-    return Plants(
+    return TrialPlants(
         numbers=torch.einsum("n,mnd->md", shares, numbers),
         mean=mean,
         spread=(square - mean.square()).clamp(min=0).sqrt(),
     )
 
 
-def _join(parts: list[Trial]) -> Trial:
+def _join(parts: list[MachineTrial]) -> MachineTrial:
     def join(name: str) -> Tensor:
         return torch.cat([getattr(part, name) for part in parts])
 
     plants = {
-        mixture: Plants(
+        mixture: TrialPlants(
             *(
                 torch.cat([getattr(part.plants[mixture], name) for part in parts])
                 for name in ("numbers", "mean", "spread")
@@ -157,7 +155,7 @@ def _join(parts: list[Trial]) -> Trial:
         for mixture in parts[0].plants
     }
     names = ("figures", "hidden_figures", "templates", "judged_inputs", "labelled")
-    return Trial(
+    return MachineTrial(
         **{name: join(name) for name in names},
         labels=parts[0].labels,
         weights=parts[0].weights,

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from wg_common.machines import motor
 from wg_common.machines.base import WINDOW, MachineKind
-from wg_server.generator.weights.drawing import Drawing, amplitude
+from wg_server.generator.weights.drawing import RandomDraws, amplitude_from_db
 
 _SLIP_ORDERS, _SHAFT_ORDERS, _LOADS, _HARMONICS = 3, 2, 4, 2
 _LINES = _SLIP_ORDERS + _SHAFT_ORDERS + _LOADS
@@ -36,7 +36,7 @@ _DRIVEN_WANDER = 0.04  # Relative variation of driven equipment's rate between w
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Machines:
+class SimulatedMotors:
     """Batch of m simulated motors.
 
     Attributes:
@@ -74,13 +74,13 @@ class MotorSimulator:
     hidden_size = 23
 
     def __init__(self, seed: int) -> None:
-        self._draw = Drawing(seed)
+        self._draw = RandomDraws(seed)
 
     def _figures(self, count: int) -> Tensor:
         """Draw declared figures of motors with up to twelve poles and a measurable slip."""
         draw = self._draw
-        supply = draw.one_of((50.0, 60.0), count)
-        pairs = draw.one_of((1.0, 2.0, 2.0, 3.0, 4.0, 5.0, 6.0), count)
+        supply = draw.choices((50.0, 60.0), count)
+        pairs = draw.choices((1.0, 2.0, 2.0, 3.0, 4.0, 5.0, 6.0), count)
         load = draw.uniform(0.3, 1.1, count)
         # Rated slips are 1 to 6 %, and grow with the load.
         slip = draw.log_uniform(0.01, 0.06, count) * load
@@ -93,10 +93,10 @@ class MotorSimulator:
         load = torch.where(draw.uniform(0, 1, count) < 0.7, load, motor.USUAL_LOAD)
         return torch.stack([supply, rate, pairs, slip, load], dim=1)
 
-    def machines(self, count: int) -> Machines:
+    def machines(self, count: int) -> SimulatedMotors:
         """Draw new motors."""
         draw, figures = self._draw, self._figures(count)
-        lines = motor.lines(figures) * (1 + 0.0005 * draw.normal(count, 1))
+        lines = motor.line_frequencies(figures) * (1 + 0.0005 * draw.normal(count, 1))
         supply, shaft, pole_slip = lines.unbind(dim=1)
         pole_slip = pole_slip * (1 + 0.05 * draw.normal(count))  # Tachometer error of a turn or two
         drives = shaft[:, None] * draw.log_uniform(0.06, 2.5, count, _LOADS)
@@ -117,7 +117,7 @@ class MotorSimulator:
             shaft_levels[..., None] + steps[1][:, None],
         ]
         upper = -draw.uniform(0, 12, count, _LINES)
-        return Machines(
+        return SimulatedMotors(
             figures=figures,
             hidden_figures=torch.cat(
                 [
@@ -138,12 +138,12 @@ class MotorSimulator:
             ),
             supply=supply,
             modulations=torch.cat([slips, turns, drives], dim=1),
-            lower=amplitude(torch.cat([*lower, load_levels], dim=2)),
-            upper=amplitude(upper),
-            third=amplitude(torch.stack([*3 * [stator[:, 0]], stator[:, 1]], dim=1)),
-            harmonics=amplitude(levels["harmonics"]),
-            drift=amplitude(levels["drift"][:, 0]),
-            noise=amplitude(levels["noise"][:, 0]),
+            lower=amplitude_from_db(torch.cat([*lower, load_levels], dim=2)),
+            upper=amplitude_from_db(upper),
+            third=amplitude_from_db(torch.stack([*3 * [stator[:, 0]], stator[:, 1]], dim=1)),
+            harmonics=amplitude_from_db(levels["harmonics"]),
+            drift=amplitude_from_db(levels["drift"][:, 0]),
+            noise=amplitude_from_db(levels["noise"][:, 0]),
         )
 
     def _levels(self, load: Tensor) -> dict[str, Tensor]:
@@ -168,7 +168,7 @@ class MotorSimulator:
             "drift": draw.uniform(-60, -42, count, 1),
         }
 
-    def windows(self, machines: Machines, count: int) -> Tensor:
+    def windows(self, machines: SimulatedMotors, count: int) -> Tensor:
         """Draw currents of each condition, ``[m, 4, count, WINDOW]``."""
         draw, shape = self._draw, (len(machines), len(self.kind.conditions), count)
         time = torch.arange(WINDOW) / WINDOW
@@ -182,16 +182,16 @@ class MotorSimulator:
             level = machines.lower[:, :, line, None].expand(shape)
             if line < _SLIP_ORDERS + _SHAFT_ORDERS:
                 rate = rate * load if line < _SLIP_ORDERS else rate
-                lower = level * amplitude(_FAULT_SPREAD * draw.normal(*shape))
+                lower = level * amplitude_from_db(_FAULT_SPREAD * draw.normal(*shape))
             else:  # Driven equipment runs in some windows, and idles in others
                 rate = rate * (1 + _DRIVEN_WANDER * draw.normal(*shape))
                 works = draw.uniform(0, 1, *shape) < 0.5
-                lower = level * amplitude(_DRIVEN_SPREAD * draw.normal(*shape)) * works
+                lower = level * amplitude_from_db(_DRIVEN_SPREAD * draw.normal(*shape)) * works
             upper = lower * machines.upper[:, line, None, None]
             for sign, size in ((-1, lower), (1, upper)):
-                angle = 2 * math.pi * sign * rate[..., None] * time + draw.turns(*shape, 1)
+                angle = 2 * math.pi * sign * rate[..., None] * time + draw.phases(*shape, 1)
                 envelope += torch.polar(size[..., None].expand_as(angle), angle)
-        carrier = 2 * math.pi * supply * time + draw.turns(*shape, 1)
+        carrier = 2 * math.pi * supply * time + draw.phases(*shape, 1)
         current = (envelope * torch.polar(torch.ones_like(carrier), carrier)).real
         current += self._harmonics(machines, carrier)
         noise: Tensor = current + machines.noise[:, None, None, None] * draw.normal(*shape, WINDOW)
@@ -202,11 +202,11 @@ class MotorSimulator:
         time = torch.arange(WINDOW) / WINDOW
         total = torch.zeros(*shape, WINDOW)
         for rate in (0.2, 0.4, 0.8):
-            angle = 2 * math.pi * rate * time + self._draw.turns(*shape, 1)
+            angle = 2 * math.pi * rate * time + self._draw.phases(*shape, 1)
             total += self._draw.normal(*shape, 1) * angle.sin() / rate**0.5
         return total
 
-    def _harmonics(self, machines: Machines, carrier: Tensor) -> Tensor:
+    def _harmonics(self, machines: SimulatedMotors, carrier: Tensor) -> Tensor:
         """Return the third, fifth and seventh harmonics, if below half the sampling rate."""
         sizes = torch.cat(
             [
@@ -218,8 +218,8 @@ class MotorSimulator:
         total = torch.zeros_like(carrier)
         for number, order in enumerate((3, 5, 7)):
             audible = (order * machines.supply < WINDOW / 2).float()[:, None, None]
-            spread = amplitude(_SUPPLY_SPREAD * self._draw.normal(*carrier.shape[:3]))
+            spread = amplitude_from_db(_SUPPLY_SPREAD * self._draw.normal(*carrier.shape[:3]))
             size = sizes[:, :, number, None] * audible * spread
-            angle = order * carrier + self._draw.turns(*carrier.shape[:3], 1)
+            angle = order * carrier + self._draw.phases(*carrier.shape[:3], 1)
             total += size[..., None] * angle.cos()
         return total

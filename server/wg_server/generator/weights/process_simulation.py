@@ -17,10 +17,10 @@ from torch import Tensor
 
 from wg_common.machines import exchanger, vessel
 from wg_common.machines.process import LEAST_SHARE, SAMPLES, WATER, ProcessUnit
-from wg_server.generator.weights.drawing import Drawing
+from wg_server.generator.weights.drawing import RandomDraws
 
 
-class Windows(NamedTuple):
+class UnitWindows(NamedTuple):
     """Windows of m units, n of each.
 
     Attributes:
@@ -33,7 +33,7 @@ class Windows(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Units:
+class SimulatedUnits:
     """Batch of m simulated units.
 
     Attributes:
@@ -62,11 +62,11 @@ class Units:
         return len(self.figures)
 
 
-def draw_units(draw: Drawing, figures: Tensor, channels: int) -> Units:
+def draw_units(draw: RandomDraws, figures: Tensor, channels: int) -> SimulatedUnits:
     """Draw units with declared figures, and with instruments of one quality per unit."""
     count = len(figures)
     care = draw.log_uniform(0.25, 3, count, 1)  # Errors relative to typical ones
-    return Units(
+    return SimulatedUnits(
         figures=figures,
         offsets=draw.normal(count, 3) * torch.tensor([0.03, 0.05, 0.01]),
         gain=1 + 0.015 * care * draw.normal(count, channels),
@@ -80,7 +80,7 @@ def draw_units(draw: Drawing, figures: Tensor, channels: int) -> Units:
 
 
 def instrument_values(
-    draw: Drawing, units: Units, true: Tensor, changes: Tensor, ranges: Tensor
+    draw: RandomDraws, units: SimulatedUnits, true: Tensor, changes: Tensor, ranges: Tensor
 ) -> Tensor:
     """Return displayed values for true values and their changes in a window, both ``[m, n, C]``."""
     shape = true.shape
@@ -95,10 +95,10 @@ def instrument_values(
     return units.gain[:, None, :, None] * straight + ranges[:, None, :, None] * errors
 
 
-class Operation:
+class RandomOperation:
     """Random operation of units in n windows."""
 
-    def __init__(self, draw: Drawing, units: Units, count: int) -> None:
+    def __init__(self, draw: RandomDraws, units: SimulatedUnits, count: int) -> None:
         self._draw, self._shape, self._use = draw, (len(units), count), units.use[:, None]
 
     def about(self, centre: float | Tensor, spread: float, low: float = -1e9) -> Tensor:
@@ -112,24 +112,24 @@ class ProcessSimulator(Protocol):
 
     unit: ProcessUnit
 
-    def units(self, count: int) -> Units:
+    def units(self, count: int) -> SimulatedUnits:
         """Draw new units."""
         ...
 
-    def windows(self, units: Units, count: int) -> Windows:
+    def windows(self, units: SimulatedUnits, count: int) -> UnitWindows:
         """Draw ``count`` windows of each unit, at random times."""
         ...
 
 
-class Vessels:
+class VesselSimulator:
     """Simulator of stirred vessels with cooling jackets, see ``ProcessSimulator``."""
 
     unit = vessel.UNIT
 
     def __init__(self, seed: int) -> None:
-        self._draw = Drawing(seed)
+        self._draw = RandomDraws(seed)
 
-    def units(self, count: int) -> Units:
+    def units(self, count: int) -> SimulatedUnits:
         """Draw vessels with residence times of 0.3 to 3 hours."""
         draw = self._draw
         inflow, residence = draw.log_uniform(1, 100, count), draw.log_uniform(0.3, 3, count)
@@ -141,9 +141,9 @@ class Vessels:
         seconds = 3600 * residence * draw.log_uniform(0.05, 0.5, count) / (SAMPLES - 1)
         return draw_units(draw, torch.stack([*columns, seconds], dim=1), len(self.unit.channels))
 
-    def windows(self, units: Units, count: int) -> Windows:
+    def windows(self, units: SimulatedUnits, count: int) -> UnitWindows:
         """Draw windows, see ``ProcessSimulator``."""
-        draw, operation = self._draw, Operation(self._draw, units, count)
+        draw, operation = self._draw, RandomOperation(self._draw, units, count)
         figures, about = units.figures, operation.about
         inflow = about(1, 1, 0.4).clamp(max=1.7)
         level = about(1, 0.6, 0.4).clamp(max=1.5)
@@ -170,22 +170,24 @@ class Vessels:
         share = length * nominal_flow / figures[:, 1, None] / torch.exp(units.offsets[:, 2, None])
         changes[..., 2] = accumulation * share * nominal_level
         changes[..., 5] = warming * share / level
-        least = LEAST_SHARE * vessel.nominal(figures)[:, :1]  # Floor for a nearly idle vessel
+        least = (
+            LEAST_SHARE * vessel.nominal_quantities(figures)[:, :1]
+        )  # Floor for a nearly idle vessel
         truths = torch.stack([duty.clamp(min=least), inflow * nominal_flow], dim=2)
-        return Windows(
-            instrument_values(draw, units, true, changes, vessel.ranges(figures)), truths
+        return UnitWindows(
+            instrument_values(draw, units, true, changes, vessel.instrument_ranges(figures)), truths
         )
 
 
-class Exchangers:
+class ExchangerSimulator:
     """Simulator of counterflow heat exchangers, see ``ProcessSimulator``."""
 
     unit = exchanger.UNIT
 
     def __init__(self, seed: int) -> None:
-        self._draw = Drawing(seed)
+        self._draw = RandomDraws(seed)
 
-    def units(self, count: int) -> Units:
+    def units(self, count: int) -> SimulatedUnits:
         """Draw exchangers with 0.6 to 2.5 transfer units."""
         draw = self._draw
         hot_flow = draw.log_uniform(1, 100, count)
@@ -199,9 +201,9 @@ class Exchangers:
         columns += [draw.log_uniform(10, 100, count), draw.log_uniform(1, 300, count)]
         return draw_units(draw, torch.stack(columns, dim=1), len(self.unit.channels))
 
-    def windows(self, units: Units, count: int) -> Windows:
+    def windows(self, units: SimulatedUnits, count: int) -> UnitWindows:
         """Draw windows, see ``ProcessSimulator``."""
-        draw, operation = self._draw, Operation(self._draw, units, count)
+        draw, operation = self._draw, RandomOperation(self._draw, units, count)
         figures, about = units.figures, operation.about
         hot_flow, cold_flow = (about(1, 1, 0.4).clamp(max=1.7) for _ in range(2))
         hot_in, cold_in = about(figures[:, 4, None], 25), about(figures[:, 5, None], 15)
@@ -213,18 +215,20 @@ class Exchangers:
         films = share * hot_flow**power + (1 - share) * cold_flow**power
         conductance = figures[:, 6, None] * torch.exp(units.offsets[:, 1, None] - fouling) / films
         hot, cold = (flow[:, None] for flow in exchanger.capacity_flows(figures))
-        duty = exchanger.duty(conductance, (hot * hot_flow, cold * cold_flow), hot_in - cold_in)
+        duty = exchanger.heat_duty(
+            conductance, (hot * hot_flow, cold * cold_flow), hot_in - cold_in
+        )
         drop = hot_flow**exchanger.DROP_POWER * torch.exp(3 * units.offsets[:, 2, None])
         columns = [hot_flow * figures[:, 0, None], hot_in, hot_in - duty / (hot * hot_flow)]
         columns += [cold_flow * figures[:, 1, None], cold_in, cold_in + duty / (cold * cold_flow)]
         true = torch.stack([*columns, drop * figures[:, 7, None]], dim=2)
         values = instrument_values(
-            draw, units, true, torch.zeros_like(true), exchanger.ranges(figures)
+            draw, units, true, torch.zeros_like(true), exchanger.instrument_ranges(figures)
         )
-        return Windows(values, torch.stack([duty, conductance], dim=2))
+        return UnitWindows(values, torch.stack([duty, conductance], dim=2))
 
 
 PROCESS_SIMULATORS: Mapping[str, Callable[[int], ProcessSimulator]] = {
-    simulator.unit.name: simulator for simulator in (Vessels, Exchangers)
+    simulator.unit.name: simulator for simulator in (VesselSimulator, ExchangerSimulator)
 }
 """Simulators by the name of their unit; each takes a seed."""

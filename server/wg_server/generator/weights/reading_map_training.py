@@ -16,29 +16,37 @@ from wg_common.nets.encoder.reading_map import Maps, ReadingMap
 from wg_common.streams import Stream
 from wg_server.generator.weights import machine_pool, training
 from wg_server.generator.weights.machine_model import TREATMENTS, StatisticEmbedding
-from wg_server.generator.weights.machine_networks import LineDecoder, Sizes, draw_parameters
-from wg_server.generator.weights.machine_pool import Batch, MachinePool
-from wg_server.generator.weights.machine_training import Draws, loss, machine_simulator
+from wg_server.generator.weights.machine_networks import (
+    LineHypernetwork,
+    NetworkSizes,
+    draw_parameters,
+)
+from wg_server.generator.weights.machine_pool import MachinePool, TrainingBatch
+from wg_server.generator.weights.machine_training import (
+    MachineCounts,
+    machine_simulator,
+    smoothed_cross_entropy,
+)
 from wg_server.generator.weights.sensor_training import SensorObjective
 from wg_server.generator.weights.simulators import SIMULATORS
-from wg_server.generator.weights.training import Evaluation, Progress, Schedule
+from wg_server.generator.weights.training import Evaluation, Progress, TrainingSchedule
 from wg_server.zoo.plan import ZooPlan
-from wg_server.zoo.workers import threads
+from wg_server.zoo.workers import limit_threads
 
 
-class MapModel(nn.Module):
+class ReadingMapModel(nn.Module):
     """Reading map, with networks that are generated from its statistic and the data sheet."""
 
-    def __init__(self, kind: str, sizes: Sizes) -> None:
+    def __init__(self, kind: str, sizes: NetworkSizes) -> None:
         super().__init__()
         self.kind = SIMULATORS[kind](0).kind
         self.map, self.embedding = ReadingMap(self.kind), StatisticEmbedding()
         condition = self.kind.condition_size + self.embedding.size
         self.decoders = nn.ModuleDict(
-            {name: LineDecoder(self.kind, condition, sizes) for name in TREATMENTS}
+            {name: LineHypernetwork(self.kind, condition, sizes) for name in TREATMENTS}
         )
 
-    def logits(self, batch: Batch, generator: torch.Generator) -> list[Tensor]:
+    def logits(self, batch: TrainingBatch, generator: torch.Generator) -> list[Tensor]:
         """Return logits ``[m, n, K]`` of the labelled windows for each treatment of inputs."""
         embedding = self.embedding(batch.statistics(self.map, generator))
         figure_features = self.kind.figure_features(batch.machines.figures)
@@ -46,15 +54,15 @@ class MapModel(nn.Module):
         return [self.decoders[name](condition).logits(batch.views[name]) for name in TREATMENTS]
 
 
-class MapObjective:
-    """Training objective of a ``MapModel``.
+class ReadingMapObjective:
+    """Training objective of a ``ReadingMapModel``.
 
     Attributes:
         model: Model that is trained.
     """
 
-    def __init__(self, kind: str, sizes: Sizes, draws: Draws, seed: int) -> None:
-        self.model = MapModel(kind, sizes)
+    def __init__(self, kind: str, sizes: NetworkSizes, draws: MachineCounts, seed: int) -> None:
+        self.model = ReadingMapModel(kind, sizes)
         draw_parameters(self.model, torch.Generator().manual_seed(seed))
         self._pool = MachinePool(
             machine_simulator(kind, seed, Stream.MAP_STEP), draws.pool, draws.renewals
@@ -63,32 +71,37 @@ class MapObjective:
         public = self._pool.machines.readings.float().flatten(0, 2)
         self.model.map.centre.copy_(public.mean(dim=0))
         self.model.map.spread.copy_(public.std(dim=0).clamp(min=1e-3))
-        judges = machine_pool.draw(
+        judges = machine_pool.draw_machines(
             machine_simulator(kind, seed, Stream.MAP_VALIDATION), draws.validation
         )
-        self._validation = machine_pool.batch_of(judges, torch.Generator().manual_seed(seed))
+        self._validation = machine_pool.batch_with_plants(
+            judges, torch.Generator().manual_seed(seed)
+        )
 
     def loss(self, step: int) -> Tensor:
         """Return the loss of a step."""
         generator = torch.Generator().manual_seed(self._seed + step)
-        batch = self._pool.batch(self._draws.step, generator)
+        batch = self._pool.next_batch(self._draws.step, generator)
         return torch.stack(
-            [loss(logits, batch.labels) for logits in self.model.logits(batch, generator)]
+            [
+                smoothed_cross_entropy(logits, batch.labels)
+                for logits in self.model.logits(batch, generator)
+            ]
         ).sum()
 
-    def evaluate(self, model: MapModel) -> Evaluation:
+    def evaluate(self, model: ReadingMapModel) -> Evaluation:
         """Evaluate a state of the model on validation machines."""
         generator, validation = torch.Generator().manual_seed(self._seed), self._validation
         parts = model.logits(validation, generator)
         right = [(part.argmax(dim=2) == validation.labels).float().mean() for part in parts]
-        losses = [loss(part, validation.labels) for part in parts]
+        losses = [smoothed_cross_entropy(part, validation.labels) for part in parts]
         return Evaluation(float(torch.stack(losses).mean()), float(torch.stack(right).mean()))
 
 
-def train_maps(
+def train_reading_maps(
     plan: ZooPlan,
     progress: Progress,
-    draws: Draws = Draws(),  # noqa: B008 - frozen
+    draws: MachineCounts = MachineCounts(),  # noqa: B008 - frozen
 ) -> Maps:
     """Train the reading maps of a plan's machine kinds.
 
@@ -96,13 +109,15 @@ def train_maps(
         progress: Called with the number of completed steps over all kinds, and a short text.
     """
     maps = {}
-    with threads(1):
+    with limit_threads(1):
         steps = plan.machine_steps
         for number, kind in enumerate(plan.machines or READ):
             objective: Any = (
                 SensorObjective(kind, None, draws.validation, plan.seed)
                 if kind in PROCESS_UNITS
-                else MapObjective(kind, Sizes(), draws.in_steps(steps), plan.seed)
+                else ReadingMapObjective(
+                    kind, NetworkSizes(), draws.for_training_steps(steps), plan.seed
+                )
             )
 
             def report(
@@ -110,6 +125,6 @@ def train_maps(
             ) -> None:
                 progress(before + step, f"{kind}: {words}")
 
-            training.train(objective, Schedule(steps=steps), report)
+            training.train_module(objective, TrainingSchedule(steps=steps), report)
             maps[kind] = objective.model.map.eval()
     return maps

@@ -16,7 +16,7 @@ from wg_common.nets.process_sensor import FIRST, HALF_WIDTH, REST, WIDTH, layers
 from wg_server.generator.weights.candidates import Tensors
 from wg_server.generator.weights.machine_model import StatisticEmbedding
 from wg_server.generator.weights.machine_networks import draw_parameters
-from wg_server.generator.weights.machine_statistic import Statistics
+from wg_server.generator.weights.machine_statistic import StatisticBatch
 
 
 class SensorNetwork(nn.Module):
@@ -37,21 +37,21 @@ class SensorNetwork(nn.Module):
         self.rest = layers(unit)
         self.register_buffer("half_width", torch.zeros(len(unit.quantities)))
 
-    def forward(self, readings: Tensor, figures: Tensor, statistics: Statistics) -> Tensor:
+    def forward(self, readings: Tensor, figures: Tensor, statistics: StatisticBatch) -> Tensor:
         """Return scores ``[m, n, Q]`` for standardised readings ``[m, n, R]`` of units."""
         weight, bias = self._first_layer(figures, statistics)
         x = torch.baddbmm(bias[:, None], readings, weight.mT.expand(len(bias), -1, -1))
         out: Tensor = self.rest(x)
         return out
 
-    def tensors(self, figures: Tensor, statistics: Statistics) -> Tensors:
+    def tensors(self, figures: Tensor, statistics: StatisticBatch) -> Tensors:
         """Return a package's weights for one unit with declared figures ``[1, f]``."""
         weight, bias = self._first_layer(figures, statistics)
         values = {f"{FIRST}.weight": weight, f"{FIRST}.bias": bias[0], HALF_WIDTH: self.half_width}
         values |= {f"{REST}.{name}": value for name, value in self.rest.state_dict().items()}
         return {name: value.detach().numpy().astype(np.float32) for name, value in values.items()}
 
-    def _first_layer(self, figures: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
+    def _first_layer(self, figures: Tensor, statistics: StatisticBatch) -> tuple[Tensor, Tensor]:
         """Return weights over readings, and biases ``[m, WIDTH]`` that include the condition."""
         numbers = [self.unit.figure_features(figures), self.embedding(statistics)]
         weight, readings = self.first.weight, self.unit.reading_count

@@ -18,9 +18,13 @@ from wg_common import streams
 from wg_common.machines import process
 from wg_common.nets.encoder.reading_map import ReadingMap
 from wg_common.streams import Stream
-from wg_server.generator.checks import Check
+from wg_server.generator.checks import CardCheck
 from wg_server.generator.weights import machine_pool, machine_statistic
-from wg_server.generator.weights.machine_statistic import Statistics, no_statistics, noisy
+from wg_server.generator.weights.machine_statistic import (
+    StatisticBatch,
+    absent_statistics,
+    simulate_releases,
+)
 from wg_server.generator.weights.process_simulation import PROCESS_SIMULATORS, ProcessSimulator
 from wg_server.generator.weights.sensor_network import SensorModel, SensorNetwork
 from wg_server.generator.weights.training import Evaluation
@@ -37,7 +41,7 @@ WORTH = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plants:
+class SensorPlants:
     """Batch of m units with their plants' records.
 
     Attributes:
@@ -54,36 +58,38 @@ class Plants:
     truths: Tensor
     records: Tensor
 
-    def statistics(
+    def simulate_releases(
         self, reading_map: ReadingMap, epsilon: float, generator: torch.Generator
-    ) -> Statistics:
+    ) -> StatisticBatch:
         """Simulate releases of these records at an epsilon; 0: exact."""
         count, records = self.records.shape[:2]
         noises = torch.tensor(machine_statistic.release_noise(epsilon)).expand(count, 2)
         means = reading_map(self.records).mean(dim=1)
-        return noisy(means, torch.full((count,), float(records)), noises, generator)
+        return simulate_releases(means, torch.full((count,), float(records)), noises, generator)
 
 
 @torch.no_grad()
-def draw(simulator: ProcessSimulator, count: int, known_count: int, records: int) -> Plants:
+def draw_plants(
+    simulator: ProcessSimulator, count: int, known_count: int, records: int
+) -> SensorPlants:
     """Draw units with ``known_count`` windows of known truth, and ``records`` records without."""
     units = simulator.units(count)
     windows = simulator.windows(units, known_count + records)
     readings = simulator.unit.readings(windows.values, units.figures)
     truths = simulator.unit.scale(units.figures).score(windows.truths)
     plain, other_readings = readings[:, :known_count], readings[:, known_count:]
-    return Plants(
+    return SensorPlants(
         units.figures,
         plain,
-        process.standardise(plain, other_readings),
+        process.standardise_readings(plain, other_readings),
         truths[:, :known_count],
         other_readings,
     )
 
 
-def simulator(kind: str, seed: int, stream: Stream) -> ProcessSimulator:
+def process_simulator(kind: str, seed: int, stream: Stream) -> ProcessSimulator:
     """Return the simulator of a kind of unit, seeded for a named stream."""
-    return PROCESS_SIMULATORS[kind](int(streams.rng(stream, seed).integers(1 << 62)))
+    return PROCESS_SIMULATORS[kind](int(streams.stream_generator(stream, seed).integers(1 << 62)))
 
 
 class SensorObjective:
@@ -105,26 +111,26 @@ class SensorObjective:
             if learns
             else (Stream.SHEET_STEP, Stream.SHEET_VALIDATION)
         )
-        self._simulator, self._seed = simulator(kind, seed, step_stream), seed
+        self._simulator, self._seed = process_simulator(kind, seed, step_stream), seed
         self.model = SensorModel(SensorNetwork(self._simulator.unit), reading_map, seed)
         if learns:
-            public = draw(self._simulator, 200, 0, _UNLABELLED).records.flatten(0, 1)
+            public = draw_plants(self._simulator, 200, 0, _UNLABELLED).records.flatten(0, 1)
             self.model.map.centre.copy_(public.mean(dim=0))
             self.model.map.spread.copy_(public.std(dim=0).clamp(min=1e-3))
-        self._validation = draw(
-            simulator(kind, seed, judged_stream), validation, _TAKEN, _UNLABELLED
+        self._validation = draw_plants(
+            process_simulator(kind, seed, judged_stream), validation, _TAKEN, _UNLABELLED
         )
 
     def loss(self, step: int) -> Tensor:
         """Return the loss of a step."""
-        plants, statistics = self.batch(step)
+        plants, statistics = self.draw_batch(step)
         scores = self.model.network(plants.readings, plants.figures, statistics)
         return F.smooth_l1_loss(scores, plants.truths)
 
     def evaluate(self, model: SensorModel) -> Evaluation:
         """Evaluate a state of the model; its accuracy is the R² within units."""
         plants = self._validation
-        statistics = plants.statistics(
+        statistics = plants.simulate_releases(
             model.map, EPSILON, torch.Generator().manual_seed(self._seed)
         )
         errors = model.network(plants.readings, plants.figures, statistics) - plants.truths
@@ -132,30 +138,32 @@ class SensorObjective:
         r2 = 1 - errors.square().mean() / within.square().mean()
         return Evaluation(float(errors.square().mean()), float(r2))
 
-    def batch(self, step: int) -> tuple[Plants, Statistics]:
+    def draw_batch(self, step: int) -> tuple[SensorPlants, StatisticBatch]:
         """Return a step's plants and statistics, with random numbers of records and epsilons."""
         generator = torch.Generator().manual_seed(self._seed + step)
-        plants = draw(self._simulator, _UNITS, _TAKEN, _UNLABELLED)
-        records, noises = machine_pool.releases(_UNITS, generator)
+        plants = draw_plants(self._simulator, _UNITS, _TAKEN, _UNLABELLED)
+        records, noises = machine_pool.draw_release_sizes(_UNITS, generator)
         means = self.model.map(plants.records).mean(dim=1)
         present = torch.rand(_UNITS, generator=generator) >= _WITHOUT_STATISTIC
-        statistics = noisy(means, records, noises, generator)
+        statistics = simulate_releases(means, records, noises, generator)
         return plants, statistics._replace(present=present.float())
 
 
 @torch.inference_mode()
-def judge(model: SensorModel, count: int, seed: int) -> dict[str, Any]:
+def calibrate_and_evaluate(model: SensorModel, count: int, seed: int) -> dict[str, Any]:
     """Set a trained network's half widths on unseen units, and return its card.
 
     Half of the units set the widths, and the coverage is measured on the others.
     """
     unit, generator = model.network.unit, torch.Generator().manual_seed(seed)
-    plants = draw(simulator(unit.name, seed, Stream.SHEET_TEST), count, JUDGED, RECORDS)
-    statistics = plants.statistics(model.map, EPSILON, generator)
+    plants = draw_plants(
+        process_simulator(unit.name, seed, Stream.SHEET_TEST), count, JUDGED, RECORDS
+    )
+    statistics = plants.simulate_releases(model.map, EPSILON, generator)
     conditions = {
         "sheet and statistic": statistics,
-        "another unit's statistic": statistics.roll(),
-        "sheet alone": no_statistics(count),
+        "another unit's statistic": statistics.shift_by_one(),
+        "sheet alone": absent_statistics(count),
     }
     errors = {
         name: model.network(plants.readings, plants.figures, condition) - plants.truths
@@ -168,7 +176,7 @@ def judge(model: SensorModel, count: int, seed: int) -> dict[str, Any]:
     scales = torch.tensor([quantity.scale for quantity in unit.quantities])
     savings = sheet_errors.square().mean(dim=(1, 2)) - own_errors.square().mean(dim=(1, 2))
     sure = float(savings.mean() - 2 * savings.std() / math.sqrt(count))
-    check = Check(
+    check = CardCheck(
         name=f"{unit.name}: error variance that a statistic saves, less 2 errors",
         value=sure / float(sheet_errors.square().mean()),
         bound=WORTH,
@@ -189,11 +197,11 @@ def judge(model: SensorModel, count: int, seed: int) -> dict[str, Any]:
             for name, part in errors.items()
         },
         "coverage": float((own_errors[half:].abs() <= widths).float().mean()),
-        "checks": [check.document()],
+        "checks": [check.to_document()],
     }
 
 
-def table(card: Mapping[str, Any]) -> list[str]:
+def card_table(card: Mapping[str, Any]) -> list[str]:
     """Format a card in a few lines."""
     return [
         f"{card['kind']}: soft sensors at {card['units']} units never seen, {card['records']}"

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from wg_common.catalogue import Inputs
-from wg_server.generator.checks import Check
+from wg_server.generator.checks import CardCheck
 from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
-from wg_server.generator.weights.machine_networks import LineNetworks, View
-from wg_server.generator.weights.machine_statistic import Statistics, no_statistics
-from wg_server.generator.weights.machine_trial import RECORDS, Plants, Trial
-from wg_server.generator.weights.sheet_generation import SAMPLES, KindGenerator, Shipped
+from wg_server.generator.weights.machine_networks import SpectralLineNetworks, WindowInputs
+from wg_server.generator.weights.machine_statistic import StatisticBatch, absent_statistics
+from wg_server.generator.weights.machine_trial import RECORDS, MachineTrial, TrialPlants
+from wg_server.generator.weights.sheet_generation import SAMPLES, MachineKindGenerator, Shipped
 
 SURE = 2
 """Standard errors that are subtracted from a difference before it is compared with a bound."""
@@ -44,100 +44,112 @@ Rows = dict[str, Tensor]
 """Accuracy on each machine, ``[m]``, by method and treatment of inputs."""
 
 
-def row(method: str, treatment: Inputs) -> str:
+def row_name(method: str, treatment: Inputs) -> str:
     """Return the name of a row of a card."""
     return f"{method}, {treatment}"
 
 
-def difference(minuend: Tensor, subtrahend: Tensor) -> tuple[float, float]:
+def paired_difference(minuend: Tensor, subtrahend: Tensor) -> tuple[float, float]:
     """Return the mean of a paired difference over machines, and its standard error."""
     pairs = minuend - subtrahend
     return float(pairs.mean()), float(pairs.std()) / math.sqrt(len(pairs))
 
 
-def measure(model: MachineModel, trial: Trial, mixture: str, epsilon: float, seed: int) -> Rows:
+def measure_methods(
+    model: MachineModel, trial: MachineTrial, mixture: str, epsilon: float, seed: int
+) -> Rows:
     """Measure the accuracy of every method at plants with one mixture and release epsilon."""
     generator = torch.Generator().manual_seed(seed)
     plants, rows = trial.plants[mixture], Rows()
     with torch.inference_mode():
-        statistics = plants.statistics(epsilon, generator)
+        statistics = plants.simulate_releases(epsilon, generator)
         for treatment in TREATMENTS:
-            judged_view = plants.view(trial.judged_inputs, treatment, trial.templates)
-            other_view = plants.view(trial.judged_inputs, treatment, trial.templates.roll(1, 0))
+            judged_view = plants.view_inputs(trial.judged_inputs, treatment, trial.templates)
+            other_view = plants.view_inputs(
+                trial.judged_inputs, treatment, trial.templates.roll(1, 0)
+            )
             template = model.template_for(treatment)(len(trial))
-            rows[row(TEMPLATE, treatment)] = trial.right(template.logits(judged_view))
-            rows[row(TEMPLATE_OTHER, treatment)] = trial.right(template.logits(other_view))
-            rows[row(FIXED, treatment)] = trial.right(model.fixed[treatment](judged_view.inputs))
+            rows[row_name(TEMPLATE, treatment)] = trial.accuracies(template.logits(judged_view))
+            rows[row_name(TEMPLATE_OTHER, treatment)] = trial.accuracies(
+                template.logits(other_view)
+            )
+            rows[row_name(FIXED, treatment)] = trial.accuracies(
+                model.fixed[treatment](judged_view.inputs)
+            )
             rows |= _condition_rows(model, treatment, trial, statistics, (judged_view, other_view))
             rows |= _sample_rows(
                 model, treatment, trial, statistics, (plants, judged_view, generator)
             )
         figure_features = model.kind.figure_features(trial.figures)
-        inputs = plants.view(trial.judged_inputs, "standardised", trial.templates).inputs
+        inputs = plants.view_inputs(trial.judged_inputs, "standardised", trial.templates).inputs
         logits = model.film(inputs, figure_features, model.embedding(statistics))
-        rows[row(FILM, "standardised")] = trial.right(logits)
+        rows[row_name(FILM, "standardised")] = trial.accuracies(logits)
     return rows
 
 
 def _condition_rows(
     model: MachineModel,
     treatment: Inputs,
-    trial: Trial,
-    statistics: Statistics,
-    views: tuple[View, View],
+    trial: MachineTrial,
+    statistics: StatisticBatch,
+    views: tuple[WindowInputs, WindowInputs],
 ) -> Rows:
     """Measure networks at the mean of the latents, for correct and for wrong conditions."""
-    networks = model.made_for(treatment)
+    networks = model.conditioned_for(treatment)
     judged_view, other_view = views
 
-    def right(figures: Tensor, of_plants: Statistics, view: View) -> Tensor:
+    def right(figures: Tensor, of_plants: StatisticBatch, view: WindowInputs) -> Tensor:
         condition = networks.condition(figures, of_plants)
-        return trial.right(networks.networks(condition).logits(view))
+        return trial.accuracies(networks.networks(condition).logits(view))
 
     return {
-        row(MADE, treatment): right(trial.figures, statistics, judged_view),
-        row(ANOTHER, treatment): right(trial.figures, statistics.roll(), judged_view),
-        row(WITHOUT, treatment): right(trial.figures, no_statistics(len(trial)), judged_view),
-        row(OTHER_SHEET, treatment): right(trial.figures.roll(1, 0), statistics, other_view),
+        row_name(MADE, treatment): right(trial.figures, statistics, judged_view),
+        row_name(ANOTHER, treatment): right(trial.figures, statistics.shift_by_one(), judged_view),
+        row_name(WITHOUT, treatment): right(
+            trial.figures, absent_statistics(len(trial)), judged_view
+        ),
+        row_name(OTHER_SHEET, treatment): right(trial.figures.roll(1, 0), statistics, other_view),
     }
 
 
 def _sample_rows(
     model: MachineModel,
     treatment: Inputs,
-    trial: Trial,
-    statistics: Statistics,
-    surroundings: tuple[Plants, View, torch.Generator],
+    trial: MachineTrial,
+    statistics: StatisticBatch,
+    surroundings: tuple[TrialPlants, WindowInputs, torch.Generator],
 ) -> Rows:
     """Measure sampled networks: a single sample, and samples selected by labels."""
-    networks = model.made_for(treatment)
+    networks = model.conditioned_for(treatment)
     plants, judged_view, generator = surroundings
     condition = networks.condition(trial.figures, statistics)
-    labelled_view = plants.view(trial.labelled.flatten(1, 2), treatment, trial.templates)
+    labelled_view = plants.view_inputs(trial.labelled.flatten(1, 2), treatment, trial.templates)
     classes, labels = trial.labelled.shape[1:3]
     truths = torch.arange(classes).repeat_interleave(labels)[:, None]
     shares, surprises = [], []
     for _ in range(SAMPLES):
         noise = torch.randn(len(trial), networks.latent, generator=generator)
-        sample: LineNetworks = networks.networks(condition, networks.sample(condition, noise))
-        shares.append(trial.right(sample.logits(judged_view)))
+        sample: SpectralLineNetworks = networks.networks(
+            condition, networks.sample(condition, noise)
+        )
+        shares.append(trial.accuracies(sample.logits(judged_view)))
         likelihood = sample.logits(labelled_view).log_softmax(dim=2)
         by_window = likelihood.gather(2, truths.expand(len(trial), -1, 1))[..., 0]
         surprises.append(-by_window.reshape(-1, classes, labels))  # [m, K, labels]
     right, machines = torch.stack(shares), torch.arange(len(trial))
-    rows = {row(SAMPLE, treatment): right.mean(dim=0)}
+    rows = {row_name(SAMPLE, treatment): right.mean(dim=0)}
     for count in LABELS:
         best = torch.stack([part[..., :count].mean(dim=(1, 2)) for part in surprises]).argmin(dim=0)
-        rows[row(f"chosen by {count} labels", treatment)] = right[best, machines]
+        rows[row_name(f"chosen by {count} labels", treatment)] = right[best, machines]
     return rows
 
 
-def spread(model: MachineModel, trial: Trial, seed: int) -> float:
+def relative_sample_distance(model: MachineModel, trial: MachineTrial, seed: int) -> float:
     """Return the distance between samples at one condition over that between machines' latents."""
-    networks = model.made_for("raw")
+    networks = model.conditioned_for("raw")
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
-        condition = networks.condition(trial.figures, no_statistics(len(trial)))
+        condition = networks.condition(trial.figures, absent_statistics(len(trial)))
         samples = torch.stack(
             [
                 networks.sample(
@@ -151,7 +163,9 @@ def spread(model: MachineModel, trial: Trial, seed: int) -> float:
     return float(within / latents.std(dim=0).square().sum().sqrt())
 
 
-def judge(model: MachineModel, trial: Trial, seed: int) -> tuple[KindGenerator, dict[str, Any]]:
+def select_networks(
+    model: MachineModel, trial: MachineTrial, seed: int
+) -> tuple[MachineKindGenerator, dict[str, Any]]:
     """Decide which networks ship for a kind of machine, and write its card.
 
     Args:
@@ -159,18 +173,24 @@ def judge(model: MachineModel, trial: Trial, seed: int) -> tuple[KindGenerator, 
         seed: Seed of noise and samples.
     """
     rows = {
-        mixture: {epsilon: measure(model, trial, mixture, epsilon, seed) for epsilon in EPSILONS}
+        mixture: {
+            epsilon: measure_methods(model, trial, mixture, epsilon, seed) for epsilon in EPSILONS
+        }
         for mixture in trial.plants
     }
     at_judged = [by_epsilon[JUDGED_EPSILON] for by_epsilon in rows.values()]
     over_mixtures = {
         name: torch.stack([part[name] for part in at_judged]).mean(dim=0)
         for treatment in TREATMENTS
-        for name in (row(MADE, treatment), row(TEMPLATE, treatment), row(FIXED, treatment))
+        for name in (
+            row_name(MADE, treatment),
+            row_name(TEMPLATE, treatment),
+            row_name(FIXED, treatment),
+        )
     }
     over_template = {
-        treatment: difference(
-            over_mixtures[row(MADE, treatment)], over_mixtures[row(TEMPLATE, treatment)]
+        treatment: paired_difference(
+            over_mixtures[row_name(MADE, treatment)], over_mixtures[row_name(TEMPLATE, treatment)]
         )
         for treatment in TREATMENTS
     }
@@ -179,7 +199,7 @@ def judge(model: MachineModel, trial: Trial, seed: int) -> tuple[KindGenerator, 
         for treatment, (gain, error) in over_template.items()
     }
     best_fixed = max(
-        (row(FIXED, treatment) for treatment in TREATMENTS),
+        (row_name(FIXED, treatment) for treatment in TREATMENTS),
         key=lambda name: float(over_mixtures[name].mean()),
     )
     card: dict[str, Any] = {
@@ -196,12 +216,12 @@ def judge(model: MachineModel, trial: Trial, seed: int) -> tuple[KindGenerator, 
             for mixture, by_epsilon in rows.items()
         },
         "worth": _worth(rows, _pairs(ships["standardised"], best_fixed)),
-        "spread": spread(model, trial, seed),
+        "spread": relative_sample_distance(model, trial, seed),
     }
-    requirements = checks(card)
-    card["checks"] = [check.document() for check in requirements]
+    requirements = card_checks(card)
+    card["checks"] = [check.to_document() for check in requirements]
     card["passes"] = all(check.passed for check in requirements)
-    return KindGenerator(model, ships), card
+    return MachineKindGenerator(model, ships), card
 
 
 def _worth(
@@ -210,9 +230,9 @@ def _worth(
     """Return the differences by mixture and description, at ``JUDGED_EPSILON``."""
     worth: dict[str, Any] = {}
     for mixture, by_epsilon in rows.items():
-        part, name = by_epsilon[JUDGED_EPSILON], row(MADE, "standardised")
-        gains = {words: difference(part[a], part[b]) for words, (a, b) in pairs.items()}
-        gains[f"epsilon {JUDGED_EPSILON:g} over exact"] = difference(
+        part, name = by_epsilon[JUDGED_EPSILON], row_name(MADE, "standardised")
+        gains = {words: paired_difference(part[a], part[b]) for words, (a, b) in pairs.items()}
+        gains[f"epsilon {JUDGED_EPSILON:g} over exact"] = paired_difference(
             part[name], by_epsilon[0.0][name]
         )
         worth[mixture] = {words: _pair(gain) for words, gain in gains.items()}
@@ -226,30 +246,36 @@ def _pair(gain_and_error: tuple[float, float]) -> dict[str, float]:
 
 def _pairs(ships: Shipped, best_fixed: str) -> dict[str, tuple[str, str]]:
     """Return the differences of a card: description, and the names of two rows."""
-    made_row, raw = row(MADE, "standardised"), row(MADE, "raw")
+    made_row, raw = row_name(MADE, "standardised"), row_name(MADE, "raw")
     if ships == "conditioned":
-        shipped_row, other_row = made_row, row(OTHER_SHEET, "standardised")
+        shipped_row, other_row = made_row, row_name(OTHER_SHEET, "standardised")
     else:
-        shipped_row, other_row = row(TEMPLATE, "standardised"), row(TEMPLATE_OTHER, "standardised")
+        shipped_row, other_row = (
+            row_name(TEMPLATE, "standardised"),
+            row_name(TEMPLATE_OTHER, "standardised"),
+        )
     pairs = {
         FIXED_PAIR: (shipped_row, best_fixed),
         SHEET_PAIR: (shipped_row, other_row),
-        "sheet and statistic over the template network": (made_row, row(TEMPLATE, "standardised")),
-        "sheet and statistic over the sheet alone": (made_row, row(WITHOUT, "standardised")),
-        "own statistic over another plant's": (made_row, row(ANOTHER, "standardised")),
-        "sheet and statistic over both as inputs": (made_row, row(FILM, "standardised")),
+        "sheet and statistic over the template network": (
+            made_row,
+            row_name(TEMPLATE, "standardised"),
+        ),
+        "sheet and statistic over the sheet alone": (made_row, row_name(WITHOUT, "standardised")),
+        "own statistic over another plant's": (made_row, row_name(ANOTHER, "standardised")),
+        "sheet and statistic over both as inputs": (made_row, row_name(FILM, "standardised")),
         "standardised over raw inputs": (made_row, raw),
-        "sheet and statistic over the sheet alone, raw": (raw, row(WITHOUT, "raw")),
-        "own statistic over another plant's, raw": (raw, row(ANOTHER, "raw")),
-        "sheet and statistic over the template network, raw": (raw, row(TEMPLATE, "raw")),
+        "sheet and statistic over the sheet alone, raw": (raw, row_name(WITHOUT, "raw")),
+        "own statistic over another plant's, raw": (raw, row_name(ANOTHER, "raw")),
+        "sheet and statistic over the template network, raw": (raw, row_name(TEMPLATE, "raw")),
         "standardised, with a statistic, over the sheet alone on raw inputs": (
             made_row,
-            row(WITHOUT, "raw"),
+            row_name(WITHOUT, "raw"),
         ),
     }
     for treatment in TREATMENTS:
         for name in (f"chosen by {count} labels" for count in LABELS):
-            pair = row(name, treatment), row(MADE, treatment)
+            pair = row_name(name, treatment), row_name(MADE, treatment)
             pairs[f"{name} over the mean, {treatment}"] = pair
     return pairs
 
@@ -258,10 +284,10 @@ FIXED_PAIR = "shipped over the best fixed network"
 SHEET_PAIR = "the sheet over another machine's"
 
 
-def checks(card: Mapping[str, Any]) -> list[Check]:
+def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
     """Return the checks of a card's figures, each at the worse mixture."""
     requirements = [
-        Check(
+        CardCheck(
             name=f"{card['kind']}: {name}, less {SURE} errors",
             value=min(
                 float(pairs[name]["gain"]) - SURE * float(pairs[name]["error"])
@@ -273,11 +299,11 @@ def checks(card: Mapping[str, Any]) -> list[Check]:
     ]
     if "conditioned" in card["ships"].values():
         name = f"{card['kind']}: spread of samples over that of machines"
-        requirements.append(Check(name=name, value=float(card["spread"]), bound=SPREAD))
+        requirements.append(CardCheck(name=name, value=float(card["spread"]), bound=SPREAD))
     return requirements
 
 
-def table(card: Mapping[str, Any]) -> list[str]:
+def card_table(card: Mapping[str, Any]) -> list[str]:
     """Format a card in a few lines."""
     lines = [
         f"{card['kind']}: share right on {card['machines']} machines never seen, without labels,"
@@ -288,10 +314,10 @@ def table(card: Mapping[str, Any]) -> list[str]:
     lines.append(f"  {'; '.join(mixtures)}")
     for name in columns[0]:
         lines.append(f"  {name}: " + "; ".join(f"{column[name]:.3f}" for column in columns))
-    return [*lines, "worth in points, with its standard error:", *worth_lines(card)]
+    return [*lines, "worth in points, with its standard error:", *difference_lines(card)]
 
 
-def worth_lines(card: Mapping[str, Any]) -> list[str]:
+def difference_lines(card: Mapping[str, Any]) -> list[str]:
     """Format a card's differences at each mixture, and which networks ship."""
     lines, mixtures = [], list(card["worth"])
     for name in card["worth"][mixtures[0]]:

@@ -20,10 +20,10 @@ from wg_core.errors import ConfigError
 from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator import container
 from wg_server.generator.weights.candidates import GeneratedCandidate, Tensors
-from wg_server.generator.weights.class_head import class_head
+from wg_server.generator.weights.class_head import head_for_classes
 from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
-from wg_server.generator.weights.machine_networks import Sizes, Weights
-from wg_server.generator.weights.machine_statistic import MachineStatistic, statistics_of
+from wg_server.generator.weights.machine_networks import NetworkSizes, NetworkWeights
+from wg_server.generator.weights.machine_statistic import MachineStatistic, batch_of_one
 from wg_server.generator.weights.sensor_network import SensorNetwork
 from wg_server.generator.weights.simulators import SIMULATORS
 
@@ -40,7 +40,7 @@ _FORMAT, _VERSION, _KEY = "weightgate-sheet-generator", 2, "sheet-generator"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class KindGenerator:
+class MachineKindGenerator:
     """Generator of networks for one kind of machine.
 
     Attributes:
@@ -51,9 +51,9 @@ class KindGenerator:
     model: MachineModel
     ships: Mapping[Inputs, Shipped]
 
-    def weights(
+    def generate_weights(
         self, figures: Tensor, statistic: MachineStatistic | None, noise: Tensor
-    ) -> Iterator[tuple[str, Inputs, Weights]]:
+    ) -> Iterator[tuple[str, Inputs, NetworkWeights]]:
         """Yield networks of a machine with name and treatment of inputs, best first.
 
         Args:
@@ -67,8 +67,8 @@ class KindGenerator:
                 template = self.model.template_for(treatment)(1)
                 yield f"{treatment}-template", treatment, template.weights(templates)
                 continue
-            networks = self.model.made_for(treatment)
-            condition = networks.condition(figures, statistics_of(statistic))
+            networks = self.model.conditioned_for(treatment)
+            condition = networks.condition(figures, batch_of_one(statistic))
             yield f"{treatment}-mean", treatment, networks.networks(condition).weights(templates)
             for number, part in enumerate(noise if self.model.kind.name in SAMPLED else ()):
                 latents = networks.sample(condition, part[None])
@@ -77,7 +77,7 @@ class KindGenerator:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SheetGenerator:
+class DataSheetGenerator:
     """Trained generator for all kinds of machines and process units.
 
     Attributes:
@@ -85,10 +85,10 @@ class SheetGenerator:
         sensors: Soft sensor networks by the kind of process unit.
     """
 
-    kinds: Mapping[str, KindGenerator]
+    kinds: Mapping[str, MachineKindGenerator]
     sensors: Mapping[str, SensorNetwork] = field(default_factory=dict)
 
-    def takes_statistic(self, sheet: DataSheet) -> bool:
+    def uses_statistic(self, sheet: DataSheet) -> bool:
         """Return whether a statistic changes the networks for a data sheet's machine.
 
         Raises:
@@ -98,7 +98,7 @@ class SheetGenerator:
             return True
         return "conditioned" in self._kind(sheet)[1].ships.values()
 
-    def generate(
+    def generate_networks(
         self,
         sheet: DataSheet,
         labels: Sequence[str],
@@ -120,17 +120,21 @@ class SheetGenerator:
                 outside the range of the simulation.
         """
         kind, generator = self._kind(sheet)
-        rows = words.network_conditions(kind, labels)
-        figures = kind.figures(sheet)
+        rows = words.two_network_conditions(kind, labels)
+        figures = kind.read_figures(sheet)
         drawing = torch.Generator().manual_seed(seed)
         noise = torch.randn(samples, generator.model.sizes.latent, generator=drawing)
         with torch.inference_mode():
             return tuple(
                 GeneratedCandidate(name, "diffusion", _tensors(weights, rows), treatment)
-                for name, treatment, weights in generator.weights(figures, statistic, noise)
+                for name, treatment, weights in generator.generate_weights(
+                    figures, statistic, noise
+                )
             )
 
-    def sensor(self, sheet: DataSheet, statistic: MachineStatistic | None) -> GeneratedCandidate:
+    def generate_soft_sensor(
+        self, sheet: DataSheet, statistic: MachineStatistic | None
+    ) -> GeneratedCandidate:
         """Make a soft sensor for a process unit from its data sheet and statistic.
 
         Raises:
@@ -141,12 +145,12 @@ class SheetGenerator:
             raise ConfigError(
                 f"data sheet: this generator makes no soft sensor of a {sheet.kind}; train another"
             )
-        network, figures = self.sensors[unit.name], unit.figures(sheet)
+        network, figures = self.sensors[unit.name], unit.read_figures(sheet)
         with torch.inference_mode():
-            tensors = network.tensors(figures, statistics_of(statistic))
+            tensors = network.tensors(figures, batch_of_one(statistic))
         return GeneratedCandidate("sensor", CONDITIONED, tensors, "standardised")
 
-    def _kind(self, sheet: DataSheet) -> tuple[MachineKind, KindGenerator]:
+    def _kind(self, sheet: DataSheet) -> tuple[MachineKind, MachineKindGenerator]:
         kind = declared_kind(sheet)
         if kind.name not in self.kinds:
             raise ConfigError(
@@ -156,7 +160,7 @@ class SheetGenerator:
         return kind, self.kinds[kind.name]
 
 
-def pack(generator: SheetGenerator) -> bytes:
+def pack_sheet_generator(generator: DataSheetGenerator) -> bytes:
     """Return the bytes of a generator's package."""
     models: dict[str, nn.Module] = {name: part.model for name, part in generator.kinds.items()}
     models |= generator.sensors
@@ -170,46 +174,50 @@ def pack(generator: SheetGenerator) -> bytes:
         for name, part in generator.kinds.items()
     }
     document = {"kinds": kinds, "sensors": list(generator.sensors)}
-    return container.pack(tensors, _KEY, {"format": _FORMAT, "version": _VERSION, **document})
+    return container.pack_tensors(
+        tensors, _KEY, {"format": _FORMAT, "version": _VERSION, **document}
+    )
 
 
-def unpack(data: bytes) -> SheetGenerator:
+def unpack_sheet_generator(data: bytes) -> DataSheetGenerator:
     """Read a package.
 
     Raises:
         DecodeError: The bytes are not such a package of this version.
     """
-    tensors, document = container.unpack(
+    tensors, document = container.unpack_tensors(
         data, _KEY, form=_FORMAT, version=_VERSION, limit=PACKAGE_LIMIT
     )
     kinds, sensors = {}, {}
-    with container.decoding(_KEY):
+    with container.decode_errors(_KEY):
         for name, about in document["kinds"].items():
             simulator = SIMULATORS[name](0)
-            model = MachineModel(simulator.kind, simulator.hidden_size, Sizes(**about["sizes"]))
-            model.load_state_dict(container.under(tensors, f"{name}."))
+            model = MachineModel(
+                simulator.kind, simulator.hidden_size, NetworkSizes(**about["sizes"])
+            )
+            model.load_state_dict(container.select_prefix(tensors, f"{name}."))
             ships = {
                 treatment: _shipping_mode(about["ships"][treatment]) for treatment in TREATMENTS
             }
-            kinds[name] = KindGenerator(model.eval(), ships)
+            kinds[name] = MachineKindGenerator(model.eval(), ships)
         for name in document.get("sensors", []):
             network = SensorNetwork(PROCESS_UNITS[name])
-            network.load_state_dict(container.under(tensors, f"{name}."))
+            network.load_state_dict(container.select_prefix(tensors, f"{name}."))
             sensors[name] = network.eval()
-    return SheetGenerator(kinds, sensors)
+    return DataSheetGenerator(kinds, sensors)
 
 
 def _shipping_mode(word: object) -> Shipped:
     return "template" if word == "template" else "conditioned"
 
 
-def _sizes(sizes: Sizes) -> dict[str, int]:
+def _sizes(sizes: NetworkSizes) -> dict[str, int]:
     return {field.name: getattr(sizes, field.name) for field in fields(sizes)}
 
 
-def _tensors(weights: Weights, rows: Sequence[int | None]) -> Tensors:
+def _tensors(weights: NetworkWeights, rows: Sequence[int | None]) -> Tensors:
     """Return the first network's tensors, with the head's rows in the order of the classes."""
-    head_weight, head_bias = class_head(weights.head[0], weights.head_bias[0], rows)
+    head_weight, head_bias = head_for_classes(weights.head[0], weights.head_bias[0], rows)
     values = {
         "trunk.first.weight": weights.first[0],
         "trunk.first.bias": weights.first_bias[0],

@@ -17,7 +17,7 @@ from wg_server.generator.weights import (
 )
 
 
-class Machines(Protocol):
+class SimulatedMachines(Protocol):
     """Batch of m simulated machines.
 
     Attributes:
@@ -46,7 +46,7 @@ class MachineSimulator(Protocol):
     hidden_size: int
 
     def machines(self, count: int) -> Any:
-        """Draw new machines, as ``Machines``."""
+        """Draw new machines, as ``SimulatedMachines``."""
         ...
 
     def windows(self, machines: Any, count: int) -> Tensor:

@@ -57,7 +57,7 @@ class Objective(Protocol[M]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
+class TrainingSchedule:
     """Steps and rates of a training.
 
     Attributes:
@@ -84,7 +84,9 @@ class TrainingResult:
     validation_loss: float
 
 
-def train(objective: Objective[M], schedule: Schedule, progress: Progress) -> TrainingResult:
+def train_module(
+    objective: Objective[M], schedule: TrainingSchedule, progress: Progress
+) -> TrainingResult:
     """Train an objective's module; it ends as its best moving average, in evaluation mode.
 
     Args:

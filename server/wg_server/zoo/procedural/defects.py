@@ -11,12 +11,12 @@ import numpy as np
 from wg_server.zoo.procedural.fields import (
     Field,
     disc_distance,
-    noise,
     path_distance,
+    periodic_noise,
     segment_distance,
-    soft,
-    step,
-    uniform,
+    soft_disc,
+    soft_step,
+    uniform_field,
 )
 
 Style = tuple[float, ...]
@@ -38,7 +38,7 @@ def _direction(rng: np.random.Generator, style: Style, count: int) -> Field:
         return np.asarray(
             np.pi * np.round(style[1] * 4) / 4 + rng.normal(0, 0.15, count), dtype=np.float32
         )
-    return uniform(rng, 0, np.pi, count)
+    return uniform_field(rng, 0, np.pi, count)
 
 
 def _ends(centre: Field, angle: Field, half: Field) -> tuple[Field, Field]:
@@ -57,9 +57,9 @@ def scratch(rng: np.random.Generator, images: Field, style: Style) -> Field:
     mask = np.zeros_like(images)
     for number in range(1 + int(style[2] > 0.5)):
         angle = _direction(rng, style, n)
-        half = uniform(rng, 0.15 + 0.4 * style[3], 0.4 + 0.7 * style[3], n)
-        start, end = _ends(uniform(rng, -0.55, 0.55, (n, 2)), angle, half)
-        line = soft(segment_distance(start, end, size), 0.012 + 0.035 * style[4])
+        half = uniform_field(rng, 0.15 + 0.4 * style[3], 0.4 + 0.7 * style[3], n)
+        start, end = _ends(uniform_field(rng, -0.55, 0.55, (n, 2)), angle, half)
+        line = soft_disc(segment_distance(start, end, size), 0.012 + 0.035 * style[4])
         mask = np.maximum(mask, line * (1.0 if number == 0 else 0.7))
     return _blend(images, mask, style)
 
@@ -69,9 +69,9 @@ def pits(rng: np.random.Generator, images: Field, style: Style) -> Field:
     n, size = len(images), images.shape[1]
     mask = np.zeros_like(images)
     for _ in range(2 + int(style[2] * 6)):
-        radius = uniform(rng, 0.02, 0.05 + 0.09 * style[3], n)
-        spot = disc_distance(uniform(rng, -0.9, 0.9, (n, 2)), size)
-        np.maximum(mask, soft(spot, radius), out=mask)
+        radius = uniform_field(rng, 0.02, 0.05 + 0.09 * style[3], n)
+        spot = disc_distance(uniform_field(rng, -0.9, 0.9, (n, 2)), size)
+        np.maximum(mask, soft_disc(spot, radius), out=mask)
     return _blend(images, mask, style)
 
 
@@ -79,18 +79,18 @@ def patch(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw one large blotch with a ragged edge."""
     n, size = len(images), images.shape[1]
     edge_noise = _noise_crops(rng, n, size, 3 + 6 * style[2])
-    aspect = uniform(rng, 0.6, 1.6, n)
-    spot = disc_distance(uniform(rng, -0.4, 0.4, (n, 2)), size, aspect)
-    radius = uniform(rng, 0.3, 0.45 + 0.4 * style[3], n)
-    return _blend(images, soft(spot + 0.12 * edge_noise, radius, 0.1), style)
+    aspect = uniform_field(rng, 0.6, 1.6, n)
+    spot = disc_distance(uniform_field(rng, -0.4, 0.4, (n, 2)), size, aspect)
+    radius = uniform_field(rng, 0.3, 0.45 + 0.4 * style[3], n)
+    return _blend(images, soft_disc(spot + 0.12 * edge_noise, radius, 0.1), style)
 
 
 def patches(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw many irregular blotches, like scale or corrosion."""
     n, size = len(images), images.shape[1]
     field = _noise_crops(rng, n, size, 2 + 7 * style[2])
-    edge = uniform(rng, 0.3 + style[3], 0.8 + style[3], n)[:, None, None]
-    return _blend(images, step(field - edge, 0, 0.5), style)
+    edge = uniform_field(rng, 0.3 + style[3], 0.8 + style[3], n)[:, None, None]
+    return _blend(images, soft_step(field - edge, 0, 0.5), style)
 
 
 def crack(rng: np.random.Generator, images: Field, style: Style) -> Field:
@@ -104,14 +104,14 @@ def crack(rng: np.random.Generator, images: Field, style: Style) -> Field:
     points = np.concatenate([np.zeros((n, 1, 2)), np.cumsum(way, axis=1)], axis=1)
     points = points - points.mean(axis=1, keepdims=True) + rng.normal(0, 0.25, (n, 1, 2))
     width = 0.012 + 0.03 * style[4]
-    return _blend(images, soft(path_distance(points.astype(np.float32), size), width), style)
+    return _blend(images, soft_disc(path_distance(points.astype(np.float32), size), width), style)
 
 
 def craze(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw a network of hairline cracks all over the image."""
     n, size = len(images), images.shape[1]
     field = np.abs(_noise_crops(rng, n, size, 2.5 + 4 * style[2]))
-    return _blend(images, 0.7 * soft(field, 0.05 + 0.12 * style[3], 0.15), style)
+    return _blend(images, 0.7 * soft_disc(field, 0.05 + 0.12 * style[3], 0.15), style)
 
 
 def inclusion(rng: np.random.Generator, images: Field, style: Style) -> Field:
@@ -120,30 +120,32 @@ def inclusion(rng: np.random.Generator, images: Field, style: Style) -> Field:
     mask = np.zeros_like(images)
     angle = np.full(n, np.pi * np.round(style[1] * 2) / 2, dtype=np.float32)
     for _ in range(1 + int(style[2] * 4)):
-        centre = uniform(rng, -0.8, 0.8, (n, 2))
-        half = uniform(rng, 0.05, 0.15 + 0.35 * style[3], n)
-        start, end = _ends(centre, angle + uniform(rng, -0.1, 0.1, n), half)
-        width = uniform(rng, 0.02, 0.04 + 0.06 * style[4], n)
-        np.maximum(mask, soft(segment_distance(start, end, size), width), out=mask)
+        centre = uniform_field(rng, -0.8, 0.8, (n, 2))
+        half = uniform_field(rng, 0.05, 0.15 + 0.35 * style[3], n)
+        start, end = _ends(centre, angle + uniform_field(rng, -0.1, 0.1, n), half)
+        width = uniform_field(rng, 0.02, 0.04 + 0.06 * style[4], n)
+        np.maximum(mask, soft_disc(segment_distance(start, end, size), width), out=mask)
     return _blend(images, mask, style)
 
 
 def scale(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw rolled-in scale: speckle in a band or everywhere."""
     n, size = len(images), images.shape[1]
-    speckle = step(_noise_crops(rng, n, size, 1.0 + 1.5 * style[2]), 0.6, 0.5)
+    speckle = soft_step(_noise_crops(rng, n, size, 1.0 + 1.5 * style[2]), 0.6, 0.5)
     if style[3] > 0.5:
-        centre = uniform(rng, -0.5, 0.5, (n, 2))
+        centre = uniform_field(rng, -0.5, 0.5, (n, 2))
         start, end = _ends(centre, _direction(rng, style, n), np.full(n, 2.0, np.float32))
-        speckle = speckle * soft(segment_distance(start, end, size), 0.35, 0.3)
+        speckle = speckle * soft_disc(segment_distance(start, end, size), 0.35, 0.3)
     return _blend(images, speckle, style)
 
 
 def stain(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw a smooth shadow with a rim, like a dried drop."""
     n, size = len(images), images.shape[1]
-    spot = disc_distance(uniform(rng, -0.4, 0.4, (n, 2)), size, uniform(rng, 0.7, 1.4, n))
-    radius = uniform(rng, 0.25, 0.4 + 0.35 * style[2], n)[:, None, None]
+    spot = disc_distance(
+        uniform_field(rng, -0.4, 0.4, (n, 2)), size, uniform_field(rng, 0.7, 1.4, n)
+    )
+    radius = uniform_field(rng, 0.25, 0.4 + 0.35 * style[2], n)[:, None, None]
     inside = np.clip((radius - spot) / 0.25 + 0.5, 0, 1)
     rim = np.exp(-(((spot - radius) / 0.06) ** 2))
     return _blend(images, (1 - style[3]) * 0.6 * inside + style[3] * rim, style)
@@ -152,8 +154,8 @@ def stain(rng: np.random.Generator, images: Field, style: Style) -> Field:
 def dent(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw a hollow: bright on one side, dark on the other."""
     n, size = len(images), images.shape[1]
-    centre = uniform(rng, -0.45, 0.45, (n, 2))
-    radius = uniform(rng, 0.15, 0.25 + 0.35 * style[2], n)[:, None, None]
+    centre = uniform_field(rng, -0.45, 0.45, (n, 2))
+    radius = uniform_field(rng, 0.15, 0.25 + 0.35 * style[2], n)[:, None, None]
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     dy = (axis[None, :, None] - centre[:, 0, None, None]) / radius
     dx = (axis[None, None, :] - centre[:, 1, None, None]) / radius
@@ -165,20 +167,20 @@ def dent(rng: np.random.Generator, images: Field, style: Style) -> Field:
 def band(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw a wide soft stripe, like the mark of a roller or a shunted cell."""
     n, size = len(images), images.shape[1]
-    centre = uniform(rng, -0.6, 0.6, (n, 2))
+    centre = uniform_field(rng, -0.6, 0.6, (n, 2))
     start, end = _ends(centre, _direction(rng, style, n), np.full(n, 2.5, np.float32))
-    width = uniform(rng, 0.08, 0.15 + 0.3 * style[2], n)
-    return _blend(images, soft(segment_distance(start, end, size), width, 0.15), style)
+    width = uniform_field(rng, 0.08, 0.15 + 0.3 * style[2], n)
+    return _blend(images, soft_disc(segment_distance(start, end, size), width, 0.15), style)
 
 
 def corner(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Darken or brighten the image from one side, like a broken or inactive area."""
     n, size = len(images), images.shape[1]
     axis = np.linspace(-1, 1, size, dtype=np.float32)
-    angle = uniform(rng, 0, 2 * np.pi, n)[:, None, None]
+    angle = uniform_field(rng, 0, 2 * np.pi, n)[:, None, None]
     depth = axis[None, :, None] * np.sin(angle) + axis[None, None, :] * np.cos(angle)
-    edge = uniform(rng, 0.1, 0.4 + 0.4 * style[2], n)[:, None, None]
-    return _blend(images, step(depth - edge, 0, 0.05 + 0.3 * style[3]), style)
+    edge = uniform_field(rng, 0.1, 0.4 + 0.4 * style[2], n)[:, None, None]
+    return _blend(images, soft_step(depth - edge, 0, 0.05 + 0.3 * style[3]), style)
 
 
 def scuff(rng: np.random.Generator, images: Field, style: Style) -> Field:
@@ -186,11 +188,11 @@ def scuff(rng: np.random.Generator, images: Field, style: Style) -> Field:
     n, size = len(images), images.shape[1]
     mask = np.zeros_like(images)
     angle = _direction(rng, style, n)
-    middle = uniform(rng, -0.4, 0.4, (n, 2))
+    middle = uniform_field(rng, -0.4, 0.4, (n, 2))
     for _ in range(3 + int(3 * style[2])):
-        half = uniform(rng, 0.1, 0.2 + 0.3 * style[3], n)
-        start, end = _ends(middle + uniform(rng, -0.25, 0.25, (n, 2)), angle, half)
-        np.maximum(mask, soft(segment_distance(start, end, size), 0.015), out=mask)
+        half = uniform_field(rng, 0.1, 0.2 + 0.3 * style[3], n)
+        start, end = _ends(middle + uniform_field(rng, -0.25, 0.25, (n, 2)), angle, half)
+        np.maximum(mask, soft_disc(segment_distance(start, end, size), 0.015), out=mask)
     return _blend(images, mask, style)
 
 
@@ -198,8 +200,8 @@ def burr(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw a coarse rough area."""
     n, size = len(images), images.shape[1]
     rough = _noise_crops(rng, n, size, 0.8 + style[2])
-    spot = disc_distance(uniform(rng, -0.4, 0.4, (n, 2)), size)
-    window = soft(spot, uniform(rng, 0.35, 0.5 + 0.4 * style[3], n), 0.3)
+    spot = disc_distance(uniform_field(rng, -0.4, 0.4, (n, 2)), size)
+    window = soft_disc(spot, uniform_field(rng, 0.35, 0.5 + 0.4 * style[3], n), 0.3)
     return _blend(images, 0.5 * rough * window, style)
 
 
@@ -223,7 +225,7 @@ PAINTERS: Mapping[str, Painter] = {
 
 def _noise_crops(rng: np.random.Generator, count: int, size: int, scale_: float) -> Field:
     """Cut windows from one noise field, which is cheaper than a field per image."""
-    field = noise(rng, 256, scale_, rough=0.15)
+    field = periodic_noise(rng, 256, scale_, rough=0.15)
     top, left_edges = rng.integers(0, 256, (2, count))
     rows = (top[:, None] + np.arange(size)) % 256
     columns = (left_edges[:, None] + np.arange(size)) % 256

@@ -20,17 +20,17 @@ _ODDS = (0.42, 0.16, 0.14, 0.1, 0.08, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
-class Class:
+class ImageClass:
     """Class of a family: name, painter of a defect, style of a defect or part, and surface."""
 
     name: str
     painter: str = ""
     style: tuple[float, ...] = ()
-    recipe: surfaces.Recipe | None = None
+    recipe: surfaces.SurfaceRecipe | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
+class ImageFamily:
     """Kind of plant.
 
     Attributes:
@@ -45,8 +45,8 @@ class Family:
 
     name: str
     kind: str
-    classes: tuple[Class, ...]
-    recipe: surfaces.Recipe
+    classes: tuple[ImageClass, ...]
+    recipe: surfaces.SurfaceRecipe
     style: tuple[float, ...]
     seed: tuple[int, ...]
     alphabet: Mapping[str, glyphs.Glyph] = field(default_factory=dict)
@@ -58,16 +58,16 @@ class Family:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class ImageSite:
     """Plant of a family, with its own sheet of material and its own camera."""
 
     sheet: Field
     camera: cameras.Camera
 
 
-def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
+def draw_family(seed: tuple[int, ...], kind: str | None = None) -> ImageFamily:
     """Draw the family of a seed."""
-    rng = streams.rng(Stream.FAMILY, *seed)
+    rng = streams.stream_generator(Stream.FAMILY, *seed)
     family_kind = kind or str(rng.choice(KINDS, p=_ODDS))
     recipe = surfaces.draw_recipe(rng, "plain" if family_kind == "boards" else None)
     style = _style(rng)
@@ -75,10 +75,12 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
     if family_kind in ("digits", "glyphs"):
         is_invented = family_kind == "glyphs"
         alphabet = (
-            glyphs.alphabet(rng, int(rng.integers(5, 11))) if is_invented else glyphs.digits(rng)
+            glyphs.draw_invented_glyphs(rng, int(rng.integers(5, 11)))
+            if is_invented
+            else glyphs.draw_digit_shapes(rng)
         )
     classes = _classes(rng, family_kind, alphabet)
-    return Family(
+    return ImageFamily(
         name=f"{family_kind}-{recipe.kind}-{'-'.join(str(s) for s in seed)}",
         kind=family_kind,
         classes=classes,
@@ -89,16 +91,16 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
     )
 
 
-def draw_site(family: Family, number: int, *, strength: float) -> Site:
+def draw_site(family: ImageFamily, number: int, *, strength: float) -> ImageSite:
     """Draw site ``number`` of a family, with a camera that deviates by ``strength``, 0 to 1."""
-    rng = streams.rng(Stream.SITE, *family.seed, then=(number,))
+    rng = streams.stream_generator(Stream.SITE, *family.seed, then=(number,))
     is_mounted = family.kind in ("defects", "boards", "materials")
     camera = cameras.draw_camera(rng, strength=strength, is_mounted=is_mounted)
-    return Site(surfaces.sheet(rng, family.recipe), camera)
+    return ImageSite(surfaces.draw_sheet(rng, family.recipe), camera)
 
 
-def render(
-    family: Family, site: Site, labels: NDArray[np.int64], rng: np.random.Generator
+def render_images(
+    family: ImageFamily, site: ImageSite, labels: NDArray[np.int64], rng: np.random.Generator
 ) -> cameras.Pictures:
     """Render pictures of one site.
 
@@ -119,49 +121,55 @@ def render(
     return cameras.photograph(rng, scenes, site.camera)
 
 
-def _scenes(family: Family, site: Site, kind: Class, count: int, rng: np.random.Generator) -> Field:
-    ground = surfaces.crops(rng, site.sheet, count, SIZE)
+def _scenes(
+    family: ImageFamily, site: ImageSite, kind: ImageClass, count: int, rng: np.random.Generator
+) -> Field:
+    ground = surfaces.cut_images(rng, site.sheet, count, SIZE)
     style = np.array(family.style, np.float32)
     sign = 1.0 if style[6] > 0.5 else -1.0
     if family.kind == "defects":
         return defects.PAINTERS[kind.painter](rng, ground, kind.style) if kind.painter else ground
     if family.alphabet:
-        glyph_ink = glyphs.ink(rng, family.alphabet[kind.name], count, SIZE, style)
+        glyph_ink = glyphs.render_glyph(rng, family.alphabet[kind.name], count, SIZE, style)
         return np.asarray(ground + sign * (0.2 + 0.5 * style[7]) * glyph_ink)
     if family.kind == "boards":
-        copper = boards.board(rng, kind.name, count, SIZE, style)
+        copper = boards.draw_boards(rng, kind.name, count, SIZE, style)
         return np.asarray(0.5 * ground + sign * (0.25 + 0.5 * style[7]) * (copper - 0.5) + 0.25)
     if kind.recipe is not None:
         # A material's sheet is seeded by the site's sheet, and thus depends only on the site.
         place = int(site.sheet[0, 0] * 1e6) & 0xFFFF
-        material_rng = streams.rng(Stream.MATERIAL, *family.seed, then=(place,))
-        return surfaces.crops(rng, surfaces.sheet(material_rng, kind.recipe), count, SIZE)
-    mask, height = parts.silhouette(rng, np.array(kind.style[:5], np.float32), count, SIZE)
+        material_rng = streams.stream_generator(Stream.MATERIAL, *family.seed, then=(place,))
+        return surfaces.cut_images(rng, surfaces.draw_sheet(material_rng, kind.recipe), count, SIZE)
+    mask, height = parts.draw_silhouettes(rng, np.array(kind.style[:5], np.float32), count, SIZE)
     solid = mask * (0.1 + 0.3 * style[7]) + 0.4 * kind.style[5] * height
     return np.asarray(ground + sign * solid)
 
 
 def _classes(
     rng: np.random.Generator, kind: str, alphabet: Mapping[str, glyphs.Glyph]
-) -> tuple[Class, ...]:
+) -> tuple[ImageClass, ...]:
     if alphabet:
-        return tuple(map(Class, alphabet))
+        return tuple(map(ImageClass, alphabet))
     if kind == "boards":
         count = int(rng.integers(4, len(boards.CLASSES) + 1))
         class_choice = rng.choice(boards.CLASSES, count, replace=False)
-        return tuple(Class(str(name)) for name in class_choice)
+        return tuple(ImageClass(str(name)) for name in class_choice)
     if kind == "materials":
         sorts = map(str, rng.choice(surfaces.DRAWN, int(rng.integers(2, 8)), replace=False))
-        return tuple(Class(name, recipe=surfaces.draw_recipe(rng, name)) for name in sorts)
+        return tuple(ImageClass(name, recipe=surfaces.draw_recipe(rng, name)) for name in sorts)
     if kind == "parts":
-        return tuple(Class(f"part-{i}", "", _style(rng)) for i in range(int(rng.integers(3, 11))))
+        return tuple(
+            ImageClass(f"part-{i}", "", _style(rng)) for i in range(int(rng.integers(3, 11)))
+        )
     names = [str(n) for n in rng.choice(sorted(defects.PAINTERS), int(rng.integers(2, 8)))]
     classes = [
-        Class(f"{name}-{names[:i].count(name)}" if name in names[:i] else name, name, _style(rng))
+        ImageClass(
+            f"{name}-{names[:i].count(name)}" if name in names[:i] else name, name, _style(rng)
+        )
         for i, name in enumerate(names)
     ]
     if rng.random() < 0.5:
-        classes.insert(0, Class("good"))
+        classes.insert(0, ImageClass("good"))
     return tuple(classes)
 
 

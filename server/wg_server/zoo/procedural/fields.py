@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 Field = NDArray[np.floating[Any]]
 
 
-def noise(
+def periodic_noise(
     rng: np.random.Generator,
     size: int,
     scale: float,
@@ -36,15 +36,17 @@ def noise(
     radius = (2 * np.pi * scale) ** 2 * ((along * stretch) ** 2 + across**2 / stretch**0.5)
     gain = np.exp(-radius / 2) * (1 - rough) + rough / (1 + radius)
     field = fft.irfft2(fft.rfft2(white) * gain, s=(size, size)).astype(np.float32)
-    return standard(field)
+    return standardise_field(field)
 
 
-def standard(field: Field) -> Field:
+def standardise_field(field: Field) -> Field:
     """Standardise a field to zero mean and unit variance."""
     return np.asarray((field - field.mean()) / (field.std() + 1e-6), dtype=np.float32)
 
 
-def cells(rng: np.random.Generator, size: int, count: int) -> tuple[Field, Field, NDArray[np.intp]]:
+def voronoi_cells(
+    rng: np.random.Generator, size: int, count: int
+) -> tuple[Field, Field, NDArray[np.intp]]:
     """Draw periodic Voronoi cells (Worley 1996).
 
     Returns:
@@ -58,19 +60,19 @@ def cells(rng: np.random.Generator, size: int, count: int) -> tuple[Field, Field
     return nearest, second - nearest, index[:, 0].reshape(size, size)
 
 
-def grating(size: int, period: float, angle: float) -> Field:
+def cosine_grating(size: int, period: float, angle: float) -> Field:
     """Return a cosine wave, ``[size, size]``, from -1 to 1."""
     y, x = np.mgrid[:size, :size].astype(np.float32)
     turn = 2 * np.pi / period * (x * np.cos(angle) + y * np.sin(angle))
     return np.asarray(np.cos(turn), dtype=np.float32)
 
 
-def step(field: Field, edge: float, width: float) -> Field:
+def soft_step(field: Field, edge: float, width: float) -> Field:
     """Return a soft step from 0 to 1 where ``field`` passes ``edge``."""
     return np.asarray(np.clip((field - edge) / width + 0.5, 0, 1), dtype=np.float32)
 
 
-def grid(size: int) -> tuple[Field, Field]:
+def coordinate_grid(size: int) -> tuple[Field, Field]:
     """Return coordinates y ``[1, size, 1]`` and x ``[1, 1, size]``, from -1 to 1."""
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     return axis[None, :, None], axis[None, None, :]
@@ -87,7 +89,7 @@ def segment_distance(start: Field, end: Field, size: int) -> Field:
     Returns:
         ``[n, size, size]`` in units of half the side.
     """
-    y, x = grid(size)
+    y, x = coordinate_grid(size)
     way = end - start
     length = (way**2).sum(axis=1) + 1e-8
     dy, dx = y - start[:, 0, None, None], x - start[:, 1, None, None]
@@ -110,7 +112,7 @@ def path_distance(points: Field, size: int) -> Field:
 
 def disc_distance(centre: Field, size: int, aspect: Field | None = None) -> Field:
     """Return the distance to a point ``[n, 2]``, with y stretched by ``aspect`` ``[n]``."""
-    y, x = grid(size)
+    y, x = coordinate_grid(size)
     dy = y - centre[:, 0, None, None]
     if aspect is not None:
         dy = dy * aspect[:, None, None]
@@ -118,13 +120,13 @@ def disc_distance(centre: Field, size: int, aspect: Field | None = None) -> Fiel
     return np.asarray(np.sqrt(dy * dy + dx * dx), dtype=np.float32)
 
 
-def soft(distance: Field, radius: Field | float, edge: float = 0.04) -> Field:
+def soft_disc(distance: Field, radius: Field | float, edge: float = 0.04) -> Field:
     """Return 1 for distances below the radius and 0 beyond, with a soft edge between."""
     limit = radius[:, None, None] if isinstance(radius, np.ndarray) else radius
     return np.asarray(np.clip((limit - distance) / edge + 0.5, 0, 1), dtype=np.float32)
 
 
-def uniform(
+def uniform_field(
     rng: np.random.Generator, low: float, high: float, shape: int | tuple[int, ...]
 ) -> Field:
     """Draw uniform float32 numbers."""

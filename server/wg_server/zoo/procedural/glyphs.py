@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_server.zoo.procedural.fields import Field, path_distance, uniform
+from wg_server.zoo.procedural.fields import Field, path_distance, uniform_field
 
 Stroke = NDArray[np.float64]
 Glyph = tuple[Stroke, ...]
@@ -52,12 +52,12 @@ _DIGITS: dict[str, tuple[Glyph, ...]] = {
 }
 
 
-def digits(rng: np.random.Generator) -> dict[str, Glyph]:
+def draw_digit_shapes(rng: np.random.Generator) -> dict[str, Glyph]:
     """Draw a variant of each of the ten digits."""
     return {name: shapes[int(rng.integers(len(shapes)))] for name, shapes in _DIGITS.items()}
 
 
-def alphabet(rng: np.random.Generator, count: int) -> dict[str, Glyph]:
+def draw_invented_glyphs(rng: np.random.Generator, count: int) -> dict[str, Glyph]:
     """Draw invented characters with two to four strokes each."""
     characters = {}
     for number in range(count):
@@ -75,7 +75,7 @@ def alphabet(rng: np.random.Generator, count: int) -> dict[str, Glyph]:
     return characters
 
 
-def ink(
+def render_glyph(
     rng: np.random.Generator, glyph: Sequence[Stroke], count: int, size: int, style: Field
 ) -> Field:
     """Draw one character ``count`` times with random variation, ``[n, size, size]``, 0 to 1."""
@@ -83,7 +83,7 @@ def ink(
     shear = rng.normal(0.25 * (style[1] - 0.5), 0.1, count)
     zoom = rng.uniform(0.75, 1.05, (count, 2)) * (0.6 + 0.4 * style[2])
     shift = rng.normal(0, 0.08, (count, 1, 2))
-    width = uniform(rng, 0.05, 0.08 + 0.1 * float(style[3]), count)
+    width = uniform_field(rng, 0.05, 0.08 + 0.1 * float(style[3]), count)
     cos, sin = np.cos(angle), np.sin(angle)
     matrix = np.stack(
         [np.stack([cos, sin], -1), np.stack([-sin + shear, cos], -1)], axis=1

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from wg_server.zoo.procedural.fields import Field, grid, uniform
+from wg_server.zoo.procedural.fields import Field, coordinate_grid, uniform_field
 
 
-def silhouette(
+def draw_silhouettes(
     rng: np.random.Generator, shape: Field, count: int, size: int
 ) -> tuple[Field, Field]:
     """Draw shapes ``r(angle)`` given by Fourier coefficients, each slightly rotated and scaled.
@@ -18,7 +18,7 @@ def silhouette(
     Returns:
         Mask 0 to 1, and height of a rounded solid 0 to 1, both ``[n, size, size]``.
     """
-    y, x = grid(size)
+    y, x = coordinate_grid(size)
     shift = rng.normal(0, 0.06, (count, 2)).astype(np.float32)
     turn = rng.normal(0, 0.2, count).astype(np.float32)[:, None, None]
     dy, dx = y - shift[:, 0, None, None], x - shift[:, 1, None, None]
@@ -29,7 +29,7 @@ def silhouette(
     for harmonic in range(1, 5):
         wobble = shape[harmonic - 1] + rng.normal(0, 0.02, count).astype(np.float32)
         radius += 0.28 / harmonic**0.5 * (wobble[:, None, None] - 0.5) * np.cos(harmonic * angle)
-    radius *= uniform(rng, 0.85, 1.15, count)[:, None, None]
+    radius *= uniform_field(rng, 0.85, 1.15, count)[:, None, None]
     depth = radius - np.sqrt(along**2 + across**2)
     mask = np.clip(depth / 0.05 + 0.5, 0, 1).astype(np.float32)
     return mask, np.sqrt(np.clip(depth, 0, None)).astype(np.float32)

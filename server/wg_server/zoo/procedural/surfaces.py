@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wg_server.zoo.procedural.fields import Field, cells, grating, noise, standard, step
+from wg_server.zoo.procedural.fields import (
+    Field,
+    cosine_grating,
+    periodic_noise,
+    soft_step,
+    standardise_field,
+    voronoi_cells,
+)
 
 SHEET = 256
 
@@ -17,7 +24,7 @@ Values = Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class SurfaceRecipe:
     """Parameters of one family's surface.
 
     Attributes:
@@ -33,24 +40,26 @@ class Recipe:
     contrast: float
 
 
-def draw_recipe(rng: np.random.Generator, kind: str | None = None) -> Recipe:
+def draw_recipe(rng: np.random.Generator, kind: str | None = None) -> SurfaceRecipe:
     """Draw the surface of a new family."""
     name = kind or str(rng.choice(DRAWN))
     values = tuple(float(v) for v in rng.uniform(0, 1, 8))
     if kind is None and name == "concrete" and values[7] > 0.5:
         name = "cracked"
-    return Recipe(name, values, float(rng.uniform(0.25, 0.75)), float(rng.uniform(0.02, 0.12)))
+    return SurfaceRecipe(
+        name, values, float(rng.uniform(0.25, 0.75)), float(rng.uniform(0.02, 0.12))
+    )
 
 
-def sheet(rng: np.random.Generator, recipe: Recipe) -> Field:
+def draw_sheet(rng: np.random.Generator, recipe: SurfaceRecipe) -> Field:
     """Draw one sheet, ``[SHEET, SHEET]``."""
     jitter = np.clip(np.array(recipe.values) + rng.normal(0, 0.03, 8), 0, 1).tolist()
-    field = standard(KINDS[recipe.kind](rng, SHEET, jitter))
+    field = standardise_field(KINDS[recipe.kind](rng, SHEET, jitter))
     field = np.clip(field, -3, 3)
     return np.asarray(recipe.level + recipe.contrast * field, dtype=np.float32)
 
 
-def crops(rng: np.random.Generator, sheet: Field, count: int, size: int) -> Field:
+def cut_images(rng: np.random.Generator, sheet: Field, count: int, size: int) -> Field:
     """Cut images from a sheet, some of them mirrored, ``[count, size, size]``."""
     top, left_edges = rng.integers(0, SHEET, (2, count))
     rows = (top[:, None] + np.arange(size)) % SHEET
@@ -65,127 +74,140 @@ def _angle(value: float) -> float:
 
 
 def _rolled_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
-    lines = noise(rng, size, 1 + 2 * v[0], stretch=10 + 20 * v[1], angle=_angle(v[2]))
-    return lines + v[3] * noise(rng, size, 6 + 20 * v[4], rough=0.3)
+    lines = periodic_noise(rng, size, 1 + 2 * v[0], stretch=10 + 20 * v[1], angle=_angle(v[2]))
+    return lines + v[3] * periodic_noise(rng, size, 6 + 20 * v[4], rough=0.3)
 
 
 def _ground(rng: np.random.Generator, size: int, v: Values) -> Field:
-    grain = noise(rng, size, 0.7, stretch=15 + 25 * v[0], angle=_angle(v[1]))
-    cross_grain = noise(rng, size, 0.7, stretch=15 + 25 * v[0], angle=_angle(v[1]) + 0.3 + v[2])
+    grain = periodic_noise(rng, size, 0.7, stretch=15 + 25 * v[0], angle=_angle(v[1]))
+    cross_grain = periodic_noise(
+        rng, size, 0.7, stretch=15 + 25 * v[0], angle=_angle(v[1]) + 0.3 + v[2]
+    )
     return grain + v[3] * cross_grain
 
 
 def _cast(rng: np.random.Generator, size: int, v: Values) -> Field:
-    grain = noise(rng, size, 1 + 3 * v[0], rough=0.5)
-    return grain + v[1] * np.abs(noise(rng, size, 3 + 8 * v[2]))
+    grain = periodic_noise(rng, size, 1 + 3 * v[0], rough=0.5)
+    return grain + v[1] * np.abs(periodic_noise(rng, size, 3 + 8 * v[2]))
 
 
 def _woven_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
     period = size / round(20 + 44 * v[0])
-    warp, weft = grating(size, period, 0.0), grating(size, period, np.pi / 2)
-    over = step(grating(size, 2 * period, np.pi / 4) * v[1] + warp * weft, 0, 0.5)
-    return over * warp + (1 - over) * weft + 0.4 * v[2] * noise(rng, size, 1.5, rough=0.5)
+    warp, weft = cosine_grating(size, period, 0.0), cosine_grating(size, period, np.pi / 2)
+    over = soft_step(cosine_grating(size, 2 * period, np.pi / 4) * v[1] + warp * weft, 0, 0.5)
+    return over * warp + (1 - over) * weft + 0.4 * v[2] * periodic_noise(rng, size, 1.5, rough=0.5)
 
 
 def _printed_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
     period = size / round(16 + 40 * v[0])
     turn = _angle(v[1])
-    dots = grating(size, period, turn) + grating(size, period, turn + np.pi / 2)
-    return step(dots + v[2] * noise(rng, size, 8), 0.4 * v[3], 0.6) + 0.1 * noise(rng, size, 0.8)
+    dots = cosine_grating(size, period, turn) + cosine_grating(size, period, turn + np.pi / 2)
+    return soft_step(
+        dots + v[2] * periodic_noise(rng, size, 8), 0.4 * v[3], 0.6
+    ) + 0.1 * periodic_noise(rng, size, 0.8)
 
 
 def _concrete(rng: np.random.Generator, size: int, v: Values) -> Field:
-    stones = step(noise(rng, size, 2 + 3 * v[0]), 1.0, 0.4)
-    pores = step(-noise(rng, size, 1 + v[1]), 1.8, 0.2)
-    return np.asarray(noise(rng, size, 10, rough=0.6) + v[2] * stones - 2 * v[3] * pores)
+    stones = soft_step(periodic_noise(rng, size, 2 + 3 * v[0]), 1.0, 0.4)
+    pores = soft_step(-periodic_noise(rng, size, 1 + v[1]), 1.8, 0.2)
+    return np.asarray(periodic_noise(rng, size, 10, rough=0.6) + v[2] * stones - 2 * v[3] * pores)
 
 
 def _cracked_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
     """Draw plates between ragged gaps, like mud, glaze or old paint, with finer plates inside."""
-    edge_noise = noise(rng, size, 1.5 + 2 * v[0], rough=0.4)
-    _, wide, plate = cells(rng, size, int(20 + 120 * v[1]))
-    _, fine, _ = cells(rng, size, int(150 + 400 * v[2]))
+    edge_noise = periodic_noise(rng, size, 1.5 + 2 * v[0], rough=0.4)
+    _, wide, plate = voronoi_cells(rng, size, int(20 + 120 * v[1]))
+    _, fine, _ = voronoi_cells(rng, size, int(150 + 400 * v[2]))
     tone = rng.normal(0, 0.5, plate.max() + 1).astype(np.float32)[plate]
-    gap = step(1.0 + 2 * v[3] - wide - 0.8 * edge_noise, 0, 1.2)
-    hair = step(0.6 - fine - 0.5 * edge_noise, 0, 0.8)
+    gap = soft_step(1.0 + 2 * v[3] - wide - 0.8 * edge_noise, 0, 1.2)
+    hair = soft_step(0.6 - fine - 0.5 * edge_noise, 0, 0.8)
     return np.asarray(
-        v[4] * tone + 0.4 * noise(rng, size, 2, rough=0.6) - 2.5 * gap - (0.3 + v[5]) * hair
+        v[4] * tone
+        + 0.4 * periodic_noise(rng, size, 2, rough=0.6)
+        - 2.5 * gap
+        - (0.3 + v[5]) * hair
     )
 
 
 def _photovoltaic(rng: np.random.Generator, size: int, v: Values) -> Field:
-    grains = cells(rng, size, int(30 + 200 * v[0]))[2]
+    grains = voronoi_cells(rng, size, int(30 + 200 * v[0]))[2]
     tone = rng.normal(0, 1, grains.max() + 1).astype(np.float32)[grains]
-    fingers = step(grating(size, size / round(24 + 40 * v[1]), 0.0), 0.85, 0.1)
-    bars = step(grating(size, size / round(2 + 4 * v[2]), np.pi / 2), 0.985, 0.01)
-    return np.asarray(v[3] * tone + 0.5 * noise(rng, size, 12) - fingers - 2 * bars)
+    fingers = soft_step(cosine_grating(size, size / round(24 + 40 * v[1]), 0.0), 0.85, 0.1)
+    bars = soft_step(cosine_grating(size, size / round(2 + 4 * v[2]), np.pi / 2), 0.985, 0.01)
+    return np.asarray(v[3] * tone + 0.5 * periodic_noise(rng, size, 12) - fingers - 2 * bars)
 
 
 def _brushed_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
-    return noise(rng, size, 0.8 + v[0], stretch=30 + 30 * v[1], angle=_angle(v[2]), rough=0.2)
+    return periodic_noise(
+        rng, size, 0.8 + v[0], stretch=30 + 30 * v[1], angle=_angle(v[2]), rough=0.2
+    )
 
 
 def _sand(rng: np.random.Generator, size: int, v: Values) -> Field:
-    return noise(rng, size, 0.4 + 1.2 * v[0], rough=v[1])
+    return periodic_noise(rng, size, 0.4 + 1.2 * v[0], rough=v[1])
 
 
 def _marble(rng: np.random.Generator, size: int, v: Values) -> Field:
-    veins = np.abs(noise(rng, size, 8 + 16 * v[0], rough=0.3))
-    return np.asarray(-np.exp(-veins * (3 + 8 * v[1])) + 0.3 * noise(rng, size, 15))
+    veins = np.abs(periodic_noise(rng, size, 8 + 16 * v[0], rough=0.3))
+    return np.asarray(-np.exp(-veins * (3 + 8 * v[1])) + 0.3 * periodic_noise(rng, size, 15))
 
 
 def _wood(rng: np.random.Generator, size: int, v: Values) -> Field:
-    warp = noise(rng, size, 10 + 10 * v[0], stretch=6, angle=np.pi / 2)
+    warp = periodic_noise(rng, size, 10 + 10 * v[0], stretch=6, angle=np.pi / 2)
     x = np.arange(size, dtype=np.float32)[None, :]
     rings = np.sin(2 * np.pi * round(8 + 16 * v[1]) * x / size + (1 + 3 * v[2]) * warp)
-    return np.asarray(rings + 0.4 * noise(rng, size, 0.8, stretch=20, angle=np.pi / 2))
+    return np.asarray(rings + 0.4 * periodic_noise(rng, size, 0.8, stretch=20, angle=np.pi / 2))
 
 
 def _leather(rng: np.random.Generator, size: int, v: Values) -> Field:
-    _, border, _ = cells(rng, size, int(300 + 1500 * v[0]))
-    return step(border, 0.5 + v[1], 2.0) + 0.2 * noise(rng, size, 1)
+    _, border, _ = voronoi_cells(rng, size, int(300 + 1500 * v[0]))
+    return soft_step(border, 0.5 + v[1], 2.0) + 0.2 * periodic_noise(rng, size, 1)
 
 
 def _grains(rng: np.random.Generator, size: int, v: Values) -> Field:
-    _, border, index = cells(rng, size, int(100 + 800 * v[0]))
+    _, border, index = voronoi_cells(rng, size, int(100 + 800 * v[0]))
     tone = rng.normal(0, 1, index.max() + 1).astype(np.float32)[index]
-    return np.asarray(v[1] * tone - 1.5 * (1 - step(border, 0.8, 1.0)))
+    return np.asarray(v[1] * tone - 1.5 * (1 - soft_step(border, 0.8, 1.0)))
 
 
 def _foam(rng: np.random.Generator, size: int, v: Values) -> Field:
-    distance, _, _ = cells(rng, size, int(200 + 1000 * v[0]))
-    return np.asarray(-np.cos(distance * (0.5 + v[1])) + 0.2 * noise(rng, size, 1))
+    distance, _, _ = voronoi_cells(rng, size, int(200 + 1000 * v[0]))
+    return np.asarray(-np.cos(distance * (0.5 + v[1])) + 0.2 * periodic_noise(rng, size, 1))
 
 
 def _tiles(rng: np.random.Generator, size: int, v: Values) -> Field:
     count = round(4 + 12 * v[0])
-    gap = np.maximum(grating(size, size / count, 0.0), grating(size, size / count, np.pi / 2))
-    return -step(gap, 0.96, 0.04) + (0.3 + v[1]) * 0.3 * noise(rng, size, 3, rough=0.5)
+    gap = np.maximum(
+        cosine_grating(size, size / count, 0.0), cosine_grating(size, size / count, np.pi / 2)
+    )
+    return -soft_step(gap, 0.96, 0.04) + (0.3 + v[1]) * 0.3 * periodic_noise(
+        rng, size, 3, rough=0.5
+    )
 
 
 def _corrugated_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
-    waves = grating(size, size / round(8 + 40 * v[0]), _angle(v[1]))
-    return waves + 0.3 * noise(rng, size, 2, rough=0.5)
+    waves = cosine_grating(size, size / round(8 + 40 * v[0]), _angle(v[1]))
+    return waves + 0.3 * periodic_noise(rng, size, 2, rough=0.5)
 
 
 def _knurled_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
     period = size / round(12 + 30 * v[0])
     turn = np.pi / 4
-    ridges = np.maximum(grating(size, period, turn), grating(size, period, -turn))
-    return np.asarray(ridges + 0.3 * v[1] * noise(rng, size, 1.5))
+    ridges = np.maximum(cosine_grating(size, period, turn), cosine_grating(size, period, -turn))
+    return np.asarray(ridges + 0.3 * v[1] * periodic_noise(rng, size, 1.5))
 
 
 def _plain(rng: np.random.Generator, size: int, v: Values) -> Field:
-    return noise(rng, size, 20 + 20 * v[0]) + 0.3 * noise(rng, size, 0.6)
+    return periodic_noise(rng, size, 20 + 20 * v[0]) + 0.3 * periodic_noise(rng, size, 0.6)
 
 
 def _paper(rng: np.random.Generator, size: int, v: Values) -> Field:
-    fibres = np.abs(noise(rng, size, 1.0, stretch=6, angle=np.pi * v[0]))
-    return fibres + np.abs(noise(rng, size, 1.0, stretch=6, angle=np.pi * v[1]))
+    fibres = np.abs(periodic_noise(rng, size, 1.0, stretch=6, angle=np.pi * v[0]))
+    return fibres + np.abs(periodic_noise(rng, size, 1.0, stretch=6, angle=np.pi * v[1]))
 
 
 def _clouded_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
-    return noise(rng, size, 4 + 12 * v[0], rough=0.2 + 0.8 * v[1])
+    return periodic_noise(rng, size, 4 + 12 * v[0], rough=0.2 + 0.8 * v[1])
 
 
 KINDS: Mapping[str, Callable[[np.random.Generator, int, Values], Field]] = {

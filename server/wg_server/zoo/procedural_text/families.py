@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from wg_common import streams
 from wg_common.modalities import writing
-from wg_common.modalities.texts import Texts, plain
+from wg_common.modalities.texts import Texts, normalise_text
 from wg_common.streams import Stream
 from wg_server.zoo.procedural_text import vocabulary
 from wg_server.zoo.procedural_text.vocabulary import KINDS, Concept
@@ -22,7 +22,7 @@ _MIXED = 0.15  # Probability that a site writes both languages
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Family:
+class TextFamily:
     """Kind of plant.
 
     Attributes:
@@ -41,7 +41,7 @@ class Family:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Site:
+class TextSite:
     """Plant of a family.
 
     Attributes:
@@ -58,12 +58,12 @@ class Site:
     objects: dict[str, tuple[str, ...]]
     remarks: int
     places: float
-    manner: writing.Manner
+    manner: writing.WritingHabits
 
 
-def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
+def draw_family(seed: tuple[int, ...], kind: str | None = None) -> TextFamily:
     """Draw the family of a seed."""
-    rng = streams.rng(Stream.FAMILY, *seed)
+    rng = streams.stream_generator(Stream.FAMILY, *seed)
     family_kind = kind or str(rng.choice(list(KINDS), p=_ODDS))
     entries = KINDS[family_kind]
     count = min(int(rng.integers(*_CLASSES)), len(entries))
@@ -71,7 +71,7 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
     japanese = rng.random() < _JAPANESE
     style = int(rng.integers(3))
     names = [c.japanese if japanese else str(rng.choice(c.names)) for c in concepts]
-    return Family(
+    return TextFamily(
         name=f"{family_kind}-{'-'.join(str(s) for s in seed)}",
         kind=family_kind,
         concepts=concepts,
@@ -80,9 +80,9 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
     )
 
 
-def draw_site(family: Family, number: int, *, strength: float) -> Site:
+def draw_site(family: TextFamily, number: int, *, strength: float) -> TextSite:
     """Draw site ``number`` of a family, which deviates by ``strength`` (0 to 1)."""
-    rng = streams.rng(Stream.SITE, *family.seed, then=(number,))
+    rng = streams.stream_generator(Stream.SITE, *family.seed, then=(number,))
     japanese, is_mixed = rng.random() < _JAPANESE, rng.random() < _MIXED
     languages = ("en", "ja") if is_mixed else ("ja",) if japanese else ("en",)
 
@@ -92,7 +92,7 @@ def draw_site(family: Family, number: int, *, strength: float) -> Site:
         return tuple(words[i] for i in rng.permutation(len(words))[:count])
 
     machines = [vocabulary.OBJECTS[i] for i in rng.permutation(len(vocabulary.OBJECTS))[:6]]
-    return Site(
+    return TextSite(
         languages=languages,
         phrases={
             language: tuple(draw_words(getattr(concept, language)) for concept in family.concepts)
@@ -104,12 +104,12 @@ def draw_site(family: Family, number: int, *, strength: float) -> Site:
         },
         remarks=int(rng.integers(0, 4)),
         places=float(rng.random()),
-        manner=writing.draw(rng, strength),
+        manner=writing.draw_writing_habits(rng, strength),
     )
 
 
-def render(
-    family: Family, site: Site, labels: NDArray[np.int64], rng: np.random.Generator
+def render_texts(
+    family: TextFamily, site: TextSite, labels: NDArray[np.int64], rng: np.random.Generator
 ) -> list[NDArray[np.str_]]:
     """Render texts of one site, one string each.
 
@@ -122,7 +122,7 @@ def render(
     return [np.array(_note(family, site, int(label), rng)) for label in labels]
 
 
-def _note(family: Family, site: Site, label: int, rng: np.random.Generator) -> str:
+def _note(family: TextFamily, site: TextSite, label: int, rng: np.random.Generator) -> str:
     language = str(rng.choice(site.languages))
     phrase = str(rng.choice(site.phrases[language][label]))
     number = int(rng.integers(1, 400))
@@ -142,7 +142,7 @@ def _note(family: Family, site: Site, label: int, rng: np.random.Generator) -> s
             place = f"{rng.choice(vocabulary.PLACES[language])} {rng.integers(1, 30)}"
             parts.insert(int(rng.integers(len(parts) + 1)), place)
     text = ("、" if language == "ja" else str(rng.choice([", ", "; ", ". ", " - "]))).join(parts)
-    return plain(writing.write_in_manner(text, site.manner, rng))
+    return normalise_text(writing.apply_writing_habits(text, site.manner, rng))
 
 
 def _number(language: str, rng: np.random.Generator) -> str:

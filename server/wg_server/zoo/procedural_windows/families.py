@@ -14,17 +14,17 @@ from wg_server.zoo.procedural_windows import process, rotating
 from wg_server.zoo.procedural_windows.machine import Floats
 
 MODALITY = Windows.name
-Machine = rotating.Rotor | process.Plant
+Machine = rotating.RotatingMachineModel | process.ProcessModel
 KINDS: Mapping[str, Callable[[np.random.Generator], Machine]] = {
-    "rotating": rotating.draw,
-    "process": process.draw,
+    "rotating": rotating.draw_rotating_machine,
+    "process": process.draw_process,
 }
 _ODDS = (0.57, 0.43)
 _LENGTHS = {"rotating": (256, 512, 1024, 1024, 2048), "process": (16, 24, 32, 64, 128)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Family:
+class WindowFamily:
     """Kind of machine.
 
     Attributes:
@@ -52,7 +52,7 @@ class Family:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Site:
+class WindowSite:
     """Machine of a family, behind its own sensors.
 
     Attributes:
@@ -68,17 +68,17 @@ class Site:
     length: int
 
 
-def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
+def draw_family(seed: tuple[int, ...], kind: str | None = None) -> WindowFamily:
     """Draw the family of a seed."""
-    rng = streams.rng(Stream.FAMILY, *seed)
+    rng = streams.stream_generator(Stream.FAMILY, *seed)
     family_kind = kind or str(rng.choice(list(KINDS), p=_ODDS))
     machine = KINDS[family_kind](rng)
     if family_kind == "process":  # each variable has a sensor
-        mixing = np.eye(machine.sources)
+        mixing = np.eye(machine.source_count)
     else:
         channels = int(rng.choice([1, 1, 1, 2, 3]))
-        mixing = rng.dirichlet(np.ones(machine.sources), channels) * rng.uniform(0.5, 1.5)
-    return Family(
+        mixing = rng.dirichlet(np.ones(machine.source_count), channels) * rng.uniform(0.5, 1.5)
+    return WindowFamily(
         name=f"{family_kind}-{'-'.join(str(s) for s in seed)}",
         kind=family_kind,
         machine=machine,
@@ -89,21 +89,21 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
     )
 
 
-def draw_site(family: Family, number: int, *, strength: float) -> Site:
+def draw_site(family: WindowFamily, number: int, *, strength: float) -> WindowSite:
     """Draw site ``number`` of a family, which deviates by ``strength`` (0 to 1)."""
-    rng = streams.rng(Stream.SITE, *family.seed, then=(number,))
+    rng = streams.stream_generator(Stream.SITE, *family.seed, then=(number,))
     machine = family.machine.at_another_site(rng, strength)
     direct = family.kind == "process"
-    chain = sensors.draw(rng, family.mixing, family.unit, strength, direct=direct)
+    chain = sensors.draw_sensors(rng, family.mixing, family.unit, strength, direct=direct)
     step = float(np.exp(rng.uniform(-0.25, 0.25) * strength))
     length = family.length
     if family.kind == "rotating" and rng.random() < 0.3 * strength:
         length = int(rng.choice((512, 1024, 2048)))
-    return Site(machine, chain, step, length)
+    return WindowSite(machine, chain, step, length)
 
 
-def render(
-    family: Family, site: Site, labels: NDArray[np.int64], rng: np.random.Generator
+def render_windows(
+    family: WindowFamily, site: WindowSite, labels: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Render windows of one site.
 
@@ -117,4 +117,6 @@ def render(
         float32 ``[n, C, T]``.
     """
     signals = site.machine.windows(rng, labels, site.length, site.step)
-    return sensors.observe(rng, signals, site.sensors).reshape(len(labels), len(family.mixing), -1)
+    return sensors.measure_signals(rng, signals, site.sensors).reshape(
+        len(labels), len(family.mixing), -1
+    )

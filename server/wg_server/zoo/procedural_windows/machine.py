@@ -7,6 +7,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def jitter(rng: np.random.Generator, values: Floats, strength: float) -> Floats:
+def log_normal_jitter(rng: np.random.Generator, values: Floats, strength: float) -> Floats:
     """Multiply values by log-normal factors of standard deviation ``strength``."""
     return values * np.exp(strength * rng.normal(size=values.shape))

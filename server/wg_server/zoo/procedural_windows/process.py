@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from wg_common.modalities.sensors import coloured_noise
-from wg_server.zoo.procedural_windows.machine import Floats, Ints, jitter
+from wg_server.zoo.procedural_windows.machine import Floats, Ints, log_normal_jitter
 
 EFFECTS = ("step", "ramp", "oscillation", "noise", "stuck", "impulses")
 _FACTORS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plant:
+class ProcessModel:
     """Process or loop.
 
     Attributes:
@@ -48,30 +48,32 @@ class Plant:
     wander: float
 
     @property
-    def sources(self) -> int:
+    def source_count(self) -> int:
         """Number of variables V."""
         return len(self.level)
 
-    def at_another_site(self, rng: np.random.Generator, strength: float) -> Plant:
+    def at_another_site(self, rng: np.random.Generator, strength: float) -> ProcessModel:
         """Return the plant with other resting values, couplings and strengths."""
         v = len(self.level)
         return dataclasses.replace(
             self,
             level=self.level + 0.5 * strength * self.scale * rng.normal(size=v),
-            scale=jitter(rng, self.scale, 0.15 * strength),
+            scale=log_normal_jitter(rng, self.scale, 0.15 * strength),
             loading=self.loading + 0.2 * strength * rng.normal(size=self.loading.shape),
-            effects=jitter(rng, self.effects, 0.25 * strength),
-            rate=jitter(rng, self.rate, 0.15 * strength),
+            effects=log_normal_jitter(rng, self.effects, 0.25 * strength),
+            rate=log_normal_jitter(rng, self.rate, 0.15 * strength),
         )
 
     def windows(self, rng: np.random.Generator, labels: Ints, length: int, step: float) -> Floats:
-        """Draw windows, see ``rotating.Rotor.windows``; the signals are the variables."""
+        """Draw windows as ``rotating.RotatingMachineModel`` does; the signals are the variables."""
         n, v = len(labels), len(self.level)
         causes = coloured_noise(rng, (n, _FACTORS, length), self.colour[0])
         signal = np.einsum("vf,nft->nvt", self.loading, causes)
         signal += 0.5 * coloured_noise(rng, (n, v, length), self.colour[1])
         signal += self.wander * rng.normal(size=(n, v, 1))
-        force = self.effects[labels] * jitter(rng, np.ones((n, 1, 1)), self.blur)  # [n, 6, V]
+        force = self.effects[labels] * log_normal_jitter(
+            rng, np.ones((n, 1, 1)), self.blur
+        )  # [n, 6, V]
         time = np.arange(length) / length
         start = np.where(rng.random(n) < self.begun, -1.0, rng.uniform(-0.3, 0.6, n))
         since = time - start[:, None]  # [n, T]
@@ -91,7 +93,7 @@ class Plant:
         return np.asarray(self.level[:, None] + self.scale[:, None] * signal)
 
 
-def draw(rng: np.random.Generator) -> Plant:
+def draw_process(rng: np.random.Generator) -> ProcessModel:
     """Draw a process with faults, or one that wears in stages."""
     v = int(rng.choice([rng.integers(3, 10), rng.integers(10, 25), rng.integers(25, 56)]))
     is_worn = rng.random() < 0.2
@@ -113,12 +115,14 @@ def draw(rng: np.random.Generator) -> Plant:
             is_touched[int(rng.integers(v))] = True
             for effect in chosen_effects:
                 sign = rng.choice([-1.0, 1.0], v)
-                effects[row, effect] = is_touched * sign * jitter(rng, np.full(v, strength), 0.5)
+                effects[row, effect] = (
+                    is_touched * sign * log_normal_jitter(rng, np.full(v, strength), 0.5)
+                )
             effects[row, 3:] = np.abs(effects[row, 3:])
     units = rng.random() < 0.5
     scale = 10 ** rng.uniform(-2, 2, v) if units else np.ones(v)
     level = scale * 10 ** rng.uniform(0, 2, v) if units else 0.3 * rng.normal(size=v)
-    return Plant(
+    return ProcessModel(
         labels=tuple(names),
         level=level,
         scale=scale,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wg_common.modalities.sensors import apply_response, coloured_noise
-from wg_server.zoo.procedural_windows.machine import Floats, Ints, jitter
+from wg_server.zoo.procedural_windows.machine import Floats, Ints, log_normal_jitter
 
 TYPES = (
     "outer",
@@ -33,7 +33,7 @@ _HARMONICS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rotor:
+class RotatingMachineModel:
     """Shaft with bearings, and possibly gears.
 
     Attributes:
@@ -75,22 +75,22 @@ class Rotor:
     spread: float
 
     @property
-    def sources(self) -> int:
+    def source_count(self) -> int:
         """Number of signals: two, near the fault and far from it."""
         return 2
 
-    def at_another_site(self, rng: np.random.Generator, strength: float) -> Rotor:
+    def at_another_site(self, rng: np.random.Generator, strength: float) -> RotatingMachineModel:
         """Return the rotor with another speed, other resonances and other severities."""
         return dataclasses.replace(
             self,
             shaft=float(self.shaft * np.exp(0.15 * strength * rng.normal())),
-            strike=jitter(rng, self.strike, 0.35 * strength),
-            harmonics=jitter(rng, self.harmonics, 0.3 * strength),
-            tone=jitter(rng, self.tone, 0.3 * strength),
-            bursts=jitter(rng, self.bursts, 0.3 * strength),
-            resonance=np.clip(jitter(rng, self.resonance, 0.12 * strength), 0.02, 0.45),
-            damping=jitter(rng, self.damping, 0.2 * strength),
-            share=jitter(rng, self.share, 0.3 * strength),
+            strike=log_normal_jitter(rng, self.strike, 0.35 * strength),
+            harmonics=log_normal_jitter(rng, self.harmonics, 0.3 * strength),
+            tone=log_normal_jitter(rng, self.tone, 0.3 * strength),
+            bursts=log_normal_jitter(rng, self.bursts, 0.3 * strength),
+            resonance=np.clip(log_normal_jitter(rng, self.resonance, 0.12 * strength), 0.02, 0.45),
+            damping=log_normal_jitter(rng, self.damping, 0.2 * strength),
+            share=log_normal_jitter(rng, self.share, 0.3 * strength),
         )
 
     def windows(self, rng: np.random.Generator, labels: Ints, length: int, step: float) -> Floats:
@@ -138,7 +138,7 @@ class Rotor:
         times = (
             np.arange(strikes) + rng.random((n, 1)) + 0.02 * rng.normal(size=(n, strikes))
         ) * gap
-        force = jitter(rng, np.ones((n, strikes)), 0.15)
+        force = log_normal_jitter(rng, np.ones((n, strikes)), 0.15)
         inside = (times >= 0) & (times < length - 1) & (cycles > 0)[:, None]
         impulses = np.zeros((n, length))
         rows, _ = np.nonzero(inside)
@@ -156,7 +156,7 @@ class Rotor:
         return apply_response(signal, self.share[labels] @ (response * gain * (line / resonance)))
 
 
-def draw(rng: np.random.Generator) -> Rotor:
+def draw_rotating_machine(rng: np.random.Generator) -> RotatingMachineModel:
     """Draw a kind of rotating machine and its classes: faults, or faults at several severities."""
     count = int(rng.integers(2, 6))
     types = [str(t) for t in rng.permutation(TYPES)[:count]]
@@ -190,7 +190,7 @@ def draw(rng: np.random.Generator) -> Rotor:
         if kind == "cavitation":
             bursts[row] = force[row]
     share = rng.uniform(0.1, 1, (k, 3)) * 0.5 + rng.uniform(0.1, 1, 3) * 0.5
-    return Rotor(
+    return RotatingMachineModel(
         labels=tuple(names),
         shaft=float(np.exp(rng.uniform(np.log(0.0015), np.log(0.03)))),
         mesh=float(rng.integers(9, 30)),

@@ -7,16 +7,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from wg_client.fitting.backbone import Trunk
-from wg_client.fitting.fitted import Fitted, OutOfFold
+from wg_client.fitting.backbone import TrunkFeatures
+from wg_client.fitting.fitted import FittedModel, OutOfFoldPredictions
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
-from wg_client.methods.base import LabelledRecords, Model, Package
+from wg_client.methods.base import FittedMethod, PlantRecords, PreparedPackage
 from wg_client.selection import gain
-from wg_client.selection.checks.base import Comparison
+from wg_client.selection.checks.base import ModelComparison
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.failures import Action
 
-Compare = Callable[..., Comparison]
+Compare = Callable[..., ModelComparison]
 
 
 @pytest.fixture
@@ -32,16 +32,16 @@ def compare() -> Compare:
         bias: Floats | None = None,
         logits: Floats | None = None,
         actions: dict[str, Action] | None = None,
-    ) -> Comparison:
-        known, trunk, k = labels >= 0, Trunk(features), len(weight)
-        records = LabelledRecords(all_labels=labels, classes=k, public=trunk)
+    ) -> ModelComparison:
+        known, trunk, k = labels >= 0, TrunkFeatures(features), len(weight)
+        records = PlantRecords(all_labels=labels, classes=k, encoder_features=trunk)
         own = labels[known]
 
-        def model(rows: Floats, given: Floats | None = None) -> Model:
+        def model(rows: Floats, given: Floats | None = None) -> FittedMethod:
             head = LinearHead(rows, np.zeros(k) if bias is None else bias)
             found = np.tile(head.logits(features[known]), (2, 1, 1)) if given is None else given
-            judged = OutOfFold(logits=found, inner=found[:, None], labels=own)
-            return Model(trunk=trunk, fitted=Fitted(head, judged))
+            judged = OutOfFoldPredictions(logits=found, inner=found[:, None], labels=own)
+            return FittedMethod(trunk=trunk, fitted=FittedModel(head, judged))
 
         other = model(weight if local is None else local)
         challenger = model(weight, logits)
@@ -49,23 +49,23 @@ def compare() -> Compare:
         estimate = gain.UNKNOWN
         if labelled:
             one, two = challenger.fitted, other.fitted
-            estimate = gain.estimated_gain(
-                gain.Differences(
+            estimate = gain.estimate_gain(
+                gain.RecordDifferences(
                     two.losses.mean(axis=0) - one.losses.mean(axis=0),
-                    one.right - two.right,
+                    one.correct_share - two.correct_share,
                     np.arange(len(own)),
                 ),
                 5,
-                gain.Unseen(),
+                gain.UnseenClassMass(),
                 one.leave_class_out,
             )
-        return Comparison(
+        return ModelComparison(
             name="generated",
             model=challenger,
             local=other if labelled else None,
             gain=estimate,
             records=records,
-            package=Package(candidates=[]),
+            package=PreparedPackage(candidates=[]),
             policy=AcceptanceConfig(checks=actions or {}),
         )
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from tests.client.selection.checks.conftest import Compare
 
-from wg_client.methods.base import SHEET_LIMIT, Candidate, Package
+from wg_client.methods.base import SHEET_LIMIT, DeliveredCandidate, PreparedPackage
 from wg_client.methods.names import HANDED_ON
-from wg_client.models.manifest import Finding
+from wg_client.models.manifest import CheckFinding
 from wg_client.selection.checks import registry
-from wg_client.selection.checks.base import Comparison
+from wg_client.selection.checks.base import ModelComparison
 from wg_common.catalogue import POSTERIOR, SAME_FAMILY
 from wg_common.inference.posterior import Posterior
 from wg_core.errors import ConfigError
@@ -24,12 +24,12 @@ FEATURES = 3 * np.eye(3)[LABELS] + RNG.normal(0, 0.3, (60, 3))
 GOOD = np.eye(3)
 
 
-def found(comparison: Comparison) -> dict[str, Finding]:
+def found(comparison: ModelComparison) -> dict[str, CheckFinding]:
     """What the checks say, by code."""
-    return {finding.code: finding for finding in registry.findings([comparison])}
+    return {finding.code: finding for finding in registry.run_checks([comparison])}
 
 
-def failed(comparison: Comparison) -> set[str]:
+def failed(comparison: ModelComparison) -> set[str]:
     return {code for code, finding in found(comparison).items() if not finding.passed}
 
 
@@ -97,17 +97,19 @@ def test_f12_records_of_another_kind(compare: Compare) -> None:
     comparison = compare(FEATURES, LABELS, GOOD)
     assert "WG-F12" not in found(comparison), "the model is of no kind"
     for unlike in (0.9, 1.1):
-        candidate = Candidate("kin", SAME_FAMILY, comparison.model.trunk, comparison.model.head)
+        candidate = DeliveredCandidate(
+            "kin", SAME_FAMILY, comparison.model.trunk, comparison.model.head
+        )
         of_kind = replace(
             comparison,
-            model=replace(comparison.model, of_kind=True),
-            package=Package(
+            model=replace(comparison.model, made_for_kind=True),
+            package=PreparedPackage(
                 candidates=[replace(candidate, unlikeness=unlike)], others_released=False
             ),
         )
         finding = found(of_kind)["WG-F12"]
-        assert finding.blocks == (unlike > 1) == (not of_kind.package.family)
-        assert of_kind.package.says_anything
+        assert finding.blocks == (unlike > 1) == (not of_kind.package.has_similar_family)
+        assert of_kind.package.is_informative
 
 
 @pytest.mark.parametrize("sites", [0, 1, 2, 3, 9])
@@ -151,7 +153,7 @@ def test_f14_a_data_sheet_of_another_machine(compare: Compare) -> None:
     comparison = compare(FEATURES, LABELS, GOOD)
     assert "WG-F14" not in found(comparison), "no sheet is stated"
     for fit, passed in ((SHEET_LIMIT - 0.1, False), (SHEET_LIMIT + 0.1, True)):
-        package = Package(candidates=[], stated=True, sheet_fit=fit)
+        package = PreparedPackage(candidates=[], made_for_machine=True, sheet_fit=fit)
         finding = found(replace(comparison, package=package))["WG-F14"]
         assert finding.passed == passed and not finding.blocks
         handed_on = replace(comparison, package=package, name=HANDED_ON)

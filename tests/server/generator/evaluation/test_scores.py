@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wg_server.generator.checks import Check, read_checks
+from wg_server.generator.checks import CardCheck, read_checks
 from wg_server.generator.evaluation import head_card
-from wg_server.generator.evaluation.scores import ALONE, COMPLETED, EXCHANGED, Scores
+from wg_server.generator.evaluation.scores import ALONE, COMPLETED, EXCHANGED, MethodScores
 
 FAMILIES = ("a", "a", "a", "b")
 DELIVERED = (0.9, 0.8, 0.7, 0.4)
@@ -16,9 +16,9 @@ OTHER = (0.8, 0.8, 0.8, 0.6)
 
 @pytest.fixture
 def rows() -> dict[str, dict[str, float]]:
-    scores = Scores()
+    scores = MethodScores()
     for family, delivered, other in zip(FAMILIES, DELIVERED, OTHER, strict=True):
-        scores.add(family, {COMPLETED: delivered, "other": other})
+        scores.add_plant(family, {COMPLETED: delivered, "other": other})
     return scores.rows()
 
 
@@ -38,7 +38,7 @@ def _failed(alone: float, exchanged: float, error: float) -> list[str]:
         ALONE: {"gain": alone, "gain_error": error},
         EXCHANGED: {"gain": exchanged, "gain_error": error},
     }
-    return [c.name for c in head_card.checks({"scenarios": {"one": rows}}) if not c.passed]
+    return [c.name for c in head_card.card_checks({"scenarios": {"one": rows}}) if not c.passed]
 
 
 def test_a_good_card_passes_all_checks_and_a_bad_figure_fails_its_own() -> None:
@@ -56,8 +56,8 @@ def test_a_figure_within_its_error_fails_nothing() -> None:
 
 
 def test_checks_of_an_earlier_card_are_read_under_the_names_that_it_has() -> None:
-    old = Check(name="network minus its skeleton, worst scenario", value=0.0, bound=-0.01)
-    new = Check(name="spread of what nobody measures now", value=0.1, bound=0.2)
-    found = list(read_checks({"checks": [old.document(), new.document()]}))
+    old = CardCheck(name="network minus its skeleton, worst scenario", value=0.0, bound=-0.01)
+    new = CardCheck(name="spread of what nobody measures now", value=0.1, bound=0.2)
+    found = list(read_checks({"checks": [old.to_document(), new.to_document()]}))
     assert found == [old, new]
     assert [check.passed for check in found] == [True, False]

@@ -11,7 +11,7 @@ from tests.client.families import ARCHITECTURE, beside, likeness
 
 from wg_common.catalogue import ANY_FAMILY, SAME_FAMILY
 from wg_common.inference import family_head
-from wg_common.inference.family_head import FamilyHead, Layout
+from wg_common.inference.family_head import FamilyHead, FeatureLayout
 from wg_common.inference.hostile_tensors import split_prefix
 from wg_common.inference.likeness import PREFIX
 from wg_common.nets import family_network
@@ -21,10 +21,10 @@ from wg_server.generator.families import heads
 from wg_server.generator.families.heads import OperatorFamilies, OperatorFamily
 from wg_server.generator.weights import head_package as package
 from wg_server.generator.weights.candidates import GeneratedCandidate
-from wg_server.generator.weights.head_generation import Generator, generate
+from wg_server.generator.weights.head_generation import HeadGenerator, generate_heads
 
 LOCAL, RELEASED = 24, 16
-LAYOUT = Layout(LOCAL, ())
+LAYOUT = FeatureLayout(LOCAL, ())
 WORDS = {
     "family-2": ("hinge", "soup", "planet", "carpet"),
     "family-5": ("window", "river", "salt", "poem"),
@@ -46,13 +46,13 @@ FAMILIES = OperatorFamilies(LAYOUT, {name: _family(name) for name in WORDS})
 
 
 @pytest.fixture(scope="module")
-def owner(generator: Generator) -> Generator:
-    return Generator(generator.id, replace(generator.parts, operator_families=FAMILIES))
+def owner(generator: HeadGenerator) -> HeadGenerator:
+    return HeadGenerator(generator.id, replace(generator.parts, operator_families=FAMILIES))
 
 
-def _offered(generator: Generator, names: tuple[str, ...]) -> list[GeneratedCandidate]:
+def _offered(generator: HeadGenerator, names: tuple[str, ...]) -> list[GeneratedCandidate]:
     """What a plant gets that has released nothing."""
-    made = generate(generator, [], names)
+    made = generate_heads(generator, [], names)
     found = [c for c in made if c.source in (SAME_FAMILY, ANY_FAMILY)]
     assert list(made[: len(found)]) == found, "the server would try them first"
     return found
@@ -61,12 +61,12 @@ def _offered(generator: Generator, names: tuple[str, ...]) -> list[GeneratedCand
 def _read(tensors: dict[str, Any]) -> tuple[FamilyHead, dict[str, Any]]:
     own, network = split_prefix(tensors, family_network.PREFIX)
     own, _ = split_prefix(own, PREFIX)
-    return family_head.from_tensors(own, len(own["bias"]), LAYOUT), network
+    return family_head.family_head_from_tensors(own, len(own["bias"]), LAYOUT), network
 
 
 @pytest.mark.parametrize("family", [2, 5])
 def test_a_plant_of_the_operators_family_gets_its_head_row_by_row(
-    owner: Generator, family: int
+    owner: HeadGenerator, family: int
 ) -> None:
     (found,) = _offered(owner, WORDS[f"family-{family}"][::-1])
     assert found.source == SAME_FAMILY
@@ -82,12 +82,12 @@ def test_a_plant_of_the_operators_family_gets_its_head_row_by_row(
         np.testing.assert_array_equal(read.head.weight, np.eye(4, features)[::-1])
 
 
-def test_a_plant_of_some_of_its_classes_gets_their_rows(owner: Generator) -> None:
+def test_a_plant_of_some_of_its_classes_gets_their_rows(owner: HeadGenerator) -> None:
     (found,) = _offered(owner, ("planet", "HINGE"))
     np.testing.assert_allclose(_read(found.tensors)[0].bias, [2, 0])
 
 
-def test_a_plant_whose_names_say_nothing_is_offered_all_as_they_are(owner: Generator) -> None:
+def test_a_plant_whose_names_say_nothing_is_offered_all_as_they_are(owner: HeadGenerator) -> None:
     found = _offered(owner, HIDDEN)
     assert [c.source for c in found] == [ANY_FAMILY] * 2
     assert len({c.name for c in found}) == 2
@@ -95,20 +95,20 @@ def test_a_plant_whose_names_say_nothing_is_offered_all_as_they_are(owner: Gener
         np.testing.assert_allclose(_read(candidate.tensors)[0].bias, np.arange(4))
 
 
-def test_a_family_of_fewer_classes_is_no_plant_s(owner: Generator) -> None:
+def test_a_family_of_fewer_classes_is_no_plant_s(owner: HeadGenerator) -> None:
     assert _offered(owner, (*WORDS["family-2"], "one more")) == []
     assert _offered(owner, (*HIDDEN, "class-3", "class-4")) == []
 
 
 def test_a_zoo_of_rendered_tasks_has_none_and_its_package_says_nothing(
-    generator: Generator,
+    generator: HeadGenerator,
 ) -> None:
-    assert b"own_kinds" not in package.pack(generator.parts)
+    assert b"own_kinds" not in package.pack_heads(generator.parts)
     assert _offered(generator, WORDS["family-2"]) == []
 
 
-def test_the_operators_families_go_through_the_package(owner: Generator) -> None:
-    again = package.unpack(package.pack(owner.parts)).operator_families
+def test_the_operators_families_go_through_the_package(owner: HeadGenerator) -> None:
+    again = package.unpack_heads(package.pack_heads(owner.parts)).operator_families
     assert again is not None
     assert again.layout == LAYOUT
     assert {n: f.labels for n, f in again.families.items()} == WORDS
@@ -135,15 +135,15 @@ def test_arrays_that_do_not_fit_together_are_refused(wrong: dict[str, Any]) -> N
     with pytest.raises(
         DecodeError, match=r"operator's families|family head|likeness|networks? of the family"
     ):
-        heads.read(given, WORDS, LAYOUT, RELEASED, ARCHITECTURE)
+        heads.families_from_arrays(given, WORDS, LAYOUT, RELEASED, ARCHITECTURE)
 
 
 @pytest.mark.parametrize("before", [("families", "names"), ("network", "names", "owned")])
-def test_heads_of_other_fields_are_refused(owner: Generator, before: tuple[str, ...]) -> None:
-    packed = package.pack(owner.parts)
-    tensors, document = container.unpack(
+def test_heads_of_other_fields_are_refused(owner: HeadGenerator, before: tuple[str, ...]) -> None:
+    packed = package.pack_heads(owner.parts)
+    tensors, document = container.unpack_tensors(
         packed, "generator", form=package.FORMAT, version=package.VERSION, limit=len(packed)
     )
     document["own_kinds"] = dict.fromkeys(before, "lite0-low")
     with pytest.raises(DecodeError, match="does not hold together"):
-        package.unpack(container.pack(tensors, "generator", document))
+        package.unpack_heads(container.pack_tensors(tensors, "generator", document))

@@ -9,7 +9,7 @@ from wg_common.inference.likeness import (
     FEWEST,
     RATE,
     description_size,
-    from_tensors,
+    likeness_test_from_tensors,
     site_description,
 )
 from wg_core.errors import DecodeError
@@ -32,7 +32,9 @@ def _sites(family: int, count: int, seed: int, records: int = RECORDS) -> list[n
 @pytest.fixture(scope="module")
 def fitted() -> likeness.FittedLikeness:
     own = {f"family-{family}": _sites(family, 200, seed=0) for family in range(4)}
-    return likeness.fit("family-1", own, [s for f in range(10, 40) for s in _sites(f, 2, seed=0)])
+    return likeness.fit_likeness_test(
+        "family-1", own, [s for f in range(10, 40) for s in _sites(f, 2, seed=0)]
+    )
 
 
 def test_the_family_is_refused_at_the_stated_rate(fitted: likeness.FittedLikeness) -> None:
@@ -66,7 +68,7 @@ def test_what_describes_a_site_does_not_depend_on_the_order_of_records() -> None
 
 def test_tensors_go_around_and_wrong_ones_are_refused() -> None:
     tensors = {n.removeprefix(tests.PREFIX): v for n, v in constant(D, 0.5).tensors().items()}
-    assert from_tensors(tensors, D).unlikeness(np.zeros((40, D))) == 0.5
+    assert likeness_test_from_tensors(tensors, D).unlikeness(np.zeros((40, D))) == 0.5
     for wrong in ({"bias": np.full(1, np.nan)}, {"width": np.full(1, 2.0)}, {"more": np.ones(1)}):
         with pytest.raises(DecodeError, match="likeness"):
-            from_tensors({**tensors, **wrong}, D)
+            likeness_test_from_tensors({**tensors, **wrong}, D)

@@ -18,12 +18,12 @@ LABELS = ("c0", "c1", "c2", "c3")
 
 
 @pytest.fixture(scope="module")
-def priors(zoo_tasks: list[ZooTask]) -> blup.Priors:
+def priors(zoo_tasks: list[ZooTask]) -> blup.ModelVariances:
     return fit_public_priors(zoo_tasks).priors
 
 
 def _reference(
-    priors: blup.Priors, sites: list[SiteEvidence], coordinate: int
+    priors: blup.ModelVariances, sites: list[SiteEvidence], coordinate: int
 ) -> tuple[float, np.ndarray]:
     """Condition a joint Gaussian on all observations, one coordinate, the obvious way."""
     s, k = len(sites), len(sites[0].counts)
@@ -49,7 +49,7 @@ def _reference(
     return float(u[0]), u[s : s + k] + u[s + k : s + k + k]
 
 
-def test_prediction_is_the_conditional_mean(priors: blup.Priors, world: World) -> None:
+def test_prediction_is_the_conditional_mean(priors: blup.ModelVariances, world: World) -> None:
     releases = [
         world.release(30, 0, epsilon=8.0, shots=20, missing=(3,)),
         world.release(30, 1, epsilon=4.0, shots=40),
@@ -58,7 +58,7 @@ def test_prediction_is_the_conditional_mean(priors: blup.Priors, world: World) -
     bare = [
         SiteEvidence(s.means, s.noise, s.counts, s.present, s.domain, np.inf, 1.0) for s in sites
     ]
-    found = blup.predict(priors, bare)
+    found = blup.predict_class_means(priors, bare)
     for coordinate in (0, 7, 15):
         centre, deviations = _reference(priors, bare, coordinate)
         assert found.centre @ priors.basis[:, coordinate] == pytest.approx(centre, abs=1e-8)
@@ -67,8 +67,8 @@ def test_prediction_is_the_conditional_mean(priors: blup.Priors, world: World) -
         )
 
 
-def test_without_evidence_nothing_is_predicted(priors: blup.Priors) -> None:
-    found = blup.predict(priors, [no_evidence(3, 16)])
+def test_without_evidence_nothing_is_predicted(priors: blup.ModelVariances) -> None:
+    found = blup.predict_class_means(priors, [no_evidence(3, 16)])
     np.testing.assert_allclose(found.deviations, 0, atol=1e-12)
     np.testing.assert_allclose(found.centre, 0, atol=1e-12)
 

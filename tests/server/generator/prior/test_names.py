@@ -12,7 +12,7 @@ from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import no_evidence
 from wg_common.nets.encoder import sentences
 from wg_server.generator.prior import blup, names
-from wg_server.generator.prior.names import FittedPriors, fit_public_priors
+from wg_server.generator.prior.names import ClassPriors, fit_public_priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
 D = 6
@@ -33,7 +33,7 @@ def made_up(found: Sequence[str]) -> NDArray[np.float32]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sentences, "embed", made_up)
+    monkeypatch.setattr(sentences, "embed_sentences", made_up)
     monkeypatch.setattr(names, "_available", lambda: True)
     monkeypatch.setattr(names, "_vector", lambda name: made_up([name])[0].astype(np.float64))
 
@@ -52,7 +52,7 @@ def zoo(says: float) -> list[ZooTask]:
 
 
 @pytest.fixture(scope="module")
-def telling() -> FittedPriors:
+def telling() -> ClassPriors:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(names, "_available", lambda: True)
         patched.setattr(names, "_vector", lambda name: made_up([name])[0].astype(np.float64))
@@ -60,8 +60,12 @@ def telling() -> FittedPriors:
 
 
 def test_a_name_is_its_words() -> None:
-    assert names.plain("Pitted_Surface") == names.plain("pittedSurface") == "pitted surface"
-    assert names.plain("ＰＩＴＴＥＤ  surface") == "pitted surface"
+    assert (
+        names.normalise_name("Pitted_Surface")
+        == names.normalise_name("pittedSurface")
+        == "pitted surface"
+    )
+    assert names.normalise_name("ＰＩＴＴＥＤ  surface") == "pitted surface"
 
 
 @pytest.mark.parametrize(
@@ -78,36 +82,40 @@ def test_a_name_is_its_words() -> None:
     ],
 )
 def test_codes_say_nothing(name: str, says: bool) -> None:
-    assert names.says_something(name) == says
+    assert names.is_descriptive_name(name) == says
 
 
 def test_equal_names_are_certain_other_words_likely_and_codes_unknown() -> None:
-    found = names.log_ratio(["thingaa", "thingbbx", "class-1"], ["Thingaa", "thingbb", "thingcc"])
+    found = names.same_class_log_ratio(
+        ["thingaa", "thingbbx", "class-1"], ["Thingaa", "thingbb", "thingcc"]
+    )
     assert found[0, 0] == np.inf and 1 < found[1, 1] < np.inf
     assert found[1, 2] < 0 and (found[2] == 0).all()
 
 
 def test_without_the_extra_only_letters_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(names, "_available", lambda: False)
-    found = names.log_ratio(["thingaa", "thingbbx"], ["thingaa", "thingbb"])
+    found = names.same_class_log_ratio(["thingaa", "thingbbx"], ["thingaa", "thingbb"])
     assert found.tolist() == [[np.inf, 0], [0, 0]]
 
 
-def test_means_of_classes_never_met_are_foretold(telling: FittedPriors) -> None:
+def test_means_of_classes_never_met_are_foretold(telling: ClassPriors) -> None:
     assert telling.names is not None and telling.names.explained.mean() > 0.5
     labels = ("newa", "thingaa", "thingff")
     named = telling.class_prior(labels)
     assert named is not None and (named.between < telling.priors.between).all()
-    found = blup.predict(telling.priors, [no_evidence(3, D)], named)
+    found = blup.predict_class_means(telling.priors, [no_evidence(3, D)], named)
     expected = 8 * made_up(labels) @ PROJECTION
     expected -= expected.mean(axis=0)
     size = np.linalg.norm(expected) * np.linalg.norm(found.deviations)
     assert (expected * found.deviations).sum() > 0.8 * size
-    plant = posteriors.solve(blup.posterior(telling.priors, [], 3, named), no_evidence(3, D))
+    plant = posteriors.predict_class_means(
+        blup.posterior_from_sites(telling.priors, [], 3, named), no_evidence(3, D)
+    )
     np.testing.assert_allclose(plant.deviations, found.deviations)
 
 
-def test_names_that_say_nothing_change_nothing(telling: FittedPriors) -> None:
+def test_names_that_say_nothing_change_nothing(telling: ClassPriors) -> None:
     assert telling.class_prior(("thingaa", "class-2")) is None
     assert telling.class_prior(("thingaa", "THINGAA")) is None
     assert fit_public_priors(zoo(0.0), PROJECTION).names is None

@@ -46,7 +46,7 @@ def test_records_without_a_label_do_not_count_as_records_of_classes() -> None:
     x, y = records(220)
     y = np.where(np.arange(len(y)) % 220 < 20, y, -1)  # 20 with a label, 200 without
     schema = make()
-    sigma = mechanism.sigma_for(schema, 8.0, 1e-5)
+    sigma = mechanism.noise_scale(schema, 8.0, 1e-5)
     for seed in range(5):
         found = simulate_statistics(schema, x, y, sigma, np.random.default_rng(seed))
         read = site_evidence(found, LABELS)
@@ -58,7 +58,7 @@ def test_a_class_without_records_is_noticed() -> None:
     x, y = records(100)
     x, y = x[y != 2], y[y != 2]
     schema = make()
-    sigma = mechanism.sigma_for(schema, 4.0, 1e-5)
+    sigma = mechanism.noise_scale(schema, 4.0, 1e-5)
     for seed in range(5):
         found = simulate_statistics(schema, x, y, sigma, np.random.default_rng(seed))
         present = site_evidence(found, LABELS).present
@@ -68,7 +68,7 @@ def test_a_class_without_records_is_noticed() -> None:
 def test_the_stated_noise_is_the_error_of_class_means_where_counts_are_good() -> None:
     x, y = records(1000)
     schema = make()
-    sigma = mechanism.sigma_for(schema, 2.0, 1e-5)
+    sigma = mechanism.noise_scale(schema, 2.0, 1e-5)
     reads = [
         site_evidence(simulate_statistics(schema, x, y, sigma, np.random.default_rng(s)), LABELS)
         for s in range(60)

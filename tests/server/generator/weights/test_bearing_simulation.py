@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from wg_common.machines.base import HALF_BINS
-from wg_common.nets.spectrum_lines import spectra
+from wg_common.nets.spectrum_lines import envelope_spectra
 from wg_server.generator.weights import bearing_simulation as simulation
 
 
@@ -20,7 +20,9 @@ def test_a_simulated_damage_has_its_line() -> None:
         character=torch.tensor([0.0, 0.9, 0.0, 0.0, 0.1]).expand(60, 5),
     )
     windows = simulator.windows(loud, 4)
-    inputs = spectra(windows.flatten(0, 2)).reshape(60, 4, 4, -1)[..., :HALF_BINS].mean(dim=2)
+    inputs = (
+        envelope_spectra(windows.flatten(0, 2)).reshape(60, 4, 4, -1)[..., :HALF_BINS].mean(dim=2)
+    )
     outer = (2 * machines.rates[:, 4]).round().long()
     rows = torch.arange(60)
     clear = (outer > 8) & (outer < HALF_BINS - 30)

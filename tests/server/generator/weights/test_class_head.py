@@ -13,10 +13,10 @@ from torch import Tensor
 from wg_common.nets import tensor_set
 from wg_core.errors import ConfigError
 from wg_core.wire.data_sheet import DataSheet
-from wg_server.generator.weights.class_head import class_head
+from wg_server.generator.weights.class_head import head_for_classes
 from wg_server.generator.weights.machine_model import MachineModel
-from wg_server.generator.weights.machine_networks import Sizes
-from wg_server.generator.weights.sheet_generation import KindGenerator, SheetGenerator
+from wg_server.generator.weights.machine_networks import NetworkSizes
+from wg_server.generator.weights.sheet_generation import DataSheetGenerator, MachineKindGenerator
 from wg_server.generator.weights.simulators import SIMULATORS
 
 ROWS = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
@@ -25,12 +25,12 @@ INPUTS = torch.randn(200, 7, generator=torch.Generator().manual_seed(1))
 
 
 def _logits(conditions: Sequence[int | None]) -> Tensor:
-    weight, bias = class_head(WEIGHT, BIAS, conditions)
+    weight, bias = head_for_classes(WEIGHT, BIAS, conditions)
     return INPUTS @ weight.mT + bias
 
 
 def test_rows_follow_the_conditions_of_classes() -> None:
-    weight, bias = class_head(WEIGHT, BIAS, (2, 0))
+    weight, bias = head_for_classes(WEIGHT, BIAS, (2, 0))
     assert torch.equal(weight, WEIGHT[[2, 0]]) and torch.equal(bias, BIAS[[2, 0]])
 
 
@@ -62,18 +62,20 @@ def test_networks_of_every_kind_are_made_for_the_classes_that_are_understood(
     sheet: DataSheet, labels: tuple[str, ...]
 ) -> None:
     simulator = SIMULATORS[sheet.kind](0)
-    model = MachineModel(simulator.kind, simulator.hidden_size, Sizes(latent=3, rank=2, hidden=16))
-    model.draw(torch.Generator().manual_seed(0))
-    generator = SheetGenerator(
+    model = MachineModel(
+        simulator.kind, simulator.hidden_size, NetworkSizes(latent=3, rank=2, hidden=16)
+    )
+    model.draw_parameters(torch.Generator().manual_seed(0))
+    generator = DataSheetGenerator(
         {
-            sheet.kind: KindGenerator(
+            sheet.kind: MachineKindGenerator(
                 model.eval(), {"raw": "conditioned", "standardised": "conditioned"}
             )
         }
     )
-    for made in generator.generate(sheet, labels, samples=1):
+    for made in generator.generate_networks(sheet, labels, samples=1):
         tensor_set.check_tensors("spectrum-lines", made.tensors, 3, 64)
         weight = made.tensors["head.weight"]
         np.testing.assert_allclose(weight[1], weight[[0, 2]].mean(axis=0), atol=1e-6)
     with pytest.raises(ConfigError, match="fewer than two conditions"):
-        generator.generate(sheet, (labels[0], labels[1]), samples=1)
+        generator.generate_networks(sheet, (labels[0], labels[1]), samples=1)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from wg_server.generator.weights import head_generation
-from wg_server.generator.weights.head_generation import Generator, generate
+from wg_server.generator.weights.head_generation import HeadGenerator, generate_heads
 
 LABELS = ("c0", "c1", "c2", "c3")
 MAKER = '''
@@ -35,8 +35,8 @@ def doubtful(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     del sys.modules["doubtful"]
 
 
-def test_a_source_is_one_maker(generator: Generator) -> None:
-    offered = generate(generator, [], LABELS)
+def test_a_source_is_one_maker(generator: HeadGenerator) -> None:
+    offered = generate_heads(generator, [], LABELS)
     made = {one.name: one.tensors for one in offered}
     assert len(made) == len(offered)
     np.testing.assert_allclose(

@@ -21,32 +21,36 @@ from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights import sheet_generation
 from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
-from wg_server.generator.weights.machine_networks import Sizes, View, run
+from wg_server.generator.weights.machine_networks import NetworkSizes, WindowInputs, run_networks
 from wg_server.generator.weights.machine_statistic import (
     MachineStatistic,
-    no_statistics,
-    statistics_of,
+    absent_statistics,
+    batch_of_one,
 )
-from wg_server.generator.weights.sheet_generation import KindGenerator, SheetGenerator, Shipped
+from wg_server.generator.weights.sheet_generation import (
+    DataSheetGenerator,
+    MachineKindGenerator,
+    Shipped,
+)
 
 SHEET = DataSheet(rotating_machine=replace(BEARING, shaft_speed_rpm=Decimal(1797)))
 LABELS = ("normal", "B007", "inner race", "OR")
-SIZES = Sizes(latent=3, rank=2, hidden=16)
+SIZES = NetworkSizes(latent=3, rank=2, hidden=16)
 STATISTIC = MachineStatistic(np.full(MACHINE_DIMENSION, 0.1), 0.01, 300.0)
 
 
-def untrained(ships: Shipped = "conditioned") -> SheetGenerator:
+def untrained(ships: Shipped = "conditioned") -> DataSheetGenerator:
     """A generator of bearings whose weights are as drawn."""
     simulator = simulation.BearingSimulator(0)
     model = MachineModel(simulator.kind, simulator.hidden_size, SIZES).eval()
-    model.draw(torch.Generator().manual_seed(0))
-    return SheetGenerator(
-        {simulator.kind.name: KindGenerator(model, dict.fromkeys(TREATMENTS, ships))}
+    model.draw_parameters(torch.Generator().manual_seed(0))
+    return DataSheetGenerator(
+        {simulator.kind.name: MachineKindGenerator(model, dict.fromkeys(TREATMENTS, ships))}
     )
 
 
 @pytest.fixture(scope="module")
-def generator() -> SheetGenerator:
+def generator() -> DataSheetGenerator:
     return untrained()
 
 
@@ -55,25 +59,28 @@ def of(made: tuple[GeneratedCandidate, ...], name: str) -> dict[str, Any]:
     return next(one.tensors for one in made if one.name == name)
 
 
-def model_of(generator: SheetGenerator) -> MachineModel:
+def model_of(generator: DataSheetGenerator) -> MachineModel:
     return generator.kinds[bearing.KIND.name].model
 
 
 def test_networks_applied_to_readings_are_the_networks_themselves(
-    generator: SheetGenerator,
+    generator: DataSheetGenerator,
 ) -> None:
     figures = simulation.BearingSimulator(1).machines(3).figures
-    inputs, templates = torch.randn(3, 5, network_inputs()), bearing.templates(figures)
+    inputs, templates = torch.randn(3, 5, network_inputs()), bearing.line_templates(figures)
     with torch.inference_mode():
         for treatment in TREATMENTS:
-            networks = model_of(generator).made_for(treatment)
+            networks = model_of(generator).conditioned_for(treatment)
             latents = torch.randn(3, SIZES.latent)
-            made = networks.networks(networks.condition(figures, no_statistics(3)), latents)
+            made = networks.networks(networks.condition(figures, absent_statistics(3)), latents)
             template = model_of(generator).template_for(treatment)(3)
             for one in (made, template):
-                logits = run(one.weights(templates), inputs)
+                logits = run_networks(one.weights(templates), inputs)
                 torch.testing.assert_close(
-                    one.logits(View.of(inputs, templates)), logits, atol=1e-3, rtol=1e-3
+                    one.logits(WindowInputs.from_inputs(inputs, templates)),
+                    logits,
+                    atol=1e-3,
+                    rtol=1e-3,
                 )
 
 
@@ -83,10 +90,12 @@ def network_inputs() -> int:
     return int(batch.shape[1])
 
 
-def test_generated_tensors_are_the_networks_that_were_trained(generator: SheetGenerator) -> None:
+def test_generated_tensors_are_the_networks_that_were_trained(
+    generator: DataSheetGenerator,
+) -> None:
     windows = np.random.default_rng(0).normal(size=(3, 1, WINDOW))
     batch = network.prepare_batch("spectrum-lines", list(windows))
-    made = generator.generate(SHEET, LABELS, STATISTIC, samples=2, seed=5)
+    made = generator.generate_networks(SHEET, LABELS, STATISTIC, samples=2, seed=5)
     assert [(one.name, one.inputs) for one in made] == [
         (f"{treatment}-{name}", treatment)
         for treatment in ("standardised", "raw")
@@ -95,11 +104,13 @@ def test_generated_tensors_are_the_networks_that_were_trained(generator: SheetGe
     for one in made:
         tensor_set.check_tensors("spectrum-lines", one.tensors, len(LABELS), 64)
     mean = of(made, "raw-mean")
-    figures = bearing.figures(SHEET)
+    figures = bearing.read_figures(SHEET)
     with torch.inference_mode():
-        networks = model_of(generator).made_for("raw")
-        condition = networks.condition(figures, statistics_of(STATISTIC))
-        view = View.of(torch.from_numpy(batch)[None], bearing.templates(figures))
+        networks = model_of(generator).conditioned_for("raw")
+        condition = networks.condition(figures, batch_of_one(STATISTIC))
+        view = WindowInputs.from_inputs(
+            torch.from_numpy(batch)[None], bearing.line_templates(figures)
+        )
         expected = networks.networks(condition).logits(view)[0].numpy()
     features = network.features(network.load_trunk("spectrum-lines", mean), batch)
     logits = features @ mean["head.weight"].T + mean["head.bias"]
@@ -108,13 +119,13 @@ def test_generated_tensors_are_the_networks_that_were_trained(generator: SheetGe
 
 @pytest.mark.parametrize("treatment", TREATMENTS)
 def test_sheet_statistic_and_seed_each_change_what_is_made(
-    generator: SheetGenerator, treatment: str
+    generator: DataSheetGenerator, treatment: str
 ) -> None:
     faster = DataSheet(rotating_machine=replace(BEARING, shaft_speed_rpm=Decimal(1500)))
     noisier = replace(STATISTIC, noise=0.1)
 
     def second_layer(name: str, sheet: DataSheet, statistic: Any = None, seed: int = 1) -> Any:
-        made = generator.generate(sheet, LABELS, statistic, samples=1, seed=seed)
+        made = generator.generate_networks(sheet, LABELS, statistic, samples=1, seed=seed)
         return of(made, f"{treatment}-{name}")["trunk.second.weight"]
 
     mean = second_layer("mean", SHEET, STATISTIC)
@@ -127,43 +138,45 @@ def test_sheet_statistic_and_seed_each_change_what_is_made(
     assert not np.array_equal(sample, second_layer("0", SHEET, STATISTIC, seed=2))
 
 
-def test_a_statistic_of_too_few_records_is_left_out(generator: SheetGenerator) -> None:
+def test_a_statistic_of_too_few_records_is_left_out(generator: DataSheetGenerator) -> None:
     few = replace(STATISTIC, records=99.0)
-    assert not few.suffices and replace(STATISTIC, records=100.0).suffices
-    made, bare = (generator.generate(SHEET, LABELS, part, samples=1) for part in (few, None))
+    assert not few.has_enough_records and replace(STATISTIC, records=100.0).has_enough_records
+    made, bare = (
+        generator.generate_networks(SHEET, LABELS, part, samples=1) for part in (few, None)
+    )
     for one, other in zip(made, bare, strict=True):
         assert all(np.array_equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
 
 
 def test_where_the_template_network_ships_no_statistic_changes_it() -> None:
     generator = untrained("template")
-    made = generator.generate(SHEET, LABELS, STATISTIC, samples=2)
+    made = generator.generate_networks(SHEET, LABELS, STATISTIC, samples=2)
     assert [one.name for one in made] == ["standardised-template", "raw-template"]
-    assert not generator.takes_statistic(SHEET) and untrained().takes_statistic(SHEET)
-    bare = generator.generate(SHEET, LABELS)
+    assert not generator.uses_statistic(SHEET) and untrained().uses_statistic(SHEET)
+    bare = generator.generate_networks(SHEET, LABELS)
     assert np.array_equal(made[0].tensors["head.weight"], bare[0].tensors["head.weight"])
 
 
 def test_a_kind_that_was_not_trained_is_refused() -> None:
     with pytest.raises(ConfigError, match="train another"):
-        SheetGenerator({}).generate(SHEET, LABELS)
+        DataSheetGenerator({}).generate_networks(SHEET, LABELS)
 
 
 def test_rows_follow_class_names_and_names_of_one_condition_share_it(
-    generator: SheetGenerator,
+    generator: DataSheetGenerator,
 ) -> None:
-    made = of(generator.generate(SHEET, ("OR021", "OR014", "正常"), samples=1), "raw-mean")
-    other = of(generator.generate(SHEET, ("healthy", "outer ring"), samples=1), "raw-mean")
+    made = of(generator.generate_networks(SHEET, ("OR021", "OR014", "正常"), samples=1), "raw-mean")
+    other = of(generator.generate_networks(SHEET, ("healthy", "outer ring"), samples=1), "raw-mean")
     assert np.array_equal(made["head.weight"][[2, 0]], other["head.weight"])
     shared = np.log(2) * np.array([0, 1], np.float32)
     np.testing.assert_allclose(made["head.bias"][[2, 0]] + shared, other["head.bias"], atol=1e-6)
 
 
 def test_sampling_follows_the_straight_line_of_the_flow_to_the_answer(
-    generator: SheetGenerator, monkeypatch: pytest.MonkeyPatch
+    generator: DataSheetGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each state that the network sees is a mixture of its clean answer and the noise."""
-    networks, condition = model_of(generator).made_for("raw"), torch.zeros(2, 1)
+    networks, condition = model_of(generator).conditioned_for("raw"), torch.zeros(2, 1)
     clean, noise = torch.linspace(-1, 1, 6).reshape(2, 3), torch.full((2, 3), 5.0)
     times = []
 
@@ -181,9 +194,13 @@ def test_sampling_follows_the_straight_line_of_the_flow_to_the_answer(
 @pytest.mark.parametrize("ships", ["conditioned", "template"])
 def test_a_package_makes_the_same_networks(ships: Shipped) -> None:
     generator = untrained(ships)
-    again = sheet_generation.unpack(sheet_generation.pack(generator))
+    again = sheet_generation.unpack_sheet_generator(
+        sheet_generation.pack_sheet_generator(generator)
+    )
     assert again.kinds[bearing.KIND.name].ships == dict.fromkeys(TREATMENTS, ships)
-    made, expected = (one.generate(SHEET, LABELS, STATISTIC, 1) for one in (generator, again))
+    made, expected = (
+        one.generate_networks(SHEET, LABELS, STATISTIC, 1) for one in (generator, again)
+    )
     for one, other in zip(made, expected, strict=True):
         for name, value in one.tensors.items():  # But for tensors' alignment in memory
             np.testing.assert_allclose(value, other.tensors[name], atol=1e-5)
@@ -192,4 +209,4 @@ def test_a_package_makes_the_same_networks(ships: Shipped) -> None:
 @pytest.mark.parametrize("damage", [b"", b"x" * 100])
 def test_bytes_that_are_no_package_are_refused(damage: bytes) -> None:
     with pytest.raises(DecodeError):
-        sheet_generation.unpack(damage)
+        sheet_generation.unpack_sheet_generator(damage)

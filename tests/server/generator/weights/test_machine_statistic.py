@@ -28,7 +28,7 @@ def numbers(count: int) -> NDArray[np.float64]:
 def test_an_exact_release_gives_the_exact_mean() -> None:
     rows = numbers(200)
     release = simulate_statistics(SCHEMA, rows, np.full(200, -1), 0.0, np.random.default_rng(1))
-    statistic = machine_statistic.of_release(release)
+    statistic = machine_statistic.statistic_from_release(release)
     assert statistic is not None and statistic.records == 200 and statistic.noise == 0
     np.testing.assert_allclose(statistic.mean, rows.mean(axis=0), atol=1e-3)
 
@@ -36,11 +36,11 @@ def test_an_exact_release_gives_the_exact_mean() -> None:
 def test_the_mean_is_off_by_the_noise_that_is_stated() -> None:
     """Means of 40 releases of 300 records: 1,280 errors, and a bound that fails once in 10,000."""
     rows, rng = numbers(300), np.random.default_rng(2)
-    sigma = mechanism.sigma_for(SCHEMA, 1.0, DELTA)
+    sigma = mechanism.noise_scale(SCHEMA, 1.0, DELTA)
     errors = []
     for _ in range(40):
         release = simulate_statistics(SCHEMA, rows, np.full(300, -1), sigma, rng)
-        statistic = machine_statistic.of_release(release)
+        statistic = machine_statistic.statistic_from_release(release)
         assert statistic is not None
         # The noise of the count scales the mean as a whole.
         scale = statistic.records / 300
@@ -49,7 +49,7 @@ def test_the_mean_is_off_by_the_noise_that_is_stated() -> None:
 
 
 def test_training_draws_the_noise_of_releases() -> None:
-    sigma = mechanism.sigma_for(SCHEMA, 4.0, DELTA)
+    sigma = mechanism.noise_scale(SCHEMA, 4.0, DELTA)
     release = simulate_statistics(
         SCHEMA, numbers(100), np.full(100, -1), sigma, np.random.default_rng(0)
     )
@@ -58,12 +58,12 @@ def test_training_draws_the_noise_of_releases() -> None:
     )
     count, means = 4000, torch.full((4000, MACHINE_DIMENSION), 0.1)
     noises = torch.tensor(machine_statistic.release_noise(4.0)).expand(count, 2)
-    drawn = machine_statistic.noisy(
+    drawn = machine_statistic.simulate_releases(
         means, torch.full((count,), 200.0), noises, torch.Generator().manual_seed(0)
     )
     ratio = ((drawn.means - means).std() / drawn.noises.mean()).item()
     assert 1 < ratio < 1.1, "the count's noise adds a little"
-    exact = machine_statistic.noisy(
+    exact = machine_statistic.simulate_releases(
         means, torch.full((count,), 200.0), torch.zeros(count, 2), torch.Generator()
     )
     torch.testing.assert_close(exact.means, means)
@@ -74,7 +74,7 @@ def test_a_release_without_a_record_gives_none() -> None:
     release = simulate_statistics(
         SCHEMA, np.zeros((0, MACHINE_DIMENSION)), np.zeros(0, int), 0.0, np.random.default_rng(0)
     )
-    assert machine_statistic.of_release(release) is None
+    assert machine_statistic.statistic_from_release(release) is None
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import torch
 from wg_common.machines import bearing
 from wg_common.machines.registry import READ
 from wg_common.nets import spectrum_lines
-from wg_common.nets.encoder.reading_map import ReadingMap, readings
+from wg_common.nets.encoder.reading_map import ReadingMap, window_readings
 from wg_server.generator.weights import (
     bearing_simulation,
     machine_pool,
@@ -22,15 +22,15 @@ from wg_server.generator.weights import (
     sheet_card,
     training,
 )
-from wg_server.generator.weights.machine_networks import Sizes, draw_parameters
+from wg_server.generator.weights.machine_networks import NetworkSizes, draw_parameters
 from wg_server.generator.weights.machine_pool import LABELLED, MachinePool
-from wg_server.generator.weights.machine_training import Draws, MachineObjective
-from wg_server.generator.weights.machine_trial import EVEN, MOSTLY_SOUND, Trial
-from wg_server.generator.weights.training import Schedule
+from wg_server.generator.weights.machine_training import MachineCounts, MachineObjective
+from wg_server.generator.weights.machine_trial import EVEN, MOSTLY_SOUND, MachineTrial
+from wg_server.generator.weights.training import TrainingSchedule
 from wg_server.zoo.plan import SourcePlan, ZooPlan
 
-SMALL = Draws(step=4, pool=8, renewals=1, validation=4, test=4)
-SIZES = Sizes(latent=3, rank=2, hidden=16)
+SMALL = MachineCounts(step=4, pool=8, renewals=1, validation=4, test=4)
+SIZES = NetworkSizes(latent=3, rank=2, hidden=16)
 KIND = bearing.KIND.name
 SOURCE = SourcePlan(kind="procedural-windows", families=1, per_class=8)
 
@@ -43,8 +43,8 @@ def untrained_map() -> ReadingMap:
 
 
 @cache
-def trial(count: int = 4) -> Trial:
-    return machine_trial.draw(bearing_simulation.BearingSimulator(7), untrained_map(), count)
+def trial(count: int = 4) -> MachineTrial:
+    return machine_trial.draw_trial(bearing_simulation.BearingSimulator(7), untrained_map(), count)
 
 
 def test_a_pool_replaces_its_oldest_machines() -> None:
@@ -53,20 +53,20 @@ def test_a_pool_replaces_its_oldest_machines() -> None:
     generator = torch.Generator().manual_seed(0)
     renewed = []
     for _ in range(3):
-        pool.batch(4, generator)
+        pool.next_batch(4, generator)
         renewed.append((pool.machines.figures != before).any(dim=1).tolist())
     assert [sum(flags) for flags in renewed] == [2, 4, 5]
 
 
 def test_plants_standardise_by_their_own_mixture() -> None:
-    machines = machine_pool.draw(bearing_simulation.BearingSimulator(2), 12)
-    batch = machine_pool.batch_of(machines, torch.Generator().manual_seed(3))
+    machines = machine_pool.draw_machines(bearing_simulation.BearingSimulator(2), 12)
+    batch = machine_pool.batch_with_plants(machines, torch.Generator().manual_seed(3))
     assert batch.labels.shape == batch.views["raw"].inputs.shape[:2]
     torch.testing.assert_close(batch.shares.sum(dim=1), torch.ones(12))
     mean = torch.einsum("mk,mki->mi", batch.shares, machines.means)
     square = torch.einsum("mk,mki->mi", batch.shares, machines.squares)
     spread = (square - mean.square()).clamp(min=0).sqrt()
-    expected = spectrum_lines.standardised_by(
+    expected = spectrum_lines.standardise_by(
         batch.views["raw"].inputs, mean[:, None], spread[:, None]
     )
     torch.testing.assert_close(batch.views["standardised"].inputs, expected)
@@ -76,7 +76,7 @@ def test_plants_standardise_by_their_own_mixture() -> None:
 
 
 def test_mixtures_are_mostly_sound_as_plants_are() -> None:
-    shares = machine_pool.mixtures(4000, 4, torch.Generator().manual_seed(0))
+    shares = machine_pool.draw_condition_shares(4000, 4, torch.Generator().manual_seed(0))
     torch.testing.assert_close(shares.sum(dim=1), torch.ones(4000))
     alone = (shares[:, 0] == 1).float().mean()
     none = (shares[:, 0] == 0).float().mean()
@@ -88,21 +88,21 @@ def test_mixtures_are_mostly_sound_as_plants_are() -> None:
 def test_a_trial_weighs_records_by_the_mixture() -> None:
     drawn = trial()
     assert set(drawn.plants) == {MOSTLY_SOUND, EVEN}
-    rate = drawn.right(torch.nn.functional.one_hot(drawn.labels, 4).float().expand(4, -1, -1))
+    rate = drawn.accuracies(torch.nn.functional.one_hot(drawn.labels, 4).float().expand(4, -1, -1))
     torch.testing.assert_close(rate, torch.ones(4))
     mostly, even = drawn.plants[MOSTLY_SOUND], drawn.plants[EVEN]
     assert not torch.allclose(mostly.mean, even.mean)
     sound = drawn.judged_inputs.float()[:, : machine_trial.JUDGED].mean(dim=1)
     distance = [(plants.mean - sound).square().mean() for plants in (mostly, even)]
     assert distance[0] < distance[1], "sound windows are nearer to a plant that is mostly sound"
-    numbers = mostly.statistics(0.0, torch.Generator()).means
+    numbers = mostly.simulate_releases(0.0, torch.Generator()).means
     torch.testing.assert_close(numbers, mostly.numbers)
 
 
 def test_a_reading_map_learns_to_tell_machines_apart() -> None:
-    objective = reading_map_training.MapObjective(KIND, SIZES, SMALL, seed=1)
+    objective = reading_map_training.ReadingMapObjective(KIND, SIZES, SMALL, seed=1)
     before = copy.deepcopy(objective.model.map.state_dict())
-    training.train(objective, Schedule(steps=3, evaluate_every=3), lambda *_: None)
+    training.train_module(objective, TrainingSchedule(steps=3, evaluate_every=3), lambda *_: None)
     after = objective.model.map.state_dict()
     assert any(not torch.equal(after[name], before[name]) for name in before)
     frozen = ("centre", "spread")
@@ -112,7 +112,7 @@ def test_a_reading_map_learns_to_tell_machines_apart() -> None:
 def test_maps_of_all_kinds_are_trained_by_seed() -> None:
     def train(seed: int, *kinds: str) -> dict[str, Any]:
         plan = ZooPlan(seed=seed, architecture="window-head", sources=(SOURCE,), machine_steps=1)
-        maps = reading_map_training.train_maps(
+        maps = reading_map_training.train_reading_maps(
             replace(plan, machines=kinds), lambda *_: None, SMALL
         )
         return {name: part.state_dict() for name, part in maps.items()}
@@ -126,26 +126,26 @@ def test_maps_of_all_kinds_are_trained_by_seed() -> None:
 
 
 def test_a_short_training_learns_what_sheets_say() -> None:
-    draws = Draws(step=8, pool=60, renewals=2, validation=8)
+    draws = MachineCounts(step=8, pool=60, renewals=2, validation=8)
     objective = MachineObjective(
-        KIND, untrained_map(), Sizes(width=16, rank=4, hidden=16), draws, 1
+        KIND, untrained_map(), NetworkSizes(width=16, rank=4, hidden=16), draws, 1
     )
-    schedule = Schedule(steps=60, learning_rate=4e-3, average=0.9, evaluate_every=60)
-    training.train(objective, schedule, lambda *_: None)
-    generator, card = sheet_card.judge(objective.model, trial(16), seed=1)
+    schedule = TrainingSchedule(steps=60, learning_rate=4e-3, average=0.9, evaluate_every=60)
+    training.train_module(objective, schedule, lambda *_: None)
+    generator, card = sheet_card.select_networks(objective.model, trial(16), seed=1)
     assert generator.ships == card["ships"]
     for mixture in (MOSTLY_SOUND, EVEN):
         accuracy = card["accuracy"][mixture]["1"]
         made = accuracy["sheet and statistic, raw"]
         assert made > accuracy["another machine's sheet, raw"] + 0.05
         assert made > accuracy["fixed network, raw"]
-    assert any("template network" in line for line in sheet_card.table(card))
+    assert any("template network" in line for line in sheet_card.card_table(card))
 
 
 def test_readings_of_a_record_do_not_depend_on_others() -> None:
     inputs = trial().judged_inputs.float()
-    every = readings(inputs, trial().templates)
-    single = readings(inputs[:, 3:4], trial().templates)
+    every = window_readings(inputs, trial().templates)
+    single = window_readings(inputs[:, 3:4], trial().templates)
     torch.testing.assert_close(every[:, 3:4], single)
 
 
@@ -155,8 +155,8 @@ def test_readings_of_a_record_do_not_depend_on_others() -> None:
 def test_the_template_network_ships_unless_the_made_one_is_clearly_better(
     monkeypatch: pytest.MonkeyPatch, gain: float, ships: str
 ) -> None:
-    made = sheet_card.row(sheet_card.MADE, "standardised")
-    template = sheet_card.row(sheet_card.TEMPLATE, "standardised")
+    made = sheet_card.row_name(sheet_card.MADE, "standardised")
+    template = sheet_card.row_name(sheet_card.TEMPLATE, "standardised")
     noise = torch.linspace(-0.01, 0.01, 50)
 
     def measure(*_: Any) -> dict[str, torch.Tensor]:
@@ -164,9 +164,9 @@ def test_the_template_network_ships_unless_the_made_one_is_clearly_better(
         rows[made], rows[template] = 0.7 + gain + noise, torch.full((50,), 0.7)
         return rows
 
-    monkeypatch.setattr(sheet_card, "measure", measure)
+    monkeypatch.setattr(sheet_card, "measure_methods", measure)
     objective = MachineObjective(KIND, untrained_map(), SIZES, SMALL, 1)
-    generator, card = sheet_card.judge(objective.model, trial(), seed=1)
+    generator, card = sheet_card.select_networks(objective.model, trial(), seed=1)
     assert generator.ships == card["ships"] == {"raw": "template", "standardised": ships}
     worth = card["made over template"]["standardised"]
     assert worth["gain"] == pytest.approx(gain, abs=1e-6)
@@ -184,7 +184,7 @@ class AllAlike(dict[str, torch.Tensor]):
 
 
 def test_short_trainings_draw_small_pools_and_long_ones_what_is_asked() -> None:
-    assert [SMALL.in_steps(steps).pool for steps in (4, 800)] == [5, SMALL.pool]
+    assert [SMALL.for_training_steps(steps).pool for steps in (4, 800)] == [5, SMALL.pool]
 
 
 def test_a_card_fails_by_the_worse_mixture_and_by_collapsed_samples() -> None:
@@ -196,5 +196,5 @@ def test_a_card_fails_by_the_worse_mixture_and_by_collapsed_samples() -> None:
         "worth": {EVEN: dict.fromkeys(pairs, good), MOSTLY_SOUND: {pairs[0]: bad, pairs[1]: good}},
         "spread": 0.01,
     }
-    assert [check.passed for check in sheet_card.checks(card)] == [False, True, False]
-    assert len(sheet_card.checks({**card, "ships": {"raw": "template"}})) == 2
+    assert [check.passed for check in sheet_card.card_checks(card)] == [False, True, False]
+    assert len(sheet_card.card_checks({**card, "ships": {"raw": "template"}})) == 2

@@ -20,11 +20,11 @@ from wg_server.generator.weights import sensor_training, sheet_generation, train
 from wg_server.generator.weights.process_simulation import (
     PROCESS_SIMULATORS,
     ProcessSimulator,
-    Units,
+    SimulatedUnits,
 )
 from wg_server.generator.weights.sensor_training import SensorObjective
-from wg_server.generator.weights.sheet_generation import SheetGenerator
-from wg_server.generator.weights.training import Schedule
+from wg_server.generator.weights.sheet_generation import DataSheetGenerator
+from wg_server.generator.weights.training import TrainingSchedule
 
 SHEET = {
     "hot_flow_m3_per_h": 20,
@@ -47,7 +47,7 @@ def shop(request: pytest.FixtureRequest) -> ProcessSimulator:
     return PROCESS_SIMULATORS[request.param](1)
 
 
-def _perfect(units: Units) -> Units:
+def _perfect(units: SimulatedUnits) -> SimulatedUnits:
     zero = torch.zeros_like(units.gain)
     return replace(
         units,
@@ -60,7 +60,7 @@ def _perfect(units: Units) -> Units:
     )
 
 
-def _balances(shop: ProcessSimulator, units: Units) -> tuple[Tensor, Tensor]:
+def _balances(shop: ProcessSimulator, units: SimulatedUnits) -> tuple[Tensor, Tensor]:
     windows = shop.windows(units, 40)
     readings = shop.unit.readings(windows.values, units.figures)
     return readings[..., _PLAIN:], shop.unit.scale(units.figures).score(windows.truths)
@@ -112,7 +112,7 @@ def test_readings_do_not_depend_on_the_size_of_a_vessel() -> None:
 
 def test_readings_are_standardised_by_the_records_of_their_own_unit() -> None:
     records = torch.randn(2, 500, 6) @ torch.randn(6, 6) + 3
-    rows = process.standardise(records, records)
+    rows = process.standardise_readings(records, records)
     assert rows.mean(dim=1).abs().max() < 1e-4 and (rows.std(dim=1) <= 1).all()
 
 
@@ -130,9 +130,9 @@ def _sheet(**changes: object) -> DataSheet:
 
 def test_a_unit_unlike_all_that_are_simulated_is_refused() -> None:
     unit = PROCESS_UNITS["heat_exchanger"]
-    assert unit.figures(_sheet()).shape == (1, len(unit.figure_names))
+    assert unit.read_figures(_sheet()).shape == (1, len(unit.figure_names))
     with pytest.raises(ConfigError, match="conductance over the lesser"):
-        unit.figures(_sheet(conductance_kw_per_k=150))
+        unit.read_figures(_sheet(conductance_kw_per_k=150))
     with pytest.raises(DecodeError, match="exchange the fluids"):
         _sheet(hot_inlet_c=15)
 
@@ -140,18 +140,18 @@ def test_a_unit_unlike_all_that_are_simulated_is_refused() -> None:
 def test_a_condition_is_folded_into_the_network_of_a_plant() -> None:
     unit = PROCESS_UNITS["heat_exchanger"]
     model = SensorObjective(unit.name, None, 2, 1).model
-    plants = sensor_training.draw(PROCESS_SIMULATORS[unit.name](5), 1, 7, 20)
-    statistics = plants.statistics(model.map, 1.0, torch.Generator().manual_seed(1))
+    plants = sensor_training.draw_plants(PROCESS_SIMULATORS[unit.name](5), 1, 7, 20)
+    statistics = plants.simulate_releases(model.map, 1.0, torch.Generator().manual_seed(1))
     wanted = model.network(plants.readings, plants.figures, statistics)[0]
     tensors = model.network.tensors(plants.figures, statistics)
     simulator = PROCESS_SIMULATORS[unit.name](5)
     windows = simulator.windows(simulator.units(1), 3)
     records = windows.values[0].numpy()
-    sensor = process_sensor.read(unit, plants.figures, tensors, records)
+    sensor = process_sensor.rebuild_sensor(unit, plants.figures, tensors, records)
     scores = sensor.network(plants.readings[0])
     assert torch.allclose(scores, wanted, atol=1e-5)
     with pytest.raises(DecodeError, match="tensors"):
-        process_sensor.read(
+        process_sensor.rebuild_sensor(
             unit, plants.figures, tensors | {"more": tensors["half_width"]}, records
         )
     with pytest.raises(DataError, match="7 instruments and 24 samples"):
@@ -168,18 +168,20 @@ def test_a_trained_network_is_judged_packed_and_made_for_a_sheet(frozen: bool) -
         float(objective.loss(0).detach()),
         objective.model.map.state_dict()["layers.0.weight"].clone(),
     )
-    schedule = Schedule(steps=8, learning_rate=2e-2, average=0.5, evaluate_every=8)
-    training.train(objective, schedule, lambda *_: None)
+    schedule = TrainingSchedule(steps=8, learning_rate=2e-2, average=0.5, evaluate_every=8)
+    training.train_module(objective, schedule, lambda *_: None)
     with torch.inference_mode():
         assert float(objective.loss(9)) < before
     assert torch.equal(objective.model.map.state_dict()["layers.0.weight"], first) is frozen
-    card = sensor_training.judge(objective.model, 10, 1)
-    assert len(sensor_training.table(card)) == 4 and 0 < card["coverage"] <= 1
-    generator = SheetGenerator({}, {kind: objective.model.network})
-    again = sheet_generation.unpack(sheet_generation.pack(generator))
-    one, two = (each.sensor(_sheet(), None).tensors for each in (generator, again))
+    card = sensor_training.calibrate_and_evaluate(objective.model, 10, 1)
+    assert len(sensor_training.card_table(card)) == 4 and 0 < card["coverage"] <= 1
+    generator = DataSheetGenerator({}, {kind: objective.model.network})
+    again = sheet_generation.unpack_sheet_generator(
+        sheet_generation.pack_sheet_generator(generator)
+    )
+    one, two = (each.generate_soft_sensor(_sheet(), None).tensors for each in (generator, again))
     assert all((one[name] == two[name]).all() for name in one)
-    assert again.takes_statistic(_sheet()) and (one["half_width"] > 0).all()
+    assert again.uses_statistic(_sheet()) and (one["half_width"] > 0).all()
 
 
 def test_the_unit_of_the_page_is_trained_and_judged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,11 +193,14 @@ def test_the_unit_of_the_page_is_trained_and_judged(monkeypatch: pytest.MonkeyPa
     assert windows.values.shape == (3, 4, 3, process.SAMPLES) and windows.values.isfinite().all()
     objective = SensorObjective("pump_line", None, 4, 1)
     before = float(objective.loss(0).detach())
-    schedule = Schedule(steps=40, learning_rate=5e-3, average=0.5, evaluate_every=40)
-    training.train(objective, schedule, lambda *_: None)
+    schedule = TrainingSchedule(steps=40, learning_rate=5e-3, average=0.5, evaluate_every=40)
+    training.train_module(objective, schedule, lambda *_: None)
     with torch.inference_mode():
         assert float(objective.loss(9)) < before
-    assert "efficiency, %" in sensor_training.judge(objective.model, 10, 1)["error"]["sheet alone"]
+    assert (
+        "efficiency, %"
+        in sensor_training.calibrate_and_evaluate(objective.model, 10, 1)["error"]["sheet alone"]
+    )
 
 
 def test_the_bench_trains_every_rival_and_prints_its_tables(
@@ -204,7 +209,7 @@ def test_the_bench_trains_every_rival_and_prints_its_tables(
     monkeypatch.setattr(soft_sensors, "UNITS", 12)
     monkeypatch.setattr(soft_sensors, "KEPT", {5: 2, 20: 2})
     objective = soft_sensors.Objective("heat_exchanger", 1)
-    training.train(objective, Schedule(steps=2), lambda *_: None)
+    training.train_module(objective, TrainingSchedule(steps=2), lambda *_: None)
     with torch.inference_mode():
         rows = soft_sensors.quantities(objective.model, 1)
         assert rows["ridge on 100 values"].mean() < 0.5 * rows[soft_sensors.MEAN].mean()

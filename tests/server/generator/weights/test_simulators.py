@@ -15,7 +15,7 @@ from torch import Tensor
 from wg_common.machines import gearbox, motor
 from wg_common.machines.base import HALF_BINS, WINDOW
 from wg_common.machines.registry import KINDS
-from wg_common.nets.spectrum_lines import BANDS, spectra
+from wg_common.nets.spectrum_lines import BANDS, envelope_spectra
 from wg_core.wire.data_sheet import DataSheet, Gearbox, InductionMotor
 from wg_server.generator.weights import gearbox_simulation, motor_simulation
 from wg_server.generator.weights.simulators import SIMULATORS
@@ -72,7 +72,7 @@ def _stated(name: str, figures: Tensor) -> Iterator[DataSheet]:
 @pytest.mark.parametrize("name", ["gearbox", "induction_motor"])
 def test_what_is_simulated_can_be_stated_and_is_no_stranger(name: str) -> None:
     figures = SIMULATORS[name](4).machines(200).figures
-    read_figures = torch.cat([KINDS[name].figures(sheet) for sheet in _stated(name, figures)])
+    read_figures = torch.cat([KINDS[name].read_figures(sheet) for sheet in _stated(name, figures)])
     torch.testing.assert_close(read_figures, figures, rtol=1e-4, atol=1e-4)
 
 
@@ -84,7 +84,7 @@ def _line_heights(windows: Tensor, places: Tensor, band: int) -> Tensor:
         places: Of the line in half bins, ``[m]``.
     """
     shape = windows.shape
-    inputs = spectra(windows.flatten(0, 2))[:, : len(BANDS) * HALF_BINS]
+    inputs = envelope_spectra(windows.flatten(0, 2))[:, : len(BANDS) * HALF_BINS]
     bands = inputs.reshape(*shape[:3], len(BANDS), HALF_BINS)[:, :, :, band].mean(dim=2)
     rows, at = torch.arange(shape[0]), places.round().long()
     line = torch.stack([bands[rows, :, at + away] for away in (-1, 0, 1)]).amax(dim=0)
@@ -96,7 +96,7 @@ def test_a_broken_bar_and_an_eccentric_rotor_have_their_lines() -> None:
     machines = simulator.machines(120)
     quiet = replace(machines, noise=machines.noise * 0, drift=machines.drift * 0)
     windows = simulator.windows(quiet, 4)
-    lines = 2 * motor.lines(machines.figures)
+    lines = 2 * motor.line_frequencies(machines.figures)
     clear = (lines[:, 2] > 10) & (lines[:, 1] > 40) & (lines[:, 1] < HALF_BINS - 10)
     assert clear.sum() >= 5
     bars = _line_heights(windows, lines[:, 2].clamp(8, 370), 1)[clear].mean(dim=0)
@@ -125,7 +125,7 @@ def test_a_damaged_tooth_strikes_once_a_turn_of_its_shaft() -> None:
         drive=torch.tensor([1.0, -80.0]).expand(60, 2),
     )
     windows = simulator.windows(loud, 4)
-    turns = 2 * gearbox.lines(machines.figures)[:, :2]  # Half bins
+    turns = 2 * gearbox.line_frequencies(machines.figures)[:, :2]  # Half bins
     for shaft in (0, 1):
         places = 3 * turns[:, shaft]  # The third harmonic of its shaft
         clear = (places > 12) & (places < HALF_BINS - 10)
@@ -148,4 +148,4 @@ def test_half_of_simulated_bearings_hum_in_every_condition() -> None:
 
 def test_sheets_of_tests_state_machines_that_are_simulated() -> None:
     for name, machine in (("gearbox", GEARS), ("induction_motor", MOTOR)):
-        assert KINDS[name].figures(DataSheet(**{name: machine})).shape[0] == 1  # type: ignore[arg-type]
+        assert KINDS[name].read_figures(DataSheet(**{name: machine})).shape[0] == 1  # type: ignore[arg-type]

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from wg_server.generator.weights import training
-from wg_server.generator.weights.training import Evaluation, Schedule, TrainingResult
+from wg_server.generator.weights.training import Evaluation, TrainingResult, TrainingSchedule
 
-SCHEDULE = Schedule(steps=60, learning_rate=0.1, evaluate_every=10, average=0.8)
+SCHEDULE = TrainingSchedule(steps=60, learning_rate=0.1, evaluate_every=10, average=0.8)
 WANTED = torch.linspace(-1, 1, 12).reshape(4, 3)
 
 
@@ -49,9 +49,11 @@ class Reconstruction:
         return Evaluation(self._losses.get(self.judged, error), 0.5)
 
 
-def _train(schedule: Schedule, losses: dict[int, float]) -> tuple[Reconstruction, TrainingResult]:
+def _train(
+    schedule: TrainingSchedule, losses: dict[int, float]
+) -> tuple[Reconstruction, TrainingResult]:
     objective = Reconstruction(losses)
-    return objective, training.train(objective, schedule, lambda *_: None)
+    return objective, training.train_module(objective, schedule, lambda *_: None)
 
 
 def test_a_new_objective_is_trained_to_its_best_average() -> None:
@@ -66,7 +68,7 @@ def test_a_new_objective_is_trained_to_its_best_average() -> None:
 def test_the_state_of_the_least_loss_is_kept() -> None:
     objective, state = _train(SCHEDULE, {1: 0.0})
     assert state.validation_loss == 0.0
-    early = Schedule(steps=60, learning_rate=0.1, evaluate_every=10, average=0.8)
+    early = TrainingSchedule(steps=60, learning_rate=0.1, evaluate_every=10, average=0.8)
     other, _ = _train(early, dict.fromkeys(range(2, 7), 1000000.0))
     for name, value in objective.model.state_dict().items():
         assert torch.equal(other.model.state_dict()[name], value)

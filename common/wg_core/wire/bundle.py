@@ -1,10 +1,10 @@
-"""Covered releases and statements: ledger contents in the form in which they are sent.
+"""Bundles: a release or a public statement together with the proofs that it is on the ledger.
 
-A covered release is a container (``wg_core.wire.container``) with the release as stored in the
+A statistics bundle is a container (``wg_core.wire.container``) with the release as stored in the
 outbox, its two ledger entries, and for each entry a C2SP ``tlog-proof`` of inclusion in a cosigned
-checkpoint. A covered statement is a self-contained entry (``entries.PublicStatement``) with its
-proof. This module verifies only the container's hashes: ``wg_core.ledger`` verifies that the
-entries cover the release.
+checkpoint. A statement bundle is a self-contained entry (``entries.PublicStatement``) with its
+proof. This module verifies only the container's hashes: ``wg_core.ledger.verify`` verifies that
+the entries are those of the release. Messages for people call a bundle a covered release.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from wg_core.wire import container, protocol
 VERSION = 1
 STATISTICS_KIND = f"{protocol.STATISTICS_KIND}-covered"
 STATEMENT_KIND = f"{protocol.STATISTICS_KIND}-statement"
-STATEMENT_LIMIT = 2 << 20  # Largest covered statement, in bytes: one entry and its proof
+STATEMENT_LIMIT = 2 << 20  # Largest statement bundle, in bytes: one entry and its proof
 
 _SECTIONS = ("release", "charge_entry", "release_entry", "charge_proof", "release_proof")
 _STATEMENT_SECTIONS = ("entry", "proof")
 
 
 @dataclass(frozen=True, slots=True)
-class CoveredStatistics:
+class StatisticsBundle:
     """Release with its ledger entries and proofs, as raw bytes.
 
     Attributes:
@@ -45,7 +45,7 @@ class CoveredStatistics:
 
 
 @dataclass(frozen=True, slots=True)
-class CoveredStatement:
+class StatementBundle:
     """Public statement with its proof, as raw bytes.
 
     Attributes:
@@ -62,14 +62,14 @@ class CoveredStatement:
         return (self.proof,)
 
 
-def encode(statistics: CoveredStatistics) -> bytes:
-    """Pack a covered release."""
+def encode_statistics(statistics: StatisticsBundle) -> bytes:
+    """Pack a release with its ledger entries and proofs."""
     sections = {name: getattr(statistics, name) for name in _SECTIONS}
     return container.encode(STATISTICS_KIND, VERSION, sections)
 
 
-def decode(data: bytes) -> CoveredStatistics:
-    """Unpack a covered release; raise ``DecodeError`` if it is malformed."""
+def decode_statistics(data: bytes) -> StatisticsBundle:
+    """Unpack a statistics bundle; raise ``DecodeError`` if it is malformed."""
     sections = container.decode(
         data,
         kind=STATISTICS_KIND,
@@ -77,18 +77,18 @@ def decode(data: bytes) -> CoveredStatistics:
         names=_SECTIONS,
         limit=protocol.STATISTICS_LIMIT,
     )
-    return CoveredStatistics(**sections)
+    return StatisticsBundle(**sections)
 
 
-def encode_statement(statement: CoveredStatement) -> bytes:
-    """Pack a covered statement."""
+def encode_statement(statement: StatementBundle) -> bytes:
+    """Pack a public statement with its proof."""
     sections = {name: getattr(statement, name) for name in _STATEMENT_SECTIONS}
     return container.encode(STATEMENT_KIND, VERSION, sections)
 
 
-def decode_statement(data: bytes) -> CoveredStatement:
-    """Unpack a covered statement; raise ``DecodeError`` if it is malformed."""
+def decode_statement(data: bytes) -> StatementBundle:
+    """Unpack a statement bundle; raise ``DecodeError`` if it is malformed."""
     sections = container.decode(
         data, kind=STATEMENT_KIND, version=VERSION, names=_STATEMENT_SECTIONS, limit=STATEMENT_LIMIT
     )
-    return CoveredStatement(**sections)
+    return StatementBundle(**sections)

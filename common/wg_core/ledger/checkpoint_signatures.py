@@ -10,7 +10,7 @@ from wg_core.ledger.state import LedgerState
 from wg_core.wire import signing
 
 
-def check_head(state: LedgerState, data: bytes) -> None:
+def check_checkpoint(state: LedgerState, data: bytes) -> None:
     """Check a stored checkpoint against the entries up to its size.
 
     Raises:
@@ -35,7 +35,7 @@ def check_head(state: LedgerState, data: bytes) -> None:
     raise VerificationError(f"checkpoint of size {state.size}: {'; '.join(errors)}")
 
 
-def valid_lines(note: Note, name: str, role: Role, keys: Iterable[bytes]) -> list[SignatureLine]:
+def verified_lines(note: Note, name: str, role: Role, keys: Iterable[bytes]) -> list[SignatureLine]:
     """Return the signature lines of these keys on a checkpoint, after verifying each.
 
     Args:
@@ -48,25 +48,25 @@ def valid_lines(note: Note, name: str, role: Role, keys: Iterable[bytes]) -> lis
     verify = checkpoints.verify if role is notes.LOG else checkpoints.verify_cosignature
     lines = []
     for key in map(signing.public_from_bytes, keys):
-        if claimed_lines := notes.lines_of(note, name, role, key):
+        if claimed_lines := notes.signature_lines(note, name, role, key):
             verify(note, name, key)
             lines += claimed_lines
     return lines
 
 
-def own_signatures(state: LedgerState, note: Note, size: int) -> list[SignatureLine]:
+def log_signatures(state: LedgerState, note: Note, size: int) -> list[SignatureLine]:
     """Return the log's own signatures on one of its checkpoints.
 
     Raises:
         VerificationError: The checkpoint has no signature of the log, or an invalid one.
     """
-    lines = valid_lines(note, state.origin, notes.LOG, state.keys_at(size))
+    lines = verified_lines(note, state.origin, notes.LOG, state.keys_at(size))
     if not lines:
         raise VerificationError(f"checkpoint of size {size}: not signed by this log")
     return lines
 
 
-def cosignatures(state: LedgerState, note: Note, witness: str) -> list[SignatureLine]:
+def witness_cosignatures(state: LedgerState, note: Note, witness: str) -> list[SignatureLine]:
     """Return the cosignatures of an enrolled witness on a checkpoint.
 
     Raises:
@@ -75,7 +75,7 @@ def cosignatures(state: LedgerState, note: Note, witness: str) -> list[Signature
     keys = state.witness_keys(witness)
     if not keys:
         raise VerificationError(f"witness {witness!r} is not enrolled")
-    lines = valid_lines(note, witness, notes.COSIGNER, keys)
+    lines = verified_lines(note, witness, notes.COSIGNER, keys)
     if not lines:
         raise VerificationError(f"checkpoint: no cosignature of an enrolled key of {witness}")
     return lines

@@ -18,7 +18,7 @@ from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, VerificationError
 from wg_core.ledger import entries
 from wg_core.ledger.entries import Charge, Dataset, Genesis
-from wg_core.ledger.store import DatasetRecord, Ledger, check_unit
+from wg_core.ledger.store import DatasetRecord, Ledger, check_privacy_unit
 from wg_core.site.config import RECORD, ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.snapshot import DIGEST_BYTES, Digests
@@ -28,7 +28,7 @@ _LIMIT = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class BudgetHistory:
     """Data sets, caps and units known to a ledger.
 
     Attributes:
@@ -57,7 +57,7 @@ class _Charged:
     digests: frozenset[bytes]
 
 
-def history(ledger: Ledger) -> History:
+def read_budget_history(ledger: Ledger) -> BudgetHistory:
     """Read a ledger's data sets and charges."""
     lineages: dict[str, str] = {}
     caps: dict[str, tuple[str, str]] = {}
@@ -76,10 +76,10 @@ def history(ledger: Ledger) -> History:
         elif isinstance(entry, Charge):
             commitments.add(entry.commitment)
             units[entry.guarantee.unit] = None
-    return History(lineages, caps, frozenset(commitments), tuple(units))
+    return BudgetHistory(lineages, caps, frozenset(commitments), tuple(units))
 
 
-def register(ledger: Ledger, config: ClientConfig, commitment: str) -> None:
+def register_dataset_version(ledger: Ledger, config: ClientConfig, commitment: str) -> None:
     """Register a version of the data set on the ledger, unless it is registered.
 
     Raises:
@@ -92,13 +92,13 @@ def register(ledger: Ledger, config: ClientConfig, commitment: str) -> None:
         cap_delta=config.privacy.cap_delta,
     )
     if ledger.commitment(config.data.name) is None:
-        past = history(ledger)
+        past = read_budget_history(ledger)
         if config.data.name not in past.lineages and past.budget:
             record = dataclasses.replace(record, lineage=next(iter(past.lineages)))
     ledger.register_dataset(record)
 
 
-def remember(home: ClientHome, past: History) -> None:
+def record_charged_units(home: ClientHome, past: BudgetHistory) -> None:
     """Store the units of every charged snapshot; must run before a snapshot is deleted."""
     for snapshot in snapshots.all_snapshots(home):
         name, commitment = snapshot.manifest.dataset, snapshot.manifest.commitment
@@ -113,17 +113,17 @@ def remember(home: ClientHome, past: History) -> None:
 
 
 def charged_digests(home: ClientHome) -> frozenset[bytes]:
-    """Return the digests of all charged units and contents of every data set; see ``remember``."""
+    """Return the keyed digests of all units and contents that any charge of the plant involved."""
     return frozenset().union(*(_read(path).digests for path in home.units.glob("*.npz")))
 
 
-def check(config: ClientConfig, past: History) -> None:
+def check_budget_terms(config: ClientConfig, past: BudgetHistory) -> None:
     """Check that the configured cap and privacy unit are those of the budget.
 
     Raises:
         ConfigError: ``client.yaml`` names another cap or unit than the ledger.
     """
-    check_unit(config.data.name, config.data.unit_column or RECORD, past.units)
+    check_privacy_unit(config.data.name, config.data.unit_column or RECORD, past.units)
     policy = config.privacy.cap_epsilon, config.privacy.cap_delta
     cap = past.caps.get(past.budget, policy)
     if cap != policy:

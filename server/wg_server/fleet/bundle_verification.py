@@ -1,6 +1,6 @@
 """Verification that a release is on the ledger, which a server does before it uses statistics.
 
-A covered release carries its CHARGE and RELEASE entries, each with a proof of inclusion in a signed
+A bundle carries a release's CHARGE and RELEASE entries, each with a proof of inclusion in a signed
 and cosigned checkpoint. Verification shows that this site charged this release, once, in the
 history that the witness has seen. Not guaranteed: that the site sends nothing elsewhere without a
 ledger; its network, not a log, can prevent that.
@@ -14,18 +14,18 @@ from wg_core.ledger import charging, entries, proof
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import note as notes
 from wg_core.ledger.entries import Charge, Entry, PublicStatement, Release, Rotation
-from wg_core.ledger.price import check_mechanism, parse_sigma
+from wg_core.ledger.price import check_mechanism_price, parse_sigma
 from wg_core.ledger.proof import Proof
 from wg_core.ledger.state import ROTATION_CONTEXT
-from wg_core.ledger.witness import WitnessRequest, requests_of
+from wg_core.ledger.witness import WitnessRequest, requests_in_proof
 from wg_core.wire import canonical, signing, statistics_file
-from wg_core.wire.covered import CoveredStatement, CoveredStatistics
+from wg_core.wire.bundle import StatementBundle, StatisticsBundle
 from wg_core.wire.signing import PublicKey
 
 E = TypeVar("E", Charge, Release, PublicStatement)
 
 
-def check_statistics(charge: Charge, release: bytes) -> None:
+def check_charge_terms(charge: Charge, release: bytes) -> None:
     """Check that a charge has the terms that a release of statistics states.
 
     Raises:
@@ -34,10 +34,10 @@ def check_statistics(charge: Charge, release: bytes) -> None:
     """
     manifest = statistics_file.read_manifest(release)
     schema, mechanism = manifest.schema, charge.mechanism
-    sensitivity = numbers.fraction(
+    sensitivity = numbers.parse_fraction(
         manifest.sensitivity_squared, subject="manifest: squared sensitivity"
     )
-    charged_sensitivity = numbers.fraction(
+    charged_sensitivity = numbers.parse_fraction(
         mechanism.sensitivity_squared, subject="charge entry: squared sensitivity"
     )
     _agree(
@@ -50,7 +50,10 @@ def check_statistics(charge: Charge, release: bytes) -> None:
         ("mechanism", charge.event.mechanism == "gaussian"),
         ("neighbouring relation", charge.guarantee.adjacency == "add-remove"),
         ("blocks", charging.block_shares(schema) == mechanism.blocks),
-        ("rule of units", charging.records_per_unit(schema) == charge.guarantee.records_per_unit),
+        (
+            "rule of units",
+            charging.describe_records_per_unit(schema) == charge.guarantee.records_per_unit,
+        ),
         ("purpose", manifest.purpose == charge.use.purpose),
         ("encoder", schema.encoder == mechanism.encoder),
         ("bits", schema.bits == mechanism.bits),
@@ -77,35 +80,35 @@ class ExpectedSigners(TypedDict):
     witness_key: PublicKey | None
 
 
-def verify_covered(statistics: CoveredStatistics, **place: Unpack[ExpectedSigners]) -> None:
-    """Verify that a ledger entry covers the release.
+def verify_bundle(statistics: StatisticsBundle, **place: Unpack[ExpectedSigners]) -> None:
+    """Verify that a release is on a ledger: its entries, their proofs, and the cosignatures.
 
     The site's signature on the release is verified elsewhere (``statistics_file.decode_release``).
 
     Raises:
         DecodeError: A part is malformed.
-        VerificationError: The release is not covered.
+        VerificationError: The proofs do not show that the ledger has the release.
     """
     charge = _entry(statistics.charge_entry, Charge, "charge entry")
     release = _entry(statistics.release_entry, Release, "release entry")
     _check_place("charge", charge, statistics.charge_entry, statistics.charge_proof, place)
     _check_place("release", release, statistics.release_entry, statistics.release_proof, place)
     _check_pair(charge, release, statistics.release)
-    check_statistics(charge, statistics.release)
-    check_mechanism(charge)
+    check_charge_terms(charge, statistics.release)
+    check_mechanism_price(charge)
 
 
-def verify_statement(
-    covered_statement: CoveredStatement, **place: Unpack[ExpectedSigners]
+def verify_statement_bundle(
+    statement_bundle: StatementBundle, **place: Unpack[ExpectedSigners]
 ) -> PublicStatement:
-    """Verify that a public statement is on a ledger, and return it; see ``verify_covered``.
+    """Verify that a public statement is on a ledger, and return it; see ``verify_bundle``.
 
     Raises:
         DecodeError: A part is malformed.
         VerificationError: The statement is not on the ledger.
     """
-    statement = _entry(covered_statement.entry, PublicStatement, "statement entry")
-    _check_place("statement", statement, covered_statement.entry, covered_statement.proof, place)
+    statement = _entry(statement_bundle.entry, PublicStatement, "statement entry")
+    _check_place("statement", statement, statement_bundle.entry, statement_bundle.proof, place)
     return statement
 
 
@@ -144,7 +147,7 @@ def verify_rotation(entry: bytes, rotation_proof: Proof, *, origin: str, old_key
     return new_key
 
 
-def read_new_key(entry: bytes) -> str:
+def read_rotation_key(entry: bytes) -> str:
     """Return the unverified new key of a ROTATION entry, hex; raise ``DecodeError`` otherwise."""
     rotation = entries.decode(entry, subject="rotation entry")
     if not isinstance(rotation, Rotation):
@@ -152,7 +155,7 @@ def read_new_key(entry: bytes) -> str:
     return rotation.new_key
 
 
-def witness_requests(release: CoveredStatistics | CoveredStatement) -> tuple[WitnessRequest, ...]:
+def witness_requests(release: StatisticsBundle | StatementBundle) -> tuple[WitnessRequest, ...]:
     """Return the ``add-checkpoint`` requests in a file from a site without a network.
 
     Raises:
@@ -167,13 +170,13 @@ def witness_requests(release: CoveredStatistics | CoveredStatement) -> tuple[Wit
                 f"release proof: for a checkpoint of size {last.checkpoint.size}, the charge proof"
                 f" for another of size {earlier.checkpoint.size}"
             )
-    return requests_of(last)
+    return requests_in_proof(last)
 
 
-def is_cosigned(release: CoveredStatistics | CoveredStatement, name: str, key: PublicKey) -> bool:
+def is_cosigned(release: StatisticsBundle | StatementBundle, name: str, key: PublicKey) -> bool:
     """Return whether the checkpoints claim a cosignature of this key, without verifying it."""
     return all(
-        notes.lines_of(proof.decode(text, subject="proof").note, name, notes.COSIGNER, key)
+        notes.signature_lines(proof.decode(text, subject="proof").note, name, notes.COSIGNER, key)
         for text in release.proofs
     )
 

@@ -39,8 +39,8 @@ class SharedBudget:
             raise DecodeError(f"{BUDGET_OF}: home {self.home!r}, expected an absolute path")
 
 
-def read(home: Path) -> SharedBudget | None:
-    """Read a home's reference to another home's budget; None: the home has its own ledger.
+def read_shared_budget(home: Path) -> SharedBudget | None:
+    """Read which other home's budget a home draws on; None: the home has its own ledger.
 
     Raises:
         ConfigError: The file cannot be read.
@@ -53,7 +53,7 @@ def read(home: Path) -> SharedBudget | None:
     return canonical.decode(SharedBudget, data, subject=str(path), limit=_LIMIT)
 
 
-def write(home: Path, budget: SharedBudget) -> None:
+def write_shared_budget(home: Path, budget: SharedBudget) -> None:
     """Make a home draw on another home's budget."""
     atomic.write_bytes(home / BUDGET_OF, canonical.encode(budget), mode=atomic.PRIVATE)
 
@@ -65,7 +65,7 @@ def ledger_home(home: Path) -> Path:
         ConfigError: ``budget-of.json`` names a home that does not exist or has no ledger itself.
         DecodeError: ``budget-of.json`` is damaged.
     """
-    budget = read(home)
+    budget = read_shared_budget(home)
     if budget is None:
         return home
     owner = Path(budget.home)

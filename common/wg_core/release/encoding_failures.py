@@ -1,4 +1,4 @@
-"""Total encoding: a record on which the encoder fails gets zeros, and nothing outside shows it.
+"""Encoding that never fails: a record that the encoder cannot process gets zeros, unseen outside.
 
 Whoever makes an encoder can make it fail on a certain record: by an exception, another number of
 features, a non-finite value, or excessive memory or time. If that caused a refusal, it would tell
@@ -33,7 +33,7 @@ class LocalEncoder(Protocol):
         """
 
 
-def encode(
+def encode_or_zero(
     encoder: LocalEncoder, records: Sequence[Any]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return local features of records, with zeros where the encoder fails in any way.
