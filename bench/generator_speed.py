@@ -95,7 +95,7 @@ def rendering() -> float:
         family = families.draw_family((7, number))
         site = families.draw_site(family, 0, strength=0.6)
         labels = np.arange(len(family.classes)).repeat(40)
-        count += len(families.render_images(family, site, labels, np.random.default_rng(number)))
+        count += len(families.render_records(family, site, labels, np.random.default_rng(number)))
     rate = count / (time.process_time() - started)
     print(f"rendering: {rate:.0f} pictures/s of 64 x 64")
     return rate

@@ -119,7 +119,7 @@ def _encoder() -> bytes:
         labels = np.repeat(np.arange(len(family.classes)), 12)
         rng = np.random.default_rng((77, number))
         site = families.draw_site(family, 0, strength=0.5)
-        drawn += list(families.render_images(family, site, labels, rng))
+        drawn += list(families.render_records(family, site, labels, rng))
         groups += [number] * len(labels)
     settings = {"pixels": str(SIDE)}
     raw = raw_features(drawn, settings=settings)

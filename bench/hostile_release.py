@@ -128,7 +128,7 @@ def public_priors() -> ModelVariances:
         for site in range(SITES):
             rng = np.random.default_rng((77, number, site))
             drawn = families.draw_site(family, site, strength=_STRENGTH)
-            x.append(features(list(families.render_images(family, drawn, labels, rng))))
+            x.append(features(list(families.render_records(family, drawn, labels, rng))))
             y.append(labels)
     return blup.fit_variances(x, y)
 

@@ -53,4 +53,4 @@ def pictures(
     """
     labels = np.repeat(np.arange(len(family.classes)), per_class)
     seen = families.draw_site(family, site, strength=_STRENGTH if site else 0.0)
-    return families.render_images(family, seen, labels, rng), labels
+    return families.render_records(family, seen, labels, rng), labels

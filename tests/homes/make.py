@@ -125,7 +125,7 @@ def _write_data(folder: Path) -> None:
     folder.mkdir()
     for name, count in ((RECORDS, _LEARNED), (NEW_RECORDS, _NEW)):
         labels = np.arange(_CLASSES).repeat(count)
-        x = np.array(families.render_images(family, site, labels, rng))
+        x = np.array(families.render_records(family, site, labels, rng))
         classes = np.array(family.labels[:_CLASSES])
         np.savez_compressed(folder / name, x=x, y=labels, classes=classes)
 

@@ -105,7 +105,7 @@ def _render(spec: TaskSpec, library: ModuleType) -> LabelledTask:
     site = library.draw_site(family, spec.site, strength=strength)
     labels = np.repeat(np.arange(len(family.labels)), spec.per_class)
     rng = streams.stream_generator(Stream.RECORDS, spec.seed, spec.family, spec.site)
-    records = library.render(family, site, labels, rng)
+    records = library.render_records(family, site, labels, rng)
     return LabelledTask(
         records=list(records),
         labels=labels,

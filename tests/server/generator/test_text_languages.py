@@ -34,7 +34,7 @@ def vectors(
         number += 1
         site = families.draw_site(family, number, strength=0.6)
     labels = np.repeat(np.arange(len(family.labels)), EACH)
-    texts = families.render_texts(family, site, labels, np.random.default_rng(number))
+    texts = families.render_records(family, site, labels, np.random.default_rng(number))
     return sentences.embed_sentences([str(text) for text in texts]), labels
 
 

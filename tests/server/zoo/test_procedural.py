@@ -49,7 +49,7 @@ def test_pictures_are_the_same_for_a_seed(kind: str) -> None:
         family = families.draw_family((11, 4), kind)
         site = families.draw_site(family, 1, strength=0.7)
         labels = np.arange(len(family.classes)).repeat(2)
-        pictures.append(families.render_images(family, site, labels, np.random.default_rng(5)))
+        pictures.append(families.render_records(family, site, labels, np.random.default_rng(5)))
     assert np.array_equal(pictures[0], pictures[1])
     assert pictures[0].dtype == np.uint8
     assert pictures[0].shape[:3] == (len(labels), 64, 64)

@@ -26,7 +26,7 @@ def test_texts_are_texts_and_the_same_for_a_seed(kind: str) -> None:
     drawn = []
     for _ in range(2):
         site = families.draw_site(family, 1, strength=0.7)
-        drawn.append(families.render_texts(family, site, labels, np.random.default_rng(2)))
+        drawn.append(families.render_records(family, site, labels, np.random.default_rng(2)))
     for record in drawn[0]:
         Texts().check_record(record)
         assert "{" not in str(record)

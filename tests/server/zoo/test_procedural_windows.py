@@ -23,7 +23,7 @@ def test_windows_are_accepted_varied_and_the_same_for_a_seed(kind: str, seed: in
         family = families.draw_family((31, seed), kind)
         site = families.draw_site(family, 1, strength=0.8)
         labels = np.arange(len(family.labels)).repeat(2)
-        found.append(families.render_windows(family, site, labels, np.random.default_rng(5)))
+        found.append(families.render_records(family, site, labels, np.random.default_rng(5)))
     assert np.array_equal(found[0], found[1])
     assert found[0].dtype == np.float32
     assert found[0].shape[:2] == (len(labels), len(family.mixing))

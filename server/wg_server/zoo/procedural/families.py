@@ -99,7 +99,7 @@ def draw_site(family: ImageFamily, number: int, *, strength: float) -> ImageSite
     return ImageSite(surfaces.draw_sheet(rng, family.recipe), camera)
 
 
-def render_images(
+def render_records(
     family: ImageFamily, site: ImageSite, labels: NDArray[np.int64], rng: np.random.Generator
 ) -> cameras.Pictures:
     """Render pictures of one site.

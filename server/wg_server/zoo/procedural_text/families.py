@@ -108,7 +108,7 @@ def draw_site(family: TextFamily, number: int, *, strength: float) -> TextSite:
     )
 
 
-def render_texts(
+def render_records(
     family: TextFamily, site: TextSite, labels: NDArray[np.int64], rng: np.random.Generator
 ) -> list[NDArray[np.str_]]:
     """Render texts of one site, one string each.

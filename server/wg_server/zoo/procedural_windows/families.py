@@ -102,7 +102,7 @@ def draw_site(family: WindowFamily, number: int, *, strength: float) -> WindowSi
     return WindowSite(machine, chain, step, length)
 
 
-def render_windows(
+def render_records(
     family: WindowFamily, site: WindowSite, labels: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Render windows of one site.
