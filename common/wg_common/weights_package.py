@@ -235,17 +235,19 @@ class _Contents:
     candidates: tuple[Candidate, ...]
 
 
-def claims(data: bytes, architecture: str) -> bool:
-    """Return whether a package claims candidates of an architecture; nothing is verified.
+def states_architecture(data: bytes, architecture: str) -> bool:
+    """Return whether a package states a candidate of an architecture; nothing is verified.
 
-    Raises:
-        DecodeError: The bytes are not a weights package.
+    Bytes that are not a weights package state none.
     """
     stream = io.BytesIO(data)
-    text = container.read_section(
-        stream, locate_sections(stream)[0], kind=WEIGHTS_KIND, limit=MANIFEST_LIMIT
-    )
-    contents = canonical.decode_known_fields(_Contents, text, subject="weights manifest")
+    try:
+        text = container.read_section(
+            stream, locate_sections(stream)[0], kind=WEIGHTS_KIND, limit=MANIFEST_LIMIT
+        )
+        contents = canonical.decode_known_fields(_Contents, text, subject="weights manifest")
+    except DecodeError:
+        return False
     return any(candidate.architecture == architecture for candidate in contents.candidates)
 
 

@@ -99,7 +99,7 @@ def receive(
         WgError: As for ``store_sensor_package`` and ``delivery.apply_and_adopt``.
     """
     data = atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
-    if weights_package.claims(data, catalogue.PROCESS_SENSOR):
+    if weights_package.states_architecture(data, catalogue.PROCESS_SENSOR):
         return store_sensor_package(home, path)
     return apply_and_adopt(home, data, progress=progress)
 

@@ -195,7 +195,7 @@ def noise_before_the_charge(patch: pytest.MonkeyPatch) -> None:
     def early(ledger: Any, request: Any, pack: Any, step: Any) -> Any:
         payload = pack(request)
         charged = ledger.charge(request)
-        if charged.open:
+        if charged.is_open:
             ledger.record_release(charged.seq, payload)
         return charged
 

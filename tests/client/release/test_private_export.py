@@ -94,7 +94,7 @@ def test_what_a_crash_left_is_completed_for_the_one_charge(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        release(plant, means=ReleaseHooks(on_step=stop))
+        release(plant, hooks=ReleaseHooks(on_step=stop))
     assert spent(plant) == (1, int(step != RECORDED))
     data = release(plant, 2)
     assert spent(plant) == (1, 0)

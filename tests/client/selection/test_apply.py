@@ -104,8 +104,8 @@ def test_records_of_another_kind_veto_the_head_that_their_names_say(
     family = family_head(encoder_package, len(good_head.bias), unlike=1.5), SAME_FAMILY
     plant = make_plant({0: 4, 1: 4, 2: 4})
     manifest = apply_and_adopt(plant.home, plant.package({"kin": family})).manifest
-    assert manifest.kept == LOCAL and "do not look like the server's own" in manifest.reason
-    assert "do not look like the server" in plant.home.report.read_text(encoding="utf-8")
+    assert manifest.kept == LOCAL and "do not look like the operator's" in manifest.reason
+    assert "do not look like the operator" in plant.home.report.read_text(encoding="utf-8")
     found = {f.code: f for f in manifest.findings if f.model == HANDED_ON}
     assert found["WG-F12"].blocks and found["WG-F12"].figures["unlike"] == 1.5
 
