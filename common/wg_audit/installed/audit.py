@@ -37,7 +37,7 @@ from wg_audit.installed import bench as benches
 from wg_audit.installed import canaries as scoring
 from wg_audit.installed import conduct, probes
 from wg_audit.installed import noise as noises
-from wg_audit.installed.bench import AuditSize, TestBench
+from wg_audit.installed.bench import AuditBench, AuditSize
 from wg_audit.installed.canaries import EpsilonBounds
 from wg_audit.installed.plant import CheckResult, PlantFactory
 from wg_common.language import template, text
@@ -89,7 +89,7 @@ def audit_installed_code(
         seed: Seed of the simulated records; the program's own noise cannot be repeated.
         on_question: Callback with the number of answered questions, 0 first.
     """
-    bench = TestBench(fresh, np.random.default_rng(seed), size or AuditSize(), on_question)
+    bench = AuditBench(fresh, np.random.default_rng(seed), size or AuditSize(), on_question)
     on_question(0)
     for probe in probes.PROBES:
         probe(bench)
@@ -114,7 +114,7 @@ def audit_installed_code(
     )
 
 
-def path_checks(bench: TestBench) -> list[CheckResult]:
+def path_checks(bench: AuditBench) -> list[CheckResult]:
     """Return the checks that a correct program passes whatever noise it draws."""
     if not bench.centred:
         bench.wrong[benches.CENTRED].append("all are at the origin")

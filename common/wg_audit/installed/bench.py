@@ -73,7 +73,7 @@ class AuditSize:
     larger: int = 6
 
 
-class TestBench:
+class AuditBench:
     """Test bench that collects the answers of plants, and the errors found in them by check."""
 
     def __init__(

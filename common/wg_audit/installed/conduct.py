@@ -15,7 +15,7 @@ from wg_audit.installed.bench import (
     DELTA,
     EQUAL,
     ORDER,
-    TestBench,
+    AuditBench,
     class_names,
     far_noise,
     make_question,
@@ -51,7 +51,7 @@ _CAP, _PRICE = 2.0, 0.9
 _YEAR = 31_536_000  # Seconds
 
 
-def try_guarantees(bench: TestBench) -> None:
+def try_guarantees(bench: AuditBench) -> None:
     """Ask one plant many questions with various guarantees and number formats."""
     records = bench.simulate_records(FEW, SETUP)
     with bench.record_errors(), bench.fresh(SETUP) as plant:
@@ -80,7 +80,7 @@ def _guarantees(rng: np.random.Generator) -> Iterator[tuple[str, str]]:
         yield spelling, f"{delta:.3e}"
 
 
-def _ask_again(bench: TestBench, plant: AuditedPlant, file: DecodedRelease) -> None:
+def _ask_again(bench: AuditBench, plant: AuditedPlant, file: DecodedRelease) -> None:
     """Repeat the last question under its own id, under other ids, and in another format."""
     last, charge_count = file.manifest, len(ledger_charges(plant.home))
     for request_id, epsilon in (
@@ -104,7 +104,7 @@ def _ask_again(bench: TestBench, plant: AuditedPlant, file: DecodedRelease) -> N
             bench.wrong[ORDER].append("a repeated question gets another answer")
 
 
-def interrupt_releases(bench: TestBench) -> None:
+def interrupt_releases(bench: AuditBench) -> None:
     """Check that a release interrupted at any step, or not cosigned, is charged and made once."""
     with bench.record_errors(), bench.fresh(SETUP) as plant:
         bench.freeze(plant, bench.simulate_records(FEW, SETUP))
@@ -142,7 +142,7 @@ def _is_answered(
     return True
 
 
-def _ask_for_more(bench: TestBench, plant: AuditedPlant, question: Question) -> None:
+def _ask_for_more(bench: AuditBench, plant: AuditedPlant, question: Question) -> None:
     """Check that a charged request pays for no other guarantee and for no other statistics."""
     for other_question in (
         replace(question, epsilon="9"),
@@ -160,7 +160,7 @@ def _ask_for_more(bench: TestBench, plant: AuditedPlant, question: Question) -> 
         bench.count_answer()
 
 
-def exhaust_budget(bench: TestBench) -> None:
+def exhaust_budget(bench: AuditBench) -> None:
     """Use up a budget, and check that no later event restores any part of it."""
     setup = replace(SETUP, cap=f"{_CAP:g}")
     mu = calibration.mu(_PRICE, DELTA)
@@ -213,7 +213,7 @@ def _events(
     ]
 
 
-def crash_during_release(bench: TestBench, plant: AuditedPlant, question: Question) -> None:
+def crash_during_release(bench: AuditBench, plant: AuditedPlant, question: Question) -> None:
     """Ask a question, and let the plant fail while noise is drawn."""
 
     def stop(exact: Integers, sigma: float) -> Integers:
@@ -225,7 +225,9 @@ def crash_during_release(bench: TestBench, plant: AuditedPlant, question: Questi
         bench.count_answer()
 
 
-def _must_be_refused(bench: TestBench, plant: AuditedPlant, question: Question, event: str) -> None:
+def _must_be_refused(
+    bench: AuditBench, plant: AuditedPlant, question: Question, event: str
+) -> None:
     """Check that a plant with a used-up budget refuses a question and charges nothing."""
     charge_count = len(ledger_charges(plant.home))
     try:
@@ -239,7 +241,7 @@ def _must_be_refused(bench: TestBench, plant: AuditedPlant, question: Question, 
     bench.count_answer()
 
 
-def check_refusals(bench: TestBench) -> None:
+def check_refusals(bench: AuditBench) -> None:
     """Check that unanswerable questions cost nothing, and get refusals independent of records."""
     answerable = make_question(0)
     questions = [
@@ -264,7 +266,7 @@ def check_refusals(bench: TestBench) -> None:
             bench.wrong[EQUAL].append("words of a refusal")
 
 
-def _refusal(bench: TestBench, plant: AuditedPlant, question: Question) -> str:
+def _refusal(bench: AuditBench, plant: AuditedPlant, question: Question) -> str:
     """Return a plant's refusal, without the path of its home."""
     watch = RecordingSampler(near_noise, plant.home, question.request_id)
     bench.count_answer()

@@ -26,8 +26,8 @@ from wg_audit.installed.bench import (
     EXACT,
     ORDER,
     PASSED_ON,
+    AuditBench,
     AuditSize,
-    TestBench,
     class_names,
     far_noise,
     make_question,
@@ -76,7 +76,7 @@ _FRESH_FIELDS = (
 """Fields with random values, with hashes of noise, or with hashes of entries that hold either."""
 
 
-def probe_snapshot_sizes(bench: TestBench) -> None:
+def probe_snapshot_sizes(bench: AuditBench) -> None:
     """Release snapshots of all sizes of one plant, including repeated records and large images."""
     classes = len(SETUP.labels)
     records = made_up.add_copies(bench.simulate_records(FEW, SETUP), classes)
@@ -91,7 +91,7 @@ def probe_snapshot_sizes(bench: TestBench) -> None:
         bench.verify(plant, files)
 
 
-def _odd_records(bench: TestBench, setup: PlantSetup) -> list[list[ImageRecord]]:
+def _odd_records(bench: AuditBench, setup: PlantSetup) -> list[list[ImageRecord]]:
     """List unusual data sets: extreme vectors, a single class, no labels."""
     records = bench.simulate_records(FEW, setup)
     return [
@@ -101,7 +101,7 @@ def _odd_records(bench: TestBench, setup: PlantSetup) -> list[list[ImageRecord]]
     ]
 
 
-def probe_unit_weights(bench: TestBench) -> None:
+def probe_unit_weights(bench: AuditBench) -> None:
     """Check that units of 1 to 1000 records share their weight, whatever their names."""
     setup = replace(SETUP, unit_rule="weight")
     units = bench.rng.permutation(made_up.doubling_units(_UNITS)).tolist()
@@ -117,7 +117,7 @@ def probe_unit_weights(bench: TestBench) -> None:
         bench.verify(plant, files)
 
 
-def probe_file_layouts(bench: TestBench) -> None:
+def probe_file_layouts(bench: AuditBench) -> None:
     """Release from folders and tables, images of other shapes, and similar class names."""
     for setup, shape in (
         (replace(SETUP, layout="folders"), (SIDE, SIDE)),
@@ -136,7 +136,7 @@ def probe_file_layouts(bench: TestBench) -> None:
             bench.verify(plant, bench.release(plant, setup, copies, 0))
 
 
-def probe_dimensions(bench: TestBench) -> None:
+def probe_dimensions(bench: AuditBench) -> None:
     """Release at plants with every number of features, and with various numbers of classes."""
     larger = bench.rng.integers(
         bench.size.dimensions.stop, made_up.DIMENSIONS, bench.size.larger
@@ -178,7 +178,7 @@ def count_questions(size: AuditSize) -> int:
     return _FIXED + of_shapes + size.snapshots * _REPEATS
 
 
-def probe_declarations(bench: TestBench) -> None:
+def probe_declarations(bench: AuditBench) -> None:
     """Compare released fields of plants with the same declarations and other records, or none."""
     setup = replace(SETUP, acceptance=0.25)
     classes = len(setup.labels)
@@ -211,7 +211,7 @@ def probe_declarations(bench: TestBench) -> None:
             ]
 
 
-def probe_copies(bench: TestBench) -> None:
+def probe_copies(bench: AuditBench) -> None:
     """Compare copies of a plant that differ only in the operating system's randomness."""
     with bench.record_errors(), bench.fresh(SETUP) as plant:
         records = bench.simulate_records(FEW, SETUP)
@@ -262,7 +262,7 @@ def _release_without_sampler(plant: AuditedPlant) -> bytes:
         return b""
 
 
-def probe_encoding_groups(bench: TestBench) -> None:
+def probe_encoding_groups(bench: AuditBench) -> None:
     """Check that the plant's encoder gives an image the same features in groups of all sizes."""
     setup = PlantSetup(labels=class_names(3))
     pictures = made_up.stripe_images(bench.rng, PICTURES, 3)
@@ -279,7 +279,7 @@ def probe_encoding_groups(bench: TestBench) -> None:
             bench.wrong[ENCODER].append("a record changes what others add")
 
 
-def score_canaries(bench: TestBench) -> None:
+def score_canaries(bench: AuditBench) -> None:
     """Score canaries in the data, and canaries not in the data."""
     count = bench.size.canaries
     setup = PlantSetup(labels=class_names(count), dimension=count)
@@ -300,7 +300,7 @@ def score_canaries(bench: TestBench) -> None:
             bench.verify(plant, files)
 
 
-PROBES: tuple[Callable[[TestBench], None], ...] = (
+PROBES: tuple[Callable[[AuditBench], None], ...] = (
     probe_snapshot_sizes,
     probe_unit_weights,
     probe_file_layouts,
@@ -318,7 +318,7 @@ PROBES: tuple[Callable[[TestBench], None], ...] = (
 
 
 def _declared_fields(
-    bench: TestBench, plant: AuditedPlant, setup: PlantSetup, records: Sequence[ImageRecord]
+    bench: AuditBench, plant: AuditedPlant, setup: PlantSetup, records: Sequence[ImageRecord]
 ) -> list[dict[str, Any]]:
     """Ask a plant for a statement, freeze, ask for releases and for the statement again.
 
@@ -337,7 +337,9 @@ def _declared_fields(
     return [statement, *map(_fields, files), again, body_sizes, {"entries": len(ledger)}, *ledger]
 
 
-def _state(bench: TestBench, plant: AuditedPlant, setup: PlantSetup, number: int) -> dict[str, Any]:
+def _state(
+    bench: AuditBench, plant: AuditedPlant, setup: PlantSetup, number: int
+) -> dict[str, Any]:
     """Ask at epsilon 0, and check that the plant declares its classes without noise or charge."""
     question = replace(make_question(_FREE + number), epsilon="0")
     watch = RecordingSampler(far_noise, plant.home, question.request_id)

@@ -142,12 +142,12 @@ def _space(encoder: Encoder, spec: TaskSpec, modality: str, layout: FeatureLayou
     tasks = [sources.load_task(task) for task in _rendered_tasks(spec, modality)]
     records = [record for task in tasks for record in task.records]
     local = list(_views(encoder.encode_batched, records, modality, spec))
-    site_moments = np.stack([site_moments(features, layout) for features in local])
+    moments = np.stack([site_moments(features, layout) for features in local])
     flat = np.concatenate(
         [
             (features[:, layout.first_head_feature :] - mean)
             * block_scale(np.exp(spread), layout.head_block_sizes)
-            for features, (mean, spread) in zip(local, site_moments, strict=True)
+            for features, (mean, spread) in zip(local, moments, strict=True)
         ]
     )
     sizes = [len(task.labels) for task in tasks]
@@ -165,7 +165,7 @@ def _space(encoder: Encoder, spec: TaskSpec, modality: str, layout: FeatureLayou
     )
     basis = vectors @ axes
     basis /= np.median(np.linalg.norm(flat @ basis, axis=1))
-    return _Space(site_moments, family_heads.typical_site_moments(local, layout), basis, layout)
+    return _Space(moments, family_heads.typical_site_moments(local, layout), basis, layout)
 
 
 def _views(

@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from wg_audit.installed import bench, conduct, probes
-from wg_audit.installed.bench import TestBench
+from wg_audit.installed.bench import AuditBench
 from wg_client.data import inspection
 from wg_client.release import look
 from wg_common.modalities.base import content_digest
@@ -40,7 +40,7 @@ class Planted:
 
     plant: Plant
     check: str
-    probe: Callable[[TestBench], None]
+    probe: Callable[[AuditBench], None]
 
 
 # --- noise

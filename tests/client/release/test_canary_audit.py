@@ -33,7 +33,7 @@ from wg_audit import cli
 from wg_audit.installed import audit as installed
 from wg_audit.installed import bench, conduct, noise, probes
 from wg_audit.installed.audit import AuditReport
-from wg_audit.installed.bench import AuditSize, TestBench
+from wg_audit.installed.bench import AuditBench, AuditSize
 from wg_audit.installed.plant import CheckResult, PlantFactory, PlantSetup
 from wg_client.release import canary_audit
 from wg_common.nets.encoder.module import load_encoder
@@ -158,7 +158,7 @@ class _Found(BaseException):
     """Ends a probe, which takes no error of a program for its own."""
 
 
-class _Brief(TestBench):
+class _Brief(AuditBench):
     """A bench at which a probe ends once a check has failed."""
 
     check = ""
@@ -304,7 +304,7 @@ def test_a_release_that_asks_for_no_noise_is_found(
 ) -> None:
     monkeypatch.setattr(mechanism, "add_noise", lambda exact, sigma, sampler: exact.copy())
     plants = canary_audit.plants(encoder_package, load=remembering)
-    run = TestBench(plants, np.random.default_rng(0), SMALL, lambda number: None)
+    run = AuditBench(plants, np.random.default_rng(0), SMALL, lambda number: None)
     probes.probe_snapshot_sizes(run)
     assert {bench.EXACT, bench.PASSED_ON, bench.ORDER} <= failed(installed.path_checks(run))
 
@@ -314,7 +314,7 @@ def test_a_new_ledger_that_inherits_no_spend_is_found(
 ) -> None:
     monkeypatch.setattr(recovery, "_spends", lambda state: ())
     plants = canary_audit.plants(encoder_package, load=remembering)
-    run = TestBench(plants, np.random.default_rng(0), SMALL, lambda number: None)
+    run = AuditBench(plants, np.random.default_rng(0), SMALL, lambda number: None)
     conduct.exhaust_budget(run)
     assert {*run.wrong} == {bench.BUDGET}
     assert {*run.wrong[bench.BUDGET]} == {

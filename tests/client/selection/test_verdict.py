@@ -33,10 +33,10 @@ def test_every_state_has_a_sentence_that_its_figures_bear_out(
     said = report_verdict(basis, change, reach)
     words = f"{english_text(said.advice)}. {english_text(said.why)}"
     compared = basis is SelectionBasis.COMPARED
-    more = "It names more of your own records right" in words
+    more = "It classifies more of your own records correctly" in words
     assert more == (compared and change is AccuracyChange.MORE)
     assert ("fewer" in words) == (compared and change is AccuracyChange.FEWER)
-    assert ("possible" in words) == (compared and reach is UnseenClassClaims.POSSIBLE)
+    assert ("can recognise" in words) == (compared and reach is UnseenClassClaims.POSSIBLE)
     assert said.use == words.startswith("Use this model")
     if compared and said.use:
         shown = change is AccuracyChange.MORE or reach is UnseenClassClaims.POSSIBLE

@@ -73,7 +73,7 @@ def test_a_generator_that_is_gone_ends_the_campaign_before_another_plant_is_aske
     for task in found.tasks:
         assert (task.state, task.code) == ("failed", reasons.GENERATOR)
         said = reasons.explain_task(found, task, statuses[task.site], 0.0)
-        assert said.why == "the generator that the campaign began with cannot be used"
+        assert said.why == "the generator with which the campaign started cannot be used"
         assert said.do.startswith("wg-server generator")
     (entry,) = operators.read_log(stage.store, limit=9)
     assert (entry.operator, entry.through) == (stage.home.read_config().name, "server")

@@ -157,7 +157,7 @@ def test_a_campaign_is_steered_from_the_command_line(
     made = document(capsys, *start, *words)
     assert (made["min_sites"], made["grace_seconds"], made["collect_seconds"]) == (1, 90.0, 7200.0)
     assert made["sites"][0]["why"] == "the campaign has not begun"
-    assert made["sites"][0]["do"] == "nothing while 'wg-server serve' runs; else start it"
+    assert made["sites"][0]["do"] == "nothing, if 'wg-server serve' runs; otherwise start it"
     about = ("--home", home.root, made["id"])
     assert document(capsys, "campaign", "pause", *about)["state"] == "paused"
     assert document(capsys, "campaign", "resume", *about)["state"] == "queued"
