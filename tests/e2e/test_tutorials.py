@@ -74,6 +74,16 @@ class Scene:
         self.token("plant-a")
         return words
 
+    def joined_later(self, words: Words) -> Words:
+        """A command that joins the home that worked alone."""
+        self.token("alone")
+        return words
+
+    def offered(self, words: Words) -> Words:
+        """A command that reads an operator's offer, once it is written."""
+        self.run(["wg-server", "offer", "--home", "server", "--out", words[-1]])
+        return words
+
     def named(self, words: Words) -> Words:
         """A command of a request, with that of the first one that waits."""
         return [self.waiting()[0] if word == ID else word for word in words]
@@ -170,6 +180,17 @@ def on_the_budget_of_the_first(scene: Scene, encoder: bytes) -> Step:
     return step
 
 
+NOT_WALKED: dict[str, Step] = {
+    # These run until they are stopped, or a campaign comes.
+    "wg-client predict --home plant --watch": lambda _: None,
+    "wg-client serve": lambda _: None,
+    "wg-client run --home alone": lambda _: None,
+    # A plant of pictures has no machine; the demo runs these.
+    "wg-client check --home plant --of machine": lambda _: None,
+    "wg-client statistics --home plant --of machine": lambda _: None,
+}
+
+
 def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: bytes) -> None:
     for folder in ("DIR", "NEW_IMAGES", "NEW_RECORDS", "TEST_FOLDER"):
         pictures(Path(folder))
@@ -194,14 +215,6 @@ def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: 
         scene.run(["wg-server", *generate, "--out", "plant.wgw"])
         return words
 
-    def offered(words: Words) -> Words:
-        scene.run(["wg-server", "offer", "--home", "server", "--out", words[-1]])
-        return words
-
-    def joined_later(words: Words) -> Words:
-        scene.token("alone")
-        return words
-
     to = str(x25519.Identity.generate().to_public())
     walk(
         commands("plant-guide"),
@@ -211,19 +224,13 @@ def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: 
                 scene, window_encoder
             ),
             "wg-client init --home plant --join-file token --data DIR": scene.joined,
-            "wg-client join --home alone": joined_later,
-            # These run until they are stopped.
-            "wg-client predict --home plant --watch": lambda _: None,
-            "wg-client serve": lambda _: None,
-            # A plant of pictures has no machine; the demo runs these.
-            "wg-client check --home plant --of machine": lambda _: None,
-            "wg-client statistics --home plant --of machine": lambda _: None,
-            "wg-client run --home alone": lambda _: None,  # until a campaign: below, of the other
+            **NOT_WALKED,
+            "wg-client join --home alone": scene.joined_later,
             "wg-client init --home plant-sounds": on_the_budget_of_the_first(
                 scene, packages.encoder
             ),
             "wg-client simulate": lambda words: words + small,
-            "wg-client simulate --data DIR --labels ok,scratch,dent --offer": offered,
+            "wg-client simulate --data DIR --labels ok,scratch,dent --offer": scene.offered,
             "wg-client run": person,
             "wg-client requests": scene.named,
             "wg-client statistics --home plant --out": without_a_person,
