@@ -48,7 +48,8 @@ _TABLE_OR_LOG = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option(
     "--package",
     type=_TABLE_OR_LOG,
-    help="A package with a soft sensor.  [default: the newest that the home keeps]",
+    help="A package with a soft sensor.  [default: the newest that used a statistic, else the"
+    " newest]",
 )
 @click.option(
     "--home",
@@ -170,14 +171,12 @@ def _delivered_sensor(
     from wg_client.data.laboratory import read_laboratory_windows
     from wg_client.models import soft_sensor as sensors
     from wg_client.models import store
-    from wg_client.selection import sensor_package
+    from wg_client.selection.sensor_package import select_sensor, store_sensor_package
     from wg_common.machines.process import SAMPLES
 
     with show_spinner(_LEARNING):
         home, path = ClientHome(source[0]), source[1]
-        package = (
-            sensor_package.store_sensor_package(home, path) if path else sensor_package.newest(home)
-        )
+        package = store_sensor_package(home, path) if path else select_sensor(home)
         place = package.quantity_index(target, quantity)
         hours = read_laboratory_windows(
             *files, target=target, time=time, samples=SAMPLES

@@ -126,12 +126,15 @@ def store_sensor_package(home: ClientHome, path: Path) -> SensorPackage:
     return package
 
 
-def newest(home: ClientHome) -> SensorPackage:
-    """Verify and read the newest soft sensor that the home keeps.
+def select_sensor(home: ClientHome) -> SensorPackage:
+    """Verify and read the soft sensor to use among those that the home keeps.
+
+    It is the newest that was made from a statistic of the plant, which was charged; without such a
+    package the newest that was made from the data sheet alone.
 
     Raises:
         ConfigError: There is none.
-        WgError: As ``take``.
+        WgError: As ``store_sensor_package``, if none can be read.
     """
     home.check_initialised()
     if not (kept_files := store.kept_sensors(home)):
@@ -142,10 +145,22 @@ def newest(home: ClientHome) -> SensorPackage:
                 folder=home.sensors,
             )
         )
-    try:
-        return _read(home, atomic.read_bytes(kept_files[-1], limit=protocol.WEIGHTS_LIMIT))
-    except VerificationError as error:  # The server's key or the home's encoder has changed since
-        raise VerificationError(f"{error}; the operator's next campaign brings another") from error
+    packages: list[SensorPackage] = []
+    errors: list[VerificationError] = []
+    for kept_file in reversed(kept_files):
+        try:
+            package = _read(home, atomic.read_bytes(kept_file, limit=protocol.WEIGHTS_LIMIT))
+        except VerificationError as error:  # The server's key or the home's encoder has changed
+            errors.append(error)
+            continue
+        packages.append(package)
+        if package.manifest.condition.statistic:
+            return package
+    if not packages:
+        raise VerificationError(
+            f"{errors[0]}; the operator's next campaign brings another"
+        ) from errors[0]
+    return packages[0]
 
 
 def _read(home: ClientHome, data: bytes) -> SensorPackage:

@@ -1,4 +1,4 @@
-"""Packages with a soft sensor: kept by a home for its process unit, the newest used, or refused."""
+"""Packages with a soft sensor: kept for a home's process unit, one used, or refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.models import adoption, store
 from wg_client.operation import status
 from wg_client.selection import sensor_package
-from wg_client.selection.sensor_package import SensorPackage, newest, receive, store_sensor_package
+from wg_client.selection.sensor_package import (
+    SensorPackage,
+    receive,
+    select_sensor,
+    store_sensor_package,
+)
 from wg_common import catalogue
 from wg_common.machines import exchanger
 from wg_common.machines.process import SAMPLES
@@ -95,11 +100,24 @@ def test_a_home_keeps_soft_sensors_and_uses_the_newest(
         )
         ids.append(package.manifest.package_id)
     assert len(store.kept_sensors(home)) == 2
-    assert newest(home).manifest.package_id == ids[0]
+    assert select_sensor(home).manifest.package_id == ids[0]
     shown = status.collect_status(home)
     assert shown.model.startswith("soft sensor") and shown.stage == "in use"
     with pytest.raises(ConfigError, match="wg-client soft-sensor"):
         adoption.model_in_use(home)
+
+
+def test_a_free_soft_sensor_does_not_replace_a_charged_one(
+    unit_plant: TestPlant, network: Tensors
+) -> None:
+    home, moment = unit_plant.home, int(time.time())
+    charged = GeneratorCondition(
+        generator="ab" * 32, data_sheet="heat_exchanger", statistic="cd" * 32, epsilon="1"
+    )
+    paid = receive(home, _file(unit_plant, network, created=moment - 100, condition=charged))
+    receive(home, _file(unit_plant, network, created=moment))
+    assert isinstance(paid, SensorPackage)
+    assert select_sensor(home).manifest == paid.manifest
 
 
 def test_an_expired_package_is_taken_only_again(
@@ -125,14 +143,14 @@ def test_a_kept_soft_sensor_is_refused_under_another_key_of_the_server(
     assert unit_plant.config.pin is not None
     unit_plant.configure(pin=replace(unit_plant.config.pin, signing_key=key))
     with pytest.raises(VerificationError, match="next campaign brings another"):
-        newest(unit_plant.home)
+        select_sensor(unit_plant.home)
 
 
 def test_a_home_without_a_soft_sensor_says_where_it_comes_from(unit_plant: TestPlant) -> None:
     with pytest.raises(ConfigError, match="'wg-client run' receives one"):
-        newest(unit_plant.home)
+        select_sensor(unit_plant.home)
     with pytest.raises(ConfigError, match="wg-client init"):
-        newest(replace(unit_plant.home, root=unit_plant.home.root / "none"))
+        select_sensor(replace(unit_plant.home, root=unit_plant.home.root / "none"))
 
 
 def test_other_packages_are_refused(
