@@ -7,14 +7,16 @@ anything. ``--home`` is a home of images or of windows whose zoo has the trainin
 as ``bench.family_sets --out DIR`` cuts them; ``--datasets`` is that folder, and plants are cut from
 the other part.
 
-Judged: local-only; what comes, and what the plant's model selection keeps, with the family's
-network beside the encoder and without it; how often the right family is taken, and how often the
-plant's records refuse it. A plant without labels that takes no family has no model, and counts as
-chance. ``--rival`` is a home of the same plan by ``bench.ordinary``: fixed models of ordinary
-augmentation, which plants standardise and judge alike, best with ``--no-veto``: its simulated sites
-have one camera. Where there is no label, what comes is also standardised by the records of another
-plant of the kind: a wrong condition. Under *false names* the plant's classes have the names of
-another kind: of its family, another one of the operator's, or of a set that the operator has not.
+Figures are recalls averaged over classes: in some sets' tests eleven records of twelve are of one
+class, and a model that always says it would seem good. Judged: local-only; what comes, and what the
+plant's model selection keeps, with the family's network beside the encoder and without it; how
+often the right family is taken, and how often the plant's records refuse it. A plant without labels
+that takes no family has no model, and counts as chance. ``--rival`` is a home of the same plan by
+``bench.ordinary``: fixed models of ordinary augmentation, which plants standardise and judge alike,
+best with ``--no-veto``: its simulated sites have one camera. Where there is no label, what comes is
+also standardised by the records of another plant of the kind: a wrong condition. Under *false
+names* the plant's classes have the names of another kind: of its family, another one of the
+operator's, or of a set that the operator has not.
 """
 
 import argparse
@@ -28,7 +30,7 @@ import torch
 from bench import installed, optics, plants, window_plants
 from bench.rows import Row, Rows, write_table
 from bench.rows import judged as done
-from bench.selected import family_at, network_of, offered, plant_trunk, right, selected
+from bench.selected import family_at, mean_recall, network_of, offered, plant_trunk, selected
 from bench.tables import Results, markdown
 from numpy.typing import NDArray
 
@@ -232,7 +234,7 @@ def judge(
     others: Records | None,
     veto: bool,
 ) -> dict[str, float]:
-    """Accuracy of each model on new records of one plant.
+    """Mean recall of each model on new records of one plant.
 
     Args:
         others: Records of the plant of another seed; None: they have no part.
@@ -259,7 +261,9 @@ def judge(
         seen = np.hstack([test, *further]), data.test[1]
         scores[DELIVERED + ending] = 1 / k
         if candidate is not None and candidate.has_declared_order:
-            scores[DELIVERED + ending] = right(candidate.trunk.to_local_head(candidate.head), seen)
+            scores[DELIVERED + ending] = mean_recall(
+                candidate.trunk.to_local_head(candidate.head), seen
+            )
         if others is not None and family is not None and not ending:
             scores[WRONG] = _misled(encoder, made, data, others)
         try:
@@ -269,16 +273,16 @@ def judge(
         except NotAcceptedError:  # no label, and no kind that its records are like: no model
             scores[KEPT + ending] = 1 / k
             continue
-        scores[KEPT + ending] = right(outcome.models[outcome.kept].head, seen)
+        scores[KEPT + ending] = mean_recall(outcome.models[outcome.kept].head, seen)
         if LOCAL in outcome.models:
-            scores[LOCAL] = right(outcome.models[LOCAL].head, seen)
+            scores[LOCAL] = mean_recall(outcome.models[LOCAL].head, seen)
     return scores
 
 
 def _misled(
     encoder: Encoder, made: Sequence[GeneratedCandidate], data: Cut, others: Records
 ) -> float:
-    """Accuracy of what comes, standardised by another plant's records."""
+    """Mean recall of what comes, standardised by another plant's records."""
     local = encoder.encode_local(others).astype(np.float64)
     family = offered(made, encoder, local, len(data.labels))[0]
     network = network_of(family, encoder, others)
@@ -286,7 +290,7 @@ def _misled(
     parts = [encoder.encode_batched(data.test[0])]
     parts += [] if network is None else [network.module.features(data.test[0])]
     seen = np.hstack(parts).astype(np.float64), data.test[1]
-    return right(candidate.trunk.to_local_head(candidate.head), seen)
+    return mean_recall(candidate.trunk.to_local_head(candidate.head), seen)
 
 
 def _labelled(truth: NDArray[np.int64], shots: int) -> NDArray[np.int64]:

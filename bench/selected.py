@@ -152,3 +152,10 @@ def right(head: LinearHead, test: tuple[Floats, Ints]) -> float:
     """Accuracy on test records, which may have more features than the head stands on."""
     features = test[0][:, : head.weight.shape[1]]
     return float((head.logits(features).argmax(axis=1) == test[1]).mean())
+
+
+def mean_recall(head: LinearHead, test: tuple[Floats, Ints]) -> float:
+    """Accuracy averaged over the classes of test records."""
+    features, truth = test[0][:, : head.weight.shape[1]], test[1]
+    hits = head.logits(features).argmax(axis=1) == truth
+    return float(np.mean([hits[truth == label].mean() for label in np.unique(truth)]))
