@@ -1,12 +1,12 @@
-"""multilingual-e5-small, a public network of sentences: text in, unit vector of 384 numbers out.
+"""Public sentence encoder multilingual-e5-small: from a text to a unit vector of 384 numbers.
 
-Wang et al., *Multilingual E5 Text Embeddings*, 2024, arXiv 2402.05672: a BERT of twelve blocks over
-the pieces of words of XLM-RoBERTa, trained on pairs of texts in a hundred languages, Japanese and
-German among them. Its weights (MIT) come in four bits a number (``weights``) and are run in
-float32. Words are cut by a unigram model: Kudo, *Subword Regularization*, ACL 2018, the likeliest
-cut.
+Wang et al., *Multilingual E5 Text Embeddings*, 2024, arXiv 2402.05672: a BERT of twelve blocks on
+the tokens of XLM-RoBERTa, trained on pairs of texts in a hundred languages, including Japanese and
+German. Its weights (MIT) are stored in four bits each (``weights``) and run in float32. Words are
+split into the likeliest tokens of a unigram model (Kudo, *Subword Regularization*, ACL 2018).
 
-Of a text the first ``CHARACTERS`` characters are read, and of these the first ``TOKENS`` pieces.
+Only the first ``CHARACTERS`` characters of a text are read, and of these the first ``TOKENS``
+tokens.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from wg_e5.weights import BLOCK, Weights, Words
 
 FEATURES: Final = 384
 TOKENS: Final = 128
-"""Pieces of a text that are read, its two marks among them."""
+"""Tokens of a text that are read, including those of start and end."""
 CHARACTERS: Final = 2000
 
 _BLOCKS, _HEADS, _WIDE, _EPSILON = 12, 12, 1536, 1e-12
@@ -35,11 +35,11 @@ _SPACE = "\u2581"
 
 
 class E5(nn.Module):
-    """A batch of ``prepare_texts`` to unit vectors ``[n, 384]``.
+    """Network from a batch of ``prepare_texts`` to unit vectors ``[n, 384]``.
 
     Raises:
         ConfigError: The package of the weights is missing.
-        VerificationError: It is another one.
+        VerificationError: Another version is installed.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class E5(nn.Module):
         self.blocks = nn.ModuleList(_Block(source, f"l{number}.") for number in range(_BLOCKS))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Unit vectors of texts ``[n, T]``, int32: the mean over a text's pieces."""
+        """Compute unit vectors of token ids ``[n, T]``, int32, averaged over each text's tokens."""
         ids = batch.long()
         present = ids != PADDING
         x = self.embedding(ids)
@@ -60,7 +60,7 @@ class E5(nn.Module):
 
 
 class _Embedding(nn.Module):
-    """Numbers of pieces to vectors of them and their places; words stay in four bits."""
+    """Sum of token and position embeddings; token embeddings stay in four bits."""
 
     values: Tensor
     scales: Tensor
@@ -82,7 +82,7 @@ class _Embedding(nn.Module):
 
 
 class _Block(nn.Module):
-    """A transformer's block with the public weights."""
+    """Transformer block with the public weights."""
 
     def __init__(self, source: Weights, at: str) -> None:
         super().__init__()
@@ -123,34 +123,34 @@ def _norm(source: Weights, name: str) -> nn.LayerNorm:
 
 
 def prepare_texts(texts: Sequence[Record] | Record) -> NDArray[np.int32]:
-    """Valid texts as one batch: numbers of pieces of words, ``[n, 128]``, padded behind the end.
+    """Convert valid texts to one batch of token ids ``[n, 128]``, padded at the end.
 
     Raises:
         ConfigError: The package of the weights is missing.
-        VerificationError: It is another one.
+        VerificationError: Another version is installed.
     """
     batch = np.full((len(texts), TOKENS), PADDING, np.int32)
     for row, text in enumerate(texts):
-        numbers = tokens(str(text))
+        numbers = token_ids(str(text))
         batch[row, : len(numbers)] = numbers
     return batch
 
 
-def tokens(text: str) -> list[int]:
-    """Numbers of a text's first pieces of words, between the marks of start and end."""
+def token_ids(text: str) -> list[int]:
+    """Return the ids of a text's first tokens, between those of start and end."""
     words = weights.load().words
-    pieces = likeliest_pieces(spelled(f"{_PREFIX}{text[:CHARACTERS]}", words), words)
+    pieces = likeliest_pieces(normalise_spelling(f"{_PREFIX}{text[:CHARACTERS]}", words), words)
     return [_START, *pieces[: TOKENS - 2], _END]
 
 
-def spelled(text: str, words: Words) -> str:
-    """Write a text as the unigram model knows it, a mark in the place of each blank."""
+def normalise_spelling(text: str, words: Words) -> str:
+    """Spell a text as the tokenizer expects it, with the mark U+2581 in place of each blank."""
     plain = "".join(words.spelling.get(character, character) for character in text)
     return _SPACE + _SPACE.join(part for part in plain.split(" ") if part)
 
 
 def likeliest_pieces(text: str, words: Words) -> list[int]:
-    """Cut a text into the pieces of the largest sum of scores (Viterbi); numbers of pieces."""
+    """Return the ids of the tokens with the largest sum of scores that make up a text (Viterbi)."""
     unknown, penalty = words.unknown
     best = [0.0] + [-np.inf] * len(text)
     last: list[tuple[int, int]] = [(0, 0)] * (len(text) + 1)  # Number and start of the last piece

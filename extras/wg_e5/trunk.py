@@ -1,8 +1,8 @@
-"""multilingual-e5-small as a trunk: what a public network says of a text, its words in their order.
+"""Sentence encoder multilingual-e5-small as an optional trunk for texts.
 
-The usual trunk of texts knows words in many languages and not their order. A fleet may add the 384
-numbers of e5 (``network``). The entry point ``texts`` of the group ``weightgate.trunks`` names it
-(pyproject.toml).
+The default trunk for texts knows words in many languages, but ignores their order. A fleet may add
+the 384 features of e5 (``network``), which depend on the order. Installed programs find this trunk
+by the entry point ``texts`` in the group ``weightgate.trunks`` (pyproject.toml).
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from wg_e5 import network, weights
 
 
 class E5Trunk(NamedTrunk):
-    """Texts to unit vectors ``[n, 384]``.
+    """Trunk from texts to unit vectors ``[n, 384]``.
 
     Raises:
         ConfigError: The package of the weights is missing.
-        VerificationError: It is another one.
+        VerificationError: Another version is installed.
     """
 
     label = "multilingual-e5-small-q4"
@@ -30,7 +30,7 @@ class E5Trunk(NamedTrunk):
     batch = 32
     needs_process = False
     directions = 320
-    whitening = 0.0  # That of the usual trunk of texts
+    whitening = 0.0  # As for the default trunk for texts
     local_norm = 8.0
     advice = (
         "with few labels plants are right two points more often with it; plan text-e5 names it,"
@@ -43,25 +43,25 @@ class E5Trunk(NamedTrunk):
 
     @classmethod
     def digest(cls) -> str:
-        """Digest of the weights, hex."""
+        """Return the SHA-256 of the weights, hex."""
         return weights.SHA256
 
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """Equal weights."""
+        """Return equal weights."""
         return np.ones(network.FEATURES)
 
-    def bounds(self) -> float:
-        """Vectors have unit length, but for rounding."""
+    def feature_bounds(self) -> float:
+        """Return 1.01: vectors have unit length up to rounding."""
         return 1.01
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """Numbers of pieces of words ``[n, T]``, as many as the longest text has."""
+        """Convert texts to token ids ``[n, T]``, with T the length of the longest text."""
         batch = network.prepare_texts(records)
         longest = int((batch != network.PADDING).sum(axis=1).max())
         return torch.from_numpy(batch[:, :longest])
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Unit vectors of texts."""
+        """Compute the unit vectors ``[n, 384]`` of token ids ``[n, T]``."""
         vectors: Tensor = self.network(batch)
         return vectors

