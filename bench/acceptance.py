@@ -26,8 +26,8 @@ from bench.tables import markdown
 
 from wg_client.fitting.standardised import family_features
 from wg_client.fitting.sure_calls import (
-    NEVER,
-    WRONG,
+    UNREACHABLE_THRESHOLD,
+    WRONG_SHARE,
     cap_probabilities,
     supported_probability,
     sure_call_threshold,
@@ -36,7 +36,7 @@ from wg_client.methods.base import DeliveredCandidate
 from wg_client.methods.names import LOCAL
 from wg_client.models import novelty
 from wg_client.models.acceptance import score_probabilities
-from wg_client.models.adoption import EVEN, MISSED
+from wg_client.models.adoption import INITIAL_MISSED_SHARE, INITIAL_THRESHOLD
 from wg_client.models.passing import OutOfFoldEvidence, defect_log_odds, fit_pass_rule
 from wg_client.selection import defects
 from wg_client.selection.model_selection import SelectionOutcome
@@ -235,24 +235,23 @@ def told(
     chances = cap_probabilities(logits, limit)
     tensors = None if known is None else known.tensors()
     is_new, is_unlike = (
-        novelty.flag_unlike_records(tensors, x, share) for share in (novelty.NEW, novelty.NO_PASS)
+        novelty.flag_unlike_records(tensors, x, share)
+        for share in (novelty.NEW_SHARE, novelty.NO_PASS)
     )
     out_of_fold = kept.fitted.logits
-    least = NEVER
+    least, evidence = UNREACHABLE_THRESHOLD, None
     if out_of_fold is not None:
-        least = sure_call_threshold(out_of_fold, outcome.labels, WRONG, outcome.records.unseen_mass)
-    evidence = None
-    if out_of_fold is not None:
+        least = sure_call_threshold(
+            out_of_fold, outcome.labels, WRONG_SHARE, outcome.records.unseen_mass
+        )
         evidence = OutOfFoldEvidence(
             out_of_fold[0], outcome.labels, outcome.records.evaluated_groups
         )
-    passes = (
-        fit_pass_rule(evidence, good, gone, MISSED).passes(defect_log_odds(logits, good))
-        & ~is_unlike
-    )
+    rule = fit_pass_rule(evidence, good, gone, INITIAL_MISSED_SHARE)
+    passes = rule.passes(defect_log_odds(logits, good)) & ~is_unlike
     parts = [
         score_probabilities(chances[half], y[half], good, is_new[half], passes[half]).counts_at(
-            EVEN
+            INITIAL_THRESHOLD
         )
         for half in np.split(rows, [len(y) // 5])
     ]
@@ -284,7 +283,7 @@ def told_table(rows: Sequence[Row], kind: str) -> Iterator[str]:
             "of them no more on test records",
             "intervals of the change that hold",
             "acceptance bounds that hold",
-            f"sure calls that are wrong (at most {100 * WRONG:g} % stated)",
+            f"sure calls that are wrong (at most {100 * WRONG_SHARE:g} % stated)",
             "records of classes never seen that are called sure",
         ),
         (_said(name, groups[name]) for name in sorted(groups)),

@@ -227,7 +227,7 @@ def local_only(draw: Draw) -> tuple[Ints, tuple[float, float]]:
         raise ValueError("a draw without labels")
     if fitted.out_of_fold is not None:
         interval = estimate_model_accuracy(
-            records, fitted.out_of_fold, new=int(draw.cut.test.sum())
+            records, fitted.out_of_fold, new_count=int(draw.cut.test.sum())
         )
         told = interval.low, interval.high
     logits = trunk.to_local_head(fitted.head).logits(

@@ -18,12 +18,12 @@ from torch import Tensor
 from wg_common.machines import bearing
 from wg_common.nets.encoder.reading_map import ReadingMap
 from wg_server.generator.weights import machine_trial, sheet_card, training
-from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
+from wg_server.generator.weights.machine_model import INPUT_SCALINGS, MachineModel
 from wg_server.generator.weights.machine_networks import NetworkSizes
 from wg_server.generator.weights.machine_training import MachineCounts, MachineObjective
 from wg_server.generator.weights.machine_trial import MachineTrial
 from wg_server.generator.weights.reading_map_training import ReadingMapObjective
-from wg_server.generator.weights.sheet_card import MADE, TEMPLATE, row_name
+from wg_server.generator.weights.sheet_card import SHEET_AND_STATISTIC, TEMPLATE, row_name
 from wg_server.generator.weights.simulators import SIMULATORS
 from wg_server.generator.weights.training import TrainingSchedule
 
@@ -61,13 +61,15 @@ def over_fixed(by_mixture: dict[str, Rows]) -> Iterator[str]:
     """Lines of what a network made for a condition has over the best fixed one."""
     for mixture, rows in by_mixture.items():
         fixed = max(
-            (row_name(sheet_card.FIXED, treatment) for treatment in TREATMENTS),
+            (row_name(sheet_card.FIXED_NETWORK, scaling) for scaling in INPUT_SCALINGS),
             key=lambda name: float(rows[name].mean()),
         )
-        for treatment in TREATMENTS:
-            gain, error = sheet_card.paired_difference(rows[row_name(MADE, treatment)], rows[fixed])
+        for scaling in INPUT_SCALINGS:
+            gain, error = sheet_card.paired_difference(
+                rows[row_name(SHEET_AND_STATISTIC, scaling)], rows[fixed]
+            )
             yield (
-                f"* {mixture}, {treatment}: {100 * gain:+.1f} ± {100 * error:.1f} over the {fixed}"
+                f"* {mixture}, {scaling}: {100 * gain:+.1f} ± {100 * error:.1f} over the {fixed}"
             )
 
 
@@ -78,7 +80,7 @@ def on_real(model: MachineModel, path: Path, reading_map: ReadingMap, seed: int)
     for mixture in real_bearing.SOUND_SHARES:
         cells = [measured(model, trial, mixture, seed) for trial in trials]
         # With one machine in a trial another's condition is its own.
-        others = (sheet_card.ANOTHER, sheet_card.OTHER_SHEET, sheet_card.TEMPLATE_OTHER)
+        others = (sheet_card.OTHER_STATISTIC, sheet_card.OTHER_SHEET, sheet_card.TEMPLATE_OTHER)
         by_mixture[mixture] = {
             name: torch.cat([cell[name] for cell in cells])
             for name in cells[0]

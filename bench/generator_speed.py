@@ -32,7 +32,7 @@ from wg_server.generator.evaluation.simulated_release import simulate_statistics
 from wg_server.generator.prior.pooling import EvidencePool, pools_of_releases
 from wg_server.generator.weights import bearing_simulation
 from wg_server.generator.weights.head_generation import HeadGenerator, generate_heads
-from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
+from wg_server.generator.weights.machine_model import INPUT_SCALINGS, MachineModel
 from wg_server.generator.weights.machine_networks import NetworkSizes
 from wg_server.generator.weights.sheet_generation import DataSheetGenerator, MachineKindGenerator
 from wg_server.site.home import ServerHome
@@ -116,7 +116,11 @@ def from_a_sheet() -> dict[str, float]:
     model = MachineModel(simulator.kind, simulator.hidden_size, NetworkSizes()).eval()
     model.draw_parameters(torch.Generator().manual_seed(0))
     generator = DataSheetGenerator(
-        {simulator.kind.name: MachineKindGenerator(model, dict.fromkeys(TREATMENTS, "conditioned"))}
+        {
+            simulator.kind.name: MachineKindGenerator(
+                model, dict.fromkeys(INPUT_SCALINGS, "conditioned")
+            )
+        }
     )
     seconds = {
         "sheet_networks_seconds": _least(lambda: generator.generate_networks(sheet, sheet_labels))

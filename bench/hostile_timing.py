@@ -171,8 +171,8 @@ def _make_plant(
         privacy=privacy,
     )
     configuration.save(home, config)
-    found = inspect_home_data(home, load=lambda _: encoder)
-    freeze_data(home, found, load=lambda _: encoder)
+    found = inspect_home_data(home, load_encoder=lambda _: encoder)
+    freeze_data(home, found, load_encoder=lambda _: encoder)
 
 
 @dataclass(slots=True)

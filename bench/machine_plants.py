@@ -50,7 +50,7 @@ from wg_client.methods.sheet_fit import data_sheet_fit
 from wg_client.selection import precedence
 from wg_client.selection.model_selection import select_model
 from wg_common import catalogue
-from wg_common.catalogue import Inputs
+from wg_common.catalogue import InputScaling
 from wg_common.inference.family_head import FeatureLayout
 from wg_common.machines import bearing
 from wg_common.machines.registry import declared_kind
@@ -65,14 +65,14 @@ from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator import versions
 from wg_server.generator.weights import sheet_generation
 from wg_server.generator.weights.candidates import GeneratedCandidate
-from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
+from wg_server.generator.weights.machine_model import INPUT_SCALINGS, MachineModel
 from wg_server.generator.weights.machine_networks import WindowInputs
 from wg_server.generator.weights.machine_statistic import absent_statistics
 from wg_server.generator.weights.sheet_generation import DataSheetGenerator
 from wg_server.site.home import ServerHome
 
 MEAN, KEPT = "raw-mean", "kept"
-FIXED, TEMPLATE = "fixed", "template"  # By treatment of inputs
+FIXED, TEMPLATE = "fixed", "template"  # By scaling of inputs
 VETOED, VETOED_WRONG = "own sheet in doubt", "another's in doubt"
 SIMULATED, MOSTLY_SOUND = "simulated", "simulated, 9 in 10 sound"
 SAMPLE_TAKEN = "a sample taken"
@@ -343,7 +343,7 @@ def _delivered(model: MachineModel, plant: MachinePlant) -> dict[str, float]:
     """
     architecture = catalogue.SPECTRUM_LINES
     own, test = (network.prepare_batch(architecture, list(x[0])) for x in (plant.own, plant.test))
-    by_treatment: dict[Inputs, Tensor] = {
+    by_treatment: dict[InputScaling, Tensor] = {
         "raw": torch.from_numpy(test),
         "standardised": spectrum_lines.standardise_by(
             torch.from_numpy(test),
@@ -355,10 +355,10 @@ def _delivered(model: MachineModel, plant: MachinePlant) -> dict[str, float]:
     figures = kind.read_figures(plant.sheet)
     templates, scores = kind.templates(figures), {}
     with torch.inference_mode():
-        for treatment in TREATMENTS:
-            view = WindowInputs.from_inputs(by_treatment[treatment][None], templates)
-            scores[f"{FIXED}, {treatment}"] = model.fixed[treatment](view.inputs)
-            scores[f"{TEMPLATE}, {treatment}"] = model.template_for(treatment)(1).logits(view)
+        for scaling in INPUT_SCALINGS:
+            view = WindowInputs.from_inputs(by_treatment[scaling][None], templates)
+            scores[f"{FIXED}, {scaling}"] = model.fixed[scaling](view.inputs)
+            scores[f"{TEMPLATE}, {scaling}"] = model.template_for(scaling)(1).logits(view)
         networks = model.conditioned_for("raw")
         mean = networks.networks(networks.condition(figures, absent_statistics(1)))
         scores[MEAN] = mean.logits(WindowInputs.from_inputs(by_treatment["raw"][None], templates))
@@ -374,12 +374,12 @@ def _balanced(logits: NDArray[np.floating], truth: Ints) -> float:
 def table(rows: list[Row]) -> Iterator[str]:
     """Shares right in each cell, differences over plants, and what labels changed."""
     results = Results(rows)
-    rivals = [f"{name}, {treatment}" for name in (FIXED, TEMPLATE) for treatment in TREATMENTS]
+    rivals = [f"{name}, {scaling}" for name in (FIXED, TEMPLATE) for scaling in INPUT_SCALINGS]
     methods = (LOCAL, *rivals, MEAN, KEPT, *SOURCES, SAMPLE_TAKEN, VETOED, VETOED_WRONG)
 
     def best(cell: str, name: str) -> str:
-        treatments = [f"{name}, {treatment}" for treatment in TREATMENTS]
-        return max(treatments, key=lambda treatment: results.accuracy(cell, treatment)[0])
+        treatments = [f"{name}, {scaling}" for scaling in INPUT_SCALINGS]
+        return max(treatments, key=lambda scaling: results.accuracy(cell, scaling)[0])
 
     yield from markdown(
         (
@@ -413,7 +413,7 @@ def table(rows: list[Row]) -> Iterator[str]:
 
 def weight_table(rows: list[Row]) -> Iterator[str]:
     """What is kept by each weight of a network's word, and how far each is from the product's."""
-    results, present = Results(rows), f"{precedence.WEIGHT:g}"
+    results, present = Results(rows), f"{precedence.PRIOR_UNITS:g}"
     others = [name for name in WEIGHTS if name != present]
     yield from markdown(
         (

@@ -19,8 +19,8 @@ from wg_common.nets import spectrum_lines
 from wg_common.nets.encoder.reading_map import ReadingMap, window_readings
 from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 from wg_server.generator.weights.machine_trial import (
-    EVEN,
-    LABELLED,
+    EVEN_MIXTURE,
+    LABELLED_WINDOWS,
     MOSTLY_SOUND,
     MachineTrial,
     TrialPlants,
@@ -29,7 +29,7 @@ from wg_server.generator.weights.machine_trial import (
 SPEEDS = (1797, 1772, 1750, 1730)  # Turns a minute, by load
 SIZES = (7, 14, 21)  # Thousandths of an inch
 NO_SOUND = "no healthy record"
-SOUND_SHARES = {MOSTLY_SOUND: 0.9, EVEN: 0.25, NO_SOUND: 0.0}
+SOUND_SHARES = {MOSTLY_SOUND: 0.9, EVEN_MIXTURE: 0.25, NO_SOUND: 0.0}
 
 
 def sheet(speed: int) -> DataSheet:
@@ -63,7 +63,7 @@ def trials(path: Path, reading_map: ReadingMap, seed: int) -> Iterator[MachineTr
             records, conditions = inputs[known], data["y_type"][known]
             numbers = reading_map(window_readings(records[None], templates))[0]
             order = torch.randperm(len(records), generator=generator)
-            labelled = [order[conditions[order] == label][:LABELLED] for label in range(4)]
+            labelled = [order[conditions[order] == label][:LABELLED_WINDOWS] for label in range(4)]
             yield MachineTrial(
                 figures=bearing.read_figures(sheet(speed)),
                 hidden_figures=torch.zeros(1, 0),

@@ -29,7 +29,7 @@ from wg_server.generator.weights.machine_networks import draw_parameters, three_
 from wg_server.generator.weights.machine_statistic import StatisticBatch, absent_statistics
 from wg_server.generator.weights.process_simulation import PROCESS_SIMULATORS
 from wg_server.generator.weights.sensor_network import SensorModel
-from wg_server.generator.weights.sensor_training import EPSILON, JUDGED, RECORDS, SensorPlants
+from wg_server.generator.weights.sensor_training import EPSILON, RECORDS, TEST_WINDOWS, SensorPlants
 from wg_server.generator.weights.training import Evaluation, TrainingSchedule
 
 UNITS, WIDTH = 100, 64
@@ -50,17 +50,17 @@ class Rivals(nn.Module):
 
     Attributes:
         shipped: Network and map of the product.
-        rivals: Networks on the sheet's balances, by name and by the treatment of readings.
+        rivals: Networks on the sheet's balances, by name and by the scaling of readings.
     """
 
     def __init__(self, shipped: SensorModel, seed: int) -> None:
         super().__init__()
         unit = shipped.network.unit
         self.unit, self.shipped, self.rivals = unit, shipped, nn.ModuleDict()
-        for name, treatment in itertools.product((FIXED, SHEET), (RAW, STANDARDISED)):
+        for name, scaling in itertools.product((FIXED, SHEET), (RAW, STANDARDISED)):
             stated = unit.condition_size if name == SHEET else 0
             network = three_layer_network(unit.reading_count + stated, WIDTH, len(unit.quantities))
-            self.rivals[f"{name}, {treatment}"] = network
+            self.rivals[f"{name}, {scaling}"] = network
         draw_parameters(self.rivals, torch.Generator().manual_seed(seed))
 
     def forward(self, plants: SensorPlants, statistics: StatisticBatch) -> Rows:
@@ -117,7 +117,7 @@ def quantities(model: Rivals, seed: int) -> Rows:
     """Squared errors of every method on units never seen."""
     generator = torch.Generator().manual_seed(seed)
     plants = sensor_training.draw_plants(
-        PROCESS_SIMULATORS[model.unit.name](seed + 102), UNITS, LABELLED + JUDGED, RECORDS
+        PROCESS_SIMULATORS[model.unit.name](seed + 102), UNITS, LABELLED + TEST_WINDOWS, RECORDS
     )
     released = plants.simulate_releases(model.shipped.map, EPSILON, generator)
     exact = plants.simulate_releases(model.shipped.map, 0, generator)
@@ -151,7 +151,7 @@ def kept(model: Rivals, seed: int, values: int, count: int) -> dict[str, Tensor]
     """
     generator = torch.Generator().manual_seed(seed)
     simulator = PROCESS_SIMULATORS[model.unit.name](seed + 203)
-    plants = sensor_training.draw_plants(simulator, count, values + JUDGED, RECORDS)
+    plants = sensor_training.draw_plants(simulator, count, values + TEST_WINDOWS, RECORDS)
     released = plants.simulate_releases(model.shipped.map, EPSILON, generator)
     scores = model.shipped.network(plants.readings, plants.figures, released)
     errors: dict[str, list[float]] = {"local-only": [], "delivered": [], "kept": []}

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from wg_client.fitting.backbone import encoder_features
 from wg_client.fitting.linear_head import Floats
 from wg_client.fitting.sure_calls import (
-    NEVER,
+    UNREACHABLE_THRESHOLD,
     WRONG_LIMIT,
     bounded_error_share,
     cap_probabilities,
@@ -34,7 +34,7 @@ from wg_client.fitting.sure_calls import (
 from wg_client.methods.base import PlantRecords
 from wg_client.models import novelty
 from wg_client.models.acceptance import score_probabilities
-from wg_client.models.adoption import EVEN, MISSED
+from wg_client.models.adoption import INITIAL_MISSED_SHARE, INITIAL_THRESHOLD
 from wg_client.models.passing import OutOfFoldEvidence, defect_log_odds, fit_pass_rule
 from wg_common.inference.family_head import FeatureLayout
 from wg_common.modalities.registry import find_modality
@@ -179,13 +179,13 @@ def judge(
     labels, groups, evidence = plant.evaluated_labels, plant.evaluated_groups, None
     if fitted.logits is not None:
         evidence = OutOfFoldEvidence(fitted.logits[0], labels, groups)
-    rule = fit_pass_rule(evidence, good, np.zeros(classes, dtype=bool), MISSED)
+    rule = fit_pass_rule(evidence, good, np.zeros(classes, dtype=bool), INITIAL_MISSED_SHARE)
     defect = chances[:, ~good].sum(axis=1)
     may_pass = rule.passes(defect_log_odds(logits, good)) & ~is_unlike
-    reject = ~is_new & (defect >= EVEN)
+    reject = ~is_new & (defect >= INITIAL_THRESHOLD)
     passes = ~is_new & ~reject & may_pass
     wrong = bounded_error_share(len(plant.evaluated_labels))
-    least = NEVER
+    least = UNREACHABLE_THRESHOLD
     if fitted.logits is not None and wrong <= WRONG_LIMIT:
         least = sure_call_threshold(fitted.logits, plant.evaluated_labels, wrong)
     sure = ~is_new & ~reject & (chances.max(axis=1) >= least)
@@ -195,7 +195,8 @@ def judge(
         name: np.append(part, np.zeros(len(x) - len(part), bool)) for name, part in parts.items()
     }
     scores = score_probabilities(chances[is_own], truth, good, is_new[is_own], may_pass[is_own])
-    accepts, expected = scores.counts_at(EVEN).false_accepts, passes[sides["defective"]].sum()
+    accepts = scores.counts_at(INITIAL_THRESHOLD).false_accepts
+    expected = passes[sides["defective"]].sum()
     if accepts is None or accepts.wrong != expected:
         raise ValueError("acceptance counts another verdict")
     found: Row = {
@@ -212,7 +213,7 @@ def judge(
 def _unlike(known: novelty.NoveltyTest | None, x: Floats) -> tuple[NDArray[np.bool_], ...]:
     """Records ``[n, D]`` that are new, and those that are too unlike for a pass."""
     tensors = None if known is None else known.tensors()
-    shares = novelty.NEW, novelty.NO_PASS
+    shares = novelty.NEW_SHARE, novelty.NO_PASS
     return tuple(novelty.flag_unlike_records(tensors, x, share) for share in shares)
 
 
@@ -237,13 +238,15 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     for labels in LABELS:
         some = [row for row in rows if row["labels"] == labels and row["judged"] >= row["needed"]]
         few = [row for row in rows if row["labels"] == labels and row["judged"] < row["needed"]]
-        over = sum(row["defective"][0] > MISSED * row["defective"][-1] for row in some)
+        over = sum(
+            row["defective"][0] > INITIAL_MISSED_SHARE * row["defective"][-1] for row in some
+        )
         yield (
             f"{labels} labels a class: {len(few)} plants have too few defective labels for a pass;"
             f" at the other {len(some)} {_mean(some, 'good', 0)} of good and"
             f" {_mean(some, 'defective', 0)} of defective records pass; more than"
-            f" {100 * MISSED:g} % of defective ones pass at {over} plants. If only sure predictions"
-            f" passed, {_mean(some + few, 'good', 3)} of good and"
+            f" {100 * INITIAL_MISSED_SHARE:g} % of defective ones pass at {over} plants. If only"
+            f" sure predictions passed, {_mean(some + few, 'good', 3)} of good and"
             f" {_mean(some + few, 'defective', 3)} of defective records would pass at all plants."
         )
 

@@ -93,9 +93,9 @@ def tested(
     known = novelty.fit_novelty_test(frozen, layout, None)
     if known is None:
         return shift.p < level, False
-    count = int((known.score(new) > known.score_limit(novelty.NEW)).sum())
+    count = int((known.score(new) > known.score_limit(novelty.NEW_SHARE)).sum())
     return shift.p < level, drift.new_record_p_value(
-        count, len(new), novelty.NEW, len(known.scores)
+        count, len(new), novelty.NEW_SHARE, len(known.scores)
     ) < level
 
 

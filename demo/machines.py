@@ -15,7 +15,7 @@ from wg_common.nets import spectrum_lines
 from wg_server.campaigns import worth
 from wg_server.generator import versions
 from wg_server.generator.weights import sheet_generation
-from wg_server.generator.weights.machine_model import TREATMENTS
+from wg_server.generator.weights.machine_model import INPUT_SCALINGS
 from wg_server.site.home import ServerHome
 
 
@@ -37,11 +37,11 @@ def one_for_all(server: Path, plant: Plant) -> Right:
             for part in (own, test)
         )
         right: list[Right] = []
-        for treatment in TREATMENTS:
+        for scaling in INPUT_SCALINGS:
             read = inputs
-            if treatment == "standardised":
+            if scaling == "standardised":
                 read = spectrum_lines.standardise_by(inputs, known.mean(dim=0), known.std(dim=0))
-            answers = generator.model.fixed[treatment](read[None])[0].argmax(dim=1).numpy()
+            answers = generator.model.fixed[scaling](read[None])[0].argmax(dim=1).numpy()
             right.append(answers == test["y"])
     return max(right, key=lambda part: float(part.mean()))
 

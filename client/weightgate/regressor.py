@@ -30,13 +30,13 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
         judgement_: Error, bias and R² on recordings that were held out from training.
     """
 
-    def fit(self, X: ArrayLike, y: ArrayLike, recordings: ArrayLike | None = None) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, recording_ids: ArrayLike | None = None) -> Self:
         """Train the soft sensor.
 
         Args:
             X: Windows ``[n, channels, samples]``, or features ``[n, d]``.
             y: Values ``[n]``; for windows, NaN where there is no value.
-            recordings: Day, batch or recording of each row, ``[n]``; required for windows. Error
+            recording_ids: Day, batch or recording of each row, ``[n]``; required for windows. Error
                 and intervals are measured on recordings that were held out from training.
 
         Raises:
@@ -44,7 +44,7 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
         """
         if _are_windows(X):
             features, values = numbers.lagged_signals(X), np.asarray(y, np.float64)
-            if recordings is None:
+            if recording_ids is None:
                 raise DataError(
                     "recordings: None, expected the day, batch or recording of each window:"
                     " neighbouring hours are alike, and would say that any soft sensor is good"
@@ -54,7 +54,7 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
                 self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=5
             )
         self._width: int = features.shape[1]
-        names = np.arange(len(features)) if recordings is None else np.asarray(recordings)
+        names = np.arange(len(features)) if recording_ids is None else np.asarray(recording_ids)
         if values.shape != (len(features),) or names.shape != values.shape:
             raise DataError(
                 f"y: {values.shape}, recordings: {names.shape}; expected one value and one"

@@ -39,12 +39,12 @@ class LogRecords:
     datasets: Sequence[Dataset]
 
 
-def read_log_records(path: Path, finding: VerificationResult) -> LogRecords:
+def read_log_records(path: Path, result: VerificationResult) -> LogRecords:
     """Read the entries of a verified log.
 
     Args:
         path: Path of a client's home, a ledger file or an export.
-        finding: Result of ``verification.verify_log`` for that path.
+        result: Result of ``verification.verify_log`` for that path.
 
     Raises:
         ConfigError: The path cannot be read.
@@ -52,7 +52,7 @@ def read_log_records(path: Path, finding: VerificationResult) -> LogRecords:
     with closing(sources.open_source(path)) as source:
         stored_files = list(sources.stored_entries(source))
     return LogRecords(
-        finding=finding,
+        finding=result,
         charges=[entry for entry in stored_files if isinstance(entry, Charge)],
         datasets=[entry for entry in stored_files if isinstance(entry, Dataset)],
     )

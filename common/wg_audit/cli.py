@@ -221,4 +221,4 @@ help_page.translate_help(group, translations.shared_language)
 
 def main() -> None:
     """Entry point of ``wg-audit``."""
-    run_program(group, extra="client", speaks=translations.shared_language)
+    run_program(group, extra="client", load_language=translations.shared_language)

@@ -183,9 +183,9 @@ class Composition:
             for budget in self.budgets:
                 budget.open.discard(entry.charge)
 
-    def matching_budgets(self, words: BudgetSpend) -> list[BudgetSpend]:
-        """Return the budgets that share a name, a commitment or a lineage with ``words``."""
-        return [budget for budget in self.budgets if _share(budget, words)]
+    def matching_budgets(self, bound: BudgetSpend) -> list[BudgetSpend]:
+        """Return the budgets that share a name, a commitment or a lineage with ``bound``."""
+        return [budget for budget in self.budgets if _share(budget, bound)]
 
     def _inherit(self, spend: _Spend) -> None:
         budget = self._budget(spend.names, spend.commitments, [spend.lineage])

@@ -150,14 +150,16 @@ def _check_signed(
         )
 
 
-def read_pair(earlier: Path, later: Path) -> CheckpointPair:
+def read_pair(earlier_note: Path, later_note: Path) -> CheckpointPair:
     """Read two heads, as ``wg-server export`` writes them.
 
     Raises:
         ConfigError: A file cannot be read.
         DecodeError: A file is not a checkpoint, or the files belong to different logs.
     """
-    former, latter = (freshness.read_checkpoint(path) for path in (earlier, later))
+    former, latter = (freshness.read_checkpoint(path) for path in (earlier_note, later_note))
     if former.head.origin != latter.head.origin:
-        raise DecodeError(f"{later}: of log {latter.head.origin}, expected {former.head.origin}")
+        raise DecodeError(
+            f"{later_note}: of log {latter.head.origin}, expected {former.head.origin}"
+        )
     return CheckpointPair(former, latter)

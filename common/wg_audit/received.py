@@ -162,21 +162,21 @@ def list_statistics(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def match_files(
-    logs: Sequence[GivenLog], paths: Iterable[Path], not_given: Collection[str]
+    logs: Sequence[GivenLog], paths: Iterable[Path], missing_logs: Collection[str]
 ) -> FileComparison:
     """Match each file with the RELEASE entry that covers it, and with that entry's charge.
 
     Args:
         logs: Verified logs of the site.
         paths: Covered files (``.wgs``).
-        not_given: Origins of known logs of the site that were not given.
+        missing_logs: Origins of known logs of the site that were not given.
 
     Raises:
         ConfigError: A file cannot be read, or is not a regular file.
         DecodeError: A file is not a covered file.
         VerificationError: A file is not covered by exactly one release, or differs from its charge.
     """
-    logs_given = _Given(not_given)
+    logs_given = _Given(missing_logs)
     for log in logs:
         logs_given.leaves[log.history.state.origin] = log.history.state.leaves
         for state in log.history.state.charges.values():
@@ -187,7 +187,7 @@ def match_files(
         try:
             data = atomic.read_bytes(path, limit=protocol.STATISTICS_LIMIT)
             if container.stated_kind(data) == bundle.STATEMENT_KIND:
-                _match_statement(data, logs_given.leaves, not_given)
+                _match_statement(data, logs_given.leaves, missing_logs)
                 continue
             _match(comparison, logs_given, path, data)
         except DecodeError as error:

@@ -31,7 +31,7 @@ class ChargeRow:
     noise_multiplier: str
 
 
-def render_auditor_page(records: LogRecords, speak: Language = ENGLISH) -> str:
+def render_auditor_page(records: LogRecords, translate: Language = ENGLISH) -> str:
     """Render the page about a verified log."""
     finding = records.finding
     state = finding.history.state
@@ -51,9 +51,9 @@ def render_auditor_page(records: LogRecords, speak: Language = ENGLISH) -> str:
         forms=dossier.answer_forms(records),
         current_time=finding.fresh.checked,
         version=__version__,
-        t=speak.translate,
-        say=speak,
-        lang=speak.code,
+        t=translate.translate,
+        say=translate,
+        lang=translate.code,
     )
 
 

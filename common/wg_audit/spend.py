@@ -142,17 +142,23 @@ class SiteSpend:
             )
 
 
-def sum_site_spend(books: KnownBudgets, forks: Sequence[Fork], sites: Iterable[str]) -> SiteSpend:
+def sum_site_spend(
+    known_budgets: KnownBudgets, forks: Sequence[Fork], sites: Iterable[str]
+) -> SiteSpend:
     """Add up all known spend of a site.
 
     Args:
-        books: Budgets of the log and of the site's other logs.
+        known_budgets: Budgets of the log and of the site's other logs.
         forks: Contradictory histories of logs.
         sites: Names of sites in the evidence.
     """
-    budgets = [budget for part in (books.log, *books.outside_logs) for budget in part.budgets]
+    budgets = [
+        budget
+        for part in (known_budgets.log, *known_budgets.outside_logs)
+        for budget in part.budgets
+    ]
     return SiteSpend(
-        total=_total(budgets, books, forks),
+        total=_total(budgets, known_budgets, forks),
         forks=tuple(
             ForkedLog(
                 origin=fork.origin,
@@ -163,9 +169,12 @@ def sum_site_spend(books: KnownBudgets, forks: Sequence[Fork], sites: Iterable[s
             )
             for fork in forks
         ),
-        units=tuple(_mixed_units(budgets, books.earlier_logs)),
+        units=tuple(_mixed_units(budgets, known_budgets.earlier_logs)),
         look_alikes=(*_look_alikes(budgets), *lookalikes.lookalike_groups(sites)),
-        other_sums=(*_other_sums(books.log, books.history), *_less_inherited(books)),
+        other_sums=(
+            *_other_sums(known_budgets.log, known_budgets.history),
+            *_less_inherited(known_budgets),
+        ),
     )
 
 
@@ -182,7 +191,11 @@ def _look_alikes(budgets: Sequence[BudgetSpend]) -> Iterator[tuple[str, ...]]:
 def _mixed_units(
     budgets: Sequence[BudgetSpend], earlier_logs: Sequence[Composition]
 ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Yield names and units of budgets spent on several kinds of units, including earlier logs."""
+    """Yield each budget whose charges, also on earlier logs, protect different privacy units.
+
+    Yields:
+        The names of its data sets, and the columns that name the units.
+    """
     for budget in budgets:
         parts = [budget, *(part for log in earlier_logs for part in log.matching_budgets(budget))]
         units = dict.fromkeys(unit for part in parts for unit in part.units)

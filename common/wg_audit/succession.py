@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from wg_audit.freshness import OutsideCheckpoint
 from wg_audit.received import FileComparison
-from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR, LogRecord
+from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST_LOG, NAMES_PREDECESSOR, LogRecord
 from wg_core.errors import VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import merkle
@@ -83,7 +83,7 @@ def predecessor_origins(logs: Collection[VerifiedLog]) -> set[str]:
 def judge_succession(
     history: VerifiedLog,
     *,
-    earlier: Mapping[str, VerifiedLog],
+    other_logs: Mapping[str, VerifiedLog],
     records: Sequence[LogRecord] | None,
     outside: Sequence[OutsideCheckpoint],
     comparison: FileComparison,
@@ -92,7 +92,7 @@ def judge_succession(
 
     Args:
         history: The verified log.
-        earlier: Other verified logs of the site, by origin.
+        other_logs: Other verified logs of the site, by origin.
         records: The server's records of the site's logs up to this log, oldest first; None if
             unknown.
         outside: Checkpoints of other logs of the site.
@@ -101,10 +101,12 @@ def judge_succession(
     Raises:
         VerificationError: The inherited spend differs from the previous log's spend.
     """
-    chain = _chain(history, earlier)
+    chain = _chain(history, other_logs)
     complete = not chain or list(chain.values())[-1].log is not None
     checkpoints = _sightings(history, chain, records or (), outside)
-    unnamed_origins = [origin for origin in (*earlier, *checkpoints.unnamed) if origin not in chain]
+    unnamed_origins = [
+        origin for origin in (*other_logs, *checkpoints.unnamed) if origin not in chain
+    ]
     if records:
         unnamed_origins += _left_out(records, chain, is_whole=complete)
     for origin, charges in comparison.elsewhere.items():
@@ -188,7 +190,7 @@ def _status(
         return BUDGET_UNKNOWN
     if predecessor is not None:
         return NAMES_PREDECESSOR
-    return NOT_CHECKED if records is None else FIRST
+    return NOT_CHECKED if records is None else FIRST_LOG
 
 
 def _chain(history: VerifiedLog, earlier: Mapping[str, VerifiedLog]) -> dict[str, _Link]:

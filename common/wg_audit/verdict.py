@@ -22,7 +22,7 @@ from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 from wg_core.ledger.history import VerifiedLog
 from wg_core.wire import canonical, signing
 
-GIVEN = text("given")
+GIVEN_KEY = text("given")
 SERVERS_WORD = text("the server's word")
 LOGS_WORD = text("the log's own word")
 _WHOSE = text(
@@ -400,7 +400,7 @@ def _ledger_key(history: VerifiedLog, anchors: TrustAnchors) -> LedgerKey:
     if anchor is None:
         source, rotations = LOGS_WORD, 0
     else:
-        source = GIVEN if anchors.ledger_key is not None else SERVERS_WORD
+        source = GIVEN_KEY if anchors.ledger_key is not None else SERVERS_WORD
         rotations = (
             len(keys)
             - 1
@@ -419,7 +419,7 @@ def _views(history: VerifiedLog, evidence: TrustAnchors) -> Iterator[WitnessView
     anchors = history.anchors
     if anchors.witnesses:
         names = {x.name for x in evidence.witnesses}
-        rows = [(x, GIVEN if x.name in names else SERVERS_WORD) for x in anchors.witnesses]
+        rows = [(x, GIVEN_KEY if x.name in names else SERVERS_WORD) for x in anchors.witnesses]
     else:
         firsts = [w for w in history.state.witnesses if not w.previous_key]
         known_witnesses = [TrustedWitness(w.name, w.public_key) for w in firsts]

@@ -421,7 +421,7 @@ def _compare_from_outside(
     )
     before = succession.judge_succession(
         history,
-        earlier={name: earlier_log.history for name, earlier_log in evidence.earlier.items()},
+        other_logs={name: earlier_log.history for name, earlier_log in evidence.earlier.items()},
         records=folder.logs if folder else None,
         outside=[x for x in outside if x.head.origin != history.state.origin],
         comparison=evidence.comparison,

@@ -38,7 +38,7 @@ LATER_SUFFIX = ".later.note"
 RECORD_LIMIT = 16 << 20
 MEMBERSHIP_LIMIT = 16 << 10
 
-FIRST: Final = "first"
+FIRST_LOG: Final = "first"
 NAMES_PREDECESSOR: Final = "names its predecessor"
 BUDGET_UNKNOWN: Final = "budget unknown"
 

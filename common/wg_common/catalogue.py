@@ -33,7 +33,7 @@ CandidateSource = Literal["diffusion", "posterior", "kin", "catalogue", "conditi
 - ``catalogue``: a head of any family, with its own classes, for class names that match none.
 - ``posterior``: no weights, but a ``wg_common.inference.posterior.Posterior``.
 """
-Inputs = Literal["raw", "standardised"]
+InputScaling = Literal["raw", "standardised"]
 """Treatment of a network's inputs: raw, or standardised by mean and standard deviation over all
 records of the plant (``wg_common.nets.network.adapt_trunk``)."""
 POSTERIOR: Final = "posterior"

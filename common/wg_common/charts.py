@@ -115,7 +115,7 @@ def bar_chart(
     reference: float,
     form: str,
     *,
-    zero: bool = True,
+    begins_at_zero: bool = True,
 ) -> BarChart:
     """Lay out a bar chart of values with intervals.
 
@@ -123,11 +123,11 @@ def bar_chart(
         values: Name, True to highlight the row, value, lower and upper end of the interval.
         reference: Value of the reference line.
         form: Format specification of numbers, for ``format``.
-        zero: True for bars that begin at zero; False for points on a track without zero.
+        begins_at_zero: True for bars that begin at zero; False for points on a track without zero.
     """
     ends = [end for _, _, *numbers in values for end in numbers] + [reference]
-    bottom = min([*ends, 0.0]) if zero else min(ends)
-    top = max([*ends, 0.0]) if zero else max(ends)
+    bottom = min([*ends, 0.0]) if begins_at_zero else min(ends)
+    top = max([*ends, 0.0]) if begins_at_zero else max(ends)
     size = top - bottom or 1.0
 
     def place(number: float) -> float:
@@ -135,14 +135,14 @@ def bar_chart(
 
     rows = []
     for name, is_kept, value, low, high in values:
-        origin = min(0.0, value) if zero else value
+        origin = min(0.0, value) if begins_at_zero else value
         rows.append(
             BarRow(
                 name=name,
                 kept=is_kept,
                 value=format(value, form),
                 start=place(origin),
-                length=round(place(max(0.0, value)) - place(origin), 2) if zero else 0.0,
+                length=round(place(max(0.0, value)) - place(origin), 2) if begins_at_zero else 0.0,
                 low=place(low),
                 spread=round(place(high) - place(low), 2),
                 interval=f"{format(low, form)} … {format(high, form)}" if high > low else "",

@@ -47,19 +47,19 @@ def run_program(
     arguments: Sequence[str] | None = None,
     *,
     extra: str = "",
-    speaks: language.LanguageLoader | None = None,
+    load_language: language.LanguageLoader | None = None,
 ) -> NoReturn:
     """Run a command group and exit with the documented code.
 
     Args:
         arguments: Words after the program's name; None for those of this process.
         extra: Extra of the distribution that installs the commands' dependencies.
-        speaks: Loader of the output language, for programs with ``--language``.
+        load_language: Loader of the output language, for programs with ``--language``.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     before = os.umask(logs.PRIVATE_UMASK)
     try:
-        code = _run(group, words, extra, speaks)
+        code = _run(group, words, extra, load_language)
     finally:
         os.umask(before)
     sys.exit(code)

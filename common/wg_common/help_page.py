@@ -53,18 +53,18 @@ def command_sections(group: click.Group) -> Mapping[str, Sequence[str]]:
     return {**group.sections, last: [*group.sections[last], *remaining]}
 
 
-def translate_help(command: click.Command, speaks: LanguageLoader) -> None:
+def translate_help(command: click.Command, load_language: LanguageLoader) -> None:
     """Make ``--help`` of a command and its subcommands print in the user's language."""
 
     class Speaking(click.Context):
         def get_help(self) -> str:
-            language = speaks(requested_language(self))
+            language = load_language(requested_language(self))
             return super().get_help() if language is ENGLISH else help_text(self, language)
 
     command.context_class = Speaking
     if isinstance(command, click.Group):
         for subcommand in command.commands.values():
-            translate_help(subcommand, speaks)
+            translate_help(subcommand, load_language)
 
 
 def paragraphs(command: click.Command) -> list[str]:

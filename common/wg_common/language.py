@@ -178,13 +178,13 @@ def environment_language(environment: Mapping[str, str] | None = None) -> Code:
 _CHOSEN = "wg_common.language"
 
 
-def add_language_option(command: click.Command, speaks: LanguageLoader) -> None:
+def add_language_option(command: click.Command, load_language: LanguageLoader) -> None:
     """Add ``--language`` to a program; without it, home or environment decide."""
 
     def choose(context: click.Context, _: click.Parameter, value: Code | None) -> None:
         if value is not None:
             context.meta[_CHOSEN] = value
-        _CURRENT.set(speaks(context.meta.get(_CHOSEN) or environment_language()))
+        _CURRENT.set(load_language(context.meta.get(_CHOSEN) or environment_language()))
 
     option = click.Option(
         ["--language"],
@@ -215,15 +215,15 @@ def _option_language() -> Code | None:
 _WORDS_OF_THE_CALL: ContextVar[Sequence[str]] = ContextVar("words", default=())
 
 
-def store_command_line(words: Sequence[str], speaks: LanguageLoader | None = None) -> None:
+def store_command_line(words: Sequence[str], load_language: LanguageLoader | None = None) -> None:
     """Store the words of the command line, and set its language before click parses them.
 
     click would print the help of ``--help --language ja``, and usage errors, before it reads the
     option.
     """
     _WORDS_OF_THE_CALL.set(tuple(words))
-    if speaks is not None:
-        _CURRENT.set(speaks(_option_language() or environment_language()))
+    if load_language is not None:
+        _CURRENT.set(load_language(_option_language() or environment_language()))
 
 
 def usage_line(context: click.Context) -> Text:
@@ -232,11 +232,11 @@ def usage_line(context: click.Context) -> Text:
     return text("Usage: {usage}", usage=" ".join(words))
 
 
-def use_configured_language(code: Code | None, speaks: LanguageLoader) -> None:
+def use_configured_language(code: Code | None, load_language: LanguageLoader) -> None:
     """Switch to the language that a home configures, unless the command line named a language."""
     context = click.get_current_context(silent=True)
     if code is not None and (context is None or _CHOSEN not in context.meta):
-        _CURRENT.set(speaks(code))
+        _CURRENT.set(load_language(code))
 
 
 def display_width(sentence: str) -> int:
@@ -273,8 +273,8 @@ _WORDS = re.compile(rf"\s*(?:[^\s{_WIDE}]+|[{_WIDE}][、。）」]?)\s*")
 """Pieces of text within which lines are not broken."""
 
 
-def list_names(names: Sequence[str], between: str = ", ") -> Text:
+def list_names(names: Sequence[str], separator: str = ", ") -> Text:
     """Join names or sentences into one translatable sentence."""
     keys = [f"n{index}" for index in range(len(names))]
-    template = between.join(f"{{{key}}}" for key in keys)
+    template = separator.join(f"{{{key}}}" for key in keys)
     return text(template, **dict(zip(keys, names, strict=True)))

@@ -125,7 +125,7 @@ def decode_offer(data: bytes) -> OpenedOffer:
 
 def _unpack_tensors(data: bytes) -> dict[str, NDArray[np.float32]]:
     stream, subject = io.BytesIO(data), "offer: tensors"
-    places = tensors_files.locate_tensors(stream, 0, len(data), subject=subject, half=True)
+    places = tensors_files.locate_tensors(stream, 0, len(data), subject=subject, allows_half=True)
     tensors_files.check_finite(stream, places, subject=subject)
     return {
         name: tensors_files.read_tensor(stream, place, subject=subject)

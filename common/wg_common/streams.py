@@ -47,17 +47,19 @@ class Stream(Enum):
     EXPORT_WINDOW = "export", 0
 
 
-def stream_seed(stream: Stream, *seed: int, then: Sequence[int] = ()) -> tuple[int, ...]:
+def stream_seed(stream: Stream, *seed: int, indices: Sequence[int] = ()) -> tuple[int, ...]:
     """Return the integers that seed a stream.
 
     Args:
         stream: Name of the stream.
         seed: Seed of the stream's group, such as a plan's seed, or a task's seed, family and site.
-        then: Index among streams of this name, such as the numbers of a step and an episode.
+        indices: Index among streams of this name, such as the numbers of a step and an episode.
     """
-    return (*seed, stream.value[1], *then)
+    return (*seed, stream.value[1], *indices)
 
 
-def stream_generator(stream: Stream, *seed: int, then: Sequence[int] = ()) -> np.random.Generator:
+def stream_generator(
+    stream: Stream, *seed: int, indices: Sequence[int] = ()
+) -> np.random.Generator:
     """Return a generator at the beginning of a stream; arguments as for ``stream_seed``."""
-    return np.random.default_rng(stream_seed(stream, *seed, then=then))
+    return np.random.default_rng(stream_seed(stream, *seed, indices=indices))

@@ -66,19 +66,19 @@ def pack_tensors(tensors: Mapping[str, NDArray[np.floating]]) -> bytes:
 
 
 def locate_tensors(
-    stream: BinaryIO, offset: int, size: int, *, subject: str, half: bool = False
+    stream: BinaryIO, offset: int, size: int, *, subject: str, allows_half: bool = False
 ) -> dict[str, TensorPlace]:
     """Return the place of each tensor in a safetensors file that is a part of a stream.
 
     Args:
         offset: Position in the stream at which the file begins.
         size: Size of the file in bytes.
-        half: True if float16 is allowed.
+        allows_half: True if float16 is allowed.
 
     Raises:
         DecodeError: The file is malformed, has other number types, or bytes outside of tensors.
     """
-    types = {"F32": SINGLE, "F16": HALF} if half else {"F32": SINGLE}
+    types = {"F32": SINGLE, "F16": HALF} if allows_half else {"F32": SINGLE}
     problem = f"{subject}: not a safetensors file"
     stream.seek(offset)
     prefix = stream.read(min(_LENGTH.size, size))

@@ -47,7 +47,7 @@ def _verify_stream(
     container.read_section(stream, checkpoint, kind=WEIGHTS_KIND, limit=NOTE_LIMIT)
     data = container.read_section(stream, body, kind=WEIGHTS_KIND, limit=WEIGHTS_LIMIT)
     container.check_hash(f"{_WHAT}: tensors", data, manifest.tensors_sha256)
-    places = tensors.locate_tensors(stream, body.offset, body.size, subject=_WHAT, half=True)
+    places = tensors.locate_tensors(stream, body.offset, body.size, subject=_WHAT, allows_half=True)
     tensors.check_finite(stream, places, subject=_WHAT)
     return manifest, weights_package.group_by_candidate(manifest, places)
 

@@ -1,6 +1,6 @@
 """Weights package (``.wgw``): candidate weights for one site, signed by the server.
 
-A package may hold heads and networks: each candidate names its architecture, and the treatment of
+A package may hold heads and networks: each candidate names its architecture, and the scaling of
 its inputs.
 
 The package is a container (``wg_core.wire.container``) of a canonical manifest, the server's
@@ -71,7 +71,7 @@ class Candidate:
     name: str
     source: catalogue.CandidateSource
     architecture: str
-    inputs: catalogue.Inputs = "raw"
+    inputs: catalogue.InputScaling = "raw"
     privacy: PrivacyGuarantee = NO_PRIVACY
 
 

@@ -40,19 +40,20 @@ def log_context(**fields: str) -> Iterator[None]:
         _ABOUT.reset(token)
 
 
-def escape_unprintable(text: str, keep: str = "") -> str:
+def escape_unprintable(text: str, kept_characters: str = "") -> str:
     """Escape characters that could forge a line, move the cursor or reverse the text direction.
 
     Names come from strangers: a line feed in a name would forge a line of output. Unpaired
     surrogates, which file names may hold, could not be printed at all.
 
     Args:
-        keep: Control characters that are left as they are.
+        kept_characters: Control characters that are left as they are.
     """
     if text.isprintable():
         return text
     return "".join(
-        c if c in keep or c.isprintable() else c.encode("unicode_escape").decode() for c in text
+        c if c in kept_characters or c.isprintable() else c.encode("unicode_escape").decode()
+        for c in text
     )
 
 
@@ -60,7 +61,7 @@ class _LineFormatter(logging.Formatter):
     """Formats each message as one line, so that a name cannot forge another; keeps tracebacks."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = escape_unprintable(record.message, keep="\t")
+        record.message = escape_unprintable(record.message, kept_characters="\t")
         return super().formatMessage(record)
 
 

@@ -170,7 +170,7 @@ class RandomLedger:
                 inherits=tuple(merged),
                 cap_epsilon=CAP,
                 cap_delta=DELTA,
-                refresh_rule=entries.NEVER,
+                refresh_rule=entries.NEVER_RENEWED,
             )
         )
         self.truth.edges.append({f"name {name}", commitment, lineage, *merged})

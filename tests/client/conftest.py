@@ -188,13 +188,13 @@ class TestPlant:
 
     def look(self) -> Inspection:
         """What of the data set can be frozen."""
-        return inspect_home_data(self.home, load=self.load)
+        return inspect_home_data(self.home, load_encoder=self.load)
 
     def freeze(self, found: Inspection | None = None, **words: Any) -> FreezeResult:
         """Freeze the data set as it is now."""
         if found is None:
-            found = inspect_home_data(self.home, load=self.load, stage=words.get("stage"))
-        return freeze_data(self.home, found, load=self.load, **words)
+            found = inspect_home_data(self.home, load_encoder=self.load, stage=words.get("stage"))
+        return freeze_data(self.home, found, load_encoder=self.load, **words)
 
     def package(
         self,

@@ -150,7 +150,7 @@ def test_names_that_are_no_text_are_still_one_json_document(
 
 def test_plain_text_of_any_script_is_left_as_it_is() -> None:
     for text in ("plant", "Größe 5 µm", "合格", "a\tb\nc"):
-        assert logs.escape_unprintable(text, keep="\n\t") == text
+        assert logs.escape_unprintable(text, kept_characters="\n\t") == text
 
 
 def test_what_a_command_writes_is_private_whatever_the_umask(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from wg_common.streams import Stream
 
 
 def test_keys_are_what_they_were() -> None:
-    assert streams.stream_seed(Stream.HEAD_SCENARIO, 5, then=(2, 3)) == (5, 21, 2, 3)
+    assert streams.stream_seed(Stream.HEAD_SCENARIO, 5, indices=(2, 3)) == (5, 21, 2, 3)
     assert streams.stream_seed(Stream.RECORDS, 5, 6, 7) == (5, 6, 7, 4)
     assert streams.stream_seed(Stream.SELECTION_FOLDS) == (20240501,)
 

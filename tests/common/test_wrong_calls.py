@@ -82,7 +82,7 @@ def test_a_wrong_call_is_told_in_japanese(
     monkeypatch.setenv("WEIGHTGATE_LANGUAGE", "ja")
     monkeypatch.chdir(Path(__file__).parents[2])
     with pytest.raises(SystemExit) as ended:
-        cli.run_program(_group, call.split(" "), speaks=translations.shared_language)
+        cli.run_program(_group, call.split(" "), load_language=translations.shared_language)
     assert ended.value.code == 2
     said = capsys.readouterr().err
     usage, _, error = said.rpartition("エラー：")
@@ -97,7 +97,7 @@ def test_a_call_without_a_word_is_answered_with_help(
 ) -> None:
     monkeypatch.setenv("WEIGHTGATE_LANGUAGE", "ja")
     with pytest.raises(SystemExit) as ended:
-        cli.run_program(_group, [], speaks=translations.shared_language)
+        cli.run_program(_group, [], load_language=translations.shared_language)
     assert ended.value.code == 2 and "A group." in capsys.readouterr().err
 
 

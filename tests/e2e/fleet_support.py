@@ -120,7 +120,7 @@ def package_of(
     tensors = weights_package.pack_tensors(heads)
     current_time = int(time.time())
     assert isinstance(pools, StoredPools)
-    others = pools.store.newest_usable_ids(encoder=own.encoder, apart_from=own.site)
+    others = pools.store.newest_usable_ids(encoder=own.encoder, excluded_site=own.site)
     manifest = WeightsManifest(
         package_id=secrets.token_hex(16),
         request_id=request_id,

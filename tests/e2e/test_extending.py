@@ -109,7 +109,7 @@ class CountsTrunk(NamedTrunk):
     def block_weights(cls):
         return np.ones(cls.width)
 
-    def bounds(self):
+    def feature_bounds(self):
         return 1.01
 
     def prepare(self, records):

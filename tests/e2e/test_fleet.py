@@ -52,7 +52,7 @@ def test_a_campaign_brings_statistics_in_and_packages_out(
         with each.ledger() as ledger:
             assert ledger.read_spending("line-1").charges == 1
     with ServerStore.open(server) as store:
-        releases = store.newest_usable_ids(encoder=done.encoder, apart_from="nobody")
+        releases = store.newest_usable_ids(encoder=done.encoder, excluded_site="nobody")
         assert [store.require_release(each).site for each in releases] == ["plant-a", "plant-b"]
 
 
@@ -75,7 +75,7 @@ def test_a_campaign_for_machine_statistics_serves_a_plant_and_waits_for_no_other
     with ServerStore.open(server) as store:
         release = store.require_release(served.release_id)
         assert release.statistics == MACHINE and release.is_usable
-        assert store.newest_usable_ids(encoder=done.encoder, apart_from="nobody") == []
+        assert store.newest_usable_ids(encoder=done.encoder, excluded_site="nobody") == []
 
 
 @pytest.mark.slow

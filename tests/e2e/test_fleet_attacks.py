@@ -293,7 +293,7 @@ def test_an_uncovered_release_is_refused(server: ServerHome, plant: Plant) -> No
     (task,) = done.tasks
     assert (task.state, task.code, task.release_id) == ("failed", "verification", "")
     with ServerStore.open(server) as store:
-        assert not store.newest_usable_ids(encoder=done.encoder, apart_from="nobody")
+        assert not store.newest_usable_ids(encoder=done.encoder, excluded_site="nobody")
 
 
 def test_a_server_in_the_middle_never_sees_the_secret(server: ServerHome, tmp_path: Path) -> None:

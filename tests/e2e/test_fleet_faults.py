@@ -148,7 +148,7 @@ def shown(home: ServerHome, campaign: Campaign) -> Campaign:
 
 def releases(home: ServerHome, encoder: str) -> list[str]:
     with ServerStore.open(home) as store:
-        kept = store.newest_usable_ids(encoder=encoder, apart_from="nobody")
+        kept = store.newest_usable_ids(encoder=encoder, excluded_site="nobody")
         return [store.require_release(each).site for each in kept]
 
 
@@ -325,7 +325,7 @@ def test_two_copies_of_one_plant_release_once(
             wait_until(lambda: not node.is_alive(), "the node's end")
         assert other.behind
         with ServerStore.open(server) as store:
-            kept = store.newest_usable_ids(encoder=done.encoder, apart_from="nobody")
+            kept = store.newest_usable_ids(encoder=done.encoder, excluded_site="nobody")
         assert kept == [done.tasks[0].release_id]
 
 

@@ -51,7 +51,7 @@ def freeze_one_picture(plant: Plant, folder: Path) -> None:
     def load(_: bytes) -> TinyEncoder:
         return TinyEncoder()
 
-    freeze_data(plant.home, inspect_home_data(plant.home, load=load), load=load)
+    freeze_data(plant.home, inspect_home_data(plant.home, load_encoder=load), load_encoder=load)
 
 
 def test_both_programs_log_one_object_a_line_and_end_cleanly(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tests.e2e import file_support
 from wg_client.data.survey import load_dataset
 from wg_client.models import predict
 from wg_client.models.export import export_model
-from wg_client.models.manifest import KEPT
+from wg_client.models.manifest import KEPT_ALIAS
 from wg_client.selection.delivery import apply_and_adopt
 from wg_core.site import config as configuration
 from wg_server.campaigns.airgap import generate_from_file
@@ -48,11 +48,11 @@ def test_windows_go_all_the_way_without_a_network(tmp_path: Path) -> None:
     assert applied.manifest.labels == labels == configuration.load(plant).data.labels
     data = load_dataset(data_file, labels, split=1)
     features = predict.encode_records(plant, applied.manifest, data)
-    rows = predict.predict(plant, applied.manifest, KEPT, features, data.names)
+    rows = predict.predict(plant, applied.manifest, KEPT_ALIAS, features, data.names)
     assert len(rows) == 4 * len(labels)
     right = np.mean([row.label == labels[y] for row, y in zip(rows, data.labels, strict=True)])
     assert right > 1.2 / len(labels)
     assert plant.report.is_file()
 
-    metadata = export_model(plant, applied.manifest, KEPT, "onnx", tmp_path / "m.onnx")
+    metadata = export_model(plant, applied.manifest, KEPT_ALIAS, "onnx", tmp_path / "m.onnx")
     assert metadata["views"].startswith("n,")

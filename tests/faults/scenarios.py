@@ -185,7 +185,9 @@ class PlantAnswers:
         def load(_: bytes) -> _PublicEncoder:
             return _PublicEncoder()
 
-        return freeze(home, inspect_home_data(home, load=load), load=load).snapshot.manifest.number
+        return freeze(
+            home, inspect_home_data(home, load_encoder=load), load_encoder=load
+        ).snapshot.manifest.number
 
     def _witness(self, world: World) -> Callable[[bytes], bytes]:
         kept = world.elsewhere / "seen"

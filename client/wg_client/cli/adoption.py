@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wg_client.models.adoption import AdoptionChange
     from wg_client.models.manifest import ModelsManifest
 
-APPLYING = template("no models yet: a package came and is being applied; try again soon")
+APPLYING_MESSAGE = template("no models yet: a package came and is being applied; try again soon")
 """Message for a home whose first package is being applied."""
 
 _by_option = click.option(
@@ -107,7 +107,7 @@ def chosen_model(
 
     home.check_initialised()
     if not store.all_manifests(home) and Inbox(home).waiting_packages():
-        raise errors.ConfigError(f"{home.models}: {APPLYING}")
+        raise errors.ConfigError(f"{home.models}: {APPLYING_MESSAGE}")
     return adoption.find_model(home, package, name)
 
 

@@ -83,4 +83,4 @@ def _end_with_the_node() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_program(applying, extra="client", speaks=load_plant_language)
+    cli.run_program(applying, extra="client", load_language=load_plant_language)

@@ -96,10 +96,10 @@ def _lines(overview: ReleasePreview, home: ClientHome) -> Iterator[str]:
         yield next_step("wg-client run --home {home}", home=home.root)
 
 
-def release_contents_lines(leaves: ReleaseContents) -> Iterator[str]:
+def release_contents_lines(contents: ReleaseContents) -> Iterator[str]:
     """Describe the contents of one release."""
     yield text("what would leave, once:")
-    for block in leaves.blocks:
+    for block in contents.blocks:
         yield text(
             "    {name:8} {shape:>9} = {integers:6} integers, noise {noise}",
             name=block.name,
@@ -109,10 +109,10 @@ def release_contents_lines(leaves: ReleaseContents) -> Iterator[str]:
         )
     yield text(
         "    {integers} integers; with signatures and proofs a file of about {size:.0f} kB",
-        integers=leaves.integers,
-        size=leaves.file_bytes / 1000,
+        integers=contents.integers,
+        size=contents.file_bytes / 1000,
     )
-    yield text("    never: {what}", what=list_names([text(kind) for kind in leaves.never_leaves]))
+    yield text("    never: {what}", what=list_names([text(kind) for kind in contents.never_leaves]))
 
 
 def _public_lines(overview: ReleasePreview) -> Iterator[str]:

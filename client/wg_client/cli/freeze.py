@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from wg_client.data.inspection import Inspection
     from wg_core.release.freeze import FreezeResult
 
-CANNOT = template("  cannot be used: {name}: {why}")
+UNUSABLE_LINE = template("  cannot be used: {name}: {why}")
 _LEFT_OUT = template("  left out: {name}: {why}")
 _ONCE = template("  counts once: {name}: the same content as {why}")
 _WITHOUT = template("  zeros for features: {name}")
-FREEZING = text("freezing, %")
+FREEZING_TITLE = text("freezing, %")
 _SHOWN = 50  # Most listed names of one kind
 _STAGES = {
     "read": template("{done} of {total} records read"),
@@ -63,12 +63,17 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
         from wg_client.release.look import freeze_data, inspect_home_data
 
         load = plants.encoder_loader()
-        inspection = inspect_home_data(home, load=load, stage=stage)
+        inspection = inspect_home_data(home, load_encoder=load, stage=stage)
     if exit_code := print_refusal(inspection, set_aside, allow_empty, source, as_json):
         return exit_code
     with freezing_progress() as stage:
         frozen = freeze_data(
-            home, inspection, load=load, set_aside=set_aside, allow_empty=allow_empty, stage=stage
+            home,
+            inspection,
+            load_encoder=load,
+            set_aside=set_aside,
+            allow_empty=allow_empty,
+            stage=stage,
         )
     lines = [*frozen_lines(frozen), next_step("wg-client check --home {home}", home=home.root)]
     print_result(
@@ -79,7 +84,10 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
 
 @contextmanager
 def freezing_progress(
-    title: str = FREEZING, stages: tuple[str, ...] = ("read", "encoded"), *, immediate: bool = True
+    title: str = FREEZING_TITLE,
+    stages: tuple[str, ...] = ("read", "encoded"),
+    *,
+    immediate: bool = True,
 ) -> Iterator[Callable[[str, int, int], None]]:
     """Show a progress bar over stages of equal shares.
 
@@ -131,7 +139,7 @@ def print_refusal(
             }
         )
     else:
-        for line in list_some_items(CANNOT, inspection.problems):
+        for line in list_some_items(UNUSABLE_LINE, inspection.problems):
             print_line(line)
     print_progress(
         text(
@@ -142,19 +150,19 @@ def print_refusal(
     return refusal.exit_code
 
 
-def freeze_document(frozen: FreezeResult) -> dict[str, Any]:
+def freeze_document(result: FreezeResult) -> dict[str, Any]:
     """Build the ``--json`` document of a snapshot."""
-    manifest = frozen.snapshot.manifest
+    manifest = result.snapshot.manifest
     return {
         "version": manifest.number,
         "dataset": manifest.dataset,
-        "records": frozen.records,
-        "set_aside": canonical.to_builtins(frozen.listing.set_aside),
-        "duplicates": canonical.to_builtins(frozen.listing.duplicates),
-        "acceptance": acceptance_counts(frozen),
-        "encoder_failures": list(_failures(frozen)),
+        "records": result.records,
+        "set_aside": canonical.to_builtins(result.listing.set_aside),
+        "duplicates": canonical.to_builtins(result.listing.duplicates),
+        "acceptance": acceptance_counts(result),
+        "encoder_failures": list(_failures(result)),
         "machine": manifest.machine is not UNSET,
-        "unread_machine": frozen.unread_machine_reason,
+        "unread_machine": result.unread_machine_reason,
     }
 
 
@@ -173,20 +181,20 @@ def encoder_failure_line(count: int) -> str:
     )
 
 
-def acceptance_counts(frozen: FreezeResult) -> dict[str, int]:
+def acceptance_counts(result: FreezeResult) -> dict[str, int]:
     """Return the records of the acceptance set by label; empty if there is no set."""
     from wg_client.data import acceptance_set
 
-    data, labels = frozen.snapshot.read_acceptance_set(), frozen.snapshot.manifest.schema.labels
+    data, labels = result.snapshot.read_acceptance_set(), result.snapshot.manifest.schema.labels
     if not data:
         return {}
-    records = acceptance_set.decode_acceptance_set(data, str(frozen.snapshot.folder)).records
+    records = acceptance_set.decode_acceptance_set(data, str(result.snapshot.folder)).records
     return {name: int((records.labels == at).sum()) for at, name in enumerate(labels)}
 
 
-def frozen_lines(frozen: FreezeResult) -> list[str]:
+def frozen_lines(result: FreezeResult) -> list[str]:
     """Describe a snapshot, and the records that are not in it."""
-    listing, manifest, failures = frozen.listing, frozen.snapshot.manifest, _failures(frozen)
+    listing, manifest, failures = result.listing, result.snapshot.manifest, _failures(result)
     return [
         *list_some_items(_LEFT_OUT, listing.set_aside),
         *list_some_items(_ONCE, listing.duplicates),
@@ -197,7 +205,7 @@ def frozen_lines(frozen: FreezeResult) -> list[str]:
             path=escape_unprintable(listing.path),
             number=manifest.number,
             dataset=manifest.dataset,
-            records=frozen.records,
+            records=result.records,
             left_out=len(listing.set_aside),
             duplicates=len(listing.duplicates),
         ),
@@ -210,10 +218,10 @@ def frozen_lines(frozen: FreezeResult) -> list[str]:
                     ),
                 )
             ]
-            if (counts := acceptance_counts(frozen))
+            if (counts := acceptance_counts(result))
             else []
         ),
-        *_machine_lines(frozen),
+        *_machine_lines(result),
     ]
 
 
@@ -226,16 +234,16 @@ def _machine_lines(frozen: FreezeResult) -> Iterator[str]:
         yield text("no machine statistics: {reason}", reason=escape_unprintable(reason))
 
 
-def list_some_items(words: str, items: tuple[Any, ...]) -> list[str]:
-    """List some of ``items``; ``words`` is a template with a name and a reason."""
+def list_some_items(line_template: str, items: tuple[Any, ...]) -> list[str]:
+    """List some of ``items``; ``line_template`` is a template with a name and a reason."""
     return _limit_lines(
         [
             text(
-                words,
+                line_template,
                 name=escape_unprintable(entry.name),
                 why=escape_unprintable(
                     entry.same_as
-                    if words == _ONCE
+                    if line_template == _ONCE
                     else current_language().translate_error(entry.reason)
                 ),
             )

@@ -10,7 +10,7 @@ import click
 
 from wg_client.cli import options
 from wg_client.cli.freeze import (
-    FREEZING,
+    FREEZING_TITLE,
     freeze_document,
     freezing_progress,
     frozen_lines,
@@ -129,7 +129,7 @@ def init(  # long: a parameter for each option
         raise errors.UsageError("--encoder: comes with a server; give its join token, too")
     if data is None:
         raise errors.UsageError("--data: needed, unless --replace enrols a home again")
-    with cli.show_spinner(FREEZING):
+    with cli.show_spinner(FREEZING_TITLE):
         from wg_client.fleet.initialise import (
             DataChoice,
             check_not_initialised,
@@ -212,14 +212,14 @@ def join(home: ClientHome, token: str, encoder: str | None, as_json: bool) -> No
 
 
 def _freeze_again(home: ClientHome) -> FreezeResult:
-    with cli.show_spinner(FREEZING):
+    with cli.show_spinner(FREEZING_TITLE):
         from wg_client.data import plant as plants
         from wg_client.release.look import freeze_data, inspect_home_data
 
     load = plants.encoder_loader()
     with freezing_progress() as stage:
-        scan = inspect_home_data(home, load=load, stage=stage)
-        return freeze_data(home, scan, load=load, set_aside=True, stage=stage)
+        scan = inspect_home_data(home, load_encoder=load, stage=stage)
+        return freeze_data(home, scan, load_encoder=load, set_aside=True, stage=stage)
 
 
 def _recording(data: Path, reading: ReadingConfig, *, interactive: bool) -> str | None:

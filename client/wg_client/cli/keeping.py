@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wg_client.cli.options import OF, home_option
+from wg_client.cli.options import KIND_TITLES, home_option
 from wg_common.backup.options import key_options, seal_options
 from wg_common.cli import json_option, print_result, show_spinner
 from wg_common.language import text
@@ -207,7 +207,7 @@ def _release_lines(budget: BudgetStatus) -> Iterator[str]:
         yield text(
             "  {when}  {request}  {of}, epsilon {epsilon}, {after} composed, {size}, to"
             " {recipient}: {purpose}",
-            of=OF[row.statistics],
+            of=KIND_TITLES[row.statistics],
             when=_format_time(row.time),
             request=row.request_id[:12],
             epsilon=row.epsilon,

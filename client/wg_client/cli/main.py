@@ -72,4 +72,4 @@ help_page.translate_help(group, load_plant_language)
 
 def main() -> None:
     """Run ``wg-client``."""
-    cli.run_program(group, extra="client", speaks=load_plant_language)
+    cli.run_program(group, extra="client", load_language=load_plant_language)

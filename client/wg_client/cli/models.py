@@ -13,7 +13,7 @@ import click
 
 from wg_client.cli import acceptance, adoption
 from wg_client.cli.acceptance import judgement_lines
-from wg_client.cli.adoption import APPLYING, change_lines, chosen_model
+from wg_client.cli.adoption import APPLYING_MESSAGE, change_lines, chosen_model
 from wg_client.cli.options import by_option, home_option, model_option, package_option
 from wg_client.cli.prediction import PredictionRun
 from wg_common import cli
@@ -167,7 +167,7 @@ def _list(home: ClientHome, as_json: bool) -> None:
             )
         ]
     if Inbox(home).waiting_packages():
-        hint = [text(APPLYING)]
+        hint = [text(APPLYING_MESSAGE)]
     lines += change_lines(adoption_state.changes)
     document = {"models": rows, "changes": canonical.to_builtins(adoption_state.changes)}
     print_result(document, lines or hint, as_json)

@@ -64,7 +64,7 @@ package_option = click.option("--package", help="Package id; default: the one in
 model_option = click.option(
     "--model", "name", help="Model; default: the one in use, or the package's kept one."
 )
-OF = {CLASSES: text("classes"), MACHINE: text("machine"), GRADIENTS: text("private head")}
+KIND_TITLES = {CLASSES: text("classes"), MACHINE: text("machine"), GRADIENTS: text("private head")}
 """Names of the kinds of releases, for people."""
 of_option = click.option(
     "--of",

@@ -165,7 +165,7 @@ class PredictionRun:
             },
         }
 
-    def shadow_lines(self, *, most: int = 20) -> Iterator[str]:
+    def shadow_lines(self, *, limit: int = 20) -> Iterator[str]:
         """Describe the records to which the shadow gives another label; empty without a shadow."""
         if self._shadow is None:
             return
@@ -174,7 +174,7 @@ class PredictionRun:
             differ=len(self._differences),
             compared=self.count,
         )
-        for difference in self._differences[:most]:
+        for difference in self._differences[:limit]:
             yield text(
                 "  {name}: {label} ({chance:.2f}), shadow {other} ({other_chance:.2f})",
                 name=logs.escape_unprintable(difference.name),
@@ -183,8 +183,8 @@ class PredictionRun:
                 other=logs.escape_unprintable(difference.shadow),
                 other_chance=difference.shadow_probability,
             )
-        if len(self._differences) > most:
-            yield text("  {count} more; --json names all", count=len(self._differences) - most)
+        if len(self._differences) > limit:
+            yield text("  {count} more; --json names all", count=len(self._differences) - limit)
 
     def lines(self) -> Iterator[str]:
         """Yield the lines for a person."""

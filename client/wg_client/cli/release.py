@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # numpy is slow to import
 )
 @click.option(
     "--epsilon",
-    type=PrivacyParameter(also=protocol.FREE),
+    type=PrivacyParameter(also=protocol.FREE_EPSILON),
     help="Epsilon of the release; default: the most that the policy allows. 0: class names and data"
     " sheet alone.",
 )
@@ -68,7 +68,7 @@ def statistics(
     from wg_core.site import config as configuration
     from wg_core.site import locks, policy
 
-    if statistics != CLASSES and epsilon == protocol.FREE:
+    if statistics != CLASSES and epsilon == protocol.FREE_EPSILON:
         raise UsageError("--epsilon 0: releases nothing, so leave out --of machine")
     config = configuration.load(home)
     query = protocol.StatisticsQuery(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wg_client.cli.options import OF, home_option
+from wg_client.cli.options import KIND_TITLES, home_option
 from wg_common.cli import json_option, next_step, print_result
 from wg_common.language import text
 from wg_core.errors import UsageError
@@ -84,7 +84,7 @@ def _list(home: ClientHome, as_json: bool) -> None:
         for line in (
             text(
                 "{request}  {state} {of}, epsilon {epsilon}, until {expires}",
-                of=OF[row["statistics"]],
+                of=KIND_TITLES[row["statistics"]],
                 request=row["request_id"][:16],
                 state=_STATES[row["state"]],
                 epsilon=row["epsilon"],

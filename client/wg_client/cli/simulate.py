@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from wg_client.cli.check import release_contents_lines, wrap_to_columns
-from wg_client.cli.freeze import CANNOT, freezing_progress, list_some_items
+from wg_client.cli.freeze import UNUSABLE_LINE, freezing_progress, list_some_items
 from wg_client.cli.options import data_sheet_option, split_at_commas
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_client.data import process_log
@@ -155,7 +155,7 @@ def _lines(simulation: Simulation, language_option: str) -> Iterator[str]:
         yield text("    ... {count} classes in all", count=len(data.per_label))
     if data.left_out:
         yield text("    files that cannot be used: {count}", count=data.left_out)
-        yield from list_some_items(CANNOT, data.problems)
+        yield from list_some_items(UNUSABLE_LINE, data.problems)
     for sentence in data.hints:
         yield text("hint: {hint}", hint=sentence)
     if data.drawn < data.records:

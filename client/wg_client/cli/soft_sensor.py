@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from wg_client.data.laboratory import LaboratoryWindows
     from wg_client.fitting.numbers import RegressionQuality
     from wg_client.models.drift import ShiftTest
-    from wg_client.models.soft_sensor import Estimates, Inputs, SoftSensor
+    from wg_client.models.soft_sensor import Estimates, SensorInputs, SoftSensor
 
 _LEARNING = text("learning a soft sensor, %")
 _MOVED = 0.01
@@ -136,7 +136,7 @@ class EstimatedLog(NamedTuple):
 
     hours: LaboratoryWindows
     sensor: SoftSensor
-    inputs: Inputs
+    inputs: SensorInputs
     estimates: Estimates
     shift: ShiftTest | None
     document: dict[str, Any]
@@ -184,7 +184,7 @@ def _delivered_sensor(
         if (hours.values <= 0).any():
             words = {"path": files[1], "target": repr(target)}
             raise DataError(text("{path}: values of {target} are to be above 0", **words))
-        inputs = functools.partial(package.inputs, place=place)
+        inputs = functools.partial(package.inputs, quantity_index=place)
         features, scores = (part.numpy() for part in inputs(torch.from_numpy(hours.windows)))
         network, scale = package.sensor, package.quantity_scale(place)
         records = network.standardise(network.records).double().numpy()

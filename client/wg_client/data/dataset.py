@@ -44,7 +44,7 @@ class DatasetSurvey:
     hints: tuple[str, ...] = ()
 
 
-READING = ReadingConfig()  # Default settings: files are read as they are
+DEFAULT_READING = ReadingConfig()  # Default settings: files are read as they are
 
 
 def configured_modality(name: str, reading: ReadingConfig) -> Modality:
@@ -78,7 +78,7 @@ def describe_empty_dataset(path: Path, strays: Sequence[Problem]) -> str:
 
 
 def stored_file_records(
-    path: Path, files: Sequence[Path], reading: ReadingConfig = READING
+    path: Path, files: Sequence[Path], reading: ReadingConfig = DEFAULT_READING
 ) -> StoredRecords:
     """Return files as records of the one modality that their names imply.
 
@@ -107,30 +107,30 @@ def accompanying_files(paths: Sequence[Path]) -> set[Path]:
     return {path for path, kind in kinds.items() if kind is not None and kind.may_accompany_records}
 
 
-def is_record_file(entry: Path) -> bool:
+def is_record_file(file_name: Path) -> bool:
     """Return whether a file's name implies a record."""
-    return entry.name != RECORDS_CSV and registry.modality_of_file(entry.name) is not None
+    return file_name.name != RECORDS_CSV and registry.modality_of_file(file_name.name) is not None
 
 
-def modality_name(entry: Path) -> str:
+def modality_name(file_name: Path) -> str:
     """Return the modality that a file's name implies, or an empty string."""
-    modality = registry.modality_of_file(entry.name)
+    modality = registry.modality_of_file(file_name.name)
     return "" if modality is None else modality.name
 
 
-def check_modality(expected: str, actual: str, path: str | Path) -> None:
+def check_modality(expected: str, record_modality: str, path: str | Path) -> None:
     """Refuse records of another modality than the encoder's.
 
     Raises:
         DataError: The modalities differ.
     """
-    if expected != actual:
-        raise DataError(f"{path}: {describe_wrong_modality(expected, actual)}")
+    if expected != record_modality:
+        raise DataError(f"{path}: {describe_wrong_modality(expected, record_modality)}")
 
 
-def describe_wrong_modality(expected: str, actual: str) -> str:
+def describe_wrong_modality(expected: str, record_modality: str) -> str:
     """Describe records of another modality than the encoder's."""
-    title = modality_of(actual).title
+    title = modality_of(record_modality).title
     return (
         f"holds {title}, but this home's encoder, which came from the server, is for"
         f" {modality_of(expected).title}; join a server whose zoo is of {title}"

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from wg_client.data.cell_table import survey_cells
 from wg_client.data.dataset import (
-    READING,
+    DEFAULT_READING,
     RECORDS_CSV,
     DatasetSurvey,
     describe_empty_dataset,
@@ -46,7 +46,7 @@ def load_dataset(
     *,
     unit_column: str | None = None,
     split: int | None = 0,
-    reading: ReadingConfig = READING,
+    reading: ReadingConfig = DEFAULT_READING,
 ) -> SiteData:
     """Read a data set in which every record must be usable; stray files are ignored.
 
@@ -74,7 +74,7 @@ def survey_dataset(
     unit_column: str | None = None,
     split: int | None = 0,
     modality: str | None = None,
-    reading: ReadingConfig = READING,
+    reading: ReadingConfig = DEFAULT_READING,
 ) -> DatasetSurvey:
     """Survey a data set without decoding a record.
 

@@ -97,7 +97,7 @@ class NetworkFeatureMap:
 def append_network_features(
     encoder: TrunkFeatures, features: NDArray[np.floating]
 ) -> TrunkFeatures:
-    """Append a network's features ``[n, F]`` of all records to the encoder's trunk."""
+    """Return features that join the encoder's and a network's ``[n, F]``, of the same records."""
     scaling = NetworkFeatureMap(encoder.scaling, encoder.columns, features.shape[1])
     return TrunkFeatures(
         np.hstack([encoder.features, features]).astype(np.float64), scaling=scaling

@@ -112,7 +112,7 @@ Refit = Callable[[RowIndex | slice, int], LinearHead]  # (training rows, configu
 
 def select_and_fit(
     predict: Predict,
-    refit: Refit,
+    fit_configuration: Refit,
     features: Floats,
     labels: Ints,
     folds: Folds,
@@ -123,7 +123,7 @@ def select_and_fit(
 
     Args:
         predict: As for ``folds.cross_validate_nested``.
-        refit: Fits one configuration.
+        fit_configuration: Fits one configuration.
         features: Features of all labelled records, ``[n, d]``.
         labels: Labels of the records, ``[n]``.
         folds: From ``folds.stratified_folds``; without three non-empty folds the prior alone
@@ -137,14 +137,14 @@ def select_and_fit(
     all_rows = slice(None)
     if not folds.is_usable:
         best_trial = int(np.argmin(prior))
-        return FittedModel(refit(all_rows, best_trial), None), best_trial
+        return FittedModel(fit_configuration(all_rows, best_trial), None), best_trial
 
     def judge(train: RowIndex, test: RowIndex, choice: int) -> Floats:
-        return refit(train, choice).logits(features[test])
+        return fit_configuration(train, choice).logits(features[test])
 
     search: NestedSelection = cross_validate_nested(predict, judge, labels, folds, prior, tilt)
 
-    head = refit(all_rows, search.chosen)
+    head = fit_configuration(all_rows, search.chosen)
     if tilt is not None:
         class_bias = tilt(np.ones(len(folds.rows), dtype=bool))[0][search.chosen]
         head = LinearHead(head.weight, head.bias + class_bias)

@@ -24,7 +24,7 @@ RowIndex = NDArray[np.intp]
 LEAST_UNITS = 3
 """Fewest units of a class for its records to be evaluated: one is held out, one is used for
 selection, and one is needed for training."""
-JUDGED = 2000
+EVALUATION_LIMIT = 2000
 """Most records that are evaluated: more would change no selection, and take more time."""
 
 
@@ -50,13 +50,13 @@ class Folds:
         """True if every repeat has records in at least three folds, as nested selection needs."""
         return all(len(np.unique(row)) > 2 for row in self.assignment)
 
-    def training_rows(self, among: NDArray[np.bool_]) -> RowIndex:
+    def training_rows(self, evaluated_mask: NDArray[np.bool_]) -> RowIndex:
         """Return the indices of the training records among the labelled records.
 
         Args:
-            among: Mask of the evaluated records that are used for training, ``[m]``.
+            evaluated_mask: Mask of the evaluated records that are used for training, ``[m]``.
         """
-        return np.concatenate([self.rows[among], self.training_only])
+        return np.concatenate([self.rows[evaluated_mask], self.training_only])
 
 
 def repeat_and_fold_counts(records: int) -> tuple[int, int]:
@@ -86,10 +86,10 @@ def stratified_folds(
     of_class = [np.flatnonzero(labels[representatives] == label) for label in np.unique(labels)]
     pool = np.ones(len(groups), dtype=bool) if units is None else _judgeable(labels, position)
     training_only = np.flatnonzero(~pool[position])
-    if n > JUDGED:
+    if n > EVALUATION_LIMIT:
         for members in of_class:
             order = rng.permutation(members[pool[members]])
-            room = JUDGED * sizes[order].sum() / n
+            room = EVALUATION_LIMIT * sizes[order].sum() / n
             pool[order[1:]] = np.cumsum(sizes[order])[1:] <= room
     rows = []
     for _ in range(repeats):

@@ -70,14 +70,14 @@ AROUND_A_BASE = (
 
 
 def fit_parts(
-    learners: Sequence[Learner], features: Floats, labels: Ints, base: Floats | None = None
+    learners: Sequence[Learner], features: Floats, labels: Ints, base_logits: Floats | None = None
 ) -> tuple[list[LinearHead], RowIndex]:
     """Fit each learner's part, without the base head.
 
     Args:
         features: Features of the records, ``[n, d]``, n at least 1.
         labels: Labels of the records, ``[n]`` in 0..K-1.
-        base: Logits of the base head, ``[n, K]``; None is zero.
+        base_logits: Logits of the base head, ``[n, K]``; None is zero.
 
     Returns:
         Each part as a head on these features over the classes that occur, and these classes.
@@ -85,7 +85,7 @@ def fit_parts(
     scaled_features = fit_standardisation(features)
     rows, inverse = np.unique(labels, return_inverse=True)
     x, dense, k = scaled_features.apply(features), inverse.astype(np.int64), len(rows)
-    offset = np.zeros((len(x), k)) if base is None else base[:, rows]
+    offset = np.zeros((len(x), k)) if base_logits is None else base_logits[:, rows]
     logistic = [learner for learner in learners if learner.kind == LOGISTIC]
     strengths = [learner.strength for learner in logistic]
     offsets = [learner.scale * offset for learner in logistic]

@@ -17,7 +17,8 @@ from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-NEVER = -1e4  # Bias of a class that a head cannot predict; finite, since exports refuse infinities
+ABSENT_CLASS_BIAS = -1e4
+"""Bias of a class that a head cannot predict; finite, since exports refuse infinities."""
 
 
 _AT_ONCE = 1 << 18  # Numbers in memory at a time while temperatures are tried
@@ -111,7 +112,7 @@ def fit_ridge(features: Floats, labels: Ints, classes: int, penalty: float) -> L
 def extend_to_classes(head: LinearHead, rows: NDArray[np.intp], classes: int) -> LinearHead:
     """Extend a head to all ``classes``; classes outside ``rows`` are never predicted."""
     weight = np.zeros((classes, head.weight.shape[1]))
-    bias = np.full(classes, NEVER)
+    bias = np.full(classes, ABSENT_CLASS_BIAS)
     weight[rows] = head.weight
     bias[rows] = head.bias
     return LinearHead(weight, bias)

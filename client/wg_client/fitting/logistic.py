@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 
-GAP = 1e-7
+LOSS_TOLERANCE = 1e-7
 """Largest suboptimality of a fit, relative to its loss, or in nats if the loss is below one."""
 _BIAS = np.sqrt(10.0)
 """Constant feature of the bias; its square is the factor by which the bias is penalised less."""
@@ -173,7 +173,7 @@ def _minimise(problem: _Problem, *, steps: int = 200) -> Floats:
     loss, chances = problem.loss(x)
     for _ in range(steps):
         gradient = problem.gradient(x, chances)
-        going = 0.5 * _dot(gradient, gradient) > GAP * np.maximum(loss, 1)
+        going = 0.5 * _dot(gradient, gradient) > LOSS_TOLERANCE * np.maximum(loss, 1)
         minimisers[:, unfinished_fits] = x
         if not going.any():
             break

@@ -2,9 +2,9 @@
 
 Expectation-maximisation (Dempster, Laird and Rubin, J. R. Stat. Soc. B 39, 1977) for a mixture of
 one Gaussian per class, all with the same isotropic variance. The prior of a record's class is the
-head's prediction times the class shares among the records. The variance is inflated by ``TEMPER``:
-otherwise a single cluster would be split where most records are of one class, or some classes have
-no record.
+head's prediction times the class shares among the records. The variance is inflated by
+``CLUSTER_INFLATION``: otherwise a single cluster would be split where most records are of one
+class, or some classes have no record.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.special import softmax
 
 from wg_client.fitting.linear_head import Floats, LinearHead
 
-TEMPER = 8.0
+CLUSTER_INFLATION = 8.0
 """Factor by which the variance of clusters is inflated."""
 
 
@@ -44,7 +44,7 @@ def refine_by_clusters(
         share, inner = mass / n, means @ means.T
         mean_squares = ((x @ means.T) ** 2).sum(axis=0) / n
         within = square - 2 * share @ mean_squares + share @ inner**2 @ share
-        variance = TEMPER * within / (trace - share @ np.diag(inner))
+        variance = CLUSTER_INFLATION * within / (trace - share @ np.diag(inner))
         weight, bias = means / variance, -0.5 * (means**2).sum(axis=1) / variance
         frequent = np.log((mass + 1) / (n + k))
         shares = softmax(base + x @ weight.T + bias + frequent, axis=1)

@@ -15,7 +15,7 @@ data, not for each hour and not under drift.
 predictions: the delivered one plus the shrunken mean of its residuals, the delivered one plus a
 ridge regression on its residuals, and local-only. Weights are the inverse squares of the
 out-of-fold squared errors. Those of the last two are inflated where there are few recordings, and
-double at ``DOUBT`` of them.
+double at ``DOUBT_RECORDINGS`` of them.
 """
 
 import math
@@ -40,14 +40,14 @@ Ints = NDArray[np.int64]
 LEAST_VALUES = 5
 """Fewest values for training."""
 DELIVERED, CORRECTED, LOCAL = "delivered", "corrected", "local-only"
-KEPT = "kept"
+KEPT_SENSOR = "kept"
 COVERAGE = 0.9
 """Nominal coverage of the intervals."""
-PARTS = 6
+WINDOW_PARTS = 6
 """Largest number of parts of a window whose means are features."""
 _FOLDS = 5
 _TREES_FROM = 40  # Fewest values with which trees are fitted
-DOUBT = 20.0
+DOUBT_RECORDINGS = 20.0
 """Recordings at which the squared errors of correction and local-only count twice."""
 _SHRINKAGE = 2.0  # Residuals of zero that are added to the mean residual
 _PENALTIES = np.geomspace(0.1, 1e5, 13)
@@ -72,7 +72,7 @@ def lagged_signals(windows: NDArray[np.floating]) -> Floats:
 
 def lags(windows: Tensor) -> Tensor:
     """Return the lagged signals ``[n, F]`` of windows ``[n, C, T]``."""
-    parts = torch.tensor_split(windows, min(PARTS, windows.shape[2]), dim=2)
+    parts = torch.tensor_split(windows, min(WINDOW_PARTS, windows.shape[2]), dim=2)
     means = [part.mean(dim=2) for part in parts]
     return torch.cat([*means, means[-1] - means[0], windows.std(dim=2, correction=0)], dim=1)
 
@@ -145,20 +145,20 @@ class Trees:
 
 
 def fit_value_regression(
-    features: Floats, values: Floats, recordings: Ints, trees_from: int = _TREES_FROM
+    features: Floats, values: Floats, recording_ids: Ints, trees_from: int = _TREES_FROM
 ) -> ValueRegression:
     """Train a soft sensor.
 
     Args:
         features: Features of the windows, ``[n, F]``.
         values: Finite values, ``[n]``.
-        recordings: Recording of each value, ``[n]``.
+        recording_ids: Recording of each value, ``[n]``.
         trees_from: Fewest values with which trees are fitted.
 
     Raises:
         DataError: There are fewer than ``LEAST_VALUES`` values, or fewer than two recordings.
     """
-    recording_count = len(np.unique(recordings))
+    recording_count = len(np.unique(recording_ids))
     if len(values) < LEAST_VALUES or recording_count < 2:
         raise DataError(
             f"values: {len(values)} of {recording_count} recordings, expected at least"
@@ -167,7 +167,9 @@ def fit_value_regression(
         )
     predictions = np.zeros((2, len(values)))
     with_trees = len(values) >= trees_from
-    for train, test in GroupKFold(min(_FOLDS, recording_count)).split(features, values, recordings):
+    for train, test in GroupKFold(min(_FOLDS, recording_count)).split(
+        features, values, recording_ids
+    ):
         predictions[0, test] = ridge().fit(features[train], values[train]).predict(features[test])
         if with_trees:
             regressor = trees().fit(features[train], values[train])
@@ -182,17 +184,17 @@ def fit_value_regression(
         offset=float(regression.intercept_ - weights @ scaler.mean_),
         trees=Trees(trees().fit(features, values)) if share else None,
         share=share,
-        half_width=conformal_half_width(np.abs(averages[best] - values), recordings),
+        half_width=conformal_half_width(np.abs(averages[best] - values), recording_ids),
         out_of_fold=averages[best],
     )
 
 
-def conformal_half_width(residuals: Floats, recordings: Ints) -> float:
+def conformal_half_width(residuals: Floats, recording_ids: Ints) -> float:
     """Return the conformal quantile of absolute residuals ``[n]`` at level ``COVERAGE``.
 
     Every recording has the same weight; the new, unknown residual has the weight of one residual.
     """
-    _, rows, counts = np.unique(recordings, return_inverse=True, return_counts=True)
+    _, rows, counts = np.unique(recording_ids, return_inverse=True, return_counts=True)
     order = np.argsort(residuals)
     weights = (1 / counts[rows] / len(counts))[order] * len(residuals) / (len(residuals) + 1)
     place = int(np.searchsorted(np.cumsum(weights), COVERAGE - 1e-12))
@@ -253,7 +255,7 @@ class AveragedSensor(Model):
 
 
 def average_with_delivered(
-    features: Floats, values: Floats, recordings: Ints, delivered_values: Floats
+    features: Floats, values: Floats, recording_ids: Ints, delivered_values: Floats
 ) -> AveragedSensor:
     """Average a delivered soft sensor with models of a plant's values ``[n]``.
 
@@ -261,16 +263,18 @@ def average_with_delivered(
         DataError: As of ``fit_value_regression``.
     """
     residuals = values - delivered_values
-    local = fit_value_regression(features, values, recordings)
-    correction = fit_value_regression(features, residuals, recordings, trees_from=len(values) + 1)
-    rows = np.unique(recordings, return_inverse=True)[1]
+    local = fit_value_regression(features, values, recording_ids)
+    correction = fit_value_regression(
+        features, residuals, recording_ids, trees_from=len(values) + 1
+    )
+    rows = np.unique(recording_ids, return_inverse=True)[1]
     sums, counts = np.bincount(rows, residuals), np.bincount(rows)
     shifts = (sums.sum() - sums) / (counts.sum() - counts + _SHRINKAGE)  # Without each recording
     shifted_values = delivered_values + shifts[rows]
     corrected_values = delivered_values + correction.out_of_fold
     parts = np.stack([shifted_values, corrected_values, local.out_of_fold])
     errors = np.square(parts - values).mean(axis=1) + _LEAST_ERROR * values.var()
-    errors[1:] *= 1 + (DOUBT / len(counts)) ** 2
+    errors[1:] *= 1 + (DOUBT_RECORDINGS / len(counts)) ** 2
     weights = 1 / np.square(errors)
     shares = weights / weights.sum()
     average = shares @ parts
@@ -279,7 +283,7 @@ def average_with_delivered(
         correction=correction,
         local=local,
         shares=torch.from_numpy(shares),
-        half_width=conformal_half_width(np.abs(average - values), recordings),
+        half_width=conformal_half_width(np.abs(average - values), recording_ids),
         out_of_fold=average,
     )
 

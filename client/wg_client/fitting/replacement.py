@@ -19,7 +19,7 @@ from scipy.special import stdtrit
 
 from wg_client.fitting.linear_head import Floats, Ints
 
-RISK = 0.05
+REPLACEMENT_RISK = 0.05
 """Probability that the first network is replaced by one that is no better."""
 
 
@@ -30,7 +30,7 @@ def replacement_errors(units: int, alternatives: int) -> float:
         units: Number U of units.
         alternatives: Number A of networks that may replace it.
     """
-    return float(stdtrit(units - 1, 1 - RISK / alternatives)) if units > 1 else math.inf
+    return float(stdtrit(units - 1, 1 - REPLACEMENT_RISK / alternatives)) if units > 1 else math.inf
 
 
 def clustered_standard_error(values: Floats, groups: Ints) -> float:

@@ -116,7 +116,7 @@ def family_features(
 
 
 def _logits(head: LinearHead, columns: Features) -> Floats:
-    """Logits of all records, with memory for few of them at full precision."""
+    """Return the logits of all records; only a few records at a time are converted to float64."""
     starts = range(0, max(len(columns), 1), _AT_ONCE)
     parts = (columns[start : start + _AT_ONCE, :].astype(np.float64) for start in starts)
     return np.concatenate([head.logits(part) for part in parts])

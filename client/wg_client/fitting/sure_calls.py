@@ -1,9 +1,9 @@
 """Sure calls: predictions above a probability threshold, and an upper limit of probabilities.
 
-At most ``WRONG`` of the sure calls are wrong, with a confidence of ``CONFIDENCE``; with so few
-labels that one wrong call would exceed this bound, the bound is what n labels with one wrong call
-show. Probabilities are limited to 1 - 1 / (n + 2), the estimate after n correct calls (Laplace's
-rule of succession).
+At most ``WRONG_SHARE`` of the sure calls are wrong, with a confidence of ``CONFIDENCE``; with so
+few labels that one wrong call would exceed this bound, the bound is what n labels with one wrong
+call show. Probabilities are limited to 1 - 1 / (n + 2), the estimate after n correct calls
+(Laplace's rule of succession).
 """
 
 import numpy as np
@@ -11,17 +11,17 @@ from scipy.special import betaincinv, softmax
 
 from wg_client.fitting.linear_head import Floats, Ints
 
-WRONG = 0.1  # Largest share of sure calls that may be wrong
+WRONG_SHARE = 0.1  # Largest share of sure calls that may be wrong
 CONFIDENCE = 0.9  # Confidence of that bound, for records like these
 WRONG_LIMIT = 1 / 3  # Largest bound with which calls are classed as sure or unsure
-NEVER = 2.0  # Threshold that no probability reaches: no call is sure
+UNREACHABLE_THRESHOLD = 2.0  # Threshold that no probability reaches: no call is sure
 
 
 def bounded_error_share(labels: int) -> float:
     """Return the share of wrong sure calls that ``labels`` out-of-fold calls can bound."""
     if labels < 2:
         return 1.0
-    return max(WRONG, float(betaincinv(2, labels - 1, CONFIDENCE)))
+    return max(WRONG_SHARE, float(betaincinv(2, labels - 1, CONFIDENCE)))
 
 
 def supported_probability(labels: int) -> float:
@@ -46,21 +46,21 @@ def cap_probabilities(logits: Floats, limit: float) -> Floats:
 
 
 def sure_call_threshold(
-    logits: Floats, labels: Ints, wrong: float, unseen_mass: float = 0.0
+    logits: Floats, labels: Ints, wrong_share: float, unseen_mass: float = 0.0
 ) -> float:
     """Return the lowest probability threshold of a sure call.
 
     Args:
         logits: Out-of-fold logits, ``[repeats, n, K]``; the first repeat is used.
         labels: Labels of the records, ``[n]``, n at least 1.
-        wrong: Largest share of sure calls that may be wrong, as the exact upper bound at a
+        wrong_share: Largest share of sure calls that may be wrong, as the exact upper bound at a
             threshold (Clopper and Pearson 1934). The lowest threshold that meets it is used, so the
             confidence is nominal.
         unseen_mass: Expected share of future records of classes without records. Nothing is known
             of their calls, so all of them count as sure and wrong.
 
     Returns:
-        ``NEVER`` if no threshold meets the bound.
+        ``UNREACHABLE_THRESHOLD`` if no threshold meets the bound.
     """
     chances = cap_probabilities(logits[0], supported_probability(len(labels)))
     best = chances.max(axis=1)
@@ -73,5 +73,5 @@ def sure_call_threshold(
     ends = np.append(
         descending[1:] < descending[:-1], True
     )  # equal probabilities are told apart by none
-    good = np.flatnonzero((bounds <= wrong) & ends)
-    return float(descending[good[-1]]) if len(good) else NEVER
+    good = np.flatnonzero((bounds <= wrong_share) & ends)
+    return float(descending[good[-1]]) if len(good) else UNREACHABLE_THRESHOLD

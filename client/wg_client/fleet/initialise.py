@@ -20,7 +20,7 @@ from pathlib import Path
 
 from wg_client.data import plant as plants
 from wg_client.data import process_log
-from wg_client.data.dataset import READING, check_modality
+from wg_client.data.dataset import DEFAULT_READING, check_modality
 from wg_client.data.inspection import Inspection, inspect_records
 from wg_client.data.survey import survey_dataset
 from wg_client.fleet import encoder_trial
@@ -67,7 +67,7 @@ class DataChoice:
     set_aside: bool = False
     allow_empty: bool = False
     budget_of: Path | None = None
-    reading: ReadingConfig = READING
+    reading: ReadingConfig = DEFAULT_READING
     data_sheet: DataSheet | None = None
 
 
@@ -175,8 +175,9 @@ def initialise(
             shares_ledger = join_shared_budget(home, choice, privacy, subject.site)
             see = partial(_see, scan, path, confirm)
             config = _enrol(home, token or "", draft, see, shares_ledger=shares_ledger)
+    load = plants.encoder_loader()
     return config, freeze_data(
-        home, scan, load=plants.encoder_loader(), set_aside=skip, allow_empty=empty, stage=stage
+        home, scan, load_encoder=load, set_aside=skip, allow_empty=empty, stage=stage
     )
 
 

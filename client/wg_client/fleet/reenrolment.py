@@ -98,7 +98,7 @@ def replace_compromised_ledger(
         DecodeError, PeerError, VerificationError: Enrolment failed, or the old ledger is not valid:
             then restore its newest valid copy or export first.
     """
-    sharing.check_holds_ledger(home, "giving up a ledger", then="init --replace")
+    sharing.check_holds_ledger(home, "giving up a ledger", next_command="init --replace")
 
     def enrol(stage: ClientHome, config: ClientConfig, confirm: Confirm) -> Enrolment:
         predecessor = recovery.read_predecessor(home.ledger, reason)

@@ -101,7 +101,7 @@ def _tell_of_shared(
             sharing.check_known_ledger(home, ledger)
         if ledger.public_key.hex() == budget.ledger_key:
             sharing.check_holds_ledger(
-                home, "a change of the ledger's key", then="keys --renew ledger"
+                home, "a change of the ledger's key", next_command="keys --renew ledger"
             )
         entry = _tell(ledger, connection, config.server.witness_name)
         sharing.record_known_ledger(home, ledger)

@@ -21,8 +21,8 @@ from wg_client.fitting.local_models import fit_local_only
 from wg_client.fitting.side_by_side import JoinedColumns
 from wg_client.fitting.standardised import FamilyNetworkHead
 from wg_common import streams
-from wg_common.catalogue import FAMILIES, SAME_FAMILY, Inputs
-from wg_common.inference.likeness import LIMIT
+from wg_common.catalogue import FAMILIES, SAME_FAMILY, InputScaling
+from wg_common.inference.likeness import UNLIKENESS_LIMIT
 from wg_common.inference.posterior import Posterior
 from wg_common.streams import Stream
 
@@ -175,7 +175,7 @@ class DeliveredCandidate:
     unlikeness: float = 0.0
     fitted: FittedModel | None = None
     architecture: str = ""
-    inputs: Inputs = "raw"
+    inputs: InputScaling = "raw"
 
     @property
     def is_family_head(self) -> bool:
@@ -231,7 +231,7 @@ class PreparedPackage:
     @property
     def has_similar_family(self) -> bool:
         """True if the package has a head of a family that the plant's records resemble."""
-        return any(c.is_family_head and c.unlikeness <= LIMIT for c in self.candidates)
+        return any(c.is_family_head and c.unlikeness <= UNLIKENESS_LIMIT for c in self.candidates)
 
     @property
     def unlikeness(self) -> float:
@@ -248,7 +248,7 @@ class PreparedPackage:
         """True if the package says anything about the plant's classes."""
         return (
             self.is_known_elsewhere
-            or self.unlikeness > LIMIT
+            or self.unlikeness > UNLIKENESS_LIMIT
             or (self.posterior is not None and self.posterior.is_informative)
         )
 

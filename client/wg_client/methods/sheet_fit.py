@@ -25,9 +25,9 @@ from wg_client.methods.base import DeliveredCandidate
 from wg_client.methods.network_choice import mutual_information
 from wg_common.nets import network
 
-SHARE = 0.5
+INFORMATION_SHARE = 0.5
 KINDS = ("rotating_machine",)  # Machine kinds on which the limit was selected
-FEWEST = 20  # Fewest records
+FEWEST_RECORDS = 20  # Fewest records
 RECORDS = 300  # Most records that are used, evenly spaced: more change nothing
 SPEEDS = (0.7, 0.8, 0.9, 1.12, 1.25, 1.4)
 """Factors on the frequencies of lines; real machines deviate some hundredths from the sheet."""
@@ -48,7 +48,7 @@ def data_sheet_fit(
         None if there are too few records, or the architecture does not use spectrum lines.
     """
     at_speed = network.network_kind(architecture).rescale_to_speed
-    if at_speed is None or len(batch) < FEWEST:
+    if at_speed is None or len(batch) < FEWEST_RECORDS:
         return None
     rows = np.linspace(0, len(batch) - 1, min(len(batch), RECORDS)).round().astype(np.intp)
     sample = batch[rows]
@@ -58,4 +58,4 @@ def data_sheet_fit(
         return mutual_information(DeliveredCandidate("", "", TrunkFeatures(features), head))
 
     at_other_speeds = np.mean([information_of(at_speed(sample, factor)) for factor in SPEEDS])
-    return float(SHARE * information_of(sample) - at_other_speeds)
+    return float(INFORMATION_SHARE * information_of(sample) - at_other_speeds)

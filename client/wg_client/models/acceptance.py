@@ -25,7 +25,7 @@ from wg_client.models import adoption, novelty, predict, store
 from wg_client.models.adoption import ModelReference
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.passing import PassRule, defect_log_odds, pass_rule
-from wg_client.models.predict import Inputs
+from wg_client.models.predict import ModelInputs
 from wg_core.site.home import ClientHome
 
 GOOD_NAMES = frozenset(
@@ -176,7 +176,7 @@ def evaluate_package(
     tensors = store.load_novelty(home, manifest)
     is_new, is_unlike = (
         novelty.flag_unlike_records(tensors, inputs, share)
-        for share in (novelty.NEW, novelty.NO_PASS)
+        for share in (novelty.NEW_SHARE, novelty.NO_PASS)
     )
 
     def scores_of(name: str) -> AcceptanceScores:
@@ -209,7 +209,7 @@ def judging_records(plant: PlantData, manifest: ModelsManifest) -> AcceptanceSet
 
 def acceptance_set_inputs(
     home: ClientHome, plant: PlantData, judging: AcceptanceSet, manifest: ModelsManifest
-) -> Inputs:
+) -> ModelInputs:
     """Compute the inputs of the package's models for the acceptance set."""
     has_further = manifest.network is not None or manifest.plant_trunk
     if not has_further and manifest.encoder == plant.encoder:
@@ -229,23 +229,23 @@ def acceptance_set_inputs(
 
 def score_probabilities(
     chances: Floats,
-    truth: Ints,
-    good: NDArray[np.bool_] | None,
+    labels: Ints,
+    good_mask: NDArray[np.bool_] | None,
     is_new: NDArray[np.bool_],
-    passes: NDArray[np.bool_],
+    pass_mask: NDArray[np.bool_],
 ) -> AcceptanceScores:
     """Score probabilities ``[a, K]`` against labels ``[a]``.
 
     Args:
-        good: Mask of the labels that mean "no defect", ``[K]``; None: unknown.
+        good_mask: Mask of the labels that mean "no defect", ``[K]``; None: unknown.
         is_new: Mask of new records, ``[a]``.
-        passes: Mask of records that may pass, ``[a]``.
+        pass_mask: Mask of records that may pass, ``[a]``.
     """
-    defects = np.ones(chances.shape[1], dtype=bool) if good is None else ~good
+    defects = np.ones(chances.shape[1], dtype=bool) if good_mask is None else ~good_mask
     return AcceptanceScores(
         defect=chances[:, defects].sum(axis=1),
-        good=None if good is None else good[truth],
-        right=chances.argmax(axis=1) == truth,
+        good=None if good_mask is None else good_mask[labels],
+        right=chances.argmax(axis=1) == labels,
         new=is_new,
-        passes=passes,
+        passes=pass_mask,
     )

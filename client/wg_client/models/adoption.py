@@ -15,7 +15,7 @@ from typing import Literal
 
 from wg_client.methods.names import LOCAL
 from wg_client.models import store
-from wg_client.models.manifest import KEPT, ModelsManifest
+from wg_client.models.manifest import KEPT_ALIAS, ModelsManifest
 from wg_common.language import template
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, UsageError
@@ -31,10 +31,10 @@ VERSION = 2
 FILE = "adoption.json"
 PROGRAM = "weightgate"  # Author of automatic decisions
 _LIMIT = 16 << 20
-EVEN = 0.5  # Initial threshold of a model
-MISSED = 0.1  # Initial largest share of defective records that may pass
+INITIAL_THRESHOLD = 0.5  # Initial threshold of a model
+INITIAL_MISSED_SHARE = 0.1  # Initial largest share of defective records that may pass
 
-What = Literal["arrived", "use", "shadow", "threshold", "missed"]
+ChangeKind = Literal["arrived", "use", "shadow", "threshold", "missed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +65,14 @@ class AdoptionChange:
     """
 
     when: int
-    what: What
+    what: ChangeKind
     by: str
     subject: ModelReference | None
     why: str
     in_use: ModelReference | None = None
     shadow: ModelReference | None = None
-    threshold: float = EVEN
-    missed_share: float = MISSED
+    threshold: float = INITIAL_THRESHOLD
+    missed_share: float = INITIAL_MISSED_SHARE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ class AdoptionHistory:
     def threshold_of(self, model: ModelReference | None) -> float:
         """Return the threshold that a model had when it was last in use; 0.5 before that."""
         thresholds = [change.threshold for change in self.changes if change.in_use == model]
-        return thresholds[-1] if thresholds else EVEN
+        return thresholds[-1] if thresholds else INITIAL_THRESHOLD
 
 
 def read_history(home: ClientHome) -> AdoptionHistory:
@@ -145,7 +145,7 @@ def find_model(
 
     Args:
         package: Id of a package, or its beginning; None: the package of the model in use.
-        model: A name, or ``manifest.KEPT``; None: the model in use, or the kept model of the
+        model: A name, or ``manifest.KEPT_ALIAS``; None: the model in use, or the kept model of the
             package.
 
     Raises:
@@ -157,7 +157,7 @@ def find_model(
     matches = [m for m in store.all_manifests(home) if m.package_id.startswith(package)]
     if len(matches) != 1:
         raise ConfigError(f"package {package!r}: {len(matches)} packages begin with it")
-    return matches[0], matches[0].entry(model or KEPT).name
+    return matches[0], matches[0].entry(model or KEPT_ALIAS).name
 
 
 def record_arrival(home: ClientHome, new: ModelsManifest) -> str:
@@ -183,7 +183,7 @@ def record_arrival(home: ClientHome, new: ModelsManifest) -> str:
         if old is not None:
             uses, why = _replaces_at_once(new, old)
         present, shadow = state.in_use, state.shadow
-        event: What = "arrived"
+        event: ChangeKind = "arrived"
         if uses and predicts_few_site_class(new, new.kept):
             # The plant's own model predicts no class that only other sites know.
             has_local = any(entry.name == LOCAL for entry in new.models)
@@ -260,7 +260,7 @@ def _better(new: ModelsManifest, old: ModelsManifest) -> bool:
     if old.architecture == new.architecture:
         return new.gain > old.gain
     # Gains compare only within one architecture; accuracies compare across architectures.
-    before, after = old.entry(KEPT).accuracy, new.entry(KEPT).accuracy
+    before, after = old.entry(KEPT_ALIAS).accuracy, new.entry(KEPT_ALIAS).accuracy
     return before is None or after is None or after > before
 
 
@@ -346,7 +346,7 @@ def set_threshold(
             threshold=state.threshold if threshold is None else threshold,
             missed_share=state.missed_share if missed_share is None else missed_share,
         )
-        kind: What = "missed" if threshold is None else "threshold"
+        kind: ChangeKind = "missed" if threshold is None else "threshold"
         return _record_decision(
             home, history, replace(change, what=kind, by=by, subject=state.in_use)
         )

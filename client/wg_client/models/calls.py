@@ -27,12 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.fitting.linear_head import Floats
-from wg_client.fitting.sure_calls import NEVER, bounded_error_share
+from wg_client.fitting.sure_calls import UNREACHABLE_THRESHOLD, bounded_error_share
 from wg_client.models import acceptance, adoption, novelty, store
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import NoveltyTest
 from wg_client.models.passing import PassRule, defect_log_odds, pass_rule
-from wg_client.models.predict import Inputs, Prediction
+from wg_client.models.predict import ModelInputs, Prediction
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 
@@ -58,7 +58,7 @@ class CallJudge:
     unseen: tuple[str, ...] = ()
     novelty: NoveltyTest | None = None
     good: NDArray[np.bool_] | None = None
-    threshold: float = adoption.EVEN
+    threshold: float = adoption.INITIAL_THRESHOLD
     passing: PassRule = field(default_factory=PassRule)
     wrong: float = 0.0
 
@@ -86,7 +86,7 @@ class CallJudge:
         return replace(judge, novelty=novelty.novelty_test_from_tensors(tensors, "novelty"))
 
     def add_calls(
-        self, predictions: Sequence[Prediction], inputs: Inputs, logits: Floats
+        self, predictions: Sequence[Prediction], inputs: ModelInputs, logits: Floats
     ) -> list[Prediction]:
         """Add likeness, call and verdict to predictions.
 
@@ -100,7 +100,7 @@ class CallJudge:
             passes = self.passing.passes(defect_log_odds(logits, self.good))
         likeness, distances = self.likeness(inputs), self.distances(inputs)
         new_above, pass_within = (
-            self.distance_limit(novelty.NEW),
+            self.distance_limit(novelty.NEW_SHARE),
             self.distance_limit(novelty.NO_PASS),
         )
         judgements = []
@@ -126,7 +126,7 @@ class CallJudge:
         """Return the distance exceeded by a share of the plant's records; infinite: unknown."""
         return np.inf if self.novelty is None else self.novelty.score_limit(share)
 
-    def distances(self, inputs: Inputs) -> NDArray[np.float32]:
+    def distances(self, inputs: ModelInputs) -> NDArray[np.float32]:
         """Return novelty scores, ``[n]``; NaN: unknown."""
         if self.novelty is None or not len(self.novelty.scores):
             return np.full(len(inputs), np.nan, np.float32)
@@ -141,10 +141,10 @@ class CallJudge:
         return PASS if may_pass else LOOK
 
     def _is_sure(self, prediction: Prediction) -> bool:
-        least = NEVER if self.sure is None else self.sure
+        least = UNREACHABLE_THRESHOLD if self.sure is None else self.sure
         return prediction.probability >= least and prediction.label not in self.unseen
 
-    def likeness(self, inputs: Inputs) -> NDArray[np.float32]:
+    def likeness(self, inputs: ModelInputs) -> NDArray[np.float32]:
         """Return the likeness of records to the plant's own, ``[n]``; NaN: unknown."""
         if self.novelty is None:
             return np.full(len(inputs), np.nan, np.float32)

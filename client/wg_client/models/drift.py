@@ -48,17 +48,20 @@ class ShiftTest:
 
 
 def test_for_shift(
-    frozen: NDArray[np.floating], new: NDArray[np.floating], level: float, rng: np.random.Generator
+    frozen_features: NDArray[np.floating],
+    new_features: NDArray[np.floating],
+    level: float,
+    rng: np.random.Generator,
 ) -> ShiftTest:
     """Test two samples of released features for a shift.
 
     Args:
-        frozen: Released features of the frozen records, ``[n, d]``, n at least 2.
-        new: Released features of the new records, ``[m, d]``, m at least 2.
+        frozen_features: Released features of the frozen records, ``[n, d]``, n at least 2.
+        new_features: Released features of the new records, ``[m, d]``, m at least 2.
         level: Probability, without drift, that any feature is reported as changed.
         rng: Source of the permutations.
     """
-    old, late = (_evenly(np.asarray(x, dtype=np.float64)) for x in (frozen, new))
+    old, late = (_evenly(np.asarray(x, dtype=np.float64)) for x in (frozen_features, new_features))
     x = np.concatenate([old, late])
     both = np.concatenate([x, np.abs(x - np.median(x, axis=0))], axis=1)
     spread = both.std(axis=0)
@@ -91,17 +94,17 @@ def _evenly(x: Floats) -> Floats:
     return x[rows]
 
 
-def new_record_p_value(count: int, of: int, share: float, calibration: int) -> float:
+def new_record_p_value(count: int, record_count: int, share: float, calibration: int) -> float:
     """Return the p-value of the number of new records: the probability of at least ``count``.
 
     Args:
         count: Number of new records.
-        of: Number of records.
+        record_count: Number of records.
         share: Largest likeness of a new record.
         calibration: Number of calibration scores.
     """
     least = math.floor(share * (calibration + 1) + _TINY)
-    if least < 1 or not of:
+    if least < 1 or not record_count:
         return 1.0
-    probability = stats.betabinom.sf(count - 1, of, least, calibration + 1 - least)
+    probability = stats.betabinom.sf(count - 1, record_count, least, calibration + 1 - least)
     return float(np.clip(probability, 0, 1))

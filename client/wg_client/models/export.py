@@ -47,8 +47,8 @@ from wg_client.fitting.sure_calls import supported_probability
 from wg_client.models import store
 from wg_client.models.calls import LOOK, PASS, REJECT, CallJudge
 from wg_client.models.manifest import ModelsManifest
-from wg_client.models.novelty import NEW, NO_PASS, NoveltyTest, hash_signs
-from wg_client.models.passing import MARGIN
+from wg_client.models.novelty import NEW_SHARE, NO_PASS, NoveltyTest, hash_signs
+from wg_client.models.passing import LIMIT_MARGIN
 from wg_client.models.predict import load_encoder, load_network
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, find_architecture
 from wg_common.modalities.base import Modality, Record
@@ -254,8 +254,13 @@ class JudgedModel(nn.Module):
         self.distance = None
         if novelty is not None and len(novelty.scores) > 0:
             self.distance = NoveltyScores(novelty)
-        self.new_above, self.pass_within = judge.distance_limit(NEW), judge.distance_limit(NO_PASS)
-        self.pass_limit = -np.inf if judge.passing.limit is None else judge.passing.limit - MARGIN
+        self.new_above, self.pass_within = (
+            judge.distance_limit(NEW_SHARE),
+            judge.distance_limit(NO_PASS),
+        )
+        self.pass_limit = (
+            -np.inf if judge.passing.limit is None else judge.passing.limit - LIMIT_MARGIN
+        )
         self.judges = judge.good is not None
         if judge.good is not None:
             self.register_buffer("defect", torch.from_numpy((~judge.good).astype(np.float32)))
@@ -303,7 +308,7 @@ def _verdict_metadata(judge: CallJudge) -> dict[str, str]:
         "verdicts": json.dumps(VERDICTS),
         "threshold": repr(judge.threshold),
         "pass_limit": "" if judge.passing.limit is None else repr(judge.passing.limit),
-        "new_above": repr(judge.distance_limit(NEW)) if tells else "",
+        "new_above": repr(judge.distance_limit(NEW_SHARE)) if tells else "",
         "pass_within": repr(judge.distance_limit(NO_PASS)) if tells else "",
     }
 

@@ -8,7 +8,7 @@ from wg_common.weights_package import GeneratorCondition
 from wg_core.errors import ConfigError
 
 VERSION = 6
-KEPT = "kept"  # Alias of the kept model's name
+KEPT_ALIAS = "kept"  # Alias of the kept model's name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,9 +151,9 @@ class ModelsManifest:
 
     def entry(self, name: str) -> ModelEntry:
         """Return a model by name, or the kept one; ``ConfigError`` if there is none."""
-        model_name = self.kept if name == KEPT else name
+        model_name = self.kept if name == KEPT_ALIAS else name
         for model in self.models:
             if model.name == model_name:
                 return model
-        names = ", ".join([KEPT, *(model.name for model in self.models)])
+        names = ", ".join([KEPT_ALIAS, *(model.name for model in self.models)])
         raise ConfigError(f"model {name!r}: package {self.package_id[:16]} has {names}")

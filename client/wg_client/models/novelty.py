@@ -32,7 +32,7 @@ BANK_LIMIT = 500  # Most records in the bank
 RECORDS_LIMIT = 2000  # Most records for calibration, drawn at random
 BLOCKS_LIMIT = 64  # Most blocks of features
 SCORES_LIMIT = 500
-NEW = 0.05
+NEW_SHARE = 0.05
 """Expected share of records like the plant's own that are called new; with fewer than 19 scores, a
 record is new only above all of them."""
 NO_PASS = 0.1

@@ -27,7 +27,7 @@ from wg_client.models.manifest import ModelsManifest
 from wg_common.language import Text, text
 from wg_core.site.home import ClientHome
 
-MARGIN = 1e-3  # Distance below the limit, so that exports with other rounding agree
+LIMIT_MARGIN = 1e-3  # Distance below the limit, so that exports with other rounding agree
 _LABELS, _UNITS, _LOGITS = "labels", "units", "logits."
 
 
@@ -51,7 +51,7 @@ class PassRule:
 
     def passes(self, odds: Floats) -> NDArray[np.bool_]:
         """Return a mask of the records that may pass, from log odds of a defect, ``[n]``."""
-        return odds < (-np.inf if self.limit is None else self.limit - MARGIN)
+        return odds < (-np.inf if self.limit is None else self.limit - LIMIT_MARGIN)
 
     @property
     def sentence(self) -> Text:
@@ -90,9 +90,11 @@ class PassRule:
         )
 
 
-def defect_log_odds(logits: Floats, good: NDArray[np.bool_]) -> Floats:
+def defect_log_odds(logits: Floats, good_mask: NDArray[np.bool_]) -> Floats:
     """Return the log odds of a defect, ``[n]``, from logits ``[n, K]``."""
-    odds: Floats = logsumexp(logits[:, ~good], axis=1) - logsumexp(logits[:, good], axis=1)
+    odds: Floats = logsumexp(logits[:, ~good_mask], axis=1) - logsumexp(
+        logits[:, good_mask], axis=1
+    )
     return odds
 
 
@@ -118,17 +120,17 @@ def pass_rule(
     home: ClientHome,
     manifest: ModelsManifest,
     name: str,
-    good: NDArray[np.bool_] | None,
+    good_mask: NDArray[np.bool_] | None,
 ) -> PassRule:
     """Make the rule of a stored model.
 
     Args:
-        good: Mask of the labels that mean "no defect", ``[K]``; None: unknown.
+        good_mask: Mask of the labels that mean "no defect", ``[K]``; None: unknown.
 
     Raises:
         VerificationError: The file differs from the one that was stored.
     """
-    if good is None:
+    if good_mask is None:
         return PassRule()
     missed_share = adoption.read_history(home).latest_change.missed_share
     unseen = np.isin(manifest.labels, manifest.unseen)
@@ -138,7 +140,7 @@ def pass_rule(
     if logits is not None:
         labels, units = (tensors[part].astype(np.int64) for part in (_LABELS, _UNITS))
         evidence = OutOfFoldEvidence(logits.astype(np.float64), labels, units)
-    return fit_pass_rule(evidence, good, unseen, missed_share)
+    return fit_pass_rule(evidence, good_mask, unseen, missed_share)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,18 +154,18 @@ class OutOfFoldEvidence:
 
 def fit_pass_rule(
     evidence: OutOfFoldEvidence | None,
-    good: NDArray[np.bool_],
-    unseen: NDArray[np.bool_],
+    good_mask: NDArray[np.bool_],
+    unseen_mask: NDArray[np.bool_],
     missed_share: float,
 ) -> PassRule:
     """Make the rule of a model from its out-of-fold evaluation; None: there is none.
 
     Args:
-        good: Mask of the labels that mean "no defect", ``[K]``.
-        unseen: Mask of the labels without a record at the plant, ``[K]``.
+        good_mask: Mask of the labels that mean "no defect", ``[K]``.
+        unseen_mask: Mask of the labels without a record at the plant, ``[K]``.
         missed_share: Largest share of defective records that may pass.
     """
-    unseen_share = float((unseen & ~good).sum() / (~good).sum())
+    unseen_share = float((unseen_mask & ~good_mask).sum() / (~good_mask).sum())
     seen_share = 1 - unseen_share
     tolerated_share = (missed_share - unseen_share) / seen_share if seen_share else 0.0
     least_defects = (
@@ -174,7 +176,7 @@ def fit_pass_rule(
     rule = PassRule(missed_share=missed_share, least_defects=least_defects)
     if evidence is None:
         return rule
-    odds, defective = defect_log_odds(evidence.logits, good), ~good[evidence.labels]
+    odds, defective = defect_log_odds(evidence.logits, good_mask), ~good_mask[evidence.labels]
     scores = _smallest(odds[defective], evidence.units[defective])
     rule = replace(rule, limit=tolerance_limit(scores, tolerated_share), defects=len(scores))
     passes = rule.passes(odds[~defective])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wg_client.data import plant as plants
 from wg_client.data.dataset import (
-    READING,
+    DEFAULT_READING,
     RECORDS_CSV,
     accompanying_files,
     is_record_file,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.family_network import FamilyTrunk
     from wg_common.nets.network import RecordTrunk
 
-Inputs = NDArray[Any]
+ModelInputs = NDArray[Any]
 """Inputs of models: local features, float64 ``[n, D]``, followed by those of a network beside the
 encoder if there is one."""
 _BATCH = 64  # Records in memory at a time
@@ -72,7 +72,9 @@ class Prediction:
     distance: float | None = None
 
 
-def load_records(path: Path, labels: Sequence[str], reading: ReadingConfig = READING) -> SiteData:
+def load_records(
+    path: Path, labels: Sequence[str], reading: ReadingConfig = DEFAULT_READING
+) -> SiteData:
     """Load records to predict: a file, a ``.npz`` file or table, class folders, a folder of files.
 
     Raises:
@@ -99,7 +101,7 @@ def load_records(path: Path, labels: Sequence[str], reading: ReadingConfig = REA
     )
 
 
-def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -> Inputs:
+def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -> ModelInputs:
     """Compute the inputs of a package's models for records.
 
     Raises:
@@ -125,7 +127,7 @@ def check_records(manifest: ModelsManifest, data: SiteData) -> None:
 
 def features_in_batches(
     encoder: Encoder, network: FamilyTrunk | RecordTrunk | None, data: SiteData
-) -> Inputs:
+) -> ModelInputs:
     """Compute the features of records, ``[n, D]``, a batch at a time."""
     parts = [
         record_features(encoder, network, list(data.records[start : start + _BATCH]))
@@ -152,7 +154,7 @@ def load_encoder(home: ClientHome, manifest: ModelsManifest) -> Encoder:
 
 def record_features(
     encoder: Encoder, network: FamilyTrunk | RecordTrunk | None, records: Sequence[Record]
-) -> Inputs:
+) -> ModelInputs:
     """Return local features of records, followed by those of a network alongside the encoder."""
     local = encoder.encode_batched(records)
     blocks = [local] if network is None else [local, network.features(records)]
@@ -178,11 +180,11 @@ def load_network(
     return stored_trunk(manifest.network.architecture, trunk, encoder.settings)
 
 
-def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs) -> Floats:
+def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: ModelInputs) -> Floats:
     """Return the logits ``[n, K]`` of a model.
 
     Args:
-        name: The model, or ``manifest.KEPT``.
+        name: The model, or ``manifest.KEPT_ALIAS``.
         inputs: From ``encode_records`` with the same manifest.
 
     Raises:
@@ -200,7 +202,7 @@ def probabilities(values: Floats, manifest: ModelsManifest) -> Floats:
 
 
 def predict(
-    home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs, names: Sequence[str]
+    home: ClientHome, manifest: ModelsManifest, name: str, inputs: ModelInputs, names: Sequence[str]
 ) -> list[Prediction]:
     """Predict the most likely label of each record and its probability."""
     return predictions_from_logits(logits(home, manifest, name, inputs), manifest, names)

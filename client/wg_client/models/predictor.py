@@ -14,7 +14,7 @@ from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.models import predict, store
 from wg_client.models.calls import CallJudge
 from wg_client.models.manifest import ModelsManifest
-from wg_client.models.predict import Inputs, Prediction
+from wg_client.models.predict import ModelInputs, Prediction
 from wg_core import atomic
 from wg_core.errors import DataError
 from wg_core.site import config as configuration
@@ -67,12 +67,12 @@ class Predictor:
             head=head_from_tensors(store.load_tensors(home, manifest, name)),
         )
 
-    def inputs(self, data: SiteData) -> Inputs:
+    def inputs(self, data: SiteData) -> ModelInputs:
         """Compute the head's inputs for records; errors as for ``predict.check_records``."""
         predict.check_records(self.manifest, data)
         return predict.features_in_batches(self.encoder, self.network, data)
 
-    def predict(self, data: SiteData, inputs: Inputs) -> list[Prediction]:
+    def predict(self, data: SiteData, inputs: ModelInputs) -> list[Prediction]:
         """Predict records from their inputs, with calls and verdicts."""
         logits = self.head.logits(inputs[:, : self.head.weight.shape[1]])
         rows = predict.predictions_from_logits(logits, self.manifest, data.names)

@@ -9,7 +9,7 @@ from wg_client.data.site_data import SiteData
 from wg_client.models import adoption, predict
 from wg_client.models.adoption import ModelReference
 from wg_client.models.manifest import ModelsManifest
-from wg_client.models.predict import Inputs, Prediction
+from wg_client.models.predict import ModelInputs, Prediction
 from wg_core.site.home import ClientHome
 
 
@@ -62,7 +62,7 @@ class ShadowModel:
         return cls(manifest=manifest, model=model, shares_inputs=shares_inputs)
 
     def differences(
-        self, home: ClientHome, part: SiteData, inputs: Inputs, rows: Sequence[Prediction]
+        self, home: ClientHome, part: SiteData, inputs: ModelInputs, rows: Sequence[Prediction]
     ) -> list[LabelDifference]:
         """Predict records with the shadow too, and return those with different labels.
 

@@ -23,9 +23,9 @@ from wg_client.fitting.numbers import AveragedSensor, Floats, RegressionQuality,
 from wg_client.models import drift, novelty
 from wg_client.models.drift import ShiftTest
 from wg_client.models.export import WITHOUT_NOISE, NoveltyScores, export_onnx
-from wg_client.models.novelty import NEW, NoveltyTest
+from wg_client.models.novelty import NEW_SHARE, NoveltyTest
 from wg_common import streams
-from wg_common.machines.process import Scale
+from wg_common.machines.process import LogScale
 from wg_common.streams import Stream
 
 OUTPUTS = ("value", "lower", "upper", "unlike")
@@ -34,12 +34,12 @@ _LEAST_HOURS = 10
 _LEVEL = 0.01
 """Significance level of a feature's drift."""
 
-Inputs = Callable[[Tensor], tuple[Tensor, Tensor]]
+SensorInputs = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Function from windows ``[n, C, T]`` to features ``[n, F]`` and delivered scores ``[n]``."""
 
 
 class Estimates(NamedTuple):
-    """Values of n hours, ends of their intervals, and a mask of hours unlike the training data."""
+    """Estimates for n windows: values, ends of intervals, and a mask of windows that are unlike."""
 
     values: Floats
     lower: Floats
@@ -52,18 +52,20 @@ class SoftSensor:
     """A soft sensor, with the selection made on the plant's values.
 
     Attributes:
-        model: Model of scores; None: the delivered ones stay as they are.
-        half_width: Half of the width of an interval of scores.
+        model: Model that corrects the delivered scores, or replaces them; None: they are used
+            unchanged. A score is a value on a logarithmic scale (``process.LogScale``).
+        half_width: Half the width of an interval, as a score.
         novelty: Novelty test against the training data or the plant's records; None: too few.
-        judgements: Quality on hours with a value, by name, each out of fold; empty without values.
-        scale: Scale of the scores; None: they are values.
+        judgements: Out-of-fold quality on the windows with a laboratory value, by model name; empty
+            without such values.
+        scale: Scale that converts scores to values; None: scores are values.
     """
 
     model: ValueRegression | AveragedSensor | None
     half_width: float
     novelty: NoveltyTest | None
     judgements: Mapping[str, RegressionQuality]
-    scale: Scale | None = None
+    scale: LogScale | None = None
 
     @property
     def shares(self) -> dict[str, float]:
@@ -88,19 +90,19 @@ class SoftSensor:
         ends = self.intervals(torch.from_numpy(features), torch.from_numpy(scores))
         unlike = np.zeros(len(features), np.bool_)
         if self.novelty is not None:
-            unlike = self.novelty.likeness(features) <= NEW
+            unlike = self.novelty.likeness(features) <= NEW_SHARE
         values, lower, upper = (end.numpy() for end in ends)
         return Estimates(values, lower, upper, unlike)
 
 
 def lag_inputs(windows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the features of a local-only soft sensor; see ``Inputs``."""
+    """Return the features of a local-only soft sensor; see ``SensorInputs``."""
     features = numbers.lags(windows.double())
     return features, torch.zeros_like(features[:, 0])
 
 
 def train_soft_sensor(
-    features: Floats, values: Floats, recordings: NDArray[np.generic]
+    features: Floats, values: Floats, recording_ids: NDArray[np.generic]
 ) -> SoftSensor:
     """Train a soft sensor on features ``[n, F]`` and values ``[n]``; NaN means no value.
 
@@ -108,7 +110,7 @@ def train_soft_sensor(
         DataError: There are too few values, or too few recordings of them.
     """
     rows = np.isfinite(values)
-    groups = np.unique(recordings[rows], return_inverse=True)[1]
+    groups = np.unique(recording_ids[rows], return_inverse=True)[1]
     model = numbers.fit_value_regression(features[rows], values[rows], groups)
     judgements = {numbers.LOCAL: RegressionQuality.evaluate(model.out_of_fold, values[rows])}
     likeness = novelty.fit_novelty_test(features[rows], None, None)
@@ -123,7 +125,7 @@ def test_for_drift(records: Floats, features: Floats) -> ShiftTest | None:
 
 
 def evaluate_delivered(
-    scale: Scale,
+    scale: LogScale,
     hours: LaboratoryWindows,
     inputs: tuple[Floats, Floats],
     records: Floats,
@@ -155,7 +157,7 @@ def evaluate_delivered(
         average = numbers.average_with_delivered(features, known_scores, days, scores)
         half_width = average.half_width
         judgements[numbers.LOCAL] = judged(average.local.out_of_fold)
-        judgements[numbers.KEPT] = judged(average.out_of_fold)
+        judgements[numbers.KEPT_SENSOR] = judged(average.out_of_fold)
     return SoftSensor(
         average, half_width, novelty.fit_novelty_test(records, None, None), judgements, scale
     )
@@ -164,13 +166,13 @@ def evaluate_delivered(
 class _Exported(nn.Module):
     """A soft sensor as a module that maps windows ``[n, C, T]`` to ``OUTPUTS``, each ``[n]``."""
 
-    def __init__(self, sensor: SoftSensor, inputs: Inputs) -> None:
+    def __init__(self, sensor: SoftSensor, inputs: SensorInputs) -> None:
         super().__init__()
         self.sensor, self.inputs, self.distance = sensor, inputs, None
         if sensor.novelty is not None and len(sensor.novelty.scores) > 0:
             self.distance, self.new_above = (
                 NoveltyScores(sensor.novelty),
-                sensor.novelty.score_limit(NEW),
+                sensor.novelty.score_limit(NEW_SHARE),
             )
 
     def forward(self, windows: Tensor) -> tuple[Tensor, ...]:
@@ -182,7 +184,7 @@ class _Exported(nn.Module):
 
 
 def sensor_file(
-    sensor: SoftSensor, inputs: Inputs, target: str, channels: Sequence[str], samples: int
+    sensor: SoftSensor, inputs: SensorInputs, target: str, channels: Sequence[str], samples: int
 ) -> bytes:
     """Encode a soft sensor as ONNX with the outputs of ``wg-client soft-sensor``.
 

@@ -35,7 +35,7 @@ _PACKAGE_ID = re.compile(r"[0-9a-f]{16,128}")
 _MANIFEST_LIMIT = 16 << 20
 _TENSORS_LIMIT = 4 << 30
 NOVELTY = "novelty"
-JUDGED = "judged"
+OUT_OF_FOLD_PART = "judged"
 NETWORK = "network"
 PLANT_TRUNK = "trunk"
 _NOVELTY_LIMIT = 16 << 20
@@ -155,7 +155,7 @@ def load_out_of_fold(
     Raises:
         VerificationError: The file differs from the one that was stored.
     """
-    return _load_part(home, manifest, JUDGED, manifest.judged_file, _JUDGED_LIMIT)
+    return _load_part(home, manifest, OUT_OF_FOLD_PART, manifest.judged_file, _JUDGED_LIMIT)
 
 
 def load_network(

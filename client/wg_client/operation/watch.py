@@ -74,7 +74,7 @@ def test_batch(
     if plant_novelty is None or len(plant.data) < fewest_records:
         raise DataError(f"{len(plant.data)} frozen records: too few to hold others against")
     encoder, problems, record_count = plant.load_encoder(), list(left_out), 0
-    limit = plant_novelty.score_limit(novelty.NEW)
+    limit = plant_novelty.score_limit(novelty.NEW_SHARE)
     released_parts = [np.zeros((0, plant.features.dimension), np.float32)]
     distances = [np.zeros(0, np.float32)]
     for data in parts:
@@ -99,7 +99,7 @@ def test_batch(
             frozen, features, _LEVEL, streams.stream_generator(Stream.DRIFT)
         )
     p_features = 1.0 if shift is None else shift.p
-    p_new = drift.new_record_p_value(new, records, novelty.NEW, len(plant_novelty.scores))
+    p_new = drift.new_record_p_value(new, records, novelty.NEW_SHARE, len(plant_novelty.scores))
     return DriftReport(
         snapshot=plant.snapshot.manifest.number,
         records=records,

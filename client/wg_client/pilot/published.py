@@ -5,7 +5,7 @@ from public data sets, each with the facts it knew before any release and its ga
 on held-out records. No case is a customer's.
 
 *Rule.* Among the cases with the same question (all classes labelled, some without labels, no labels
-at all), modality and epsilon, the ``NEAREST`` cases are used, by labels per class and by the
+at all), modality and epsilon, the ``NEAREST_CASES`` cases are used, by labels per class and by the
 out-of-fold accuracy of local-only. The expected gain is their mean, with equal weight for each data
 set. The interval is a split conformal prediction with data sets as units, at 80 % (Vovk et al.
 2005). If some classes have no labels, gains are scaled by the share of such classes.
@@ -30,7 +30,7 @@ from wg_core.errors import DataError, DecodeError
 VERSION = 1
 FILE = "published.json"
 EPSILONS = (1.0, 2.0, 4.0)  # Measured epsilons
-NEAREST = 24  # Number of similar cases that are used
+NEAREST_CASES = 24  # Number of similar cases that are used
 
 Floats = NDArray[np.float64]
 
@@ -142,20 +142,18 @@ class JoiningAdvice(StrEnum):
     STAY = "don't"
 
 
-def advise_joining(
-    expectation: ExpectedGain | None, facts: PlantFacts, least: float = 0.01
-) -> JoiningAdvice:
+def advise_joining(expected_gain: ExpectedGain | None, facts: PlantFacts) -> JoiningAdvice:
     """Advise to join if a gain is expected; ``apply`` keeps the plant's own model if none comes.
 
     Args:
-        expectation: Expected gain; None: unknown.
+        expected_gain: Expected gain; None: unknown.
         facts: Facts of the plant. Without labels, the gain is over guessing.
-        least: Smallest gain that matters to a plant.
     """
-    if expectation is None:
+    if expected_gain is None:
         return JoiningAdvice.WAIT
+    least_gain = 0.01  # Smallest gain that matters to a plant
     chance = 1 / facts.classes if facts.label_situation == "S3" else 0.0
-    return JoiningAdvice.JOIN if expectation.gain - chance >= least else JoiningAdvice.STAY
+    return JoiningAdvice.JOIN if expected_gain.gain - chance >= least_gain else JoiningAdvice.STAY
 
 
 @functools.cache
@@ -212,7 +210,7 @@ def estimate_gain(
 
 def _of_nearest(cases: list[PublishedCase], facts: PlantFacts, epsilon: float) -> ExpectedGain:
     """Estimate a plant's gain from the cases most like it."""
-    cases = sorted(cases, key=lambda case: _distance(case.facts, facts))[:NEAREST]
+    cases = sorted(cases, key=lambda case: _distance(case.facts, facts))[:NEAREST_CASES]
     gains = np.array([case.gain / case.facts.gain_divisor for case in cases]) * facts.gain_divisor
     savings = np.array([case.saved for case in cases]) * facts.classes
     names, place, sizes = np.unique(

@@ -83,19 +83,21 @@ _SHEET = DataSheet(
 )
 
 
-def plants(encoder: bytes | None = None, *, load: LoadEncoder | None = None) -> PlantFactory:
+def plants(
+    encoder: bytes | None = None, *, load_encoder: LoadEncoder | None = None
+) -> PlantFactory:
     """Return a factory of plants that run the installed code.
 
     Args:
         encoder: Encoder package; None: an encoder is fitted on synthetic pictures.
-        load: Loader of the encoder; None: the installed loader.
+        load_encoder: Loader of the encoder; None: the installed loader.
     """
 
     @functools.cache
     def package() -> bytes:
         return noise_fitted_encoder() if encoder is None else encoder
 
-    cached_load = functools.cache(load or _load_encoder)
+    cached_load = functools.cache(load_encoder or _load_encoder)
 
     def fresh(setup: PlantSetup) -> AbstractContextManager[AuditedPlant]:
         if not setup.dimension:
@@ -232,11 +234,11 @@ class CanaryPlant:
         """Write the records to disk, and freeze those that can be used."""
         write = _write_npz if self.setup.layout == "npz" else _write_files
         write(self._data, self.setup, records)
-        inspection = inspect_home_data(self._home, load=self._load)
+        inspection = inspect_home_data(self._home, load_encoder=self._load)
         frozen = freeze_data(
             self._home,
             inspection,
-            load=self._load,
+            load_encoder=self._load,
             set_aside=True,
             allow_empty=True,
             clock=lambda: self._time,

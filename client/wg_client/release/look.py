@@ -22,12 +22,12 @@ from wg_core.snapshot import Snapshot
 
 
 def inspect_home_data(
-    home: ClientHome, *, load: LoadEncoder, stage: Stage | None = None
+    home: ClientHome, *, load_encoder: LoadEncoder, stage: Stage | None = None
 ) -> Inspection:
     """Decode and hash every record of the home's data set, and list unusable records.
 
     Args:
-        load: Loads the encoder package.
+        load_encoder: Loads the encoder package.
         stage: Receives the progress.
 
     Raises:
@@ -36,7 +36,7 @@ def inspect_home_data(
     """
     config = configuration.load(home)
     process_log.check_process_log(config.data_sheet, config.data.reading)
-    encoder = load(encoder_pin.load(home, config))
+    encoder = load_encoder(encoder_pin.load(home, config))
     data_survey = survey_dataset(
         Path(config.data.path),
         config.data.labels,
@@ -70,7 +70,7 @@ def freeze_data(
     home: ClientHome,
     inspection: Inspection,
     *,
-    load: LoadEncoder,
+    load_encoder: LoadEncoder,
     set_aside: bool = False,
     allow_empty: bool = False,
     stage: Stage | None = None,
@@ -95,11 +95,16 @@ def freeze_data(
         inspection, set_aside=set_aside, allow_empty=allow_empty, source=source
     ):
         raise refusal
-    encoder = load(encoder_pin.load(home, config))
+    encoder = load_encoder(encoder_pin.load(home, config))
     inspection, acceptance = acceptance_set.split_acceptance_set(home, config, inspection, encoder)
     data = b"" if acceptance is None else acceptance.encode()
     return freezing.freeze(
-        home, inspection, load=load, acceptance=data, stage=stage, clock=lambda: start_time
+        home,
+        inspection,
+        load_encoder=load_encoder,
+        acceptance=data,
+        stage=stage,
+        clock=lambda: start_time,
     )
 
 

@@ -116,7 +116,7 @@ class ReleaseBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseContents:
-    """Contents of one release."""
+    """Everything that one release would send, for people."""
 
     integers: int
     file_bytes: int

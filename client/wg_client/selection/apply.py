@@ -264,7 +264,7 @@ def _with_judged(
     tensors = passing.out_of_fold_tensors(logits, outcome.records)
     if not tensors:
         return manifest
-    files[store.JUDGED] = tensors
+    files[store.OUT_OF_FOLD_PART] = tensors
     return replace(manifest, judged_file=canonical.sha256_hex(store.encode_tensors(tensors)))
 
 

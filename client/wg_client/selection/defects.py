@@ -57,18 +57,18 @@ class DetectionRates:
 
 
 def measure_detection(
-    outcome: SelectionOutcome, labels: Sequence[str], good: Sequence[str]
+    outcome: SelectionOutcome, labels: Sequence[str], good_labels: Sequence[str]
 ) -> DetectionRates:
     """Measure the shares out of fold.
 
     Args:
         outcome: Outcome of the selection.
         labels: The label domain.
-        good: Labels that mean "no defect"; the others are defects.
+        good_labels: Labels that mean "no defect"; the others are defects.
     """
     kept_predictions = outcome.out_of_fold(outcome.kept)
     if kept_predictions is None or not len(outcome.labels):
-        return DetectionRates(good=tuple(good))
+        return DetectionRates(good=tuple(good_labels))
     local_model = outcome.models.get(LOCAL)
     local = None if outcome.kept == LOCAL or local_model is None else local_model.fitted.out_of_fold
     named_share = _share(
@@ -77,9 +77,9 @@ def measure_detection(
     expected = outcome.estimate_accuracy(outcome.kept)
     if named_share is not None and expected is not None:
         named_share = replace(named_share, kept=expected)
-    indices = np.flatnonzero([label in good for label in labels])
+    indices = np.flatnonzero([label in good_labels for label in labels])
     if not 0 < len(indices) < len(labels):
-        return DetectionRates(good=tuple(good), correct=named_share)
+        return DetectionRates(good=tuple(good_labels), correct=named_share)
 
     def is_good(classes: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.asarray(np.isin(classes, indices), dtype=np.bool_)
@@ -90,7 +90,7 @@ def measure_detection(
         return np.asarray(is_good(calls) == is_good(truth))
 
     return DetectionRates(
-        good=tuple(good),
+        good=tuple(good_labels),
         correct=named_share,
         caught_defects=_share(outcome, kept_predictions, local, agree, ~clean),
         passed_good=_share(outcome, kept_predictions, local, agree, clean),

@@ -136,7 +136,7 @@ def _change(figures: DetectionRates) -> AccuracyChange:
     return AccuracyChange.NOT_SHOWN if share is None else classify_change(share.low, share.high)
 
 
-def failed_warnings(outcome: SelectionOutcome) -> list[CheckFinding]:
+def nonblocking_failures(outcome: SelectionOutcome) -> list[CheckFinding]:
     """List the failed checks of the kept model that do not block."""
     return [f for f in outcome.findings if f.model == outcome.kept and not f.passed]
 
@@ -341,7 +341,7 @@ def _next(
     *,
     in_use: bool,
 ) -> Iterator[Text]:
-    labels, findings = plant.data.label_names, failed_warnings(outcome)
+    labels, findings = plant.data.label_names, nonblocking_failures(outcome)
     absent = unseen_classes(outcome, labels).labels
     if findings:
         yield text("Read the findings under {codes}, below.", codes=_codes(findings))

@@ -46,13 +46,13 @@ from wg_client.fitting.linear_head import Floats, Ints
 from wg_client.fitting.replacement import clustered_standard_error
 from wg_client.methods.base import PlantRecords
 
-BETWEEN = 0.03
+SITE_VARIABILITY = 0.03
 """Variability of a model's accuracy between a site's labelled records and later ones.
 
 It is a beta-binomial correlation: the accuracy on new records has the variance
 ``BETWEEN * p * (1 - p)`` about the accuracy p on old ones. Measured on development sites."""
 COVERAGE = 0.95
-NEW = 1000  # Number of new records for which accuracies are reported
+NEW_RECORDS = 1000  # Number of new records for which accuracies are reported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +175,7 @@ def estimate_model_accuracy(
     records: PlantRecords,
     fitted_model: OutOfFoldPredictions,
     out_of_fold: OutOfFoldPredictions | None = None,
-    new: int = NEW,
+    new_count: int = NEW_RECORDS,
 ) -> EstimatedAccuracy:
     """Estimate the accuracy of a model from its out-of-fold evaluation.
 
@@ -184,46 +184,53 @@ def estimate_model_accuracy(
         fitted_model: Out-of-fold predictions of the model alone.
         out_of_fold: Out-of-fold predictions that include the model's selection; None: it was not
             selected.
-        new: Number of new records.
+        new_count: Number of new records.
     """
     rise = fitted_model.full_training_gain(records.folds.assignment)
     return estimate_accuracy(
-        (out_of_fold or fitted_model).correct_share, records.evaluated_groups, rise, new
+        (out_of_fold or fitted_model).correct_share,
+        records.evaluated_groups,
+        training_gain=rise,
+        new_count=new_count,
     )
 
 
 def estimate_accuracy(
-    right: Floats, groups: Ints, rise: float = 0.0, new: int = NEW
+    correct_share: Floats, groups: Ints, training_gain: float = 0.0, new_count: int = NEW_RECORDS
 ) -> EstimatedAccuracy:
     """Estimate the accuracy on new records from out-of-fold predictions.
 
     Classes are assumed as frequent as among these records. The accuracy is a beta variable with
     Jeffreys' prior (Brown, Cai and DasGupta 2001, *Statistical Science* 16(2)) and an effective
-    number of independent records: fewer if records of a unit are alike, at most ``1 / BETWEEN``,
-    since a site changes, and fewer by the squared ratio of the normal to Student's quantile, since
-    the spread over few units is uncertain. The number of correct predictions among new records is
-    beta-binomial, and the interval is the quantiles of this number.
-    The final model is trained on all records, the evaluated models on all but a fold: the upper end
-    is raised by the gain of the last fold that was added.
+    number of independent records: fewer if records of a unit are alike, at most ``1 /
+    SITE_VARIABILITY``, since a site changes, and fewer by the squared ratio of the normal to
+    Student's quantile, since the spread over few units is uncertain. The number of correct
+    predictions among new records is beta-binomial, and the interval is the quantiles of this
+    number. The final model is trained on all records, the evaluated models on all but a fold: the
+    upper end is raised by the gain of the last fold that was added.
 
     Args:
-        right: Share of repeats with a correct prediction, per evaluated record, ``[m]``.
+        correct_share: Share of repeats with a correct prediction, per evaluated record, ``[m]``.
         groups: Index of each record's privacy unit, ``[m]``.
-        rise: Gain in accuracy from one more fold of training records.
-        new: Number of new records.
+        training_gain: Gain in accuracy from one more fold of training records.
+        new_count: Number of new records.
     """
-    p, m = float(right.mean()), len(right)
-    single_error = clustered_standard_error(right, np.arange(m))
-    inflation = clustered_standard_error(right, groups) / single_error if single_error > 0 else 1.0
+    p, m = float(correct_share.mean()), len(correct_share)
+    single_error = clustered_standard_error(correct_share, np.arange(m))
+    inflation = (
+        clustered_standard_error(correct_share, groups) / single_error if single_error > 0 else 1.0
+    )
     units = len(np.unique(groups)) if single_error <= 0 or not np.isfinite(inflation) else m
-    worth = 1 / (max(inflation, 1.0) ** 2 / units + BETWEEN) if np.isfinite(inflation) else 1.0
+    worth = (
+        1 / (max(inflation, 1.0) ** 2 / units + SITE_VARIABILITY) if np.isfinite(inflation) else 1.0
+    )
     tail = (1 - COVERAGE) / 2
     freedom = max(len(np.unique(groups)) - 1, 1)
     worth *= (float(ndtri(tail)) / float(stdtrit(freedom, tail))) ** 2
-    a, b, count = p * worth + 0.5, (1 - p) * worth + 0.5, np.arange(new + 1)
-    ways = betaln(count + 1, new - count + 1) + np.log(new + 1)
-    chances = np.exp(betaln(count + a, new - count + b) - betaln(a, b) - ways)
-    low, high = np.searchsorted(np.cumsum(chances), (tail, 1 - tail)) / new
+    a, b, count = p * worth + 0.5, (1 - p) * worth + 0.5, np.arange(new_count + 1)
+    ways = betaln(count + 1, new_count - count + 1) + np.log(new_count + 1)
+    chances = np.exp(betaln(count + a, new_count - count + b) - betaln(a, b) - ways)
+    low, high = np.searchsorted(np.cumsum(chances), (tail, 1 - tail)) / new_count
     return EstimatedAccuracy(
-        mean=p, low=min(p, float(low)), high=min(1.0, max(p, float(high)) + rise)
+        mean=p, low=min(p, float(low)), high=min(1.0, max(p, float(high)) + training_gain)
     )

@@ -24,7 +24,7 @@ from wg_common.modalities.texts import Texts
 from wg_common.modalities.windows import Windows
 from wg_core.errors import WgError
 
-SHOWN = 6  # Pictures of each kind
+PICTURES = 6  # Pictures of each kind
 _TYPICAL = 16  # Records whose mean spectrum is the typical one
 _SIDE = 160  # Side of a picture, pixels
 _COLUMNS, _BINS = 120, 64  # Points of a curve and of a spectrum
@@ -76,14 +76,14 @@ def draw_wrong_records(plant: PlantData, outcome: SelectionOutcome) -> list[Reco
             np.flatnonzero(outcome.records.all_labels == outcome.labels[at]),
             call_word=names[calls[at]],
         )
-        for at in surest[:SHOWN]
+        for at in surest[:PICTURES]
     ]
 
 
 def draw_strangest_records(plant: PlantData) -> list[RecordPicture]:
     """Draw the records that are most unlike all others of the plant, the strangest first."""
     local, units = plant.features.local, plant.data.units
-    rows = novelty.strangest_rows(local, plant.layout, units)[:SHOWN]
+    rows = novelty.strangest_rows(local, plant.layout, units)[:PICTURES]
     return [_picture(plant, row, np.arange(len(local))) for row in rows]
 
 

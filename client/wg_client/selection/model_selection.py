@@ -59,7 +59,7 @@ class SelectionOutcome:
     @property
     def veto_finding(self) -> CheckFinding | None:
         """Finding that the records are unlike the kind of plant that class names imply, if any."""
-        findings = (f for f in self.findings if f.code == checks.UNLIKE and not f.passed)
+        findings = (f for f in self.findings if f.code == checks.UNLIKE_CODE and not f.passed)
         return next(findings, None)
 
     @property
@@ -130,7 +130,7 @@ def select_model(
             records=records,
         )
     one_class = _of_one_class(comparisons, blocked_models)
-    unfit = {f.model for f in findings if f.blocks and f.code != checks.GAIN}
+    unfit = {f.model for f in findings if f.blocks and f.code != checks.GAIN_CODE}
     fit_models = {name: c for name, c in comparisons.items() if name not in unfit}
     contest = _Contest(models, records, fit_models)
     kept_name = one_class or contest.kept_name()
@@ -320,7 +320,9 @@ class _Contest:
 def _reason(kept_name: str, findings: Iterable[CheckFinding], package: PreparedPackage) -> Text:
     if kept_name != LOCAL:
         kept_findings = (
-            f for f in findings if f.model == kept_name and (f.code == checks.GAIN or not f.passed)
+            f
+            for f in findings
+            if f.model == kept_name and (f.code == checks.GAIN_CODE or not f.passed)
         )
         return join_sentences(*(finding.message for finding in kept_findings))
     if not package.candidates and package.posterior is None:
@@ -334,7 +336,7 @@ def _reason(kept_name: str, findings: Iterable[CheckFinding], package: PreparedP
     doubts = {
         f.code: f.message
         for f in findings
-        if f.code in (checks.UNLIKE, checks.SHEET) and not f.passed
+        if f.code in (checks.UNLIKE_CODE, checks.SHEET_CODE) and not f.passed
     }
     return join_sentences(
         text("No delivered model was shown to be better than local-only on local records."),

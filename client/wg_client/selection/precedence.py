@@ -17,7 +17,7 @@ have none. With n the fewest labels of a class ::
 
 (``methods.sheet_fit``). A model with ``w = 0`` competes only if it is shown to be better than
 local-only, as it must be without such a network. ``bench.machine_plants --weights`` compares values
-of ``WEIGHT``.
+of ``PRIOR_UNITS``.
 """
 
 import numpy as np
@@ -26,29 +26,29 @@ from wg_client.methods.base import SHEET_LIMIT, FittedMethod, PlantRecords, Prep
 from wg_client.methods.names import GENERATED_FINETUNED
 from wg_client.selection.gain import EstimatedGain
 
-WEIGHT = 2.0
+PRIOR_UNITS = 2.0
 """What a delivered network's word counts for: two units whose labels it makes e times likelier."""
-LABELS = 10
+DOUBT_LABELS = 10
 """Labels of each class with which the word of a network for a doubted sheet counts for nothing."""
 
 
 def weight_of_word(package: PreparedPackage, records: PlantRecords) -> float:
     """Return what the word of a package's network for the declared machine counts for."""
     if package.sheet_fit is None or package.sheet_fit >= SHEET_LIMIT:
-        return WEIGHT
+        return PRIOR_UNITS
     counts = np.bincount(records.labels, minlength=records.classes)
-    return WEIGHT * max(1 - int(counts.min()) / LABELS, 0.0)
+    return PRIOR_UNITS * max(1 - int(counts.min()) / DOUBT_LABELS, 0.0)
 
 
-def prior_score(name: str, model: FittedMethod, word: float) -> float:
+def prior_score(name: str, model: FittedMethod, word_weight: float) -> float:
     """Return a model's score before any label is evaluated.
 
     Args:
         name: Name of the model's method.
         model: The model.
-        word: From ``weight_of_word``.
+        word_weight: From ``weight_of_word``.
     """
-    return word if model.made_for_machine or name == GENERATED_FINETUNED else 0.0
+    return word_weight if model.made_for_machine or name == GENERATED_FINETUNED else 0.0
 
 
 def score(gain: EstimatedGain, units: int, prior: float) -> float:

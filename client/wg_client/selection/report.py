@@ -65,12 +65,12 @@ def write_report(
     return text("recommendation: {advice}. {why}", advice=verdict.advice, why=verdict.why)
 
 
-def render_report(context: Mapping[str, Any], speak: Language) -> str:
+def render_report(context: Mapping[str, Any], translate: Language) -> str:
     """Render the page as HTML."""
     templates = template_environment("wg_client.selection")
     templates.filters["percent"] = lambda value: f"{100 * value:.1f}"
     template = templates.get_template("report.html.j2")
-    return template.render(**context, t=speak.translate, say=speak, lang=speak.code)
+    return template.render(**context, t=translate.translate, say=translate, lang=translate.code)
 
 
 def page_context(
@@ -177,7 +177,7 @@ def _gains(outcome: SelectionOutcome) -> BarChart | None:
         half = 1.96 * estimate.sd
         low, high = 100 * (estimate.mean - half), 100 * (estimate.mean + half)
         values.append((_title(name), low > 0, 100 * estimate.mean, low, high))
-    return bar_chart(values, 0.0, "+.1f", zero=False) if values else None
+    return bar_chart(values, 0.0, "+.1f", begins_at_zero=False) if values else None
 
 
 def acceptance_curve(judgement: AcceptanceResults) -> LineChart | None:

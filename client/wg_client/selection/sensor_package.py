@@ -18,7 +18,7 @@ from wg_client.selection.delivery import apply_and_adopt, store_package_cosignat
 from wg_common import catalogue, weights_file, weights_package
 from wg_common.language import text
 from wg_common.machines import registry
-from wg_common.machines.process import Scale
+from wg_common.machines.process import LogScale
 from wg_common.nets import process_sensor
 from wg_common.nets.process_sensor import ProcessSensor
 from wg_common.weights_package import WeightsManifest
@@ -79,15 +79,15 @@ class SensorPackage:
         """Quantities that it estimates, with their units."""
         return ", ".join(f"{part.name} ({part.unit})" for part in self.sensor.unit.quantities)
 
-    def quantity_scale(self, place: int) -> Scale:
+    def quantity_scale(self, index: int) -> LogScale:
         """Return the scale of the quantity at an index."""
         nominal, factors = self.sensor.unit.scale(self.sensor.figures)
-        return Scale(nominal[0, 0, place].double(), factors[place].double())
+        return LogScale(nominal[0, 0, index].double(), factors[index].double())
 
-    def inputs(self, windows: Tensor, *, place: int) -> tuple[Tensor, Tensor]:
-        """Return features of windows, and scores of one quantity; see ``soft_sensor.Inputs``."""
+    def inputs(self, windows: Tensor, *, quantity_index: int) -> tuple[Tensor, Tensor]:
+        """Return features of windows, and scores of one quantity (``soft_sensor.SensorInputs``)."""
         features, scores = self.sensor.inputs(windows)
-        return features, scores[:, place]
+        return features, scores[:, quantity_index]
 
 
 def receive(

@@ -162,10 +162,10 @@ _COMPARED: Mapping[tuple[AccuracyChange, UnseenClassClaims], ReportVerdict] = {
 
 
 def report_verdict(
-    basis: SelectionBasis, change: AccuracyChange, reach: UnseenClassClaims
+    basis: SelectionBasis, change: AccuracyChange, unseen_claims: UnseenClassClaims
 ) -> ReportVerdict:
     """Return the verdict for a combination of the three facts."""
-    return _UNCOMPARED[basis] if basis in _UNCOMPARED else _COMPARED[change, reach]
+    return _UNCOMPARED[basis] if basis in _UNCOMPARED else _COMPARED[change, unseen_claims]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

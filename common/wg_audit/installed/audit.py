@@ -75,7 +75,7 @@ class AuditReport:
 
 
 def audit_installed_code(
-    fresh: PlantFactory,
+    make_plant: PlantFactory,
     *,
     size: AuditSize | None = None,
     seed: int = 0,
@@ -84,12 +84,12 @@ def audit_installed_code(
     """Audit the installed code.
 
     Args:
-        fresh: Factory of plants that run the installed code.
+        make_plant: Factory of plants that run the installed code.
         size: Extent of the audit; None for the full audit.
         seed: Seed of the simulated records; the program's own noise cannot be repeated.
         on_question: Callback with the number of answered questions, 0 first.
     """
-    bench = AuditBench(fresh, np.random.default_rng(seed), size or AuditSize(), on_question)
+    bench = AuditBench(make_plant, np.random.default_rng(seed), size or AuditSize(), on_question)
     on_question(0)
     for probe in probes.PROBES:
         probe(bench)
@@ -119,7 +119,9 @@ def path_checks(bench: AuditBench) -> list[CheckResult]:
     if not bench.centred:
         bench.wrong[benches.CENTRED].append("all are at the origin")
     bench.wrong[benches.FRESH] += _repetitions(bench.values)
-    releases = text("{count} releases of up to {most} records", count=bench.exact, most=probes.MANY)
+    releases = text(
+        "{count} releases of up to {most} records", count=bench.exact, most=probes.LARGE_DATASET
+    )
     details = {
         benches.ANSWERED: text("{count} questions", count=bench.questions),
         benches.EXACT: releases,
@@ -128,7 +130,7 @@ def path_checks(bench: AuditBench) -> list[CheckResult]:
         benches.ORDER: text("as another process sees the ledger; repeated and interrupted, too"),
         benches.ASKED: text("{count} guarantees", count=conduct.GUARANTEES),
         benches.BUDGET: text("until it is used up"),
-        benches.EQUAL: text("{few} and {many} records", few=0, many=probes.MANY),
+        benches.EQUAL: text("{few} and {many} records", few=0, many=probes.LARGE_DATASET),
         benches.FRESH: text("{count} snapshots", count=len(bench.values["salt"])),
         benches.ENCODER: text("{count} pictures, together and apart", count=probes.PICTURES),
         benches.LEDGER: text("by code that is not the client's"),

@@ -204,9 +204,11 @@ class AuditBench:
         ):
             self.wrong[ASKED].append(f"epsilon {question.epsilon}: another answer")
 
-    def record_noise(self, file: DecodedRelease, exact: Integers) -> None:
+    def record_noise(self, file: DecodedRelease, exact_statistics: Integers) -> None:
         """Record the noise of a release, given its exact statistics."""
-        noise = ReleaseNoise(file.sigma, file.blocks(), file.integers - exact, file.integers)
+        noise = ReleaseNoise(
+            file.sigma, file.blocks(), file.integers - exact_statistics, file.integers
+        )
         schema = file.manifest.schema
         self.noise[len(schema.labels), schema.dimension].append(noise)
 
@@ -247,15 +249,17 @@ class AuditBench:
         return made_up.simulate_records(self.rng, size, setup, units, shape)
 
 
-def near_noise(exact: Integers, sigma: float) -> Integers:
+def near_noise(exact_statistics: Integers, sigma: float) -> Integers:
     """Add up to 6 grid units, which keeps the centre close to the records."""
-    return exact + np.arange(len(exact)) % 13 - 6
+    return exact_statistics + np.arange(len(exact_statistics)) % 13 - 6
 
 
-def far_noise(exact: Integers, sigma: float) -> Integers:
+def far_noise(exact_statistics: Integers, sigma: float) -> Integers:
     """Add up to 30 standard deviations with all residues, to detect truncation or rounding."""
-    places = np.arange(len(exact))
-    return np.asarray(exact + np.rint(5 * sigma * (places % 13 - 6)).astype(np.int64) + places)
+    places = np.arange(len(exact_statistics))
+    return np.asarray(
+        exact_statistics + np.rint(5 * sigma * (places % 13 - 6)).astype(np.int64) + places
+    )
 
 
 def make_question(number: int, epsilon: float | None = None, *, machine: bool = False) -> Question:

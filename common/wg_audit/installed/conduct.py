@@ -41,9 +41,9 @@ from wg_core.errors import RefusedError, WgError
 from wg_core.privacy import calibration
 
 SETUP = PlantSetup(labels=class_names(6), dimension=8, machine=True)
-FEW = 60
+SMALL_DATASET = 60
 GUARANTEES = 48
-TROUBLES: tuple[Interruption, ...] = get_args(Interruption)
+INTERRUPTIONS: tuple[Interruption, ...] = get_args(Interruption)
 _UNRECORDED: tuple[Interruption, ...] = ("charged", "sampled")
 """Steps after which an interrupted release draws new noise."""
 _CAP, _PRICE = 2.0, 0.9
@@ -53,7 +53,7 @@ _YEAR = 31_536_000  # Seconds
 
 def try_guarantees(bench: AuditBench) -> None:
     """Ask one plant many questions with various guarantees and number formats."""
-    records = bench.simulate_records(FEW, SETUP)
+    records = bench.simulate_records(SMALL_DATASET, SETUP)
     with bench.record_errors(), bench.fresh(SETUP) as plant:
         main_records = bench.freeze(plant, records)
         files = []
@@ -107,10 +107,10 @@ def _ask_again(bench: AuditBench, plant: AuditedPlant, file: DecodedRelease) -> 
 def interrupt_releases(bench: AuditBench) -> None:
     """Check that a release interrupted at any step, or not cosigned, is charged and made once."""
     with bench.record_errors(), bench.fresh(SETUP) as plant:
-        bench.freeze(plant, bench.simulate_records(FEW, SETUP))
+        bench.freeze(plant, bench.simulate_records(SMALL_DATASET, SETUP))
         files = []
-        for number, trouble in enumerate(2 * TROUBLES):
-            question = make_question(number, machine=number >= len(TROUBLES))
+        for number, trouble in enumerate(2 * INTERRUPTIONS):
+            question = make_question(number, machine=number >= len(INTERRUPTIONS))
             first_watch = RecordingSampler(near_noise, plant.home, question.request_id)
             if _is_answered(plant, question, first_watch, trouble):
                 bench.wrong[ORDER].append(f"a release leaves when its plant's trouble is {trouble}")
@@ -169,7 +169,7 @@ def exhaust_budget(bench: AuditBench) -> None:
         for count in range(1, 50)
         if calibration.gaussian_epsilon(mu * count**0.5, DELTA) <= _CAP
     )
-    records = bench.simulate_records(FEW, setup)
+    records = bench.simulate_records(SMALL_DATASET, setup)
     with bench.record_errors(), bench.fresh(setup) as plant:
         files = []
         for number in range(payable):
@@ -255,7 +255,7 @@ def check_refusals(bench: AuditBench) -> None:
     setup = replace(SETUP, machine=False)
     with bench.record_errors(), bench.fresh(setup) as plant:
         words = []
-        for count in (0, 1, FEW):
+        for count in (0, 1, SMALL_DATASET):
             with plant.copy_plant() as twin:
                 bench.freeze(twin, bench.simulate_records(count, setup))
                 size = len(ledger_entries(twin.home))

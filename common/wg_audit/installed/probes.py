@@ -33,7 +33,7 @@ from wg_audit.installed.bench import (
     make_question,
     near_noise,
 )
-from wg_audit.installed.conduct import FEW, SETUP
+from wg_audit.installed.conduct import SETUP, SMALL_DATASET
 from wg_audit.installed.plant import (
     SIDE,
     AuditedPlant,
@@ -53,7 +53,7 @@ from wg_audit.installed.reference import ReferenceStatistics
 from wg_core.ledger import entries
 from wg_core.wire import bundle, canonical
 
-MANY = 12_000  # More than 8,192, the client's largest chunk of records
+LARGE_DATASET = 12_000  # More than 8,192, the client's largest chunk of records
 _GROUPS = 7  # Number of groups of images, each twice as large as the previous group
 PICTURES = 2**_GROUPS - 1  # More than 64, the client's largest batch for the encoder
 _COUNTS = (0, *(2**k for k in range(9)))  # Numbers of records in data sets
@@ -79,9 +79,11 @@ _FRESH_FIELDS = (
 def probe_snapshot_sizes(bench: AuditBench) -> None:
     """Release snapshots of all sizes of one plant, including repeated records and large images."""
     classes = len(SETUP.labels)
-    records = made_up.add_copies(bench.simulate_records(FEW, SETUP), classes)
+    records = made_up.add_copies(bench.simulate_records(SMALL_DATASET, SETUP), classes)
     versions = [records, records, *(bench.simulate_records(count, SETUP) for count in _COUNTS)]
-    versions.append(made_up.add_copies(bench.simulate_records(FEW, SETUP, shape=_LARGE), classes))
+    versions.append(
+        made_up.add_copies(bench.simulate_records(SMALL_DATASET, SETUP, shape=_LARGE), classes)
+    )
     versions += _odd_records(bench, SETUP)
     with bench.record_errors(), bench.fresh(SETUP) as plant:
         files = []
@@ -93,7 +95,7 @@ def probe_snapshot_sizes(bench: AuditBench) -> None:
 
 def _odd_records(bench: AuditBench, setup: PlantSetup) -> list[list[ImageRecord]]:
     """List unusual data sets: extreme vectors, a single class, no labels."""
-    records = bench.simulate_records(FEW, setup)
+    records = bench.simulate_records(SMALL_DATASET, setup)
     return [
         made_up.extreme_records(bench.rng, setup),
         [replace(record, label=len(setup.labels) - 1) for record in records],
@@ -126,8 +128,10 @@ def probe_file_layouts(bench: AuditBench) -> None:
         (replace(SETUP, labels=made_up.LOOK_ALIKES, acceptance=0.3), (15, 15, 3)),
         (replace(SETUP, unit_rule="weight", acceptance=0.3), (100, 8)),
     ):
-        units = [f"unit-{number}" for number in bench.rng.integers(0, FEW // 3, FEW)]
-        records = bench.simulate_records(FEW, setup, units, shape)
+        units = [
+            f"unit-{number}" for number in bench.rng.integers(0, SMALL_DATASET // 3, SMALL_DATASET)
+        ]
+        records = bench.simulate_records(SMALL_DATASET, setup, units, shape)
         if setup.acceptance and setup.unit_rule == "weight":  # every unit needs a label here
             copies = [replace(record, label=max(record.label, 0)) for record in records]
         else:
@@ -182,18 +186,19 @@ def probe_declarations(bench: AuditBench) -> None:
     """Compare released fields of plants with the same declarations and other records, or none."""
     setup = replace(SETUP, acceptance=0.25)
     classes = len(setup.labels)
-    few_records = bench.simulate_records(FEW, setup)
+    few_records = bench.simulate_records(SMALL_DATASET, setup)
     many_records = [
         replace(record, label=classes - 1 - record.label if record.label >= 0 else -1)
-        for record in bench.simulate_records(MANY, setup)
+        for record in bench.simulate_records(LARGE_DATASET, setup)
     ]
     with bench.record_errors(), bench.fresh(setup) as plant:
         half_main = {
-            record.pixels.tobytes() for record in bench.freeze(plant, few_records[: FEW // 2])
+            record.pixels.tobytes()
+            for record in bench.freeze(plant, few_records[: SMALL_DATASET // 2])
         }
         whole_main = {record.pixels.tobytes() for record in bench.freeze(plant, few_records)}
         if half_main != whole_main & {
-            record.pixels.tobytes() for record in few_records[: FEW // 2]
+            record.pixels.tobytes() for record in few_records[: SMALL_DATASET // 2]
         }:
             bench.wrong[EXACT].append("a record moves others into the acceptance set")
         sheets = []
@@ -214,7 +219,7 @@ def probe_declarations(bench: AuditBench) -> None:
 def probe_copies(bench: AuditBench) -> None:
     """Compare copies of a plant that differ only in the operating system's randomness."""
     with bench.record_errors(), bench.fresh(SETUP) as plant:
-        records = bench.simulate_records(FEW, SETUP)
+        records = bench.simulate_records(SMALL_DATASET, SETUP)
         with plant.copy_plant() as twin:
             freeze = functools.partial(_salt, twin, records)
             bench.values["salt"] += [salt.decode() for salt in _run_twice(twin, freeze)]

@@ -49,9 +49,9 @@ def feature_image(
     return ImageRecord(pixels=pixels.reshape(shape), label=label, unit=unit)
 
 
-def read_features(pixels: NDArray[np.uint8], dimension: int, before: int) -> NDArray[np.float32]:
-    """Read features from an image's bytes, float32 ``[dimension]``, after ``before`` others."""
-    return np.frombuffer(pixels.tobytes(), dtype="<f4", count=dimension, offset=4 * before)
+def read_features(pixels: NDArray[np.uint8], dimension: int, offset: int) -> NDArray[np.float32]:
+    """Read features from an image's bytes, float32 ``[dimension]``, after ``offset`` others."""
+    return np.frombuffer(pixels.tobytes(), dtype="<f4", count=dimension, offset=4 * offset)
 
 
 def floats_per_image(setup: PlantSetup) -> int:

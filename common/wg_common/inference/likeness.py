@@ -3,12 +3,12 @@
 A camera or a sensor shifts and scales released features, but changes their correlations far less.
 So a site is described by mean and log spread of each feature and by their correlations, over all of
 its records, labelled or not. A linear function of this description measures the unlikeness: about 0
-at a typical site of the family, above ``LIMIT`` at a share ``RATE`` of its simulated sites. The
-operator fits it (``wg_server.generator.families.likeness``) to separate the family under hundreds
-of simulated cameras from all other records.
+at a typical site of the family, above ``UNLIKENESS_LIMIT`` at a share ``REFUSED_SHARE`` of its
+simulated sites. The operator fits it (``wg_server.generator.families.likeness``) to separate the
+family under hundreds of simulated cameras from all other records.
 
 *Not guaranteed:* that records of another kind are refused; the model card has the measured share.
-Sites with fewer than ``FEWEST`` records are never refused.
+Sites with fewer than ``FEWEST_RECORDS`` records are never refused.
 """
 
 from collections.abc import Mapping
@@ -22,13 +22,13 @@ from wg_core.errors import DecodeError
 
 Floats = NDArray[np.float64]
 
-LIMIT = 1.0
+UNLIKENESS_LIMIT = 1.0
 """Unlikeness above which a family is refused."""
-RATE = 0.03
+REFUSED_SHARE = 0.03
 """Share of the family's own simulated sites that the test refuses."""
-FEWEST = 10
+FEWEST_RECORDS = 10
 """Number of records below which a site is never refused."""
-USUAL = 30
+USUAL_RECORDS = 30
 """Number of records below which unlikeness is reduced by the factor ``LikenessTest.width``."""
 PREFIX = "likeness."  # Prefix of the tensors' names in a package
 _COLUMNS = 64  # Number of leading released features in the description
@@ -42,7 +42,7 @@ class LikenessTest:
     Attributes:
         weight: Weights on the description, ``[F]``.
         bias: Bias, ``[1]``.
-        width: Factor on the unlikeness of sites with fewer than ``USUAL`` records, ``[1]``.
+        width: Factor on the unlikeness of sites with fewer than ``USUAL_RECORDS`` records, ``[1]``.
     """
 
     weight: Floats
@@ -59,10 +59,10 @@ class LikenessTest:
         Args:
             statistics: Features of the site's records, ``[n, d]``, the released features first.
         """
-        if len(statistics) < FEWEST:
+        if len(statistics) < FEWEST_RECORDS:
             return 0.0
         value = float(self.weight @ site_description(statistics)) + float(self.bias[0])
-        return value if len(statistics) >= USUAL else value * float(self.width[0])
+        return value if len(statistics) >= USUAL_RECORDS else value * float(self.width[0])
 
 
 def site_description(statistics: NDArray[np.floating]) -> Floats:

@@ -38,7 +38,7 @@ Ints = NDArray[np.int64]
 
 PSEUDO_RECORDS = 30.0  # Weight of the public within-class covariance against a plant's own records
 
-PRESENT = 1e-3  # Probability below which a class counts as absent
+PRESENCE_LIMIT = 1e-3  # Probability below which a class counts as absent
 
 _SAID = 1e-3  # Relative excess over the prior's precision that counts as evidence, not rounding
 
@@ -217,7 +217,7 @@ def predict_class_means(posterior: Posterior, evidence: SiteEvidence) -> Predict
     solution = np.einsum("dij,dj->id", _inverse(system), right)
     centre, delta = solution[0], solution[1:]
     means, spread = evidence.means @ posterior.basis, _spread(posterior.within, evidence)
-    present = evidence.present[:, None] > PRESENT
+    present = evidence.present[:, None] > PRESENCE_LIMIT
     keep = np.where(present, posterior.ratio / (posterior.ratio + spread), 0.0)
     deviations = delta + keep * (means - centre - delta)
     turn = posterior.basis.T
@@ -225,7 +225,7 @@ def predict_class_means(posterior: Posterior, evidence: SiteEvidence) -> Predict
 
 
 def add_site_evidence(
-    system: Floats, right: Floats, variances: Variances, site: SiteEvidence, row: int
+    matrices: Floats, right_sides: Floats, variances: Variances, site: SiteEvidence, row: int
 ) -> None:
     """Add a site's evidence to mixed-model equations, in place.
 
@@ -233,40 +233,40 @@ def add_site_evidence(
     the mean of the deviations.
 
     Args:
-        system: Matrices ``[d, S + K, S + K]``: means of S sites first, then the class deviations.
-        right: Right-hand sides, ``[d, S + K]``.
+        matrices: Matrices ``[d, S + K, S + K]``: means of S sites first, then the class deviations.
+        right_sides: Right-hand sides, ``[d, S + K]``.
         variances: Variances of the model.
         site: Evidence to add.
         row: Row of the site, below S.
     """
     classes = len(site.counts)
-    offset = system.shape[1] - classes
-    inner = np.arange(offset, system.shape[1])
+    offset = matrices.shape[1] - classes
+    inner = np.arange(offset, matrices.shape[1])
     precision = class_mean_precision(variances, site)
     weighted_means = precision * (site.means @ variances.basis)
-    system[:, row, row] += precision.sum(axis=0)
-    system[:, inner, inner] += precision.T
-    system[:, row, offset:] += precision.T
-    system[:, offset:, row] += precision.T
-    right[:, row] += weighted_means.sum(axis=0)
-    right[:, offset:] += weighted_means.T
+    matrices[:, row, row] += precision.sum(axis=0)
+    matrices[:, inner, inner] += precision.T
+    matrices[:, row, offset:] += precision.T
+    matrices[:, offset:, row] += precision.T
+    right_sides[:, row] += weighted_means.sum(axis=0)
+    right_sides[:, offset:] += weighted_means.T
     if not np.isfinite(site.domain_noise):
         return
     share = 1 / classes
     weight = all_records_mean_precision(variances, site)
     y = site.domain @ variances.basis
-    system[:, row, row] += weight
-    system[:, row, offset:] += share * weight[:, None]
-    system[:, offset:, row] += share * weight[:, None]
-    system[:, offset:, offset:] += share**2 * weight[:, None, None]
-    right[:, row] += weight * y
-    right[:, offset:] += share * (weight * y)[:, None]
+    matrices[:, row, row] += weight
+    matrices[:, row, offset:] += share * weight[:, None]
+    matrices[:, offset:, row] += share * weight[:, None]
+    matrices[:, offset:, offset:] += share**2 * weight[:, None, None]
+    right_sides[:, row] += weight * y
+    right_sides[:, offset:] += share * (weight * y)[:, None]
 
 
 def class_mean_precision(variances: Variances, site: SiteEvidence) -> Floats:
     """Return the precision ``[K, d]`` of each class mean about ``g + delta``; 0 if absent."""
     spread = _spread(variances.within, site) + variances.ratio
-    return np.where(site.present[:, None] > PRESENT, 1 / spread, 0.0)
+    return np.where(site.present[:, None] > PRESENCE_LIMIT, 1 / spread, 0.0)
 
 
 def all_records_mean_precision(variances: Variances, site: SiteEvidence) -> Floats:
@@ -285,22 +285,23 @@ def _spread(within: Floats, site: SiteEvidence) -> Floats:
 
 
 def posterior_discriminant(
-    deviations: Floats, whitener: Floats, even: float = _EVEN
+    deviations: Floats, whitener: Floats, typical_lengths: float = _EVEN
 ) -> tuple[Floats, Floats]:
     """Return the linear discriminants of class deviations of equalised length.
 
     Args:
         deviations: Class deviations, ``[K, d]``.
         whitener: Inverse of the within-class covariance, ``[d, d]``.
-        even: Typical lengths added to each length before division; inf leaves lengths unchanged.
+        typical_lengths: Typical lengths added to each length before division; inf leaves lengths
+            unchanged.
 
     Returns:
         Weight ``[K, d]`` and bias ``[K]`` on ``features - centre``.
     """
     length = np.sqrt(np.einsum("kd,de,ke->k", deviations, whitener, deviations))
     typical = float(np.sqrt(np.mean(length**2))) + 1e-12
-    if np.isfinite(even):
-        deviations = deviations / (length + even * typical)[:, None] * typical
+    if np.isfinite(typical_lengths):
+        deviations = deviations / (length + typical_lengths * typical)[:, None] * typical
     return linear_discriminants(deviations, whitener)
 
 

@@ -53,16 +53,16 @@ class MachineKind:
     templates: Callable[[Tensor], Tensor]
 
 
-def line_bumps(places: Tensor, tolerance: float) -> Tensor:
+def line_bumps(lines: Tensor, tolerance: float) -> Tensor:
     """Return narrow and wide bumps at given lines, ``[m, n * BUMP_WIDTHS, HALF_BINS]``.
 
     Args:
-        places: Positions of n lines, ``[m, n]``, half bins.
+        lines: Positions of n lines, ``[m, n]``, half bins.
         tolerance: Relative uncertainty of a line's frequency.
     """
-    width = (torch.tensor(_WIDTHS) ** 2 + (tolerance * places[..., None]) ** 2).sqrt()
+    width = (torch.tensor(_WIDTHS) ** 2 + (tolerance * lines[..., None]) ** 2).sqrt()
     bins = torch.arange(HALF_BINS)
-    distance = (bins - places[..., None, None]) / width[..., None]
+    distance = (bins - lines[..., None, None]) / width[..., None]
     bumps = torch.exp(-0.5 * distance.square()) / width[..., None]
     return torch.where(bumps > 1e-4, bumps, 0).flatten(1, 2)
 

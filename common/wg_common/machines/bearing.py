@@ -28,7 +28,7 @@ FIGURES = 7
 """Number of declared figures, in the order of the data sheet's fields."""
 
 _WORDS = {
-    "normal": words.SOUND,
+    "normal": words.SOUND_WORDS,
     "rolling element": (
         "rolling element",
         "Wälzkörper",

@@ -33,7 +33,7 @@ _HARMONICS = 8  # Number of harmonics of each shaft
 _PLACES = 2 * _HARMONICS + 7
 _TOLERANCE = 0.004  # Relative uncertainty of a line's frequency: motors run slow or fast
 _WORDS = {
-    "normal": words.SOUND,
+    "normal": words.SOUND_WORDS,
     "pinion tooth": (
         "pinion tooth",
         "Ritzelzahn",

@@ -38,7 +38,7 @@ USUAL_LOAD = 0.75
 _PLACES = 16
 _TOLERANCE = 0.004  # Relative uncertainty of a line's frequency: loads move the slip
 _WORDS = {
-    "normal": words.SOUND,
+    "normal": words.SOUND_WORDS,
     "broken rotor bar": (
         "broken rotor bar",
         "Läuferstabbruch",

@@ -22,7 +22,7 @@ from wg_core.wire.data_sheet import DataSheet
 
 SAMPLES = 24
 """Number of samples in a window."""
-WATER = 4180.0
+WATER_HEAT_CAPACITY = 4180.0
 """Heat capacity of water by volume, kJ/(m3 K)."""
 LARGEST_READING = 8.0
 """Magnitude to which a balance reading is clamped."""
@@ -53,7 +53,7 @@ class Quantity(NamedTuple):
     scale: float
 
 
-class Scale(NamedTuple):
+class LogScale(NamedTuple):
     """Scale of quantities on which scores are of order 1: factor * log(value / nominal).
 
     Attributes:
@@ -129,10 +129,10 @@ class ProcessUnit:
                 )
         return figures[None]
 
-    def scale(self, figures: Tensor) -> Scale:
+    def scale(self, figures: Tensor) -> LogScale:
         """Return the scale of quantities ``[m, n, Q]`` of units."""
         factors = torch.tensor([quantity.scale for quantity in self.quantities])
-        return Scale(self.nominal(figures)[:, None], factors)
+        return LogScale(self.nominal(figures)[:, None], factors)
 
 
 class WindowSummary(NamedTuple):

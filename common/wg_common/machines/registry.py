@@ -16,7 +16,7 @@ PROCESS_UNITS: Mapping[str, ProcessUnit] = {
     unit.name: unit for unit in (vessel.UNIT, exchanger.UNIT)
 }
 """Process units, whose networks estimate quantities."""
-READ: Mapping[str, MachineKind | ProcessUnit] = {**KINDS, **PROCESS_UNITS}
+READABLE_KINDS: Mapping[str, MachineKind | ProcessUnit] = {**KINDS, **PROCESS_UNITS}
 """All kinds whose records have machine statistics."""
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from wg_common.machines.process import (
     LARGEST_READING,
     SAMPLES,
-    WATER,
+    WATER_HEAT_CAPACITY,
     Channel,
     FigureLimit,
     ProcessUnit,
@@ -42,7 +42,7 @@ CHANNELS = (
     Channel("coolant inlet temperature", "°C"),
     Channel("coolant outlet temperature", "°C"),
 )
-COOLANT = 18.0
+COOLANT_TEMPERATURE = 18.0
 """Temperature of the coolant at nominal operation, °C."""
 _HEADROOM = 1.8  # Ratio of an instrument's range to the nominal value
 _RANGES = (120.0, 120.0, 60.0, 100.0)  # Ranges of thermometers: feed, contents, coolant in and out
@@ -50,14 +50,14 @@ _RANGES = (120.0, 120.0, 60.0, 100.0)  # Ranges of thermometers: feed, contents,
 
 def capacity_flows(figures: Tensor) -> tuple[Tensor, Tensor]:
     """Return the nominal heat capacity flows of feed and coolant, kW/K, ``[m]`` each."""
-    return figures[:, 0] * figures[:, 6] / 3600, figures[:, 5] * WATER / 3600
+    return figures[:, 0] * figures[:, 6] / 3600, figures[:, 5] * WATER_HEAT_CAPACITY / 3600
 
 
 def nominal_quantities(figures: Tensor) -> Tensor:
     """Return the nominal duty in kW and inflow in m3/h, ``[m, 2]``."""
     feed, coolant = capacity_flows(figures)
     exchange = 1 / (1 / figures[:, 4] + 1 / (2 * coolant))
-    duty = (figures[:, 3] - COOLANT) / (1 / feed + 1 / exchange)
+    duty = (figures[:, 3] - COOLANT_TEMPERATURE) / (1 / feed + 1 / exchange)
     return torch.stack([duty, figures[:, 0]], dim=1)
 
 

@@ -14,7 +14,7 @@ from wg_common.language import text
 from wg_common.machines.base import MachineKind
 from wg_core.errors import ConfigError
 
-SOUND = (
+SOUND_WORDS = (
     "normal",
     "gut",
     "正常",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
-PIXELS = 64  # Side of the input images of networks beside the encoder
+NETWORK_SIDE = 64  # Side of the input images of networks beside the encoder
 ENCODER_PIXELS = 128  # Default side of the encoder's input images
 PIXELS_LIMIT = 64 << 20  # Largest width times height that is decoded
 LINES_LIMIT = 1 << 16

@@ -36,19 +36,19 @@ def draw_writing_habits(rng: np.random.Generator, strength: float) -> WritingHab
     )
 
 
-def apply_writing_habits(text: str, manner: WritingHabits, rng: np.random.Generator) -> str:
+def apply_writing_habits(text: str, habits: WritingHabits, rng: np.random.Generator) -> str:
     """Rewrite a text with some writing habits; only ASCII words get errors or are shortened."""
     kept_letters = 5
     words = text.split(" ")
     for place, word in enumerate(words):
         if not (word.isascii() and word.isalpha()):
             continue
-        if len(word) > kept_letters and rng.random() < manner.short:
-            words[place] = word[: int(rng.integers(3, 5))] + "." * manner.stopped
-        elif len(word) > 3 and rng.random() < manner.errors:
+        if len(word) > kept_letters and rng.random() < habits.short:
+            words[place] = word[: int(rng.integers(3, 5))] + "." * habits.stopped
+        elif len(word) > 3 and rng.random() < habits.errors:
             words[place] = mistype(word, rng)
     sentence = " ".join(words)
-    return {"lower": sentence.lower(), "upper": sentence.upper()}.get(manner.case, sentence)
+    return {"lower": sentence.lower(), "upper": sentence.upper()}.get(habits.case, sentence)
 
 
 def mistype(word: str, rng: np.random.Generator) -> str:

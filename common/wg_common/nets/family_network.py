@@ -27,7 +27,7 @@ from wg_common import catalogue
 from wg_common.inference import family_head, hostile_tensors
 from wg_common.inference.family_head import NetworkHead
 from wg_common.modalities.base import Record
-from wg_common.modalities.images import ENCODER_PIXELS, PIXELS
+from wg_common.modalities.images import ENCODER_PIXELS, NETWORK_SIDE
 from wg_common.nets import network, site_norms
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.encoder.trunk import Records
@@ -124,12 +124,12 @@ def stored_trunk(
 
 
 def _pixels(settings: Mapping[str, str]) -> int:
-    """Return the side of the encoder's input images, a multiple of ``PIXELS``."""
+    """Return the side of the encoder's input images, a multiple of ``NETWORK_SIDE``."""
     return int(settings.get("pixels", ENCODER_PIXELS))
 
 
 def _pool_pixels(batch: Tensor, pixels: int) -> Tensor:
-    return F.avg_pool2d(batch, pixels // PIXELS)
+    return F.avg_pool2d(batch, pixels // NETWORK_SIDE)
 
 
 def pack_network(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.float32]]:

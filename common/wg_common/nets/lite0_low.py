@@ -6,8 +6,8 @@ a pretrained trunk learns more than a randomly initialised one. Batch norms beco
 site standardises (``site_norms``).
 
 Images have 64 pixels a side, so the last map has a side of four. Features are mean and deviation
-over space of the maps of ``READ``, as for the encoder's stages (``encoder.image_trunk``). A package
-holds the whole trunk, a quarter of a million numbers.
+over space of the maps of ``FEATURE_BLOCKS``, as for the encoder's stages (``encoder.image_trunk``).
+A package holds the whole trunk, a quarter of a million numbers.
 """
 
 from typing import Any
@@ -18,13 +18,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_common.modalities.images import PIXELS
+from wg_common.modalities.images import NETWORK_SIDE
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.encoder.trunk import Records
 from wg_common.nets.network import TRUNK, NetworkKind
 from wg_common.nets.site_norms import ChannelScale
 
-READ = (4, 7)  # Blocks whose maps give features
+FEATURE_BLOCKS = (4, 7)  # Blocks whose maps give features
 _STEM = 32
 _BATCH = 64  # Number of images resized at once
 _BLOCKS = (
@@ -38,7 +38,7 @@ _BLOCKS = (
     (80, 3, 1, 6),
 )
 """Channels, side of the kernel, stride and expansion of each block."""
-FEATURES = 2 * sum(_BLOCKS[block][0] for block in READ)
+FEATURES = 2 * sum(_BLOCKS[block][0] for block in FEATURE_BLOCKS)
 
 
 class FirstLite0Blocks(nn.Module):
@@ -64,7 +64,7 @@ class FirstLite0Blocks(nn.Module):
         columns: list[Tensor] = []
         for number, block in enumerate(self.blocks):
             x = block(x)  # [n, c, h, w]
-            if number in READ:
+            if number in FEATURE_BLOCKS:
                 columns += trunks.spatial_statistics(x)
         return torch.cat(columns, dim=1)
 
@@ -101,9 +101,9 @@ def _block(inputs: int, outputs: int, side: int, stride: int, expansion: int) ->
 
 def prepare_images(images: Records) -> NDArray[np.uint8]:
     """Resize valid images of any size to one batch ``[n, 3, 64, 64]``, for training."""
-    batch = np.zeros((len(images), 3, PIXELS, PIXELS), np.uint8)
+    batch = np.zeros((len(images), 3, NETWORK_SIDE, NETWORK_SIDE), np.uint8)
     for start in range(0, len(images), _BATCH):
-        part = trunks.resize_images(list(images[start : start + _BATCH]), PIXELS)
+        part = trunks.resize_images(list(images[start : start + _BATCH]), NETWORK_SIDE)
         batch[start : start + _BATCH] = part.round().clamp(0, 255).to(torch.uint8).numpy()
     return batch
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common import catalogue
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, Inputs
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, InputScaling
 from wg_common.modalities.base import Record
 from wg_common.modalities.registry import find_modality
 from wg_common.nets.encoder.trunk import Records
@@ -84,10 +84,10 @@ class NetworkKind:
 
 
 def network_kind(architecture: str) -> NetworkKind:
-    """Return the interface of a network's module.
+    """Return the functions and sizes of an architecture that has its own trunk, by its name.
 
     Raises:
-        ConfigError: The architecture does not exist, or is a head on the encoder.
+        ConfigError: The architecture does not exist, or has no trunk: a head on the encoder.
     """
     module = catalogue.find_network(architecture).module
     network_kind = getattr(importlib.import_module(module), "NETWORK", None) if module else None
@@ -113,7 +113,7 @@ def prepare_batch(architecture: str, records: Records) -> Batch:
 
 
 def adapt_trunk(
-    architecture: str, tensors: Tensors, inputs: Inputs, batch: Batch
+    architecture: str, tensors: Tensors, inputs: InputScaling, batch: Batch
 ) -> dict[str, NDArray[np.float32]]:
     """Return a network's trunk adapted to a plant, for raw inputs.
 

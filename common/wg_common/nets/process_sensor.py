@@ -20,7 +20,7 @@ from wg_core.errors import DataError, DecodeError
 
 WIDTH = 64
 """Width of each hidden layer."""
-FIRST, REST, HALF_WIDTH = "first", "rest", "half_width"
+FIRST_LAYER, OTHER_LAYERS, HALF_WIDTH = "first", "rest", "half_width"
 """Names of the layers and of the half widths in a package."""
 
 
@@ -96,7 +96,7 @@ def rebuild_sensor(
         DataError: The windows do not have the unit's channels and length.
     """
     first = nn.Linear(unit.reading_count, WIDTH)
-    network = nn.Sequential(OrderedDict({FIRST: first, REST: layers(unit)}))
+    network = nn.Sequential(OrderedDict({FIRST_LAYER: first, OTHER_LAYERS: layers(unit)}))
     expected = {name: value.shape for name, value in network.state_dict().items()}
     expected[HALF_WIDTH] = torch.Size([len(unit.quantities)])
     if {name: value.shape for name, value in tensors.items()} != expected:

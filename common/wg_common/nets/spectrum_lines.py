@@ -24,9 +24,9 @@ from wg_core.privacy.schema import DIMENSION
 
 BANDS = ((16, 512), (16, 160), (112, 336), (256, 500))
 """First and last frequency of each envelope's band, in cycles per piece."""
-COARSE = 64  # Number of steps in the coarse spectrum of the window
+COARSE_STEPS = 64  # Number of steps in the coarse spectrum of the window
 ENVELOPES = len(BANDS) * HALF_BINS  # Number of inputs that are envelope spectra; they come first
-INPUTS = ENVELOPES + COARSE + len(BANDS)
+INPUTS = ENVELOPES + COARSE_STEPS + len(BANDS)
 
 _WIDTH = 64  # Width of the first layer
 _FLOOR = 0.05  # Term added to a spectrum before its logarithm
@@ -66,7 +66,7 @@ def envelope_spectra(pieces: Tensor) -> Tensor:
         spectrum = torch.fft.rfft(tapered_envelope, n=2 * size)[:, :HALF_BINS].abs() * size**-0.5
         envelopes.append(((spectrum * (size / WINDOW) ** 0.5 + _FLOOR).log() + 1.4) / 0.5)
     raw_spectrum = torch.fft.rfft(x * taper)[:, : WINDOW // 2].abs() * WINDOW**-0.5
-    coarse = raw_spectrum.unflatten(1, (COARSE, -1)).mean(dim=2)
+    coarse = raw_spectrum.unflatten(1, (COARSE_STEPS, -1)).mean(dim=2)
     return torch.cat([*envelopes, (coarse + _FLOOR).log() + 1.5, *peaks], dim=1)
 
 

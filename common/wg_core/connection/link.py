@@ -52,13 +52,13 @@ class ServerLink:
         """
         return witness.read_reply(*self._ask("witness", protocol.WITNESS_PATH, request, *_ANSWERS))
 
-    def announce_rotation(self, notice: bytes) -> bytes:
+    def announce_rotation(self, rotation: bytes) -> bytes:
         """Send the ledger's new key (a ``KeyRotation``) to the server; return its cosignature.
 
         Raises:
             PeerError, WitnessRefused: The same conditions as for ``cosign``.
         """
-        return witness.read_reply(*self._ask("rotation", protocol.ROTATE_PATH, notice, *_ANSWERS))
+        return witness.read_reply(*self._ask("rotation", protocol.ROTATE_PATH, rotation, *_ANSWERS))
 
     def renew_certificate(self, csr_pem: str) -> bytes:
         """Exchange a certificate request for a new TLS client certificate (PEM).

@@ -98,7 +98,7 @@ def newest_root(
     path = find_path(
         pinned_root,
         links,
-        follow=lambda certificate, link: (
+        next_key=lambda certificate, link: (
             link if _vouches(certificate, link, current_time) else None
         ),
         is_destination=lambda certificate: certificate.public_key() == root.public_key(),

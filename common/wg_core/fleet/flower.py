@@ -173,7 +173,7 @@ class Session:
         self._send(Message(content, reply_to=message.metadata))
 
     def decline(self, message: WaitingMessage, reason: str) -> None:
-        """Send a word of ``wg_core.wire.fleet.MEANING`` instead of an answer."""
+        """Send a word of ``wg_core.wire.fleet.CODE_MEANINGS`` instead of an answer."""
         error = Error(ErrorCode.MOD_FAILED_PRECONDITION, reason)
         self._send(Message(error, reply_to=message.metadata))
 

@@ -85,7 +85,7 @@ class NodeOptions:
 
 
 class DeclineMessage(Exception):
-    """The node declines a message; the argument is a word of ``wg_core.wire.fleet.MEANING``.
+    """The node declines a message; the argument is a word of ``wg_core.wire.fleet.CODE_MEANINGS``.
 
     The word depends on the message alone, not on any data of the plant.
     """

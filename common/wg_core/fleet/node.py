@@ -186,7 +186,9 @@ class Node:
                 session.answer, message, self._answers.answer(message.kind, envelope, slot)
             )
         except DeclineMessage as reason:
-            log.warning("declined %s: %s: %s", message.kind, reason, fleet.MEANING[str(reason)])
+            log.warning(
+                "declined %s: %s: %s", message.kind, reason, fleet.CODE_MEANINGS[str(reason)]
+            )
             reply = partial(session.decline, message, str(reason))
         slot.send_at_end(reply)
         return True

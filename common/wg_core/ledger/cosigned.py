@@ -26,7 +26,10 @@ class RolledBack(VerificationError):
 
 
 class CosignedLog(Log):
-    """Open log with its witnesses; a context manager, not to be shared between threads."""
+    """Log file in use, with its proofs and the cosignatures of its witnesses.
+
+    A context manager, not to be shared between threads.
+    """
 
     def first_checkpoint(self) -> bytes:
         """Return a checkpoint of size 1 under the current key, to prove the first entry."""

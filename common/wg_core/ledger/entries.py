@@ -28,7 +28,7 @@ from wg_core.wire.handover import Handover
 
 VERSION = 1
 ENTRY_LIMIT = 1 << 20
-NEVER = "never"  # Refresh rule under which a spent budget is never renewed
+NEVER_RENEWED = "never"  # Refresh rule under which a spent budget is never renewed
 
 GENESIS = "genesis"
 DATASET = "dataset"

@@ -119,7 +119,7 @@ def _write(connection: sqlite3.Connection, target: IO[bytes], folder: Path) -> E
 
 
 class ExportReader:
-    """Open export, whose entries are read one at a time; see ``history``."""
+    """Reader of an export file, one entry at a time; see ``history``."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

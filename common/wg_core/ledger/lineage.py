@@ -17,7 +17,7 @@ class LineageState:
     id: str
     cap_epsilon: str
     cap_delta: str
-    refresh_rule: str = entries.NEVER
+    refresh_rule: str = entries.NEVER_RENEWED
     names: list[str] = field(default_factory=list)
     commitments: list[str] = field(default_factory=list)
     units: list[str] = field(default_factory=list)

@@ -43,7 +43,10 @@ Clock = Callable[[], int]
 
 
 class Log:
-    """Open log; a context manager, not to be shared between threads."""
+    """Log file in use, to which entries are appended.
+
+    A context manager, not to be shared between threads.
+    """
 
     def __init__(
         self,

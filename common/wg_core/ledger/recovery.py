@@ -40,34 +40,37 @@ def read_predecessor(path: Path, reason: str) -> Predecessor:
     )
 
 
-def verify_succession(new: LedgerState, old: VerifiedLog) -> None:
+def verify_succession(new_log: LedgerState, old_log: VerifiedLog) -> None:
     """Verify that a log inherited all spending of its predecessor.
 
     Args:
-        new: State of the new log, or of its first entry alone.
-        old: Complete history of the predecessor.
+        new_log: State of the new log, or of its first entry alone.
+        old_log: Complete history of the predecessor.
 
     Raises:
         VerificationError: The new log names another predecessor, an older state, or less spending.
     """
-    genesis = new.genesis
+    genesis = new_log.genesis
     predecessor = genesis.predecessor if genesis else None
     if predecessor is None:
         raise VerificationError("entry 0: names no predecessor")
-    if predecessor.origin != old.state.origin or predecessor.key != old.state.public_key.hex():
+    if (
+        predecessor.origin != old_log.state.origin
+        or predecessor.key != old_log.state.public_key.hex()
+    ):
         raise VerificationError(
-            f"entry 0: replaces log {predecessor.origin}, the one given is {old.state.origin}"
+            f"entry 0: replaces log {predecessor.origin}, the one given is {old_log.state.origin}"
         )
-    root = old.checkpoints[-1].root
+    root = old_log.checkpoints[-1].root
     stated_head, _ = checkpoints.decode(
         predecessor.checkpoint.encode(), subject="predecessor's checkpoint"
     )
     if bytes.fromhex(root) != stated_head.root:
         raise VerificationError(
-            f"entry 0: carries another checkpoint than the one of {old.state.size} entries "
+            f"entry 0: carries another checkpoint than the one of {old_log.state.size} entries "
             f"with root {root}"
         )
-    if predecessor.spends != _spends(old.state):
+    if predecessor.spends != _spends(old_log.state):
         raise VerificationError("entry 0: inherits another spend than the old log had")
 
 

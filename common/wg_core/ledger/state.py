@@ -256,7 +256,7 @@ class LedgerState:
         self._registered += 1
         if self._registered > DATASETS_LIMIT:
             raise VerificationError(f"more than {DATASETS_LIMIT} data sets are registered")
-        if entry.refresh_rule != entries.NEVER:
+        if entry.refresh_rule != entries.NEVER_RENEWED:
             raise VerificationError(f"refresh rule {entry.refresh_rule!r}, expected 'never'")
         lineage = self._find_lineage(entry)
         for identifier in entry.inherits:

@@ -109,7 +109,10 @@ class Spending:
 
 
 class Ledger(CosignedLog):
-    """Open ledger; a context manager, not to be shared between threads."""
+    """Ledger file in use: a log with data sets, charges and releases.
+
+    A context manager, not to be shared between threads.
+    """
 
     def __init__(
         self,
@@ -239,7 +242,7 @@ class Ledger(CosignedLog):
                 inherits=tuple(sorted(merged_ids)),
                 cap_epsilon=dataset.cap_epsilon,
                 cap_delta=dataset.cap_delta,
-                refresh_rule=entries.NEVER,
+                refresh_rule=entries.NEVER_RENEWED,
             )
             return self._append(entry)
 
@@ -320,24 +323,26 @@ class Ledger(CosignedLog):
         self._step("release:committed")
         return LedgerRelease(seq, charge, digest)
 
-    def record_decision(self, kind: str, make: Callable[..., Entry]) -> int:  # Index of the entry
-        """Append a person's decision; ``make`` builds the entry from its head.
+    def record_decision(
+        self, kind: str, make_entry: Callable[..., Entry]
+    ) -> int:  # Index of the entry
+        """Append a person's decision; ``make_entry`` builds the entry from its head.
 
         Raises:
             VerificationError: The request was charged before the decision.
         """
         with self._writing():
-            return self._append(make(head=self._head(kind)))
+            return self._append(make_entry(head=self._head(kind)))
 
-    def record_reuse(self, charge: int, use: Use) -> int | None:
+    def record_reuse(self, charge: int, entry: Use) -> int | None:
         """Record a further use of a release; return its index, or None if it is already recorded.
 
         Raises:
             VerificationError: The charge has no release.
         """
-        charge_entry, words = entries.decode(self.entry(charge)), (use.purpose, use.recipient)
+        charge_entry, words = entries.decode(self.entry(charge)), (entry.purpose, entry.recipient)
         with self._writing() as state:
-            if (charge, *words) in state.reuses or getattr(charge_entry, "use", None) == use:
+            if (charge, *words) in state.reuses or getattr(charge_entry, "use", None) == entry:
                 return None
             head = self._head(entries.REUSE)
             return self._append(

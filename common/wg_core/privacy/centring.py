@@ -3,22 +3,22 @@
 Features of one site lie around the site's own mean, which makes up most of their norm and does not
 distinguish classes. So a release spends a part of its budget on counts and on the sum over all
 records, and then sums the deviations of records from a centre C, clipped to a smaller radius r: the
-noise is proportional to r, not to the whole clip radius (docs/centred-release.md).
+noise is proportional to r, not to the clip radius S of features (docs/centred-release.md).
 
 The length L of the site's mean is estimated from the length of the released sum, corrected for the
 noise in its square, divided by the number of records. That number is a weighted mean of two
 estimates, with inverse variances as weights: the released counts, and the number that follows if
-the site's mean is ``TYPICAL`` clip radii long. Then ``r^2 = S^2 - L^2``, which for records on the
-sphere is the mean squared distance from their mean. C has the direction of the released sum, and
-its length is L times the expected cosine between released and true sum, so that it is near the
+the site's mean is ``TYPICAL_LENGTH`` clip radii long. Then ``r^2 = S^2 - L^2``, which for records
+on the sphere is the mean squared distance from their mean. C has the direction of the released sum,
+and its length is L times the expected cosine between released and true sum, so that it is near the
 origin if the sum is mostly noise.
 
-*Guarantee.* None is needed: C, r and the weight depend only on released integers and public
-numbers, so they cost no privacy, and the sensitivity holds whatever their values (``schema``). All
-arithmetic is exact, on integers and fractions: plant, server and auditor compute the same centre on
-every machine. Edge cases: a released sum no longer than its noise gives C = 0 and r = S, a release
-about the origin; a number of records that is too small, or negative, gives the largest allowed L,
-``LONGEST``, so that r is at least .34 S.
+*Guarantee.* None is needed: C, r and the weight of the sums depend only on released integers and
+public numbers, so they cost no privacy, and the sensitivity holds whatever their values
+(``schema``). All arithmetic is exact, on integers and fractions: plant, server and auditor compute
+the same centre on every machine. Edge cases: a released sum no longer than its noise gives C = 0
+and r = S, a release about the origin; a number of records that is too small, or negative, gives the
+largest allowed L, ``LENGTH_LIMIT``, so that r is at least .34 S.
 """
 
 import math
@@ -32,10 +32,10 @@ from wg_core.privacy.schema import StatisticsSchema
 
 Integers = NDArray[np.int64]
 
-TYPICAL = Fraction(4, 5)
+TYPICAL_LENGTH = Fraction(4, 5)
 """Typical length of a site's mean in clip radii: .48 to .97 on twelve public data sets."""
 TYPICAL_VARIANCE = Fraction(1, 25)  # Squared relative standard deviation of that length
-LONGEST = Fraction(15, 16)  # Largest length assumed for a site's mean, clip radii
+LENGTH_LIMIT = Fraction(15, 16)  # Largest length assumed for a site's mean, clip radii
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,12 +88,12 @@ def estimate_centre(
         return origin_centre(schema)
     length = math.isqrt(signal)  # length of the weighted sum without its noise
     unit = schema.moment_weight * schema.grid  # contribution of one record on the sphere
-    typical = Fraction(length, unit) / TYPICAL
+    typical = Fraction(length, unit) / TYPICAL_LENGTH
     spread = typical**2 * TYPICAL_VARIANCE
     count = Fraction(sum(int(value) for value in counts), schema.count_weight)
     noise = len(counts) * variance / schema.count_weight**2
     records = (count * spread + typical * noise) / (spread + noise)
-    records = max(records, Fraction(length, unit) / LONGEST)
+    records = max(records, Fraction(length, unit) / LENGTH_LIMIT)
     mean = math.floor(schema.grid * Fraction(length, unit) / records)
     # Direction times length times cosine: V / |V| * mean * length / |V|.
     point = [abs(value) * mean * length // energy * (1 if value > 0 else -1) for value in sums]
@@ -103,21 +103,22 @@ def estimate_centre(
     )
 
 
-def clipped_deviations(q: Integers, about: Centre) -> Integers:
+def clipped_deviations(records: Integers, centre: Centre) -> Integers:
     """Return the deviations of records from a centre, clipped in exact integer arithmetic.
 
     Args:
-        q: Quantised records, int64 ``[n, d]``, each within the grid's radius.
-        about: Centre. Its coordinates and ``q`` are below 2^21, so that squares fit in 64 bits.
+        records: Quantised records, int64 ``[n, d]``, each within the grid's radius.
+        centre: Centre. Its coordinates and ``records`` are below 2^21, so that squares fit in 64
+            bits.
 
     Returns:
         int64 ``[n, d]`` with ``sum(u^2) <= radius^2`` in each row; rows are independent.
     """
-    u = q - about.point
+    u = records - centre.point
     squares = (u * u).sum(axis=1)
     norm = _ceil_sqrt(squares)
-    shorter = np.abs(u) * about.radius // np.maximum(norm, 1)[:, None]
-    outside = squares > about.radius**2
+    shorter = np.abs(u) * centre.radius // np.maximum(norm, 1)[:, None]
+    outside = squares > centre.radius**2
     return np.where(outside[:, None], np.sign(u) * shorter, u)
 
 

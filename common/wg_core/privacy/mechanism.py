@@ -99,7 +99,7 @@ def opendp_sampler(exact: Integers, sigma: float) -> Integers:
 def release_statistics(
     schema: StatisticsSchema,
     exact: Integers,
-    about: StatisticsAbout,
+    statistics_about: StatisticsAbout,
     sigma: float,
     sampler: Sampler = opendp_sampler,
 ) -> Integers:
@@ -107,8 +107,8 @@ def release_statistics(
 
     Args:
         exact: int64 [schema.length], from ``exact_statistics``, about the origin.
-        about: Function that returns the same data set's statistics about a centre; not called if
-            there are no labels.
+        statistics_about: Function that returns the same data set's statistics about a centre; not
+            called if there are no labels.
         sigma: Standard deviation from ``noise_scale``, grid units.
         sampler: Function that adds the noise; replaced only in tests.
 
@@ -119,14 +119,14 @@ def release_statistics(
         InternalError: An argument or the sampler's result is invalid, as for ``add_noise``.
     """
     return release_in_parts(
-        schema, exact, about, sigma, lambda part: add_noise(part, sigma, sampler)
+        schema, exact, statistics_about, sigma, lambda part: add_noise(part, sigma, sampler)
     )
 
 
 def release_in_parts(
     schema: StatisticsSchema,
     exact: Integers,
-    about: StatisticsAbout,
+    statistics_about: StatisticsAbout,
     sigma: float,
     noise: Callable[[Integers], Integers],
 ) -> Integers:
@@ -134,7 +134,7 @@ def release_in_parts(
 
     Args:
         exact: Exact statistics, as for ``release_statistics``.
-        about: Statistics about a centre, as for ``release_statistics``.
+        statistics_about: Statistics about a centre, as for ``release_statistics``.
         sigma: Standard deviation of the noise, used to compute the centre; 0 without noise.
         noise: Function from exact to released integers, called for each part.
     """
@@ -145,7 +145,7 @@ def release_in_parts(
     centre = centring.estimate_centre(
         schema, noisy_part[: counts.size], noisy_part[counts.size :], sigma
     )
-    second = noise(about(centre)[middle.offset : moments.offset])
+    second = noise(statistics_about(centre)[middle.offset : moments.offset])
     return np.concatenate([noisy_part[: counts.size], second, noisy_part[counts.size :]])
 
 

@@ -279,14 +279,14 @@ def statistics_field(statistics: StatisticsKind) -> StatisticsField:
     return UNSET if statistics == CLASSES else MACHINE
 
 
-def statistics_kind(mark: StatisticsField) -> StatisticsKind:
+def statistics_kind(field: StatisticsField) -> StatisticsKind:
     """Return the kind of statistics that a record's ``statistics`` field states."""
-    return CLASSES if mark is UNSET else MACHINE
+    return CLASSES if field is UNSET else MACHINE
 
 
-def release_kind(mark: ReleaseField) -> ReleaseKind:
+def release_kind(field: ReleaseField) -> ReleaseKind:
     """Return the kind of release that a record's ``statistics`` field states."""
-    return CLASSES if mark is UNSET else mark
+    return CLASSES if field is UNSET else field
 
 
 def schema_with_shares(

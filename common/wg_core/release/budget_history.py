@@ -98,13 +98,13 @@ def register_dataset_version(ledger: Ledger, config: ClientConfig, commitment: s
     ledger.register_dataset(record)
 
 
-def record_charged_units(home: ClientHome, past: BudgetHistory) -> None:
+def record_charged_units(home: ClientHome, history: BudgetHistory) -> None:
     """Store the units of every charged snapshot; must run before a snapshot is deleted."""
     for snapshot in snapshots.all_snapshots(home):
         name, commitment = snapshot.manifest.dataset, snapshot.manifest.commitment
         path = home.units / f"{canonical.sha256_hex(name.encode('utf-8'))[:32]}.npz"
         former = _read(path)
-        if commitment not in past.commitments or commitment in former.commitments:
+        if commitment not in history.commitments or commitment in former.commitments:
             continue
         records = snapshot.records()
         digests = former.digests | _set(records.contents) | _set(records.units)
@@ -117,15 +117,15 @@ def charged_digests(home: ClientHome) -> frozenset[bytes]:
     return frozenset().union(*(_read(path).digests for path in home.units.glob("*.npz")))
 
 
-def check_budget_terms(config: ClientConfig, past: BudgetHistory) -> None:
+def check_budget_terms(config: ClientConfig, history: BudgetHistory) -> None:
     """Check that the configured cap and privacy unit are those of the budget.
 
     Raises:
         ConfigError: ``client.yaml`` names another cap or unit than the ledger.
     """
-    check_privacy_unit(config.data.name, config.data.unit_column or RECORD, past.units)
+    check_privacy_unit(config.data.name, config.data.unit_column or RECORD, history.units)
     policy = config.privacy.cap_epsilon, config.privacy.cap_delta
-    cap = past.caps.get(past.budget, policy)
+    cap = history.caps.get(history.budget, policy)
     if cap != policy:
         raise ConfigError(
             f"data set {config.data.name!r}: cap ({', '.join(policy)}), but its budget has"

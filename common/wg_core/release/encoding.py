@@ -53,12 +53,15 @@ class RecordEncoder(Protocol):
         """Kinds of machine with a reading map, as named by the fields of a data sheet."""
 
     def encode_local(self, records: Sequence[Any], /) -> NDArray[np.float32]:
-        """Return local features ``[n, local_dimension]``, each from its record alone."""
+        """Return all features that the plant computes, ``[n, local_dimension]``, record by record.
+
+        The released features come first; the others never leave the plant.
+        """
 
     def machine_features(
         self, records: Sequence[Any], data_sheet: DataSheet, /
     ) -> NDArray[np.float32]:
-        """Return the numbers ``[n, 32]`` of records at a stated machine, each record independently.
+        """Return the machine features ``[n, 32]`` of records at a stated machine, record by record.
 
         An unreadable record gives zeros. A call without records only checks the machine.
 
@@ -73,7 +76,7 @@ LoadEncoder = Callable[[bytes], RecordEncoder]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordReader:
-    """Numeric features computed from a record: local features, then machine features.
+    """Computation of a record's numeric features: local features, then machine features.
 
     Attributes:
         schema: Layout of class statistics.
@@ -127,8 +130,10 @@ class _AtMachine:
         return self.encoder.machine_features(records, self.sheet)
 
 
-def record_reader(config: ClientConfig, encoder: RecordEncoder, identity: str) -> RecordReader:
-    """Return the reading of an encoder here; ``identity`` is its package's SHA-256, hex."""
+def record_reader(
+    config: ClientConfig, encoder: RecordEncoder, package_sha256: str
+) -> RecordReader:
+    """Return the reader of a plant's records with an encoder, given its package's SHA-256, hex."""
     sheet, reason = config.data_sheet, ""
     if sheet is not None:
         try:
@@ -142,7 +147,7 @@ def record_reader(config: ClientConfig, encoder: RecordEncoder, identity: str) -
             sheet, reason = None, str(error)
     schema = readiness.release_schema(
         config,
-        encoder=identity,
+        encoder=package_sha256,
         dimension=encoder.dimension,
         clip_radius=float(encoder.clip_radius),
     )

@@ -147,7 +147,7 @@ def freeze(
     home: ClientHome,
     inspection: InspectedRecords,
     *,
-    load: LoadEncoder,
+    load_encoder: LoadEncoder,
     acceptance: bytes = b"",
     stage: Stage | None = None,
     clock: Callable[[], float] = time.time,
@@ -156,7 +156,7 @@ def freeze(
 
     Args:
         inspection: Inspected records; their problems are set aside.
-        load: Function that loads the encoder package.
+        load_encoder: Function that loads the encoder package.
         acceptance: Encoded acceptance set, which no release reads; stored with the snapshot.
         stage: Function called with the progress.
         clock: Function that returns the Unix time, seconds; called once, as the freeze begins.
@@ -170,7 +170,7 @@ def freeze(
     start_time = clock()
     config = configuration.load(home)
     package = encoder_pin.load(home, config)
-    encoder = load(package)
+    encoder = load_encoder(package)
     reading = record_reader(config, encoder, canonical.sha256_hex(package))
     check_answer_slot(config, len(inspection.data), encoder.local_dimension)
     records = frozen_records(config, inspection, home.load_secret())

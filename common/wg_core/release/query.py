@@ -313,7 +313,9 @@ def _check_charge(ledger: Ledger, charge: ChargeRecord, query: StatisticsQuery) 
         raise PolicyRefused(f"request {query.request_id}: was charged for something else")
 
 
-def release_once(ledger: Ledger, request: ChargeRequest, pack: Pack, step: Step) -> ChargeRecord:
+def release_once(
+    ledger: Ledger, request: ChargeRequest, pack_integers: Pack, step: Step
+) -> ChargeRecord:
     """Charge and make the release, unless an equal release exists; return its charge."""
     charge = ledger.charge(request)
     if not charge.is_open:
@@ -321,7 +323,7 @@ def release_once(ledger: Ledger, request: ChargeRequest, pack: Pack, step: Step)
         ledger.record_reuse(charge.seq, request.use)
         return charge
     step(CHARGED)
-    payload = pack(dataclasses.replace(request, request_id=charge.request_id))
+    payload = pack_integers(dataclasses.replace(request, request_id=charge.request_id))
     step(SAMPLED)
     ledger.record_release(charge.seq, payload)
     step(RECORDED)

@@ -124,7 +124,7 @@ def record_known_ledger(home: ClientHome, ledger: Ledger) -> None:
         shared_budget.write_shared_budget(home.root, _of(Path(budget.home), ledger))
 
 
-def check_holds_ledger(home: ClientHome, subject: str, *, then: str) -> None:
+def check_holds_ledger(home: ClientHome, subject: str, *, next_command: str) -> None:
     """Check that a home holds its own ledger; the error names the command to run afterwards.
 
     Raises:
@@ -134,7 +134,7 @@ def check_holds_ledger(home: ClientHome, subject: str, *, then: str) -> None:
     if budget is not None:
         raise ConfigError(
             f"{home.root}: {subject} is done where the ledger is, at {budget.home}; then run"
-            f" 'wg-client {then} --home {home.root}' here"
+            f" 'wg-client {next_command} --home {home.root}' here"
         )
 
 

@@ -23,7 +23,7 @@ TYPE_DENIED = "WG-TYPE-DENIED"
 TOO_LARGE = "WG-TOO-LARGE"
 MALFORMED = "WG-MALFORMED"
 
-MEANING = {
+CODE_MEANINGS = {
     APP_MISMATCH: "the server and this plant run different versions of weightgate; this side speaks"
     f" protocol {protocol.PROTOCOL_VERSION}: update the older side",
     TYPE_DENIED: "this plant does not answer messages of this type",

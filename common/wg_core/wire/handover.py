@@ -79,20 +79,21 @@ def find_path(
     start: Key,
     links: Iterable[Link],
     *,
-    follow: Callable[[Key, Link], Key | None],
+    next_key: Callable[[Key, Link], Key | None],
     is_destination: Callable[[Key], bool],
 ) -> list[Link] | None:
     """Return the links that lead from a key to the destination, in order; None if none do.
 
     Args:
         links: Links in any order, each used at most once.
-        follow: Function that returns the key that a link leads to; None if the key does not vouch.
+        next_key: Function that returns the key that a link leads to; None if the key does not
+            vouch.
         is_destination: Function that tells whether a key is the destination.
     """
     current, remaining, path = start, list(links), list[Link]()
     while not is_destination(current):
         step = next(
-            ((link, to) for link in remaining if (to := follow(current, link)) is not None), None
+            ((link, to) for link in remaining if (to := next_key(current, link)) is not None), None
         )
         if step is None:
             return None
@@ -117,7 +118,7 @@ def follow_keys(
         link.verify()
         return link.now
 
-    links = find_path(start, handovers, follow=follow, is_destination=lambda key: key == end)
+    links = find_path(start, handovers, next_key=follow, is_destination=lambda key: key == end)
     if links is None or len(links) > LINKS_LIMIT:
         raise VerificationError(
             f"{use} key of {name}: {end[:16]}… does not follow from {start[:16]}…, which is pinned;"

@@ -55,7 +55,7 @@ TOKEN_LIMIT = 4 << 10
 SHA256 = grammar.SHA256
 RELEASE_ID_LIMIT = 64
 """Most hex digits of a release id, as in the server's tables."""
-FREE = "0"  # Epsilon of a query for the public statement alone
+FREE_EPSILON = "0"  # Epsilon of a query for the public statement alone
 NUMBER_LIMIT = 40  # Most characters of an epsilon or delta in a query or release
 ORIGIN_LIMIT = grammar.ORIGIN_LIMIT
 CODE_LIMIT = 40  # Most characters of the word of a refusal
@@ -130,7 +130,7 @@ class StatisticsQuery:
     @property
     def is_free(self) -> bool:
         """True if it asks for the public statement alone, which costs nothing."""
-        return self.epsilon == FREE
+        return self.epsilon == FREE_EPSILON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

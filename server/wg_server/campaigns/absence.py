@@ -9,11 +9,11 @@ from wg_server.store.campaigns import CampaignTask
 from wg_server.store.site import PRESENT_SECONDS
 from wg_server.store.troubles import SiteStatus
 
-CERTIFICATE = "certificate-expired"
-NEVER = "never-connected"
-AWAY = "not-connected"
-FILES = "uses-files"
-SILENT = "no-answer"
+CERTIFICATE_EXPIRED = "certificate-expired"
+NEVER_CONNECTED = "never-connected"
+NOT_CONNECTED = "not-connected"
+USES_FILES = "uses-files"
+NO_ANSWER = "no-answer"
 NOT_FETCHED = "not-fetched"
 
 
@@ -23,16 +23,16 @@ def site_absence(status: SiteStatus, current_time: float) -> tuple[str, float]:
     The figure is a Unix time, or for a wrong clock its error in seconds.
     """
     if status.uses_files:
-        return FILES, 0.0
+        return USES_FILES, 0.0
     if status.certificate is not None and status.certificate <= current_time:
-        return CERTIFICATE, status.certificate
+        return CERTIFICATE_EXPIRED, status.certificate
     trouble = status.trouble
     if trouble is not None and current_time - trouble.seen < PRESENT_SECONDS:
         return trouble.code, trouble.figure
     if not status.last_seen:
-        return NEVER, 0.0
+        return NEVER_CONNECTED, 0.0
     if current_time - status.last_seen > PRESENT_SECONDS:
-        return AWAY, status.last_seen
+        return NOT_CONNECTED, status.last_seen
     return "", 0.0
 
 
@@ -47,4 +47,4 @@ def deadline_absence(
         return task.code, 0.0  # the site's last answer, for instance a pending approval
     if task.state == "packaged":
         return NOT_FETCHED, task.asked
-    return (SILENT, task.asked) if task.asked else (AWAY, status.last_seen)
+    return (NO_ANSWER, task.asked) if task.asked else (NOT_CONNECTED, status.last_seen)

@@ -17,7 +17,7 @@ from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import Refusal
 from wg_server.campaigns.isolation import isolate_task
 from wg_server.campaigns.phases import Phase
-from wg_server.fleet.adapter import LOST, FleetRun, FleetState, Reply
+from wg_server.fleet.adapter import LOST_CODE, FleetRun, FleetState, Reply
 from wg_server.store.campaigns import Campaign, CampaignTask
 from wg_server.store.queue import CampaignQueue, TaskChanges, Traffic
 from wg_server.store.site import StoredSite
@@ -94,35 +94,37 @@ class MessageExchange:
         return self._run.poll_replies(set(self._flights))
 
     def handle_replies(
-        self, replies: Sequence[Reply], ask_of: Callable[[str, str], SiteRequest | None]
+        self, replies: Sequence[Reply], current_request: Callable[[str, str], SiteRequest | None]
     ) -> None:
         """Process replies that answer a current request; other replies are dropped.
 
         Args:
-            ask_of: Returns the current request of a campaign (by id) to a site (by name), or None.
+            current_request: Returns the current request of a campaign (by id) to a site (by name),
+                or None.
         """
         for reply in replies:
             key = self._flights.pop(reply.message_id).key
-            ask = ask_of(*key[:2])
+            ask = current_request(*key[:2])
             if ask is not None and ask.key == key:
                 self._handle(ask, reply)
 
-    def send(self, asks: Sequence[SiteRequest]) -> bool:
+    def send(self, requests: Sequence[SiteRequest]) -> bool:
         """Send the requests to sites that are online and have none of this campaign in flight.
 
         Args:
-            asks: All current requests; messages in flight that are not among them are withdrawn.
+            requests: All current requests; messages in flight that are not among them are
+                withdrawn.
 
         Returns:
             Whether some requests may be left, see ``send_remaining``.
         """
         # Age after which an idle Flower run is closed, which frees its memory.
         run_seconds = 3600.0
-        self._drop_lost({ask.key for ask in asks})
-        self._unsent = self._ready(asks)
+        self._drop_lost({ask.key for ask in requests})
+        self._unsent = self._ready(requests)
         unsent = self.send_remaining()
         old = time.monotonic() - self._since > run_seconds
-        if self._run is not None and not self._flights and (old or not asks):
+        if self._run is not None and not self._flights and (old or not requests):
             self.close()
         return unsent
 
@@ -224,11 +226,11 @@ class MessageExchange:
                 self._record_refusal(ask, reply.envelope)
             else:
                 changes = ask.phase.accept(ask.campaign, ask.task, ask.site, reply.envelope)
-                self._queue.update(campaign_id, name, was=ask.task.state, **changes)
+                self._queue.update(campaign_id, name, required_state=ask.task.state, **changes)
 
     def _record_decline(self, ask: SiteRequest, error: str) -> None:
-        if error != LOST:
-            why = f"{error}: {fleet.MEANING.get(error, '')}"
+        if error != LOST_CODE:
+            why = f"{error}: {fleet.CODE_MEANINGS.get(error, '')}"
             log.warning("campaign %s: %s declined: %s", ask.campaign.id, ask.task.site, why)
             self._queue.update(ask.campaign.id, ask.task.site, state="refused", code=error)
 

@@ -17,19 +17,19 @@ from wg_core import atomic
 from wg_core.errors import DecodeError
 from wg_core.wire import protocol
 
-GAIN = 0.2  # Smallest relative reduction of the posterior variance of a better package
+LEAST_GAIN = 0.2  # Smallest relative reduction of the posterior variance of a better package
 
 
-def is_more_informative(before: Path, package: bytes) -> bool:
+def is_more_informative(previous_package: Path, package: bytes) -> bool:
     """Return whether a package is more informative than the previous one.
 
     It counts as more informative if the previous package is missing or either has no posterior.
     """
-    if not before.is_file():
+    if not previous_package.is_file():
         return True
-    old = _variance(atomic.read_bytes(before, limit=protocol.WEIGHTS_LIMIT))
+    old = _variance(atomic.read_bytes(previous_package, limit=protocol.WEIGHTS_LIMIT))
     new = _variance(package)
-    return old is None or new is None or new <= (1 - GAIN) * old
+    return old is None or new is None or new <= (1 - LEAST_GAIN) * old
 
 
 def _variance(package: bytes) -> float | None:

@@ -132,7 +132,7 @@ def accept_release_file(
 
 def open_recipient(row: StoredRelease) -> PackageRecipient:
     """Return the plant of a stored release or statement; errors as in ``open_release``."""
-    if row.epsilon == protocol.FREE:
+    if row.epsilon == protocol.FREE_EPSILON:
         return recipient_without_statistics(row)
     release = open_release(row)
     return recipient_from_release(release.manifest, release)
@@ -245,7 +245,7 @@ def _open(
 def _price(plant: PackageRecipient) -> tuple[str, str]:
     """Return epsilon and delta of a release; both are ``0`` for a statement."""
     if plant.release is None:
-        return protocol.FREE, protocol.FREE
+        return protocol.FREE_EPSILON, protocol.FREE_EPSILON
     return plant.release.manifest.epsilon, plant.release.manifest.delta
 
 

@@ -51,24 +51,28 @@ def statistic_use(home: ServerHome, version: GeneratorVersion) -> dict[str, bool
 
 
 def left_out(
-    store: ServerStore, sites: Sequence[str], uses: Mapping[str, bool], *, by_name: bool
+    store: ServerStore,
+    sites: Sequence[str],
+    statistic_uses: Mapping[str, bool],
+    *,
+    sites_are_named: bool,
 ) -> dict[str, str]:
     """Return a code for each site that is skipped.
 
     Args:
         store: The server's store.
         sites: Names of the sites.
-        uses: See ``statistic_use``.
-        by_name: The operator named the sites.
+        statistic_uses: See ``statistic_use``.
+        sites_are_named: The operator named the sites.
     """
     newest, codes = store.newest_answers(), {}
     for site in sites:
         kind = _declared_kind(store, newest.get(site, ""))
         if kind is None:
             codes[site] = NO_NAMES
-        elif kind not in uses and not by_name:
+        elif kind not in statistic_uses and not sites_are_named:
             codes[site] = NO_MACHINE
-        elif not uses.get(kind, True):
+        elif not statistic_uses.get(kind, True):
             codes[site] = NO_STATISTIC
     return codes
 

@@ -7,8 +7,8 @@ a package then takes the same time with ten sites as with ten thousand
 The influence of a release is determined when it is added, by comparison with ``PEERS`` others that
 share classes (``generator.prior.influence``). Peers are drawn by a keyed hash of their ids, so that
 no site can become a peer by its name or by trying ids. While kinds that share classes have at most
-``FEW`` sites, and whenever a kind has doubled, all its sites are judged again, because the first
-sites were compared with few others.
+``REJUDGED_SITES`` sites, and whenever a kind has doubled, all its sites are judged again, because
+the first sites were compared with few others.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from wg_server.store.sites import ServerStore
 log = logging.getLogger(__name__)
 
 PEERS = 32
-FEW = 64
+REJUDGED_SITES = 64
 CLASSES_LIMIT = 256  # Classes of a kind; its sum grows with their square (17 MB here)
 KINDS_LIMIT = 64  # Kinds that a package uses, beginning with those that share most classes
 
@@ -75,8 +75,12 @@ class GeneratorPools:
         self._secret = secret
         self._table = PoolTable(store.engine, generator)
         self._next = 0.0
-        self._release: Callable[[str], OpenedRelease] = lru_cache(4 * FEW)(self._open_release)
-        self._evidence: Callable[..., SiteEvidence] = lru_cache(4 * FEW)(self._evidence_of)
+        self._release: Callable[[str], OpenedRelease] = lru_cache(4 * REJUDGED_SITES)(
+            self._open_release
+        )
+        self._evidence: Callable[..., SiteEvidence] = lru_cache(4 * REJUDGED_SITES)(
+            self._evidence_of
+        )
         self._root: Callable[..., tuple[str, int]] = lru_cache(KINDS_LIMIT)(self._tree)
         self._sum: Callable[[str, int], EvidencePool] = lru_cache(KINDS_LIMIT)(self._read)
         self._behind: Callable[[str, int], Counter[str]] = lru_cache(KINDS_LIMIT)(
@@ -94,7 +98,7 @@ class GeneratorPools:
         if start < self._next:
             return
         present = self._table.pooled_releases()
-        newest = set(self._store.newest_usable_ids(encoder=self._encoder, apart_from=""))
+        newest = set(self._store.newest_usable_ids(encoder=self._encoder, excluded_site=""))
         look_seconds = time.monotonic() - start
         self._refresh(present, newest)
         self._next = time.monotonic() + PAUSE * look_seconds
@@ -120,7 +124,7 @@ class GeneratorPools:
         for kind in changes:
             near = self._near(labels_by_kind, kind)
             members = sum(row.kind in near for row in present.values())
-            if members + len(changes[kind][0]) <= FEW:
+            if members + len(changes[kind][0]) <= REJUDGED_SITES:
                 around |= near
         coming = [row for new_rows, _ in changes.values() for row in new_rows]
         removed_ids = {i for _, ids in changes.values() for i in ids}
@@ -170,7 +174,7 @@ class GeneratorPools:
                 i: row for i, row in self._table.pooled_releases().items() if row.kind == kind
             }
             judged_count = 0 if stored_pool is None else stored_pool.judged
-            is_rebuilt = len(close) <= FEW or len(members) >= 2 * judged_count
+            is_rebuilt = len(close) <= REJUDGED_SITES or len(members) >= 2 * judged_count
             pool = _decode_pool(
                 None if is_rebuilt else stored_pool, labels, len(self._priors.between)
             )

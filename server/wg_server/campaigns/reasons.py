@@ -79,14 +79,14 @@ def explain_absence(
     ) or Reason("")
 
 
-def explain_key_change(follows: bool, language: Code = ENGLISH.code) -> Reason:
+def explain_key_change(can_follow: bool, language: Code = ENGLISH.code) -> Reason:
     """Return the reason why a site has not followed a change of keys.
 
     Args:
-        follows: True if it still can follow without a new token.
+        can_follow: True if it still can follow without a new token.
     """
     say = TextFormatter(language)
-    if follows:
+    if can_follow:
         return Reason(say("keys of before"), say("do start"))
     return Reason(say("keys not followed"), say("do enrol again"))
 
@@ -140,7 +140,7 @@ def _under_way(
     code, figure = absence.site_absence(status, current_time)
     trouble = _reason_of_absence(say, code, figure, current_time)
     if trouble is not None:
-        may_stay_away = code in (absence.NEVER, absence.AWAY, absence.FILES)
+        may_stay_away = code in (absence.NEVER_CONNECTED, absence.NOT_CONNECTED, absence.USES_FILES)
         is_plain = may_stay_away and schedule.is_absent(task, current_time)
         return Reason(with_time_left(trouble.why), "" if is_plain else trouble.do)
     if task.state == "packaged":
@@ -242,13 +242,13 @@ _WHY = {
 """Texts of this server's own codes; the codes of plants are in ``wg_core.wire.fleet``."""
 
 _AWAY = {
-    absence.CERTIFICATE: "do certificate-expired",
+    absence.CERTIFICATE_EXPIRED: "do certificate-expired",
     troubles.CLOCK: "do clock",
     troubles.NODE_KEY: "do node-key",
-    absence.NEVER: "do start",
-    absence.AWAY: "do start",
-    absence.FILES: "",
-    absence.SILENT: "do no-answer",
+    absence.NEVER_CONNECTED: "do start",
+    absence.NOT_CONNECTED: "do start",
+    absence.USES_FILES: "",
+    absence.NO_ANSWER: "do no-answer",
     absence.NOT_FETCHED: "do not-fetched",
 }
 """Advice for each code of a site's absence."""

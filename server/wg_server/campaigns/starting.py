@@ -57,11 +57,11 @@ class CampaignOrder:
     def __post_init__(self) -> None:
         for name, bound in (("epsilon", None), ("delta", 1)):
             amount = numbers.parse_exact_decimal(getattr(self, name), subject=name)
-            if name == "epsilon" and self.epsilon == protocol.FREE:
+            if name == "epsilon" and self.epsilon == protocol.FREE_EPSILON:
                 continue
             if amount <= 0 or (bound is not None and amount >= bound):
                 raise ConfigError(f"{name}: {getattr(self, name)}, expected a number above 0")
-        if self.statistics == MACHINE and self.epsilon == protocol.FREE:
+        if self.statistics == MACHINE and self.epsilon == protocol.FREE_EPSILON:
             raise ConfigError(
                 "epsilon: 0 asks for no statistics; machine statistics are asked for at 1, say"
             )
@@ -107,9 +107,9 @@ def queue_campaign(home: ServerHome, store: ServerStore, order: CampaignOrder) -
     if order.statistics == MACHINE:
         uses = machines.statistic_use(home, version)
         left_out = machines.left_out(
-            store, order.sites or enrolled_names, uses, by_name=bool(order.sites)
+            store, order.sites or enrolled_names, uses, sites_are_named=bool(order.sites)
         )
-    elif order.epsilon != protocol.FREE and not order.asks_unshared:
+    elif order.epsilon != protocol.FREE_EPSILON and not order.asks_unshared:
         reasons = class_name_overlap(store, version).skipped_sites()
         left_out = {name: reasons[name] for name in order.sites or reasons if name in reasons}
     sites = [name for name in order.sites or enrolled_names if name not in left_out]

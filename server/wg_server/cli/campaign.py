@@ -36,7 +36,7 @@ def campaign() -> None:
 @click.option("--sites", "names", default="", help="Names with commas. Default: all worth asking.")
 @click.option(
     "--epsilon",
-    type=PrivacyParameter(also=protocol.FREE),
+    type=PrivacyParameter(also=protocol.FREE_EPSILON),
     default="1",
     show_default=True,
     help="Epsilon asked of each site; 0: weights by class names and data sheet alone.",
@@ -114,7 +114,7 @@ def campaign_start(
             statistics=statistics,
             asks_unshared=asks_unshared,
         )
-        if epsilon != protocol.FREE:
+        if epsilon != protocol.FREE_EPSILON:
             _say_worth(store, home, order)
         with logged_action(store, current_user(), "campaign start", order.id, order.summary):
             campaign = queue_campaign(home, store, order)

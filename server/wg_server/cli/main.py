@@ -91,4 +91,4 @@ help_page.translate_help(main_group, load_operator_language)
 
 def main() -> None:
     """Entry point of ``wg-server``."""
-    cli.run_program(main_group, extra="server", speaks=load_operator_language)
+    cli.run_program(main_group, extra="server", load_language=load_operator_language)

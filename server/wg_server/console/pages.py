@@ -20,12 +20,12 @@ from wg_server.console.views import Alert, SiteRow
 from wg_server.console.web import NotFound, PageContext
 from wg_server.generator import versions
 from wg_server.generator.checks import read_checks
-from wg_server.generator.evaluation.scores import ALONE, COMPLETED
+from wg_server.generator.evaluation.scores import COMPLETED_HEAD, HEAD_ALONE
 from wg_server.generator.versions import InstalledVersions
 from wg_server.site.recovery import LastBackup
 from wg_server.store import operators, quarantine
 from wg_server.store.campaigns import OPEN_CAMPAIGNS
-from wg_server.store.queue import RETRIED, CampaignQueue
+from wg_server.store.queue import RETRIABLE_STATES, CampaignQueue
 from wg_server.store.site import StoredSite
 
 _FIGURES = ("head", "network", "refused", "others_refused", "head_found", "network_found")
@@ -128,7 +128,7 @@ def show_campaign(context: PageContext) -> Response:
         "campaign",
         row=views.campaign_row(context.speech, stored_campaign, current_time),
         parts_of=views.task_rows(context.source, context.speech, stored_campaign, current_time),
-        retried=RETRIED,
+        retried=RETRIABLE_STATES,
     )
 
 
@@ -202,7 +202,7 @@ def _card(card: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         checks = read_checks(card)
         scenarios = [
-            (name, *(float(rows[method]["accuracy"]) for method in (COMPLETED, ALONE)))
+            (name, *(float(rows[method]["accuracy"]) for method in (COMPLETED_HEAD, HEAD_ALONE)))
             for name, rows in sorted(card.get("scenarios", {}).items())
         ]
         context |= {

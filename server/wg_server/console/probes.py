@@ -43,17 +43,21 @@ class HealthProbe:
 
 
 def server_probes(
-    home: ServerHome, store: ServerStore, working: Callable[[], bool], *, disk_floor: int = 1 << 30
+    home: ServerHome,
+    store: ServerStore,
+    threads_run: Callable[[], bool],
+    *,
+    disk_floor: int = 1 << 30,
 ) -> tuple[HealthProbe, ...]:
     """Return the probes of a server.
 
     Args:
-        working: Returns True while all essential threads run.
+        threads_run: Returns True while all essential threads run.
         disk_floor: Bytes that must be free on the home's disk, as a campaign may need room for its
             packages.
     """
     return (
-        HealthProbe("worker", working, restart=True),
+        HealthProbe("worker", threads_run, restart=True),
         HealthProbe("database", store.is_readable),
         HealthProbe("disk", lambda: shutil.disk_usage(home.root).free >= disk_floor),
         HealthProbe("certificate", lambda: min(certificate_expiries(home).values()) > time.time()),

@@ -93,11 +93,11 @@ class SessionTable:
                 self._by_hash.popitem(last=False)
         return cookie, session
 
-    def find_session(self, cookie: str, *, live: bool = False) -> Session | None:
+    def find_session(self, cookie: str, *, is_automatic: bool = False) -> Session | None:
         """Return the session of a cookie if it is valid and its operator still has access.
 
         Args:
-            live: True for automatic requests of a page, which do not count as activity.
+            is_automatic: True for automatic requests of a page, which do not count as activity.
         """
         current_time, key = self._clock(), _hash(cookie)
         with self._lock:
@@ -110,7 +110,7 @@ class SessionTable:
             ):
                 del self._by_hash[key]
                 return None
-            if not live:
+            if not is_automatic:
                 session.used = current_time
                 self._by_hash.move_to_end(key)
         digest = session._token_sha256

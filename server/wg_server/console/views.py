@@ -178,7 +178,10 @@ def task_rows(
 
 
 def list_alerts(
-    source: PageSource, speech: PageTexts, rows: Iterable[SiteRow], newest: Sequence[CampaignRow]
+    source: PageSource,
+    speech: PageTexts,
+    rows: Iterable[SiteRow],
+    newest_campaigns: Sequence[CampaignRow],
 ) -> list[Alert]:
     """Return the alerts, the worst first."""
     part_hours = 24.0
@@ -188,7 +191,7 @@ def list_alerts(
         *_of_sites(source, speech, rows, current_time),
     ]
     since = current_time - part_hours * 3600
-    for row in newest:
+    for row in newest_campaigns:
         if row.campaign.finished is None or row.campaign.finished > since:
             for state in ("refused", "failed", "expired"):
                 if number := row.campaign.progress.states[state]:
@@ -258,7 +261,7 @@ def _of_sites(
     return entries
 
 
-def log_page(source: PageSource, before: int | None) -> tuple[list[LogEntry], int | None]:
+def log_page(source: PageSource, first_number: int | None) -> tuple[list[LogEntry], int | None]:
     """Return entries of the operators' log, and the number to continue from, or None."""
-    entries = operators.read_log(source.store, limit=PAGE + 1, before=before)
+    entries = operators.read_log(source.store, limit=PAGE + 1, number_limit=first_number)
     return entries[:PAGE], entries[PAGE - 1].id if len(entries) > PAGE else None

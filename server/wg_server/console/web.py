@@ -350,7 +350,7 @@ class Console:
     def _session(self, request: Request) -> Session | None:
         cookie = request.cookies.get(self._cookie)
         live = request.headers.get("x-live") == "1"
-        return None if cookie is None else self.sessions.find_session(cookie, live=live)
+        return None if cookie is None else self.sessions.find_session(cookie, is_automatic=live)
 
     def _is_from_here(self, request: Request) -> bool:
         """Return whether the browser's headers name a page of this console as a form's origin."""

@@ -239,7 +239,7 @@ class Reply:
     error: str = ""
 
 
-LOST = "lost"
+LOST_CODE = "lost"
 
 
 class FleetState:
@@ -403,7 +403,7 @@ class FleetRun:
             try:
                 tree = state.object_store.get_object_tree(head.metadata.message_id)
             except NoObjectInStoreError:
-                replies.append(Reply(message_id, None, LOST))
+                replies.append(Reply(message_id, None, LOST_CODE))
                 continue
             self._uploading[message_id] = (head, tree)
         if messages:
@@ -449,7 +449,7 @@ class FleetRun:
         for count, node in enumerate(iterate_object_tree(tree)):
             content = self._state.get_object(self._run_id, node.object_id)
             if content is None:
-                return Reply(message_id, None, LOST)
+                return Reply(message_id, None, LOST_CODE)
             if content == b"":
                 return None
             size = sum(map(len, contents.values())) + len(content)
@@ -505,7 +505,7 @@ def _error(head: Message) -> str:
     """Return the node's error code if it is known, else ``lost``."""
     refusals = {fleet.APP_MISMATCH, fleet.TYPE_DENIED, fleet.TOO_LARGE, fleet.MALFORMED}
     reason = head.error.reason or ""
-    return reason if reason in refusals else LOST
+    return reason if reason in refusals else LOST_CODE
 
 
 def clock_skew(scope: Scope, current_time: float) -> float | None:

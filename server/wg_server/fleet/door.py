@@ -52,14 +52,14 @@ class ConnectionLimit:
         self._visitors[visitor] = None
         return visitor
 
-    def assign_site(self, visitor: PeerConnection, site: str) -> None:
+    def assign_site(self, connection: PeerConnection, site: str) -> None:
         """Count a connection for the site of its certificate from now on."""
-        visitor.peer = site
-        visitor.known = True
+        connection.peer = site
+        connection.known = True
 
-    def remove_connection(self, visitor: PeerConnection) -> None:
+    def remove_connection(self, connection: PeerConnection) -> None:
         """Remove a connection that has ended."""
-        self._visitors.pop(visitor, None)
+        self._visitors.pop(connection, None)
 
     def _drop_one(self) -> None:
         strangers = [visitor for visitor in self._visitors if not visitor.known]

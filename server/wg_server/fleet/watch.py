@@ -16,7 +16,10 @@ from wg_server.store.sites import ServerStore
 
 
 class RefusalRecorder(Guard):
-    """Observes the answers to requests of identified sites, without changing them."""
+    """Middleware that stores in the database why an enrolled site's request was refused.
+
+    Answers pass unchanged. The stored reason is deleted after the next successful request.
+    """
 
     def __init__(self, app: ASGIApp, store: ServerStore) -> None:
         super().__init__(app)

@@ -71,7 +71,7 @@ def train_generator(
     plan: GeneratorPlan,
     *,
     progress: Progress,
-    draws: MachineCounts = MachineCounts(),  # noqa: B008 - frozen
+    machine_counts: MachineCounts = MachineCounts(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
     """Train a generator on the home's zoo, write it as a new version, and return its model card.
 
@@ -79,13 +79,13 @@ def train_generator(
 
     Args:
         progress: Called with the number of completed ``count_training_steps`` and a short text.
-        draws: Numbers of simulated machines for training and evaluation.
+        machine_counts: Numbers of simulated machines for training and evaluation.
 
     Raises:
         ConfigError: There is no zoo, or it is too small.
     """
     with limit_threads(1):
-        return _Pipeline(home, plan, progress, draws).run()
+        return _Pipeline(home, plan, progress, machine_counts).run()
 
 
 def load_tasks(zoo: Store, encoder: str) -> list[ZooTask]:

@@ -192,7 +192,7 @@ def write_version(
     return read_version(home, identity)
 
 
-def read_version(home: ServerHome, identity: str) -> GeneratorVersion:
+def read_version(home: ServerHome, version_id: str) -> GeneratorVersion:
     """Return a version by its full id.
 
     Raises:
@@ -200,15 +200,15 @@ def read_version(home: ServerHome, identity: str) -> GeneratorVersion:
         DecodeError: The card cannot be read.
         VerificationError: The card was changed.
     """
-    folder = home.generator_versions / identity
+    folder = home.generator_versions / version_id
     path = folder / _CARD
-    if not identity or not path.is_file():
+    if not version_id or not path.is_file():
         raise ConfigError(
-            f"generator {identity[:SHORT_ID]}: not in {home.generator_versions}; see 'wg-server"
+            f"generator {version_id[:SHORT_ID]}: not in {home.generator_versions}; see 'wg-server"
             " generator'"
         )
-    card, named_files = _read_card(path, identity, path.stat().st_mtime_ns)
-    return GeneratorVersion(identity, folder, card, named_files)
+    card, named_files = _read_card(path, version_id, path.stat().st_mtime_ns)
+    return GeneratorVersion(version_id, folder, card, named_files)
 
 
 def list_versions(home: ServerHome) -> list[GeneratorVersion]:
@@ -288,7 +288,7 @@ def usable_version(home: ServerHome) -> GeneratorVersion:
     return version
 
 
-def verified_version(home: ServerHome, identity: str) -> GeneratorVersion:
+def verified_version(home: ServerHome, version_id: str) -> GeneratorVersion:
     """Return a version by its id after verifying its packages.
 
     Raises:
@@ -296,7 +296,7 @@ def verified_version(home: ServerHome, identity: str) -> GeneratorVersion:
         DecodeError: The card cannot be read.
         VerificationError: The version is damaged.
     """
-    version = read_version(home, identity)
+    version = read_version(home, version_id)
     version.verify()
     return version
 

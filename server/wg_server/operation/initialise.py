@@ -40,7 +40,7 @@ def create_home(home: ServerHome, config: ServerConfig) -> None:
     home.write_config(config)  # last: a home with a configuration is a whole one
 
 
-def free_ports(host: str, count: int, *, tries: int = 1000) -> list[int]:
+def free_ports(host: str, count: int) -> list[int]:
     """Return different ports that no process listens on.
 
     The ports are below the range that systems use for outgoing connections, whose ports may be
@@ -50,7 +50,8 @@ def free_ports(host: str, count: int, *, tries: int = 1000) -> list[int]:
         ConfigError: The host is not an address of this machine, or no such port is free.
     """
     ports: list[int] = []
-    for _ in range(tries):
+    attempts = 1000
+    for _ in range(attempts):
         port = secrets.choice(_PORTS)
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as candidate:
             try:
@@ -63,4 +64,4 @@ def free_ports(host: str, count: int, *, tries: int = 1000) -> list[int]:
             ports.append(port)
         if len(ports) == count:
             return ports
-    raise ConfigError(f"host {host}: no free port found in {tries} tries")
+    raise ConfigError(f"host {host}: no free port found in {attempts} tries")

@@ -13,8 +13,8 @@ from wg_core import atomic
 from wg_core.errors import StorageError, reraise_os_errors
 
 
-def prepare_files(folder: Path, make: Callable[[Path], None]) -> None:
-    """Fill a folder by ``make``, unless it exists already.
+def prepare_files(folder: Path, fill_folder: Callable[[Path], None]) -> None:
+    """Fill a folder by ``fill_folder``, unless it exists already.
 
     Raises:
         StorageError: The disk cannot be written.
@@ -24,7 +24,7 @@ def prepare_files(folder: Path, make: Callable[[Path], None]) -> None:
     with reraise_os_errors(StorageError, f"{folder}: cannot be made"):
         stage = Path(tempfile.mkdtemp(prefix=".next.", dir=folder.parent))
     try:
-        make(stage)
+        fill_folder(stage)
         atomic.rename_file(stage, folder)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)

@@ -117,7 +117,7 @@ def renew_server_certificate(home: ServerHome, config: ServerConfig) -> None:
 
 
 def issue_client_certificate(
-    home: ServerHome, site: str, csr_pem: str, life: datetime.timedelta = CLIENT_LIFE
+    home: ServerHome, site: str, csr_pem: str, lifetime: datetime.timedelta = CLIENT_LIFE
 ) -> x509.Certificate:
     """Issue a client certificate for a certificate request that a plant made.
 
@@ -131,7 +131,7 @@ def issue_client_certificate(
     public = read_certificate_request(csr_pem)
     uri = x509.UniformResourceIdentifier(f"weightgate:site:{site}")
     return (
-        _leaf(home, site, public, life)
+        _leaf(home, site, public, lifetime)
         .add_extension(x509.SubjectAlternativeName([uri]), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         .sign(_load_authority(home)[1], hashes.SHA256())

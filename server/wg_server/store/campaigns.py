@@ -173,7 +173,7 @@ class Campaign:
     @property
     def is_free(self) -> bool:
         """True if sites are asked only for their public statement."""
-        return self.epsilon == protocol.FREE
+        return self.epsilon == protocol.FREE_EPSILON
 
     @property
     def is_pooled(self) -> bool:

@@ -183,22 +183,22 @@ class LedgerTable:
 
 
 def store_new_log(
-    connection: Connection, request: EnrolmentRequest, beginning: LogBeginning, current_time: float
+    connection: Connection, request: EnrolmentRequest, first_note: LogBeginning, current_time: float
 ) -> None:
     """Store the ledger that a site enrols with, unless it contradicts an earlier record of it."""
-    if beginning.replaced is not None:
-        _keep_replaced(connection, request.site, beginning.replaced)
+    if first_note.replaced is not None:
+        _keep_replaced(connection, request.site, first_note.replaced)
     table = schema.log
     origin = request.ledger_origin
     row = connection.execute(sa.select(table).where(table.c.origin == origin)).first()
-    predecessor = beginning.predecessor
+    predecessor = first_note.predecessor
     if row is None:
         connection.execute(
             table.insert().values(
                 origin=origin,
                 site=request.site,
                 key=request.ledger_key,
-                genesis=beginning.genesis,
+                genesis=first_note.genesis,
                 predecessor=predecessor.origin if predecessor else "",
                 predecessor_checkpoint=predecessor.checkpoint if predecessor else "",
                 first_seen=current_time,
@@ -212,7 +212,7 @@ def store_new_log(
             "enrolment: this ledger is known with another key: finish 'wg-client keys --renew"
             " ledger' first, or give the ledger up with 'wg-client keys --renew ledger --stolen'"
         )
-    if row.genesis != beginning.genesis:
+    if row.genesis != first_note.genesis:
         raise RefusedError("enrolment: this ledger is known with another beginning")
 
 

@@ -179,17 +179,17 @@ def add_log_entry(
         connection.execute(table.insert().values(**values, digest=digest))
 
 
-def read_log(store: ServerStore, *, limit: int, before: int | None = None) -> list[LogEntry]:
+def read_log(store: ServerStore, *, limit: int, number_limit: int | None = None) -> list[LogEntry]:
     """Return entries, newest first.
 
     Args:
         limit: Largest number of entries.
-        before: Only entries with a lower number are returned.
+        number_limit: Only entries with a lower number are returned.
     """
     table = schema.operator_log
     query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(table.c.id < before)
+    if number_limit is not None:
+        query = query.where(table.c.id < number_limit)
     return [LogEntry(**row._mapping) for row in database.fetch_rows(store.engine, query)]
 
 

@@ -41,14 +41,14 @@ def count_releases(engine: Engine, names: Sequence[str]) -> dict[str, int]:
     return {row.site: int(row.number) for row in database.fetch_rows(engine, query)}
 
 
-def set_standing(engine: Engine, release_id: str, standing: ReleaseStatus) -> None:
+def set_standing(engine: Engine, release_id: str, status: ReleaseStatus) -> None:
     """Set the status of a release by the operator's decision.
 
     Raises:
         ConfigError: No release has this id.
     """
     table = schema.release
-    update = table.update().where(table.c.release_id == release_id).values(standing=standing)
+    update = table.update().where(table.c.release_id == release_id).values(standing=status)
     with engine.begin() as connection:
         rows = connection.execute(update).rowcount
     if not rows:

@@ -21,7 +21,7 @@ from wg_core.errors import ConfigError
 from wg_core.privacy.schema import CLASSES, StatisticsKind
 from wg_server.store import campaigns, database, schema
 from wg_server.store.campaigns import OPEN_CAMPAIGNS, OPEN_TASKS, Campaign, TaskState
-from wg_server.store.releases import USED, StoredRelease, insert_release
+from wg_server.store.releases import USED_STATES, StoredRelease, insert_release
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ GRACE_SECONDS = 600.0
 """Default time that a campaign waits for the remaining sites after that."""
 
 _WORKED_ON = ("running", "cancelling")
-RETRIED = ("refused", "failed", "expired", "cancelled")
+RETRIABLE_STATES = ("refused", "failed", "expired", "cancelled")
 """Task states that an operator may retry."""
 
 
@@ -325,8 +325,8 @@ class CampaignQueue:
 
         Raises:
             ConfigError: No campaign has this id, it was cancelled, the site has no task in it or
-                its task did not end in one of ``RETRIED``, the site is not enrolled, or its release
-                is in quarantine.
+                its task did not end in one of ``RETRIABLE_STATES``, the site is not enrolled, or
+                its release is in quarantine.
         """
         table = schema.task
         current_time = time.time() if current_time is None else current_time
@@ -335,10 +335,10 @@ class CampaignQueue:
             if campaign.state in ("cancelling", "cancelled"):
                 raise ConfigError(f"campaign {campaign_id}: {campaign.state}; start another one")
             task = campaign.find_task(site)
-            if task.state not in RETRIED:
+            if task.state not in RETRIABLE_STATES:
                 raise ConfigError(
                     f"campaign {campaign_id}: {site}: {task.state},"
-                    f" expected one of {', '.join(RETRIED)}"
+                    f" expected one of {', '.join(RETRIABLE_STATES)}"
                 )
             _check_retried(connection, site, task.release_id)
             again = _waiting(campaign_id, site, current_time)
@@ -411,7 +411,7 @@ class CampaignQueue:
         campaign_id: str,
         site: str,
         *,
-        was: str = "",
+        required_state: str = "",
         **changes: Unpack[TaskChanges],
     ) -> None:
         """Change an open task, and store its release, if given, in the same transaction.
@@ -419,7 +419,7 @@ class CampaignQueue:
         A site keeps its package: if a better one fails, the task ends as ``delivered``.
 
         Args:
-            was: Required current state of the task; empty: any open state.
+            required_state: Required current state of the task; empty: any open state.
             changes: Changes of the task.
         """
         table = schema.task
@@ -434,7 +434,7 @@ class CampaignQueue:
             values["served"] = table.c.served + 1
         elif state is not None and state not in OPEN_TASKS:
             values["state"] = _ending(state)
-        states = (was,) if was else OPEN_TASKS
+        states = (required_state,) if required_state else OPEN_TASKS
         values.setdefault("tries", table.c.tries + traffic.messages)
         with self._engine.begin() as connection:
             if release is not None:
@@ -515,7 +515,7 @@ def _check_retried(connection: Connection, site: str, release_id: str) -> None:
     release = schema.release
     query = sa.select(release.c.standing).where(release.c.release_id == release_id)
     standing = connection.execute(query).scalar_one()
-    if standing not in USED:
+    if standing not in USED_STATES:
         raise ConfigError(
             f"site {site}: its release is {standing}; first run"
             f" 'wg-server releases --accept {release_id}', if that is right"

@@ -14,7 +14,7 @@ from wg_server.store import database, schema
 
 ReleaseStatus = Literal["plausible", "quarantined", "accepted", "rejected"]
 """Status of a release; ``plausible`` and ``accepted`` (by the operator) releases are used."""
-USED = ("plausible", "accepted")
+USED_STATES = ("plausible", "accepted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class StoredRelease:
     @property
     def is_usable(self) -> bool:
         """True if packages may be made from the release."""
-        return self.standing in USED
+        return self.standing in USED_STATES
 
 
 class ReleaseTable:
@@ -78,7 +78,9 @@ class ReleaseTable:
     def newest_release(self, site: str) -> StoredRelease | None:
         """Return the most recently received release of a site, whatever its status, or None."""
         table = schema.release
-        query = sa.select(table).where(table.c.site == site, table.c.epsilon != protocol.FREE)
+        query = sa.select(table).where(
+            table.c.site == site, table.c.epsilon != protocol.FREE_EPSILON
+        )
         row = database.fetch_first_row(
             self.engine, query.order_by(table.c.received.desc()).limit(1)
         )
@@ -107,14 +109,14 @@ class ReleaseTable:
             raise ConfigError(f"release {release_id}: unknown")
         return stored_release
 
-    def newest_usable_ids(self, *, encoder: str, apart_from: str) -> list[str]:
+    def newest_usable_ids(self, *, encoder: str, excluded_site: str) -> list[str]:
         """Return the id of every other site's newest usable class statistics, sorted by site.
 
         Args:
             encoder: SHA-256 of the encoder that the releases are made with.
-            apart_from: Site to leave out; revoked sites are left out too.
+            excluded_site: Site to leave out; revoked sites are left out too.
         """
-        ids = _newest(encoder, apart_from).subquery()
+        ids = _newest(encoder, excluded_site).subquery()
         query = sa.select(ids.c.release_id).where(ids.c.rank == 1).order_by(ids.c.site)
         return [row.release_id for row in database.fetch_rows(self.engine, query)]
 
@@ -132,8 +134,8 @@ def _newest(encoder: str, apart_from: str) -> sa.Select[Any]:
         .where(
             releases.c.encoder == encoder,
             releases.c.site != apart_from,
-            releases.c.standing.in_(USED),
-            releases.c.epsilon != protocol.FREE,  # a public statement has no statistics
+            releases.c.standing.in_(USED_STATES),
+            releases.c.epsilon != protocol.FREE_EPSILON,  # a public statement has no statistics
             releases.c.statistics == CLASSES,  # machine statistics have no classes to pool
             sites.c.state != "revoked",
         )

@@ -89,8 +89,8 @@ class ServerStore(LedgerTable, ReleaseTable):
         node_key: str,
         tls_key: str,
         current_time: float,
-        issue: Callable[[], tuple[str, float, T]],
-        beginning: LogBeginning,
+        issue_certificate: Callable[[], tuple[str, float, T]],
+        first_entries: LogBeginning,
     ) -> tuple[T, bytes]:
         """Use a join token, and store the site's keys, ledger and certificate, or change nothing.
 
@@ -103,11 +103,12 @@ class ServerStore(LedgerTable, ReleaseTable):
             node_key: Checked node key, PEM.
             tls_key: SHA-256 of the public key of the certificate, hex.
             current_time: Unix time.
-            issue: Issues the certificate; returns its fingerprint, its expiry, and a result.
-            beginning: Beginning of the site's ledger; errors of its ``cosign`` are passed on.
+            issue_certificate: Issues the certificate; returns its fingerprint, its expiry, and a
+                result.
+            first_entries: Beginning of the site's ledger; errors of its ``cosign`` are passed on.
 
         Returns:
-            The results of ``issue`` and of ``cosign``.
+            The results of ``issue_certificate`` and of ``cosign``.
 
         Raises:
             RefusedError: The token is unknown, expired, used with other keys, or belongs to another
@@ -121,15 +122,15 @@ class ServerStore(LedgerTable, ReleaseTable):
             "ledger_key": request.ledger_key,
             "ledger_origin": request.ledger_origin,
         }
-        digest = _digest_of([tls_key, beginning.genesis, *keys.values()])
+        digest = _digest_of([tls_key, first_entries.genesis, *keys.values()])
         with self.engine.begin() as connection:
             again = _spend_token(connection, request, digest, current_time)
             database.lock_table(connection, sites)  # "nobody else has this key" is about all rows
             if again:
                 _check_enrolled_with(require_site(connection, request.site), keys)
             _check_not_taken(connection, request.site, keys)
-            store_new_log(connection, request, beginning, current_time)
-            fingerprint, expires, result = issue()
+            store_new_log(connection, request, first_entries, current_time)
+            fingerprint, expires, result = issue_certificate()
             if not again:
                 _revoke_certificates(connection, request.site, current_time)
                 connection.execute(
@@ -139,7 +140,9 @@ class ServerStore(LedgerTable, ReleaseTable):
                 )
             _add_certificate(connection, request.site, fingerprint, expires)
             site = require_site(connection, request.site)
-            return result, update_checkpoint_in(connection, site, current_time, beginning.cosign)
+            return result, update_checkpoint_in(
+                connection, site, current_time, first_entries.cosign
+            )
 
     def add_certificate(self, site: str, fingerprint: str, expires: float) -> None:
         """Store a renewed certificate; up to ``CERTIFICATES_LIMIT`` certificates stay valid."""
@@ -208,12 +211,12 @@ class ServerStore(LedgerTable, ReleaseTable):
         )
         return database.fetch_first_row(self.engine, query) is not None
 
-    def record_requests(self, times: Mapping[str, float]) -> None:
+    def record_requests(self, request_times: Mapping[str, float]) -> None:
         """Store the time of each site's last request: Unix time, by name."""
         table = schema.site
         change = table.update().where(table.c.name == sa.bindparam("site"))
         # Sorted: a fixed order of locks avoids deadlocks.
-        rows = [{"site": name, "at": times[name]} for name in sorted(times)]
+        rows = [{"site": name, "at": request_times[name]} for name in sorted(request_times)]
         with self.engine.begin() as connection:
             connection.execute(change.values(last_seen=sa.bindparam("at")), rows)
 

@@ -167,7 +167,7 @@ def simulate_sites(
     of_class = [np.flatnonzero(task.labels == label) for label in range(len(task.names))]
     per_class = max(2, _RECORDS // len(of_class))
     for site in range(sites):
-        rng = streams.stream_generator(Stream.FAMILY_HEAD, spec.seed, spec.family, then=(site,))
+        rng = streams.stream_generator(Stream.FAMILY_HEAD, spec.seed, spec.family, indices=(site,))
         rows = np.concatenate(
             [np.resize(rng.permutation(members), per_class) for members in of_class]
         )

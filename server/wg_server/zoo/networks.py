@@ -115,7 +115,7 @@ def simulated_site_batches(
 
 def fine_tune_at_sites(
     architecture: str,
-    start: dict[str, Array],
+    initial_tensors: dict[str, Array],
     sites: Iterator[tuple[NDArray[np.generic], NDArray[np.int64]]],
     classes: int,
     *,
@@ -130,7 +130,7 @@ def fine_tune_at_sites(
 
     Args:
         architecture: Architecture of the trunk.
-        start: Initial tensors.
+        initial_tensors: Initial tensors.
         sites: Batches ``[m, ...]`` and labels ``[m]`` from ``simulated_site_batches``.
         classes: Number of classes K.
         steps: Number of fine-tuning steps.
@@ -140,7 +140,7 @@ def fine_tune_at_sites(
         The trunk's tensors for a typical site, and the head, with the values that a site needs to
         standardise both by its own records.
     """
-    trunk = trunks.channels_last(network.load_trunk(architecture, start))
+    trunk = trunks.channels_last(network.load_trunk(architecture, initial_tensors))
     norms = site_norms.install_site_norms(trunk)
     layout = FeatureLayout(network.feature_count(architecture), ())
     probed_sites = list(itertools.islice(sites, _PROBED))

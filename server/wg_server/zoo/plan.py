@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from wg_common import catalogue
-from wg_common.machines.registry import READ
+from wg_common.machines.registry import READABLE_KINDS
 from wg_common.modalities.images import ENCODER_PIXELS, Images
 from wg_common.modalities.registry import find_modality as modality_of
 from wg_common.modalities.windows import Windows
@@ -170,8 +170,8 @@ class ZooPlan:
         self._check_private()
         if self.machine_steps and self.modality != Windows.name:
             raise ConfigError(f"machine_steps: machines have windows, and not {self.modality}")
-        if unknown := sorted(set(self.machines) - set(READ)):
-            raise ConfigError(f"machines: {unknown[0]!r} is none of {', '.join(READ)}")
+        if unknown := sorted(set(self.machines) - set(READABLE_KINDS)):
+            raise ConfigError(f"machines: {unknown[0]!r} is none of {', '.join(READABLE_KINDS)}")
         if self.networks and not self.family_network:
             raise ConfigError(f"networks: there are none for {modality_of(self.modality).title}")
 

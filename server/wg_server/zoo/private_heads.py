@@ -178,7 +178,9 @@ def _views(
     for site in range(SITES):
         views = []
         for record in records:  # One by one: camera noise must not depend on a record's place
-            rng = streams.stream_generator(Stream.FAMILY_HEAD, spec.seed, spec.family, then=(site,))
+            rng = streams.stream_generator(
+                Stream.FAMILY_HEAD, spec.seed, spec.family, indices=(site,)
+            )
             views += sources.simulate_site([record], modality, site, rng)
         yield encode(views)
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from wg_client.cli.reading import read_reading
-from wg_client.data.dataset import READING, DatasetSurvey
+from wg_client.data.dataset import DEFAULT_READING, DatasetSurvey
 from wg_client.data.survey import survey_dataset
 from wg_common.modalities import spreadsheets
 from wg_core.errors import DataError
@@ -205,4 +205,4 @@ def test_pictures_of_a_telephone(tmp_path: Path, name: str) -> None:
     (stray,) = survey_dataset(tmp_path).strays
     assert "save it as JPEG or PNG" in stray.reason
     with pytest.raises(DataError, match="save it as JPEG or PNG"):
-        survey_dataset(tmp_path / name, reading=READING)
+        survey_dataset(tmp_path / name, reading=DEFAULT_READING)

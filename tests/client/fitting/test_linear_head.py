@@ -8,7 +8,7 @@ from tests.client.discriminants import fit_lda
 
 from wg_client.fitting import linear_head
 from wg_client.fitting.linear_head import (
-    NEVER,
+    ABSENT_CLASS_BIAS,
     Floats,
     Ints,
     LinearHead,
@@ -54,11 +54,11 @@ def test_spread_predicts_only_its_rows() -> None:
     x, y = _blobs(8)
     head = extend_to_classes(fit_lda(x, y, 3, 0.5), np.array([1, 3, 6]), 8)
     assert set(head.logits(x).argmax(1)) <= {1, 3, 6}
-    assert head.bias[0] == NEVER
+    assert head.bias[0] == ABSENT_CLASS_BIAS
 
 
 def test_log_loss_is_bounded_by_even_odds() -> None:
-    logits = np.array([[0.0, NEVER], [0.0, NEVER]])
+    logits = np.array([[0.0, ABSENT_CLASS_BIAS], [0.0, ABSENT_CLASS_BIAS]])
     losses = log_loss(logits, np.array([0, 1]))
     assert losses[0] < 0.06 and losses[1] == pytest.approx(np.log(2 / 0.05))
 

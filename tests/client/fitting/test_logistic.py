@@ -89,7 +89,7 @@ def test_the_least_loss_is_reached(
     unit = np.full((k, d + 1), np.sqrt(c))
     unit[:, d] = np.sqrt(10 * c)
     bound = 0.5 * float(np.sum((gradient * unit.ravel()) ** 2))
-    assert bound <= 1.01 * logistic.GAP * max(got, 1) + 1e-9
+    assert bound <= 1.01 * logistic.LOSS_TOLERANCE * max(got, 1) + 1e-9
 
 
 @given(seed=st.integers(0, 2**32 - 1))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wg_client.fitting.replacement import (
-    RISK,
+    REPLACEMENT_RISK,
     choose_replacement,
     clustered_standard_error,
     replacement_errors,
@@ -29,7 +29,7 @@ def test_models_that_are_no_better_seldom_replace_the_delivered_one(models: int)
     groups = np.arange(UNITS).repeat(RECORDS)
     taken = sum(choose_replacement(_losses(rng, models), groups) > 0 for _ in range(1000))
     # Beyond 1.5 times the rate of 50 with a probability below 1e-3, were it met exactly
-    assert taken <= 1.5 * RISK * 1000
+    assert taken <= 1.5 * REPLACEMENT_RISK * 1000
 
 
 def test_a_model_that_is_better_on_every_unit_replaces_the_delivered_one() -> None:

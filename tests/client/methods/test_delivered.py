@@ -13,7 +13,7 @@ from wg_client.methods.delivered import best_candidate, match_rows_to_classes
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED
 from wg_client.methods.network_choice import choose_networks, choose_without_labels
 from wg_client.methods.registry import METHODS
-from wg_common.catalogue import Inputs
+from wg_common.catalogue import InputScaling
 
 AS_DELIVERED, FINETUNED = (
     next(method for method in METHODS if method.name == name)
@@ -95,7 +95,7 @@ def recipient(x: np.ndarray, labels: np.ndarray) -> PlantRecords:
     )
 
 
-def treated(candidate: DeliveredCandidate, inputs: Inputs) -> DeliveredCandidate:
+def treated(candidate: DeliveredCandidate, inputs: InputScaling) -> DeliveredCandidate:
     return replace(candidate, inputs=inputs, architecture="spectrum-lines")
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.base import SHEET_LIMIT
-from wg_client.methods.sheet_fit import FEWEST, data_sheet_fit
+from wg_client.methods.sheet_fit import FEWEST_RECORDS, data_sheet_fit
 from wg_common.catalogue import SPECTRUM_LINES
 from wg_common.machines.base import HALF_BINS
 from wg_common.nets.spectrum_lines import INPUTS, rescale_to_speed
@@ -51,7 +51,7 @@ def test_records_veto_a_sheet_whose_lines_they_show_at_another_speed() -> None:
 
 
 def test_few_records_say_nothing() -> None:
-    assert fit(LINES, FEWEST - 1) is None
+    assert fit(LINES, FEWEST_RECORDS - 1) is None
 
 
 @pytest.mark.parametrize("factor", [0.8, 1.25])

@@ -88,7 +88,9 @@ def test_a_threshold_is_moved_by_a_person_and_stays_with_its_model(judged: TestP
         adoption.set_threshold(home, 0.3, by="")
     adoption.set_threshold(home, 0.3, by="qa")
     other = next(entry.name for entry in manifest.models if entry.name != kept)
-    assert adoption.put_in_use(home, manifest, other, by="qa").threshold == adoption.EVEN
+    assert (
+        adoption.put_in_use(home, manifest, other, by="qa").threshold == adoption.INITIAL_THRESHOLD
+    )
     assert adoption.put_in_use(home, manifest, manifest.kept, by="qa").threshold == 0.3
     assert [change.what for change in adoption.read_history(home).changes][-3] == "threshold"
 

@@ -12,7 +12,7 @@ import pytest
 from tests.client.conftest import TestPlant
 
 from wg_client.models import adoption, store
-from wg_client.models.manifest import KEPT, VERSION, CheckFinding, ModelsManifest
+from wg_client.models.manifest import KEPT_ALIAS, VERSION, CheckFinding, ModelsManifest
 from wg_common.weights_package import GeneratorCondition
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, StorageError, UsageError
@@ -21,7 +21,7 @@ from wg_core.site.failures import FEW_SITES
 
 def _later(manifest: ModelsManifest, number: int, accuracy: float | None) -> ModelsManifest:
     """A later package's manifest, of a whole network with this out-of-fold accuracy."""
-    kept = replace(manifest.entry(KEPT), accuracy=accuracy)
+    kept = replace(manifest.entry(KEPT_ALIAS), accuracy=accuracy)
     return replace(
         manifest, package_id=f"{number:032x}", architecture="lite0-low", gain=0.0, models=(kept,)
     )
@@ -47,7 +47,7 @@ def _shadowed(plant: TestPlant, manifest: ModelsManifest) -> bool:
 
 def test_between_architectures_the_more_accurate_model_waits(plant: TestPlant) -> None:
     manifest = _first(plant)
-    accuracy = manifest.entry(KEPT).accuracy
+    accuracy = manifest.entry(KEPT_ALIAS).accuracy
     assert accuracy is not None
     assert not _shadowed(plant, _later(manifest, 1, accuracy - 0.1))
     assert not _shadowed(plant, _later(manifest, 2, accuracy))  # as good is no reason
@@ -67,7 +67,7 @@ def test_with_one_architecture_the_larger_gain_waits(plant: TestPlant) -> None:
 def _doubted(manifest: ModelsManifest) -> ModelsManifest:
     """A manifest whose kept model has the warning of few sites."""
     finding = CheckFinding(
-        model=manifest.entry(KEPT).name,
+        model=manifest.entry(KEPT_ALIAS).name,
         code=FEW_SITES,
         passed=False,
         figures={},
@@ -101,7 +101,7 @@ def test_a_first_model_with_classes_of_few_sites_waits_for_a_person(plant: TestP
 
 def test_a_plant_without_a_model_of_its_own_hears_what_waits(plant: TestPlant) -> None:
     first = _doubted(_first(plant))
-    kept = (first.entry(KEPT),)
+    kept = (first.entry(KEPT_ALIAS),)
     (plant.home.models / adoption.FILE).unlink()
     adoption.record_arrival(plant.home, replace(first, models=kept))
     with pytest.raises(ConfigError, match="models use --shadow --few-sites"):
@@ -115,9 +115,9 @@ def test_a_better_model_waits_in_shadow_until_a_person_uses_it(plant: TestPlant)
     found = adoption.shadow_model(plant.home)
     assert found is not None and found[0] == larger
     assert adoption.read_history(plant.home).stage == "shadow"
-    adoption.put_in_use(plant.home, larger, KEPT, "QA lead")
+    adoption.put_in_use(plant.home, larger, KEPT_ALIAS, "QA lead")
     assert _first(plant) == larger and adoption.shadow_model(plant.home) is None
-    adoption.put_in_use(plant.home, first, KEPT, "QA lead")
+    adoption.put_in_use(plant.home, first, KEPT_ALIAS, "QA lead")
     assert _first(plant) == first
     adoption.record_arrival(plant.home, larger)  # applied again: what a person decided stays
     assert _first(plant) == first and adoption.shadow_model(plant.home) is None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wg_client.fitting.sure_calls import NEVER, sure_call_threshold
+from wg_client.fitting.sure_calls import UNREACHABLE_THRESHOLD, sure_call_threshold
 from wg_client.models import novelty
 from wg_client.models.calls import CallJudge
 from wg_client.models.novelty import NoveltyTest
@@ -152,7 +152,9 @@ def test_records_of_classes_that_a_plant_has_none_of_count_as_sure_and_wrong() -
     sure = chances.max(axis=1) >= least
     wrong = 0.95 * np.mean(sure & (chances.argmax(axis=1) != labels)) + 0.05
     assert seen < least < 1 and wrong <= 0.1 * (0.95 * sure.mean() + 0.05)
-    assert sure_call_threshold(logits[None], labels, 0.1, 0.25) == NEVER  # more than may be wrong
+    assert (
+        sure_call_threshold(logits[None], labels, 0.1, 0.25) == UNREACHABLE_THRESHOLD
+    )  # more than may be wrong
 
 
 def test_no_call_of_a_class_without_a_record_here_is_sure() -> None:
@@ -169,6 +171,9 @@ def test_no_call_of_a_class_without_a_record_here_is_sure() -> None:
 def test_few_or_bad_records_make_no_call_sure() -> None:
     logits = np.eye(2)[[0, 1, 0]][None] * 5
     assert (
-        sure_call_threshold(logits, np.array([0, 1, 0]), 0.1) == NEVER
+        sure_call_threshold(logits, np.array([0, 1, 0]), 0.1) == UNREACHABLE_THRESHOLD
     )  # three right prove too little
-    assert sure_call_threshold(np.tile(logits, (1, 10, 1)), np.tile([1, 0, 1], 10), 0.1) == NEVER
+    assert (
+        sure_call_threshold(np.tile(logits, (1, 10, 1)), np.tile([1, 0, 1], 10), 0.1)
+        == UNREACHABLE_THRESHOLD
+    )

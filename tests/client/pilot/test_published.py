@@ -40,7 +40,7 @@ def test_the_interval_leaves_out_the_ends_where_there_are_many_data_sets() -> No
 
 def test_the_nearest_by_labels_and_accuracy_count() -> None:
     far = [_case("far", 0.5, labels=4000, local=0.1)] * 40
-    near = [_case("near", 0.0)] * published.NEAREST
+    near = [_case("near", 0.0)] * published.NEAREST_CASES
     assert estimate_gain([*far, *near], FACTS, 1.0, 3).gain == 0.0
     assert estimate_gain([*far, *near], replace(FACTS, local=None), 1.0, 3).gain == 0.0
 

@@ -176,7 +176,7 @@ def is_found(bug: str, encoder: bytes, seed: int) -> None:
     """
     planted = PLANTED[bug]
     load = load_encoder if planted.check == bench.ENCODER else remembering
-    plants = canary_audit.plants(encoder, load=load)
+    plants = canary_audit.plants(encoder, load_encoder=load)
     rng, size = np.random.default_rng(seed), SIZES.get(bug, SMALL)
     run = _Brief(plants, rng, size, lambda number: None)
     run.check = planted.check
@@ -185,7 +185,7 @@ def is_found(bug: str, encoder: bytes, seed: int) -> None:
         if planted.probe is not probes.probe_copies:
             simulated(patch, seed)
         if bug in OF_OTHERS:
-            patch.setattr(probes, "MANY", 300)
+            patch.setattr(probes, "LARGE_DATASET", 300)
         planted.plant(patch)
         with contextlib.suppress(_Found):
             planted.probe(run)
@@ -267,8 +267,8 @@ def test_the_command_runs_the_installed_sampler_and_shows_how_far_it_is(
 ) -> None:
     monkeypatch.setattr(store, "_dp_accounting", closed_form)
     monkeypatch.setattr(bench, "AuditSize", lambda: SMALL)
-    monkeypatch.setattr(probes, "MANY", 300)
-    plants = canary_audit.plants(encoder_package, load=remembering)
+    monkeypatch.setattr(probes, "LARGE_DATASET", 300)
+    plants = canary_audit.plants(encoder_package, load_encoder=remembering)
     monkeypatch.setattr(cli, "entry_points", lambda group: [_EntryPoint(plants)])
     done = CliRunner().invoke(cli.group, ["empirical", "--json"], standalone_mode=False)
     document = json.loads(done.stdout)
@@ -303,7 +303,7 @@ def test_a_release_that_asks_for_no_noise_is_found(
     encoder_package: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mechanism, "add_noise", lambda exact, sigma, sampler: exact.copy())
-    plants = canary_audit.plants(encoder_package, load=remembering)
+    plants = canary_audit.plants(encoder_package, load_encoder=remembering)
     run = AuditBench(plants, np.random.default_rng(0), SMALL, lambda number: None)
     probes.probe_snapshot_sizes(run)
     assert {bench.EXACT, bench.PASSED_ON, bench.ORDER} <= failed(installed.path_checks(run))
@@ -313,7 +313,7 @@ def test_a_new_ledger_that_inherits_no_spend_is_found(
     encoder_package: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recovery, "_spends", lambda state: ())
-    plants = canary_audit.plants(encoder_package, load=remembering)
+    plants = canary_audit.plants(encoder_package, load_encoder=remembering)
     run = AuditBench(plants, np.random.default_rng(0), SMALL, lambda number: None)
     conduct.exhaust_budget(run)
     assert {*run.wrong} == {bench.BUDGET}

@@ -346,10 +346,10 @@ def freeze(home: ClientHome, encoder: TinyEncoder | None = None) -> freezing.Fre
 
     return freeze_data(
         home,
-        inspect_home_data(home, load=load),
+        inspect_home_data(home, load_encoder=load),
         set_aside=True,
         allow_empty=True,
-        load=load,
+        load_encoder=load,
         clock=lambda: START - 500,
     )
 

@@ -90,8 +90,10 @@ def member(
     )
     data = replace(plant.config.data, path=str(root / "data.npz"), acceptance=acceptance)
     plant.configure(data=data)
-    seen = inspect_home_data(plant.home, load=load)
-    frozen = freeze_data(plant.home, seen, load=load, set_aside=True, clock=lambda: START - 500)
+    seen = inspect_home_data(plant.home, load_encoder=load)
+    frozen = freeze_data(
+        plant.home, seen, load_encoder=load, set_aside=True, clock=lambda: START - 500
+    )
     return plant, frozen
 
 

@@ -12,7 +12,7 @@ from wg_common.charts import bar_chart
 def test_bars_and_intervals_stay_on_their_track() -> None:
     values = [("a", True, 60.0, 40.0, 80.0), ("b", False, -10.0, -30.0, 5.0)]
     for zero in (True, False):
-        for row in bar_chart(values, 0.0, "+.1f", zero=zero).rows:
+        for row in bar_chart(values, 0.0, "+.1f", begins_at_zero=zero).rows:
             assert row.low >= 0 and row.low + row.spread <= 100.01
             assert row.start >= 0 and row.start + row.length <= 100.01
     first, second = bar_chart(values, 0.0, "+.1f").rows

@@ -13,7 +13,7 @@ from wg_client.fitting.linear_head import Floats
 from wg_client.fitting.replacement import clustered_standard_error
 from wg_client.methods.base import PlantRecords
 from wg_client.selection.gain import (
-    BETWEEN,
+    SITE_VARIABILITY,
     EstimatedGain,
     RecordDifferences,
     UnseenClassMass,
@@ -137,7 +137,7 @@ def test_an_interval_is_wider_on_fewer_records_and_on_fewer_units() -> None:
     right = np.tile(np.repeat([1.0, 1, 1, 0], 5), 5)
     assert width(right[:20], 1) > width(right, 1)
     assert width(right, 5) > width(right, 1)
-    assert estimate_accuracy(np.ones(1000), np.arange(1000)).low < 1 - BETWEEN
+    assert estimate_accuracy(np.ones(1000), np.arange(1000)).low < 1 - SITE_VARIABILITY
     # Ten records that are right say no more than ten: 95 % of sites so good or better (beta).
     assert 0.6 < estimate_accuracy(np.ones(10), np.arange(10)).low < 0.85
 
@@ -160,8 +160,10 @@ def test_intervals_hold_what_is_counted_at_sites_that_change(new: int) -> None:
     held = 0
     for _ in range(400):
         p = rng.uniform(0.5, 0.99)
-        spread = 1 / BETWEEN - 1
+        spread = 1 / SITE_VARIABILITY - 1
         later = rng.beta(p * spread, (1 - p) * spread)
-        found = estimate_accuracy((rng.random(60) < p).astype(np.float64), np.arange(60), new=new)
+        found = estimate_accuracy(
+            (rng.random(60) < p).astype(np.float64), np.arange(60), new_count=new
+        )
         held += found.low <= rng.binomial(new, later) / new <= found.high
     assert held >= 0.92 * 400

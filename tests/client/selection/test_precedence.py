@@ -32,15 +32,17 @@ def word(labels: int, fit: float | None) -> float:
 def test_labels_change_nothing_of_the_word_of_a_sheet_that_nothing_doubts(
     fit: float | None,
 ) -> None:
-    assert {word(labels, fit) for labels in (0, 5, 50)} == {precedence.WEIGHT}
+    assert {word(labels, fit) for labels in (0, 5, 50)} == {precedence.PRIOR_UNITS}
 
 
 def test_a_doubted_word_loses_a_tenth_with_each_label_of_the_rarest_class() -> None:
-    shares = [word(labels, SHEET_LIMIT - 0.01) / precedence.WEIGHT for labels in (0, 3, 10, 40)]
+    shares = [
+        word(labels, SHEET_LIMIT - 0.01) / precedence.PRIOR_UNITS for labels in (0, 3, 10, 40)
+    ]
     assert shares == pytest.approx([1.0, 0.7, 0.0, 0.0])
 
 
 def test_units_and_not_records_weigh_against_the_word() -> None:
     gain = replace(UNKNOWN, log_loss=-0.3, mean=-0.1)
-    assert precedence.score(gain, 4, precedence.WEIGHT) > 0
-    assert precedence.score(gain, 6, precedence.WEIGHT) < 0
+    assert precedence.score(gain, 4, precedence.PRIOR_UNITS) > 0
+    assert precedence.score(gain, 6, precedence.PRIOR_UNITS) < 0

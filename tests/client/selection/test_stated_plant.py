@@ -159,7 +159,7 @@ def test_networks_and_what_others_released_stand_in_one_package(
 
 
 def _with_both_treatments(plant: TestPlant) -> ModelsManifest:
-    """A plant that applied a network of each treatment, of which the standardised one says more."""
+    """A plant that applied a network of each scaling, of which the standardised one says more."""
     rng = np.random.default_rng(3)
     head = {"head.weight": rng.normal(size=(4, 64)), "head.bias": np.zeros(4)}
     silent = {name: np.float32(0.01) * value for name, value in head.items()}

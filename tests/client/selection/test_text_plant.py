@@ -25,7 +25,7 @@ from wg_client.data.survey import load_dataset, survey_dataset
 from wg_client.fitting.linear_head import LinearHead, fit_standardisation
 from wg_client.models import predict
 from wg_client.models.export import export_model
-from wg_client.models.manifest import KEPT
+from wg_client.models.manifest import KEPT_ALIAS
 from wg_client.release.preview import preview_release
 from wg_client.selection.delivery import apply_and_adopt
 from wg_common.nets.encoder import sentences
@@ -135,7 +135,7 @@ def test_a_table_of_texts_is_frozen_released_applied_and_predicted(
     new = write(tmp_path / "new.jsonl", [{"text": row["text"]} for row in rows(9, 3)])
     data = predict.load_records(new, LABELS)
     features = predict.encode_records(plant.home, applied.manifest, data)
-    told = predict.predict(plant.home, applied.manifest, KEPT, features, data.names)
+    told = predict.predict(plant.home, applied.manifest, KEPT_ALIAS, features, data.names)
     right = [row.label == LABELS[number // 3] for number, row in enumerate(told)]
     assert np.mean(right) > 0.7 and told[0].name == "new.jsonl[0]"
 
@@ -166,13 +166,13 @@ def test_e5_may_be_a_further_trunk_of_which_nothing_is_released(
     new = write(tmp_path / "new.csv", [{"text": row["text"]} for row in rows(9, 3)])
     data = predict.load_records(new, LABELS)
     features = predict.encode_records(plant.home, manifest, data)
-    told = predict.predict(plant.home, manifest, KEPT, features, data.names)
+    told = predict.predict(plant.home, manifest, KEPT_ALIAS, features, data.names)
     assert np.mean([row.label == LABELS[n // 3] for n, row in enumerate(told)]) > 0.7
-    export_model(plant.home, manifest, KEPT, "onnx", tmp_path / "model")
+    export_model(plant.home, manifest, KEPT_ALIAS, "onnx", tmp_path / "model")
     words = e5.prepare_texts(data.records)
     inputs = {"texts": find_trunk("texts")().prepare(data.records).numpy(), network.label: words}
     (exported,) = onnxruntime.InferenceSession(str(tmp_path / "model")).run(["logits"], inputs)
-    logits = predict.logits(plant.home, manifest, KEPT, features)
+    logits = predict.logits(plant.home, manifest, KEPT_ALIAS, features)
     np.testing.assert_allclose(exported, logits, rtol=1e-3, atol=1e-3)
 
 
@@ -183,7 +183,7 @@ def test_exports_take_vectors_and_name_what_makes_them(
     made = plant.package({"s": (good, "diffusion")}, architecture="text-head")
     applied = apply_and_adopt(plant.home, made)
     out = tmp_path / "model"
-    metadata = export_model(plant.home, applied.manifest, KEPT, form, out)  # type: ignore[arg-type]
+    metadata = export_model(plant.home, applied.manifest, KEPT_ALIAS, form, out)  # type: ignore[arg-type]
     assert sentences.PACKAGE in metadata["trunk"] and metadata["input"] == "texts"
     if form == "onnx":
         texts = [np.array(row["text"]) for row in rows(3, 2)]

@@ -19,7 +19,7 @@ from wg_client.fitting.linear_head import LinearHead, fit_standardisation
 from wg_client.methods.names import HANDED_ON, HANDED_ON_FINETUNED, LOCAL
 from wg_client.models import predict, store
 from wg_client.models.export import export_model
-from wg_client.models.manifest import KEPT
+from wg_client.models.manifest import KEPT_ALIAS
 from wg_client.selection.delivery import apply_and_adopt
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets.encoder import window_trunk
@@ -78,7 +78,7 @@ def test_a_package_is_applied_and_predicts_windows(
     np.savetxt(tmp_path / "new.csv", waves(rng, 2, 1)[0].T, delimiter=",")
     data = predict.load_records(tmp_path / "new.csv", LABELS)
     features = predict.encode_records(window_plant.home, applied.manifest, data)
-    (row,) = predict.predict(window_plant.home, applied.manifest, KEPT, features, data.names)
+    (row,) = predict.predict(window_plant.home, applied.manifest, KEPT_ALIAS, features, data.names)
     assert row.label == LABELS[2]
 
 

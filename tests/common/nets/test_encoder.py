@@ -91,14 +91,14 @@ def test_local_features_end_with_the_last_map_and_the_stages_of_both_scales(
     images = _images(3, (70, 50, 3))
     local = encoder.encode_local(images)
     raw = encoders.raw_features(images, settings=encoder.settings)
-    stages = image_trunk.STAGES_WIDTH - image_trunk.LAST
-    assert encoder.local_blocks == (image_trunk.LAST, stages, stages)
+    stages = image_trunk.STAGES_WIDTH - image_trunk.LAST_CHANNELS
+    assert encoder.local_blocks == (image_trunk.LAST_CHANNELS, stages, stages)
     assert local.shape == (3, encoder.scaled_dimension + sum(encoder.local_blocks))
     last, fine, coarse = np.split(
         local[:, encoder.scaled_dimension :], np.cumsum(encoder.local_blocks)[:-1], axis=1
     )
     np.testing.assert_allclose(np.linalg.norm(last, axis=1), 1, rtol=1e-5)
-    whole = raw[:, -image_trunk.LAST :]
+    whole = raw[:, -image_trunk.LAST_CHANNELS :]
     expected = whole / np.linalg.norm(whole, axis=1, keepdims=True)
     np.testing.assert_allclose(last, expected, atol=1e-4)
     np.testing.assert_allclose(coarse, raw[:, :stages], rtol=1e-3, atol=1e-4)

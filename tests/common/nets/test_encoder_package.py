@@ -56,7 +56,7 @@ def test_many_numbers_that_overflow_together_only_are_refused(package: bytes) ->
     tensors["projection"] = np.full_like(tensors["projection"], 1e9)
     bounds: NDArray[np.float64] | float = window_trunk.BOUND
     if len(tensors["mean"]) == image_trunk.WIDTH:
-        bounds = image_trunk.ImageTrunk(64).bounds()
+        bounds = image_trunk.ImageTrunk(64).feature_bounds()
     with pytest.raises(VerificationError, match="projection"):
         encoder_package.check_overflow(tensors, bounds)
     tensors["projection"] = np.full_like(tensors["projection"], 1e2)
@@ -77,7 +77,7 @@ def test_no_image_has_raw_features_beyond_the_bounds() -> None:
     found = [np.full((64, 64), value, np.uint8) for value in (0, 255)]
     found += [*stripes, *rng.integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)]
     raw = np.abs(encoders.raw_features(found))
-    bounds = image_trunk.ImageTrunk(64).bounds()
+    bounds = image_trunk.ImageTrunk(64).feature_bounds()
     assert (raw <= bounds).all()
     assert np.median(raw.max(axis=0) / bounds) > 0.001  # a bound that means something
 

@@ -36,7 +36,9 @@ def test_with_imagenet_s_own_statistics_it_is_the_encoder_s_lower_half() -> None
     first, start = {}, 0
     for block, channels in trunks.STAGES.items():
         first[block], start = (start, start + 2 * channels), start + 2 * channels
-    expected = torch.cat([stages[:, slice(*first[block])] for block in lite0_low.READ], dim=1)
+    expected = torch.cat(
+        [stages[:, slice(*first[block])] for block in lite0_low.FEATURE_BLOCKS], dim=1
+    )
     assert found.shape == (8, lite0_low.FEATURES)
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
 

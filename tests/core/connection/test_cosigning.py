@@ -67,7 +67,7 @@ class World:
 
     def releases(self) -> int:
         with ServerStore.open(self.server) as store:
-            return len(store.newest_usable_ids(encoder=self.plant.encoder, apart_from="nobody"))
+            return len(store.newest_usable_ids(encoder=self.plant.encoder, excluded_site="nobody"))
 
     def ledger(self) -> Ledger:
         return Ledger.open(self.plant.home.ledger, signing.load(self.plant.home.ledger_key))

@@ -35,10 +35,10 @@ def test_a_freeze_that_was_cut_off_goes_on_where_it_stopped(
             return self._encoder.encode_local(records)
 
     with pytest.raises(KeyboardInterrupt):
-        freeze_data(plant.home, plant.look(), load=lambda _: Counting(2))
+        freeze_data(plant.home, plant.look(), load_encoder=lambda _: Counting(2))
     (kept,) = (plant.home.snapshots / ".encoded").iterdir()
     kept.write_bytes(kept.read_bytes() + b"half a row")
-    frozen = freeze_data(plant.home, plant.look(), load=lambda _: Counting(-1))
+    frozen = freeze_data(plant.home, plant.look(), load_encoder=lambda _: Counting(-1))
     assert sum(encoded) == frozen.records
     assert not (plant.home.snapshots / ".encoded").exists()
     alone = plant.freeze()

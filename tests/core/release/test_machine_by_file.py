@@ -62,7 +62,7 @@ def test_a_package_is_made_for_the_machine_and_no_class_is_pooled(world: World) 
     assert np.abs(plant.machine.moments() - exact.moments()).max() < 8 * plant.machine.moment_std
     with ServerStore.open(world.server) as store:
         assert store.require_release(made.release_id).statistics == MACHINE
-        assert store.newest_usable_ids(encoder=world.plant.encoder, apart_from="nobody") == []
+        assert store.newest_usable_ids(encoder=world.plant.encoder, excluded_site="nobody") == []
         assert troubles.site_statuses(store, names=["plant-a"])["plant-a"].uses_files
         store.record_requests({"plant-a": 1.0})
         assert not troubles.site_statuses(store, names=["plant-a"])["plant-a"].uses_files

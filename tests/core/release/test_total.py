@@ -123,8 +123,8 @@ def test_a_freeze_names_what_the_encoder_failed_on_also_where_it_was_cut_off(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        freeze_data(plant.home, look, load=lambda _: encoder, stage=stop)
-    snapshot = freeze_data(plant.home, look, load=lambda _: encoder).snapshot
+        freeze_data(plant.home, look, load_encoder=lambda _: encoder, stage=stop)
+    snapshot = freeze_data(plant.home, look, load_encoder=lambda _: encoder).snapshot
     assert quality.read(snapshot.folder).failures == (look.data.names[1],)
     rows = np.asarray(snapshot.features())
     assert not rows[1].any() and rows[[0, 2, 3, 4, 5]].any(axis=1).all()
@@ -143,7 +143,7 @@ def test_the_ledger_shows_when_a_freeze_began_and_not_how_long_it_took(
     freeze_data(
         plant.home,
         look,
-        load=lambda _: Failing(FAILURES["error"], None),
+        load_encoder=lambda _: Failing(FAILURES["error"], None),
         clock=lambda: next(seconds),
     )
     with Ledger.open(plant.home.ledger) as ledger:
@@ -152,7 +152,7 @@ def test_the_ledger_shows_when_a_freeze_began_and_not_how_long_it_took(
     freeze_data(
         plant.home,
         look,
-        load=lambda _: Failing(FAILURES["error"], None),
+        load_encoder=lambda _: Failing(FAILURES["error"], None),
         clock=lambda: newest - 50.0,
     )
     with Ledger.open(plant.home.ledger) as ledger:

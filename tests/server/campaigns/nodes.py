@@ -145,7 +145,7 @@ class Stage:
     ) -> bytes:
         self.before_package(own.site)
         store = pools.store
-        ids = store.newest_usable_ids(encoder="e", apart_from=own.site)
+        ids = store.newest_usable_ids(encoder="e", excluded_site=own.site)
         names = tuple(sorted(store.require_release(release_id).site for release_id in ids))
         self.packages.append((own.site, request_id, names))
         self.generators.append(generator)

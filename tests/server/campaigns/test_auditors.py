@@ -15,7 +15,7 @@ from tests.server.store.test_succession import Central, ledger_of
 
 from wg_audit.cli import group as auditor
 from wg_common import auditor_record, cli, weights_package
-from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST
+from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST_LOG
 from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.ledger import checkpoint as checkpoints
@@ -111,7 +111,7 @@ def test_an_export_holds_checkpoints_and_every_file_as_it_came(central: Central)
         central.store.add_release(release)
     out = central.folder / "out"
     (done,) = auditors.export_for_auditors(central.home, out, [SITE])
-    assert (done.site, done.files, done.logs, done.succession) == (SITE, 2, 1, FIRST)
+    assert (done.site, done.files, done.logs, done.succession) == (SITE, 2, 1, FIRST_LOG)
     assert sorted(path.read_bytes() for path in (out / SITE).glob("*.wgs")) == sorted(files)
     record = auditor_record.read_auditor_record(out)
     found = record.find_site(SITE)
@@ -141,7 +141,7 @@ def test_an_export_names_the_earlier_ledger_and_that_its_budget_is_unknown(
     assert found is not None
     said = [(log.origin, log.succession) for log in found.logs]
     with ledger_of(old) as one, ledger_of(new) as three:
-        assert said == [(one.origin, FIRST), (three.origin, BUDGET_UNKNOWN)]
+        assert said == [(one.origin, FIRST_LOG), (three.origin, BUDGET_UNKNOWN)]
     rows = document(capsys, "sites", "--home", central.home.root)["sites"]
     assert rows[0]["ledger_succession"] == BUDGET_UNKNOWN
     code, text, err = run(capsys, "sites", "--home", central.home.root)
@@ -155,7 +155,7 @@ def test_a_site_of_before_that_was_never_cosigned_is_exported_without_a_checkpoi
     with central.store.engine.begin() as connection:
         connection.execute(schema.witness.delete())
     (done,) = auditors.export_for_auditors(central.home, central.folder / "out", [SITE])
-    assert (done.checkpoint_size, done.succession) == (0, FIRST)
+    assert (done.checkpoint_size, done.succession) == (0, FIRST_LOG)
     assert not (central.folder / "out" / SITE).exists()
     found = auditor_record.read_auditor_record(central.folder / "out").find_site(SITE)
     assert found is not None and found.logs[0].checkpoint == ""

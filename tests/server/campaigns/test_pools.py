@@ -191,7 +191,7 @@ def test_a_release_that_cannot_be_opened_is_left_out(fleet: Fleet) -> None:
 def test_many_sites_are_taken_in_a_few_at_a_time(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pools, "FEW", 6)
+    monkeypatch.setattr(pools, "REJUDGED_SITES", 6)
     monkeypatch.setattr(pools, "PEERS", 5)
     for number in range(20):
         fleet.release(number)

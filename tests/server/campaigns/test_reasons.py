@@ -92,7 +92,7 @@ def test_a_site_that_waits_for_a_person_is_left_out_for_that() -> None:
 
 
 WORDS = [
-    *(("refused", code) for code in (*fleet.REFUSALS, *fleet.MEANING)),
+    *(("refused", code) for code in (*fleet.REFUSALS, *fleet.CODE_MEANINGS)),
     *(("failed", code) for code in ("revoked", "tries", "verification", "decode", "internal")),
     *(("failed", code) for code in ("quarantined", "config")),
     *(("expired", code) for code in ("not-fetched", "no-answer", "not-connected")),
@@ -146,7 +146,7 @@ def test_spans_are_in_their_largest_unit(seconds: float, words: str) -> None:
 
 
 def test_every_word_of_a_plant_is_said_and_in_english_as_the_wire_has_it() -> None:
-    wire = {**fleet.MEANING, **fleet.REFUSALS}
+    wire = {**fleet.CODE_MEANINGS, **fleet.REFUSALS}
     table = translations.load_templates("en", wording.FOLDER, wording.KIND)
     stem = "plant "
     said = {key.removeprefix(stem): text for key, text in table.items() if key.startswith(stem)}
@@ -170,7 +170,7 @@ def test_no_sentence_is_left_that_nobody_says() -> None:
 
 
 def test_reasons_are_said_in_japanese() -> None:
-    out = task("a", state="expired", code=absence.AWAY, figure=NOW - DAY, updated=NOW)
+    out = task("a", state="expired", code=absence.NOT_CONNECTED, figure=NOW - DAY, updated=NOW)
     found = reasons.explain_task(campaign(out), out, THERE, NOW, "ja")
     assert found.why == "対象外になりました：接続していません（最終接続は 1 日前）"
     assert found.do.endswith("wg-server campaign resume ID SITE で再試行")

@@ -196,7 +196,7 @@ def test_a_session_ends_when_nobody_is_there_or_after_half_a_day(
     cookie = begun[0]
     current_time[0] = sessions.IDLE_SECONDS - 1
     assert (
-        found.find_session(cookie, live=True) is not None
+        found.find_session(cookie, is_automatic=True) is not None
     )  # a page that is left open is no person
     current_time[0] = sessions.IDLE_SECONDS + 1
     assert found.find_session(cookie) is None

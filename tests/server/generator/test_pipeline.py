@@ -20,7 +20,7 @@ from wg_server.cli.train import train as command
 from wg_server.generator import pipeline as training
 from wg_server.generator import versions
 from wg_server.generator.evaluation.episodes import EpisodeSampler, EpisodeSettings
-from wg_server.generator.evaluation.scores import ALONE, COMPLETED, EXCHANGED
+from wg_server.generator.evaluation.scores import COMPLETED_HEAD, EXCHANGED_HEAD, HEAD_ALONE
 from wg_server.generator.plan import GeneratorPlan, read_plan
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
@@ -100,7 +100,7 @@ def test_the_card_scores_every_method_on_families_held_out(card: dict[str, objec
     scenarios = card["scenarios"]
     assert isinstance(scenarios, dict)
     for rows in scenarios.values():
-        assert {COMPLETED, ALONE, EXCHANGED} == set(rows)
+        assert {COMPLETED_HEAD, HEAD_ALONE, EXCHANGED_HEAD} == set(rows)
         assert all(0 <= row["accuracy"] <= 1 for row in rows.values())
     assert card["own_families"] == {}
 
@@ -144,13 +144,15 @@ def test_networks_for_machines_are_made_through_the_encoders_maps(
     _fill(home, zoo_tasks)
     draws = MachineCounts(step=2, pool=4, renewals=1, validation=2, test=3)
     plan = replace(PLAN, machine_steps=2)
-    assert "sheets" not in training.train_generator(home, plan, progress=_silent, draws=draws)
+    assert "sheets" not in training.train_generator(
+        home, plan, progress=_silent, machine_counts=draws
+    )
     contents = package.unpack_encoder(home.read_encoder())
     contents.maps[bearing.KIND.name] = ReadingMap(bearing.KIND).eval()
     monkeypatch.setattr(package, "unpack_encoder", lambda _: contents)
     steps: list[int] = []
     made = training.train_generator(
-        home, plan, progress=lambda done, _: steps.append(done), draws=draws
+        home, plan, progress=lambda done, _: steps.append(done), machine_counts=draws
     )
     assert steps == sorted(steps) and steps[-1] == training.count_training_steps(home, plan)
     version = versions.read_version(home, str(made["version"]))

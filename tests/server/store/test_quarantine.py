@@ -31,7 +31,7 @@ def held(site: str = HOSTILE, **values: Any) -> StoredRelease:
 def conditioning(store: ServerStore) -> list[str]:
     return [
         store.require_release(each).site
-        for each in store.newest_usable_ids(encoder="e", apart_from="")
+        for each in store.newest_usable_ids(encoder="e", excluded_site="")
     ]
 
 
@@ -105,5 +105,5 @@ def test_a_site_whose_newest_release_is_held_is_remembered_by_the_one_before(
     add_sites(store, [HOSTILE])
     store.add_release(stored(HOSTILE, received=1.0))
     store.add_release(held(release_id="later", received=2.0))
-    (remembered,) = store.newest_usable_ids(encoder="e", apart_from="")
+    (remembered,) = store.newest_usable_ids(encoder="e", excluded_site="")
     assert store.require_release(remembered).received == 1.0

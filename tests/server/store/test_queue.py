@@ -189,8 +189,8 @@ def test_a_late_answer_changes_nothing_where_another_process_was_first(
 ) -> None:
     campaign = add(queue, "a")
     queue.start_queued()
-    queue.update(campaign.id, "a", was="waiting", state="released", release_id="r")
-    queue.update(campaign.id, "a", was="released", state="packaged")
-    queue.update(campaign.id, "a", was="waiting", state="released", release_id="another")
+    queue.update(campaign.id, "a", required_state="waiting", state="released", release_id="r")
+    queue.update(campaign.id, "a", required_state="released", state="packaged")
+    queue.update(campaign.id, "a", required_state="waiting", state="released", release_id="another")
     task = queue.find_campaign(campaign.id).find_task("a")
     assert (task.state, task.release_id) == ("packaged", "r")

@@ -266,10 +266,10 @@ def test_memory_is_the_newest_release_of_every_other_site_in_good_standing(
     store.add_release(replace(one, release_id="r5", statistics=MACHINE, received=4.0))
     with pytest.raises(VerificationError, match="another site"):
         store.add_release(replace(one, site="plant-a"))
-    assert store.newest_usable_ids(encoder="e", apart_from="plant-a") == ["r2", "r4"]
+    assert store.newest_usable_ids(encoder="e", excluded_site="plant-a") == ["r2", "r4"]
     store.revoke("plant-c", NOW)
-    assert store.newest_usable_ids(encoder="e", apart_from="plant-a") == ["r2"]
-    assert not store.newest_usable_ids(encoder="e", apart_from="plant-b")
+    assert store.newest_usable_ids(encoder="e", excluded_site="plant-a") == ["r2"]
+    assert not store.newest_usable_ids(encoder="e", excluded_site="plant-b")
 
 
 def test_sites_are_read_by_pages_and_found_by_a_part_of_their_name(store: ServerStore) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.core.ledger.decided import record_decision
 from tests.server.enrolling import request_of
 
-from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR
+from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST_LOG, NAMES_PREDECESSOR
 from wg_core.errors import RefusedError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import export as exports
@@ -102,7 +102,7 @@ def ledger_of(plant: ClientHome) -> Ledger:
 def test_a_first_ledger_is_cosigned_from_its_first_entry(central: Central) -> None:
     plant = central.plant("one")
     reply = central.enrol(plant)
-    assert central.said() == FIRST
+    assert central.said() == FIRST_LOG
     with ledger_of(plant) as ledger:
         ledger.enrol_witness(reply.witness_name, bytes.fromhex(reply.witness_key))
         signed = ledger.first_checkpoint() + reply.cosignature.encode()
@@ -121,7 +121,7 @@ def test_a_fresh_home_after_releases_is_a_budget_unknown(central: Central) -> No
 def test_a_fresh_home_before_any_release_is_a_first_one(central: Central) -> None:
     central.enrol(central.plant("one"))
     central.enrol(central.plant("two"))
-    assert central.said() == FIRST
+    assert central.said() == FIRST_LOG
 
 
 def test_the_same_ledger_enrols_again_as_often_as_it_likes(central: Central) -> None:
@@ -129,7 +129,7 @@ def test_the_same_ledger_enrols_again_as_often_as_it_likes(central: Central) -> 
     for _ in range(3):
         central.enrol(plant)
         central.work(plant)
-    assert central.said() == FIRST and len(central.store.logs_of_sites([SITE])[SITE]) == 1
+    assert central.said() == FIRST_LOG and len(central.store.logs_of_sites([SITE])[SITE]) == 1
 
 
 def test_a_successor_that_names_the_last_checkpoint_or_a_later_one_is_known(

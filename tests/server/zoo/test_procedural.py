@@ -9,7 +9,7 @@ from wg_server.zoo.procedural import boards, defects, families, glyphs, surfaces
 def test_every_surface_is_finite_and_varied(kind: str) -> None:
     rng = np.random.default_rng(0)
     sheet = surfaces.draw_sheet(rng, surfaces.draw_recipe(rng, kind))
-    assert sheet.shape == (surfaces.SHEET, surfaces.SHEET)
+    assert sheet.shape == (surfaces.SHEET_SIDE, surfaces.SHEET_SIDE)
     assert np.isfinite(sheet).all()
     assert 0.005 < sheet.std() < 0.5
 

@@ -56,10 +56,10 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
     )
 
 
-def supporting_site_counts(posterior: Posterior, present: set[int]) -> dict[int, int]:
+def supporting_site_counts(posterior: Posterior, present_mask: set[int]) -> dict[int, int]:
     """Return the number of supporting sites of each released class without a local record."""
     return {
         int(index): int(posterior.sites[index])
         for index in np.flatnonzero(posterior.evidence_mask)
-        if index not in present
+        if index not in present_mask
     }

@@ -17,7 +17,7 @@ from wg_client.selection.checks import (
 )
 from wg_client.selection.checks.base import AcceptanceCheck, ModelComparison
 
-GAIN = gain.CODE
+GAIN_CODE = gain.CODE
 """Code of the check that gives the reason for keeping a model."""
 
 log = logging.getLogger(__name__)
@@ -32,9 +32,9 @@ CHECKS: tuple[AcceptanceCheck, ...] = (
     few_sites.check,
     sheet.check,
 )
-UNLIKE = unlike.CODE
+UNLIKE_CODE = unlike.CODE
 """Code of the check that rejects a kind of plant."""
-SHEET = sheet.CODE
+SHEET_CODE = sheet.CODE
 """Code of the check that doubts a data sheet."""
 
 

@@ -115,7 +115,7 @@ class ConfinedTrunk(EncoderTrunk):
         """False, because another process runs the trunk."""
         return False
 
-    def bounds(self) -> NDArray[np.float64] | float:
+    def feature_bounds(self) -> NDArray[np.float64] | float:
         """Return bounds on the magnitudes of raw features, ``[width]``, or one common bound."""
         bounds = np.array(self._start.bounds)
         return bounds if len(bounds) > 1 else float(bounds[0])

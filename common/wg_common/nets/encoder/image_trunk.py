@@ -32,9 +32,9 @@ from wg_core.errors import DecodeError
 
 STAGES = {2: 24, 4: 40, 7: 80, 10: 112, 14: 192}
 """Index of each block whose output gives features, and its number of channels."""
-LAST = 1280  # Channels of the last feature map
-STAGES_WIDTH = 2 * sum(STAGES.values()) + LAST  # Number of features of one scale
-WIDTH = STAGES_WIDTH + LAST
+LAST_CHANNELS = 1280  # Channels of the last feature map
+STAGES_WIDTH = 2 * sum(STAGES.values()) + LAST_CHANNELS  # Number of features of one scale
+WIDTH = STAGES_WIDTH + LAST_CHANNELS
 """Number of raw features: the coarse scale, then the last map of the fine scale."""
 
 _CLASSES = 1000
@@ -98,7 +98,7 @@ class ImageTrunk(NamedTrunk):
     batch = 16
     needs_process = False
     directions = 448
-    local_blocks = (LAST, STAGES_WIDTH - LAST, STAGES_WIDTH - LAST)
+    local_blocks = (LAST_CHANNELS, STAGES_WIDTH - LAST_CHANNELS, STAGES_WIDTH - LAST_CHANNELS)
 
     def __init__(self, pixels: int) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class ImageTrunk(NamedTrunk):
 
         ``compute_features`` returns the fine scale as local features without a projection.
         """
-        return np.concatenate([_stage_weights(), np.zeros(LAST)])
+        return np.concatenate([_stage_weights(), np.zeros(LAST_CHANNELS)])
 
     @classmethod
     def settings(cls, *, pixels: int = 0) -> dict[str, str]:
@@ -182,11 +182,11 @@ class ImageTrunk(NamedTrunk):
         The blocks are the normalised last map of the fine scale, and the stages of each scale.
         """
         coarse, fine = self.stages(F.avg_pool2d(records, 2)), self.stages(records)
-        last = fine[:, -LAST:]
-        stages = F.normalize(last, dim=1), fine[:, :-LAST], coarse[:, :-LAST]
+        last = fine[:, -LAST_CHANNELS:]
+        stages = F.normalize(last, dim=1), fine[:, :-LAST_CHANNELS], coarse[:, :-LAST_CHANNELS]
         return torch.cat([coarse, last], dim=1), stages
 
-    def bounds(self) -> NDArray[np.float64]:
+    def feature_bounds(self) -> NDArray[np.float64]:
         """Compute from the weights bounds on raw features' magnitudes for any image, ``[WIDTH]``.
 
         Inputs of a projecting convolution have passed a relu6, so they lie in [0, 6], as does the
@@ -207,12 +207,12 @@ class ImageTrunk(NamedTrunk):
             )
             if number in STAGES:
                 bounds += [torch.maximum(low.abs(), high.abs()), high - low]
-        bounds.append(torch.full((2 * LAST,), 6.0, dtype=torch.float64))
+        bounds.append(torch.full((2 * LAST_CHANNELS,), 6.0, dtype=torch.float64))
         return np.asarray(1.01 * torch.cat(bounds).numpy() + 1e-3)
 
 
 def _stage_weights() -> NDArray[np.float64]:
-    sizes = [size for size in STAGES.values() for _ in range(2)] + [LAST]
+    sizes = [size for size in STAGES.values() for _ in range(2)] + [LAST_CHANNELS]
     return np.concatenate([np.full(size, size**-0.5) for size in sizes])
 
 

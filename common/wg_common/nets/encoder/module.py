@@ -188,7 +188,7 @@ class Encoder:
         return _zeros_for_failures(self._run(run, trunk, records, self.dimension, batch=batch))
 
     def encode_local(self, records: Records) -> NDArray[np.float32]:
-        """Compute local features of records, one record at a time.
+        """Compute all features of records that a plant uses, one record at a time.
 
         *Guarantee.* On a CPU a row depends on its record and the encoder alone, to the last bit:
         not on the other records, their number or its position (``isolation``). If a trunk fails on
@@ -208,7 +208,7 @@ class Encoder:
         return self._local(records, one_by_one=True)
 
     def encode_batched(self, records: Records) -> NDArray[np.float32]:
-        """Compute local features in batches, for records that no release uses.
+        """Compute the same features in batches, for records that no release uses.
 
         The result equals ``encode_local`` up to rounding, and takes a quarter of the time for
         images. A trunk that fails on a record gives zeros. Errors are those of ``encode_local``.
@@ -306,7 +306,7 @@ def load_encoder(data: bytes) -> Encoder:
     metadata, (kind, *further_kinds) = contents.metadata, contents.kinds
     modality = packages.stated_modality(metadata)
     trunk = load_trunk(kind, modality, metadata)
-    packages.check_overflow(contents.tensors, trunk.bounds())
+    packages.check_overflow(contents.tensors, trunk.feature_bounds())
     parts = [torch.from_numpy(contents.tensors[part]) for part in packages.TENSORS]
     module = EncoderModule(trunk, *parts).eval()
     other_trunks = tuple(
@@ -325,7 +325,7 @@ def load_encoder(data: bytes) -> Encoder:
 
 
 def assemble_encoder(
-    identity: str,
+    package_sha256: str,
     modality: str,
     module: EncoderModule,
     settings: Mapping[str, str],
@@ -337,7 +337,7 @@ def assemble_encoder(
     by_trunk = packages.local_block_sizes((module.trunk, *further_trunks))
     blocks = sum(by_trunk, ())
     return Encoder(
-        id=identity,
+        id=package_sha256,
         modality=modality,
         dimension=dimension,
         scaled_dimension=scaled_width,

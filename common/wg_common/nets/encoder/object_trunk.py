@@ -14,7 +14,12 @@ from torch import Tensor
 
 from wg_common.modalities.base import Record
 from wg_common.nets.encoder import published_weights
-from wg_common.nets.encoder.image_trunk import LAST, FusedLite0, channels_last, resized_batch
+from wg_common.nets.encoder.image_trunk import (
+    LAST_CHANNELS,
+    FusedLite0,
+    channels_last,
+    resized_batch,
+)
 from wg_common.nets.encoder.trunk import NamedTrunk
 
 _SIDE = 224
@@ -24,7 +29,7 @@ class ObjectTrunk(NamedTrunk):
     """Trunk from images to unit vectors ``[n, 1280]``: the mean of the last feature map."""
 
     label = f"{published_weights.NAME}-{_SIDE}"
-    width = LAST
+    width = LAST_CHANNELS
     batch = 16
     needs_process = False
     directions = 448
@@ -42,9 +47,9 @@ class ObjectTrunk(NamedTrunk):
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
         """Return equal weights."""
-        return np.ones(LAST)
+        return np.ones(LAST_CHANNELS)
 
-    def bounds(self) -> float:
+    def feature_bounds(self) -> float:
         """Return 1.01: vectors have unit length up to rounding."""
         return 1.01
 

@@ -206,7 +206,7 @@ class OnnxTrunk(EncoderTrunk):
         raw = self(records)
         return raw, (raw,)
 
-    def bounds(self) -> float:
+    def feature_bounds(self) -> float:
         """Return 1.01: vectors have unit length up to rounding."""
         return 1.01
 

@@ -7,12 +7,12 @@ the trunk by hash. It also holds trunks that come from files, and reading maps o
 The package comes from a server and processes every record of a plant, so its values are bounded
 beforehand. *Guarantee.* If ``check_overflow`` accepts an encoder, no feature of any valid record,
 and no intermediate value, is infinite or NaN. The argument: raw features have bounds that hold for
-every record (``EncoderTrunk.bounds``), since trunks are pinned by hash, and rows of a trunk from a
-file have length 1. A feature is a sum of terms ``(raw_j - mean_j) p_jk``. This sum and each partial
-sum is at most ``F_k = sum_j (bound_j + |mean_j|) |p_jk|`` in any order, up to a rounding factor of
-at most ``(1 + 2^-24)^(2 width)``. With ``F_k`` at most ``RANGE`` = 1e12 and at most 5,000 columns,
-the sum of squares in the clip is below 1e28, and float32 reaches 3e38. The clip divides by at least
-its radius.
+every record (``EncoderTrunk.feature_bounds``), since trunks are pinned by hash, and rows of a trunk
+from a file have length 1. A feature is a sum of terms ``(raw_j - mean_j) p_jk``. This sum and each
+partial sum is at most ``F_k = sum_j (bound_j + |mean_j|) |p_jk|`` in any order, up to a rounding
+factor of at most ``(1 + 2^-24)^(2 width)``. With ``F_k`` at most ``RANGE`` = 1e12 and at most 5,000
+columns, the sum of squares in the clip is below 1e28, and float32 reaches 3e38. The clip divides by
+at least its radius.
 """
 
 import json

@@ -100,7 +100,7 @@ class PlantTrunk(EncoderTrunk):
         """
         return (*blocks, *self.local_blocks), (*counts, *(1 for _ in self.local_blocks))
 
-    def bounds(self) -> float:
+    def feature_bounds(self) -> float:
         """Return infinity: no bound is needed, since no release uses the features."""
         return float("inf")
 

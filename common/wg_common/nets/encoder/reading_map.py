@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from wg_common.machines.base import HALF_BINS, MachineKind
 from wg_common.machines.process import ProcessUnit
-from wg_common.machines.registry import READ
+from wg_common.machines.registry import READABLE_KINDS
 from wg_common.nets import process_sensor, spectrum_lines
 from wg_common.nets.spectrum_lines import BANDS, ENVELOPES, INPUTS
 from wg_core.errors import DecodeError, VerificationError
@@ -149,7 +149,7 @@ def maps_from_tensors(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, R
     """
     maps = {}
     unread = dict(tensors)
-    for name, kind in READ.items():
+    for name, kind in READABLE_KINDS.items():
         prefix = _prefix(name)
         values = {key: unread.pop(key) for key in tensors if key.startswith(prefix)}
         if not values:
@@ -170,7 +170,7 @@ def maps_from_tensors(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, R
     if unread:
         raise DecodeError(
             f"encoder: {sorted(unread)[0][:64]!r} is a reading map of no kind of machine that is"
-            f" known here ({', '.join(READ)}); update this program"
+            f" known here ({', '.join(READABLE_KINDS)}); update this program"
         )
     return maps
 

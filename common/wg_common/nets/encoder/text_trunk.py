@@ -42,7 +42,7 @@ class TextTrunk(NamedTrunk):
         """Return equal weights."""
         return np.ones(sentences.WIDTH)
 
-    def bounds(self) -> float:
+    def feature_bounds(self) -> float:
         """Return 1.01: vectors have unit length up to rounding."""
         return 1.01
 

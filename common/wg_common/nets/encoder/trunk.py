@@ -76,7 +76,7 @@ class EncoderTrunk(nn.Module):
         return torch.cat([*blocks], dim=1) if blocks else raw
 
     @abstractmethod
-    def bounds(self) -> NDArray[np.float64] | float:
+    def feature_bounds(self) -> NDArray[np.float64] | float:
         """Return bounds on the magnitudes of raw features, ``[width]``, or one common bound.
 
         They hold for any valid record.

@@ -128,7 +128,7 @@ def _load(order_bytes: bytes, data: bytes) -> tuple[TrunkReply, EncoderTrunk | N
         named_kind = find_trunk(modality, choice.name) if not choice.file else None
         kind = named_kind or file_trunk(modality, choice, data)
         trunk = kind.from_settings(dict(order.settings)).eval()
-        bounds = np.atleast_1d(np.asarray(trunk.bounds(), dtype=np.float64)).tolist()
+        bounds = np.atleast_1d(np.asarray(trunk.feature_bounds(), dtype=np.float64)).tolist()
         start = TrunkReply(
             width=trunk.width, local_blocks=tuple(trunk.local_blocks), bounds=tuple(bounds)
         )

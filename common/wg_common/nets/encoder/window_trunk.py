@@ -35,7 +35,7 @@ from wg_core.site.reading import CHANNELS_LIMIT
 
 NAME = "windows-4"
 LENGTH = 1024
-SHORT = 128  # Grid for windows of at most 128 samples, whose spectra have no finer lines
+SHORT_LENGTH = 128  # Grid for windows of at most 128 samples, whose spectra have no finer lines
 PIECES = 4
 
 _BANDS = 24
@@ -56,13 +56,13 @@ _DESCRIBED = {
     "moments": 2 + 2 * len(_QUANTILES) + 2 + len(_LAGS),
     "course": _COURSE,
 }
-LEVEL = 2 + 4 * len(_PERIODS)  # Number of features for a channel's size and mean
-_CODED = LEVEL + 6 + 8
+LEVEL_FEATURES = 2 + 4 * len(_PERIODS)  # Number of features for a channel's size and mean
+_CODED = LEVEL_FEATURES + 6 + 8
 
 BLOCKS: Mapping[str, int] = {
     **{f"{name}-{pool}": n for name, n in _DESCRIBED.items() for pool in ("mean", "std", "max")},
     "kernels-mean": 84 * _SCALES * (len(_THRESHOLDS) + 1),
-    "level-mean": LEVEL,
+    "level-mean": LEVEL_FEATURES,
     "channels": _CODED * _CODES,
     "together": 8,
 }
@@ -130,7 +130,7 @@ class WindowTrunk(NamedTrunk):
         raw = self(records)
         return raw, (self.unscaled(records), raw)
 
-    def bounds(self) -> float:
+    def feature_bounds(self) -> float:
         """Return the common bound of all raw features."""
         return BOUND
 
@@ -228,7 +228,7 @@ def window_views(window: NDArray[np.floating]) -> Tensor:
     x = x.clone().unsqueeze(0)  # [1, C, T], in aligned memory
     time = x.shape[-1]
     if time <= LENGTH:
-        length = SHORT if time <= SHORT else LENGTH
+        length = SHORT_LENGTH if time <= SHORT_LENGTH else LENGTH
         overview = F.interpolate(x, length, mode="linear", align_corners=True)
         return torch.stack([overview, overview], dim=2)
     count = min(PIECES, -(-time // LENGTH))

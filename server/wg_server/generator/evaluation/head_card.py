@@ -18,15 +18,21 @@ from wg_common.inference.posterior import posterior_head
 from wg_common.streams import Stream
 from wg_server.generator.checks import CardCheck
 from wg_server.generator.evaluation.episodes import Episode, EpisodeSampler, EpisodeSettings
-from wg_server.generator.evaluation.scores import ALONE, COMPLETED, EXCHANGED, UNNAMED, MethodScores
+from wg_server.generator.evaluation.scores import (
+    COMPLETED_HEAD,
+    EXCHANGED_HEAD,
+    HEAD_ALONE,
+    UNNAMED_HEAD,
+    MethodScores,
+)
 from wg_server.generator.prior import pooling
 from wg_server.generator.prior.names import ClassPriors
 from wg_server.generator.prior.pooling import EvidencePool
 
-FEW = EpisodeSettings(shots=5)
+FEW_LABELS = EpisodeSettings(shots=5)
 """Plant with five labels per class, and releases of other sites of its family."""
 SCENARIOS: Mapping[str, EpisodeSettings] = {
-    "few labels, sisters in memory, epsilon 4": FEW,
+    "few labels, sisters in memory, epsilon 4": FEW_LABELS,
     "few labels, sisters in memory, epsilon 1": EpisodeSettings(epsilon=1.0, same_family_shots=100),
     "classes never seen, epsilon 4": EpisodeSettings(missing=1),
     "no labels, epsilon 4": EpisodeSettings(unlabelled=1),
@@ -34,7 +40,7 @@ SCENARIOS: Mapping[str, EpisodeSettings] = {
 }
 """Scenarios by their keys on stored cards; "sisters in memory" are other sites of the plant's
 family."""
-SHOWN: Mapping[str, EpisodeSettings] = {
+UNCHECKED_SCENARIOS: Mapping[str, EpisodeSettings] = {
     "classes never seen, epsilon 1": EpisodeSettings(epsilon=1.0, missing=1),
     "no labels, epsilon 1": EpisodeSettings(epsilon=1.0, unlabelled=1),
 }
@@ -60,11 +66,11 @@ def heads_by_method(fitted_priors: ClassPriors, episode: Episode) -> dict[str, H
 
     unnamed_head = posterior_head(pooling.posterior_from_pools(priors, pools, labels), *episode.own)
     return {
-        COMPLETED: finish_head(pools),
-        ALONE: finish_head(()),
+        COMPLETED_HEAD: finish_head(pools),
+        HEAD_ALONE: finish_head(()),
         # Each class gets the other sites' statistics of the previous class.
-        EXCHANGED: finish_head(pools, (*labels[-1:], *labels[:-1])),
-        **({} if fitted_priors.names is None else {UNNAMED: unnamed_head}),
+        EXCHANGED_HEAD: finish_head(pools, (*labels[-1:], *labels[:-1])),
+        **({} if fitted_priors.names is None else {UNNAMED_HEAD: unnamed_head}),
     }
 
 
@@ -78,8 +84,8 @@ def score_methods(
         episodes: Number of plants in each scenario.
     """
     table = {}
-    for number, (name, scenario) in enumerate({**SCENARIOS, **SHOWN}.items()):
-        rng = streams.stream_generator(Stream.HEAD_SCENARIO, seed, then=(number,))
+    for number, (name, scenario) in enumerate({**SCENARIOS, **UNCHECKED_SCENARIOS}.items()):
+        rng = streams.stream_generator(Stream.HEAD_SCENARIO, seed, indices=(number,))
         scores = MethodScores()
         for _ in range(episodes):
             episode = plants.draw_episode(rng, scenario)
@@ -93,7 +99,9 @@ def score_methods(
 
 def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
     """Return the checks of a card: no scenario is significantly worse than allowed."""
-    scenarios = [rows for name, rows in card["scenarios"].items() if name not in SHOWN]
+    scenarios = [
+        rows for name, rows in card["scenarios"].items() if name not in UNCHECKED_SCENARIOS
+    ]
 
     def worst(method: str) -> float:
         return min(
@@ -104,12 +112,12 @@ def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
     return [
         CardCheck(
             name="gain of other sites' releases and three errors, worst scenario",
-            value=worst(ALONE),
+            value=worst(HEAD_ALONE),
             bound=-_MARGIN,
         ),
         CardCheck(
             name="gain over exchanged classes and three errors, worst scenario",
-            value=worst(EXCHANGED),
+            value=worst(EXCHANGED_HEAD),
             bound=0.0,
         ),
     ]

@@ -8,8 +8,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-COMPLETED, ALONE, EXCHANGED = "completed", "alone", "exchanged"  # Methods: see ``head_card``
-UNNAMED = "unnamed"
+COMPLETED_HEAD, HEAD_ALONE, EXCHANGED_HEAD = (
+    "completed",
+    "alone",
+    "exchanged",
+)  # Methods: see ``head_card``
+UNNAMED_HEAD = "unnamed"
 
 
 class MethodScores:
@@ -30,7 +34,7 @@ class MethodScores:
         table = {}
         for method, values in self._values.items():
             mean, error = cluster_mean(np.array(values), self._families)
-            difference = np.array(self._values[COMPLETED]) - np.array(values)
+            difference = np.array(self._values[COMPLETED_HEAD]) - np.array(values)
             gain, gain_error = cluster_mean(difference, self._families)
             table[method] = {
                 "accuracy": mean,

@@ -3,8 +3,9 @@
 The test is a ridge regression between the family's simulated sites and all other tasks of the zoo
 (rendered ones and the operator's other families), on descriptions of sites
 (``wg_common.inference.likeness``). It is cross-validated in five folds over the simulated sites,
-and the threshold is set so that a share ``RATE`` of the held-out sites is refused. The model card
-states this share, and the share of refused sites of families that were held out as a whole.
+and the threshold is set so that a share ``REFUSED_SHARE`` of the held-out sites is refused. The
+model card states this share, and the share of refused sites of families that were held out as a
+whole.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.inference.likeness import (
-    FEWEST,
-    LIMIT,
-    RATE,
+    FEWEST_RECORDS,
+    REFUSED_SHARE,
+    UNLIKENESS_LIMIT,
     LikenessTest,
     description_size,
     site_description,
@@ -60,7 +61,7 @@ def fit_likeness_test(
     """
     family_sites = _describe_sites(own_sites[family])
     small_sites = _describe_sites(
-        [site[:: len(site) // FEWEST or 1][:FEWEST] for site in own_sites[family]]
+        [site[:: len(site) // FEWEST_RECORDS or 1][:FEWEST_RECORDS] for site in own_sites[family]]
     )
     other_families = {
         name: _describe_sites(sites[:: len(sites) // _SITES or 1])
@@ -79,12 +80,12 @@ def fit_likeness_test(
     weight, bias = _ridge(family_sites, [*other_families.values()], scale)
     # Weibull quantile (ranks over n + 1): a new site exceeds it with probability RATE.
     limit, few_limit = (
-        np.quantile(values, 1 - RATE, method="weibull") for values in (scores, few_scores)
+        np.quantile(values, 1 - REFUSED_SHARE, method="weibull") for values in (scores, few_scores)
     )
     return FittedLikeness(
         test=LikenessTest(
-            weight=LIMIT * weight / limit,
-            bias=np.array([LIMIT * bias / limit]),
+            weight=UNLIKENESS_LIMIT * weight / limit,
+            bias=np.array([UNLIKENESS_LIMIT * bias / limit]),
             width=np.array([min(limit / few_limit, 1.0)]),
         ),
         refused=float((scores > limit).mean()),

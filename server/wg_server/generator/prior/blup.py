@@ -114,22 +114,22 @@ def site_contribution(priors: ModelVariances, site: SiteEvidence) -> tuple[Float
 def mixed_model_equations(
     priors: ModelVariances,
     matrices: Floats,
-    right: Floats,
+    right_sides: Floats,
     name_prior: ClassDeviationPrior | None = None,
 ) -> Posterior:
     """Return the equations of a plant's mean and the class deviations, given other sites.
 
     Args:
         matrices: Sum of the other sites' matrices, ``[d, K, K]``.
-        right: Sum of their right-hand sides, ``[d, K]``.
+        right_sides: Sum of their right-hand sides, ``[d, K]``.
         name_prior: Prior from the class names; None: deviations with mean zero.
     """
-    d, classes = right.shape
+    d, classes = right_sides.shape
     name_prior = name_prior or ClassDeviationPrior(np.zeros((classes, d)), priors.between)
     precision, right_side = np.zeros((d, 1 + classes, 1 + classes)), np.zeros((d, 1 + classes))
     precision[:, 0, 0] = 1 / priors.site
     precision[:, 1:, 1:] = matrices + np.eye(classes) / name_prior.between[:, None, None]
-    right_side[:, 1:] = right + (name_prior.mean / name_prior.between).T
+    right_side[:, 1:] = right_sides + (name_prior.mean / name_prior.between).T
     return Posterior(
         basis=priors.basis,
         within=priors.within,

@@ -27,11 +27,11 @@ from wg_server.generator.prior.blup import SITE_RATIO, ModelVariances
 
 Floats = NDArray[np.float64]
 
-SURE = 6.0
+DISAGREEMENT_ERRORS = 6.0
 """Number of standard errors from which disagreement is not chance; doubled, as noise has
 directions."""
 
-POSITIVE = 1.0
+POSITIVE_EVIDENCE = 1.0
 """Natural logarithm of the Bayes factor from which evidence is called positive (Kass and Raftery
 1995, *Journal of the American Statistical Association* 90(430), section 3.2)."""
 
@@ -66,8 +66,8 @@ def compare_with_peers(
     extra, error = gaps[(len(gaps) - 1) // 2] if len(gaps) > 1 else (0.0, 0.0)
     class_distance = 2 * float(priors.between.sum())  # of two classes
     noise = max(extra, 0.0) / len(priors.between)
-    odd = extra > class_distance / 2 and extra > SURE * error
-    stands = log_bayes_factors(priors, site, peers, noise) >= POSITIVE
+    odd = extra > class_distance / 2 and extra > DISAGREEMENT_ERRORS * error
+    stands = log_bayes_factors(priors, site, peers, noise) >= POSITIVE_EVIDENCE
     return PeerAgreement(noise, odd, stands & (not odd))
 
 

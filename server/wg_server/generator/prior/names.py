@@ -79,7 +79,12 @@ class NameRegression:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassPriors:
-    """Variances and name map, fitted on the same families."""
+    """Priors of class means: variances, and the map from class names, fitted on the same tasks.
+
+    Attributes:
+        priors: Variances of the mixed model.
+        names: Map from class names to class means; None if names predict nothing.
+    """
 
     priors: ModelVariances
     names: NameRegression | None = None

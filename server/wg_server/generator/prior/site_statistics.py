@@ -98,7 +98,7 @@ def _energy(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
     schema, k = statistics.schema, len(statistics.schema.labels)
     total, std, size = statistics.moments(), statistics.moment_std, schema.dimension
     records = k * _GRID + _extra(statistics)
-    expected = (records * float(centring.TYPICAL) * schema.radius) ** 2
+    expected = (records * float(centring.TYPICAL_LENGTH) * schema.radius) ** 2
     doubt = 2 * float(centring.TYPICAL_VARIANCE) ** 0.5
     noise = 2 * size * std**4 + 4 * std**2 * expected
     return float(np.square(total).sum()) - size * std**2, noise, expected, doubt

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.catalogue import CandidateSource, Inputs
+from wg_common.catalogue import CandidateSource, InputScaling
 from wg_common.weights_package import NO_PRIVACY, PrivacyGuarantee
 
 Tensors = dict[str, NDArray[np.floating]]
@@ -28,5 +28,5 @@ class GeneratedCandidate:
     name: str
     source: CandidateSource
     tensors: Tensors
-    inputs: Inputs = "raw"
+    inputs: InputScaling = "raw"
     privacy: PrivacyGuarantee = NO_PRIVACY

@@ -84,7 +84,7 @@ def generate_heads(
     generator: HeadGenerator,
     pools: Sequence[EvidencePool],
     labels: tuple[str, ...],
-    behind: Mapping[str, int] = MappingProxyType({}),
+    supporting_sites: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[GeneratedCandidate, ...]:
     """Make the candidates for one site, without using its own release.
 
@@ -92,7 +92,7 @@ def generate_heads(
         generator: Generator from ``load_generator``.
         pools: Pools of other sites, by kind, without the plant's own release.
         labels: The site's label domain, in the order of class rows.
-        behind: Number of other sites that stand behind each class, by class name.
+        supporting_sites: Number of other sites that stand behind each class, by class name.
 
     Raises:
         DataError: There are too few or too many labels, or one is repeated.
@@ -102,7 +102,7 @@ def generate_heads(
     parts = generator.parts
     name_prior = parts.fitted_priors.class_prior(labels)
     pooled_posterior = pooling.posterior_from_pools(parts.priors, pools, labels, name_prior)
-    sites = np.array([behind.get(name, 0) for name in labels], dtype=np.float64)
+    sites = np.array([supporting_sites.get(name, 0) for name in labels], dtype=np.float64)
     pooled_posterior = replace(pooled_posterior, sites=sites)
     candidates = tuple(
         candidate for maker in MAKERS for candidate in maker(parts, labels, pooled_posterior)

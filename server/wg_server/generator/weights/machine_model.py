@@ -20,7 +20,7 @@ from typing import cast, get_args
 import torch
 from torch import Tensor, nn
 
-from wg_common.catalogue import Inputs
+from wg_common.catalogue import InputScaling
 from wg_common.machines.base import MachineKind
 from wg_core.privacy.schema import MACHINE_DIMENSION
 from wg_server.generator.weights.machine_networks import (
@@ -36,7 +36,7 @@ from wg_server.generator.weights.machine_networks import (
 from wg_server.generator.weights.machine_statistic import StatisticBatch
 from wg_server.generator.weights.simulators import SimulatedMachines
 
-TREATMENTS: tuple[Inputs, ...] = get_args(Inputs)
+INPUT_SCALINGS: tuple[InputScaling, ...] = get_args(InputScaling)
 FLOW_STEPS = 8  # Euler steps per sample
 _LEAST_NOISE = 1e-4  # Lower bound of the noise, as an input
 
@@ -66,7 +66,7 @@ class StatisticEmbedding(nn.Module):
 
 
 class ConditionedNetworks(nn.Module):
-    """Decoder of networks for a condition and one treatment of inputs, with the flow of latents."""
+    """Decoder of networks for a condition and one scaling of inputs, with the flow of latents."""
 
     def __init__(self, kind: MachineKind, hidden_size: int, sizes: NetworkSizes) -> None:
         super().__init__()
@@ -98,9 +98,9 @@ class ConditionedNetworks(nn.Module):
         mean, log_deviation = both.chunk(2, dim=1)
         return mean, log_deviation.clamp(-5, 1)
 
-    def denoise(self, noisy: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+    def denoise(self, noisy_latents: Tensor, time: Tensor, condition: Tensor) -> Tensor:
         """Predict clean latents from noisy ones ``[m, latent]`` at times ``[m]``."""
-        out: Tensor = self.denoiser(torch.cat([condition, noisy, time[:, None]], dim=1))
+        out: Tensor = self.denoiser(torch.cat([condition, noisy_latents, time[:, None]], dim=1))
         return out
 
     def sample(self, condition: Tensor, noise: Tensor, steps: int = FLOW_STEPS) -> Tensor:
@@ -122,9 +122,9 @@ class MachineModel(nn.Module):
     Attributes:
         kind: Kind of machine.
         sizes: Sizes of the networks.
-        conditioned: Networks for a condition, by the treatment of inputs.
-        template: Template networks, by the treatment of inputs.
-        fixed: Networks without a data sheet, by the treatment of inputs.
+        conditioned: Networks for a condition, by the scaling of inputs.
+        template: Template networks, by the scaling of inputs.
+        fixed: Networks without a data sheet, by the scaling of inputs.
         embedding: Embedding of the statistic for ``film``.
         film: Network that takes the condition as an input, on standardised inputs.
     """
@@ -133,20 +133,22 @@ class MachineModel(nn.Module):
         super().__init__()
         self.kind, self.hidden_size, self.sizes = kind, hidden_size, sizes
         self.conditioned = nn.ModuleDict(
-            {name: ConditionedNetworks(kind, hidden_size, sizes) for name in TREATMENTS}
+            {name: ConditionedNetworks(kind, hidden_size, sizes) for name in INPUT_SCALINGS}
         )
-        self.template = nn.ModuleDict({name: TemplateNetwork(kind, sizes) for name in TREATMENTS})
-        self.fixed = nn.ModuleDict({name: FixedNetwork(kind, sizes) for name in TREATMENTS})
+        self.template = nn.ModuleDict(
+            {name: TemplateNetwork(kind, sizes) for name in INPUT_SCALINGS}
+        )
+        self.fixed = nn.ModuleDict({name: FixedNetwork(kind, sizes) for name in INPUT_SCALINGS})
         self.embedding = StatisticEmbedding()
         self.film = InputNetwork(kind, StatisticEmbedding.size)
 
-    def conditioned_for(self, treatment: Inputs) -> ConditionedNetworks:
-        """Return the conditioned networks for a treatment of inputs."""
-        return cast(ConditionedNetworks, self.conditioned[treatment])
+    def conditioned_for(self, scaling: InputScaling) -> ConditionedNetworks:
+        """Return the conditioned networks for a scaling of inputs."""
+        return cast(ConditionedNetworks, self.conditioned[scaling])
 
-    def template_for(self, treatment: Inputs) -> TemplateNetwork:
-        """Return the template network for a treatment of inputs."""
-        return cast(TemplateNetwork, self.template[treatment])
+    def template_for(self, scaling: InputScaling) -> TemplateNetwork:
+        """Return the template network for a scaling of inputs."""
+        return cast(TemplateNetwork, self.template[scaling])
 
     def draw_parameters(self, generator: torch.Generator) -> None:
         """Draw initial parameters."""

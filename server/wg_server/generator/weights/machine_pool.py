@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from wg_common.catalogue import Inputs
+from wg_common.catalogue import InputScaling
 from wg_common.nets import spectrum_lines
 from wg_common.nets.encoder.reading_map import ReadingMap, window_readings
 from wg_server.generator.weights import machine_statistic
@@ -20,7 +20,7 @@ from wg_server.generator.weights.machine_networks import WindowInputs
 from wg_server.generator.weights.machine_statistic import StatisticBatch
 from wg_server.generator.weights.simulators import MachineSimulator
 
-LABELLED, UNLABELLED = 6, 12
+LABELLED_WINDOWS, UNLABELLED_RECORDS = 6, 12
 """Numbers of labelled windows and of unlabelled records per condition and machine."""
 _RENDERED = 8  # Machines that are rendered at a time
 _TAKEN = 4  # Labelled windows per condition in a step
@@ -76,15 +76,15 @@ def draw_machines(simulator: MachineSimulator, count: int) -> PooledMachines:
 def _render(simulator: MachineSimulator, count: int) -> PooledMachines:
     machines = simulator.machines(count)
     templates = simulator.kind.templates(machines.figures)
-    windows = simulator.windows(machines, LABELLED + UNLABELLED)
+    windows = simulator.windows(machines, LABELLED_WINDOWS + UNLABELLED_RECORDS)
     inputs = spectrum_lines.envelope_spectra(windows.flatten(0, 2)).reshape(*windows.shape[:3], -1)
-    records = inputs[:, :, LABELLED:]
+    records = inputs[:, :, LABELLED_WINDOWS:]
     record_readings = window_readings(records.flatten(1, 2), templates)
     return PooledMachines(
         figures=machines.figures,
         hidden_figures=machines.hidden_figures,
         templates=templates,
-        labelled=inputs[:, :, :LABELLED].half(),
+        labelled=inputs[:, :, :LABELLED_WINDOWS].half(),
         means=records.mean(dim=2),
         squares=records.square().mean(dim=2),
         readings=record_readings.reshape(*records.shape[:3], -1).half(),
@@ -98,7 +98,7 @@ class TrainingBatch:
     Attributes:
         machines: Data of the m machines.
         labels: Conditions of the n labelled windows, ``[m, n]``.
-        views: Views of these windows, by the treatment of inputs.
+        views: Views of these windows, by the scaling of inputs.
         shares: Shares of conditions among a plant's records, ``[m, K]``.
         records: Number of a plant's records, ``[m]``.
         noises: Standard deviations of the noise on sums and count of a release, ``[m, 2]``.
@@ -106,7 +106,7 @@ class TrainingBatch:
 
     machines: PooledMachines
     labels: Tensor
-    views: dict[Inputs, WindowInputs]
+    views: dict[InputScaling, WindowInputs]
     shares: Tensor
     records: Tensor
     noises: Tensor
@@ -145,7 +145,7 @@ class MachinePool:
 def batch_with_plants(machines: PooledMachines, generator: torch.Generator) -> TrainingBatch:
     """Draw plants for machines: mixtures, numbers of records, and noises."""
     count, conditions = machines.labelled.shape[:2]
-    columns = torch.randperm(LABELLED, generator=generator)[:_TAKEN]
+    columns = torch.randperm(LABELLED_WINDOWS, generator=generator)[:_TAKEN]
     inputs = machines.labelled[:, :, columns].flatten(1, 2).float()
     labels = torch.arange(conditions).repeat_interleave(_TAKEN).expand(count, -1)
     shares = draw_condition_shares(count, conditions, generator)

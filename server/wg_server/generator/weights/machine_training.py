@@ -19,7 +19,7 @@ from wg_common.nets.encoder.reading_map import ReadingMap
 from wg_common.streams import Stream
 from wg_server.generator.weights import machine_pool
 from wg_server.generator.weights.machine_model import (
-    TREATMENTS,
+    INPUT_SCALINGS,
     ConditionedNetworks,
     MachineModel,
 )
@@ -107,13 +107,13 @@ class MachineObjective:
     def evaluate(self, model: MachineModel) -> Evaluation:
         """Evaluate conditioned networks at the mean of the latents."""
         validation, value, right = self._validation, 0.0, 0.0
-        for name in TREATMENTS:
+        for name in INPUT_SCALINGS:
             networks = model.conditioned_for(name)
             condition = networks.condition(validation.machines.figures, self._validation_statistics)
             logits = networks.networks(condition).logits(validation.views[name])
             value += float(F.cross_entropy(logits.flatten(0, 1), validation.labels.flatten()))
             right += float((logits.argmax(dim=2) == validation.labels).float().mean())
-        return Evaluation(value / len(TREATMENTS), right / len(TREATMENTS))
+        return Evaluation(value / len(INPUT_SCALINGS), right / len(INPUT_SCALINGS))
 
     @torch.no_grad()
     def _statistics(self, batch: TrainingBatch, generator: torch.Generator) -> StatisticBatch:
@@ -128,7 +128,7 @@ def total_loss(
 ) -> Tensor:
     """Return the sum of the losses of all parts, which share no parameters."""
     count, total = len(batch.machines), torch.zeros(())
-    for name in TREATMENTS:
+    for name in INPUT_SCALINGS:
         view = batch.views[name]
         networks = model.conditioned_for(name)
         total = total + _conditioned_loss(networks, batch, view, statistics, generator)
@@ -167,10 +167,10 @@ def _conditioned_loss(
 
 
 def flow_loss(
-    networks: ConditionedNetworks, clean: Tensor, condition: Tensor, generator: torch.Generator
+    networks: ConditionedNetworks, latents: Tensor, condition: Tensor, generator: torch.Generator
 ) -> Tensor:
     """Return the squared error of predicted clean latents at logit-normal times."""
-    time = torch.sigmoid(torch.randn(len(clean), generator=generator) + 0.5)
-    noise = torch.randn(clean.shape, generator=generator)
-    noisy = (1 - time[:, None]) * clean + time[:, None] * noise
-    return (networks.denoise(noisy, time, condition) - clean).square().mean()
+    time = torch.sigmoid(torch.randn(len(latents), generator=generator) + 0.5)
+    noise = torch.randn(latents.shape, generator=generator)
+    noisy = (1 - time[:, None]) * latents + time[:, None] * noise
+    return (networks.denoise(noisy, time, condition) - latents).square().mean()

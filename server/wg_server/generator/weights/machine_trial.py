@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wg_common.catalogue import Inputs
+from wg_common.catalogue import InputScaling
 from wg_common.nets import spectrum_lines
 from wg_common.nets.encoder.reading_map import ReadingMap, window_readings
 from wg_server.generator.weights import machine_statistic
@@ -21,9 +21,9 @@ from wg_server.generator.weights.simulators import MachineSimulator
 
 RECORDS = 300
 """Number of a plant's records."""
-LABELLED, JUDGED = 5, 20
+LABELLED_WINDOWS, TEST_WINDOWS = 5, 20
 """Numbers of labelled windows and of test windows per condition."""
-MOSTLY_SOUND, EVEN = "nine in ten sound", "even"
+MOSTLY_SOUND, EVEN_MIXTURE = "nine in ten sound", "even"
 _SOUND = 0.9  # Share of healthy records in the mostly healthy mixture
 _RENDERED = 4  # Machines that are rendered at a time
 
@@ -42,10 +42,10 @@ class TrialPlants:
     mean: Tensor
     spread: Tensor
 
-    def view_inputs(self, inputs: Tensor, treatment: Inputs, templates: Tensor) -> WindowInputs:
-        """Return the view of inputs ``[m, n, INPUTS]`` at the plants, for a treatment of inputs."""
+    def view_inputs(self, inputs: Tensor, scaling: InputScaling, templates: Tensor) -> WindowInputs:
+        """Return the view of inputs ``[m, n, INPUTS]`` at the plants, for a scaling of inputs."""
         inputs = inputs.float()
-        if treatment == "standardised":
+        if scaling == "standardised":
             inputs = spectrum_lines.standardise_by(inputs, self.mean[:, None], self.spread[:, None])
         return WindowInputs.from_inputs(inputs, templates)
 
@@ -100,9 +100,11 @@ def _render(simulator: MachineSimulator, reading_map: ReadingMap, count: int) ->
     machines, conditions = simulator.machines(count), len(simulator.kind.conditions)
     templates = simulator.kind.templates(machines.figures)
     held_count = RECORDS // conditions
-    windows = simulator.windows(machines, LABELLED + JUDGED + held_count)
+    windows = simulator.windows(machines, LABELLED_WINDOWS + TEST_WINDOWS + held_count)
     inputs = spectrum_lines.envelope_spectra(windows.flatten(0, 2)).reshape(*windows.shape[:3], -1)
-    records = inputs[:, :, LABELLED + JUDGED :].flatten(1, 2)  # [m, K * held_count, INPUTS]
+    records = inputs[:, :, LABELLED_WINDOWS + TEST_WINDOWS :].flatten(
+        1, 2
+    )  # [m, K * held_count, INPUTS]
     numbers = reading_map(window_readings(records, templates))
     damaged_count = round(RECORDS * (1 - _SOUND) / (conditions - 1))  # Records of each damage
     place = torch.arange(held_count).repeat(conditions)
@@ -115,13 +117,15 @@ def _render(simulator: MachineSimulator, reading_map: ReadingMap, count: int) ->
         figures=machines.figures,
         hidden_figures=machines.hidden_figures,
         templates=templates,
-        judged_inputs=inputs[:, :, LABELLED : LABELLED + JUDGED].flatten(1, 2).half(),
-        labels=torch.arange(conditions).repeat_interleave(JUDGED),
-        weights=torch.full((conditions * JUDGED,), 1 / (conditions * JUDGED)),
-        labelled=inputs[:, :, :LABELLED].half(),
+        judged_inputs=inputs[:, :, LABELLED_WINDOWS : LABELLED_WINDOWS + TEST_WINDOWS]
+        .flatten(1, 2)
+        .half(),
+        labels=torch.arange(conditions).repeat_interleave(TEST_WINDOWS),
+        weights=torch.full((conditions * TEST_WINDOWS,), 1 / (conditions * TEST_WINDOWS)),
+        labelled=inputs[:, :, :LABELLED_WINDOWS].half(),
         plants={
             MOSTLY_SOUND: _plants(records, numbers, mostly * (sound | early)),
-            EVEN: _plants(
+            EVEN_MIXTURE: _plants(
                 records,
                 numbers,
                 torch.full((conditions * held_count,), 1 / (conditions * held_count)),

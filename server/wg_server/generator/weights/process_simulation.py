@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from wg_common.machines import exchanger, vessel
-from wg_common.machines.process import LEAST_SHARE, SAMPLES, WATER, ProcessUnit
+from wg_common.machines.process import LEAST_SHARE, SAMPLES, WATER_HEAT_CAPACITY, ProcessUnit
 from wg_server.generator.weights.drawing import RandomDraws
 
 
@@ -80,17 +80,17 @@ def draw_units(draw: RandomDraws, figures: Tensor, channels: int) -> SimulatedUn
 
 
 def instrument_values(
-    draw: RandomDraws, units: SimulatedUnits, true: Tensor, changes: Tensor, ranges: Tensor
+    draw: RandomDraws, units: SimulatedUnits, true_values: Tensor, changes: Tensor, ranges: Tensor
 ) -> Tensor:
     """Return displayed values for true values and their changes in a window, both ``[m, n, C]``."""
-    shape = true.shape
+    shape = true_values.shape
     times = draw.uniform(-1, 1, shape[0], shape[1], 1)
     off = (
         units.bias[:, None]
         + times * units.drift[:, None]
         + units.wander[:, None] * draw.normal(*shape)
     )
-    straight = true[..., None] + changes[..., None] * torch.linspace(-0.5, 0.5, SAMPLES)
+    straight = true_values[..., None] + changes[..., None] * torch.linspace(-0.5, 0.5, SAMPLES)
     errors = off[..., None] + units.noise[:, None, :, None] * draw.normal(*shape, SAMPLES)
     return units.gain[:, None, :, None] * straight + ranges[:, None, :, None] * errors
 
@@ -137,7 +137,10 @@ class VesselSimulator:
         feed = inflow * heat_capacity / 3600  # kW/K
         columns = [inflow, inflow * residence, draw.log_uniform(0.8, 4, count)]
         columns += [draw.uniform(40, 80, count), feed * draw.log_uniform(0.4, 2, count)]
-        columns += [feed * draw.log_uniform(0.6, 2, count) * 3600 / WATER, heat_capacity]
+        columns += [
+            feed * draw.log_uniform(0.6, 2, count) * 3600 / WATER_HEAT_CAPACITY,
+            heat_capacity,
+        ]
         seconds = 3600 * residence * draw.log_uniform(0.05, 0.5, count) / (SAMPLES - 1)
         return draw_units(draw, torch.stack([*columns, seconds], dim=1), len(self.unit.channels))
 
@@ -148,7 +151,7 @@ class VesselSimulator:
         inflow = about(1, 1, 0.4).clamp(max=1.7)
         level = about(1, 0.6, 0.4).clamp(max=1.5)
         accumulation, warming = about(0, 0.6), about(0, 12)  # Relative to the flow; in K
-        hot, inlet = about(figures[:, 3, None], 25), about(vessel.COOLANT, 10)
+        hot, inlet = about(figures[:, 3, None], 25), about(vessel.COOLANT_TEMPERATURE, 10)
         coolant = about(1, 1.2, 0.4)
         outflow = (inflow - accumulation).clamp(min=0.2)
         fouling = 0.15 * draw.normal(*inflow.shape).abs()

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wg_common.machines.registry import PROCESS_UNITS, READ
+from wg_common.machines.registry import PROCESS_UNITS, READABLE_KINDS
 from wg_common.nets.encoder.reading_map import Maps, ReadingMap
 from wg_common.streams import Stream
 from wg_server.generator.weights import machine_pool, training
-from wg_server.generator.weights.machine_model import TREATMENTS, StatisticEmbedding
+from wg_server.generator.weights.machine_model import INPUT_SCALINGS, StatisticEmbedding
 from wg_server.generator.weights.machine_networks import (
     LineHypernetwork,
     NetworkSizes,
@@ -43,15 +43,15 @@ class ReadingMapModel(nn.Module):
         self.map, self.embedding = ReadingMap(self.kind), StatisticEmbedding()
         condition = self.kind.condition_size + self.embedding.size
         self.decoders = nn.ModuleDict(
-            {name: LineHypernetwork(self.kind, condition, sizes) for name in TREATMENTS}
+            {name: LineHypernetwork(self.kind, condition, sizes) for name in INPUT_SCALINGS}
         )
 
     def logits(self, batch: TrainingBatch, generator: torch.Generator) -> list[Tensor]:
-        """Return logits ``[m, n, K]`` of the labelled windows for each treatment of inputs."""
+        """Return logits ``[m, n, K]`` of the labelled windows for each scaling of inputs."""
         embedding = self.embedding(batch.statistics(self.map, generator))
         figure_features = self.kind.figure_features(batch.machines.figures)
         condition = torch.cat([figure_features, embedding], dim=1)
-        return [self.decoders[name](condition).logits(batch.views[name]) for name in TREATMENTS]
+        return [self.decoders[name](condition).logits(batch.views[name]) for name in INPUT_SCALINGS]
 
 
 class ReadingMapObjective:
@@ -101,7 +101,7 @@ class ReadingMapObjective:
 def train_reading_maps(
     plan: ZooPlan,
     progress: Progress,
-    draws: MachineCounts = MachineCounts(),  # noqa: B008 - frozen
+    machine_counts: MachineCounts = MachineCounts(),  # noqa: B008 - frozen
 ) -> Maps:
     """Train the reading maps of a plan's machine kinds.
 
@@ -111,12 +111,12 @@ def train_reading_maps(
     maps = {}
     with limit_threads(1):
         steps = plan.machine_steps
-        for number, kind in enumerate(plan.machines or READ):
+        for number, kind in enumerate(plan.machines or READABLE_KINDS):
             objective: Any = (
-                SensorObjective(kind, None, draws.validation, plan.seed)
+                SensorObjective(kind, None, machine_counts.validation, plan.seed)
                 if kind in PROCESS_UNITS
                 else ReadingMapObjective(
-                    kind, NetworkSizes(), draws.for_training_steps(steps), plan.seed
+                    kind, NetworkSizes(), machine_counts.for_training_steps(steps), plan.seed
                 )
             )
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from wg_common.machines.process import ProcessUnit
 from wg_common.nets.encoder.reading_map import ReadingMap
-from wg_common.nets.process_sensor import FIRST, HALF_WIDTH, REST, WIDTH, layers
+from wg_common.nets.process_sensor import FIRST_LAYER, HALF_WIDTH, OTHER_LAYERS, WIDTH, layers
 from wg_server.generator.weights.candidates import Tensors
 from wg_server.generator.weights.machine_model import StatisticEmbedding
 from wg_server.generator.weights.machine_networks import draw_parameters
@@ -47,8 +47,14 @@ class SensorNetwork(nn.Module):
     def tensors(self, figures: Tensor, statistics: StatisticBatch) -> Tensors:
         """Return a package's weights for one unit with declared figures ``[1, f]``."""
         weight, bias = self._first_layer(figures, statistics)
-        values = {f"{FIRST}.weight": weight, f"{FIRST}.bias": bias[0], HALF_WIDTH: self.half_width}
-        values |= {f"{REST}.{name}": value for name, value in self.rest.state_dict().items()}
+        values = {
+            f"{FIRST_LAYER}.weight": weight,
+            f"{FIRST_LAYER}.bias": bias[0],
+            HALF_WIDTH: self.half_width,
+        }
+        values |= {
+            f"{OTHER_LAYERS}.{name}": value for name, value in self.rest.state_dict().items()
+        }
         return {name: value.detach().numpy().astype(np.float32) for name, value in values.items()}
 
     def _first_layer(self, figures: Tensor, statistics: StatisticBatch) -> tuple[Tensor, Tensor]:

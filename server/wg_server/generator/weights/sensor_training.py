@@ -29,14 +29,14 @@ from wg_server.generator.weights.process_simulation import PROCESS_SIMULATORS, P
 from wg_server.generator.weights.sensor_network import SensorModel, SensorNetwork
 from wg_server.generator.weights.training import Evaluation
 
-JUDGED, RECORDS, EPSILON = 60, 300, 1.0
+TEST_WINDOWS, RECORDS, EPSILON = 60, 300, 1.0
 """Test windows, records without truth, and epsilon of the release, per unit of a card."""
 COVERAGE = 0.9
 """Nominal coverage of the prediction intervals."""
 _UNITS = 32  # Units per step
 _TAKEN, _UNLABELLED = 24, 80  # Windows per unit with known truth, and without
 _WITHOUT_STATISTIC = 0.15  # Share of units without a statistic
-WORTH = 0.0
+LEAST_SAVING = 0.0
 """Smallest share of the error variance that the statistic must save, less 2 standard errors."""
 
 
@@ -157,7 +157,7 @@ def calibrate_and_evaluate(model: SensorModel, count: int, seed: int) -> dict[st
     """
     unit, generator = model.network.unit, torch.Generator().manual_seed(seed)
     plants = draw_plants(
-        process_simulator(unit.name, seed, Stream.SHEET_TEST), count, JUDGED, RECORDS
+        process_simulator(unit.name, seed, Stream.SHEET_TEST), count, TEST_WINDOWS, RECORDS
     )
     statistics = plants.simulate_releases(model.map, EPSILON, generator)
     conditions = {
@@ -179,7 +179,7 @@ def calibrate_and_evaluate(model: SensorModel, count: int, seed: int) -> dict[st
     check = CardCheck(
         name=f"{unit.name}: error variance that a statistic saves, less 2 errors",
         value=sure / float(sheet_errors.square().mean()),
-        bound=WORTH,
+        bound=LEAST_SAVING,
     )
     names = [f"{quantity.name}, %" for quantity in unit.quantities]
     return {

@@ -2,7 +2,7 @@
 
 All ways to get a network without labels are measured on the same machines, each with two plants:
 one with mostly healthy records, and one with even conditions. All differences are paired by
-machine, and their standard errors are over machines. For each treatment of inputs, conditioned
+machine, and their standard errors are over machines. For each scaling of inputs, conditioned
 networks ship only if they are better than the template network by more than twice the standard
 error of the difference; otherwise the template network ships. A kind that ships only template
 networks needs no release.
@@ -15,19 +15,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wg_common.catalogue import Inputs
+from wg_common.catalogue import InputScaling
 from wg_server.generator.checks import CardCheck
-from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
+from wg_server.generator.weights.machine_model import INPUT_SCALINGS, MachineModel
 from wg_server.generator.weights.machine_networks import SpectralLineNetworks, WindowInputs
 from wg_server.generator.weights.machine_statistic import StatisticBatch, absent_statistics
 from wg_server.generator.weights.machine_trial import RECORDS, MachineTrial, TrialPlants
 from wg_server.generator.weights.sheet_generation import SAMPLES, MachineKindGenerator, Shipped
 
-SURE = 2
+MARGIN_ERRORS = 2
 """Standard errors that are subtracted from a difference before it is compared with a bound."""
-WORTH = 0.0  # Smallest gain in accuracy of shipped networks over the best fixed one
+LEAST_GAIN = 0.0  # Smallest gain in accuracy of shipped networks over the best fixed one
 SHEET_WORTH = 0.10  # Smallest loss of their accuracy with another machine's data sheet
-SPREAD = 0.25
+LEAST_SPREAD = 0.25
 """Smallest distance between samples at one condition, relative to that between machines' latents; a
 smaller one means that the samples have collapsed."""
 EPSILONS = (1.0, 4.0, 0.0)  # Epsilons of releases; 0: exact
@@ -35,18 +35,22 @@ LABELS = (2, 5)  # Labels per condition for selecting samples
 JUDGED_EPSILON = 1.0
 """Epsilon of the release that decides what ships."""
 
-MADE, ANOTHER, WITHOUT = "sheet and statistic", "another plant's statistic", "sheet alone"
-OTHER_SHEET, SAMPLE = "another machine's sheet", "one sample"
+SHEET_AND_STATISTIC, OTHER_STATISTIC, SHEET_ALONE = (
+    "sheet and statistic",
+    "another plant's statistic",
+    "sheet alone",
+)
+OTHER_SHEET, ONE_SAMPLE = "another machine's sheet", "one sample"
 TEMPLATE, TEMPLATE_OTHER = "template network", "template network, another machine's sheet"
-FIXED, FILM = "fixed network", "sheet and statistic as inputs (FiLM)"
+FIXED_NETWORK, FILM = "fixed network", "sheet and statistic as inputs (FiLM)"
 
 Rows = dict[str, Tensor]
-"""Accuracy on each machine, ``[m]``, by method and treatment of inputs."""
+"""Accuracy on each machine, ``[m]``, by method and scaling of inputs."""
 
 
-def row_name(method: str, treatment: Inputs) -> str:
+def row_name(method: str, scaling: InputScaling) -> str:
     """Return the name of a row of a card."""
-    return f"{method}, {treatment}"
+    return f"{method}, {scaling}"
 
 
 def paired_difference(minuend: Tensor, subtrahend: Tensor) -> tuple[float, float]:
@@ -63,22 +67,20 @@ def measure_methods(
     plants, rows = trial.plants[mixture], Rows()
     with torch.inference_mode():
         statistics = plants.simulate_releases(epsilon, generator)
-        for treatment in TREATMENTS:
-            judged_view = plants.view_inputs(trial.judged_inputs, treatment, trial.templates)
+        for scaling in INPUT_SCALINGS:
+            judged_view = plants.view_inputs(trial.judged_inputs, scaling, trial.templates)
             other_view = plants.view_inputs(
-                trial.judged_inputs, treatment, trial.templates.roll(1, 0)
+                trial.judged_inputs, scaling, trial.templates.roll(1, 0)
             )
-            template = model.template_for(treatment)(len(trial))
-            rows[row_name(TEMPLATE, treatment)] = trial.accuracies(template.logits(judged_view))
-            rows[row_name(TEMPLATE_OTHER, treatment)] = trial.accuracies(
-                template.logits(other_view)
+            template = model.template_for(scaling)(len(trial))
+            rows[row_name(TEMPLATE, scaling)] = trial.accuracies(template.logits(judged_view))
+            rows[row_name(TEMPLATE_OTHER, scaling)] = trial.accuracies(template.logits(other_view))
+            rows[row_name(FIXED_NETWORK, scaling)] = trial.accuracies(
+                model.fixed[scaling](judged_view.inputs)
             )
-            rows[row_name(FIXED, treatment)] = trial.accuracies(
-                model.fixed[treatment](judged_view.inputs)
-            )
-            rows |= _condition_rows(model, treatment, trial, statistics, (judged_view, other_view))
+            rows |= _condition_rows(model, scaling, trial, statistics, (judged_view, other_view))
             rows |= _sample_rows(
-                model, treatment, trial, statistics, (plants, judged_view, generator)
+                model, scaling, trial, statistics, (plants, judged_view, generator)
             )
         figure_features = model.kind.figure_features(trial.figures)
         inputs = plants.view_inputs(trial.judged_inputs, "standardised", trial.templates).inputs
@@ -89,13 +91,13 @@ def measure_methods(
 
 def _condition_rows(
     model: MachineModel,
-    treatment: Inputs,
+    scaling: InputScaling,
     trial: MachineTrial,
     statistics: StatisticBatch,
     views: tuple[WindowInputs, WindowInputs],
 ) -> Rows:
     """Measure networks at the mean of the latents, for correct and for wrong conditions."""
-    networks = model.conditioned_for(treatment)
+    networks = model.conditioned_for(scaling)
     judged_view, other_view = views
 
     def right(figures: Tensor, of_plants: StatisticBatch, view: WindowInputs) -> Tensor:
@@ -103,27 +105,29 @@ def _condition_rows(
         return trial.accuracies(networks.networks(condition).logits(view))
 
     return {
-        row_name(MADE, treatment): right(trial.figures, statistics, judged_view),
-        row_name(ANOTHER, treatment): right(trial.figures, statistics.shift_by_one(), judged_view),
-        row_name(WITHOUT, treatment): right(
+        row_name(SHEET_AND_STATISTIC, scaling): right(trial.figures, statistics, judged_view),
+        row_name(OTHER_STATISTIC, scaling): right(
+            trial.figures, statistics.shift_by_one(), judged_view
+        ),
+        row_name(SHEET_ALONE, scaling): right(
             trial.figures, absent_statistics(len(trial)), judged_view
         ),
-        row_name(OTHER_SHEET, treatment): right(trial.figures.roll(1, 0), statistics, other_view),
+        row_name(OTHER_SHEET, scaling): right(trial.figures.roll(1, 0), statistics, other_view),
     }
 
 
 def _sample_rows(
     model: MachineModel,
-    treatment: Inputs,
+    scaling: InputScaling,
     trial: MachineTrial,
     statistics: StatisticBatch,
     surroundings: tuple[TrialPlants, WindowInputs, torch.Generator],
 ) -> Rows:
     """Measure sampled networks: a single sample, and samples selected by labels."""
-    networks = model.conditioned_for(treatment)
+    networks = model.conditioned_for(scaling)
     plants, judged_view, generator = surroundings
     condition = networks.condition(trial.figures, statistics)
-    labelled_view = plants.view_inputs(trial.labelled.flatten(1, 2), treatment, trial.templates)
+    labelled_view = plants.view_inputs(trial.labelled.flatten(1, 2), scaling, trial.templates)
     classes, labels = trial.labelled.shape[1:3]
     truths = torch.arange(classes).repeat_interleave(labels)[:, None]
     shares, surprises = [], []
@@ -137,10 +141,10 @@ def _sample_rows(
         by_window = likelihood.gather(2, truths.expand(len(trial), -1, 1))[..., 0]
         surprises.append(-by_window.reshape(-1, classes, labels))  # [m, K, labels]
     right, machines = torch.stack(shares), torch.arange(len(trial))
-    rows = {row_name(SAMPLE, treatment): right.mean(dim=0)}
+    rows = {row_name(ONE_SAMPLE, scaling): right.mean(dim=0)}
     for count in LABELS:
         best = torch.stack([part[..., :count].mean(dim=(1, 2)) for part in surprises]).argmin(dim=0)
-        rows[row_name(f"chosen by {count} labels", treatment)] = right[best, machines]
+        rows[row_name(f"chosen by {count} labels", scaling)] = right[best, machines]
     return rows
 
 
@@ -181,25 +185,26 @@ def select_networks(
     at_judged = [by_epsilon[JUDGED_EPSILON] for by_epsilon in rows.values()]
     over_mixtures = {
         name: torch.stack([part[name] for part in at_judged]).mean(dim=0)
-        for treatment in TREATMENTS
+        for scaling in INPUT_SCALINGS
         for name in (
-            row_name(MADE, treatment),
-            row_name(TEMPLATE, treatment),
-            row_name(FIXED, treatment),
+            row_name(SHEET_AND_STATISTIC, scaling),
+            row_name(TEMPLATE, scaling),
+            row_name(FIXED_NETWORK, scaling),
         )
     }
     over_template = {
-        treatment: paired_difference(
-            over_mixtures[row_name(MADE, treatment)], over_mixtures[row_name(TEMPLATE, treatment)]
+        scaling: paired_difference(
+            over_mixtures[row_name(SHEET_AND_STATISTIC, scaling)],
+            over_mixtures[row_name(TEMPLATE, scaling)],
         )
-        for treatment in TREATMENTS
+        for scaling in INPUT_SCALINGS
     }
-    ships: dict[Inputs, Shipped] = {
-        treatment: "conditioned" if gain > SURE * error else "template"
-        for treatment, (gain, error) in over_template.items()
+    ships: dict[InputScaling, Shipped] = {
+        scaling: "conditioned" if gain > MARGIN_ERRORS * error else "template"
+        for scaling, (gain, error) in over_template.items()
     }
     best_fixed = max(
-        (row_name(FIXED, treatment) for treatment in TREATMENTS),
+        (row_name(FIXED_NETWORK, scaling) for scaling in INPUT_SCALINGS),
         key=lambda name: float(over_mixtures[name].mean()),
     )
     card: dict[str, Any] = {
@@ -230,7 +235,7 @@ def _worth(
     """Return the differences by mixture and description, at ``JUDGED_EPSILON``."""
     worth: dict[str, Any] = {}
     for mixture, by_epsilon in rows.items():
-        part, name = by_epsilon[JUDGED_EPSILON], row_name(MADE, "standardised")
+        part, name = by_epsilon[JUDGED_EPSILON], row_name(SHEET_AND_STATISTIC, "standardised")
         gains = {words: paired_difference(part[a], part[b]) for words, (a, b) in pairs.items()}
         gains[f"epsilon {JUDGED_EPSILON:g} over exact"] = paired_difference(
             part[name], by_epsilon[0.0][name]
@@ -246,7 +251,10 @@ def _pair(gain_and_error: tuple[float, float]) -> dict[str, float]:
 
 def _pairs(ships: Shipped, best_fixed: str) -> dict[str, tuple[str, str]]:
     """Return the differences of a card: description, and the names of two rows."""
-    made_row, raw = row_name(MADE, "standardised"), row_name(MADE, "raw")
+    made_row, raw = (
+        row_name(SHEET_AND_STATISTIC, "standardised"),
+        row_name(SHEET_AND_STATISTIC, "raw"),
+    )
     if ships == "conditioned":
         shipped_row, other_row = made_row, row_name(OTHER_SHEET, "standardised")
     else:
@@ -261,22 +269,25 @@ def _pairs(ships: Shipped, best_fixed: str) -> dict[str, tuple[str, str]]:
             made_row,
             row_name(TEMPLATE, "standardised"),
         ),
-        "sheet and statistic over the sheet alone": (made_row, row_name(WITHOUT, "standardised")),
-        "own statistic over another plant's": (made_row, row_name(ANOTHER, "standardised")),
+        "sheet and statistic over the sheet alone": (
+            made_row,
+            row_name(SHEET_ALONE, "standardised"),
+        ),
+        "own statistic over another plant's": (made_row, row_name(OTHER_STATISTIC, "standardised")),
         "sheet and statistic over both as inputs": (made_row, row_name(FILM, "standardised")),
         "standardised over raw inputs": (made_row, raw),
-        "sheet and statistic over the sheet alone, raw": (raw, row_name(WITHOUT, "raw")),
-        "own statistic over another plant's, raw": (raw, row_name(ANOTHER, "raw")),
+        "sheet and statistic over the sheet alone, raw": (raw, row_name(SHEET_ALONE, "raw")),
+        "own statistic over another plant's, raw": (raw, row_name(OTHER_STATISTIC, "raw")),
         "sheet and statistic over the template network, raw": (raw, row_name(TEMPLATE, "raw")),
         "standardised, with a statistic, over the sheet alone on raw inputs": (
             made_row,
-            row_name(WITHOUT, "raw"),
+            row_name(SHEET_ALONE, "raw"),
         ),
     }
-    for treatment in TREATMENTS:
+    for scaling in INPUT_SCALINGS:
         for name in (f"chosen by {count} labels" for count in LABELS):
-            pair = row_name(name, treatment), row_name(MADE, treatment)
-            pairs[f"{name} over the mean, {treatment}"] = pair
+            pair = row_name(name, scaling), row_name(SHEET_AND_STATISTIC, scaling)
+            pairs[f"{name} over the mean, {scaling}"] = pair
     return pairs
 
 
@@ -288,18 +299,18 @@ def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
     """Return the checks of a card's figures, each at the worse mixture."""
     requirements = [
         CardCheck(
-            name=f"{card['kind']}: {name}, less {SURE} errors",
+            name=f"{card['kind']}: {name}, less {MARGIN_ERRORS} errors",
             value=min(
-                float(pairs[name]["gain"]) - SURE * float(pairs[name]["error"])
+                float(pairs[name]["gain"]) - MARGIN_ERRORS * float(pairs[name]["error"])
                 for pairs in card["worth"].values()
             ),
             bound=bound,
         )
-        for name, bound in ((FIXED_PAIR, WORTH), (SHEET_PAIR, SHEET_WORTH))
+        for name, bound in ((FIXED_PAIR, LEAST_GAIN), (SHEET_PAIR, SHEET_WORTH))
     ]
     if "conditioned" in card["ships"].values():
         name = f"{card['kind']}: spread of samples over that of machines"
-        requirements.append(CardCheck(name=name, value=float(card["spread"]), bound=SPREAD))
+        requirements.append(CardCheck(name=name, value=float(card["spread"]), bound=LEAST_SPREAD))
     return requirements
 
 
@@ -325,11 +336,11 @@ def difference_lines(card: Mapping[str, Any]) -> list[str]:
         figures = [f"{100 * pair['gain']:+.1f} ± {100 * pair['error']:.1f}" for pair in pairs]
         lines.append(f"  {name}: {'; '.join(figures)}")
     verdicts = {"conditioned": "they ship", "template": "that ships, and takes no statistic"}
-    for treatment, word in card["ships"].items():
-        pair = card["made over template"][treatment]
+    for scaling, word in card["ships"].items():
+        pair = card["made over template"][scaling]
         worth = f"{100 * pair['gain']:+.1f} ± {100 * pair['error']:.1f}"
         lines.append(
-            f"networks made for sheet and statistic, {treatment}, at both mixtures: {worth} over"
+            f"networks made for sheet and statistic, {scaling}, at both mixtures: {worth} over"
             f" the template network; {verdicts[word]}"
         )
     return lines

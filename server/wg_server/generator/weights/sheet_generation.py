@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from wg_common.catalogue import CONDITIONED, HEAD_BIAS, HEAD_WEIGHT, Inputs
+from wg_common.catalogue import CONDITIONED, HEAD_BIAS, HEAD_WEIGHT, InputScaling
 from wg_common.machines import bearing, words
 from wg_common.machines.base import MachineKind
 from wg_common.machines.registry import PROCESS_UNITS, declared_kind, declared_unit
@@ -21,14 +21,14 @@ from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator import container
 from wg_server.generator.weights.candidates import GeneratedCandidate, Tensors
 from wg_server.generator.weights.class_head import head_for_classes
-from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
+from wg_server.generator.weights.machine_model import INPUT_SCALINGS, MachineModel
 from wg_server.generator.weights.machine_networks import NetworkSizes, NetworkWeights
 from wg_server.generator.weights.machine_statistic import MachineStatistic, batch_of_one
 from wg_server.generator.weights.sensor_network import SensorNetwork
 from wg_server.generator.weights.simulators import SIMULATORS
 
 SAMPLES = 16
-SAMPLED = (bearing.KIND.name,)
+SAMPLED_KINDS = (bearing.KIND.name,)
 """Machine kinds that get samples in addition to the mean. For gears and motors, the best samples on
 raw inputs are worse than the mean on standardised inputs, and the best on these hardly better."""
 PACKAGE_LIMIT = 64 << 20
@@ -45,16 +45,16 @@ class MachineKindGenerator:
 
     Attributes:
         model: Trained model.
-        ships: Networks of the model that are made, by the treatment of inputs.
+        ships: Networks of the model that are made, by the scaling of inputs.
     """
 
     model: MachineModel
-    ships: Mapping[Inputs, Shipped]
+    ships: Mapping[InputScaling, Shipped]
 
     def generate_weights(
         self, figures: Tensor, statistic: MachineStatistic | None, noise: Tensor
-    ) -> Iterator[tuple[str, Inputs, NetworkWeights]]:
-        """Yield networks of a machine with name and treatment of inputs, best first.
+    ) -> Iterator[tuple[str, InputScaling, NetworkWeights]]:
+        """Yield networks of a machine with name and scaling of inputs, best first.
 
         Args:
             figures: Declared figures, ``[1, f]``.
@@ -62,18 +62,18 @@ class MachineKindGenerator:
             noise: Noise of the samples, ``[samples, latent]``.
         """
         templates = self.model.kind.templates(figures)
-        for treatment in reversed(TREATMENTS):
-            if self.ships[treatment] == "template":
-                template = self.model.template_for(treatment)(1)
-                yield f"{treatment}-template", treatment, template.weights(templates)
+        for scaling in reversed(INPUT_SCALINGS):
+            if self.ships[scaling] == "template":
+                template = self.model.template_for(scaling)(1)
+                yield f"{scaling}-template", scaling, template.weights(templates)
                 continue
-            networks = self.model.conditioned_for(treatment)
+            networks = self.model.conditioned_for(scaling)
             condition = networks.condition(figures, batch_of_one(statistic))
-            yield f"{treatment}-mean", treatment, networks.networks(condition).weights(templates)
-            for number, part in enumerate(noise if self.model.kind.name in SAMPLED else ()):
+            yield f"{scaling}-mean", scaling, networks.networks(condition).weights(templates)
+            for number, part in enumerate(noise if self.model.kind.name in SAMPLED_KINDS else ()):
                 latents = networks.sample(condition, part[None])
                 sample = networks.networks(condition, latents)
-                yield f"{treatment}-{number}", treatment, sample.weights(templates)
+                yield f"{scaling}-{number}", scaling, sample.weights(templates)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +112,7 @@ class DataSheetGenerator:
             sheet: Data sheet of the machine.
             labels: Class names, in the order of the heads' rows.
             statistic: Statistic of its records; ignored if it does not suffice.
-            samples: Number of samples for each treatment of inputs.
+            samples: Number of samples for each scaling of inputs.
             seed: Seed of the samples.
 
         Raises:
@@ -126,10 +126,8 @@ class DataSheetGenerator:
         noise = torch.randn(samples, generator.model.sizes.latent, generator=drawing)
         with torch.inference_mode():
             return tuple(
-                GeneratedCandidate(name, "diffusion", _tensors(weights, rows), treatment)
-                for name, treatment, weights in generator.generate_weights(
-                    figures, statistic, noise
-                )
+                GeneratedCandidate(name, "diffusion", _tensors(weights, rows), scaling)
+                for name, scaling, weights in generator.generate_weights(figures, statistic, noise)
             )
 
     def generate_soft_sensor(
@@ -196,9 +194,7 @@ def unpack_sheet_generator(data: bytes) -> DataSheetGenerator:
                 simulator.kind, simulator.hidden_size, NetworkSizes(**about["sizes"])
             )
             model.load_state_dict(container.select_prefix(tensors, f"{name}."))
-            ships = {
-                treatment: _shipping_mode(about["ships"][treatment]) for treatment in TREATMENTS
-            }
+            ships = {scaling: _shipping_mode(about["ships"][scaling]) for scaling in INPUT_SCALINGS}
             kinds[name] = MachineKindGenerator(model.eval(), ships)
         for name in document.get("sensors", []):
             network = SensorNetwork(PROCESS_UNITS[name])

@@ -93,7 +93,7 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> ImageFamily:
 
 def draw_site(family: ImageFamily, number: int, *, strength: float) -> ImageSite:
     """Draw site ``number`` of a family, with a camera that deviates by ``strength``, 0 to 1."""
-    rng = streams.stream_generator(Stream.SITE, *family.seed, then=(number,))
+    rng = streams.stream_generator(Stream.SITE, *family.seed, indices=(number,))
     is_mounted = family.kind in ("defects", "boards", "materials")
     camera = cameras.draw_camera(rng, strength=strength, is_mounted=is_mounted)
     return ImageSite(surfaces.draw_sheet(rng, family.recipe), camera)
@@ -138,7 +138,7 @@ def _scenes(
     if kind.recipe is not None:
         # A material's sheet is seeded by the site's sheet, and thus depends only on the site.
         place = int(site.sheet[0, 0] * 1e6) & 0xFFFF
-        material_rng = streams.stream_generator(Stream.MATERIAL, *family.seed, then=(place,))
+        material_rng = streams.stream_generator(Stream.MATERIAL, *family.seed, indices=(place,))
         return surfaces.cut_images(rng, surfaces.draw_sheet(material_rng, kind.recipe), count, SIZE)
     mask, height = parts.draw_silhouettes(rng, np.array(kind.style[:5], np.float32), count, SIZE)
     solid = mask * (0.1 + 0.3 * style[7]) + 0.4 * kind.style[5] * height
@@ -155,7 +155,7 @@ def _classes(
         class_choice = rng.choice(boards.CLASSES, count, replace=False)
         return tuple(ImageClass(str(name)) for name in class_choice)
     if kind == "materials":
-        sorts = map(str, rng.choice(surfaces.DRAWN, int(rng.integers(2, 8)), replace=False))
+        sorts = map(str, rng.choice(surfaces.DRAWN_KINDS, int(rng.integers(2, 8)), replace=False))
         return tuple(ImageClass(name, recipe=surfaces.draw_recipe(rng, name)) for name in sorts)
     if kind == "parts":
         return tuple(

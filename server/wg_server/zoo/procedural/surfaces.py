@@ -18,7 +18,7 @@ from wg_server.zoo.procedural.fields import (
     voronoi_cells,
 )
 
-SHEET = 256
+SHEET_SIDE = 256
 
 Values = Sequence[float]
 
@@ -42,7 +42,7 @@ class SurfaceRecipe:
 
 def draw_recipe(rng: np.random.Generator, kind: str | None = None) -> SurfaceRecipe:
     """Draw the surface of a new family."""
-    name = kind or str(rng.choice(DRAWN))
+    name = kind or str(rng.choice(DRAWN_KINDS))
     values = tuple(float(v) for v in rng.uniform(0, 1, 8))
     if kind is None and name == "concrete" and values[7] > 0.5:
         name = "cracked"
@@ -54,16 +54,16 @@ def draw_recipe(rng: np.random.Generator, kind: str | None = None) -> SurfaceRec
 def draw_sheet(rng: np.random.Generator, recipe: SurfaceRecipe) -> Field:
     """Draw one sheet, ``[SHEET, SHEET]``."""
     jitter = np.clip(np.array(recipe.values) + rng.normal(0, 0.03, 8), 0, 1).tolist()
-    field = standardise_field(KINDS[recipe.kind](rng, SHEET, jitter))
+    field = standardise_field(KINDS[recipe.kind](rng, SHEET_SIDE, jitter))
     field = np.clip(field, -3, 3)
     return np.asarray(recipe.level + recipe.contrast * field, dtype=np.float32)
 
 
 def cut_images(rng: np.random.Generator, sheet: Field, count: int, size: int) -> Field:
     """Cut images from a sheet, some of them mirrored, ``[count, size, size]``."""
-    top, left_edges = rng.integers(0, SHEET, (2, count))
-    rows = (top[:, None] + np.arange(size)) % SHEET
-    columns = (left_edges[:, None] + np.arange(size)) % SHEET
+    top, left_edges = rng.integers(0, SHEET_SIDE, (2, count))
+    rows = (top[:, None] + np.arange(size)) % SHEET_SIDE
+    columns = (left_edges[:, None] + np.arange(size)) % SHEET_SIDE
     is_mirrored = rng.random(count) < 0.5
     columns[is_mirrored] = columns[is_mirrored, ::-1]
     return np.asarray(sheet[rows[:, :, None], columns[:, None, :]], dtype=np.float32)
@@ -234,6 +234,6 @@ KINDS: Mapping[str, Callable[[np.random.Generator, int, Values], Field]] = {
     "woven": _woven_surface,
 }
 
-DRAWN = sorted(set(KINDS) - {"cracked"})
+DRAWN_KINDS = sorted(set(KINDS) - {"cracked"})
 """Kinds that families draw from. Half of the concrete ones become cracked; a longer list would
 change the surface of every family for every seed, and thus the name of every encoder."""

@@ -82,7 +82,7 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> TextFamily:
 
 def draw_site(family: TextFamily, number: int, *, strength: float) -> TextSite:
     """Draw site ``number`` of a family, which deviates by ``strength`` (0 to 1)."""
-    rng = streams.stream_generator(Stream.SITE, *family.seed, then=(number,))
+    rng = streams.stream_generator(Stream.SITE, *family.seed, indices=(number,))
     japanese, is_mixed = rng.random() < _JAPANESE, rng.random() < _MIXED
     languages = ("en", "ja") if is_mixed else ("ja",) if japanese else ("en",)
 

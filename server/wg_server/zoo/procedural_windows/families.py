@@ -91,7 +91,7 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> WindowFamily:
 
 def draw_site(family: WindowFamily, number: int, *, strength: float) -> WindowSite:
     """Draw site ``number`` of a family, which deviates by ``strength`` (0 to 1)."""
-    rng = streams.stream_generator(Stream.SITE, *family.seed, then=(number,))
+    rng = streams.stream_generator(Stream.SITE, *family.seed, indices=(number,))
     machine = family.machine.at_another_site(rng, strength)
     direct = family.kind == "process"
     chain = sensors.draw_sensors(rng, family.mixing, family.unit, strength, direct=direct)

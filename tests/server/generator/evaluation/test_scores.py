@@ -7,7 +7,12 @@ import pytest
 
 from wg_server.generator.checks import CardCheck, read_checks
 from wg_server.generator.evaluation import head_card
-from wg_server.generator.evaluation.scores import ALONE, COMPLETED, EXCHANGED, MethodScores
+from wg_server.generator.evaluation.scores import (
+    COMPLETED_HEAD,
+    EXCHANGED_HEAD,
+    HEAD_ALONE,
+    MethodScores,
+)
 
 FAMILIES = ("a", "a", "a", "b")
 DELIVERED = (0.9, 0.8, 0.7, 0.4)
@@ -18,25 +23,25 @@ OTHER = (0.8, 0.8, 0.8, 0.6)
 def rows() -> dict[str, dict[str, float]]:
     scores = MethodScores()
     for family, delivered, other in zip(FAMILIES, DELIVERED, OTHER, strict=True):
-        scores.add_plant(family, {COMPLETED: delivered, "other": other})
+        scores.add_plant(family, {COMPLETED_HEAD: delivered, "other": other})
     return scores.rows()
 
 
 def test_a_family_counts_once_however_many_plants_it_has(rows: dict[str, dict[str, float]]) -> None:
-    assert rows[COMPLETED]["accuracy"] == pytest.approx((0.8 + 0.4) / 2)
+    assert rows[COMPLETED_HEAD]["accuracy"] == pytest.approx((0.8 + 0.4) / 2)
     assert rows["other"]["error"] == pytest.approx(np.std([0.8, 0.6], ddof=1) / np.sqrt(2))
 
 
 def test_differences_are_paired_by_plant(rows: dict[str, dict[str, float]]) -> None:
-    assert rows[COMPLETED]["gain"] == 0
+    assert rows[COMPLETED_HEAD]["gain"] == 0
     assert rows["other"]["gain"] == pytest.approx((0.0 - 0.2) / 2)
     assert rows["other"]["gain_error"] == pytest.approx(0.1)
 
 
 def _failed(alone: float, exchanged: float, error: float) -> list[str]:
     rows = {
-        ALONE: {"gain": alone, "gain_error": error},
-        EXCHANGED: {"gain": exchanged, "gain_error": error},
+        HEAD_ALONE: {"gain": alone, "gain_error": error},
+        EXCHANGED_HEAD: {"gain": exchanged, "gain_error": error},
     }
     return [c.name for c in head_card.card_checks({"scenarios": {"one": rows}}) if not c.passed]
 

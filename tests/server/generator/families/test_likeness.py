@@ -6,8 +6,8 @@ from tests.client.families import likeness as constant
 
 from wg_common.inference import likeness as tests
 from wg_common.inference.likeness import (
-    FEWEST,
-    RATE,
+    FEWEST_RECORDS,
+    REFUSED_SHARE,
     description_size,
     likeness_test_from_tensors,
     site_description,
@@ -39,14 +39,18 @@ def fitted() -> likeness.FittedLikeness:
 
 def test_the_family_is_refused_at_the_stated_rate(fitted: likeness.FittedLikeness) -> None:
     """More than 8 % of 500 new sites have a chance of 1e-6 at this rate."""
-    refused = [fitted.test.unlikeness(site) > tests.LIMIT for site in _sites(1, 500, seed=1)]
+    refused = [
+        fitted.test.unlikeness(site) > tests.UNLIKENESS_LIMIT for site in _sites(1, 500, seed=1)
+    ]
     assert np.mean(refused) < 0.08
-    assert fitted.refused == pytest.approx(RATE, abs=0.01)
+    assert fitted.refused == pytest.approx(REFUSED_SHARE, abs=0.01)
 
 
 def test_families_that_nobody_has_seen_are_caught(fitted: likeness.FittedLikeness) -> None:
     unseen_sites = [site for family in range(50, 60) for site in _sites(family, 20, seed=2)]
-    caught = np.mean([fitted.test.unlikeness(site) > tests.LIMIT for site in unseen_sites])
+    caught = np.mean(
+        [fitted.test.unlikeness(site) > tests.UNLIKENESS_LIMIT for site in unseen_sites]
+    )
     assert caught > 0.8
     assert 0.8 < fitted.caught <= 1
 
@@ -54,9 +58,12 @@ def test_families_that_nobody_has_seen_are_caught(fitted: likeness.FittedLikenes
 def test_a_few_records_are_judged_by_a_wider_limit_and_fewer_by_none(
     fitted: likeness.FittedLikeness,
 ) -> None:
-    few = [fitted.test.unlikeness(s) > tests.LIMIT for s in _sites(1, 500, 3, records=FEWEST)]
+    few = [
+        fitted.test.unlikeness(s) > tests.UNLIKENESS_LIMIT
+        for s in _sites(1, 500, 3, records=FEWEST_RECORDS)
+    ]
     assert np.mean(few) < 0.08
-    assert fitted.test.unlikeness(_sites(50, 1, 4, records=FEWEST - 1)[0]) == 0
+    assert fitted.test.unlikeness(_sites(50, 1, 4, records=FEWEST_RECORDS - 1)[0]) == 0
 
 
 def test_what_describes_a_site_does_not_depend_on_the_order_of_records() -> None:

@@ -20,7 +20,7 @@ from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights import sheet_generation
 from wg_server.generator.weights.candidates import GeneratedCandidate
-from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
+from wg_server.generator.weights.machine_model import INPUT_SCALINGS, MachineModel
 from wg_server.generator.weights.machine_networks import NetworkSizes, WindowInputs, run_networks
 from wg_server.generator.weights.machine_statistic import (
     MachineStatistic,
@@ -45,7 +45,7 @@ def untrained(ships: Shipped = "conditioned") -> DataSheetGenerator:
     model = MachineModel(simulator.kind, simulator.hidden_size, SIZES).eval()
     model.draw_parameters(torch.Generator().manual_seed(0))
     return DataSheetGenerator(
-        {simulator.kind.name: MachineKindGenerator(model, dict.fromkeys(TREATMENTS, ships))}
+        {simulator.kind.name: MachineKindGenerator(model, dict.fromkeys(INPUT_SCALINGS, ships))}
     )
 
 
@@ -69,11 +69,11 @@ def test_networks_applied_to_readings_are_the_networks_themselves(
     figures = simulation.BearingSimulator(1).machines(3).figures
     inputs, templates = torch.randn(3, 5, network_inputs()), bearing.line_templates(figures)
     with torch.inference_mode():
-        for treatment in TREATMENTS:
-            networks = model_of(generator).conditioned_for(treatment)
+        for scaling in INPUT_SCALINGS:
+            networks = model_of(generator).conditioned_for(scaling)
             latents = torch.randn(3, SIZES.latent)
             made = networks.networks(networks.condition(figures, absent_statistics(3)), latents)
-            template = model_of(generator).template_for(treatment)(3)
+            template = model_of(generator).template_for(scaling)(3)
             for one in (made, template):
                 logits = run_networks(one.weights(templates), inputs)
                 torch.testing.assert_close(
@@ -97,8 +97,8 @@ def test_generated_tensors_are_the_networks_that_were_trained(
     batch = network.prepare_batch("spectrum-lines", list(windows))
     made = generator.generate_networks(SHEET, LABELS, STATISTIC, samples=2, seed=5)
     assert [(one.name, one.inputs) for one in made] == [
-        (f"{treatment}-{name}", treatment)
-        for treatment in ("standardised", "raw")
+        (f"{scaling}-{name}", scaling)
+        for scaling in ("standardised", "raw")
         for name in ("mean", "0", "1")
     ]
     for one in made:
@@ -117,16 +117,16 @@ def test_generated_tensors_are_the_networks_that_were_trained(
     np.testing.assert_allclose(logits, expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("treatment", TREATMENTS)
+@pytest.mark.parametrize("scaling", INPUT_SCALINGS)
 def test_sheet_statistic_and_seed_each_change_what_is_made(
-    generator: DataSheetGenerator, treatment: str
+    generator: DataSheetGenerator, scaling: str
 ) -> None:
     faster = DataSheet(rotating_machine=replace(BEARING, shaft_speed_rpm=Decimal(1500)))
     noisier = replace(STATISTIC, noise=0.1)
 
     def second_layer(name: str, sheet: DataSheet, statistic: Any = None, seed: int = 1) -> Any:
         made = generator.generate_networks(sheet, LABELS, statistic, samples=1, seed=seed)
-        return of(made, f"{treatment}-{name}")["trunk.second.weight"]
+        return of(made, f"{scaling}-{name}")["trunk.second.weight"]
 
     mean = second_layer("mean", SHEET, STATISTIC)
     assert np.array_equal(mean, second_layer("mean", SHEET, STATISTIC, seed=2))
@@ -197,7 +197,7 @@ def test_a_package_makes_the_same_networks(ships: Shipped) -> None:
     again = sheet_generation.unpack_sheet_generator(
         sheet_generation.pack_sheet_generator(generator)
     )
-    assert again.kinds[bearing.KIND.name].ships == dict.fromkeys(TREATMENTS, ships)
+    assert again.kinds[bearing.KIND.name].ships == dict.fromkeys(INPUT_SCALINGS, ships)
     made, expected = (
         one.generate_networks(SHEET, LABELS, STATISTIC, 1) for one in (generator, again)
     )

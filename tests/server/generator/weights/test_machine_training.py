@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from wg_common.machines import bearing
-from wg_common.machines.registry import READ
+from wg_common.machines.registry import READABLE_KINDS
 from wg_common.nets import spectrum_lines
 from wg_common.nets.encoder.reading_map import ReadingMap, window_readings
 from wg_server.generator.weights import (
@@ -23,9 +23,9 @@ from wg_server.generator.weights import (
     training,
 )
 from wg_server.generator.weights.machine_networks import NetworkSizes, draw_parameters
-from wg_server.generator.weights.machine_pool import LABELLED, MachinePool
+from wg_server.generator.weights.machine_pool import LABELLED_WINDOWS, MachinePool
 from wg_server.generator.weights.machine_training import MachineCounts, MachineObjective
-from wg_server.generator.weights.machine_trial import EVEN, MOSTLY_SOUND, MachineTrial
+from wg_server.generator.weights.machine_trial import EVEN_MIXTURE, MOSTLY_SOUND, MachineTrial
 from wg_server.generator.weights.training import TrainingSchedule
 from wg_server.zoo.plan import SourcePlan, ZooPlan
 
@@ -72,7 +72,7 @@ def test_plants_standardise_by_their_own_mixture() -> None:
     torch.testing.assert_close(batch.views["standardised"].inputs, expected)
     chosen = machines.labelled.float()[:, 0]
     assert (batch.views["raw"].inputs[:, 0, None] == chosen).all(dim=2).any(dim=1).all()
-    assert chosen.shape[1] == LABELLED
+    assert chosen.shape[1] == LABELLED_WINDOWS
 
 
 def test_mixtures_are_mostly_sound_as_plants_are() -> None:
@@ -87,12 +87,12 @@ def test_mixtures_are_mostly_sound_as_plants_are() -> None:
 
 def test_a_trial_weighs_records_by_the_mixture() -> None:
     drawn = trial()
-    assert set(drawn.plants) == {MOSTLY_SOUND, EVEN}
+    assert set(drawn.plants) == {MOSTLY_SOUND, EVEN_MIXTURE}
     rate = drawn.accuracies(torch.nn.functional.one_hot(drawn.labels, 4).float().expand(4, -1, -1))
     torch.testing.assert_close(rate, torch.ones(4))
-    mostly, even = drawn.plants[MOSTLY_SOUND], drawn.plants[EVEN]
+    mostly, even = drawn.plants[MOSTLY_SOUND], drawn.plants[EVEN_MIXTURE]
     assert not torch.allclose(mostly.mean, even.mean)
-    sound = drawn.judged_inputs.float()[:, : machine_trial.JUDGED].mean(dim=1)
+    sound = drawn.judged_inputs.float()[:, : machine_trial.TEST_WINDOWS].mean(dim=1)
     distance = [(plants.mean - sound).square().mean() for plants in (mostly, even)]
     assert distance[0] < distance[1], "sound windows are nearer to a plant that is mostly sound"
     numbers = mostly.simulate_releases(0.0, torch.Generator()).means
@@ -118,7 +118,7 @@ def test_maps_of_all_kinds_are_trained_by_seed() -> None:
         return {name: part.state_dict() for name, part in maps.items()}
 
     one, again, other = train(1), train(1), train(2)
-    assert list(one) == list(READ)
+    assert list(one) == list(READABLE_KINDS)
     assert list(train(1, KIND)) == [KIND]
     weight = "layers.0.weight"
     assert torch.equal(one[KIND][weight], again[KIND][weight])
@@ -134,7 +134,7 @@ def test_a_short_training_learns_what_sheets_say() -> None:
     training.train_module(objective, schedule, lambda *_: None)
     generator, card = sheet_card.select_networks(objective.model, trial(16), seed=1)
     assert generator.ships == card["ships"]
-    for mixture in (MOSTLY_SOUND, EVEN):
+    for mixture in (MOSTLY_SOUND, EVEN_MIXTURE):
         accuracy = card["accuracy"][mixture]["1"]
         made = accuracy["sheet and statistic, raw"]
         assert made > accuracy["another machine's sheet, raw"] + 0.05
@@ -155,7 +155,7 @@ def test_readings_of_a_record_do_not_depend_on_others() -> None:
 def test_the_template_network_ships_unless_the_made_one_is_clearly_better(
     monkeypatch: pytest.MonkeyPatch, gain: float, ships: str
 ) -> None:
-    made = sheet_card.row_name(sheet_card.MADE, "standardised")
+    made = sheet_card.row_name(sheet_card.SHEET_AND_STATISTIC, "standardised")
     template = sheet_card.row_name(sheet_card.TEMPLATE, "standardised")
     noise = torch.linspace(-0.01, 0.01, 50)
 
@@ -193,7 +193,10 @@ def test_a_card_fails_by_the_worse_mixture_and_by_collapsed_samples() -> None:
     card = {
         "kind": KIND,
         "ships": {"raw": "conditioned", "standardised": "template"},
-        "worth": {EVEN: dict.fromkeys(pairs, good), MOSTLY_SOUND: {pairs[0]: bad, pairs[1]: good}},
+        "worth": {
+            EVEN_MIXTURE: dict.fromkeys(pairs, good),
+            MOSTLY_SOUND: {pairs[0]: bad, pairs[1]: good},
+        },
         "spread": 0.01,
     }
     assert [check.passed for check in sheet_card.card_checks(card)] == [False, True, False]
