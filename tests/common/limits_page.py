@@ -33,9 +33,8 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 _HEAD = """# Limits
 
 This page lists all limits on what other parties can cause: sizes, counts, nesting, digits and
-seconds. If an input exceeds a limit, the program refuses it with an error that names the limit.
-`make limits` writes this page from the sources, and a test compares both. Work that grows faster
-than the length of its input, such as comparing entries with each other, has rows of its own.
+seconds. An input that exceeds one is refused with an error that names the limit. `make limits`
+writes this page from the sources. An empty first column stands for the module of the row above.
 
 """
 
@@ -121,9 +120,10 @@ def page() -> str:
         parts.append(f"## {Path(package).name}\n\n| module | limit | value | what it bounds |\n")
         parts.append("|---|---|---|---|\n")
         for path in sorted((ROOT / package).rglob("*.py")):
-            module = path.relative_to(ROOT / package).with_suffix("").as_posix()
+            module = f"`{path.relative_to(ROOT / package).with_suffix('').as_posix()}`"
             for limit in limits_of(path.read_text("utf-8")):
-                parts.append(f"| `{module}` | {limit.name} | {limit.value} | {limit.text} |\n")
+                parts.append(f"| {module} | {limit.name} | {limit.value} | {limit.text} |\n")
+                module = ""  # stands for the module of the row above
         parts.append("\n")
     return "".join(parts).rstrip("\n") + "\n"
 
