@@ -21,7 +21,7 @@ from bench.plants import Floats
 from torch import Tensor, nn
 
 from wg_common.inference.posterior import (
-    PRESENCE_LIMIT,
+    PRESENCE_THRESHOLD,
     PSEUDO_RECORDS,
     Posterior,
     add_site_evidence,
@@ -118,7 +118,7 @@ def finishing(case: Case) -> dict[str, Tensor]:
     inverse = np.linalg.inv(system)
     solved = np.einsum("dij,dj->id", inverse, right)
     gain = inverse @ posterior.precision[:, :, 1:]
-    here = evidence.present > PRESENCE_LIMIT
+    here = evidence.present > PRESENCE_THRESHOLD
     share = posterior.ratio / (posterior.ratio + posterior.within / evidence.counts[:, None])
     keep = np.where(here[:, None], share, 0.0)
     scatter, freedom = PSEUDO_RECORDS * posterior.covariance, PSEUDO_RECORDS

@@ -24,7 +24,7 @@ RowIndex = NDArray[np.intp]
 LEAST_UNITS = 3
 """Fewest units of a class for its records to be evaluated: one is held out, one is used for
 selection, and one is needed for training."""
-EVALUATION_LIMIT = 2000
+EVALUATION_SIZE = 2000
 """Most records that are evaluated: more would change no selection, and take more time."""
 
 
@@ -86,10 +86,10 @@ def stratified_folds(
     of_class = [np.flatnonzero(labels[representatives] == label) for label in np.unique(labels)]
     pool = np.ones(len(groups), dtype=bool) if units is None else _judgeable(labels, position)
     training_only = np.flatnonzero(~pool[position])
-    if n > EVALUATION_LIMIT:
+    if n > EVALUATION_SIZE:
         for members in of_class:
             order = rng.permutation(members[pool[members]])
-            room = EVALUATION_LIMIT * sizes[order].sum() / n
+            room = EVALUATION_SIZE * sizes[order].sum() / n
             pool[order[1:]] = np.cumsum(sizes[order])[1:] <= room
     rows = []
     for _ in range(repeats):

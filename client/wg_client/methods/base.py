@@ -22,7 +22,7 @@ from wg_client.fitting.side_by_side import JoinedColumns
 from wg_client.fitting.standardised import FamilyNetworkHead
 from wg_common import streams
 from wg_common.catalogue import FAMILIES, SAME_FAMILY, InputScaling
-from wg_common.inference.likeness import UNLIKENESS_LIMIT
+from wg_common.inference.likeness import UNLIKENESS_THRESHOLD
 from wg_common.inference.posterior import Posterior
 from wg_common.streams import Stream
 
@@ -231,7 +231,9 @@ class PreparedPackage:
     @property
     def has_similar_family(self) -> bool:
         """True if the package has a head of a family that the plant's records resemble."""
-        return any(c.is_family_head and c.unlikeness <= UNLIKENESS_LIMIT for c in self.candidates)
+        return any(
+            c.is_family_head and c.unlikeness <= UNLIKENESS_THRESHOLD for c in self.candidates
+        )
 
     @property
     def unlikeness(self) -> float:
@@ -248,7 +250,7 @@ class PreparedPackage:
         """True if the package says anything about the plant's classes."""
         return (
             self.is_known_elsewhere
-            or self.unlikeness > UNLIKENESS_LIMIT
+            or self.unlikeness > UNLIKENESS_THRESHOLD
             or (self.posterior is not None and self.posterior.is_informative)
         )
 

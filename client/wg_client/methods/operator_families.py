@@ -71,7 +71,7 @@ class DeliveredFamily:
     @property
     def is_refused(self) -> bool:
         """True if the plant's records are unlike the family's."""
-        return self.unlikeness > likeness.UNLIKENESS_LIMIT
+        return self.unlikeness > likeness.UNLIKENESS_THRESHOLD
 
     def row_order_loss(self, labels: Ints, classes: int) -> float:
         """Return the log loss of the labelled records plus the log number of possible row orders.

@@ -3,7 +3,7 @@
 A camera or a sensor shifts and scales released features, but changes their correlations far less.
 So a site is described by mean and log spread of each feature and by their correlations, over all of
 its records, labelled or not. A linear function of this description measures the unlikeness: about 0
-at a typical site of the family, above ``UNLIKENESS_LIMIT`` at a share ``REFUSED_SHARE`` of its
+at a typical site of the family, above ``UNLIKENESS_THRESHOLD`` at a share ``REFUSED_SHARE`` of its
 simulated sites. The operator fits it (``wg_server.generator.families.likeness``) to separate the
 family under hundreds of simulated cameras from all other records.
 
@@ -22,7 +22,7 @@ from wg_core.errors import DecodeError
 
 Floats = NDArray[np.float64]
 
-UNLIKENESS_LIMIT = 1.0
+UNLIKENESS_THRESHOLD = 1.0
 """Unlikeness above which a family is refused."""
 REFUSED_SHARE = 0.03
 """Share of the family's own simulated sites that the test refuses."""

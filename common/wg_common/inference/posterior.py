@@ -38,7 +38,7 @@ Ints = NDArray[np.int64]
 
 PSEUDO_RECORDS = 30.0  # Weight of the public within-class covariance against a plant's own records
 
-PRESENCE_LIMIT = 1e-3  # Probability below which a class counts as absent
+PRESENCE_THRESHOLD = 1e-3  # Probability below which a class counts as absent
 
 _SAID = 1e-3  # Relative excess over the prior's precision that counts as evidence, not rounding
 
@@ -217,7 +217,7 @@ def predict_class_means(posterior: Posterior, evidence: SiteEvidence) -> Predict
     solution = np.einsum("dij,dj->id", _inverse(system), right)
     centre, delta = solution[0], solution[1:]
     means, spread = evidence.means @ posterior.basis, _spread(posterior.within, evidence)
-    present = evidence.present[:, None] > PRESENCE_LIMIT
+    present = evidence.present[:, None] > PRESENCE_THRESHOLD
     keep = np.where(present, posterior.ratio / (posterior.ratio + spread), 0.0)
     deviations = delta + keep * (means - centre - delta)
     turn = posterior.basis.T
@@ -266,7 +266,7 @@ def add_site_evidence(
 def class_mean_precision(variances: Variances, site: SiteEvidence) -> Floats:
     """Return the precision ``[K, d]`` of each class mean about ``g + delta``; 0 if absent."""
     spread = _spread(variances.within, site) + variances.ratio
-    return np.where(site.present[:, None] > PRESENCE_LIMIT, 1 / spread, 0.0)
+    return np.where(site.present[:, None] > PRESENCE_THRESHOLD, 1 / spread, 0.0)
 
 
 def all_records_mean_precision(variances: Variances, site: SiteEvidence) -> Floats:

@@ -18,7 +18,7 @@ public numbers, so they cost no privacy, and the sensitivity holds whatever thei
 (``schema``). All arithmetic is exact, on integers and fractions: plant, server and auditor compute
 the same centre on every machine. Edge cases: a released sum no longer than its noise gives C = 0
 and r = S, a release about the origin; a number of records that is too small, or negative, gives the
-largest allowed L, ``LENGTH_LIMIT``, so that r is at least .34 S.
+largest allowed L, ``LARGEST_LENGTH``, so that r is at least .34 S.
 """
 
 import math
@@ -35,7 +35,7 @@ Integers = NDArray[np.int64]
 TYPICAL_LENGTH = Fraction(4, 5)
 """Typical length of a site's mean in clip radii: .48 to .97 on twelve public data sets."""
 TYPICAL_VARIANCE = Fraction(1, 25)  # Squared relative standard deviation of that length
-LENGTH_LIMIT = Fraction(15, 16)  # Largest length assumed for a site's mean, clip radii
+LARGEST_LENGTH = Fraction(15, 16)  # Largest length assumed for a site's mean, clip radii
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +93,7 @@ def estimate_centre(
     count = Fraction(sum(int(value) for value in counts), schema.count_weight)
     noise = len(counts) * variance / schema.count_weight**2
     records = (count * spread + typical * noise) / (spread + noise)
-    records = max(records, Fraction(length, unit) / LENGTH_LIMIT)
+    records = max(records, Fraction(length, unit) / LARGEST_LENGTH)
     mean = math.floor(schema.grid * Fraction(length, unit) / records)
     # Direction times length times cosine: V / |V| * mean * length / |V|.
     point = [abs(value) * mean * length // energy * (1 if value > 0 else -1) for value in sums]

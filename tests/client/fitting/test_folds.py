@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tests.client.discriminants import fit_lda
 
 from wg_client.fitting.folds import (
-    EVALUATION_LIMIT,
+    EVALUATION_SIZE,
     LEAST_UNITS,
     Judge,
     NestedSelection,
@@ -77,11 +77,11 @@ def test_units_of_several_classes_leave_no_fold_without_its_share_of_each() -> N
 def test_of_thousands_of_records_the_units_that_are_judged_stay_whole() -> None:
     rng = np.random.default_rng(3)
     units, labels = (
-        rng.integers(0, 900, 3 * EVALUATION_LIMIT),
-        rng.integers(0, 3, 3 * EVALUATION_LIMIT),
+        rng.integers(0, 900, 3 * EVALUATION_SIZE),
+        rng.integers(0, 3, 3 * EVALUATION_SIZE),
     )
     folds = stratified_folds(labels, rng, units)
-    assert len(folds.rows) <= 1.1 * EVALUATION_LIMIT
+    assert len(folds.rows) <= 1.1 * EVALUATION_SIZE
     shares = [
         np.bincount(labels[folds.rows][row == f]) for row in folds.assignment for f in (0, 1, 2)
     ]
@@ -160,9 +160,7 @@ def test_of_thousands_some_are_judged_of_every_class_and_units_whole() -> None:
     y = np.concatenate([np.zeros(7000, dtype=np.int64), np.ones(40, dtype=np.int64)])
     units = np.arange(len(y)) // 4
     folds = stratified_folds(y, rng, units)
-    assert (
-        folds.assignment.shape == (1, len(folds.rows)) and len(folds.rows) <= EVALUATION_LIMIT + 4
-    )
+    assert folds.assignment.shape == (1, len(folds.rows)) and len(folds.rows) <= EVALUATION_SIZE + 4
     assert set(y[folds.rows]) == {0, 1}
     whole = np.bincount(units[folds.rows])
     assert set(whole) <= {0, 4}

@@ -197,7 +197,7 @@ def test_any_released_integers_give_a_centre_within_bounds(
     found = centring.estimate_centre(schema, np.array(counts), np.array(total), sigma)
     s = schema.grid
     assert 0.34 * s - 1 <= found.radius <= s
-    assert square(found.point) <= (centring.LENGTH_LIMIT * s) ** 2
+    assert square(found.point) <= (centring.LARGEST_LENGTH * s) ** 2
     assert schema.sum_weight <= found.weight
     assert found.weight * found.radius <= schema.sum_weight * s < (found.weight + 1) * found.radius
 

@@ -7,7 +7,7 @@ through simulated cameras or sensors, show the variation to expect
 
 from wg_client.models.manifest import CheckFinding
 from wg_client.selection.checks.base import ModelComparison
-from wg_common.inference.likeness import REFUSED_SHARE, UNLIKENESS_LIMIT
+from wg_common.inference.likeness import REFUSED_SHARE, UNLIKENESS_THRESHOLD
 from wg_common.language import text
 
 CODE = "WG-F12"
@@ -18,12 +18,12 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
     if not comparison.model.made_for_kind or comparison.package.made_for_machine:
         return None
     unlike = comparison.package.unlikeness
-    is_passed = unlike <= UNLIKENESS_LIMIT
+    is_passed = unlike <= UNLIKENESS_THRESHOLD
     return CheckFinding(
         model=comparison.name,
         code=CODE,
         passed=is_passed,
-        figures={"unlike": unlike, "limit": UNLIKENESS_LIMIT, "rate": REFUSED_SHARE},
+        figures={"unlike": unlike, "limit": UNLIKENESS_THRESHOLD, "rate": REFUSED_SHARE},
         message=text("Your records look like the operator's records of this kind of plant.")
         if is_passed
         else text(

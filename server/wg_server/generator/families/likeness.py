@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from wg_common.inference.likeness import (
     FEWEST_RECORDS,
     REFUSED_SHARE,
-    UNLIKENESS_LIMIT,
+    UNLIKENESS_THRESHOLD,
     LikenessTest,
     description_size,
     site_description,
@@ -84,8 +84,8 @@ def fit_likeness_test(
     )
     return FittedLikeness(
         test=LikenessTest(
-            weight=UNLIKENESS_LIMIT * weight / limit,
-            bias=np.array([UNLIKENESS_LIMIT * bias / limit]),
+            weight=UNLIKENESS_THRESHOLD * weight / limit,
+            bias=np.array([UNLIKENESS_THRESHOLD * bias / limit]),
             width=np.array([min(limit / few_limit, 1.0)]),
         ),
         refused=float((scores > limit).mean()),

@@ -40,7 +40,7 @@ def fitted() -> likeness.FittedLikeness:
 def test_the_family_is_refused_at_the_stated_rate(fitted: likeness.FittedLikeness) -> None:
     """More than 8 % of 500 new sites have a chance of 1e-6 at this rate."""
     refused = [
-        fitted.test.unlikeness(site) > tests.UNLIKENESS_LIMIT for site in _sites(1, 500, seed=1)
+        fitted.test.unlikeness(site) > tests.UNLIKENESS_THRESHOLD for site in _sites(1, 500, seed=1)
     ]
     assert np.mean(refused) < 0.08
     assert fitted.refused == pytest.approx(REFUSED_SHARE, abs=0.01)
@@ -49,7 +49,7 @@ def test_the_family_is_refused_at_the_stated_rate(fitted: likeness.FittedLikenes
 def test_families_that_nobody_has_seen_are_caught(fitted: likeness.FittedLikeness) -> None:
     unseen_sites = [site for family in range(50, 60) for site in _sites(family, 20, seed=2)]
     caught = np.mean(
-        [fitted.test.unlikeness(site) > tests.UNLIKENESS_LIMIT for site in unseen_sites]
+        [fitted.test.unlikeness(site) > tests.UNLIKENESS_THRESHOLD for site in unseen_sites]
     )
     assert caught > 0.8
     assert 0.8 < fitted.caught <= 1
@@ -59,7 +59,7 @@ def test_a_few_records_are_judged_by_a_wider_limit_and_fewer_by_none(
     fitted: likeness.FittedLikeness,
 ) -> None:
     few = [
-        fitted.test.unlikeness(s) > tests.UNLIKENESS_LIMIT
+        fitted.test.unlikeness(s) > tests.UNLIKENESS_THRESHOLD
         for s in _sites(1, 500, 3, records=FEWEST_RECORDS)
     ]
     assert np.mean(few) < 0.08
