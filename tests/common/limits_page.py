@@ -20,7 +20,7 @@ PAGE = ROOT / "docs" / "limits.md"
 _NAME = re.compile(
     r"_?([A-Z0-9_]*(_LIMIT|_MAXIMUM|_DIGITS)|CONNECTIONS|TRIES"
     r"|(TIMEOUT|CALL|TRANSFER|HEADER|KEEP_ALIVE|START)_SECONDS|RESERVE"
-    r"|SIDE|MULTIPLIER_RANGE|SAMPLING_MINIMUM)"
+    r"|MULTIPLIER_RANGE|SAMPLING_MINIMUM)"
 )
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.LShift: operator.lshift,
