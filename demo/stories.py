@@ -222,10 +222,16 @@ def _soft_sensor(plant: Result) -> Iterator[Text]:
         **{key: 100 * value for key, value in errors.items()},
     )
     pairs = (
-        (text("Own statistic against none"), plant["over_none"]),
-        (text("The same at {count} others", count=others["count"]), others["over"]["none"]),
-        (text("There against another unit's statistic"), others["over"]["another"]),
-        (text("Compared with the calculation by hand"), others["over"]["by_hand"]),
+        (text("With its own statistic instead of none"), plant["over_none"]),
+        (
+            text("The same at {count} other exchangers", count=others["count"]),
+            others["over"]["none"],
+        ),
+        (
+            text("At these, with their own statistic instead of another unit's"),
+            others["over"]["another"],
+        ),
+        (text("At these, compared with the calculation by hand"), others["over"]["by_hand"]),
     )
     for what, gain in pairs:
         yield text(

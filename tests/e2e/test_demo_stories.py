@@ -220,7 +220,7 @@ def test_the_page_opens_with_the_stories_their_pictures_and_what_decides() -> No
     )
     for mechanism in mechanisms:
         assert mechanism in text
-    assert "Own statistic against none: +2.0 points, give or take 0.5." in text
+    assert "With its own statistic instead of none: +2.0 points, give or take 0.5." in text
     assert "'wg-client check' said: keep your budget" in text
 
 

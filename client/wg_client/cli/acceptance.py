@@ -121,8 +121,8 @@ def missing_record_lines(judgement: ThresholdCounts) -> Iterator[str]:
         yield text('it is not known which labels are good: name them in client.yaml ("data.good")')
         return
     yield text(
-        "at most 1 % is shown by {good} more good and {defective} more defective records without"
-        " another wrong call",
+        "to show at most 1 %, it takes {good} more good and {defective} more defective records"
+        " without another wrong call",
         good=judgement.false_rejects.records_needed(),
         defective=judgement.false_accepts.records_needed(),
     )

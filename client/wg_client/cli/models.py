@@ -380,7 +380,10 @@ def predict(
     lines = (
         predictions.lines()
         if out is None
-        else [text("{path}: {count} predictions", path=out, count=predictions.count)]
+        else [
+            text("{path}: {count} predictions", path=out, count=predictions.count),
+            *predictions.notes(),
+        ]
     )
     print_result(predictions.document(), lines, as_json)
     if not predictions.problems:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from wg_common import cli
 from wg_common.cli import print_progress
-from wg_common.language import text
+from wg_common.language import Text, text
 from wg_core import atomic, logs
 from wg_core.errors import DataError, StorageError, reraise_os_errors
 from wg_core.site import config as configuration
@@ -196,20 +196,28 @@ class PredictionRun:
                         " (sure, unsure, new), verdict (pass, reject, look):"
                     )
                 )
-                if self._judge.good is not None:
-                    cli.print_progress(self._judge.passing.sentence)
-                if self._judge.wrong:
-                    cli.print_progress(
-                        text(
-                            "at most {share:.0f} in 100 predictions marked sure are wrong,"
-                            " with 90 % confidence",
-                            share=100 * self._judge.wrong,
-                        )
-                    )
+                for note in self.notes():
+                    cli.print_progress(note)
             for row in path_result.rows:
                 figures = row.label, f"{row.probability:.3f}", _share(row.likeness)
                 cells = map(logs.escape_unprintable, (row.name, *figures, row.call, row.verdict))
                 yield "\t".join(cells).rstrip()
+
+    def notes(self) -> Iterator[Text]:
+        """Yield what verdicts and calls of this model are worth."""
+        if self._judge.good is None:
+            yield text(
+                "no record passes or is rejected: it is not known which labels are good; name them"
+                ' in client.yaml ("data.good")'
+            )
+        else:
+            yield self._judge.passing.sentence
+        if self._judge.wrong:
+            yield text(
+                "at most {share:.0f} in 100 predictions marked sure are wrong, with 90 %"
+                " confidence",
+                share=100 * self._judge.wrong,
+            )
 
     def write_csv(self, out: Path) -> None:
         """Write a CSV file for spreadsheets: UTF-8 with a byte order mark, no formulas.

@@ -233,8 +233,8 @@ def _acceptance(judgement: AcceptanceResults) -> Iterator[Text]:
     missing = kept_model.false_rejects.records_needed(), kept_model.false_accepts.records_needed()
     if any(missing):
         yield text(
-            "At most 1 in 100 is shown by {good} more good and {defective} more defective records"
-            " without another wrong call.",
+            "To show at most 1 in 100, it takes {good} more good and {defective} more defective"
+            " records without another wrong call.",
             good=missing[0],
             defective=missing[1],
         )

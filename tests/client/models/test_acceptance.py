@@ -103,7 +103,7 @@ def test_commands_show_and_move_it_and_predict_follows(judged: TestPlant, tmp_pa
 
     package = adoption.model_in_use(judged.home)[0].package_id
     assert "false accepts" in call("models", "show", package)
-    assert "at most 1 % is shown by" in call("models", "threshold")
+    assert "to show at most 1 %, it takes" in call("models", "threshold")
     spare = str(tmp_path / "spare.npz")
     verdicts = []
     for value in ("0", "1"):
