@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from wg_client.pilot.published import JoiningAdvice, read_published
+from wg_client.pilot.verdict import PilotVerdict
 from wg_common.language import Text, text
 
 if TYPE_CHECKING:
+    from wg_client.pilot.offers import OfferTrial
     from wg_client.pilot.simulation import Simulation
 
 
@@ -77,30 +79,34 @@ def offer_lines(simulation: Simulation) -> Iterator[Text]:
 
 
 def verdict_sentence(simulation: Simulation) -> Text:
-    """Return the verdict (join, wait or don't) and its reason."""
+    """Return the verdict and its reason."""
     trial = simulation.offer
-    if trial is not None and trial.pays:
-        return text("join: free weights pay on your own records, and nothing of yours leaves")
-    if trial is not None and trial.machine:
-        return text("join: networks are made from your data sheet, and nothing of yours leaves")
-    if simulation.decision is JoiningAdvice.STAY and not simulation.beats_commonest_label:
+    match simulation.verdict:
+        case PilotVerdict.FREE_WEIGHTS:
+            return text("join: free weights pay on your own records, and nothing of yours leaves")
+        case PilotVerdict.DATA_SHEET:
+            return text("join: networks are made from your data sheet, and nothing of yours leaves")
+        case PilotVerdict.POOLING:
+            return text("join: a gain is expected; if none comes, your own model stays in use")
+        case PilotVerdict.YOUR_OWN:
+            return _own_labels_sentence(trial)
+    if simulation.decision is JoiningAdvice.STAY:
         return text(
             "wait: neither your own labels nor pooling are shown to beat the commonest class"
             " ({share:.0f} %); label more records",
-            share=100 * simulation.commonest_label_accuracy,
+            share=100 * simulation.data.commonest_label_accuracy,
         )
-    if simulation.decision is JoiningAdvice.STAY and trial is None:
+    if not simulation.sites:
+        return text("wait: for a plant that has your classes")
+    return text("wait: ask the operator for a trial")
+
+
+def _own_labels_sentence(trial: OfferTrial | None) -> Text:
+    if trial is None:
         return text(
             "don't pool: your own labels are as good. An operator's offer (--offer) would "
             "show whether free weights help"
         )
-    if trial is not None and not trial.sites and simulation.beats_commonest_label:
+    if not trial.sites:
         return text("keep your own: no weights on offer are better, and no plant has your classes")
-    match simulation.decision:
-        case JoiningAdvice.JOIN:
-            return text("join: a gain is expected; if none comes, your own model stays in use")
-        case JoiningAdvice.STAY:
-            return text("don't: your own labels are as good")
-    if not simulation.sites:
-        return text("wait: for a plant that has your classes")
-    return text("wait: ask the operator for a trial")
+    return text("don't: your own labels are as good")

@@ -26,6 +26,7 @@ from wg_client.methods.base import PlantRecords
 from wg_client.pilot import published
 from wg_client.pilot.offers import OfferTrial, read_offer, try_offer
 from wg_client.pilot.published import ExpectedGain, JoiningAdvice, PlantFacts
+from wg_client.pilot.verdict import PilotVerdict, pilot_verdict
 from wg_client.release.machine_hints import machine_hints
 from wg_client.release.preview import ReleaseContents, release_contents
 from wg_client.selection import gain
@@ -81,6 +82,15 @@ class DataSummary:
         """Declared classes without a record."""
         return tuple(name for name, count in self.per_label.items() if not count)
 
+    @property
+    def commonest_label_accuracy(self) -> float:
+        """Accuracy of always predicting the commonest label."""
+        return max(self.per_label.values()) / max(self.labelled, 1)
+
+    def beats_commonest_label(self, accuracy: EstimatedAccuracy | None) -> bool:
+        """Return whether a model is more accurate than always predicting the commonest label."""
+        return accuracy is not None and accuracy.mean > self.commonest_label_accuracy
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleasePrice:
@@ -110,6 +120,7 @@ class Simulation:
         epsilon: Epsilon of each release.
         expected: Expected gain; None: no published case applies.
         decision: Advice that follows from it.
+        verdict: Verdict from offer, advice and local-only.
         prices: Privacy cost at each epsilon.
         would_leave: Contents of the release, and its noise.
         encode_seconds: Processor time to encode all records once, seconds.
@@ -125,22 +136,13 @@ class Simulation:
     epsilon: float
     expected: ExpectedGain | None
     decision: JoiningAdvice
+    verdict: PilotVerdict
     prices: tuple[ReleasePrice, ...]
     would_leave: ReleaseContents
     encode_seconds: float
     encoder: str
     machine: tuple[str, ...]
     offer: OfferTrial | None = None
-
-    @property
-    def commonest_label_accuracy(self) -> float:
-        """Accuracy of always predicting the commonest label."""
-        return max(self.data.per_label.values()) / max(self.data.labelled, 1)
-
-    @property
-    def beats_commonest_label(self) -> bool:
-        """True if local-only is more accurate than always predicting the commonest label."""
-        return self.local is not None and self.local.mean > self.commonest_label_accuracy
 
 
 def simulate(
@@ -185,14 +187,17 @@ def simulate(
         trial = try_offer(offer_file, data, local, loaded, choice.data_sheet)
         sites = trial.sites
     expectation = _expected(facts, epsilon, sites)
+    decision = published.advise_joining(expectation, facts)
+    summary = _sight(inspection, choice, len(data))
     return Simulation(
-        data=_sight(inspection, choice, len(data)),
+        data=summary,
         facts=facts,
         local=accuracy,
         sites=sites,
         epsilon=epsilon,
         expected=expectation,
-        decision=published.advise_joining(expectation, facts),
+        decision=decision,
+        verdict=pilot_verdict(trial, decision, summary.beats_commonest_label(accuracy)),
         prices=tuple(_price(schema, price) for price in published.EPSILONS),
         would_leave=release_contents(schema, sigma, choice.unit_column),
         encode_seconds=seconds_per_record * len(inspection.data),

@@ -10,6 +10,7 @@ import pytest
 
 from wg_client.pilot import sentences
 from wg_client.pilot.published import JoiningAdvice
+from wg_client.pilot.verdict import pilot_verdict
 
 OFFERS: tuple[Any, ...] = (
     None,
@@ -26,8 +27,8 @@ def test_own_labels_are_kept_only_where_they_beat_the_commonest_class(
         simulation: Any = SimpleNamespace(
             offer=offer,
             decision=decision,
-            beats_commonest_label=stands,
-            commonest_label_accuracy=0.6,
+            verdict=pilot_verdict(offer, decision, stands),
+            data=SimpleNamespace(commonest_label_accuracy=0.6),
             sites=3,
             expected=None,
         )

@@ -1,0 +1,38 @@
+"""Verdict of a pilot: whether free weights, pooling or the plant's own labels pay."""
+
+from enum import StrEnum
+
+from wg_client.pilot.offers import OfferTrial
+from wg_client.pilot.published import JoiningAdvice
+
+
+class PilotVerdict(StrEnum):
+    """Verdict of a pilot."""
+
+    FREE_WEIGHTS = "free weights"
+    DATA_SHEET = "data sheet"
+    POOLING = "pooling"
+    YOUR_OWN = "your own"
+    WAIT = "wait"
+
+
+def pilot_verdict(
+    trial: OfferTrial | None, decision: JoiningAdvice, beats_commonest_label: bool
+) -> PilotVerdict:
+    """Return the verdict; what costs no privacy comes first.
+
+    Args:
+        trial: Result of an operator's offer; None: no offer was tried.
+        decision: Advice by published cases.
+        beats_commonest_label: Local-only is more accurate than the commonest label.
+    """
+    if trial is not None and trial.pays:
+        return PilotVerdict.FREE_WEIGHTS
+    if trial is not None and trial.machine:
+        return PilotVerdict.DATA_SHEET
+    if decision is JoiningAdvice.JOIN and (trial is None or trial.sites):
+        return PilotVerdict.POOLING
+    is_alone = trial is not None and not trial.sites
+    if beats_commonest_label and (is_alone or decision is JoiningAdvice.STAY):
+        return PilotVerdict.YOUR_OWN
+    return PilotVerdict.WAIT
