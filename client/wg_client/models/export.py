@@ -47,7 +47,13 @@ from wg_client.fitting.sure_calls import supported_probability
 from wg_client.models import store
 from wg_client.models.calls import LOOK, PASS, REJECT, CallJudge
 from wg_client.models.manifest import ModelsManifest
-from wg_client.models.novelty import NEW_SHARE, NO_PASS, NoveltyTest, hash_signs
+from wg_client.models.novelty import (
+    LEAST_DISTANCE,
+    NEW_SHARE,
+    NO_PASS,
+    NoveltyTest,
+    hash_signs,
+)
 from wg_client.models.passing import LIMIT_MARGIN
 from wg_client.models.predict import load_encoder, load_network
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, find_architecture
@@ -207,31 +213,42 @@ class NoveltyScores(nn.Module):
     def __init__(self, novelty: NoveltyTest) -> None:
         super().__init__()
         self.layout = novelty.first_feature, novelty.block_sizes
+        self.coordinate_sizes = novelty.coordinate_sizes
         for part in ("mean", "scale", "bank"):
             self.register_buffer(part, torch.from_numpy(getattr(novelty, part)))
-        width = sum(novelty.block_sizes) or len(novelty.mean)
-        self.register_buffer("signs", torch.from_numpy(hash_signs(width)))
+        self.width = sum(novelty.block_sizes) or len(novelty.mean)
+        widest = max(novelty.block_sizes, default=self.width)
+        self.register_buffer("signs", torch.from_numpy(hash_signs(widest)))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return novelty scores ``[n]`` of features ``[n, d]``."""
-        bank, signs = cast(torch.Tensor, self.bank), cast(torch.Tensor, self.signs)
         start, sizes = self.layout
-        x = features[:, start : start + len(signs)]
+        x = features[:, start : start + self.width]
         if sizes:
-            parts = torch.split(x, sizes, dim=1)
-            units = [part / part.norm(dim=1, keepdim=True).clamp(min=1e-9) for part in parts]
-            x = torch.cat(units, dim=1) * len(sizes) ** -0.5
+            parts = [
+                part / part.norm(dim=1, keepdim=True).clamp(min=1e-9)
+                for part in torch.split(x, sizes, dim=1)
+            ]
         else:
-            x = (x - cast(torch.Tensor, self.mean)) * cast(torch.Tensor, self.scale)
-        width = bank.shape[1]
-        if len(signs) > width:
-            x = torch.nn.functional.pad(x * signs, (0, -len(signs) % width))
-            x = x.reshape(-1, x.shape[1] // width, width).sum(dim=1)
-        squares = x.square().sum(dim=1, keepdim=True) + bank.square().sum(dim=1) - 2 * x @ bank.T
+            parts = [(x - cast(torch.Tensor, self.mean)) * cast(torch.Tensor, self.scale)]
+        banks = torch.split(cast(torch.Tensor, self.bank), self.coordinate_sizes, dim=1)
+        distances = [self._distance(part, bank) for part, bank in zip(parts, banks, strict=True)]
+        scores: torch.Tensor = torch.stack(distances).log().mean(dim=0).exp()
+        return scores
+
+    def _distance(self, part: torch.Tensor, bank: torch.Tensor) -> torch.Tensor:
+        """Return the distances ``[n]`` of one block to the nearest records."""
+        size, width = part.shape[1], bank.shape[1]
+        if size > width:
+            part = torch.nn.functional.pad(
+                part * cast(torch.Tensor, self.signs)[:size], (0, -size % width)
+            )
+            part = part.reshape(-1, part.shape[1] // width, width).sum(dim=1)
+        squares = part.square().sum(dim=1, keepdim=True) + bank.square().sum(dim=1)
+        squares = squares - 2 * part @ bank.T
         near = min(2, len(bank))
         nearest = squares.clamp(min=0).topk(near, dim=1, largest=False).values
-        distance: torch.Tensor = nearest.mean(dim=1).sqrt()
-        return distance
+        return nearest.mean(dim=1).sqrt().clamp(min=LEAST_DISTANCE)
 
 
 class JudgedModel(nn.Module):

@@ -7,7 +7,7 @@ from wg_client.methods.names import LOCAL
 from wg_common.weights_package import GeneratorCondition
 from wg_core.errors import ConfigError
 
-VERSION = 6
+VERSION = 7
 KEPT_ALIAS = "kept"  # Alias of the kept model's name
 
 

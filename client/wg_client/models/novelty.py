@@ -1,10 +1,12 @@
 """Novelty test: distance of a record from all of the plant's records, in the encoder's features.
 
-Each block of trunk features is scaled to unit length, so that all blocks count alike. The score is
-the root mean squared distance to the two nearest records of the plant. Features without an encoder
-(soft sensors) are standardised by the plant's records instead. Long rows are folded by sums with
-fixed signs, which preserves distances to about 4 % (Weinberger et al. 2009, *Feature hashing for
-large scale multitask learning*, ICML). No label is needed.
+Each block of trunk features is scaled to unit length. In each block the root mean squared distance
+to the two records of the plant that are nearest in this block is measured; the score is the
+geometric mean over blocks, so that a block with small distances counts as much as one with large
+distances. Features without an encoder (soft sensors) are one block, standardised by the plant's
+records. Long rows are folded by sums with fixed signs, which preserves distances to about 4 %
+(Weinberger et al. 2009, *Feature hashing for large scale multitask learning*, ICML). No label is
+needed.
 
 *Calibration.* The plant's own records are scored against those of other privacy units. The
 ``likeness`` of a record is the share of these scores that are at least as high, a conformal p-value
@@ -27,7 +29,8 @@ from wg_common.streams import Stream
 from wg_core.errors import DecodeError
 
 FEATURES_LIMIT = 1 << 16  # Most features that are used
-COORDINATES_LIMIT = 1024  # Most coordinates of a record in the bank
+COORDINATES_LIMIT = 2048  # Most coordinates of a record in the bank, of all blocks together
+LEAST_DISTANCE = 0.01  # Floor of a block's distance, above what rounding makes of 0
 BANK_LIMIT = 500  # Most records in the bank
 RECORDS_LIMIT = 2000  # Most records for calibration, drawn at random
 BLOCKS_LIMIT = 64  # Most blocks of features
@@ -44,7 +47,7 @@ Singles = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class NoveltyTest:
-    """Fitted novelty test: bank of records and calibration scores; at most 2.6 MB.
+    """Fitted novelty test: bank of records and calibration scores; at most 4.3 MB.
 
     Attributes:
         blocks: First feature that is used, and sizes of the blocks from there, ``[1 + k]``; without
@@ -73,19 +76,24 @@ class NoveltyTest:
         sizes: list[int] = self.blocks[1:].astype(int).tolist()
         return sizes
 
+    @property
+    def coordinate_sizes(self) -> list[int]:
+        """Numbers of coordinates of the blocks in the bank."""
+        return folded_sizes(self.block_sizes or [len(self.mean)])
+
     def bank_coordinates(self, features: NDArray[np.floating]) -> Singles:
         """Map local features ``[n, D]`` to the coordinates of the bank, ``[n, c]``."""
         x = features[:, self.first_feature :].astype(np.float32)
         if not self.block_sizes:
-            return _fold((x[:, : len(self.mean)] - self.mean) * self.scale)
-        parts = np.split(x[:, : sum(self.block_sizes)], np.cumsum(self.block_sizes)[:-1], axis=1)
-        weight = np.float32(len(parts) ** -0.5)
-        units = [part * weight / np.maximum(_norm(part), np.float32(1e-9)) for part in parts]
-        return _fold(np.concatenate(units, axis=1))
+            parts = [(x[:, : len(self.mean)] - self.mean) * self.scale]
+        else:
+            parts = _split(x[:, : sum(self.block_sizes)], self.block_sizes)
+            parts = [part / np.maximum(_norm(part), np.float32(1e-9)) for part in parts]
+        return np.concatenate(list(map(_fold, parts, self.coordinate_sizes)), axis=1)
 
     def score(self, features: NDArray[np.floating]) -> Singles:
         """Return the novelty scores of local features ``[n, D]``, ``[n]``, in arbitrary units."""
-        return _nearest(_squares(self.bank_coordinates(features), self.bank))
+        return _scores(self.bank_coordinates(features), self.bank, self.coordinate_sizes)
 
     def likeness(self, features: NDArray[np.floating]) -> Singles:
         """Return the share of the plant's records at least as unlike, ``[n]``; NaN: unknown."""
@@ -134,11 +142,12 @@ def novelty_test_from_tensors(
     blocks = np.ravel(tensors.get("blocks", np.zeros(0, np.float32)))
     are_sizes = (blocks == np.clip(np.round(blocks), 0, FEATURES_LIMIT)).all() and blocks[1:].all()
     width = (int(blocks[1:].sum()) if are_sizes else 0) or d
+    sizes = blocks[1:].astype(int).tolist() if are_sizes and k > 1 else [d]
     expected = {
         "blocks": (k,),
         "mean": (d,),
         "scale": (d,),
-        "bank": (m, min(width, COORDINATES_LIMIT)),
+        "bank": (m, sum(folded_sizes(sizes))),
         "scores": (s,),
     }
     within_limits = (
@@ -191,13 +200,18 @@ def hash_signs(width: int) -> Singles:
     return np.where(places >> np.uint64(40) & np.uint64(1), 1.0, -1.0).astype(np.float32)
 
 
-def _fold(x: Singles) -> Singles:
-    """Fold rows ``[n, w]`` into signed sums of every ``COORDINATES_LIMIT``-th column."""
+def folded_sizes(sizes: Sequence[int]) -> list[int]:
+    """Return the number of coordinates of each block in the bank, from its number of features."""
+    return [min(size, COORDINATES_LIMIT // len(sizes)) for size in sizes]
+
+
+def _fold(x: Singles, size: int) -> Singles:
+    """Fold rows ``[n, w]`` into signed sums of every ``size``-th column."""
     n, width = x.shape
-    if width <= COORDINATES_LIMIT:
+    if width <= size:
         return x
-    padded = np.pad(x * hash_signs(width), ((0, 0), (0, -width % COORDINATES_LIMIT)))
-    return np.asarray(padded.reshape(n, -1, COORDINATES_LIMIT).sum(axis=1), dtype=np.float32)
+    padded = np.pad(x * hash_signs(width), ((0, 0), (0, -width % size)))
+    return np.asarray(padded.reshape(n, -1, size).sum(axis=1), dtype=np.float32)
 
 
 def _without_bank(features: NDArray[np.floating], layout: FeatureLayout | None) -> NoveltyTest:
@@ -232,9 +246,34 @@ def _own_scores(
     if len(np.unique(groups)) < _FEWEST:
         return np.full(len(features), np.inf, np.float32)
     x = judge.bank_coordinates(features)
-    squares = _squares(x, x[:BANK_LIMIT])
-    squares[groups[:, None] == groups[:BANK_LIMIT]] = np.inf
-    return _nearest(squares)
+    is_same_unit = groups[:, None] == groups[:BANK_LIMIT]
+    return _scores(x, x[:BANK_LIMIT], judge.coordinate_sizes, is_same_unit)
+
+
+def _scores(
+    x: Singles, bank: Singles, sizes: Sequence[int], left_out: NDArray[np.bool_] | None = None
+) -> Singles:
+    """Return the geometric means ``[n]`` over blocks of distances to the nearest records.
+
+    Args:
+        x: Coordinates of the records, ``[n, c]``.
+        bank: Coordinates of the plant's records, ``[m, c]``.
+        sizes: Numbers of coordinates of the blocks.
+        left_out: Mask of the pairs of records that are not compared, ``[n, m]``.
+    """
+    logs = np.zeros(len(x), np.float32)
+    for part, bank_part in zip(_split(x, sizes), _split(bank, sizes), strict=True):
+        squares = _squares(part, bank_part)
+        if left_out is not None:
+            squares[left_out] = np.inf
+        logs += np.log(np.maximum(_nearest(squares), np.float32(LEAST_DISTANCE)))
+    scores: Singles = np.exp(logs / np.float32(len(sizes)))
+    return scores
+
+
+def _split(x: Singles, sizes: Sequence[int]) -> list[Singles]:
+    """Split columns into blocks."""
+    return np.split(x, np.cumsum(sizes)[:-1], axis=1)
 
 
 def _norm(x: Singles) -> Singles:

@@ -95,8 +95,8 @@ def read_manifest(home: ClientHome, package_id: str) -> ModelsManifest | None:
     """Read the manifest of a package's models, of this version or an earlier one; None if missing.
 
     Version 1 has no condition of networks, version 2 no plant trunk, version 3 no number of
-    evaluated calls, and version 4 no file for the pass rule. Version 5 has a novelty test that is
-    not read any more: novelty is unknown until models are fitted again.
+    evaluated calls, and version 4 no file for the pass rule. Versions 5 and 6 have a novelty test
+    that is not read any more: novelty is unknown until models are fitted again.
     """
     path = models_folder(home, package_id) / MANIFEST
     if not path.is_file():
