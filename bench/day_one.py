@@ -38,7 +38,7 @@ def measured(model: MachineModel, trial: MachineTrial, mixture: str, seed: int) 
     rows = sheet_card.measure_methods(model, trial, mixture, EPSILON, seed)
     plants = trial.plants[mixture]
     with torch.inference_mode():
-        for count in sheet_card.LABELS:
+        for count in sheet_card.LABEL_COUNTS:
             logits = local_only(trial, plants, count)
             rows[f"local-only on the readings, {count} labels"] = trial.accuracies(logits)
     return rows

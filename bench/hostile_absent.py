@@ -18,7 +18,7 @@ import numpy as np
 from bench import hostile_release, plants
 from bench.hostile_release import ENCODER, HONEST, MANY, Fleet, Records
 
-from wg_client.selection.checks.few_sites import SITES
+from wg_client.selection.checks.few_sites import LEAST_SITES
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import SiteEvidence
 from wg_core.privacy.statistics import NoisyStatistics
@@ -98,7 +98,7 @@ def _judge(
             weight, bias = posteriors.posterior_head(pooled, *own)
             calls = (tx @ weight.T + bias).argmax(axis=1)
             right[word].append(float((calls == ty)[ty < ABSENT].mean()))
-            backed[word].append(float((behind[:ABSENT] >= SITES).mean()))
+            backed[word].append(float((behind[:ABSENT] >= LEAST_SITES).mean()))
 
 
 def _exchanged(records: Records, times: int) -> Records:

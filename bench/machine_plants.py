@@ -413,7 +413,7 @@ def table(rows: list[Row]) -> Iterator[str]:
 
 def weight_table(rows: list[Row]) -> Iterator[str]:
     """What is kept by each weight of a network's word, and how far each is from the product's."""
-    results, present = Results(rows), f"{precedence.PRIOR_UNITS:g}"
+    results, present = Results(rows), f"{precedence.HEAD_START:g}"
     others = [name for name in WEIGHTS if name != present]
     yield from markdown(
         (

@@ -61,10 +61,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--plan", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=networks.STEPS)
+    parser.add_argument("--steps", type=int, default=networks.TRAINING_STEPS)
     parser.add_argument("--product", action="store_true", help="the product's augmentation")
     options = parser.parse_args()
-    networks.STEPS = options.steps
+    networks.TRAINING_STEPS = options.steps
     if not options.product:
         sources.simulate_site = at_site
         Images.augment_retakes = augment_retakes  # type: ignore[method-assign]

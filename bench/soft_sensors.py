@@ -29,7 +29,12 @@ from wg_server.generator.weights.machine_networks import draw_parameters, three_
 from wg_server.generator.weights.machine_statistic import StatisticBatch, absent_statistics
 from wg_server.generator.weights.process_simulation import PROCESS_SIMULATORS
 from wg_server.generator.weights.sensor_network import SensorModel
-from wg_server.generator.weights.sensor_training import EPSILON, RECORDS, TEST_WINDOWS, SensorPlants
+from wg_server.generator.weights.sensor_training import (
+    PLANT_RECORDS,
+    RELEASE_EPSILON,
+    TEST_WINDOWS,
+    SensorPlants,
+)
 from wg_server.generator.weights.training import Evaluation, TrainingSchedule
 
 UNITS, WIDTH = 100, 64
@@ -117,9 +122,12 @@ def quantities(model: Rivals, seed: int) -> Rows:
     """Squared errors of every method on units never seen."""
     generator = torch.Generator().manual_seed(seed)
     plants = sensor_training.draw_plants(
-        PROCESS_SIMULATORS[model.unit.name](seed + 102), UNITS, LABELLED + TEST_WINDOWS, RECORDS
+        PROCESS_SIMULATORS[model.unit.name](seed + 102),
+        UNITS,
+        LABELLED + TEST_WINDOWS,
+        PLANT_RECORDS,
     )
-    released = plants.simulate_releases(model.shipped.map, EPSILON, generator)
+    released = plants.simulate_releases(model.shipped.map, RELEASE_EPSILON, generator)
     exact = plants.simulate_releases(model.shipped.map, 0, generator)
     rows, truths = model(plants, released), plants.truths
     network, known = model.shipped.network, plants.readings
@@ -151,8 +159,8 @@ def kept(model: Rivals, seed: int, values: int, count: int) -> dict[str, Tensor]
     """
     generator = torch.Generator().manual_seed(seed)
     simulator = PROCESS_SIMULATORS[model.unit.name](seed + 203)
-    plants = sensor_training.draw_plants(simulator, count, values + TEST_WINDOWS, RECORDS)
-    released = plants.simulate_releases(model.shipped.map, EPSILON, generator)
+    plants = sensor_training.draw_plants(simulator, count, values + TEST_WINDOWS, PLANT_RECORDS)
+    released = plants.simulate_releases(model.shipped.map, RELEASE_EPSILON, generator)
     scores = model.shipped.network(plants.readings, plants.figures, released)
     errors: dict[str, list[float]] = {"local-only": [], "delivered": [], "kept": []}
     recordings = np.arange(values)  # Windows are drawn one by one

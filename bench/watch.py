@@ -18,7 +18,7 @@ from bench.plants import DATASETS, Floats, Plants
 from bench.tables import markdown
 
 from wg_client.models import drift, novelty
-from wg_client.operation.watch import FALSE_ALARMS, TESTS
+from wg_client.operation.watch import FALSE_ALARMS, TEST_COUNT
 from wg_common.inference.family_head import FeatureLayout
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.site.home import ServerHome
@@ -84,7 +84,7 @@ def tested(
     encoder: Encoder, frozen: Floats, new: Floats, rng: np.random.Generator
 ) -> tuple[bool, bool]:
     """Whether features, and whether records called new, raise an alarm."""
-    level = FALSE_ALARMS / TESTS
+    level = FALSE_ALARMS / TEST_COUNT
     dimension, layout = (
         encoder.dimension,
         FeatureLayout(encoder.scaled_dimension, encoder.local_blocks),

@@ -23,7 +23,7 @@ from demo.languages import speaks
 from demo.plans import write_plans
 from demo.plants import BUDGET, CAMERA, Cut, Plant, cut
 from demo.processes import CommandFailed, Processes, free_port
-from wg_common.language import CODES, ENGLISH, Language, Text, text
+from wg_common.language import ENGLISH, LANGUAGE_CODES, Language, Text, text
 from wg_core import atomic
 from wg_core.errors import ExitCode
 from wg_server.generator import versions
@@ -389,7 +389,7 @@ class Federation:
         written = json.dumps(summary, indent=2, ensure_ascii=False)
         atomic.write_bytes(self._out / "summary.json", written.encode())
         samples = {plant.name: report.samples(plant.data) for plant in plants}
-        for each in map(speaks, CODES):
+        for each in map(speaks, LANGUAGE_CODES):
             page = report.page(summary, samples, each).encode()
             atomic.write_bytes(self._out / f"report.{each.code}.html", page)
             if each.code == self._speak.code:

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from wg_client.languages import PLANT
+from wg_client.languages import PLANT_CATALOGUES
 from wg_common import language, translations
 from wg_common.language import Code, Language
 
@@ -13,13 +13,15 @@ DEMO = Path(__file__).parent / "locale"
 
 def speaks(code: Code) -> Language:
     """Return a language with the texts of the demo and of the product's commands and pages."""
-    return translations.load_language(code, translations.COMMON, PLANT, DEMO)
+    return translations.load_language(code, translations.COMMON_CATALOGUES, PLANT_CATALOGUES, DEMO)
 
 
 def option(parser: argparse.ArgumentParser) -> None:
     """Add ``--language``."""
     parser.add_argument(
-        "--language", choices=language.CODES, help="what people read; default: the environment's"
+        "--language",
+        choices=language.LANGUAGE_CODES,
+        help="what people read; default: the environment's",
     )
 
 

@@ -121,7 +121,7 @@ def measure(server: Path, seed: int) -> dict[str, Any]:
 
 def _plants(drawn: list[Exchanger], values: Floats) -> SensorPlants:
     """Exchangers as the training has its units, of values ``[m, n, C, T]``."""
-    figures = torch.tensor([[each.sheet[name] for name in kinds.FIGURES] for each in drawn])
+    figures = torch.tensor([[each.sheet[name] for name in kinds.FIGURE_NAMES] for each in drawn])
     readings = kinds.UNIT.readings(torch.from_numpy(values).float(), figures)
     known, records = readings[:, :_JUDGED], readings[:, _JUDGED:]
     return SensorPlants(

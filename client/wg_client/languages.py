@@ -5,9 +5,9 @@ from pathlib import Path
 from wg_common import translations
 from wg_common.language import Code, Language
 
-PLANT = Path(__file__).parent / "locale"
+PLANT_CATALOGUES = Path(__file__).parent / "locale"
 
 
 def load_plant_language(code: Code) -> Language:
     """Return a language with the texts of the plant's commands, pages and errors."""
-    return translations.load_language(code, translations.COMMON, PLANT)
+    return translations.load_language(code, translations.COMMON_CATALOGUES, PLANT_CATALOGUES)

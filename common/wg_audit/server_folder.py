@@ -23,7 +23,7 @@ from wg_core.wire.signing import display_key
 
 @dataclass(frozen=True, slots=True)
 class ServerFolder:
-    """Part of the folder about one log.
+    """Folder that a server exported for auditors, as evidence about one log.
 
     Attributes:
         path: Path of the folder.

@@ -36,7 +36,7 @@ class LogNotGiven:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSuccession:
-    """Knowledge of the site's other logs.
+    """Other logs of the site, as far as known, and whether their spending is inherited.
 
     Attributes:
         status: ``first``, ``names its predecessor``, ``budget unknown`` or ``not checked``.

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import click
 
 Code = Literal["en", "ja"]
-CODES: tuple[Code, ...] = ("en", "ja")
+LANGUAGE_CODES: tuple[Code, ...] = ("en", "ja")
 VARIABLES = ("WEIGHTGATE_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
 """Environment variables that name a language; the first one that is set counts."""
 
@@ -172,7 +172,7 @@ def environment_language(environment: Mapping[str, str] | None = None) -> Code:
     """Return the language that the environment names, or English if it names no known language."""
     variables = os.environ if environment is None else environment
     variable = next((variables[name] for name in VARIABLES if variables.get(name)), "")
-    return next((code for code in CODES if variable.lower().startswith(code)), "en")
+    return next((code for code in LANGUAGE_CODES if variable.lower().startswith(code)), "en")
 
 
 _CHOSEN = "wg_common.language"
@@ -188,7 +188,7 @@ def add_language_option(command: click.Command, load_language: LanguageLoader) -
 
     option = click.Option(
         ["--language"],
-        type=click.Choice(CODES),
+        type=click.Choice(LANGUAGE_CODES),
         expose_value=False,
         is_eager=True,
         callback=choose,
@@ -208,7 +208,7 @@ def _option_language() -> Code | None:
     for word, following in itertools.pairwise((*words, "")):
         option, _, value = word.partition("=")
         if option == "--language":
-            return next((code for code in CODES if code == (value or following)), None)
+            return next((code for code in LANGUAGE_CODES if code == (value or following)), None)
     return None
 
 

@@ -87,7 +87,7 @@ class OpenedOffer:
 def encode_offer(offer: Offer, encoder: bytes, tensors: bytes, key: PrivateKey) -> bytes:
     """Sign and pack an offer."""
     manifest = canonical.encode(offer)
-    signature = signing.sign(key, signing.OFFER, manifest)
+    signature = signing.sign(key, signing.OFFER_CONTEXT, manifest)
     parts = (manifest, signature, encoder, tensors)
     return container.encode(KIND, VERSION, dict(zip(SECTIONS, parts, strict=True)))
 
@@ -108,7 +108,7 @@ def decode_offer(data: bytes) -> OpenedOffer:
     parts = container.decode(data, kind=KIND, version=VERSION, names=SECTIONS, limit=OFFER_LIMIT)
     offer = canonical.decode(Offer, parts["manifest"], subject="offer", limit=1 << 20)
     key = signing.public_from_hex(offer.key, subject="offer: key")
-    signing.verify(key, signing.OFFER, parts["manifest"], parts["signature"])
+    signing.verify(key, signing.OFFER_CONTEXT, parts["manifest"], parts["signature"])
     container.check_hash("offer: encoder", parts["encoder"], offer.encoder)
     container.check_hash("offer: tensors", parts["tensors"], offer.tensors)
     if len(offer.kinds) > FAMILIES_LIMIT:

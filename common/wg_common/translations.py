@@ -27,13 +27,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wg_common.language import CODES, ENGLISH, Catalogue, Code, Language
+from wg_common.language import ENGLISH, LANGUAGE_CODES, Catalogue, Code, Language
 from wg_core.errors import DecodeError
 
 if TYPE_CHECKING:
     import polib
 
-COMMON = Path(__file__).parent / "locale"
+COMMON_CATALOGUES = Path(__file__).parent / "locale"
 """Folder of the catalogue for all commands and the auditor's page."""
 SHAPES = ("error", "wrong call", "log entry")
 """Contexts of sentences that are matched by pattern."""
@@ -60,7 +60,7 @@ class TranslationEntry:
 
 def shared_language(code: Code) -> Language:
     """Load a language with the catalogue for all commands and the auditor's page."""
-    return load_language(code, COMMON)
+    return load_language(code, COMMON_CATALOGUES)
 
 
 @cache
@@ -96,7 +96,7 @@ def load_templates(code: Code, folder: Path, kind: str) -> Mapping[str, str]:
     english = code == ENGLISH.code
     return {
         key: entry.english if english else entry.translation
-        for entry in read_catalogue(folder, CODES[1] if english else code)
+        for entry in read_catalogue(folder, LANGUAGE_CODES[1] if english else code)
         for place, colon, key in (entry.context.partition(": "),)
         if colon and place == kind
     }

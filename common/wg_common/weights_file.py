@@ -61,7 +61,7 @@ def _manifest(
         )
         for span in (text, signature)
     )
-    signing.verify(key, signing.WEIGHTS, data, signed)
+    signing.verify(key, signing.WEIGHTS_CONTEXT, data, signed)
     return canonical.decode(
         WeightsManifest, data, subject="weights manifest", limit=weights_package.MANIFEST_LIMIT
     )

@@ -165,7 +165,7 @@ def encode_package(manifest: WeightsManifest, tensors: bytes, key: PrivateKey) -
     """
     container.check_hash("weights package: tensors", tensors, manifest.tensors_sha256)
     text = canonical.encode(manifest)
-    signature = signing.sign(key, signing.WEIGHTS, text)
+    signature = signing.sign(key, signing.WEIGHTS_CONTEXT, text)
     parts = dict(zip(SECTIONS, (text, signature, tensors, b""), strict=True))
     data = container.encode(WEIGHTS_KIND, VERSION, parts)
     if len(data) > WEIGHTS_LIMIT:

@@ -49,14 +49,14 @@ from wg_core.wire import canonical
 from wg_core.wire.data_sheet import DataSheet
 
 VERSION = 1
-MANIFEST = "manifest.json"
-STATISTICS = "statistics.bin"
+MANIFEST_FILE = "manifest.json"
+STATISTICS_FILE = "statistics.bin"
 MACHINE_STATISTICS = "machine.bin"
-FEATURES = "features.array"
-RECORDS = "records.npz"
-LISTING = "listing.json"
-ACCEPTANCE = "acceptance.npz"
-CURRENT = "current"
+FEATURES_FILE = "features.array"
+RECORDS_FILE = "records.npz"
+LISTING_FILE = "listing.json"
+ACCEPTANCE_FILE = "acceptance.npz"
+POINTER_FILE = "current"
 
 SALT_BYTES = 32
 DIGEST_BYTES = 32
@@ -239,7 +239,7 @@ class Snapshot:
             MachineUnstated: The snapshot has no machine statistics, and they are asked for.
             VerificationError: The file changed since the freeze.
         """
-        name, sha256 = STATISTICS, self.manifest.statistics_sha256
+        name, sha256 = STATISTICS_FILE, self.manifest.statistics_sha256
         if statistics == MACHINE:
             name, sha256 = MACHINE_STATISTICS, self.machine.statistics_sha256
         path, length = self.folder / name, self.schema(statistics).length
@@ -278,7 +278,7 @@ class Snapshot:
         Raises:
             VerificationError: The file changed since the freeze.
         """
-        path = self.folder / FEATURES
+        path = self.folder / FEATURES_FILE
         if file_sha256(path) != self.manifest.features_sha256:
             raise VerificationError(f"{path}: changed since it was frozen; {_again(self.folder)}")
         try:
@@ -293,7 +293,7 @@ class Snapshot:
         Raises:
             VerificationError: The file changed since the freeze.
         """
-        path = self.folder / RECORDS
+        path = self.folder / RECORDS_FILE
         data = self._read(path, self.manifest.records_sha256, _RECORDS_LIMIT)
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
@@ -307,7 +307,7 @@ class Snapshot:
         Raises:
             VerificationError: The file changed since the freeze.
         """
-        path = self.folder / LISTING
+        path = self.folder / LISTING_FILE
         data = self._read(path, self.manifest.listing_sha256, _RECORDS_LIMIT)
         return canonical.decode(Listing, data, subject=str(path), limit=_RECORDS_LIMIT)
 
@@ -319,7 +319,7 @@ class Snapshot:
         """
         if not self.manifest.acceptance_sha256:
             return b""
-        path = self.folder / ACCEPTANCE
+        path = self.folder / ACCEPTANCE_FILE
         return self._read(path, self.manifest.acceptance_sha256, _RECORDS_LIMIT)
 
     def _read(self, path: Path, sha256: str, limit: int) -> bytes:
@@ -404,7 +404,7 @@ def load_snapshot(folder: Path, sha256: str | None = None) -> Snapshot:
         DecodeError: The manifest is malformed or of another version.
         VerificationError: The manifest changed since the freeze.
     """
-    path = folder / MANIFEST
+    path = folder / MANIFEST_FILE
     data = atomic.read_bytes(path, limit=MANIFEST_LIMIT)
     if sha256 is not None and canonical.sha256_hex(data) != sha256:
         raise VerificationError(f"{path}: changed since it was frozen; {_again(folder)}")
@@ -415,9 +415,12 @@ def load_snapshot(folder: Path, sha256: str | None = None) -> Snapshot:
 def put_in_use(home: ClientHome, snapshot: Snapshot) -> None:
     """Put a snapshot in use, atomically."""
     pointer = SnapshotPointer(
-        number=snapshot.manifest.number, manifest_sha256=file_sha256(snapshot.folder / MANIFEST)
+        number=snapshot.manifest.number,
+        manifest_sha256=file_sha256(snapshot.folder / MANIFEST_FILE),
     )
-    atomic.write_bytes(home.snapshots / CURRENT, canonical.encode(pointer), mode=atomic.PRIVATE)
+    atomic.write_bytes(
+        home.snapshots / POINTER_FILE, canonical.encode(pointer), mode=atomic.PRIVATE
+    )
 
 
 def all_snapshots(home: ClientHome) -> list[Snapshot]:
@@ -425,7 +428,7 @@ def all_snapshots(home: ClientHome) -> list[Snapshot]:
     folders = [
         path
         for path in home.snapshots.glob("*")
-        if path.name.isdecimal() and (path / MANIFEST).is_file()  # else half deleted
+        if path.name.isdecimal() and (path / MANIFEST_FILE).is_file()  # else half deleted
     ]
     return [load_snapshot(path) for path in sorted(folders, key=lambda path: int(path.name))]
 
@@ -470,7 +473,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _pointer(home: ClientHome) -> SnapshotPointer | None:
-    path = home.snapshots / CURRENT
+    path = home.snapshots / POINTER_FILE
     if not path.is_file():
         return None
     data = atomic.read_bytes(path, limit=_POINTER_LIMIT)

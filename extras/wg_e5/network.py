@@ -22,7 +22,7 @@ from wg_common.modalities.base import Record
 from wg_e5 import weights
 from wg_e5.weights import BLOCK, Weights, Words
 
-FEATURES: Final = 384
+FEATURE_COUNT: Final = 384
 TOKENS: Final = 128
 """Tokens of a text that are read, including those of start and end."""
 CHARACTERS: Final = 2000
@@ -67,11 +67,11 @@ class _Embedding(nn.Module):
 
     def __init__(self, source: Weights) -> None:
         super().__init__()
-        words = source.matrix("emb.word", FEATURES)
+        words = source.matrix("emb.word", FEATURE_COUNT)
         self.register_buffer("values", torch.from_numpy(words.values))
         self.register_buffer("scales", torch.from_numpy(words.scales))
-        places = source.vectors["emb.pos"].reshape(-1, FEATURES)[:TOKENS]
-        kind = source.vectors["emb.type"][:FEATURES]
+        places = source.vectors["emb.pos"].reshape(-1, FEATURE_COUNT)[:TOKENS]
+        kind = source.vectors["emb.type"][:FEATURE_COUNT]
         self.places = nn.Parameter(torch.from_numpy(places + kind), requires_grad=False)
         self.norm = _norm(source, "emb.ln.")
 
@@ -87,10 +87,10 @@ class _Block(nn.Module):
     def __init__(self, source: Weights, at: str) -> None:
         super().__init__()
         self.query, self.key, self.value, self.mix = (
-            _linear(source, f"{at}{name}.", FEATURES) for name in ("q", "k", "v", "ao")
+            _linear(source, f"{at}{name}.", FEATURE_COUNT) for name in ("q", "k", "v", "ao")
         )
         self.mix_norm, self.narrow_norm = _norm(source, f"{at}aln."), _norm(source, f"{at}oln.")
-        self.widen = _linear(source, f"{at}fi.", FEATURES)
+        self.widen = _linear(source, f"{at}fi.", FEATURE_COUNT)
         self.narrow = _linear(source, f"{at}fo.", _WIDE)
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ def _linear(source: Weights, name: str, columns: int) -> nn.Linear:
 
 
 def _norm(source: Weights, name: str) -> nn.LayerNorm:
-    layer = nn.LayerNorm(FEATURES, _EPSILON)
+    layer = nn.LayerNorm(FEATURE_COUNT, _EPSILON)
     parts = (("weight", f"{name}w"), ("bias", f"{name}b"))
     layer.load_state_dict({at: torch.from_numpy(source.vectors[of].copy()) for at, of in parts})
     return layer

@@ -26,7 +26,7 @@ class E5Trunk(NamedTrunk):
     """
 
     label = "multilingual-e5-small-q4"
-    width = network.FEATURES
+    width = network.FEATURE_COUNT
     batch = 32
     needs_process = False
     directions = 320
@@ -49,7 +49,7 @@ class E5Trunk(NamedTrunk):
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
         """Return equal weights."""
-        return np.ones(network.FEATURES)
+        return np.ones(network.FEATURE_COUNT)
 
     def feature_bounds(self) -> float:
         """Return 1.01: vectors have unit length up to rounding."""

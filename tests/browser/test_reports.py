@@ -18,14 +18,14 @@ from wg_audit import answers, verification
 from wg_audit.report import render_auditor_page as render_audit
 from wg_client.languages import load_plant_language
 from wg_client.selection.report import render_report
-from wg_common.language import CODES, Language
+from wg_common.language import LANGUAGE_CODES, Language
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(chromium.program() is None, reason=chromium.MISSING),
 ]
-LANGUAGES = [load_plant_language(code) for code in CODES]
-DEMO_LANGUAGES = [demo_speaks(code) for code in CODES]
+LANGUAGES = [load_plant_language(code) for code in LANGUAGE_CODES]
+DEMO_LANGUAGES = [demo_speaks(code) for code in LANGUAGE_CODES]
 SCRIPT = (Path(__file__).parent / "page_checks.js").read_text("utf-8")
 WIDTHS = (1300, 390)
 

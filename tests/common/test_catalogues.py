@@ -18,21 +18,21 @@ from jinja2 import nodes
 
 from wg_audit.cli import group as auditor
 from wg_client.cli.main import group
-from wg_client.languages import PLANT, load_plant_language
+from wg_client.languages import PLANT_CATALOGUES, load_plant_language
 from wg_client.methods.registry import METHODS
 from wg_client.release.preview import NEVER_LEAVES
 from wg_common import help_page, translations
-from wg_common.language import CODES, Code
+from wg_common.language import LANGUAGE_CODES, Code
 from wg_common.modalities.registry import MODALITIES
 from wg_core.site.failures import FAILURES
-from wg_server.cli.languages import OPERATOR
+from wg_server.cli.languages import OPERATOR_CATALOGUES
 from wg_server.cli.languages import load_operator_language as operator_speaks
 from wg_server.cli.main import main_group as operator
 
 ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "client"
 COMMON = tuple(ROOT / f"common/{package}" for package in ("wg_core", "wg_audit", "wg_common"))
-OTHERS = CODES[1:]
+OTHERS = LANGUAGE_CODES[1:]
 """Languages that have catalogues."""
 MARKS = {"text", "template"}
 NAMED_BY_VALUE = {
@@ -76,7 +76,7 @@ def said(*folders: Path) -> set[str]:
     return sentences
 
 
-OPERATOR_SOURCES = (OPERATOR.parent, ROOT / "server/wg_server/campaigns/worth.py")
+OPERATOR_SOURCES = (OPERATOR_CATALOGUES.parent, ROOT / "server/wg_server/campaigns/worth.py")
 
 
 def said_to_operators() -> set[str]:
@@ -102,7 +102,7 @@ def shapes(*folders: Path) -> set[str]:
 @pytest.mark.parametrize("code", OTHERS)
 def test_every_shape_of_an_error_is_that_of_a_sentence_in_the_sources(code: Code) -> None:
     there = shapes(CLIENT, *COMMON) | {os.strerror(number) for number in errno.errorcode}
-    for folder in (PLANT, translations.COMMON):
+    for folder in (PLANT_CATALOGUES, translations.COMMON_CATALOGUES):
         told = in_context(folder, code, "error")
         assert told
         assert [e for e in told if re.sub(r"{\w+}", "{}", e) not in there] == []
@@ -161,7 +161,7 @@ def test_nothing_is_left_of_a_sentence_that_is_gone(code: Code) -> None:
     used = said(CLIENT, *COMMON) | NAMED_BY_VALUE | set(in_help(group)) | set(in_help(auditor))
     assert sorted(set(load_plant_language(code).catalogue) - used) == []
     used = said(*COMMON) | said_to_operators() | set(in_help(operator)) | set(in_help(auditor))
-    of_operators = {each.english for each in translations.read_catalogue(OPERATOR, code)}
+    of_operators = {each.english for each in translations.read_catalogue(OPERATOR_CATALOGUES, code)}
     assert sorted(of_operators - used) == []
 
 

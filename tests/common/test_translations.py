@@ -14,16 +14,23 @@ from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 from tests.common.test_catalogues import OTHERS, values
 
-from wg_client.languages import PLANT, load_plant_language
+from wg_client.languages import PLANT_CATALOGUES, load_plant_language
 from wg_common import translations
 from wg_common.language import ENGLISH, Code, text
 from wg_core.errors import DecodeError
 from wg_server.campaigns import wording
-from wg_server.cli.languages import OPERATOR
+from wg_server.cli.languages import OPERATOR_CATALOGUES
 from wg_server.console import messages
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = (translations.COMMON, PLANT, wording.FOLDER, messages.FOLDER, DEMO, OPERATOR)
+FOLDERS = (
+    translations.COMMON_CATALOGUES,
+    PLANT_CATALOGUES,
+    wording.REASON_CATALOGUES,
+    messages.PAGE_CATALOGUES,
+    DEMO,
+    OPERATOR_CATALOGUES,
+)
 KINDS = ("", *translations.SHAPES, wording.KIND, messages.KIND)
 HEADER = """msgid ""
 msgstr ""
@@ -74,7 +81,7 @@ def test_every_catalogue_is_whole_and_its_contexts_are_read(folder: Path, code: 
         for each in found
         if "\r" in each.translation or each.translation != each.translation.strip("\n")
     ] == []
-    shapes = translations.SHAPES if folder == messages.FOLDER else ("wrong call",)
+    shapes = translations.SHAPES if folder == messages.PAGE_CATALOGUES else ("wrong call",)
     told = [each for each in found if each.context not in shapes]  # a shape may leave a value out
     assert [each for each in told if values(each.english) != values(each.translation)] == []
 
@@ -96,7 +103,10 @@ def test_packages_hold_every_catalogue() -> None:
 
 
 def test_languages_have_the_same_texts_by_key() -> None:
-    for folder, kind in ((wording.FOLDER, wording.KIND), (messages.FOLDER, messages.KIND)):
+    for folder, kind in (
+        (wording.REASON_CATALOGUES, wording.KIND),
+        (messages.PAGE_CATALOGUES, messages.KIND),
+    ):
         english = translations.load_templates("en", folder, kind)
         for code in OTHERS:
             keyed = [

@@ -21,7 +21,7 @@ from tests.tutorial import Shell, shell
 
 from wg_client.data.laboratory import read_laboratory_windows
 from wg_common.machines import exchanger
-from wg_common.machines.process import SAMPLES
+from wg_common.machines.process import WINDOW_SAMPLES
 from wg_core.wire import protocol
 from wg_server.fleet.enrolment import create_join_token
 from wg_server.generator.weights.process_simulation import ExchangerSimulator, SimulatedUnits
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 KIND, STEPS, WINDOWS, VALUES = exchanger.UNIT.name, 150, 320, 40
 CONNECTED, BY_FILE = ("north", "south"), "east"
 PLANTS = (*CONNECTED, BY_FILE)
-_GAP = 5 * SAMPLES + 7  # Row of a log that lacks a value
+_GAP = 5 * WINDOW_SAMPLES + 7  # Row of a log that lacks a value
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ class PlantFiles:
         self, folder: Path, units: SimulatedUnits, values: np.ndarray[Any, Any], duty: Any
     ) -> None:
         folder.mkdir()
-        figures = dict(zip(exchanger.FIGURES, units.figures[0].tolist(), strict=True))
+        figures = dict(zip(exchanger.FIGURE_NAMES, units.figures[0].tolist(), strict=True))
         figures["sample_seconds"] = round(figures["sample_seconds"])
         sheet = {KIND: {name: f"{value:.6g}" for name, value in figures.items()}}
         self.sheet, self.log = folder / "sheet.yaml", folder / "log.csv"
@@ -78,7 +78,7 @@ class PlantFiles:
             for number, (moment, row) in enumerate(zip(times, rows, strict=True)):
                 cells = [f"{row[place]:.5f}" for place in order]
                 writer.writerow([moment, *(cells if number != _GAP else ["", *cells[1:]])])
-        ends = times[SAMPLES - 1 :: SAMPLES]
+        ends = times[WINDOW_SAMPLES - 1 :: WINDOW_SAMPLES]
         self.truth = dict(zip((str(end) for end in ends), duty.tolist(), strict=True))
         with self.laboratory.open("w", newline="") as stream:
             writer = csv.writer(stream)
@@ -115,7 +115,7 @@ def enrolled(server: ServerHome, folder: Path, site: str, files: PlantFiles, run
     words: list[object] = ["wg-client", "init", "--home", folder / "home"]
     words += ["--join-file", folder / "token", "--data", files.log, "--labels", "heat duty"]
     words += ["--data-sheet", files.sheet, "--time-column", "time", "--json"]
-    words += ["--window", SAMPLES * files.seconds]
+    words += ["--window", WINDOW_SAMPLES * files.seconds]
     refusal = json.loads(run(words, codes=(3,)))["error"]["message"]
     remedy = re.search("--channels '([^']*)'", refusal)
     assert remedy is not None
@@ -193,14 +193,14 @@ def check_refusals(files: PlantFiles, of_home: Sequence[object], run: Shell) -> 
     twice.write_text("\n".join([first_line, *rows, rows[-1].replace(",", "1,")]), "utf-8")
     for options, code, remedy in (
         (of_home, 3, "wg-client run"),
-        ((swapped, "--samples", SAMPLES), 3, "may be swapped"),
-        ((twice, "--samples", SAMPLES), 3, "keep one"),
+        ((swapped, "--samples", WINDOW_SAMPLES), 3, "may be swapped"),
+        ((twice, "--samples", WINDOW_SAMPLES), 3, "keep one"),
         ((files.laboratory,), 2, "--samples"),
     ):
         refusal = json.loads(run([*command, *options, *words], codes=(code,)))
         assert remedy in refusal["error"]["message"]
     trial = ("wg-client", "simulate", "--data", files.log, "--data-sheet", files.sheet, "--json")
-    cut = ("--time-column", "time", "--window", SAMPLES * files.seconds)
+    cut = ("--time-column", "time", "--window", WINDOW_SAMPLES * files.seconds)
     refusal = json.loads(run([*trial, *cut], codes=(2,)))
     assert "wg-client soft-sensor LOG LABORATORY" in refusal["error"]["message"]
 
@@ -218,7 +218,7 @@ def check_values(files: PlantFiles, of_package: Sequence[object], document: Docu
     assert labelled["values"] == VALUES - 1 and labelled["delivered"]["r2"] > 0.7
     kept, _ = files.errors()
     check_file(files)
-    document(*command, files.laboratory, *words, "--samples", SAMPLES)
+    document(*command, files.laboratory, *words, "--samples", WINDOW_SAMPLES)
     alone, _ = files.errors()
     assert error < 0.12 and inside > 0.7
     assert kept <= 1.1 * min(error, alone)
@@ -229,7 +229,7 @@ def check_file(files: PlantFiles) -> None:
     session = InferenceSession(files.onnx)
     channels = json.loads(session.get_modelmeta().custom_metadata_map["channels"])
     hours = read_laboratory_windows(
-        files.log, None, target="", time="time", samples=SAMPLES
+        files.log, None, target="", time="time", samples=WINDOW_SAMPLES
     ).select_channels(channels)
     rows = list(csv.DictReader(files.out.read_text("utf-8").splitlines()))
     at = {row["time"]: row for row in rows}

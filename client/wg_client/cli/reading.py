@@ -8,12 +8,12 @@ import click
 
 from wg_client.cli.options import split_at_commas
 from wg_core.errors import UsageError
-from wg_core.site.reading import AUTO, BITS, COLUMNS, ENCODINGS, ReadingConfig
+from wg_core.site.reading import AUTO_ENCODING, DEFAULT_COLUMNS, ENCODINGS, GREY_BITS, ReadingConfig
 
 _OPTIONS = (
     click.option(
         "--bits",
-        type=click.Choice([str(bits) for bits in BITS]),
+        type=click.Choice([str(bits) for bits in GREY_BITS]),
         default="16",
         show_default=True,
         help="Number of a grey pixel's 16 bits that the camera fills.",
@@ -21,7 +21,7 @@ _OPTIONS = (
     click.option(
         "--encoding",
         type=click.Choice(ENCODINGS),
-        default=AUTO,
+        default=AUTO_ENCODING,
         show_default=True,
         help="Encoding of tables; auto knows UTF-8, UTF-16 and CP932 (Shift-JIS).",
     ),
@@ -108,7 +108,7 @@ def read_reading(
             bits=int(bits),
             encoding=encoding,
             channels=channels,
-            columns=(text_column or COLUMNS[0], log["label_column"] or COLUMNS[1]),
+            columns=(text_column or DEFAULT_COLUMNS[0], log["label_column"] or DEFAULT_COLUMNS[1]),
         )
     from wg_client.data import sensor_windows
 

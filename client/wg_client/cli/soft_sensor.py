@@ -172,14 +172,14 @@ def _delivered_sensor(
     from wg_client.models import soft_sensor as sensors
     from wg_client.models import store
     from wg_client.selection.sensor_package import select_sensor, store_sensor_package
-    from wg_common.machines.process import SAMPLES
+    from wg_common.machines.process import WINDOW_SAMPLES
 
     with show_spinner(_LEARNING):
         home, path = ClientHome(source[0]), source[1]
         package = store_sensor_package(home, path) if path else select_sensor(home)
         place = package.quantity_index(target, quantity)
         hours = read_laboratory_windows(
-            *files, target=target, time=time, samples=SAMPLES
+            *files, target=target, time=time, samples=WINDOW_SAMPLES
         ).select_channels(package.channels)
         if (hours.values <= 0).any():
             words = {"path": files[1], "target": repr(target)}

@@ -15,7 +15,7 @@ from wg_common.language import text
 from wg_common.modalities import registry, tables
 from wg_common.modalities.base import read_file
 from wg_core.errors import DataError
-from wg_core.site.reading import AUTO, ReadingConfig
+from wg_core.site.reading import AUTO_ENCODING, ReadingConfig
 from wg_core.snapshot import Problem
 
 CSV_LIMIT = 256 << 20
@@ -121,7 +121,7 @@ def _read(
     """Return rows by line number; a string in place of a row says why it cannot be used."""
     data = read_file(table, CSV_LIMIT)
     content, encoding = tables.decode_table(data, str(table), reading.encoding)
-    if encoding == "cp932" and reading.encoding == AUTO:
+    if encoding == "cp932" and reading.encoding == AUTO_ENCODING:
         sorted_files.hints.append(
             text(
                 "{table}: read as CP932 (Shift-JIS); if names look wrong, say --encoding",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from wg_client.data.sensor_log import LogColumns, SensorLog, read_log
 from wg_core.errors import DataError
-from wg_core.site.reading import AUTO
+from wg_core.site.reading import AUTO_ENCODING
 
 _DAY = 86400.0  # Seconds
 _GAP = 1.5  # Largest time between rows, in usual steps of the log
@@ -73,7 +73,7 @@ def read_laboratory_windows(
     """
     if samples < 2:
         raise DataError(f"samples: {samples}, expected at least 2 rows of the log")
-    signals = read_log(log, LogColumns(channels=None, time=time, texts=(time,)), AUTO)
+    signals = read_log(log, LogColumns(channels=None, time=time, texts=(time,)), AUTO_ENCODING)
     clock = _times(log, signals)
     falls = np.flatnonzero(np.diff(clock) <= 0)
     if len(clock) < 2 or len(falls):
@@ -117,7 +117,7 @@ def _values(
     laboratory: Path, target: str, time: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Read times and values of the laboratory; errors as for ``read_laboratory_windows``."""
-    table = read_log(laboratory, LogColumns(channels=(target,), time=time), AUTO)
+    table = read_log(laboratory, LogColumns(channels=(target,), time=time), AUTO_ENCODING)
     rows = np.isfinite(table.values[:, 0])
     times, values = _times(laboratory, table)[rows], table.values[rows, 0].astype(np.float64)
     if len(np.unique(times)) < len(times):

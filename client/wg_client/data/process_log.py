@@ -23,18 +23,22 @@ def check_process_log(sheet: DataSheet | None, reading: ReadingConfig) -> None:
     declaration = declared_unit(sheet)
     if sheet is None or declaration is None:
         return
-    from wg_common.machines.process import SAMPLES  # torch is slow to import
+    from wg_common.machines.process import WINDOW_SAMPLES  # torch is slow to import
     from wg_common.machines.registry import PROCESS_UNITS
 
     unit, seconds = PROCESS_UNITS[sheet.kind], float(declaration.sample_seconds)
     log, names = reading.log, [channel.name for channel in unit.channels]
-    words = {"kind": sheet.kind, "seconds": seconds, "samples": SAMPLES, "rate": 1 / seconds}
-    if log is None or log.window_samples != SAMPLES or abs(log.rate * seconds - 1) > _TOLERANCE:
+    words = {"kind": sheet.kind, "seconds": seconds, "samples": WINDOW_SAMPLES, "rate": 1 / seconds}
+    if (
+        log is None
+        or log.window_samples != WINDOW_SAMPLES
+        or abs(log.rate * seconds - 1) > _TOLERANCE
+    ):
         raise ConfigError(
             text(
                 "data sheet: a {kind} with a sample every {seconds:g} s is read in windows of"
                 " {samples} samples: --window {window:g} --rate {rate:.6g}",
-                window=SAMPLES * seconds,
+                window=WINDOW_SAMPLES * seconds,
                 **words,
             )
         )

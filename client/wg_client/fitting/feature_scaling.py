@@ -20,8 +20,8 @@ from wg_client.fitting.side_by_side import Features
 from wg_common.inference.block_scale import block_scale
 from wg_common.inference.discriminants import principal_components
 
-RECORDS = 2000  # Most records, evenly spread, from which directions are computed
-DIRECTIONS = 256  # Most directions of a block
+SCALING_RECORDS = 2000  # Most records, evenly spread, from which directions are computed
+BLOCK_DIRECTIONS = 256  # Most directions of a block
 _LOUDER = 4.0  # Ratio of a block's root total variance to that of the released features
 _CHUNK = 256
 
@@ -87,7 +87,7 @@ def feature_scaling(
     """
     if not blocks:
         return None
-    rows = np.linspace(0, len(features) - 1, min(len(features), RECORDS)).astype(np.int64)
+    rows = np.linspace(0, len(features) - 1, min(len(features), SCALING_RECORDS)).astype(np.int64)
     total = features[rows, :released_width].astype(np.float64).var(axis=0).sum()
     target = _LOUDER * float(np.sqrt(total)) or 1.0
     means, turns = [], []
@@ -98,7 +98,7 @@ def feature_scaling(
         std = np.sqrt(np.einsum("nb,nb->b", x, x) / len(x))
         scale = target * block_scale(std, (x.shape[1],))
         x *= scale
-        values, vectors = principal_components(x, min(DIRECTIONS, *x.shape))
+        values, vectors = principal_components(x, min(BLOCK_DIRECTIONS, *x.shape))
         nonzero = values > 1e-9 * values[0]
         means.append(mean)
         turns.append(scale[:, None] * vectors[:, nonzero])

@@ -78,7 +78,7 @@ def lags(windows: Tensor) -> Tensor:
 
 
 class Model:
-    """Model of values ``[n]``."""
+    """Interface of a soft sensor: from features, and what was delivered, to values ``[n]``."""
 
     def __call__(self, features: Tensor, delivered_values: Tensor) -> Tensor:
         """Predict values of features ``[n, F]``, given the delivered predictions ``[n]``."""

@@ -4,12 +4,12 @@ Let ``g`` be the mean gain in log loss of one of A alternative networks over the
 ``s`` its standard error with U units as clusters (Liang and Zeger 1986, *Biometrika* 73(1)). The
 alternative replaces the first network only if ::
 
-    g > t(1 - RISK / A; U - 1) * s
+    g > t(1 - REPLACEMENT_RISK / A; U - 1) * s
 
 with Student's quantile (Student 1908, *Biometrika* 6(1)) and a Bonferroni correction. The first
-network is then replaced by one that is no better at one plant in ``1 / RISK`` at most. All labels
-of one recording are one unit. There may be dozens of networks, so labels choose among them by a
-bound; ``selection.precedence`` compares the chosen one with the plant's own model.
+network is then replaced by one that is no better at one plant in ``1 / REPLACEMENT_RISK`` at most.
+All labels of one recording are one unit. There may be dozens of networks, so labels choose among
+them by a bound; ``selection.precedence`` compares the chosen one with the plant's own model.
 """
 
 import math

@@ -162,7 +162,7 @@ def _install(home: ClientHome, stage: ClientHome) -> ClientConfig:
         atomic.rename_file(stage.encoder, home.encoder)
     if shared_budget.read_shared_budget(stage.root) is not None:
         atomic.rename_file(
-            stage.root / shared_budget.BUDGET_OF, home.root / shared_budget.BUDGET_OF
+            stage.root / shared_budget.REFERENCE_FILE, home.root / shared_budget.REFERENCE_FILE
         )
     # A copy: a resumed call compares the witness again.
     atomic.copy_file(stage.pinned_server, home.pinned_server, mode=atomic.PRIVATE)

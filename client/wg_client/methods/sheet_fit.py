@@ -5,7 +5,7 @@ sheet implies. With the lines moved to their frequencies at other speeds, it sho
 less. With the mutual information ``I`` between records and answers
 (``network_choice.mutual_information``), and its mean over other speeds ``J``::
 
-    fit = SHARE * I - J    (nats)
+    fit = INFORMATION_SHARE * I - J    (nats)
 
 A fit below ``SHEET_LIMIT`` means that the network does not use the declared lines: the sheet is in
 doubt, and the plant is warned. The limit is a third below the lowest fit of 96 correct sheets of
@@ -28,8 +28,8 @@ from wg_common.nets import network
 INFORMATION_SHARE = 0.5
 KINDS = ("rotating_machine",)  # Machine kinds on which the limit was selected
 FEWEST_RECORDS = 20  # Fewest records
-RECORDS = 300  # Most records that are used, evenly spaced: more change nothing
-SPEEDS = (0.7, 0.8, 0.9, 1.12, 1.25, 1.4)
+SAMPLE_RECORDS = 300  # Most records that are used, evenly spaced: more change nothing
+OTHER_SPEEDS = (0.7, 0.8, 0.9, 1.12, 1.25, 1.4)
 """Factors on the frequencies of lines; real machines deviate some hundredths from the sheet."""
 
 
@@ -50,12 +50,12 @@ def data_sheet_fit(
     at_speed = network.network_kind(architecture).rescale_to_speed
     if at_speed is None or len(batch) < FEWEST_RECORDS:
         return None
-    rows = np.linspace(0, len(batch) - 1, min(len(batch), RECORDS)).round().astype(np.intp)
+    rows = np.linspace(0, len(batch) - 1, min(len(batch), SAMPLE_RECORDS)).round().astype(np.intp)
     sample = batch[rows]
 
     def information_of(inputs: NDArray[np.float32]) -> float:
         features = network.features(trunk, inputs).astype(np.float64)
         return mutual_information(DeliveredCandidate("", "", TrunkFeatures(features), head))
 
-    at_other_speeds = np.mean([information_of(at_speed(sample, factor)) for factor in SPEEDS])
+    at_other_speeds = np.mean([information_of(at_speed(sample, factor)) for factor in OTHER_SPEEDS])
     return float(INFORMATION_SHARE * information_of(sample) - at_other_speeds)

@@ -42,7 +42,7 @@ PASS, REJECT, LOOK = "pass", "reject", "look"
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class CallJudge:
-    """Judge of one model's calls: reliability and verdicts.
+    """Evaluator of one model's predictions: ``sure``, ``unsure`` or ``new``, and the verdict.
 
     Attributes:
         sure: Lowest probability of a sure call; None: unknown.

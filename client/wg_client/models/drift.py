@@ -24,7 +24,7 @@ from scipy import stats
 from wg_client.fitting.linear_head import Floats
 
 PERMUTATIONS = 1999  # The smallest p-value is one in 2,000
-RECORDS = 2000  # Most records of each sample that are used, evenly spaced
+SAMPLE_RECORDS = 2000  # Most records of each sample that are used, evenly spaced
 _TINY = 1e-9
 
 
@@ -90,7 +90,7 @@ def _difference(sums: Floats, m: int, n: int) -> Floats:
 
 
 def _evenly(x: Floats) -> Floats:
-    rows = np.linspace(0, len(x) - 1, min(len(x), RECORDS)).round().astype(np.int64)
+    rows = np.linspace(0, len(x) - 1, min(len(x), SAMPLE_RECORDS)).round().astype(np.int64)
     return x[rows]
 
 

@@ -32,7 +32,7 @@ from wg_common.modalities.base import Record
 from wg_common.modalities.registry import list_attribute
 from wg_core.errors import DataError
 from wg_core.site.home import ClientHome
-from wg_core.site.reading import COLUMNS, ReadingConfig
+from wg_core.site.reading import DEFAULT_COLUMNS, ReadingConfig
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
@@ -97,7 +97,10 @@ def load_records(
             raise DataError(f"{path}: no {list_attribute('name', 'or')} found")
         return _unlabelled_data(path, files, labels)
     return load_dataset(
-        path, labels, split=None, reading=replace(reading, columns=(reading.columns[0], COLUMNS[1]))
+        path,
+        labels,
+        split=None,
+        reading=replace(reading, columns=(reading.columns[0], DEFAULT_COLUMNS[1])),
     )
 
 

@@ -22,8 +22,8 @@ from wg_core.site.home import ClientHome
 from wg_core.snapshot import Problem
 
 FALSE_ALARMS = 0.01  # Probability of an alarm for a batch of records like the frozen ones
-TESTS = 2  # Number of tests that share it
-_LEVEL = FALSE_ALARMS / TESTS
+TEST_COUNT = 2  # Number of tests that share it
+_LEVEL = FALSE_ALARMS / TEST_COUNT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

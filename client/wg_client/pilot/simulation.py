@@ -45,7 +45,7 @@ from wg_core.snapshot import Problem
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
 
-RECORDS = 2000  # Most records that are encoded and evaluated, evenly spaced
+SAMPLE_RECORDS = 2000  # Most records that are encoded and evaluated, evenly spaced
 _ENCODER_LIMIT = 128 << 20
 _DEFAULT = PrivacyConfig()
 _NAMED = 3  # Most files listed in the error that no record can be used
@@ -275,8 +275,8 @@ def _public_encoder(path: Path | None, data: SiteData) -> Encoder:
 
 
 def _draw_rows(count: int) -> list[int]:
-    """Return the rows that are used: all, or ``RECORDS`` evenly spaced ones."""
-    return [int(row) for row in np.linspace(0, count - 1, min(count, RECORDS)).round()]
+    """Return the rows that are used: all, or ``SAMPLE_RECORDS`` evenly spaced ones."""
+    return [int(row) for row in np.linspace(0, count - 1, min(count, SAMPLE_RECORDS)).round()]
 
 
 def _encode_records(loaded: Encoder, data: SiteData, stage: Stage | None) -> np.ndarray:

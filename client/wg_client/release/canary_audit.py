@@ -62,7 +62,7 @@ from wg_core.wire.signing import PrivateKey, PublicKey
 
 SITE = "canary-audit"
 WITNESS = "canary-audit/witness"
-NOW = 1_700_000_000  # Fixed Unix time of the audit, so that the clock reveals nothing
+FIXED_TIME = 1_700_000_000  # Fixed Unix time of the audit, so that the clock reveals nothing
 
 _ASKED = 10
 _UNITS = "unit"
@@ -206,7 +206,7 @@ def _start_ledger(
         key=key,
         site=SITE,
         predecessor=predecessor,
-        clock=lambda: NOW,
+        clock=lambda: FIXED_TIME,
     ) as ledger:
         ledger.enrol_witness(WITNESS, signing.public_bytes(witness))
     return _Witness(origin, key.public_key(), witness)
@@ -223,7 +223,7 @@ class CanaryPlant:
     _witness: _Witness
     _encoder: str
     _load: LoadEncoder
-    _time: int = NOW
+    _time: int = FIXED_TIME
 
     @property
     def body_sizes(self) -> list[int]:
@@ -313,7 +313,7 @@ class _Witness:
     _log_key: PublicKey
     key: PrivateKey
     _state: WitnessState | None = field(default=None)
-    time: int = NOW
+    time: int = FIXED_TIME
     body_sizes: list[int] = field(default_factory=list)
 
     def __call__(self, body: bytes, trouble: Interruption | None = None) -> bytes:

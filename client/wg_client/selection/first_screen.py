@@ -194,7 +194,7 @@ def _changes(
         yield text(
             "Do not rely on it for {classes}: fewer than {needed} sites agree on each.",
             classes=_list(unseen.few_sites),
-            needed=few_sites.SITES,
+            needed=few_sites.LEAST_SITES,
         )
     if unseen.unknown:
         yield text(

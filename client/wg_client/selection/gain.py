@@ -50,7 +50,8 @@ SITE_VARIABILITY = 0.03
 """Variability of a model's accuracy between a site's labelled records and later ones.
 
 It is a beta-binomial correlation: the accuracy on new records has the variance
-``BETWEEN * p * (1 - p)`` about the accuracy p on old ones. Measured on development sites."""
+``SITE_VARIABILITY * p * (1 - p)`` about the accuracy p on old ones. Measured on development
+sites."""
 COVERAGE = 0.95
 NEW_RECORDS = 1000  # Number of new records for which accuracies are reported
 
@@ -90,10 +91,10 @@ class EstimatedGain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnseenClassMass:
-    """Declared classes without local records.
+    """Declared classes without local records, and the share of records expected in them.
 
     Attributes:
-        mass: Expected share m of future records.
+        mass: Expected share m of future records that are of these classes.
         classes: Number U of these classes.
     """
 

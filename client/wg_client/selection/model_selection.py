@@ -158,7 +158,7 @@ def _comparisons(
     machine has a comparison even if labels cannot evaluate it.
     """
     references = {method.name for method in methods.METHODS if method.reference}
-    local, word = models.get(LOCAL), precedence.weight_of_word(package, records)
+    local, head_start = models.get(LOCAL), precedence.head_start(package, records)
     has_precedence = any(model.made_for_machine for model in models.values())
     comparisons: dict[str, ModelComparison] = {}
     for name in (name for name in models if name not in references):
@@ -175,7 +175,7 @@ def _comparisons(
             name=name,
             model=model,
             local=local if math.isfinite(estimate.log_loss) else None,
-            prior=precedence.prior_score(name, model, word) if has_precedence else None,
+            prior=precedence.prior_score(name, model, head_start) if has_precedence else None,
             gain=estimate,
             records=records,
             package=package,

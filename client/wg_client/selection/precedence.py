@@ -1,23 +1,23 @@
 """Precedence of a network that was delivered for the declared machine, among a plant's models.
 
-What was delivered stays unless the labels of held-out units show otherwise. How much they must show
-is what the network's word counts for, which is less if the records doubt the data sheet. Each model
-has a score, and the one with the highest is kept::
+The delivered network stays unless the labels of held-out units show that another model is better by
+more than the network's head start, which is smaller if the records contradict the data sheet. Each
+model has a score, and the one with the highest is kept::
 
     score = U * (gain in log loss + gain in accuracy) + w
 
 Both gains are means over records, relative to local-only (``selection.gain``), whose score is 0; a
 model that is never sure has a low log loss, so right answers count as well. U is the number of
 units with evaluated records, since records of a unit are not independent; without any, U is 0, and
-the network is kept. Its word counts for ``w``, also in its average with local-only; other models
-have none. With n the fewest labels of a class ::
+the network is kept. w is the head start of the network, and of its average with local-only; other
+models have none. With n the fewest labels of a class ::
 
-    w = WEIGHT                             in general
-    w = WEIGHT * max(1 - n / LABELS, 0)    if the records doubt the data sheet
+    w = HEAD_START                                   in general
+    w = HEAD_START * max(1 - n / DOUBT_LABELS, 0)    if the records contradict the data sheet
 
 (``methods.sheet_fit``). A model with ``w = 0`` competes only if it is shown to be better than
 local-only, as it must be without such a network. ``bench.machine_plants --weights`` compares values
-of ``PRIOR_UNITS``.
+of ``HEAD_START``.
 """
 
 import numpy as np
@@ -26,29 +26,30 @@ from wg_client.methods.base import SHEET_LIMIT, FittedMethod, PlantRecords, Prep
 from wg_client.methods.names import GENERATED_FINETUNED
 from wg_client.selection.gain import EstimatedGain
 
-PRIOR_UNITS = 2.0
-"""What a delivered network's word counts for: two units whose labels it makes e times likelier."""
+HEAD_START = 2.0
+"""Score of a delivered network before any label: that of two units whose labels it makes e times
+likelier than local-only does."""
 DOUBT_LABELS = 10
-"""Labels of each class with which the word of a network for a doubted sheet counts for nothing."""
+"""Labels of each class with which a network for a contradicted data sheet has no head start."""
 
 
-def weight_of_word(package: PreparedPackage, records: PlantRecords) -> float:
-    """Return what the word of a package's network for the declared machine counts for."""
+def head_start(package: PreparedPackage, records: PlantRecords) -> float:
+    """Return the head start of a package's network for the declared machine."""
     if package.sheet_fit is None or package.sheet_fit >= SHEET_LIMIT:
-        return PRIOR_UNITS
+        return HEAD_START
     counts = np.bincount(records.labels, minlength=records.classes)
-    return PRIOR_UNITS * max(1 - int(counts.min()) / DOUBT_LABELS, 0.0)
+    return HEAD_START * max(1 - int(counts.min()) / DOUBT_LABELS, 0.0)
 
 
-def prior_score(name: str, model: FittedMethod, word_weight: float) -> float:
+def prior_score(name: str, model: FittedMethod, head_start_units: float) -> float:
     """Return a model's score before any label is evaluated.
 
     Args:
         name: Name of the model's method.
         model: The model.
-        word_weight: From ``weight_of_word``.
+        head_start_units: From ``head_start``.
     """
-    return word_weight if model.made_for_machine or name == GENERATED_FINETUNED else 0.0
+    return head_start_units if model.made_for_machine or name == GENERATED_FINETUNED else 0.0
 
 
 def score(gain: EstimatedGain, units: int, prior: float) -> float:

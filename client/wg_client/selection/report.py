@@ -53,7 +53,7 @@ def write_report(
     judgement = evaluate_package(home, plant, manifest)
     context = page_context(home, plant, manifest, outcome, HomeState(spend, judgement, in_use))
     preferred_code = plant.config.language or language.environment_language()
-    for page_language in map(load_plant_language, language.CODES):
+    for page_language in map(load_plant_language, language.LANGUAGE_CODES):
         page = render_report(context, page_language).encode("utf-8")
         atomic.write_bytes(
             home.report.with_suffix(f".{page_language.code}.html"), page, mode=atomic.PRIVATE

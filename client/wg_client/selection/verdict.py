@@ -211,7 +211,7 @@ def unseen_classes(outcome: SelectionOutcome, labels: Sequence[str]) -> UnseenCl
     known_classes = [
         name
         for index, name in enumerate(labels)
-        if name in absent and (model.made_for_kind or counts.get(index, 0) >= few_sites.SITES)
+        if name in absent and (model.made_for_kind or counts.get(index, 0) >= few_sites.LEAST_SITES)
     ]
     doubted_classes = [
         name for index, name in enumerate(labels) if index in counts and name not in known_classes

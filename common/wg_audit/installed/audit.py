@@ -43,7 +43,7 @@ from wg_audit.installed.plant import CheckResult, PlantFactory
 from wg_common.language import template, text
 
 _WORDS = 10  # Number of random hex strings that share a digit at some position once in 10^9
-CANARIES = template("canaries show no more than is charged")
+CANARIES_CHECK = template("canaries show no more than is charged")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ def audit_installed_code(
     for probe in probes.PROBES:
         probe(bench)
     checks, bounds, narrower = path_checks(bench), None, 1.0
-    if not bench.wrong[benches.ANSWERED]:
+    if not bench.wrong[benches.ANSWERS_CHECK]:
         checks += noises.noise_checks(bench.noise)
         releases = [release for group in bench.noise.values() for release in group]
         narrower = noises.detectable_shrinkage(sum(x.integers.size for x in releases))
@@ -102,7 +102,9 @@ def audit_installed_code(
         bounds = scoring.epsilon_bounds(members, non_members, benches.EPSILON, benches.DELTA)
         fits = bounds.parametric <= benches.EPSILON
         above = [] if fits else [f"epsilon is above {bounds.parametric:.3f}"]
-        checks.append(_check(CANARIES, above, text("{count} canaries", count=bounds.canaries)))
+        checks.append(
+            _check(CANARIES_CHECK, above, text("{count} canaries", count=bounds.canaries))
+        )
     return AuditReport(
         epsilon=benches.EPSILON,
         delta=benches.DELTA,
@@ -117,23 +119,27 @@ def audit_installed_code(
 def path_checks(bench: AuditBench) -> list[CheckResult]:
     """Return the checks that a correct program passes whatever noise it draws."""
     if not bench.centred:
-        bench.wrong[benches.CENTRED].append("all are at the origin")
-    bench.wrong[benches.FRESH] += _repetitions(bench.values)
+        bench.wrong[benches.CENTRES_CHECK].append("all are at the origin")
+    bench.wrong[benches.FRESHNESS_CHECK] += _repetitions(bench.values)
     releases = text(
         "{count} releases of up to {most} records", count=bench.exact, most=probes.LARGE_DATASET
     )
     details = {
-        benches.ANSWERED: text("{count} questions", count=bench.questions),
-        benches.EXACT: releases,
-        benches.CENTRED: text("in {count} releases", count=bench.centred),
-        benches.PASSED_ON: text("with noise of up to 30 standard deviations"),
-        benches.ORDER: text("as another process sees the ledger; repeated and interrupted, too"),
-        benches.ASKED: text("{count} guarantees", count=conduct.GUARANTEES),
-        benches.BUDGET: text("until it is used up"),
-        benches.EQUAL: text("{few} and {many} records", few=0, many=probes.LARGE_DATASET),
-        benches.FRESH: text("{count} snapshots", count=len(bench.values["salt"])),
-        benches.ENCODER: text("{count} pictures, together and apart", count=probes.PICTURES),
-        benches.LEDGER: text("by code that is not the client's"),
+        benches.ANSWERS_CHECK: text("{count} questions", count=bench.questions),
+        benches.EXACTNESS_CHECK: releases,
+        benches.CENTRES_CHECK: text("in {count} releases", count=bench.centred),
+        benches.SAMPLER_CHECK: text("with noise of up to 30 standard deviations"),
+        benches.ORDER_CHECK: text(
+            "as another process sees the ledger; repeated and interrupted, too"
+        ),
+        benches.TERMS_CHECK: text("{count} guarantees", count=conduct.GUARANTEE_COUNT),
+        benches.BUDGET_CHECK: text("until it is used up"),
+        benches.EQUALITY_CHECK: text("{few} and {many} records", few=0, many=probes.LARGE_DATASET),
+        benches.FRESHNESS_CHECK: text("{count} snapshots", count=len(bench.values["salt"])),
+        benches.ENCODER_CHECK: text(
+            "{count} pictures, together and apart", count=probes.PICTURE_COUNT
+        ),
+        benches.LEDGER_CHECK: text("by code that is not the client's"),
     }
     return [_check(name, bench.wrong[name], detail) for name, detail in details.items()]
 

@@ -40,17 +40,19 @@ EPSILON = 4.0
 """Claimed epsilon that canaries test: the largest that a plant's default policy allows."""
 DELTA = 1e-5
 
-ANSWERED = template("every question is answered")
-EXACT = template("noise is added to what the records say, to the last bit")
-CENTRED = template("centres away from the origin are tested")
-PASSED_ON = template("the sampler is asked for what is charged, and what it returns is what leaves")
-ORDER = template("each release is charged before noise is drawn, and once")
-BUDGET = template("the budget goes on from version to version, and the cap holds")
-EQUAL = template("nothing but noise and fresh identifiers depends on the records")
-FRESH = template("salts, commitments and identifiers never repeat")
-ASKED = template("an answer is what was asked for, and what is refused costs nothing")
-ENCODER = template("the encoder reads each record by itself")
-LEDGER = template("the ledger verifies, and pays for each file")
+ANSWERS_CHECK = template("every question is answered")
+EXACTNESS_CHECK = template("noise is added to what the records say, to the last bit")
+CENTRES_CHECK = template("centres away from the origin are tested")
+SAMPLER_CHECK = template(
+    "the sampler is asked for what is charged, and what it returns is what leaves"
+)
+ORDER_CHECK = template("each release is charged before noise is drawn, and once")
+BUDGET_CHECK = template("the budget goes on from version to version, and the cap holds")
+EQUALITY_CHECK = template("nothing but noise and fresh identifiers depends on the records")
+FRESHNESS_CHECK = template("salts, commitments and identifiers never repeat")
+TERMS_CHECK = template("an answer is what was asked for, and what is refused costs nothing")
+ENCODER_CHECK = template("the encoder reads each record by itself")
+LEDGER_CHECK = template("the ledger verifies, and pays for each file")
 
 _OF_MACHINE = 1 << 20  # Offset of the numbers of questions about a machine
 _EPSILONS = (4.0, 0.5, 1.0, 8.0)
@@ -104,7 +106,7 @@ class AuditBench:
         try:
             yield
         except Exception as error:  # noqa: BLE001 - any exception counts as a failure
-            self.wrong[ANSWERED].append(f"{type(error).__name__}: {error}"[:200])
+            self.wrong[ANSWERS_CHECK].append(f"{type(error).__name__}: {error}"[:200])
 
     def freeze(self, plant: AuditedPlant, records: Sequence[ImageRecord]) -> list[ImageRecord]:
         """Freeze records; return those with neither content nor unit in the acceptance set."""
@@ -170,12 +172,14 @@ class AuditBench:
         self.exact += 1
         self.centred += any(reference.point)
         if not watch.parts or watch.unpaid:
-            self.wrong[ORDER].append("noise is drawn before the charge, or not asked for")
+            self.wrong[ORDER_CHECK].append("noise is drawn before the charge, or not asked for")
         if not np.array_equal(join_in_file_order(watch.parts, file), reference.statistics()):
-            self.wrong[EXACT].append(f"{describe_setup(setup)}, {len(records)} records: others")
+            self.wrong[EXACTNESS_CHECK].append(
+                f"{describe_setup(setup)}, {len(records)} records: others"
+            )
         answers = join_in_file_order(watch.answers, file)
         if watch.sigmas != {file.sigma} or not np.array_equal(answers, file.integers):
-            self.wrong[PASSED_ON].append(f"{describe_setup(setup)}: other noise")
+            self.wrong[SAMPLER_CHECK].append(f"{describe_setup(setup)}: other noise")
         return file
 
     def release_and_record_noise(
@@ -202,7 +206,7 @@ class AuditBench:
             != numbers.parse_exact_decimal(question.delta)
             or file.is_machine_release != question.machine
         ):
-            self.wrong[ASKED].append(f"epsilon {question.epsilon}: another answer")
+            self.wrong[TERMS_CHECK].append(f"epsilon {question.epsilon}: another answer")
 
     def record_noise(self, file: DecodedRelease, exact_statistics: Integers) -> None:
         """Record the noise of a release, given its exact statistics."""
@@ -236,7 +240,7 @@ class AuditBench:
             try:
                 verification.verify_log(plant.home, statistics=paths)
             except VerificationError as error:
-                self.wrong[LEDGER].append(str(error))
+                self.wrong[LEDGER_CHECK].append(str(error))
 
     def simulate_records(
         self,

@@ -10,11 +10,11 @@ from typing import get_args
 import numpy as np
 
 from wg_audit.installed.bench import (
-    ASKED,
-    BUDGET,
+    BUDGET_CHECK,
     DELTA,
-    EQUAL,
-    ORDER,
+    EQUALITY_CHECK,
+    ORDER_CHECK,
+    TERMS_CHECK,
     AuditBench,
     class_names,
     far_noise,
@@ -42,7 +42,7 @@ from wg_core.privacy import calibration
 
 SETUP = PlantSetup(labels=class_names(6), dimension=8, machine=True)
 SMALL_DATASET = 60
-GUARANTEES = 48
+GUARANTEE_COUNT = 48
 INTERRUPTIONS: tuple[Interruption, ...] = get_args(Interruption)
 _UNRECORDED: tuple[Interruption, ...] = ("charged", "sampled")
 """Steps after which an interrupted release draws new noise."""
@@ -73,8 +73,8 @@ def try_guarantees(bench: AuditBench) -> None:
 
 def _guarantees(rng: np.random.Generator) -> Iterator[tuple[str, str]]:
     """Yield epsilons from .003 to 10 and deltas from 1e-12 to 1e-5, in three number formats."""
-    epsilons = 10 ** rng.permutation(np.linspace(-2.5, 0.99, GUARANTEES))
-    deltas = 10 ** rng.permutation(np.linspace(-12, -5.001, GUARANTEES))
+    epsilons = 10 ** rng.permutation(np.linspace(-2.5, 0.99, GUARANTEE_COUNT))
+    deltas = 10 ** rng.permutation(np.linspace(-12, -5.001, GUARANTEE_COUNT))
     for number, (epsilon, delta) in enumerate(zip(epsilons, deltas, strict=True)):
         spelling = (f"{epsilon:.6f}", f"{epsilon:.4e}", f"{epsilon:.12f}")[number % 3]
         yield spelling, f"{delta:.3e}"
@@ -101,7 +101,7 @@ def _ask_again(bench: AuditBench, plant: AuditedPlant, file: DecodedRelease) -> 
             or watch.parts
             or len(ledger_charges(plant.home)) != charge_count
         ):
-            bench.wrong[ORDER].append("a repeated question gets another answer")
+            bench.wrong[ORDER_CHECK].append("a repeated question gets another answer")
 
 
 def interrupt_releases(bench: AuditBench) -> None:
@@ -113,7 +113,9 @@ def interrupt_releases(bench: AuditBench) -> None:
             question = make_question(number, machine=number >= len(INTERRUPTIONS))
             first_watch = RecordingSampler(near_noise, plant.home, question.request_id)
             if _is_answered(plant, question, first_watch, trouble):
-                bench.wrong[ORDER].append(f"a release leaves when its plant's trouble is {trouble}")
+                bench.wrong[ORDER_CHECK].append(
+                    f"a release leaves when its plant's trouble is {trouble}"
+                )
             bench.count_answer()
             _ask_for_more(bench, plant, question)
             again = RecordingSampler(far_noise, plant.home, question.request_id)
@@ -122,10 +124,10 @@ def interrupt_releases(bench: AuditBench) -> None:
             is_recorded = trouble not in _UNRECORDED
             answers = join_in_file_order((first_watch if is_recorded else again).answers, file)
             if bool(again.parts) == is_recorded or not np.array_equal(answers, file.integers):
-                bench.wrong[ORDER].append(f"noise is drawn twice, or never, after {trouble}")
+                bench.wrong[ORDER_CHECK].append(f"noise is drawn twice, or never, after {trouble}")
             request_ids = [charge.request_id for charge in ledger_charges(plant.home)]
             if request_ids.count(question.request_id) != 1 or len(request_ids) != number + 1:
-                bench.wrong[ORDER].append("an interrupted release is not charged once")
+                bench.wrong[ORDER_CHECK].append("an interrupted release is not charged once")
         bench.verify(plant, files)
 
 
@@ -156,7 +158,9 @@ def _ask_for_more(bench: AuditBench, plant: AuditedPlant, question: Question) ->
         except WgError:
             file = None
         if watch.parts or (file and file.manifest.epsilon != file.charge.epsilon):
-            bench.wrong[ORDER].append("a request that was charged is released at another guarantee")
+            bench.wrong[ORDER_CHECK].append(
+                "a request that was charged is released at another guarantee"
+            )
         bench.count_answer()
 
 
@@ -181,7 +185,7 @@ def exhaust_budget(bench: AuditBench) -> None:
                 files.append(bench.release_and_record_noise(plant, setup, main_records, question))
         charge_counts = [charge.state.charges_before for charge in ledger_charges(plant.home)]
         if charge_counts != list(range(payable)):
-            bench.wrong[BUDGET].append(f"{len(charge_counts)} charges, {payable} can be paid")
+            bench.wrong[BUDGET_CHECK].append(f"{len(charge_counts)} charges, {payable} can be paid")
         bench.verify(plant, files)
         for number, (event, happen) in enumerate(_events(plant, records, payable)):
             happen()
@@ -235,9 +239,9 @@ def _must_be_refused(
     except RefusedError:
         pass
     else:
-        bench.wrong[BUDGET].append(f"a release is made since {event}")
+        bench.wrong[BUDGET_CHECK].append(f"a release is made since {event}")
     if len(ledger_charges(plant.home)) != charge_count:
-        bench.wrong[BUDGET].append(f"a release is charged since {event}")
+        bench.wrong[BUDGET_CHECK].append(f"a release is charged since {event}")
     bench.count_answer()
 
 
@@ -261,9 +265,9 @@ def check_refusals(bench: AuditBench) -> None:
                 size = len(ledger_entries(twin.home))
                 words.append([_refusal(bench, twin, question) for question in questions])
                 if len(ledger_entries(twin.home)) != size:
-                    bench.wrong[ASKED].append("what is refused stands on the ledger")
+                    bench.wrong[TERMS_CHECK].append("what is refused stands on the ledger")
         if any(of_twin != words[0] for of_twin in words):
-            bench.wrong[EQUAL].append("words of a refusal")
+            bench.wrong[EQUALITY_CHECK].append("words of a refusal")
 
 
 def _refusal(bench: AuditBench, plant: AuditedPlant, question: Question) -> str:
@@ -275,5 +279,5 @@ def _refusal(bench: AuditBench, plant: AuditedPlant, question: Question) -> str:
     except WgError as error:
         if not watch.parts:
             return f"{type(error).__name__}: {error}".replace(str(plant.home), "")
-    bench.wrong[ASKED].append(f"{question.changes or question.epsilon}: is not refused")
+    bench.wrong[TERMS_CHECK].append(f"{question.changes or question.epsilon}: is not refused")
     return ""

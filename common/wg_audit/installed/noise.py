@@ -1,9 +1,9 @@
 """Statistical tests of the noise: release minus reference, compared with the charged noise scale.
 
 The null distribution of each statistic is that for independent normal noise; a discrete Gaussian
-with a sigma of thousands of grid units matches it far beyond the p-values used here. ``ALARM``
-bounds the probability that a correct program fails any of these checks: it is divided by the number
-of checks, and within each check by the number of its p-values (Bonferroni).
+with a sigma of thousands of grid units matches it far beyond the p-values used here.
+``FALSE_ALARM`` bounds the probability that a correct program fails any of these checks: it is
+divided by the number of checks, and within each check by the number of its p-values (Bonferroni).
 """
 
 import itertools
@@ -17,7 +17,7 @@ import numpy as np
 from wg_audit.installed.plant import CheckResult, Floats, Integers
 from wg_common.language import template, text
 
-ALARM = 1e-5
+FALSE_ALARM = 1e-5
 MODULI = (2, 3, 4, 5, 7, 8, 10, 11, 13, 16, 64, 100, 1000)
 TAILS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
 _DIVISIBLE = 48  # Number of entries whose differences have a common divisor once in 10^14
@@ -77,7 +77,7 @@ def noise_checks(groups: Mapping[tuple[int, int], Sequence[ReleaseNoise]]) -> li
     """Check the noise of groups of releases."""
     pool = NoisePool(groups)
     return [
-        _check(name, list(statistics(pool)), ALARM / len(PROPERTIES))
+        _check(name, list(statistics(pool)), FALSE_ALARM / len(PROPERTIES))
         for name, statistics in PROPERTIES.items()
     ]
 
@@ -92,7 +92,7 @@ def detectable_shrinkage(entries: int) -> float:
     from scipy.special import ndtri
 
     error = math.sqrt(2 / entries)  # of the mean square
-    return 1 - math.sqrt(max(0.0, 1 - float(ndtri(1 - ALARM / 1e5) + ndtri(power)) * error))
+    return 1 - math.sqrt(max(0.0, 1 - float(ndtri(1 - FALSE_ALARM / 1e5) + ndtri(power)) * error))
 
 
 def _check(name: str, values: Sequence[tuple[float, int]], alarm: float) -> CheckResult:
@@ -229,7 +229,8 @@ PROPERTIES: dict[str, Callable[[NoisePool], PValues]] = {
     template("the noise is normal"): _shapes,
     template("no remainder of the noise is more frequent than others"): _residues,
 }
-"""Tests by property; a correct program fails any of them with probability at most ``ALARM``."""
+"""Tests by property; a correct program fails any of them with probability at most
+``FALSE_ALARM``."""
 
 
 def _lengths(row: Floats) -> Floats:

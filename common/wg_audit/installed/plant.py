@@ -176,7 +176,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedRelease:
-    """Decoded release.
+    """Release of an audited plant, decoded from its file.
 
     Attributes:
         data: Bytes of the covered file.

@@ -20,12 +20,12 @@ import numpy as np
 from wg_audit.installed import conduct
 from wg_audit.installed import records as made_up
 from wg_audit.installed.bench import (
-    ENCODER,
+    ENCODER_CHECK,
     EPSILON,
-    EQUAL,
-    EXACT,
-    ORDER,
-    PASSED_ON,
+    EQUALITY_CHECK,
+    EXACTNESS_CHECK,
+    ORDER_CHECK,
+    SAMPLER_CHECK,
     AuditBench,
     AuditSize,
     class_names,
@@ -55,7 +55,7 @@ from wg_core.wire import bundle, canonical
 
 LARGE_DATASET = 12_000  # More than 8,192, the client's largest chunk of records
 _GROUPS = 7  # Number of groups of images, each twice as large as the previous group
-PICTURES = 2**_GROUPS - 1  # More than 64, the client's largest batch for the encoder
+PICTURE_COUNT = 2**_GROUPS - 1  # More than 64, the client's largest batch for the encoder
 _COUNTS = (0, *(2**k for k in range(9)))  # Numbers of records in data sets
 _LARGE = 4 * SIDE, 4 * SIDE  # Shape of large images, in pixels
 _FIXED = 339  # Number of questions other than those about canaries and shapes
@@ -200,7 +200,7 @@ def probe_declarations(bench: AuditBench) -> None:
         if half_main != whole_main & {
             record.pixels.tobytes() for record in few_records[: SMALL_DATASET // 2]
         }:
-            bench.wrong[EXACT].append("a record moves others into the acceptance set")
+            bench.wrong[EXACTNESS_CHECK].append("a record moves others into the acceptance set")
         sheets = []
         copies = made_up.add_copies(few_records, classes)
         versions = [copies, many_records, few_records[:1], [], *_odd_records(bench, setup)]
@@ -208,7 +208,7 @@ def probe_declarations(bench: AuditBench) -> None:
             with plant.copy_plant() as twin:
                 sheets.append(_declared_fields(bench, twin, setup, records))
         for fields, *twin_sheets in zip(*sheets, strict=True):
-            bench.wrong[EQUAL] += [
+            bench.wrong[EQUALITY_CHECK] += [
                 f"field {name}"
                 for twin_fields in twin_sheets
                 for name in sorted(fields.keys() | twin_fields.keys())
@@ -235,7 +235,7 @@ def probe_copies(bench: AuditBench) -> None:
                     bench.record_noise(file, ReferenceStatistics(SETUP, records, file).statistics())
         with plant.copy_plant() as twin:
             if run_in_copy(functools.partial(_release_without_sampler, twin)):
-                bench.wrong[PASSED_ON].append("a release is made without OpenDP's sampler")
+                bench.wrong[SAMPLER_CHECK].append("a release is made without OpenDP's sampler")
 
 
 def _run_twice(
@@ -270,7 +270,7 @@ def _release_without_sampler(plant: AuditedPlant) -> bytes:
 def probe_encoding_groups(bench: AuditBench) -> None:
     """Check that the plant's encoder gives an image the same features in groups of all sizes."""
     setup = PlantSetup(labels=class_names(3))
-    pictures = made_up.stripe_images(bench.rng, PICTURES, 3)
+    pictures = made_up.stripe_images(bench.rng, PICTURE_COUNT, 3)
     groups = [pictures, *(pictures[2**k - 1 : 2 ** (k + 1) - 1] for k in range(_GROUPS))]
     parts: list[Integers] = []
     with bench.record_errors(), bench.fresh(setup) as plant:
@@ -281,7 +281,7 @@ def probe_encoding_groups(bench: AuditBench) -> None:
             bench.ask(plant, question, watch)
             parts.append(watch.parts[0])
         if not np.array_equal(parts[0], sum(parts[1:])):
-            bench.wrong[ENCODER].append("a record changes what others add")
+            bench.wrong[ENCODER_CHECK].append("a record changes what others add")
 
 
 def score_canaries(bench: AuditBench) -> None:
@@ -353,10 +353,10 @@ def _state(
     bench.count_answer()
     entry = entries.decode(bundle.decode_statement(data).entry)
     if watch.parts or len(ledger_charges(plant.home)) != charge_count:
-        bench.wrong[ORDER].append("a free question is charged, or answered from records")
+        bench.wrong[ORDER_CHECK].append("a free question is charged, or answered from records")
     fields = dict(_flat("statement", canonical.to_builtins(entry)))
     if getattr(entry, "labels", ()) != setup.labels:
-        bench.wrong[EQUAL].append("field statement.labels")
+        bench.wrong[EQUALITY_CHECK].append("field statement.labels")
     return fields | {"size": len(data)}
 
 

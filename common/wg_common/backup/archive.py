@@ -44,7 +44,12 @@ from wg_core.errors import (
 from wg_core.wire import canonical
 
 VERSION = 1
-ABOUT, ARCHIVE, IDENTITY, MANIFEST = "about.json", "home.tar.age", "identity.age", "manifest.json"
+DESCRIPTION_MEMBER, ARCHIVE_MEMBER, IDENTITY_MEMBER, MANIFEST_MEMBER = (
+    "about.json",
+    "home.tar.age",
+    "identity.age",
+    "manifest.json",
+)
 KEY_LIMIT = 64 << 10  # Largest identity or passphrase file, in bytes
 MANIFEST_LIMIT = 64 << 20  # Largest manifest, in bytes
 FILES_LIMIT = 1_000_000  # Largest number of files in a backup
@@ -137,7 +142,7 @@ def write_backup(
         with tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT) as tar:
             files.extend(_add(tar, path, source) for path, source in sources)
             data = canonical.encode(manifest())
-            entry = tarfile.TarInfo(MANIFEST)
+            entry = tarfile.TarInfo(MANIFEST_MEMBER)
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
 
@@ -150,11 +155,14 @@ def write_backup(
         atomic.open_replacement(out, mode=atomic.PRIVATE) as stream,
         zipfile.ZipFile(stream, "w") as outer,
     ):
-        with outer.open(ARCHIVE, "w", force_zip64=True) as member, _open_pipe(fill, "wb") as pipe:
+        with (
+            outer.open(ARCHIVE_MEMBER, "w", force_zip64=True) as member,
+            _open_pipe(fill, "wb") as pipe,
+        ):
             pyrage.encrypt_io(pipe, member, recipients)
         if wrapped_identity:
-            outer.writestr(IDENTITY, wrapped_identity)
-        outer.writestr(ABOUT, canonical.encode(about))
+            outer.writestr(IDENTITY_MEMBER, wrapped_identity)
+        outer.writestr(DESCRIPTION_MEMBER, canonical.encode(about))
     return manifest()
 
 
@@ -187,18 +195,18 @@ def extract_backup(path: Path, folder: Path, key: DecryptionKey, *, kind: str) -
     with _open_outer(path) as outer:
         identity = _identity(path, outer, key)
         try:
-            with outer.open(ARCHIVE) as member, _open_pipe(empty, "rb") as pipe:
+            with outer.open(ARCHIVE_MEMBER) as member, _open_pipe(empty, "rb") as pipe:
                 pyrage.decrypt_io(member, pipe, [identity])
         except (pyrage.DecryptError, *_DAMAGE, OSError) as error:
             raise VerificationError(f"{path}: damaged, or for another key: {error}") from error
         except KeyError as error:
-            raise DecodeError(f"{path}: no backup: {ARCHIVE} is missing") from error
-    if not files or files[-1].path != MANIFEST:
-        raise VerificationError(f"{path}: incomplete: {MANIFEST} is missing")
-    data = atomic.read_bytes(folder / MANIFEST, limit=MANIFEST_LIMIT)
-    (folder / MANIFEST).unlink()
+            raise DecodeError(f"{path}: no backup: {ARCHIVE_MEMBER} is missing") from error
+    if not files or files[-1].path != MANIFEST_MEMBER:
+        raise VerificationError(f"{path}: incomplete: {MANIFEST_MEMBER} is missing")
+    data = atomic.read_bytes(folder / MANIFEST_MEMBER, limit=MANIFEST_LIMIT)
+    (folder / MANIFEST_MEMBER).unlink()
     manifest = canonical.decode(
-        BackupManifest, data, subject=f"{path}: {MANIFEST}", limit=MANIFEST_LIMIT
+        BackupManifest, data, subject=f"{path}: {MANIFEST_MEMBER}", limit=MANIFEST_LIMIT
     )
     _check(path, manifest, files[:-1], kind)
     return manifest
@@ -212,8 +220,10 @@ def read_description(path: Path, *, kind: str) -> BackupDescription:
         DecodeError: The file is not a backup, or has another version or kind.
     """
     with _open_outer(path) as outer:
-        data = _member(path, outer, ABOUT)
-    about = canonical.decode(BackupDescription, data, subject=f"{path}: {ABOUT}", limit=KEY_LIMIT)
+        data = _member(path, outer, DESCRIPTION_MEMBER)
+    about = canonical.decode(
+        BackupDescription, data, subject=f"{path}: {DESCRIPTION_MEMBER}", limit=KEY_LIMIT
+    )
     if about.kind != kind:
         raise DecodeError(f"{path}: a backup of a {about.kind}, expected of a {kind}")
     return about
@@ -337,13 +347,13 @@ def _take(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> BackupF
 
 def _check(path: Path, manifest: BackupManifest, files: Sequence[BackupFile], kind: str) -> None:
     if manifest.kind != kind:
-        raise DecodeError(f"{path}: {MANIFEST}: of a {manifest.kind}, expected of a {kind}")
+        raise DecodeError(f"{path}: {MANIFEST_MEMBER}: of a {manifest.kind}, expected of a {kind}")
     if tuple(files) != manifest.files:
         listed_paths, have = {file.path for file in manifest.files}, {file.path for file in files}
         odd = sorted(listed_paths ^ have)[:3] or [
             file.path for file, want in zip(files, manifest.files, strict=True) if file != want
         ]
-        raise VerificationError(f"{path}: not as {MANIFEST} says: {', '.join(odd[:3])}")
+        raise VerificationError(f"{path}: not as {MANIFEST_MEMBER} says: {', '.join(odd[:3])}")
 
 
 def _recipients(seal: EncryptionTarget) -> tuple[list[Any], bytes]:
@@ -362,9 +372,9 @@ def _identity(path: Path, outer: zipfile.ZipFile, key: DecryptionKey) -> Any:
     """Return the identity that decrypts the archive."""
     text = key.identity
     if key.passphrase:
-        if IDENTITY not in outer.namelist():
+        if IDENTITY_MEMBER not in outer.namelist():
             raise ConfigError(f"{path}: made for a recipient: give its identity, no passphrase")
-        wrapped_identity = _member(path, outer, IDENTITY)
+        wrapped_identity = _member(path, outer, IDENTITY_MEMBER)
         try:
             text = bytes(pyrage.passphrase.decrypt(wrapped_identity, key.passphrase)).decode(
                 "ascii"

@@ -94,6 +94,8 @@ class SiteEvidence:
 class Posterior:
     """Mixed-model equations for a plant's mean and the class deviations, given the other sites.
 
+    The model, with T, delta and eta, is in the module's description.
+
     Attributes:
         basis: Eigenvectors of T in columns, ``[d, d]``.
         within: Within-class variance along each eigenvector, ``[d]``.

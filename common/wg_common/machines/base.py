@@ -1,9 +1,9 @@
 """Machine kind: the figures that a data sheet declares, and the positions of its spectral lines.
 
 Networks for machines read envelope spectra (``wg_common.nets.spectrum_lines``), in steps of half a
-cycle per window of ``WINDOW`` samples. A kind computes the positions of a machine's lines on that
-axis from its declared figures, by closed formulas that plant and server share. The signal of such a
-machine is simulated at the server only.
+cycle per window of ``WINDOW_SAMPLES`` samples. A kind computes the positions of a machine's lines
+on that axis from its declared figures, by closed formulas that plant and server share. The signal
+of such a machine is simulated at the server only.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from wg_core.wire.data_sheet import DataSheet
 
 M = TypeVar("M")
 
-WINDOW = 1024  # Samples in a window of a record
+WINDOW_SAMPLES = 1024  # Samples in a window of a record
 HALF_BINS = 384  # Length of an envelope spectrum, in steps of half a cycle per window
 
 _WIDTHS = (1.0, 4.0)  # Half bins

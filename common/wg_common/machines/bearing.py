@@ -13,7 +13,7 @@ from wg_common.language import text
 from wg_common.machines import words
 from wg_common.machines.base import (
     BUMP_WIDTHS,
-    WINDOW,
+    WINDOW_SAMPLES,
     FigureRange,
     MachineKind,
     check_simulated,
@@ -24,7 +24,7 @@ from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 
 LINES = ("shaft", "cage", "element", "inner", "outer")
 """Names of the lines, in the order of ``line_frequencies``."""
-FIGURES = 7
+FIGURE_COUNT = 7
 """Number of declared figures, in the order of the data sheet's fields."""
 
 _WORDS = {
@@ -87,7 +87,7 @@ _TOLERANCE = 0.004  # Relative uncertainty of a line's frequency: motors run slo
 
 
 def read_figures(sheet: DataSheet) -> Tensor:
-    """Read the figures ``[1, FIGURES]`` of a data sheet; an undeclared load counts as 50 percent.
+    """Read a data sheet's figures ``[1, FIGURE_COUNT]``; an undeclared load counts as 50 percent.
 
     Raises:
         ConfigError: The machine lies outside the simulated ranges.
@@ -111,12 +111,12 @@ def read_figures(sheet: DataSheet) -> Tensor:
 
 
 def line_frequencies(figures: Tensor) -> Tensor:
-    """Return the lines ``[m, 5]`` in cycles per window for figures ``[m, FIGURES]``.
+    """Return the lines ``[m, 5]`` in cycles per window for figures ``[m, FIGURE_COUNT]``.
 
     A damaged element strikes both rings in each of its rotations, so its line is twice its spin.
     """
     speed, rate, count, element, pitch, angle, _ = figures.unbind(dim=1)
-    turns = speed / 60 * WINDOW / rate
+    turns = speed / 60 * WINDOW_SAMPLES / rate
     ratio = element / pitch
     slant = ratio * torch.cos(torch.deg2rad(angle))
     cage = (1 - slant) / 2

@@ -28,7 +28,7 @@ from wg_common.machines.process import (
 )
 from wg_core.wire.data_sheet import HeatExchanger
 
-FIGURES = tuple(field.name for field in fields(HeatExchanger))
+FIGURE_NAMES = tuple(field.name for field in fields(HeatExchanger))
 """Declared figures in order: nominal values of a clean unit, and seconds between samples."""
 CHANNELS = (
     Channel("hot flow", "m3/h"),
@@ -154,12 +154,12 @@ def _limited_figures(figures: Tensor) -> tuple[Tensor, ...]:
 
 UNIT = ProcessUnit(
     name="heat_exchanger",
-    figure_names=FIGURES,
+    figure_names=FIGURE_NAMES,
     limits=_LIMITS,
     limited_figures=_limited_figures,
     channels=CHANNELS,
     quantities=(Quantity("heat duty", "kW", 5.0), Quantity("conductance", "kW/K", 5.0)),
-    condition_size=len(FIGURES),
+    condition_size=len(FIGURE_NAMES),
     reading_count=34,
     figure_features=figure_features,
     nominal=nominal_quantities,

@@ -17,7 +17,7 @@ from wg_common.language import text
 from wg_common.machines import words
 from wg_common.machines.base import (
     BUMP_WIDTHS,
-    WINDOW,
+    WINDOW_SAMPLES,
     FigureRange,
     MachineKind,
     check_simulated,
@@ -26,7 +26,7 @@ from wg_common.machines.base import (
 )
 from wg_core.wire.data_sheet import DataSheet, Gearbox
 
-FIGURES = 5
+FIGURE_COUNT = 5
 """Number of declared figures, in the order of the data sheet's fields."""
 
 _HARMONICS = 8  # Number of harmonics of each shaft
@@ -73,7 +73,7 @@ _RANGES = (
 
 
 def read_figures(sheet: DataSheet) -> Tensor:
-    """Read the figures ``[1, FIGURES]`` of a data sheet; an undeclared load counts as 50 percent.
+    """Read a data sheet's figures ``[1, FIGURE_COUNT]``; an undeclared load counts as 50 percent.
 
     Raises:
         ConfigError: The machine lies outside the simulated ranges.
@@ -91,7 +91,7 @@ def read_figures(sheet: DataSheet) -> Tensor:
 def line_frequencies(figures: Tensor) -> Tensor:
     """Return the rates of pinion, gear and mesh in cycles per window, ``[m, 3]``."""
     speed, rate, pinion_teeth, gear_teeth, _ = figures.unbind(dim=1)
-    turns = speed / 60 * WINDOW / rate
+    turns = speed / 60 * WINDOW_SAMPLES / rate
     mesh = turns * pinion_teeth
     return torch.stack([turns, mesh / gear_teeth, mesh], dim=1)
 

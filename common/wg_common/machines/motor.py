@@ -21,7 +21,7 @@ from wg_common.language import text
 from wg_common.machines import words
 from wg_common.machines.base import (
     BUMP_WIDTHS,
-    WINDOW,
+    WINDOW_SAMPLES,
     FigureRange,
     MachineKind,
     check_simulated,
@@ -30,7 +30,7 @@ from wg_common.machines.base import (
 )
 from wg_core.wire.data_sheet import DataSheet, InductionMotor
 
-FIGURES = 5
+FIGURE_COUNT = 5
 """Number of figures: supply and sampling in Hz, pairs of poles, slip, load."""
 
 USUAL_LOAD = 0.75
@@ -116,7 +116,7 @@ _RANGES = (
 
 
 def read_figures(sheet: DataSheet) -> Tensor:
-    """Read the figures ``[1, FIGURES]`` of a data sheet; an undeclared load is ``USUAL_LOAD``.
+    """Read the figures ``[1, FIGURE_COUNT]`` of a data sheet; an undeclared load is ``USUAL_LOAD``.
 
     Raises:
         ConfigError: The machine lies outside the simulated ranges.
@@ -136,7 +136,7 @@ def line_frequencies(figures: Tensor) -> Tensor:
     """Return supply, shaft and twice the slip frequency in cycles per window, ``[m, 3]``."""
     supply, rate, pairs, slip, _ = figures.unbind(dim=1)
     turns = supply / pairs * (1 - slip)
-    return torch.stack([supply, turns, 2 * slip * supply], dim=1) * (WINDOW / rate)[:, None]
+    return torch.stack([supply, turns, 2 * slip * supply], dim=1) * (WINDOW_SAMPLES / rate)[:, None]
 
 
 def figure_features(figures: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 from wg_core.errors import ConfigError
 from wg_core.wire.data_sheet import DataSheet
 
-SAMPLES = 24
+WINDOW_SAMPLES = 24
 """Number of samples in a window."""
 WATER_HEAT_CAPACITY = 4180.0
 """Heat capacity of water by volume, kJ/(m3 K)."""

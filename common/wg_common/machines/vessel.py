@@ -17,8 +17,8 @@ from torch import Tensor
 
 from wg_common.machines.process import (
     LARGEST_READING,
-    SAMPLES,
     WATER_HEAT_CAPACITY,
+    WINDOW_SAMPLES,
     Channel,
     FigureLimit,
     ProcessUnit,
@@ -29,7 +29,7 @@ from wg_common.machines.process import (
 )
 from wg_core.wire.data_sheet import StirredVessel
 
-FIGURES = tuple(field.name for field in fields(StirredVessel))
+FIGURE_NAMES = tuple(field.name for field in fields(StirredVessel))
 """Declared figures in order: nominal values, and seconds between samples."""
 CHANNELS = (
     Channel("inflow", "m3/h"),
@@ -125,7 +125,7 @@ _LIMITS = (
 def _limited_figures(figures: Tensor) -> tuple[Tensor, ...]:
     feed, coolant = (flow[0] for flow in capacity_flows(figures[None]))
     residence = figures[1] / figures[0]
-    transfer, window = figures[4] / feed, window_hours(figures[None], SAMPLES)[0] / residence
+    transfer, window = figures[4] / feed, window_hours(figures[None], WINDOW_SAMPLES)[0] / residence
     return (
         *(figures[0], residence, figures[2], figures[3]),
         *(transfer, coolant / feed, figures[6], window),
@@ -134,12 +134,12 @@ def _limited_figures(figures: Tensor) -> tuple[Tensor, ...]:
 
 UNIT = ProcessUnit(
     name="stirred_vessel",
-    figure_names=FIGURES,
+    figure_names=FIGURE_NAMES,
     limits=_LIMITS,
     limited_figures=_limited_figures,
     channels=CHANNELS,
     quantities=(Quantity("heat duty", "kW", 5.0), Quantity("inflow", "m3/h", 8.0)),
-    condition_size=len(FIGURES),
+    condition_size=len(FIGURE_NAMES),
     reading_count=36,
     figure_features=figure_features,
     nominal=nominal_quantities,

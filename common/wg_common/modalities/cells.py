@@ -20,7 +20,7 @@ from wg_common.modalities import registry, spreadsheets, tables
 from wg_common.modalities.base import Modality, Record, read_file
 from wg_common.modalities.stored import StoredRecords
 from wg_core.errors import DataError
-from wg_core.site.reading import AUTO
+from wg_core.site.reading import AUTO_ENCODING
 
 TABLE_LIMIT = 256 << 20  # Largest table that is read, in bytes
 JSON_LINES = ".jsonl"
@@ -79,7 +79,7 @@ def is_record_table(path: Path, modality: str | None = None, column: str | None 
 def read_cell_table(
     path: Path,
     extra_columns: Collection[str] = (),
-    encoding: str = AUTO,
+    encoding: str = AUTO_ENCODING,
     column: str | None = None,
 ) -> CellTable:
     """Read a table of records.

@@ -68,7 +68,7 @@ class Images(Modality):
 
         Args:
             bits: Number of bits that the camera uses in 16-bit images; one of
-                ``wg_core.site.reading.BITS``.
+                ``wg_core.site.reading.GREY_BITS``.
         """
         self.bits = bits
 

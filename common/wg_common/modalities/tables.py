@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from wg_core.errors import DataError
-from wg_core.site.reading import AUTO
+from wg_core.site.reading import AUTO_ENCODING
 
 BROKEN_LIMIT = 100  # Largest number of lines that are not CSV, each of which costs a full read
 
@@ -59,7 +59,7 @@ _HALF = re.compile("[\ud800-\udfff]")
 _HEADER_LIMIT = 64 << 10  # Largest header of a table, in bytes
 
 
-def detect_encoding(data: bytes, name: str, choice: str = AUTO) -> str:
+def detect_encoding(data: bytes, name: str, choice: str = AUTO_ENCODING) -> str:
     """Detect the encoding of a text, and return Python's name for it.
 
     Args:
@@ -72,29 +72,35 @@ def detect_encoding(data: bytes, name: str, choice: str = AUTO) -> str:
     """
     marked_codec = next((codec for mark, codec in _MARKS if data.startswith(mark)), None)
     for encoding in (
-        (choice,) if choice != AUTO else (marked_codec,) if marked_codec else ("utf-8", "cp932")
+        (choice,)
+        if choice != AUTO_ENCODING
+        else (marked_codec,)
+        if marked_codec
+        else ("utf-8", "cp932")
     ):
-        if choice == AUTO and marked_codec is None and b"\0" in data[:4096]:
+        if choice == AUTO_ENCODING and marked_codec is None and b"\0" in data[:4096]:
             continue  # UTF-16 without byte order mark, or not text
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if encoding != "cp932" or choice != AUTO or not _PRIVATE.search(text):
+        if encoding != "cp932" or choice != AUTO_ENCODING or not _PRIVATE.search(text):
             return encoding
-    encodings = choice if choice != AUTO else "UTF-8, UTF-16 with its mark, or CP932 (Shift-JIS)"
+    encodings = (
+        choice if choice != AUTO_ENCODING else "UTF-8, UTF-16 with its mark, or CP932 (Shift-JIS)"
+    )
     raise DataError(f"{name}: not a text in {encodings}; save it as UTF-8, or say its encoding")
 
 
-def decode_table(data: bytes, name: str, choice: str = AUTO) -> tuple[str, str]:
+def decode_table(data: bytes, name: str, choice: str = AUTO_ENCODING) -> tuple[str, str]:
     """Decode a table of records; return text and encoding. Arguments as for ``detect_encoding``.
 
     Raises:
         DataError: The encoding is not found, or the table cannot be decoded.
     """
     header = data[:_HEADER_LIMIT].partition(b"\n")[0]
-    encoding = detect_encoding(header, name, choice) if choice == AUTO else choice
-    if encoding in ("utf-8", "cp932") and choice == AUTO:
+    encoding = detect_encoding(header, name, choice) if choice == AUTO_ENCODING else choice
+    if encoding in ("utf-8", "cp932") and choice == AUTO_ENCODING:
         encoding = _of_most_lines(data)
     # Lone surrogates in UTF-16 are kept; undecodable bytes in other encodings become surrogates.
     errors = "surrogatepass" if encoding == "utf-16" else "surrogateescape"
@@ -166,7 +172,7 @@ def _is(line: bytes, encoding: str) -> bool:
         return False
 
 
-def decode_text(data: bytes, name: str, choice: str = AUTO) -> str:
+def decode_text(data: bytes, name: str, choice: str = AUTO_ENCODING) -> str:
     """Decode a text; arguments and errors as for ``detect_encoding``."""
     return data.decode(detect_encoding(data, name, choice)).removeprefix("\ufeff")
 

@@ -38,11 +38,11 @@ _BLOCKS = (
     (80, 3, 1, 6),
 )
 """Channels, side of the kernel, stride and expansion of each block."""
-FEATURES = 2 * sum(_BLOCKS[block][0] for block in FEATURE_BLOCKS)
+FEATURE_COUNT = 2 * sum(_BLOCKS[block][0] for block in FEATURE_BLOCKS)
 
 
 class FirstLite0Blocks(nn.Module):
-    """Trunk from images ``[n, 3, 64, 64]``, 0 to 255, to features ``[n, FEATURES]``."""
+    """Trunk from images ``[n, 3, 64, 64]``, 0 to 255, to features ``[n, FEATURE_COUNT]``."""
 
     mean: Tensor
     std: Tensor
@@ -59,7 +59,7 @@ class FirstLite0Blocks(nn.Module):
             channels = out
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features ``[n, FEATURES]``."""
+        """Return features ``[n, FEATURE_COUNT]``."""
         x = F.relu6(self.stem((images / 255.0 - self.mean) / self.std))
         columns: list[Tensor] = []
         for number, block in enumerate(self.blocks):
@@ -137,7 +137,7 @@ def _layer(conv: Any, norm: Any) -> list[tuple[str, Tensor]]:
 NETWORK = NetworkKind(
     trunk=FirstLite0Blocks,
     prepare=prepare_images,
-    features=FEATURES,
+    features=FEATURE_COUNT,
     published=imagenet_tensors,
     site_norms=8,
 )

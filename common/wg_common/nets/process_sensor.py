@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.machines import process
-from wg_common.machines.process import SAMPLES, ProcessUnit
+from wg_common.machines.process import WINDOW_SAMPLES, ProcessUnit
 from wg_core.errors import DataError, DecodeError
 
 WIDTH = 64
@@ -62,7 +62,7 @@ def unit_readings(unit: ProcessUnit, figures: Tensor, windows: Tensor) -> Tensor
     Raises:
         DataError: The windows do not have the unit's channels and length.
     """
-    expected = (len(unit.channels), SAMPLES)
+    expected = (len(unit.channels), WINDOW_SAMPLES)
     if windows.ndim != 3 or windows.shape[1:] != expected:
         raise DataError(
             f"windows of shape {tuple(windows.shape[1:])}, expected {expected[0]} instruments and"

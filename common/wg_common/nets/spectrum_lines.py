@@ -3,8 +3,8 @@
 Each passage over a damaged part of a bearing excites the structure; the passages are lines in the
 envelope spectrum of a resonant band (Randall and Antoni, *Rolling element bearing diagnostics*,
 MSSP 25, 2011). The inputs are log envelope spectra of four bands, a coarse log spectrum of the
-window, and the peakedness of each band. Frequencies are in cycles per ``WINDOW`` samples. The
-meaning of a line depends on the machine; it is encoded in the first layer, which the server's
+window, and the peakedness of each band. Frequencies are in cycles per ``WINDOW_SAMPLES`` samples.
+The meaning of a line depends on the machine; it is encoded in the first layer, which the server's
 generator makes from the declared machine.
 
 Inputs of a longer window are averaged over pieces that overlap by half, and over channels, after
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_common.machines.base import HALF_BINS, WINDOW
+from wg_common.machines.base import HALF_BINS, WINDOW_SAMPLES
 from wg_common.nets.encoder.trunk import Records
 from wg_common.nets.network import TRUNK, Batch, NetworkKind, Tensors
 from wg_core.privacy.schema import DIMENSION
@@ -25,8 +25,10 @@ from wg_core.privacy.schema import DIMENSION
 BANDS = ((16, 512), (16, 160), (112, 336), (256, 500))
 """First and last frequency of each envelope's band, in cycles per piece."""
 COARSE_STEPS = 64  # Number of steps in the coarse spectrum of the window
-ENVELOPES = len(BANDS) * HALF_BINS  # Number of inputs that are envelope spectra; they come first
-INPUTS = ENVELOPES + COARSE_STEPS + len(BANDS)
+ENVELOPE_INPUTS = (
+    len(BANDS) * HALF_BINS
+)  # Number of inputs that are envelope spectra; they come first
+INPUTS = ENVELOPE_INPUTS + COARSE_STEPS + len(BANDS)
 
 _WIDTH = 64  # Width of the first layer
 _FLOOR = 0.05  # Term added to a spectrum before its logarithm
@@ -52,20 +54,20 @@ def envelope_spectra(pieces: Tensor) -> Tensor:
     """Compute inputs ``[n, INPUTS]`` of pieces ``[n, WINDOW]``, near mean 0 and deviation 1."""
     deviations = pieces - pieces.mean(dim=1, keepdim=True)
     x = (deviations / (deviations.square().mean(dim=1, keepdim=True).sqrt() + 1e-12)).float()
-    taper = torch.hann_window(WINDOW, dtype=x.dtype)
+    taper = torch.hann_window(WINDOW_SAMPLES, dtype=x.dtype)
     lines = torch.fft.fft(x)  # [n, WINDOW]
     envelopes, peaks = [], []
     for lowest, last in BANDS:
         # The analytic signal of a band, shifted to 0 Hz and sampled at a rate that fits its width.
-        size = WINDOW if last - lowest > WINDOW // 4 else WINDOW // 2
+        size = WINDOW_SAMPLES if last - lowest > WINDOW_SAMPLES // 4 else WINDOW_SAMPLES // 2
         band = F.pad(lines[:, lowest:last], (0, size - (last - lowest)))
         envelope = torch.fft.ifft(band).abs()  # [n, size]
         envelope = envelope / (envelope.mean(dim=1, keepdim=True) + 1e-12) - 1
         peaks.append((envelope.square().mean(dim=1, keepdim=True) + 1e-3).log() + 1.2)
-        tapered_envelope = envelope * taper[:: WINDOW // size]
+        tapered_envelope = envelope * taper[:: WINDOW_SAMPLES // size]
         spectrum = torch.fft.rfft(tapered_envelope, n=2 * size)[:, :HALF_BINS].abs() * size**-0.5
-        envelopes.append(((spectrum * (size / WINDOW) ** 0.5 + _FLOOR).log() + 1.4) / 0.5)
-    raw_spectrum = torch.fft.rfft(x * taper)[:, : WINDOW // 2].abs() * WINDOW**-0.5
+        envelopes.append(((spectrum * (size / WINDOW_SAMPLES) ** 0.5 + _FLOOR).log() + 1.4) / 0.5)
+    raw_spectrum = torch.fft.rfft(x * taper)[:, : WINDOW_SAMPLES // 2].abs() * WINDOW_SAMPLES**-0.5
     coarse = raw_spectrum.unflatten(1, (COARSE_STEPS, -1)).mean(dim=2)
     return torch.cat([*envelopes, (coarse + _FLOOR).log() + 1.5, *peaks], dim=1)
 
@@ -78,7 +80,7 @@ def line_readings(inputs: Tensor, templates: Tensor) -> Tensor:
         templates: Bumps at the declared lines of each machine, ``[m, T, HALF_BINS]``.
     """
     machines, count = inputs.shape[:2]
-    bands = inputs[..., :ENVELOPES].reshape(machines, count * len(BANDS), HALF_BINS)
+    bands = inputs[..., :ENVELOPE_INPUTS].reshape(machines, count * len(BANDS), HALF_BINS)
     heights: Tensor = bands @ templates.mT
     return heights.reshape(machines, count, -1)
 
@@ -114,12 +116,12 @@ def rescale_to_speed(batch: Batch, factor: float) -> Batch:
         batch: Inputs ``[n, INPUTS]``.
         factor: Factor on frequencies. Values beyond the end of a spectrum repeat its last value.
     """
-    spectra = batch[:, :ENVELOPES].reshape(len(batch), len(BANDS), HALF_BINS)
+    spectra = batch[:, :ENVELOPE_INPUTS].reshape(len(batch), len(BANDS), HALF_BINS)
     at = np.minimum(np.arange(HALF_BINS) / factor, HALF_BINS - 1)
     below = np.minimum(at.astype(np.intp), HALF_BINS - 2)
     part = (at - below).astype(np.float32)
     at_new_speed = spectra[..., below] * (1 - part) + spectra[..., below + 1] * part
-    return np.hstack([at_new_speed.reshape(len(batch), -1), batch[:, ENVELOPES:]])
+    return np.hstack([at_new_speed.reshape(len(batch), -1), batch[:, ENVELOPE_INPUTS:]])
 
 
 def prepare_windows(windows: Records) -> NDArray[np.float32]:
@@ -134,10 +136,10 @@ def _pieces(window: NDArray[np.floating]) -> Tensor:
     """Cut evenly spaced pieces ``[m, WINDOW]`` from all channels of a window ``[C, T]``."""
     x = torch.from_numpy(window.astype(np.float64))
     x = x - x.mean(dim=1, keepdim=True)
-    x = F.pad(x, (0, max(0, WINDOW - x.shape[1])))
-    count = min(_PIECES, 2 * (x.shape[1] // WINDOW) - 1)
-    starts = np.linspace(0, x.shape[1] - WINDOW, count).astype(int)
-    return torch.cat([x[:, start : start + WINDOW] for start in starts])
+    x = F.pad(x, (0, max(0, WINDOW_SAMPLES - x.shape[1])))
+    count = min(_PIECES, 2 * (x.shape[1] // WINDOW_SAMPLES) - 1)
+    starts = np.linspace(0, x.shape[1] - WINDOW_SAMPLES, count).astype(int)
+    return torch.cat([x[:, start : start + WINDOW_SAMPLES] for start in starts])
 
 
 NETWORK = NetworkKind(

@@ -158,7 +158,7 @@ def has_proof_at_size(file: Path, size: int) -> bool:
     return proof.decode(statistics.release_proof).checkpoint.size == size
 
 
-def store_cosignature(home: ClientHome, signed: bytes) -> int | None:
+def store_cosignature(home: ClientHome, note_bytes: bytes) -> int | None:
     """Store the server's cosignature of one of this ledger's checkpoints.
 
     Returns:
@@ -171,7 +171,7 @@ def store_cosignature(home: ClientHome, signed: bytes) -> int | None:
         RolledBack: The server has seen more entries than this ledger holds.
     """
     config = configuration.load(home)
-    head, note = checkpoints.decode(signed, subject="cosigned checkpoint")
+    head, note = checkpoints.decode(note_bytes, subject="cosigned checkpoint")
     with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
         if head.origin != ledger.origin:
             log.warning("cosigned checkpoint of another ledger, %s: not kept", head.origin)
@@ -183,11 +183,11 @@ def store_cosignature(home: ClientHome, signed: bytes) -> int | None:
                 f" {ledger.size}: it was rolled back or replaced by an older copy. Restore the"
                 " newest copy"
             )
-        ledger.add_cosignature(signed, config.server.witness_name)
+        ledger.add_cosignature(note_bytes, config.server.witness_name)
     return head.size
 
 
-def store_recent_cosignature(home: ClientHome, signed: bytes, *, seconds: float) -> int:
+def store_recent_cosignature(home: ClientHome, note_bytes: bytes, *, seconds: float) -> int:
     """Store a recent cosigned note in which the server states how much of this ledger it has seen.
 
     Returns:
@@ -197,10 +197,10 @@ def store_recent_cosignature(home: ClientHome, signed: bytes, *, seconds: float)
         DecodeError, RolledBack: The same conditions as for ``store_cosignature``.
         VerificationError: The note is invalid, of another ledger, or older than ``seconds``.
     """
-    if store_cosignature(home, signed) is None:
+    if store_cosignature(home, note_bytes) is None:
         raise VerificationError("checkpoint: of another ledger than this home's")
     server = configuration.load(home).server
-    _, note = checkpoints.decode(signed, subject="cosigned checkpoint")
+    _, note = checkpoints.decode(note_bytes, subject="cosigned checkpoint")
     key = signing.public_from_hex(server.witness_key)
     age = time.time() - checkpoints.verify_cosignature(note, server.witness_name, key)
     if age > seconds:

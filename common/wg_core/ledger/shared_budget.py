@@ -14,7 +14,7 @@ from wg_core.errors import ConfigError, DecodeError
 from wg_core.wire import canonical
 
 LEDGER = "ledger.sqlite"
-BUDGET_OF = "budget-of.json"
+REFERENCE_FILE = "budget-of.json"
 VERSION = 1
 _LIMIT = 64 << 10
 
@@ -36,7 +36,7 @@ class SharedBudget:
 
     def __post_init__(self) -> None:
         if not Path(self.home).is_absolute():
-            raise DecodeError(f"{BUDGET_OF}: home {self.home!r}, expected an absolute path")
+            raise DecodeError(f"{REFERENCE_FILE}: home {self.home!r}, expected an absolute path")
 
 
 def read_shared_budget(home: Path) -> SharedBudget | None:
@@ -46,7 +46,7 @@ def read_shared_budget(home: Path) -> SharedBudget | None:
         ConfigError: The file cannot be read.
         DecodeError: The file is damaged.
     """
-    path = home / BUDGET_OF
+    path = home / REFERENCE_FILE
     if not path.exists():
         return None
     data = atomic.read_bytes(path, limit=_LIMIT)
@@ -55,7 +55,7 @@ def read_shared_budget(home: Path) -> SharedBudget | None:
 
 def write_shared_budget(home: Path, budget: SharedBudget) -> None:
     """Make a home draw on another home's budget."""
-    atomic.write_bytes(home / BUDGET_OF, canonical.encode(budget), mode=atomic.PRIVATE)
+    atomic.write_bytes(home / REFERENCE_FILE, canonical.encode(budget), mode=atomic.PRIVATE)
 
 
 def ledger_home(home: Path) -> Path:
@@ -71,11 +71,11 @@ def ledger_home(home: Path) -> Path:
     owner = Path(budget.home)
     if not owner.is_dir():
         raise ConfigError(
-            f"{home / BUDGET_OF}: the ledger is in {owner}, which is not there; put that home back,"
-            " or write its new place into this file"
+            f"{home / REFERENCE_FILE}: the ledger is in {owner}, which is not there; put that home"
+            " back, or write its new place into this file"
         )
-    if (owner / BUDGET_OF).exists():
-        raise ConfigError(f"{home / BUDGET_OF}: {owner} has no ledger of its own either")
+    if (owner / REFERENCE_FILE).exists():
+        raise ConfigError(f"{home / REFERENCE_FILE}: {owner} has no ledger of its own either")
     return owner
 
 

@@ -27,9 +27,11 @@ from wg_core.privacy.mechanism import Sampler, opendp_sampler
 from wg_core.privacy.schema import GRADIENTS, Block
 
 VERSION = 1
-BITS = 14  # log2 of the number of grid units in the clip radius
+GRID_BITS = 14  # log2 of the number of grid units in the clip radius
 CLIP_RADIUS = 1.0  # L2 norm to which a record's gradient is clipped
-STEPS = 80  # Chosen on two sets (steel, boards) of 20 and 60 records a class at epsilon 1, 4 and 8
+DEFAULT_STEPS = (
+    80  # Chosen on two sets (steel, boards) of 20 and 60 records a class at epsilon 1, 4 and 8
+)
 
 _LENGTH_LIMIT = 1 << 22  # Most weights and biases of a head
 _STEPS_LIMIT = 10_000
@@ -54,15 +56,15 @@ class GradientSchema:
     encoder: grammar.Digest
     dimension: int
     labels: tuple[grammar.Name, ...]
-    steps: int = STEPS
+    steps: int = DEFAULT_STEPS
     unit_rule: Literal["record", "weight"]
-    bits: int = BITS
+    bits: int = GRID_BITS
     clip_radius: grammar.Number = str(CLIP_RADIUS)
 
     def __post_init__(self) -> None:
         grammar.check_text_fields(self)
         good = (
-            (self.version, self.bits, self.clip_radius) == (VERSION, BITS, str(CLIP_RADIUS))
+            (self.version, self.bits, self.clip_radius) == (VERSION, GRID_BITS, str(CLIP_RADIUS))
             and 0 < self.steps <= _STEPS_LIMIT
             and self.dimension > 0
             and 0 < len(self.labels) == len(set(self.labels))
@@ -166,12 +168,12 @@ class ChargedSteps:
         self.remaining -= 1
         total = np.zeros(length, np.int64)
         for part in self._parts(max(1, _NUMBERS // length)):
-            grid_rows = exact.quantise(gradients(np.concatenate(part)), CLIP_RADIUS, BITS)
+            grid_rows = exact.quantise(gradients(np.concatenate(part)), CLIP_RADIUS, GRID_BITS)
             sizes = np.array([len(members) for members in part])
             unit_sums = np.add.reduceat(grid_rows, np.cumsum(sizes) - sizes, axis=0)
             total += exact.divide_toward_zero(unit_sums, sizes[:, None]).sum(axis=0)
         noisy = mechanism.add_noise(total, self.sigma, self.sampler)
-        return noisy.astype(np.float64) * (CLIP_RADIUS / (1 << BITS))
+        return noisy.astype(np.float64) * (CLIP_RADIUS / (1 << GRID_BITS))
 
     def _parts(self, records: int) -> Iterator[list[NDArray[np.int64]]]:
         """Yield groups of units with about ``records`` records each."""

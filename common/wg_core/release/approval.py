@@ -41,7 +41,7 @@ WAITING_LIMIT = 256  # Most requests stored, so that a server cannot fill the di
 _FILE_LIMIT = 64 << 10
 
 
-HOLDERS = "whoever gets the exported file"  # Recipient of a private head
+EXPORT_RECIPIENT = "whoever gets the exported file"  # Recipient of a private head
 
 
 class Question(PrivacyPrice, Protocol):
@@ -180,7 +180,7 @@ def approve_by_command(
 
 def release_recipient(config: ClientConfig, kind: ReleaseKind) -> str:
     """Return the recipient of a release."""
-    return HOLDERS if kind == GRADIENTS else config.server.name
+    return EXPORT_RECIPIENT if kind == GRADIENTS else config.server.name
 
 
 def list_waiting_requests(home: ClientHome, current_time: float) -> list[WaitingRequest]:

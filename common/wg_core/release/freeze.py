@@ -88,7 +88,7 @@ class RecordTable(Protocol):
         """Row of each record in its file; None: each record is a file."""
 
     def __len__(self) -> int:
-        """Number n of records."""
+        """Return the number n of records."""
 
 
 class InspectedRecords(Protocol):
@@ -258,11 +258,11 @@ def _manifest(
         scaled=encoder.scaled_dimension,
         unit_column=config.data.unit_column or "",
         schema=reading.schema,
-        statistics_sha256=hashes[snapshots.STATISTICS],
-        features_sha256=hashes[snapshots.FEATURES],
-        records_sha256=hashes[snapshots.RECORDS],
-        listing_sha256=hashes[snapshots.LISTING],
-        acceptance_sha256=hashes.get(snapshots.ACCEPTANCE, ""),
+        statistics_sha256=hashes[snapshots.STATISTICS_FILE],
+        features_sha256=hashes[snapshots.FEATURES_FILE],
+        records_sha256=hashes[snapshots.RECORDS_FILE],
+        listing_sha256=hashes[snapshots.LISTING_FILE],
+        acceptance_sha256=hashes.get(snapshots.ACCEPTANCE_FILE, ""),
         machine=machine,
     )
 
@@ -324,7 +324,7 @@ def _encode(
     """
     data, failures = inspection.data, list[str]()
     n = len(data)
-    rows = FeatureRows.create(folder / snapshots.FEATURES, n, reading)
+    rows = FeatureRows.create(folder / snapshots.FEATURES_FILE, n, reading)
     for start in range(0, n, _CHUNK):
         stop = min(start + _CHUNK, n)
         keys = {row: contents[row].tobytes() for row in range(start, stop)}
@@ -358,7 +358,7 @@ def _exact(
     if len(data) > schema.capacity:
         raise DataError(f"{config.data.path}: more than the {schema.capacity} records of a release")
     units = data.units if _has_units(config) else None
-    exact = {snapshots.STATISTICS: snapshots.exact_sums(schema, rows.features, labels, units)}
+    exact = {snapshots.STATISTICS_FILE: snapshots.exact_sums(schema, rows.features, labels, units)}
     if reading.sheet is not None:
         of_machine = machine_schema(schema.encoder, config.data.unit_rule)
         nowhere = np.full_like(labels, UNLABELLED)
@@ -394,18 +394,18 @@ def _write_parts(
     for name, integers in exact.items():
         data = integers.astype("<i8").tobytes()
         atomic.write_bytes(folder / name, data, mode=atomic.PRIVATE)
-    path = folder / snapshots.RECORDS
+    path = folder / snapshots.RECORDS_FILE
     with path.open("wb") as stream:
         atomic.set_mode(stream, atomic.PRIVATE)
         np.savez(stream, **records.arrays())  # type: ignore[arg-type]  # numpy's stubs are too strict
         stream.flush()
         os.fsync(stream.fileno())
     text = canonical.encode(listing)
-    atomic.write_bytes(folder / snapshots.LISTING, text, mode=atomic.PRIVATE)
-    parts = [*exact, snapshots.FEATURES, snapshots.RECORDS, snapshots.LISTING]
+    atomic.write_bytes(folder / snapshots.LISTING_FILE, text, mode=atomic.PRIVATE)
+    parts = [*exact, snapshots.FEATURES_FILE, snapshots.RECORDS_FILE, snapshots.LISTING_FILE]
     if acceptance:
-        atomic.write_bytes(folder / snapshots.ACCEPTANCE, acceptance, mode=atomic.PRIVATE)
-        parts.append(snapshots.ACCEPTANCE)
+        atomic.write_bytes(folder / snapshots.ACCEPTANCE_FILE, acceptance, mode=atomic.PRIVATE)
+        parts.append(snapshots.ACCEPTANCE_FILE)
     return {name: snapshots.file_sha256(folder / name) for name in parts}
 
 
@@ -420,7 +420,7 @@ def _put_in_place(home: ClientHome, temporary: Path, manifest: SnapshotManifest)
     data = canonical.encode(manifest)
     if len(data) > snapshots.MANIFEST_LIMIT:
         raise ConfigError(f"snapshot: a manifest of {len(data)} bytes")
-    atomic.write_bytes(temporary / snapshots.MANIFEST, data, mode=atomic.PRIVATE)
+    atomic.write_bytes(temporary / snapshots.MANIFEST_FILE, data, mode=atomic.PRIVATE)
     target = home.snapshots / str(manifest.number)
     atomic.rename_file(temporary, target)
     snapshot = Snapshot(target, manifest)
@@ -432,5 +432,5 @@ def _prune(home: ClientHome, number: int) -> None:
     """Delete earlier snapshots, so that records deleted by the plant disappear here, too."""
     for path in home.snapshots.glob("*"):
         if path.name.isdecimal() and int(path.name) != number:
-            (path / snapshots.MANIFEST).unlink(missing_ok=True)  # no longer a snapshot
+            (path / snapshots.MANIFEST_FILE).unlink(missing_ok=True)  # no longer a snapshot
             shutil.rmtree(path, ignore_errors=True)

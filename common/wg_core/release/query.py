@@ -61,11 +61,11 @@ Witness = Callable[[bytes], bytes]
 """Function from an ``add-checkpoint`` body to cosignature lines; may raise ``WitnessRefused``."""
 Step = Callable[[str], None]
 
-CHARGED = "charged"
-SAMPLED = "sampled"
-RECORDED = "recorded"
-COSIGNED = "cosigned"
-STEPS = (CHARGED, SAMPLED, RECORDED, COSIGNED)
+CHARGED_STEP = "charged"
+SAMPLED_STEP = "sampled"
+RECORDED_STEP = "recorded"
+COSIGNED_STEP = "cosigned"
+RELEASE_STEPS = (CHARGED_STEP, SAMPLED_STEP, RECORDED_STEP, COSIGNED_STEP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ class ReleaseHooks:
 
     Attributes:
         sampler: Function that adds the noise.
-        on_step: Function called after each of ``STEPS``.
+        on_step: Function called after each of ``RELEASE_STEPS``.
     """
 
     sampler: Sampler = opendp_sampler
@@ -322,11 +322,11 @@ def release_once(
         log.info("request %s: an equal release was made before", request.request_id)
         ledger.record_reuse(charge.seq, request.use)
         return charge
-    step(CHARGED)
+    step(CHARGED_STEP)
     payload = pack_integers(dataclasses.replace(request, request_id=charge.request_id))
-    step(SAMPLED)
+    step(SAMPLED_STEP)
     ledger.record_release(charge.seq, payload)
-    step(RECORDED)
+    step(RECORDED_STEP)
     return charge
 
 
@@ -356,7 +356,7 @@ def make_bundle(
     stored_file = cosigned_file
     cosigning.collect_cosignatures(ledger, config, witness)
     if witness is not None:
-        step(COSIGNED)
+        step(COSIGNED_STEP)
     elif not ledger.is_entry_cosigned(release.seq, name):
         stored_file = waiting
         if cosigning.has_proof_at_size(waiting, ledger.size):

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from wg_core.errors import ConfigError
 
-BITS = (8, 10, 12, 14, 16)  # Bits used in an image of 16 bits per pixel
+GREY_BITS = (8, 10, 12, 14, 16)  # Bits used in an image of 16 bits per pixel
 ENCODINGS = ("auto", "utf-8", "utf-16", "cp932", "cp1252", "latin-1", "gb18030", "big5", "euc-kr")
 """Encodings that a configuration may name."""
-AUTO = ENCODINGS[0]
-COLUMNS = ("text", "label")
+AUTO_ENCODING = ENCODINGS[0]
+DEFAULT_COLUMNS = ("text", "label")
 CHANNELS_LIMIT = 128
 MIN_TIME = 8
 TIME_LIMIT = 100_000
@@ -98,14 +98,14 @@ class ReadingConfig:
     """
 
     bits: int = 16
-    encoding: str = AUTO
+    encoding: str = AUTO_ENCODING
     channels: tuple[str, ...] | None = None
     log: LogConfig | None = None
-    columns: tuple[str, str] = COLUMNS
+    columns: tuple[str, str] = DEFAULT_COLUMNS
 
     def __post_init__(self) -> None:
-        if self.bits not in BITS:
-            raise ConfigError(f"data.reading.bits: {self.bits}, expected one of {list(BITS)}")
+        if self.bits not in GREY_BITS:
+            raise ConfigError(f"data.reading.bits: {self.bits}, expected one of {list(GREY_BITS)}")
         if self.encoding not in ENCODINGS:
             raise ConfigError(
                 f"data.reading.encoding: {self.encoding!r}, expected one of {', '.join(ENCODINGS)}"
@@ -114,12 +114,12 @@ class ReadingConfig:
     @property
     def text_column(self) -> str | None:
         """Name of the text column, if it is not the default."""
-        return self.columns[0] if self.columns[0] != COLUMNS[0] else None
+        return self.columns[0] if self.columns[0] != DEFAULT_COLUMNS[0] else None
 
     @property
     def label_column(self) -> str | None:
         """Name of the label column, if it is not the default."""
-        return self.columns[1] if self.columns[1] != COLUMNS[1] else None
+        return self.columns[1] if self.columns[1] != DEFAULT_COLUMNS[1] else None
 
     def check_unit_column(self, unit_column: str | None) -> None:
         """Check that each moment is in a single privacy unit, be it a named unit or one window.

@@ -69,10 +69,10 @@ class AppManifest:
     message_types: tuple[str, ...]
 
 
-APP = AppManifest(
+APP_MANIFEST = AppManifest(
     "weightgate/fleet", protocol.PROTOCOL_VERSION, tuple(sorted(protocol.MESSAGE_TYPES))
 )
-APP_HASH = canonical.sha256_hex(canonical.encode(APP))
+APP_HASH = canonical.sha256_hex(canonical.encode(APP_MANIFEST))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from wg_core.wire import signing
 from wg_core.wire.signing import PrivateKey
 
 LINKS_LIMIT = 16  # Most changes of one key that are followed at once
-CONTEXT = "handover"
+HANDOVER_CONTEXT = "handover"
 
 PACKAGES: Final = "packages"
 WITNESS: Final = "witness"
@@ -60,7 +60,7 @@ class Handover:
         key = signing.public_from_hex(self.before)
         signing.check_successor(key, signing.public_from_hex(self.now))
         signed_bytes = signed_statement(self.use, self.name, self.before, self.now)
-        signing.verify(key, CONTEXT, signed_bytes, bytes.fromhex(self.signature))
+        signing.verify(key, HANDOVER_CONTEXT, signed_bytes, bytes.fromhex(self.signature))
 
 
 def signed_statement(use: Use, name: str, before: str, successor: str) -> bytes:
@@ -71,7 +71,9 @@ def signed_statement(use: Use, name: str, before: str, successor: str) -> bytes:
 def sign(use: Use, name: str, key: PrivateKey, successor: PrivateKey) -> Handover:
     """Sign a hand-over from a key to its successor."""
     before, new_key = signing.public_bytes(key).hex(), signing.public_bytes(successor).hex()
-    signature = signing.sign(key, CONTEXT, signed_statement(use, name, before, new_key)).hex()
+    signature = signing.sign(
+        key, HANDOVER_CONTEXT, signed_statement(use, name, before, new_key)
+    ).hex()
     return Handover(use=use, name=name, before=before, now=new_key, signature=signature)
 
 

@@ -73,7 +73,7 @@ class HeadManifest:
 def encode(manifest: HeadManifest, body: bytes, key: PrivateKey) -> bytes:
     """Sign and pack a head; ``body`` comes from ``head_bytes``."""
     text = canonical.encode(manifest)
-    parts = text, signing.sign(key, signing.STATISTICS, text), body
+    parts = text, signing.sign(key, signing.STATISTICS_CONTEXT, text), body
     return container.encode(protocol.HEAD_KIND, VERSION, dict(zip(_SECTIONS, parts, strict=True)))
 
 

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, M
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.wire import key_files
 
-STATISTICS = "statistics"
-WEIGHTS = "weights"
-OFFER = "offer"
+STATISTICS_CONTEXT = "statistics"
+WEIGHTS_CONTEXT = "weights"
+OFFER_CONTEXT = "offer"
 
 ED25519: Final = "Ed25519"
 ML_DSA_44: Final = "ML-DSA-44"

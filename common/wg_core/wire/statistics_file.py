@@ -144,7 +144,7 @@ def encode_release(
     body = integers_to_bytes(integers)
     _check_integers(manifest, body)
     text = canonical.encode(manifest)
-    parts = text, signing.sign(key, signing.STATISTICS, text), body
+    parts = text, signing.sign(key, signing.STATISTICS_CONTEXT, text), body
     sections = dict(zip(_SECTIONS, parts, strict=True))
     return container.encode(protocol.STATISTICS_KIND, VERSION, sections)
 
@@ -159,7 +159,9 @@ def decode_release(
         VerificationError: The signature is not valid, or the integers do not match their hash.
     """
     sections = _sections(data)
-    signing.verify(public_key, signing.STATISTICS, sections["manifest"], sections["signature"])
+    signing.verify(
+        public_key, signing.STATISTICS_CONTEXT, sections["manifest"], sections["signature"]
+    )
     manifest, integers = read_unverified(data)
     return manifest, NoisyStatistics(
         manifest.schema, integers, numbers.parse_hex_float(manifest.sigma)

@@ -11,7 +11,7 @@ from wg_common import translations
 from wg_common.language import Code
 from wg_core.wire import fleet
 
-FOLDER = Path(__file__).parent / "locale"
+REASON_CATALOGUES = Path(__file__).parent / "locale"
 KIND = "reason"
 """Prefix of the catalogue keys."""
 
@@ -23,7 +23,7 @@ class TextFormatter:
     """Formats the texts in one language."""
 
     def __init__(self, language: Code) -> None:
-        self._texts = translations.load_templates(language, FOLDER, KIND)
+        self._texts = translations.load_templates(language, REASON_CATALOGUES, KIND)
 
     def __call__(self, key: str, **figures: object) -> str:
         """Return the text of a key, with its figures filled in; empty for the empty key."""

@@ -5,9 +5,9 @@ from pathlib import Path
 from wg_common import translations
 from wg_common.language import Code, Language
 
-OPERATOR = Path(__file__).parent / "locale"
+OPERATOR_CATALOGUES = Path(__file__).parent / "locale"
 
 
 def load_operator_language(code: Code) -> Language:
     """Return a language with the texts of the operator's commands."""
-    return translations.load_language(code, translations.COMMON, OPERATOR)
+    return translations.load_language(code, translations.COMMON_CATALOGUES, OPERATOR_CATALOGUES)

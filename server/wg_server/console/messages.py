@@ -12,10 +12,10 @@ from functools import cache
 from pathlib import Path
 
 from wg_common import translations
-from wg_common.language import CODES, ENGLISH, Catalogue, Code, Language
+from wg_common.language import ENGLISH, LANGUAGE_CODES, Catalogue, Code, Language
 from wg_server.campaigns.wording import TextFormatter
 
-FOLDER = Path(__file__).parent / "locale"
+PAGE_CATALOGUES = Path(__file__).parent / "locale"
 KIND = "page"
 """Prefix of the catalogue keys."""
 
@@ -31,7 +31,7 @@ class PageTexts:
     def __init__(self, language: Code) -> None:
         self.language = language
         self.span = TextFormatter(language).format_duration
-        self._texts = translations.load_templates(language, FOLDER, KIND)
+        self._texts = translations.load_templates(language, PAGE_CATALOGUES, KIND)
 
     def __call__(self, key: str, **figures: object) -> str:
         """Return the text of a key, with its figures filled in."""
@@ -61,12 +61,12 @@ class PageTexts:
 @cache
 def _of_the_log(language: Code) -> Language:
     """Return a language with the patterns of log messages, and with the states of the store."""
-    catalogue = translations.load_language(language, FOLDER)
+    catalogue = translations.load_language(language, PAGE_CATALOGUES)
     if not isinstance(catalogue.catalogue, Catalogue):
         return catalogue
     states = {
         state: text
-        for key, text in translations.load_templates(language, FOLDER, KIND).items()
+        for key, text in translations.load_templates(language, PAGE_CATALOGUES, KIND).items()
         for stem, _, state in (key.partition(" "),)
         if state and stem in ("campaign", "part", "site", "standing")
     }
@@ -81,7 +81,9 @@ def choose_language(choice: str | None, accept_header: str) -> Code:
         accept_header: The browser's ``Accept-Language`` header.
     """
     first_language = accept_header.split(",")[0].strip().lower()
-    matches = [code for code in CODES if code == choice]
+    matches = [code for code in LANGUAGE_CODES if code == choice]
     return (
-        matches or [code for code in CODES if first_language.startswith(code)] or [ENGLISH.code]
+        matches
+        or [code for code in LANGUAGE_CODES if first_language.startswith(code)]
+        or [ENGLISH.code]
     )[0]

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 PREFIX = "weightgate_"
 Online = Callable[[Iterable[StoredSite]], Set[str]]  # Returns the names of connected sites
-SECONDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
+DURATION_BUCKETS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
 """Upper bounds of the histogram buckets of request times, in seconds."""
 _PER_SITE = {
     "site_online": "Whether a site's node is connected.",
@@ -64,7 +64,7 @@ class Metrics:
             f"{PREFIX}request_seconds",
             "Time from a request's head to the end of its answer.",
             ["listener"],
-            buckets=SECONDS,
+            buckets=DURATION_BUCKETS,
             registry=self.registry,
         )
         self._lines = Counter(

@@ -66,13 +66,13 @@ def show_sites(context: PageContext) -> Response:
     match = context.request.query_params.get("find", "")[:63]
     offset = _number(context.request.query_params.get("from", "0"))
     store = context.source.store
-    page, count = store.search_sites(match, offset=offset, rows=views.PAGE)
+    page, count = store.search_sites(match, offset=offset, rows=views.PAGE_ROWS)
     rows = [
         replace(row, budget=views.read_site_budget(store, row.site.name))
         for row in views.site_rows(context.source, context.speech, time.time(), page)
     ]
     return context.render(
-        "sites", rows=rows, match=match, first=offset, count=count, step=views.PAGE
+        "sites", rows=rows, match=match, first=offset, count=count, step=views.PAGE_ROWS
     )
 
 

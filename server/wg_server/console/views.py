@@ -28,7 +28,7 @@ from wg_server.store.site import StoredSite
 from wg_server.store.sites import ServerStore
 
 SERVER_ENDS_SOON = {"server": 30 * 86400.0, "authority": 180 * 86400.0}
-PAGE = 50  # Rows per page of sites or log entries
+PAGE_ROWS = 50  # Rows per page of sites or log entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,5 +263,5 @@ def _of_sites(
 
 def log_page(source: PageSource, first_number: int | None) -> tuple[list[LogEntry], int | None]:
     """Return entries of the operators' log, and the number to continue from, or None."""
-    entries = operators.read_log(source.store, limit=PAGE + 1, number_limit=first_number)
-    return entries[:PAGE], entries[PAGE - 1].id if len(entries) > PAGE else None
+    entries = operators.read_log(source.store, limit=PAGE_ROWS + 1, number_limit=first_number)
+    return entries[:PAGE_ROWS], entries[PAGE_ROWS - 1].id if len(entries) > PAGE_ROWS else None

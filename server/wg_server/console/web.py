@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wg_common.language import CODES
+from wg_common.language import LANGUAGE_CODES
 from wg_core import __version__
 from wg_core.errors import DecodeError, InternalError, StorageError, WgError
 from wg_server.console import messages, sessions
@@ -291,7 +291,7 @@ class Console:
         if not path.startswith(f"{ROOT}/") or "//" in path or "\\" in path:
             path = f"{ROOT}/"
         response = RedirectResponse(path, 303)
-        if language in CODES:
+        if language in LANGUAGE_CODES:
             self._keep(response, _LANGUAGE, language, 365 * 86400, "strict")
         return response
 
@@ -318,7 +318,7 @@ class Console:
         template = self._templates.get_template(f"{page}.html.j2")
         text = template.render(
             t=speech,
-            languages=CODES,
+            languages=LANGUAGE_CODES,
             root=ROOT,
             page=page,
             path=request.url.path,

@@ -284,8 +284,8 @@ class FleetState:
         with self._run_lock:
             state = self._state
             run_id = state.create_run(
-                fleet.APP.name,
-                f"{fleet.APP.protocol}.0.0",
+                fleet.APP_MANIFEST.name,
+                f"{fleet.APP_MANIFEST.protocol}.0.0",
                 fleet.APP_HASH,
                 {},
                 NOOP_FEDERATION_ID,

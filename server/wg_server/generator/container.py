@@ -20,7 +20,7 @@ Tensors = dict[str, Tensor]
 
 
 def pack_tensors(tensors: Mapping[str, Tensor], key: str, document: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a package."""
+    """Pack tensors and a JSON document as one file."""
     return safetensors.torch.save(
         {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
         metadata={key: canonical.encode(document).decode()},
@@ -30,7 +30,7 @@ def pack_tensors(tensors: Mapping[str, Tensor], key: str, document: Mapping[str,
 def unpack_tensors(
     data: bytes, key: str, *, form: str, version: int, limit: int
 ) -> tuple[Tensors, dict[str, Any]]:
-    """Read tensors and document of a package; the document names its format and version.
+    """Unpack tensors and document of such a file; the document names its format and version.
 
     Raises:
         DecodeError: The bytes are not such a file or too many, the format or version is another

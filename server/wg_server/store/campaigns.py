@@ -49,7 +49,7 @@ IN_TASKS = ("released", "packaged", "delivered")  # States of tasks with a usabl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignTask:
-    """Part of one site in a campaign. Times are Unix seconds; zero means "not yet".
+    """State of one site in a campaign. Times are Unix seconds; zero means "not yet".
 
     Attributes:
         site: Name of the site.

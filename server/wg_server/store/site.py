@@ -19,7 +19,7 @@ PRESENT_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSite:
-    """One plant.
+    """Plant in the server's database: its name, keys, state and last contact.
 
     Attributes:
         name: Name of the site.

@@ -19,7 +19,7 @@ NODE_KEY = "node-key"
 
 @dataclass(frozen=True, slots=True)
 class ConnectionTrouble:
-    """Trouble of a site: its code, a figure, and the time it was last seen, Unix seconds."""
+    """Reason why a site's node was refused: code, a figure, and the time of the last refusal."""
 
     code: str
     figure: float
@@ -48,7 +48,7 @@ class SiteStatus:
 def store_trouble(
     store: ServerStore, site: str, code: str, figure: float, current_time: float
 ) -> None:
-    """Store the cause that keeps a site out, replacing an earlier one."""
+    """Store the reason why a site's node is refused, replacing an earlier one."""
     table = schema.trouble
     with store.engine.begin() as connection:
         connection.execute(table.delete().where(table.c.site == site))
@@ -58,7 +58,7 @@ def store_trouble(
 
 
 def delete_trouble(store: ServerStore, site: str) -> None:
-    """Delete a site's trouble after its node connected."""
+    """Delete the stored reason why a site's node was refused, after the node connected."""
     table = schema.trouble
     query = sa.select(table.c.site).where(table.c.site == site)
     if database.fetch_first_row(store.engine, query) is not None:

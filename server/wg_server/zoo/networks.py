@@ -33,7 +33,7 @@ from wg_server.zoo.membership import MembershipAttack
 from wg_server.zoo.task_spec import TaskSpec
 
 HELD_LIMIT = 64
-STEPS = 1000  # Fine-tuning steps
+TRAINING_STEPS = 1000  # Fine-tuning steps
 _BATCH = 48
 _WARM_UP = 30
 _RATE = 1e-3
@@ -77,7 +77,7 @@ def train_network(
     held_out, train = np.sort(order[:count]), order[count:]
     sites = simulated_site_batches(architecture, task, train, rng)
     trunk, head = fine_tune_at_sites(
-        architecture, make(), sites, len(task.names), steps=STEPS, rng=rng
+        architecture, make(), sites, len(task.names), steps=TRAINING_STEPS, rng=rng
     )
     model = FamilyNetwork(architecture, trunk, head)
     return model, *evaluate_at_sites(model, task, held_out, np.sort(train[:count]), rng)

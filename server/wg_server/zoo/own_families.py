@@ -40,7 +40,7 @@ VERSION = 5  # Version of the training; heads and networks of another version ar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyEntry:
-    """Record of a family in the zoo.
+    """Stored facts about one of the operator's families: its records, its head and its network.
 
     Attributes:
         version: Version of the training.
@@ -165,7 +165,7 @@ def build_private_family(zoo: ZooStore, encoder: Encoder, family: PrivateFamily)
         labels=task.names,
         scaled=encoder.scaled_dimension,
         blocks=encoder.local_blocks,
-        sites=private_heads.SITES,
+        sites=private_heads.SIMULATED_SITES,
         head_at_sites=f"{accuracy:.4f}",
         head_found=attack.format_figures(),
         privacy=family.privacy,

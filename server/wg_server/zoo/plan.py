@@ -79,7 +79,7 @@ class PrivatePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePlan:
-    """Source of tasks.
+    """Source from which a zoo draws or reads its tasks.
 
     Attributes:
         kind: ``procedural``, ``procedural-windows`` (sensor windows), ``procedural-texts``,
@@ -128,7 +128,7 @@ class SourcePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZooPlan:
-    """Plan of a zoo.
+    """Settings of a zoo: its sources of tasks, its encoder, and the machines that it reads.
 
     Attributes:
         seed: Seed of all procedural records.

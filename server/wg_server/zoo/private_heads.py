@@ -34,7 +34,7 @@ from wg_server.zoo.family_heads import SimulatedSites, SiteRecords
 from wg_server.zoo.membership import MembershipAttack
 from wg_server.zoo.task_spec import TaskSpec
 
-SITES = 10  # Number of simulated sites at which each record is encoded
+SIMULATED_SITES = 10  # Number of simulated sites at which each record is encoded
 _FAMILIES, _PER_CLASS = 10, 4  # Numbers of rendered families, and of records per class
 _PRINCIPAL, _DIRECTIONS = 256, 64  # Numbers of principal directions, and of a head's inputs
 _MEAN_STEPS = 20  # Number of noisy sums of records
@@ -82,14 +82,14 @@ def train_private_family(
     layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
     space = _space(encoder, spec, task.modality, layout)
     local = list(_views(encoder.encode_local, task.records, task.modality, spec))
-    sites = SimulatedSites(local, [task.labels] * SITES)
-    numbers = np.tile(np.arange(len(task.labels)), (SITES, 1))
+    sites = SimulatedSites(local, [task.labels] * SIMULATED_SITES)
+    numbers = np.tile(np.arange(len(task.labels)), (SIMULATED_SITES, 1))
     out = family_heads.held_out_mask(task.labels, len(task.names))
     schema = GradientSchema(
         encoder=encoder.id,
         dimension=_DIRECTIONS,
         labels=task.names,
-        steps=gradients.STEPS + _MEAN_STEPS,
+        steps=gradients.DEFAULT_STEPS + _MEAN_STEPS,
         unit_rule="weight",
     )
     sigma = mechanism.noise_scale(schema, float(privacy.epsilon), float(privacy.delta))
@@ -99,7 +99,7 @@ def train_private_family(
 
     figures = family_heads.accuracy_at_sites(sites, SiteRecords(numbers, out[numbers]), layout, fit)
 
-    return task, fit(range(SITES), sites), *figures
+    return task, fit(range(SIMULATED_SITES), sites), *figures
 
 
 def _fit(
@@ -157,11 +157,11 @@ def _space(encoder: Encoder, spec: TaskSpec, modality: str, layout: FeatureLayou
         axis=1,
         return_inverse=True,
     )[1].ravel()
-    groups = np.concatenate([families + len(tasks) * site for site in range(SITES)])
+    groups = np.concatenate([families + len(tasks) * site for site in range(SIMULATED_SITES)])
     inner = subtract_group_means(flat, groups)
     _, vectors = principal_components(inner, min(_PRINCIPAL, *inner.shape))
     axes = discriminant_directions(
-        inner @ vectors, np.tile(names, SITES), _DIRECTIONS, ridge=1.0, share=0.05
+        inner @ vectors, np.tile(names, SIMULATED_SITES), _DIRECTIONS, ridge=1.0, share=0.05
     )
     basis = vectors @ axes
     basis /= np.median(np.linalg.norm(flat @ basis, axis=1))
@@ -175,7 +175,7 @@ def _views(
     spec: TaskSpec,
 ) -> Iterator[NDArray[np.float32]]:
     """Yield the local features ``[n, D]`` of all records, site by site."""
-    for site in range(SITES):
+    for site in range(SIMULATED_SITES):
         views = []
         for record in records:  # One by one: camera noise must not depend on a record's place
             rng = streams.stream_generator(

@@ -31,7 +31,7 @@ _LEAST = 5  # Smallest number of records of a class at a site
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LabelledTask:
-    """One public data set of the zoo.
+    """Records of one task of the zoo, with their labels.
 
     Attributes:
         records: Records of one modality.

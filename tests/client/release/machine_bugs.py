@@ -78,18 +78,20 @@ def machine_classes_with_a_record(patch: pytest.MonkeyPatch) -> None:
 
 OF_MACHINE: dict[str, Planted] = {
     "machine statistics without noise": Planted(
-        machine_parts(lambda exact, noisy: exact), bench.PASSED_ON, probes.probe_snapshot_sizes
+        machine_parts(lambda exact, noisy: exact), bench.SAMPLER_CHECK, probes.probe_snapshot_sizes
     ),
     "number of a machine's records without noise": Planted(
         machine_parts(lambda exact, noisy: np.concatenate([exact[:1], noisy[1:]])),
-        bench.PASSED_ON,
+        bench.SAMPLER_CHECK,
         probes.probe_snapshot_sizes,
     ),
-    "machine statistics are free": Planted(machine_is_free, bench.BUDGET, conduct.exhaust_budget),
+    "machine statistics are free": Planted(
+        machine_is_free, bench.BUDGET_CHECK, conduct.exhaust_budget
+    ),
     "machine statistics of labelled records alone": Planted(
-        machine_of_labelled_records, bench.EXACT, probes.probe_snapshot_sizes
+        machine_of_labelled_records, bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
     ),
     "a machine's class names are those with a record": Planted(
-        machine_classes_with_a_record, bench.LEDGER, probes.probe_file_layouts
+        machine_classes_with_a_record, bench.LEDGER_CHECK, probes.probe_file_layouts
     ),
 }

@@ -391,95 +391,107 @@ def one_salt_for_all_snapshots(patch: pytest.MonkeyPatch) -> None:
 
 
 FIRST: dict[str, Planted] = {
-    "noise halved": Planted(changed_noise(halved), bench.PASSED_ON, probes.probe_snapshot_sizes),
+    "noise halved": Planted(
+        changed_noise(halved), bench.SAMPLER_CHECK, probes.probe_snapshot_sizes
+    ),
     "counts forgotten in the sensitivity": Planted(
-        forgets("count_weight"), bench.LEDGER, probes.probe_dimensions
+        forgets("count_weight"), bench.LEDGER_CHECK, probes.probe_dimensions
     ),
     "sums forgotten in the sensitivity": Planted(
-        forgets("sum_weight"), bench.LEDGER, probes.probe_dimensions
+        forgets("sum_weight"), bench.LEDGER_CHECK, probes.probe_dimensions
     ),
     "moments forgotten in the sensitivity": Planted(
-        forgets("moment_weight"), bench.LEDGER, probes.probe_dimensions
+        forgets("moment_weight"), bench.LEDGER_CHECK, probes.probe_dimensions
     ),
-    "sigma of another epsilon": Planted(another_epsilon, bench.LEDGER, probes.probe_dimensions),
-    "copies of a record count": Planted(copies_count, bench.EXACT, probes.probe_snapshot_sizes),
+    "sigma of another epsilon": Planted(
+        another_epsilon, bench.LEDGER_CHECK, probes.probe_dimensions
+    ),
+    "copies of a record count": Planted(
+        copies_count, bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
+    ),
     "site's mean subtracted before clipping": Planted(
-        changed_features(less_mean), bench.EXACT, probes.probe_snapshot_sizes
+        changed_features(less_mean), bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
     ),
     "scaled by the plant's own deviation": Planted(
-        changed_features(by_deviation), bench.EXACT, probes.probe_snapshot_sizes
+        changed_features(by_deviation), bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
     ),
     "clip radius from the data": Planted(
-        changed_features(by_largest), bench.EXACT, probes.probe_snapshot_sizes
+        changed_features(by_largest), bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
     ),
     "labels ordered by frequency": Planted(
-        frequent_labels_first, bench.EXACT, probes.probe_snapshot_sizes
+        frequent_labels_first, bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
     ),
     "counts without noise": Planted(
-        changed_noise(bare(slice(0, 5))), bench.PASSED_ON, probes.probe_snapshot_sizes
+        changed_noise(bare(slice(0, 5))), bench.SAMPLER_CHECK, probes.probe_snapshot_sizes
     ),
     "last integer without noise": Planted(
-        changed_noise(bare(slice(-1, None))), bench.PASSED_ON, probes.probe_snapshot_sizes
+        changed_noise(bare(slice(-1, None))), bench.SAMPLER_CHECK, probes.probe_snapshot_sizes
     ),
     "one noise at two epsilons": Planted(
-        one_noise_for_all, bench.PASSED_ON, probes.probe_snapshot_sizes
+        one_noise_for_all, bench.SAMPLER_CHECK, probes.probe_snapshot_sizes
     ),
-    "a count in the release's id": Planted(a_count_in_the_id, bench.FRESH, probes.probe_dimensions),
+    "a count in the release's id": Planted(
+        a_count_in_the_id, bench.FRESHNESS_CHECK, probes.probe_dimensions
+    ),
 }
 """What the first audit of the path was made to find."""
 
 LATER: dict[str, Planted] = {
     "centre taken from exact statistics": Planted(
-        in_parts(exact_centre), bench.EXACT, probes.probe_snapshot_sizes
+        in_parts(exact_centre), bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
     ),
     "one salt for two snapshots": Planted(
-        one_salt_for_all_snapshots, bench.FRESH, probes.probe_snapshot_sizes
+        one_salt_for_all_snapshots, bench.FRESHNESS_CHECK, probes.probe_snapshot_sizes
     ),
     "noise drawn before the charge": Planted(
-        noise_before_the_charge, bench.ORDER, probes.probe_snapshot_sizes
+        noise_before_the_charge, bench.ORDER_CHECK, probes.probe_snapshot_sizes
     ),
     "exact counts from 100 records on": Planted(
-        exact_counts_of_many, bench.PASSED_ON, probes.probe_declarations
+        exact_counts_of_many, bench.SAMPLER_CHECK, probes.probe_declarations
     ),
     "norm not clipped": Planted(
-        on_grid(lambda x, radius: x), bench.EXACT, probes.probe_snapshot_sizes
+        on_grid(lambda x, radius: x), bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
     ),
-    "sums in single precision": Planted(single_precision, bench.EXACT, probes.probe_snapshot_sizes),
+    "sums in single precision": Planted(
+        single_precision, bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
+    ),
     "second part with half of the noise": Planted(
-        in_parts(half_noise_on_the_second_part), bench.PASSED_ON, probes.probe_snapshot_sizes
+        in_parts(half_noise_on_the_second_part), bench.SAMPLER_CHECK, probes.probe_snapshot_sizes
     ),
     "noise of the first part used in the second": Planted(
-        in_parts(noise_of_the_first_part), bench.PASSED_ON, probes.probe_snapshot_sizes
+        in_parts(noise_of_the_first_part), bench.SAMPLER_CHECK, probes.probe_snapshot_sizes
     ),
     "noise seeded by the request": Planted(
-        seeded_by_the_request, bench.PASSED_ON, probes.probe_snapshot_sizes
+        seeded_by_the_request, bench.SAMPLER_CHECK, probes.probe_snapshot_sizes
     ),
     "noise of another shape": Planted(
-        changed_noise(uniform), bench.PASSED_ON, probes.probe_snapshot_sizes
+        changed_noise(uniform), bench.SAMPLER_CHECK, probes.probe_snapshot_sizes
     ),
     "fresh noise for a repeated question": Planted(
-        fresh_noise_for_a_repeated_question, bench.ORDER, conduct.try_guarantees
+        fresh_noise_for_a_repeated_question, bench.ORDER_CHECK, conduct.try_guarantees
     ),
     "each coordinate clipped instead of the norm": Planted(
-        on_grid(lambda x, radius: x.clip(-radius, radius)), bench.EXACT, probes.probe_snapshot_sizes
+        on_grid(lambda x, radius: x.clip(-radius, radius)),
+        bench.EXACTNESS_CHECK,
+        probes.probe_snapshot_sizes,
     ),
     "clipped after the sum": Planted(
-        clipped_after_the_sum, bench.EXACT, probes.probe_snapshot_sizes
+        clipped_after_the_sum, bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
     ),
     "deviations beyond the radius": Planted(
-        deviations_beyond_the_radius, bench.EXACT, probes.probe_snapshot_sizes
+        deviations_beyond_the_radius, bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
     ),
     "each record a unit in spite of the column": Planted(
-        a_unit_for_each_record, bench.EXACT, probes.probe_unit_weights
+        a_unit_for_each_record, bench.EXACTNESS_CHECK, probes.probe_unit_weights
     ),
     "a unit counts once in each class": Planted(
-        a_unit_for_each_class, bench.EXACT, probes.probe_unit_weights
+        a_unit_for_each_class, bench.EXACTNESS_CHECK, probes.probe_unit_weights
     ),
     "the last record of a part counts twice": Planted(
-        last_of_a_part_counts_twice, bench.EXACT, probes.probe_declarations
+        last_of_a_part_counts_twice, bench.EXACTNESS_CHECK, probes.probe_declarations
     ),
     "features normalised by the batch": Planted(
-        normalised_by_the_batch, bench.ENCODER, probes.probe_encoding_groups
+        normalised_by_the_batch, bench.ENCODER_CHECK, probes.probe_encoding_groups
     ),
 }
 """What it did not find, or was never asked."""

@@ -53,52 +53,76 @@ PROBE_OF = {
     "noise is seeded by time": (probes.probe_copies, RELEASES),
     "noise is a multiple of seven": (probes.score_canaries, REMAINDERS),
     "noise is half that of the release before": (probes.score_canaries, RELEASES),
-    "noise is halved for two classes": (probes.probe_dimensions, bench.PASSED_ON),
-    "noise is halved from ten classes on": (probes.probe_dimensions, bench.PASSED_ON),
-    "noise is halved at thirty-two features": (probes.probe_dimensions, bench.PASSED_ON),
-    "the budget starts anew with each version": (conduct.exhaust_budget, bench.BUDGET),
-    "the cap is not held": (conduct.exhaust_budget, bench.BUDGET),
-    "the acceptance set is in the sum": (probes.probe_declarations, bench.EXACT),
-    "a content with two labels counts under each": (probes.probe_snapshot_sizes, bench.EXACT),
-    "a content with two labels counts without one": (probes.probe_snapshot_sizes, bench.EXACT),
-    "unit names are cut at 16 characters": (probes.probe_unit_weights, bench.EXACT),
-    "unit names that look alike are one": (probes.probe_unit_weights, bench.EXACT),
-    "features are not clipped at some dimensions": (probes.probe_dimensions, bench.EXACT),
-    "the number set aside is in the software's name": (probes.probe_declarations, bench.EQUAL),
-    "stated classes are ordered by frequency": (probes.probe_declarations, bench.EQUAL),
-    "classes without a record are not stated": (probes.probe_declarations, bench.EQUAL),
-    "counts below zero are zero": (probes.probe_snapshot_sizes, bench.PASSED_ON),
+    "noise is halved for two classes": (probes.probe_dimensions, bench.SAMPLER_CHECK),
+    "noise is halved from ten classes on": (probes.probe_dimensions, bench.SAMPLER_CHECK),
+    "noise is halved at thirty-two features": (probes.probe_dimensions, bench.SAMPLER_CHECK),
+    "the budget starts anew with each version": (conduct.exhaust_budget, bench.BUDGET_CHECK),
+    "the cap is not held": (conduct.exhaust_budget, bench.BUDGET_CHECK),
+    "the acceptance set is in the sum": (probes.probe_declarations, bench.EXACTNESS_CHECK),
+    "a content with two labels counts under each": (
+        probes.probe_snapshot_sizes,
+        bench.EXACTNESS_CHECK,
+    ),
+    "a content with two labels counts without one": (
+        probes.probe_snapshot_sizes,
+        bench.EXACTNESS_CHECK,
+    ),
+    "unit names are cut at 16 characters": (probes.probe_unit_weights, bench.EXACTNESS_CHECK),
+    "unit names that look alike are one": (probes.probe_unit_weights, bench.EXACTNESS_CHECK),
+    "features are not clipped at some dimensions": (probes.probe_dimensions, bench.EXACTNESS_CHECK),
+    "the number set aside is in the software's name": (
+        probes.probe_declarations,
+        bench.EQUALITY_CHECK,
+    ),
+    "stated classes are ordered by frequency": (probes.probe_declarations, bench.EQUALITY_CHECK),
+    "classes without a record are not stated": (probes.probe_declarations, bench.EQUALITY_CHECK),
+    "counts below zero are zero": (probes.probe_snapshot_sizes, bench.SAMPLER_CHECK),
     "noise comes from a pool of drawn values": (probes.score_canaries, ENTRIES),
-    "rare classes have less noise": (probes.probe_snapshot_sizes, bench.PASSED_ON),
-    "units of many records weigh more": (probes.probe_unit_weights, bench.EXACT),
-    "the number of records is in a release's time": (probes.probe_declarations, bench.EQUAL),
-    "an empty data set has no noise": (probes.probe_snapshot_sizes, bench.PASSED_ON),
-    "burned charges come back with a version": (conduct.exhaust_budget, bench.BUDGET),
-    "the release's id follows from the statistics": (probes.probe_copies, bench.FRESH),
-    "features are normalised by large batches": (probes.probe_encoding_groups, bench.ENCODER),
-    "contents are known by their first half": (probes.probe_snapshot_sizes, bench.EXACT),
-    "one delta for all questions": (conduct.try_guarantees, bench.LEDGER),
-    "noise at small epsilons is too narrow": (conduct.try_guarantees, bench.PASSED_ON),
-    "the longest vectors are beyond the clip": (probes.probe_snapshot_sizes, bench.EXACT),
-    "class names that differ in case are one": (probes.probe_file_layouts, bench.EXACT),
-    "the number of records is in a version's time": (probes.probe_declarations, bench.EQUAL),
-    "a data set without labels is refused": (probes.probe_snapshot_sizes, bench.ANSWERED),
-    "an open charge pays for a greater guarantee": (conduct.interrupt_releases, bench.ORDER),
-    "a release leaves without a cosignature": (conduct.interrupt_releases, bench.ORDER),
+    "rare classes have less noise": (probes.probe_snapshot_sizes, bench.SAMPLER_CHECK),
+    "units of many records weigh more": (probes.probe_unit_weights, bench.EXACTNESS_CHECK),
+    "the number of records is in a release's time": (
+        probes.probe_declarations,
+        bench.EQUALITY_CHECK,
+    ),
+    "an empty data set has no noise": (probes.probe_snapshot_sizes, bench.SAMPLER_CHECK),
+    "burned charges come back with a version": (conduct.exhaust_budget, bench.BUDGET_CHECK),
+    "the release's id follows from the statistics": (probes.probe_copies, bench.FRESHNESS_CHECK),
+    "features are normalised by large batches": (probes.probe_encoding_groups, bench.ENCODER_CHECK),
+    "contents are known by their first half": (probes.probe_snapshot_sizes, bench.EXACTNESS_CHECK),
+    "one delta for all questions": (conduct.try_guarantees, bench.LEDGER_CHECK),
+    "noise at small epsilons is too narrow": (conduct.try_guarantees, bench.SAMPLER_CHECK),
+    "the longest vectors are beyond the clip": (probes.probe_snapshot_sizes, bench.EXACTNESS_CHECK),
+    "class names that differ in case are one": (probes.probe_file_layouts, bench.EXACTNESS_CHECK),
+    "the number of records is in a version's time": (
+        probes.probe_declarations,
+        bench.EQUALITY_CHECK,
+    ),
+    "a data set without labels is refused": (probes.probe_snapshot_sizes, bench.ANSWERS_CHECK),
+    "an open charge pays for a greater guarantee": (conduct.interrupt_releases, bench.ORDER_CHECK),
+    "a release leaves without a cosignature": (conduct.interrupt_releases, bench.ORDER_CHECK),
     "noise has the sign of what it hides": (probes.score_canaries, DEPENDENCE),
     "every fiftieth draw has no noise": (probes.score_canaries, WIDTH),
-    "the centre is that of exact sums": (probes.probe_snapshot_sizes, bench.EXACT),
-    "units weigh one over their labelled records": (probes.probe_unit_weights, bench.EXACT),
-    "what is zero has no noise": (probes.probe_snapshot_sizes, bench.PASSED_ON),
-    "each kind of statistics has a budget": (probes.probe_snapshot_sizes, bench.LEDGER),
-    "missing labels are those of the nearest mean": (probes.probe_snapshot_sizes, bench.EXACT),
-    "the release's id is a hash of request and statistics": (probes.probe_copies, bench.FRESH),
-    "the acceptance set is exactly the share": (probes.probe_declarations, bench.EXACT),
+    "the centre is that of exact sums": (probes.probe_snapshot_sizes, bench.EXACTNESS_CHECK),
+    "units weigh one over their labelled records": (
+        probes.probe_unit_weights,
+        bench.EXACTNESS_CHECK,
+    ),
+    "what is zero has no noise": (probes.probe_snapshot_sizes, bench.SAMPLER_CHECK),
+    "each kind of statistics has a budget": (probes.probe_snapshot_sizes, bench.LEDGER_CHECK),
+    "missing labels are those of the nearest mean": (
+        probes.probe_snapshot_sizes,
+        bench.EXACTNESS_CHECK,
+    ),
+    "the release's id is a hash of request and statistics": (
+        probes.probe_copies,
+        bench.FRESHNESS_CHECK,
+    ),
+    "the acceptance set is exactly the share": (probes.probe_declarations, bench.EXACTNESS_CHECK),
     "machine features are scaled by the longest beside them": (
         probes.probe_snapshot_sizes,
-        bench.EXACT,
+        bench.EXACTNESS_CHECK,
     ),
-    "commitments have no salt": (probes.probe_snapshot_sizes, bench.FRESH),
+    "commitments have no salt": (probes.probe_snapshot_sizes, bench.FRESHNESS_CHECK),
 }
 """Probe and check that see each bug of the review, of those that were once held out, and of an
 outsider's."""
@@ -175,7 +199,7 @@ def is_found(bug: str, encoder: bytes, seed: int) -> None:
     Budgets are added up by the closed form, which is what the accountant gives to 1e-6.
     """
     planted = PLANTED[bug]
-    load = load_encoder if planted.check == bench.ENCODER else remembering
+    load = load_encoder if planted.check == bench.ENCODER_CHECK else remembering
     plants = canary_audit.plants(encoder, load_encoder=load)
     rng, size = np.random.default_rng(seed), SIZES.get(bug, SMALL)
     run = _Brief(plants, rng, size, lambda number: None)
@@ -257,7 +281,7 @@ def test_canaries_alone_find_halved_noise(
 ) -> None:
     changed_noise(halved)(monkeypatch)
     report = audited(encoder_package, AuditSize())
-    assert installed.CANARIES in failed(report.checks)
+    assert installed.CANARIES_CHECK in failed(report.checks)
     assert report.bounds is not None
     assert report.bounds.clopper_pearson > report.epsilon
 
@@ -295,7 +319,7 @@ def refusing(setup: PlantSetup) -> Any:
 def test_what_cannot_be_looked_at_fails() -> None:
     report = installed.audit_installed_code(refusing, size=SMALL)
     assert not report.is_passed
-    assert {bench.ANSWERED, bench.CENTRED} <= failed(report.checks)
+    assert {bench.ANSWERS_CHECK, bench.CENTRES_CHECK} <= failed(report.checks)
     assert report.bounds is None
 
 
@@ -306,7 +330,9 @@ def test_a_release_that_asks_for_no_noise_is_found(
     plants = canary_audit.plants(encoder_package, load_encoder=remembering)
     run = AuditBench(plants, np.random.default_rng(0), SMALL, lambda number: None)
     probes.probe_snapshot_sizes(run)
-    assert {bench.EXACT, bench.PASSED_ON, bench.ORDER} <= failed(installed.path_checks(run))
+    assert {bench.EXACTNESS_CHECK, bench.SAMPLER_CHECK, bench.ORDER_CHECK} <= failed(
+        installed.path_checks(run)
+    )
 
 
 def test_a_new_ledger_that_inherits_no_spend_is_found(
@@ -316,8 +342,8 @@ def test_a_new_ledger_that_inherits_no_spend_is_found(
     plants = canary_audit.plants(encoder_package, load_encoder=remembering)
     run = AuditBench(plants, np.random.default_rng(0), SMALL, lambda number: None)
     conduct.exhaust_budget(run)
-    assert {*run.wrong} == {bench.BUDGET}
-    assert {*run.wrong[bench.BUDGET]} == {
+    assert {*run.wrong} == {bench.BUDGET_CHECK}
+    assert {*run.wrong[bench.BUDGET_CHECK]} == {
         f"a release is {verb} since another ledger takes over" for verb in ("made", "charged")
     }
 
@@ -326,7 +352,7 @@ def test_a_failed_audit_ends_the_command_with_its_code(monkeypatch: pytest.Monke
     monkeypatch.setattr(cli, "entry_points", lambda group: [_EntryPoint(refusing)])
     done = CliRunner().invoke(cli.group, ["empirical"], standalone_mode=False)
     assert done.return_value == ExitCode.VERIFICATION
-    assert f"FAILS: {bench.ANSWERED} (RuntimeError: no plant today" in done.stdout
+    assert f"FAILS: {bench.ANSWERS_CHECK} (RuntimeError: no plant today" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("FAILED")
 
 

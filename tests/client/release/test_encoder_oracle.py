@@ -71,7 +71,7 @@ def _write(plant: TestPlant, records: Records) -> None:
 @pytest.fixture(autouse=True)
 def any_range(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such an encoder is not even loaded; here the wall behind that one is tested."""
-    monkeypatch.setattr(encoder_package, "RANGE", np.inf)
+    monkeypatch.setattr(encoder_package, "FEATURE_RANGE", np.inf)
 
 
 @pytest.fixture(params=["images", "windows"])

@@ -316,7 +316,7 @@ def test_a_deletion_that_was_cut_off_is_finished_by_the_next_freeze(
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", lambda *_, **__: None)
         plant.freeze()
-    assert (plant.home.snapshots / "1" / snapshots.FEATURES).exists()
+    assert (plant.home.snapshots / "1" / snapshots.FEATURES_FILE).exists()
     assert [found.manifest.number for found in snapshots.all_snapshots(plant.home)] == [2]
     plant.freeze()
     assert sorted(path.name for path in plant.home.snapshots.iterdir()) == ["3", "current"]

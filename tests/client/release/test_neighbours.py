@@ -473,7 +473,7 @@ def test_a_crash_and_a_freeze_say_the_same_whether_the_data_changed(
 
         def play(outsider: Outsider, changed: bool = changed, data: Path = data) -> None:
             with pytest.raises(KeyboardInterrupt):
-                outsider.ask(query(1), stop_at=release_query.CHARGED)
+                outsider.ask(query(1), stop_at=release_query.CHARGED_STEP)
             if changed:
                 change(data, np.random.default_rng(6))
             freeze(outsider.home)

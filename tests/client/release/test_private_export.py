@@ -24,7 +24,13 @@ from wg_core.privacy.gradients import ChargedSteps, Head, LabelledFeatures
 from wg_core.privacy.schema import GRADIENTS
 from wg_core.release.budget import read_spend
 from wg_core.release.private_head import HeadOrder, labelled_features, release_head
-from wg_core.release.query import CHARGED, RECORDED, SAMPLED, ReleaseHooks, answer_query
+from wg_core.release.query import (
+    CHARGED_STEP,
+    RECORDED_STEP,
+    SAMPLED_STEP,
+    ReleaseHooks,
+    answer_query,
+)
 from wg_core.site.config import PrivacyConfig
 from wg_core.wire import head_file, statistics_file
 from wg_server.fleet import bundle_verification
@@ -83,7 +89,7 @@ def test_an_equal_order_gives_the_same_head_and_files_and_charges_nothing(
     assert spent(plant) == (2, 0)
 
 
-@pytest.mark.parametrize("step", [CHARGED, SAMPLED, RECORDED])
+@pytest.mark.parametrize("step", [CHARGED_STEP, SAMPLED_STEP, RECORDED_STEP])
 def test_what_a_crash_left_is_completed_for_the_one_charge(
     make_plant: MakePlant, step: str
 ) -> None:
@@ -95,7 +101,7 @@ def test_what_a_crash_left_is_completed_for_the_one_charge(
 
     with pytest.raises(KeyboardInterrupt):
         release(plant, hooks=ReleaseHooks(on_step=stop))
-    assert spent(plant) == (1, int(step != RECORDED))
+    assert spent(plant) == (1, int(step != RECORDED_STEP))
     data = release(plant, 2)
     assert spent(plant) == (1, 0)
     assert (

@@ -1,4 +1,4 @@
-"""A delivered network's word counts for less, the more labels there are for a doubted sheet."""
+"""A delivered network's head start shrinks with the labels if its sheet is doubted."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from wg_client.selection.gain import UNKNOWN
 CLASSES = 3
 
 
-def word(labels: int, fit: float | None) -> float:
-    """What a network's word counts for, with so many labels of the rarest class."""
+def head_start(labels: int, fit: float | None) -> float:
+    """The head start of a network, with so many labels of the rarest class."""
     counts = [labels, labels + 4, labels + 9]
     records = PlantRecords(
         all_labels=np.repeat(np.arange(CLASSES), counts),
         classes=CLASSES,
         encoder_features=TrunkFeatures(np.zeros((sum(counts), 2))),
     )
-    return precedence.weight_of_word(
+    return precedence.head_start(
         PreparedPackage(candidates=[], others_released=False, sheet_fit=fit), records
     )
 
 
 @pytest.mark.parametrize("fit", [None, SHEET_LIMIT, 1.0])
-def test_labels_change_nothing_of_the_word_of_a_sheet_that_nothing_doubts(
+def test_labels_change_nothing_of_the_head_start_of_a_sheet_that_nothing_doubts(
     fit: float | None,
 ) -> None:
-    assert {word(labels, fit) for labels in (0, 5, 50)} == {precedence.PRIOR_UNITS}
+    assert {head_start(labels, fit) for labels in (0, 5, 50)} == {precedence.HEAD_START}
 
 
-def test_a_doubted_word_loses_a_tenth_with_each_label_of_the_rarest_class() -> None:
+def test_a_doubted_head_start_loses_a_tenth_with_each_label_of_the_rarest_class() -> None:
     shares = [
-        word(labels, SHEET_LIMIT - 0.01) / precedence.PRIOR_UNITS for labels in (0, 3, 10, 40)
+        head_start(labels, SHEET_LIMIT - 0.01) / precedence.HEAD_START for labels in (0, 3, 10, 40)
     ]
     assert shares == pytest.approx([1.0, 0.7, 0.0, 0.0])
 
 
 def test_units_and_not_records_weigh_against_the_word() -> None:
     gain = replace(UNKNOWN, log_loss=-0.3, mean=-0.1)
-    assert precedence.score(gain, 4, precedence.PRIOR_UNITS) > 0
-    assert precedence.score(gain, 6, precedence.PRIOR_UNITS) < 0
+    assert precedence.score(gain, 4, precedence.HEAD_START) > 0
+    assert precedence.score(gain, 6, precedence.HEAD_START) < 0

@@ -16,9 +16,9 @@ from wg_client.models.acceptance import good_labels
 from wg_client.selection import defects, first_screen
 from wg_client.selection.defects import DetectionRates
 from wg_client.selection.report import render_report
-from wg_common.language import CODES, english_text
+from wg_common.language import LANGUAGE_CODES, english_text
 
-ENGLISH, JAPANESE = map(load_plant_language, CODES)
+ENGLISH, JAPANESE = map(load_plant_language, LANGUAGE_CODES)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -25,7 +25,7 @@ from wg_client.selection.sensor_package import (
 )
 from wg_common import catalogue
 from wg_common.machines import exchanger
-from wg_common.machines.process import SAMPLES
+from wg_common.machines.process import WINDOW_SAMPLES
 from wg_common.nets.network import Tensors
 from wg_common.weights_package import GeneratorCondition
 from wg_core.errors import ConfigError, DecodeError, UsageError, VerificationError
@@ -36,7 +36,7 @@ from wg_server.generator.weights.machine_statistic import absent_statistics
 from wg_server.generator.weights.process_simulation import ExchangerSimulator
 from wg_server.generator.weights.sensor_network import SensorNetwork
 
-FIGURES = torch.tensor([[float(SHEET[name]) for name in exchanger.FIGURES]])
+FIGURES = torch.tensor([[float(SHEET[name]) for name in exchanger.FIGURE_NAMES]])
 NAMES = tuple(channel.name for channel in exchanger.CHANNELS)
 
 
@@ -58,7 +58,7 @@ def unit_plant(make_plant: MakePlant, window_encoder: bytes) -> TestPlant:
     log.parent.mkdir(parents=True, exist_ok=True)
     lines = [f"{60 * place}," + ",".join(map(str, row)) for place, row in enumerate(rows)]
     log.write_text("\n".join([",".join(("time", *NAMES)), *lines]), "utf-8")
-    seconds = 60.0 * SAMPLES
+    seconds = 60.0 * WINDOW_SAMPLES
     reading = LogConfig(
         rate=1 / 60, window_seconds=seconds, hop_seconds=seconds, channels=NAMES, time="time"
     )

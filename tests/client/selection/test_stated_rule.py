@@ -62,7 +62,7 @@ def test_local_only_that_knows_its_own_recordings_does_not_replace_it() -> None:
     outcome = _kept(_good(), 3, 20)
     assert outcome.kept == GENERATED
     (finding,) = (f for f in outcome.findings if (f.model, f.code) == (GENERATED, "WG-F01"))
-    assert finding.passed and finding.figures["prior"] == precedence.PRIOR_UNITS
+    assert finding.passed and finding.figures["prior"] == precedence.HEAD_START
 
 
 def test_an_average_with_local_only_needs_no_more_than_a_lower_log_loss() -> None:

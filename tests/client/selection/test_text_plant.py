@@ -153,8 +153,8 @@ def test_e5_may_be_a_further_trunk_of_which_nothing_is_released(
     plant.freeze()
     snapshot = snapshots.load_current(plant.home)
     np.testing.assert_array_equal(sums, snapshot.statistics())
-    np.testing.assert_array_equal(released, snapshot.features()[:, : -e5.FEATURES])
-    further = snapshot.features()[:, -e5.FEATURES :]
+    np.testing.assert_array_equal(released, snapshot.features()[:, : -e5.FEATURE_COUNT])
+    further = snapshot.features()[:, -e5.FEATURE_COUNT :]
     np.testing.assert_allclose(np.linalg.norm(further, axis=1), 1, atol=1e-5)
     network = E5Trunk()
     texts = [np.array(row["text"]) for row in rows(2, 6)]

@@ -78,12 +78,12 @@ def test_no_byte_of_a_file_is_readable_without_the_key(home: Path, tmp_path: Pat
 def test_the_age_program_opens_it(home: Path, tmp_path: Path) -> None:
     back_up(home, tmp_path / "b")
     with zipfile.ZipFile(tmp_path / "b") as outer:
-        outer.extract(archive.ARCHIVE, tmp_path)
+        outer.extract(archive.ARCHIVE_MEMBER, tmp_path)
     (tmp_path / "key").write_text(str(IDENTITY))
-    words = ["age", "--decrypt", "--identity", str(tmp_path / "key"), archive.ARCHIVE]
+    words = ["age", "--decrypt", "--identity", str(tmp_path / "key"), archive.ARCHIVE_MEMBER]
     plain = subprocess.run(words, check=True, capture_output=True, cwd=tmp_path).stdout
     with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
-        assert tar.getnames() == ["server.yaml", *sorted(FILES)[:2], archive.MANIFEST]
+        assert tar.getnames() == ["server.yaml", *sorted(FILES)[:2], archive.MANIFEST_MEMBER]
 
 
 def other_key(path: Path) -> tuple[Path, DecryptionKey, str]:
@@ -143,7 +143,7 @@ def test_what_does_not_hold_is_refused(
         archive.extract_backup(path, tmp_path / "new", key, kind=kind)
 
 
-@pytest.mark.parametrize("name", [archive.ABOUT, archive.ARCHIVE])
+@pytest.mark.parametrize("name", [archive.DESCRIPTION_MEMBER, archive.ARCHIVE_MEMBER])
 def test_a_member_of_broken_compression_is_refused(home: Path, tmp_path: Path, name: str) -> None:
     back_up(home, tmp_path / "b")
     with zipfile.ZipFile(tmp_path / "b") as old:
@@ -169,9 +169,11 @@ def forged(out: Path, entries: list[tuple[tarfile.TarInfo, bytes]]) -> None:
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
     with zipfile.ZipFile(out, "w") as outer:
-        outer.writestr(archive.ARCHIVE, pyrage.encrypt(plain.getvalue(), [IDENTITY.to_public()]))
+        outer.writestr(
+            archive.ARCHIVE_MEMBER, pyrage.encrypt(plain.getvalue(), [IDENTITY.to_public()])
+        )
         about = archive.BackupDescription(kind="server", name="x", created=0)
-        outer.writestr(archive.ABOUT, canonical.encode(about))
+        outer.writestr(archive.DESCRIPTION_MEMBER, canonical.encode(about))
 
 
 def link() -> tarfile.TarInfo:
@@ -204,7 +206,7 @@ def test_nothing_is_written_outside_the_folder(tmp_path: Path, entry: tarfile.Ta
 def test_a_file_twice_or_beside_the_manifest_is_refused(tmp_path: Path) -> None:
     one = tarfile.TarInfo("a")
     manifest = archive.BackupManifest(kind="server", name="x", created=0, files=())
-    named = tarfile.TarInfo(archive.MANIFEST)
+    named = tarfile.TarInfo(archive.MANIFEST_MEMBER)
     for entries, words in (
         ([(one, b"1"), (tarfile.TarInfo("a"), b"2")], "twice"),
         ([(one, b"1"), (named, canonical.encode(manifest))], "not as manifest.json says"),

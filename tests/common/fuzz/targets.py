@@ -110,7 +110,7 @@ def _release(data: bytes) -> Any:
 
 
 def _signed_release(data: bytes) -> Any:
-    return _release(_signed("wgs", signing.STATISTICS, data))
+    return _release(_signed("wgs", signing.STATISTICS_CONTEXT, data))
 
 
 def _weights(data: bytes) -> Any:

@@ -16,7 +16,7 @@ from wg_common.modalities.cameras import Camera, rephotograph_centre
 from wg_common.modalities.images import LINES_LIMIT, SIDE_LIMIT, Images
 from wg_common.modalities.stored import stored_files
 from wg_core.errors import DataError
-from wg_core.site.reading import BITS
+from wg_core.site.reading import GREY_BITS
 
 read_image = Images().read
 
@@ -75,7 +75,7 @@ def test_several_pages_are_no_image(form: str) -> None:
         Images().decode(data, "x")
 
 
-@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("bits", GREY_BITS)
 def test_as_many_bits_as_a_camera_fills_are_read(bits: int) -> None:
     top = (1 << bits) - 1
     deep = np.array([[0, top // 2, top]] * 3, dtype=np.uint16)

@@ -54,7 +54,7 @@ def test_one_number_out_of_range_is_refused(
 def test_many_numbers_that_overflow_together_only_are_refused(package: bytes) -> None:
     tensors = safetensors.numpy.load(package)
     tensors["projection"] = np.full_like(tensors["projection"], 1e9)
-    bounds: NDArray[np.float64] | float = window_trunk.BOUND
+    bounds: NDArray[np.float64] | float = window_trunk.FEATURE_BOUND
     if len(tensors["mean"]) == image_trunk.WIDTH:
         bounds = image_trunk.ImageTrunk(64).feature_bounds()
     with pytest.raises(VerificationError, match="projection"):
@@ -66,7 +66,7 @@ def test_many_numbers_that_overflow_together_only_are_refused(package: bytes) ->
 def test_a_fitted_encoder_is_far_from_the_bound(
     package: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoder_package, "RANGE", encoder_package.RANGE / 1e6)
+    monkeypatch.setattr(encoder_package, "FEATURE_RANGE", encoder_package.FEATURE_RANGE / 1e6)
     encoders.load_encoder(package)
 
 
@@ -97,4 +97,4 @@ def test_no_window_has_raw_features_beyond_the_bound(channels: int, time: int) -
     ]
     found += [np.sinh(20 * np.clip(noise, -1, 1)), noise * 1e-30, np.zeros((channels, time))]
     raw = encoders.raw_features(found, modality="windows")
-    assert np.isfinite(raw).all() and np.abs(raw).max() <= window_trunk.BOUND / 2
+    assert np.isfinite(raw).all() and np.abs(raw).max() <= window_trunk.FEATURE_BOUND / 2

@@ -39,7 +39,7 @@ def test_with_imagenet_s_own_statistics_it_is_the_encoder_s_lower_half() -> None
     expected = torch.cat(
         [stages[:, slice(*first[block])] for block in lite0_low.FEATURE_BLOCKS], dim=1
     )
-    assert found.shape == (8, lite0_low.FEATURES)
+    assert found.shape == (8, lite0_low.FEATURE_COUNT)
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
 
 
@@ -67,4 +67,4 @@ def test_folded_at_a_site_plain_norms_do_what_site_norms_did_there() -> None:
 def test_nobody_can_ask_for_it_as_a_whole_network() -> None:
     assert NAME not in catalogue.architectures()
     assert catalogue.find_network(NAME).module
-    assert network.feature_count(NAME) == lite0_low.FEATURES
+    assert network.feature_count(NAME) == lite0_low.FEATURE_COUNT

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from wg_common.nets.encoder.minirocket import KERNELS, MiniRocket
+from wg_common.nets.encoder.minirocket import KERNEL_COUNT, MiniRocket
 from wg_common.nets.encoder.module import plant_features
 from wg_common.nets.encoder.plant_trunk import PlantTrunk
 from wg_core.errors import DataError
@@ -37,15 +37,15 @@ def _slow(rocket: MiniRocket, window: np.ndarray, number: int, kernel: int) -> l
 @pytest.mark.parametrize(("channels", "time"), [(1, 40), (3, 150)])
 def test_shares_are_those_of_the_paper(channels: int, time: int) -> None:
     windows = _windows(6, channels, time)
-    rocket = MiniRocket.fit(windows, np.random.default_rng(0), 40 * KERNELS)
+    rocket = MiniRocket.fit(windows, np.random.default_rng(0), 40 * KERNEL_COUNT)
     shares, start = rocket.features(windows[:1])[0], 0
     for number, count in enumerate(rocket._counts):
-        block = shares[start : start + KERNELS * count].reshape(2, count, KERNELS // 2)
+        block = shares[start : start + KERNEL_COUNT * count].reshape(2, count, KERNEL_COUNT // 2)
         for kernel in (0, 17, 83):
             turn = (kernel + number) % 2
             expected = _slow(rocket, windows[0], number, kernel)
             np.testing.assert_allclose(block[turn, :, kernel // 2], expected, atol=0.03)
-        start += KERNELS * count
+        start += KERNEL_COUNT * count
     assert start == len(shares)
 
 

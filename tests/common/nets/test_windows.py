@@ -69,7 +69,7 @@ def test_pieces_cover_a_window_that_is_not_too_long_for_them(samples: int) -> No
     pieces = window_trunk.window_views(window)[0, 0, 1:]
     assert pieces[0, 0] == 0 and pieces[-1, -1] == samples - 1
     seen = len(np.unique(pieces.numpy()))
-    assert seen == min(samples, window_trunk.PIECES * window_trunk.LENGTH)
+    assert seen == min(samples, window_trunk.PIECES * window_trunk.VIEW_SAMPLES)
 
 
 def test_which_channel_did_it_is_not_lost() -> None:

@@ -325,8 +325,8 @@ def test_only_our_object_types_under_their_own_hash_are_unpacked() -> None:
 
 
 def test_the_installed_app_answers_known_types_only() -> None:
-    assert set(fleet.APP.message_types) <= MESSAGE_TYPES
-    assert canonical.sha256_hex(canonical.encode(fleet.APP)) == fleet.APP_HASH
+    assert set(fleet.APP_MANIFEST.message_types) <= MESSAGE_TYPES
+    assert canonical.sha256_hex(canonical.encode(fleet.APP_MANIFEST)) == fleet.APP_HASH
 
 
 def test_the_node_logs_what_it_does_not_send(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,7 @@ from wg_core.privacy.exact import Integers, rows_by_unit
 from wg_core.privacy.gradients import ChargedSteps, GradientSchema
 from wg_core.privacy.mechanism import Sampler
 
-GRID = 1 << gradients.BITS
+GRID = 1 << gradients.GRID_BITS
 SIGMA = 500.0
 
 

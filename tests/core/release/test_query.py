@@ -33,11 +33,11 @@ from wg_core.privacy.schema import KINDS, StatisticsKind, statistics_field
 from wg_core.release import query as release_query
 from wg_core.release.budget import read_spend
 from wg_core.release.query import (
-    CHARGED,
-    COSIGNED,
-    RECORDED,
-    SAMPLED,
-    STEPS,
+    CHARGED_STEP,
+    COSIGNED_STEP,
+    RECORDED_STEP,
+    RELEASE_STEPS,
+    SAMPLED_STEP,
     ReleaseHooks,
     answer_query,
 )
@@ -139,7 +139,9 @@ def test_steps_come_in_order(make_plant: MakePlant) -> None:
     answer_query(
         plant.home, plant.query(), witness=plant.witness, hooks=ReleaseHooks(on_step=steps.append)
     )
-    assert tuple(steps) == STEPS == (CHARGED, SAMPLED, RECORDED, COSIGNED)
+    assert (
+        tuple(steps) == RELEASE_STEPS == (CHARGED_STEP, SAMPLED_STEP, RECORDED_STEP, COSIGNED_STEP)
+    )
 
 
 @pytest.mark.parametrize(
@@ -358,7 +360,7 @@ def _start(home: ClientHome, query: StatisticsQuery, step: str, out: Path) -> in
 
 
 @pytest.mark.parametrize("statistics", KINDS)
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", RELEASE_STEPS)
 def test_kill_9_after_any_step_charges_once_and_sends_one_release(
     make_plant: MakePlant, tmp_path: Path, step: str, statistics: StatisticsKind
 ) -> None:
@@ -369,7 +371,7 @@ def test_kill_9_after_any_step_charges_once_and_sends_one_release(
     assert not (tmp_path / "never").exists()
     assert _charges(plant) == 1
     recorded = _outbox(plant, query)
-    assert (recorded is not None) == (step in (RECORDED, COSIGNED))
+    assert (recorded is not None) == (step in (RECORDED_STEP, COSIGNED_STEP))
     assert _start(plant.home, query, "", tmp_path / "first") == 0
     assert _start(plant.home, query, "", tmp_path / "second") == 0
     first = (tmp_path / "first").read_bytes()

@@ -153,7 +153,7 @@ def test_a_home_whose_ledger_is_gone_says_where_it_was(
     first.home.root.rename(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match=r"budget-of\.json: the ledger is in .*not there"):
         open_ledger(second.home)
-    (second.home.root / shared_budget.BUDGET_OF).write_bytes(b'{"home":"relative"}')
+    (second.home.root / shared_budget.REFERENCE_FILE).write_bytes(b'{"home":"relative"}')
     with pytest.raises(DecodeError, match=r"budget-of\.json"):
         open_ledger(second.home)
 

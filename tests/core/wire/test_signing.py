@@ -16,12 +16,12 @@ from wg_core.wire.signing import PrivateKey
 
 def test_a_signature_holds_for_its_message_context_and_key_only() -> None:
     key, other = signing.generate_key(), signing.generate_key()
-    signature = signing.sign(key, signing.WEIGHTS, b"text")
-    signing.verify(key.public_key(), signing.WEIGHTS, b"text", signature)
+    signature = signing.sign(key, signing.WEIGHTS_CONTEXT, b"text")
+    signing.verify(key.public_key(), signing.WEIGHTS_CONTEXT, b"text", signature)
     for public, context, message in (
-        (other.public_key(), signing.WEIGHTS, b"text"),
-        (key.public_key(), signing.STATISTICS, b"text"),
-        (key.public_key(), signing.WEIGHTS, b"texT"),
+        (other.public_key(), signing.WEIGHTS_CONTEXT, b"text"),
+        (key.public_key(), signing.STATISTICS_CONTEXT, b"text"),
+        (key.public_key(), signing.WEIGHTS_CONTEXT, b"texT"),
     ):
         with pytest.raises(VerificationError, match="does not hold"):
             signing.verify(public, context, message, signature)
@@ -29,9 +29,9 @@ def test_a_signature_holds_for_its_message_context_and_key_only() -> None:
 
 def test_every_part_of_a_key_must_have_signed() -> None:
     key, other = signing.generate_hybrid_key(), signing.generate_hybrid_key()
-    signature, another = (signing.sign(x, signing.WEIGHTS, b"text") for x in (key, other))
+    signature, another = (signing.sign(x, signing.WEIGHTS_CONTEXT, b"text") for x in (key, other))
     public = key.public_key()
-    signing.verify(public, signing.WEIGHTS, b"text", signature)
+    signing.verify(public, signing.WEIGHTS_CONTEXT, b"text", signature)
     for forged in (
         signature[:64],
         signature[64:],
@@ -42,7 +42,7 @@ def test_every_part_of_a_key_must_have_signed() -> None:
         signature[64:] + signature[:64],
     ):
         with pytest.raises(VerificationError, match="does not hold"):
-            signing.verify(public, signing.WEIGHTS, b"text", forged)
+            signing.verify(public, signing.WEIGHTS_CONTEXT, b"text", forged)
 
 
 @pytest.mark.parametrize("generate", [signing.generate_key, signing.generate_hybrid_key])

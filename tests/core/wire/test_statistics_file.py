@@ -132,7 +132,7 @@ def test_integers_that_the_manifest_does_not_name_are_refused_on_both_sides() ->
     text = canonical.encode(manifest())
     parts = {
         "manifest": text,
-        "signature": signing.sign(KEY, signing.STATISTICS, text),
+        "signature": signing.sign(KEY, signing.STATISTICS_CONTEXT, text),
         "integers": sf.integers_to_bytes(INTEGERS + 1),
     }
     with pytest.raises(VerificationError, match="integers"):
@@ -180,7 +180,7 @@ def test_a_signed_lie_is_refused_at_decoding(field: str, changes: dict[str, Any]
     text = canonical.encode(plain)
     parts = {
         "manifest": text,
-        "signature": signing.sign(KEY, signing.STATISTICS, text),
+        "signature": signing.sign(KEY, signing.STATISTICS_CONTEXT, text),
         "integers": sf.integers_to_bytes(INTEGERS),
     }
     with pytest.raises(DecodeError, match=field):

@@ -147,7 +147,7 @@ def test_spans_are_in_their_largest_unit(seconds: float, words: str) -> None:
 
 def test_every_word_of_a_plant_is_said_and_in_english_as_the_wire_has_it() -> None:
     wire = {**fleet.CODE_MEANINGS, **fleet.REFUSALS}
-    table = translations.load_templates("en", wording.FOLDER, wording.KIND)
+    table = translations.load_templates("en", wording.REASON_CATALOGUES, wording.KIND)
     stem = "plant "
     said = {key.removeprefix(stem): text for key, text in table.items() if key.startswith(stem)}
     assert said == wire
@@ -157,13 +157,13 @@ def test_every_word_of_a_plant_is_said_and_in_english_as_the_wire_has_it() -> No
 
 
 def test_no_sentence_is_left_that_nobody_says() -> None:
-    folder = wording.FOLDER.parents[1]
+    folder = wording.REASON_CATALOGUES.parents[1]
     trees = (ast.parse(path.read_text("utf-8")) for path in folder.rglob("*.py"))
     constants = (
         node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)
     )
     quoted = {node.value for node in constants}
-    table = translations.load_templates("en", wording.FOLDER, wording.KIND)
+    table = translations.load_templates("en", wording.REASON_CATALOGUES, wording.KIND)
     units = re.compile(r"(one )?(day|hour|minute|second)s?")
     idle = {key for key in table if key not in quoted and not key.startswith("plant ")}
     assert {key for key in idle if not units.fullmatch(key)} == set()

@@ -21,7 +21,7 @@ from tests.server.console.test_admin import enrol
 from tests.server.generators import candidate, install
 
 from wg_common import translations
-from wg_common.language import CODES
+from wg_common.language import LANGUAGE_CODES
 from wg_core.wire import canonical, protocol
 from wg_server.console import messages, sessions, web
 from wg_server.console.app import console_routes
@@ -37,7 +37,7 @@ from wg_server.store.sites import ServerStore
 
 Client = Callable[[ASGIApp], httpx.Client]
 CONSOLE = Path(web.__file__).parent
-ENGLISH = translations.load_templates("en", messages.FOLDER, messages.KIND)
+ENGLISH = translations.load_templates("en", messages.PAGE_CATALOGUES, messages.KIND)
 
 
 @dataclass
@@ -401,7 +401,7 @@ def test_every_shape_of_an_error_is_in_the_sources() -> None:
     there = shapes(CONSOLE.parent) | shapes(*COMMON)
     told = [
         each.english
-        for each in translations.read_catalogue(messages.FOLDER, CODES[1])
+        for each in translations.read_catalogue(messages.PAGE_CATALOGUES, LANGUAGE_CODES[1])
         if each.context in translations.SHAPES
     ]
     assert len(told) > 30

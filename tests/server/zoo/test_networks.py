@@ -32,7 +32,7 @@ PLAN = ZooPlan(
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that learns next to nothing."""
-    monkeypatch.setattr(networks, "STEPS", 2)
+    monkeypatch.setattr(networks, "TRAINING_STEPS", 2)
 
 
 @pytest.fixture

@@ -76,7 +76,9 @@ def plan(tmp_path: Path) -> ZooPlan:
 def test_of_private_records_a_zoo_keeps_one_head(
     plan: ZooPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(private_heads, "SITES", 5)  # The fewest that figures can be measured at
+    monkeypatch.setattr(
+        private_heads, "SIMULATED_SITES", 5
+    )  # The fewest that figures can be measured at
     monkeypatch.setattr(private_heads, "_FAMILIES", 3)
     home, words = ServerHome(tmp_path / "home"), list[str]()
     build_zoo(home, plan, workers=1, progress=lambda _, said: words.append(said))

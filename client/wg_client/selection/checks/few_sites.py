@@ -16,7 +16,7 @@ from wg_common.language import list_names, text
 from wg_core.site.failures import FEW_SITES
 
 CODE = FEW_SITES
-SITES = 3  # Fewest sites that must support a class
+LEAST_SITES = 3  # Fewest sites that must support a class
 
 
 def check(comparison: ModelComparison) -> CheckFinding | None:
@@ -26,9 +26,10 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
         return None
     counts = supporting_site_counts(posterior, set(comparison.records.labels.tolist()))
     enough = text(
-        "At least {needed} sites agree on each class of which you have no record.", needed=SITES
+        "At least {needed} sites agree on each class of which you have no record.",
+        needed=LEAST_SITES,
     )
-    doubted_classes = {index: count for index, count in counts.items() if count < SITES}
+    doubted_classes = {index: count for index, count in counts.items() if count < LEAST_SITES}
     counts_shown = list_names(
         [
             text("{label}: {count}", label=comparison.quoted_label(index), count=count)
@@ -42,13 +43,13 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
         figures={
             "classes": float(len(doubted_classes)),
             "fewest": float(min(counts.values(), default=0)),
-            "needed": float(SITES),
+            "needed": float(LEAST_SITES),
         },
         message=text(
             "Fewer than {needed} sites agree on classes of which you have no record "
             "({classes}). The site that released most records of such a class decides what "
             "its name means.",
-            needed=SITES,
+            needed=LEAST_SITES,
             classes=counts_shown,
         )
         if doubted_classes

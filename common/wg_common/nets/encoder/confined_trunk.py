@@ -112,7 +112,7 @@ class ConfinedTrunk(EncoderTrunk):
 
     @property
     def is_exportable(self) -> bool:
-        """False, because another process runs the trunk."""
+        """False: another process runs the trunk, so a model file cannot include it."""
         return False
 
     def feature_bounds(self) -> NDArray[np.float64] | float:

@@ -75,7 +75,7 @@ class FusedLite0(nn.Module):
         return torch.cat([*columns, self._leave(x)], dim=1)
 
     def last_map(self, images: Tensor) -> Tensor:
-        """Average the last feature map of images ``[n, 3, p, p]``, 0 to 255: ``[n, LAST]``."""
+        """Average the last map of images ``[n, 3, p, p]``, 0 to 255, to ``[n, LAST_CHANNELS]``."""
         x = self.first_block_input(images)
         for block in self.blocks:
             x = block(x)
@@ -118,7 +118,7 @@ class ImageTrunk(NamedTrunk):
         """
         rows = (
             published_weights.load_imagenet_weights()["_fc.weight"].double().numpy()
-        )  # [1000, LAST]
+        )  # [1000, LAST_CHANNELS]
         matrix = np.zeros((WIDTH, STAGES_WIDTH + _CLASSES))
         matrix[:STAGES_WIDTH, :STAGES_WIDTH] = np.eye(STAGES_WIDTH)
         matrix[STAGES_WIDTH:, STAGES_WIDTH:] = (rows - rows.mean(axis=0)).T

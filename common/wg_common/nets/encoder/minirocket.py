@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-KERNELS = 84
-FEATURES = 9996
+KERNEL_COUNT = 84
+FEATURE_COUNT = 9996
 LEAST_TIME = 9  # Shortest window that kernels fit into, in samples
 _MOST_DILATIONS = 32
 _MOST_CHANNELS = 9
@@ -37,9 +37,9 @@ class MiniRocket(nn.Module):
     thresholds: Tensor
     kernels: Tensor
 
-    def __init__(self, channels: int, time: int, features: int = FEATURES) -> None:
+    def __init__(self, channels: int, time: int, features: int = FEATURE_COUNT) -> None:
         super().__init__()
-        per_kernel = features // KERNELS
+        per_kernel = features // KERNEL_COUNT
         dilation_count = min(per_kernel, _MOST_DILATIONS)
         steps = np.logspace(0, np.log2((time - 1) / 8), dilation_count, base=2).astype(int)
         dilations, counts = np.unique(steps, return_counts=True)
@@ -48,12 +48,12 @@ class MiniRocket(nn.Module):
         counts += np.bincount(remainder, minlength=len(counts))
         self._dilations, self._counts = dilations.tolist(), counts.tolist()
         self.register_buffer("kernels", _kernels(), persistent=False)
-        self.register_buffer("mixes", torch.zeros(len(counts), KERNELS, channels))
-        self.register_buffer("thresholds", torch.zeros(per_kernel, KERNELS))
+        self.register_buffer("mixes", torch.zeros(len(counts), KERNEL_COUNT, channels))
+        self.register_buffer("thresholds", torch.zeros(per_kernel, KERNEL_COUNT))
 
     @classmethod
     def fit(
-        cls, windows: Windows, rng: np.random.Generator, features: int = FEATURES
+        cls, windows: Windows, rng: np.random.Generator, features: int = FEATURE_COUNT
     ) -> "MiniRocket":
         """Fit a module on training windows.
 
@@ -68,7 +68,7 @@ class MiniRocket(nn.Module):
         golden = (np.arange(1, features + 1) * (np.sqrt(5) + 1) / 2) % 1
         quantiles = iter(torch.from_numpy(golden.astype(np.float32)))
         ends = np.cumsum(rocket._counts)
-        for number, kernel in np.ndindex(len(ends), KERNELS):
+        for number, kernel in np.ndindex(len(ends), KERNEL_COUNT):
             example = torch.from_numpy(windows[rng.integers(len(windows))][None])
             answer = rocket._answers(example, number, slice(kernel, kernel + 1))
             count = rocket._counts[number]
@@ -116,7 +116,7 @@ class MiniRocket(nn.Module):
 
 def _kernels() -> Tensor:
     """Return the 84 kernels, ``[84, 9]``."""
-    kernels = torch.full((KERNELS, 9), -1.0)
+    kernels = torch.full((KERNEL_COUNT, 9), -1.0)
     for row, places in enumerate(itertools.combinations(range(9), 3)):
         kernels[row, list(places)] = 2.0
     return kernels
@@ -124,7 +124,7 @@ def _kernels() -> Tensor:
 
 def _mixes(channels: int, dilations: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Draw masks ``[dilations, 84, C]`` of 1 to 9 channels that each kernel sums, log-uniformly."""
-    size = dilations, KERNELS
+    size = dilations, KERNEL_COUNT
     largest = np.log2(min(channels, _MOST_CHANNELS) + 1)
     count = np.floor(2 ** rng.uniform(0, largest, size))
     order = rng.random((*size, channels)).argsort(axis=-1).argsort(axis=-1)

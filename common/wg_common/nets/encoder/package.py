@@ -10,9 +10,9 @@ and no intermediate value, is infinite or NaN. The argument: raw features have b
 every record (``EncoderTrunk.feature_bounds``), since trunks are pinned by hash, and rows of a trunk
 from a file have length 1. A feature is a sum of terms ``(raw_j - mean_j) p_jk``. This sum and each
 partial sum is at most ``F_k = sum_j (bound_j + |mean_j|) |p_jk|`` in any order, up to a rounding
-factor of at most ``(1 + 2^-24)^(2 width)``. With ``F_k`` at most ``RANGE`` = 1e12 and at most 5,000
-columns, the sum of squares in the clip is below 1e28, and float32 reaches 3e38. The clip divides by
-at least its radius.
+factor of at most ``(1 + 2^-24)^(2 width)``. With ``F_k`` at most ``FEATURE_RANGE`` = 1e12 and at
+most 5,000 columns, the sum of squares in the clip is below 1e28, and float32 reaches 3e38. The clip
+divides by at least its radius.
 """
 
 import json
@@ -41,7 +41,7 @@ from wg_core.wire import canonical
 
 VERSION = 1
 PACKAGE_LIMIT = 128 << 20
-RANGE = 1e12  # Largest magnitude of any record's feature before the clip
+FEATURE_RANGE = 1e12  # Largest magnitude of any record's feature before the clip
 
 TENSORS = ("mean", "projection", "local")
 
@@ -345,15 +345,15 @@ def check_overflow(
         bounds: Bounds on the magnitudes of raw features, ``[WIDTH]``, or one common bound.
 
     Raises:
-        VerificationError: A feature could be larger than ``RANGE``.
+        VerificationError: A feature could be larger than ``FEATURE_RANGE``.
     """
     extent = bounds + np.abs(tensors["mean"].astype(np.float64))
     for name in ("projection", "local"):
         # float64 holds the product of any two float32.
         largest = float((extent @ np.abs(tensors[name].astype(np.float64))).max())
-        if not max(largest, float(extent.max())) <= RANGE:
+        if not max(largest, float(extent.max())) <= FEATURE_RANGE:
             raise VerificationError(
                 f"encoder: {name}: features of up to {max(largest, float(extent.max())):.3g} before"
-                f" the clip, at most {RANGE:g} are accepted: it could overflow on a record, and"
-                " tell by that whether the record is there"
+                f" the clip, at most {FEATURE_RANGE:g} are accepted: it could overflow on a record,"
+                " and tell by that whether the record is there"
             )

@@ -30,7 +30,7 @@ from wg_common.machines.base import HALF_BINS, MachineKind
 from wg_common.machines.process import ProcessUnit
 from wg_common.machines.registry import READABLE_KINDS
 from wg_common.nets import process_sensor, spectrum_lines
-from wg_common.nets.spectrum_lines import BANDS, ENVELOPES, INPUTS
+from wg_common.nets.spectrum_lines import BANDS, ENVELOPE_INPUTS, INPUTS
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.privacy.schema import CLIP_RADIUS, MACHINE_DIMENSION
 
@@ -81,7 +81,7 @@ def reading_count(kind: MachineKind | ProcessUnit) -> int:
     """Return the number R of readings of a window."""
     if isinstance(kind, ProcessUnit):
         return kind.reading_count
-    return INPUTS - ENVELOPES + len(BANDS) * (len(_EDGES) - 1 + kind.template_count)
+    return INPUTS - ENVELOPE_INPUTS + len(BANDS) * (len(_EDGES) - 1 + kind.template_count)
 
 
 def window_readings(inputs: Tensor, templates: Tensor) -> Tensor:
@@ -91,11 +91,11 @@ def window_readings(inputs: Tensor, templates: Tensor) -> Tensor:
         inputs: Spectra from ``spectrum_lines.envelope_spectra``, ``[m, n, INPUTS]``.
         templates: Bumps at the declared lines of each machine, ``[m, T, HALF_BINS]``.
     """
-    envelopes = inputs[..., :ENVELOPES].reshape(*inputs.shape[:2], len(BANDS), HALF_BINS)
+    envelopes = inputs[..., :ENVELOPE_INPUTS].reshape(*inputs.shape[:2], len(BANDS), HALF_BINS)
     groups = [envelopes[..., low:high] for low, high in itertools.pairwise(_EDGES)]
     group_means = torch.stack([group.mean(dim=3) for group in groups], dim=3)
     at_lines = spectrum_lines.line_readings(inputs, templates)
-    return torch.cat([inputs[..., ENVELOPES:], group_means.flatten(2), at_lines], dim=2)
+    return torch.cat([inputs[..., ENVELOPE_INPUTS:], group_means.flatten(2), at_lines], dim=2)
 
 
 def record_readings(
@@ -120,7 +120,7 @@ def readings_to_input_weights(weights: Tensor, templates: Tensor) -> Tensor:
         templates: Bumps at the declared lines of each machine, ``[m, T, HALF_BINS]``.
     """
     sizes = torch.tensor([high - low for low, high in itertools.pairwise(_EDGES)])
-    steady = INPUTS - ENVELOPES  # Number of readings that are inputs themselves
+    steady = INPUTS - ENVELOPE_INPUTS  # Number of readings that are inputs themselves
     first_line = steady + len(BANDS) * len(sizes)
     plain, groups = weights[..., :steady], weights[..., steady:first_line]
     lines = weights[..., first_line:]

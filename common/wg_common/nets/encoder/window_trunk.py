@@ -34,7 +34,7 @@ from wg_common.nets.encoder.window_kernels import WindowKernels
 from wg_core.site.reading import CHANNELS_LIMIT
 
 NAME = "windows-4"
-LENGTH = 1024
+VIEW_SAMPLES = 1024
 SHORT_LENGTH = 128  # Grid for windows of at most 128 samples, whose spectra have no finer lines
 PIECES = 4
 
@@ -68,7 +68,7 @@ BLOCKS: Mapping[str, int] = {
 }
 """Names and sizes of the blocks of raw features, in their order."""
 WIDTH = sum(BLOCKS.values())
-BOUND = 1e3
+FEATURE_BOUND = 1e3
 """Bound on the magnitude of every raw feature of an accepted window, by construction. A
 standardised sample is at most sqrt(1024) = 32, and so are courses. Logarithms have floors of 1e-12
 or more and arguments of at most 3e12 (an envelope of at most 46 over a floor of 1e-9), so they are
@@ -104,8 +104,8 @@ class WindowTrunk(NamedTrunk):
         self.register_buffer("kernels", window_kernels.minirocket_kernels(), persistent=False)
         self.unscaled = WindowKernels()
         self.register_buffer("signs", channel_signs(), persistent=False)
-        self.register_buffer("bands", _band_matrix(LENGTH // 2 + 1, _BANDS), persistent=False)
-        envelope = _band_matrix(LENGTH // 2 + 1, _ENVELOPE_BANDS)
+        self.register_buffer("bands", _band_matrix(VIEW_SAMPLES // 2 + 1, _BANDS), persistent=False)
+        envelope = _band_matrix(VIEW_SAMPLES // 2 + 1, _ENVELOPE_BANDS)
         self.register_buffer("envelope_bands", envelope, persistent=False)
         self.register_buffer("masks", _masks(), persistent=False)
         silent = [math.log(1e-4)] * _ENVELOPE_BANDS + [math.log(1e-3), 0.0]
@@ -132,7 +132,7 @@ class WindowTrunk(NamedTrunk):
 
     def feature_bounds(self) -> float:
         """Return the common bound of all raw features."""
-        return BOUND
+        return FEATURE_BOUND
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
         """Convert one window to its views."""
@@ -175,7 +175,7 @@ class WindowTrunk(NamedTrunk):
     def _envelope(self, x: Tensor) -> Tensor:
         """Return spectrum and moments of the envelope in three bands, ``[..., 54]``."""
         line = torch.view_as_real(torch.fft.rfft(x))  # [..., L / 2 + 1, 2]
-        band_count = len(_ENVELOPES) if x.shape[-1] == LENGTH else _SHORT_ENVELOPES
+        band_count = len(_ENVELOPES) if x.shape[-1] == VIEW_SAMPLES else _SHORT_ENVELOPES
         masks = self.masks[:band_count, : line.shape[-2], None]
         band_spectra = line.unsqueeze(-3) * masks  # [..., shown, F, 2]
         total = line.square().sum(dim=(-1, -2)).unsqueeze(-1) + 1e-9
@@ -200,7 +200,7 @@ class WindowTrunk(NamedTrunk):
     def _respond(self, x: Tensor) -> Tensor:
         """Return soft shares above three thresholds and the log size of kernel responses."""
         rows = x.flatten(0, -2)  # [m, L]
-        missing = int(math.log2(LENGTH // x.shape[-1]))
+        missing = int(math.log2(VIEW_SAMPLES // x.shape[-1]))
         parts = [rows.new_zeros(rows.shape[0], 84 * (len(_THRESHOLDS) + 1) * missing)]
         for scale in range(missing, _SCALES):
             # Unfold and multiply: five times as fast as a convolution with one input channel.
@@ -227,14 +227,14 @@ def window_views(window: NDArray[np.floating]) -> Tensor:
     x = torch.from_numpy(np.ascontiguousarray(window, dtype=np.float32))
     x = x.clone().unsqueeze(0)  # [1, C, T], in aligned memory
     time = x.shape[-1]
-    if time <= LENGTH:
-        length = SHORT_LENGTH if time <= SHORT_LENGTH else LENGTH
+    if time <= VIEW_SAMPLES:
+        length = SHORT_LENGTH if time <= SHORT_LENGTH else VIEW_SAMPLES
         overview = F.interpolate(x, length, mode="linear", align_corners=True)
         return torch.stack([overview, overview], dim=2)
-    count = min(PIECES, -(-time // LENGTH))
-    starts = [round(i * (time - LENGTH) / (count - 1)) for i in range(count)]
-    pieces = [x[..., start : start + LENGTH] for start in starts]
-    return torch.stack([F.adaptive_avg_pool1d(x, LENGTH), *pieces], dim=2)
+    count = min(PIECES, -(-time // VIEW_SAMPLES))
+    starts = [round(i * (time - VIEW_SAMPLES) / (count - 1)) for i in range(count)]
+    pieces = [x[..., start : start + VIEW_SAMPLES] for start in starts]
+    return torch.stack([F.adaptive_avg_pool1d(x, VIEW_SAMPLES), *pieces], dim=2)
 
 
 def _power(x: Tensor) -> Tensor:
@@ -267,7 +267,7 @@ def _moments(x: Tensor) -> Tensor:
     length = x.shape[-1]
     at = [round(q * (length - 1)) for q in _QUANTILES]
     at_step = [round(q * (length - 2)) for q in _QUANTILES]
-    lags = [lag * length // LENGTH for lag in _LAGS]
+    lags = [lag * length // VIEW_SAMPLES for lag in _LAGS]
     crossings = (x[..., 1:] * x[..., :-1] < 0).float().mean(dim=-1)
     autocorrelations = [(x[..., lag:] * x[..., : length - lag]).mean(dim=-1) for lag in lags]
     columns = [
@@ -322,7 +322,7 @@ def _band_matrix(lines: int, bands: int) -> Tensor:
 
 def _masks() -> Tensor:
     """Return the pass bands of the envelopes, ``[3, lines]``."""
-    masks = torch.zeros(len(_ENVELOPES), LENGTH // 2 + 1)
+    masks = torch.zeros(len(_ENVELOPES), VIEW_SAMPLES // 2 + 1)
     for row, (low, high) in enumerate(_ENVELOPES):
         masks[row, low:high] = 1
     return masks

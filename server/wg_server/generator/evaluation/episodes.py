@@ -20,13 +20,13 @@ from wg_server.generator.prior.zoo_tasks import ZooTask
 
 DELTA = 1e-5
 CLASS_LIMIT = 12
-QUERIES = 48
+QUERY_RECORDS = 48
 SAME_FAMILY = 3  # Largest number of same-family sites with releases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeSettings:
-    """Settings that vary between episodes.
+    """Settings of simulated plants: labels, epsilon, and releases of other sites.
 
     Attributes:
         epsilon: Epsilon of every release; infinite: without noise.
@@ -103,7 +103,7 @@ class EpisodeSampler:
             other_releases.append(self._release(sites[index], classes, rng, scenario))
         if rng.random() < scenario.out_of_family:
             other_releases.append(self._out_of_family(family, labels, rng, scenario))
-        rows = query[rng.permutation(len(query))[:QUERIES]]
+        rows = query[rng.permutation(len(query))[:QUERY_RECORDS]]
         return Episode(
             own=(features.astype(np.float64), answers),
             queries=target.features[rows],

@@ -83,7 +83,7 @@ class ClassPriors:
 
     Attributes:
         priors: Variances of the mixed model.
-        names: Map from class names to class means; None if names predict nothing.
+        names: Map from class names to class deviations; None if names predict nothing.
     """
 
     priors: ModelVariances

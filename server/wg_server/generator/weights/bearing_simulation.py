@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from wg_common.machines import bearing
-from wg_common.machines.base import WINDOW, MachineKind
+from wg_common.machines.base import WINDOW_SAMPLES, MachineKind
 from wg_common.machines.bearing import line_frequencies
-from wg_server.generator.weights.drawing import CURVE, RandomDraws, summarise_responses
+from wg_server.generator.weights.drawing import CURVE_POINTS, RandomDraws, summarise_responses
 
 _SPAN = 1280  # Simulated samples; those before the last WINDOW are a transient
 _RATES = (6000, 51200)  # Hz
@@ -37,7 +37,7 @@ class SimulatedBearings:
 
     Attributes:
         figures: Declared figures, ``[m, 7]``: the fields of a data sheet in its order.
-        hidden_figures: Hidden properties, scaled to order 1, ``[m, HIDDEN]``.
+        hidden_figures: Hidden properties, scaled to order 1, ``[m, HIDDEN_FIGURES]``.
         rates: True line frequencies in cycles per window, ``[m, 5]``, in the order of
             ``bearing.LINES``.
         response: Complex frequency response of the structure, ``[m, _SPAN / 2 + 1]``.
@@ -66,7 +66,7 @@ class SimulatedBearings:
         return len(self.figures)
 
 
-HIDDEN = 2 * CURVE + 3 + 5 + 2 * _MODULATIONS + 1 + 4
+HIDDEN_FIGURES = 2 * CURVE_POINTS + 3 + 5 + 2 * _MODULATIONS + 1 + 4
 _CONDITIONS = len(bearing.KIND.conditions)
 
 
@@ -79,7 +79,7 @@ class BearingSimulator:
     """
 
     kind: MachineKind = bearing.KIND
-    hidden_size = HIDDEN
+    hidden_size = HIDDEN_FIGURES
 
     def __init__(self, seed: int) -> None:
         self._draw = RandomDraws(seed)
@@ -92,7 +92,7 @@ class BearingSimulator:
         pitch = torch.exp(self._draw.uniform(math.log(20), math.log(250), count))
         speed = self._draw.uniform(10, 60, count)  # Hz
         turns = torch.exp(self._draw.uniform(math.log(0.6), math.log(8), count))
-        rate = (speed * WINDOW / turns).clamp(*_RATES).round()
+        rate = (speed * WINDOW_SAMPLES / turns).clamp(*_RATES).round()
         angle = self._draw.choices(_ANGLES, count)
         # An undeclared load is replaced by half of the nominal one.
         load = torch.where(
@@ -118,7 +118,7 @@ class BearingSimulator:
         noise = sensor_noise * tilt + (1 - sensor_noise) * power
         severity = self._draw.uniform(-8, 8, count, 1) + 2 * self._draw.normal(count, 3)
         character = self._character(load)
-        mains = self._draw.choices((100.0, 120.0), count) * WINDOW / rate
+        mains = self._draw.choices((100.0, 120.0), count) * WINDOW_SAMPLES / rate
         tones = self._tones(rates[:, 0], mains)
         hum = self._hum(mains)
         harmonic = torch.tensor([1.0, 2.0]) * rates[:, :1]
@@ -189,11 +189,11 @@ class BearingSimulator:
         """Draw windows of each condition, ``[m, 4, count, WINDOW]``."""
         size, conditions = len(machines), _CONDITIONS
         background = self._background(machines, conditions * count)
-        background = background.reshape(size, conditions, count, WINDOW)
+        background = background.reshape(size, conditions, count, WINDOW_SAMPLES)
         blows = [self._blows(machines, number, count) for number in range(3)]
         excitation = torch.fft.rfft(torch.stack(blows, dim=1))  # [m, 3, count, f]
         ringing = torch.fft.irfft(excitation * machines.response[:, None, None], n=_SPAN)
-        ringing = ringing[..., -WINDOW:]
+        ringing = ringing[..., -WINDOW_SAMPLES:]
         ringing = ringing / (ringing.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
         level = machines.severity[:, :, None] + 2 * self._draw.normal(size, 3, count)
         background[:, 1:] += ringing * (10 ** (level / 20))[..., None]
@@ -206,9 +206,9 @@ class BearingSimulator:
             self._draw.normal(size, count, _SPAN // 2 + 1),
             self._draw.normal(size, count, _SPAN // 2 + 1),
         )
-        noise = torch.fft.irfft(spectrum * machines.noise[:, None], n=_SPAN)[..., -WINDOW:]
+        noise = torch.fft.irfft(spectrum * machines.noise[:, None], n=_SPAN)[..., -WINDOW_SAMPLES:]
         noise = noise * (_SPAN / 2) ** 0.5
-        time = torch.arange(WINDOW) / WINDOW
+        time = torch.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES
         gain = 1 + self._waves(machines.modulations, count, time)
         pulling, loudness = self._pulls(machines, count)
         background: Tensor = noise * gain * loudness + pulling
@@ -223,12 +223,14 @@ class BearingSimulator:
             value[:, None, None] for value in machines.hum.unbind(dim=1)
         )
         turn = self._draw.uniform(0, 1, len(machines), count, 1)
-        angle = 2 * math.pi * (cycles * torch.arange(_SPAN) / WINDOW + turn)
+        angle = 2 * math.pi * (cycles * torch.arange(_SPAN) / WINDOW_SAMPLES + turn)
         force = torch.exp(sharpness * (angle.cos() - 1))
         excitation = torch.fft.rfft(force - force.mean(dim=-1, keepdim=True))
-        sound = torch.fft.irfft(excitation * machines.response[:, None], n=_SPAN)[..., -WINDOW:]
+        sound = torch.fft.irfft(excitation * machines.response[:, None], n=_SPAN)[
+            ..., -WINDOW_SAMPLES:
+        ]
         sound = sound / (sound.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
-        power = torch.exp(noise_sharpness * (angle[..., -WINDOW:].cos() - 1))
+        power = torch.exp(noise_sharpness * (angle[..., -WINDOW_SAMPLES:].cos() - 1))
         power = power / power.mean(dim=-1, keepdim=True)
         return amplitude * sound, (1 - depth + depth * power).sqrt()
 
@@ -249,13 +251,15 @@ class BearingSimulator:
             value[:, None, None] for value in machines.character.unbind(dim=1)
         )
         speed = 1 + 0.003 * self._draw.normal(size, count, 1)
-        rate = machines.rates[:, 2 + damage, None, None] * speed / WINDOW  # Impacts per sample
+        rate = (
+            machines.rates[:, 2 + damage, None, None] * speed / WINDOW_SAMPLES
+        )  # Impacts per sample
         sample_count = int(float(rate.max()) * _SPAN) + 3
         steps = 1 + slip * self._draw.normal(size, count, sample_count)
         at = (steps.cumsum(dim=2) - 2 * self._draw.uniform(0, 1, size, count, 1)) / rate  # Samples
         force = torch.exp(0.25 * self._draw.normal(size, count, sample_count))
         if damage < 2:  # The damage turns with the cage or with the shaft
-            turns = machines.rates[:, 1 - damage, None, None] * speed / WINDOW
+            turns = machines.rates[:, 1 - damage, None, None] * speed / WINDOW_SAMPLES
             phase = 2 * math.pi * self._draw.uniform(0, 1, size, count, 1)
             zone = 1 - depth + depth * torch.cos(2 * math.pi * turns * at + phase)
             force = force * zone.clamp(min=0)
@@ -269,7 +273,7 @@ class BearingSimulator:
         train.scatter_add_(2, place.long(), force * (1 - part))
         train.scatter_add_(2, place.long() + 1, force * part)
         # Worn places cause bursts of noise, lasting a share of the time between impacts.
-        spread = width / machines.rates[:, 2 + damage, None, None] * WINDOW  # Samples
+        spread = width / machines.rates[:, 2 + damage, None, None] * WINDOW_SAMPLES  # Samples
         smooth = torch.exp(-2 * (math.pi * torch.fft.rfftfreq(_SPAN) * spread).square())
         bursts = torch.fft.irfft(torch.fft.rfft(train) * smooth, n=_SPAN).clamp(min=0)
         bursts = bursts * spread.sqrt() * self._draw.normal(size, count, _SPAN)

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-CURVE = 32
+CURVE_POINTS = 32
 """Number of values that describe a structure's response."""
 _RESONANCES = 5
 
@@ -70,6 +70,6 @@ def amplitude_from_db(level: Tensor) -> Tensor:
 
 
 def summarise_responses(power: Tensor) -> Tensor:
-    """Summarise responses ``[m, 1 + n * CURVE]`` by ``CURVE`` values of order 1."""
-    steps = power[:, 1:].reshape(len(power), CURVE, -1).mean(dim=2)
+    """Summarise responses ``[m, 1 + n * CURVE_POINTS]`` by ``CURVE_POINTS`` values of order 1."""
+    steps = power[:, 1:].reshape(len(power), CURVE_POINTS, -1).mean(dim=2)
     return (steps + 1e-2).log() / 2

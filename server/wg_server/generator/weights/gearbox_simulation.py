@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wg_common.machines import gearbox
-from wg_common.machines.base import WINDOW, MachineKind
+from wg_common.machines.base import WINDOW_SAMPLES, MachineKind
 from wg_server.generator.weights.drawing import (
-    CURVE,
+    CURVE_POINTS,
     RandomDraws,
     amplitude_from_db,
     summarise_responses,
@@ -85,7 +85,7 @@ class GearboxSimulator:
     """Simulator of gear pairs and their windows, see ``simulators.MachineSimulator``."""
 
     kind: MachineKind = gearbox.KIND
-    hidden_size = 2 * CURVE + 2 * _MESHES + 2 * _ORDERS + 2 + 2 + 4 + 1 + 1 + 2
+    hidden_size = 2 * CURVE_POINTS + 2 * _MESHES + 2 * _ORDERS + 2 + 2 + 4 + 1 + 1 + 2
 
     def __init__(self, seed: int) -> None:
         self._draw = RandomDraws(seed)
@@ -102,8 +102,8 @@ class GearboxSimulator:
         least = (_LEAST_TURNS * gear_teeth).clamp(min=low).log()
         mesh = (least + (math.log(high) - least) * draw.uniform(0, 1, count)).exp()
         speed = draw.log_uniform(5, 60, count)  # Hz
-        rate = (speed * pinion_teeth * WINDOW / mesh).clamp(*_RATE)
-        speed = mesh * rate / WINDOW / pinion_teeth
+        rate = (speed * pinion_teeth * WINDOW_SAMPLES / mesh).clamp(*_RATE)
+        speed = mesh * rate / WINDOW_SAMPLES / pinion_teeth
         # An undeclared load is replaced by half of the nominal one.
         load = torch.where(draw.uniform(0, 1, count) < 0.7, draw.uniform(0.1, 1, count), 0.5)
         return torch.stack([60 * speed, rate, pinion_teeth, gear_teeth, load], dim=1)
@@ -173,19 +173,19 @@ class GearboxSimulator:
         pinion, gear = turns.unbind(dim=1)
         other_teeth = draw.uniform(9, 70, count).floor()
         shaft = torch.where(draw.uniform(0, 1, count) < 0.5, pinion, gear)
-        mains = draw.choices((100.0, 120.0), count) * WINDOW / rate
+        mains = draw.choices((100.0, 120.0), count) * WINDOW_SAMPLES / rate
         cycles = [pinion, 2 * pinion, gear, 2 * gear, other_teeth * shaft]
         cycles += [(other_teeth + 1) * shaft, (other_teeth - 1) * shaft, mains]
         sizes = draw.uniform(-0.3, 0.8, count, len(cycles)).clamp(min=0)
         places = torch.stack(cycles, dim=1)
-        return torch.stack([places, sizes * (places < WINDOW / 2)], dim=1)
+        return torch.stack([places, sizes * (places < WINDOW_SAMPLES / 2)], dim=1)
 
     def windows(self, machines: SimulatedGearboxes, count: int) -> Tensor:
         """Draw windows of each condition, ``[m, 4, count, WINDOW]``."""
         draw, conditions = self._draw, len(self.kind.conditions)
         shape = (len(machines), conditions, count)
         wander = 1 + 0.002 * draw.normal(*shape, 1)
-        time = torch.arange(_SPAN) / WINDOW * wander
+        time = torch.arange(_SPAN) / WINDOW_SAMPLES * wander
         pinion = machines.turns[:, 0, None, None, None] * time + draw.uniform(0, 1, *shape, 1)
         teeth = (machines.figures[:, 2, None, None, None], machines.figures[:, 3, None, None, None])
         # The same teeth meet again only after many turns: the angles are independent.
@@ -199,12 +199,12 @@ class GearboxSimulator:
             bend[:, 1 + damage] += change[:, 1] * pulses[:, damage]
         mesh = self._mesh(machines, teeth[0] * pinion, depth, bend, wear_mask)
         noise = self._noise(machines, teeth[0] * pinion, wear_mask)
-        background = (mesh + noise)[..., -WINDOW:]
+        background = (mesh + noise)[..., -WINDOW_SAMPLES:]
         background += self._driven(machines, time)
         background[:, 1:3] += self._strikes(machines, (pinion, gear), pulses)
         cycles, sizes = machines.tones[:, 0], machines.tones[:, 1]
         for number in range(cycles.shape[1]):
-            angle = 2 * math.pi * cycles[:, number, None, None, None] * time[..., -WINDOW:]
+            angle = 2 * math.pi * cycles[:, number, None, None, None] * time[..., -WINDOW_SAMPLES:]
             angle = angle + draw.phases(*shape, 1)
             background += sizes[:, number, None, None, None] * angle.sin()
         out: Tensor = background
@@ -253,7 +253,7 @@ class GearboxSimulator:
         total = torch.zeros_like(mesh_turns)
         load = amplitude_from_db(_MESH_SPREAD * draw.normal(*mesh_turns.shape[:3]))
         for harmonic in range(1, _MESHES + 1):
-            audible = (harmonic * cycles < 0.48 * WINDOW).float()
+            audible = (harmonic * cycles < 0.48 * WINDOW_SAMPLES).float()
             size = (machines.mesh[:, harmonic - 1] * audible)[:, None, None]
             size = size * load * amplitude_from_db(draw.normal(*load.shape))
             wear_gain = amplitude_from_db(
@@ -300,7 +300,7 @@ class GearboxSimulator:
     ) -> Tensor:
         """Return the response to forces ``[m, k, count, _SPAN]``, at levels in dB above noise."""
         response = machines.response[:, None, None]
-        answer = torch.fft.irfft(torch.fft.rfft(force) * response, n=_SPAN)[..., -WINDOW:]
+        answer = torch.fft.irfft(torch.fft.rfft(force) * response, n=_SPAN)[..., -WINDOW_SAMPLES:]
         answer = answer / (answer.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
         level = level + spread * self._draw.normal(*answer.shape[:3])
         out: Tensor = amplitude_from_db(level)[..., None] * answer

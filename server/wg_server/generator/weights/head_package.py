@@ -29,7 +29,7 @@ FORMAT = "weightgate-generator"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadPackage:
-    """Content of a package."""
+    """Decoded package of a generator's heads: priors on classes, and the operator's families."""
 
     encoder: str
     architecture: str
@@ -44,7 +44,7 @@ class HeadPackage:
 
 
 def pack_heads(parts: HeadPackage) -> bytes:
-    """Return the bytes of a package."""
+    """Encode a generator's package of heads."""
     tensors = {
         f"priors.{name}": torch.tensor(getattr(parts.priors, name), dtype=torch.float64)
         for name in _PRIORS
@@ -67,7 +67,7 @@ def pack_heads(parts: HeadPackage) -> bytes:
 
 
 def unpack_heads(data: bytes) -> HeadPackage:
-    """Read a package.
+    """Decode a generator's package of heads.
 
     Raises:
         DecodeError: The bytes are not a generator package of this version.

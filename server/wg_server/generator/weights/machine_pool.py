@@ -36,10 +36,10 @@ class PooledMachines:
         figures: Declared figures, ``[m, f]``.
         hidden_figures: Hidden properties, ``[m, h]``.
         templates: Templates at the declared lines, ``[m, T, HALF_BINS]``.
-        labelled: Inputs of labelled windows, float16 ``[m, K, LABELLED, INPUTS]``.
+        labelled: Inputs of labelled windows, float16 ``[m, K, LABELLED_WINDOWS, INPUTS]``.
         means: Means of the unlabelled records' inputs, by condition, ``[m, K, INPUTS]``.
         squares: Means of their squares, ``[m, K, INPUTS]``.
-        readings: Readings of the unlabelled records, float16 ``[m, K, UNLABELLED, R]``.
+        readings: Readings of the unlabelled records, float16 ``[m, K, UNLABELLED_RECORDS, R]``.
     """
 
     figures: Tensor
@@ -115,7 +115,7 @@ class TrainingBatch:
         """Return the plants' released statistics, computed with a reading map."""
         numbers = reading_map(
             self.machines.readings.float()
-        )  # [m, K, UNLABELLED, MACHINE_DIMENSION]
+        )  # [m, K, UNLABELLED_RECORDS, MACHINE_DIMENSION]
         means = (self.shares[..., None] * numbers.mean(dim=2)).sum(dim=1)
         return machine_statistic.simulate_releases(means, self.records, self.noises, generator)
 

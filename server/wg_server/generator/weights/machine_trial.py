@@ -1,9 +1,10 @@
 """Test machines for a card, drawn apart from all training machines, and their plants.
 
 Each machine has test windows, a few labelled windows for selecting samples, and a plant with
-records in two mixtures of conditions. The noise of its release is that for ``RECORDS`` records. In
-the mostly healthy mixture, a smaller number of healthy windows is reweighted to represent all of
-them, so that the mean of their numbers is slightly less exact than at a real plant.
+records in two mixtures of conditions. The noise of its release is that for ``PLANT_RECORDS``
+records. In the mostly healthy mixture, a smaller number of healthy windows is reweighted to
+represent all of them, so that the mean of their numbers is slightly less exact than at a real
+plant.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from wg_server.generator.weights.machine_networks import WindowInputs
 from wg_server.generator.weights.machine_statistic import StatisticBatch
 from wg_server.generator.weights.simulators import MachineSimulator
 
-RECORDS = 300
+PLANT_RECORDS = 300
 """Number of a plant's records."""
 LABELLED_WINDOWS, TEST_WINDOWS = 5, 20
 """Numbers of labelled windows and of test windows per condition."""
@@ -53,7 +54,7 @@ class TrialPlants:
         """Simulate the plants' releases at an epsilon; 0: exact."""
         count = len(self.numbers)
         noises = torch.tensor(machine_statistic.release_noise(epsilon)).expand(count, 2)
-        records = torch.full((count,), float(RECORDS))
+        records = torch.full((count,), float(PLANT_RECORDS))
         return machine_statistic.simulate_releases(self.numbers, records, noises, generator)
 
 
@@ -65,10 +66,10 @@ class MachineTrial:
         figures: Declared figures, ``[m, f]``.
         hidden_figures: Hidden properties, ``[m, h]``.
         templates: Templates at the declared lines, ``[m, T, HALF_BINS]``.
-        judged_inputs: Inputs of test windows, float16 ``[m, K * JUDGED, INPUTS]``.
-        labels: Conditions of the test windows, ``[K * JUDGED]``.
-        weights: Weights of the test windows in accuracy, ``[K * JUDGED]``, with sum 1.
-        labelled: Inputs of labelled windows, float16 ``[m, K, LABELLED, INPUTS]``.
+        judged_inputs: Inputs of test windows, float16 ``[m, K * TEST_WINDOWS, INPUTS]``.
+        labels: Conditions of the test windows, ``[K * TEST_WINDOWS]``.
+        weights: Weights of the test windows in accuracy, ``[K * TEST_WINDOWS]``, with sum 1.
+        labelled: Inputs of labelled windows, float16 ``[m, K, LABELLED_WINDOWS, INPUTS]``.
         plants: Plants of these machines, by mixture of conditions.
     """
 
@@ -85,7 +86,7 @@ class MachineTrial:
         return len(self.figures)
 
     def accuracies(self, logits: Tensor) -> Tensor:
-        """Return the accuracy on each machine, ``[m]``, of logits ``[m, K * JUDGED, K]``."""
+        """Return the accuracy on each machine, ``[m]``, of logits ``[m, K * TEST_WINDOWS, K]``."""
         return (logits.argmax(dim=2) == self.labels).float() @ self.weights
 
 
@@ -99,14 +100,14 @@ def draw_trial(simulator: MachineSimulator, reading_map: ReadingMap, count: int)
 def _render(simulator: MachineSimulator, reading_map: ReadingMap, count: int) -> MachineTrial:
     machines, conditions = simulator.machines(count), len(simulator.kind.conditions)
     templates = simulator.kind.templates(machines.figures)
-    held_count = RECORDS // conditions
+    held_count = PLANT_RECORDS // conditions
     windows = simulator.windows(machines, LABELLED_WINDOWS + TEST_WINDOWS + held_count)
     inputs = spectrum_lines.envelope_spectra(windows.flatten(0, 2)).reshape(*windows.shape[:3], -1)
     records = inputs[:, :, LABELLED_WINDOWS + TEST_WINDOWS :].flatten(
         1, 2
     )  # [m, K * held_count, INPUTS]
     numbers = reading_map(window_readings(records, templates))
-    damaged_count = round(RECORDS * (1 - _SOUND) / (conditions - 1))  # Records of each damage
+    damaged_count = round(PLANT_RECORDS * (1 - _SOUND) / (conditions - 1))  # Records of each damage
     place = torch.arange(held_count).repeat(conditions)
     sound = torch.arange(conditions * held_count) < held_count
     mostly = torch.where(

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from wg_common.machines import motor
-from wg_common.machines.base import WINDOW, MachineKind
+from wg_common.machines.base import WINDOW_SAMPLES, MachineKind
 from wg_server.generator.weights.drawing import RandomDraws, amplitude_from_db
 
 _SLIP_ORDERS, _SHAFT_ORDERS, _LOADS, _HARMONICS = 3, 2, 4, 2
@@ -88,7 +88,7 @@ class MotorSimulator:
         slip = slip.clamp(min=_LEAST_SLIP_PERIODS / 2 / high)
         least = (_LEAST_SLIP_PERIODS / 2 / slip).clamp(min=low).log()
         periods = (least + (math.log(high) - least) * draw.uniform(0, 1, count)).exp()
-        rate = supply * WINDOW / periods
+        rate = supply * WINDOW_SAMPLES / periods
         # An undeclared load is replaced by three quarters.
         load = torch.where(draw.uniform(0, 1, count) < 0.7, load, motor.USUAL_LOAD)
         return torch.stack([supply, rate, pairs, slip, load], dim=1)
@@ -171,11 +171,11 @@ class MotorSimulator:
     def windows(self, machines: SimulatedMotors, count: int) -> Tensor:
         """Draw currents of each condition, ``[m, 4, count, WINDOW]``."""
         draw, shape = self._draw, (len(machines), len(self.kind.conditions), count)
-        time = torch.arange(WINDOW) / WINDOW
+        time = torch.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES
         supply = machines.supply[:, None, None, None] * (1 + 0.0002 * draw.normal(*shape, 1))
         # The slip follows the load, which differs between windows.
         load = (1 + 0.1 * draw.normal(*shape)).clamp(0.7, 1.3)
-        envelope = torch.ones(*shape, WINDOW, dtype=torch.complex64)
+        envelope = torch.ones(*shape, WINDOW_SAMPLES, dtype=torch.complex64)
         envelope += machines.drift[:, None, None, None] * self._drift(shape)
         for line in range(_LINES):
             rate = machines.modulations[:, line, None, None].expand(shape)
@@ -194,13 +194,15 @@ class MotorSimulator:
         carrier = 2 * math.pi * supply * time + draw.phases(*shape, 1)
         current = (envelope * torch.polar(torch.ones_like(carrier), carrier)).real
         current += self._harmonics(machines, carrier)
-        noise: Tensor = current + machines.noise[:, None, None, None] * draw.normal(*shape, WINDOW)
+        noise: Tensor = current + machines.noise[:, None, None, None] * draw.normal(
+            *shape, WINDOW_SAMPLES
+        )
         return noise
 
     def _drift(self, shape: tuple[int, ...]) -> Tensor:
         """Draw drift of unit deviation, slower than the window, ``[*shape, WINDOW]``."""
-        time = torch.arange(WINDOW) / WINDOW
-        total = torch.zeros(*shape, WINDOW)
+        time = torch.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES
+        total = torch.zeros(*shape, WINDOW_SAMPLES)
         for rate in (0.2, 0.4, 0.8):
             angle = 2 * math.pi * rate * time + self._draw.phases(*shape, 1)
             total += self._draw.normal(*shape, 1) * angle.sin() / rate**0.5
@@ -217,7 +219,7 @@ class MotorSimulator:
         )
         total = torch.zeros_like(carrier)
         for number, order in enumerate((3, 5, 7)):
-            audible = (order * machines.supply < WINDOW / 2).float()[:, None, None]
+            audible = (order * machines.supply < WINDOW_SAMPLES / 2).float()[:, None, None]
             spread = amplitude_from_db(_SUPPLY_SPREAD * self._draw.normal(*carrier.shape[:3]))
             size = sizes[:, :, number, None] * audible * spread
             angle = order * carrier + self._draw.phases(*carrier.shape[:3], 1)

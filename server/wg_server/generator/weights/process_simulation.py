@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from wg_common.machines import exchanger, vessel
-from wg_common.machines.process import LEAST_SHARE, SAMPLES, WATER_HEAT_CAPACITY, ProcessUnit
+from wg_common.machines.process import LEAST_SHARE, WATER_HEAT_CAPACITY, WINDOW_SAMPLES, ProcessUnit
 from wg_server.generator.weights.drawing import RandomDraws
 
 
@@ -90,8 +90,10 @@ def instrument_values(
         + times * units.drift[:, None]
         + units.wander[:, None] * draw.normal(*shape)
     )
-    straight = true_values[..., None] + changes[..., None] * torch.linspace(-0.5, 0.5, SAMPLES)
-    errors = off[..., None] + units.noise[:, None, :, None] * draw.normal(*shape, SAMPLES)
+    straight = true_values[..., None] + changes[..., None] * torch.linspace(
+        -0.5, 0.5, WINDOW_SAMPLES
+    )
+    errors = off[..., None] + units.noise[:, None, :, None] * draw.normal(*shape, WINDOW_SAMPLES)
     return units.gain[:, None, :, None] * straight + ranges[:, None, :, None] * errors
 
 
@@ -141,7 +143,7 @@ class VesselSimulator:
             feed * draw.log_uniform(0.6, 2, count) * 3600 / WATER_HEAT_CAPACITY,
             heat_capacity,
         ]
-        seconds = 3600 * residence * draw.log_uniform(0.05, 0.5, count) / (SAMPLES - 1)
+        seconds = 3600 * residence * draw.log_uniform(0.05, 0.5, count) / (WINDOW_SAMPLES - 1)
         return draw_units(draw, torch.stack([*columns, seconds], dim=1), len(self.unit.channels))
 
     def windows(self, units: SimulatedUnits, count: int) -> UnitWindows:
@@ -168,7 +170,7 @@ class VesselSimulator:
         columns += [hot, inside, coolant * figures[:, 5, None], inlet]
         true = torch.stack([*columns, inlet + duty / (water * coolant)], dim=2)
         changes = torch.zeros_like(true)
-        length = (figures[:, -1] * (SAMPLES - 1) / 3600)[:, None]
+        length = (figures[:, -1] * (WINDOW_SAMPLES - 1) / 3600)[:, None]
         # The true area differs slightly from the declared one.
         share = length * nominal_flow / figures[:, 1, None] / torch.exp(units.offsets[:, 2, None])
         changes[..., 2] = accumulation * share * nominal_level

@@ -29,7 +29,7 @@ from wg_server.generator.weights.process_simulation import PROCESS_SIMULATORS, P
 from wg_server.generator.weights.sensor_network import SensorModel, SensorNetwork
 from wg_server.generator.weights.training import Evaluation
 
-TEST_WINDOWS, RECORDS, EPSILON = 60, 300, 1.0
+TEST_WINDOWS, PLANT_RECORDS, RELEASE_EPSILON = 60, 300, 1.0
 """Test windows, records without truth, and epsilon of the release, per unit of a card."""
 COVERAGE = 0.9
 """Nominal coverage of the prediction intervals."""
@@ -131,7 +131,7 @@ class SensorObjective:
         """Evaluate a state of the model; its accuracy is the R² within units."""
         plants = self._validation
         statistics = plants.simulate_releases(
-            model.map, EPSILON, torch.Generator().manual_seed(self._seed)
+            model.map, RELEASE_EPSILON, torch.Generator().manual_seed(self._seed)
         )
         errors = model.network(plants.readings, plants.figures, statistics) - plants.truths
         within = plants.truths - plants.truths.mean(dim=1, keepdim=True)
@@ -157,9 +157,9 @@ def calibrate_and_evaluate(model: SensorModel, count: int, seed: int) -> dict[st
     """
     unit, generator = model.network.unit, torch.Generator().manual_seed(seed)
     plants = draw_plants(
-        process_simulator(unit.name, seed, Stream.SHEET_TEST), count, TEST_WINDOWS, RECORDS
+        process_simulator(unit.name, seed, Stream.SHEET_TEST), count, TEST_WINDOWS, PLANT_RECORDS
     )
-    statistics = plants.simulate_releases(model.map, EPSILON, generator)
+    statistics = plants.simulate_releases(model.map, RELEASE_EPSILON, generator)
     conditions = {
         "sheet and statistic": statistics,
         "another unit's statistic": statistics.shift_by_one(),
@@ -185,7 +185,7 @@ def calibrate_and_evaluate(model: SensorModel, count: int, seed: int) -> dict[st
     return {
         "kind": unit.name,
         "units": count,
-        "records": RECORDS,
+        "records": PLANT_RECORDS,
         "error": {
             name: dict(
                 zip(
@@ -205,7 +205,8 @@ def card_table(card: Mapping[str, Any]) -> list[str]:
     """Format a card in a few lines."""
     return [
         f"{card['kind']}: soft sensors at {card['units']} units never seen, {card['records']}"
-        f" records, epsilon {EPSILON:g}; intervals of {COVERAGE:.0%} hold {card['coverage']:.0%}:",
+        f" records, epsilon {RELEASE_EPSILON:g}; intervals of {COVERAGE:.0%} hold"
+        f" {card['coverage']:.0%}:",
         *(
             f"  {name}: " + "; ".join(f"{key} {value:.2f}" for key, value in errors.items())
             for name, errors in card["error"].items()

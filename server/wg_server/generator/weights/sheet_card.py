@@ -20,7 +20,7 @@ from wg_server.generator.checks import CardCheck
 from wg_server.generator.weights.machine_model import INPUT_SCALINGS, MachineModel
 from wg_server.generator.weights.machine_networks import SpectralLineNetworks, WindowInputs
 from wg_server.generator.weights.machine_statistic import StatisticBatch, absent_statistics
-from wg_server.generator.weights.machine_trial import RECORDS, MachineTrial, TrialPlants
+from wg_server.generator.weights.machine_trial import PLANT_RECORDS, MachineTrial, TrialPlants
 from wg_server.generator.weights.sheet_generation import SAMPLES, MachineKindGenerator, Shipped
 
 MARGIN_ERRORS = 2
@@ -31,7 +31,7 @@ LEAST_SPREAD = 0.25
 """Smallest distance between samples at one condition, relative to that between machines' latents; a
 smaller one means that the samples have collapsed."""
 EPSILONS = (1.0, 4.0, 0.0)  # Epsilons of releases; 0: exact
-LABELS = (2, 5)  # Labels per condition for selecting samples
+LABEL_COUNTS = (2, 5)  # Labels per condition for selecting samples
 JUDGED_EPSILON = 1.0
 """Epsilon of the release that decides what ships."""
 
@@ -142,7 +142,7 @@ def _sample_rows(
         surprises.append(-by_window.reshape(-1, classes, labels))  # [m, K, labels]
     right, machines = torch.stack(shares), torch.arange(len(trial))
     rows = {row_name(ONE_SAMPLE, scaling): right.mean(dim=0)}
-    for count in LABELS:
+    for count in LABEL_COUNTS:
         best = torch.stack([part[..., :count].mean(dim=(1, 2)) for part in surprises]).argmin(dim=0)
         rows[row_name(f"chosen by {count} labels", scaling)] = right[best, machines]
     return rows
@@ -210,7 +210,7 @@ def select_networks(
     card: dict[str, Any] = {
         "kind": model.kind.name,
         "machines": len(trial),
-        "records": RECORDS,
+        "records": PLANT_RECORDS,
         "ships": ships,
         "made over template": {name: _pair(gain) for name, gain in over_template.items()},
         "accuracy": {
@@ -285,7 +285,7 @@ def _pairs(ships: Shipped, best_fixed: str) -> dict[str, tuple[str, str]]:
         ),
     }
     for scaling in INPUT_SCALINGS:
-        for name in (f"chosen by {count} labels" for count in LABELS):
+        for name in (f"chosen by {count} labels" for count in LABEL_COUNTS):
             pair = row_name(name, scaling), row_name(SHEET_AND_STATISTIC, scaling)
             pairs[f"{name} over the mean, {scaling}"] = pair
     return pairs

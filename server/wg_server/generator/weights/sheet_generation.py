@@ -159,7 +159,7 @@ class DataSheetGenerator:
 
 
 def pack_sheet_generator(generator: DataSheetGenerator) -> bytes:
-    """Return the bytes of a generator's package."""
+    """Encode a generator of networks from data sheets."""
     models: dict[str, nn.Module] = {name: part.model for name, part in generator.kinds.items()}
     models |= generator.sensors
     tensors = {
@@ -178,7 +178,7 @@ def pack_sheet_generator(generator: DataSheetGenerator) -> bytes:
 
 
 def unpack_sheet_generator(data: bytes) -> DataSheetGenerator:
-    """Read a package.
+    """Decode a generator of networks from data sheets.
 
     Raises:
         DecodeError: The bytes are not such a package of this version.

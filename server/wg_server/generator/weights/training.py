@@ -28,7 +28,7 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Quality of a checkpoint.
+    """Quality of a training's checkpoint on validation data.
 
     Attributes:
         loss: Mean validation loss; the checkpoint with the lowest one is selected.

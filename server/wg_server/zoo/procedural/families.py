@@ -13,7 +13,7 @@ from wg_common.streams import Stream
 from wg_server.zoo.procedural import boards, defects, glyphs, parts, surfaces
 from wg_server.zoo.procedural.fields import Field
 
-SIZE = 64
+IMAGE_SIDE = 64
 MODALITY = Images.name
 KINDS = ("defects", "digits", "glyphs", "boards", "materials", "parts")
 _ODDS = (0.42, 0.16, 0.14, 0.1, 0.08, 0.1)
@@ -31,7 +31,7 @@ class ImageClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFamily:
-    """Kind of plant.
+    """Rendered kind of plant: its classes, and the surface that they appear on.
 
     Attributes:
         name: Name for provenance, unique by seed.
@@ -66,7 +66,7 @@ class ImageSite:
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> ImageFamily:
-    """Draw the family of a seed."""
+    """Draw a random family, which the seed determines."""
     rng = streams.stream_generator(Stream.FAMILY, *seed)
     family_kind = kind or str(rng.choice(KINDS, p=_ODDS))
     recipe = surfaces.draw_recipe(rng, "plain" if family_kind == "boards" else None)
@@ -113,7 +113,7 @@ def render_records(
     Returns:
         uint8 ``[n, 64, 64]`` or ``[n, 64, 64, 3]``.
     """
-    scenes = np.empty((len(labels), SIZE, SIZE), np.float32)
+    scenes = np.empty((len(labels), IMAGE_SIDE, IMAGE_SIDE), np.float32)
     for index, kind in enumerate(family.classes):
         rows = np.flatnonzero(labels == index)
         if len(rows):
@@ -124,23 +124,27 @@ def render_records(
 def _scenes(
     family: ImageFamily, site: ImageSite, kind: ImageClass, count: int, rng: np.random.Generator
 ) -> Field:
-    ground = surfaces.cut_images(rng, site.sheet, count, SIZE)
+    ground = surfaces.cut_images(rng, site.sheet, count, IMAGE_SIDE)
     style = np.array(family.style, np.float32)
     sign = 1.0 if style[6] > 0.5 else -1.0
     if family.kind == "defects":
         return defects.PAINTERS[kind.painter](rng, ground, kind.style) if kind.painter else ground
     if family.alphabet:
-        glyph_ink = glyphs.render_glyph(rng, family.alphabet[kind.name], count, SIZE, style)
+        glyph_ink = glyphs.render_glyph(rng, family.alphabet[kind.name], count, IMAGE_SIDE, style)
         return np.asarray(ground + sign * (0.2 + 0.5 * style[7]) * glyph_ink)
     if family.kind == "boards":
-        copper = boards.draw_boards(rng, kind.name, count, SIZE, style)
+        copper = boards.draw_boards(rng, kind.name, count, IMAGE_SIDE, style)
         return np.asarray(0.5 * ground + sign * (0.25 + 0.5 * style[7]) * (copper - 0.5) + 0.25)
     if kind.recipe is not None:
         # A material's sheet is seeded by the site's sheet, and thus depends only on the site.
         place = int(site.sheet[0, 0] * 1e6) & 0xFFFF
         material_rng = streams.stream_generator(Stream.MATERIAL, *family.seed, indices=(place,))
-        return surfaces.cut_images(rng, surfaces.draw_sheet(material_rng, kind.recipe), count, SIZE)
-    mask, height = parts.draw_silhouettes(rng, np.array(kind.style[:5], np.float32), count, SIZE)
+        return surfaces.cut_images(
+            rng, surfaces.draw_sheet(material_rng, kind.recipe), count, IMAGE_SIDE
+        )
+    mask, height = parts.draw_silhouettes(
+        rng, np.array(kind.style[:5], np.float32), count, IMAGE_SIDE
+    )
     solid = mask * (0.1 + 0.3 * style[7]) + 0.4 * kind.style[5] * height
     return np.asarray(ground + sign * solid)
 

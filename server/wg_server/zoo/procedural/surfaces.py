@@ -1,7 +1,7 @@
 """Surfaces: sheets of material from which a site's images are cut.
 
-A sheet is ``[SHEET, SHEET]``, periodic if the material allows it, with values of about 0 to 1. The
-*recipe* of a family fixes the parameters; each site draws its own sheet from them.
+A sheet is ``[SHEET_SIDE, SHEET_SIDE]``, periodic if the material allows it, with values of about 0
+to 1. The *recipe* of a family fixes the parameters; each site draws its own sheet from them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +52,7 @@ def draw_recipe(rng: np.random.Generator, kind: str | None = None) -> SurfaceRec
 
 
 def draw_sheet(rng: np.random.Generator, recipe: SurfaceRecipe) -> Field:
-    """Draw one sheet, ``[SHEET, SHEET]``."""
+    """Draw one sheet, ``[SHEET_SIDE, SHEET_SIDE]``."""
     jitter = np.clip(np.array(recipe.values) + rng.normal(0, 0.03, 8), 0, 1).tolist()
     field = standardise_field(KINDS[recipe.kind](rng, SHEET_SIDE, jitter))
     field = np.clip(field, -3, 3)

@@ -23,7 +23,7 @@ _MIXED = 0.15  # Probability that a site writes both languages
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextFamily:
-    """Kind of plant.
+    """Generated kind of plant that sorts texts into classes.
 
     Attributes:
         name: Name for provenance, unique by seed.
@@ -42,7 +42,7 @@ class TextFamily:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextSite:
-    """Plant of a family.
+    """Site of a family, with its own writing habits.
 
     Attributes:
         languages: Languages of its notes, ``en`` and ``ja``.
@@ -62,7 +62,7 @@ class TextSite:
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> TextFamily:
-    """Draw the family of a seed."""
+    """Draw a random family, which the seed determines."""
     rng = streams.stream_generator(Stream.FAMILY, *seed)
     family_kind = kind or str(rng.choice(list(KINDS), p=_ODDS))
     entries = KINDS[family_kind]

@@ -12,7 +12,7 @@ from importlib import resources
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """Concept that a class can represent.
+    """Meaning that a class can have, with the words for it in each language.
 
     Attributes:
         names: English names.

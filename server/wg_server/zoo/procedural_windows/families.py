@@ -25,7 +25,7 @@ _LENGTHS = {"rotating": (256, 512, 1024, 1024, 2048), "process": (16, 24, 32, 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowFamily:
-    """Kind of machine.
+    """Simulated kind of plant: a machine, and the classes of its states.
 
     Attributes:
         name: Name for provenance, unique by seed.
@@ -69,7 +69,7 @@ class WindowSite:
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> WindowFamily:
-    """Draw the family of a seed."""
+    """Draw a random family, which the seed determines."""
     rng = streams.stream_generator(Stream.FAMILY, *seed)
     family_kind = kind or str(rng.choice(list(KINDS), p=_ODDS))
     machine = KINDS[family_kind](rng)

@@ -21,7 +21,7 @@ _FACTORS = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProcessModel:
-    """Process or loop.
+    """Simulated process or control loop, with the faults that are its classes.
 
     Attributes:
         labels: Names of the classes.

@@ -38,7 +38,8 @@ def test_machines_are_drawn_by_their_seed_and_bearings_can_exist() -> None:
         one.hidden_figures, other.hidden_figures
     )
     assert (
-        one.hidden_figures.shape == (200, simulation.HIDDEN) and one.hidden_figures.isfinite().all()
+        one.hidden_figures.shape == (200, simulation.HIDDEN_FIGURES)
+        and one.hidden_figures.isfinite().all()
     )
     _, _, elements, element, pitch, _, _ = one.figures.unbind(dim=1)
     assert (element <= pitch * torch.sin(torch.pi / elements)).all()

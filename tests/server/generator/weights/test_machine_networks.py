@@ -12,7 +12,7 @@ import torch
 from tests.bearings import BEARING
 
 from wg_common.machines import bearing
-from wg_common.machines.base import WINDOW
+from wg_common.machines.base import WINDOW_SAMPLES
 from wg_common.nets import network, tensor_set
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.privacy.schema import MACHINE_DIMENSION
@@ -86,14 +86,14 @@ def test_networks_applied_to_readings_are_the_networks_themselves(
 
 def network_inputs() -> int:
     """Inputs of a network."""
-    batch = network.prepare_batch("spectrum-lines", [np.zeros((1, WINDOW))])
+    batch = network.prepare_batch("spectrum-lines", [np.zeros((1, WINDOW_SAMPLES))])
     return int(batch.shape[1])
 
 
 def test_generated_tensors_are_the_networks_that_were_trained(
     generator: DataSheetGenerator,
 ) -> None:
-    windows = np.random.default_rng(0).normal(size=(3, 1, WINDOW))
+    windows = np.random.default_rng(0).normal(size=(3, 1, WINDOW_SAMPLES))
     batch = network.prepare_batch("spectrum-lines", list(windows))
     made = generator.generate_networks(SHEET, LABELS, STATISTIC, samples=2, seed=5)
     assert [(one.name, one.inputs) for one in made] == [

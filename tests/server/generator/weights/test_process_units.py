@@ -190,7 +190,10 @@ def test_the_unit_of_the_page_is_trained_and_judged(monkeypatch: pytest.MonkeyPa
         exec(compile(block, "docs/soft-sensors.md", "exec"), names)
     monkeypatch.setitem(PROCESS_SIMULATORS, "pump_line", names["Pumps"])
     windows = names["Pumps"](1).windows(names["Pumps"](1).units(3), 4)
-    assert windows.values.shape == (3, 4, 3, process.SAMPLES) and windows.values.isfinite().all()
+    assert (
+        windows.values.shape == (3, 4, 3, process.WINDOW_SAMPLES)
+        and windows.values.isfinite().all()
+    )
     objective = SensorObjective("pump_line", None, 4, 1)
     before = float(objective.loss(0).detach())
     schedule = TrainingSchedule(steps=40, learning_rate=5e-3, average=0.5, evaluate_every=40)

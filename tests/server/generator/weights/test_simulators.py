@@ -13,7 +13,7 @@ from tests.bearings import GEARS, MOTOR
 from torch import Tensor
 
 from wg_common.machines import gearbox, motor
-from wg_common.machines.base import HALF_BINS, WINDOW
+from wg_common.machines.base import HALF_BINS, WINDOW_SAMPLES
 from wg_common.machines.registry import KINDS
 from wg_common.nets.spectrum_lines import BANDS, envelope_spectra
 from wg_core.wire.data_sheet import DataSheet, Gearbox, InductionMotor
@@ -41,7 +41,7 @@ def test_machines_and_windows_are_drawn_by_their_seed(name: str) -> None:
     )  # Of order 1
     few = [shop.machines(3) for shop in shops[:2]]
     first, again = (shop.windows(m, 2) for shop, m in zip(shops[:2], few, strict=True))
-    assert first.shape == (3, len(shops[0].kind.conditions), 2, WINDOW)
+    assert first.shape == (3, len(shops[0].kind.conditions), 2, WINDOW_SAMPLES)
     assert first.isfinite().all() and torch.equal(first, again)
 
 
@@ -108,7 +108,7 @@ def test_a_broken_bar_and_an_eccentric_rotor_have_their_lines() -> None:
 def test_shorted_turns_raise_the_third_harmonic() -> None:
     simulator = motor_simulation.MotorSimulator(3)
     machines = simulator.machines(20)
-    power = torch.fft.rfft(simulator.windows(machines, 4) * torch.hann_window(WINDOW)).abs()
+    power = torch.fft.rfft(simulator.windows(machines, 4) * torch.hann_window(WINDOW_SAMPLES)).abs()
     third = (3 * machines.supply).round().long()
     rows = torch.arange(20)
     heights = torch.stack([power[rows, :, :, third + away] for away in (-1, 0, 1)]).amax(dim=0)
