@@ -32,7 +32,7 @@ import torch
 
 from wg_common.machines import words
 from wg_common.machines.base import (
-    BUMP_WIDTHS, WINDOW, FigureRange, MachineKind, check_simulated, line_bumps
+    BUMP_WIDTHS, WINDOW_SAMPLES, FigureRange, MachineKind, check_simulated, line_bumps
 )
 from wg_common.language import text
 
@@ -41,7 +41,7 @@ RANGES = (FigureRange(text("chops in 1,024 samples"), 20.0, 80.0, text("build an
 
 def chops(figures):
     """Chops of the whole wheel in a window, [m]."""
-    return figures[:, 0] * WINDOW / figures[:, 1]
+    return figures[:, 0] * WINDOW_SAMPLES / figures[:, 1]
 
 
 def read_figures(sheet):
@@ -68,7 +68,7 @@ from dataclasses import dataclass
 import torch
 
 from toy_machine import siren
-from wg_common.machines.base import WINDOW
+from wg_common.machines.base import WINDOW_SAMPLES
 
 
 @dataclass
@@ -89,13 +89,13 @@ class SirenSimulator:
     def machines(self, count):
         chops = 20 * 4 ** torch.rand(count, generator=self.generator)
         depth = 0.3 + 0.4 * torch.rand(count, 1, generator=self.generator)
-        figures = torch.stack([chops, torch.full((count,), float(WINDOW))], dim=1)
+        figures = torch.stack([chops, torch.full((count,), float(WINDOW_SAMPLES))], dim=1)
         return Machines(figures, 5 * depth - 2.5)
 
     def windows(self, machines, count):
         rate = siren.chops(machines.figures)[:, None] * torch.tensor([1.0, 2.0])
         turn = torch.rand(len(machines), 2, count, 1, generator=self.generator)
-        wave = (2 * torch.pi * (rate[..., None, None] * torch.arange(WINDOW) / WINDOW + turn)).sin()
+        wave = (2 * torch.pi * (rate[..., None, None] * torch.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES + turn)).sin()
         noise = torch.randn(wave.shape, generator=self.generator)
         return noise * (1 + (machines.hidden_figures / 5 + 0.5)[..., None, None] * wave)
 """
