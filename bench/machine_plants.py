@@ -283,7 +283,7 @@ class Judge:
         for name, weight in WEIGHTS.items():
             with (
                 patch.object(registry, "METHODS", fits),
-                patch.object(precedence, "WEIGHT", weight),
+                patch.object(precedence, "HEAD_START", weight),
             ):
                 kept[name] = select_model(records, package, POLICY).kept
         models = {fit.name: fit.model for fit in fits}
