@@ -95,7 +95,8 @@ class SirenSimulator:
     def windows(self, machines, count):
         rate = siren.chops(machines.figures)[:, None] * torch.tensor([1.0, 2.0])
         turn = torch.rand(len(machines), 2, count, 1, generator=self.generator)
-        wave = (2 * torch.pi * (rate[..., None, None] * torch.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES + turn)).sin()
+        time = torch.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES
+        wave = (2 * torch.pi * (rate[..., None, None] * time + turn)).sin()
         noise = torch.randn(wave.shape, generator=self.generator)
         return noise * (1 + (machines.hidden_figures / 5 + 0.5)[..., None, None] * wave)
 """
