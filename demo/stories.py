@@ -228,10 +228,13 @@ def _soft_sensor(plant: Result) -> Iterator[Text]:
             others["over"]["none"],
         ),
         (
-            text("At these, with their own statistic instead of another unit's"),
+            text("At the other exchangers, with their own statistic instead of another unit's"),
             others["over"]["another"],
         ),
-        (text("At these, compared with the calculation by hand"), others["over"]["by_hand"]),
+        (
+            text("At the other exchangers, compared with the calculation by hand"),
+            others["over"]["by_hand"],
+        ),
     )
     for what, gain in pairs:
         yield text(

@@ -103,5 +103,9 @@ def find_architecture(name: str) -> ArchitectureSpec:
 
 
 def find_network(name: str) -> ArchitectureSpec:
-    """Look up a family's network or an architecture; errors as for ``find_architecture``."""
+    """Return the specification of an architecture, those of operators' families included.
+
+    Raises:
+        ConfigError: As for ``find_architecture``.
+    """
     return FAMILY_NETWORKS.get(name) or find_architecture(name)

@@ -23,7 +23,7 @@ development sets (S2); for an unmeasured modality their range is shown."""
 def class_statistics_hints(
     *,
     modality: str,
-    per_label: Mapping[str, int],
+    records_by_label: Mapping[str, int],
     units: int,
     clip_radius: float,
     dimension: int,
@@ -40,9 +40,9 @@ def class_statistics_hints(
         noise_std: Standard deviation of the noise on one entry of a class sum, feature units.
     """
     return (
-        _worth(per_label, _POINTS.get(modality, "3–15")),
+        _worth(records_by_label, _POINTS.get(modality, "3–15")),
         *_caps(units, cap_epsilon, cap_delta),
-        *_small_class_hints(per_label, clip_radius, noise_std * math.sqrt(dimension)),
+        *_small_class_hints(records_by_label, clip_radius, noise_std * math.sqrt(dimension)),
     )
 
 

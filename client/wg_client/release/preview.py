@@ -245,7 +245,7 @@ def preview_release(
             if statistics == MACHINE
             else class_statistics_hints(
                 modality=sight.modality,
-                per_label=sight.per_label,
+                records_by_label=sight.per_label,
                 units=sight.units,
                 clip_radius=schema.radius,
                 dimension=schema.dimension,

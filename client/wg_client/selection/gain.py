@@ -109,7 +109,7 @@ UNKNOWN = EstimatedGain(
 
 
 @dataclass(frozen=True, slots=True)
-class RecordDifferences:
+class PairedDifferences:
     """Differences of a model from local-only, or from another one, on each evaluated record.
 
     Attributes:
@@ -124,7 +124,7 @@ class RecordDifferences:
 
 
 def estimate_gain(
-    differences: RecordDifferences,
+    differences: PairedDifferences,
     folds: int,
     unseen: UnseenClassMass,
     leave_class_out: ClassOutResult,

@@ -193,7 +193,7 @@ def _gain(
     groups: Ints,
 ) -> EstimatedGain:
     return gain.estimate_gain(
-        gain.RecordDifferences(
+        gain.PairedDifferences(
             _local_loss(local.logits, local.labels, records) - out_of_fold.losses.mean(axis=0),
             out_of_fold.correct_share - local.correct_share,
             groups,

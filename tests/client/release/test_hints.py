@@ -15,7 +15,7 @@ from wg_core.site.config import PrivacyConfig
 ROOT = Path(__file__).parents[3]
 GOOD: dict[str, Any] = {
     "modality": "windows",
-    "per_label": {"ok": 60, "never": 0},
+    "records_by_label": {"ok": 60, "never": 0},
     "units": 60,
     "clip_radius": 1.0,
     "dimension": 64,
@@ -26,7 +26,7 @@ GOOD: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("per_label", "message"),
+    ("records_by_label", "message"),
     [
         ({"ok": 60, "never": 0}, "classes that have no label here (never): +3 points"),
         ({"ok": 60, "rare": 10}, "rarely add more than two points"),
@@ -34,9 +34,9 @@ GOOD: dict[str, Any] = {
     ],
 )
 def test_a_usual_plant_is_told_what_others_releases_may_bring_it(
-    per_label: dict[str, int], message: str
+    records_by_label: dict[str, int], message: str
 ) -> None:
-    (found,) = class_statistics_hints(**{**GOOD, "per_label": per_label})
+    (found,) = class_statistics_hints(**{**GOOD, "records_by_label": records_by_label})
     assert message in found
 
 
@@ -45,7 +45,7 @@ def test_a_usual_plant_is_told_what_others_releases_may_bring_it(
     [
         ({"cap_epsilon": 1e6}, "cap_epsilon 1e+06: nobody is protected"),
         ({"cap_delta": 0.01}, "may fail for one of 60 units; take 2e-04"),
-        ({"per_label": {"rare": 3}}, "8 records per class"),
+        ({"records_by_label": {"rare": 3}}, "8 records per class"),
         ({"noise_std": 1e9}, "too few records for this epsilon"),
     ],
 )

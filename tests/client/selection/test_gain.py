@@ -15,7 +15,7 @@ from wg_client.methods.base import PlantRecords
 from wg_client.selection.gain import (
     SITE_VARIABILITY,
     EstimatedGain,
-    RecordDifferences,
+    PairedDifferences,
     UnseenClassMass,
     estimate_accuracy,
     estimate_gain,
@@ -27,7 +27,7 @@ NOTHING = ClassOutResult()
 def _gain(losses: Floats, right: Floats | None = None) -> EstimatedGain:
     right = np.full(len(losses), 0.01) if right is None else right
     return estimate_gain(
-        RecordDifferences(losses, right, np.arange(len(losses))), 5, UnseenClassMass(), NOTHING
+        PairedDifferences(losses, right, np.arange(len(losses))), 5, UnseenClassMass(), NOTHING
     )
 
 
@@ -36,7 +36,7 @@ def test_the_gain_is_the_formula_of_the_module() -> None:
     without = ClassOutResult(losses=np.array([0.4, 0.6]), recalls=np.array([0.9, 0.7]))
     mass, classes = 0.25, 2
     found = estimate_gain(
-        RecordDifferences(losses, right, np.arange(4)),
+        PairedDifferences(losses, right, np.arange(4)),
         5,
         UnseenClassMass(mass=mass, classes=classes),
         without,
@@ -99,7 +99,7 @@ def test_each_unseen_class_counts_as_an_average_one() -> None:
 def _with_unseen(loss: float) -> EstimatedGain:
     without = ClassOutResult(losses=np.full(4, loss), recalls=np.full(4, np.exp(-loss)))
     return estimate_gain(
-        RecordDifferences(np.zeros(40), np.zeros(40), np.arange(40)),
+        PairedDifferences(np.zeros(40), np.zeros(40), np.arange(40)),
         5,
         UnseenClassMass(mass=0.2, classes=2),
         without,
@@ -110,7 +110,7 @@ def test_who_knows_classes_without_is_kept_and_who_says_even_odds_among_all_is_n
     assert _with_unseen(0.2).is_shown(1.0)
     even = estimate_gain(
         # even odds over ten classes, local-only over eight
-        RecordDifferences(np.full(40, np.log(8) - np.log(10)), np.zeros(40), np.arange(40)),
+        PairedDifferences(np.full(40, np.log(8) - np.log(10)), np.zeros(40), np.arange(40)),
         5,
         UnseenClassMass(mass=0.2, classes=2),
         ClassOutResult(losses=np.full(8, np.log(10)), recalls=np.full(8, 0.1)),

@@ -126,7 +126,7 @@ class WindowTrunk(NamedTrunk):
         return np.concatenate([np.full(size, size**-0.5) for size in BLOCKS.values()])
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return raw features, and two blocks: kernels over mixed channels, and raw features."""
+        """Return raw features, and two local blocks: mixed-channel kernels, and the raw ones."""
         raw = self(records)
         return raw, (self.unscaled(records), raw)
 

@@ -50,7 +50,7 @@ def compare() -> Compare:
         if labelled:
             one, two = challenger.fitted, other.fitted
             estimate = gain.estimate_gain(
-                gain.RecordDifferences(
+                gain.PairedDifferences(
                     two.losses.mean(axis=0) - one.losses.mean(axis=0),
                     one.correct_share - two.correct_share,
                     np.arange(len(own)),
