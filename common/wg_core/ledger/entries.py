@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import UNSET
 
-from wg_core import grammar, typed
+from wg_core import grammar, numbers, typed
 from wg_core.errors import DecodeError
 from wg_core.grammar import SHA256
 from wg_core.ledger import statement
 from wg_core.privacy.events import PrivacyEvent
-from wg_core.privacy.schema import ReleaseField
+from wg_core.privacy.schema import ReleaseField, ReleaseKind, release_kind
 from wg_core.wire import canonical
 from wg_core.wire.canonical import Count, Time
 from wg_core.wire.data_sheet import DataSheet
@@ -306,6 +306,22 @@ class Decision:
     def __post_init__(self) -> None:
         grammar.check_text_fields(self)
         statement.check_cap(self.epsilon, self.delta)
+
+    def first_difference(
+        self, epsilon: str, delta: str, purpose: str, recipient: str, statistics: ReleaseKind
+    ) -> str:
+        """Compare the terms of a request or charge with the decided ones; empty if they agree."""
+        exact = numbers.parse_exact_decimal
+        for subject, actual, want in (
+            ("epsilon", exact(epsilon), exact(self.epsilon)),
+            ("delta", exact(delta), exact(self.delta)),
+            ("purpose", purpose, self.purpose),
+            ("recipient", recipient, self.recipient),
+            ("statistics", statistics, release_kind(self.statistics)),
+        ):
+            if actual != want:
+                return f"{subject} is {actual}, approved was {want}"
+        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

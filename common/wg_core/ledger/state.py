@@ -9,7 +9,6 @@ entry that a verifier would refuse. ``apply_entry`` neither converts budgets to 
 
 from dataclasses import dataclass
 
-from wg_core import numbers
 from wg_core.errors import DecodeError, VerificationError, WgError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import entries, merkle
@@ -31,7 +30,6 @@ from wg_core.ledger.entries import (
 from wg_core.ledger.lineage import ChargeState, LineageState
 from wg_core.ledger.price import check_mechanism_price
 from wg_core.ledger.statement import check_cap
-from wg_core.privacy.schema import release_kind
 from wg_core.wire import handover as handovers
 from wg_core.wire import signing
 
@@ -354,23 +352,15 @@ class LedgerState:
         seq = decision.head.seq
         if not decision.approved:
             raise VerificationError(f"request {entry.request_id!r} was denied (entry {seq})")
-        for subject, actual, want in (
-            (
-                "epsilon",
-                numbers.parse_exact_decimal(entry.epsilon),
-                numbers.parse_exact_decimal(decision.epsilon),
-            ),
-            (
-                "delta",
-                numbers.parse_exact_decimal(entry.delta),
-                numbers.parse_exact_decimal(decision.delta),
-            ),
-            ("purpose", entry.use.purpose, decision.purpose),
-            ("recipient", entry.use.recipient, decision.recipient),
-            ("statistics", entry.mechanism.statistics, release_kind(decision.statistics)),
-        ):
-            if actual != want:
-                raise VerificationError(f"{subject} {actual}, entry {seq} approved {want}")
+        difference = decision.first_difference(
+            entry.epsilon,
+            entry.delta,
+            entry.use.purpose,
+            entry.use.recipient,
+            entry.mechanism.statistics,
+        )
+        if difference:
+            raise VerificationError(f"charge: {difference} (entry {seq})")
 
     def _charge(self, entry: Charge) -> None:
         dataset = self.datasets.get(entry.dataset)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from wg_core import atomic, numbers
+from wg_core import atomic
 from wg_core.errors import ApprovalPending, ConfigError, PolicyRefused, UsageError, WgError
 from wg_core.grammar import check_name
 from wg_core.ledger import entries
@@ -98,23 +98,15 @@ def require_approval(
         )
     if not decision.approved:
         raise PolicyRefused(f"request {request_id}: denied by {decision.name}")
-    for subject, actual, want in (
-        (
-            "epsilon",
-            numbers.parse_exact_decimal(query.epsilon),
-            numbers.parse_exact_decimal(decision.epsilon),
-        ),
-        (
-            "delta",
-            numbers.parse_exact_decimal(query.delta),
-            numbers.parse_exact_decimal(decision.delta),
-        ),
-        ("purpose", query.purpose, decision.purpose),
-        ("recipient", config.server.name, decision.recipient),
-        ("statistics", statistics_kind(query.statistics), release_kind(decision.statistics)),
-    ):
-        if actual != want:
-            raise PolicyRefused(f"request {request_id}: {subject} is {actual}, approved was {want}")
+    difference = decision.first_difference(
+        query.epsilon,
+        query.delta,
+        query.purpose,
+        config.server.name,
+        statistics_kind(query.statistics),
+    )
+    if difference:
+        raise PolicyRefused(f"request {request_id}: {difference}")
 
 
 def record_decision(

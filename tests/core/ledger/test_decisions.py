@@ -46,10 +46,10 @@ def test_an_approved_request_is_charged_and_verifies(site: Site, ledger: Ledger)
     ("change", "message"),
     [
         ({"approved": False}, "was denied"),
-        ({"epsilon": "0.9"}, "epsilon 1, entry"),
+        ({"epsilon": "0.9"}, "epsilon is 1, approved was"),
         ({"delta": "1e-6"}, "delta"),
-        ({"purpose": "other"}, "purpose first model"),
-        ({"recipient": "b"}, "recipient server.example"),
+        ({"purpose": "other"}, "purpose is first model"),
+        ({"recipient": "b"}, "recipient is server.example"),
     ],
 )
 def test_a_charge_of_something_else_does_not_follow(

@@ -114,7 +114,7 @@ def test_the_ledger_itself_refuses_a_charge_that_was_not_approved(plant: TestPla
         answer_query(plant.home, query, witness=plant.witness)
     with open_ledger(plant.home) as ledger:
         approval.record_decision(plant.config, ledger, query, is_approved=True, name="A")
-    with pytest.raises(VerificationError, match="epsilon 2, entry"):
+    with pytest.raises(VerificationError, match="epsilon is 2, approved was 1"):
         answer_query(plant.home, replace(query, epsilon="2"), witness=plant.witness)
     assert read_spend(plant.home, plant.config).charges == 0
 
