@@ -21,8 +21,9 @@ from tests.e2e.fleet_support import FAST, answer_synthetic, base_package
 
 from wg_common import weights_file
 from wg_core import atomic
-from wg_core.fleet.interface import Handlers, Witness
+from wg_core.fleet.interface import Handlers
 from wg_core.fleet.node import run_node
+from wg_core.ledger.witness import AskWitness
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import signing
@@ -55,7 +56,7 @@ def node(home: ClientHome, once: bool, fatal: str, stop: threading.Event) -> Non
         home: ClientHome,
         query: StatisticsQuery,
         *,
-        witness: Witness | None,
+        witness: AskWitness | None,
         clock: Callable[[], float],
     ) -> bytes:
         data = answer_synthetic(home, query, witness=witness, on_step=step, clock=clock)

@@ -26,11 +26,12 @@ from tests.server.generators import install
 from wg_client.fleet import enrolment
 from wg_common import weights_file, weights_package
 from wg_common.weights_package import Candidate, WeightsManifest
-from wg_core.fleet.interface import Handlers, NodeOptions, Witness
+from wg_core.fleet.interface import Handlers, NodeOptions
 from wg_core.fleet.node import run_node
 from wg_core.ledger.charging import ReleaseTerms, charge_for_statistics
 from wg_core.ledger.cosigned import RolledBack
 from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.ledger.witness import AskWitness
 from wg_core.privacy.exact import exact_statistics
 from wg_core.privacy.mechanism import noise_scale, release_statistics
 from wg_core.privacy.schema import (
@@ -198,7 +199,7 @@ class Plant:
         home: ClientHome,
         query: StatisticsQuery,
         *,
-        witness: Witness | None,
+        witness: AskWitness | None,
         clock: Callable[[], float],
     ) -> bytes:
         self.before_answer()
@@ -290,7 +291,7 @@ def answer_synthetic(
     home: ClientHome,
     query: StatisticsQuery,
     *,
-    witness: Witness | None,
+    witness: AskWitness | None,
     on_step: Callable[[str], None] = lambda step: None,
     clock: Callable[[], float] = time.time,
 ) -> bytes:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, PeerError, RefusedError, VerificationError
@@ -25,15 +24,12 @@ from wg_core.ledger import note as notes
 from wg_core.ledger import proof
 from wg_core.ledger.cosigned import RolledBack
 from wg_core.ledger.store import Ledger
-from wg_core.ledger.witness import CONTRADICTIONS, UNCOSIGNED_LIMIT, WitnessRefused
+from wg_core.ledger.witness import CONTRADICTIONS, UNCOSIGNED_LIMIT, AskWitness, WitnessRefused
 from wg_core.site import config as configuration
 from wg_core.site import locks
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol, signing, statistics_file
-
-if TYPE_CHECKING:  # httpx is imported only if a witness other than the server is asked
-    from wg_core.connection.http_witness import AskWitness
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,6 @@ and delaying the answer.
 """
 
 import ssl
-from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 
@@ -20,11 +19,8 @@ from wg_core.wire.protocol import NOTE_LIMIT
 
 ADD_CHECKPOINT = "/add-checkpoint"
 
-AskWitness = Callable[[bytes], bytes]
-"""Function from an ``add-checkpoint`` body to cosignature lines; may raise ``WitnessRefused``."""
 
-
-def witness_client(witness: WitnessConfig) -> AskWitness:
+def witness_client(witness: WitnessConfig) -> rules.AskWitness:
     """Return a function that asks a witness, over a new connection per call.
 
     Raises:

@@ -13,8 +13,9 @@ from wg_core import logs
 from wg_core.connection import link
 from wg_core.errors import ApprovalPending, DecodeError, VerificationError, WgError
 from wg_core.fleet.inbox import Inbox
-from wg_core.fleet.interface import DeclineMessage, Handlers, Witness
+from wg_core.fleet.interface import DeclineMessage, Handlers
 from wg_core.fleet.slot import AnswerSlot, NodeStopped
+from wg_core.ledger.witness import AskWitness
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, fleet, protocol
@@ -111,7 +112,7 @@ def answer_or_refuse(
             return _refusal(request_id, fleet.UNAVAILABLE)
 
 
-def server_witness(connection: link.ServerLink, slot: AnswerSlot) -> Witness:
+def server_witness(connection: link.ServerLink, slot: AnswerSlot) -> AskWitness:
     """Return a function that asks the server to cosign once the slot has ended."""
     return lambda request: slot.send_at_end(partial(connection.cosign, request))
 

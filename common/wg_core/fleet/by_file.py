@@ -16,8 +16,8 @@ from wg_core.connection import cosigning, link
 from wg_core.errors import ConfigError, DecodeError, PeerError
 from wg_core.fleet import trust
 from wg_core.fleet.answers import server_witness
-from wg_core.fleet.interface import Witness
 from wg_core.fleet.slot import AnswerSlot
+from wg_core.ledger.witness import AskWitness
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def reachable_server(home: ClientHome, config: ClientConfig) -> Iterator[Witness | None]:
+def reachable_server(home: ClientHome, config: ClientConfig) -> Iterator[AskWitness | None]:
     """Have witnesses cosign the ledger; yield a function that asks the server again.
 
     None is yielded if the server cannot be reached.

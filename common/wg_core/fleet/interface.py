@@ -9,12 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from wg_core.ledger.witness import AskWitness
 from wg_core.site.home import ClientHome
 from wg_core.wire.protocol import StatisticsQuery
-
-Witness = Callable[[bytes], bytes]
-"""Function from an ``add-checkpoint`` body to cosignature lines; may raise ``WitnessRefused``."""
-
 
 ApplyPackage = Callable[[ClientHome, Path], object]
 """Function that verifies and applies a ``.wgw`` file, once per package, or raises."""
@@ -28,7 +25,7 @@ class AnswerQuery(Protocol):
         home: ClientHome,
         query: StatisticsQuery,
         *,
-        witness: Witness | None,
+        witness: AskWitness | None,
         clock: Callable[[], float],
     ) -> bytes:
         """Answer a query, or refuse it by raising; ``clock`` returns its time of arrival."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple
@@ -25,6 +26,8 @@ from wg_core.ledger.note import Note
 from wg_core.ledger.proof import Proof, decode_hashes, split_proof
 from wg_core.wire.signing import PrivateKey, PublicKey
 
+AskWitness = Callable[[bytes], bytes]
+"""Function from an ``add-checkpoint`` body to cosignature lines; may raise ``WitnessRefused``."""
 SIZE_CONTENT_TYPE = "text/x.tlog.size"
 UNCOSIGNED_LIMIT = 16
 """Most checkpoints of one log that left in files and wait for a cosignature."""

@@ -17,11 +17,11 @@ from wg_core import numbers
 from wg_core.connection import cosigning
 from wg_core.errors import ConfigError, InternalError
 from wg_core.ledger.charging import ChargeRequest
+from wg_core.ledger.witness import AskWitness
 from wg_core.privacy.gradients import ChargedSteps, GradientSchema, LabelledFeatures, Train
-from wg_core.privacy.mechanism import Sampler
 from wg_core.privacy.schema import GRADIENTS
 from wg_core.release import approval, query
-from wg_core.release.query import DEFAULT_HOOKS, ReleaseHooks, ReleaseOrder, Witness
+from wg_core.release.query import DEFAULT_HOOKS, ReleaseHooks, ReleaseOrder
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks, policy
 from wg_core.site.config import ClientConfig
@@ -55,7 +55,7 @@ def release_head(
     order: HeadOrder,
     train: Train,
     *,
-    witness: Witness | None,
+    witness: AskWitness | None,
     hooks: ReleaseHooks = DEFAULT_HOOKS,
 ) -> bytes:
     """Charge, train and cover one private head; an equal earlier release is returned again.
@@ -79,7 +79,8 @@ def release_head(
     with locks.lock_release(home), query.open_ledger(home, at=time.time()) as ledger:
         cosigning.enrol_witnesses(ledger, config)
         snapshot = query.current_snapshot(home, config, ledger, encoder=encoder)
-        request, _ = query.price_release(config, _schema(config, snapshot), order)
+        schema = _schema(config, snapshot)
+        request, _ = query.price_release(config, schema, order)
         fingerprint = request.fingerprint(snapshot.manifest.commitment)
         if ledger.find_charge(config.data.name, fingerprint=fingerprint) is None:
             approval.approve_by_command(config, ledger, order, order.approver)
@@ -88,11 +89,13 @@ def release_head(
         key = signing.load(home.signing_key)
 
         def pack(charged_request: ChargeRequest) -> bytes:
-            records, steps = _steps(config, snapshot, charged_request, hooks.sampler)
+            records = labelled_features(snapshot)
+            sigma = numbers.parse_hex_float(charged_request.mechanism.sigma)
+            steps = ChargedSteps(records.rows_by_unit(), sigma, schema.steps, hooks.sampler)
             body = head_file.head_bytes(train(records, steps))
-            if steps.remaining or len(body) != 4 * _schema(config, snapshot).length:
+            if steps.remaining or len(body) != 4 * schema.length:
                 raise InternalError("private head: was not trained by all steps of its charge")
-            return _make(config, snapshot, charged_request, body, key)
+            return _make(config, schema, charged_request, body, key)
 
         charge = query.release_once(ledger, request, pack, hooks.on_step)
         return query.make_bundle(home, config, ledger, charge, witness, hooks.on_step)
@@ -107,24 +110,14 @@ def _schema(config: ClientConfig, snapshot: Snapshot) -> GradientSchema:
     )
 
 
-def _steps(
-    config: ClientConfig, snapshot: Snapshot, request: ChargeRequest, sampler: Sampler
-) -> tuple[LabelledFeatures, ChargedSteps]:
-    """The records that a head is trained on, and the noisy steps that its charge pays for."""
-    schema, sigma = _schema(config, snapshot), numbers.parse_hex_float(request.mechanism.sigma)
-    records = labelled_features(snapshot)
-    return records, ChargedSteps(records.rows_by_unit(), sigma, schema.steps, sampler)
-
-
 def _make(
     config: ClientConfig,
-    snapshot: Snapshot,
+    schema: GradientSchema,
     request: ChargeRequest,
     body: bytes,
     key: PrivateKey,
 ) -> bytes:
     """Return one head's bytes, signed."""
-    schema = _schema(config, snapshot)
     manifest = head_file.HeadManifest(
         schema=schema,
         site=config.site,

@@ -39,6 +39,7 @@ from wg_core.errors import ConfigError, InternalError, PolicyRefused, Verificati
 from wg_core.ledger import entries
 from wg_core.ledger.charging import ChargeRequest, ReleaseTerms, charge_for_statistics
 from wg_core.ledger.store import ChargeRecord, Ledger
+from wg_core.ledger.witness import AskWitness
 from wg_core.privacy.gradients import GradientSchema
 from wg_core.privacy.mechanism import Sampler, noise_scale, opendp_sampler, release_statistics
 from wg_core.privacy.schema import GRADIENTS, MACHINE, StatisticsSchema, statistics_kind
@@ -57,8 +58,6 @@ from wg_core.wire.signing import PrivateKey
 
 log = logging.getLogger(__name__)
 
-Witness = Callable[[bytes], bytes]
-"""Function from an ``add-checkpoint`` body to cosignature lines; may raise ``WitnessRefused``."""
 Step = Callable[[str], None]
 
 CHARGED_STEP = "charged"
@@ -108,7 +107,7 @@ def answer_query(
     home: ClientHome,
     query: StatisticsQuery,
     *,
-    witness: Witness | None,
+    witness: AskWitness | None,
     hooks: ReleaseHooks = DEFAULT_HOOKS,
     clock: Callable[[], float] = time.time,
 ) -> bytes:
@@ -151,24 +150,14 @@ def answer_query(
             if witness is None:
                 cosigning.check_uncosigned_limit(ledger, config)
             snapshot = current_snapshot(home, config, ledger, encoder=encoder)
-            request = _request_for(config, snapshot, query)
+            schema = snapshot.schema(statistics_kind(query.statistics))
+            request, _ = price_release(config, schema, query)
             key = signing.load(home.signing_key)
             pack = functools.partial(make_release, config, snapshot, key=key, sampler=hooks.sampler)
             if config.data_sheet is not None:
                 _statement_index(ledger, config, encoder)
             charge = release_once(ledger, request, pack, hooks.on_step)
         return make_bundle(home, config, ledger, charge, witness, hooks.on_step)
-
-
-def _request_for(config: ClientConfig, snapshot: Snapshot, query: StatisticsQuery) -> ChargeRequest:
-    """Return the charge request for a query; raises as ``price_release`` does."""
-    order = ReleaseOrder(
-        request_id=query.request_id,
-        epsilon=query.epsilon,
-        delta=query.delta,
-        purpose=query.purpose,
-    )
-    return price_release(config, snapshot.schema(statistics_kind(query.statistics)), order)[0]
 
 
 def _statement_index(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
@@ -182,7 +171,7 @@ def _statement_index(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
     )
 
 
-def _state(ledger: Ledger, config: ClientConfig, encoder: str, witness: Witness | None) -> bytes:
+def _state(ledger: Ledger, config: ClientConfig, encoder: str, witness: AskWitness | None) -> bytes:
     """Return the public statement with its ledger proof; no record, snapshot or budget is involved.
 
     Raises:
@@ -233,7 +222,7 @@ def current_snapshot(
 def price_release(
     config: ClientConfig,
     schema: StatisticsSchema | GradientSchema,
-    order: ReleaseOrder,
+    order: ReleaseOrder | StatisticsQuery,
 ) -> tuple[ChargeRequest, float]:
     """Return the charge that a release would make, and its noise scale in grid units.
 
@@ -335,7 +324,7 @@ def make_bundle(
     config: ClientConfig,
     ledger: Ledger,
     charge: ChargeRecord,
-    witness: Witness | None,
+    witness: AskWitness | None,
     step: Step,
 ) -> bytes:
     """Return the bundle of a release and its ledger proofs, made once and then stored.
