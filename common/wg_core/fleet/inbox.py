@@ -41,8 +41,11 @@ class Inbox:
             DecodeError: The request id is malformed.
             VerificationError: The payload does not match the delivery's hash.
         """
-        earlier = self._earlier(delivery)
-        if earlier is not None:
+        fleet.check_request_id(delivery.request_id)
+        if earlier := self.find_receipt(delivery.request_id):
+            if earlier.package_sha256 != delivery.package_sha256:
+                # A server restored from a backup made its package again; the first one counts.
+                log.warning("request %s: another package than before", earlier.request_id)
             return earlier
         sha256 = hashlib.sha256(payload).hexdigest()
         if sha256 != delivery.package_sha256:
@@ -50,7 +53,9 @@ class Inbox:
         atomic.write_bytes(
             self.home.waiting / f"{delivery.request_id}.wgw", payload, mode=atomic.PRIVATE
         )
-        return self._give_receipt(delivery)
+        receipt = Receipt(request_id=delivery.request_id, package_sha256=delivery.package_sha256)
+        atomic.write_bytes(self._received_folder / delivery.request_id, canonical.encode(receipt))
+        return receipt
 
     def find_receipt(self, request_id: str) -> Receipt | None:
         """Return the receipt of a delivered request; None if the request was not delivered."""
@@ -104,16 +109,3 @@ class Inbox:
             size += status.st_size
             if number >= REJECTED_LIMIT or size > REJECTED_BYTES_LIMIT:
                 path.unlink(missing_ok=True)
-
-    def _earlier(self, delivery: Delivery) -> Receipt | None:
-        fleet.check_request_id(delivery.request_id)
-        earlier = self.find_receipt(delivery.request_id)
-        if earlier is not None and earlier.package_sha256 != delivery.package_sha256:
-            # A server restored from a backup made its package again; the first one counts.
-            log.warning("request %s: another package than before; not taken", delivery.request_id)
-        return earlier
-
-    def _give_receipt(self, delivery: Delivery) -> Receipt:
-        receipt = Receipt(request_id=delivery.request_id, package_sha256=delivery.package_sha256)
-        atomic.write_bytes(self._received_folder / delivery.request_id, canonical.encode(receipt))
-        return receipt

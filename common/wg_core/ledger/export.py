@@ -34,7 +34,6 @@ VERSION = 1
 SECTIONS = ("manifest", "entries", "hashes", "heads")
 _HEAD_LIMIT = 256 << 10
 _MANIFEST_LIMIT = 16 << 20
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,12 +203,20 @@ class ExportReader:
             for index, line in enumerate(data[:-1].split(b"\n"))
         ]
 
-    def check_sections(self) -> None:
-        """Compare every section with its hash in the header.
+    def check_remaining_parts(self, state: LedgerState, heads: int) -> None:
+        """Compare the manifest with the entries, then every section with its hash in the header.
 
         Raises:
-            VerificationError: A section does not match: the header or the section was changed.
+            VerificationError: A part does not match: it, or the header, was changed.
         """
+        expected, manifest = export_manifest(state, heads), self.manifest
+        if manifest != expected:
+            fields = [
+                name
+                for name in manifest.__slots__
+                if getattr(manifest, name) != getattr(expected, name)
+            ]
+            raise VerificationError(f"export manifest: {', '.join(fields)} not as the entries say")
         for span in self._spans.values():
             digest = hashlib.sha256()
             for block in self._read(span):
@@ -229,7 +236,7 @@ class ExportReader:
         self._stream.seek(span.offset)
         bytes_left = span.size
         while bytes_left:
-            block = self._stream.read(min(_BLOCK, bytes_left))
+            block = self._stream.read(min(atomic.PIECE, bytes_left))
             if not block:
                 raise DecodeError(f"export: section {span.name!r} is cut short")
             bytes_left -= len(block)
@@ -250,5 +257,5 @@ def _blocks(part: IO[bytes] | bytes) -> Iterator[bytes]:
         yield part
         return
     part.seek(0)
-    while block := part.read(_BLOCK):
+    while block := part.read(atomic.PIECE):
         yield block

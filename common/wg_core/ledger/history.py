@@ -179,7 +179,7 @@ def verify_log(
             roots[state.size] = state.frontier.root().hex()
             check_checkpoint(state, heads[state.size])
         if isinstance(entry, Charge):
-            _collect(entry, state, roots, figures)
+            _collect(entry, roots, figures)
         if on_entry is not None:
             on_entry(entry)
     _check_ends(state, heads)
@@ -198,9 +198,7 @@ def verify_log(
     return history
 
 
-def _collect(
-    entry: Charge, state: LedgerState, roots: dict[int, str], figures: StatedFigures
-) -> None:
+def _collect(entry: Charge, roots: dict[int, str], figures: StatedFigures) -> None:
     seq, statement = entry.head.seq, entry.state
     anchor = roots.get(statement.anchored_size, "")
     if statement.anchored_root != anchor:

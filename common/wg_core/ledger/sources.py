@@ -12,7 +12,7 @@ from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import database, entries, shared_budget
 from wg_core.ledger.entries import Entry, Genesis
-from wg_core.ledger.export import ExportReader, export_manifest
+from wg_core.ledger.export import ExportReader
 from wg_core.ledger.state import LedgerState
 from wg_core.wire import canonical
 
@@ -43,7 +43,7 @@ def open_source(path: Path) -> LogSource:
     ledger = shared_budget.ledger_file(path) if path.is_dir() else path
     if ledger.suffix == ".sqlite" or _is_sqlite(ledger):
         return _DatabaseSource(ledger)
-    return _ExportSource(ledger)
+    return ExportReader(ledger)
 
 
 def read_site_and_origin(source: LogSource) -> tuple[str, str]:
@@ -112,33 +112,6 @@ class _DatabaseSource:
 
     def close(self) -> None:
         self._db.close()
-
-
-class _ExportSource:
-    def __init__(self, path: Path) -> None:
-        self._reader = ExportReader(path)
-
-    def entries(self) -> Iterator[tuple[bytes, bytes]]:
-        return self._reader.entries()
-
-    def checkpoints(self) -> list[bytes]:
-        return self._reader.checkpoints()
-
-    def check_remaining_parts(self, state: LedgerState, heads: int) -> None:
-        """Check the manifest, then each section's hash."""
-        expected = export_manifest(state, heads)
-        manifest = self._reader.manifest
-        if manifest != expected:
-            fields = [
-                name
-                for name in manifest.__slots__
-                if getattr(manifest, name) != getattr(expected, name)
-            ]
-            raise VerificationError(f"export manifest: {', '.join(fields)} not as the entries say")
-        self._reader.check_sections()
-
-    def close(self) -> None:
-        self._reader.close()
 
 
 def _is_sqlite(path: Path) -> bool:

@@ -50,8 +50,7 @@ class _Machine:
         self._check_consistency()
 
     def _check_consistency(self) -> None:
-        """Raise ``DecodeError`` if fields contradict each other."""
-        raise NotImplementedError
+        """Raise ``DecodeError`` if fields contradict each other; any in range may agree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,9 +172,6 @@ class StirredVessel(_Machine):
     coolant_flow_m3_per_h: Annotated[Decimal, _Range("0.001", "100000")]
     heat_capacity_kj_per_m3_k: Annotated[Decimal, _Range("100", "10000")]
     sample_seconds: Annotated[Decimal, _Range("0.001", "100000")]
-
-    def _check_consistency(self) -> None:
-        pass  # Any values in range are consistent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
