@@ -8,12 +8,10 @@ never refunded.
 """
 
 import functools
-import sqlite3
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Context, Decimal
 from pathlib import Path
-from typing import Any
 
 from wg_core.errors import BudgetExceeded, ConfigError, RefusedError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
@@ -23,13 +21,12 @@ from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.cosigned import CosignedLog
 from wg_core.ledger.entries import Dataset, Entry, Release
 from wg_core.ledger.lineage import ChargeState, LineageState
-from wg_core.ledger.log import Clock, Step
 from wg_core.ledger.statement import BudgetState, Use
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.wire import canonical
-from wg_core.wire.signing import PrivateKey
+from wg_core.wire.data_sheet import DataSheet
 
-Accountant = Callable[[Sequence[PrivacyEvent], float], float]
+Accountant = Callable[[tuple[PrivacyEvent, ...], float], float]
 
 _ROUND_UP = Context(prec=12, rounding=ROUND_CEILING)
 
@@ -108,23 +105,20 @@ class Spending:
     cap_delta: str
 
 
+@functools.lru_cache(maxsize=8)
+def _dp_accounting(events: tuple[PrivacyEvent, ...], delta: float) -> float:
+    from wg_core.privacy import accounting
+
+    return accounting.epsilon(events, delta)
+
+
 class Ledger(CosignedLog):
     """Ledger file in use: a log with data sets, charges and releases.
 
     A context manager, not to be shared between threads.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        connection: sqlite3.Connection,
-        key: PrivateKey | None,
-        clock: Clock | None,
-        on_step: Step | None,
-    ) -> None:
-        super().__init__(path, connection, key, clock, on_step)
-        self.accountant: Accountant = _dp_accounting  # Composes events to epsilon at a delta
-        self._epsilons: dict[tuple[tuple[PrivacyEvent, ...], str], float] = {}
+    accountant: Accountant = staticmethod(_dp_accounting)  # Composes events to epsilon at a delta
 
     def commitment(self, dataset: str) -> str | None:
         """Return the commitment of a data set; None if it is not registered."""
@@ -163,7 +157,7 @@ class Ledger(CosignedLog):
             charges_without_release=sum(
                 state.lineage(c.lineage) is lineage for c in state.open_charges()
             ),
-            epsilon=self._epsilon(lineage.events(), lineage.cap_delta),
+            epsilon=self.accountant(lineage.events(), float(lineage.cap_delta)),
             cap_epsilon=lineage.cap_epsilon,
             cap_delta=lineage.cap_delta,
         )
@@ -258,7 +252,7 @@ class Ledger(CosignedLog):
             ConfigError: The data set is not registered, its budget protects another unit, or the
                 ledger cannot be written.
         """
-        self.accountant([], 0.5)  # loads the accountant before the lock is taken
+        self.accountant((), 0.5)  # loads the accountant before the lock is taken
         with self._writing() as state:
             dataset = self._dataset(request.dataset)
             fingerprint = request.fingerprint(dataset.commitment)
@@ -349,27 +343,34 @@ class Ledger(CosignedLog):
                 entries.Reuse(head=head, charge=charge, purpose=words[0], recipient=words[1])
             )
 
-    def record_statement(self, *, dataset: str, recipient: str, **stated: Any) -> int:
+    def record_statement(
+        self,
+        *,
+        dataset: str,
+        recipient: str,
+        encoder: str,
+        labels: tuple[str, ...],
+        data_sheet: DataSheet | None,
+    ) -> int:
         """Record a public statement of the plant about itself; return the index of its entry.
 
         A statement equal to the newest one to the same recipient is not recorded again, so that
-        repeated requests do not make the log grow.
-
-        Args:
-            stated: Remaining fields of ``entries.PublicStatement``.
+        repeated requests do not make the log grow. Arguments as for ``entries.PublicStatement``.
         """
         with self._writing() as state:
-            make = functools.partial(
-                entries.PublicStatement,
+            statement = entries.PublicStatement(
+                head=self._head(entries.STATEMENT),
                 site=state.site,
                 dataset=dataset,
                 recipient=recipient,
-                **stated,
+                encoder=encoder,
+                labels=labels,
+                data_sheet=data_sheet,
             )
             newest = state.statements.get((dataset, recipient))
-            if newest is not None and make(head=newest.head) == newest:
+            if newest is not None and replace(newest, head=statement.head) == statement:
                 return newest.head.seq
-            return self._append(make(head=self._head(entries.STATEMENT)))
+            return self._append(statement)
 
     def newest_decision(self, dataset: str, request_id: str) -> entries.Decision | None:
         """Return the newest decision of a person on a request, if any."""
@@ -432,17 +433,8 @@ class Ledger(CosignedLog):
         after = LineageState(lineage.id, lineage.cap_epsilon, lineage.cap_delta)
         for spent_event in (*events, event):
             after.add(spent_event)
-        delta = lineage.cap_delta
-        return self._epsilon(events, delta), self._epsilon(after.events(), delta)
-
-    def _epsilon(self, events: tuple[PrivacyEvent, ...], delta: str) -> float:
-        epsilons_kept = 8
-        key = (events, delta)
-        if key not in self._epsilons:
-            while len(self._epsilons) >= epsilons_kept:
-                self._epsilons.pop(next(iter(self._epsilons)))
-            self._epsilons[key] = self.accountant(events, float(delta))
-        return self._epsilons[key]
+        delta = float(lineage.cap_delta)
+        return self.accountant(events, delta), self.accountant(after.events(), delta)
 
     def _dataset(self, name: str) -> Dataset:
         dataset_state = self._state.datasets.get(name)
@@ -489,9 +481,3 @@ def check_privacy_unit(dataset: str, unit: str, units: Collection[str]) -> None:
 def round_up_decimal(value: float) -> str:
     """Return a number as decimal string of 12 digits, rounded up."""
     return format(_ROUND_UP.create_decimal(Decimal(value)).normalize(_ROUND_UP), "f")
-
-
-def _dp_accounting(events: Sequence[PrivacyEvent], delta: float) -> float:
-    from wg_core.privacy import accounting
-
-    return accounting.epsilon(events, delta)

@@ -205,7 +205,7 @@ def is_found(bug: str, encoder: bytes, seed: int) -> None:
     run = _Brief(plants, rng, size, lambda number: None)
     run.check = planted.check
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "_dp_accounting", closed_form)
+        patch.setattr(store.Ledger, "accountant", staticmethod(closed_form))
         if planted.probe is not probes.probe_copies:
             simulated(patch, seed)
         if bug in OF_OTHERS:
@@ -234,7 +234,7 @@ def test_a_planted_bug_is_found_for_every_seed(bug: str, encoder_package: bytes)
 def audited(encoder: bytes, size: AuditSize, seed: int = 0) -> AuditReport:
     """Audit, with budgets added up by the closed form."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "_dp_accounting", closed_form)
+        patch.setattr(store.Ledger, "accountant", staticmethod(closed_form))
         return installed.audit_installed_code(canary_audit.plants(encoder), size=size, seed=seed)
 
 
@@ -289,7 +289,7 @@ def test_canaries_alone_find_halved_noise(
 def test_the_command_runs_the_installed_sampler_and_shows_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch, encoder_package: bytes
 ) -> None:
-    monkeypatch.setattr(store, "_dp_accounting", closed_form)
+    monkeypatch.setattr(store.Ledger, "accountant", staticmethod(closed_form))
     monkeypatch.setattr(bench, "AuditSize", lambda: SMALL)
     monkeypatch.setattr(probes, "LARGE_DATASET", 300)
     plants = canary_audit.plants(encoder_package, load_encoder=remembering)

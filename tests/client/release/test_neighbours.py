@@ -10,6 +10,7 @@ likes. What the answers hold differs by noise, and by what was charged for.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import shutil
 import time
@@ -194,16 +195,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         return configs[key]
 
     monkeypatch.setattr(configuration, "load", read_once)
-    known: dict[Any, float] = {}
-    original = store._dp_accounting
-
-    def remembered(events: Sequence[Any], delta: float) -> float:
-        key = (tuple(events), delta)
-        if key not in known:
-            known[key] = original(events, delta)
-        return known[key]
-
-    monkeypatch.setattr(store, "_dp_accounting", remembered)
+    monkeypatch.setattr(
+        store.Ledger, "accountant", staticmethod(functools.cache(store._dp_accounting))
+    )
 
 
 def query(
