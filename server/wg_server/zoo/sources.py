@@ -4,10 +4,10 @@ A file source makes *families* of class subsets and *sites* of disjoint records,
 camera or sensors (``Modality.augment_site``); the first site of a family has unchanged records.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,45 @@ class LabelledTask:
         return [self.records[row] for row in rows]
 
 
+class ProceduralFamily(Protocol):
+    """Family of a procedural library: its name, and those of its classes."""
+
+    @property
+    def name(self) -> str:
+        """Name for provenance, unique by seed."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes."""
+
+
+F = TypeVar("F", bound=ProceduralFamily)
+S = TypeVar("S")
+
+
+class ProceduralLibrary(Protocol[F, S]):
+    """Module that draws families F of one modality, and sites S of a family."""
+
+    @property
+    def MODALITY(self) -> str:
+        """Name of the records' modality."""
+
+    @property
+    def KINDS(self) -> Collection[str]:
+        """Kinds of families."""
+
+    def draw_family(self, seed: tuple[int, ...], kind: str | None = None) -> F:
+        """Draw the family of a seed, of one of ``KINDS`` or any."""
+
+    def draw_site(self, family: F, number: int, *, strength: float) -> S:
+        """Draw site ``number`` of a family, which deviates by ``strength``, 0 to 1."""
+
+    def render_records(
+        self, family: F, site: S, labels: NDArray[np.int64], rng: np.random.Generator
+    ) -> Iterable[Record]:
+        """Render a record of one site for each label ``[n]``."""
+
+
 def check_files_exist(plan: ZooPlan) -> None:
     """Refuse a plan that names missing files, before anything is built.
 
@@ -96,7 +135,7 @@ def simulate_site(
     return modality_of(modality).augment_site(records, strength, rng)
 
 
-def _render(spec: TaskSpec, library: ModuleType) -> LabelledTask:
+def _render(spec: TaskSpec, library: ProceduralLibrary[F, S]) -> LabelledTask:
     """Render a site of a family of a procedural library."""
     if spec.only and spec.only not in library.KINDS:
         raise ConfigError(f"only: {spec.only!r}, expected one of {', '.join(library.KINDS)}")
@@ -149,7 +188,7 @@ def _cut(spec: TaskSpec, archive: archives.LabelledArchive) -> LabelledTask:
 
 
 _READERS = {"npz": archives.read_npz, "folder": archives.read_folder, "table": archives.read_table}
-RENDERED: Mapping[Kind, ModuleType] = {
+RENDERED: Mapping[Kind, ProceduralLibrary[Any, Any]] = {
     "procedural": families,
     "procedural-windows": window_families,
     "procedural-texts": text_families,

@@ -11,9 +11,10 @@ from wg_common.modalities import writing
 from wg_common.modalities.texts import Texts, normalise_text
 from wg_common.streams import Stream
 from wg_server.zoo.procedural_text import vocabulary
-from wg_server.zoo.procedural_text.vocabulary import KINDS, Concept
+from wg_server.zoo.procedural_text.vocabulary import Concept
 
 MODALITY = Texts.name
+KINDS = vocabulary.KINDS
 _ODDS = (0.26, 0.18, 0.14, 0.28, 0.14)
 _CLASSES = 3, 11  # Smallest number of classes of a family, and one more than the largest
 _JAPANESE = 0.4
