@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.client.posteriors import posterior
 from tests.client.selected import selected
 
 from wg_client.fitting.averages import LOSS_WEIGHT, average_models
@@ -84,19 +85,8 @@ def test_without_folds_there_is_none() -> None:
 
 
 def _flat() -> Posterior:
-    ones = np.ones(D)
-    precision = np.tile(np.eye(K + 1), (D, 1, 1))
     weighted = np.concatenate([np.zeros((D, 1)), 1.5 * np.eye(K, D).T], axis=1)
-    return Posterior(
-        np.eye(D),
-        ones,
-        0.1 * ones,
-        ones,
-        np.eye(D),
-        precision,
-        weighted,
-        np.full(weighted.shape[1] - 1, 9.0),
-    )
+    return posterior(np.tile(np.eye(K + 1), (D, 1, 1)), weighted)
 
 
 @pytest.mark.parametrize("each", [[5] * K, [5, 5, 5, 0]])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.client.conftest import MakePlant
+from tests.client.posteriors import posterior, posterior_of_means
 from tests.client.selected import Named, selected
 
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
@@ -26,27 +27,6 @@ K, D = 5, 16
 
 def _means(seed: int) -> Floats:
     return np.random.default_rng(seed).normal(size=(K, D)) * 0.9
-
-
-def _posterior(means: Floats, weight: float) -> Posterior:
-    """Other sites know these class means, as if from ``weight`` records of each."""
-    deviations = means - means.mean(axis=0)
-    precision = np.zeros((D, K + 1, K + 1))
-    precision[:, 0, 0] = 0.1
-    inner = np.arange(1, K + 1)
-    precision[:, inner, inner] = 1 + weight
-    weighted = np.concatenate([np.zeros((D, 1)), weight * deviations.T], axis=1)
-    ones = np.ones(D)
-    return Posterior(
-        np.eye(D),
-        ones,
-        0.1 * ones,
-        ones,
-        np.eye(D),
-        precision,
-        weighted,
-        np.full(weighted.shape[1] - 1, 9.0),
-    )
 
 
 def _draw(means: Floats, counts: list[int], seed: int) -> tuple[Floats, Ints]:
@@ -69,7 +49,7 @@ def _accuracy(head: LinearHead, means: Floats) -> float:
 def test_where_nothing_is_known_of_the_classes_nothing_is_judged() -> None:
     means = _means(1)
     x, y = _draw(means, [3] * K, 2)
-    by_names = _posterior(means, 20.0)
+    by_names = posterior_of_means(means, 20.0)
     nothing = dataclasses.replace(by_names, weighted=0 * by_names.weighted)
     outcome = selected(x, y, [], K, posterior=nothing, others_released=False)
     assert outcome.kept == LOCAL and not outcome.comparisons
@@ -83,7 +63,7 @@ def test_a_wrong_prior_does_no_harm() -> None:
     for seed in range(4):
         means = _means(seed)
         x, y = _draw(means, [8] * K, 10 + seed)
-        outcome = _select(x, y, _posterior(_means(50 + seed), 20.0))
+        outcome = _select(x, y, posterior_of_means(_means(50 + seed), 20.0))
         kept = outcome.models[outcome.kept].head
         differences.append(_accuracy(kept, means) - _accuracy(outcome.models[LOCAL].head, means))
     assert np.mean(differences) > -0.01
@@ -92,7 +72,7 @@ def test_a_wrong_prior_does_no_harm() -> None:
 def test_what_is_trained_on_beside_others_classes_knows_a_class_never_seen() -> None:
     means = _means(3)
     x, y = _draw(means + 2.0, [8, 8, 8, 8, 0], 4)
-    outcome = _select(x, y, _posterior(means, 20.0))
+    outcome = _select(x, y, posterior_of_means(means, 20.0))
     assert outcome.kept == POOLED_FINETUNED
     assert outcome.comparisons[POOLED_FINETUNED].gain.unseen_recall > 0.5
     head = outcome.models[POOLED_FINETUNED].head
@@ -113,17 +93,7 @@ def test_a_mean_aligned_head_does_not_vouch_for_itself_by_its_one_seen_class() -
         precision = np.tile(np.diag([5.0, 21.0, 21.0]), (D, 1, 1))
         centre = 5.0 * means.mean(axis=0)[:, None]
         weighted = np.concatenate([centre, 20.0 * deviations.T], axis=1)
-        ones = np.ones(D)
-        known = Posterior(
-            np.eye(D),
-            ones,
-            0.1 * ones,
-            ones,
-            np.eye(D),
-            precision,
-            weighted,
-            np.full(weighted.shape[1] - 1, 9.0),
-        )
+        known = posterior(precision, weighted)
         outcome = selected(x, y, [], 2, posterior=known)
         found = outcome.comparisons
         recalls.append(found[POOLED_FINETUNED].gain.unseen_recall)
@@ -135,13 +105,13 @@ def test_a_plant_without_any_record_takes_what_was_generated() -> None:
     means = _means(4)
     nothing = np.zeros((0, D)), np.zeros(0, dtype=np.int64)
     candidate = ("s", "diffusion", LinearHead(means, np.zeros(K)))
-    assert _select(*nothing, _posterior(means, 20.0), [candidate]).kept == GENERATED
+    assert _select(*nothing, posterior_of_means(means, 20.0), [candidate]).kept == GENERATED
 
 
 def test_without_labels_the_posterior_head_is_taken() -> None:
     means = _means(4)
     x, _ = _draw(means + 3.0, [20] * K, 6)
-    outcome = _select(x, np.full(len(x), -1), _posterior(means, 20.0))
+    outcome = _select(x, np.full(len(x), -1), posterior_of_means(means, 20.0))
     assert outcome.kept == POOLED
     assert _accuracy(outcome.models[POOLED].head, means + 3.0) > 0.6
 
@@ -156,7 +126,7 @@ def test_without_labels_a_head_of_the_plant_s_kind_goes_first(
     means = _means(4)
     x, _ = _draw(means, [20] * K, 6)
     candidate = ("s", source, LinearHead(means, np.zeros(K)))
-    outcome = _select(x, np.full(len(x), -1), _posterior(means, 20.0), [candidate])
+    outcome = _select(x, np.full(len(x), -1), posterior_of_means(means, 20.0), [candidate])
     assert {POOLED, method} <= set(outcome.models)
     assert outcome.kept == kept
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.client.discriminants import fit_lda
+from tests.client.posteriors import posterior_of_means
 from tests.client.selected import selected
 
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods.names import LOCAL
 from wg_common import catalogue
-from wg_common.inference.posterior import Posterior
 
 K, D = 8, 96
 MEANS = np.random.default_rng(1).normal(size=(K, D)) * 0.32
@@ -33,32 +33,12 @@ def _perfect_head() -> LinearHead:
     return fit_lda(x, y, K, 0.1)
 
 
-def _perfect_posterior() -> Posterior:
-    """Other sites know the class means as if from two thousand records of each."""
-    weight, inner, ones = 2000.0, np.arange(1, K + 1), np.ones(D)
-    precision = np.zeros((D, K + 1, K + 1))
-    precision[:, 0, 0] = 0.1
-    precision[:, inner, inner] = 1 + weight
-    deviations = MEANS - MEANS.mean(axis=0)
-    weighted = np.concatenate([np.zeros((D, 1)), weight * deviations.T], axis=1)
-    return Posterior(
-        np.eye(D),
-        ones,
-        0.1 * ones,
-        ones,
-        np.eye(D),
-        precision,
-        weighted,
-        np.full(weighted.shape[1] - 1, 9.0),
-    )
-
-
 @pytest.mark.parametrize("per_class", [5, 20])
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_perfect_candidate_is_kept(source: str, per_class: int) -> None:
     x, y = _draw(per_class, 2)
     if source == catalogue.POSTERIOR:
-        outcome = selected(x, y, [], K, posterior=_perfect_posterior())
+        outcome = selected(x, y, [], K, posterior=posterior_of_means(MEANS, 2000.0))
     else:
         outcome = selected(x, y, [("perfect", source, _perfect_head())], K)
     assert outcome.keeps_delivered and outcome.kept != LOCAL
