@@ -17,10 +17,10 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from wg_core import atomic
 from wg_core.errors import DecodeError
 from wg_core.wire import canonical
 
-PIECE = 4 << 20
 HEADER_LIMIT = 16 << 20  # Largest header of a safetensors file, in bytes
 _LENGTH = struct.Struct("<Q")
 
@@ -115,7 +115,7 @@ def check_finite(stream: BinaryIO, places: Mapping[str, TensorPlace], *, subject
         stream.seek(place.offset)
         bytes_left = place.size
         while bytes_left > 0:
-            piece = stream.read(min(PIECE, bytes_left))
+            piece = stream.read(min(atomic.PIECE, bytes_left))
             if not np.isfinite(np.frombuffer(piece, place.dtype)).all():
                 raise DecodeError(f"{subject}: tensor {name!r} is not finite")
             bytes_left -= len(piece)

@@ -13,7 +13,7 @@ from wg_core.errors import ConfigError, DecodeError, StorageError, reraise_os_er
 
 PRIVATE = 0o600
 PUBLIC = 0o644
-_PIECE = 1 << 20
+PIECE = 1 << 20  # Bytes of a file in memory at a time
 _READING = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
 )
@@ -78,7 +78,7 @@ def remove_file(path: Path) -> None:
 def copy_file(source: Path, target: Path, *, mode: int = PUBLIC) -> None:
     """Copy a file of any size in constant memory, with the guarantees of ``open_replacement``."""
     with open_replacement(target, mode=mode) as stream, source.open("rb") as data:
-        shutil.copyfileobj(data, stream, _PIECE)
+        shutil.copyfileobj(data, stream, PIECE)
 
 
 def open_regular_file(path: Path) -> BinaryIO:

@@ -33,7 +33,7 @@ SIGNIFICANT_LIMIT = 17
 HEX_FLOAT_LIMIT = 32
 """Most characters of a ``float.hex`` text: 13 hex digits after the point, 4 of the exponent."""
 
-_SHOWN = 40
+_SHOWN = 40  # Characters of a wrong value in a message
 
 _DECIMAL = re.compile(
     rf"[0-9]{{1,{DIGITS_LIMIT}}}(\.[0-9]{{1,{DIGITS_LIMIT}}})?"

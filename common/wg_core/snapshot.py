@@ -58,8 +58,8 @@ LISTING_FILE = "listing.json"
 ACCEPTANCE_FILE = "acceptance.npz"
 POINTER_FILE = "current"
 
-SALT_BYTES = 32
-DIGEST_BYTES = 32
+DIGEST_BYTES = hashlib.sha256().digest_size
+SALT_BYTES = DIGEST_BYTES
 MANIFEST_LIMIT = 8 << 20
 _STATISTICS_LIMIT = 64 << 20
 _RECORDS_LIMIT = 1 << 30

@@ -52,7 +52,6 @@ def read_figures(sheet):
 
 KIND = MachineKind(
     name="siren",
-    conditions=("whole", "cracked"),
     words={"whole": words.SOUND_WORDS, "cracked": ("cracked", "Riss", "亀裂")},
     condition_size=1,
     template_count=2 * BUMP_WIDTHS,

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_client.data.dataset import SurveyOptions
 from wg_client.data.inspection import Inspection, inspect_records
 from wg_client.data.survey import survey_dataset
 from wg_core import atomic
@@ -28,10 +29,10 @@ from wg_core.release.query import open_ledger
 from wg_core.site import locks
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
+from wg_core.site.reading import RECORDS_AT_ONCE
 from wg_core.snapshot import DIGEST_BYTES, FrozenRecords, Listing, Problem
 from wg_core.wire import canonical
 
-_CHUNK = 64
 _TRAINED = "trained.digests"
 _TRAINED_LIMIT = 4 << 30
 _LISTING_LIMIT = 1 << 30
@@ -177,10 +178,12 @@ def _folder(config: ClientConfig, path: Path, modality: str) -> Inspection:
     spare = inspect_records(
         survey_dataset(
             path,
-            config.data.labels,
-            unit_column=config.data.unit_column,
-            modality=modality,
-            reading=config.data.reading,
+            SurveyOptions(
+                labels=config.data.labels,
+                unit_column=config.data.unit_column,
+                modality=modality,
+                reading=config.data.reading,
+            ),
         ),
         units=config.data.unit_column is not None,
     )
@@ -201,8 +204,8 @@ def _encode_all(
     """Return local features ``[a, D]``, and the records on which the encoder failed, ``[a]``."""
     parts = [np.zeros((0, encoder.local_dimension), dtype=np.float32)]
     failures = [np.zeros(0, dtype=bool)]
-    for start in range(0, len(spare.data), _CHUNK):
-        rows = range(start, min(start + _CHUNK, len(spare.data)))
+    for start in range(0, len(spare.data), RECORDS_AT_ONCE):
+        rows = range(start, min(start + RECORDS_AT_ONCE, len(spare.data)))
         read = [spare.read(row) for row in rows]
         for row, (_, digest) in zip(rows, read, strict=True):
             if digest != spare.digests[row]:

@@ -30,9 +30,8 @@ from wg_common.language import text
 from wg_common.modalities.base import Record, content_digest
 from wg_core.errors import DataError
 from wg_core.release.freeze import Stage
+from wg_core.site.reading import RECORDS_AT_ONCE
 from wg_core.snapshot import Duplicate, Problem
-
-_STEP = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -99,7 +98,7 @@ def inspect_records(
             hint_collector.add(data.names[row], record)
             first_side, second_side, *_ = *record.shape, 0, 0
             shapes[row] = first_side, second_side
-        if stage is not None and ((row + 1) % _STEP == 0 or row + 1 == len(data)):
+        if stage is not None and ((row + 1) % RECORDS_AT_ONCE == 0 or row + 1 == len(data)):
             stage("read", row + 1, len(data))
     unit_of = data.units if units and data.units is not None else [""] * len(data)
     groups: dict[tuple[str, bytes], list[int]] = {}
@@ -135,15 +134,15 @@ def decode_row(data: SiteData, row: int) -> Record:
 
 
 def decode_in_parts(data: SiteData) -> Iterator[tuple[SiteData, tuple[Problem, ...]]]:
-    """Decode records in parts of at most 64, and yield each part with the problems in it.
+    """Decode ``RECORDS_AT_ONCE`` records, yield them with their problems, and go on.
 
     A damaged file does not stop the iteration, and only one part is in memory at a time.
     """
-    for start in range(0, len(data), _STEP):
+    for start in range(0, len(data), RECORDS_AT_ONCE):
         decodable: list[int] = []
         records: list[Record] = []
         problems: list[Problem] = []
-        for row in range(start, min(start + _STEP, len(data))):
+        for row in range(start, min(start + RECORDS_AT_ONCE, len(data))):
             try:
                 records.append(decode_row(data, row))
                 decodable.append(row)

@@ -10,6 +10,7 @@ bad.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from wg_client.data.sensor_log import LogColumns, SensorLog, read_log
 from wg_core.errors import DataError
 from wg_core.site.reading import AUTO_ENCODING
 
-_DAY = 86400.0  # Seconds
+_DAY = timedelta(days=1).total_seconds()
 _GAP = 1.5  # Largest time between rows, in usual steps of the log
 
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from wg_common.modalities.base import Record
 from wg_common.modalities.stored import StoredRecords
+from wg_core.privacy import schema
 
-UNLABELLED = -1  # Label of a record without one
+UNLABELLED = schema.UNLABELLED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

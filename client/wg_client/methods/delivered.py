@@ -17,7 +17,7 @@ from wg_client.fitting.assignment import likeliest_rows
 from wg_client.fitting.averages import average_models
 from wg_client.fitting.finetune import fit_finetuned
 from wg_client.fitting.fitted import FittedModel, select_and_fit
-from wg_client.fitting.folds import RowIndex
+from wg_client.fitting.folds import RowIndex, single_configuration
 from wg_client.fitting.leave_class_out import BaseHead, evaluate_logits
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, tempered_loss
 from wg_client.methods.base import DeliveredCandidate, FittedMethod, PlantRecords, PreparedPackage
@@ -33,15 +33,16 @@ def evaluate_delivered(
         features: Features of labelled records, ``[n, d]``.
         records: The plant's records.
     """
-    labels = records.labels
 
     def refit(rows: RowIndex | slice, choice: int = 0) -> LinearHead:
         return head_by(rows)
 
-    def predict(train: RowIndex, held_out: RowIndex) -> list[Floats]:
-        return [refit(train).logits(features[held_out])]
+    def predict(train: RowIndex, held_out: RowIndex) -> Floats:
+        return head_by(train).logits(features[held_out])
 
-    fitted_model, _ = select_and_fit(predict, refit, features, labels, records.folds, np.zeros(1))
+    fitted_model, _ = select_and_fit(
+        single_configuration(predict), refit, records.labels, records.folds
+    )
     if records.unseen_mass and fitted_model.out_of_fold is not None:
         predictions = fitted_model.out_of_fold
         leave_class_out = evaluate_logits(

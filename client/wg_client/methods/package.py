@@ -23,14 +23,13 @@ from wg_common.modalities.registry import find_modality
 from wg_common.weights_package import Candidate as PackedCandidate
 from wg_common.weights_package import WeightsManifest
 from wg_core.errors import DecodeError
+from wg_core.site.reading import RECORDS_AT_ONCE
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.plant_trunk import PlantTrunk
     from wg_common.nets.encoder.trunk import Records
     from wg_common.nets.family_network import FamilyNetwork
     from wg_common.nets.network import Batch
-
-_AT_ONCE = 64  # Decoded records in memory at a time
 
 
 def prepare_package(
@@ -67,9 +66,9 @@ def fit_plant_trunk(plant: PackageRecipient) -> tuple[PlantTrunk | None, JoinedC
 
     trunk = PlantTrunk.fit(data.records)
     plant_columns = np.empty((len(local), trunk.width), np.float32)
-    for start in range(0, len(local), _AT_ONCE):
-        part = plant_features(trunk, data.modality, data.records[start : start + _AT_ONCE])
-        plant_columns[start : start + _AT_ONCE] = part
+    for start in range(0, len(local), RECORDS_AT_ONCE):
+        part = plant_features(trunk, data.modality, data.records[start : start + RECORDS_AT_ONCE])
+        plant_columns[start : start + RECORDS_AT_ONCE] = part
     return trunk, JoinedColumns((local, plant_columns))
 
 

@@ -32,7 +32,7 @@ from wg_common.modalities.base import Record
 from wg_common.modalities.registry import list_attribute
 from wg_core.errors import DataError
 from wg_core.site.home import ClientHome
-from wg_core.site.reading import DEFAULT_COLUMNS, ReadingConfig
+from wg_core.site.reading import DEFAULT_COLUMNS, RECORDS_AT_ONCE, ReadingConfig
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
@@ -42,7 +42,6 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
 ModelInputs = NDArray[Any]
 """Inputs of models: local features, float64 ``[n, D]``, followed by those of a network beside the
 encoder if there is one."""
-_BATCH = 64  # Records in memory at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +132,8 @@ def features_in_batches(
 ) -> ModelInputs:
     """Compute the features of records, ``[n, D]``, a batch at a time."""
     parts = [
-        record_features(encoder, network, list(data.records[start : start + _BATCH]))
-        for start in range(0, max(len(data.records), 1), _BATCH)
+        record_features(encoder, network, list(data.records[start : start + RECORDS_AT_ONCE]))
+        for start in range(0, max(len(data.records), 1), RECORDS_AT_ONCE)
     ]
     return np.concatenate(parts)
 

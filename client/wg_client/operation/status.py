@@ -6,6 +6,7 @@ Problems are listed with a remedy. A part that cannot be read is itself listed a
 import shutil
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 
 from wg_client.models import adoption, store
 from wg_common.language import text
@@ -22,7 +23,7 @@ from wg_core.site.contact import ContactStatus
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol
 
-_DAY = 86400.0
+_DAY = timedelta(days=1).total_seconds()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

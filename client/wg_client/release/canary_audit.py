@@ -35,6 +35,7 @@ from wg_audit.installed.plant import (
     Sampler,
     SimulatedCrash,
 )
+from wg_audit.installed.process_copy import FIXED_TIME
 from wg_audit.installed.records import read_features
 from wg_client.data import acceptance_set
 from wg_client.data.dataset import RECORDS_CSV
@@ -62,7 +63,6 @@ from wg_core.wire.signing import PrivateKey, PublicKey
 
 SITE = "canary-audit"
 WITNESS = "canary-audit/witness"
-FIXED_TIME = 1_700_000_000  # Fixed Unix time of the audit, so that the clock reveals nothing
 
 _ASKED = 10
 _UNITS = "unit"

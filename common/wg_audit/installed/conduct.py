@@ -5,6 +5,7 @@ Like the probes in ``probes``, they cannot raise a false alarm.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import get_args
 
 import numpy as np
@@ -48,7 +49,7 @@ _UNRECORDED: tuple[Interruption, ...] = ("charged", "sampled")
 """Steps after which an interrupted release draws new noise."""
 _CAP, _PRICE = 2.0, 0.9
 """Epsilon of the budget in ``exhaust_budget``, and of each release from it."""
-_YEAR = 31_536_000  # Seconds
+_YEAR = int(timedelta(days=365).total_seconds())
 
 
 def try_guarantees(bench: AuditBench) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from wg_core.errors import InternalError
 
-_NOW = 1_700_000_000
+FIXED_TIME = 1_700_000_000  # Fixed Unix time of the audit, so that the clock reveals nothing
 _STATE = random.getstate()
 _CLOCKS = ("time", "monotonic", "perf_counter", "process_time")
 
@@ -50,14 +50,14 @@ def run_in_copy(work: Callable[[], bytes], *, fixed_entropy: bool = False) -> by
 
 def _run(work: Callable[[], bytes], fixed_entropy: bool, sender: Connection) -> None:
     for name in _CLOCKS:
-        setattr(time, name, lambda: float(_NOW))
-        setattr(time, f"{name}_ns", lambda: _NOW * 10**9)
+        setattr(time, name, lambda: float(FIXED_TIME))
+        setattr(time, f"{name}_ns", lambda: FIXED_TIME * 10**9)
     process_id = os.getppid()
     random.setstate(_STATE)
     for name in ("getpid", "getppid"):
         setattr(os, name, lambda: process_id)
     if fixed_entropy:
-        stream = np.random.default_rng(_NOW)
+        stream = np.random.default_rng(FIXED_TIME)
         for module, name in ((os, "urandom"), (random, "_urandom")):
             setattr(module, name, stream.bytes)
     sender.send_bytes(work())

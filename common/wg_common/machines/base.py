@@ -25,6 +25,7 @@ HALF_BINS = 384  # Length of an envelope spectrum, in steps of half a cycle per 
 _WIDTHS = (1.0, 4.0)  # Half bins
 BUMP_WIDTHS = len(_WIDTHS)
 """Number of templates at each line."""
+_TOLERANCE = 0.004  # Motors run slow or fast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +34,7 @@ class MachineKind:
 
     Attributes:
         name: Field of the data sheet that declares such a machine.
-        conditions: Names of its conditions, the healthy one first.
-        words: Words of class names for each condition, in lower case.
+        words: Words of class names for each condition, in lower case, the healthy one first.
         condition_size: Length c of the vectors from ``figure_features``.
         template_count: Number T of templates.
         read_figures: Function that reads the figures ``[1, f]`` of a data sheet; raises
@@ -44,7 +44,6 @@ class MachineKind:
     """
 
     name: str
-    conditions: tuple[str, ...]
     words: Mapping[str, tuple[str, ...]]
     condition_size: int
     template_count: int
@@ -52,8 +51,13 @@ class MachineKind:
     figure_features: Callable[[Tensor], Tensor]
     templates: Callable[[Tensor], Tensor]
 
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of its conditions, the healthy one first."""
+        return tuple(self.words)
 
-def line_bumps(lines: Tensor, tolerance: float) -> Tensor:
+
+def line_bumps(lines: Tensor, tolerance: float = _TOLERANCE) -> Tensor:
     """Return narrow and wide bumps at given lines, ``[m, n * BUMP_WIDTHS, HALF_BINS]``.
 
     Args:

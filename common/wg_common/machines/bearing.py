@@ -22,11 +22,6 @@ from wg_common.machines.base import (
 )
 from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 
-LINES = ("shaft", "cage", "element", "inner", "outer")
-"""Names of the lines, in the order of ``line_frequencies``."""
-FIGURE_COUNT = 7
-"""Number of declared figures, in the order of the data sheet's fields."""
-
 _WORDS = {
     "normal": words.SOUND_WORDS,
     "rolling element": (
@@ -83,11 +78,10 @@ _RANGES = (
 """Ranges of the simulated machines, slightly widened."""
 _HARMONICS = 3
 _PLACES = 10  # Number of lines and side lines with templates, each with its harmonics
-_TOLERANCE = 0.004  # Relative uncertainty of a line's frequency: motors run slow or fast
 
 
 def read_figures(sheet: DataSheet) -> Tensor:
-    """Read a data sheet's figures ``[1, FIGURE_COUNT]``; an undeclared load counts as 50 percent.
+    """Read the figures ``[1, 7]`` of a data sheet; an undeclared load counts as 50 percent.
 
     Raises:
         ConfigError: The machine lies outside the simulated ranges.
@@ -111,8 +105,9 @@ def read_figures(sheet: DataSheet) -> Tensor:
 
 
 def line_frequencies(figures: Tensor) -> Tensor:
-    """Return the lines ``[m, 5]`` in cycles per window for figures ``[m, FIGURE_COUNT]``.
+    """Return the lines ``[m, 5]`` in cycles per window for figures ``[m, 7]``.
 
+    They are those of shaft, cage, rolling element, inner ring and outer ring.
     A damaged element strikes both rings in each of its rotations, so its line is twice its spin.
     """
     speed, rate, count, element, pitch, angle, _ = figures.unbind(dim=1)
@@ -150,12 +145,11 @@ def line_templates(figures: Tensor) -> Tensor:
     mains = torch.stack([*places[:6], element, element, inner, inner], dim=1)
     order = torch.arange(_HARMONICS, dtype=half_bins.dtype)
     at = half_bins[..., None] + 2 * mains[..., None] * order  # [m, places, harmonics]
-    return line_bumps(at.flatten(1), _TOLERANCE)
+    return line_bumps(at.flatten(1))
 
 
 KIND = MachineKind(
     name="rotating_machine",
-    conditions=tuple(_WORDS),
     words=_WORDS,
     condition_size=10,
     template_count=_PLACES * _HARMONICS * BUMP_WIDTHS,

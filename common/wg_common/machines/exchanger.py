@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from wg_common.machines.process import (
+    HEADROOM,
     LARGEST_READING,
     Channel,
     FigureLimit,
@@ -40,7 +41,6 @@ CHANNELS = (
     Channel("hot pressure drop", "kPa"),
 )
 FILM_POWER, DROP_POWER = 0.8, 1.8
-_HEADROOM = 1.8  # Ratio of a flow meter's range to the nominal value
 _DROP_HEADROOM = 3.0
 _HOT_RANGE, _COLD_RANGE = 150.0, 120.0
 
@@ -85,7 +85,7 @@ def nominal_quantities(figures: Tensor) -> Tensor:
 
 def instrument_ranges(figures: Tensor) -> Tensor:
     """Return the ranges of the instruments, ``[m, 7]``."""
-    hot, cold = (_HEADROOM * figures[:, place] for place in (0, 1))
+    hot, cold = (HEADROOM * figures[:, place] for place in (0, 1))
     hot_range, cold_range = torch.full_like(hot, _HOT_RANGE), torch.full_like(hot, _COLD_RANGE)
     drop = _DROP_HEADROOM * figures[:, 7]
     columns = [hot, hot_range, hot_range, cold, cold_range, cold_range, drop]
@@ -108,7 +108,7 @@ def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
     """Return the plain readings and the balance readings of windows, ``[m, n, R]``."""
     means, changes, spreads = summarise_windows(windows, instrument_ranges(figures))
     hot, hot_in, hot_out, cold, cold_in, cold_out, drop = means.unbind(dim=2)
-    by_hot, by_cold = (log_ratio(_HEADROOM * flow) for flow in (hot, cold))
+    by_hot, by_cold = (log_ratio(HEADROOM * flow) for flow in (hot, cold))
     by_drop = log_ratio(_DROP_HEADROOM * drop) / DROP_POWER
     hot_in, hot_out, cold_in, cold_out = (
         hot_in * _HOT_RANGE,
@@ -124,8 +124,8 @@ def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
 
     heat, conductance = nominal_quantities(figures)[:, :, None].unbind(dim=1)
     hot_capacity, cold_capacity = (flow[:, None] for flow in capacity_flows(figures))
-    from_hot = log_ratio(hot_capacity * _HEADROOM * hot * (hot_in - hot_out) / heat)
-    from_cold = log_ratio(cold_capacity * _HEADROOM * cold * (cold_out - cold_in) / heat)
+    from_hot = log_ratio(hot_capacity * HEADROOM * hot * (hot_in - hot_out) / heat)
+    from_cold = log_ratio(cold_capacity * HEADROOM * cold * (cold_out - cold_in) / heat)
     film = log_ratio(chen * conductance / heat)
     balances = [5 * from_hot, 5 * from_cold, 5 * (from_hot - film), 5 * (from_cold - film)]
     balances += [8 * (from_hot - from_cold), 8 * (by_hot - by_drop)]

@@ -26,12 +26,8 @@ from wg_common.machines.base import (
 )
 from wg_core.wire.data_sheet import DataSheet, Gearbox
 
-FIGURE_COUNT = 5
-"""Number of declared figures, in the order of the data sheet's fields."""
-
 _HARMONICS = 8  # Number of harmonics of each shaft
 _PLACES = 2 * _HARMONICS + 7
-_TOLERANCE = 0.004  # Relative uncertainty of a line's frequency: motors run slow or fast
 _WORDS = {
     "normal": words.SOUND_WORDS,
     "pinion tooth": (
@@ -73,7 +69,7 @@ _RANGES = (
 
 
 def read_figures(sheet: DataSheet) -> Tensor:
-    """Read a data sheet's figures ``[1, FIGURE_COUNT]``; an undeclared load counts as 50 percent.
+    """Read the figures ``[1, 5]`` of a data sheet; an undeclared load counts as 50 percent.
 
     Raises:
         ConfigError: The machine lies outside the simulated ranges.
@@ -113,12 +109,11 @@ def line_templates(figures: Tensor) -> Tensor:
     orders = range(1, _HARMONICS + 1)
     places = [order * shaft for shaft in (pinion, gear) for order in orders]
     places += [mesh, mesh - pinion, mesh + pinion, mesh - gear, mesh + gear, 2 * mesh, 3 * mesh]
-    return line_bumps(2 * torch.stack(places, dim=1), _TOLERANCE)
+    return line_bumps(2 * torch.stack(places, dim=1))
 
 
 KIND = MachineKind(
     name="gearbox",
-    conditions=tuple(_WORDS),
     words=_WORDS,
     condition_size=8,
     template_count=_PLACES * BUMP_WIDTHS,

@@ -30,13 +30,9 @@ from wg_common.machines.base import (
 )
 from wg_core.wire.data_sheet import DataSheet, InductionMotor
 
-FIGURE_COUNT = 5
-"""Number of figures: supply and sampling in Hz, pairs of poles, slip, load."""
-
 USUAL_LOAD = 0.75
 """Load, as a share of the rated torque, if the data sheet declares none."""
 _PLACES = 16
-_TOLERANCE = 0.004  # Relative uncertainty of a line's frequency: loads move the slip
 _WORDS = {
     "normal": words.SOUND_WORDS,
     "broken rotor bar": (
@@ -116,7 +112,9 @@ _RANGES = (
 
 
 def read_figures(sheet: DataSheet) -> Tensor:
-    """Read the figures ``[1, FIGURE_COUNT]`` of a data sheet; an undeclared load is ``USUAL_LOAD``.
+    """Read the figures ``[1, 5]`` of a data sheet; an undeclared load is ``USUAL_LOAD``.
+
+    They are supply and sampling in Hz, pairs of poles, slip, and load.
 
     Raises:
         ConfigError: The machine lies outside the simulated ranges.
@@ -154,12 +152,11 @@ def line_templates(figures: Tensor) -> Tensor:
     places = [slip, 2 * slip, 3 * slip, shaft - slip, shaft, shaft + slip, 2 * shaft, 3 * shaft]
     places += [2 * supply, 2 * supply - shaft, 2 * supply + shaft, 2 * supply - slip]
     places += [supply, supply - shaft, supply + shaft, 4 * supply]
-    return line_bumps(2 * torch.stack(places, dim=1), _TOLERANCE)
+    return line_bumps(2 * torch.stack(places, dim=1))
 
 
 KIND = MachineKind(
     name="induction_motor",
-    conditions=tuple(_WORDS),
     words=_WORDS,
     condition_size=8,
     template_count=_PLACES * BUMP_WIDTHS,

@@ -26,6 +26,8 @@ WATER_HEAT_CAPACITY = 4180.0
 """Heat capacity of water by volume, kJ/(m3 K)."""
 LARGEST_READING = 8.0
 """Magnitude to which a balance reading is clamped."""
+HEADROOM = 1.8
+"""Ratio of the range of an instrument, but a thermometer, to the nominal value."""
 LEAST_SHARE = 0.05
 """Smallest ratio to the nominal value at which a flow, a duty or a level is resolved."""
 _LEAST_SPREAD = 0.1  # Term added to a reading's spread before division

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from wg_common.machines.process import (
+    HEADROOM,
     LARGEST_READING,
     WATER_HEAT_CAPACITY,
     WINDOW_SAMPLES,
@@ -44,7 +45,6 @@ CHANNELS = (
 )
 COOLANT_TEMPERATURE = 18.0
 """Temperature of the coolant at nominal operation, °C."""
-_HEADROOM = 1.8  # Ratio of an instrument's range to the nominal value
 _RANGES = (120.0, 120.0, 60.0, 100.0)  # Ranges of thermometers: feed, contents, coolant in and out
 
 
@@ -63,7 +63,7 @@ def nominal_quantities(figures: Tensor) -> Tensor:
 
 def instrument_ranges(figures: Tensor) -> Tensor:
     """Return the ranges of the instruments, ``[m, 9]``."""
-    inflow, level, coolant = (_HEADROOM * figures[:, place] for place in (0, 2, 5))
+    inflow, level, coolant = (HEADROOM * figures[:, place] for place in (0, 2, 5))
     percent, *thermometers = (torch.full_like(inflow, value) for value in (100.0, *_RANGES))
     columns = [inflow, inflow, level, percent, *thermometers[:2], coolant, *thermometers[2:]]
     return torch.stack(columns, dim=1)
@@ -84,7 +84,7 @@ def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
     """Return the plain readings and the balance readings of windows, ``[m, n, R]``."""
     means, changes, spreads = summarise_windows(windows, instrument_ranges(figures))
     inflow, outflow, level, opening, hot, inside, coolant, inlet, outlet = means.unbind(dim=2)
-    logs = [log_ratio(_HEADROOM * value) for value in (inflow, outflow, level, coolant)]
+    logs = [log_ratio(HEADROOM * value) for value in (inflow, outflow, level, coolant)]
     plain = [4 * (means - 0.5), 20 * changes[..., [2, 5]], (spreads + 1e-3).log() + 5]
     hot, inside, inlet, outlet = 120 * hot, 120 * inside, 60 * inlet, 100 * outlet
     differences = [hot - inside, inside - inlet, outlet - inlet]
@@ -94,16 +94,16 @@ def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
 
     feed, water = (flow[:, None] for flow in capacity_flows(figures))
     residence = (figures[:, 1] / figures[:, 0] / window_hours(figures, windows.shape[3]))[:, None]
-    accumulation = changes[..., 2] * _HEADROOM * residence  # Share of the nominal flow
-    warming = changes[..., 5] * 120 * residence * _HEADROOM * level  # K of the nominal flow
+    accumulation = changes[..., 2] * HEADROOM * residence  # Share of the nominal flow
+    warming = changes[..., 5] * 120 * residence * HEADROOM * level  # K of the nominal flow
     duty = nominal_quantities(figures)[:, :1]
-    by_feed = feed * (_HEADROOM * inflow * (hot - inside) - warming) / duty
-    by_coolant = water * _HEADROOM * coolant * (outlet - inlet) / duty
+    by_feed = feed * (HEADROOM * inflow * (hot - inside) - warming) / duty
+    by_coolant = water * HEADROOM * coolant * (outlet - inlet) / duty
     by_jacket = figures[:, 4, None] * (inside - (inlet + outlet) / 2) / duty
     duties = [log_ratio(value) for value in (by_feed, by_coolant, by_jacket)]
     by_valve = log_ratio(2 * opening) + logs[2] / 2
     balances = [5 * value for value in duties]
-    balances += [20 * _HEADROOM * (inflow - outflow) - 20 * accumulation, 8 * (by_valve - logs[1])]
+    balances += [20 * HEADROOM * (inflow - outflow) - 20 * accumulation, 8 * (by_valve - logs[1])]
     balances += [8 * (duties[0] - duties[2]), 8 * (duties[1] - duties[2])]
     balances.append(8 * (duties[0] - duties[1]))
     by_balance = torch.stack(balances, dim=2).clamp(-LARGEST_READING, LARGEST_READING)

@@ -20,7 +20,7 @@ from pathlib import Path
 from wg_core import __version__
 from wg_core.errors import ConfigError, StorageError, VerificationError, reraise_os_errors
 
-APPLICATION_ID = 0x57474C31  # `WGL1` in SQLite's header
+APPLICATION_ID = int.from_bytes(b"WGL1", "big")  # In SQLite's header
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 60.0
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from wg_core.errors import VerificationError
 
-HASH_SIZE = 32
+HASH_SIZE = hashlib.sha256().digest_size
 PROOF_LIMIT = 63  # Most hashes in one proof: trees are below 2^63 leaves
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()

@@ -23,11 +23,9 @@ from numpy.typing import ArrayLike, NDArray
 from wg_core.errors import DataError
 from wg_core.privacy import centring
 from wg_core.privacy.centring import Centre
-from wg_core.privacy.schema import StatisticsSchema
+from wg_core.privacy.schema import UNLABELLED, StatisticsSchema
 
 Integers = NDArray[np.int64]
-
-UNLABELLED = -1
 
 
 def quantise(features: ArrayLike, radius: float, bits: int) -> Integers:

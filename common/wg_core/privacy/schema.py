@@ -73,6 +73,8 @@ so that records from before the field existed keep their bytes."""
 ReleaseField = Literal["machine", "gradients"] | UnsetType
 """Like ``StatisticsField``, for a decision, which may also be about a private head."""
 
+UNLABELLED = -1  # Label of a record without one
+
 MACHINE_DIMENSION = 32  # Numbers that a reading map computes from a record
 
 MACHINE_RECORDS = 100
@@ -95,6 +97,7 @@ _WEIGHT_LIMIT = 1 << 53
 
 _SHARES = (Fraction(5, 100), Fraction(75, 100), Fraction(20, 100))
 """Shares of the squared sensitivity for counts, sums and moments."""
+_MOMENT_WEIGHT = 1 << 8  # Rounding the weight of the sums, 495.7, down costs .3 % of their share
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +242,10 @@ def default_schema(
     bits: int = 14,
     unit_rule: Literal["record", "weight"] = "record",
 ) -> StatisticsSchema:
-    """Return the schema with the default shares of the squared sensitivity.
+    """Return the schema whose blocks have the default shares of the squared sensitivity.
+
+    The weights are computed in exact arithmetic, so every machine gets the same ones: the weight
+    of the moments is given, and the others are rounded down to match.
 
     Args:
         encoder: SHA-256 of the public encoder package, hex.
@@ -251,13 +257,20 @@ def default_schema(
     Raises:
         DecodeError: An argument is out of its range.
     """
-    return schema_with_shares(
+    _require(bits in _BITS, "bits", bits, f"{_BITS.start} to {_BITS.stop - 1}")
+    _require(0 < clip_radius < math.inf, "clip_radius", clip_radius, "a positive number")
+    count_share, sum_share, moment_share = _SHARES
+    s2 = 1 << (2 * bits)
+    total = _MOMENT_WEIGHT**2 * s2 / (moment_share if labels else 1 - count_share)
+    return StatisticsSchema(
         encoder=encoder,
         dimension=dimension,
-        labels=labels,
-        clip_radius=clip_radius,
+        labels=tuple(labels),
+        clip_radius=repr(float(clip_radius)),
         bits=bits,
-        shares=_SHARES if labels else (_SHARES[0], Fraction(0), 1 - _SHARES[0]),
+        count_weight=max(1, math.isqrt(math.floor(count_share * total))),
+        sum_weight=max(1, math.isqrt(math.floor(sum_share * total / s2))) if labels else 0,
+        moment_weight=_MOMENT_WEIGHT,
         unit_rule=unit_rule,
     )
 
@@ -287,50 +300,6 @@ def statistics_kind(field: StatisticsField) -> StatisticsKind:
 def release_kind(field: ReleaseField) -> ReleaseKind:
     """Return the kind of release that a record's ``statistics`` field states."""
     return CLASSES if field is UNSET else field
-
-
-def schema_with_shares(
-    *,
-    encoder: str,
-    dimension: int,
-    labels: Sequence[str],
-    clip_radius: float,
-    bits: int,
-    shares: tuple[Fraction, Fraction, Fraction],
-    unit_rule: Literal["record", "weight"] = "record",
-    moment_weight: int = 256,
-) -> StatisticsSchema:
-    """Return a schema whose blocks have given shares of the squared sensitivity.
-
-    The weights are computed in exact arithmetic, so every machine gets the same ones: the weight
-    of the moments is given, and the others are rounded down to match.
-
-    Args:
-        encoder: SHA-256 of the public encoder package, hex.
-        clip_radius: L2 clip radius, in feature units.
-        bits: log2 of the number of grid units in one clip radius.
-        shares: Shares of counts, sums and moments; they sum to 1.
-        unit_rule: Rule for a privacy unit with several records.
-
-    Raises:
-        DecodeError: An argument is out of its range.
-    """
-    _require(bits in _BITS, "bits", bits, f"{_BITS.start} to {_BITS.stop - 1}")
-    _require(0 < clip_radius < math.inf, "clip_radius", clip_radius, "a positive number")
-    count_share, sum_share, moment_share = shares
-    s2 = 1 << (2 * bits)
-    total = moment_weight**2 * s2 / moment_share
-    return StatisticsSchema(
-        encoder=encoder,
-        dimension=dimension,
-        labels=tuple(labels),
-        clip_radius=repr(float(clip_radius)),
-        bits=bits,
-        count_weight=max(1, math.isqrt(math.floor(count_share * total))),
-        sum_weight=max(1, math.isqrt(math.floor(sum_share * total / s2))) if labels else 0,
-        moment_weight=moment_weight,
-        unit_rule=unit_rule,
-    )
 
 
 def _require(good: bool, field: str, value: object, expected: str) -> None:

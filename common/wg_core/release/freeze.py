@@ -37,8 +37,7 @@ from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, DataError, StorageError
 from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger
-from wg_core.privacy.exact import UNLABELLED
-from wg_core.privacy.schema import machine_schema
+from wg_core.privacy.schema import UNLABELLED, machine_schema
 from wg_core.release import budget_history, quality
 from wg_core.release.answer_time import check_answer_slot
 from wg_core.release.encoded import EncodedFeatures
@@ -47,6 +46,7 @@ from wg_core.release.quality import Quality
 from wg_core.release.query import open_ledger
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks
+from wg_core.site import reading as reading_settings
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.snapshot import (
@@ -61,8 +61,6 @@ from wg_core.snapshot import (
 from wg_core.wire import canonical
 
 log = logging.getLogger(__name__)
-
-_CHUNK = 64
 
 
 Stage = Callable[[str, int, int], None]  # Called with (name of the stage, records done, total)
@@ -143,6 +141,15 @@ class FreezeResult:
         return len(self.listing.names)
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Records that are frozen, with the settings and the encoder that read them."""
+
+    config: ClientConfig
+    reading: RecordReader
+    inspection: InspectedRecords
+
+
 def freeze(
     home: ClientHome,
     inspection: InspectedRecords,
@@ -173,6 +180,7 @@ def freeze(
     encoder = load_encoder(package)
     reading = record_reader(config, encoder, canonical.sha256_hex(package))
     check_answer_slot(config, len(inspection.data), encoder.local_dimension)
+    source = _Source(config, reading, inspection)
     records = frozen_records(config, inspection, home.load_secret())
     with _checked_ledger(home, config, start_time):
         pass  # before the long work, and once more after it
@@ -183,12 +191,12 @@ def freeze(
         _new_folder(home) as folder,
         EncodedFeatures(home, reading.name, reading.width) as encoded_file,
     ):
-        rows, report = _encode(folder, reading, inspection, records.contents, encoded_file, stage)
-        exact = _exact(reading, rows, inspection.data, config)
+        rows, report = _encode(folder, source, records.contents, encoded_file, stage)
+        exact = _exact(source, rows)
         hashes = _write_parts(folder, exact, records, listing, acceptance)
         quality.write(folder, report)
         with _checked_ledger(home, config, start_time) as ledger:
-            manifest = _manifest(home, config, reading, inspection, hashes, int(start_time))
+            manifest = _manifest(home, source, hashes, int(start_time))
             snapshot = _put_in_place(home, folder, manifest)
             budget_history.register_dataset_version(ledger, config, manifest.commitment)
             _prune(home, manifest.number)
@@ -231,14 +239,10 @@ def _new_folder(home: ClientHome) -> Iterator[Path]:
 
 
 def _manifest(
-    home: ClientHome,
-    config: ClientConfig,
-    reading: RecordReader,
-    records: InspectedRecords,
-    hashes: dict[str, str],
-    created: int,
+    home: ClientHome, source: _Source, hashes: dict[str, str], created: int
 ) -> SnapshotManifest:
     """Return the next manifest, with a new salt."""
+    config, reading = source.config, source.reading
     salt, encoder = secrets.token_bytes(snapshots.SALT_BYTES), reading.encoder
     machine: MachineStatistics | UnsetType = UNSET
     if reading.sheet is not None:
@@ -252,7 +256,7 @@ def _manifest(
         created=created,
         dataset=config.data.name,
         salt=salt.hex(),
-        commitment=_commitment(records, home.load_secret(), salt, config),
+        commitment=_commitment(source, home.load_secret(), salt),
         modality=encoder.modality,
         local_dimension=encoder.local_dimension,
         scaled=encoder.scaled_dimension,
@@ -267,10 +271,6 @@ def _manifest(
     )
 
 
-def _has_units(config: ClientConfig) -> bool:
-    return config.data.unit_column is not None
-
-
 def frozen_records(config: ClientConfig, records: InspectedRecords, secret: bytes) -> FrozenRecords:
     """Return the facts about records that a snapshot stores, with digests in place of contents."""
     data = records.data
@@ -280,24 +280,20 @@ def frozen_records(config: ClientConfig, records: InspectedRecords, secret: byte
         column = config.data.unit_column or ""
         units = [snapshots.keyed_unit_digest(secret, column, unit) for unit in data.units]
     n = len(data)
+    stamps = [file_stamp(path) for path in records.paths or [Path(config.data.path)] * n]
     return FrozenRecords(
         labels=data.labels,
         contents=_rows(contents),
         units=_rows(units),
         shapes=records.shapes,
         rows=np.full(n, -1, dtype=np.int64) if data.rows is None else data.rows,
-        stamps=_stamps(config, records),
+        stamps=np.array(stamps, dtype=np.int64).reshape(-1, 2),
     )
 
 
 def _rows(digests: list[bytes]) -> NDArray[np.uint8]:
     digest_bytes = np.frombuffer(b"".join(digests), dtype=np.uint8)
     return digest_bytes.reshape(-1, snapshots.DIGEST_BYTES)
-
-
-def _stamps(config: ClientConfig, records: InspectedRecords) -> NDArray[np.int64]:
-    paths = records.paths or [Path(config.data.path)] * len(records.data)
-    return np.array([file_stamp(path) for path in paths], dtype=np.int64).reshape(-1, 2)
 
 
 def file_stamp(path: Path) -> tuple[int, int]:
@@ -311,8 +307,7 @@ def file_stamp(path: Path) -> tuple[int, int]:
 
 def _encode(
     folder: Path,
-    reading: RecordReader,
-    inspection: InspectedRecords,
+    source: _Source,
     contents: NDArray[np.uint8],
     encoded_file: EncodedFeatures,
     stage: Stage | None,
@@ -322,11 +317,12 @@ def _encode(
     Features cached by an interrupted freeze are reused, except of records on which the encoder
     failed; ``contents`` are the records' keyed digests.
     """
+    reading, inspection = source.reading, source.inspection
     data, failures = inspection.data, list[str]()
     n = len(data)
     rows = FeatureRows.create(folder / snapshots.FEATURES_FILE, n, reading)
-    for start in range(0, n, _CHUNK):
-        stop = min(start + _CHUNK, n)
+    for start in range(0, n, reading_settings.RECORDS_AT_ONCE):
+        stop = min(start + reading_settings.RECORDS_AT_ONCE, n)
         keys = {row: contents[row].tobytes() for row in range(start, stop)}
         before = {row: encoded_file.find(key) for row, key in keys.items()}
         new = [row for row, features in before.items() if features is None]
@@ -350,14 +346,13 @@ def _encode(
     return rows, Quality(failures=tuple(failures))
 
 
-def _exact(
-    reading: RecordReader, rows: FeatureRows, data: RecordTable, config: ClientConfig
-) -> dict[str, NDArray[np.int64]]:
+def _exact(source: _Source, rows: FeatureRows) -> dict[str, NDArray[np.int64]]:
     """Return the exact statistics of each kind, by file name."""
+    config, reading, data = source.config, source.reading, source.inspection.data
     schema, labels = reading.schema, data.labels
     if len(data) > schema.capacity:
         raise DataError(f"{config.data.path}: more than the {schema.capacity} records of a release")
-    units = data.units if _has_units(config) else None
+    units = data.units if config.data.unit_column is not None else None
     exact = {snapshots.STATISTICS_FILE: snapshots.exact_sums(schema, rows.features, labels, units)}
     if reading.sheet is not None:
         of_machine = machine_schema(schema.encoder, config.data.unit_rule)
@@ -368,9 +363,9 @@ def _exact(
     return exact
 
 
-def _commitment(records: InspectedRecords, secret: bytes, salt: bytes, config: ClientConfig) -> str:
-    data = records.data
-    names = [*config.data.labels, ""]
+def _commitment(source: _Source, secret: bytes, salt: bytes) -> str:
+    data = source.inspection.data
+    names = [*source.config.data.labels, ""]
     return snapshots.commitment(
         secret,
         salt,
@@ -378,7 +373,7 @@ def _commitment(records: InspectedRecords, secret: bytes, salt: bytes, config: C
             snapshots.record_digest(
                 names[data.labels[row]], "" if data.units is None else data.units[row], digest
             )
-            for row, digest in enumerate(records.digests)
+            for row, digest in enumerate(source.inspection.digests)
         ],
     )
 

@@ -15,6 +15,7 @@ ENCODINGS = ("auto", "utf-8", "utf-16", "cp932", "cp1252", "latin-1", "gb18030",
 AUTO_ENCODING = ENCODINGS[0]
 DEFAULT_COLUMNS = ("text", "label")
 CHANNELS_LIMIT = 128
+RECORDS_AT_ONCE = 64  # Decoded records in memory at a time
 MIN_TIME = 8
 TIME_LIMIT = 100_000
 

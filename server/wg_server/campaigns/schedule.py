@@ -18,12 +18,13 @@ until its deadline.
 
 from bisect import bisect_right
 from collections.abc import Collection
+from datetime import timedelta
 from operator import attrgetter, itemgetter
 
 from wg_server.store.campaigns import OPEN_TASKS, Campaign, CampaignTask
 from wg_server.store.site import PRESENT_SECONDS
 
-DAY_SECONDS = 86400.0
+DAY_SECONDS = timedelta(days=1).total_seconds()
 
 
 def answer_deadline(campaign: Campaign, task: CampaignTask) -> float:

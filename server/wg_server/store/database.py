@@ -23,8 +23,8 @@ from wg_server.store import schema
 
 _READ = "wg_read_only"
 _SQLITE_WAIT_S = 30  # Longest wait of a connection for a lock
-_MIGRATING = 0x7767_6D69  # Advisory lock (PostgreSQL) of a transaction that migrates
-_SERVING = 0x7767_7365  # Advisory lock (PostgreSQL) of the process that serves the store
+_MIGRATING = int.from_bytes(b"wgmi", "big")  # Advisory lock of a transaction that migrates
+_SERVING = int.from_bytes(b"wgse", "big")  # Advisory lock of the process that serves the store
 
 
 def open_engine(url: str) -> Engine:

@@ -26,7 +26,7 @@ def test_lines_are_those_of_a_bearing_that_everybody_knows() -> None:
 
 def test_numbers_and_templates_have_the_stated_sizes() -> None:
     kind, figures = registry.declared_kind(SHEET), bearing.read_figures(SHEET)
-    assert kind is bearing.KIND and figures.shape == (1, bearing.FIGURE_COUNT)
+    assert kind is bearing.KIND and figures.shape == (1, 7)
     assert kind.figure_features(figures).shape == (1, kind.condition_size)
     assert kind.templates(figures).shape == (1, kind.template_count, HALF_BINS)
 

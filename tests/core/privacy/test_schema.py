@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from tests.core.privacy import replace_one
 
 from wg_core.errors import DecodeError
-from wg_core.privacy.exact import UNLABELLED, exact_statistics
+from wg_core.privacy.exact import exact_statistics
 from wg_core.privacy.schema import (
     MACHINE,
+    UNLABELLED,
     StatisticsSchema,
     default_schema,
     machine_schema,
-    schema_with_shares,
 )
 from wg_core.wire import canonical
 
@@ -50,17 +50,8 @@ def variants() -> list[StatisticsSchema]:
     ]
     found += [machine_schema("ab" * 32, rule) for rule in RULES]
     found.append(make(dimension=64, labels=tuple(f"class-{number}" for number in range(10))))
-    third = (Fraction(1, 3), Fraction(1, 3), Fraction(1, 3))
-    found += [
-        schema_with_shares(
-            encoder="ab" * 32,
-            dimension=D,
-            labels=("a", "b", "c"),
-            clip_radius=2.5,
-            bits=bits,
-            shares=third,
-        )
-        for bits in (4, 10, 17)
+    found += [  # a third each for counts, sums and moments
+        replace(make(bits=bits), count_weight=256 << bits, sum_weight=256) for bits in (4, 10, 17)
     ]
     return found
 

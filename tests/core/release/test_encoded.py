@@ -8,14 +8,14 @@ import pytest
 from tests.client.conftest import MakePlant, remembering
 
 from wg_client.release.look import freeze_data
-from wg_core.release import freeze as freezing
+from wg_core.site import reading
 
 
 def test_a_freeze_that_was_cut_off_goes_on_where_it_stopped(
     make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant = make_plant({0: 2, 1: 2}, frozen=False)
-    monkeypatch.setattr(freezing, "_CHUNK", 1)
+    monkeypatch.setattr(reading, "RECORDS_AT_ONCE", 1)
     encoded: list[int] = []
 
     class Counting:

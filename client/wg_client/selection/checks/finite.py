@@ -7,7 +7,7 @@ from wg_client.selection.checks.base import ModelComparison
 from wg_common.language import text
 
 CODE = "WG-F08"
-_ALLOWED = 65504.0  # Largest magnitude of a logit: the largest number of half precision
+_ALLOWED = float(np.finfo(np.float16).max)  # Largest magnitude of a logit: 65,504
 
 
 def check(comparison: ModelComparison) -> CheckFinding:

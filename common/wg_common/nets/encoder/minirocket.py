@@ -7,6 +7,7 @@ kernel sums one to nine channels. ``bench.minirocket`` compares the result with 
 """
 
 import itertools
+import math
 
 import numpy as np
 import torch
@@ -14,11 +15,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-KERNEL_COUNT = 84
-FEATURE_COUNT = 9996
-LEAST_TIME = 9  # Shortest window that kernels fit into, in samples
+LEAST_TIME = 9  # Length of a kernel: windows have at least as many samples
+KERNEL_COUNT = math.comb(LEAST_TIME, 3)  # A kernel for each choice of three weights
+FEATURE_COUNT = 10_000 // KERNEL_COUNT * KERNEL_COUNT  # Each kernel has as many: 9,996
 _MOST_DILATIONS = 32
-_MOST_CHANNELS = 9
+MOST_CHANNELS = 9  # Largest number of channels that a kernel sums, as in aeon
 _AT_ONCE = 4096  # Number of samples of windows in one batch
 
 Windows = NDArray[np.float32]
@@ -47,7 +48,7 @@ class MiniRocket(nn.Module):
         remainder = np.arange(per_kernel - counts.sum()) % len(counts)
         counts += np.bincount(remainder, minlength=len(counts))
         self._dilations, self._counts = dilations.tolist(), counts.tolist()
-        self.register_buffer("kernels", _kernels(), persistent=False)
+        self.register_buffer("kernels", minirocket_kernels(), persistent=False)
         self.register_buffer("mixes", torch.zeros(len(counts), KERNEL_COUNT, channels))
         self.register_buffer("thresholds", torch.zeros(per_kernel, KERNEL_COUNT))
 
@@ -114,7 +115,7 @@ class MiniRocket(nn.Module):
         return (weights.flatten(1) @ columns).reshape(-1, n, time)
 
 
-def _kernels() -> Tensor:
+def minirocket_kernels() -> Tensor:
     """Return the 84 kernels, ``[84, 9]``."""
     kernels = torch.full((KERNEL_COUNT, 9), -1.0)
     for row, places in enumerate(itertools.combinations(range(9), 3)):
@@ -125,7 +126,7 @@ def _kernels() -> Tensor:
 def _mixes(channels: int, dilations: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Draw masks ``[dilations, 84, C]`` of 1 to 9 channels that each kernel sums, log-uniformly."""
     size = dilations, KERNEL_COUNT
-    largest = np.log2(min(channels, _MOST_CHANNELS) + 1)
+    largest = np.log2(min(channels, MOST_CHANNELS) + 1)
     count = np.floor(2 ** rng.uniform(0, largest, size))
     order = rng.random((*size, channels)).argsort(axis=-1).argsort(axis=-1)
     return np.asarray(order < count[..., None], dtype=np.float32)

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wg_common.modalities.base import Record
-from wg_common.nets.encoder.minirocket import LEAST_TIME, MiniRocket
+from wg_common.nets.encoder.minirocket import FEATURE_COUNT, KERNEL_COUNT, LEAST_TIME, MiniRocket
 from wg_common.nets.encoder.trunk import EncoderTrunk
 
 LABEL = "plant-windows-2"
-SHARES = 4956  # Half of the paper's number, to save time and memory on thousands of records
+SHARES = FEATURE_COUNT // 2 // KERNEL_COUNT * KERNEL_COUNT
+"""Half of the paper's number, to save time and memory on thousands of records."""
 FITTED_ON = 512  # Largest number of windows in the fit, evenly spaced
 _BANDS = 64
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)

@@ -15,7 +15,6 @@ Nothing here is random or learnt: bits of a hash select the channels of each ker
 
 import functools
 import hashlib
-import itertools
 import math
 
 import numpy as np
@@ -24,16 +23,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wg_common.nets.encoder.minirocket import KERNEL_COUNT, MOST_CHANNELS, minirocket_kernels
 from wg_core.site.reading import CHANNELS_LIMIT
 
 DILATIONS = (1, 2, 4, 8, 16, 32, 64)
 _SHORT_DILATIONS = 4  # Number of dilations that fit into the short grid of 128 samples
-_KERNELS = 84
-_PLACES = 128  # Number of positions in a window at which a kernel responds
+PLACES = 128  # Number of positions in a window at which a kernel responds
 _THRESHOLDS = (-1.5, -1.0, -0.6, -0.25, 0.0, 0.25, 0.6, 1.0, 1.5)
-_MIXED = 9  # Largest number of channels of one kernel
 
-WIDTH = len(DILATIONS) * _KERNELS * (len(_THRESHOLDS) + 1)
+WIDTH = len(DILATIONS) * KERNEL_COUNT * (len(_THRESHOLDS) + 1)
 
 
 class WindowKernels(nn.Module):
@@ -46,18 +44,18 @@ class WindowKernels(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("kernels", minirocket_kernels(), persistent=False)
+        self.register_buffer("kernels", unit_kernels(), persistent=False)
 
     def forward(self, views: Tensor) -> Tensor:
         """Return shares and log sizes ``[n, WIDTH]``, averaged over the pieces of a window."""
         pieces = views[:, :, 1:]
         length = pieces.shape[-1]
-        visible_dilations = DILATIONS if length > _PLACES else DILATIONS[:_SHORT_DILATIONS]
+        visible_dilations = DILATIONS if length > PLACES else DILATIONS[:_SHORT_DILATIONS]
         mix = torch.from_numpy(channel_masks(pieces.shape[1])).clone()
         dilations = []
         for number, dilation in enumerate(visible_dilations):
             padded_pieces = F.pad(pieces, (4 * dilation, 4 * dilation))
-            near = padded_pieces.unfold(-1, 8 * dilation + 1, length // _PLACES)[..., ::dilation]
+            near = padded_pieces.unfold(-1, 8 * dilation + 1, length // PLACES)[..., ::dilation]
             responses = near @ self.kernels.T  # [n, C, S, places, 84]
             response = torch.einsum("ncspj,jc->nsjp", responses, mix[number])
             size = response.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9
@@ -69,12 +67,9 @@ class WindowKernels(nn.Module):
         return F.pad(columns, (0, WIDTH - columns.shape[1]))
 
 
-def minirocket_kernels() -> Tensor:
+def unit_kernels() -> Tensor:
     """Return the 84 kernels of MiniRocket, ``[84, 9]``, of unit norm."""
-    kernels = torch.full((_KERNELS, 9), -1.0)
-    for row, places in enumerate(itertools.combinations(range(9), 3)):
-        kernels[row, list(places)] = 2.0
-    return kernels / math.sqrt(18)
+    return minirocket_kernels() / math.sqrt(18)
 
 
 @functools.lru_cache(maxsize=8)
@@ -84,15 +79,15 @@ def channel_masks(channels: int) -> NDArray[np.float32]:
     The number of channels is log-uniform from 1 to the smaller of 9 and C.
     """
     keys = _keys()
-    count = (min(channels, _MIXED) + 1) ** (keys[..., :1] / 2.0**32)
+    count = (min(channels, MOST_CHANNELS) + 1) ** (keys[..., :1] / 2.0**32)
     order = keys[..., 1 : channels + 1].argsort(axis=-1, kind="stable").argsort(axis=-1)
     return np.asarray(order < np.floor(count), dtype=np.float32)
 
 
 def digest() -> str:
     """Return the SHA-256 of all that determines the columns, hex."""
-    code = hashlib.sha256(f"kernels-3 {DILATIONS} {_PLACES} {_THRESHOLDS} {_MIXED}".encode())
-    code.update(minirocket_kernels().numpy().tobytes())
+    code = hashlib.sha256(f"kernels-3 {DILATIONS} {PLACES} {_THRESHOLDS} {MOST_CHANNELS}".encode())
+    code.update(unit_kernels().numpy().tobytes())
     code.update(_keys().tobytes())
     return code.hexdigest()
 
@@ -100,6 +95,6 @@ def digest() -> str:
 @functools.cache
 def _keys() -> NDArray[np.uint32]:
     """Return bits of a hash, ``[7, 84, 1 + CHANNELS_LIMIT]``: number of channels, and order."""
-    shape = len(DILATIONS), _KERNELS, 1 + CHANNELS_LIMIT
+    shape = len(DILATIONS), KERNEL_COUNT, 1 + CHANNELS_LIMIT
     bits = hashlib.shake_256(b"weightgate window mixes").digest(4 * math.prod(shape))
     return np.frombuffer(bits, "<u4").reshape(shape)

@@ -35,7 +35,7 @@ from wg_core.site.reading import CHANNELS_LIMIT
 
 NAME = "windows-4"
 VIEW_SAMPLES = 1024
-SHORT_LENGTH = 128  # Grid for windows of at most 128 samples, whose spectra have no finer lines
+SHORT_LENGTH = window_kernels.PLACES  # Grid for short windows, whose spectra have no finer lines
 PIECES = 4
 
 _BANDS = 24
@@ -101,7 +101,7 @@ class WindowTrunk(NamedTrunk):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("kernels", window_kernels.minirocket_kernels(), persistent=False)
+        self.register_buffer("kernels", window_kernels.unit_kernels(), persistent=False)
         self.unscaled = WindowKernels()
         self.register_buffer("signs", channel_signs(), persistent=False)
         self.register_buffer("bands", _band_matrix(VIEW_SAMPLES // 2 + 1, _BANDS), persistent=False)
@@ -115,7 +115,7 @@ class WindowTrunk(NamedTrunk):
     def digest(cls) -> str:
         """Return the SHA-256 of all that determines raw features and kernels, hex."""
         code = hashlib.sha256(f"{NAME} {BLOCKS} {_ENVELOPES} {_LAGS} {_PERIODS}".encode())
-        for tensor in (window_kernels.minirocket_kernels(), channel_signs(), _masks()):
+        for tensor in (window_kernels.unit_kernels(), channel_signs(), _masks()):
             code.update(tensor.numpy().tobytes())
         code.update(window_kernels.digest().encode())
         return code.hexdigest()

@@ -23,9 +23,8 @@ from torch import Tensor
 from wg_common.machines import bearing
 from wg_common.machines.base import WINDOW_SAMPLES, MachineKind
 from wg_common.machines.bearing import line_frequencies
-from wg_server.generator.weights.drawing import CURVE_POINTS, RandomDraws, summarise_responses
+from wg_server.generator.weights.drawing import CURVE_POINTS, SPAN, RandomDraws, summarise_responses
 
-_SPAN = 1280  # Simulated samples; those before the last WINDOW are a transient
 _RATES = (6000, 51200)  # Hz
 _ANGLES = (0.0, 0.0, 0.0, 15.0, 25.0, 40.0)  # Degrees
 _TONES, _MODULATIONS = 6, 3
@@ -39,8 +38,8 @@ class SimulatedBearings:
         figures: Declared figures, ``[m, 7]``: the fields of a data sheet in its order.
         hidden_figures: Hidden properties, scaled to order 1, ``[m, HIDDEN_FIGURES]``.
         rates: True line frequencies in cycles per window, ``[m, 5]``, in the order of
-            ``bearing.LINES``.
-        response: Complex frequency response of the structure, ``[m, _SPAN / 2 + 1]``.
+            ``bearing.line_frequencies``.
+        response: Complex frequency response of the structure, ``[m, SPAN / 2 + 1]``.
         noise: Noise amplitude at the same frequencies.
         severity: Signal-to-noise ratio of each damage in dB, ``[m, 3]``.
         character: Slip, depth of the load zone, unevenness of impacts, share and width of noise,
@@ -106,10 +105,10 @@ class BearingSimulator:
         rate, load = figures[:, 1], figures[:, 6]
         # True speeds differ slightly from the declared ones.
         rates = line_frequencies(figures) * (1 + 0.004 * self._draw.normal(count, 1))
-        response = self._draw.frequency_responses(rate, _SPAN)
+        response = self._draw.frequency_responses(rate, SPAN)
         power = response.abs().square()
         power = power / power.mean(dim=1, keepdim=True)
-        tilt = torch.fft.rfftfreq(_SPAN).clamp(min=0.01)[None] ** -self._draw.uniform(
+        tilt = torch.fft.rfftfreq(SPAN).clamp(min=0.01)[None] ** -self._draw.uniform(
             -0.5, 1.2, count, 1
         )
         tilt = tilt / tilt.mean(dim=1, keepdim=True)
@@ -192,7 +191,7 @@ class BearingSimulator:
         background = background.reshape(size, conditions, count, WINDOW_SAMPLES)
         blows = [self._blows(machines, number, count) for number in range(3)]
         excitation = torch.fft.rfft(torch.stack(blows, dim=1))  # [m, 3, count, f]
-        ringing = torch.fft.irfft(excitation * machines.response[:, None, None], n=_SPAN)
+        ringing = torch.fft.irfft(excitation * machines.response[:, None, None], n=SPAN)
         ringing = ringing[..., -WINDOW_SAMPLES:]
         ringing = ringing / (ringing.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
         level = machines.severity[:, :, None] + 2 * self._draw.normal(size, 3, count)
@@ -203,11 +202,11 @@ class BearingSimulator:
         """Draw modulated noise and tones, ``[m, count, WINDOW]``."""
         size = len(machines)
         spectrum = torch.complex(
-            self._draw.normal(size, count, _SPAN // 2 + 1),
-            self._draw.normal(size, count, _SPAN // 2 + 1),
+            self._draw.normal(size, count, SPAN // 2 + 1),
+            self._draw.normal(size, count, SPAN // 2 + 1),
         )
-        noise = torch.fft.irfft(spectrum * machines.noise[:, None], n=_SPAN)[..., -WINDOW_SAMPLES:]
-        noise = noise * (_SPAN / 2) ** 0.5
+        noise = torch.fft.irfft(spectrum * machines.noise[:, None], n=SPAN)[..., -WINDOW_SAMPLES:]
+        noise = noise * (SPAN / 2) ** 0.5
         time = torch.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES
         gain = 1 + self._waves(machines.modulations, count, time)
         pulling, loudness = self._pulls(machines, count)
@@ -223,10 +222,10 @@ class BearingSimulator:
             value[:, None, None] for value in machines.hum.unbind(dim=1)
         )
         turn = self._draw.uniform(0, 1, len(machines), count, 1)
-        angle = 2 * math.pi * (cycles * torch.arange(_SPAN) / WINDOW_SAMPLES + turn)
+        angle = 2 * math.pi * (cycles * torch.arange(SPAN) / WINDOW_SAMPLES + turn)
         force = torch.exp(sharpness * (angle.cos() - 1))
         excitation = torch.fft.rfft(force - force.mean(dim=-1, keepdim=True))
-        sound = torch.fft.irfft(excitation * machines.response[:, None], n=_SPAN)[
+        sound = torch.fft.irfft(excitation * machines.response[:, None], n=SPAN)[
             ..., -WINDOW_SAMPLES:
         ]
         sound = sound / (sound.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
@@ -254,7 +253,7 @@ class BearingSimulator:
         rate = (
             machines.rates[:, 2 + damage, None, None] * speed / WINDOW_SAMPLES
         )  # Impacts per sample
-        sample_count = int(float(rate.max()) * _SPAN) + 3
+        sample_count = int(float(rate.max()) * SPAN) + 3
         steps = 1 + slip * self._draw.normal(size, count, sample_count)
         at = (steps.cumsum(dim=2) - 2 * self._draw.uniform(0, 1, size, count, 1)) / rate  # Samples
         force = torch.exp(0.25 * self._draw.normal(size, count, sample_count))
@@ -265,17 +264,17 @@ class BearingSimulator:
             force = force * zone.clamp(min=0)
         if damage == 0:  # A damaged element hits the two rings in turn
             force[..., 1::2] *= 1 - uneven[..., 0:1]
-        inside = (at >= 0) & (at < _SPAN - 1)
-        force, at = force * inside, at.clamp(0, _SPAN - 2)
+        inside = (at >= 0) & (at < SPAN - 1)
+        force, at = force * inside, at.clamp(0, SPAN - 2)
         place = at.floor()
         part = at - place
-        train = torch.zeros(size, count, _SPAN)
+        train = torch.zeros(size, count, SPAN)
         train.scatter_add_(2, place.long(), force * (1 - part))
         train.scatter_add_(2, place.long() + 1, force * part)
         # Worn places cause bursts of noise, lasting a share of the time between impacts.
         spread = width / machines.rates[:, 2 + damage, None, None] * WINDOW_SAMPLES  # Samples
-        smooth = torch.exp(-2 * (math.pi * torch.fft.rfftfreq(_SPAN) * spread).square())
-        bursts = torch.fft.irfft(torch.fft.rfft(train) * smooth, n=_SPAN).clamp(min=0)
-        bursts = bursts * spread.sqrt() * self._draw.normal(size, count, _SPAN)
+        smooth = torch.exp(-2 * (math.pi * torch.fft.rfftfreq(SPAN) * spread).square())
+        bursts = torch.fft.irfft(torch.fft.rfft(train) * smooth, n=SPAN).clamp(min=0)
+        bursts = bursts * spread.sqrt() * self._draw.normal(size, count, SPAN)
         excitation: Tensor = (1 - noisy) * train + noisy * bursts * 2
         return excitation

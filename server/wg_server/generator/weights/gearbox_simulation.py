@@ -25,12 +25,12 @@ from wg_common.machines import gearbox
 from wg_common.machines.base import WINDOW_SAMPLES, MachineKind
 from wg_server.generator.weights.drawing import (
     CURVE_POINTS,
+    SPAN,
     RandomDraws,
     amplitude_from_db,
     summarise_responses,
 )
 
-_SPAN = 1280  # Simulated samples; those before the last WINDOW are a transient
 _MESHES, _ORDERS = 4, 3  # Harmonics of the mesh, and orders of a shaft that modulate it
 _DAMAGES = 2  # Pinion's tooth, gear's tooth
 _MESHING_TEETH = (30.0, 400.0)  # Teeth per window
@@ -47,7 +47,7 @@ class SimulatedGearboxes:
         figures: Declared figures, ``[m, 5]``.
         hidden_figures: Hidden properties, scaled to order 1, ``[m, hidden_size]``.
         turns: True turns of pinion and gear per window, ``[m, 2]``.
-        response: Complex frequency response of the structure, ``[m, _SPAN / 2 + 1]``.
+        response: Complex frequency response of the structure, ``[m, SPAN / 2 + 1]``.
         noise: Noise amplitude at the same frequencies.
         mesh: Amplitude of each harmonic of the mesh, ``[m, _MESHES]``.
         wear: Increase of each harmonic by wear in dB, ``[m, _MESHES]``.
@@ -113,10 +113,10 @@ class GearboxSimulator:
         draw, figures = self._draw, self._figures(count)
         rate, load = figures[:, 1], figures[:, 4]
         turns = gearbox.line_frequencies(figures)[:, :2] * (1 + 0.004 * draw.normal(count, 1))
-        response = draw.frequency_responses(rate, _SPAN)
+        response = draw.frequency_responses(rate, SPAN)
         power = response.abs().square()
         power = power / power.mean(dim=1, keepdim=True)
-        frequencies = torch.fft.rfftfreq(_SPAN).clamp(min=0.01)
+        frequencies = torch.fft.rfftfreq(SPAN).clamp(min=0.01)
         tilt = frequencies[None] ** -draw.uniform(-0.5, 1.2, count, 1)
         of_sensor = draw.amplitudes(-40, 0, count, 1)
         noise = of_sensor * tilt / tilt.mean(dim=1, keepdim=True) + (1 - of_sensor) * power
@@ -185,14 +185,14 @@ class GearboxSimulator:
         draw, conditions = self._draw, len(self.kind.conditions)
         shape = (len(machines), conditions, count)
         wander = 1 + 0.002 * draw.normal(*shape, 1)
-        time = torch.arange(_SPAN) / WINDOW_SAMPLES * wander
+        time = torch.arange(SPAN) / WINDOW_SAMPLES * wander
         pinion = machines.turns[:, 0, None, None, None] * time + draw.uniform(0, 1, *shape, 1)
         teeth = (machines.figures[:, 2, None, None, None], machines.figures[:, 3, None, None, None])
         # The same teeth meet again only after many turns: the angles are independent.
         gear = machines.turns[:, 1, None, None, None] * time + draw.uniform(0, 1, *shape, 1)
         wear_mask = torch.tensor([0.0, 0.0, 0.0, 1.0])[:, None, None]
         depth, bend = self._modulation(machines, (pinion, gear), wear_mask)
-        pulses = self._pulses(machines, (pinion, gear), teeth)  # [m, 2, count, _SPAN]
+        pulses = self._pulses(machines, (pinion, gear), teeth)  # [m, 2, count, SPAN]
         for damage in range(_DAMAGES):
             change = machines.dip[:, damage, :, None, None]
             depth[:, 1 + damage] -= change[:, 0] * pulses[:, damage]
@@ -213,7 +213,7 @@ class GearboxSimulator:
     def _modulation(
         self, machines: SimulatedGearboxes, shafts: tuple[Tensor, Tensor], wear_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return amplitude and phase of the mesh by both shafts, ``[m, K, count, _SPAN]``."""
+        """Return amplitude and phase of the mesh by both shafts, ``[m, K, count, SPAN]``."""
         depth, bend = torch.ones_like(shafts[0]), torch.zeros_like(shafts[0])
         stronger = 1 + wear_mask * (machines.uneven[:, None, None, None] - 1)
         for number, turns in enumerate(shafts):
@@ -231,7 +231,7 @@ class GearboxSimulator:
         shafts: tuple[Tensor, Tensor],
         teeth: tuple[Tensor, Tensor],
     ) -> Tensor:
-        """Return the share of each damaged tooth that is in mesh, ``[m, 2, count, _SPAN]``."""
+        """Return the share of each damaged tooth that is in mesh, ``[m, 2, count, SPAN]``."""
         pulses = []
         for damage, (turns, number) in enumerate(zip(shafts, teeth, strict=True)):
             shaft_turns = turns[:, 1 + damage]
@@ -267,11 +267,11 @@ class GearboxSimulator:
 
     def _noise(self, machines: SimulatedGearboxes, mesh_turns: Tensor, wear_mask: Tensor) -> Tensor:
         """Draw noise, which swells with the mesh of worn teeth."""
-        draw, shape = self._draw, (*mesh_turns.shape[:3], _SPAN // 2 + 1)
+        draw, shape = self._draw, (*mesh_turns.shape[:3], SPAN // 2 + 1)
         spectrum = torch.complex(draw.normal(*shape), draw.normal(*shape))
-        noise = torch.fft.irfft(spectrum * machines.noise[:, None, None], n=_SPAN)
+        noise = torch.fft.irfft(spectrum * machines.noise[:, None, None], n=SPAN)
         swell = 1 + wear_mask * machines.rub[:, None, None, None] * (2 * math.pi * mesh_turns).cos()
-        out: Tensor = noise * (_SPAN / 2) ** 0.5 * swell
+        out: Tensor = noise * (SPAN / 2) ** 0.5 * swell
         return out
 
     def _strikes(
@@ -298,9 +298,9 @@ class GearboxSimulator:
     def _answer(
         self, machines: SimulatedGearboxes, force: Tensor, level: Tensor, spread: float
     ) -> Tensor:
-        """Return the response to forces ``[m, k, count, _SPAN]``, at levels in dB above noise."""
+        """Return the response to forces ``[m, k, count, SPAN]``, at levels in dB above noise."""
         response = machines.response[:, None, None]
-        answer = torch.fft.irfft(torch.fft.rfft(force) * response, n=_SPAN)[..., -WINDOW_SAMPLES:]
+        answer = torch.fft.irfft(torch.fft.rfft(force) * response, n=SPAN)[..., -WINDOW_SAMPLES:]
         answer = answer / (answer.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
         level = level + spread * self._draw.normal(*answer.shape[:3])
         out: Tensor = amplitude_from_db(level)[..., None] * answer
