@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
@@ -30,6 +30,7 @@ from wg_core.errors import ConfigError, ExitCode
 from wg_core.logs import escape_unprintable
 
 if TYPE_CHECKING:
+    from wg_audit.evidence import EvidenceOptions
     from wg_audit.verification import VerificationResult
 
 PLANTS_GROUP = "weightgate.audited_plants"
@@ -55,7 +56,9 @@ def group() -> None:
     "and ISO/IEC 27559 (clauses 6 to 9) line by line, or says not evidenced.",
 )
 @json_option
-def verify(path: Path, report: Path | None, as_json: bool, **evidence_options: Any) -> int:
+def verify(
+    path: Path, report: Path | None, as_json: bool, **evidence_options: Unpack[EvidenceOptions]
+) -> int:
     """Verify PATH: a ledger export (.wgl), or a client's home folder.
 
     A log proves nothing by its own word alone: bring the keys, and a checkpoint or the server's
@@ -63,7 +66,7 @@ def verify(path: Path, report: Path | None, as_json: bool, **evidence_options: A
 
     Exit codes: 0 verified; 8 partly verified; 9 holds by itself; 5 not verified; 3 cannot be read.
     """
-    finding = evidence.verify_with_evidence(path, **evidence_options)
+    finding = evidence.verify_with_evidence(path, evidence_options)
     document = finding.to_json()
     if report is not None:
         document |= {"dossier": _write_report(path, finding, report)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
@@ -19,6 +19,21 @@ if TYPE_CHECKING:
     from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class EvidenceOptions(TypedDict):
+    """Values of the evidence options, by parameter name."""
+
+    ledger_key: str | None
+    witness_keys: tuple[str, ...]
+    quorum: int | None
+    post_quantum: bool
+    checkpoints: tuple[Path, ...]
+    max_age: str | None
+    server: Path | None
+    statistics: tuple[Path, ...]
+    previous: tuple[Path, ...]
+
 
 _PATH = click.Path(path_type=Path)
 _AGE = re.compile(r"([1-9][0-9]{0,4})(d|h|min)", re.ASCII)
@@ -94,16 +109,7 @@ def evidence_options(command: Command) -> Command:
     return command
 
 
-def verify_with_evidence(
-    path: Path,
-    *,
-    ledger_key: str | None,
-    witness_keys: tuple[str, ...],
-    quorum: int | None,
-    post_quantum: bool,
-    max_age: str | None,
-    **files: Any,
-) -> VerificationResult:
+def verify_with_evidence(path: Path, options: EvidenceOptions) -> VerificationResult:
     """Verify a log with the evidence that the options name.
 
     Raises:
@@ -112,21 +118,26 @@ def verify_with_evidence(
     """
     from wg_audit import verification
 
-    anchors = _anchors(ledger_key, witness_keys, quorum, post_quantum)
-    age = None if max_age is None else _age(max_age)
-    return verification.verify_log(path, anchors, max_age=age, **files)
+    return verification.verify_log(
+        path,
+        _anchors(options),
+        checkpoints=options["checkpoints"],
+        max_age=None if options["max_age"] is None else _age(options["max_age"]),
+        server=options["server"],
+        statistics=options["statistics"],
+        previous=options["previous"],
+    )
 
 
-def _anchors(
-    ledger_key: str | None, witness_keys: tuple[str, ...], quorum: int | None, post_quantum: bool
-) -> TrustAnchors:
+def _anchors(options: EvidenceOptions) -> TrustAnchors:
     from wg_core.ledger.anchors import TrustAnchors
 
+    ledger_key = options["ledger_key"]
     return TrustAnchors(
         ledger_key=None if ledger_key is None else _key(ledger_key, "--ledger-key"),
-        witnesses=tuple(map(_witness, witness_keys)),
-        quorum=quorum,
-        post_quantum=post_quantum,
+        witnesses=tuple(map(_witness, options["witness_keys"])),
+        quorum=options["quorum"],
+        post_quantum=options["post_quantum"],
     )
 
 

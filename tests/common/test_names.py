@@ -66,12 +66,12 @@ HEADLESS = frozenset({"What", "Whether", "How", "Of", "As", "Its", "Likewise"})
 ATTRIBUTE = re.compile(r"^ {4,8}\w+: (Of|Its|Likewise)\b", re.MULTILINE)
 
 CEILINGS = {
-    "bare names": 152,
-    "bare functions": 4,
+    "bare names": 150,
+    "bare functions": 3,
     "headless docstrings": 0,
     "headless attributes": 0,
-    "wide functions": 32,
-    "defaults that nobody passes": 7,
+    "wide functions": 17,
+    "defaults that nobody passes": 6,
 }
 """Offences in the tree today. They may only fall: whoever mends some lowers the number."""
 SLACK = 20

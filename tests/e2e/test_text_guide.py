@@ -15,6 +15,7 @@ from tests.client.selection.test_text_plant import LABELS, bag_of_words, public,
 from tests.e2e.file_support import head_package
 from tests.e2e.fleet_support import make_home, running
 
+from wg_client.data.dataset import SurveyOptions
 from wg_client.data.survey import survey_dataset
 from wg_client.fitting.linear_head import fit_standardisation
 from wg_common.modalities.texts import Texts
@@ -87,6 +88,6 @@ def test_the_commands_of_the_page_run(
 def test_the_example_table_of_the_page_can_be_read(tmp_path: Path) -> None:
     (table,) = re.findall(r"```csv\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     (tmp_path / "notes.csv").write_text(table, encoding="utf-8")
-    found = survey_dataset(tmp_path / "notes.csv", None, unit_column="author").data
+    found = survey_dataset(tmp_path / "notes.csv", SurveyOptions(unit_column="author")).data
     assert (found.modality, found.label_names) == ("texts", ("leak", "noise"))
     assert list(found.labels) == [0, 1, -1] and set(found.units or ()) == {"a1", "a2"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
@@ -17,7 +17,7 @@ from wg_client.cli.freeze import (
     print_refusal,
 )
 from wg_client.cli.models import fit_alone
-from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
+from wg_client.cli.reading import ReadingOptions, read_reading, reading_options
 from wg_common import cli
 from wg_common.cli import json_option, next_step, print_line, print_progress, print_result
 from wg_common.language import current_language, text
@@ -34,6 +34,14 @@ from wg_core.site.reading import LogConfig, ReadingConfig
 if TYPE_CHECKING:
     from wg_common.nets.encoder.package import EncoderDescription
     from wg_core.release.freeze import FreezeResult
+
+
+class _InitOptions(ReadingOptions):
+    """Values of the options for reading files, and of those for the privacy policy."""
+
+    cap_epsilon: str | None
+    max_epsilon: str | None
+
 
 _DEFAULT = PrivacyConfig()
 _CONFIRMED = {
@@ -105,7 +113,7 @@ def init(  # long: a parameter for each option
     set_aside: bool,
     allow_empty: bool,
     as_json: bool,
-    **words: Any,
+    **words: Unpack[_InitOptions],
 ) -> int:
     """Make keys on site, enrol with the server, write client.yaml, and freeze the data set.
 
@@ -139,7 +147,7 @@ def init(  # long: a parameter for each option
         )
 
     check_not_initialised(home)
-    reading = read_reading(data, unit_column, **{name: words.pop(name) for name in READING_NAMES})
+    reading = read_reading(data, unit_column, words)
     if unit_column is None:
         unit_column = _recording(data, reading, interactive=_interactive(encoder, as_json))
     if allow_empty and labels is None:
@@ -155,7 +163,7 @@ def init(  # long: a parameter for each option
         reading=reading,
         data_sheet=None if data_sheet is None else read_data_sheet(data_sheet),
     )
-    policy = _policy(budget_of, **words)
+    policy = _policy(budget_of, words["cap_epsilon"], words["max_epsilon"])
     if token is not None:
         check_token(token, encoder)
     with freezing_progress() as stage:
@@ -247,7 +255,7 @@ def _confirmed_by(home: ClientHome, encoder: str | None, interactive: bool) -> s
 
 
 def _policy(
-    budget_of: Path | None, *, cap_epsilon: str | None, max_epsilon: str | None
+    budget_of: Path | None, cap_epsilon: str | None, max_epsilon: str | None
 ) -> PrivacyConfig:
     """Build the privacy policy of ``client.yaml`` from options and defaults."""
     from wg_core.site import config as configuration

@@ -272,13 +272,13 @@ def read_records_at(
     Raises:
         DataError: There is nothing that can be read.
     """
-    from wg_client.data.dataset import apply_reading_config
+    from wg_client.data.dataset import SurveyOptions, apply_reading_config
     from wg_client.data.sensor_windows import is_sensor_log, survey_logs
     from wg_client.models import predict as predicting
 
     reading = configuration.load(home).data.reading
     if reading.log is not None and (path.is_dir() or is_sensor_log(path)):
-        log_survey = survey_logs(path, labels, None, reading, None, lenient=True)
+        log_survey = survey_logs(path, SurveyOptions(labels=labels, reading=reading), lenient=True)
         return log_survey.data, list(log_survey.problems)
     return apply_reading_config(predicting.load_records(path, labels, reading), reading), []
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import click
 
@@ -53,16 +53,27 @@ _OPTIONS = (
         "--intervals", metavar="FILE", help="Table in the folder of logs with start, end and label."
     ),
 )
-READING_NAMES = (
-    "bits",
-    "encoding",
-    "window",
+
+
+class ReadingOptions(TypedDict):
+    """Values of the options for reading files, by parameter name."""
+
+    bits: str
+    encoding: str
+    window: float | None
+    hop: float | None
+    rate: float | None
+    time_column: str | None
+    channels: str | None
+    text_column: str | None
+    label_column: str | None
+    intervals: str | None
+
+
+_OF_LOGS: tuple[Literal["hop", "rate", "time_column", "intervals"], ...] = (
     "hop",
     "rate",
     "time_column",
-    "channels",
-    "text_column",
-    "label_column",
     "intervals",
 )
 
@@ -74,16 +85,7 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def read_reading(
-    data: Path,
-    unit_column: str | None,
-    *,
-    bits: str,
-    encoding: str,
-    window: float | None,
-    text_column: str | None,
-    **log: Any,
-) -> ReadingConfig:
+def read_reading(data: Path, unit_column: str | None, options: ReadingOptions) -> ReadingConfig:
     """Build the reading configuration from options.
 
     Raises:
@@ -91,13 +93,10 @@ def read_reading(
         DataError: A missing value cannot be determined from the first log.
         ConfigError: A value is out of range.
     """
-    names = None if log["channels"] is None else split_at_commas(log["channels"])
-    log_options = [
-        name
-        for name, value in log.items()
-        if value is not None and name not in ("channels", "label_column")
-    ]
-    if window is None:
+    names = None if options["channels"] is None else split_at_commas(options["channels"])
+    bits, encoding = int(options["bits"]), options["encoding"]
+    if options["window"] is None:
+        log_options = [name for name in _OF_LOGS if options[name] is not None]
         if log_options:
             option = log_options[0].replace("_", "-")
             raise UsageError(f"--{option}: of sensor logs; say how long a window is: --window")
@@ -105,25 +104,28 @@ def read_reading(
 
         channels = names or window_columns(data)
         return ReadingConfig(
-            bits=int(bits),
+            bits=bits,
             encoding=encoding,
             channels=channels,
-            columns=(text_column or DEFAULT_COLUMNS[0], log["label_column"] or DEFAULT_COLUMNS[1]),
+            columns=(
+                options["text_column"] or DEFAULT_COLUMNS[0],
+                options["label_column"] or DEFAULT_COLUMNS[1],
+            ),
         )
     from wg_client.data import sensor_windows
 
     log_reading = sensor_windows.propose_log_config(
         data,
         sensor_windows.CuttingOptions(
-            window_seconds=window,
-            hop_seconds=log["hop"],
-            rate=log["rate"],
+            window_seconds=options["window"],
+            hop_seconds=options["hop"],
+            rate=options["rate"],
             channels=names,
-            time=log["time_column"],
-            label=log["label_column"],
-            intervals=log["intervals"],
+            time=options["time_column"],
+            label=options["label_column"],
+            intervals=options["intervals"],
         ),
         unit_column=unit_column,
         encoding=encoding,
     )
-    return ReadingConfig(bits=int(bits), encoding=encoding, log=log_reading)
+    return ReadingConfig(bits=bits, encoding=encoding, log=log_reading)

@@ -6,7 +6,7 @@ import math
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 from click.core import ParameterSource
@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from wg_client.cli.check import release_contents_lines, wrap_to_columns
 from wg_client.cli.freeze import UNUSABLE_LINE, freezing_progress, list_some_items
 from wg_client.cli.options import data_sheet_option, split_at_commas
-from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
+from wg_client.cli.reading import ReadingOptions, read_reading, reading_options
 from wg_client.data import process_log
 from wg_client.pilot import published
 from wg_client.pilot.sentences import gain_sentence, offer_lines, verdict_sentence
@@ -28,7 +28,7 @@ from wg_core.wire import canonical
 if TYPE_CHECKING:
     from wg_client.pilot.simulation import Simulation
 
-_OF_INIT = {"data", "labels", "unit_column", "data_sheet", *READING_NAMES}
+_OF_INIT = {"data", "labels", "unit_column", "data_sheet", *ReadingOptions.__annotations__}
 _LABELS_SHOWN = 20
 _SIMULATING = text("simulating, %")
 
@@ -81,7 +81,7 @@ def simulate(
     data_sheet: Path | None,
     price: str,
     as_json: bool,
-    **reading: Any,
+    **reading: Unpack[ReadingOptions],
 ) -> None:
     """Simulate, on your records alone: what may be gained, what would leave, what it would cost.
 
@@ -97,7 +97,7 @@ def simulate(
         path=data,
         labels=None if labels is None else split_at_commas(labels),
         unit_column=unit_column,
-        reading=read_reading(data, unit_column, **{n: reading.pop(n) for n in READING_NAMES}),
+        reading=read_reading(data, unit_column, reading),
         data_sheet=None if data_sheet is None else read_data_sheet(data_sheet),
     )
     if choice.data_sheet is not None and process_log.declared_unit(choice.data_sheet):

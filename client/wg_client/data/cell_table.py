@@ -15,34 +15,27 @@ from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
 from wg_common.modalities import cells
 from wg_core.errors import DataError
-from wg_core.site.reading import ReadingConfig
 from wg_core.snapshot import Problem
 
 _LABEL, _SPLIT = "label", "split"
 
 
-def survey_cells(
-    table: Path,
-    labels: Sequence[str] | None,
-    unit_column: str | None,
-    split: int | None,
-    modality: str | None,
-    reading: ReadingConfig,
-) -> dataset.DatasetSurvey:
-    """Survey a table; ``table`` is the file, other arguments as for ``survey.survey_dataset``.
+def survey_cells(table: Path, options: dataset.SurveyOptions) -> dataset.DatasetSurvey:
+    """Survey a table; ``table`` is the file.
 
     Raises:
         DataError: The table as a whole cannot be used.
     """
+    unit_column, reading, split = options.unit_column, options.reading, options.split
     label_column = reading.label_column or _LABEL
-    cell_table = _read(table, unit_column, label_column, modality, reading)
+    cell_table = _read(table, options, label_column)
     n = len(cell_table.records)
     columns = cell_table.columns
     cell_labels = [dataset.normalise_name(c.strip()) for c in columns.get(label_column, [""] * n)]
     units = list(cell_table.columns[unit_column]) if unit_column else None
     sides = None if split is None else cell_table.columns.get(_SPLIT)
     parts = ("", "0") if split == 0 else (str(split),)
-    labels = _domain(table, labels, cell_labels, list(cell_table.problems.values()))
+    labels = _domain(table, options.labels, cell_labels, list(cell_table.problems.values()))
     index = dataset.label_index(labels)
     usable: list[int] = []
     problems: list[Problem] = []
@@ -80,22 +73,17 @@ def survey_cells(
     )
 
 
-def _read(
-    table: Path,
-    unit_column: str | None,
-    label_column: str,
-    modality: str | None,
-    reading: ReadingConfig,
-) -> cells.CellTable:
+def _read(table: Path, options: dataset.SurveyOptions, label_column: str) -> cells.CellTable:
     """Read a table with the requested columns; errors as for ``survey_cells``."""
+    unit_column, reading = options.unit_column, options.reading
     columns = [label_column, _SPLIT, *([unit_column] if unit_column else [])]
     cell_table = cells.read_cell_table(table, columns, reading.encoding, reading.text_column)
     if reading.label_column and reading.label_column not in cell_table.columns:
         raise DataError(
             f"{table}: no column {reading.label_column!r} with the label of each record"
         )
-    if modality is not None:
-        dataset.check_modality(modality, cell_table.records.modality.name, table)
+    if options.modality is not None:
+        dataset.check_modality(options.modality, cell_table.records.modality.name, table)
     if unit_column and unit_column not in cell_table.columns:
         raise DataError(f"{table}: no column {unit_column!r} to name the privacy unit")
     return cell_table

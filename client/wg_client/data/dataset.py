@@ -47,6 +47,28 @@ class DatasetSurvey:
 DEFAULT_READING = ReadingConfig()  # Default settings: files are read as they are
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurveyOptions:
+    """Options of a survey: the labels, units and records that are asked of a data set.
+
+    Attributes:
+        labels: Declared label domain; None: the folders' names or the file's ``classes``.
+        unit_column: Column or array that names the privacy unit.
+        split: Value of ``split``, in a ``.npz`` file or table, whose records are used; None: all.
+        modality: Required modality; None: the one modality that all records have.
+        reading: Settings by which files are read.
+    """
+
+    labels: Sequence[str] | None = None
+    unit_column: str | None = None
+    split: int | None = 0
+    modality: str | None = None
+    reading: ReadingConfig = DEFAULT_READING
+
+
+ANY_RECORDS = SurveyOptions()  # Whatever labels and records a data set has
+
+
 def configured_modality(name: str, reading: ReadingConfig) -> Modality:
     """Return the modality that reads files with the plant's settings."""
     if name == Windows.name:

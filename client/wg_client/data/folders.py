@@ -14,6 +14,7 @@ import numpy as np
 from wg_client.data.dataset import (
     RECORDS_CSV,
     DatasetSurvey,
+    SurveyOptions,
     accompanying_files,
     check_record_count,
     configured_modality,
@@ -35,7 +36,6 @@ from wg_common.modalities.windows import Windows
 from wg_core import atomic
 from wg_core.errors import DataError, reraise_os_errors
 from wg_core.site.config import UNLABELLED_FOLDER
-from wg_core.site.reading import ReadingConfig
 from wg_core.snapshot import Problem
 
 _SPLITS = frozenset(
@@ -94,15 +94,13 @@ class FoundFiles:
     hints: list[str] = field(default_factory=list)
 
 
-def survey_folder(
-    path: Path, labels: Sequence[str] | None, modality: str | None, reading: ReadingConfig
-) -> DatasetSurvey:
-    """Survey a folder of class folders; arguments as for ``survey.survey_dataset``.
+def survey_folder(path: Path, options: SurveyOptions) -> DatasetSurvey:
+    """Survey a folder of class folders.
 
     Raises:
         DataError: The folder cannot be read, or its folders cannot be classes.
     """
-    sorted_files = FoundFiles()
+    labels, sorted_files = options.labels, FoundFiles()
     entries = [entry for entry in list_folder(path) if not _left_behind(path, entry, sorted_files)]
     if parts := _anomaly_parts(entries, labels):
         entries = [inner for part in parts for inner in list_folder(part)]
@@ -145,16 +143,12 @@ def survey_folder(
             label = index.get(normalise_name(entry.name), UNLABELLED)
             for inner in list_files_below(entry):
                 _sort_in(path, inner, label, sorted_files)
-    _set_tables_aside(path, sorted_files, modality)
-    return survey_found_files(path, sorted_files, domain, modality, reading)
+    _set_tables_aside(path, sorted_files, options.modality)
+    return survey_found_files(path, sorted_files, domain, options)
 
 
 def survey_found_files(
-    root: Path,
-    sorted_files: FoundFiles,
-    domain: Sequence[str],
-    modality: str | None,
-    reading: ReadingConfig,
+    root: Path, sorted_files: FoundFiles, domain: Sequence[str], options: SurveyOptions
 ) -> DatasetSurvey:
     """Return the survey of the files that were found below ``root``.
 
@@ -162,6 +156,7 @@ def survey_found_files(
         DataError: There are too many files, or several modalities where none was requested.
     """
     check_record_count(root, len(sorted_files.paths))
+    modality, reading = options.modality, options.reading
     records = (
         stored_file_records(root, sorted_files.paths, reading)
         if modality is None

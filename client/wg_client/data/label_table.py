@@ -31,20 +31,15 @@ class _Row:
     unit: str
 
 
-def survey_table(
-    path: Path,
-    labels: Sequence[str] | None,
-    unit_column: str | None,
-    modality: str | None,
-    reading: ReadingConfig,
-) -> dataset.DatasetSurvey:
-    """Survey a table and its files; arguments as for ``survey.survey_dataset``.
+def survey_table(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSurvey:
+    """Survey a table and its files.
 
     Raises:
         DataError: The table as a whole cannot be read.
     """
+    labels, unit_column = options.labels, options.unit_column
     sorted_files = FoundFiles(units=None if unit_column is None else [])
-    rows = _read(path / dataset.RECORDS_CSV, unit_column, reading, sorted_files)
+    rows = _read(path / dataset.RECORDS_CSV, unit_column, options.reading, sorted_files)
     if labels is None:
         labels = sorted(
             {row.label for row in rows.values() if not isinstance(row, str) and row.label}
@@ -67,7 +62,7 @@ def survey_table(
         sorted_files.labels.append(index.get(row.label, UNLABELLED))
         if sorted_files.units is not None:
             sorted_files.units.append(row.unit)
-    return survey_found_files(path, sorted_files, labels, modality, reading)
+    return survey_found_files(path, sorted_files, labels, options)
 
 
 def explain_no_table(table: Path, unit_column: str | None, reading: ReadingConfig) -> str:

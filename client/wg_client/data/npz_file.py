@@ -4,7 +4,7 @@ In ``y``, -1 means no label; ``split`` is 0 for the plant's records and 1 for he
 further array may name the privacy unit of each record.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +20,17 @@ from wg_core.errors import DataError
 from wg_core.snapshot import Problem
 
 
-def survey_npz(
-    path: Path,
-    labels: Sequence[str] | None,
-    unit_column: str | None,
-    split: int | None,
-    modality: str | None,
-) -> dataset.DatasetSurvey:
-    """Survey a ``.npz`` file; arguments as for ``survey.survey_dataset``.
+def survey_npz(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSurvey:
+    """Survey a ``.npz`` file.
 
     Raises:
         DataError: The file as a whole cannot be used.
     """
+    labels, unit_column, split = options.labels, options.unit_column, options.split
     file = read_labelled(path, [unit_column] if unit_column else [])
     x, kind = file.records, file.modality
-    if modality is not None:
-        dataset.check_modality(modality, kind.name, path)
+    if options.modality is not None:
+        dataset.check_modality(options.modality, kind.name, path)
     if file.classes is None and labels is None:
         raise DataError(f"{path}: no array classes; declare the labels (--labels a,b,c)")
     classes = file.classes if file.classes is not None else tuple(labels or ())

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from wg_client.data.dataset import (
     RECORD_LIMIT,
     DatasetSurvey,
+    SurveyOptions,
     check_modality,
     explain_undeclared,
     label_index,
@@ -158,29 +159,22 @@ def is_sensor_log(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
-def survey_logs(
-    path: Path,
-    labels: Sequence[str] | None,
-    unit_column: str | None,
-    reading: ReadingConfig,
-    modality: str | None,
-    *,
-    lenient: bool = False,
-) -> DatasetSurvey:
-    """Survey sensor logs; arguments as for ``survey.survey_dataset``.
-
-    With ``lenient``, for predictions, the label column or table may be missing.
+def survey_logs(path: Path, options: SurveyOptions, *, lenient: bool = False) -> DatasetSurvey:
+    """Survey sensor logs; with ``lenient``, for predictions, label column or table may be missing.
 
     Raises:
         DataError: There is no log, or the table of intervals cannot be read.
     """
-    logs = LogReader(reading)
-    if modality is not None:
-        check_modality(modality, Windows.name, path)
+    unit_column = options.unit_column
+    logs = LogReader(options.reading)
+    if options.modality is not None:
+        check_modality(options.modality, Windows.name, path)
     root = path if path.is_dir() else path.parent
     if unit_column == INTERVAL and logs.log.intervals is None:
         raise DataError(f"{path}: unit {INTERVAL!r}: there is no table of intervals (--intervals)")
-    intervals = read_intervals(root, logs.log, unit_column, reading.encoding, lenient=lenient)
+    intervals = read_intervals(
+        root, logs.log, unit_column, options.reading.encoding, lenient=lenient
+    )
     cut = _Cutter(root, logs, unit_column, intervals, lenient)
     strays: list[Problem] = []
     for file in _files(path, root, logs.log.intervals, strays):
@@ -199,7 +193,7 @@ def survey_logs(
             f"{path}: no window: no sensor log ({', '.join(sorted(SUFFIXES))}), or none that has"
             f" {logs.log.window_samples} rows without a gap"
         )
-    return _survey(cut, labels, strays)
+    return _survey(cut, options.labels, strays)
 
 
 def _unknown_logs(

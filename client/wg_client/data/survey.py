@@ -24,9 +24,11 @@ from pathlib import Path
 
 from wg_client.data.cell_table import survey_cells
 from wg_client.data.dataset import (
+    ANY_RECORDS,
     DEFAULT_READING,
     RECORDS_CSV,
     DatasetSurvey,
+    SurveyOptions,
     describe_empty_dataset,
     is_record_file,
 )
@@ -50,15 +52,14 @@ def load_dataset(
 ) -> SiteData:
     """Read a data set in which every record must be usable; stray files are ignored.
 
-    Arguments as for ``survey_dataset``.
+    Arguments as for ``SurveyOptions``.
 
     Raises:
         DataError: The data set is missing, damaged or empty, or has an undeclared label; the
             message names the file.
     """
-    data_survey = survey_dataset(
-        path, labels, unit_column=unit_column, split=split, reading=reading
-    )
+    options = SurveyOptions(labels=labels, unit_column=unit_column, split=split, reading=reading)
+    data_survey = survey_dataset(path, options)
     for problem in data_survey.problems:
         place = path / problem.name if path.is_dir() else path.parent / problem.name
         raise DataError(f"{place}: {problem.reason}")
@@ -67,23 +68,11 @@ def load_dataset(
     return data_survey.data
 
 
-def survey_dataset(
-    path: Path,
-    labels: Sequence[str] | None = None,
-    *,
-    unit_column: str | None = None,
-    split: int | None = 0,
-    modality: str | None = None,
-    reading: ReadingConfig = DEFAULT_READING,
-) -> DatasetSurvey:
+def survey_dataset(path: Path, options: SurveyOptions = ANY_RECORDS) -> DatasetSurvey:
     """Survey a data set without decoding a record.
 
     Args:
         path: Folder, ``.npz`` file or table.
-        labels: Declared label domain; None: the folders' names or the file's ``classes``.
-        unit_column: Column or array that names the privacy unit.
-        split: Value of ``split``, in a ``.npz`` file or table, whose records are used; None: all.
-        modality: Required modality; None: the one modality that all records have.
 
     Raises:
         DataError: The data set is missing, its table or archive as a whole cannot be read, or no
@@ -91,29 +80,30 @@ def survey_dataset(
     """
     if not path.exists():
         raise DataError(f"{path}: not there")
+    unit_column, reading = options.unit_column, options.reading
     if reading.log is not None:
-        return survey_logs(path, labels, unit_column, reading, modality)
+        return survey_logs(path, options)
     if path.is_dir():
         table = path / RECORDS_CSV
         # A stray file of this name must not hide class folders, or an empty folder.
         entries = list_folder(path)
         folders = any(entry.is_dir() for entry in entries)
         stray = unit_column is None and (
-            folders or (modality is not None and not any(map(is_record_file, entries)))
+            folders or (options.modality is not None and not any(map(is_record_file, entries)))
         )
-        if cells.is_record_table(table, modality if stray else None, reading.text_column):
-            return survey_cells(table, labels, unit_column, split, modality, reading)
+        if cells.is_record_table(table, options.modality if stray else None, reading.text_column):
+            return survey_cells(table, options)
         if table.is_file() and not (stray and explain_no_table(table, unit_column, reading)):
-            return survey_table(path, labels, unit_column, modality, reading)
+            return survey_table(path, options)
         if unit_column is not None:
             raise DataError(
                 f"{path}: unit column {unit_column!r} needs a {RECORDS_CSV} with that column"
             )
-        return survey_folder(path, labels, modality, reading)
+        return survey_folder(path, options)
     if cells.is_record_table(path, column=reading.text_column):
-        return survey_cells(path, labels, unit_column, split, modality, reading)
+        return survey_cells(path, options)
     if path.suffix.lower() == ".npz" and path.is_file():
-        return survey_npz(path, labels, unit_column, split, modality)
+        return survey_npz(path, options)
     if is_sensor_log(path):
         raise DataError(
             f"{path}: one file; if it is a long sensor log, say how windows are cut (--window); if"

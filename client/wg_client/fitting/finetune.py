@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from wg_client.fitting.fitted import FittedModel, select_and_fit
-from wg_client.fitting.folds import Folds
+from wg_client.fitting.folds import Configurations, Folds
 from wg_client.fitting.learners import AROUND_A_BASE, Learner, RowIndex, fit_parts
 from wg_client.fitting.leave_class_out import BaseHead, LearnerEvaluation, evaluate_logits
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
@@ -73,11 +73,15 @@ def fit_finetuned(
     def refit(rows: RowIndex | slice, choice: int) -> LinearHead:
         return _train(base, features[rows], labels[rows], AROUND_A_BASE[choice])
 
+    def judge(train: RowIndex, test: RowIndex, choice: int) -> Floats:
+        return refit(train, choice).logits(features[test])
+
     trials = None
     if folds.is_usable and unseen and len(np.unique(labels[folds.rows])) > 2:
-        trials = LearnerEvaluation(base, features, labels, folds, AROUND_A_BASE, unseen_mass)
+        trials = LearnerEvaluation(base, features, labels, folds, unseen_mass)
     prior = np.array([learner.prior for learner in AROUND_A_BASE])
-    fitted_head, trial = select_and_fit(predict, refit, features, labels, folds, prior, trials)
+    configurations = Configurations(predict, judge, prior)
+    fitted_head, trial = select_and_fit(configurations, refit, labels, folds, trials)
     learner = AROUND_A_BASE[trial]
     if trials is not None:
         fitted_head = replace(fitted_head, leave_class_out=trials.evaluate_learner(trial))

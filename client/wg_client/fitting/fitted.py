@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.fitting.folds import (
+    Configurations,
     Folds,
     NestedSelection,
-    Predict,
     RowIndex,
     Tilt,
     cross_validate_nested,
@@ -111,24 +111,20 @@ Refit = Callable[[RowIndex | slice, int], LinearHead]  # (training rows, configu
 
 
 def select_and_fit(
-    predict: Predict,
+    configurations: Configurations,
     fit_configuration: Refit,
-    features: Floats,
     labels: Ints,
     folds: Folds,
-    prior: Floats,
     tilt: Tilt | None = None,
 ) -> tuple[FittedModel, int]:
     """Select a configuration by nested cross-validation, and fit it on all records.
 
     Args:
-        predict: As for ``folds.cross_validate_nested``.
+        configurations: Configurations that are compared.
         fit_configuration: Fits one configuration.
-        features: Features of all labelled records, ``[n, d]``.
         labels: Labels of the records, ``[n]``.
         folds: From ``folds.stratified_folds``; without three non-empty folds the prior alone
             decides.
-        prior: Penalty of each configuration, nats.
         tilt: Correction for classes without records; None: every class has records.
 
     Returns:
@@ -136,14 +132,10 @@ def select_and_fit(
     """
     all_rows = slice(None)
     if not folds.is_usable:
-        best_trial = int(np.argmin(prior))
+        best_trial = int(np.argmin(configurations.prior))
         return FittedModel(fit_configuration(all_rows, best_trial), None), best_trial
 
-    def judge(train: RowIndex, test: RowIndex, choice: int) -> Floats:
-        return fit_configuration(train, choice).logits(features[test])
-
-    search: NestedSelection = cross_validate_nested(predict, judge, labels, folds, prior, tilt)
-
+    search: NestedSelection = cross_validate_nested(configurations, labels, folds, tilt)
     head = fit_configuration(all_rows, search.chosen)
     if tilt is not None:
         class_bias = tilt(np.ones(len(folds.rows), dtype=bool))[0][search.chosen]

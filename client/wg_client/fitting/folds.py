@@ -169,6 +169,30 @@ Judge = Callable[[RowIndex, RowIndex, int], Floats]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Configurations:
+    """Configurations of a model, among which cross-validation selects.
+
+    Attributes:
+        predict: Fits all configurations on some rows and predicts others.
+        judge: Fits one configuration.
+        prior: Penalty of each configuration, nats, ``[configurations]``.
+    """
+
+    predict: Predict
+    judge: Judge
+    prior: Floats
+
+
+def single_configuration(predict: Callable[[RowIndex, RowIndex], Floats]) -> Configurations:
+    """Return the one configuration of a model that predicts by ``predict``."""
+    return Configurations(
+        lambda train, held_out: [predict(train, held_out)],
+        lambda train, held_out, choice: predict(train, held_out),
+        np.zeros(1),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class NestedSelection:
     """Selections of nested cross-validation, and the out-of-fold predictions.
 
@@ -191,26 +215,19 @@ class NestedSelection:
 
 
 def cross_validate_nested(
-    predict: Predict,
-    judge: Judge,
-    labels: Ints,
-    folds: Folds,
-    prior: Floats,
-    tilt: Tilt | None = None,
+    configurations: Configurations, labels: Ints, folds: Folds, tilt: Tilt | None = None
 ) -> NestedSelection:
     """Select a configuration by out-of-fold log loss plus a prior, and evaluate the selection.
 
-    With a handful of records, differences between configurations are mostly noise: ``prior`` is the
-    evidence in nats that a configuration must show beyond the default. The logits of each
-    configuration get one temperature, so that learners with and without calibrated logits compare.
+    With a handful of records, differences between configurations are mostly noise: their ``prior``
+    is the evidence in nats that one must show beyond the default. The logits of each configuration
+    get one temperature, so that learners with and without calibrated logits compare.
 
     Args:
-        predict: Fits all configurations on some rows and predicts others.
-        judge: Fits one configuration.
         labels: Labels of all labelled records, ``[n]``.
-        prior: Penalty of each configuration, nats, ``[configurations]``.
         tilt: Correction for classes without records; None: every class has records.
     """
+    prior = configurations.prior
     y, rows = labels[folds.rows], folds.rows
     m, repeats = len(y), len(folds.assignment)
     choices = np.zeros((repeats, folds.count), dtype=np.int64)
@@ -218,7 +235,7 @@ def cross_validate_nested(
     inner: Floats | None = None
     tables: list[Floats] = []
     for repeat, fold in enumerate(folds.assignment):
-        table = _table(predict, fold, folds, len(prior))
+        table = _table(configurations.predict, fold, folds, len(prior))
         tables.append(table)
         if inner is None:
             inner = np.zeros((repeats, folds.count, m, table.shape[3]))
@@ -238,7 +255,7 @@ def cross_validate_nested(
             if train.all():
                 continue
             class_bias, _ = tilt(train) if tilt else _NOTHING
-            values = judge(folds.training_rows(train), rows[~train], choice)
+            values = configurations.judge(folds.training_rows(train), rows[~train], choice)
             values = values + class_bias[min(choice, len(class_bias) - 1)]
             logits[repeat, ~train] = values * factors[repeat, out]
     class_bias, unseen = tilt(np.ones(m, dtype=bool)) if tilt else _NOTHING

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from wg_client.fitting.folds import Folds
-from wg_client.fitting.learners import Learner, fit_parts
+from wg_client.fitting.learners import AROUND_A_BASE, fit_parts
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss, robust_loss
 
 _BIASES = np.concatenate([[-50.0], np.linspace(-10, 10, 41)])
@@ -127,10 +127,9 @@ class LearnerEvaluation:
         features: Floats,
         labels: Ints,
         folds: Folds,
-        learners: Sequence[Learner],
         unseen_mass: float,
     ) -> None:
-        """Fit each learner without each class.
+        """Fit each learner around a base head without each class.
 
         Args:
             features: Features of labelled records, ``[n, d]``, of at least three classes.
@@ -143,7 +142,7 @@ class LearnerEvaluation:
         self._unseen = np.setdiff1d(np.arange(self._classes), labels)
         small = len(y) <= _SMALL
         self._tried = [
-            self._bias_asked(x, y, learners, list(splits))
+            self._bias_asked(x, y, list(splits))
             for splits in _splits(y, folds, *((_CLASSES, folds.count) if small else (_FEW, 1)))
         ]
 
@@ -178,19 +177,18 @@ class LearnerEvaluation:
         self,
         features: Floats,
         labels: Ints,
-        learners: Sequence[Learner],
         splits: Sequence[tuple[int, Mask, Mask]],
     ) -> list[_Asked]:
         """Fit and evaluate each learner with one class left out."""
-        by_learner: list[list[tuple[NDArray[np.generic], ...]]] = [[] for _ in learners]
+        by_learner: list[list[tuple[NDArray[np.generic], ...]]] = [[] for _ in AROUND_A_BASE]
         for label, train, test in splits:
             if not train.any() or not test.any():
                 continue
             offset = self._base(features[train], labels[train]).logits(features)
-            parts, rows = fit_parts(learners, features[train], labels[train], offset[train])
+            parts, rows = fit_parts(AROUND_A_BASE, features[train], labels[train], offset[train])
             y, record = labels[test], np.flatnonzero(test)
             members, absent_classes = y == label, np.append(self._unseen, label)
-            for learner, part, chunks in zip(learners, parts, by_learner, strict=True):
+            for learner, part, chunks in zip(AROUND_A_BASE, parts, by_learner, strict=True):
                 logits = learner.unseen_scale * offset[test]
                 logits[:, rows] = learner.scale * offset[test][:, rows] + part.logits(
                     features[test]

@@ -16,7 +16,7 @@ import numpy as np
 
 from wg_client.fitting.averages import average_models, mean_head
 from wg_client.fitting.fitted import FittedModel, select_and_fit
-from wg_client.fitting.folds import Folds, RowIndex
+from wg_client.fitting.folds import Folds, RowIndex, single_configuration
 from wg_client.fitting.learners import (
     DISCRIMINANTS,
     LOGISTIC_REGRESSION,
@@ -66,10 +66,10 @@ def fit_local_only(
             weight[:, block] = part.weight
             return extend_to_classes(LinearHead(weight, part.bias), present, classes)
 
-        def predict(train: RowIndex, test: RowIndex) -> list[Floats]:
-            return [refit(train).logits(features[test])]
+        def predict(train: RowIndex, test: RowIndex) -> Floats:
+            return refit(train).logits(features[test])
 
-        return select_and_fit(predict, refit, features, labels, folds, np.zeros(1))[0]
+        return select_and_fit(single_configuration(predict), refit, labels, folds)[0]
 
     learners = [DISCRIMINANTS]
     if folds.is_usable:

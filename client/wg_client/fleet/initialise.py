@@ -20,7 +20,7 @@ from pathlib import Path
 
 from wg_client.data import plant as plants
 from wg_client.data import process_log
-from wg_client.data.dataset import DEFAULT_READING, check_modality
+from wg_client.data.dataset import DEFAULT_READING, SurveyOptions, check_modality
 from wg_client.data.inspection import Inspection, inspect_records
 from wg_client.data.survey import survey_dataset
 from wg_client.fleet import encoder_trial
@@ -86,7 +86,8 @@ def inspect_data(choice: DataChoice, stage: Stage | None = None) -> Inspection:
     """
     choice.reading.check_unit_column(choice.unit_column)
     data_survey = survey_dataset(
-        choice.path, choice.labels, unit_column=choice.unit_column, reading=choice.reading
+        choice.path,
+        SurveyOptions(labels=choice.labels, unit_column=choice.unit_column, reading=choice.reading),
     )
     configuration.check_labels(data_survey.data.label_names)
     _check_sheet(choice.data_sheet, data_survey.data.modality)

@@ -6,6 +6,7 @@ leave; nothing is refused because of them.
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from wg_common.language import text
 from wg_core.privacy.schema import MACHINE_RECORDS
@@ -20,29 +21,30 @@ _POINTS = {"images": "11", "windows": "3", "texts": "15"}
 development sets (S2); for an unmeasured modality their range is shown."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordCounts:
+    """Counts of the snapshot's records. Private; printed at the plant only."""
+
+    path: str
+    records: int
+    unlabelled: int
+    per_label: dict[str, int]
+    modality: str
+    units: int
+
+
 def class_statistics_hints(
-    *,
-    modality: str,
-    records_by_label: Mapping[str, int],
-    units: int,
-    clip_radius: float,
-    dimension: int,
-    noise_std: float,
-    cap_epsilon: float,
-    cap_delta: float,
+    counts: RecordCounts, noise: float, cap_epsilon: float, cap_delta: float
 ) -> tuple[str, ...]:
     """Return hints for a person before a release of class statistics.
 
     Args:
-        units: Number of privacy units.
-        clip_radius: Clip radius, feature units.
-        dimension: Number d of released features.
-        noise_std: Standard deviation of the noise on one entry of a class sum, feature units.
+        noise: Expected length of the noise on a class sum, in clip radii.
     """
     return (
-        _worth(records_by_label, _POINTS.get(modality, "3–15")),
-        *_caps(units, cap_epsilon, cap_delta),
-        *_small_class_hints(records_by_label, clip_radius, noise_std * math.sqrt(dimension)),
+        _worth(counts.per_label, _POINTS.get(counts.modality, "3–15")),
+        *_caps(counts.units, cap_epsilon, cap_delta),
+        *_small_class_hints(counts.per_label, noise),
     )
 
 
@@ -115,10 +117,10 @@ def _worth(per_label: Mapping[str, int], points: str) -> str:
     )
 
 
-def _small_class_hints(per_label: Mapping[str, int], clip_radius: float, noise: float) -> list[str]:
+def _small_class_hints(per_label: Mapping[str, int], noise: float) -> list[str]:
     """Return a hint if the noise exceeds the sum of all records of a class."""
-    # The sum of n vectors of length R is at most n R long; ``noise`` is the expected length over d.
-    lost_labels = [label for label, count in per_label.items() if 0 < count * clip_radius < noise]
+    # The sum of n vectors of length R is at most n R long.
+    lost_labels = [label for label, count in per_label.items() if 0 < count < noise]
     if not lost_labels:
         return []
     names = ", ".join(f"{label!r} ({per_label[label]})" for label in lost_labels[:_SHOWN])
@@ -134,6 +136,6 @@ def _small_class_hints(per_label: Mapping[str, int], clip_radius: float, noise: 
             " larger epsilon, are needed",
             names=names,
             more=remainder,
-            needed=math.ceil(noise / clip_radius),
+            needed=math.ceil(noise),
         )
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from wg_client.data import acceptance_set, process_log
-from wg_client.data.dataset import describe_empty_dataset
+from wg_client.data.dataset import SurveyOptions, describe_empty_dataset
 from wg_client.data.inspection import Inspection, inspect_records
 from wg_client.data.survey import survey_dataset
 from wg_core.errors import DataError
@@ -39,10 +39,12 @@ def inspect_home_data(
     encoder = load_encoder(encoder_pin.load(home, config))
     data_survey = survey_dataset(
         Path(config.data.path),
-        config.data.labels,
-        unit_column=config.data.unit_column,
-        modality=encoder.modality,
-        reading=config.data.reading,
+        SurveyOptions(
+            labels=config.data.labels,
+            unit_column=config.data.unit_column,
+            modality=encoder.modality,
+            reading=config.data.reading,
+        ),
     )
     return inspect_records(data_survey, units=config.data.unit_column is not None, stage=stage)
 

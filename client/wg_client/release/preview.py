@@ -12,12 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from wg_client.data import plant as plants
+from wg_client.data.dataset import SurveyOptions
 from wg_client.data.plant import PlantData
 from wg_client.data.recordings import recording_unit
 from wg_client.data.recordings import unnamed_recording_hint as recording_hint
 from wg_client.data.sensor_windows import list_logs, log_of_window
 from wg_client.data.survey import survey_dataset
-from wg_client.release.hints import class_statistics_hints, machine_statistics_hints
+from wg_client.release.hints import (
+    RecordCounts,
+    class_statistics_hints,
+    machine_statistics_hints,
+)
 from wg_client.release.look import encoder_failures
 from wg_client.release.machine_hints import machine_hints
 from wg_common.language import text
@@ -90,18 +95,6 @@ class SnapshotSummary:
     duplicates: int
     encoder_failures: int
     change: FolderChange
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordCounts:
-    """Counts of the snapshot's records. Private; printed at the plant only."""
-
-    path: str
-    records: int
-    unlabelled: int
-    per_label: dict[str, int]
-    modality: str
-    units: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,21 +236,18 @@ def preview_release(
         + (
             machine_statistics_hints(sight.units, cap, cap_delta)
             if statistics == MACHINE
-            else class_statistics_hints(
-                modality=sight.modality,
-                records_by_label=sight.per_label,
-                units=sight.units,
-                clip_radius=schema.radius,
-                dimension=schema.dimension,
-                noise_std=noise.sum_std,
-                cap_epsilon=cap,
-                cap_delta=cap_delta,
-            )
+            else class_statistics_hints(sight, _noise_length(noise), cap, cap_delta)
         ),
         data_sheet=plant.config.data_sheet,
         mean=_mean(plant, noise) if statistics == MACHINE else None,
         no_machine=no_machine,
     )
+
+
+def _noise_length(release: NoisyStatistics) -> float:
+    """Return the expected length of the noise on a class sum, in clip radii."""
+    schema = release.schema
+    return release.sum_std * math.sqrt(schema.dimension) / schema.radius
 
 
 def _recordings(data: DataConfig) -> tuple[str, ...]:
@@ -359,10 +349,12 @@ def compare_folder(plant: PlantData) -> FolderChange:
             return _change_of_logs(plant, path)
         data_survey = survey_dataset(
             path,
-            config.labels,
-            unit_column=config.unit_column,
-            modality=plant.data.modality,
-            reading=config.reading,
+            SurveyOptions(
+                labels=config.labels,
+                unit_column=config.unit_column,
+                modality=plant.data.modality,
+                reading=config.reading,
+            ),
         )
     except DataError as error:
         return FolderChange(unreadable=str(error))

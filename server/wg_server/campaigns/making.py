@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 PROCESSES = max(1, min(4, (os.cpu_count() or 1) // 2))
 
+_ATTEMPTS = 2  # A process killed for want of memory may find it once others have ended
+
 _CONTEXT = multiprocessing.get_context("spawn")  # A fork could copy locks held by threads
 
 
@@ -47,8 +49,6 @@ class PackagingProcess:
         plant: PackageRecipient,
         request_id: str,
         identity: str,
-        *,
-        tries: int = 2,
     ) -> bytes:
         """Make a package, see ``packaging.make_package``; the process opens its own ``pools``.
 
@@ -56,7 +56,7 @@ class PackagingProcess:
             InternalError: The process was killed, for instance by the system for lack of memory.
         """
         task = home.root, plant, request_id, identity
-        for _ in range(tries):
+        for _ in range(_ATTEMPTS):
             try:
                 return self._start_process().submit(_make, *task).result()
             except BrokenProcessPool as error:

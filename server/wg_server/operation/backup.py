@@ -108,7 +108,7 @@ def restore_home(
         else:
             atomic.rename_file(folder / _STORE, restored_home.database)
         with ServerStore.open(restored_home) as store:  # migrates the store, and proves it readable
-            add_log_entry(store, actor, "restore", manifest.name, _utc(manifest.created), end)
+            add_log_entry(store, actor, "restore", manifest.name, _utc(manifest.created))
         RestoreGap(since=manifest.created, until=int(end)).save(restored_home)
         LastBackup(created=manifest.created).save(restored_home)
     return manifest

@@ -154,12 +154,7 @@ def logged_action(
 
 
 def add_log_entry(
-    store: ServerStore,
-    actor: Actor,
-    action: str,
-    subject: str,
-    detail: str = "",
-    at: float | None = None,
+    store: ServerStore, actor: Actor, action: str, subject: str, detail: str = ""
 ) -> None:
     """Add an entry to the log."""
     table = schema.operator_log
@@ -168,7 +163,7 @@ def add_log_entry(
         number, before = _last(connection)
         values = {
             "id": number + 1,
-            "at": time.time() if at is None else at,
+            "at": time.time(),
             "operator": actor.name,
             "through": actor.through,
             "action": action,

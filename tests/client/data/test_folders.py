@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wg_client.data.dataset import SurveyOptions
 from wg_client.data.inspection import inspect_records
 from wg_client.data.survey import survey_dataset
 from wg_core.errors import DataError
@@ -24,17 +25,19 @@ def _picture(path: Path, value: int = 1) -> Path:
 def test_whoever_declares_such_names_means_them(tmp_path: Path) -> None:
     for name in ("train", "test"):
         _picture(tmp_path / name / "a.png")
-    assert survey_dataset(tmp_path, ["test", "train"]).data.labels.tolist() == [0, 1]
+    assert survey_dataset(
+        tmp_path, SurveyOptions(labels=["test", "train"])
+    ).data.labels.tolist() == [0, 1]
     for name in ("OK", "ok"):
         _picture(tmp_path / "case" / name / "a.png")
-    assert len(survey_dataset(tmp_path / "case", ["OK", "ok"]).data) == 2
+    assert len(survey_dataset(tmp_path / "case", SurveyOptions(labels=["OK", "ok"])).data) == 2
 
 
 def test_a_folder_as_a_mac_writes_it_is_the_label_as_a_person_does(tmp_path: Path) -> None:
     name = "ガス漏れ"
     _picture(tmp_path / unicodedata.normalize("NFD", name) / "a.png")
     assert survey_dataset(tmp_path).data.label_names == (unicodedata.normalize("NFC", name),)
-    found = survey_dataset(tmp_path, [name, "other"])
+    found = survey_dataset(tmp_path, SurveyOptions(labels=[name, "other"]))
     assert found.data.labels.tolist() == [0] and not found.problems
 
 
@@ -69,7 +72,7 @@ def test_a_table_of_a_spreadsheet_is_read(tmp_path: Path, encoding: str, delimit
     rows = [("File", " Label", "ロット"), ("表面1.png", "傷", "7"), ("b.png", "", "8")]
     text = "".join(delimiter.join(row) + "\r\n" for row in rows)
     (tmp_path / "records.csv").write_bytes(text.encode(encoding))
-    found = survey_dataset(tmp_path, unit_column="ロット")
+    found = survey_dataset(tmp_path, SurveyOptions(unit_column="ロット"))
     assert found.data.label_names == ("傷",) and found.data.labels.tolist() == [0, -1]
     assert found.data.units == ("7", "8") and not found.problems
     assert any("CP932" in hint for hint in found.hints) == (encoding == "cp932")
@@ -80,7 +83,7 @@ def test_an_old_encoding_is_refused_until_it_is_said(tmp_path: Path) -> None:
     (tmp_path / "records.csv").write_bytes("file,label\na.png,größe\n".encode("cp1252"))
     with pytest.raises(DataError, match="say its encoding"):
         survey_dataset(tmp_path)
-    found = survey_dataset(tmp_path, reading=ReadingConfig(encoding="cp1252"))
+    found = survey_dataset(tmp_path, SurveyOptions(reading=ReadingConfig(encoding="cp1252")))
     assert found.data.label_names == ("größe",)
 
 
@@ -90,9 +93,13 @@ def test_a_twelve_bit_camera_is_pointed_out_and_read_when_it_is_said(tmp_path: P
     Image.fromarray(deep).save(tmp_path / "ok" / "a.png")
     found = inspect_records(survey_dataset(tmp_path), units=False)
     assert "nearly black" in found.hints[0] and "--bits 12" in found.hints[0]
-    found = inspect_records(survey_dataset(tmp_path, reading=ReadingConfig(bits=12)), units=False)
+    found = inspect_records(
+        survey_dataset(tmp_path, SurveyOptions(reading=ReadingConfig(bits=12))), units=False
+    )
     assert not found.hints and found.data.records[0].max() == 250
-    found = inspect_records(survey_dataset(tmp_path, reading=ReadingConfig(bits=10)), units=False)
+    found = inspect_records(
+        survey_dataset(tmp_path, SurveyOptions(reading=ReadingConfig(bits=10))), units=False
+    )
     assert "which 10 bits do not hold" in found.problems[0].reason
 
 

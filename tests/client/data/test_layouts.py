@@ -13,8 +13,8 @@ import openpyxl
 import pytest
 from PIL import Image
 
-from wg_client.cli.reading import read_reading
-from wg_client.data.dataset import DEFAULT_READING, DatasetSurvey
+from wg_client.cli.reading import ReadingOptions, read_reading
+from wg_client.data.dataset import DEFAULT_READING, DatasetSurvey, SurveyOptions
 from wg_client.data.survey import survey_dataset
 from wg_common.modalities import spreadsheets
 from wg_core.errors import DataError
@@ -43,7 +43,7 @@ def test_mvtec(tmp_path: Path, labels: list[str] | None) -> None:
     (tmp_path / "tile" / "readme.txt").write_text("of tiles")
     with pytest.raises(DataError, match=r"'tile' is a data set of its own.*--data at it"):
         survey_dataset(tmp_path)
-    seen = survey_dataset(tmp_path / "tile", labels)
+    seen = survey_dataset(tmp_path / "tile", SurveyOptions(labels=labels))
     assert classes(seen) == {"good": 2, "scratch": 1} and not seen.problems
     assert "anomaly detection" in seen.hints[0]
 
@@ -101,16 +101,16 @@ def test_a_sheet_of_a_spreadsheet(tmp_path: Path) -> None:
     path = workbook(tmp_path / "notes.xlsx", ROWS)
     with pytest.raises(DataError, match="--text-column"):
         survey_dataset(path)
-    seen = survey_dataset(path, reading=NAMED)
+    seen = survey_dataset(path, SurveyOptions(reading=NAMED))
     assert classes(seen) == {"": 1, "故障": 1, "正常": 1} and seen.data.records[1] == "異常なし"
     odd = (("text", "label", "lot"), ('a;b, "c"\nd', 1, 7.0), (2.5, True, None))
-    seen = survey_dataset(workbook(path, odd), unit_column="lot")
+    seen = survey_dataset(workbook(path, odd), SurveyOptions(unit_column="lot"))
     assert seen.data.records[0] == 'a;b, "c" d' and seen.data.units == ("7",)
     assert [problem.reason for problem in seen.problems] == [
         "column 'lot' is empty: no privacy unit"
     ]
     with pytest.raises(DataError, match="several sheets; keep one"):
-        survey_dataset(workbook(path, ROWS, ROWS), reading=NAMED)
+        survey_dataset(workbook(path, ROWS, ROWS), SurveyOptions(reading=NAMED))
 
 
 @pytest.mark.parametrize("fault", ["cut", "no archive", "entities", "bomb", "columns", "far row"])
@@ -141,7 +141,7 @@ def test_a_hostile_workbook_is_refused(
             for name, part in parts.items():
                 archive.writestr(name, part)
     if fault == "far row":  # a sheet ends where nothing follows
-        assert not len(survey_dataset(path, ["b"]).data)
+        assert not len(survey_dataset(path, SurveyOptions(labels=["b"])).data)
         return
     with pytest.raises(DataError, match=r"x\.xlsx"):
         spreadsheets.csv_text(path)
@@ -152,11 +152,11 @@ def test_a_table_of_an_old_encoding_with_japanese_columns(tmp_path: Path) -> Non
     table.write_text("\n".join(map(",".join, ROWS)) + "\n", encoding="cp932")
     with pytest.raises(DataError, match="--text-column"):
         survey_dataset(table)
-    seen = survey_dataset(table, reading=NAMED)
+    seen = survey_dataset(table, SurveyOptions(reading=NAMED))
     assert classes(seen) == {"": 1, "故障": 1, "正常": 1} and seen.data.records[0] == ROWS[1][0]
     assert "CP932" in seen.hints[0]
     with pytest.raises(DataError, match="no column '区分'"):
-        survey_dataset(table, reading=replace(NAMED, columns=("内容", "区分")))
+        survey_dataset(table, SurveyOptions(reading=replace(NAMED, columns=("内容", "区分"))))
 
 
 def test_sound(tmp_path: Path) -> None:
@@ -169,12 +169,12 @@ def test_sound(tmp_path: Path) -> None:
             file.setframerate(1000)
             file.writeframes(rng.integers(-999, 999, 3000, dtype=np.int16).tobytes())
     assert "--window" in survey_dataset(tmp_path).strays[0].reason
-    words = ("hop", "rate", "time_column", "channels", "label_column", "intervals")
-    reading = read_reading(
-        tmp_path, None, bits="16", encoding="auto", window=1.0, text_column=None,
-        **dict.fromkeys(words),
+    options = ReadingOptions(
+        bits="16", encoding="auto", window=1.0, hop=None, rate=None, time_column=None,
+        channels=None, text_column=None, label_column=None, intervals=None,
     )  # fmt: skip
-    seen = survey_dataset(tmp_path, reading=reading)
+    reading = read_reading(tmp_path, None, options)
+    seen = survey_dataset(tmp_path, SurveyOptions(reading=reading))
     assert classes(seen) == {"ok": 3, "worn": 3} and seen.data.records[0].shape == (1, 1000)
 
 
@@ -205,4 +205,4 @@ def test_pictures_of_a_telephone(tmp_path: Path, name: str) -> None:
     (stray,) = survey_dataset(tmp_path).strays
     assert "save it as JPEG or PNG" in stray.reason
     with pytest.raises(DataError, match="save it as JPEG or PNG"):
-        survey_dataset(tmp_path / name, reading=DEFAULT_READING)
+        survey_dataset(tmp_path / name, SurveyOptions(reading=DEFAULT_READING))

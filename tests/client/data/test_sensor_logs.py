@@ -13,7 +13,7 @@ import pytest
 from tests.client.conftest import MakePlant
 
 from wg_client.data import sensor_windows
-from wg_client.data.dataset import DatasetSurvey
+from wg_client.data.dataset import DatasetSurvey, SurveyOptions
 from wg_client.data.inspection import inspect_records
 from wg_client.data.recordings import recording_unit
 from wg_client.data.sensor_log import SensorLog
@@ -63,7 +63,9 @@ def _log(
 def _survey(
     path: Path, log: LogConfig = LOG, labels: Any = ("a", "b"), **more: Any
 ) -> DatasetSurvey:
-    return survey_dataset(path, labels, reading=ReadingConfig(log=log), **more)
+    return survey_dataset(
+        path, SurveyOptions(labels=labels, reading=ReadingConfig(log=log), **more)
+    )
 
 
 @pytest.mark.parametrize(
@@ -312,7 +314,8 @@ def test_a_plant_of_logs_is_frozen_checked_and_read_again(
     assert plant.freeze().records == 6
     opened = open_plant_data(plant.home)
     np.testing.assert_array_equal(
-        opened.data.records[1], survey_dataset(logs, data.labels, reading=reading).data.records[1]
+        opened.data.records[1],
+        survey_dataset(logs, SurveyOptions(labels=data.labels, reading=reading)).data.records[1],
     )
     assert not preview.preview_release(plant.home).snapshot.change.has_changes
     _log(logs / "m.csv", _values(100, 5), more={"s": state[:100]})

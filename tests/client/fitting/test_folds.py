@@ -11,7 +11,7 @@ from tests.client.discriminants import fit_lda
 from wg_client.fitting.folds import (
     EVALUATION_SIZE,
     LEAST_UNITS,
-    Judge,
+    Configurations,
     NestedSelection,
     Predict,
     cross_validate_nested,
@@ -59,7 +59,7 @@ def test_a_class_of_two_units_is_learnt_from_in_every_fold_and_never_judged() ->
         assert not set(units[train]) & set(units[held])
         return [np.zeros((len(held), 3))]
 
-    found = cross_validate_nested(predict, _judge(predict), y, folds, np.zeros(1))
+    found = cross_validate_nested(_configurations(predict, np.zeros(1)), y, folds)
     assert learnt and all(set(folds.training_only) <= rows for rows in learnt)
     assert found.logits.shape == (2, len(folds.rows), 3)
 
@@ -100,19 +100,19 @@ def _constant(best: int, configurations: int, y: NDArray[np.int64]) -> Predict:
     return predict
 
 
-def _judge(predict: Predict) -> Judge:
-    return lambda train, held, choice: predict(train, held)[choice]
+def _configurations(predict: Predict, prior: NDArray[np.float64]) -> Configurations:
+    return Configurations(predict, lambda train, held, choice: predict(train, held)[choice], prior)
 
 
 def test_the_best_configuration_is_found_unless_the_prior_forbids() -> None:
     y = np.arange(60) % 3
     folds = stratified_folds(y, np.random.default_rng(1))
     predict = _constant(3, 5, y)
-    found = cross_validate_nested(predict, _judge(predict), y, folds, np.zeros(5))
+    found = cross_validate_nested(_configurations(predict, np.zeros(5)), y, folds)
     assert found.chosen == 3 and (found.choices == 3).all()
     assert (found.logits.argmax(axis=2) == y).all()
     prior = np.array([0.0, 0, 0, 1e6, 0])
-    assert cross_validate_nested(predict, _judge(predict), y, folds, prior).chosen != 3
+    assert cross_validate_nested(_configurations(predict, prior), y, folds).chosen != 3
 
 
 def test_choosing_among_noise_does_not_look_better_than_chance() -> None:
@@ -124,7 +124,7 @@ def test_choosing_among_noise_does_not_look_better_than_chance() -> None:
         noise = np.random.default_rng(7 + int(train.sum()))
         return [noise.normal(size=(len(held), 2)) for _ in range(100)]
 
-    found = cross_validate_nested(predict, _judge(predict), y, folds, np.zeros(100))
+    found = cross_validate_nested(_configurations(predict, np.zeros(100)), y, folds)
     # 80 out-of-fold predictions: outside of 0.5 +- 0.25 with probability below 1e-4
     assert abs((found.logits.argmax(axis=2) == y).mean() - 0.5) < 0.25
 
@@ -147,7 +147,7 @@ def test_no_label_of_a_fold_has_a_part_in_what_is_said_of_it(seed: int) -> None:
             heads = (fit_lda(x[train], labels[train], 3, c) for c in (0.1, 0.9))
             return [head.logits(x[held]) for head in heads]
 
-        return cross_validate_nested(predict, _judge(predict), labels, folds, np.zeros(2))
+        return cross_validate_nested(_configurations(predict, np.zeros(2)), labels, folds)
 
     one, two = found(y), found(changed)
     np.testing.assert_array_equal(one.logits[0, own], two.logits[0, own])

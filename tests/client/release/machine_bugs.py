@@ -51,9 +51,9 @@ def machine_is_free(patch: pytest.MonkeyPatch) -> None:
 def machine_of_labelled_records(patch: pytest.MonkeyPatch) -> None:
     original = freezing._exact
 
-    def exact(reading: Any, rows: Any, data: Any, config: Any) -> dict[str, Integers]:
-        rows.numbers[data.labels < 0] = 0
-        return original(reading, rows, data, config)
+    def exact(source: Any, rows: Any) -> dict[str, Integers]:
+        rows.machine_features[source.inspection.data.labels < 0] = 0
+        return original(source, rows)
 
     patch.setattr(freezing, "_exact", exact)
 

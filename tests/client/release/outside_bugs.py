@@ -184,8 +184,8 @@ def commitment_without_salt(patch: pytest.MonkeyPatch) -> None:
     """Equal data have an equal commitment, so the ledger tells whether anything changed."""
     original = freeze._commitment
 
-    def commitment(inspected: Any, secret: bytes, salt: bytes, config: Any) -> str:
-        return original(inspected, secret, bytes(len(salt)), config)
+    def commitment(source: Any, secret: bytes, salt: bytes) -> str:
+        return original(source, secret, bytes(len(salt)))
 
     patch.setattr(freeze, "_commitment", commitment)
 

@@ -8,21 +8,28 @@ from typing import Any
 import pytest
 from tests.client.conftest import MakePlant
 
-from wg_client.release.hints import class_statistics_hints
+from wg_client.release.hints import RecordCounts, class_statistics_hints
 from wg_client.release.preview import preview_release
 from wg_core.site.config import PrivacyConfig
 
 ROOT = Path(__file__).parents[3]
-GOOD: dict[str, Any] = {
-    "modality": "windows",
-    "records_by_label": {"ok": 60, "never": 0},
-    "units": 60,
-    "clip_radius": 1.0,
-    "dimension": 64,
-    "noise_std": 1.0,
-    "cap_epsilon": 8.0,
-    "cap_delta": 1e-5,
-}
+
+
+def hints(
+    records_by_label: dict[str, int] | None = None,
+    noise: float = 8.0,
+    cap_epsilon: float = 8.0,
+    cap_delta: float = 1e-5,
+) -> tuple[str, ...]:
+    counts = RecordCounts(
+        path="",
+        records=60,
+        unlabelled=0,
+        per_label=records_by_label or {"ok": 60, "never": 0},
+        modality="windows",
+        units=60,
+    )
+    return class_statistics_hints(counts, noise, cap_epsilon, cap_delta)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +43,7 @@ GOOD: dict[str, Any] = {
 def test_a_usual_plant_is_told_what_others_releases_may_bring_it(
     records_by_label: dict[str, int], message: str
 ) -> None:
-    (found,) = class_statistics_hints(**{**GOOD, "records_by_label": records_by_label})
+    (found,) = hints(records_by_label)
     assert message in found
 
 
@@ -46,13 +53,13 @@ def test_a_usual_plant_is_told_what_others_releases_may_bring_it(
         ({"cap_epsilon": 1e6}, "cap_epsilon 1e+06: nobody is protected"),
         ({"cap_delta": 0.01}, "may fail for one of 60 units; take 2e-04"),
         ({"records_by_label": {"rare": 3}}, "8 records per class"),
-        ({"noise_std": 1e9}, "too few records for this epsilon"),
+        ({"noise": 8e9}, "too few records for this epsilon"),
     ],
 )
 def test_a_price_that_buys_or_promises_nothing_is_pointed_out(
     change: dict[str, Any], message: str
 ) -> None:
-    _, found = class_statistics_hints(**{**GOOD, **change})
+    _, found = hints(**change)
     assert message in found
 
 

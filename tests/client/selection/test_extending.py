@@ -27,6 +27,7 @@ METHOD = '''
 import numpy as np
 
 from wg_client.fitting.fitted import select_and_fit
+from wg_client.fitting.folds import single_configuration
 from wg_client.fitting.linear_head import LinearHead, extend_to_classes
 from wg_client.methods.base import FittedMethod
 
@@ -46,9 +47,9 @@ class NearestMean:
             return extend_to_classes(head, classes, records.classes)
 
         def predict(train, held):
-            return [refit(train).logits(x[held])]
+            return refit(train).logits(x[held])
 
-        fitted, _ = select_and_fit(predict, refit, x, y, records.folds, np.zeros(1))
+        fitted, _ = select_and_fit(single_configuration(predict), refit, y, records.folds)
         return FittedMethod(trunk=records.encoder_features, fitted=fitted)
 '''
 CHECK = '''

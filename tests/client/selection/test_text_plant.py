@@ -21,6 +21,7 @@ from tests.client.conftest import MakePlant, TestPlant
 from tests.client.discriminants import fit_lda
 from tests.common.nets.onnx_models import with_further
 
+from wg_client.data.dataset import SurveyOptions
 from wg_client.data.survey import load_dataset, survey_dataset
 from wg_client.fitting.linear_head import LinearHead, fit_standardisation
 from wg_client.models import predict
@@ -200,11 +201,11 @@ def test_units_and_splits_of_a_table(tmp_path: Path, name: str) -> None:
     found = [{**row, "split": str(number % 2)} for number, row in enumerate(rows(4, 4))]
     table = write(tmp_path / name, found)
     place = tmp_path if name == "records.csv" else table
-    looked = survey_dataset(place, None, unit_column="author").data
+    looked = survey_dataset(place, SurveyOptions(unit_column="author")).data
     assert len(looked) == 6 and set(looked.units or ()) <= {"a0", "a1", "a2"}
     assert looked.label_names == tuple(sorted(LABELS)) and looked.rows is not None
     assert [str(record) for record in looked.records] == [row["text"] for row in found[::2]]
-    assert len(survey_dataset(place, None, split=None).data) == 12
+    assert len(survey_dataset(place, SurveyOptions(split=None)).data) == 12
 
 
 def test_folders_of_text_files(tmp_path: Path) -> None:
@@ -212,7 +213,7 @@ def test_folders_of_text_files(tmp_path: Path) -> None:
         path = tmp_path / found["label"] / f"{row}.txt"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(found["text"].encode("cp932"))
-    looked = survey_dataset(tmp_path, None).data
+    looked = survey_dataset(tmp_path).data
     assert (looked.modality, len(looked)) == ("texts", 6)
     assert any("火花" in str(one) for one in looked.records)
 

@@ -193,7 +193,7 @@ def _window(suffix: str) -> Callable[[bytes], Any]:
 
 
 def _table(data: bytes) -> Any:
-    return surveys.survey_dataset(_file("table/records.csv", data).parent, unit_column=None)
+    return surveys.survey_dataset(_file("table/records.csv", data).parent)
 
 
 def _log(suffix: str) -> Callable[[bytes], Any]:

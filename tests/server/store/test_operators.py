@@ -41,7 +41,7 @@ def test_what_is_done_is_written_before_and_what_fails_after(any_store: ServerSt
 @pytest.mark.parametrize("change", ["detail", "at", "gone", "swapped"])
 def test_a_log_that_was_changed_says_where(any_store: ServerStore, change: str) -> None:
     for number in range(4):
-        operators.add_log_entry(any_store, ACTOR, "revoke", f"plant-{number}", at=number + 0.1)
+        operators.add_log_entry(any_store, ACTOR, "revoke", f"plant-{number}")
     assert operators.first_broken_entry(any_store) is None
     table = schema.operator_log
     second = table.c.id == 2

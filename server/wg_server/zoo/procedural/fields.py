@@ -1,6 +1,6 @@
 """Random fields and distance fields for drawing surfaces and defects; pure functions."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +10,27 @@ from scipy.spatial import cKDTree
 Field = NDArray[np.floating[Any]]
 
 
+class Grain(NamedTuple):
+    """Direction in which a field is smoother.
+
+    Attributes:
+        stretch: Ratio of correlation lengths along and across the direction.
+        angle: Direction in radians.
+    """
+
+    stretch: float
+    angle: float
+
+
+ISOTROPIC = Grain(1.0, 0.0)
+
+
 def periodic_noise(
     rng: np.random.Generator,
     size: int,
     scale: float,
     *,
-    stretch: float = 1.0,
-    angle: float = 0.0,
+    grain: Grain = ISOTROPIC,
     rough: float = 0.0,
 ) -> Field:
     """Draw periodic Gaussian noise of zero mean and unit variance, ``[size, size]``.
@@ -24,10 +38,9 @@ def periodic_noise(
     Args:
         size: Side in pixels.
         scale: Correlation length in pixels.
-        stretch: Ratio of correlation lengths along and across ``angle``.
-        angle: Direction in radians.
         rough: 0: a single scale; up to 1: with finer scales of a power-law spectrum.
     """
+    stretch, angle = grain
     white = rng.standard_normal((size, size), dtype=np.float32)
     fy = np.fft.fftfreq(size).astype(np.float32)[:, None]
     fx = np.fft.rfftfreq(size).astype(np.float32)[None, :]

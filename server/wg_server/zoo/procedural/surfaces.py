@@ -11,6 +11,7 @@ import numpy as np
 
 from wg_server.zoo.procedural.fields import (
     Field,
+    Grain,
     cosine_grating,
     periodic_noise,
     soft_step,
@@ -74,14 +75,14 @@ def _angle(value: float) -> float:
 
 
 def _rolled_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
-    lines = periodic_noise(rng, size, 1 + 2 * v[0], stretch=10 + 20 * v[1], angle=_angle(v[2]))
+    lines = periodic_noise(rng, size, 1 + 2 * v[0], grain=Grain(10 + 20 * v[1], _angle(v[2])))
     return lines + v[3] * periodic_noise(rng, size, 6 + 20 * v[4], rough=0.3)
 
 
 def _ground(rng: np.random.Generator, size: int, v: Values) -> Field:
-    grain = periodic_noise(rng, size, 0.7, stretch=15 + 25 * v[0], angle=_angle(v[1]))
+    grain = periodic_noise(rng, size, 0.7, grain=Grain(15 + 25 * v[0], _angle(v[1])))
     cross_grain = periodic_noise(
-        rng, size, 0.7, stretch=15 + 25 * v[0], angle=_angle(v[1]) + 0.3 + v[2]
+        rng, size, 0.7, grain=Grain(15 + 25 * v[0], _angle(v[1]) + 0.3 + v[2])
     )
     return grain + v[3] * cross_grain
 
@@ -139,7 +140,7 @@ def _photovoltaic(rng: np.random.Generator, size: int, v: Values) -> Field:
 
 def _brushed_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
     return periodic_noise(
-        rng, size, 0.8 + v[0], stretch=30 + 30 * v[1], angle=_angle(v[2]), rough=0.2
+        rng, size, 0.8 + v[0], grain=Grain(30 + 30 * v[1], _angle(v[2])), rough=0.2
     )
 
 
@@ -153,10 +154,10 @@ def _marble(rng: np.random.Generator, size: int, v: Values) -> Field:
 
 
 def _wood(rng: np.random.Generator, size: int, v: Values) -> Field:
-    warp = periodic_noise(rng, size, 10 + 10 * v[0], stretch=6, angle=np.pi / 2)
+    warp = periodic_noise(rng, size, 10 + 10 * v[0], grain=Grain(6, np.pi / 2))
     x = np.arange(size, dtype=np.float32)[None, :]
     rings = np.sin(2 * np.pi * round(8 + 16 * v[1]) * x / size + (1 + 3 * v[2]) * warp)
-    return np.asarray(rings + 0.4 * periodic_noise(rng, size, 0.8, stretch=20, angle=np.pi / 2))
+    return np.asarray(rings + 0.4 * periodic_noise(rng, size, 0.8, grain=Grain(20, np.pi / 2)))
 
 
 def _leather(rng: np.random.Generator, size: int, v: Values) -> Field:
@@ -202,8 +203,8 @@ def _plain(rng: np.random.Generator, size: int, v: Values) -> Field:
 
 
 def _paper(rng: np.random.Generator, size: int, v: Values) -> Field:
-    fibres = np.abs(periodic_noise(rng, size, 1.0, stretch=6, angle=np.pi * v[0]))
-    return fibres + np.abs(periodic_noise(rng, size, 1.0, stretch=6, angle=np.pi * v[1]))
+    fibres = np.abs(periodic_noise(rng, size, 1.0, grain=Grain(6, np.pi * v[0])))
+    return fibres + np.abs(periodic_noise(rng, size, 1.0, grain=Grain(6, np.pi * v[1])))
 
 
 def _clouded_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
