@@ -4,7 +4,7 @@ Each block of trunk features is scaled to unit length. In each block the root me
 to the two records of the plant that are nearest in this block is measured; the score is the
 geometric mean over blocks, so that a block with small distances counts as much as one with large
 distances. Features without an encoder (soft sensors) are one block, standardised by the plant's
-records. Long rows are folded by sums with fixed signs, which preserves distances to about 4 %
+records. Long rows are folded by sums with fixed signs, which preserves distances to about 3 %
 (Weinberger et al. 2009, *Feature hashing for large scale multitask learning*, ICML). No label is
 needed.
 
@@ -29,7 +29,7 @@ from wg_common.streams import Stream
 from wg_core.errors import DecodeError
 
 FEATURES_LIMIT = 1 << 16  # Most features that are used
-COORDINATES_LIMIT = 2048  # Most coordinates of a record in the bank, of all blocks together
+COORDINATES_LIMIT = 4096  # Most coordinates of a record in the bank, of all blocks together
 LEAST_DISTANCE = 0.01  # Floor of a block's distance, above what rounding makes of 0
 BANK_LIMIT = 500  # Most records in the bank
 RECORDS_LIMIT = 2000  # Most records for calibration, drawn at random
@@ -47,7 +47,7 @@ Singles = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class NoveltyTest:
-    """Fitted novelty test: bank of records and calibration scores; at most 4.3 MB.
+    """Fitted novelty test: bank of records and calibration scores; at most 8.4 MB.
 
     Attributes:
         blocks: First feature that is used, and sizes of the blocks from there, ``[1 + k]``; without
