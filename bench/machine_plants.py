@@ -10,8 +10,8 @@ in three mixtures: even; mostly sound, where only labelled windows are damaged, 
 damage; no sound window. Each plant is also asked what it would do with another machine's sheet.
 
 The second table has what n labels change of what no label kept, plant by plant. ``--weights`` has
-another one of simulated plants alone, with their own sheets and with other machines': what they
-keep by what a delivered network's word counts for (``wg_client.selection.precedence``).
+another one, with plants' own sheets and with other machines': what they keep by what a delivered
+network's word counts for (``wg_client.selection.precedence``).
 """
 
 import argparse
@@ -128,7 +128,7 @@ def plants(options: argparse.Namespace) -> Iterator[tuple[str, int, int]]:
     """Mixture, number and seed of each plant that is asked for and whose data are there."""
     for mixture in (SIMULATED,) if options.weights else (SIMULATED, MOSTLY_SOUND):
         yield from ((mixture, number, options.seed) for number in range(options.machines))
-    if options.weights or options.vetoes or options.kind != bearing.KIND.name:
+    if options.vetoes or options.kind != bearing.KIND.name:
         return
     if not (options.datasets / "cwru_de/data.npz").is_file():
         print("cwru_de: not here, left out")
@@ -143,27 +143,30 @@ def _job(job: tuple[str, str, int, int, argparse.Namespace]) -> Row:
     encoder, generator = _of_home(options.home)
     scores = {}
     for labelled in LABELS[:1] if mixture == MOSTLY_SOUND else LABELS:
-        plant = (
-            list(real(options.datasets / "cwru_de/data.npz", seed, mixture, labelled))[number]
-            if mixture in MIXTURES
-            else simulated(options.kind, number, seed, SOUND if mixture == MOSTLY_SOUND else 0)
-        )
+        plant = _plant(mixture, number, seed, labelled, options)
         judge = Judge(encoder, generator.generate_networks, plant, number)
         delivered = _delivered(generator.kinds[options.kind].model, plant)
         scores[f"{mixture}, n={labelled}"] = judge.scores(labelled) | delivered
     return {"key": key, "dataset": number + 1000 * seed, "cell": "", "scores": scores}
 
 
+def _plant(
+    mixture: str, number: int, seed: int, labelled: int, options: argparse.Namespace
+) -> MachinePlant:
+    if mixture in MIXTURES:
+        return list(real(options.datasets / "cwru_de/data.npz", seed, mixture, labelled))[number]
+    return simulated(options.kind, number, seed, SOUND if mixture == MOSTLY_SOUND else 0)
+
+
 def _weights_job(job: tuple[str, str, int, int, argparse.Namespace]) -> Row:
-    key, _, number, seed, options = job
+    key, mixture, number, seed, options = job
     encoder, generator = _of_home(options.home)
-    plant = simulated(options.kind, number, seed)
-    judge = Judge(encoder, generator.generate_networks, plant, number)
-    scores = {
-        f"{words}, n={labelled}": judge.by_weight(sheet, labelled)
-        for words, sheet in ((OWN_SHEET, plant.sheet), (ANOTHER_SHEET, plant.another))
-        for labelled in LABELS[1:]
-    }
+    place, scores = "" if mixture == SIMULATED else f"{mixture}, ", {}
+    for labelled in LABELS[1:]:
+        plant = _plant(mixture, number, seed, labelled, options)
+        judge = Judge(encoder, generator.generate_networks, plant, number)
+        for words, sheet in ((OWN_SHEET, plant.sheet), (ANOTHER_SHEET, plant.another)):
+            scores[f"{place}{words}, n={labelled}"] = judge.by_weight(sheet, labelled)
     return {"key": key, "dataset": number + 1000 * seed, "cell": "", "scores": scores}
 
 
