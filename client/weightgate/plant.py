@@ -22,7 +22,7 @@ from wg_client.models.acceptance import (
     evaluate_package,
     judging_records,
 )
-from wg_client.models.calls import CallJudge
+from wg_client.models.calls import VerdictRule
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import Prediction
 from wg_client.release import preview
@@ -140,7 +140,7 @@ class Plant:
         inputs = acceptance_set_inputs(self.home, site, records, manifest)
         logits = predict.logits(self.home, manifest, name, inputs)
         rows = predict.predictions_from_logits(logits, manifest, records.listing.names)
-        judge = CallJudge.load(self.home, manifest, name)
+        judge = VerdictRule.load(self.home, manifest, name)
         calls = zip(judge.add_calls(rows, inputs, logits), records.records.labels, strict=True)
         return [
             {
@@ -190,7 +190,7 @@ class Plant:
             VerificationError: The model's file or the encoder has changed.
         """
         manifest, name = self.chosen_model(package, model)
-        judge, predictions = CallJudge.load(self.home, manifest, name), []
+        judge, predictions = VerdictRule.load(self.home, manifest, name), []
         for data in self.read(X):
             inputs = predict.encode_records(self.home, manifest, data)
             logits = predict.logits(self.home, manifest, name, inputs)

@@ -47,7 +47,7 @@ _Section = tuple[str, str, tuple[_Line, ...]]
 
 
 def answer_forms(records: LogRecords) -> tuple[Form, ...]:
-    """Answer both forms."""
+    """Fill in the forms of NIST SP 800-226 and ISO/IEC 27559 from what the logs show."""
     return tuple(_form(name, sections, records) for name, sections in _FORMS)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from wg_audit.freshness import OutsideCheckpoint
 from wg_audit.received import FileComparison
-from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST_LOG, NAMES_PREDECESSOR, LogRecord
+from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST_LOG, PREDECESSOR_NAMED, LogRecord
 from wg_core.errors import VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import merkle
@@ -72,7 +72,7 @@ class _Link:
     log: VerifiedLog | None
 
 
-def predecessor_origins(logs: Collection[VerifiedLog]) -> set[str]:
+def replaced_log_origins(logs: Collection[VerifiedLog]) -> set[str]:
     """Return the origins of the logs that first entries name."""
     genesis_entries = [log.state.genesis for log in logs]
     return {
@@ -189,7 +189,7 @@ def _status(
     if unnamed_logs:
         return BUDGET_UNKNOWN
     if predecessor is not None:
-        return NAMES_PREDECESSOR
+        return PREDECESSOR_NAMED
     return NOT_CHECKED if records is None else FIRST_LOG
 
 
@@ -229,7 +229,7 @@ def _left_out(
         before.origin
         for index, (before, after) in enumerate(itertools.pairwise(records))
         if before.origin not in chain
-        and (is_whole or index > oldest or after.succession != NAMES_PREDECESSOR)
+        and (is_whole or index > oldest or after.succession != PREDECESSOR_NAMED)
     ]
 
 

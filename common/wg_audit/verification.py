@@ -370,7 +370,7 @@ def _gather(
     fork_evidence = forks.find_forks(by_origin, contents.pairs, contents.refused_files)
     paths, unread = _files(evidence_options.get("statistics", ()), contents)
     paths += fork_evidence.late_files
-    origins_elsewhere = succession.predecessor_origins([x.history for x in logs])
+    origins_elsewhere = succession.replaced_log_origins([x.history for x in logs])
     origins_elsewhere |= {x.origin for x in folder.site.logs} if folder else set()
     comparison = match_files(
         [GivenLog(x.history, x.charge, x.words) for x in logs],

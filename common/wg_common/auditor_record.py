@@ -39,7 +39,7 @@ RECORD_LIMIT = 16 << 20
 MEMBERSHIP_LIMIT = 16 << 10
 
 FIRST_LOG: Final = "first"
-NAMES_PREDECESSOR: Final = "names its predecessor"
+PREDECESSOR_NAMED: Final = "names its predecessor"
 BUDGET_UNKNOWN: Final = "budget unknown"
 
 Succession = Literal["first", "names its predecessor", "budget unknown"]

@@ -48,7 +48,7 @@ class E5Trunk(NamedTrunk):
 
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """Return equal weights."""
+        """Return the weight of each feature in distances, ``[F]``: all are 1."""
         return np.ones(network.FEATURE_COUNT)
 
     def feature_bounds(self) -> float:

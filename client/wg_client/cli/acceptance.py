@@ -42,7 +42,7 @@ def threshold(
     from wg_client.data import plant as plants
     from wg_client.models import adoption
     from wg_client.models.acceptance import evaluate_package
-    from wg_client.models.calls import CallJudge
+    from wg_client.models.calls import VerdictRule
 
     manifest, name = chosen_model(home, None, None)
     if value is not None or missed_share is not None:
@@ -51,7 +51,7 @@ def threshold(
         adoption.set_threshold(home, value, missed_share=missed_share, by=by)
     figures = evaluate_package(home, plants.open_plant_data(home), manifest)
     in_force = adoption.read_history(home).latest_change.threshold
-    passing = CallJudge.load(home, manifest, name).passing
+    passing = VerdictRule.load(home, manifest, name).passing
     curve = figures.scores[name].threshold_curve(points=11) if figures.scores else []
     lines: list[str] = [text("threshold: {value:g}", value=in_force)]
     lines += [passing.sentence] if passing.missed_share else []

@@ -41,7 +41,7 @@ PASS, REJECT, LOOK = "pass", "reject", "look"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class CallJudge:
+class VerdictRule:
     """Evaluator of one model's predictions: ``sure``, ``unsure`` or ``new``, and the verdict.
 
     Attributes:
@@ -63,7 +63,7 @@ class CallJudge:
     wrong: float = 0.0
 
     @classmethod
-    def load(cls, home: ClientHome, manifest: ModelsManifest, name: str) -> CallJudge:
+    def load(cls, home: ClientHome, manifest: ModelsManifest, name: str) -> VerdictRule:
         """Build the judge of a stored model.
 
         Raises:

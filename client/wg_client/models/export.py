@@ -45,7 +45,7 @@ from torch import nn
 from wg_client.data import plant as plants
 from wg_client.fitting.sure_calls import supported_probability
 from wg_client.models import store
-from wg_client.models.calls import LOOK, PASS, REJECT, CallJudge
+from wg_client.models.calls import LOOK, PASS, REJECT, VerdictRule
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import (
     LEAST_DISTANCE,
@@ -97,7 +97,7 @@ def export_model(
         "generator": manifest.generator,
         "records": WITHOUT_NOISE,
     }
-    judge = CallJudge.load(home, manifest, name)
+    judge = VerdictRule.load(home, manifest, name)
     if form == "onnx":
         metadata |= _verdict_metadata(judge)
     data = _file(home, model, form, metadata, JudgedModel(model, judge, manifest).eval())
@@ -260,7 +260,7 @@ class JudgedModel(nn.Module):
         manifest: Manifest of its package.
     """
 
-    def __init__(self, model: HeadModel, judge: CallJudge, manifest: ModelsManifest) -> None:
+    def __init__(self, model: HeadModel, judge: VerdictRule, manifest: ModelsManifest) -> None:
         super().__init__()
         self.model = model
         self.limit = (
@@ -319,7 +319,7 @@ class JudgedModel(nn.Module):
         return torch.where(best, top, shares)
 
 
-def _verdict_metadata(judge: CallJudge) -> dict[str, str]:
+def _verdict_metadata(judge: VerdictRule) -> dict[str, str]:
     tells = judge.novelty is not None and len(judge.novelty.scores) > 0
     return {
         "verdicts": json.dumps(VERDICTS),

@@ -12,7 +12,7 @@ from wg_client.data.inspection import decode_in_parts
 from wg_client.data.site_data import SiteData
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.models import predict, store
-from wg_client.models.calls import CallJudge
+from wg_client.models.calls import VerdictRule
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import ModelInputs, Prediction
 from wg_core import atomic
@@ -44,7 +44,7 @@ class Predictor:
     manifest: ModelsManifest
     name: str
     reading: ReadingConfig
-    judge: CallJudge
+    judge: VerdictRule
     encoder: Encoder
     network: FamilyTrunk | RecordTrunk | None
     head: LinearHead
@@ -61,7 +61,7 @@ class Predictor:
             manifest=manifest,
             name=name,
             reading=configuration.load(home).data.reading,
-            judge=CallJudge.load(home, manifest, name),
+            judge=VerdictRule.load(home, manifest, name),
             encoder=encoder,
             network=predict.load_network(home, manifest, encoder),
             head=head_from_tensors(store.load_tensors(home, manifest, name)),

@@ -53,7 +53,10 @@ _YEAR = int(timedelta(days=365).total_seconds())
 
 
 def try_guarantees(bench: AuditBench) -> None:
-    """Ask one plant many questions with various guarantees and number formats."""
+    """Make one plant release at many values of epsilon and delta, in several number formats.
+
+    The bench records each release, and compares the charge and the noise with what was asked.
+    """
     records = bench.simulate_records(SMALL_DATASET, SETUP)
     with bench.record_errors(), bench.fresh(SETUP) as plant:
         main_records = bench.freeze(plant, records)

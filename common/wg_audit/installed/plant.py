@@ -203,7 +203,7 @@ class DecodedRelease:
         return self.manifest.schema.features == "machine"
 
     def blocks(self) -> dict[str, slice]:
-        """Return the position of each nonempty block."""
+        """Return each nonempty block of sums as a slice of the release's integers, by name."""
         layout = self.manifest.schema.blocks
         return {b.name: slice(b.offset, b.offset + b.size) for b in layout if b.size}
 

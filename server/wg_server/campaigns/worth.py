@@ -44,7 +44,7 @@ class ClassNameOverlap:
         return {name: count for name, count in counts.most_common() if count > 1}
 
     def skipped_sites(self) -> dict[str, str]:
-        """Return the code for each skipped site: its names are unknown, or none is shared."""
+        """Return the sites not asked, each with a code: class names unknown, or none in common."""
         shared_names = self.common_names.keys()
         reasons = {}
         for site, names in self.names.items():

@@ -111,7 +111,7 @@ def load_tasks(zoo: Store, encoder: str) -> list[ZooTask]:
 
 @dataclass(frozen=True, slots=True)
 class _Pipeline:
-    """One training run."""
+    """One training of a generator: its settings, and the steps from zoo to model card."""
 
     home: ServerHome
     plan: GeneratorPlan

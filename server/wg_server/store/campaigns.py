@@ -44,7 +44,7 @@ NO_MACHINE = "no-machine"
 NO_STATISTIC = "no-statistic"
 NOT_ASKED = (NOT_WORTH, NO_NAMES, NO_MACHINE, NO_STATISTIC)
 """Codes of tasks that were never started, see ``wg_server.campaigns.worth`` and ``machines``."""
-IN_TASKS = ("released", "packaged", "delivered")  # States of tasks with a usable release
+RELEASED_STATES = ("released", "packaged", "delivered")  # States of tasks with a usable release
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ class CampaignProgress:
     @property
     def released_sites(self) -> int:
         """Number of sites with a usable release."""
-        return sum(self.states[state] for state in IN_TASKS)
+        return sum(self.states[state] for state in RELEASED_STATES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +185,7 @@ class Campaign:
         """Progress of the campaign."""
         if self.counted is not None:
             return self.counted
-        answer_times = sorted(task.answered for task in self.tasks if task.state in IN_TASKS)
+        answer_times = sorted(task.answered for task in self.tasks if task.state in RELEASED_STATES)
         unasked = [task.opened for task in self.tasks if task.state == "waiting" and not task.asked]
         return CampaignProgress(
             Counter(task.state for task in self.tasks),
@@ -201,7 +201,7 @@ class Campaign:
     def arrivals(self) -> Sequence[tuple[float, str]]:
         """Times at which the server received each pooled release, with the site, in order."""
         parts = self.tasks if self.is_pooled else ()
-        return sorted((task.received, task.site) for task in parts if task.state in IN_TASKS)
+        return sorted((task.received, task.site) for task in parts if task.state in RELEASED_STATES)
 
     def find_task(self, site: str) -> CampaignTask:
         """Return the task of a site.
@@ -265,7 +265,7 @@ def campaign_of_row(connection: Connection, row: sa.Row[Any]) -> Campaign:
     of_campaign = task.c.campaign == row.id
     query = sa.select(task.c.state, *figures).where(of_campaign).group_by(task.c.state)
     groups = connection.execute(query).all()
-    answer_times = sa.select(task.c.answered).where(of_campaign, task.c.state.in_(IN_TASKS))
+    answer_times = sa.select(task.c.answered).where(of_campaign, task.c.state.in_(RELEASED_STATES))
     place = answer_times.order_by(task.c.answered).offset(row.min_sites - 1).limit(1)
     progress = CampaignProgress(
         Counter({group.state: int(group.number) for group in groups}),

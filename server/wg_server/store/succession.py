@@ -27,7 +27,7 @@ from wg_common.auditor_record import (
     BUDGET_UNKNOWN,
     FIRST_LOG,
     LOG_SUFFIX,
-    NAMES_PREDECESSOR,
+    PREDECESSOR_NAMED,
     Succession,
 )
 from wg_core.errors import DecodeError, RefusedError, VerificationError
@@ -188,7 +188,7 @@ def classify_log(origin: str, logs: Sequence[SeenLog]) -> Succession:
         return BUDGET_UNKNOWN  # the named log is unknown here, or is not named at its end
     if set(by_origin) - named_origins:
         return BUDGET_UNKNOWN
-    return FIRST_LOG if len(named_origins) == 1 else NAMES_PREDECESSOR
+    return FIRST_LOG if len(named_origins) == 1 else PREDECESSOR_NAMED
 
 
 def classify_site_logs(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from wg_client.fitting.sure_calls import UNREACHABLE_THRESHOLD, sure_call_threshold
 from wg_client.models import novelty
-from wg_client.models.calls import CallJudge
+from wg_client.models.calls import VerdictRule
 from wg_client.models.novelty import NoveltyTest
 from wg_client.models.predict import Prediction
 from wg_common.inference.family_head import FeatureLayout
@@ -172,7 +172,7 @@ def test_records_of_classes_that_a_plant_has_none_of_count_as_sure_and_wrong() -
 
 
 def test_no_call_of_a_class_without_a_record_here_is_sure() -> None:
-    judge = CallJudge(sure=0.5, unseen=("dent",))
+    judge = VerdictRule(sure=0.5, unseen=("dent",))
     calls = {
         label: judge._word(
             Prediction(name="", label=label, probability=0.99, probabilities=()), new=False

@@ -13,7 +13,7 @@ from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.sure_calls import CONFIDENCE
 from wg_client.models import adoption, store
-from wg_client.models.calls import CallJudge
+from wg_client.models.calls import VerdictRule
 from wg_client.models.passing import PassRule, pass_rule, tolerance_limit
 from wg_client.selection.delivery import apply_and_adopt
 from wg_core.errors import WgError
@@ -52,7 +52,7 @@ def test_a_plant_reads_how_many_labels_are_missing_and_chooses_its_risk(
     )
     manifest, name = adoption.model_in_use(plant.home)
     assert adoption.read_history(plant.home).latest_change.missed_share == 0.2
-    rule = CallJudge.load(plant.home, manifest, name).passing
+    rule = VerdictRule.load(plant.home, manifest, name).passing
     assert (
         rule.limit is not None
         and (rule.defects, rule.least_defects) == (16, 11)

@@ -13,7 +13,7 @@ import pytest
 from tests.core.ledger.decided import record_decision
 from tests.server.enrolling import request_of
 
-from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST_LOG, NAMES_PREDECESSOR
+from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST_LOG, PREDECESSOR_NAMED
 from wg_core.errors import RefusedError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import export as exports
@@ -145,7 +145,7 @@ def test_a_successor_that_names_the_last_checkpoint_or_a_later_one_is_known(
         central.shows = plant.ledger
         plant = central.plant(str(number), recovery.read_predecessor(plant.ledger, "key lost"))
         central.enrol(plant)
-        assert central.said() == NAMES_PREDECESSOR
+        assert central.said() == PREDECESSOR_NAMED
         central.work(plant)
 
 
@@ -241,7 +241,7 @@ def test_a_successor_that_inherits_less_than_the_log_before_spent_is_refused(
     central.shows = old.ledger
     honest = central.plant("honest", true)
     central.enrol(honest)
-    assert central.said() == NAMES_PREDECESSOR
+    assert central.said() == PREDECESSOR_NAMED
     central.shows = None
     central.enrol(honest)  # it was shown before
     central.work(honest)

@@ -40,5 +40,5 @@ def check(comparison: ModelComparison) -> CheckFinding:
 
 
 def _number(value: float) -> float:
-    """Return a figure for the manifest, which cannot hold infinities."""
+    """Return a value for the manifest, which holds no infinities: -1 in their place."""
     return value if np.isfinite(value) else -1.0

@@ -57,9 +57,11 @@ class PeerAgreement:
 def compare_with_peers(
     priors: ModelVariances, site: SiteEvidence, peers: Sequence[SiteEvidence]
 ) -> PeerAgreement:
-    """Compare a site with its peers, by the lower median of pairs with two classes in common.
+    """Compare a site's class means with those of its peers.
 
-    With fewer than two such peers, no additional variance is estimated.
+    With each peer that has two classes in common, the variance between both sites beyond their
+    noise is estimated; the lower median of these variances counts. With fewer than two such peers
+    it is 0.
     """
     pairs = [_excess_variance(priors, site, peer) for peer in peers]
     gaps = sorted(pair for pair in pairs if pair is not None)

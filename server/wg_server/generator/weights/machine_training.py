@@ -105,7 +105,7 @@ class MachineObjective:
         return total_loss(self.model, batch, statistics, generator)
 
     def evaluate(self, model: MachineModel) -> Evaluation:
-        """Evaluate conditioned networks at the mean of the latents."""
+        """Return loss and accuracy of the conditioned networks at the mean of the latents."""
         validation, value, right = self._validation, 0.0, 0.0
         for name in INPUT_SCALINGS:
             networks = model.conditioned_for(name)

@@ -250,7 +250,7 @@ def _pair(gain_and_error: tuple[float, float]) -> dict[str, float]:
 
 
 def _pairs(ships: Shipped, best_fixed: str) -> dict[str, tuple[str, str]]:
-    """Return the differences of a card: description, and the names of two rows."""
+    """Return pairs of rows whose accuracies a model card compares, by description."""
     made_row, raw = (
         row_name(SHEET_AND_STATISTIC, "standardised"),
         row_name(SHEET_AND_STATISTIC, "raw"),
