@@ -1,9 +1,14 @@
 """Verdict of a pilot: whether free weights, pooling or the plant's own labels pay."""
 
-from enum import StrEnum
+from __future__ import annotations
 
-from wg_client.pilot.offers import OfferTrial
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
 from wg_client.pilot.published import JoiningAdvice
+
+if TYPE_CHECKING:  # torch: seconds to import, only when needed
+    from wg_client.pilot.offers import OfferTrial
 
 
 class PilotVerdict(StrEnum):

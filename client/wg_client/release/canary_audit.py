@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wg_audit.installed.plant import (
+    FIXED_TIME,
     AuditedPlant,
     FrozenSnapshot,
     ImageRecord,
@@ -35,7 +36,6 @@ from wg_audit.installed.plant import (
     Sampler,
     SimulatedCrash,
 )
-from wg_audit.installed.process_copy import FIXED_TIME
 from wg_audit.installed.records import read_features
 from wg_client.data import acceptance_set
 from wg_client.data.dataset import RECORDS_CSV

@@ -26,6 +26,7 @@ Sampler = Callable[[Integers, float], Integers]
 
 SIDE = 32  # Side of most images, in pixels
 MACHINE_FEATURES = 32  # Number of machine features per record, as in ``privacy.schema``
+FIXED_TIME = 1_700_000_000  # Fixed Unix time of the audit, so that the clock reveals nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

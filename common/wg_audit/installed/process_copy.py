@@ -14,9 +14,9 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
+from wg_audit.installed.plant import FIXED_TIME
 from wg_core.errors import InternalError
 
-FIXED_TIME = 1_700_000_000  # Fixed Unix time of the audit, so that the clock reveals nothing
 _STATE = random.getstate()
 _CLOCKS = ("time", "monotonic", "perf_counter", "process_time")
 
