@@ -340,7 +340,7 @@ def floating_point_defence(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def timing_defence(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the defence against timing."""
+    """Answer how the plant defends its releases against timing attacks, for each charge."""
     return _words(
         records, lambda charge: charge_words.translatable_sentence(charge.implementation.timing)
     )

@@ -36,7 +36,7 @@ class SectionedGroup(click.Group):
         return command_summary(self.commands[name])
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the sections."""
+        """Write the list of commands, in titled sections."""
         for title, names in command_sections(self).items():
             rows = [(name, self.summary(name)) for name in names]
             with formatter.section(title):

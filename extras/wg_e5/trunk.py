@@ -48,7 +48,7 @@ class E5Trunk(NamedTrunk):
 
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """Return the weight of each feature in distances, ``[F]``: all are 1."""
+        """Return ones: no feature counts for more than another."""
         return np.ones(network.FEATURE_COUNT)
 
     def feature_bounds(self) -> float:

@@ -92,7 +92,7 @@ class PredictionRun:
         self._found.append(path_result)
 
     def _predict_part(self, part: SiteData) -> list[Prediction]:
-        """Predict records."""
+        """Predict some records, and collect what the shadow model would have changed."""
         inputs = self._predictor.inputs(part)
         rows = self._predictor.predict(part, inputs)
         if self._shadow is not None:

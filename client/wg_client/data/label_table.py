@@ -24,7 +24,7 @@ _HEADER_LIMIT = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One row of the table."""
+    """Row of a label table: a record's file, its label and its privacy unit."""
 
     file: str
     label: str

@@ -41,7 +41,7 @@ class Learner:
 
     @property
     def name(self) -> str:
-        """Name in the manifest."""
+        """Name of the learner in the manifest of a model."""
         return f"{self.kind}-{self.strength:g}"
 
     @property

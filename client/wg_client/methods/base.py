@@ -296,7 +296,7 @@ class Method(Protocol):
 
     @property
     def title(self) -> str:
-        """Title for people."""
+        """Title in reports."""
 
     @property
     def reference(self) -> bool:

@@ -39,7 +39,7 @@ ChangeKind = Literal["arrived", "use", "shadow", "threshold", "missed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReference:
-    """One model of one package."""
+    """Reference to one model of one applied package."""
 
     package_id: str
     model: str

@@ -272,7 +272,7 @@ def _scores(
 
 
 def _split(x: Singles, sizes: Sequence[int]) -> list[Singles]:
-    """Split columns into blocks."""
+    """Split the columns of features into the blocks of their trunks."""
     return np.split(x, np.cumsum(sizes)[:-1], axis=1)
 
 

@@ -124,7 +124,7 @@ class _Looking:
         self._problems: list[str] = []
 
     def status(self) -> PlantStatus:
-        """Collect everything."""
+        """Collect the state of the plant's home; problems are listed, not raised."""
         home, config = self._home, self._config
         has_contact, word = connection_state(home, self._now)
         running = _runs(home)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
 
 
 class PilotVerdict(StrEnum):
-    """Verdict of a pilot."""
+    """Verdict of ``wg-client simulate``: which models would pay for this plant."""
 
     FREE_WEIGHTS = "free weights"
     DATA_SHEET = "data sheet"

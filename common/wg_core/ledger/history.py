@@ -75,7 +75,7 @@ class StatedFigures:
     epsilon: array[float] = field(default_factory=lambda: array("d"))
 
     def add(self, seq: int, mu_squared: str, delta: str, epsilon: str) -> None:
-        """Add one row."""
+        """Add the figures of one charge."""
         self.seq.append(seq)
         self.mu_squared.append(float(numbers.parse_integer(mu_squared)))
         self.delta.append(numbers.parse_decimal(delta))

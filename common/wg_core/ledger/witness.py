@@ -108,7 +108,7 @@ class WitnessRequest:
         return f"old {self.old_size}\n{hashes}\n".encode()
 
     def encode(self) -> bytes:
-        """Return the complete body."""
+        """Return the body of the HTTP request, the checkpoint included."""
         return self.encode_preamble() + self.note.encode()
 
 

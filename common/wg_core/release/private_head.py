@@ -117,7 +117,7 @@ def _make(
     body: bytes,
     key: PrivateKey,
 ) -> bytes:
-    """Return one head's bytes, signed."""
+    """Encode a privately trained head as a signed file."""
     manifest = head_file.HeadManifest(
         schema=schema,
         site=config.site,

@@ -63,7 +63,7 @@ class SiteBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteRow:
-    """Overview of a site."""
+    """Row of the table of sites: connection, certificate, releases and budget of one site."""
 
     site: StoredSite
     online: bool

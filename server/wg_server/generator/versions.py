@@ -70,7 +70,7 @@ class _Sheets(msgspec.Struct, frozen=True):
 
 
 class _Card(msgspec.Struct, frozen=True):
-    """Required figures on a card."""
+    """Figures that every model card has."""
 
     generator: str
     encoder: str

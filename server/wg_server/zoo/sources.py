@@ -79,7 +79,7 @@ class ProceduralLibrary(Protocol[F, S]):
 
     @property
     def KINDS(self) -> Collection[str]:
-        """Kinds of families."""
+        """Names of the kinds of families that can be drawn."""
 
     def draw_family(self, seed: tuple[int, ...], kind: str | None = None) -> F:
         """Draw the family of a seed, of one of ``KINDS`` or any."""

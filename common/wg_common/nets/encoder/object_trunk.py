@@ -46,7 +46,7 @@ class ObjectTrunk(NamedTrunk):
 
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """Return equal weights."""
+        """Return ones: no feature counts for more than another."""
         return np.ones(LAST_CHANNELS)
 
     def feature_bounds(self) -> float:

@@ -114,11 +114,11 @@ class OnnxFile:
         return self.declared_format.sha256
 
     def block_weights(self) -> NDArray[np.float64]:
-        """Return equal weights."""
+        """Return ones: no feature counts for more than another."""
         return np.full(self.width, self.width**-0.5)
 
     def local_weights(self) -> NDArray[np.float64]:
-        """Return equal weights."""
+        """Return ones: no feature counts for more than another."""
         return self.block_weights()
 
     def pre_projection(self) -> None:

@@ -39,7 +39,7 @@ class TextTrunk(NamedTrunk):
 
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """Return equal weights."""
+        """Return ones: no feature counts for more than another."""
         return np.ones(sentences.WIDTH)
 
     def feature_bounds(self) -> float:

@@ -96,7 +96,7 @@ class TrunkKind(Protocol):
 
     @property
     def label(self) -> str:
-        """Name in packages."""
+        """Name of the trunk in encoder packages."""
 
     @property
     def width(self) -> int:
@@ -104,7 +104,7 @@ class TrunkKind(Protocol):
 
     @property
     def batch(self) -> int:
-        """Batch size for public records."""
+        """Number of public records that are encoded together."""
 
     @property
     def directions(self) -> int:
