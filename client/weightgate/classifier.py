@@ -27,7 +27,9 @@ from wg_core.errors import ConfigError, DataError
 
 
 class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklearn has no types
-    """Scikit-learn classifier on a plant's records, or on features; see the module.
+    """Scikit-learn classifier on a plant's records, or on features.
+
+    With a home, training starts from the plant's selected model; otherwise from scratch.
 
     Args:
         home: A plant's home folder; None: features instead of records, and no stored model.
@@ -49,7 +51,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
         self.model = model
 
     def load(self) -> Self:
-        """Use the stored model unchanged, without training.
+        """Use the plant's stored model unchanged, without training.
 
         Raises:
             ConfigError: There is no home or no such model.
@@ -63,7 +65,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
         return self
 
     def fit(self, X: ArrayLike | Records, y: ArrayLike) -> Self:
-        """Train on labelled records, or on features.
+        """Train the classifier on labelled records, or on their features.
 
         Args:
             X: Records with a home, else features ``[n, d]``.

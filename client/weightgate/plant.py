@@ -100,32 +100,32 @@ class Plant:
 
     @property
     def budget(self) -> Spend:
-        """Read the cap and what each release spent; raises as ``budget.read_spend``."""
+        """Return the privacy cap and the cost of each release; raises as ``budget.read_spend``."""
         return read_spend(self.home, self.config)
 
     @property
     def models(self) -> list[ModelsManifest]:
-        """List the models of each applied package, with the findings and the kept model."""
+        """List the models of each applied package, with the findings of the acceptance checks."""
         return store.all_manifests(self.home)
 
     @property
     def report(self) -> Path:
-        """Path of the report on the last model selection; the file exists after the first one."""
+        """Path of the report on the last model selection, which does not exist before the first."""
         return self.home.report
 
     def acceptance(self, package: str | None = None) -> AcceptanceResults:
-        """Evaluate a package on the acceptance set; arguments and errors as for ``predict``."""
+        """Return errors of a package's models on the acceptance set, see ``predict``."""
         manifest, _ = self.chosen_model(package, None)
         return evaluate_package(self.home, plants.open_plant_data(self.home), manifest)
 
     def acceptance_curve(self, package: str | None = None) -> Page:
-        """Draw false accepts and rejects by threshold; arguments and errors as for ``predict``."""
+        """Draw a model's false accepts and rejects by threshold; arguments as for ``predict``."""
         return Page(picture=acceptance_curve(self.acceptance(package)))
 
     def wrong_calls(
         self, *, package: str | None = None, model: str | None = None
     ) -> list[dict[str, str | float | None]]:
-        """List the acceptance records that a model labels wrongly.
+        """List the acceptance records whose label a model predicts wrongly.
 
         Arguments and errors as for ``predict``.
 
@@ -157,7 +157,7 @@ class Plant:
         ]
 
     def check(self, *, epsilon: str | None = None, delta: str | None = None) -> ReleasePreview:
-        """Preview a release: its contents and its cost. Nothing is sent or charged.
+        """Preview a release: its contents and its privacy cost. Nothing is sent or charged.
 
         Args:
             epsilon: Epsilon of the release, as a decimal string; None: the largest that the policy
@@ -177,7 +177,7 @@ class Plant:
     def predict(
         self, X: Records, *, package: str | None = None, model: str | None = None
     ) -> list[Prediction]:
-        """Predict label, probabilities and likeness of each record, as ``wg-client predict``.
+        """Predict each record's label, probabilities and likeness to the plant's records.
 
         Args:
             X: Files, folders or arrays; see ``Records``.
@@ -199,11 +199,11 @@ class Plant:
         return predictions
 
     def chosen_model(self, package: str | None, model: str | None) -> tuple[ModelsManifest, str]:
-        """Return a package's models and the selected name; arguments as for ``predict``."""
+        """Return a package's models and the selected one's name; arguments as for ``predict``."""
         return adoption.find_model(self.home, package, model)
 
     def read(self, X: Records) -> list[SiteData]:
-        """Decode records, in parts that fit in memory.
+        """Yield decoded records in parts that fit in memory.
 
         Raises:
             UsageError: ``X`` is neither paths nor arrays.

@@ -22,7 +22,7 @@ _WINDOW_AXES = 3
 
 
 class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn has no types
-    """Scikit-learn regressor on windows or features; see the module.
+    """Scikit-learn regressor on sensor windows or their features.
 
     Attributes:
         n_features_in_: Number of features; set only if ``X`` is features.
@@ -31,7 +31,7 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
     """
 
     def fit(self, X: ArrayLike, y: ArrayLike, recording_ids: ArrayLike | None = None) -> Self:
-        """Train the soft sensor.
+        """Train the soft sensor on windows, or on features, with laboratory values.
 
         Args:
             X: Windows ``[n, channels, samples]``, or features ``[n, d]``.

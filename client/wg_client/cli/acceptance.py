@@ -96,7 +96,7 @@ def errors_text(errors: ErrorCount | None) -> Text:
 
 
 def judgement_lines(figures: AcceptanceResults) -> Iterator[str]:
-    """Yield a line for every model on the acceptance set, at its threshold."""
+    """Yield a line of text per model: its errors on the acceptance set at its threshold."""
     kept_scores = figures.counts_of(figures.kept)
     if kept_scores is None:
         yield NO_SET
@@ -116,7 +116,7 @@ def judgement_lines(figures: AcceptanceResults) -> Iterator[str]:
 
 
 def missing_record_lines(judgement: ThresholdCounts) -> Iterator[str]:
-    """Say how many more records would show an error rate of at most 1 %."""
+    """Yield lines on the additional records that would show an error rate of at most 1 %."""
     if judgement.false_accepts is None or judgement.false_rejects is None:
         yield text('it is not known which labels are good: name them in client.yaml ("data.good")')
         return

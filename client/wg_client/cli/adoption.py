@@ -90,7 +90,7 @@ def shadow(home: ClientHome, package: str, name: str, by: str, as_json: bool) ->
 
 
 def change_lines(changes: Iterable[AdoptionChange]) -> Iterator[str]:
-    """Yield every change of the model in use: time, kind, author, reason."""
+    """Yield a line for every change of the model in use: time, kind, author, reason."""
     for change in changes:
         yield f"{_format_time(change.when)}  {change.what:11} {change.subject or '-'}"
         yield text(
@@ -101,7 +101,7 @@ def change_lines(changes: Iterable[AdoptionChange]) -> Iterator[str]:
 def chosen_model(
     home: ClientHome, package: str | None, name: str | None
 ) -> tuple[ModelsManifest, str]:
-    """Return the model of a command; arguments and errors as of ``adoption.find_model``."""
+    """Return the package and model that a command's arguments name; see ``adoption.find_model``."""
     from wg_client.models import adoption, store
     from wg_core.fleet.inbox import Inbox
 

@@ -151,7 +151,7 @@ def print_refusal(
 
 
 def freeze_document(result: FreezeResult) -> dict[str, Any]:
-    """Build the ``--json`` document of a snapshot."""
+    """Build the document that ``freeze --json`` prints about a snapshot."""
     manifest = result.snapshot.manifest
     return {
         "version": manifest.number,
@@ -193,7 +193,7 @@ def acceptance_counts(result: FreezeResult) -> dict[str, int]:
 
 
 def frozen_lines(result: FreezeResult) -> list[str]:
-    """Describe a snapshot, and the records that are not in it."""
+    """Describe a snapshot, and the records that are not in it, as lines of text."""
     listing, manifest, failures = result.listing, result.snapshot.manifest, _failures(result)
     return [
         *list_some_items(_LEFT_OUT, listing.set_aside),
@@ -226,7 +226,7 @@ def frozen_lines(result: FreezeResult) -> list[str]:
 
 
 def _machine_lines(frozen: FreezeResult) -> Iterator[str]:
-    """Say whether a declared machine has statistics, with the reason if it has none."""
+    """Yield a line on whether a plant's machine gets machine statistics, or why it gets none."""
     if frozen.snapshot.manifest.machine is not UNSET:
         yield text("machine statistics: of the machine that the data sheet states")
     elif frozen.unread_machine_reason:
@@ -235,7 +235,7 @@ def _machine_lines(frozen: FreezeResult) -> Iterator[str]:
 
 
 def list_some_items(line_template: str, items: tuple[Any, ...]) -> list[str]:
-    """List some of ``items``; ``line_template`` is a template with a name and a reason."""
+    """Return lines of text on the first few ``items``, each with its name and a reason."""
     return _limit_lines(
         [
             text(
@@ -259,7 +259,7 @@ def _names(failures: tuple[str, ...]) -> list[str]:
 
 
 def _limit_lines(lines: Sequence[str], count: int) -> list[str]:
-    """Append the number of omitted lines."""
+    """Return lines of text, with a last line on the number of omitted ones."""
     omission = text("  {count} more; --json names all", count=count - len(lines))
     return [*lines, omission] if count > len(lines) else [*lines]
 

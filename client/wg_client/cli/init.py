@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class _InitOptions(ReadingOptions):
-    """Values of the options for reading files, and of those for the privacy policy."""
+    """Options of ``wg-client init`` for reading files and for the privacy policy."""
 
     cap_epsilon: str | None
     max_epsilon: str | None
@@ -231,7 +231,7 @@ def _freeze_again(home: ClientHome) -> FreezeResult:
 
 
 def _recording(data: Path, reading: ReadingConfig, *, interactive: bool) -> str | None:
-    """Ask whether recordings are units, and return the unit; print a hint without a terminal."""
+    """Return the privacy unit after asking about recordings; None and a hint without a terminal."""
     from wg_client.data.recordings import recording_unit, unnamed_recording_hint
 
     if not (unit := recording_unit(data, reading)):
@@ -248,7 +248,7 @@ def _recording(data: Path, reading: ReadingConfig, *, interactive: bool) -> str 
 
 
 def _confirmed_by(home: ClientHome, encoder: str | None, interactive: bool) -> str:
-    """Return how the encoder is confirmed: a key of ``_CONFIRMED``."""
+    """Return the way in which the owner confirms the encoder: a key of ``_CONFIRMED``."""
     if home.config.exists():  # an interrupted call is resumed
         return "before"
     return "option" if encoder is not None else "answer" if interactive else "token"
@@ -274,7 +274,7 @@ def _policy(
 def _summary(
     home: ClientHome, config: ClientConfig, frozen: FreezeResult, by: str, models: list[str]
 ) -> tuple[dict[str, object], list[str]]:
-    """Describe a new home, as a document and as lines."""
+    """Describe a new home, as a JSON document and as lines of text."""
     data, privacy, server = config.data, config.privacy, config.pin
     state = text("{site}: works alone, without a server", site=config.site)
     if server is not None:
@@ -312,7 +312,7 @@ def _summary(
 
 
 def _budget_lines(home: ClientHome, config: ClientConfig) -> list[str]:
-    """Describe the budget; no line without a server."""
+    """Describe a new home's privacy budget as lines of text; none without a server."""
     if config.pin is None:
         return []
     return [
@@ -326,7 +326,7 @@ def _budget_lines(home: ClientHome, config: ClientConfig) -> list[str]:
 
 
 def _machine_lines(config: ClientConfig) -> list[str]:
-    """Describe the effect of the data sheet; no line without one."""
+    """Describe the effect of the plant's data sheet as lines of text; none without a sheet."""
     from wg_client.release.machine_hints import machine_hints
 
     hints = machine_hints(config.data_sheet, config.data.labels)
@@ -334,7 +334,7 @@ def _machine_lines(config: ClientConfig) -> list[str]:
 
 
 def _log_lines(log: LogConfig | None) -> list[str]:
-    """Describe how windows are cut from logs; all of it is public."""
+    """Describe the public rule by which windows are cut from sensor logs, as lines of text."""
     if log is None:
         return []
     return [

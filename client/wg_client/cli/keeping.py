@@ -195,7 +195,7 @@ def _lines(plant_status: PlantStatus) -> Iterator[str]:
 
 
 def _release_lines(budget: BudgetStatus) -> Iterator[str]:
-    """List the releases, and what they reveal together."""
+    """Yield a line per release, after one on what all releases reveal about one privacy unit."""
     if budget.charges:
         yield text(
             "  somebody who has all of it and guesses whether a certain unit was in the "

@@ -112,7 +112,7 @@ def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
 
 
 def _start(entry: ModelEntry) -> str:
-    """Describe the candidate that a model started from, and its mechanism."""
+    """Describe the candidate that a model was fine-tuned from, and how the server made it."""
     from wg_client.methods import registry
 
     if not entry.origin:
@@ -182,7 +182,7 @@ def fit_models(home: ClientHome, as_json: bool) -> None:
 
 
 def fit_alone(home: ClientHome) -> tuple[dict[str, Any], list[str]]:
-    """Fit the local-only model; return the result as a document and as lines."""
+    """Fit the local-only model; return the result as a JSON document and as lines of text."""
     with cli.show_spinner(text("training the model on your own labels")):
         from wg_client.selection import alone
 
@@ -271,7 +271,7 @@ class PrivateExportOrder:
 
 
 def _export_private(home: ClientHome, order: PrivateExportOrder, as_json: bool) -> None:
-    """Train and charge a private head; write the whole model and its covered release."""
+    """Train a private head, charge its privacy cost, and write the model and its release."""
     from wg_client.models.export import check_exportable, export_private_head
     from wg_common.nets.private_head import train_private_head
     from wg_core.fleet import by_file
@@ -429,7 +429,7 @@ def _is_package(file: Path) -> bool:
 
 
 def applied_document(home: ClientHome, applied_model: AppliedModel) -> dict[str, Any]:
-    """Build the ``--json`` document of an applied package."""
+    """Build the JSON document that ``apply --json`` prints about an applied package."""
     manifest = applied_model.manifest
     return {
         "package": manifest.package_id,
@@ -442,7 +442,7 @@ def applied_document(home: ClientHome, applied_model: AppliedModel) -> dict[str,
 
 
 def sensor_kept(home: ClientHome, package: SensorPackage) -> tuple[dict[str, Any], list[str]]:
-    """Return the document and the lines on a soft sensor that a home keeps."""
+    """Describe a stored soft sensor as a JSON document and as lines of text."""
     about = package.manifest
     document = {
         "package": about.package_id,
@@ -462,7 +462,7 @@ def sensor_kept(home: ClientHome, package: SensorPackage) -> tuple[dict[str, Any
 
 
 def applied_lines(home: ClientHome, applied_model: AppliedModel) -> list[str]:
-    """Describe an applied package: recommendation, reason, report, next step."""
+    """Describe an applied package as lines of text: recommendation, reason, report, next step."""
     if not applied_model.advice:
         return [applied_model.manifest.reason, text("report: {path}", path=home.report)]
     return [

@@ -34,7 +34,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(slots=True)
 class _OfPath:
-    """Predictions of one argument of the command."""
+    """Predictions for one of the paths given to ``wg-client predict``."""
 
     path: Path
     rows: list[Prediction] = field(default_factory=list)
@@ -42,7 +42,7 @@ class _OfPath:
 
 
 class PredictionRun:
-    """Predictions of one model over several paths."""
+    """Predictions of one model for all paths given to ``wg-client predict``."""
 
     def __init__(self, home: ClientHome, manifest: ModelsManifest, name: str) -> None:
         from wg_client.models.predictor import Predictor
@@ -100,7 +100,7 @@ class PredictionRun:
         return rows
 
     def list_unreadable(self, path: Path, error: DataError) -> None:
-        """List a path that cannot be read among the problems."""
+        """Add a path that cannot be read to the problems."""
         from wg_core.snapshot import Problem
 
         why = str(error).removeprefix(f"{path}: ")
@@ -145,7 +145,7 @@ class PredictionRun:
         return [_row(row, name) for row in rows]
 
     def document(self) -> dict[str, Any]:
-        """Build the ``--json`` document."""
+        """Build the JSON document of the predictions and problems."""
         return {
             "package": self._manifest.package_id,
             "model": self._manifest.entry(self._name).name,
@@ -187,7 +187,7 @@ class PredictionRun:
             yield text("  {count} more; --json names all", count=len(self._differences) - limit)
 
     def lines(self) -> Iterator[str]:
-        """Yield the lines for a person."""
+        """Yield the predictions and problems as lines of text."""
         for path_result in self._found:
             if path_result.rows:
                 cli.print_progress(
@@ -204,7 +204,7 @@ class PredictionRun:
                 yield "\t".join(cells).rstrip()
 
     def notes(self) -> Iterator[Text]:
-        """Yield what verdicts and calls of this model are worth."""
+        """Yield notes on the model's verdicts: the pass rule, and the share of wrong sure calls."""
         if self._judge.good is None:
             yield text(
                 "no record passes or is rejected: it is not known which labels are good; name them"
@@ -235,13 +235,13 @@ class PredictionRun:
 
 
 def _row(row: Prediction, name: str) -> tuple[str, ...]:
-    """Return the cells of a prediction, in the order of ``COLUMNS``."""
+    """Return a prediction as cells of a table, in the order of ``COLUMNS``."""
     figures = f"{row.probability:.6f}", _share(row.likeness)
     return (spreadsheet_cell(name), spreadsheet_cell(row.label), *figures, row.call, row.verdict)
 
 
 def _recorded_names(out: Path) -> set[str]:
-    """Return the names of files that an earlier watch has put in the table."""
+    """Return the names of files that an earlier ``predict --watch`` has put in the table."""
     if not out.exists():
         return set()
     data = atomic.read_bytes(out, limit=_VERDICTS_LIMIT).decode("utf-8-sig", "replace")

@@ -105,7 +105,7 @@ def statistics(
 
 
 def _warn(snapshot: Snapshot, statistics: StatisticsKind) -> None:
-    """Warn before a charge if there are too few units for machine statistics to be used."""
+    """Warn before a charge if the plant has too few units for usable machine statistics."""
     from wg_client.release.hints import few_units_hint
     from wg_client.release.preview import machine_units
 
@@ -116,7 +116,7 @@ def _warn(snapshot: Snapshot, statistics: StatisticsKind) -> None:
 def _write_release(
     home: ClientHome, out: Path, data: bytes, payment: str, about: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Text]]:
-    """Write the file of a release; describe it, and what is spent, as a document and as lines."""
+    """Write a release's file; describe it and its cost as a JSON document and as lines of text."""
     from wg_core.release.budget import read_spend
     from wg_core.site import config as configuration
 

@@ -67,7 +67,7 @@ def requests(
 
 
 def _list(home: ClientHome, as_json: bool) -> None:
-    """List the requests that have not expired, with their decisions."""
+    """List the server's requests that have not expired, with the plant's decisions."""
     from wg_core.release import approval
 
     rows = [
@@ -100,7 +100,7 @@ def _list(home: ClientHome, as_json: bool) -> None:
 
 
 def _show(home: ClientHome, request_id: str, as_json: bool) -> None:
-    """Show one request with the contents and the cost of its release."""
+    """Show one request of the server, with the contents and privacy cost of its release."""
     from wg_client.release import preview
     from wg_core.release import approval
 
@@ -153,7 +153,7 @@ def _config(home: ClientHome) -> Any:
 
 
 def _document(home: ClientHome, request: WaitingRequest) -> dict[str, Any]:
-    """Return a request and its state as a document."""
+    """Return a request of the server, and the decision on it, as a JSON document."""
     from wg_core.ledger.store import Ledger
 
     config, query = _config(home), request.query

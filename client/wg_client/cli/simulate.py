@@ -125,7 +125,7 @@ def simulate(
 
 
 def _shared_options() -> str:
-    """Return the options of this call that ``init`` shares, as command-line words."""
+    """Return the options of ``simulate`` that ``init`` takes too, as command-line words."""
     context = click.get_current_context()
     return " ".join(
         f"{param.opts[0]} {shlex.quote(str(context.params[param.name]))}"

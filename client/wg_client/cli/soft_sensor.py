@@ -122,7 +122,7 @@ def soft_sensor(
 
 
 class EstimatedLog(NamedTuple):
-    """A soft sensor with its estimates for the windows of a log, and its output.
+    """Soft sensor with its estimates for the windows of a sensor log.
 
     Attributes:
         hours: Windows of the log, with laboratory values.
@@ -222,7 +222,7 @@ def _delivered_sensor(
 
 
 def _drift(shift: ShiftTest | None) -> tuple[dict[str, Any], list[Text]]:
-    """Describe the drift of the signals as a document and as sentences."""
+    """Describe the drift of the signals as a JSON document and as sentences."""
     if shift is None:
         return {}, []
     figures = {"p": shift.p, "largest": shift.largest}
@@ -239,7 +239,7 @@ def _drift(shift: ShiftTest | None) -> tuple[dict[str, Any], list[Text]]:
 def _lines(
     counts: Mapping[str, int], judgements: Mapping[str, RegressionQuality]
 ) -> Iterator[Text]:
-    """Describe the windows and the quality on those with a value."""
+    """Yield lines on the estimates: numbers of windows, and errors against laboratory values."""
     yield text(
         "{windows} windows, {values} with a value, {unlike} unlike all known ones: do not trust the"
         " estimates there; {unmatched} values have no complete window",
@@ -257,7 +257,7 @@ def _lines(
 
 
 def _table(sensor: EstimatedLog, target: str) -> bytes:
-    """Return the estimates of all windows as CSV, one row each."""
+    """Return the estimates of all windows as CSV text, one row per window."""
     hours, estimates = sensor.hours, sensor.estimates
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)

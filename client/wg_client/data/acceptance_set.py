@@ -40,7 +40,7 @@ _LISTING_LIMIT = 1 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AcceptanceSet:
-    """Acceptance set of a snapshot, of a records.
+    """Acceptance set of a snapshot, with ``a`` records.
 
     Attributes:
         features: Local features, float32 ``[a, D]``.
@@ -59,13 +59,13 @@ class AcceptanceSet:
 
     @property
     def independent_rows(self) -> NDArray[np.intp]:
-        """Row of one random record per privacy unit, since bounds assume independence."""
+        """Return the row of one random record per privacy unit; bounds assume independence."""
         order = np.lexsort((self.records.contents[:, 0], self.records.contents[:, 1]))
         firsts = np.unique(self.records.units[order], axis=0, return_index=True)[1]
         return np.sort(order[firsts])
 
     def encode(self) -> bytes:
-        """Encode the set as bytes for the snapshot."""
+        """Encode the acceptance set as bytes for the snapshot."""
         buffer = io.BytesIO()
         listing = np.frombuffer(canonical.encode(self.listing), dtype=np.uint8)
         arrays = self.records.arrays() | {"failures": self.failures}
@@ -162,7 +162,7 @@ _UNLABELLED = "not in the acceptance set: it has no label"
 
 
 def mark_as_trained(home: ClientHome, records: FrozenRecords) -> None:
-    """Store the digests of records that a model is trained on: from now on they judge no model.
+    """Store digests of a model's training records, which must not evaluate any model from now on.
 
     Raises:
         StorageError: The file cannot be written.
@@ -219,7 +219,7 @@ def _encode_all(
 
 
 def _met_digests(home: ClientHome) -> frozenset[bytes]:
-    """Keyed digests of all contents and units that were released or trained on."""
+    """Return keyed digests of all contents and units that were released or trained on."""
     with locks.lock_release(home), open_ledger(home) as ledger:
         budget_history.record_charged_units(home, budget_history.read_budget_history(ledger))
     return budget_history.charged_digests(home) | _trained_digests(home)

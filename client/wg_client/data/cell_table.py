@@ -21,7 +21,7 @@ _LABEL, _SPLIT = "label", "split"
 
 
 def survey_cells(table: Path, options: dataset.SurveyOptions) -> dataset.DatasetSurvey:
-    """Survey a table; ``table`` is the file.
+    """Survey a data set that is one table file: labels, units, usable rows and problems.
 
     Raises:
         DataError: The table as a whole cannot be used.
@@ -74,7 +74,7 @@ def survey_cells(table: Path, options: dataset.SurveyOptions) -> dataset.Dataset
 
 
 def _read(table: Path, options: dataset.SurveyOptions, label_column: str) -> cells.CellTable:
-    """Read a table with the requested columns; errors as for ``survey_cells``."""
+    """Read the requested columns of a table file; errors as for ``survey_cells``."""
     unit_column, reading = options.unit_column, options.reading
     columns = [label_column, _SPLIT, *([unit_column] if unit_column else [])]
     cell_table = cells.read_cell_table(table, columns, reading.encoding, reading.text_column)
@@ -92,7 +92,7 @@ def _read(table: Path, options: dataset.SurveyOptions, label_column: str) -> cel
 def _domain(
     table: Path, labels: Sequence[str] | None, cell_labels: Sequence[str], reasons: Sequence[str]
 ) -> Sequence[str]:
-    """Return the declared labels, or the labels that the table has.
+    """Return the label domain: the declared labels, or else those in the table.
 
     Args:
         reasons: Reasons why rows cannot be used; the first is reported if there is no label.

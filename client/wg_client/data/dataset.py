@@ -77,7 +77,7 @@ def configured_modality(name: str, reading: ReadingConfig) -> Modality:
 
 
 def apply_reading_config(data: SiteData, reading: ReadingConfig) -> SiteData:
-    """Return the records with their files read by the plant's settings."""
+    """Return a survey's records with their files read by the plant's settings."""
     if not isinstance(data.records, StoredRecords) or not data.records.paths:
         return data
     return replace(

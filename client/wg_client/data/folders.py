@@ -95,7 +95,7 @@ class FoundFiles:
 
 
 def survey_folder(path: Path, options: SurveyOptions) -> DatasetSurvey:
-    """Survey a folder of class folders.
+    """Survey a folder with one sub-folder for each class.
 
     Raises:
         DataError: The folder cannot be read, or its folders cannot be classes.
@@ -327,7 +327,7 @@ def _anomaly_parts(entries: Sequence[Path], labels: Sequence[str] | None) -> lis
 
 
 def _left_behind(root: Path, entry: Path, sorted_files: FoundFiles) -> bool:
-    """Return whether a program left a folder behind, and list it as a stray if so."""
+    """Return whether a program left an entry in the data folder, and list it as no record if so."""
     if entry.name in _ARCHIVE:
         name = str(entry.relative_to(root))
         sorted_files.strays.append(Problem(name=name, reason="left behind by a program; delete it"))
@@ -336,7 +336,7 @@ def _left_behind(root: Path, entry: Path, sorted_files: FoundFiles) -> bool:
 
 
 def _sort_in(root: Path, entry: Path, label: int, sorted_files: FoundFiles) -> None:
-    """Add one file to the records, the problems or the strays."""
+    """Add one file to the records, to the problems, or to the files that are no records."""
     name = str(entry.relative_to(root))
     try:
         name.encode("utf-8")
@@ -360,7 +360,7 @@ def _sort_in(root: Path, entry: Path, label: int, sorted_files: FoundFiles) -> N
 
 
 def _set_tables_aside(root: Path, sorted_files: FoundFiles, modality: str | None) -> None:
-    """Move texts beside other records, and CSV files beside images, from the records to the strays.
+    """Move texts beside other records, and CSV files beside images, to the files without records.
 
     If the modality is known, files of other modalities say nothing about the others.
     """

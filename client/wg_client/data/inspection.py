@@ -36,7 +36,7 @@ from wg_core.snapshot import Duplicate, Problem
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Inspection:
-    """Records of a data set that can be frozen, and the problems of the others.
+    """Decoded and hashed data set: the records that can be frozen, and the problems of the others.
 
     Attributes:
         data: The usable records.
@@ -60,7 +60,7 @@ class Inspection:
         return getattr(self.data.records, "paths", None) or None
 
     def select_rows(self, rows: Sequence[int]) -> Inspection:
-        """Return some of the records; problems, duplicates and hints stay."""
+        """Return the inspection with only some of its records, but all problems and hints."""
         return replace(
             self,
             data=self.data.select_rows(rows),
@@ -69,7 +69,7 @@ class Inspection:
         )
 
     def read(self, row: int) -> tuple[Record, bytes]:
-        """Return a record and the SHA-256 of its content; raises as ``decode_row``."""
+        """Return one record and the SHA-256 of its content; raises as ``decode_row``."""
         record = decode_row(self.data, row)
         return record, content_digest(record)
 
@@ -134,7 +134,7 @@ def decode_row(data: SiteData, row: int) -> Record:
 
 
 def decode_in_parts(data: SiteData) -> Iterator[tuple[SiteData, tuple[Problem, ...]]]:
-    """Decode ``RECORDS_AT_ONCE`` records, yield them with their problems, and go on.
+    """Yield decoded records with their problems, ``RECORDS_AT_ONCE`` at a time.
 
     A damaged file does not stop the iteration, and only one part is in memory at a time.
     """
@@ -159,7 +159,7 @@ def _settle(
     problems: list[Problem],
     duplicates: list[Duplicate],
 ) -> None:
-    """Choose the file that counts among those with the same content in one unit."""
+    """Choose the record that counts among those with the same content in one privacy unit."""
     if len(rows) == 1:
         counts.append(rows[0])
         return
@@ -182,7 +182,7 @@ def _settle(
 
 
 def _in_two_units(groups: Iterable[tuple[str, bytes]]) -> list[str]:
-    """Describe contents that are in several privacy units."""
+    """Return a hint if contents occur in several privacy units, otherwise an empty list."""
     unit_characters = 40
     units: dict[bytes, list[str]] = {}
     for unit, digest in groups:

@@ -32,7 +32,7 @@ class _Row:
 
 
 def survey_table(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSurvey:
-    """Survey a table and its files.
+    """Survey the data set of a ``records.csv`` and the files that its rows name.
 
     Raises:
         DataError: The table as a whole cannot be read.
@@ -66,7 +66,7 @@ def survey_table(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetS
 
 
 def explain_no_table(table: Path, unit_column: str | None, reading: ReadingConfig) -> str:
-    """Explain from its first line why a file is not a table of records; empty if it is."""
+    """Explain why a file is no table of records, given its first line; empty if it is one."""
     try:
         with table.open("rb") as stream:
             header = stream.read(_HEADER_LIMIT).partition(b"\n")[0]
@@ -88,7 +88,7 @@ def _lines(content: str) -> Iterator[tuple[int, list[str] | str]]:
 def _columns(
     header: Sequence[str] | str, unit_column: str | None, label_column: str, table: Path
 ) -> list[int]:
-    """Return the positions of the columns file, label and unit.
+    """Return the positions of the columns for file, label and unit in a table's header.
 
     Raises:
         DataError: A column is missing, or its name occurs twice.
@@ -113,7 +113,7 @@ def _columns(
 def _read(
     table: Path, unit_column: str | None, reading: ReadingConfig, sorted_files: FoundFiles
 ) -> dict[int, _Row | str]:
-    """Return rows by line number; a string in place of a row says why it cannot be used."""
+    """Return a table's rows by line number; a string instead of a row states its problem."""
     data = read_file(table, CSV_LIMIT)
     content, encoding = tables.decode_table(data, str(table), reading.encoding)
     if encoding == "cp932" and reading.encoding == AUTO_ENCODING:
@@ -163,7 +163,7 @@ def check_similar_labels(table: Path, labels: Sequence[str]) -> None:
 
 
 def _row_problem(path: Path, row: _Row, labels: Sequence[str], index: dict[str, int]) -> str:
-    """Explain why a row of the table cannot be used; empty if it can."""
+    """Explain why a row of the table cannot be used; empty if it can be used."""
     entry = path / row.file
     try:
         good = is_inside(path, entry) and dataset.is_record_file(entry) and entry.is_file()

@@ -26,7 +26,7 @@ _GAP = 1.5  # Largest time between rows, in usual steps of the log
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LaboratoryWindows:
-    """Windows of a log with their laboratory values.
+    """Windows of a sensor log with their laboratory values.
 
     Attributes:
         windows: float32 ``[n, C, samples]``.
@@ -45,7 +45,7 @@ class LaboratoryWindows:
     unmatched: int
 
     def select_channels(self, channels: Sequence[str]) -> "LaboratoryWindows":
-        """Return the windows with only these channels, in this order.
+        """Return the windows with only the given channels, in the given order.
 
         Raises:
             DataError: A channel is missing.
@@ -117,7 +117,7 @@ def read_laboratory_windows(
 def _values(
     laboratory: Path, target: str, time: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Read times and values of the laboratory; errors as for ``read_laboratory_windows``."""
+    """Read times and laboratory values from a table; errors as for ``read_laboratory_windows``."""
     table = read_log(laboratory, LogColumns(channels=(target,), time=time), AUTO_ENCODING)
     rows = np.isfinite(table.values[:, 0])
     times, values = _times(laboratory, table)[rows], table.values[rows, 0].astype(np.float64)
@@ -137,7 +137,7 @@ def _values(
 def _complete_windows(
     signals: SensorLog, clock: NDArray[np.float64], samples: int
 ) -> tuple[NDArray[np.bool_], float]:
-    """Return which windows have no gap in values or time, by end row, and the median step."""
+    """Return a mask, by end row, of the windows without gaps, and the median time step."""
     steps = np.diff(clock)
     step = float(np.median(steps))
     bad_rows = ~np.isfinite(signals.values).all(axis=1)

@@ -16,7 +16,7 @@ from wg_common.modalities.windows import Windows
 
 
 class HintCollector:
-    """Collector of suspicious properties, record by record."""
+    """Collector of hints about suspicious records, to which records are added one by one."""
 
     def __init__(self, modality: str) -> None:
         self._modality = modality
@@ -35,7 +35,7 @@ class HintCollector:
         # Brightness (of 255) below which an image is black to a network; 4095 of 65535 is 15
         dark: int = 16,
     ) -> None:
-        """Add a decoded record."""
+        """Note the suspicious properties of a decoded record."""
         if self._modality == Images.name:
             if record.size and int(record.max()) < dark:
                 self._dark += 1
@@ -48,7 +48,7 @@ class HintCollector:
                 self._first_constant = self._first_constant or name
 
     def hints(self) -> Iterator[str]:
-        """Yield hints for a person."""
+        """Yield hints about the records added so far, as sentences."""
         if self._dark:
             yield text(
                 "{count} images are nearly black, such as {name}: if a camera of 10, 12 or 14 "

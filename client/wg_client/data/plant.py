@@ -70,7 +70,7 @@ class PlantData:
 
     @property
     def signing_key(self) -> str:
-        """Raw public key that verifies its packages, hex."""
+        """Server's raw public key, hex, which verifies the plant's packages."""
         return self.config.server.signing_key
 
     @property
@@ -80,7 +80,7 @@ class PlantData:
 
     @property
     def commitment(self) -> str:
-        """Commitment to this version of the data set, hex."""
+        """Commitment to the frozen data set, hex: a keyed hash in the ledger."""
         return self.snapshot.manifest.commitment
 
     @property
@@ -152,7 +152,7 @@ def open_plant_data(home: ClientHome) -> PlantData:
 def stored_records(
     home: ClientHome, config: ClientConfig, listing: Listing, records: FrozenRecords, modality: str
 ) -> StoredRecords:
-    """Return the frozen records, each read from its file on access."""
+    """Return the frozen records as a sequence that reads each one's file on access."""
     return StoredRecords(listing, records, modality, home.load_secret(), config.data.reading)
 
 
@@ -173,7 +173,7 @@ def encoder_loader() -> Callable[[bytes], Encoder]:
 
 
 def pinned_encoder(home: ClientHome, sha256: str) -> Encoder:
-    """Load the home's encoder, if the models were made for it.
+    """Load the encoder of a plant's home, unless the models were made for another encoder.
 
     Args:
         sha256: Id of the encoder that the models were made for, hex.

@@ -15,7 +15,7 @@ def declared_unit(sheet: DataSheet | None) -> StirredVessel | HeatExchanger | No
 
 
 def check_process_log(sheet: DataSheet | None, reading: ReadingConfig) -> None:
-    """Refuse logs that do not match the declared process unit, if there is one.
+    """Refuse sensor logs that do not match the declared process unit, if the sheet declares one.
 
     Raises:
         ConfigError: Columns or their order differ, or windows have another length.

@@ -50,7 +50,7 @@ class PackageRecipient(Protocol):
 
     @property
     def signing_key(self) -> str:
-        """Raw public key that verifies its packages, hex."""
+        """Server's raw public key, hex, which verifies the plant's packages."""
 
     @property
     def acceptance(self) -> AcceptanceConfig:
@@ -58,19 +58,19 @@ class PackageRecipient(Protocol):
 
     @property
     def commitment(self) -> str:
-        """Commitment to this version of the data set, hex."""
+        """Commitment to the frozen data set, hex: a keyed hash in the ledger."""
 
     @property
     def data(self) -> SiteData:
-        """Records of the plant."""
+        """Records of the plant, with their labels."""
 
     @property
     def features(self) -> EncodedRecords:
-        """Features of the records."""
+        """Features of the plant's records."""
 
     @property
     def layout(self) -> FeatureLayout:
-        """Layout of the features."""
+        """Layout of the plant's features: the blocks of columns that each trunk computes."""
 
     @property
     def encoder(self) -> str:

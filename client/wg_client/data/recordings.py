@@ -32,7 +32,7 @@ def recording_unit(path: Path, reading: ReadingConfig) -> str:
 
 
 def _logs_unit(path: Path, reading: ReadingConfig) -> str:
-    """Return the unit of logs without a table of intervals; empty if the log is damaged."""
+    """Return the unit that makes each recording in sensor logs a privacy unit; empty if none."""
     logs = LogReader(reading)
     try:
         files = list_logs(path, None)

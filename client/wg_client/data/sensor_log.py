@@ -60,7 +60,7 @@ class LogColumns:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SensorLog:
-    """A log in memory.
+    """Sensor log in memory: values of all channels, times and texts.
 
     Attributes:
         channels: Names of its C channels.
@@ -81,7 +81,7 @@ class SensorLog:
 
 
 def read_log(path: Path, request: LogColumns, encoding: str) -> SensorLog:
-    """Read a log.
+    """Read a sensor log file.
 
     Args:
         path: A file whose suffix is one of ``SUFFIXES``.
@@ -149,7 +149,7 @@ def _open_regular(path: Path) -> Iterator[io.BufferedReader]:
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Positions of the requested columns."""
+    """Positions of the requested columns in a sensor log's header."""
 
     channels: tuple[str, ...]
     values: tuple[int, ...]
@@ -160,7 +160,7 @@ class _Places:
 def _places(
     path: Path, names: Sequence[str], request: LogColumns, numeric: Sequence[int]
 ) -> _Places:
-    """Find the columns; ``numeric`` are the possible channels if no channel is named."""
+    """Find the requested columns; ``numeric`` are the possible channels if none is named."""
 
     def find(name: str) -> int:
         place = tables.find_column(names, name)
@@ -242,7 +242,7 @@ def _rows(path: Path, text: io.TextIOWrapper, request: LogColumns) -> SensorLog:
 
 
 class _Columns:
-    """Columns of a log, read row by row."""
+    """Requested columns of a sensor log, which are read row by row."""
 
     def __init__(self, delimiter: str, names: Sequence[str], places: _Places) -> None:
         self._delimiter, self._names, self._places = delimiter, names, places
@@ -252,7 +252,7 @@ class _Columns:
         ]
 
     def add(self, cells: Sequence[str]) -> None:
-        """Append one row.
+        """Append one row of the sensor log.
 
         Raises:
             DataError: A cell is no number or time.
@@ -272,7 +272,7 @@ class _Columns:
             codes.append(code_of.setdefault(cells[at].strip(), len(code_of)))
 
     def log(self) -> SensorLog:
-        """Return the log of all rows so far."""
+        """Return the sensor log of all rows so far."""
         places = self._places
         values = np.frombuffer(self.values, dtype=np.float32)
         return SensorLog(

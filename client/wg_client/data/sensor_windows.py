@@ -57,7 +57,7 @@ CACHE_LIMIT = 512 << 20  # Most bytes of cached logs, apart from the log last re
 
 
 class LogReader:
-    """Reader of windows that caches the logs read last."""
+    """Reader of windows from sensor logs, which keeps the last logs in memory."""
 
     def __init__(self, reading: ReadingConfig) -> None:
         if reading.log is None:
@@ -68,7 +68,7 @@ class LogReader:
         self._lock = threading.Lock()
 
     def read(self, path: Path, *, texts: Sequence[str] = (), lenient: bool = False) -> SensorLog:
-        """Read a log with its channels; ``texts`` are columns of labels and units.
+        """Read a sensor log with its channels; ``texts`` are columns of labels and units.
 
         Raises:
             DataError: The log cannot be read, or its rate differs from the declared rate.
@@ -90,7 +90,7 @@ class LogReader:
         return sensor_log
 
     def window(self, path: Path, start: int) -> Record:
-        """Return one window, float32 ``[C, time]``.
+        """Return one window of a sensor log, float32 ``[C, time]``.
 
         Raises:
             DataError: The log cannot be read, or has become shorter.
@@ -116,7 +116,7 @@ class LogReader:
 
 @dataclass(slots=True)
 class _Cutter:
-    """Windows cut from the logs so far, with the settings by which they are cut.
+    """Collector of the windows that are cut from sensor logs, with the settings for cutting.
 
     Attributes:
         root: Folder of the logs.
@@ -281,7 +281,7 @@ def _files(path: Path, root: Path, table: str | None, strays: list[Problem]) -> 
 
 
 def _cut(cut: _Cutter, file: Path) -> None:
-    """Cut one log into windows.
+    """Cut one sensor log into windows, and add them to ``cut``.
 
     Raises:
         DataError: The log cannot be read, or its intervals overlap.
@@ -336,7 +336,7 @@ def _folder_label(root: Path, file: Path, log: LogConfig) -> str:
 def _stretches(
     sensor_log: SensorLog, log: LogConfig, codes: Sequence[NDArray[np.int64]]
 ) -> Iterator[tuple[int, int]]:
-    """Yield first and last row (exclusive) of each stretch."""
+    """Yield first and last row (exclusive) of each section without gap or change of label."""
     # Deviation of a time step from the expected step, in samples, beyond which it is a gap.
     step_tolerance = 0.5
     n = len(sensor_log)
@@ -382,7 +382,7 @@ def _check_rate(path: Path, sensor_log: SensorLog, log: LogConfig) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CuttingOptions:
-    """Command-line options for cutting logs; see ``LogConfig``. None: not given."""
+    """Command-line options for cutting sensor logs, see ``LogConfig``; None: not given."""
 
     window_seconds: float
     hop_seconds: float | None

@@ -18,7 +18,7 @@ class LocalFeatureMap(Protocol):
     """An affine map of local features."""
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
-        """Return the inputs of the head for any records."""
+        """Return the head's inputs for the local features of any records."""
 
     def to_local_head(self, head: LinearHead) -> LinearHead:
         """Return a head on local features that equals ``head`` on the map's output."""
@@ -78,7 +78,7 @@ class NetworkFeatureMap:
     width: int
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
-        """Return the inputs of the head for any records."""
+        """Return the head's inputs for the local features of any records."""
         plain = features.astype(np.float64)
         encoder_features = plain[:, : self.columns]
         scaled_features = (

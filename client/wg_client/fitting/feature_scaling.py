@@ -28,7 +28,7 @@ _CHUNK = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureScaling:
-    """Affine map to the released features and the principal directions of each block.
+    """Affine map from local features to released features and principal directions of each block.
 
     Attributes:
         released: Number d of features that are released; they come first.
@@ -44,7 +44,7 @@ class FeatureScaling:
 
     @property
     def blocks(self) -> tuple[int, ...]:
-        """Number r of directions of each block."""
+        """Number r of principal directions of each block of features."""
         return tuple(directions.shape[1] for directions in self.directions)
 
     def apply(self, features: Features) -> Floats:

@@ -24,7 +24,7 @@ from wg_common.inference.discriminants import centre_over_classes
 
 
 def constant_base_head(head: LinearHead) -> BaseHead:
-    """Return a base head that does not depend on local records."""
+    """Return a function that gives the same base head for all training records."""
     return lambda features, labels: head
 
 
@@ -94,7 +94,7 @@ def fit_finetuned(
 
 
 def _train(base: BaseHead, features: Floats, labels: Ints, learner: Learner) -> LinearHead:
-    """Fit a learner around the base head; classes without records keep the base head's rows."""
+    """Fit a learner around a base head's logits; classes without records keep the base rows."""
     start = base(features, labels)
     (part,), rows = fit_parts((learner,), features, labels, start.logits(features))
     weight, bias = learner.unseen_scale * start.weight, learner.unseen_scale * start.bias

@@ -30,7 +30,7 @@ EVALUATION_SIZE = 2000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Folds:
-    """Fold of each evaluated record in each repeat.
+    """Cross-validation folds: the fold of each evaluated record, in each repeat.
 
     Attributes:
         assignment: int64 ``[repeats, m]`` in 0..count-1.
@@ -184,7 +184,7 @@ class Configurations:
 
 
 def single_configuration(predict: Callable[[RowIndex, RowIndex], Floats]) -> Configurations:
-    """Return the one configuration of a model that predicts by ``predict``."""
+    """Return ``Configurations`` with only one member, which predicts by ``predict``."""
     return Configurations(
         lambda train, held_out: [predict(train, held_out)],
         lambda train, held_out, choice: predict(train, held_out),
@@ -194,7 +194,7 @@ def single_configuration(predict: Callable[[RowIndex, RowIndex], Floats]) -> Con
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NestedSelection:
-    """Selections of nested cross-validation, and the out-of-fold predictions.
+    """Result of nested cross-validation: selected configurations and out-of-fold predictions.
 
     Attributes:
         chosen: Index of the configuration selected on all evaluated records.
@@ -273,7 +273,7 @@ _NOTHING = np.zeros((1, 1)), np.zeros(1)
 
 
 def _table(predict: Predict, fold: Ints, folds: Folds, configurations: int) -> Floats:
-    """Return logits ``[folds, configurations, m, K]`` of fits without fold and record."""
+    """Return logits ``[folds, configurations, m, K]`` of fits without that fold and record."""
     table: Floats | None = None
     for fold_a, fold_b in combinations(range(folds.count), 2):
         in_training = (fold != fold_a) & (fold != fold_b)
@@ -294,7 +294,7 @@ def _table(predict: Predict, fold: Ints, folds: Folds, configurations: int) -> F
 def _best(
     logits: Floats, labels: Ints, prior: Floats, unseen: Floats, records: int
 ) -> tuple[int, float]:
-    """Return the best configuration by logits ``[configurations, n, K]``, and its factor."""
+    """Return the index of the configuration with the least loss, and the factor on its logits."""
     factors = [best_temperature(candidate_logits, labels) for candidate_logits in logits]
     losses = [
         records * float(log_loss(candidate_logits * factor, labels).mean())
@@ -307,7 +307,7 @@ def _best(
 def select_temperatures(
     logits: Floats, inner: Floats, labels: Ints, folds: Folds
 ) -> tuple[Floats, Floats, float]:
-    """Scale logits to their best temperature, selected without a fold for that fold.
+    """Scale each fold's logits by the temperature that is best on the other folds.
 
     Args:
         logits: Out-of-fold logits, as in ``NestedSelection``.

@@ -72,7 +72,7 @@ AROUND_A_BASE = (
 def fit_parts(
     learners: Sequence[Learner], features: Floats, labels: Ints, base_logits: Floats | None = None
 ) -> tuple[list[LinearHead], RowIndex]:
-    """Fit each learner's part, without the base head.
+    """Fit the learners' own heads, which are added to the logits of a base head.
 
     Args:
         features: Features of the records, ``[n, d]``, n at least 1.

@@ -58,7 +58,7 @@ def evaluate_logits(logits: Floats, labels: Ints) -> ClassOutResult:
 
 
 def mean_by_class(values: NDArray[np.generic], labels: Ints) -> Floats:
-    """Return the mean of values ``[n]`` over the records of each class that occurs."""
+    """Return the mean of values ``[n]`` over the records of each class, for classes that occur."""
     return np.array([values[labels == label].mean() for label in np.unique(labels)])
 
 
@@ -104,11 +104,11 @@ class _Asked:
         return total
 
     def own_loss(self, bias: float, classes: int) -> float:
-        """Return the mean log loss on the class left out."""
+        """Return a learner's mean log loss on records of the class left out, at one bias."""
         return float(self._of(self.members, True, classes, np.array([bias])).mean())
 
     def recall(self, bias: float) -> float:
-        """Return the recall of the class left out."""
+        """Return a learner's recall of the class left out."""
         return float(
             np.mean(self.is_largest[self.members] & (self.margin[self.members] + bias > 0))
         )
@@ -129,7 +129,7 @@ class LearnerEvaluation:
         folds: Folds,
         unseen_mass: float,
     ) -> None:
-        """Fit each learner around a base head without each class.
+        """Fit each learner around a base head, once without each class.
 
         Args:
             features: Features of labelled records, ``[n, d]``, of at least three classes.
@@ -147,7 +147,7 @@ class LearnerEvaluation:
         ]
 
     def __call__(self, in_training: Mask) -> tuple[Floats, Floats]:
-        """Return the best common bias of each learner, and its log loss: a ``folds.Tilt``."""
+        """Return each learner's best bias for classes without records, and the log loss."""
         bias, losses = self._best(self._losses(in_training))
         class_bias = np.zeros((len(bias), self._classes))
         class_bias[:, self._unseen] = bias[:, None]
@@ -213,7 +213,7 @@ class LearnerEvaluation:
 def _splits(
     labels: Ints, folds: Folds, limit: int, count: int
 ) -> Iterator[Iterator[tuple[int, Mask, Mask]]]:
-    """Yield, per class left out and fold: (class, training mask, evaluation mask).
+    """Yield class left out, training mask and evaluation mask, for each class and fold.
 
     With one fold all records of the class are evaluated, since none was used for training.
     """

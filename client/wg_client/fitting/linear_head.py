@@ -26,7 +26,7 @@ _AT_ONCE = 1 << 18  # Numbers in memory at a time while temperatures are tried
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearHead:
-    """Logits = features @ weight.T + bias.
+    """Linear layer over features: logits = features @ weight.T + bias.
 
     Attributes:
         weight: float64 ``[K, d]``.
@@ -87,7 +87,7 @@ class FeatureStandardisation:
 
 
 def fit_standardisation(features: Floats) -> FeatureStandardisation:
-    """Fit the scaling of features ``[n, d]``; constant features get scale 1."""
+    """Fit mean and common scale of features ``[n, d]``; the scale is 1 if all are constant."""
     mean = features.mean(axis=0)
     scale = float(np.sqrt(np.mean((features - mean) ** 2)))
     return FeatureStandardisation(mean, scale if scale > 1e-12 else 1.0)
@@ -110,7 +110,7 @@ def fit_ridge(features: Floats, labels: Ints, classes: int, penalty: float) -> L
 
 
 def extend_to_classes(head: LinearHead, rows: NDArray[np.intp], classes: int) -> LinearHead:
-    """Extend a head to all ``classes``; classes outside ``rows`` are never predicted."""
+    """Return the head with rows for all ``classes``; those outside ``rows`` are never predicted."""
     weight = np.zeros((classes, head.weight.shape[1]))
     bias = np.full(classes, ABSENT_CLASS_BIAS)
     weight[rows] = head.weight

@@ -40,7 +40,7 @@ def fit_logistics(
     strengths: Sequence[float],
     offsets: Sequence[Floats],
 ) -> list[LinearHead]:
-    """Fit several strengths and offsets to the same records in one batch.
+    """Fit logistic regressions of several strengths and offsets to the same records in one batch.
 
     Args:
         features: Scaled features, ``[n, d]``.
@@ -86,7 +86,7 @@ def _rotate(rows: Floats) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Problem:
-    """A batch of b fits in the coordinates of the decomposition. Unknowns are ``[K, b, r]``.
+    """Batch of b logistic regressions in rotated coordinates, with unknowns ``[K, b, r]``.
 
     Classes come first: sums over them are then sums of long vectors.
 
@@ -105,13 +105,13 @@ class _Problem:
     offset: Floats
 
     def part(self, keep: NDArray[np.bool_]) -> _Problem:
-        """Return some fits of the batch."""
+        """Return the batch with only some of its fits."""
         return _Problem(
             self.records, self.squares, self.hot, self.strength[keep], self.offset[:, keep]
         )
 
     def forward(self, x: Floats) -> Floats:
-        """Return the contribution of the unknowns to the logits, ``[K, b, n]``."""
+        """Return the unknowns' contribution to the logits, ``[K, b, n]``."""
         k, b, r = x.shape
         flat = (x * np.sqrt(self.strength)[:, None]).reshape(k * b, r) @ self.records.T
         return flat.reshape(k, b, -1)
@@ -123,7 +123,7 @@ class _Problem:
         return flat.reshape(k, b, -1) * np.sqrt(self.strength)[:, None]
 
     def loss(self, x: Floats) -> tuple[Floats, Floats]:
-        """Return loss ``[b]`` and probabilities ``[K, b, n]``."""
+        """Return the loss of each fit, ``[b]``, and the class probabilities, ``[K, b, n]``."""
         logits = self.offset + self.forward(x)
         logits -= logits.max(axis=0)
         chances = np.exp(logits)
@@ -133,7 +133,7 @@ class _Problem:
         return (np.log(total) - true_logits).sum(axis=1) + 0.5 * _dot(x, x), chances
 
     def gradient(self, x: Floats, chances: Floats) -> Floats:
-        """Return the gradient at x, ``[K, b, r]``."""
+        """Return the gradient of the losses at the unknowns x, ``[K, b, r]``."""
         return self.backward(chances - self.hot) + x
 
     def newton(self, chances: Floats, gradient: Floats, *, inner: int = 100) -> Floats:

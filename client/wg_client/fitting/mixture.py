@@ -19,7 +19,7 @@ CLUSTER_INFLATION = 8.0
 def refine_by_clusters(
     head: LinearHead, features: Floats, *, rounds: int = 20, records: int = 4096
 ) -> LinearHead:
-    """Add the clusters of unlabelled records to a head.
+    """Return the head refined by clusters of unlabelled records.
 
     Args:
         head: Head over K classes, on the features.

@@ -111,7 +111,7 @@ class ValueRegression(Model):
     out_of_fold: Floats
 
     def __call__(self, features: Tensor, delivered_values: Tensor) -> Tensor:
-        """Predict values ``[n]``, see ``Model``."""
+        """Predict values ``[n]`` by regression, averaged with trees if any; see ``Model``."""
         del delivered_values
         values = features @ self.weights + self.offset
         if self.trees is None:
@@ -216,7 +216,7 @@ class RegressionQuality(NamedTuple):
 
     @classmethod
     def evaluate(cls, predictions: Floats, values: Floats) -> "RegressionQuality":
-        """Evaluate predictions ``[n]`` of values ``[n]``."""
+        """Return the quality of predictions ``[n]`` of values ``[n]``."""
         errors = predictions - values
         spread = float(values.var())
         return cls(
@@ -247,7 +247,7 @@ class AveragedSensor(Model):
     out_of_fold: Floats
 
     def __call__(self, features: Tensor, delivered_values: Tensor) -> Tensor:
-        """Predict values ``[n]``, see ``Model``."""
+        """Predict values ``[n]`` by the weighted average; arguments as for ``Model``."""
         corrected_values = delivered_values + self.correction(features, delivered_values)
         local_values = self.local(features, delivered_values)
         parts = [delivered_values + self.shift, corrected_values, local_values]
@@ -289,12 +289,12 @@ def average_with_delivered(
 
 
 def ridge() -> Pipeline:
-    """Return a ridge regression on standardised features, to be fitted."""
+    """Return an untrained ridge regression on standardised features."""
     return make_pipeline(StandardScaler(), RidgeCV(_PENALTIES))
 
 
 def trees() -> HistGradientBoostingRegressor:
-    """Return boosted trees, to be fitted."""
+    """Return untrained boosted trees."""
     return HistGradientBoostingRegressor(
         max_iter=100, learning_rate=0.1, min_samples_leaf=8, l2_regularization=1.0, random_state=0
     )

@@ -17,7 +17,7 @@ Rows = slice | NDArray[np.integer]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JoinedColumns:
-    """Arrays ``[n, D]`` that are read as one.
+    """Arrays of n rows that are read as one array ``[n, D]``.
 
     Attributes:
         parts: Arrays of as many rows, at least one, each with a column at least.
@@ -27,14 +27,14 @@ class JoinedColumns:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Number of rows, and of all columns."""
+        """Number of rows, and number of columns of all arrays together."""
         return len(self.parts[0]), sum(part.shape[1] for part in self.parts)
 
     def __len__(self) -> int:
         return len(self.parts[0])
 
     def __getitem__(self, place: tuple[Rows, slice]) -> NDArray[np.floating]:
-        """Some rows of adjacent columns."""
+        """Return some rows of adjacent columns."""
         rows, columns = place
         start, stop, _ = columns.indices(self.shape[1])
         pieces, end = [], 0

@@ -36,7 +36,7 @@ class FamilyNetworkHead:
     features: NDArray[np.floating]
 
     def unstandardised_head(self) -> LinearHead:
-        """Return the head on its features before standardisation."""
+        """Return the same head on features before their standardisation."""
         return LinearHead(
             *self.head.adapt_to_site(self.features, FeatureLayout(self.features.shape[1], ()))
         )
@@ -59,7 +59,7 @@ class LogitFeatureMap:
     logit_factor: Floats
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
-        """Return the inputs of the head for any records."""
+        """Return the head's inputs for the local features of any records."""
         plain = features.astype(np.float64)
         encoder_features = plain[:, : self.columns]
         scaled_features = (
@@ -116,12 +116,12 @@ def family_features(
 
 
 def _logits(head: LinearHead, columns: Features) -> Floats:
-    """Return the logits of all records; only a few records at a time are converted to float64."""
+    """Return a head's logits of all records; a few records at a time are converted to float64."""
     starts = range(0, max(len(columns), 1), _AT_ONCE)
     parts = (columns[start : start + _AT_ONCE, :].astype(np.float64) for start in starts)
     return np.concatenate([head.logits(part) for part in parts])
 
 
 def _size(features: NDArray[np.floating]) -> float:
-    """Return the root of the total variance; positive."""
+    """Return the root of the features' total variance; positive."""
     return float(np.sqrt(features.var(axis=0, dtype=np.float64).sum())) + _TINY

@@ -44,7 +44,7 @@ CA_LIMIT = 64 << 10  # Largest answer to the request for the CA certificate, in 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """Result of a successful enrolment.
+    """Result of enrolling a plant with a server.
 
     Attributes:
         site: The site's name.
@@ -125,7 +125,7 @@ def replaced_ledger_name(origin: str) -> str:
 
 
 def _show_replaced(ledger: Ledger, ledger_path: Path) -> str:
-    """Export the ledger that this one replaces as base64; empty if it replaces none.
+    """Return the replaced ledger as an export in base64; empty if no ledger is replaced.
 
     Args:
         ledger_path: File of the replaced ledger, or of a ledger beside which it is kept.
@@ -176,7 +176,7 @@ def _read_token(text: str) -> JoinToken:
 def open_ledger(
     home: ClientHome, ledger: Path | None, site: str, predecessor: Predecessor | None
 ) -> Ledger:
-    """Open the ledger to enrol with: the given one, the home's, or a new one in the home."""
+    """Return the ledger that enrols: a given one, that of the home, or a new one in the home."""
     key = signing.load(home.ledger_key)
     if ledger is not None:
         return Ledger.open(ledger, key)
@@ -256,7 +256,7 @@ def _exchange(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) -> Enr
 
 
 def _check_reply(reply: EnrolmentReply, token: JoinToken, home: ClientHome) -> tuple[bytes, bytes]:
-    """Return the client certificate (PEM, nothing else) and the encoder of a reply."""
+    """Return the certificate (PEM, nothing else) and the encoder in a server's enrolment reply."""
     ca = certificate.load(reply.ca_pem.encode("ascii", "replace"))
     if ca.fingerprint(hashes.SHA256()).hex() != token.ca_sha256:
         raise VerificationError("enrolment reply: another CA than the join token names")

@@ -96,7 +96,7 @@ def inspect_data(choice: DataChoice, stage: Stage | None = None) -> Inspection:
 
 
 def _check_sheet(sheet: DataSheet | None, records: str) -> None:
-    """Refuse a data sheet for records that are not sensor windows."""
+    """Refuse a data sheet if the records are not sensor windows."""
     if sheet is not None and records != Windows.name:
         raise ConfigError(
             f"--data-sheet: it is of a machine ({sheet.kind}), but the records are {records};"
@@ -184,7 +184,7 @@ def initialise(
 
 @dataclass(frozen=True, slots=True)
 class _Alone:
-    """Name of a site without a server, and id and bytes of the built-in encoder."""
+    """Site without a server: its name, with id and bytes of the built-in encoder."""
 
     site: str
     encoder: str
@@ -249,7 +249,7 @@ def _enrolled_before(
     data: DataConfig,
     privacy: PrivacyConfig,
 ) -> ClientConfig:
-    """Return the configuration of an interrupted call, if it matches this call.
+    """Return the configuration that an interrupted call wrote, if it matches this call.
 
     Raises:
         ConfigError: Site, encoder or options differ.
@@ -296,7 +296,7 @@ def check_disk_space(home: ClientHome, records: int) -> None:
 
 
 def _see(inspection: Inspection, path: Path, confirm: Confirm | None, package: bytes) -> None:
-    """Check a delivered encoder against the data set, and ask the owner to confirm it."""
+    """Check a delivered encoder against the data set, and ask the owner to confirm the encoder."""
     records = encoder_trial.try_encoder(package).modality
     if len(inspection.data):
         check_modality(records, inspection.data.modality, path)

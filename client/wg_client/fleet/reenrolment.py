@@ -131,7 +131,7 @@ def _again(
     encoder: str | None,
     enrol: Callable[[ClientHome, ClientConfig, Confirm], Enrolment],
 ) -> ClientConfig:
-    """Enrol in a separate folder, unless an earlier call did, and move the new files into place."""
+    """Enrol in a separate folder, unless an earlier call did, and move new files into the home."""
     config = configuration.load(home)
     stage = ClientHome(home.root / "successor")
     with locks.lock_node(home), locks.lock_release(home):
@@ -148,7 +148,7 @@ def _again(
 
 
 def _install(home: ClientHome, stage: ClientHome) -> ClientConfig:
-    """Move the new files into place one by one; ``client.yaml`` last."""
+    """Move the new files of an enrolment into the home one by one, ``client.yaml`` last."""
     shares_ledger = shared_budget.read_shared_budget(home.root) is not None
     _set_aside(home, stage)
     if not shares_ledger and (stage.ledger.exists() or not home.ledger.exists()):
@@ -180,7 +180,7 @@ def _keep_old(home: ClientHome) -> None:
 
 
 def _set_aside(home: ClientHome, stage: ClientHome) -> None:
-    """Set aside covered files, whose proofs bear the old witness's or ledger's signature.
+    """Set aside stored release files, whose proofs bear signatures of the old witness or ledger.
 
     They are made again on demand; the released bytes themselves are on the ledger.
     """
@@ -219,7 +219,7 @@ def _check_token(
 
 
 def _succeeds(stage: ClientHome, predecessor: Predecessor) -> bool:
-    """Return whether the folder holds a log that replaces the old one in its current state."""
+    """Return whether a folder holds a ledger that succeeds the home's ledger as it is now."""
     if not database.holds_ledger(stage.root / shared_budget.LEDGER):
         return False
     with Ledger.open(stage.ledger) as ledger:
@@ -228,7 +228,7 @@ def _succeeds(stage: ClientHome, predecessor: Predecessor) -> bool:
 
 
 def _fresh(stage: ClientHome) -> None:
-    """Make the folder anew, without remains of an earlier attempt."""
+    """Make an empty folder for new files, without remains of an earlier attempt."""
     with reraise_os_errors(ConfigError, f"{stage.root}: cannot be made"):
         shutil.rmtree(stage.root)
     stage.create_private_folder()

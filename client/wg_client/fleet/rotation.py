@@ -91,7 +91,7 @@ def rotate_key(
 def _tell_of_shared(
     home: ClientHome, config: ClientConfig, budget: SharedBudget
 ) -> KeyRotationResult:
-    """Send this home's server the key that the shared ledger got at its own home."""
+    """Tell this home's server the new key of a ledger that is shared with another home."""
     with (
         locks.lock_release(home),
         link.ServerLink.open(home, config.server.fleet_url) as connection,
@@ -110,7 +110,7 @@ def _tell_of_shared(
 
 
 def _tell(ledger: Ledger, connection: link.ServerLink, witness: str) -> int:
-    """Send the server the new key, and store its cosignature."""
+    """Send the server the ledger's new key, and store the server's cosignature."""
     seq = ledger.rotation_seq
     if seq is None:
         raise VerificationError(f"{ledger.path}: holds no rotation")

@@ -42,7 +42,7 @@ REAL_SHEET_RATE = 0.10
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PlantRecords:
-    """A plant's records; out-of-fold figures are those of the evaluated records among the labelled.
+    """Records of a plant with labels, features and folds, as input of all methods.
 
     Attributes:
         all_labels: int64 ``[N]``, -1 = unlabelled.
@@ -179,12 +179,12 @@ class DeliveredCandidate:
 
     @property
     def is_family_head(self) -> bool:
-        """True if it was trained on the operator's records of one kind of plant."""
+        """True if the candidate was trained on the operator's records of one kind of plant."""
         return self.source in FAMILIES
 
     @property
     def has_declared_order(self) -> bool:
-        """True if its rows are the declared classes; otherwise labels determine the order."""
+        """True if the head's rows are the declared classes; else labels determine the order."""
         return self.source == SAME_FAMILY or not self.is_family_head
 
 
@@ -237,12 +237,12 @@ class PreparedPackage:
 
     @property
     def unlikeness(self) -> float:
-        """Distance of the records from those of the candidates' families; 0 without families."""
+        """Distance of the plant's records from the candidates' families; 0 without families."""
         return max((c.unlikeness for c in self.candidates), default=0.0)
 
     @property
     def is_known_elsewhere(self) -> bool:
-        """True if the package knows more of the classes than this plant and public data."""
+        """True if the package holds other plants' or the operator's knowledge of the classes."""
         return self.others_released or self.has_similar_family or self.made_for_machine
 
     @property
@@ -283,7 +283,7 @@ class FittedMethod:
         return self.trunk.to_local_head(self.fitted.head)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Return the tensors of its head, at the temperature selected by held-out records."""
+        """Return the tensors of the model's head, with the temperature applied."""
         return self.head.tensors()
 
 

@@ -53,7 +53,7 @@ def evaluate_delivered(
 
 
 def best_candidate(candidates: Sequence[DeliveredCandidate], classes: int) -> BaseHead:
-    """Return a base head that selects the candidate with the least log loss on training records.
+    """Return a function that picks the candidate with the least log loss on the training records.
 
     Without records, and on ties, it is the first. The logarithm of the rank is added to the loss,
     in nats, since the server puts the likelier candidates first. Family heads are also tried with
@@ -99,7 +99,7 @@ def match_rows_to_classes(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveredMethod:
-    """Method that uses the best candidate of some sources.
+    """Method that uses the best delivered head among the candidates of some sources.
 
     Attributes:
         sources: Sources of the candidates.
@@ -114,7 +114,7 @@ class DeliveredMethod:
     reference: bool = False
 
     def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
-        """Fit the model; see ``Method.fit``."""
+        """Return the best delivered head, unchanged or fine-tuned; see ``Method.fit``."""
         eligible = [c for c in package.candidates if c.source in self.sources]
         if not eligible or (self.trained and not len(records.labels)):
             return None
@@ -149,14 +149,14 @@ class DeliveredMethod:
         )
 
     def _of_network(self, head: FittedModel, records: PlantRecords) -> FittedModel | None:
-        """Return a network unchanged or averaged with local-only; None if it has no average."""
+        """Return a head, alone or averaged with local-only; None if the average cannot be made."""
         if not self.trained or records.local_only_model is None or not records.has_two_per_class:
             return None if self.trained else head
         return average_models((records.local_only_model, head), records.folds)
 
 
 def _unchecked_rank(candidate: DeliveredCandidate, package: PreparedPackage) -> int:
-    """Return the priority of a candidate that no label checks; pooled models have priority 2.
+    """Return the priority among models that no label checks; that of pooled models is 2.
 
     A model of this kind of plant comes before pooled models. A network for a declared machine comes
     before them only if no other site released anything.

@@ -18,14 +18,14 @@ from wg_common.inference.posterior import Posterior
 
 
 class Ensemble:
-    """Method that averages if every class has two records, and otherwise only fine-tunes."""
+    """Method that fine-tunes the pooled head, and averages it with local-only if labels suffice."""
 
     name = names.POOLED_FINETUNED
     title = "pooled + local training"
     reference = False
 
     def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
-        """Fit the model; see ``Method.fit``."""
+        """Return the pooled head, fine-tuned and averaged with local-only; see ``Method.fit``."""
         local, trunk = records.local_only_model, records.encoder_features
         if package.posterior is None or local is None:
             return None
@@ -43,7 +43,7 @@ class Ensemble:
 
 
 def mean_aligned_base(posterior: Posterior, unlabelled_records: Floats) -> BaseHead:
-    """Return a base head that shifts other sites' class means to the mean of the training records.
+    """Return a function that shifts other sites' class means to the mean of the training records.
 
     Args:
         posterior: Posterior from the server.

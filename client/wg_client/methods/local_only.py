@@ -12,7 +12,7 @@ class LocalOnly:
     reference = True
 
     def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
-        """Fit the model; see ``Method.fit``."""
+        """Return the local-only model; see ``Method.fit``."""
         if records.local_only_model is None:
             return None
         return FittedMethod(trunk=records.encoder_features, fitted=records.local_only_model)

@@ -25,7 +25,7 @@ from wg_client.methods.delivered import evaluate_delivered
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChosenNetworks:
-    """Networks that a plant selected.
+    """Networks that a plant selected among those delivered for its machine.
 
     Attributes:
         numbers: Index of each selected network among those delivered.
@@ -40,7 +40,7 @@ class ChosenNetworks:
 def choose_networks(
     networks: Sequence[DeliveredCandidate], records: PlantRecords, encoder: TrunkFeatures
 ) -> ChosenNetworks:
-    """Select networks for a plant.
+    """Select networks among those delivered for a plant's machine.
 
     Args:
         networks: Candidates with a trunk each, of one architecture.
@@ -110,7 +110,7 @@ def mutual_information(candidate: DeliveredCandidate) -> float:
 
 
 def _mean_head(networks: Sequence[DeliveredCandidate], members: Sequence[int]) -> LinearHead:
-    """Average the logits of some networks, as a head on the features of all side by side."""
+    """Average the logits of some networks, as one head on the features of all of them."""
     classes, width = networks[0].head.weight.shape
     weight: NDArray[np.float64] = np.zeros((classes, len(networks), width))
     for number in members:

@@ -60,17 +60,17 @@ class DeliveredFamily:
 
     @property
     def is_named(self) -> bool:
-        """True if class names matched its rows to the plant's classes."""
+        """True if class names matched the rows of the family's head to the plant's classes."""
         return self.source == SAME_FAMILY
 
     @cached_property
     def unlikeness(self) -> float:
-        """Distance of the plant's records from the family's."""
+        """Distance of the plant's records from the family's records."""
         return self.likeness.unlikeness(self.released)
 
     @property
     def is_refused(self) -> bool:
-        """True if the plant's records are unlike the family's."""
+        """True if the plant's records are too unlike the family's records."""
         return self.unlikeness > likeness.UNLIKENESS_THRESHOLD
 
     def row_order_loss(self, labels: Ints, classes: int) -> float:

@@ -100,7 +100,7 @@ class _Reading:
         self._sheet_fit: float | None = None
 
     def add(self, candidate: PackedCandidate, tensors: Tensors) -> None:
-        """Read one candidate.
+        """Read one candidate of the package.
 
         Raises:
             DecodeError: Its tensors, source or inputs do not match its architecture.
@@ -171,7 +171,7 @@ class _Reading:
         )
 
     def package(self, *, others_released: bool) -> PreparedPackage:
-        """Return the package with the selected family and the selected networks.
+        """Return the prepared package, with the selected family and the selected networks.
 
         Raises:
             DecodeError: The family's own network is not readable, or there is another network
@@ -208,7 +208,7 @@ class _Reading:
         )
 
     def _chosen_network(self) -> tuple[DeliveredCandidate, PlantNetwork]:
-        """Return the selected networks, as a candidate beside the encoder."""
+        """Return the selected networks as a candidate on features beside those of the encoder."""
         from wg_common.nets import network
 
         choice = network_choice.choose_networks(
@@ -226,7 +226,7 @@ class _Reading:
 
 
 def _family_network(plant: PackageRecipient, family: DeliveredFamily) -> PlantNetwork | None:
-    """Read the network that came with a family's head; None if none came."""
+    """Read the network that was delivered with a family's head; None if none was delivered."""
     from wg_common.nets import family_network
     from wg_common.nets.encoder import package as encoders
 

@@ -17,14 +17,14 @@ from wg_common.inference import posterior as posteriors
 
 
 class PosteriorHead:
-    """Method for plants without labels; see the module."""
+    """Method that makes a head from other sites' releases, for plants without labels."""
 
     name = names.POOLED
     title = "pooled"
     reference = False
 
     def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
-        """Fit the model; see ``Method.fit``."""
+        """Return the head estimated from other sites' releases; see ``Method.fit``."""
         posterior, trunk = package.posterior, records.encoder_features
         if posterior is None or len(records.labels):
             return None

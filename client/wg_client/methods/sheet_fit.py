@@ -36,7 +36,7 @@ OTHER_SPEEDS = (0.7, 0.8, 0.9, 1.12, 1.25, 1.4)
 def data_sheet_fit(
     architecture: str, trunk: nn.Module, head: LinearHead, batch: NDArray[np.float32]
 ) -> float | None:
-    """Return the fit of a data sheet and a plant's records, nats; higher is better.
+    """Return how well the lines of a data sheet fit a plant's records, nats; higher is better.
 
     Args:
         architecture: Architecture of the network for the sheet, on raw inputs.

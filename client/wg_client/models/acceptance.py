@@ -63,7 +63,7 @@ class ErrorCount:
         return float(betaincinv(self.wrong + 1, self.records - self.wrong, confidence))
 
     def records_needed(self, share: float = 0.01, confidence: float = 0.95) -> int:
-        """Return the number of further records, all correct, that would bound the share."""
+        """Return how many more records, all correct, would bound the error share by ``share``."""
         needed_records: int = math.ceil(bdtrin(self.wrong, 1 - confidence, share) - 1e-9)
         return max(0, needed_records - self.records)
 
@@ -158,7 +158,7 @@ class AcceptanceResults:
 def evaluate_package(
     home: ClientHome, plant: PlantData, manifest: ModelsManifest
 ) -> AcceptanceResults:
-    """Evaluate the models of a package; none if their labels or encoder differ from the plant's.
+    """Evaluate a package's models on the acceptance set; no result if labels or encoder differ.
 
     Raises:
         VerificationError: A model's file differs from the one that was stored.
@@ -234,7 +234,7 @@ def score_probabilities(
     is_new: NDArray[np.bool_],
     pass_mask: NDArray[np.bool_],
 ) -> AcceptanceScores:
-    """Score probabilities ``[a, K]`` against labels ``[a]``.
+    """Return the scores of class probabilities ``[a, K]`` against labels ``[a]``.
 
     Args:
         good_mask: Mask of the labels that mean "no defect", ``[K]``; None: unknown.

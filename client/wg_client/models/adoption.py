@@ -50,7 +50,7 @@ class ModelReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdoptionChange:
-    """One entry of the history, with the state after it.
+    """One change of the model in use, with the state after the change.
 
     Attributes:
         when: Unix time, seconds.
@@ -77,7 +77,7 @@ class AdoptionChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdoptionHistory:
-    """History of the models in use."""
+    """History of the changes of the model in use."""
 
     version: int = VERSION
     changes: tuple[AdoptionChange, ...] = ()
@@ -102,7 +102,7 @@ class AdoptionHistory:
 
 
 def read_history(home: ClientHome) -> AdoptionHistory:
-    """Read the history, of this version or the first (without ``missed_share``); empty at first.
+    """Read the history of the model in use from its file; empty if no package was applied yet.
 
     Raises:
         DecodeError: The file is damaged, or of another version.
@@ -161,7 +161,7 @@ def find_model(
 
 
 def record_arrival(home: ClientHome, new: ModelsManifest) -> str:
-    """Decide on the models of a package that was applied; return the reason in the history.
+    """Decide whether models of a newly applied package come into use; return the decision's reason.
 
     The first model is used. A later model that is no better changes nothing. A better model becomes
     the shadow until a person puts it in use; so does a model with classes that few sites support,
@@ -355,7 +355,7 @@ def set_threshold(
 def _record_decision(
     home: ClientHome, history: AdoptionHistory, change: AdoptionChange
 ) -> AdoptionChange:
-    """Append a person's decision, made now."""
+    """Append a person's decision to the history of the model in use."""
     try:
         check_name(change.by)
     except DecodeError as error:

@@ -64,7 +64,7 @@ class VerdictRule:
 
     @classmethod
     def load(cls, home: ClientHome, manifest: ModelsManifest, name: str) -> VerdictRule:
-        """Build the judge of a stored model.
+        """Return the verdict rule of a stored model.
 
         Raises:
             VerificationError: A file differs from the one that was stored, or the home holds
@@ -88,7 +88,7 @@ class VerdictRule:
     def add_calls(
         self, predictions: Sequence[Prediction], inputs: ModelInputs, logits: Floats
     ) -> list[Prediction]:
-        """Add likeness, call and verdict to predictions.
+        """Return predictions completed by likeness, call and verdict.
 
         Args:
             predictions: Predictions of records, from ``predict``.
@@ -123,11 +123,11 @@ class VerdictRule:
         return judgements
 
     def distance_limit(self, share: float) -> float:
-        """Return the distance exceeded by a share of the plant's records; infinite: unknown."""
+        """Return the novelty score exceeded by a share of the plant's records, or infinity."""
         return np.inf if self.novelty is None else self.novelty.score_limit(share)
 
     def distances(self, inputs: ModelInputs) -> NDArray[np.float32]:
-        """Return novelty scores, ``[n]``; NaN: unknown."""
+        """Return the novelty scores of records, ``[n]``; NaN if unknown."""
         if self.novelty is None or not len(self.novelty.scores):
             return np.full(len(inputs), np.nan, np.float32)
         return self.novelty.score(inputs)
@@ -145,7 +145,7 @@ class VerdictRule:
         return prediction.probability >= least and prediction.label not in self.unseen
 
     def likeness(self, inputs: ModelInputs) -> NDArray[np.float32]:
-        """Return the likeness of records to the plant's own, ``[n]``; NaN: unknown."""
+        """Return the share of the plant's records at least as unlike, ``[n]``; NaN: unknown."""
         if self.novelty is None:
             return np.full(len(inputs), np.nan, np.float32)
         return self.novelty.likeness(inputs)

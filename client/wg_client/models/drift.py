@@ -30,7 +30,7 @@ _TINY = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShiftTest:
-    """Result of the test on released features.
+    """Result of a test of new records' released features for a shift from the frozen ones.
 
     Attributes:
         p: p-value of the largest difference.
@@ -53,7 +53,7 @@ def test_for_shift(
     level: float,
     rng: np.random.Generator,
 ) -> ShiftTest:
-    """Test two samples of released features for a shift.
+    """Test whether two samples of released features come from one distribution.
 
     Args:
         frozen_features: Released features of the frozen records, ``[n, d]``, n at least 2.
@@ -85,7 +85,7 @@ def test_for_shift(
 
 
 def _difference(sums: Floats, m: int, n: int) -> Floats:
-    """Return mean differences of m records with these sums to n others; columns sum to 0."""
+    """Return absolute differences between the means of m records, given as sums, and n others."""
     return np.abs(sums) * (1 / m + 1 / n)
 
 

@@ -164,7 +164,7 @@ def _file(
     metadata: dict[str, str],
     judged_model: JudgedModel | None = None,
 ) -> bytes:
-    """Return a model's file, in ONNX with its verdicts; its inputs are added to ``metadata``."""
+    """Return the bytes of a model's file; ``metadata`` gets the shapes of the inputs."""
     kind, trunk = (
         find_modality(find_architecture(metadata["architecture"]).modality),
         model.encoder.trunk,
@@ -199,7 +199,7 @@ def _shape(home: ClientHome, kind: Modality) -> tuple[int, int]:
 
 
 def _example(record: Record, trunk: EncoderTrunk) -> torch.Tensor:
-    """Return one record twice, prepared as the exported model takes it."""
+    """Return one record twice, prepared as input of the exported model."""
     return torch.cat([trunk.prepare([record])] * 2)
 
 
@@ -208,7 +208,7 @@ OUTPUTS = ("label", "probability", "distance", "verdict", "probabilities", "logi
 
 
 class NoveltyScores(nn.Module):
-    """Novelty scores, as ``Novelty.score``."""
+    """Module that computes novelty scores as ``Novelty.score`` does, for export."""
 
     def __init__(self, novelty: NoveltyTest) -> None:
         super().__init__()
@@ -237,7 +237,7 @@ class NoveltyScores(nn.Module):
         return scores
 
     def _distance(self, part: torch.Tensor, bank: torch.Tensor) -> torch.Tensor:
-        """Return the distances ``[n]`` of one block to the nearest records."""
+        """Return the distances ``[n]`` in one block of features to the nearest records."""
         size, width = part.shape[1], bank.shape[1]
         if size > width:
             part = torch.nn.functional.pad(
@@ -252,7 +252,7 @@ class NoveltyScores(nn.Module):
 
 
 class JudgedModel(nn.Module):
-    """A model with its verdicts, as in ``calls``.
+    """Module for export that joins a model with its verdicts, as ``calls`` gives them.
 
     Args:
         model: Model from records to features and logits.
@@ -285,7 +285,7 @@ class JudgedModel(nn.Module):
     def forward(
         self, records: torch.Tensor, *further_inputs: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
-        """Return the values of ``OUTPUTS``; arguments as for ``HeadModel.forward``."""
+        """Return the model's outputs, as named in ``OUTPUTS``, for ``HeadModel.forward`` inputs."""
         features = self.model.features(records, *further_inputs)
         logits = self.model.logits(features)
         label = logits.argmax(dim=1)
@@ -310,7 +310,7 @@ class JudgedModel(nn.Module):
         return label, probability, distance, verdict, chances, logits
 
     def _chances(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Return probabilities ``[n, K]``, as ``sure_calls.cap_probabilities``."""
+        """Return class probabilities ``[n, K]``, limited as by ``sure_calls.cap_probabilities``."""
         if logits.shape[1] == 1:
             return torch.ones_like(logits)
         best = torch.nn.functional.one_hot(label, logits.shape[1]).bool()

@@ -13,7 +13,7 @@ KEPT_ALIAS = "kept"  # Alias of the kept model's name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
-    """One model.
+    """Entry of one model in the manifest.
 
     Attributes:
         name: Name of its method; see ``wg_client.methods.names``.
@@ -74,7 +74,7 @@ class CheckFinding:
 
     @property
     def verdict(self) -> str:
-        """``passed``, ``warning`` or ``failed``, for people."""
+        """Result of the check for people: ``passed``, ``warning`` or ``failed``."""
         return "passed" if self.passed else "failed" if self.blocks else "warning"
 
 

@@ -67,18 +67,18 @@ class NoveltyTest:
 
     @property
     def first_feature(self) -> int:
-        """First feature that is used."""
+        """Index of the first local feature that the test uses."""
         return int(self.blocks[0])
 
     @property
     def block_sizes(self) -> list[int]:
-        """Sizes of the blocks."""
+        """Numbers of local features in each block."""
         sizes: list[int] = self.blocks[1:].astype(int).tolist()
         return sizes
 
     @property
     def coordinate_sizes(self) -> list[int]:
-        """Numbers of coordinates of the blocks in the bank."""
+        """Numbers of coordinates of each block in the bank."""
         return folded_sizes(self.block_sizes or [len(self.mean)])
 
     def bank_coordinates(self, features: NDArray[np.floating]) -> Singles:
@@ -92,7 +92,7 @@ class NoveltyTest:
         return np.concatenate(list(map(_fold, parts, self.coordinate_sizes)), axis=1)
 
     def score(self, features: NDArray[np.floating]) -> Singles:
-        """Return the novelty scores of local features ``[n, D]``, ``[n]``, in arbitrary units."""
+        """Return the novelty score of each record, ``[n]``, from local features ``[n, D]``."""
         return _scores(self.bank_coordinates(features), self.bank, self.coordinate_sizes)
 
     def likeness(self, features: NDArray[np.floating]) -> Singles:
@@ -110,7 +110,7 @@ class NoveltyTest:
         return float(self.scores[len(self.scores) - int(count)])
 
     def tensors(self) -> dict[str, Singles]:
-        """Return the tensors of the file."""
+        """Return the tensors by which the test is stored in a file."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
@@ -130,7 +130,7 @@ def flag_unlike_records(
 def novelty_test_from_tensors(
     tensors: Mapping[str, NDArray[np.float32]], file_name: str
 ) -> NoveltyTest:
-    """Decode the tensors of a file that this program wrote.
+    """Decode a novelty test from tensors that this program wrote.
 
     Raises:
         DecodeError: Names, shapes or values are not those of ``NoveltyTest``.
@@ -187,7 +187,7 @@ def fit_novelty_test(
 def strangest_rows(
     features: NDArray[np.floating], layout: FeatureLayout | None, units: Sequence[str] | None
 ) -> list[int]:
-    """List the rows of a plant's records, the most unlike all others first."""
+    """Return rows of the plant's records that are most unlike all others, the most unlike first."""
     rows = _drawn_rows(len(features))
     scores = _own_scores(_without_bank(features, layout), features[rows], _groups(units, rows))
     known = np.flatnonzero(np.isfinite(scores))
@@ -206,7 +206,7 @@ def folded_sizes(sizes: Sequence[int]) -> list[int]:
 
 
 def _fold(x: Singles, size: int) -> Singles:
-    """Fold rows ``[n, w]`` into signed sums of every ``size``-th column."""
+    """Fold features ``[n, w]`` into signed sums of every ``size``-th column."""
     n, width = x.shape
     if width <= size:
         return x
@@ -215,7 +215,7 @@ def _fold(x: Singles, size: int) -> Singles:
 
 
 def _without_bank(features: NDArray[np.floating], layout: FeatureLayout | None) -> NoveltyTest:
-    """Return the map of features to coordinates, without records."""
+    """Return a novelty test with its map of features to coordinates, but no records yet."""
     none = np.zeros(0, np.float32)
     blocks, mean, scale = np.zeros(1, np.float32), none, none
     if layout is not None:
@@ -228,12 +228,12 @@ def _without_bank(features: NDArray[np.floating], layout: FeatureLayout | None) 
 
 
 def _drawn_rows(count: int) -> NDArray[np.intp]:
-    """Return the rows for calibration, in random order."""
+    """Return the rows of the records for calibration, in random order."""
     return streams.stream_generator(Stream.NOVELTY).permutation(count)[:RECORDS_LIMIT]
 
 
 def _groups(units: Sequence[str] | None, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the index of each row's unit; each row is its own unit if there are too few."""
+    """Return the index of each record's privacy unit; the record's own index for too few units."""
     if units is None or len(set(units)) < _FEWEST:
         return rows
     return np.unique(np.asarray(units)[rows], return_inverse=True)[1]
@@ -242,7 +242,7 @@ def _groups(units: Sequence[str] | None, rows: NDArray[np.intp]) -> NDArray[np.i
 def _own_scores(
     judge: NoveltyTest, features: NDArray[np.floating], groups: NDArray[np.intp]
 ) -> Singles:
-    """Return scores ``[n]`` against the first records, of other units; infinite: unknown."""
+    """Return scores ``[n]`` against the first records of other units; infinite if unknown."""
     if len(np.unique(groups)) < _FEWEST:
         return np.full(len(features), np.inf, np.float32)
     x = judge.bank_coordinates(features)
@@ -281,7 +281,7 @@ def _norm(x: Singles) -> Singles:
 
 
 def _squares(x: Singles, bank: Singles) -> Singles:
-    """Return squared distances, ``[n, m]``."""
+    """Return squared distances ``[n, m]`` between n records and the m records of the bank."""
     squares = _norm(x) ** 2 + _norm(bank).T ** 2 - 2 * (x @ bank.T)
     return np.asarray(np.maximum(squares, 0), dtype=np.float32)
 

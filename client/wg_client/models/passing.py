@@ -33,7 +33,7 @@ _LABELS, _UNITS, _LOGITS = "labels", "units", "logits."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassRule:
-    """Pass rule of one model.
+    """Rule by which a record may pass, for one model.
 
     Attributes:
         limit: Log odds of a defect below which a record passes; None: no record passes.
@@ -101,7 +101,7 @@ def defect_log_odds(logits: Floats, good_mask: NDArray[np.bool_]) -> Floats:
 def out_of_fold_tensors(
     logits: dict[str, Floats | None], records: PlantRecords
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the tensors of the file from which rules are made: out-of-fold logits of each model.
+    """Return tensors of all models' out-of-fold logits, from which pass rules are made.
 
     Args:
         logits: Logits by model, ``[repeats, m, K]``; the first repeat is stored. None: not
@@ -122,7 +122,7 @@ def pass_rule(
     name: str,
     good_mask: NDArray[np.bool_] | None,
 ) -> PassRule:
-    """Make the rule of a stored model.
+    """Return the pass rule of a stored model.
 
     Args:
         good_mask: Mask of the labels that mean "no defect", ``[K]``; None: unknown.
@@ -158,7 +158,7 @@ def fit_pass_rule(
     unseen_mask: NDArray[np.bool_],
     missed_share: float,
 ) -> PassRule:
-    """Make the rule of a model from its out-of-fold evaluation; None: there is none.
+    """Return a model's pass rule, made from out-of-fold predictions; None: no rule can be made.
 
     Args:
         good_mask: Mask of the labels that mean "no defect", ``[K]``.
@@ -196,7 +196,7 @@ def tolerance_limit(scores: Floats, share: float) -> float | None:
 
 
 def _smallest(scores: Floats, units: Ints) -> Floats:
-    """Return the smallest score of each unit."""
+    """Return the smallest score in each privacy unit."""
     _, places = np.unique(units, return_inverse=True)
     smallest = np.full(int(places.max(initial=-1)) + 1, np.inf)
     np.minimum.at(smallest, places, scores)

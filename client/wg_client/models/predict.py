@@ -46,7 +46,7 @@ encoder if there is one."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """One record's prediction.
+    """Prediction for one record: label, probabilities, and verdict.
 
     Attributes:
         name: Name of the record.

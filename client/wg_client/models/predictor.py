@@ -68,7 +68,7 @@ class Predictor:
         )
 
     def inputs(self, data: SiteData) -> ModelInputs:
-        """Compute the head's inputs for records; errors as for ``predict.check_records``."""
+        """Return the head's inputs for records; errors as for ``predict.check_records``."""
         predict.check_records(self.manifest, data)
         return predict.features_in_batches(self.encoder, self.network, data)
 

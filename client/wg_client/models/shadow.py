@@ -15,7 +15,7 @@ from wg_core.site.home import ClientHome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelDifference:
-    """A record to which the two models give different labels.
+    """Record to which the model in use and its shadow give different labels.
 
     Attributes:
         name: Name of the record.
@@ -50,7 +50,7 @@ class ShadowModel:
     def find_shadow(
         cls, home: ClientHome, used_manifest: ModelsManifest, name: str
     ) -> ShadowModel | None:
-        """Return the shadow of a model; None if the model is not in use or has no shadow."""
+        """Return the shadow of the model in use; None for another model, or without a shadow."""
         choice = ModelReference(
             package_id=used_manifest.package_id, model=used_manifest.entry(name).name
         )
@@ -64,7 +64,7 @@ class ShadowModel:
     def differences(
         self, home: ClientHome, part: SiteData, inputs: ModelInputs, rows: Sequence[Prediction]
     ) -> list[LabelDifference]:
-        """Predict records with the shadow too, and return those with different labels.
+        """Return the records to which the shadow model gives another label.
 
         Args:
             inputs: Inputs of the model in use for these records.

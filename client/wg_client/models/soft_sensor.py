@@ -39,7 +39,7 @@ SensorInputs = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class Estimates(NamedTuple):
-    """Estimates for n windows: values, ends of intervals, and a mask of windows that are unlike."""
+    """Estimates for n windows: values, interval ends, and a mask of windows unlike known ones."""
 
     values: Floats
     lower: Floats
@@ -76,7 +76,7 @@ class SoftSensor:
         return dict(zip(names, self.model.shares.tolist(), strict=True))
 
     def intervals(self, features: Tensor, delivered_scores: Tensor) -> list[Tensor]:
-        """Estimate values ``[n]`` and the ends of their intervals."""
+        """Return estimates ``[n]``, and the lower and upper ends of their intervals."""
         scores = delivered_scores
         if self.model is not None:
             scores = self.model(features, delivered_scores)
@@ -96,7 +96,7 @@ class SoftSensor:
 
 
 def lag_inputs(windows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the features of a local-only soft sensor; see ``SensorInputs``."""
+    """Return the features of windows for a local-only soft sensor; see ``SensorInputs``."""
     features = numbers.lags(windows.double())
     return features, torch.zeros_like(features[:, 0])
 
@@ -118,7 +118,7 @@ def train_soft_sensor(
 
 
 def test_for_drift(records: Floats, features: Floats) -> ShiftTest | None:
-    """Test features ``[n, F]`` for drift against those of records; None: too few of either."""
+    """Test features ``[n, F]`` for drift from those of known records; None: too few records."""
     if min(len(records), len(features)) < _LEAST_HOURS:
         return None
     return drift.test_for_shift(records, features, _LEVEL, streams.stream_generator(Stream.DRIFT))
@@ -164,7 +164,7 @@ def evaluate_delivered(
 
 
 class _Exported(nn.Module):
-    """A soft sensor as a module that maps windows ``[n, C, T]`` to ``OUTPUTS``, each ``[n]``."""
+    """Module that maps windows ``[n, C, T]`` to a soft sensor's ``OUTPUTS``, each ``[n]``."""
 
     def __init__(self, sensor: SoftSensor, inputs: SensorInputs) -> None:
         super().__init__()

@@ -184,7 +184,7 @@ def load_plant_trunk(
 def _load_part(
     home: ClientHome, manifest: ModelsManifest, name: str, sha256: str, limit: int
 ) -> dict[str, NDArray[np.float32]] | None:
-    """Load a file beside the models; None if the hash is empty."""
+    """Load a file stored beside a package's models; None if the hash is empty."""
     if not sha256:
         return None
     return _load(models_folder(home, manifest.package_id) / f"{name}.safetensors", sha256, limit)

@@ -102,7 +102,7 @@ def restore_home(
 
 
 def _newest(home: ClientHome, checkpoint: Path | None, *, give_up_ledger: bool) -> int:
-    """Return the size of the ledger, if the server has seen no larger one."""
+    """Return the number of entries of the ledger, unless the server has seen a longer one."""
     config = configuration.load(home)
     if give_up_ledger:
         home.ledger_key.unlink(missing_ok=True)  # so that nothing can be charged on it

@@ -115,7 +115,7 @@ def collect_status(home: ClientHome, current_time: float | None = None) -> Plant
 
 
 class _Looking:
-    """Collector of the status and its problems."""
+    """Collector of a plant's status and of problems that need attention."""
 
     def __init__(self, home: ClientHome, config: ClientConfig, current_time: float) -> None:
         self._home = home
@@ -254,7 +254,7 @@ class _Looking:
         return manifest.number, manifest.created
 
     def _model(self) -> tuple[str, str, int]:
-        """Return the stage, the model in use, and the time of its package."""
+        """Return the stage, the model in use, and the time of that model's package."""
         try:
             stage = adoption.read_history(self._home).stage
             if stage == "pilot" and (sensors := store.kept_sensors(self._home)):
@@ -270,7 +270,7 @@ class _Looking:
 
 
 def _runs(home: ClientHome) -> bool:
-    """Return whether another process holds the lock of the node."""
+    """Return whether a process holds the lock of the plant's node."""
     try:
         with locks.lock_node(home):
             return False

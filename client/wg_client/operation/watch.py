@@ -28,7 +28,7 @@ _LEVEL = FALSE_ALARMS / TEST_COUNT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftReport:
-    """Result of ``test_batch`` for one batch.
+    """Result of the drift tests for one batch of new records.
 
     Attributes:
         snapshot: Version of the data set that the batch was compared with.
@@ -58,7 +58,7 @@ def test_batch(
     left_out: Sequence[Problem] = (),
     progress: Callable[[int], None] | None = None,
 ) -> DriftReport:
-    """Compare new records with the frozen ones.
+    """Test one batch of new records for drift from the frozen ones.
 
     Args:
         left_out: Records of the batch that could not be read.

@@ -56,7 +56,7 @@ class OfferTrial:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Recipient:
-    """Plant without a home; see ``recipient.PackageRecipient``."""
+    """Plant without a home, as a recipient of packages; see ``recipient.PackageRecipient``."""
 
     data: SiteData
     features: EncodedRecords
@@ -84,7 +84,7 @@ def try_offer(
     encoder: Encoder,
     sheet: DataSheet | None,
 ) -> OfferTrial:
-    """Apply the rule of ``apply`` to the contents of an offer.
+    """Return the result of trying an operator's offer on a plant's records, as ``apply`` does.
 
     Args:
         data: The plant's records.
@@ -163,7 +163,7 @@ def _matched_kinds(
 def _of_classes(
     tensors: Mapping[str, NDArray[np.float32]], rows: NDArray[np.int64], architecture: str
 ) -> dict[str, NDArray[np.float32]]:
-    """Select some classes of a kind's tensors, in this order; errors as for ``try_offer``."""
+    """Return the tensors of some classes of a kind, in the given order, see ``try_offer``."""
     head, network = split_prefix(tensors, family_network.PREFIX)
     if not {"weight", "bias"} <= head.keys() or len(rows) > len(np.atleast_1d(head["bias"])):
         raise DecodeError("offer: a kind of plants lacks the head of its classes")

@@ -89,7 +89,7 @@ class PublishedCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedCases:
-    """All published cases, and how accurately they predict each other.
+    """All published cases, with the error when each case is predicted from the others.
 
     Attributes:
         version: Version of the layout.
@@ -108,7 +108,7 @@ class PublishedCases:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedGain:
-    """Expected gain at one epsilon.
+    """Expected gain of a plant from joining, at one epsilon.
 
     Attributes:
         epsilon: Epsilon of the release.
@@ -209,7 +209,7 @@ def estimate_gain(
 
 
 def _of_nearest(cases: list[PublishedCase], facts: PlantFacts, epsilon: float) -> ExpectedGain:
-    """Estimate a plant's gain from the cases most like it."""
+    """Return the expected gain, estimated from the cases that are most like the plant."""
     cases = sorted(cases, key=lambda case: _distance(case.facts, facts))[:NEAREST_CASES]
     gains = np.array([case.gain / case.facts.gain_divisor for case in cases]) * facts.gain_divisor
     savings = np.array([case.saved for case in cases]) * facts.classes
@@ -233,7 +233,7 @@ def _of_nearest(cases: list[PublishedCase], facts: PlantFacts, epsilon: float) -
 
 
 def _interval(values: Floats, weights: Floats, units: int) -> tuple[float, float, float]:
-    """Return the weighted mean, and the conformal interval for one more unit."""
+    """Return the weighted mean gain of cases, and a conformal interval for a further case."""
     coverage = 0.8
     order = np.argsort(values, kind="stable")
     up = np.cumsum(weights[order]) / weights.sum()

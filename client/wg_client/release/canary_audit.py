@@ -116,7 +116,7 @@ def _load_encoder(package: bytes) -> RecordEncoder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _GivenFeatures:
-    """Encoder that reads features from the first bytes of a picture."""
+    """Encoder for the audit that reads features from the first bytes of a picture."""
 
     dimension: int
     modality: str = "images"
@@ -227,7 +227,7 @@ class CanaryPlant:
 
     @property
     def body_sizes(self) -> list[int]:
-        """Sizes of the requests to its witness, bytes."""
+        """Sizes of the requests to the plant's witness, bytes."""
         return self._witness.body_sizes
 
     def freeze(self, records: Sequence[ImageRecord]) -> FrozenSnapshot:
@@ -250,18 +250,18 @@ class CanaryPlant:
         return FrozenSnapshot(salt=frozen.manifest.salt, acceptance_rows=judges)
 
     def rename_dataset(self) -> None:
-        """Rename the data set in the settings."""
+        """Rename the plant's data set in the settings."""
         config = configuration.load(self._home)
         data = dataclasses.replace(config.data, name=f"{config.data.name} anew")
         configuration.save(self._home, dataclasses.replace(config, data=data))
 
     def advance_clock(self, seconds: int) -> None:
-        """Advance the clock."""
+        """Advance the clock of the plant and its witness by some seconds."""
         self._time += seconds
         self._witness.time = self._time
 
     def replace_ledger(self) -> None:
-        """Replace the ledger and its key, as ``reenrolment.replace_compromised_ledger`` does."""
+        """Replace the plant's ledger and key by ``reenrolment.replace_compromised_ledger``."""
         predecessor = recovery.read_predecessor(self._home.ledger, "canary audit")
         for path in (*self._home.root.glob("ledger.sqlite*"), self._home.ledger_key):
             path.unlink()
@@ -269,7 +269,7 @@ class CanaryPlant:
 
     @contextmanager
     def copy_plant(self) -> Iterator[CanaryPlant]:
-        """Copy the home and the witness's memory."""
+        """Return a copy of the plant: its home, and its witness's memory."""
         with tempfile.TemporaryDirectory(prefix="wg-canary-") as folder:
             home = ClientHome(Path(folder) / "home")
             shutil.copytree(self.home, home.root)
@@ -279,7 +279,7 @@ class CanaryPlant:
     def release(
         self, question: Question, sampler: Sampler | None, trouble: Interruption | None = None
     ) -> bytes:
-        """Answer a question as a plant answers its server."""
+        """Return the plant's answer to a question, as its server would get it."""
         fields: dict[str, Any] = {
             "request_id": question.request_id,
             "site": SITE,
@@ -307,7 +307,7 @@ class CanaryPlant:
 
 @dataclass(slots=True)
 class _Witness:
-    """Witness with its own memory."""
+    """Ledger witness of the audit, which keeps the last checkpoint in memory."""
 
     _origin: str
     _log_key: PublicKey
@@ -336,7 +336,7 @@ class _Witness:
 
 
 def _write_npz(path: Path, setup: PlantSetup, records: Sequence[ImageRecord]) -> None:
-    """Write one file, with the classes in another order than in the settings, and one more."""
+    """Write pictures to one ``.npz`` file with reordered classes and an undeclared class."""
     classes = (*reversed(setup.labels), "undeclared")
     places = [len(setup.labels) - 1 - record.label for record in records]
     arrays = {

@@ -23,7 +23,7 @@ development sets (S2); for an unmeasured modality their range is shown."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordCounts:
-    """Counts of the snapshot's records. Private; printed at the plant only."""
+    """Numbers of records in the snapshot. Private; printed at the plant only."""
 
     path: str
     records: int
@@ -69,7 +69,7 @@ def few_units_hint(units: int) -> tuple[str, ...]:
 
 
 def _caps(units: int, cap_epsilon: float, cap_delta: float) -> list[str]:
-    """Return hints about caps that protect little."""
+    """Return hints if the budget's caps are so large that they protect little."""
     delta_share = 0.1
     large_epsilon = 20.0
     sentences: list[str] = []
@@ -95,7 +95,7 @@ def _caps(units: int, cap_epsilon: float, cap_delta: float) -> list[str]:
 
 
 def _worth(per_label: Mapping[str, int], points: str) -> str:
-    """Return a hint on the gain from others' releases, given this plant's labels."""
+    """Return a hint on the gain that other plants' releases bring, given this plant's labels."""
     bare = [label for label, count in per_label.items() if not count]
     if bare:
         return text(

@@ -78,7 +78,7 @@ def freeze_data(
     stage: Stage | None = None,
     clock: Callable[[], float] = time.time,
 ) -> FreezeResult:
-    """Freeze an inspected data set, unless a record in it cannot be used.
+    """Freeze an inspected data set, unless it has a record that cannot be used.
 
     Args:
         set_aside: Exclude records that cannot be used.

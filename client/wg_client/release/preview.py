@@ -71,7 +71,7 @@ class FolderChange:
 
     @property
     def has_changes(self) -> bool:
-        """True if there is a difference."""
+        """True if the data folder differs from the snapshot."""
         return bool(self.more or self.gone or self.touched or self.unreadable)
 
 
@@ -123,7 +123,7 @@ class ReleaseContents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseCost:
-    """Cost of one release.
+    """Privacy cost of one release.
 
     Attributes:
         epsilon: Requested epsilon.
@@ -169,7 +169,7 @@ class MeanSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleasePreview:
-    """Result of ``preview_release`` for one release.
+    """Preview of one release: snapshot, contents, privacy cost and hints.
 
     Attributes:
         statistics: Kind of statistics.
@@ -251,7 +251,7 @@ def _noise_length(release: NoisyStatistics) -> float:
 
 
 def _recordings(data: DataConfig) -> tuple[str, ...]:
-    """Return a hint if records belong to recordings and no unit is named."""
+    """Return a hint if records belong to recordings but no privacy unit is named."""
     if data.unit_column is not None:
         return ()
     unit = recording_unit(Path(data.path), data.reading)
@@ -259,7 +259,7 @@ def _recordings(data: DataConfig) -> tuple[str, ...]:
 
 
 def _cost(plant: PlantData, home: ClientHome, request: ChargeRequest) -> ReleaseCost:
-    """Return the cost of a charge, checked against policy and budget."""
+    """Return the privacy cost of a release, checked against policy and budget."""
     privacy = plant.config.privacy
     with Ledger.open(home.ledger) as ledger:
         spending = ledger.read_spending(plant.config.data.name)
@@ -284,7 +284,7 @@ def _cost(plant: PlantData, home: ClientHome, request: ChargeRequest) -> Release
 
 
 def _no_machine(plant: PlantData) -> str:
-    """Return the reason why a declared machine has no statistics; empty otherwise."""
+    """Return the reason why a declared machine gets no machine statistics; empty otherwise."""
     if plant.config.data_sheet is None:
         return ""
     try:
@@ -295,7 +295,7 @@ def _no_machine(plant: PlantData) -> str:
 
 
 def _mean(plant: PlantData, noise: NoisyStatistics) -> MeanSummary:
-    """Return the norm of the exact mean of the machine features, and of a release's noise on it."""
+    """Return the length of the mean of machine features, and of a release's noise on the mean."""
     exact = _exact(plant.snapshot)
     units = max(round(exact.unlabelled_count()), 1)
     return MeanSummary(

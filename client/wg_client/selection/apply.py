@@ -43,7 +43,7 @@ Files = dict[str, dict[str, NDArray[np.float32]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedModel:
-    """Result of applying a package.
+    """Result of applying a weights package.
 
     Attributes:
         manifest: Provenance, findings and the kept model.
@@ -58,7 +58,7 @@ class AppliedModel:
 
     @property
     def already(self) -> bool:
-        """True if the package had been applied before."""
+        """True if the package had been applied before this call."""
         return self.outcome is None
 
     @property
@@ -216,7 +216,7 @@ def build_manifest(
 def _with_plant_trunk(
     manifest: ModelsManifest, files: Files, trunk: PlantTrunk | None
 ) -> ModelsManifest:
-    """Add the trunk fitted at the plant to the files."""
+    """Add the trunk fitted at the plant to the files of a package's models."""
     if trunk is None:
         return manifest
     files[store.PLANT_TRUNK] = trunk.tensors()
@@ -227,7 +227,7 @@ def _with_plant_trunk(
 def _with_network(
     manifest: ModelsManifest, files: Files, network: PlantNetwork | None
 ) -> ModelsManifest:
-    """Add the delivered network alongside the encoder to the files."""
+    """Add the delivered network alongside the encoder to the files of a package's models."""
     if network is None:
         return manifest
     files[store.NETWORK] = {
@@ -243,7 +243,7 @@ def _entry(
     file: Mapping[str, NDArray[np.float32]],
     sources: Mapping[str, str],
 ) -> ModelEntry:
-    """Build the manifest's entry of one model."""
+    """Return the manifest entry of one model."""
     model, accuracy = outcome.models[name], outcome.estimate_accuracy(name)
     return ModelEntry(
         name=name,
@@ -259,7 +259,7 @@ def _entry(
 def _with_judged(
     outcome: SelectionOutcome, manifest: ModelsManifest, files: Files
 ) -> ModelsManifest:
-    """Add the out-of-fold logits, from which pass rules are made."""
+    """Add the models' out-of-fold logits, from which pass rules are made, to the stored files."""
     logits = {name: model.fitted.logits for name, model in outcome.models.items()}
     tensors = passing.out_of_fold_tensors(logits, outcome.records)
     if not tensors:
@@ -271,7 +271,7 @@ def _with_judged(
 def _with_novelty(
     plant: PackageRecipient, manifest: ModelsManifest, files: Files
 ) -> ModelsManifest:
-    """Add the tensors of the novelty test to the files."""
+    """Add the novelty test's tensors to the stored files."""
     measure = novelty.fit_novelty_test(plant.features.local, plant.layout, plant.data.units)
     if measure is None:
         return manifest
@@ -282,7 +282,7 @@ def _with_novelty(
 
 
 def _sure(outcome: SelectionOutcome) -> dict[str, float]:
-    """Return the lowest probability of a sure call, by model with an out-of-fold evaluation."""
+    """Return the least probability of a sure call for each model evaluated out of fold, by name."""
     wrong = bounded_error_share(len(outcome.labels))
     if wrong > WRONG_LIMIT:
         return {}

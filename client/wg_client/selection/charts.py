@@ -39,7 +39,7 @@ class ConfusionCell:
 
     @property
     def count_text(self) -> str:
-        """Number of records as text."""
+        """Number of records in the cell, as text."""
         return "" if not self.records else "<1" if self.records < 1 else f"{self.records:.0f}"
 
 

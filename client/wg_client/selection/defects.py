@@ -41,7 +41,7 @@ class DetectionRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionRates:
-    """Measured shares; None if one could not be measured.
+    """Detection rates at a plant; None in place of a rate that could not be measured.
 
     Attributes:
         good: Labels that mean "no defect".
@@ -59,7 +59,7 @@ class DetectionRates:
 def measure_detection(
     outcome: SelectionOutcome, labels: Sequence[str], good_labels: Sequence[str]
 ) -> DetectionRates:
-    """Measure the shares out of fold.
+    """Return the detection rates of the kept model and of local-only, measured out of fold.
 
     Args:
         outcome: Outcome of the selection.
@@ -104,7 +104,7 @@ def _share(
     right: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]],
     rows: NDArray[np.bool_] | None,
 ) -> DetectionRate | None:
-    """Measure the share over some records; None if they have fewer than two units."""
+    """Return one detection rate, measured over some records; None for fewer than two units."""
     mask = np.ones(len(outcome.labels), bool) if rows is None else rows
     groups = np.unique(outcome.records.evaluated_groups[mask], return_inverse=True)[1]
     if len(np.unique(groups)) < 2:

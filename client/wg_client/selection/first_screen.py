@@ -38,7 +38,7 @@ _NAMED = template("It classifies about {kept} of 100 records correctly ({low} to
 
 @dataclass(frozen=True, slots=True)
 class QuestionWithAnswer:
-    """Question and its answer."""
+    """Question of a manager with its answer."""
 
     title: Text
     sentences: tuple[Text, ...]
@@ -56,7 +56,7 @@ class NumberOutOf100:
 
 @dataclass(frozen=True, slots=True)
 class FirstScreen:
-    """First screen of the page: recommendation, reason, accuracy, and questions with answers.
+    """First screen of the report: recommendation, reason, accuracy, and questions with answers.
 
     Attributes:
         verdict: Recommendation and reason.
@@ -87,7 +87,7 @@ class HomeState:
 def first_screen(
     root: Path, plant: PlantData, outcome: SelectionOutcome, standing: HomeState
 ) -> FirstScreen:
-    """Build the first screen.
+    """Build the first screen of the report.
 
     Args:
         root: The plant's home folder.
@@ -137,7 +137,7 @@ def _change(figures: DetectionRates) -> AccuracyChange:
 
 
 def nonblocking_failures(outcome: SelectionOutcome) -> list[CheckFinding]:
-    """List the failed checks of the kept model that do not block."""
+    """List the failed checks that did not prevent the kept model from being kept."""
     return [f for f in outcome.findings if f.model == outcome.kept and not f.passed]
 
 
@@ -204,7 +204,7 @@ def _changes(
 
 
 def _acceptance(judgement: AcceptanceResults) -> Iterator[Text]:
-    """Yield false accepts and rejects of the kept model, or the reason why they are unknown."""
+    """Yield the kept model's false accepts and rejects, or the reason why they are unknown."""
     if judgement.passing is not None:
         yield judgement.passing.sentence
     kept_model, local = judgement.counts_of(judgement.kept), judgement.counts_of(LOCAL)
@@ -245,7 +245,7 @@ _REJECTED = template("Of {records} good records it rejects {wrong}: at most {mos
 
 
 def _compare_shares(share: DetectionRate, words: str) -> Text:
-    """Format a share beside local-only's; a difference is given only if it is significant."""
+    """Format a model's share beside local-only's; the difference only if it is significant."""
     accuracy = share.kept
     spread = accuracy.high - accuracy.low
     shares = {"kept": accuracy.mean, "low": accuracy.low, "high": accuracy.high}

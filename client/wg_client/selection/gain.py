@@ -79,13 +79,13 @@ class EstimatedGain:
         return self.log_loss - standard_errors * self.log_loss_se
 
     def is_shown(self, standard_errors: float) -> bool:
-        """Return whether the rule keeps the model: a sufficient gain, and enough accuracy."""
+        """Return whether the gain and the accuracy suffice for the model to be kept."""
         return self.log_loss_margin(standard_errors) > 0 and self.has_enough_accuracy(
             standard_errors
         )
 
     def has_enough_accuracy(self, standard_errors: float) -> bool:
-        """Return whether the accuracy is higher, or no lower if no standard errors are required."""
+        """Return whether accuracy rises, or does not fall if no standard errors are required."""
         return self.mean > (1e-9 if standard_errors > 0 else -1e-9)
 
 
@@ -129,7 +129,7 @@ def estimate_gain(
     unseen: UnseenClassMass,
     leave_class_out: ClassOutResult,
 ) -> EstimatedGain:
-    """Estimate a gain; the module says how.
+    """Estimate the gain of a model over local-only on new records, with its standard error.
 
     Args:
         folds: Number of folds k of cross-validation.
@@ -168,7 +168,7 @@ class EstimatedAccuracy:
 
     @property
     def error(self) -> float:
-        """Standard error of a normal distribution with an interval of the same width."""
+        """Standard error of the accuracy, computed from the width of its 95 % interval."""
         return (self.high - self.low) / (2 * 1.96)
 
 

@@ -36,7 +36,7 @@ Curve = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordPicture:
-    """One record on the page.
+    """Picture of one record in the report, with its caption.
 
     Attributes:
         name: Name of the record.
@@ -90,7 +90,7 @@ def draw_strangest_records(plant: PlantData) -> list[RecordPicture]:
 def _picture(
     plant: PlantData, row: int, neighbours: NDArray[np.intp], call_word: str = ""
 ) -> RecordPicture:
-    """Draw a record.
+    """Return the picture of one record for the report.
 
     Args:
         row: Index among the plant's records.
@@ -140,7 +140,7 @@ def _thumbnail(record: Record) -> str:
 
 
 def _curves(picture: RecordPicture, record: Record, neighbours: list[Record]) -> RecordPicture:
-    """Draw the channel of a window whose spectrum differs most from the typical one."""
+    """Return a picture completed by drawings of the window's most unusual channel."""
     spectrum = _spectrum(record)
     usual_spectra = [
         _spectrum(neighbour) for neighbour in neighbours if neighbour.shape == record.shape

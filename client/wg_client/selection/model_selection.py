@@ -34,7 +34,7 @@ from wg_core.site.acceptance import AcceptanceConfig
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SelectionOutcome:
-    """Result of selecting among a package's models.
+    """Result of model selection: all models, their comparisons, and the kept one.
 
     Attributes:
         models: Models by name, in the order of the methods; without labelled records local-only is
@@ -78,7 +78,7 @@ class SelectionOutcome:
         return tuple(label for index, label in enumerate(labels) if index not in present)
 
     def out_of_fold(self, name: str) -> OutOfFoldPredictions | None:
-        """Return a model's out-of-fold predictions; for the kept model those of the rule."""
+        """Return a model's out-of-fold predictions; for the kept model, those of the rule."""
         return self.selected if name == self.kept else self.models[name].fitted.out_of_fold
 
     def estimate_accuracy(self, name: str) -> EstimatedAccuracy | None:
@@ -220,7 +220,7 @@ def _local_loss(logits: Floats, labels: Ints, records: PlantRecords) -> Floats:
 def _of_one_class(
     comparisons: Mapping[str, ModelComparison], blocked_models: Collection[str]
 ) -> str:
-    """Return the most promising model if labels are of one class; empty if there is none.
+    """Return the most promising model if all labels are of one class; empty if there is none.
 
     The rule needs evidence that such labels cannot give: of the models that no check blocks, the
     one with the largest gain is kept.
@@ -234,7 +234,7 @@ def _of_one_class(
 
 
 class _Contest:
-    """Application of the rules of ``gain`` and ``precedence`` to one plant's models.
+    """Application of the decision rule to one plant's models.
 
     Args:
         models: All models by name.
@@ -265,7 +265,7 @@ class _Contest:
         return self._choose(self._predictions, self._records.evaluated_groups)
 
     def out_of_fold(self) -> OutOfFoldPredictions | None:
-        """Predict each record by the model that the rule keeps without the record's fold."""
+        """Predict each record by the model that the rule selects on the other folds."""
         if LOCAL not in self._predictions:
             return None
         predictions, records = self._predictions, self._records
@@ -287,7 +287,7 @@ class _Contest:
         )
 
     def _choose(self, predictions: Mapping[str, OutOfFoldPredictions], groups: Ints) -> str:
-        """Apply the rule to some of the evaluated records.
+        """Return the name of the model that the decision rule selects on some evaluated records.
 
         Among models of the plant's own kind the fine-tuned one replaces the others if it may be
         kept. Its own cross-validation has already selected how much of the delivered model to use;

@@ -34,7 +34,7 @@ DOUBT_LABELS = 10
 
 
 def head_start(package: PreparedPackage, records: PlantRecords) -> float:
-    """Return the head start of a package's network for the declared machine."""
+    """Return the score that a network for the declared machine gets before labels are counted."""
     if package.sheet_fit is None or package.sheet_fit >= SHEET_LIMIT:
         return HEAD_START
     counts = np.bincount(records.labels, minlength=records.classes)
@@ -42,7 +42,7 @@ def head_start(package: PreparedPackage, records: PlantRecords) -> float:
 
 
 def prior_score(name: str, model: FittedMethod, head_start_units: float) -> float:
-    """Return a model's score before any label is evaluated.
+    """Return a model's score in the selection before any label is counted.
 
     Args:
         name: Name of the model's method.
@@ -53,7 +53,7 @@ def prior_score(name: str, model: FittedMethod, head_start_units: float) -> floa
 
 
 def score(gain: EstimatedGain, units: int, prior: float) -> float:
-    """Return a model's score.
+    """Return a model's score in the selection: gains over local-only, and head start.
 
     Args:
         gain: Gain over local-only.

@@ -66,7 +66,7 @@ def write_report(
 
 
 def render_report(context: Mapping[str, Any], translate: Language) -> str:
-    """Render the page as HTML."""
+    """Render the report on a package as HTML."""
     templates = template_environment("wg_client.selection")
     templates.filters["percent"] = lambda value: f"{100 * value:.1f}"
     template = templates.get_template("report.html.j2")
@@ -80,7 +80,7 @@ def page_context(
     outcome: SelectionOutcome,
     standing: HomeState,
 ) -> dict[str, Any]:
-    """Build the context of the template; sentences in it are ``language.Text``."""
+    """Return the template's data for the report; sentences are ``language.Text``."""
     labelled = len(outcome.records.labels)
     out_of_fold = outcome.out_of_fold(outcome.kept)
     names = plant.data.label_names
@@ -149,7 +149,7 @@ def _choices(settings: Mapping[str, str]) -> list[Text]:
 
 
 def _condition(manifest: ModelsManifest) -> Iterator[str]:
-    """Yield data sheet and statistic of generated weights for the technical table."""
+    """Yield the data sheet and statistic of generated weights, as rows of the technical table."""
     condition = manifest.condition
     if condition.data_sheet:
         yield f"data_sheet: {condition.data_sheet}"
@@ -198,7 +198,7 @@ def acceptance_curve(judgement: AcceptanceResults) -> LineChart | None:
 
 
 def _rejected_models(outcome: SelectionOutcome) -> list[tuple[str, list[CheckFinding]]]:
-    """Return each compared model that was not kept, with its failed checks."""
+    """Return the compared models that were not kept, each with its failed checks."""
     failures = [f for f in outcome.findings if not f.passed]
     return [
         (name, [f for f in failures if f.model == name])
@@ -210,7 +210,7 @@ def _rejected_models(outcome: SelectionOutcome) -> list[tuple[str, list[CheckFin
 def _mistakes(
     table: Sequence[Sequence[charts.ConfusionCell]], names: Sequence[str], *, most: int = 12
 ) -> list[tuple[str, str, charts.ConfusionCell]]:
-    """Return the commonest mistakes: true class, predicted class, count."""
+    """Return the kept model's commonest mistakes: true class, predicted class, count."""
     pairs = [
         (names[row], names[column], cell)
         for row, cells in enumerate(table)

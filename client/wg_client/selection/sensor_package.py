@@ -44,7 +44,7 @@ class SensorPackage:
     channels: tuple[str, ...]
 
     def quantity_index(self, target: str, quantity: str | None) -> int:
-        """Return the index of the quantity of a laboratory's column, by option or column name.
+        """Return the index of the quantity in a laboratory column, by option or column name.
 
         Raises:
             UsageError: There is no quantity of this name, or the column has another unit.
@@ -76,7 +76,7 @@ class SensorPackage:
 
     @property
     def quantities(self) -> str:
-        """Quantities that it estimates, with their units."""
+        """Quantities that the soft sensor estimates, with their units."""
         return ", ".join(f"{part.name} ({part.unit})" for part in self.sensor.unit.quantities)
 
     def quantity_scale(self, index: int) -> LogScale:

@@ -48,7 +48,7 @@ class UnseenClassClaims(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReportVerdict:
-    """Recommendation in a few words, and its reason in a sentence.
+    """Recommendation of the report in a few words, with its reason in a sentence.
 
     Attributes:
         advice: Recommendation.
@@ -164,7 +164,7 @@ _COMPARED: Mapping[tuple[AccuracyChange, UnseenClassClaims], ReportVerdict] = {
 def report_verdict(
     basis: SelectionBasis, change: AccuracyChange, unseen_claims: UnseenClassClaims
 ) -> ReportVerdict:
-    """Return the verdict for a combination of the three facts."""
+    """Return the report's recommendation from evidence, accuracy change and unseen classes."""
     return _UNCOMPARED[basis] if basis in _UNCOMPARED else _COMPARED[change, unseen_claims]
 
 
@@ -192,7 +192,7 @@ class UnseenClasses:
 
     @property
     def allowed_claims(self) -> UnseenClassClaims:
-        """Claims that the evidence allows."""
+        """Claims on classes without a local record that the evidence allows."""
         if not self.labels:
             return UnseenClassClaims.NONE
         is_shown = self.recall is not None and self.recall[0] > 0
@@ -243,7 +243,7 @@ def selection_basis(outcome: SelectionOutcome) -> SelectionBasis:
 
 
 def classify_change(low: float, high: float) -> AccuracyChange:
-    """Classify the interval of a difference in accuracy."""
+    """Classify a difference in accuracy by its interval."""
     return (
         AccuracyChange.MORE
         if low > 0

@@ -87,4 +87,4 @@ class AcceptanceCheck(Protocol):
     """Interface of a check, which must not change its argument."""
 
     def __call__(self, comparison: ModelComparison) -> CheckFinding | None:
-        """Check one model; return None if labels or records are missing for the check."""
+        """Return the finding about one model; None if labels or records for it are missing."""

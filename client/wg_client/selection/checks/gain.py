@@ -54,7 +54,7 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
 
 
 def _of_stated_machine(comparison: ModelComparison, prior: float) -> CheckFinding:
-    """Fail only if labels show the model to be worse: its quality is known from elsewhere."""
+    """Return the finding for a network for this machine, which fails only if labels refute it."""
     gain, units = comparison.gain, comparison.judged_units
     return CheckFinding(
         model=comparison.name,
@@ -88,14 +88,14 @@ def _of_stated_machine(comparison: ModelComparison, prior: float) -> CheckFindin
 
 
 def _missing_answers(gain: EstimatedGain, margin: float) -> str:
-    """Describe the accuracy that is missing; empty if it is sufficient."""
+    """Return words on the accuracy that the model lacks; empty if the accuracy is sufficient."""
     if gain.has_enough_accuracy(margin):
         return ""
     return text(", and it must be higher") if margin > 0 else text(", and it must not be lower")
 
 
 def _of_one_class(comparison: ModelComparison) -> CheckFinding:
-    """Check the class's recall, also before training: a fitted head predicts only this class."""
+    """Return the finding if all labels are of one class: the model must recognise it."""
     judged_labels, fitted_model = comparison.records.evaluated_labels, comparison.model.fitted
     recalls = fitted_model.leave_class_out.recalls
     learnt = float(fitted_model.correct_share.mean())

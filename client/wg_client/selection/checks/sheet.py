@@ -10,7 +10,7 @@ CODE = "WG-F14"
 
 
 def check(comparison: ModelComparison) -> CheckFinding | None:
-    """Pass unless the network distinguishes records as well by the lines of other speeds."""
+    """Fail if lines at other speeds separate the records as well as the data sheet's lines."""
     fit = comparison.package.sheet_fit
     if fit is None or comparison.name not in (GENERATED, GENERATED_FINETUNED):
         return None

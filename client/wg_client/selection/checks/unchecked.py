@@ -9,7 +9,7 @@ CODE = "WG-F11"
 
 
 def check(comparison: ModelComparison) -> CheckFinding | None:
-    """Fail if there are too few labels; the policy's action decides what follows."""
+    """Fail if a plant has too few labels to compare models; the policy decides what follows."""
     if comparison.local is not None and not comparison.has_single_class:
         return None
     if comparison.local is not None:

@@ -14,7 +14,7 @@ CODE = "WG-F12"
 
 
 def check(comparison: ModelComparison) -> CheckFinding | None:
-    """Pass unless the plant's records are unlike the operator's records of the kind."""
+    """Fail if the plant's records are unlike the operator's records of that kind of plant."""
     if not comparison.model.made_for_kind or comparison.package.made_for_machine:
         return None
     unlike = comparison.package.unlikeness
