@@ -82,7 +82,7 @@ def lineage_accounts(log: Composition) -> list[LineageAccount]:
 
 @dataclass(slots=True)
 class SingleChargeFigures:
-    """Stated costs of single charges, collected one by one."""
+    """Epsilon and delta that charges state for themselves alone, collected one by one."""
 
     figures: StatedFigures = field(default_factory=StatedFigures)
 
@@ -130,7 +130,7 @@ def check_single_charges(figures_alone: SingleChargeFigures) -> None:
 
 
 def closest_to_cap(accounts: list[LineageAccount]) -> LineageAccount | None:
-    """Return the account that is closest to its cap."""
+    """Return the budget lineage's account whose epsilon is closest to its cap."""
     return max(accounts, key=lambda account: account.primary / account.cap_epsilon, default=None)
 
 
@@ -154,7 +154,7 @@ _Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def _columns(figures: StatedFigures) -> _Columns | None:
-    """Return index, mu^2 in units, delta and epsilon as arrays; None if there are no rows."""
+    """Return stated figures as arrays: index, mu^2, delta and epsilon; None if there are none."""
     if not len(figures.seq):
         return None
     return (

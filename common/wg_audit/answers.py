@@ -24,7 +24,7 @@ from wg_core.ledger.entries import Charge, Dataset
 
 @dataclass(frozen=True, slots=True)
 class AnswerWithEvidence:
-    """Answer to a question, and the location of its evidence."""
+    """Answer to a question of the dossier, and the location of its evidence."""
 
     says: str
     where: str
@@ -104,7 +104,7 @@ def _spent_budgets(records: LogRecords) -> Iterator[tuple[LineageAccount, list[i
 
 
 def composed_epsilon(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: composed ε and δ of each budget."""
+    """Yield the dossier's answer: composed ε and δ of each budget."""
     for account, indices in _spent_budgets(records):
         yield AnswerWithEvidence(
             text(
@@ -122,7 +122,10 @@ def composed_epsilon(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def guess_success_rate(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: success rate of the best test between two equally likely neighbours, from (ε, δ)."""
+    """Yield the dossier's answer: the best test's success rate at guessing one unit's membership.
+
+    It follows from (ε, δ), for two equally likely neighbouring data sets.
+    """
     for account, indices in _spent_budgets(records):
         inverse = math.exp(-account.primary)
         yield AnswerWithEvidence(
@@ -138,7 +141,7 @@ def guess_success_rate(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def budget_caps(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the cap of each budget, and the rule by which a spent budget is renewed."""
+    """Yield the dossier's answer: the cap of each budget, and the rule of its renewal."""
     places: dict[str, list[int]] = {}
     for entry in records.datasets:
         sentence = text(
@@ -153,14 +156,14 @@ def budget_caps(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def privacy_variant(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the variant of differential privacy."""
+    """Yield the dossier's answer: the variant of differential privacy."""
     return _words(
         records, lambda charge: charge_words.translatable_sentence(charge.guarantee.variant)
     )
 
 
 def privacy_unit(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the unit that is protected."""
+    """Yield the dossier's answer: the unit that is protected."""
     return _words(
         records,
         lambda charge: text(
@@ -172,7 +175,7 @@ def privacy_unit(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def contribution_rule(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the rule by which records of a unit count."""
+    """Yield the dossier's answer: the rule by which records of a unit count."""
     return _words(
         records,
         lambda charge: charge_words.translatable_sentence(charge.guarantee.records_per_unit),
@@ -180,7 +183,7 @@ def contribution_rule(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def noise_mechanism(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the noise mechanism, and the accountant of its cost."""
+    """Yield the dossier's answer: the noise mechanism, and the accountant of its cost."""
     return _words(
         records,
         lambda charge: text(
@@ -192,7 +195,7 @@ def noise_mechanism(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def rederived_charges(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the charges whose cost follows from their own blocks."""
+    """Yield the dossier's answer: the charges whose cost follows from their own blocks."""
     if records.charges:
         yield AnswerWithEvidence(
             text(
@@ -205,7 +208,7 @@ def rederived_charges(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def subsampling(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the subsampling of records, if any."""
+    """Yield the dossier's answer: the subsampling of records, if any."""
     return _words(
         records,
         lambda charge: text(
@@ -216,7 +219,7 @@ def subsampling(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def matched_files(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the received files that match their charges."""
+    """Yield the dossier's answer: the received files that match their charges."""
     files = records.finding.received
     if files:
         yield AnswerWithEvidence(
@@ -231,7 +234,7 @@ def matched_files(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def program_and_digest(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the program and its code digest."""
+    """Yield the dossier's answer: the program and its code digest."""
     return _words(
         records,
         lambda charge: text(
@@ -243,14 +246,14 @@ def program_and_digest(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def randomness_source(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the source of the noise's randomness."""
+    """Yield the dossier's answer: the source of the noise's randomness."""
     return _words(
         records, lambda charge: charge_words.translatable_sentence(charge.implementation.randomness)
     )
 
 
 def count_noise(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the noise on a class count in the newest release with class counts."""
+    """Yield the dossier's answer: the noise on a class count in the newest class statistics."""
     for charge in reversed(records.charges):
         counts = next((x for x in charge.mechanism.blocks if x.name == "counts"), None)
         if counts is not None and charge.guarantee.labels:
@@ -267,7 +270,7 @@ def count_noise(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def human_decisions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the requests that people decided."""
+    """Yield the dossier's answer: the requests that people decided."""
     decision_list = list(records.finding.history.state.decisions.values())
     if decision_list:
         yield AnswerWithEvidence(
@@ -282,7 +285,7 @@ def human_decisions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def chain_and_signatures(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the hash chain and signatures, checked by a ledger key from another source."""
+    """Yield the dossier's answer: chain and signatures, by a ledger key from another source."""
     history, source = records.finding.history, records.finding.verdict.ledger_key.source
     if source != LOGS_WORD:
         yield AnswerWithEvidence(
@@ -297,7 +300,7 @@ def chain_and_signatures(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def witness_cosignatures(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: cosignatures of witnesses whose keys came from another source."""
+    """Yield the dossier's answer: cosignatures of witnesses whose keys came from another source."""
     for view in records.finding.verdict.witnesses:
         if view.size and view.source != LOGS_WORD:
             yield AnswerWithEvidence(
@@ -315,7 +318,7 @@ def witness_cosignatures(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def recipients_and_purposes(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the recipients and purposes of releases."""
+    """Yield the dossier's answer: the recipients and purposes of releases."""
     uses = [(x.use.recipient, x.use.purpose, x.head.seq) for x in records.charges]
     reuses = records.finding.history.state.reuses.values()
     uses += [(x.recipient, x.purpose, x.head.seq) for x in reuses]
@@ -332,7 +335,7 @@ def recipients_and_purposes(records: LogRecords) -> Iterator[AnswerWithEvidence]
 
 
 def floating_point_defence(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the defence against floating-point attacks."""
+    """Yield the dossier's answer: the defence against floating-point attacks."""
     return _words(
         records,
         lambda charge: charge_words.translatable_sentence(charge.implementation.floating_point),
@@ -347,7 +350,7 @@ def timing_defence(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def unprotected_data(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the data that is not protected."""
+    """Yield the dossier's answer: the data that is not protected."""
     return _words(
         records,
         lambda charge: text(
@@ -359,7 +362,7 @@ def unprotected_data(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def log_completeness(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the completeness of this account over the logs of the site."""
+    """Yield the dossier's answer: the completeness of this account over the logs of the site."""
     if records.finding.succession.complete:
         yield AnswerWithEvidence(
             text("this account includes every log of the site that the server saw"),
@@ -368,7 +371,7 @@ def log_completeness(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def released_numbers(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the numbers in a release."""
+    """Yield the dossier's answer: the numbers in a release."""
     return _words(
         records,
         lambda charge: text(
@@ -383,7 +386,7 @@ def released_numbers(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def dataset_versions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the data sets and their versions."""
+    """Yield the dossier's answer: the data sets and their versions."""
     if records.datasets:
         names = list(dict.fromkeys(entry.name for entry in records.datasets))
         yield AnswerWithEvidence(
@@ -399,7 +402,7 @@ def dataset_versions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def release_counts(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the numbers of charges and releases."""
+    """Yield the dossier's answer: the numbers of charges and releases."""
     state = records.finding.history.state
     if state.charges:
         yield AnswerWithEvidence(
@@ -416,7 +419,7 @@ def release_counts(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def replaced_logs_and_keys(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer: the replaced logs and keys."""
+    """Yield the dossier's answer: the replaced logs and keys."""
     finding = records.finding
     if finding.succession.predecessor:
         sentence = text(

@@ -80,7 +80,7 @@ def _translate(words: str) -> str:
 
 @functools.cache
 def _pattern(shape: str) -> re.Pattern[str]:
-    """Compile a template with at most one value, at its end or before fixed text."""
+    """Compile a text template with at most one value into a regular expression."""
     return re.compile(
         re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9A-Za-z.+!-]+|not installed)", re.escape(shape))
     )

@@ -80,7 +80,7 @@ def verify(
 
 
 def _say(finding: VerificationResult, document: dict[str, Any]) -> None:
-    """Print the verdict, with a line for each comparison."""
+    """Print the verdict on a log, with a line for each comparison."""
     verdict = finding.verdict
     origin = escape_unprintable(document["origin"])
     print_line(
@@ -128,7 +128,7 @@ def _say(finding: VerificationResult, document: dict[str, Any]) -> None:
 
 
 def _write_report(path: Path, finding: VerificationResult, out: Path) -> list[Any]:
-    """Write the page, and return its dossier for JSON output."""
+    """Write the auditor's HTML page, and return its dossier for JSON output."""
     from wg_audit import answers, dossier
     from wg_audit.report import render_auditor_page
     from wg_core import atomic

@@ -67,7 +67,7 @@ class _Head(msgspec.Struct):
 
 
 class _Entry(msgspec.Struct):
-    """Fields, from all kinds of entries, that a sum of budgets needs."""
+    """Fields of a ledger entry, of any kind, that the sum of budgets needs."""
 
     head: _Head
     predecessor: _Predecessor | None = None
@@ -89,7 +89,7 @@ _DECODER = typed.json_decoder(_Entry)
 
 @dataclass(slots=True)
 class BudgetSpend:
-    """Spend of one budget.
+    """Spend of one budget, as the auditor adds it up.
 
     Attributes:
         lineages: Lineage IDs of the budget in entries, the newest last.
@@ -146,14 +146,14 @@ class Composition:
 
     @classmethod
     def compose(cls, entries: Iterable[bytes]) -> Composition:
-        """Return the budgets after all of some entries."""
+        """Return the budgets of a log after all of the given entries."""
         composition = cls()
         for data in entries:
             composition.add_entry(data)
         return composition
 
     def add_entry(self, data: bytes) -> None:
-        """Add the next entry.
+        """Add the log's next entry to the budgets.
 
         Args:
             data: Canonical bytes of the entry.
@@ -219,7 +219,7 @@ class Composition:
 
 
 def decode_entry_fields(data: bytes) -> _Entry:
-    """Decode the fields of an entry that a sum needs; ``DecodeError`` if they are malformed."""
+    """Decode the entry fields that a sum of budgets needs; ``DecodeError`` if malformed."""
     try:
         return _DECODER.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Dossier: two auditors' forms, answered from a verified log and its files.
+"""Dossier: the forms of NIST SP 800-226 and ISO/IEC 27559, answered from a verified log.
 
 - NIST SP 800-226, Guidelines for Evaluating Differential Privacy Guarantees (March 2025): the
   blocks of its pyramid from the top, each with its chapter.
@@ -18,7 +18,7 @@ from wg_common.language import template, text
 
 @dataclass(frozen=True, slots=True)
 class FormQuestion:
-    """Question of a form with its answers; empty without evidence."""
+    """Question of a standard's form with its answers; none without evidence."""
 
     topic: str
     evidence: tuple[AnswerWithEvidence, ...]
@@ -26,7 +26,7 @@ class FormQuestion:
 
 @dataclass(frozen=True, slots=True)
 class FormSection:
-    """Block or clause of a form: its number, name and lines."""
+    """Block or clause of a standard's form: its number, name and questions."""
 
     number: str
     name: str
@@ -35,7 +35,7 @@ class FormSection:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Form with all its sections, in the form's order."""
+    """Form of one standard, with all of its sections in order."""
 
     name: str
     sections: tuple[FormSection, ...]

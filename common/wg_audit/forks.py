@@ -48,7 +48,7 @@ class Fork:
 
 @dataclass(frozen=True, slots=True)
 class ForkFindings:
-    """Findings from refused files and heads.
+    """Forks found in the files and heads that a server refused.
 
     Attributes:
         by_origin: Forks by the origin of their log.
@@ -63,7 +63,7 @@ class ForkFindings:
 def find_forks(
     logs: Mapping[str, VerifiedLog], pairs: Iterable[CheckpointPair], refused_files: Iterable[Path]
 ) -> ForkFindings:
-    """Compare heads and files that a server refused with the given logs.
+    """Find forks: compare heads and files that a server refused with the given logs.
 
     Args:
         logs: Verified logs by origin. For other logs, the server's claims are accepted.
@@ -97,7 +97,7 @@ def find_forks(
 
 
 def _judge_file(findings: ForkFindings, path: Path, logs: Mapping[str, VerifiedLog]) -> None:
-    """Record the evidence of another history in a refused file, or that the file was only late."""
+    """Record a refused file as evidence of another history, or as only late."""
     data = atomic.read_bytes(path, limit=protocol.STATISTICS_LIMIT)
     if container.stated_kind(data) == bundle.STATEMENT_KIND:
         statement = bundle.decode_statement(data)
@@ -127,7 +127,7 @@ def _judge_file(findings: ForkFindings, path: Path, logs: Mapping[str, VerifiedL
 
 
 def _extends(logs: Mapping[str, VerifiedLog], head: Checkpoint) -> bool:
-    """Return True if the head's log is given and extends the head."""
+    """Return True if a head's log is given and extends the head."""
     log = logs.get(head.origin)
     return (
         log is not None
@@ -139,7 +139,7 @@ def _extends(logs: Mapping[str, VerifiedLog], head: Checkpoint) -> bool:
 def _check_signed(
     head: Checkpoint, note: Note, logs: Mapping[str, VerifiedLog], source: str
 ) -> None:
-    """Check that a key of its log signed a head, if the log is given."""
+    """Check that a signed head has a signature by its log's key, if the log is given."""
     log = logs.get(head.origin)
     if log is None:
         return
@@ -151,7 +151,7 @@ def _check_signed(
 
 
 def read_pair(earlier_note: Path, later_note: Path) -> CheckpointPair:
-    """Read two heads, as ``wg-server export`` writes them.
+    """Read two contradictory signed heads, as ``wg-server export`` writes them.
 
     Raises:
         ConfigError: A file cannot be read.

@@ -59,7 +59,7 @@ class Freshness:
 
     @property
     def age(self) -> int | None:
-        """Seconds since the newest cosignature, or None."""
+        """Seconds since the log's newest cosignature, or None."""
         return None if self.newest is None else self.checked - self.newest
 
 

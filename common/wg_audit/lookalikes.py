@@ -85,5 +85,5 @@ def lookalike_groups(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def spell_out(name: str) -> str:
-    """Append the escaped form of a non-ASCII name, which distinguishes it from lookalikes."""
+    """Append the escaped form of a non-ASCII name, which tells it from lookalikes."""
     return name if name.isascii() else f"{name} ({ascii(name)[1:-1]})"

@@ -45,7 +45,7 @@ _NO_RECORD = (
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFile:
-    """File that the server received, the origin of its log, and the index of its RELEASE entry."""
+    """Statistics file that the server received, with its log's origin and RELEASE index."""
 
     file: str
     sha256: str
@@ -55,7 +55,7 @@ class ReceivedFile:
 
 @dataclass(frozen=True, slots=True)
 class GivenLog:
-    """Verified log, its CHARGE entries by index, and the texts in its entries."""
+    """Verified log for comparison with files: its CHARGE entries by index, and its texts."""
 
     history: VerifiedLog
     charge: Callable[[int], Charge]
@@ -64,7 +64,7 @@ class GivenLog:
 
 @dataclass(slots=True)
 class FileComparison:
-    """Result of comparing files with logs.
+    """Result of comparing received files with logs.
 
     Attributes:
         received: Compared file of each release, by origin of the log and index of the release.
@@ -92,7 +92,7 @@ class _Schema(msgspec.Struct, forbid_unknown_fields=True):
 
     @property
     def layout(self) -> ReleaseLayout:
-        """Layout that the schema implies."""
+        """Release layout that a file's schema implies."""
         classes = len(self.labels)
         return ReleaseLayout(
             blocks=(
@@ -107,7 +107,7 @@ class _Schema(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ManifestFields(msgspec.Struct, forbid_unknown_fields=True):
-    """Fields of a manifest; most are compared, and the grammar of the others is checked."""
+    """Fields of a received file's manifest; those not compared are checked by grammar."""
 
     version: int
     schema: _Schema
@@ -153,7 +153,7 @@ class _Head(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def list_statistics(folder: Path) -> tuple[list[Path], list[Path]]:
-    """List the received files in a folder, and its other files."""
+    """List the statistics files in a folder, and the folder's other files."""
     files: list[Path] = []
     unread: list[Path] = []
     for path in sorted(folder.iterdir()):
@@ -164,7 +164,7 @@ def list_statistics(folder: Path) -> tuple[list[Path], list[Path]]:
 def match_files(
     logs: Sequence[GivenLog], paths: Iterable[Path], missing_logs: Collection[str]
 ) -> FileComparison:
-    """Match each file with the RELEASE entry that covers it, and with that entry's charge.
+    """Match each received file with the RELEASE entry that covers it, and with its charge.
 
     Args:
         logs: Verified logs of the site.
@@ -199,7 +199,7 @@ def match_files(
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """Logs to match files with.
+    """Verified logs with which received files are compared.
 
     Attributes:
         not_given: Origins of logs of the site that are known and were not given.
@@ -284,7 +284,7 @@ def _is_elsewhere(
 def _elsewhere_on_the_log(
     covered_file: StatisticsBundle, leaves: Mapping[str, Sequence[bytes]]
 ) -> str:
-    """Explain a file whose entry lies beyond the end of a given log, or differs there."""
+    """Explain a file whose entry lies beyond a given log's end, or differs there."""
     head = entries.decode(covered_file.release_entry, subject="release entry").head
     known_leaves = leaves.get(head.origin)
     if known_leaves is None:
@@ -376,7 +376,7 @@ def _common_rows(
     blocks: tuple[BlockShare, ...],
     sensitivity: str,
 ) -> tuple[tuple[str, object, object], ...]:
-    """Return the rows (name, charge's value, file's value) common to both kinds of files."""
+    """Return comparison rows (name, charge's value, file's value) for both kinds of files."""
     mechanism, schema = charge.mechanism, manifest.schema
     return (
         ("sigma", rederive.parse_sigma(mechanism.sigma), rederive.parse_sigma(manifest.sigma)),
@@ -419,7 +419,7 @@ def _check_machine(manifest: ManifestFields, statements: Sequence[PublicStatemen
 
 
 def _check_equal(*rows: tuple[str, object, object]) -> None:
-    """Compare rows (name, ledger's value, file's value)."""
+    """Check that ledger and file agree in each row (name, ledger's value, file's value)."""
     for name, ledger_value, file_value in rows:
         if ledger_value != file_value:
             raise VerificationError(
@@ -433,7 +433,7 @@ def _short(value: object) -> str:
 
 
 def read_manifest(data: bytes) -> ManifestFields:
-    """Read a manifest, which must be canonical, so that its encoding is unique."""
+    """Read a received file's manifest, which must be canonical."""
     return _read(data, ManifestFields)
 
 

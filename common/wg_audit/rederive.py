@@ -95,7 +95,7 @@ def sensitivity_squared(layout: ReleaseLayout) -> int:
 
 
 def training_steps(layout: ReleaseLayout) -> int:
-    """Return the number of noisy sums in a training.
+    """Return the number of noisy gradient sums in a private training.
 
     Raises:
         VerificationError: The block's length is no multiple of a step for this dimension and number
@@ -140,7 +140,7 @@ def check_charge(charge: Charge) -> None:
 
 
 def stated_layout(charge: Charge) -> ReleaseLayout:
-    """Return the layout that a charge states.
+    """Return the release layout that a charge states.
 
     Raises:
         VerificationError: The unit rule is unknown.
@@ -179,7 +179,7 @@ def parse_sigma(text: str) -> float:
 
 
 def rounded_mu_squared(sensitivity_squared: int, noise: float, *, fraction_bits: int = 40) -> int:
-    """Compute ``ceil(2^fraction_bits sensitivity^2 / sigma^2)`` exactly."""
+    """Return ``ceil(2^fraction_bits sensitivity^2 / sigma^2)``, computed exactly."""
     top, bottom = noise.as_integer_ratio()
     return -(-(sensitivity_squared * bottom**2 << fraction_bits) // top**2)
 

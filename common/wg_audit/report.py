@@ -23,7 +23,7 @@ DETAILS_LIMIT = 200  # Number of newest charges with all fields
 
 @dataclass(frozen=True, slots=True)
 class ChargeRow:
-    """Charge as the page shows it."""
+    """Charge as the auditor's page shows it."""
 
     charge: Charge
     release: int | None
@@ -32,7 +32,7 @@ class ChargeRow:
 
 
 def render_auditor_page(records: LogRecords, translate: Language = ENGLISH) -> str:
-    """Render the page about a verified log."""
+    """Render the auditor's HTML page about a verified log."""
     finding = records.finding
     state = finding.history.state
     charges = [_row(charge, state.charges[charge.head.seq]) for charge in records.charges]

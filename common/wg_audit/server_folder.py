@@ -48,7 +48,7 @@ class ServerFolder:
 
     @property
     def logs(self) -> tuple[LogRecord, ...]:
-        """Logs of the site up to this log, oldest first."""
+        """Server's records of the site's logs up to the audited log, oldest first."""
         return self.site.logs[: self.site.logs.index(self.log) + 1]
 
     def add_server_keys(self, anchors: TrustAnchors) -> TrustAnchors:
@@ -86,7 +86,7 @@ class ServerFolder:
                 )
 
     def checkpoints(self) -> list[OutsideCheckpoint]:
-        """Return the newest checkpoints of this log that the server has.
+        """Return the newest checkpoints of the audited log that the server has.
 
         Raises:
             DecodeError: A file is not a checkpoint.
@@ -101,7 +101,7 @@ class ServerFolder:
         return [x for x in histories if x.head.origin == self.log.origin]
 
     def read_site_evidence(self) -> SiteEvidence:
-        """Return the site's evidence, and files that an export would not have written."""
+        """Read the server's evidence about the site, and list unknown files in its folder."""
         folder = self.path / self.site.site
         files, other_files = received.list_statistics(folder) if folder.is_dir() else ([], [])
         logs = [x for x in other_files if x.suffix == auditor_record.LOG_SUFFIX and x.is_file()]
@@ -133,7 +133,7 @@ class ServerFolder:
 
 @dataclass(frozen=True, slots=True)
 class SiteEvidence:
-    """Evidence about one site, by kind.
+    """Server's evidence about one site, by kind.
 
     Attributes:
         files: Files that the server received.
@@ -170,7 +170,7 @@ def _read_forks(folder: Path) -> tuple[list[CheckpointPair], list[Path], list[Pa
 
 
 def _file(name: str) -> Text:
-    """Return the display name of a file in the folder, which names the server as its source."""
+    """Return a file's display name, which names the server as its source."""
     return text("the server's {file}", file=name)
 
 

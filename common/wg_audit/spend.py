@@ -21,7 +21,7 @@ _NAMES_SHOWN = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TotalSpend:
-    """Sum over budgets, logs and histories.
+    """Total privacy spend of a site: the sum over budgets, logs and histories.
 
     Attributes:
         epsilon: Composed epsilon at ``delta``, in closed form.
@@ -40,7 +40,7 @@ class TotalSpend:
     at_least: bool
 
     def describe(self) -> Text:
-        """Return the sum with its cap as a sentence."""
+        """Return the total spend with its cap as a sentence."""
         figures = {"epsilon": self.epsilon, "cap": self.cap_epsilon, "delta": self.delta}
         if self.at_least:
             return text("at least epsilon {epsilon:.4f} of {cap:g} at delta {delta:g}", **figures)
@@ -83,7 +83,7 @@ class KnownBudgets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteSpend:
-    """The auditor's own sums.
+    """Auditor's own sums of a site's privacy spend.
 
     Attributes:
         total: Sum over everything known; None without any budget.
@@ -100,7 +100,7 @@ class SiteSpend:
     other_sums: tuple[str, ...] = ()
 
     def problems(self) -> Iterator[tuple[Text, Text]]:
-        """Yield each reason against a verified log: the verdict's word, and a sentence."""
+        """Yield each reason in the sums against a log: the verdict's word, and a sentence."""
         for fork in self.forks:
             yield (
                 text("two histories"),
@@ -127,7 +127,7 @@ class SiteSpend:
             yield text("other sums"), text("other sums: {what}", what=sentence)
 
     def open_questions(self) -> Iterator[Text]:
-        """Yield the questions about these sums that the log cannot answer."""
+        """Yield the questions about the site's spend that the log cannot answer."""
         if self.total is not None and self.total.budgets > 1:
             yield text(
                 "whether {count} budgets concern different people or parts: if not, they cost "
@@ -204,7 +204,7 @@ def _mixed_units(
 
 
 def _less_inherited(books: KnownBudgets) -> Iterator[Text]:
-    """Yield a sentence for each budget whose inherited spend is below the earlier log's sum."""
+    """Yield a sentence for each budget that inherited less than the earlier log's sum."""
     for before in books.earlier_logs:
         for part in before.budgets:
             if part.mu_squared and not books.log.matching_budgets(part):
@@ -229,7 +229,7 @@ def _less_inherited(books: KnownBudgets) -> Iterator[Text]:
 def _total(
     budgets: Sequence[BudgetSpend], books: KnownBudgets, forks: Sequence[Fork]
 ) -> TotalSpend | None:
-    """Return the sum of all budgets, and of charges that appear in files only."""
+    """Return the sum of all budgets, and of charges that appear in received files only."""
     caps = [budget.cap for budget in budgets if budget.caps]
     budget_units = sum(budget.mu_squared for budget in budgets)
     shown_parts = [

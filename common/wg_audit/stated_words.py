@@ -34,7 +34,7 @@ class NameChange:
     lost_names: tuple[str, ...]
 
     def describe(self) -> Text:
-        """Return a sentence that lists all changed names."""
+        """Return a sentence that lists the added and removed class names."""
         return text(
             "entry {seq}: class names of {dataset} change: new {added}; gone {gone}",
             seq=self.seq,
@@ -46,7 +46,7 @@ class NameChange:
 
 @dataclass(slots=True)
 class StatedTexts:
-    """Texts of a log's entries, collected one by one.
+    """Texts in a log's charges and statements, collected one by one.
 
     Attributes:
         unknown: Index of the first entry with each unknown text, by (field, text).
@@ -59,7 +59,7 @@ class StatedTexts:
     _statements: dict[tuple[str, str], list[PublicStatement]] = field(default_factory=dict)
 
     def add(self, entry: Entry) -> None:
-        """Record the texts of an entry."""
+        """Record the texts of one log entry."""
         if isinstance(entry, Charge):
             for place, words in _words_of(entry):
                 if not charge_words.is_known_text(place, words):
@@ -84,7 +84,7 @@ class StatedTexts:
         self._labels[dataset] = labels
 
     def problems(self) -> Iterator[Text]:
-        """Yield a sentence for each unknown text with its first entry."""
+        """Yield a sentence for each unknown text of the log, with its first entry."""
         for (place, words), seq in self.unknown.items():
             yield text(
                 "unknown words: entry {seq} states {field} {words}, which this program does not"
@@ -105,7 +105,7 @@ class StatedTexts:
 
 
 def _words_of(charge: Charge) -> Iterator[tuple[str, str]]:
-    """Yield (field, text) for each text of a charge."""
+    """Yield (field, text) for each free text of a charge."""
     guarantee, implementation = charge.guarantee, charge.implementation
     yield "variant", guarantee.variant
     for quantity in guarantee.unprotected:

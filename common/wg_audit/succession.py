@@ -36,7 +36,7 @@ class LogNotGiven:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSuccession:
-    """Other logs of the site, as far as known, and whether their spending is inherited.
+    """Site's other logs as far as known, and whether their spending is inherited.
 
     Attributes:
         status: ``first``, ``names its predecessor``, ``budget unknown`` or ``not checked``.
@@ -194,7 +194,7 @@ def _status(
 
 
 def _chain(history: VerifiedLog, earlier: Mapping[str, VerifiedLog]) -> dict[str, _Link]:
-    """Return the chain of predecessors by origin, the newest first.
+    """Return a log's chain of predecessors by origin, the newest first.
 
     Raises:
         VerificationError: The spend of a given log is not inherited correctly.
@@ -246,7 +246,7 @@ def _check_key(link: _Link, record: LogRecord) -> None:
 
 
 def _check_covers(link: _Link, checkpoint: Checkpoint, source: str) -> None:
-    """Check that the first entry inherits the previous log at least up to a checkpoint."""
+    """Check that a log's first entry inherits the previous log up to a checkpoint."""
     older = link.named
     head = _named_head(link)
     if head.size < checkpoint.size:
@@ -264,7 +264,7 @@ def _check_covers(link: _Link, checkpoint: Checkpoint, source: str) -> None:
 
 
 def _check_inherits(predecessor: Predecessor, charges: Collection[Charge]) -> None:
-    """Check that the inherited spend covers the spend that charges in files state."""
+    """Check that a log inherits at least the spend that charges in files state."""
     for charge in charges:
         spend = next((x for x in predecessor.spends if _pays(x, charge)), None)
         state = charge.state

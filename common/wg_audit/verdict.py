@@ -46,7 +46,7 @@ _EXIT_CODES: dict[str, ExitCode] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileCounts:
-    """Releases and their files.
+    """Numbers of releases, and of received files that were compared with charges.
 
     Attributes:
         released: Number of releases on all given logs; each was charged.
@@ -89,7 +89,7 @@ class OutsideFindings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerKey:
-    """Key of the log, and its trust anchor.
+    """Public key of the audited log, and its trust anchor.
 
     Attributes:
         key_id: Key ID of the log's current key, hex.
@@ -108,7 +108,7 @@ class LedgerKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WitnessView:
-    """Witness, and the extent of its cosignatures.
+    """Witness of the audited log, and the extent of its cosignatures.
 
     Attributes:
         name: Key name.
@@ -133,7 +133,7 @@ class WitnessView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Result of a verification, with the source of each statement.
+    """Result of verifying a log, with the source of each statement.
 
     Attributes:
         word: ``verified``; ``holds by itself`` if no key came from another source; ``partly
@@ -176,7 +176,7 @@ class Verdict:
 
     @property
     def exit_code(self) -> ExitCode:
-        """Exit code of the command; each successful verdict has its own."""
+        """Exit code of ``wg-audit verify`` for this verdict."""
         return _EXIT_CODES.get(self.word, ExitCode.VERIFICATION)
 
     def headline(self) -> str:
@@ -194,7 +194,7 @@ class Verdict:
         )
 
     def figures(self) -> dict[str, Any]:
-        """Return the figures of the headline for JSON output."""
+        """Return the verdict's headline figures for JSON output."""
         return {
             "total": canonical.to_builtins(self.total),
             "releases_charged": self.released,
@@ -292,7 +292,7 @@ def build_verdict(
     anchors: TrustAnchors,
     folder: ServerFolder | None,
 ) -> Verdict:
-    """Build the verdict from the results of all comparisons.
+    """Build the verdict on a log from the results of all comparisons.
 
     Args:
         history: The verified log.
@@ -440,7 +440,7 @@ def _views(history: VerifiedLog, evidence: TrustAnchors) -> Iterator[WitnessView
 
 
 def _not_checked(history: VerifiedLog, outside: OutsideFindings) -> Iterator[str]:
-    """Yield the comparisons with outside evidence that were possible but not made."""
+    """Yield the comparisons with outside evidence that were possible but omitted."""
     anchors, fresh, succession = history.anchors, outside.fresh, outside.succession
     files = outside.files
     yield from outside.spend.open_questions()

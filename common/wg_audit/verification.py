@@ -1,4 +1,4 @@
-"""Verification of a log: from its path and outside evidence to a finding."""
+"""Verification of a log, from its path and outside evidence to a verdict."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ DELTA_NOTED = 1e-4  # Largest delta without a remark
 
 @dataclass(frozen=True, slots=True)
 class ChargeWithoutRelease:
-    """Charge without a release."""
+    """Charge on a verified log that has no release."""
 
     seq: int
     request_id: str
@@ -306,7 +306,7 @@ def verify_log(
 
 @dataclass(frozen=True, slots=True)
 class _ReadLog:
-    """Verified log.
+    """Verified log with its texts, stated costs and budgets.
 
     Attributes:
         history: The verified history.
@@ -325,7 +325,7 @@ class _ReadLog:
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """Log, the site's other logs by origin, the server's folder, and compared files.
+    """Verified logs of a site, the server's folder, and the comparison of received files.
 
     Attributes:
         unread: Names of files in the evidence that were not read.
@@ -343,14 +343,14 @@ class _Evidence:
 
     @property
     def logs(self) -> list[_ReadLog]:
-        """All given logs."""
+        """Given logs of the site, the audited one included."""
         return [self.log, *self.earlier.values()]
 
 
 def _gather(
     stack: ExitStack, path: Path, anchors: TrustAnchors, evidence_options: OutsideEvidence
 ) -> _Evidence:
-    """Read and verify every log separately, and compare the files with them."""
+    """Read and verify every given log, and compare the received files with them."""
     source = stack.enter_context(closing(sources.open_source(path)))
     site, origin = sources.read_site_and_origin(source)
     server = evidence_options.get("server")
@@ -385,7 +385,7 @@ def _gather(
 
 
 def _add_up(evidence: _Evidence, succession: LogSuccession) -> SiteSpend:
-    """Return the sum over budgets, logs and histories, in which inherited spend counts once."""
+    """Return a site's spend over budgets, logs and histories; inherited spend counts once."""
     log, folder, outside = evidence.log, evidence.folder, succession.unnamed
     sites = [x.history.state.site for x in evidence.logs]
     sites += [x.site for x in folder.record.sites] if folder else []
@@ -407,7 +407,7 @@ def _add_up(evidence: _Evidence, succession: LogSuccession) -> SiteSpend:
 def _compare_from_outside(
     evidence: _Evidence, evidence_options: OutsideEvidence
 ) -> tuple[Freshness, LogSuccession]:
-    """Compare the log with checkpoints, a clock, and the site's other logs."""
+    """Compare a log with outside checkpoints, a clock, and the site's other logs."""
     history, folder = evidence.log.history, evidence.folder
     outside = [freshness.read_checkpoint(note) for note in evidence_options.get("checkpoints", ())]
     if folder is not None:
@@ -461,7 +461,7 @@ def _charges(source: LogSource) -> Callable[[int], Charge]:
 def _read_earlier(
     stack: ExitStack, path: Path, anchors: TrustAnchors, folder: ServerFolder | None
 ) -> _ReadLog:
-    """Read and verify an earlier log by the same witnesses and its own key."""
+    """Read and verify an earlier log of the site by its own key and the same witnesses."""
     source = stack.enter_context(closing(sources.open_source(path)))
     _, origin = sources.read_site_and_origin(source)
     record = folder.site.find_log(origin) if folder else None
@@ -470,7 +470,7 @@ def _read_earlier(
 
 
 def _files(statistics: Iterable[Path], contents: SiteEvidence) -> tuple[list[Path], list[str]]:
-    """Return the files to compare, and the names of other files in the folders."""
+    """Return the received files to compare, and the names of other files in the folders."""
     files, unread = list(contents.files), list(contents.unread)
     for path in statistics:
         if path.is_dir():

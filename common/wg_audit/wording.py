@@ -10,7 +10,7 @@ NAMES_SHOWN = 5  # Largest number of names in one line
 
 
 def format_duration(seconds: int) -> Text:
-    """Format a time span for display."""
+    """Format a time span for a person to read."""
     if seconds < 0:
         return text("-{span}", span=format_duration(-seconds))
     if seconds >= _DAY:
@@ -24,7 +24,7 @@ def format_duration(seconds: int) -> Text:
 
 
 def list_first_names(names: Sequence[str]) -> Text:
-    """List the first few names, and the number of further names."""
+    """Join the first few names of a list, and the number of further names."""
     shown_names, hidden_count = list_names(names[:NAMES_SHOWN]), len(names) - NAMES_SHOWN
     return (
         text("{names} and {count} more", names=shown_names, count=hidden_count)

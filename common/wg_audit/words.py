@@ -9,7 +9,7 @@ from wg_common.language import text
 
 
 def report_lines(report: AuditReport) -> Iterator[str]:
-    """Yield the findings as lines for display."""
+    """Yield the empirical audit's findings as lines for display."""
     for check in report.checks:
         values = {"name": text(check.name), "detail": check.detail}
         yield (
@@ -38,5 +38,5 @@ def report_lines(report: AuditReport) -> Iterator[str]:
 
 
 def report_document(report: AuditReport) -> dict[str, Any]:
-    """Return the findings as a document for ``--json``."""
+    """Return the empirical audit's findings as a document for ``--json``."""
     return {"passed": report.is_passed, **asdict(report)}

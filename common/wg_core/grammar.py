@@ -146,7 +146,7 @@ def check_text_fields(record: object) -> None:
 
 @functools.cache
 def text_fields(kind: type) -> tuple[tuple[str, Printable | Pattern, bool], ...]:
-    """Return the fields that have a grammar, as (name, grammar, whether it is a tuple of texts)."""
+    """Return a record's text fields, each as (name, grammar, True for a tuple of texts)."""
     rows = []
     for name, hint in get_type_hints(kind, include_extras=True).items():
         several = get_origin(hint) is tuple

@@ -84,7 +84,7 @@ def is_code_path(path: str) -> bool:
 
 
 def _folder() -> Path:
-    """Return the package's folder, without using the code loaders that a client lacks."""
+    """Return the folder of the installed ``wg_core``; it must be one plain folder."""
     place = importlib.resources.files(PACKAGE)
     if not isinstance(place, Path) or not place.is_dir():
         raise ConfigError(f"package {PACKAGE}: lies in {place}, expected one plain folder")

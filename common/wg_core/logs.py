@@ -2,10 +2,9 @@
 
 ``log_context`` sets the context of a thread or request (a site, a campaign, a request id); every
 line logged inside it carries the context, also through ``run_in_threadpool``. Lines hold no secrets
-by
-construction: tokens and keys are never given to a logger. JSON logs are meant to leave the machine,
-so join tokens and paths of a plant's records are also masked there, in case an error text holds
-one.
+by construction: tokens and keys are never given to a logger. JSON logs are meant to leave the
+machine, so join tokens and paths of a plant's records are also masked there, in case an error text
+holds one.
 """
 
 import contextvars
@@ -58,7 +57,7 @@ def escape_unprintable(text: str, kept_characters: str = "") -> str:
 
 
 class _LineFormatter(logging.Formatter):
-    """Formats each message as one line, so that a name cannot forge another; keeps tracebacks."""
+    """Formatter that writes each log message as one line; tracebacks are kept."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = escape_unprintable(record.message, kept_characters="\t")
@@ -77,7 +76,7 @@ def configure_logging(*packages: str) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as one line of JSON.
+    """Formatter that writes each log record as one line of JSON.
 
     Args:
             hidden_paths: Paths that are replaced by ``[data]``, with the rest of the word.
@@ -89,7 +88,7 @@ class JsonFormatter(logging.Formatter):
         self._hidden = re.compile(rf"(?:{paths})[^\s'\":;,]*") if paths else None
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return one line of JSON, without its newline."""
+        """Return a log record as one line of JSON, without its newline."""
         time = datetime.fromtimestamp(record.created, UTC)
         document = {
             "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),

@@ -44,7 +44,7 @@ _HEX_FLOAT = re.compile(r"0x[01]\.[0-9a-f]{1,13}p[+-][0-9]{1,4}")
 
 
 def parse_decimal(text: str, *, subject: str = "number") -> float:
-    """Read a finite decimal number as a float: ASCII digits, no sign, no white space.
+    """Read a text as a finite decimal number: ASCII digits, no sign, no white space.
 
     Raises:
         DecodeError: The text does not match this grammar, or is too long.
@@ -84,7 +84,7 @@ def check_decimal_range(
 
 
 def parse_integer(text: str, *, subject: str = "number") -> int:
-    """Read a non-negative integer without leading zeros.
+    """Read a text as a non-negative integer without leading zeros.
 
     Raises:
         DecodeError: The text does not match this grammar, or is too long.
@@ -98,7 +98,7 @@ def parse_integer(text: str, *, subject: str = "number") -> int:
 
 
 def parse_fraction(text: str, *, subject: str = "number") -> Fraction:
-    """Read a non-negative integer, or a fraction ``numerator/denominator`` of two.
+    """Read a text as a non-negative integer, or a fraction ``numerator/denominator``.
 
     Raises:
         DecodeError: The text does not match this grammar, is too long, or divides by zero.

@@ -66,7 +66,7 @@ def read_yaml_twice(data: bytes, *, subject: str) -> tuple[object, object]:
 
 
 def parse_yaml(data: bytes, kind: type[T], subject: str) -> T:
-    """Parse one YAML document strictly into a dataclass.
+    """Parse one YAML document strictly into a configuration dataclass.
 
     Args:
         data: The document, UTF-8; the caller bounds its size.

@@ -196,7 +196,7 @@ class FrozenRecords:
     stamps: NDArray[np.int64]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the columns by name, as stored in the file."""
+        """Return the columns about records by name, as stored in ``records.npz``."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
@@ -229,7 +229,7 @@ class Snapshot:
         return self.manifest.machine
 
     def schema(self, statistics: StatisticsKind) -> StatisticsSchema:
-        """Return the release layout of these statistics; raises as ``machine`` does."""
+        """Return the release layout of the given kind of statistics; raises as ``machine`` does."""
         return self.manifest.schema if statistics == CLASSES else self.machine.schema
 
     def statistics(self, statistics: StatisticsKind = CLASSES) -> Integers:
@@ -288,7 +288,7 @@ class Snapshot:
         return features
 
     def records(self) -> FrozenRecords:
-        """Read the facts about each record.
+        """Read the labels, digests, shapes, rows and stamps of the snapshot's records.
 
         Raises:
             VerificationError: The file changed since the freeze.
@@ -379,7 +379,7 @@ def load_current(home: ClientHome) -> Snapshot:
 
 
 def find_current(home: ClientHome) -> Snapshot | None:
-    """Load the snapshot in use; None if the home has no snapshot.
+    """Load the home's snapshot in use; None if there is none.
 
     Raises:
         DecodeError, VerificationError: The snapshot is damaged.
@@ -413,7 +413,7 @@ def load_snapshot(folder: Path, sha256: str | None = None) -> Snapshot:
 
 
 def put_in_use(home: ClientHome, snapshot: Snapshot) -> None:
-    """Put a snapshot in use, atomically."""
+    """Make a snapshot the one in use, atomically."""
     pointer = SnapshotPointer(
         number=snapshot.manifest.number,
         manifest_sha256=file_sha256(snapshot.folder / MANIFEST_FILE),
@@ -434,12 +434,12 @@ def all_snapshots(home: ClientHome) -> list[Snapshot]:
 
 
 def commitment(secret: bytes, salt: bytes, records: Sequence[bytes]) -> str:
-    """Return the commitment (hex) to record digests (``record_digest``), whatever their order."""
+    """Return the commitment (hex) to a set of record digests (``record_digest``), in any order."""
     return commit(secret, [salt, *sorted(records)])
 
 
 def record_digest(label: str, unit: str, content: bytes) -> bytes:
-    """Return the SHA-256 of label (empty: none), unit (empty: the record) and content digest."""
+    """Return the SHA-256 of a record's label, unit (each may be empty) and content digest."""
     code = hashlib.sha256()
     for raw in (label.encode("utf-8"), unit.encode("utf-8"), content):
         code.update(struct.pack(">I", len(raw)) + raw)
@@ -447,7 +447,7 @@ def record_digest(label: str, unit: str, content: bytes) -> bytes:
 
 
 def keyed_content_digest(secret: bytes, content: bytes) -> bytes:
-    """Return a keyed digest of a content, which only this plant can recognise."""
+    """Return the keyed digest of a record's content, which only this plant can recognise."""
     return hmac.digest(secret, _CONTENT + content, "sha256")
 
 

@@ -19,7 +19,7 @@ _KNOWN: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 
 def json_decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
-    """Return the JSON decoder of a type, created once."""
+    """Return msgspec's JSON decoder of a type, created once."""
     decoder = _KNOWN.get(kind)
     if decoder is None:
         with _LOCK:
@@ -28,7 +28,7 @@ def json_decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
 
 
 def decode_json(data: bytes, kind: type[T]) -> T:
-    """Decode JSON into a type.
+    """Decode JSON into a typed record.
 
     Raises:
             msgspec.MsgspecError, UnicodeDecodeError, RecursionError: The data do not fit the type.
@@ -37,7 +37,7 @@ def decode_json(data: bytes, kind: type[T]) -> T:
 
 
 def convert(document: object, kind: type[T]) -> T:
-    """Convert plain dictionaries, lists and scalars into a type.
+    """Convert plain dictionaries, lists and scalars into a typed record.
 
     Raises:
             msgspec.ValidationError: The document does not fit the type.
@@ -50,7 +50,7 @@ def convert(document: object, kind: type[T]) -> T:
 
 
 def _choices(kind: Any, error: str) -> str:
-    """Return the allowed values for an error ``Invalid enum value``, as text; empty otherwise."""
+    """Return the allowed values of an enum for msgspec's error, as text; empty for other errors."""
     place = re.fullmatch(r"Invalid enum value .* - at `\$(.*)`", error, re.DOTALL)
     if place is None:
         return ""

@@ -48,7 +48,7 @@ CANARIES_CHECK = template("canaries show no more than is charged")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditReport:
-    """Findings of the audit.
+    """Findings of the empirical audit of the installed release code.
 
     Attributes:
         epsilon: Claimed epsilon that the canaries test.
@@ -70,7 +70,7 @@ class AuditReport:
 
     @property
     def is_passed(self) -> bool:
-        """True if all checks were made and passed."""
+        """True if all checks of the audit were made and passed."""
         return self.bounds is not None and all(check.passed for check in self.checks)
 
 
@@ -81,7 +81,7 @@ def audit_installed_code(
     seed: int = 0,
     on_question: Callable[[int], None] = lambda number: None,
 ) -> AuditReport:
-    """Audit the installed code.
+    """Audit the installed release code on simulated plants.
 
     Args:
         make_plant: Factory of plants that run the installed code.
@@ -117,7 +117,7 @@ def audit_installed_code(
 
 
 def path_checks(bench: AuditBench) -> list[CheckResult]:
-    """Return the checks that a correct program passes whatever noise it draws."""
+    """Return the checks of a plant's behaviour, which pass whatever noise it draws."""
     if not bench.centred:
         bench.wrong[benches.CENTRES_CHECK].append("all are at the origin")
     bench.wrong[benches.FRESHNESS_CHECK] += _repetitions(bench.values)
@@ -145,7 +145,7 @@ def path_checks(bench: AuditBench) -> list[CheckResult]:
 
 
 def _check(name: str, wrong: Sequence[str], right: str) -> CheckResult:
-    """Build a check that passes if nothing is wrong, and otherwise lists the first errors."""
+    """Return a check's result: passed without errors, else with the first errors listed."""
     return CheckResult(name=name, passed=not wrong, detail="; ".join(wrong[:3]) or right)
 
 

@@ -60,7 +60,7 @@ _EPSILONS = (4.0, 0.5, 1.0, 8.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSize:
-    """Extent of the audit; canaries take most of the time, and give most of the noise.
+    """Extent of the empirical audit; canaries take most time, and give most noise.
 
     Attributes:
         canaries: Number of canaries, each with its own label and its own feature.
@@ -76,7 +76,7 @@ class AuditSize:
 
 
 class AuditBench:
-    """Test bench that collects the answers of plants, and the errors found in them by check."""
+    """Test bench of the audit: plants' answers, and the errors found in them by check."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class AuditBench:
             self.wrong[ANSWERS_CHECK].append(f"{type(error).__name__}: {error}"[:200])
 
     def freeze(self, plant: AuditedPlant, records: Sequence[ImageRecord]) -> list[ImageRecord]:
-        """Freeze records; return those with neither content nor unit in the acceptance set."""
+        """Freeze a plant's records; return those outside the acceptance set."""
         frozen = plant.freeze(records)
         self._is_new_snapshot = True
         self.values["salt"].append(frozen.salt)
@@ -130,7 +130,7 @@ class AuditBench:
         number: int,
         script: Sampler | None = None,
     ) -> list[DecodedRelease]:
-        """Freeze, and release once with noise chosen by the audit and once with the plant's noise.
+        """Freeze a plant's records; release with the audit's noise, then with the plant's.
 
         If a machine is declared, machine statistics are released too.
 
@@ -161,7 +161,7 @@ class AuditBench:
         question: Question,
         script: Sampler,
     ) -> DecodedRelease:
-        """Release with noise that the audit chooses, and compare the result to the last bit."""
+        """Make a plant release with noise from the audit; compare the result to the last bit."""
         watch = RecordingSampler(script, plant.home, question.request_id)
         file = self.ask(plant, question, watch)
         self._compare(question, file)
@@ -189,14 +189,14 @@ class AuditBench:
         records: Sequence[ImageRecord],
         question: Question,
     ) -> DecodedRelease:
-        """Release with the installed sampler, and record the noise that it added."""
+        """Make a plant release with its installed sampler, and record the added noise."""
         file = self.ask(plant, question, None)
         self._compare(question, file)
         self.record_noise(file, ReferenceStatistics(setup, records, file).statistics())
         return file
 
     def _compare(self, question: Question, file: DecodedRelease) -> None:
-        """Compare a release with its question."""
+        """Compare a plant's release with the question that it answers."""
         manifest = file.manifest
         if (
             manifest.request_id != question.request_id
@@ -219,7 +219,7 @@ class AuditBench:
     def ask(
         self, plant: AuditedPlant, question: Question, sampler: Sampler | None
     ) -> DecodedRelease:
-        """Ask for a release, and decode it."""
+        """Ask a plant for a release, and decode the answer."""
         file = read_release(plant.release(question, sampler))
         self.count_answer()
         if not isinstance(sampler, RecordingSampler) or sampler.parts:
@@ -227,7 +227,7 @@ class AuditBench:
         return file
 
     def count_answer(self) -> None:
-        """Count one more answered question."""
+        """Count one more question that a plant answered."""
         self.questions += 1
         self._on_question(self.questions)
 
@@ -249,17 +249,17 @@ class AuditBench:
         units: Sequence[str] = (),
         shape: made_up.Shape = (SIDE, SIDE),
     ) -> list[ImageRecord]:
-        """Simulate records for a plant; see ``records.simulate_records``."""
+        """Simulate records for a plant of the audit; see ``records.simulate_records``."""
         return made_up.simulate_records(self.rng, size, setup, units, shape)
 
 
 def near_noise(exact_statistics: Integers, sigma: float) -> Integers:
-    """Add up to 6 grid units, which keeps the centre close to the records."""
+    """Add noise of at most 6 grid units, which keeps the centre close to the records."""
     return exact_statistics + np.arange(len(exact_statistics)) % 13 - 6
 
 
 def far_noise(exact_statistics: Integers, sigma: float) -> Integers:
-    """Add up to 30 standard deviations with all residues, to detect truncation or rounding."""
+    """Add noise of up to 30 standard deviations with all residues, to detect truncation."""
     places = np.arange(len(exact_statistics))
     return np.asarray(
         exact_statistics + np.rint(5 * sigma * (places % 13 - 6)).astype(np.int64) + places
@@ -267,7 +267,7 @@ def far_noise(exact_statistics: Integers, sigma: float) -> Integers:
 
 
 def make_question(number: int, epsilon: float | None = None, *, machine: bool = False) -> Question:
-    """Build a question with a unique id and epsilon."""
+    """Build a question to a plant, with a unique id and a unique epsilon."""
     # A repeated guarantee would return stored bytes, so each epsilon is slightly below the claim.
     request_epsilon = _EPSILONS[number % len(_EPSILONS)] if epsilon is None else epsilon
     return Question(
@@ -279,7 +279,7 @@ def make_question(number: int, epsilon: float | None = None, *, machine: bool = 
 
 
 def class_names(count: int) -> tuple[str, ...]:
-    """Return class names in reverse alphabetical order."""
+    """Return class names for an audited plant, in reverse alphabetical order."""
     return tuple(f"class-{count - number:03}" for number in range(count))
 
 

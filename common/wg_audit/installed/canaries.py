@@ -19,7 +19,7 @@ from wg_core.privacy import calibration
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpsilonBounds:
-    """Lower bounds from canaries on epsilon.
+    """Lower bounds on epsilon, measured by canary records in a random half of data sets.
 
     Attributes:
         canaries: Number of scores, of members and non-members.
@@ -98,7 +98,7 @@ def clopper_pearson_mu(members: Floats, non_members: Floats, confidence: float) 
 
 
 def _distance(members: Floats, non_members: Floats) -> float:
-    """Return the difference of means over the pooled standard deviation."""
+    """Return the difference of two groups' means over their pooled standard deviation."""
     freedom = len(members) + len(non_members) - 2
     squares = members.var() * len(members) + non_members.var() * len(non_members)
     return float((members.mean() - non_members.mean()) / math.sqrt(squares / freedom))

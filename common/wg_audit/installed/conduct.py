@@ -53,7 +53,7 @@ _YEAR = int(timedelta(days=365).total_seconds())
 
 
 def try_guarantees(bench: AuditBench) -> None:
-    """Make one plant release at many values of epsilon and delta, in several number formats.
+    """Make one plant release at many epsilons and deltas, in several number formats.
 
     The bench records each release, and compares the charge and the noise with what was asked.
     """
@@ -76,7 +76,7 @@ def try_guarantees(bench: AuditBench) -> None:
 
 
 def _guarantees(rng: np.random.Generator) -> Iterator[tuple[str, str]]:
-    """Yield epsilons from .003 to 10 and deltas from 1e-12 to 1e-5, in three number formats."""
+    """Yield pairs of epsilon and delta to request, in three number formats."""
     epsilons = 10 ** rng.permutation(np.linspace(-2.5, 0.99, GUARANTEE_COUNT))
     deltas = 10 ** rng.permutation(np.linspace(-12, -5.001, GUARANTEE_COUNT))
     for number, (epsilon, delta) in enumerate(zip(epsilons, deltas, strict=True)):
@@ -85,7 +85,7 @@ def _guarantees(rng: np.random.Generator) -> Iterator[tuple[str, str]]:
 
 
 def _ask_again(bench: AuditBench, plant: AuditedPlant, file: DecodedRelease) -> None:
-    """Repeat the last question under its own id, under other ids, and in another format."""
+    """Repeat a plant's last question under its own id, other ids, and in another format."""
     last, charge_count = file.manifest, len(ledger_charges(plant.home))
     for request_id, epsilon in (
         (last.request_id, last.epsilon),
@@ -203,7 +203,7 @@ def exhaust_budget(bench: AuditBench) -> None:
 def _events(
     plant: AuditedPlant, records: Sequence[ImageRecord], payable: int
 ) -> list[tuple[str, Callable[[], object]]]:
-    """List events at a plant whose budget is used up."""
+    """List later events, such as a new ledger, at a plant whose budget is used up."""
 
     def rename() -> None:
         plant.rename_dataset()
@@ -222,7 +222,7 @@ def _events(
 
 
 def crash_during_release(bench: AuditBench, plant: AuditedPlant, question: Question) -> None:
-    """Ask a question, and let the plant fail while noise is drawn."""
+    """Ask a plant for a release, and let the plant crash while noise is drawn."""
 
     def stop(exact: Integers, sigma: float) -> Integers:
         raise SimulatedCrash
@@ -275,7 +275,7 @@ def check_refusals(bench: AuditBench) -> None:
 
 
 def _refusal(bench: AuditBench, plant: AuditedPlant, question: Question) -> str:
-    """Return a plant's refusal, without the path of its home."""
+    """Return the text of a plant's refusal, without the path of its home."""
     watch = RecordingSampler(near_noise, plant.home, question.request_id)
     bench.count_answer()
     try:

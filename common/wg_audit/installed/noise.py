@@ -32,7 +32,7 @@ PValues = Iterator[tuple[float, int]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReleaseNoise:
-    """Difference between a release and its reference.
+    """Noise of one release: its difference from the exact reference statistics.
 
     Attributes:
         sigma: Stated standard deviation, grid units.
@@ -48,7 +48,7 @@ class ReleaseNoise:
 
     @property
     def standardised_values(self) -> Floats:
-        """Noise in standard deviations, ``[L]``."""
+        """Noise of the release in standard deviations, ``[L]``."""
         return self.integers / self.sigma
 
 
@@ -74,7 +74,7 @@ class NoisePool:
 
 
 def noise_checks(groups: Mapping[tuple[int, int], Sequence[ReleaseNoise]]) -> list[CheckResult]:
-    """Check the noise of groups of releases."""
+    """Return the check results of the noise in releases, grouped by layout."""
     pool = NoisePool(groups)
     return [
         _check(name, list(statistics(pool)), FALSE_ALARM / len(PROPERTIES))
@@ -106,7 +106,7 @@ def _check(name: str, values: Sequence[tuple[float, int]], alarm: float) -> Chec
 
 
 def _widths(pool: NoisePool) -> PValues:
-    """Test energies of blocks, entries, layouts, all releases of a class count, and all noise."""
+    """Test the noise's energy in blocks, entries, layouts, class counts, and in total."""
     by_classes: defaultdict[int, list[Floats]] = defaultdict(list)
     for (classes, _), row in pool.rows.items():
         by_classes[classes].append(row.ravel())
@@ -118,7 +118,7 @@ def _widths(pool: NoisePool) -> PValues:
 
 
 def _sums(pool: NoisePool) -> PValues:
-    """Test means and widths of sums over blocks and over whole releases."""
+    """Test means and widths of noise summed over blocks and over whole releases."""
     sums = [part.sum() / math.sqrt(part.size) for part in pool.parts]
     yield _normal(np.array(sums))
     yield _normal(pool.everything.sum() / math.sqrt(pool.everything.size))
@@ -132,7 +132,7 @@ def _sums(pool: NoisePool) -> PValues:
 
 
 def _between_releases(pool: NoisePool) -> PValues:
-    """Test products of two releases of one layout, which are normal given the first release."""
+    """Test products of two releases' noise, which are normal given the first release."""
     for row in pool.rows.values():
         products = row @ row.T / _lengths(row)
         yield _normal(products[np.tril_indices(len(row), -1)])
@@ -151,7 +151,7 @@ def _between_releases(pool: NoisePool) -> PValues:
 
 
 def _between_entries(pool: NoisePool) -> PValues:
-    """Test equal entries, and products of entries at each distance within and between releases."""
+    """Test the noise for equal entries and for correlation between entries."""
     yield _repeats(pool.releases), 1
     for row in pool.rows.values():
         length = row.shape[1]
@@ -165,14 +165,14 @@ def _between_entries(pool: NoisePool) -> PValues:
 
 
 def _shapes(pool: NoisePool) -> PValues:
-    """Test the whole distribution, and its tails for truncation and outliers."""
+    """Test the noise's whole distribution, and its tails for truncation and outliers."""
     yield _kolmogorov(pool.everything), 1
     for width in TAILS:
         yield _test_tails(pool.everything, width), 1
 
 
 def _dependence(pool: NoisePool) -> PValues:
-    """Test products of noise and exact values, and energies and sums by their sign and size."""
+    """Test the noise for dependence on the sign and size of the exact values."""
     every_noise, every_size = [], []
     for release in pool.releases:
         noise, exact_values = (
@@ -196,7 +196,7 @@ def _dependence(pool: NoisePool) -> PValues:
 
 
 def _residues(pool: NoisePool) -> PValues:
-    """Test remainders of noise and of released integers, in all and by block; common divisors."""
+    """Test remainders and common divisors of noise and of released integers."""
     for release in pool.releases:
         if release.integers.size >= _DIVISIBLE:
             steps = release.integers - release.integers[0]
@@ -259,7 +259,7 @@ def _upper_chi_squared(value: float, freedom: int) -> tuple[float, int]:
 
 
 def _repeats(releases: Sequence[ReleaseNoise]) -> float:
-    """Test the number of entry pairs with equal noise up to the sign in a release (Poisson)."""
+    """Test the number of noise entries that are equal up to sign in a release (Poisson)."""
     from scipy.special import pdtrc
 
     expected, number = 0.0, 0
@@ -272,7 +272,7 @@ def _repeats(releases: Sequence[ReleaseNoise]) -> float:
 
 
 def _test_tails(values: Floats, width: float) -> float:
-    """Test the number of entries beyond ``width`` standard deviations (binomial)."""
+    """Test the number of noise entries beyond ``width`` standard deviations (binomial)."""
     from scipy.special import bdtr, bdtrc, ndtr
 
     number, rate = int((np.abs(values) > width).sum()), 2 * float(ndtr(-width))

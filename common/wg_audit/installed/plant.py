@@ -73,7 +73,7 @@ class ImageRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Request to a plant.
+    """Request for statistics that the audit sends to a plant.
 
     Attributes:
         request_id: Id of the request, hex.
@@ -96,7 +96,7 @@ with a wrong key."""
 
 
 class AuditedPlant(Protocol):
-    """Plant for the audit, which runs the installed code on a fixed clock."""
+    """Plant under audit, which runs the installed code on a fixed clock."""
 
     @property
     def home(self) -> Path:
@@ -111,7 +111,7 @@ class AuditedPlant(Protocol):
 
     @property
     def body_sizes(self) -> list[int]:
-        """Sizes of the requests to its witness, bytes."""
+        """Sizes of the plant's requests to its witness, bytes."""
 
     def release(
         self, question: Question, sampler: Sampler | None, trouble: Interruption | None = None
@@ -131,13 +131,13 @@ class AuditedPlant(Protocol):
         """
 
     def rename_dataset(self) -> None:
-        """Rename the data set in the settings."""
+        """Rename the data set in the plant's settings."""
 
     def advance_clock(self, seconds: int) -> None:
         """Advance the plant's clock."""
 
     def replace_ledger(self) -> None:
-        """Replace the ledger as after a theft of its key; the new ledger inherits the spend."""
+        """Replace the plant's ledger as after a theft of its key; spending is inherited."""
 
     def copy_plant(self) -> AbstractContextManager[AuditedPlant]:
         """Copy the plant in its present state, including keys, ledger and snapshot."""
@@ -145,7 +145,7 @@ class AuditedPlant(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrozenSnapshot:
-    """Snapshot, as described by its plant.
+    """Snapshot of an audited plant, as the plant describes it.
 
     Attributes:
         salt: Salt of its commitment, hex.
@@ -162,7 +162,7 @@ PlantFactory = Callable[[PlantSetup], AbstractContextManager[AuditedPlant]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """Result of one check.
+    """Result of one check of the empirical audit.
 
     Attributes:
         name: Property that is checked.
@@ -200,11 +200,11 @@ class DecodedRelease:
 
     @property
     def is_machine_release(self) -> bool:
-        """True for machine statistics, False for class statistics."""
+        """True if the release has machine statistics, False for class statistics."""
         return self.manifest.schema.features == "machine"
 
     def blocks(self) -> dict[str, slice]:
-        """Return each nonempty block of sums as a slice of the release's integers, by name."""
+        """Return the release's nonempty blocks: a slice of its integers by block name."""
         layout = self.manifest.schema.blocks
         return {b.name: slice(b.offset, b.offset + b.size) for b in layout if b.size}
 
@@ -214,7 +214,7 @@ class SimulatedCrash(Exception):
 
 
 class RecordingSampler:
-    """Sampler that records its inputs and outputs, and whether each was charged before.
+    """Noise sampler that records inputs and outputs, and whether they were charged before.
 
     A release calls the sampler once for each of its parts; the second part depends on the answer to
     the first (docs/centred-release.md).
@@ -235,7 +235,7 @@ class RecordingSampler:
         self.unpaid = 0
 
     def __call__(self, exact: Integers, sigma: float) -> Integers:
-        """Sample noisy values for the next part."""
+        """Return noisy values for the next part of a release, and record them."""
         request_ids = [charge.request_id for charge in ledger_charges(self._home)]
         self.unpaid += self._request_id not in request_ids
         self.sigmas.add(sigma)
@@ -256,13 +256,13 @@ def join_in_file_order(parts: Sequence[Integers], file: DecodedRelease) -> Integ
 
 
 def ledger_entries(home: Path) -> list[Entry]:
-    """Read all ledger entries from disk, as another process sees them."""
+    """Read all entries of a plant's ledger from disk, as another process sees them."""
     with closing(sources.open_source(home)) as source:
         return list(sources.stored_entries(source))
 
 
 def ledger_charges(home: Path) -> list[Charge]:
-    """Read the CHARGE entries from disk, as another process sees them."""
+    """Read the CHARGE entries of a plant's ledger, as another process sees them."""
     return [entry for entry in ledger_entries(home) if isinstance(entry, Charge)]
 
 

@@ -94,7 +94,7 @@ def probe_snapshot_sizes(bench: AuditBench) -> None:
 
 
 def _odd_records(bench: AuditBench, setup: PlantSetup) -> list[list[ImageRecord]]:
-    """List unusual data sets: extreme vectors, a single class, no labels."""
+    """List unusual data sets for a plant: extreme vectors, a single class, no labels."""
     records = bench.simulate_records(SMALL_DATASET, setup)
     return [
         made_up.extreme_records(bench.rng, setup),
@@ -166,17 +166,17 @@ def probe_dimensions(bench: AuditBench) -> None:
 
 
 def _shapes(size: AuditSize) -> list[tuple[int, int]]:
-    """Return the (classes, features) that are always tested."""
+    """Return the plants' numbers of (classes, features) that are always tested."""
     return [((2, 10, 2, 10, 1, 5)[d % 6], d) for d in size.dimensions]
 
 
 def _releases(classes: int, dimension: int) -> int:
-    """Return the number of releases of a shape that give enough noise to test."""
+    """Return the number of releases of a layout that give enough noise to test."""
     return 1 + _LEAST_ENTRIES // (1 + classes + classes * dimension + dimension)
 
 
 def count_questions(size: AuditSize) -> int:
-    """Count the questions that a correct program answers."""
+    """Return the number of the audit's questions that a correct program answers."""
     shapes = _shapes(size)
     of_shapes = sum(1 + _releases(*shape) for shape in shapes) + 2 * (size.larger + len(shapes))
     return _FIXED + of_shapes + size.snapshots * _REPEATS
@@ -241,7 +241,7 @@ def probe_copies(bench: AuditBench) -> None:
 def _run_twice(
     plant: AuditedPlant, work: Callable[[], bytes], *, fixed_entropy: bool = False
 ) -> Iterator[bytes]:
-    """Yield the results of running work at a plant twice from the same state."""
+    """Run work at a plant twice from the same state, and yield both results."""
     with tempfile.TemporaryDirectory(prefix="wg-audit-") as folder:
         backup = Path(folder) / "home"
         shutil.copytree(plant.home, backup)
@@ -285,7 +285,7 @@ def probe_encoding_groups(bench: AuditBench) -> None:
 
 
 def score_canaries(bench: AuditBench) -> None:
-    """Score canaries in the data, and canaries not in the data."""
+    """Return scores of canary records: those in released data, and those left out."""
     count = bench.size.canaries
     setup = PlantSetup(labels=class_names(count), dimension=count)
     birds = made_up.canary_records(count)
@@ -345,7 +345,7 @@ def _declared_fields(
 def _state(
     bench: AuditBench, plant: AuditedPlant, setup: PlantSetup, number: int
 ) -> dict[str, Any]:
-    """Ask at epsilon 0, and check that the plant declares its classes without noise or charge."""
+    """Ask a plant for its statement (epsilon 0), and check that nothing is charged."""
     question = replace(make_question(_FREE + number), epsilon="0")
     watch = RecordingSampler(far_noise, plant.home, question.request_id)
     charge_count = len(ledger_charges(plant.home))
@@ -361,7 +361,7 @@ def _state(
 
 
 def _fields(file: DecodedRelease) -> dict[str, Any]:
-    """Return every field of a release, its charge and its entry, by name."""
+    """Return every field of a release, its charge and its ledger entry, by name."""
     parts = {"manifest": file.manifest, "charge": file.charge, "release": file.entry}
     fields = {"size": len(file.data)}
     for kind, record in parts.items():

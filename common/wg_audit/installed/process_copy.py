@@ -22,7 +22,7 @@ _CLOCKS = ("time", "monotonic", "perf_counter", "process_time")
 
 
 def run_in_copy(work: Callable[[], bytes], *, fixed_entropy: bool = False) -> bytes:
-    """Run work in a copy of this process, and return its result.
+    """Run a function in a copy of this process, and return its result.
 
     Args:
         work: Function to run.

@@ -50,7 +50,7 @@ def feature_image(
 
 
 def read_features(pixels: NDArray[np.uint8], dimension: int, offset: int) -> NDArray[np.float32]:
-    """Read features from an image's bytes, float32 ``[dimension]``, after ``offset`` others."""
+    """Read features from an image's bytes after ``offset`` others, float32 ``[dimension]``."""
     return np.frombuffer(pixels.tobytes(), dtype="<f4", count=dimension, offset=4 * offset)
 
 
@@ -102,7 +102,7 @@ def simulate_records(
 
 
 def add_copies(records: Sequence[ImageRecord], classes: int) -> list[ImageRecord]:
-    """Add copies of some records.
+    """Add copies of some records, with equal and with conflicting labels and units.
 
     The copies have the same label, another label, no label, another unit and another label, or an
     undeclared label. Further copies of one record, under another label, differ in one bit at
@@ -129,7 +129,7 @@ def add_copies(records: Sequence[ImageRecord], classes: int) -> list[ImageRecord
 
 
 def _with_a_bit_changed(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """Yield the pixels with one bit flipped 1, 2, 4, ... bytes from the end, up to the middle."""
+    """Yield an image's pixels with one bit flipped, 1, 2, 4, ... bytes from the end."""
     for distance in 2 ** np.arange(pixels.size.bit_length() - 1):
         copy = pixels.copy()
         copy.flat[-distance] ^= 1
@@ -137,7 +137,7 @@ def _with_a_bit_changed(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]
 
 
 def extreme_records(rng: np.random.Generator, setup: PlantSetup) -> list[ImageRecord]:
-    """Build vectors of all lengths that float32 can hold, zero vectors, and invalid vectors."""
+    """Build feature vectors of all float32 lengths, zero vectors, and invalid vectors."""
     columns, classes = floats_per_image(setup), len(setup.labels)
     halves = [_direction(rng, len(_LENGTHS), setup.dimension)]
     if setup.machine:
@@ -155,7 +155,7 @@ def extreme_records(rng: np.random.Generator, setup: PlantSetup) -> list[ImageRe
 
 
 def confusable_unit_names(count: int) -> list[str]:
-    """List names that look alike, and names that differ in their last characters only."""
+    """List names of privacy units that look alike, or differ in their last characters."""
     look_alikes = ["part A", "Part A", "part a", "part \uff21", "part \u0410", "part A ", " part A"]
     look_alikes += ["part \u00c5", "part A\u030a", "part \u212b", "part\u00a0A", "part\u200b A"]
     return look_alikes + [
@@ -164,13 +164,13 @@ def confusable_unit_names(count: int) -> list[str]:
 
 
 def uneven_units() -> list[str]:
-    """List the unit of each record for uneven units, most of 1 record and one of 1000."""
+    """List each record's privacy unit, where most units have 1 record and one has 1000."""
     sizes = [*[1] * 300, 3, 5, 6, 7, 11, 13, 100, 1000]
     return [f"unit-{number}" for number, size in enumerate(sizes) for _ in range(size)]
 
 
 def doubling_units(count: int) -> list[str]:
-    """List the unit of each record for units of 1, 1, 2, 2, 4, 4, ... records."""
+    """List each record's privacy unit, for units of 1, 1, 2, 2, 4, 4, ... records."""
     return [
         name
         for number, name in enumerate(confusable_unit_names(count))
@@ -179,7 +179,7 @@ def doubling_units(count: int) -> list[str]:
 
 
 def canary_records(count: int) -> list[ImageRecord]:
-    """Build vectors far beyond the clip, each alone in its class and along its own axis."""
+    """Build canaries: vectors far beyond the clip, each alone in its class and axis."""
     canary_length = 4.0
     return [
         feature_image(canary_length * row, n, n, f"canary-{n}")

@@ -26,7 +26,7 @@ _LONGEST = Fraction(15, 16)
 
 
 class ReferenceStatistics:
-    """Exact statistics that a release must be based on.
+    """Exact statistics that a plant's release must be based on.
 
     Args:
         setup: Configuration of the plant.
@@ -64,7 +64,7 @@ class ReferenceStatistics:
         self._weight = schema.sum_weight * self._grid // self.radius
 
     def statistics(self) -> Integers:
-        """Return the exact statistics, int64 ``[L]``."""
+        """Return the data set's exact statistics, int64 ``[L]``."""
         total = np.zeros(self._schema.length, dtype=np.int64)
         for rows in self._units():
             unit_sum = sum(
@@ -75,7 +75,7 @@ class ReferenceStatistics:
         return total
 
     def record_contribution(self, record: ImageRecord) -> Integers:
-        """Return the contribution of one record, int64 ``[L]``."""
+        """Return one record's contribution to the exact statistics, int64 ``[L]``."""
         before, label = (self._setup.dimension, -1) if self._of_machine else (0, record.label)
         features = made_up.read_features(record.pixels, self._schema.dimension, before)
         key = features.tobytes(), label
@@ -134,7 +134,7 @@ class ReferenceStatistics:
 
 
 def _settle(copies: list[ImageRecord]) -> ImageRecord | None:
-    """Return the record that represents copies of one content; None if their labels conflict."""
+    """Return the record that stands for copies of one content; None if labels conflict."""
     labelled = [record for record in copies if record.label >= 0]
     label_count = len({record.label for record in labelled})
     return (labelled or copies)[0] if label_count < 2 else None

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class TooManyUncosigned(RefusedError):
-    """Too many checkpoints left in files without a cosignature that came back."""
+    """Error: too many checkpoints went out in files, and no cosignature of them came back."""
 
     code = "witness"
 
@@ -145,7 +145,7 @@ def mark_checkpoint_sent(ledger: Ledger, config: ClientConfig) -> None:
 
 
 def has_proof_at_size(file: Path, size: int) -> bool:
-    """Return whether a stored file proves its release in the checkpoint of this ledger size."""
+    """Return whether a stored statistics file has its ledger proof in the tree of this size."""
     if not file.is_file():
         return False
     statistics = statistics_file.decode_bundle(

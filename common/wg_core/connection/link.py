@@ -30,7 +30,7 @@ class ServerLink:
 
     @classmethod
     def open(cls, home: ClientHome, fleet_url: str) -> Self:
-        """Open a link with the home's certificate and pinned CA."""
+        """Open a link to the server with the home's client certificate and pinned CA."""
         return cls(fleet_url, client_context(home))
 
     def __enter__(self) -> Self:
@@ -40,11 +40,11 @@ class ServerLink:
         self.close()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection to the server."""
         self._client.close()
 
     def cosign(self, request: bytes) -> bytes:
-        """Ask the server to cosign (C2SP tlog-witness, ``add-checkpoint``); return the lines.
+        """Ask the server to cosign a checkpoint (C2SP ``add-checkpoint``); return the lines.
 
         Raises:
             PeerError: The server cannot be reached, or answers neither 200, 409 nor 422.
@@ -69,7 +69,7 @@ class ServerLink:
         return self._ask("renewal", protocol.RENEW_PATH, csr_pem.encode("ascii"), HTTPStatus.OK)[1]
 
     def exchange_trust(self, pins: bytes) -> bytes:
-        """Send the keys pinned here (``Pins``), and return the keys valid today (``Trust``).
+        """Send the server keys that the plant pins (``Pins``); return the valid ones (``Trust``).
 
         Raises:
             PeerError: The server cannot be reached or refuses.
@@ -77,7 +77,7 @@ class ServerLink:
         return self._ask("trust", protocol.TRUST_PATH, pins, HTTPStatus.OK)[1]
 
     def _ask(self, subject: str, path: str, body: bytes, *good: int) -> tuple[int, bytes]:
-        """Return status and body of an answer whose status is one of ``good``."""
+        """Ask the server; return status and body of an answer with a status in ``good``."""
         status, answer = post(self._client, path, body)
         if status not in good:
             words = answer[:200].decode("utf-8", "replace").strip() or "(no text)"
@@ -95,7 +95,7 @@ def post(client: httpx.Client, path: str, body: bytes) -> tuple[int, bytes]:
 
 
 def get(client: httpx.Client, path: str) -> tuple[int, bytes]:
-    """Fetch one small document, and return status and body.
+    """Send one GET request and return status and body of the bounded reply.
 
     Raises:
         PeerError: The server cannot be reached, or the reply is too large.
@@ -156,7 +156,7 @@ def describe_connection_error(error: Exception) -> str:
 
 
 def clock_skew(response: httpx.Response, current_time: float | None = None) -> float | None:
-    """Return the seconds by which this clock is ahead of the server's; None without a date."""
+    """Return by how many seconds this clock is ahead of the server's; None without a date."""
     text = response.headers.get("date")
     if not text:
         return None
@@ -168,7 +168,7 @@ def clock_skew(response: httpx.Response, current_time: float | None = None) -> f
 
 
 def describe_error_status(response: httpx.Response, current_time: float | None = None) -> str:
-    """Describe an error status; a 401 caused by a wrong clock is described as the latter."""
+    """Describe an HTTP error status for a person; name a wrong clock if it caused a 401."""
     clock_tolerance_seconds = 5.0
     if response.headers.get(protocol.WHY_HEADER) == protocol.REVOKED:
         return (
@@ -194,7 +194,7 @@ def describe_error_status(response: httpx.Response, current_time: float | None =
 def _read(
     client: httpx.Client, method: str, path: str, body: bytes | None, headers: dict[str, str]
 ) -> tuple[int, bytes]:
-    """Send one request, and read the uncompressed, bounded answer; see ``transport``."""
+    """Send one HTTP request, and read its uncompressed, bounded answer; see ``transport``."""
     try:
         with client.stream(method, path, content=body, headers=headers) as response:
             if protocol.WHY_HEADER in response.headers:

@@ -53,7 +53,7 @@ def open_client(
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A request and the monotonic time at which its call must be over."""
+    """HTTP request in progress, and the monotonic time by which its answer must be complete."""
 
     request: httpx.Request
     until: float
@@ -116,7 +116,7 @@ class BoundedTransport(httpx.BaseTransport):
         return response
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close all HTTP connections of the transport."""
         self._pool.close()
 
     def _seconds_left(self) -> float:
@@ -138,7 +138,7 @@ class BoundedTransport(httpx.BaseTransport):
 
 
 class _Body(httpx.SyncByteStream):
-    """Body of an answer, up to a size limit."""
+    """Body of an HTTP answer, read as a stream up to a size limit."""
 
     def __init__(
         self, inner: Iterable[bytes], limit: int, during: Callable[[], Any], request: httpx.Request

@@ -53,7 +53,7 @@ def node(home: Path, one_package: bool, as_json: bool, log_format: str) -> None:
 
 
 def main() -> int:
-    """Serve until stopped; return the exit code. Errors are in English, for the log."""
+    """Run the plant's node until stopped; return the exit code. Errors are logged in English."""
     os.umask(logs.PRIVATE_UMASK)
     logs.configure_logging("wg_core")
     try:
@@ -67,7 +67,7 @@ def main() -> int:
 
 
 def _report_failure(failure: errors.ErrorReport) -> int:
-    """Report the error that ended the process, with the traceback of a bug."""
+    """Log the error that ended the node's process, with the traceback if it is a bug."""
     if failure.exit_code == errors.ExitCode.INTERNAL:
         log.exception("internal error")
     if "--json" in sys.argv:

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class MessageHandler:
-    """Computes the answers to the messages for one home."""
+    """Handler of one home, which computes the plant's answers to the server's messages."""
 
     def __init__(self, home: ClientHome, config: ClientConfig, handlers: Handlers) -> None:
         self._home = home
@@ -41,7 +41,7 @@ class MessageHandler:
 
         Raises:
             DeclineMessage: The message is malformed.
-            Stopped: The node is stopped before the answer may leave.
+            NodeStopped: The node is stopped before the answer may leave.
         """
         try:
             if kind == protocol.QUERY_STATISTICS:
@@ -69,7 +69,7 @@ class MessageHandler:
         return answer_or_refuse(query.request_id, answer, fleet.ANSWER_WORDS)
 
     def _package(self, envelope: Envelope) -> Envelope:
-        """Receive the package in the message, and return its receipt."""
+        """Receive the weights package in a message of the server; return its receipt."""
         delivery = _record(Delivery, envelope, "delivery")
 
         def receive() -> Envelope:
@@ -85,7 +85,7 @@ class MessageHandler:
 def answer_or_refuse(
     request_id: str, action: Callable[[], Envelope], words: frozenset[str]
 ) -> Envelope:
-    """Run a handler, and turn its error into a refusal of one word; the log has the message.
+    """Run a message handler; turn its error into a one-word refusal, and log its message.
 
     Args:
         words: Words that may be sent, since they depend only on the request, the policy, the
@@ -93,7 +93,7 @@ def answer_or_refuse(
 
     Raises:
         DecodeError: The request id is malformed.
-        Stopped: The node is stopped.
+        NodeStopped: The node is stopped.
     """
     fleet.check_request_id(request_id)
     with logs.log_context(request=request_id):

@@ -1,4 +1,4 @@
-"""Thread that applies packages while the node goes on polling and answering.
+"""Thread that applies weights packages while the node goes on polling and answering.
 
 The time that applying takes depends on the records, so nothing visible to the server waits for it.
 The inbox on disk is the queue: a package stays there until it was applied or set aside, so a crash
@@ -23,7 +23,7 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class ApplierThread:
-    """Thread that applies packages while its context is entered.
+    """Thread that applies received weights packages while its context is entered.
 
     Attributes:
         failure: Error of the last package that was set aside.
@@ -39,7 +39,7 @@ class ApplierThread:
         again_seconds: float,
         one_package: bool,
     ) -> None:
-        """Prepare the thread.
+        """Prepare the thread that applies weights packages, without starting it.
 
         Args:
             stop: Event that the thread sets when it crashes, and with ``once`` after one package.
@@ -64,13 +64,13 @@ class ApplierThread:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Finish the package that is being applied, and end the thread."""
+        """Finish the weights package that is being applied, and end the thread."""
         self._end.set()
         self._wake.set()
         self._thread.join()
 
     def wake(self) -> None:
-        """Tell the thread that a package may be waiting."""
+        """Tell the thread that a weights package may be waiting."""
         self._wake.set()
 
     def _run(self) -> None:
@@ -87,7 +87,7 @@ class ApplierThread:
             self._stop.set()
 
     def _apply_waiting(self) -> float | None:
-        """Apply the packages on disk; with ``once``, stop after the first.
+        """Apply the weights packages in the inbox; with ``once``, stop after the first.
 
         Returns:
             Seconds after which to retry a package that did not fit on the disk, if any.
@@ -106,7 +106,7 @@ class ApplierThread:
         return None
 
     def _apply(self, path: Path) -> None:
-        """Apply one package, or set it aside permanently."""
+        """Apply one weights package, or set it aside permanently if that fails."""
         try:
             self._apply_package(self._home, path)
         except StorageError:

@@ -1,4 +1,4 @@
-"""Application of a package in a child process, so that the node itself loads no models.
+"""Application of a weights package in a child process; the node itself loads no models.
 
 The process is this interpreter with one module of the installation, ``PROGRAM``; the server
 controls nothing but the bytes of the package on disk. The process writes one ``ApplyResult`` record
@@ -25,7 +25,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyResult:
-    """Outcome of applying one package.
+    """Outcome of applying one weights package at the plant.
 
     Attributes:
         code: Code of the error (``wg_core.errors``); empty: the package was applied.
@@ -44,7 +44,7 @@ class ApplyResult:
 
 
 def apply_package(home: ClientHome, path: Path) -> ApplyResult:
-    """Apply a package in a child process, and wait for the result.
+    """Apply a weights package in a child process, and wait for the result.
 
     Raises:
         StorageError: The service was stopped before the child began; the package waits.

@@ -37,7 +37,7 @@ def expiry(home: ClientHome) -> float:
 
 
 def renewal_due(home: ClientHome, current_time: float) -> bool:
-    """Return whether the certificate must be renewed.
+    """Return whether the TLS client certificate must be renewed.
 
     Renewal is due after a third of its lifetime, or when its authority is replaced. A plant may
     thus be off for the other two thirds, at any time, and still renew.
@@ -51,7 +51,7 @@ def renewal_due(home: ClientHome, current_time: float) -> bool:
 
 
 def check(pem: bytes, home: ClientHome) -> bytes:
-    """Check a received certificate, and return it alone as PEM.
+    """Check a TLS client certificate from the server, and return it alone as PEM.
 
     Raises:
         DecodeError: The text is not a certificate.
@@ -66,7 +66,7 @@ def check(pem: bytes, home: ClientHome) -> bytes:
 
 
 def load(pem: bytes) -> x509.Certificate:
-    """Load a certificate from its PEM text; raise ``DecodeError`` if it is malformed."""
+    """Load a certificate from its PEM text; raise ``DecodeError`` if the text is malformed."""
     try:
         return x509.load_pem_x509_certificate(pem)
     except ValueError as error:

@@ -77,7 +77,7 @@ class WaitingMessage:
 
 
 class Session:
-    """Activated node on one connection, with its heartbeat thread."""
+    """Session of a plant's node with the Flower server on one connection, with heartbeats."""
 
     def __init__(
         self,
@@ -168,17 +168,17 @@ class Session:
             raise DeclineMessage(fleet.MALFORMED) from error
 
     def answer(self, message: WaitingMessage, envelope: Envelope) -> None:
-        """Send an answer to a message."""
+        """Send the plant's answer to a message of the server."""
         content = RecordDict({fleet.RECORD_NAME: ConfigRecord(dict(envelope.fields()))})
         self._send(Message(content, reply_to=message.metadata))
 
     def decline(self, message: WaitingMessage, reason: str) -> None:
-        """Send a word of ``wg_core.wire.fleet.CODE_MEANINGS`` instead of an answer."""
+        """Decline a message with a word of ``wg_core.wire.fleet.CODE_MEANINGS``."""
         error = Error(ErrorCode.MOD_FAILED_PRECONDITION, reason)
         self._send(Message(error, reply_to=message.metadata))
 
     def _contents(self, message: WaitingMessage, allowed_kinds: frozenset[str]) -> dict[str, bytes]:
-        """Fetch the objects of a message by id, within all bounds."""
+        """Fetch a message's Flower objects by id, within the limits of number and size."""
         run_id = message.metadata.metadata.run_id
         if self._app_of(run_id) != fleet.APP_HASH:
             raise DeclineMessage(fleet.APP_MISMATCH)
@@ -208,7 +208,7 @@ class Session:
         )
 
     def _send(self, reply: Message) -> None:
-        """Send a reply, with retries on network errors; replies are idempotent."""
+        """Send a reply to the server, with retries on network errors; replies are idempotent."""
         send_tries = 5
         reply.metadata.__dict__["_message_id"] = reply.object_id
         for attempt in range(1, send_tries + 1):
@@ -250,14 +250,14 @@ class Session:
                 )
 
     def _app_of(self, run_id: int) -> str:
-        """Return the hash of the app of a run."""
+        """Return the hash of the Flower app that a run of the server names."""
         if run_id not in self._apps:
             reply = self._client.GetRun(GetRunRequest(node=self.node, run_id=run_id))
             self._apps = {run_id: str(run_from_proto(reply.run).fab_hash)}
         return self._apps[run_id]
 
     def _heartbeat(self) -> None:
-        """Send heartbeats while no poll has the same effect, which saves a request per minute."""
+        """Send heartbeats to the server, except while polls for messages replace them."""
         while not self._quiet.wait(_LOOK_SECONDS):
             current_time = time.monotonic()
             if (
@@ -291,7 +291,7 @@ class FleetClient(FleetHttpClient):
         self._client = client
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection to the server."""
         self._client.close()
 
 
@@ -317,7 +317,7 @@ def _check_object(object_id: str, content: bytes) -> None:
 
 
 def _unpack(message: WaitingMessage, contents: dict[str, bytes]) -> Envelope:
-    """Unpack the single record of a message.
+    """Unpack the single Flower record of a message from the message's objects.
 
     Raises:
         KeyError, ValueError, TypeError: Flower finds that the objects are not a message.

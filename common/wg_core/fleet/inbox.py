@@ -26,7 +26,7 @@ REJECTED_BYTES_LIMIT = 4 << 30
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """Folders of a home's packages: waiting, received (receipts) and rejected."""
+    """Folders of weights packages in a home: waiting, received (receipts) and rejected."""
 
     home: ClientHome
 
@@ -35,7 +35,7 @@ class Inbox:
         return self.home.packages / "received"
 
     def store_package(self, delivery: Delivery, payload: bytes) -> Receipt:
-        """Store a package on disk, at most once, and return its receipt.
+        """Store a weights package on disk, at most once, and return its receipt.
 
         Raises:
             DecodeError: The request id is malformed.
@@ -58,7 +58,7 @@ class Inbox:
         return receipt
 
     def find_receipt(self, request_id: str) -> Receipt | None:
-        """Return the receipt of a delivered request; None if the request was not delivered."""
+        """Return the receipt of a request's weights package; None if no package was delivered."""
         path = self._received_folder / fleet.check_request_id(request_id)
         if not path.is_file():
             return None
@@ -66,7 +66,7 @@ class Inbox:
         return canonical.decode(Receipt, data, subject=str(path))
 
     def waiting_packages(self) -> list[Path]:
-        """List the packages that wait to be applied, oldest first."""
+        """List the weights packages that wait to be applied, oldest first."""
         packages = self.home.waiting.glob("*.wgw")
         received_packages = [
             path for path in packages if (self._received_folder / path.stem).is_file()
@@ -74,11 +74,11 @@ class Inbox:
         return sorted(received_packages, key=lambda path: path.stat().st_mtime_ns)
 
     def rejected_packages(self) -> list[Path]:
-        """List the packages that were set aside."""
+        """List the weights packages that could not be applied and were set aside."""
         return sorted((self.home.packages / "rejected").glob("*.wgw"))
 
     def delete_applied(self, path: Path) -> None:
-        """Delete a package that was applied; the home keeps its own copy.
+        """Delete an applied weights package from the inbox; the home keeps its own copy.
 
         Raises:
             StorageError: The disk cannot be written; applying it again has no effect.
@@ -87,7 +87,7 @@ class Inbox:
             path.unlink(missing_ok=True)
 
     def reject(self, path: Path) -> Path:
-        """Set aside a package that could not be applied, for a person to inspect; return its path.
+        """Set aside a weights package that cannot be applied; return its new path.
 
         Raises:
             StorageError: The disk is full or cannot be written.

@@ -28,7 +28,7 @@ class AnswerQuery(Protocol):
         witness: AskWitness | None,
         clock: Callable[[], float],
     ) -> bytes:
-        """Answer a query, or refuse it by raising; ``clock`` returns its time of arrival."""
+        """Answer a statistics query, or raise a refusal; ``clock`` gives the time of arrival."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class NodeOptions:
     apply_again_seconds: float = 60.0
 
     def pause(self, idle_seconds: float, answer_seconds: float = 0.0) -> float:
-        """Return the seconds to pause before the next poll for messages.
+        """Return the seconds that the node waits before its next poll for messages.
 
         Args:
             idle_seconds: Time since the last message.

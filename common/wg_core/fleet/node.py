@@ -80,7 +80,7 @@ def run_node(
 
 
 class Node:
-    """Running node of one home."""
+    """Running node of one home: it connects to the server, and answers messages."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Node:
         *,
         one_package: bool = False,
     ) -> None:
-        """Prepare the node.
+        """Prepare the plant's node, without connecting to the server.
 
         Args:
             one_package: Disconnect for good as soon as a package has arrived.
@@ -166,7 +166,7 @@ class Node:
             self._online = False
 
     def _must_leave(self) -> bool:
-        """Tell whether the node is to stop, or has received the one package that it waits for."""
+        """Tell whether the node is to stop, or has the one package that it waited for."""
         has_package = self._inbox is not None and bool(self._inbox.waiting_packages())
         return self._stop.is_set() or has_package
 
@@ -194,7 +194,9 @@ class Node:
         return True
 
     def _renew_if_due(self) -> bool:
-        """Renew the certificate if due, checking once per ``_LOOK_SECONDS``; return if renewed.
+        """Renew the TLS certificate if due, and return True if renewed.
+
+        The check runs once per ``_LOOK_SECONDS``.
 
         A session can outlast a certificate and the server's authority.
         """
@@ -205,7 +207,7 @@ class Node:
         return self._renew()
 
     def _renew(self) -> bool:
-        """Renew the certificate if due, and return whether it was renewed; errors are only logged.
+        """Renew the TLS certificate if due, and return True if renewed; errors are only logged.
 
         Renewals are spaced: under a wrong clock every new certificate would be due at once.
         """
@@ -228,7 +230,7 @@ class Node:
         return True
 
     def _check_in(self) -> None:
-        """Follow the server's authority and keys, and have the ledger cosigned.
+        """Adopt the server's new authority and keys, and have the ledger cosigned.
 
         The cosigning detects an outdated copy of the ledger before anything can be charged on it.
 
@@ -274,7 +276,7 @@ class Node:
         return MessageHandler(self._home, self._config, self._handlers)
 
     def _pause(self, reason: str) -> None:
-        """Wait after an error, doubling the pause each time and adding a random part."""
+        """Wait after a network error, twice as long each time, plus a random part."""
         delay = self._backoff * (1 + secrets.randbelow(1000) / 1000)
         log.warning("%s; trying again in %.1f s", reason, delay)
         self.contact.write_status("waiting", reason)

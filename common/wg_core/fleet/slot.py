@@ -27,7 +27,7 @@ class AnswerSlot:
     """Time slot of one answer, which begins on construction."""
 
     def __init__(self, seconds: float, stop: threading.Event) -> None:
-        """Begin the slot.
+        """Begin the time slot of one answer.
 
         Args:
             seconds: Length of the slot; 0 for a message whose answer may leave at any time.
@@ -43,7 +43,7 @@ class AnswerSlot:
         """Wait for the end of the slot, then call ``send`` and return its result.
 
         Raises:
-            Stopped: The node is stopped. Nothing is sent early: the server asks again.
+            NodeStopped: The node is stopped. Nothing is sent early: the server asks again.
         """
         if not self._over:
             timing.wait_for_slot_end(self._started, self._seconds, sleep=self._sleep)

@@ -23,12 +23,12 @@ class TrustedWitness:
 
     @property
     def key_id(self) -> str:
-        """First of the two key IDs of its cosignatures, hex (c2sp.org/signed-note)."""
+        """First of the two key IDs of the witness's cosignatures, hex (c2sp.org/signed-note)."""
         return notes.key_ids(self.name, notes.COSIGNER, self.key)[0].hex()
 
     @property
     def key(self) -> PublicKey:
-        """The public key, decoded."""
+        """Public key of the witness, decoded."""
         return signing.public_from_bytes(self.public_key)
 
 
@@ -72,7 +72,7 @@ class TrustAnchors:
         return not self.post_quantum or signing.ML_DSA_44 in key.algorithms
 
     def witnessed_size(self, sizes: Sequence[int]) -> int:
-        """Return the largest size that enough witnesses have cosigned; zero if there is none.
+        """Return the largest log size that enough witnesses cosigned; zero if none.
 
         Args:
             sizes: Largest size that each witness cosigned; zero if it cosigned none.

@@ -79,7 +79,7 @@ class ChargeRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseTerms:
-    """Terms of one release, as its charge states them.
+    """Terms of one release as stated by its charge: data set, price, purpose, recipient.
 
     Attributes:
         request_id: Id of the request.
@@ -137,7 +137,7 @@ def charge_for_statistics(schema: Schema, sigma: float, terms: ReleaseTerms) -> 
 
 
 def _mechanism(schema: Schema, sigma: float) -> statement.Mechanism:
-    """Describe the mechanism of a joint release for the charge."""
+    """Return the description of a joint release's noise mechanism for its charge."""
     sensitivity = schema.sensitivity_squared()
     return statement.Mechanism(
         name=statement.MECHANISMS[schema.statistics],
@@ -155,7 +155,7 @@ def _mechanism(schema: Schema, sigma: float) -> statement.Mechanism:
 
 
 def block_shares(schema: Schema) -> tuple[statement.BlockShare, ...]:
-    """Return the blocks of a release as a charge states them."""
+    """Return the blocks of a release, with name, size and weight, as a charge states them."""
     return tuple(
         statement.BlockShare(block.name, block.size, block.weight) for block in schema.blocks
     )

@@ -39,7 +39,7 @@ class Checkpoint:
     root: bytes
 
     def text(self) -> str:
-        """Return the note text: three lines, each ending in a newline."""
+        """Return the checkpoint as note text: three lines, each ending in a newline."""
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode('ascii')}\n"
 
 
@@ -125,7 +125,7 @@ def _sign(
 
 
 def verify_signature_lines(note: Note, name: str, role: Role, key: PublicKey) -> int:
-    """Verify the signature lines of every part of a key in a role.
+    """Verify a key's signature lines on a checkpoint, one for each of its algorithms.
 
     Returns:
         Latest time that all parts support, Unix seconds; zero if the role signs no time.
@@ -164,7 +164,7 @@ def verify_signature_lines(note: Note, name: str, role: Role, key: PublicKey) ->
 
 
 def _message(kind: int, name: str, text: str, time: int) -> bytes:
-    """Return the bytes that a signature of this type covers."""
+    """Return the bytes of a checkpoint that a signature of the given type covers."""
     if kind == notes.SignatureType.ED25519:
         return text.encode()
     if kind == notes.SignatureType.COSIGNATURE:

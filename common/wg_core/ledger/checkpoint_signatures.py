@@ -11,7 +11,7 @@ from wg_core.wire import signing
 
 
 def check_checkpoint(state: LedgerState, data: bytes) -> None:
-    """Check a stored checkpoint against the entries up to its size.
+    """Check root and signatures of a stored checkpoint against the entries up to its size.
 
     Raises:
         VerificationError: The root differs, or no signature of the log is valid.
@@ -36,7 +36,7 @@ def check_checkpoint(state: LedgerState, data: bytes) -> None:
 
 
 def verified_lines(note: Note, name: str, role: Role, keys: Iterable[bytes]) -> list[SignatureLine]:
-    """Return the signature lines of these keys on a checkpoint, after verifying each.
+    """Return the given keys' signature lines on a checkpoint, after verifying each line.
 
     Args:
         role: ``LOG`` or ``COSIGNER`` of ``note``.

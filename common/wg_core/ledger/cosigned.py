@@ -26,13 +26,13 @@ class RolledBack(VerificationError):
 
 
 class CosignedLog(Log):
-    """Log file in use, with its proofs and the cosignatures of its witnesses.
+    """Open ledger log, with proofs of its entries and the cosignatures of its witnesses.
 
     A context manager, not to be shared between threads.
     """
 
     def first_checkpoint(self) -> bytes:
-        """Return a checkpoint of size 1 under the current key, to prove the first entry."""
+        """Return a checkpoint of size 1 under the log's current key, to prove the first entry."""
         head = Checkpoint(self.origin, 1, self._state.leaves[0])
         return checkpoints.sign(head, [self._signing_key()]).encode()
 
@@ -51,7 +51,7 @@ class CosignedLog(Log):
         return merkle.consistency_proof(state.leaves[:new_size], old_size)
 
     def mark_checkpoint_sent(self) -> None:
-        """Record that the newest checkpoint was sent, and so may be cosigned unnoticed."""
+        """Record that the newest checkpoint was sent out, and may be cosigned unnoticed."""
         with self._writing() as state:
             self._db.execute(
                 "update heads set cosigned = cosigned | ? where size = ?",
@@ -183,7 +183,7 @@ class CosignedLog(Log):
         return self.cosigned_size(witness, self._newest_key(witness)) == self.size
 
     def cosigned_size(self, witness: str, key: bytes) -> int:
-        """Return the size of the newest checkpoint that a witness's key cosigned; zero if none."""
+        """Return the newest checkpoint's size that a witness's key cosigned; zero if none."""
         return next((size for size, _ in self._checkpoints_by(key, witness)), 0)
 
     def is_entry_cosigned(self, seq: int, witness: str) -> bool:
@@ -205,7 +205,7 @@ class CosignedLog(Log):
     # --- inside
 
     def _bare_request(self, witness: str, old_size: int | None) -> WitnessRequest:
-        """Return a request without other witnesses' signatures, which this witness need not see."""
+        """Return a cosigning request without the signatures of other witnesses."""
         request = self.witness_request(witness, old_size=old_size)
         signatures = checkpoint_signatures.log_signatures(
             self._state, request.note, self._state.size
@@ -218,7 +218,7 @@ class CosignedLog(Log):
         return keys[0] if keys else b""
 
     def _checkpoints_by(self, key: bytes, witness: str) -> Iterator[tuple[int, Note]]:
-        """Yield the checkpoints that a witness cosigned under this key, newest first."""
+        """Yield the stored checkpoints that a witness cosigned under a key, newest first."""
         if not key:
             return
         public = signing.public_from_bytes(key)

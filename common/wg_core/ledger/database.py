@@ -26,7 +26,7 @@ BUSY_SECONDS = 60.0
 
 
 class CheckpointFlags(IntFlag):
-    """Bits of the column ``heads.cosigned``."""
+    """Flags of a stored checkpoint: bits of the column ``heads.cosigned``."""
 
     COSIGNED = 1  # The note holds a witness's cosignature
     HANDED_OUT = 2  # The checkpoint left: a witness may have cosigned it unnoticed
@@ -57,7 +57,7 @@ Reading an honest ledger takes about one operation per ten bytes, a handful of t
 
 @contextmanager
 def explain_errors(path: Path) -> Iterator[None]:
-    """Translate SQLite's errors into errors of ``wg_core.errors``.
+    """Translate SQLite's errors on a ledger file into errors of ``wg_core.errors``.
 
     Raises:
         VerificationError: The file is damaged.
@@ -85,7 +85,7 @@ def explain_errors(path: Path) -> Iterator[None]:
 
 
 def create(path: Path) -> sqlite3.Connection:
-    """Create the file, readable by its owner only, or reuse an empty file left by a crash.
+    """Create a ledger's SQLite file, readable by its owner only, or reuse an empty one.
 
     Raises:
         ConfigError: A ledger exists already, or the file cannot be created.
@@ -102,7 +102,7 @@ def create(path: Path) -> sqlite3.Connection:
 
 
 def holds_ledger(path: Path) -> bool:
-    """Return whether the file holds a ledger; a crash may have left it without an entry.
+    """Return whether an SQLite file holds a ledger; after a crash it may hold no entry.
 
     Raises:
         VerificationError: The file is damaged.
@@ -114,7 +114,7 @@ def holds_ledger(path: Path) -> bool:
 
 
 def install_schema(database: sqlite3.Connection) -> None:
-    """Create the tables, inside the caller's transaction."""
+    """Create the ledger's SQLite tables, inside the caller's transaction."""
     for _, _, statement in _SCHEMA:
         database.execute(statement)
     database.execute(f"pragma application_id = {APPLICATION_ID}")
@@ -122,7 +122,7 @@ def install_schema(database: sqlite3.Connection) -> None:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a ledger file for reading and writing.
+    """Open a ledger's SQLite file for reading and writing.
 
     Raises:
         ConfigError: The file does not exist.
@@ -147,7 +147,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
-    """Open a ledger file for reading, on a read-only medium or beside a running writer too.
+    """Open a ledger's SQLite file for reading, even on a read-only medium or beside a writer.
 
     Raises:
         ConfigError: The file does not exist, or a companion is not a regular file.
@@ -179,7 +179,7 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
 
 
 def limit_query_work(path: Path, database: sqlite3.Connection) -> None:
-    """Limit the work of queries on an untrusted file; beyond it the file counts as damaged."""
+    """Limit the work of SQLite queries on an untrusted file; beyond, the file counts as damaged."""
     work_step = 100_000
     size = path.stat().st_size
     steps_left = (_WORK_FREE + _WORK_A_BYTE * size) // work_step
@@ -194,7 +194,7 @@ def limit_query_work(path: Path, database: sqlite3.Connection) -> None:
 
 
 def check_format(path: Path, database: sqlite3.Connection) -> None:
-    """Check that a file is a ledger of this version whose rows have the right types.
+    """Check that an SQLite file is a ledger of this version, with rows of the right types.
 
     Raises:
         ConfigError: The file is not a ledger, or of another version.

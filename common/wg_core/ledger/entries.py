@@ -310,7 +310,7 @@ class Decision:
     def first_difference(
         self, epsilon: str, delta: str, purpose: str, recipient: str, statistics: ReleaseKind
     ) -> str:
-        """Compare the terms of a request or charge with the decided ones; empty if they agree."""
+        """Describe the first term of a request that differs from the decided one; empty if none."""
         exact = numbers.parse_exact_decimal
         for subject, actual, want in (
             ("epsilon", exact(epsilon), exact(self.epsilon)),
@@ -345,7 +345,7 @@ class Reuse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicStatement:
-    """Public statement of the plant about itself, free of charge, since it says nothing of records.
+    """Public statement of the plant: class names and data sheet, free of charge.
 
     Attributes:
         site: Name of the site.
@@ -442,12 +442,12 @@ def decode(data: bytes, *, subject: str = "entry") -> Entry:
 
 
 def rotation_statement(head: EntryHeader, old_key: str, new_key: str) -> bytes:
-    """Return the bytes that both keys sign at a rotation: log, position and the two keys."""
+    """Return the bytes that old and new key sign at a rotation: log, position and both keys."""
     return "\n".join((head.origin, str(head.seq), head.prev, old_key, new_key)).encode()
 
 
 def lineage_id(origin: str, seq: int) -> str:
-    """Return the ID of the lineage that an entry founds."""
+    """Return the ID of the budget lineage that an entry founds."""
     return hashlib.sha256(f"weightgate lineage\n{origin}\n{seq}".encode()).hexdigest()[:16]
 
 

@@ -38,7 +38,7 @@ _MANIFEST_LIMIT = 16 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportManifest:
-    """Summary of the export; it repeats only facts that follow from the entries."""
+    """Summary of a ledger export, with only facts that follow from the entries."""
 
     version: int = VERSION
     origin: grammar.Origin
@@ -53,7 +53,7 @@ class ExportManifest:
 
 @dataclass(frozen=True, slots=True)
 class ExportedCheckpoint:
-    """Signed checkpoint, as text."""
+    """Signed checkpoint in a ledger export, as text."""
 
     note: grammar.Note
 
@@ -62,7 +62,7 @@ class ExportedCheckpoint:
 
 
 def export_manifest(state: LedgerState, heads: int) -> ExportManifest:
-    """Return the manifest of a log after all entries were applied."""
+    """Return the export manifest of a log from its state after all entries."""
     return ExportManifest(
         origin=state.origin,
         site=state.site,
@@ -73,7 +73,7 @@ def export_manifest(state: LedgerState, heads: int) -> ExportManifest:
 
 
 def write(ledger: Path, out: Path) -> ExportManifest:
-    """Export a ledger file. This needs no key, and the ledger is only read.
+    """Export a ledger file as ``.wgl``. No key is needed, and the ledger is only read.
 
     Entries are verified while they are read, so that a broken ledger is not exported.
 
@@ -148,11 +148,11 @@ class ExportReader:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the export file."""
         self._stream.close()
 
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the bytes of each entry, and the hash that the export stores for it.
+        """Yield the bytes of each entry in the export, and the leaf hash stored for it.
 
         Raises:
             DecodeError: An entry is truncated, or entries and hashes differ in number.
@@ -182,7 +182,7 @@ class ExportReader:
             raise DecodeError(f"entry {index}: is missing, the manifest says {count} entries")
 
     def checkpoints(self) -> list[bytes]:
-        """Return the signed checkpoints."""
+        """Return the signed checkpoints in the export."""
         records = self._head_records()
         if len(records) != self.manifest.heads:
             raise DecodeError(
@@ -204,7 +204,7 @@ class ExportReader:
         ]
 
     def check_remaining_parts(self, state: LedgerState, heads: int) -> None:
-        """Compare the manifest with the entries, then every section with its hash in the header.
+        """Compare the export's manifest with its entries, and its sections with their hashes.
 
         Raises:
             VerificationError: A part does not match: it, or the header, was changed.

@@ -7,7 +7,7 @@ that charges name. It only collects the stated costs in epsilon; the auditor's p
 
 The log cannot prove by itself that its first key is the site's (compare it with the key from
 enrolment), that a witness's key is the witness's (likewise), or that no newer copy exists (ask the
-witness). Independent knowledge is given as ``Anchors``, and is matched by key.
+witness). Independent knowledge is given as ``TrustAnchors``, and is matched by key.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class ValidCosignature:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedCheckpoint:
-    """Verified checkpoint, with its valid cosignatures."""
+    """Checkpoint with verified signatures, and its valid cosignatures."""
 
     size: int
     root: str
@@ -84,7 +84,7 @@ class StatedFigures:
 
 @dataclass(slots=True)
 class VerifiedLog:
-    """Verified log.
+    """Log whose whole history was verified: its state, checkpoints and stated figures.
 
     Attributes:
         state: State after all entries.
@@ -120,7 +120,7 @@ class VerifiedLog:
         return _successors(witness, self.state, self.anchors)
 
     def newest_cosignature(self, witness: TrustedWitness) -> tuple[int, int]:
-        """Return the largest size that a witness cosigned, and the time; zeros if it cosigned none.
+        """Return the size and time of a witness's newest cosignature; zeros if there is none.
 
         Cosignatures under keys that the witness's key was handed over to count as well.
         """
@@ -153,7 +153,7 @@ def verify_log(
     anchors: TrustAnchors = NO_ANCHORS,
     on_entry: Callable[[Entry], None] | None = None,
 ) -> VerifiedLog:
-    """Verify a log.
+    """Verify the whole history of a log: entries, budgets, checkpoints and cosignatures.
 
     Args:
         source: Log from ``sources.open_source``.
@@ -240,7 +240,7 @@ _KeyIds = dict[tuple[str, bytes], list[TrustedWitness]]
 def trusted_cosignatures(
     note: Note, witnesses: Iterable[TrustedWitness]
 ) -> list[tuple[TrustedWitness, int]]:
-    """Return the witnesses that cosigned a checkpoint, by key, with the time (Unix seconds).
+    """Return the trusted witnesses that cosigned a checkpoint, by key, with the Unix time.
 
     Raises:
         VerificationError: A cosignature of one of the witnesses is not valid.
@@ -287,7 +287,7 @@ def _successors(
 def _with_key(
     witness: TrustedWitness, enrolled_witnesses: Iterable[TrustedWitness]
 ) -> TrustedWitness:
-    """Return the witness with its full key, if it was given by the key's SHA-256."""
+    """Return a trusted witness with its full key, if only the key's SHA-256 was given."""
     keys = (x for x in enrolled_witnesses if x.name == witness.name)
     return next(
         (x for x in keys if signing.matches_public_key(witness.public_key, x.public_key)), witness

@@ -25,11 +25,11 @@ class LineageState:
     mu_squared: int = 0
 
     def add(self, event: PrivacyEvent) -> None:
-        """Add the cost of one event."""
+        """Add the cost of one privacy event to the lineage's spending."""
         self.mu_squared += int(event.mu_squared)
 
     def events(self) -> tuple[PrivacyEvent, ...]:
-        """Return all charges as one Gaussian event; empty if nothing was charged."""
+        """Return all charges of the lineage as one Gaussian event; empty if there are none."""
         if not self.mu_squared:
             return ()
         return (PrivacyEvent(mechanism="gaussian", mu_squared=str(self.mu_squared)),)

@@ -43,7 +43,7 @@ Clock = Callable[[], int]
 
 
 class Log:
-    """Log file in use, to which entries are appended.
+    """Open ledger log, to which entries are appended.
 
     A context manager, not to be shared between threads.
     """
@@ -154,7 +154,7 @@ class Log:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the ledger file."""
         self._db.close()
 
     @property
@@ -164,17 +164,17 @@ class Log:
 
     @property
     def origin(self) -> str:
-        """Origin of the log."""
+        """Origin line of the log, which names it in checkpoints."""
         return self._state.origin
 
     @property
     def site(self) -> str:
-        """Name of the site."""
+        """Name of the site that keeps the log."""
         return self._state.site
 
     @property
     def size(self) -> int:
-        """Number of entries."""
+        """Number of entries in the log."""
         return self._state.size
 
     @property
@@ -197,7 +197,7 @@ class Log:
         return bytes(row[0])
 
     def enrol_witness(self, name: str, public_key: bytes) -> int:
-        """Record a witness and its key. Idempotent.
+        """Record a witness and its key on the log. Idempotent.
 
         Returns:
             Index of the entry that enrols this key.
@@ -212,7 +212,7 @@ class Log:
             )
 
     def record_handover(self, handover: Handover) -> int:
-        """Record that a key of the server or of a witness was replaced. Idempotent.
+        """Record on the log that a key of the server or of a witness was replaced. Idempotent.
 
         Returns:
             Index of the entry that records the new key.
@@ -231,7 +231,7 @@ class Log:
             return self._append(KeyHandover(head=self._head(entries.HANDOVER), handover=handover))
 
     def rotate_key(self, new_key: PrivateKey) -> int:
-        """Change the signing key; both keys sign the checkpoint of the change.
+        """Change the log's signing key; old and new key sign the checkpoint of the change.
 
         Returns:
             Index of the rotation entry.
@@ -270,7 +270,7 @@ class Log:
         return bytes(row[0])
 
     def checkpoints(self) -> list[bytes]:
-        """Return the stored checkpoints by size: all that were cosigned or sent, and the newest."""
+        """Return the log's stored checkpoints by size: all cosigned or sent, and the newest."""
         with database.explain_errors(self._path):
             rows = self._db.execute("select note from heads order by size").fetchall()
         return [bytes(row[0]) for row in rows]
@@ -279,7 +279,7 @@ class Log:
 
     @property
     def _state(self) -> LedgerState:
-        """State after all entries on disk, including those of other processes."""
+        """State of the log after all entries on disk, including those of other processes."""
         with database.explain_errors(self._path):
             if self._loaded is None:
                 self._loaded = self._load()
@@ -338,7 +338,7 @@ class Log:
 
     @contextmanager
     def _writing(self) -> Iterator[LedgerState]:
-        """Take the write lock, and yield the state after everything committed before."""
+        """Take the log's write lock; yield the state after everything committed before."""
         key = signing.public_bytes(self._signing_key())
         with self._transaction():
             state = self._state
@@ -363,7 +363,7 @@ class Log:
                 raise
 
     def _append(self, entry: Entry, keys: list[PrivateKey] | None = None) -> int:
-        """Add an entry and a signed checkpoint of the new size, inside a transaction."""
+        """Add an entry and a signed checkpoint to the log, inside a transaction."""
         state = self._loaded
         if state is None:
             raise ConfigError(f"{self._path}: not loaded")

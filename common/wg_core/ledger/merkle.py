@@ -36,7 +36,7 @@ class Frontier:
         self._roots: list[bytes] = []
 
     def append(self, leaf: bytes) -> None:
-        """Add one leaf hash; costs one node hash on average."""
+        """Add one leaf hash to the tree; costs one node hash on average."""
         self._roots.append(leaf)
         self.size += 1
         full = self.size
@@ -46,7 +46,7 @@ class Frontier:
             full //= 2
 
     def root(self) -> bytes:
-        """Return the root of the tree so far; SHA-256 of no bytes for the empty tree."""
+        """Return the Merkle root of the tree so far; SHA-256 of no bytes for the empty tree."""
         if not self._roots:
             return EMPTY_ROOT
         result = self._roots[-1]
@@ -56,7 +56,7 @@ class Frontier:
 
 
 def root(leaves: Sequence[bytes]) -> bytes:
-    """Return the root over leaf hashes (``MTH`` of section 2.1.1)."""
+    """Return the Merkle root over leaf hashes (``MTH`` of section 2.1.1)."""
     frontier = Frontier()
     for leaf in leaves:
         frontier.append(leaf)
@@ -81,7 +81,7 @@ def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
 
 
 def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
-    """Return a proof that the first ``old_size`` leaves are a prefix (section 2.1.4.1).
+    """Return a proof that the tree's first ``old_size`` leaves are a prefix (section 2.1.4.1).
 
     The proof is empty if ``old_size`` is 0 or the size of the whole tree.
     """
@@ -109,7 +109,7 @@ def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
 def verify_inclusion(
     leaf: bytes, index: int, size: int, path: Sequence[bytes], expected: bytes
 ) -> None:
-    """Verify an inclusion proof (section 2.1.3.2).
+    """Verify a Merkle inclusion proof of one leaf (section 2.1.3.2).
 
     Raises:
         VerificationError: The proof does not lead from the leaf to the expected root.
@@ -141,7 +141,7 @@ def verify_inclusion(
 def verify_consistency(
     old_size: int, old_root: bytes, size: int, new_root: bytes, path: Sequence[bytes]
 ) -> None:
-    """Verify a consistency proof (section 2.1.4.2).
+    """Verify a Merkle consistency proof between two tree sizes (section 2.1.4.2).
 
     Raises:
         VerificationError: The proof does not show that the old tree is a prefix of the new one.

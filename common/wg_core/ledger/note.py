@@ -46,27 +46,27 @@ _DASH = "— "
 
 @dataclass(frozen=True, slots=True)
 class SignatureLine:
-    """One signature: the signer's key name, the key ID, and the signature's bytes."""
+    """Signature line of a note: the signer's key name, the key ID, the signature's bytes."""
 
     name: str
     key_id: bytes
     signature: bytes
 
     def encode(self) -> str:
-        """Return the line, without its newline."""
+        """Return the signature line as text, without its newline."""
         body = base64.b64encode(self.key_id + self.signature).decode("ascii")
         return f"{_DASH}{self.name} {body}"
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Text (ending in a newline) with its signatures."""
+    """Signed note: its text (ending in a newline), and its signatures."""
 
     text: str
     signatures: tuple[SignatureLine, ...]
 
     def encode(self) -> bytes:
-        """Return the bytes of the note."""
+        """Return the bytes of the signed note."""
         lines = "".join(f"{line.encode()}\n" for line in self.signatures)
         return f"{self.text}\n{lines}".encode()
 
@@ -107,7 +107,7 @@ def key_ids(name: str, role: Role, key: PublicKey) -> tuple[bytes, ...]:
 
 
 def vkeys(name: str, role: Role, key: PublicKey) -> tuple[str, ...]:
-    """Return the verifier keys as text: name, key ID, base64 of type and key, joined by ``+``."""
+    """Return a key as verifier keys: name, key ID, base64 of type and key, joined by ``+``."""
     check_key_name(name)
     return tuple(
         f"{name}+{identifier.hex()}+"
@@ -142,7 +142,7 @@ def decode_vkey(text: str, role: Role) -> tuple[str, PublicKey]:
 
 
 def signature_lines(note: Note, name: str, role: Role, key: PublicKey) -> list[SignatureLine]:
-    """Return the signature lines with a key's name and key IDs; they are not verified."""
+    """Return a note's signature lines with a key's name and key IDs, without verifying them."""
     identifiers = key_ids(name, role, key)
     return [x for x in note.signatures if x.name == name and x.key_id in identifiers]
 

@@ -42,14 +42,14 @@ class Proof:
         return checkpoints.decode_text(self.note.text)
 
     def encode(self) -> bytes:
-        """Return the text of the proof."""
+        """Return the proof as text."""
         extra = f"extra {_base64(self.extra)}\n" if self.extra else ""
         path = "".join(f"{_base64(digest)}\n" for digest in self.path)
         head = f"{HEADER}\n{extra}index {self.index}\n{path}\n"
         return head.encode() + self.note.encode()
 
     def verify(self, entry: bytes) -> None:
-        """Verify that the entry is in the checkpoint's tree; signatures are verified elsewhere.
+        """Verify that an entry is in the checkpoint's tree; signatures are verified elsewhere.
 
         Raises:
             VerificationError: The path does not lead from the entry to the checkpoint's root.
@@ -61,7 +61,7 @@ class Proof:
 
 
 def decode(data: bytes, *, subject: str = "proof") -> Proof:
-    """Decode a proof without verifying it.
+    """Decode an inclusion proof without verifying it.
 
     Raises:
         DecodeError: The bytes are not a proof.
@@ -85,7 +85,7 @@ def decode(data: bytes, *, subject: str = "proof") -> Proof:
 
 
 def split_proof(data: bytes, *, subject: str) -> tuple[list[str], bytes]:
-    """Return the lines before the first blank line, and the checkpoint after it.
+    """Split a proof's text at the first blank line: lines before it, checkpoint after it.
 
     Raises:
         DecodeError: There is no blank line, or non-ASCII bytes before it.

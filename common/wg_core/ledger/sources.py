@@ -18,19 +18,19 @@ from wg_core.wire import canonical
 
 
 class LogSource(Protocol):
-    """Source of a log's bytes."""
+    """Source of a log's bytes: a ledger file or an export."""
 
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the bytes of each entry and the leaf hash stored beside it, in order."""
+        """Yield the bytes of each log entry and the leaf hash stored beside it, in order."""
 
     def checkpoints(self) -> list[bytes]:
-        """Return the signed checkpoints, by size."""
+        """Return the log's signed checkpoints, by size."""
 
     def check_remaining_parts(self, state: LedgerState, heads: int) -> None:
-        """Check the parts that are specific to this kind of source, after all entries were read."""
+        """Check the other parts of the ledger file or export, after all entries were read."""
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the ledger file or export."""
 
 
 def open_source(path: Path) -> LogSource:
@@ -96,7 +96,7 @@ class _DatabaseSource:
         return [bytes(row[0]) for row in rows]
 
     def check_remaining_parts(self, state: LedgerState, heads: int) -> None:
-        """Check the file's pages, and every stored payload against its RELEASE entry."""
+        """Check the database's pages, and each stored payload against its RELEASE entry."""
         del heads
         with database.explain_errors(self._path):
             (result,) = self._db.execute("pragma quick_check(1)").fetchone()

@@ -43,7 +43,7 @@ ROTATIONS_LIMIT = 1024  # Most ROTATION entries of a log: every checkpoint is co
 
 @dataclass(frozen=True, slots=True)
 class KeyPeriod:
-    """Signing key, with the first log size whose checkpoint it signs."""
+    """Signing key of a log, with the first log size whose checkpoint it signs."""
 
     from_size: int
     public_key: bytes
@@ -67,7 +67,7 @@ class WitnessKey:
 
 
 class LedgerState:
-    """State of a log, which starts empty; entry 0 must be a genesis entry."""
+    """State of a log after its entries so far; an empty log begins with a genesis entry."""
 
     def __init__(self) -> None:
         self.origin = ""
@@ -96,7 +96,7 @@ class LedgerState:
 
     @property
     def size(self) -> int:
-        """Number of entries."""
+        """Number of entries in the log."""
         return self.frontier.size
 
     @property
@@ -129,7 +129,7 @@ class LedgerState:
         return [w.public_key for w in reversed(self.witnesses) if w.name == name]
 
     def lineage(self, identifier: str) -> LineageState:
-        """Return a lineage by ID, following merges; raise ``VerificationError`` if unknown."""
+        """Return a budget lineage by ID, following merges; ``VerificationError`` if unknown."""
         name = identifier
         while identifier in self._alias:
             identifier = self._alias[identifier]
@@ -140,7 +140,7 @@ class LedgerState:
         return self.lineages[identifier]
 
     def charge_of_request(self, dataset: str, request_id: str) -> ChargeState | None:
-        """Return the charge of a request."""
+        """Return the charge of a request, given by the request's id."""
         return self._by_request.get((dataset, request_id))
 
     def charge_with_fingerprint(self, fingerprint: str) -> ChargeState | None:
@@ -152,7 +152,7 @@ class LedgerState:
         return [charge for charge in self.charges.values() if charge.is_open]
 
     def apply_entry(self, data: bytes) -> Entry:
-        """Apply the next entry. After an error the state must not be used any more.
+        """Apply the log's next entry. After an error the state must not be used any more.
 
         Raises:
             VerificationError: The entry does not follow from the log; the message names its index.
@@ -272,7 +272,7 @@ class LedgerState:
         self.datasets[entry.name] = entry
 
     def _find_lineage(self, entry: Dataset) -> LineageState:
-        """Return the lineage that the entry names, which must include all it is bound to."""
+        """Return the lineage of a data set's entry; earlier lineages of the data must be merged."""
         bound = self.lineages_of_dataset(entry.name, entry.commitment)
         new = entries.lineage_id(self.origin, self.size)
         if entry.lineage == new:

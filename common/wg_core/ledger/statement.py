@@ -95,13 +95,13 @@ class Mechanism:
 
     @property
     def statistics(self) -> ReleaseKind:
-        """Kind of release, derived from the mechanism's name."""
+        """Kind of release (class or machine statistics, or gradients), by the mechanism's name."""
         return next((kind for kind, name in MECHANISMS.items() if name == self.name), CLASSES)
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """Library and its version."""
+    """Library that a release's guarantee depends on, and its version."""
 
     name: grammar.Identifier
     version: grammar.Version

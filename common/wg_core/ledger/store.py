@@ -55,7 +55,7 @@ class DatasetRecord:
 
 @dataclass(frozen=True, slots=True)
 class ChargeRecord:
-    """Charge on the ledger.
+    """Charge for one release, as it stands on the ledger.
 
     Attributes:
         seq: Index of the charge entry.
@@ -113,7 +113,7 @@ def _dp_accounting(events: tuple[PrivacyEvent, ...], delta: float) -> float:
 
 
 class Ledger(CosignedLog):
-    """Ledger file in use: a log with data sets, charges and releases.
+    """Open ledger: a log of data sets, charges and releases.
 
     A context manager, not to be shared between threads.
     """
@@ -128,7 +128,7 @@ class Ledger(CosignedLog):
     def find_charge(
         self, dataset: str, *, request_id: str | None = None, fingerprint: str | None = None
     ) -> ChargeRecord | None:
-        """Return the charge of a request, or else with the given fingerprint, if any."""
+        """Return the charge with a request's id, or else with a given fingerprint, if any."""
         state = self._state
         charge_state: ChargeState | None = None
         if request_id is not None:
@@ -320,7 +320,7 @@ class Ledger(CosignedLog):
     def record_decision(
         self, kind: str, make_entry: Callable[..., Entry]
     ) -> int:  # Index of the entry
-        """Append a person's decision; ``make_entry`` builds the entry from its head.
+        """Append a person's decision on a request; ``make_entry`` builds it from its header.
 
         Raises:
             VerificationError: The request was charged before the decision.
@@ -329,7 +329,7 @@ class Ledger(CosignedLog):
             return self._append(make_entry(head=self._head(kind)))
 
     def record_reuse(self, charge: int, entry: Use) -> int | None:
-        """Record a further use of a release; return its index, or None if it is already recorded.
+        """Record a further use of a release; return the entry's index, or None if it is recorded.
 
         Raises:
             VerificationError: The charge has no release.
@@ -377,7 +377,7 @@ class Ledger(CosignedLog):
         return self._state.decisions.get((dataset, request_id))
 
     def export(self, path: Path) -> None:
-        """Write everything that a verifier needs to a ``.wgl`` file."""
+        """Export the ledger to a ``.wgl`` file, with everything that a verifier needs."""
         from wg_core.ledger import export
 
         export.write(self._path, path)

@@ -39,7 +39,7 @@ _SIZE_BODY = re.compile(rb"(0|[1-9][0-9]{0,18})\n")
 
 
 class WitnessRefused(PeerError):
-    """The witness does not cosign.
+    """Error: a witness refuses to cosign a checkpoint.
 
     Attributes:
         status: HTTP status of the refusal.
@@ -57,7 +57,7 @@ class WitnessRefused(PeerError):
 
 
 class WitnessFork(WitnessRefused):
-    """The log signed a checkpoint that contradicts an earlier one.
+    """Error: a log signed a checkpoint that contradicts an earlier one.
 
     Attributes:
         evidence: The two signed checkpoints, to be kept.
@@ -90,20 +90,20 @@ class WitnessState:
 
     @property
     def newest_checkpoint(self) -> Checkpoint:
-        """Remembered checkpoint, decoded."""
+        """Newest checkpoint that the witness cosigned, decoded."""
         return checkpoints.decode(self.checkpoint, subject="remembered checkpoint")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WitnessRequest:
-    """Body of ``add-checkpoint``: old size, consistency proof, new checkpoint."""
+    """Body of an ``add-checkpoint`` request: old size, consistency proof, new checkpoint."""
 
     old_size: int
     path: tuple[bytes, ...]
     note: Note
 
     def encode_preamble(self) -> bytes:
-        """Return the part before the checkpoint, including the blank line."""
+        """Return the request body's lines before the checkpoint, including the blank line."""
         hashes = "".join(f"{base64.b64encode(x).decode('ascii')}\n" for x in self.path)
         return f"old {self.old_size}\n{hashes}\n".encode()
 
@@ -114,7 +114,7 @@ class WitnessRequest:
 
 @dataclass(frozen=True, slots=True)
 class WitnessAnswer:
-    """Cosignature lines, each with its newline, and the witness's new state."""
+    """Answer of a witness: cosignature lines, each with its newline, and its new state."""
 
     lines: bytes
     state: WitnessState
@@ -154,7 +154,7 @@ def requests_in_proof(decoded_proof: Proof) -> tuple[WitnessRequest, ...]:
 
 
 class KnownLog(NamedTuple):
-    """A log's origin, and the key that the witness trusts for it."""
+    """Log known to a witness: its origin, and the key that the witness trusts for it."""
 
     origin: str
     key: PublicKey
@@ -220,7 +220,7 @@ def cosign_extension(
 
 
 def _read(request: bytes, origin: str, log_key: PublicKey) -> tuple[WitnessRequest, Checkpoint]:
-    """Return a decoded request with its checkpoint, after verifying the log's signature."""
+    """Decode a witness request and its checkpoint, and verify the log's signature."""
     try:
         checkpoint_request = decode_request(request)
     except DecodeError as error:
@@ -244,7 +244,7 @@ def _read(request: bytes, origin: str, log_key: PublicKey) -> tuple[WitnessReque
 def cosign_again(
     state: WitnessState, *, witness_name: str, witness_key: PrivateKey, current_time: int
 ) -> WitnessAnswer:
-    """Cosign the remembered checkpoint at a new time: no larger one was seen until then."""
+    """Cosign the newest known checkpoint at a new time, since no larger one was seen."""
     head, note = checkpoints.decode(state.checkpoint, subject="remembered checkpoint")
     log_note = Note(note.text, tuple(x for x in note.signatures if x.name == head.origin))
     return _signed(log_note, witness_name, witness_key, current_time)

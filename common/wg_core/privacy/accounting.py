@@ -28,7 +28,7 @@ _ONE = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Cost of one more event at a given delta.
+    """Epsilon of one more privacy event at a given delta, alone and with earlier events.
 
     Attributes:
         alone: Epsilon of the event by itself.
@@ -42,12 +42,12 @@ class Cost:
 
 
 def mu_squared(events: Sequence[PrivacyEvent]) -> Fraction:
-    """Return the exact sum of ``mu^2`` over events."""
+    """Return the exact sum of ``mu^2`` over privacy events."""
     return sum(int(event.mu_squared) for event in events) * MU_SQUARED_UNIT
 
 
 def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
-    """Return the composed epsilon of all events at ``delta``.
+    """Return the composed epsilon of all privacy events at ``delta``.
 
     Args:
         events: Events in any order.
@@ -107,7 +107,7 @@ def _accountant(total: Fraction) -> Any:
 
 
 def cost(earlier_events: Sequence[PrivacyEvent], event: PrivacyEvent, delta: float) -> Cost:
-    """Return the cost of ``event`` in addition to earlier events, before it is charged."""
+    """Return the cost of one more privacy event after earlier ones, before it is charged."""
     return Cost(
         alone=epsilon([event], delta),
         before=epsilon(earlier_events, delta),
@@ -118,7 +118,7 @@ def cost(earlier_events: Sequence[PrivacyEvent], event: PrivacyEvent, delta: flo
 def releases_left(
     earlier_events: Sequence[PrivacyEvent], event: PrivacyEvent, cap_epsilon: float, delta: float
 ) -> int:
-    """Return how many events like ``event`` still fit under a cap, at most 2^20."""
+    """Return how many releases with a given privacy event fit under a cap, at most 2^20."""
 
     def fits(count: int) -> bool:
         return epsilon([*earlier_events, repeat_event(event, count)], delta) <= cap_epsilon
@@ -135,5 +135,5 @@ def releases_left(
 
 
 def repeat_event(event: PrivacyEvent, count: int) -> PrivacyEvent:
-    """Return one event with the cost of ``count`` times ``event``."""
+    """Return one privacy event with the cost of ``count`` times ``event``."""
     return PrivacyEvent(mechanism="gaussian", mu_squared=str(int(event.mu_squared) * count))

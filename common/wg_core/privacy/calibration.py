@@ -88,7 +88,7 @@ _ROOT2 = math.sqrt(2)
 
 
 def _last_true(holds: Callable[[float], bool], low: float, high: float) -> tuple[float, float]:
-    """Bisect to adjacent floats with ``holds(low)`` true and ``holds(high)`` false."""
+    """Return the pair of adjacent floats at which ``holds`` turns false, found by bisection."""
     while True:
         middle = (low + high) / 2
         if not low < middle < high:

@@ -60,7 +60,7 @@ def origin_centre(schema: StatisticsSchema) -> Centre:
 
 
 def centre_of_release(schema: StatisticsSchema, integers: Integers, sigma: float) -> Centre:
-    """Recompute the centre that a complete release used, from its released integers.
+    """Recompute the centre of a complete release's class sums from its released integers.
 
     Args:
         integers: Released integers, int64 ``[schema.length]``.

@@ -38,7 +38,7 @@ class PrivacyEvent:
 
 
 def gaussian_event(sensitivity_squared: int, sigma: float) -> PrivacyEvent:
-    """Return the event of one Gaussian release, with ``mu^2`` rounded up to a multiple of 2^-40.
+    """Return the privacy event of a Gaussian release, with ``mu^2`` rounded up to 2^-40.
 
     Args:
         sensitivity_squared: Squared L2 sensitivity, in squared grid units.

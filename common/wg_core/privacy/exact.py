@@ -29,7 +29,7 @@ Integers = NDArray[np.int64]
 
 
 def quantise(features: ArrayLike, radius: float, bits: int) -> Integers:
-    """Clip each row to an L2 norm of ``radius`` and round it to the grid.
+    """Clip each feature row to an L2 norm of ``radius`` and round it to the grid.
 
     Args:
         features: Features [n, d], feature units.
@@ -147,5 +147,5 @@ def rows_by_unit(units: Sequence[str]) -> list[Integers]:
 
 
 def divide_toward_zero(value: Integers, divisor: int | Integers) -> Integers:
-    """Divide integers, rounding toward zero, so that no entry grows."""
+    """Divide an array of integers, rounding toward zero, so that no entry grows."""
     return np.asarray(np.sign(value) * (np.abs(value) // divisor))

@@ -79,17 +79,17 @@ class GradientSchema:
 
     @property
     def statistics(self) -> Literal["gradients"]:
-        """Kind of release that a charge states."""
+        """Kind of release that the charge for a head's training states."""
         return GRADIENTS
 
     @property
     def length(self) -> int:
-        """Number K (d + 1) of weights and biases."""
+        """Number K (d + 1) of weights and biases of the head."""
         return len(self.labels) * (self.dimension + 1)
 
     @property
     def blocks(self) -> tuple[Block]:
-        """Single block with all integers of all steps, of weight 1."""
+        """Single block of the release: all integers of all steps, with weight 1."""
         return (Block("gradients", 0, (self.steps, self.length), 1),)
 
     def sensitivity_squared(self) -> int:
@@ -176,7 +176,7 @@ class ChargedSteps:
         return noisy.astype(np.float64) * (CLIP_RADIUS / (1 << GRID_BITS))
 
     def _parts(self, records: int) -> Iterator[list[NDArray[np.int64]]]:
-        """Yield groups of units with about ``records`` records each."""
+        """Yield groups of privacy units with about ``records`` records each."""
         part: list[NDArray[np.int64]] = []
         count = 0
         for members in self.units:

@@ -42,7 +42,7 @@ SIGMA_MAXIMUM = float(1 << 57)
 
 
 class BoundedSensitivity(Protocol):
-    """Layout of integers whose change by one privacy unit is bounded."""
+    """Layout of released integers whose change by one privacy unit is bounded."""
 
     def sensitivity_squared(self) -> int:
         """Return the squared L2 sensitivity, squared grid units."""
@@ -130,7 +130,7 @@ def release_in_parts(
     sigma: float,
     noise: Callable[[Integers], Integers],
 ) -> Integers:
-    """Release counts and total first, then class sums about the centre that those two determine.
+    """Release counts and total, then class sums about the centre that those two determine.
 
     Args:
         exact: Exact statistics, as for ``release_statistics``.

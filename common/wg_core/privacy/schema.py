@@ -118,7 +118,7 @@ class Block:
 
     @property
     def size(self) -> int:
-        """Number of entries."""
+        """Number of entries in the block."""
         return math.prod(self.shape)
 
 
@@ -190,7 +190,7 @@ class StatisticsSchema:
 
     @property
     def statistics(self) -> StatisticsKind:
-        """Kind of statistics in its releases."""
+        """Kind of statistics in releases with this schema: class or machine statistics."""
         return statistics_kind(self.features)
 
     @property
@@ -288,7 +288,7 @@ def machine_schema(encoder: str, unit_rule: Literal["record", "weight"]) -> Stat
 
 
 def statistics_field(statistics: StatisticsKind) -> StatisticsField:
-    """Return the value of a record's ``statistics`` field: absent for class statistics."""
+    """Return the value of a record's field ``statistics``; absent for class statistics."""
     return UNSET if statistics == CLASSES else MACHINE
 
 

@@ -42,16 +42,16 @@ class NoisyStatistics:
             raise DecodeError(f"statistics: sigma is {self.sigma!r}")
 
     def counts(self) -> Array:
-        """Return the number of records per label, [K]; may be negative because of noise."""
+        """Return the noisy number of records per label, [K]; may be negative."""
         return self._block(0)[:-1] / self.schema.count_weight
 
     def unlabelled_count(self) -> float:
-        """Return the number of unlabelled records."""
+        """Return the noisy number of unlabelled records."""
         return float(self._block(0)[-1] / self.schema.count_weight)
 
     @property
     def count_std(self) -> float:
-        """Standard deviation of the noise on a count."""
+        """Standard deviation of the noise on a released count."""
         return self.sigma / self.schema.count_weight
 
     def sums(self) -> Array:
@@ -64,7 +64,7 @@ class NoisyStatistics:
         return self.sigma * self._sum_unit
 
     def centre(self) -> Array:
-        """Return the centre of the sums, [d], feature units.
+        """Return the centre of the class sums, [d], feature units.
 
         It is known exactly: noise influenced its value, but no noise is added to it.
         """
@@ -72,7 +72,7 @@ class NoisyStatistics:
 
     @property
     def sum_radius(self) -> float:
-        """Radius to which the deviations were clipped, feature units."""
+        """Radius to which deviations from the centre were clipped, feature units."""
         return self.schema.radius * self._about.radius / self.schema.grid
 
     def moments(self) -> Array:

@@ -19,7 +19,7 @@ def wait_for_slot_end(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Sleep until the end of the current slot.
+    """Sleep until the end of the time slot in which an answer is ready.
 
     Args:
         start_time: Value of ``clock()`` when the request arrived, before private data was used.

@@ -62,7 +62,7 @@ class Question(PrivacyPrice, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingRequest:
-    """Request that waits for a person's decision.
+    """Release request that waits for a person's decision.
 
     Attributes:
         query: The server's query.
@@ -171,7 +171,7 @@ def approve_by_command(
 
 
 def release_recipient(config: ClientConfig, kind: ReleaseKind) -> str:
-    """Return the recipient of a release."""
+    """Return the recipient of a kind of release: the server, or users of an exported head."""
     return EXPORT_RECIPIENT if kind == GRADIENTS else config.server.name
 
 
@@ -212,7 +212,7 @@ def find_waiting_request(home: ClientHome, prefix: str, current_time: float) -> 
 
 
 def _keep(home: ClientHome, query: StatisticsQuery, current_time: float) -> None:
-    """Store a request, once, if there is room."""
+    """Store a request that waits for a decision, once, if there is room."""
     fleet.check_request_id(query.request_id)
     request = WaitingRequest(query=query, came=int(current_time))
     path = home.requests / f"{query.request_id}.json"

@@ -14,7 +14,7 @@ from wg_core.site.home import ClientHome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseRow:
-    """Charge, with the release that it paid for.
+    """Charge on the plant's ledger, with the release that it paid for.
 
     Attributes:
         request_id: Id of the request.

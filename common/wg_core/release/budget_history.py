@@ -51,7 +51,7 @@ class BudgetHistory:
 
 @dataclass(frozen=True, slots=True)
 class _Charged:
-    """Charged units of one data set, from the snapshots with these commitments."""
+    """Digests of one data set's charged units, from snapshots with these commitments."""
 
     commitments: frozenset[str]
     digests: frozenset[bytes]
@@ -134,7 +134,7 @@ def check_budget_terms(config: ClientConfig, history: BudgetHistory) -> None:
 
 
 def _read(path: Path) -> _Charged:
-    """Read the charged units of a data set; empty if the file does not exist."""
+    """Read the stored digests of a data set's charged units; empty if there is no file."""
     if not path.is_file():
         return _Charged(frozenset(), frozenset())
     data = atomic.read_bytes(path, limit=_LIMIT)

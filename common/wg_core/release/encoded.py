@@ -25,10 +25,10 @@ FOLDER = ".encoded"
 
 
 class EncodedFeatures:
-    """Features by keyed digest of the content, on disk while a freeze runs."""
+    """Cache of records' features by keyed digest of the content, for an interrupted freeze."""
 
     def __init__(self, home: ClientHome, encoder: str, width: int) -> None:
-        """Set the location of the cache.
+        """Set the location of the feature cache.
 
         Args:
             encoder: Id of the encoder, hex.
@@ -42,7 +42,7 @@ class EncodedFeatures:
         self._map: NDArray[np.void] | None = None
 
     def __enter__(self) -> Self:
-        """Open the cache, and read the digests in it.
+        """Open the feature cache, and read the digests in it.
 
         Raises:
             StorageError: The cache cannot be read or written.
@@ -66,7 +66,7 @@ class EncodedFeatures:
     def __exit__(
         self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
     ) -> None:
-        """Delete the cache, unless the freeze was interrupted."""
+        """Delete the feature cache, unless the freeze was interrupted."""
         if self._stream is not None:
             self._stream.close()
         self._map = None
@@ -77,14 +77,14 @@ class EncodedFeatures:
         return len(self._known)
 
     def find(self, digest: bytes) -> NDArray[np.float32] | None:
-        """Return the features of a content encoded by an earlier freeze, or None."""
+        """Return the cached features of a record's content; None if it is not cached."""
         row = self._known.get(digest)
         if row is None or self._map is None:
             return None
         return np.array(self._map[row]["values"], dtype=np.float32)
 
     def add(self, digests: list[bytes], values: NDArray[np.float32]) -> None:
-        """Append the features of some contents.
+        """Append the features of some records to the cache.
 
         Raises:
             OSError: The disk is full.

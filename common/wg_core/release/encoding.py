@@ -26,7 +26,7 @@ _NUMBERS = "machine.array"  # Machine features of the records, while a snapshot 
 
 
 class RecordEncoder(Protocol):
-    """Encoder of records; see ``wg_common.nets.encoder.module.Encoder``."""
+    """Interface of the encoder of a plant's records (``wg_common.nets.encoder.module.Encoder``)."""
 
     @property
     def modality(self) -> str:
@@ -76,7 +76,7 @@ LoadEncoder = Callable[[bytes], RecordEncoder]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordReader:
-    """Computation of a record's numeric features: local features, then machine features.
+    """Reader that computes a record's numbers: local features, then machine features.
 
     Attributes:
         schema: Layout of class statistics.
@@ -92,18 +92,18 @@ class RecordReader:
 
     @property
     def width(self) -> int:
-        """Numbers per record: D local features, then the machine features."""
+        """Number of features per record: D local features, then the machine features."""
         return self.encoder.local_dimension + (0 if self.sheet is None else MACHINE_DIMENSION)
 
     @property
     def name(self) -> str:
-        """Hash of encoder and data sheet, on which these numbers depend, hex."""
+        """Hash of the encoder and data sheet on which a record's numbers depend, hex."""
         if self.sheet is None:
             return self.schema.encoder
         return canonical.sha256_hex(self.schema.encoder.encode() + canonical.encode(self.sheet))
 
     def read(self, records: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Compute the numbers of some records, with zeros where the encoder fails.
+        """Compute the features of some records, with zeros where the encoder fails.
 
         Returns:
             Numbers ``[n, width]``, and a mask ``[n]`` of the records on which the encoder failed.
@@ -156,7 +156,7 @@ def record_reader(
 
 @dataclass(frozen=True, slots=True)
 class FeatureRows:
-    """Numbers of all records, in memory-mapped files.
+    """Local and machine features of all records, in memory-mapped files.
 
     Attributes:
         features: Local features ``[n, D]``.
@@ -169,7 +169,7 @@ class FeatureRows:
 
     @classmethod
     def create(cls, path: Path, records: int, reading: RecordReader) -> Self:
-        """Create rows for ``records`` records, with the features in a new file at ``path``."""
+        """Create feature rows for ``records`` records, in a new file at ``path``."""
         split = reading.encoder.local_dimension
         nameless = path.with_name(_NUMBERS)
         features = _memory_map(path, (records, split))
@@ -178,12 +178,12 @@ class FeatureRows:
         return cls(features, numbers)
 
     def store(self, row: int | list[int], values: NDArray[np.float32]) -> None:
-        """Store the numbers of some records."""
+        """Store the features of some records in their rows."""
         split = self.features.shape[1]
         self.features[row], self.machine_features[row] = values[..., :split], values[..., split:]
 
     def drop_pages(self) -> None:
-        """Drop the written pages from memory."""
+        """Drop the written feature rows from memory; the files keep them."""
         snapshots.drop_pages(self.features)
         snapshots.drop_pages(self.machine_features)
 

@@ -1,4 +1,4 @@
-"""Encoding that never fails: a record that the encoder cannot process gets zeros, unseen outside.
+"""Encoding that never fails: a record that the encoder cannot process gets zero features.
 
 Whoever makes an encoder can make it fail on a certain record: by an exception, another number of
 features, a non-finite value, or excessive memory or time. If that caused a refusal, it would tell

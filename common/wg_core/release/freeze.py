@@ -67,11 +67,11 @@ Stage = Callable[[str, int, int], None]  # Called with (name of the stage, recor
 
 
 class RecordTable(Protocol):
-    """Records to be frozen; see ``wg_client.data.dataset.SiteData``."""
+    """Interface of the records to be frozen; see ``wg_client.data.dataset.SiteData``."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """Index into the label domain, ``[n]``; -1 = unlabelled."""
+        """Index of each record's label in the label domain, ``[n]``; -1 = unlabelled."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ class RecordTable(Protocol):
 
 
 class InspectedRecords(Protocol):
-    """Inspected records, with their problems; see ``wg_client.data.inspection.Inspection``."""
+    """Interface of inspected records and their problems (``wg_client.data.inspection``)."""
 
     @property
     def data(self) -> RecordTable:
@@ -122,7 +122,7 @@ class InspectedRecords(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreezeResult:
-    """Result of a freeze.
+    """Result of a freeze: the new snapshot, and the names of its records.
 
     Attributes:
         snapshot: The snapshot, now in use.
@@ -159,7 +159,7 @@ def freeze(
     stage: Stage | None = None,
     clock: Callable[[], float] = time.time,
 ) -> FreezeResult:
-    """Make the next snapshot, and put it in use.
+    """Freeze a plant's records into the next snapshot, and put the snapshot in use.
 
     Args:
         inspection: Inspected records; their problems are set aside.
@@ -208,7 +208,7 @@ def freeze(
 
 @contextmanager
 def _checked_ledger(home: ClientHome, config: ClientConfig, start_time: float) -> Iterator[Ledger]:
-    """Yield the open, locked ledger, if its budget has the cap that ``client.yaml`` names.
+    """Yield the open, locked ledger, after checking its cap against ``client.yaml``.
 
     Its new entries have the time at which the freeze began, or of a later answer's entry.
     """
@@ -224,7 +224,7 @@ def _checked_ledger(home: ClientHome, config: ClientConfig, start_time: float) -
 
 @contextmanager
 def _new_folder(home: ClientHome) -> Iterator[Path]:
-    """Yield a folder for the parts of a snapshot; delete it afterwards, and older ones before."""
+    """Yield a folder for a snapshot's parts; delete it and older such folders afterwards."""
     folder = home.snapshots / f".new-{secrets.token_hex(8)}"
     try:
         home.snapshots.mkdir(mode=0o700, exist_ok=True)
@@ -241,7 +241,7 @@ def _new_folder(home: ClientHome) -> Iterator[Path]:
 def _manifest(
     home: ClientHome, source: _Source, hashes: dict[str, str], created: int
 ) -> SnapshotManifest:
-    """Return the next manifest, with a new salt."""
+    """Return the manifest of the next snapshot, with a new salt."""
     config, reading = source.config, source.reading
     salt, encoder = secrets.token_bytes(snapshots.SALT_BYTES), reading.encoder
     machine: MachineStatistics | UnsetType = UNSET
@@ -312,7 +312,7 @@ def _encode(
     encoded_file: EncodedFeatures,
     stage: Stage | None,
 ) -> tuple[FeatureRows, Quality]:
-    """Compute the numbers of all records, chunk by chunk into files, checking each record's hash.
+    """Compute the features of all records, chunk by chunk, checking each record's hash.
 
     Features cached by an interrupted freeze are reused, except of records on which the encoder
     failed; ``contents`` are the records' keyed digests.
@@ -347,7 +347,7 @@ def _encode(
 
 
 def _exact(source: _Source, rows: FeatureRows) -> dict[str, NDArray[np.int64]]:
-    """Return the exact statistics of each kind, by file name."""
+    """Return a snapshot's exact statistics of each kind, by file name."""
     config, reading, data = source.config, source.reading, source.inspection.data
     schema, labels = reading.schema, data.labels
     if len(data) > schema.capacity:
@@ -385,7 +385,7 @@ def _write_parts(
     listing: Listing,
     acceptance: bytes,
 ) -> dict[str, str]:
-    """Write all files but the manifest; return each file's SHA-256 by name, hex."""
+    """Write a snapshot's files but the manifest; return each SHA-256 by file name, hex."""
     for name, integers in exact.items():
         data = integers.astype("<i8").tobytes()
         atomic.write_bytes(folder / name, data, mode=atomic.PRIVATE)
@@ -405,7 +405,7 @@ def _write_parts(
 
 
 def _next_number(home: ClientHome) -> int:
-    """Return a number above those of all snapshots that are or were in use."""
+    """Return the number of a new snapshot, above those of all earlier snapshots."""
     newest = snapshots.find_current(home)
     numbers = [int(path.name) for path in home.snapshots.glob("*") if path.name.isdecimal()]
     return 1 + max([0, *numbers, newest.manifest.number if newest else 0])

@@ -29,12 +29,12 @@ class Quality:
 
 
 def write(folder: Path, report: Quality) -> None:
-    """Write a snapshot's report; raise ``StorageError`` if the disk is full."""
+    """Write a snapshot's quality report; raise ``StorageError`` if the disk is full."""
     atomic.write_bytes(folder / _FILE, canonical.encode(report), mode=atomic.PRIVATE)
 
 
 def read(folder: Path) -> Quality:
-    """Read a snapshot's report; empty if the file does not exist, as in version 0.1.0.
+    """Read a snapshot's quality report; empty if there is no file, as in version 0.1.0.
 
     Raises:
         DecodeError: The report is damaged.

@@ -69,7 +69,7 @@ RELEASE_STEPS = (CHARGED_STEP, SAMPLED_STEP, RECORDED_STEP, COSIGNED_STEP)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseOrder:
-    """Order for one release.
+    """Order for one release: request id, epsilon, delta and purpose.
 
     Attributes:
         request_id: Id of the request, hex.
@@ -172,7 +172,7 @@ def _statement_index(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
 
 
 def _state(ledger: Ledger, config: ClientConfig, encoder: str, witness: AskWitness | None) -> bytes:
-    """Return the public statement with its ledger proof; no record, snapshot or budget is involved.
+    """Return the plant's public statement with its ledger proof; no record is involved.
 
     Raises:
         WitnessRefused, TooFewWitnesses: As for ``answer_query``.
@@ -224,7 +224,7 @@ def price_release(
     schema: StatisticsSchema | GradientSchema,
     order: ReleaseOrder | StatisticsQuery,
 ) -> tuple[ChargeRequest, float]:
-    """Return the charge that a release would make, and its noise scale in grid units.
+    """Return the charge for a release, and its noise scale in grid units; charges nothing.
 
     Raises:
         PolicyRefused: The noise would be too small to protect anything.
@@ -295,7 +295,7 @@ def make_release(
 
 
 def _check_charge(ledger: Ledger, charge: ChargeRecord, query: StatisticsQuery) -> None:
-    """Refuse a request whose id was charged for another kind of release."""
+    """Refuse a release whose request id was charged for another kind of release."""
     entry = entries.decode(ledger.entry(charge.seq))
     statistics = statistics_kind(query.statistics)
     if not isinstance(entry, entries.Charge) or entry.mechanism.statistics != statistics:
@@ -305,7 +305,7 @@ def _check_charge(ledger: Ledger, charge: ChargeRecord, query: StatisticsQuery) 
 def release_once(
     ledger: Ledger, request: ChargeRequest, pack_integers: Pack, step: Step
 ) -> ChargeRecord:
-    """Charge and make the release, unless an equal release exists; return its charge."""
+    """Charge and make a release, unless an equal release exists; return its charge."""
     charge = ledger.charge(request)
     if not charge.is_open:
         log.info("request %s: an equal release was made before", request.request_id)
@@ -364,6 +364,6 @@ def make_bundle(
 
 
 def canonical_decimal(number: str) -> str:
-    """Return one spelling for equal numbers such as "1" and "1.0", or "1e-5" and "0.00001"."""
+    """Return one spelling for equal decimals, such as "1" and "1.0"."""
     value = configuration.positive_decimal(number, "number").normalize()
     return format(value, "f") if value.adjusted() > -4 else format(value, "e")

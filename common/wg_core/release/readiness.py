@@ -36,7 +36,7 @@ def ready_snapshot(home: ClientHome, statistics: StatisticsKind = CLASSES) -> Sn
 def release_schema(
     config: ClientConfig, *, encoder: str, dimension: int, clip_radius: float
 ) -> StatisticsSchema:
-    """Return the layout of this plant's releases: its label domain, the encoder, fixed shares."""
+    """Return the layout of a plant's class statistics: label domain, encoder, fixed shares."""
     return default_schema(
         encoder=encoder,
         dimension=dimension,

@@ -29,7 +29,7 @@ class AcceptanceConfig:
             )
 
     def failure_action(self, code: str) -> Action:
-        """Return this plant's action for a failure."""
+        """Return this plant's action (block, warn or off) for a failed check of weights."""
         return self.checks.get(code) or default_action(code)
 
     @property

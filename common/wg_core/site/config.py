@@ -85,7 +85,7 @@ def check_name(setting: str, name: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """Settings of the data set.
+    """Settings of the plant's data set.
 
     Attributes:
         name: Public name on the ledger; carries the budget.
@@ -112,7 +112,7 @@ class DataConfig:
 
     @property
     def unit_rule(self) -> Literal["record", "weight"]:
-        """Rule by which records count: each alone, or those of one unit with equal weights."""
+        """Rule by which a unit's records count: each alone, or all with equal weights."""
         return "record" if self.unit_column is None else "weight"
 
     def __post_init__(self) -> None:
@@ -229,7 +229,7 @@ class WitnessConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
-    """Contents of ``client.yaml``.
+    """Settings of a plant: the contents of ``client.yaml``.
 
     ``witnesses`` are in addition to the server, and ``witness_quorum`` is the number of witnesses,
     including the server, that must cosign before a release is sent; null: all of them.
@@ -288,7 +288,7 @@ class ClientConfig(ClientSettings):
             )
 
     def _shared_key(self) -> bool:
-        """Return whether one signature would count for two witnesses."""
+        """Return whether two witnesses share a key, so that one signature would count twice."""
         if not self.witnesses:
             return False
         server = signing.public_from_hex(self.server.witness_key, subject="server.witness_key")
@@ -310,7 +310,7 @@ def default_request_epsilon(cap_epsilon: str) -> str:
 
 
 def positive_decimal(text: str, subject: str) -> Decimal:
-    """Read a positive, finite decimal string; raise ``ConfigError`` otherwise."""
+    """Read a text as a positive, finite decimal; raise ``ConfigError`` otherwise."""
     try:
         value = numbers.parse_exact_decimal(text, subject=subject)
     except DecodeError as error:
@@ -334,7 +334,7 @@ def read_data_sheet(path: Path) -> DataSheet:
 
 
 def save(home: ClientHome, config: ClientConfig) -> None:
-    """Write the configuration files, ``client.yaml`` last; each is replaced atomically."""
+    """Write a plant's configuration files, ``client.yaml`` last, each atomically."""
     if config.pin is not None:
         pinned_server.save(home, config.pin)
     if config.data_sheet is None:

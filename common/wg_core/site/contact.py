@@ -24,7 +24,7 @@ State = Literal["connected", "waiting", "stopped"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactStatus:
-    """Status that a node wrote last.
+    """Status of a node's contact with its server, as the node last wrote it.
 
     Attributes:
         state: ``connected``, ``waiting`` (to retry) or ``stopped``.
@@ -42,7 +42,7 @@ class ContactStatus:
 
 
 def read(home: ClientHome) -> ContactStatus | None:
-    """Read the last status; None if there is no file, or a malformed one.
+    """Read the node's last contact status; None if there is no file, or a malformed one.
 
     Raises:
         ConfigError: The file cannot be read.
@@ -57,14 +57,14 @@ def read(home: ClientHome) -> ContactStatus | None:
 
 
 class ContactFile:
-    """Maintains the status file of a running node. A write failure does not stop the node."""
+    """Contact status file of a running node. A write failure does not stop the node."""
 
     def __init__(self, home: ClientHome) -> None:
         self._home = home
         self._said: ContactStatus | None = None
 
     def write_status(self, state: State, reason: str = "") -> None:
-        """Write the current status, unless an equal one was written recently."""
+        """Write the node's current status, unless an equal one was written recently."""
         current_time, before = int(time.time()), self._said
         since = before.since if before is not None and before.state == state else current_time
         last = current_time if state == "connected" else (before.last if before is not None else 0)

@@ -47,5 +47,5 @@ CODES = frozenset(_BY_CODE)
 
 
 def default_action(code: str) -> Action:
-    """Return the action for a failure that the policy omits; unlisted codes block."""
+    """Return the default action for a failure code; unlisted codes block."""
     return _BY_CODE[code].action if code in _BY_CODE else "block"

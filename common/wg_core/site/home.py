@@ -18,7 +18,6 @@
     models/                models by package id, and the choice of the model in use
     report.html            the report on the newest package; stays at the plant
     contact.json           status of the node's contact with the server, for ``wg-client status``
-    contact.json           how the node stands with the server, for ``wg-client status``
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ class ClientHome:
         return shared_budget.ledger_home(self.root)
 
     def create_private_folder(self) -> None:
-        """Create the folder with mode 0700, whatever the umask is; all files are below it.
+        """Create the home folder with mode 0700, whatever the umask is.
 
         Raises:
             ConfigError: The folder cannot be created.
@@ -106,7 +105,7 @@ class ClientHome:
             )
 
     def set_outbox_aside(self, folder: str) -> None:
-        """Move bundles to a subfolder of the outbox; they are made again on demand.
+        """Move stored bundles to a subfolder of the outbox; new ones are made on demand.
 
         Raises:
             StorageError: A file cannot be moved.

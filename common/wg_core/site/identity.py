@@ -37,7 +37,7 @@ class PublicIdentity:
 
 
 def create_identity(home: ClientHome, site: str) -> PublicIdentity:
-    """Generate the keys that do not exist yet, and return all public keys."""
+    """Generate the plant's keys that do not exist yet, and return all public keys."""
     home.create_private_folder()
     for path, curve in ((home.tls_key, ec.SECP256R1()), (home.node_key, ec.SECP384R1())):
         if not path.exists():
@@ -52,7 +52,7 @@ def create_identity(home: ClientHome, site: str) -> PublicIdentity:
 
 
 def read_public_identity(home: ClientHome, site: str) -> PublicIdentity:
-    """Return the public keys of a home.
+    """Return the public keys of a plant's home.
 
     Raises:
         ConfigError: A key is missing or damaged.

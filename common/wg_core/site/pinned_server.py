@@ -47,5 +47,5 @@ def load(home: ClientHome) -> PinnedServer:
 
 
 def save(home: ClientHome, server: PinnedServer) -> None:
-    """Pin a server, replacing the earlier one atomically."""
+    """Pin a server in the plant's home, replacing the earlier one atomically."""
     atomic.write_bytes(home.pinned_server, canonical.encode(server), mode=atomic.PRIVATE)

@@ -21,11 +21,11 @@ class PrivacyPrice(Protocol):
 
     @property
     def epsilon(self) -> str:
-        """Epsilon, decimal string."""
+        """Epsilon of the release, decimal string."""
 
     @property
     def delta(self) -> str:
-        """Delta, decimal string."""
+        """Delta of the release, decimal string."""
 
 
 def check_message_type(config: ClientConfig, message_type: str) -> None:

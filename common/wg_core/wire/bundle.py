@@ -3,8 +3,9 @@
 A statistics bundle is a container (``wg_core.wire.container``) with the release as stored in the
 outbox, its two ledger entries, and for each entry a C2SP ``tlog-proof`` of inclusion in a cosigned
 checkpoint. A statement bundle is a self-contained entry (``entries.PublicStatement``) with its
-proof. This module verifies only the container's hashes: ``wg_core.ledger.verify`` verifies that
-the entries are those of the release. Messages for people call a bundle a covered release.
+proof. This module verifies only the container's hashes; the server verifies that the entries are
+those of the release (``wg_server.fleet.bundle_verification``). Messages for people call a bundle a
+covered release.
 """
 
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class StatisticsBundle:
 
     @property
     def proofs(self) -> tuple[bytes, ...]:
-        """Proofs of the ledger entries."""
+        """Proofs of the bundle's ledger entries."""
         return self.charge_proof, self.release_proof
 
 
@@ -58,7 +59,7 @@ class StatementBundle:
 
     @property
     def proofs(self) -> tuple[bytes, ...]:
-        """Proof of the entry, as a tuple of one."""
+        """Proof of the statement's entry, as a tuple of one."""
         return (self.proof,)
 
 

@@ -29,7 +29,7 @@ RECORD_LIMIT = 1 << 20  # Default limit on the size of a record, in bytes
 
 
 def encode(record: object) -> bytes:
-    """Encode a record as RFC 8785 canonical JSON (UTF-8)."""
+    """Encode a record dataclass as RFC 8785 canonical JSON (UTF-8)."""
     return rfc8785.dumps(msgspec.to_builtins(record))
 
 

@@ -23,7 +23,7 @@ _PREFIX_LIMIT = len(MAGIC) + _LENGTH.size + HEADER_LIMIT
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Header record of one section."""
+    """Header record of one section of a container: name, size and SHA-256."""
 
     name: str
     size: int
@@ -41,7 +41,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class SectionSpan:
-    """Position of one section in a file, and its expected hash."""
+    """Position of one container section in a file, and its expected hash."""
 
     name: str
     offset: int
@@ -50,7 +50,7 @@ class SectionSpan:
 
 
 def encode(kind: str, version: int, sections: Mapping[str, bytes]) -> bytes:
-    """Pack sections in the mapping's order."""
+    """Pack named sections into a container, in the mapping's order."""
     rows = tuple(
         Section(name, len(data), canonical.sha256_hex(data)) for name, data in sections.items()
     )
@@ -58,7 +58,7 @@ def encode(kind: str, version: int, sections: Mapping[str, bytes]) -> bytes:
 
 
 def encode_header(kind: str, version: int, sections: tuple[Section, ...]) -> bytes:
-    """Encode the bytes before the sections."""
+    """Encode a container's bytes before the sections: magic, length and header."""
     header = canonical.encode(Header(kind, version, sections))
     return b"".join((MAGIC, _LENGTH.pack(len(header)), header))
 
@@ -90,7 +90,7 @@ def stated_kind(data: bytes) -> str:
 def locate_sections(
     stream: BinaryIO, *, kind: str, version: int, names: tuple[str, ...], limit: int
 ) -> tuple[SectionSpan, ...]:
-    """Return the positions of the sections in an open file, for files too large for memory.
+    """Return the positions of a container's sections in an open file, for large files.
 
     The caller must check the hash of each section.
 
@@ -105,7 +105,7 @@ def locate_sections(
 
 
 def read_section(stream: BinaryIO, span: SectionSpan, *, kind: str, limit: int) -> bytes:
-    """Read one section of an open file.
+    """Read one container section of an open file.
 
     Raises:
         DecodeError: The section is larger than ``limit`` bytes, or does not match its hash.
@@ -144,7 +144,7 @@ def _layout(
 
 
 def _header(prefix: bytes, total: int, kind: str) -> tuple[Header, int]:
-    """Return the header, and the position where it ends."""
+    """Return a container's header, and the position where the header ends."""
     start = len(MAGIC) + _LENGTH.size
     if prefix[: len(MAGIC)] != MAGIC or len(prefix) < start:
         raise DecodeError(f"{kind} file: not a weightgate file (wrong first bytes)")
@@ -158,7 +158,7 @@ def _header(prefix: bytes, total: int, kind: str) -> tuple[Header, int]:
 
 
 def check_hash(subject: str, body: bytes, stated_hash: str) -> None:
-    """Check a section against the hash in the manifest.
+    """Check a section's bytes against the hash that a manifest states for them.
 
     Raises:
         VerificationError: The hashes differ.

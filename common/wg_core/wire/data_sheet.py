@@ -28,7 +28,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """Smallest and largest value of a number, as decimal texts."""
+    """Smallest and largest allowed value of a data sheet's number, as decimal texts."""
 
     low: str
     high: str
@@ -41,7 +41,7 @@ class _Range:
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    """Base of machines, which checks the range of each field and the consistency of all."""
+    """Base of a data sheet's machines, which checks each field's range and their consistency."""
 
     def __post_init__(self) -> None:
         for name, bounds in _BOUNDS[type(self)].items():
@@ -253,16 +253,16 @@ class DataSheet:
 
     @property
     def kind(self) -> str:
-        """Name of the machine's kind, which is the name of its field."""
+        """Name of the stated machine's kind, which is the name of its field."""
         return next(iter(self._machines()))
 
     @property
     def machine(self) -> "Machine":
-        """The stated machine."""
+        """Machine that the data sheet states."""
         return self._machines()[self.kind]
 
     def stated_fields(self) -> Iterator[tuple[str, str]]:
-        """Yield the names and values of the stated fields, for people."""
+        """Yield names and values of the machine's stated fields, for people."""
         for field in fields(self.machine):
             if (value := getattr(self.machine, field.name)) is not None:
                 yield field.name, str(value)

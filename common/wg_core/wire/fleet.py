@@ -90,12 +90,12 @@ class Envelope:
     payload: bytes = b""
 
     def fields(self) -> dict[str, str | bytes]:
-        """Return the fields of a ConfigRecord."""
+        """Return the envelope as fields of a Flower ConfigRecord."""
         return {"kind": self.kind, "record": self.record, "payload": self.payload}
 
 
 def read_envelope(fields: dict[str, object], *, subject: str) -> Envelope:
-    """Read the fields of a ConfigRecord strictly.
+    """Read an envelope strictly from the fields of a Flower ConfigRecord.
 
     Raises:
         DecodeError: A field is missing, unknown or of another type.

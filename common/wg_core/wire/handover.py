@@ -31,7 +31,7 @@ Link = TypeVar("Link")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handover:
-    """Statement of a retired key that another key succeeds it in its use.
+    """Statement of a retired key that names its successor for the same use.
 
     Attributes:
         use: Use of both keys.
@@ -84,7 +84,7 @@ def find_path(
     next_key: Callable[[Key, Link], Key | None],
     is_destination: Callable[[Key], bool],
 ) -> list[Link] | None:
-    """Return the links that lead from a key to the destination, in order; None if none do.
+    """Return the hand-overs that lead from a key to a destination, in order; None if none do.
 
     Args:
         links: Links in any order, each used at most once.

@@ -24,7 +24,7 @@ _TOLERANCE = 1e-9  # Relative tolerance of sigma: another libm may differ in the
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadManifest:
-    """Description of a head's training, and its privacy cost.
+    """Manifest of a private head: its training, and its privacy cost.
 
     Attributes:
         schema: Steps, clip radius, grid, classes, features and privacy unit.
@@ -71,14 +71,14 @@ class HeadManifest:
 
 
 def encode(manifest: HeadManifest, body: bytes, key: PrivateKey) -> bytes:
-    """Sign and pack a head; ``body`` comes from ``head_bytes``."""
+    """Sign and pack a private head; ``body`` comes from ``head_bytes``."""
     text = canonical.encode(manifest)
     parts = text, signing.sign(key, signing.STATISTICS_CONTEXT, text), body
     return container.encode(protocol.HEAD_KIND, VERSION, dict(zip(_SECTIONS, parts, strict=True)))
 
 
 def decode(data: bytes) -> tuple[HeadManifest, Head]:
-    """Unpack a head without verifying its signature.
+    """Unpack a private head's file without verifying its signature.
 
     Raises:
         DecodeError: The bytes are not a private head, or the manifest is inconsistent.
@@ -100,5 +100,5 @@ def decode(data: bytes) -> tuple[HeadManifest, Head]:
 
 
 def head_bytes(head: Head) -> bytes:
-    """Return the bytes of a head: weight, then bias."""
+    """Return a private head as bytes: weight, then bias."""
     return np.concatenate([part.ravel() for part in head]).astype("<f4").tobytes()

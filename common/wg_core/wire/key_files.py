@@ -18,7 +18,7 @@ _BLOCK = re.compile(rb"-----BEGIN [A-Z ]+-----.+?-----END [A-Z ]+-----\s*", re.D
 def save(
     path: Path, *keys: EllipticCurvePrivateKey | Ed25519PrivateKey | MLDSA44PrivateKey
 ) -> None:
-    """Write private keys to one file, in order."""
+    """Write private keys to one PEM file, in order."""
     pem = b"".join(
         key.private_bytes(
             serialization.Encoding.PEM,
@@ -31,7 +31,7 @@ def save(
 
 
 def load_ec(path: Path) -> EllipticCurvePrivateKey:
-    """Read an elliptic-curve private key.
+    """Read an elliptic-curve private key from a PEM file.
 
     Raises:
         ConfigError: The file is missing or holds no such key.
@@ -43,7 +43,7 @@ def load_ec(path: Path) -> EllipticCurvePrivateKey:
 
 
 def load_all(path: Path) -> list[object]:
-    """Read all private keys in a file, in order.
+    """Read all private keys in a PEM file, in order.
 
     Raises:
         ConfigError: The file is missing, or holds anything else.

@@ -65,7 +65,7 @@ _CODE = re.compile(rf"[a-z][a-z0-9-]{{0,{CODE_LIMIT - 1}}}")
 
 
 def check_site_name(name: str) -> str:
-    """Return ``name`` if it is a DNS label (RFC 1123); raise ``DecodeError`` otherwise."""
+    """Return a site's name if it is a DNS label (RFC 1123); raise ``DecodeError`` otherwise."""
     if not grammar.SITE_NAME.fullmatch(name):
         raise DecodeError(
             f"site name {name!r}: expected 1 to 63 lower-case letters, digits and inner hyphens"
@@ -87,7 +87,7 @@ def check_release_id(text: str) -> str:
 
 
 def check_number_length(text: str, subject: str) -> str:
-    """Return a number's text if a table can hold it; ``numbers`` checks its grammar.
+    """Return a number's text if a server table can hold it; ``numbers`` checks its grammar.
 
     Raises:
         DecodeError: The text is longer than ``NUMBER_LIMIT``.
@@ -129,7 +129,7 @@ class StatisticsQuery:
 
     @property
     def is_free(self) -> bool:
-        """True if it asks for the public statement alone, which costs nothing."""
+        """True if the query asks for the public statement alone, which costs nothing."""
         return self.epsilon == FREE_EPSILON
 
 

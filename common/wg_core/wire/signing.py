@@ -45,7 +45,7 @@ message.
 
 @dataclass(frozen=True, slots=True)
 class PublicPart:
-    """Public key of one algorithm.
+    """Part of a public key: the raw key of one algorithm.
 
     Attributes:
         algorithm: ``ED25519`` or ``ML_DSA_44``.
@@ -62,7 +62,7 @@ class PublicPart:
         return _SIGNATURE_SIZES[self.algorithm]
 
     def verify(self, signature: bytes, message: bytes) -> None:
-        """Verify a signature; raise ``InvalidSignature`` if it is not valid."""
+        """Verify a signature by this part's key; raise ``InvalidSignature`` if it is not valid."""
         self._key.verify(signature, message)
 
 
@@ -74,12 +74,12 @@ class PublicKey:
 
     @property
     def raw(self) -> bytes:
-        """Concatenated bytes of the parts."""
+        """Raw bytes of the public key: those of its parts, concatenated."""
         return b"".join(part.raw for part in self.parts)
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """Names of the algorithms."""
+        """Names of the key's algorithms."""
         return tuple(part.algorithm for part in self.parts)
 
 
@@ -90,7 +90,7 @@ class PrivateKey:
     parts: tuple[Ed25519PrivateKey | MLDSA44PrivateKey, ...]
 
     def public_key(self) -> PublicKey:
-        """Return the public key."""
+        """Return the public key that belongs to this private key."""
         return public_from_bytes(
             b"".join(part.public_key().public_bytes_raw() for part in self.parts)
         )
@@ -102,7 +102,7 @@ def generate_key() -> PrivateKey:
 
 
 def generate_hybrid_key() -> PrivateKey:
-    """Generate a key of both algorithms, which signs or cosigns ledgers."""
+    """Generate a key of Ed25519 and ML-DSA-44, which signs or cosigns ledgers."""
     return PrivateKey((Ed25519PrivateKey.generate(), MLDSA44PrivateKey.generate()))
 
 
@@ -112,7 +112,7 @@ def save(path: Path, key: PrivateKey) -> None:
 
 
 def load(path: Path) -> PrivateKey:
-    """Read a private key.
+    """Read a private key of one or both algorithms from its file.
 
     Raises:
         ConfigError: The file is missing or holds no such key.
@@ -133,7 +133,7 @@ def public_bytes(key: PrivateKey | PublicKey) -> bytes:
 
 
 def public_from_bytes(raw: bytes) -> PublicKey:
-    """Return the public key with these raw bytes.
+    """Return the public key with the given raw bytes.
 
     Raises:
         DecodeError: The bytes are not a key, or a weak key under which anybody can sign.
@@ -202,7 +202,7 @@ def sign(key: PrivateKey, context: str, message: bytes) -> bytes:
 
 
 def verify(key: PublicKey, context: str, message: bytes, signature: bytes) -> None:
-    """Verify the signatures of every part of a key.
+    """Verify a message's signatures by every part of a public key.
 
     Raises:
         VerificationError: A signature is missing or not valid.

@@ -37,7 +37,7 @@ _SECTIONS = ("manifest", "signature", "integers")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatisticsManifest:
-    """Description of a release, and its privacy cost.
+    """Manifest of a release of statistics: layout, noise and privacy cost.
 
     Attributes:
         schema: Layout, grid, weights and privacy unit.
@@ -83,7 +83,7 @@ class StatisticsManifest:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Public label domain of the site."""
+        """Public label domain of the site that made the release."""
         return self.schema.labels if self.labels is UNSET else self.labels
 
     def _check_machine(self) -> None:
@@ -128,14 +128,14 @@ class StatisticsManifest:
 
 
 def integers_to_bytes(integers: NDArray[np.int64]) -> bytes:
-    """Return the integers as little-endian 64-bit two's complement, in order."""
+    """Return released integers as little-endian 64-bit two's complement, in order."""
     return np.ascontiguousarray(integers, dtype="<i8").tobytes()
 
 
 def encode_release(
     manifest: StatisticsManifest, integers: NDArray[np.int64], key: PrivateKey
 ) -> bytes:
-    """Sign and pack a release.
+    """Sign and pack a release of statistics.
 
     Raises:
         VerificationError: ``integers`` do not match the manifest's hash.
@@ -152,7 +152,7 @@ def encode_release(
 def decode_release(
     data: bytes, public_key: PublicKey
 ) -> tuple[StatisticsManifest, NoisyStatistics]:
-    """Verify and unpack a release.
+    """Verify and unpack a release of statistics.
 
     Raises:
         DecodeError: The bytes are not a release, or the manifest is inconsistent.
