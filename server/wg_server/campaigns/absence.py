@@ -18,7 +18,7 @@ NOT_FETCHED = "not-fetched"
 
 
 def site_absence(status: SiteStatus, current_time: float) -> tuple[str, float]:
-    """Return code and figure of a site's absence; the code is empty if the site is online.
+    """Return code and number of the reason why a site is offline; the code is empty if online.
 
     The figure is a Unix time, or for a wrong clock its error in seconds.
     """
@@ -39,7 +39,7 @@ def site_absence(status: SiteStatus, current_time: float) -> tuple[str, float]:
 def deadline_absence(
     task: CampaignTask, status: SiteStatus, current_time: float
 ) -> tuple[str, float]:
-    """Return code and figure of the reason why a site missed its deadline."""
+    """Return code and number of the reason why a site missed its deadline."""
     code, figure = site_absence(status, current_time)
     if code:
         return code, figure

@@ -21,7 +21,7 @@ from wg_server.store.sites import ServerStore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilePackage:
-    """Result of making a package.
+    """Description of the package that was made from a statistics file.
 
     Attributes:
         site: Name of the recipient.
@@ -79,7 +79,7 @@ def generate_from_file(
 def _accept(
     home: ServerHome, store: ServerStore, source: Path, data: bytes, witness: LedgerWitness
 ) -> StoredRelease:
-    """Verify and store a file; an error names the file, and says how to write it again.
+    """Verify and store a statistics file; an error names the file, and says how to write it again.
 
     Raises:
         ConfigError, DecodeError, VerificationError: See ``intake.accept_release_file``.

@@ -29,7 +29,7 @@ from wg_server.store.succession import SeenLog
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteKey:
-    """Ledger of a site: its name, state, origin, key in hex, and the same key as verifier keys."""
+    """Ledger key of a site, with the site's name and state and the ledger's origin."""
 
     site: str
     state: str
@@ -40,7 +40,7 @@ class SiteKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerKeys:
-    """Public keys of the server and of its sites' ledgers, in hex.
+    """Public keys of the server and of its sites' ledgers, in hex, for auditors.
 
     Attributes:
         server: Name of the server.
@@ -65,7 +65,7 @@ class ServerKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteExport:
-    """Contents of the export of one site.
+    """Files that were written for auditors about one site.
 
     Attributes:
         site: Name of the site.
@@ -87,7 +87,7 @@ class SiteExport:
 
 
 def server_keys(home: ServerHome) -> ServerKeys:
-    """Return the public keys of a home.
+    """Return the public keys of a server's home.
 
     Raises:
         ConfigError: The home is not initialised.
@@ -177,7 +177,7 @@ def export_for_auditors(home: ServerHome, out: Path, names: Sequence[str]) -> li
 
 
 def _record(site: StoredSite, logs: Sequence[SeenLog]) -> SiteRecord:
-    """Return the logs of a site that can hold a release, and the log in use as the last one."""
+    """Return a site's record: its ledgers that can hold a release, the one in use last."""
     in_use = [ledger for ledger in logs if ledger.origin == site.ledger_origin]
     earlier = [
         ledger for ledger in logs if ledger not in in_use and succession.can_hold_release(ledger)

@@ -45,13 +45,13 @@ class SiteRequest:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Campaign, site, and logical id of the request."""
+        """Key of the request: campaign, site, and logical id."""
         return self.campaign.id, self.task.site, self.phase.request(self.task)
 
 
 @dataclass(frozen=True, slots=True)
 class _Flight:
-    """Message in flight: request key, size in bytes, monotonic times of sending and expiry."""
+    """Message to a site without a reply so far: request key, bytes, times of sending and expiry."""
 
     key: tuple[str, str, str]
     size: int
@@ -60,7 +60,7 @@ class _Flight:
 
 
 class MessageExchange:
-    """Exchange of campaign messages with sites; opens a Flower run when it needs one."""
+    """Exchange of messages with sites for all campaigns; opens a Flower run when one is needed."""
 
     def __init__(self, store: ServerStore, state: FleetState, message_seconds: float) -> None:
         self._store = store
@@ -96,7 +96,7 @@ class MessageExchange:
     def handle_replies(
         self, replies: Sequence[Reply], current_request: Callable[[str, str], SiteRequest | None]
     ) -> None:
-        """Process replies that answer a current request; other replies are dropped.
+        """Process replies that answer a current request; drop all others.
 
         Args:
             current_request: Returns the current request of a campaign (by id) to a site (by name),
@@ -129,7 +129,7 @@ class MessageExchange:
         return unsent
 
     def send_remaining(self, *, send_seconds: float = 5.0) -> bool:
-        """Send remaining requests for at most ``send_seconds``, then let answers be read.
+        """Send requests for at most ``send_seconds``, so that answers are read in between.
 
         At most ``FLIGHTS_BYTES`` are in flight at a time.
 
@@ -153,14 +153,14 @@ class MessageExchange:
         return True
 
     def _open(self) -> FleetRun:
-        """Return the open run, or open a new one."""
+        """Return the open Flower run, or open a new one."""
         if self._run is None:
             self._run = self._stack.enter_context(self._state.open_run())
             self._since = time.monotonic()
         return self._run
 
     def _drop_lost(self, keys: set[tuple[str, str, str]]) -> None:
-        """Drop messages that expired, whose node restarted, or that are no longer requested."""
+        """Drop messages that expired, that are no longer requested, or whose node restarted."""
         current_time = time.monotonic()
         for message_id, flight in list(self._flights.items()):
             has_restarted = self._state.activation_time(flight.key[1]) > flight.sent
@@ -171,7 +171,7 @@ class MessageExchange:
         self._not_before = {key: t for key, t in self._not_before.items() if key in keys}
 
     def _ready(self, asks: Sequence[SiteRequest]) -> Iterator[SiteRequest]:
-        """Yield the requests that can be sent now."""
+        """Yield requests to send now: the site is online, and waits for no other message."""
         if not asks:
             return
         online = self._state.online_sites({ask.site.name: ask.site for ask in asks}.values())
@@ -194,7 +194,7 @@ class MessageExchange:
             yield ask
 
     def _send(self, run: FleetRun, ask: SiteRequest) -> int:
-        """Send one message, and return the bytes that it adds in flight."""
+        """Send the message of one request, and return the bytes that the message adds in flight."""
         task, phase = ask.task, ask.phase
         asked_at = task.asked or time.time()
         envelope = phase.envelope(ask.campaign, replace(task, asked=asked_at))

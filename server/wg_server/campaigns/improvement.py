@@ -21,7 +21,7 @@ LEAST_GAIN = 0.2  # Smallest relative reduction of the posterior variance of a b
 
 
 def is_more_informative(previous_package: Path, package: bytes) -> bool:
-    """Return whether a package is more informative than the previous one.
+    """Return whether a package rests on more information than the previous package.
 
     It counts as more informative if the previous package is missing or either has no posterior.
     """

@@ -160,7 +160,7 @@ def open_release(row: StoredRelease) -> OpenedRelease:
 
 
 def check_usable(release: StoredRelease) -> None:
-    """Refuse a release that must not be used.
+    """Refuse a release that is in quarantine or rejected.
 
     Raises:
         VerificationError: The release is in quarantine, or was rejected.
@@ -199,7 +199,7 @@ def _is_cosigned(note: Note, witness: WitnessPolicy) -> bool:
 
 
 def _decode(data: bytes) -> ReceivedBundle:
-    """Decode a file according to the kind in its container."""
+    """Decode a file as release or statement, according to the kind that its container states."""
     if container.stated_kind(data) == bundle.STATEMENT_KIND:
         return bundle.decode_statement(data)
     return statistics_file.decode_bundle(data)

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def statistic_use(home: ServerHome, version: GeneratorVersion) -> dict[str, bool]:
-    """Return the kinds that the encoder reads, and whether their networks use statistics.
+    """Return for each machine kind that the encoder reads: True if its networks use statistics.
 
     The model card decides; a soft sensor that passes its checks always uses one. This function
     imports torch, which no process that carries messages does.
@@ -57,7 +57,7 @@ def left_out(
     *,
     sites_are_named: bool,
 ) -> dict[str, str]:
-    """Return a code for each site that is skipped.
+    """Return a code of the reason for each site that a campaign for machine statistics skips.
 
     Args:
         store: The server's store.
@@ -78,7 +78,7 @@ def left_out(
 
 
 def _declared_kind(store: ServerStore, release_id: str) -> str | None:
-    """Return the machine kind that an answer declares; empty: none; None: no readable answer."""
+    """Return the machine kind that a site's answer declares, or ""; None: unreadable answer."""
     if not release_id:
         return None
     try:

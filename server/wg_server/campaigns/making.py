@@ -82,14 +82,14 @@ class PackagingProcess:
 
 
 class _Relay(logging.Handler):
-    """Log handler that passes a process's log records on to this process's loggers."""
+    """Log handler in a packaging process that passes log records on to the server's process."""
 
     def emit(self, record: logging.LogRecord) -> None:
         logging.getLogger(record.name).handle(record)
 
 
 def _begin(records: Any, level: int) -> None:
-    """Initialise a process: it logs to its parent, and ends with it."""
+    """Prepare a packaging process: it logs to its parent process, and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(level=level, handlers=[logging.handlers.QueueHandler(records)], force=True)
     threading.Thread(target=_end_with_parent, daemon=True).start()

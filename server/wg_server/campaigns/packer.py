@@ -30,7 +30,7 @@ IDLE_SECONDS = 60.0  # Idle time after which a process that makes packages is st
 
 
 class PackagingThreads:
-    """Makes requested packages on threads; skips tasks that are no longer ``released``."""
+    """Threads that make the requested packages; tasks no longer ``released`` are skipped."""
 
     def __init__(self, home: ServerHome, store: ServerStore, makers: Sequence[MakePackage]) -> None:
         self._home = home
@@ -80,7 +80,7 @@ class PackagingThreads:
                 self._lock.notify_all()
 
     def has_new_packages(self) -> bool:
-        """Return whether packages were made, or failed, since the last call."""
+        """Return whether packages were made, or could not be made, since the last call."""
         is_finished = self._made.is_set()
         self._made.clear()
         return is_finished
@@ -104,7 +104,7 @@ class PackagingThreads:
             self._made.set()
 
     def _next(self, maker: MakePackage) -> tuple[str, str] | None:
-        """Return the next campaign and site, or None at the end; stops an idle maker's process."""
+        """Return the next campaign and site to make a package for, or None at the end."""
         with self._lock:
             while not self._lock.wait_for(lambda: self._turns or self._ended, IDLE_SECONDS):
                 _release_process(maker)
@@ -153,7 +153,7 @@ class PackagingThreads:
     def _package(
         self, maker: MakePackage, campaign: Campaign, task: CampaignTask, delivery_id: str
     ) -> bytes:
-        """Return the package of a task from its file, or make it and write the file."""
+        """Return the package for a site's task from its file, or make and write the package."""
         path = self._home.package_path(delivery_id)
         if path.is_file():
             return atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
@@ -172,5 +172,5 @@ def _release_process(maker: MakePackage) -> None:
 
 
 def _better_id(task: CampaignTask) -> str:
-    """Return the delivery id of a better package; it is the same after a restart."""
+    """Return the id for the delivery of a better package, which is the same after a restart."""
     return canonical.sha256_hex(f"{task.delivery_id} {task.package_sha256}".encode())[:32]

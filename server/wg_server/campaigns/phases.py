@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """One exchange with the sites: the message, and the handling of its answer.
+    """One exchange of a campaign with its sites: the message to send, and the handling of answers.
 
     Attributes:
         state: State of the tasks whose sites are asked.

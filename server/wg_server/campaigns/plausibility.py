@@ -45,7 +45,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """Upper bounds on numbers of records, from the released counts.
+    """Upper bounds on a plant's numbers of records, computed from the released counts.
 
     Attributes:
         classes: Bound for each class, ``[K]``.
@@ -110,7 +110,7 @@ def implausibility_reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
 
 
 def _layout(schema: StatisticsSchema) -> list[str]:
-    """List deviations of the schema's bounds and shares from the public ones."""
+    """List differences between a release's schema and the public schema of its encoder."""
     if schema.statistics == MACHINE:
         public = machine_schema(schema.encoder, schema.unit_rule)
     else:
@@ -133,7 +133,7 @@ def _layout(schema: StatisticsSchema) -> list[str]:
 def _counts(
     schema: StatisticsSchema, sums: Floats, std: float, x: float
 ) -> tuple[_Records, list[str]]:
-    """Bound the numbers of records by the counts (the last one: unlabelled), and list problems."""
+    """Return bounds on numbers of records from the released counts, and the counts' problems."""
     tail = std * math.sqrt(2 * x)
     problems = []
     if sums.min() < -tail:
@@ -159,7 +159,7 @@ def _counts(
 
 
 def _limit(exact: Floats | float, entries: int, sigma: float, x: float) -> Floats:
-    """Return the largest length of a noisy vector whose exact length is at most ``exact``."""
+    """Return the largest plausible length of a noisy vector with exact length at most ``exact``."""
     bound = np.asarray(exact, dtype=np.float64)
     noise = sigma**2 * (entries + 2 * math.sqrt(entries * x) + 2 * x)
     square = np.square(bound) + 2 * bound * sigma * math.sqrt(2 * x) + noise
@@ -167,5 +167,5 @@ def _limit(exact: Floats | float, entries: int, sigma: float, x: float) -> Float
 
 
 def _printable(label: str) -> str:
-    """Return a label from an untrusted source, shortened and without control characters."""
+    """Return an untrusted label, shortened and without control characters."""
     return ascii(label[:_NAME_LIMIT])

@@ -52,7 +52,7 @@ _TRIES = 20
 
 
 class GeneratorPools:
-    """Pools of one generator and encoder."""
+    """Pools of releases for one generator and encoder."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class GeneratorPools:
         close: Sequence[PooledRelease],
         removed_ids: set[str],
     ) -> None:
-        """Update one kind.
+        """Update the pool of one kind (class set) by new and removed releases.
 
         Args:
             close: Current releases of this and of near kinds, including new ones.
@@ -209,7 +209,7 @@ class GeneratorPools:
         labels: tuple[str, ...],
         changes: int,
     ) -> PooledRelease:
-        """Compare a new release with its peers, and return its row with the resulting influence."""
+        """Compare a new release with similar ones, and return its row with its influence."""
         site = self._evidence(row.release_id, labels)
         drawn_peers = [peer for peer in peers if peer.site != row.site][:PEERS]
         evidence = [self._evidence(peer.release_id, labels) for peer in drawn_peers]
@@ -233,7 +233,7 @@ class GeneratorPools:
         )
 
     def _part(self, row: PooledRelease, labels: tuple[str, ...]) -> EvidencePool:
-        """Return the contribution of a release to its kind's sum; it never changes."""
+        """Return what a release adds to the pool of its kind; the value never changes."""
         site = self._evidence(row.release_id, labels)
         return pooling.pool_of_site(
             self._priors, labels, replace(site, noise=site.noise + row.noise)
@@ -243,7 +243,7 @@ class GeneratorPools:
         return site_evidence(self._release(release_id).statistics, labels)
 
     def _row(self, manifest: StatisticsManifest) -> PooledRelease:
-        """Return the row of a release that is not judged yet."""
+        """Return the table row of a new release that was not compared with others yet."""
         identity = manifest.release_id.encode()
         digest = hashlib.blake2b(identity, key=self._secret, digest_size=7).digest()
         return PooledRelease(
@@ -261,12 +261,12 @@ class GeneratorPools:
         return canonical.sha256_hex(canonical.encode((self._encoder, *sorted(labels))))
 
     def _kinds(self) -> list[tuple[StoredPool, frozenset[str]]]:
-        """Return the pools of all kinds, without their data, with their class names."""
+        """Return the pools of all kinds (class sets) with class names, but without their sums."""
         return [(pool, frozenset(pool.names)) for pool in self._table.list_pools()]
 
     @staticmethod
     def _near(labels_by_kind: Mapping[str, frozenset[str]], kind: str) -> set[str]:
-        """Return the kinds that share at least two classes with this one, itself included."""
+        """Return the kinds that share two or more classes with ``kind``, including ``kind``."""
         labels = labels_by_kind[kind]
         return {name for name, names in labels_by_kind.items() if len(names & labels) > 1}
 
@@ -274,7 +274,7 @@ class GeneratorPools:
         return intake.open_release(self._store.require_release(release_id))
 
     def _tree(self, *kinds: tuple[str, int]) -> tuple[str, int]:
-        """Return root and size of the Merkle tree of the releases in some sums."""
+        """Return root and size of the Merkle tree over the releases in some pools."""
         leaves = [
             merkle.leaf_hash(release_id) for release_id in self._table.release_ids_in_sums(kinds)
         ]
@@ -285,7 +285,7 @@ class GeneratorPools:
         return root, len(leaves)
 
     def _sites_behind(self, kind: str, changes: int) -> Counter[str]:
-        """Count, for each class, the releases in a kind's sum that agree on it."""
+        """Return for each class the number of releases in a pool that agree on the class."""
         rows = self._table.releases_at_change(kind, changes)
         return Counter(name for row in rows for name in row.behind_names)
 

@@ -28,7 +28,7 @@ GENERATOR = "generator"
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Cause of a site's status, and what to do about it; both may be empty."""
+    """Cause of a site's status in words, with advice on what to do; both may be empty."""
 
     why: str
     do: str = ""
@@ -219,7 +219,7 @@ def _reason_of_end(
 def _reason_of_absence(
     say: TextFormatter, code: str, figure: float, current_time: float
 ) -> Reason | None:
-    """Return the reason of a site's absence for a code and figure of ``absence``, or None."""
+    """Return the reason why a site is offline for a code and number of ``absence``, or None."""
     if code not in _AWAY:
         return None
     do = say(_AWAY[code])

@@ -11,7 +11,7 @@ from wg_core.wire.statistics_file import StatisticsManifest
 
 @dataclass(frozen=True, slots=True)
 class OpenedRelease:
-    """Opened release: manifest and statistics."""
+    """Release of a plant after verification: manifest and statistics."""
 
     manifest: StatisticsManifest
     statistics: NoisyStatistics

@@ -104,12 +104,12 @@ def tasks_to_improve(
 
 
 def has_only_absent_sites(campaign: Campaign, current_time: float) -> bool:
-    """Return whether all open tasks are of absent sites."""
+    """Return whether every open task of a campaign belongs to an absent site."""
     open_tasks = [task for task in campaign.tasks if task.state in OPEN_TASKS]
     return bool(open_tasks) and all(is_absent(task, current_time) for task in open_tasks)
 
 
 def is_over(campaign: Campaign, sites: Collection[str], current_time: float) -> bool:
-    """Return whether no task is open and no better package for ``sites`` is due."""
+    """Return whether a campaign has ended: no task is open, no better package for ``sites`` due."""
     open_tasks = any(task.state in OPEN_TASKS for task in campaign.tasks)
     return not open_tasks and not tasks_to_improve(campaign, sites, current_time)

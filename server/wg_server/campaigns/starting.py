@@ -71,7 +71,7 @@ class CampaignOrder:
 
     @property
     def summary(self) -> str:
-        """Summary for the operators' log."""
+        """Summary of the campaign order for the operators' log."""
         statistics = "machine statistics of " if self.statistics == MACHINE else ""
         recipients = statistics + (", ".join(self.sites) or "enrolled sites, none by name")
         return f"{self.purpose}: epsilon {self.epsilon}, delta {self.delta}: {recipients}"

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 def make_machine_networks(
     version: GeneratorVersion, plant: PackageRecipient, *, seed: int
 ) -> tuple[GeneratorCondition, str, tuple[GeneratedCandidate, ...]] | None:
-    """Make networks for the machine that a plant declares, the one at the mean of latents first.
+    """Return networks for the machine that a plant declares, the most typical network first.
 
     Returns:
         The condition that they were made for, their architecture, and the networks. None if the

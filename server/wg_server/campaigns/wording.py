@@ -20,17 +20,17 @@ _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
 class TextFormatter:
-    """Formats the texts in one language."""
+    """Formatter of the texts about sites and campaigns in one language."""
 
     def __init__(self, language: Code) -> None:
         self._texts = translations.load_templates(language, REASON_CATALOGUES, KIND)
 
     def __call__(self, key: str, **figures: object) -> str:
-        """Return the text of a key, with its figures filled in; empty for the empty key."""
+        """Return the text of a key, with its numbers filled in; empty for the empty key."""
         return self._texts[key].format(**figures) if key else ""
 
     def explain_plant_code(self, code: str) -> str | None:
-        """Return the meaning of a plant's code; None if the code is unknown."""
+        """Return the meaning of a code that a plant sent; None if the code is unknown."""
         has_meaning = code in fleet.REFUSALS or code in fleet.CODE_MEANINGS
         return self(f"plant {code}") if has_meaning else None
 

@@ -45,7 +45,7 @@ for sites."""
 
 
 class CampaignWorker:
-    """Works on the campaign queue in its own thread."""
+    """Worker on the campaign queue, in a thread of its own."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class CampaignWorker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop soon; unfinished campaigns continue at the next start."""
+        """Ask the threads to stop soon; unfinished campaigns continue at the next start."""
         self._stop.set()
         self._packer.stop()
         self._thread.join()
@@ -109,7 +109,7 @@ class CampaignWorker:
         self._hang_up()
 
     def _wait(self, seconds: float) -> None:
-        """Wait for a time, until the worker stops, or until a package was made."""
+        """Wait for a time, but no longer than until the worker stops or a package was made."""
         end = time.monotonic() + seconds
         while (remaining := end - time.monotonic()) > 0:
             is_stopped, packages_made = (
@@ -128,7 +128,7 @@ class CampaignWorker:
             log.exception("campaign worker: messages on their way cannot be withdrawn")
 
     def _turn(self, *, look_share: float = 20.0) -> None:
-        """Handle new replies and packages; at intervals, do all that is due in the queue."""
+        """Handle new replies and packages; at intervals, do all that queued campaigns need."""
         replies = self._exchange.poll_replies()
         self._news |= bool(replies) or self._packer.has_new_packages()
         due = time.monotonic() >= (self._next_look if self._news else self._next_idle_look)
@@ -150,7 +150,7 @@ class CampaignWorker:
         self._next_idle_look = end + max(LOOK_SECONDS, look_share * took)
 
     def _ask_of(self, campaign_id: str, name: str) -> SiteRequest | None:
-        """Return the current request of a campaign to a site, or None."""
+        """Return the request that a campaign has to send to a site now, or None."""
         try:
             campaign, site = (
                 self._queue.find_campaign(campaign_id, site=name),
@@ -165,7 +165,7 @@ class CampaignWorker:
         return SiteRequest(campaign, task, site, phase)
 
     def _holds(self) -> bool:
-        """Return whether this process still serves the store; log a change."""
+        """Return whether this process still has the lock to serve the store; log a change."""
         if self._serving_lock is None:
             return True
         holds = self._serving_lock.is_held()
@@ -175,7 +175,7 @@ class CampaignWorker:
         return holds
 
     def _look(self) -> list[SiteRequest]:
-        """Do what is due in every campaign, and return the current requests to sites."""
+        """Do all that is due in every campaign, and return the current requests to sites."""
         ids = self._queue.start_queued()
         sites = self._store.sites_in_campaigns(ids)
         asks: list[SiteRequest] = []

@@ -29,7 +29,7 @@ STATISTIC_PAIR = "sheet and statistic over the sheet alone"
 
 @dataclass(frozen=True, slots=True)
 class ClassNameOverlap:
-    """Overlap of the class names of some sites.
+    """Overlap of class names between some sites.
 
     Attributes:
         names: Class names of each site; None if they are unknown.
@@ -152,7 +152,7 @@ def machine_gain_lines(card: Mapping[str, Any]) -> Iterator[str]:
 
 
 def uses_statistic(card: Mapping[str, Any], kind: str) -> bool:
-    """Return whether a generator makes networks or soft sensors of a kind from statistics."""
+    """Return whether a generator uses statistics for a kind's networks or soft sensors."""
     about = card.get("sheets", {}).get("kinds", {}).get(kind, {})
     return kind in sensor_errors(card) or "conditioned" in about.get("ships", {}).values()
 

@@ -238,7 +238,7 @@ def _say_left_out(campaign: Campaign) -> None:
 
 
 def _say_worth(store: ServerStore, home: ServerHome, order: CampaignOrder) -> None:
-    """Print shared class names, sites left out, and the model card's figures for such releases."""
+    """Print shared class names, skipped sites, and the model card's figures for such releases."""
     version = versions.usable_version(home)
     if order.statistics == MACHINE:
         for line in worth.machine_gain_lines(version.card):
@@ -265,7 +265,7 @@ def _change(
     as_json: bool,
     campaign_id: str,
 ) -> None:
-    """Change a campaign in the name of this user, and print it."""
+    """Change a campaign in the name of the current user, and print the campaign."""
     with ServerStore.open(home) as store:
         with logged_action(store, current_user(), action, campaign_id):
             campaign = change(CampaignQueue(store.engine), campaign_id)

@@ -21,7 +21,7 @@ def _hex(key: str) -> str:
 
 
 def _certificate(home: ServerHome, as_json: bool) -> None:
-    """Create a new certificate for the listeners, under the same authority."""
+    """Create a new certificate for the server's listeners, under the same authority."""
     pki.renew_server_certificate(home, home.read_config())
     expires = pki.load_certificate(home.tls_cert).not_valid_after_utc.timestamp()
     good = text("{file}: good until {time}", file=home.tls_cert, time=format_time(expires))
@@ -29,7 +29,7 @@ def _certificate(home: ServerHome, as_json: bool) -> None:
 
 
 def _authority(home: ServerHome, as_json: bool) -> None:
-    """Replace the certificate authority; the old one signs the new one."""
+    """Replace the certificate authority; the old authority signs the new one."""
     from wg_server.operation import authority
 
     with (
@@ -48,7 +48,7 @@ def _authority(home: ServerHome, as_json: bool) -> None:
 
 
 def _signing(home: ServerHome, as_json: bool, *, stolen: bool = False) -> None:
-    """Replace the package and witness keys; unless stolen, the old keys sign the new ones."""
+    """Replace the server's package and witness keys; unless stolen, old keys sign the new ones."""
     from wg_server.operation import rotation
 
     why = "stolen" if stolen else ""

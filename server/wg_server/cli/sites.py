@@ -119,7 +119,7 @@ def _documents(home: ServerHome, store: ServerStore, code: Code) -> Iterator[Map
 
 
 def _say(row: Mapping[str, Any]) -> bool:
-    """Print a site's lines; return whether its spend is unknown."""
+    """Print the lines about a site; return whether the site's privacy spend is unknown."""
     unknown: bool = row["ledger_succession"] == BUDGET_UNKNOWN
     troubles = [text("LEDGER FORK: evidence kept")] if row["ledger_fork"] else []
     troubles += [text("BUDGET UNKNOWN")] if unknown else []

@@ -87,7 +87,7 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
 
 
 def _take_over(home: ServerHome, identity: str) -> tuple[bool, list[str]]:
-    """Install a new generator if its card passes, and delete old ones.
+    """Install a new generator if its model card passes, and delete old generators.
 
     Returns:
         Whether it is installed, and the ids of the deleted generators.
@@ -128,7 +128,7 @@ def _table(card: dict[str, Any]) -> list[str]:
 
 
 def _sheets(card: dict[str, Any]) -> list[str]:
-    """Return the lines of the cards of machine networks and soft sensors."""
+    """Return the lines on the model cards of machine networks and soft sensors."""
     lines = []
     for machines in card["kinds"].values():
         lines += sheet_card.card_table(machines)

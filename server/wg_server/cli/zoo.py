@@ -63,7 +63,7 @@ def build_command(
 
 
 def _replace_encoder(home: ServerHome, plan: ZooPlan, workers: int) -> None:
-    """Fit the plan's encoder and keep it as the home's.
+    """Fit the encoder of a plan, and replace the encoder of the server's home.
 
     Raises:
         ConfigError: A campaign is open.

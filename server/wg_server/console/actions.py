@@ -23,7 +23,7 @@ HOURS_LIMIT = 24 * 365  # Longest duration in a form, in hours
 
 
 def invite_site(context: PageContext, form: Form) -> Response:
-    """Create a join token, and show it once."""
+    """Create a join token for a site, and show the token once."""
     name = protocol.check_site_name(form_field(form, "site").strip())
     seconds = _hours(form, "hours") or 3600.0
     again = bool(form_field(form, "again"))

@@ -21,7 +21,7 @@ STATES: tuple[TaskState, ...] = (
 
 
 def template_filters(speech: PageTexts) -> Mapping[str, object]:
-    """Return functions and values for templates."""
+    """Return the functions and values by which page templates format numbers and times."""
     current_time = time.time()
 
     def ago(seconds: float | None) -> str:

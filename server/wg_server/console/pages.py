@@ -90,7 +90,7 @@ def show_site(context: PageContext) -> Response:
 
 
 def _site(context: PageContext) -> StoredSite:
-    """Return the site that a page is about."""
+    """Return the site that a page shows."""
     try:
         return context.source.store.require_site(context.request.path_params["site"])
     except ConfigError as error:
@@ -161,7 +161,7 @@ def show_operator_log(context: PageContext) -> Response:
 
 
 def _of_generator(context: PageContext) -> list[Alert]:
-    """Return the alerts that keep campaigns from being started."""
+    """Return the alerts about the generator that keep campaigns from being started."""
     home, speech = context.source.home, context.speech
     if not home.encoder.is_file():
         return [Alert("bad", speech("alert no zoo"), "/generator")]
@@ -174,7 +174,7 @@ def _of_generator(context: PageContext) -> list[Alert]:
 
 
 def _versions(context: PageContext) -> list[Mapping[str, Any]]:
-    """List the generators for the page, the installed one first."""
+    """List the generator versions for a page, the installed version first."""
     home = context.source.home
     try:
         installation = versions.read_installed(home)
@@ -225,7 +225,7 @@ def _card(card: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _link_of(action: str, subject: str) -> str:
-    """Return the path of the page about a log entry's subject; empty if there is none."""
+    """Return the path of the page about the subject of a log entry; empty without such a page."""
     if action.startswith("campaign"):
         return f"/campaigns/{subject}"
     if action in ("enroll", "revoke"):
@@ -237,5 +237,5 @@ def _link_of(action: str, subject: str) -> str:
 
 
 def _number(text: str) -> int:
-    """Parse a number in a query; zero if it is invalid."""
+    """Parse a number in the query of a page's URL; zero if the text is no valid number."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0

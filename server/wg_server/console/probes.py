@@ -19,7 +19,7 @@ from wg_server.store.sites import ServerStore
 
 @dataclass(frozen=True, slots=True)
 class HealthProbe:
-    """One health check.
+    """One health check of the server.
 
     Attributes:
         name: Name of the check.

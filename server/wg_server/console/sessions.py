@@ -30,7 +30,7 @@ SESSIONS_LIMIT = 256
 
 @dataclass(slots=True)
 class Session:
-    """One login.
+    """Login session of one operator in the console.
 
     Attributes:
         operator: Name of the operator.
@@ -63,7 +63,7 @@ class Session:
 
 
 class SessionTable:
-    """All sessions of one server."""
+    """All login sessions of one console."""
 
     def __init__(self, store: ServerStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store

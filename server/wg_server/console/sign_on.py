@@ -39,7 +39,7 @@ _ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
 
 
 class OidcProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Contents of ``keys/oidc.json``, and the login through that provider.
+    """OpenID Connect provider: the settings in ``keys/oidc.json``, and the login there.
 
     Attributes:
         issuer: URL of the provider, as in its tokens; https, except on this machine.
@@ -101,7 +101,7 @@ class OidcProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @contextmanager
     def _asking(self) -> Iterator[tuple[httpx.Client, dict[str, Any]]]:
-        """Open an HTTP client for the provider, and fetch the provider's metadata."""
+        """Yield an HTTP client for the provider, and the provider's metadata."""
         import httpx
 
         url = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
@@ -114,7 +114,7 @@ class OidcProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise PeerError(f"{self.issuer}: {error}") from error
 
     def _claims(self, token: str, keys: Any, nonce: str) -> dict[str, Any]:
-        """Verify an ID token, and return its claims."""
+        """Verify an ID token, and return the claims in the token."""
         from joserfc import jwt
         from joserfc.jwk import KeySet
 

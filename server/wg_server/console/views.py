@@ -132,7 +132,7 @@ def site_rows(
 
 
 def read_site_budget(store: ServerStore, site: str) -> SiteBudget | None:
-    """Return a site's budget as stated in its newest charge, or None."""
+    """Return a site's budget as stated in the site's newest charge, or None."""
     newest = store.newest_release(site)
     if newest is None:
         return None

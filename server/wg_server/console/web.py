@@ -69,7 +69,7 @@ Form = Mapping[str, list[str]]
 
 
 class HostGuard(Guard):
-    """Answers only under known host names, and adds security headers."""
+    """Middleware that answers only under known host names, and adds security headers."""
 
     def __init__(self, app: ASGIApp, console_url: str) -> None:
         super().__init__(app)
@@ -108,7 +108,7 @@ class HostGuard(Guard):
 
 @dataclass(frozen=True, slots=True)
 class PageContext:
-    """Request of a logged-in operator."""
+    """Request of a logged-in operator, from which a page is made."""
 
     request: Request
     session: Session
@@ -197,7 +197,7 @@ class Console:
         return endpoint
 
     async def login(self, request: Request) -> Response:
-        """Start a session, or show why the login failed."""
+        """Start a session of the console, or show why the login failed."""
         form = _parse(await request.body())
         speech = self.page_texts(request)
         if form is None or not self._is_from_here(request):
@@ -214,7 +214,7 @@ class Console:
         return response
 
     def _let_in(self, response: Response, cookie: str, session: Session) -> None:
-        """Record a login, and set its cookie."""
+        """Log the login of an operator, and set the session's cookie."""
         add_log_entry(self.source.store, session.actor, "login", "", session.role)
         self._keep(response, self._cookie, cookie, int(sessions.SESSION_SECONDS), "strict")
 
@@ -237,7 +237,7 @@ class Console:
         )
 
     def redirect_to_provider(self, request: Request) -> Response:
-        """Redirect a browser to the provider."""
+        """Redirect a browser to the OpenID Connect provider for login."""
         host = request.client.host if request.client else ""
         if self.provider is None or not self._tries.count_try(client_network(host)):
             return self.render_failure(
@@ -278,7 +278,7 @@ class Console:
         return f"{self._origin or 'http://' + request.headers['host']}{ROOT}/signed-on"
 
     def logout(self, context: PageContext, form: Form) -> Response:
-        """End the session."""
+        """End the session of an operator."""
         self.sessions.logout(context.request.cookies.get(self._cookie, ""))
         response = RedirectResponse(f"{ROOT}/login", 303)
         response.delete_cookie(self._cookie, path="/" if self._secure else ROOT)
@@ -353,14 +353,14 @@ class Console:
         return None if cookie is None else self.sessions.find_session(cookie, is_automatic=live)
 
     def _is_from_here(self, request: Request) -> bool:
-        """Return whether the browser's headers name a page of this console as a form's origin."""
+        """Return whether a form was sent from a page of this console, by the browser's headers."""
         origin = request.headers.get("origin", "")
         if self._origin and origin == self._origin:
             return True
         return origin == f"http://{request.headers.get('host', '')}"
 
     def _run_guarded(self, context: PageContext, work: Callable[[], Response]) -> Response:
-        """Run the work, and answer an error with a page rather than a traceback."""
+        """Run the action of a page, and answer an error with a page rather than a traceback."""
         try:
             return work()
         except StorageError as error:
@@ -379,7 +379,7 @@ class Console:
 
 
 class NotFound(WgError):
-    """The requested page does not exist."""
+    """Error of a request for a page that does not exist."""
 
 
 def form_field(form: Form, name: str) -> str:
@@ -389,7 +389,7 @@ def form_field(form: Form, name: str) -> str:
 
 
 def _parse(body: bytes) -> Form | None:
-    """Parse a form as browsers send it; None if it is invalid."""
+    """Parse a form as browsers send it; None if the form is invalid."""
     try:
         pairs = parse_qsl(
             body.decode("ascii"),

@@ -225,7 +225,7 @@ class NodeMessages(InMemoryLinkState):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Reply to one message.
+    """Reply of a site's node to one message.
 
     Attributes:
         message_id: Flower's id of the message that was sent.
@@ -257,11 +257,11 @@ class FleetState:
         self._run_lock = threading.Lock()
 
     def attach(self, app: FastAPI) -> None:
-        """Make the link state available to an application whose requests are identified already."""
+        """Give an application with identified requests access to Flower's link state."""
         app.state.linkstate_factory = self._factory
 
     def middleware(self) -> Middleware:
-        """Return the Fleet API as middleware, with this class's checks before each handler."""
+        """Return the Fleet API as middleware, with this class's checks before each request."""
         return Middleware(FleetApi, state=self._state, judge=self._judge)
 
     def online_sites(self, sites: Iterable[StoredSite]) -> set[str]:
@@ -339,7 +339,7 @@ class FleetState:
         return None
 
     def _before_activation(self, site: StoredSite) -> None:
-        """Register the node, so that a restarted one reconnects before its heartbeat expires."""
+        """Register a node, so that a restarted node reconnects before its heartbeat expires."""
         key = site.node_key.encode("ascii")
         node_id = self._state.get_node_id_by_public_key(key)
         if node_id is None:
@@ -351,7 +351,7 @@ class FleetState:
 
 
 class FleetRun:
-    """Messages of one run."""
+    """Flower run: the messages to nodes under one run id, and their replies."""
 
     def __init__(self, state: LinkState, run_id: int) -> None:
         self._state = state
@@ -420,7 +420,7 @@ class FleetRun:
         return replies
 
     def _heads(self, message_ids: set[str]) -> tuple[list[Message], list[str]]:
-        """Return replies without their content, and ids of messages with unreadable replies."""
+        """Return replies without their content, and ids of messages with an unreadable reply."""
         if not message_ids:
             return [], []
         try:
@@ -444,7 +444,7 @@ class FleetRun:
         self._state.object_store.delete(message_id)
 
     def _receive(self, message_id: str, head: Message, tree: ObjectTree) -> Reply | None:
-        """Return the reply, or None while its objects are still being uploaded."""
+        """Return the reply to a message, or None while its parts are still being uploaded."""
         contents: dict[str, bytes] = {}
         for count, node in enumerate(iterate_object_tree(tree)):
             content = self._state.get_object(self._run_id, node.object_id)
@@ -466,7 +466,7 @@ class FleetRun:
 
 
 def _open(message_id: str, contents: dict[str, bytes]) -> Envelope:
-    """Unpack a reply; only three object types are allowed, and each object must match its hash."""
+    """Unpack a node's reply; only three object types are allowed, each matching its hash."""
     for object_id, content in contents.items():
         if get_object_id(content) != object_id:
             raise DecodeError("reply: an object does not match its hash")
@@ -482,7 +482,7 @@ def _open(message_id: str, contents: dict[str, bytes]) -> Envelope:
 
 
 def _check_push(request: PushMessagesRequest) -> None:
-    """Check that a push is one reply, in the node's own name, with a bounded number of objects.
+    """Refuse an upload that is not one reply, in the node's own name, with few enough objects.
 
     Flower registers objects before it requests their bytes, so their number bounds its memory.
     """
@@ -502,7 +502,7 @@ def _check_push(request: PushMessagesRequest) -> None:
 
 
 def _error(head: Message) -> str:
-    """Return the node's error code if it is known, else ``lost``."""
+    """Return the error code of a node's reply if it is known, else ``lost``."""
     refusals = {fleet.APP_MISMATCH, fleet.TYPE_DENIED, fleet.TOO_LARGE, fleet.MALFORMED}
     reason = head.error.reason or ""
     return reason if reason in refusals else LOST_CODE

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class CertificateReloader:
-    """Watches the certificate files, and passes changed certificates to the listeners."""
+    """Watcher of the certificate files, which passes changed certificates to the listeners."""
 
     def __init__(self, home: ServerHome, listeners: Mapping[Listener, bool]) -> None:
         """Start from the certificates that the listeners use now.
@@ -27,7 +27,7 @@ class CertificateReloader:
         self._half: list[tuple[Path, int, int]] = []
 
     def reload_if_changed(self) -> None:
-        """Use the certificates on disk for new connections if the files changed.
+        """Use the certificates on disk for new connections if their files changed.
 
         Files that do not match each other are part of an unfinished change, and are read again
         later.

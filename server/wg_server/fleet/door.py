@@ -21,7 +21,7 @@ CONNECTIONS = 2000
 
 @dataclass(slots=True, eq=False)
 class PeerConnection:
-    """One connection.
+    """Connection of a peer to a listener.
 
     Attributes:
         sock: Socket of the connection.
@@ -45,7 +45,7 @@ class ConnectionLimit:
         return len(self._visitors)
 
     def add_connection(self, sock: socket.socket, host: str) -> PeerConnection:
-        """Add a new connection, and drop another one if the limit is reached."""
+        """Add a new connection, and drop another connection if the limit is reached."""
         while len(self._visitors) >= self._limit:
             self._drop_one()
         visitor = PeerConnection(sock, client_network(host))
@@ -53,7 +53,7 @@ class ConnectionLimit:
         return visitor
 
     def assign_site(self, connection: PeerConnection, site: str) -> None:
-        """Count a connection for the site of its certificate from now on."""
+        """Count a connection from now on for the site that its certificate names."""
         connection.peer = site
         connection.known = True
 

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 def fleet_router(
     home: ServerHome, store: ServerStore, witness: LedgerWitness, enrolment: EnrolmentService
 ) -> APIRouter:
-    """Return a router with these routes, to be mounted behind the guards."""
+    """Return the routes for witness, keys and certificates, to be mounted behind the guards."""
     router = APIRouter()
 
     def post(path: str, media_type: str, work: Callable[[StoredSite, bytes], bytes]) -> None:

@@ -188,7 +188,7 @@ class EnrolmentService:
 
 
 class _EnrolmentLimit(BodyLimit):
-    """Limits the size of a request; only the holder of a join token may send a replaced ledger."""
+    """Middleware that limits request sizes; only token holders may send a replaced ledger."""
 
     def __init__(self, app: ASGIApp, store: ServerStore) -> None:
         super().__init__(app, protocol.ENROLMENT_LIMIT, seconds=_SECONDS)

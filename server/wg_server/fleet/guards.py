@@ -43,7 +43,7 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 
 
 class Guard(ABC):
-    """Base of middleware that checks HTTP requests, and passes other traffic on."""
+    """Base of middleware that checks HTTP requests, and passes other traffic on unchecked."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -55,11 +55,11 @@ class Guard(ABC):
 
     @abstractmethod
     async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a request, or pass it on."""
+        """Refuse a request, or pass the request on."""
 
 
 class StorageGuard(Guard):
-    """Answers 503 with Retry-After while the disk or the database cannot be read or written."""
+    """Middleware that answers 503 with Retry-After while the disk or the database is unusable."""
 
     async def _judge(
         self, scope: Scope, receive: Receive, send: Send, *, again_seconds: int = 5
@@ -83,7 +83,7 @@ class StorageGuard(Guard):
 
 
 class BodyLimit(Guard):
-    """Refuses a request body that is too large, too slow, or of unknown length."""
+    """Middleware that refuses a request body too large, too slow, or of unknown length."""
 
     def __init__(self, app: ASGIApp, limit: int, seconds: float = 60.0) -> None:
         super().__init__(app)
@@ -121,7 +121,7 @@ class BodyLimit(Guard):
 
 
 class BodyBudget(Guard):
-    """Limits the bytes of request bodies in memory, per site and in total.
+    """Middleware that limits the bytes of request bodies in memory, per site and in total.
 
     A body is counted with its announced length from before its first byte is read until its request
     is answered. A hundred requests that stall halfway therefore hold no more than their site's
@@ -155,7 +155,7 @@ class BodyBudget(Guard):
 
 
 class IdentityGuard(Guard):
-    """Passes a request on if its certificate belongs to an enrolled site, and records the site."""
+    """Middleware that passes on requests with an enrolled site's certificate, and notes each."""
 
     def __init__(
         self, app: ASGIApp, store: ServerStore, recovery: RestoreGap | None = None
@@ -192,7 +192,7 @@ class IdentityGuard(Guard):
         return site
 
     def _note(self, site: str, current_time: float) -> None:
-        """Record that a site made a request; records are written to the store once a second."""
+        """Note the time of a site's request; notes are written to the store once a second."""
         write_seconds = 1.0
         seen_seconds = 10.0
         with self._lock:
@@ -209,7 +209,7 @@ def _fingerprint(der: bytes) -> str:
 
 
 class RateLimit(Guard):
-    """Token bucket per site: a burst of ten seconds' worth, then the sustained rate.
+    """Middleware that limits requests per site: a burst of ten seconds' worth, then a steady rate.
 
     A refusal is delayed, so that a client that retries in a loop sends fewer requests.
     """

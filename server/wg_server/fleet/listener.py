@@ -40,7 +40,7 @@ asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # default: 256 KiB per
 
 
 class _Protocol(H11Protocol):
-    """Passes the client certificate to the application, and drops clients that send no request."""
+    """HTTP protocol that passes on the client certificate, and drops clients without a request."""
 
     _deadline: asyncio.TimerHandle | None = None
     _unread = False
@@ -75,7 +75,7 @@ class _Protocol(H11Protocol):
             self._deadline = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Remove the connection."""
+        """Remove a connection that was lost from the listener's limit."""
         if self._deadline is not None:
             self._deadline.cancel()
         self._door.remove_connection(self._visitor)
@@ -146,7 +146,7 @@ class _Server(uvicorn.Server):
     def _close_unwelcomed(
         self, sock: socket.socket, visitor: PeerConnection, welcome: asyncio.Task[None]
     ) -> None:
-        """Close a connection whose set-up the server's shutdown cancelled."""
+        """Close a connection whose TLS set-up the server's shutdown cancelled."""
         if welcome.cancelled():
             self.door.remove_connection(visitor)
             sock.close()
@@ -251,14 +251,14 @@ def _announced_bytes(headers: list[tuple[bytes, bytes]]) -> float:
 
 
 def _common_name(certificate: Any) -> str:
-    """Return the common name of a certificate as parsed by ``ssl``; for a site, its name."""
+    """Return the common name of a certificate parsed by ``ssl``, which is a site's name."""
     subject = (certificate or {}).get("subject", ())
     names = [value for part in subject for name, value in part if name == "commonName"]
     return names[0] if names else ""
 
 
 def server_context(home: ServerHome, *, client_certificates: bool) -> ssl.SSLContext:
-    """Create a TLS 1.3 context with the server's certificate; client ones may be required.
+    """Return the server's TLS 1.3 context; client certificates may be required.
 
     Raises:
         ConfigError: A certificate or key cannot be used.

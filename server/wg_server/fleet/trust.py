@@ -20,7 +20,7 @@ from wg_server.store.sites import ServerStore
 
 
 def handed_over_keys(home: ServerHome) -> Iterator[tuple[Use, str, Path]]:
-    """Yield each key that plants pin in addition to the authority: use, name, and file."""
+    """Yield each key that plants pin in addition to the authority: its use, name and file."""
     config = home.read_config()
     yield handover.PACKAGES, config.name, home.signing_key
     yield handover.WITNESS, witness_key_name(config), home.witness_key
@@ -41,7 +41,7 @@ def read_handovers(home: ServerHome) -> tuple[Handover, ...]:
 
 
 def current_pins(home: ServerHome) -> Pins:
-    """Return the pins of a plant that has followed every change."""
+    """Return the keys that a plant pins if it has followed every change."""
     packages, witness = (
         signing.public_bytes(signing.load(path)).hex() for _, _, path in handed_over_keys(home)
     )
@@ -50,7 +50,7 @@ def current_pins(home: ServerHome) -> Pins:
 
 
 def answer_pins(home: ServerHome, store: ServerStore, site: str, data: bytes) -> Trust:
-    """Store a site's reported pins, and return the current keys.
+    """Store the keys that a site reports as pinned, and return the current keys.
 
     Raises:
         DecodeError: The data is not a valid ``Pins`` record.
@@ -66,7 +66,7 @@ def answer_pins(home: ServerHome, store: ServerStore, site: str, data: bytes) ->
 
 
 def lagging_sites(home: ServerHome, store: ServerStore) -> dict[str, bool]:
-    """Return each enrolled site that has not followed a change yet, and whether it still can."""
+    """Return each enrolled site that still pins an old key, and whether it can still follow."""
     today, links = current_pins(home), read_handovers(home)
     names = {use: name for use, name, _ in handed_over_keys(home)}
     laggards = {}

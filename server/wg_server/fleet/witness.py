@@ -51,7 +51,7 @@ class LedgerWitness:
 
     @classmethod
     def open(cls, home: ServerHome, store: ServerStore) -> Self:
-        """Create the witness of a home."""
+        """Create the witness of a server's home."""
         config = home.read_config()
         key = signing.load(home.witness_key)
         return cls(store, witness_key_name(config), key, config.witnesses, config.witness_quorum)

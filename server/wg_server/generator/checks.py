@@ -15,7 +15,7 @@ from wg_core.errors import DecodeError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardCheck:
-    """One requirement.
+    """Requirement on a figure of a model card, with the measured value.
 
     Attributes:
         name: Description of the requirement.
@@ -29,11 +29,11 @@ class CardCheck:
 
     @property
     def passed(self) -> bool:
-        """True if the check passes; a value that is not finite never passes."""
+        """True if the value reaches its bound; a value that is not finite never passes."""
         return math.isfinite(self.value) and self.value >= self.bound
 
     def to_document(self) -> dict[str, Any]:
-        """Return the check as stored on a card."""
+        """Return the check as the dictionary that a model card stores."""
         return {**asdict(self), "passed": self.passed}
 
     def __str__(self) -> str:
@@ -41,7 +41,7 @@ class CardCheck:
 
 
 def read_checks(card: Mapping[str, Any]) -> Sequence[CardCheck]:
-    """Read the checks of a card.
+    """Read the checks from a model card.
 
     Raises:
         DecodeError: The card has no checks, or one is damaged.

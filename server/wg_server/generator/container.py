@@ -30,7 +30,7 @@ def pack_tensors(tensors: Mapping[str, Tensor], key: str, document: Mapping[str,
 def unpack_tensors(
     data: bytes, key: str, *, form: str, version: int, limit: int
 ) -> tuple[Tensors, dict[str, Any]]:
-    """Unpack tensors and document of such a file; the document names its format and version.
+    """Return tensors and document of a file by ``pack_tensors``, checked for format and version.
 
     Raises:
         DecodeError: The bytes are not such a file or too many, the format or version is another

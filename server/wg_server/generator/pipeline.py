@@ -111,7 +111,7 @@ def load_tasks(zoo: Store, encoder: str) -> list[ZooTask]:
 
 @dataclass(frozen=True, slots=True)
 class _Pipeline:
-    """One training of a generator: its settings, and the steps from zoo to model card."""
+    """Training of one generator: its settings, and the steps from zoo to model card."""
 
     home: ServerHome
     plan: GeneratorPlan
@@ -119,7 +119,7 @@ class _Pipeline:
     draws: MachineCounts
 
     def run(self) -> dict[str, Any]:
-        """Train and write the generator; return its card with the version's id."""
+        """Train and write the generator; return its model card with the version's id."""
         encoder = self.home.read_encoder()
         self.progress(0, "reading the zoo")
         tasks = load_tasks(Store(self.home.zoo), canonical.sha256_hex(encoder))
@@ -162,7 +162,7 @@ class _Pipeline:
     def _sensor(
         self, kind: str, reading_map: ReadingMap, before: int
     ) -> tuple[SensorNetwork, dict[str, Any]]:
-        """Train and evaluate the soft sensors of one kind of process unit; see ``_machines``."""
+        """Train and evaluate the soft sensors of one kind of process unit, see ``_machines``."""
         seed, draws = self.plan.seed, self.draws
         objective = SensorObjective(kind, reading_map, draws.validation, seed)
         state = training.train_module(
@@ -200,7 +200,7 @@ class _Pipeline:
     def _heads(
         self, tasks: Sequence[ZooTask], encoder_package: bytes
     ) -> tuple[dict[str, Any], bytes]:
-        """Fit priors on some families, and pack the heads; return card and package."""
+        """Fit priors on some families, and pack the heads; return model card and package."""
         start, seed = time.monotonic(), self.plan.seed
         encoder = canonical.sha256_hex(encoder_package)
         architecture = find_modality(encoders.read_modality(encoder_package)).head
@@ -249,7 +249,7 @@ class _Pipeline:
     def _families(
         self, tasks: Sequence[ZooTask], encoder: str
     ) -> tuple[OperatorFamilies | None, dict[str, dict[str, str]]]:
-        """Return the operator's families, or None, and the card's figures on each."""
+        """Return the operator's families, or None, and the model card's figures on each."""
         zoo, dimension = Store(self.home.zoo), tasks[0].features.shape[1]
         own_entries = {e.family: e for e in own_families.family_entries(zoo, encoder)}
         read = {
@@ -281,6 +281,6 @@ class _Pipeline:
 
 
 def _attack_figures(model: str, figures: tuple[str, str]) -> dict[str, str]:
-    """Return the card's figures of a membership attack on a model's training records."""
+    """Return the model card's figures of a membership attack on a model's training records."""
     area, error = figures
     return {f"{model}_found": area, f"{model}_found_error": error} if area else {}

@@ -52,7 +52,7 @@ _SHEETS = "sheets.safetensors"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstalledVersions:
-    """Record of the installed versions; an empty id means none.
+    """Record of the installed generator version and the previous one; an empty id means none.
 
     Attributes:
         version: Id of the version for new campaigns.
@@ -64,7 +64,7 @@ class InstalledVersions:
 
 
 class _Sheets(msgspec.Struct, frozen=True):
-    """Required figures on the card of networks from data sheets."""
+    """Figures that the model card of networks from data sheets must have."""
 
     generator: str
 
@@ -102,16 +102,16 @@ class GeneratorVersion:
 
     @property
     def sheets_path(self) -> Path:
-        """Path of the package of networks from data sheets, which may not exist."""
+        """Path of the package of networks from data sheets; the file may not exist."""
         return self.folder / _SHEETS
 
     @property
     def architectures(self) -> tuple[str, ...]:
-        """Architectures whose weights it makes."""
+        """Architectures whose weights the generator makes."""
         return (self.summary.architecture, *([SPECTRUM_LINES] if self.summary.sheets else []))
 
     def failed_checks(self) -> list[CardCheck]:
-        """Return the failed checks of its card, including those of networks for machines.
+        """Return the failed checks of the version's model card, including those of networks.
 
         Raises:
             DecodeError: The card has no readable checks.
@@ -119,28 +119,28 @@ class GeneratorVersion:
         return self.failed_heads() + self.failed_networks()
 
     def failed_heads(self) -> list[CardCheck]:
-        """Return the failed checks of its heads; errors as in ``failed_checks``."""
+        """Return the failed checks of the version's heads; errors as in ``failed_checks``."""
         return [check for check in read_checks(self.card) if not check.passed]
 
     def failed_networks(self) -> list[CardCheck]:
-        """Return the failed checks of its networks; errors as in ``failed_checks``."""
+        """Return the failed checks of the version's networks; errors as in ``failed_checks``."""
         if not self.summary.sheets:
             return []
         return [check for check in read_checks(self.card["sheets"]) if not check.passed]
 
     @property
     def is_usable(self) -> bool:
-        """True if its heads or its networks for machines pass all their checks."""
+        """True if the version's heads or its networks for machines pass all their checks."""
         return not self.failed_heads() or self._networks_hold
 
     @property
     def uses_heads(self) -> bool:
-        """True if packages get heads: they pass their checks, or neither heads nor networks do."""
+        """True if packages get the version's heads: they pass, or neither heads nor networks do."""
         return not self.failed_heads() or not self._networks_hold
 
     @property
     def uses_networks(self) -> bool:
-        """True if packages get networks for machines: they pass their checks, or nothing passes."""
+        """True if packages get the version's networks: they pass all checks, or nothing does."""
         return self.summary.sheets is not None and (
             self._networks_hold or bool(self.failed_heads())
         )
@@ -150,7 +150,7 @@ class GeneratorVersion:
         return self.summary.sheets is not None and not self.failed_networks()
 
     def verify(self) -> None:
-        """Compare the hashes of its packages with its card.
+        """Compare the hashes of the version's packages with those on its model card.
 
         Raises:
             ConfigError: A package is missing.
@@ -322,7 +322,7 @@ def install_version(home: ServerHome, version: GeneratorVersion) -> None:
 
 
 def prune_versions(home: ServerHome, needed_ids: Collection[str]) -> list[str]:
-    """Delete all versions except the installed one, the previous one and needed ones.
+    """Delete all versions except the installed one, the previous one, and those that campaigns use.
 
     Args:
         needed_ids: Further ids to keep: those of open campaigns and of the newest training.
@@ -373,7 +373,7 @@ def _complete(home: ServerHome) -> list[str]:
 
 @lru_cache(16)
 def _read_card(path: Path, identity: str, change_time: int) -> tuple[Mapping[str, Any], _Card]:
-    """Read a card; the result is cached until the file changes."""
+    """Read a model card; the result is cached until the file changes."""
     data = atomic.read_bytes(path, limit=CARD_LIMIT)
     if canonical.sha256_hex(data) != identity:
         raise VerificationError(f"{path}: its SHA-256 is not the name of its folder")

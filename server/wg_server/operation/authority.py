@@ -70,7 +70,7 @@ def rotate_authority(home: ServerHome) -> RotatedAuthority:
 
 
 def _make(home: ServerHome, stage: Path) -> None:
-    """Write all new files into a folder."""
+    """Write the new authority's key and certificates into a folder."""
     old_key = key_files.load_ec(home.ca_key)
     old = pki.load_certificate(home.ca_cert)
     name, key = old.subject, ec.generate_private_key(ec.SECP256R1())

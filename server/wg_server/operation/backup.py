@@ -38,7 +38,7 @@ _PUBLIC = ("encoder", "installed_generator")
 def back_up_home(
     home: ServerHome, out: Path, seal: EncryptionTarget, *, current_time: float | None = None
 ) -> BackupManifest:
-    """Back up a home. A server may serve it meanwhile.
+    """Back up a server's home into one encrypted file. A server may serve the home meanwhile.
 
     The zoo is left out, except for the public encoder: it is public and can be built again.
 
@@ -77,7 +77,7 @@ def restore_home(
     database: str = "",
     current_time: float | None = None,
 ) -> BackupManifest:
-    """Create a home from a backup, completely or not at all.
+    """Create a server's home from a backup, completely or not at all.
 
     Args:
         home: New home; its folder is empty or does not exist.

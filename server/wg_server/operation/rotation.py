@@ -68,7 +68,7 @@ def rotate_keys(home: ServerHome, *, stolen: bool = False) -> RotatedKeys:
 
 
 def _make(home: ServerHome, stolen: bool, stage: Path) -> None:
-    """Write all new files into a folder."""
+    """Write the new signing and witness keys, and hand-overs to them, into a folder."""
     handovers = [] if stolen else list(trust.read_handovers(home))
     for use, name, path in trust.handed_over_keys(home):
         new = signing.generate_hybrid_key() if use == handover.WITNESS else signing.generate_key()

@@ -63,7 +63,7 @@ def serve_home(
     make_package: MakePackage | None = None,
     beside_port: int = 0,
 ) -> None:
-    """Serve until ``stop`` is set.
+    """Serve a home until ``stop`` is set.
 
     Args:
         stop: Event that ends serving.
@@ -117,7 +117,7 @@ def serve_home(
 
 @contextmanager
 def _open(listeners: Sequence[Listener], worker: CampaignWorker) -> Iterator[None]:
-    """Open all ports and run the worker during the body; then drain."""
+    """Open all ports and run the campaign worker during the body; then finish open requests."""
     with ExitStack() as stack:
         for listener in listeners:
             listener.start()
@@ -165,7 +165,7 @@ def _observe_log(handler: logging.Handler) -> Iterator[None]:
 
 
 def _warn_of_gaps(home: ServerHome) -> None:
-    """Log warnings about parts of the home that are still missing."""
+    """Log warnings about data that a restored home still lacks."""
     if not home.encoder.is_file():
         log.warning(
             "no zoo yet: no plant can enrol; run 'wg-server zoo build --home %s'", home.root
@@ -260,7 +260,7 @@ def hold_serving_locks(home: ServerHome) -> Iterator[None]:
 
 @contextmanager
 def _hold_beside(home: ServerHome, port: int) -> Iterator[None]:
-    """Hold the lock of an additional process that serves a home.
+    """Hold the lock of a further process that serves a home which another process serves.
 
     Raises:
         ConfigError: Another process holds the lock.

@@ -14,7 +14,7 @@ from wg_core.errors import StorageError, reraise_os_errors
 
 
 def prepare_files(folder: Path, fill_folder: Callable[[Path], None]) -> None:
-    """Fill a folder by ``fill_folder``, unless it exists already.
+    """Make a folder and fill it by ``fill_folder``, unless the folder exists already.
 
     Raises:
         StorageError: The disk cannot be written.
@@ -32,7 +32,7 @@ def prepare_files(folder: Path, fill_folder: Callable[[Path], None]) -> None:
 
 
 def install_files(folder: Path, names: Sequence[str]) -> None:
-    """Move files to the parent folder in this order, skipping those already moved.
+    """Move files from a folder to its parent in the given order, skipping those already moved.
 
     Raises:
         StorageError: The disk cannot be written.
@@ -43,7 +43,7 @@ def install_files(folder: Path, names: Sequence[str]) -> None:
 
 
 def discard_folder(folder: Path) -> None:
-    """Remove the folder after the change is complete.
+    """Remove the folder of new files after the change is complete.
 
     Raises:
         StorageError: The disk cannot be written.

@@ -118,7 +118,7 @@ class ServerConfig:
 
 
 class _Place:
-    """Descriptor of a path below a home's folder."""
+    """Descriptor of a path below the folder of a server's home."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -129,7 +129,7 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class ServerHome:
-    """Paths below the home folder ``root``."""
+    """Paths of the files and folders in a server's home."""
 
     root: Path
 
@@ -211,7 +211,7 @@ class ServerHome:
 
 
 def parse_config(data: bytes, *, subject: str) -> ServerConfig:
-    """Parse a configuration strictly.
+    """Parse the text of ``server.yaml`` strictly, and return the configuration.
 
     Raises:
         ConfigError: The data is not YAML, a field is unknown or missing, or a type or value is

@@ -12,7 +12,7 @@ _LIMIT = 4 << 10
 
 
 class _Record:
-    """Small record in its own file below the home."""
+    """Small record about backups, in its own file below the home."""
 
     _NAME: ClassVar[str]
 
@@ -22,7 +22,7 @@ class _Record:
 
     @classmethod
     def load(cls, home: ServerHome) -> Self | None:
-        """Read the record; None if its file does not exist.
+        """Read the record from its file; None if the file does not exist.
 
         Raises:
             ConfigError: The file cannot be read.
@@ -35,7 +35,7 @@ class _Record:
         return canonical.decode(cls, data, subject=str(path), limit=_LIMIT)
 
     def save(self, home: ServerHome) -> None:
-        """Write the record.
+        """Write the record to its file.
 
         Raises:
             StorageError: The disk cannot be written.

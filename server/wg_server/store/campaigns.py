@@ -204,7 +204,7 @@ class Campaign:
         return sorted((task.received, task.site) for task in parts if task.state in RELEASED_STATES)
 
     def find_task(self, site: str) -> CampaignTask:
-        """Return the task of a site.
+        """Return the task of one site in the campaign.
 
         Raises:
             ConfigError: The campaign has no such site.

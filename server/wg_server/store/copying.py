@@ -85,7 +85,7 @@ def _copy_rows(source: Connection, target: Connection) -> None:
 
 
 def _go_on_counting(connection: Connection) -> None:
-    """Set the PostgreSQL sequence to continue after the copied ids."""
+    """Set the PostgreSQL id sequence to continue after the copied ids."""
     connection.execute(
         sa.text(
             "SELECT setval(pg_get_serial_sequence('evidence', 'id'),"

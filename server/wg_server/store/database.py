@@ -144,7 +144,7 @@ class ServingLock:
         self._connection: Connection | None = None
 
     def __enter__(self) -> Self:
-        """Take the lock.
+        """Take the lock for serving the store.
 
         Raises:
             ConfigError: Another process holds the lock.
@@ -160,7 +160,7 @@ class ServingLock:
         self._close()
 
     def is_held(self) -> bool:
-        """Return whether this process holds the lock; a lost lock is taken again if it is free."""
+        """Return whether this process holds the lock to serve; a lost lock is taken again."""
         if self._engine.dialect.name != "postgresql":
             return True
         if self._connection is not None:
@@ -209,7 +209,7 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
 
 
 def _write_ahead(connection: Any) -> None:
-    """Turn the write-ahead log on.
+    """Turn on the write-ahead log of a SQLite file.
 
     If two connections do so on a new file at once, SQLite refuses one of them without waiting,
     whatever its busy timeout, because a wait could be a deadlock; this function retries.

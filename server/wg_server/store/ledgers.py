@@ -38,7 +38,7 @@ class LedgerTable:
         current_time: float,
         decide: Callable[[bytes | None], tuple[bytes, int, T]],
     ) -> T:
-        """Pass the last checkpoint of a site's ledger to ``decide``, and store the new one.
+        """Pass the last checkpoint of a site's ledger to ``decide``, and store the one it returns.
 
         Args:
             current_time: Unix time.
@@ -56,7 +56,7 @@ class LedgerTable:
         current_time: float,
         decide: Callable[[str, bytes | None], tuple[bytes, int, T]],
     ) -> T:
-        """Pass a site's ledger key and last checkpoint to ``decide``, and store the new ones.
+        """Pass a site's ledger key and last checkpoint to ``decide``, and store those it returns.
 
         Args:
             new_key: New ledger key, hex.
@@ -222,7 +222,7 @@ def update_checkpoint_in(
     current_time: float,
     decide: Callable[[bytes | None], tuple[bytes, int, T]],
 ) -> T:
-    """Pass the last checkpoint to ``decide``, and store the new one, within a transaction.
+    """Pass the last checkpoint to ``decide``, and store the checkpoint that it returns.
 
     Raises:
         WitnessRefused: The ledger replaces a cosigned one that was never shown whole, so that its
@@ -245,7 +245,7 @@ def update_checkpoint_in(
 
 
 def _keep_replaced(connection: Connection, site: str, replaced_log: ReplacedLog) -> None:
-    """Store a replaced ledger that a site showed, unless it differs from the cosigned one."""
+    """Store a replaced ledger that a site showed, unless it differs from the cosigned ledger."""
     table, witness = schema.replaced_log, schema.witness
     cosigned_row = connection.execute(
         sa.select(witness).where(witness.c.origin == replaced_log.origin)
@@ -275,7 +275,7 @@ def _keep_replaced(connection: Connection, site: str, replaced_log: ReplacedLog)
 
 
 def _check_shown(connection: Connection, origin: str) -> None:
-    """Refuse a ledger whose predecessor is known but was not shown."""
+    """Refuse a new ledger whose predecessor is known but was not shown by the site."""
     log, witness, replaced_log = schema.log, schema.witness, schema.replaced_log
     query = (
         sa.select(log.c.predecessor)

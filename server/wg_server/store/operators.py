@@ -119,12 +119,12 @@ def remove_access(store: ServerStore, name: str, current_time: float) -> None:
 
 
 def operator_of_token(store: ServerStore, token: str) -> str | None:
-    """Return the name of the operator whose valid token this is, or None."""
+    """Return the name of the operator to whom a valid token belongs, or None."""
     return operator_of_hash(store, hash_secret(token))
 
 
 def operator_of_hash(store: ServerStore, token_sha256: str) -> str | None:
-    """Return the name of the operator whose valid token has this hash, or None."""
+    """Return the name of the operator whose valid token has the given hash, or None."""
     table = schema.operator
     query = sa.select(table.c.name).where(
         table.c.token_sha256 == token_sha256, table.c.removed.is_(None)
@@ -156,7 +156,7 @@ def logged_action(
 def add_log_entry(
     store: ServerStore, actor: Actor, action: str, subject: str, detail: str = ""
 ) -> None:
-    """Add an entry to the log."""
+    """Add an entry to the operators' log."""
     table = schema.operator_log
     with store.engine.begin() as connection:
         database.lock_table(connection, table)
@@ -175,7 +175,7 @@ def add_log_entry(
 
 
 def read_log(store: ServerStore, *, limit: int, number_limit: int | None = None) -> list[LogEntry]:
-    """Return entries, newest first.
+    """Return entries of the operators' log, newest first.
 
     Args:
         limit: Largest number of entries.
@@ -189,7 +189,7 @@ def read_log(store: ServerStore, *, limit: int, number_limit: int | None = None)
 
 
 def first_broken_entry(store: ServerStore, *, page: int = 500) -> int | None:
-    """Return the number of the first entry that breaks the hash chain, or None."""
+    """Return the number of the first log entry that breaks the hash chain, or None."""
     before, number = "", 0
     table = schema.operator_log
     query = sa.select(table).order_by(table.c.id).limit(page)
@@ -205,7 +205,7 @@ def first_broken_entry(store: ServerStore, *, page: int = 500) -> int | None:
 
 
 def _last(connection: Connection) -> tuple[int, str]:
-    """Return number and digest of the newest entry."""
+    """Return number and digest of the newest entry in the operators' log."""
     table = schema.operator_log
     query = sa.select(table.c.id, table.c.digest).order_by(table.c.id.desc()).limit(1)
     row = connection.execute(query).first()
@@ -213,6 +213,6 @@ def _last(connection: Connection) -> tuple[int, str]:
 
 
 def _digest(values: dict[str, object], before: str) -> str:
-    """Hash an entry; times are hashed as text, because canonical JSON of a float is ambiguous."""
+    """Return the digest of a log entry; times are hashed as text, since floats are ambiguous."""
     text = {**values, "id": str(values["id"]), "at": repr(values["at"]), "before": before}
     return hashlib.sha256(canonical.encode(text)).hexdigest()

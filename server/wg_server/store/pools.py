@@ -18,7 +18,7 @@ from wg_server.store import database, schema
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredPool:
-    """Sum over all releases with the same encoder and class names (one kind).
+    """Stored sum over all releases with the same encoder and class names (one kind).
 
     Attributes:
         generator: SHA-256 of the generator package, hex.
@@ -46,7 +46,7 @@ class StoredPool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PooledRelease:
-    """Release that belongs to a kind.
+    """Release of a kind (class set): part of the kind's pool, or left out as an outlier.
 
     Attributes:
         release_id: Id of the release.
@@ -77,7 +77,7 @@ class PooledRelease:
 
 
 class PoolTable:
-    """Tables of one generator's pools and their releases."""
+    """Tables of the pools of one generator, and of their releases."""
 
     def __init__(self, engine: Engine, generator: str) -> None:
         self._engine = engine
@@ -108,13 +108,13 @@ class PoolTable:
         return {row.release_id: kinds[row.kind] for row in self.pooled_releases().values()}
 
     def release_of(self, site: str) -> PooledRelease | None:
-        """Return the release of a site that is in a sum or is an outlier, or None."""
+        """Return the release of a site that is in a pool or was left out as an outlier, or None."""
         table = schema.pooled
         rows = self._rows(table.c.site == site, table.c.removed == 0)
         return rows[0] if rows else None
 
     def releases_at_change(self, kind: str, changes: int) -> list[PooledRelease]:
-        """Return the releases that were in the sum of a kind after a change, sorted by id."""
+        """Return the releases that were in a kind's pool after a change, sorted by id."""
         table = schema.pooled
         return self._rows(
             table.c.kind == kind,
@@ -126,7 +126,7 @@ class PoolTable:
     def write_pool(
         self, pool: StoredPool, releases: Sequence[PooledRelease], removed_ids: Sequence[str]
     ) -> bool:
-        """Replace a sum, and record the added and removed releases.
+        """Replace the sum of a pool, and record the added and removed releases.
 
         Args:
             pool: New sum; its ``changes`` is one more than in the sum that was read (0 if there was
@@ -162,12 +162,12 @@ class PoolTable:
         return True
 
     def release_ids_in_sums(self, sums: Sequence[tuple[str, int]]) -> list[bytes]:
-        """Return sorted ids of all releases in some sums, given as (kind, change number) pairs."""
+        """Return sorted ids of all releases in some pools, given as (kind, change number) pairs."""
         rows = [row for kind, changes in sums for row in self.releases_at_change(kind, changes)]
         return sorted(row.release_id.encode() for row in rows)
 
     def store_tree(self, root: str, sums: Sequence[tuple[str, int]]) -> None:
-        """Store the sums that a Merkle root covers, so that membership can be proven later."""
+        """Store the pools that a Merkle root covers, so that membership can be proven later."""
         table = schema.pool_tree
         key = (table.c.generator == self.generator) & (table.c.root == root)
         with self._engine.begin() as connection:
@@ -178,7 +178,7 @@ class PoolTable:
                 connection.execute(table.insert().values(row))
 
     def sums_under_root(self, root: str) -> tuple[tuple[str, int], ...]:
-        """Return the sums that a Merkle root covers, as (kind, change number); empty if unknown."""
+        """Return the pools under a Merkle root, as (kind, change number); empty if unknown."""
         table = schema.pool_tree
         query = sa.select(table.c.sums).where(
             table.c.generator == self.generator, table.c.root == root

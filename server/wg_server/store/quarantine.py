@@ -24,7 +24,7 @@ class ReleaseSummary:
 
 
 def list_releases(engine: Engine, *standings: ReleaseStatus) -> list[ReleaseSummary]:
-    """Return releases with one of these statuses, or all releases, newest first."""
+    """Return releases of plants with one of these statuses, or all releases, newest first."""
     table = schema.release
     columns = [table.c[field.name] for field in fields(ReleaseSummary)]
     query = sa.select(*columns).order_by(table.c.received.desc(), table.c.release_id)
@@ -34,7 +34,7 @@ def list_releases(engine: Engine, *standings: ReleaseStatus) -> list[ReleaseSumm
 
 
 def count_releases(engine: Engine, names: Sequence[str]) -> dict[str, int]:
-    """Count the releases of each of some sites, whatever their status."""
+    """Count the stored releases of each of some sites, whatever their status."""
     table = schema.release
     query = sa.select(table.c.site, sa.func.count().label("number")).group_by(table.c.site)
     query = query.where(table.c.site.in_(names))

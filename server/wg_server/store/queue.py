@@ -88,7 +88,7 @@ NO_TRAFFIC = Traffic()
 
 
 class TaskChanges(TypedDict, total=False):
-    """Changes of a campaign's task; what is absent stays as it is.
+    """Changes of a campaign's task; fields that are absent stay as they are.
 
     Attributes:
         state: New state of the task.
@@ -494,7 +494,7 @@ def _set_campaign(connection: Connection, campaign_id: str, **values: object) ->
 
 
 def _ending(state: str) -> sa.ColumnElement[str]:
-    """Return the final state of a task: a site that has a package is ``delivered``."""
+    """Return the final state of a task; a site that has a package ends as ``delivered``."""
     return sa.case((schema.task.c.served > 0, "delivered"), else_=state)
 
 

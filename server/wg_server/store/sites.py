@@ -76,7 +76,7 @@ class ServerStore(LedgerTable, ReleaseTable):
             )
 
     def has_invitation(self, secret: str) -> bool:
-        """Return whether a valid join token has this secret."""
+        """Return whether a valid join token has the given secret."""
         table = schema.join_token
         query = sa.select(table.c.site).where(
             table.c.secret_sha256 == hash_secret(secret), table.c.expires > time.time()
@@ -274,7 +274,7 @@ class ServerStore(LedgerTable, ReleaseTable):
         return [StoredSite(**row._mapping) for row in database.fetch_rows(self.engine, query)]
 
     def is_readable(self) -> bool:
-        """Return whether the database is readable and still the file that was opened.
+        """Return whether the database is readable, and its file the one that was opened.
 
         A file that was moved away or replaced remains readable to this process, and is lost with
         it.
@@ -332,7 +332,7 @@ def _check_enrolled_with(site: StoredSite, keys: Mapping[str, str]) -> None:
 
 
 def _digest_of(words: Iterable[str]) -> str:
-    """Return the SHA-256 of words, one per line, hex."""
+    """Return the SHA-256, hex, of some words joined by line ends."""
     return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 

@@ -69,7 +69,7 @@ class SeenLog:
 
 @dataclass(frozen=True, slots=True)
 class ReplacedLog:
-    """Replaced log that a site showed, and whose whole spend its new log inherits.
+    """Replaced ledger that a site showed, and whose privacy spend the new ledger inherits.
 
     Attributes:
         origin: Origin of the log.
@@ -84,7 +84,7 @@ class ReplacedLog:
 
 @dataclass(frozen=True, slots=True)
 class LogBeginning:
-    """Beginning of a log, as its site states it at enrolment.
+    """First entry and checkpoint of a ledger, as its site states them at enrolment.
 
     Attributes:
         genesis: Leaf hash of the first entry, hex.
@@ -168,7 +168,7 @@ def read_replaced(request: EnrolmentRequest, ledger: LedgerState) -> ReplacedLog
 
 
 def classify_log(origin: str, logs: Sequence[SeenLog]) -> Succession:
-    """Classify the log in use, given every log of its site.
+    """Classify the ledger that a site uses, given all ledgers of the site.
 
     Args:
         origin: Origin of the log in use.
@@ -194,7 +194,7 @@ def classify_log(origin: str, logs: Sequence[SeenLog]) -> Succession:
 def classify_site_logs(
     sites: Sequence[StoredSite], logs: Mapping[str, Sequence[SeenLog]]
 ) -> dict[str, Succession]:
-    """Classify the log in use of each enrolled site, by name."""
+    """Classify the ledger that each enrolled site uses, by the site's name."""
     return {
         site.name: classify_log(site.ledger_origin, logs[site.name])
         for site in sites
@@ -203,7 +203,7 @@ def classify_site_logs(
 
 
 def can_hold_release(log: SeenLog) -> bool:
-    """Return whether a log can hold a release, which needs a cosignature after its first entry."""
+    """Return whether a ledger can hold a release, which needs a cosignature after entry 0."""
     return log.checkpoint is not None and checkpoint_size(log.checkpoint) > 1
 
 
@@ -213,7 +213,7 @@ def checkpoint_size(checkpoint: bytes) -> int:
 
 
 def _names_the_end(log: SeenLog, before: SeenLog) -> bool:
-    """Return whether ``log`` names the last seen checkpoint of ``before``, or a later one."""
+    """Return whether ``log`` names the end of ``before``, or a later one, as its predecessor."""
     try:
         named_head, note = checkpoints.decode(log.predecessor_checkpoint.encode())
         if named_head.origin != before.origin:

@@ -19,7 +19,7 @@ NODE_KEY = "node-key"
 
 @dataclass(frozen=True, slots=True)
 class ConnectionTrouble:
-    """Reason why a site's node was refused: code, a figure, and the time of the last refusal."""
+    """Reason why a site's node was refused: code, number, and time of the last refusal."""
 
     code: str
     figure: float

@@ -26,7 +26,7 @@ TOTAL_LIMIT = 4 << 30  # Largest total of a source's pictures in memory, bytes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledArchive:
-    """All labelled records of a source.
+    """Labelled records that were read from one source of files.
 
     Attributes:
         records: Records of one modality; floats in single precision.

@@ -49,7 +49,7 @@ MapTraining = Callable[[ZooPlan, Progress], Maps]
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """Result of a build.
+    """Result of building a zoo.
 
     Attributes:
         made: Number of entries built now.
@@ -122,7 +122,7 @@ def count_entries(plan: ZooPlan) -> int:
 
 
 def _check_unseen(home: ServerHome, zoo: ZooStore, private: Sequence[PrivateFamily]) -> None:
-    """Refuse to treat records as private that a home has already used otherwise.
+    """Refuse private records that a home has already used without privacy.
 
     Raises:
         ConfigError: The zoo has the records, or the encoder was fitted on them.
@@ -184,7 +184,7 @@ def _encoder(
 def _with_maps(
     plan: ZooPlan, data: bytes, train_maps: MapTraining | None, progress: Progress
 ) -> bytes:
-    """Add the plan's reading maps to an encoder package."""
+    """Return an encoder package with the reading maps of a plan."""
     if train_maps is None or not plan.machine_steps:
         return data
 
@@ -261,7 +261,7 @@ def public_records(
 def _raw(
     data: bytes, job: tuple[Sequence[TaskSpec], int, str, TrunkChoice, Mapping[str, str]]
 ) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """Return raw features and labels of a share of each task's records."""
+    """Return features and labels of a share of each task's records, before any projection."""
     specs, share, modality, choice, settings = job
     (kind,) = package.choose_trunks(modality, (choice,), {choice.file: data})
     records: list[Record] = []

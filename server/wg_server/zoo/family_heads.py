@@ -45,7 +45,7 @@ class SimulatedSites:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiteRecords:
-    """Records at each site.
+    """Numbers and held-out mask of a family's records at each simulated site.
 
     Attributes:
         records: Index of each record in its family, ``[C, n]``.
@@ -57,7 +57,7 @@ class SiteRecords:
 
 
 def fit_family_head(sites: SimulatedSites, classes: int, layout: FeatureLayout) -> FamilyHead:
-    """Fit the head of a family.
+    """Fit the head of one of the operator's families at simulated sites.
 
     Args:
         sites: Features at one or more sites.
@@ -89,7 +89,7 @@ Fit = Callable[[Sequence[int], SimulatedSites], FamilyHead]
 def accuracy_at_sites(
     sites: SimulatedSites, site_records: SiteRecords, layout: FeatureLayout, fit_head: Fit
 ) -> tuple[float, MembershipAttack]:
-    """Evaluate a family's head at held-out sites on held-out records.
+    """Return the accuracy of a family's head at held-out sites, and a membership attack's result.
 
     Args:
         sites: Features at ten or more sites.
@@ -122,7 +122,7 @@ def _membership(
     ],
     layout: FeatureLayout,
 ) -> MembershipAttack:
-    """Attack records at training sites: features, labels, record numbers and held-out mask."""
+    """Return the result of a membership attack on a head by its loss at the training sites."""
     losses = []
     for local, labels, _, _ in training:
         weight, bias = head.adapt_to_site(local, layout)
@@ -138,7 +138,7 @@ def _membership(
 def typical_site_moments(
     local: Sequence[NDArray[np.float32]], layout: FeatureLayout
 ) -> tuple[Floats, Floats]:
-    """Return ``reference`` and ``records`` of a ``FamilyHead``.
+    """Return typical moments of sites: ``reference`` and ``records`` of a ``FamilyHead``.
 
     Args:
         local: Local features of each site, ``[n, D]``.
@@ -155,7 +155,7 @@ def typical_site_moments(
 
 
 def _moments(local: Sequence[NDArray[np.float32]], layout: FeatureLayout) -> Floats:
-    """Return the moments of each site, ``[C, 2, B]``."""
+    """Return mean and log spread of features at each site, ``[C, 2, B]``."""
     return np.stack([site_moments(features, layout) for features in local])
 
 

@@ -49,5 +49,5 @@ def fit_head(
 def accuracy(
     weight: Floats, bias: Floats, features: NDArray[np.floating], labels: NDArray[np.int64]
 ) -> float:
-    """Return the accuracy of a head."""
+    """Return the accuracy of a head on labelled features."""
     return float(((features @ weight.T + bias).argmax(axis=1) == labels).mean())

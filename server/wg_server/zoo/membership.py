@@ -24,7 +24,7 @@ class MembershipAttack:
     error: float
 
     def format_figures(self) -> tuple[str, str]:
-        """Return area and error as decimal strings; empty if they are NaN."""
+        """Return area and error of the ROC curve as decimal strings; empty if they are NaN."""
         if not np.isfinite(self.area):
             return "", ""
         return f"{self.area:.4f}", f"{self.error:.4f}"
@@ -33,7 +33,7 @@ class MembershipAttack:
 def attack_by_loss(
     losses: NDArray[np.float64], is_member: NDArray[np.bool_], labels: NDArray[np.int64]
 ) -> MembershipAttack:
-    """Attack records by their loss, ``[n]`` each.
+    """Return the result of telling training records from others by their loss, ``[n]`` each.
 
     The standard error follows DeLong et al. (Biometrics 1988), class by class.
     """
@@ -63,7 +63,7 @@ def mean_loss_by_record(
 
 
 def _shares_above(values: NDArray[np.float64], limits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the share of the limits above each value; ties count half."""
+    """Return the share of limits above each value; ties count half."""
     ranks = rankdata(np.concatenate([values, limits]))[: len(values)]
     below = ranks - rankdata(values)
     return np.asarray(1 - below / len(limits), dtype=np.float64)

@@ -55,7 +55,7 @@ Array = NDArray[np.float32]
 def train_network(
     spec: TaskSpec, architecture: str
 ) -> tuple[FamilyNetwork, float, MembershipAttack]:
-    """Train the network of a family; return it, its accuracy, and a membership attack's result.
+    """Train the network of one family; return network, accuracy, and a membership attack's result.
 
     Accuracy and attack use held-out records at separate simulated sites; the attack compares them
     with as many training records.
@@ -86,7 +86,7 @@ def train_network(
 def simulated_site_batches(
     architecture: str, task: sources.LabelledTask, rows: NDArray[np.intp], rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.generic], NDArray[np.int64]]]:
-    """Yield batches of retakes of a task's records, each at a new simulated site, without end.
+    """Yield endless batches of a task's records, each seen at a new simulated site.
 
     These sites are ordinary (``Modality.augment_retakes``): at the optics of ``sources.at_site``,
     on which heads are fitted and networks are evaluated, a network learns less about classes.
@@ -192,7 +192,7 @@ def _loss_at_sites(
 def _modulate(
     norms: TrunkSiteNorms, norm_moments: NDArray[np.float64], rank: int, rng: np.random.Generator
 ) -> NormModulation:
-    """Modulate norms by the first one, given the norms' moments at some sites, ``[C, 2, N]``."""
+    """Modulate norms by the moments of the first norm at some sites, ``[C, 2, N]``."""
     channels = norms.norms[0].channels
     modulation = NormModulation(channels, norm_moments.shape[-1], rank, rng)
     modulation.fit_standardisation(
@@ -217,7 +217,7 @@ def _site_inputs(
 
 
 def _pace(optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:
-    """Set the rate: warm-up, then half a cosine (Loshchilov and Hutter, ICLR 2017, equation 5)."""
+    """Set the learning rate: warm-up, half a cosine (Loshchilov and Hutter, ICLR 2017, eq. 5)."""
     falling = (1 + math.cos(math.pi * step / steps)) / 2
     for group in optimiser.param_groups:
         group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP) * falling

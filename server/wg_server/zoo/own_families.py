@@ -92,7 +92,7 @@ def family_tasks(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
 def has_family(
     zoo: ZooStore, spec: TaskSpec, encoder: str, sites: int, architecture: str = ""
 ) -> bool:
-    """Return whether a family is built, with this number of sites and this architecture."""
+    """Return whether the zoo has a family with this number of sites and this architecture."""
     path = _path(zoo.root, spec.entry_key(encoder))
     entry = read_record(path, FamilyEntry, VERSION) if path.is_file() else None
     return entry is not None and entry.sites == sites and architecture in ("", entry.architecture)
@@ -147,7 +147,7 @@ def build_family(
 
 
 def has_private_family(zoo: ZooStore, family: PrivateFamily, encoder: str) -> bool:
-    """Return whether a private family is built, with this guarantee."""
+    """Return whether the zoo has a private family with this privacy guarantee."""
     path = _path(zoo.root, family.task.entry_key(encoder))
     entry = read_record(path, FamilyEntry, VERSION) if path.is_file() else None
     return entry is not None and entry.privacy == family.privacy

@@ -238,7 +238,7 @@ def private_families(plan: ZooPlan) -> list[PrivateFamily]:
 
 
 def _task(plan: ZooPlan, number: int, family: int, site: int) -> TaskSpec:
-    """Return a task of the plan's source with this number."""
+    """Return the task of a source in the plan with the given number."""
     source = plan.sources[number]
     return TaskSpec(
         seed=plan.seed + 7919 * number,

@@ -43,7 +43,7 @@ _EVERY = 1 << 40  # No limit: a choice of records would depend on the other reco
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Space:
-    """Public input space of a private family's head.
+    """Inputs of a private family's head, computed from public records only.
 
     Attributes:
         moments: Mean, and logarithm of the spread, of each feature at each site, ``[C, 2, B]``.
@@ -109,7 +109,7 @@ def _fit(
     places: Sequence[int],
     sites: SimulatedSites,
 ) -> FamilyHead:
-    """Train a head on the records of some sites; ``places`` are the sites' numbers."""
+    """Train a private head on the records of some sites; ``places`` are the sites' numbers."""
     z = np.concatenate(
         [space.numbers(place, local) for place, local in zip(places, sites.local, strict=True)]
     )
@@ -138,7 +138,7 @@ def _fit(
 
 
 def _space(encoder: Encoder, spec: TaskSpec, modality: str, layout: FeatureLayout) -> _Space:
-    """Return the public input space, from rendered records at the family's sites."""
+    """Return the inputs of a private family's head, from rendered records at the family's sites."""
     tasks = [sources.load_task(task) for task in _rendered_tasks(spec, modality)]
     records = [record for task in tasks for record in task.records]
     local = list(_views(encoder.encode_batched, records, modality, spec))

@@ -50,12 +50,12 @@ class LabelledTask:
     modality: str
 
     def records_at(self, rows: NDArray[np.intp]) -> list[Record]:
-        """Return the records of these rows."""
+        """Return the task's records at some rows."""
         return [self.records[row] for row in rows]
 
 
 class ProceduralFamily(Protocol):
-    """Family of a procedural library: its name, and those of its classes."""
+    """Family of a procedural library: the names of the family and its classes."""
 
     @property
     def name(self) -> str:
@@ -71,7 +71,7 @@ S = TypeVar("S")
 
 
 class ProceduralLibrary(Protocol[F, S]):
-    """Module that draws families F of one modality, and sites S of a family."""
+    """Interface of a module that draws families F of one modality, and sites S of a family."""
 
     @property
     def MODALITY(self) -> str:

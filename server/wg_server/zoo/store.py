@@ -60,7 +60,7 @@ class ZooEntry:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedTask:
-    """Object of an entry: its encoded records.
+    """Encoded records of one zoo entry.
 
     Attributes:
         features: Released features, float32 ``[n, d]``.
@@ -72,22 +72,22 @@ class EncodedTask:
 
 
 class ZooStore:
-    """Folder of a zoo."""
+    """Folder of a zoo, with its entries and objects."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def has_entry(self, key: str) -> bool:
-        """Return whether an entry is complete."""
+        """Return whether an entry of the zoo is complete."""
         return self._entry(key).is_file()
 
     def write_entry(self, data: bytes, entry: ZooEntry) -> None:
-        """Store an object and its entry."""
+        """Store the encoded records of an entry, and the entry."""
         atomic.write_bytes(self._object(entry.sha256), data)
         atomic.write_bytes(self._entry(entry.key), canonical.encode(entry))
 
     def entries(self, encoder: str | None = None) -> Iterator[ZooEntry]:
-        """Yield all complete entries (of one encoder), by name.
+        """Yield all complete entries of the zoo (of one encoder), by name.
 
         Raises:
             DecodeError: A record is damaged; the message names the file.
@@ -99,7 +99,7 @@ class ZooStore:
                 yield entry
 
     def read_entry(self, entry: ZooEntry) -> EncodedTask:
-        """Read the object of an entry.
+        """Read the encoded records of an entry.
 
         Raises:
             VerificationError: The object does not match its hash.
@@ -114,7 +114,7 @@ class ZooStore:
             raise DecodeError(f"{self._object(entry.sha256)}: not of an entry: {error}") from error
 
     def read_tensors(self, sha256: str) -> dict[str, NDArray[Any]]:
-        """Read the arrays of an object.
+        """Read the arrays of a stored object.
 
         Raises:
             VerificationError: The object does not match its hash.
@@ -131,7 +131,7 @@ class ZooStore:
             raise DecodeError(f"{path}: not a safetensors file: {error}") from error
 
     def write_object(self, data: bytes) -> str:
-        """Store an object, and return its SHA-256, hex."""
+        """Store an object in the zoo, and return its SHA-256, hex."""
         sha256 = canonical.sha256_hex(data)
         atomic.write_bytes(self._object(sha256), data)
         return sha256
@@ -144,7 +144,7 @@ class ZooStore:
 
 
 def pack_object(encoding: EncodedTask) -> bytes:
-    """Return the bytes of an object, with features in half precision."""
+    """Return encoded records as bytes, with features in half precision."""
     tensors: dict[str, NDArray[Any]] = {
         "features": encoding.features.astype(np.float16),
         "labels": encoding.labels.astype(np.int32),

@@ -12,7 +12,7 @@ FILES = ("npz", "folder", "table")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSpec:
-    """Specification of one entry: everything that its bytes depend on, except the encoder."""
+    """Specification of one zoo entry: all that its bytes depend on, except the encoder."""
 
     version: int = 1
     seed: int
@@ -28,10 +28,10 @@ class TaskSpec:
     licence: str
 
     def entry_key(self, encoder: str) -> str:
-        """Return the name of the entry, hex."""
+        """Return the name of the zoo entry, hex."""
         return canonical.sha256_hex(canonical.encode(self) + encoder.encode())[:32]
 
     @property
     def is_own(self) -> bool:
-        """True if its records are the operator's files, so that plants may have its family."""
+        """True if the task's records are the operator's files: plants may then get its family."""
         return self.kind in FILES

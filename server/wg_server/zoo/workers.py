@@ -45,16 +45,16 @@ def process_pool(
 
 
 class WorkerPool:
-    """Runs jobs, and yields their results as they finish."""
+    """Pool of processes that runs jobs, and yields results as jobs finish."""
 
     def __init__(self, processes: ProcessPoolExecutor | None) -> None:
-        """Use these processes; None: run jobs in this process."""
+        """Use the given processes; None: run jobs in this process."""
         self._processes = processes
 
     def run_jobs(
         self, work: Callable[[bytes, J], R], context: bytes, jobs: Sequence[J]
     ) -> Iterator[tuple[int, R]]:
-        """Run ``work(context, job)`` for every job.
+        """Run ``work(context, job)`` for every job, and yield the results.
 
         Args:
             work: A module-level function, so that another process can import it.

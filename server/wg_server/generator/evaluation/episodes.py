@@ -47,7 +47,7 @@ class EpisodeSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Episode:
-    """One simulated plant.
+    """One simulated plant, with its release and those of other sites.
 
     Attributes:
         own: Features ``[n, d]`` and labels ``[n]`` (-1: unlabelled) of the plant's records.
@@ -68,7 +68,7 @@ class Episode:
     family: str
 
     def accuracy(self, head: tuple[NDArray[np.float64], NDArray[np.float64]]) -> float:
-        """Return the accuracy on held-out records of a head on unscaled features."""
+        """Return the accuracy of a head on unscaled features, measured on held-out records."""
         weight, bias = head
         logits = self.queries @ weight.T + bias
         return float((logits.argmax(axis=1) == self.answers).mean())
@@ -86,7 +86,7 @@ class EpisodeSampler:
         self._radius = radius
 
     def draw_episode(self, rng: np.random.Generator, scenario: EpisodeSettings) -> Episode:
-        """Draw one episode: a family, one of its sites, and the releases."""
+        """Draw one simulated plant: a family, one of its sites, and the releases."""
         family = self._names[int(rng.integers(len(self._names)))]
         sites = self._families[family]
         order = rng.permutation(len(sites))
@@ -163,7 +163,7 @@ class EpisodeSampler:
 
 @functools.lru_cache(maxsize=256)
 def _sigma(encoder: str, dimension: int, radius: float, epsilon: float) -> float:
-    """Return the noise of a release, which does not depend on the labels unless there are none."""
+    """Return the scale of a release's noise, which depends on labels only if there are none."""
     schema: StatisticsSchema = default_schema(
         encoder=encoder, dimension=dimension, labels=("any",), clip_radius=radius
     )
@@ -185,7 +185,7 @@ def _drop_some(classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[
 def _split(
     task: ZooTask, classes: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split the records of each class into halves: for the plant, and for queries."""
+    """Split the records of each class into halves: one for the plant, one held out."""
     support, query = [], []
     for label in classes:
         rows = rng.permutation(np.flatnonzero(task.y == label))
@@ -197,7 +197,7 @@ def _split(
 def _subset(
     y: NDArray[np.int64], rows: NDArray[np.int64], shots: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Draw about ``shots`` records of each class; numbers vary between classes.
+    """Return about ``shots`` records of each class; numbers vary between classes.
 
     Records of a smaller class are drawn with replacement: this simulates a plant that has the noise
     of many records, but the sampling error of few.

@@ -54,7 +54,7 @@ Head = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def heads_by_method(fitted_priors: ClassPriors, episode: Episode) -> dict[str, Head]:
-    """Compute the heads of all methods for one episode, on unscaled features."""
+    """Return the head by each method for one simulated plant, on unscaled features."""
     priors, labels = fitted_priors.priors, episode.labels
     pools = pooling.pools_of_releases(priors, episode.release, episode.others)
     name_prior = fitted_priors.class_prior(labels)
@@ -77,7 +77,7 @@ def heads_by_method(fitted_priors: ClassPriors, episode: Episode) -> dict[str, H
 def score_methods(
     fitted_priors: ClassPriors, plants: EpisodeSampler, *, episodes: int, seed: int
 ) -> dict[str, Any]:
-    """Score all methods in all scenarios.
+    """Return the figures of all methods in all scenarios, for a model card.
 
     Args:
         plants: Plants of families that the priors were not fitted on.
@@ -98,7 +98,7 @@ def score_methods(
 
 
 def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
-    """Return the checks of a card: no scenario is significantly worse than allowed."""
+    """Return the checks of a model card: no scenario is significantly worse than allowed."""
     scenarios = [
         rows for name, rows in card["scenarios"].items() if name not in UNCHECKED_SCENARIOS
     ]

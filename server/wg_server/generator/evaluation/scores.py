@@ -30,7 +30,7 @@ class MethodScores:
             self._values.setdefault(method, []).append(value)
 
     def rows(self) -> dict[str, dict[str, float]]:
-        """Return each method's accuracy and the gain of ``completed`` over it, with errors."""
+        """Return accuracy of each method and gain of ``completed`` over the method, with errors."""
         table = {}
         for method, values in self._values.items():
             mean, error = cluster_mean(np.array(values), self._families)
@@ -46,7 +46,7 @@ class MethodScores:
 
 
 def cluster_mean(values: NDArray[np.floating], clusters: Sequence[str]) -> tuple[float, float]:
-    """Return the mean of the clusters' means, and its standard error."""
+    """Return the mean of the clusters' means, and the standard error of that mean."""
     names, index = np.unique(np.array(clusters), return_inverse=True)
     means = np.bincount(index, values) / np.bincount(index)
     error = means.std(ddof=1) / np.sqrt(len(names)) if len(names) > 1 else float("nan")

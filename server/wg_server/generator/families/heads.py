@@ -43,7 +43,7 @@ Tensors = dict[str, NDArray[np.floating]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OperatorFamily:
-    """Head and network of one of the operator's families, with R classes.
+    """Head and network of one of the operator's families, which has R classes.
 
     Attributes:
         labels: Class names, R.
@@ -60,12 +60,12 @@ class OperatorFamily:
     privacy: PrivacyGuarantee = NO_PRIVACY
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """Return all arrays by name, without the class names."""
+        """Return all arrays of the family by name, without the class names."""
         network_tensors = family_network.pack_network(self.network)
         return self.head.tensors() | self.likeness.tensors() | network_tensors
 
     def candidate_tensors(self, rows: NDArray[np.integer[Any]]) -> Tensors:
-        """Return the tensors of a candidate for some classes, in the order of ``rows``."""
+        """Return the tensors of a candidate whose classes are the family's ``rows``."""
         network = None if self.network is None else self.network.select_classes(rows)
         tensors = self.head.select_classes(rows).tensors() | self.likeness.tensors()
         return tensors | family_network.pack_half_precision(network)
@@ -84,7 +84,7 @@ class OperatorFamilies:
     families: Mapping[str, OperatorFamily] = field(default_factory=dict)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return all arrays by name, for a package that stores names and layout separately."""
+        """Return all arrays by name, for a package that stores names and layout elsewhere."""
         return {
             f"{number}.{name}": value
             for number, family in enumerate(self.families.values())
@@ -99,7 +99,7 @@ def families_from_arrays(
     dimension: int,
     architecture: str,
 ) -> OperatorFamilies:
-    """Read the arrays of ``OperatorFamilies.arrays``.
+    """Read families from the arrays that ``OperatorFamilies.arrays`` returns.
 
     Args:
         arrays: Arrays by name.
@@ -159,7 +159,7 @@ def family_candidates(
 def _match_names(
     family_labels: Sequence[str], labels: Sequence[str]
 ) -> tuple[float, NDArray[np.intp]]:
-    """Return the matched share of K names in a one-to-one assignment, and the rows, ``[K]``."""
+    """Return the share of K class names that match a family's names, and their rows, ``[K]``."""
     ratio = same_class_log_ratio(labels, family_labels)
     likeness_share = np.where(ratio == 0, 0.0, expit(ratio))
     family_rows, rows = linear_sum_assignment(-np.minimum(ratio, _SAME_NAME))

@@ -101,7 +101,7 @@ def accept_all_test(dimension: int) -> LikenessTest:
 def _share_beyond(
     family_sites: Floats, other_families: Mapping[str, Floats], scale: Floats, limit: float
 ) -> float:
-    """Return the mean share of refused sites over the other families, each held out of the fit."""
+    """Return the mean share of refused sites of other families, each held out of the fit."""
     shares = []
     for name in filter(None, other_families):
         remaining = [sites for family, sites in other_families.items() if family != name]
@@ -112,7 +112,7 @@ def _share_beyond(
 
 
 def _describe_sites(sites: Sites) -> Floats:
-    """Return the descriptions of sites, ``[sites, F]``."""
+    """Return the numbers that describe each site's records, ``[sites, F]``."""
     return np.stack([site_description(site) for site in sites])
 
 

@@ -27,7 +27,7 @@ RIDGE = 2.0  # Share of the mean variance added to within-class covariances befo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelVariances:
-    """Variances of the mixed model, fitted on public tasks of other families.
+    """Variances of the mixed model of class means, fitted on public tasks of other families.
 
     Attributes:
         basis: Eigenvectors of T in columns, ``[d, d]``.
@@ -51,7 +51,7 @@ class ModelVariances:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassDeviationPrior:
-    """Prior of a plant's class deviations from the class names, before any release.
+    """Prior of how a plant's class means deviate, from the class names alone.
 
     Attributes:
         mean: Mean of class deviations along each eigenvector, ``[K, d]``.
@@ -95,7 +95,7 @@ def fit_variances(
 
 
 def site_contribution(priors: ModelVariances, site: SiteEvidence) -> tuple[Floats, Floats]:
-    """Return a site's part in the equations of class deviations, with its own mean eliminated.
+    """Return the equations that one site adds on class deviations, its own mean eliminated.
 
     Sites are coupled only through the classes, so that each site has its own Schur complement.
 
@@ -148,7 +148,7 @@ def posterior_from_sites(
     classes: int,
     name_prior: ClassDeviationPrior | None = None,
 ) -> Posterior:
-    """Return ``mixed_model_equations`` summed over a few other sites, for K classes."""
+    """Return ``mixed_model_equations`` on K classes, summed over a few other sites."""
     d = len(priors.between)
     matrices, right = np.zeros((d, classes, classes)), np.zeros((d, classes))
     for site in other_sites:

@@ -113,7 +113,7 @@ def log_bayes_factors(
 
 
 def _common_classes(site_a: SiteEvidence, site_b: SiteEvidence) -> NDArray[np.bool_]:
-    """Return the mask of classes that both sites have, ``[K]``; all False for a single class."""
+    """Return the mask of classes that two sites share, ``[K]``; all False for a single class."""
     both = (site_a.present > _THERE) & (site_b.present > _THERE)
     return np.asarray(both & (both.sum() > 1))
 
@@ -133,14 +133,14 @@ def _difference(
 
 
 def _directions(priors: ModelVariances, site: SiteEvidence) -> Floats:
-    """Return the model's variance of each class mean along each eigenvector, ``[K, d]``."""
+    """Return the model's variance of a site's class means along each eigenvector, ``[K, d]``."""
     return np.asarray(site.noise[:, None] + priors.within / site.counts[:, None] + priors.ratio)
 
 
 def _excess_variance(
     priors: ModelVariances, site_a: SiteEvidence, site_b: SiteEvidence
 ) -> tuple[float, float] | None:
-    """Estimate the variance of class deviations between two sites beyond the model (moments).
+    """Estimate how much more two sites' class means differ than the model expects (by moments).
 
     Returns:
         Sum over the d entries of the unbiased estimate, which may be negative, and its standard
@@ -160,7 +160,7 @@ def _excess_variance(
 
 
 def _variance(priors: ModelVariances, site: SiteEvidence) -> Floats:
-    """Return the model's variance of each class mean, summed over all entries, ``[K]``."""
+    """Return the model's variance of each class mean of a site, summed over entries, ``[K]``."""
     d = len(priors.between)
     return np.asarray(
         SITE_RATIO * float(priors.between.sum())

@@ -51,7 +51,7 @@ _CODES = frozenset(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NameRegression:
-    """Linear map from name vectors to class deviations.
+    """Linear map from the vectors of class names to class deviations.
 
     Attributes:
         matrix: Map from name vectors, centred over the classes, to deviations along the priors'
@@ -65,7 +65,7 @@ class NameRegression:
     def predict_prior(
         self, priors: ModelVariances, labels: Sequence[str]
     ) -> ClassDeviationPrior | None:
-        """Predict class deviations from names; None if a name is uninformative or repeated."""
+        """Predict class deviations from class names; None if one is uninformative or repeated."""
         if not all(map(is_descriptive_name, labels)) or len(set(map(normalise_name, labels))) < len(
             labels
         ):
@@ -90,7 +90,7 @@ class ClassPriors:
     names: NameRegression | None = None
 
     def class_prior(self, labels: Sequence[str]) -> ClassDeviationPrior | None:
-        """Predict class deviations from class names, or return None."""
+        """Predict a plant's class deviations from its class names; None if names are of no use."""
         return None if self.names is None else self.names.predict_prior(self.priors, labels)
 
 
@@ -201,7 +201,7 @@ def fit_name_regression(
 
 
 def _fit_map(x: Floats, y: Floats, direct: Floats, penalty: float) -> Floats:
-    """Fit a multiple of a direct map, and a ridge regression of its residual, ``[512, d]``."""
+    """Fit the map from name vectors to class deviations: a direct map, and a ridge on the rest."""
     direct_fit = x @ direct
     share = float((direct_fit * y).sum() / max(float((direct_fit**2).sum()), 1e-12))
     system = x.T @ x + penalty * np.eye(x.shape[1])
@@ -211,7 +211,7 @@ def _fit_map(x: Floats, y: Floats, direct: Floats, penalty: float) -> Floats:
 def fit_public_priors(
     tasks: Sequence[ZooTask], projection: NDArray[np.floating] | None = None
 ) -> ClassPriors:
-    """Fit the priors of some tasks.
+    """Fit the priors of class means on some public tasks.
 
     Args:
         projection: Map from text vectors to released features, ``[512, d]``, if records are texts.

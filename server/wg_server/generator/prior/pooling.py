@@ -36,7 +36,7 @@ _UNIT = 2.0**-36
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvidencePool:
-    """Sum of the evidence of all sites with the same class names.
+    """Sum of what all sites with the same class names reveal about these classes.
 
     Attributes:
         labels: Names of the K classes, sorted.
@@ -51,11 +51,11 @@ class EvidencePool:
     weighted: Integers
 
     def __add__(self, pool: EvidencePool) -> EvidencePool:
-        """Return the sum of two pools of the same classes."""
+        """Return the sum of two pools that have the same classes."""
         return self._combine(pool, 1)
 
     def __sub__(self, pool: EvidencePool) -> EvidencePool:
-        """Remove sites that were added before."""
+        """Return the pool without sites that were added before."""
         return self._combine(pool, -1)
 
     def _combine(self, pool: EvidencePool, sign: int) -> EvidencePool:
@@ -72,7 +72,7 @@ class EvidencePool:
         )
 
     def equation_matrices(self, priors: ModelVariances) -> tuple[Floats, Floats]:
-        """Return matrices ``[d, K, K]`` and right-hand sides ``[d, K]`` of the equations."""
+        """Return matrices ``[d, K, K]`` and right-hand sides ``[d, K]`` of the pool's equations."""
         size, unit = len(self.labels), _UNIT / priors.ratio
         rows, columns = np.triu_indices(size)
         full = np.zeros((len(unit), size, size))
@@ -194,7 +194,7 @@ def posterior_from_pools(
 def _eliminate(
     priors: ModelVariances, pool: EvidencePool, drop: NDArray[np.bool_]
 ) -> tuple[Floats, Floats]:
-    """Return the equations of a pool with some of its classes eliminated."""
+    """Return the equations of a pool after elimination of some of its classes."""
     matrices, right = pool.equation_matrices(priors)
     if not drop.any():
         return matrices, right
@@ -207,13 +207,13 @@ def _eliminate(
 
 
 def encode_pool(pool: EvidencePool) -> bytes:
-    """Encode a pool as little-endian 64-bit integers, precision first."""
+    """Encode a pool as bytes: little-endian 64-bit integers, precision first."""
     numbers = np.concatenate([pool.precision.ravel(), pool.weighted.ravel()])
     return numbers.astype("<i8").tobytes()
 
 
 def decode_pool(data: bytes, labels: Iterable[str], dimension: int, sites: int) -> EvidencePool:
-    """Decode the bytes of ``encode_pool``.
+    """Decode a pool from the bytes of ``encode_pool``.
 
     Raises:
         DecodeError: The data has another size.

@@ -89,7 +89,7 @@ def _typical_count(statistics: NoisyStatistics) -> float:
 
 
 def _energy(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
-    """Return the squared length of the sum over all records, which grows with their number.
+    """Return the squared length of the sum of all records, which grows with their number.
 
     Returns:
         The energy minus the expected energy of the noise; the variance of its noise and its
@@ -105,7 +105,7 @@ def _energy(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
 
 
 def _extra(statistics: NoisyStatistics) -> float:
-    """Return the number of unlabelled records if it exceeds the noise, else 0."""
+    """Return the number of unlabelled records in a release if it exceeds the noise, else 0."""
     unlabelled_part = statistics.unlabelled_count()
     return unlabelled_part if unlabelled_part > 3 * statistics.count_std else 0.0
 
@@ -131,7 +131,7 @@ def _presence(n: Floats, typical: float, statistics: NoisyStatistics) -> Floats:
 
 
 def _domain(statistics: NoisyStatistics, total: float) -> tuple[Floats, float, float]:
-    """Return the mean over all records, its noise variance, and the number of records."""
+    """Return the mean of all records of a release, its noise variance, and their number."""
     schema = statistics.schema
     unlabelled_part = statistics.unlabelled_count()
     prior = max(total, 1.0) ** 2

@@ -153,7 +153,7 @@ class BearingSimulator:
         )
 
     def _character(self, load: Tensor) -> Tensor:
-        """Draw slip, load zone, unevenness and noise of impacts at loads ``[m]``: ``[m, 5]``."""
+        """Return random slip, load zone, unevenness and noise of impacts, ``[m, 5]``."""
         count = len(load)
         return torch.stack(
             [
@@ -167,7 +167,7 @@ class BearingSimulator:
         )
 
     def _hum(self, mains: Tensor) -> Tensor:
-        """Draw magnetic forces for half of the machines, ``[m, 5]``, at these cycles per window."""
+        """Return magnetic forces of m machines, ``[m, 5]``; half of the machines have none."""
         count = len(mains)
         has_hum = (self._draw.uniform(0, 1, count) < 0.5).float()
         amplitude = has_hum * 10 ** (self._draw.uniform(-12, 6, count) / 20)
@@ -214,7 +214,7 @@ class BearingSimulator:
         return background + self._waves(machines.tones, count, time)
 
     def _pulls(self, machines: SimulatedBearings, count: int) -> tuple[Tensor, Tensor]:
-        """Return the structure's response to magnetic forces, and the noise gain that they cause.
+        """Return the housing's vibration under magnetic forces, and the gain of noise they cause.
 
         Both have shape ``[m, count, WINDOW]``.
         """
@@ -244,7 +244,7 @@ class BearingSimulator:
         return total
 
     def _blows(self, machines: SimulatedBearings, damage: int, count: int) -> Tensor:
-        """Draw forces on the structure by damage 0 (element), 1 (inner ring) or 2 (outer ring)."""
+        """Draw impact forces by the damaged part: 0 rolling element, 1 inner ring, 2 outer ring."""
         size = len(machines)
         slip, depth, uneven, noisy, width = (
             value[:, None, None] for value in machines.character.unbind(dim=1)

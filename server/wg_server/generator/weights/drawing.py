@@ -12,7 +12,7 @@ _RESONANCES = 5
 
 
 class RandomDraws:
-    """Random draws from a single generator, seeded at construction."""
+    """Generator of random draws for simulators, seeded once at construction."""
 
     def __init__(self, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(seed)

@@ -213,7 +213,7 @@ class GearboxSimulator:
     def _modulation(
         self, machines: SimulatedGearboxes, shafts: tuple[Tensor, Tensor], wear_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return amplitude and phase of the mesh by both shafts, ``[m, K, count, SPAN]``."""
+        """Return amplitude and phase that shafts give the mesh, ``[m, K, count, SPAN]``."""
         depth, bend = torch.ones_like(shafts[0]), torch.zeros_like(shafts[0])
         stronger = 1 + wear_mask * (machines.uneven[:, None, None, None] - 1)
         for number, turns in enumerate(shafts):
@@ -231,7 +231,7 @@ class GearboxSimulator:
         shafts: tuple[Tensor, Tensor],
         teeth: tuple[Tensor, Tensor],
     ) -> Tensor:
-        """Return the share of each damaged tooth that is in mesh, ``[m, 2, count, SPAN]``."""
+        """Return how far each damaged tooth is in mesh, 0 to 1, ``[m, 2, count, SPAN]``."""
         pulses = []
         for damage, (turns, number) in enumerate(zip(shafts, teeth, strict=True)):
             shaft_turns = turns[:, 1 + damage]
@@ -291,14 +291,14 @@ class GearboxSimulator:
         return self._answer(machines, force, level, _DRIVEN_SPREAD)
 
     def _uneven(self, strikes: Tensor) -> Tensor:
-        """Multiply impacts by random forces."""
+        """Multiply impacts by random factors."""
         out: Tensor = strikes * torch.exp(0.25 * self._draw.normal(*strikes.shape))
         return out
 
     def _answer(
         self, machines: SimulatedGearboxes, force: Tensor, level: Tensor, spread: float
     ) -> Tensor:
-        """Return the response to forces ``[m, k, count, SPAN]``, at levels in dB above noise."""
+        """Return the housing's response to forces ``[m, k, count, SPAN]``, in dB over noise."""
         response = machines.response[:, None, None]
         answer = torch.fft.irfft(torch.fft.rfft(force) * response, n=SPAN)[..., -WINDOW_SAMPLES:]
         answer = answer / (answer.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)

@@ -60,7 +60,7 @@ def family_heads(
 def posterior_candidates(
     parts: HeadPackage, labels: tuple[str, ...], pooled_means: Posterior
 ) -> Iterator[GeneratedCandidate]:
-    """Yield the posterior from other sites' releases, unless it would be too large."""
+    """Yield the estimate of class means from other sites' releases, unless it is too large."""
     if len(labels) <= POSTERIOR_CLASSES:
         yield GeneratedCandidate(POSTERIOR, POSTERIOR, pooled_means.tensors())
 
@@ -86,7 +86,7 @@ def generate_heads(
     labels: tuple[str, ...],
     supporting_sites: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[GeneratedCandidate, ...]:
-    """Make the candidates for one site, without using its own release.
+    """Return the candidates for one site, made without the site's own release.
 
     Args:
         generator: Generator from ``load_generator``.

@@ -29,7 +29,7 @@ FORMAT = "weightgate-generator"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadPackage:
-    """Decoded package of a generator's heads: priors on classes, and the operator's families."""
+    """Package of a generator of heads: priors on classes, and the operator's families."""
 
     encoder: str
     architecture: str

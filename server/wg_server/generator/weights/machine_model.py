@@ -42,7 +42,7 @@ _LEAST_NOISE = 1e-4  # Lower bound of the noise, as an input
 
 
 class StatisticEmbedding(nn.Module):
-    """Embedding of a statistic and its noise, zero for a machine without a statistic.
+    """Module that embeds a machine's statistic and its noise; zero without a statistic.
 
     Attributes:
         size: Dimension of the embedding.
@@ -85,7 +85,7 @@ class ConditionedNetworks(nn.Module):
         return torch.cat([self.kind.figure_features(figures), self.embedding(statistics)], dim=1)
 
     def networks(self, condition: Tensor, latents: Tensor | None = None) -> SpectralLineNetworks:
-        """Return networks for conditions and latents ``[m, latent]``; None: the latents' mean."""
+        """Return networks for conditions and latents ``[m, latent]``; None: mean of the latents."""
         if latents is None:
             latents = torch.zeros(len(condition), self.latent)
         out: SpectralLineNetworks = self.decoder(torch.cat([condition, latents], dim=1))

@@ -22,7 +22,7 @@ from wg_common.nets.spectrum_lines import INPUTS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSizes:
-    """Sizes of the modules.
+    """Sizes of the modules that generate networks for machines.
 
     Attributes:
         width: Units of a network's first layer.
@@ -40,7 +40,7 @@ class NetworkSizes:
 
 
 class WindowInputs(NamedTuple):
-    """Inputs of a network: n windows of each of m machines."""
+    """Inputs of networks for machines: n windows of each of m machines."""
 
     inputs: Tensor  # [m, n, INPUTS]
     readings: Tensor  # [m, n, R]
@@ -91,7 +91,7 @@ class SpectralLineNetworks(NamedTuple):
 
 
 class WeightedDirections(nn.Module):
-    """Tensors composed of a base and a weighted sum of directions."""
+    """Module of tensors that are a base plus a weighted sum of directions."""
 
     def __init__(self, rank: int, shape: tuple[int, ...], scale: float) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class LineHypernetwork(nn.Module):
         self.split = [width, features, classes]
 
     def forward(self, condition: Tensor) -> SpectralLineNetworks:
-        """Return the networks of m machines."""
+        """Return the networks of m machines, generated from their conditions."""
         factors = self.factors(condition)
         first_bias, second_bias, head_bias = self.biases(factors).split(self.split, dim=1)
         return SpectralLineNetworks(
@@ -143,14 +143,14 @@ class TemplateNetwork(nn.Module):
         self.head = nn.Linear(sizes.features, len(kind.conditions))
 
     def forward(self, count: int) -> SpectralLineNetworks:
-        """Return the network, repeated for ``count`` machines."""
+        """Return the template network, repeated for ``count`` machines."""
         layers = (self.first, self.second, self.head)
         parameters = [value for layer in layers for value in (layer.weight, layer.bias)]
         return SpectralLineNetworks(*(value.expand(count, *value.shape) for value in parameters))
 
 
 class FixedNetwork(nn.Module):
-    """Network of the same shape that uses no data sheet."""
+    """Baseline network of the same shape, which uses no data sheet."""
 
     def __init__(self, kind: MachineKind, sizes: NetworkSizes) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class FixedNetwork(nn.Module):
 
 
 class InputNetwork(nn.Module):
-    """Network that takes the condition as an input of every layer (FiLM, Perez et al. 2018)."""
+    """Baseline network with the condition as input of every layer (FiLM, Perez et al. 2018)."""
 
     def __init__(self, kind: MachineKind, embedding: int) -> None:
         super().__init__()

@@ -30,7 +30,7 @@ _EPSILONS = (1.0, 4.0, 0.0)  # Epsilons of releases; 0: exact
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PooledMachines:
-    """Data of m machines in the pool, with K conditions each.
+    """Windows and properties of m machines in the training pool, with K conditions each.
 
     Attributes:
         figures: Declared figures, ``[m, f]``.
@@ -54,11 +54,11 @@ class PooledMachines:
         return len(self.figures)
 
     def select(self, rows: Tensor) -> "PooledMachines":
-        """Return the machines at some rows."""
+        """Return the machines at some rows of the pool."""
         return PooledMachines(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def replace_rows(self, rows: Tensor, machines: "PooledMachines") -> None:
-        """Replace the machines at some rows."""
+        """Replace the machines at some rows of the pool."""
         for field in fields(self):
             getattr(self, field.name)[rows] = getattr(machines, field.name)
 
@@ -93,7 +93,7 @@ def _render(simulator: MachineSimulator, count: int) -> PooledMachines:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingBatch:
-    """Machines of a training step, with their plants.
+    """Machines of a training step, with plants that release statistics of them.
 
     Attributes:
         machines: Data of the m machines.
@@ -143,7 +143,7 @@ class MachinePool:
 
 
 def batch_with_plants(machines: PooledMachines, generator: torch.Generator) -> TrainingBatch:
-    """Draw plants for machines: mixtures, numbers of records, and noises."""
+    """Draw plants for machines: mixtures of conditions, numbers of records, and noises."""
     count, conditions = machines.labelled.shape[:2]
     columns = torch.randperm(LABELLED_WINDOWS, generator=generator)[:_TAKEN]
     inputs = machines.labelled[:, :, columns].flatten(1, 2).float()
@@ -176,7 +176,7 @@ def draw_release_sizes(count: int, generator: torch.Generator) -> tuple[Tensor, 
 
 
 def draw_condition_shares(count: int, conditions: int, generator: torch.Generator) -> Tensor:
-    """Draw shares of conditions at plants, ``[count, conditions]``.
+    """Draw the share of each condition among plants' records, ``[count, conditions]``.
 
     Half of the plants have mostly healthy records, four in ten have any mixture, one in twenty has
     only healthy records, and one in twenty has none: most plants have few records of damages.

@@ -26,7 +26,7 @@ DELTA = 1e-5  # Delta of simulated releases
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MachineStatistic:
-    """Statistic of a machine's records.
+    """Noisy statistic of a machine's records, with the noise's scale.
 
     Attributes:
         mean: Noisy mean of the records' numbers, ``[MACHINE_DIMENSION]``.
@@ -54,7 +54,7 @@ class MachineStatistic:
 
 
 def statistic_from_release(statistics: NoisyStatistics) -> MachineStatistic | None:
-    """Return the statistic of a release of machine statistics; None if its noisy count is below 1.
+    """Return the statistic of a release of machine statistics; None if the noisy count is below 1.
 
     Raises:
         DecodeError: The release has another dimension.
@@ -80,19 +80,19 @@ class StatisticBatch(NamedTuple):
     present: Tensor
 
     def shift_by_one(self) -> "StatisticBatch":
-        """Return the statistics, each assigned to the next machine."""
+        """Return the batch with each statistic moved to the next machine, as a wrong condition."""
         return StatisticBatch(*(value.roll(1, 0) for value in self))
 
 
 def absent_statistics(count: int) -> StatisticBatch:
-    """Return absent statistics of ``count`` machines."""
+    """Return a batch for ``count`` machines that have no statistic."""
     return StatisticBatch(
         torch.zeros(count, MACHINE_DIMENSION), torch.zeros(count), torch.zeros(count)
     )
 
 
 def batch_of_one(statistic: MachineStatistic | None) -> StatisticBatch:
-    """Return the statistic of one machine; absent if it does not suffice."""
+    """Return a batch of one machine's statistic, marked as absent for too few records."""
     if statistic is None or not statistic.has_enough_records:
         return absent_statistics(1)
     mean = torch.from_numpy(statistic.mean.astype(np.float32))[None]
@@ -116,7 +116,7 @@ def release_noise(epsilon: float) -> tuple[float, float]:
 def simulate_releases(
     means: Tensor, records: Tensor, noises: Tensor, generator: torch.Generator
 ) -> StatisticBatch:
-    """Simulate released statistics.
+    """Return statistics with the noise of simulated releases.
 
     Args:
         means: Exact means of the records' numbers, ``[m, MACHINE_DIMENSION]``.

@@ -37,7 +37,7 @@ _DIVERGENCE = 2e-4  # Weight of the latents' divergence in the loss
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineCounts:
-    """Numbers of simulated machines for each use.
+    """Numbers of simulated machines for training, validation and test.
 
     Attributes:
         step: Machines per training step.
@@ -69,7 +69,7 @@ def smoothed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 class MachineObjective:
-    """Training objective of a ``MachineModel``.
+    """Training objective of all networks for one kind of machine.
 
     Attributes:
         model: Model that is trained.
@@ -96,7 +96,7 @@ class MachineObjective:
         self._validation_statistics = self._statistics(self._validation, generator)
 
     def loss(self, step: int) -> Tensor:
-        """Return the loss of a step."""
+        """Return the training loss of a step."""
         generator = torch.Generator().manual_seed(self._seed + step)
         batch = self._pool.next_batch(self._draws.step, generator)
         statistics = self._statistics(batch, generator)
@@ -105,7 +105,7 @@ class MachineObjective:
         return total_loss(self.model, batch, statistics, generator)
 
     def evaluate(self, model: MachineModel) -> Evaluation:
-        """Return loss and accuracy of the conditioned networks at the mean of the latents."""
+        """Return validation loss and accuracy of the networks generated without sampling."""
         validation, value, right = self._validation, 0.0, 0.0
         for name in INPUT_SCALINGS:
             networks = model.conditioned_for(name)
@@ -151,7 +151,7 @@ def _conditioned_loss(
     statistics: StatisticBatch,
     generator: torch.Generator,
 ) -> Tensor:
-    """Return the losses of networks at their machines' latents, of the bound, and of the flow."""
+    """Return the summed losses of generated networks, of the latents' bound, and of the flow."""
     mean, log_deviation = networks.posterior(batch.machines)
     latents = mean + log_deviation.exp() * torch.randn(mean.shape, generator=generator)
     keep_mask = (torch.rand(len(mean), 1, generator=generator) >= _WITHOUT_LATENT).float()

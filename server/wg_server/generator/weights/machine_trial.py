@@ -31,7 +31,7 @@ _RENDERED = 4  # Machines that are rendered at a time
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrialPlants:
-    """Plants of m machines, with one mixture of conditions.
+    """Plants of m simulated machines, all with one mixture of conditions.
 
     Attributes:
         numbers: Exact means of their records' numbers, ``[m, MACHINE_DIMENSION]``.
@@ -44,7 +44,7 @@ class TrialPlants:
     spread: Tensor
 
     def view_inputs(self, inputs: Tensor, scaling: InputScaling, templates: Tensor) -> WindowInputs:
-        """Return the view of inputs ``[m, n, INPUTS]`` at the plants, for a scaling of inputs."""
+        """Return inputs ``[m, n, INPUTS]`` as the plants' networks read them, for one scaling."""
         inputs = inputs.float()
         if scaling == "standardised":
             inputs = spectrum_lines.standardise_by(inputs, self.mean[:, None], self.spread[:, None])
@@ -60,7 +60,7 @@ class TrialPlants:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MachineTrial:
-    """Test set of m machines with K conditions each.
+    """Test set of m simulated machines with K conditions each.
 
     Attributes:
         figures: Declared figures, ``[m, f]``.
@@ -91,7 +91,7 @@ class MachineTrial:
 
 
 def draw_trial(simulator: MachineSimulator, reading_map: ReadingMap, count: int) -> MachineTrial:
-    """Draw new machines with plants."""
+    """Draw a test set of new machines with their plants."""
     sizes = [min(_RENDERED, count - start) for start in range(0, count, _RENDERED)]
     with torch.inference_mode():
         return _join([_render(simulator, reading_map, size) for size in sizes])
@@ -136,7 +136,7 @@ def _render(simulator: MachineSimulator, reading_map: ReadingMap, count: int) ->
 
 
 def _plants(records: Tensor, numbers: Tensor, shares: Tensor) -> TrialPlants:
-    """Return plants whose records have these weights, ``[n]``."""
+    """Return plants whose means and spreads weight the records by ``shares``, ``[n]``."""
     mean = torch.einsum("n,mni->mi", shares, records)
     square = torch.einsum("n,mni->mi", shares, records.square())
     return TrialPlants(

@@ -79,7 +79,7 @@ class ReadingMapObjective:
         )
 
     def loss(self, step: int) -> Tensor:
-        """Return the loss of a step."""
+        """Return the training loss of a step."""
         generator = torch.Generator().manual_seed(self._seed + step)
         batch = self._pool.next_batch(self._draws.step, generator)
         return torch.stack(
@@ -90,7 +90,7 @@ class ReadingMapObjective:
         ).sum()
 
     def evaluate(self, model: ReadingMapModel) -> Evaluation:
-        """Evaluate a state of the model on validation machines."""
+        """Return the loss and accuracy of a model on validation machines."""
         generator, validation = torch.Generator().manual_seed(self._seed), self._validation
         parts = model.logits(validation, generator)
         right = [(part.argmax(dim=2) == validation.labels).float().mean() for part in parts]

@@ -45,7 +45,7 @@ class SensorNetwork(nn.Module):
         return out
 
     def tensors(self, figures: Tensor, statistics: StatisticBatch) -> Tensors:
-        """Return a package's weights for one unit with declared figures ``[1, f]``."""
+        """Return the weights of a package's soft sensor for one unit with figures ``[1, f]``."""
         weight, bias = self._first_layer(figures, statistics)
         values = {
             f"{FIRST_LAYER}.weight": weight,
@@ -58,7 +58,7 @@ class SensorNetwork(nn.Module):
         return {name: value.detach().numpy().astype(np.float32) for name, value in values.items()}
 
     def _first_layer(self, figures: Tensor, statistics: StatisticBatch) -> tuple[Tensor, Tensor]:
-        """Return weights over readings, and biases ``[m, WIDTH]`` that include the condition."""
+        """Return the first layer's weights and its biases ``[m, WIDTH]``, given the condition."""
         numbers = [self.unit.figure_features(figures), self.embedding(statistics)]
         weight, readings = self.first.weight, self.unit.reading_count
         over_readings, over_condition = weight[:, :readings], weight[:, readings:]

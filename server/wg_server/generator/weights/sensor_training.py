@@ -42,7 +42,7 @@ LEAST_SAVING = 0.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SensorPlants:
-    """Batch of m units with their plants' records.
+    """Simulated process units, m at a time, with the records of their plants.
 
     Attributes:
         figures: Declared figures, ``[m, f]``.
@@ -61,7 +61,7 @@ class SensorPlants:
     def simulate_releases(
         self, reading_map: ReadingMap, epsilon: float, generator: torch.Generator
     ) -> StatisticBatch:
-        """Simulate releases of these records at an epsilon; 0: exact."""
+        """Return statistics of simulated releases of the records at an epsilon; 0: exact."""
         count, records = self.records.shape[:2]
         noises = torch.tensor(machine_statistic.release_noise(epsilon)).expand(count, 2)
         means = reading_map(self.records).mean(dim=1)
@@ -122,13 +122,13 @@ class SensorObjective:
         )
 
     def loss(self, step: int) -> Tensor:
-        """Return the loss of a step."""
+        """Return the training loss of a step."""
         plants, statistics = self.draw_batch(step)
         scores = self.model.network(plants.readings, plants.figures, statistics)
         return F.smooth_l1_loss(scores, plants.truths)
 
     def evaluate(self, model: SensorModel) -> Evaluation:
-        """Evaluate a state of the model; its accuracy is the R² within units."""
+        """Return the validation loss of a model, and as accuracy the R² within units."""
         plants = self._validation
         statistics = plants.simulate_releases(
             model.map, RELEASE_EPSILON, torch.Generator().manual_seed(self._seed)
@@ -139,7 +139,7 @@ class SensorObjective:
         return Evaluation(float(errors.square().mean()), float(r2))
 
     def draw_batch(self, step: int) -> tuple[SensorPlants, StatisticBatch]:
-        """Return a step's plants and statistics, with random numbers of records and epsilons."""
+        """Return the plants and statistics of a step, with random sizes and epsilons."""
         generator = torch.Generator().manual_seed(self._seed + step)
         plants = draw_plants(self._simulator, _UNITS, _TAKEN, _UNLABELLED)
         records, noises = machine_pool.draw_release_sizes(_UNITS, generator)

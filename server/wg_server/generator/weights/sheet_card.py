@@ -49,12 +49,12 @@ Rows = dict[str, Tensor]
 
 
 def row_name(method: str, scaling: InputScaling) -> str:
-    """Return the name of a row of a card."""
+    """Return the name of a model card's row."""
     return f"{method}, {scaling}"
 
 
 def paired_difference(minuend: Tensor, subtrahend: Tensor) -> tuple[float, float]:
-    """Return the mean of a paired difference over machines, and its standard error."""
+    """Return the mean over machines of a paired difference, and its standard error."""
     pairs = minuend - subtrahend
     return float(pairs.mean()), float(pairs.std()) / math.sqrt(len(pairs))
 
@@ -62,7 +62,7 @@ def paired_difference(minuend: Tensor, subtrahend: Tensor) -> tuple[float, float
 def measure_methods(
     model: MachineModel, trial: MachineTrial, mixture: str, epsilon: float, seed: int
 ) -> Rows:
-    """Measure the accuracy of every method at plants with one mixture and release epsilon."""
+    """Return every method's accuracy at plants with one mixture of conditions and one epsilon."""
     generator = torch.Generator().manual_seed(seed)
     plants, rows = trial.plants[mixture], Rows()
     with torch.inference_mode():
@@ -96,7 +96,7 @@ def _condition_rows(
     statistics: StatisticBatch,
     views: tuple[WindowInputs, WindowInputs],
 ) -> Rows:
-    """Measure networks at the mean of the latents, for correct and for wrong conditions."""
+    """Return accuracies of networks generated without sampling, for right and wrong conditions."""
     networks = model.conditioned_for(scaling)
     judged_view, other_view = views
 
@@ -123,7 +123,7 @@ def _sample_rows(
     statistics: StatisticBatch,
     surroundings: tuple[TrialPlants, WindowInputs, torch.Generator],
 ) -> Rows:
-    """Measure sampled networks: a single sample, and samples selected by labels."""
+    """Return accuracies of sampled networks: of a single sample, and of the one labels select."""
     networks = model.conditioned_for(scaling)
     plants, judged_view, generator = surroundings
     condition = networks.condition(trial.figures, statistics)
@@ -149,7 +149,7 @@ def _sample_rows(
 
 
 def relative_sample_distance(model: MachineModel, trial: MachineTrial, seed: int) -> float:
-    """Return the distance between samples at one condition over that between machines' latents."""
+    """Return the distance between samples for one machine over that between machines' latents."""
     networks = model.conditioned_for("raw")
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
@@ -232,7 +232,7 @@ def select_networks(
 def _worth(
     rows: Mapping[str, Mapping[float, Rows]], pairs: Mapping[str, tuple[str, str]]
 ) -> dict[str, Any]:
-    """Return the differences by mixture and description, at ``JUDGED_EPSILON``."""
+    """Return paired differences in accuracy by mixture of conditions, at ``JUDGED_EPSILON``."""
     worth: dict[str, Any] = {}
     for mixture, by_epsilon in rows.items():
         part, name = by_epsilon[JUDGED_EPSILON], row_name(SHEET_AND_STATISTIC, "standardised")
@@ -245,12 +245,12 @@ def _worth(
 
 
 def _pair(gain_and_error: tuple[float, float]) -> dict[str, float]:
-    """Return a difference as stored on a card."""
+    """Return a difference in accuracy and its error, as stored on a model card."""
     return dict(zip(("gain", "error"), gain_and_error, strict=True))
 
 
 def _pairs(ships: Shipped, best_fixed: str) -> dict[str, tuple[str, str]]:
-    """Return pairs of rows whose accuracies a model card compares, by description."""
+    """Return the pairs of rows that a model card compares, by description."""
     made_row, raw = (
         row_name(SHEET_AND_STATISTIC, "standardised"),
         row_name(SHEET_AND_STATISTIC, "raw"),
@@ -296,7 +296,7 @@ SHEET_PAIR = "the sheet over another machine's"
 
 
 def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
-    """Return the checks of a card's figures, each at the worse mixture."""
+    """Return the checks of a model card's figures, each at the worse mixture of conditions."""
     requirements = [
         CardCheck(
             name=f"{card['kind']}: {name}, less {MARGIN_ERRORS} errors",
@@ -315,7 +315,7 @@ def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
 
 
 def card_table(card: Mapping[str, Any]) -> list[str]:
-    """Format a card in a few lines."""
+    """Format a model card as a few lines of text."""
     lines = [
         f"{card['kind']}: share right on {card['machines']} machines never seen, without labels,"
         f" {card['records']} records, epsilon {JUDGED_EPSILON:g}:"
@@ -329,7 +329,7 @@ def card_table(card: Mapping[str, Any]) -> list[str]:
 
 
 def difference_lines(card: Mapping[str, Any]) -> list[str]:
-    """Format a card's differences at each mixture, and which networks ship."""
+    """Format a model card's differences at each mixture, and the networks that are used."""
     lines, mixtures = [], list(card["worth"])
     for name in card["worth"][mixtures[0]]:
         pairs = [card["worth"][mixture][name] for mixture in mixtures]

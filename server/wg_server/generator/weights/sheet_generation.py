@@ -106,7 +106,7 @@ class DataSheetGenerator:
         samples: int = SAMPLES,
         seed: int = 0,
     ) -> tuple[GeneratedCandidate, ...]:
-        """Make networks for a machine: at the mean of the latents, and samples for some kinds.
+        """Return networks for a machine: one without sampling, then samples for some kinds.
 
         Args:
             sheet: Data sheet of the machine.
@@ -133,7 +133,7 @@ class DataSheetGenerator:
     def generate_soft_sensor(
         self, sheet: DataSheet, statistic: MachineStatistic | None
     ) -> GeneratedCandidate:
-        """Make a soft sensor for a process unit from its data sheet and statistic.
+        """Return a soft sensor for a process unit, made from its data sheet and statistic.
 
         Raises:
             ConfigError: The generator has no soft sensor for this kind of unit.
@@ -212,7 +212,7 @@ def _sizes(sizes: NetworkSizes) -> dict[str, int]:
 
 
 def _tensors(weights: NetworkWeights, rows: Sequence[int | None]) -> Tensors:
-    """Return the first network's tensors, with the head's rows in the order of the classes."""
+    """Return the tensors of the first of some networks, with one row per class of the plant."""
     head_weight, head_bias = head_for_classes(weights.head[0], weights.head_bias[0], rows)
     values = {
         "trunk.first.weight": weights.first[0],

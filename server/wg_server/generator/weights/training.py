@@ -40,7 +40,7 @@ class Evaluation:
 
 
 class Objective(Protocol[M]):
-    """Training objective, whose randomness depends only on the step and on its own seed."""
+    """Training objective of a module, whose randomness depends only on step and seed."""
 
     @property
     def model(self) -> M:
@@ -48,11 +48,11 @@ class Objective(Protocol[M]):
         ...
 
     def loss(self, step: int) -> Tensor:
-        """Return the loss of a step, a scalar."""
+        """Return the training loss of a step, a scalar."""
         ...
 
     def evaluate(self, model: M) -> Evaluation:
-        """Evaluate a checkpoint of the module."""
+        """Return the quality of the module on validation data."""
         ...
 
 
@@ -87,7 +87,7 @@ class TrainingResult:
 def train_module(
     objective: Objective[M], schedule: TrainingSchedule, progress: Progress
 ) -> TrainingResult:
-    """Train an objective's module; it ends as its best moving average, in evaluation mode.
+    """Train an objective's module, and leave the best moving average in it, in evaluation mode.
 
     Args:
         progress: Called after each evaluation.

@@ -14,7 +14,7 @@ CLASSES = ("good", "open", "short", "mousebite", "spur", "copper", "pinhole")
 
 
 def draw_boards(rng: np.random.Generator, name: str, count: int, size: int, style: Field) -> Field:
-    """Draw copper masks of one class.
+    """Draw copper masks of circuit boards of one class.
 
     Args:
         name: One of ``CLASSES``.

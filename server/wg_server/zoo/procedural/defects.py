@@ -24,7 +24,7 @@ Painter = Callable[[np.random.Generator, Field, Style], Field]
 
 
 def _sign(style: Style) -> float:
-    """Return the signed contrast of the defect with its surroundings."""
+    """Return the contrast of a defect with its surroundings, signed."""
     return (0.15 + 0.45 * style[7]) * (1.0 if style[6] > 0.5 else -1.0)
 
 
@@ -33,7 +33,7 @@ def _blend(images: Field, mask: Field, style: Style) -> Field:
 
 
 def _direction(rng: np.random.Generator, style: Style, count: int) -> Field:
-    """Draw directions ``[n]``: near the family's direction, or uniform."""
+    """Return directions of defects, ``[n]``: near the family's direction, or uniform."""
     if style[0] < 0.6:
         return np.asarray(
             np.pi * np.round(style[1] * 4) / 4 + rng.normal(0, 0.15, count), dtype=np.float32

@@ -1,4 +1,7 @@
-"""Adds the classes that each pooled release agrees on; every pool is judged again."""
+"""Migration of the store: the classes that each pooled release agrees on.
+
+Every pool is judged again.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +11,6 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Add the column, and mark every pool as never judged."""
+    """Add the column for the classes that a release agrees on; mark every pool as not compared."""
     op.add_column("pooled", sa.Column("behind", sa.Text(), nullable=False, server_default="[]"))
     op.execute("UPDATE pool SET judged = 0")

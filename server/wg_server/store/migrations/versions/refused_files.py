@@ -1,4 +1,4 @@
-"""Adds the table of files that the server's witness refused, for auditors."""
+"""Migration of the store: the table of files that the server's witness refused, for auditors."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,7 @@
-"""Adds the kind of statistics to campaigns and releases; earlier rows have class statistics."""
+"""Migration of the store: the kind of statistics of campaigns and releases.
+
+Earlier rows have class statistics.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +11,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Add the columns; in SQLite the release column goes before ``data``, as in a new store."""
+    """Add the columns for the kind; in SQLite one goes before ``data``, as in a new store."""
     op.add_column("campaign", _column())
     if op.get_bind().dialect.name != "sqlite":
         op.add_column("release", _column())
