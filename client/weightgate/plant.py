@@ -73,7 +73,7 @@ class Plant:
 
     @property
     def site(self) -> str:
-        """Name of the plant."""
+        """Name of the plant, as the server knows it."""
         return self.config.site
 
     @property

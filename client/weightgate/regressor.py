@@ -65,7 +65,7 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the predicted values, ``[n]``."""
+        """Return the values that the soft sensor predicts, ``[n]``."""
         features = self._features(X)
         return self.sensor_.estimates(features).values
 

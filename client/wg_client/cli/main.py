@@ -71,5 +71,5 @@ help_page.translate_help(group, load_plant_language)
 
 
 def main() -> None:
-    """Run ``wg-client``."""
+    """Run the command line of ``wg-client``."""
     cli.run_program(group, extra="client", load_language=load_plant_language)

@@ -1,4 +1,4 @@
-"""Acceptance set: labelled records that judge models, and are never released or trained on.
+"""Acceptance set: labelled records that evaluate models, and are never released or trained on.
 
 ``data.acceptance`` in ``client.yaml`` names a folder of them, or a share of the data set that
 ``freeze`` reserves. They are encoded, and fixed by their hash in the snapshot. A record whose

@@ -120,7 +120,7 @@ def inspect_records(
 
 
 def decode_row(data: SiteData, row: int) -> Record:
-    """Decode one record.
+    """Decode one record of a surveyed data set.
 
     Raises:
         DataError: The record cannot be decoded, for whatever reason.

@@ -21,7 +21,7 @@ from wg_core.snapshot import Problem
 
 
 def survey_npz(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSurvey:
-    """Survey a ``.npz`` file.
+    """Survey a data set that is one ``.npz`` file.
 
     Raises:
         DataError: The file as a whole cannot be used.

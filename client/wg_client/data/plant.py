@@ -65,7 +65,7 @@ class PlantData:
 
     @property
     def site(self) -> str:
-        """Name of the site."""
+        """Name of the plant's site, as the server knows it."""
         return self.config.site
 
     @property

@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]  # Called with (steps done, total steps)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EncodedRecords:
-    """Encoded records of a plant.
+    """Encoded records of a plant: local features, the first d of which can be released.
 
     Attributes:
         local: Local features, float32 ``[n, D]``; they never leave the plant.
@@ -37,7 +37,7 @@ class EncodedRecords:
 
     @property
     def values(self) -> NDArray[np.float32]:
-        """Released features, ``[n, d]``."""
+        """Released features of the plant's records, ``[n, d]``."""
         return self.local[:, : self.dimension]
 
 
@@ -46,7 +46,7 @@ class PackageRecipient(Protocol):
 
     @property
     def site(self) -> str:
-        """Name of the site."""
+        """Name of the plant's site, as the server knows it."""
 
     @property
     def signing_key(self) -> str:
@@ -78,4 +78,4 @@ class PackageRecipient(Protocol):
 
     @property
     def encoder_package(self) -> bytes:
-        """Encoder package, as bytes."""
+        """Encoder package of the plant, as bytes."""

@@ -50,7 +50,7 @@ def load_dataset(
     split: int | None = 0,
     reading: ReadingConfig = DEFAULT_READING,
 ) -> SiteData:
-    """Read a data set in which every record must be usable; stray files are ignored.
+    """Read a data set in which every record must be usable; files without records are ignored.
 
     Arguments as for ``SurveyOptions``.
 

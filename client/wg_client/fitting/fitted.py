@@ -66,7 +66,7 @@ class OutOfFoldPredictions:
 
     @property
     def predictions(self) -> Ints:
-        """Predicted classes, int64 ``[repeats, m]``."""
+        """Classes that the out-of-fold logits predict, int64 ``[repeats, m]``."""
         return np.asarray(self.logits.argmax(axis=2))
 
     @property

@@ -25,7 +25,7 @@ RIDGE = "ridge"
 
 @dataclass(frozen=True, slots=True)
 class Learner:
-    """Configuration of one learner.
+    """Configuration of one learner of linear heads: kind, strength and scale.
 
     Attributes:
         kind: ``LDA``, ``LOGISTIC`` or ``RIDGE``.

@@ -77,7 +77,7 @@ class FeatureStandardisation:
     scale: float
 
     def apply(self, features: Floats) -> Floats:
-        """Return scaled features ``[n, d]``."""
+        """Return features ``[n, d]`` with the shift and the scale applied."""
         return (features - self.mean) / self.scale
 
     def unscaled_head(self, head: LinearHead) -> LinearHead:

@@ -36,7 +36,7 @@ def fit_local_only(
     blocks: Sequence[int] = (),
     trunk_blocks: Sequence[int] = (),
 ) -> FittedModel:
-    """Fit the local-only model.
+    """Fit the local-only model on a plant's labelled records.
 
     Args:
         features: Features of labelled records, float64 ``[n, d]``, n at least 1.

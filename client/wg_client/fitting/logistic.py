@@ -117,7 +117,7 @@ class _Problem:
         return flat.reshape(k, b, -1)
 
     def backward(self, v: Floats) -> Floats:
-        """Apply the transpose of ``forward``."""
+        """Return the product of the transposed design with logits, the transpose of ``forward``."""
         k, b, n = v.shape
         flat = v.reshape(k * b, n) @ self.records
         return flat.reshape(k, b, -1) * np.sqrt(self.strength)[:, None]

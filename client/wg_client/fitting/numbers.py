@@ -85,7 +85,7 @@ class Model:
         raise NotImplementedError
 
     def predict(self, features: Floats, delivered_values: Floats) -> Floats:
-        """Predict values of arrays."""
+        """Return the values predicted from features, as NumPy arrays."""
         arrays = features, delivered_values
         return np.asarray(self(*(torch.from_numpy(array) for array in arrays)).numpy())
 
@@ -147,7 +147,7 @@ class Trees:
 def fit_value_regression(
     features: Floats, values: Floats, recording_ids: Ints, trees_from: int = _TREES_FROM
 ) -> ValueRegression:
-    """Train a soft sensor.
+    """Train a soft sensor on features and values of windows.
 
     Args:
         features: Features of the windows, ``[n, F]``.

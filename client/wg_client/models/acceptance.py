@@ -201,7 +201,7 @@ def model_threshold(home: ClientHome, manifest: ModelsManifest, model: str) -> f
 
 
 def judging_records(plant: PlantData, manifest: ModelsManifest) -> AcceptanceSet | None:
-    """Return the acceptance set, if it can judge the models of a package."""
+    """Return the acceptance set, if models of a package can be evaluated on it."""
     records = plant.acceptance_set
     fits = (manifest.labels, manifest.encoder) == (plant.config.data.labels, plant.encoder)
     return records if fits and records is not None and len(records) else None

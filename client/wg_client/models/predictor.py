@@ -51,7 +51,7 @@ class Predictor:
 
     @classmethod
     def open(cls, home: ClientHome, manifest: ModelsManifest, name: str) -> Predictor:
-        """Load a model.
+        """Load a stored model of a plant for prediction.
 
         Raises:
             VerificationError: A file or the encoder differs from the one that was stored.

@@ -58,7 +58,7 @@ def check_package_id(text: str) -> str:
 def write_models(
     home: ClientHome, manifest: ModelsManifest, tensors: dict[str, dict[str, NDArray[np.float32]]]
 ) -> None:
-    """Store a package's models atomically.
+    """Store the models of one package in a new folder atomically.
 
     Raises:
         StorageError: The disk is full or cannot be written; earlier files stay.
@@ -92,7 +92,7 @@ def encode_tensors(tensors: dict[str, NDArray[np.float32]]) -> bytes:
 
 
 def read_manifest(home: ClientHome, package_id: str) -> ModelsManifest | None:
-    """Read the manifest of a package's models, of this version or an earlier one; None if missing.
+    """Read the manifest of a package's models, also of an earlier version; None if missing.
 
     Version 1 has no condition of networks, version 2 no plant trunk, version 3 no number of
     evaluated calls, and version 4 no file for the pass rule. Versions 5 and 6 have a novelty test

@@ -47,7 +47,7 @@ class BudgetStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlantStatus:
-    """Status of a plant.
+    """Status of a plant: node, data set, budget, models and problems.
 
     Attributes:
         site: Name of the site.

@@ -66,7 +66,7 @@ class PlantFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedCase:
-    """One published plant.
+    """Published case: facts about one plant, and the gain measured there.
 
     Attributes:
         dataset: Data set that it was cut from.

@@ -79,7 +79,7 @@ class DataSummary:
 
     @property
     def unseen(self) -> tuple[str, ...]:
-        """Declared classes without a record."""
+        """Declared classes of which the plant has no record."""
         return tuple(name for name, count in self.per_label.items() if not count)
 
     @property
@@ -110,7 +110,7 @@ class ReleasePrice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """Result of ``simulate``.
+    """Result of ``simulate``: the data, the privacy cost of releases, and the expected gain.
 
     Attributes:
         data: Summary of the data.

@@ -109,7 +109,7 @@ class MessageExchange:
                 self._handle(ask, reply)
 
     def send(self, requests: Sequence[SiteRequest]) -> bool:
-        """Send the requests to sites that are online and have none of this campaign in flight.
+        """Send requests to sites that are online and wait for no other message of the campaign.
 
         Args:
             requests: All current requests; messages in flight that are not among them are

@@ -58,7 +58,7 @@ class QueryTerms:
 def accept_release(
     site: StoredSite, data: bytes, terms: QueryTerms, *, witness: LedgerWitness, current_time: float
 ) -> StoredRelease:
-    """Verify a covered release of a site against the query that it answers.
+    """Verify a release with its ledger proof against the query that the release answers.
 
     Raises:
         DecodeError: The bytes are not a covered release.

@@ -49,7 +49,7 @@ class PackagingThreads:
         ]
 
     def start(self) -> None:
-        """Start the threads."""
+        """Start the threads that make packages."""
         for thread in self._threads:
             thread.start()
 

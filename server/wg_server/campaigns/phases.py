@@ -43,7 +43,7 @@ class Phase:
 
 
 def collection_phase(store: ServerStore, witness: LedgerWitness) -> Phase:
-    """Return the phase that sends statistics queries and receives covered releases."""
+    """Return the phase that sends statistics queries and receives releases with ledger proofs."""
 
     def envelope(campaign: Campaign, task: CampaignTask) -> Envelope:
         query = StatisticsQuery(

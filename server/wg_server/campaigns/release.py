@@ -47,7 +47,7 @@ class PackageRecipient:
 
     @property
     def machine(self) -> NoisyStatistics | None:
-        """Released machine statistics, or None."""
+        """Released machine statistics of the plant, or None."""
         if self.release is None or self.statistics != MACHINE:
             return None
         return self.release.statistics

@@ -25,7 +25,7 @@ _PURPOSE = grammar.Printable(grammar.SENTENCE_LIMIT)  # Recorded on every ledger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignOrder:
-    """Operator's order of a campaign.
+    """Order of a campaign by the operator: sites, price and purpose.
 
     Attributes:
         sites: Names of the sites to ask; empty: all enrolled sites.
@@ -145,7 +145,7 @@ def queue_campaign(home: ServerHome, store: ServerStore, order: CampaignOrder) -
 
 
 def retry_site(home: ServerHome, store: ServerStore, campaign_id: str, site: str) -> Campaign:
-    """Retry one site, see ``CampaignQueue.retry``.
+    """Retry one site of a campaign, see ``CampaignQueue.retry``.
 
     If the campaign's generator is missing or damaged, the campaign continues with the installed
     one.

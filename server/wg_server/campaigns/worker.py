@@ -75,7 +75,7 @@ class CampaignWorker:
         self._thread = threading.Thread(target=self._run, name="wg-campaigns")
 
     def start(self) -> None:
-        """Start the threads."""
+        """Start the threads that work on campaigns."""
         self._packer.start()
         self._thread.start()
 

@@ -100,7 +100,7 @@ def _class_names_of(store: ServerStore, release_id: str) -> frozenset[str] | Non
 
 
 def class_gain_lines(card: Mapping[str, Any], epsilon: float) -> Iterator[str]:
-    """Yield the card's gains from other sites' releases, at its largest epsilon up to this one."""
+    """Yield the model card's gains from other sites' releases, at most at the given epsilon."""
     card_epsilons = [value for value in (4, 1) if value <= epsilon]
     scenarios = card.get("scenarios", {})
     for value in card_epsilons[:1]:
@@ -118,7 +118,7 @@ def class_gain_lines(card: Mapping[str, Any], epsilon: float) -> Iterator[str]:
 
 
 def machine_gain_lines(card: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the card's gains from a plant's own machine statistics, by machine kind."""
+    """Yield the model card's gains from a plant's own machine statistics, by machine kind."""
     for kind, errors in sensor_errors(card).items():
         before, after = errors["sheet alone"], errors["sheet and statistic"]
         changes = [f"{name} {value:.1f} → {after[name]:.1f}" for name, value in before.items()]
@@ -158,7 +158,7 @@ def uses_statistic(card: Mapping[str, Any], kind: str) -> bool:
 
 
 def sensor_errors(card: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the card's errors of the soft sensors that are made, by kind of process unit."""
+    """Return the model card's errors of the offered soft sensors, by kind of process unit."""
     sensors = card.get("sheets", {}).get("sensors", {})
     return {
         kind: about["error"]

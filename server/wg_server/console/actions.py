@@ -44,7 +44,7 @@ def revoke_site(context: PageContext, form: Form) -> Response:
 
 
 def judge_release(context: PageContext, form: Form) -> Response:
-    """Accept or reject a release."""
+    """Accept or reject a stored release by the operator's decision."""
     release_id = protocol.check_release_id(context.request.path_params["id"])
     word = context.request.path_params["word"]
     if word not in _STANDINGS:
@@ -57,7 +57,7 @@ def judge_release(context: PageContext, form: Form) -> Response:
 
 
 def start_campaign(context: PageContext, form: Form) -> Response:
-    """Queue a campaign."""
+    """Queue a campaign with the settings of the form."""
     minimum = form_field(form, "min_sites").strip()
     grace = form_field(form, "grace_minutes").strip()
     order = CampaignOrder(

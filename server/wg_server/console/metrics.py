@@ -96,7 +96,7 @@ class _Measured:
         self._listener = listener
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one ASGI scope."""
+        """Handle one ASGI scope, and count the request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -123,7 +123,7 @@ class _Lines(logging.Handler):
         self._counter = counter
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Count one log line."""
+        """Count one log line by its level."""
         self._counter.labels("error" if record.levelno >= logging.ERROR else "warning").inc()
 
 

@@ -34,7 +34,7 @@ _OF_FAMILIES = (*_FIGURES, "epsilon", "delta")
 
 
 def show_overview(context: PageContext) -> Response:
-    """Show alerts and overall figures."""
+    """Show the overview: alerts, and figures of the whole server."""
     source, speech, current_time = context.source, context.speech, time.time()
     newest = views.campaign_rows(source, speech, current_time)
     figures: Counter[str] = Counter()
@@ -110,7 +110,7 @@ def send_evidence(context: PageContext) -> Response:
 
 
 def show_campaigns(context: PageContext) -> Response:
-    """Show the newest campaigns."""
+    """Show the list of the newest campaigns."""
     rows = views.campaign_rows(context.source, context.speech, time.time())
     return context.render("campaigns", rows=rows)
 

@@ -1,4 +1,4 @@
-"""Health probes of a server.
+"""Health probes of a running server: the database, the generator, and other parts.
 
 *Alive* means that the process works: if not, a supervisor should restart it. *Ready* means that the
 server can serve now. It may become ready again without a restart (after a database outage or a full

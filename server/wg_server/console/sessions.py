@@ -120,7 +120,7 @@ class SessionTable:
         return session
 
     def logout(self, cookie: str) -> None:
-        """End a session."""
+        """End the session of a cookie."""
         with self._lock:
             self._by_hash.pop(_hash(cookie), None)
 

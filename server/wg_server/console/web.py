@@ -117,7 +117,7 @@ class PageContext:
 
     @property
     def source(self) -> PageSource:
-        """Data sources of pages."""
+        """Data sources from which the page is filled."""
         return self.console.source
 
     def render(self, page: str, status: int = 200, **values: object) -> Response:
@@ -353,7 +353,7 @@ class Console:
         return None if cookie is None else self.sessions.find_session(cookie, is_automatic=live)
 
     def _is_from_here(self, request: Request) -> bool:
-        """Return whether a form was sent from a page of this console, by the browser's headers."""
+        """Return whether a form was sent from a page of the console, by the browser's headers."""
         origin = request.headers.get("origin", "")
         if self._origin and origin == self._origin:
             return True

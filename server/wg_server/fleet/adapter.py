@@ -141,7 +141,7 @@ class FleetApi:
         self._judge = judge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one ASGI scope."""
+        """Serve one ASGI request to the Fleet API."""
         if scope["type"] != "http" or scope["path"] not in HANDLERS:
             await self._app(scope, receive, send)
             return

@@ -174,7 +174,7 @@ def witness_requests(release: StatisticsBundle | StatementBundle) -> tuple[Witne
 
 
 def is_cosigned(release: StatisticsBundle | StatementBundle, name: str, key: PublicKey) -> bool:
-    """Return whether the checkpoints claim a cosignature of this key, without verifying it."""
+    """Return whether checkpoints claim a cosignature of a key, without verifying the claim."""
     return all(
         notes.signature_lines(proof.decode(text, subject="proof").note, name, notes.COSIGNER, key)
         for text in release.proofs

@@ -83,7 +83,7 @@ class EnrolmentService:
         self._store = store
 
     def enrol_site(self, data: bytes) -> EnrolmentReply:
-        """Answer one enrolment request.
+        """Enrol a site from its request, and return the reply with certificate and encoder.
 
         Raises:
             DecodeError: A field is invalid.

@@ -49,7 +49,7 @@ class Guard(ABC):
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one ASGI scope."""
+        """Check one ASGI request, and pass it on or refuse."""
         judge = self._judge if scope["type"] == "http" else self._app
         await judge(scope, receive, send)
 

@@ -1,4 +1,4 @@
-"""Keys of this server that plants pin: its authority, and its package and witness keys.
+"""Keys of the server that plants pin: the authority, and the package and witness keys.
 
 Each plant reports its pinned keys when it connects and every hour, and receives the current keys
 with the hand-overs that lead to them. The server thus knows which plants have not followed a change

@@ -81,7 +81,7 @@ class _Card(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class GeneratorVersion:
-    """One generator version.
+    """One version of the generator on disk, with its model card.
 
     Attributes:
         id: SHA-256 of its card, hex.
@@ -97,7 +97,7 @@ class GeneratorVersion:
 
     @property
     def heads_path(self) -> Path:
-        """Path of the generator's package."""
+        """Path of the generator's package of heads."""
         return self.folder / _HEADS
 
     @property
@@ -253,7 +253,7 @@ def read_installed(home: ServerHome) -> InstalledVersions:
 
 
 def installed_version(home: ServerHome) -> GeneratorVersion:
-    """Return the installed version.
+    """Return the generator version that is installed in a home.
 
     Raises:
         ConfigError: No version is installed, or its files are missing.

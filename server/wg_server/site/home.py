@@ -168,7 +168,7 @@ class ServerHome:
         return self.packages / f"{delivery_id}.wgw"
 
     def read_config(self) -> ServerConfig:
-        """Read ``server.yaml``.
+        """Read the configuration from ``server.yaml``.
 
         Raises:
             ConfigError: The file is missing or damaged, or a field is wrong; the message names it.
@@ -179,7 +179,7 @@ class ServerHome:
         return parse_config(atomic.read_bytes(path, limit=CONFIG_LIMIT), subject=str(path))
 
     def write_config(self, config: ServerConfig) -> None:
-        """Write ``server.yaml``."""
+        """Write the configuration to ``server.yaml``."""
         text = yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False)
         atomic.write_bytes(self.config_file, text.encode())
 
@@ -192,7 +192,7 @@ class ServerHome:
         return canonical.sha256_hex(self.read_encoder())
 
     def read_encoder(self) -> bytes:
-        """Read the public encoder package.
+        """Read the public encoder package from the home.
 
         Raises:
             ConfigError: The home has no encoder package yet.
@@ -206,7 +206,7 @@ class ServerHome:
 
     @property
     def database_url(self) -> str:
-        """SQLAlchemy URL of the store."""
+        """SQLAlchemy URL of the server's database."""
         return self.read_config().database or f"sqlite:///{self.database}"
 
 

@@ -182,7 +182,7 @@ class Campaign:
 
     @cached_property
     def progress(self) -> CampaignProgress:
-        """Progress of the campaign."""
+        """Progress of the campaign in counts of sites."""
         if self.counted is not None:
             return self.counted
         answer_times = sorted(task.answered for task in self.tasks if task.state in RELEASED_STATES)
@@ -218,7 +218,7 @@ class Campaign:
 def load_campaign(
     connection: Connection, campaign_id: str, *, lock: bool = False, site: str = ""
 ) -> Campaign:
-    """Load one campaign; if ``site`` is given, with the task of this site only.
+    """Load one campaign with its tasks, or if ``site`` is given with the task of that site only.
 
     With ``lock``, the campaign's row stays locked until the transaction ends.
 

@@ -40,7 +40,7 @@ class StoredPool:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Class names, sorted."""
+        """Class names of the pool, sorted."""
         return canonical.decode(tuple[str, ...], self.labels.encode(), subject="pool")
 
 

@@ -124,7 +124,7 @@ class CampaignQueue:
         self._engine = engine
 
     def add(self, campaign: NewCampaign, *, current_time: float | None = None) -> Campaign:
-        """Queue a campaign.
+        """Add a campaign to the queue.
 
         Raises:
             ConfigError: There is no site, a site is repeated or not enrolled, or ``min_sites`` is
@@ -160,7 +160,7 @@ class CampaignQueue:
             return campaigns.load_campaign(connection, campaign_id)
 
     def find_campaign(self, campaign_id: str, *, site: str = "") -> Campaign:
-        """Return one campaign; if ``site`` is given, with the task of this site only.
+        """Return one campaign with its tasks; if ``site`` is given, with only that site's task.
 
         Raises:
             ConfigError: No campaign has this id.
@@ -290,7 +290,7 @@ class CampaignQueue:
             return campaigns.load_campaign(connection, campaign_id)
 
     def resume(self, campaign_id: str, current_time: float | None = None) -> Campaign:
-        """Resume a paused campaign.
+        """Resume a paused campaign, and postpone its deadlines by the pause.
 
         Raises:
             ConfigError: No campaign has this id, or it is not paused.
@@ -455,7 +455,7 @@ class CampaignQueue:
 
 
 def new_campaign_id() -> str:
-    """Return a new campaign id."""
+    """Return a new, unused id for a campaign."""
     return secrets.token_hex(16)
 
 

@@ -93,13 +93,13 @@ class ReleaseTable:
         return {row.site: row.release_id for row in database.fetch_rows(self.engine, query)}
 
     def find_release(self, release_id: str) -> StoredRelease | None:
-        """Return a release, or None."""
+        """Return a stored release by its id, or None."""
         query = sa.select(schema.release).where(schema.release.c.release_id == release_id)
         row = database.fetch_first_row(self.engine, query)
         return None if row is None else StoredRelease(**row._mapping)
 
     def require_release(self, release_id: str) -> StoredRelease:
-        """Return a release.
+        """Return a stored release by its id.
 
         Raises:
             ConfigError: No release has this id.

@@ -46,7 +46,7 @@ class StoredSite:
 
 
 def require_site(connection: Connection, name: str) -> StoredSite:
-    """Return one site.
+    """Return one site of the store by name.
 
     Raises:
         ConfigError: No site has this name.

@@ -52,7 +52,7 @@ class ServerStore(LedgerTable, ReleaseTable):
         self.close()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections to the database."""
         self.engine.dispose()
 
     def invite(self, site: str, secret: str, expires: float, *, replace: bool = False) -> None:
@@ -230,7 +230,7 @@ class ServerStore(LedgerTable, ReleaseTable):
             connection.execute(table.update().where(condition).values(pins=pins))
 
     def require_site(self, name: str) -> StoredSite:
-        """Return one site.
+        """Return one site of the store by name.
 
         Raises:
             ConfigError: No site has this name.

@@ -28,7 +28,7 @@ class ConnectionTrouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteStatus:
-    """Connection status of a site.
+    """Connection status of a site: last contact, certificate, and trouble.
 
     Attributes:
         state: ``invited``, ``enrolled`` or ``revoked``.

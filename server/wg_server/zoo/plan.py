@@ -214,7 +214,7 @@ def list_tasks(plan: ZooPlan) -> list[TaskSpec]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivateFamily:
-    """Family of a private source.
+    """Family of a source whose records the plan protects by differential privacy.
 
     Attributes:
         task: Task with all of its records.

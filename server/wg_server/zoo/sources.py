@@ -63,7 +63,7 @@ class ProceduralFamily(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the classes."""
+        """Names of the family's classes."""
 
 
 F = TypeVar("F", bound=ProceduralFamily)
@@ -108,7 +108,7 @@ def check_files_exist(plan: ZooPlan) -> None:
 
 
 def load_task(spec: TaskSpec) -> LabelledTask:
-    """Render or read one task.
+    """Render or read the records of one zoo task.
 
     Raises:
         DataError: A file is missing, or does not match the plan.

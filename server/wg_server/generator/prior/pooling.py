@@ -99,7 +99,7 @@ class PooledReleases:
 
     @property
     def other_sites(self) -> int:
-        """Number of other sites."""
+        """Number of other sites whose releases are pooled."""
         return sum(pool.sites for pool in self.pools)
 
 
@@ -107,7 +107,7 @@ NOTHING_POOLED = PooledReleases((), "", 0)
 
 
 def empty_pool(labels: Iterable[str], dimension: int) -> EvidencePool:
-    """Return a pool without sites."""
+    """Return a pool of evidence that contains no site."""
     names = tuple(sorted(labels))
     triangle = len(names) * (len(names) + 1) // 2
     zeros = np.zeros((dimension, triangle), np.int64), np.zeros((dimension, len(names)), np.int64)

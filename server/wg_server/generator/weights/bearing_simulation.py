@@ -32,7 +32,7 @@ _TONES, _MODULATIONS = 6, 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SimulatedBearings:
-    """Batch of m simulated machines.
+    """Batch of m simulated bearings.
 
     Attributes:
         figures: Declared figures, ``[m, 7]``: the fields of a data sheet in its order.
@@ -100,7 +100,7 @@ class BearingSimulator:
         return torch.stack([60 * speed, rate, elements, ratio * pitch, pitch, angle, load], dim=1)
 
     def machines(self, count: int) -> SimulatedBearings:
-        """Draw new machines."""
+        """Draw new machines with simulated bearings."""
         figures = self._figures(count)
         rate, load = figures[:, 1], figures[:, 6]
         # True speeds differ slightly from the declared ones.

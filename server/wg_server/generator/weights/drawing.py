@@ -26,7 +26,7 @@ class RandomDraws:
         return self.uniform(math.log(low), math.log(high), *shape).exp()
 
     def normal(self, *shape: int) -> Tensor:
-        """Draw standard normal numbers."""
+        """Draw standard normal numbers of a given shape."""
         return torch.randn(shape, generator=self._generator)
 
     def choices(self, values: tuple[float, ...], count: int) -> Tensor:
@@ -39,7 +39,7 @@ class RandomDraws:
         return amplitude_from_db(self.uniform(low, high, *shape))
 
     def phases(self, *shape: int) -> Tensor:
-        """Draw uniform phases, in radians."""
+        """Draw uniform phases of sines, in radians."""
         return self.uniform(0, 2 * math.pi, *shape)
 
     def frequency_responses(self, rate: Tensor, size: int) -> Tensor:

@@ -109,7 +109,7 @@ class GearboxSimulator:
         return torch.stack([60 * speed, rate, pinion_teeth, gear_teeth, load], dim=1)
 
     def machines(self, count: int) -> SimulatedGearboxes:
-        """Draw new gear pairs."""
+        """Draw new gear pairs to simulate."""
         draw, figures = self._draw, self._figures(count)
         rate, load = figures[:, 1], figures[:, 4]
         turns = gearbox.line_frequencies(figures)[:, :2] * (1 + 0.004 * draw.normal(count, 1))
@@ -291,7 +291,7 @@ class GearboxSimulator:
         return self._answer(machines, force, level, _DRIVEN_SPREAD)
 
     def _uneven(self, strikes: Tensor) -> Tensor:
-        """Multiply impacts by random factors."""
+        """Multiply the impacts of gear teeth by random factors."""
         out: Tensor = strikes * torch.exp(0.25 * self._draw.normal(*strikes.shape))
         return out
 

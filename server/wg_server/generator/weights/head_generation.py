@@ -29,7 +29,7 @@ here)."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadGenerator:
-    """Loaded generator of heads.
+    """Loaded generator that makes heads for plants from pooled releases.
 
     Attributes:
         id: SHA-256 of its package, hex.
@@ -70,7 +70,7 @@ MAKERS: tuple[CandidateMaker, ...] = (family_heads, posterior_candidates)
 
 
 def load_generator(path: Path) -> HeadGenerator:
-    """Read a generator package.
+    """Read the package of a generator of heads.
 
     Raises:
         ConfigError: The file is missing; run ``wg-server train``.

@@ -57,7 +57,7 @@ class StatisticEmbedding(nn.Module):
         )
 
     def forward(self, statistics: StatisticBatch) -> Tensor:
-        """Return embeddings ``[m, size]``."""
+        """Return the embeddings ``[m, size]`` of a batch of statistics."""
         # Numbers of a vector of norm 1 are of the order of 1 / sqrt(MACHINE_DIMENSION).
         noise = (statistics.noises.clamp(min=_LEAST_NOISE).log()[:, None] + 5) / 2
         numbers = torch.cat([statistics.means * MACHINE_DIMENSION**0.5, noise], dim=1)
@@ -151,5 +151,5 @@ class MachineModel(nn.Module):
         return cast(TemplateNetwork, self.template[scaling])
 
     def draw_parameters(self, generator: torch.Generator) -> None:
-        """Draw initial parameters."""
+        """Draw the initial parameters of all modules."""
         draw_parameters(self, generator)

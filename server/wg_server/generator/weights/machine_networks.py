@@ -200,7 +200,7 @@ def three_layer_network(inputs: int, width: int, outputs: int) -> nn.Sequential:
 
 @torch.no_grad()
 def draw_parameters(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw initial parameters."""
+    """Draw the initial parameters of a module."""
     for part in module.modules():
         if isinstance(part, nn.Linear):
             bound = part.in_features**-0.5

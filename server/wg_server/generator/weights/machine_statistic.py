@@ -67,7 +67,7 @@ def statistic_from_release(statistics: NoisyStatistics) -> MachineStatistic | No
 
 
 class StatisticBatch(NamedTuple):
-    """Statistics of m machines.
+    """Statistics of m machines, with noise and presence of each.
 
     Attributes:
         means: Noisy means, ``[m, MACHINE_DIMENSION]``.

@@ -94,7 +94,7 @@ class MotorSimulator:
         return torch.stack([supply, rate, pairs, slip, load], dim=1)
 
     def machines(self, count: int) -> SimulatedMotors:
-        """Draw new motors."""
+        """Draw new motors to simulate."""
         draw, figures = self._draw, self._figures(count)
         lines = motor.line_frequencies(figures) * (1 + 0.0005 * draw.normal(count, 1))
         supply, shaft, pole_slip = lines.unbind(dim=1)

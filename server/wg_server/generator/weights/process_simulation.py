@@ -34,7 +34,7 @@ class UnitWindows(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SimulatedUnits:
-    """Batch of m simulated units.
+    """Batch of m simulated process units.
 
     Attributes:
         figures: Declared figures, ``[m, f]``.
@@ -115,7 +115,7 @@ class ProcessSimulator(Protocol):
     unit: ProcessUnit
 
     def units(self, count: int) -> SimulatedUnits:
-        """Draw new units."""
+        """Draw new process units to simulate."""
         ...
 
     def windows(self, units: SimulatedUnits, count: int) -> UnitWindows:

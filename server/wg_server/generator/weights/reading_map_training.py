@@ -55,7 +55,7 @@ class ReadingMapModel(nn.Module):
 
 
 class ReadingMapObjective:
-    """Training objective of a ``ReadingMapModel``.
+    """Training objective of a reading map, with the networks that read its statistic.
 
     Attributes:
         model: Model that is trained.

@@ -93,7 +93,7 @@ def process_simulator(kind: str, seed: int, stream: Stream) -> ProcessSimulator:
 
 
 class SensorObjective:
-    """Training objective of a ``SensorModel``.
+    """Training objective of the soft sensors for one kind of process unit.
 
     Attributes:
         model: Model that is trained.
@@ -202,7 +202,7 @@ def calibrate_and_evaluate(model: SensorModel, count: int, seed: int) -> dict[st
 
 
 def card_table(card: Mapping[str, Any]) -> list[str]:
-    """Format a card in a few lines."""
+    """Format a soft sensor's model card in a few lines."""
     return [
         f"{card['kind']}: soft sensors at {card['units']} units never seen, {card['records']}"
         f" records, epsilon {RELEASE_EPSILON:g}; intervals of {COVERAGE:.0%} hold"

@@ -18,7 +18,7 @@ from wg_server.generator.weights import (
 
 
 class SimulatedMachines(Protocol):
-    """Batch of m simulated machines.
+    """Batch of m simulated machines of one kind.
 
     Attributes:
         figures: Declared figures, ``[m, f]``, as the kind reads them from a data sheet.
@@ -46,7 +46,7 @@ class MachineSimulator(Protocol):
     hidden_size: int
 
     def machines(self, count: int) -> Any:
-        """Draw new machines, as ``SimulatedMachines``."""
+        """Draw new machines of the kind, as ``SimulatedMachines``."""
         ...
 
     def windows(self, machines: Any, count: int) -> Tensor:

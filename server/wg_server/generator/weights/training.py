@@ -44,7 +44,7 @@ class Objective(Protocol[M]):
 
     @property
     def model(self) -> M:
-        """Module whose parameters are trained."""
+        """Module whose parameters the objective trains."""
         ...
 
     def loss(self, step: int) -> Tensor:

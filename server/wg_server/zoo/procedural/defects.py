@@ -197,7 +197,7 @@ def scuff(rng: np.random.Generator, images: Field, style: Style) -> Field:
 
 
 def burr(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """Draw a coarse rough area."""
+    """Draw a coarse rough area on each image, like a burr."""
     n, size = len(images), images.shape[1]
     rough = _noise_crops(rng, n, size, 0.8 + style[2])
     spot = disc_distance(uniform_field(rng, -0.4, 0.4, (n, 2)), size)

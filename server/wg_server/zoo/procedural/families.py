@@ -53,7 +53,7 @@ class ImageFamily:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the classes."""
+        """Names of the family's classes."""
         return tuple(c.name for c in self.classes)
 
 
@@ -102,7 +102,7 @@ def draw_site(family: ImageFamily, number: int, *, strength: float) -> ImageSite
 def render_records(
     family: ImageFamily, site: ImageSite, labels: NDArray[np.int64], rng: np.random.Generator
 ) -> cameras.Pictures:
-    """Render pictures of one site.
+    """Render pictures of records of one site.
 
     Args:
         family: The family.

@@ -26,7 +26,7 @@ Values = Sequence[float]
 
 @dataclass(frozen=True, slots=True)
 class SurfaceRecipe:
-    """Parameters of one family's surface.
+    """Parameters by which the surface of one family is drawn.
 
     Attributes:
         kind: Name in ``KINDS``.
@@ -53,7 +53,7 @@ def draw_recipe(rng: np.random.Generator, kind: str | None = None) -> SurfaceRec
 
 
 def draw_sheet(rng: np.random.Generator, recipe: SurfaceRecipe) -> Field:
-    """Draw one sheet, ``[SHEET_SIDE, SHEET_SIDE]``."""
+    """Draw one sheet of material, ``[SHEET_SIDE, SHEET_SIDE]``."""
     jitter = np.clip(np.array(recipe.values) + rng.normal(0, 0.03, 8), 0, 1).tolist()
     field = standardise_field(KINDS[recipe.kind](rng, SHEET_SIDE, jitter))
     field = np.clip(field, -3, 3)

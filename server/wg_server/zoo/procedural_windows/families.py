@@ -47,7 +47,7 @@ class WindowFamily:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the classes."""
+        """Names of the family's classes."""
         return self.machine.labels
 
 
@@ -105,7 +105,7 @@ def draw_site(family: WindowFamily, number: int, *, strength: float) -> WindowSi
 def render_records(
     family: WindowFamily, site: WindowSite, labels: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Render windows of one site.
+    """Render sensor windows of one site.
 
     Args:
         family: The family.

@@ -49,7 +49,7 @@ class ProcessModel:
 
     @property
     def source_count(self) -> int:
-        """Number of variables V."""
+        """Number V of the process's variables."""
         return len(self.level)
 
     def at_another_site(self, rng: np.random.Generator, strength: float) -> ProcessModel:
