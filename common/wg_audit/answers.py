@@ -91,7 +91,7 @@ def _words(records: LogRecords, words: Callable[[Charge], str]) -> Iterator[Answ
 
 
 def _spent_budgets(records: LogRecords) -> Iterator[tuple[LineageAccount, list[int]]]:
-    """Yield each budget with some spend, and the indices of the entries that show it."""
+    """Yield each budget with some spend, and the indices of its ledger entries."""
     state = records.finding.history.state
     for account in records.finding.accounts:
         if account.primary > 0:
@@ -362,7 +362,7 @@ def unprotected_data(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def log_completeness(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the completeness of this account over the logs of the site."""
+    """Yield the dossier's answer: the audit covers every known log of the site, if so."""
     if records.finding.succession.complete:
         yield AnswerWithEvidence(
             text("this account includes every log of the site that the server saw"),

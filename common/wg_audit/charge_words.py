@@ -59,7 +59,7 @@ _KNOWN = {
 
 
 def is_known_text(field: str, words: str) -> bool:
-    """Return True if a charge's field holds one of the texts that this program writes there."""
+    """Return True if a text of a charge is one that this program writes."""
     return any(_pattern(shape).fullmatch(words) for shape in _KNOWN[field])
 
 

@@ -223,5 +223,5 @@ help_page.translate_help(group, translations.shared_language)
 
 
 def main() -> None:
-    """Entry point of ``wg-audit``."""
+    """Run the command ``wg-audit``."""
     run_program(group, extra="client", load_language=translations.shared_language)

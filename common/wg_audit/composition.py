@@ -140,7 +140,7 @@ class BudgetSpend:
 
 @dataclass(slots=True)
 class Composition:
-    """Budgets of a log after some of its entries."""
+    """Budgets of a log, as the auditor computes them entry by entry."""
 
     budgets: list[BudgetSpend] = field(default_factory=list)
 
@@ -201,7 +201,7 @@ class Composition:
     def _budget(
         self, names: Iterable[str], commitments: Iterable[str], lineages: Iterable[str]
     ) -> BudgetSpend:
-        """Return the budget of some names, commitments or lineages, merging all that share one."""
+        """Return the budget that shares a given name, commitment or lineage, merging several."""
         words = BudgetSpend(dict.fromkeys(lineages), dict.fromkeys(names), set(commitments))
         bound = self.matching_budgets(words)
         target = bound[0] if bound else BudgetSpend()

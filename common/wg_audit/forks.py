@@ -25,7 +25,7 @@ from wg_core.wire import bundle, container, protocol
 
 @dataclass(frozen=True, slots=True)
 class CheckpointPair:
-    """Two heads of one log that contradict each other, according to a server."""
+    """Two signed heads of one log, contradictory according to a server."""
 
     earlier: OutsideCheckpoint
     later: OutsideCheckpoint

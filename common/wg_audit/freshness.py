@@ -42,7 +42,7 @@ class ExtendedCheckpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
-    """Age of a log's copy, as far as it is known.
+    """Freshness of a log's copy: its age, as far as known, and what it extends.
 
     Attributes:
         checked: Unix time of the verification in seconds, by the auditor's clock.

@@ -252,7 +252,7 @@ def _match(comparison: FileComparison, logs_given: _Given, path: Path, data: byt
 def _match_statement(
     data: bytes, leaves: Mapping[str, Sequence[bytes]], not_given: Collection[str]
 ) -> None:
-    """Check that a public statement, which has no charge, is an entry of its log."""
+    """Check that a received public statement is an entry of its log; it has no charge."""
     entry = bundle.decode_statement(data).entry
     statement = entries.decode(entry, subject="statement entry")
     origin, seq = statement.head.origin, statement.head.seq
@@ -269,7 +269,7 @@ def _match_statement(
 def _is_elsewhere(
     comparison: FileComparison, covered_file: StatisticsBundle, not_given: Collection[str]
 ) -> bool:
-    """Record a file of a known log that was not given; return False for any other file."""
+    """Return True for a file of a known log that was not given, after recording the file."""
     charge = entries.decode(covered_file.charge_entry, subject="charge entry")
     origin = charge.head.origin
     if origin not in not_given or not isinstance(charge, Charge):

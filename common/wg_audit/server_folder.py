@@ -39,7 +39,7 @@ class ServerFolder:
 
     @property
     def witness(self) -> TrustedWitness:
-        """The server as a witness, by the first key in the hand-overs to its present key."""
+        """Server as a witness, by its earliest key in the hand-overs to the present key."""
         before = {x.now: x.before for x in self.record.handovers if x.use == WITNESS}
         key = self.record.witness_key
         while key in before:
@@ -153,7 +153,7 @@ class SiteEvidence:
 
 
 def _read_forks(folder: Path) -> tuple[list[CheckpointPair], list[Path], list[Path]]:
-    """Read pairs of contradictory heads, refused files, and paths of all other files.
+    """Read a site's contradictory heads, refused files, and paths of all other files.
 
     Raises:
         DecodeError: A file with a head is not a checkpoint.

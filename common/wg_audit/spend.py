@@ -145,7 +145,7 @@ class SiteSpend:
 def sum_site_spend(
     known_budgets: KnownBudgets, forks: Sequence[Fork], sites: Iterable[str]
 ) -> SiteSpend:
-    """Add up all known spend of a site.
+    """Add up a site's known privacy spend over budgets, logs and histories.
 
     Args:
         known_budgets: Budgets of the log and of the site's other logs.

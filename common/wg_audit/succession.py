@@ -66,7 +66,7 @@ class LogSuccession:
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """Predecessor that a first entry names, and the history of that log, if it was given."""
+    """Predecessor that a log's first entry names, with its history if it was given."""
 
     named: Predecessor
     log: VerifiedLog | None
@@ -133,7 +133,7 @@ def judge_succession(
 
 @dataclass(slots=True)
 class _Seen:
-    """Evidence of other parties on the site's other logs.
+    """Evidence from the server and witnesses on the site's other logs.
 
     Attributes:
         sizes: Largest known number of entries, by origin.
@@ -152,7 +152,7 @@ def _sightings(
     records: Sequence[LogRecord],
     outside: Sequence[OutsideCheckpoint],
 ) -> _Seen:
-    """Compare each named log with the records and checkpoints of other parties.
+    """Compare each log that entries name with the server's records and checkpoints.
 
     Raises:
         VerificationError: A log has another content or key, or was inherited before its end.

@@ -443,7 +443,7 @@ def _read(source: LogSource, anchors: TrustAnchors) -> _ReadLog:
 
 
 def _charges(source: LogSource) -> Callable[[int], Charge]:
-    """Return a function that looks up CHARGE entries by index, and decodes them on first use."""
+    """Return a function from an index to the CHARGE entry, decoded on first use."""
     charges: dict[int, Charge] = {}
 
     def charge(seq: int) -> Charge:

@@ -47,7 +47,7 @@ Succession = Literal["first", "names its predecessor", "budget unknown"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRecord:
-    """One log of a site, as the server saw it.
+    """Ledger log of a site, as the server saw it.
 
     Attributes:
         origin: Origin of the log's checkpoints.
@@ -83,7 +83,7 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteRecord:
-    """Logs of one site.
+    """Record of one site for auditors: all of its logs that the server saw.
 
     Attributes:
         site: Name of the site.
@@ -102,13 +102,13 @@ class SiteRecord:
             raise DecodeError(f"server record: site {self.site} has one log twice")
 
     def find_log(self, origin: str) -> LogRecord | None:
-        """Return the log of this origin; None if the server did not see it."""
+        """Return the site's log with a given origin; None if the server did not see it."""
         return next((log for log in self.logs if log.origin == origin), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerRecord:
-    """Complete record of a server.
+    """Server's complete record for auditors.
 
     Attributes:
         server: Name of the server.
@@ -165,7 +165,7 @@ class Membership:
         grammar.check_text_fields(self)
 
     def verify(self) -> None:
-        """Raise ``VerificationError`` unless the path leads to the root."""
+        """Raise ``VerificationError`` unless the proof's path leads from release to root."""
         try:
             path, root = [bytes.fromhex(x) for x in self.path], bytes.fromhex(self.root)
         except ValueError as error:
@@ -175,23 +175,23 @@ class Membership:
 
 
 def read_membership(path: Path) -> Membership:
-    """Read a membership file; raise ``DecodeError`` if it is malformed."""
+    """Read a proof of membership from its file; ``DecodeError`` if it is malformed."""
     data = atomic.read_bytes(path, limit=MEMBERSHIP_LIMIT)
     return canonical.decode(Membership, data, subject=path.name)
 
 
 def encode_server_record(record: ServerRecord) -> bytes:
-    """Return the bytes of ``sites.json``."""
+    """Return a server's record for auditors as the bytes of ``sites.json``."""
     return canonical.encode(record)
 
 
 def decode_server_record(data: bytes) -> ServerRecord:
-    """Decode ``sites.json``; raise ``DecodeError`` if it is malformed."""
+    """Decode a server's record for auditors; ``DecodeError`` if it is malformed."""
     return canonical.decode(ServerRecord, data, subject=SITES_FILE, limit=RECORD_LIMIT)
 
 
 def read_auditor_record(folder: Path) -> ServerRecord:
-    """Read the record in a folder that ``wg-server export`` wrote.
+    """Read the server's record in a folder that ``wg-server export`` wrote.
 
     Raises:
         ConfigError: The folder or the record does not exist.

@@ -51,7 +51,7 @@ CONDITIONED: Final = "conditioned"
 
 @dataclass(frozen=True, slots=True)
 class ArchitectureSpec:
-    """Architecture of candidates.
+    """Architecture of candidate weights: a head on the encoder, or a network.
 
     Attributes:
         name: Name in manifests, plans and settings.
@@ -65,7 +65,7 @@ class ArchitectureSpec:
 
     @property
     def is_network(self) -> bool:
-        """True if its tensors include a trunk; False for a head on the encoder."""
+        """True if the architecture has its own trunk; False for a head on the encoder."""
         return bool(self.module)
 
 
@@ -103,7 +103,7 @@ def find_architecture(name: str) -> ArchitectureSpec:
 
 
 def find_network(name: str) -> ArchitectureSpec:
-    """Return the specification of an architecture, those of operators' families included.
+    """Return an architecture by name, including networks of operators' families.
 
     Raises:
         ConfigError: As for ``find_architecture``.

@@ -19,7 +19,7 @@ _HYPHENS = re.compile(r"[!-~]*-[!-~]+")
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Label on an axis, at a coordinate."""
+    """Label on a chart's axis, at a coordinate."""
 
     at: float
     text: str
@@ -27,7 +27,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """Point on a line, with its tooltip."""
+    """Point on a chart's line, with its tooltip."""
 
     x: float
     y: float
@@ -36,7 +36,7 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Line of a drawing: its SVG path, and the dots on it."""
+    """Line of a chart: its SVG path, and the dots on it."""
 
     path: str
     dots: tuple[Dot, ...] = ()
@@ -44,7 +44,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axes:
-    """Frame of a drawing whose two axes run from 0 to 1, in SVG units."""
+    """Frame of a chart whose two axes run from 0 to 1, in SVG units."""
 
     width: int = 340
     height: int = 190
@@ -62,7 +62,7 @@ class Axes:
         return round(self.bottom - (self.bottom - self.top) * value, 1)
 
     def line(self, points: Sequence[tuple[float, float, Caption]]) -> Line:
-        """Return the line through points (x, y, tooltip)."""
+        """Return the chart's line through points (x, y, tooltip)."""
         dots = tuple(Dot(self.x(x), self.y(y), title) for x, y, title in points)
         return Line("M" + "L".join(f"{dot.x} {dot.y}" for dot in dots), dots)
 
@@ -152,7 +152,7 @@ def bar_chart(
 
 
 def template_environment(package: str) -> jinja2.Environment:
-    """Return the strict Jinja environment of a package's templates and the chart templates."""
+    """Return a strict Jinja environment of a package's templates and the chart templates."""
     loaders = [jinja2.PackageLoader(name, "templates") for name in (package, "wg_common")]
     templates = jinja2.Environment(
         loader=jinja2.ChoiceLoader(loaders),
@@ -166,5 +166,5 @@ def template_environment(package: str) -> jinja2.Environment:
 
 
 def _unbroken(sentence: str) -> Markup:
-    """Return a sentence as HTML in which hyphenated names and commands are not broken."""
+    """Return a sentence as HTML whose hyphenated names and commands never break."""
     return Markup(_HYPHENS.sub(r'<span class="whole">\g<0></span>', str(escape(sentence))))  # noqa: S704

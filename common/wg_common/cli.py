@@ -49,7 +49,7 @@ def run_program(
     extra: str = "",
     load_language: language.LanguageLoader | None = None,
 ) -> NoReturn:
-    """Run a command group and exit with the documented code.
+    """Run a program's command group, and exit with the documented code.
 
     Args:
         arguments: Words after the program's name; None for those of this process.
@@ -93,12 +93,12 @@ def print_result(document: object, lines: Iterable[str], as_json: bool) -> None:
 
 
 def print_progress(text: str) -> None:
-    """Print one line about the progress on standard error, in the user's language."""
+    """Print one line about a command's progress on standard error, in the user's language."""
     click.echo(logs.escape_unprintable(language.current_language()(text), _LAYOUT), err=True)
 
 
 def next_step(command: str, **values: object) -> language.Text:
-    """Return the line that names the next command to run."""
+    """Return a line of output that names the next command to run."""
     return language.text("next: {command}", command=command.format(**values))
 
 
@@ -113,7 +113,7 @@ def print_result_lines(as_json: bool, document: object, *lines: str) -> None:
 
 @contextmanager
 def show_progress(title: str, total: int | None) -> Iterator[ProgressBar]:
-    """Show a progress bar on a terminal, or plain lines elsewhere; nothing with ``--json``.
+    """Show a command's progress bar on a terminal, or plain lines; nothing with ``--json``.
 
     Both go to standard error. Lines are printed at each tenth of the total, or at 1, 2, 5, 10, 20,
     50, ... steps if the total is unknown, and at the first and last step when the detail changes.
@@ -176,7 +176,7 @@ def _plain(title: str, total: int | None) -> Any:
 
 
 def _steps_of_three(count: int) -> int:
-    """Count the thresholds 1, 2, 5, 10, 20, 50, ... that ``count`` has reached."""
+    """Return how many of the thresholds 1, 2, 5, 10, 20, 50, ... ``count`` has reached."""
     if count < 1:
         return 0
     digits = len(str(count))
@@ -241,7 +241,7 @@ _KINDS = {
 
 
 def _missing(error: BaseException) -> str:
-    """Return the third-party package that an import error misses, or an empty string."""
+    """Return the package that an import error names as missing, or an empty string."""
     name = error.name if isinstance(error, ModuleNotFoundError) else None
     package = (name or "").partition(".")[0]
     return "" if package in _OURS else package

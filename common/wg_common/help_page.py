@@ -32,7 +32,7 @@ class SectionedGroup(click.Group):
     sections: Mapping[str, Sequence[str]] = {}
 
     def summary(self, name: str) -> str:
-        """Return a command's line in the list: the first paragraph of its text."""
+        """Return the line that lists a command in ``--help``: its text's first paragraph."""
         return command_summary(self.commands[name])
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -44,7 +44,7 @@ class SectionedGroup(click.Group):
 
 
 def command_sections(group: click.Group) -> Mapping[str, Sequence[str]]:
-    """Return the sections of a group, or one section of all commands if it defines none."""
+    """Return a command group's sections, or one section of all commands."""
     if not isinstance(group, SectionedGroup) or not group.sections:
         return {text("Commands"): sorted(group.commands)}
     listed_names = [name for names in group.sections.values() for name in names]
@@ -84,7 +84,7 @@ def option_text(param: click.Parameter) -> str:
 
 
 def help_text(context: click.Context, language: Language) -> str:
-    """Return the help page of a context's command in a language."""
+    """Return the ``--help`` page of a command in a language."""
     return "\n".join(_lines(context, language)) + "\n"
 
 
@@ -129,7 +129,7 @@ def _option(option: click.Option, context: click.Context, language: Language) ->
 
 
 def _row(name: str, help_text: str) -> Iterator[str]:
-    """Yield the lines of a two-column row: a name and its explanation."""
+    """Yield the lines of a help page's two-column row: a name and its explanation."""
     name_columns = 28
     lines = list(_broken(help_text, name_columns + 2)) or [""]
     if display_width(name) > name_columns - 2:

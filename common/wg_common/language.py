@@ -39,14 +39,14 @@ class Text(str):
 
 
 def text(template: str, /, **values: Any) -> Text:
-    """Build a translatable English sentence from a template and its values."""
+    """Build a translatable English sentence from a template and named values."""
     sentence = Text(template.format(**values))
     sentence.template, sentence.values = template, values
     return sentence
 
 
 def template(english: str) -> str:
-    """Mark a template that ``text`` receives later, for the extraction of catalogues."""
+    """Mark an English template that ``text`` receives later, for the extraction of catalogues."""
     return english
 
 
@@ -56,7 +56,7 @@ def join_sentences(*sentences: str) -> Text:
 
 
 def english_text(sentence: str) -> str:
-    """Return the English sentence as an ordinary string."""
+    """Return a translatable sentence in English as an ordinary string."""
     return str(sentence)
 
 
@@ -75,7 +75,7 @@ class Catalogue(dict[str, str]):
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """Language and its catalogue.
+    """Language of output, with its catalogue of translations.
 
     Attributes:
         code: Language code, as in the ``lang`` attribute of a page.
@@ -86,7 +86,7 @@ class Language:
     catalogue: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, sentence: str) -> str:
-        """Translate a sentence as far as the catalogue has it; names stay unchanged."""
+        """Translate a sentence if the catalogue has its template; names stay unchanged."""
         if self.code == "en" or not isinstance(sentence, Text):
             return str(sentence)
         template = self.catalogue.get(sentence.template) or _list_template(
@@ -97,7 +97,7 @@ class Language:
         )
 
     def translate_error(self, sentence: str) -> str:
-        """Translate an error message as far as its pattern is known.
+        """Translate an error message if the catalogue has its pattern.
 
         Text before a colon (a file, a field) stays unchanged if the rest matches a pattern. Of
         several matches, the one with the most letters in known words counts.
@@ -107,7 +107,7 @@ class Language:
         return self._translate_error(sentence, self.catalogue.errors)[1]
 
     def _translate_error(self, sentence: str, errors: Mapping[str, str]) -> tuple[int, str]:
-        """Return the number of an error's letters in known words, and the translated error."""
+        """Return an error's number of letters in known words, and its translation."""
         best = 0, sentence
         for start in (0, *(separator.end() for separator in re.finditer(": ", sentence))):
             for shape, template in errors.items():
@@ -141,7 +141,7 @@ _LIST = re.compile(r"(?:\{n\d+\}([,;]? )?)+")
 
 
 def _list_template(code: Code, template: str) -> str:
-    """Translate the separators in the template of a list; return other templates unchanged."""
+    """Translate the separators in a list's template; return other templates unchanged."""
     if not _LIST.fullmatch(template):
         return template
     for english, translation in _BETWEEN.get(code, {}).items():
@@ -151,7 +151,7 @@ def _list_template(code: Code, template: str) -> str:
 
 @cache
 def _shape(template: str) -> re.Pattern[str]:
-    """Compile a template into a pattern of its sentences, with the shortest possible values."""
+    """Compile a template into a regular expression that matches its sentences."""
     parts = _VALUE.split(template)
     pieces = (f"(?P<{part}>.*?)" if at % 2 else re.escape(part) for at, part in enumerate(parts))
     return re.compile("".join(pieces), re.DOTALL)
@@ -179,7 +179,7 @@ _CHOSEN = "wg_common.language"
 
 
 def add_language_option(command: click.Command, load_language: LanguageLoader) -> None:
-    """Add ``--language`` to a program; without it, home or environment decide."""
+    """Add the option ``--language`` to a program; by default home or environment decide."""
 
     def choose(context: click.Context, _: click.Parameter, value: Code | None) -> None:
         if value is not None:
@@ -198,12 +198,12 @@ def add_language_option(command: click.Command, load_language: LanguageLoader) -
 
 
 def requested_language(context: click.Context) -> Code:
-    """Return the language named anywhere on the command line, or else by the environment."""
+    """Return the language named on the command line, or else by the environment."""
     return _option_language() or context.meta.get(_CHOSEN) or environment_language()
 
 
 def _option_language() -> Code | None:
-    """Return the language that ``--language`` names in this process's command line."""
+    """Return the language after ``--language`` in this process's command line."""
     words = _WORDS_OF_THE_CALL.get()
     for word, following in itertools.pairwise((*words, "")):
         option, _, value = word.partition("=")
@@ -233,7 +233,7 @@ def usage_line(context: click.Context) -> Text:
 
 
 def use_configured_language(code: Code | None, load_language: LanguageLoader) -> None:
-    """Switch to the language that a home configures, unless the command line named a language."""
+    """Switch output to the home's language, unless the command line named a language."""
     context = click.get_current_context(silent=True)
     if code is not None and (context is None or _CHOSEN not in context.meta):
         _CURRENT.set(load_language(code))

@@ -32,7 +32,7 @@ Tensors = Mapping[str, NDArray[np.floating]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferedFamily:
-    """Family of plants: its name, and the names of its classes."""
+    """Family of plants in an offer: its name, and the names of its classes."""
 
     name: str
     labels: tuple[str, ...]
@@ -40,7 +40,7 @@ class OfferedFamily:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """Manifest of an offer.
+    """Manifest of an operator's offer to plants.
 
     Attributes:
         version: Version of the format.
@@ -66,7 +66,7 @@ class Offer:
     created: int
 
     def median_site_count(self, labels: Sequence[str]) -> int:
-        """Return the median over class names of the number of sites that released each name.
+        """Return the median, over the offer's class names, of sites that released a name.
 
         Names are compared without case; the larger middle value counts.
         """
@@ -77,7 +77,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class OpenedOffer:
-    """Verified offer: its manifest, the encoder package, and the tensors of each family."""
+    """Verified offer: its manifest, the encoder package, and each family's tensors."""
 
     offer: Offer
     encoder: bytes
@@ -85,7 +85,7 @@ class OpenedOffer:
 
 
 def encode_offer(offer: Offer, encoder: bytes, tensors: bytes, key: PrivateKey) -> bytes:
-    """Sign and pack an offer."""
+    """Sign and pack an operator's offer to plants."""
     manifest = canonical.encode(offer)
     signature = signing.sign(key, signing.OFFER_CONTEXT, manifest)
     parts = (manifest, signature, encoder, tensors)
@@ -93,13 +93,13 @@ def encode_offer(offer: Offer, encoder: bytes, tensors: bytes, key: PrivateKey) 
 
 
 def pack_tensors(kinds: Sequence[Tensors]) -> bytes:
-    """Pack the tensors of all families as one safetensors file."""
+    """Pack the tensors of an offer's families as one safetensors file."""
     by_name = {f"{n}/{name}": value for n, kind in enumerate(kinds) for name, value in kind.items()}
     return tensors_files.pack_tensors(by_name)
 
 
 def decode_offer(data: bytes) -> OpenedOffer:
-    """Decode and verify an offer.
+    """Decode and verify an operator's offer to plants.
 
     Raises:
         DecodeError: The bytes are not an offer of this version.

@@ -16,12 +16,12 @@ from wg_core.errors import DecodeError
 
 
 class OutFile(click.ParamType[Path]):
-    """Path of a file that a command writes, in an existing folder."""
+    """Option type: path of a file that a command writes, in an existing folder."""
 
     name = "file"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Check the path, or fail with a usage error."""
+        """Check the path of an output file, or fail with a usage error."""
         path = Path(value)
         folder = path.parent
         try:
@@ -39,7 +39,7 @@ class OutFile(click.ParamType[Path]):
 
 
 def _in_home(path: Path) -> bool:
-    """Return True if a file lies in a plant's or a server's home, where nothing is replaced."""
+    """Return True if a file lies in a plant's or server's home, where no file is replaced."""
     return any(
         (folder / name).is_file()
         for folder in path.resolve().parents
@@ -48,7 +48,7 @@ def _in_home(path: Path) -> bool:
 
 
 class PrivacyParameter(click.ParamType[str]):
-    """Epsilon or delta as decimal text.
+    """Option type: epsilon or delta as decimal text.
 
     Args:
         below_one: True to require a value below 1, as for delta.
@@ -62,7 +62,7 @@ class PrivacyParameter(click.ParamType[str]):
         self._also = also
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check the text and return it unchanged, or fail with a usage error."""
+        """Check an epsilon or delta and return its text, or fail with a usage error."""
         if value == self._also:
             return str(value)
         want = "a decimal number above 0" + (" and below 1" if self._below_one else "")

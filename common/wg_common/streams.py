@@ -18,7 +18,7 @@ import numpy as np
 
 @unique
 class Stream(Enum):
-    """Random stream: its group, which determines the seed, and its number in the group."""
+    """Named stream of random numbers: its group, which determines the seed, and its number."""
 
     # Streams of a generator's plan: (seed, number, ...).
     FAMILY_SPLIT = "generator", 13
@@ -48,7 +48,7 @@ class Stream(Enum):
 
 
 def stream_seed(stream: Stream, *seed: int, indices: Sequence[int] = ()) -> tuple[int, ...]:
-    """Return the integers that seed a stream.
+    """Return the integers that seed a random stream.
 
     Args:
         stream: Name of the stream.
@@ -61,5 +61,5 @@ def stream_seed(stream: Stream, *seed: int, indices: Sequence[int] = ()) -> tupl
 def stream_generator(
     stream: Stream, *seed: int, indices: Sequence[int] = ()
 ) -> np.random.Generator:
-    """Return a generator at the beginning of a stream; arguments as for ``stream_seed``."""
+    """Return a NumPy generator of a random stream; arguments as for ``stream_seed``."""
     return np.random.default_rng(stream_seed(stream, *seed, indices=indices))

@@ -40,12 +40,12 @@ class TensorPlace:
 
     @property
     def count(self) -> int:
-        """Number of entries."""
+        """Number of the tensor's entries."""
         return math.prod(self.shape)
 
     @property
     def size(self) -> int:
-        """Size in bytes."""
+        """Size of the tensor in bytes."""
         return self.dtype.itemsize * self.count
 
 
@@ -56,7 +56,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def pack_tensors(tensors: Mapping[str, NDArray[np.floating]]) -> bytes:
-    """Return a safetensors file of these tensors: float16 is kept, others become float32."""
+    """Return named tensors as a safetensors file; float16 is kept, others become float32."""
     return safetensors.numpy.save(
         {
             name: np.ascontiguousarray(value, np.float16 if value.dtype == HALF else np.float32)
@@ -122,7 +122,7 @@ def check_finite(stream: BinaryIO, places: Mapping[str, TensorPlace], *, subject
 
 
 def read_tensor(stream: BinaryIO, place: TensorPlace, *, subject: str) -> Array:
-    """Read one tensor as float32, in its own shape.
+    """Read one tensor of a safetensors file as float32, in its own shape.
 
     Raises:
         DecodeError: The file is shorter than before.

@@ -45,7 +45,7 @@ _LINE = re.compile(r'\s*|#.*|(?:msg\w+(?:\[\d\])? )?"(?:[^"\\]|\\.)*"')
 
 @dataclass(frozen=True, slots=True)
 class TranslationEntry:
-    """Sentence in two languages.
+    """Entry of a translation catalogue: one sentence in two languages.
 
     Attributes:
         context: Context of the entry; empty if there is none.
@@ -65,7 +65,7 @@ def shared_language(code: Code) -> Language:
 
 @cache
 def load_language(code: Code, *folders: Path) -> Language:
-    """Load a language with the catalogues of folders; later folders take precedence.
+    """Load a language with the catalogues of some folders; later folders take precedence.
 
     The result is English if a catalogue cannot be used.
     """
@@ -83,7 +83,7 @@ def load_language(code: Code, *folders: Path) -> Language:
 
 @cache
 def load_templates(code: Code, folder: Path, kind: str) -> Mapping[str, str]:
-    """Return the templates of a language by key, in the order of the file.
+    """Return translated templates of a language by key, in the order of the file.
 
     Args:
         code: Code of the language.
@@ -138,7 +138,7 @@ def read_catalogue(folder: Path, code: Code) -> tuple[TranslationEntry, ...]:
 
 
 def _wrong(entry: polib.POEntry) -> str:
-    """Return the reason why an entry cannot be used, or an empty string."""
+    """Return the reason why a catalogue's entry cannot be used, or an empty string."""
     if entry.fuzzy:
         return "fuzzy: somebody must look at it"
     if entry.obsolete:
@@ -155,7 +155,7 @@ def _wrong(entry: polib.POEntry) -> str:
 
 
 def _values(template: str) -> set[tuple[str, str, str]]:
-    """Return name, format and conversion of each value in a template."""
+    """Return name, format and conversion of each value in a sentence's template."""
     fields = string.Formatter().parse(template)
     return {
         (name, form or "", conversion or "")

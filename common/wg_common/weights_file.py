@@ -23,7 +23,7 @@ _WHAT = "weights package"
 def decode_weights_package(
     data: bytes, key: PublicKey
 ) -> tuple[WeightsManifest, dict[str, dict[str, NDArray[np.float32]]]]:
-    """Verify a package in memory; return its manifest, and its tensors by candidate and name.
+    """Verify a weights package; return its manifest, and tensors by candidate and name.
 
     Raises:
         DecodeError: The bytes are not a weights package.

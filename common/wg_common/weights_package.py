@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivacyGuarantee:
-    """Privacy guarantee for each training record of some weights; empty if there is none.
+    """Privacy guarantee for the training records of some weights; may be empty.
 
     Attributes:
         epsilon: Epsilon as decimal text.
@@ -58,7 +58,7 @@ NO_PRIVACY = PrivacyGuarantee()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """Set of weights among which a plant selects.
+    """Candidate of a weights package: one set of weights among which a plant selects.
 
     Attributes:
         name: Unique name in the package, and prefix of its tensors' names.
@@ -77,7 +77,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorCondition:
-    """Data sheet and statistic of the plant that condition generated networks.
+    """Condition of generated networks: the plant's data sheet and statistic.
 
     Attributes:
         generator: SHA-256 of the generator of the networks, hex; empty if there are no networks.
@@ -100,7 +100,7 @@ class GeneratorCondition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsManifest:
-    """Description of a package: its contents, its recipient, and its origin.
+    """Manifest of a weights package: its contents, its recipient, and its origin.
 
     Attributes:
         package_id: Random identifier, hex.
@@ -146,7 +146,7 @@ class WeightsManifest:
 
 
 def pack_tensors(candidates: Mapping[str, Tensors]) -> bytes:
-    """Pack all candidates' tensors as one safetensors file."""
+    """Pack the tensors of a package's candidates as one safetensors file."""
     return tensors_files.pack_tensors(
         {
             f"{name}/{key}": value
@@ -174,7 +174,7 @@ def encode_package(manifest: WeightsManifest, tensors: bytes, key: PrivateKey) -
 
 
 def read_sections(data: bytes, version: int = VERSION) -> dict[str, bytes]:
-    """Return the sections of a package by name; ``DecodeError`` if the version or form is wrong."""
+    """Return a weights package's sections by name; ``DecodeError`` for a wrong version or form."""
     return container.decode(
         data, kind=WEIGHTS_KIND, version=version, names=SECTIONS, limit=WEIGHTS_LIMIT
     )
@@ -182,7 +182,7 @@ def read_sections(data: bytes, version: int = VERSION) -> dict[str, bytes]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Fields of a manifest that name the conditioning releases, common to all versions.
+    """Fields of a package's manifest that name the releases used for the package.
 
     The attributes are those of ``WeightsManifest``.
     """
@@ -194,7 +194,7 @@ class Provenance:
 
 
 def read_provenance(data: bytes) -> Provenance:
-    """Read the provenance of one of the server's own packages, of any version.
+    """Read the provenance of a weights package of any version, made by this server.
 
     Raises:
         DecodeError: The bytes are not a weights package.
@@ -207,7 +207,7 @@ def read_provenance(data: bytes) -> Provenance:
 
 
 def add_checkpoint(data: bytes, checkpoint: bytes) -> bytes:
-    """Add the newest cosigned checkpoint of the site's ledger to a package.
+    """Add the newest cosigned checkpoint of the site's ledger to a weights package.
 
     Raises:
         DecodeError: ``data`` is not a package, or has a checkpoint already.
@@ -219,7 +219,7 @@ def add_checkpoint(data: bytes, checkpoint: bytes) -> bytes:
 
 
 def read_checkpoint(stream: BinaryIO) -> bytes:
-    """Read the checkpoint of an open package without verifying it; empty if there is none.
+    """Read the checkpoint in an open weights package unverified; empty if there is none.
 
     Raises:
         DecodeError: The file is not a weights package, or the section is damaged.
@@ -230,13 +230,13 @@ def read_checkpoint(stream: BinaryIO) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Contents:
-    """Candidates of a manifest; see ``WeightsManifest``."""
+    """Candidates of a package's manifest; see ``WeightsManifest``."""
 
     candidates: tuple[Candidate, ...]
 
 
 def states_architecture(data: bytes, architecture: str) -> bool:
-    """Return whether a package states a candidate of an architecture; nothing is verified.
+    """Return whether a weights package has a candidate of an architecture, unverified.
 
     Bytes that are not a weights package state none.
     """
@@ -252,14 +252,14 @@ def states_architecture(data: bytes, architecture: str) -> bool:
 
 
 def locate_sections(stream: BinaryIO) -> tuple[SectionSpan, ...]:
-    """Return the positions of an open package's sections; errors as for ``container.layout``."""
+    """Return the positions of an open weights package's sections."""
     return container.locate_sections(
         stream, kind=WEIGHTS_KIND, version=VERSION, names=SECTIONS, limit=WEIGHTS_LIMIT
     )
 
 
 def group_by_candidate(manifest: WeightsManifest, flat: Mapping[str, T]) -> dict[str, dict[str, T]]:
-    """Group the values of tensors ``C/T`` by candidate ``C`` and name ``T``.
+    """Group tensors named ``C/T`` by candidate ``C`` and tensor name ``T``.
 
     Raises:
         DecodeError: A tensor belongs to no candidate, or a candidate has no tensor.

@@ -33,7 +33,7 @@ _CACHE = "__pycache__"
 
 @dataclass(frozen=True, slots=True)
 class CodeFile:
-    """Path of a file below the package's parent folder, and the SHA-256 of its bytes, hex."""
+    """Source or compiled file of the core: its path, and the SHA-256 of its bytes, hex."""
 
     path: str
     sha256: str
@@ -63,7 +63,7 @@ def installed_digest() -> CodeDigest:
 
 
 def digest_files(files: Mapping[str, bytes]) -> CodeDigest:
-    """Return the digest of files, ignoring those that Python does not load.
+    """Return the digest of a package's files, without those that Python does not load.
 
     Args:
         files: File contents by path below the package's parent folder, with ``/`` as separator.

@@ -31,7 +31,7 @@ _TOKEN = re.compile(r"wgj[0-9]+\.[A-Za-z0-9_\-]+")
 
 @contextmanager
 def log_context(**fields: str) -> Iterator[None]:
-    """Add these context fields (names from ``FIELDS``) to every line logged inside the context."""
+    """Add context fields (names from ``FIELDS``) to every line logged inside the context."""
     token = _ABOUT.set({**_ABOUT.get({}), **fields})
     try:
         yield
@@ -65,7 +65,7 @@ class _LineFormatter(logging.Formatter):
 
 
 def configure_logging(*packages: str) -> None:
-    """Log to standard error: INFO and above of these packages, WARNING and above of all others."""
+    """Log to standard error: INFO and above of weightgate, WARNING and above of libraries."""
     line_format = "%(asctime)s %(name)s %(levelname)s %(message)s"
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=line_format)
     for handler in logging.getLogger().handlers:
@@ -127,7 +127,7 @@ def set_format(form: str, *, hidden_paths: Sequence[str] = ()) -> None:
 
 
 def is_json() -> bool:
-    """Return whether this process logs in JSON."""
+    """Return whether this process writes its logs in JSON."""
     return any(isinstance(h.formatter, JsonFormatter) for h in logging.getLogger().handlers)
 
 

@@ -202,7 +202,7 @@ class FrozenRecords:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A snapshot on disk; its files are checked against the manifest's hashes when read."""
+    """Snapshot on disk; its files are checked against the manifest's hashes when read."""
 
     folder: Path
     manifest: SnapshotManifest = field(repr=False)
@@ -214,7 +214,7 @@ class Snapshot:
 
     @property
     def machine(self) -> MachineStatistics:
-        """Facts about the machine statistics.
+        """Facts about the snapshot's machine statistics.
 
         Raises:
             MachineUnstated: The snapshot has no machine statistics.
@@ -233,7 +233,7 @@ class Snapshot:
         return self.manifest.schema if statistics == CLASSES else self.machine.schema
 
     def statistics(self, statistics: StatisticsKind = CLASSES) -> Integers:
-        """Return exact integer statistics, int64 ``[schema.length]``; they are private.
+        """Return exact integer statistics, int64 ``[schema.length]``, which are private.
 
         Raises:
             MachineUnstated: The snapshot has no machine statistics, and they are asked for.
@@ -356,13 +356,13 @@ def exact_sums(
 
 
 def drop_pages(features: NDArray[np.float32]) -> None:
-    """Drop the pages of a memory-mapped array from memory; they are read again when needed."""
+    """Drop the pages of a memory-mapped array from memory; the file keeps them."""
     if isinstance(features.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         features.base.madvise(mmap.MADV_DONTNEED)
 
 
 def load_current(home: ClientHome) -> Snapshot:
-    """Load the snapshot in use.
+    """Load the snapshot that the home uses now.
 
     Raises:
         ConfigError: No snapshot is in use.

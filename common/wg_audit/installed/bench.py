@@ -209,7 +209,7 @@ class AuditBench:
             self.wrong[TERMS_CHECK].append(f"epsilon {question.epsilon}: another answer")
 
     def record_noise(self, file: DecodedRelease, exact_statistics: Integers) -> None:
-        """Record the noise of a release, given its exact statistics."""
+        """Record the noise in a plant's release, given the exact statistics."""
         noise = ReleaseNoise(
             file.sigma, file.blocks(), file.integers - exact_statistics, file.integers
         )
@@ -284,5 +284,5 @@ def class_names(count: int) -> tuple[str, ...]:
 
 
 def describe_setup(setup: PlantSetup) -> str:
-    """Summarise a plant's configuration for messages."""
+    """Describe an audited plant's configuration in an error message."""
     return f"{setup.unit_rule} rule, {len(setup.labels)} classes, {setup.dimension} features"

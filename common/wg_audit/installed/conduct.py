@@ -149,7 +149,7 @@ def _is_answered(
 
 
 def _ask_for_more(bench: AuditBench, plant: AuditedPlant, question: Question) -> None:
-    """Check that a charged request pays for no other guarantee and for no other statistics."""
+    """Check that a charged request pays for no other guarantee or kind of statistics."""
     for other_question in (
         replace(question, epsilon="9"),
         replace(question, epsilon="0.01"),
@@ -169,7 +169,7 @@ def _ask_for_more(bench: AuditBench, plant: AuditedPlant, question: Question) ->
 
 
 def exhaust_budget(bench: AuditBench) -> None:
-    """Use up a budget, and check that no later event restores any part of it."""
+    """Use up a plant's budget, and check that no later event restores any part of it."""
     setup = replace(SETUP, cap=f"{_CAP:g}")
     mu = calibration.mu(_PRICE, DELTA)
     payable = max(

@@ -53,7 +53,7 @@ class ReleaseNoise:
 
 
 class NoisePool:
-    """Noise of all releases, in standard deviations.
+    """Noise of all releases in an audit, in standard deviations.
 
     Args:
         groups: Releases of one layout, by (number of classes, number of features).
@@ -234,7 +234,7 @@ PROPERTIES: dict[str, Callable[[NoisePool], PValues]] = {
 
 
 def _lengths(row: Floats) -> Floats:
-    """Return the length of each release's noise, or 1 if it is zero."""
+    """Return the L2 length of each release's noise, or 1 for zero noise."""
     lengths = np.linalg.norm(row, axis=1)
     return np.where(lengths > 0, lengths, 1.0)
 

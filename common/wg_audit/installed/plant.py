@@ -100,10 +100,10 @@ class AuditedPlant(Protocol):
 
     @property
     def home(self) -> Path:
-        """Home folder, with the ledger."""
+        """Home folder of the plant, with the ledger."""
 
     def freeze(self, records: Sequence[ImageRecord]) -> FrozenSnapshot:
-        """Write records to a file as the plant's data set, which may be empty, and freeze them."""
+        """Write records to files as the plant's data set, possibly empty, and freeze them."""
 
     @property
     def setup(self) -> PlantSetup:
@@ -210,7 +210,7 @@ class DecodedRelease:
 
 
 class SimulatedCrash(Exception):
-    """Simulated crash of a plant."""
+    """Error by which the audit simulates a plant's crash."""
 
 
 class RecordingSampler:

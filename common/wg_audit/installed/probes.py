@@ -120,7 +120,7 @@ def probe_unit_weights(bench: AuditBench) -> None:
 
 
 def probe_file_layouts(bench: AuditBench) -> None:
-    """Release from folders and tables, images of other shapes, and similar class names."""
+    """Make plants release from folders, tables, other image shapes, similar class names."""
     for setup, shape in (
         (replace(SETUP, layout="folders"), (SIDE, SIDE)),
         (replace(SETUP, layout="table"), (8, 100)),
@@ -183,7 +183,7 @@ def count_questions(size: AuditSize) -> int:
 
 
 def probe_declarations(bench: AuditBench) -> None:
-    """Compare released fields of plants with the same declarations and other records, or none."""
+    """Compare released fields of plants that differ only in their records."""
     setup = replace(SETUP, acceptance=0.25)
     classes = len(setup.labels)
     few_records = bench.simulate_records(SMALL_DATASET, setup)

@@ -1,4 +1,4 @@
-"""Execution of work in a copy of this process that differs only in the system's randomness.
+"""Copies of this process that run work and differ only in the system's randomness.
 
 Clocks are frozen, and process ids and memory, including random generators, are the same in each
 copy. An adversary could know everything that two copies share. On request, the randomness that

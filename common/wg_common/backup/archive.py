@@ -167,7 +167,7 @@ def write_backup(
 
 
 def extract_backup(path: Path, folder: Path, key: DecryptionKey, *, kind: str) -> BackupManifest:
-    """Extract the files of a backup into a folder, and check that all of them are there.
+    """Extract a backup's files into a folder, and check that all files are there.
 
     Args:
         folder: An empty folder. After an error it holds some of the files.
@@ -244,7 +244,7 @@ def list_home_files(root: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(root: Path) -> Iterator[Path]:
-    """Create a private folder in a home, and remove it at the end.
+    """Create a private folder in a home, and remove the folder at the end.
 
     Raises:
         StorageError: The folder cannot be created.
@@ -259,7 +259,7 @@ def temporary_folder(root: Path) -> Iterator[Path]:
 
 @contextmanager
 def create_home_folder(root: Path) -> Iterator[Path]:
-    """Create a private folder that becomes ``root`` at the end; an error removes it.
+    """Create a new home folder that appears as ``root`` at the end; an error removes it.
 
     Raises:
         ConfigError: ``root`` exists and is not an empty folder.
@@ -283,7 +283,7 @@ def create_home_folder(root: Path) -> Iterator[Path]:
 
 @contextmanager
 def _open_pipe(work: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]) -> Iterator[BinaryIO]:
-    """Open one end of a pipe; ``work`` runs on a thread with the other end.
+    """Open one end of a pipe; the function ``work`` runs on a thread with the other end.
 
     An error of ``work`` is raised here, before the broken pipe that it causes.
     """
@@ -314,7 +314,7 @@ def _open_pipe(work: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]) -> I
 
 
 def _add(tar: tarfile.TarFile, path: str, source: Path) -> BackupFile:
-    """Add one file to the archive, with its present size."""
+    """Add one file to the backup's tar archive, with the file's present size."""
     try:
         with source.open("rb") as stream:
             status = os.fstat(stream.fileno())
@@ -327,7 +327,7 @@ def _add(tar: tarfile.TarFile, path: str, source: Path) -> BackupFile:
 
 
 def _take(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> BackupFile:
-    """Write one file of the archive below the folder."""
+    """Write one file of the backup's tar archive below the target folder."""
     relative = PurePosixPath(entry.name)
     safe = str(relative) == entry.name and not relative.is_absolute() and ".." not in relative.parts
     if not entry.isreg() or not safe or any(c in entry.name for c in "\\:\0"):
@@ -357,7 +357,7 @@ def _check(path: Path, manifest: BackupManifest, files: Sequence[BackupFile], ki
 
 
 def _recipients(seal: EncryptionTarget) -> tuple[list[Any], bytes]:
-    """Return the recipients and, for a passphrase, the new identity encrypted by it."""
+    """Return a backup's age recipients and, for a passphrase, the encrypted new identity."""
     if seal.passphrase:
         identity = pyrage.x25519.Identity.generate()
         wrapped_identity = pyrage.passphrase.encrypt(f"{identity}\n".encode(), seal.passphrase)
@@ -369,7 +369,7 @@ def _recipients(seal: EncryptionTarget) -> tuple[list[Any], bytes]:
 
 
 def _identity(path: Path, outer: zipfile.ZipFile, key: DecryptionKey) -> Any:
-    """Return the identity that decrypts the archive."""
+    """Return the age identity that decrypts a backup."""
     text = key.identity
     if key.passphrase:
         if IDENTITY_MEMBER not in outer.namelist():
@@ -391,7 +391,7 @@ def _identity(path: Path, outer: zipfile.ZipFile, key: DecryptionKey) -> Any:
 
 @contextmanager
 def _open_outer(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open the outer archive."""
+    """Open the ZIP archive that a backup file is."""
     try:
         with zipfile.ZipFile(path) as outer:
             yield outer
@@ -402,7 +402,7 @@ def _open_outer(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _member(path: Path, outer: zipfile.ZipFile, name: str) -> bytes:
-    """Read a small member of the outer archive."""
+    """Read a small member of a backup's ZIP archive."""
     try:
         with outer.open(name) as stream:
             data = stream.read(KEY_LIMIT + 1)

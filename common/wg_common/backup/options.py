@@ -24,7 +24,7 @@ _passphrase = click.option(
 
 
 def seal_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--recipient`` and ``--passphrase-file`` to a command, which receives ``seal``."""
+    """Add options for a backup's encryption to a command, which receives ``seal``."""
 
     @click.option(
         "--recipient",
@@ -51,7 +51,7 @@ def seal_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def key_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--identity`` and ``--passphrase-file`` to a command, which receives ``key``."""
+    """Add options for a backup's decryption to a command, which receives ``key``."""
 
     @click.option(
         "--identity", type=_FILE, help="File with the age identity; '-' is standard input."
@@ -76,7 +76,7 @@ def key_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _secret(path: Path) -> str:
-    """Read a secret from a file or standard input, without its line end.
+    """Read a passphrase or key from a file or standard input, without its line end.
 
     Raises:
         ConfigError: The file cannot be read.

@@ -1,1 +1,1 @@
-"""Statistics that both sides compute from released numbers."""
+"""Statistics that server and plant compute from released numbers."""

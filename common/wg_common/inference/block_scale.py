@@ -17,7 +17,7 @@ _TINY = 1e-12
 
 
 def block_scale(spread: Floats, blocks: Sequence[int]) -> Floats:
-    """Return factors ``[B]`` on features that give each block a total variance of 1.
+    """Return factors ``[B]`` on features that give each block of features a total variance of 1.
 
     Args:
         spread: Standard deviations of the features, ``[B]``.

@@ -35,7 +35,7 @@ def class_means(features: NDArray[np.floating], labels: Ints, classes: int) -> F
 
 
 def linear_discriminants(means: Floats, precision: Floats) -> tuple[Floats, Floats]:
-    """Return the linear discriminants of equally frequent classes.
+    """Return linear discriminants for equally frequent classes, from means and precision.
 
     Args:
         means: Class means, ``[K, d]``.
@@ -84,13 +84,13 @@ def fit_ldas(
 
 
 def ridged_inverse(covariance: Floats, ridge: float) -> Floats:
-    """Invert a covariance ``[d, d]`` after adding ``ridge`` times its mean variance."""
+    """Return the inverse of a covariance ``[d, d]`` plus ``ridge`` times its mean variance."""
     d = len(covariance)
     return np.asarray(np.linalg.inv(covariance + ridge * np.trace(covariance) / d * np.eye(d)))
 
 
 def centre_over_classes(weight: NDArray[F], bias: NDArray[F]) -> tuple[NDArray[F], NDArray[F]]:
-    """Centre a head's rows and biases over classes, which leaves its softmax unchanged."""
+    """Centre a head's weight rows and biases over classes; its softmax stays the same."""
     return np.asarray(weight - weight.mean(axis=0)), np.asarray(bias - bias.mean())
 
 

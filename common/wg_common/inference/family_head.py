@@ -30,7 +30,7 @@ _LEAST = 1e-6  # Term added to a spread before its logarithm
 
 @dataclass(frozen=True, slots=True)
 class FeatureLayout:
-    """Layout of local features.
+    """Layout of a plant's local features: number with a public scale, then blocks.
 
     Attributes:
         scaled: Number P of features with a public scale; they come first.
@@ -42,7 +42,7 @@ class FeatureLayout:
 
     @property
     def first_head_feature(self) -> int:
-        """Index of a head's first feature: the first one of the blocks, or 0 without blocks."""
+        """Index of a family head's first feature: the first in a block, or 0 without blocks."""
         return self.scaled if self.blocks else 0
 
     @property
@@ -68,17 +68,17 @@ class FamilyHead:
     bias: Floats
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Return the attributes as float32 tensors, by name."""
+        """Return the family head's arrays as float32 tensors, by name."""
         return {f.name: getattr(self, f.name).astype(np.float32) for f in fields(self)}
 
     def select_classes(self, rows: NDArray[np.integer[Any]]) -> Self:
-        """Return the head of some classes, in the order of ``rows``."""
+        """Return the family head for some of its classes, in the order of ``rows``."""
         return replace(self, weight=self.weight[rows], bias=self.bias[rows])
 
     def adapt_to_site(
         self, local: NDArray[np.floating], layout: FeatureLayout
     ) -> tuple[Floats, Floats]:
-        """Return weight ``[K, D]`` and bias ``[K]`` on a site's unstandardised local features.
+        """Return a linear head (weight ``[K, D]``, bias ``[K]``) on a site's raw local features.
 
         Args:
             local: Local features of the site's records, labelled or not, ``[n, D]``, n at least 1.
@@ -120,7 +120,7 @@ NORM_TENSORS = TENSORS[len(fields(FamilyHead)) :]
 
 
 def site_moments(local: NDArray[np.floating], layout: FeatureLayout) -> Floats:
-    """Return mean and log spread ``[2, B]`` of a head's features over records ``[n, D]``."""
+    """Return mean and log spread ``[2, B]`` of a head's features over a site's records."""
     under = local[:, layout.first_head_feature :]
     spread = under.std(axis=0, dtype=np.float64)
     return np.stack([under.mean(axis=0, dtype=np.float64), np.log(spread + _LEAST)])
@@ -129,7 +129,7 @@ def site_moments(local: NDArray[np.floating], layout: FeatureLayout) -> Floats:
 def family_head_from_tensors(
     tensors: Mapping[str, NDArray[np.floating]], classes: int, layout: FeatureLayout
 ) -> FamilyHead:
-    """Rebuild a head of K classes from the tensors of ``FamilyHead.tensors``.
+    """Rebuild a family head of K classes from the tensors of ``FamilyHead.tensors``.
 
     Raises:
         DecodeError: A name or shape is wrong, or a number is not finite or beyond its limit.
@@ -143,7 +143,7 @@ def network_head_from_tensors(
     features: int,
     further_shapes: Mapping[str, tuple[int, ...]],
 ) -> NetworkHead:
-    """Rebuild a head of K classes and F features from the tensors of ``NetworkHead.tensors``.
+    """Rebuild a network head of K classes and F features from ``NetworkHead.tensors``.
 
     Args:
         further_shapes: Shapes of the arrays beyond a head's

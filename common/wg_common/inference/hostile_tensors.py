@@ -13,7 +13,7 @@ Tensors = Mapping[str, NDArray[np.float32]]
 def split_prefix(
     tensors: Tensors, prefix: str
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
-    """Split tensors into those without a name prefix and those with it, the prefix removed."""
+    """Split named tensors into those without a prefix and those with it, prefix removed."""
     plain = {name: value for name, value in tensors.items() if not name.startswith(prefix)}
     prefixed_tensors = {
         n.removeprefix(prefix): value for n, value in tensors.items() if n not in plain
@@ -24,7 +24,7 @@ def split_prefix(
 def check_tensors(
     source: str, tensors: Mapping[str, NDArray[np.floating]], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, NDArray[np.float64]]:
-    """Check that the tensors are exactly the required ones, and return them as float64.
+    """Check that named tensors are exactly the required ones; return them as float64.
 
     Args:
         shapes: Shape of each required tensor.

@@ -37,7 +37,7 @@ _LEAST = 1e-3  # Term added to a spread
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LikenessTest:
-    """Fitted test on a site's description of F numbers.
+    """Fitted test of a site's likeness to a family, on a description of F numbers.
 
     Attributes:
         weight: Weights on the description, ``[F]``.
@@ -50,7 +50,7 @@ class LikenessTest:
     width: Floats
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Return the attributes as float32 tensors, with ``PREFIX`` before their names."""
+        """Return the test's arrays as float32 tensors, with ``PREFIX`` before their names."""
         return {f"{PREFIX}{f.name}": getattr(self, f.name).astype(np.float32) for f in fields(self)}
 
     def unlikeness(self, statistics: NDArray[np.floating]) -> float:
@@ -66,7 +66,7 @@ class LikenessTest:
 
 
 def site_description(statistics: NDArray[np.floating]) -> Floats:
-    """Return mean, log spread and correlations ``[F]`` of the first 64 features of ``[n, d]``."""
+    """Return a site's description ``[F]``: mean, log spread and correlations of its features."""
     x = statistics[:, :_COLUMNS].astype(np.float64)
     mean, spread = x.mean(axis=0), x.std(axis=0) + _LEAST
     z = (x - mean) / spread
@@ -75,7 +75,7 @@ def site_description(statistics: NDArray[np.floating]) -> Floats:
 
 
 def description_size(dimension: int) -> int:
-    """Return the length F of a description for a number of released features."""
+    """Return the length F of a site's description for a number of released features."""
     columns = min(dimension, _COLUMNS)
     return 2 * columns + columns * (columns - 1) // 2
 
@@ -83,7 +83,7 @@ def description_size(dimension: int) -> int:
 def likeness_test_from_tensors(
     tensors: Mapping[str, NDArray[np.floating]], dimension: int
 ) -> LikenessTest:
-    """Rebuild a test from the tensors of ``LikenessTest.tensors``, named without ``PREFIX``.
+    """Rebuild a likeness test from ``LikenessTest.tensors``, named without ``PREFIX``.
 
     Raises:
         DecodeError: A name or shape is wrong, a number is not finite, or the width is not 0 to 1.

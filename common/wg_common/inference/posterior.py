@@ -48,11 +48,11 @@ _UNBALANCED = 0.3
 
 
 class Variances(Protocol):
-    """Variances of the model along the eigenvectors of T."""
+    """Variances of the mixed model along the eigenvectors of T."""
 
     @property
     def basis(self) -> Floats:
-        """Eigenvectors in columns, ``[d, d]``."""
+        """Eigenvectors of T (between-class covariance) in columns, ``[d, d]``."""
 
     @property
     def within(self) -> Floats:
@@ -60,16 +60,16 @@ class Variances(Protocol):
 
     @property
     def ratio(self) -> Floats:
-        """Variances of eta, ``[d]``."""
+        """Variances of eta, a class's deviation at one site, ``[d]``."""
 
     @property
     def between(self) -> Floats:
-        """Variances of delta, ``[d]``."""
+        """Variances of delta, a class's deviation at every site, ``[d]``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiteEvidence:
-    """Statistics of one site on K target classes.
+    """Statistics of one site on K target classes, as evidence for a mixed model.
 
     Attributes:
         means: Class means, ``[K, d]``; 0 for an unknown mean.
@@ -92,7 +92,7 @@ class SiteEvidence:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Posterior:
-    """Mixed-model equations for a plant's mean and the class deviations, given the other sites.
+    """Mixed-model equations for a plant's mean and class deviations, given all other sites.
 
     The model, with T, delta and eta, is in the module's description.
 
@@ -118,12 +118,12 @@ class Posterior:
 
     @property
     def classes(self) -> int:
-        """Number of classes K."""
+        """Number K of classes in the posterior."""
         return int(self.precision.shape[1]) - 1
 
     @property
     def is_informative(self) -> bool:
-        """True if it informs about any class, from another site or from the class name."""
+        """True if the posterior informs about any class, by other sites or class names."""
         return bool(self.weighted[:, 1:].any())
 
     @property
@@ -133,13 +133,13 @@ class Posterior:
         return np.asarray((diagonal * self.between[:, None]).max(axis=0) > 1 + _SAID)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Return the attributes as float32 tensors, by name."""
+        """Return the posterior's arrays as float32 tensors, by name."""
         return {f.name: getattr(self, f.name).astype(np.float32) for f in fields(self)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictedMeans:
-    """Predicted class means.
+    """Predicted class means of a plant: its mean, and class deviations.
 
     Attributes:
         centre: The plant's mean, ``[d]``.
@@ -179,7 +179,7 @@ def posterior_from_tensors(
 
 
 def no_evidence(classes: int, dimension: int) -> SiteEvidence:
-    """Return the evidence of a site that has released nothing."""
+    """Return the mixed-model evidence of a site that has released nothing."""
     ones, means = np.ones(classes), np.zeros((classes, dimension))
     return SiteEvidence(means, ones, ones.copy(), 0 * ones, np.zeros(dimension), np.inf, 1.0)
 
@@ -209,7 +209,7 @@ def exact_evidence(features: Floats, labels: Ints, classes: int) -> SiteEvidence
 
 
 def predict_class_means(posterior: Posterior, evidence: SiteEvidence) -> PredictedMeans:
-    """Add a plant's own evidence to the equations, and solve them.
+    """Predict a plant's class means: add its evidence to the equations, and solve them.
 
     Raises:
         VerificationError: The equations are singular.
@@ -229,7 +229,7 @@ def predict_class_means(posterior: Posterior, evidence: SiteEvidence) -> Predict
 def add_site_evidence(
     matrices: Floats, right_sides: Floats, variances: Variances, site: SiteEvidence, row: int
 ) -> None:
-    """Add a site's evidence to mixed-model equations, in place.
+    """Add a site's evidence to mixed-model equations, changing the arrays in place.
 
     Class means are observations of g + delta_k. The mean of all records, if known, observes g plus
     the mean of the deviations.
@@ -266,7 +266,7 @@ def add_site_evidence(
 
 
 def class_mean_precision(variances: Variances, site: SiteEvidence) -> Floats:
-    """Return the precision ``[K, d]`` of each class mean about ``g + delta``; 0 if absent."""
+    """Return the precision ``[K, d]`` of each observed class mean; 0 for an absent class."""
     spread = _spread(variances.within, site) + variances.ratio
     return np.where(site.present[:, None] > PRESENCE_THRESHOLD, 1 / spread, 0.0)
 
@@ -289,7 +289,7 @@ def _spread(within: Floats, site: SiteEvidence) -> Floats:
 def posterior_discriminant(
     deviations: Floats, whitener: Floats, typical_lengths: float = _EVEN
 ) -> tuple[Floats, Floats]:
-    """Return the linear discriminants of class deviations of equalised length.
+    """Return linear discriminants of class deviations, brought to equal length.
 
     Args:
         deviations: Class deviations, ``[K, d]``.
@@ -308,7 +308,7 @@ def posterior_discriminant(
 
 
 def posterior_head(posterior: Posterior, features: Floats, labels: Ints) -> tuple[Floats, Floats]:
-    """Compute the posterior head: other sites' equations completed with a plant's exact records.
+    """Compute a plant's head from other sites' equations and its own exact records.
 
     Args:
         posterior: Equations of the other sites.
@@ -341,7 +341,7 @@ def posterior_head(posterior: Posterior, features: Floats, labels: Ints) -> tupl
 
 
 def mean_aligned_head(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Floats, Floats]]:
-    """Return a fit of the mean-aligned head: other sites' deviations around a plant's mean.
+    """Return a function that fits a head: other sites' deviations around a plant's mean.
 
     Returns:
         A function of (features, labels) that returns weight and bias as ``posterior_head`` does.
@@ -361,7 +361,7 @@ def mean_aligned_head(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Fl
 
 
 def _inverse(matrix: Floats) -> Floats:
-    """Invert one matrix or a stack of matrices."""
+    """Return the inverse of one matrix or of each matrix in a stack."""
     try:
         return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
     except np.linalg.LinAlgError as error:
@@ -369,6 +369,6 @@ def _inverse(matrix: Floats) -> Floats:
 
 
 def _around(weight: Floats, bias: Floats, centre: Floats) -> tuple[Floats, Floats]:
-    """Turn discriminants on ``features - centre`` into discriminants on features."""
+    """Turn linear discriminants on ``features - centre`` into discriminants on features."""
     weight, bias = centre_over_classes(weight, bias)
     return weight, bias - weight @ centre

@@ -53,12 +53,12 @@ class MachineKind:
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """Names of its conditions, the healthy one first."""
+        """Names of the machine kind's conditions, the healthy one first."""
         return tuple(self.words)
 
 
 def line_bumps(lines: Tensor, tolerance: float = _TOLERANCE) -> Tensor:
-    """Return narrow and wide bumps at given lines, ``[m, n * BUMP_WIDTHS, HALF_BINS]``.
+    """Return narrow and wide bumps at spectral lines, ``[m, n * BUMP_WIDTHS, HALF_BINS]``.
 
     Args:
         lines: Positions of n lines, ``[m, n]``, half bins.
@@ -72,7 +72,7 @@ def line_bumps(lines: Tensor, tolerance: float = _TOLERANCE) -> Tensor:
 
 
 class FigureRange(NamedTuple):
-    """Range of a figure over the simulated machines.
+    """Range of a data sheet's figure over the simulated machines.
 
     Attributes:
         name: Name of the figure, with its unit.
@@ -88,7 +88,7 @@ class FigureRange(NamedTuple):
 
 
 def check_simulated(ranges: Sequence[FigureRange], values: Sequence[float]) -> None:
-    """Check that a machine lies within the simulated ranges.
+    """Check that a machine's figures lie within the simulated ranges.
 
     Args:
         ranges: Ranges of figures.

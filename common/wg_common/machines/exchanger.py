@@ -51,7 +51,7 @@ def capacity_flows(figures: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def effectiveness(units: Tensor, ratio: Tensor) -> Tensor:
-    """Return the share of the largest possible duty in counterflow (Kays and London, eq. 2-13).
+    """Return a counterflow exchanger's share of the largest possible duty (eq. 2-13).
 
     Args:
         units: Number of transfer units: conductance over the smaller capacity flow.
@@ -64,7 +64,7 @@ def effectiveness(units: Tensor, ratio: Tensor) -> Tensor:
 
 
 def heat_duty(conductance: Tensor, flows: tuple[Tensor, Tensor], span: Tensor) -> Tensor:
-    """Return the duty in kW.
+    """Return the heat exchanger's duty in kW.
 
     Args:
         conductance: Conductance in kW/K.
@@ -76,7 +76,7 @@ def heat_duty(conductance: Tensor, flows: tuple[Tensor, Tensor], span: Tensor) -
 
 
 def nominal_quantities(figures: Tensor) -> Tensor:
-    """Return the nominal duty in kW and conductance in kW/K, ``[m, 2]``."""
+    """Return a heat exchanger's nominal duty in kW and conductance in kW/K, ``[m, 2]``."""
     span = figures[:, 4] - figures[:, 5]
     return torch.stack(
         [heat_duty(figures[:, 6], capacity_flows(figures), span), figures[:, 6]], dim=1
@@ -84,7 +84,7 @@ def nominal_quantities(figures: Tensor) -> Tensor:
 
 
 def instrument_ranges(figures: Tensor) -> Tensor:
-    """Return the ranges of the instruments, ``[m, 7]``."""
+    """Return the ranges of a heat exchanger's seven instruments, ``[m, 7]``."""
     hot, cold = (HEADROOM * figures[:, place] for place in (0, 1))
     hot_range, cold_range = torch.full_like(hot, _HOT_RANGE), torch.full_like(hot, _COLD_RANGE)
     drop = _DROP_HEADROOM * figures[:, 7]
@@ -93,7 +93,7 @@ def instrument_ranges(figures: Tensor) -> Tensor:
 
 
 def figure_features(figures: Tensor) -> Tensor:
-    """Return scaled features ``[m, 9]`` of the declared figures."""
+    """Return scaled features ``[m, 9]`` of a heat exchanger's declared figures."""
     hot, cold = capacity_flows(figures)
     least = torch.minimum(hot, cold)
     numbers = [figures[:, 0].log() - 2.3, 2 * (cold / hot).log()]
@@ -105,7 +105,7 @@ def figure_features(figures: Tensor) -> Tensor:
 
 
 def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
-    """Return the plain readings and the balance readings of windows, ``[m, n, R]``."""
+    """Return plain and balance readings of a heat exchanger's windows, ``[m, n, R]``."""
     means, changes, spreads = summarise_windows(windows, instrument_ranges(figures))
     hot, hot_in, hot_out, cold, cold_in, cold_out, drop = means.unbind(dim=2)
     by_hot, by_cold = (log_ratio(HEADROOM * flow) for flow in (hot, cold))

@@ -69,7 +69,7 @@ _RANGES = (
 
 
 def read_figures(sheet: DataSheet) -> Tensor:
-    """Read the figures ``[1, 5]`` of a data sheet; an undeclared load counts as 50 percent.
+    """Read a gear pair's figures ``[1, 5]`` of a data sheet; a missing load counts as 50 percent.
 
     Raises:
         ConfigError: The machine lies outside the simulated ranges.
@@ -85,7 +85,7 @@ def read_figures(sheet: DataSheet) -> Tensor:
 
 
 def line_frequencies(figures: Tensor) -> Tensor:
-    """Return the rates of pinion, gear and mesh in cycles per window, ``[m, 3]``."""
+    """Return the rates of pinion, gear and tooth mesh in cycles per window, ``[m, 3]``."""
     speed, rate, pinion_teeth, gear_teeth, _ = figures.unbind(dim=1)
     turns = speed / 60 * WINDOW_SAMPLES / rate
     mesh = turns * pinion_teeth
@@ -93,7 +93,7 @@ def line_frequencies(figures: Tensor) -> Tensor:
 
 
 def figure_features(figures: Tensor) -> Tensor:
-    """Return scaled features ``[m, 8]``: log lines, sampling rate, teeth and load."""
+    """Return a gear pair's scaled features ``[m, 8]``: log lines, sampling, teeth and load."""
     pinion, gear, mesh = line_frequencies(figures).log().unbind(dim=1)
     _, rate, pinion_teeth, gear_teeth, load = figures.unbind(dim=1)
     numbers = [2 * (pinion - 2.2), 2 * (gear - 1.3), 2 * (mesh - 5), (mesh - 5) ** 2 - 0.5]
@@ -104,7 +104,7 @@ def figure_features(figures: Tensor) -> Tensor:
 
 
 def line_templates(figures: Tensor) -> Tensor:
-    """Return bumps at harmonics of both shafts, and at the mesh with its side lines."""
+    """Return bumps at harmonics of both gear shafts, and at the mesh with its side lines."""
     pinion, gear, mesh = line_frequencies(figures).unbind(dim=1)
     orders = range(1, _HARMONICS + 1)
     places = [order * shaft for shaft in (pinion, gear) for order in orders]

@@ -35,14 +35,14 @@ _LEEWAY = 1.1  # Factor by which figures may lie outside the simulated range
 
 
 class Channel(NamedTuple):
-    """Instrument of a process unit, with the unit of its values."""
+    """Instrument of a process unit: its name and the unit of its values."""
 
     name: str
     unit: str
 
 
 class Quantity(NamedTuple):
-    """Positive quantity that a soft sensor estimates.
+    """Positive quantity of a process unit that a soft sensor estimates.
 
     Attributes:
         name: Name for display.
@@ -56,7 +56,7 @@ class Quantity(NamedTuple):
 
 
 class LogScale(NamedTuple):
-    """Scale of quantities on which scores are of order 1: factor * log(value / nominal).
+    """Logarithmic scale of quantities, on which scores are of order 1.
 
     Attributes:
         nominal: Nominal values.
@@ -67,16 +67,16 @@ class LogScale(NamedTuple):
     factor: Tensor
 
     def score(self, values: Tensor) -> Tensor:
-        """Convert positive values to scores."""
+        """Convert positive values of quantities to scores."""
         return (values / self.nominal).log() * self.factor
 
     def value(self, scores: Tensor) -> Tensor:
-        """Convert scores to values."""
+        """Convert scores to values of quantities."""
         return self.nominal * (scores / self.factor).exp()
 
 
 class FigureLimit(NamedTuple):
-    """Range of a figure over the simulated units; its name includes the unit."""
+    """Range of a data sheet's figure over the simulated process units."""
 
     name: str
     low: float
@@ -114,7 +114,7 @@ class ProcessUnit:
     readings: Callable[[Tensor, Tensor], Tensor]
 
     def read_figures(self, sheet: DataSheet) -> Tensor:
-        """Read the figures ``[1, f]`` of a data sheet.
+        """Read a process unit's figures ``[1, f]`` of a data sheet.
 
         Raises:
             ConfigError: The unit lies outside the simulated ranges.
@@ -132,13 +132,13 @@ class ProcessUnit:
         return figures[None]
 
     def scale(self, figures: Tensor) -> LogScale:
-        """Return the scale of quantities ``[m, n, Q]`` of units."""
+        """Return the logarithmic scale of process units' quantities, ``[m, n, Q]``."""
         factors = torch.tensor([quantity.scale for quantity in self.quantities])
         return LogScale(self.nominal(figures)[:, None], factors)
 
 
 class WindowSummary(NamedTuple):
-    """Three summary statistics of windows per instrument, each ``[m, n, C]``."""
+    """Mean, change and spread of windows, per instrument, each ``[m, n, C]``."""
 
     means: Tensor
     changes: Tensor
@@ -146,7 +146,7 @@ class WindowSummary(NamedTuple):
 
 
 def summarise_windows(windows: Tensor, ranges: Tensor) -> WindowSummary:
-    """Summarise windows by mean, linear change and residual spread, relative to the ranges.
+    """Summarise each instrument's window by mean, linear change and residual spread.
 
     Args:
         windows: Windows ``[m, n, C, T]``, T at least 2.
@@ -160,12 +160,12 @@ def summarise_windows(windows: Tensor, ranges: Tensor) -> WindowSummary:
 
 
 def log_ratio(values: Tensor) -> Tensor:
-    """Return the logarithm of ratios to nominal values, clamped below at ``LEAST_SHARE``."""
+    """Return the logarithm of ratios to nominal values, at least that of ``LEAST_SHARE``."""
     return values.clamp(min=LEAST_SHARE).log()
 
 
 def window_hours(figures: Tensor, samples: int) -> Tensor:
-    """Return the length of windows in hours, ``[m]``; the last figure is the sample interval."""
+    """Return the length of windows in hours, ``[m]``, from their units' figures."""
     return figures[:, -1] * (samples - 1) / 3600
 
 

@@ -54,7 +54,7 @@ def capacity_flows(figures: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def nominal_quantities(figures: Tensor) -> Tensor:
-    """Return the nominal duty in kW and inflow in m3/h, ``[m, 2]``."""
+    """Return a stirred vessel's nominal duty in kW and inflow in m3/h, ``[m, 2]``."""
     feed, coolant = capacity_flows(figures)
     exchange = 1 / (1 / figures[:, 4] + 1 / (2 * coolant))
     duty = (figures[:, 3] - COOLANT_TEMPERATURE) / (1 / feed + 1 / exchange)
@@ -62,7 +62,7 @@ def nominal_quantities(figures: Tensor) -> Tensor:
 
 
 def instrument_ranges(figures: Tensor) -> Tensor:
-    """Return the ranges of the instruments, ``[m, 9]``."""
+    """Return the ranges of a stirred vessel's nine instruments, ``[m, 9]``."""
     inflow, level, coolant = (HEADROOM * figures[:, place] for place in (0, 2, 5))
     percent, *thermometers = (torch.full_like(inflow, value) for value in (100.0, *_RANGES))
     columns = [inflow, inflow, level, percent, *thermometers[:2], coolant, *thermometers[2:]]
@@ -70,7 +70,7 @@ def instrument_ranges(figures: Tensor) -> Tensor:
 
 
 def figure_features(figures: Tensor) -> Tensor:
-    """Return scaled features ``[m, 8]`` of the declared figures."""
+    """Return scaled features ``[m, 8]`` of a stirred vessel's declared figures."""
     inflow, volume, level, hot, conductance, _, heat_capacity, seconds = figures.unbind(dim=1)
     feed, coolant = capacity_flows(figures)
     residence = volume / inflow  # Hours
@@ -81,7 +81,7 @@ def figure_features(figures: Tensor) -> Tensor:
 
 
 def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
-    """Return the plain readings and the balance readings of windows, ``[m, n, R]``."""
+    """Return plain and balance readings of a stirred vessel's windows, ``[m, n, R]``."""
     means, changes, spreads = summarise_windows(windows, instrument_ranges(figures))
     inflow, outflow, level, opening, hot, inside, coolant, inlet, outlet = means.unbind(dim=2)
     logs = [log_ratio(HEADROOM * value) for value in (inflow, outflow, level, coolant)]

@@ -98,7 +98,7 @@ _DIRECT = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")  # Japanese is written with
 
 
 def find_condition(kind: MachineKind, label: str) -> int:
-    """Return the index of the condition that a class name names.
+    """Return the index of the machine condition that a class name names.
 
     Raises:
         ConfigError: The name says no condition, several, or a negated one.
@@ -134,7 +134,7 @@ def find_condition(kind: MachineKind, label: str) -> int:
 
 
 def find_conditions(kind: MachineKind, labels: Iterable[str]) -> tuple[int | None, ...]:
-    """Return the index of the condition of each class name, None for a name not recognised."""
+    """Return each class name's index of a machine condition; None for one not recognised."""
 
     def condition_or_none(label: str) -> int | None:
         try:
@@ -146,7 +146,7 @@ def find_conditions(kind: MachineKind, labels: Iterable[str]) -> tuple[int | Non
 
 
 def two_network_conditions(kind: MachineKind, labels: Sequence[str]) -> tuple[int | None, ...]:
-    """Find the condition of each class name, and require the two conditions that a network needs.
+    """Return each class name's condition; require the two conditions that a network needs.
 
     Raises:
         ConfigError: The class names say fewer than two conditions.
@@ -165,13 +165,13 @@ def two_network_conditions(kind: MachineKind, labels: Sequence[str]) -> tuple[in
 
 
 def describe_condition(kind: MachineKind, condition: int) -> str:
-    """Return the name of a condition in English, German and Japanese."""
+    """Return the name of a machine condition in English, German and Japanese."""
     english, *translations = kind.words[kind.conditions[condition]][:_LANGUAGES]
     return f"{english} ({', '.join(translations)})"
 
 
 def list_recognised_words(kind: MachineKind) -> str:
-    """List recognised words: for each condition one in each language."""
+    """List recognised words for each machine condition: one in each language."""
     return ", ".join(
         describe_condition(kind, condition) for condition in range(len(kind.conditions))
     )
@@ -179,14 +179,14 @@ def list_recognised_words(kind: MachineKind) -> str:
 
 @functools.cache
 def normalise_words(words: str) -> str:
-    """Normalise words to lower case and single blanks, without digits, punctuation and umlauts."""
+    """Return words in lower case with single blanks, without digits and punctuation."""
     split = _CAPITALS.sub(" ", unicodedata.normalize("NFKC", words))
     letters = re.sub(r"[\W\d_]+", " ", split.casefold().translate(_UMLAUTS))
     return f" {letters.strip()} "
 
 
 def _says(label: str, word: str) -> bool:
-    """Return True if a normalised label contains a normalised word."""
+    """Return True if a normalised class name contains a normalised word."""
     bare = word.strip()
     if _DIRECT.search(bare):
         return bare in label

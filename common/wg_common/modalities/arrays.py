@@ -21,7 +21,7 @@ NPZ_LIMIT = 8 << 30  # Largest sum of a `.npz` file's arrays, unpacked, in bytes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledArrays:
-    """Arrays of a file with n records; optional arrays are None if they are absent.
+    """Arrays of a ``.npz`` file with n records; absent optional arrays are None.
 
     Attributes:
         records: Records ``[n, ...]``, not yet checked one by one.
@@ -41,7 +41,7 @@ class LabelledArrays:
 
 
 def read_labelled(path: Path, extra_names: Collection[str] = ()) -> LabelledArrays:
-    """Read a ``.npz`` file of records.
+    """Read the records, labels and further arrays of a ``.npz`` file.
 
     Args:
         path: Path of the file.

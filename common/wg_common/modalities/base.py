@@ -51,7 +51,7 @@ DAMAGE = (
 
 
 class Modality(ABC):
-    """Kind of records.
+    """Modality: a kind of records, with its reader and its simulation of other sites.
 
     Attributes:
         name: Name in packages, snapshots and manifests, and plural in messages.
@@ -93,16 +93,16 @@ class Modality(ABC):
     may_accompany_records: ClassVar[bool] = False
 
     def repetition_keys(self, records: Sequence[Record]) -> tuple[str, ...] | None:
-        """Return for each record a key that its repetitions share; None if there is no such key."""
+        """Return for each record a key shared by its repetitions; None if there are no keys."""
         return None
 
     @abstractmethod
     def matches_array(self, x: Record) -> bool:
-        """Return True if an array ``[n, ...]`` has the type and shape of records of this kind."""
+        """Return True if an array ``[n, ...]`` has type and shape of this modality's records."""
 
     @abstractmethod
     def check_record(self, record: Record) -> None:
-        """Check that an array is a record of this kind.
+        """Check that an array is a record of this modality.
 
         Raises:
             DataError: The type, the shape or a value is not accepted.
@@ -124,7 +124,7 @@ class Modality(ABC):
     def augment_site(
         self, records: Sequence[Record], strength: float, rng: np.random.Generator
     ) -> list[Record]:
-        """Simulate records as seen at another site, with its own camera or sensors.
+        """Simulate records as seen at another site, by its camera or sensors.
 
         Args:
             records: Records of this modality, of any shapes.
@@ -133,7 +133,7 @@ class Modality(ABC):
         """
 
     def augment_retakes(self, records: Sequence[Record], rng: np.random.Generator) -> list[Record]:
-        """Simulate retakes at an ordinary site, for networks; by default the records themselves.
+        """Simulate retakes of records at an ordinary site; by default the records themselves.
 
         Args:
             records: Records of this modality, of any shapes.
@@ -146,7 +146,7 @@ class Modality(ABC):
         """Return an artificial record with the given first two dimensions."""
 
     def decode_cell(self, cell: str, name: str) -> Record:
-        """Decode a record from a table's cell; ``name`` and errors as for ``decode``."""
+        """Decode a record from a table's cell; arguments and errors as for ``decode``."""
         raise DataError(f"{name}: {self.title} are not read from tables")
 
     def check_zoo_record(self, record: Record) -> None:
@@ -154,7 +154,7 @@ class Modality(ABC):
         self.check_record(record)
 
     def is_record_file(self, name: str) -> bool:
-        """Return True if a file, by its name, holds one record of this kind."""
+        """Return True if a file's name is that of a record of this modality."""
         return Path(name).suffix.lower() in self.suffixes and not name.startswith(".")
 
     def read(self, path: Path) -> Record:
@@ -162,7 +162,7 @@ class Modality(ABC):
         return self.decode(read_file(path, self.file_limit), str(path))
 
     def check_records(self, records: Sequence[Record] | Record, start: int = 0) -> None:
-        """Check records; the error names the index of the first one refused."""
+        """Check several records; the error names the first refused record by index."""
         for row, record in enumerate(records, start):
             try:
                 self.check_record(record)

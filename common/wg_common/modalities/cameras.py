@@ -13,7 +13,7 @@ Pictures = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Camera:
-    """Optical set-up; the default values leave an image unchanged.
+    """Simulated camera and lighting; the default values leave an image unchanged.
 
     Attributes:
         gain: Factor on the contrast about mid-grey.
@@ -49,7 +49,7 @@ class Camera:
 
 
 def draw_camera(rng: np.random.Generator, *, strength: float, is_mounted: bool) -> Camera:
-    """Draw a random set-up.
+    """Draw the settings of a random simulated camera.
 
     Args:
         rng: Source of the set-up.
@@ -78,7 +78,7 @@ def draw_camera(rng: np.random.Generator, *, strength: float, is_mounted: bool) 
 
 
 def photograph(rng: np.random.Generator, scenes: Field, camera: Camera) -> Pictures:
-    """Render images of scenes through a camera.
+    """Render images of scenes through a simulated camera.
 
     Args:
         rng: Source of pixel noise.
@@ -121,7 +121,7 @@ def photograph(rng: np.random.Generator, scenes: Field, camera: Camera) -> Pictu
 
 
 def rephotograph_centre(rng: np.random.Generator, image: Pictures, camera: Camera) -> Pictures:
-    """Render the central square of an image, uint8 ``[h, w]`` or ``[h, w, 3]``, through a camera.
+    """Render an image's central square, uint8 ``[h, w]`` or ``[h, w, 3]``, through a camera.
 
     The colours of a colour image are kept only by a colour camera, which has a tint.
     """

@@ -30,7 +30,7 @@ _FILE = "file"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CellTable:
-    """Table of n records.
+    """Table with one record in each of its n rows.
 
     Attributes:
         records: The records.
@@ -82,7 +82,7 @@ def read_cell_table(
     encoding: str = AUTO_ENCODING,
     column: str | None = None,
 ) -> CellTable:
-    """Read a table of records.
+    """Read a table with one record in each row.
 
     Args:
         path: Path of the file.
@@ -129,7 +129,7 @@ def read_cell_table(
 
 
 def _of(row: dict[str, str] | str, column: str) -> str:
-    """Return a cell of a row; empty if the row lacks the cell or cannot be used."""
+    """Return a cell of a table's row; empty if the row lacks it or cannot be used."""
     if isinstance(row, str):
         return ""
     if column in row:
@@ -139,7 +139,7 @@ def _of(row: dict[str, str] | str, column: str) -> str:
 
 
 def _modality(names: Sequence[str], column: str | None) -> Modality | None:
-    """Return the modality of a table's records; None if its rows are not records themselves."""
+    """Return the modality of a table's records; None if rows are not records by themselves."""
     if _FILE in names:
         return None
     return next(
@@ -186,7 +186,7 @@ def _header_and_rows(
 
 
 def _objects(text: str, encoding: str) -> Iterator[dict[str, str] | str]:
-    """Yield the object of each JSON line, or the reason why it cannot be used."""
+    """Yield the object of each JSON line, or the reason why the line cannot be used."""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -209,7 +209,7 @@ def _objects(text: str, encoding: str) -> Iterator[dict[str, str] | str]:
 
 
 def _cell(value: object) -> str | None:
-    """Convert a JSON string, integer or null to a cell; None for any other value."""
+    """Convert a JSON string, integer or null to a table cell; None for any other value."""
     if value is None:
         return ""
     if isinstance(value, str):

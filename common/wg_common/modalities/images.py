@@ -47,7 +47,7 @@ Picture = NDArray[np.uint8]
 
 
 class Images(Modality):
-    """Grey or colour images, uint8 ``[H, W]`` or ``[H, W, 3]``."""
+    """Modality of grey or colour images, uint8 ``[H, W]`` or ``[H, W, 3]``."""
 
     name = "images"
     title = "images"
@@ -64,7 +64,7 @@ class Images(Modality):
     family_network = "lite0-low"
 
     def __init__(self, bits: int = 16) -> None:
-        """Configure the reader.
+        """Configure the reader of images.
 
         Args:
             bits: Number of bits that the camera uses in 16-bit images; one of
@@ -100,7 +100,7 @@ class Images(Modality):
             raise DataError(f"{record.shape[1]} x {record.shape[0]} pixels, too small")
 
     def decode(self, data: bytes, name: str) -> Picture:
-        """Decode one image.
+        """Decode one image from the bytes of its file.
 
         Returns:
             Image, uint8 ``[H, W]`` for gray, ``[H, W, 3]`` for colour, with the longer side at most
@@ -136,14 +136,14 @@ class Images(Modality):
     def augment_site(
         self, records: Sequence[Record], strength: float, rng: np.random.Generator
     ) -> list[Record]:
-        """Render the central squares of images through one random camera."""
+        """Render the central squares of images through one random simulated camera."""
         from wg_common.modalities import cameras  # SciPy: only the zoo needs it
 
         camera = cameras.draw_camera(rng, strength=strength, is_mounted=False)
         return [cameras.rephotograph_centre(rng, record, camera) for record in records]
 
     def augment_retakes(self, records: Sequence[Record], rng: np.random.Generator) -> list[Record]:
-        """Vary crop, light, colours and sharpness of images, and render all by a mild camera."""
+        """Vary crop, light, colours and sharpness of images, and render all by one mild camera."""
         from wg_common.modalities import cameras
 
         random_camera = cameras.draw_camera(rng, strength=rng.uniform(0, 0.5), is_mounted=False)
@@ -156,7 +156,7 @@ class Images(Modality):
         ]
 
     def example_record(self, shape: tuple[int, int]) -> Picture:
-        """Return a black image."""
+        """Return a black image as artificial record."""
         return np.zeros(shape, np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Registry of the modalities."""
+"""Registry of the modalities (kinds of records), by name, file or array."""
 
 from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.images import Images
@@ -21,14 +21,14 @@ def find_modality(name: str) -> Modality:
 
 
 def modality_of_file(name: str) -> Modality | None:
-    """Return the modality of a file that holds one record, by its name."""
+    """Return the modality of a file that holds one record, judged by the file's name."""
     return next(
         (modality for modality in MODALITIES.values() if modality.is_record_file(name)), None
     )
 
 
 def modality_of_array(x: Record) -> Modality | None:
-    """Return the modality of an array ``[n, ...]`` of records, by its type and shape."""
+    """Return the modality of an array of records, judged by the array's type and shape."""
     return next((modality for modality in MODALITIES.values() if modality.matches_array(x)), None)
 
 
@@ -39,5 +39,5 @@ def list_attribute(attribute: str, word: str) -> str:
 
 
 def listed_columns() -> str:
-    """List the names of the record columns of tables, for messages."""
+    """List the names of all modalities' record columns in tables, for messages."""
     return " or ".join(repr(modality.column) for modality in MODALITIES.values() if modality.column)

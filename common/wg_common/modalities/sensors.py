@@ -10,7 +10,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sensors:
-    """Measuring chain of one site with S sources and C channels.
+    """Simulated measuring chain of one site with S sources and C channels.
 
     Attributes:
         mixing: Weights of the sources in each channel, ``[C, S]``.
@@ -40,7 +40,7 @@ class Sensors:
 def draw_sensors(
     rng: np.random.Generator, mixing: Floats, unit: float, strength: float, *, direct: bool
 ) -> Sensors:
-    """Draw a random measuring chain.
+    """Draw a site's random measuring chain.
 
     Args:
         rng: Source of the chain.
@@ -98,7 +98,7 @@ def measure_signals(rng: np.random.Generator, signals: Floats, sensors: Sensors)
 
 
 def apply_response(signals: Floats, response: NDArray[np.complex128] | Floats) -> Floats:
-    """Filter signals ``[..., T]`` by a response that broadcasts to ``[..., T // 2 + 1]``."""
+    """Filter signals ``[..., T]`` by a frequency response ``[..., T // 2 + 1]``."""
     return np.asarray(
         np.fft.irfft(np.fft.rfft(signals, axis=-1) * response, n=signals.shape[-1], axis=-1)
     )

@@ -25,7 +25,7 @@ GAP_LIMIT = 1000  # Largest number of consecutive empty rows; a longer gap ends 
 
 
 def csv_text(path: Path, rows: int | None = None) -> str:
-    """Read the sheet of a workbook as CSV with commas.
+    """Read the only sheet of an .xlsx workbook as CSV with commas.
 
     Args:
         path: Path of the workbook.
@@ -70,7 +70,7 @@ def csv_text(path: Path, rows: int | None = None) -> str:
 
 
 def _rows(sheet: object) -> Iterator[tuple[object, ...]]:
-    """Yield the nonempty rows of a sheet, without trailing empty cells."""
+    """Yield the nonempty rows of a workbook's sheet, without trailing empty cells."""
     sheet.reset_dimensions()  # type: ignore[attr-defined]  # ignores the file's declared size
     gap = 0
     for row in sheet.iter_rows(values_only=True, max_col=COLUMNS_LIMIT + 1):  # type: ignore[attr-defined]
@@ -83,7 +83,7 @@ def _rows(sheet: object) -> Iterator[tuple[object, ...]]:
 
 
 def _cell(value: object) -> str:
-    """Format a value as a spreadsheet writes it into CSV, in one line."""
+    """Format a cell's value as a spreadsheet writes it into CSV, in one line."""
     if value is None:
         return ""
     if isinstance(value, float) and value.is_integer():

@@ -42,11 +42,11 @@ class StoredRecords(Sequence[Record]):
         return self._read(self._rows[index])
 
     def select_rows(self, rows: Sequence[int]) -> StoredRecords:
-        """Select records in the given order, without reading them."""
+        """Select records by index in the given order, without reading them."""
         paths = [self.paths[row] for row in rows] if self.paths else ()
         return StoredRecords(self.modality, self._read, [self._rows[row] for row in rows], paths)
 
 
 def stored_files(modality: Modality, paths: Sequence[Path]) -> StoredRecords:
-    """Return the records of files that hold one record each."""
+    """Return lazily read records of files that hold one record each."""
     return StoredRecords(modality, lambda row: modality.read(paths[row]), range(len(paths)), paths)

@@ -60,7 +60,7 @@ _HEADER_LIMIT = 64 << 10  # Largest header of a table, in bytes
 
 
 def detect_encoding(data: bytes, name: str, choice: str = AUTO_ENCODING) -> str:
-    """Detect the encoding of a text, and return Python's name for it.
+    """Return Python's name for the encoding of a text table.
 
     Args:
         data: The text, or its beginning up to the end of a line.
@@ -112,7 +112,7 @@ def decode_table(data: bytes, name: str, choice: str = AUTO_ENCODING) -> tuple[s
 
 
 def is_decodable_text(cell: str) -> bool:
-    """Return True if a cell of ``decode_table`` lies wholly in the table's encoding."""
+    """Return True if a cell of a decoded table has no bytes outside the table's encoding."""
     return cell.isascii() or not _HALF.search(cell)
 
 
@@ -157,7 +157,7 @@ def read_rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]
 
 
 def _of_most_lines(data: bytes) -> str:
-    """Return UTF-8 or CP932, whichever fits more non-ASCII lines; UTF-8 on a tie."""
+    """Return the encoding, UTF-8 or CP932, that fits more non-ASCII lines of a table."""
     votes = 0
     for line in data.split(b"\n"):
         if not line.isascii():
@@ -173,7 +173,7 @@ def _is(line: bytes, encoding: str) -> bool:
 
 
 def decode_text(data: bytes, name: str, choice: str = AUTO_ENCODING) -> str:
-    """Decode a text; arguments and errors as for ``detect_encoding``."""
+    """Decode a text of unknown encoding; arguments and errors as for ``detect_encoding``."""
     return data.decode(detect_encoding(data, name, choice)).removeprefix("\ufeff")
 
 
@@ -198,7 +198,7 @@ def parse_number(cell: str, delimiter: str) -> float:
 
 
 def find_column(names: Sequence[str], column: str) -> int | None:
-    """Return the index of a column by its name, or by a unique match up to case and white space."""
+    """Return a table column's index by its name, ignoring case and blanks if unique."""
     if column in names:
         return names.index(column)
     plain = [name.strip().casefold() for name in names]
@@ -207,5 +207,5 @@ def find_column(names: Sequence[str], column: str) -> int | None:
 
 
 def is_time_column(name: str) -> bool:
-    """Return True if a column, by its name, holds times."""
+    """Return True if a table column's name says that it holds times."""
     return _UNIT.sub("", name).strip().casefold().replace(" ", "_") in TIME_NAMES

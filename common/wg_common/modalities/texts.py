@@ -23,7 +23,7 @@ _REFUSED = frozenset(("Cc", "Cs"))  # Control characters and surrogates
 
 
 class Texts(Modality):
-    """Texts, NumPy strings of shape ``()``."""
+    """Modality of texts, NumPy strings of shape ``()``."""
 
     name = "texts"
     title = "texts"
@@ -38,7 +38,7 @@ class Texts(Modality):
     may_accompany_records = True
 
     def repetition_keys(self, records: Sequence[Record]) -> tuple[str, ...]:
-        """Return lower-case texts with masked numbers, equal for all texts from one template."""
+        """Return texts in lower case with masked numbers: keys equal for repeated texts."""
         return tuple(_NUMBERS.sub("#", str(record)).lower() for record in records)
 
     def matches_array(self, x: Record) -> bool:
@@ -88,7 +88,7 @@ class Texts(Modality):
         ]
 
     def example_record(self, shape: tuple[int, int]) -> Record:
-        """Return a long text, whatever the shape."""
+        """Return a long text as artificial record, whatever the shape."""
         return np.array("pump 3 leaks at the shaft seal " * 20)
 
 

@@ -29,14 +29,14 @@ CSV_LIMIT = 256 << 20
 
 
 class Windows(Modality):
-    """Sensor windows, float ``[channels, time]``.
+    """Modality of sensor windows, float ``[channels, time]``.
 
     Attributes:
         channels: Required names of a file's columns, in order; None accepts any.
     """
 
     def __init__(self, channels: Sequence[str] | None = None) -> None:
-        """Configure the required columns of files."""
+        """Configure the required columns of window files."""
         self.channels = channels
 
     name = "windows"
@@ -63,7 +63,7 @@ class Windows(Modality):
         check_window(record)
 
     def decode(self, data: bytes, name: str) -> NDArray[np.float32]:
-        """Decode one window.
+        """Decode one sensor window from a file.
 
         Returns:
             Window, float32 ``[channels, time]``.
@@ -90,7 +90,7 @@ class Windows(Modality):
     def augment_site(
         self, records: Sequence[Record], strength: float, rng: np.random.Generator
     ) -> list[Record]:
-        """Measure windows by a random sensor chain, one for each number of channels."""
+        """Measure windows by a random simulated sensor chain, one per number of channels."""
         from wg_common.modalities import sensors
 
         shapes: dict[tuple[int, ...], list[int]] = {}
@@ -109,12 +109,12 @@ class Windows(Modality):
         return [observations[row] for row in range(len(records))]
 
     def example_record(self, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Return white noise."""
+        """Return white noise as artificial window."""
         return streams.stream_generator(Stream.EXPORT_WINDOW).normal(size=shape).astype(np.float32)
 
 
 def check_window(window: NDArray[np.floating]) -> None:
-    """Check a window; errors as for ``Windows.check_record``."""
+    """Check a sensor window; errors as for ``Windows.check_record``."""
     if not isinstance(window, np.ndarray) or window.ndim != 2 or window.dtype.kind != "f":
         layout = f"{window.dtype} {list(window.shape)}" if isinstance(window, np.ndarray) else "?"
         raise DataError(f"{layout}, expected float [channels, time]")
@@ -218,7 +218,7 @@ def _check_names(cells: Sequence[str], name: str) -> None:
 
 
 def _check_channels(names: Sequence[str], channels: Sequence[str], name: str) -> None:
-    """Check that the columns are the configured channels, in their order."""
+    """Check that a window file's columns are the configured channels, in their order."""
     for expected in channels:
         if expected not in names:
             raise DataError(f"{name}: no column {expected!r}; found {', '.join(names)[:200]}")
@@ -233,7 +233,7 @@ def _check_channels(names: Sequence[str], channels: Sequence[str], name: str) ->
 
 
 def _counts_up(values: NDArray[np.float64]) -> bool:
-    """Return True if values increase in equal steps, up to rounding."""
+    """Return True if a column's values increase in equal steps, up to rounding."""
     with np.errstate(invalid="ignore", over="ignore"):
         steps = np.diff(values)
         step = float(np.median(steps)) if len(steps) >= MIN_TIME - 1 else 0.0

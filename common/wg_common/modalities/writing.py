@@ -37,7 +37,7 @@ def draw_writing_habits(rng: np.random.Generator, strength: float) -> WritingHab
 
 
 def apply_writing_habits(text: str, habits: WritingHabits, rng: np.random.Generator) -> str:
-    """Rewrite a text with some writing habits; only ASCII words get errors or are shortened."""
+    """Rewrite a text with a site's writing habits; only ASCII words get errors or are cut."""
     kept_letters = 5
     words = text.split(" ")
     for place, word in enumerate(words):

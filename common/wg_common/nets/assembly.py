@@ -21,7 +21,7 @@ from wg_core.errors import ConfigError
 
 
 class HeadModel(nn.Module):
-    """Model from a batch of records, as the encoder's trunk prepares them (also uint8), to logits.
+    """Module from a batch of records, as prepared by the encoder's first trunk, to logits.
 
     Args:
         encoder: Shared encoder on its first trunk.
@@ -45,7 +45,7 @@ class HeadModel(nn.Module):
         self.network = network
 
     def forward(self, records: Tensor, *further_inputs: Tensor) -> Tensor:
-        """Return logits ``[n, K]``.
+        """Return class logits ``[n, K]`` of a batch of records.
 
         Args:
             records: Batch prepared by the encoder's first trunk.
@@ -54,7 +54,7 @@ class HeadModel(nn.Module):
         return self.logits(self.features(records, *further_inputs))
 
     def logits(self, features: Tensor) -> Tensor:
-        """Return logits ``[n, K]`` of features from ``features``."""
+        """Return class logits ``[n, K]`` of features from ``HeadModel.features``."""
         values: Tensor = self.head(features[:, : self.head.in_features])
         return values
 
@@ -80,7 +80,7 @@ def build_model(
     labels: Sequence[str],
     network: FamilyTrunk | RecordTrunk | None = None,
 ) -> HeadModel:
-    """Build a model for inference or export.
+    """Build a torch module from encoder, head and optional network, for inference or export.
 
     Args:
         modality_head: Architecture of heads on this encoder.

@@ -41,7 +41,7 @@ Tensors = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FamilyNetwork:
-    """Trunk with the family's head on its features, for K classes.
+    """Family network: a trunk, with the family's head on its features, for K classes.
 
     Attributes:
         architecture: Name of the network in the catalogue.
@@ -54,16 +54,16 @@ class FamilyNetwork:
     head: NetworkHead
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Return the parameters as float32 tensors, by name."""
+        """Return the family network's parameters as float32 tensors, by name."""
         tensors = {**self.trunk, **self.head.tensors()}
         return {name: value.astype(np.float32) for name, value in tensors.items()}
 
     def select_classes(self, rows: NDArray[np.integer[Any]]) -> FamilyNetwork:
-        """Return the network of some classes, in the order of ``rows``."""
+        """Return the family network for some classes, in the order of ``rows``."""
         return replace(self, head=self.head.select_classes(rows))
 
     def adapt_to_site(self, records: Records, settings: Mapping[str, str]) -> FamilyNetwork:
-        """Return the network with its trunk adapted to one site, whose records standardise norms.
+        """Return the family network with its trunk adapted to one site's records.
 
         Args:
             records: Valid images of the site, labelled or not, at least one.
@@ -141,7 +141,7 @@ def pack_network(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.f
 
 
 def pack_half_precision(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.floating]]:
-    """Pack for a package, with float16 for tensors whose size does not depend on the classes.
+    """Pack a family network for a package, with float16 where possible.
 
     A tensor with a magnitude above 65,504, the limit of float16, stays float32.
     """
@@ -158,7 +158,7 @@ def _can_be_half(name: str, value: NDArray[np.float32]) -> bool:
 
 
 def unpack_network(tensors: Tensors, architecture: str, classes: int) -> FamilyNetwork | None:
-    """Rebuild a network from the tensors of ``pack_network``; None if there are no tensors.
+    """Rebuild a family network from the tensors of ``pack_network``; None without tensors.
 
     Args:
         tensors: Tensors, named without ``PREFIX``.
@@ -189,7 +189,7 @@ def unpack_network(tensors: Tensors, architecture: str, classes: int) -> FamilyN
 
 
 def _of(architecture: str, tensors: Tensors) -> dict[str, NDArray[np.float32]]:
-    """Strip the architecture from tensor names, and check it."""
+    """Strip the architecture from a network's tensor names, after checking the architecture."""
     values: dict[str, NDArray[np.float32]] = {}
     for name, value in tensors.items():
         prefix, _, tensor_name = name.partition(".")

@@ -59,7 +59,7 @@ class FirstLite0Blocks(nn.Module):
             channels = out
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features ``[n, FEATURE_COUNT]``."""
+        """Return features ``[n, FEATURE_COUNT]`` of images."""
         x = F.relu6(self.stem((images / 255.0 - self.mean) / self.std))
         columns: list[Tensor] = []
         for number, block in enumerate(self.blocks):
@@ -70,7 +70,7 @@ class FirstLite0Blocks(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Convolution and its norm."""
+    """Convolution of the network, and its norm."""
 
     def __init__(
         self, inputs: int, outputs: int, side: int, *, stride: int = 1, groups: int = 1
@@ -100,7 +100,7 @@ def _block(inputs: int, outputs: int, side: int, stride: int, expansion: int) ->
 
 
 def prepare_images(images: Records) -> NDArray[np.uint8]:
-    """Resize valid images of any size to one batch ``[n, 3, 64, 64]``, for training."""
+    """Resize valid images to one batch ``[n, 3, 64, 64]`` for the network."""
     batch = np.zeros((len(images), 3, NETWORK_SIDE, NETWORK_SIDE), np.uint8)
     for start in range(0, len(images), _BATCH):
         part = trunks.resize_images(list(images[start : start + _BATCH]), NETWORK_SIDE)
@@ -130,7 +130,7 @@ def imagenet_tensors() -> dict[str, NDArray[np.float32]]:
 
 
 def _layer(conv: Any, norm: Any) -> list[tuple[str, Tensor]]:
-    """Return the tensors of a ``_Layer``."""
+    """Return ImageNet's tensors of one convolution and its norm (``_Layer``)."""
     return [("conv.weight", conv.weight), ("norm.weight", norm.weight), ("norm.bias", norm.bias)]
 
 

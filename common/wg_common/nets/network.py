@@ -1,4 +1,4 @@
-"""Common operations on networks of all architectures.
+"""Operations that the networks of all architectures share.
 
 The catalogue names each network's module, which converts records to one batch of arrays, and builds
 a trunk (``NetworkKind``). This module holds the operations that do not depend on the architecture.
@@ -36,7 +36,7 @@ Tensors = Mapping[str, NDArray[np.float32]]
 
 
 class _Checked(Sequence[Record]):
-    """Records that are checked on access, because a plant's records may not fit in memory."""
+    """Sequence of records that are checked on access, since memory may not hold all."""
 
     def __init__(self, name: str, records: Records) -> None:
         self._modality = find_modality(name)
@@ -59,7 +59,7 @@ class _Checked(Sequence[Record]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkKind:
-    """Interface of an architecture's module, its ``NETWORK``.
+    """Interface of the module of a network architecture, its ``NETWORK``.
 
     Attributes:
         trunk: Function that builds an untrained module, whose input is a float32 batch.
@@ -97,12 +97,12 @@ def network_kind(architecture: str) -> NetworkKind:
 
 
 def feature_count(architecture: str) -> int:
-    """Return the number F of features of a network."""
+    """Return the number F of features of a network architecture."""
     return network_kind(architecture).features
 
 
 def prepare_batch(architecture: str, records: Records) -> Batch:
-    """Convert records of any sizes to one batch.
+    """Convert records of any sizes to one batch for a network architecture.
 
     Raises:
         DataError: A record has a wrong type or shape.
@@ -145,17 +145,17 @@ def trunk_input(batch: Tensor) -> Tensor:
 
 
 def build_trunk(architecture: str) -> nn.Module:
-    """Build a trunk with torch's initial weights."""
+    """Build the trunk of a network architecture with torch's initial weights."""
     return network_kind(architecture).trunk()
 
 
 def select_trunk_tensors(tensors: Tensors) -> dict[str, NDArray[np.float32]]:
-    """Select the trunk's tensors from those of a network."""
+    """Select the ``trunk.*`` tensors among those of a network."""
     return {name: value for name, value in tensors.items() if name.startswith(TRUNK)}
 
 
 def prefix_trunk_numbers(trunks: Sequence[Tensors]) -> dict[str, NDArray[np.float32]]:
-    """Prefix tensor names of several trunks by their numbers; names of a single trunk stay."""
+    """Prefix several trunks' tensor names by trunk numbers; a single trunk's names stay."""
     if len(trunks) == 1:
         return dict(trunks[0])
     return {
@@ -177,7 +177,7 @@ def split_by_trunk(tensors: Tensors) -> list[Tensors]:
 
 
 def trunk_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
-    """Return names (with prefix) and shapes of the trunk's tensors, in the network's order."""
+    """Return names (with prefix) and shapes of a trunk's tensors, in the network's order."""
     with torch.device("meta"):
         state = build_trunk(architecture).state_dict()
     return {TRUNK + name: tuple(value.shape) for name, value in state.items()}
@@ -197,7 +197,7 @@ def load_trunk(architecture: str, tensors: Tensors) -> nn.Module:
 
 
 def head_layer(tensors: Tensors) -> nn.Linear:
-    """Build a linear layer from the head's tensors."""
+    """Build a linear layer from the tensors of a network's head."""
     weight, bias = (torch.from_numpy(np.array(tensors[name])) for name in (HEAD_WEIGHT, HEAD_BIAS))
     head = nn.Linear(weight.shape[1], weight.shape[0])
     with torch.no_grad():
@@ -207,12 +207,12 @@ def head_layer(tensors: Tensors) -> nn.Linear:
 
 
 def trunk_tensors(trunk: nn.Module) -> dict[str, NDArray[np.float32]]:
-    """Return copies of a trunk's tensors, named with their prefix."""
+    """Return copies of a trunk's tensors, named ``trunk.*``."""
     return {TRUNK + name: value.numpy().copy() for name, value in trunk.state_dict().items()}
 
 
 class RecordTrunk(nn.Module):
-    """Trunks in addition to the encoder's, on batches that their architecture prepares.
+    """Trunks of one network architecture, in addition to the encoder's trunks.
 
     Args:
         architecture: Name in the catalogue.
@@ -240,7 +240,7 @@ class RecordTrunk(nn.Module):
 def features_in_chunks(
     records: Iterable[Record], features_of: Callable[[list[Record]], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """Compute features ``[n, width]`` in chunks, with 0 for values that are not finite."""
+    """Compute a network's features ``[n, width]`` in chunks; non-finite values become 0."""
     remaining = iter(records)
     blocks: list[NDArray[np.float32]] = []
     while (chunk := list(itertools.islice(remaining, _BATCH))) or not blocks:
@@ -250,7 +250,7 @@ def features_in_chunks(
 
 
 def features(trunk: nn.Module, batch: Batch) -> NDArray[np.float32]:
-    """Compute features ``[n, F]`` of a batch from ``prepare_batch``."""
+    """Compute a network's features ``[n, F]`` of a batch from ``prepare_batch``."""
     blocks = []
     with torch.inference_mode():
         for start in range(0, max(len(batch), 1), _BATCH):

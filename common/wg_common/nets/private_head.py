@@ -29,10 +29,10 @@ _SCALE = 3.0  # Factor on features of norm 1 before training
 
 
 class RowwiseLinear(nn.Linear):
-    """Linear layer in which a row's rounding does not depend on other rows, unlike in a product."""
+    """Linear layer in which the rounding of a row does not depend on other rows."""
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Return logits ``[n, K]`` of rows ``[n, d]``."""
+        """Return class logits ``[n, K]`` of feature rows ``[n, d]``."""
         return (rows[:, None] * self.weight).sum(dim=2) + self.bias
 
 
@@ -48,7 +48,10 @@ def _gradient_samples(
 
 
 def train_private_head(records: LabelledFeatures, steps: ChargedSteps) -> Head:
-    """Train a head by all steps of a charge, and average the weights of the later half."""
+    """Train a private head by all steps that a charge pays for.
+
+    The weights are averaged over the later half of the steps.
+    """
     x, y = _SCALE * torch.from_numpy(records.features).double(), torch.from_numpy(records.labels)
     head = RowwiseLinear(x.shape[1], records.classes, dtype=torch.float64)
     module = GradSampleModule(head, loss_reduction="sum")

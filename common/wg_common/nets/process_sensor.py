@@ -26,7 +26,7 @@ FIRST_LAYER, OTHER_LAYERS, HALF_WIDTH = "first", "rest", "half_width"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProcessSensor:
-    """Soft sensor at its plant.
+    """Soft sensor of a process unit, ready for use at its plant.
 
     Attributes:
         unit: Kind of the process unit.
@@ -43,7 +43,7 @@ class ProcessSensor:
     records: Tensor
 
     def inputs(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute standardised readings ``[n, R]`` and scores ``[n, Q]``, in double precision.
+        """Return standardised readings ``[n, R]`` of windows, and scores ``[n, Q]`` of quantities.
 
         Raises:
             DataError: The windows do not have the unit's channels and length.
@@ -52,12 +52,12 @@ class ProcessSensor:
         return features.double(), self.network(features).double()
 
     def standardise(self, plain: Tensor) -> Tensor:
-        """Standardise readings ``[n, R]``."""
+        """Standardise readings ``[n, R]`` by those of the plant's records."""
         return process.standardise_readings(plain[None], self.records[None])[0]
 
 
 def unit_readings(unit: ProcessUnit, figures: Tensor, windows: Tensor) -> Tensor:
-    """Compute readings ``[n, R]`` of windows ``[n, C, T]``.
+    """Compute a process unit's readings ``[n, R]`` of windows ``[n, C, T]``.
 
     Raises:
         DataError: The windows do not have the unit's channels and length.
@@ -72,7 +72,7 @@ def unit_readings(unit: ProcessUnit, figures: Tensor, windows: Tensor) -> Tensor
 
 
 def layers(unit: ProcessUnit) -> nn.Sequential:
-    """Return the layers after the first one."""
+    """Return a soft sensor network's layers after the first one."""
     head = nn.Linear(WIDTH, len(unit.quantities))
     return nn.Sequential(nn.GELU(), nn.Linear(WIDTH, WIDTH), nn.GELU(), head)
 
@@ -83,7 +83,7 @@ def rebuild_sensor(
     tensors: Mapping[str, NDArray[np.float32]],
     windows: NDArray[np.floating],
 ) -> ProcessSensor:
-    """Rebuild a soft sensor from a package's tensors.
+    """Rebuild a soft sensor from the tensors of a weights package.
 
     Args:
         unit: Kind of the process unit.

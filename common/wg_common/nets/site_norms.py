@@ -44,7 +44,7 @@ _LEAST = 0.05
 
 
 class ChannelScale(nn.Module):
-    """Affine part of a batch norm: scale and shift of each channel of ``[n, c, h, w]``.
+    """Affine part of a batch norm: scale and shift of each channel of a feature map.
 
     Initially it is the identity.
     """
@@ -55,7 +55,7 @@ class ChannelScale(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scale and shift channels."""
+        """Scale and shift the channels of a feature map ``[n, c, h, w]``."""
         out: Tensor = x * self.weight[:, None, None] + self.bias[:, None, None]
         return out
 
@@ -84,11 +84,11 @@ class SiteBatchNorm(nn.Module):
 
     @property
     def channels(self) -> int:
-        """Number c of channels."""
+        """Number c of channels of the norm."""
         return len(self.weight)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Standardise and map channels of ``[n, c, h, w]``, site by site."""
+        """Standardise and map channels of a feature map ``[n, c, h, w]``, site by site."""
         sites = input.chunk(self.sites)
         if self.on_moments is not None:
             self.on_moments(torch.stack([_moments(part) for part in sites]))
@@ -108,7 +108,7 @@ class SiteBatchNorm(nn.Module):
 
 
 def _moments(part: Tensor) -> Tensor:
-    """Return mean and log spread ``[2, c]`` of one site's ``[n, c, h, w]``."""
+    """Return mean and log spread ``[2, c]`` of the channels of one site's feature map."""
     variance, mean = torch.var_mean(part.detach(), dim=(0, 2, 3), correction=0)
     return torch.stack([mean, (variance + _TINY).log() / 2])
 
@@ -130,7 +130,7 @@ class NormModulation(nn.Module):
         self.outer = nn.Parameter(torch.zeros(2 * total, rank + 1))
 
     def fit_standardisation(self, moments: Tensor) -> None:
-        """Initialise the weights so that they standardise moments over sites.
+        """Initialise the map's weights so that they standardise moments over sites.
 
         Args:
             moments: Moments of the first norm at a sample of sites, ``[sites, 2, c]``.
@@ -153,7 +153,7 @@ class NormModulation(nn.Module):
 
 
 class TrunkSiteNorms:
-    """Site norms of a trunk.
+    """All site norms of a trunk, and their modulation.
 
     Attributes:
         norms: Site norms in the trunk's order.
@@ -171,7 +171,7 @@ class TrunkSiteNorms:
 
     @contextmanager
     def site_batches(self, sites: int) -> Iterator[None]:
-        """Set the number of sites in each batch within a block."""
+        """Set the number of sites in each batch for the duration of a ``with`` block."""
         for norm in self.norms:
             norm.sites = sites
         try:
@@ -181,12 +181,12 @@ class TrunkSiteNorms:
                 norm.sites = 1
 
     def site_moments(self) -> Floats:
-        """Return mean and log spread ``[2, N]`` of the only site of the last batch."""
+        """Return channels' mean and log spread ``[2, N]`` for the last batch's only site."""
         moments = np.concatenate([norm.last_moments[0].numpy() for norm in self.norms], axis=1)
         return moments.astype(np.float64)
 
     def merge_site_statistics(self, site: Floats) -> None:
-        """Merge one site's statistics into the weights, so that plain batch norms compute the same.
+        """Merge a site's statistics into the weights; plain batch norms then compute the same.
 
         Args:
             site: Moments of the site, ``[2, N]``, from ``site_moments``.
@@ -197,7 +197,7 @@ class TrunkSiteNorms:
                 norm.bias.add_(shift - norm.weight * mean)
 
     def restore_weights(self, site: Floats) -> None:
-        """Undo ``merge_site_statistics``."""
+        """Restore the weights from before ``merge_site_statistics``."""
         with torch.no_grad():
             for norm, (mean, spread), (log_factor, shift) in self._parts(site):
                 norm.bias.sub_(shift - norm.weight * mean)
@@ -212,7 +212,7 @@ class TrunkSiteNorms:
                 norm.change = change
 
     def _parts(self, site: Floats) -> Iterator[tuple[SiteBatchNorm, Tensor, Tensor]]:
-        """Yield each norm with its means and log spreads, and its log factors and shifts."""
+        """Yield each norm of the trunk with its statistics and its modulation."""
         sizes = [norm.channels for norm in self.norms]
         moments = torch.from_numpy(site).float()
         changes = torch.zeros_like(moments)
@@ -223,7 +223,7 @@ class TrunkSiteNorms:
 
 
 def network_head_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a ``NetworkHead``'s arrays beyond those of a ``FamilyHead``."""
+    """Return the shapes of a network head's arrays beyond those of a family head."""
     with torch.device("meta"):
         norms = install_site_norms(network.build_trunk(architecture)).norms
     total, channels = sum(norm.channels for norm in norms), norms[0].channels
@@ -232,7 +232,7 @@ def network_head_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
 
 
 def install_site_norms(trunk: nn.Module) -> TrunkSiteNorms:
-    """Replace a trunk's norms by site norms for batches of one site; names and weights stay."""
+    """Replace a trunk's norms by site norms; names and weights stay."""
     site_norms: list[SiteBatchNorm] = []
     for parent, name, norm in _norms(trunk):
         site_norms.append(SiteBatchNorm(norm))
@@ -243,7 +243,7 @@ def install_site_norms(trunk: nn.Module) -> TrunkSiteNorms:
 def adapt_trunk_to_site(
     architecture: str, tensors: Tensors, head: NetworkHead, batch: Tensor
 ) -> Tensors:
-    """Adapt a typical site's ``trunk.*`` tensors to one site.
+    """Adapt a family network's trunk from a typical site to one site's records.
 
     Args:
         architecture: Name in the catalogue.
@@ -263,7 +263,7 @@ def adapt_trunk_to_site(
 
 
 def measured_rows(count: int) -> NDArray[np.intp]:
-    """Return evenly spaced rows of the records whose moments are measured."""
+    """Return evenly spaced row numbers of the records whose moments are measured."""
     return np.linspace(0, count - 1, min(count, _MEASURED)).astype(np.intp)
 
 
@@ -279,7 +279,7 @@ def _modulation(head: NetworkHead) -> NormModulation:
 
 
 def _norms(trunk: nn.Module) -> list[tuple[nn.Module, str, ChannelScale]]:
-    """Return each norm with its parent module and its name there, in the trunk's order."""
+    """Return a trunk's norms in order, each with its parent module and its name there."""
     return [
         (parent, name, child)
         for parent in trunk.modules()

@@ -46,12 +46,12 @@ class SpectrumLines(nn.Module):
         self.second = nn.Linear(_WIDTH, DIMENSION)
 
     def forward(self, spectra: Tensor) -> Tensor:
-        """Return features ``[n, features]``."""
+        """Return features ``[n, features]`` of prepared windows."""
         return F.gelu(self.second(F.gelu(self.first(spectra))))
 
 
 def envelope_spectra(pieces: Tensor) -> Tensor:
-    """Compute inputs ``[n, INPUTS]`` of pieces ``[n, WINDOW]``, near mean 0 and deviation 1."""
+    """Compute network inputs ``[n, INPUTS]`` of window pieces ``[n, WINDOW]``."""
     deviations = pieces - pieces.mean(dim=1, keepdim=True)
     x = (deviations / (deviations.square().mean(dim=1, keepdim=True).sqrt() + 1e-12)).float()
     taper = torch.hann_window(WINDOW_SAMPLES, dtype=x.dtype)
@@ -73,7 +73,7 @@ def envelope_spectra(pieces: Tensor) -> Tensor:
 
 
 def line_readings(inputs: Tensor, templates: Tensor) -> Tensor:
-    """Weight envelope spectra by templates, ``[m, n, bands * T]``, band by band.
+    """Sum envelope spectra weighted by templates, ``[m, n, bands * T]``, band by band.
 
     Args:
         inputs: Inputs ``[m, n, INPUTS]``.
@@ -86,12 +86,12 @@ def line_readings(inputs: Tensor, templates: Tensor) -> Tensor:
 
 
 def standardise_by(inputs: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
-    """Standardise inputs ``[..., INPUTS]`` by a given mean and spread."""
+    """Standardise network inputs ``[..., INPUTS]`` by a given mean and spread."""
     return (inputs - mean) / (spread + _LEAST_SPREAD)
 
 
 def standardised_trunk(trunk: Tensors, batch: Batch) -> dict[str, NDArray[np.float32]]:
-    """Fold the standardisation by a batch into the first layer.
+    """Fold the standardisation of inputs by a batch into a trunk's first layer.
 
     Args:
         trunk: ``trunk.*`` tensors of a network that was trained on standardised inputs.
@@ -133,7 +133,7 @@ def prepare_windows(windows: Records) -> NDArray[np.float32]:
 
 
 def _pieces(window: NDArray[np.floating]) -> Tensor:
-    """Cut evenly spaced pieces ``[m, WINDOW]`` from all channels of a window ``[C, T]``."""
+    """Cut evenly spaced pieces ``[m, WINDOW]`` from all channels of a sensor window."""
     x = torch.from_numpy(window.astype(np.float64))
     x = x - x.mean(dim=1, keepdim=True)
     x = F.pad(x, (0, max(0, WINDOW_SAMPLES - x.shape[1])))

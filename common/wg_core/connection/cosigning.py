@@ -134,7 +134,7 @@ def check_uncosigned_limit(ledger: Ledger, config: ClientConfig) -> None:
 
 
 def mark_checkpoint_sent(ledger: Ledger, config: ClientConfig) -> None:
-    """Record that the ledger's newest checkpoint is sent in a file; repeating it has no effect.
+    """Record that the ledger's newest checkpoint is sent in a file. Idempotent.
 
     Raises:
         TooManyUncosigned: The same condition as for ``check_uncosigned_limit``.
@@ -145,7 +145,7 @@ def mark_checkpoint_sent(ledger: Ledger, config: ClientConfig) -> None:
 
 
 def has_proof_at_size(file: Path, size: int) -> bool:
-    """Return whether a stored statistics file has its ledger proof in the tree of this size."""
+    """Return whether a statistics file proves its release in the ledger's tree of this size."""
     if not file.is_file():
         return False
     statistics = statistics_file.decode_bundle(

@@ -80,7 +80,7 @@ class BoundedTransport(httpx.BaseTransport):
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request; the answer's body is bounded while it is read.
+        """Send one HTTP request, and return the answer with a body of bounded size.
 
         Raises:
             httpx.HTTPError: The server cannot be reached, or its answer is not accepted.
@@ -120,13 +120,13 @@ class BoundedTransport(httpx.BaseTransport):
         self._pool.close()
 
     def _seconds_left(self) -> float:
-        """Return the seconds left for the current call of this thread."""
+        """Return the seconds left for this thread's current HTTP call."""
         call: _Call | None = getattr(self._now, "call", None)
         return self._seconds if call is None else call.until - time.monotonic()
 
     @contextmanager
     def _during(self, call: _Call) -> Iterator[None]:
-        """Apply the deadline of ``call`` to all reads and writes of this thread in the context."""
+        """Apply an HTTP call's deadline to all reads and writes of this thread in the context."""
         before = getattr(self._now, "call", None)
         self._now.call = call
         try:

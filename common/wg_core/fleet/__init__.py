@@ -1,1 +1,1 @@
-"""The plant's node: session with the server, answers, received packages, server keys."""
+"""Node of a plant: session with the server, answers, received packages, server keys."""

@@ -37,7 +37,7 @@ class MessageHandler:
         self._inbox = Inbox(home)
 
     def answer(self, kind: str, envelope: Envelope, slot: AnswerSlot) -> Envelope:
-        """Answer a message of an allowed type, or return a refusal of one word.
+        """Answer a server's message of an allowed type, or return a one-word refusal.
 
         Raises:
             DeclineMessage: The message is malformed.

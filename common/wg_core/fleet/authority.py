@@ -28,7 +28,7 @@ _PEM_LIMIT = 64 << 10
 
 
 def pin_current_authority(home: ClientHome, data: bytes) -> bool:
-    """Pin the server's current authority; return whether it differs from the pinned one.
+    """Pin the server's current certificate authority; return True if it is a new one.
 
     An authority without a link from the pinned root is logged and changes nothing.
 
@@ -76,7 +76,7 @@ def read_root(home: ClientHome) -> x509.Certificate:
 def newest_root(
     pinned_root: x509.Certificate, data: bytes, current_time: datetime.datetime
 ) -> x509.Certificate:
-    """Return the server's current root, if links lead to it from the pinned root.
+    """Return the server's current root, if link certificates lead there from the pinned root.
 
     Args:
         pinned_root: Root that is trusted.
@@ -113,7 +113,7 @@ def newest_root(
 
 
 def is_issued_by(certificate: x509.Certificate, root: x509.Certificate) -> bool:
-    """Return whether ``root`` signed a certificate."""
+    """Return whether a root certificate signed another certificate."""
     try:
         certificate.verify_directly_issued_by(root)
     except (ValueError, TypeError, InvalidSignature):

@@ -72,7 +72,7 @@ class WaitingMessage:
 
     @property
     def kind(self) -> str:
-        """Message type, as the server states it."""
+        """Type of the message, as the server states it."""
         return str(self.metadata.metadata.message_type)
 
 
@@ -148,7 +148,7 @@ class Session:
         )
 
     def read(self, message: WaitingMessage, allowed_kinds: frozenset[str]) -> Envelope:
-        """Fetch a message's content if its type is allowed and it is for the installed app.
+        """Fetch a message's content, if its type is allowed and its app is the installed one.
 
         The server is told that it may forget the message, whether it is read or declined.
 
@@ -305,7 +305,7 @@ def _object_ids(tree: ObjectTree, limit: int) -> list[str]:
 
 
 def _check_object(object_id: str, content: bytes) -> None:
-    """Decline an object unless it matches its hash and is of one of the three types we use."""
+    """Decline a Flower object that does not match its hash, or is not of an accepted type."""
     if get_object_id(content) != object_id:
         raise DeclineMessage(fleet.MALFORMED)
     try:

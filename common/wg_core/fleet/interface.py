@@ -33,7 +33,7 @@ class AnswerQuery(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handlers:
-    """Functions of the installed app that handle messages, one per message type."""
+    """Functions that handle the server's messages at a plant, one for each message type."""
 
     answer_query: AnswerQuery
     apply_package: ApplyPackage

@@ -47,7 +47,7 @@ def run_node(
     stop: threading.Event | None = None,
     options: NodeOptions | None = None,
 ) -> None:
-    """Serve the configured server until ``stop`` or, with ``once``, until one package was applied.
+    """Run a plant's node until ``stop`` or, with ``once``, until one package was applied.
 
     With ``once`` the connection ends as soon as a package arrives, before it is applied: the time
     of applying depends on the records, and the server sees when a plant disconnects.
@@ -124,7 +124,7 @@ class Node:
         self.contact.write_status("stopped")
 
     def run_session(self, applier: ApplierThread) -> None:
-        """Run one session (certificate, connection, messages) until it fails or is stopped."""
+        """Run one session with the server until it fails or the node is stopped."""
         try:
             self._renew()
             self._check_in()
@@ -171,7 +171,7 @@ class Node:
         return self._stop.is_set() or has_package
 
     def answer_next_message(self, session: Session) -> bool:
-        """Answer one message; return ``False`` if no message waits.
+        """Answer one message of the server; return ``False`` if no message waits.
 
         Every reply to a query, even a refusal to read it, waits for the end of the time slot.
         """

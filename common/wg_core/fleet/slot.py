@@ -40,7 +40,7 @@ class AnswerSlot:
         self.arrived = time.time()
 
     def send_at_end(self, send: Callable[[], T]) -> T:
-        """Wait for the end of the slot, then call ``send`` and return its result.
+        """Wait for the end of the time slot, then call ``send`` and return its result.
 
         Raises:
             NodeStopped: The node is stopped. Nothing is sent early: the server asks again.

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def exchange_trust(home: ClientHome, config: ClientConfig, connection: ServerLink) -> Trust:
-    """Report the pins to the server, and pin its current authority if the old one signed for it.
+    """Report the pinned keys to the server, and pin its new authority if the old one signed.
 
     Returns:
         The server's statement of its current authority and keys; the keys are not adopted yet.

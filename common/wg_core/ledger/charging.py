@@ -102,7 +102,7 @@ class ReleaseTerms:
 
 
 def charge_for_statistics(schema: Schema, sigma: float, terms: ReleaseTerms) -> ChargeRequest:
-    """Return the charge request for a joint release of statistics or gradients of one head.
+    """Return the charge request for a release of statistics or of one head's gradients.
 
     Args:
         sigma: Standard deviation of its noise in grid units, from ``mechanism.noise_scale``.
@@ -167,7 +167,7 @@ def describe_records_per_unit(schema: Schema) -> str:
 
 
 def protected_unit(rule: str, unit: str) -> str:
-    """Return the privacy unit for a charge, after checking that the rule protects this unit.
+    """Return the privacy unit for a charge, after checking that the unit rule protects it.
 
     Args:
         rule: Rule by which the records of one unit count: ``record`` or ``weight``.

@@ -93,7 +93,7 @@ def cosign(note: Note, name: str, key: PrivateKey, time: int) -> tuple[Signature
 
 
 def verify_cosignature(note: Note, name: str, key: PublicKey) -> int:
-    """Verify that a cosigner signed this checkpoint under every algorithm of its key.
+    """Verify a witness's cosignature of a checkpoint under every algorithm of its key.
 
     Returns:
         Time of the cosignature by the cosigner's clock, Unix seconds: the latest time that
@@ -184,6 +184,6 @@ def _message(kind: int, name: str, text: str, time: int) -> bytes:
 
 
 def _short(text: str) -> bytes:
-    """Return a string of 1 to 255 bytes after its length byte (RFC 8446, section 3.4)."""
+    """Return a string of 1 to 255 bytes, with its length as first byte (RFC 8446)."""
     data = text.encode()
     return bytes([len(data)]) + data

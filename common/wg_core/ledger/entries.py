@@ -46,7 +46,7 @@ _KEY_ID = re.compile(r"[0-9a-f]{8}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryHeader:
-    """Position of an entry in its log.
+    """Header of a ledger entry: kind, position in the log, signing key and time.
 
     Attributes:
         version: Version of the record.
@@ -176,7 +176,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """Charge to the budget for exactly one release, written before noise is drawn.
+    """Entry that charges a budget for one release, written before noise is drawn.
 
     Attributes:
         request_id: Id of the request.
@@ -212,7 +212,7 @@ class Charge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """Hash of the bytes released for a charge, once they are fixed and stored.
+    """Entry with the hash of the bytes that were released for a charge.
 
     Attributes:
         charge: Index of the charge.
@@ -233,7 +233,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
-    """Enrolment of a witness: key name and raw public key, hex."""
+    """Entry that enrols a witness: key name and raw public key, hex."""
 
     head: EntryHeader
     name: grammar.Origin
@@ -326,7 +326,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reuse:
-    """Repeated use of an earlier release, which costs nothing.
+    """Entry for a repeated use of an earlier release, which costs nothing.
 
     Attributes:
         charge: Index of the charge that paid for the release.
@@ -411,12 +411,12 @@ _SORTED = msgspec.json.Encoder(order="sorted")
 
 
 def encode(entry: Entry) -> bytes:
-    """Encode an entry as RFC 8785 canonical JSON."""
+    """Encode a ledger entry as RFC 8785 canonical JSON."""
     return canonical.encode(entry)
 
 
 def decode(data: bytes, *, subject: str = "entry") -> Entry:
-    """Decode an entry strictly.
+    """Decode a ledger entry strictly from its canonical JSON.
 
     Canonical form is checked with msgspec's sorted encoder, which is 20 times faster than
     ``rfc8785``; for records without real numbers and with integers below 2^53 both give the same
@@ -452,7 +452,7 @@ def lineage_id(origin: str, seq: int) -> str:
 
 
 def check_hash(text: str, subject: str) -> str:
-    """Return a SHA-256 in lower-case hex; raise ``DecodeError`` if it is malformed."""
+    """Return a SHA-256 in lower-case hex; raise ``DecodeError`` if the text is malformed."""
     if not SHA256.fullmatch(text):
         raise DecodeError(f"{subject}: {text[:80]!r} is not 64 lower-case hex digits")
     return text

@@ -64,7 +64,7 @@ class VerifiedCheckpoint:
 
 @dataclass(slots=True)
 class StatedFigures:
-    """Figures that charges state about their lineages, as columns.
+    """Figures that charges state about their budgets, as columns.
 
     ``mu_squared`` is in units of 2^-40. Each charge has two rows: before and after the charge.
     """
@@ -271,7 +271,7 @@ def _cosignatures(note: Note, witnesses: _KeyIds) -> list[tuple[TrustedWitness, 
 def _successors(
     witness: TrustedWitness, state: LedgerState, anchors: TrustAnchors
 ) -> list[TrustedWitness]:
-    """Return a witness with the successors of its key, each vouched for by the previous key."""
+    """Return a trusted witness with every key that its key was handed over to."""
     handovers = [*(entry.handover for entry in state.handovers), *anchors.handovers]
     after = {
         (handover.name, bytes.fromhex(handover.before)): bytes.fromhex(handover.now)

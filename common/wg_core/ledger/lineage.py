@@ -9,7 +9,7 @@ from wg_core.privacy.schema import ReleaseKind
 
 @dataclass(slots=True)
 class LineageState:
-    """Budget of one lineage: its cap, and all its charges composed without loss.
+    """State of one budget lineage: its cap, and all its charges composed without loss.
 
     ``units`` are the privacy units that its charges name; inherited charges name none.
     """
@@ -50,5 +50,5 @@ class ChargeState:
 
     @property
     def is_open(self) -> bool:
-        """True for a charge without a release; its cost is lost unless the request is completed."""
+        """True for a charge without a release; the cost is lost unless the request is completed."""
         return self.release is None

@@ -76,7 +76,7 @@ class Note:
         return Note(self.text, tuple(merged_lines))
 
     def replace_signatures(self, lines: Iterable[SignatureLine]) -> Note:
-        """Return the note with these signatures in place of earlier ones by the same keys."""
+        """Return the note with new signatures in place of earlier ones by the same keys."""
         new = tuple(lines)
         keys = {(line.name, line.key_id) for line in new}
         remaining = tuple(x for x in self.signatures if (x.name, x.key_id) not in keys)
@@ -148,7 +148,7 @@ def signature_lines(note: Note, name: str, role: Role, key: PublicKey) -> list[S
 
 
 def decode(data: bytes, *, subject: str = "note") -> Note:
-    """Decode a note without verifying its signatures.
+    """Decode a signed note without verifying its signatures.
 
     Raises:
         DecodeError: The bytes are not a signed note.

@@ -38,7 +38,7 @@ class Proof:
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """Checkpoint decoded from the note's text."""
+        """Checkpoint of the proof, decoded from the note's text."""
         return checkpoints.decode_text(self.note.text)
 
     def encode(self) -> bytes:
@@ -100,7 +100,7 @@ def split_proof(data: bytes, *, subject: str) -> tuple[list[str], bytes]:
 
 
 def decode_hashes(lines: list[str], *, subject: str) -> tuple[bytes, ...]:
-    """Read one base64 hash of 32 bytes from each line.
+    """Read a proof's hashes: one base64 hash of 32 bytes from each line.
 
     Raises:
         DecodeError: A line is not such a hash, or there are too many lines.

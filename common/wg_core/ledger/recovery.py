@@ -18,7 +18,7 @@ from wg_core.ledger.state import LedgerState
 
 
 def read_predecessor(path: Path, reason: str) -> Predecessor:
-    """Read the log to be replaced, from its file, an export, or a client's home.
+    """Read a lost log that a new log will replace, from a file, an export, or a home.
 
     Args:
         path: File or folder; the newest copy that the witness has seen.

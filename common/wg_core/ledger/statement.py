@@ -22,7 +22,7 @@ MECHANISMS: dict[ReleaseKind, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarantee:
-    """Privacy guarantee, with its neighbouring relation.
+    """Privacy guarantee of a release, with its neighbouring relation.
 
     Attributes:
         unit: Privacy unit that may be added or removed.
@@ -112,7 +112,7 @@ class Library:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Implementation:
-    """Program that made the release.
+    """Program that made the release, as its charge states it.
 
     Attributes:
         software: Program and version.

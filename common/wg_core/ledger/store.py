@@ -82,7 +82,7 @@ class LedgerRelease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
-    """Spending of a data set's lineage.
+    """Privacy spending of the lineage that a data set belongs to.
 
     Attributes:
         dataset: Name of the data set.
@@ -282,7 +282,7 @@ class Ledger(CosignedLog):
         return ChargeRecord(seq, request.request_id, is_open=True, is_new=True)
 
     def record_release(self, charge: int, payload: bytes) -> LedgerRelease:
-        """Fix the bytes of a charge's single release: entry and outbox in one transaction.
+        """Record the bytes of a charge's single release on the ledger and in the outbox.
 
         Raises:
             RefusedError: The charge already has another release, which must be sent
@@ -352,7 +352,7 @@ class Ledger(CosignedLog):
         labels: tuple[str, ...],
         data_sheet: DataSheet | None,
     ) -> int:
-        """Record a public statement of the plant about itself; return the index of its entry.
+        """Record a plant's public statement on the ledger; return the entry's index.
 
         A statement equal to the newest one to the same recipient is not recorded again, so that
         repeated requests do not make the log grow. Arguments as for ``entries.PublicStatement``.

@@ -72,7 +72,7 @@ class WitnessFork(WitnessRefused):
 
 @dataclass(frozen=True, slots=True)
 class ForkEvidence:
-    """Two checkpoints signed by the same log, of which the later does not extend the earlier.
+    """Evidence of two histories of a log: two signed checkpoints that do not extend each other.
 
     With equal sizes the two roots alone are the proof. With different sizes the evidence is that
     the log failed to give a consistency proof.
@@ -161,7 +161,7 @@ class KnownLog(NamedTuple):
 
 
 class NamedKey(NamedTuple):
-    """A witness's key name, and its key."""
+    """Name and private key with which a witness cosigns."""
 
     name: str
     key: PrivateKey

@@ -20,7 +20,7 @@ NOISE_MULTIPLIER_MINIMUM = 0.1  # Smallest sigma / sensitivity; less would prote
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivacyEvent:
-    """One charge against a privacy budget.
+    """Privacy cost of one release: mechanism and exact ``mu^2``.
 
     Attributes:
         mechanism: ``gaussian``.

@@ -121,7 +121,7 @@ def _check_records(
 def _total(
     schema: StatisticsSchema, q: Integers, y: Integers, centre: Centre | None = None
 ) -> Integers:
-    """Return the sum of the vectors of all records, int64 ``[schema.length]``."""
+    """Return the summed vectors of all records, int64 ``[schema.length]``."""
     about = centring.origin_centre(schema) if centre is None else centre
     counts, _, moments = schema.blocks
     classes = len(schema.labels)

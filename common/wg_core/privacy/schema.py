@@ -102,7 +102,7 @@ _MOMENT_WEIGHT = 1 << 8  # Rounding the weight of the sums, 495.7, down costs .3
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Contiguous part of the released vector.
+    """Contiguous part of a released vector, such as its counts.
 
     Attributes:
         name: ``counts``, ``sums`` or ``moments``; ``gradients`` for a private head.
@@ -276,7 +276,7 @@ def default_schema(
 
 
 def machine_schema(encoder: str, unit_rule: Literal["record", "weight"]) -> StatisticsSchema:
-    """Return the schema of machine statistics for an encoder, given by its SHA-256, hex."""
+    """Return the schema of machine statistics for an encoder with a given SHA-256, hex."""
     schema = default_schema(
         encoder=encoder,
         dimension=MACHINE_DIMENSION,

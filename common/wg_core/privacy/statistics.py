@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class NoisyStatistics:
-    """Statistics of one release.
+    """Noisy statistics of one release, in natural units.
 
     Attributes:
         schema: Layout, grid and weights.

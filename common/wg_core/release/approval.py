@@ -80,7 +80,7 @@ def require_approval(
     query: StatisticsQuery,
     current_time: float,
 ) -> None:
-    """Return if a request needs no decision or was approved on the same terms; raise otherwise.
+    """Return if a release request is approved or needs no approval; raise otherwise.
 
     Raises:
         ApprovalPending: Nobody has decided yet; the request is stored.
@@ -152,7 +152,7 @@ def record_decision(
 def approve_by_command(
     config: ClientConfig, ledger: Ledger, query: Question, name: str | None
 ) -> None:
-    """Record the approval of the person who makes a release by a command, if one is required.
+    """Record a person's approval of a release that a command of the plant makes.
 
     Raises:
         PolicyRefused: An approval is required, and no name is given.
@@ -193,7 +193,7 @@ def list_waiting_requests(home: ClientHome, current_time: float) -> list[Waiting
 
 
 def find_waiting_request(home: ClientHome, prefix: str, current_time: float) -> WaitingRequest:
-    """Find a stored request by its id or the beginning of its id.
+    """Find a request that waits for a decision, by the beginning of its id.
 
     Raises:
         ConfigError: No request, or several requests, match.

@@ -80,7 +80,7 @@ def read_budget_history(ledger: Ledger) -> BudgetHistory:
 
 
 def register_dataset_version(ledger: Ledger, config: ClientConfig, commitment: str) -> None:
-    """Register a version of the data set on the ledger, unless it is registered.
+    """Register the current version of the plant's data set on the ledger.
 
     Raises:
         ConfigError: ``client.yaml`` names another cap than the ledger.
@@ -113,12 +113,12 @@ def record_charged_units(home: ClientHome, history: BudgetHistory) -> None:
 
 
 def charged_digests(home: ClientHome) -> frozenset[bytes]:
-    """Return the keyed digests of all units and contents that any charge of the plant involved."""
+    """Return the keyed digests of all units and contents that were ever charged."""
     return frozenset().union(*(_read(path).digests for path in home.units.glob("*.npz")))
 
 
 def check_budget_terms(config: ClientConfig, history: BudgetHistory) -> None:
-    """Check that the configured cap and privacy unit are those of the budget.
+    """Check that cap and privacy unit in ``client.yaml`` are those of the budget.
 
     Raises:
         ConfigError: ``client.yaml`` names another cap or unit than the ledger.

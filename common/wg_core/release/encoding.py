@@ -53,7 +53,7 @@ class RecordEncoder(Protocol):
         """Kinds of machine with a reading map, as named by the fields of a data sheet."""
 
     def encode_local(self, records: Sequence[Any], /) -> NDArray[np.float32]:
-        """Return all features that the plant computes, ``[n, local_dimension]``, record by record.
+        """Return all local features of records, ``[n, local_dimension]``, record by record.
 
         The released features come first; the others never leave the plant.
         """
@@ -119,7 +119,7 @@ class RecordReader:
 
 @dataclass(frozen=True, slots=True)
 class _AtMachine:
-    """Adapter that presents an encoder's machine features as its local features."""
+    """Adapter that returns an encoder's machine features in place of its local features."""
 
     encoder: RecordEncoder
     sheet: DataSheet

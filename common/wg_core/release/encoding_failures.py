@@ -60,7 +60,7 @@ def encode_or_zero(
 
 
 def _attempt(encoder: LocalEncoder, records: Sequence[Any]) -> NDArray[np.float32] | None:
-    """Return the features of some records, or None if the encoder failed on them together."""
+    """Return the features of records encoded together, or None if the encoder failed."""
     try:
         features = np.asarray(encoder.encode_local(records), dtype=np.float32)
     except StorageError:

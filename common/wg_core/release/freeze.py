@@ -83,7 +83,7 @@ class RecordTable(Protocol):
 
     @property
     def rows(self) -> NDArray[np.int64] | None:
-        """Row of each record in its file; None: each record is a file."""
+        """Row of each record in the file that holds it; None: each record is a file."""
 
     def __len__(self) -> int:
         """Return the number n of records."""
@@ -143,7 +143,7 @@ class FreezeResult:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Records that are frozen, with the settings and the encoder that read them."""
+    """Records of one freeze, with the settings and the encoder that read them."""
 
     config: ClientConfig
     reading: RecordReader

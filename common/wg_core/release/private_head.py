@@ -58,7 +58,7 @@ def release_head(
     witness: AskWitness | None,
     hooks: ReleaseHooks = DEFAULT_HOOKS,
 ) -> bytes:
-    """Charge, train and cover one private head; an equal earlier release is returned again.
+    """Charge, train and record one private head; an equal earlier release is returned again.
 
     Args:
         train: Function that trains the head, from labelled records and noisy sums alone.

@@ -161,7 +161,7 @@ def answer_query(
 
 
 def _statement_index(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
-    """Return the index of the entry with the plant's public statement, recorded if it is new."""
+    """Return the ledger index of the plant's public statement, recorded if it is new."""
     return ledger.record_statement(
         dataset=config.data.name,
         recipient=config.server.name,
@@ -186,7 +186,7 @@ def _state(ledger: Ledger, config: ClientConfig, encoder: str, witness: AskWitne
 
 
 def open_ledger(home: ClientHome, *, at: float | None = None) -> Ledger:
-    """Open the plant's ledger for writing; it must exist.
+    """Open the plant's existing ledger for writing.
 
     New entries have the time ``at``, Unix seconds; None: the current time.
 
@@ -327,7 +327,7 @@ def make_bundle(
     witness: AskWitness | None,
     step: Step,
 ) -> bytes:
-    """Return the bundle of a release and its ledger proofs, made once and then stored.
+    """Return a release bundled with its ledger proofs, made once and then stored.
 
     Raises:
         VerificationError: The charge has no release.

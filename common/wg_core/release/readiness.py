@@ -18,7 +18,7 @@ from wg_core.wire import canonical
 
 
 def ready_snapshot(home: ClientHome, statistics: StatisticsKind = CLASSES) -> Snapshot:
-    """Return the snapshot in use, if these statistics can be released from it.
+    """Return the snapshot in use, if class or machine statistics can be released from it.
 
     Raises:
         ConfigError: No snapshot exists, or settings changed since; the message says what to do.

@@ -50,7 +50,7 @@ HUMAN = "human"  # A person decides each request that the policy allows
 
 
 def check_labels(labels: Sequence[str]) -> None:
-    """Check a declared label domain.
+    """Check the label domain that a plant declares.
 
     Raises:
         ConfigError: It is empty or too long, or a label is repeated or not printable.
@@ -210,7 +210,7 @@ class WitnessConfig:
 
     @property
     def public_key(self) -> bytes:
-        """Raw public key.
+        """Raw public key of the witness.
 
         Raises:
             ConfigError: The key is malformed, or has another name.

@@ -26,7 +26,7 @@ _HASH = re.compile(rf"[0-9a-f]{{{LEAST_PREFIX},64}}")
 
 
 def check_owner_hash(named_encoder: str | None, encoder: str) -> None:
-    """Check the encoder of a join token against the hash, or its prefix, given by the owner.
+    """Check the encoder hash in a join token against a hash or prefix from the owner.
 
     Raises:
         UsageError: The text is not a hash or prefix.
@@ -61,7 +61,7 @@ def check_encoder_unchanged(confirmation: str, encoder: str, named_encoder: str 
 
 
 def load(home: ClientHome, config: ClientConfig) -> bytes:
-    """Load the home's encoder package; its SHA-256 is the encoder's id.
+    """Load the home's encoder package; the package's SHA-256 is the encoder's id.
 
     Raises:
         VerificationError: The package is not the encoder that the owner confirmed.

@@ -44,7 +44,7 @@ class _Below:
 
 @dataclass(frozen=True, slots=True)
 class ClientHome:
-    """Paths below a plant's home folder."""
+    """Paths of all files in a plant's home folder."""
 
     root: Path
 

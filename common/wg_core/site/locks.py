@@ -7,7 +7,7 @@ from wg_core.site.home import ClientHome
 
 
 def lock_node(home: ClientHome) -> AbstractContextManager[None]:
-    """Lock out other processes that run this plant's node or change its identity, with an error."""
+    """Lock out other processes that run this plant's node or change its identity."""
     return locks.hold(
         home.root / ".node.lock", busy="another process runs this plant's node, or enrols it"
     )

@@ -80,7 +80,7 @@ def check_new_dataset(
 
 
 def check_second_witness(home: ClientHome, name: str, key: str) -> None:
-    """Check that a second server's witness has its own name, since the log identifies it by name.
+    """Check that witnesses of a plant's two servers do not share a name with different keys.
 
     Raises:
         ConfigError: The server of the home that holds the ledger has this name and another key.
@@ -118,7 +118,7 @@ def check_known_ledger(home: ClientHome, ledger: Ledger) -> None:
 
 
 def record_known_ledger(home: ClientHome, ledger: Ledger) -> None:
-    """Record that this home's server now knows the shared ledger's current key and origin."""
+    """Record the shared ledger's current key and origin as known to this home's server."""
     budget = shared_budget.read_shared_budget(home.root)
     if budget is not None:
         shared_budget.write_shared_budget(home.root, _of(Path(budget.home), ledger))

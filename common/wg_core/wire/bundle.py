@@ -23,7 +23,7 @@ _STATEMENT_SECTIONS = ("entry", "proof")
 
 @dataclass(frozen=True, slots=True)
 class StatisticsBundle:
-    """Release with its ledger entries and proofs, as raw bytes.
+    """Bundle of a release with its ledger entries and their proofs, as raw bytes.
 
     Attributes:
         release: Bytes of the release, as in the outbox.
@@ -47,7 +47,7 @@ class StatisticsBundle:
 
 @dataclass(frozen=True, slots=True)
 class StatementBundle:
-    """Public statement with its proof, as raw bytes.
+    """Bundle of a public statement with its ledger proof, as raw bytes.
 
     Attributes:
         entry: Canonical bytes of the STATEMENT entry.
@@ -70,7 +70,7 @@ def encode_statistics(statistics: StatisticsBundle) -> bytes:
 
 
 def decode_statistics(data: bytes) -> StatisticsBundle:
-    """Unpack a statistics bundle; raise ``DecodeError`` if it is malformed."""
+    """Unpack a statistics bundle; raise ``DecodeError`` if the bytes are malformed."""
     sections = container.decode(
         data,
         kind=STATISTICS_KIND,
@@ -88,7 +88,7 @@ def encode_statement(statement: StatementBundle) -> bytes:
 
 
 def decode_statement(data: bytes) -> StatementBundle:
-    """Unpack a statement bundle; raise ``DecodeError`` if it is malformed."""
+    """Unpack a statement bundle; raise ``DecodeError`` if the bytes are malformed."""
     sections = container.decode(
         data, kind=STATEMENT_KIND, version=VERSION, names=_STATEMENT_SECTIONS, limit=STATEMENT_LIMIT
     )

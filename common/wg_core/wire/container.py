@@ -83,7 +83,7 @@ def decode(
 
 
 def stated_kind(data: bytes) -> str:
-    """Return the kind that a container states; raise ``DecodeError`` if it is malformed."""
+    """Return the kind that a container states; ``DecodeError`` if the bytes are malformed."""
     return _header(data[:_PREFIX_LIMIT], len(data), "weightgate")[0].kind
 
 

@@ -34,7 +34,7 @@ class _Range:
     high: str
 
     def check_number(self, name: str, value: Decimal | int) -> Decimal | int:
-        """Return a number in its one spelling; raise ``DecodeError`` if it is out of range."""
+        """Return a number in its canonical spelling; ``DecodeError`` if it is out of range."""
         number = numbers.check_decimal_range(value, self.low, self.high, subject=name)
         return value if isinstance(value, int) else number
 
@@ -222,7 +222,7 @@ _BOUNDS: dict[type[_Machine], dict[str, _Range]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSheet:
-    """Public statement about the machine that a plant's records come from: exactly one field.
+    """Data sheet: public statement about one machine; exactly one field is set.
 
     Unset fields are absent from the encoding, so that a sheet keeps its encoding when further kinds
     of machine are added.

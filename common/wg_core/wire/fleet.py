@@ -77,7 +77,7 @@ APP_HASH = canonical.sha256_hex(canonical.encode(APP_MANIFEST))
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Content of one Flower message.
+    """Content of one Flower message between server and node.
 
     Attributes:
         kind: Kind of ``record`` and ``payload``.

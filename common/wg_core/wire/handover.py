@@ -108,7 +108,7 @@ def find_path(
 def follow_keys(
     use: Use, name: str, start: str, end: str, handovers: Iterable[Handover]
 ) -> list[Handover]:
-    """Return the hand-overs of one use that lead from a pinned key to a current key, both hex.
+    """Return the hand-overs that lead from a pinned key to a current key of one use.
 
     Raises:
         VerificationError: No chain of hand-overs leads there.

@@ -163,7 +163,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """A site's receipt of a package. It says nothing on the quality of the weights."""
+    """Receipt of a site for a weights package, without a statement on its quality."""
 
     version: int = PROTOCOL_VERSION
     request_id: str
@@ -225,7 +225,7 @@ class EnrolmentRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRotation:
-    """Notice of a site that another key signs its ledger from now on.
+    """Notice of a site to its server that another key signs the ledger from now on.
 
     Attributes:
         entry: The ledger's ROTATION entry, signed by the old and by the new key.
@@ -240,7 +240,7 @@ class KeyRotation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrolmentReply:
-    """Reply to an enrolment request.
+    """Reply of the server to an enrolment request.
 
     Attributes:
         certificate_pem: TLS client certificate.
@@ -291,7 +291,7 @@ class Pins:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """Current keys of a server, and the hand-overs that led to them.
+    """Authority and keys of a server today, and the hand-overs that led to them.
 
     Attributes:
         authority: PEM certificates: the current root, then links from earlier roots to later ones.
@@ -312,7 +312,7 @@ def encode_token(token: JoinToken) -> str:
 
 
 def decode_token(text: str) -> JoinToken:
-    """Decode a join token.
+    """Decode a join token from its text form.
 
     Raises:
         DecodeError: The text is not a token of this version.

@@ -48,11 +48,11 @@ _EXAMPLE = (8, 64)  # First two dimensions of an artificial record
 
 
 class NotStartedError(StorageError):
-    """A trunk that was loaded before cannot be restarted: the machine lacks some resource."""
+    """Error: a trunk cannot be restarted, because the machine lacks some resource."""
 
 
 def load_trunk(kind: TrunkKind, modality: str, settings: Mapping[str, str]) -> EncoderTrunk:
-    """Load a trunk and try it, so that it is ready for records.
+    """Load an encoder's trunk and try it, so that it is ready for records.
 
     Args:
         kind: Kind of the trunk.
@@ -73,7 +73,7 @@ def load_trunk(kind: TrunkKind, modality: str, settings: Mapping[str, str]) -> E
 
 
 class ConfinedTrunk(EncoderTrunk):
-    """Trunk that runs in a separate process; its prepared batch already holds the features.
+    """Trunk of an encoder that runs in a separate process with limits.
 
     Raises:
         DecodeError: The file is not an accepted trunk, or needs more than ``MEMORY_LIMIT``.
@@ -102,7 +102,7 @@ class ConfinedTrunk(EncoderTrunk):
 
     @property
     def width(self) -> int:
-        """Number of raw features."""
+        """Number of raw features of the trunk."""
         return self._start.width
 
     @property
@@ -112,11 +112,11 @@ class ConfinedTrunk(EncoderTrunk):
 
     @property
     def is_exportable(self) -> bool:
-        """False: another process runs the trunk, so a model file cannot include it."""
+        """False: a model file cannot include a trunk that another process runs."""
         return False
 
     def feature_bounds(self) -> NDArray[np.float64] | float:
-        """Return bounds on the magnitudes of raw features, ``[width]``, or one common bound."""
+        """Return bounds on the trunk's raw features, ``[width]``, or one common bound."""
         bounds = np.array(self._start.bounds)
         return bounds if len(bounds) > 1 else float(bounds[0])
 
@@ -138,17 +138,17 @@ class ConfinedTrunk(EncoderTrunk):
             raise DecodeError(f"{self.label}: {error}") from error
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Return raw features ``[1, width]``."""
+        """Return the trunk's raw features ``[1, width]`` of a prepared record."""
         return batch[:, : self.width]
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return raw features, and further features block by block."""
+        """Return raw features of a prepared record, and further features block by block."""
         ends = itertools.accumulate(self.local_blocks, initial=self.width)
         blocks = [records[:, start:end] for start, end in itertools.pairwise(ends)]
         return self(records), blocks
 
     def _ask(self, *frames: bytes) -> bytes:
-        """Return the process's answer to messages; end the process if it does not answer."""
+        """Return the trunk process's answer to messages; end the process if it gives none."""
         process = self._process
         if process is None:
             raise InternalError(f"{self.label}: no process to ask")
@@ -176,7 +176,7 @@ class ConfinedTrunk(EncoderTrunk):
             raise NotStartedError(f"{self.label}: is another trunk since it was started again")
 
     def _start_process(self) -> TrunkReply:
-        """Start a new process, and return its description of the trunk; errors as for the class."""
+        """Start a new trunk process, and return its description of the trunk."""
         self._process = _Process()
         answer = self._ask(self._order, self._kind.data)
         if self._process is None:
@@ -189,7 +189,7 @@ class ConfinedTrunk(EncoderTrunk):
 
 
 class _Process:
-    """Process of ``trunk_process`` that ends with this object, but not with a forked copy of it."""
+    """Process that runs a trunk, and ends with this object but not with a forked copy of it."""
 
     def __init__(self) -> None:
         self.reason = ""
@@ -208,7 +208,7 @@ class _Process:
         self.end = weakref.finalize(self, _end, self._process, self.owner)
 
     def ask(self, *frames: bytes) -> bytes | None:
-        """Return the answer to messages, or None if the process ended or took too long."""
+        """Return the trunk process's answer to messages; None if it ended or took too long."""
         timeout = threading.Event()
 
         def stop() -> None:
@@ -239,7 +239,7 @@ class _Process:
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a process, and its forked copy if there is one."""
+    """Kill a trunk process, and its forked copy if there is one."""
     if process.poll() is not None:
         return
     if hasattr(os, "killpg") and hasattr(signal, "SIGKILL"):

@@ -41,7 +41,7 @@ def fit_encoder(
     sources: Sequence[str] = (),
     trunks: Sequence[TrunkKind] = (),
 ) -> bytes:
-    """Fit the projection on public records, and pack it.
+    """Fit an encoder's projection on public records, and return the encoder package.
 
     Args:
         raw: Raw features ``[n, WIDTH]`` from ``raw_features``.
@@ -93,7 +93,7 @@ def fit_encoder(
 
 
 def _directions(inner: Floats, weights: Floats, count: int) -> tuple[Floats, Floats]:
-    """Return the leading principal directions of standardised and weighted columns.
+    """Return the leading principal directions of standardised, weighted feature columns.
 
     Args:
         inner: Rows minus the means of their data sets, ``[n, m]``.
@@ -125,12 +125,12 @@ def encoder_metadata(
 
 
 def subtract_group_means(x: Floats, index: Index) -> Floats:
-    """Subtract from rows ``[n, D]`` the means of their groups; ``index`` ``[n]`` counts from 0."""
+    """Subtract from rows ``[n, D]`` the means of their groups, given by ``index`` ``[n]``."""
     return x - group_means(x, index)[index]
 
 
 def group_means(x: Floats, index: Index) -> Floats:
-    """Return the mean of each group, ``[G, D]``."""
+    """Return the mean of each group's rows, ``[G, D]``."""
     sums = np.zeros((index.max() + 1, x.shape[1]))
     np.add.at(sums, index, x)
     return np.asarray(sums / np.bincount(index)[:, None])
@@ -166,7 +166,7 @@ def discriminant_directions(
 
 
 def shrink_site_directions(features: Floats, index: Index) -> Floats:
-    """Return a matrix ``[d, d]`` that shrinks the directions in which whole data sets differ.
+    """Return a matrix ``[d, d]`` that shrinks directions in which whole data sets differ.
 
     Light and camera, or unit and gain, shift all records of a site alike. The shift says nothing
     about classes, but takes up the clip radius, to which the noise is proportional.
@@ -182,7 +182,7 @@ def shrink_site_directions(features: Floats, index: Index) -> Floats:
 def scale_projection(
     x: Floats, mean: Floats, projection: Floats, radius: float, quantile: float
 ) -> Floats:
-    """Fix the projection's signs, and scale the given quantile of feature norms to ``radius``."""
+    """Fix the signs of a projection, and scale a quantile of feature norms to ``radius``."""
     largest = np.abs(projection).argmax(axis=0)
     signed = projection * np.sign(projection[largest, np.arange(projection.shape[1])])
     norms = np.linalg.norm((x - mean) @ signed, axis=1)

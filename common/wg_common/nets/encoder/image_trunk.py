@@ -65,7 +65,7 @@ class FusedLite0(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Encode images ``[n, 3, p, p]``, 0 to 255, at one scale: ``[n, STAGES_WIDTH]``."""
+        """Encode images ``[n, 3, p, p]``, 0 to 255, at one scale as ``[n, STAGES_WIDTH]``."""
         x = self.first_block_input(images)
         columns = []
         for number, block in enumerate(self.blocks):
@@ -75,7 +75,7 @@ class FusedLite0(nn.Module):
         return torch.cat([*columns, self._leave(x)], dim=1)
 
     def last_map(self, images: Tensor) -> Tensor:
-        """Average the last map of images ``[n, 3, p, p]``, 0 to 255, to ``[n, LAST_CHANNELS]``."""
+        """Return spatial means ``[n, LAST_CHANNELS]`` of the last feature map of images."""
         x = self.first_block_input(images)
         for block in self.blocks:
             x = block(x)
@@ -91,7 +91,7 @@ class FusedLite0(nn.Module):
 
 
 class ImageTrunk(NamedTrunk):
-    """EfficientNet-Lite0 at two scales."""
+    """Frozen image trunk: EfficientNet-Lite0 at two scales of the image."""
 
     label = f"{published_weights.NAME}-two-scales"
     width = WIDTH
@@ -107,7 +107,7 @@ class ImageTrunk(NamedTrunk):
 
     @classmethod
     def digest(cls) -> str:
-        """Return the SHA-256 of ImageNet's weights, hex."""
+        """Return the SHA-256 of the trunk's ImageNet weights, hex."""
         return published_weights.SHA256
 
     @classmethod
@@ -126,7 +126,7 @@ class ImageTrunk(NamedTrunk):
 
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """Return equal weights for blocks of statistics, and ``_FINE_WEIGHT`` for the logits."""
+        """Return equal weights for blocks of image statistics, ``_FINE_WEIGHT`` for the logits."""
         fine = np.full(_CLASSES, _FINE_WEIGHT * _CLASSES**-0.5)
         return np.concatenate([_stage_weights(), fine])
 
@@ -140,7 +140,7 @@ class ImageTrunk(NamedTrunk):
 
     @classmethod
     def settings(cls, *, pixels: int = 0) -> dict[str, str]:
-        """Return the settings: the side of input images in pixels."""
+        """Return the trunk's settings: the side of input images in pixels."""
         return {"pixels": str(pixels or ENCODER_PIXELS)}
 
     @classmethod
@@ -166,7 +166,7 @@ class ImageTrunk(NamedTrunk):
         return resized_batch(records, self.pixels)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute raw features.
+        """Compute raw features of a batch of images at both scales.
 
         Args:
             images: Images ``[n, 3, pixels, pixels]``, 0 to 255.
@@ -187,7 +187,7 @@ class ImageTrunk(NamedTrunk):
         return torch.cat([coarse, last], dim=1), stages
 
     def feature_bounds(self) -> NDArray[np.float64]:
-        """Compute from the weights bounds on raw features' magnitudes for any image, ``[WIDTH]``.
+        """Return bounds ``[WIDTH]`` on raw features of any image, from the weights.
 
         Inputs of a projecting convolution have passed a relu6, so they lie in [0, 6], as does the
         padding. Each output channel then lies between its bias plus 6 times the sum of its negative
@@ -217,7 +217,7 @@ def _stage_weights() -> NDArray[np.float64]:
 
 
 def spatial_statistics(x: Tensor) -> list[Tensor]:
-    """Return spatial mean and standard deviation of a map ``[n, c, h, w]``, ``[n, c]`` each."""
+    """Return spatial mean and deviation of a feature map ``[n, c, h, w]``, ``[n, c]`` each."""
     mean = x.mean(dim=(2, 3), keepdim=True)
     variance = (x - mean).square().mean(dim=(2, 3))
     return [mean.flatten(1), torch.sqrt(variance + 1e-12)]
@@ -252,20 +252,20 @@ def resize_images(
 
 
 def resized_batch(images: Sequence[NDArray[np.uint8]], pixels: int) -> Tensor:
-    """Resize images to one batch ``[n, 3, pixels, pixels]``, cubic and channels last."""
+    """Return images as one batch ``[n, 3, pixels, pixels]``, resized by cubic interpolation."""
     batch = resize_images(images, pixels, mode="bicubic")
     return batch.contiguous(memory_format=torch.channels_last)
 
 
 def channels_last(module: M) -> M:
-    """Convert a module to channels-last memory, which is 1.5 times as fast on a CPU."""
+    """Convert a torch module to channels-last memory, 1.5 times as fast on a CPU."""
     either: Any = module
     either.to(memory_format=torch.channels_last)
     return module
 
 
 class Block(nn.Module):
-    """Inverted residual block whose layers fuse a convolution with its norm."""
+    """Inverted residual block of EfficientNet-Lite0, with convolutions and norms fused."""
 
     def __init__(
         self, expand: nn.Module | None, depthwise: nn.Module, project: nn.Module, skip: bool
@@ -277,7 +277,7 @@ class Block(nn.Module):
         self.skip = skip
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the layers, and add the input if the block has a skip connection."""
+        """Apply the block's layers, and add its input if it has a skip connection."""
         y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
         y = self.project(F.relu6(self.depthwise(y), inplace=True))
         out: Tensor = y + x if self.skip else y
@@ -285,7 +285,7 @@ class Block(nn.Module):
 
 
 def _interval(project: nn.Module) -> tuple[Tensor, Tensor]:
-    """Return lower and upper bounds, float64 ``[c]`` each, of a 1x1 convolution of [0, 6]."""
+    """Return bounds, float64 ``[c]`` each, on the outputs of a 1x1 convolution of [0, 6]."""
     weight, bias = (value.detach().double().cpu() for value in project.parameters())
     terms = 6 * weight.flatten(1)
     return bias + terms.clamp(max=0).sum(dim=1), bias + terms.clamp(min=0).sum(dim=1)
@@ -333,7 +333,7 @@ def _plain(conv: Any) -> nn.Module:
 
 
 def imagenet_network() -> Any:
-    """Return the network with ImageNet's weights; errors as for ``load_imagenet_weights``."""
+    """Return EfficientNet-Lite0 with ImageNet's weights, in evaluation mode."""
     return published_weights.build_imagenet_network(published_weights.load_imagenet_weights())
 
 

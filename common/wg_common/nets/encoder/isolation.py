@@ -35,7 +35,7 @@ _blocks: list[int] = []
 
 @contextmanager
 def limit_to_one_thread() -> Iterator[None]:
-    """Restrict torch to one thread within a block; blocks of several threads may overlap.
+    """Restrict torch to one thread within a ``with`` block; blocks may overlap.
 
     MKL has one number of threads per process. The end of the last open block restores the number
     from before, so that no block ends the restriction of another.
@@ -53,7 +53,7 @@ def limit_to_one_thread() -> Iterator[None]:
 
 
 def align_memory(module: M) -> M:
-    """Copy a module's parameters and buffers to memory that torch allocates and aligns.
+    """Copy a module's parameters and buffers to aligned memory of torch.
 
     Tensors from numpy have an alignment that differs between processes.
 

@@ -56,7 +56,7 @@ class MiniRocket(nn.Module):
     def fit(
         cls, windows: Windows, rng: np.random.Generator, features: int = FEATURE_COUNT
     ) -> "MiniRocket":
-        """Fit a module on training windows.
+        """Fit a MiniRocket module on training windows.
 
         Args:
             windows: Training windows ``[n, C, T]``, n at least 1.
@@ -79,7 +79,7 @@ class MiniRocket(nn.Module):
         return rocket
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Return the shares of responses above thresholds, ``[n, features]``."""
+        """Return windows' shares of responses above thresholds, ``[n, features]``."""
         time = windows.shape[-1]
         columns = []
         ends = itertools.accumulate(self._counts, initial=0)
@@ -95,7 +95,7 @@ class MiniRocket(nn.Module):
         return torch.cat(columns).T
 
     def features(self, windows: Windows) -> NDArray[np.float32]:
-        """Compute features ``[n, features]`` of any number of windows, in batches."""
+        """Compute MiniRocket features ``[n, features]`` of many windows, in batches."""
         step = max(1, _AT_ONCE // windows.shape[-1])
         with torch.inference_mode():
             parts = [
@@ -105,7 +105,7 @@ class MiniRocket(nn.Module):
         return np.asarray(torch.cat(parts).numpy())
 
     def _answers(self, windows: Tensor, number: int, kernels: slice = slice(None)) -> Tensor:
-        """Convolve windows ``[n, C, T]`` with kernels of one dilation: ``[kernels, n, T]``."""
+        """Return windows convolved with all kernels of one dilation, ``[kernels, n, T]``."""
         dilation = self._dilations[number]
         n, channels, time = windows.shape
         wider = F.pad(windows, (4 * dilation, 4 * dilation))
@@ -116,7 +116,7 @@ class MiniRocket(nn.Module):
 
 
 def minirocket_kernels() -> Tensor:
-    """Return the 84 kernels, ``[84, 9]``."""
+    """Return MiniRocket's 84 convolution kernels, ``[84, 9]``."""
     kernels = torch.full((KERNEL_COUNT, 9), -1.0)
     for row, places in enumerate(itertools.combinations(range(9), 3)):
         kernels[row, list(places)] = 2.0
@@ -124,7 +124,7 @@ def minirocket_kernels() -> Tensor:
 
 
 def _mixes(channels: int, dilations: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw masks ``[dilations, 84, C]`` of 1 to 9 channels that each kernel sums, log-uniformly."""
+    """Draw masks ``[dilations, 84, C]`` of the 1 to 9 channels that each kernel sums."""
     size = dilations, KERNEL_COUNT
     largest = np.log2(min(channels, MOST_CHANNELS) + 1)
     count = np.floor(2 ** rng.uniform(0, largest, size))

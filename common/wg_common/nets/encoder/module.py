@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 
 class EncoderModule(nn.Module):
-    """Torch module from prepared records to local features, for export.
+    """Torch module of an encoder, from prepared records to local features, for export.
 
     Args:
         trunk: Frozen trunk.
@@ -76,7 +76,7 @@ class EncoderModule(nn.Module):
         return torch.cat([self.project(raw), (raw - self.mean) @ self.local, *other_trunks], dim=1)
 
     def released_features(self, records: Tensor) -> Tensor:
-        """Return the released features only, ``[n, d]``; arguments as for ``forward``."""
+        """Return a batch's released features only, ``[n, d]``."""
         return self.project(self.trunk(records))
 
     def project(self, raw: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class EncoderModule(nn.Module):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoder:
-    """Loaded encoder package.
+    """Encoder of a plant's records, loaded from its package.
 
     Attributes:
         id: SHA-256 of the package, hex.
@@ -120,7 +120,7 @@ class Encoder:
 
     @property
     def machine_kinds(self) -> tuple[str, ...]:
-        """Kinds of machines whose records have ``machine_features``."""
+        """Kinds of machines for which the encoder computes machine features."""
         return tuple(self.maps)
 
     def machine_features(self, records: Records, data_sheet: DataSheet) -> NDArray[np.float32]:
@@ -178,7 +178,7 @@ class Encoder:
         )
 
     def encode(self, records: Records, *, one_by_one: bool = True) -> NDArray[np.float32]:
-        """Compute released features, float32 ``[n, d]``, each row of norm at most ``clip_radius``.
+        """Compute records' released features, float32 ``[n, d]``, of norm up to ``clip_radius``.
 
         Arguments, guarantee and errors are those of ``encode_local``, or of ``encode_batched`` if
         not ``one_by_one``. A record on which the trunk fails has a row of zeros.
@@ -188,7 +188,7 @@ class Encoder:
         return _zeros_for_failures(self._run(run, trunk, records, self.dimension, batch=batch))
 
     def encode_local(self, records: Records) -> NDArray[np.float32]:
-        """Compute all features of records that a plant uses, one record at a time.
+        """Compute all local features of records, one record at a time.
 
         *Guarantee.* On a CPU a row depends on its record and the encoder alone, to the last bit:
         not on the other records, their number or its position (``isolation``). If a trunk fails on
@@ -208,7 +208,7 @@ class Encoder:
         return self._local(records, one_by_one=True)
 
     def encode_batched(self, records: Records) -> NDArray[np.float32]:
-        """Compute the same features in batches, for records that no release uses.
+        """Compute all local features of records in batches, for records that no release uses.
 
         The result equals ``encode_local`` up to rounding, and takes a quarter of the time for
         images. A trunk that fails on a record gives zeros. Errors are those of ``encode_local``.
@@ -245,7 +245,7 @@ def _local_width(trunk: EncoderTrunk) -> int:
 
 
 def plant_features(trunk: PlantTrunk, modality: str, records: Records) -> NDArray[np.float32]:
-    """Compute features ``[n, width]`` of records by a trunk that was fitted at the plant.
+    """Compute features ``[n, width]`` of records by a trunk that the plant fitted.
 
     A record on which the trunk fails has a row of zeros.
 
@@ -292,7 +292,7 @@ def raw_features(
 
 
 def load_encoder(data: bytes) -> Encoder:
-    """Load an encoder package.
+    """Load an encoder from the bytes of its package.
 
     Args:
         data: Package from ``fit.fit_encoder``.
@@ -358,7 +358,7 @@ def _zeros_for_failures(features: NDArray[np.float32]) -> NDArray[np.float32]:
 def _features(
     run: Callable[[Sequence[Record]], Tensor], records: Records, width: int, *, batch: int
 ) -> NDArray[np.float32]:
-    """Compute features ``[n, width]`` of records, with a row of NaN if the trunk fails.
+    """Compute a trunk's features ``[n, width]`` of records; NaN rows if the trunk fails.
 
     An encoder can be built to fail on a certain record. An error would then reveal at no privacy
     cost that a plant has this record. So an exception, a wrong shape, or a value that is not finite
@@ -384,7 +384,7 @@ def _features(
 def _rows(
     run: Callable[[Sequence[Record]], Tensor], chunk: Sequence[Record], shape: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Compute features of at most a batch of records, with a row of NaN if the trunk fails."""
+    """Compute a trunk's features of at most a batch of records; NaN rows if it fails."""
     batch, width = shape
     rows = _attempt(run, [*chunk, *[chunk[-1]] * (batch - len(chunk))], shape)
     if rows is not None:
@@ -408,7 +408,7 @@ def _rows(
 def _attempt(
     run: Callable[[Sequence[Record]], Tensor], records: Sequence[Record], shape: tuple[int, int]
 ) -> NDArray[np.float32] | None:
-    """Compute features of a full batch; None if the trunk failed on one of its records.
+    """Compute a trunk's features of a full batch; None if it failed on a record.
 
     Raises:
         StorageError: The machine cannot start a trunk's process, whatever the record.

@@ -25,7 +25,7 @@ _ENTRIES = 8  # Number of nonzero entries in a direction
 
 
 def text_vector(text: str) -> NDArray[np.float32]:
-    """Return the unit vector of a text, float32 ``[2048]``."""
+    """Return the unit vector of a text's n-grams and words, float32 ``[2048]``."""
     total = np.zeros(WIDTH)
     for ngram, count in sorted(Counter(_ngrams(text)).items()):
         digest = hashlib.blake2b(ngram.encode(), digest_size=2 * _ENTRIES).digest()
@@ -35,7 +35,7 @@ def text_vector(text: str) -> NDArray[np.float32]:
 
 
 def _ngrams(text: str) -> Iterator[str]:
-    """Yield words, pairs of words, and n-grams of words padded by a blank at both ends."""
+    """Yield a text's words, pairs of words, and character n-grams of padded words."""
     words = unicodedata.normalize("NFKC", text).lower().split()
     yield from words
     yield from (" ".join(pair) for pair in pairwise(words))

@@ -41,7 +41,7 @@ class ObjectTrunk(NamedTrunk):
 
     @classmethod
     def digest(cls) -> str:
-        """Return the SHA-256 of ImageNet's weights, hex."""
+        """Return the SHA-256 of the trunk's ImageNet weights, hex."""
         return published_weights.SHA256
 
     @classmethod
@@ -50,7 +50,7 @@ class ObjectTrunk(NamedTrunk):
         return np.ones(LAST_CHANNELS)
 
     def feature_bounds(self) -> float:
-        """Return 1.01: vectors have unit length up to rounding."""
+        """Return 1.01 as bound on features: unit vectors, up to rounding."""
         return 1.01
 
     def prepare(self, records: Sequence[Record]) -> Tensor:

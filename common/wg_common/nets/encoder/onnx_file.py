@@ -70,7 +70,7 @@ _EXTRA = "pip install 'weightgate[encoders]'"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnnxFile:
-    """ONNX file with its declared format, as a ``trunk.TrunkKind``.
+    """Trunk kind of an ONNX file: the file, with the format that the operator declared.
 
     Attributes:
         declared_format: Declared format, hash and number of features.
@@ -92,21 +92,21 @@ class OnnxFile:
 
     @property
     def width(self) -> int:
-        """Number of features."""
+        """Number of features of the network in the file."""
         return self.declared_format.width
 
     @property
     def directions(self) -> int:
-        """Number of projected directions: the default trunk's, at most this network's width."""
+        """Number of projected directions of features: the default trunk's, at most ``width``."""
         return min(image_trunk.ImageTrunk.directions, self.width)
 
     @property
     def local_blocks(self) -> tuple[int, ...]:
-        """One block of all raw features."""
+        """Sizes of local feature blocks: one block of all raw features."""
         return (self.width,)
 
     def choice(self) -> TrunkChoice:
-        """Return ``declared_format``."""
+        """Return the trunk's description for a package, ``declared_format``."""
         return self.declared_format
 
     def digest(self) -> str:
@@ -122,22 +122,22 @@ class OnnxFile:
         return self.block_weights()
 
     def pre_projection(self) -> None:
-        """Return None: raw features are not mapped."""
+        """Return None: the fit of a projection uses unmapped raw features."""
 
     def settings(self, *, pixels: int = 0) -> dict[str, str]:
-        """Return no settings: the choice has all of them."""
+        """Return no settings for a package: ``declared_format`` has all of them."""
         return {}
 
     def check_settings(self, metadata: Mapping[str, Any]) -> None:
-        """Accept any metadata, since there are no settings."""
+        """Accept any package metadata, since a trunk from a file has no settings."""
 
     def from_settings(self, metadata: Mapping[str, Any]) -> OnnxTrunk:
-        """Load the network into this process; errors as for ``OnnxTrunk``."""
+        """Load the file's network into this process; errors as for ``OnnxTrunk``."""
         return OnnxTrunk(self.declared_format, self.data)
 
 
 class OnnxTrunk(EncoderTrunk):
-    """Trunk that runs an ONNX file in this process; see the module.
+    """Trunk that runs an ONNX file in this process.
 
     Raises:
         ConfigError: A package is missing.
@@ -177,17 +177,17 @@ class OnnxTrunk(EncoderTrunk):
 
     @property
     def width(self) -> int:
-        """Number of features."""
+        """Number of features of the network."""
         return self._width
 
     @property
     def local_blocks(self) -> tuple[int, ...]:
-        """One block of all raw features."""
+        """Sizes of local feature blocks: one block of all raw features."""
         return (self._width,)
 
     @property
     def is_exportable(self) -> bool:
-        """False, because ONNX Runtime runs the trunk."""
+        """False: a model file cannot include a trunk that ONNX Runtime runs."""
         return False
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
@@ -202,12 +202,12 @@ class OnnxTrunk(EncoderTrunk):
         return F.normalize(features, dim=1).float()
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return the features, also as the only local block."""
+        """Return an image's raw features, also as the only local block."""
         raw = self(records)
         return raw, (raw,)
 
     def feature_bounds(self) -> float:
-        """Return 1.01: vectors have unit length up to rounding."""
+        """Return 1.01 as bound on features: unit vectors, up to rounding."""
         return 1.01
 
     def _features(self, batch: Tensor) -> NDArray[np.float32]:
@@ -224,14 +224,14 @@ class OnnxTrunk(EncoderTrunk):
 
 
 def check_hash(choice: TrunkChoice, data: bytes) -> None:
-    """Raise ``VerificationError`` unless a file has the hash that the choice names."""
+    """Raise ``VerificationError`` unless an ONNX file has the declared SHA-256."""
     digest = canonical.sha256_hex(data)
     if digest != choice.sha256:
         raise VerificationError(f"{choice.name}: SHA-256 {digest}, expected {choice.sha256}")
 
 
 def check_graph(data: bytes, choice: TrunkChoice) -> None:
-    """Check that a file is a plain image network, without running it.
+    """Check that an ONNX file is a plain image network, without running it.
 
     Raises:
         DecodeError: The file is not an accepted network, or lacks the chosen output.
@@ -324,7 +324,7 @@ def _session(data: bytes, name: str) -> Any:
 
 @cache
 def _bounded_memory() -> None:
-    """Give the sessions of this process one arena of bounded size."""
+    """Give all ONNX Runtime sessions of this process one memory arena of bounded size."""
     import onnxruntime
 
     kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
@@ -334,7 +334,7 @@ def _bounded_memory() -> None:
 
 
 def _pool_output(output: Any, choice: TrunkChoice) -> NDArray[np.float32]:
-    """Reduce an output to features ``[1, w]``."""
+    """Reduce a network's output to features ``[1, w]`` of one image."""
     source = choice.name
     if not isinstance(output, np.ndarray) or output.dtype != np.float32:
         kind = getattr(output, "dtype", type(output).__name__)

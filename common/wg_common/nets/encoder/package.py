@@ -69,7 +69,7 @@ class EncoderDescription:
 
     @property
     def trunk_names(self) -> tuple[str, ...]:
-        """Names of its trunks for display, with the licence of a trunk from a file."""
+        """Names of the encoder's trunks for display, with the licence of one from a file."""
         return tuple(
             f"{trunk.name} ({trunk.licence})" if trunk.file else trunk.name for trunk in self.trunks
         )
@@ -98,12 +98,12 @@ class EncoderContents:
 
     @property
     def trunk_blocks(self) -> tuple[int, ...]:
-        """Number of blocks of each trunk."""
+        """Number of local feature blocks of each trunk."""
         return tuple(len(blocks) for blocks in local_block_sizes(self.kinds))
 
 
 def local_block_sizes(kinds: Sequence[TrunkKind | EncoderTrunk]) -> list[tuple[int, ...]]:
-    """Return for each trunk the sizes of its local features' blocks without a public scale."""
+    """Return each trunk's block sizes of local features without a public scale."""
     other_blocks = [kind.local_blocks or (kind.width,) for kind in kinds[1:]]
     return [kinds[0].local_blocks, *other_blocks]
 
@@ -111,7 +111,7 @@ def local_block_sizes(kinds: Sequence[TrunkKind | EncoderTrunk]) -> list[tuple[i
 def choose_trunks(
     modality: str, choices: Sequence[TrunkChoice], files: Mapping[str, bytes]
 ) -> tuple[TrunkKind, ...]:
-    """Return the chosen trunks, or the default trunk if there are no choices.
+    """Return the chosen trunks of an encoder, or the default trunk if none is chosen.
 
     Args:
         modality: Name of the modality.
@@ -131,7 +131,7 @@ def choose_trunks(
 
 
 def stated_modality(metadata: Mapping[str, str]) -> str:
-    """Return the name of the modality in an encoder's metadata.
+    """Return the modality that an encoder's metadata state.
 
     Raises:
         DecodeError: The modality is unknown.
@@ -183,7 +183,7 @@ def projection_of_texts(data: bytes) -> NDArray[np.float32] | None:
 
 
 def _is_name(source: object) -> bool:
-    """Return True if a name can be displayed to a user who decides by it."""
+    """Return True if a name can be displayed to a user who decides by the name."""
     return isinstance(source, str) and 0 < len(source) <= 200 and source.isprintable()
 
 
@@ -194,7 +194,7 @@ def pack_encoder(
     metadata: dict[str, str],
     kinds: Sequence[TrunkKind] = (),
 ) -> bytes:
-    """Pack an encoder; tensors are stored as float32.
+    """Pack an encoder's tensors as float32, with its metadata, into a package.
 
     Args:
         mean: Mean of public raw features, ``[WIDTH]``.
@@ -223,7 +223,7 @@ def pack_encoder(
 
 
 def replace_reading_maps(data: bytes, maps: Maps) -> bytes:
-    """Return a package whose reading maps are replaced by the given maps.
+    """Return an encoder package with other reading maps in place of its own.
 
     Raises:
         DecodeError: The bytes are not an encoder package of this version.
@@ -240,7 +240,7 @@ class _Choices:
 
 
 def _choices(metadata: Mapping[str, str]) -> tuple[TrunkChoice, ...]:
-    """Read the trunk choices of a package; empty for the default trunk alone."""
+    """Read an encoder package's trunk choices; empty for the default trunk alone."""
     text = metadata.get("trunks", "")
     if not text:
         return ()
@@ -256,7 +256,7 @@ def _choices(metadata: Mapping[str, str]) -> tuple[TrunkChoice, ...]:
 
 
 def unpack_encoder(data: bytes) -> EncoderContents:
-    """Read the contents of a package, without building its networks.
+    """Read the contents of an encoder package, without building its networks.
 
     Raises:
         DecodeError: The bytes are not an encoder package of this version.
@@ -318,7 +318,7 @@ def _header(data: bytes) -> dict[str, str]:
 def _kinds(
     metadata: Mapping[str, str], files: Mapping[str, NDArray[np.generic]]
 ) -> tuple[TrunkKind, ...]:
-    """Return the trunks of a package; ``DecodeError`` if they do not match its tensors."""
+    """Return an encoder package's trunks; ``DecodeError`` if its tensors do not match."""
     choices = _choices(metadata)
     file_names = {choice.file for choice in choices if choice.file}
     if file_names != set(files) or any(x.dtype != np.uint8 or x.ndim != 1 for x in files.values()):

@@ -1,4 +1,4 @@
-"""Window trunk that a plant fits on its own records, for its own models only.
+"""Trunk of window features that a plant fits on its records, for its own models only.
 
 Its features follow the public encoder's local features: shares above thresholds fitted to the
 plant's records (``minirocket``), and the moments and the spectrum of each channel in the plant's
@@ -49,7 +49,7 @@ class PlantTrunk(EncoderTrunk):
 
     @classmethod
     def fit(cls, records: Sequence[NDArray[np.floating]]) -> "PlantTrunk":
-        """Fit a trunk on at least one window ``[C, T]``; shapes may differ."""
+        """Fit a plant's trunk on at least one window ``[C, T]``; shapes may differ."""
         rows = np.linspace(0, len(records) - 1, min(len(records), FITTED_ON)).astype(int)
         windows = [records[row] for row in dict.fromkeys(rows.tolist())]
         time = min(window.shape[1] for window in windows)
@@ -61,30 +61,30 @@ class PlantTrunk(EncoderTrunk):
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[np.float32]]) -> "PlantTrunk":
-        """Rebuild a trunk from the tensors of ``tensors``."""
+        """Rebuild a plant's trunk from the tensors of ``PlantTrunk.tensors``."""
         trunk = cls(len(tensors["floor"]), int(tensors["time"][0]))
         state = {n: torch.from_numpy(np.array(v)) for n, v in tensors.items() if n != "time"}
         trunk.load_state_dict(state)
         return trunk.eval()
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Return the fitted tensors by name, for ``from_tensors``."""
+        """Return the trunk's fitted tensors by name, for ``from_tensors``."""
         state = {name: value.numpy().copy() for name, value in self.state_dict().items()}
         return state | {"time": np.array([self._time], np.float32)}
 
     @property
     def label(self) -> str:
-        """Name of its input in exports."""
+        """Name of the trunk's input in exported models."""
         return LABEL
 
     @property
     def width(self) -> int:
-        """Number of features."""
+        """Number of features of the trunk."""
         return sum(self.local_blocks)
 
     @property
     def local_blocks(self) -> tuple[int, ...]:
-        """Three blocks: shares; moments; spectra."""
+        """Sizes of the trunk's three feature blocks: shares; moments; spectra."""
         return SHARES, self._channels * _MOMENTS, self._channels * _BANDS
 
     def layout(
@@ -102,7 +102,7 @@ class PlantTrunk(EncoderTrunk):
         return (*blocks, *self.local_blocks), (*counts, *(1 for _ in self.local_blocks))
 
     def feature_bounds(self) -> float:
-        """Return infinity: no bound is needed, since no release uses the features."""
+        """Return infinity as bound: no release uses the trunk's features."""
         return float("inf")
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
@@ -113,12 +113,12 @@ class PlantTrunk(EncoderTrunk):
         return F.pad(x, (0, missing, 0, self._channels - len(x)))[None]
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Return features ``[n, width]``."""
+        """Return features ``[n, width]`` of prepared windows."""
         moments_and_spectra = [part.flatten(1) for part in self._describe(batch)]
         return torch.cat([self.rocket(batch), *moments_and_spectra], dim=1)
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return the features, also split into blocks."""
+        """Return features of prepared windows, also split into blocks."""
         features = self(records)
         ends = itertools.accumulate(self.local_blocks, initial=0)
         return features, [features[:, a:b] for a, b in itertools.pairwise(ends)]

@@ -20,7 +20,7 @@ SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
 def load_imagenet_weights() -> dict[str, Tensor]:
-    """Load the weights of the network.
+    """Load ImageNet's weights of EfficientNet-Lite0 from the pinned package.
 
     Raises:
         ConfigError: The package is missing, or its file is not the pinned one.
@@ -44,7 +44,7 @@ def load_imagenet_weights() -> dict[str, Tensor]:
 
 
 def build_imagenet_network(weights: dict[str, Tensor]) -> Any:
-    """Build the network with its weights, in evaluation mode."""
+    """Build EfficientNet-Lite0 with ImageNet's weights, in evaluation mode."""
     from efficientnet_lite_pytorch import EfficientNet
 
     net = EfficientNet.from_name(NAME, image_size=224)

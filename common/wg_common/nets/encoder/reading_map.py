@@ -46,7 +46,7 @@ _EDGES = np.unique(np.geomspace(1, HALF_BINS, 31).round().astype(int)).tolist()
 
 
 class ReadingMap(nn.Module):
-    """Network from readings to machine features, for machines of one kind.
+    """Reading map: network from readings to machine features, for machines of one kind.
 
     Attributes:
         centre: Mean of each reading over public machines, ``[R]``.
@@ -70,7 +70,7 @@ class ReadingMap(nn.Module):
         )
 
     def forward(self, readings: Tensor) -> Tensor:
-        """Map readings ``[..., R]`` to numbers ``[..., MACHINE_DIMENSION]`` of norm at most 1."""
+        """Map readings ``[..., R]`` to machine features of norm at most 1."""
         scores = torch.nan_to_num((readings - self.centre) / self.spread)
         numbers: Tensor = self.layers(scores.clamp(-_READING_BOUND, _READING_BOUND))
         norm = numbers.square().sum(dim=-1, keepdim=True).sqrt()
@@ -78,14 +78,14 @@ class ReadingMap(nn.Module):
 
 
 def reading_count(kind: MachineKind | ProcessUnit) -> int:
-    """Return the number R of readings of a window."""
+    """Return the number R of readings that a machine kind's window has."""
     if isinstance(kind, ProcessUnit):
         return kind.reading_count
     return INPUTS - ENVELOPE_INPUTS + len(BANDS) * (len(_EDGES) - 1 + kind.template_count)
 
 
 def window_readings(inputs: Tensor, templates: Tensor) -> Tensor:
-    """Compute the readings ``[m, n, R]`` of windows.
+    """Compute the readings ``[m, n, R]`` of windows from spectra and templates.
 
     Args:
         inputs: Spectra from ``spectrum_lines.envelope_spectra``, ``[m, n, INPUTS]``.
@@ -132,7 +132,7 @@ def readings_to_input_weights(weights: Tensor, templates: Tensor) -> Tensor:
 
 
 def maps_to_tensors(maps: Maps) -> dict[str, NDArray[np.float32]]:
-    """Return the tensors of maps for a package; their names begin with the kind."""
+    """Return reading maps as tensors for a package; names begin with the machine's kind."""
     return {
         f"{_prefix(name)}{key}": value.detach().numpy().astype(np.float32)
         for name, map_of_kind in maps.items()
@@ -141,7 +141,7 @@ def maps_to_tensors(maps: Maps) -> dict[str, NDArray[np.float32]]:
 
 
 def maps_from_tensors(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, ReadingMap]:
-    """Build maps in evaluation mode from the tensors of ``maps_to_tensors``.
+    """Build reading maps in evaluation mode from the tensors of ``maps_to_tensors``.
 
     Raises:
         DecodeError: A tensor belongs to no known kind, or has a wrong shape.
@@ -182,7 +182,7 @@ def is_map_tensor(name: str) -> bool:
 
 @torch.no_grad()
 def check_overflow(name: str, reading_map: ReadingMap) -> None:
-    """Check that no record can make a map overflow.
+    """Check that no record can make a reading map overflow.
 
     Raises:
         VerificationError: A layer's outputs have no bound within ``_RANGE``, or a spread is not

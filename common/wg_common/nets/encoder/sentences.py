@@ -57,7 +57,7 @@ def embed_sentences(sentences: Sequence[str]) -> NDArray[np.float32]:
 
 
 def is_installed() -> bool:
-    """Return True if the package is installed."""
+    """Return True if the package of the sentence encoder is installed."""
     return any(metadata.distributions(name=PACKAGE.partition("==")[0]))
 
 

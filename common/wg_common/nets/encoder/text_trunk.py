@@ -43,7 +43,7 @@ class TextTrunk(NamedTrunk):
         return np.ones(sentences.WIDTH)
 
     def feature_bounds(self) -> float:
-        """Return 1.01: vectors have unit length up to rounding."""
+        """Return 1.01 as bound on features: unit vectors, up to rounding."""
         return 1.01
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
@@ -53,12 +53,12 @@ class TextTrunk(NamedTrunk):
         return torch.from_numpy(np.hstack([sentences.embed_sentences(texts), vectors]))
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return sentence vectors, and both kinds of vectors as local blocks."""
+        """Return texts' sentence vectors, and both kinds of vectors as local blocks."""
         raw = self(records)
         return raw, (raw, records[:, sentences.WIDTH :])
 
     def forward(self, records: Tensor) -> Tensor:
-        """Return raw features ``[n, 512]``."""
+        """Return raw features ``[n, 512]`` of prepared texts: their sentence vectors."""
         return records[:, : sentences.WIDTH]
 
 

@@ -22,7 +22,7 @@ from wg_core.errors import VerificationError
 
 
 def try_trunk_file(kind: OnnxFile) -> tuple[OnnxFile, float]:
-    """Try a file; return it with its number of features set, and the milliseconds per image.
+    """Try a trunk's file on images; return it with its width, and milliseconds per image.
 
     Raises:
         VerificationError: The file is not the one that its choice names, or its results differ in
@@ -41,14 +41,14 @@ def try_trunk_file(kind: OnnxFile) -> tuple[OnnxFile, float]:
 
 
 def try_trunk_files(kinds: tuple[TrunkKind, ...]) -> None:
-    """Try each trunk that comes from a file; errors as for ``try_trunk_file``."""
+    """Try each trunk that comes from a file on images; errors as for ``try_trunk_file``."""
     for kind in kinds:
         if isinstance(kind, OnnxFile):
             try_trunk_file(kind)
 
 
 def _images(pixels: int) -> list[Record]:
-    """Return an image of ramps, and images of increasingly coarse noise."""
+    """Return artificial images for a trial: ramps, and increasingly coarse noise."""
     rng = np.random.default_rng(0)
     sides = [max(8, 2 * pixels // number) for number in range(1, 6)]
     noise = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in sides]
@@ -56,7 +56,7 @@ def _images(pixels: int) -> list[Record]:
 
 
 def _run(trunk: EncoderTrunk, pixels: int) -> tuple[bytes, float]:
-    """Return features of all images and the shortest time of one in seconds; may raise."""
+    """Return a trunk's features of all trial images, and the shortest seconds per image."""
     images = _images(pixels)
     seconds, turns = [], []
     for order in (range(len(images)), reversed(range(len(images)))):

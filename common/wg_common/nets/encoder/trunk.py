@@ -29,21 +29,21 @@ Records = Sequence[Record] | Record
 
 
 class EncoderTrunk(nn.Module):
-    """Trunk module from prepared records to raw features ``[n, width]``."""
+    """Trunk of an encoder: module from prepared records to raw features ``[n, width]``."""
 
     @property
     @abstractmethod
     def label(self) -> str:
-        """Name in packages, which changes with every change of a raw feature."""
+        """Name of the trunk in packages, which changes whenever a raw feature changes."""
 
     @property
     @abstractmethod
     def width(self) -> int:
-        """Number of raw features."""
+        """Number of raw features of the trunk."""
 
     @property
     def batch(self) -> int:
-        """Batch size for public records; 1 if records differ in shape."""
+        """Trunk's batch size for public records; 1 if records differ in shape."""
         return 1
 
     @property
@@ -56,7 +56,7 @@ class EncoderTrunk(nn.Module):
 
     @property
     def is_exportable(self) -> bool:
-        """True if torch computes all of it, so that exported models can include it."""
+        """True if torch computes the whole trunk, so that exported models can include it."""
         return True
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
@@ -84,15 +84,15 @@ class EncoderTrunk(nn.Module):
 
     @abstractmethod
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """Convert up to ``batch`` valid records to one batch."""
+        """Convert up to ``batch`` valid records to one batch for the trunk."""
 
 
 class TrunkKind(Protocol):
-    """Properties of a trunk without its weights; attributes as for ``EncoderTrunk``."""
+    """Kind of trunk: its properties without weights; attributes as for ``EncoderTrunk``."""
 
     @property
     def data(self) -> bytes:
-        """Content of its file; empty if it has no file."""
+        """Content of the trunk's file; empty if the trunk has no file."""
 
     @property
     def label(self) -> str:
@@ -100,7 +100,7 @@ class TrunkKind(Protocol):
 
     @property
     def width(self) -> int:
-        """Number of raw features."""
+        """Number of raw features of the trunk."""
 
     @property
     def batch(self) -> int:
@@ -112,7 +112,7 @@ class TrunkKind(Protocol):
 
     @property
     def whitening(self) -> float:
-        """Exponent of whitening: each direction is divided by its variance to this power.
+        """Exponent of whitening: each local direction is divided by its variance to this power.
 
         0 keeps distances between raw features; 0.5 gives all directions equal variance.
         """
@@ -123,11 +123,11 @@ class TrunkKind(Protocol):
 
     @property
     def local_blocks(self) -> tuple[int, ...]:
-        """Sizes of the blocks of further local features."""
+        """Sizes of the trunk's blocks of further local features."""
 
     @property
     def needs_process(self) -> bool:
-        """True if it runs in a separate process with limits (``confined_trunk``).
+        """True if the trunk runs in a separate process with limits (``confined_trunk``).
 
         False only for a trunk of this program, whose memory and time the limits of a record bound.
         """
@@ -148,7 +148,7 @@ class TrunkKind(Protocol):
         """Return the map ``[width, m]`` before the fit of released directions; None: identity."""
 
     def settings(self, *, pixels: int = 0) -> dict[str, str]:
-        """Return the settings for a package; 0 pixels stand for the default side."""
+        """Return the trunk's settings for a package; 0 pixels stand for the default side."""
 
     def check_settings(self, metadata: Mapping[str, Any]) -> None:
         """Raise ``DecodeError`` if a setting is out of range, without building anything."""
@@ -178,13 +178,13 @@ class NamedTrunk(EncoderTrunk):
 
     @classmethod
     def choice(cls) -> TrunkChoice:
-        """Return the trunk's name and hash."""
+        """Return the trunk's description in a package: name and hash."""
         return TrunkChoice(name=cls.label, sha256=cls.digest())
 
     @classmethod
     @abstractmethod
     def digest(cls) -> str:
-        """Return the digest as ``TrunkKind`` defines it."""
+        """Return the SHA-256 of all that determines the trunk's raw features, hex."""
 
     @classmethod
     @abstractmethod
@@ -203,7 +203,7 @@ class NamedTrunk(EncoderTrunk):
 
     @classmethod
     def settings(cls, *, pixels: int = 0) -> dict[str, str]:
-        """Return the settings for a package; 0 pixels stand for the default side."""
+        """Return the trunk's settings for a package; 0 pixels stand for the default side."""
         return {}
 
     @classmethod
@@ -278,7 +278,7 @@ def file_trunk(name: str, choice: TrunkChoice, data: bytes) -> TrunkKind:
 
 
 def _import_trunks(name: str, place: int) -> ModuleType:
-    """Import a module of a modality's trunks; the last module reads files."""
+    """Import a module of trunks that a modality names; the last module reads files."""
     kind = find_modality(name)
     module = (*kind.trunks, kind.trunk_file)[place]
     return importlib.import_module(module)

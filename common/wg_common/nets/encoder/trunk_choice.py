@@ -24,7 +24,7 @@ Colours = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkChoice:
-    """Choice of one trunk; a named trunk has no settings, and a file has all of them.
+    """Operator's choice of one trunk: its name, or a file with all of its settings.
 
     Attributes:
         name: Name of a trunk in this program, or the operator's name for the file.
@@ -82,6 +82,6 @@ class TrunkChoice:
 
 
 def check_choices(trunks: tuple[TrunkChoice, ...]) -> None:
-    """Raise ``ConfigError`` for too many trunks, or for a repeated name."""
+    """Raise ``ConfigError`` for too many chosen trunks, or for a repeated name."""
     if len(trunks) > TRUNKS_LIMIT or len({trunk.name for trunk in trunks}) < len(trunks):
         raise ConfigError(f"encoder.trunks: expected at most {TRUNKS_LIMIT}, each once")

@@ -40,7 +40,7 @@ _FEATURES, _FAILURE = b"+", b"-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkRequest:
-    """First message to a process: the trunk to run.
+    """First message to a trunk process, which names the trunk to run.
 
     Attributes:
         modality: Name of the modality that it encodes.
@@ -57,7 +57,7 @@ class TrunkRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkReply:
-    """First answer of a process, after loading its trunk.
+    """First answer of a trunk process, after loading its trunk.
 
     Attributes:
         code: Code of the error in loading; empty on success.
@@ -75,13 +75,13 @@ class TrunkReply:
 
 
 def write_frame(stream: IO[bytes], data: bytes) -> None:
-    """Write one message after its length; ``OSError`` if the pipe is closed."""
+    """Write one message after its length to a trunk process's pipe; ``OSError`` if closed."""
     stream.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
     stream.flush()
 
 
 def read_frame(stream: IO[bytes], limit: int = FRAME_LIMIT) -> bytes | None:
-    """Read one message; None if the stream ended or the message exceeds ``limit`` bytes."""
+    """Read one message of a pipe; None at the end, or if it exceeds ``limit`` bytes."""
     length = int.from_bytes(head := stream.read(_LENGTH_BYTES), "big")
     if len(head) < _LENGTH_BYTES or length > limit:
         return None
@@ -102,7 +102,7 @@ def decode_features(answer: bytes, count: int) -> torch.Tensor:
 
 
 def main() -> None:
-    """Load a trunk, and answer records until the input ends."""
+    """Run the trunk process: load a trunk, and answer records until the input ends."""
     records = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a trunk's own output must not mix with answers
@@ -121,7 +121,7 @@ def main() -> None:
 
 
 def _load(order_bytes: bytes, data: bytes) -> tuple[TrunkReply, EncoderTrunk | None]:
-    """Load the trunk; return None in its place, and the error in the answer, on failure."""
+    """Load the process's trunk; on failure return None with the error as answer."""
     try:
         order = canonical.decode(TrunkRequest, order_bytes, subject="trunk")
         modality, choice = order.modality, order.choice
@@ -166,7 +166,7 @@ def _answer_from_copy(trunk: EncoderTrunk, start: TrunkReply, record: bytes, sec
 
 
 def _answer(trunk: EncoderTrunk, start: TrunkReply, data: bytes) -> bytes:
-    """Return the features of a record as bytes, or the reason of a failure."""
+    """Return the trunk's features of a record as bytes, or the reason of a failure."""
     try:
         raw, blocks = trunk.compute_features(trunk.prepare([_record(data)]))
         shapes = [tuple(part.shape) for part in (raw, *blocks)]
@@ -179,7 +179,7 @@ def _answer(trunk: EncoderTrunk, start: TrunkReply, data: bytes) -> bytes:
 
 
 def encode_record(record: np.ndarray[Any, Any]) -> bytes:
-    """Encode one record as a message: its type, shape and values."""
+    """Encode one record as a message to a trunk process: type, shape and values."""
     record = np.ascontiguousarray(record).reshape(record.shape)
     head = canonical.encode({"type": record.dtype.str, "shape": list(record.shape)})
     return len(head).to_bytes(_LENGTH_BYTES, "big") + head + record.tobytes()
@@ -198,7 +198,7 @@ class _RecordHead:
 
 
 def _limit() -> None:
-    """Limit memory and files of this process and of all its copies."""
+    """Limit memory and files of the trunk process and of all its copies."""
     with suppress(OSError):  # when memory runs out, the kernel kills these processes first
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     try:
@@ -211,7 +211,7 @@ def _limit() -> None:
 
 
 def _limit_work(seconds: int) -> None:
-    """Limit the CPU time of this process."""
+    """Limit the CPU time of the trunk process."""
     with suppress(ImportError):
         import resource
 

@@ -39,7 +39,7 @@ def unfitted_package(modality: str) -> bytes:
 
 
 def unfitted_encoder(modality: str) -> Encoder:
-    """Load the built-in encoder; errors as for ``unfitted_package``."""
+    """Load the built-in encoder of a modality; errors as for ``unfitted_package``."""
     return load_encoder(unfitted_package(modality))
 
 

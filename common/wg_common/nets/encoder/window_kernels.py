@@ -47,7 +47,7 @@ class WindowKernels(nn.Module):
         self.register_buffer("kernels", unit_kernels(), persistent=False)
 
     def forward(self, views: Tensor) -> Tensor:
-        """Return shares and log sizes ``[n, WIDTH]``, averaged over the pieces of a window."""
+        """Return a window's shares and log sizes ``[n, WIDTH]``, averaged over its pieces."""
         pieces = views[:, :, 1:]
         length = pieces.shape[-1]
         visible_dilations = DILATIONS if length > PLACES else DILATIONS[:_SHORT_DILATIONS]
@@ -85,7 +85,7 @@ def channel_masks(channels: int) -> NDArray[np.float32]:
 
 
 def digest() -> str:
-    """Return the SHA-256 of all that determines the columns, hex."""
+    """Return the SHA-256 of all that determines the kernel columns, hex."""
     code = hashlib.sha256(f"kernels-3 {DILATIONS} {PLACES} {_THRESHOLDS} {MOST_CHANNELS}".encode())
     code.update(unit_kernels().numpy().tobytes())
     code.update(_keys().tobytes())
@@ -94,7 +94,7 @@ def digest() -> str:
 
 @functools.cache
 def _keys() -> NDArray[np.uint32]:
-    """Return bits of a hash, ``[7, 84, 1 + CHANNELS_LIMIT]``: number of channels, and order."""
+    """Return hash bits that select each kernel's channels, ``[7, 84, 1 + CHANNELS_LIMIT]``."""
     shape = len(DILATIONS), KERNEL_COUNT, 1 + CHANNELS_LIMIT
     bits = hashlib.shake_256(b"weightgate window mixes").digest(4 * math.prod(shape))
     return np.frombuffer(bits, "<u4").reshape(shape)

@@ -122,7 +122,7 @@ class WindowTrunk(NamedTrunk):
 
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """Return weights that give all blocks equal weight."""
+        """Return weights that give all feature blocks equal weight."""
         return np.concatenate([np.full(size, size**-0.5) for size in BLOCKS.values()])
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
@@ -131,15 +131,15 @@ class WindowTrunk(NamedTrunk):
         return raw, (self.unscaled(records), raw)
 
     def feature_bounds(self) -> float:
-        """Return the common bound of all raw features."""
+        """Return the common bound on the magnitudes of raw features."""
         return FEATURE_BOUND
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """Convert one window to its views."""
+        """Convert one sensor window to its views."""
         return window_views(records[0])
 
     def forward(self, views: Tensor) -> Tensor:
-        """Return raw features ``[n, WIDTH]``."""
+        """Return raw features ``[n, WIDTH]`` of window views."""
         mean = views.mean(dim=-1, keepdim=True)
         centred_views = views - mean
         std = centred_views.square().mean(dim=-1, keepdim=True).sqrt()
@@ -173,7 +173,7 @@ class WindowTrunk(NamedTrunk):
         return torch.cat(columns, dim=1)
 
     def _envelope(self, x: Tensor) -> Tensor:
-        """Return spectrum and moments of the envelope in three bands, ``[..., 54]``."""
+        """Return spectrum and moments of signals' envelopes in three bands, ``[..., 54]``."""
         line = torch.view_as_real(torch.fft.rfft(x))  # [..., L / 2 + 1, 2]
         band_count = len(_ENVELOPES) if x.shape[-1] == VIEW_SAMPLES else _SHORT_ENVELOPES
         masks = self.masks[:band_count, : line.shape[-2], None]
@@ -198,7 +198,7 @@ class WindowTrunk(NamedTrunk):
         return description.flatten(-2)
 
     def _respond(self, x: Tensor) -> Tensor:
-        """Return soft shares above three thresholds and the log size of kernel responses."""
+        """Return kernel responses as soft shares above three thresholds and a log size."""
         rows = x.flatten(0, -2)  # [m, L]
         missing = int(math.log2(VIEW_SAMPLES // x.shape[-1]))
         parts = [rows.new_zeros(rows.shape[0], 84 * (len(_THRESHOLDS) + 1) * missing)]
@@ -238,7 +238,7 @@ def window_views(window: NDArray[np.floating]) -> Tensor:
 
 
 def _power(x: Tensor) -> Tensor:
-    """Return the share of each line in the power of signals, ``[..., L / 2 + 1]``."""
+    """Return each spectral line's share in the power of signals, ``[..., L / 2 + 1]``."""
     # Exporters support pairs of real numbers, not complex numbers.
     power = torch.view_as_real(torch.fft.rfft(x)).square().sum(dim=-1)
     return power / (power.sum(dim=-1, keepdim=True) + 1e-9)
@@ -282,7 +282,7 @@ def _moments(x: Tensor) -> Tensor:
 
 
 def _together(overview: Tensor) -> Tensor:
-    """Return the leading shares of the channels' correlation spectrum, ``[n, 8]``."""
+    """Return the leading eigenvalue shares of the channels' correlations, ``[n, 8]``."""
     c = overview.shape[1]
     coarse = F.adaptive_avg_pool1d(overview, 128)
     coarse = coarse - coarse.mean(dim=-1, keepdim=True)
@@ -311,7 +311,7 @@ def channel_signs() -> Tensor:
 
 
 def _band_matrix(lines: int, bands: int) -> Tensor:
-    """Return the matrix ``[lines, bands]`` that sums lines in logarithmic bands, without line 0."""
+    """Return a matrix ``[lines, bands]`` that sums spectral lines in logarithmic bands."""
     edges = np.geomspace(1, lines, bands + 1)
     edges = np.maximum(edges, np.arange(1, bands + 2))  # low bands hold a line at least
     matrix = np.zeros((lines, bands), np.float32)
@@ -321,7 +321,7 @@ def _band_matrix(lines: int, bands: int) -> Tensor:
 
 
 def _masks() -> Tensor:
-    """Return the pass bands of the envelopes, ``[3, lines]``."""
+    """Return the pass bands of the three envelopes, ``[3, lines]``."""
     masks = torch.zeros(len(_ENVELOPES), VIEW_SAMPLES // 2 + 1)
     for row, (low, high) in enumerate(_ENVELOPES):
         masks[row, low:high] = 1
