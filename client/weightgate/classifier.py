@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -19,6 +18,7 @@ from wg_client.fitting.finetune import constant_base_head, fit_finetuned
 from wg_client.fitting.folds import stratified_folds
 from wg_client.fitting.linear_head import Floats, LinearHead, head_from_tensors
 from wg_client.fitting.local_models import fit_local_only
+from wg_client.fitting.sure_calls import cap_probabilities, supported_probability
 from wg_client.models import predict, store
 from wg_client.models.manifest import ModelsManifest
 from wg_common import streams
@@ -41,6 +41,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
             sorted labels of ``y``.
         n_features_in_: Number of features; without a home only.
         head_: Linear model on features; set by ``fit``.
+        label_count_: Number of labels with which the model was trained or evaluated.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
         plant, manifest, name = self._chosen_model()
         store.load_tensors(plant.home, manifest, name)  # raises if the file is missing or changed
         self.classes_ = np.array(manifest.labels)
+        self.label_count_ = manifest.judged_labels
         if hasattr(self, "head_"):
             del self.head_
         return self
@@ -78,12 +80,14 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
             features, y = validate_data(self, X, y, dtype=np.float64)
             check_classification_targets(y)
             self.classes_, labels = np.unique(y, return_inverse=True)
+            self.label_count_ = len(labels)
             folds = stratified_folds(labels, streams.stream_generator(Stream.SELECTION_FOLDS))
             self.head_ = fit_local_only(features, labels, len(self.classes_), folds).head
             return self
         plant, manifest, name = self._chosen_model()
         self.classes_ = np.array(manifest.labels)
         labels = _indices(np.asarray(y), manifest.labels)
+        self.label_count_ = len(labels)
         start = head_from_tensors(store.load_tensors(plant.home, manifest, name))
         folds = stratified_folds(labels, streams.stream_generator(Stream.SELECTION_FOLDS))
         features = self._inputs(plant, manifest, X)
@@ -97,8 +101,12 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
         return self
 
     def predict_proba(self, X: ArrayLike | Records) -> NDArray[np.float64]:
-        """Return the probabilities of ``classes_``, ``[n, K]``."""
-        return np.asarray(softmax(self.decision_scores(X), axis=1))
+        """Return probabilities of ``classes_``, ``[n, K]``, as ``wg-client predict`` states them.
+
+        No probability is above what so many labels can support (``fitting.sure_calls``).
+        """
+        logits, count = self.decision_scores(X), self.label_count_
+        return cap_probabilities(logits, supported_probability(count) if count else 1.0)
 
     def predict(self, X: ArrayLike | Records) -> NDArray[Any]:
         """Return the most likely label of each record, ``[n]``."""

@@ -15,6 +15,7 @@ from tests.client.families import beside, family_head
 
 import weightgate
 from wg_client.fitting.linear_head import LinearHead
+from wg_client.fitting.sure_calls import supported_probability
 from wg_client.methods.names import HANDED_ON, LOCAL
 from wg_client.models import adoption
 from wg_client.release import preview
@@ -53,7 +54,8 @@ def test_files_and_arrays_are_predicted_alike(plant: TestPlant, tmp_path: Path) 
     np.savez(tmp_path / "new.npz", x=records, classes=np.array(LABELS))
     of_arrays, of_file = opened.predict(records), opened.predict(tmp_path / "new.npz")
     assert [one.probabilities for one in of_arrays] == [one.probabilities for one in of_file]
-    assert of_arrays[0].name == "X[0]" and of_arrays[0].call
+    assert of_arrays[0].name == "X[0]"
+    assert of_arrays[0].probability == supported_probability(8)  # eight labels support no more
     with pytest.raises(DataError, match="expected paths, images"):
         opened.predict([np.zeros(3, dtype=complex)])
     with pytest.raises(ConfigError, match="packages begin with it"):
