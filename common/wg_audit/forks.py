@@ -151,7 +151,7 @@ def _check_signed(
 
 
 def read_pair(earlier_note: Path, later_note: Path) -> CheckpointPair:
-    """Read two contradictory signed heads, as ``wg-server export`` writes them.
+    """Read two contradictory checkpoints of a log, as ``wg-server export`` writes them.
 
     Raises:
         ConfigError: A file cannot be read.

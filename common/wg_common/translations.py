@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 COMMON_CATALOGUES = Path(__file__).parent / "locale"
 """Folder of the catalogue for all commands and the auditor's page."""
-SHAPES = ("error", "wrong call", "log entry")
+TEMPLATE_CONTEXTS = ("error", "wrong call", "log entry")
 """Contexts of sentences that are matched by pattern."""
 
 
@@ -77,7 +77,9 @@ def load_language(code: Code, *folders: Path) -> Language:
         logging.getLogger(__name__).error("%s", error)
         return ENGLISH
     sentences = {entry.english: entry.translation for entry in entries if not entry.context}
-    shapes = {entry.english: entry.translation for entry in entries if entry.context in SHAPES}
+    shapes = {
+        entry.english: entry.translation for entry in entries if entry.context in TEMPLATE_CONTEXTS
+    }
     return Language(code, Catalogue(sentences, shapes))
 
 

@@ -31,7 +31,7 @@ FOLDERS = (
     DEMO,
     OPERATOR_CATALOGUES,
 )
-KINDS = ("", *translations.SHAPES, wording.KIND, messages.KIND)
+KINDS = ("", *translations.TEMPLATE_CONTEXTS, wording.KIND, messages.KIND)
 HEADER = """msgid ""
 msgstr ""
 "Language: ja\\n"
@@ -81,7 +81,9 @@ def test_every_catalogue_is_whole_and_its_contexts_are_read(folder: Path, code: 
         for each in found
         if "\r" in each.translation or each.translation != each.translation.strip("\n")
     ] == []
-    shapes = translations.SHAPES if folder == messages.PAGE_CATALOGUES else ("wrong call",)
+    shapes = (
+        translations.TEMPLATE_CONTEXTS if folder == messages.PAGE_CATALOGUES else ("wrong call",)
+    )
     told = [each for each in found if each.context not in shapes]  # a shape may leave a value out
     assert [each for each in told if values(each.english) != values(each.translation)] == []
 

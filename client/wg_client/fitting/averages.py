@@ -66,6 +66,6 @@ def average_models(
 
 
 def _weights(shares: Floats, losses: Sequence[Floats]) -> Floats:
-    """Return the weights ``[members]`` of averaged heads, from shares and mean losses."""
+    """Return the weights ``[members]`` of averaged heads: prior shares, less for a higher loss."""
     weights = shares * np.exp([-LOSS_WEIGHT * float(loss.mean()) for loss in losses])
     return np.asarray(weights / weights.sum())

@@ -164,7 +164,7 @@ Tilt = Callable[[NDArray[np.bool_]], tuple[Floats, Floats]]
 logits to add, ``[configurations, K]``, and expected loss in nats, ``[configurations]``."""
 Predict = Callable[[RowIndex, RowIndex], Sequence[Floats]]
 """(training rows, held-out rows) -> for each configuration the logits ``[held out, K]``."""
-Judge = Callable[[RowIndex, RowIndex, int], Floats]
+ConfigurationPredictor = Callable[[RowIndex, RowIndex, int], Floats]
 """(training rows, held-out rows, configuration) -> its logits ``[held out, K]``."""
 
 
@@ -179,7 +179,7 @@ class Configurations:
     """
 
     predict: Predict
-    judge: Judge
+    judge: ConfigurationPredictor
     prior: Floats
 
 

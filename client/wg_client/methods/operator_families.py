@@ -74,7 +74,10 @@ class DeliveredFamily:
         return self.unlikeness > likeness.UNLIKENESS_THRESHOLD
 
     def row_order_loss(self, labels: Ints, classes: int) -> float:
-        """Return the log loss of the labelled records plus the log number of possible row orders.
+        """Return the log loss of the family's head on the labelled records.
+
+        If class names do not identify the family, the head's rows take the likeliest order, and the
+        logarithm of the number of possible orders is added.
 
         Args:
             labels: Labels ``[n]``, -1 = unlabelled; each class has some.

@@ -158,7 +158,7 @@ def advise_joining(expected_gain: ExpectedGain | None, facts: PlantFacts) -> Joi
 
 @functools.cache
 def read_published() -> PublishedCases:
-    """Read the cases that are installed with the program.
+    """Read the published gains of development plants, which are installed with the program.
 
     Raises:
         DecodeError: The file has another version.

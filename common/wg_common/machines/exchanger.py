@@ -45,7 +45,7 @@ _DROP_HEADROOM = 3.0
 _HOT_RANGE, _COLD_RANGE = 150.0, 120.0
 
 
-def capacity_flows(figures: Tensor) -> tuple[Tensor, Tensor]:
+def heat_capacity_flows(figures: Tensor) -> tuple[Tensor, Tensor]:
     """Return the nominal heat capacity flows of hot and cold fluid, kW/K, ``[m]`` each."""
     return figures[:, 0] * figures[:, 2] / 3600, figures[:, 1] * figures[:, 3] / 3600
 
@@ -79,7 +79,7 @@ def nominal_quantities(figures: Tensor) -> Tensor:
     """Return a heat exchanger's nominal duty in kW and conductance in kW/K, ``[m, 2]``."""
     span = figures[:, 4] - figures[:, 5]
     return torch.stack(
-        [heat_duty(figures[:, 6], capacity_flows(figures), span), figures[:, 6]], dim=1
+        [heat_duty(figures[:, 6], heat_capacity_flows(figures), span), figures[:, 6]], dim=1
     )
 
 
@@ -94,7 +94,7 @@ def instrument_ranges(figures: Tensor) -> Tensor:
 
 def figure_features(figures: Tensor) -> Tensor:
     """Return scaled features ``[m, 9]`` of a heat exchanger's declared figures."""
-    hot, cold = capacity_flows(figures)
+    hot, cold = heat_capacity_flows(figures)
     least = torch.minimum(hot, cold)
     numbers = [figures[:, 0].log() - 2.3, 2 * (cold / hot).log()]
     numbers += [3 * (figures[:, 2] / 3000).log(), 3 * (figures[:, 3] / 4000).log()]
@@ -123,7 +123,7 @@ def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
     plain.append(torch.stack([by_hot, by_cold, by_drop, *(x / 15 - 1 for x in differences)], 2))
 
     heat, conductance = nominal_quantities(figures)[:, :, None].unbind(dim=1)
-    hot_capacity, cold_capacity = (flow[:, None] for flow in capacity_flows(figures))
+    hot_capacity, cold_capacity = (flow[:, None] for flow in heat_capacity_flows(figures))
     from_hot = log_ratio(hot_capacity * HEADROOM * hot * (hot_in - hot_out) / heat)
     from_cold = log_ratio(cold_capacity * HEADROOM * cold * (cold_out - cold_in) / heat)
     film = log_ratio(chen * conductance / heat)
@@ -147,7 +147,7 @@ _LIMITS = (
 
 
 def _limited_figures(figures: Tensor) -> tuple[Tensor, ...]:
-    hot, cold = (flow[0] for flow in capacity_flows(figures[None]))
+    hot, cold = (flow[0] for flow in heat_capacity_flows(figures[None]))
     transfer = figures[6] / torch.minimum(hot, cold)
     return (figures[0], figures[2], figures[3], cold / hot, *figures[4:6], transfer, *figures[7:])
 

@@ -48,14 +48,14 @@ COOLANT_TEMPERATURE = 18.0
 _RANGES = (120.0, 120.0, 60.0, 100.0)  # Ranges of thermometers: feed, contents, coolant in and out
 
 
-def capacity_flows(figures: Tensor) -> tuple[Tensor, Tensor]:
+def heat_capacity_flows(figures: Tensor) -> tuple[Tensor, Tensor]:
     """Return the nominal heat capacity flows of feed and coolant, kW/K, ``[m]`` each."""
     return figures[:, 0] * figures[:, 6] / 3600, figures[:, 5] * WATER_HEAT_CAPACITY / 3600
 
 
 def nominal_quantities(figures: Tensor) -> Tensor:
     """Return a stirred vessel's nominal duty in kW and inflow in m3/h, ``[m, 2]``."""
-    feed, coolant = capacity_flows(figures)
+    feed, coolant = heat_capacity_flows(figures)
     exchange = 1 / (1 / figures[:, 4] + 1 / (2 * coolant))
     duty = (figures[:, 3] - COOLANT_TEMPERATURE) / (1 / feed + 1 / exchange)
     return torch.stack([duty, figures[:, 0]], dim=1)
@@ -72,7 +72,7 @@ def instrument_ranges(figures: Tensor) -> Tensor:
 def figure_features(figures: Tensor) -> Tensor:
     """Return scaled features ``[m, 8]`` of a stirred vessel's declared figures."""
     inflow, volume, level, hot, conductance, _, heat_capacity, seconds = figures.unbind(dim=1)
-    feed, coolant = capacity_flows(figures)
+    feed, coolant = heat_capacity_flows(figures)
     residence = volume / inflow  # Hours
     numbers = [inflow.log() - 2.3, residence.log(), level.log() - 0.6, (hot - 60) / 12]
     numbers += [2 * (conductance / feed).log(), 2 * (coolant / feed).log()]
@@ -92,7 +92,7 @@ def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
         torch.stack([*logs, log_ratio(2 * opening), *(x / 15 - 1 for x in differences)], 2)
     )
 
-    feed, water = (flow[:, None] for flow in capacity_flows(figures))
+    feed, water = (flow[:, None] for flow in heat_capacity_flows(figures))
     residence = (figures[:, 1] / figures[:, 0] / window_hours(figures, windows.shape[3]))[:, None]
     accumulation = changes[..., 2] * HEADROOM * residence  # Share of the nominal flow
     warming = changes[..., 5] * 120 * residence * HEADROOM * level  # K of the nominal flow
@@ -123,7 +123,7 @@ _LIMITS = (
 
 
 def _limited_figures(figures: Tensor) -> tuple[Tensor, ...]:
-    feed, coolant = (flow[0] for flow in capacity_flows(figures[None]))
+    feed, coolant = (flow[0] for flow in heat_capacity_flows(figures[None]))
     residence = figures[1] / figures[0]
     transfer, window = figures[4] / feed, window_hours(figures[None], WINDOW_SAMPLES)[0] / residence
     return (

@@ -48,7 +48,7 @@ def overdue_tasks(campaign: Campaign, current_time: float) -> list[CampaignTask]
 
 
 def is_absent(task: CampaignTask, current_time: float) -> bool:
-    """Return whether a site could not be asked so far, and is not awaited.
+    """Return whether a site has not connected in time to be asked, so that nothing waits for it.
 
     A queued campaign, whose tasks are not opened, has asked nobody yet.
     """

@@ -402,7 +402,7 @@ def test_every_shape_of_an_error_is_in_the_sources() -> None:
     told = [
         each.english
         for each in translations.read_catalogue(messages.PAGE_CATALOGUES, LANGUAGE_CODES[1])
-        if each.context in translations.SHAPES
+        if each.context in translations.TEMPLATE_CONTEXTS
     ]
     assert len(told) > 30
     for shape in told:

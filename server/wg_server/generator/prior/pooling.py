@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 SITES_LIMIT = 1 << 20  # Largest number of sites of a kind: sums stay below 2**63
-MEAN_LIMIT = 64.0  # Largest entry of a class mean; features are clipped far below
+CLASS_MEAN_LIMIT = 64.0  # Largest entry of a class mean; features are clipped far below
 
 _UNIT = 2.0**-36
 
@@ -119,11 +119,11 @@ def pool_of_site(priors: ModelVariances, labels: Sequence[str], site: SiteEviden
 
     Args:
         labels: The K classes of the evidence, sorted.
-        site: Evidence on these classes; mean entries are clipped at ``MEAN_LIMIT``.
+        site: Evidence on these classes; mean entries are clipped at ``CLASS_MEAN_LIMIT``.
     """
     precision, right_side = blup.site_contribution(priors, site)
     rows, columns = np.triu_indices(len(labels))
-    bound = MEAN_LIMIT / _UNIT
+    bound = CLASS_MEAN_LIMIT / _UNIT
     units = priors.ratio[:, None] / _UNIT
     return EvidencePool(
         tuple(labels),

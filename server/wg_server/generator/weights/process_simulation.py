@@ -158,7 +158,7 @@ class VesselSimulator:
         outflow = (inflow - accumulation).clamp(min=0.2)
         fouling = 0.15 * draw.normal(*inflow.shape).abs()
         conductance = figures[:, 4, None] * torch.exp(units.offsets[:, 1, None] - fouling)
-        feed, water = (flow[:, None] for flow in vessel.capacity_flows(figures))
+        feed, water = (flow[:, None] for flow in vessel.heat_capacity_flows(figures))
         exchange = 1 / (1 / conductance + 1 / (2 * water * coolant))
         available = feed * (inflow * hot - warming)
         inside = (available + exchange * inlet) / (feed * inflow + exchange)
@@ -219,7 +219,7 @@ class ExchangerSimulator:
         power = -exchanger.FILM_POWER
         films = share * hot_flow**power + (1 - share) * cold_flow**power
         conductance = figures[:, 6, None] * torch.exp(units.offsets[:, 1, None] - fouling) / films
-        hot, cold = (flow[:, None] for flow in exchanger.capacity_flows(figures))
+        hot, cold = (flow[:, None] for flow in exchanger.heat_capacity_flows(figures))
         duty = exchanger.heat_duty(
             conductance, (hot * hot_flow, cold * cold_flow), hot_in - cold_in
         )

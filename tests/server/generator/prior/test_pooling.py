@@ -108,7 +108,7 @@ def test_a_hostile_mean_counts_as_one_on_the_limit(world: World, priors: ModelVa
     site = evidence(world, 1)
     site.means[0] = 1e30
     part = pooling.pool_of_site(priors, LABELS, site)
-    assert np.abs(part.weighted).max() * 2.0**-36 <= pooling.MEAN_LIMIT
+    assert np.abs(part.weighted).max() * 2.0**-36 <= pooling.CLASS_MEAN_LIMIT
 
 
 def test_pools_of_other_classes_or_of_fewer_sites_are_refused(
