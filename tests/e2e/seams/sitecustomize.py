@@ -34,7 +34,7 @@ def shift_the_clock(path: str) -> None:
 
     class Shifted(true_datetime, metaclass=Meta):  # type: ignore[misc]
         @classmethod
-        def current_time(cls, tz: datetime.tzinfo | None = None) -> Any:
+        def now(cls, tz: datetime.tzinfo | None = None) -> Any:
             return true_datetime.fromtimestamp(time.time(), tz)
 
         @classmethod
