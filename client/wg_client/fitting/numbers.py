@@ -19,6 +19,7 @@ double at ``DOUBT_RECORDINGS`` of them.
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -77,12 +78,12 @@ def lags(windows: Tensor) -> Tensor:
     return torch.cat([*means, means[-1] - means[0], windows.std(dim=2, correction=0)], dim=1)
 
 
-class Model:
+class Model(ABC):
     """Interface of a soft sensor: from features, and what was delivered, to values ``[n]``."""
 
+    @abstractmethod
     def __call__(self, features: Tensor, delivered_values: Tensor) -> Tensor:
         """Predict values of features ``[n, F]``, given the delivered predictions ``[n]``."""
-        raise NotImplementedError
 
     def predict(self, features: Floats, delivered_values: Floats) -> Floats:
         """Return the values predicted from features, as NumPy arrays."""
