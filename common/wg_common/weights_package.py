@@ -17,11 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from wg_common import catalogue
 from wg_common import tensors as tensors_files
+from wg_common.inference.hostile_tensors import Tensors
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.wire import canonical, container, signing
 from wg_core.wire.container import SectionSpan
@@ -32,7 +30,6 @@ VERSION = 2
 MANIFEST_LIMIT = 4 << 20
 SECTIONS = ("manifest", "signature", "tensors", "checkpoint")
 
-Tensors = Mapping[str, NDArray[np.float32]]
 T = TypeVar("T")
 
 

@@ -13,7 +13,8 @@ import pytest
 import safetensors.numpy
 
 from wg_common import weights_file, weights_package
-from wg_common.weights_package import Candidate, GeneratorCondition, Tensors, WeightsManifest
+from wg_common.inference.hostile_tensors import Tensors
+from wg_common.weights_package import Candidate, GeneratorCondition, WeightsManifest
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.wire import container, signing
 from wg_core.wire.protocol import NOTE_LIMIT

@@ -1,6 +1,6 @@
 """Inputs of a head at a plant: features of the shared encoder, and of additional networks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from wg_client.fitting.feature_scaling import feature_scaling
 from wg_client.fitting.linear_head import Floats, LinearHead
 from wg_client.fitting.side_by_side import Features
-
-Tensors = Mapping[str, NDArray[np.float32]]
 
 
 class LocalFeatureMap(Protocol):

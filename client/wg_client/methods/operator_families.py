@@ -8,7 +8,7 @@ The rows are matched again for each fold (``delivered``), without the held-out l
 itself is selected by all labels: it is one of a few.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,7 +22,7 @@ from wg_client.fitting.linear_head import Ints, LinearHead, tempered_loss
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.inference import family_head, likeness
 from wg_common.inference.family_head import FamilyHead, FeatureLayout
-from wg_common.inference.hostile_tensors import split_prefix
+from wg_common.inference.hostile_tensors import Tensors, split_prefix
 from wg_common.inference.likeness import LikenessTest
 from wg_common.nets import family_network
 from wg_common.weights_package import Candidate as PackedCandidate
@@ -30,8 +30,6 @@ from wg_core.errors import DecodeError
 
 CLASSES_LIMIT = 4096
 """Most classes of a family."""
-
-Tensors = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wg_client.data.recipient import PackageRecipient
-from wg_client.fitting.backbone import Tensors, TrunkFeatures, encoder_features
+from wg_client.fitting.backbone import TrunkFeatures, encoder_features
 from wg_client.fitting.linear_head import head_from_tensors
 from wg_client.fitting.side_by_side import Features, JoinedColumns
 from wg_client.fitting.standardised import FamilyNetworkHead, family_features
@@ -18,6 +18,7 @@ from wg_client.methods.operator_families import DeliveredFamily
 from wg_common import catalogue
 from wg_common.catalogue import POSTERIOR
 from wg_common.inference import posterior as posteriors
+from wg_common.inference.hostile_tensors import Tensors
 from wg_common.inference.posterior import Posterior
 from wg_common.modalities.registry import find_modality
 from wg_common.weights_package import Candidate as PackedCandidate

@@ -24,9 +24,10 @@ from wg_client.models import novelty, passing, store
 from wg_client.models.manifest import ModelEntry, ModelsManifest, NetworkFile
 from wg_client.selection.model_selection import SelectionOutcome, select_model
 from wg_common import catalogue, weights_file
+from wg_common.inference.hostile_tensors import Tensors
 from wg_common.language import Text, english_text
 from wg_common.modalities.registry import find_modality
-from wg_common.weights_package import GeneratorCondition, Tensors, WeightsManifest
+from wg_common.weights_package import GeneratorCondition, WeightsManifest
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.site.home import ClientHome

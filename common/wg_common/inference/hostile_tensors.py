@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from wg_core.errors import DecodeError
 
 Tensors = Mapping[str, NDArray[np.float32]]
+"""Named tensors of a network or a head, float32."""
 
 
 def split_prefix(

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from wg_common.catalogue import HEAD_WEIGHT
+from wg_common.inference.hostile_tensors import Tensors
 from wg_common.nets import network as networks
 from wg_common.nets.encoder.module import Encoder, EncoderModule
 from wg_common.nets.encoder.trunk import EncoderTrunk
 from wg_common.nets.family_network import FamilyTrunk
 from wg_common.nets.network import RecordTrunk
-from wg_common.nets.tensor_set import Tensors, check_tensors
+from wg_common.nets.tensor_set import check_tensors
 from wg_core.errors import ConfigError
 
 

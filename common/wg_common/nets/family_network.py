@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from wg_common import catalogue
 from wg_common.inference import family_head, hostile_tensors
 from wg_common.inference.family_head import NetworkHead
+from wg_common.inference.hostile_tensors import Tensors
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import ENCODER_PIXELS, NETWORK_SIDE
 from wg_common.nets import network, site_norms
@@ -35,8 +36,6 @@ from wg_common.nets.network import RecordTrunk
 from wg_core.errors import DecodeError
 
 PREFIX = "network."  # Prefix of all tensor names
-
-Tensors = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ The tensors are ``trunk.*``, named by the architecture's module, ``head.weight``
 
 import importlib
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from wg_common import catalogue
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, InputScaling
+from wg_common.inference.hostile_tensors import Tensors
 from wg_common.modalities.base import Record
 from wg_common.modalities.registry import find_modality
 from wg_common.nets.encoder.trunk import Records
@@ -32,7 +33,6 @@ _BATCH = 64
 
 Batch = NDArray[Any]
 """Records as ``prepare_batch`` returns them, such as uint8 ``[n, 3, 64, 64]`` for images."""
-Tensors = Mapping[str, NDArray[np.float32]]
 
 
 class _Checked(Sequence[Record]):

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.inference.family_head import NetworkHead
+from wg_common.inference.hostile_tensors import Tensors
 from wg_common.nets import network
-from wg_common.nets.network import Tensors
 
 Floats = NDArray[np.float64]
 

@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wg_common.inference.hostile_tensors import Tensors
 from wg_common.machines.base import HALF_BINS, WINDOW_SAMPLES
 from wg_common.nets.encoder.trunk import Records
-from wg_common.nets.network import TRUNK, Batch, NetworkKind, Tensors
+from wg_common.nets.network import TRUNK, Batch, NetworkKind
 from wg_core.privacy.schema import DIMENSION
 
 BANDS = ((16, 512), (16, 160), (112, 336), (256, 500))

@@ -1,16 +1,12 @@
 """Names and shapes of an architecture's tensors, and the check of a set of tensors."""
 
-from collections.abc import Mapping
-
 import numpy as np
-from numpy.typing import NDArray
 
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, find_architecture
 from wg_common.inference import hostile_tensors
+from wg_common.inference.hostile_tensors import Tensors
 from wg_common.nets import network
 from wg_core.errors import DecodeError
-
-Tensors = Mapping[str, NDArray[np.float32]]
 
 
 def tensor_shapes(architecture: str, classes: int, dimension: int) -> dict[str, tuple[int, ...]]:

@@ -24,9 +24,9 @@ from wg_client.selection.sensor_package import (
     store_sensor_package,
 )
 from wg_common import catalogue
+from wg_common.inference.hostile_tensors import Tensors
 from wg_common.machines import exchanger
 from wg_common.machines.process import WINDOW_SAMPLES
-from wg_common.nets.network import Tensors
 from wg_common.weights_package import GeneratorCondition
 from wg_core.errors import ConfigError, DecodeError, UsageError, VerificationError
 from wg_core.site.reading import LogConfig, ReadingConfig

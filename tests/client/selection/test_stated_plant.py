@@ -23,9 +23,9 @@ from wg_client.models.manifest import ModelsManifest
 from wg_client.selection.delivery import apply_and_adopt
 from wg_common import catalogue, weights_file
 from wg_common.catalogue import DIFFUSION
+from wg_common.inference.hostile_tensors import Tensors
 from wg_common.nets import network, spectrum_lines
 from wg_common.nets.encoder.module import load_encoder
-from wg_common.nets.network import Tensors
 from wg_common.weights_package import GeneratorCondition
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.privacy.schema import machine_schema
