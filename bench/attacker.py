@@ -78,7 +78,7 @@ class Attacker:
         self._hostile = hostile
         self._tally: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._own = link.client_context(hostile)
+        self._own = link.client_tls_context(hostile)
         self._nobody = _unchecked()
         self._other = _unchecked()
         certificate, key = _other_authority(hostile.root)

@@ -67,7 +67,7 @@ def main() -> None:
         for path in words.homes[1:]:
             enrol_plant(ServerHome(words.homes[0]), path, path.name)
     elif words.be == "nodes":
-        interface._IDLE_SHARE = 1.0
+        interface._IDLE_PAUSE_DIVISOR = 1.0
         be_nodes([ClientHome(path) for path in words.homes])
     else:
         bench(words.nodes, words.processes, words.fleet, words.databases.split(","))

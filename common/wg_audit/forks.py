@@ -144,7 +144,7 @@ def _check_signed(
     if log is None:
         return
     keys = [period.public_key for period in log.state.keys]
-    if not checkpoint_signatures.verified_lines(note, head.origin, notes.LOG, keys):
+    if not checkpoint_signatures.verified_signature_lines(note, head.origin, notes.LOG_ROLE, keys):
         raise VerificationError(
             f"{source}: no key of log {head.origin} signed the head of {head.size} entries"
         )

@@ -153,8 +153,8 @@ def _check_extends(
         (roots[key], time)
         for key, time in histories.trusted_cosignatures(outside_checkpoint.note, roots)
     ]
-    signed = checkpoint_signatures.verified_lines(
-        outside_checkpoint.note, state.origin, notes.LOG, state.keys_at(head.size)
+    signed = checkpoint_signatures.verified_signature_lines(
+        outside_checkpoint.note, state.origin, notes.LOG_ROLE, state.keys_at(head.size)
     )
     if not signed and not cosigned_heads:
         raise VerificationError(

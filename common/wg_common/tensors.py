@@ -115,7 +115,7 @@ def check_finite(stream: BinaryIO, places: Mapping[str, TensorPlace], *, subject
         stream.seek(place.offset)
         bytes_left = place.size
         while bytes_left > 0:
-            piece = stream.read(min(atomic.PIECE, bytes_left))
+            piece = stream.read(min(atomic.CHUNK_BYTES, bytes_left))
             if not np.isfinite(np.frombuffer(piece, place.dtype)).all():
                 raise DecodeError(f"{subject}: tensor {name!r} is not finite")
             bytes_left -= len(piece)

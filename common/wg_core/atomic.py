@@ -11,17 +11,17 @@ from typing import BinaryIO
 
 from wg_core.errors import ConfigError, DecodeError, StorageError, reraise_os_errors
 
-PRIVATE = 0o600
-PUBLIC = 0o644
-PIECE = 1 << 20  # Bytes of a file in memory at a time
-_READING = os.O_RDONLY | sum(
+PRIVATE_MODE = 0o600
+PUBLIC_MODE = 0o644
+CHUNK_BYTES = 1 << 20  # Bytes of a file in memory at a time
+_READ_FLAGS = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
 )
 """O_NONBLOCK keeps ``open`` from waiting on a pipe without a writer. Some systems lack flags."""
 
 
 @contextmanager
-def open_replacement(path: Path, *, mode: int = PUBLIC) -> Iterator[BinaryIO]:
+def open_replacement(path: Path, *, mode: int = PUBLIC_MODE) -> Iterator[BinaryIO]:
     """Open a new file that replaces ``path`` on exit, or is discarded if an exception is raised.
 
     Atomic and durable: temporary file, fsync, rename, fsync of the folder.
@@ -42,10 +42,10 @@ def open_replacement(path: Path, *, mode: int = PUBLIC) -> Iterator[BinaryIO]:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-        _settle(path.parent)
+        _sync_folder(path.parent)
 
 
-def write_bytes(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
+def write_bytes(path: Path, data: bytes, *, mode: int = PUBLIC_MODE) -> None:
     """Write a whole file, with the guarantees and errors of ``open_replacement``."""
     with open_replacement(path, mode=mode) as stream:
         stream.write(data)
@@ -60,7 +60,7 @@ def rename_file(source: Path, target: Path) -> None:
     with reraise_os_errors(StorageError, f"{target}: cannot be written"):
         target.parent.mkdir(parents=True, exist_ok=True)
         source.replace(target)
-        _settle(target.parent)
+        _sync_folder(target.parent)
 
 
 def remove_file(path: Path) -> None:
@@ -72,13 +72,13 @@ def remove_file(path: Path) -> None:
     with reraise_os_errors(StorageError, f"{path}: cannot be removed"):
         if path.exists():
             path.unlink()
-            _settle(path.parent)
+            _sync_folder(path.parent)
 
 
-def copy_file(source: Path, target: Path, *, mode: int = PUBLIC) -> None:
+def copy_file(source: Path, target: Path, *, mode: int = PUBLIC_MODE) -> None:
     """Copy a file of any size in constant memory, with the guarantees of ``open_replacement``."""
     with open_replacement(target, mode=mode) as stream, source.open("rb") as data:
-        shutil.copyfileobj(data, stream, PIECE)
+        shutil.copyfileobj(data, stream, CHUNK_BYTES)
 
 
 def open_regular_file(path: Path) -> BinaryIO:
@@ -88,7 +88,7 @@ def open_regular_file(path: Path) -> BinaryIO:
         ConfigError: The file is missing, cannot be read, or is a folder, pipe, socket or device.
     """
     with reraise_os_errors(ConfigError, f"{path}: cannot be read"):
-        handle = os.open(path, _READING)
+        handle = os.open(path, _READ_FLAGS)
         try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise ConfigError(f"{path}: cannot be read: not a regular file")
@@ -121,7 +121,7 @@ def set_mode(stream: BinaryIO, mode: int) -> None:
         os.fchmod(stream.fileno(), mode)
 
 
-def _settle(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """Make a rename in ``folder`` durable; skipped on Windows, which cannot open a folder."""
     if not hasattr(os, "O_DIRECTORY"):
         return

@@ -11,7 +11,7 @@
     ├── RefusedError             4  the plant refuses the request
     │   ├── BudgetExceeded       4  the privacy budget does not cover the request
     │   ├── PolicyRefused        4  the site's policy forbids the request
-    │   ├── MachineUnstated      4  the plant has no machine statistics to release
+    │   ├── NoMachineStatistics  4  the plant has no machine statistics to release
     │   └── ApprovalPending      4  a person at the site has not decided yet
     ├── VerificationError        5  a signature, hash, proof or recomputation does not match
     ├── NotAcceptedError         6  delivered weights did not pass the acceptance policy
@@ -108,7 +108,7 @@ class PolicyRefused(RefusedError):
     code = "policy"
 
 
-class MachineUnstated(RefusedError):
+class NoMachineStatistics(RefusedError):
     """The plant has no data sheet that its encoder can read, and so no machine statistics."""
 
     code = "machine"
@@ -145,7 +145,7 @@ class InternalError(WgError):
     """A bug in weightgate."""
 
 
-BY_CODE = {
+ERRORS_BY_CODE = {
     kind.code: kind
     for kind in list(globals().values())
     if isinstance(kind, type) and issubclass(kind, WgError)

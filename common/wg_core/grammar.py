@@ -24,12 +24,12 @@ KEY_DIGITS_LIMIT = 8192  # Most hex digits of a key or signature; the hybrid one
 NOTE_LIMIT = 128 << 10  # Most characters of a signed checkpoint with all its cosignatures
 ORIGIN_LIMIT = 255  # Most characters of a ledger's origin or of a key name (signed-note)
 
-_SHOWN = 40
-_WORDS = re.compile(r"(?<!^)(?=[A-Z])")  # Boundaries between the words of a class name
+_EXCERPT_CHARACTERS = 40
+_WORD_BOUNDARIES = re.compile(r"(?<!^)(?=[A-Z])")  # Boundaries between the words of a class name
 
 
 @dataclass(frozen=True, slots=True)
-class Printable:
+class PrintableText:
     """Printable characters of any script, without white space at either end.
 
     Attributes:
@@ -100,8 +100,8 @@ _HEX = Pattern(
 )
 _SITE = Pattern(SITE_NAME, "1 to 63 lower-case letters, digits and inner hyphens")
 
-Name = Annotated[str, Printable(NAME_LIMIT)]
-Sentence = Annotated[str, Printable(SENTENCE_LIMIT)]
+Name = Annotated[str, PrintableText(NAME_LIMIT)]
+Sentence = Annotated[str, PrintableText(SENTENCE_LIMIT)]
 Phrase = Annotated[str, _PHRASE]  # One of the phrases that the auditor's program knows
 Software = Annotated[str, _SOFTWARE]
 Version = Annotated[str, _LIBRARY_VERSION]
@@ -121,10 +121,10 @@ def check_name(name: str) -> None:
     Raises:
         DecodeError: The name is empty, too long, or not printable.
     """
-    if not Printable(NAME_LIMIT).is_match(name):
+    if not PrintableText(NAME_LIMIT).is_match(name):
         raise DecodeError(
-            f"name {name[:_SHOWN]!r}: expected 1 to {NAME_LIMIT} printable characters without white"
-            " space at either end"
+            f"name {name[:_EXCERPT_CHARACTERS]!r}: expected 1 to {NAME_LIMIT} printable characters"
+            " without white space at either end"
         )
 
 
@@ -139,19 +139,19 @@ def check_text_fields(record: object) -> None:
         value = getattr(record, name)
         for text in value if several else (value,):
             if not grammar.is_match(text):
-                record_name = _WORDS.sub(" ", kind.__name__).lower()
-                excerpt = f"{text[:_SHOWN]!r} ({len(text)} characters)"
+                record_name = _WORD_BOUNDARIES.sub(" ", kind.__name__).lower()
+                excerpt = f"{text[:_EXCERPT_CHARACTERS]!r} ({len(text)} characters)"
                 raise DecodeError(f"{record_name}: {name}: {excerpt}, expected {grammar.expected}")
 
 
 @functools.cache
-def text_fields(kind: type) -> tuple[tuple[str, Printable | Pattern, bool], ...]:
+def text_fields(kind: type) -> tuple[tuple[str, PrintableText | Pattern, bool], ...]:
     """Return a record's text fields, each as (name, grammar, True for a tuple of texts)."""
     rows = []
     for name, hint in get_type_hints(kind, include_extras=True).items():
         several = get_origin(hint) is tuple
         inner = get_args(hint)[0] if several else hint
         for part in getattr(inner, "__metadata__", ()):
-            if isinstance(part, Printable | Pattern):
+            if isinstance(part, PrintableText | Pattern):
                 rows.append((name, part, several))
     return tuple(rows)

@@ -27,8 +27,14 @@ from pathlib import Path, PurePosixPath
 from wg_core.errors import ConfigError
 
 PACKAGE = "wg_core"
-LOADABLE = (".py", ".pyc", ".so", ".pyd", ".dylib")  # Suffixes of files that Python loads as code
-_CACHE = "__pycache__"
+CODE_SUFFIXES = (
+    ".py",
+    ".pyc",
+    ".so",
+    ".pyd",
+    ".dylib",
+)  # Suffixes of files that Python loads as code
+_CACHE_FOLDER = "__pycache__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ def installed_digest() -> CodeDigest:
     Raises:
         ConfigError: The package cannot be read, or does not lie in plain folders.
     """
-    return digest_files(_read(_folder()))
+    return digest_files(_read_code_files(_package_folder()))
 
 
 def digest_files(files: Mapping[str, bytes]) -> CodeDigest:
@@ -80,10 +86,14 @@ def digest_files(files: Mapping[str, bytes]) -> CodeDigest:
 def is_code_path(path: str) -> bool:
     """Return whether a path with ``/`` as separator names a core file that Python could load."""
     pure = PurePosixPath(path)
-    return pure.parts[0] == PACKAGE and pure.suffix in LOADABLE and _CACHE not in pure.parts
+    return (
+        pure.parts[0] == PACKAGE
+        and pure.suffix in CODE_SUFFIXES
+        and _CACHE_FOLDER not in pure.parts
+    )
 
 
-def _folder() -> Path:
+def _package_folder() -> Path:
     """Return the folder of the installed ``wg_core``; it must be one plain folder."""
     place = importlib.resources.files(PACKAGE)
     if not isinstance(place, Path) or not place.is_dir():
@@ -91,12 +101,12 @@ def _folder() -> Path:
     return place
 
 
-def _read(folder: Path) -> dict[str, bytes]:
+def _read_code_files(folder: Path) -> dict[str, bytes]:
     files_by_path: dict[str, bytes] = {}
     try:
-        for place, folders, files in os.walk(folder, onerror=_unreadable):
+        for place, folders, files in os.walk(folder, onerror=_raise_walk_error):
             parent = Path(place)
-            folders[:] = [name for name in folders if name != _CACHE]
+            folders[:] = [name for name in folders if name != _CACHE_FOLDER]
             for name in folders:
                 if (parent / name).is_symlink():
                     raise ConfigError(
@@ -111,5 +121,5 @@ def _read(folder: Path) -> dict[str, bytes]:
     return files_by_path
 
 
-def _unreadable(error: OSError) -> None:
+def _raise_walk_error(error: OSError) -> None:
     raise error

@@ -39,7 +39,7 @@ from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from wg_core import atomic
-from wg_core.errors import ConfigError, MachineUnstated, VerificationError, reraise_os_errors
+from wg_core.errors import ConfigError, NoMachineStatistics, VerificationError, reraise_os_errors
 from wg_core.ledger.commitment import commit
 from wg_core.privacy.centring import Centre
 from wg_core.privacy.exact import exact_statistics
@@ -217,10 +217,10 @@ class Snapshot:
         """Facts about the snapshot's machine statistics.
 
         Raises:
-            MachineUnstated: The snapshot has no machine statistics.
+            NoMachineStatistics: The snapshot has no machine statistics.
         """
         if self.manifest.machine is UNSET:
-            raise MachineUnstated(
+            raise NoMachineStatistics(
                 f"{self.folder}: snapshot {self.manifest.number} has no machine statistics; run"
                 f" 'wg-client freeze --home {self.folder.parent.parent}': it reads them where a"
                 " data sheet is stated of a machine that the encoder reads, and says so where it"
@@ -236,7 +236,7 @@ class Snapshot:
         """Return exact integer statistics, int64 ``[schema.length]``, which are private.
 
         Raises:
-            MachineUnstated: The snapshot has no machine statistics, and they are asked for.
+            NoMachineStatistics: The snapshot has no machine statistics, and they are asked for.
             VerificationError: The file changed since the freeze.
         """
         name, sha256 = STATISTICS_FILE, self.manifest.statistics_sha256
@@ -419,7 +419,7 @@ def put_in_use(home: ClientHome, snapshot: Snapshot) -> None:
         manifest_sha256=file_sha256(snapshot.folder / MANIFEST_FILE),
     )
     atomic.write_bytes(
-        home.snapshots / POINTER_FILE, canonical.encode(pointer), mode=atomic.PRIVATE
+        home.snapshots / POINTER_FILE, canonical.encode(pointer), mode=atomic.PRIVATE_MODE
     )
 
 

@@ -121,7 +121,7 @@ def spends_left_out_and_cosigned_by_a_key_of_its_own(t: Truth) -> Forgery:
 def a_log_of_a_thief_under_another_key(t: Truth) -> Forgery:
     key = t.site.signing_key
     public = signing.public_bytes(key)
-    identifier = notes.key_ids(ORIGIN, notes.LOG, key.public_key())[0].hex()
+    identifier = notes.key_ids(ORIGIN, notes.LOG_ROLE, key.public_key())[0].hex()
     first = t.entries[0]
     log = [dataclasses.replace(first_of(t, Genesis), ledger_key=public.hex()), *t.entries[1:3]]
     done = settle([replace_head(entry, key_id=identifier) for entry in log])

@@ -268,7 +268,7 @@ def _request(number: int) -> ChargeRequest:
 def _key_id() -> str:
     from wg_core.ledger import note as notes
 
-    return notes.key_ids(ORIGIN, notes.LOG, key(1).public_key())[0].hex()
+    return notes.key_ids(ORIGIN, notes.LOG_ROLE, key(1).public_key())[0].hex()
 
 
 @cache

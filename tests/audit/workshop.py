@@ -354,7 +354,7 @@ def rotated(t: Truth, *, old: PrivateKey) -> Path:
     """An empty log that rotates to a key of the forger's; ``old`` signs for the old key."""
     new = t.site.signing_key
     log = settle(t.entries[:3])
-    identifier = notes.key_ids(ORIGIN, notes.LOG, new.public_key())[0].hex()
+    identifier = notes.key_ids(ORIGIN, notes.LOG_ROLE, new.public_key())[0].hex()
     head = dataclasses.replace(
         log[-1].head,
         kind=entries.ROTATION,

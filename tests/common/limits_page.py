@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "limits.md"
 _NAME = re.compile(
     r"_?([A-Z0-9_]*(_LIMIT|_MAXIMUM|_DIGITS)|CONNECTIONS|TRIES"
-    r"|(TIMEOUT|CALL|TRANSFER|HEADER|KEEP_ALIVE|START)_SECONDS|RESERVE"
+    r"|((IDLE_)?TIMEOUT|(CALL|TRANSFER)_LIMIT|HEADER|KEEP_ALIVE|START)_SECONDS|RESERVE"
     r"|MULTIPLIER_RANGE|SAMPLING_MINIMUM)"
 )
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {

@@ -62,7 +62,7 @@ def test_all_names_of_sources_entries_and_files_are_there() -> None:
     sources = typing.get_args(typing.get_type_hints(weights_package.Candidate)["source"])
     assert len(sources) > 2
     assert set(sources) <= kept
-    assert set(entries.KINDS) <= set(STRING.findall(TERMS))
+    assert set(entries.ENTRY_TYPES) <= set(STRING.findall(TERMS))
     for suffix in (".wgs", ".wgw", ".wgl"):
         assert suffix in kept
 

@@ -21,7 +21,7 @@ from wg_core.wire import canonical, statistics_file
 SPOKEN = ("欠陥：キズ（大）", "Kratzer, tief", "pitted surface 3 mm", "傷" * grammar.NAME_LIMIT)
 PURPOSE = "品質部門の依頼により、ライン3の外観検査用の重みを作成するためです。翌月に見直します。"
 ROOTS = (
-    *entries.KINDS.values(),
+    *entries.ENTRY_TYPES.values(),
     charging.ChargeRequest,
     statistics_file.StatisticsManifest,
     auditor_record.ServerRecord,
@@ -42,7 +42,7 @@ def record_classes(kind: Any) -> set[type]:
 def has_bare_text(hint: Any) -> bool:
     """Whether a text without a grammar fits somewhere in a type, records apart."""
     if typing.get_origin(hint) is typing.Annotated:
-        grammars = (grammar.Printable, grammar.Pattern)
+        grammars = (grammar.PrintableText, grammar.Pattern)
         bounded = any(isinstance(part, grammars) for part in hint.__metadata__)
         return not bounded and has_bare_text(hint.__origin__)
     if typing.get_origin(hint) is typing.Literal:
@@ -67,7 +67,7 @@ def test_a_record_with_texts_checks_them_when_it_is_built(kind: Any) -> None:
 def test_names_and_purposes_of_real_plants_are_taken() -> None:
     for name in SPOKEN:
         grammar.check_name(name)
-    assert grammar.Printable(grammar.SENTENCE_LIMIT).is_match(PURPOSE)
+    assert grammar.PrintableText(grammar.SENTENCE_LIMIT).is_match(PURPOSE)
     configuration.check_labels(SPOKEN)
 
 
@@ -84,7 +84,7 @@ def test_reader_and_writer_take_the_same_names(name: str) -> None:
             "recipient": name,
         }
     )
-    if grammar.Printable(grammar.NAME_LIMIT).is_match(name):
+    if grammar.PrintableText(grammar.NAME_LIMIT).is_match(name):
         reuse = entries.Reuse(head=head, charge=1, purpose="weights", recipient=name)
         assert entries.encode(reuse) == document
         assert entries.decode(document) == reuse

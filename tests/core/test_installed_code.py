@@ -164,4 +164,4 @@ def test_a_link_to_a_folder_hides_no_code(tmp_path: Path) -> None:
     package.mkdir()
     (package / "hidden").symlink_to(elsewhere)
     with pytest.raises(ConfigError, match="link to a folder"):
-        installed_code._read(package)
+        installed_code._read_code_files(package)

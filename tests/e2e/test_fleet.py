@@ -20,7 +20,7 @@ from tests.patience import PATIENCE_SECONDS, wait_until
 from wg_core.errors import (
     ConfigError,
     DataError,
-    MachineUnstated,
+    NoMachineStatistics,
     NotAcceptedError,
     PeerError,
     PolicyRefused,
@@ -62,7 +62,7 @@ def test_a_campaign_for_machine_statistics_serves_a_plant_and_waits_for_no_other
     other = enrol_plant(server, tmp_path / "plant-b", "plant-b")
 
     def states_none() -> None:
-        raise MachineUnstated("no sheet")
+        raise NoMachineStatistics("no sheet")
 
     other.before_answer = states_none
     with plant.running(), other.running():

@@ -56,7 +56,7 @@ from wg_server.store.sites import ServerStore
 def node_client(plant: Plant, *, key_of: Plant | None = None) -> FleetHttpClient:
     """Flower's own client, with a plant's certificate and any plant's node key."""
     key = key_files.load_ec((key_of or plant).home.node_key)
-    config = link.client_context(plant.home)
+    config = link.client_tls_context(plant.home)
     return FleetHttpClient(
         _url(plant.home),
         verify=config,
@@ -77,7 +77,7 @@ def activate(plant: Plant, client: FleetHttpClient, *, key_of: Plant | None = No
 
 
 def test_control_and_runtime_apis_are_not_there(server: ServerHome, plant: Plant) -> None:
-    context = link.client_context(plant.home)
+    context = link.client_tls_context(plant.home)
     for path in (
         "/v1/control/start-run",
         "/v1/control/list-runs",
@@ -192,7 +192,7 @@ async def _reads_all(scope: Any, receive: Any, send: Any) -> None:
 @contextlib.contextmanager
 def raw_connection(server: ServerHome, plant: Plant) -> Iterator[ssl.SSLSocket]:
     config = server.read_config()
-    context = link.client_context(plant.home)
+    context = link.client_tls_context(plant.home)
     with (
         socket.create_connection((config.host, config.fleet_port), timeout=PATIENCE_SECONDS) as raw,
         context.wrap_socket(raw, server_hostname=config.host) as connection,
@@ -255,7 +255,7 @@ def test_a_burst_of_requests_is_slowed_down(
     home = make_home(tmp_path / "server")
     with running(home):
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
-        with transport.open_client(_url(plant.home), link.client_context(plant.home)) as client:
+        with transport.open_client(_url(plant.home), link.client_tls_context(plant.home)) as client:
             codes = [400]
             while codes[-1] != 429 and len(codes) < 200:
                 codes.append(client.post(WITNESS_PATH, content=b"x").status_code)

@@ -29,7 +29,7 @@ from wg_server.store.sites import ServerStore
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(node, "_RENEWAL_CHECK_SECONDS", 0.05)
     monkeypatch.setattr(node, "_CHECK_IN_SECONDS", 0.05)
     monkeypatch.setattr(serve, "LOOK_SECONDS", 0.02)
 
@@ -45,7 +45,7 @@ def knows(server: ServerHome, plant: Plant) -> bool:
 
 def moved(server: ServerHome, plant: Plant) -> bool:
     """Whether it has a certificate of that authority as well."""
-    return knows(server, plant) and not certificate.renewal_due(plant.home, time.time())
+    return knows(server, plant) and not certificate.is_renewal_due(plant.home, time.time())
 
 
 @pytest.mark.slow
@@ -113,7 +113,7 @@ def test_a_half_changed_authority_makes_no_certificates(
 ) -> None:
     key = server.ca_key.read_bytes()
     operation.rotate_authority(server)
-    atomic.write_bytes(server.ca_key, key, mode=atomic.PRIVATE)
+    atomic.write_bytes(server.ca_key, key, mode=atomic.PRIVATE_MODE)
     monkeypatch.setattr(pki, "_PAIR_SECONDS", 0.0)
     with pytest.raises(ConfigError, match="keys --renew authority"):
         pki.renew_server_certificate(server, server.read_config())

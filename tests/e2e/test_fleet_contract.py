@@ -68,7 +68,7 @@ def test_flowers_stock_client_interoperates_and_gets_no_code(
     key = key_files.load_ec(plant.home.node_key)
     campaign = start_campaign(server, ["plant-a"])
     with (
-        adding_the_certificate(server, link.client_context(plant.home)) as address,
+        adding_the_certificate(server, link.client_tls_context(plant.home)) as address,
         http_request_response(
             address, True, authentication_keys=(key, key.public_key()), max_retries=0
         ) as (_, receive, _, get_run, get_fab, *_),

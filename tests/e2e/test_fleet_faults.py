@@ -172,7 +172,7 @@ def test_a_line_that_is_cut_for_longer_than_a_message_lives(
     home = make_home(tmp_path / "server", message_seconds=LIFE_SECONDS)
     with running(home):
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
-        monkeypatch.setattr(transport, "TIMEOUT_SECONDS", 3.0)  # enrolling may take longer
+        monkeypatch.setattr(transport, "IDLE_TIMEOUT_SECONDS", 3.0)  # enrolling may take longer
         with line_to(home, plant) as line:
             cuts: list[str] = []
 
@@ -225,16 +225,16 @@ def test_a_node_killed_right_after_pulling_is_asked_again(server: ServerHome, pl
 def test_a_reply_that_is_sent_twice_or_after_the_end_changes_nothing(
     server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent: list[tuple[flower.Session, object]] = []
-    push = flower.Session._push
+    sent: list[tuple[flower.FlowerSession, object]] = []
+    push = flower.FlowerSession._push
 
-    def twice(session: flower.Session, reply: object) -> None:
+    def twice(session: flower.FlowerSession, reply: object) -> None:
         push(session, reply)  # type: ignore[arg-type]
         sent.append((session, reply))
         with suppress(httpx.HTTPStatusError):
             push(session, reply)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(flower.Session, "_push", twice)
+    monkeypatch.setattr(flower.FlowerSession, "_push", twice)
     with plant.running():
         done = finished(server, start_campaign(server, ["plant-a"]))
         for session, reply in sent:  # the campaign is over, the connection is not
@@ -347,7 +347,7 @@ def test_slow_clients_do_not_keep_a_plant_from_its_campaign(
 ) -> None:
     lazy = enrol_plant(server, tmp_path / "plant-b", "plant-b")
     config = server.read_config()
-    context = link.client_context(lazy.home)
+    context = link.client_tls_context(lazy.home)
     with ExitStack() as stack:
         for _ in range(150):  # no TLS at all
             stack.enter_context(socket.create_connection((config.host, config.fleet_port)))
@@ -365,7 +365,7 @@ def test_slow_clients_do_not_keep_a_plant_from_its_campaign(
 def test_a_stranger_and_a_glutton_are_refused_before_their_body_is_read(
     server: ServerHome, plant: Plant
 ) -> None:
-    context = link.client_context(plant.home)
+    context = link.client_tls_context(plant.home)
     for size, path in ((BODY_LIMIT + 1, WITNESS_PATH), (300 << 20, "/v1/fleet/push-object")):
         with tls(server, context) as connection:
             head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n"

@@ -66,7 +66,7 @@ def test_a_certificate_is_renewed_on_demand(server: ServerHome, plant: Plant) ->
     before = plant.home.certificate.read_bytes()
     done = document_of(client, "keys", "--home", plant.home.root, "--renew", "certificate")
     assert plant.home.certificate.read_bytes() != before
-    assert done["certificate_expires"] == certificate.expiry(plant.home)
+    assert done["certificate_expires"] == certificate.expiry_time(plant.home)
     witness_once(plant)
     with ServerStore.open(server) as store:
         status = troubles.site_statuses(store, names=[plant.site])[plant.site]
@@ -77,13 +77,13 @@ def test_a_session_that_outlives_its_certificate_renews_it(
     server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A node that is never cut off must not be shut out on the day its certificate ends."""
-    monkeypatch.setattr(node, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(node, "_RENEWAL_CHECK_SECONDS", 0.05)
     before = plant.home.certificate.read_bytes()
     with plant.running():
         wait_until(lambda: site_of(server, plant).last_seen > 0, "the node")
         monkeypatch.setattr(
             certificate,
-            "renewal_due",
+            "is_renewal_due",
             lambda home, current_time: home.certificate.read_bytes() == before,
         )
         wait_until(lambda: plant.home.certificate.read_bytes() != before, "the renewal")
@@ -212,7 +212,7 @@ def test_a_rotation_without_the_old_key_is_refused(
         forged.enrol_witness(config.server.witness_name, bytes.fromhex(config.server.witness_key))
         seq = forged.rotate_key(new)
         entry = forged.entry(seq).decode()
-        proof = forged.newest_proof(seq, witness=config.server.witness_name).decode()
+        proof = forged.newest_checkpoint_proof(seq, witness=config.server.witness_name).decode()
     notices = [
         canonical.encode(KeyRotation(entry=entry, proof=proof)),
         canonical.encode(KeyRotation(entry="{}", proof=proof)),

@@ -123,7 +123,7 @@ def sweep(home: ServerHome, context: ssl.SSLContext, routes: list[Found]) -> dic
 def with_certificate(home: ServerHome, pem: str, key: Path, folder: Path) -> ssl.SSLContext:
     path = folder / "presented.pem"
     path.write_text(pem)
-    context = link.pinned_context(home.ca_cert)
+    context = link.pinned_tls_context(home.ca_cert)
     context.load_cert_chain(path, key)
     return context
 
@@ -132,7 +132,9 @@ Presents = Callable[[ServerHome, Plant, Path], ssl.SSLContext]
 
 
 def nothing(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
-    return link.pinned_context(home.ca_cert)  # the CA certificate, and no certificate of one's own
+    return link.pinned_tls_context(
+        home.ca_cert
+    )  # the CA certificate, and no certificate of one's own
 
 
 def of_another_authority(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
@@ -193,7 +195,7 @@ def never_enrolled(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLConte
 def revoked(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
     with ServerStore.open(home) as store:
         store.revoke("plant-a", time.time())
-    return link.client_context(plant.home)
+    return link.client_tls_context(plant.home)
 
 
 def replaced(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
@@ -235,7 +237,7 @@ def test_revocation_holds_from_the_next_request_on_an_open_connection(
     routes = fleet_routes()
     witness = next(each for each in routes if each.path == protocol.WITNESS_PATH)
     with transport.open_client(
-        server.read_config().fleet_url, link.client_context(plant.home)
+        server.read_config().fleet_url, link.client_tls_context(plant.home)
     ) as client:
         assert call(client, witness, b"x") == 400
         with ServerStore.open(server) as store:
@@ -280,7 +282,7 @@ def test_another_sites_certificate_speaks_for_no_other_node(
     with node_client(thief) as client:
         activate(thief, client)
     victims = public_key_to_bytes(key_files.load_ec(plant.home.node_key).public_key())
-    context = link.client_context(thief.home)
+    context = link.client_tls_context(thief.home)
     for each in fleet_routes():
         if each.request is None:
             continue
@@ -297,7 +299,7 @@ def test_a_certificate_without_the_node_key_opens_no_flower_route(
         node = activate(plant, client)
     public = public_key_to_bytes(key_files.load_ec(plant.home.node_key).public_key())
     claim = {FLEET_HTTP_PUBLIC_KEY_HEADER: base64.b64encode(public).decode()}
-    context = link.client_context(plant.home)
+    context = link.client_tls_context(plant.home)
     with transport.open_client(server.read_config().fleet_url, context) as client:
         for each in fleet_routes():
             if each.request is not None:
@@ -320,7 +322,7 @@ def test_the_enrolment_listener_has_two_routes_and_lets_nobody_in_without_a_toke
 ) -> None:
     config = server.read_config()
     assert {each.path for each in walk(LISTENING["enrolment"])} == {CA_PATH, protocol.ENROL_PATH}
-    with transport.open_client(config.enrol_url, link.pinned_context(server.ca_cert)) as client:
+    with transport.open_client(config.enrol_url, link.pinned_tls_context(server.ca_cert)) as client:
         assert client.get(CA_PATH).content == server.ca_cert.read_bytes()
         assert client.post(protocol.ENROL_PATH, content=b"{}").status_code == 400
         for each in fleet_routes():

@@ -110,9 +110,9 @@ _BY_NAME = {
 _STARTS = {
     "wg_client.cli.run": ("NODE", "wg_core.fleet", "[sys.executable, '-P', '-m', NODE, *words]"),
     "wg_core.fleet.applying": (
-        "PROGRAM",
+        "CHILD_MODULE",
         "wg_client.cli.applying",
-        "[sys.executable, '-P', '-m', PROGRAM, str(home.root), str(path)]",
+        "[sys.executable, '-P', '-m', CHILD_MODULE, str(home.root), str(path)]",
     ),
     "wg_common.nets.encoder.confined_trunk": (
         "PROGRAM",

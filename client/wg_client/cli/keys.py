@@ -66,7 +66,7 @@ def _renew_certificate(home: ClientHome, as_json: bool) -> None:
 
     config = configuration.load(home)
     certificate.renew(home, config)
-    expires = certificate.expiry(home)
+    expires = certificate.expiry_time(home)
     expiry = datetime.fromtimestamp(expires, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     document = {"site": config.site, "certificate_expires": expires}
     print_result(document, [f"{home.certificate}: good until {expiry}"], as_json)

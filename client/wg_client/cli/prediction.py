@@ -231,7 +231,7 @@ class PredictionRun:
         for path_result in self._found:
             table.writerows(_row(row, row.name) for row in path_result.rows)
         data = text.getvalue().encode("utf-8-sig", "backslashreplace")
-        atomic.write_bytes(out, data, mode=atomic.PRIVATE)
+        atomic.write_bytes(out, data, mode=atomic.PRIVATE_MODE)
 
 
 def _row(row: Prediction, name: str) -> tuple[str, ...]:
@@ -258,7 +258,7 @@ def _append(out: Path, rows: list[tuple[str, ...]]) -> None:
         table.writerow(COLUMNS)
     table.writerows(rows)
     with reraise_os_errors(StorageError, f"{out}: cannot be written"), out.open("ab") as stream:
-        out.chmod(atomic.PRIVATE)
+        out.chmod(atomic.PRIVATE_MODE)
         stream.write(text.getvalue().encode("utf-8", "backslashreplace"))
         stream.flush()
         os.fsync(stream.fileno())

@@ -109,13 +109,13 @@ def soft_sensor(
         from wg_client.selection import sensor_report
 
         page = sensor_report.render_sensor_report(target, lines, (hours.values, sensor.estimates))
-        atomic.write_bytes(report, page.encode(), mode=atomic.PRIVATE)
+        atomic.write_bytes(report, page.encode(), mode=atomic.PRIVATE_MODE)
     if onnx is not None:
         from wg_client.models.soft_sensor import sensor_file
 
         shape = hours.channels, hours.windows.shape[2]
         data = sensor_file(sensor.sensor, sensor.inputs, target, *shape)
-        atomic.write_bytes(onnx, data, mode=atomic.PRIVATE)
+        atomic.write_bytes(onnx, data, mode=atomic.PRIVATE_MODE)
     figures = {name: judgement._asdict() for name, judgement in judgements.items()}
     document = {**counts, "channels": list(hours.channels), **figures, **sensor.document, **drift}
     print_result(document, lines, as_json)

@@ -169,7 +169,7 @@ def mark_as_trained(home: ClientHome, records: FrozenRecords) -> None:
     """
     digests = _trained_digests(home) | _digests(records)
     home.units.mkdir(mode=0o700, exist_ok=True)
-    atomic.write_bytes(home.units / _TRAINED, b"".join(sorted(digests)), mode=atomic.PRIVATE)
+    atomic.write_bytes(home.units / _TRAINED, b"".join(sorted(digests)), mode=atomic.PRIVATE_MODE)
 
 
 def _folder(config: ClientConfig, path: Path, modality: str) -> Inspection:

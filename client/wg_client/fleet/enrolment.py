@@ -237,12 +237,12 @@ def _exchange(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) -> Enr
     with tempfile.TemporaryDirectory(prefix="wg-enrol-") as folder:
         path = Path(folder) / "ca.pem"
         path.write_bytes(ca_pem)
-        context = link.pinned_context(path)
+        context = link.pinned_tls_context(path)
     with transport.open_client(
         token.enrol_url,
         context,
         limit=protocol.ENROLMENT_REPLY_LIMIT,
-        seconds=transport.TRANSFER_SECONDS,
+        seconds=transport.TRANSFER_LIMIT_SECONDS,
     ) as client:
         # With the secret a request may be larger than without.
         client.headers["authorization"] = f"Bearer {token.secret}"

@@ -54,12 +54,12 @@ def enrol_again(home: ClientHome, token: str, *, encoder: str | None = None) -> 
     """
 
     def enrol(stage: ClientHome, config: ClientConfig, confirm: Confirm) -> Enrolment:
-        if (stage.root / shared_budget.LEDGER).exists():
+        if (stage.root / shared_budget.LEDGER_FILE).exists():
             _fresh(stage)  # left by an interrupted ``replace_compromised_ledger``
         shares_ledger = sharing.share_with_successor(home, stage)
-        atomic.copy_file(home.signing_key, stage.signing_key, mode=atomic.PRIVATE)
+        atomic.copy_file(home.signing_key, stage.signing_key, mode=atomic.PRIVATE_MODE)
         if not shares_ledger:
-            atomic.copy_file(home.ledger_key, stage.ledger_key, mode=atomic.PRIVATE)
+            atomic.copy_file(home.ledger_key, stage.ledger_key, mode=atomic.PRIVATE_MODE)
         return enrolment.enrol(stage, token, ledger=home.ledger, confirm=confirm)
 
     return _again(home, token, encoder, enrol)
@@ -165,7 +165,7 @@ def _install(home: ClientHome, stage: ClientHome) -> ClientConfig:
             stage.root / shared_budget.REFERENCE_FILE, home.root / shared_budget.REFERENCE_FILE
         )
     # A copy: a resumed call compares the witness again.
-    atomic.copy_file(stage.pinned_server, home.pinned_server, mode=atomic.PRIVATE)
+    atomic.copy_file(stage.pinned_server, home.pinned_server, mode=atomic.PRIVATE_MODE)
     atomic.rename_file(stage.config, home.config)
     shutil.rmtree(stage.root)
     return configuration.load(home)
@@ -220,7 +220,7 @@ def _check_token(
 
 def _succeeds(stage: ClientHome, predecessor: Predecessor) -> bool:
     """Return whether a folder holds a ledger that succeeds the home's ledger as it is now."""
-    if not database.holds_ledger(stage.root / shared_budget.LEDGER):
+    if not database.holds_ledger(stage.root / shared_budget.LEDGER_FILE):
         return False
     with Ledger.open(stage.ledger) as ledger:
         genesis = entries.decode(ledger.entry(0))

@@ -77,7 +77,7 @@ def rotate_key(
             with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
                 ledger.rotate_key(new)
             on_step("rotated")
-        atomic.copy_file(coming, home.ledger_key, mode=atomic.PRIVATE)
+        atomic.copy_file(coming, home.ledger_key, mode=atomic.PRIVATE_MODE)
         on_step("installed")
         with Ledger.open(home.ledger, new) as ledger:
             entry = _tell(ledger, connection, name)
@@ -116,7 +116,7 @@ def _tell(ledger: Ledger, connection: link.ServerLink, witness: str) -> int:
         raise VerificationError(f"{ledger.path}: holds no rotation")
     size: int | None = None
     for _ in range(2):
-        proof = ledger.newest_proof(seq, witness=witness, old_size=size)
+        proof = ledger.newest_checkpoint_proof(seq, witness=witness, old_size=size)
         notice = KeyRotation(entry=ledger.entry(seq).decode(), proof=proof.decode())
         try:
             line = connection.announce_rotation(canonical.encode(notice))

@@ -367,7 +367,7 @@ def _append(home: ClientHome, history: AdoptionHistory, change: AdoptionChange) 
     if change.what not in ("threshold", "missed"):
         change = replace(change, threshold=history.threshold_of(change.in_use))
     data = canonical.encode(replace(history, changes=(*history.changes, change)))
-    atomic.write_bytes(home.models / FILE, data, mode=atomic.PRIVATE)
+    atomic.write_bytes(home.models / FILE, data, mode=atomic.PRIVATE_MODE)
     return change
 
 

@@ -101,7 +101,7 @@ def export_model(
     if form == "onnx":
         metadata |= _verdict_metadata(judge)
     data = _file(home, model, form, metadata, JudgedModel(model, judge, manifest).eval())
-    atomic.write_bytes(out, data, mode=atomic.PRIVATE)
+    atomic.write_bytes(out, data, mode=atomic.PRIVATE_MODE)
     return metadata
 
 
@@ -129,7 +129,7 @@ def export_private_head(
         "records": f"{price}; on the plant's ledger",
         "release": canonical.sha256_hex(parts.release),
     }
-    atomic.write_bytes(out, _file(home, model, form, metadata), mode=atomic.PRIVATE)
+    atomic.write_bytes(out, _file(home, model, form, metadata), mode=atomic.PRIVATE_MODE)
     return metadata
 
 

@@ -103,7 +103,7 @@ class Predictor:
         """
         with tempfile.TemporaryDirectory(prefix="wg-record-") as folder:
             path = Path(folder) / f"record{Path(name).suffix.lower()}"
-            atomic.write_bytes(path, data, mode=atomic.PRIVATE)
+            atomic.write_bytes(path, data, mode=atomic.PRIVATE_MODE)
             try:
                 rows = self.predict_file(path)
             except DataError as error:

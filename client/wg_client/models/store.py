@@ -72,9 +72,9 @@ def write_models(
             if not values:
                 continue
             atomic.write_bytes(
-                draft / f"{name}.safetensors", encode_tensors(values), mode=atomic.PRIVATE
+                draft / f"{name}.safetensors", encode_tensors(values), mode=atomic.PRIVATE_MODE
             )
-        atomic.write_bytes(draft / MANIFEST, canonical.encode(manifest), mode=atomic.PRIVATE)
+        atomic.write_bytes(draft / MANIFEST, canonical.encode(manifest), mode=atomic.PRIVATE_MODE)
         try:
             draft.rename(target)
         except OSError as error:

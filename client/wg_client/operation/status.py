@@ -191,8 +191,8 @@ class _Looking:
 
     def _certificate(self) -> float:
         try:
-            end = certificate.expiry(self._home)
-            due = certificate.renewal_due(self._home, self._now)
+            end = certificate.expiry_time(self._home)
+            due = certificate.is_renewal_due(self._home, self._now)
         except WgError as error:
             self._problems.append(
                 text("{error}; ask for a token, and run wg-client init --replace", error=error)

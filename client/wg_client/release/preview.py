@@ -27,7 +27,7 @@ from wg_client.release.look import encoder_failures
 from wg_client.release.machine_hints import machine_hints
 from wg_common.language import text
 from wg_common.modalities.registry import list_attribute
-from wg_core.errors import DataError, MachineUnstated
+from wg_core.errors import DataError, NoMachineStatistics
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.store import Ledger
 from wg_core.privacy import accounting
@@ -206,7 +206,7 @@ def preview_release(
 
     Raises:
         ConfigError, VerificationError: A release would fail with the same error.
-        MachineUnstated: There are no machine statistics.
+        NoMachineStatistics: There are no machine statistics.
         PolicyRefused: The noise would be too small to protect anything.
     """
     plant = plants.open_plant_data(home)
@@ -289,7 +289,7 @@ def _no_machine(plant: PlantData) -> str:
         return ""
     try:
         readiness.check_machine_unchanged(plant.config, plant.snapshot)
-    except MachineUnstated as error:
+    except NoMachineStatistics as error:
         return str(error)
     return ""
 

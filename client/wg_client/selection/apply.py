@@ -106,7 +106,7 @@ def apply_package(
             f"package {package.package_id[:16]}: expired at {package.expires}, it is {clock():.0f}"
         )
     path = home.packages / f"{package.package_id}.wgw"
-    atomic.write_bytes(path, data, mode=atomic.PRIVATE)
+    atomic.write_bytes(path, data, mode=atomic.PRIVATE_MODE)
     records, contents = prepare_package(plant, package, tensors)
     policy = plant.acceptance
     outcome = select_model(records, contents, policy, package.labels, progress)

@@ -56,10 +56,10 @@ def write_report(
     for page_language in map(load_plant_language, language.LANGUAGE_CODES):
         page = render_report(context, page_language).encode("utf-8")
         atomic.write_bytes(
-            home.report.with_suffix(f".{page_language.code}.html"), page, mode=atomic.PRIVATE
+            home.report.with_suffix(f".{page_language.code}.html"), page, mode=atomic.PRIVATE_MODE
         )
         if page_language.code == preferred_code:
-            atomic.write_bytes(home.report, page, mode=atomic.PRIVATE)
+            atomic.write_bytes(home.report, page, mode=atomic.PRIVATE_MODE)
     screen: FirstScreen = context["first"]
     verdict = screen.verdict
     return text("recommendation: {advice}. {why}", advice=verdict.advice, why=verdict.why)

@@ -121,7 +121,7 @@ def store_sensor_package(home: ClientHome, path: Path) -> SensorPackage:
     if not kept_file.exists():
         if time.time() >= about.expires:
             raise VerificationError(f"package {about.package_id[:16]}: expired: ask for another")
-        atomic.write_bytes(kept_file, data, mode=atomic.PRIVATE)
+        atomic.write_bytes(kept_file, data, mode=atomic.PRIVATE_MODE)
     store_package_cosignature(home, data)
     return package
 

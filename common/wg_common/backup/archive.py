@@ -152,7 +152,7 @@ def write_backup(
         )
 
     with (
-        atomic.open_replacement(out, mode=atomic.PRIVATE) as stream,
+        atomic.open_replacement(out, mode=atomic.PRIVATE_MODE) as stream,
         zipfile.ZipFile(stream, "w") as outer,
     ):
         with (
@@ -338,7 +338,7 @@ def _take(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> BackupF
     target = folder.joinpath(*relative.parts)
     if target.exists():
         raise DecodeError(f"backup: {entry.name!r}: twice")
-    with atomic.open_replacement(target, mode=atomic.PRIVATE) as out:
+    with atomic.open_replacement(target, mode=atomic.PRIVATE_MODE) as out:
         shutil.copyfileobj(stream, out)
         size = out.tell()
     os.utime(target, (entry.mtime, entry.mtime))

@@ -24,7 +24,12 @@ from wg_core.ledger import note as notes
 from wg_core.ledger import proof
 from wg_core.ledger.cosigned import RolledBack
 from wg_core.ledger.store import Ledger
-from wg_core.ledger.witness import CONTRADICTIONS, UNCOSIGNED_LIMIT, AskWitness, WitnessRefused
+from wg_core.ledger.witness import (
+    CONTRADICTION_STATUSES,
+    UNCOSIGNED_LIMIT,
+    AskWitness,
+    WitnessRefused,
+)
 from wg_core.site import config as configuration
 from wg_core.site import locks
 from wg_core.site.config import ClientConfig
@@ -113,7 +118,7 @@ def ask_other_witnesses(home: ClientHome, config: ClientConfig) -> None:
             except RolledBack:
                 raise
             except (PeerError, VerificationError, DecodeError, ConfigError) as error:
-                if isinstance(error, WitnessRefused) and error.status in CONTRADICTIONS:
+                if isinstance(error, WitnessRefused) and error.status in CONTRADICTION_STATUSES:
                     raise
                 log.warning("witness %s: %s", cosigner.name, error)
 
@@ -243,7 +248,12 @@ def witness_status(
     witnesses += [(cosigner.name, cosigner.public_key) for cosigner in config.witnesses]
     with Ledger.open(home.ledger) as ledger:
         for name, raw in witnesses:
-            vkeys = notes.vkeys(name, notes.COSIGNER, signing.public_from_bytes(raw))
+            vkeys = notes.verifier_keys(name, notes.COSIGNER_ROLE, signing.public_from_bytes(raw))
             rows.append((name, vkeys, ledger.cosigned_size(name, raw)))
         key = signing.public_from_bytes(ledger.public_key)
-        return ledger.origin, notes.vkeys(ledger.origin, notes.LOG, key), ledger.size, rows
+        return (
+            ledger.origin,
+            notes.verifier_keys(ledger.origin, notes.LOG_ROLE, key),
+            ledger.size,
+            rows,
+        )

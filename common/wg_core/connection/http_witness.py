@@ -17,7 +17,7 @@ from wg_core.ledger import witness as rules
 from wg_core.site.config import WitnessConfig
 from wg_core.wire.protocol import NOTE_LIMIT
 
-ADD_CHECKPOINT = "/add-checkpoint"
+ADD_CHECKPOINT_PATH = "/add-checkpoint"
 
 
 def witness_client(witness: WitnessConfig) -> rules.AskWitness:
@@ -26,26 +26,26 @@ def witness_client(witness: WitnessConfig) -> rules.AskWitness:
     Raises:
         ConfigError: The witness's CA certificate file cannot be used.
     """
-    context = _context(witness)
+    context = _tls_context(witness)
 
     def post(request: bytes) -> bytes:
         try:
             url = witness.url.rstrip("/")
             with transport.open_client(url, context, limit=NOTE_LIMIT) as client:
-                status, body = link.post(client, ADD_CHECKPOINT, request)
+                status, body = link.post(client, ADD_CHECKPOINT_PATH, request)
         except PeerError as error:
             raise PeerError(str(error).replace("the server", "the witness")) from error
         try:
             return rules.read_reply(status, body)
         except rules.WitnessRefused as refused:
-            if refused.size is not None or status not in _MEANING:
+            if refused.size is not None or status not in _STATUS_MEANINGS:
                 raise
-            raise rules.WitnessRefused(status, _MEANING[status]) from refused
+            raise rules.WitnessRefused(status, _STATUS_MEANINGS[status]) from refused
 
     return post
 
 
-_MEANING: dict[int, str] = {
+_STATUS_MEANINGS: dict[int, str] = {
     HTTPStatus.BAD_REQUEST: "refused the request as malformed (400)",
     HTTPStatus.FORBIDDEN: "knows this ledger with another key (403); give its operator the"
     " verifier key that 'wg-client keys' prints",
@@ -58,9 +58,9 @@ _MEANING: dict[int, str] = {
 }
 
 
-def _context(witness: WitnessConfig) -> ssl.SSLContext:
+def _tls_context(witness: WitnessConfig) -> ssl.SSLContext:
     if witness.ca:
-        return link.pinned_context(Path(witness.ca))
+        return link.pinned_tls_context(Path(witness.ca))
     context = httpx.create_ssl_context(trust_env=False)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

@@ -19,19 +19,21 @@ from wg_core.ledger import witness
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol
 
-_ANSWERS = (HTTPStatus.OK, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
+_WITNESS_STATUSES = (HTTPStatus.OK, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 class ServerLink:
     """A connection to the server's fleet listener as one enrolled site."""
 
     def __init__(self, base_url: str, context: ssl.SSLContext) -> None:
-        self._client = transport.open_client(base_url, context, seconds=transport.TRANSFER_SECONDS)
+        self._client = transport.open_client(
+            base_url, context, seconds=transport.TRANSFER_LIMIT_SECONDS
+        )
 
     @classmethod
     def open(cls, home: ClientHome, fleet_url: str) -> Self:
         """Open a link to the server with the home's client certificate and pinned CA."""
-        return cls(fleet_url, client_context(home))
+        return cls(fleet_url, client_tls_context(home))
 
     def __enter__(self) -> Self:
         return self
@@ -50,7 +52,9 @@ class ServerLink:
             PeerError: The server cannot be reached, or answers neither 200, 409 nor 422.
             WitnessRefused: The server answers 409 (with the size it saw last) or 422 (bad proof).
         """
-        return witness.read_reply(*self._ask("witness", protocol.WITNESS_PATH, request, *_ANSWERS))
+        return witness.read_reply(
+            *self._ask("witness", protocol.WITNESS_PATH, request, *_WITNESS_STATUSES)
+        )
 
     def announce_rotation(self, rotation: bytes) -> bytes:
         """Send the ledger's new key (a ``KeyRotation``) to the server; return its cosignature.
@@ -58,7 +62,9 @@ class ServerLink:
         Raises:
             PeerError, WitnessRefused: The same conditions as for ``cosign``.
         """
-        return witness.read_reply(*self._ask("rotation", protocol.ROTATE_PATH, rotation, *_ANSWERS))
+        return witness.read_reply(
+            *self._ask("rotation", protocol.ROTATE_PATH, rotation, *_WITNESS_STATUSES)
+        )
 
     def renew_certificate(self, csr_pem: str) -> bytes:
         """Exchange a certificate request for a new TLS client certificate (PEM).
@@ -91,7 +97,7 @@ def post(client: httpx.Client, path: str, body: bytes) -> tuple[int, bytes]:
     Raises:
         PeerError: The server cannot be reached, or the reply is too large.
     """
-    return _read(client, "POST", path, body, {"content-type": "application/octet-stream"})
+    return _send_request(client, "POST", path, body, {"content-type": "application/octet-stream"})
 
 
 def get(client: httpx.Client, path: str) -> tuple[int, bytes]:
@@ -100,16 +106,16 @@ def get(client: httpx.Client, path: str) -> tuple[int, bytes]:
     Raises:
         PeerError: The server cannot be reached, or the reply is too large.
     """
-    return _read(client, "GET", path, None, {})
+    return _send_request(client, "GET", path, None, {})
 
 
-def client_context(home: ClientHome) -> ssl.SSLContext:
+def client_tls_context(home: ClientHome) -> ssl.SSLContext:
     """Return a TLS 1.3 context with the pinned CA and this site's client certificate.
 
     Raises:
         ConfigError: A certificate or key is missing or damaged.
     """
-    context = pinned_context(home.ca_certificate)
+    context = pinned_tls_context(home.ca_certificate)
     try:
         context.load_cert_chain(home.certificate, home.tls_key)
     except (OSError, ssl.SSLError) as error:
@@ -119,7 +125,7 @@ def client_context(home: ClientHome) -> ssl.SSLContext:
     return context
 
 
-def pinned_context(ca_certificate: Path) -> ssl.SSLContext:
+def pinned_tls_context(ca_certificate: Path) -> ssl.SSLContext:
     """Return a TLS 1.3 context that trusts one CA certificate only.
 
     Raises:
@@ -155,7 +161,7 @@ def describe_connection_error(error: Exception) -> str:
     return f"cannot be reached: {text or type(error).__name__}"
 
 
-def clock_skew(response: httpx.Response, current_time: float | None = None) -> float | None:
+def clock_skew_seconds(response: httpx.Response, current_time: float | None = None) -> float | None:
     """Return by how many seconds this clock is ahead of the server's; None without a date."""
     text = response.headers.get("date")
     if not text:
@@ -176,7 +182,7 @@ def describe_error_status(response: httpx.Response, current_time: float | None =
             " for a join token (wg-server enroll), and run 'wg-client init --replace': ledger and"
             " budget stay as they are"
         )
-    skew = clock_skew(response, current_time)
+    skew = clock_skew_seconds(response, current_time)
     if response.status_code == 401 and skew is not None and abs(skew) > clock_tolerance_seconds:
         direction = "ahead of" if skew > 0 else "behind"
         return f"this machine's clock is {abs(skew):.0f} s {direction} the server's"
@@ -191,7 +197,7 @@ def describe_error_status(response: httpx.Response, current_time: float | None =
     }.get(response.status_code, f"the server answered {response.status_code}")
 
 
-def _read(
+def _send_request(
     client: httpx.Client, method: str, path: str, body: bytes | None, headers: dict[str, str]
 ) -> tuple[int, bytes]:
     """Send one HTTP request, and read its uncompressed, bounded answer; see ``transport``."""

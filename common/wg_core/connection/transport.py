@@ -18,21 +18,21 @@ from typing import Any, NoReturn
 import httpcore
 import httpx
 
-TIMEOUT_SECONDS = 30.0  # Longest wait for the next bytes
+IDLE_TIMEOUT_SECONDS = 30.0  # Longest wait for the next bytes
 
-CALL_SECONDS = 120.0  # Longest small call, from connecting to the answer's last byte
+CALL_LIMIT_SECONDS = 120.0  # Longest small call, from connecting to the answer's last byte
 
-TRANSFER_SECONDS = 900.0  # Longest call that carries a file or a range of a file
+TRANSFER_LIMIT_SECONDS = 900.0  # Longest call that carries a file or a range of a file
 
-REPLY_LIMIT = 16 << 20  # Largest answer to a small call, in bytes
+REPLY_BYTES_LIMIT = 16 << 20  # Largest answer to a small call, in bytes
 
 
 def open_client(
     base_url: str,
     context: ssl.SSLContext,
     *,
-    limit: int = REPLY_LIMIT,
-    seconds: float = CALL_SECONDS,
+    limit: int = REPLY_BYTES_LIMIT,
+    seconds: float = CALL_LIMIT_SECONDS,
 ) -> httpx.Client:
     """Open an HTTPS client that bounds size and duration of every answer.
 
@@ -47,12 +47,12 @@ def open_client(
         transport=BoundedTransport(context, limit=limit, seconds=seconds),
         trust_env=False,
         follow_redirects=False,
-        timeout=TIMEOUT_SECONDS,
+        timeout=IDLE_TIMEOUT_SECONDS,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class _CallWithDeadline:
     """HTTP request in progress, and the monotonic time by which its answer must be complete."""
 
     request: httpx.Request
@@ -76,7 +76,7 @@ class BoundedTransport(httpx.BaseTransport):
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
             max_connections=8,
-            network_backend=_Backend(backend or httpcore.SyncBackend(), self._seconds_left),
+            network_backend=_DeadlineBackend(backend or httpcore.SyncBackend(), self._seconds_left),
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -86,11 +86,11 @@ class BoundedTransport(httpx.BaseTransport):
             httpx.HTTPError: The server cannot be reached, or its answer is not accepted.
         """
         request.headers["accept-encoding"] = "identity"
-        call = _Call(request, time.monotonic() + self._seconds)
+        call = _CallWithDeadline(request, time.monotonic() + self._seconds)
         url = request.url
         if url.scheme != "https" or not isinstance(request.stream, httpx.SyncByteStream):
             raise httpx.UnsupportedProtocol(f"{url.scheme}: only https is spoken", request=request)
-        with self._during(call):
+        with self._apply_deadline(call):
             answer = self._pool.handle_request(
                 httpcore.Request(
                     method=request.method,
@@ -108,7 +108,7 @@ class BoundedTransport(httpx.BaseTransport):
         response = httpx.Response(
             answer.status,
             headers=[pair for pair in answer.headers if pair[0].lower() != b"set-cookie"],
-            stream=_Body(stream, self._limit, lambda: self._during(call), request),
+            stream=_BoundedBody(stream, self._limit, lambda: self._apply_deadline(call), request),
         )
         if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
             response.close()
@@ -121,42 +121,42 @@ class BoundedTransport(httpx.BaseTransport):
 
     def _seconds_left(self) -> float:
         """Return the seconds left for this thread's current HTTP call."""
-        call: _Call | None = getattr(self._now, "call", None)
+        call: _CallWithDeadline | None = getattr(self._now, "call", None)
         return self._seconds if call is None else call.until - time.monotonic()
 
     @contextmanager
-    def _during(self, call: _Call) -> Iterator[None]:
+    def _apply_deadline(self, call: _CallWithDeadline) -> Iterator[None]:
         """Apply an HTTP call's deadline to all reads and writes of this thread in the context."""
         before = getattr(self._now, "call", None)
         self._now.call = call
         try:
             yield
-        except _ERRORS as error:
-            _translate(error, call.request)
+        except _HTTPCORE_ERRORS as error:
+            _raise_httpx_error(error, call.request)
         finally:
             self._now.call = before
 
 
-class _Body(httpx.SyncByteStream):
+class _BoundedBody(httpx.SyncByteStream):
     """Body of an HTTP answer, read as a stream up to a size limit."""
 
     def __init__(
         self, inner: Iterable[bytes], limit: int, during: Callable[[], Any], request: httpx.Request
     ) -> None:
         self._inner = inner
-        self._seconds_left = limit
-        self._during = during
+        self._bytes_left = limit
+        self._apply_deadline = during
         self._request = request
 
     def __iter__(self) -> Iterator[bytes]:
         parts = iter(self._inner)
         while True:
-            with self._during():
+            with self._apply_deadline():
                 part = next(parts, None)
             if part is None:
                 return
-            self._seconds_left -= len(part)
-            if self._seconds_left < 0:
+            self._bytes_left -= len(part)
+            if self._bytes_left < 0:
                 raise httpx.ReadError("the server's answer is too large", request=self._request)
             yield part
 
@@ -166,7 +166,7 @@ class _Body(httpx.SyncByteStream):
             close()
 
 
-class _Backend(httpcore.NetworkBackend):
+class _DeadlineBackend(httpcore.NetworkBackend):
     """Network backend that ends every wait at the call's deadline."""
 
     def __init__(self, inner: httpcore.NetworkBackend, seconds_left: Callable[[], float]) -> None:
@@ -182,24 +182,28 @@ class _Backend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         stream = self._inner.connect_tcp(
-            host, port, _wait(timeout, self._seconds_left()), local_address, socket_options
+            host,
+            port,
+            _shorter_timeout(timeout, self._seconds_left()),
+            local_address,
+            socket_options,
         )
-        return _Stream(stream, self._seconds_left)
+        return _DeadlineStream(stream, self._seconds_left)
 
     def sleep(self, seconds: float) -> None:
         self._inner.sleep(min(seconds, max(self._seconds_left(), 0.0)))
 
 
-class _Stream(httpcore.NetworkStream):
+class _DeadlineStream(httpcore.NetworkStream):
     def __init__(self, inner: httpcore.NetworkStream, seconds_left: Callable[[], float]) -> None:
         self._inner = inner
         self._seconds_left = seconds_left
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, _wait(timeout, self._seconds_left()))
+        return self._inner.read(max_bytes, _shorter_timeout(timeout, self._seconds_left()))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, _wait(timeout, self._seconds_left()))
+        self._inner.write(buffer, _shorter_timeout(timeout, self._seconds_left()))
 
     def close(self) -> None:
         self._inner.close()
@@ -211,24 +215,24 @@ class _Stream(httpcore.NetworkStream):
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
         stream = self._inner.start_tls(
-            ssl_context, server_hostname, _wait(timeout, self._seconds_left())
+            ssl_context, server_hostname, _shorter_timeout(timeout, self._seconds_left())
         )
-        return _Stream(stream, self._seconds_left)
+        return _DeadlineStream(stream, self._seconds_left)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
 
 
-def _wait(timeout: float | None, seconds_left: float) -> float:
+def _shorter_timeout(timeout: float | None, seconds_left: float) -> float:
     if seconds_left <= 0:
         raise httpcore.ReadTimeout("the call took too long as a whole")
     return seconds_left if timeout is None else min(timeout, seconds_left)
 
 
-_ERRORS = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)
+_HTTPCORE_ERRORS = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)
 
 
-def _translate(error: Exception, request: httpx.Request) -> NoReturn:
+def _raise_httpx_error(error: Exception, request: httpx.Request) -> NoReturn:
     """Raise the httpx error that corresponds to an httpcore error."""
     if isinstance(error, httpcore.TimeoutException):
         raise httpx.ReadTimeout(str(error), request=request) from error

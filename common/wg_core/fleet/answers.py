@@ -13,7 +13,7 @@ from wg_core import logs
 from wg_core.connection import link
 from wg_core.errors import ApprovalPending, DecodeError, VerificationError, WgError
 from wg_core.fleet.inbox import Inbox
-from wg_core.fleet.interface import DeclineMessage, Handlers
+from wg_core.fleet.interface import Handlers, MessageDeclined
 from wg_core.fleet.slot import AnswerSlot, NodeStopped
 from wg_core.ledger.witness import AskWitness
 from wg_core.site.config import ClientConfig
@@ -40,19 +40,19 @@ class MessageHandler:
         """Answer a server's message of an allowed type, or return a one-word refusal.
 
         Raises:
-            DeclineMessage: The message is malformed.
+            MessageDeclined: The message is malformed.
             NodeStopped: The node is stopped before the answer may leave.
         """
         try:
             if kind == protocol.QUERY_STATISTICS:
-                return self._statistics(envelope, slot)
-            return self._package(envelope)
+                return self._answer_query(envelope, slot)
+            return self._receive_package(envelope)
         except DecodeError as error:
             log.warning("malformed message: %s", error)
-            raise DeclineMessage(fleet.MALFORMED) from error
+            raise MessageDeclined(fleet.MALFORMED) from error
 
-    def _statistics(self, envelope: Envelope, slot: AnswerSlot) -> Envelope:
-        query = _record(StatisticsQuery, envelope, "query")
+    def _answer_query(self, envelope: Envelope, slot: AnswerSlot) -> Envelope:
+        query = _decode_record(StatisticsQuery, envelope, "query")
         log.info("request %s: statistics, epsilon %s", query.request_id, query.epsilon)
 
         def answer() -> Envelope:
@@ -68,9 +68,9 @@ class MessageHandler:
 
         return answer_or_refuse(query.request_id, answer, fleet.ANSWER_WORDS)
 
-    def _package(self, envelope: Envelope) -> Envelope:
+    def _receive_package(self, envelope: Envelope) -> Envelope:
         """Receive the weights package in a message of the server; return its receipt."""
-        delivery = _record(Delivery, envelope, "delivery")
+        delivery = _decode_record(Delivery, envelope, "delivery")
 
         def receive() -> Envelope:
             if delivery.site != self._config.site:
@@ -121,7 +121,7 @@ def _refusal(request_id: str, code: str) -> Envelope:
     return Envelope("refusal", canonical.encode(Refusal(request_id=request_id, code=code)))
 
 
-def _record(kind: type[T], envelope: Envelope, expected: str) -> T:
+def _decode_record(kind: type[T], envelope: Envelope, expected: str) -> T:
     if envelope.kind != expected:
         raise DecodeError(f"message: kind {envelope.kind!r}, expected {expected!r}")
     return canonical.decode(kind, envelope.record, subject=expected, limit=protocol.MESSAGE_LIMIT)

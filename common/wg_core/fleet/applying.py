@@ -1,6 +1,6 @@
 """Application of a weights package in a child process; the node itself loads no models.
 
-The process is this interpreter with one module of the installation, ``PROGRAM``; the server
+The process is this interpreter with one module of the installation, ``CHILD_MODULE``; the server
 controls nothing but the bytes of the package on disk. The process writes one ``ApplyResult`` record
 to its standard output and logs to this process's standard error. It ignores the signals that end a
 node, so that a package is finished first, and ends when its standard input is closed, so that it
@@ -18,8 +18,8 @@ from wg_core.errors import InternalError, StorageError
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
-PROGRAM = "wg_client.cli.applying"
-REPLY_LIMIT = 1 << 20
+CHILD_MODULE = "wg_client.cli.applying"
+RESULT_BYTES_LIMIT = 1 << 20
 VERSION = 1
 
 
@@ -50,21 +50,21 @@ def apply_package(home: ClientHome, path: Path) -> ApplyResult:
         StorageError: The service was stopped before the child began; the package waits.
         WgError: The error that the child reports; ``InternalError`` if it ended without an answer.
     """
-    words = [sys.executable, "-P", "-m", PROGRAM, str(home.root), str(path)]
+    words = [sys.executable, "-P", "-m", CHILD_MODULE, str(home.root), str(path)]
     words += ["--log-format", logs.JSON if logs.is_json() else logs.TEXT]
     with subprocess.Popen(  # noqa: S603 - this interpreter, and a module of the installation
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     ) as child:
         assert child.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
-        data = child.stdout.read(REPLY_LIMIT + 1)
-        if len(data) > REPLY_LIMIT:
+        data = child.stdout.read(RESULT_BYTES_LIMIT + 1)
+        if len(data) > RESULT_BYTES_LIMIT:
             child.kill()
         code = child.wait()
     if -code in (signal.SIGTERM, signal.SIGINT):  # before the child ignored them
         raise StorageError(f"{path}: not applied: the service was stopped")
-    if code != 0 or not data or len(data) > REPLY_LIMIT:
+    if code != 0 or not data or len(data) > RESULT_BYTES_LIMIT:
         raise InternalError(f"{path}: the process that applied it ended with {code}")
     reply = canonical.decode(ApplyResult, data, subject="answer of the applying process")
     if reply.code:
-        raise errors.BY_CODE.get(reply.code, InternalError)(reply.message)
+        raise errors.ERRORS_BY_CODE.get(reply.code, InternalError)(reply.message)
     return reply

@@ -99,11 +99,11 @@ def newest_root(
         pinned_root,
         links,
         next_key=lambda certificate, link: (
-            link if _vouches(certificate, link, current_time) else None
+            link if _is_valid_link(certificate, link, current_time) else None
         ),
         is_destination=lambda certificate: certificate.public_key() == root.public_key(),
     )
-    if path is None or not _vouches(root, root, current_time):
+    if path is None or not _is_valid_link(root, root, current_time):
         raise VerificationError(
             "authority: the server names one that the pinned authority does not vouch for; nothing"
             " was changed. Ask the operator; if the authority was replaced after a theft, enrol"
@@ -121,7 +121,7 @@ def is_issued_by(certificate: x509.Certificate, root: x509.Certificate) -> bool:
     return True
 
 
-def _vouches(
+def _is_valid_link(
     issuer: x509.Certificate, link: x509.Certificate, current_time: datetime.datetime
 ) -> bool:
     """Return whether ``issuer`` signed ``link``, a valid CA certificate of the same name."""

@@ -30,13 +30,13 @@ def renew(home: ClientHome, config: ClientConfig) -> None:
     atomic.write_bytes(home.certificate, check(pem, home))
 
 
-def expiry(home: ClientHome) -> float:
+def expiry_time(home: ClientHome) -> float:
     """Return the expiry time of the TLS client certificate, Unix seconds."""
     certificate = load(atomic.read_bytes(home.certificate, limit=_FILE_LIMIT))
     return certificate.not_valid_after_utc.timestamp()
 
 
-def renewal_due(home: ClientHome, current_time: float) -> bool:
+def is_renewal_due(home: ClientHome, current_time: float) -> bool:
     """Return whether the TLS client certificate must be renewed.
 
     Renewal is due after a third of its lifetime, or when its authority is replaced. A plant may

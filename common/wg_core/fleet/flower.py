@@ -48,18 +48,18 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from wg_core.connection import link, transport
 from wg_core.errors import DecodeError
-from wg_core.fleet.interface import DeclineMessage, NodeOptions
+from wg_core.fleet.interface import MessageDeclined, NodeOptions
 from wg_core.site.home import ClientHome
 from wg_core.wire import fleet, key_files
 from wg_core.wire.fleet import Envelope
 
 log = logging.getLogger(__name__)
 
-_BEAT_SECONDS = 300.0
+_HEARTBEAT_SECONDS = 300.0
 """Flower's heartbeat interval; a server that relies on it alone waits for two intervals."""
-_QUIET_SECONDS = 90.0
+_SILENCE_LIMIT_SECONDS = 90.0
 """Seconds without an answer of the server after which a busy node sends a heartbeat."""
-_LOOK_SECONDS = 5.0
+_HEARTBEAT_CHECK_SECONDS = 5.0
 _OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
 
 
@@ -76,7 +76,7 @@ class WaitingMessage:
         return str(self.metadata.metadata.message_type)
 
 
-class Session:
+class FlowerSession:
     """Session of a plant's node with the Flower server on one connection, with heartbeats."""
 
     def __init__(
@@ -94,9 +94,9 @@ class Session:
         self._public = public_key_to_bytes(key.public_key())
         client = transport.open_client(
             "",
-            link.client_context(home),
+            link.client_tls_context(home),
             limit=options.max_bytes + frame_bytes,
-            seconds=transport.TRANSFER_SECONDS,
+            seconds=transport.TRANSFER_LIMIT_SECONDS,
         )
         self._client = FleetClient(
             fleet_url, client, NodeAuthHttpInterceptor(key, key.public_key())
@@ -110,7 +110,7 @@ class Session:
     def __enter__(self) -> Self:
         try:
             reply = self._client.ActivateNode(
-                ActivateNodeRequest(public_key=self._public, heartbeat_interval=_BEAT_SECONDS)
+                ActivateNodeRequest(public_key=self._public, heartbeat_interval=_HEARTBEAT_SECONDS)
             )
         except BaseException:
             self._client.close()
@@ -153,19 +153,19 @@ class Session:
         The server is told that it may forget the message, whether it is read or declined.
 
         Raises:
-            DeclineMessage: The message is not allowed, exceeds a bound, or is malformed.
+            MessageDeclined: The message is not allowed, exceeds a bound, or is malformed.
         """
         try:
-            contents = self._contents(message, allowed_kinds)
-        except DeclineMessage:
-            self._confirm(message)
+            contents = self._fetch_objects(message, allowed_kinds)
+        except MessageDeclined:
+            self._confirm_receipt(message)
             raise
-        self._confirm(message)
+        self._confirm_receipt(message)
         try:
-            return _unpack(message, contents)
+            return _unpack_envelope(message, contents)
         except (KeyError, ValueError, TypeError, DecodeError) as error:
             log.warning("malformed message: %s", error)
-            raise DeclineMessage(fleet.MALFORMED) from error
+            raise MessageDeclined(fleet.MALFORMED) from error
 
     def answer(self, message: WaitingMessage, envelope: Envelope) -> None:
         """Send the plant's answer to a message of the server."""
@@ -177,13 +177,15 @@ class Session:
         error = Error(ErrorCode.MOD_FAILED_PRECONDITION, reason)
         self._send(Message(error, reply_to=message.metadata))
 
-    def _contents(self, message: WaitingMessage, allowed_kinds: frozenset[str]) -> dict[str, bytes]:
+    def _fetch_objects(
+        self, message: WaitingMessage, allowed_kinds: frozenset[str]
+    ) -> dict[str, bytes]:
         """Fetch a message's Flower objects by id, within the limits of number and size."""
         run_id = message.metadata.metadata.run_id
-        if self._app_of(run_id) != fleet.APP_HASH:
-            raise DeclineMessage(fleet.APP_MISMATCH)
+        if self._app_hash(run_id) != fleet.APP_HASH:
+            raise MessageDeclined(fleet.APP_MISMATCH)
         if message.kind not in allowed_kinds:
-            raise DeclineMessage(fleet.TYPE_DENIED)
+            raise MessageDeclined(fleet.TYPE_DENIED)
         contents: dict[str, bytes] = {}
         bytes_left = self._options.max_bytes
         for object_id in _object_ids(message.object_tree, self._options.max_objects):
@@ -193,12 +195,12 @@ class Session:
             content = reply.object_content
             bytes_left -= len(content)
             if bytes_left < 0:
-                raise DeclineMessage(fleet.TOO_LARGE)
+                raise MessageDeclined(fleet.TOO_LARGE)
             _check_object(object_id, content)
             contents[object_id] = content
         return contents
 
-    def _confirm(self, message: WaitingMessage) -> None:
+    def _confirm_receipt(self, message: WaitingMessage) -> None:
         self._client.ConfirmMessageReceived(
             ConfirmMessageReceivedRequest(
                 node=self.node,
@@ -249,7 +251,7 @@ class Session:
                     )
                 )
 
-    def _app_of(self, run_id: int) -> str:
+    def _app_hash(self, run_id: int) -> str:
         """Return the hash of the Flower app that a run of the server names."""
         if run_id not in self._apps:
             reply = self._client.GetRun(GetRunRequest(node=self.node, run_id=run_id))
@@ -258,17 +260,17 @@ class Session:
 
     def _heartbeat(self) -> None:
         """Send heartbeats to the server, except while polls for messages replace them."""
-        while not self._quiet.wait(_LOOK_SECONDS):
+        while not self._quiet.wait(_HEARTBEAT_CHECK_SECONDS):
             current_time = time.monotonic()
             if (
-                current_time - self._answered < _QUIET_SECONDS
-                and current_time - self._beaten < _BEAT_SECONDS
+                current_time - self._answered < _SILENCE_LIMIT_SECONDS
+                and current_time - self._beaten < _HEARTBEAT_SECONDS
             ):
                 continue
             self._beaten = current_time
             try:
                 self._client.SendNodeHeartbeat(
-                    SendNodeHeartbeatRequest(node=self.node, heartbeat_interval=_BEAT_SECONDS)
+                    SendNodeHeartbeatRequest(node=self.node, heartbeat_interval=_HEARTBEAT_SECONDS)
                 )
                 self._answered = time.monotonic()
                 self._on_beat()
@@ -300,23 +302,23 @@ def _object_ids(tree: ObjectTree, limit: int) -> list[str]:
     for node in iterate_object_tree(tree):
         ids.append(node.object_id)
         if len(ids) > limit:
-            raise DeclineMessage(fleet.TOO_LARGE)
+            raise MessageDeclined(fleet.TOO_LARGE)
     return ids
 
 
 def _check_object(object_id: str, content: bytes) -> None:
     """Decline a Flower object that does not match its hash, or is not of an accepted type."""
     if get_object_id(content) != object_id:
-        raise DeclineMessage(fleet.MALFORMED)
+        raise MessageDeclined(fleet.MALFORMED)
     try:
         kind = get_object_type_from_object_content(content)
     except (ValueError, IndexError) as error:
-        raise DeclineMessage(fleet.MALFORMED) from error
+        raise MessageDeclined(fleet.MALFORMED) from error
     if kind not in _OBJECT_TYPES:
-        raise DeclineMessage(fleet.MALFORMED)
+        raise MessageDeclined(fleet.MALFORMED)
 
 
-def _unpack(message: WaitingMessage, contents: dict[str, bytes]) -> Envelope:
+def _unpack_envelope(message: WaitingMessage, contents: dict[str, bytes]) -> Envelope:
     """Unpack the single Flower record of a message from the message's objects.
 
     Raises:

@@ -51,7 +51,7 @@ class Inbox:
         if sha256 != delivery.package_sha256:
             raise VerificationError("delivery: the package does not match the hash beside it")
         atomic.write_bytes(
-            self.home.waiting / f"{delivery.request_id}.wgw", payload, mode=atomic.PRIVATE
+            self.home.waiting / f"{delivery.request_id}.wgw", payload, mode=atomic.PRIVATE_MODE
         )
         receipt = Receipt(request_id=delivery.request_id, package_sha256=delivery.package_sha256)
         atomic.write_bytes(self._received_folder / delivery.request_id, canonical.encode(receipt))
@@ -95,10 +95,10 @@ class Inbox:
         target = self.home.packages / "rejected" / path.name
         atomic.rename_file(path, target)
         with reraise_os_errors(StorageError, f"{target.parent}: cannot be written"):
-            self._forget_rejected(target)
+            self._delete_old_rejected(target)
         return target
 
-    def _forget_rejected(self, newest: Path) -> None:
+    def _delete_old_rejected(self, newest: Path) -> None:
         """Delete old rejected packages, so that a server cannot fill the disk."""
         rejected_files = [
             (path.stat(), path) for path in newest.parent.glob("*.wgw") if path != newest

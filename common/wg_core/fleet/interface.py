@@ -39,7 +39,7 @@ class Handlers:
     apply_package: ApplyPackage
 
 
-_IDLE_SHARE = 20.0
+_IDLE_PAUSE_DIVISOR = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +77,11 @@ class NodeOptions:
             answer_seconds: Time that the server took to answer the last poll.
         """
         busy_share = 10.0
-        pause = max(idle_seconds / _IDLE_SHARE, answer_seconds * busy_share)
+        pause = max(idle_seconds / _IDLE_PAUSE_DIVISOR, answer_seconds * busy_share)
         return min(max(self.poll_seconds, pause), self.idle_poll_seconds)
 
 
-class DeclineMessage(Exception):
+class MessageDeclined(Exception):
     """The node declines a message; the argument is a word of ``wg_core.wire.fleet.CODE_MEANINGS``.
 
     The word depends on the message alone, not on any data of the plant.

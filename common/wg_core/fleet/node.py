@@ -19,9 +19,9 @@ from wg_core.connection import cosigning, link
 from wg_core.fleet import certificate, trust
 from wg_core.fleet.answers import MessageHandler
 from wg_core.fleet.applier import ApplierThread
-from wg_core.fleet.flower import Session
+from wg_core.fleet.flower import FlowerSession
 from wg_core.fleet.inbox import Inbox
-from wg_core.fleet.interface import DeclineMessage, Handlers, NodeOptions
+from wg_core.fleet.interface import Handlers, MessageDeclined, NodeOptions
 from wg_core.fleet.slot import AnswerSlot, NodeStopped
 from wg_core.ledger.cosigned import RolledBack
 from wg_core.ledger.witness import WitnessRefused
@@ -34,7 +34,7 @@ from wg_core.wire.handover import Handover
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 60.0  # Interval at which a session checks whether its certificate is due
+_RENEWAL_CHECK_SECONDS = 60.0  # Interval at which a session checks whether its certificate is due
 _CHECK_IN_SECONDS = 3600.0
 """Interval at which a session asks for the server's authority and has its ledger cosigned."""
 
@@ -107,7 +107,7 @@ class Node:
         self._look_again = 0.0
         self._check_in_again = 0.0
         self._handlers = handlers
-        self._answers = self._answering()
+        self._answers = self._new_message_handler()
         self._renew_again = 0.0
         self._trouble = ""
         self.site = self._config.site
@@ -116,7 +116,7 @@ class Node:
     def run(self, applier: ApplierThread) -> None:
         """Serve until stopped; an error that ends the node is stored for ``wg-client status``."""
         try:
-            while not self._must_leave():
+            while not self._should_disconnect():
                 self.run_session(applier)
         except errors.WgError as error:
             self.contact.write_status("stopped", str(error))
@@ -133,12 +133,12 @@ class Node:
             def on_beat() -> None:
                 self.contact.write_status("connected", self._trouble)
 
-            with Session(self._home, url, self._options, on_beat) as session:
+            with FlowerSession(self._home, url, self._options, on_beat) as session:
                 self._online = True
                 log.info("online as %s", self._config.site)
                 on_beat()
                 last_request = time.monotonic()
-                while not (self._must_leave() or self._renew_if_due()):
+                while not (self._should_disconnect() or self._renew_if_due()):
                     began = time.monotonic()
                     if self.answer_next_message(session):
                         applier.wake()
@@ -152,25 +152,25 @@ class Node:
         except NodeStopped:
             log.info("stopped before an answer was due; it is kept")
         except httpx.HTTPStatusError as error:
-            self._pause(link.describe_error_status(error.response))
+            self._back_off(link.describe_error_status(error.response))
         except httpx.HTTPError as error:
-            self._pause(link.describe_connection_error(error))
+            self._back_off(link.describe_connection_error(error))
         except (errors.PeerError, errors.DecodeError) as error:
-            self._pause(str(error))
+            self._back_off(str(error))
         except errors.WgError:
             raise
         except Exception:  # the node must survive whatever the server sent
             log.exception("internal error")
-            self._pause("internal error")
+            self._back_off("internal error")
         finally:
             self._online = False
 
-    def _must_leave(self) -> bool:
+    def _should_disconnect(self) -> bool:
         """Tell whether the node is to stop, or has the one package that it waited for."""
         has_package = self._inbox is not None and bool(self._inbox.waiting_packages())
         return self._stop.is_set() or has_package
 
-    def answer_next_message(self, session: Session) -> bool:
+    def answer_next_message(self, session: FlowerSession) -> bool:
         """Answer one message of the server; return ``False`` if no message waits.
 
         Every reply to a query, even a refusal to read it, waits for the end of the time slot.
@@ -185,7 +185,7 @@ class Node:
             reply = partial(
                 session.answer, message, self._answers.answer(message.kind, envelope, slot)
             )
-        except DeclineMessage as reason:
+        except MessageDeclined as reason:
             log.warning(
                 "declined %s: %s: %s", message.kind, reason, fleet.CODE_MEANINGS[str(reason)]
             )
@@ -196,7 +196,7 @@ class Node:
     def _renew_if_due(self) -> bool:
         """Renew the TLS certificate if due, and return True if renewed.
 
-        The check runs once per ``_LOOK_SECONDS``.
+        The check runs once per ``_RENEWAL_CHECK_SECONDS``.
 
         A session can outlast a certificate and the server's authority.
         """
@@ -212,8 +212,10 @@ class Node:
         Renewals are spaced: under a wrong clock every new certificate would be due at once.
         """
         current_time = time.monotonic()
-        self._look_again = current_time + _LOOK_SECONDS
-        if current_time < self._renew_again or not certificate.renewal_due(self._home, time.time()):
+        self._look_again = current_time + _RENEWAL_CHECK_SECONDS
+        if current_time < self._renew_again or not certificate.is_renewal_due(
+            self._home, time.time()
+        ):
             return False
         try:
             certificate.renew(self._home, self._config)
@@ -222,7 +224,7 @@ class Node:
             return False
         log.info("certificate renewed")
         self._renew_again = current_time + self._options.renew_again_seconds
-        if certificate.renewal_due(self._home, time.time()):
+        if certificate.is_renewal_due(self._home, time.time()):
             log.warning(
                 "the new certificate is old already: this machine's clock is ahead of the"
                 " server's; set it"
@@ -244,7 +246,7 @@ class Node:
                 answer = trust.exchange_trust(self._home, self._config, connection)
                 links = trust.find_new_keys(self._config, answer)
                 if links:
-                    self._take_over(links)
+                    self._adopt_new_keys(links)
                     trust.exchange_trust(
                         self._home, self._config, connection
                     )  # reports the new pins
@@ -257,7 +259,7 @@ class Node:
             else:
                 self._trouble = ""
 
-    def _take_over(self, links: list[Handover]) -> None:
+    def _adopt_new_keys(self, links: list[Handover]) -> None:
         """Adopt new keys of the server, between sessions and with no package left to apply.
 
         A server changes its keys only while it is down, so no package under the new keys arrived in
@@ -270,12 +272,12 @@ class Node:
                 "the server has new keys; the packages that wait are applied before that"
             )
         self._config = trust.adopt_keys(self._home, self._config, links)
-        self._answers = self._answering()
+        self._answers = self._new_message_handler()
 
-    def _answering(self) -> MessageHandler:
+    def _new_message_handler(self) -> MessageHandler:
         return MessageHandler(self._home, self._config, self._handlers)
 
-    def _pause(self, reason: str) -> None:
+    def _back_off(self, reason: str) -> None:
         """Wait after a network error, twice as long each time, plus a random part."""
         delay = self._backoff * (1 + secrets.randbelow(1000) / 1000)
         log.warning("%s; trying again in %.1f s", reason, delay)

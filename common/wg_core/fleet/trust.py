@@ -37,9 +37,9 @@ def exchange_trust(home: ClientHome, config: ClientConfig, connection: ServerLin
         DecodeError: The answer cannot be decoded.
         StorageError: The disk cannot be written.
     """
-    server_trust = _tell(home, config, connection)
+    server_trust = _report_pinned_keys(home, config, connection)
     if authority.pin_current_authority(home, server_trust.authority.encode()):
-        return _tell(home, config, connection)
+        return _report_pinned_keys(home, config, connection)
     return server_trust
 
 
@@ -97,7 +97,7 @@ def adopt_keys(home: ClientHome, config: ClientConfig, links: list[Handover]) ->
     return replace(config, pin=server)
 
 
-def _tell(home: ClientHome, config: ClientConfig, connection: ServerLink) -> Trust:
+def _report_pinned_keys(home: ClientHome, config: ClientConfig, connection: ServerLink) -> Trust:
     pins = Pins(
         authority=authority.certificate_sha256(authority.read_root(home)),
         packages=config.server.signing_key,

@@ -24,7 +24,7 @@ class TrustedWitness:
     @property
     def key_id(self) -> str:
         """First of the two key IDs of the witness's cosignatures, hex (c2sp.org/signed-note)."""
-        return notes.key_ids(self.name, notes.COSIGNER, self.key)[0].hex()
+        return notes.key_ids(self.name, notes.COSIGNER_ROLE, self.key)[0].hex()
 
     @property
     def key(self) -> PublicKey:

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 SOFTWARE = f"weightgate {__version__}"
 _LIBRARIES = ("opendp", "dp-accounting", "numpy")
-RECORD = "record"  # Privacy unit of a release in which each record is its own unit
-_PUBLIC: dict[ReleaseKind, str] = {
+RECORD_UNIT = "record"  # Privacy unit of a release in which each record is its own unit
+_PUBLIC_INPUT: dict[ReleaseKind, str] = {
     CLASSES: "label domain",
     MACHINE: "data sheet",
     GRADIENTS: "label domain",
 }
-_UNPROTECTED = (
+_UNPROTECTED_FACTS = (
     "clip radius",
     "encoder",
     "feature projection",
@@ -40,7 +40,10 @@ _UNPROTECTED = (
 _NOISE_SOURCE = (
     "OpenDP's cryptographic generator, in user space (AES CTR-DRBG), seeded by the operating system"
 )
-_RULES = {"record": "each record is a unit", "weight": "the m records of a unit weigh 1/m each"}
+_UNIT_RULE_TEXTS = {
+    "record": "each record is a unit",
+    "weight": "the m records of a unit weigh 1/m each",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +101,7 @@ class ReleaseTerms:
     delta: str
     purpose: str
     recipient: str
-    unit: str = RECORD
+    unit: str = RECORD_UNIT
 
 
 def charge_for_statistics(schema: Schema, sigma: float, terms: ReleaseTerms) -> ChargeRequest:
@@ -110,13 +113,13 @@ def charge_for_statistics(schema: Schema, sigma: float, terms: ReleaseTerms) -> 
     Raises:
         ConfigError: The schema's rule protects another unit.
     """
-    mechanism = _mechanism(schema, sigma)
+    mechanism = _mechanism_statement(schema, sigma)
     guarantee = statement.Guarantee(
-        unit=protected_unit(schema.unit_rule, terms.unit),
+        unit=checked_privacy_unit(schema.unit_rule, terms.unit),
         adjacency="add-remove",
         variant="(epsilon, delta)-DP by Gaussian DP",
         records_per_unit=describe_records_per_unit(schema),
-        unprotected=(_PUBLIC[schema.statistics], *_UNPROTECTED),
+        unprotected=(_PUBLIC_INPUT[schema.statistics], *_UNPROTECTED_FACTS),
         labels=schema.labels,
     )
     return ChargeRequest(
@@ -136,7 +139,7 @@ def charge_for_statistics(schema: Schema, sigma: float, terms: ReleaseTerms) -> 
     )
 
 
-def _mechanism(schema: Schema, sigma: float) -> statement.Mechanism:
+def _mechanism_statement(schema: Schema, sigma: float) -> statement.Mechanism:
     """Return the description of a joint release's noise mechanism for its charge."""
     sensitivity = schema.sensitivity_squared()
     return statement.Mechanism(
@@ -149,7 +152,7 @@ def _mechanism(schema: Schema, sigma: float) -> statement.Mechanism:
         sensitivity_squared=str(sensitivity),
         sigma=sigma.hex(),
         rho=zcdp_rho(Fraction(sensitivity), sigma),
-        accountant=_accountant(),
+        accountant=_accountant_name(),
         subsampling="none",
     )
 
@@ -163,10 +166,10 @@ def block_shares(schema: Schema) -> tuple[statement.BlockShare, ...]:
 
 def describe_records_per_unit(schema: Schema) -> str:
     """Return the text that states in a charge how the records of one unit count."""
-    return _RULES[schema.unit_rule]
+    return _UNIT_RULE_TEXTS[schema.unit_rule]
 
 
-def protected_unit(rule: str, unit: str) -> str:
+def checked_privacy_unit(rule: str, unit: str) -> str:
     """Return the privacy unit for a charge, after checking that the unit rule protects it.
 
     Args:
@@ -177,9 +180,9 @@ def protected_unit(rule: str, unit: str) -> str:
         ConfigError: The rule protects another unit. A charge that states "part" while each record
             counts alone would understate the loss of a part with several records.
     """
-    if rule == RECORD and unit != RECORD:
+    if rule == RECORD_UNIT and unit != RECORD_UNIT:
         raise ConfigError(f"charge: the unit is {unit!r}, but the rule protects single records")
-    if rule != RECORD and unit in ("", RECORD):
+    if rule != RECORD_UNIT and unit in ("", RECORD_UNIT):
         raise ConfigError(f"charge: rule {rule!r} protects units of several records; name the unit")
     return unit
 
@@ -190,7 +193,7 @@ def installed_implementation() -> statement.Implementation:
     return statement.Implementation(
         software=SOFTWARE,
         code_sha256=code_digest(),
-        libraries=tuple(statement.Library(name, _version(name)) for name in _LIBRARIES),
+        libraries=tuple(statement.Library(name, _library_version(name)) for name in _LIBRARIES),
         randomness=_NOISE_SOURCE,
         floating_point="exact integer statistics and an exact discrete sampler",
         timing="answers in fixed time slots",
@@ -210,11 +213,11 @@ def code_digest() -> str:
     return installed_code.installed_digest().sha256
 
 
-def _accountant() -> str:
-    return f"dp-accounting {_version('dp-accounting')} PLD, add or remove one"
+def _accountant_name() -> str:
+    return f"dp-accounting {_library_version('dp-accounting')} PLD, add or remove one"
 
 
-def _version(name: str) -> str:
+def _library_version(name: str) -> str:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

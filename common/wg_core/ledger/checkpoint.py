@@ -23,11 +23,11 @@ from cryptography.exceptions import InvalidSignature
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import note as notes
 from wg_core.ledger.merkle import HASH_SIZE
-from wg_core.ledger.note import Note, Role, SignatureLine
+from wg_core.ledger.note import Note, SignatureLine, SignatureRole
 from wg_core.wire.signing import PrivateKey, PublicKey
 
 _U64 = struct.Struct(">Q")
-_LABEL = b"subtree/v1\n\0"
+_SUBTREE_LABEL = b"subtree/v1\n\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def sign(checkpoint: Checkpoint, keys: Iterable[PrivateKey]) -> Note:
     """Sign a checkpoint with the log's key, or with old and new key at a rotation."""
     note = Note(checkpoint.text(), ())
     return note.with_signatures(
-        line for key in keys for line in _sign(note, checkpoint.origin, notes.LOG, key, 0)
+        line for key in keys for line in _sign(note, checkpoint.origin, notes.LOG_ROLE, key, 0)
     )
 
 
@@ -83,13 +83,13 @@ def verify(note: Note, origin: str, key: PublicKey) -> Checkpoint:
     checkpoint = decode_text(note.text)
     if checkpoint.origin != origin:
         raise VerificationError(f"checkpoint: of log {checkpoint.origin!r}, expected {origin!r}")
-    verify_signature_lines(note, origin, notes.LOG, key)
+    verify_signature_lines(note, origin, notes.LOG_ROLE, key)
     return checkpoint
 
 
 def cosign(note: Note, name: str, key: PrivateKey, time: int) -> tuple[SignatureLine, ...]:
     """Cosign a checkpoint at a Unix time (seconds); the caller must check consistency before."""
-    return _sign(note, name, notes.COSIGNER, key, time)
+    return _sign(note, name, notes.COSIGNER_ROLE, key, time)
 
 
 def verify_cosignature(note: Note, name: str, key: PublicKey) -> int:
@@ -102,14 +102,14 @@ def verify_cosignature(note: Note, name: str, key: PublicKey) -> int:
     Raises:
         VerificationError: A cosignature of this key is missing, invalid, or without time.
     """
-    time = verify_signature_lines(note, name, notes.COSIGNER, key)
+    time = verify_signature_lines(note, name, notes.COSIGNER_ROLE, key)
     if not time:
         raise VerificationError(f"checkpoint: the cosignature of {name} says no time")
     return time
 
 
 def _sign(
-    note: Note, name: str, role: Role, key: PrivateKey, time: int
+    note: Note, name: str, role: SignatureRole, key: PrivateKey, time: int
 ) -> tuple[SignatureLine, ...]:
     notes.check_key_name(name)
     public = key.public_key()
@@ -119,12 +119,12 @@ def _sign(
     ):
         kind = role[of.algorithm]
         stamp = b"" if kind == notes.SignatureType.ED25519 else _U64.pack(time)
-        signature = part.sign(_message(kind, name, note.text, time))
+        signature = part.sign(_signed_bytes(kind, name, note.text, time))
         lines.append(SignatureLine(name, identifier, stamp + signature))
     return tuple(lines)
 
 
-def verify_signature_lines(note: Note, name: str, role: Role, key: PublicKey) -> int:
+def verify_signature_lines(note: Note, name: str, role: SignatureRole, key: PublicKey) -> int:
     """Verify a key's signature lines on a checkpoint, one for each of its algorithms.
 
     Returns:
@@ -136,7 +136,7 @@ def verify_signature_lines(note: Note, name: str, role: Role, key: PublicKey) ->
     newest = []
     for part, identifier in zip(key.parts, notes.key_ids(name, role, key), strict=True):
         kind = role[part.algorithm]
-        subject = f"{part.algorithm} {'signature' if role is notes.LOG else 'cosignature'}"
+        subject = f"{part.algorithm} {'signature' if role is notes.LOG_ROLE else 'cosignature'}"
         times = []
         for line in note.signatures:
             if (line.name, line.key_id) != (name, identifier):
@@ -149,7 +149,7 @@ def verify_signature_lines(note: Note, name: str, role: Role, key: PublicKey) ->
             if len(signature) != part.signature_size or time >= (1 << 63):
                 raise VerificationError(f"checkpoint: the {subject} of {name} has a wrong size")
             try:
-                part.verify(signature, _message(kind, name, note.text, time))
+                part.verify(signature, _signed_bytes(kind, name, note.text, time))
             except InvalidSignature as error:
                 raise VerificationError(
                     f"checkpoint: the {subject} of {name} does not hold"
@@ -163,7 +163,7 @@ def verify_signature_lines(note: Note, name: str, role: Role, key: PublicKey) ->
     return min(newest)
 
 
-def _message(kind: int, name: str, text: str, time: int) -> bytes:
+def _signed_bytes(kind: int, name: str, text: str, time: int) -> bytes:
     """Return the bytes of a checkpoint that a signature of the given type covers."""
     if kind == notes.SignatureType.ED25519:
         return text.encode()
@@ -172,10 +172,10 @@ def _message(kind: int, name: str, text: str, time: int) -> bytes:
     head = decode_text(text)
     return b"".join(
         (
-            _LABEL,
-            _short(name),
+            _SUBTREE_LABEL,
+            _length_prefixed(name),
             _U64.pack(time),
-            _short(head.origin),
+            _length_prefixed(head.origin),
             _U64.pack(0),
             _U64.pack(head.size),
             head.root,
@@ -183,7 +183,7 @@ def _message(kind: int, name: str, text: str, time: int) -> bytes:
     )
 
 
-def _short(text: str) -> bytes:
+def _length_prefixed(text: str) -> bytes:
     """Return a string of 1 to 255 bytes, with its length as first byte (RFC 8446)."""
     data = text.encode()
     return bytes([len(data)]) + data

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from wg_core.errors import VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import note as notes
-from wg_core.ledger.note import Note, Role, SignatureLine
+from wg_core.ledger.note import Note, SignatureLine, SignatureRole
 from wg_core.ledger.state import LedgerState
 from wg_core.wire import signing
 
@@ -35,17 +35,19 @@ def check_checkpoint(state: LedgerState, data: bytes) -> None:
     raise VerificationError(f"checkpoint of size {state.size}: {'; '.join(errors)}")
 
 
-def verified_lines(note: Note, name: str, role: Role, keys: Iterable[bytes]) -> list[SignatureLine]:
+def verified_signature_lines(
+    note: Note, name: str, role: SignatureRole, keys: Iterable[bytes]
+) -> list[SignatureLine]:
     """Return the given keys' signature lines on a checkpoint, after verifying each line.
 
     Args:
-        role: ``LOG`` or ``COSIGNER`` of ``note``.
+        role: ``LOG_ROLE`` or ``COSIGNER_ROLE`` of ``note``.
         keys: Raw public keys.
 
     Raises:
         VerificationError: A signature is not valid.
     """
-    verify = checkpoints.verify if role is notes.LOG else checkpoints.verify_cosignature
+    verify = checkpoints.verify if role is notes.LOG_ROLE else checkpoints.verify_cosignature
     lines = []
     for key in map(signing.public_from_bytes, keys):
         if claimed_lines := notes.signature_lines(note, name, role, key):
@@ -60,7 +62,7 @@ def log_signatures(state: LedgerState, note: Note, size: int) -> list[SignatureL
     Raises:
         VerificationError: The checkpoint has no signature of the log, or an invalid one.
     """
-    lines = verified_lines(note, state.origin, notes.LOG, state.keys_at(size))
+    lines = verified_signature_lines(note, state.origin, notes.LOG_ROLE, state.keys_at(size))
     if not lines:
         raise VerificationError(f"checkpoint of size {size}: not signed by this log")
     return lines
@@ -75,7 +77,7 @@ def witness_cosignatures(state: LedgerState, note: Note, witness: str) -> list[S
     keys = state.witness_keys(witness)
     if not keys:
         raise VerificationError(f"witness {witness!r} is not enrolled")
-    lines = verified_lines(note, witness, notes.COSIGNER, keys)
+    lines = verified_signature_lines(note, witness, notes.COSIGNER_ROLE, keys)
     if not lines:
         raise VerificationError(f"checkpoint: no cosignature of an enrolled key of {witness}")
     return lines

@@ -52,7 +52,7 @@ class CosignedLog(Log):
 
     def mark_checkpoint_sent(self) -> None:
         """Record that the newest checkpoint was sent out, and may be cosigned unnoticed."""
-        with self._writing() as state:
+        with self._write_lock() as state:
             self._db.execute(
                 "update heads set cosigned = cosigned | ? where size = ?",
                 (database.CheckpointFlags.HANDED_OUT, state.size),
@@ -61,7 +61,7 @@ class CosignedLog(Log):
     def uncosigned_sizes(self, witness: str) -> list[int]:
         """Return the sizes of sent checkpoints after the last stored cosignature, ascending."""
         low = self.cosigned_size(witness, self._newest_key(witness))
-        with database.explain_errors(self._path):
+        with database.translate_sqlite_errors(self._path):
             rows = self._db.execute(
                 "select size from heads where cosigned & ? and size > ? order by size",
                 (database.CheckpointFlags.HANDED_OUT, low),
@@ -101,7 +101,7 @@ class CosignedLog(Log):
             VerificationError: The cosignature is not valid.
         """
         self.mark_checkpoint_sent()
-        request = self._bare_request(witness, None)
+        request = self._request_without_cosignatures(witness, None)
         self._step("checkpoint:signed")
         try:
             lines = call(request.encode())
@@ -114,7 +114,7 @@ class CosignedLog(Log):
                     f"has {self.size}: it was rolled back or replaced by an older copy. Restore "
                     "the newest copy; nothing was sent"
                 ) from refused
-            request = self._bare_request(witness, refused.size)
+            request = self._request_without_cosignatures(witness, refused.size)
             lines = call(request.encode())
         self._step("checkpoint:cosigned")
         signed = self.add_cosignature(request.note.encode() + lines, witness)
@@ -135,7 +135,7 @@ class CosignedLog(Log):
                 under an enrolled key of this witness.
         """
         head, note = checkpoints.decode(signed, subject="cosigned checkpoint")
-        with self._writing() as state:
+        with self._write_lock() as state:
             if head.origin != state.origin or head.size > state.size:
                 raise VerificationError(f"checkpoint {head.origin} {head.size} is not of this log")
             if head.root != merkle.root(state.leaves[: head.size]):
@@ -166,7 +166,7 @@ class CosignedLog(Log):
         state = self._state
         if not 0 <= seq < state.size:
             raise VerificationError(f"{self._path}: there is no entry {seq}")
-        note = self._cosigned_above(seq, witness)
+        note = self._cosigned_note_covering(seq, witness)
         if note is not None:
             size = checkpoints.decode_text(note.text).size
             path = merkle.inclusion_proof(state.leaves[:size], seq)
@@ -188,9 +188,11 @@ class CosignedLog(Log):
 
     def is_entry_cosigned(self, seq: int, witness: str) -> bool:
         """Return whether ``witness``'s newest key cosigned a checkpoint that includes an entry."""
-        return self._cosigned_above(seq, witness) is not None
+        return self._cosigned_note_covering(seq, witness) is not None
 
-    def newest_proof(self, seq: int, *, witness: str, old_size: int | None = None) -> bytes:
+    def newest_checkpoint_proof(
+        self, seq: int, *, witness: str, old_size: int | None = None
+    ) -> bytes:
         """Return a ``tlog-proof`` of an entry in the newest checkpoint, for the witness to cosign.
 
         Args:
@@ -204,7 +206,7 @@ class CosignedLog(Log):
 
     # --- inside
 
-    def _bare_request(self, witness: str, old_size: int | None) -> WitnessRequest:
+    def _request_without_cosignatures(self, witness: str, old_size: int | None) -> WitnessRequest:
         """Return a cosigning request without the signatures of other witnesses."""
         request = self.witness_request(witness, old_size=old_size)
         signatures = checkpoint_signatures.log_signatures(
@@ -222,17 +224,17 @@ class CosignedLog(Log):
         if not key:
             return
         public = signing.public_from_bytes(key)
-        with database.explain_errors(self._path):
+        with database.translate_sqlite_errors(self._path):
             rows = self._db.execute(
                 "select size, note from heads where cosigned & ? order by size desc",
                 (database.CheckpointFlags.COSIGNED,),
             )
             for size, data in rows:
                 note = notes.decode(data)
-                if notes.signature_lines(note, witness, notes.COSIGNER, public):
+                if notes.signature_lines(note, witness, notes.COSIGNER_ROLE, public):
                     yield int(size), note
 
-    def _cosigned_above(self, seq: int, witness: str) -> Note | None:
+    def _cosigned_note_covering(self, seq: int, witness: str) -> Note | None:
         for size, note in self._checkpoints_by(self._newest_key(witness), witness):
             return note if size > seq else None
         return None

@@ -22,7 +22,7 @@ from wg_core.errors import ConfigError, StorageError, VerificationError, reraise
 
 APPLICATION_ID = int.from_bytes(b"WGL1", "big")  # In SQLite's header
 SCHEMA_VERSION = 1
-BUSY_SECONDS = 60.0
+LOCK_WAIT_SECONDS = 60.0
 
 
 class CheckpointFlags(IntFlag):
@@ -32,23 +32,24 @@ class CheckpointFlags(IntFlag):
     HANDED_OUT = 2  # The checkpoint left: a witness may have cosigned it unnoticed
 
 
-_TABLES = {
+_TABLE_COLUMNS = {
     "entries": "seq integer primary key, entry blob not null, hash blob not null",
     "heads": "size integer primary key, note blob not null, cosigned integer not null",
     "outbox": "charge integer primary key, payload blob not null",
 }
 _SCHEMA = [
-    ("table", name, f"CREATE TABLE {name}({columns}) strict") for name, columns in _TABLES.items()
+    ("table", name, f"CREATE TABLE {name}({columns}) strict")
+    for name, columns in _TABLE_COLUMNS.items()
 ]
 """Complete rows of ``sqlite_schema``; an extra view or trigger could run code when read."""
-_TYPES = {
+_COLUMN_TYPES = {
     "entries": {"seq": "integer", "entry": "blob", "hash": "blob"},
     "heads": {"size": "integer", "note": "blob", "cosigned": "integer"},
     "outbox": {"charge": "integer", "payload": "blob"},
 }
 """Column types, which hold unless the file's pages or schema were changed from outside."""
-_DAMAGED = ("malformed", "not a database", "corrupt", "interrupted", "too big")
-_VALUE_LIMIT = 128 << 20  # Largest value that is read from a file, in bytes
+_DAMAGE_WORDS = ("malformed", "not a database", "corrupt", "interrupted", "too big")
+_VALUE_BYTES_LIMIT = 128 << 20  # Largest value that is read from a file, in bytes
 _WORK_FREE, _WORK_A_BYTE = 20_000_000, 20
 """Limit on SQLite operations for reading a whole file: a constant part, and a part per byte.
 
@@ -56,7 +57,7 @@ Reading an honest ledger takes about one operation per ten bytes, a handful of t
 
 
 @contextmanager
-def explain_errors(path: Path) -> Iterator[None]:
+def translate_sqlite_errors(path: Path) -> Iterator[None]:
     """Translate SQLite's errors on a ledger file into errors of ``wg_core.errors``.
 
     Raises:
@@ -68,7 +69,7 @@ def explain_errors(path: Path) -> Iterator[None]:
     # Python cannot decode an SQLite message that quotes a damaged schema.
     except (sqlite3.Error, UnicodeDecodeError) as error:
         text = str(error)
-        if isinstance(error, UnicodeDecodeError) or any(word in text for word in _DAMAGED):
+        if isinstance(error, UnicodeDecodeError) or any(word in text for word in _DAMAGE_WORDS):
             raise VerificationError(
                 f"{path}: the ledger's file is damaged ({text}); restore it from a copy that the "
                 "witness has seen, nothing was released"
@@ -78,7 +79,7 @@ def explain_errors(path: Path) -> Iterator[None]:
         elif "readonly" in text:
             reason = "it is read-only"
         elif "locked" in text:
-            reason = f"another process held it for more than {BUSY_SECONDS:.0f} s"
+            reason = f"another process held it for more than {LOCK_WAIT_SECONDS:.0f} s"
         else:
             reason = text
         raise StorageError(f"{path}: cannot write or read the ledger: {reason}") from error
@@ -94,7 +95,7 @@ def create(path: Path) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     database = connect(path)
-    with explain_errors(path):
+    with translate_sqlite_errors(path):
         if database.execute("select count(*) from sqlite_schema").fetchone()[0]:
             database.close()
             raise ConfigError(f"{path}: there is a ledger already")
@@ -109,7 +110,7 @@ def holds_ledger(path: Path) -> bool:
     """
     if not path.exists():
         return False
-    with explain_errors(path), closing(connect(path)) as database:
+    with translate_sqlite_errors(path), closing(connect(path)) as database:
         return bool(database.execute("select count(*) from sqlite_schema").fetchone()[0])
 
 
@@ -131,8 +132,8 @@ def connect(path: Path) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise ConfigError(f"{path}: there is no ledger")
-    with explain_errors(path):
-        database = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
+    with translate_sqlite_errors(path):
+        database = sqlite3.connect(path, isolation_level=None, timeout=LOCK_WAIT_SECONDS)
         try:
             database.execute("pragma journal_mode = wal")
             database.execute("pragma synchronous = full")
@@ -162,8 +163,8 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
         if companion.exists() and not companion.is_file():
             raise ConfigError(f"{companion}: cannot be read: not a regular file")
     wal = companions[0]
-    with explain_errors(path):
-        database = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+    with translate_sqlite_errors(path):
+        database = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=LOCK_WAIT_SECONDS)
         try:
             database.execute("select count(*) from sqlite_schema").fetchone()
         except sqlite3.OperationalError:
@@ -189,7 +190,7 @@ def limit_query_work(path: Path, database: sqlite3.Connection) -> None:
         steps_left -= 1
         return steps_left < 0
 
-    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE_LIMIT)
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE_BYTES_LIMIT)
     database.set_progress_handler(end, work_step)
 
 
@@ -200,7 +201,7 @@ def check_format(path: Path, database: sqlite3.Connection) -> None:
         ConfigError: The file is not a ledger, or of another version.
         VerificationError: A page or the schema was changed from outside.
     """
-    with explain_errors(path):
+    with translate_sqlite_errors(path):
         (application,) = database.execute("pragma application_id").fetchone()
         (version,) = database.execute("pragma user_version").fetchone()
     if application != APPLICATION_ID:
@@ -210,13 +211,13 @@ def check_format(path: Path, database: sqlite3.Connection) -> None:
             f"{path}: ledger format {version}, this program (weightgate {__version__}) reads"
             f" {SCHEMA_VERSION}: use the version that wrote it"
         )
-    with explain_errors(path):
+    with translate_sqlite_errors(path):
         schema = database.execute("select type, name, sql from sqlite_schema order by name")
         if schema.fetchmany(len(_SCHEMA) + 1) != _SCHEMA:
             raise VerificationError(
                 f"{path}: the ledger's file is damaged: its tables are not those of a ledger"
             )
-        for table, columns in _TYPES.items():
+        for table, columns in _COLUMN_TYPES.items():
             wrong = " or ".join(f"typeof({name}) <> '{kind}'" for name, kind in columns.items())
             rows = database.execute(f"select 1 from {table} where {wrong} limit 1")  # noqa: S608 - constants
             if rows.fetchone() is not None:

@@ -383,7 +383,7 @@ Entry = (
     | PublicStatement
 )
 
-KINDS: dict[str, type[Entry]] = {
+ENTRY_TYPES: dict[str, type[Entry]] = {
     GENESIS: Genesis,
     DATASET: Dataset,
     CHARGE: Charge,
@@ -397,17 +397,17 @@ KINDS: dict[str, type[Entry]] = {
 }
 
 
-class _PeekHead(msgspec.Struct):
+class _KindOnlyHeader(msgspec.Struct):
     kind: str
 
 
-class _Peek(msgspec.Struct):
-    head: _PeekHead
+class _KindOnlyEntry(msgspec.Struct):
+    head: _KindOnlyHeader
 
 
-_PEEK = typed.json_decoder(_Peek)
-_DECODERS = {kind: typed.json_decoder(record) for kind, record in KINDS.items()}
-_SORTED = msgspec.json.Encoder(order="sorted")
+_KIND_DECODER = typed.json_decoder(_KindOnlyEntry)
+_DECODERS = {kind: typed.json_decoder(record) for kind, record in ENTRY_TYPES.items()}
+_SORTED_ENCODER = msgspec.json.Encoder(order="sorted")
 
 
 def encode(entry: Entry) -> bytes:
@@ -428,12 +428,12 @@ def decode(data: bytes, *, subject: str = "entry") -> Entry:
     if len(data) > ENTRY_LIMIT:
         raise DecodeError(f"{subject}: {len(data)} bytes, at most {ENTRY_LIMIT} are accepted")
     try:
-        kind = _PEEK.decode(data).head.kind
+        kind = _KIND_DECODER.decode(data).head.kind
         decoder = _DECODERS.get(kind)
         if decoder is None:
             raise DecodeError(f"{subject}: unknown kind {kind[:40]!r}")
         entry: Entry = decoder.decode(data)
-        again = _SORTED.encode(entry)
+        again = _SORTED_ENCODER.encode(entry)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise DecodeError(f"{subject}: {error}") from error
     if again != data:
@@ -451,7 +451,7 @@ def lineage_id(origin: str, seq: int) -> str:
     return hashlib.sha256(f"weightgate lineage\n{origin}\n{seq}".encode()).hexdigest()[:16]
 
 
-def check_hash(text: str, subject: str) -> str:
+def check_sha256_hex(text: str, subject: str) -> str:
     """Return a SHA-256 in lower-case hex; raise ``DecodeError`` if the text is malformed."""
     if not SHA256.fullmatch(text):
         raise DecodeError(f"{subject}: {text[:80]!r} is not 64 lower-case hex digits")

@@ -85,7 +85,7 @@ def write(ledger: Path, out: Path) -> ExportManifest:
     try:
         database.limit_query_work(ledger, connection)
         database.check_format(ledger, connection)
-        with database.explain_errors(ledger), atomic.open_replacement(out) as target:
+        with database.translate_sqlite_errors(ledger), atomic.open_replacement(out) as target:
             connection.execute("begin")
             return _write(connection, target, out.parent)
     finally:
@@ -108,11 +108,12 @@ def _write(connection: sqlite3.Connection, target: IO[bytes], folder: Path) -> E
         heads = b"".join(canonical.encode(ExportedCheckpoint(x.decode())) + b"\n" for x in notes)
         streams: list[IO[bytes] | bytes] = [canonical.encode(manifest), body, hashes, heads]
         rows = tuple(
-            Section(name, *_measure(part)) for name, part in zip(SECTIONS, streams, strict=True)
+            Section(name, *_size_and_sha256(part))
+            for name, part in zip(SECTIONS, streams, strict=True)
         )
         target.write(container.encode_header(LEDGER_KIND, VERSION, rows))
         for part in streams:
-            for block in _blocks(part):
+            for block in _read_blocks(part):
                 target.write(block)
     return manifest
 
@@ -236,26 +237,26 @@ class ExportReader:
         self._stream.seek(span.offset)
         bytes_left = span.size
         while bytes_left:
-            block = self._stream.read(min(atomic.PIECE, bytes_left))
+            block = self._stream.read(min(atomic.CHUNK_BYTES, bytes_left))
             if not block:
                 raise DecodeError(f"export: section {span.name!r} is cut short")
             bytes_left -= len(block)
             yield block
 
 
-def _measure(part: IO[bytes] | bytes) -> tuple[int, str]:
+def _size_and_sha256(part: IO[bytes] | bytes) -> tuple[int, str]:
     digest = hashlib.sha256()
     size = 0
-    for block in _blocks(part):
+    for block in _read_blocks(part):
         digest.update(block)
         size += len(block)
     return size, digest.hexdigest()
 
 
-def _blocks(part: IO[bytes] | bytes) -> Iterator[bytes]:
+def _read_blocks(part: IO[bytes] | bytes) -> Iterator[bytes]:
     if isinstance(part, bytes):
         yield part
         return
     part.seek(0)
-    while block := part.read(atomic.PIECE):
+    while block := part.read(atomic.CHUNK_BYTES):
         yield block

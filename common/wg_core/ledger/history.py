@@ -117,7 +117,7 @@ class VerifiedLog:
 
     def key_successors(self, witness: TrustedWitness) -> list[TrustedWitness]:
         """Return a witness's key and the keys that it was handed over to, in order."""
-        return _successors(witness, self.state, self.anchors)
+        return _key_successors(witness, self.state, self.anchors)
 
     def newest_cosignature(self, witness: TrustedWitness) -> tuple[int, int]:
         """Return the size and time of a witness's newest cosignature; zeros if there is none.
@@ -166,7 +166,7 @@ def verify_log(
         DecodeError: The bytes are not a log.
     """
     state = LedgerState()
-    heads = _by_size(source.checkpoints())
+    heads = _checkpoints_by_size(source.checkpoints())
     roots: dict[int, str] = {}
     figures = StatedFigures()
     total = 0
@@ -179,26 +179,28 @@ def verify_log(
             roots[state.size] = state.frontier.root().hex()
             check_checkpoint(state, heads[state.size])
         if isinstance(entry, Charge):
-            _collect(entry, roots, figures)
+            _add_stated_figures(entry, roots, figures)
         if on_entry is not None:
             on_entry(entry)
-    _check_ends(state, heads)
+    _check_last_checkpoint(state, heads)
     known_witnesses = [TrustedWitness(w.name, w.public_key) for w in state.witnesses]
     anchors = replace(
-        anchors, witnesses=tuple(_with_key(x, known_witnesses) for x in anchors.witnesses)
+        anchors, witnesses=tuple(_with_full_key(x, known_witnesses) for x in anchors.witnesses)
     )
-    witnesses = _by_key_id(
+    witnesses = _witnesses_by_key_id(
         x for x in (*anchors.witnesses, *known_witnesses) if anchors.accepts_algorithms(x.key)
     )
     trusted_keys = _trusted_witnesses(state, anchors)
-    signed = [_signed(note, witnesses, trusted_keys) for _, note in sorted(heads.items())]
+    signed = [
+        _verified_checkpoint(note, witnesses, trusted_keys) for _, note in sorted(heads.items())
+    ]
     source.check_remaining_parts(state, len(heads))
     history = VerifiedLog(state, state.frontier.root(), signed, figures, total, anchors)
     _check_anchors(history)
     return history
 
 
-def _collect(entry: Charge, roots: dict[int, str], figures: StatedFigures) -> None:
+def _add_stated_figures(entry: Charge, roots: dict[int, str], figures: StatedFigures) -> None:
     seq, statement = entry.head.seq, entry.state
     anchor = roots.get(statement.anchored_size, "")
     if statement.anchored_root != anchor:
@@ -210,7 +212,7 @@ def _collect(entry: Charge, roots: dict[int, str], figures: StatedFigures) -> No
     figures.add(seq, statement.mu_squared_after, statement.cap_delta, statement.epsilon_after)
 
 
-def _by_size(raw: list[bytes]) -> dict[int, bytes]:
+def _checkpoints_by_size(raw: list[bytes]) -> dict[int, bytes]:
     heads: dict[int, bytes] = {}
     for index, data in enumerate(raw):
         head, _ = checkpoints.decode(data, subject=f"checkpoint {index}")
@@ -220,7 +222,7 @@ def _by_size(raw: list[bytes]) -> dict[int, bytes]:
     return heads
 
 
-def _check_ends(state: LedgerState, heads: dict[int, bytes]) -> None:
+def _check_last_checkpoint(state: LedgerState, heads: dict[int, bytes]) -> None:
     if state.size == 0:
         raise VerificationError("entry 0: is missing, the log is empty")
     newest = max(heads, default=0)
@@ -245,13 +247,13 @@ def trusted_cosignatures(
     Raises:
         VerificationError: A cosignature of one of the witnesses is not valid.
     """
-    return _cosignatures(note, _by_key_id(witnesses))
+    return _cosignatures(note, _witnesses_by_key_id(witnesses))
 
 
-def _by_key_id(witnesses: Iterable[TrustedWitness]) -> _KeyIds:
+def _witnesses_by_key_id(witnesses: Iterable[TrustedWitness]) -> _KeyIds:
     by_key_id: _KeyIds = {}
     for witness in dict.fromkeys(witnesses):
-        for identifier in notes.key_ids(witness.name, notes.COSIGNER, witness.key):
+        for identifier in notes.key_ids(witness.name, notes.COSIGNER_ROLE, witness.key):
             by_key_id.setdefault((witness.name, identifier), []).append(witness)
     return by_key_id
 
@@ -268,7 +270,7 @@ def _cosignatures(note: Note, witnesses: _KeyIds) -> list[tuple[TrustedWitness, 
     ]
 
 
-def _successors(
+def _key_successors(
     witness: TrustedWitness, state: LedgerState, anchors: TrustAnchors
 ) -> list[TrustedWitness]:
     """Return a trusted witness with every key that its key was handed over to."""
@@ -284,7 +286,7 @@ def _successors(
     return successors
 
 
-def _with_key(
+def _with_full_key(
     witness: TrustedWitness, enrolled_witnesses: Iterable[TrustedWitness]
 ) -> TrustedWitness:
     """Return a trusted witness with its full key, if only the key's SHA-256 was given."""
@@ -301,11 +303,11 @@ def _trusted_witnesses(
         key: witness
         for witness in anchors.witnesses
         if anchors.accepts_algorithms(witness.key)
-        for key in _successors(witness, state, anchors)
+        for key in _key_successors(witness, state, anchors)
     }
 
 
-def _signed(
+def _verified_checkpoint(
     data: bytes, witnesses: _KeyIds, trusted_witnesses: Collection[TrustedWitness]
 ) -> VerifiedCheckpoint:
     head, note = checkpoints.decode(data, subject="checkpoint")

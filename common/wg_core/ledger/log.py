@@ -38,7 +38,7 @@ from wg_core.wire import signing
 from wg_core.wire.handover import Handover
 from wg_core.wire.signing import PrivateKey
 
-Step = Callable[[str], None]
+StepHook = Callable[[str], None]
 Clock = Callable[[], int]
 
 
@@ -54,13 +54,13 @@ class Log:
         connection: sqlite3.Connection,
         key: PrivateKey | None,
         clock: Clock | None,
-        on_step: Step | None,
+        on_step: StepHook | None,
     ) -> None:
         self._path = path
         self._db = connection
         self._key = key
         self._clock: Clock = clock or (lambda: int(time.time()))
-        self._step: Step = on_step or (lambda step: None)
+        self._step: StepHook = on_step or (lambda step: None)
         self._loaded: LedgerState | None = None
 
     @classmethod
@@ -73,7 +73,7 @@ class Log:
         site: str,
         predecessor: Predecessor | None = None,
         clock: Clock | None = None,
-        on_step: Step | None = None,
+        on_step: StepHook | None = None,
     ) -> Self:
         """Create a ledger with its genesis entry.
 
@@ -100,7 +100,7 @@ class Log:
                     seq=0,
                     prev="",
                     origin=origin,
-                    key_id=notes.key_ids(origin, notes.LOG, public)[0].hex(),
+                    key_id=notes.key_ids(origin, notes.LOG_ROLE, public)[0].hex(),
                     time=self._clock(),
                 )
                 genesis = Genesis(
@@ -123,7 +123,7 @@ class Log:
         key: PrivateKey | None = None,
         *,
         clock: Clock | None = None,
-        on_step: Step | None = None,
+        on_step: StepHook | None = None,
     ) -> Self:
         """Open a ledger and verify it: hash chain, arithmetic, and every stored checkpoint.
 
@@ -190,7 +190,7 @@ class Log:
 
     def entry(self, seq: int) -> bytes:
         """Return the canonical bytes of an entry; raise ``ConfigError`` if it does not exist."""
-        with database.explain_errors(self._path):
+        with database.translate_sqlite_errors(self._path):
             row = self._db.execute("select entry from entries where seq = ?", (seq,)).fetchone()
         if row is None:
             raise ConfigError(f"{self._path}: there is no entry {seq}")
@@ -203,12 +203,14 @@ class Log:
             Index of the entry that enrols this key.
         """
         notes.check_key_name(name)
-        with self._writing() as state:
+        with self._write_lock() as state:
             witness = next((w for w in reversed(state.witnesses) if w.name == name), None)
             if witness is not None and witness.public_key == public_key:
                 return witness.seq
             return self._append(
-                Witness(head=self._head(entries.WITNESS), name=name, public_key=public_key.hex())
+                Witness(
+                    head=self._new_header(entries.WITNESS), name=name, public_key=public_key.hex()
+                )
             )
 
     def record_handover(self, handover: Handover) -> int:
@@ -220,7 +222,7 @@ class Log:
         Raises:
             VerificationError: The previous key did not sign, or is not the key of that witness.
         """
-        with self._writing() as state:
+        with self._write_lock() as state:
             for entry in state.handovers:
                 if entry.handover == handover:
                     return entry.head.seq
@@ -228,7 +230,9 @@ class Log:
             witness = handover.use == handovers.WITNESS
             if witness and same_name and same_name[-1].public_key.hex() == handover.now:
                 return same_name[-1].seq  # already enrolled with this key
-            return self._append(KeyHandover(head=self._head(entries.HANDOVER), handover=handover))
+            return self._append(
+                KeyHandover(head=self._new_header(entries.HANDOVER), handover=handover)
+            )
 
     def rotate_key(self, new_key: PrivateKey) -> int:
         """Change the log's signing key; old and new key sign the checkpoint of the change.
@@ -239,11 +243,11 @@ class Log:
         Raises:
             ConfigError: The ledger was opened without a key.
         """
-        with self._writing() as state:
+        with self._write_lock() as state:
             old_key = self._signing_key()
             public = new_key.public_key()
-            key_id = notes.key_ids(state.origin, notes.LOG, public)[0].hex()
-            head = self._head(entries.ROTATION, key_id=key_id)
+            key_id = notes.key_ids(state.origin, notes.LOG_ROLE, public)[0].hex()
+            head = self._new_header(entries.ROTATION, key_id=key_id)
             statement = entries.rotation_statement(head, state.public_key.hex(), public.raw.hex())
             seq = self._append(
                 Rotation(
@@ -261,7 +265,7 @@ class Log:
     def checkpoint(self) -> bytes:
         """Return the newest signed checkpoint, with its stored cosignatures."""
         state = self._state
-        with database.explain_errors(self._path):
+        with database.translate_sqlite_errors(self._path):
             row = self._db.execute(
                 "select note from heads where size = ?", (state.size,)
             ).fetchone()
@@ -271,7 +275,7 @@ class Log:
 
     def checkpoints(self) -> list[bytes]:
         """Return the log's stored checkpoints by size: all cosigned or sent, and the newest."""
-        with database.explain_errors(self._path):
+        with database.translate_sqlite_errors(self._path):
             rows = self._db.execute("select note from heads order by size").fetchall()
         return [bytes(row[0]) for row in rows]
 
@@ -280,21 +284,21 @@ class Log:
     @property
     def _state(self) -> LedgerState:
         """State of the log after all entries on disk, including those of other processes."""
-        with database.explain_errors(self._path):
+        with database.translate_sqlite_errors(self._path):
             if self._loaded is None:
-                self._loaded = self._load()
+                self._loaded = self._load_state()
             else:
-                self._follow(self._loaded)
+                self._apply_new_entries(self._loaded)
         return self._loaded
 
-    def _load(self) -> LedgerState:
+    def _load_state(self) -> LedgerState:
         state = LedgerState()
         outside = not self._db.in_transaction
         if outside:
             self._db.execute("begin")
         try:
             stored_heads = dict(self._db.execute("select size, note from heads").fetchall())
-            for _ in self._fold(state):
+            for _ in self._apply_stored_entries(state):
                 if state.size in stored_heads:
                     checkpoint_signatures.check_checkpoint(state, stored_heads[state.size])
             newest = max(stored_heads, default=0)
@@ -312,7 +316,7 @@ class Log:
                 self._db.execute("rollback")
         return state
 
-    def _follow(self, state: LedgerState) -> None:
+    def _apply_new_entries(self, state: LedgerState) -> None:
         row = self._db.execute(
             "select hash from entries where seq = ?", (state.size - 1,)
         ).fetchone()
@@ -320,10 +324,10 @@ class Log:
             raise VerificationError(
                 f"{self._path}: entry {state.size - 1} was changed while the ledger was open"
             )
-        for _ in self._fold(state):
+        for _ in self._apply_stored_entries(state):
             pass
 
-    def _fold(self, state: LedgerState) -> Iterator[Entry]:
+    def _apply_stored_entries(self, state: LedgerState) -> Iterator[Entry]:
         rows = self._db.execute(
             "select seq, entry, hash from entries where seq >= ? order by seq", (state.size,)
         )
@@ -337,7 +341,7 @@ class Log:
             raise VerificationError(f"{self._path}: the ledger is empty: entries were deleted")
 
     @contextmanager
-    def _writing(self) -> Iterator[LedgerState]:
+    def _write_lock(self) -> Iterator[LedgerState]:
         """Take the log's write lock; yield the state after everything committed before."""
         key = signing.public_bytes(self._signing_key())
         with self._transaction():
@@ -348,7 +352,7 @@ class Log:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with database.explain_errors(self._path):
+        with database.translate_sqlite_errors(self._path):
             self._db.execute("begin immediate")
             size = self._loaded.size if self._loaded else 0
             try:
@@ -377,7 +381,7 @@ class Log:
         self._db.execute("insert into heads values (?, ?, 0)", (head.size, note.encode()))
         return seq
 
-    def _head(self, kind: str, *, key_id: str | None = None) -> EntryHeader:
+    def _new_header(self, kind: str, *, key_id: str | None = None) -> EntryHeader:
         state = self._loaded
         if state is None:
             raise ConfigError(f"{self._path}: not loaded")

@@ -70,7 +70,7 @@ def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
     path: list[bytes] = []
     low, high = 0, len(leaves)
     while high - low > 1:
-        middle = low + _split(high - low)
+        middle = low + _left_subtree_size(high - low)
         if index < middle:
             path.append(root(leaves[middle:high]))
             high = middle
@@ -93,7 +93,7 @@ def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
     low, high = 0, len(leaves)
     complete = True  # the current subtree is the whole old tree, whose root the verifier knows
     while high != old_size:
-        middle = low + _split(high - low)
+        middle = low + _left_subtree_size(high - low)
         if old_size <= middle:
             path.append(root(leaves[middle:high]))
             high = middle
@@ -185,6 +185,6 @@ def verify_consistency(
         )
 
 
-def _split(size: int) -> int:
+def _left_subtree_size(size: int) -> int:
     """Return the largest power of two below ``size`` (which is at least 2)."""
     return 1 << (size - 1).bit_length() - 1

@@ -28,20 +28,20 @@ class SignatureType(IntEnum):
     ML_DSA_44 = 6  # Timestamped ML-DSA-44 (sub)tree cosignature
 
 
-Role = Mapping[str, SignatureType]
+SignatureRole = Mapping[str, SignatureType]
 """Signature type that a signer of this role uses for each algorithm."""
-LOG: Role = MappingProxyType(
+LOG_ROLE: SignatureRole = MappingProxyType(
     {signing.ED25519: SignatureType.ED25519, signing.ML_DSA_44: SignatureType.ML_DSA_44}
 )
 """Role of a log that signs its own checkpoint; its ML-DSA-44 signature is a cosignature too."""
-COSIGNER: Role = MappingProxyType(
+COSIGNER_ROLE: SignatureRole = MappingProxyType(
     {signing.ED25519: SignatureType.COSIGNATURE, signing.ML_DSA_44: SignatureType.ML_DSA_44}
 )
 
 KEY_ID_SIZE = 4
 KEY_NAME_LIMIT = 255  # Most bytes of a key name (tlog-cosignature)
 SIGNATURES_LIMIT = 32
-_DASH = "— "
+_SIGNATURE_PREFIX = "— "
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class SignatureLine:
     def encode(self) -> str:
         """Return the signature line as text, without its newline."""
         body = base64.b64encode(self.key_id + self.signature).decode("ascii")
-        return f"{_DASH}{self.name} {body}"
+        return f"{_SIGNATURE_PREFIX}{self.name} {body}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +101,12 @@ def key_id(name: str, kind: int, public_key: bytes) -> bytes:
     return hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + public_key).digest()[:KEY_ID_SIZE]
 
 
-def key_ids(name: str, role: Role, key: PublicKey) -> tuple[bytes, ...]:
+def key_ids(name: str, role: SignatureRole, key: PublicKey) -> tuple[bytes, ...]:
     """Return the key IDs of a key's parts; the first stands for the whole key."""
     return tuple(key_id(name, role[part.algorithm], part.raw) for part in key.parts)
 
 
-def vkeys(name: str, role: Role, key: PublicKey) -> tuple[str, ...]:
+def verifier_keys(name: str, role: SignatureRole, key: PublicKey) -> tuple[str, ...]:
     """Return a key as verifier keys: name, key ID, base64 of type and key, joined by ``+``."""
     check_key_name(name)
     return tuple(
@@ -116,7 +116,7 @@ def vkeys(name: str, role: Role, key: PublicKey) -> tuple[str, ...]:
     )
 
 
-def decode_vkey(text: str, role: Role) -> tuple[str, PublicKey]:
+def decode_verifier_key(text: str, role: SignatureRole) -> tuple[str, PublicKey]:
     """Decode a verifier key into its name and its key of one algorithm.
 
     Raises:
@@ -141,7 +141,9 @@ def decode_vkey(text: str, role: Role) -> tuple[str, PublicKey]:
     return name, key
 
 
-def signature_lines(note: Note, name: str, role: Role, key: PublicKey) -> list[SignatureLine]:
+def signature_lines(
+    note: Note, name: str, role: SignatureRole, key: PublicKey
+) -> list[SignatureLine]:
     """Return a note's signature lines with a key's name and key IDs, without verifying them."""
     identifiers = key_ids(name, role, key)
     return [x for x in note.signatures if x.name == name and x.key_id in identifiers]
@@ -178,7 +180,7 @@ def decode_signature_lines(tail: str, *, subject: str = "note") -> tuple[Signatu
     lines = tail[:-1].split("\n")
     if len(lines) > SIGNATURES_LIMIT:
         raise DecodeError(f"{subject}: {len(lines)} signatures, at most {SIGNATURES_LIMIT}")
-    return tuple(_decode_line(line, subject) for line in lines)
+    return tuple(_decode_signature_line(line, subject) for line in lines)
 
 
 def decode_base64(word: str, *, subject: str) -> bytes:
@@ -204,10 +206,10 @@ def decode_decimal(word: str, *, subject: str) -> int:
     return int(word)
 
 
-def _decode_line(line: str, subject: str) -> SignatureLine:
-    if not line.startswith(_DASH):
+def _decode_signature_line(line: str, subject: str) -> SignatureLine:
+    if not line.startswith(_SIGNATURE_PREFIX):
         raise DecodeError(f"{subject}: a signature line must begin with an em dash and a space")
-    name, space, body = line[len(_DASH) :].partition(" ")
+    name, space, body = line[len(_SIGNATURE_PREFIX) :].partition(" ")
     if not space:
         raise DecodeError(f"{subject}: a signature line needs a name and a signature")
     check_key_name(name)

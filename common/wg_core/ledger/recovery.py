@@ -36,7 +36,7 @@ def read_predecessor(path: Path, reason: str) -> Predecessor:
         key=state.public_key.hex(),
         checkpoint=checkpoint.decode(),
         reason=reason,
-        spends=_spends(state),
+        spends=_inherited_spends(state),
     )
 
 
@@ -70,11 +70,11 @@ def verify_succession(new_log: LedgerState, old_log: VerifiedLog) -> None:
             f"entry 0: carries another checkpoint than the one of {old_log.state.size} entries "
             f"with root {root}"
         )
-    if predecessor.spends != _spends(old_log.state):
+    if predecessor.spends != _inherited_spends(old_log.state):
         raise VerificationError("entry 0: inherits another spend than the old log had")
 
 
-def _spends(state: LedgerState) -> tuple[InheritedSpend, ...]:
+def _inherited_spends(state: LedgerState) -> tuple[InheritedSpend, ...]:
     return tuple(
         InheritedSpend(
             lineage=lineage.id,

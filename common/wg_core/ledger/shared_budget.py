@@ -13,7 +13,7 @@ from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.wire import canonical
 
-LEDGER = "ledger.sqlite"
+LEDGER_FILE = "ledger.sqlite"
 REFERENCE_FILE = "budget-of.json"
 VERSION = 1
 _LIMIT = 64 << 10
@@ -55,7 +55,7 @@ def read_shared_budget(home: Path) -> SharedBudget | None:
 
 def write_shared_budget(home: Path, budget: SharedBudget) -> None:
     """Make a home draw on another home's budget."""
-    atomic.write_bytes(home / REFERENCE_FILE, canonical.encode(budget), mode=atomic.PRIVATE)
+    atomic.write_bytes(home / REFERENCE_FILE, canonical.encode(budget), mode=atomic.PRIVATE_MODE)
 
 
 def ledger_home(home: Path) -> Path:
@@ -81,4 +81,4 @@ def ledger_home(home: Path) -> Path:
 
 def ledger_file(home: Path) -> Path:
     """Return the path of a home's ledger, in whichever home it lies."""
-    return ledger_home(home) / LEDGER
+    return ledger_home(home) / LEDGER_FILE

@@ -74,14 +74,14 @@ class _DatabaseSource:
         try:
             database.limit_query_work(path, self._db)
             database.check_format(path, self._db)
-            with database.explain_errors(path):
+            with database.translate_sqlite_errors(path):
                 self._db.execute("begin")
         except BaseException:
             self._db.close()
             raise
 
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
-        with database.explain_errors(self._path):
+        with database.translate_sqlite_errors(self._path):
             rows = self._db.execute("select seq, entry, hash from entries order by seq")
             for index, (seq, entry, leaf) in enumerate(rows):
                 if seq != index:
@@ -91,14 +91,14 @@ class _DatabaseSource:
                 yield entry, leaf
 
     def checkpoints(self) -> list[bytes]:
-        with database.explain_errors(self._path):
+        with database.translate_sqlite_errors(self._path):
             rows = self._db.execute("select note from heads order by size").fetchall()
         return [bytes(row[0]) for row in rows]
 
     def check_remaining_parts(self, state: LedgerState, heads: int) -> None:
         """Check the database's pages, and each stored payload against its RELEASE entry."""
         del heads
-        with database.explain_errors(self._path):
+        with database.translate_sqlite_errors(self._path):
             (result,) = self._db.execute("pragma quick_check(1)").fetchone()
             if result != "ok":
                 raise VerificationError(f"{self._path}: the file is damaged: {result}")

@@ -112,7 +112,7 @@ class LedgerState:
     def _add_key(self, from_size: int, public_key: bytes) -> None:
         self.keys.append(KeyPeriod(from_size, public_key))
         key = signing.public_from_bytes(public_key)
-        self._key_id = notes.key_ids(self.origin, notes.LOG, key)[0].hex()
+        self._key_id = notes.key_ids(self.origin, notes.LOG_ROLE, key)[0].hex()
 
     def keys_at(self, size: int) -> list[bytes]:
         """Return the keys that may sign a checkpoint of ``size``: two right after a rotation."""
@@ -160,7 +160,7 @@ class LedgerState:
         try:
             entry = entries.decode(data, subject=f"entry {self.size}")
             self._check_head(entry)
-            self._dispatch(entry)
+            self._apply_by_kind(entry)
         except WgError as error:
             text = str(error)
             name = f"entry {self.size}"
@@ -189,31 +189,31 @@ class LedgerState:
             self.clock_steps_back.append(head.seq)
         self._time = head.time
 
-    def _dispatch(self, entry: Entry) -> None:
+    def _apply_by_kind(self, entry: Entry) -> None:
         if isinstance(entry, Genesis):
-            self._genesis(entry)
+            self._apply_genesis(entry)
         elif isinstance(entry, Dataset):
-            self._dataset(entry)
+            self._apply_dataset(entry)
         elif isinstance(entry, Charge):
-            self._charge(entry)
+            self._apply_charge(entry)
         elif isinstance(entry, Release):
-            self._release(entry)
+            self._apply_release(entry)
         elif isinstance(entry, Witness):
-            self._witness(entry)
+            self._apply_witness(entry)
         elif isinstance(entry, KeyHandover):
-            self._handover(entry)
+            self._apply_handover(entry)
         elif isinstance(entry, Rotation):
-            self._rotation(entry)
+            self._apply_rotation(entry)
         elif isinstance(entry, Decision):
-            self._decision(entry)
+            self._apply_decision(entry)
         elif isinstance(entry, Reuse):
-            self._reuse(entry)
+            self._apply_reuse(entry)
         elif isinstance(entry, PublicStatement):
-            self._statement(entry)
+            self._apply_statement(entry)
         if entry.head.key_id != self.key_id:
             raise VerificationError(f"key id {entry.head.key_id}, expected {self.key_id}")
 
-    def _genesis(self, entry: Genesis) -> None:
+    def _apply_genesis(self, entry: Genesis) -> None:
         self.genesis = entry
         self.origin = notes.check_key_name(entry.head.origin)
         self.site = entry.site
@@ -250,7 +250,7 @@ class LedgerState:
         key = signing.public_from_hex(old.key, subject="predecessor's key")
         checkpoints.verify(note, old.origin, key)
 
-    def _dataset(self, entry: Dataset) -> None:
+    def _apply_dataset(self, entry: Dataset) -> None:
         self._registered += 1
         if self._registered > DATASETS_LIMIT:
             raise VerificationError(f"more than {DATASETS_LIMIT} data sets are registered")
@@ -319,7 +319,7 @@ class LedgerState:
         del self.lineages[source.id]
         self._alias[source.id] = target.id
 
-    def _decision(self, entry: Decision) -> None:
+    def _apply_decision(self, entry: Decision) -> None:
         key = (entry.dataset, entry.request_id)
         if key in self._by_request:
             raise VerificationError(
@@ -328,7 +328,7 @@ class LedgerState:
             )
         self.decisions[key] = entry
 
-    def _reuse(self, entry: Reuse) -> None:
+    def _apply_reuse(self, entry: Reuse) -> None:
         charge = self.charges.get(entry.charge)
         if charge is None or charge.is_open:
             raise VerificationError(f"hands out entry {entry.charge} again, which was not released")
@@ -339,12 +339,12 @@ class LedgerState:
             )
         self.reuses[key] = entry
 
-    def _statement(self, entry: PublicStatement) -> None:
+    def _apply_statement(self, entry: PublicStatement) -> None:
         _check_equal("site", entry.site, self.site)
         self.statements[entry.dataset, entry.recipient] = entry  # The newest statement counts
         self.statement_count += 1
 
-    def _check_decided(self, entry: Charge) -> None:
+    def _check_approval(self, entry: Charge) -> None:
         """Check that the charge of a decided request matches the approval."""
         decision = self.decisions.get((entry.dataset, entry.request_id))
         if decision is None:
@@ -362,7 +362,7 @@ class LedgerState:
         if difference:
             raise VerificationError(f"charge: {difference} (entry {seq})")
 
-    def _charge(self, entry: Charge) -> None:
+    def _apply_charge(self, entry: Charge) -> None:
         dataset = self.datasets.get(entry.dataset)
         if dataset is None:
             raise VerificationError(f"data set {entry.dataset!r} is not registered")
@@ -377,7 +377,7 @@ class LedgerState:
         _check_equal("mu squared before", state.mu_squared_before, str(lineage.mu_squared))
         if (entry.dataset, entry.request_id) in self._by_request:
             raise VerificationError(f"request {entry.request_id!r} is charged a second time")
-        self._check_decided(entry)
+        self._check_approval(entry)
         check_mechanism_price(entry)
         lineage.add(entry.event)
         lineage.charges += 1
@@ -396,7 +396,7 @@ class LedgerState:
         self._by_request[entry.dataset, entry.request_id] = charge
         self._by_fingerprint[entry.fingerprint] = charge
 
-    def _release(self, entry: Release) -> None:
+    def _apply_release(self, entry: Release) -> None:
         charge = self.charges.get(entry.charge)
         if charge is None:
             raise VerificationError(f"releases entry {entry.charge}, which is no charge")
@@ -406,11 +406,11 @@ class LedgerState:
         charge.release = self.size
         charge.payload_sha256 = entry.payload_sha256
 
-    def _witness(self, entry: Witness) -> None:
+    def _apply_witness(self, entry: Witness) -> None:
         notes.check_key_name(entry.name)
         self._add_witness(entry.name, _public_key(entry.public_key, "witness key"), b"")
 
-    def _handover(self, entry: KeyHandover) -> None:
+    def _apply_handover(self, entry: KeyHandover) -> None:
         handover = entry.handover
         handover.verify()
         before, successor = bytes.fromhex(handover.before), _public_key(handover.now, "new key")
@@ -430,17 +430,17 @@ class LedgerState:
             raise VerificationError(f"more than {WITNESSES_LIMIT} witnesses are named")
         self.witnesses.append(WitnessKey(name, key, self.size, before))
 
-    def _rotation(self, entry: Rotation) -> None:
+    def _apply_rotation(self, entry: Rotation) -> None:
         new = signing.public_from_hex(entry.new_key, subject="new key")
         if len(self.keys) > ROTATIONS_LIMIT:
             raise VerificationError(f"more than {ROTATIONS_LIMIT} rotations")
-        key_ids = notes.key_ids(self.origin, notes.LOG, new)
+        key_ids = notes.key_ids(self.origin, notes.LOG_ROLE, new)
         _check_equal("key id", entry.head.key_id, key_ids[0].hex())
         statement = entries.rotation_statement(entry.head, self.public_key.hex(), entry.new_key)
         old = signing.public_from_bytes(self.public_key)
         signing.check_successor(old, new)
         for key, signature in ((old, entry.old_signature), (new, entry.new_signature)):
-            signing.verify(key, ROTATION_CONTEXT, statement, _unhex(signature, "signature"))
+            signing.verify(key, ROTATION_CONTEXT, statement, _decode_hex(signature, "signature"))
         self._add_key(self.size + 1, new.raw)
 
 
@@ -453,7 +453,7 @@ def _public_key(text: str, subject: str) -> bytes:
     return signing.public_from_hex(text, subject=subject).raw
 
 
-def _unhex(text: str, subject: str) -> bytes:
+def _decode_hex(text: str, subject: str) -> bytes:
     try:
         raw = bytes.fromhex(text)
     except ValueError as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 from wg_core.errors import BudgetExceeded, ConfigError, RefusedError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import database, entries
-from wg_core.ledger.charging import RECORD, ChargeRequest
+from wg_core.ledger.charging import RECORD_UNIT, ChargeRequest
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.cosigned import CosignedLog
 from wg_core.ledger.entries import Dataset, Entry, Release
@@ -28,7 +28,7 @@ from wg_core.wire.data_sheet import DataSheet
 
 Accountant = Callable[[tuple[PrivacyEvent, ...], float], float]
 
-_ROUND_UP = Context(prec=12, rounding=ROUND_CEILING)
+_ROUND_UP_CONTEXT = Context(prec=12, rounding=ROUND_CEILING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ class Spending:
 
 
 @functools.lru_cache(maxsize=8)
-def _dp_accounting(events: tuple[PrivacyEvent, ...], delta: float) -> float:
+def _compose_epsilon(events: tuple[PrivacyEvent, ...], delta: float) -> float:
     from wg_core.privacy import accounting
 
     return accounting.epsilon(events, delta)
@@ -118,7 +118,7 @@ class Ledger(CosignedLog):
     A context manager, not to be shared between threads.
     """
 
-    accountant: Accountant = staticmethod(_dp_accounting)  # Composes events to epsilon at a delta
+    accountant: Accountant = staticmethod(_compose_epsilon)  # Composes events to epsilon at a delta
 
     def commitment(self, dataset: str) -> str | None:
         """Return the commitment of a data set; None if it is not registered."""
@@ -148,7 +148,7 @@ class Ledger(CosignedLog):
             ConfigError: The data set is not registered.
         """
         state = self._state
-        lineage = state.lineage(self._dataset(dataset).lineage)
+        lineage = state.lineage(self._registered_dataset(dataset).lineage)
         return Spending(
             dataset=dataset,
             lineage=lineage.id,
@@ -168,10 +168,10 @@ class Ledger(CosignedLog):
         Raises:
             VerificationError: The stored bytes are not those of the RELEASE entry.
         """
-        charge_state = self._charge(charge)
+        charge_state = self._find_charge_state(charge)
         if charge_state is None or charge_state.is_open:
             return None
-        with database.explain_errors(self._path):
+        with database.translate_sqlite_errors(self._path):
             row = self._db.execute(
                 "select payload from outbox where charge = ?", (charge_state.seq,)
             ).fetchone()
@@ -184,7 +184,7 @@ class Ledger(CosignedLog):
 
     def find_release(self, charge: int | str) -> LedgerRelease | None:
         """Return the RELEASE entry of a charge; None if the charge is open or unknown."""
-        charge_state = self._charge(charge)
+        charge_state = self._find_charge_state(charge)
         if charge_state is None or charge_state.release is None:
             return None
         return LedgerRelease(charge_state.release, charge_state.seq, charge_state.payload_sha256)
@@ -202,7 +202,7 @@ class Ledger(CosignedLog):
         Raises:
             ConfigError: The lineage has another cap, or ``lineage`` is not a registered data set.
         """
-        with self._writing() as state:
+        with self._write_lock() as state:
             dataset_state = state.datasets.get(dataset.name)
             bound = state.lineages_of_dataset(dataset.name, dataset.commitment)
             sources = [*(self._named_lineage(name) for name in dataset.inherits), *bound]
@@ -229,7 +229,7 @@ class Ledger(CosignedLog):
             ):
                 return dataset_state.head.seq
             entry = Dataset(
-                head=self._head(entries.DATASET),
+                head=self._new_header(entries.DATASET),
                 name=dataset.name,
                 commitment=dataset.commitment,
                 lineage=(target.id if target else entries.lineage_id(state.origin, state.size)),
@@ -253,8 +253,8 @@ class Ledger(CosignedLog):
                 ledger cannot be written.
         """
         self.accountant((), 0.5)  # loads the accountant before the lock is taken
-        with self._writing() as state:
-            dataset = self._dataset(request.dataset)
+        with self._write_lock() as state:
+            dataset = self._registered_dataset(request.dataset)
             fingerprint = request.fingerprint(dataset.commitment)
             earlier = state.charge_of_request(request.dataset, request.request_id)
             if earlier is not None and earlier.is_open and earlier.fingerprint != fingerprint:
@@ -267,7 +267,7 @@ class Ledger(CosignedLog):
                 return ChargeRecord(earlier.seq, earlier.request_id, earlier.is_open)
             lineage = state.lineage(dataset.lineage)
             check_privacy_unit(request.dataset, request.guarantee.unit, lineage.units)
-            before, after = self._cost(lineage, request.event)
+            before, after = self._epsilon_before_and_after(lineage, request.event)
             if not after <= float(lineage.cap_epsilon):
                 raise BudgetExceeded(
                     f"data set {request.dataset!r}: epsilon {after:.4g} after this release, the "
@@ -290,7 +290,7 @@ class Ledger(CosignedLog):
             ConfigError: The charge does not exist, or the ledger cannot be written.
         """
         digest = canonical.sha256_hex(payload)
-        with self._writing() as state:
+        with self._write_lock() as state:
             charge_state = state.charges.get(charge)
             if charge_state is None:
                 raise ConfigError(f"{self._path}: entry {charge} is no charge")
@@ -304,7 +304,7 @@ class Ledger(CosignedLog):
             self._step("release:begun")
             seq = self._append(
                 Release(
-                    head=self._head(entries.RELEASE),
+                    head=self._new_header(entries.RELEASE),
                     charge=charge,
                     request_id=charge_state.request_id,
                     payload_sha256=digest,
@@ -325,8 +325,8 @@ class Ledger(CosignedLog):
         Raises:
             VerificationError: The request was charged before the decision.
         """
-        with self._writing():
-            return self._append(make_entry(head=self._head(kind)))
+        with self._write_lock():
+            return self._append(make_entry(head=self._new_header(kind)))
 
     def record_reuse(self, charge: int, entry: Use) -> int | None:
         """Record a further use of a release; return the entry's index, or None if it is recorded.
@@ -335,10 +335,10 @@ class Ledger(CosignedLog):
             VerificationError: The charge has no release.
         """
         charge_entry, words = entries.decode(self.entry(charge)), (entry.purpose, entry.recipient)
-        with self._writing() as state:
+        with self._write_lock() as state:
             if (charge, *words) in state.reuses or getattr(charge_entry, "use", None) == entry:
                 return None
-            head = self._head(entries.REUSE)
+            head = self._new_header(entries.REUSE)
             return self._append(
                 entries.Reuse(head=head, charge=charge, purpose=words[0], recipient=words[1])
             )
@@ -357,9 +357,9 @@ class Ledger(CosignedLog):
         A statement equal to the newest one to the same recipient is not recorded again, so that
         repeated requests do not make the log grow. Arguments as for ``entries.PublicStatement``.
         """
-        with self._writing() as state:
+        with self._write_lock() as state:
             statement = entries.PublicStatement(
-                head=self._head(entries.STATEMENT),
+                head=self._new_header(entries.STATEMENT),
                 site=state.site,
                 dataset=dataset,
                 recipient=recipient,
@@ -391,10 +391,10 @@ class Ledger(CosignedLog):
         lineage: LineageState,
         epsilons: tuple[float, float],
     ) -> entries.Charge:
-        anchor = self._anchor()
+        anchor = self._newest_cosigned_checkpoint()
         before, after = map(round_up_decimal, epsilons)
         return entries.Charge(
-            head=self._head(entries.CHARGE),
+            head=self._new_header(entries.CHARGE),
             request_id=request.request_id,
             dataset=request.dataset,
             commitment=dataset.commitment,
@@ -421,14 +421,16 @@ class Ledger(CosignedLog):
             ),
         )
 
-    def _anchor(self) -> Checkpoint | None:
+    def _newest_cosigned_checkpoint(self) -> Checkpoint | None:
         row = self._db.execute(
             "select note from heads where cosigned & ? order by size desc limit 1",
             (database.CheckpointFlags.COSIGNED,),
         ).fetchone()
         return checkpoints.decode(row[0])[0] if row else None
 
-    def _cost(self, lineage: LineageState, event: PrivacyEvent) -> tuple[float, float]:
+    def _epsilon_before_and_after(
+        self, lineage: LineageState, event: PrivacyEvent
+    ) -> tuple[float, float]:
         events = lineage.events()
         after = LineageState(lineage.id, lineage.cap_epsilon, lineage.cap_delta)
         for spent_event in (*events, event):
@@ -436,7 +438,7 @@ class Ledger(CosignedLog):
         delta = float(lineage.cap_delta)
         return self.accountant(events, delta), self.accountant(after.events(), delta)
 
-    def _dataset(self, name: str) -> Dataset:
+    def _registered_dataset(self, name: str) -> Dataset:
         dataset_state = self._state.datasets.get(name)
         if dataset_state is None:
             raise ConfigError(f"data set {name!r} is not registered on the ledger")
@@ -451,7 +453,7 @@ class Ledger(CosignedLog):
                 return lineage
         raise ConfigError(f"lineage: no data set {name!r} on the ledger")
 
-    def _charge(self, charge: int | str) -> ChargeState | None:
+    def _find_charge_state(self, charge: int | str) -> ChargeState | None:
         state = self._state
         if isinstance(charge, int):
             return state.charges.get(charge)
@@ -470,7 +472,7 @@ def check_privacy_unit(dataset: str, unit: str, units: Collection[str]) -> None:
     if not units or unit in units:
         return
     before = next(iter(units))
-    column = "null" if before == RECORD else before
+    column = "null" if before == RECORD_UNIT else before
     raise ConfigError(
         f"data set {dataset!r}: its budget was spent on {before!r} as the protected unit, now it is"
         f" {unit!r}; the unit of a budget does not change: set data.unit_column in client.yaml back"
@@ -480,4 +482,6 @@ def check_privacy_unit(dataset: str, unit: str, units: Collection[str]) -> None:
 
 def round_up_decimal(value: float) -> str:
     """Return a number as decimal string of 12 digits, rounded up."""
-    return format(_ROUND_UP.create_decimal(Decimal(value)).normalize(_ROUND_UP), "f")
+    return format(
+        _ROUND_UP_CONTEXT.create_decimal(Decimal(value)).normalize(_ROUND_UP_CONTEXT), "f"
+    )

@@ -31,7 +31,7 @@ AskWitness = Callable[[bytes], bytes]
 SIZE_CONTENT_TYPE = "text/x.tlog.size"
 UNCOSIGNED_LIMIT = 16
 """Most checkpoints of one log that left in files and wait for a cosignature."""
-CONTRADICTIONS = (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
+CONTRADICTION_STATUSES = (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
 """Statuses by which a witness says that the log does not extend the checkpoint it saw."""
 _HEADS_LIMIT = 64
 REQUEST_LIMIT = 136 << 10
@@ -189,7 +189,7 @@ def cosign_extension(
         WitnessFork: The log contradicts itself; the error carries evidence to keep.
     """
     origin, log_key = log
-    checkpoint_request, head = _read(request, origin, log_key)
+    checkpoint_request, head = _verified_request(request, origin, log_key)
     head_before = state.newest_checkpoint if state else None
     size = head_before.size if head_before else 0
     if head_before and state and head.size == size and head.root != head_before.root:
@@ -215,11 +215,15 @@ def cosign_extension(
             str(error),
             ForkEvidence(state.checkpoint, checkpoint_request.note.encode()),
         ) from error
-    lines = notes.signature_lines(checkpoint_request.note, origin, notes.LOG, log_key)
-    return _signed(Note(checkpoint_request.note.text, tuple(lines)), *witness, current_time)
+    lines = notes.signature_lines(checkpoint_request.note, origin, notes.LOG_ROLE, log_key)
+    return _cosigned_answer(
+        Note(checkpoint_request.note.text, tuple(lines)), *witness, current_time
+    )
 
 
-def _read(request: bytes, origin: str, log_key: PublicKey) -> tuple[WitnessRequest, Checkpoint]:
+def _verified_request(
+    request: bytes, origin: str, log_key: PublicKey
+) -> tuple[WitnessRequest, Checkpoint]:
     """Decode a witness request and its checkpoint, and verify the log's signature."""
     try:
         checkpoint_request = decode_request(request)
@@ -247,7 +251,7 @@ def cosign_again(
     """Cosign the newest known checkpoint at a new time, since no larger one was seen."""
     head, note = checkpoints.decode(state.checkpoint, subject="remembered checkpoint")
     log_note = Note(note.text, tuple(x for x in note.signatures if x.name == head.origin))
-    return _signed(log_note, witness_name, witness_key, current_time)
+    return _cosigned_answer(log_note, witness_name, witness_key, current_time)
 
 
 def read_reply(status: int, body: bytes) -> bytes:
@@ -262,7 +266,7 @@ def read_reply(status: int, body: bytes) -> bytes:
     raise WitnessRefused(status, f"refused with status {status}", size=size)
 
 
-def _signed(note: Note, name: str, key: PrivateKey, current_time: int) -> WitnessAnswer:
+def _cosigned_answer(note: Note, name: str, key: PrivateKey, current_time: int) -> WitnessAnswer:
     cosignatures = checkpoints.cosign(note, name, key, current_time)
     state = WitnessState(note.with_signatures(cosignatures).encode())
     return WitnessAnswer("".join(f"{x.encode()}\n" for x in cosignatures).encode(), state)

@@ -221,4 +221,4 @@ def _keep(home: ClientHome, query: StatisticsQuery, current_time: float) -> None
     if len(list_waiting_requests(home, current_time)) >= WAITING_LIMIT:
         log.warning("request %s: not kept: %d wait already", query.request_id, WAITING_LIMIT)
         return
-    atomic.write_bytes(path, canonical.encode(request), mode=atomic.PRIVATE)
+    atomic.write_bytes(path, canonical.encode(request), mode=atomic.PRIVATE_MODE)

@@ -155,7 +155,7 @@ def _write(path: Path, past: _Charged) -> None:
         commitments=np.array(sorted(past.commitments)),
         digests=np.frombuffer(rows, dtype=np.uint8).reshape(-1, DIGEST_BYTES),
     )
-    atomic.write_bytes(path, buffer.getvalue(), mode=atomic.PRIVATE)
+    atomic.write_bytes(path, buffer.getvalue(), mode=atomic.PRIVATE_MODE)
 
 
 def _set(digests: Digests) -> frozenset[bytes]:

@@ -52,7 +52,7 @@ class EncodedFeatures:
             for stale in self._folder.iterdir():
                 if stale != self._path:
                     stale.unlink()
-            self._path.touch(atomic.PRIVATE)
+            self._path.touch(atomic.PRIVATE_MODE)
             rows = self._path.stat().st_size // self._row.itemsize
             self._stream = self._path.open("r+b")
             self._stream.truncate(rows * self._row.itemsize)

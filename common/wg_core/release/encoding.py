@@ -190,5 +190,5 @@ class FeatureRows:
 
 def _memory_map(path: Path, shape: tuple[int, int]) -> np.memmap[Any, np.dtype[np.float32]]:
     rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    path.chmod(atomic.PRIVATE)
+    path.chmod(atomic.PRIVATE_MODE)
     return rows

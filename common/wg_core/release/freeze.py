@@ -388,18 +388,18 @@ def _write_parts(
     """Write a snapshot's files but the manifest; return each SHA-256 by file name, hex."""
     for name, integers in exact.items():
         data = integers.astype("<i8").tobytes()
-        atomic.write_bytes(folder / name, data, mode=atomic.PRIVATE)
+        atomic.write_bytes(folder / name, data, mode=atomic.PRIVATE_MODE)
     path = folder / snapshots.RECORDS_FILE
     with path.open("wb") as stream:
-        atomic.set_mode(stream, atomic.PRIVATE)
+        atomic.set_mode(stream, atomic.PRIVATE_MODE)
         np.savez(stream, **records.arrays())  # type: ignore[arg-type]  # numpy's stubs are too strict
         stream.flush()
         os.fsync(stream.fileno())
     text = canonical.encode(listing)
-    atomic.write_bytes(folder / snapshots.LISTING_FILE, text, mode=atomic.PRIVATE)
+    atomic.write_bytes(folder / snapshots.LISTING_FILE, text, mode=atomic.PRIVATE_MODE)
     parts = [*exact, snapshots.FEATURES_FILE, snapshots.RECORDS_FILE, snapshots.LISTING_FILE]
     if acceptance:
-        atomic.write_bytes(folder / snapshots.ACCEPTANCE_FILE, acceptance, mode=atomic.PRIVATE)
+        atomic.write_bytes(folder / snapshots.ACCEPTANCE_FILE, acceptance, mode=atomic.PRIVATE_MODE)
         parts.append(snapshots.ACCEPTANCE_FILE)
     return {name: snapshots.file_sha256(folder / name) for name in parts}
 
@@ -415,7 +415,7 @@ def _put_in_place(home: ClientHome, temporary: Path, manifest: SnapshotManifest)
     data = canonical.encode(manifest)
     if len(data) > snapshots.MANIFEST_LIMIT:
         raise ConfigError(f"snapshot: a manifest of {len(data)} bytes")
-    atomic.write_bytes(temporary / snapshots.MANIFEST_FILE, data, mode=atomic.PRIVATE)
+    atomic.write_bytes(temporary / snapshots.MANIFEST_FILE, data, mode=atomic.PRIVATE_MODE)
     target = home.snapshots / str(manifest.number)
     atomic.rename_file(temporary, target)
     snapshot = Snapshot(target, manifest)

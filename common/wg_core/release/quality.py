@@ -30,7 +30,7 @@ class Quality:
 
 def write(folder: Path, report: Quality) -> None:
     """Write a snapshot's quality report; raise ``StorageError`` if the disk is full."""
-    atomic.write_bytes(folder / _FILE, canonical.encode(report), mode=atomic.PRIVATE)
+    atomic.write_bytes(folder / _FILE, canonical.encode(report), mode=atomic.PRIVATE_MODE)
 
 
 def read(folder: Path) -> Quality:

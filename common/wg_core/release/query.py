@@ -122,7 +122,7 @@ def answer_query(
     Raises:
         PolicyRefused: The plant's policy forbids the query, a person denied it, or its request id
             was charged for another kind of release; nothing was charged.
-        MachineUnstated: There are no machine statistics to answer with; nothing was charged.
+        NoMachineStatistics: There are no machine statistics to answer with; nothing was charged.
         ApprovalPending: A person must decide first; nothing was charged.
         BudgetExceeded: The cap forbids the charge; nothing was charged.
         ConfigError: No snapshot fits ``client.yaml``; nothing was charged.
@@ -263,7 +263,7 @@ def make_release(
 
     Raises:
         InternalError: The request is not for the snapshot's schema.
-        MachineUnstated: The request is for machine statistics, and the snapshot has none.
+        NoMachineStatistics: The request is for machine statistics, and the snapshot has none.
         VerificationError: The snapshot is damaged.
     """
     statistics = request.mechanism.statistics
@@ -359,7 +359,7 @@ def make_bundle(
         release_proof=ledger.inclusion_proof(release.seq, witness=name),
     )
     data = statistics_file.encode_bundle(statistics)
-    atomic.write_bytes(stored_file, data, mode=atomic.PRIVATE)
+    atomic.write_bytes(stored_file, data, mode=atomic.PRIVATE_MODE)
     return data
 
 

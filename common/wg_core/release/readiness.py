@@ -1,7 +1,7 @@
 """Check that releases can be made from a snapshot under the current settings."""
 
 from wg_core import snapshot as snapshots
-from wg_core.errors import ConfigError, MachineUnstated
+from wg_core.errors import ConfigError, NoMachineStatistics
 from wg_core.privacy.schema import (
     CLASSES,
     MACHINE,
@@ -22,7 +22,7 @@ def ready_snapshot(home: ClientHome, statistics: StatisticsKind = CLASSES) -> Sn
 
     Raises:
         ConfigError: No snapshot exists, or settings changed since; the message says what to do.
-        MachineUnstated: The same conditions as for ``check_machine_unchanged``.
+        NoMachineStatistics: The same conditions as for ``check_machine_unchanged``.
     """
     config = configuration.load(home)
     snapshot = snapshots.load_current(home)
@@ -75,17 +75,17 @@ def check_machine_unchanged(config: ClientConfig, snapshot: Snapshot) -> None:
     """Check that machine statistics are of the machine that ``data-sheet.yaml`` now states.
 
     Raises:
-        MachineUnstated: No machine is stated, the snapshot has no statistics of one, or the data
-            sheet changed since.
+        NoMachineStatistics: No machine is stated, the snapshot has no statistics of one, or the
+            data sheet changed since.
     """
     home = ClientHome(snapshot.folder.parent.parent)
     if config.data_sheet is None:
-        raise MachineUnstated(
+        raise NoMachineStatistics(
             f"machine statistics: {home.data_sheet} is missing, so no machine is stated: write the"
             f" machine's data sheet there, and run 'wg-client freeze --home {home.root}'"
         )
     if snapshot.machine.data_sheet != config.data_sheet:
-        raise MachineUnstated(
+        raise NoMachineStatistics(
             f"{home.data_sheet}: changed since snapshot {snapshot.manifest.number} was made, whose"
             " machine statistics depend on what it states; run 'wg-client freeze --home"
             f" {home.root}'"

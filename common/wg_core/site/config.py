@@ -40,7 +40,7 @@ ANY_PURPOSE = "*"
 UNLABELLED_FOLDER = "_unlabelled"  # Folder of unlabelled records
 RECORD = "record"  # Privacy unit of a plant without a unit column
 _EXPONENT_LIMIT = 300
-_NAME = grammar.Printable(grammar.NAME_LIMIT)
+_NAME = grammar.PrintableText(grammar.NAME_LIMIT)
 _NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 """Numbers that YAML and the decimal system read alike: no 010 (eight), no 1_0, no 1:30."""
 _DECIMALS = ("cap_epsilon", "cap_delta", "max_request_epsilon")
@@ -219,7 +219,7 @@ class WitnessConfig:
             notes.check_key_name(self.name)
             if "+" not in self.key:
                 return signing.public_from_hex(self.key).raw
-            name, key = notes.decode_vkey(self.key, notes.COSIGNER)
+            name, key = notes.decode_verifier_key(self.key, notes.COSIGNER_ROLE)
             if name != self.name:
                 raise DecodeError(f"of {name!r}")
             return key.raw
@@ -347,7 +347,7 @@ def save(home: ClientHome, config: ClientConfig) -> None:
 
 def _write(path: Path, record: object) -> None:
     text = yaml.safe_dump(msgspec.to_builtins(record), sort_keys=False, allow_unicode=True)
-    atomic.write_bytes(path, text.encode("utf-8"), mode=atomic.PRIVATE)
+    atomic.write_bytes(path, text.encode("utf-8"), mode=atomic.PRIVATE_MODE)
 
 
 def load(home: ClientHome) -> ClientConfig:

@@ -79,6 +79,8 @@ class ContactFile:
             return
         self._said = contact
         try:
-            atomic.write_bytes(self._home.contact, canonical.encode(contact), mode=atomic.PRIVATE)
+            atomic.write_bytes(
+                self._home.contact, canonical.encode(contact), mode=atomic.PRIVATE_MODE
+            )
         except StorageError:
             return  # the disk's failure is logged at the next answer

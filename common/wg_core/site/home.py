@@ -52,7 +52,7 @@ class ClientHome:
     data_sheet = _Below("data-sheet.yaml")
     pinned_server = _Below("pinned-server.json")
     encoder = _Below("encoder.safetensors")
-    ledger = _Below(shared_budget.LEDGER, budget=True)
+    ledger = _Below(shared_budget.LEDGER_FILE, budget=True)
     keys = _Below("keys")
     tls_key = _Below("keys/tls.pem")  # Private key of the TLS client certificate
     node_key = _Below("keys/node.pem")  # Private key of Flower's node authentication
@@ -116,7 +116,7 @@ class ClientHome:
     def load_secret(self) -> bytes:
         """Return the site secret, created on first use with mode 0600."""
         if not self.site_secret.exists():
-            atomic.write_bytes(self.site_secret, secrets.token_bytes(32), mode=atomic.PRIVATE)
+            atomic.write_bytes(self.site_secret, secrets.token_bytes(32), mode=atomic.PRIVATE_MODE)
         data = atomic.read_bytes(self.site_secret, limit=32)
         if len(data) != 32:
             raise ConfigError(

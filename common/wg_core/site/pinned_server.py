@@ -48,4 +48,4 @@ def load(home: ClientHome) -> PinnedServer:
 
 def save(home: ClientHome, server: PinnedServer) -> None:
     """Pin a server in the plant's home, replacing the earlier one atomically."""
-    atomic.write_bytes(home.pinned_server, canonical.encode(server), mode=atomic.PRIVATE)
+    atomic.write_bytes(home.pinned_server, canonical.encode(server), mode=atomic.PRIVATE_MODE)

@@ -13,7 +13,7 @@ from wg_core.site.config import ANY_PURPOSE, ClientConfig, positive_decimal
 from wg_core.wire import fleet
 from wg_core.wire.protocol import StatisticsQuery
 
-_PURPOSE = grammar.Printable(grammar.SENTENCE_LIMIT)
+_PURPOSE = grammar.PrintableText(grammar.SENTENCE_LIMIT)
 
 
 class PrivacyPrice(Protocol):

@@ -42,7 +42,9 @@ def join_shared_budget(home: ClientHome, other_root: Path) -> ClientConfig:
         )
     config = configuration.load(holder)
     budget = shared_budget.read_shared_budget(home.root)
-    if budget is None and ((home.root / shared_budget.LEDGER).exists() or home.config.exists()):
+    if budget is None and (
+        (home.root / shared_budget.LEDGER_FILE).exists() or home.config.exists()
+    ):
         raise ConfigError(f"{home.root}: has a ledger of its own; a budget cannot be moved")
     if budget is not None and budget.home != str(holder.root):
         raise ConfigError(f"{home.root}: draws on the budget of {budget.home} already")

@@ -27,7 +27,7 @@ def save(
         )
         for key in keys
     )
-    atomic.write_bytes(path, pem, mode=atomic.PRIVATE)
+    atomic.write_bytes(path, pem, mode=atomic.PRIVATE_MODE)
 
 
 def load_ec(path: Path) -> EllipticCurvePrivateKey:

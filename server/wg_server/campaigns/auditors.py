@@ -103,7 +103,7 @@ def server_keys(home: ServerHome) -> ServerKeys:
         signing_key=signing.public_bytes(signing.load(home.signing_key)).hex(),
         witness_name=name,
         witness_key=witness.raw.hex(),
-        witness_vkeys=notes.vkeys(name, notes.COSIGNER, witness),
+        witness_vkeys=notes.verifier_keys(name, notes.COSIGNER_ROLE, witness),
         encoder=home.encoder_id() if home.encoder.is_file() else "",
         sites=tuple(
             SiteKey(
@@ -111,8 +111,8 @@ def server_keys(home: ServerHome) -> ServerKeys:
                 state=site.state,
                 ledger_origin=site.ledger_origin,
                 ledger_key=site.ledger_key,
-                ledger_vkeys=notes.vkeys(
-                    site.ledger_origin, notes.LOG, signing.public_from_hex(site.ledger_key)
+                ledger_vkeys=notes.verifier_keys(
+                    site.ledger_origin, notes.LOG_ROLE, signing.public_from_hex(site.ledger_key)
                 ),
             )
             for site in sites

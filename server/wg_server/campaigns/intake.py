@@ -18,7 +18,7 @@ from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import entries, proof
 from wg_core.ledger.entries import PublicStatement
 from wg_core.ledger.note import Note
-from wg_core.ledger.witness import CONTRADICTIONS, WitnessRefused
+from wg_core.ledger.witness import CONTRADICTION_STATUSES, WitnessRefused
 from wg_core.privacy.schema import CLASSES, StatisticsKind
 from wg_core.wire import bundle, canonical, container, protocol, signing, statistics_file
 from wg_core.wire.bundle import StatementBundle, StatisticsBundle
@@ -124,7 +124,7 @@ def accept_release_file(
         try:
             witness.cosign_file(site, bundle_verification.witness_requests(statistics))
         except WitnessRefused as refusal:
-            if refusal.status in CONTRADICTIONS:
+            if refusal.status in CONTRADICTION_STATUSES:
                 store.store_refused_file(site.ledger_origin, data, current_time)
             raise
     return store.add_release(release)

@@ -161,7 +161,7 @@ class PackagingThreads:
         intake.check_usable(stored_release)
         plant = intake.open_recipient(stored_release)
         data = maker(self._home, self._pools, plant, delivery_id, campaign.generator)
-        atomic.write_bytes(path, data, mode=atomic.PRIVATE)
+        atomic.write_bytes(path, data, mode=atomic.PRIVATE_MODE)
         log.info("campaign %s: package of %d bytes for %s", campaign.id, len(data), task.site)
         return data
 

@@ -20,7 +20,7 @@ from wg_server.store.sites import ServerStore
 DEADLINE = datetime.timedelta(hours=24)
 """Default of a campaign's time limits."""
 
-_PURPOSE = grammar.Printable(grammar.SENTENCE_LIMIT)  # Recorded on every ledger
+_PURPOSE = grammar.PrintableText(grammar.SENTENCE_LIMIT)  # Recorded on every ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -176,7 +176,9 @@ def witness_requests(release: StatisticsBundle | StatementBundle) -> tuple[Witne
 def is_cosigned(release: StatisticsBundle | StatementBundle, name: str, key: PublicKey) -> bool:
     """Return whether checkpoints claim a cosignature of a key, without verifying the claim."""
     return all(
-        notes.signature_lines(proof.decode(text, subject="proof").note, name, notes.COSIGNER, key)
+        notes.signature_lines(
+            proof.decode(text, subject="proof").note, name, notes.COSIGNER_ROLE, key
+        )
         for text in release.proofs
     )
 

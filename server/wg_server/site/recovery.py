@@ -40,7 +40,7 @@ class _Record:
         Raises:
             StorageError: The disk cannot be written.
         """
-        atomic.write_bytes(self._file(home), canonical.encode(self), mode=atomic.PRIVATE)
+        atomic.write_bytes(self._file(home), canonical.encode(self), mode=atomic.PRIVATE_MODE)
 
 
 @dataclass(frozen=True, kw_only=True)

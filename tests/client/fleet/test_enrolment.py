@@ -97,8 +97,8 @@ class Server:
         base_url: str,
         context: ssl.SSLContext,
         *,
-        limit: int = transport.REPLY_LIMIT,
-        seconds: float = transport.CALL_SECONDS,
+        limit: int = transport.REPLY_BYTES_LIMIT,
+        seconds: float = transport.CALL_LIMIT_SECONDS,
     ) -> httpx.Client:
         trusted = context.verify_mode == ssl.CERT_REQUIRED and context.check_hostname
         assert context.minimum_version == ssl.TLSVersion.TLSv1_3
@@ -203,7 +203,7 @@ def test_a_plant_may_be_off_for_two_thirds_of_a_certificates_life(
     home: ClientHome, server: Server
 ) -> None:
     with pytest.raises(ConfigError):
-        certificates.renewal_due(home, time.time())
+        certificates.is_renewal_due(home, time.time())
     enrolment.enrol(home, server.token)  # good for three hours
-    assert not certificates.renewal_due(home, time.time() + 0.9 * 3600)
-    assert certificates.renewal_due(home, time.time() + 1.1 * 3600)
+    assert not certificates.is_renewal_due(home, time.time() + 0.9 * 3600)
+    assert certificates.is_renewal_due(home, time.time() + 1.1 * 3600)

@@ -86,7 +86,7 @@ def large_units_weigh_more(patch: pytest.MonkeyPatch) -> None:
 
 def records_in_the_time_of_a_release(patch: pytest.MonkeyPatch) -> None:
     """A release's entry bears the time at which the work was done, a second for 100 records."""
-    original = Ledger._head
+    original = Ledger._new_header
 
     def head(ledger: Ledger, kind: str, **words: Any) -> entries.EntryHeader:
         made = original(ledger, kind, **words)
@@ -95,7 +95,7 @@ def records_in_the_time_of_a_release(patch: pytest.MonkeyPatch) -> None:
             return made
         return dataclasses.replace(made, time=made.time + len(snapshot.records().labels) // 100)
 
-    patch.setattr(Ledger, "_head", head)
+    patch.setattr(Ledger, "_new_header", head)
 
 
 def no_noise_on_nothing(patch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ def no_noise_on_nothing(patch: pytest.MonkeyPatch) -> None:
 def burned_charges_come_back(patch: pytest.MonkeyPatch) -> None:
     """With the next version of the data a budget gets back what was charged and not released."""
     costs: dict[tuple[str, int], int] = {}
-    charge, dataset = LedgerState._charge, LedgerState._dataset
+    charge, dataset = LedgerState._apply_charge, LedgerState._apply_dataset
 
     def charged(state: LedgerState, entry: Charge) -> None:
         charge(state, entry)
@@ -125,8 +125,8 @@ def burned_charges_come_back(patch: pytest.MonkeyPatch) -> None:
             if before is not None and paid.is_open and seq > before.head.seq:
                 state.lineage(paid.lineage).mu_squared -= costs[entry.head.origin, seq]
 
-    patch.setattr(LedgerState, "_charge", charged)
-    patch.setattr(LedgerState, "_dataset", registered)
+    patch.setattr(LedgerState, "_apply_charge", charged)
+    patch.setattr(LedgerState, "_apply_dataset", registered)
 
 
 def id_from_the_exact_statistics(patch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,7 @@ def class_names_without_case(patch: pytest.MonkeyPatch) -> None:
 
 def records_in_the_time_of_a_version(patch: pytest.MonkeyPatch) -> None:
     """The ledger's entry of a data set bears the number of its records."""
-    original = Ledger._head
+    original = Ledger._new_header
 
     def head(ledger: Ledger, kind: str, **words: Any) -> entries.EntryHeader:
         entry_head = original(ledger, kind, **words)
@@ -95,7 +95,7 @@ def records_in_the_time_of_a_version(patch: pytest.MonkeyPatch) -> None:
             entry_head, time=entry_head.time + len(snapshot.records().labels)
         )
 
-    patch.setattr(Ledger, "_head", head)
+    patch.setattr(Ledger, "_new_header", head)
 
 
 def refused_without_labels(patch: pytest.MonkeyPatch) -> None:

@@ -38,14 +38,14 @@ def machine_parts(change: Callable[[Integers, Integers], Integers]) -> Plant:
 
 
 def machine_is_free(patch: pytest.MonkeyPatch) -> None:
-    original = LedgerState._charge
+    original = LedgerState._apply_charge
 
     def charge(state: LedgerState, entry: Charge) -> None:
         original(state, entry)
         if entry.mechanism.statistics == MACHINE:
             state.lineage(entry.lineage).mu_squared -= int(entry.event.mu_squared)
 
-    patch.setattr(LedgerState, "_charge", charge)
+    patch.setattr(LedgerState, "_apply_charge", charge)
 
 
 def machine_of_labelled_records(patch: pytest.MonkeyPatch) -> None:

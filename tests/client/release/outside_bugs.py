@@ -92,7 +92,7 @@ def no_noise_on_nothing(patch: pytest.MonkeyPatch) -> None:
 
 def budget_for_each_kind(patch: pytest.MonkeyPatch) -> None:
     """Class and machine statistics each have the whole cap, as if of disjoint data."""
-    charge, cost = Ledger.charge, Ledger._cost
+    charge, cost = Ledger.charge, Ledger._epsilon_before_and_after
     kind: list[str] = []
 
     def charged(self: Ledger, request: ChargeRequest) -> ChargeRecord:
@@ -108,7 +108,7 @@ def budget_for_each_kind(patch: pytest.MonkeyPatch) -> None:
         return cost(self, alike, event)
 
     patch.setattr(Ledger, "charge", charged)
-    patch.setattr(Ledger, "_cost", of_kind)
+    patch.setattr(Ledger, "_epsilon_before_and_after", of_kind)
 
 
 def clip_at_a_quantile(patch: pytest.MonkeyPatch) -> None:

@@ -117,7 +117,7 @@ def half_of_the_release_before(patch: pytest.MonkeyPatch) -> None:
 
 
 def budget_of_each_version(patch: pytest.MonkeyPatch) -> None:
-    original = LedgerState._dataset
+    original = LedgerState._apply_dataset
 
     def dataset(state: LedgerState, entry: Dataset) -> None:
         before = state.datasets.get(entry.name)
@@ -126,7 +126,7 @@ def budget_of_each_version(patch: pytest.MonkeyPatch) -> None:
             lineage = state.lineage(entry.lineage)
             lineage.mu_squared = lineage.charges = 0
 
-    patch.setattr(LedgerState, "_dataset", dataset)
+    patch.setattr(LedgerState, "_apply_dataset", dataset)
 
 
 def cap_not_held(patch: pytest.MonkeyPatch) -> None:

@@ -338,7 +338,7 @@ def test_a_release_that_asks_for_no_noise_is_found(
 def test_a_new_ledger_that_inherits_no_spend_is_found(
     encoder_package: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "_spends", lambda state: ())
+    monkeypatch.setattr(recovery, "_inherited_spends", lambda state: ())
     plants = canary_audit.plants(encoder_package, load_encoder=remembering)
     run = AuditBench(plants, np.random.default_rng(0), SMALL, lambda number: None)
     conduct.exhaust_budget(run)

@@ -196,7 +196,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(configuration, "load", read_once)
     monkeypatch.setattr(
-        store.Ledger, "accountant", staticmethod(functools.cache(store._dp_accounting))
+        store.Ledger, "accountant", staticmethod(functools.cache(store._compose_epsilon))
     )
 
 

@@ -336,9 +336,9 @@ TARGETS: dict[str, Target] = {
     "witness-request": Target(witness.decode_request, _vectors("witness_request")),
     "file-for-a-witness": Target(_requests, (b"old 0\n\n", b"old 0\n\nold 2\nAA==\n\n")),
     "verifier-key": Target(
-        lambda data: note.decode_vkey(data.decode("latin-1"), note.COSIGNER),
+        lambda data: note.decode_verifier_key(data.decode("latin-1"), note.COSIGNER_ROLE),
         (
-            note.vkeys("a", note.COSIGNER, KEY.public_key())[0].encode(),
+            note.verifier_keys("a", note.COSIGNER_ROLE, KEY.public_key())[0].encode(),
             b"a+00000000+BA==",
             b"a+00000000+BgEC",
         ),

@@ -30,9 +30,9 @@ def test_a_401_with_a_wrong_clock_is_called_a_wrong_clock(ahead: float, words: s
 
 
 def test_a_server_without_a_date_is_not_blamed_on_the_clock() -> None:
-    assert link.clock_skew(httpx.Response(401)) is None
+    assert link.clock_skew_seconds(httpx.Response(401)) is None
     for text in ("yesterday", "Tue, 99 Nov 99999 12:00:00 GMT\x00"):
-        assert link.clock_skew(response(401, text)) is None
+        assert link.clock_skew_seconds(response(401, text)) is None
     assert "does not know" in link.describe_error_status(httpx.Response(401), 0.0)
 
 
@@ -52,4 +52,4 @@ def test_a_revoked_site_is_told_so_and_what_to_do() -> None:
 def test_a_missing_certificate_is_named(tmp_path: Path) -> None:
     home = ClientHome(tmp_path)
     with pytest.raises(ConfigError, match=r"ca\.pem"):
-        link.client_context(home)
+        link.client_tls_context(home)

@@ -215,10 +215,10 @@ def test_a_witness_that_cannot_be_is_refused(key: str, url: str) -> None:
 
 def test_a_verifier_key_is_taken_as_it_is_published(second: SpecWitness) -> None:
     key = signing.public_from_bytes(second.public_key)
-    (vkey,) = notes.vkeys(SECOND, notes.COSIGNER, key)
+    (vkey,) = notes.verifier_keys(SECOND, notes.COSIGNER_ROLE, key)
     found = WitnessConfig(name=SECOND, key=vkey, url="https://w.example")
     assert found.public_key == second.public_key
-    (log,) = notes.vkeys(SECOND, notes.LOG, key)
+    (log,) = notes.verifier_keys(SECOND, notes.LOG_ROLE, key)
     with pytest.raises(ConfigError, match="signature type 1"):
         WitnessConfig(name=SECOND, key=log, url="https://w.example")
 
@@ -351,7 +351,9 @@ def test_the_plant_shows_what_a_witness_must_be_given(
         ask(world)
     assert run(group, ["keys", "--home", world.plant.home.root, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    parts = [notes.decode_vkey(vkey, notes.LOG)[1].raw for vkey in found["ledger_vkeys"]]
+    parts = [
+        notes.decode_verifier_key(vkey, notes.LOG_ROLE)[1].raw for vkey in found["ledger_vkeys"]
+    ]
     assert b"".join(parts) == world.plant.ledger_key
     assert [len(row["vkeys"]) for row in found["witnesses"]] == [2, 1]
     assert found["ledger_origin"] == world.plant.origin and found["needed"] == 2

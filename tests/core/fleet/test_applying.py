@@ -42,7 +42,7 @@ ENDS: list[tuple[str, type[WgError], str]] = [
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(applying, "PROGRAM", "applying_double")
+    monkeypatch.setattr(applying, "CHILD_MODULE", "applying_double")
     return tmp_path / "applying_double.py"
 
 

@@ -37,7 +37,7 @@ from wg_core.errors import (
     WgError,
 )
 from wg_core.fleet import answers, flower, node
-from wg_core.fleet.interface import DeclineMessage, Handlers, NodeOptions
+from wg_core.fleet.interface import Handlers, MessageDeclined, NodeOptions
 from wg_core.fleet.slot import AnswerSlot, NodeStopped
 from wg_core.ledger.witness import WitnessRefused
 from wg_core.privacy import timing
@@ -178,7 +178,7 @@ class _Server:
 
     def read(self, message: _Server, allowed: frozenset[str]) -> Envelope:
         if self.envelope is None:
-            raise DeclineMessage(fleet.MALFORMED)
+            raise MessageDeclined(fleet.MALFORMED)
         return self.envelope
 
     def answer(self, message: _Server, reply: Envelope) -> None:
@@ -265,7 +265,7 @@ def test_a_reply_does_not_say_when_it_was_made(
     def refuse(*_: object, **__: object) -> bytes:
         raise DataError("/plant/broken.png")
 
-    session = object.__new__(flower.Session)
+    session = object.__new__(flower.FlowerSession)
     session._client = Client()  # type: ignore[assignment]
     session.node = Node(node_id=1)
     asked = Metadata(
@@ -308,7 +308,7 @@ def tree(count: int) -> ObjectTree:
 
 def test_objects_are_counted_before_they_are_fetched() -> None:
     assert len(flower._object_ids(tree(64), 64)) == 64
-    with pytest.raises(DeclineMessage, match=fleet.TOO_LARGE):
+    with pytest.raises(MessageDeclined, match=fleet.TOO_LARGE):
         flower._object_ids(tree(65), 64)
 
 
@@ -317,10 +317,10 @@ def test_only_our_object_types_under_their_own_hash_are_unpacked() -> None:
     flower._check_object(record.object_id, record.deflate())
     content = RecordDict({"wg": record})
     flower._check_object(content.object_id, content.deflate())
-    with pytest.raises(DeclineMessage, match=fleet.MALFORMED):
+    with pytest.raises(MessageDeclined, match=fleet.MALFORMED):
         flower._check_object("0" * 64, record.deflate())
     arrays = ArrayRecord({"x": Array(dtype="float32", shape=(1,), stype="numpy", data=b"x")})
-    with pytest.raises(DeclineMessage, match=fleet.MALFORMED):
+    with pytest.raises(MessageDeclined, match=fleet.MALFORMED):
         flower._check_object(arrays.object_id, arrays.deflate())
 
 
@@ -354,16 +354,16 @@ def test_a_node_asks_a_server_that_answers_late_less_often() -> None:
     ("answered", "beaten", "beats"),
     [
         (0.0, 0.0, False),  # a question for work was answered just now
-        (flower._QUIET_SECONDS + 1, 0.0, True),  # the node is at work, and asks for none
-        (0.0, flower._BEAT_SECONDS + 1, True),  # a server that goes by heartbeats alone
+        (flower._SILENCE_LIMIT_SECONDS + 1, 0.0, True),  # the node is at work, and asks for none
+        (0.0, flower._HEARTBEAT_SECONDS + 1, True),  # a server that goes by heartbeats alone
     ],
 )
 def test_a_heartbeat_goes_out_where_no_question_says_the_same(
     monkeypatch: pytest.MonkeyPatch, answered: float, beaten: float, beats: bool
 ) -> None:
-    monkeypatch.setattr(flower, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(flower, "_HEARTBEAT_CHECK_SECONDS", 0.01)
     sent: list[float] = []
-    session = object.__new__(flower.Session)
+    session = object.__new__(flower.FlowerSession)
 
     class Client:
         def SendNodeHeartbeat(self, request: Any) -> None:
@@ -383,4 +383,4 @@ def test_a_heartbeat_goes_out_where_no_question_says_the_same(
         time.sleep(0.2)
     session._quiet.set()
     thread.join()
-    assert sent == ([flower._BEAT_SECONDS] if beats else [])
+    assert sent == ([flower._HEARTBEAT_SECONDS] if beats else [])

@@ -103,7 +103,7 @@ def strategy(kind: Any) -> st.SearchStrategy[Any]:
     if kind is int:
         return counts
     for part in getattr(kind, "__metadata__", ()):
-        if isinstance(part, grammar.Printable):
+        if isinstance(part, grammar.PrintableText):
             return st.text(letters, min_size=1, max_size=part.limit)
         if isinstance(part, grammar.Pattern):
             return SHORT.get(kind, st.from_regex(part.expression, fullmatch=True))
@@ -121,7 +121,7 @@ def strategy(kind: Any) -> st.SearchStrategy[Any]:
 
 def records(kind: str) -> st.SearchStrategy[Any]:
     """Entries of one kind."""
-    record = entries.KINDS[kind]
+    record = entries.ENTRY_TYPES[kind]
     hints = {**typing.get_type_hints(record, include_extras=True)}
     del hints["head"]
     head = heads.map(lambda found: dataclasses.replace(found, kind=kind))
@@ -130,7 +130,7 @@ def records(kind: str) -> st.SearchStrategy[Any]:
     )
 
 
-all_records = st.one_of([records(kind) for kind in entries.KINDS])
+all_records = st.one_of([records(kind) for kind in entries.ENTRY_TYPES])
 
 
 @given(all_records)

@@ -90,7 +90,7 @@ def test_a_rotation_needs_the_old_key(site: Site, ledger: Ledger) -> None:
         seq=ledger.size,
         prev=ledger._state.prev.hex(),
         origin=ledger.origin,
-        key_id=notes.key_ids(ledger.origin, notes.LOG, site.signing_key.public_key())[0].hex(),
+        key_id=notes.key_ids(ledger.origin, notes.LOG_ROLE, site.signing_key.public_key())[0].hex(),
         time=0,
     )
     new = signing.public_bytes(site.signing_key).hex()

@@ -54,7 +54,7 @@ def test_the_note_of_another_implementation_verifies() -> None:
     note = notes.decode(GO_NOTE)
     assert note.text == GO_TEXT and note.encode() == GO_NOTE
     key = signing.public_from_bytes(GO_KEY)
-    checkpoints.verify_signature_lines(note, "PeterNeumann", notes.LOG, key)
+    checkpoints.verify_signature_lines(note, "PeterNeumann", notes.LOG_ROLE, key)
 
 
 @given(heads, st.lists(lines, min_size=1, max_size=4))
@@ -130,7 +130,7 @@ def test_a_log_signature_is_no_cosignature() -> None:
     alone = PrivateKey(KEY.parts[1:]).public_key()  # in ML-DSA-44 a log signs as cosigners do
     with pytest.raises(VerificationError, match="says no time"):
         checkpoints.verify_cosignature(note, HEAD.origin, alone)
-    for identifier in notes.key_ids("w", notes.COSIGNER, OTHER.public_key()):
+    for identifier in notes.key_ids("w", notes.COSIGNER_ROLE, OTHER.public_key()):
         short = notes.SignatureLine("w", identifier, b"12345678")
         others = [x for x in checkpoints.cosign(note, "w", OTHER, 5) if x.key_id != identifier]
         with pytest.raises(VerificationError, match="wrong size"):

@@ -23,7 +23,7 @@ from wg_core.ledger import note as notes
 from wg_core.ledger import sources, witness
 from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 from wg_core.ledger.checkpoint import Checkpoint
-from wg_core.ledger.note import Note, Role, SignatureLine
+from wg_core.ledger.note import Note, SignatureLine, SignatureRole
 from wg_core.ledger.store import Ledger
 from wg_core.wire import handover, signing
 from wg_core.wire.signing import PrivateKey, PublicKey
@@ -159,7 +159,7 @@ def test_no_algorithm_vouches_for_a_time_alone() -> None:
         assert check(note.with_signatures([*old, *new])) == TIME
 
 
-def colliding(name: str, role: Role, key: PublicKey) -> bytes:
+def colliding(name: str, role: SignatureRole, key: PublicKey) -> bytes:
     """Key IDs have four bytes: an ML-DSA-44 key whose first two are those of a given one."""
     wanted = notes.key_ids(name, role, key)[0][:2]
     while True:
@@ -176,7 +176,7 @@ def test_a_key_whose_id_collides_verifies_nothing(monkeypatch: pytest.MonkeyPatc
         return full(name, kind, raw)[:2] + b"\0\0"
 
     stranger = signing.public_from_bytes(
-        colliding(WITNESS, notes.COSIGNER, alone(COSIGNER, 1).public_key())
+        colliding(WITNESS, notes.COSIGNER_ROLE, alone(COSIGNER, 1).public_key())
     )
     monkeypatch.setattr(notes, "key_id", short)
     note = checkpoints.sign(HEAD, [KEY])

@@ -16,7 +16,7 @@ from tests.client.conftest import LABELS, WITNESS, MakePlant, TestPlant
 
 from wg_audit import rederive
 from wg_core import snapshot as snapshots
-from wg_core.errors import ConfigError, MachineUnstated, PolicyRefused, VerificationError
+from wg_core.errors import ConfigError, NoMachineStatistics, PolicyRefused, VerificationError
 from wg_core.ledger import entries
 from wg_core.ledger.entries import Charge
 from wg_core.ledger.statement import MECHANISMS
@@ -207,7 +207,7 @@ def test_without_machine_statistics_nothing_is_charged_and_the_remedy_is_named(
     plant = make_plant()
     prepare(plant)
     before = _entries(plant)
-    with pytest.raises(MachineUnstated, match=remedy):
+    with pytest.raises(NoMachineStatistics, match=remedy):
         answer_query(plant.home, plant.query(statistics=MACHINE), witness=plant.witness)
     assert _entries(plant) == before and plant.witness.asked == 0
     answer_query(plant.home, plant.query(), witness=plant.witness)  # classes are released as ever
@@ -264,7 +264,7 @@ def test_a_machine_that_the_encoder_does_not_read_is_said_at_the_freeze(
     frozen = plant.freeze()
     assert reason in frozen.unread_machine_reason
     assert not (frozen.snapshot.folder / "machine.bin").exists()
-    with pytest.raises(MachineUnstated):
+    with pytest.raises(NoMachineStatistics):
         answer_query(plant.home, plant.query(statistics=MACHINE), witness=plant.witness)
 
 

@@ -79,7 +79,7 @@ def test_an_answer_does_not_say_how_long_it_took(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(flower, "get_all_nested_objects", lambda reply: {})
     monkeypatch.setattr(flower, "message_to_proto", lambda reply: MessageProto())
     monkeypatch.setattr(flower, "get_object_tree", lambda reply: ObjectTree())
-    session = object.__new__(flower.Session)
+    session = object.__new__(flower.FlowerSession)
     session._client = Server()  # type: ignore[assignment]
     session.node = Node(node_id=1)
     session._push(Reply())  # type: ignore[arg-type]

@@ -96,7 +96,7 @@ def test_keys_are_printed_as_the_auditor_takes_them(
     )
     assert f"--witness-key {found.witness_name}={witness}" in out
     assert f"--ledger-key {ledger}" in out
-    keys = [notes.decode_vkey(vkey, notes.COSIGNER) for vkey in found.witness_vkeys]
+    keys = [notes.decode_verifier_key(vkey, notes.COSIGNER_ROLE) for vkey in found.witness_vkeys]
     assert [name for name, _ in keys] == [found.witness_name] * 2
     assert "".join(key.raw.hex() for _, key in keys) == found.witness_key
 
@@ -178,13 +178,15 @@ def test_an_attested_checkpoint_is_no_new_one(central: Central) -> None:
 )
 def test_what_is_no_verifier_key_is_refused(text: str) -> None:
     with pytest.raises(DecodeError, match="key"):
-        notes.decode_vkey(text, notes.LOG)
+        notes.decode_verifier_key(text, notes.LOG_ROLE)
 
 
 def test_a_verifier_key_is_bound_to_its_name() -> None:
-    for text in notes.vkeys("one", notes.LOG, signing.generate_hybrid_key().public_key()):
+    for text in notes.verifier_keys(
+        "one", notes.LOG_ROLE, signing.generate_hybrid_key().public_key()
+    ):
         with pytest.raises(DecodeError, match="of another key"):
-            notes.decode_vkey(text.replace("one+", "two+"), notes.LOG)
+            notes.decode_verifier_key(text.replace("one+", "two+"), notes.LOG_ROLE)
 
 
 def test_the_auditor_reads_what_the_server_exports(

@@ -184,7 +184,7 @@ class ConfinedTrunk(EncoderTrunk):
         start = canonical.decode(TrunkReply, answer, subject=f"{self.label}: trunk")
         if start.code:
             self._end()
-            raise errors.BY_CODE.get(start.code, InternalError)(start.message)
+            raise errors.ERRORS_BY_CODE.get(start.code, InternalError)(start.message)
         return start
 
 
