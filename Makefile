@@ -27,7 +27,6 @@ else
 	@echo 'warning: the newest packages that pyproject.toml allows, without hashes: the lock is for Python $(LOCK_PYTHON), this is $(VERSION)'
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 endif
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/e5.txt
 	touch $@
 
 # LANGUAGE=ja: in Japanese. Where make alone says it: GNU gettext has a variable of that name.
@@ -59,7 +58,6 @@ test-lowest test-newest: test-%: setup
 	  --extra test --output-file build/$*.txt pyproject.toml
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/$*
 	$(BIN)/uv pip install --quiet --python build/$*/bin/python --requirement build/$*.txt
-	$(BIN)/uv pip install --quiet --python build/$*/bin/python --no-deps --require-hashes --requirement requirements/e5.txt
 	$(BIN)/uv pip install --quiet --python build/$*/bin/python --no-deps --no-build-isolation --editable .
 	OMP_NUM_THREADS=1 build/$*/bin/python -m pytest -m 'not slow and not bench' -n 3 --dist worksteal
 

@@ -10,9 +10,8 @@ the usual trunks; its interval is one of right answers among the test records. R
 EfficientNet-Lite0 at 128 pixels, at 224, and on both), shrunk linear discriminants and five nearest
 neighbours; of windows MiniRocket with ridge regression, as it is and standardised, and
 discriminants on statistics of each channel; of texts logistic regression on each encoder's vectors,
-on both, and on TF-IDF of words and pieces of words; beside them local-only with e5, left out where
-it is not installed. Trunks that a zoo's plan names stand beside the usual ones. Rows are kept in
-``--results``; a run goes on there.
+on both, and on TF-IDF of words and pieces of words; beside them local-only without e5. Trunks that
+a zoo's plan names stand beside the usual ones. Rows are kept in ``--results``; a run goes on there.
 """
 
 import argparse
@@ -45,14 +44,13 @@ from wg_common.nets.encoder.minirocket import MiniRocket
 from wg_common.nets.encoder.module import plant_features, raw_features
 from wg_common.nets.encoder.object_trunk import ObjectTrunk
 from wg_common.nets.encoder.plant_trunk import PlantTrunk
-from wg_common.nets.encoder.trunk import builtin_trunks, find_trunk
+from wg_common.nets.encoder.trunk import default_trunks, find_trunk
 from wg_common.nets.encoder.unfitted import unfitted_encoder
-from wg_core.errors import ConfigError
 from wg_e5.trunk import E5Trunk
 from wg_server.zoo import trunks
 from wg_server.zoo.plan import read_plan
 
-VERSION = 7
+VERSION = 8
 POOL, TESTS, CLASSES = 25, 250, 12  # Records of a class to draw from, test records, classes
 DIMENSION = 64
 SIZES = 7, 14, 21  # Of damage, in thousandths of an inch: each is held out in a draw
@@ -298,18 +296,17 @@ def of_texts(draw: Draw) -> dict[str, Ints]:
     )
     weighted = sparse.hstack([counter.fit(own).transform(texts) for counter in counters]).tocsr()
     vectors = draw.block.astype(np.float64)
-    said = {"USE, LR": _regression(draw, vectors), "TF-IDF, LR": _regression(draw, weighted)}
-    try:
-        further = _of_trunk(draw.cut, "texts", E5Trunk.label)
-    except ConfigError:
-        return said
-    both = np.hstack([vectors, further])
+    e5 = _of_trunk(draw.cut, "texts", E5Trunk.label)
     released, scaled, blocks, counts = draw.layout
-    columns = np.hstack([draw.features, further])
-    layout = released, scaled, (*blocks, further.shape[1]), (*counts, 1)
-    wider = replace(draw, features=columns, layout=layout)
-    said[f"{LOCAL}, e5 beside"] = local_only(wider)[0]
-    return said | {"e5, LR": _regression(draw, further), "both, LR": _regression(draw, both)}
+    layout = released, scaled, blocks[:-1], counts[:-1]
+    first = replace(draw, features=draw.features[:, : -blocks[-1]], layout=layout)
+    return {
+        f"{LOCAL}, without e5": local_only(first)[0],
+        "USE, LR": _regression(draw, vectors),
+        "TF-IDF, LR": _regression(draw, weighted),
+        "e5, LR": _regression(draw, e5),
+        "both, LR": _regression(draw, np.hstack([vectors, e5])),
+    }
 
 
 @lru_cache(maxsize=1)
@@ -349,7 +346,7 @@ def run(options: argparse.Namespace, rows: Rows) -> None:
     """Judge what is missing."""
     encoder = unfitted_encoder(options.modality)
     listed = trunks.read_plan_trunks(read_plan(options.plan)) if options.plan else ()
-    usual_labels = {kind.label for kind in builtin_trunks(options.modality)}
+    usual_labels = {kind.label for kind in default_trunks(options.modality)}
     further = [kind for kind in listed if kind.label not in usual_labels]
     blocks = (*encoder.local_blocks, *(kind.width for kind in further))
     counts = (*encoder.trunk_blocks, *(1 for _ in further))

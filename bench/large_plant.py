@@ -1,8 +1,9 @@
-"""Processor time and memory of a plant of thousands of windows, by real commands.
+"""Processor time and memory of a plant of thousands of records, by real commands.
 
-    python -m bench.large_plant
+    python -m bench.large_plant [--data FILE]
 
-Windows of one channel, 1,024 samples of tones under noise, of twelve classes in 120 recordings.
+Windows of one channel, 1,024 samples of tones under noise, of twelve classes in 120 recordings; or
+the records of a file that ``wg-client init`` reads.
 ``wg-client init`` without a server freezes them and fits the plant's own model; ``models fit``
 makes that anew. Seconds are the processor's, over all threads of a command; memory is the most
 that it held. Nothing is asserted.
@@ -28,12 +29,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--windows", type=int, default=5000)
     parser.add_argument("--samples", type=int, default=1024)
+    parser.add_argument("--data", type=Path, help="a file of records, in place of windows")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        home, data = Path(folder) / "plant", Path(folder) / "windows.npz"
-        write_windows(data, options.windows, options.samples)
-        print(f"{options.windows} windows of {options.samples} samples, {CLASSES} classes")
-        init = "init", "--home", home, "--data", data, "--unit-column", "group", "--set-aside"
+        home, data = Path(folder) / "plant", options.data or Path(folder) / "windows.npz"
+        init = ["init", "--home", home, "--data", data, "--set-aside"]
+        if options.data:
+            print(options.data.name)
+        else:
+            write_windows(data, options.windows, options.samples)
+            print(f"{options.windows} windows of {options.samples} samples, {CLASSES} classes")
+            init += ["--unit-column", "group"]
         print(f"init: {cost(*init)}", flush=True)
         shutil.rmtree(ClientHome(home).models)
         print(f"models fit: {cost('models', 'fit', '--home', home)}")

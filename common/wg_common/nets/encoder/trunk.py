@@ -177,6 +177,11 @@ class NamedTrunk(EncoderTrunk):
     advice: ClassVar[str] = ""  # Reason to use it beside the default trunk
 
     @classmethod
+    def is_available(cls) -> bool:
+        """Return True if what the trunk reads is installed."""
+        return True
+
+    @classmethod
     def choice(cls) -> TrunkChoice:
         """Return the trunk's description in a package: name and hash."""
         return TrunkChoice(name=cls.label, sha256=cls.digest())
@@ -227,6 +232,17 @@ def builtin_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
     modules = find_modality(name).trunks
     classes = [getattr(_import_trunks(name, at), "TRUNK", None) for at in range(len(modules))]
     return _checked(dict(zip(modules, classes, strict=True)))
+
+
+def default_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
+    """Return a modality's trunks whose packages are installed, for plants without a server.
+
+    Raises:
+        DecodeError: There is no such modality.
+    """
+    builtin = builtin_trunks(name)
+    extras = installed_trunks(name)[len(builtin) :]
+    return builtin + tuple(trunk for trunk in extras if trunk.is_available())
 
 
 def installed_trunks(name: str) -> tuple[type[NamedTrunk], ...]:

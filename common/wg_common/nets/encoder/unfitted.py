@@ -3,7 +3,8 @@
 It has the trunks of this program for a modality, and projects the first by random signs, which
 preserve angles and distances between raw features (Achlioptas 2003, *Journal of Computer and System
 Sciences* 66(4)). The signs come from a hash of the trunk's name, so the package has the same bytes
-and the same id wherever this version of the program builds it. Nothing is fitted.
+and the same id wherever this version of the program builds it with the same trunks installed.
+Nothing is fitted.
 
 *Not guaranteed:* that its features suit releases. Servers fit encoders on public data (``fit``).
 """
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from wg_common.nets.encoder import fit, package
 from wg_common.nets.encoder.module import Encoder, load_encoder
-from wg_common.nets.encoder.trunk import builtin_trunks
+from wg_common.nets.encoder.trunk import default_trunks
 from wg_core.privacy.schema import DIMENSION
 
 SOURCE = "built in"  # Name in place of the public data of a fit
@@ -31,7 +32,7 @@ def unfitted_package(modality: str) -> bytes:
         DecodeError: There is no such modality.
         ConfigError: The trunk is not installed.
     """
-    trunks = builtin_trunks(modality)
+    trunks = default_trunks(modality)
     trunk = trunks[0]
     zeros = np.zeros((trunk.width, 1))
     about = fit.encoder_metadata(modality, trunk, None, [SOURCE])
