@@ -31,7 +31,7 @@ FOLDERS = (
     DEMO,
     OPERATOR_CATALOGUES,
 )
-KINDS = ("", *translations.TEMPLATE_CONTEXTS, wording.KIND, messages.KIND)
+KINDS = ("", *translations.TEMPLATE_CONTEXTS, wording.KEY_PREFIX, messages.KIND)
 HEADER = """msgid ""
 msgstr ""
 "Language: ja\\n"
@@ -106,7 +106,7 @@ def test_packages_hold_every_catalogue() -> None:
 
 def test_languages_have_the_same_texts_by_key() -> None:
     for folder, kind in (
-        (wording.REASON_CATALOGUES, wording.KIND),
+        (wording.REASON_CATALOGUES, wording.KEY_PREFIX),
         (messages.PAGE_CATALOGUES, messages.KIND),
     ):
         english = translations.load_templates("en", folder, kind)

@@ -58,7 +58,7 @@ from wg_core.wire.statistics_file import (
     encode_release,
     integers_to_bytes,
 )
-from wg_server.campaigns.packaging import MakePackage, ReleasePools
+from wg_server.campaigns.packaging import PackageMaker, ReleasePools
 from wg_server.campaigns.pools import StoredPools
 from wg_server.campaigns.release import PackageRecipient
 from wg_server.fleet.enrolment import create_join_token
@@ -143,7 +143,7 @@ def package_of(
 
 
 @contextmanager
-def running(home: ServerHome, make_package: MakePackage = base_package) -> Iterator[None]:
+def running(home: ServerHome, make_package: PackageMaker = base_package) -> Iterator[None]:
     """Serve a home on a thread until the block ends."""
     stop = threading.Event()
     failed: list[BaseException] = []

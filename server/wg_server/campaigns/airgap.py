@@ -10,7 +10,7 @@ from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.wire import protocol
 from wg_server.campaigns import intake, packaging, worth
-from wg_server.campaigns.packaging import MakePackage
+from wg_server.campaigns.packaging import PackageMaker
 from wg_server.campaigns.pools import StoredPools
 from wg_server.fleet.witness import LedgerWitness
 from wg_server.generator import versions
@@ -20,7 +20,7 @@ from wg_server.store.sites import ServerStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FilePackage:
+class PackageSummary:
     """Description of the package that was made from a statistics file.
 
     Attributes:
@@ -39,8 +39,12 @@ class FilePackage:
 
 
 def generate_from_file(
-    home: ServerHome, source: Path, out: Path, *, make_package: MakePackage = packaging.make_package
-) -> FilePackage:
+    home: ServerHome,
+    source: Path,
+    out: Path,
+    *,
+    make_package: PackageMaker = packaging.make_package,
+) -> PackageSummary:
     """Verify and store the release in ``source``, and write a package for its site to ``out``.
 
     Raises:
@@ -54,8 +58,8 @@ def generate_from_file(
     data = atomic.read_bytes(source, limit=protocol.STATISTICS_LIMIT)
     with ServerStore.open(home) as store:
         witness = LedgerWitness.open(home, store)
-        stored_release = _accept(home, store, source, data, witness)
-        intake.check_usable(stored_release)
+        stored_release = _accept_release_file(home, store, source, data, witness)
+        intake.check_release_usable(stored_release)
         checkpoint = witness.cosign_again(store.require_site(stored_release.site))
         request_id = secrets.token_hex(16)
         plant, pools = intake.open_recipient(stored_release), StoredPools(home, store)
@@ -63,7 +67,7 @@ def generate_from_file(
     # The checkpoint tells the plant that its ledger was cosigned.
     package = weights_package.add_checkpoint(package, checkpoint)
     atomic.write_bytes(out, package)
-    return FilePackage(
+    return PackageSummary(
         site=stored_release.site,
         request_id=request_id,
         release_id=stored_release.release_id,
@@ -76,7 +80,7 @@ def generate_from_file(
     )
 
 
-def _accept(
+def _accept_release_file(
     home: ServerHome, store: ServerStore, source: Path, data: bytes, witness: LedgerWitness
 ) -> StoredRelease:
     """Verify and store a statistics file; an error names the file, and says how to write it again.

@@ -16,7 +16,7 @@ from wg_core import atomic
 from wg_core.errors import ConfigError
 from wg_core.ledger import note as notes
 from wg_core.wire import canonical, signing
-from wg_server.campaigns.membership import site_memberships
+from wg_server.campaigns.membership import site_membership_proofs
 from wg_server.fleet import trust
 from wg_server.fleet.witness import LedgerWitness, witness_key_name
 from wg_server.site import pki
@@ -147,7 +147,7 @@ def export_for_auditors(home: ServerHome, out: Path, names: Sequence[str]) -> li
                 checkpoint = witness.cosign_again(site)
                 atomic.write_bytes(folder / auditor_record.CHECKPOINT_FILE, checkpoint)
                 size = succession.checkpoint_size(checkpoint)
-            record = _record(site, logs[site.name])
+            record = _site_record(site, logs[site.name])
             records.append(record)
             origins = [log.origin for log in record.logs]
             forks, refused_files = _write_forks(store, origins, folder / auditor_record.FORK_FOLDER)
@@ -176,7 +176,7 @@ def export_for_auditors(home: ServerHome, out: Path, names: Sequence[str]) -> li
     return exports
 
 
-def _record(site: StoredSite, logs: Sequence[SeenLog]) -> SiteRecord:
+def _site_record(site: StoredSite, logs: Sequence[SeenLog]) -> SiteRecord:
     """Return a site's record: its ledgers that can hold a release, the one in use last."""
     in_use = [ledger for ledger in logs if ledger.origin == site.ledger_origin]
     earlier = [
@@ -206,7 +206,7 @@ def _record(site: StoredSite, logs: Sequence[SeenLog]) -> SiteRecord:
 def _write_files(home: ServerHome, store: ServerStore, site: StoredSite, folder: Path) -> int:
     """Write statistics files, replaced logs and membership proofs of a site; count the first."""
     count = 0
-    for member in site_memberships(home, store, site.name):
+    for member in site_membership_proofs(home, store, site.name):
         name = f"{member.package_id}{auditor_record.MEMBERSHIP_SUFFIX}"
         atomic.write_bytes(folder / name, canonical.encode(member))
     for release in store.releases(site.name):

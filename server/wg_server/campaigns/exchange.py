@@ -16,7 +16,7 @@ from wg_core.wire import canonical, fleet
 from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import Refusal
 from wg_server.campaigns.isolation import isolate_task
-from wg_server.campaigns.phases import Phase
+from wg_server.campaigns.phases import CampaignPhase
 from wg_server.fleet.adapter import LOST_CODE, FleetRun, FleetState, Reply
 from wg_server.store.campaigns import Campaign, CampaignTask
 from wg_server.store.queue import CampaignQueue, TaskChanges, Traffic
@@ -26,12 +26,12 @@ from wg_server.store.sites import ServerStore
 log = logging.getLogger(__name__)
 
 MESSAGE_TRIES = 100
-FLIGHTS_BYTES = 128 << 20
+MAX_IN_FLIGHT_BYTES = 128 << 20
 """Largest total size of messages in flight, in bytes: Flower's link state holds them in memory."""
-MESSAGE_BYTES = 8 << 10  # Size of a message there without its payload
+MESSAGE_OVERHEAD_BYTES = 8 << 10  # Size of a message there without its payload
 _TRANSIENT = frozenset({"peer", "witness", fleet.UNAVAILABLE})
 """Refusal codes of a site that could not answer, so that another try may succeed."""
-_PERSON_SECONDS = 60.0  # Pause between repeats of a request that awaits a person's decision
+_APPROVAL_POLL_SECONDS = 60.0  # Pause between repeats of a request that awaits a person's decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class SiteRequest:
     campaign: Campaign
     task: CampaignTask
     site: StoredSite
-    phase: Phase
+    phase: CampaignPhase
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -50,7 +50,7 @@ class SiteRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class _Flight:
+class _PendingMessage:
     """Message to a site without a reply so far: request key, bytes, times of sending and expiry."""
 
     key: tuple[str, str, str]
@@ -67,7 +67,7 @@ class MessageExchange:
         self._queue = CampaignQueue(store.engine)
         self._state = state
         self._seconds = message_seconds
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[str, _PendingMessage] = {}
         self._not_before: dict[tuple[str, str, str], float] = {}
         self._stack = ExitStack()
         self._run: FleetRun | None = None
@@ -106,7 +106,7 @@ class MessageExchange:
             key = self._flights.pop(reply.message_id).key
             ask = current_request(*key[:2])
             if ask is not None and ask.key == key:
-                self._handle(ask, reply)
+                self._handle_reply(ask, reply)
 
     def send(self, requests: Sequence[SiteRequest]) -> bool:
         """Send requests to sites that are online and wait for no other message of the campaign.
@@ -120,8 +120,8 @@ class MessageExchange:
         """
         # Age after which an idle Flower run is closed, which frees its memory.
         run_seconds = 3600.0
-        self._drop_lost({ask.key for ask in requests})
-        self._unsent = self._ready(requests)
+        self._drop_lost_messages({ask.key for ask in requests})
+        self._unsent = self._sendable_requests(requests)
         unsent = self.send_remaining()
         old = time.monotonic() - self._since > run_seconds
         if self._run is not None and not self._flights and (old or not requests):
@@ -131,35 +131,35 @@ class MessageExchange:
     def send_remaining(self, *, send_seconds: float = 5.0) -> bool:
         """Send requests for at most ``send_seconds``, so that answers are read in between.
 
-        At most ``FLIGHTS_BYTES`` are in flight at a time.
+        At most ``MAX_IN_FLIGHT_BYTES`` are in flight at a time.
 
         Returns:
             Whether some requests may be left until others are answered.
         """
         start = time.monotonic()
-        room = FLIGHTS_BYTES - sum(flight.size for flight in self._flights.values())
+        room = MAX_IN_FLIGHT_BYTES - sum(flight.size for flight in self._flights.values())
         while room > 0:
             if (ask := next(self._unsent, None)) is None:
                 return False
             campaign_id, name, request = ask.key
-            run = self._open()  # outside ``isolate``: a failure here concerns all sites
+            run = self._open_run()  # outside ``isolate``: a failure here concerns all sites
             with (
                 logs.log_context(campaign=campaign_id, site=name, request=request),
                 isolate_task(self._queue, campaign_id, name, "message"),
             ):
-                room -= self._send(run, ask)
+                room -= self._send_message(run, ask)
             if time.monotonic() - start > send_seconds:
                 break
         return True
 
-    def _open(self) -> FleetRun:
+    def _open_run(self) -> FleetRun:
         """Return the open Flower run, or open a new one."""
         if self._run is None:
             self._run = self._stack.enter_context(self._state.open_run())
             self._since = time.monotonic()
         return self._run
 
-    def _drop_lost(self, keys: set[tuple[str, str, str]]) -> None:
+    def _drop_lost_messages(self, keys: set[tuple[str, str, str]]) -> None:
         """Drop messages that expired, that are no longer requested, or whose node restarted."""
         current_time = time.monotonic()
         for message_id, flight in list(self._flights.items()):
@@ -170,7 +170,7 @@ class MessageExchange:
                 del self._flights[message_id]
         self._not_before = {key: t for key, t in self._not_before.items() if key in keys}
 
-    def _ready(self, asks: Sequence[SiteRequest]) -> Iterator[SiteRequest]:
+    def _sendable_requests(self, asks: Sequence[SiteRequest]) -> Iterator[SiteRequest]:
         """Yield requests to send now: the site is online, and waits for no other message."""
         if not asks:
             return
@@ -189,11 +189,13 @@ class MessageExchange:
             if ask.task.tries >= MESSAGE_TRIES and not is_undecided:
                 self._queue.update(ask.campaign.id, ask.task.site, state="failed", code="tries")
                 continue
-            pause = _PERSON_SECONDS if is_undecided else min(2.0 ** min(ask.task.tries, 5), 30.0)
+            pause = (
+                _APPROVAL_POLL_SECONDS if is_undecided else min(2.0 ** min(ask.task.tries, 5), 30.0)
+            )
             self._not_before[key] = current_time + pause
             yield ask
 
-    def _send(self, run: FleetRun, ask: SiteRequest) -> int:
+    def _send_message(self, run: FleetRun, ask: SiteRequest) -> int:
         """Send the message of one request, and return the bytes that the message adds in flight."""
         task, phase = ask.task, ask.phase
         asked_at = task.asked or time.time()
@@ -203,8 +205,8 @@ class MessageExchange:
         message_id = run.send(ask.site, phase.kind, envelope, seconds)
         if message_id is None:
             return 0
-        size = MESSAGE_BYTES + len(envelope.payload)
-        self._flights[message_id] = _Flight(ask.key, size, send_time, send_time + seconds)
+        size = MESSAGE_OVERHEAD_BYTES + len(envelope.payload)
+        self._flights[message_id] = _PendingMessage(ask.key, size, send_time, send_time + seconds)
         log.info("campaign %s: %s sent to %s", ask.campaign.id, phase.kind, task.site)
         self._queue.update(
             ask.campaign.id,
@@ -214,7 +216,7 @@ class MessageExchange:
         )
         return size
 
-    def _handle(self, ask: SiteRequest, reply: Reply) -> None:
+    def _handle_reply(self, ask: SiteRequest, reply: Reply) -> None:
         campaign_id, name, request = ask.key
         with (
             logs.log_context(campaign=campaign_id, site=name, request=request),

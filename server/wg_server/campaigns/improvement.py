@@ -17,7 +17,8 @@ from wg_core import atomic
 from wg_core.errors import DecodeError
 from wg_core.wire import protocol
 
-LEAST_GAIN = 0.2  # Smallest relative reduction of the posterior variance of a better package
+MIN_VARIANCE_REDUCTION = 0.2
+"""Smallest relative reduction of the posterior variance by a better package."""
 
 
 def is_more_informative(previous_package: Path, package: bytes) -> bool:
@@ -27,12 +28,12 @@ def is_more_informative(previous_package: Path, package: bytes) -> bool:
     """
     if not previous_package.is_file():
         return True
-    old = _variance(atomic.read_bytes(previous_package, limit=protocol.WEIGHTS_LIMIT))
-    new = _variance(package)
-    return old is None or new is None or new <= (1 - LEAST_GAIN) * old
+    old = _posterior_variance(atomic.read_bytes(previous_package, limit=protocol.WEIGHTS_LIMIT))
+    new = _posterior_variance(package)
+    return old is None or new is None or new <= (1 - MIN_VARIANCE_REDUCTION) * old
 
 
-def _variance(package: bytes) -> float | None:
+def _posterior_variance(package: bytes) -> float | None:
     """Return the summed posterior variance of a package's classes; None without a posterior."""
     try:
         tensors = weights_package.read_sections(package)["tensors"]

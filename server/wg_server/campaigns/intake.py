@@ -65,10 +65,10 @@ def accept_release(
         VerificationError: The release is not validly signed, not covered by a witnessed ledger, or
             does not match the query.
     """
-    statistics = _decode(data)
-    plant = _open(site, statistics, witness.name, witness.public_key)
-    check_witnesses(site, statistics, witness)
-    epsilon, delta = _price(plant)
+    statistics = _decode_bundle(data)
+    plant = _verify_bundle(site, statistics, witness.name, witness.public_key)
+    check_witness_quorum(site, statistics, witness)
+    epsilon, delta = _privacy_price(plant)
     rows: list[tuple[str, object, object]] = [
         ("encoder", plant.encoder, terms.encoder),
         (
@@ -104,7 +104,7 @@ def accept_release_file(
         WitnessRefused: The site's ledger contradicts an earlier checkpoint. The file is stored for
             auditors: its release was charged, perhaps on another copy of the ledger.
     """
-    statistics = _decode(data)
+    statistics = _decode_bundle(data)
     claimed_release = _claimed_recipient(statistics)
     site = store.require_site(claimed_release.site)
     if site.state != "enrolled":
@@ -116,8 +116,8 @@ def accept_release_file(
         )
     is_cosigned = bundle_verification.is_cosigned(statistics, witness.name, witness.public_key)
     by = (witness.name, witness.public_key) if is_cosigned else (None, None)
-    plant = _open(site, statistics, *by)
-    check_witnesses(site, statistics, witness)
+    plant = _verify_bundle(site, statistics, *by)
+    check_witness_quorum(site, statistics, witness)
     release = _release_row(site, data, statistics, plant, current_time)
     stored_release = store.find_release(release.release_id)
     if not is_cosigned and (stored_release is None or stored_release.data != data):
@@ -144,7 +144,7 @@ def recipient_without_statistics(row: StoredRelease) -> PackageRecipient:
     Raises:
         DecodeError: The store is damaged.
     """
-    return _claimed_recipient(_decode(row.data))
+    return _claimed_recipient(_decode_bundle(row.data))
 
 
 def open_release(row: StoredRelease) -> OpenedRelease:
@@ -159,7 +159,7 @@ def open_release(row: StoredRelease) -> OpenedRelease:
     return OpenedRelease(*statistics_file.decode_release(statistics.release, key))
 
 
-def check_usable(release: StoredRelease) -> None:
+def check_release_usable(release: StoredRelease) -> None:
     """Refuse a release that is in quarantine or rejected.
 
     Raises:
@@ -173,7 +173,7 @@ def check_usable(release: StoredRelease) -> None:
         )
 
 
-def check_witnesses(site: StoredSite, release: ReceivedBundle, witness: LedgerWitness) -> None:
+def check_witness_quorum(site: StoredSite, release: ReceivedBundle, witness: LedgerWitness) -> None:
     """Check that a release has the quorum of cosignatures in ``server.yaml``, this server included.
 
     Raises:
@@ -198,7 +198,7 @@ def _is_cosigned(note: Note, witness: WitnessPolicy) -> bool:
     return True
 
 
-def _decode(data: bytes) -> ReceivedBundle:
+def _decode_bundle(data: bytes) -> ReceivedBundle:
     """Decode a file as release or statement, according to the kind that its container states."""
     if container.stated_kind(data) == bundle.STATEMENT_KIND:
         return bundle.decode_statement(data)
@@ -215,7 +215,7 @@ def _claimed_recipient(release: ReceivedBundle) -> PackageRecipient:
     return recipient_from_statement(statement)
 
 
-def _open(
+def _verify_bundle(
     site: StoredSite,
     covered_file: ReceivedBundle,
     witness_name: str | None,
@@ -242,7 +242,7 @@ def _open(
     return plant
 
 
-def _price(plant: PackageRecipient) -> tuple[str, str]:
+def _privacy_price(plant: PackageRecipient) -> tuple[str, str]:
     """Return epsilon and delta of a release; both are ``0`` for a statement."""
     if plant.release is None:
         return protocol.FREE_EPSILON, protocol.FREE_EPSILON
@@ -263,7 +263,7 @@ def _release_row(
         reasons = "\n".join(plausibility.implausibility_reasons(plant.release.statistics))
     if reasons:
         log.error("release %s of %s: quarantined: %s", identity, site.name, reasons)
-    epsilon, delta = _price(plant)
+    epsilon, delta = _privacy_price(plant)
     return StoredRelease(
         release_id=identity,
         site=site.name,

@@ -18,7 +18,7 @@ from wg_server.store.sites import ServerStore
 log = logging.getLogger(__name__)
 
 
-def statistic_use(home: ServerHome, version: GeneratorVersion) -> dict[str, bool]:
+def statistic_use_by_kind(home: ServerHome, version: GeneratorVersion) -> dict[str, bool]:
     """Return for each machine kind that the encoder reads: True if its networks use statistics.
 
     The model card decides; a soft sensor that passes its checks always uses one. This function
@@ -39,7 +39,7 @@ def statistic_use(home: ServerHome, version: GeneratorVersion) -> dict[str, bool
         )
     uses = {
         kind: worth.uses_statistic(version.card, kind)
-        for kind in (*version.card["sheets"]["kinds"], *worth.sensor_errors(version.card))
+        for kind in (*version.card["sheets"]["kinds"], *worth.soft_sensor_errors(version.card))
         if kind in machine_kinds
     }
     if not any(uses.values()):
@@ -50,7 +50,7 @@ def statistic_use(home: ServerHome, version: GeneratorVersion) -> dict[str, bool
     return uses
 
 
-def left_out(
+def skip_reasons(
     store: ServerStore,
     sites: Sequence[str],
     statistic_uses: Mapping[str, bool],
@@ -62,7 +62,7 @@ def left_out(
     Args:
         store: The server's store.
         sites: Names of the sites.
-        statistic_uses: See ``statistic_use``.
+        statistic_uses: See ``statistic_use_by_kind``.
         sites_are_named: The operator named the sites.
     """
     newest, codes = store.newest_answers(), {}

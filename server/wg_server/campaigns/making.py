@@ -27,20 +27,20 @@ from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
-PROCESSES = max(1, min(4, (os.cpu_count() or 1) // 2))
+PROCESS_COUNT = max(1, min(4, (os.cpu_count() or 1) // 2))
 
 _ATTEMPTS = 2  # A process killed for want of memory may find it once others have ended
 
-_CONTEXT = multiprocessing.get_context("spawn")  # A fork could copy locks held by threads
+_SPAWN_CONTEXT = multiprocessing.get_context("spawn")  # A fork could copy locks held by threads
 
 
 class PackagingProcess:
-    """``MakePackage`` for one thread, which runs in a process that is started on demand."""
+    """``PackageMaker`` for one thread, which runs in a process that is started on demand."""
 
     def __init__(self) -> None:
         self._executor: ProcessPoolExecutor | None = None
-        self._records: Any = _CONTEXT.Queue()
-        self._listener = logging.handlers.QueueListener(self._records, _Relay())
+        self._records: Any = _SPAWN_CONTEXT.Queue()
+        self._listener = logging.handlers.QueueListener(self._records, _LogRelay())
 
     def __call__(
         self,
@@ -58,7 +58,7 @@ class PackagingProcess:
         task = home.root, plant, request_id, identity
         for _ in range(_ATTEMPTS):
             try:
-                return self._start_process().submit(_make, *task).result()
+                return self._start_process().submit(_make_in_process, *task).result()
             except BrokenProcessPool as error:
                 log.error("the process that makes packages was killed: %s", error)
                 self.stop_process()
@@ -75,20 +75,23 @@ class PackagingProcess:
         if self._executor is None:
             level = logging.getLogger("wg_server").getEffectiveLevel()
             self._executor = ProcessPoolExecutor(
-                1, mp_context=_CONTEXT, initializer=_begin, initargs=(self._records, level)
+                1,
+                mp_context=_SPAWN_CONTEXT,
+                initializer=_prepare_process,
+                initargs=(self._records, level),
             )
             self._listener.start()
         return self._executor
 
 
-class _Relay(logging.Handler):
+class _LogRelay(logging.Handler):
     """Log handler in a packaging process that passes log records on to the server's process."""
 
     def emit(self, record: logging.LogRecord) -> None:
         logging.getLogger(record.name).handle(record)
 
 
-def _begin(records: Any, level: int) -> None:
+def _prepare_process(records: Any, level: int) -> None:
     """Prepare a packaging process: it logs to its parent process, and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(level=level, handlers=[logging.handlers.QueueHandler(records)], force=True)
@@ -102,7 +105,7 @@ def _end_with_parent() -> None:
         os._exit(0)
 
 
-def _make(root: Path, plant: PackageRecipient, request_id: str, identity: str) -> bytes:
+def _make_in_process(root: Path, plant: PackageRecipient, request_id: str, identity: str) -> bytes:
     home, pools = _open_stores(root)
     return make_package(home, pools, plant, request_id, identity)
 

@@ -18,7 +18,7 @@ from wg_server.store.pools import PoolTable
 from wg_server.store.sites import ServerStore
 
 
-def site_memberships(home: ServerHome, store: ServerStore, site: str) -> Iterator[Membership]:
+def site_membership_proofs(home: ServerHome, store: ServerStore, site: str) -> Iterator[Membership]:
     """Yield a proof for each stored package of a site whose tree contains the site's release.
 
     Raises:

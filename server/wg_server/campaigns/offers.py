@@ -25,7 +25,7 @@ def write_offer(home: ServerHome, out: Path) -> Offer:
         DecodeError, VerificationError: The generator is damaged.
     """
     version = versions.usable_version(home)
-    generator = packaging.load_generator_cached(version.heads_path, version.summary.generator)
+    generator = packaging.load_head_generator_cached(version.heads_path, version.summary.generator)
     operator = generator.parts.operator_families if version.uses_heads else None
     families = [] if operator is None else list(operator.families.items())[:FAMILIES_LIMIT]
     heads = [family.candidate_tensors(np.arange(len(family.labels))) for _, family in families]
@@ -40,7 +40,7 @@ def write_offer(home: ServerHome, out: Path) -> Offer:
         encoder=canonical.sha256_hex(encoder),
         tensors=canonical.sha256_hex(tensors),
         kinds=tuple(OfferedFamily(name=name, labels=kind.labels) for name, kind in families),
-        machines=_machines(version),
+        machines=_served_machine_kinds(version),
         sites=dict(sites),
         created=int(time.time()),
     )
@@ -48,7 +48,7 @@ def write_offer(home: ServerHome, out: Path) -> Offer:
     return offer
 
 
-def _machines(version: GeneratorVersion) -> tuple[str, ...]:
+def _served_machine_kinds(version: GeneratorVersion) -> tuple[str, ...]:
     """Return the kinds of machines for whose data sheets the version makes networks."""
     if version.summary.sheets is None or not version.uses_networks:
         return ()

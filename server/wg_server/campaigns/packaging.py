@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from wg_server.generator.weights.candidates import GeneratedCandidate, Tensors
     from wg_server.generator.weights.head_generation import HeadGenerator
 
-PACKAGE_LIFE = datetime.timedelta(days=30)
+PACKAGE_LIFETIME = datetime.timedelta(days=30)
 
 
 class ReleasePools(Protocol):
@@ -47,7 +47,7 @@ class ReleasePools(Protocol):
         """
 
 
-MakePackage = Callable[[ServerHome, ReleasePools, PackageRecipient, str, str], bytes]
+PackageMaker = Callable[[ServerHome, ReleasePools, PackageRecipient, str, str], bytes]
 """Function that makes the signed bytes of a ``.wgw`` file for a plant, as ``make_package`` does."""
 
 
@@ -76,7 +76,7 @@ def make_package(
         DataError: The generator is for another encoder than the plant's.
     """
     version = versions.read_version(home, identity)
-    condition, candidates, releases = _candidates(
+    condition, candidates, releases = _make_candidates(
         version, pools, plant, seed=int(request_id[:8], 16)
     )
     tensors = weights_package.pack_tensors({c.name: values for c, values in candidates.items()})
@@ -95,12 +95,12 @@ def make_package(
         candidates=tuple(candidates),
         tensors_sha256=canonical.sha256_hex(tensors),
         created=current_time,
-        expires=current_time + int(PACKAGE_LIFE.total_seconds()),
+        expires=current_time + int(PACKAGE_LIFETIME.total_seconds()),
     )
     return weights_package.encode_package(manifest, tensors, signing.load(home.signing_key))
 
 
-def _candidates(
+def _make_candidates(
     version: GeneratorVersion, pools: ReleasePools, plant: PackageRecipient, *, seed: int
 ) -> tuple[GeneratorCondition, dict[Candidate, Tensors], PooledReleases]:
     """Return the networks' condition, all candidates with tensors, and the pooled releases."""
@@ -110,7 +110,7 @@ def _candidates(
     releases = NOTHING_POOLED
     # A soft sensor predicts numbers, so that heads for classes are of no use.
     if version.uses_heads and architecture != catalogue.PROCESS_SENSOR:
-        heads, releases = _generate(version, pools, plant)
+        heads, releases = _generate_heads(version, pools, plant)
     candidates = _manifest_entries(architecture, for_machine)
     if candidates and not releases.other_sites:
         heads = tuple(head for head in heads if head.source != catalogue.POSTERIOR)
@@ -140,7 +140,7 @@ def _manifest_entries(
     }
 
 
-def _generate(
+def _generate_heads(
     version: GeneratorVersion, pools: ReleasePools, plant: PackageRecipient
 ) -> tuple[tuple[GeneratedCandidate, ...], PooledReleases]:
     from wg_server.generator.weights.head_generation import (
@@ -152,13 +152,13 @@ def _generate(
             f"package for {plant.site}: of encoder {plant.encoder[:16]}, the generator's is"
             f" {version.summary.encoder[:16]}"
         )
-    generator = load_generator_cached(version.heads_path, version.summary.generator)
+    generator = load_head_generator_cached(version.heads_path, version.summary.generator)
     releases = pools.pooled_releases(generator.id, generator.parts.priors, plant)
     return generate_heads(generator, releases.pools, plant.labels, releases.behind), releases
 
 
 @lru_cache(1)
-def load_generator_cached(path: Path, generator: str) -> HeadGenerator:
+def load_head_generator_cached(path: Path, generator: str) -> HeadGenerator:
     """Load a generator's package by its SHA-256, hex; the last one stays cached."""
     from wg_server.generator.weights.head_generation import load_generator
 

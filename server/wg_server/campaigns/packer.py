@@ -17,7 +17,7 @@ from wg_server.campaigns import intake
 from wg_server.campaigns.improvement import is_more_informative
 from wg_server.campaigns.isolation import isolate_task
 from wg_server.campaigns.making import PackagingProcess
-from wg_server.campaigns.packaging import MakePackage
+from wg_server.campaigns.packaging import PackageMaker
 from wg_server.campaigns.pools import StoredPools
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign, CampaignTask
@@ -32,7 +32,9 @@ IDLE_SECONDS = 60.0  # Idle time after which a process that makes packages is st
 class PackagingThreads:
     """Threads that make the requested packages; tasks no longer ``released`` are skipped."""
 
-    def __init__(self, home: ServerHome, store: ServerStore, makers: Sequence[MakePackage]) -> None:
+    def __init__(
+        self, home: ServerHome, store: ServerStore, makers: Sequence[PackageMaker]
+    ) -> None:
         self._home = home
         self._store = store
         self._queue = CampaignQueue(store.engine)
@@ -44,7 +46,7 @@ class PackagingThreads:
         self._made = threading.Event()
         self._at_work: set[tuple[str, str]] = set()
         self._threads = [
-            threading.Thread(target=self._run, args=(maker,), name="wg-packages")
+            threading.Thread(target=self._run_thread, args=(maker,), name="wg-packages")
             for maker in makers
         ]
 
@@ -85,12 +87,12 @@ class PackagingThreads:
         self._made.clear()
         return is_finished
 
-    def _run(self, maker: MakePackage, *, again_seconds: float = 5.0) -> None:
-        while (turn := self._next(maker)) is not None:
+    def _run_thread(self, maker: PackageMaker, *, again_seconds: float = 5.0) -> None:
+        while (turn := self._next_request(maker)) is not None:
             campaign, site = turn
             try:
                 with logs.log_context(campaign=campaign, site=site):
-                    self._work(maker, campaign, site)
+                    self._complete_task(maker, campaign, site)
             except StorageError as error:
                 log.error("package: %s; going on in %.0f s", error, again_seconds)
                 with self._lock:
@@ -103,13 +105,13 @@ class PackagingThreads:
                 self._at_work.discard(turn)
             self._made.set()
 
-    def _next(self, maker: MakePackage) -> tuple[str, str] | None:
+    def _next_request(self, maker: PackageMaker) -> tuple[str, str] | None:
         """Return the next campaign and site to make a package for, or None at the end."""
         with self._lock:
             while not self._lock.wait_for(lambda: self._turns or self._ended, IDLE_SECONDS):
-                _release_process(maker)
+                _stop_process(maker)
             if self._ended:
-                _release_process(maker)
+                _stop_process(maker)
                 return None
             campaign = self._turns.popleft()
             sites = self._wanted[campaign]
@@ -121,7 +123,7 @@ class PackagingThreads:
             self._at_work.add((campaign, site))
             return campaign, site
 
-    def _work(self, maker: MakePackage, campaign_id: str, site: str) -> None:
+    def _complete_task(self, maker: PackageMaker, campaign_id: str, site: str) -> None:
         try:
             campaign = self._queue.find_campaign(campaign_id, site=site)
             task = campaign.find_task(site)
@@ -132,8 +134,8 @@ class PackagingThreads:
         about = logs.log_context(request=task.delivery_id)
         with about, isolate_task(self._queue, campaign_id, site, "package"):
             look_time = max(time.time(), task.made)
-            delivery_id = _better_id(task) if task.served else task.delivery_id
-            data = self._package(maker, campaign, task, delivery_id)
+            delivery_id = _better_delivery_id(task) if task.served else task.delivery_id
+            data = self._load_or_make_package(maker, campaign, task, delivery_id)
             changes: TaskChanges = {
                 "state": "packaged",
                 "code": "",
@@ -150,15 +152,15 @@ class PackagingThreads:
                 changes = {"state": "expired", "code": "", "made": look_time}
             self._queue.update(campaign_id, site, **changes)
 
-    def _package(
-        self, maker: MakePackage, campaign: Campaign, task: CampaignTask, delivery_id: str
+    def _load_or_make_package(
+        self, maker: PackageMaker, campaign: Campaign, task: CampaignTask, delivery_id: str
     ) -> bytes:
         """Return the package for a site's task from its file, or make and write the package."""
         path = self._home.package_path(delivery_id)
         if path.is_file():
             return atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
         stored_release = self._store.require_release(task.release_id)
-        intake.check_usable(stored_release)
+        intake.check_release_usable(stored_release)
         plant = intake.open_recipient(stored_release)
         data = maker(self._home, self._pools, plant, delivery_id, campaign.generator)
         atomic.write_bytes(path, data, mode=atomic.PRIVATE_MODE)
@@ -166,11 +168,11 @@ class PackagingThreads:
         return data
 
 
-def _release_process(maker: MakePackage) -> None:
+def _stop_process(maker: PackageMaker) -> None:
     if isinstance(maker, PackagingProcess):
         maker.stop_process()
 
 
-def _better_id(task: CampaignTask) -> str:
+def _better_delivery_id(task: CampaignTask) -> str:
     """Return the id for the delivery of a better package, which is the same after a restart."""
     return canonical.sha256_hex(f"{task.delivery_id} {task.package_sha256}".encode())[:32]

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
+class CampaignPhase:
     """One exchange of a campaign with its sites: the message to send, and the handling of answers.
 
     Attributes:
@@ -42,7 +42,7 @@ class Phase:
     accept: Callable[[Campaign, CampaignTask, StoredSite, Envelope], TaskChanges]
 
 
-def collection_phase(store: ServerStore, witness: LedgerWitness) -> Phase:
+def collection_phase(store: ServerStore, witness: LedgerWitness) -> CampaignPhase:
     """Return the phase that sends statistics queries and receives releases with ledger proofs."""
 
     def envelope(campaign: Campaign, task: CampaignTask) -> Envelope:
@@ -61,7 +61,7 @@ def collection_phase(store: ServerStore, witness: LedgerWitness) -> Phase:
     def accept(
         campaign: Campaign, task: CampaignTask, site: StoredSite, answer: Envelope
     ) -> TaskChanges:
-        _require(answer, "statistics")
+        _require_kind(answer, "statistics")
         terms = QueryTerms(
             encoder=campaign.encoder,
             epsilon=campaign.epsilon,
@@ -83,7 +83,7 @@ def collection_phase(store: ServerStore, witness: LedgerWitness) -> Phase:
             "release_id": release.release_id,
         }
 
-    return Phase(
+    return CampaignPhase(
         state="waiting",
         kind=protocol.QUERY_STATISTICS,
         request=lambda task: task.query_id,
@@ -92,7 +92,7 @@ def collection_phase(store: ServerStore, witness: LedgerWitness) -> Phase:
     )
 
 
-def delivery_phase(home: ServerHome) -> Phase:
+def delivery_phase(home: ServerHome) -> CampaignPhase:
     """Return the phase that sends packages and receives receipts."""
 
     def envelope(campaign: Campaign, task: CampaignTask) -> Envelope:
@@ -105,7 +105,7 @@ def delivery_phase(home: ServerHome) -> Phase:
     def accept(
         campaign: Campaign, task: CampaignTask, site: StoredSite, answer: Envelope
     ) -> TaskChanges:
-        _require(answer, "receipt")
+        _require_kind(answer, "receipt")
         receipt = canonical.decode(Receipt, answer.record, subject="receipt")
         is_hash = protocol.SHA256.fullmatch(receipt.package_sha256)
         if receipt.request_id != task.delivery_id or not is_hash:
@@ -118,7 +118,7 @@ def delivery_phase(home: ServerHome) -> Phase:
             return {**changes, "package_sha256": receipt.package_sha256}
         return changes
 
-    return Phase(
+    return CampaignPhase(
         state="packaged",
         kind=protocol.TRAIN_FINETUNE,
         request=lambda task: task.delivery_id,
@@ -127,6 +127,6 @@ def delivery_phase(home: ServerHome) -> Phase:
     )
 
 
-def _require(envelope: Envelope, kind: fleet.Kind) -> None:
+def _require_kind(envelope: Envelope, kind: fleet.Kind) -> None:
     if envelope.kind != kind:
         raise DecodeError(f"reply: kind {envelope.kind!r}, expected {kind!r}")

@@ -13,9 +13,9 @@ its squared length (Hsu, Kakade and Zhang 2012, Theorem 2.1). n is bounded from 
 in the same way. In a centred release the bounds hold about every centre that the first part may
 give, since the noise of the second part is independent of it.
 
-*Guarantee.* An honest release is called implausible with a probability of at most ``FALSE_ALARMS``
-by all bounds together, whatever its records are. The check is post-processing of the release and
-costs no privacy. A plausible release need not be true: labels may be exchanged, and counts may take
+*Guarantee.* An honest release is called implausible with a probability of at most
+``FALSE_ALARM_PROBABILITY`` by all bounds together, whatever its records are. The check is
+post-processing of the release and costs no privacy. A plausible release need not be true: labels may be exchanged, and counts may take
 any value that the schema allows. The effect of such a release on other sites is bounded in
 ``generator.influence``.
 """
@@ -36,15 +36,15 @@ from wg_core.privacy.schema import (
 )
 from wg_core.privacy.statistics import NoisyStatistics
 
-FALSE_ALARMS = 1e-6  # Largest probability that an honest release is called implausible
+FALSE_ALARM_PROBABILITY = 1e-6  # Largest probability that an honest release is called implausible
 
-_NAME_LIMIT = 40
+_LABEL_LENGTH_LIMIT = 40
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class _Records:
+class _RecordBounds:
     """Upper bounds on a plant's numbers of records, computed from the released counts.
 
     Attributes:
@@ -67,32 +67,34 @@ def implausibility_reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
         statistics: The release; ``decode_release`` has checked its noise against epsilon and delta.
     """
     schema, sigma = statistics.schema, statistics.sigma
-    problems = _layout(schema)
+    problems = _schema_problems(schema)
     if problems:
         return tuple(problems)  # the sender would choose the bounds
     counts, sums, moments = schema.blocks
     values = statistics.integers.astype(np.float64)
     classes = len(schema.labels)
-    x = math.log((4 * classes + 8) / FALSE_ALARMS)  # union bound over all tails below
+    x = math.log((4 * classes + 8) / FALSE_ALARM_PROBABILITY)  # union bound over all tails below
     counts_released = values[: counts.size] / schema.count_weight
-    records, count_problems = _counts(schema, counts_released, sigma / schema.count_weight, x)
+    records, count_problems = _bound_records(
+        schema, counts_released, sigma / schema.count_weight, x
+    )
     problems += count_problems
     if sums.size:
         about = centring.centre_of_release(schema, statistics.integers, sigma)
         unit = float(about.weight) * about.radius
         by_class = values[sums.offset : moments.offset].reshape(sums.shape)
         lengths = np.sqrt(np.square(by_class).sum(axis=1))
-        limits = _limit(unit * records.classes, schema.dimension, sigma, x)
+        limits = _plausible_length(unit * records.classes, schema.dimension, sigma, x)
         over = lengths / limits
         if (over > 1).any():
             worst = int(over.argmax())
             problems.append(
-                f"class {_printable(schema.labels[worst])}: its sum is {over[worst]:.3g} times as"
-                f" long as a count of {counts_released[worst]:.0f} ± {records.noise:.0f} and the"
+                f"class {_printable_label(schema.labels[worst])}: its sum is {over[worst]:.3g} times"
+                f" as long as a count of {counts_released[worst]:.0f} ± {records.noise:.0f} and the"
                 f" noise allow ({int((over > 1).sum())} of {classes} classes)"
             )
         total_length = float(np.sqrt(np.square(lengths).sum()))
-        limit = float(_limit(unit * records.root, sums.size, sigma, x))
+        limit = float(_plausible_length(unit * records.root, sums.size, sigma, x))
         if total_length > limit:
             problems.append(
                 f"all class sums together are {total_length / limit:.3g} times as long as counts"
@@ -100,7 +102,7 @@ def implausibility_reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
             )
     unit = schema.moment_weight * schema.grid
     length = float(np.sqrt(np.square(values[moments.offset :]).sum()))
-    limit = float(_limit(unit * records.total, moments.size, sigma, x))
+    limit = float(_plausible_length(unit * records.total, moments.size, sigma, x))
     if length > limit:
         problems.append(
             f"the sum over all records is {length / limit:.3g} times as long as"
@@ -109,7 +111,7 @@ def implausibility_reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
     return tuple(problems)
 
 
-def _layout(schema: StatisticsSchema) -> list[str]:
+def _schema_problems(schema: StatisticsSchema) -> list[str]:
     """List differences between a release's schema and the public schema of its encoder."""
     if schema.statistics == MACHINE:
         public = machine_schema(schema.encoder, schema.unit_rule)
@@ -130,9 +132,9 @@ def _layout(schema: StatisticsSchema) -> list[str]:
     ]
 
 
-def _counts(
+def _bound_records(
     schema: StatisticsSchema, sums: Floats, std: float, x: float
-) -> tuple[_Records, list[str]]:
+) -> tuple[_RecordBounds, list[str]]:
     """Return bounds on numbers of records from the released counts, and the counts' problems."""
     tail = std * math.sqrt(2 * x)
     problems = []
@@ -155,10 +157,10 @@ def _counts(
     length = tail + math.sqrt(tail**2 + float(np.square(sums[:-1]).sum()))
     length += rounding * math.sqrt(len(sums))
     root = min(length, total, float(np.sqrt(np.square(classes).sum())))
-    return _Records(classes, total, root, std), problems
+    return _RecordBounds(classes, total, root, std), problems
 
 
-def _limit(exact: Floats | float, entries: int, sigma: float, x: float) -> Floats:
+def _plausible_length(exact: Floats | float, entries: int, sigma: float, x: float) -> Floats:
     """Return the largest plausible length of a noisy vector with exact length at most ``exact``."""
     bound = np.asarray(exact, dtype=np.float64)
     noise = sigma**2 * (entries + 2 * math.sqrt(entries * x) + 2 * x)
@@ -166,6 +168,6 @@ def _limit(exact: Floats | float, entries: int, sigma: float, x: float) -> Float
     return np.asarray(np.sqrt(square) * (1 + 1e-9))  # margin for rounding
 
 
-def _printable(label: str) -> str:
+def _printable_label(label: str) -> str:
     """Return an untrusted label, shortened and without control characters."""
-    return ascii(label[:_NAME_LIMIT])
+    return ascii(label[:_LABEL_LENGTH_LIMIT])

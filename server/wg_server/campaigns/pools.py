@@ -4,7 +4,7 @@ After releases were received, judged or revoked, ``GeneratorPools.refresh`` upda
 a package then takes the same time with ten sites as with ten thousand
 (``generator.prior.pooling``).
 
-The influence of a release is determined when it is added, by comparison with ``PEERS`` others that
+The influence of a release is determined when it is added, by comparison with ``PEER_COUNT`` others that
 share classes (``generator.prior.influence``). Peers are drawn by a keyed hash of their ids, so that
 no site can become a peer by its name or by trying ids. While kinds that share classes have at most
 ``REJUDGED_SITES`` sites, and whenever a kind has doubled, all its sites are judged again, because
@@ -41,14 +41,14 @@ from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
-PEERS = 32
+PEER_COUNT = 32
 REJUDGED_SITES = 64
 CLASSES_LIMIT = 256  # Classes of a kind; its sum grows with their square (17 MB here)
 KINDS_LIMIT = 64  # Kinds that a package uses, beginning with those that share most classes
 
-PAUSE = 30.0
+LOOKUP_PAUSE_FACTOR = 30.0
 
-_TRIES = 20
+_WRITE_ATTEMPTS = 20
 
 
 class GeneratorPools:
@@ -81,18 +81,18 @@ class GeneratorPools:
         self._evidence: Callable[..., SiteEvidence] = lru_cache(4 * REJUDGED_SITES)(
             self._evidence_of
         )
-        self._root: Callable[..., tuple[str, int]] = lru_cache(KINDS_LIMIT)(self._tree)
-        self._sum: Callable[[str, int], EvidencePool] = lru_cache(KINDS_LIMIT)(self._read)
+        self._root: Callable[..., tuple[str, int]] = lru_cache(KINDS_LIMIT)(self._merkle_tree)
+        self._sum: Callable[[str, int], EvidencePool] = lru_cache(KINDS_LIMIT)(self._read_pool)
         self._behind: Callable[[str, int], Counter[str]] = lru_cache(KINDS_LIMIT)(
-            self._sites_behind
+            self._agreeing_release_counts
         )
 
     def refresh(self) -> None:
         """Add new usable releases to the pools, and remove releases that are no longer used.
 
         A release that cannot be opened is left out and logged. After a refresh, calls do nothing
-        for ``PAUSE`` times the duration of its look-up, so that look-ups take a small share of the
-        time.
+        for ``LOOKUP_PAUSE_FACTOR`` times the duration of its look-up, so that look-ups take a small
+        share of the time.
         """
         start = time.monotonic()
         if start < self._next:
@@ -100,12 +100,12 @@ class GeneratorPools:
         present = self._table.pooled_releases()
         newest = set(self._store.newest_usable_ids(encoder=self._encoder, excluded_site=""))
         look_seconds = time.monotonic() - start
-        self._refresh(present, newest)
-        self._next = time.monotonic() + PAUSE * look_seconds
+        self._update_pools(present, newest)
+        self._next = time.monotonic() + LOOKUP_PAUSE_FACTOR * look_seconds
 
-    def _refresh(self, present: Mapping[str, PooledRelease], newest: set[str]) -> None:
+    def _update_pools(self, present: Mapping[str, PooledRelease], newest: set[str]) -> None:
         changes: dict[str, tuple[list[PooledRelease], list[str]]] = {}
-        labels_by_kind = {pool.kind: labels for pool, labels in self._kinds()}
+        labels_by_kind = {pool.kind: labels for pool, labels in self._pools_with_names()}
         for release_id in sorted(newest - present.keys()):
             try:
                 manifest = self._release(release_id).manifest
@@ -115,14 +115,14 @@ class GeneratorPools:
             schema = manifest.schema
             fits = schema.statistics == CLASSES and schema.dimension == len(self._priors.between)
             if fits and 2 <= len(manifest.schema.labels) <= CLASSES_LIMIT:
-                row = self._row(manifest)
+                row = self._uncompared_row(manifest)
                 labels_by_kind[row.kind] = frozenset(manifest.schema.labels)
                 changes.setdefault(row.kind, ([], []))[0].append(row)
         for release_id in present.keys() - newest:
             changes.setdefault(present[release_id].kind, ([], []))[1].append(release_id)
         around = set(changes)
         for kind in changes:
-            near = self._near(labels_by_kind, kind)
+            near = self._overlapping_kinds(labels_by_kind, kind)
             members = sum(row.kind in near for row in present.values())
             if members + len(changes[kind][0]) <= REJUDGED_SITES:
                 around |= near
@@ -130,14 +130,16 @@ class GeneratorPools:
         removed_ids = {i for _, ids in changes.values() for i in ids}
         peers = [*coming, *(row for i, row in present.items() if i not in removed_ids)]
         for kind in sorted(around):
-            near = self._near(labels_by_kind, kind)
+            near = self._overlapping_kinds(labels_by_kind, kind)
             close = [row for row in peers if row.kind in near]
-            self._change(kind, tuple(sorted(labels_by_kind[kind])), close, removed_ids)
+            self._update_pool(kind, tuple(sorted(labels_by_kind[kind])), close, removed_ids)
 
     def pooled_releases_without(self, labels: Sequence[str], site: str) -> PooledReleases:
         """Return the pools that share classes with a site, without the site's own release."""
         label_set = set(labels)
-        common = [(len(names & label_set), pool) for pool, names in self._kinds() if pool.sites]
+        common = [
+            (len(names & label_set), pool) for pool, names in self._pools_with_names() if pool.sites
+        ]
         common.sort(key=lambda pair: (-pair[0], -pair[1].sites, pair[1].kind))
         kinds = [pool for count, pool in common[:KINDS_LIMIT] if count]
         own_row = self._table.release_of(site)
@@ -146,14 +148,14 @@ class GeneratorPools:
             pool = self._sum(kind.kind, kind.changes)
             behind += self._behind(kind.kind, kind.changes)
             if own_row is not None and own_row.used and own_row.kind == kind.kind:
-                pool = pool - self._part(own_row, pool.labels)
+                pool = pool - self._release_evidence(own_row, pool.labels)
                 behind -= Counter(own_row.behind_names)
             if pool.sites:
                 pools.append(pool)
         root, releases = self._root(*((kind.kind, kind.changes) for kind in kinds))
         return PooledReleases(tuple(pools), root, releases, behind)
 
-    def _change(
+    def _update_pool(
         self,
         kind: str,
         labels: tuple[str, ...],
@@ -167,8 +169,8 @@ class GeneratorPools:
             removed_ids: Ids of releases to remove.
         """
         members = {row.release_id: row for row in close if row.kind == kind}
-        peers = heapq.nsmallest(PEERS + 1, close, key=lambda row: row.place)
-        for _ in range(_TRIES):
+        peers = heapq.nsmallest(PEER_COUNT + 1, close, key=lambda row: row.place)
+        for _ in range(_WRITE_ATTEMPTS):
             stored_pool = self._table.find_pool(kind)
             present = {
                 i: row for i, row in self._table.pooled_releases().items() if row.kind == kind
@@ -182,13 +184,13 @@ class GeneratorPools:
             new_rows = [row for i, row in members.items() if is_rebuilt or i not in present]
             for release_id in leave:
                 if present[release_id].used and not is_rebuilt:
-                    pool = pool - self._part(present[release_id], labels)
+                    pool = pool - self._release_evidence(present[release_id], labels)
             changes = 1 + (0 if stored_pool is None else stored_pool.changes)
             rows = []
             for row in new_rows:  # one at a time: thousands would not fit into memory
                 rows.append(judged_row := self._judge_release(row, peers, labels, changes))
                 if judged_row.used:
-                    pool = pool + self._part(judged_row, labels)
+                    pool = pool + self._release_evidence(judged_row, labels)
             new_pool = StoredPool(
                 generator=self._table.generator,
                 kind=kind,
@@ -200,7 +202,7 @@ class GeneratorPools:
             )
             if self._table.write_pool(new_pool, rows, leave):
                 return
-        raise StorageError(f"pool {kind[:16]}: {_TRIES} times another process was first")
+        raise StorageError(f"pool {kind[:16]}: {_WRITE_ATTEMPTS} times another process was first")
 
     def _judge_release(
         self,
@@ -211,7 +213,7 @@ class GeneratorPools:
     ) -> PooledRelease:
         """Compare a new release with similar ones, and return its row with its influence."""
         site = self._evidence(row.release_id, labels)
-        drawn_peers = [peer for peer in peers if peer.site != row.site][:PEERS]
+        drawn_peers = [peer for peer in peers if peer.site != row.site][:PEER_COUNT]
         evidence = [self._evidence(peer.release_id, labels) for peer in drawn_peers]
         agreement = influence.compare_with_peers(self._priors, site, evidence)
         if agreement.odd:
@@ -232,7 +234,7 @@ class GeneratorPools:
             removed=0,
         )
 
-    def _part(self, row: PooledRelease, labels: tuple[str, ...]) -> EvidencePool:
+    def _release_evidence(self, row: PooledRelease, labels: tuple[str, ...]) -> EvidencePool:
         """Return what a release adds to the pool of its kind; the value never changes."""
         site = self._evidence(row.release_id, labels)
         return pooling.pool_of_site(
@@ -242,7 +244,7 @@ class GeneratorPools:
     def _evidence_of(self, release_id: str, labels: tuple[str, ...]) -> SiteEvidence:
         return site_evidence(self._release(release_id).statistics, labels)
 
-    def _row(self, manifest: StatisticsManifest) -> PooledRelease:
+    def _uncompared_row(self, manifest: StatisticsManifest) -> PooledRelease:
         """Return the table row of a new release that was not compared with others yet."""
         identity = manifest.release_id.encode()
         digest = hashlib.blake2b(identity, key=self._secret, digest_size=7).digest()
@@ -260,12 +262,12 @@ class GeneratorPools:
     def _kind_id(self, labels: Iterable[str]) -> str:
         return canonical.sha256_hex(canonical.encode((self._encoder, *sorted(labels))))
 
-    def _kinds(self) -> list[tuple[StoredPool, frozenset[str]]]:
+    def _pools_with_names(self) -> list[tuple[StoredPool, frozenset[str]]]:
         """Return the pools of all kinds (class sets) with class names, but without their sums."""
         return [(pool, frozenset(pool.names)) for pool in self._table.list_pools()]
 
     @staticmethod
-    def _near(labels_by_kind: Mapping[str, frozenset[str]], kind: str) -> set[str]:
+    def _overlapping_kinds(labels_by_kind: Mapping[str, frozenset[str]], kind: str) -> set[str]:
         """Return the kinds that share two or more classes with ``kind``, including ``kind``."""
         labels = labels_by_kind[kind]
         return {name for name, names in labels_by_kind.items() if len(names & labels) > 1}
@@ -273,7 +275,7 @@ class GeneratorPools:
     def _open_release(self, release_id: str) -> OpenedRelease:
         return intake.open_release(self._store.require_release(release_id))
 
-    def _tree(self, *kinds: tuple[str, int]) -> tuple[str, int]:
+    def _merkle_tree(self, *kinds: tuple[str, int]) -> tuple[str, int]:
         """Return root and size of the Merkle tree over the releases in some pools."""
         leaves = [
             merkle.leaf_hash(release_id) for release_id in self._table.release_ids_in_sums(kinds)
@@ -284,12 +286,12 @@ class GeneratorPools:
         self._table.store_tree(root, kinds)
         return root, len(leaves)
 
-    def _sites_behind(self, kind: str, changes: int) -> Counter[str]:
+    def _agreeing_release_counts(self, kind: str, changes: int) -> Counter[str]:
         """Return for each class the number of releases in a pool that agree on the class."""
         rows = self._table.releases_at_change(kind, changes)
         return Counter(name for row in rows for name in row.behind_names)
 
-    def _read(self, kind: str, changes: int) -> EvidencePool:
+    def _read_pool(self, kind: str, changes: int) -> EvidencePool:
         stored_pool = self._table.find_pool(kind)
         if stored_pool is None or stored_pool.changes != changes:
             raise StorageError(f"pool {kind[:16]}: changed meanwhile; the package is made again")

@@ -22,7 +22,7 @@ from wg_server.store.campaigns import (
 )
 from wg_server.store.troubles import SiteStatus
 
-GENERATOR = "generator"
+GENERATOR_UNUSABLE = "generator"
 """Code of a campaign's end: its generator cannot be used."""
 
 
@@ -52,7 +52,7 @@ def explain_task(
             return Reason(say("paused"), say("do resume"))
         if campaign.state == "queued":
             return Reason(say("not begun"), say("do serve"))
-        return _under_way(say, campaign, task, status, current_time)
+        return _reason_of_open_task(say, campaign, task, status, current_time)
     if task.state == "delivered":
         return _reason_of_delivery(say, campaign, task, current_time)
     if task.code == NOT_WORTH:
@@ -109,7 +109,7 @@ def describe_campaign(
     begin = schedule.first_package_time(campaign, current_time)
     if begin is None:
         release_words = say("in", n=received_count, of=count)
-        return say("and", what=release_words, more=_when_enough(say, campaign))
+        return say("and", what=release_words, more=_describe_missing_releases(say, campaign))
     if begin > current_time:
         return say(
             "in, begin", n=received_count, of=count, span=say.format_duration(begin - current_time)
@@ -119,7 +119,7 @@ def describe_campaign(
     return say("and", what=summary, more=say("absent", n=absent)) if absent else summary
 
 
-def _under_way(
+def _reason_of_open_task(
     say: TextFormatter,
     campaign: Campaign,
     task: CampaignTask,
@@ -148,7 +148,7 @@ def _under_way(
     if task.code:
         meaning = say.explain_plant_code(task.code) or task.code
         answer = say("answered", times=say.format_count(task.tries), meaning=meaning)
-        return Reason(with_time_left(answer), say(_DO.get(task.code, "")))
+        return Reason(with_time_left(answer), say(_ADVICE_TEXTS.get(task.code, "")))
     if task.asked:
         return Reason(
             with_time_left(say("asked", span=say.format_duration(current_time - task.asked)))
@@ -156,7 +156,7 @@ def _under_way(
     return Reason(with_time_left(say("to ask")))
 
 
-def _when_enough(say: TextFormatter, campaign: Campaign) -> str:
+def _describe_missing_releases(say: TextFormatter, campaign: Campaign) -> str:
     """Describe when packages are made while too few releases are in."""
     coming = campaign.progress.states["waiting"] + campaign.progress.released_sites
     if coming < campaign.min_sites:
@@ -169,7 +169,7 @@ def _reason_of_release(
 ) -> Reason:
     begin = schedule.first_package_time(campaign, current_time)
     if begin is None:
-        return Reason(_when_enough(say, campaign))
+        return Reason(_describe_missing_releases(say, campaign))
     if begin > current_time:
         return Reason(say("making in", span=say.format_duration(begin - current_time)))
     return Reason(say("making better" if task.served else "making"))
@@ -208,11 +208,15 @@ def _reason_of_end(
         )
         return Reason(why, say("do, retry", do=trouble.do))
     if task.state == "failed":  # a code of this server, even if plants use the same one
-        why = say(_WHY.get(task.code, ""))
-        do = say(_DO[task.code] if task.code in _WHY and task.code in _DO else "do log")
+        why = say(_CAUSE_TEXTS.get(task.code, ""))
+        do = say(
+            _ADVICE_TEXTS[task.code]
+            if task.code in _CAUSE_TEXTS and task.code in _ADVICE_TEXTS
+            else "do log"
+        )
     else:
         why = say.explain_plant_code(task.code) or ""
-        do = say(_DO.get(task.code, "do log"))
+        do = say(_ADVICE_TEXTS.get(task.code, "do log"))
     return Reason(why or say("error", code=task.code), say("do, retry", do=do))
 
 
@@ -220,18 +224,18 @@ def _reason_of_absence(
     say: TextFormatter, code: str, figure: float, current_time: float
 ) -> Reason | None:
     """Return the reason why a site is offline for a code and number of ``absence``, or None."""
-    if code not in _AWAY:
+    if code not in _ABSENCE_ADVICE:
         return None
-    do = say(_AWAY[code])
+    do = say(_ABSENCE_ADVICE[code])
     if code == troubles.CLOCK:
         key = "clock ahead" if figure > 0 else "clock behind"
         return Reason(say(key, n=f"{abs(figure):.0f}"), do)
     return Reason(say(code, span=say.format_duration(current_time - figure)), do)
 
 
-_WHY = {
+_CAUSE_TEXTS = {
     intake.QUARANTINED: "why quarantined",
-    GENERATOR: "why generator",
+    GENERATOR_UNUSABLE: "why generator",
     "revoked": "why revoked",
     "tries": "why tries",
     "verification": "why verification",
@@ -241,7 +245,7 @@ _WHY = {
 }
 """Texts of this server's own codes; the codes of plants are in ``wg_core.wire.fleet``."""
 
-_AWAY = {
+_ABSENCE_ADVICE = {
     absence.CERTIFICATE_EXPIRED: "do certificate-expired",
     troubles.CLOCK: "do clock",
     troubles.NODE_KEY: "do node-key",
@@ -253,9 +257,9 @@ _AWAY = {
 }
 """Advice for each code of a site's absence."""
 
-_DO = {
+_ADVICE_TEXTS = {
     intake.QUARANTINED: "do quarantined",
-    GENERATOR: "do generator",
+    GENERATOR_UNUSABLE: "do generator",
     "revoked": "do revoked",
     "budget": "do budget",
     "policy": "do policy",

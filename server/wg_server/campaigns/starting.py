@@ -17,7 +17,7 @@ from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import GRACE_SECONDS, CampaignQueue, NewCampaign, new_campaign_id
 from wg_server.store.sites import ServerStore
 
-DEADLINE = datetime.timedelta(hours=24)
+DEFAULT_TIME_LIMIT = datetime.timedelta(hours=24)
 """Default of a campaign's time limits."""
 
 _PURPOSE = grammar.PrintableText(grammar.SENTENCE_LIMIT)  # Recorded on every ledger
@@ -32,8 +32,8 @@ class CampaignOrder:
         epsilon: Epsilon asked of each site, decimal string; ``0``: only its public statement.
         delta: Delta asked of each site, decimal string.
         purpose: Purpose of the query.
-        collect_seconds: Time limit of a site's answer; None: ``DEADLINE``.
-        deliver_seconds: Time limit within which a site fetches its package; None: ``DEADLINE``.
+        collect_seconds: Time limit of a site's answer; None: ``DEFAULT_TIME_LIMIT``.
+        deliver_seconds: Time limit for fetching a package; None: ``DEFAULT_TIME_LIMIT``.
         min_sites: Number of releases to wait for; None: 2, or 1 for a single site.
         statistics: Kind of statistics asked for.
         grace_seconds: Time to wait for the remaining sites after that.
@@ -77,7 +77,7 @@ class CampaignOrder:
         return f"{self.purpose}: epsilon {self.epsilon}, delta {self.delta}: {recipients}"
 
 
-def class_name_overlap(store: ServerStore, version: GeneratorVersion) -> ClassNameOverlap:
+def enrolled_class_name_overlap(store: ServerStore, version: GeneratorVersion) -> ClassNameOverlap:
     """Compare the class names of all enrolled sites."""
     enrolled_names = [site.name for site in store.sites("enrolled")]
     return worth.class_name_overlap(store, enrolled_names, version.summary.generator)
@@ -96,7 +96,7 @@ def queue_campaign(home: ServerHome, store: ServerStore, order: CampaignOrder) -
         DecodeError: The generator's model card cannot be read.
         VerificationError: The generator is damaged.
     """
-    default = DEADLINE.total_seconds()
+    default = DEFAULT_TIME_LIMIT.total_seconds()
     enrolled_names = [site.name for site in store.sites("enrolled")]
     if not (order.sites or enrolled_names):
         raise ConfigError(
@@ -105,12 +105,12 @@ def queue_campaign(home: ServerHome, store: ServerStore, order: CampaignOrder) -
     version = versions.usable_version(home)
     left_out: dict[str, str] = {}
     if order.statistics == MACHINE:
-        uses = machines.statistic_use(home, version)
-        left_out = machines.left_out(
+        uses = machines.statistic_use_by_kind(home, version)
+        left_out = machines.skip_reasons(
             store, order.sites or enrolled_names, uses, sites_are_named=bool(order.sites)
         )
     elif order.epsilon != protocol.FREE_EPSILON and not order.asks_unshared:
-        reasons = class_name_overlap(store, version).skipped_sites()
+        reasons = enrolled_class_name_overlap(store, version).skip_reasons()
         left_out = {name: reasons[name] for name in order.sites or reasons if name in reasons}
     sites = [name for name in order.sites or enrolled_names if name not in left_out]
     if not sites and order.statistics == MACHINE:

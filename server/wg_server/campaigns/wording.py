@@ -12,10 +12,10 @@ from wg_common.language import Code
 from wg_core.wire import fleet
 
 REASON_CATALOGUES = Path(__file__).parent / "locale"
-KIND = "reason"
+KEY_PREFIX = "reason"
 """Prefix of the catalogue keys."""
 
-_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+_DURATION_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 """Seconds of each unit, largest first; its texts are ``one UNIT`` and ``UNITs``."""
 
 
@@ -23,7 +23,7 @@ class TextFormatter:
     """Formatter of the texts about sites and campaigns in one language."""
 
     def __init__(self, language: Code) -> None:
-        self._texts = translations.load_templates(language, REASON_CATALOGUES, KIND)
+        self._texts = translations.load_templates(language, REASON_CATALOGUES, KEY_PREFIX)
 
     def __call__(self, key: str, **figures: object) -> str:
         """Return the text of a key, with its numbers filled in; empty for the empty key."""
@@ -36,7 +36,9 @@ class TextFormatter:
 
     def format_duration(self, seconds: float) -> str:
         """Format a duration in its largest unit, such as ``2 days``; at least one second."""
-        size, unit = next((scale for scale in _UNITS if seconds >= scale[0]), _UNITS[-1])
+        size, unit = next(
+            (scale for scale in _DURATION_UNITS if seconds >= scale[0]), _DURATION_UNITS[-1]
+        )
         number = max(int(seconds // size), 1)
         return self(f"one {unit}" if number == 1 else f"{unit}s", n=number)
 

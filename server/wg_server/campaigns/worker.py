@@ -18,7 +18,7 @@ from wg_core import logs
 from wg_core.errors import ConfigError, InternalError, StorageError, WgError
 from wg_server.campaigns import absence, reasons, schedule
 from wg_server.campaigns.exchange import MessageExchange, SiteRequest
-from wg_server.campaigns.packaging import PACKAGE_LIFE, MakePackage
+from wg_server.campaigns.packaging import PACKAGE_LIFETIME, PackageMaker
 from wg_server.campaigns.packer import PackagingThreads
 from wg_server.campaigns.phases import collection_phase, delivery_phase
 from wg_server.fleet.adapter import FleetState
@@ -36,10 +36,10 @@ from wg_server.store.sites import ServerStore
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.1  # Polling interval while messages are in flight
-LOOK_SECONDS = 0.5
+QUEUE_CHECK_SECONDS = 0.5
 """Interval of queue checks while nothing has changed that the worker knows of."""
-FULL_SECONDS = 5.0
-HANG_SECONDS = 300.0
+FAILURE_PAUSE_SECONDS = 5.0
+HANG_LIMIT_SECONDS = 300.0
 """Duration of a turn after which the worker counts as hanging; turns neither make packages nor wait
 for sites."""
 
@@ -54,7 +54,7 @@ class CampaignWorker:
         store: ServerStore,
         state: FleetState,
         witness: LedgerWitness,
-        makers: Sequence[MakePackage],
+        makers: Sequence[PackageMaker],
         serving_lock: ServingLock | None,
     ) -> None:
         self._home = home
@@ -88,25 +88,29 @@ class CampaignWorker:
     @property
     def is_alive(self) -> bool:
         """True while its threads run and no turn hangs."""
-        turning = time.monotonic() - self._turned < HANG_SECONDS
+        turning = time.monotonic() - self._turned < HANG_LIMIT_SECONDS
         return turning and self._thread.is_alive() and self._packer.is_alive
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            pause = FULL_SECONDS
+            pause = FAILURE_PAUSE_SECONDS
             self._turned = time.monotonic()
             try:
-                self._turn()
+                self._run_turn()
                 waits = self._exchange.has_messages_in_flight or self._news or self._unsent
-                pause = TICK_SECONDS if waits else LOOK_SECONDS
+                pause = TICK_SECONDS if waits else QUEUE_CHECK_SECONDS
             except StorageError as error:
-                log.error("cannot read or write; going on in %.0f s: %s", FULL_SECONDS, error)
-                self._hang_up()
+                log.error(
+                    "cannot read or write; going on in %.0f s: %s", FAILURE_PAUSE_SECONDS, error
+                )
+                self._close_exchange()
             except Exception:  # the worker must outlive a bug
-                log.exception("campaign worker: internal error; going on in %.0f s", FULL_SECONDS)
-                self._hang_up()
+                log.exception(
+                    "campaign worker: internal error; going on in %.0f s", FAILURE_PAUSE_SECONDS
+                )
+                self._close_exchange()
             self._wait(pause)
-        self._hang_up()
+        self._close_exchange()
 
     def _wait(self, seconds: float) -> None:
         """Wait for a time, but no longer than until the worker stops or a package was made."""
@@ -120,36 +124,36 @@ class CampaignWorker:
             if is_stopped or packages_made:
                 return
 
-    def _hang_up(self) -> None:
+    def _close_exchange(self) -> None:
         self._packer.replace_requests({})
         try:
             self._exchange.close()
         except Exception:  # closing the run may fail, too
             log.exception("campaign worker: messages on their way cannot be withdrawn")
 
-    def _turn(self, *, look_share: float = 20.0) -> None:
+    def _run_turn(self, *, look_share: float = 20.0) -> None:
         """Handle new replies and packages; at intervals, do all that queued campaigns need."""
         replies = self._exchange.poll_replies()
         self._news |= bool(replies) or self._packer.has_new_packages()
         due = time.monotonic() >= (self._next_look if self._news else self._next_idle_look)
         if not (replies or due or self._unsent):
             return
-        if not self._holds():
-            self._hang_up()
+        if not self._holds_serving_lock():
+            self._close_exchange()
             return
-        self._exchange.handle_replies(replies, self._ask_of)
+        self._exchange.handle_replies(replies, self._current_request)
         if not due:
             self._unsent = self._unsent and self._exchange.send_remaining()
             return
         start = time.monotonic()
-        asks = self._look()
+        asks = self._advance_campaigns()
         took = time.monotonic() - start
         self._news, self._unsent = False, self._exchange.send(asks)
         end = time.monotonic()
         self._next_look = end + look_share * took
-        self._next_idle_look = end + max(LOOK_SECONDS, look_share * took)
+        self._next_idle_look = end + max(QUEUE_CHECK_SECONDS, look_share * took)
 
-    def _ask_of(self, campaign_id: str, name: str) -> SiteRequest | None:
+    def _current_request(self, campaign_id: str, name: str) -> SiteRequest | None:
         """Return the request that a campaign has to send to a site now, or None."""
         try:
             campaign, site = (
@@ -164,7 +168,7 @@ class CampaignWorker:
             return None
         return SiteRequest(campaign, task, site, phase)
 
-    def _holds(self) -> bool:
+    def _holds_serving_lock(self) -> bool:
         """Return whether this process still has the lock to serve the store; log a change."""
         if self._serving_lock is None:
             return True
@@ -174,7 +178,7 @@ class CampaignWorker:
             self._held = holds
         return holds
 
-    def _look(self) -> list[SiteRequest]:
+    def _advance_campaigns(self) -> list[SiteRequest]:
         """Do all that is due in every campaign, and return the current requests to sites."""
         ids = self._queue.start_queued()
         sites = self._store.sites_in_campaigns(ids)
@@ -188,7 +192,7 @@ class CampaignWorker:
                     raise  # a full disk or a lost database concerns all campaigns
                 except WgError as error:  # the generator is unusable; nothing else is read here
                     log.warning("campaign %s: %s", campaign_id, error)
-                    self._count_failure(campaign_id, str(error), reasons.GENERATOR)
+                    self._count_failure(campaign_id, str(error), reasons.GENERATOR_UNUSABLE)
                     continue
                 except Exception:
                     log.exception("campaign %s: internal error", campaign_id)
@@ -230,7 +234,7 @@ class CampaignWorker:
             return
         if self._failures[campaign_id] >= work_tries:
             del self._failures[campaign_id]
-            self._finish(campaign_id, reason=reason, code=code)
+            self._finish_campaign(campaign_id, reason=reason, code=code)
 
     def _advance(self, campaign_id: str, sites: Mapping[str, StoredSite]) -> Campaign | None:
         """Advance one campaign as far as possible, and return it; None if it is not running.
@@ -246,16 +250,16 @@ class CampaignWorker:
             if campaign.state == "cancelling" or (
                 campaign.state == "running" and schedule.is_over(campaign, sites, time.time())
             ):
-                self._finish(campaign_id)
+                self._finish_campaign(campaign_id)
                 return None
             if campaign.state != "running":
                 return None
             if campaign.generator:
                 versions.verified_version(self._home, campaign.generator)
-            if not self._tidy_up(campaign, sites):
+            if not self._end_and_reopen_tasks(campaign, sites):
                 return campaign
 
-    def _tidy_up(self, campaign: Campaign, sites: Mapping[str, StoredSite]) -> bool:
+    def _end_and_reopen_tasks(self, campaign: Campaign, sites: Mapping[str, StoredSite]) -> bool:
         """End tasks that are overdue or whose site is gone, and start better packages.
 
         Returns:
@@ -271,7 +275,7 @@ class CampaignWorker:
             task for task in schedule.overdue_tasks(campaign, current_time) if task.site in sites
         ]
         if late:
-            self._expire(campaign, late, current_time)
+            self._expire_tasks(campaign, late, current_time)
         better = [task.site for task in schedule.tasks_to_improve(campaign, sites, current_time)]
         if better:
             log.info("campaign %s: better packages for %d sites?", campaign.id, len(better))
@@ -279,7 +283,9 @@ class CampaignWorker:
             self._queue.reopen_tasks(campaign.id, better, max(current_time, newest))
         return bool(removed_ids or late or better)
 
-    def _expire(self, campaign: Campaign, late: list[CampaignTask], current_time: float) -> None:
+    def _expire_tasks(
+        self, campaign: Campaign, late: list[CampaignTask], current_time: float
+    ) -> None:
         """Mark overdue tasks as expired, with the reason."""
         statuses = troubles.site_statuses(self._store, campaign=campaign.id)
         for task in late:
@@ -287,9 +293,9 @@ class CampaignWorker:
             log.warning("campaign %s: %s is left out: %s", campaign.id, task.site, code)
             self._queue.update(campaign.id, task.site, state="expired", code=code, figure=figure)
 
-    def _finish(self, campaign_id: str, *, reason: str = "", code: str = "") -> None:
+    def _finish_campaign(self, campaign_id: str, *, reason: str = "", code: str = "") -> None:
         is_ended = self._queue.finish(campaign_id, reason=reason, code=code)
-        self._delete_expired()
+        self._delete_expired_packages()
         if is_ended.state != "failed":
             log.info("campaign %s: %s", campaign_id, is_ended.state)
             return
@@ -297,9 +303,9 @@ class CampaignWorker:
         actor = Actor(self._config.name, "server")
         operators.add_log_entry(self._store, actor, "campaign failed", campaign_id, is_ended.reason)
 
-    def _delete_expired(self) -> None:
+    def _delete_expired_packages(self) -> None:
         """Delete the files of expired packages, which no plant accepts any more."""
-        limit = time.time() - PACKAGE_LIFE.total_seconds()
+        limit = time.time() - PACKAGE_LIFETIME.total_seconds()
         for path in self._home.packages.glob("*.wgw"):
             try:
                 if path.stat().st_mtime < limit:

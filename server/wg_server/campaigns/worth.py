@@ -22,7 +22,7 @@ from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
-NAMES_SHOWN = 12  # Largest number of names in one sentence
+SHOWN_NAMES_COUNT = 12  # Largest number of names in one sentence
 STATISTIC_PAIR = "sheet and statistic over the sheet alone"
 """Model card key of the gain by a plant's statistic, on standardised inputs."""
 
@@ -43,7 +43,7 @@ class ClassNameOverlap:
         counts = Counter(name for names in self.names.values() for name in names or ())
         return {name: count for name, count in counts.most_common() if count > 1}
 
-    def skipped_sites(self) -> dict[str, str]:
+    def skip_reasons(self) -> dict[str, str]:
         """Return the sites not asked, each with a code: class names unknown, or none in common."""
         shared_names = self.common_names.keys()
         reasons = {}
@@ -57,7 +57,7 @@ class ClassNameOverlap:
     def describe(self) -> str:
         """Describe how many sites share class names, and which names these are."""
         shared_names = self.common_names
-        sharing = len(self.names) - len(self.skipped_sites())
+        sharing = len(self.names) - len(self.skip_reasons())
         sentence = text(
             "{sharing} of {sites} sites have a class name in common",
             sharing=sharing,
@@ -65,7 +65,9 @@ class ClassNameOverlap:
         )
         if not shared_names:
             return sentence
-        names_shown = comma_list([f"{name} ({count})" for name, count in shared_names.items()])
+        names_shown = join_first_names(
+            [f"{name} ({count})" for name, count in shared_names.items()]
+        )
         return text("{sentence}: {names}", sentence=sentence, names=names_shown)
 
 
@@ -111,7 +113,7 @@ def class_gain_lines(card: Mapping[str, Any], epsilon: float) -> Iterator[str]:
                     " plant, {case}, {points}",
                     epsilon=value,
                     case=text(case),
-                    points=_points(figures["gain"], figures["gain_error"]),
+                    points=_percentage_points(figures["gain"], figures["gain_error"]),
                 )
     if not card_epsilons:
         yield text("below epsilon 1 the model card says nothing of what others' releases bring")
@@ -119,7 +121,7 @@ def class_gain_lines(card: Mapping[str, Any], epsilon: float) -> Iterator[str]:
 
 def machine_gain_lines(card: Mapping[str, Any]) -> Iterator[str]:
     """Yield the model card's gains from a plant's own machine statistics, by machine kind."""
-    for kind, errors in sensor_errors(card).items():
+    for kind, errors in soft_sensor_errors(card).items():
         before, after = errors["sheet alone"], errors["sheet and statistic"]
         changes = [f"{name} {value:.1f} → {after[name]:.1f}" for name, value in before.items()]
         yield text(
@@ -138,7 +140,9 @@ def machine_gain_lines(card: Mapping[str, Any]) -> Iterator[str]:
         gains = [
             text(
                 "{points} ({mixture})",
-                points=_points(*(pairs[STATISTIC_PAIR + raw][key] for key in ("gain", "error"))),
+                points=_percentage_points(
+                    *(pairs[STATISTIC_PAIR + raw][key] for key in ("gain", "error"))
+                ),
                 mixture=mixture,
             )
             for mixture, pairs in about["worth"].items()
@@ -154,10 +158,10 @@ def machine_gain_lines(card: Mapping[str, Any]) -> Iterator[str]:
 def uses_statistic(card: Mapping[str, Any], kind: str) -> bool:
     """Return whether a generator uses statistics for a kind's networks or soft sensors."""
     about = card.get("sheets", {}).get("kinds", {}).get(kind, {})
-    return kind in sensor_errors(card) or "conditioned" in about.get("ships", {}).values()
+    return kind in soft_sensor_errors(card) or "conditioned" in about.get("ships", {}).values()
 
 
-def sensor_errors(card: Mapping[str, Any]) -> dict[str, Any]:
+def soft_sensor_errors(card: Mapping[str, Any]) -> dict[str, Any]:
     """Return the model card's errors of the offered soft sensors, by kind of process unit."""
     sensors = card.get("sheets", {}).get("sensors", {})
     return {
@@ -167,12 +171,12 @@ def sensor_errors(card: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def comma_list(names: Sequence[str]) -> str:
+def join_first_names(names: Sequence[str]) -> str:
     """Join the first names with commas, and add an ellipsis if there are more."""
-    return ", ".join([*names[:NAMES_SHOWN], *["…"][: len(names) > NAMES_SHOWN]])
+    return ", ".join([*names[:SHOWN_NAMES_COUNT], *["…"][: len(names) > SHOWN_NAMES_COUNT]])
 
 
-def _points(gain: float, error: float) -> str:
+def _percentage_points(gain: float, error: float) -> str:
     return text(
         "{gain:+.1f} ± {error:.1f} points of right answers", gain=100 * gain, error=100 * error
     )

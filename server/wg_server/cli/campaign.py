@@ -244,16 +244,16 @@ def _say_worth(store: ServerStore, home: ServerHome, order: CampaignOrder) -> No
         for line in worth.machine_gain_lines(version.card):
             cli.print_progress(line)
         return
-    names = starting.class_name_overlap(store, version)
+    names = starting.enrolled_class_name_overlap(store, version)
     if names.names:
         cli.print_progress(names.describe())
-    if lone_sites := sorted(names.skipped_sites().keys() & set(order.sites or names.names)):
+    if lone_sites := sorted(names.skip_reasons().keys() & set(order.sites or names.names)):
         decision = (
             template("asked, although no other site is known to share a class name: {sites}")
             if order.asks_unshared
             else template("not asked, since no other site is known to share a class name: {sites}")
         )
-        cli.print_progress(text(decision, sites=worth.comma_list(lone_sites)))
+        cli.print_progress(text(decision, sites=worth.join_first_names(lone_sites)))
     for line in worth.class_gain_lines(version.card, float(order.epsilon)):
         cli.print_progress(line)
 

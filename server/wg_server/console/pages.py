@@ -135,7 +135,7 @@ def show_campaign(context: PageContext) -> Response:
 def show_new_campaign(context: PageContext) -> Response:
     """Show the form for a new campaign."""
     enrolled_names = [row.name for row in context.source.store.sites("enrolled")]
-    hours = starting.DEADLINE // datetime.timedelta(hours=1)
+    hours = starting.DEFAULT_TIME_LIMIT // datetime.timedelta(hours=1)
     return context.render("new_campaign", sites=enrolled_names, hours=hours)
 
 

@@ -20,8 +20,8 @@ from starlette.middleware import Middleware
 
 from wg_core import atomic, locks
 from wg_core.errors import ConfigError, WgError
-from wg_server.campaigns.making import PROCESSES, PackagingProcess
-from wg_server.campaigns.packaging import MakePackage
+from wg_server.campaigns.making import PROCESS_COUNT, PackagingProcess
+from wg_server.campaigns.packaging import PackageMaker
 from wg_server.campaigns.worker import CampaignWorker
 from wg_server.console.admin import admin_app
 from wg_server.console.app import console_routes
@@ -60,7 +60,7 @@ def serve_home(
     home: ServerHome,
     *,
     stop: threading.Event,
-    make_package: MakePackage | None = None,
+    make_package: PackageMaker | None = None,
     beside_port: int = 0,
 ) -> None:
     """Serve a home until ``stop`` is set.
@@ -88,7 +88,9 @@ def serve_home(
         serving_lock = None if beside_port else stack.enter_context(ServingLock(store.engine))
         witness = LedgerWitness.open(home, store)
         state = FleetState()
-        makers = [make_package] if make_package else [PackagingProcess() for _ in range(PROCESSES)]
+        makers = (
+            [make_package] if make_package else [PackagingProcess() for _ in range(PROCESS_COUNT)]
+        )
         worker = CampaignWorker(home, config, store, state, witness, makers, serving_lock)
         probes = server_probes(home, store, lambda: worker.is_alive)
         metrics = Metrics(home, store, probes, state.online_sites)

@@ -89,7 +89,7 @@ def _machine_plant(make_plant: MakePlant, encoder: bytes) -> TestPlant:
 @pytest.fixture
 def no_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     """A generator that has no heads for the plant."""
-    monkeypatch.setattr(packaging, "_generate", lambda *words: ((), NOTHING_POOLED))
+    monkeypatch.setattr(packaging, "_generate_heads", lambda *words: ((), NOTHING_POOLED))
 
 
 def _kept(
@@ -140,7 +140,7 @@ def test_networks_and_what_others_released_stand_in_one_package(
     pools: Any = (SimpleNamespace(sites=others),)
     pooled = replace(NOTHING_POOLED, pools=pools, root="ab" * 32 if others else "")
     head = GeneratedCandidate("pooled", catalogue.POSTERIOR, {"bias": np.zeros(2)})
-    monkeypatch.setattr(packaging, "_generate", lambda *words: ((head,), pooled))
+    monkeypatch.setattr(packaging, "_generate_heads", lambda *words: ((head,), pooled))
     with ServerStore(open_engine(f"sqlite:///{tmp_path}/store")) as store:
         package = packaging.make_package(
             home,

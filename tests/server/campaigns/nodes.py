@@ -197,7 +197,7 @@ def make_stage(
     """Three enrolled sites; what they release is taken as it is."""
     add_sites(store, SITES)
     monkeypatch.setattr(worker, "TICK_SECONDS", 0.001)
-    monkeypatch.setattr(worker, "LOOK_SECONDS", 0.005)
+    monkeypatch.setattr(worker, "QUEUE_CHECK_SECONDS", 0.005)
     monkeypatch.setattr(intake, "accept_release", lambda site, *rest, **more: stored(site.name))
     monkeypatch.setattr(
         intake,

@@ -15,7 +15,7 @@ from wg_server.store.sites import ServerStore
 def test_a_site_that_waits_for_a_person_is_asked_again_whatever_the_tries(
     home: ServerHome, store: ServerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "_PERSON_SECONDS", 0.01)
+    monkeypatch.setattr(exchange, "_APPROVAL_POLL_SECONDS", 0.01)
     monkeypatch.setattr(exchange, "MESSAGE_TRIES", 2)
     asked: list[str] = []
 

@@ -261,7 +261,7 @@ def test_the_sites_release_is_shown_to_be_in_the_tree_that_its_package_names(
 def test_no_proof_for_a_release_that_no_sum_has(central: Central) -> None:
     central.enrol(central.plant("one"))
     _package_of(central, ["r1", "r3"], own="r2")
-    assert list(membership.site_memberships(central.home, central.store, SITE)) == []
+    assert list(membership.site_membership_proofs(central.home, central.store, SITE)) == []
 
 
 def _package_of(central: Central, releases: list[str], own: str) -> None:

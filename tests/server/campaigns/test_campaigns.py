@@ -96,7 +96,7 @@ def test_sites_served_early_get_a_better_package_when_later_releases_came(stage:
 
 
 def test_one_message_at_a_time_is_enough(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "FLIGHTS_BYTES", 1)
+    monkeypatch.setattr(exchange, "MAX_IN_FLIGHT_BYTES", 1)
     campaign = stage.start()
     with stage.working():
         assert set(stage.ended(campaign).values()) == {SERVED}
@@ -105,11 +105,11 @@ def test_one_message_at_a_time_is_enough(stage: Stage, monkeypatch: pytest.Monke
 def test_a_fleet_is_asked_however_long_sending_takes_and_looks_are_apart(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send_on, turn = exchange.MessageExchange.send_remaining, worker.CampaignWorker._turn
+    send_on, turn = exchange.MessageExchange.send_remaining, worker.CampaignWorker._run_turn
     monkeypatch.setattr(
         exchange.MessageExchange, "send_remaining", partialmethod(send_on, send_seconds=1e-9)
     )
-    monkeypatch.setattr(worker.CampaignWorker, "_turn", partialmethod(turn, look_share=1e9))
+    monkeypatch.setattr(worker.CampaignWorker, "_run_turn", partialmethod(turn, look_share=1e9))
     campaign = stage.start()
     with stage.working():
         stage.wait(campaign, lambda found: all(task.asked for task in found.tasks))
@@ -339,7 +339,7 @@ def test_a_run_is_open_only_while_somebody_is_asked(stage: Stage) -> None:
 def test_a_run_that_does_not_open_is_no_sites_fault(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "FULL_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "FAILURE_PAUSE_SECONDS", 0.01)
     broken = [InternalError("Flower did not start a run")] * 3
     opening = stage.nodes.open_run
 

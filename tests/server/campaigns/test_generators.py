@@ -71,7 +71,7 @@ def test_a_generator_that_is_gone_ends_the_campaign_before_another_plant_is_aske
     assert reasons.describe_campaign(found, 0.0) == found.reason
     statuses = troubles.site_statuses(stage.store, campaign=found.id)
     for task in found.tasks:
-        assert (task.state, task.code) == ("failed", reasons.GENERATOR)
+        assert (task.state, task.code) == ("failed", reasons.GENERATOR_UNUSABLE)
         said = reasons.explain_task(found, task, statuses[task.site], 0.0)
         assert said.why == "the generator with which the campaign started cannot be used"
         assert said.do.startswith("wg-server generator")

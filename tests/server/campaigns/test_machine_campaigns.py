@@ -50,7 +50,7 @@ USES = {"rotating_machine": True, "gearbox": False}
 @pytest.fixture
 def stage(home: ServerHome, store: ServerStore, monkeypatch: pytest.MonkeyPatch) -> Stage:
     install(home)
-    monkeypatch.setattr(machines, "statistic_use", lambda home, version: USES)
+    monkeypatch.setattr(machines, "statistic_use_by_kind", lambda home, version: USES)
     return make_stage(home, store, monkeypatch, Nodes(plant_b=lambda _: refusal("machine")))
 
 
@@ -146,10 +146,10 @@ def test_the_card_says_which_machines_use_a_statistic(
     version: Any = SimpleNamespace(
         card={"sheets": {"kinds": kinds, "sensors": sensors}}, uses_networks=True
     )
-    assert machines.statistic_use(home, version) == USES | {"heat_exchanger": True}
+    assert machines.statistic_use_by_kind(home, version) == USES | {"heat_exchanger": True}
     del kinds["rotating_machine"], sensors["heat_exchanger"]
     with pytest.raises(ConfigError, match="of no use here"):
-        machines.statistic_use(home, version)
+        machines.statistic_use_by_kind(home, version)
 
 
 def test_at_epsilon_0_there_are_no_machine_statistics() -> None:
@@ -213,7 +213,7 @@ def test_its_package_holds_networks_for_the_machine_and_nothing_of_other_sites(
         return CONDITION, catalogue.SPECTRUM_LINES, (candidate,)
 
     monkeypatch.setattr(stated, "make_machine_networks", networks)
-    monkeypatch.setattr(packaging, "_generate", lambda *_: ((), NOTHING_POOLED))
+    monkeypatch.setattr(packaging, "_generate_heads", lambda *_: ((), NOTHING_POOLED))
     data = packaging.make_package(home, None, plant, "0" * 32, version.id)  # type: ignore[arg-type]
     key = signing.load(home.signing_key).public_key()
     manifest, _ = weights_file.decode_weights_package(data, key)

@@ -60,7 +60,7 @@ def test_one_that_is_let_go_ends(processes: PackagingProcess, home: ServerHome) 
 
 def test_what_they_log_is_logged_here(caplog: pytest.LogCaptureFixture) -> None:
     record = logging.makeLogRecord({"name": "wg_server.x", "levelno": 30, "msg": "odd"})
-    making._Relay().handle(record)
+    making._LogRelay().handle(record)
     assert caplog.messages == ["odd"]
 
 

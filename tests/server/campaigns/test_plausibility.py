@@ -115,7 +115,7 @@ def test_false_alarms_are_as_rare_as_stated(monkeypatch: pytest.MonkeyPatch) -> 
     4,000 honest releases whose sums are as long as they can be; false failure of this test: below
     1e-9 if the rate is 5 % (a binomial of mean 200 above 300).
     """
-    monkeypatch.setattr(plausibility, "FALSE_ALARMS", 0.05)
+    monkeypatch.setattr(plausibility, "FALSE_ALARM_PROBABILITY", 0.05)
     schema, rng = schema_of(dimension=4), np.random.default_rng(8)
     sigma = mechanism.noise_scale(schema, 1.0, DELTA)
     alarms = 0

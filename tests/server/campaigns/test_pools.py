@@ -192,7 +192,7 @@ def test_many_sites_are_taken_in_a_few_at_a_time(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pools, "REJUDGED_SITES", 6)
-    monkeypatch.setattr(pools, "PEERS", 5)
+    monkeypatch.setattr(pools, "PEER_COUNT", 5)
     for number in range(20):
         fleet.release(number)
         if number % 3 == 0:
@@ -225,13 +225,13 @@ def test_of_two_processes_none_loses_a_site(fleet: Fleet, monkeypatch: pytest.Mo
 def test_a_long_intake_keeps_no_later_release_waiting(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, change, found = [0.0], pools.GeneratorPools._change, fleet.pools()
+    clock, change, found = [0.0], pools.GeneratorPools._update_pool, fleet.pools()
 
     def slow(*words: Any) -> None:
         clock[0] += 100.0
         change(*words)
 
-    monkeypatch.setattr(pools.GeneratorPools, "_change", slow)
+    monkeypatch.setattr(pools.GeneratorPools, "_update_pool", slow)
     monkeypatch.setattr(pools, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     for number in range(3):
         fleet.release(number)
@@ -247,6 +247,6 @@ def test_whom_a_campaign_asks_is_read_from_the_sums(
     fleet.pools().refresh()
     monkeypatch.setattr(intake, "recipient_without_statistics", None)  # no release is opened
     sites = ["plant-001", "plant-002", "plant-003"]
-    assert [*worth.class_name_overlap(fleet.store, sites, "cd" * 32).skipped_sites()] == [
+    assert [*worth.class_name_overlap(fleet.store, sites, "cd" * 32).skip_reasons()] == [
         "plant-003"
     ]

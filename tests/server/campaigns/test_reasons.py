@@ -147,7 +147,7 @@ def test_spans_are_in_their_largest_unit(seconds: float, words: str) -> None:
 
 def test_every_word_of_a_plant_is_said_and_in_english_as_the_wire_has_it() -> None:
     wire = {**fleet.CODE_MEANINGS, **fleet.REFUSALS}
-    table = translations.load_templates("en", wording.REASON_CATALOGUES, wording.KIND)
+    table = translations.load_templates("en", wording.REASON_CATALOGUES, wording.KEY_PREFIX)
     stem = "plant "
     said = {key.removeprefix(stem): text for key, text in table.items() if key.startswith(stem)}
     assert said == wire
@@ -163,7 +163,7 @@ def test_no_sentence_is_left_that_nobody_says() -> None:
         node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)
     )
     quoted = {node.value for node in constants}
-    table = translations.load_templates("en", wording.REASON_CATALOGUES, wording.KIND)
+    table = translations.load_templates("en", wording.REASON_CATALOGUES, wording.KEY_PREFIX)
     units = re.compile(r"(one )?(day|hour|minute|second)s?")
     idle = {key for key in table if key not in quoted and not key.startswith("plant ")}
     assert {key for key in idle if not units.fullmatch(key)} == set()

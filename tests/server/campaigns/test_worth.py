@@ -116,7 +116,7 @@ def test_the_overlap_is_said_name_by_name() -> None:
     sites = {"a": frozenset("xy"), "b": frozenset("yz"), "c": frozenset("q"), "d": None}
     found = ClassNameOverlap(sites)
     assert found.describe() == "2 of 4 sites have a class name in common: y (2)"
-    assert found.skipped_sites() == {"c": NOT_WORTH, "d": NO_NAMES}
+    assert found.skip_reasons() == {"c": NOT_WORTH, "d": NO_NAMES}
 
 
 def test_what_others_bring_is_said_as_the_card_has_it() -> None:

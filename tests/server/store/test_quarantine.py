@@ -85,12 +85,12 @@ def test_the_operator_frees_or_rejects(
     release = held()
     store.add_release(release)
     with pytest.raises(VerificationError, match=r"plant-b: quarantined: class 'dent'.*accept"):
-        intake.check_usable(release)
+        intake.check_release_usable(release)
     said = document(capsys, "releases", "--home", home.root, "--accept", release.release_id)
     assert said["site"] == HOSTILE
     assert conditioning(store) == [HOSTILE]
     again = store.add_release(release)  # the plant sends it again, which changes no word
-    intake.check_usable(again)
+    intake.check_release_usable(again)
     document(capsys, "releases", "--home", home.root, "--reject", release.release_id)
     assert conditioning(store) == []
     (row,) = document(capsys, "releases", "--home", home.root)["releases"]
