@@ -31,7 +31,7 @@ FOLDERS = (
     DEMO,
     OPERATOR_CATALOGUES,
 )
-KINDS = ("", *translations.TEMPLATE_CONTEXTS, wording.KEY_PREFIX, messages.KIND)
+KINDS = ("", *translations.TEMPLATE_CONTEXTS, wording.KEY_PREFIX, messages.KEY_PREFIX)
 HEADER = """msgid ""
 msgstr ""
 "Language: ja\\n"
@@ -107,7 +107,7 @@ def test_packages_hold_every_catalogue() -> None:
 def test_languages_have_the_same_texts_by_key() -> None:
     for folder, kind in (
         (wording.REASON_CATALOGUES, wording.KEY_PREFIX),
-        (messages.PAGE_CATALOGUES, messages.KIND),
+        (messages.PAGE_CATALOGUES, messages.KEY_PREFIX),
     ):
         english = translations.load_templates("en", folder, kind)
         for code in OTHERS:

@@ -38,7 +38,7 @@ from wg_core.connection import link, transport
 from wg_core.site import identity
 from wg_core.site.home import ClientHome
 from wg_core.wire import key_files, protocol
-from wg_server.console.web import ROOT
+from wg_server.console.web import CONSOLE_PATH
 from wg_server.fleet import guards
 from wg_server.fleet.adapter import HANDLERS
 from wg_server.fleet.enrolment import CA_PATH, create_join_token
@@ -347,7 +347,7 @@ def test_the_admin_listener_tells_a_stranger_that_it_works_and_no_more(
         base_url=f"http://{config.admin_host}:{config.admin_port}", trust_env=False
     ) as client:
         for each in walk(LISTENING["admin"]):
-            if each.path == "/" or each.path.startswith(f"{ROOT}/"):
+            if each.path == "/" or each.path.startswith(f"{CONSOLE_PATH}/"):
                 assert call(client, each) in CONSOLE.get(each.path, (303,)), each.path
                 continue
             expected = 200 if each.path in PROBES else 401

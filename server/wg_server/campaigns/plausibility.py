@@ -15,9 +15,9 @@ give, since the noise of the second part is independent of it.
 
 *Guarantee.* An honest release is called implausible with a probability of at most
 ``FALSE_ALARM_PROBABILITY`` by all bounds together, whatever its records are. The check is
-post-processing of the release and costs no privacy. A plausible release need not be true: labels may be exchanged, and counts may take
-any value that the schema allows. The effect of such a release on other sites is bounded in
-``generator.influence``.
+post-processing of the release and costs no privacy. A plausible release need not be true: labels
+may be exchanged, and counts may take any value that the schema allows. The effect of such a release
+on other sites is bounded in ``generator.prior.influence``.
 """
 
 import math
@@ -89,9 +89,9 @@ def implausibility_reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
         if (over > 1).any():
             worst = int(over.argmax())
             problems.append(
-                f"class {_printable_label(schema.labels[worst])}: its sum is {over[worst]:.3g} times"
-                f" as long as a count of {counts_released[worst]:.0f} ± {records.noise:.0f} and the"
-                f" noise allow ({int((over > 1).sum())} of {classes} classes)"
+                f"class {_printable_label(schema.labels[worst])}: its sum is {over[worst]:.3g}"
+                f" times as long as a count of {counts_released[worst]:.0f} ± {records.noise:.0f}"
+                f" and the noise allow ({int((over > 1).sum())} of {classes} classes)"
             )
         total_length = float(np.sqrt(np.square(lengths).sum()))
         limit = float(_plausible_length(unit * records.root, sums.size, sigma, x))

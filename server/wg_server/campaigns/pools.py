@@ -4,11 +4,11 @@ After releases were received, judged or revoked, ``GeneratorPools.refresh`` upda
 a package then takes the same time with ten sites as with ten thousand
 (``generator.prior.pooling``).
 
-The influence of a release is determined when it is added, by comparison with ``PEER_COUNT`` others that
-share classes (``generator.prior.influence``). Peers are drawn by a keyed hash of their ids, so that
-no site can become a peer by its name or by trying ids. While kinds that share classes have at most
-``REJUDGED_SITES`` sites, and whenever a kind has doubled, all its sites are judged again, because
-the first sites were compared with few others.
+The influence of a release is determined when it is added, by comparison with ``PEER_COUNT`` others
+that share classes (``generator.prior.influence``). Peers are drawn by a keyed hash of their ids, so
+that no site can become a peer by its name or by trying ids. While kinds that share classes have at
+most ``REJUDGED_SITES`` sites, and whenever a kind has doubled, all its sites are judged again,
+because the first sites were compared with few others.
 """
 
 from __future__ import annotations

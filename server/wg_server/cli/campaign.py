@@ -14,7 +14,7 @@ from wg_core.privacy.schema import CLASSES, KINDS, MACHINE, StatisticsKind
 from wg_core.wire import canonical, protocol
 from wg_server.campaigns import reasons, schedule, starting, worth
 from wg_server.campaigns.starting import CampaignOrder, queue_campaign, retry_site
-from wg_server.cli.options import Duration, current_user, format_time, home_option
+from wg_server.cli.options import DurationOption, current_user, format_time, home_option
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.store import troubles
@@ -23,7 +23,7 @@ from wg_server.store.operators import logged_action
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import ServerStore
 
-_ID = click.argument("campaign_id", metavar="ID")
+_campaign_id_argument = click.argument("campaign_id", metavar="ID")
 
 
 @click.group()
@@ -60,11 +60,11 @@ def campaign() -> None:
 )
 @click.option("--purpose", default="weights", show_default=True, help="Goes on the ledgers.")
 @click.option(
-    "--collect-for", type=Duration(), help="Time that a site has to answer, once it is asked."
+    "--collect-for", type=DurationOption(), help="Time that a site has to answer, once it is asked."
 )
 @click.option(
     "--deliver-for",
-    type=Duration(),
+    type=DurationOption(),
     help="Time that a site has to fetch its package, once it is offered.",
 )
 @click.option(
@@ -74,7 +74,7 @@ def campaign() -> None:
 )
 @click.option(
     "--grace",
-    type=Duration(),
+    type=DurationOption(),
     default="10m",
     show_default=True,
     help="Time to wait for the other sites after that.",
@@ -115,15 +115,15 @@ def campaign_start(
             asks_unshared=asks_unshared,
         )
         if epsilon != protocol.FREE_EPSILON:
-            _say_worth(store, home, order)
+            _print_expected_benefit(store, home, order)
         with logged_action(store, current_user(), "campaign start", order.id, order.summary):
             campaign = queue_campaign(home, store, order)
         if statistics == MACHINE:
-            _say_left_out(campaign)
+            _print_skipped_sites(campaign)
         cli.print_progress(text("campaign {id} queued", id=campaign.id))
         if wait:
-            campaign = _wait(CampaignQueue(store.engine), campaign, home)
-        _show(store, campaign, as_json)
+            campaign = _wait_for_end(CampaignQueue(store.engine), campaign, home)
+        _show_campaign(store, campaign, as_json)
     if not wait:
         cli.print_progress(
             cli.next_step(
@@ -142,32 +142,32 @@ def campaign_show(home: ServerHome, campaign_id: str | None, as_json: bool) -> N
     """List campaigns, newest first; of one, how far it is at each site, why, and what to do."""
     with ServerStore.open(home) as store:
         if campaign_id is None:
-            _list(store, home, as_json)
+            _list_campaigns(store, home, as_json)
         else:
-            _show(store, CampaignQueue(store.engine).find_campaign(campaign_id), as_json)
+            _show_campaign(store, CampaignQueue(store.engine).find_campaign(campaign_id), as_json)
 
 
 @campaign.command("cancel")
 @home_option
-@_ID
+@_campaign_id_argument
 @cli.json_option
 def campaign_cancel(home: ServerHome, campaign_id: str, as_json: bool) -> None:
     """End a campaign; what plants released stays released."""
-    _change(home, "campaign cancel", CampaignQueue.cancel, as_json, campaign_id)
+    _change_campaign(home, "campaign cancel", CampaignQueue.cancel, as_json, campaign_id)
 
 
 @campaign.command("pause")
 @home_option
-@_ID
+@_campaign_id_argument
 @cli.json_option
 def campaign_pause(home: ServerHome, campaign_id: str, as_json: bool) -> None:
     """Ask nobody more for now; no site's time runs meanwhile."""
-    _change(home, "campaign pause", CampaignQueue.pause, as_json, campaign_id)
+    _change_campaign(home, "campaign pause", CampaignQueue.pause, as_json, campaign_id)
 
 
 @campaign.command("resume")
 @home_option
-@_ID
+@_campaign_id_argument
 @click.argument("site", required=False)
 @cli.json_option
 def campaign_resume(home: ServerHome, campaign_id: str, site: str | None, as_json: bool) -> None:
@@ -177,18 +177,20 @@ def campaign_resume(home: ServerHome, campaign_id: str, site: str | None, as_jso
     that it made already is used; nothing is charged twice for it.
     """
     if site is None:
-        _change(home, "campaign resume", CampaignQueue.resume, as_json, campaign_id)
+        _change_campaign(home, "campaign resume", CampaignQueue.resume, as_json, campaign_id)
         return
     with ServerStore.open(home) as store:
         with logged_action(store, current_user(), "campaign retry", campaign_id, site):
             campaign = retry_site(home, store, campaign_id, site)
-        _show(store, campaign, as_json)
+        _show_campaign(store, campaign, as_json)
 
 
-def _list(store: ServerStore, home: ServerHome, as_json: bool) -> None:
+def _list_campaigns(store: ServerStore, home: ServerHome, as_json: bool) -> None:
     campaigns = CampaignQueue(store.engine).newest_campaigns(parts=as_json)
     if as_json:
-        cli.print_json({"campaigns": [_document(store, campaign) for campaign in campaigns]})
+        cli.print_json(
+            {"campaigns": [_campaign_document(store, campaign) for campaign in campaigns]}
+        )
         return
     for campaign in campaigns:
         progress = campaign.progress
@@ -208,7 +210,7 @@ def _list(store: ServerStore, home: ServerHome, as_json: bool) -> None:
         cli.print_progress(cli.next_step("wg-server campaign start --home {home}", home=home.root))
 
 
-def _say_left_out(campaign: Campaign) -> None:
+def _print_skipped_sites(campaign: Campaign) -> None:
     """Print how many sites a campaign for machine statistics does not ask, and why."""
     counts = Counter(task.code for task in campaign.tasks)
     if count := counts[NO_MACHINE]:
@@ -237,7 +239,7 @@ def _say_left_out(campaign: Campaign) -> None:
         )
 
 
-def _say_worth(store: ServerStore, home: ServerHome, order: CampaignOrder) -> None:
+def _print_expected_benefit(store: ServerStore, home: ServerHome, order: CampaignOrder) -> None:
     """Print shared class names, skipped sites, and the model card's figures for such releases."""
     version = versions.usable_version(home)
     if order.statistics == MACHINE:
@@ -258,7 +260,7 @@ def _say_worth(store: ServerStore, home: ServerHome, order: CampaignOrder) -> No
         cli.print_progress(line)
 
 
-def _change(
+def _change_campaign(
     home: ServerHome,
     action: str,
     change: Callable[[CampaignQueue, str], Campaign],
@@ -269,12 +271,12 @@ def _change(
     with ServerStore.open(home) as store:
         with logged_action(store, current_user(), action, campaign_id):
             campaign = change(CampaignQueue(store.engine), campaign_id)
-        _show(store, campaign, as_json)
+        _show_campaign(store, campaign, as_json)
 
 
-def _show(store: ServerStore, campaign: Campaign, as_json: bool) -> None:
+def _show_campaign(store: ServerStore, campaign: Campaign, as_json: bool) -> None:
     if as_json:
-        cli.print_json(_document(store, campaign))
+        cli.print_json(_campaign_document(store, campaign))
         return
     current_time, statuses = time.time(), troubles.site_statuses(store, campaign=campaign.id)
     code = current_language().code
@@ -294,7 +296,7 @@ def _show(store: ServerStore, campaign: Campaign, as_json: bool) -> None:
             cli.print_line(text("  {space:35} do: {do}", space="", do=reason.do))
 
 
-def _document(store: ServerStore, campaign: Campaign) -> Mapping[str, object]:
+def _campaign_document(store: ServerStore, campaign: Campaign) -> Mapping[str, object]:
     current_time, statuses = time.time(), troubles.site_statuses(store, campaign=campaign.id)
     document: dict[str, object] = dict(canonical.to_builtins(campaign))
     del document["tasks"], document["counted"]
@@ -309,7 +311,7 @@ def _document(store: ServerStore, campaign: Campaign) -> Mapping[str, object]:
     return document
 
 
-def _wait(queue: CampaignQueue, campaign: Campaign, home: ServerHome) -> Campaign:
+def _wait_for_end(queue: CampaignQueue, campaign: Campaign, home: ServerHome) -> Campaign:
     """Wait until a campaign ends, and print each change of state on standard error.
 
     An interrupt ends only the waiting, and says so.

@@ -16,7 +16,7 @@ from wg_server.store.operators import logged_action
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import ServerStore
 
-_STANDINGS = {
+_INSTALLATION_TEXTS = {
     "installed": text("installed"),
     "before": text("installed before"),
     "running": text("of a running campaign"),
@@ -35,7 +35,7 @@ def generator(home: ServerHome, use: str | None, as_json: bool) -> None:
     before: to go back, install that one.
     """
     if use is not None:
-        _install(home, versions.find_version(home, use), as_json)
+        _install_version(home, versions.find_version(home, use), as_json)
         return
     with ServerStore.open(home) as store:
         in_use = CampaignQueue(store.engine).generators_in_use()
@@ -48,17 +48,19 @@ def generator(home: ServerHome, use: str | None, as_json: bool) -> None:
         wrong = ""
     except WgError as error:
         wrong = str(error)
-    rows = [_row(version, installation, in_use) for version in versions.list_versions(home)]
+    rows = [
+        _version_document(version, installation, in_use) for version in versions.list_versions(home)
+    ]
     document = {
         "installed": installation.version,
         "before": installation.before,
         "wrong": wrong,
         "versions": rows,
     }
-    cli.print_result(document, _lines(rows, wrong), as_json)
+    cli.print_result(document, _version_lines(rows, wrong), as_json)
 
 
-def _install(home: ServerHome, version: GeneratorVersion, as_json: bool) -> None:
+def _install_version(home: ServerHome, version: GeneratorVersion, as_json: bool) -> None:
     failures = [str(check) for check in version.failed_checks()]
     with (
         ServerStore.open(home) as store,
@@ -83,7 +85,7 @@ def _install(home: ServerHome, version: GeneratorVersion, as_json: bool) -> None
     )
 
 
-def _row(
+def _version_document(
     version: GeneratorVersion, installation: InstalledVersions, in_use: set[str]
 ) -> Mapping[str, Any]:
     try:
@@ -103,10 +105,10 @@ def _row(
     }
 
 
-def _lines(rows: list[Mapping[str, Any]], wrong: str) -> Iterator[str]:
+def _version_lines(rows: list[Mapping[str, Any]], wrong: str) -> Iterator[str]:
     for row in rows:
         verdict = text("FAILS") if row["failed"] else text("passes")
-        marks = [name for key, name in _STANDINGS.items() if row[key]]
+        marks = [name for key, name in _INSTALLATION_TEXTS.items() if row[key]]
         words = f"{row['id'][:SHORT_ID]}  {format_time(row['created'])}", verdict, *marks
         yield list_names(words, "  ")
         yield from (f"    {check}" for check in row["failed"])

@@ -16,11 +16,11 @@ from wg_server.store.operators import logged_action
 from wg_server.store.sites import ServerStore
 
 
-def _hex(key: str) -> str:
+def _public_key_hex(key: str) -> str:
     return signing.display_key(bytes.fromhex(key))
 
 
-def _certificate(home: ServerHome, as_json: bool) -> None:
+def _renew_certificate(home: ServerHome, as_json: bool) -> None:
     """Create a new certificate for the server's listeners, under the same authority."""
     pki.renew_server_certificate(home, home.read_config())
     expires = pki.load_certificate(home.tls_cert).not_valid_after_utc.timestamp()
@@ -28,7 +28,7 @@ def _certificate(home: ServerHome, as_json: bool) -> None:
     cli.print_result_lines(as_json, {"certificate_expires": expires}, good)
 
 
-def _authority(home: ServerHome, as_json: bool) -> None:
+def _rotate_authority(home: ServerHome, as_json: bool) -> None:
     """Replace the certificate authority; the old authority signs the new one."""
     from wg_server.operation import authority
 
@@ -47,7 +47,7 @@ def _authority(home: ServerHome, as_json: bool) -> None:
     )
 
 
-def _signing(home: ServerHome, as_json: bool, *, stolen: bool = False) -> None:
+def _rotate_signing_keys(home: ServerHome, as_json: bool, *, stolen: bool = False) -> None:
     """Replace the server's package and witness keys; unless stolen, old keys sign the new ones."""
     from wg_server.operation import rotation
 
@@ -61,7 +61,7 @@ def _signing(home: ServerHome, as_json: bool, *, stolen: bool = False) -> None:
         as_json,
         canonical.to_builtins(new_keys),
         text("signing key {key}", key=new_keys.signing_key),
-        text("witness key {key}", key=_hex(new_keys.witness_key)),
+        text("witness key {key}", key=_public_key_hex(new_keys.witness_key)),
         text("next, for each plant: wg-server enroll --replace, wg-client init --replace")
         if stolen
         else text(
@@ -70,10 +70,10 @@ def _signing(home: ServerHome, as_json: bool, *, stolen: bool = False) -> None:
     )
 
 
-_RENEWALS: Mapping[str, Callable[[ServerHome, bool], None]] = {
-    "certificate": _certificate,
-    "authority": _authority,
-    "signing": _signing,
+_RENEWAL_FUNCTIONS: Mapping[str, Callable[[ServerHome, bool], None]] = {
+    "certificate": _renew_certificate,
+    "authority": _rotate_authority,
+    "signing": _rotate_signing_keys,
 }
 
 
@@ -82,7 +82,7 @@ _RENEWALS: Mapping[str, Callable[[ServerHome, bool], None]] = {
 @click.option(
     "--renew",
     "renewal",
-    type=click.Choice(list(_RENEWALS)),
+    type=click.Choice(list(_RENEWAL_FUNCTIONS)),
     help="Make a certificate, the authority or the signing keys anew. No plant enrols again.",
 )
 @click.option(
@@ -105,14 +105,14 @@ def keys(home: ServerHome, renewal: str | None, stolen: bool, as_json: bool) -> 
     if stolen and renewal != "signing":
         raise UsageError("--stolen: with --renew signing")
     if renewal is None:
-        _show(home, as_json)
+        _show_keys(home, as_json)
     elif stolen:
-        _signing(home, as_json, stolen=True)
+        _rotate_signing_keys(home, as_json, stolen=True)
     else:
-        _RENEWALS[renewal](home, as_json)
+        _RENEWAL_FUNCTIONS[renewal](home, as_json)
 
 
-def _show(home: ServerHome, as_json: bool) -> None:
+def _show_keys(home: ServerHome, as_json: bool) -> None:
     public_keys = auditors.server_keys(home)
     cli.print_result_lines(
         as_json,
@@ -121,9 +121,10 @@ def _show(home: ServerHome, as_json: bool) -> None:
         f"CA           {public_keys.ca_sha256}",
         f"packages     {public_keys.signing_key}",
         f"encoder      {public_keys.encoder or 'none yet'}",
-        f"witness      --witness-key {public_keys.witness_name}={_hex(public_keys.witness_key)}",
+        f"witness      --witness-key {public_keys.witness_name}="
+        f"{_public_key_hex(public_keys.witness_key)}",
         *(
-            f"{x.site:12} --ledger-key {_hex(x.ledger_key)}  ({x.ledger_origin})"
+            f"{x.site:12} --ledger-key {_public_key_hex(x.ledger_key)}  ({x.ledger_origin})"
             for x in public_keys.sites
         ),
     )

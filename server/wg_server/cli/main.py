@@ -57,7 +57,7 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
 """Commands by section, in the order of ``--help``."""
 
 
-class _Commands(SectionedGroup):
+class _CommandGroup(SectionedGroup):
     """A group that imports a command's module only when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -78,7 +78,7 @@ class _Commands(SectionedGroup):
         return _COMMANDS[name][1]
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="wg-server")
 def main_group() -> None:
     """The central server: zoo, generator, fleet and campaigns."""

@@ -12,7 +12,7 @@ from wg_server.cli.options import home_option
 from wg_server.operation.initialise import create_home, free_ports
 from wg_server.site.home import ServerConfig, ServerHome
 
-_PORTS = 3
+_PORT_COUNT = 3
 
 
 @click.command()
@@ -33,7 +33,7 @@ def init(
     home: ServerHome, name: str, host: str, advertise: str, port: int, database: str, as_json: bool
 ) -> None:
     """Make a home: certificate authority, keys, database, server.yaml."""
-    ports = (port, port + 1, port + 2) if port else tuple(free_ports(host, _PORTS))
+    ports = (port, port + 1, port + 2) if port else tuple(free_ports(host, _PORT_COUNT))
     config = ServerConfig(
         name=name,
         host=host,

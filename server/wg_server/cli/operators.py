@@ -36,16 +36,16 @@ def operators(
     if sum(choice is not None for choice in (add, remove, log)) > 1:
         raise UsageError("--add, --remove and --log: one of them, found more")
     if add is not None:
-        _add(home, add, as_json)
+        _add_operator(home, add, as_json)
     elif remove is not None:
-        _remove(home, remove, as_json)
+        _remove_operator(home, remove, as_json)
     elif log is not None:
-        _log(home, log, as_json)
+        _show_log(home, log, as_json)
     else:
-        _list(home, as_json)
+        _list_operators(home, as_json)
 
 
-def _add(home: ServerHome, name: str, as_json: bool) -> None:
+def _add_operator(home: ServerHome, name: str, as_json: bool) -> None:
     with (
         ServerStore.open(home) as store,
         logged_action(store, current_user(), "operator add", name),
@@ -65,7 +65,7 @@ def _add(home: ServerHome, name: str, as_json: bool) -> None:
     )
 
 
-def _remove(home: ServerHome, name: str, as_json: bool) -> None:
+def _remove_operator(home: ServerHome, name: str, as_json: bool) -> None:
     with (
         ServerStore.open(home) as store,
         logged_action(store, current_user(), "operator remove", name),
@@ -76,7 +76,7 @@ def _remove(home: ServerHome, name: str, as_json: bool) -> None:
     )
 
 
-def _list(home: ServerHome, as_json: bool) -> None:
+def _list_operators(home: ServerHome, as_json: bool) -> None:
     with ServerStore.open(home) as store:
         people = table.list_operators(store)
     if as_json:
@@ -95,7 +95,7 @@ def _list(home: ServerHome, as_json: bool) -> None:
         )
 
 
-def _log(home: ServerHome, count: int, as_json: bool) -> None:
+def _show_log(home: ServerHome, count: int, as_json: bool) -> None:
     with ServerStore.open(home) as store:
         entries = table.read_log(store, limit=count)[::-1]
         broken = table.first_broken_entry(store)

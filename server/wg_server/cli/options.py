@@ -16,7 +16,7 @@ from wg_server.site.home import ServerHome
 from wg_server.store.operators import Actor
 
 Command = Callable[..., Any]
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 home_option = click.option(
     "--home",
@@ -36,7 +36,7 @@ def plan_option(names: str) -> Callable[[Command], Command]:
     )
 
 
-class Duration(click.ParamType[float]):
+class DurationOption(click.ParamType[float]):
     """Option type of a duration such as 90s, 30m, 12h or 7d; the value is in seconds."""
 
     name = "duration"
@@ -48,7 +48,7 @@ class Duration(click.ParamType[float]):
         match = re.fullmatch(r"(\d{1,6})([smhd])", str(value))
         if match is None or int(match[1]) == 0:
             self.fail(f"{value!r}: expected a number and a unit, as in 90s, 30m, 12h or 7d")
-        return float(int(match[1]) * _UNITS[match[2]])
+        return float(int(match[1]) * _UNIT_SECONDS[match[2]])
 
 
 def format_time(seconds: float) -> str:

@@ -16,7 +16,7 @@ from wg_server.store.operators import logged_action
 from wg_server.store.releases import ReleaseStatus
 from wg_server.store.sites import ServerStore
 
-_ACTIONS = {"accepted": "release accept", "rejected": "release reject"}
+_LOGGED_ACTIONS = {"accepted": "release accept", "rejected": "release reject"}
 
 
 @click.command()
@@ -36,14 +36,14 @@ def releases(
     if accept is not None and reject is not None:
         raise UsageError("--accept and --reject: one of the two, found both")
     if accept is not None:
-        _judge(home, accept, "accepted", as_json)
+        _judge_release(home, accept, "accepted", as_json)
     elif reject is not None:
-        _judge(home, reject, "rejected", as_json)
+        _judge_release(home, reject, "rejected", as_json)
     else:
-        _list(home, () if everything else ("quarantined", "rejected"), as_json)
+        _list_releases(home, () if everything else ("quarantined", "rejected"), as_json)
 
 
-def _list(home: ServerHome, standings: Sequence[ReleaseStatus], as_json: bool) -> None:
+def _list_releases(home: ServerHome, standings: Sequence[ReleaseStatus], as_json: bool) -> None:
     with ServerStore.open(home) as store:
         notes = quarantine.list_releases(store.engine, *standings)
     if as_json:
@@ -58,9 +58,11 @@ def _list(home: ServerHome, standings: Sequence[ReleaseStatus], as_json: bool) -
             cli.print_line(f"  {logs.escape_unprintable(reason)}")
 
 
-def _judge(home: ServerHome, release_id: str, standing: ReleaseStatus, as_json: bool) -> None:
+def _judge_release(
+    home: ServerHome, release_id: str, standing: ReleaseStatus, as_json: bool
+) -> None:
     with ServerStore.open(home) as store:
-        with logged_action(store, current_user(), _ACTIONS[standing], release_id):
+        with logged_action(store, current_user(), _LOGGED_ACTIONS[standing], release_id):
             quarantine.set_standing(store.engine, release_id, standing)
         site = store.require_release(release_id).site
     document = {"release_id": release_id, "site": site, "standing": standing}

@@ -12,7 +12,7 @@ from wg_common.auditor_record import BUDGET_UNKNOWN
 from wg_common.language import ENGLISH, Code, current_language, list_names, text
 from wg_core.wire import protocol
 from wg_server.campaigns import reasons
-from wg_server.cli.options import Duration, current_user, format_time, home_option
+from wg_server.cli.options import DurationOption, current_user, format_time, home_option
 from wg_server.fleet import trust
 from wg_server.fleet.enrolment import create_join_token
 from wg_server.site.home import ServerHome
@@ -24,7 +24,9 @@ from wg_server.store.sites import ServerStore
 @click.command()
 @home_option
 @click.argument("site")
-@click.option("--expires", type=Duration(), default="1h", show_default=True, help="Token's life.")
+@click.option(
+    "--expires", type=DurationOption(), default="1h", show_default=True, help="Token's life."
+)
 @click.option("--replace", is_flag=True, help="Let an enrolled site enrol again with new keys.")
 @cli.json_option
 def enroll(home: ServerHome, site: str, expires: float, replace: bool, as_json: bool) -> None:
@@ -63,11 +65,13 @@ def enroll(home: ServerHome, site: str, expires: float, replace: bool, as_json: 
 def sites(home: ServerHome, as_json: bool) -> None:
     """List the sites."""
     with ServerStore.open(home) as store:
-        documents = _documents(home, store, ENGLISH.code if as_json else current_language().code)
+        documents = _site_documents(
+            home, store, ENGLISH.code if as_json else current_language().code
+        )
         if as_json:
             cli.print_json({"sites": list(documents)})
             return
-        unknown = [_say(row) for row in documents]
+        unknown = [_print_site(row) for row in documents]
     if not unknown:
         cli.print_line(text("no sites yet"))
         cli.print_progress(cli.next_step("wg-server enroll --home {home} SITE", home=home.root))
@@ -83,7 +87,9 @@ def sites(home: ServerHome, as_json: bool) -> None:
         )
 
 
-def _documents(home: ServerHome, store: ServerStore, code: Code) -> Iterator[Mapping[str, Any]]:
+def _site_documents(
+    home: ServerHome, store: ServerStore, code: Code
+) -> Iterator[Mapping[str, Any]]:
     """Yield the ``--json`` document of each site, with reasons in a language."""
     current_time, laggards = time.time(), trust.lagging_sites(home, store)
     forked_origins = {origin for origin, *_ in store.fork_evidence()}
@@ -118,7 +124,7 @@ def _documents(home: ServerHome, store: ServerStore, code: Code) -> Iterator[Map
             }
 
 
-def _say(row: Mapping[str, Any]) -> bool:
+def _print_site(row: Mapping[str, Any]) -> bool:
     """Print the lines about a site; return whether the site's privacy spend is unknown."""
     unknown: bool = row["ledger_succession"] == BUDGET_UNKNOWN
     troubles = [text("LEDGER FORK: evidence kept")] if row["ledger_fork"] else []

@@ -40,7 +40,7 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
     home.read_config()  # an uninitialised home fails now, not at the end
     with cli.show_progress("train", pipeline.count_training_steps(home, training_plan)) as bar:
         card = pipeline.train_generator(home, training_plan, progress=bar.update)
-    passes, pruned_versions = _take_over(home, card["version"])
+    passes, pruned_versions = _install_if_passed(home, card["version"])
     version = versions.read_version(home, card["version"])
     partial = [
         text("its {part} fail their checks and are left out of packages", part=part)
@@ -51,9 +51,9 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
         if not is_used
     ]
     short = card["version"][: versions.SHORT_ID]
-    lines = [text("generator {version}", version=card["version"]), *_table(card)]
+    lines = [text("generator {version}", version=card["version"]), *_scenario_lines(card)]
     if "sheets" in card:
-        lines += _sheets(card["sheets"])
+        lines += _network_card_lines(card["sheets"])
     lines += [
         text("deleted: generator {version}", version=name[: versions.SHORT_ID])
         for name in pruned_versions
@@ -86,7 +86,7 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
     return ExitCode.OK if passes else ExitCode.NOT_ACCEPTED
 
 
-def _take_over(home: ServerHome, identity: str) -> tuple[bool, list[str]]:
+def _install_if_passed(home: ServerHome, identity: str) -> tuple[bool, list[str]]:
     """Install a new generator if its model card passes, and delete old generators.
 
     Returns:
@@ -102,7 +102,7 @@ def _take_over(home: ServerHome, identity: str) -> tuple[bool, list[str]]:
         return passes, versions.prune_versions(home, {version.id, *running})
 
 
-def _table(card: dict[str, Any]) -> list[str]:
+def _scenario_lines(card: dict[str, Any]) -> list[str]:
     lines: list[str] = [text("share right on families never seen (the card has every method):")]
     for name, rows in card["scenarios"].items():
         shares = ", ".join(f"{method} {row['accuracy']:.3f}" for method, row in rows.items())
@@ -124,21 +124,21 @@ def _table(card: dict[str, Any]) -> list[str]:
             if not model.endswith("_error")
         )
         lines.append(f"  {family}: {shares}")
-    return lines + _requirements(card)
+    return lines + _check_lines(card)
 
 
-def _sheets(card: dict[str, Any]) -> list[str]:
+def _network_card_lines(card: dict[str, Any]) -> list[str]:
     """Return the lines on the model cards of machine networks and soft sensors."""
     lines = []
     for machines in card["kinds"].values():
         lines += sheet_card.card_table(machines)
     for units in card.get("sensors", {}).values():
         lines += sensor_training.card_table(units)
-        lines += [f"  {words}" for words in _requirements(units)]
-    return lines + _requirements(card)
+        lines += [f"  {words}" for words in _check_lines(units)]
+    return lines + _check_lines(card)
 
 
-def _requirements(card: dict[str, Any]) -> list[str]:
+def _check_lines(card: dict[str, Any]) -> list[str]:
     return [
         text(
             "{verdict}: {name}: {value:.4g}, required >= {bound:g}",

@@ -25,7 +25,7 @@ HOURS_LIMIT = 24 * 365  # Longest duration in a form, in hours
 def invite_site(context: PageContext, form: Form) -> Response:
     """Create a join token for a site, and show the token once."""
     name = protocol.check_site_name(form_field(form, "site").strip())
-    seconds = _hours(form, "hours") or 3600.0
+    seconds = _parse_hours(form, "hours") or 3600.0
     again = bool(form_field(form, "again"))
     home, store = context.source.home, context.source.store
     with logged_action(store, context.session.actor, "enroll", name, "again" if again else ""):
@@ -40,20 +40,22 @@ def revoke_site(context: PageContext, form: Form) -> Response:
     store = context.source.store
     with logged_action(store, context.session.actor, "revoke", name):
         store.revoke(name, time.time())
-    return context.confirmation(f"/sites/{name}", "revoke")
+    return context.redirect_with_confirmation(f"/sites/{name}", "revoke")
 
 
 def judge_release(context: PageContext, form: Form) -> Response:
     """Accept or reject a stored release by the operator's decision."""
     release_id = protocol.check_release_id(context.request.path_params["id"])
     word = context.request.path_params["word"]
-    if word not in _STANDINGS:
+    if word not in _RELEASE_DECISIONS:
         raise NotFound(word)
-    standing, action = _STANDINGS[word]
+    standing, action = _RELEASE_DECISIONS[word]
     store = context.source.store
     with logged_action(store, context.session.actor, action, release_id):
         quarantine.set_standing(store.engine, release_id, standing)
-    return context.confirmation(f"/sites/{store.require_release(release_id).site}", word)
+    return context.redirect_with_confirmation(
+        f"/sites/{store.require_release(release_id).site}", word
+    )
 
 
 def start_campaign(context: PageContext, form: Form) -> Response:
@@ -65,16 +67,16 @@ def start_campaign(context: PageContext, form: Form) -> Response:
         epsilon=form_field(form, "epsilon").strip(),
         delta=form_field(form, "delta").strip(),
         purpose=form_field(form, "purpose").strip(),
-        collect_seconds=_hours(form, "collect_hours"),
-        deliver_seconds=_hours(form, "deliver_hours"),
+        collect_seconds=_parse_hours(form, "collect_hours"),
+        deliver_seconds=_parse_hours(form, "deliver_hours"),
         min_sites=numbers.parse_integer(minimum, subject="min_sites") if minimum else None,
-        grace_seconds=_bounded_amount(grace, "grace_minutes") * 60 if grace else GRACE_SECONDS,
+        grace_seconds=_parse_amount(grace, "grace_minutes") * 60 if grace else GRACE_SECONDS,
         asks_unshared="unshared" in form,
     )
     home, store = context.source.home, context.source.store
     with logged_action(store, context.session.actor, "campaign start", order.id, order.summary):
         queue_campaign(home, store, order)
-    return context.confirmation(f"/campaigns/{order.id}", "start")
+    return context.redirect_with_confirmation(f"/campaigns/{order.id}", "start")
 
 
 def change_campaign(context: PageContext, form: Form) -> Response:
@@ -91,17 +93,17 @@ def change_campaign(context: PageContext, form: Form) -> Response:
     stored_id = queue.find_campaign(campaign_id).id
     with logged_action(context.source.store, context.session.actor, f"campaign {word}", stored_id):
         changes[word](stored_id)
-    return context.confirmation(f"/campaigns/{stored_id}", word)
+    return context.redirect_with_confirmation(f"/campaigns/{stored_id}", word)
 
 
-def retry(context: PageContext, form: Form) -> Response:
+def retry_site(context: PageContext, form: Form) -> Response:
     """Retry one site of a campaign."""
     home, store = context.source.home, context.source.store
     campaign_id = CampaignQueue(store.engine).find_campaign(context.request.path_params["id"]).id
     name = protocol.check_site_name(form_field(form, "site"))
     with logged_action(store, context.session.actor, "campaign retry", campaign_id, name):
         starting.retry_site(home, store, campaign_id, name)
-    return context.confirmation(f"/campaigns/{campaign_id}", "retry")
+    return context.redirect_with_confirmation(f"/campaigns/{campaign_id}", "retry")
 
 
 def use_generator(context: PageContext, form: Form) -> Response:
@@ -111,10 +113,10 @@ def use_generator(context: PageContext, form: Form) -> Response:
     _check_confirmation(form, version.id[: versions.SHORT_ID])
     with logged_action(store, context.session.actor, "generator use", version.id):
         versions.install_version(home, version)
-    return context.confirmation("/generator", "use")
+    return context.redirect_with_confirmation("/generator", "use")
 
 
-_STANDINGS: dict[str, tuple[ReleaseStatus, str]] = {
+_RELEASE_DECISIONS: dict[str, tuple[ReleaseStatus, str]] = {
     "accept": ("accepted", "release accept"),
     "reject": ("rejected", "release reject"),
 }
@@ -126,12 +128,12 @@ def _check_confirmation(form: Form, expected: str) -> None:
         raise ConfigError(f"{answer[:80]!r} was typed, expected {expected}")
 
 
-def _hours(form: Form, name: str) -> float | None:
+def _parse_hours(form: Form, name: str) -> float | None:
     text = form_field(form, name).strip()
-    return _bounded_amount(text, name) * 3600 if text else None
+    return _parse_amount(text, name) * 3600 if text else None
 
 
-def _bounded_amount(text: str, name: str) -> float:
+def _parse_amount(text: str, name: str) -> float:
     amount = numbers.parse_decimal(text, subject=name)
     if not 0 < amount <= HOURS_LIMIT:
         raise ConfigError(f"{name}: {text[:40]}, expected a number above 0, to {HOURS_LIMIT}")

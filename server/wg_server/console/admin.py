@@ -40,7 +40,7 @@ def admin_app(
     """
 
     def livez(request: Request) -> Response:
-        return _word(all(probe.is_healthy() for probe in probes if probe.restart))
+        return _status_response(all(probe.is_healthy() for probe in probes if probe.restart))
 
     def readyz(request: Request) -> Response:
         states = {probe: probe.is_healthy() for probe in probes}
@@ -49,7 +49,7 @@ def admin_app(
         return PlainTextResponse("".join(lines), 200 if ready else 503)
 
     def healthz(request: Request) -> Response:
-        return _word(all(probe.is_healthy() for probe in probes if probe.essential))
+        return _status_response(all(probe.is_healthy() for probe in probes if probe.essential))
 
     def metrics(request: Request) -> Response:
         authorization = request.headers.get("authorization", "")
@@ -61,5 +61,5 @@ def admin_app(
     return Starlette(routes=[*(Route(f"/{page.__name__}", page) for page in pages), *console])
 
 
-def _word(good: bool) -> Response:
+def _status_response(good: bool) -> Response:
     return PlainTextResponse("ok\n" if good else "failing\n", 200 if good else 503)

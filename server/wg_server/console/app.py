@@ -10,7 +10,7 @@ from starlette.staticfiles import StaticFiles
 
 from wg_server.console import actions, pages
 from wg_server.console.views import PageSource
-from wg_server.console.web import FORM_LIMIT, ROOT, Console, HostGuard
+from wg_server.console.web import CONSOLE_PATH, FORM_LIMIT, Console, HostGuard
 from wg_server.fleet.guards import BodyLimit
 
 _STATIC = Path(__file__).parent / "static"
@@ -22,16 +22,16 @@ def console_routes(source: PageSource) -> list[BaseRoute]:
     console = Console(source)
 
     def login_page(request: Request) -> Response:
-        return console.render(request, console.page_texts(request), "login", said="")
+        return console.render(request, console.load_page_texts(request), "login", said="")
 
     def missing(request: Request) -> Response:
-        return console.render_failure(request, console.page_texts(request), 404)
+        return console.render_failure(request, console.load_page_texts(request), 404)
 
     gets = {
         "/": pages.show_overview,
         "/sites": pages.show_sites,
         "/sites/{site}": pages.show_site,
-        "/sites/{site}/evidence": pages.send_evidence,
+        "/sites/{site}/evidence": pages.send_auditor_export,
         "/campaigns": pages.show_campaigns,
         "/campaigns/new": pages.show_new_campaign,
         "/campaigns/{id}": pages.show_campaign,
@@ -45,7 +45,7 @@ def console_routes(source: PageSource) -> list[BaseRoute]:
         "/sites/{site}/revoke": actions.revoke_site,
         "/releases/{id}/{word}": actions.judge_release,
         "/campaigns": actions.start_campaign,
-        "/campaigns/{id}/retry": actions.retry,
+        "/campaigns/{id}/retry": actions.retry_site,
         "/campaigns/{id}/{word}": actions.change_campaign,
         "/generator/use": actions.use_generator,
     }
@@ -65,6 +65,6 @@ def console_routes(source: PageSource) -> list[BaseRoute]:
         Middleware(BodyLimit, limit=FORM_LIMIT, seconds=form_seconds),
     ]
     return [
-        Route("/", lambda request: RedirectResponse(f"{ROOT}/", 303), methods=["GET"]),
-        Mount(ROOT, routes=inner, middleware=guards),
+        Route("/", lambda request: RedirectResponse(f"{CONSOLE_PATH}/", 303), methods=["GET"]),
+        Mount(CONSOLE_PATH, routes=inner, middleware=guards),
     ]

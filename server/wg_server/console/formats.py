@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from wg_server.console.messages import PageTexts
 from wg_server.store.campaigns import OPEN_CAMPAIGNS, TaskState
 
-STATES: tuple[TaskState, ...] = (
+TASK_STATES: tuple[TaskState, ...] = (
     "delivered",
     "packaged",
     "released",
@@ -40,13 +40,18 @@ def template_filters(speech: PageTexts) -> Mapping[str, object]:
 
     functions: dict[str, Callable[..., object]] = {
         "when": format_time,
-        "iso": format_iso,
+        "iso": format_iso_time,
         "ago": ago,
         "ahead": ahead,
-        "bar": progress_segments,
+        "bar": progress_bar_segments,
         "size": format_size,
     }
-    return {**functions, "now": current_time, "states": STATES, "open_campaigns": OPEN_CAMPAIGNS}
+    return {
+        **functions,
+        "now": current_time,
+        "states": TASK_STATES,
+        "open_campaigns": OPEN_CAMPAIGNS,
+    }
 
 
 def format_time(seconds: float) -> str:
@@ -54,17 +59,17 @@ def format_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def format_iso(seconds: float) -> str:
+def format_iso_time(seconds: float) -> str:
     """Format a time as ISO 8601, UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def progress_segments(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
+def progress_bar_segments(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
     """Return the segments of a progress bar of width 100: state, left end, width."""
     total = sum(counts.values()) or 1
     pieces: list[tuple[str, float, float]] = []
     start = 0.0
-    for state in STATES:
+    for state in TASK_STATES:
         width = 100.0 * counts.get(state, 0) / total
         if width:
             pieces.append((state, round(start, 3), round(width, 3)))

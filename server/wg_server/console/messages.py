@@ -16,7 +16,7 @@ from wg_common.language import ENGLISH, LANGUAGE_CODES, Catalogue, Code, Languag
 from wg_server.campaigns.wording import TextFormatter
 
 PAGE_CATALOGUES = Path(__file__).parent / "locale"
-KIND = "page"
+KEY_PREFIX = "page"
 """Prefix of the catalogue keys."""
 
 
@@ -31,7 +31,7 @@ class PageTexts:
     def __init__(self, language: Code) -> None:
         self.language = language
         self.span = TextFormatter(language).format_duration
-        self._texts = translations.load_templates(language, PAGE_CATALOGUES, KIND)
+        self._texts = translations.load_templates(language, PAGE_CATALOGUES, KEY_PREFIX)
 
     def __call__(self, key: str, **figures: object) -> str:
         """Return the text of a key, with its figures filled in."""
@@ -48,7 +48,7 @@ class PageTexts:
 
     def translate_error(self, english: str) -> str:
         """Translate an error message if its pattern is known."""
-        return _of_the_log(self.language).translate_error(english)
+        return _load_log_language(self.language).translate_error(english)
 
     def translate_detail(self, action: str, english: str) -> str:
         """Translate the detail of an action in the log."""
@@ -59,14 +59,14 @@ class PageTexts:
 
 
 @cache
-def _of_the_log(language: Code) -> Language:
+def _load_log_language(language: Code) -> Language:
     """Return a language with the patterns of log messages, and with the states of the store."""
     catalogue = translations.load_language(language, PAGE_CATALOGUES)
     if not isinstance(catalogue.catalogue, Catalogue):
         return catalogue
     states = {
         state: text
-        for key, text in translations.load_templates(language, PAGE_CATALOGUES, KIND).items()
+        for key, text in translations.load_templates(language, PAGE_CATALOGUES, KEY_PREFIX).items()
         for stem, _, state in (key.partition(" "),)
         if state and stem in ("campaign", "part", "site", "standing")
     }

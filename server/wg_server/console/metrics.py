@@ -32,11 +32,11 @@ from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
-PREFIX = "weightgate_"
-Online = Callable[[Iterable[StoredSite]], Set[str]]  # Returns the names of connected sites
+METRIC_PREFIX = "weightgate_"
+OnlineSites = Callable[[Iterable[StoredSite]], Set[str]]  # Returns the names of connected sites
 DURATION_BUCKETS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
 """Upper bounds of the histogram buckets of request times, in seconds."""
-_PER_SITE = {
+_SITE_METRIC_TEXTS = {
     "site_online": "Whether a site's node is connected.",
     "site_last_seen_timestamp_seconds": (
         "A site's last request that was let in; its enrolment, until there is one."
@@ -49,26 +49,30 @@ class Metrics:
     """All metrics of one server."""
 
     def __init__(
-        self, home: ServerHome, store: ServerStore, probes: Sequence[HealthProbe], online: Online
+        self,
+        home: ServerHome,
+        store: ServerStore,
+        probes: Sequence[HealthProbe],
+        online: OnlineSites,
     ) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(_Scraped(home, store, probes, online))
+        self.registry.register(_StoreCollector(home, store, probes, online))
         ProcessCollector(registry=self.registry)
         self._requests = Counter(
-            f"{PREFIX}requests",
+            f"{METRIC_PREFIX}requests",
             "Requests that were answered, by listener and class of status.",
             ["listener", "status"],
             registry=self.registry,
         )
         self._seconds = Histogram(
-            f"{PREFIX}request_seconds",
+            f"{METRIC_PREFIX}request_seconds",
             "Time from a request's head to the end of its answer.",
             ["listener"],
             buckets=DURATION_BUCKETS,
             registry=self.registry,
         )
         self._lines = Counter(
-            f"{PREFIX}log_lines",
+            f"{METRIC_PREFIX}log_lines",
             "Lines of the server's log that ask for a person.",
             ["level"],
             registry=self.registry,
@@ -78,15 +82,15 @@ class Metrics:
 
     def count_requests(self, app: Starlette, listener: str) -> Starlette:
         """Count the requests of an application, as its outermost middleware."""
-        app.add_middleware(_Measured, self._requests, self._seconds, listener)
+        app.add_middleware(_RequestMeter, self._requests, self._seconds, listener)
         return app
 
     def log_handler(self) -> logging.Handler:
         """Return a log handler that counts warnings and errors."""
-        return _Lines(self._lines)
+        return _LogLineCounter(self._lines)
 
 
-class _Measured:
+class _RequestMeter:
     """Middleware that counts requests and their durations."""
 
     def __init__(self, app: ASGIApp, requests: Counter, seconds: Histogram, listener: str) -> None:
@@ -115,7 +119,7 @@ class _Measured:
             self._seconds.labels(self._listener).observe(time.monotonic() - start)
 
 
-class _Lines(logging.Handler):
+class _LogLineCounter(logging.Handler):
     """Log handler that counts lines by level."""
 
     def __init__(self, counter: Counter) -> None:
@@ -127,11 +131,15 @@ class _Lines(logging.Handler):
         self._counter.labels("error" if record.levelno >= logging.ERROR else "warning").inc()
 
 
-class _Scraped(Collector):
+class _StoreCollector(Collector):
     """Metrics that are read at each scrape."""
 
     def __init__(
-        self, home: ServerHome, store: ServerStore, probes: Sequence[HealthProbe], online: Online
+        self,
+        home: ServerHome,
+        store: ServerStore,
+        probes: Sequence[HealthProbe],
+        online: OnlineSites,
     ) -> None:
         self._home = home
         self._store = store
@@ -148,13 +156,13 @@ class _Scraped(Collector):
         yield _gauge("build_info", "The program that runs.", [(labels, 1)])
         checks = [({"check": probe.name}, int(probe.is_healthy())) for probe in self._probes]
         yield _gauge("ready", "Whether the server can work, by check.", checks)
-        for part in (self._of_home, self._of_sites, self._of_campaigns):
+        for part in (self._home_metrics, self._site_metrics, self._campaign_metrics):
             try:
                 yield from list(part())
             except (WgError, OSError) as error:
                 log.warning("metrics: left out: %s", error)
 
-    def _of_home(self) -> Iterator[Metric]:
+    def _home_metrics(self) -> Iterator[Metric]:
         free = shutil.disk_usage(self._home.root).free
         yield _gauge("disk_free_bytes", "Free on the disk of the home.", [({}, free)])
         yield _gauge(
@@ -172,10 +180,10 @@ class _Scraped(Collector):
             [({}, last.created if last else 0)],
         )
 
-    def _of_sites(self) -> Iterator[Metric]:
+    def _site_metrics(self) -> Iterator[Metric]:
         states: Count[str] = Count()
         connected_count, unknown = 0, 0
-        per_site = [_gauge(name, text, []) for name, text in _PER_SITE.items()]
+        per_site = [_gauge(name, text, []) for name, text in _SITE_METRIC_TEXTS.items()]
         for page in self._store.site_pages():
             names, enrolled_sites = (
                 [s.name for s in page],
@@ -200,7 +208,7 @@ class _Scraped(Collector):
                 for gauge, value in zip(per_site, values, strict=True):
                     gauge.add_sample(gauge.name, {"site": s.name}, float(value or 0))
         yield _gauge("nodes_online", "Nodes that are connected.", [({}, connected_count)])
-        yield _by_state("sites", "Sites, by state.", states)
+        yield _gauge_by_state("sites", "Sites, by state.", states)
         yield from per_site
         yield _gauge(
             "budget_unknown", "Sites with an earlier ledger that is not named.", [({}, unknown)]
@@ -213,11 +221,11 @@ class _Scraped(Collector):
             self._store.count_forks(),
         )
 
-    def _of_campaigns(self) -> Iterator[Metric]:
+    def _campaign_metrics(self) -> Iterator[Metric]:
         queue = CampaignQueue(self._store.engine)
         totals = queue.count_totals()
-        yield _by_state("campaigns", "Campaigns, by state.", totals.campaigns)
-        yield _by_state("tasks", "Sites' parts in campaigns, by state.", totals.tasks)
+        yield _gauge_by_state("campaigns", "Campaigns, by state.", totals.campaigns)
+        yield _gauge_by_state("tasks", "Sites' parts in campaigns, by state.", totals.tasks)
         yield _counter("received_bytes", "Payload received from sites.", totals.bytes_received)
         yield _counter("sent_bytes", "Payload sent to sites.", totals.bytes_sent)
         oldest = queue.oldest_queue_time()
@@ -237,15 +245,15 @@ class _Scraped(Collector):
 def _gauge(
     name: str, text: str, rows: Iterable[tuple[Mapping[str, str], float]]
 ) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(PREFIX + name, text)
+    family = GaugeMetricFamily(METRIC_PREFIX + name, text)
     for labels, value in rows:
-        family.add_sample(PREFIX + name, dict(labels), value)
+        family.add_sample(METRIC_PREFIX + name, dict(labels), value)
     return family
 
 
-def _by_state(name: str, text: str, counts: Mapping[str, int]) -> GaugeMetricFamily:
+def _gauge_by_state(name: str, text: str, counts: Mapping[str, int]) -> GaugeMetricFamily:
     return _gauge(name, text, [({"state": state}, counts[state]) for state in sorted(counts)])
 
 
 def _counter(name: str, text: str, value: int) -> CounterMetricFamily:
-    return CounterMetricFamily(PREFIX + name, text, value=value)
+    return CounterMetricFamily(METRIC_PREFIX + name, text, value=value)

@@ -28,8 +28,8 @@ from wg_server.store.campaigns import OPEN_CAMPAIGNS
 from wg_server.store.queue import RETRIABLE_STATES, CampaignQueue
 from wg_server.store.site import StoredSite
 
-_FIGURES = ("head", "network", "refused", "others_refused", "head_found", "network_found")
-_OF_FAMILIES = (*_FIGURES, "epsilon", "delta")
+_MEASURED_FIGURES = ("head", "network", "refused", "others_refused", "head_found", "network_found")
+_FAMILY_FIGURES = (*_MEASURED_FIGURES, "epsilon", "delta")
 """Figures of the model card on each of the operator's families."""
 
 
@@ -51,7 +51,7 @@ def show_overview(context: PageContext) -> Response:
     backup = LastBackup.load(source.home)
     return context.render(
         "overview",
-        alerts=[*_of_generator(context), *alerts],
+        alerts=[*_generator_alerts(context), *alerts],
         enrolled=figures["enrolled"],
         online=figures["online"],
         releases=figures["releases"],
@@ -64,7 +64,7 @@ def show_overview(context: PageContext) -> Response:
 def show_sites(context: PageContext) -> Response:
     """Show a page of the list of sites."""
     match = context.request.query_params.get("find", "")[:63]
-    offset = _number(context.request.query_params.get("from", "0"))
+    offset = _parse_number(context.request.query_params.get("from", "0"))
     store = context.source.store
     page, count = store.search_sites(match, offset=offset, rows=views.PAGE_ROWS)
     rows = [
@@ -80,7 +80,7 @@ def show_site(context: PageContext) -> Response:
     """Show one site with its status and the possible actions."""
     name = context.request.path_params["site"]
     store = context.source.store
-    [row] = views.site_rows(context.source, context.speech, time.time(), [_site(context)])
+    [row] = views.site_rows(context.source, context.speech, time.time(), [_requested_site(context)])
     notes = [
         note for note in quarantine.list_releases(store.engine, "quarantined") if note.site == name
     ]
@@ -89,7 +89,7 @@ def show_site(context: PageContext) -> Response:
     )
 
 
-def _site(context: PageContext) -> StoredSite:
+def _requested_site(context: PageContext) -> StoredSite:
     """Return the site that a page shows."""
     try:
         return context.source.store.require_site(context.request.path_params["site"])
@@ -97,9 +97,9 @@ def _site(context: PageContext) -> StoredSite:
         raise NotFound(str(error)) from error
 
 
-def send_evidence(context: PageContext) -> Response:
+def send_auditor_export(context: PageContext) -> Response:
     """Send the auditor's export of one site as a ZIP archive; see ``wg-server export``."""
-    name = _site(context).name
+    name = _requested_site(context).name
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "evidence"
         auditors.export_for_auditors(context.source.home, out, [name])
@@ -141,13 +141,13 @@ def show_new_campaign(context: PageContext) -> Response:
 
 def show_generators(context: PageContext) -> Response:
     """Show the model cards of the generators."""
-    return context.render("generator", versions=_versions(context))
+    return context.render("generator", versions=_version_rows(context))
 
 
 def show_operator_log(context: PageContext) -> Response:
     """Show the log of operators' actions."""
     before = context.request.query_params.get("before")
-    rows, older = views.log_page(context.source, _number(before) if before else None)
+    rows, older = views.read_log_page(context.source, _parse_number(before) if before else None)
     newest = operators.read_log(context.source.store, limit=1)
     return context.render(
         "audit",
@@ -156,11 +156,11 @@ def show_operator_log(context: PageContext) -> Response:
         before=before,
         broken=operators.first_broken_entry(context.source.store),
         digest=newest[0].digest if newest else "",
-        link=_link_of,
+        link=_subject_path,
     )
 
 
-def _of_generator(context: PageContext) -> list[Alert]:
+def _generator_alerts(context: PageContext) -> list[Alert]:
     """Return the alerts about the generator that keep campaigns from being started."""
     home, speech = context.source.home, context.speech
     if not home.encoder.is_file():
@@ -173,7 +173,7 @@ def _of_generator(context: PageContext) -> list[Alert]:
     return []
 
 
-def _versions(context: PageContext) -> list[Mapping[str, Any]]:
+def _version_rows(context: PageContext) -> list[Mapping[str, Any]]:
     """List the generator versions for a page, the installed version first."""
     home = context.source.home
     try:
@@ -189,14 +189,14 @@ def _versions(context: PageContext) -> list[Mapping[str, Any]]:
                 version.id, ""
             ),
             "running": version.id in in_use,
-            **_card(version.card),
+            **_card_for_page(version.card),
         }
         for version in versions.list_versions(home)
     ]
     return sorted(rows, key=lambda row: row["standing"] != "installed")
 
 
-def _card(card: Mapping[str, Any]) -> Mapping[str, Any]:
+def _card_for_page(card: Mapping[str, Any]) -> Mapping[str, Any]:
     """Prepare a model card for the page; a damaged card is shown as empty."""
     context: dict[str, Any] = {}
     try:
@@ -212,7 +212,7 @@ def _card(card: Mapping[str, Any]) -> Mapping[str, Any]:
             "own_families": {
                 family: [
                     (x, float(figures[x]), float(figures.get(f"{x}_error", "0")))
-                    for x in _OF_FAMILIES
+                    for x in _FAMILY_FIGURES
                     if x in figures
                 ]
                 for family, figures in card.get("own_families", {}).items()
@@ -224,7 +224,7 @@ def _card(card: Mapping[str, Any]) -> Mapping[str, Any]:
     return context
 
 
-def _link_of(action: str, subject: str) -> str:
+def _subject_path(action: str, subject: str) -> str:
     """Return the path of the page about the subject of a log entry; empty without such a page."""
     if action.startswith("campaign"):
         return f"/campaigns/{subject}"
@@ -236,6 +236,6 @@ def _link_of(action: str, subject: str) -> str:
     return ""
 
 
-def _number(text: str) -> int:
+def _parse_number(text: str) -> int:
     """Parse a number in the query of a page's URL; zero if the text is no valid number."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0

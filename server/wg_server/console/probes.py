@@ -61,11 +61,11 @@ def server_probes(
         HealthProbe("database", store.is_readable),
         HealthProbe("disk", lambda: shutil.disk_usage(home.root).free >= disk_floor),
         HealthProbe("certificate", lambda: min(certificate_expiries(home).values()) > time.time()),
-        HealthProbe("generator", lambda: _usable(home), essential=False),
+        HealthProbe("generator", lambda: _is_generator_usable(home), essential=False),
     )
 
 
-def _usable(home: ServerHome) -> bool:
+def _is_generator_usable(home: ServerHome) -> bool:
     """Return whether the installed generator is usable, or none is installed."""
     return not versions.read_installed(home).version or bool(versions.usable_version(home))
 

@@ -88,7 +88,7 @@ class SessionTable:
         csrf = secrets.token_urlsafe(32)
         session = Session(operator, csrf, current_time, current_time, token_sha256, role)
         with self._lock:
-            self._by_hash[_hash(cookie)] = session
+            self._by_hash[_hash_cookie(cookie)] = session
             while len(self._by_hash) > SESSIONS_LIMIT:
                 self._by_hash.popitem(last=False)
         return cookie, session
@@ -99,7 +99,7 @@ class SessionTable:
         Args:
             is_automatic: True for automatic requests of a page, which do not count as activity.
         """
-        current_time, key = self._clock(), _hash(cookie)
+        current_time, key = self._clock(), _hash_cookie(cookie)
         with self._lock:
             session = self._by_hash.get(key)
             if session is None:
@@ -122,8 +122,8 @@ class SessionTable:
     def logout(self, cookie: str) -> None:
         """End the session of a cookie."""
         with self._lock:
-            self._by_hash.pop(_hash(cookie), None)
+            self._by_hash.pop(_hash_cookie(cookie), None)
 
 
-def _hash(cookie: str) -> str:
+def _hash_cookie(cookie: str) -> str:
     return hashlib.sha256(cookie.encode("utf-8", "replace")).hexdigest()

@@ -57,50 +57,50 @@ class OidcProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises:
             PeerError: The provider does not answer.
         """
-        verifier = hashlib.sha256(_derive(secret, "verifier").encode()).digest()
+        verifier = hashlib.sha256(_derive_secret(secret, "verifier").encode()).digest()
         query = {
             "response_type": "code",
             "client_id": self.client_id,
             "redirect_uri": callback,
             "scope": "openid profile email groups",
-            "state": _derive(secret, "state"),
-            "nonce": _derive(secret, "nonce"),
+            "state": _derive_secret(secret, "state"),
+            "nonce": _derive_secret(secret, "nonce"),
             "code_challenge": base64.urlsafe_b64encode(verifier).decode().rstrip("="),
             "code_challenge_method": "S256",
         }
-        with self._asking() as (_, metadata):
+        with self._open_provider() as (_, metadata):
             return f"{metadata['authorization_endpoint']}?{urlencode(query)}"
 
-    def fetch_person(self, secret: str, state: str, code: str, callback: str) -> tuple[str, Role]:
+    def fetch_user(self, secret: str, state: str, code: str, callback: str) -> tuple[str, Role]:
         """Return name (for the log) and role of a person who returns with an authorization code.
 
         Raises:
             PeerError: The provider does not answer, or its answer violates OpenID Connect.
             RefusedError: The login was not started by this browser, or the person is in no group.
         """
-        if not hmac.compare_digest(state.encode(), _derive(secret, "state").encode()):
+        if not hmac.compare_digest(state.encode(), _derive_secret(secret, "state").encode()):
             raise RefusedError("login: not begun here")
         form = {
             "grant_type": "authorization_code",
             "code": code,
             "redirect_uri": callback,
-            "code_verifier": _derive(secret, "verifier"),
+            "code_verifier": _derive_secret(secret, "verifier"),
         }
-        with self._asking() as (client, metadata):
+        with self._open_provider() as (client, metadata):
             credentials = (quote(self.client_id, safe=""), quote(self.client_secret, safe=""))
             answer = client.post(metadata["token_endpoint"], data=form, auth=credentials)
             token = answer.raise_for_status().json()["id_token"]
             keys = client.get(metadata["jwks_uri"]).raise_for_status().json()
-            claims = self._claims(token, keys, _derive(secret, "nonce"))
+            claims = self._verify_id_token(token, keys, _derive_secret(secret, "nonce"))
         # An unverified e-mail address may belong to anybody (OpenID Connect Core, 5.1).
         email = claims.get("email") if claims.get("email_verified") is True else None
         name = email or claims.get("preferred_username") or claims["sub"]
         person = f"{name} ({urlsplit(self.issuer).hostname})"  # differs from token operators
         check_name(person)
-        return person, _role(claims.get("groups"))
+        return person, _role_of_groups(claims.get("groups"))
 
     @contextmanager
-    def _asking(self) -> Iterator[tuple[httpx.Client, dict[str, Any]]]:
+    def _open_provider(self) -> Iterator[tuple[httpx.Client, dict[str, Any]]]:
         """Yield an HTTP client for the provider, and the provider's metadata."""
         import httpx
 
@@ -113,7 +113,7 @@ class OidcProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         except Exception as error:  # two libraries raise many types on a provider's answer
             raise PeerError(f"{self.issuer}: {error}") from error
 
-    def _claims(self, token: str, keys: Any, nonce: str) -> dict[str, Any]:
+    def _verify_id_token(self, token: str, keys: Any, nonce: str) -> dict[str, Any]:
         """Verify an ID token, and return the claims in the token."""
         from joserfc import jwt
         from joserfc.jwk import KeySet
@@ -155,11 +155,11 @@ def read_provider(home: ServerHome) -> OidcProvider | None:
     return provider
 
 
-def _derive(secret: str, use: str) -> str:
+def _derive_secret(secret: str, use: str) -> str:
     return hashlib.sha256(f"{use} {secret}".encode()).hexdigest()
 
 
-def _role(groups: Any) -> Role:
+def _role_of_groups(groups: Any) -> Role:
     for group, role in ((OPERATORS, "operator"), (VIEWERS, "viewer")):
         if isinstance(groups, list) and group in groups:
             return role  # type: ignore[return-value]

@@ -14,7 +14,7 @@ from wg_core.wire import statistics_file
 from wg_server.campaigns import reasons, schedule
 from wg_server.campaigns.reasons import Reason
 from wg_server.console.messages import PageTexts
-from wg_server.console.metrics import Online
+from wg_server.console.metrics import OnlineSites
 from wg_server.console.probes import HealthProbe, certificate_expiries
 from wg_server.fleet import trust
 from wg_server.site import pki
@@ -27,7 +27,7 @@ from wg_server.store.queue import CampaignQueue
 from wg_server.store.site import StoredSite
 from wg_server.store.sites import ServerStore
 
-SERVER_ENDS_SOON = {"server": 30 * 86400.0, "authority": 180 * 86400.0}
+CERTIFICATE_WARNING_SECONDS = {"server": 30 * 86400.0, "authority": 180 * 86400.0}
 PAGE_ROWS = 50  # Rows per page of sites or log entries
 
 
@@ -38,7 +38,7 @@ class PageSource:
     home: ServerHome
     store: ServerStore
     probes: Sequence[HealthProbe]
-    online: Online
+    online: OnlineSites
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ class SiteBudget:
     charges: int
 
     @property
-    def short(self) -> str:
+    def rounded_spent(self) -> str:
         """Spent epsilon with two decimals, rounded up."""
         return f"{math.ceil(numbers.parse_decimal(self.spent) * 100) / 100:.2f}"
 
     @property
-    def share(self) -> float:
+    def spent_share(self) -> float:
         """Spent share of the cap, from 0 to 1."""
         return min(numbers.parse_decimal(self.spent) / numbers.parse_decimal(self.cap), 1.0)
 
@@ -187,8 +187,8 @@ def list_alerts(
     part_hours = 24.0
     current_time = time.time()
     entries = [
-        *_of_server(source, speech, current_time),
-        *_of_sites(source, speech, rows, current_time),
+        *_server_alerts(source, speech, current_time),
+        *_site_alerts(source, speech, rows, current_time),
     ]
     since = current_time - part_hours * 3600
     for row in newest_campaigns:
@@ -205,7 +205,7 @@ def list_alerts(
     return sorted(entries, key=lambda alert: alert.level != "bad")
 
 
-def _of_server(source: PageSource, speech: PageTexts, current_time: float) -> list[Alert]:
+def _server_alerts(source: PageSource, speech: PageTexts, current_time: float) -> list[Alert]:
     backup_seconds = 2 * 86400.0
     home, entries = source.home, []
     for probe in source.probes:
@@ -214,7 +214,7 @@ def _of_server(source: PageSource, speech: PageTexts, current_time: float) -> li
         ):  # the page has its own alert for it
             entries.append(Alert("bad", speech(f"alert probe {probe.name}"), "/help"))
     for name, end in certificate_expiries(home).items():
-        if end - current_time < SERVER_ENDS_SOON[name]:
+        if end - current_time < CERTIFICATE_WARNING_SECONDS[name]:
             words = speech(
                 f"alert certificate {name}", span=speech.span(max(end - current_time, 1.0))
             )
@@ -228,7 +228,7 @@ def _of_server(source: PageSource, speech: PageTexts, current_time: float) -> li
     return entries
 
 
-def _of_sites(
+def _site_alerts(
     source: PageSource, speech: PageTexts, rows: Iterable[SiteRow], current_time: float
 ) -> list[Alert]:
     # A certificate that expires within this time, or a quarter of its life, was not renewed.
@@ -261,7 +261,9 @@ def _of_sites(
     return entries
 
 
-def log_page(source: PageSource, first_number: int | None) -> tuple[list[LogEntry], int | None]:
+def read_log_page(
+    source: PageSource, first_number: int | None
+) -> tuple[list[LogEntry], int | None]:
     """Return entries of the operators' log, and the number to continue from, or None."""
     entries = operators.read_log(source.store, limit=PAGE_ROWS + 1, number_limit=first_number)
     return entries[:PAGE_ROWS], entries[PAGE_ROWS - 1].id if len(entries) > PAGE_ROWS else None

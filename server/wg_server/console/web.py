@@ -40,7 +40,7 @@ from wg_server.store.operators import add_log_entry
 
 log = logging.getLogger(__name__)
 
-ROOT = "/console"
+CONSOLE_PATH = "/console"
 FORM_LIMIT = 256 << 10  # Largest form, bytes: a campaign over a thousand named sites
 FIELDS_LIMIT = 4096  # Largest number of fields of a form
 LOGINS_LIMIT = 10
@@ -48,9 +48,9 @@ LOGINS_LIMIT = 10
 work and noise in the log, not guessing."""
 ADDRESSES_LIMIT = 1024  # Largest number of addresses whose login attempts are counted
 
-_HERE = frozenset({"127.0.0.1", "localhost", "::1"})
-_LANGUAGE = "wg-language"
-_HEADERS = {
+_LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+_LANGUAGE_COOKIE = "wg-language"
+_SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self';"
     " connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none';"
     " frame-ancestors 'none'",
@@ -60,7 +60,7 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
-_ELSEWHERE = (
+_UNKNOWN_HOST_MESSAGE = (
     "the console answers on this machine alone: use a tunnel (ssh -L), or a proxy with TLS and"
     " console_url in server.yaml\n"
 )
@@ -74,13 +74,13 @@ class HostGuard(Guard):
     def __init__(self, app: ASGIApp, console_url: str) -> None:
         super().__init__(app)
         self._outside = urlsplit(console_url).netloc if console_url else ""
-        self._hosts = _HERE
+        self._hosts = _LOCAL_HOSTS
 
     async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 header_names = {name for name, _ in message["headers"]}
-                extra = {"cache-control": "no-store", **_HEADERS}
+                extra = {"cache-control": "no-store", **_SECURITY_HEADERS}
                 message["headers"] = [
                     *message["headers"],
                     *(
@@ -92,12 +92,12 @@ class HostGuard(Guard):
             await send(message)
 
         host = dict(scope["headers"]).get(b"host", b"").decode("latin-1").lower()
-        if not self._knows(host):
-            await PlainTextResponse(_ELSEWHERE, 421)(scope, receive, send_guarded)
+        if not self._is_known_host(host):
+            await PlainTextResponse(_UNKNOWN_HOST_MESSAGE, 421)(scope, receive, send_guarded)
             return
         await self._app(scope, receive, send_guarded)
 
-    def _knows(self, host: str) -> bool:
+    def _is_known_host(self, host: str) -> bool:
         if self._outside and host == self._outside:
             return True
         try:
@@ -126,9 +126,9 @@ class PageContext:
             self.request, self.speech, page, status, session=self.session, **values
         )
 
-    def confirmation(self, path: str, action: str) -> Response:
+    def redirect_with_confirmation(self, path: str, action: str) -> Response:
         """Redirect to a page that confirms an action."""
-        return RedirectResponse(f"{ROOT}{path}?did={action}", 303)
+        return RedirectResponse(f"{CONSOLE_PATH}{path}?did={action}", 303)
 
 
 class Console:
@@ -159,11 +159,11 @@ class Console:
         """Return an endpoint that shows a page to logged-in users."""
 
         def endpoint(request: Request) -> Response:
-            session = self._session(request)
+            session = self._find_session(request)
             if session is None:
-                return RedirectResponse(f"{ROOT}/login", 303)
-            context = PageContext(request, session, self.page_texts(request), self)
-            return self._run_guarded(context, lambda: show(context))
+                return RedirectResponse(f"{CONSOLE_PATH}/login", 303)
+            context = PageContext(request, session, self.load_page_texts(request), self)
+            return self._run_action(context, lambda: show(context))
 
         return endpoint
 
@@ -173,11 +173,11 @@ class Console:
         """Return an endpoint that runs a form's action for logged-in operators."""
 
         def judge(request: Request, form: Form) -> Response:
-            session = self._session(request)
-            speech = self.page_texts(request)
+            session = self._find_session(request)
+            speech = self.load_page_texts(request)
             if session is None:
-                return RedirectResponse(f"{ROOT}/login", 303)
-            if not self._is_from_here(request) or not session.has_csrf_token(
+                return RedirectResponse(f"{CONSOLE_PATH}/login", 303)
+            if not self._is_same_origin(request) or not session.has_csrf_token(
                 form_field(form, "csrf")
             ):
                 log.warning("console: a form of %s was not from its own page", session.operator)
@@ -186,21 +186,21 @@ class Console:
                 detail = speech("viewer")
                 return self.render_failure(request, speech, 403, detail, session=session)
             context = PageContext(request, session, speech, self)
-            return self._run_guarded(context, lambda: act(context, form))
+            return self._run_action(context, lambda: act(context, form))
 
         async def endpoint(request: Request) -> Response:
-            form = _parse(await request.body())
+            form = _parse_form(await request.body())
             if form is None:
-                return self.render_failure(request, self.page_texts(request), 400)
+                return self.render_failure(request, self.load_page_texts(request), 400)
             return await run_in_threadpool(judge, request, form)
 
         return endpoint
 
     async def login(self, request: Request) -> Response:
         """Start a session of the console, or show why the login failed."""
-        form = _parse(await request.body())
-        speech = self.page_texts(request)
-        if form is None or not self._is_from_here(request):
+        form = _parse_form(await request.body())
+        speech = self.load_page_texts(request)
+        if form is None or not self._is_same_origin(request):
             return self.render_failure(request, speech, 403)
         host = request.client.host if request.client else ""
         if not self._tries.count_try(client_network(host)):
@@ -209,16 +209,16 @@ class Console:
         if session is None:
             log.warning("console: a login with a wrong token")
             return self.render(request, speech, "login", 403, said="login wrong")
-        response = RedirectResponse(f"{ROOT}/", 303)
-        await run_in_threadpool(self._let_in, response, *session)
+        response = RedirectResponse(f"{CONSOLE_PATH}/", 303)
+        await run_in_threadpool(self._log_in, response, *session)
         return response
 
-    def _let_in(self, response: Response, cookie: str, session: Session) -> None:
+    def _log_in(self, response: Response, cookie: str, session: Session) -> None:
         """Log the login of an operator, and set the session's cookie."""
         add_log_entry(self.source.store, session.actor, "login", "", session.role)
-        self._keep(response, self._cookie, cookie, int(sessions.SESSION_SECONDS), "strict")
+        self._set_cookie(response, self._cookie, cookie, int(sessions.SESSION_SECONDS), "strict")
 
-    def _keep(
+    def _set_cookie(
         self,
         response: Response,
         name: str,
@@ -230,7 +230,7 @@ class Console:
             name,
             value,
             max_age=seconds,
-            path="/" if self._secure else ROOT,
+            path="/" if self._secure else CONSOLE_PATH,
             secure=self._secure,
             httponly=True,
             samesite=same_site,
@@ -241,16 +241,16 @@ class Console:
         host = request.client.host if request.client else ""
         if self.provider is None or not self._tries.count_try(client_network(host)):
             return self.render_failure(
-                request, self.page_texts(request), 404 if self.provider is None else 429
+                request, self.load_page_texts(request), 404 if self.provider is None else 429
             )
         secret = secrets.token_urlsafe(32)
         try:
-            url = self.provider.authorization_url(secret, self._callback(request))
+            url = self.provider.authorization_url(secret, self._callback_url(request))
         except WgError as error:
             log.warning("console: %s", error)
-            return self.render_failure(request, self.page_texts(request), 503)
+            return self.render_failure(request, self.load_page_texts(request), 503)
         response = RedirectResponse(url, 303)
-        self._keep(response, f"{self._cookie}-oidc", secret, 600, "lax")
+        self._set_cookie(response, f"{self._cookie}-oidc", secret, 600, "lax")
         return response
 
     def finish_sign_on(self, request: Request) -> Response:
@@ -259,47 +259,47 @@ class Console:
         The answer is a page, not a redirect: the session's SameSite cookie is not sent on a
         navigation that another site started.
         """
-        query, speech = request.query_params, self.page_texts(request)
+        query, speech = request.query_params, self.load_page_texts(request)
         secret = request.cookies.get(f"{self._cookie}-oidc", "")
         if self.provider is None or not secret:
             return self.render_failure(request, speech, 403)
-        words = query.get("state", ""), query.get("code", ""), self._callback(request)
+        words = query.get("state", ""), query.get("code", ""), self._callback_url(request)
         try:
-            person, role = self.provider.fetch_person(secret, *words)
+            person, role = self.provider.fetch_user(secret, *words)
         except WgError as error:
             log.warning("console: a login failed: %s", error)
             return self.render_failure(request, speech, 403, str(error))
         response = self.render(request, speech, "signed_on")
-        self._let_in(response, *self.sessions.begin_session(person, role))
-        response.delete_cookie(f"{self._cookie}-oidc", path="/" if self._secure else ROOT)
+        self._log_in(response, *self.sessions.begin_session(person, role))
+        response.delete_cookie(f"{self._cookie}-oidc", path="/" if self._secure else CONSOLE_PATH)
         return response
 
-    def _callback(self, request: Request) -> str:
-        return f"{self._origin or 'http://' + request.headers['host']}{ROOT}/signed-on"
+    def _callback_url(self, request: Request) -> str:
+        return f"{self._origin or 'http://' + request.headers['host']}{CONSOLE_PATH}/signed-on"
 
     def logout(self, context: PageContext, form: Form) -> Response:
         """End the session of an operator."""
         self.sessions.logout(context.request.cookies.get(self._cookie, ""))
-        response = RedirectResponse(f"{ROOT}/login", 303)
-        response.delete_cookie(self._cookie, path="/" if self._secure else ROOT)
+        response = RedirectResponse(f"{CONSOLE_PATH}/login", 303)
+        response.delete_cookie(self._cookie, path="/" if self._secure else CONSOLE_PATH)
         return response
 
     def set_language(self, request: Request) -> Response:
         """Store the reader's language in a cookie, and return to the page."""
         language = request.query_params.get("to", "")
         path = request.query_params.get("at", "")
-        if not path.startswith(f"{ROOT}/") or "//" in path or "\\" in path:
-            path = f"{ROOT}/"
+        if not path.startswith(f"{CONSOLE_PATH}/") or "//" in path or "\\" in path:
+            path = f"{CONSOLE_PATH}/"
         response = RedirectResponse(path, 303)
         if language in LANGUAGE_CODES:
-            self._keep(response, _LANGUAGE, language, 365 * 86400, "strict")
+            self._set_cookie(response, _LANGUAGE_COOKIE, language, 365 * 86400, "strict")
         return response
 
-    def page_texts(self, request: Request) -> PageTexts:
+    def load_page_texts(self, request: Request) -> PageTexts:
         """Return the texts in the language of a request."""
         return PageTexts(
             messages.choose_language(
-                request.cookies.get(_LANGUAGE), request.headers.get("accept-language", "")
+                request.cookies.get(_LANGUAGE_COOKIE), request.headers.get("accept-language", "")
             )
         )
 
@@ -319,7 +319,7 @@ class Console:
         text = template.render(
             t=speech,
             languages=LANGUAGE_CODES,
-            root=ROOT,
+            root=CONSOLE_PATH,
             page=page,
             path=request.url.path,
             server=self._name,
@@ -347,19 +347,19 @@ class Console:
             request, speech, "error", status, session=session, code=status, detail=detail
         )
 
-    def _session(self, request: Request) -> Session | None:
+    def _find_session(self, request: Request) -> Session | None:
         cookie = request.cookies.get(self._cookie)
         live = request.headers.get("x-live") == "1"
         return None if cookie is None else self.sessions.find_session(cookie, is_automatic=live)
 
-    def _is_from_here(self, request: Request) -> bool:
+    def _is_same_origin(self, request: Request) -> bool:
         """Return whether a form was sent from a page of the console, by the browser's headers."""
         origin = request.headers.get("origin", "")
         if self._origin and origin == self._origin:
             return True
         return origin == f"http://{request.headers.get('host', '')}"
 
-    def _run_guarded(self, context: PageContext, work: Callable[[], Response]) -> Response:
+    def _run_action(self, context: PageContext, work: Callable[[], Response]) -> Response:
         """Run the action of a page, and answer an error with a page rather than a traceback."""
         try:
             return work()
@@ -388,7 +388,7 @@ def form_field(form: Form, name: str) -> str:
     return values[0] if len(values) == 1 else ""
 
 
-def _parse(body: bytes) -> Form | None:
+def _parse_form(body: bytes) -> Form | None:
     """Parse a form as browsers send it; None if the form is invalid."""
     try:
         pairs = parse_qsl(

@@ -37,7 +37,7 @@ from wg_server.store.sites import ServerStore
 
 Client = Callable[[ASGIApp], httpx.Client]
 CONSOLE = Path(web.__file__).parent
-ENGLISH = translations.load_templates("en", messages.PAGE_CATALOGUES, messages.KIND)
+ENGLISH = translations.load_templates("en", messages.PAGE_CATALOGUES, messages.KEY_PREFIX)
 
 
 @dataclass

@@ -133,13 +133,13 @@ def test_a_way_back_that_another_browser_began_lets_nobody_in(browser: httpx.Cli
 def test_a_token_of_another_audience_does_not_hold(
     browser: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claims = sign_on.OidcProvider._claims
+    claims = sign_on.OidcProvider._verify_id_token
 
     def of_another(provider: sign_on.OidcProvider, token: str, *rest: object) -> dict[str, object]:
         other = sign_on.OidcProvider(provider.issuer, "another", provider.client_secret)
         return claims(other, token, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sign_on.OidcProvider, "_claims", of_another)
+    monkeypatch.setattr(sign_on.OidcProvider, "_verify_id_token", of_another)
     assert login(browser, "aiko").status_code == 403
 
 
@@ -172,7 +172,7 @@ def test_a_token_that_was_issued_to_another_client_does_not_hold(
     monkeypatch.setattr(KeySet, "import_key_set", lambda keys: keys)
     provider = sign_on.OidcProvider("i", "console", "secret")
     with nullcontext() if holds else pytest.raises(RefusedError, match="azp"):
-        assert provider._claims("token", {"keys": []}, "n")["sub"] == "s"
+        assert provider._verify_id_token("token", {"keys": []}, "n")["sub"] == "s"
 
 
 def test_without_a_provider_there_is_nothing_of_it(
