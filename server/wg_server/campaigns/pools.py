@@ -48,7 +48,7 @@ KINDS_LIMIT = 64  # Kinds that a package uses, beginning with those that share m
 
 LOOKUP_PAUSE_FACTOR = 30.0
 
-_WRITE_ATTEMPTS = 20
+_WRITE_TRIES_LIMIT = 20
 
 
 class GeneratorPools:
@@ -170,7 +170,7 @@ class GeneratorPools:
         """
         members = {row.release_id: row for row in close if row.kind == kind}
         peers = heapq.nsmallest(PEER_COUNT + 1, close, key=lambda row: row.place)
-        for _ in range(_WRITE_ATTEMPTS):
+        for _ in range(_WRITE_TRIES_LIMIT):
             stored_pool = self._table.find_pool(kind)
             present = {
                 i: row for i, row in self._table.pooled_releases().items() if row.kind == kind
@@ -202,7 +202,9 @@ class GeneratorPools:
             )
             if self._table.write_pool(new_pool, rows, leave):
                 return
-        raise StorageError(f"pool {kind[:16]}: {_WRITE_ATTEMPTS} times another process was first")
+        raise StorageError(
+            f"pool {kind[:16]}: {_WRITE_TRIES_LIMIT} times another process was first"
+        )
 
     def _judge_release(
         self,
