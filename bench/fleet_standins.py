@@ -205,7 +205,7 @@ def records(number: int) -> tuple[Any, Any, None]:
 class StandIns:
     """Flower's side: all plants are online, and answer within a pause what they made before.
 
-    The methods are those of ``FleetState`` and ``FleetRun``.
+    The methods are those of ``FlowerLink`` and ``FleetRun``.
     """
 
     def __init__(self, folder: Path, witness: Any, pause: float) -> None:
@@ -218,15 +218,15 @@ class StandIns:
 
     @contextmanager
     def open_run(self) -> Iterator["StandIns"]:
-        """See ``FleetState``."""
+        """See ``FlowerLink``."""
         yield self
 
     def online_sites(self, sites: Iterable[Any]) -> set[str]:
-        """See ``FleetState``: all are."""
+        """See ``FlowerLink``: all are."""
         return {site.name for site in sites}
 
     def activated(self, site: str) -> float:
-        """See ``FleetState``."""
+        """See ``FlowerLink``."""
         return 0.0
 
     def send(self, site: Any, kind: str, envelope: Envelope, seconds: float) -> str:

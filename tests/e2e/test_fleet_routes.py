@@ -66,7 +66,7 @@ class Found:
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServerHome]:
     """A running server, whose listeners' applications are noted as they are started."""
     LISTENING.clear()
-    monkeypatch.setattr(guards, "PAUSE_SECONDS", 0.0)  # hundreds of refusals
+    monkeypatch.setattr(guards, "REFUSAL_DELAY_SECONDS", 0.0)  # hundreds of refusals
 
     class Noted(Listener):
         def __init__(self, name: str, app: Any, *rest: Any) -> None:

@@ -36,7 +36,7 @@ from tests.patience import wait_until
 
 from wg_core.connection import link
 from wg_core.wire import key_files
-from wg_server.fleet.adapter import FleetState
+from wg_server.fleet.adapter import FlowerLink
 from wg_server.operation import serve as serving
 from wg_server.operation.initialise import free_ports
 from wg_server.site.home import ServerHome
@@ -49,11 +49,11 @@ class Watched:
     """What the running server's link state and its listener saw."""
 
     def __init__(self) -> None:
-        self.states: list[FleetState] = []
+        self.states: list[FlowerLink] = []
         self.answers: list[tuple[str, int]] = []
 
-    def state(self) -> FleetState:
-        self.states.append(FleetState())
+    def state(self) -> FlowerLink:
+        self.states.append(FlowerLink())
         return self.states[-1]
 
     def online(self) -> bool:
@@ -67,7 +67,7 @@ class Watched:
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     found = Watched()
-    monkeypatch.setattr(serving, "FleetState", found.state)
+    monkeypatch.setattr(serving, "FlowerLink", found.state)
     make = serving.fleet_app
 
     def noting(inner: Any) -> Any:

@@ -61,7 +61,7 @@ from wg_core.site.config import PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import fleet, key_files, protocol
 from wg_server.fleet import adapter
-from wg_server.fleet.adapter import FleetRun, FleetState
+from wg_server.fleet.adapter import FleetRun, FlowerLink
 from wg_server.operation import serve as serving
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
@@ -322,15 +322,15 @@ def canary(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def state(monkeypatch: pytest.MonkeyPatch) -> list[FleetState]:
+def state(monkeypatch: pytest.MonkeyPatch) -> list[FlowerLink]:
     """The running server's link state, for messages that its own code would never send."""
-    kept: list[FleetState] = []
+    kept: list[FlowerLink] = []
 
-    def keep() -> FleetState:
-        kept.append(FleetState())
+    def keep() -> FlowerLink:
+        kept.append(FlowerLink())
         return kept[-1]
 
-    monkeypatch.setattr(serving, "FleetState", keep)
+    monkeypatch.setattr(serving, "FlowerLink", keep)
     return kept
 
 
@@ -388,7 +388,7 @@ def fab(canary: Path) -> bytes:
     return buffer.getvalue()
 
 
-def send(run: FleetRun, state: FleetState, plant: Plant, kind: str, content: RecordDict) -> str:
+def send(run: FleetRun, state: FlowerLink, plant: Plant, kind: str, content: RecordDict) -> str:
     """Send any content under any message type, past the server's own code."""
     link = state._state
     node_key = key_files.load_ec(plant.home.node_key).public_key()
@@ -408,7 +408,7 @@ def send(run: FleetRun, state: FleetState, plant: Plant, kind: str, content: Rec
     return str(message.metadata.message_id)
 
 
-def online(state: FleetState) -> bool:
+def online(state: FlowerLink) -> bool:
     return bool(state._state.get_node_info(statuses=[NodeStatus.ONLINE]))
 
 
@@ -460,7 +460,7 @@ def records(canary: Path) -> dict[str, RecordDict]:
 
 
 def test_the_node_declines_every_record_that_is_not_ours(
-    state: list[FleetState], tmp_path: Path, canary: Path
+    state: list[FlowerLink], tmp_path: Path, canary: Path
 ) -> None:
     home = make_home(tmp_path / "server")
     with running(home):
@@ -482,7 +482,7 @@ def test_the_node_declines_every_record_that_is_not_ours(
 
 
 def test_a_run_that_offers_an_app_bundle_is_declined_and_the_bundle_never_asked_for(
-    state: list[FleetState], tmp_path: Path, canary: Path, monkeypatch: pytest.MonkeyPatch
+    state: list[FlowerLink], tmp_path: Path, canary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths: list[str] = []
     real = serving.fleet_app
@@ -529,7 +529,7 @@ def test_a_run_that_offers_an_app_bundle_is_declined_and_the_bundle_never_asked_
     assert "/v1/fleet/get-run" in paths and "/v1/fleet/get-fab" not in paths
 
 
-def send_in(run: FleetRun, state: FleetState, plant: Plant, content: RecordDict) -> str:
+def send_in(run: FleetRun, state: FlowerLink, plant: Plant, content: RecordDict) -> str:
     TaskIdentity.run_id = run._run_id
     TaskIdentity.node_id = 1
     return send(run, state, plant, protocol.QUERY_STATISTICS, content)

@@ -17,7 +17,7 @@ from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import Refusal
 from wg_server.campaigns.isolation import isolate_task
 from wg_server.campaigns.phases import CampaignPhase
-from wg_server.fleet.adapter import LOST_CODE, FleetRun, FleetState, Reply
+from wg_server.fleet.adapter import LOST_CODE, FleetRun, FlowerLink, Reply
 from wg_server.store.campaigns import Campaign, CampaignTask
 from wg_server.store.queue import CampaignQueue, TaskChanges, Traffic
 from wg_server.store.site import StoredSite
@@ -62,7 +62,7 @@ class _PendingMessage:
 class MessageExchange:
     """Exchange of messages with sites for all campaigns; opens a Flower run when one is needed."""
 
-    def __init__(self, store: ServerStore, state: FleetState, message_seconds: float) -> None:
+    def __init__(self, store: ServerStore, state: FlowerLink, message_seconds: float) -> None:
         self._store = store
         self._queue = CampaignQueue(store.engine)
         self._state = state

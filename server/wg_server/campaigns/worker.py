@@ -21,7 +21,7 @@ from wg_server.campaigns.exchange import MessageExchange, SiteRequest
 from wg_server.campaigns.packaging import PACKAGE_LIFETIME, PackageMaker
 from wg_server.campaigns.packer import PackagingThreads
 from wg_server.campaigns.phases import collection_phase, delivery_phase
-from wg_server.fleet.adapter import FleetState
+from wg_server.fleet.adapter import FlowerLink
 from wg_server.fleet.witness import LedgerWitness
 from wg_server.generator import versions
 from wg_server.site.home import ServerConfig, ServerHome
@@ -52,7 +52,7 @@ class CampaignWorker:
         home: ServerHome,
         config: ServerConfig,
         store: ServerStore,
-        state: FleetState,
+        state: FlowerLink,
         witness: LedgerWitness,
         makers: Sequence[PackageMaker],
         serving_lock: ServingLock | None,

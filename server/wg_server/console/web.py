@@ -76,7 +76,7 @@ class HostGuard(Guard):
         self._outside = urlsplit(console_url).netloc if console_url else ""
         self._hosts = _LOCAL_HOSTS
 
-    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _check_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 header_names = {name for name, _ in message["headers"]}

@@ -87,7 +87,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from wg_core.errors import DecodeError, InternalError
 from wg_core.wire import fleet, protocol
 from wg_core.wire.fleet import Envelope
-from wg_server.fleet.guards import SITE_STATE, TROUBLE_STATE
+from wg_server.fleet.guards import SITE_STATE_KEY, TROUBLE_STATE_KEY
 from wg_server.store import troubles
 from wg_server.store.site import PRESENT_SECONDS, StoredSite
 
@@ -99,11 +99,11 @@ _OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
 
 Handler = Callable[[Any, LinkState], Any]  # Maps a protobuf request to its response
 
-Judge = Callable[[Request, object], object | None]
+RequestCheck = Callable[[Request, object], object | None]
 """Check of a request that Flower has authenticated: raises, returns a response, or None to pass it
 on."""
 
-_BY_NAME: Mapping[str, Handler] = {
+_HANDLERS_BY_NAME: Mapping[str, Handler] = {
     "register-node": partial(handlers.register_node, enable_supernode_auth=True),
     "activate-node": handlers.activate_node,
     "deactivate-node": handlers.deactivate_node,
@@ -122,7 +122,7 @@ _BY_NAME: Mapping[str, Handler] = {
     ),
 }
 
-HANDLERS = {f"{router.prefix}/{name}": handler for name, handler in _BY_NAME.items()}
+HANDLERS = {f"{router.prefix}/{name}": handler for name, handler in _HANDLERS_BY_NAME.items()}
 """Handlers by path, one for each route of Flower's router."""
 
 
@@ -132,13 +132,13 @@ class FleetApi:
     Requests outside the API's prefix are passed on. Flower's own application puts four middlewares
     and FastAPI's injection around each handler, with six hops between threads and event loop, which
     was most of the cost of a request. This class makes the same checks in the same order with
-    Flower's functions: media type, message, signed time, node id; then it calls ``judge``.
+    Flower's functions: media type, message, signed time, node id; then it calls ``check``.
     """
 
-    def __init__(self, app: ASGIApp, state: LinkState, judge: Judge) -> None:
+    def __init__(self, app: ASGIApp, state: LinkState, check: RequestCheck) -> None:
         self._app = app
         self._state = state
-        self._judge = judge
+        self._check_request = check
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI request to the Fleet API."""
@@ -146,10 +146,10 @@ class FleetApi:
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
-        response = await http_error_translator(request, self._answer)
+        response = await http_error_translator(request, self._respond)
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
+    async def _respond(self, request: Request) -> Response:
         kind = PROTOBUF_REQUEST_TYPES.get((request.method, request.url.path))
         if kind is None:
             raise HTTPException(405, "Method Not Allowed")
@@ -157,12 +157,12 @@ class FleetApi:
         translation._check_request_media_type(request)
         message = translation._parse_request(await request.body(), kind)
         request.state.protobuf_request = message
-        answer = await run_in_threadpool(self._handle, request, message)
+        answer = await run_in_threadpool(self._run_handler, request, message)
         return Response(answer, media_type=PROTOBUF_MEDIA_TYPE)
 
-    def _handle(self, request: Request, message: object) -> bytes:
+    def _run_handler(self, request: Request, message: object) -> bytes:
         authenticate_node(request)
-        answer: Any = self._judge(request, message)
+        answer: Any = self._check_request(request, message)
         if answer is None:
             answer = HANDLERS[request.url.path](message, self._state)
         return bytes(answer.SerializeToString())
@@ -197,9 +197,9 @@ class NodeMessages(InMemoryLinkState):
                 self._check_stored_messages({message_id})
                 message = self.message_ins_store.get(message_id)
                 if message is None or message.metadata.delivered_at:
-                    self._drop(node_id, message_id)
+                    self._remove_from_index(node_id, message_id)
                 elif run_id is None or message.metadata.run_id == run_id:
-                    self._drop(node_id, message_id)
+                    self._remove_from_index(node_id, message_id)
                     message.metadata.delivered_at = now().isoformat()
                     messages.append(message)
                 if limit is not None and len(messages) >= limit:
@@ -212,10 +212,10 @@ class NodeMessages(InMemoryLinkState):
             for message_id in message_ins_ids:
                 message = self.message_ins_store.get(message_id)
                 if message is not None:
-                    self._drop(message.metadata.dst_node_id, message_id)
+                    self._remove_from_index(message.metadata.dst_node_id, message_id)
             super().delete_messages(message_ins_ids)
 
-    def _drop(self, node_id: int, message_id: str) -> None:
+    def _remove_from_index(self, node_id: int, message_id: str) -> None:
         waiting = self._waiting.get(node_id)
         if waiting is not None:
             waiting.pop(message_id, None)
@@ -242,7 +242,7 @@ class Reply:
 LOST_CODE = "lost"
 
 
-class FleetState:
+class FlowerLink:
     """Flower's link state: connected nodes, and the messages between them and this server."""
 
     def __init__(self) -> None:
@@ -256,13 +256,13 @@ class FleetState:
         self._left: set[str] = set()
         self._run_lock = threading.Lock()
 
-    def attach(self, app: FastAPI) -> None:
+    def attach_to_app(self, app: FastAPI) -> None:
         """Give an application with identified requests access to Flower's link state."""
         app.state.linkstate_factory = self._factory
 
     def middleware(self) -> Middleware:
         """Return the Fleet API as middleware, with this class's checks before each request."""
-        return Middleware(FleetApi, state=self._state, judge=self._judge)
+        return Middleware(FleetApi, state=self._state, check=self._check_request)
 
     def online_sites(self, sites: Iterable[StoredSite]) -> set[str]:
         """Return the names of sites whose node made a request in the last ``PRESENT_SECONDS``."""
@@ -301,7 +301,7 @@ class FleetState:
             TaskIdentity.node_id = SUPERLINK_NODE_ID
             quiet = threading.Event()
             beat = threading.Thread(
-                target=self._heartbeat, args=(task_id, quiet), name="wg-run", daemon=True
+                target=self._send_heartbeats, args=(task_id, quiet), name="wg-run", daemon=True
             )
             beat.start()
             outcome = SubStatus.FAILED
@@ -314,31 +314,31 @@ class FleetState:
                 state.finish_task(task_id, sub_status=outcome, details="")
                 state.cleanup_run(run_id)
 
-    def _heartbeat(self, task_id: int, quiet: threading.Event) -> None:
+    def _send_heartbeats(self, task_id: int, quiet: threading.Event) -> None:
         heartbeat_seconds = 10.0
         while not quiet.wait(heartbeat_seconds):
             self._state.acknowledge_task_heartbeat(task_id)
 
-    def _judge(self, request: Request, message: object) -> object | None:
+    def _check_request(self, request: Request, message: object) -> object | None:
         """Check that node key and certificate match, and refuse requests that Flower allows."""
-        site: StoredSite = getattr(request.state, SITE_STATE)
+        site: StoredSite = getattr(request.state, SITE_STATE_KEY)
         if _public_key(request) != site.node_key.encode("ascii"):
-            setattr(request.state, TROUBLE_STATE, troubles.NODE_KEY)
+            setattr(request.state, TROUBLE_STATE_KEY, troubles.NODE_KEY)
             raise HTTPException(403, "the certificate belongs to another node key")
         self._heard[site.name] = time.monotonic()
         if isinstance(message, GetFabRequest):
             raise HTTPException(403, "nodes run the app that is installed with them")
         if isinstance(message, PushMessagesRequest):
-            _check_push(message)
+            _check_upload(message)
         if isinstance(message, DeactivateNodeRequest):
             # Flower would drop the node's last reply; the node's heartbeat expires anyway.
             self._left.add(site.name)
             return DeactivateNodeResponse()
         if isinstance(message, ActivateNodeRequest):
-            self._before_activation(site)
+            self._register_node(site)
         return None
 
-    def _before_activation(self, site: StoredSite) -> None:
+    def _register_node(self, site: StoredSite) -> None:
         """Register a node, so that a restarted node reconnects before its heartbeat expires."""
         key = site.node_key.encode("ascii")
         node_id = self._state.get_node_id_by_public_key(key)
@@ -393,12 +393,12 @@ class FleetRun:
         state = self._state
         replies: list[Reply] = []
         ask = message_ids - self._uploading.keys()
-        messages, broken = self._heads(ask)
+        messages, broken = self._fetch_reply_heads(ask)
         replies += [Reply(message_id, None, fleet.MALFORMED) for message_id in broken]
         for head in messages:
             message_id = head.metadata.reply_to_message_id
             if head.has_error():
-                replies.append(Reply(message_id, None, _error(head)))
+                replies.append(Reply(message_id, None, _known_error_code(head)))
                 continue
             try:
                 tree = state.object_store.get_object_tree(head.metadata.message_id)
@@ -410,7 +410,7 @@ class FleetRun:
             state.delete_messages({head.metadata.reply_to_message_id for head in messages})
         for message_id in message_ids & self._uploading.keys():
             try:
-                reply = self._receive(message_id, *self._uploading[message_id])
+                reply = self._assemble_reply(message_id, *self._uploading[message_id])
             except Exception:  # one node's reply must not end the others' run
                 log.exception("reply to %s", message_id[:16])
                 reply = Reply(message_id, None, fleet.MALFORMED)
@@ -419,7 +419,7 @@ class FleetRun:
                 replies.append(reply)
         return replies
 
-    def _heads(self, message_ids: set[str]) -> tuple[list[Message], list[str]]:
+    def _fetch_reply_heads(self, message_ids: set[str]) -> tuple[list[Message], list[str]]:
         """Return replies without their content, and ids of messages with an unreadable reply."""
         if not message_ids:
             return [], []
@@ -443,7 +443,7 @@ class FleetRun:
         self._state.delete_messages({message_id})
         self._state.object_store.delete(message_id)
 
-    def _receive(self, message_id: str, head: Message, tree: ObjectTree) -> Reply | None:
+    def _assemble_reply(self, message_id: str, head: Message, tree: ObjectTree) -> Reply | None:
         """Return the reply to a message, or None while its parts are still being uploaded."""
         contents: dict[str, bytes] = {}
         for count, node in enumerate(iterate_object_tree(tree)):
@@ -459,13 +459,13 @@ class FleetRun:
         reply_id = head.metadata.message_id
         self._state.object_store.delete(reply_id)
         try:
-            return Reply(message_id, _open(reply_id, contents))
+            return Reply(message_id, _unpack_reply(reply_id, contents))
         except (DecodeError, KeyError, ValueError, TypeError) as error:
             log.warning("malformed reply to %s: %s", message_id[:16], error)
             return Reply(message_id, None, fleet.MALFORMED)
 
 
-def _open(message_id: str, contents: dict[str, bytes]) -> Envelope:
+def _unpack_reply(message_id: str, contents: dict[str, bytes]) -> Envelope:
     """Unpack a node's reply; only three object types are allowed, each matching its hash."""
     for object_id, content in contents.items():
         if get_object_id(content) != object_id:
@@ -481,7 +481,7 @@ def _open(message_id: str, contents: dict[str, bytes]) -> Envelope:
     return fleet.read_envelope(dict(record), subject="reply")
 
 
-def _check_push(request: PushMessagesRequest) -> None:
+def _check_upload(request: PushMessagesRequest) -> None:
     """Refuse an upload that is not one reply, in the node's own name, with few enough objects.
 
     Flower registers objects before it requests their bytes, so their number bounds its memory.
@@ -501,7 +501,7 @@ def _check_push(request: PushMessagesRequest) -> None:
         raise HTTPException(400, "the reply is no message") from error
 
 
-def _error(head: Message) -> str:
+def _known_error_code(head: Message) -> str:
     """Return the error code of a node's reply if it is known, else ``lost``."""
     refusals = {fleet.APP_MISMATCH, fleet.TYPE_DENIED, fleet.TOO_LARGE, fleet.MALFORMED}
     reason = head.error.reason or ""

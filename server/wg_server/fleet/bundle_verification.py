@@ -40,7 +40,7 @@ def check_charge_terms(charge: Charge, release: bytes) -> None:
     charged_sensitivity = numbers.parse_fraction(
         mechanism.sensitivity_squared, subject="charge entry: squared sensitivity"
     )
-    _agree(
+    _check_equal_terms(
         ("request id", manifest.request_id == charge.request_id),
         ("data set", manifest.dataset == charge.dataset),
         ("epsilon", manifest.epsilon == charge.epsilon),
@@ -89,11 +89,11 @@ def verify_bundle(statistics: StatisticsBundle, **place: Unpack[ExpectedSigners]
         DecodeError: A part is malformed.
         VerificationError: The proofs do not show that the ledger has the release.
     """
-    charge = _entry(statistics.charge_entry, Charge, "charge entry")
-    release = _entry(statistics.release_entry, Release, "release entry")
-    _check_place("charge", charge, statistics.charge_entry, statistics.charge_proof, place)
-    _check_place("release", release, statistics.release_entry, statistics.release_proof, place)
-    _check_pair(charge, release, statistics.release)
+    charge = _decode_entry(statistics.charge_entry, Charge, "charge entry")
+    release = _decode_entry(statistics.release_entry, Release, "release entry")
+    _check_inclusion("charge", charge, statistics.charge_entry, statistics.charge_proof, place)
+    _check_inclusion("release", release, statistics.release_entry, statistics.release_proof, place)
+    _check_release_entry(charge, release, statistics.release)
     check_charge_terms(charge, statistics.release)
     check_mechanism_price(charge)
 
@@ -107,8 +107,8 @@ def verify_statement_bundle(
         DecodeError: A part is malformed.
         VerificationError: The statement is not on the ledger.
     """
-    statement = _entry(statement_bundle.entry, PublicStatement, "statement entry")
-    _check_place("statement", statement, statement_bundle.entry, statement_bundle.proof, place)
+    statement = _decode_entry(statement_bundle.entry, PublicStatement, "statement entry")
+    _check_inclusion("statement", statement, statement_bundle.entry, statement_bundle.proof, place)
     return statement
 
 
@@ -183,7 +183,7 @@ def is_cosigned(release: StatisticsBundle | StatementBundle, name: str, key: Pub
     )
 
 
-def _check_place(
+def _check_inclusion(
     name: str,
     entry: Charge | Release | PublicStatement,
     data: bytes,
@@ -210,14 +210,14 @@ def _check_place(
         raise VerificationError(f"{name} proof: {error}") from error
 
 
-def _entry(data: bytes, kind: type[E], subject: str) -> E:
+def _decode_entry(data: bytes, kind: type[E], subject: str) -> E:
     entry: Entry = entries.decode(data, subject=subject)
     if not isinstance(entry, kind):
         raise VerificationError(f"{subject}: is a {entry.head.kind} entry")
     return entry
 
 
-def _check_pair(charge: Charge, release: Release, payload: bytes) -> None:
+def _check_release_entry(charge: Charge, release: Release, payload: bytes) -> None:
     if release.charge != charge.head.seq:
         raise VerificationError(
             f"release entry: releases charge {release.charge}, not {charge.head.seq}"
@@ -231,7 +231,7 @@ def _check_pair(charge: Charge, release: Release, payload: bytes) -> None:
         )
 
 
-def _agree(*rows: tuple[str, bool]) -> None:
+def _check_equal_terms(*rows: tuple[str, bool]) -> None:
     for name, good in rows:
         if not good:
             raise VerificationError(f"charge entry: {name} is not that of the manifest")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wg_core.errors import ConfigError
-from wg_server.fleet.listener import Listener, server_context
+from wg_server.fleet.listener import Listener, server_tls_context
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
 
@@ -23,7 +23,7 @@ class CertificateReloader:
         """
         self._home = home
         self._listeners = listeners
-        self._shown = self._state()
+        self._shown = self._file_states()
         self._half: list[tuple[Path, int, int]] = []
 
     def reload_if_changed(self) -> None:
@@ -32,12 +32,12 @@ class CertificateReloader:
         Files that do not match each other are part of an unfinished change, and are read again
         later.
         """
-        state = self._state()
+        state = self._file_states()
         if state == self._shown:
             return
         try:
             contexts = {
-                listener: server_context(self._home, client_certificates=asks)
+                listener: server_tls_context(self._home, client_certificates=asks)
                 for listener, asks in self._listeners.items()
             }
         except ConfigError as error:
@@ -50,7 +50,7 @@ class CertificateReloader:
         self._shown = state
         log.info("new certificates are in use")
 
-    def _state(self) -> list[tuple[Path, int, int]]:
+    def _file_states(self) -> list[tuple[Path, int, int]]:
         home = self._home
         files = []
         for path in (home.tls_cert, home.tls_key, *pki.root_certificate_files(home)):

@@ -16,7 +16,7 @@ from wg_core.ledger.witness import WitnessRefused
 from wg_core.wire import canonical, protocol
 from wg_server.fleet import trust
 from wg_server.fleet.enrolment import EnrolmentService
-from wg_server.fleet.guards import SITE_STATE
+from wg_server.fleet.guards import SITE_STATE_KEY
 from wg_server.fleet.witness import LedgerWitness
 from wg_server.site.home import ServerHome
 from wg_server.store.site import StoredSite
@@ -34,7 +34,7 @@ def fleet_router(
     def post(path: str, media_type: str, work: Callable[[StoredSite, bytes], bytes]) -> None:
         @router.post(path)
         async def endpoint(request: Request) -> Response:
-            site: StoredSite = getattr(request.state, SITE_STATE)
+            site: StoredSite = getattr(request.state, SITE_STATE_KEY)
             body = await request.body()
             try:
                 answer = await run_in_threadpool(work, site, body)
@@ -51,7 +51,7 @@ def fleet_router(
         return enrolment.renew_certificate(site, body.decode("ascii", "replace")).encode()
 
     def answer_trust(site: StoredSite, body: bytes) -> bytes:
-        return canonical.encode(trust.answer_pins(home, store, site.name, body))
+        return canonical.encode(trust.store_site_pins(home, store, site.name, body))
 
     post(protocol.WITNESS_PATH, "text/plain", witness.cosign_extension)
     post(protocol.ROTATE_PATH, "text/plain", witness.accept_rotation)

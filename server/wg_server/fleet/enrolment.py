@@ -48,7 +48,7 @@ ADDRESSES_LIMIT = 4096  # Largest number of addresses, and of tokens, that are c
 REQUEST_LIMIT = protocol.ENROLMENT_LIMIT + protocol.REPLACED_LOG_LIMIT * 4 // 3
 """Largest enrolment request in bytes, including a replaced ledger in base64."""
 _SECONDS, _LOG_SECONDS = 20.0, 600.0  # Time limits of a request's body, without and with ledger
-_PEM = "application/x-pem-file"
+_PEM_MEDIA_TYPE = "application/x-pem-file"
 
 
 def create_join_token(
@@ -124,9 +124,9 @@ class EnrolmentService:
             request.site, canonical.encode(trust.current_pins(self._home)).decode()
         )
         log.info("enrolled %s", request.site)
-        return self._reply(certificate_pem, witness, cosignature)
+        return self._enrolment_reply(certificate_pem, witness, cosignature)
 
-    def _reply(
+    def _enrolment_reply(
         self, certificate_pem: str, witness: LedgerWitness, cosignature: bytes
     ) -> EnrolmentReply:
         server_key = signing.public_bytes(signing.load(self._home.signing_key))
@@ -160,14 +160,14 @@ class EnrolmentService:
         of_token = SlidingWindowLimit(TOKEN_TRIES_LIMIT, ADDRESSES_LIMIT)
 
         async def ca(request: Request) -> Response:
-            return Response(self._home.ca_cert.read_bytes(), media_type=_PEM)
+            return Response(self._home.ca_cert.read_bytes(), media_type=_PEM_MEDIA_TYPE)
 
         async def enrol(request: Request) -> Response:
             host = request.client.host if request.client else ""
             if not of_address.count_try(client_network(host)):
                 return PlainTextResponse("too many requests\n", 429)
             body = await request.body()
-            if not of_token.count_try(_secret_of(body)):
+            if not of_token.count_try(_hash_token_secret(body)):
                 return PlainTextResponse("too many requests\n", 429)
             try:
                 reply = await run_in_threadpool(self.enrol_site, body)
@@ -195,24 +195,24 @@ class _EnrolmentLimit(BodyLimit):
         self._store = store
         self._larger = BodyLimit(app, REQUEST_LIMIT, seconds=_LOG_SECONDS)
 
-    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _check_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         secret = headers.get(b"authorization", b"").removeprefix(b"Bearer ").decode("latin-1")
         large = len(headers.get(b"content-length", b"")) >= len(str(protocol.ENROLMENT_LIMIT))
         if large and secret and await run_in_threadpool(self._store.has_invitation, secret):
             await self._larger(scope, receive, send)
         else:
-            await super()._judge(scope, receive, send)
+            await super()._check_request(scope, receive, send)
 
 
-class _Secret(msgspec.Struct):
+class _TokenSecretField(msgspec.Struct):
     secret: str = ""
 
 
-def _secret_of(body: bytes) -> str:
+def _hash_token_secret(body: bytes) -> str:
     """Return a hash of the join token's secret in a request; invalid requests share one hash."""
     try:
-        secret = typed.decode_json(body, _Secret).secret
+        secret = typed.decode_json(body, _TokenSecretField).secret
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         secret = ""
     return hash_secret(secret)

@@ -28,17 +28,17 @@ from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
-PEER_STATE = "peer_certificate"  # Key in the connection's state: the client certificate in DER
+PEER_STATE_KEY = "peer_certificate"  # Key in the connection's state: the client certificate in DER
 
-SITE_STATE = "site"  # Key in the request's state: the enrolled site that made the request
+SITE_STATE_KEY = "site"  # Key in the request's state: the enrolled site that made the request
 
-TROUBLE_STATE = "trouble"
+TROUBLE_STATE_KEY = "trouble"
 """Key in the request's state: why the node is refused, a code of ``store.troubles``."""
 
-PAUSE_SECONDS = 1.0  # Delay before an unidentified or too frequent request is refused
+REFUSAL_DELAY_SECONDS = 1.0  # Delay before an unidentified or too frequent request is refused
 
 
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_CONTENT_LENGTH = re.compile(rb"[0-9]{1,18}")
 """Valid content length; Python's ``int`` raises from 4,300 digits on."""
 
 
@@ -50,18 +50,18 @@ class Guard(ABC):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check one ASGI request, and pass it on or refuse."""
-        judge = self._judge if scope["type"] == "http" else self._app
-        await judge(scope, receive, send)
+        handle = self._check_request if scope["type"] == "http" else self._app
+        await handle(scope, receive, send)
 
     @abstractmethod
-    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _check_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request, or pass the request on."""
 
 
 class StorageGuard(Guard):
     """Middleware that answers 503 with Retry-After while the disk or the database is unusable."""
 
-    async def _judge(
+    async def _check_request(
         self, scope: Scope, receive: Receive, send: Send, *, again_seconds: int = 5
     ) -> None:
         has_begun = False
@@ -90,13 +90,15 @@ class BodyLimit(Guard):
         self._limit = limit
         self._seconds = seconds
 
-    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _check_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         length = headers.get(b"content-length")
         bare = scope["method"] in ("GET", "HEAD") and b"transfer-encoding" not in headers
         if length is None and not bare:
             await PlainTextResponse("length required\n", 411)(scope, receive, send)
-        elif length is not None and (not _LENGTH.fullmatch(length) or int(length) > self._limit):
+        elif length is not None and (
+            not _CONTENT_LENGTH.fullmatch(length) or int(length) > self._limit
+        ):
             await PlainTextResponse("payload too large\n", 413)(scope, receive, send)
         else:
             await self._app(scope, self._with_deadline(receive), send)
@@ -134,8 +136,8 @@ class BodyBudget(Guard):
         self._total_bytes = total_bytes
         self._held: dict[str, int] = {}
 
-    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
-        site = scope["state"][SITE_STATE].name
+    async def _check_request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        site = scope["state"][SITE_STATE_KEY].name
         length = int(dict(scope["headers"]).get(b"content-length", b"0"))
         buffered_bytes = self._held.get(site, 0)
         # A site's only body is exempt from the site's limit.
@@ -168,30 +170,32 @@ class IdentityGuard(Guard):
         self._written = 0.0
         self._lock = threading.Lock()
 
-    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
-        der = scope.get("state", {}).get(PEER_STATE)
-        site = await run_in_threadpool(self._look_up, der) if der else None
+    async def _check_request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        der = scope.get("state", {}).get(PEER_STATE_KEY)
+        site = await run_in_threadpool(self._authenticate_site, der) if der else None
         if site is None:
-            await asyncio.sleep(PAUSE_SECONDS)
-            is_revoked = der and await run_in_threadpool(self._store.is_revoked, _fingerprint(der))
+            await asyncio.sleep(REFUSAL_DELAY_SECONDS)
+            is_revoked = der and await run_in_threadpool(
+                self._store.is_revoked, _certificate_fingerprint(der)
+            )
             headers = {protocol.WHY_HEADER: protocol.REVOKED} if is_revoked else None
             response = PlainTextResponse("not an enrolled site\n", 403, headers)
             await response(scope, receive, send)
             return
-        scope["state"][SITE_STATE] = site
+        scope["state"][SITE_STATE_KEY] = site
         with logs.log_context(site=site.name):
             await self._app(scope, receive, send)
 
-    def _look_up(self, der: bytes) -> StoredSite | None:
+    def _authenticate_site(self, der: bytes) -> StoredSite | None:
         current_time = time.time()
-        site = self._store.authenticate(_fingerprint(der), current_time)
+        site = self._store.authenticate(_certificate_fingerprint(der), current_time)
         if site is None and self._recovery is not None:
             site = adopt_certificate(self._store, self._recovery, der, current_time)
         if site is not None:
-            self._note(site.name, current_time)
+            self._record_request_time(site.name, current_time)
         return site
 
-    def _note(self, site: str, current_time: float) -> None:
+    def _record_request_time(self, site: str, current_time: float) -> None:
         """Note the time of a site's request; notes are written to the store once a second."""
         write_seconds = 1.0
         seen_seconds = 10.0
@@ -204,7 +208,7 @@ class IdentityGuard(Guard):
         self._store.record_requests(due)
 
 
-def _fingerprint(der: bytes) -> str:
+def _certificate_fingerprint(der: bytes) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
@@ -222,15 +226,15 @@ class RateLimit(Guard):
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}
 
-    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._take(scope["state"][SITE_STATE].name):
-            await asyncio.sleep(PAUSE_SECONDS)
+    async def _check_request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._take_token(scope["state"][SITE_STATE_KEY].name):
+            await asyncio.sleep(REFUSAL_DELAY_SECONDS)
             response = PlainTextResponse("too many requests\n", 429, {"retry-after": "1"})
             await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def _take(self, site: str) -> bool:
+    def _take_token(self, site: str) -> bool:
         burst = 10 * self._rate
         current_time = self._clock()
         level, then = self._buckets.get(site, (burst, current_time))

@@ -1,8 +1,8 @@
 """TLS listeners, each a uvicorn server on a thread with our certificate and limits.
 
-This module accepts the connections itself, so that each is counted (``door``) and has a deadline
-before the TLS handshake is done. A request that is answered before its body arrived (because it is
-too large, or too frequent) ends its connection; the rest of its body is not read.
+This module accepts the connections itself, so that each is counted (``connection_limit``) and has a
+deadline before the TLS handshake is done. A request that is answered before its body arrived
+(because it is too large, or too frequent) ends its connection; the rest of its body is not read.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from wg_core.errors import ConfigError, reraise_os_errors
-from wg_server.fleet.door import CONNECTIONS, ConnectionLimit, PeerConnection
-from wg_server.fleet.guards import PEER_STATE
+from wg_server.fleet.connection_limit import CONNECTIONS_LIMIT, ConnectionLimit, PeerConnection
+from wg_server.fleet.guards import PEER_STATE_KEY
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
 
@@ -39,17 +39,17 @@ TLS_BUFFER_BYTES = 32 << 10  # Read buffer of a connection: two TLS records
 asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # default: 256 KiB per connection
 
 
-class _Protocol(H11Protocol):
+class _HttpProtocol(H11Protocol):
     """HTTP protocol that passes on the client certificate, and drops clients without a request."""
 
     _deadline: asyncio.TimerHandle | None = None
     _unread = False
 
-    def __init__(self, server: _Server, visitor: PeerConnection) -> None:
+    def __init__(self, server: _TlsServer, visitor: PeerConnection) -> None:
         super().__init__(
             config=server.config, server_state=server.server_state, app_state=server.lifespan.state
         )
-        self._door = server.door
+        self._connection_limit = server.connection_limit
         self._visitor = visitor
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -58,9 +58,9 @@ class _Protocol(H11Protocol):
         tls = transport.get_extra_info("ssl_object")
         der = tls.getpeercert(binary_form=True) if tls is not None else None
         if der is not None:  # issued by our authority, else the TLS handshake had failed
-            self._door.assign_site(self._visitor, _common_name(tls.getpeercert()))
-        self.app_state = {**self.app_state, PEER_STATE: der}
-        self._deadline = self.loop.call_later(HEADER_SECONDS, self._too_slow)
+            self._connection_limit.assign_site(self._visitor, _common_name(tls.getpeercert()))
+        self.app_state = {**self.app_state, PEER_STATE_KEY: der}
+        self._deadline = self.loop.call_later(HEADER_SECONDS, self._abort_slow_client)
 
     def data_received(self, data: bytes) -> None:
         """Start the deadline at the first bytes of a request, and stop it at its complete head."""
@@ -68,7 +68,7 @@ class _Protocol(H11Protocol):
             return
         before = self.cycle
         if self._deadline is None and (before is None or before.response_complete):
-            self._deadline = self.loop.call_later(HEADER_SECONDS, self._too_slow)
+            self._deadline = self.loop.call_later(HEADER_SECONDS, self._abort_slow_client)
         super().data_received(data)
         if self._deadline is not None and self.cycle is not before:
             self._deadline.cancel()
@@ -78,7 +78,7 @@ class _Protocol(H11Protocol):
         """Remove a connection that was lost from the listener's limit."""
         if self._deadline is not None:
             self._deadline.cancel()
-        self._door.remove_connection(self._visitor)
+        self._connection_limit.remove_connection(self._visitor)
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
@@ -95,17 +95,17 @@ class _Protocol(H11Protocol):
             return
         super().on_response_complete()
 
-    def _too_slow(self) -> None:
+    def _abort_slow_client(self) -> None:
         if not self.transport.is_closing():
             self.transport.abort()
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn server that accepts its connections through a ``Door``."""
+class _TlsServer(uvicorn.Server):
+    """Uvicorn server that accepts its connections under a ``ConnectionLimit``."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.door = ConnectionLimit(CONNECTIONS)
+        self.connection_limit = ConnectionLimit(CONNECTIONS_LIMIT)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -114,7 +114,7 @@ class _Server(uvicorn.Server):
         self.servers = []
         for sock in sockets or []:
             sock.setblocking(False)
-            self._keep(self._accept(sock))
+            self._start_task(self._accept_connections(sock))
         self.started = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -123,13 +123,13 @@ class _Server(uvicorn.Server):
             task.cancel()
         await super().shutdown(sockets)
 
-    def _keep(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def _start_task(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _accept(self, listener: socket.socket) -> None:
+    async def _accept_connections(self, listener: socket.socket) -> None:
         accept_again_seconds = 0.1
         loop = asyncio.get_running_loop()
         while True:
@@ -139,29 +139,31 @@ class _Server(uvicorn.Server):
                 log.warning("a connection cannot be accepted: %s", error.strerror)
                 await asyncio.sleep(accept_again_seconds)
                 continue
-            visitor = self.door.add_connection(sock, address[0])
-            welcome = self._keep(self._welcome(sock, visitor))
-            welcome.add_done_callback(functools.partial(self._close_unwelcomed, sock, visitor))
+            visitor = self.connection_limit.add_connection(sock, address[0])
+            welcome = self._start_task(self._set_up_connection(sock, visitor))
+            welcome.add_done_callback(
+                functools.partial(self._close_cancelled_connection, sock, visitor)
+            )
 
-    def _close_unwelcomed(
+    def _close_cancelled_connection(
         self, sock: socket.socket, visitor: PeerConnection, welcome: asyncio.Task[None]
     ) -> None:
         """Close a connection whose TLS set-up the server's shutdown cancelled."""
         if welcome.cancelled():
-            self.door.remove_connection(visitor)
+            self.connection_limit.remove_connection(visitor)
             sock.close()
 
-    async def _welcome(self, sock: socket.socket, visitor: PeerConnection) -> None:
+    async def _set_up_connection(self, sock: socket.socket, visitor: PeerConnection) -> None:
         tls: dict[str, Any] = {}
         if self.config.ssl is not None:
             tls = {"ssl": self.config.ssl, "ssl_handshake_timeout": HEADER_SECONDS}
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: _Protocol(self, visitor), sock, **tls
+                lambda: _HttpProtocol(self, visitor), sock, **tls
             )
         except OSError as error:  # no TLS, a certificate of another authority, or a timeout
             log.debug("a connection from %s ended before a request: %s", visitor.peer, error)
-            self.door.remove_connection(visitor)
+            self.connection_limit.remove_connection(visitor)
             sock.close()
 
 
@@ -177,12 +179,12 @@ class Listener:
         options: dict[str, Any] = {}
         if tls is not None:
             options["ssl_context_factory"] = lambda config, default: tls
-        self._server = _Server(
+        self._server = _TlsServer(
             uvicorn.Config(
                 app,
                 host=host,
                 port=port,
-                http=_Protocol,
+                http=_HttpProtocol,
                 ws="none",
                 lifespan="off",
                 access_log=False,
@@ -208,7 +210,7 @@ class Listener:
         """
         address = f"{self._host}:{self._port}"
         with reraise_os_errors(ConfigError, f"{self._name} listener: {address} cannot be bound"):
-            self._sockets = _bind(self._host, self._port)
+            self._sockets = _open_sockets(self._host, self._port)
         self._thread.start()
         while not self._server.started:
             if not self._thread.is_alive():
@@ -230,7 +232,7 @@ class Listener:
         self._thread.join(10)
 
 
-def _bind(host: str, port: int, *, backlog: int = 1024) -> list[socket.socket]:
+def _open_sockets(host: str, port: int, *, backlog: int = 1024) -> list[socket.socket]:
     """Open a listening socket for each address of ``host``."""
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
@@ -257,7 +259,7 @@ def _common_name(certificate: Any) -> str:
     return names[0] if names else ""
 
 
-def server_context(home: ServerHome, *, client_certificates: bool) -> ssl.SSLContext:
+def server_tls_context(home: ServerHome, *, client_certificates: bool) -> ssl.SSLContext:
     """Return the server's TLS 1.3 context; client certificates may be required.
 
     Raises:

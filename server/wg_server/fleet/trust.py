@@ -49,7 +49,7 @@ def current_pins(home: ServerHome) -> Pins:
     return Pins(authority=authority, packages=packages, witness=witness)
 
 
-def answer_pins(home: ServerHome, store: ServerStore, site: str, data: bytes) -> Trust:
+def store_site_pins(home: ServerHome, store: ServerStore, site: str, data: bytes) -> Trust:
     """Store the keys that a site reports as pinned, and return the current keys.
 
     Raises:

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wg_server.fleet.adapter import clock_skew, is_clock_refused
-from wg_server.fleet.guards import SITE_STATE, TROUBLE_STATE, Guard
+from wg_server.fleet.guards import SITE_STATE_KEY, TROUBLE_STATE_KEY, Guard
 from wg_server.store import troubles
 from wg_server.store.sites import ServerStore
 
@@ -27,7 +27,7 @@ class RefusalRecorder(Guard):
         self._noted: dict[str, float] = {}
         self._well: set[str] = set()
 
-    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _check_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
 
         async def send_watched(message: Message) -> None:
@@ -41,17 +41,19 @@ class RefusalRecorder(Guard):
         skew = clock_skew(scope, current_time)
         if skew is None:
             return  # not a Flower request: only these have a signed time and a node key
-        site = scope["state"][SITE_STATE].name
+        site = scope["state"][SITE_STATE_KEY].name
         if status == 401 and is_clock_refused(skew):
-            await self._note(site, troubles.CLOCK, skew, current_time)
-        elif status == 403 and TROUBLE_STATE in scope["state"]:
-            await self._note(site, scope["state"][TROUBLE_STATE], 0.0, current_time)
+            await self._record_refusal(site, troubles.CLOCK, skew, current_time)
+        elif status == 403 and TROUBLE_STATE_KEY in scope["state"]:
+            await self._record_refusal(site, scope["state"][TROUBLE_STATE_KEY], 0.0, current_time)
         elif 200 <= status < 300 and site not in self._well:
             self._well.add(site)
             self._noted.pop(site, None)
             await run_in_threadpool(troubles.delete_trouble, self._store, site)
 
-    async def _note(self, site: str, code: str, figure: float, current_time: float) -> None:
+    async def _record_refusal(
+        self, site: str, code: str, figure: float, current_time: float
+    ) -> None:
         note_seconds = 10.0
         if current_time - self._noted.get(site, 0.0) > note_seconds:
             self._noted[site] = current_time

@@ -68,7 +68,9 @@ class LedgerWitness:
                 a fork is stored.
         """
         current_time = time.time()
-        decide = partial(self._decide, site.ledger_origin, site.ledger_key, request, current_time)
+        decide = partial(
+            self._decide_cosignature, site.ledger_origin, site.ledger_key, request, current_time
+        )
         with self.store_fork_evidence(site.ledger_origin, current_time):
             return self._store.update_checkpoint(site, current_time, decide)
 
@@ -98,7 +100,7 @@ class LedgerWitness:
                     size=size,
                 )
             request = fit[0].encode()
-            return self._decide(
+            return self._decide_cosignature(
                 site.ledger_origin, site.ledger_key, request, current_time, checkpoint
             )
 
@@ -158,7 +160,9 @@ class LedgerWitness:
             key = bundle_verification.verify_rotation(
                 entry, rotation_proof, origin=site.ledger_origin, old_key=bytes.fromhex(known_key)
             )
-            return self._decide(site.ledger_origin, key.hex(), body, current_time, checkpoint)
+            return self._decide_cosignature(
+                site.ledger_origin, key.hex(), body, current_time, checkpoint
+            )
 
         new_key = bundle_verification.read_rotation_key(entry)
         with self.store_fork_evidence(site.ledger_origin, current_time):
@@ -193,7 +197,7 @@ class LedgerWitness:
         witness_request = WitnessRequest(
             old_size=head.size if head else 0, path=(), note=first_note
         )
-        return self._decide(
+        return self._decide_cosignature(
             request.ledger_origin,
             request.ledger_key,
             witness_request.encode(),
@@ -213,7 +217,7 @@ class LedgerWitness:
             )
             raise
 
-    def _decide(
+    def _decide_cosignature(
         self, origin: str, key: str, request: bytes, current_time: float, checkpoint: bytes | None
     ) -> tuple[bytes, int, bytes]:
         signed = rules.cosign_extension(

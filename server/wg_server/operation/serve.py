@@ -28,13 +28,13 @@ from wg_server.console.app import console_routes
 from wg_server.console.metrics import Metrics
 from wg_server.console.probes import server_probes
 from wg_server.console.views import PageSource
-from wg_server.fleet.adapter import FleetState
+from wg_server.fleet.adapter import FlowerLink
 from wg_server.fleet.certificates import CertificateReloader
-from wg_server.fleet.door import CONNECTIONS
+from wg_server.fleet.connection_limit import CONNECTIONS_LIMIT
 from wg_server.fleet.endpoints import fleet_router
 from wg_server.fleet.enrolment import EnrolmentService
 from wg_server.fleet.guards import BodyBudget, BodyLimit, IdentityGuard, RateLimit, StorageGuard
-from wg_server.fleet.listener import Listener, server_context
+from wg_server.fleet.listener import Listener, server_tls_context
 from wg_server.fleet.watch import RefusalRecorder
 from wg_server.fleet.witness import LedgerWitness
 from wg_server.generator import versions
@@ -87,7 +87,7 @@ def serve_home(
         store = stack.enter_context(ServerStore.open(home))
         serving_lock = None if beside_port else stack.enter_context(ServingLock(store.engine))
         witness = LedgerWitness.open(home, store)
-        state = FleetState()
+        state = FlowerLink()
         makers = (
             [make_package] if make_package else [PackagingProcess() for _ in range(PROCESS_COUNT)]
         )
@@ -103,8 +103,8 @@ def serve_home(
         )
         enrol_side = metrics.count_requests(enrolment.app(), "enrolment")
         admin_side = _admin_app(source, metrics, pages=not beside_port)
-        plain = server_context(home, client_certificates=False)
-        mutual = server_context(home, client_certificates=True)
+        plain = server_tls_context(home, client_certificates=False)
+        mutual = server_tls_context(home, client_certificates=True)
         fleet = Listener("fleet", fleet_side, config.host, ports[0], mutual)
         enrol = Listener("enrolment", enrol_side, config.host, ports[1], plain)
         admin = Listener("admin", admin_side, config.admin_host, ports[2], None)
@@ -147,7 +147,7 @@ def _admin_app(source: PageSource, metrics: Metrics, *, pages: bool) -> Starlett
     return admin_app(token, metrics.registry, source.probes, console)
 
 
-def _online(state: FleetState, sites: Iterable[StoredSite]) -> set[str]:
+def _online(state: FlowerLink, sites: Iterable[StoredSite]) -> set[str]:
     """Return the sites that are connected here, or were recently seen by another process."""
     all_sites, since = list(sites), time.time() - PRESENT_SECONDS
     return state.online_sites(all_sites) | {
@@ -182,7 +182,7 @@ def _warn_of_gaps(home: ServerHome) -> None:
 def _raise_file_limit() -> None:
     """Raise the file descriptor limit for three full listeners and the store, if allowed."""
     files_reserve = 256
-    descriptors = 3 * CONNECTIONS + files_reserve
+    descriptors = 3 * CONNECTIONS_LIMIT + files_reserve
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= descriptors:
         return
@@ -199,7 +199,7 @@ def _raise_file_limit() -> None:
 def fleet_app(
     home: ServerHome,
     store: ServerStore,
-    state: FleetState,
+    state: FlowerLink,
     witness: LedgerWitness,
     enrolment: EnrolmentService,
 ) -> FastAPI:
@@ -218,7 +218,7 @@ def fleet_app(
             state.middleware(),
         ],
     )
-    state.attach(app)
+    state.attach_to_app(app)
     app.include_router(fleet_router(home, store, witness, enrolment))
     return app
 

@@ -16,8 +16,8 @@ from tests.server.rows import site_named
 
 from wg_core.errors import DecodeError
 from wg_core.wire import fleet
-from wg_server.fleet.adapter import HANDLERS, FleetState
-from wg_server.fleet.guards import SITE_STATE
+from wg_server.fleet.adapter import HANDLERS, FlowerLink
+from wg_server.fleet.guards import SITE_STATE_KEY
 from wg_server.store.site import PRESENT_SECONDS, StoredSite
 
 
@@ -47,7 +47,7 @@ def test_the_fleet_api_has_the_routes_that_were_reviewed() -> None:
 
 
 def test_nobody_is_online_and_nothing_comes_back_in_a_new_state() -> None:
-    state = FleetState()
+    state = FlowerLink()
     assert state.online_sites([]) == set()
     assert state.activation_time("plant-a") == 0.0
     with state.open_run() as run:
@@ -56,7 +56,7 @@ def test_nobody_is_online_and_nothing_comes_back_in_a_new_state() -> None:
 
 
 def test_runs_follow_each_other() -> None:
-    state = FleetState()
+    state = FlowerLink()
     for _ in range(3):
         with state.open_run():
             pass
@@ -101,12 +101,12 @@ def test_each_route_of_flower_has_its_handler() -> None:
 
 def test_a_node_is_there_while_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     site = known("plant-a")
-    state = FleetState()
+    state = FlowerLink()
     key = site.node_key.encode("ascii")
     node = state._state.create_node("", "", key, 0, name=site.name)
     assert state._state.activate_node(node, 1800)
     assert state.online_sites([site]) == set()  # Flower says so, but it asked nothing
-    state._judge(asked_by(site), PullMessagesRequest())
+    state._check_request(asked_by(site), PullMessagesRequest())
     assert state.online_sites([site]) == {"plant-a"}
     later = time.monotonic() + PRESENT_SECONDS + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
@@ -116,7 +116,7 @@ def test_a_node_is_there_while_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
 def asked_by(site: StoredSite) -> Request:
     key = base64.b64encode(site.node_key.encode("ascii"))
     headers = [(FLEET_HTTP_PUBLIC_KEY_HEADER.lower().encode("ascii"), key)]
-    return Request({"type": "http", "headers": headers, "state": {SITE_STATE: site}})
+    return Request({"type": "http", "headers": headers, "state": {SITE_STATE_KEY: site}})
 
 
 def known(name: str) -> StoredSite:

@@ -13,8 +13,8 @@ from tests.server.rows import site_named
 from wg_core.errors import StorageError
 from wg_server.fleet import guards
 from wg_server.fleet.guards import (
-    PEER_STATE,
-    SITE_STATE,
+    PEER_STATE_KEY,
+    SITE_STATE_KEY,
     BodyBudget,
     BodyLimit,
     IdentityGuard,
@@ -29,7 +29,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guards, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(guards, "REFUSAL_DELAY_SECONDS", 0.0)
 
 
 class Recorder:
@@ -79,7 +79,7 @@ def test_a_revoked_site_is_told_so_and_nobody_else_is(store: ServerStore) -> Non
         enrol(store, name, name.encode())
     store.revoke("plant-b", time.time())
     for name in ("plant-a", "plant-b", "nobody"):
-        answer = answered(app, {PEER_STATE: name.encode()})
+        answer = answered(app, {PEER_STATE_KEY: name.encode()})
         words.append((answer["status"], dict(answer["headers"]).get(b"weightgate-why")))
     assert words == [(200, None), (403, b"revoked"), (403, None)]
 
@@ -90,7 +90,7 @@ def test_a_store_that_cannot_be_read_is_answered_503(monkeypatch: pytest.MonkeyP
             raise StorageError("database: cannot be read or written")
 
     app = StorageGuard(IdentityGuard(Recorder(), Broken()))  # type: ignore[arg-type]
-    assert ask(app, {PEER_STATE: b"certificate"}) == 503
+    assert ask(app, {PEER_STATE_KEY: b"certificate"}) == 503
 
 
 @pytest.mark.parametrize(
@@ -134,13 +134,13 @@ def test_sites_that_are_seen_at_once_are_written_down_together(
     monkeypatch.setattr(store, "record_requests", lambda seen: written.append(sorted(seen)))
     app = IdentityGuard(Recorder(), store)
     for name in "abc":
-        app._note(name, current_time[0])
+        app._record_request_time(name, current_time[0])
     assert written == [["a"]]
     current_time[0] += 2
-    app._note("a", current_time[0])  # seen lately: it only brings the others along
+    app._record_request_time("a", current_time[0])  # seen lately: it only brings the others along
     assert written == [["a"], ["b", "c"]]
     current_time[0] += 20
-    app._note("a", current_time[0])
+    app._record_request_time("a", current_time[0])
     assert written[-1] == ["a"]
 
 
@@ -148,14 +148,14 @@ def test_only_a_certificate_in_good_standing_is_let_through(store: ServerStore) 
     enrol(store, "plant-a", b"certificate")
     inner = Recorder()
     app = IdentityGuard(inner, store)
-    assert ask(app, {PEER_STATE: b"certificate"}) == 200
-    assert inner.scopes[0]["state"][SITE_STATE].name == "plant-a"
+    assert ask(app, {PEER_STATE_KEY: b"certificate"}) == 200
+    assert inner.scopes[0]["state"][SITE_STATE_KEY].name == "plant-a"
     assert store.require_site("plant-a").last_seen > 0
-    assert ask(app, {PEER_STATE: b"another"}) == 403
-    assert ask(app, {PEER_STATE: None}) == 403
+    assert ask(app, {PEER_STATE_KEY: b"another"}) == 403
+    assert ask(app, {PEER_STATE_KEY: None}) == 403
     assert ask(app) == 403
     store.revoke("plant-a", time.time())
-    assert ask(app, {PEER_STATE: b"certificate"}) == 403
+    assert ask(app, {PEER_STATE_KEY: b"certificate"}) == 403
     assert len(inner.scopes) == 1
 
 
@@ -163,19 +163,19 @@ def test_a_site_has_a_burst_and_then_a_rate_of_its_own() -> None:
     current_time = 0.0
     site = site_named("a")
     app = RateLimit(Recorder(), rate=2.0, clock=lambda: current_time)
-    codes = [ask(app, {SITE_STATE: site}) for _ in range(25)]
+    codes = [ask(app, {SITE_STATE_KEY: site}) for _ in range(25)]
     assert codes == [200] * 20 + [429] * 5
     current_time += 1.0
-    assert [ask(app, {SITE_STATE: site}) for _ in range(3)] == [200, 200, 429]
+    assert [ask(app, {SITE_STATE_KEY: site}) for _ in range(3)] == [200, 200, 429]
 
 
 def test_a_refusal_takes_its_time(store: ServerStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guards, "PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(guards, "REFUSAL_DELAY_SECONDS", 0.2)
     app = RateLimit(Recorder(), rate=0.1)
-    assert ask(app, {SITE_STATE: site_named("a")}) == 200
+    assert ask(app, {SITE_STATE_KEY: site_named("a")}) == 200
     start = time.monotonic()
-    assert ask(app, {SITE_STATE: site_named("a")}) == 429
-    assert ask(IdentityGuard(Recorder(), store), {PEER_STATE: b"nobody's"}) == 403
+    assert ask(app, {SITE_STATE_KEY: site_named("a")}) == 429
+    assert ask(IdentityGuard(Recorder(), store), {PEER_STATE_KEY: b"nobody's"}) == 403
     assert time.monotonic() - start >= 0.4
 
 
@@ -191,7 +191,7 @@ def stalled(app: Any, name: str, length: int) -> Any:
         "type": "http",
         "method": "POST",
         "headers": [(b"content-length", str(length).encode())],
-        "state": {SITE_STATE: site},
+        "state": {SITE_STATE_KEY: site},
     }
 
     async def request() -> int:

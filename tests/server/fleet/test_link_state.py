@@ -8,7 +8,7 @@ from flwr.app import Message
 from tests.server.rows import site_named
 
 from wg_core.wire.fleet import Envelope
-from wg_server.fleet.adapter import FleetRun, FleetState, NodeMessages
+from wg_server.fleet.adapter import FleetRun, FlowerLink, NodeMessages
 from wg_server.store.site import StoredSite
 
 QUESTION = Envelope("query", b"record", b"")
@@ -18,8 +18,8 @@ def site(name: str) -> StoredSite:
     return site_named(name, node_key=f"key of {name}")
 
 
-def new_state() -> tuple[FleetState, NodeMessages]:
-    fleet = FleetState()
+def new_state() -> tuple[FlowerLink, NodeMessages]:
+    fleet = FlowerLink()
     state = fleet._state
     assert isinstance(state, NodeMessages)
     return fleet, state

@@ -11,7 +11,7 @@ import pytest
 from tests.server.campaigns.nodes import SITES
 from tests.server.rows import add_sites
 
-from wg_server.fleet.guards import SITE_STATE, TROUBLE_STATE
+from wg_server.fleet.guards import SITE_STATE_KEY, TROUBLE_STATE_KEY
 from wg_server.fleet.watch import RefusalRecorder
 from wg_server.store import troubles
 from wg_server.store.sites import ServerStore
@@ -25,7 +25,7 @@ class Answering:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if self.trouble:
-            scope["state"][TROUBLE_STATE] = self.trouble
+            scope["state"][TROUBLE_STATE_KEY] = self.trouble
         await send({"type": "http.response.start", "status": self.status, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
@@ -36,7 +36,7 @@ def ask(store: ServerStore, watch: RefusalRecorder, signed: str) -> None:
         "type": "http",
         "path": "/",
         "headers": headers,
-        "state": {SITE_STATE: store.require_site("plant-a")},
+        "state": {SITE_STATE_KEY: store.require_site("plant-a")},
     }
 
     async def nothing(message: Any = None) -> Any:

@@ -95,7 +95,7 @@ def test_sites_names_those_that_a_change_left_behind_and_how_they_come_along(
     assert trust.lagging_sites(home, store) == {}
     rotate_keys(home)
     pins = canonical.encode(trust.current_pins(home))
-    trust.answer_pins(home, store, "plant-b", pins)
+    trust.store_site_pins(home, store, "plant-b", pins)
     assert trust.lagging_sites(home, store) == {"plant-a": True}
     found = {
         each["site"]: each["old_keys"]

@@ -14,9 +14,9 @@ from tests.server.rows import add_sites
 
 from wg_core.errors import StorageError
 from wg_core.wire import protocol
-from wg_server.fleet.adapter import FleetState
+from wg_server.fleet.adapter import FlowerLink
 from wg_server.fleet.enrolment import EnrolmentService
-from wg_server.fleet.guards import PEER_STATE
+from wg_server.fleet.guards import PEER_STATE_KEY
 from wg_server.fleet.witness import LedgerWitness
 from wg_server.operation.serve import fleet_app
 from wg_server.site.home import ServerHome
@@ -32,7 +32,7 @@ def post(app: ASGIApp, path: str, body: bytes) -> httpx.Response:
     """Ask as a client whose certificate was let through by TLS."""
 
     async def inside(scope: Any, receive: Any, send: Any) -> None:
-        await app({**scope, "state": {PEER_STATE: b"certificate"}}, receive, send)
+        await app({**scope, "state": {PEER_STATE_KEY: b"certificate"}}, receive, send)
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(inside)
@@ -53,7 +53,7 @@ def test_the_fleet_listener_says_503(
     app = fleet_app(
         home,
         store,
-        FleetState(),
+        FlowerLink(),
         LedgerWitness.open(home, store),
         EnrolmentService(home, home.read_config(), store),
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from wg_server.fleet.tries import client_network
 
-CONNECTIONS = 2000
+CONNECTIONS_LIMIT = 2000
 """Largest number of connections of a listener."""
 
 
@@ -47,7 +47,7 @@ class ConnectionLimit:
     def add_connection(self, sock: socket.socket, host: str) -> PeerConnection:
         """Add a new connection, and drop another connection if the limit is reached."""
         while len(self._visitors) >= self._limit:
-            self._drop_one()
+            self._drop_connection_of_busiest()
         visitor = PeerConnection(sock, client_network(host))
         self._visitors[visitor] = None
         return visitor
@@ -61,7 +61,7 @@ class ConnectionLimit:
         """Remove a connection that has ended."""
         self._visitors.pop(connection, None)
 
-    def _drop_one(self) -> None:
+    def _drop_connection_of_busiest(self) -> None:
         strangers = [visitor for visitor in self._visitors if not visitor.known]
         among = strangers or list(self._visitors)
         ((busiest, _),) = Counter(visitor.peer for visitor in among).most_common(1)

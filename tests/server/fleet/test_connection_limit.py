@@ -6,22 +6,22 @@ from contextlib import ExitStack
 
 import pytest
 
-from wg_server.fleet.door import ConnectionLimit, PeerConnection
+from wg_server.fleet.connection_limit import ConnectionLimit, PeerConnection
 
 
 class Guests:
-    """Connections of peers to one door, and which of them are still there."""
+    """Connections of peers to one listener, and which of them are still there."""
 
-    def __init__(self, door: ConnectionLimit, stack: ExitStack) -> None:
-        self.door = door
+    def __init__(self, connection_limit: ConnectionLimit, stack: ExitStack) -> None:
+        self.connection_limit = connection_limit
         self._stack = stack
         self._ends: dict[PeerConnection, socket.socket] = {}
 
     def come(self, host: str, site: str = "") -> PeerConnection:
         near, far = (self._stack.enter_context(each) for each in socket.socketpair())
-        visitor = self.door.add_connection(near, host)
+        visitor = self.connection_limit.add_connection(near, host)
         if site:
-            self.door.assign_site(visitor, site)
+            self.connection_limit.assign_site(visitor, site)
         far.setblocking(False)
         self._ends[visitor] = far
         return visitor
@@ -43,7 +43,7 @@ def test_a_newcomer_gets_in_and_the_busiest_address_loses_its_oldest(guests: Gue
     other = guests.come("192.0.2.1")
     many = [guests.come("192.0.2.9") for _ in range(5)]
     newcomer = guests.come("192.0.2.2")
-    assert len(guests.door) == 6
+    assert len(guests.connection_limit) == 6
     assert guests.dropped(many[0])
     assert not any(guests.dropped(each) for each in (other, newcomer, *many[1:]))
 
@@ -71,6 +71,6 @@ def test_a_host_with_many_addresses_of_ipv6_is_one_peer(guests: Guests) -> None:
 def test_who_left_makes_room(guests: Guests) -> None:
     first = guests.come("192.0.2.1")
     others = [guests.come("192.0.2.1") for _ in range(5)]
-    guests.door.remove_connection(first)
+    guests.connection_limit.remove_connection(first)
     others.append(guests.come("192.0.2.1"))
-    assert not any(guests.dropped(each) for each in others) and len(guests.door) == 6
+    assert not any(guests.dropped(each) for each in others) and len(guests.connection_limit) == 6
