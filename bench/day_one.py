@@ -21,7 +21,7 @@ from wg_server.generator.weights import machine_trial, sheet_card, training
 from wg_server.generator.weights.machine_model import INPUT_SCALINGS, MachineModel
 from wg_server.generator.weights.machine_networks import NetworkSizes
 from wg_server.generator.weights.machine_training import MachineCounts, MachineObjective
-from wg_server.generator.weights.machine_trial import MachineTrial
+from wg_server.generator.weights.machine_trial import MachineTestSet
 from wg_server.generator.weights.reading_map_training import ReadingMapObjective
 from wg_server.generator.weights.sheet_card import SHEET_AND_STATISTIC, TEMPLATE, row_name
 from wg_server.generator.weights.simulators import SIMULATORS
@@ -33,7 +33,7 @@ _BAR = row_name(TEMPLATE, "standardised")
 Rows = dict[str, Tensor]
 
 
-def measured(model: MachineModel, trial: MachineTrial, mixture: str, seed: int) -> Rows:
+def measured(model: MachineModel, trial: MachineTestSet, mixture: str, seed: int) -> Rows:
     """Accuracy on each machine by method, at plants of one mixture."""
     rows = sheet_card.measure_methods(model, trial, mixture, EPSILON, seed)
     plants = trial.plants[mixture]
@@ -111,7 +111,9 @@ def main() -> None:
     objective = MachineObjective(options.kind, reading_map, NetworkSizes(), draws, seed)
     state = training.train_module(objective, TrainingSchedule(steps=options.steps), report)
     model = objective.model
-    trial = machine_trial.draw_trial(SIMULATORS[options.kind](seed + 102), reading_map, draws.test)
+    trial = machine_trial.draw_test_set(
+        SIMULATORS[options.kind](seed + 102), reading_map, draws.test
+    )
     _, card = sheet_card.select_networks(model, trial, seed)
     by_mixture = {mixture: measured(model, trial, mixture, seed) for mixture in trial.plants}
     lines = [

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.generator import versions
-from wg_server.generator.weights.head_generation import HeadGenerator, load_generator
+from wg_server.generator.weights.head_generation import HeadGenerator, load_head_generator
 from wg_server.site.home import ServerHome
 
 
 def heads(home: ServerHome) -> HeadGenerator:
     """The generator of heads."""
-    return load_generator(versions.installed_version(home).heads_path)
+    return load_head_generator(versions.installed_version(home).heads_path)
 
 
 @functools.cache

@@ -5,12 +5,12 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from wg_server.generator.weights.machine_trial import MachineTrial, TrialPlants
+from wg_server.generator.weights.machine_trial import MachineTestSet, SimulatedTestPlants
 
 _PENALTY = 0.03  # Of logistic regression; .003 and .3 were no better on other machines
 
 
-def local_only(trial: MachineTrial, plants: TrialPlants, count: int) -> Tensor:
+def local_only(trial: MachineTestSet, plants: SimulatedTestPlants, count: int) -> Tensor:
     """Logits of logistic regression at each machine, ``[m, n, K]``.
 
     Args:

@@ -64,7 +64,7 @@ def simulated(kind: str, number: int, seed: int, further_sound: int = 0) -> Mach
     """
     simulator = SIMULATORS[kind](1000 * seed + number)
     names = simulator.kind.conditions
-    machine = simulator.machines(1)
+    machine = simulator.draw_machines(1)
     draws = torch.Generator().manual_seed(number)
     recordings = []
     for _ in range((OWN + TESTS) // RECORDING):
@@ -72,7 +72,7 @@ def simulated(kind: str, number: int, seed: int, further_sound: int = 0) -> Mach
         if kind == bearing.KIND.name:
             loudness = LOUDNESS * torch.randn(machine.severity.shape, generator=draws)
             recorded = dataclasses.replace(machine, severity=machine.severity + loudness)
-        recordings.append(simulator.windows(recorded, RECORDING)[0])
+        recordings.append(simulator.simulate_windows(recorded, RECORDING)[0])
     windows = torch.cat(recordings, dim=1).numpy()
     own, test = (
         (part.reshape(-1, 1, part.shape[-1]), np.repeat(np.arange(len(names)), part.shape[1]))
@@ -82,7 +82,7 @@ def simulated(kind: str, number: int, seed: int, further_sound: int = 0) -> Mach
     mixed = np.random.default_rng(number).permutation(len(units))
     sound = own[0][:0]
     if further_sound:
-        sound = simulator.windows(machine, further_sound)[0, 0, :, None].numpy()
+        sound = simulator.simulate_windows(machine, further_sound)[0, 0, :, None].numpy()
     return MachinePlant(
         names=names,
         sheet=SHEETS[kind](machine.figures[0].tolist()),
@@ -92,7 +92,7 @@ def simulated(kind: str, number: int, seed: int, further_sound: int = 0) -> Mach
         ),
         units=(*(units[row] for row in mixed), *(f"sound {n}" for n in range(further_sound))),
         test=test,
-        another=SHEETS[kind](simulator.machines(1).figures[0].tolist()),
+        another=SHEETS[kind](simulator.draw_machines(1).figures[0].tolist()),
     )
 
 
@@ -174,4 +174,4 @@ def real(path: Path, seed: int, mixture: str, labelled: int) -> Iterator[Machine
 
 
 def _another_bearing(seed: int) -> DataSheet:
-    return _of_bearing(SIMULATORS[bearing.KIND.name](seed).machines(1).figures[0].tolist())
+    return _of_bearing(SIMULATORS[bearing.KIND.name](seed).draw_machines(1).figures[0].tolist())

@@ -73,7 +73,7 @@ def measured(
             rng = np.random.default_rng((number, int(epsilon)))
             released = release("ab" * 32, other_x, other_y, names, epsilon, rng)
             site = site_evidence(released, pool.labels)
-            pool = pool + pooling.pool_of_site(priors, pool.labels, site)
+            pool = pool + pooling.single_site_pool(priors, pool.labels, site)
             if number in PLANTS:
                 known = pooling.posterior_from_pools(priors, [pool], pool.labels)
                 values = cells(known, (x, order[y]), (test_x, order[test_y]))

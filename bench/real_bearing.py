@@ -22,8 +22,8 @@ from wg_server.generator.weights.machine_trial import (
     EVEN_MIXTURE,
     LABELLED_WINDOWS,
     MOSTLY_SOUND,
-    MachineTrial,
-    TrialPlants,
+    MachineTestSet,
+    SimulatedTestPlants,
 )
 
 SPEEDS = (1797, 1772, 1750, 1730)  # Turns a minute, by load
@@ -46,7 +46,7 @@ def sheet(speed: int) -> DataSheet:
     )
 
 
-def trials(path: Path, reading_map: ReadingMap, seed: int) -> Iterator[MachineTrial]:
+def trials(path: Path, reading_map: ReadingMap, seed: int) -> Iterator[MachineTestSet]:
     """A trial of one machine for each load and size left out, with a plant for each mixture."""
     with np.load(path) as archive:
         data = {name: torch.from_numpy(archive[name].astype(np.int64)) for name in _COLUMNS}
@@ -64,7 +64,7 @@ def trials(path: Path, reading_map: ReadingMap, seed: int) -> Iterator[MachineTr
             numbers = reading_map(window_readings(records[None], templates))[0]
             order = torch.randperm(len(records), generator=generator)
             labelled = [order[conditions[order] == label][:LABELLED_WINDOWS] for label in range(4)]
-            yield MachineTrial(
+            yield MachineTestSet(
                 figures=bearing.read_figures(sheet(speed)),
                 hidden_figures=torch.zeros(1, 0),
                 templates=templates,
@@ -103,9 +103,9 @@ def _shares(conditions: Tensor, sound: float) -> Tensor:
     return weights
 
 
-def _plant(records: Tensor, numbers: Tensor, shares: Tensor) -> TrialPlants:
+def _plant(records: Tensor, numbers: Tensor, shares: Tensor) -> SimulatedTestPlants:
     mean, square = shares @ records, shares @ records.square()
-    return TrialPlants(
+    return SimulatedTestPlants(
         numbers=(shares @ numbers)[None],
         mean=mean[None],
         spread=(square - mean.square()).clamp(min=0).sqrt()[None],

@@ -28,7 +28,7 @@ from wg_core import atomic
 from wg_core.errors import ExitCode
 from wg_server.generator import versions
 from wg_server.generator.versions import GeneratorVersion
-from wg_server.generator.weights.head_generation import generate_heads, load_generator
+from wg_server.generator.weights.head_generation import generate_heads, load_head_generator
 from wg_server.site.home import ServerHome
 
 EPSILON = "4"
@@ -380,7 +380,7 @@ class Federation:
 
     def _sample_seconds(self, plant: Plant) -> float:
         """Return the seconds to make one plant's candidates."""
-        generator = load_generator(self._installed().heads_path)
+        generator = load_head_generator(self._installed().heads_path)
         start = time.monotonic()
         generate_heads(generator, (), plant.classes)
         return time.monotonic() - start

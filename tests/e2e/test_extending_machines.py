@@ -85,13 +85,13 @@ class SirenSimulator:
     def __init__(self, seed):
         self.generator = torch.Generator().manual_seed(seed)
 
-    def machines(self, count):
+    def draw_machines(self, count):
         chops = 20 * 4 ** torch.rand(count, generator=self.generator)
         depth = 0.3 + 0.4 * torch.rand(count, 1, generator=self.generator)
         figures = torch.stack([chops, torch.full((count,), float(WINDOW_SAMPLES))], dim=1)
         return Machines(figures, 5 * depth - 2.5)
 
-    def windows(self, machines, count):
+    def simulate_windows(self, machines, count):
         rate = siren.chops(machines.figures)[:, None] * torch.tensor([1.0, 2.0])
         turn = torch.rand(len(machines), 2, count, 1, generator=self.generator)
         time = torch.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES

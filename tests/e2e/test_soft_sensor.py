@@ -101,9 +101,9 @@ class PlantFiles:
 
 def plant_files(folder: Path, seed: int) -> PlantFiles:
     simulator = ExchangerSimulator(seed)
-    units = simulator.units(1)
+    units = simulator.draw_units(1)
     units.figures[:, -1] = 150  # Two weeks
-    windows = simulator.windows(units, WINDOWS)
+    windows = simulator.simulate_windows(units, WINDOWS)
     return PlantFiles(folder, units, windows.values[0].numpy(), windows.truths[0, :, 0].numpy())
 
 

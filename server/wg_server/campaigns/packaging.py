@@ -22,7 +22,7 @@ from wg_server.campaigns import stated
 from wg_server.campaigns.release import PackageRecipient
 from wg_server.generator import versions
 from wg_server.generator.prior.blup import ModelVariances
-from wg_server.generator.prior.pooling import NOTHING_POOLED, PooledReleases
+from wg_server.generator.prior.pooling import NO_POOLED_RELEASES, PooledReleases
 from wg_server.generator.versions import GeneratorVersion
 from wg_server.site.home import ServerHome
 
@@ -107,14 +107,14 @@ def _make_candidates(
     networks = stated.make_machine_networks(version, plant, seed=seed)
     condition, architecture, for_machine = networks or (GeneratorCondition(), "", ())
     heads: tuple[GeneratedCandidate, ...] = ()
-    releases = NOTHING_POOLED
+    releases = NO_POOLED_RELEASES
     # A soft sensor predicts numbers, so that heads for classes are of no use.
     if version.uses_heads and architecture != catalogue.PROCESS_SENSOR:
         heads, releases = _generate_heads(version, pools, plant)
     candidates = _manifest_entries(architecture, for_machine)
     if candidates and not releases.other_sites:
         heads = tuple(head for head in heads if head.source != catalogue.POSTERIOR)
-        releases = NOTHING_POOLED
+        releases = NO_POOLED_RELEASES
     elif not candidates and not version.uses_heads:
         raise ConfigError(
             f"package for {plant.site}: it states no machine of which there are networks, and the"
@@ -160,9 +160,9 @@ def _generate_heads(
 @lru_cache(1)
 def load_head_generator_cached(path: Path, generator: str) -> HeadGenerator:
     """Load a generator's package by its SHA-256, hex; the last one stays cached."""
-    from wg_server.generator.weights.head_generation import load_generator
+    from wg_server.generator.weights.head_generation import load_head_generator
 
-    loaded_generator = load_generator(path)
+    loaded_generator = load_head_generator(path)
     if loaded_generator.id != generator:
         raise VerificationError(f"{path}: not the package that its model card names")
     return loaded_generator

@@ -23,7 +23,7 @@ from wg_server.store.sites import ServerStore
 log = logging.getLogger(__name__)
 
 SHOWN_NAMES_COUNT = 12  # Largest number of names in one sentence
-STATISTIC_PAIR = "sheet and statistic over the sheet alone"
+STATISTIC_COMPARISON = "sheet and statistic over the sheet alone"
 """Model card key of the gain by a plant's statistic, on standardised inputs."""
 
 
@@ -141,7 +141,7 @@ def machine_gain_lines(card: Mapping[str, Any]) -> Iterator[str]:
             text(
                 "{points} ({mixture})",
                 points=_percentage_points(
-                    *(pairs[STATISTIC_PAIR + raw][key] for key in ("gain", "error"))
+                    *(pairs[STATISTIC_COMPARISON + raw][key] for key in ("gain", "error"))
                 ),
                 mixture=mixture,
             )

@@ -10,7 +10,7 @@ from wg_common.language import list_names, text
 from wg_core.errors import DecodeError, WgError
 from wg_server.cli.options import current_user, format_time, home_option
 from wg_server.generator import versions
-from wg_server.generator.versions import SHORT_ID, GeneratorVersion, InstalledVersions
+from wg_server.generator.versions import SHORT_ID_LENGTH, GeneratorVersion, InstalledVersions
 from wg_server.site.home import ServerHome
 from wg_server.store.operators import logged_action
 from wg_server.store.queue import CampaignQueue
@@ -67,7 +67,7 @@ def _install_version(home: ServerHome, version: GeneratorVersion, as_json: bool)
         logged_action(store, current_user(), "generator use", version.id),
     ):
         versions.install_version(home, version)
-    short = version.id[:SHORT_ID]
+    short = version.id[:SHORT_ID_LENGTH]
     lines = [
         text("generator {version}: installed; campaigns begin with it from now on", version=short)
     ]
@@ -109,7 +109,7 @@ def _version_lines(rows: list[Mapping[str, Any]], wrong: str) -> Iterator[str]:
     for row in rows:
         verdict = text("FAILS") if row["failed"] else text("passes")
         marks = [name for key, name in _INSTALLATION_TEXTS.items() if row[key]]
-        words = f"{row['id'][:SHORT_ID]}  {format_time(row['created'])}", verdict, *marks
+        words = f"{row['id'][:SHORT_ID_LENGTH]}  {format_time(row['created'])}", verdict, *marks
         yield list_names(words, "  ")
         yield from (f"    {check}" for check in row["failed"])
     if wrong:

@@ -50,12 +50,12 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
         )
         if not is_used
     ]
-    short = card["version"][: versions.SHORT_ID]
+    short = card["version"][: versions.SHORT_ID_LENGTH]
     lines = [text("generator {version}", version=card["version"]), *_scenario_lines(card)]
     if "sheets" in card:
         lines += _network_card_lines(card["sheets"])
     lines += [
-        text("deleted: generator {version}", version=name[: versions.SHORT_ID])
+        text("deleted: generator {version}", version=name[: versions.SHORT_ID_LENGTH])
         for name in pruned_versions
     ]
     if passes:

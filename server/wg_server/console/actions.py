@@ -110,7 +110,7 @@ def use_generator(context: PageContext, form: Form) -> Response:
     """Install a generator if its id was typed as confirmation."""
     home, store = context.source.home, context.source.store
     version = versions.find_version(home, form_field(form, "id"))
-    _check_confirmation(form, version.id[: versions.SHORT_ID])
+    _check_confirmation(form, version.id[: versions.SHORT_ID_LENGTH])
     with logged_action(store, context.session.actor, "generator use", version.id):
         versions.install_version(home, version)
     return context.redirect_with_confirmation("/generator", "use")

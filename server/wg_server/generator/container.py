@@ -38,7 +38,7 @@ def unpack_tensors(
     """
     if len(data) > limit:
         raise DecodeError(f"{key}: {len(data)} bytes, at most {limit} are accepted")
-    with decode_errors(key):
+    with convert_decode_errors(key):
         tensors = safetensors.torch.load(data)
         size = int.from_bytes(data[:8], "little")
         document = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][key]) | {}
@@ -53,7 +53,7 @@ def unpack_tensors(
 
 
 @contextlib.contextmanager
-def decode_errors(key: str) -> Iterator[None]:
+def convert_decode_errors(key: str) -> Iterator[None]:
     """Convert errors raised by inconsistent content into ``DecodeError``."""
     try:
         yield
@@ -69,6 +69,6 @@ def decode_errors(key: str) -> Iterator[None]:
         raise DecodeError(f"{key}: the file does not hold together: {error}") from error
 
 
-def select_prefix(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
+def select_tensors(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
     """Return the tensors whose names have a prefix, with the prefix removed."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

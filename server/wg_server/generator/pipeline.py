@@ -58,12 +58,12 @@ from wg_server.zoo.store import ZooStore as Store
 from wg_server.zoo.workers import limit_threads
 
 Progress = Callable[[int, str], None]  # Called with the completed steps and a short text
-_STEPS = 3  # Progress steps of heads and their card
+_HEAD_STEPS = 3  # Progress steps of heads and their card
 
 
 def count_training_steps(home: ServerHome, plan: GeneratorPlan) -> int:
     """Return the number of progress steps: those for heads, and the training steps for machines."""
-    return _STEPS + len(encoders.unpack_encoder(home.read_encoder()).maps) * plan.machine_steps
+    return _HEAD_STEPS + len(encoders.unpack_encoder(home.read_encoder()).maps) * plan.machine_steps
 
 
 def train_generator(
@@ -123,17 +123,17 @@ class _Pipeline:
         encoder = self.home.read_encoder()
         self.progress(0, "reading the zoo")
         tasks = load_tasks(Store(self.home.zoo), canonical.sha256_hex(encoder))
-        card, packed_heads = self._heads(tasks, encoder)
+        card, packed_heads = self._fit_heads(tasks, encoder)
         sheets, maps = None, encoders.unpack_encoder(encoder).maps
         if maps and self.plan.machine_steps:
-            sheets, about = self._sheets(maps)
+            sheets, about = self._train_networks(maps)
             if sheets is not None:
                 card["sheets"] = about
         self.progress(count_training_steps(self.home, self.plan), "writing the generator")
         version = versions.write_version(self.home, card, packed_heads, sheets)
         return {**version.card, "version": version.id}
 
-    def _sheets(self, maps: Maps) -> tuple[bytes | None, dict[str, Any]]:
+    def _train_networks(self, maps: Maps) -> tuple[bytes | None, dict[str, Any]]:
         """Train, evaluate and pack networks for machines, and soft sensors that pass their checks.
 
         Returns:
@@ -141,13 +141,15 @@ class _Pipeline:
         """
         generators, sensors, cards, sensor_cards = {}, {}, {}, {}
         for number, (kind, reading_map) in enumerate(maps.items()):
-            before = _STEPS + number * self.plan.machine_steps
+            before = _HEAD_STEPS + number * self.plan.machine_steps
             if kind in PROCESS_SIMULATORS:
-                network, sensor_cards[kind] = self._sensor(kind, reading_map, before)
+                network, sensor_cards[kind] = self._train_soft_sensor(kind, reading_map, before)
                 if all(check.passed for check in read_checks(sensor_cards[kind])):
                     sensors[kind] = network
             else:
-                generators[kind], cards[kind] = self._machines(kind, reading_map, before)
+                generators[kind], cards[kind] = self._train_machine_networks(
+                    kind, reading_map, before
+                )
         packed_generator = sheet_generation.pack_sheet_generator(
             DataSheetGenerator(generators, sensors)
         )
@@ -159,10 +161,10 @@ class _Pipeline:
             "checks": [check for card in shipped_cards for check in card["checks"]],
         }
 
-    def _sensor(
+    def _train_soft_sensor(
         self, kind: str, reading_map: ReadingMap, before: int
     ) -> tuple[SensorNetwork, dict[str, Any]]:
-        """Train and evaluate the soft sensors of one kind of process unit, see ``_machines``."""
+        """Train and evaluate soft sensors of one kind of unit, see ``_train_machine_networks``."""
         seed, draws = self.plan.seed, self.draws
         objective = SensorObjective(kind, reading_map, draws.validation, seed)
         state = training.train_module(
@@ -173,7 +175,7 @@ class _Pipeline:
         card = sensor_training.calibrate_and_evaluate(objective.model, draws.test, seed)
         return objective.model.network, {"training": asdict(state), **card}
 
-    def _machines(
+    def _train_machine_networks(
         self, kind: str, reading_map: ReadingMap, before: int
     ) -> tuple[MachineKindGenerator, dict[str, Any]]:
         """Train and evaluate networks for machines of one kind.
@@ -191,13 +193,13 @@ class _Pipeline:
             objective, TrainingSchedule(steps=self.plan.machine_steps), progress
         )
         progress(self.plan.machine_steps, "writing the card")
-        trial = machine_trial.draw_trial(
+        trial = machine_trial.draw_test_set(
             machine_simulator(kind, seed, Stream.SHEET_TEST), reading_map, draws.test
         )
         generator, card = sheet_card.select_networks(objective.model, trial, seed)
         return generator, {"training": asdict(state), **card}
 
-    def _heads(
+    def _fit_heads(
         self, tasks: Sequence[ZooTask], encoder_package: bytes
     ) -> tuple[dict[str, Any], bytes]:
         """Fit priors on some families, and pack the heads; return model card and package."""
@@ -210,7 +212,7 @@ class _Pipeline:
             [task for task in tasks if task.family in train],
             encoders.projection_of_texts(encoder_package),
         )
-        families, figures = self._families(tasks, encoder)
+        families, figures = self._read_operator_families(tasks, encoder)
         parts = HeadPackage(
             encoder=encoder,
             architecture=architecture,
@@ -246,7 +248,7 @@ class _Pipeline:
         document["seconds"] = round(time.monotonic() - start, 1)
         return document, packed_parts
 
-    def _families(
+    def _read_operator_families(
         self, tasks: Sequence[ZooTask], encoder: str
     ) -> tuple[OperatorFamilies | None, dict[str, dict[str, str]]]:
         """Return the operator's families, or None, and the model card's figures on each."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from wg_core import settings
 from wg_server.zoo import plan as zoo_plan
 
-DEFAULT = "default"
+DEFAULT_PLAN = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,5 +37,5 @@ def read_plan(path: Path | None) -> GeneratorPlan:
         ConfigError: The file is missing or not YAML, or a field is unknown or wrong; the message
             names it.
     """
-    text, source = zoo_plan.read_plan_text(path, "wg_server.generator", DEFAULT)
+    text, source = zoo_plan.read_plan_text(path, "wg_server.generator", DEFAULT_PLAN)
     return settings.parse_yaml(text, GeneratorPlan, source)

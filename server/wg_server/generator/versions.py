@@ -43,11 +43,11 @@ from wg_server.generator.checks import CardCheck, read_checks
 from wg_server.site.home import ServerHome
 
 CARD_LIMIT = 4 << 20
-SHORT_ID = 16  # Number of digits of an id in output and input
+SHORT_ID_LENGTH = 16  # Number of digits of an id in output and input
 _POINTER_LIMIT = 1 << 10
-_CARD = "card.json"
-_HEADS = "heads.safetensors"
-_SHEETS = "sheets.safetensors"
+_CARD_FILE = "card.json"
+_HEADS_FILE = "heads.safetensors"
+_SHEETS_FILE = "sheets.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,20 +63,20 @@ class InstalledVersions:
     before: str = ""
 
 
-class _Sheets(msgspec.Struct, frozen=True):
+class _SheetsCard(msgspec.Struct, frozen=True):
     """Figures that the model card of networks from data sheets must have."""
 
     generator: str
 
 
-class _Card(msgspec.Struct, frozen=True):
+class _GeneratorCard(msgspec.Struct, frozen=True):
     """Figures that every model card has."""
 
     generator: str
     encoder: str
     architecture: str
     created: int
-    sheets: _Sheets | None = None
+    sheets: _SheetsCard | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +93,17 @@ class GeneratorVersion:
     id: str
     folder: Path
     card: Mapping[str, Any]
-    summary: _Card
+    summary: _GeneratorCard
 
     @property
     def heads_path(self) -> Path:
         """Path of the generator's package of heads."""
-        return self.folder / _HEADS
+        return self.folder / _HEADS_FILE
 
     @property
     def sheets_path(self) -> Path:
         """Path of the package of networks from data sheets; the file may not exist."""
-        return self.folder / _SHEETS
+        return self.folder / _SHEETS_FILE
 
     @property
     def architectures(self) -> tuple[str, ...]:
@@ -131,25 +131,25 @@ class GeneratorVersion:
     @property
     def is_usable(self) -> bool:
         """True if the version's heads or its networks for machines pass all their checks."""
-        return not self.failed_heads() or self._networks_hold
+        return not self.failed_heads() or self._networks_pass
 
     @property
     def uses_heads(self) -> bool:
         """True if packages get the version's heads: they pass, or neither heads nor networks do."""
-        return not self.failed_heads() or not self._networks_hold
+        return not self.failed_heads() or not self._networks_pass
 
     @property
     def uses_networks(self) -> bool:
         """True if packages get the version's networks: they pass all checks, or nothing does."""
         return self.summary.sheets is not None and (
-            self._networks_hold or bool(self.failed_heads())
+            self._networks_pass or bool(self.failed_heads())
         )
 
     @property
-    def _networks_hold(self) -> bool:
+    def _networks_pass(self) -> bool:
         return self.summary.sheets is not None and not self.failed_networks()
 
-    def verify(self) -> None:
+    def verify_packages(self) -> None:
         """Compare the hashes of the version's packages with those on its model card.
 
         Raises:
@@ -160,7 +160,7 @@ class GeneratorVersion:
         if self.summary.sheets:
             digests[self.sheets_path] = self.summary.sheets.generator
         for path, digest in digests.items():
-            if _digest(path) != digest:
+            if _file_sha256(path) != digest:
                 raise VerificationError(
                     f"{path}: not the package that its model card names; restore it from a backup,"
                     " or use another generator"
@@ -185,10 +185,10 @@ def write_version(
     identity = canonical.sha256_hex(data)
     folder = home.generator_versions / identity
     with lock_versions(home):
-        atomic.write_bytes(folder / _HEADS, heads)
+        atomic.write_bytes(folder / _HEADS_FILE, heads)
         if sheets is not None:
-            atomic.write_bytes(folder / _SHEETS, sheets)
-        atomic.write_bytes(folder / _CARD, data)
+            atomic.write_bytes(folder / _SHEETS_FILE, sheets)
+        atomic.write_bytes(folder / _CARD_FILE, data)
     return read_version(home, identity)
 
 
@@ -201,11 +201,11 @@ def read_version(home: ServerHome, version_id: str) -> GeneratorVersion:
         VerificationError: The card was changed.
     """
     folder = home.generator_versions / version_id
-    path = folder / _CARD
+    path = folder / _CARD_FILE
     if not version_id or not path.is_file():
         raise ConfigError(
-            f"generator {version_id[:SHORT_ID]}: not in {home.generator_versions}; see 'wg-server"
-            " generator'"
+            f"generator {version_id[:SHORT_ID_LENGTH]}: not in {home.generator_versions}; see"
+            " 'wg-server generator'"
         )
     card, named_files = _read_card(path, version_id, path.stat().st_mtime_ns)
     return GeneratorVersion(version_id, folder, card, named_files)
@@ -214,7 +214,7 @@ def read_version(home: ServerHome, version_id: str) -> GeneratorVersion:
 def list_versions(home: ServerHome) -> list[GeneratorVersion]:
     """Return all versions with a readable card, newest first."""
     versions = []
-    for identity in _complete(home):
+    for identity in _complete_version_ids(home):
         try:
             versions.append(read_version(home, identity))
         except (DecodeError, VerificationError):
@@ -230,7 +230,9 @@ def find_version(home: ServerHome, prefix: str) -> GeneratorVersion:
         DecodeError: The card cannot be read.
         VerificationError: The card was changed.
     """
-    names = [name for name in _complete(home) if len(prefix) >= 8 and name.startswith(prefix)]
+    names = [
+        name for name in _complete_version_ids(home) if len(prefix) >= 8 and name.startswith(prefix)
+    ]
     if len(names) != 1:
         raise ConfigError(
             f"generator {prefix!r}: no id begins so; see 'wg-server generator --home {home.root}'"
@@ -269,8 +271,8 @@ def installed_version(home: ServerHome) -> GeneratorVersion:
     newest = candidates[0]
     why = "; ".join(str(check) for check in newest.failed_checks()) or "nobody has installed it"
     raise ConfigError(
-        f"no generator is installed; of {newest.id[:SHORT_ID]}: {why}. Train on a larger zoo, or"
-        f" run 'wg-server generator --home {home.root} --use {newest.id[:SHORT_ID]}'"
+        f"no generator is installed; of {newest.id[:SHORT_ID_LENGTH]}: {why}. Train on a larger"
+        f" zoo, or run 'wg-server generator --home {home.root} --use {newest.id[:SHORT_ID_LENGTH]}'"
     )
 
 
@@ -284,7 +286,7 @@ def usable_version(home: ServerHome) -> GeneratorVersion:
     """
     version = installed_version(home)
     _check_encoder(home, version)
-    version.verify()
+    version.verify_packages()
     return version
 
 
@@ -297,7 +299,7 @@ def verified_version(home: ServerHome, version_id: str) -> GeneratorVersion:
         VerificationError: The version is damaged.
     """
     version = read_version(home, version_id)
-    version.verify()
+    version.verify_packages()
     return version
 
 
@@ -311,7 +313,7 @@ def install_version(home: ServerHome, version: GeneratorVersion) -> None:
     """
     _check_encoder(home, version)
     with lock_versions(home):
-        version.verify()
+        version.verify_packages()
         try:
             current = read_installed(home)
         except DecodeError:
@@ -336,11 +338,11 @@ def prune_versions(home: ServerHome, needed_ids: Collection[str]) -> list[str]:
     with lock_versions(home):
         current = read_installed(home)
         keep = {current.version, current.before, *needed_ids}
-        removed_names = [name for name in _complete(home) if name not in keep]
-        for folder in _folders(home):
+        removed_names = [name for name in _complete_version_ids(home) if name not in keep]
+        for folder in _version_folders(home):
             if folder.name not in keep:
                 with reraise_os_errors(StorageError, f"{folder}: cannot be deleted"):
-                    (folder / _CARD).unlink(missing_ok=True)  # first: the rest is no version
+                    (folder / _CARD_FILE).unlink(missing_ok=True)  # first: the rest is no version
                     shutil.rmtree(folder)
     return removed_names
 
@@ -357,41 +359,43 @@ def lock_versions(home: ServerHome) -> Iterator[None]:
 def _check_encoder(home: ServerHome, version: GeneratorVersion) -> None:
     if version.summary.encoder != home.encoder_id():
         raise ConfigError(
-            f"generator {version.id[:SHORT_ID]}: for another encoder than {home.encoder}; run"
-            f" 'wg-server train --home {home.root}'"
+            f"generator {version.id[:SHORT_ID_LENGTH]}: for another encoder than {home.encoder};"
+            f" run 'wg-server train --home {home.root}'"
         )
 
 
-def _folders(home: ServerHome) -> Sequence[Path]:
+def _version_folders(home: ServerHome) -> Sequence[Path]:
     root = home.generator_versions
     return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
 
-def _complete(home: ServerHome) -> list[str]:
-    return [folder.name for folder in _folders(home) if (folder / _CARD).is_file()]
+def _complete_version_ids(home: ServerHome) -> list[str]:
+    return [folder.name for folder in _version_folders(home) if (folder / _CARD_FILE).is_file()]
 
 
 @lru_cache(16)
-def _read_card(path: Path, identity: str, change_time: int) -> tuple[Mapping[str, Any], _Card]:
+def _read_card(
+    path: Path, identity: str, change_time: int
+) -> tuple[Mapping[str, Any], _GeneratorCard]:
     """Read a model card; the result is cached until the file changes."""
     data = atomic.read_bytes(path, limit=CARD_LIMIT)
     if canonical.sha256_hex(data) != identity:
         raise VerificationError(f"{path}: its SHA-256 is not the name of its folder")
     try:
         card = json.loads(data)
-        return card, typed.convert(card, _Card)
+        return card, typed.convert(card, _GeneratorCard)
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
         raise DecodeError(f"{path}: not a model card: {error}") from error
 
 
-def _digest(path: Path) -> str:
+def _file_sha256(path: Path) -> str:
     """Return the SHA-256 of a package; the result is cached until the file changes."""
     with reraise_os_errors(ConfigError, f"{path}: cannot be read"):
         status = path.stat()
-    return _digest_of(path, status.st_mtime_ns, status.st_size, status.st_ino)
+    return _file_sha256_cached(path, status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 @lru_cache(16)
-def _digest_of(path: Path, change_time: int, size: int, inode: int) -> str:
+def _file_sha256_cached(path: Path, change_time: int, size: int, inode: int) -> str:
     with reraise_os_errors(ConfigError, f"{path}: cannot be read"), path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -52,8 +52,8 @@ def unit_plant(make_plant: MakePlant, window_encoder: bytes) -> TestPlant:
     plant = make_plant(name="plant-u", frozen=False)
     plant.confirm(window_encoder)
     simulator = ExchangerSimulator(3)
-    units = replace(simulator.units(1), figures=FIGURES)
-    rows = simulator.windows(units, 12).values[0].mT.flatten(0, 1).tolist()
+    units = replace(simulator.draw_units(1), figures=FIGURES)
+    rows = simulator.simulate_windows(units, 12).values[0].mT.flatten(0, 1).tolist()
     log = plant.home.root / "data" / "log.csv"
     log.parent.mkdir(parents=True, exist_ok=True)
     lines = [f"{60 * place}," + ",".join(map(str, row)) for place, row in enumerate(rows)]

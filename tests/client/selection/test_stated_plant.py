@@ -36,7 +36,7 @@ from wg_server.campaigns.pools import StoredPools
 from wg_server.campaigns.release import PackageRecipient
 from wg_server.generator import versions
 from wg_server.generator.evaluation.simulated_release import simulate_statistics
-from wg_server.generator.prior.pooling import NOTHING_POOLED
+from wg_server.generator.prior.pooling import NO_POOLED_RELEASES
 from wg_server.generator.versions import GeneratorVersion
 from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights import sheet_generation
@@ -89,7 +89,7 @@ def _machine_plant(make_plant: MakePlant, encoder: bytes) -> TestPlant:
 @pytest.fixture
 def no_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     """A generator that has no heads for the plant."""
-    monkeypatch.setattr(packaging, "_generate_heads", lambda *words: ((), NOTHING_POOLED))
+    monkeypatch.setattr(packaging, "_generate_heads", lambda *words: ((), NO_POOLED_RELEASES))
 
 
 def _kept(
@@ -138,7 +138,7 @@ def test_networks_and_what_others_released_stand_in_one_package(
     schema = SimpleNamespace(statistics="classes")
     release = SimpleNamespace(manifest=SimpleNamespace(release_id="cd" * 16, schema=schema))
     pools: Any = (SimpleNamespace(sites=others),)
-    pooled = replace(NOTHING_POOLED, pools=pools, root="ab" * 32 if others else "")
+    pooled = replace(NO_POOLED_RELEASES, pools=pools, root="ab" * 32 if others else "")
     head = GeneratedCandidate("pooled", catalogue.POSTERIOR, {"bias": np.zeros(2)})
     monkeypatch.setattr(packaging, "_generate_heads", lambda *words: ((head,), pooled))
     with ServerStore(open_engine(f"sqlite:///{tmp_path}/store")) as store:
@@ -256,16 +256,16 @@ def test_a_perfect_network_is_kept_by_a_plant_with_labels(
     make_plant: MakePlant, window_encoder: bytes, per_class: int
 ) -> None:
     simulator = simulation.BearingSimulator(5)
-    machine = simulator.machines(1)
+    machine = simulator.draw_machines(1)
     plant = _machine_plant(make_plant, window_encoder)
-    windows = simulator.windows(machine, per_class)[0]  # [condition, n, 1024]
+    windows = simulator.simulate_windows(machine, per_class)[0]  # [condition, n, 1024]
     for label, records in zip(LABELS, windows, strict=True):
         folder = plant.home.root / "data" / label
         folder.mkdir()
         for number, window in enumerate(records):
             np.save(folder / f"{number}.npy", window[None].numpy().astype(np.float32))
     plant.freeze()
-    perfect = _trained(simulator.windows(machine, 400)[0])
+    perfect = _trained(simulator.simulate_windows(machine, 400)[0])
     rng = np.random.default_rng(1)
     fixed = {**perfect, **draw_trunk(catalogue.SPECTRUM_LINES, rng)}
     package = plant.package(
@@ -276,7 +276,7 @@ def test_a_perfect_network_is_kept_by_a_plant_with_labels(
     (best,) = (model for model in manifest.models if model.name == manifest.kept)
     assert manifest.kept != LOCAL and best.origin == "sheet-mean"
     assert {model.name for model in manifest.models} == {LOCAL, GENERATED, GENERATED_FINETUNED}
-    new_windows = list(simulator.windows(machine, 60)[0].flatten(0, 1)[:, None].numpy())
+    new_windows = list(simulator.simulate_windows(machine, 60)[0].flatten(0, 1)[:, None].numpy())
     encoder = predict.load_encoder(plant.home, manifest)
     network_trunk = predict.load_network(plant.home, manifest, encoder)
     inputs = predict.record_features(encoder, network_trunk, new_windows)

@@ -34,7 +34,7 @@ from wg_server.campaigns import (
 )
 from wg_server.campaigns.release import OpenedRelease, PackageRecipient, recipient_from_release
 from wg_server.campaigns.starting import CampaignOrder
-from wg_server.generator.prior.pooling import NOTHING_POOLED
+from wg_server.generator.prior.pooling import NO_POOLED_RELEASES
 from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.site.home import ServerHome
 from wg_server.store import troubles
@@ -213,7 +213,7 @@ def test_its_package_holds_networks_for_the_machine_and_nothing_of_other_sites(
         return CONDITION, catalogue.SPECTRUM_LINES, (candidate,)
 
     monkeypatch.setattr(stated, "make_machine_networks", networks)
-    monkeypatch.setattr(packaging, "_generate_heads", lambda *_: ((), NOTHING_POOLED))
+    monkeypatch.setattr(packaging, "_generate_heads", lambda *_: ((), NO_POOLED_RELEASES))
     data = packaging.make_package(home, None, plant, "0" * 32, version.id)  # type: ignore[arg-type]
     key = signing.load(home.signing_key).public_key()
     manifest, _ = weights_file.decode_weights_package(data, key)

@@ -128,7 +128,7 @@ def test_what_others_bring_is_said_as_the_card_has_it() -> None:
 
 
 def test_what_a_machine_release_brings_is_said_by_kind() -> None:
-    gain = {"even": {worth.STATISTIC_PAIR: {"gain": 0.013, "error": 0.004}}}
+    gain = {"even": {worth.STATISTIC_COMPARISON: {"gain": 0.013, "error": 0.004}}}
     ships = [dict.fromkeys(("raw", "standardised"), word) for word in ("conditioned", "template")]
     kinds = {
         "gearbox": {"ships": ships[0], "worth": gain},

@@ -25,7 +25,7 @@ from wg_server.generator.plan import GeneratorPlan, read_plan
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
 from wg_server.generator.weights import sheet_generation
-from wg_server.generator.weights.head_generation import load_generator
+from wg_server.generator.weights.head_generation import load_head_generator
 from wg_server.generator.weights.machine_training import MachineCounts
 from wg_server.operation.initialise import create_home
 from wg_server.site.home import ServerConfig, ServerHome
@@ -90,9 +90,9 @@ def test_training_writes_a_package_that_its_card_names(
     home: ServerHome, card: dict[str, object]
 ) -> None:
     version = versions.read_version(home, str(card["version"]))
-    assert load_generator(version.heads_path).id == card["generator"]
+    assert load_head_generator(version.heads_path).id == card["generator"]
     assert {**version.card, "version": version.id} == card
-    version.verify()
+    version.verify_packages()
     assert not versions.read_installed(home).version, "installing is another step"
 
 
@@ -134,7 +134,7 @@ def test_the_command_prints_one_document(
     passes = not versions.read_version(home, document["version"]).failed_checks()
     assert document["installed"] == passes
     assert (versions.installed_version(home).id == before.id) == (not passes)
-    before.verify()  # what was installed is as it was
+    before.verify_packages()  # what was installed is as it was
 
 
 def test_networks_for_machines_are_made_through_the_encoders_maps(
@@ -156,7 +156,7 @@ def test_networks_for_machines_are_made_through_the_encoders_maps(
     )
     assert steps == sorted(steps) and steps[-1] == training.count_training_steps(home, plan)
     version = versions.read_version(home, str(made["version"]))
-    version.verify()
+    version.verify_packages()
     assert version.architectures == ("lite0-head", "spectrum-lines")
     sheets = version.card["sheets"]
     card = sheets["kinds"][bearing.KIND.name]

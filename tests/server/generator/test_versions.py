@@ -38,10 +38,10 @@ def test_networks_from_data_sheets_are_part_of_a_version(home: ServerHome) -> No
     )
     assert made.architectures == ("lite0-head", "spectrum-lines")
     assert [str(check) for check in made.failed_checks()] == [str(BAD)]
-    made.verify()
+    made.verify_packages()
     made.sheets_path.write_bytes(b"changed")
     with pytest.raises(VerificationError, match=r"sheets\.safetensors: not the package"):
-        made.verify()
+        made.verify_packages()
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_generators_come_back_with_which_is_installed(home: ServerHome, tmp_path
     assert versions.usable_version(other).id == latest.id
     assert {version.id for version in versions.list_versions(other)} == {before.id, latest.id}
     for version in versions.list_versions(other):
-        version.verify()
+        version.verify_packages()
 
 
 def test_a_restore_is_in_the_operators_log_and_keeps_the_time_of_the_backup(

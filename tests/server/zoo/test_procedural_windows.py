@@ -50,7 +50,7 @@ def test_a_strike_comes_as_often_as_the_fault_says() -> None:
             break
     rotor = family.machine
     row = family.labels.index(names[-1])
-    signal = rotor.windows(np.random.default_rng(0), np.full(8, row), 8192, 1.0)[:, 0]
+    signal = rotor.simulate_windows(np.random.default_rng(0), np.full(8, row), 8192, 1.0)[:, 0]
     rate = rotor.ratio[row] * rotor.shaft  # type: ignore[union-attr]
     power = np.abs(np.fft.rfft(signal**2 - (signal**2).mean(axis=1, keepdims=True))) ** 2
     lines = np.fft.rfftfreq(8192)

@@ -20,8 +20,8 @@ from wg_server.generator.prior.zoo_tasks import ZooTask
 
 DELTA = 1e-5
 CLASS_LIMIT = 12
-QUERY_RECORDS = 48
-SAME_FAMILY = 3  # Largest number of same-family sites with releases
+HELD_OUT_RECORDS = 48
+MAX_SAME_FAMILY_SITES = 3  # Largest number of same-family sites with releases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,17 +93,19 @@ class EpisodeSampler:
         target = sites[order[0]]
         class_choice = _choose_classes(len(target.labels), rng)
         labels = tuple(target.labels[c] for c in class_choice)
-        support, query = _split(target, class_choice, rng)
+        support, query = _split_records(target, class_choice, rng)
         features, answers = _target_records(target, class_choice, support, rng, scenario)
-        release = self._make(features, answers, labels, rng, scenario.epsilon)
+        release = self._simulate_release(features, answers, labels, rng, scenario.epsilon)
         other_releases = []
-        count = int(rng.integers(0, SAME_FAMILY + 1))
+        count = int(rng.integers(0, MAX_SAME_FAMILY_SITES + 1))
         for index in order[1 : 1 + count]:
-            classes = class_choice if rng.random() < 0.7 else _drop_some(class_choice, rng)
-            other_releases.append(self._release(sites[index], classes, rng, scenario))
+            classes = (
+                class_choice if rng.random() < 0.7 else _drop_random_classes(class_choice, rng)
+            )
+            other_releases.append(self._simulate_site_release(sites[index], classes, rng, scenario))
         if rng.random() < scenario.out_of_family:
-            other_releases.append(self._out_of_family(family, labels, rng, scenario))
-        rows = query[rng.permutation(len(query))[:QUERY_RECORDS]]
+            other_releases.append(self._simulate_foreign_release(family, labels, rng, scenario))
+        rows = query[rng.permutation(len(query))[:HELD_OUT_RECORDS]]
         return Episode(
             own=(features.astype(np.float64), answers),
             queries=target.features[rows],
@@ -114,7 +116,7 @@ class EpisodeSampler:
             family=family,
         )
 
-    def _release(
+    def _simulate_site_release(
         self,
         task: ZooTask,
         classes: NDArray[np.int64],
@@ -123,12 +125,12 @@ class EpisodeSampler:
         names: Sequence[str] | None = None,
     ) -> NoisyStatistics:
         rows = np.flatnonzero(np.isin(task.y, classes))
-        rows = _subset(task.y, rows, scenario.same_family_shots, rng)
+        rows = _draw_shots(task.y, rows, scenario.same_family_shots, rng)
         y = np.searchsorted(classes, task.y[rows])
         labels = tuple(task.labels[c] for c in classes) if names is None else tuple(names)
-        return self._make(task.features[rows], y, labels, rng, scenario.epsilon)
+        return self._simulate_release(task.features[rows], y, labels, rng, scenario.epsilon)
 
-    def _out_of_family(
+    def _simulate_foreign_release(
         self,
         family: str,
         labels: tuple[str, ...],
@@ -139,9 +141,9 @@ class EpisodeSampler:
         sites = self._families[other_families[int(rng.integers(len(other_families)))]]
         task = sites[int(rng.integers(len(sites)))]
         classes = np.sort(rng.permutation(len(task.labels))[: len(labels)])
-        return self._release(task, classes, rng, scenario, labels[: len(classes)])
+        return self._simulate_site_release(task, classes, rng, scenario, labels[: len(classes)])
 
-    def _make(
+    def _simulate_release(
         self,
         features: NDArray[np.float32],
         y: NDArray[np.int64],
@@ -157,12 +159,12 @@ class EpisodeSampler:
         )
         sigma = 0.0
         if np.isfinite(epsilon):
-            sigma = _sigma(self._encoder, features.shape[1], self._radius, epsilon)
+            sigma = _noise_scale(self._encoder, features.shape[1], self._radius, epsilon)
         return simulate_statistics(schema, features, y, sigma, rng)
 
 
 @functools.lru_cache(maxsize=256)
-def _sigma(encoder: str, dimension: int, radius: float, epsilon: float) -> float:
+def _noise_scale(encoder: str, dimension: int, radius: float, epsilon: float) -> float:
     """Return the scale of a release's noise, which depends on labels only if there are none."""
     schema: StatisticsSchema = default_schema(
         encoder=encoder, dimension=dimension, labels=("any",), clip_radius=radius
@@ -175,14 +177,14 @@ def _choose_classes(total: int, rng: np.random.Generator) -> NDArray[np.int64]:
     return np.sort(rng.permutation(total)[: min(size, CLASS_LIMIT)])
 
 
-def _drop_some(classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+def _drop_random_classes(classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     if len(classes) < 3:
         return classes
     dropped_count = int(rng.integers(1, max(2, len(classes) // 2)))
     return np.sort(rng.permutation(classes)[dropped_count:])
 
 
-def _split(
+def _split_records(
     task: ZooTask, classes: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split the records of each class into halves: one for the plant, one held out."""
@@ -194,7 +196,7 @@ def _split(
     return np.concatenate(support), np.concatenate(query)
 
 
-def _subset(
+def _draw_shots(
     y: NDArray[np.int64], rows: NDArray[np.int64], shots: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Return about ``shots`` records of each class; numbers vary between classes.
@@ -221,8 +223,8 @@ def _target_records(
     blind = rng.random() < scenario.unlabelled
     classes = indices
     if not blind and len(indices) > 2 and rng.random() < scenario.missing:
-        classes = _drop_some(indices, rng)
+        classes = _drop_random_classes(indices, rng)
     rows = support[np.isin(target.y[support], classes)]
-    rows = _subset(target.y, rows, scenario.shots, rng)
+    rows = _draw_shots(target.y, rows, scenario.shots, rng)
     y = np.full(len(rows), -1) if blind else np.searchsorted(indices, target.y[rows])
     return target.features[rows], y

@@ -29,10 +29,10 @@ from wg_server.generator.prior import pooling
 from wg_server.generator.prior.names import ClassPriors
 from wg_server.generator.prior.pooling import EvidencePool
 
-FEW_LABELS = EpisodeSettings(shots=5)
+FEW_LABELS_SETTINGS = EpisodeSettings(shots=5)
 """Plant with five labels per class, and releases of other sites of its family."""
 SCENARIOS: Mapping[str, EpisodeSettings] = {
-    "few labels, sisters in memory, epsilon 4": FEW_LABELS,
+    "few labels, sisters in memory, epsilon 4": FEW_LABELS_SETTINGS,
     "few labels, sisters in memory, epsilon 1": EpisodeSettings(epsilon=1.0, same_family_shots=100),
     "classes never seen, epsilon 4": EpisodeSettings(missing=1),
     "no labels, epsilon 4": EpisodeSettings(unlabelled=1),
@@ -45,8 +45,8 @@ UNCHECKED_SCENARIOS: Mapping[str, EpisodeSettings] = {
     "no labels, epsilon 1": EpisodeSettings(epsilon=1.0, unlabelled=1),
 }
 """Further scenarios that the card shows, without a check."""
-_MARGIN = 0.01  # Largest accepted loss of accuracy by other sites in any scenario
-_ERRORS = 3
+_ACCEPTED_LOSS = 0.01  # Largest accepted loss of accuracy by other sites in any scenario
+_MARGIN_ERRORS = 3
 """Standard errors by which a figure must miss its bound for a check to fail. By chance alone, one
 of the ten figures does so in about one of a hundred homes."""
 
@@ -93,7 +93,7 @@ def score_methods(
             scores.add_plant(
                 episode.family, {n: episode.accuracy(head) for n, head in finished_heads.items()}
             )
-        table[name] = scores.rows()
+        table[name] = scores.table_rows()
     return {"scenarios": table}
 
 
@@ -105,7 +105,7 @@ def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
 
     def worst(method: str) -> float:
         return min(
-            float(rows[method]["gain"]) + _ERRORS * float(rows[method]["gain_error"])
+            float(rows[method]["gain"]) + _MARGIN_ERRORS * float(rows[method]["gain_error"])
             for rows in scenarios
         )
 
@@ -113,7 +113,7 @@ def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
         CardCheck(
             name="gain of other sites' releases and three errors, worst scenario",
             value=worst(HEAD_ALONE),
-            bound=-_MARGIN,
+            bound=-_ACCEPTED_LOSS,
         ),
         CardCheck(
             name="gain over exchanged classes and three errors, worst scenario",

@@ -29,7 +29,7 @@ class MethodScores:
         for method, value in accuracies.items():
             self._values.setdefault(method, []).append(value)
 
-    def rows(self) -> dict[str, dict[str, float]]:
+    def table_rows(self) -> dict[str, dict[str, float]]:
         """Return accuracy of each method and gain of ``completed`` over the method, with errors."""
         table = {}
         for method, values in self._values.items():

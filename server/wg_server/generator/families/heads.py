@@ -31,11 +31,11 @@ from wg_common.weights_package import NO_PRIVACY, PrivacyGuarantee
 from wg_core.errors import DecodeError
 from wg_server.generator.prior.names import same_class_log_ratio
 
-OFFERED_LIMIT = 16
+OFFERED_FAMILIES_LIMIT = 16
 """Largest number of families offered to a plant; each has about one megabyte with its network."""
-_MOST = 0.5
+_MATCH_SHARE = 0.5
 """Share of a plant's class names above which a family counts as matching."""
-_SAME_NAME = 1e3
+_SAME_NAME_LOG_ODDS = 1e3
 """Log odds assigned to two equal names, so that they are matched first."""
 
 Tensors = dict[str, NDArray[np.floating]]
@@ -146,12 +146,12 @@ def family_candidates(
     """
     large_enough = [f for f in operator.families.values() if len(f.labels) >= len(labels)]
     matches = [(_match_names(family.labels, labels), family) for family in large_enough]
-    named_matches = [(match, family) for match, family in matches if match[0] > _MOST]
+    named_matches = [(match, family) for match, family in matches if match[0] > _MATCH_SHARE]
     named_matches.sort(key=lambda pair: -pair[0][0])
-    for (_, rows), family in named_matches[:OFFERED_LIMIT]:
+    for (_, rows), family in named_matches[:OFFERED_FAMILIES_LIMIT]:
         yield SAME_FAMILY, family.candidate_tensors(rows), family.privacy
     if not named_matches:
-        for family in large_enough[:OFFERED_LIMIT]:
+        for family in large_enough[:OFFERED_FAMILIES_LIMIT]:
             every = np.arange(len(family.labels))
             yield ANY_FAMILY, family.candidate_tensors(every), family.privacy
 
@@ -162,5 +162,5 @@ def _match_names(
     """Return the share of K class names that match a family's names, and their rows, ``[K]``."""
     ratio = same_class_log_ratio(labels, family_labels)
     likeness_share = np.where(ratio == 0, 0.0, expit(ratio))
-    family_rows, rows = linear_sum_assignment(-np.minimum(ratio, _SAME_NAME))
+    family_rows, rows = linear_sum_assignment(-np.minimum(ratio, _SAME_NAME_LOG_ODDS))
     return float(likeness_share[family_rows, rows].mean()), rows

@@ -28,7 +28,7 @@ Sites = Sequence[NDArray[np.floating]]
 """Released features of the records of each site, ``[n, d]``."""
 
 _FOLDS = 5
-_SITES = 60  # Approximate largest number of sites of another family
+_SITES_PER_FAMILY = 60  # Approximate largest number of sites of another family
 _PENALTY = 1.0
 """Ridge penalty in units of the mean squared length of a site's description."""
 
@@ -64,20 +64,20 @@ def fit_likeness_test(
         [site[:: len(site) // FEWEST_RECORDS or 1][:FEWEST_RECORDS] for site in own_sites[family]]
     )
     other_families = {
-        name: _describe_sites(sites[:: len(sites) // _SITES or 1])
+        name: _describe_sites(sites[:: len(sites) // _SITES_PER_FAMILY or 1])
         for name, sites in (("", rendered_sites), *own_sites.items())
         if name != family and len(sites)
     }
-    scale = _scale(np.concatenate([family_sites, *other_families.values()]))
+    scale = _part_weights(np.concatenate([family_sites, *other_families.values()]))
     scores, few_scores = np.zeros(len(family_sites)), np.zeros(len(family_sites))
     for fold in range(_FOLDS):
         out = np.arange(len(family_sites)) % _FOLDS == fold
-        weight, bias = _ridge(family_sites[~out], [*other_families.values()], scale)
+        weight, bias = _fit_ridge(family_sites[~out], [*other_families.values()], scale)
         scores[out], few_scores[out] = (
             family_sites[out] @ weight + bias,
             small_sites[out] @ weight + bias,
         )
-    weight, bias = _ridge(family_sites, [*other_families.values()], scale)
+    weight, bias = _fit_ridge(family_sites, [*other_families.values()], scale)
     # Weibull quantile (ranks over n + 1): a new site exceeds it with probability RATE.
     limit, few_limit = (
         np.quantile(values, 1 - REFUSED_SHARE, method="weibull") for values in (scores, few_scores)
@@ -89,7 +89,7 @@ def fit_likeness_test(
             width=np.array([min(limit / few_limit, 1.0)]),
         ),
         refused=float((scores > limit).mean()),
-        caught=_share_beyond(family_sites, other_families, scale, float(limit)),
+        caught=_refused_share(family_sites, other_families, scale, float(limit)),
     )
 
 
@@ -98,7 +98,7 @@ def accept_all_test(dimension: int) -> LikenessTest:
     return LikenessTest(np.zeros(description_size(dimension)), np.zeros(1), np.ones(1))
 
 
-def _share_beyond(
+def _refused_share(
     family_sites: Floats, other_families: Mapping[str, Floats], scale: Floats, limit: float
 ) -> float:
     """Return the mean share of refused sites of other families, each held out of the fit."""
@@ -106,7 +106,7 @@ def _share_beyond(
     for name in filter(None, other_families):
         remaining = [sites for family, sites in other_families.items() if family != name]
         if remaining:
-            weight, bias = _ridge(family_sites, remaining, scale)
+            weight, bias = _fit_ridge(family_sites, remaining, scale)
             shares.append(float((other_families[name] @ weight + bias > limit).mean()))
     return float(np.mean(shares)) if shares else float("nan")
 
@@ -116,7 +116,7 @@ def _describe_sites(sites: Sites) -> Floats:
     return np.stack([site_description(site) for site in sites])
 
 
-def _scale(rows: Floats) -> Floats:
+def _part_weights(rows: Floats) -> Floats:
     """Return factors by which the three parts of a description get equal weight, ``[F]``."""
     columns = next(d for d in range(1, rows.shape[1]) if description_size(d) == rows.shape[1])
     parts = np.split(rows, [columns, 2 * columns], axis=1)
@@ -125,7 +125,7 @@ def _scale(rows: Floats) -> Floats:
     )
 
 
-def _ridge(
+def _fit_ridge(
     family_sites: Floats, other_families: Sequence[Floats], scale: Floats
 ) -> tuple[Floats, float]:
     """Fit weight ``[F]`` and bias to targets 0 at the family's sites and 2 at all others.

@@ -22,7 +22,8 @@ Floats = NDArray[np.float64]
 SITE_RATIO = 0.15  # Ratio of the site-specific to the total variance of a class mean
 
 _EIGENVALUE_FLOOR = 0.25  # Smallest eigenvalue of T, relative to their mean
-RIDGE = 2.0  # Share of the mean variance added to within-class covariances before they are inverted
+COVARIANCE_RIDGE = 2.0
+"""Share of the mean variance added to within-class covariances before they are inverted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,11 +91,11 @@ def fit_variances(
         between=floored_values,
         within=np.einsum("ij,ik,kj->j", basis, sw, basis),
         site=np.square(np.array(centres) @ basis).mean(axis=0),
-        whitener=ridged_inverse(sw, RIDGE),
+        whitener=ridged_inverse(sw, COVARIANCE_RIDGE),
     )
 
 
-def site_contribution(priors: ModelVariances, site: SiteEvidence) -> tuple[Floats, Floats]:
+def site_equations(priors: ModelVariances, site: SiteEvidence) -> tuple[Floats, Floats]:
     """Return the equations that one site adds on class deviations, its own mean eliminated.
 
     Sites are coupled only through the classes, so that each site has its own Schur complement.
@@ -152,7 +153,7 @@ def posterior_from_sites(
     d = len(priors.between)
     matrices, right = np.zeros((d, classes, classes)), np.zeros((d, classes))
     for site in other_sites:
-        addition = site_contribution(priors, site)
+        addition = site_equations(priors, site)
         matrices, right = matrices + addition[0], right + addition[1]
     return mixed_model_equations(priors, matrices, right, name_prior)
 

@@ -35,7 +35,7 @@ POSITIVE_EVIDENCE = 1.0
 """Natural logarithm of the Bayes factor from which evidence is called positive (Kass and Raftery
 1995, *Journal of the American Statistical Association* 90(430), section 3.2)."""
 
-_THERE = 0.5  # Probability of presence above which a class is compared
+_PRESENCE_THRESHOLD = 0.5  # Probability of presence above which a class is compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,10 @@ def log_bayes_factors(
     total, weights, variance = np.zeros((size, d)), np.zeros(size), np.zeros((size, d))
     common = [_common_classes(site, peer) for peer in peers]
     precision = np.array(
-        [np.where(both, 1 / _variance(priors, x), 0) for x, both in zip(peers, common, strict=True)]
+        [
+            np.where(both, 1 / _class_mean_variance(priors, x), 0)
+            for x, both in zip(peers, common, strict=True)
+        ]
     ).reshape(len(peers), size)
     finite_precision = np.where(precision > 0, precision, np.nan)
     median = np.array(
@@ -101,12 +104,12 @@ def log_bayes_factors(
         if both.sum() < 2:
             continue
         weight = np.minimum(sure, median)
-        total += weight[:, None] * _difference(priors, site, peer, both)
-        variance += np.square(weight)[:, None] * (_directions(priors, peer) + noise)
+        total += weight[:, None] * _mean_differences(priors, site, peer, both)
+        variance += np.square(weight)[:, None] * (_variance_by_direction(priors, peer) + noise)
         weights += weight
     has_peer = weights > 0
     scale = np.where(has_peer, weights, 1.0)[:, None]
-    same_class = _directions(priors, site) + noise + variance / np.square(scale)
+    same_class = _variance_by_direction(priors, site) + noise + variance / np.square(scale)
     ratio = 2 * priors.between / same_class
     evidence = np.log1p(ratio) - np.square(total / scale) / same_class * ratio / (1 + ratio)
     return np.where(has_peer, evidence.sum(axis=1) / 2, 0.0)
@@ -114,11 +117,11 @@ def log_bayes_factors(
 
 def _common_classes(site_a: SiteEvidence, site_b: SiteEvidence) -> NDArray[np.bool_]:
     """Return the mask of classes that two sites share, ``[K]``; all False for a single class."""
-    both = (site_a.present > _THERE) & (site_b.present > _THERE)
+    both = (site_a.present > _PRESENCE_THRESHOLD) & (site_b.present > _PRESENCE_THRESHOLD)
     return np.asarray(both & (both.sum() > 1))
 
 
-def _difference(
+def _mean_differences(
     priors: ModelVariances, site: SiteEvidence, peer: SiteEvidence, both: NDArray[np.bool_]
 ) -> Floats:
     """Return the differences of two sites' class means along the eigenvectors, ``[K, d]``.
@@ -126,13 +129,15 @@ def _difference(
     Their mean over the common classes is subtracted, which takes one of C degrees of freedom.
     """
     difference = (site.means - peer.means) @ priors.basis
-    weight = np.where(both, 1 / (_variance(priors, site) + _variance(priors, peer)), 0.0)
+    weight = np.where(
+        both, 1 / (_class_mean_variance(priors, site) + _class_mean_variance(priors, peer)), 0.0
+    )
     difference = difference - weight @ difference / weight.sum()
     classes = int(both.sum())
     return np.where(both[:, None], difference * np.sqrt(classes / (classes - 1)), 0.0)
 
 
-def _directions(priors: ModelVariances, site: SiteEvidence) -> Floats:
+def _variance_by_direction(priors: ModelVariances, site: SiteEvidence) -> Floats:
     """Return the model's variance of a site's class means along each eigenvector, ``[K, d]``."""
     return np.asarray(site.noise[:, None] + priors.within / site.counts[:, None] + priors.ratio)
 
@@ -146,10 +151,12 @@ def _excess_variance(
         Sum over the d entries of the unbiased estimate, which may be negative, and its standard
         error if the true value is 0. None if fewer than two classes are in common.
     """
-    both = (site_a.present > _THERE) & (site_b.present > _THERE)
+    both = (site_a.present > _PRESENCE_THRESHOLD) & (site_b.present > _PRESENCE_THRESHOLD)
     if both.sum() < 2:
         return None
-    expected = _variance(priors, site_a)[both] + _variance(priors, site_b)[both]
+    expected = (
+        _class_mean_variance(priors, site_a)[both] + _class_mean_variance(priors, site_b)[both]
+    )
     weight = 1 / expected
     difference = site_a.means[both] - site_b.means[both]
     difference = difference - weight @ difference / weight.sum()  # sites' means may differ
@@ -159,7 +166,7 @@ def _excess_variance(
     return (q - free) / scale, float(np.sqrt(2 * free / len(priors.between))) / scale
 
 
-def _variance(priors: ModelVariances, site: SiteEvidence) -> Floats:
+def _class_mean_variance(priors: ModelVariances, site: SiteEvidence) -> Floats:
     """Return the model's variance of each class mean of a site, summed over entries, ``[K]``."""
     d = len(priors.between)
     return np.asarray(

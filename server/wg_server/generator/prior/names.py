@@ -32,18 +32,18 @@ Floats = NDArray[np.float64]
 
 _FOLDS = 5
 _PENALTIES = (3.0, 30.0, 300.0, 1e6)
-_NEAR = 0.5  # Cosine above which two names may mean the same
-_LEAST_NAMES = 20  # Smallest number of different names for a fit
-_LEAST = 0.02  # Share of explained variance below which names are not used
-_MOST = 0.9
-_SAME_MEANING = 0.58, 0.24
-_OTHER_MEANING = 0.34, 0.12
+_SIMILAR_COSINE = 0.5  # Cosine above which two names may mean the same
+_MIN_NAMES = 20  # Smallest number of different names for a fit
+_MIN_EXPLAINED_SHARE = 0.02  # Share of explained variance below which names are not used
+_MAX_EXPLAINED_SHARE = 0.9
+_SAME_MEANING_COSINE = 0.58, 0.24
+_OTHER_MEANING_COSINE = 0.34, 0.12
 """Mean and standard deviation of the cosine between names of one class, in other words or another
 language, and between names of different classes (measured by a bench that no longer exists)."""
-_CERTAIN = 4.0  # Largest log likelihood ratio of two different names
-_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_SIGNS = re.compile(r"[\W\d_]+")
-_CODES = frozenset(
+_MAX_LOG_RATIO = 4.0  # Largest log likelihood ratio of two different names
+_CAMEL_CASE_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_NON_LETTERS = re.compile(r"[\W\d_]+")
+_NON_DESCRIPTIVE_WORDS = frozenset(
     {"class", "label", "type", "kind", "category", "group", "code", "id", "no", "number", "defect"}
 )
 """Words that alone do not describe a class."""
@@ -96,21 +96,23 @@ class ClassPriors:
 
 def normalise_name(name: str) -> str:
     """Normalise a name to lower-case words: ``Pitted_Surface`` equals ``pittedSurface``."""
-    words = _CAMEL.sub(" ", unicodedata.normalize("NFKC", name))
+    words = _CAMEL_CASE_BOUNDARY.sub(" ", unicodedata.normalize("NFKC", name))
     return " ".join(re.sub(r"[_\W]+", " ", words).casefold().split())
 
 
 def is_descriptive_name(name: str) -> bool:
     """Return whether a name is more than a code such as ``class-3``, ``B`` or ``17``."""
-    words = set(_SIGNS.sub(" ", normalise_name(name)).split()) - _CODES
+    words = set(_NON_LETTERS.sub(" ", normalise_name(name)).split()) - _NON_DESCRIPTIVE_WORDS
     return any(len(word) > 1 or not word.isascii() for word in words)
 
 
 def name_vectors(names: Sequence[str]) -> Floats | None:
     """Return the unit vectors of names, ``[n, 512]``; None without the extra ``text``."""
-    if not _available():
+    if not _has_sentence_model():
         return None
-    return np.array([_vector(normalise_name(name)) for name in names]).reshape(-1, sentences.WIDTH)
+    return np.array([_name_vector(normalise_name(name)) for name in names]).reshape(
+        -1, sentences.WIDTH
+    )
 
 
 def same_class_log_ratio(labels: Sequence[str], other_labels: Sequence[str]) -> Floats:
@@ -130,13 +132,13 @@ def same_class_log_ratio(labels: Sequence[str], other_labels: Sequence[str]) -> 
         name_vectors(names) if needs_vectors else None for names in (labels, other_labels)
     )
     if rows is not None and columns is not None:
-        (same_mean, same_std), (other_mean, other_std) = _SAME_MEANING, _OTHER_MEANING
+        (same_mean, same_std), (other_mean, other_std) = _SAME_MEANING_COSINE, _OTHER_MEANING_COSINE
         # A smaller cosine is no stronger evidence.
         cosine = np.maximum(rows @ columns.T, other_mean)
         ratio = ((cosine - other_mean) / other_std) ** 2 / 2 - (
             (cosine - same_mean) / same_std
         ) ** 2 / 2
-        ratio = np.clip(ratio + np.log(other_std / same_std), -_CERTAIN, _CERTAIN)
+        ratio = np.clip(ratio + np.log(other_std / same_std), -_MAX_LOG_RATIO, _MAX_LOG_RATIO)
         ratio[~telling] = 0
         ratio[:, ~np.array([is_descriptive_name(name) for name in other_labels])] = 0
     ratio[equal] = np.inf
@@ -144,7 +146,7 @@ def same_class_log_ratio(labels: Sequence[str], other_labels: Sequence[str]) -> 
 
 
 @functools.cache
-def _available() -> bool:
+def _has_sentence_model() -> bool:
     is_installed = sentences.is_installed()
     if not is_installed:
         log.info("class names are compared by letters alone: %s is not there", sentences.PACKAGE)
@@ -152,7 +154,7 @@ def _available() -> bool:
 
 
 @functools.lru_cache(maxsize=1 << 14)
-def _vector(name: str) -> Floats:
+def _name_vector(name: str) -> Floats:
     vector: Floats = sentences.embed_sentences([name])[0].astype(np.float64)
     return vector
 
@@ -178,7 +180,7 @@ def fit_name_regression(
             part += [families.index(task.family) % _FOLDS] * len(embeddings)
     unique_names = sorted(set(names))
     embeddings = name_vectors(unique_names)
-    if embeddings is None or len(unique_names) < _LEAST_NAMES:
+    if embeddings is None or len(unique_names) < _MIN_NAMES:
         return None
     x, y = np.concatenate(rows), np.concatenate(targets)
     number = np.array([unique_names.index(name) for name in names])
@@ -186,21 +188,21 @@ def fit_name_regression(
     errors, total = np.zeros((len(_PENALTIES), y.shape[1])), np.zeros(y.shape[1])
     for fold in range(_FOLDS):
         test_names = np.arange(len(unique_names)) % _FOLDS == fold
-        near = (embeddings @ embeddings[test_names].T).max(axis=1) > _NEAR
+        near = (embeddings @ embeddings[test_names].T).max(axis=1) > _SIMILAR_COSINE
         test_rows = np.array(part) == fold
         out, fit_rows = test_rows & test_names[number], ~test_rows & ~near[number]
         total += (y[out] ** 2).sum(axis=0)
         for row, penalty in enumerate(_PENALTIES):
-            matrix = _fit_map(x[fit_rows], y[fit_rows], direct, penalty)
+            matrix = _fit_name_map(x[fit_rows], y[fit_rows], direct, penalty)
             errors[row] += ((y[out] - x[out] @ matrix) ** 2).sum(axis=0)
     best = int(errors.sum(axis=1).argmin())
-    if errors[best].sum() >= (1 - _LEAST) * total.sum():
+    if errors[best].sum() >= (1 - _MIN_EXPLAINED_SHARE) * total.sum():
         return None
-    explained_share = np.clip(1 - errors[best] / total, 0, _MOST)
-    return NameRegression(_fit_map(x, y, direct, _PENALTIES[best]), explained_share)
+    explained_share = np.clip(1 - errors[best] / total, 0, _MAX_EXPLAINED_SHARE)
+    return NameRegression(_fit_name_map(x, y, direct, _PENALTIES[best]), explained_share)
 
 
-def _fit_map(x: Floats, y: Floats, direct: Floats, penalty: float) -> Floats:
+def _fit_name_map(x: Floats, y: Floats, direct: Floats, penalty: float) -> Floats:
     """Fit the map from name vectors to class deviations: a direct map, and a ridge on the rest."""
     direct_fit = x @ direct
     share = float((direct_fit * y).sum() / max(float((direct_fit**2).sum()), 1e-12))

@@ -31,7 +31,7 @@ Integers = NDArray[np.int64]
 SITES_LIMIT = 1 << 20  # Largest number of sites of a kind: sums stay below 2**63
 CLASS_MEAN_LIMIT = 64.0  # Largest entry of a class mean; features are clipped far below
 
-_UNIT = 2.0**-36
+_FIXED_POINT_UNIT = 2.0**-36
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +73,7 @@ class EvidencePool:
 
     def equation_matrices(self, priors: ModelVariances) -> tuple[Floats, Floats]:
         """Return matrices ``[d, K, K]`` and right-hand sides ``[d, K]`` of the pool's equations."""
-        size, unit = len(self.labels), _UNIT / priors.ratio
+        size, unit = len(self.labels), _FIXED_POINT_UNIT / priors.ratio
         rows, columns = np.triu_indices(size)
         full = np.zeros((len(unit), size, size))
         full[:, rows, columns] = full[:, columns, rows] = self.precision * unit[:, None]
@@ -103,7 +103,7 @@ class PooledReleases:
         return sum(pool.sites for pool in self.pools)
 
 
-NOTHING_POOLED = PooledReleases((), "", 0)
+NO_POOLED_RELEASES = PooledReleases((), "", 0)
 
 
 def empty_pool(labels: Iterable[str], dimension: int) -> EvidencePool:
@@ -114,17 +114,19 @@ def empty_pool(labels: Iterable[str], dimension: int) -> EvidencePool:
     return EvidencePool(names, 0, *zeros)
 
 
-def pool_of_site(priors: ModelVariances, labels: Sequence[str], site: SiteEvidence) -> EvidencePool:
+def single_site_pool(
+    priors: ModelVariances, labels: Sequence[str], site: SiteEvidence
+) -> EvidencePool:
     """Return a pool with the evidence of a single site.
 
     Args:
         labels: The K classes of the evidence, sorted.
         site: Evidence on these classes; mean entries are clipped at ``CLASS_MEAN_LIMIT``.
     """
-    precision, right_side = blup.site_contribution(priors, site)
+    precision, right_side = blup.site_equations(priors, site)
     rows, columns = np.triu_indices(len(labels))
-    bound = CLASS_MEAN_LIMIT / _UNIT
-    units = priors.ratio[:, None] / _UNIT
+    bound = CLASS_MEAN_LIMIT / _FIXED_POINT_UNIT
+    units = priors.ratio[:, None] / _FIXED_POINT_UNIT
     return EvidencePool(
         tuple(labels),
         1,
@@ -157,7 +159,9 @@ def pools_of_releases(
         site = site_evidence(release, labels)
         agreement = influence.compare_with_peers(priors, site, peers)
         if not agreement.odd:
-            part = pool_of_site(priors, labels, replace(site, noise=site.noise + agreement.noise))
+            part = single_site_pool(
+                priors, labels, replace(site, noise=site.noise + agreement.noise)
+            )
             pools[labels] = pools.get(labels, empty_pool(labels, d)) + part
     return list(pools.values())
 
@@ -184,14 +188,14 @@ def posterior_from_pools(
         is_shared = np.array([name in row_of for name in pool.labels])
         if not pool.sites or not is_shared.any():
             continue
-        addition = _eliminate(priors, pool, ~is_shared)
+        addition = _eliminate_classes(priors, pool, ~is_shared)
         rows = np.array([row_of[name] for name in pool.labels if name in row_of])
         matrices[:, rows[:, None], rows] += addition[0]
         right[:, rows] += addition[1]
     return blup.mixed_model_equations(priors, matrices, right, name_prior)
 
 
-def _eliminate(
+def _eliminate_classes(
     priors: ModelVariances, pool: EvidencePool, drop: NDArray[np.bool_]
 ) -> tuple[Floats, Floats]:
     """Return the equations of a pool after elimination of some of its classes."""

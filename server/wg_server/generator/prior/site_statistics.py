@@ -21,10 +21,10 @@ Floats = NDArray[np.float64]
 
 _DEVIATION_SQUARED = 0.3
 """Typical squared deviation of a class mean from the centre, in squared radii of the sums."""
-_GRID = np.exp(np.linspace(0.0, np.log(3000.0), 60))
+_COUNT_GRID = np.exp(np.linspace(0.0, np.log(3000.0), 60))
 """Grid of candidate numbers of records per class."""
 _PRESENT_LOG_ODDS = 2.0  # Prior log odds that a class is present
-_SPREAD = 0.6  # Relative spread of a site's class counts about their typical value
+_COUNT_SPREAD = 0.6  # Relative spread of a site's class counts about their typical value
 
 
 def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvidence:
@@ -41,11 +41,11 @@ def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvi
     counts, sums = statistics.counts(), statistics.sums()
     typical = _typical_count(statistics) if len(schema.labels) else 1.0
     if in_release.any():
-        prior = (_SPREAD * typical) ** 2
+        prior = (_COUNT_SPREAD * typical) ** 2
         weight = prior / (prior + statistics.count_std**2)
         n = np.maximum(typical + weight * (counts - typical), 0.1 * typical)
         n = np.maximum(n, 1.0)
-        present = _presence(n, typical, statistics)
+        present = _presence_probability(n, typical, statistics)
         n, present, chosen_sums = (
             n[rows[in_release]],
             present[rows[in_release]],
@@ -56,7 +56,7 @@ def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvi
         result.counts[in_release] = n
         result.present[in_release] = present
     same_classes = set(schema.labels) == set(labels)
-    domain, noise, total = _domain(statistics, typical * max(len(schema.labels), 1))
+    domain, noise, total = _overall_mean(statistics, typical * max(len(schema.labels), 1))
     # A mean over a different set of classes does not observe the site's mean.
     return SiteEvidence(
         result.means,
@@ -79,16 +79,18 @@ def _typical_count(statistics: NoisyStatistics) -> float:
         nonzero_counts = counts[counts > 0]
         return float(nonzero_counts.mean()) if len(nonzero_counts) else 1.0
     k, count_std = len(counts), statistics.count_std
-    energy, noise, expected, doubt = _energy(statistics)
+    energy, noise, expected, doubt = _total_energy(statistics)
     spread = noise + (doubt * expected) ** 2
     log_weight = -((energy - expected) ** 2) / (2 * spread) - np.log(spread) / 2
-    log_weight -= (counts.mean() - _GRID) ** 2 / (2 * (count_std**2 / k + (0.2 * _GRID) ** 2))
-    log_weight -= np.log(count_std**2 / k + (0.2 * _GRID) ** 2) / 2
+    log_weight -= (counts.mean() - _COUNT_GRID) ** 2 / (
+        2 * (count_std**2 / k + (0.2 * _COUNT_GRID) ** 2)
+    )
+    log_weight -= np.log(count_std**2 / k + (0.2 * _COUNT_GRID) ** 2) / 2
     weight = np.exp(log_weight - log_weight.max())
-    return float(np.exp((weight * np.log(_GRID)).sum() / weight.sum()))
+    return float(np.exp((weight * np.log(_COUNT_GRID)).sum() / weight.sum()))
 
 
-def _energy(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
+def _total_energy(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
     """Return the squared length of the sum of all records, which grows with their number.
 
     Returns:
@@ -97,20 +99,20 @@ def _energy(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
     """
     schema, k = statistics.schema, len(statistics.schema.labels)
     total, std, size = statistics.moments(), statistics.moment_std, schema.dimension
-    records = k * _GRID + _extra(statistics)
+    records = k * _COUNT_GRID + _unlabelled_count(statistics)
     expected = (records * float(centring.TYPICAL_LENGTH) * schema.radius) ** 2
     doubt = 2 * float(centring.TYPICAL_VARIANCE) ** 0.5
     noise = 2 * size * std**4 + 4 * std**2 * expected
     return float(np.square(total).sum()) - size * std**2, noise, expected, doubt
 
 
-def _extra(statistics: NoisyStatistics) -> float:
+def _unlabelled_count(statistics: NoisyStatistics) -> float:
     """Return the number of unlabelled records in a release if it exceeds the noise, else 0."""
     unlabelled_part = statistics.unlabelled_count()
     return unlabelled_part if unlabelled_part > 3 * statistics.count_std else 0.0
 
 
-def _presence(n: Floats, typical: float, statistics: NoisyStatistics) -> Floats:
+def _presence_probability(n: Floats, typical: float, statistics: NoisyStatistics) -> Floats:
     """Return the posterior probability that each class has records, from count and energy.
 
     A class that is present has about the typical number of records.
@@ -124,13 +126,13 @@ def _presence(n: Floats, typical: float, statistics: NoisyStatistics) -> Floats:
     signal = np.maximum(n, typical / 2) ** 2 * scale
     energy = (sums**2).sum(axis=1)
     gain = energy / 2 * (1 / var - 1 / (var + signal)) - d / 2 * np.log1p(signal / var)
-    spread = count_var + (_SPREAD * typical) ** 2
+    spread = count_var + (_COUNT_SPREAD * typical) ** 2
     gain = gain + counts**2 / (2 * count_var) - (counts - typical) ** 2 / (2 * spread)
     gain = gain - np.log(spread / count_var) / 2 + _PRESENT_LOG_ODDS
     return np.asarray(1 / (1 + np.exp(-np.clip(gain, -30, 30))))
 
 
-def _domain(statistics: NoisyStatistics, total: float) -> tuple[Floats, float, float]:
+def _overall_mean(statistics: NoisyStatistics, total: float) -> tuple[Floats, float, float]:
     """Return the mean of all records of a release, its noise variance, and their number."""
     schema = statistics.schema
     unlabelled_part = statistics.unlabelled_count()

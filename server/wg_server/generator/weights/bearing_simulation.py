@@ -23,10 +23,15 @@ from torch import Tensor
 from wg_common.machines import bearing
 from wg_common.machines.base import WINDOW_SAMPLES, MachineKind
 from wg_common.machines.bearing import line_frequencies
-from wg_server.generator.weights.drawing import CURVE_POINTS, SPAN, RandomDraws, summarise_responses
+from wg_server.generator.weights.drawing import (
+    CURVE_POINTS,
+    SIMULATED_SAMPLES,
+    RandomDraws,
+    summarise_responses,
+)
 
-_RATES = (6000, 51200)  # Hz
-_ANGLES = (0.0, 0.0, 0.0, 15.0, 25.0, 40.0)  # Degrees
+_SAMPLING_RATES = (6000, 51200)  # Hz
+_CONTACT_ANGLES = (0.0, 0.0, 0.0, 15.0, 25.0, 40.0)  # Degrees
 _TONES, _MODULATIONS = 6, 3
 
 
@@ -39,7 +44,7 @@ class SimulatedBearings:
         hidden_figures: Hidden properties, scaled to order 1, ``[m, HIDDEN_FIGURES]``.
         rates: True line frequencies in cycles per window, ``[m, 5]``, in the order of
             ``bearing.line_frequencies``.
-        response: Complex frequency response of the structure, ``[m, SPAN / 2 + 1]``.
+        response: Complex frequency response of the structure, ``[m, SIMULATED_SAMPLES / 2 + 1]``.
         noise: Noise amplitude at the same frequencies.
         severity: Signal-to-noise ratio of each damage in dB, ``[m, 3]``.
         character: Slip, depth of the load zone, unevenness of impacts, share and width of noise,
@@ -83,7 +88,7 @@ class BearingSimulator:
     def __init__(self, seed: int) -> None:
         self._draw = RandomDraws(seed)
 
-    def _figures(self, count: int) -> Tensor:
+    def _draw_figures(self, count: int) -> Tensor:
         """Draw declared figures of bearings whose elements fit on the pitch circle."""
         ratio = self._draw.uniform(0.12, 0.34, count)
         room = (0.95 * math.pi / ratio).clamp(max=24)
@@ -91,24 +96,24 @@ class BearingSimulator:
         pitch = torch.exp(self._draw.uniform(math.log(20), math.log(250), count))
         speed = self._draw.uniform(10, 60, count)  # Hz
         turns = torch.exp(self._draw.uniform(math.log(0.6), math.log(8), count))
-        rate = (speed * WINDOW_SAMPLES / turns).clamp(*_RATES).round()
-        angle = self._draw.choices(_ANGLES, count)
+        rate = (speed * WINDOW_SAMPLES / turns).clamp(*_SAMPLING_RATES).round()
+        angle = self._draw.choices(_CONTACT_ANGLES, count)
         # An undeclared load is replaced by half of the nominal one.
         load = torch.where(
             self._draw.uniform(0, 1, count) < 0.7, self._draw.uniform(0, 1, count), 0.5
         )
         return torch.stack([60 * speed, rate, elements, ratio * pitch, pitch, angle, load], dim=1)
 
-    def machines(self, count: int) -> SimulatedBearings:
+    def draw_machines(self, count: int) -> SimulatedBearings:
         """Draw new machines with simulated bearings."""
-        figures = self._figures(count)
+        figures = self._draw_figures(count)
         rate, load = figures[:, 1], figures[:, 6]
         # True speeds differ slightly from the declared ones.
         rates = line_frequencies(figures) * (1 + 0.004 * self._draw.normal(count, 1))
-        response = self._draw.frequency_responses(rate, SPAN)
+        response = self._draw.frequency_responses(rate, SIMULATED_SAMPLES)
         power = response.abs().square()
         power = power / power.mean(dim=1, keepdim=True)
-        tilt = torch.fft.rfftfreq(SPAN).clamp(min=0.01)[None] ** -self._draw.uniform(
+        tilt = torch.fft.rfftfreq(SIMULATED_SAMPLES).clamp(min=0.01)[None] ** -self._draw.uniform(
             -0.5, 1.2, count, 1
         )
         tilt = tilt / tilt.mean(dim=1, keepdim=True)
@@ -116,10 +121,10 @@ class BearingSimulator:
         sensor_noise = 10 ** self._draw.uniform(-2, 0, count, 1)
         noise = sensor_noise * tilt + (1 - sensor_noise) * power
         severity = self._draw.uniform(-8, 8, count, 1) + 2 * self._draw.normal(count, 3)
-        character = self._character(load)
+        character = self._draw_impact_properties(load)
         mains = self._draw.choices((100.0, 120.0), count) * WINDOW_SAMPLES / rate
-        tones = self._tones(rates[:, 0], mains)
-        hum = self._hum(mains)
+        tones = self._draw_tones(rates[:, 0], mains)
+        hum = self._draw_magnetic_forces(mains)
         harmonic = torch.tensor([1.0, 2.0]) * rates[:, :1]
         machine_lines = torch.exp(self._draw.uniform(0, math.log(120), count, _MODULATIONS - 2))
         depth = 0.5 * self._draw.uniform(-0.7, 1, count, _MODULATIONS).clamp(min=0)
@@ -152,7 +157,7 @@ class BearingSimulator:
             hum=hum,
         )
 
-    def _character(self, load: Tensor) -> Tensor:
+    def _draw_impact_properties(self, load: Tensor) -> Tensor:
         """Return random slip, load zone, unevenness and noise of impacts, ``[m, 5]``."""
         count = len(load)
         return torch.stack(
@@ -166,7 +171,7 @@ class BearingSimulator:
             dim=1,
         )
 
-    def _hum(self, mains: Tensor) -> Tensor:
+    def _draw_magnetic_forces(self, mains: Tensor) -> Tensor:
         """Return magnetic forces of m machines, ``[m, 5]``; half of the machines have none."""
         count = len(mains)
         has_hum = (self._draw.uniform(0, 1, count) < 0.5).float()
@@ -176,7 +181,7 @@ class BearingSimulator:
         noise_sharpness = torch.exp(self._draw.uniform(0, math.log(20), count))
         return torch.stack([mains, amplitude, depth, sharpness, noise_sharpness], dim=1)
 
-    def _tones(self, turns: Tensor, mains: Tensor) -> Tensor:
+    def _draw_tones(self, turns: Tensor, mains: Tensor) -> Tensor:
         """Draw harmonics of the shaft, a gear with a side band, and mains; ``[m, 2, _TONES]``."""
         count = len(turns)
         teeth = self._draw.uniform(9, 70, count).floor()
@@ -184,36 +189,42 @@ class BearingSimulator:
         amplitude = self._draw.uniform(-0.3, 0.8, count, _TONES).clamp(min=0)
         return torch.stack([torch.stack(cycles, dim=1), amplitude], dim=1)
 
-    def windows(self, machines: SimulatedBearings, count: int) -> Tensor:
+    def simulate_windows(self, machines: SimulatedBearings, count: int) -> Tensor:
         """Draw windows of each condition, ``[m, 4, count, WINDOW]``."""
         size, conditions = len(machines), _CONDITIONS
-        background = self._background(machines, conditions * count)
+        background = self._draw_background(machines, conditions * count)
         background = background.reshape(size, conditions, count, WINDOW_SAMPLES)
-        blows = [self._blows(machines, number, count) for number in range(3)]
+        blows = [self._draw_impacts(machines, number, count) for number in range(3)]
         excitation = torch.fft.rfft(torch.stack(blows, dim=1))  # [m, 3, count, f]
-        ringing = torch.fft.irfft(excitation * machines.response[:, None, None], n=SPAN)
+        ringing = torch.fft.irfft(
+            excitation * machines.response[:, None, None], n=SIMULATED_SAMPLES
+        )
         ringing = ringing[..., -WINDOW_SAMPLES:]
         ringing = ringing / (ringing.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
         level = machines.severity[:, :, None] + 2 * self._draw.normal(size, 3, count)
         background[:, 1:] += ringing * (10 ** (level / 20))[..., None]
         return background
 
-    def _background(self, machines: SimulatedBearings, count: int) -> Tensor:
+    def _draw_background(self, machines: SimulatedBearings, count: int) -> Tensor:
         """Draw modulated noise and tones, ``[m, count, WINDOW]``."""
         size = len(machines)
         spectrum = torch.complex(
-            self._draw.normal(size, count, SPAN // 2 + 1),
-            self._draw.normal(size, count, SPAN // 2 + 1),
+            self._draw.normal(size, count, SIMULATED_SAMPLES // 2 + 1),
+            self._draw.normal(size, count, SIMULATED_SAMPLES // 2 + 1),
         )
-        noise = torch.fft.irfft(spectrum * machines.noise[:, None], n=SPAN)[..., -WINDOW_SAMPLES:]
-        noise = noise * (SPAN / 2) ** 0.5
+        noise = torch.fft.irfft(spectrum * machines.noise[:, None], n=SIMULATED_SAMPLES)[
+            ..., -WINDOW_SAMPLES:
+        ]
+        noise = noise * (SIMULATED_SAMPLES / 2) ** 0.5
         time = torch.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES
-        gain = 1 + self._waves(machines.modulations, count, time)
-        pulling, loudness = self._pulls(machines, count)
+        gain = 1 + self._sum_sines(machines.modulations, count, time)
+        pulling, loudness = self._respond_to_magnetic_forces(machines, count)
         background: Tensor = noise * gain * loudness + pulling
-        return background + self._waves(machines.tones, count, time)
+        return background + self._sum_sines(machines.tones, count, time)
 
-    def _pulls(self, machines: SimulatedBearings, count: int) -> tuple[Tensor, Tensor]:
+    def _respond_to_magnetic_forces(
+        self, machines: SimulatedBearings, count: int
+    ) -> tuple[Tensor, Tensor]:
         """Return the housing's vibration under magnetic forces, and the gain of noise they cause.
 
         Both have shape ``[m, count, WINDOW]``.
@@ -222,10 +233,10 @@ class BearingSimulator:
             value[:, None, None] for value in machines.hum.unbind(dim=1)
         )
         turn = self._draw.uniform(0, 1, len(machines), count, 1)
-        angle = 2 * math.pi * (cycles * torch.arange(SPAN) / WINDOW_SAMPLES + turn)
+        angle = 2 * math.pi * (cycles * torch.arange(SIMULATED_SAMPLES) / WINDOW_SAMPLES + turn)
         force = torch.exp(sharpness * (angle.cos() - 1))
         excitation = torch.fft.rfft(force - force.mean(dim=-1, keepdim=True))
-        sound = torch.fft.irfft(excitation * machines.response[:, None], n=SPAN)[
+        sound = torch.fft.irfft(excitation * machines.response[:, None], n=SIMULATED_SAMPLES)[
             ..., -WINDOW_SAMPLES:
         ]
         sound = sound / (sound.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
@@ -233,7 +244,7 @@ class BearingSimulator:
         power = power / power.mean(dim=-1, keepdim=True)
         return amplitude * sound, (1 - depth + depth * power).sqrt()
 
-    def _waves(self, cycles_amplitude: Tensor, count: int, time: Tensor) -> Tensor:
+    def _sum_sines(self, cycles_amplitude: Tensor, count: int, time: Tensor) -> Tensor:
         """Return sums of sines with random phases, ``[m, count, WINDOW]``."""
         cycles, amplitude = cycles_amplitude[:, 0], cycles_amplitude[:, 1]
         total = torch.zeros(len(cycles), count, len(time))
@@ -243,7 +254,7 @@ class BearingSimulator:
             total += amplitude[:, number, None, None] * torch.sin(angle)
         return total
 
-    def _blows(self, machines: SimulatedBearings, damage: int, count: int) -> Tensor:
+    def _draw_impacts(self, machines: SimulatedBearings, damage: int, count: int) -> Tensor:
         """Draw impact forces by the damaged part: 0 rolling element, 1 inner ring, 2 outer ring."""
         size = len(machines)
         slip, depth, uneven, noisy, width = (
@@ -253,7 +264,7 @@ class BearingSimulator:
         rate = (
             machines.rates[:, 2 + damage, None, None] * speed / WINDOW_SAMPLES
         )  # Impacts per sample
-        sample_count = int(float(rate.max()) * SPAN) + 3
+        sample_count = int(float(rate.max()) * SIMULATED_SAMPLES) + 3
         steps = 1 + slip * self._draw.normal(size, count, sample_count)
         at = (steps.cumsum(dim=2) - 2 * self._draw.uniform(0, 1, size, count, 1)) / rate  # Samples
         force = torch.exp(0.25 * self._draw.normal(size, count, sample_count))
@@ -264,17 +275,17 @@ class BearingSimulator:
             force = force * zone.clamp(min=0)
         if damage == 0:  # A damaged element hits the two rings in turn
             force[..., 1::2] *= 1 - uneven[..., 0:1]
-        inside = (at >= 0) & (at < SPAN - 1)
-        force, at = force * inside, at.clamp(0, SPAN - 2)
+        inside = (at >= 0) & (at < SIMULATED_SAMPLES - 1)
+        force, at = force * inside, at.clamp(0, SIMULATED_SAMPLES - 2)
         place = at.floor()
         part = at - place
-        train = torch.zeros(size, count, SPAN)
+        train = torch.zeros(size, count, SIMULATED_SAMPLES)
         train.scatter_add_(2, place.long(), force * (1 - part))
         train.scatter_add_(2, place.long() + 1, force * part)
         # Worn places cause bursts of noise, lasting a share of the time between impacts.
         spread = width / machines.rates[:, 2 + damage, None, None] * WINDOW_SAMPLES  # Samples
-        smooth = torch.exp(-2 * (math.pi * torch.fft.rfftfreq(SPAN) * spread).square())
-        bursts = torch.fft.irfft(torch.fft.rfft(train) * smooth, n=SPAN).clamp(min=0)
-        bursts = bursts * spread.sqrt() * self._draw.normal(size, count, SPAN)
+        smooth = torch.exp(-2 * (math.pi * torch.fft.rfftfreq(SIMULATED_SAMPLES) * spread).square())
+        bursts = torch.fft.irfft(torch.fft.rfft(train) * smooth, n=SIMULATED_SAMPLES).clamp(min=0)
+        bursts = bursts * spread.sqrt() * self._draw.normal(size, count, SIMULATED_SAMPLES)
         excitation: Tensor = (1 - noisy) * train + noisy * bursts * 2
         return excitation

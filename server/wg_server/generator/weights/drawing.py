@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-SPAN = 1280  # Simulated samples; those before the last WINDOW are a transient
+SIMULATED_SAMPLES = 1280  # Simulated samples; those before the last WINDOW are a transient
 CURVE_POINTS = 32
 """Number of values that describe a structure's response."""
 _RESONANCES = 5

@@ -25,17 +25,17 @@ from wg_common.machines import gearbox
 from wg_common.machines.base import WINDOW_SAMPLES, MachineKind
 from wg_server.generator.weights.drawing import (
     CURVE_POINTS,
-    SPAN,
+    SIMULATED_SAMPLES,
     RandomDraws,
     amplitude_from_db,
     summarise_responses,
 )
 
 _MESHES, _ORDERS = 4, 3  # Harmonics of the mesh, and orders of a shaft that modulate it
-_DAMAGES = 2  # Pinion's tooth, gear's tooth
+_DAMAGE_COUNT = 2  # Pinion's tooth, gear's tooth
 _MESHING_TEETH = (30.0, 400.0)  # Teeth per window
-_LEAST_TURNS = 2.0  # Smallest number of the gear's turns per window
-_RATE = (1000, 51200)  # Hz
+_MIN_TURNS = 2.0  # Smallest number of the gear's turns per window
+_SAMPLING_RATES = (1000, 51200)  # Hz
 _MESH_SPREAD, _DAMAGE_SPREAD, _DRIVEN_SPREAD = 2.0, 2.0, 4.0  # Deviation between windows, dB
 
 
@@ -47,7 +47,7 @@ class SimulatedGearboxes:
         figures: Declared figures, ``[m, 5]``.
         hidden_figures: Hidden properties, scaled to order 1, ``[m, hidden_size]``.
         turns: True turns of pinion and gear per window, ``[m, 2]``.
-        response: Complex frequency response of the structure, ``[m, SPAN / 2 + 1]``.
+        response: Complex frequency response of the structure, ``[m, SIMULATED_SAMPLES / 2 + 1]``.
         noise: Noise amplitude at the same frequencies.
         mesh: Amplitude of each harmonic of the mesh, ``[m, _MESHES]``.
         wear: Increase of each harmonic by wear in dB, ``[m, _MESHES]``.
@@ -90,33 +90,33 @@ class GearboxSimulator:
     def __init__(self, seed: int) -> None:
         self._draw = RandomDraws(seed)
 
-    def _figures(self, count: int) -> Tensor:
+    def _draw_figures(self, count: int) -> Tensor:
         """Draw declared figures of one-stage pairs whose gear turns at least twice per window."""
         draw = self._draw
         pinion_teeth = draw.log_uniform(13, 45, count).floor()
         low, high = _MESHING_TEETH
         # A gear with twice as many teeth needs twice as many meshing teeth per turn.
-        largest = (0.8 * high / _LEAST_TURNS / pinion_teeth).clamp(max=7)
+        largest = (0.8 * high / _MIN_TURNS / pinion_teeth).clamp(max=7)
         ratio = (largest.log() * draw.uniform(0, 1, count)).exp()
         gear_teeth = (pinion_teeth * ratio).round()
-        least = (_LEAST_TURNS * gear_teeth).clamp(min=low).log()
+        least = (_MIN_TURNS * gear_teeth).clamp(min=low).log()
         mesh = (least + (math.log(high) - least) * draw.uniform(0, 1, count)).exp()
         speed = draw.log_uniform(5, 60, count)  # Hz
-        rate = (speed * pinion_teeth * WINDOW_SAMPLES / mesh).clamp(*_RATE)
+        rate = (speed * pinion_teeth * WINDOW_SAMPLES / mesh).clamp(*_SAMPLING_RATES)
         speed = mesh * rate / WINDOW_SAMPLES / pinion_teeth
         # An undeclared load is replaced by half of the nominal one.
         load = torch.where(draw.uniform(0, 1, count) < 0.7, draw.uniform(0.1, 1, count), 0.5)
         return torch.stack([60 * speed, rate, pinion_teeth, gear_teeth, load], dim=1)
 
-    def machines(self, count: int) -> SimulatedGearboxes:
+    def draw_machines(self, count: int) -> SimulatedGearboxes:
         """Draw new gear pairs to simulate."""
-        draw, figures = self._draw, self._figures(count)
+        draw, figures = self._draw, self._draw_figures(count)
         rate, load = figures[:, 1], figures[:, 4]
         turns = gearbox.line_frequencies(figures)[:, :2] * (1 + 0.004 * draw.normal(count, 1))
-        response = draw.frequency_responses(rate, SPAN)
+        response = draw.frequency_responses(rate, SIMULATED_SAMPLES)
         power = response.abs().square()
         power = power / power.mean(dim=1, keepdim=True)
-        frequencies = torch.fft.rfftfreq(SPAN).clamp(min=0.01)
+        frequencies = torch.fft.rfftfreq(SIMULATED_SAMPLES).clamp(min=0.01)
         tilt = frequencies[None] ** -draw.uniform(-0.5, 1.2, count, 1)
         of_sensor = draw.amplitudes(-40, 0, count, 1)
         noise = of_sensor * tilt / tilt.mean(dim=1, keepdim=True) + (1 - of_sensor) * power
@@ -129,12 +129,16 @@ class GearboxSimulator:
         runout = draw.log_uniform(0.02, 0.35, count, 2, 1)
         runout = runout * draw.uniform(0.1, 0.6, count, 2, _ORDERS) ** torch.arange(_ORDERS)
         uneven, rub = draw.uniform(1, 2.5, count), draw.uniform(0.1, 0.8, count)
-        strike = draw.uniform(-10, 8, count, 1) + 2 * draw.normal(count, _DAMAGES)
+        strike = draw.uniform(-10, 8, count, 1) + 2 * draw.normal(count, _DAMAGE_COUNT)
         dip = torch.stack(
-            [draw.uniform(0.05, 0.6, count, _DAMAGES), draw.uniform(0, 0.6, count, _DAMAGES)], dim=2
+            [
+                draw.uniform(0.05, 0.6, count, _DAMAGE_COUNT),
+                draw.uniform(0, 0.6, count, _DAMAGE_COUNT),
+            ],
+            dim=2,
         )
         length = draw.uniform(0.7, 2, count)  # Up to two teeth share the load
-        tones = self._tones(turns, rate)
+        tones = self._draw_tones(turns, rate)
         idle = draw.uniform(0, 1, count) < 0.4
         drive = turns[:, 0] * draw.log_uniform(0.2, 3, count)
         drive = torch.stack([drive, draw.uniform(-10, 6, count).where(~idle, -40)], dim=1)
@@ -167,7 +171,7 @@ class GearboxSimulator:
             drive=drive,
         )
 
-    def _tones(self, turns: Tensor, rate: Tensor) -> Tensor:
+    def _draw_tones(self, turns: Tensor, rate: Tensor) -> Tensor:
         """Draw harmonics of both shafts, another pair of gears with side bands, and mains."""
         draw, count = self._draw, len(turns)
         pinion, gear = turns.unbind(dim=1)
@@ -180,28 +184,30 @@ class GearboxSimulator:
         places = torch.stack(cycles, dim=1)
         return torch.stack([places, sizes * (places < WINDOW_SAMPLES / 2)], dim=1)
 
-    def windows(self, machines: SimulatedGearboxes, count: int) -> Tensor:
+    def simulate_windows(self, machines: SimulatedGearboxes, count: int) -> Tensor:
         """Draw windows of each condition, ``[m, 4, count, WINDOW]``."""
         draw, conditions = self._draw, len(self.kind.conditions)
         shape = (len(machines), conditions, count)
         wander = 1 + 0.002 * draw.normal(*shape, 1)
-        time = torch.arange(SPAN) / WINDOW_SAMPLES * wander
+        time = torch.arange(SIMULATED_SAMPLES) / WINDOW_SAMPLES * wander
         pinion = machines.turns[:, 0, None, None, None] * time + draw.uniform(0, 1, *shape, 1)
         teeth = (machines.figures[:, 2, None, None, None], machines.figures[:, 3, None, None, None])
         # The same teeth meet again only after many turns: the angles are independent.
         gear = machines.turns[:, 1, None, None, None] * time + draw.uniform(0, 1, *shape, 1)
         wear_mask = torch.tensor([0.0, 0.0, 0.0, 1.0])[:, None, None]
-        depth, bend = self._modulation(machines, (pinion, gear), wear_mask)
-        pulses = self._pulses(machines, (pinion, gear), teeth)  # [m, 2, count, SPAN]
-        for damage in range(_DAMAGES):
+        depth, bend = self._draw_modulation(machines, (pinion, gear), wear_mask)
+        pulses = self._damaged_tooth_pulses(
+            machines, (pinion, gear), teeth
+        )  # [m, 2, count, SIMULATED_SAMPLES]
+        for damage in range(_DAMAGE_COUNT):
             change = machines.dip[:, damage, :, None, None]
             depth[:, 1 + damage] -= change[:, 0] * pulses[:, damage]
             bend[:, 1 + damage] += change[:, 1] * pulses[:, damage]
-        mesh = self._mesh(machines, teeth[0] * pinion, depth, bend, wear_mask)
-        noise = self._noise(machines, teeth[0] * pinion, wear_mask)
+        mesh = self._mesh_harmonics(machines, teeth[0] * pinion, depth, bend, wear_mask)
+        noise = self._draw_noise(machines, teeth[0] * pinion, wear_mask)
         background = (mesh + noise)[..., -WINDOW_SAMPLES:]
-        background += self._driven(machines, time)
-        background[:, 1:3] += self._strikes(machines, (pinion, gear), pulses)
+        background += self._respond_to_driven_equipment(machines, time)
+        background[:, 1:3] += self._respond_to_damage(machines, (pinion, gear), pulses)
         cycles, sizes = machines.tones[:, 0], machines.tones[:, 1]
         for number in range(cycles.shape[1]):
             angle = 2 * math.pi * cycles[:, number, None, None, None] * time[..., -WINDOW_SAMPLES:]
@@ -210,10 +216,10 @@ class GearboxSimulator:
         out: Tensor = background
         return out
 
-    def _modulation(
+    def _draw_modulation(
         self, machines: SimulatedGearboxes, shafts: tuple[Tensor, Tensor], wear_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return amplitude and phase that shafts give the mesh, ``[m, K, count, SPAN]``."""
+        """Return amplitude and phase of the mesh, ``[m, K, count, SIMULATED_SAMPLES]``."""
         depth, bend = torch.ones_like(shafts[0]), torch.zeros_like(shafts[0])
         stronger = 1 + wear_mask * (machines.uneven[:, None, None, None] - 1)
         for number, turns in enumerate(shafts):
@@ -225,13 +231,13 @@ class GearboxSimulator:
                 bend += size * (angle + 1 + number + order).cos()
         return depth, bend
 
-    def _pulses(
+    def _damaged_tooth_pulses(
         self,
         machines: SimulatedGearboxes,
         shafts: tuple[Tensor, Tensor],
         teeth: tuple[Tensor, Tensor],
     ) -> Tensor:
-        """Return how far each damaged tooth is in mesh, 0 to 1, ``[m, 2, count, SPAN]``."""
+        """Return engagement of damaged teeth, 0 to 1, ``[m, 2, count, SIMULATED_SAMPLES]``."""
         pulses = []
         for damage, (turns, number) in enumerate(zip(shafts, teeth, strict=True)):
             shaft_turns = turns[:, 1 + damage]
@@ -240,7 +246,7 @@ class GearboxSimulator:
             pulses.append(torch.exp(-0.5 * (distance / width).square()))
         return torch.stack(pulses, dim=1)
 
-    def _mesh(
+    def _mesh_harmonics(
         self,
         machines: SimulatedGearboxes,
         mesh_turns: Tensor,
@@ -265,48 +271,52 @@ class GearboxSimulator:
             total += size[..., None] * wear_gain * depth * angle.cos()
         return total
 
-    def _noise(self, machines: SimulatedGearboxes, mesh_turns: Tensor, wear_mask: Tensor) -> Tensor:
+    def _draw_noise(
+        self, machines: SimulatedGearboxes, mesh_turns: Tensor, wear_mask: Tensor
+    ) -> Tensor:
         """Draw noise, which swells with the mesh of worn teeth."""
-        draw, shape = self._draw, (*mesh_turns.shape[:3], SPAN // 2 + 1)
+        draw, shape = self._draw, (*mesh_turns.shape[:3], SIMULATED_SAMPLES // 2 + 1)
         spectrum = torch.complex(draw.normal(*shape), draw.normal(*shape))
-        noise = torch.fft.irfft(spectrum * machines.noise[:, None, None], n=SPAN)
+        noise = torch.fft.irfft(spectrum * machines.noise[:, None, None], n=SIMULATED_SAMPLES)
         swell = 1 + wear_mask * machines.rub[:, None, None, None] * (2 * math.pi * mesh_turns).cos()
-        out: Tensor = noise * (SPAN / 2) ** 0.5 * swell
+        out: Tensor = noise * (SIMULATED_SAMPLES / 2) ** 0.5 * swell
         return out
 
-    def _strikes(
+    def _respond_to_damage(
         self, machines: SimulatedGearboxes, shafts: tuple[Tensor, Tensor], pulses: Tensor
     ) -> Tensor:
         """Return the structure's response to each damaged tooth, ``[m, 2, count, WINDOW]``."""
         # A damaged tooth causes an impact as it comes into mesh, and rubs while it is in mesh.
-        strikes = torch.stack([_passages(shafts[k][:, 1 + k]) for k in (0, 1)], dim=1)
-        force = self._uneven(strikes) + 0.15 * pulses * self._draw.normal(*pulses.shape)
-        return self._answer(machines, force, machines.strike[:, :, None], _DAMAGE_SPREAD)
+        strikes = torch.stack([_passage_mask(shafts[k][:, 1 + k]) for k in (0, 1)], dim=1)
+        force = self._vary_impacts(strikes) + 0.15 * pulses * self._draw.normal(*pulses.shape)
+        return self._housing_response(machines, force, machines.strike[:, :, None], _DAMAGE_SPREAD)
 
-    def _driven(self, machines: SimulatedGearboxes, time: Tensor) -> Tensor:
+    def _respond_to_driven_equipment(self, machines: SimulatedGearboxes, time: Tensor) -> Tensor:
         """Return the structure's response to driven equipment, ``[m, K, count, WINDOW]``."""
         rate, level = (value[:, None, None] for value in machines.drive.unbind(dim=1))
         shaft_turns = rate[..., None] * time + self._draw.uniform(0, 1, *time.shape[:3], 1)
-        force = self._uneven(_passages(shaft_turns))
-        return self._answer(machines, force, level, _DRIVEN_SPREAD)
+        force = self._vary_impacts(_passage_mask(shaft_turns))
+        return self._housing_response(machines, force, level, _DRIVEN_SPREAD)
 
-    def _uneven(self, strikes: Tensor) -> Tensor:
+    def _vary_impacts(self, strikes: Tensor) -> Tensor:
         """Multiply the impacts of gear teeth by random factors."""
         out: Tensor = strikes * torch.exp(0.25 * self._draw.normal(*strikes.shape))
         return out
 
-    def _answer(
+    def _housing_response(
         self, machines: SimulatedGearboxes, force: Tensor, level: Tensor, spread: float
     ) -> Tensor:
-        """Return the housing's response to forces ``[m, k, count, SPAN]``, in dB over noise."""
+        """Return the response to forces ``[m, k, count, SIMULATED_SAMPLES]``, in dB over noise."""
         response = machines.response[:, None, None]
-        answer = torch.fft.irfft(torch.fft.rfft(force) * response, n=SPAN)[..., -WINDOW_SAMPLES:]
+        answer = torch.fft.irfft(torch.fft.rfft(force) * response, n=SIMULATED_SAMPLES)[
+            ..., -WINDOW_SAMPLES:
+        ]
         answer = answer / (answer.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
         level = level + spread * self._draw.normal(*answer.shape[:3])
         out: Tensor = amplitude_from_db(level)[..., None] * answer
         return out
 
 
-def _passages(turns: Tensor) -> Tensor:
+def _passage_mask(turns: Tensor) -> Tensor:
     """Return 1 where turns ``[..., n]`` pass an integer, and 0 elsewhere."""
     return F.pad(turns.floor().diff(dim=-1).clamp(min=0), (1, 0))

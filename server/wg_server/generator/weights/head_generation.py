@@ -22,7 +22,7 @@ from wg_server.generator.prior.pooling import EvidencePool
 from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.generator.weights.head_package import PACKAGE_LIMIT, HeadPackage, unpack_heads
 
-POSTERIOR_CLASSES = 256
+MAX_POSTERIOR_CLASSES = 256
 """Largest number of classes of a posterior in a package: its tensors grow with their square (17 MB
 here)."""
 
@@ -43,7 +43,7 @@ class HeadGenerator:
 CandidateMaker = Callable[[HeadPackage, tuple[str, ...], Posterior], Iterable[GeneratedCandidate]]
 """Source of candidates: a function of a generator's parts, a plant's label domain, and the
 posterior from other sites and class names. A new source needs such a function, an entry in
-``MAKERS``, and a name in ``wg_common.catalogue``."""
+``CANDIDATE_MAKERS``, and a name in ``wg_common.catalogue``."""
 
 
 def family_heads(
@@ -61,15 +61,15 @@ def posterior_candidates(
     parts: HeadPackage, labels: tuple[str, ...], pooled_means: Posterior
 ) -> Iterator[GeneratedCandidate]:
     """Yield the estimate of class means from other sites' releases, unless it is too large."""
-    if len(labels) <= POSTERIOR_CLASSES:
+    if len(labels) <= MAX_POSTERIOR_CLASSES:
         yield GeneratedCandidate(POSTERIOR, POSTERIOR, pooled_means.tensors())
 
 
-MAKERS: tuple[CandidateMaker, ...] = (family_heads, posterior_candidates)
+CANDIDATE_MAKERS: tuple[CandidateMaker, ...] = (family_heads, posterior_candidates)
 """All sources of candidates, in the server's order of preference."""
 
 
-def load_generator(path: Path) -> HeadGenerator:
+def load_head_generator(path: Path) -> HeadGenerator:
     """Read the package of a generator of heads.
 
     Raises:
@@ -89,7 +89,7 @@ def generate_heads(
     """Return the candidates for one site, made without the site's own release.
 
     Args:
-        generator: Generator from ``load_generator``.
+        generator: Generator from ``load_head_generator``.
         pools: Pools of other sites, by kind, without the plant's own release.
         labels: The site's label domain, in the order of class rows.
         supporting_sites: Number of other sites that stand behind each class, by class name.
@@ -105,8 +105,10 @@ def generate_heads(
     sites = np.array([supporting_sites.get(name, 0) for name in labels], dtype=np.float64)
     pooled_posterior = replace(pooled_posterior, sites=sites)
     candidates = tuple(
-        candidate for maker in MAKERS for candidate in maker(parts, labels, pooled_posterior)
+        candidate
+        for maker in CANDIDATE_MAKERS
+        for candidate in maker(parts, labels, pooled_posterior)
     )
     if not candidates:
-        raise DataError(f"labels: {len(labels)} names, expected at most {POSTERIOR_CLASSES}")
+        raise DataError(f"labels: {len(labels)} names, expected at most {MAX_POSTERIOR_CLASSES}")
     return candidates

@@ -47,7 +47,7 @@ def pack_heads(parts: HeadPackage) -> bytes:
     """Encode a generator's package of heads."""
     tensors = {
         f"priors.{name}": torch.tensor(getattr(parts.priors, name), dtype=torch.float64)
-        for name in _PRIORS
+        for name in _PRIOR_FIELDS
     }
     document: dict[str, Any] = {
         "format": FORMAT,
@@ -57,13 +57,13 @@ def pack_heads(parts: HeadPackage) -> bytes:
     }
     if parts.operator_families is not None:
         arrays = parts.operator_families.arrays()
-        tensors |= {f"{_OWN}.{k}": torch.from_numpy(v) for k, v in arrays.items()}
-        document[_OWN] = _describe(parts.operator_families)
+        tensors |= {f"{_FAMILIES_PREFIX}.{k}": torch.from_numpy(v) for k, v in arrays.items()}
+        document[_FAMILIES_PREFIX] = _describe_families(parts.operator_families)
     if parts.names is not None:
-        for name in _MAP:
+        for name in _NAME_MAP_FIELDS:
             value = getattr(parts.names, name)
-            tensors[f"{_NAMED}.{name}"] = torch.tensor(value, dtype=torch.float64)
-    return container.pack_tensors(tensors, _KEY, document)
+            tensors[f"{_NAME_MAP_PREFIX}.{name}"] = torch.tensor(value, dtype=torch.float64)
+    return container.pack_tensors(tensors, _HEADER_KEY, document)
 
 
 def unpack_heads(data: bytes) -> HeadPackage:
@@ -73,21 +73,30 @@ def unpack_heads(data: bytes) -> HeadPackage:
         DecodeError: The bytes are not a generator package of this version.
     """
     tensors, document = container.unpack_tensors(
-        data, _KEY, form=FORMAT, version=VERSION, limit=PACKAGE_LIMIT
+        data, _HEADER_KEY, form=FORMAT, version=VERSION, limit=PACKAGE_LIMIT
     )
-    with container.decode_errors(_KEY):
+    with container.convert_decode_errors(_HEADER_KEY):
         return HeadPackage(
             encoder=str(document["encoder"]),
             architecture=str(document["architecture"]),
-            priors=ModelVariances(**{name: _numpy(tensors[f"priors.{name}"]) for name in _PRIORS}),
-            operator_families=_operator_families(tensors, document) if _OWN in document else None,
-            names=NameRegression(**{name: _numpy(tensors[f"{_NAMED}.{name}"]) for name in _MAP})
-            if f"{_NAMED}.{_MAP[0]}" in tensors
+            priors=ModelVariances(
+                **{name: _to_numpy(tensors[f"priors.{name}"]) for name in _PRIOR_FIELDS}
+            ),
+            operator_families=_decode_families(tensors, document)
+            if _FAMILIES_PREFIX in document
+            else None,
+            names=NameRegression(
+                **{
+                    name: _to_numpy(tensors[f"{_NAME_MAP_PREFIX}.{name}"])
+                    for name in _NAME_MAP_FIELDS
+                }
+            )
+            if f"{_NAME_MAP_PREFIX}.{_NAME_MAP_FIELDS[0]}" in tensors
             else None,
         )
 
 
-def _describe(operator: OperatorFamilies) -> dict[str, Any]:
+def _describe_families(operator: OperatorFamilies) -> dict[str, Any]:
     return {
         "families": list(operator.families),
         "labels": [list(family.labels) for family in operator.families.values()],
@@ -101,11 +110,13 @@ def _describe(operator: OperatorFamilies) -> dict[str, Any]:
     }
 
 
-def _operator_families(
+def _decode_families(
     tensors: Mapping[str, Tensor], document: Mapping[str, Any]
 ) -> OperatorFamilies:
-    description = document[_OWN]
-    arrays = {k: v.numpy() for k, v in container.select_prefix(tensors, f"{_OWN}.").items()}
+    description = document[_FAMILIES_PREFIX]
+    arrays = {
+        k: v.numpy() for k, v in container.select_tensors(tensors, f"{_FAMILIES_PREFIX}.").items()
+    }
     pairs = zip(description["families"], description["labels"], strict=True)
     labels = {str(name): tuple(map(str, class_names)) for name, class_names in pairs}
     layout = FeatureLayout(int(description["scaled"]), tuple(map(int, description["blocks"])))
@@ -126,12 +137,12 @@ def _operator_families(
     )
 
 
-_KEY = "generator"
-_OWN = "own_kinds"
-_NAMED = "name_map"
-_MAP = ("matrix", "explained")
-_PRIORS = ("basis", "between", "within", "site", "whitener")
+_HEADER_KEY = "generator"
+_FAMILIES_PREFIX = "own_kinds"
+_NAME_MAP_PREFIX = "name_map"
+_NAME_MAP_FIELDS = ("matrix", "explained")
+_PRIOR_FIELDS = ("basis", "between", "within", "site", "whitener")
 
 
-def _numpy(tensor: Tensor) -> np.ndarray:
+def _to_numpy(tensor: Tensor) -> np.ndarray:
     return tensor.to(torch.float64).numpy()

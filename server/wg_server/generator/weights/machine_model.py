@@ -38,7 +38,7 @@ from wg_server.generator.weights.simulators import SimulatedMachines
 
 INPUT_SCALINGS: tuple[InputScaling, ...] = get_args(InputScaling)
 FLOW_STEPS = 8  # Euler steps per sample
-_LEAST_NOISE = 1e-4  # Lower bound of the noise, as an input
+_MIN_NOISE = 1e-4  # Lower bound of the noise, as an input
 
 
 class StatisticEmbedding(nn.Module):
@@ -59,7 +59,7 @@ class StatisticEmbedding(nn.Module):
     def forward(self, statistics: StatisticBatch) -> Tensor:
         """Return the embeddings ``[m, size]`` of a batch of statistics."""
         # Numbers of a vector of norm 1 are of the order of 1 / sqrt(MACHINE_DIMENSION).
-        noise = (statistics.noises.clamp(min=_LEAST_NOISE).log()[:, None] + 5) / 2
+        noise = (statistics.noises.clamp(min=_MIN_NOISE).log()[:, None] + 5) / 2
         numbers = torch.cat([statistics.means * MACHINE_DIMENSION**0.5, noise], dim=1)
         values: Tensor = self.layers(numbers)
         return values * statistics.present[:, None]

@@ -22,10 +22,10 @@ from wg_server.generator.weights.simulators import MachineSimulator
 
 LABELLED_WINDOWS, UNLABELLED_RECORDS = 6, 12
 """Numbers of labelled windows and of unlabelled records per condition and machine."""
-_RENDERED = 8  # Machines that are rendered at a time
-_TAKEN = 4  # Labelled windows per condition in a step
-_RECORDS = (50.0, 5000.0)  # Number of a plant's records, log-uniform
-_EPSILONS = (1.0, 4.0, 0.0)  # Epsilons of releases; 0: exact
+_RENDER_BATCH = 8  # Machines that are rendered at a time
+_WINDOWS_PER_CONDITION = 4  # Labelled windows per condition in a step
+_RECORD_COUNT_RANGE = (50.0, 5000.0)  # Number of a plant's records, log-uniform
+_RELEASE_EPSILONS = (1.0, 4.0, 0.0)  # Epsilons of releases; 0: exact
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,17 +66,18 @@ class PooledMachines:
 def draw_machines(simulator: MachineSimulator, count: int) -> PooledMachines:
     """Draw new machines, a few at a time."""
     parts = [
-        _render(simulator, min(_RENDERED, count - start)) for start in range(0, count, _RENDERED)
+        _render_machines(simulator, min(_RENDER_BATCH, count - start))
+        for start in range(0, count, _RENDER_BATCH)
     ]
     return PooledMachines(
         *(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(parts[0]))
     )
 
 
-def _render(simulator: MachineSimulator, count: int) -> PooledMachines:
-    machines = simulator.machines(count)
+def _render_machines(simulator: MachineSimulator, count: int) -> PooledMachines:
+    machines = simulator.draw_machines(count)
     templates = simulator.kind.templates(machines.figures)
-    windows = simulator.windows(machines, LABELLED_WINDOWS + UNLABELLED_RECORDS)
+    windows = simulator.simulate_windows(machines, LABELLED_WINDOWS + UNLABELLED_RECORDS)
     inputs = spectrum_lines.envelope_spectra(windows.flatten(0, 2)).reshape(*windows.shape[:3], -1)
     records = inputs[:, :, LABELLED_WINDOWS:]
     record_readings = window_readings(records.flatten(1, 2), templates)
@@ -145,9 +146,9 @@ class MachinePool:
 def batch_with_plants(machines: PooledMachines, generator: torch.Generator) -> TrainingBatch:
     """Draw plants for machines: mixtures of conditions, numbers of records, and noises."""
     count, conditions = machines.labelled.shape[:2]
-    columns = torch.randperm(LABELLED_WINDOWS, generator=generator)[:_TAKEN]
+    columns = torch.randperm(LABELLED_WINDOWS, generator=generator)[:_WINDOWS_PER_CONDITION]
     inputs = machines.labelled[:, :, columns].flatten(1, 2).float()
-    labels = torch.arange(conditions).repeat_interleave(_TAKEN).expand(count, -1)
+    labels = torch.arange(conditions).repeat_interleave(_WINDOWS_PER_CONDITION).expand(count, -1)
     shares = draw_condition_shares(count, conditions, generator)
     mean = torch.einsum("mk,mki->mi", shares, machines.means)
     square = torch.einsum("mk,mki->mi", shares, machines.squares)
@@ -169,10 +170,12 @@ def batch_with_plants(machines: PooledMachines, generator: torch.Generator) -> T
 
 def draw_release_sizes(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw numbers of records ``[count]`` and noises ``[count, 2]`` of releases."""
-    low, high = (math.log(bound) for bound in _RECORDS)
+    low, high = (math.log(bound) for bound in _RECORD_COUNT_RANGE)
     records = torch.exp(low + (high - low) * torch.rand(count, generator=generator))
-    noises = torch.tensor([machine_statistic.release_noise(epsilon) for epsilon in _EPSILONS])
-    return records, noises[torch.randint(len(_EPSILONS), (count,), generator=generator)]
+    noises = torch.tensor(
+        [machine_statistic.release_noise(epsilon) for epsilon in _RELEASE_EPSILONS]
+    )
+    return records, noises[torch.randint(len(_RELEASE_EPSILONS), (count,), generator=generator)]
 
 
 def draw_condition_shares(count: int, conditions: int, generator: torch.Generator) -> Tensor:

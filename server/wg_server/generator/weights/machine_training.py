@@ -29,10 +29,10 @@ from wg_server.generator.weights.machine_statistic import StatisticBatch
 from wg_server.generator.weights.simulators import SIMULATORS, MachineSimulator
 from wg_server.generator.weights.training import Evaluation
 
-_SMOOTHING = 0.05
-_WITHOUT_LATENT = 0.35  # Share of machines whose latent is set to zero
-_WITHOUT_STATISTIC = 0.25  # Share of machines without a statistic
-_DIVERGENCE = 2e-4  # Weight of the latents' divergence in the loss
+_LABEL_SMOOTHING = 0.05
+_LATENT_DROPOUT = 0.35  # Share of machines whose latent is set to zero
+_STATISTIC_DROPOUT = 0.25  # Share of machines without a statistic
+_DIVERGENCE_WEIGHT = 2e-4  # Weight of the latents' divergence in the loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ def machine_simulator(kind: str, seed: int, stream: Stream) -> MachineSimulator:
 
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the mean cross-entropy of logits ``[m, n, K]``, with smoothed labels ``[m, n]``."""
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), label_smoothing=_SMOOTHING)
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), label_smoothing=_LABEL_SMOOTHING)
 
 
 class MachineObjective:
@@ -100,7 +100,7 @@ class MachineObjective:
         generator = torch.Generator().manual_seed(self._seed + step)
         batch = self._pool.next_batch(self._draws.step, generator)
         statistics = self._statistics(batch, generator)
-        present = torch.rand(len(batch.machines), generator=generator) >= _WITHOUT_STATISTIC
+        present = torch.rand(len(batch.machines), generator=generator) >= _STATISTIC_DROPOUT
         statistics = statistics._replace(present=present.float())
         return total_loss(self.model, batch, statistics, generator)
 
@@ -154,14 +154,14 @@ def _conditioned_loss(
     """Return the summed losses of generated networks, of the latents' bound, and of the flow."""
     mean, log_deviation = networks.posterior(batch.machines)
     latents = mean + log_deviation.exp() * torch.randn(mean.shape, generator=generator)
-    keep_mask = (torch.rand(len(mean), 1, generator=generator) >= _WITHOUT_LATENT).float()
+    keep_mask = (torch.rand(len(mean), 1, generator=generator) >= _LATENT_DROPOUT).float()
     variance = (2 * log_deviation).exp()
     divergence = 0.5 * (mean.square() + variance - 1 - variance.log()).sum(dim=1)
     condition = networks.condition(batch.machines.figures, statistics)
     logits = networks.networks(condition, keep_mask * latents).logits(view)
     total = (
         smoothed_cross_entropy(logits, batch.labels)
-        + _DIVERGENCE * (keep_mask[:, 0] * divergence).mean()
+        + _DIVERGENCE_WEIGHT * (keep_mask[:, 0] * divergence).mean()
     )
     return total + flow_loss(networks, latents.detach(), condition.detach(), generator)
 

@@ -25,12 +25,12 @@ PLANT_RECORDS = 300
 LABELLED_WINDOWS, TEST_WINDOWS = 5, 20
 """Numbers of labelled windows and of test windows per condition."""
 MOSTLY_SOUND, EVEN_MIXTURE = "nine in ten sound", "even"
-_SOUND = 0.9  # Share of healthy records in the mostly healthy mixture
-_RENDERED = 4  # Machines that are rendered at a time
+_MOSTLY_SOUND_SHARE = 0.9  # Share of healthy records in the mostly healthy mixture
+_RENDER_BATCH = 4  # Machines that are rendered at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TrialPlants:
+class SimulatedTestPlants:
     """Plants of m simulated machines, all with one mixture of conditions.
 
     Attributes:
@@ -59,7 +59,7 @@ class TrialPlants:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MachineTrial:
+class MachineTestSet:
     """Test set of m simulated machines with K conditions each.
 
     Attributes:
@@ -80,7 +80,7 @@ class MachineTrial:
     labels: Tensor
     weights: Tensor
     labelled: Tensor
-    plants: dict[str, TrialPlants]
+    plants: dict[str, SimulatedTestPlants]
 
     def __len__(self) -> int:
         return len(self.figures)
@@ -90,31 +90,39 @@ class MachineTrial:
         return (logits.argmax(dim=2) == self.labels).float() @ self.weights
 
 
-def draw_trial(simulator: MachineSimulator, reading_map: ReadingMap, count: int) -> MachineTrial:
+def draw_test_set(
+    simulator: MachineSimulator, reading_map: ReadingMap, count: int
+) -> MachineTestSet:
     """Draw a test set of new machines with their plants."""
-    sizes = [min(_RENDERED, count - start) for start in range(0, count, _RENDERED)]
+    sizes = [min(_RENDER_BATCH, count - start) for start in range(0, count, _RENDER_BATCH)]
     with torch.inference_mode():
-        return _join([_render(simulator, reading_map, size) for size in sizes])
+        return _join_test_sets([_render_test_set(simulator, reading_map, size) for size in sizes])
 
 
-def _render(simulator: MachineSimulator, reading_map: ReadingMap, count: int) -> MachineTrial:
-    machines, conditions = simulator.machines(count), len(simulator.kind.conditions)
+def _render_test_set(
+    simulator: MachineSimulator, reading_map: ReadingMap, count: int
+) -> MachineTestSet:
+    machines, conditions = simulator.draw_machines(count), len(simulator.kind.conditions)
     templates = simulator.kind.templates(machines.figures)
     held_count = PLANT_RECORDS // conditions
-    windows = simulator.windows(machines, LABELLED_WINDOWS + TEST_WINDOWS + held_count)
+    windows = simulator.simulate_windows(machines, LABELLED_WINDOWS + TEST_WINDOWS + held_count)
     inputs = spectrum_lines.envelope_spectra(windows.flatten(0, 2)).reshape(*windows.shape[:3], -1)
     records = inputs[:, :, LABELLED_WINDOWS + TEST_WINDOWS :].flatten(
         1, 2
     )  # [m, K * held_count, INPUTS]
     numbers = reading_map(window_readings(records, templates))
-    damaged_count = round(PLANT_RECORDS * (1 - _SOUND) / (conditions - 1))  # Records of each damage
+    damaged_count = round(
+        PLANT_RECORDS * (1 - _MOSTLY_SOUND_SHARE) / (conditions - 1)
+    )  # Records of each damage
     place = torch.arange(held_count).repeat(conditions)
     sound = torch.arange(conditions * held_count) < held_count
     mostly = torch.where(
-        sound, _SOUND / held_count, (1 - _SOUND) / damaged_count / (conditions - 1)
+        sound,
+        _MOSTLY_SOUND_SHARE / held_count,
+        (1 - _MOSTLY_SOUND_SHARE) / damaged_count / (conditions - 1),
     )
     early = place < damaged_count
-    return MachineTrial(
+    return MachineTestSet(
         figures=machines.figures,
         hidden_figures=machines.hidden_figures,
         templates=templates,
@@ -125,8 +133,8 @@ def _render(simulator: MachineSimulator, reading_map: ReadingMap, count: int) ->
         weights=torch.full((conditions * TEST_WINDOWS,), 1 / (conditions * TEST_WINDOWS)),
         labelled=inputs[:, :, :LABELLED_WINDOWS].half(),
         plants={
-            MOSTLY_SOUND: _plants(records, numbers, mostly * (sound | early)),
-            EVEN_MIXTURE: _plants(
+            MOSTLY_SOUND: _weighted_plants(records, numbers, mostly * (sound | early)),
+            EVEN_MIXTURE: _weighted_plants(
                 records,
                 numbers,
                 torch.full((conditions * held_count,), 1 / (conditions * held_count)),
@@ -135,23 +143,23 @@ def _render(simulator: MachineSimulator, reading_map: ReadingMap, count: int) ->
     )
 
 
-def _plants(records: Tensor, numbers: Tensor, shares: Tensor) -> TrialPlants:
+def _weighted_plants(records: Tensor, numbers: Tensor, shares: Tensor) -> SimulatedTestPlants:
     """Return plants whose means and spreads weight the records by ``shares``, ``[n]``."""
     mean = torch.einsum("n,mni->mi", shares, records)
     square = torch.einsum("n,mni->mi", shares, records.square())
-    return TrialPlants(
+    return SimulatedTestPlants(
         numbers=torch.einsum("n,mnd->md", shares, numbers),
         mean=mean,
         spread=(square - mean.square()).clamp(min=0).sqrt(),
     )
 
 
-def _join(parts: list[MachineTrial]) -> MachineTrial:
+def _join_test_sets(parts: list[MachineTestSet]) -> MachineTestSet:
     def join(name: str) -> Tensor:
         return torch.cat([getattr(part, name) for part in parts])
 
     plants = {
-        mixture: TrialPlants(
+        mixture: SimulatedTestPlants(
             *(
                 torch.cat([getattr(part.plants[mixture], name) for part in parts])
                 for name in ("numbers", "mean", "spread")
@@ -160,7 +168,7 @@ def _join(parts: list[MachineTrial]) -> MachineTrial:
         for mixture in parts[0].plants
     }
     names = ("figures", "hidden_figures", "templates", "judged_inputs", "labelled")
-    return MachineTrial(
+    return MachineTestSet(
         **{name: join(name) for name in names},
         labels=parts[0].labels,
         weights=parts[0].weights,

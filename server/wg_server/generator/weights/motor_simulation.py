@@ -28,9 +28,9 @@ from wg_common.machines.base import WINDOW_SAMPLES, MachineKind
 from wg_server.generator.weights.drawing import RandomDraws, amplitude_from_db
 
 _SLIP_ORDERS, _SHAFT_ORDERS, _LOADS, _HARMONICS = 3, 2, 4, 2
-_LINES = _SLIP_ORDERS + _SHAFT_ORDERS + _LOADS
+_LINE_COUNT = _SLIP_ORDERS + _SHAFT_ORDERS + _LOADS
 _SUPPLY_PERIODS = (50.0, 150.0)  # Supply periods per window
-_LEAST_SLIP_PERIODS = 2.5  # Smallest number of periods of twice the slip frequency per window
+_MIN_SLIP_PERIODS = 2.5  # Smallest number of periods of twice the slip frequency per window
 _FAULT_SPREAD, _SUPPLY_SPREAD, _DRIVEN_SPREAD = 2.0, 2.0, 5.0  # Deviation between windows, dB
 _DRIVEN_WANDER = 0.04  # Relative variation of driven equipment's rate between windows
 
@@ -43,9 +43,9 @@ class SimulatedMotors:
         figures: Declared figures, ``[m, 5]``.
         hidden_figures: Hidden properties, scaled to order 1, ``[m, HIDDEN]``.
         supply: True periods of the supply per window, ``[m]``.
-        modulations: Rate of each modulation in cycles per window, ``[m, _LINES]``.
-        lower: Amplitude of each lower side band in each condition, ``[m, K, _LINES]``.
-        upper: Amplitude of each upper side band relative to the lower one, ``[m, _LINES]``.
+        modulations: Rate of each modulation in cycles per window, ``[m, _LINE_COUNT]``.
+        lower: Amplitude of each lower side band in each condition, ``[m, K, _LINE_COUNT]``.
+        upper: Amplitude of each upper side band relative to the lower one, ``[m, _LINE_COUNT]``.
         third: Amplitude of the third harmonic in each condition, ``[m, K]``.
         harmonics: Amplitudes of the fifth and seventh harmonics, ``[m, 2]``.
         drift: Standard deviation of the slow amplitude drift, ``[m]``.
@@ -76,7 +76,7 @@ class MotorSimulator:
     def __init__(self, seed: int) -> None:
         self._draw = RandomDraws(seed)
 
-    def _figures(self, count: int) -> Tensor:
+    def _draw_figures(self, count: int) -> Tensor:
         """Draw declared figures of motors with up to twelve poles and a measurable slip."""
         draw = self._draw
         supply = draw.choices((50.0, 60.0), count)
@@ -85,24 +85,24 @@ class MotorSimulator:
         # Rated slips are 1 to 6 %, and grow with the load.
         slip = draw.log_uniform(0.01, 0.06, count) * load
         low, high = _SUPPLY_PERIODS
-        slip = slip.clamp(min=_LEAST_SLIP_PERIODS / 2 / high)
-        least = (_LEAST_SLIP_PERIODS / 2 / slip).clamp(min=low).log()
+        slip = slip.clamp(min=_MIN_SLIP_PERIODS / 2 / high)
+        least = (_MIN_SLIP_PERIODS / 2 / slip).clamp(min=low).log()
         periods = (least + (math.log(high) - least) * draw.uniform(0, 1, count)).exp()
         rate = supply * WINDOW_SAMPLES / periods
         # An undeclared load is replaced by three quarters.
         load = torch.where(draw.uniform(0, 1, count) < 0.7, load, motor.USUAL_LOAD)
         return torch.stack([supply, rate, pairs, slip, load], dim=1)
 
-    def machines(self, count: int) -> SimulatedMotors:
+    def draw_machines(self, count: int) -> SimulatedMotors:
         """Draw new motors to simulate."""
-        draw, figures = self._draw, self._figures(count)
+        draw, figures = self._draw, self._draw_figures(count)
         lines = motor.line_frequencies(figures) * (1 + 0.0005 * draw.normal(count, 1))
         supply, shaft, pole_slip = lines.unbind(dim=1)
         pole_slip = pole_slip * (1 + 0.05 * draw.normal(count))  # Tachometer error of a turn or two
         drives = shaft[:, None] * draw.log_uniform(0.06, 2.5, count, _LOADS)
         slips = pole_slip[:, None] * torch.arange(1, _SLIP_ORDERS + 1)
         turns = shaft[:, None] * torch.arange(1, _SHAFT_ORDERS + 1)
-        levels = self._levels(figures[:, 4])
+        levels = self._draw_levels(figures[:, 4])
         orders = [-draw.uniform(8, 20, count, n - 1) for n in (_SLIP_ORDERS, _SHAFT_ORDERS)]
         steps = [torch.cat([torch.zeros(count, 1), fall.cumsum(dim=1)], dim=1) for fall in orders]
         bar, eccentric, stator = levels["bar"], levels["eccentric"], levels["shorted"]
@@ -116,7 +116,7 @@ class MotorSimulator:
             slip_levels[..., None] + steps[0][:, None],
             shaft_levels[..., None] + steps[1][:, None],
         ]
-        upper = -draw.uniform(0, 12, count, _LINES)
+        upper = -draw.uniform(0, 12, count, _LINE_COUNT)
         return SimulatedMotors(
             figures=figures,
             hidden_figures=torch.cat(
@@ -146,7 +146,7 @@ class MotorSimulator:
             noise=amplitude_from_db(levels["noise"][:, 0]),
         )
 
-    def _levels(self, load: Tensor) -> dict[str, Tensor]:
+    def _draw_levels(self, load: Tensor) -> dict[str, Tensor]:
         """Draw levels in dB of the supply's line, of a healthy and a damaged motor, ``[m, n]``."""
         draw, count = self._draw, len(load)
         weaker = 20 * (0.4 + 0.6 * load).clamp(max=1).log10()  # Bar current grows with the load
@@ -168,7 +168,7 @@ class MotorSimulator:
             "drift": draw.uniform(-60, -42, count, 1),
         }
 
-    def windows(self, machines: SimulatedMotors, count: int) -> Tensor:
+    def simulate_windows(self, machines: SimulatedMotors, count: int) -> Tensor:
         """Draw currents of each condition, ``[m, 4, count, WINDOW]``."""
         draw, shape = self._draw, (len(machines), len(self.kind.conditions), count)
         time = torch.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES
@@ -176,8 +176,8 @@ class MotorSimulator:
         # The slip follows the load, which differs between windows.
         load = (1 + 0.1 * draw.normal(*shape)).clamp(0.7, 1.3)
         envelope = torch.ones(*shape, WINDOW_SAMPLES, dtype=torch.complex64)
-        envelope += machines.drift[:, None, None, None] * self._drift(shape)
-        for line in range(_LINES):
+        envelope += machines.drift[:, None, None, None] * self._draw_drift(shape)
+        for line in range(_LINE_COUNT):
             rate = machines.modulations[:, line, None, None].expand(shape)
             level = machines.lower[:, :, line, None].expand(shape)
             if line < _SLIP_ORDERS + _SHAFT_ORDERS:
@@ -193,13 +193,13 @@ class MotorSimulator:
                 envelope += torch.polar(size[..., None].expand_as(angle), angle)
         carrier = 2 * math.pi * supply * time + draw.phases(*shape, 1)
         current = (envelope * torch.polar(torch.ones_like(carrier), carrier)).real
-        current += self._harmonics(machines, carrier)
+        current += self._supply_harmonics(machines, carrier)
         noise: Tensor = current + machines.noise[:, None, None, None] * draw.normal(
             *shape, WINDOW_SAMPLES
         )
         return noise
 
-    def _drift(self, shape: tuple[int, ...]) -> Tensor:
+    def _draw_drift(self, shape: tuple[int, ...]) -> Tensor:
         """Draw drift of unit deviation, slower than the window, ``[*shape, WINDOW]``."""
         time = torch.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES
         total = torch.zeros(*shape, WINDOW_SAMPLES)
@@ -208,7 +208,7 @@ class MotorSimulator:
             total += self._draw.normal(*shape, 1) * angle.sin() / rate**0.5
         return total
 
-    def _harmonics(self, machines: SimulatedMotors, carrier: Tensor) -> Tensor:
+    def _supply_harmonics(self, machines: SimulatedMotors, carrier: Tensor) -> Tensor:
         """Return the third, fifth and seventh harmonics, if below half the sampling rate."""
         sizes = torch.cat(
             [

@@ -62,7 +62,7 @@ class SimulatedUnits:
         return len(self.figures)
 
 
-def draw_units(draw: RandomDraws, figures: Tensor, channels: int) -> SimulatedUnits:
+def units_with_instruments(draw: RandomDraws, figures: Tensor, channels: int) -> SimulatedUnits:
     """Draw units with declared figures, and with instruments of one quality per unit."""
     count = len(figures)
     care = draw.log_uniform(0.25, 3, count, 1)  # Errors relative to typical ones
@@ -79,7 +79,7 @@ def draw_units(draw: RandomDraws, figures: Tensor, channels: int) -> SimulatedUn
     )
 
 
-def instrument_values(
+def displayed_values(
     draw: RandomDraws, units: SimulatedUnits, true_values: Tensor, changes: Tensor, ranges: Tensor
 ) -> Tensor:
     """Return displayed values for true values and their changes in a window, both ``[m, n, C]``."""
@@ -114,11 +114,11 @@ class ProcessSimulator(Protocol):
 
     unit: ProcessUnit
 
-    def units(self, count: int) -> SimulatedUnits:
+    def draw_units(self, count: int) -> SimulatedUnits:
         """Draw new process units to simulate."""
         ...
 
-    def windows(self, units: SimulatedUnits, count: int) -> UnitWindows:
+    def simulate_windows(self, units: SimulatedUnits, count: int) -> UnitWindows:
         """Draw ``count`` windows of each unit, at random times."""
         ...
 
@@ -131,7 +131,7 @@ class VesselSimulator:
     def __init__(self, seed: int) -> None:
         self._draw = RandomDraws(seed)
 
-    def units(self, count: int) -> SimulatedUnits:
+    def draw_units(self, count: int) -> SimulatedUnits:
         """Draw vessels with residence times of 0.3 to 3 hours."""
         draw = self._draw
         inflow, residence = draw.log_uniform(1, 100, count), draw.log_uniform(0.3, 3, count)
@@ -144,9 +144,11 @@ class VesselSimulator:
             heat_capacity,
         ]
         seconds = 3600 * residence * draw.log_uniform(0.05, 0.5, count) / (WINDOW_SAMPLES - 1)
-        return draw_units(draw, torch.stack([*columns, seconds], dim=1), len(self.unit.channels))
+        return units_with_instruments(
+            draw, torch.stack([*columns, seconds], dim=1), len(self.unit.channels)
+        )
 
-    def windows(self, units: SimulatedUnits, count: int) -> UnitWindows:
+    def simulate_windows(self, units: SimulatedUnits, count: int) -> UnitWindows:
         """Draw windows, see ``ProcessSimulator``."""
         draw, operation = self._draw, RandomOperation(self._draw, units, count)
         figures, about = units.figures, operation.about
@@ -180,7 +182,7 @@ class VesselSimulator:
         )  # Floor for a nearly idle vessel
         truths = torch.stack([duty.clamp(min=least), inflow * nominal_flow], dim=2)
         return UnitWindows(
-            instrument_values(draw, units, true, changes, vessel.instrument_ranges(figures)), truths
+            displayed_values(draw, units, true, changes, vessel.instrument_ranges(figures)), truths
         )
 
 
@@ -192,7 +194,7 @@ class ExchangerSimulator:
     def __init__(self, seed: int) -> None:
         self._draw = RandomDraws(seed)
 
-    def units(self, count: int) -> SimulatedUnits:
+    def draw_units(self, count: int) -> SimulatedUnits:
         """Draw exchangers with 0.6 to 2.5 transfer units."""
         draw = self._draw
         hot_flow = draw.log_uniform(1, 100, count)
@@ -204,9 +206,9 @@ class ExchangerSimulator:
         columns += [draw.uniform(65, 120, count), draw.uniform(10, 30, count)]
         columns += [torch.minimum(hot, cold) * draw.log_uniform(0.6, 2.5, count)]
         columns += [draw.log_uniform(10, 100, count), draw.log_uniform(1, 300, count)]
-        return draw_units(draw, torch.stack(columns, dim=1), len(self.unit.channels))
+        return units_with_instruments(draw, torch.stack(columns, dim=1), len(self.unit.channels))
 
-    def windows(self, units: SimulatedUnits, count: int) -> UnitWindows:
+    def simulate_windows(self, units: SimulatedUnits, count: int) -> UnitWindows:
         """Draw windows, see ``ProcessSimulator``."""
         draw, operation = self._draw, RandomOperation(self._draw, units, count)
         figures, about = units.figures, operation.about
@@ -227,7 +229,7 @@ class ExchangerSimulator:
         columns = [hot_flow * figures[:, 0, None], hot_in, hot_in - duty / (hot * hot_flow)]
         columns += [cold_flow * figures[:, 1, None], cold_in, cold_in + duty / (cold * cold_flow)]
         true = torch.stack([*columns, drop * figures[:, 7, None]], dim=2)
-        values = instrument_values(
+        values = displayed_values(
             draw, units, true, torch.zeros_like(true), exchanger.instrument_ranges(figures)
         )
         return UnitWindows(values, torch.stack([duty, conductance], dim=2))

@@ -31,12 +31,12 @@ from wg_server.generator.weights.training import Evaluation
 
 TEST_WINDOWS, PLANT_RECORDS, RELEASE_EPSILON = 60, 300, 1.0
 """Test windows, records without truth, and epsilon of the release, per unit of a card."""
-COVERAGE = 0.9
+INTERVAL_COVERAGE = 0.9
 """Nominal coverage of the prediction intervals."""
-_UNITS = 32  # Units per step
+_UNITS_PER_STEP = 32  # Units per step
 _TAKEN, _UNLABELLED = 24, 80  # Windows per unit with known truth, and without
-_WITHOUT_STATISTIC = 0.15  # Share of units without a statistic
-LEAST_SAVING = 0.0
+_STATISTIC_DROPOUT = 0.15  # Share of units without a statistic
+MIN_VARIANCE_SAVING = 0.0
 """Smallest share of the error variance that the statistic must save, less 2 standard errors."""
 
 
@@ -73,8 +73,8 @@ def draw_plants(
     simulator: ProcessSimulator, count: int, known_count: int, records: int
 ) -> SensorPlants:
     """Draw units with ``known_count`` windows of known truth, and ``records`` records without."""
-    units = simulator.units(count)
-    windows = simulator.windows(units, known_count + records)
+    units = simulator.draw_units(count)
+    windows = simulator.simulate_windows(units, known_count + records)
     readings = simulator.unit.readings(windows.values, units.figures)
     truths = simulator.unit.scale(units.figures).score(windows.truths)
     plain, other_readings = readings[:, :known_count], readings[:, known_count:]
@@ -141,10 +141,10 @@ class SensorObjective:
     def draw_batch(self, step: int) -> tuple[SensorPlants, StatisticBatch]:
         """Return the plants and statistics of a step, with random sizes and epsilons."""
         generator = torch.Generator().manual_seed(self._seed + step)
-        plants = draw_plants(self._simulator, _UNITS, _TAKEN, _UNLABELLED)
-        records, noises = machine_pool.draw_release_sizes(_UNITS, generator)
+        plants = draw_plants(self._simulator, _UNITS_PER_STEP, _TAKEN, _UNLABELLED)
+        records, noises = machine_pool.draw_release_sizes(_UNITS_PER_STEP, generator)
         means = self.model.map(plants.records).mean(dim=1)
-        present = torch.rand(_UNITS, generator=generator) >= _WITHOUT_STATISTIC
+        present = torch.rand(_UNITS_PER_STEP, generator=generator) >= _STATISTIC_DROPOUT
         statistics = simulate_releases(means, records, noises, generator)
         return plants, statistics._replace(present=present.float())
 
@@ -171,7 +171,7 @@ def calibrate_and_evaluate(model: SensorModel, count: int, seed: int) -> dict[st
     }
     own_errors, sheet_errors = errors["sheet and statistic"], errors["sheet alone"]
     half = count // 2
-    widths = own_errors[:half].abs().flatten(0, 1).quantile(COVERAGE, dim=0)
+    widths = own_errors[:half].abs().flatten(0, 1).quantile(INTERVAL_COVERAGE, dim=0)
     model.network.half_width.copy_(widths)
     scales = torch.tensor([quantity.scale for quantity in unit.quantities])
     savings = sheet_errors.square().mean(dim=(1, 2)) - own_errors.square().mean(dim=(1, 2))
@@ -179,7 +179,7 @@ def calibrate_and_evaluate(model: SensorModel, count: int, seed: int) -> dict[st
     check = CardCheck(
         name=f"{unit.name}: error variance that a statistic saves, less 2 errors",
         value=sure / float(sheet_errors.square().mean()),
-        bound=LEAST_SAVING,
+        bound=MIN_VARIANCE_SAVING,
     )
     names = [f"{quantity.name}, %" for quantity in unit.quantities]
     return {
@@ -205,7 +205,7 @@ def card_table(card: Mapping[str, Any]) -> list[str]:
     """Format a soft sensor's model card in a few lines."""
     return [
         f"{card['kind']}: soft sensors at {card['units']} units never seen, {card['records']}"
-        f" records, epsilon {RELEASE_EPSILON:g}; intervals of {COVERAGE:.0%} hold"
+        f" records, epsilon {RELEASE_EPSILON:g}; intervals of {INTERVAL_COVERAGE:.0%} hold"
         f" {card['coverage']:.0%}:",
         *(
             f"  {name}: " + "; ".join(f"{key} {value:.2f}" for key, value in errors.items())

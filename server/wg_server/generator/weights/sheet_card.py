@@ -20,14 +20,22 @@ from wg_server.generator.checks import CardCheck
 from wg_server.generator.weights.machine_model import INPUT_SCALINGS, MachineModel
 from wg_server.generator.weights.machine_networks import SpectralLineNetworks, WindowInputs
 from wg_server.generator.weights.machine_statistic import StatisticBatch, absent_statistics
-from wg_server.generator.weights.machine_trial import PLANT_RECORDS, MachineTrial, TrialPlants
-from wg_server.generator.weights.sheet_generation import SAMPLES, MachineKindGenerator, Shipped
+from wg_server.generator.weights.machine_trial import (
+    PLANT_RECORDS,
+    MachineTestSet,
+    SimulatedTestPlants,
+)
+from wg_server.generator.weights.sheet_generation import (
+    SAMPLE_COUNT,
+    MachineKindGenerator,
+    NetworkKind,
+)
 
 MARGIN_ERRORS = 2
 """Standard errors that are subtracted from a difference before it is compared with a bound."""
-LEAST_GAIN = 0.0  # Smallest gain in accuracy of shipped networks over the best fixed one
-SHEET_WORTH = 0.10  # Smallest loss of their accuracy with another machine's data sheet
-LEAST_SPREAD = 0.25
+MIN_GAIN_OVER_FIXED = 0.0  # Smallest gain in accuracy of shipped networks over the best fixed one
+MIN_GAIN_BY_SHEET = 0.10  # Smallest loss of their accuracy with another machine's data sheet
+MIN_SAMPLE_SPREAD = 0.25
 """Smallest distance between samples at one condition, relative to that between machines' latents; a
 smaller one means that the samples have collapsed."""
 EPSILONS = (1.0, 4.0, 0.0)  # Epsilons of releases; 0: exact
@@ -60,7 +68,7 @@ def paired_difference(minuend: Tensor, subtrahend: Tensor) -> tuple[float, float
 
 
 def measure_methods(
-    model: MachineModel, trial: MachineTrial, mixture: str, epsilon: float, seed: int
+    model: MachineModel, trial: MachineTestSet, mixture: str, epsilon: float, seed: int
 ) -> Rows:
     """Return every method's accuracy at plants with one mixture of conditions and one epsilon."""
     generator = torch.Generator().manual_seed(seed)
@@ -92,7 +100,7 @@ def measure_methods(
 def _condition_rows(
     model: MachineModel,
     scaling: InputScaling,
-    trial: MachineTrial,
+    trial: MachineTestSet,
     statistics: StatisticBatch,
     views: tuple[WindowInputs, WindowInputs],
 ) -> Rows:
@@ -119,9 +127,9 @@ def _condition_rows(
 def _sample_rows(
     model: MachineModel,
     scaling: InputScaling,
-    trial: MachineTrial,
+    trial: MachineTestSet,
     statistics: StatisticBatch,
-    surroundings: tuple[TrialPlants, WindowInputs, torch.Generator],
+    surroundings: tuple[SimulatedTestPlants, WindowInputs, torch.Generator],
 ) -> Rows:
     """Return accuracies of sampled networks: of a single sample, and of the one labels select."""
     networks = model.conditioned_for(scaling)
@@ -131,7 +139,7 @@ def _sample_rows(
     classes, labels = trial.labelled.shape[1:3]
     truths = torch.arange(classes).repeat_interleave(labels)[:, None]
     shares, surprises = [], []
-    for _ in range(SAMPLES):
+    for _ in range(SAMPLE_COUNT):
         noise = torch.randn(len(trial), networks.latent, generator=generator)
         sample: SpectralLineNetworks = networks.networks(
             condition, networks.sample(condition, noise)
@@ -148,7 +156,7 @@ def _sample_rows(
     return rows
 
 
-def relative_sample_distance(model: MachineModel, trial: MachineTrial, seed: int) -> float:
+def relative_sample_distance(model: MachineModel, trial: MachineTestSet, seed: int) -> float:
     """Return the distance between samples for one machine over that between machines' latents."""
     networks = model.conditioned_for("raw")
     generator = torch.Generator().manual_seed(seed)
@@ -159,7 +167,7 @@ def relative_sample_distance(model: MachineModel, trial: MachineTrial, seed: int
                 networks.sample(
                     condition, torch.randn(len(trial), networks.latent, generator=generator)
                 )
-                for _ in range(SAMPLES)
+                for _ in range(SAMPLE_COUNT)
             ]
         )
         latents = networks.posterior(trial)[0]
@@ -168,7 +176,7 @@ def relative_sample_distance(model: MachineModel, trial: MachineTrial, seed: int
 
 
 def select_networks(
-    model: MachineModel, trial: MachineTrial, seed: int
+    model: MachineModel, trial: MachineTestSet, seed: int
 ) -> tuple[MachineKindGenerator, dict[str, Any]]:
     """Decide which networks ship for a kind of machine, and write its card.
 
@@ -199,7 +207,7 @@ def select_networks(
         )
         for scaling in INPUT_SCALINGS
     }
-    ships: dict[InputScaling, Shipped] = {
+    ships: dict[InputScaling, NetworkKind] = {
         scaling: "conditioned" if gain > MARGIN_ERRORS * error else "template"
         for scaling, (gain, error) in over_template.items()
     }
@@ -212,7 +220,9 @@ def select_networks(
         "machines": len(trial),
         "records": PLANT_RECORDS,
         "ships": ships,
-        "made over template": {name: _pair(gain) for name, gain in over_template.items()},
+        "made over template": {
+            name: _difference_document(gain) for name, gain in over_template.items()
+        },
         "accuracy": {
             mixture: {
                 f"{epsilon:g}": {name: float(value.mean()) for name, value in methods.items()}
@@ -220,7 +230,7 @@ def select_networks(
             }
             for mixture, by_epsilon in rows.items()
         },
-        "worth": _worth(rows, _pairs(ships["standardised"], best_fixed)),
+        "worth": _paired_differences(rows, _compared_rows(ships["standardised"], best_fixed)),
         "spread": relative_sample_distance(model, trial, seed),
     }
     requirements = card_checks(card)
@@ -229,7 +239,7 @@ def select_networks(
     return MachineKindGenerator(model, ships), card
 
 
-def _worth(
+def _paired_differences(
     rows: Mapping[str, Mapping[float, Rows]], pairs: Mapping[str, tuple[str, str]]
 ) -> dict[str, Any]:
     """Return paired differences in accuracy by mixture of conditions, at ``JUDGED_EPSILON``."""
@@ -240,16 +250,16 @@ def _worth(
         gains[f"epsilon {JUDGED_EPSILON:g} over exact"] = paired_difference(
             part[name], by_epsilon[0.0][name]
         )
-        worth[mixture] = {words: _pair(gain) for words, gain in gains.items()}
+        worth[mixture] = {words: _difference_document(gain) for words, gain in gains.items()}
     return worth
 
 
-def _pair(gain_and_error: tuple[float, float]) -> dict[str, float]:
+def _difference_document(gain_and_error: tuple[float, float]) -> dict[str, float]:
     """Return a difference in accuracy and its error, as stored on a model card."""
     return dict(zip(("gain", "error"), gain_and_error, strict=True))
 
 
-def _pairs(ships: Shipped, best_fixed: str) -> dict[str, tuple[str, str]]:
+def _compared_rows(ships: NetworkKind, best_fixed: str) -> dict[str, tuple[str, str]]:
     """Return the pairs of rows that a model card compares, by description."""
     made_row, raw = (
         row_name(SHEET_AND_STATISTIC, "standardised"),
@@ -263,8 +273,8 @@ def _pairs(ships: Shipped, best_fixed: str) -> dict[str, tuple[str, str]]:
             row_name(TEMPLATE_OTHER, "standardised"),
         )
     pairs = {
-        FIXED_PAIR: (shipped_row, best_fixed),
-        SHEET_PAIR: (shipped_row, other_row),
+        FIXED_NETWORK_COMPARISON: (shipped_row, best_fixed),
+        OTHER_SHEET_COMPARISON: (shipped_row, other_row),
         "sheet and statistic over the template network": (
             made_row,
             row_name(TEMPLATE, "standardised"),
@@ -291,8 +301,8 @@ def _pairs(ships: Shipped, best_fixed: str) -> dict[str, tuple[str, str]]:
     return pairs
 
 
-FIXED_PAIR = "shipped over the best fixed network"
-SHEET_PAIR = "the sheet over another machine's"
+FIXED_NETWORK_COMPARISON = "shipped over the best fixed network"
+OTHER_SHEET_COMPARISON = "the sheet over another machine's"
 
 
 def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
@@ -306,11 +316,16 @@ def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
             ),
             bound=bound,
         )
-        for name, bound in ((FIXED_PAIR, LEAST_GAIN), (SHEET_PAIR, SHEET_WORTH))
+        for name, bound in (
+            (FIXED_NETWORK_COMPARISON, MIN_GAIN_OVER_FIXED),
+            (OTHER_SHEET_COMPARISON, MIN_GAIN_BY_SHEET),
+        )
     ]
     if "conditioned" in card["ships"].values():
         name = f"{card['kind']}: spread of samples over that of machines"
-        requirements.append(CardCheck(name=name, value=float(card["spread"]), bound=LEAST_SPREAD))
+        requirements.append(
+            CardCheck(name=name, value=float(card["spread"]), bound=MIN_SAMPLE_SPREAD)
+        )
     return requirements
 
 

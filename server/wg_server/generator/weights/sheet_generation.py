@@ -27,13 +27,13 @@ from wg_server.generator.weights.machine_statistic import MachineStatistic, batc
 from wg_server.generator.weights.sensor_network import SensorNetwork
 from wg_server.generator.weights.simulators import SIMULATORS
 
-SAMPLES = 16
+SAMPLE_COUNT = 16
 SAMPLED_KINDS = (bearing.KIND.name,)
 """Machine kinds that get samples in addition to the mean. For gears and motors, the best samples on
 raw inputs are worse than the mean on standardised inputs, and the best on these hardly better."""
 PACKAGE_LIMIT = 64 << 20
 """Largest package of a generator from data sheets, in bytes."""
-Shipped = Literal["conditioned", "template"]
+NetworkKind = Literal["conditioned", "template"]
 """Networks made for a machine kind: conditioned networks, or the template network."""
 
 _FORMAT, _VERSION, _KEY = "weightgate-sheet-generator", 2, "sheet-generator"
@@ -49,7 +49,7 @@ class MachineKindGenerator:
     """
 
     model: MachineModel
-    ships: Mapping[InputScaling, Shipped]
+    ships: Mapping[InputScaling, NetworkKind]
 
     def generate_weights(
         self, figures: Tensor, statistic: MachineStatistic | None, noise: Tensor
@@ -96,14 +96,14 @@ class DataSheetGenerator:
         """
         if sheet.kind in self.sensors:
             return True
-        return "conditioned" in self._kind(sheet)[1].ships.values()
+        return "conditioned" in self._find_kind(sheet)[1].ships.values()
 
     def generate_networks(
         self,
         sheet: DataSheet,
         labels: Sequence[str],
         statistic: MachineStatistic | None = None,
-        samples: int = SAMPLES,
+        samples: int = SAMPLE_COUNT,
         seed: int = 0,
     ) -> tuple[GeneratedCandidate, ...]:
         """Return networks for a machine: one without sampling, then samples for some kinds.
@@ -119,14 +119,14 @@ class DataSheetGenerator:
             ConfigError: The class names describe fewer than two conditions, or the machine is
                 outside the range of the simulation.
         """
-        kind, generator = self._kind(sheet)
+        kind, generator = self._find_kind(sheet)
         rows = words.two_network_conditions(kind, labels)
         figures = kind.read_figures(sheet)
         drawing = torch.Generator().manual_seed(seed)
         noise = torch.randn(samples, generator.model.sizes.latent, generator=drawing)
         with torch.inference_mode():
             return tuple(
-                GeneratedCandidate(name, "diffusion", _tensors(weights, rows), scaling)
+                GeneratedCandidate(name, "diffusion", _candidate_tensors(weights, rows), scaling)
                 for name, scaling, weights in generator.generate_weights(figures, statistic, noise)
             )
 
@@ -148,7 +148,7 @@ class DataSheetGenerator:
             tensors = network.tensors(figures, batch_of_one(statistic))
         return GeneratedCandidate("sensor", CONDITIONED, tensors, "standardised")
 
-    def _kind(self, sheet: DataSheet) -> tuple[MachineKind, MachineKindGenerator]:
+    def _find_kind(self, sheet: DataSheet) -> tuple[MachineKind, MachineKindGenerator]:
         kind = declared_kind(sheet)
         if kind.name not in self.kinds:
             raise ConfigError(
@@ -168,7 +168,7 @@ def pack_sheet_generator(generator: DataSheetGenerator) -> bytes:
         for key, value in model.state_dict().items()
     }
     kinds = {
-        name: {"ships": dict(part.ships), "sizes": _sizes(part.model.sizes)}
+        name: {"ships": dict(part.ships), "sizes": _size_document(part.model.sizes)}
         for name, part in generator.kinds.items()
     }
     document = {"kinds": kinds, "sensors": list(generator.sensors)}
@@ -187,31 +187,33 @@ def unpack_sheet_generator(data: bytes) -> DataSheetGenerator:
         data, _KEY, form=_FORMAT, version=_VERSION, limit=PACKAGE_LIMIT
     )
     kinds, sensors = {}, {}
-    with container.decode_errors(_KEY):
+    with container.convert_decode_errors(_KEY):
         for name, about in document["kinds"].items():
             simulator = SIMULATORS[name](0)
             model = MachineModel(
                 simulator.kind, simulator.hidden_size, NetworkSizes(**about["sizes"])
             )
-            model.load_state_dict(container.select_prefix(tensors, f"{name}."))
-            ships = {scaling: _shipping_mode(about["ships"][scaling]) for scaling in INPUT_SCALINGS}
+            model.load_state_dict(container.select_tensors(tensors, f"{name}."))
+            ships = {
+                scaling: _parse_network_kind(about["ships"][scaling]) for scaling in INPUT_SCALINGS
+            }
             kinds[name] = MachineKindGenerator(model.eval(), ships)
         for name in document.get("sensors", []):
             network = SensorNetwork(PROCESS_UNITS[name])
-            network.load_state_dict(container.select_prefix(tensors, f"{name}."))
+            network.load_state_dict(container.select_tensors(tensors, f"{name}."))
             sensors[name] = network.eval()
     return DataSheetGenerator(kinds, sensors)
 
 
-def _shipping_mode(word: object) -> Shipped:
+def _parse_network_kind(word: object) -> NetworkKind:
     return "template" if word == "template" else "conditioned"
 
 
-def _sizes(sizes: NetworkSizes) -> dict[str, int]:
+def _size_document(sizes: NetworkSizes) -> dict[str, int]:
     return {field.name: getattr(sizes, field.name) for field in fields(sizes)}
 
 
-def _tensors(weights: NetworkWeights, rows: Sequence[int | None]) -> Tensors:
+def _candidate_tensors(weights: NetworkWeights, rows: Sequence[int | None]) -> Tensors:
     """Return the tensors of the first of some networks, with one row per class of the plant."""
     head_weight, head_bias = head_for_classes(weights.head[0], weights.head_bias[0], rows)
     values = {

@@ -45,11 +45,11 @@ class MachineSimulator(Protocol):
     kind: MachineKind
     hidden_size: int
 
-    def machines(self, count: int) -> Any:
+    def draw_machines(self, count: int) -> Any:
         """Draw new machines of the kind, as ``SimulatedMachines``."""
         ...
 
-    def windows(self, machines: Any, count: int) -> Tensor:
+    def simulate_windows(self, machines: Any, count: int) -> Tensor:
         """Draw windows ``[m, K, count, WINDOW]`` of each condition of drawn machines."""
         ...
 

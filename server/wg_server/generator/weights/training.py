@@ -18,12 +18,12 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-WARM_UP = 50  # Steps until the learning rate is at its peak
-_LONGEST_GRADIENT = 1.0
-_BETTER = 1e-4  # Smallest decrease of the loss that counts as better
+WARM_UP_STEPS = 50  # Steps until the learning rate is at its peak
+_MAX_GRADIENT_NORM = 1.0
+_MIN_LOSS_DECREASE = 1e-4  # Smallest decrease of the loss that counts as better
 Progress = Callable[[int, str], None]  # Called with the completed steps and a short text
 
-M = TypeVar("M", bound=nn.Module)
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,11 @@ class Evaluation:
     accuracy: float
 
 
-class Objective(Protocol[M]):
+class Objective(Protocol[ModuleT]):
     """Training objective of a module, whose randomness depends only on step and seed."""
 
     @property
-    def model(self) -> M:
+    def model(self) -> ModuleT:
         """Module whose parameters the objective trains."""
         ...
 
@@ -51,7 +51,7 @@ class Objective(Protocol[M]):
         """Return the training loss of a step, a scalar."""
         ...
 
-    def evaluate(self, model: M) -> Evaluation:
+    def evaluate(self, model: ModuleT) -> Evaluation:
         """Return the quality of the module on validation data."""
         ...
 
@@ -85,7 +85,7 @@ class TrainingResult:
 
 
 def train_module(
-    objective: Objective[M], schedule: TrainingSchedule, progress: Progress
+    objective: Objective[ModuleT], schedule: TrainingSchedule, progress: Progress
 ) -> TrainingResult:
     """Train an objective's module, and leave the best moving average in it, in evaluation mode.
 
@@ -96,16 +96,16 @@ def train_module(
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
     )
-    watched_model, average = copy.deepcopy(model).eval(), _copy(model)
-    best, least = _copy(model), math.inf
+    watched_model, average = copy.deepcopy(model).eval(), _copy_parameters(model)
+    best, least = _copy_parameters(model), math.inf
     for step in range(schedule.steps):
-        warm = min(1.0, (step + 1) / WARM_UP)
+        warm = min(1.0, (step + 1) / WARM_UP_STEPS)
         decay = 0.5 * (1 + math.cos(math.pi * step / schedule.steps))
         for parameters in optimiser.param_groups:
             parameters["lr"] = schedule.learning_rate * warm * decay
         optimiser.zero_grad(set_to_none=True)
         objective.loss(step).backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), _LONGEST_GRADIENT)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), _MAX_GRADIENT_NORM)
         optimiser.step()
         share = min(schedule.average, (2 + step) / (11 + step))
         for name, value in model.state_dict().items():
@@ -116,7 +116,7 @@ def train_module(
         watched_model.load_state_dict(average)
         with torch.inference_mode():
             evaluation = objective.evaluate(watched_model)
-        if evaluation.loss < least - _BETTER:
+        if evaluation.loss < least - _MIN_LOSS_DECREASE:
             best, least = {name: value.clone() for name, value in average.items()}, evaluation.loss
         progress(step_count, f"{evaluation.accuracy:.3f} on what no step saw")
     model.load_state_dict(best)
@@ -124,5 +124,5 @@ def train_module(
     return TrainingResult(schedule.steps, time.monotonic() - began, least)
 
 
-def _copy(model: nn.Module) -> dict[str, Tensor]:
+def _copy_parameters(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}

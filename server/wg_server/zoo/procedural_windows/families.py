@@ -116,7 +116,7 @@ def render_records(
     Returns:
         float32 ``[n, C, T]``.
     """
-    signals = site.machine.windows(rng, labels, site.length, site.step)
+    signals = site.machine.simulate_windows(rng, labels, site.length, site.step)
     return sensors.measure_signals(rng, signals, site.sensors).reshape(
         len(labels), len(family.mixing), -1
     )

@@ -64,7 +64,9 @@ class ProcessModel:
             rate=log_normal_jitter(rng, self.rate, 0.15 * strength),
         )
 
-    def windows(self, rng: np.random.Generator, labels: Ints, length: int, step: float) -> Floats:
+    def simulate_windows(
+        self, rng: np.random.Generator, labels: Ints, length: int, step: float
+    ) -> Floats:
         """Draw windows as ``rotating.RotatingMachineModel`` does; the signals are the variables."""
         n, v = len(labels), len(self.level)
         causes = coloured_noise(rng, (n, _FACTORS, length), self.colour[0])

@@ -93,7 +93,9 @@ class RotatingMachineModel:
             share=log_normal_jitter(rng, self.share, 0.3 * strength),
         )
 
-    def windows(self, rng: np.random.Generator, labels: Ints, length: int, step: float) -> Floats:
+    def simulate_windows(
+        self, rng: np.random.Generator, labels: Ints, length: int, step: float
+    ) -> Floats:
         """Draw signals of one machine, float64 ``[n, sources, T]``.
 
         Args:

@@ -24,7 +24,7 @@ def rows() -> dict[str, dict[str, float]]:
     scores = MethodScores()
     for family, delivered, other in zip(FAMILIES, DELIVERED, OTHER, strict=True):
         scores.add_plant(family, {COMPLETED_HEAD: delivered, "other": other})
-    return scores.rows()
+    return scores.table_rows()
 
 
 def test_a_family_counts_once_however_many_plants_it_has(rows: dict[str, dict[str, float]]) -> None:

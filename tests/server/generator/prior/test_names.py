@@ -34,8 +34,8 @@ def made_up(found: Sequence[str]) -> NDArray[np.float32]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sentences, "embed_sentences", made_up)
-    monkeypatch.setattr(names, "_available", lambda: True)
-    monkeypatch.setattr(names, "_vector", lambda name: made_up([name])[0].astype(np.float64))
+    monkeypatch.setattr(names, "_has_sentence_model", lambda: True)
+    monkeypatch.setattr(names, "_name_vector", lambda name: made_up([name])[0].astype(np.float64))
 
 
 def zoo(says: float) -> list[ZooTask]:
@@ -54,8 +54,8 @@ def zoo(says: float) -> list[ZooTask]:
 @pytest.fixture(scope="module")
 def telling() -> ClassPriors:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(names, "_available", lambda: True)
-        patched.setattr(names, "_vector", lambda name: made_up([name])[0].astype(np.float64))
+        patched.setattr(names, "_has_sentence_model", lambda: True)
+        patched.setattr(names, "_name_vector", lambda name: made_up([name])[0].astype(np.float64))
         return fit_public_priors(zoo(8.0), PROJECTION)
 
 
@@ -94,7 +94,7 @@ def test_equal_names_are_certain_other_words_likely_and_codes_unknown() -> None:
 
 
 def test_without_the_extra_only_letters_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names, "_available", lambda: False)
+    monkeypatch.setattr(names, "_has_sentence_model", lambda: False)
     found = names.same_class_log_ratio(["thingaa", "thingbbx"], ["thingaa", "thingbb"])
     assert found.tolist() == [[np.inf, 0], [0, 0]]
 

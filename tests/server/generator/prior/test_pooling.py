@@ -33,7 +33,7 @@ def evidence(world: World, site: int, labels: tuple[str, ...] = LABELS) -> SiteE
 def pooled(priors: ModelVariances, sites: list[SiteEvidence]) -> EvidencePool:
     total = pooling.empty_pool(LABELS, DIMENSION)
     for site in sites:
-        total = total + pooling.pool_of_site(priors, LABELS, site)
+        total = total + pooling.single_site_pool(priors, LABELS, site)
     return total
 
 
@@ -56,7 +56,7 @@ def test_sums_say_what_all_sites_say(world: World, priors: ModelVariances) -> No
 def test_a_site_that_is_taken_out_leaves_no_trace(world: World, priors: ModelVariances) -> None:
     sites = [evidence(world, site) for site in range(6)]
     total = pooled(priors, sites)
-    one = pooling.pool_of_site(priors, LABELS, sites[2])
+    one = pooling.single_site_pool(priors, LABELS, sites[2])
     left, expected = total - one, pooled(priors, [*reversed(sites[3:]), *sites[:2]])
     assert left.sites == 5
     assert np.array_equal(left.precision, expected.precision)
@@ -67,7 +67,7 @@ def test_every_one_of_a_hundred_sites_moves_the_posterior_by_its_share(
     world: World, priors: ModelVariances
 ) -> None:
     sites = [evidence(world, site) for site in range(100)]
-    parts = [pooling.pool_of_site(priors, LABELS, site) for site in sites]
+    parts = [pooling.single_site_pool(priors, LABELS, site) for site in sites]
     total = pooled(priors, sites)
     nobody = no_evidence(len(LABELS), DIMENSION)
 
@@ -107,7 +107,7 @@ def test_another_order_of_classes_and_a_class_more_or_less(
 def test_a_hostile_mean_counts_as_one_on_the_limit(world: World, priors: ModelVariances) -> None:
     site = evidence(world, 1)
     site.means[0] = 1e30
-    part = pooling.pool_of_site(priors, LABELS, site)
+    part = pooling.single_site_pool(priors, LABELS, site)
     assert np.abs(part.weighted).max() * 2.0**-36 <= pooling.CLASS_MEAN_LIMIT
 
 

@@ -13,13 +13,13 @@ from wg_server.generator.weights import bearing_simulation as simulation
 
 def test_a_simulated_damage_has_its_line() -> None:
     simulator = simulation.BearingSimulator(3)
-    machines = simulator.machines(60)
+    machines = simulator.draw_machines(60)
     loud = replace(
         machines,
         severity=torch.full_like(machines.severity, 25.0),
         character=torch.tensor([0.0, 0.9, 0.0, 0.0, 0.1]).expand(60, 5),
     )
-    windows = simulator.windows(loud, 4)
+    windows = simulator.simulate_windows(loud, 4)
     inputs = (
         envelope_spectra(windows.flatten(0, 2)).reshape(60, 4, 4, -1)[..., :HALF_BINS].mean(dim=2)
     )
@@ -33,7 +33,7 @@ def test_a_simulated_damage_has_its_line() -> None:
 
 
 def test_machines_are_drawn_by_their_seed_and_bearings_can_exist() -> None:
-    one, two, other = (simulation.BearingSimulator(seed).machines(200) for seed in (1, 1, 2))
+    one, two, other = (simulation.BearingSimulator(seed).draw_machines(200) for seed in (1, 1, 2))
     assert torch.equal(one.hidden_figures, two.hidden_figures) and not torch.equal(
         one.hidden_figures, other.hidden_figures
     )

@@ -30,7 +30,9 @@ def doubtful(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "doubtful.py").write_text(MAKER)
     monkeypatch.syspath_prepend(tmp_path)
     added = importlib.import_module("doubtful")
-    monkeypatch.setattr(head_generation, "MAKERS", (*head_generation.MAKERS, added.doubtful))
+    monkeypatch.setattr(
+        head_generation, "CANDIDATE_MAKERS", (*head_generation.CANDIDATE_MAKERS, added.doubtful)
+    )
     yield
     del sys.modules["doubtful"]
 

@@ -20,7 +20,7 @@ from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.generator.weights.head_generation import (
     HeadGenerator,
     generate_heads,
-    load_generator,
+    load_head_generator,
 )
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def test_a_package_survives_the_disk(
     data = package.pack_heads(generator.parts)
     path = tmp_path / "generator.safetensors"
     path.write_bytes(data)
-    loaded = load_generator(path)
+    loaded = load_head_generator(path)
     assert loaded.id == canonical.sha256_hex(data)
     others = _others(generator, world)
     one, two = (_by_name(generate_heads(g, others, LABELS)) for g in (generator, loaded))
@@ -121,11 +121,11 @@ def test_a_damaged_or_missing_package_is_refused(generator: HeadGenerator, tmp_p
     data = package.pack_heads(generator.parts)
     path = tmp_path / "generator.safetensors"
     with pytest.raises(ConfigError):
-        load_generator(path)
+        load_head_generator(path)
     for damaged in (b"", data[:50], data[:-8]):
         path.write_bytes(damaged)
         with pytest.raises(DecodeError):
-            load_generator(path)
+            load_head_generator(path)
 
 
 def test_generation_leaves_the_global_random_state_alone(
@@ -139,6 +139,6 @@ def test_generation_leaves_the_global_random_state_alone(
 def test_more_classes_than_a_posterior_can_have_are_refused(
     generator: HeadGenerator, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wg_server.generator.weights.head_generation.POSTERIOR_CLASSES", 3)
+    monkeypatch.setattr("wg_server.generator.weights.head_generation.MAX_POSTERIOR_CLASSES", 3)
     with pytest.raises(DataError, match="4 names, expected at most 3"):
         generate_heads(generator, _others(generator, world), LABELS)

@@ -30,7 +30,7 @@ from wg_server.generator.weights.machine_statistic import (
 from wg_server.generator.weights.sheet_generation import (
     DataSheetGenerator,
     MachineKindGenerator,
-    Shipped,
+    NetworkKind,
 )
 
 SHEET = DataSheet(rotating_machine=replace(BEARING, shaft_speed_rpm=Decimal(1797)))
@@ -39,7 +39,7 @@ SIZES = NetworkSizes(latent=3, rank=2, hidden=16)
 STATISTIC = MachineStatistic(np.full(MACHINE_DIMENSION, 0.1), 0.01, 300.0)
 
 
-def untrained(ships: Shipped = "conditioned") -> DataSheetGenerator:
+def untrained(ships: NetworkKind = "conditioned") -> DataSheetGenerator:
     """A generator of bearings whose weights are as drawn."""
     simulator = simulation.BearingSimulator(0)
     model = MachineModel(simulator.kind, simulator.hidden_size, SIZES).eval()
@@ -66,7 +66,7 @@ def model_of(generator: DataSheetGenerator) -> MachineModel:
 def test_networks_applied_to_readings_are_the_networks_themselves(
     generator: DataSheetGenerator,
 ) -> None:
-    figures = simulation.BearingSimulator(1).machines(3).figures
+    figures = simulation.BearingSimulator(1).draw_machines(3).figures
     inputs, templates = torch.randn(3, 5, network_inputs()), bearing.line_templates(figures)
     with torch.inference_mode():
         for scaling in INPUT_SCALINGS:
@@ -192,7 +192,7 @@ def test_sampling_follows_the_straight_line_of_the_flow_to_the_answer(
 
 
 @pytest.mark.parametrize("ships", ["conditioned", "template"])
-def test_a_package_makes_the_same_networks(ships: Shipped) -> None:
+def test_a_package_makes_the_same_networks(ships: NetworkKind) -> None:
     generator = untrained(ships)
     again = sheet_generation.unpack_sheet_generator(
         sheet_generation.pack_sheet_generator(generator)

@@ -25,7 +25,7 @@ from wg_server.generator.weights import (
 from wg_server.generator.weights.machine_networks import NetworkSizes, draw_parameters
 from wg_server.generator.weights.machine_pool import LABELLED_WINDOWS, MachinePool
 from wg_server.generator.weights.machine_training import MachineCounts, MachineObjective
-from wg_server.generator.weights.machine_trial import EVEN_MIXTURE, MOSTLY_SOUND, MachineTrial
+from wg_server.generator.weights.machine_trial import EVEN_MIXTURE, MOSTLY_SOUND, MachineTestSet
 from wg_server.generator.weights.training import TrainingSchedule
 from wg_server.zoo.plan import SourcePlan, ZooPlan
 
@@ -43,8 +43,10 @@ def untrained_map() -> ReadingMap:
 
 
 @cache
-def trial(count: int = 4) -> MachineTrial:
-    return machine_trial.draw_trial(bearing_simulation.BearingSimulator(7), untrained_map(), count)
+def trial(count: int = 4) -> MachineTestSet:
+    return machine_trial.draw_test_set(
+        bearing_simulation.BearingSimulator(7), untrained_map(), count
+    )
 
 
 def test_a_pool_replaces_its_oldest_machines() -> None:
@@ -189,7 +191,7 @@ def test_short_trainings_draw_small_pools_and_long_ones_what_is_asked() -> None:
 
 def test_a_card_fails_by_the_worse_mixture_and_by_collapsed_samples() -> None:
     good, bad = ({"gain": 0.5, "error": error} for error in (0.01, 0.3))
-    pairs = (sheet_card.FIXED_PAIR, sheet_card.SHEET_PAIR)
+    pairs = (sheet_card.FIXED_NETWORK_COMPARISON, sheet_card.OTHER_SHEET_COMPARISON)
     card = {
         "kind": KIND,
         "ships": {"raw": "conditioned", "standardised": "template"},

@@ -61,13 +61,13 @@ def _perfect(units: SimulatedUnits) -> SimulatedUnits:
 
 
 def _balances(shop: ProcessSimulator, units: SimulatedUnits) -> tuple[Tensor, Tensor]:
-    windows = shop.windows(units, 40)
+    windows = shop.simulate_windows(units, 40)
     readings = shop.unit.readings(windows.values, units.figures)
     return readings[..., _PLAIN:], shop.unit.scale(units.figures).score(windows.truths)
 
 
 def test_the_duty_of_perfect_instruments_is_that_of_the_balances(shop: ProcessSimulator) -> None:
-    balances, truths = _balances(shop, _perfect(shop.units(50)))
+    balances, truths = _balances(shop, _perfect(shop.draw_units(50)))
     for place in (0, 1):
         errors = (balances[..., place] - truths[..., 0]).abs()
         assert errors.quantile(0.99) < 0.01
@@ -75,7 +75,7 @@ def test_the_duty_of_perfect_instruments_is_that_of_the_balances(shop: ProcessSi
 
 
 def test_faulty_instruments_open_balances(shop: ProcessSimulator) -> None:
-    units = shop.units(200)
+    units = shop.draw_units(200)
     balances, truths = _balances(shop, units)
     errors = (balances[..., 0] - truths[..., 0]).square().mean(dim=1)
     care = (units.gain - 1).abs().mean(dim=1)
@@ -85,24 +85,24 @@ def test_faulty_instruments_open_balances(shop: ProcessSimulator) -> None:
 
 def test_units_and_windows_are_drawn_by_their_seed(shop: ProcessSimulator) -> None:
     other = PROCESS_SIMULATORS[shop.unit.name](1)
-    one, two = shop.units(5), other.units(5)
-    first, again = (s.windows(u, 8) for s, u in ((shop, one), (other, two)))
+    one, two = shop.draw_units(5), other.draw_units(5)
+    first, again = (s.simulate_windows(u, 8) for s, u in ((shop, one), (other, two)))
     assert torch.equal(first.values, again.values) and first.values.isfinite().all()
     assert first.values.shape[2] == len(shop.unit.channels)
     assert shop.unit.figure_features(one.figures).shape == (5, shop.unit.condition_size)
 
 
 def test_scores_become_values_again(shop: ProcessSimulator) -> None:
-    units = shop.units(5)
-    truths = shop.windows(units, 40).truths
+    units = shop.draw_units(5)
+    truths = shop.simulate_windows(units, 40).truths
     scale = shop.unit.scale(units.figures)
     assert torch.allclose(scale.value(scale.score(truths)), truths, rtol=1e-4)
 
 
 def test_readings_do_not_depend_on_the_size_of_a_vessel() -> None:
     shop = PROCESS_SIMULATORS["stirred_vessel"](3)
-    units = shop.units(4)
-    values = shop.windows(units, 40).values
+    units = shop.draw_units(4)
+    values = shop.simulate_windows(units, 40).values
     large, larger = units.figures.clone(), values.clone()
     large[:, [0, 1, 4, 5]] *= 7
     larger[:, :, [0, 1, 6]] *= 7
@@ -117,7 +117,7 @@ def test_readings_are_standardised_by_the_records_of_their_own_unit() -> None:
 
 
 def test_every_simulated_unit_can_be_stated(shop: ProcessSimulator) -> None:
-    for row in shop.units(100).figures:
+    for row in shop.draw_units(100).figures:
         for (name, low, high), value in zip(
             shop.unit.limits, shop.unit.limited_figures(row), strict=True
         ):
@@ -145,7 +145,7 @@ def test_a_condition_is_folded_into_the_network_of_a_plant() -> None:
     wanted = model.network(plants.readings, plants.figures, statistics)[0]
     tensors = model.network.tensors(plants.figures, statistics)
     simulator = PROCESS_SIMULATORS[unit.name](5)
-    windows = simulator.windows(simulator.units(1), 3)
+    windows = simulator.simulate_windows(simulator.draw_units(1), 3)
     records = windows.values[0].numpy()
     sensor = process_sensor.rebuild_sensor(unit, plants.figures, tensors, records)
     scores = sensor.network(plants.readings[0])
@@ -189,7 +189,7 @@ def test_the_unit_of_the_page_is_trained_and_judged(monkeypatch: pytest.MonkeyPa
     for block in blocks("soft-sensors", "python")[1:]:
         exec(compile(block, "docs/soft-sensors.md", "exec"), names)
     monkeypatch.setitem(PROCESS_SIMULATORS, "pump_line", names["Pumps"])
-    windows = names["Pumps"](1).windows(names["Pumps"](1).units(3), 4)
+    windows = names["Pumps"](1).simulate_windows(names["Pumps"](1).draw_units(3), 4)
     assert (
         windows.values.shape == (3, 4, 3, process.WINDOW_SAMPLES)
         and windows.values.isfinite().all()

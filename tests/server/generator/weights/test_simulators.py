@@ -28,7 +28,7 @@ def test_every_kind_has_a_simulator() -> None:
 @pytest.mark.parametrize("name", SIMULATORS)
 def test_machines_and_windows_are_drawn_by_their_seed(name: str) -> None:
     shops = [SIMULATORS[name](seed) for seed in (1, 1, 2)]
-    one, two, other = (shop.machines(60) for shop in shops)
+    one, two, other = (shop.draw_machines(60) for shop in shops)
     assert torch.equal(one.hidden_figures, two.hidden_figures) and not torch.equal(
         one.hidden_figures, other.hidden_figures
     )
@@ -39,8 +39,8 @@ def test_machines_and_windows_are_drawn_by_their_seed(name: str) -> None:
     assert (
         one.hidden_figures.std(dim=0).mean() < 2 and one.hidden_figures.abs().mean() < 2
     )  # Of order 1
-    few = [shop.machines(3) for shop in shops[:2]]
-    first, again = (shop.windows(m, 2) for shop, m in zip(shops[:2], few, strict=True))
+    few = [shop.draw_machines(3) for shop in shops[:2]]
+    first, again = (shop.simulate_windows(m, 2) for shop, m in zip(shops[:2], few, strict=True))
     assert first.shape == (3, len(shops[0].kind.conditions), 2, WINDOW_SAMPLES)
     assert first.isfinite().all() and torch.equal(first, again)
 
@@ -71,7 +71,7 @@ def _stated(name: str, figures: Tensor) -> Iterator[DataSheet]:
 
 @pytest.mark.parametrize("name", ["gearbox", "induction_motor"])
 def test_what_is_simulated_can_be_stated_and_is_no_stranger(name: str) -> None:
-    figures = SIMULATORS[name](4).machines(200).figures
+    figures = SIMULATORS[name](4).draw_machines(200).figures
     read_figures = torch.cat([KINDS[name].read_figures(sheet) for sheet in _stated(name, figures)])
     torch.testing.assert_close(read_figures, figures, rtol=1e-4, atol=1e-4)
 
@@ -93,9 +93,9 @@ def _line_heights(windows: Tensor, places: Tensor, band: int) -> Tensor:
 
 def test_a_broken_bar_and_an_eccentric_rotor_have_their_lines() -> None:
     simulator = motor_simulation.MotorSimulator(3)
-    machines = simulator.machines(120)
+    machines = simulator.draw_machines(120)
     quiet = replace(machines, noise=machines.noise * 0, drift=machines.drift * 0)
-    windows = simulator.windows(quiet, 4)
+    windows = simulator.simulate_windows(quiet, 4)
     lines = 2 * motor.line_frequencies(machines.figures)
     clear = (lines[:, 2] > 10) & (lines[:, 1] > 40) & (lines[:, 1] < HALF_BINS - 10)
     assert clear.sum() >= 5
@@ -107,8 +107,10 @@ def test_a_broken_bar_and_an_eccentric_rotor_have_their_lines() -> None:
 
 def test_shorted_turns_raise_the_third_harmonic() -> None:
     simulator = motor_simulation.MotorSimulator(3)
-    machines = simulator.machines(20)
-    power = torch.fft.rfft(simulator.windows(machines, 4) * torch.hann_window(WINDOW_SAMPLES)).abs()
+    machines = simulator.draw_machines(20)
+    power = torch.fft.rfft(
+        simulator.simulate_windows(machines, 4) * torch.hann_window(WINDOW_SAMPLES)
+    ).abs()
     third = (3 * machines.supply).round().long()
     rows = torch.arange(20)
     heights = torch.stack([power[rows, :, :, third + away] for away in (-1, 0, 1)]).amax(dim=0)
@@ -118,13 +120,13 @@ def test_shorted_turns_raise_the_third_harmonic() -> None:
 
 def test_a_damaged_tooth_strikes_once_a_turn_of_its_shaft() -> None:
     simulator = gearbox_simulation.GearboxSimulator(3)
-    machines = simulator.machines(60)
+    machines = simulator.draw_machines(60)
     loud = replace(
         machines,
         strike=torch.full_like(machines.strike, 25.0),
         drive=torch.tensor([1.0, -80.0]).expand(60, 2),
     )
-    windows = simulator.windows(loud, 4)
+    windows = simulator.simulate_windows(loud, 4)
     turns = 2 * gearbox.line_frequencies(machines.figures)[:, :2]  # Half bins
     for shaft in (0, 1):
         places = 3 * turns[:, shaft]  # The third harmonic of its shaft
@@ -134,12 +136,12 @@ def test_a_damaged_tooth_strikes_once_a_turn_of_its_shaft() -> None:
 
 
 def test_wear_raises_the_second_harmonic_of_the_mesh_most() -> None:
-    machines = gearbox_simulation.GearboxSimulator(3).machines(200)
+    machines = gearbox_simulation.GearboxSimulator(3).draw_machines(200)
     assert machines.wear.mean(dim=0).argmax() == 1 and (machines.wear.mean(dim=0) > 1).all()
 
 
 def test_half_of_simulated_bearings_hum_in_every_condition() -> None:
-    machines = SIMULATORS["rotating_machine"](1).machines(400)
+    machines = SIMULATORS["rotating_machine"](1).draw_machines(400)
     humming = machines.hum[:, 1] > 0
     assert 0.4 < humming.float().mean() < 0.6
     assert (machines.hum[:, 2] > 0)[humming].float().mean() > 0.95
