@@ -240,7 +240,9 @@ def server(home: ServerHome, log: Path, beside: int = 0) -> Iterator[None]:
     with log.open("wb") as stream:
         process = start(["--be", "server", str(home.root), "--beside", str(beside)], stream, MODULE)
         try:
-            measure.wait(lambda: serving.READY in log.read_text(), f"the server on {port}", 120)
+            measure.wait(
+                lambda: serving.READY_MESSAGE in log.read_text(), f"the server on {port}", 120
+            )
             SERVERS[log] = process.pid
             yield
         finally:

@@ -46,6 +46,6 @@ def test_class_sums_of_two_to_the_62_are_charged_and_used_for_nobody(
     assert world.releases() == 0
     with ServerStore.open(world.server) as store:
         (note,) = quarantine.list_releases(store.engine, "quarantined")
-        quarantine.set_standing(store.engine, note.release_id, "accepted")
+        quarantine.set_release_status(store.engine, note.release_id, "accepted")
     assert world.generate(source)
     assert world.releases() == 1

@@ -31,7 +31,7 @@ from wg_server.store.sites import ServerStore
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node, "_RENEWAL_CHECK_SECONDS", 0.05)
     monkeypatch.setattr(node, "_CHECK_IN_SECONDS", 0.05)
-    monkeypatch.setattr(serve, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(serve, "CERTIFICATE_CHECK_SECONDS", 0.02)
 
 
 def rotate(server: ServerHome) -> Any:

@@ -35,6 +35,6 @@ class GeneratorExchange:
         assert heads == b"new" * 5_000 or (given is None and heads == b"old" * 5_000)
         assert given in (None, version.id.encode())
         before = versions.read_version(home, versions.read_installed(home).before)
-        before.verify()
+        before.verify_packages()
         self.act(world)
         assert len(versions.list_versions(home)) == 2

@@ -10,18 +10,18 @@ from wg_core.site import identity
 from wg_core.site.home import ClientHome
 from wg_core.wire import signing
 from wg_core.wire.protocol import EnrolmentRequest
-from wg_server.store.succession import LogBeginning
+from wg_server.store.succession import LedgerBeginning
 
-UNSEEN = LogBeginning(
+UNSEEN = LedgerBeginning(
     genesis="00" * 32, predecessor=None, replaced=None, cosign=lambda known: (b"0", 1, b"")
 )
 """Leaves a memory that is no checkpoint."""
 
 
-def beginning(ledger: Ledger) -> LogBeginning:
+def beginning(ledger: Ledger) -> LedgerBeginning:
     """Of a real ledger, remembered at size 1."""
     first = ledger.first_checkpoint()
-    return LogBeginning(
+    return LedgerBeginning(
         genesis=merkle.leaf_hash(ledger.entry(0)).hex(),
         predecessor=None,
         replaced=None,

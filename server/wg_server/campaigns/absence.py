@@ -6,7 +6,7 @@ fleet listener recorded about it (``store.troubles``).
 """
 
 from wg_server.store.campaigns import CampaignTask
-from wg_server.store.site import PRESENT_SECONDS
+from wg_server.store.site import ONLINE_SECONDS
 from wg_server.store.troubles import SiteStatus
 
 CERTIFICATE_EXPIRED = "certificate-expired"
@@ -27,11 +27,11 @@ def site_absence(status: SiteStatus, current_time: float) -> tuple[str, float]:
     if status.certificate is not None and status.certificate <= current_time:
         return CERTIFICATE_EXPIRED, status.certificate
     trouble = status.trouble
-    if trouble is not None and current_time - trouble.seen < PRESENT_SECONDS:
+    if trouble is not None and current_time - trouble.seen < ONLINE_SECONDS:
         return trouble.code, trouble.figure
     if not status.last_seen:
         return NEVER_CONNECTED, 0.0
-    if current_time - status.last_seen > PRESENT_SECONDS:
+    if current_time - status.last_seen > ONLINE_SECONDS:
         return NOT_CONNECTED, status.last_seen
     return "", 0.0
 

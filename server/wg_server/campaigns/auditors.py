@@ -24,7 +24,7 @@ from wg_server.site.home import ServerHome
 from wg_server.store import succession
 from wg_server.store.site import StoredSite
 from wg_server.store.sites import ServerStore
-from wg_server.store.succession import SeenLog
+from wg_server.store.succession import EnrolledLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +176,7 @@ def export_for_auditors(home: ServerHome, out: Path, names: Sequence[str]) -> li
     return exports
 
 
-def _site_record(site: StoredSite, logs: Sequence[SeenLog]) -> SiteRecord:
+def _site_record(site: StoredSite, logs: Sequence[EnrolledLog]) -> SiteRecord:
     """Return a site's record: its ledgers that can hold a release, the one in use last."""
     in_use = [ledger for ledger in logs if ledger.origin == site.ledger_origin]
     earlier = [

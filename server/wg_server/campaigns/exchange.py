@@ -187,7 +187,9 @@ class MessageExchange:
                 continue
             is_undecided = ask.task.code == fleet.APPROVAL
             if ask.task.tries >= MESSAGE_TRIES and not is_undecided:
-                self._queue.update(ask.campaign.id, ask.task.site, state="failed", code="tries")
+                self._queue.update_task(
+                    ask.campaign.id, ask.task.site, state="failed", code="tries"
+                )
                 continue
             pause = (
                 _APPROVAL_POLL_SECONDS if is_undecided else min(2.0 ** min(ask.task.tries, 5), 30.0)
@@ -208,7 +210,7 @@ class MessageExchange:
         size = MESSAGE_OVERHEAD_BYTES + len(envelope.payload)
         self._flights[message_id] = _PendingMessage(ask.key, size, send_time, send_time + seconds)
         log.info("campaign %s: %s sent to %s", ask.campaign.id, phase.kind, task.site)
-        self._queue.update(
+        self._queue.update_task(
             ask.campaign.id,
             task.site,
             traffic=Traffic(messages=1, bytes_sent=len(envelope.payload)),
@@ -228,13 +230,13 @@ class MessageExchange:
                 self._record_refusal(ask, reply.envelope)
             else:
                 changes = ask.phase.accept(ask.campaign, ask.task, ask.site, reply.envelope)
-                self._queue.update(campaign_id, name, required_state=ask.task.state, **changes)
+                self._queue.update_task(campaign_id, name, required_state=ask.task.state, **changes)
 
     def _record_decline(self, ask: SiteRequest, error: str) -> None:
         if error != LOST_CODE:
             why = f"{error}: {fleet.CODE_MEANINGS.get(error, '')}"
             log.warning("campaign %s: %s declined: %s", ask.campaign.id, ask.task.site, why)
-            self._queue.update(ask.campaign.id, ask.task.site, state="refused", code=error)
+            self._queue.update_task(ask.campaign.id, ask.task.site, state="refused", code=error)
 
     def _record_refusal(self, ask: SiteRequest, envelope: Envelope) -> None:
         transient_tries = 10
@@ -246,4 +248,4 @@ class MessageExchange:
         again = code in _TRANSIENT and ask.task.tries < transient_tries
         again = again or code == fleet.APPROVAL
         changes: TaskChanges = {"code": code} if again else {"code": code, "state": "refused"}
-        self._queue.update(ask.campaign.id, ask.task.site, **changes)
+        self._queue.update_task(ask.campaign.id, ask.task.site, **changes)

@@ -32,7 +32,7 @@ from wg_server.campaigns.release import (
 )
 from wg_server.fleet import bundle_verification
 from wg_server.fleet.witness import LedgerWitness
-from wg_server.site.home import WitnessPolicy
+from wg_server.site.home import AdditionalWitness
 from wg_server.store.releases import StoredRelease
 from wg_server.store.site import StoredSite
 from wg_server.store.sites import ServerStore
@@ -189,7 +189,7 @@ def check_witness_quorum(site: StoredSite, release: ReceivedBundle, witness: Led
             )
 
 
-def _is_cosigned(note: Note, witness: WitnessPolicy) -> bool:
+def _is_cosigned(note: Note, witness: AdditionalWitness) -> bool:
     key = signing.public_from_hex(witness.key)
     try:
         checkpoints.verify_cosignature(note, witness.name, key)

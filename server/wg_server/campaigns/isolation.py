@@ -23,7 +23,7 @@ def isolate_task(queue: CampaignQueue, campaign: str, site: str, step: str) -> I
         raise
     except WgError as error:
         log.warning("campaign %s: %s of %s: %s", campaign, step, site, error)
-        queue.update(campaign, site, state="failed", code=error.code)
+        queue.update_task(campaign, site, state="failed", code=error.code)
     except Exception:  # a bug, or the effect of a hostile answer: the campaign continues
         log.exception("campaign %s: %s of %s", campaign, step, site)
-        queue.update(campaign, site, state="failed", code=InternalError.code)
+        queue.update_task(campaign, site, state="failed", code=InternalError.code)

@@ -12,7 +12,7 @@ from wg_core.errors import ConfigError, WgError
 from wg_server.campaigns import intake, worth
 from wg_server.generator.versions import GeneratorVersion
 from wg_server.site.home import ServerHome
-from wg_server.store.campaigns import NO_MACHINE, NO_NAMES, NO_STATISTIC
+from wg_server.store.campaigns import NAMES_UNKNOWN, NO_MACHINE, NO_STATISTIC
 from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
@@ -65,11 +65,11 @@ def skip_reasons(
         statistic_uses: See ``statistic_use_by_kind``.
         sites_are_named: The operator named the sites.
     """
-    newest, codes = store.newest_answers(), {}
+    newest, codes = store.newest_answer_ids(), {}
     for site in sites:
         kind = _declared_kind(store, newest.get(site, ""))
         if kind is None:
-            codes[site] = NO_NAMES
+            codes[site] = NAMES_UNKNOWN
         elif kind not in statistic_uses and not sites_are_named:
             codes[site] = NO_MACHINE
         elif not statistic_uses.get(kind, True):

@@ -32,7 +32,7 @@ def site_membership_proofs(home: ServerHome, store: ServerStore, site: str) -> I
         manifest = weights_package.read_provenance(data)
         table = PoolTable(store.engine, manifest.generator)
         ids, release_id = (
-            table.release_ids_in_sums(table.sums_under_root(manifest.pool_root)),
+            table.release_ids_in_pools(table.pools_under_root(manifest.pool_root)),
             manifest.own_release,
         )
         if release_id.encode() not in ids:

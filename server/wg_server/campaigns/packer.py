@@ -150,7 +150,7 @@ class PackagingThreads:
                 self._home.package_path(delivery_id).unlink(missing_ok=True)
                 # The site keeps its package.
                 changes = {"state": "expired", "code": "", "made": look_time}
-            self._queue.update(campaign_id, site, **changes)
+            self._queue.update_task(campaign_id, site, **changes)
 
     def _load_or_make_package(
         self, maker: PackageMaker, campaign: Campaign, task: CampaignTask, delivery_id: str

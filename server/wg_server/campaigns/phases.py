@@ -32,7 +32,7 @@ class CampaignPhase:
         kind: Message type, one of ``wg_core.wire.protocol``.
         request: Returns the logical id of a task's request.
         envelope: Returns the message to a site; the task's ``asked`` is set.
-        accept: Checks an answer, and returns the changes of the task for ``CampaignQueue.update``.
+        accept: Checks an answer, and returns the changes for ``CampaignQueue.update_task``.
     """
 
     state: str

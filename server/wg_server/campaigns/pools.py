@@ -149,7 +149,7 @@ class GeneratorPools:
             behind += self._behind(kind.kind, kind.changes)
             if own_row is not None and own_row.used and own_row.kind == kind.kind:
                 pool = pool - self._release_evidence(own_row, pool.labels)
-                behind -= Counter(own_row.behind_names)
+                behind -= Counter(own_row.agreed_class_names)
             if pool.sites:
                 pools.append(pool)
         root, releases = self._root(*((kind.kind, kind.changes) for kind in kinds))
@@ -280,18 +280,18 @@ class GeneratorPools:
     def _merkle_tree(self, *kinds: tuple[str, int]) -> tuple[str, int]:
         """Return root and size of the Merkle tree over the releases in some pools."""
         leaves = [
-            merkle.leaf_hash(release_id) for release_id in self._table.release_ids_in_sums(kinds)
+            merkle.leaf_hash(release_id) for release_id in self._table.release_ids_in_pools(kinds)
         ]
         if not leaves:
             return "", 0
         root = merkle.root(leaves).hex()
-        self._table.store_tree(root, kinds)
+        self._table.store_merkle_tree(root, kinds)
         return root, len(leaves)
 
     def _agreeing_release_counts(self, kind: str, changes: int) -> Counter[str]:
         """Return for each class the number of releases in a pool that agree on the class."""
         rows = self._table.releases_at_change(kind, changes)
-        return Counter(name for row in rows for name in row.behind_names)
+        return Counter(name for row in rows for name in row.agreed_class_names)
 
     def _read_pool(self, kind: str, changes: int) -> EvidencePool:
         stored_pool = self._table.find_pool(kind)

@@ -12,10 +12,10 @@ from wg_server.campaigns import absence, intake, schedule
 from wg_server.campaigns.wording import TextFormatter
 from wg_server.store import troubles
 from wg_server.store.campaigns import (
+    NAMES_UNKNOWN,
     NO_MACHINE,
-    NO_NAMES,
+    NO_SHARED_NAMES,
     NO_STATISTIC,
-    NOT_WORTH,
     OPEN_TASKS,
     Campaign,
     CampaignTask,
@@ -55,9 +55,9 @@ def explain_task(
         return _reason_of_open_task(say, campaign, task, status, current_time)
     if task.state == "delivered":
         return _reason_of_delivery(say, campaign, task, current_time)
-    if task.code == NOT_WORTH:
+    if task.code == NO_SHARED_NAMES:
         return Reason(say("not worth"), say("do worth"))
-    if task.code == NO_NAMES:
+    if task.code == NAMES_UNKNOWN:
         return Reason(say("no names"), say("do names"))
     if task.code == NO_MACHINE:
         return Reason(say("no machine"), say("do machine"))
@@ -227,7 +227,7 @@ def _reason_of_absence(
     if code not in _ABSENCE_ADVICE:
         return None
     do = say(_ABSENCE_ADVICE[code])
-    if code == troubles.CLOCK:
+    if code == troubles.CLOCK_TROUBLE:
         key = "clock ahead" if figure > 0 else "clock behind"
         return Reason(say(key, n=f"{abs(figure):.0f}"), do)
     return Reason(say(code, span=say.format_duration(current_time - figure)), do)
@@ -247,8 +247,8 @@ _CAUSE_TEXTS = {
 
 _ABSENCE_ADVICE = {
     absence.CERTIFICATE_EXPIRED: "do certificate-expired",
-    troubles.CLOCK: "do clock",
-    troubles.NODE_KEY: "do node-key",
+    troubles.CLOCK_TROUBLE: "do clock",
+    troubles.NODE_KEY_TROUBLE: "do node-key",
     absence.NEVER_CONNECTED: "do start",
     absence.NOT_CONNECTED: "do start",
     absence.USES_FILES: "",

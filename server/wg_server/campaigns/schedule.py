@@ -3,7 +3,7 @@
 Each site has its own clock. It starts when the campaign starts, restarts when the site is first
 asked, and again when its package is ready. No deadline therefore passes before a connected site was
 asked, and an offline site delays no other site: a site that could not be asked within
-``PRESENT_SECONDS`` (it is offline, or works by files) is not awaited, though its answer is accepted
+``ONLINE_SECONDS`` (it is offline, or works by files) is not awaited, though its answer is accepted
 until its deadline.
 
 - In a campaign at epsilon 0, or for machine statistics, no site waits for another: nothing is
@@ -22,7 +22,7 @@ from datetime import timedelta
 from operator import attrgetter, itemgetter
 
 from wg_server.store.campaigns import OPEN_TASKS, Campaign, CampaignTask
-from wg_server.store.site import PRESENT_SECONDS
+from wg_server.store.site import ONLINE_SECONDS
 
 DAY_SECONDS = timedelta(days=1).total_seconds()
 
@@ -53,13 +53,13 @@ def is_absent(task: CampaignTask, current_time: float) -> bool:
     A queued campaign, whose tasks are not opened, has asked nobody yet.
     """
     is_asked_for = task.state == "waiting" and task.opened > 0 and not task.asked
-    return is_asked_for and current_time - task.opened > PRESENT_SECONDS
+    return is_asked_for and current_time - task.opened > ONLINE_SECONDS
 
 
 def count_awaited_sites(campaign: Campaign, current_time: float) -> int:
     """Return the number of sites whose answer is awaited."""
     progress = campaign.progress
-    are_absent = current_time - progress.unasked_since > PRESENT_SECONDS
+    are_absent = current_time - progress.unasked_since > ONLINE_SECONDS
     return progress.states["waiting"] - (progress.unasked if are_absent else 0)
 
 
@@ -86,7 +86,7 @@ def better_package_time(
     """Return the earliest time of a site's better package; None if no other release arrived."""
     if task.state != "delivered":
         return None
-    arrivals = campaign.arrivals
+    arrivals = campaign.release_arrivals
     later = bisect_right(arrivals, task.made, key=itemgetter(0))
     if all(site == task.site for _, site in arrivals[later : later + 2]):
         return None

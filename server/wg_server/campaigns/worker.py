@@ -270,7 +270,7 @@ class CampaignWorker:
             task for task in campaign.tasks if task.state in OPEN_TASKS and task.site not in sites
         ]
         for task in removed_ids:
-            self._queue.update(campaign.id, task.site, state="failed", code="revoked")
+            self._queue.update_task(campaign.id, task.site, state="failed", code="revoked")
         late = [
             task for task in schedule.overdue_tasks(campaign, current_time) if task.site in sites
         ]
@@ -291,7 +291,9 @@ class CampaignWorker:
         for task in late:
             code, figure = absence.deadline_absence(task, statuses[task.site], current_time)
             log.warning("campaign %s: %s is left out: %s", campaign.id, task.site, code)
-            self._queue.update(campaign.id, task.site, state="expired", code=code, figure=figure)
+            self._queue.update_task(
+                campaign.id, task.site, state="expired", code=code, figure=figure
+            )
 
     def _finish_campaign(self, campaign_id: str, *, reason: str = "", code: str = "") -> None:
         is_ended = self._queue.finish(campaign_id, reason=reason, code=code)

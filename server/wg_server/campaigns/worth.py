@@ -16,7 +16,7 @@ from wg_common.language import list_names, template, text
 from wg_core.errors import WgError
 from wg_server.campaigns import intake
 from wg_server.generator.checks import read_checks
-from wg_server.store.campaigns import NO_NAMES, NOT_WORTH
+from wg_server.store.campaigns import NAMES_UNKNOWN, NO_SHARED_NAMES
 from wg_server.store.pools import PoolTable
 from wg_server.store.sites import ServerStore
 
@@ -49,9 +49,9 @@ class ClassNameOverlap:
         reasons = {}
         for site, names in self.names.items():
             if names is None:
-                reasons[site] = NO_NAMES
+                reasons[site] = NAMES_UNKNOWN
             elif not names & shared_names:
-                reasons[site] = NOT_WORTH
+                reasons[site] = NO_SHARED_NAMES
         return reasons
 
     def describe(self) -> str:
@@ -80,7 +80,10 @@ def class_name_overlap(
         generator: SHA-256 of the generator's package, hex. Class names come from its pools;
             releases that are in none of them are opened.
     """
-    newest, pooled_names = store.newest_answers(), PoolTable(store.engine, generator).class_names()
+    newest, pooled_names = (
+        store.newest_answer_ids(),
+        PoolTable(store.engine, generator).class_names(),
+    )
     release_ids = {site: newest.get(site, "") for site in sites}
     names = {
         site: pooled_names.get(i) or _class_names_of(store, i) for site, i in release_ids.items()

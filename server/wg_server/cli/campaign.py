@@ -18,7 +18,7 @@ from wg_server.cli.options import DurationOption, current_user, format_time, hom
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.store import troubles
-from wg_server.store.campaigns import NO_MACHINE, NO_NAMES, NO_STATISTIC, Campaign
+from wg_server.store.campaigns import NAMES_UNKNOWN, NO_MACHINE, NO_STATISTIC, Campaign
 from wg_server.store.operators import logged_action
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import ServerStore
@@ -221,7 +221,7 @@ def _print_skipped_sites(campaign: Campaign) -> None:
                 count=count,
             )
         )
-    if count := counts[NO_NAMES]:
+    if count := counts[NAMES_UNKNOWN]:
         cli.print_progress(
             text(
                 "not asked, since they have stated no data sheet yet: {count} sites; '--epsilon 0'"

@@ -63,7 +63,7 @@ def _judge_release(
 ) -> None:
     with ServerStore.open(home) as store:
         with logged_action(store, current_user(), _LOGGED_ACTIONS[standing], release_id):
-            quarantine.set_standing(store.engine, release_id, standing)
+            quarantine.set_release_status(store.engine, release_id, standing)
         site = store.require_release(release_id).site
     document = {"release_id": release_id, "site": site, "standing": standing}
     line = text("release {id} of {site}: {standing}", id=release_id, site=site, standing=standing)

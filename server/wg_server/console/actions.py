@@ -52,7 +52,7 @@ def judge_release(context: PageContext, form: Form) -> Response:
     standing, action = _RELEASE_DECISIONS[word]
     store = context.source.store
     with logged_action(store, context.session.actor, action, release_id):
-        quarantine.set_standing(store.engine, release_id, standing)
+        quarantine.set_release_status(store.engine, release_id, standing)
     return context.redirect_with_confirmation(
         f"/sites/{store.require_release(release_id).site}", word
     )

@@ -233,7 +233,7 @@ def _site_alerts(
 ) -> list[Alert]:
     # A certificate that expires within this time, or a quarter of its life, was not renewed.
     soon_seconds = 7 * 86400.0
-    entries, soon = [], min(soon_seconds, pki.CLIENT_LIFE.total_seconds() / 4)
+    entries, soon = [], min(soon_seconds, pki.CLIENT_CERTIFICATE_LIFETIME.total_seconds() / 4)
     behind = trust.lagging_sites(source.home, source.store)
     for row in rows:
         name, link = row.site.name, f"/sites/{row.site.name}"

@@ -89,7 +89,7 @@ from wg_core.wire import fleet, protocol
 from wg_core.wire.fleet import Envelope
 from wg_server.fleet.guards import SITE_STATE_KEY, TROUBLE_STATE_KEY
 from wg_server.store import troubles
-from wg_server.store.site import PRESENT_SECONDS, StoredSite
+from wg_server.store.site import ONLINE_SECONDS, StoredSite
 
 log = logging.getLogger(__name__)
 
@@ -265,13 +265,13 @@ class FlowerLink:
         return Middleware(FleetApi, state=self._state, check=self._check_request)
 
     def online_sites(self, sites: Iterable[StoredSite]) -> set[str]:
-        """Return the names of sites whose node made a request in the last ``PRESENT_SECONDS``."""
+        """Return the names of sites whose node made a request in the last ``ONLINE_SECONDS``."""
         keys = {site.node_key.encode("ascii"): site.name for site in sites}
         nodes = self._state.get_node_info(statuses=[NodeStatus.ONLINE])
         connected_nodes = {
             keys[node.public_key] for node in nodes if node.public_key in keys
         } - self._left
-        since = time.monotonic() - PRESENT_SECONDS
+        since = time.monotonic() - ONLINE_SECONDS
         return {name for name in connected_nodes if self._heard.get(name, 0.0) > since}
 
     def activation_time(self, site: str) -> float:
@@ -323,7 +323,7 @@ class FlowerLink:
         """Check that node key and certificate match, and refuse requests that Flower allows."""
         site: StoredSite = getattr(request.state, SITE_STATE_KEY)
         if _public_key(request) != site.node_key.encode("ascii"):
-            setattr(request.state, TROUBLE_STATE_KEY, troubles.NODE_KEY)
+            setattr(request.state, TROUBLE_STATE_KEY, troubles.NODE_KEY_TROUBLE)
             raise HTTPException(403, "the certificate belongs to another node key")
         self._heard[site.name] = time.monotonic()
         if isinstance(message, GetFabRequest):

@@ -35,7 +35,7 @@ from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store import succession
 from wg_server.store.site import StoredSite
 from wg_server.store.sites import ServerStore, hash_secret
-from wg_server.store.succession import LogBeginning
+from wg_server.store.succession import LedgerBeginning
 
 log = logging.getLogger(__name__)
 
@@ -101,10 +101,10 @@ class EnrolmentService:
         ledger, first_note = succession.read_first_entry(request)
         current_time = time.time()
         witness = LedgerWitness.open(self._home, self._store)
-        beginning = LogBeginning(
+        beginning = LedgerBeginning(
             ledger.prev.hex(),
             ledger.genesis.predecessor if ledger.genesis else None,
-            succession.read_replaced(request, ledger),
+            succession.read_replaced_log(request, ledger),
             partial(witness.cosign_first, request, first_note, current_time),
         )
 

@@ -205,7 +205,7 @@ class IdentityGuard(Guard):
             if not self._unwritten or current_time - self._written < write_seconds:
                 return
             due, self._unwritten, self._written = self._unwritten, {}, current_time
-        self._store.record_requests(due)
+        self._store.record_request_times(due)
 
 
 def _certificate_fingerprint(der: bytes) -> str:

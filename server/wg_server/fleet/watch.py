@@ -43,7 +43,7 @@ class RefusalRecorder(Guard):
             return  # not a Flower request: only these have a signed time and a node key
         site = scope["state"][SITE_STATE_KEY].name
         if status == 401 and is_clock_refused(skew):
-            await self._record_refusal(site, troubles.CLOCK, skew, current_time)
+            await self._record_refusal(site, troubles.CLOCK_TROUBLE, skew, current_time)
         elif status == 403 and TROUBLE_STATE_KEY in scope["state"]:
             await self._record_refusal(site, scope["state"][TROUBLE_STATE_KEY], 0.0, current_time)
         elif 200 <= status < 300 and site not in self._well:

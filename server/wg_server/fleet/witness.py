@@ -17,7 +17,7 @@ from wg_core.wire import canonical, protocol, signing
 from wg_core.wire.protocol import EnrolmentRequest, KeyRotation
 from wg_core.wire.signing import PrivateKey
 from wg_server.fleet import bundle_verification
-from wg_server.site.home import ServerConfig, ServerHome, WitnessPolicy
+from wg_server.site.home import AdditionalWitness, ServerConfig, ServerHome
 from wg_server.store.site import StoredSite
 from wg_server.store.sites import ServerStore
 
@@ -39,7 +39,7 @@ class LedgerWitness:
         store: ServerStore,
         name: str,
         key: PrivateKey,
-        other_witnesses: Sequence[WitnessPolicy],
+        other_witnesses: Sequence[AdditionalWitness],
         quorum: int,
     ) -> None:
         self._store = store

@@ -34,7 +34,7 @@ from wg_server.site.home import ServerHome
 
 log = logging.getLogger(__name__)
 
-_PIECES = ("ca.key", "ca.pem", "links.pem")
+_FILES_IN_ORDER = ("ca.key", "ca.pem", "links.pem")
 """Files in the order in which they replace the old ones."""
 
 
@@ -57,11 +57,11 @@ def rotate_authority(home: ServerHome) -> RotatedAuthority:
     config = home.read_config()
     with lock_keys(home):
         folder = home.next_authority
-        staged.prepare_files(folder, partial(_make, home))
+        staged.prepare_files(folder, partial(_make_authority_files, home))
         old = pki.load_certificate(folder / "old.pem")
         retired_file = home.retired_authorities / f"{pki.certificate_sha256(old)[:16]}.pem"
         atomic.copy_file(folder / "old.pem", retired_file)
-        staged.install_files(folder, _PIECES)
+        staged.install_files(folder, _FILES_IN_ORDER)
         pki.renew_server_certificate(home, config)  # its name or hosts may have changed since
         staged.discard_folder(folder)
     new = pki.load_certificate(home.ca_cert)
@@ -69,7 +69,7 @@ def rotate_authority(home: ServerHome) -> RotatedAuthority:
     return RotatedAuthority(pki.certificate_sha256(old), pki.certificate_sha256(new), expires)
 
 
-def _make(home: ServerHome, stage: Path) -> None:
+def _make_authority_files(home: ServerHome, stage: Path) -> None:
     """Write the new authority's key and certificates into a folder."""
     old_key = key_files.load_ec(home.ca_key)
     old = pki.load_certificate(home.ca_cert)
@@ -77,10 +77,10 @@ def _make(home: ServerHome, stage: Path) -> None:
     link = pki.authority_certificate(name, key, name, old_key, expiry=old.not_valid_after_utc)
     root = pki.authority_certificate(name, key, name, key)
     key_files.save(stage / "ca.key", key)
-    _write(stage / "ca.pem", pki.to_pem(root))
-    _write(stage / "links.pem", "".join(map(pki.to_pem, [link, *pki.link_certificates(home)])))
-    _write(stage / "old.pem", pki.to_pem(old))
+    _write_text(stage / "ca.pem", pki.to_pem(root))
+    _write_text(stage / "links.pem", "".join(map(pki.to_pem, [link, *pki.link_certificates(home)])))
+    _write_text(stage / "old.pem", pki.to_pem(old))
 
 
-def _write(path: Path, text: str) -> None:
+def _write_text(path: Path, text: str) -> None:
     atomic.write_bytes(path, text.encode("ascii"))

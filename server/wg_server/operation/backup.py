@@ -29,10 +29,10 @@ from wg_server.store import copying
 from wg_server.store.operators import Actor, add_log_entry
 from wg_server.store.sites import ServerStore
 
-KIND = "server"
-_STORE = "store.sqlite"
-_FOLDERS = ("pki", "keys", "packages", "generator/versions")
-_PUBLIC = ("encoder", "installed_generator")
+BACKUP_KIND = "server"
+_STORE_FILE = "store.sqlite"
+_BACKED_UP_FOLDERS = ("pki", "keys", "packages", "generator/versions")
+_PUBLIC_FILES = ("encoder", "installed_generator")
 
 
 def back_up_home(
@@ -54,15 +54,18 @@ def back_up_home(
         archive.temporary_folder(home.root) as scratch,
     ):
         with ServerStore.open(home) as store:
-            copying.copy_store_to_file(store.engine, scratch / _STORE)
-        sources: list[Source] = [(_STORE, scratch / _STORE), _source_of(home, home.config_file)]
-        for folder in _FOLDERS:
+            copying.copy_store_to_file(store.engine, scratch / _STORE_FILE)
+        sources: list[Source] = [
+            (_STORE_FILE, scratch / _STORE_FILE),
+            _home_source(home, home.config_file),
+        ]
+        for folder in _BACKED_UP_FOLDERS:
             sources += [
-                _source_of(home, path) for path in archive.list_home_files(home.root / folder)
+                _home_source(home, path) for path in archive.list_home_files(home.root / folder)
             ]
-        public: list[Path] = [getattr(home, name) for name in _PUBLIC]
-        sources += [_source_of(home, path) for path in public if path.is_file()]
-        about = archive.BackupDescription(kind=KIND, name=config.name, created=created)
+        public: list[Path] = [getattr(home, name) for name in _PUBLIC_FILES]
+        sources += [_home_source(home, path) for path in public if path.is_file()]
+        about = archive.BackupDescription(kind=BACKUP_KIND, name=config.name, created=created)
         manifest = archive.write_backup(out, sources, seal, about)
     LastBackup(created=created).save(home)
     return manifest
@@ -95,20 +98,20 @@ def restore_home(
     end = time.time() if current_time is None else current_time
     with archive.create_home_folder(home.root) as folder:
         restored_home = ServerHome(folder)
-        manifest = archive.extract_backup(path, folder, key, kind=KIND)
+        manifest = archive.extract_backup(path, folder, key, kind=BACKUP_KIND)
         config = restored_home.read_config()
         if database:
             config = replace(config, database="" if database == "sqlite" else database)
             restored_home.write_config(config)
-        if not (folder / _STORE).is_file():
+        if not (folder / _STORE_FILE).is_file():
             raise ConfigError(f"{path}: a backup without a store")
         if config.database:
-            copying.restore_store_from_file(folder / _STORE, config.database)
-            (folder / _STORE).unlink()
+            copying.restore_store_from_file(folder / _STORE_FILE, config.database)
+            (folder / _STORE_FILE).unlink()
         else:
-            atomic.rename_file(folder / _STORE, restored_home.database)
+            atomic.rename_file(folder / _STORE_FILE, restored_home.database)
         with ServerStore.open(restored_home) as store:  # migrates the store, and proves it readable
-            add_log_entry(store, actor, "restore", manifest.name, _utc(manifest.created))
+            add_log_entry(store, actor, "restore", manifest.name, _format_utc(manifest.created))
         RestoreGap(since=manifest.created, until=int(end)).save(restored_home)
         LastBackup(created=manifest.created).save(restored_home)
     return manifest
@@ -121,9 +124,9 @@ def lock_keys(home: ServerHome) -> Iterator[None]:
         yield
 
 
-def _utc(seconds: int) -> str:
+def _format_utc(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def _source_of(home: ServerHome, path: Path) -> Source:
+def _home_source(home: ServerHome, path: Path) -> Source:
     return path.relative_to(home.root).as_posix(), path

@@ -11,7 +11,7 @@ from wg_server.site import pki
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store import database
 
-_PORTS = range(10_000, 32_768)
+_PORT_RANGE = range(10_000, 32_768)
 """Linux assigns ports from 32768 to outgoing connections, other systems from 49152 (RFC 6335,
 section 6)."""
 
@@ -52,7 +52,7 @@ def free_ports(host: str, count: int) -> list[int]:
     ports: list[int] = []
     attempts = 1000
     for _ in range(attempts):
-        port = secrets.choice(_PORTS)
+        port = secrets.choice(_PORT_RANGE)
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as candidate:
             try:
                 candidate.bind((host, port))

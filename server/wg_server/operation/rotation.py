@@ -26,7 +26,8 @@ from wg_server.store.campaigns import OPEN_CAMPAIGNS
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import ServerStore
 
-_KEPT = 2 * handover.LINKS_LIMIT  # Stored hand-overs; plants follow at most half of them per key
+_KEPT_HANDOVERS = 2 * handover.LINKS_LIMIT
+"""Number of stored hand-overs; plants follow at most half of them per key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def rotate_keys(home: ServerHome, *, stolen: bool = False) -> RotatedKeys:
                 f"campaign {open_ones[0]}: still open; let it end or cancel it before new keys"
             )
         folder = home.next_keys
-        staged.prepare_files(folder, partial(_make, home, stolen))
+        staged.prepare_files(folder, partial(_make_key_files, home, stolen))
         staged.install_files(
             folder, (home.handovers.name, home.signing_key.name, home.witness_key.name)
         )
@@ -67,7 +68,7 @@ def rotate_keys(home: ServerHome, *, stolen: bool = False) -> RotatedKeys:
     return RotatedKeys(*(signing.public_bytes(signing.load(path)).hex() for path in keys))
 
 
-def _make(home: ServerHome, stolen: bool, stage: Path) -> None:
+def _make_key_files(home: ServerHome, stolen: bool, stage: Path) -> None:
     """Write the new signing and witness keys, and hand-overs to them, into a folder."""
     handovers = [] if stolen else list(trust.read_handovers(home))
     for use, name, path in trust.handed_over_keys(home):
@@ -83,4 +84,4 @@ def _make(home: ServerHome, stolen: bool, stage: Path) -> None:
         atomic.write_bytes(retired_file, f"{public.hex()}\n".encode())
         if not stolen:
             handovers.append(handover.sign(use, name, old, new))
-    atomic.write_bytes(stage / home.handovers.name, canonical.encode(handovers[-_KEPT:]))
+    atomic.write_bytes(stage / home.handovers.name, canonical.encode(handovers[-_KEPT_HANDOVERS:]))

@@ -41,7 +41,7 @@ from wg_server.generator import versions
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.site.recovery import RestoreGap
 from wg_server.store.database import ServingLock
-from wg_server.store.site import PRESENT_SECONDS, StoredSite
+from wg_server.store.site import ONLINE_SECONDS, StoredSite
 from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
@@ -51,9 +51,9 @@ BODIES_LIMIT = 128 << 20
 """Largest total of request bodies that the fleet listener holds in memory, in bytes."""
 
 
-LOOK_SECONDS = 1.0  # Interval of checks for new certificates on disk
+CERTIFICATE_CHECK_SECONDS = 1.0  # Interval of checks for new certificates on disk
 
-READY = "ready"  # Start of the log line after all ports are open
+READY_MESSAGE = "ready"  # Start of the log line after all ports are open
 
 
 def serve_home(
@@ -77,12 +77,12 @@ def serve_home(
         ConfigError: The home is not initialised, is served already, or a port is taken.
     """
     config = home.read_config()
-    ports = _ports(config, beside_port)
+    ports = _listener_ports(config, beside_port)
     _raise_file_limit()
-    _warn_of_gaps(home)
+    _warn_of_restore_gap(home)
     with ExitStack() as stack:
         stack.enter_context(
-            _hold_beside(home, beside_port) if beside_port else lock_for_serving(home)
+            _hold_additional_lock(home, beside_port) if beside_port else lock_for_serving(home)
         )
         store = stack.enter_context(ServerStore.open(home))
         serving_lock = None if beside_port else stack.enter_context(ServingLock(store.engine))
@@ -94,8 +94,8 @@ def serve_home(
         worker = CampaignWorker(home, config, store, state, witness, makers, serving_lock)
         probes = server_probes(home, store, lambda: worker.is_alive)
         metrics = Metrics(home, store, probes, state.online_sites)
-        stack.enter_context(_observe_log(metrics.log_handler()))
-        online = partial(_online, state) if config.database else state.online_sites
+        stack.enter_context(_attach_log_handler(metrics.log_handler()))
+        online = partial(_online_sites, state) if config.database else state.online_sites
         source = PageSource(home, store, probes, online)
         enrolment = EnrolmentService(home, config, store)
         fleet_side = metrics.count_requests(
@@ -110,15 +110,15 @@ def serve_home(
         admin = Listener("admin", admin_side, config.admin_host, ports[2], None)
         certificates = CertificateReloader(home, {enrol: False, fleet: True})
         listeners = (admin, enrol, fleet)
-        with _open(listeners, worker):
-            log.info("%s: %s on %s", READY, config.name, config.fleet_url)
-            while not stop.wait(LOOK_SECONDS):
+        with _run_listeners(listeners, worker):
+            log.info("%s: %s on %s", READY_MESSAGE, config.name, config.fleet_url)
+            while not stop.wait(CERTIFICATE_CHECK_SECONDS):
                 certificates.reload_if_changed()
     log.info("stopped")
 
 
 @contextmanager
-def _open(listeners: Sequence[Listener], worker: CampaignWorker) -> Iterator[None]:
+def _run_listeners(listeners: Sequence[Listener], worker: CampaignWorker) -> Iterator[None]:
     """Open all ports and run the campaign worker during the body; then finish open requests."""
     with ExitStack() as stack:
         for listener in listeners:
@@ -132,7 +132,7 @@ def _open(listeners: Sequence[Listener], worker: CampaignWorker) -> Iterator[Non
             listener.drain()
 
 
-def _ports(config: ServerConfig, fleet_port: int) -> tuple[int, int, int]:
+def _listener_ports(config: ServerConfig, fleet_port: int) -> tuple[int, int, int]:
     """Return the ports of the fleet, enrolment and admin listeners."""
     if not fleet_port:
         return config.fleet_port, config.enrol_port, config.admin_port
@@ -147,16 +147,16 @@ def _admin_app(source: PageSource, metrics: Metrics, *, pages: bool) -> Starlett
     return admin_app(token, metrics.registry, source.probes, console)
 
 
-def _online(state: FlowerLink, sites: Iterable[StoredSite]) -> set[str]:
+def _online_sites(state: FlowerLink, sites: Iterable[StoredSite]) -> set[str]:
     """Return the sites that are connected here, or were recently seen by another process."""
-    all_sites, since = list(sites), time.time() - PRESENT_SECONDS
+    all_sites, since = list(sites), time.time() - ONLINE_SECONDS
     return state.online_sites(all_sites) | {
         site.name for site in all_sites if site.last_seen > since
     }
 
 
 @contextmanager
-def _observe_log(handler: logging.Handler) -> Iterator[None]:
+def _attach_log_handler(handler: logging.Handler) -> Iterator[None]:
     """Attach a handler to the server's log during the body."""
     logger = logging.getLogger("wg_server")
     logger.addHandler(handler)
@@ -166,7 +166,7 @@ def _observe_log(handler: logging.Handler) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def _warn_of_gaps(home: ServerHome) -> None:
+def _warn_of_restore_gap(home: ServerHome) -> None:
     """Log warnings about data that a restored home still lacks."""
     if not home.encoder.is_file():
         log.warning(
@@ -261,7 +261,7 @@ def hold_serving_locks(home: ServerHome) -> Iterator[None]:
 
 
 @contextmanager
-def _hold_beside(home: ServerHome, port: int) -> Iterator[None]:
+def _hold_additional_lock(home: ServerHome, port: int) -> Iterator[None]:
     """Hold the lock of a further process that serves a home which another process serves.
 
     Raises:

@@ -18,15 +18,15 @@ from wg_core.errors import ConfigError, DecodeError
 from wg_core.ledger import note as notes
 from wg_core.wire import canonical, protocol, signing
 
-ENCODER = "encoder.safetensors"  # Name of the encoder package in the zoo's folder
+ENCODER_FILE = "encoder.safetensors"  # Name of the encoder package in the zoo's folder
 
 CONFIG_LIMIT = 64 << 10
 ENCODER_LIMIT = 128 << 20
-_CONSOLE = re.compile(r"https://[a-z0-9.\-]{1,253}(:[0-9]{1,5})?")
-_HOST = re.compile(r"[A-Za-z0-9:.\-]{1,253}")
+_CONSOLE_URL_PATTERN = re.compile(r"https://[a-z0-9.\-]{1,253}(:[0-9]{1,5})?")
+_HOST_PATTERN = re.compile(r"[A-Za-z0-9:.\-]{1,253}")
 
 
-class WitnessPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AdditionalWitness(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Additional witness whose cosignatures count towards ``witness_quorum``.
 
     Attributes:
@@ -79,7 +79,7 @@ class ServerConfig:
     console_url: str = ""
     database: str = ""
     message_seconds: int = 600
-    witnesses: tuple[WitnessPolicy, ...] = ()
+    witnesses: tuple[AdditionalWitness, ...] = ()
     witness_quorum: int = 1
 
     def __post_init__(self) -> None:
@@ -94,9 +94,9 @@ class ServerConfig:
         except DecodeError as error:
             raise ConfigError(f"name: {error}") from error
         for field in ("host", "admin_host", *(("advertise",) if self.advertise else ())):
-            if not _HOST.fullmatch(getattr(self, field)):
+            if not _HOST_PATTERN.fullmatch(getattr(self, field)):
                 raise ConfigError(f"{field}: {getattr(self, field)!r}, expected a host or address")
-        if self.console_url and not _CONSOLE.fullmatch(self.console_url):
+        if self.console_url and not _CONSOLE_URL_PATTERN.fullmatch(self.console_url):
             raise ConfigError(
                 f"console_url: {self.console_url!r}, expected https:// and a host, without a path"
             )
@@ -117,7 +117,7 @@ class ServerConfig:
         return _url(self.advertise or self.host, self.enrol_port)
 
 
-class _Place:
+class _HomePath:
     """Descriptor of a path below the folder of a server's home."""
 
     def __init__(self, path: str) -> None:
@@ -133,35 +133,35 @@ class ServerHome:
 
     root: Path
 
-    config_file = _Place("server.yaml")  # `server.yaml`
-    ca_key = _Place("pki/ca.key")  # Private key of the certificate authority
-    ca_cert = _Place("pki/ca.pem")  # Certificate of the certificate authority
-    ca_links = _Place("pki/links.pem")
+    config_file = _HomePath("server.yaml")  # `server.yaml`
+    ca_key = _HomePath("pki/ca.key")  # Private key of the certificate authority
+    ca_cert = _HomePath("pki/ca.pem")  # Certificate of the certificate authority
+    ca_links = _HomePath("pki/links.pem")
     """Link certificates, in which each earlier authority signs its successor; absent before the
     first change of authority."""
-    retired_authorities = _Place("pki/retired")
+    retired_authorities = _HomePath("pki/retired")
     """Certificates of earlier authorities, whose private keys are deleted."""
-    next_authority = _Place("pki/next")  # New authority during a change
-    tls_key = _Place("pki/server.key")  # Private key of the listeners
-    tls_cert = _Place("pki/server.pem")  # Certificate of the listeners
-    signing_key = _Place("keys/signing.key")  # Ed25519 key that signs weights packages
-    handovers = _Place("keys/handovers.json")
+    next_authority = _HomePath("pki/next")  # New authority during a change
+    tls_key = _HomePath("pki/server.key")  # Private key of the listeners
+    tls_cert = _HomePath("pki/server.pem")  # Certificate of the listeners
+    signing_key = _HomePath("keys/signing.key")  # Ed25519 key that signs weights packages
+    handovers = _HomePath("keys/handovers.json")
     """Hand-overs, in which each earlier key of the server signs its successor; absent before the
     first change of keys."""
-    next_keys = _Place("keys/next")  # New keys during a rotation
-    witness_key = _Place("keys/witness.key")  # Ed25519 and ML-DSA-44 keys of cosignatures
-    admin_token = _Place("keys/admin.token")  # Bearer token of the admin listener
-    oidc = _Place("keys/oidc.json")  # OpenID Connect provider of the console, if configured
-    lock = _Place("serve.lock")  # Lock of the one process that serves this home
-    database = _Place("server.sqlite")
+    next_keys = _HomePath("keys/next")  # New keys during a rotation
+    witness_key = _HomePath("keys/witness.key")  # Ed25519 and ML-DSA-44 keys of cosignatures
+    admin_token = _HomePath("keys/admin.token")  # Bearer token of the admin listener
+    oidc = _HomePath("keys/oidc.json")  # OpenID Connect provider of the console, if configured
+    lock = _HomePath("serve.lock")  # Lock of the one process that serves this home
+    database = _HomePath("server.sqlite")
     """SQLite database of sites, campaigns and releases, unless the configuration names a database
     URL."""
-    zoo = _Place("zoo")  # Folder of the zoo
-    encoder = _Place(f"zoo/{ENCODER}")  # The public encoder package, made by `zoo build`
-    generator_versions = _Place("generator/versions")
+    zoo = _HomePath("zoo")  # Folder of the zoo
+    encoder = _HomePath(f"zoo/{ENCODER_FILE}")  # The public encoder package, made by `zoo build`
+    generator_versions = _HomePath("generator/versions")
     """Generators with their model cards, one folder each (``wg_server.generator.versions``)."""
-    installed_generator = _Place("generator/installed.json")  # Record of the generator in use
-    packages = _Place("packages")  # Weights packages, by delivery id
+    installed_generator = _HomePath("generator/installed.json")  # Record of the generator in use
+    packages = _HomePath("packages")  # Weights packages, by delivery id
 
     def package_path(self, delivery_id: str) -> Path:
         """Return the path of a delivery's weights package."""

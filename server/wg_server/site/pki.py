@@ -27,16 +27,16 @@ from wg_core.errors import ConfigError, DecodeError
 from wg_core.wire import key_files
 from wg_server.site.home import ServerConfig, ServerHome
 
-CA_YEARS = 10
-SERVER_LIFE = datetime.timedelta(days=825)
-CLIENT_LIFE = datetime.timedelta(days=30)
+CA_LIFETIME_YEARS = 10
+SERVER_CERTIFICATE_LIFETIME = datetime.timedelta(days=825)
+CLIENT_CERTIFICATE_LIFETIME = datetime.timedelta(days=30)
 """Lifetime of a client certificate. A node renews its certificate after a third of this time, so
 that a plant may be offline for the other two thirds. Revocation takes effect at once."""
 CLOCK_SLACK = datetime.timedelta(minutes=10)
 CSR_LIMIT = 16 << 10
 _PEM_LIMIT = 64 << 10
 _PAIR_TRIES, _PAIR_SECONDS = 40, 0.05
-_CURVES = (ec.SECP256R1, ec.SECP384R1)
+_ALLOWED_CURVES = (ec.SECP256R1, ec.SECP384R1)
 
 
 def create_authority(home: ServerHome, config: ServerConfig) -> None:
@@ -48,7 +48,7 @@ def create_authority(home: ServerHome, config: ServerConfig) -> None:
     if home.ca_key.exists():
         raise ConfigError(f"{home.ca_key}: there is a certificate authority already")
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name(f"{config.name} CA")
+    name = _common_name(f"{config.name} CA")
     _save_key(home.ca_key, key)
     _save_certificate(home.ca_cert, authority_certificate(name, key, name, key))
     renew_server_certificate(home, config)
@@ -66,10 +66,10 @@ def authority_certificate(
 
     Args:
         issuer: Name of the signing authority; equal to ``subject`` for a root.
-        expiry: End of validity, if earlier than ``CA_YEARS`` from now.
+        expiry: End of validity, if earlier than ``CA_LIFETIME_YEARS`` from now.
     """
     current_time = _current_second()
-    end = current_time + datetime.timedelta(days=365 * CA_YEARS)
+    end = current_time + datetime.timedelta(days=365 * CA_LIFETIME_YEARS)
     public = issuer_key.public_key()
     return (
         x509.CertificateBuilder()
@@ -80,7 +80,7 @@ def authority_certificate(
         .not_valid_before(current_time - CLOCK_SLACK)
         .not_valid_after(min(end, expiry) if expiry else end)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(sign_certificates=True), critical=True)
+        .add_extension(_key_usage(sign_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
         .sign(issuer_key, hashes.SHA256())
@@ -94,7 +94,7 @@ def root_certificate_files(home: ServerHome) -> list[Path]:
 
 def link_certificates(home: ServerHome) -> list[x509.Certificate]:
     """Return each earlier authority's certificate for its successor, newest first."""
-    return _load_all(home.ca_links) if home.ca_links.is_file() else []
+    return _load_certificates(home.ca_links) if home.ca_links.is_file() else []
 
 
 def renew_server_certificate(home: ServerHome, config: ServerConfig) -> None:
@@ -105,9 +105,9 @@ def renew_server_certificate(home: ServerHome, config: ServerConfig) -> None:
     """
     key = ec.generate_private_key(ec.SECP256R1())
     hosts = dict.fromkeys((config.advertise or config.host, config.host, "localhost", "127.0.0.1"))
-    names = x509.SubjectAlternativeName([_host(host) for host in hosts])
+    names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
     certificate = (
-        _leaf(home, config.name, key.public_key(), SERVER_LIFE)
+        _leaf_certificate_builder(home, config.name, key.public_key(), SERVER_CERTIFICATE_LIFETIME)
         .add_extension(names, critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(_load_authority(home)[1], hashes.SHA256())
@@ -117,7 +117,10 @@ def renew_server_certificate(home: ServerHome, config: ServerConfig) -> None:
 
 
 def issue_client_certificate(
-    home: ServerHome, site: str, csr_pem: str, lifetime: datetime.timedelta = CLIENT_LIFE
+    home: ServerHome,
+    site: str,
+    csr_pem: str,
+    lifetime: datetime.timedelta = CLIENT_CERTIFICATE_LIFETIME,
 ) -> x509.Certificate:
     """Issue a client certificate for a certificate request that a plant made.
 
@@ -131,7 +134,7 @@ def issue_client_certificate(
     public = read_certificate_request(csr_pem)
     uri = x509.UniformResourceIdentifier(f"weightgate:site:{site}")
     return (
-        _leaf(home, site, public, lifetime)
+        _leaf_certificate_builder(home, site, public, lifetime)
         .add_extension(x509.SubjectAlternativeName([uri]), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         .sign(_load_authority(home)[1], hashes.SHA256())
@@ -155,7 +158,9 @@ def read_certificate_request(csr_pem: str) -> ec.EllipticCurvePublicKey:
     public = request.public_key()
     if not signed:
         raise DecodeError("certificate request: not signed by its own key")
-    if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, _CURVES):
+    if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(
+        public.curve, _ALLOWED_CURVES
+    ):
         raise DecodeError("certificate request: expected a key on P-256 or P-384")
     return public
 
@@ -200,14 +205,14 @@ def check_node_key(pem: str) -> bytes:
         key = serialization.load_pem_public_key(pem.encode("ascii"))
     except (ValueError, TypeError) as error:
         raise DecodeError("node key: not a PEM public key") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, _CURVES):
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, _ALLOWED_CURVES):
         raise DecodeError("node key: expected a key on P-256 or P-384")
     return key.public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
 
 
-def _leaf(
+def _leaf_certificate_builder(
     home: ServerHome, name: str, public: ec.EllipticCurvePublicKey, life: datetime.timedelta
 ) -> x509.CertificateBuilder:
     ca, _ = _load_authority(home)
@@ -215,14 +220,14 @@ def _leaf(
     current_time = _current_second()
     return (
         x509.CertificateBuilder()
-        .subject_name(_name(name))
+        .subject_name(_common_name(name))
         .issuer_name(ca.subject)
         .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(current_time - CLOCK_SLACK)
         .not_valid_after(min(current_time + life, ca.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(sign_certificates=False), critical=True)
+        .add_extension(_key_usage(sign_certificates=False), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer), critical=False
@@ -230,7 +235,7 @@ def _leaf(
     )
 
 
-def _usage(*, sign_certificates: bool) -> x509.KeyUsage:
+def _key_usage(*, sign_certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=not sign_certificates,
         content_commitment=False,
@@ -244,14 +249,14 @@ def _usage(*, sign_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _host(host: str) -> x509.GeneralName:
+def _general_name(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
 
 
-def _name(text: str) -> x509.Name:
+def _common_name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
@@ -268,7 +273,7 @@ def _save_certificate(path: Path, *certificates: x509.Certificate) -> None:
     atomic.write_bytes(path, "".join(map(to_pem, certificates)).encode("ascii"))
 
 
-def _load_all(path: Path) -> list[x509.Certificate]:
+def _load_certificates(path: Path) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(atomic.read_bytes(path, limit=_PEM_LIMIT))
     except ValueError as error:

@@ -11,7 +11,7 @@ from wg_server.site.home import ServerHome
 _LIMIT = 4 << 10
 
 
-class _Record:
+class _BackupRecord:
     """Small record about backups, in its own file below the home."""
 
     _NAME: ClassVar[str]
@@ -44,7 +44,7 @@ class _Record:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LastBackup(_Record):
+class LastBackup(_BackupRecord):
     """Start of the newest backup of a home, Unix time."""
 
     created: int
@@ -52,7 +52,7 @@ class LastBackup(_Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RestoreGap(_Record):
+class RestoreGap(_BackupRecord):
     """Gap in the data of a restored home: it lacks everything recorded after the backup.
 
     Attributes:

@@ -8,7 +8,7 @@ answered. A task is the part of one site; its states are::
          ^                                |
          +---------- retry ---------------+
 
-A site that is not worth asking is ``cancelled`` from the start, with a code of ``NOT_ASKED``; it
+A site that is not worth asking is ``cancelled`` from the start, with one of ``NOT_ASKED_CODES``; it
 may be retried like the others.
 
 A site that has a package is offered a better one after later releases arrived: its task returns
@@ -38,11 +38,11 @@ TaskState = Literal[
 ]
 OPEN_CAMPAIGNS = ("queued", "running", "paused", "cancelling")
 OPEN_TASKS = ("waiting", "released", "packaged")
-NOT_WORTH = "worth"
-NO_NAMES = "no-names"
+NO_SHARED_NAMES = "worth"
+NAMES_UNKNOWN = "no-names"
 NO_MACHINE = "no-machine"
 NO_STATISTIC = "no-statistic"
-NOT_ASKED = (NOT_WORTH, NO_NAMES, NO_MACHINE, NO_STATISTIC)
+NOT_ASKED_CODES = (NO_SHARED_NAMES, NAMES_UNKNOWN, NO_MACHINE, NO_STATISTIC)
 """Codes of tasks that were never started, see ``wg_server.campaigns.worth`` and ``machines``."""
 RELEASED_STATES = ("released", "packaged", "delivered")  # States of tasks with a usable release
 
@@ -189,7 +189,7 @@ class Campaign:
         unasked = [task.opened for task in self.tasks if task.state == "waiting" and not task.asked]
         return CampaignProgress(
             Counter(task.state for task in self.tasks),
-            sum(task.code not in NOT_ASKED for task in self.tasks),
+            sum(task.code not in NOT_ASKED_CODES for task in self.tasks),
             sum(task.state == "delivered" or task.served > 0 for task in self.tasks),
             any(task.made for task in self.tasks),
             None if len(answer_times) < self.min_sites else answer_times[self.min_sites - 1],
@@ -198,7 +198,7 @@ class Campaign:
         )
 
     @cached_property
-    def arrivals(self) -> Sequence[tuple[float, str]]:
+    def release_arrivals(self) -> Sequence[tuple[float, str]]:
         """Times at which the server received each pooled release, with the site, in order."""
         parts = self.tasks if self.is_pooled else ()
         return sorted((task.received, task.site) for task in parts if task.state in RELEASED_STATES)
@@ -252,7 +252,7 @@ def campaign_of_row(connection: Connection, row: sa.Row[Any]) -> Campaign:
     counts = [
         sa.func.sum(sa.case((condition, 1), else_=0)).label(name)
         for name, condition in (
-            ("asked", task.c.code.not_in(NOT_ASKED)),
+            ("asked", task.c.code.not_in(NOT_ASKED_CODES)),
             ("served", is_served),
             ("unasked", is_unasked),
         )

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection, Engine
 from wg_core.errors import ConfigError, StorageError
 from wg_server.store import database, schema
 
-_ROWS = 64
+_ROWS_PER_READ = 64
 
 
 def copy_store_to_file(engine: Engine, target: Path) -> None:
@@ -39,7 +39,7 @@ def copy_store_to_file(engine: Engine, target: Path) -> None:
                 _copy_rows(source, into)
         finally:
             copy.dispose()
-    _settle(target)
+    _fold_and_check(target)
 
 
 def restore_store_from_file(source: Path, url: str) -> None:
@@ -62,7 +62,7 @@ def restore_store_from_file(source: Path, url: str) -> None:
                     )
             _copy_rows(reader, into)
             if into.dialect.name == "postgresql":
-                _go_on_counting(into)
+                _continue_id_sequence(into)
     finally:
         engine.dispose()
         copy.dispose()
@@ -79,12 +79,12 @@ def _copy_file(source: Path, target: Path) -> None:
 
 def _copy_rows(source: Connection, target: Connection) -> None:
     for table in schema.metadata.sorted_tables:
-        rows = source.execution_options(yield_per=_ROWS).execute(sa.select(table))
-        for part in rows.mappings().partitions(_ROWS):
+        rows = source.execution_options(yield_per=_ROWS_PER_READ).execute(sa.select(table))
+        for part in rows.mappings().partitions(_ROWS_PER_READ):
             target.execute(table.insert(), [dict(row) for row in part])
 
 
-def _go_on_counting(connection: Connection) -> None:
+def _continue_id_sequence(connection: Connection) -> None:
     """Set the PostgreSQL id sequence to continue after the copied ids."""
     connection.execute(
         sa.text(
@@ -94,7 +94,7 @@ def _go_on_counting(connection: Connection) -> None:
     )
 
 
-def _settle(path: Path) -> None:
+def _fold_and_check(path: Path) -> None:
     """Fold the write-ahead log of a copy into its file, and check that the copy is readable."""
     try:
         with closing(sqlite3.connect(path, isolation_level=None)) as copy:

@@ -21,10 +21,10 @@ from wg_core.errors import ConfigError, StorageError
 from wg_server.site.home import ServerHome
 from wg_server.store import schema
 
-_READ = "wg_read_only"
-_SQLITE_WAIT_S = 30  # Longest wait of a connection for a lock
-_MIGRATING = int.from_bytes(b"wgmi", "big")  # Advisory lock of a transaction that migrates
-_SERVING = int.from_bytes(b"wgse", "big")  # Advisory lock of the process that serves the store
+_READ_ONLY_OPTION = "wg_read_only"
+_SQLITE_WAIT_SECONDS = 30  # Longest wait of a connection for a lock
+_MIGRATION_LOCK = int.from_bytes(b"wgmi", "big")  # Advisory lock of a transaction that migrates
+_SERVING_LOCK = int.from_bytes(b"wgse", "big")  # Advisory lock of the process that serves the store
 
 
 def open_engine(url: str) -> Engine:
@@ -47,7 +47,7 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
-def open_home(home: ServerHome) -> Engine:
+def open_home_engine(home: ServerHome) -> Engine:
     """Open the database of a home, and migrate its schema to the current version.
 
     A missing SQLite file is not created again: the server would forget its last cosignatures.
@@ -85,7 +85,7 @@ def _connect(url: str) -> Engine:
         ) from error
     except sa.exc.ArgumentError as error:
         raise ConfigError(f"database {shown_url}: {error}") from error
-    sa.event.listen(engine, "handle_error", _explain)
+    sa.event.listen(engine, "handle_error", _explain_error)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
@@ -95,7 +95,7 @@ def _connect(url: str) -> Engine:
 @contextmanager
 def read_connection(engine: Engine) -> Iterator[Connection]:
     """Open a read-only connection; on SQLite it takes no write lock."""
-    with engine.connect().execution_options(**{_READ: True}) as connection:
+    with engine.connect().execution_options(**{_READ_ONLY_OPTION: True}) as connection:
         yield connection
 
 
@@ -156,7 +156,7 @@ class ServingLock:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._connection is not None:  # the session ends only some time after closing
             with suppress(StorageError, sa.exc.DBAPIError):
-                self._connection.execute(sa.text(f"SELECT pg_advisory_unlock({_SERVING})"))
+                self._connection.execute(sa.text(f"SELECT pg_advisory_unlock({_SERVING_LOCK})"))
         self._close()
 
     def is_held(self) -> bool:
@@ -174,7 +174,7 @@ class ServingLock:
         except (StorageError, sa.exc.DBAPIError):
             return False
         is_granted = connection.execute(
-            sa.text(f"SELECT pg_try_advisory_lock({_SERVING})")
+            sa.text(f"SELECT pg_try_advisory_lock({_SERVING_LOCK})")
         ).scalar()
         if is_granted:
             self._connection = connection
@@ -189,7 +189,7 @@ class ServingLock:
             self._connection = None
 
 
-def _explain(context: sa.engine.ExceptionContext) -> BaseException | None:
+def _explain_error(context: sa.engine.ExceptionContext) -> BaseException | None:
     """Convert database failures, such as a full disk or a lost connection, to ``StorageError``."""
     error = context.sqlalchemy_exception
     ours = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
@@ -203,18 +203,22 @@ def _explain(context: sa.engine.ExceptionContext) -> BaseException | None:
 
 def _prepare_sqlite(connection: Any, record: object) -> None:
     connection.isolation_level = None  # transactions are begun below, not by the driver
-    for pragma in (f"busy_timeout={_SQLITE_WAIT_S * 1000}", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in (
+        f"busy_timeout={_SQLITE_WAIT_SECONDS * 1000}",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
         connection.execute(f"PRAGMA {pragma}").close()
-    _write_ahead(connection)
+    _enable_write_ahead_log(connection)
 
 
-def _write_ahead(connection: Any) -> None:
+def _enable_write_ahead_log(connection: Any) -> None:
     """Turn on the write-ahead log of a SQLite file.
 
     If two connections do so on a new file at once, SQLite refuses one of them without waiting,
     whatever its busy timeout, because a wait could be a deadlock; this function retries.
     """
-    deadline = time.monotonic() + _SQLITE_WAIT_S
+    deadline = time.monotonic() + _SQLITE_WAIT_SECONDS
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL").close()
@@ -226,14 +230,14 @@ def _write_ahead(connection: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    only_read = connection.get_execution_options().get(_READ, False)
+    only_read = connection.get_execution_options().get(_READ_ONLY_OPTION, False)
     connection.exec_driver_sql("BEGIN" if only_read else "BEGIN IMMEDIATE")
 
 
 def _migrate(engine: Engine) -> None:
     with read_connection(engine) as connection:
-        version = _version(connection)
-        if version == schema.HEAD:
+        version = _schema_version(connection)
+        if version == schema.SCHEMA_VERSION:
             _check_tables(connection)
             return
     from alembic import command  # slow to import, and rarely needed
@@ -250,12 +254,13 @@ def _migrate(engine: Engine) -> None:
         shown_url = engine.url.render_as_string(hide_password=True)
         raise ConfigError(
             f"database {shown_url}: schema {version}, this program (weightgate {__version__}) wants"
-            f" {schema.HEAD}: use the version that wrote it, or restore a backup of this one"
+            f" {schema.SCHEMA_VERSION}: use the version that wrote it, or restore a backup of this"
+            " one"
         )
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
-            connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_MIGRATING})"))
-        if (stored_version := _version(connection)) == schema.HEAD:
+            connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+        if (stored_version := _schema_version(connection)) == schema.SCHEMA_VERSION:
             return  # another process has migrated it meanwhile
         config.attributes["connection"] = connection
         if stored_version is None:
@@ -280,7 +285,7 @@ def _check_tables(connection: Connection) -> None:
             )
 
 
-def _version(connection: Connection) -> str | None:
+def _schema_version(connection: Connection) -> str | None:
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     row = connection.execute(sa.text("SELECT version_num FROM alembic_version")).first()

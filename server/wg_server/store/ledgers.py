@@ -19,7 +19,7 @@ from wg_core.wire import canonical
 from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.store import database, schema
 from wg_server.store.site import StoredSite, find_site
-from wg_server.store.succession import LogBeginning, ReplacedLog, SeenLog
+from wg_server.store.succession import EnrolledLog, LedgerBeginning, ReplacedLog
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ class LedgerTable:
             )
             return result
 
-    def logs_of_sites(self, names: Iterable[str]) -> dict[str, list[SeenLog]]:
+    def logs_of_sites(self, names: Iterable[str]) -> dict[str, list[EnrolledLog]]:
         """Return every ledger that some sites enrolled with, by site, oldest first."""
         logs, witness = schema.log, schema.witness
         query = (
@@ -100,9 +100,9 @@ class LedgerTable:
             .where(logs.c.site.in_(list(names)))
             .order_by(logs.c.site, logs.c.first_seen, logs.c.origin)
         )
-        by_site: dict[str, list[SeenLog]] = {}
+        by_site: dict[str, list[EnrolledLog]] = {}
         for row in database.fetch_rows(self.engine, query):
-            by_site.setdefault(row.site, []).append(SeenLog(**row._mapping))
+            by_site.setdefault(row.site, []).append(EnrolledLog(**row._mapping))
         return by_site
 
     def replaced_logs(self, site: str) -> dict[str, bytes]:
@@ -183,11 +183,14 @@ class LedgerTable:
 
 
 def store_new_log(
-    connection: Connection, request: EnrolmentRequest, first_note: LogBeginning, current_time: float
+    connection: Connection,
+    request: EnrolmentRequest,
+    first_note: LedgerBeginning,
+    current_time: float,
 ) -> None:
     """Store the ledger that a site enrols with, unless it contradicts an earlier record of it."""
     if first_note.replaced is not None:
-        _keep_replaced(connection, request.site, first_note.replaced)
+        _store_replaced_log(connection, request.site, first_note.replaced)
     table = schema.log
     origin = request.ledger_origin
     row = connection.execute(sa.select(table).where(table.c.origin == origin)).first()
@@ -228,7 +231,7 @@ def update_checkpoint_in(
         WitnessRefused: The ledger replaces a cosigned one that was never shown whole, so that its
             inherited spend cannot be checked.
     """
-    _check_shown(connection, site.ledger_origin)
+    _check_predecessor_shown(connection, site.ledger_origin)
     table = schema.witness
     row = connection.execute(sa.select(table).where(table.c.origin == site.ledger_origin)).first()
     checkpoint, size, result = decide(None if row is None else row.checkpoint)
@@ -244,7 +247,7 @@ def update_checkpoint_in(
     return result
 
 
-def _keep_replaced(connection: Connection, site: str, replaced_log: ReplacedLog) -> None:
+def _store_replaced_log(connection: Connection, site: str, replaced_log: ReplacedLog) -> None:
     """Store a replaced ledger that a site showed, unless it differs from the cosigned ledger."""
     table, witness = schema.replaced_log, schema.witness
     cosigned_row = connection.execute(
@@ -274,7 +277,7 @@ def _keep_replaced(connection: Connection, site: str, replaced_log: ReplacedLog)
         )
 
 
-def _check_shown(connection: Connection, origin: str) -> None:
+def _check_predecessor_shown(connection: Connection, origin: str) -> None:
     """Refuse a new ledger whose predecessor is known but was not shown by the site."""
     log, witness, replaced_log = schema.log, schema.witness, schema.replaced_log
     query = (

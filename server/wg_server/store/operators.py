@@ -28,7 +28,7 @@ from wg_server.store.sites import ServerStore, hash_secret
 DETAIL_LIMIT = 500  # Largest number of characters of an entry's detail
 
 
-Through = Literal["console", "command", "server"]
+AccessPath = Literal["console", "command", "server"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Actor:
     """Author of an action: a console operator, a user of the command line, or the server itself."""
 
     name: str
-    through: Through
+    through: AccessPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +160,7 @@ def add_log_entry(
     table = schema.operator_log
     with store.engine.begin() as connection:
         database.lock_table(connection, table)
-        number, before = _last(connection)
+        number, before = _last_entry(connection)
         values = {
             "id": number + 1,
             "at": time.time(),
@@ -170,7 +170,7 @@ def add_log_entry(
             "subject": subject,
             "detail": detail[:DETAIL_LIMIT].replace("\0", ""),
         }
-        digest = _digest(values, before)
+        digest = _entry_digest(values, before)
         connection.execute(table.insert().values(**values, digest=digest))
 
 
@@ -198,13 +198,13 @@ def first_broken_entry(store: ServerStore, *, page: int = 500) -> int | None:
             number += 1
             values = dict(row._mapping)
             digest = values.pop("digest")
-            if values["id"] != number or digest != _digest(values, before):
+            if values["id"] != number or digest != _entry_digest(values, before):
                 return number
             before = digest
     return None
 
 
-def _last(connection: Connection) -> tuple[int, str]:
+def _last_entry(connection: Connection) -> tuple[int, str]:
     """Return number and digest of the newest entry in the operators' log."""
     table = schema.operator_log
     query = sa.select(table.c.id, table.c.digest).order_by(table.c.id.desc()).limit(1)
@@ -212,7 +212,7 @@ def _last(connection: Connection) -> tuple[int, str]:
     return (0, "") if row is None else (int(row.id), str(row.digest))
 
 
-def _digest(values: dict[str, object], before: str) -> str:
+def _entry_digest(values: dict[str, object], before: str) -> str:
     """Return the digest of a log entry; times are hashed as text, since floats are ambiguous."""
     text = {**values, "id": str(values["id"]), "at": repr(values["at"]), "before": before}
     return hashlib.sha256(canonical.encode(text)).hexdigest()

@@ -71,7 +71,7 @@ class PooledRelease:
     removed: int = 0
 
     @property
-    def behind_names(self) -> tuple[str, ...]:
+    def agreed_class_names(self) -> tuple[str, ...]:
         """Names of the classes that the release agrees on."""
         return canonical.decode(tuple[str, ...], self.behind.encode(), subject="pooled release")
 
@@ -161,12 +161,12 @@ class PoolTable:
                 connection.execute(pooled_table.insert().values(values))
         return True
 
-    def release_ids_in_sums(self, sums: Sequence[tuple[str, int]]) -> list[bytes]:
+    def release_ids_in_pools(self, sums: Sequence[tuple[str, int]]) -> list[bytes]:
         """Return sorted ids of all releases in some pools, given as (kind, change number) pairs."""
         rows = [row for kind, changes in sums for row in self.releases_at_change(kind, changes)]
         return sorted(row.release_id.encode() for row in rows)
 
-    def store_tree(self, root: str, sums: Sequence[tuple[str, int]]) -> None:
+    def store_merkle_tree(self, root: str, sums: Sequence[tuple[str, int]]) -> None:
         """Store the pools that a Merkle root covers, so that membership can be proven later."""
         table = schema.pool_tree
         key = (table.c.generator == self.generator) & (table.c.root == root)
@@ -177,7 +177,7 @@ class PoolTable:
                 row = {"generator": self.generator, "root": root, "sums": text}
                 connection.execute(table.insert().values(row))
 
-    def sums_under_root(self, root: str) -> tuple[tuple[str, int], ...]:
+    def pools_under_root(self, root: str) -> tuple[tuple[str, int], ...]:
         """Return the pools under a Merkle root, as (kind, change number); empty if unknown."""
         table = schema.pool_tree
         query = sa.select(table.c.sums).where(

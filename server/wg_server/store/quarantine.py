@@ -41,7 +41,7 @@ def count_releases(engine: Engine, names: Sequence[str]) -> dict[str, int]:
     return {row.site: int(row.number) for row in database.fetch_rows(engine, query)}
 
 
-def set_standing(engine: Engine, release_id: str, status: ReleaseStatus) -> None:
+def set_release_status(engine: Engine, release_id: str, status: ReleaseStatus) -> None:
     """Set the status of a release by the operator's decision.
 
     Raises:

@@ -29,7 +29,7 @@ MIN_SITES = 2  # Default number of releases that a campaign waits for, if it has
 GRACE_SECONDS = 600.0
 """Default time that a campaign waits for the remaining sites after that."""
 
-_WORKED_ON = ("running", "cancelling")
+_ACTIVE_STATES = ("running", "cancelling")
 RETRIABLE_STATES = ("refused", "failed", "expired", "cancelled")
 """Task states that an operator may retry."""
 
@@ -52,7 +52,7 @@ class NewCampaign:
         sites: Sites to ask, without repetition.
         min_sites: Number of releases to wait for; None: 2, or 1 for a single site.
         id: Id of the campaign; empty: a new id is drawn.
-        left_out: Sites that are not asked, with a code of ``NOT_ASKED`` each; disjoint from
+        left_out: Sites that are not asked, with a code of ``NOT_ASKED_CODES`` each; disjoint from
             ``sites``.
     """
 
@@ -153,7 +153,7 @@ class CampaignQueue:
             parts = [(site, "waiting", "") for site in sites]
             parts += [(site, "cancelled", code) for site, code in campaign.left_out.items()]
             rows = [
-                _waiting(campaign_id, site, current_time) | {"state": state, "code": code}
+                _waiting_task_row(campaign_id, site, current_time) | {"state": state, "code": code}
                 for site, state, code in parts
             ]
             connection.execute(schema.task.insert(), rows)
@@ -237,12 +237,12 @@ class CampaignQueue:
             queued_id = connection.execute(sa.select(table.c.id).where(table.c.state == "queued"))
             campaign_ids = [row.id for row in queued_id]
         if campaign_ids:
-            self._begin(time.time() if current_time is None else current_time)
-        query = sa.select(table.c.id).where(table.c.state.in_(_WORKED_ON))
+            self._start_campaigns(time.time() if current_time is None else current_time)
+        query = sa.select(table.c.id).where(table.c.state.in_(_ACTIVE_STATES))
         order = table.c.created, table.c.id
         return [row.id for row in database.fetch_rows(self._engine, query.order_by(*order))]
 
-    def _begin(self, current_time: float) -> None:
+    def _start_campaigns(self, current_time: float) -> None:
         """Start all queued campaigns, and with them the deadlines of their sites."""
         campaign, task = schema.campaign, schema.task
         with self._engine.begin() as connection:
@@ -267,11 +267,11 @@ class CampaignQueue:
             ConfigError: No campaign has this id, or it ended already.
         """
         with self._engine.begin() as connection:
-            campaign = _open(connection, campaign_id)
+            campaign = _load_unfinished_campaign(connection, campaign_id)
             if campaign.started:
                 _set_campaign(connection, campaign_id, state="cancelling")
             else:
-                _finish(connection, campaign_id, "cancelled")
+                _finish_campaign(connection, campaign_id, "cancelled")
             return campaigns.load_campaign(connection, campaign_id)
 
     def pause(self, campaign_id: str, current_time: float | None = None) -> Campaign:
@@ -281,7 +281,7 @@ class CampaignQueue:
             ConfigError: No campaign has this id, or it ended already or is being cancelled.
         """
         with self._engine.begin() as connection:
-            campaign = _open(connection, campaign_id)
+            campaign = _load_unfinished_campaign(connection, campaign_id)
             if campaign.state == "cancelling":
                 raise ConfigError(f"campaign {campaign_id}: it is being cancelled")
             if campaign.state != "paused":
@@ -341,7 +341,7 @@ class CampaignQueue:
                     f" expected one of {', '.join(RETRIABLE_STATES)}"
                 )
             _check_retried(connection, site, task.release_id)
-            again = _waiting(campaign_id, site, current_time)
+            again = _waiting_task_row(campaign_id, site, current_time)
             if task.state == "expired":
                 del again["query_id"]
             again |= {"opened": current_time, "state": "released" if task.release_id else "waiting"}
@@ -403,10 +403,10 @@ class CampaignQueue:
                 state = "failed"
             else:
                 state = "done" if progress.sites_served == asked_count else "partial"
-            _finish(connection, campaign_id, state, reason, code)
+            _finish_campaign(connection, campaign_id, state, reason, code)
             return campaigns.load_campaign(connection, campaign_id)
 
-    def update(
+    def update_task(
         self,
         campaign_id: str,
         site: str,
@@ -433,7 +433,7 @@ class CampaignQueue:
         elif state == "delivered":
             values["served"] = table.c.served + 1
         elif state is not None and state not in OPEN_TASKS:
-            values["state"] = _ending(state)
+            values["state"] = _final_task_state(state)
         states = (required_state,) if required_state else OPEN_TASKS
         values.setdefault("tries", table.c.tries + traffic.messages)
         with self._engine.begin() as connection:
@@ -467,13 +467,13 @@ def _check_enrolled(connection: Connection, sites: Sequence[str]) -> None:
         raise ConfigError(f"campaign: not enrolled: {', '.join(missing)}")
 
 
-def _waiting(campaign_id: str, site: str, current_time: float) -> dict[str, object]:
+def _waiting_task_row(campaign_id: str, site: str, current_time: float) -> dict[str, object]:
     """Return the row of a task whose site was not asked yet; other columns have their defaults."""
     ids = {"query_id": secrets.token_hex(16), "delivery_id": secrets.token_hex(16)}
     return {"campaign": campaign_id, "site": site, **ids, "updated": current_time}
 
 
-def _finish(
+def _finish_campaign(
     connection: Connection, campaign_id: str, state: str, reason: str = "", code: str = ""
 ) -> None:
     current_time = time.time()
@@ -482,7 +482,11 @@ def _finish(
     connection.execute(
         table.update()
         .where(table.c.campaign == campaign_id, table.c.state.in_(OPEN_TASKS))
-        .values(state=_ending(ending), updated=current_time, **({"code": code} if code else {}))
+        .values(
+            state=_final_task_state(ending),
+            updated=current_time,
+            **({"code": code} if code else {}),
+        )
     )
     _set_campaign(connection, campaign_id, state=state, reason=reason, finished=current_time)
 
@@ -493,12 +497,12 @@ def _set_campaign(connection: Connection, campaign_id: str, **values: object) ->
     )
 
 
-def _ending(state: str) -> sa.ColumnElement[str]:
+def _final_task_state(state: str) -> sa.ColumnElement[str]:
     """Return the final state of a task; a site that has a package ends as ``delivered``."""
     return sa.case((schema.task.c.served > 0, "delivered"), else_=state)
 
 
-def _open(connection: Connection, campaign_id: str) -> Campaign:
+def _load_unfinished_campaign(connection: Connection, campaign_id: str) -> Campaign:
     campaign = campaigns.load_campaign(connection, campaign_id, lock=True)
     if campaign.state not in OPEN_CAMPAIGNS:
         raise ConfigError(f"campaign {campaign_id}: {campaign.state} already")

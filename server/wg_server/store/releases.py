@@ -86,7 +86,7 @@ class ReleaseTable:
         )
         return None if row is None else StoredRelease(**row._mapping)
 
-    def newest_answers(self) -> dict[str, str]:
+    def newest_answer_ids(self) -> dict[str, str]:
         """Return the id of each site's newest release or public statement, whatever its status."""
         table = schema.release
         query = sa.select(table.c.site, table.c.release_id).order_by(table.c.received)
@@ -116,12 +116,12 @@ class ReleaseTable:
             encoder: SHA-256 of the encoder that the releases are made with.
             excluded_site: Site to leave out; revoked sites are left out too.
         """
-        ids = _newest(encoder, excluded_site).subquery()
+        ids = _select_newest_releases(encoder, excluded_site).subquery()
         query = sa.select(ids.c.release_id).where(ids.c.rank == 1).order_by(ids.c.site)
         return [row.release_id for row in database.fetch_rows(self.engine, query)]
 
 
-def _newest(encoder: str, apart_from: str) -> sa.Select[Any]:
+def _select_newest_releases(encoder: str, apart_from: str) -> sa.Select[Any]:
     """Select id, site and rank (1 for the newest) of every usable release of other sites."""
     releases, sites = schema.release, schema.site
     rank = sa.func.row_number().over(

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from wg_core.grammar import NAME_LIMIT
 from wg_core.wire import protocol
 
-HEAD = "0004"  # Newest migration; an earlier store is migrated when it is opened
+SCHEMA_VERSION = "0004"  # Newest migration; an earlier store is migrated when it is opened
 
 metadata = MetaData()
 

@@ -12,7 +12,7 @@ from wg_server.store import schema
 SiteState = Literal["invited", "enrolled", "revoked"]
 
 
-PRESENT_SECONDS = 120.0
+ONLINE_SECONDS = 120.0
 """Longest time since the last request of a site that counts as online; a node makes a request every
 90 seconds."""
 

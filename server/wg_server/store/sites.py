@@ -20,7 +20,7 @@ from wg_server.store import database, schema
 from wg_server.store.ledgers import LedgerTable, store_new_log, update_checkpoint_in
 from wg_server.store.releases import ReleaseTable
 from wg_server.store.site import SiteState, StoredSite, find_site, require_site
-from wg_server.store.succession import LogBeginning
+from wg_server.store.succession import LedgerBeginning
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class ServerStore(LedgerTable, ReleaseTable):
             ConfigError: The home is not initialised, or the database is missing or cannot be
                 opened.
         """
-        return cls(database.open_home(home))
+        return cls(database.open_home_engine(home))
 
     def __enter__(self) -> Self:
         return self
@@ -90,7 +90,7 @@ class ServerStore(LedgerTable, ReleaseTable):
         tls_key: str,
         current_time: float,
         issue_certificate: Callable[[], tuple[str, float, T]],
-        first_entries: LogBeginning,
+        first_entries: LedgerBeginning,
     ) -> tuple[T, bytes]:
         """Use a join token, and store the site's keys, ledger and certificate, or change nothing.
 
@@ -122,7 +122,7 @@ class ServerStore(LedgerTable, ReleaseTable):
             "ledger_key": request.ledger_key,
             "ledger_origin": request.ledger_origin,
         }
-        digest = _digest_of([tls_key, first_entries.genesis, *keys.values()])
+        digest = _hash_lines([tls_key, first_entries.genesis, *keys.values()])
         with self.engine.begin() as connection:
             again = _spend_token(connection, request, digest, current_time)
             database.lock_table(connection, sites)  # "nobody else has this key" is about all rows
@@ -211,7 +211,7 @@ class ServerStore(LedgerTable, ReleaseTable):
         )
         return database.fetch_first_row(self.engine, query) is not None
 
-    def record_requests(self, request_times: Mapping[str, float]) -> None:
+    def record_request_times(self, request_times: Mapping[str, float]) -> None:
         """Store the time of each site's last request: Unix time, by name."""
         table = schema.site
         change = table.update().where(table.c.name == sa.bindparam("site"))
@@ -305,13 +305,15 @@ def _spend_token(
     if token is None:
         raise RefusedError("join token: unknown, or of another site")
     if token.expires <= current_time:
-        raise RefusedError(f"join token: expired; {_NEW_TOKEN}")
+        raise RefusedError(f"join token: expired; {_NEW_TOKEN_ADVICE}")
     if token.keys_sha256 != keys_sha256:
-        raise RefusedError(f"join token: used already, with other keys than these; {_NEW_TOKEN}")
+        raise RefusedError(
+            f"join token: used already, with other keys than these; {_NEW_TOKEN_ADVICE}"
+        )
     return True
 
 
-_NEW_TOKEN = "ask the operator for a new one ('wg-server enroll --replace')"  # noqa: S105
+_NEW_TOKEN_ADVICE = "ask the operator for a new one ('wg-server enroll --replace')"  # noqa: S105
 
 
 def _check_not_taken(connection: Connection, site: str, keys: Mapping[str, str]) -> None:
@@ -327,11 +329,11 @@ def _check_enrolled_with(site: StoredSite, keys: Mapping[str, str]) -> None:
     """Raise ``RefusedError`` if a site no longer has the keys that its token enrolled."""
     if site.state != "enrolled" or any(getattr(site, name) != key for name, key in keys.items()):
         raise RefusedError(
-            f"join token: used already, and since then the site changed; {_NEW_TOKEN}"
+            f"join token: used already, and since then the site changed; {_NEW_TOKEN_ADVICE}"
         )
 
 
-def _digest_of(words: Iterable[str]) -> str:
+def _hash_lines(words: Iterable[str]) -> str:
     """Return the SHA-256, hex, of some words joined by line ends."""
     return hashlib.sha256("\n".join(words).encode()).hexdigest()
 

@@ -43,7 +43,7 @@ from wg_server.store.site import StoredSite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeenLog:
+class EnrolledLog:
     """Log that a site enrolled with.
 
     Attributes:
@@ -83,7 +83,7 @@ class ReplacedLog:
 
 
 @dataclass(frozen=True, slots=True)
-class LogBeginning:
+class LedgerBeginning:
     """First entry and checkpoint of a ledger, as its site states them at enrolment.
 
     Attributes:
@@ -136,7 +136,7 @@ def read_first_entry(request: EnrolmentRequest) -> tuple[LedgerState, Note]:
     return state, note
 
 
-def read_replaced(request: EnrolmentRequest, ledger: LedgerState) -> ReplacedLog | None:
+def read_replaced_log(request: EnrolmentRequest, ledger: LedgerState) -> ReplacedLog | None:
     """Read the replaced log that a site shows at enrolment; None if the request has no such log.
 
     Args:
@@ -167,7 +167,7 @@ def read_replaced(request: EnrolmentRequest, ledger: LedgerState) -> ReplacedLog
     return ReplacedLog(history.state.origin, history.state.leaves, data)
 
 
-def classify_log(origin: str, logs: Sequence[SeenLog]) -> Succession:
+def classify_log(origin: str, logs: Sequence[EnrolledLog]) -> Succession:
     """Classify the ledger that a site uses, given all ledgers of the site.
 
     Args:
@@ -180,7 +180,7 @@ def classify_log(origin: str, logs: Sequence[SeenLog]) -> Succession:
     while (
         before := by_origin.get(log.predecessor)
     ) is not None and before.origin not in named_origins:
-        if not _names_the_end(log, before):
+        if not _continues_log(log, before):
             break
         named_origins.add(before.origin)
         log = before
@@ -192,7 +192,7 @@ def classify_log(origin: str, logs: Sequence[SeenLog]) -> Succession:
 
 
 def classify_site_logs(
-    sites: Sequence[StoredSite], logs: Mapping[str, Sequence[SeenLog]]
+    sites: Sequence[StoredSite], logs: Mapping[str, Sequence[EnrolledLog]]
 ) -> dict[str, Succession]:
     """Classify the ledger that each enrolled site uses, by the site's name."""
     return {
@@ -202,7 +202,7 @@ def classify_site_logs(
     }
 
 
-def can_hold_release(log: SeenLog) -> bool:
+def can_hold_release(log: EnrolledLog) -> bool:
     """Return whether a ledger can hold a release, which needs a cosignature after entry 0."""
     return log.checkpoint is not None and checkpoint_size(log.checkpoint) > 1
 
@@ -212,7 +212,7 @@ def checkpoint_size(checkpoint: bytes) -> int:
     return checkpoints.decode(checkpoint)[0].size
 
 
-def _names_the_end(log: SeenLog, before: SeenLog) -> bool:
+def _continues_log(log: EnrolledLog, before: EnrolledLog) -> bool:
     """Return whether ``log`` names the end of ``before``, or a later one, as its predecessor."""
     try:
         named_head, note = checkpoints.decode(log.predecessor_checkpoint.encode())

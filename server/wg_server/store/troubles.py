@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from wg_server.store import database, schema
 from wg_server.store.sites import ServerStore
 
-CLOCK = "clock"  # The node's clock is off by `figure` seconds; positive: ahead of the server
-NODE_KEY = "node-key"
+CLOCK_TROUBLE = "clock"
+"""The node's clock is off by ``figure`` seconds; positive: ahead of the server."""
+NODE_KEY_TROUBLE = "node-key"
 """The certificate is valid, but the node key is not the enrolled one."""
 
 

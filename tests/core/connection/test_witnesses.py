@@ -50,7 +50,7 @@ from wg_core.site.config import WitnessConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, signing, statistics_file
 from wg_server.fleet.witness import LedgerWitness
-from wg_server.site.home import ServerConfig, WitnessPolicy, parse_config
+from wg_server.site.home import AdditionalWitness, ServerConfig, parse_config
 from wg_server.store.sites import ServerStore
 
 SECOND = "witness.example/w1"
@@ -317,7 +317,7 @@ def test_over_the_air_gap_the_other_witnesses_are_asked_and_the_server_cosigns_l
 
 def test_a_server_may_want_the_second_witness_too(world: World, second: SpecWitness) -> None:
     config = world.server.read_config()
-    policy = WitnessPolicy(name=SECOND, key=second.public_key.hex())
+    policy = AdditionalWitness(name=SECOND, key=second.public_key.hex())
     world.server.write_config(replace(config, witnesses=(policy,), witness_quorum=2))
     assert world.server.read_config().witnesses == (policy,)
     with pytest.raises(VerificationError, match="cosigned by 1 known witnesses, expected 2"):

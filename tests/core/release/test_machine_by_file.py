@@ -64,7 +64,7 @@ def test_a_package_is_made_for_the_machine_and_no_class_is_pooled(world: World) 
         assert store.require_release(made.release_id).statistics == MACHINE
         assert store.newest_usable_ids(encoder=world.plant.encoder, excluded_site="nobody") == []
         assert troubles.site_statuses(store, names=["plant-a"])["plant-a"].uses_files
-        store.record_requests({"plant-a": 1.0})
+        store.record_request_times({"plant-a": 1.0})
         assert not troubles.site_statuses(store, names=["plant-a"])["plant-a"].uses_files
 
 

@@ -279,7 +279,7 @@ def _package_of(central: Central, releases: list[str], own: str) -> None:
     ]
     assert table.write_pool(pool, rows, [])
     root = merkle.root([merkle.leaf_hash(x.encode()) for x in releases]).hex()
-    table.store_tree(root, [(kind, 1)])
+    table.store_merkle_tree(root, [(kind, 1)])
     manifest = WeightsManifest(
         package_id="ef" * 16,
         request_id="12" * 16,
@@ -309,4 +309,4 @@ def _package_of(central: Central, releases: list[str], own: str) -> None:
     )
     central.home.packages.mkdir(exist_ok=True)
     central.home.package_path(campaign.tasks[0].delivery_id).write_bytes(data)
-    CampaignQueue(central.store.engine).update(campaign.id, SITE, package_sha256="00" * 32)
+    CampaignQueue(central.store.engine).update_task(campaign.id, SITE, package_sha256="00" * 32)

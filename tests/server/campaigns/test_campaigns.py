@@ -202,7 +202,7 @@ def test_nobody_is_asked_while_a_campaign_is_paused_and_no_time_runs(stage: Stag
     campaign = stage.start(["plant-a"])
     begun = stage.queue.start_queued(current_time=1000.0)
     assert begun == [campaign.id]
-    stage.queue.update(campaign.id, "plant-a", traffic=Traffic(messages=1), asked=1010.0)
+    stage.queue.update_task(campaign.id, "plant-a", traffic=Traffic(messages=1), asked=1010.0)
     assert stage.queue.pause(campaign.id, current_time=1020.0).state == "paused"
     stage.queue.pause(campaign.id, current_time=1025.0)  # twice is once
     with stage.working():
@@ -255,8 +255,8 @@ def test_a_site_whose_time_was_over_is_tried_again_under_the_same_id(stage: Stag
     campaign = stage.start(["plant-a", "plant-b"])
     stage.queue.start_queued()
     ids = {task.site: task.query_id for task in campaign.tasks}
-    stage.queue.update(campaign.id, "plant-a", state="expired", code="approval")
-    stage.queue.update(campaign.id, "plant-b", state="refused", code="policy")
+    stage.queue.update_task(campaign.id, "plant-a", state="expired", code="approval")
+    stage.queue.update_task(campaign.id, "plant-b", state="refused", code="policy")
     for site, same in (("plant-a", True), ("plant-b", False)):
         task = stage.queue.retry(campaign.id, site).find_task(site)
         assert (task.query_id == ids[site]) is same
@@ -272,7 +272,7 @@ def test_only_what_ended_without_a_package_is_tried_again(stage: Stage, store: S
     with pytest.raises(ConfigError, match="has no site plant-b"):
         stage.queue.retry(campaign.id, "plant-b")
     other = stage.start(["plant-b"])
-    stage.queue.update(other.id, "plant-b", state="refused", code="policy")
+    stage.queue.update_task(other.id, "plant-b", state="refused", code="policy")
     store.revoke("plant-b", time.time())
     with pytest.raises(ConfigError, match="revoked, expected enrolled"):
         stage.queue.retry(other.id, "plant-b")
@@ -363,7 +363,7 @@ def test_campaigns_take_turns_at_packages(stage: Stage) -> None:
         stage.queue.start_queued()
         for site in sites:
             release = stored(site)
-            stage.queue.update(
+            stage.queue.update_task(
                 campaign.id,
                 site,
                 release=release,

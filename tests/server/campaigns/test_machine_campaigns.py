@@ -38,7 +38,7 @@ from wg_server.generator.prior.pooling import NO_POOLED_RELEASES
 from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.site.home import ServerHome
 from wg_server.store import troubles
-from wg_server.store.campaigns import NO_MACHINE, NO_NAMES, NO_STATISTIC, Campaign
+from wg_server.store.campaigns import NAMES_UNKNOWN, NO_MACHINE, NO_STATISTIC, Campaign
 from wg_server.store.releases import StoredRelease
 from wg_server.store.sites import ServerStore
 
@@ -118,7 +118,7 @@ def test_a_site_that_would_pay_for_nothing_or_for_what_nobody_knows_is_not_asked
     sheets({"plant-a": SHEET, "plant-c": DataSheet(gearbox=GEARS)})
     assert states(start(stage, sites=SITES)) == {
         "plant-a": ("waiting", ""),
-        "plant-b": ("cancelled", NO_NAMES),
+        "plant-b": ("cancelled", NAMES_UNKNOWN),
         "plant-c": ("cancelled", NO_STATISTIC),
     }
     with pytest.raises(ConfigError, match="networks use a statistic"):
@@ -169,7 +169,7 @@ def test_no_package_waits_for_other_sites_and_none_gets_better_by_them() -> None
         11.0,
         0.0,
     )
-    assert (len(of_classes.arrivals), len(of_machine.arrivals)) == (1, 0)
+    assert (len(of_classes.release_arrivals), len(of_machine.release_arrivals)) == (1, 0)
 
 
 def recipient(labels: tuple[str, ...] = LABELS) -> PackageRecipient:

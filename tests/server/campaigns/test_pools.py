@@ -21,7 +21,7 @@ from wg_server.generator.prior.blup import ModelVariances
 from wg_server.generator.weights.head_generation import HeadGenerator
 from wg_server.store import schema
 from wg_server.store.pools import PoolTable
-from wg_server.store.quarantine import set_standing
+from wg_server.store.quarantine import set_release_status
 from wg_server.store.releases import StoredRelease
 from wg_server.store.sites import ServerStore
 
@@ -121,10 +121,10 @@ def test_quarantine_revocation_and_a_newer_release_take_the_old_one_back(fleet: 
     names = [fleet.release(number) for number in range(5)]
     fleet.pools().refresh()
     before = the_sum(fleet)
-    set_standing(fleet.store.engine, names[1], "rejected")
+    set_release_status(fleet.store.engine, names[1], "rejected")
     fleet.pools().refresh()
     assert the_sum(fleet).sites == 4
-    set_standing(fleet.store.engine, names[1], "accepted")
+    set_release_status(fleet.store.engine, names[1], "accepted")
     fleet.pools().refresh()
     assert same(the_sum(fleet), before)
     fleet.store.revoke("plant-003", current_time=1.0)
@@ -141,7 +141,7 @@ def test_which_releases_a_package_stood_on_can_be_told_later(fleet: Fleet) -> No
     fleet.pools().refresh()
     table = PoolTable(fleet.store.engine, "cd" * 32)
     (pool,) = table.list_pools()
-    set_standing(fleet.store.engine, names[0], "rejected")
+    set_release_status(fleet.store.engine, names[0], "rejected")
     fleet.release(7)
     fleet.pools().refresh()
     assert [row.release_id for row in table.releases_at_change(pool.kind, pool.changes)] == names

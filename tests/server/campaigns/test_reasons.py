@@ -15,7 +15,7 @@ from wg_core.wire import fleet
 from wg_server.campaigns import absence, reasons, wording
 from wg_server.campaigns.wording import TextFormatter
 from wg_server.store.campaigns import TaskState
-from wg_server.store.troubles import CLOCK, NODE_KEY, ConnectionTrouble, SiteStatus
+from wg_server.store.troubles import CLOCK_TROUBLE, NODE_KEY_TROUBLE, ConnectionTrouble, SiteStatus
 
 NOW = 1_000_000.0
 DAY = 86_400.0
@@ -33,13 +33,17 @@ def status(**values: Any) -> SiteStatus:
     [
         (status(certificate=NOW - 2 * DAY), "certificate expired 2 days ago", "enroll --replace"),
         (
-            status(trouble=ConnectionTrouble(CLOCK, 600.2, NOW - 5)),
+            status(trouble=ConnectionTrouble(CLOCK_TROUBLE, 600.2, NOW - 5)),
             "clock is 600 s ahead of",
             "NTP",
         ),
-        (status(trouble=ConnectionTrouble(CLOCK, -400.0, NOW - 5)), "clock is 400 s behind", "NTP"),
         (
-            status(trouble=ConnectionTrouble(NODE_KEY, 0.0, NOW - 5)),
+            status(trouble=ConnectionTrouble(CLOCK_TROUBLE, -400.0, NOW - 5)),
+            "clock is 400 s behind",
+            "NTP",
+        ),
+        (
+            status(trouble=ConnectionTrouble(NODE_KEY_TROUBLE, 0.0, NOW - 5)),
             "node key is not the one",
             "copy",
         ),
@@ -70,7 +74,7 @@ def test_a_site_says_for_itself_why_it_is_away() -> None:
 
 
 def test_a_trouble_of_long_ago_is_no_reason() -> None:
-    old = status(trouble=ConnectionTrouble(CLOCK, 600.0, NOW - 3600))
+    old = status(trouble=ConnectionTrouble(CLOCK_TROUBLE, 600.0, NOW - 3600))
     assert absence.site_absence(old, NOW) == ("", 0.0)
 
 

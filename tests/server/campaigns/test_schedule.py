@@ -9,7 +9,7 @@ import pytest
 
 from wg_server.campaigns import schedule
 from wg_server.store.campaigns import Campaign, CampaignTask
-from wg_server.store.site import PRESENT_SECONDS
+from wg_server.store.site import ONLINE_SECONDS
 
 BLANK = CampaignTask(
     site="a",
@@ -162,7 +162,7 @@ def test_a_campaign_is_over_when_no_part_is_open() -> None:
 def test_nobody_waits_for_a_site_that_was_not_there_to_be_asked() -> None:
     there, away = released("a", 101.0), task("c")
     found = campaign(there, away, task("d", asked=101.0))
-    late = 100.0 + PRESENT_SECONDS + 1
+    late = 100.0 + ONLINE_SECONDS + 1
     assert schedule.is_absent(away, late) and not schedule.is_absent(away, 110.0)
     assert (
         schedule.first_package_time(found, late) is None

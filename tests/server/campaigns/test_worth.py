@@ -15,11 +15,11 @@ from wg_server.campaigns.starting import CampaignOrder
 from wg_server.campaigns.worth import ClassNameOverlap
 from wg_server.site.home import ServerHome
 from wg_server.store import troubles
-from wg_server.store.campaigns import NO_NAMES, NOT_WORTH, Campaign
+from wg_server.store.campaigns import NAMES_UNKNOWN, NO_SHARED_NAMES, Campaign
 from wg_server.store.releases import StoredRelease
 from wg_server.store.sites import ServerStore
 
-LEFT_OUT = ("cancelled", NOT_WORTH)
+LEFT_OUT = ("cancelled", NO_SHARED_NAMES)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_site_of_unknown_names_is_not_charged_and_it_is_said_why(
 ) -> None:
     names |= {"plant-b": "x", "plant-c": ""}
     campaign = start(stage)
-    assert states(campaign)["plant-c"] == ("cancelled", NO_NAMES)
+    assert states(campaign)["plant-c"] == ("cancelled", NAMES_UNKNOWN)
     status = troubles.site_statuses(stage.store, names=["plant-c"])["plant-c"]
     said = reasons.explain_task(campaign, campaign.find_task("plant-c"), status, 0.0)
     assert "has not sent its class names" in said.why and "--epsilon 0" in said.do
@@ -116,7 +116,7 @@ def test_the_overlap_is_said_name_by_name() -> None:
     sites = {"a": frozenset("xy"), "b": frozenset("yz"), "c": frozenset("q"), "d": None}
     found = ClassNameOverlap(sites)
     assert found.describe() == "2 of 4 sites have a class name in common: y (2)"
-    assert found.skip_reasons() == {"c": NOT_WORTH, "d": NO_NAMES}
+    assert found.skip_reasons() == {"c": NO_SHARED_NAMES, "d": NAMES_UNKNOWN}
 
 
 def test_what_others_bring_is_said_as_the_card_has_it() -> None:

@@ -168,7 +168,7 @@ def test_a_campaign_is_steered_from_the_command_line(
     assert "do: start 'wg-client run' at the plant" in out
     shown = document(capsys, "campaign", "show", *about)
     assert shown["sites"][0]["deadline"] == shown["started"] + 7200.0
-    CampaignQueue(store.engine).update(begun, "plant-b", state="refused", code="budget")
+    CampaignQueue(store.engine).update_task(begun, "plant-b", state="refused", code="budget")
     tried = document(capsys, "campaign", "resume", *about, "plant-b")
     assert [site["state"] for site in tried["sites"]] == ["waiting", "waiting"]
     code, _, err = run(capsys, "campaign", "resume", *about, "plant-b")

@@ -18,7 +18,7 @@ from wg_core.errors import DecodeError
 from wg_core.wire import fleet
 from wg_server.fleet.adapter import HANDLERS, FlowerLink
 from wg_server.fleet.guards import SITE_STATE_KEY
-from wg_server.store.site import PRESENT_SECONDS, StoredSite
+from wg_server.store.site import ONLINE_SECONDS, StoredSite
 
 
 def test_flower_is_the_version_that_the_adapters_were_written_for() -> None:
@@ -108,7 +108,7 @@ def test_a_node_is_there_while_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert state.online_sites([site]) == set()  # Flower says so, but it asked nothing
     state._check_request(asked_by(site), PullMessagesRequest())
     assert state.online_sites([site]) == {"plant-a"}
-    later = time.monotonic() + PRESENT_SECONDS + 1
+    later = time.monotonic() + ONLINE_SECONDS + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert state.online_sites([site]) == set()
 

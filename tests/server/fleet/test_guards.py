@@ -131,7 +131,7 @@ def test_sites_that_are_seen_at_once_are_written_down_together(
     current_time = [1000.0]
     monkeypatch.setattr("wg_server.fleet.guards.time.time", lambda: current_time[0])
     written: list[list[str]] = []
-    monkeypatch.setattr(store, "record_requests", lambda seen: written.append(sorted(seen)))
+    monkeypatch.setattr(store, "record_request_times", lambda seen: written.append(sorted(seen)))
     app = IdentityGuard(Recorder(), store)
     for name in "abc":
         app._record_request_time(name, current_time[0])

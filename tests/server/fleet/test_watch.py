@@ -66,7 +66,11 @@ def test_a_wrong_clock_is_noted_with_its_seconds_and_forgotten(
     watch = RefusalRecorder(app, store)
     ask(store, watch, ahead(seconds))
     found = noted(store)
-    assert found is not None and found.code == troubles.CLOCK and abs(found.figure - seconds) < 5
+    assert (
+        found is not None
+        and found.code == troubles.CLOCK_TROUBLE
+        and abs(found.figure - seconds) < 5
+    )
     assert abs(found.seen - time.time()) < 60
     app.status = 200
     ask(store, watch, "")  # signed by nobody: says nothing about a clock
@@ -87,9 +91,9 @@ def test_what_is_refused_for_another_reason_is_not_called_a_clock(
 
 
 def test_a_copy_with_another_key_is_noted(store: ServerStore) -> None:
-    ask(store, RefusalRecorder(Answering(403, troubles.NODE_KEY), store), ahead(0))
+    ask(store, RefusalRecorder(Answering(403, troubles.NODE_KEY_TROUBLE), store), ahead(0))
     found = noted(store)
-    assert found is not None and found.code == troubles.NODE_KEY
+    assert found is not None and found.code == troubles.NODE_KEY_TROUBLE
 
 
 def test_a_site_that_asks_on_is_written_down_now_and_then(

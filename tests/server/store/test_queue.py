@@ -58,8 +58,8 @@ def test_a_campaign_needs_enrolled_sites_each_once(
 
 def test_a_final_task_does_not_change_again(queue: CampaignQueue) -> None:
     campaign = add(queue, "a")
-    queue.update(campaign.id, "a", state="refused", code="budget")
-    queue.update(campaign.id, "a", state="delivered", code="")
+    queue.update_task(campaign.id, "a", state="refused", code="budget")
+    queue.update_task(campaign.id, "a", state="delivered", code="")
     assert queue.find_campaign(campaign.id).tasks[0].state == "refused"
 
 
@@ -69,7 +69,7 @@ def test_a_release_and_its_task_are_stored_together_or_not_at_all(
     campaign = add(queue, "a")
     release = release_of("nobody", "r")  # breaks a foreign key
     with pytest.raises(Exception, match=r"(?i)foreign key"):
-        queue.update(campaign.id, "a", release=release, state="released", release_id="r")
+        queue.update_task(campaign.id, "a", release=release, state="released", release_id="r")
     assert queue.find_campaign(campaign.id).tasks[0].state == "waiting"
     assert store.find_release("r") is None
 
@@ -90,7 +90,7 @@ def test_a_campaign_is_done_if_every_site_was_served(
     for site, state in zip("ab", states, strict=True):
         [counted] = queue.newest_campaigns(parts=False)
         assert (counted.tasks, counted.progress) == ((), queue.find_campaign(campaign.id).progress)
-        queue.update(campaign.id, site, state=state, made=5.0, answered=7.0)
+        queue.update_task(campaign.id, site, state=state, made=5.0, answered=7.0)
     assert (
         queue.newest_campaigns(parts=False)[0].progress == queue.find_campaign(campaign.id).progress
     )
@@ -174,10 +174,10 @@ def test_totals_are_counted_over_all_campaigns(queue: CampaignQueue) -> None:
     first = add(queue)
     queue.start_queued()
     add(queue)
-    queue.update(
+    queue.update_task(
         first.id, "a", traffic=Traffic(messages=2, bytes_sent=5, bytes_received=7), state="refused"
     )
-    queue.update(first.id, "b", traffic=Traffic(messages=1, bytes_sent=1))
+    queue.update_task(first.id, "b", traffic=Traffic(messages=1, bytes_sent=1))
     found = queue.count_totals()
     assert found.campaigns == {"running": 1, "queued": 1}
     assert found.tasks == {"refused": 1, "waiting": 3}
@@ -189,8 +189,10 @@ def test_a_late_answer_changes_nothing_where_another_process_was_first(
 ) -> None:
     campaign = add(queue, "a")
     queue.start_queued()
-    queue.update(campaign.id, "a", required_state="waiting", state="released", release_id="r")
-    queue.update(campaign.id, "a", required_state="released", state="packaged")
-    queue.update(campaign.id, "a", required_state="waiting", state="released", release_id="another")
+    queue.update_task(campaign.id, "a", required_state="waiting", state="released", release_id="r")
+    queue.update_task(campaign.id, "a", required_state="released", state="packaged")
+    queue.update_task(
+        campaign.id, "a", required_state="waiting", state="released", release_id="another"
+    )
     task = queue.find_campaign(campaign.id).find_task("a")
     assert (task.state, task.release_id) == ("packaged", "r")
