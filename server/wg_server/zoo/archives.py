@@ -1,7 +1,7 @@
 """Strict readers of files with labelled records: folders, NumPy arrays, tables.
 
 Files are untrusted: they are read as a plant reads its own (``wg_common.modalities``), and every
-read has a limit. Pictures larger than ``SIDE`` are scaled down as they are read.
+read has a limit. Pictures larger than ``MAX_SIDE_PIXELS`` are scaled down as they are read.
 """
 
 import functools
@@ -18,10 +18,10 @@ from wg_common.modalities.images import Images
 from wg_core.errors import DataError
 
 Pictures = NDArray[np.uint8]
-IMAGES = Images()
+IMAGE_MODALITY = Images()
 
-SIDE = 256  # Longest side of a stored picture, pixels; the encoder uses 128
-TOTAL_LIMIT = 4 << 30  # Largest total of a source's pictures in memory, bytes
+MAX_SIDE_PIXELS = 256  # Longest side of a stored picture, pixels; the encoder uses 128
+TOTAL_BYTES_LIMIT = 4 << 30  # Largest total of a source's pictures in memory, bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,22 +45,22 @@ def decode_picture(data: bytes, name: str) -> Pictures:
     """Decode a picture as a plant does, and scale it down.
 
     Returns:
-        uint8 ``[h, w]`` or ``[h, w, 3]``, with no side above ``SIDE``.
+        uint8 ``[h, w]`` or ``[h, w, 3]``, with no side above ``MAX_SIDE_PIXELS``.
 
     Raises:
         DataError: The data is not a picture, or the picture is too large or too small.
     """
-    image = IMAGES.decode(data, name)
+    image = IMAGE_MODALITY.decode(data, name)
     try:
-        IMAGES.check_zoo_record(image)
+        IMAGE_MODALITY.check_zoo_record(image)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
-    if max(image.shape[:2]) <= SIDE:
+    if max(image.shape[:2]) <= MAX_SIDE_PIXELS:
         return image
     from PIL import Image
 
     small = Image.fromarray(image)
-    small.thumbnail((SIDE, SIDE))
+    small.thumbnail((MAX_SIDE_PIXELS, MAX_SIDE_PIXELS))
     return np.asarray(small, dtype=np.uint8)
 
 
@@ -75,7 +75,9 @@ def read_folder(path: str) -> LabelledArchive:
     try:
         folders = sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
         files = {
-            folder.name: sorted(p for p in folder.iterdir() if IMAGES.is_record_file(p.name))
+            folder.name: sorted(
+                p for p in folder.iterdir() if IMAGE_MODALITY.is_record_file(p.name)
+            )
             for folder in folders
         }
     except OSError as error:
@@ -84,11 +86,11 @@ def read_folder(path: str) -> LabelledArchive:
     pictures: list[Record] = []
     size = 0
     for file in (file for name in names for file in files[name]):
-        data = read_file(_inside(root, file), IMAGES.file_limit)
+        data = read_file(_resolve_inside(root, file), IMAGE_MODALITY.file_limit)
         pictures.append(decode_picture(data, str(file)))
         size += pictures[-1].nbytes
-        if size > TOTAL_LIMIT:
-            raise DataError(f"{path}: more than {TOTAL_LIMIT} bytes of pictures")
+        if size > TOTAL_BYTES_LIMIT:
+            raise DataError(f"{path}: more than {TOTAL_BYTES_LIMIT} bytes of pictures")
     if len(names) < 2:
         raise DataError(
             f"{path}: pictures of {len(names)} classes, expected one folder a class, at least two"
@@ -97,7 +99,7 @@ def read_folder(path: str) -> LabelledArchive:
     return LabelledArchive(pictures, labels, names)
 
 
-def _inside(root: Path, file: Path) -> Path:
+def _resolve_inside(root: Path, file: Path) -> Path:
     try:
         inside = file.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle

@@ -40,10 +40,10 @@ from wg_server.zoo.workers import WorkerPool, open_workers
 
 log = logging.getLogger(__name__)
 
-_FIT_PER_TASK = 48
-_FIT_TASKS = 4  # Number of tasks per job when records for the encoder's fit are rendered
+_FIT_RECORDS_PER_TASK = 48
+_FIT_TASKS_PER_JOB = 4  # Number of tasks per job when records for the encoder's fit are rendered
 Progress = Callable[[int, str], None]
-MapTraining = Callable[[ZooPlan, Progress], Maps]
+ReadingMapTrainer = Callable[[ZooPlan, Progress], Maps]
 """Function that trains the reading maps of a plan, and reports its progress."""
 
 
@@ -68,7 +68,7 @@ def build_zoo(
     *,
     workers: int,
     progress: Progress,
-    train_maps: MapTraining | None = None,
+    train_maps: ReadingMapTrainer | None = None,
 ) -> BuildResult:
     """Build all tasks of a plan that do not exist yet.
 
@@ -88,28 +88,30 @@ def build_zoo(
     _check_unseen(home, zoo, private)
     with open_workers(workers) as pool:
         progress(0, "fitting the encoder")
-        data = _encoder(home, plan, pool, train_maps, progress)
+        data = _load_or_fit_encoder(home, plan, pool, train_maps, progress)
         encoder = canonical.sha256_hex(data)
         todo = [task for task in specs if not zoo.has_entry(task.entry_key(encoder))]
         present = len(specs) - len(todo)
         progress(present, "rendering and encoding")
         # Tasks from files may have many more records than rendered ones; the largest come first.
         todo.sort(key=lambda spec: -spec.per_class)
-        for number, (_, (packed_tensors, entry)) in enumerate(pool.run_jobs(_work, data, todo), 1):
+        for number, (_, (packed_tensors, entry)) in enumerate(
+            pool.run_jobs(_build_task_job, data, todo), 1
+        ):
             zoo.write_entry(packed_tensors, entry)
             progress(present + number, entry.family)
-        families = _families_to_make(zoo, plan, specs, encoder)
+        families = _families_to_build(zoo, plan, specs, encoder)
         private_todo = [
             family
             for family in private
             if not own_families.has_private_family(zoo, family, encoder)
         ]
         done_count = count_entries(plan) - len(families) - len(private_todo)
-        make = partial(_make_family, zoo.root, plan.own_sites, plan.family_network)
+        make = partial(_build_family_job, zoo.root, plan.own_sites, plan.family_network)
         for number, (_, family) in enumerate(pool.run_jobs(make, data, families), 1):
             progress(done_count + number, family)
         done_count += len(families)
-        train = partial(_make_private, zoo.root)
+        train = partial(_build_private_family_job, zoo.root)
         for number, (_, family) in enumerate(pool.run_jobs(train, data, private_todo), 1):
             progress(done_count + number, f"{family}: private, a head alone")
     return BuildResult(len(todo), present, encoder)
@@ -118,7 +120,7 @@ def build_zoo(
 def count_entries(plan: ZooPlan) -> int:
     """Return the number of entries of a plan: tasks, and the operator's families."""
     specs = list_tasks(plan)
-    return len(specs) + len(_own_families(plan, specs)) + len(private_families(plan))
+    return len(specs) + len(_families_with_heads(plan, specs)) + len(private_families(plan))
 
 
 def _check_unseen(home: ServerHome, zoo: ZooStore, private: Sequence[PrivateFamily]) -> None:
@@ -158,11 +160,11 @@ def build_task(encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, ZooEnt
     return data, entry
 
 
-def _encoder(
+def _load_or_fit_encoder(
     home: ServerHome,
     plan: ZooPlan,
     pool: WorkerPool,
-    train_maps: MapTraining | None,
+    train_maps: ReadingMapTrainer | None,
     progress: Progress,
 ) -> bytes:
     """Return the home's encoder, or fit one; an existing encoder stays because plants hold it."""
@@ -176,13 +178,13 @@ def _encoder(
                 " home with 'wg-server init'"
             )
         return data
-    data = _with_maps(plan, fit_plan_encoder(plan, pool), train_maps, progress)
+    data = _add_reading_maps(plan, fit_plan_encoder(plan, pool), train_maps, progress)
     atomic.write_bytes(home.encoder, data)
     return data
 
 
-def _with_maps(
-    plan: ZooPlan, data: bytes, train_maps: MapTraining | None, progress: Progress
+def _add_reading_maps(
+    plan: ZooPlan, data: bytes, train_maps: ReadingMapTrainer | None, progress: Progress
 ) -> bytes:
     """Return an encoder package with the reading maps of a plan."""
     if train_maps is None or not plan.machine_steps:
@@ -211,7 +213,7 @@ def fit_plan_encoder(plan: ZooPlan, pool: WorkerPool) -> bytes:
 
 
 def replace_encoder(
-    home: ServerHome, plan: ZooPlan, *, workers: int, train_maps: MapTraining | None = None
+    home: ServerHome, plan: ZooPlan, *, workers: int, train_maps: ReadingMapTrainer | None = None
 ) -> str:
     """Replace the home's encoder by the encoder of a plan, and return its id.
 
@@ -226,7 +228,7 @@ def replace_encoder(
     """
     with open_workers(workers) as pool:
         data = fit_plan_encoder(plan, pool)
-    data = _with_maps(plan, data, train_maps, lambda *_: None)
+    data = _add_reading_maps(plan, data, train_maps, lambda *_: None)
     atomic.write_bytes(home.encoder, data)
     return canonical.sha256_hex(data)
 
@@ -244,21 +246,24 @@ def public_records(
         Raw features ``[n, WIDTH]``, and the task and the class of each record, ``[n]``.
     """
     records = plan.encoder.fit_record_count(plan.modality)
-    count = max(1, min(len(specs), records // _FIT_PER_TASK))
+    count = max(1, min(len(specs), records // _FIT_RECORDS_PER_TASK))
     chosen_specs = [specs[i] for i in np.linspace(0, len(specs) - 1, count).astype(int)]
     share = -(-records // count)
     # Batching must not depend on the number of workers: it affects the encoder's hash.
-    parts = [chosen_specs[start : start + _FIT_TASKS] for start in range(0, count, _FIT_TASKS)]
+    parts = [
+        chosen_specs[start : start + _FIT_TASKS_PER_JOB]
+        for start in range(0, count, _FIT_TASKS_PER_JOB)
+    ]
     settings = kind.settings(pixels=plan.encoder.pixels)
     jobs = [(part, share, plan.modality, kind.choice(), settings) for part in parts]
-    raw_by_task = dict(pool.run_jobs(_raw, kind.data, jobs))
+    raw_by_task = dict(pool.run_jobs(_unprojected_features, kind.data, jobs))
     pairs = [pair for number in range(len(jobs)) for pair in raw_by_task[number]]
     raw = np.concatenate([features for features, _ in pairs])
     groups = np.repeat(np.arange(count), [len(labels) for _, labels in pairs])
     return raw, groups, np.concatenate([labels for _, labels in pairs])
 
 
-def _raw(
+def _unprojected_features(
     data: bytes, job: tuple[Sequence[TaskSpec], int, str, TrunkChoice, Mapping[str, str]]
 ) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
     """Return features and labels of a share of each task's records, before any projection."""
@@ -277,38 +282,42 @@ def _raw(
     return list(zip(parts, labels, strict=True))
 
 
-def _families_to_make(
+def _families_to_build(
     zoo: ZooStore, plan: ZooPlan, specs: Sequence[TaskSpec], encoder: str
 ) -> list[TaskSpec]:
     """Return the first task of each of the operator's families that is not built yet."""
     settings = plan.own_sites, plan.family_network
     return [
         spec
-        for spec in _own_families(plan, specs)
+        for spec in _families_with_heads(plan, specs)
         if not own_families.has_family(zoo, spec, encoder, *settings)
     ]
 
 
-def _own_families(plan: ZooPlan, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
+def _families_with_heads(plan: ZooPlan, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
     """Return the first task of each of the operator's families that gets a family head."""
     return own_families.family_tasks(specs) if plan.own_sites else []
 
 
-def _work(data: bytes, spec: TaskSpec) -> tuple[bytes, ZooEntry]:
-    return build_task(_load_cached(data), spec)
+def _build_task_job(data: bytes, spec: TaskSpec) -> tuple[bytes, ZooEntry]:
+    return build_task(_load_encoder_cached(data), spec)
 
 
-def _make_private(root: Path, data: bytes, family: PrivateFamily) -> str:
-    return own_families.build_private_family(ZooStore(root), _load_cached(data), family).family
+def _build_private_family_job(root: Path, data: bytes, family: PrivateFamily) -> str:
+    return own_families.build_private_family(
+        ZooStore(root), _load_encoder_cached(data), family
+    ).family
 
 
-def _make_family(root: Path, sites: int, architecture: str, data: bytes, spec: TaskSpec) -> str:
+def _build_family_job(
+    root: Path, sites: int, architecture: str, data: bytes, spec: TaskSpec
+) -> str:
     return own_families.build_family(
-        ZooStore(root), _load_cached(data), spec, sites, architecture
+        ZooStore(root), _load_encoder_cached(data), spec, sites, architecture
     ).family
 
 
 @lru_cache(1)
-def _load_cached(data: bytes) -> encoders.Encoder:
+def _load_encoder_cached(data: bytes) -> encoders.Encoder:
     """Return the encoder, which is cached per process: loading takes longer than a task."""
     return encoders.load_encoder(data)

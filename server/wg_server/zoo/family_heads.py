@@ -21,12 +21,13 @@ from wg_server.zoo import heads, membership, sources
 from wg_server.zoo.membership import MembershipAttack
 from wg_server.zoo.task_spec import TaskSpec
 
-_RECORDS = 30  # Approximate number of records at a simulated site, balanced over classes
-_DIRECTIONS = 256  # Number of principal directions that a head is fitted on
-_PENALTY = 0.04
+_RECORDS_PER_SITE = 30  # Approximate number of records at a simulated site, balanced over classes
+_DIRECTION_COUNT = 256  # Number of principal directions that a head is fitted on
+_RIDGE_PENALTY = 0.04
 """Ridge penalty on weights at unit variance, relative to the loss of all records."""
-_PRINCIPAL = 2000  # Approximate number of records for the principal directions
-_HELD_OUT = 5  # Every fifth site, and every fifth record of a class, is held out for evaluation
+_DIRECTION_SAMPLE_SIZE = 2000  # Approximate number of records for the principal directions
+_HELD_OUT_INTERVAL = 5
+"""Every fifth site, and every fifth record of a class, is held out for evaluation."""
 _TINY = 1e-9
 
 
@@ -64,7 +65,7 @@ def fit_family_head(sites: SimulatedSites, classes: int, layout: FeatureLayout) 
         classes: Number of classes K.
         layout: Layout of local features.
     """
-    site_moments = _moments(sites.local, layout)
+    site_moments = _site_moments(sites.local, layout)
     flat = np.concatenate(
         [
             (local[:, layout.first_head_feature :] - mean.astype(np.float32))
@@ -72,22 +73,22 @@ def fit_family_head(sites: SimulatedSites, classes: int, layout: FeatureLayout) 
             for local, (mean, spread) in zip(sites.local, site_moments, strict=True)
         ]
     )
-    rows = np.linspace(0, len(flat) - 1, min(len(flat), _PRINCIPAL)).astype(np.int64)
+    rows = np.linspace(0, len(flat) - 1, min(len(flat), _DIRECTION_SAMPLE_SIZE)).astype(np.int64)
     sample = flat[rows].astype(np.float64)
-    _, vectors = principal_components(sample, min(_DIRECTIONS, *sample.shape))
+    _, vectors = principal_components(sample, min(_DIRECTION_COUNT, *sample.shape))
     z, labels = flat @ vectors.astype(np.float32), np.concatenate(sites.labels)
-    weight, bias = heads.fit_head(z, labels, classes, penalty=_PENALTY * len(z))
+    weight, bias = heads.fit_head(z, labels, classes, penalty=_RIDGE_PENALTY * len(z))
     return FamilyHead(
         *typical_site_moments(sites.local, layout), weight=weight @ vectors.T, bias=bias
     )
 
 
-Fit = Callable[[Sequence[int], SimulatedSites], FamilyHead]
+HeadFit = Callable[[Sequence[int], SimulatedSites], FamilyHead]
 """Function that fits a head, given the numbers and the features of some sites."""
 
 
 def accuracy_at_sites(
-    sites: SimulatedSites, site_records: SiteRecords, layout: FeatureLayout, fit_head: Fit
+    sites: SimulatedSites, site_records: SiteRecords, layout: FeatureLayout, fit_head: HeadFit
 ) -> tuple[float, MembershipAttack]:
     """Return the accuracy of a family's head at held-out sites, and a membership attack's result.
 
@@ -104,18 +105,18 @@ def accuracy_at_sites(
     every = list(
         zip(sites.local, sites.labels, site_records.records, site_records.held_out, strict=True)
     )
-    places = [place for place in range(len(every)) if (place + 1) % _HELD_OUT]
+    places = [place for place in range(len(every)) if (place + 1) % _HELD_OUT_INTERVAL]
     training = [every[place] for place in places]
     training_records = [(local[~h], labels[~h]) for local, labels, _, h in training]
     head = fit_head(places, SimulatedSites(*zip(*training_records, strict=True)))
     right: list[NDArray[np.bool_]] = []
-    for local, labels, _, h in every[_HELD_OUT - 1 :: _HELD_OUT]:
+    for local, labels, _, h in every[_HELD_OUT_INTERVAL - 1 :: _HELD_OUT_INTERVAL]:
         weight, bias = head.adapt_to_site(local, layout)
         right.append((local[h] @ weight.T + bias).argmax(axis=1) == labels[h])
-    return float(np.concatenate(right).mean()), _membership(head, training, layout)
+    return float(np.concatenate(right).mean()), _attack_head(head, training, layout)
 
 
-def _membership(
+def _attack_head(
     head: FamilyHead,
     training: Sequence[
         tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
@@ -144,7 +145,7 @@ def typical_site_moments(
         local: Local features of each site, ``[n, D]``.
         layout: Layout of local features.
     """
-    site_moments = _moments(local, layout)
+    site_moments = _site_moments(local, layout)
     within = float(np.exp(2 * site_moments[:, 1]).mean())
     count = float(np.mean([len(features) for features in local]))
     between = (
@@ -154,7 +155,7 @@ def typical_site_moments(
     return site_moments.mean(axis=0), np.array([within / max(between, _TINY * within)])
 
 
-def _moments(local: Sequence[NDArray[np.float32]], layout: FeatureLayout) -> Floats:
+def _site_moments(local: Sequence[NDArray[np.float32]], layout: FeatureLayout) -> Floats:
     """Return mean and log spread of features at each site, ``[C, 2, B]``."""
     return np.stack([site_moments(features, layout) for features in local])
 
@@ -165,7 +166,7 @@ def simulate_sites(
     """Return local features and records at simulated sites, with classes balanced per site."""
     local, site_rows = [], []
     of_class = [np.flatnonzero(task.labels == label) for label in range(len(task.names))]
-    per_class = max(2, _RECORDS // len(of_class))
+    per_class = max(2, _RECORDS_PER_SITE // len(of_class))
     for site in range(sites):
         rng = streams.stream_generator(Stream.FAMILY_HEAD, spec.seed, spec.family, indices=(site,))
         rows = np.concatenate(
@@ -184,5 +185,7 @@ def held_out_mask(labels: NDArray[np.int64], classes: int) -> NDArray[np.bool_]:
     out = np.zeros(len(labels), bool)
     for label in range(classes):
         members = np.flatnonzero(labels == label)
-        out[members[min(_HELD_OUT, len(members)) - 1 :: _HELD_OUT]] = len(members) > 1
+        out[members[min(_HELD_OUT_INTERVAL, len(members)) - 1 :: _HELD_OUT_INTERVAL]] = (
+            len(members) > 1
+        )
     return out

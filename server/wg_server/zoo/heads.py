@@ -46,7 +46,7 @@ def fit_head(
     return weight, w[:, d] - weight @ mean
 
 
-def accuracy(
+def head_accuracy(
     weight: Floats, bias: Floats, features: NDArray[np.floating], labels: NDArray[np.int64]
 ) -> float:
     """Return the accuracy of a head on labelled features."""

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-_FEWEST = 2  # Smallest number of members, and of non-members, in a class that is used
+_MIN_RECORDS_PER_CLASS = 2
+"""Smallest number of members, and of non-members, in a class that is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def attack_by_loss(
     for label in np.unique(labels):
         of_class = labels == label
         members, strangers = losses[of_class & is_member], losses[of_class & ~is_member]
-        if min(len(members), len(strangers)) < _FEWEST:
+        if min(len(members), len(strangers)) < _MIN_RECORDS_PER_CLASS:
             continue
         below = _shares_above(members, strangers)
         above = 1 - _shares_above(strangers, members)

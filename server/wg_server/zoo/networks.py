@@ -34,19 +34,19 @@ from wg_server.zoo.task_spec import TaskSpec
 
 HELD_OUT_LIMIT = 64
 TRAINING_STEPS = 1000  # Fine-tuning steps
-_BATCH = 48
-_WARM_UP = 30
-_RATE = 1e-3
+_BATCH_SIZE = 48
+_WARM_UP_STEPS = 30
+_PEAK_LEARNING_RATE = 1e-3
 """Peak learning rate after the warm-up; a cosine reduces it to zero."""
-_TOGETHER = 2
+_SITES_PER_BATCH = 2
 """Number of simulated sites in a batch."""
-_PROBED = 50
+_PROBE_SITES = 50
 """Number of simulated sites of the probe, which also define a typical site."""
-_JUDGED = 20
+_EVALUATION_SITES = 20
 """Number of simulated sites on which a network is evaluated."""
-_TINY = 1e-6
+_VARIANCE_FLOOR = 1e-6
 """Constant added to a variance before its root is taken."""
-_PENALTY = 30.0
+_PROBE_PENALTY = 30.0
 """Penalty of the linear probe that fine-tuning starts from: an overconfident probe causes large
 first steps."""
 Array = NDArray[np.float32]
@@ -102,7 +102,7 @@ def simulated_site_batches(
     """
     labels, kind = task.labels[rows], find_modality(task.modality)
     of_class = [rows[labels == label] for label in np.unique(labels)]
-    count = _BATCH // _TOGETHER
+    count = _BATCH_SIZE // _SITES_PER_BATCH
     per_class = -(-count // len(of_class))
     while True:
         drawn_rows = np.concatenate(
@@ -143,18 +143,24 @@ def fine_tune_at_sites(
     trunk = trunks.channels_last(network.load_trunk(architecture, initial_tensors))
     norms = site_norms.install_site_norms(trunk)
     layout = FeatureLayout(network.feature_count(architecture), ())
-    probed_sites = list(itertools.islice(sites, _PROBED))
+    probed_sites = list(itertools.islice(sites, _PROBE_SITES))
     features, norm_moments = _site_inputs(trunk, norms, probed_sites)
-    modulation = _modulate(norms, norm_moments, network.network_kind(architecture).site_norms, rng)
-    probe_features = _standardise(torch.from_numpy(features)).numpy().reshape(-1, layout.scaled)
+    modulation = _modulate_norms(
+        norms, norm_moments, network.network_kind(architecture).site_norms, rng
+    )
+    probe_features = (
+        _standardise_by_site(torch.from_numpy(features)).numpy().reshape(-1, layout.scaled)
+    )
     labels = np.concatenate([of for _, of in probed_sites])
-    probe = heads.fit_head(probe_features, labels, classes, penalty=_PENALTY)
+    probe = heads.fit_head(probe_features, labels, classes, penalty=_PROBE_PENALTY)
     weight, bias = (torch.from_numpy(part.astype(np.float32)).requires_grad_() for part in probe)
     parameters = [*trunk.parameters(), weight, bias, *modulation.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=1e-4)
+    optimiser = torch.optim.AdamW(parameters, lr=_PEAK_LEARNING_RATE, weight_decay=1e-4)
     for step in range(steps):
-        _pace(optimiser, step, steps)
-        loss = _loss_at_sites(trunk, norms, (weight, bias), itertools.islice(sites, _TOGETHER))
+        _set_learning_rate(optimiser, step, steps)
+        loss = _loss_at_sites(
+            trunk, norms, (weight, bias), itertools.islice(sites, _SITES_PER_BATCH)
+        )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -180,16 +186,16 @@ def _loss_at_sites(
     head: tuple[torch.Tensor, torch.Tensor],
     sites: Iterable[tuple[NDArray[np.generic], NDArray[np.int64]]],
 ) -> torch.Tensor:
-    """Return the cross-entropy of a trunk and a head (weight, bias) at ``_TOGETHER`` sites."""
+    """Return the cross-entropy of trunk and head (weight, bias) at ``_SITES_PER_BATCH`` sites."""
     batches, of = zip(*sites, strict=True)
     all_losses = torch.from_numpy(np.concatenate(batches))
-    with norms.site_batches(_TOGETHER):
-        out = torch.stack(trunk(network.trunk_input(all_losses)).chunk(_TOGETHER))
-    logits = _standardise(out) @ head[0].T + head[1]
+    with norms.site_batches(_SITES_PER_BATCH):
+        out = torch.stack(trunk(network.trunk_input(all_losses)).chunk(_SITES_PER_BATCH))
+    logits = _standardise_by_site(out) @ head[0].T + head[1]
     return F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(np.concatenate(of)))
 
 
-def _modulate(
+def _modulate_norms(
     norms: TrunkSiteNorms, norm_moments: NDArray[np.float64], rank: int, rng: np.random.Generator
 ) -> NormModulation:
     """Modulate norms by the moments of the first norm at some sites, ``[C, 2, N]``."""
@@ -216,17 +222,17 @@ def _site_inputs(
     return np.stack(features), np.stack(norm_moments)
 
 
-def _pace(optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:
+def _set_learning_rate(optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:
     """Set the learning rate: warm-up, half a cosine (Loshchilov and Hutter, ICLR 2017, eq. 5)."""
     falling = (1 + math.cos(math.pi * step / steps)) / 2
     for group in optimiser.param_groups:
-        group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP) * falling
+        group["lr"] = _PEAK_LEARNING_RATE * min(1.0, (step + 1) / _WARM_UP_STEPS) * falling
 
 
-def _standardise(features: torch.Tensor) -> torch.Tensor:
+def _standardise_by_site(features: torch.Tensor) -> torch.Tensor:
     """Standardise features ``[C, m, F]`` by site as ``FamilyHead`` does, to total variance F."""
     mean = features.mean(dim=1, keepdim=True)
-    spread = (features.var(dim=1, keepdim=True, unbiased=False) + _TINY).sqrt()
+    spread = (features.var(dim=1, keepdim=True, unbiased=False) + _VARIANCE_FLOOR).sqrt()
     inverse = 1 / (spread + FLOOR * spread.mean(dim=-1, keepdim=True))
     loud = (spread * inverse).square().mean(dim=-1, keepdim=True).sqrt()
     return (features - mean) * inverse / loud
@@ -251,7 +257,7 @@ def evaluate_at_sites(
     architecture, rows = model.architecture, np.concatenate([held_out, members])
     layout, labels = FeatureLayout(network.feature_count(architecture), ()), task.labels[rows]
     losses, right = np.zeros(len(rows)), []
-    for site in range(_JUDGED if len(held_out) else 0):
+    for site in range(_EVALUATION_SITES if len(held_out) else 0):
         batch = network.prepare_batch(
             architecture, sources.simulate_site(task.records_at(rows), task.modality, site, rng)
         )
@@ -260,7 +266,7 @@ def evaluate_at_sites(
         features = network.features(network.load_trunk(architecture, trunk), batch)
         weight, bias = model.head.adapt_to_site(features, layout)
         scores = log_softmax(features @ weight.T + bias, axis=1)
-        losses -= scores[np.arange(len(rows)), labels] / _JUDGED
+        losses -= scores[np.arange(len(rows)), labels] / _EVALUATION_SITES
         right.append((scores.argmax(axis=1) == labels)[: len(held_out)].mean())
     is_member = np.arange(len(rows)) >= len(held_out)
     accuracy = float(np.mean(right)) if right else float("nan")

@@ -32,7 +32,7 @@ from wg_core.wire import canonical
 from wg_server.zoo import family_heads, networks, private_heads, sources
 from wg_server.zoo.family_heads import SimulatedSites
 from wg_server.zoo.plan import PrivateFamily
-from wg_server.zoo.store import ZooStore, read_record
+from wg_server.zoo.store import ZooStore, read_versioned_record
 from wg_server.zoo.task_spec import TaskSpec
 
 VERSION = 5  # Version of the training; heads and networks of another version are made again
@@ -93,8 +93,8 @@ def has_family(
     zoo: ZooStore, spec: TaskSpec, encoder: str, sites: int, architecture: str = ""
 ) -> bool:
     """Return whether the zoo has a family with this number of sites and this architecture."""
-    path = _path(zoo.root, spec.entry_key(encoder))
-    entry = read_record(path, FamilyEntry, VERSION) if path.is_file() else None
+    path = _entry_path(zoo.root, spec.entry_key(encoder))
+    entry = read_versioned_record(path, FamilyEntry, VERSION) if path.is_file() else None
     return entry is not None and entry.sites == sites and architecture in ("", entry.architecture)
 
 
@@ -119,7 +119,7 @@ def build_family(
     released_features = np.stack(shown_sites.local)[:, :, : encoder.dimension]
     tensors: dict[str, NDArray[Any]] = {
         **family_heads.fit_family_head(shown_sites, classes, layout).tensors(),
-        _SITES: released_features.astype(np.float16),
+        _SITES_TENSOR: released_features.astype(np.float16),
     }
     network_accuracy, network_found = "", ("", "")
     if architecture:
@@ -142,14 +142,14 @@ def build_family(
         network_found=network_found,
         sha256=zoo.write_object(safetensors.numpy.save(tensors)),
     )
-    atomic.write_bytes(_path(zoo.root, entry.task), canonical.encode(entry))
+    atomic.write_bytes(_entry_path(zoo.root, entry.task), canonical.encode(entry))
     return entry
 
 
 def has_private_family(zoo: ZooStore, family: PrivateFamily, encoder: str) -> bool:
     """Return whether the zoo has a private family with this privacy guarantee."""
-    path = _path(zoo.root, family.task.entry_key(encoder))
-    entry = read_record(path, FamilyEntry, VERSION) if path.is_file() else None
+    path = _entry_path(zoo.root, family.task.entry_key(encoder))
+    entry = read_versioned_record(path, FamilyEntry, VERSION) if path.is_file() else None
     return entry is not None and entry.privacy == family.privacy
 
 
@@ -171,7 +171,7 @@ def build_private_family(zoo: ZooStore, encoder: Encoder, family: PrivateFamily)
         privacy=family.privacy,
         sha256=zoo.write_object(safetensors.numpy.save(head.tensors())),
     )
-    atomic.write_bytes(_path(zoo.root, entry.task), canonical.encode(entry))
+    atomic.write_bytes(_entry_path(zoo.root, entry.task), canonical.encode(entry))
     return entry
 
 
@@ -181,8 +181,8 @@ def family_entries(zoo: ZooStore, encoder: str) -> Iterator[FamilyEntry]:
     Raises:
         DecodeError: A record is damaged; the message names the file.
     """
-    for path in sorted((zoo.root / _FOLDER).glob("*.json")):
-        entry = read_record(path, FamilyEntry, VERSION)
+    for path in sorted((zoo.root / _FAMILIES_FOLDER).glob("*.json")):
+        entry = read_versioned_record(path, FamilyEntry, VERSION)
         if entry is not None and entry.encoder == encoder:
             yield entry
 
@@ -201,7 +201,7 @@ def read_family(
     tensors, packed_network = hostile_tensors.split_prefix(
         zoo.read_tensors(entry.sha256), family_network.PREFIX
     )
-    sites: NDArray[np.generic] = tensors.pop(_SITES, np.zeros((0, 0, 0), np.float32))
+    sites: NDArray[np.generic] = tensors.pop(_SITES_TENSOR, np.zeros((0, 0, 0), np.float32))
     count, classes = entry.sites if entry.privacy == NO_PRIVACY else 0, len(entry.labels)
     if sites.ndim != 3 or len(sites) != count or not np.isfinite(sites).all():
         raise DecodeError(f"family head: sites {sites.shape}, expected {count}")
@@ -212,9 +212,9 @@ def read_family(
     )
 
 
-_FOLDER = "families"
-_SITES = "sites"
+_FAMILIES_FOLDER = "families"
+_SITES_TENSOR = "sites"
 
 
-def _path(root: Path, key: str) -> Path:
-    return root / _FOLDER / f"{key}.json"
+def _entry_path(root: Path, key: str) -> Path:
+    return root / _FAMILIES_FOLDER / f"{key}.json"

@@ -18,9 +18,9 @@ from wg_core.privacy.schema import DIMENSION
 from wg_server.zoo.task_spec import FILES, Kind, TaskSpec
 
 PLAN_LIMIT = 256 << 10
-DEFAULT = "default"
+DEFAULT_PLAN = "default"
 
-_MODALITIES: dict[Kind, str] = {
+_MODALITY_OF_KIND: dict[Kind, str] = {
     "procedural": "images",
     "procedural-windows": "windows",
     "procedural-texts": "texts",
@@ -161,7 +161,7 @@ class ZooPlan:
         if not self.sources:
             raise ConfigError("sources: expected at least one")
         for source in self.sources:
-            modality = modality_of(_MODALITIES.get(source.kind, self.modality))
+            modality = modality_of(_MODALITY_OF_KIND.get(source.kind, self.modality))
             if modality.name != self.modality:
                 raise ConfigError(
                     f"source {source.kind}: has {modality.title}, and {self.architecture} is for"
@@ -204,7 +204,7 @@ class ZooPlan:
 def list_tasks(plan: ZooPlan) -> list[TaskSpec]:
     """Return all tasks of a plan's sources that are not private; a family's sites are adjacent."""
     return [
-        _task(plan, number, family, site)
+        _source_task(plan, number, family, site)
         for number, source in enumerate(plan.sources)
         for family in range(source.families)
         for site in range(source.sites)
@@ -229,7 +229,7 @@ def private_families(plan: ZooPlan) -> list[PrivateFamily]:
     """Return the families of a plan's private sources."""
     return [
         PrivateFamily(
-            task=_task(plan, number, 0, 0),
+            task=_source_task(plan, number, 0, 0),
             privacy=PrivacyGuarantee(epsilon=f"{private.epsilon:g}", delta=f"{private.delta:g}"),
         )
         for number, source in enumerate(plan.sources)
@@ -237,7 +237,7 @@ def private_families(plan: ZooPlan) -> list[PrivateFamily]:
     ]
 
 
-def _task(plan: ZooPlan, number: int, family: int, site: int) -> TaskSpec:
+def _source_task(plan: ZooPlan, number: int, family: int, site: int) -> TaskSpec:
     """Return the task of a source in the plan with the given number."""
     source = plan.sources[number]
     return TaskSpec(
@@ -266,7 +266,7 @@ def read_plan(path: Path | None) -> ZooPlan:
         ConfigError: The file is missing or not YAML, or a field is unknown or wrong; the message
             names it.
     """
-    text, name = read_plan_text(path, "wg_server.zoo", DEFAULT)
+    text, name = read_plan_text(path, "wg_server.zoo", DEFAULT_PLAN)
     return settings.parse_yaml(text, ZooPlan, name)
 
 

@@ -37,12 +37,12 @@ from wg_server.zoo.task_spec import TaskSpec
 SIMULATED_SITES = 10  # Number of simulated sites at which each record is encoded
 _FAMILIES, _PER_CLASS = 10, 4  # Numbers of rendered families, and of records per class
 _PRINCIPAL, _DIRECTIONS = 256, 64  # Numbers of principal directions, and of a head's inputs
-_MEAN_STEPS = 20  # Number of noisy sums of records
-_EVERY = 1 << 40  # No limit: a choice of records would depend on the other records
+_NOISY_SUM_COUNT = 20  # Number of noisy sums of records
+_ALL_RECORDS = 1 << 40  # No limit: a choice of records would depend on the other records
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Space:
+class _HeadInputs:
     """Inputs of a private family's head, computed from public records only.
 
     Attributes:
@@ -78,10 +78,10 @@ def train_private_family(
         The records, their head, and the results of ``accuracy_at_sites`` for another head with the
         same epsilon.
     """
-    task = sources.load_task(replace(spec, sites=1, per_class=_EVERY))
+    task = sources.load_task(replace(spec, sites=1, per_class=_ALL_RECORDS))
     layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
-    space = _space(encoder, spec, task.modality, layout)
-    local = list(_views(encoder.encode_local, task.records, task.modality, spec))
+    space = _fit_head_inputs(encoder, spec, task.modality, layout)
+    local = list(_local_features_by_site(encoder.encode_local, task.records, task.modality, spec))
     sites = SimulatedSites(local, [task.labels] * SIMULATED_SITES)
     numbers = np.tile(np.arange(len(task.labels)), (SIMULATED_SITES, 1))
     out = family_heads.held_out_mask(task.labels, len(task.names))
@@ -89,21 +89,21 @@ def train_private_family(
         encoder=encoder.id,
         dimension=_DIRECTIONS,
         labels=task.names,
-        steps=gradients.DEFAULT_STEPS + _MEAN_STEPS,
+        steps=gradients.DEFAULT_STEPS + _NOISY_SUM_COUNT,
         unit_rule="weight",
     )
     sigma = mechanism.noise_scale(schema, float(privacy.epsilon), float(privacy.delta))
 
     def fit(places: Sequence[int], at: SimulatedSites) -> FamilyHead:
-        return _fit(space, schema, sigma, places, at)
+        return _fit_private_head(space, schema, sigma, places, at)
 
     figures = family_heads.accuracy_at_sites(sites, SiteRecords(numbers, out[numbers]), layout, fit)
 
     return task, fit(range(SIMULATED_SITES), sites), *figures
 
 
-def _fit(
-    space: _Space,
+def _fit_private_head(
+    space: _HeadInputs,
     schema: GradientSchema,
     sigma: float,
     places: Sequence[int],
@@ -121,7 +121,7 @@ def _fit(
     steps = ChargedSteps(records.rows_by_unit(), sigma, schema.steps)
     halves = np.pad(z, ((0, 0), (0, 1)), constant_values=1.0) / 2
     width = halves.shape[1]
-    noisy = [steps.noisy_sum(lambda rows: halves[rows], width) for _ in range(_MEAN_STEPS)]
+    noisy = [steps.noisy_sum(lambda rows: halves[rows], width) for _ in range(_NOISY_SUM_COUNT)]
     total = np.sum(noisy, axis=0)
     centre = total[:-1] / max(total[-1], 1.0)
     centred_records = replace(records, features=(z - centre).astype(np.float32))
@@ -137,11 +137,13 @@ def _fit(
     )
 
 
-def _space(encoder: Encoder, spec: TaskSpec, modality: str, layout: FeatureLayout) -> _Space:
+def _fit_head_inputs(
+    encoder: Encoder, spec: TaskSpec, modality: str, layout: FeatureLayout
+) -> _HeadInputs:
     """Return the inputs of a private family's head, from rendered records at the family's sites."""
     tasks = [sources.load_task(task) for task in _rendered_tasks(spec, modality)]
     records = [record for task in tasks for record in task.records]
-    local = list(_views(encoder.encode_batched, records, modality, spec))
+    local = list(_local_features_by_site(encoder.encode_batched, records, modality, spec))
     moments = np.stack([site_moments(features, layout) for features in local])
     flat = np.concatenate(
         [
@@ -165,10 +167,10 @@ def _space(encoder: Encoder, spec: TaskSpec, modality: str, layout: FeatureLayou
     )
     basis = vectors @ axes
     basis /= np.median(np.linalg.norm(flat @ basis, axis=1))
-    return _Space(moments, family_heads.typical_site_moments(local, layout), basis, layout)
+    return _HeadInputs(moments, family_heads.typical_site_moments(local, layout), basis, layout)
 
 
-def _views(
+def _local_features_by_site(
     encode: Callable[[Sequence[Record]], NDArray[np.float32]],
     records: Sequence[Record],
     modality: str,
@@ -187,7 +189,11 @@ def _views(
 
 def _rendered_tasks(spec: TaskSpec, modality: str) -> Iterator[TaskSpec]:
     """Yield rendered tasks of a modality."""
-    kind = next(k for k in sources.RENDERED if modality == sources.RENDERED[k].MODALITY)
+    kind = next(
+        k
+        for k in sources.PROCEDURAL_LIBRARIES
+        if modality == sources.PROCEDURAL_LIBRARIES[k].MODALITY
+    )
     for family in range(_FAMILIES):
         yield replace(
             spec, kind=kind, family=family, sites=1, per_class=_PER_CLASS, strength="0.7", only=""

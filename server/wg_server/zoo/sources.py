@@ -24,9 +24,9 @@ from wg_server.zoo.procedural_text import families as text_families
 from wg_server.zoo.procedural_windows import families as window_families
 from wg_server.zoo.task_spec import Kind, TaskSpec
 
-_STRENGTHS = 0.3, 1.0  # Range of the augmentation strength of simulated sites
-_AS_THEY_ARE = 10  # Every tenth simulated site has unchanged records
-_LEAST = 5  # Smallest number of records of a class at a site
+_STRENGTH_RANGE = 0.3, 1.0  # Range of the augmentation strength of simulated sites
+_UNCHANGED_SITE_INTERVAL = 10  # Every tenth simulated site has unchanged records
+_MIN_RECORDS_PER_CLASS = 5  # Smallest number of records of a class at a site
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -113,9 +113,9 @@ def load_task(spec: TaskSpec) -> LabelledTask:
     Raises:
         DataError: A file is missing, or does not match the plan.
     """
-    if spec.kind in RENDERED:
-        return _render(spec, RENDERED[spec.kind])
-    return _cut(spec, _READERS[spec.kind](spec.path))
+    if spec.kind in PROCEDURAL_LIBRARIES:
+        return _render_task(spec, PROCEDURAL_LIBRARIES[spec.kind])
+    return _cut_task(spec, _READERS[spec.kind](spec.path))
 
 
 def simulate_site(
@@ -129,13 +129,13 @@ def simulate_site(
         site: Number of the site; every tenth site has unchanged records.
         rng: Random generator of the augmentation.
     """
-    if site % _AS_THEY_ARE == 0:
+    if site % _UNCHANGED_SITE_INTERVAL == 0:
         return records
-    strength = float(rng.uniform(*_STRENGTHS))
+    strength = float(rng.uniform(*_STRENGTH_RANGE))
     return modality_of(modality).augment_site(records, strength, rng)
 
 
-def _render(spec: TaskSpec, library: ProceduralLibrary[F, S]) -> LabelledTask:
+def _render_task(spec: TaskSpec, library: ProceduralLibrary[F, S]) -> LabelledTask:
     """Render a site of a family of a procedural library."""
     if spec.only and spec.only not in library.KINDS:
         raise ConfigError(f"only: {spec.only!r}, expected one of {', '.join(library.KINDS)}")
@@ -155,7 +155,7 @@ def _render(spec: TaskSpec, library: ProceduralLibrary[F, S]) -> LabelledTask:
     )
 
 
-def _cut(spec: TaskSpec, archive: archives.LabelledArchive) -> LabelledTask:
+def _cut_task(spec: TaskSpec, archive: archives.LabelledArchive) -> LabelledTask:
     """Return one site's records of one family's class subset, augmented for that site."""
     rng = streams.stream_generator(Stream.CLASS_SUBSET, spec.seed, spec.family)
     total = len(archive.names)
@@ -166,10 +166,11 @@ def _cut(spec: TaskSpec, archive: archives.LabelledArchive) -> LabelledTask:
     for new, old in enumerate(classes):
         rows = np.array_split(rng.permutation(np.flatnonzero(archive.labels == old)), spec.sites)
         site_rows = rows[spec.site][: spec.per_class]
-        if len(site_rows) < _LEAST:
+        if len(site_rows) < _MIN_RECORDS_PER_CLASS:
             raise DataError(
                 f"source {spec.name}: class {archive.names[old]!r} has {len(site_rows)} records for"
-                f" site {spec.site} of {spec.sites}, expected at least {_LEAST}; plan fewer sites"
+                f" site {spec.site} of {spec.sites}, expected at least"
+                f" {_MIN_RECORDS_PER_CLASS}; plan fewer sites"
             )
         records += [archive.records[row] for row in site_rows]
         labels += [new] * len(site_rows)
@@ -188,7 +189,7 @@ def _cut(spec: TaskSpec, archive: archives.LabelledArchive) -> LabelledTask:
 
 
 _READERS = {"npz": archives.read_npz, "folder": archives.read_folder, "table": archives.read_table}
-RENDERED: Mapping[Kind, ProceduralLibrary[Any, Any]] = {
+PROCEDURAL_LIBRARIES: Mapping[Kind, ProceduralLibrary[Any, Any]] = {
     "procedural": families,
     "procedural-windows": window_families,
     "procedural-texts": text_families,

@@ -79,12 +79,12 @@ class ZooStore:
 
     def has_entry(self, key: str) -> bool:
         """Return whether an entry of the zoo is complete."""
-        return self._entry(key).is_file()
+        return self._entry_path(key).is_file()
 
     def write_entry(self, data: bytes, entry: ZooEntry) -> None:
         """Store the encoded records of an entry, and the entry."""
-        atomic.write_bytes(self._object(entry.sha256), data)
-        atomic.write_bytes(self._entry(entry.key), canonical.encode(entry))
+        atomic.write_bytes(self._object_path(entry.sha256), data)
+        atomic.write_bytes(self._entry_path(entry.key), canonical.encode(entry))
 
     def entries(self, encoder: str | None = None) -> Iterator[ZooEntry]:
         """Yield all complete entries of the zoo (of one encoder), by name.
@@ -111,7 +111,9 @@ class ZooStore:
                 tensors["features"].astype(np.float32), tensors["labels"].astype(np.int64)
             )
         except (KeyError, ValueError) as error:
-            raise DecodeError(f"{self._object(entry.sha256)}: not of an entry: {error}") from error
+            raise DecodeError(
+                f"{self._object_path(entry.sha256)}: not of an entry: {error}"
+            ) from error
 
     def read_tensors(self, sha256: str) -> dict[str, NDArray[Any]]:
         """Read the arrays of a stored object.
@@ -120,7 +122,7 @@ class ZooStore:
             VerificationError: The object does not match its hash.
             DecodeError: The object is not a safetensors file.
         """
-        path = self._object(sha256)
+        path = self._object_path(sha256)
         data = atomic.read_bytes(path, limit=OBJECT_LIMIT)
         digest = canonical.sha256_hex(data)
         if digest != sha256:
@@ -133,13 +135,13 @@ class ZooStore:
     def write_object(self, data: bytes) -> str:
         """Store an object in the zoo, and return its SHA-256, hex."""
         sha256 = canonical.sha256_hex(data)
-        atomic.write_bytes(self._object(sha256), data)
+        atomic.write_bytes(self._object_path(sha256), data)
         return sha256
 
-    def _entry(self, key: str) -> Path:
+    def _entry_path(self, key: str) -> Path:
         return self.root / "entries" / f"{key}.json"
 
-    def _object(self, sha256: str) -> Path:
+    def _object_path(self, sha256: str) -> Path:
         return self.root / "objects" / f"{sha256}.safetensors"
 
 
@@ -152,7 +154,7 @@ def pack_object(encoding: EncodedTask) -> bytes:
     return safetensors.numpy.save(tensors)
 
 
-def read_record(path: Path, kind: type[T], version: int) -> T | None:
+def read_versioned_record(path: Path, kind: type[T], version: int) -> T | None:
     """Read a record of reproducible data; None if it has another version.
 
     Raises:

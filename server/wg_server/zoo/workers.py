@@ -39,7 +39,7 @@ def process_pool(
     return ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start,
+        initializer=_start_worker,
         initargs=(start, arguments),
     )
 
@@ -91,15 +91,15 @@ def open_workers(count: int) -> Iterator[WorkerPool]:
         processes.shutdown(wait=True, cancel_futures=True)
 
 
-def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
-    threading.Thread(target=_follow_parent, daemon=True).start()
+def _start_worker(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     threadpool_limits(1)
     if start is not None:
         start(*arguments)
 
 
-def _follow_parent() -> None:
+def _end_with_parent() -> None:
     """End this process when its parent ends, which may be killed without notice.
 
     The queue alone does not show this, because each worker holds the end that others write to.

@@ -109,4 +109,4 @@ def test_a_network_of_made_up_sites_is_right_under_a_camera_that_it_has_not_seen
         seen = whole_networks.prepare_batch(NET, dark)
         features = whole_networks.features(trunk, seen)
         weight, bias = head.adapt_to_site(features, layout)
-        assert heads.accuracy(weight, bias, features, new.labels) > 0.9
+        assert heads.head_accuracy(weight, bias, features, new.labels) > 0.9

@@ -105,11 +105,13 @@ def _check_numbers(encoder: Encoder, spec: TaskSpec) -> None:
     """Compare a record's numbers beside some records and beside others, to the last bit."""
     task = sources.load_task(replace(spec, sites=1))
     layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
-    space = private_heads._space(encoder, spec, task.modality, layout)
+    space = private_heads._fit_head_inputs(encoder, spec, task.modality, layout)
 
     def numbers(rows: list[int]) -> list[NDArray[np.float64]]:
         records = [task.records[row] for row in rows]
-        views = private_heads._views(encoder.encode_local, records, task.modality, spec)
+        views = private_heads._local_features_by_site(
+            encoder.encode_local, records, task.modality, spec
+        )
         return [space.numbers(site, local) for site, local in enumerate(views)]
 
     for whole, part in zip(numbers([*range(9)]), numbers([7, 2, 8]), strict=True):

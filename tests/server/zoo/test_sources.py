@@ -70,7 +70,7 @@ def test_a_folder_has_a_class_in_each_sub_folder(tmp_path: Path) -> None:
 def test_too_many_bytes_of_pictures_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archives, "TOTAL_LIMIT", 1000)
+    monkeypatch.setattr(archives, "TOTAL_BYTES_LIMIT", 1000)
     with pytest.raises(DataError, match="more than 1000 bytes"):
         archives.read_folder(str(_folder(tmp_path / "set", _members())))
 

@@ -48,7 +48,7 @@ def test_every_job_is_done_once(workers: int) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_of_a_task_comes_through(workers: int, tmp_path: Path) -> None:
     with open_workers(workers) as pool, pytest.raises(DataError, match=r"no\.npz"):
-        list(pool.run_jobs(building._raw, b"", _missing(tmp_path)))
+        list(pool.run_jobs(building._unprojected_features, b"", _missing(tmp_path)))
 
 
 def _built(root: Path, workers: int) -> dict[str, str]:

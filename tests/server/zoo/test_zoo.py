@@ -82,7 +82,7 @@ PACKAGED = sorted(
 @pytest.mark.parametrize("name", PACKAGED)
 def test_a_packaged_plan_needs_nothing_but_what_pip_installs(name: str) -> None:
     plan = read_plan(Path(name))
-    assert {source.kind for source in plan.sources} <= set(sources.RENDERED)
+    assert {source.kind for source in plan.sources} <= set(sources.PROCEDURAL_LIBRARIES)
     assert list_tasks(plan)
 
 
@@ -112,7 +112,7 @@ def test_a_head_separates_what_is_separable() -> None:
     y = np.arange(120) % 3
     x = rng.normal(size=(120, 5)) + 4 * np.eye(5)[y]
     weight, bias = heads.fit_head(x, y, 3)
-    assert heads.accuracy(weight, bias, x, y) > 0.95
+    assert heads.head_accuracy(weight, bias, x, y) > 0.95
     np.testing.assert_allclose(weight.sum(axis=0), 0, atol=1e-9)
 
 
@@ -162,7 +162,7 @@ sources:
     assert sites.shape[::2] == (10, encoder.dimension)
     assert layout == FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
     task = sources.load_task(spec)
-    right = heads.accuracy(
+    right = heads.head_accuracy(
         *head.adapt_to_site(local := encoder.encode_local(task.records), layout), local, task.labels
     )
     assert right > 0.9

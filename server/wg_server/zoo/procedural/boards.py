@@ -49,21 +49,21 @@ def draw_boards(rng: np.random.Generator, name: str, count: int, size: int, styl
         bridge = segment_distance(on_track, on_track + pitch * across, size)
         return np.maximum(copper, soft_disc(bridge, half * 0.6 * spot, edge))
     if name == "mousebite":
-        bite = disc_distance(_f(on_track + side * across * half), size)
+        bite = disc_distance(_as_field(on_track + side * across * half), size)
         return np.minimum(copper, 1 - soft_disc(bite, half * 0.9 * spot, edge))
     if name == "spur":
         bump = segment_distance(
-            _f(on_track), _f(on_track + side * across * (half + 0.35 * pitch)), size
+            _as_field(on_track), _as_field(on_track + side * across * (half + 0.35 * pitch)), size
         )
         return np.maximum(copper, soft_disc(bump, half * 0.45 * spot, edge))
     if name == "copper":
-        spare = disc_distance(_f(on_track + side * across * pitch / 2), size)
+        spare = disc_distance(_as_field(on_track + side * across * pitch / 2), size)
         return np.maximum(copper, soft_disc(spare, (pitch / 2 - half) * 0.8 * spot, edge))
     if name == "pinhole":
-        hole = disc_distance(_f(on_track), size)
+        hole = disc_distance(_as_field(on_track), size)
         return np.minimum(copper, 1 - soft_disc(hole, half * 0.5 * spot, edge))
     return copper
 
 
-def _f(points: Field) -> Field:
+def _as_field(points: Field) -> Field:
     return np.asarray(points, dtype=np.float32)

@@ -23,16 +23,16 @@ Style = tuple[float, ...]
 Painter = Callable[[np.random.Generator, Field, Style], Field]
 
 
-def _sign(style: Style) -> float:
+def _signed_contrast(style: Style) -> float:
     """Return the contrast of a defect with its surroundings, signed."""
     return (0.15 + 0.45 * style[7]) * (1.0 if style[6] > 0.5 else -1.0)
 
 
-def _blend(images: Field, mask: Field, style: Style) -> Field:
-    return np.asarray(images + _sign(style) * mask, dtype=np.float32)
+def _blend_by_mask(images: Field, mask: Field, style: Style) -> Field:
+    return np.asarray(images + _signed_contrast(style) * mask, dtype=np.float32)
 
 
-def _direction(rng: np.random.Generator, style: Style, count: int) -> Field:
+def _draw_directions(rng: np.random.Generator, style: Style, count: int) -> Field:
     """Return directions of defects, ``[n]``: near the family's direction, or uniform."""
     if style[0] < 0.6:
         return np.asarray(
@@ -41,30 +41,25 @@ def _direction(rng: np.random.Generator, style: Style, count: int) -> Field:
     return uniform_field(rng, 0, np.pi, count)
 
 
-def _ends(centre: Field, angle: Field, half: Field) -> tuple[Field, Field]:
+def _segment_ends(centre: Field, angle: Field, half: Field) -> tuple[Field, Field]:
     way = np.stack([np.sin(angle), np.cos(angle)], axis=1) * half[:, None]
     return (centre - way).astype(np.float32), (centre + way).astype(np.float32)
 
 
-def none(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """Return the images of good parts unchanged."""
-    return images
-
-
-def scratch(rng: np.random.Generator, images: Field, style: Style) -> Field:
+def paint_scratch(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw one or two straight thin lines on each image."""
     n, size = len(images), images.shape[1]
     mask = np.zeros_like(images)
     for number in range(1 + int(style[2] > 0.5)):
-        angle = _direction(rng, style, n)
+        angle = _draw_directions(rng, style, n)
         half = uniform_field(rng, 0.15 + 0.4 * style[3], 0.4 + 0.7 * style[3], n)
-        start, end = _ends(uniform_field(rng, -0.55, 0.55, (n, 2)), angle, half)
+        start, end = _segment_ends(uniform_field(rng, -0.55, 0.55, (n, 2)), angle, half)
         line = soft_disc(segment_distance(start, end, size), 0.012 + 0.035 * style[4])
         mask = np.maximum(mask, line * (1.0 if number == 0 else 0.7))
-    return _blend(images, mask, style)
+    return _blend_by_mask(images, mask, style)
 
 
-def pits(rng: np.random.Generator, images: Field, style: Style) -> Field:
+def paint_pits(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw few or many small round holes."""
     n, size = len(images), images.shape[1]
     mask = np.zeros_like(images)
@@ -72,49 +67,51 @@ def pits(rng: np.random.Generator, images: Field, style: Style) -> Field:
         radius = uniform_field(rng, 0.02, 0.05 + 0.09 * style[3], n)
         spot = disc_distance(uniform_field(rng, -0.9, 0.9, (n, 2)), size)
         np.maximum(mask, soft_disc(spot, radius), out=mask)
-    return _blend(images, mask, style)
+    return _blend_by_mask(images, mask, style)
 
 
-def patch(rng: np.random.Generator, images: Field, style: Style) -> Field:
+def paint_patch(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw one large blotch with a ragged edge."""
     n, size = len(images), images.shape[1]
     edge_noise = _noise_crops(rng, n, size, 3 + 6 * style[2])
     aspect = uniform_field(rng, 0.6, 1.6, n)
     spot = disc_distance(uniform_field(rng, -0.4, 0.4, (n, 2)), size, aspect)
     radius = uniform_field(rng, 0.3, 0.45 + 0.4 * style[3], n)
-    return _blend(images, soft_disc(spot + 0.12 * edge_noise, radius, 0.1), style)
+    return _blend_by_mask(images, soft_disc(spot + 0.12 * edge_noise, radius, 0.1), style)
 
 
-def patches(rng: np.random.Generator, images: Field, style: Style) -> Field:
+def paint_patches(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw many irregular blotches, like scale or corrosion."""
     n, size = len(images), images.shape[1]
     field = _noise_crops(rng, n, size, 2 + 7 * style[2])
     edge = uniform_field(rng, 0.3 + style[3], 0.8 + style[3], n)[:, None, None]
-    return _blend(images, soft_step(field - edge, 0, 0.5), style)
+    return _blend_by_mask(images, soft_step(field - edge, 0, 0.5), style)
 
 
-def crack(rng: np.random.Generator, images: Field, style: Style) -> Field:
+def paint_crack(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw a wandering line across the image."""
     n, size = len(images), images.shape[1]
     turns = 7
-    angle = _direction(rng, style, n)
+    angle = _draw_directions(rng, style, n)
     heading = angle[:, None] + np.cumsum(rng.normal(0, 0.15 + 0.5 * style[2], (n, turns)), axis=1)
     stride = 0.2 + 0.12 * style[3]
     way = np.stack([np.sin(heading), np.cos(heading)], axis=2) * stride
     points = np.concatenate([np.zeros((n, 1, 2)), np.cumsum(way, axis=1)], axis=1)
     points = points - points.mean(axis=1, keepdims=True) + rng.normal(0, 0.25, (n, 1, 2))
     width = 0.012 + 0.03 * style[4]
-    return _blend(images, soft_disc(path_distance(points.astype(np.float32), size), width), style)
+    return _blend_by_mask(
+        images, soft_disc(path_distance(points.astype(np.float32), size), width), style
+    )
 
 
-def craze(rng: np.random.Generator, images: Field, style: Style) -> Field:
+def paint_craze(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw a network of hairline cracks all over the image."""
     n, size = len(images), images.shape[1]
     field = np.abs(_noise_crops(rng, n, size, 2.5 + 4 * style[2]))
-    return _blend(images, 0.7 * soft_disc(field, 0.05 + 0.12 * style[3], 0.15), style)
+    return _blend_by_mask(images, 0.7 * soft_disc(field, 0.05 + 0.12 * style[3], 0.15), style)
 
 
-def inclusion(rng: np.random.Generator, images: Field, style: Style) -> Field:
+def paint_inclusion(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw elongated dark or bright stringers along the rolling direction."""
     n, size = len(images), images.shape[1]
     mask = np.zeros_like(images)
@@ -122,24 +119,26 @@ def inclusion(rng: np.random.Generator, images: Field, style: Style) -> Field:
     for _ in range(1 + int(style[2] * 4)):
         centre = uniform_field(rng, -0.8, 0.8, (n, 2))
         half = uniform_field(rng, 0.05, 0.15 + 0.35 * style[3], n)
-        start, end = _ends(centre, angle + uniform_field(rng, -0.1, 0.1, n), half)
+        start, end = _segment_ends(centre, angle + uniform_field(rng, -0.1, 0.1, n), half)
         width = uniform_field(rng, 0.02, 0.04 + 0.06 * style[4], n)
         np.maximum(mask, soft_disc(segment_distance(start, end, size), width), out=mask)
-    return _blend(images, mask, style)
+    return _blend_by_mask(images, mask, style)
 
 
-def scale(rng: np.random.Generator, images: Field, style: Style) -> Field:
+def paint_scale(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw rolled-in scale: speckle in a band or everywhere."""
     n, size = len(images), images.shape[1]
     speckle = soft_step(_noise_crops(rng, n, size, 1.0 + 1.5 * style[2]), 0.6, 0.5)
     if style[3] > 0.5:
         centre = uniform_field(rng, -0.5, 0.5, (n, 2))
-        start, end = _ends(centre, _direction(rng, style, n), np.full(n, 2.0, np.float32))
+        start, end = _segment_ends(
+            centre, _draw_directions(rng, style, n), np.full(n, 2.0, np.float32)
+        )
         speckle = speckle * soft_disc(segment_distance(start, end, size), 0.35, 0.3)
-    return _blend(images, speckle, style)
+    return _blend_by_mask(images, speckle, style)
 
 
-def stain(rng: np.random.Generator, images: Field, style: Style) -> Field:
+def paint_stain(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw a smooth shadow with a rim, like a dried drop."""
     n, size = len(images), images.shape[1]
     spot = disc_distance(
@@ -148,10 +147,10 @@ def stain(rng: np.random.Generator, images: Field, style: Style) -> Field:
     radius = uniform_field(rng, 0.25, 0.4 + 0.35 * style[2], n)[:, None, None]
     inside = np.clip((radius - spot) / 0.25 + 0.5, 0, 1)
     rim = np.exp(-(((spot - radius) / 0.06) ** 2))
-    return _blend(images, (1 - style[3]) * 0.6 * inside + style[3] * rim, style)
+    return _blend_by_mask(images, (1 - style[3]) * 0.6 * inside + style[3] * rim, style)
 
 
-def dent(rng: np.random.Generator, images: Field, style: Style) -> Field:
+def paint_dent(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw a hollow: bright on one side, dark on the other."""
     n, size = len(images), images.shape[1]
     centre = uniform_field(rng, -0.45, 0.45, (n, 2))
@@ -161,65 +160,65 @@ def dent(rng: np.random.Generator, images: Field, style: Style) -> Field:
     dx = (axis[None, None, :] - centre[:, 1, None, None]) / radius
     bowl = np.exp(-(dy**2 + dx**2))
     light = 2 * np.pi * style[3]
-    return _blend(images, 1.6 * (np.sin(light) * dy + np.cos(light) * dx) * bowl, style)
+    return _blend_by_mask(images, 1.6 * (np.sin(light) * dy + np.cos(light) * dx) * bowl, style)
 
 
-def band(rng: np.random.Generator, images: Field, style: Style) -> Field:
+def paint_band(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw a wide soft stripe, like the mark of a roller or a shunted cell."""
     n, size = len(images), images.shape[1]
     centre = uniform_field(rng, -0.6, 0.6, (n, 2))
-    start, end = _ends(centre, _direction(rng, style, n), np.full(n, 2.5, np.float32))
+    start, end = _segment_ends(centre, _draw_directions(rng, style, n), np.full(n, 2.5, np.float32))
     width = uniform_field(rng, 0.08, 0.15 + 0.3 * style[2], n)
-    return _blend(images, soft_disc(segment_distance(start, end, size), width, 0.15), style)
+    return _blend_by_mask(images, soft_disc(segment_distance(start, end, size), width, 0.15), style)
 
 
-def corner(rng: np.random.Generator, images: Field, style: Style) -> Field:
+def paint_corner(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Darken or brighten the image from one side, like a broken or inactive area."""
     n, size = len(images), images.shape[1]
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     angle = uniform_field(rng, 0, 2 * np.pi, n)[:, None, None]
     depth = axis[None, :, None] * np.sin(angle) + axis[None, None, :] * np.cos(angle)
     edge = uniform_field(rng, 0.1, 0.4 + 0.4 * style[2], n)[:, None, None]
-    return _blend(images, soft_step(depth - edge, 0, 0.05 + 0.3 * style[3]), style)
+    return _blend_by_mask(images, soft_step(depth - edge, 0, 0.05 + 0.3 * style[3]), style)
 
 
-def scuff(rng: np.random.Generator, images: Field, style: Style) -> Field:
+def paint_scuff(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw a bundle of short parallel scratches."""
     n, size = len(images), images.shape[1]
     mask = np.zeros_like(images)
-    angle = _direction(rng, style, n)
+    angle = _draw_directions(rng, style, n)
     middle = uniform_field(rng, -0.4, 0.4, (n, 2))
     for _ in range(3 + int(3 * style[2])):
         half = uniform_field(rng, 0.1, 0.2 + 0.3 * style[3], n)
-        start, end = _ends(middle + uniform_field(rng, -0.25, 0.25, (n, 2)), angle, half)
+        start, end = _segment_ends(middle + uniform_field(rng, -0.25, 0.25, (n, 2)), angle, half)
         np.maximum(mask, soft_disc(segment_distance(start, end, size), 0.015), out=mask)
-    return _blend(images, mask, style)
+    return _blend_by_mask(images, mask, style)
 
 
-def burr(rng: np.random.Generator, images: Field, style: Style) -> Field:
+def paint_burr(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw a coarse rough area on each image, like a burr."""
     n, size = len(images), images.shape[1]
     rough = _noise_crops(rng, n, size, 0.8 + style[2])
     spot = disc_distance(uniform_field(rng, -0.4, 0.4, (n, 2)), size)
     window = soft_disc(spot, uniform_field(rng, 0.35, 0.5 + 0.4 * style[3], n), 0.3)
-    return _blend(images, 0.5 * rough * window, style)
+    return _blend_by_mask(images, 0.5 * rough * window, style)
 
 
 PAINTERS: Mapping[str, Painter] = {
-    "band": band,
-    "burr": burr,
-    "corner": corner,
-    "crack": crack,
-    "craze": craze,
-    "dent": dent,
-    "inclusion": inclusion,
-    "patch": patch,
-    "patches": patches,
-    "pits": pits,
-    "scale": scale,
-    "scratch": scratch,
-    "scuff": scuff,
-    "stain": stain,
+    "band": paint_band,
+    "burr": paint_burr,
+    "corner": paint_corner,
+    "crack": paint_crack,
+    "craze": paint_craze,
+    "dent": paint_dent,
+    "inclusion": paint_inclusion,
+    "patch": paint_patch,
+    "patches": paint_patches,
+    "pits": paint_pits,
+    "scale": paint_scale,
+    "scratch": paint_scratch,
+    "scuff": paint_scuff,
+    "stain": paint_stain,
 }
 
 

@@ -16,7 +16,7 @@ from wg_server.zoo.procedural.fields import Field
 IMAGE_SIDE = 64
 MODALITY = Images.name
 KINDS = ("defects", "digits", "glyphs", "boards", "materials", "parts")
-_ODDS = (0.42, 0.16, 0.14, 0.1, 0.08, 0.1)
+_KIND_PROBABILITIES = (0.42, 0.16, 0.14, 0.1, 0.08, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,9 @@ class ImageSite:
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> ImageFamily:
     """Draw a random family, which the seed determines."""
     rng = streams.stream_generator(Stream.FAMILY, *seed)
-    family_kind = kind or str(rng.choice(KINDS, p=_ODDS))
+    family_kind = kind or str(rng.choice(KINDS, p=_KIND_PROBABILITIES))
     recipe = surfaces.draw_recipe(rng, "plain" if family_kind == "boards" else None)
-    style = _style(rng)
+    style = _draw_style(rng)
     alphabet: dict[str, glyphs.Glyph] = {}
     if family_kind in ("digits", "glyphs"):
         is_invented = family_kind == "glyphs"
@@ -79,7 +79,7 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> ImageFamily:
             if is_invented
             else glyphs.draw_digit_shapes(rng)
         )
-    classes = _classes(rng, family_kind, alphabet)
+    classes = _draw_classes(rng, family_kind, alphabet)
     return ImageFamily(
         name=f"{family_kind}-{recipe.kind}-{'-'.join(str(s) for s in seed)}",
         kind=family_kind,
@@ -117,11 +117,11 @@ def render_records(
     for index, kind in enumerate(family.classes):
         rows = np.flatnonzero(labels == index)
         if len(rows):
-            scenes[rows] = _scenes(family, site, kind, len(rows), rng)
+            scenes[rows] = _render_scenes(family, site, kind, len(rows), rng)
     return cameras.photograph(rng, scenes, site.camera)
 
 
-def _scenes(
+def _render_scenes(
     family: ImageFamily, site: ImageSite, kind: ImageClass, count: int, rng: np.random.Generator
 ) -> Field:
     ground = surfaces.cut_images(rng, site.sheet, count, IMAGE_SIDE)
@@ -149,7 +149,7 @@ def _scenes(
     return np.asarray(ground + sign * solid)
 
 
-def _classes(
+def _draw_classes(
     rng: np.random.Generator, kind: str, alphabet: Mapping[str, glyphs.Glyph]
 ) -> tuple[ImageClass, ...]:
     if alphabet:
@@ -163,12 +163,12 @@ def _classes(
         return tuple(ImageClass(name, recipe=surfaces.draw_recipe(rng, name)) for name in sorts)
     if kind == "parts":
         return tuple(
-            ImageClass(f"part-{i}", "", _style(rng)) for i in range(int(rng.integers(3, 11)))
+            ImageClass(f"part-{i}", "", _draw_style(rng)) for i in range(int(rng.integers(3, 11)))
         )
     names = [str(n) for n in rng.choice(sorted(defects.PAINTERS), int(rng.integers(2, 8)))]
     classes = [
         ImageClass(
-            f"{name}-{names[:i].count(name)}" if name in names[:i] else name, name, _style(rng)
+            f"{name}-{names[:i].count(name)}" if name in names[:i] else name, name, _draw_style(rng)
         )
         for i, name in enumerate(names)
     ]
@@ -177,5 +177,5 @@ def _classes(
     return tuple(classes)
 
 
-def _style(rng: np.random.Generator) -> tuple[float, ...]:
+def _draw_style(rng: np.random.Generator) -> tuple[float, ...]:
     return tuple(float(v) for v in rng.uniform(0, 1, 8))

@@ -15,11 +15,11 @@ from wg_server.zoo.procedural_text.vocabulary import Concept
 
 MODALITY = Texts.name
 KINDS = vocabulary.KINDS
-_ODDS = (0.26, 0.18, 0.14, 0.28, 0.14)
-_CLASSES = 3, 11  # Smallest number of classes of a family, and one more than the largest
-_JAPANESE = 0.4
+_KIND_PROBABILITIES = (0.26, 0.18, 0.14, 0.28, 0.14)
+_CLASS_COUNT_RANGE = 3, 11  # Smallest number of classes of a family, and one more than the largest
+_JAPANESE_PROBABILITY = 0.4
 """Probability that a site writes Japanese, and that a family's classes have Japanese names."""
-_MIXED = 0.15  # Probability that a site writes both languages
+_MIXED_LANGUAGE_PROBABILITY = 0.15  # Probability that a site writes both languages
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,11 +65,11 @@ class TextSite:
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> TextFamily:
     """Draw a random family, which the seed determines."""
     rng = streams.stream_generator(Stream.FAMILY, *seed)
-    family_kind = kind or str(rng.choice(list(KINDS), p=_ODDS))
+    family_kind = kind or str(rng.choice(list(KINDS), p=_KIND_PROBABILITIES))
     entries = KINDS[family_kind]
-    count = min(int(rng.integers(*_CLASSES)), len(entries))
+    count = min(int(rng.integers(*_CLASS_COUNT_RANGE)), len(entries))
     concepts = tuple(entries[i] for i in rng.permutation(len(entries))[:count])
-    japanese = rng.random() < _JAPANESE
+    japanese = rng.random() < _JAPANESE_PROBABILITY
     style = int(rng.integers(3))
     names = [c.japanese if japanese else str(rng.choice(c.names)) for c in concepts]
     return TextFamily(
@@ -84,7 +84,10 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> TextFamily:
 def draw_site(family: TextFamily, number: int, *, strength: float) -> TextSite:
     """Draw site ``number`` of a family, which deviates by ``strength`` (0 to 1)."""
     rng = streams.stream_generator(Stream.SITE, *family.seed, indices=(number,))
-    japanese, is_mixed = rng.random() < _JAPANESE, rng.random() < _MIXED
+    japanese, is_mixed = (
+        rng.random() < _JAPANESE_PROBABILITY,
+        rng.random() < _MIXED_LANGUAGE_PROBABILITY,
+    )
     languages = ("en", "ja") if is_mixed else ("ja",) if japanese else ("en",)
 
     def draw_words(words: Sequence[str]) -> tuple[str, ...]:
@@ -120,15 +123,17 @@ def render_records(
         labels: Class of each text, ``[n]``.
         rng: Random generator of the differences between texts.
     """
-    return [np.array(_note(family, site, int(label), rng)) for label in labels]
+    return [np.array(_write_note(family, site, int(label), rng)) for label in labels]
 
 
-def _note(family: TextFamily, site: TextSite, label: int, rng: np.random.Generator) -> str:
+def _write_note(family: TextFamily, site: TextSite, label: int, rng: np.random.Generator) -> str:
     language = str(rng.choice(site.languages))
     phrase = str(rng.choice(site.phrases[language][label]))
     number = int(rng.integers(1, 400))
     parts = [
-        phrase.replace("{o}", f"{rng.choice(site.objects[language])}{_number(language, rng)}")
+        phrase.replace(
+            "{o}", f"{rng.choice(site.objects[language])}{_draw_machine_number(language, rng)}"
+        )
         .replace("{n}", str(number))
         .replace("{a}", "10." + ".".join(str(rng.integers(256)) for _ in range(3)))
         .replace("{h}", f"0x{rng.integers(1 << 32):08x}")
@@ -146,7 +151,7 @@ def _note(family: TextFamily, site: TextSite, label: int, rng: np.random.Generat
     return normalise_text(writing.apply_writing_habits(text, site.manner, rng))
 
 
-def _number(language: str, rng: np.random.Generator) -> str:
+def _draw_machine_number(language: str, rng: np.random.Generator) -> str:
     """Draw a machine number for half of the notes."""
     if rng.random() < 0.5:
         return ""

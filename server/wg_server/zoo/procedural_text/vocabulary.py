@@ -27,7 +27,7 @@ class Concept:
     ja: tuple[str, ...]
 
 
-def _read(name: str) -> tuple[Concept, ...]:
+def _read_concepts(name: str) -> tuple[Concept, ...]:
     concepts = []
     text = (resources.files(__package__) / "words" / f"{name}.txt").read_text("utf-8")
     for line in text.splitlines():
@@ -36,13 +36,13 @@ def _read(name: str) -> tuple[Concept, ...]:
     return tuple(concepts)
 
 
-OBJECTS, SYMPTOMS = _read("objects"), _read("symptoms")
+OBJECTS, SYMPTOMS = _read_concepts("objects"), _read_concepts("symptoms")
 KINDS: Mapping[str, tuple[Concept, ...]] = {
     "symptoms": SYMPTOMS,
-    "actions": _read("actions"),
+    "actions": _read_concepts("actions"),
     "objects": OBJECTS,
-    "requests": _read("requests"),
-    "logs": _read("logs"),
+    "requests": _read_concepts("requests"),
+    "logs": _read_concepts("logs"),
 }
 """Subject of a family's classes: the fault, the action taken, the machine, the request, or the
 author."""

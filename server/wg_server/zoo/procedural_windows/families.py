@@ -14,13 +14,13 @@ from wg_server.zoo.procedural_windows import process, rotating
 from wg_server.zoo.procedural_windows.machine import Floats
 
 MODALITY = Windows.name
-Machine = rotating.RotatingMachineModel | process.ProcessModel
-KINDS: Mapping[str, Callable[[np.random.Generator], Machine]] = {
+MachineModel = rotating.RotatingMachineModel | process.ProcessModel
+KINDS: Mapping[str, Callable[[np.random.Generator], MachineModel]] = {
     "rotating": rotating.draw_rotating_machine,
     "process": process.draw_process,
 }
-_ODDS = (0.57, 0.43)
-_LENGTHS = {"rotating": (256, 512, 1024, 1024, 2048), "process": (16, 24, 32, 64, 128)}
+_KIND_PROBABILITIES = (0.57, 0.43)
+_WINDOW_LENGTHS = {"rotating": (256, 512, 1024, 1024, 2048), "process": (16, 24, 32, 64, 128)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +39,7 @@ class WindowFamily:
 
     name: str
     kind: str
-    machine: Machine
+    machine: MachineModel
     mixing: Floats
     length: int
     unit: float
@@ -62,7 +62,7 @@ class WindowSite:
         length: Number of samples of its windows.
     """
 
-    machine: Machine
+    machine: MachineModel
     sensors: sensors.Sensors
     step: float
     length: int
@@ -71,7 +71,7 @@ class WindowSite:
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> WindowFamily:
     """Draw a random family, which the seed determines."""
     rng = streams.stream_generator(Stream.FAMILY, *seed)
-    family_kind = kind or str(rng.choice(list(KINDS), p=_ODDS))
+    family_kind = kind or str(rng.choice(list(KINDS), p=_KIND_PROBABILITIES))
     machine = KINDS[family_kind](rng)
     if family_kind == "process":  # each variable has a sensor
         mixing = np.eye(machine.source_count)
@@ -83,7 +83,7 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> WindowFamily:
         kind=family_kind,
         machine=machine,
         mixing=mixing,
-        length=int(rng.choice(_LENGTHS[family_kind])),
+        length=int(rng.choice(_WINDOW_LENGTHS[family_kind])),
         unit=float(10 ** rng.uniform(-1, 1) * rng.choice([1.0, 1.0, 1e3])),
         seed=seed,
     )

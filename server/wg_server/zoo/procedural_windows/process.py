@@ -15,8 +15,8 @@ import numpy as np
 from wg_common.modalities.sensors import coloured_noise
 from wg_server.zoo.procedural_windows.machine import Floats, Ints, log_normal_jitter
 
-EFFECTS = ("step", "ramp", "oscillation", "noise", "stuck", "impulses")
-_FACTORS = 3
+FAULT_EFFECTS = ("step", "ramp", "oscillation", "noise", "stuck", "impulses")
+_FACTOR_COUNT = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +69,7 @@ class ProcessModel:
     ) -> Floats:
         """Draw windows as ``rotating.RotatingMachineModel`` does; the signals are the variables."""
         n, v = len(labels), len(self.level)
-        causes = coloured_noise(rng, (n, _FACTORS, length), self.colour[0])
+        causes = coloured_noise(rng, (n, _FACTOR_COUNT, length), self.colour[0])
         signal = np.einsum("vf,nft->nvt", self.loading, causes)
         signal += 0.5 * coloured_noise(rng, (n, v, length), self.colour[1])
         signal += self.wander * rng.normal(size=(n, v, 1))
@@ -100,7 +100,7 @@ def draw_process(rng: np.random.Generator) -> ProcessModel:
     v = int(rng.choice([rng.integers(3, 10), rng.integers(10, 25), rng.integers(25, 56)]))
     is_worn = rng.random() < 0.2
     k = int(rng.integers(3, 6)) if is_worn else int(rng.integers(2, 10))
-    effects = np.zeros((k, len(EFFECTS), v))
+    effects = np.zeros((k, len(FAULT_EFFECTS), v))
     strength = np.exp(rng.uniform(np.log(0.5), np.log(4.0)))
     names = ["normal"]
     if is_worn:
@@ -111,8 +111,8 @@ def draw_process(rng: np.random.Generator) -> ProcessModel:
         names += [f"worn-{row}" for row in range(1, k)]
     else:
         for row in range(1, k):
-            chosen_effects = rng.permutation(len(EFFECTS))[: int(rng.integers(1, 3))]
-            names.append(f"{EFFECTS[int(chosen_effects[0])]}-{row}")
+            chosen_effects = rng.permutation(len(FAULT_EFFECTS))[: int(rng.integers(1, 3))]
+            names.append(f"{FAULT_EFFECTS[int(chosen_effects[0])]}-{row}")
             is_touched = rng.random(v) < max(1.5 / v, rng.uniform(0.05, 0.5))
             is_touched[int(rng.integers(v))] = True
             for effect in chosen_effects:
@@ -128,7 +128,7 @@ def draw_process(rng: np.random.Generator) -> ProcessModel:
         labels=tuple(names),
         level=level,
         scale=scale,
-        loading=rng.normal(size=(v, _FACTORS)) * rng.uniform(0.1, 0.6),
+        loading=rng.normal(size=(v, _FACTOR_COUNT)) * rng.uniform(0.1, 0.6),
         colour=(float(rng.uniform(0.5, 2)), float(rng.uniform(0, 1.2))),
         effects=effects,
         rate=np.exp(rng.uniform(np.log(0.02), np.log(0.25), k)),

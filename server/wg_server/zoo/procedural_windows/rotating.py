@@ -16,7 +16,7 @@ import numpy as np
 from wg_common.modalities.sensors import apply_response, coloured_noise
 from wg_server.zoo.procedural_windows.machine import Floats, Ints, log_normal_jitter
 
-TYPES = (
+FAULT_TYPES = (
     "outer",
     "inner",
     "ball",
@@ -29,7 +29,7 @@ TYPES = (
     "cavitation",
     "rub",
 )
-_HARMONICS = 8
+_HARMONIC_COUNT = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,18 +108,18 @@ class RotatingMachineModel:
         rate = self.shaft * step * np.exp(self.swing * rng.normal(size=n))  # [n]
         severity = np.exp(self.spread * rng.normal(size=n))
         turn = 2 * np.pi * (rate[:, None] * np.arange(length) + rng.random((n, 1)))  # [n, T]
-        phases = 2 * np.pi * rng.random((n, _HARMONICS, 1))
-        shape = np.sin(turn[:, None] * np.arange(1, _HARMONICS + 1)[:, None] + phases)
+        phases = 2 * np.pi * rng.random((n, _HARMONIC_COUNT, 1))
+        shape = np.sin(turn[:, None] * np.arange(1, _HARMONIC_COUNT + 1)[:, None] + phases)
         steady = np.einsum("nh,nht->nt", self.harmonics[labels] * severity[:, None], shape)
         swing = 1 + self.bands[labels][:, None] * np.cos(turn)
         gear = self.tone[labels][:, None] * swing * np.sin(self.mesh * turn)
         gear += 0.4 * self.tone[labels][:, None] * swing * np.sin(2 * self.mesh * turn + 1)
-        strikes = self._strikes(rng, labels, rate, severity, turn)
+        strikes = self._draw_impulses(rng, labels, rate, severity, turn)
         burst = np.maximum(coloured_noise(rng, (n, length), 1.2), 0) * rng.normal(size=(n, length))
         hiss = self.bursts[labels][:, None] * severity[:, None] * burst
         colour, level = self.background
         ground = level * coloured_noise(rng, (n, length), colour)
-        rung = self._ring(labels, strikes + 0.5 * hiss, step)
+        rung = self._apply_resonances(labels, strikes + 0.5 * hiss, step)
         near = steady + gear + rung + 0.5 * hiss + ground
         far = (
             0.7 * steady
@@ -129,7 +129,7 @@ class RotatingMachineModel:
         )
         return np.stack([near, far], axis=1)
 
-    def _strikes(
+    def _draw_impulses(
         self, rng: np.random.Generator, labels: Ints, rate: Floats, severity: Floats, turn: Floats
     ) -> Floats:
         """Draw impulses ``[n, T]`` with slip, modulated by shaft or cage."""
@@ -148,7 +148,7 @@ class RotatingMachineModel:
         sway = 1 + self.depth[labels][:, None] * np.cos(self.sway[labels][:, None] * turn)
         return impulses * sway * (self.strike[labels] * severity)[:, None]
 
-    def _ring(self, labels: Ints, signal: Floats, step: float) -> Floats:
+    def _apply_resonances(self, labels: Ints, signal: Floats, step: float) -> Floats:
         """Apply the housing's resonances to a signal."""
         length = signal.shape[-1]
         line = np.fft.rfftfreq(length) / step
@@ -161,7 +161,7 @@ class RotatingMachineModel:
 def draw_rotating_machine(rng: np.random.Generator) -> RotatingMachineModel:
     """Draw a kind of rotating machine and its classes: faults, or faults at several severities."""
     count = int(rng.integers(2, 6))
-    types = [str(t) for t in rng.permutation(TYPES)[:count]]
+    types = [str(t) for t in rng.permutation(FAULT_TYPES)[:count]]
     is_graded = rng.random() < 0.45
     levels = np.geomspace(0.5, 2.0, int(rng.integers(2, 4))) if is_graded else np.ones(1)
     names = [f"{t}-{i}" if is_graded else t for t in types for i in range(len(levels))]
@@ -174,7 +174,9 @@ def draw_rotating_machine(rng: np.random.Generator) -> RotatingMachineModel:
     rates = {"outer": outer, "inner": outer * rng.uniform(1.25, 1.7), "cage": rng.uniform(0.3, 0.5)}
     rates |= {"ball": rng.uniform(1.8, 4.5), "tooth": 1.0, "rub": 1.0}
     force = rng.uniform(1.0, 8.0) * np.array(power)
-    harmonics = np.tile(rng.uniform(0, 0.5, _HARMONICS) / np.arange(1, _HARMONICS + 1), (k, 1))
+    harmonics = np.tile(
+        rng.uniform(0, 0.5, _HARMONIC_COUNT) / np.arange(1, _HARMONIC_COUNT + 1), (k, 1)
+    )
     tone = np.full(k, rng.choice([0.0, rng.uniform(0.1, 1.0)]))
     bands, bursts, ratio, strike = np.full(k, 0.1), np.zeros(k), np.zeros(k), np.zeros(k)
     sway, depth = np.ones(k), np.zeros(k)
@@ -185,7 +187,7 @@ def draw_rotating_machine(rng: np.random.Generator) -> RotatingMachineModel:
             depth[row] = 0.15 if kind in ("outer", "tooth") else rng.uniform(0.4, 0.9)
         if kind in ("unbalance", "misaligned", "loose", "rub"):
             extra = {"unbalance": [1.0], "misaligned": [0.3, 1.0, 0.4], "rub": [0.3, 0.3, 0.3]}
-            added_amplitudes = np.array(extra.get(kind, 0.6 * np.ones(_HARMONICS)))
+            added_amplitudes = np.array(extra.get(kind, 0.6 * np.ones(_HARMONIC_COUNT)))
             harmonics[row, : len(added_amplitudes)] += 0.6 * power[row] * added_amplitudes
         if kind == "wear":
             tone[row], bands[row] = tone[row] + 0.5 * power[row], 0.8
