@@ -20,7 +20,7 @@ from wg_common.nets.encoder.reading_map import ReadingMap
 from wg_server.generator.weights import machine_trial, sheet_card, training
 from wg_server.generator.weights.machine_model import INPUT_SCALINGS, MachineModel
 from wg_server.generator.weights.machine_networks import NetworkSizes
-from wg_server.generator.weights.machine_training import MachineCounts, MachineObjective
+from wg_server.generator.weights.machine_training import MachineObjective, SimulatedMachineCounts
 from wg_server.generator.weights.machine_trial import MachineTestSet
 from wg_server.generator.weights.reading_map_training import ReadingMapObjective
 from wg_server.generator.weights.sheet_card import SHEET_AND_STATISTIC, TEMPLATE, row_name
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    seed, draws = options.seed, MachineCounts()
+    seed, draws = options.seed, SimulatedMachineCounts()
     map_objective = ReadingMapObjective(options.kind, NetworkSizes(), draws, seed)
     training.train_module(map_objective, TrainingSchedule(steps=MAP_STEPS), report)
     reading_map = map_objective.model.map

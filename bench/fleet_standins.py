@@ -257,16 +257,16 @@ class StandIns:
         self._waiting.pop(message_id, None)
 
     def _answer(self, message_id: str) -> Any:
-        from wg_server.fleet.adapter import Reply
+        from wg_server.fleet.adapter import NodeReply
 
         site, asked = self._waiting.pop(message_id)[1]
         if asked is not None:
             receipt = Receipt(request_id=asked.request_id, package_sha256=asked.package_sha256)
-            return Reply(message_id, Envelope("receipt", canonical.encode(receipt)))
+            return NodeReply(message_id, Envelope("receipt", canonical.encode(receipt)))
         path = self._plants / f"{site.name.removeprefix('plant-')}.wgs"
         with suppress(WitnessRefused):  # it was cosigned before the server was killed
             self._witness.countersign(site, path.with_suffix(".checkpoint").read_bytes())
-        return Reply(message_id, Envelope("statistics", b"", path.read_bytes()))
+        return NodeReply(message_id, Envelope("statistics", b"", path.read_bytes()))
 
 
 @contextmanager

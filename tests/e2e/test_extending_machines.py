@@ -22,7 +22,7 @@ from wg_common.nets import tensor_set
 from wg_common.nets.encoder.reading_map import ReadingMap
 from wg_server.generator.weights import machine_pool, training
 from wg_server.generator.weights.machine_networks import NetworkSizes
-from wg_server.generator.weights.machine_training import MachineCounts, MachineObjective
+from wg_server.generator.weights.machine_training import MachineObjective, SimulatedMachineCounts
 from wg_server.generator.weights.sheet_generation import DataSheetGenerator, MachineKindGenerator
 from wg_server.generator.weights.simulators import SIMULATORS
 from wg_server.generator.weights.training import TrainingSchedule
@@ -125,7 +125,7 @@ def _sheet(chops: float) -> Any:
 
 def test_networks_for_a_new_kind_are_trained_made_and_explained(siren: Any) -> None:
     sizes = NetworkSizes(latent=2, rank=2, hidden=16)
-    draws = MachineCounts(step=8, pool=40, renewals=1, validation=16)
+    draws = SimulatedMachineCounts(step=8, pool=40, renewals=1, validation=16)
     reading_map = ReadingMap(siren.siren.KIND).eval()
     objective = MachineObjective("siren", reading_map, sizes, draws, seed=1)
     schedule = TrainingSchedule(steps=80, learning_rate=1e-2, average=0.9, evaluate_every=80)
@@ -138,7 +138,7 @@ def test_networks_for_a_new_kind_are_trained_made_and_explained(siren: Any) -> N
         right = {
             name: float((logits.argmax(dim=2) == judged.labels).float().mean())
             for name, logits in (
-                ("template", model.template_for("raw")(30).logits(view)),
+                ("template", model.template_network_for("raw")(30).logits(view)),
                 ("fixed", model.fixed["raw"](view.inputs)),
             )
         }

@@ -412,8 +412,8 @@ def online(state: FlowerLink) -> bool:
     return bool(state._state.get_node_info(statuses=[NodeStatus.ONLINE]))
 
 
-def answer(run: FleetRun, message_id: str) -> adapter.Reply:
-    found: list[adapter.Reply] = []
+def answer(run: FleetRun, message_id: str) -> adapter.NodeReply:
+    found: list[adapter.NodeReply] = []
 
     def there() -> bool:
         found.extend(run.poll_replies({message_id}) if not found else [])

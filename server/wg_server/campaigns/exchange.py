@@ -15,9 +15,9 @@ from wg_core import logs
 from wg_core.wire import canonical, fleet
 from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import Refusal
-from wg_server.campaigns.isolation import isolate_task
+from wg_server.campaigns.isolation import fail_task_on_error
 from wg_server.campaigns.phases import CampaignPhase
-from wg_server.fleet.adapter import LOST_CODE, FleetRun, FlowerLink, Reply
+from wg_server.fleet.adapter import LOST_REPLY_CODE, FleetRun, FlowerLink, NodeReply
 from wg_server.store.campaigns import Campaign, CampaignTask
 from wg_server.store.queue import CampaignQueue, TaskChanges, Traffic
 from wg_server.store.site import StoredSite
@@ -29,7 +29,7 @@ MESSAGE_TRIES = 100
 MAX_IN_FLIGHT_BYTES = 128 << 20
 """Largest total size of messages in flight, in bytes: Flower's link state holds them in memory."""
 MESSAGE_OVERHEAD_BYTES = 8 << 10  # Size of a message there without its payload
-_TRANSIENT = frozenset({"peer", "witness", fleet.UNAVAILABLE})
+_TRANSIENT_REFUSALS = frozenset({"peer", "witness", fleet.UNAVAILABLE})
 """Refusal codes of a site that could not answer, so that another try may succeed."""
 _APPROVAL_POLL_SECONDS = 60.0  # Pause between repeats of a request that awaits a person's decision
 
@@ -87,14 +87,16 @@ class MessageExchange:
         """True while messages are in flight."""
         return bool(self._flights)
 
-    def poll_replies(self) -> list[Reply]:
+    def poll_replies(self) -> list[NodeReply]:
         """Return new replies, to be passed to ``handle_replies``."""
         if self._run is None or not self._flights:
             return []
         return self._run.poll_replies(set(self._flights))
 
     def handle_replies(
-        self, replies: Sequence[Reply], current_request: Callable[[str, str], SiteRequest | None]
+        self,
+        replies: Sequence[NodeReply],
+        current_request: Callable[[str, str], SiteRequest | None],
     ) -> None:
         """Process replies that answer a current request; drop all others.
 
@@ -145,7 +147,7 @@ class MessageExchange:
             run = self._open_run()  # outside ``isolate``: a failure here concerns all sites
             with (
                 logs.log_context(campaign=campaign_id, site=name, request=request),
-                isolate_task(self._queue, campaign_id, name, "message"),
+                fail_task_on_error(self._queue, campaign_id, name, "message"),
             ):
                 room -= self._send_message(run, ask)
             if time.monotonic() - start > send_seconds:
@@ -218,11 +220,11 @@ class MessageExchange:
         )
         return size
 
-    def _handle_reply(self, ask: SiteRequest, reply: Reply) -> None:
+    def _handle_reply(self, ask: SiteRequest, reply: NodeReply) -> None:
         campaign_id, name, request = ask.key
         with (
             logs.log_context(campaign=campaign_id, site=name, request=request),
-            isolate_task(self._queue, campaign_id, name, "answer"),
+            fail_task_on_error(self._queue, campaign_id, name, "answer"),
         ):
             if reply.envelope is None:
                 self._record_decline(ask, reply.error)
@@ -233,7 +235,7 @@ class MessageExchange:
                 self._queue.update_task(campaign_id, name, required_state=ask.task.state, **changes)
 
     def _record_decline(self, ask: SiteRequest, error: str) -> None:
-        if error != LOST_CODE:
+        if error != LOST_REPLY_CODE:
             why = f"{error}: {fleet.CODE_MEANINGS.get(error, '')}"
             log.warning("campaign %s: %s declined: %s", ask.campaign.id, ask.task.site, why)
             self._queue.update_task(ask.campaign.id, ask.task.site, state="refused", code=error)
@@ -245,7 +247,7 @@ class MessageExchange:
         if code != ask.task.code:
             part = (ask.campaign.id, ask.task.site)
             log.warning("campaign %s: %s refused: %s: %s", *part, code, why)
-        again = code in _TRANSIENT and ask.task.tries < transient_tries
+        again = code in _TRANSIENT_REFUSALS and ask.task.tries < transient_tries
         again = again or code == fleet.APPROVAL
         changes: TaskChanges = {"code": code} if again else {"code": code, "state": "refused"}
         self._queue.update_task(ask.campaign.id, ask.task.site, **changes)

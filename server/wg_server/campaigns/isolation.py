@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def isolate_task(queue: CampaignQueue, campaign: str, site: str, step: str) -> Iterator[None]:
+def fail_task_on_error(queue: CampaignQueue, campaign: str, site: str, step: str) -> Iterator[None]:
     """Mark one site's task as failed if the body raises.
 
     Raises:

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 PROCESS_COUNT = max(1, min(4, (os.cpu_count() or 1) // 2))
 
-_ATTEMPTS = 2  # A process killed for want of memory may find it once others have ended
+_PROCESS_ATTEMPTS = 2  # A process killed for want of memory may find it once others have ended
 
 _SPAWN_CONTEXT = multiprocessing.get_context("spawn")  # A fork could copy locks held by threads
 
@@ -56,7 +56,7 @@ class PackagingProcess:
             InternalError: The process was killed, for instance by the system for lack of memory.
         """
         task = home.root, plant, request_id, identity
-        for _ in range(_ATTEMPTS):
+        for _ in range(_PROCESS_ATTEMPTS):
             try:
                 return self._start_process().submit(_make_in_process, *task).result()
             except BrokenProcessPool as error:

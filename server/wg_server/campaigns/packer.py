@@ -15,7 +15,7 @@ from wg_core.errors import ConfigError, StorageError, WgError
 from wg_core.wire import canonical, protocol
 from wg_server.campaigns import intake
 from wg_server.campaigns.improvement import is_more_informative
-from wg_server.campaigns.isolation import isolate_task
+from wg_server.campaigns.isolation import fail_task_on_error
 from wg_server.campaigns.making import PackagingProcess
 from wg_server.campaigns.packaging import PackageMaker
 from wg_server.campaigns.pools import StoredPools
@@ -132,7 +132,7 @@ class PackagingThreads:
         if campaign.state != "running" or task.state != "released":
             return
         about = logs.log_context(request=task.delivery_id)
-        with about, isolate_task(self._queue, campaign_id, site, "package"):
+        with about, fail_task_on_error(self._queue, campaign_id, site, "package"):
             look_time = max(time.time(), task.made)
             delivery_id = _better_delivery_id(task) if task.served else task.delivery_id
             data = self._load_or_make_package(maker, campaign, task, delivery_id)

@@ -46,26 +46,26 @@ def explain_task(
     Args:
         current_time: Unix time.
     """
-    say = TextFormatter(language)
+    texts = TextFormatter(language)
     if task.state in OPEN_TASKS:
         if campaign.state == "paused":
-            return Reason(say("paused"), say("do resume"))
+            return Reason(texts("paused"), texts("do resume"))
         if campaign.state == "queued":
-            return Reason(say("not begun"), say("do serve"))
-        return _reason_of_open_task(say, campaign, task, status, current_time)
+            return Reason(texts("not begun"), texts("do serve"))
+        return _reason_of_open_task(texts, campaign, task, status, current_time)
     if task.state == "delivered":
-        return _reason_of_delivery(say, campaign, task, current_time)
+        return _reason_of_delivery(texts, campaign, task, current_time)
     if task.code == NO_SHARED_NAMES:
-        return Reason(say("not worth"), say("do worth"))
+        return Reason(texts("not worth"), texts("do worth"))
     if task.code == NAMES_UNKNOWN:
-        return Reason(say("no names"), say("do names"))
+        return Reason(texts("no names"), texts("do names"))
     if task.code == NO_MACHINE:
-        return Reason(say("no machine"), say("do machine"))
+        return Reason(texts("no machine"), texts("do machine"))
     if task.code == NO_STATISTIC:
-        return Reason(say("no statistic"), say("do worth"))
+        return Reason(texts("no statistic"), texts("do worth"))
     if task.state == "cancelled":
-        return Reason(say("cancelled" if campaign.state == "cancelled" else ""))
-    return _reason_of_end(say, task, status, current_time)
+        return Reason(texts("cancelled" if campaign.state == "cancelled" else ""))
+    return _reason_of_end(texts, task, status, current_time)
 
 
 def explain_absence(
@@ -85,17 +85,17 @@ def explain_key_change(can_follow: bool, language: Code = ENGLISH.code) -> Reaso
     Args:
         can_follow: True if it still can follow without a new token.
     """
-    say = TextFormatter(language)
+    texts = TextFormatter(language)
     if can_follow:
-        return Reason(say("keys of before"), say("do start"))
-    return Reason(say("keys not followed"), say("do enrol again"))
+        return Reason(texts("keys of before"), texts("do start"))
+    return Reason(texts("keys not followed"), texts("do enrol again"))
 
 
 def describe_campaign(
     campaign: Campaign, current_time: float, language: Code = ENGLISH.code
 ) -> str:
     """Describe in one sentence what a campaign waits for, or how it ended."""
-    say = TextFormatter(language)
+    texts = TextFormatter(language)
     progress = campaign.progress
     received_count, served_count, count = (
         progress.released_sites,
@@ -105,81 +105,84 @@ def describe_campaign(
     if campaign.reason:
         return campaign.reason
     if campaign.state != "running":
-        return say("served", n=served_count, of=count)
+        return texts("served", n=served_count, of=count)
     begin = schedule.first_package_time(campaign, current_time)
     if begin is None:
-        release_words = say("in", n=received_count, of=count)
-        return say("and", what=release_words, more=_describe_missing_releases(say, campaign))
+        release_words = texts("in", n=received_count, of=count)
+        return texts("and", what=release_words, more=_describe_missing_releases(texts, campaign))
     if begin > current_time:
-        return say(
-            "in, begin", n=received_count, of=count, span=say.format_duration(begin - current_time)
+        return texts(
+            "in, begin",
+            n=received_count,
+            of=count,
+            span=texts.format_duration(begin - current_time),
         )
-    summary = say("in, served", n=received_count, of=count, served=served_count)
+    summary = texts("in, served", n=received_count, of=count, served=served_count)
     absent = progress.states["waiting"] - schedule.count_awaited_sites(campaign, current_time)
-    return say("and", what=summary, more=say("absent", n=absent)) if absent else summary
+    return texts("and", what=summary, more=texts("absent", n=absent)) if absent else summary
 
 
 def _reason_of_open_task(
-    say: TextFormatter,
+    texts: TextFormatter,
     campaign: Campaign,
     task: CampaignTask,
     status: SiteStatus,
     current_time: float,
 ) -> Reason:
     if task.state == "released":
-        return _reason_of_release(say, campaign, task, current_time)
+        return _reason_of_release(texts, campaign, task, current_time)
     end = schedule.step_deadline(campaign, task) or current_time
 
     def with_time_left(cause: str) -> str:
         return (
-            say("left", what=cause, span=say.format_duration(end - current_time))
+            texts("left", what=cause, span=texts.format_duration(end - current_time))
             if end > current_time
             else cause
         )
 
     code, figure = absence.site_absence(status, current_time)
-    trouble = _reason_of_absence(say, code, figure, current_time)
+    trouble = _reason_of_absence(texts, code, figure, current_time)
     if trouble is not None:
         may_stay_away = code in (absence.NEVER_CONNECTED, absence.NOT_CONNECTED, absence.USES_FILES)
         is_plain = may_stay_away and schedule.is_absent(task, current_time)
         return Reason(with_time_left(trouble.why), "" if is_plain else trouble.do)
     if task.state == "packaged":
-        return Reason(with_time_left(say("better offered" if task.served else "offered")))
+        return Reason(with_time_left(texts("better offered" if task.served else "offered")))
     if task.code:
-        meaning = say.explain_plant_code(task.code) or task.code
-        answer = say("answered", times=say.format_count(task.tries), meaning=meaning)
-        return Reason(with_time_left(answer), say(_ADVICE_TEXTS.get(task.code, "")))
+        meaning = texts.explain_plant_code(task.code) or task.code
+        answer = texts("answered", times=texts.format_count(task.tries), meaning=meaning)
+        return Reason(with_time_left(answer), texts(_ADVICE_TEXTS.get(task.code, "")))
     if task.asked:
         return Reason(
-            with_time_left(say("asked", span=say.format_duration(current_time - task.asked)))
+            with_time_left(texts("asked", span=texts.format_duration(current_time - task.asked)))
         )
-    return Reason(with_time_left(say("to ask")))
+    return Reason(with_time_left(texts("to ask")))
 
 
-def _describe_missing_releases(say: TextFormatter, campaign: Campaign) -> str:
+def _describe_missing_releases(texts: TextFormatter, campaign: Campaign) -> str:
     """Describe when packages are made while too few releases are in."""
     coming = campaign.progress.states["waiting"] + campaign.progress.released_sites
     if coming < campaign.min_sites:
-        return say("too few", wanted=campaign.min_sites, n=coming)
-    return say("when enough", wanted=campaign.min_sites)
+        return texts("too few", wanted=campaign.min_sites, n=coming)
+    return texts("when enough", wanted=campaign.min_sites)
 
 
 def _reason_of_release(
-    say: TextFormatter, campaign: Campaign, task: CampaignTask, current_time: float
+    texts: TextFormatter, campaign: Campaign, task: CampaignTask, current_time: float
 ) -> Reason:
     begin = schedule.first_package_time(campaign, current_time)
     if begin is None:
-        return Reason(_describe_missing_releases(say, campaign))
+        return Reason(_describe_missing_releases(texts, campaign))
     if begin > current_time:
-        return Reason(say("making in", span=say.format_duration(begin - current_time)))
-    return Reason(say("making better" if task.served else "making"))
+        return Reason(texts("making in", span=texts.format_duration(begin - current_time)))
+    return Reason(texts("making better" if task.served else "making"))
 
 
 def _reason_of_delivery(
-    say: TextFormatter, campaign: Campaign, task: CampaignTask, current_time: float
+    texts: TextFormatter, campaign: Campaign, task: CampaignTask, current_time: float
 ) -> Reason:
     if task.code:
-        return Reason(say("better failed", said=say.explain_plant_code(task.code) or task.code))
+        return Reason(texts("better failed", said=texts.explain_plant_code(task.code) or task.code))
     begin = (
         schedule.better_package_time(campaign, task, current_time)
         if campaign.state == "running"
@@ -188,49 +191,51 @@ def _reason_of_delivery(
     if begin is None:
         return Reason("")
     if begin > current_time:
-        return Reason(say("better in", span=say.format_duration(begin - current_time)))
-    return Reason(say("better now"))
+        return Reason(texts("better in", span=texts.format_duration(begin - current_time)))
+    return Reason(texts("better now"))
 
 
 def _reason_of_end(
-    say: TextFormatter, task: CampaignTask, status: SiteStatus, current_time: float
+    texts: TextFormatter, task: CampaignTask, status: SiteStatus, current_time: float
 ) -> Reason:
     """Return the reason why a task was refused, failed or expired."""
     if status.state == "revoked":
-        return Reason(say("site revoked"), say("do revoked"))
-    trouble = _reason_of_absence(say, task.code, task.figure, task.updated)
+        return Reason(texts("site revoked"), texts("do revoked"))
+    trouble = _reason_of_absence(texts, task.code, task.figure, task.updated)
     if trouble is not None:
         late = current_time > task.updated
         why = (
-            say("left out", span=say.format_duration(current_time - task.updated), why=trouble.why)
+            texts(
+                "left out", span=texts.format_duration(current_time - task.updated), why=trouble.why
+            )
             if late
-            else say("left out now", why=trouble.why)
+            else texts("left out now", why=trouble.why)
         )
-        return Reason(why, say("do, retry", do=trouble.do))
+        return Reason(why, texts("do, retry", do=trouble.do))
     if task.state == "failed":  # a code of this server, even if plants use the same one
-        why = say(_CAUSE_TEXTS.get(task.code, ""))
-        do = say(
+        why = texts(_CAUSE_TEXTS.get(task.code, ""))
+        do = texts(
             _ADVICE_TEXTS[task.code]
             if task.code in _CAUSE_TEXTS and task.code in _ADVICE_TEXTS
             else "do log"
         )
     else:
-        why = say.explain_plant_code(task.code) or ""
-        do = say(_ADVICE_TEXTS.get(task.code, "do log"))
-    return Reason(why or say("error", code=task.code), say("do, retry", do=do))
+        why = texts.explain_plant_code(task.code) or ""
+        do = texts(_ADVICE_TEXTS.get(task.code, "do log"))
+    return Reason(why or texts("error", code=task.code), texts("do, retry", do=do))
 
 
 def _reason_of_absence(
-    say: TextFormatter, code: str, figure: float, current_time: float
+    texts: TextFormatter, code: str, figure: float, current_time: float
 ) -> Reason | None:
     """Return the reason why a site is offline for a code and number of ``absence``, or None."""
     if code not in _ABSENCE_ADVICE:
         return None
-    do = say(_ABSENCE_ADVICE[code])
+    do = texts(_ABSENCE_ADVICE[code])
     if code == troubles.CLOCK_TROUBLE:
         key = "clock ahead" if figure > 0 else "clock behind"
-        return Reason(say(key, n=f"{abs(figure):.0f}"), do)
-    return Reason(say(code, span=say.format_duration(current_time - figure)), do)
+        return Reason(texts(key, n=f"{abs(figure):.0f}"), do)
+    return Reason(texts(code, span=texts.format_duration(current_time - figure)), do)
 
 
 _CAUSE_TEXTS = {

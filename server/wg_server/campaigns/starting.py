@@ -20,7 +20,7 @@ from wg_server.store.sites import ServerStore
 DEFAULT_TIME_LIMIT = datetime.timedelta(hours=24)
 """Default of a campaign's time limits."""
 
-_PURPOSE = grammar.PrintableText(grammar.SENTENCE_LIMIT)  # Recorded on every ledger
+_PURPOSE_FORMAT = grammar.PrintableText(grammar.SENTENCE_LIMIT)  # Recorded on every ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class CampaignOrder:
             raise ConfigError(
                 "epsilon: 0 asks for no statistics; machine statistics are asked for at 1, say"
             )
-        if not _PURPOSE.is_match(self.purpose):
+        if not _PURPOSE_FORMAT.is_match(self.purpose):
             limit = grammar.SENTENCE_LIMIT
             raise ConfigError(f"purpose: expected 1 to {limit} printable characters")
 

@@ -72,7 +72,7 @@ class CampaignWorker:
         self._next_look = self._next_idle_look = 0.0
         self._turned = time.monotonic()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="wg-campaigns")
+        self._thread = threading.Thread(target=self._run_thread, name="wg-campaigns")
 
     def start(self) -> None:
         """Start the threads that work on campaigns."""
@@ -91,7 +91,7 @@ class CampaignWorker:
         turning = time.monotonic() - self._turned < HANG_LIMIT_SECONDS
         return turning and self._thread.is_alive() and self._packer.is_alive
 
-    def _run(self) -> None:
+    def _run_thread(self) -> None:
         while not self._stop.is_set():
             pause = FAILURE_PAUSE_SECONDS
             self._turned = time.monotonic()
@@ -219,7 +219,7 @@ class CampaignWorker:
     ) -> Campaign | None:
         """Return a campaign if it is running; the leading process advances it first."""
         if self._serving_lock is not None:
-            return self._advance(campaign_id, sites)
+            return self._advance_campaign(campaign_id, sites)
         try:
             campaign = self._queue.find_campaign(campaign_id)
         except ConfigError:
@@ -236,7 +236,9 @@ class CampaignWorker:
             del self._failures[campaign_id]
             self._finish_campaign(campaign_id, reason=reason, code=code)
 
-    def _advance(self, campaign_id: str, sites: Mapping[str, StoredSite]) -> Campaign | None:
+    def _advance_campaign(
+        self, campaign_id: str, sites: Mapping[str, StoredSite]
+    ) -> Campaign | None:
         """Advance one campaign as far as possible, and return it; None if it is not running.
 
         Raises:

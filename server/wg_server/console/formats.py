@@ -20,22 +20,22 @@ TASK_STATES: tuple[TaskState, ...] = (
 """Task states in the order of a progress bar."""
 
 
-def template_filters(speech: PageTexts) -> Mapping[str, object]:
+def template_filters(texts: PageTexts) -> Mapping[str, object]:
     """Return the functions and values by which page templates format numbers and times."""
     current_time = time.time()
 
     def ago(seconds: float | None) -> str:
         if not seconds:
-            return speech("never")
-        return speech("ago", span=speech.span(max(current_time - seconds, 1.0)))
+            return texts("never")
+        return texts("ago", span=texts.span(max(current_time - seconds, 1.0)))
 
     def ahead(seconds: float | None) -> str:
         if not seconds:
-            return speech("none")
+            return texts("none")
         return (
-            speech("in time", span=speech.span(seconds - current_time))
+            texts("in time", span=texts.span(seconds - current_time))
             if seconds > current_time
-            else speech("over")
+            else texts("over")
         )
 
     functions: dict[str, Callable[..., object]] = {

@@ -35,19 +35,19 @@ _FAMILY_FIGURES = (*_MEASURED_FIGURES, "epsilon", "delta")
 
 def show_overview(context: PageContext) -> Response:
     """Show the overview: alerts, and figures of the whole server."""
-    source, speech, current_time = context.source, context.speech, time.time()
-    newest = views.campaign_rows(source, speech, current_time)
+    source, texts, current_time = context.source, context.texts, time.time()
+    newest = views.campaign_rows(source, texts, current_time)
     figures: Counter[str] = Counter()
 
     def rows() -> Iterator[SiteRow]:
         for page in source.store.site_pages():
-            for row in views.site_rows(source, speech, current_time, page):
+            for row in views.site_rows(source, texts, current_time, page):
                 figures["enrolled"] += row.site.state == "enrolled"
                 figures["online"] += row.online
                 figures["releases"] += row.releases
                 yield row
 
-    alerts = views.list_alerts(source, speech, rows(), newest)
+    alerts = views.list_alerts(source, texts, rows(), newest)
     backup = LastBackup.load(source.home)
     return context.render(
         "overview",
@@ -69,7 +69,7 @@ def show_sites(context: PageContext) -> Response:
     page, count = store.search_sites(match, offset=offset, rows=views.PAGE_ROWS)
     rows = [
         replace(row, budget=views.read_site_budget(store, row.site.name))
-        for row in views.site_rows(context.source, context.speech, time.time(), page)
+        for row in views.site_rows(context.source, context.texts, time.time(), page)
     ]
     return context.render(
         "sites", rows=rows, match=match, first=offset, count=count, step=views.PAGE_ROWS
@@ -80,7 +80,7 @@ def show_site(context: PageContext) -> Response:
     """Show one site with its status and the possible actions."""
     name = context.request.path_params["site"]
     store = context.source.store
-    [row] = views.site_rows(context.source, context.speech, time.time(), [_requested_site(context)])
+    [row] = views.site_rows(context.source, context.texts, time.time(), [_requested_site(context)])
     notes = [
         note for note in quarantine.list_releases(store.engine, "quarantined") if note.site == name
     ]
@@ -111,7 +111,7 @@ def send_auditor_export(context: PageContext) -> Response:
 
 def show_campaigns(context: PageContext) -> Response:
     """Show the list of the newest campaigns."""
-    rows = views.campaign_rows(context.source, context.speech, time.time())
+    rows = views.campaign_rows(context.source, context.texts, time.time())
     return context.render("campaigns", rows=rows)
 
 
@@ -126,8 +126,8 @@ def show_campaign(context: PageContext) -> Response:
         raise NotFound(str(error)) from error
     return context.render(
         "campaign",
-        row=views.campaign_row(context.speech, stored_campaign, current_time),
-        parts_of=views.task_rows(context.source, context.speech, stored_campaign, current_time),
+        row=views.campaign_row(context.texts, stored_campaign, current_time),
+        parts_of=views.task_rows(context.source, context.texts, stored_campaign, current_time),
         retried=RETRIABLE_STATES,
     )
 
@@ -162,13 +162,13 @@ def show_operator_log(context: PageContext) -> Response:
 
 def _generator_alerts(context: PageContext) -> list[Alert]:
     """Return the alerts about the generator that keep campaigns from being started."""
-    home, speech = context.source.home, context.speech
+    home, texts = context.source.home, context.texts
     if not home.encoder.is_file():
-        return [Alert("bad", speech("alert no zoo"), "/generator")]
+        return [Alert("bad", texts("alert no zoo"), "/generator")]
     try:
         versions.usable_version(home)
     except WgError as error:
-        words = speech("alert generator", why=speech.translate_error(str(error)))
+        words = texts("alert generator", why=texts.translate_error(str(error)))
         return [Alert("bad", words, "/generator")]
     return []
 

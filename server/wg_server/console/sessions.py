@@ -21,7 +21,7 @@ from wg_server.store.sites import ServerStore, hash_secret
 
 IDLE_SECONDS = 30 * 60.0  # Time without a request after which a session ends
 SESSION_SECONDS = 12 * 3600.0  # Longest duration of a session
-SIGN_ON_SECONDS = 3600.0
+PROVIDER_SESSION_SECONDS = 3600.0
 """Longest duration of a session that began at the identity provider: the provider does not report
 that it ended there, and renewing it takes one redirect while the provider's session lasts."""
 SESSIONS_LIMIT = 256
@@ -50,7 +50,7 @@ class Session:
     @property
     def longest_duration(self) -> float:
         """Longest duration of the session, seconds."""
-        return SESSION_SECONDS if self._token_sha256 else SIGN_ON_SECONDS
+        return SESSION_SECONDS if self._token_sha256 else PROVIDER_SESSION_SECONDS
 
     @property
     def actor(self) -> Actor:

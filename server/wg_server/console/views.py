@@ -103,7 +103,7 @@ class CampaignRow:
 
 
 def site_rows(
-    source: PageSource, speech: PageTexts, current_time: float, page: Sequence[StoredSite]
+    source: PageSource, texts: PageTexts, current_time: float, page: Sequence[StoredSite]
 ) -> list[SiteRow]:
     """Build the rows of some sites, without their budgets."""
     store, names = source.store, [site.name for site in page]
@@ -119,7 +119,7 @@ def site_rows(
         SiteRow(
             site=site,
             online=site.name in online,
-            away=reasons.explain_absence(statuses[site.name], current_time, speech.language),
+            away=reasons.explain_absence(statuses[site.name], current_time, texts.language),
             certificate=statuses[site.name].certificate,
             forked=site.ledger_origin in forked_origins,
             budget_unknown=successions.get(site.name) == BUDGET_UNKNOWN,
@@ -146,31 +146,29 @@ def read_site_budget(store: ServerStore, site: str) -> SiteBudget | None:
     return SiteBudget(at.epsilon_after, at.cap_epsilon, at.cap_delta, at.charges_before + 1)
 
 
-def campaign_rows(source: PageSource, speech: PageTexts, current_time: float) -> list[CampaignRow]:
+def campaign_rows(source: PageSource, texts: PageTexts, current_time: float) -> list[CampaignRow]:
     """Return the newest campaigns, newest first, with counted tasks."""
     campaigns_shown = 100
     newest = CampaignQueue(source.store.engine).newest_campaigns(campaigns_shown, parts=False)
-    return [campaign_row(speech, campaign, current_time) for campaign in newest]
+    return [campaign_row(texts, campaign, current_time) for campaign in newest]
 
 
-def campaign_row(speech: PageTexts, campaign: Campaign, current_time: float) -> CampaignRow:
+def campaign_row(texts: PageTexts, campaign: Campaign, current_time: float) -> CampaignRow:
     """Return the row of one campaign."""
-    summary = reasons.describe_campaign(campaign, current_time, speech.language)
-    sentence = speech.translate_error(summary) if campaign.reason else summary
+    summary = reasons.describe_campaign(campaign, current_time, texts.language)
+    sentence = texts.translate_error(summary) if campaign.reason else summary
     return CampaignRow(campaign, sentence)
 
 
 def task_rows(
-    source: PageSource, speech: PageTexts, campaign: Campaign, current_time: float
+    source: PageSource, texts: PageTexts, campaign: Campaign, current_time: float
 ) -> list[TaskRow]:
     """Return the tasks of a campaign, sorted by site."""
     statuses = troubles.site_statuses(source.store, campaign=campaign.id)
     return [
         TaskRow(
             task,
-            reasons.explain_task(
-                campaign, task, statuses[task.site], current_time, speech.language
-            ),
+            reasons.explain_task(campaign, task, statuses[task.site], current_time, texts.language),
             schedule.step_deadline(campaign, task),
         )
         for task in campaign.tasks
@@ -179,7 +177,7 @@ def task_rows(
 
 def list_alerts(
     source: PageSource,
-    speech: PageTexts,
+    texts: PageTexts,
     rows: Iterable[SiteRow],
     newest_campaigns: Sequence[CampaignRow],
 ) -> list[Alert]:
@@ -187,49 +185,49 @@ def list_alerts(
     part_hours = 24.0
     current_time = time.time()
     entries = [
-        *_server_alerts(source, speech, current_time),
-        *_site_alerts(source, speech, rows, current_time),
+        *_server_alerts(source, texts, current_time),
+        *_site_alerts(source, texts, rows, current_time),
     ]
     since = current_time - part_hours * 3600
     for row in newest_campaigns:
         if row.campaign.finished is None or row.campaign.finished > since:
             for state in ("refused", "failed", "expired"):
                 if number := row.campaign.progress.states[state]:
-                    words = speech(
+                    words = texts(
                         "alert parts",
                         n=number,
-                        state=speech(f"part {state}"),
+                        state=texts(f"part {state}"),
                         purpose=row.campaign.purpose,
                     )
                     entries.append(Alert("warn", words, f"/campaigns/{row.campaign.id}"))
     return sorted(entries, key=lambda alert: alert.level != "bad")
 
 
-def _server_alerts(source: PageSource, speech: PageTexts, current_time: float) -> list[Alert]:
+def _server_alerts(source: PageSource, texts: PageTexts, current_time: float) -> list[Alert]:
     backup_seconds = 2 * 86400.0
     home, entries = source.home, []
     for probe in source.probes:
         if (
             probe.name != "generator" and not probe.is_healthy()
         ):  # the page has its own alert for it
-            entries.append(Alert("bad", speech(f"alert probe {probe.name}"), "/help"))
+            entries.append(Alert("bad", texts(f"alert probe {probe.name}"), "/help"))
     for name, end in certificate_expiries(home).items():
         if end - current_time < CERTIFICATE_WARNING_SECONDS[name]:
-            words = speech(
-                f"alert certificate {name}", span=speech.span(max(end - current_time, 1.0))
+            words = texts(
+                f"alert certificate {name}", span=texts.span(max(end - current_time, 1.0))
             )
             entries.append(Alert("warn", words, "/help"))
     backup = LastBackup.load(home)
     if backup is None:
-        entries.append(Alert("warn", speech("alert no backup"), "/help"))
+        entries.append(Alert("warn", texts("alert no backup"), "/help"))
     elif current_time - backup.created > backup_seconds:
-        words = speech("alert backup", span=speech.span(current_time - backup.created))
+        words = texts("alert backup", span=texts.span(current_time - backup.created))
         entries.append(Alert("warn", words, "/help"))
     return entries
 
 
 def _site_alerts(
-    source: PageSource, speech: PageTexts, rows: Iterable[SiteRow], current_time: float
+    source: PageSource, texts: PageTexts, rows: Iterable[SiteRow], current_time: float
 ) -> list[Alert]:
     # A certificate that expires within this time, or a quarter of its life, was not renewed.
     soon_seconds = 7 * 86400.0
@@ -238,25 +236,23 @@ def _site_alerts(
     for row in rows:
         name, link = row.site.name, f"/sites/{row.site.name}"
         if name in behind:
-            keys = reasons.explain_key_change(behind[name], speech.language)
-            words = speech("alert away", site=name, why=keys.why, do=keys.do)
+            keys = reasons.explain_key_change(behind[name], texts.language)
+            words = texts("alert away", site=name, why=keys.why, do=keys.do)
             entries.append(Alert("warn" if behind[name] else "bad", words, link))
         if row.forked:
-            entries.append(Alert("bad", speech("alert fork", site=name), link))
+            entries.append(Alert("bad", texts("alert fork", site=name), link))
         if row.budget_unknown:
-            entries.append(Alert("bad", speech("alert budget", site=name), link))
+            entries.append(Alert("bad", texts("alert budget", site=name), link))
         if row.quarantined:
-            words = speech("alert quarantine", site=name, n=row.quarantined)
+            words = texts("alert quarantine", site=name, n=row.quarantined)
             entries.append(Alert("bad", words, link))
         if row.site.state != "enrolled":
             continue
         if row.away.do:  # a site that exchanges files is offline and needs nothing
-            words = speech("alert away", site=name, why=row.away.why, do=row.away.do)
+            words = texts("alert away", site=name, why=row.away.why, do=row.away.do)
             entries.append(Alert("warn", words, link))
         elif row.certificate is not None and row.certificate - current_time < soon:
-            words = speech(
-                "alert ends", site=name, span=speech.span(row.certificate - current_time)
-            )
+            words = texts("alert ends", site=name, span=texts.span(row.certificate - current_time))
             entries.append(Alert("warn", words, link))
     return entries
 

@@ -112,7 +112,7 @@ class PageContext:
 
     request: Request
     session: Session
-    speech: PageTexts
+    texts: PageTexts
     console: Console
 
     @property
@@ -123,7 +123,7 @@ class PageContext:
     def render(self, page: str, status: int = 200, **values: object) -> Response:
         """Render a page of the console."""
         return self.console.render(
-            self.request, self.speech, page, status, session=self.session, **values
+            self.request, self.texts, page, status, session=self.session, **values
         )
 
     def redirect_with_confirmation(self, path: str, action: str) -> Response:
@@ -174,18 +174,18 @@ class Console:
 
         def judge(request: Request, form: Form) -> Response:
             session = self._find_session(request)
-            speech = self.load_page_texts(request)
+            texts = self.load_page_texts(request)
             if session is None:
                 return RedirectResponse(f"{CONSOLE_PATH}/login", 303)
             if not self._is_same_origin(request) or not session.has_csrf_token(
                 form_field(form, "csrf")
             ):
                 log.warning("console: a form of %s was not from its own page", session.operator)
-                return self.render_failure(request, speech, 403, session=session)
+                return self.render_failure(request, texts, 403, session=session)
             if session.role == "viewer" and act != self.logout:
-                detail = speech("viewer")
-                return self.render_failure(request, speech, 403, detail, session=session)
-            context = PageContext(request, session, speech, self)
+                detail = texts("viewer")
+                return self.render_failure(request, texts, 403, detail, session=session)
+            context = PageContext(request, session, texts, self)
             return self._run_action(context, lambda: act(context, form))
 
         async def endpoint(request: Request) -> Response:
@@ -199,16 +199,16 @@ class Console:
     async def login(self, request: Request) -> Response:
         """Start a session of the console, or show why the login failed."""
         form = _parse_form(await request.body())
-        speech = self.load_page_texts(request)
+        texts = self.load_page_texts(request)
         if form is None or not self._is_same_origin(request):
-            return self.render_failure(request, speech, 403)
+            return self.render_failure(request, texts, 403)
         host = request.client.host if request.client else ""
         if not self._tries.count_try(client_network(host)):
-            return self.render(request, speech, "login", 429, said="login often")
+            return self.render(request, texts, "login", 429, said="login often")
         session = await run_in_threadpool(self.sessions.login, form_field(form, "token").strip())
         if session is None:
             log.warning("console: a login with a wrong token")
-            return self.render(request, speech, "login", 403, said="login wrong")
+            return self.render(request, texts, "login", 403, said="login wrong")
         response = RedirectResponse(f"{CONSOLE_PATH}/", 303)
         await run_in_threadpool(self._log_in, response, *session)
         return response
@@ -259,17 +259,17 @@ class Console:
         The answer is a page, not a redirect: the session's SameSite cookie is not sent on a
         navigation that another site started.
         """
-        query, speech = request.query_params, self.load_page_texts(request)
+        query, texts = request.query_params, self.load_page_texts(request)
         secret = request.cookies.get(f"{self._cookie}-oidc", "")
         if self.provider is None or not secret:
-            return self.render_failure(request, speech, 403)
+            return self.render_failure(request, texts, 403)
         words = query.get("state", ""), query.get("code", ""), self._callback_url(request)
         try:
             person, role = self.provider.fetch_user(secret, *words)
         except WgError as error:
             log.warning("console: a login failed: %s", error)
-            return self.render_failure(request, speech, 403, str(error))
-        response = self.render(request, speech, "signed_on")
+            return self.render_failure(request, texts, 403, str(error))
+        response = self.render(request, texts, "signed_on")
         self._log_in(response, *self.sessions.begin_session(person, role))
         response.delete_cookie(f"{self._cookie}-oidc", path="/" if self._secure else CONSOLE_PATH)
         return response
@@ -306,7 +306,7 @@ class Console:
     def render(
         self,
         request: Request,
-        speech: PageTexts,
+        texts: PageTexts,
         page: str,
         status: int = 200,
         *,
@@ -317,7 +317,7 @@ class Console:
         did = f"did {request.query_params.get('did', '')}"
         template = self._templates.get_template(f"{page}.html.j2")
         text = template.render(
-            t=speech,
+            t=texts,
             languages=LANGUAGE_CODES,
             root=CONSOLE_PATH,
             page=page,
@@ -327,8 +327,8 @@ class Console:
             session=session,
             csrf=session.csrf if session else "",
             provider=self.provider,
-            did=did if did in speech else "",
-            **template_filters(speech),
+            did=did if did in texts else "",
+            **template_filters(texts),
             **values,
         )
         return HTMLResponse(text, status)
@@ -336,7 +336,7 @@ class Console:
     def render_failure(
         self,
         request: Request,
-        speech: PageTexts,
+        texts: PageTexts,
         status: int,
         detail: str = "",
         *,
@@ -344,7 +344,7 @@ class Console:
     ) -> Response:
         """Render a page that reports a failure."""
         return self.render(
-            request, speech, "error", status, session=session, code=status, detail=detail
+            request, texts, "error", status, session=session, code=status, detail=detail
         )
 
     def _find_session(self, request: Request) -> Session | None:
@@ -372,9 +372,9 @@ class Console:
             status, detail = 404, ""
         except WgError as error:
             status = 400 if isinstance(error, DecodeError) else 409
-            detail = context.speech.translate_error(str(error))
+            detail = context.texts.translate_error(str(error))
         return self.render_failure(
-            context.request, context.speech, status, detail, session=context.session
+            context.request, context.texts, status, detail, session=context.session
         )
 
 

@@ -224,8 +224,8 @@ class NodeMessages(InMemoryLinkState):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """Reply of a site's node to one message.
+class NodeReply:
+    """NodeReply of a site's node to one message.
 
     Attributes:
         message_id: Flower's id of the message that was sent.
@@ -239,7 +239,7 @@ class Reply:
     error: str = ""
 
 
-LOST_CODE = "lost"
+LOST_REPLY_CODE = "lost"
 
 
 class FlowerLink:
@@ -388,22 +388,22 @@ class FleetRun:
                 state.store_object(self._run_id, session, object_id, objects[object_id].deflate())
         return str(message.metadata.message_id)
 
-    def poll_replies(self, message_ids: set[str]) -> list[Reply]:
+    def poll_replies(self, message_ids: set[str]) -> list[NodeReply]:
         """Return the replies that are complete, each once, without waiting for others."""
         state = self._state
-        replies: list[Reply] = []
+        replies: list[NodeReply] = []
         ask = message_ids - self._uploading.keys()
         messages, broken = self._fetch_reply_heads(ask)
-        replies += [Reply(message_id, None, fleet.MALFORMED) for message_id in broken]
+        replies += [NodeReply(message_id, None, fleet.MALFORMED) for message_id in broken]
         for head in messages:
             message_id = head.metadata.reply_to_message_id
             if head.has_error():
-                replies.append(Reply(message_id, None, _known_error_code(head)))
+                replies.append(NodeReply(message_id, None, _known_error_code(head)))
                 continue
             try:
                 tree = state.object_store.get_object_tree(head.metadata.message_id)
             except NoObjectInStoreError:
-                replies.append(Reply(message_id, None, LOST_CODE))
+                replies.append(NodeReply(message_id, None, LOST_REPLY_CODE))
                 continue
             self._uploading[message_id] = (head, tree)
         if messages:
@@ -413,7 +413,7 @@ class FleetRun:
                 reply = self._assemble_reply(message_id, *self._uploading[message_id])
             except Exception:  # one node's reply must not end the others' run
                 log.exception("reply to %s", message_id[:16])
-                reply = Reply(message_id, None, fleet.MALFORMED)
+                reply = NodeReply(message_id, None, fleet.MALFORMED)
             if reply is not None:
                 del self._uploading[message_id]
                 replies.append(reply)
@@ -443,26 +443,26 @@ class FleetRun:
         self._state.delete_messages({message_id})
         self._state.object_store.delete(message_id)
 
-    def _assemble_reply(self, message_id: str, head: Message, tree: ObjectTree) -> Reply | None:
+    def _assemble_reply(self, message_id: str, head: Message, tree: ObjectTree) -> NodeReply | None:
         """Return the reply to a message, or None while its parts are still being uploaded."""
         contents: dict[str, bytes] = {}
         for count, node in enumerate(iterate_object_tree(tree)):
             content = self._state.get_object(self._run_id, node.object_id)
             if content is None:
-                return Reply(message_id, None, LOST_CODE)
+                return NodeReply(message_id, None, LOST_REPLY_CODE)
             if content == b"":
                 return None
             size = sum(map(len, contents.values())) + len(content)
             if count >= _OBJECTS_LIMIT or size > protocol.STATISTICS_LIMIT:
-                return Reply(message_id, None, fleet.TOO_LARGE)
+                return NodeReply(message_id, None, fleet.TOO_LARGE)
             contents[node.object_id] = content
         reply_id = head.metadata.message_id
         self._state.object_store.delete(reply_id)
         try:
-            return Reply(message_id, _unpack_reply(reply_id, contents))
+            return NodeReply(message_id, _unpack_reply(reply_id, contents))
         except (DecodeError, KeyError, ValueError, TypeError) as error:
             log.warning("malformed reply to %s: %s", message_id[:16], error)
-            return Reply(message_id, None, fleet.MALFORMED)
+            return NodeReply(message_id, None, fleet.MALFORMED)
 
 
 def _unpack_reply(message_id: str, contents: dict[str, bytes]) -> Envelope:
@@ -505,7 +505,7 @@ def _known_error_code(head: Message) -> str:
     """Return the error code of a node's reply if it is known, else ``lost``."""
     refusals = {fleet.APP_MISMATCH, fleet.TYPE_DENIED, fleet.TOO_LARGE, fleet.MALFORMED}
     reason = head.error.reason or ""
-    return reason if reason in refusals else LOST_CODE
+    return reason if reason in refusals else LOST_REPLY_CODE
 
 
 def clock_skew(scope: Scope, current_time: float) -> float | None:

@@ -43,8 +43,8 @@ from wg_server.generator.weights import (
 from wg_server.generator.weights.head_package import HeadPackage, pack_heads
 from wg_server.generator.weights.machine_networks import NetworkSizes
 from wg_server.generator.weights.machine_training import (
-    MachineCounts,
     MachineObjective,
+    SimulatedMachineCounts,
     machine_simulator,
 )
 from wg_server.generator.weights.process_simulation import PROCESS_SIMULATORS
@@ -71,7 +71,7 @@ def train_generator(
     plan: GeneratorPlan,
     *,
     progress: Progress,
-    machine_counts: MachineCounts = MachineCounts(),  # noqa: B008 - frozen
+    machine_counts: SimulatedMachineCounts = SimulatedMachineCounts(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
     """Train a generator on the home's zoo, write it as a new version, and return its model card.
 
@@ -116,7 +116,7 @@ class _Pipeline:
     home: ServerHome
     plan: GeneratorPlan
     progress: Progress
-    draws: MachineCounts
+    draws: SimulatedMachineCounts
 
     def run(self) -> dict[str, Any]:
         """Train and write the generator; return its model card with the version's id."""

@@ -109,12 +109,12 @@ class ServerConfig:
     @property
     def fleet_url(self) -> str:
         """URL of the fleet listener for plants."""
-        return _url(self.advertise or self.host, self.fleet_port)
+        return _listener_url(self.advertise or self.host, self.fleet_port)
 
     @property
     def enrol_url(self) -> str:
         """URL of the enrolment listener for plants."""
-        return _url(self.advertise or self.host, self.enrol_port)
+        return _listener_url(self.advertise or self.host, self.enrol_port)
 
 
 class _HomePath:
@@ -220,5 +220,5 @@ def parse_config(data: bytes, *, subject: str) -> ServerConfig:
     return settings.parse_yaml(data, ServerConfig, subject)
 
 
-def _url(host: str, port: int) -> str:
+def _listener_url(host: str, port: int) -> str:
     return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"

@@ -8,7 +8,7 @@ from wg_core import atomic
 from wg_core.wire import canonical
 from wg_server.site.home import ServerHome
 
-_LIMIT = 4 << 10
+_RECORD_LIMIT = 4 << 10
 
 
 class _BackupRecord:
@@ -31,8 +31,8 @@ class _BackupRecord:
         path = cls._file(home)
         if not path.is_file():
             return None
-        data = atomic.read_bytes(path, limit=_LIMIT)
-        return canonical.decode(cls, data, subject=str(path), limit=_LIMIT)
+        data = atomic.read_bytes(path, limit=_RECORD_LIMIT)
+        return canonical.decode(cls, data, subject=str(path), limit=_RECORD_LIMIT)
 
     def save(self, home: ServerHome) -> None:
         """Write the record to its file.

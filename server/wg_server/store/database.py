@@ -35,7 +35,7 @@ def open_engine(url: str) -> Engine:
     Raises:
         ConfigError: The database cannot be opened, or has an unknown schema.
     """
-    engine = _connect(url)
+    engine = _create_engine(url)
     try:
         _migrate(engine)
     except BaseException as error:
@@ -63,7 +63,7 @@ def open_home_engine(home: ServerHome) -> Engine:
     return open_engine(home.database_url)
 
 
-def _connect(url: str) -> Engine:
+def _create_engine(url: str) -> Engine:
     """Create an engine for a database without migrating it."""
     connect_seconds = 10
     try:

@@ -100,7 +100,7 @@ class PoolTable:
 
     def pooled_releases(self) -> dict[str, PooledRelease]:
         """Return all releases that were not removed, by id."""
-        return {row.release_id: row for row in self._rows(schema.pooled.c.removed == 0)}
+        return {row.release_id: row for row in self._read_releases(schema.pooled.c.removed == 0)}
 
     def class_names(self) -> dict[str, frozenset[str]]:
         """Return the class names of each release that was not removed, by release id."""
@@ -110,13 +110,13 @@ class PoolTable:
     def release_of(self, site: str) -> PooledRelease | None:
         """Return the release of a site that is in a pool or was left out as an outlier, or None."""
         table = schema.pooled
-        rows = self._rows(table.c.site == site, table.c.removed == 0)
+        rows = self._read_releases(table.c.site == site, table.c.removed == 0)
         return rows[0] if rows else None
 
     def releases_at_change(self, kind: str, changes: int) -> list[PooledRelease]:
         """Return the releases that were in a kind's pool after a change, sorted by id."""
         table = schema.pooled
-        return self._rows(
+        return self._read_releases(
             table.c.kind == kind,
             table.c.used,
             table.c.added <= changes,
@@ -189,14 +189,14 @@ class PoolTable:
         form = tuple[tuple[str, int], ...]
         return canonical.decode(form, row.sums.encode(), subject="tree of releases")
 
-    def _query(self, *conditions: sa.ColumnElement[bool]) -> sa.Select[PooledRelease]:
+    def _select_releases(self, *conditions: sa.ColumnElement[bool]) -> sa.Select[PooledRelease]:
         table = schema.pooled
         columns = [column for column in table.c if column.name != "generator"]
         return sa.select(*columns).where(table.c.generator == self.generator, *conditions)
 
-    def _rows(self, *conditions: sa.ColumnElement[bool]) -> list[PooledRelease]:
+    def _read_releases(self, *conditions: sa.ColumnElement[bool]) -> list[PooledRelease]:
         # Sorted here: with ORDER BY, SQLite scans the whole generator instead of using an index.
-        stored_rows = database.fetch_rows(self._engine, self._query(*conditions))
+        stored_rows = database.fetch_rows(self._engine, self._select_releases(*conditions))
         return sorted(
             (PooledRelease(**row._mapping) for row in stored_rows), key=lambda x: x.release_id
         )

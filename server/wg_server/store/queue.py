@@ -21,7 +21,7 @@ from wg_core.errors import ConfigError
 from wg_core.privacy.schema import CLASSES, StatisticsKind
 from wg_server.store import campaigns, database, schema
 from wg_server.store.campaigns import OPEN_CAMPAIGNS, OPEN_TASKS, Campaign, TaskState
-from wg_server.store.releases import USED_STATES, StoredRelease, insert_release
+from wg_server.store.releases import USABLE_STATUSES, StoredRelease, insert_release
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class NewCampaign:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
-_COLUMNS = tuple(
+_CAMPAIGN_COLUMNS = tuple(
     {each.name for each in fields(NewCampaign)} - {"sites", "min_sites", "id", "left_out"}
 )
 
@@ -147,7 +147,7 @@ class CampaignQueue:
                     id=campaign_id,
                     created=current_time,
                     min_sites=min_sites,
-                    **{name: getattr(campaign, name) for name in _COLUMNS},
+                    **{name: getattr(campaign, name) for name in _CAMPAIGN_COLUMNS},
                 )
             )
             parts = [(site, "waiting", "") for site in sites]
@@ -269,7 +269,7 @@ class CampaignQueue:
         with self._engine.begin() as connection:
             campaign = _load_unfinished_campaign(connection, campaign_id)
             if campaign.started:
-                _set_campaign(connection, campaign_id, state="cancelling")
+                _update_campaign_row(connection, campaign_id, state="cancelling")
             else:
                 _finish_campaign(connection, campaign_id, "cancelled")
             return campaigns.load_campaign(connection, campaign_id)
@@ -286,7 +286,7 @@ class CampaignQueue:
                 raise ConfigError(f"campaign {campaign_id}: it is being cancelled")
             if campaign.state != "paused":
                 at = time.time() if current_time is None else current_time
-                _set_campaign(connection, campaign_id, state="paused", paused_at=at)
+                _update_campaign_row(connection, campaign_id, state="paused", paused_at=at)
             return campaigns.load_campaign(connection, campaign_id)
 
     def resume(self, campaign_id: str, current_time: float | None = None) -> Campaign:
@@ -309,7 +309,7 @@ class CampaignQueue:
                     table.update().where(condition, clock > 0).values({clock: clock + pause})
                 )
             state = "running" if campaign.started else "queued"
-            _set_campaign(connection, campaign_id, state=state, paused_at=0.0)
+            _update_campaign_row(connection, campaign_id, state=state, paused_at=0.0)
             return campaigns.load_campaign(connection, campaign_id)
 
     def retry(
@@ -340,7 +340,7 @@ class CampaignQueue:
                     f"campaign {campaign_id}: {site}: {task.state},"
                     f" expected one of {', '.join(RETRIABLE_STATES)}"
                 )
-            _check_retried(connection, site, task.release_id)
+            _check_retry_possible(connection, site, task.release_id)
             again = _waiting_task_row(campaign_id, site, current_time)
             if task.state == "expired":
                 del again["query_id"]
@@ -359,7 +359,7 @@ class CampaignQueue:
                 values |= {"state": "running", "reason": "", "finished": None}
                 values["started"] = campaign.started or current_time
             if values:
-                _set_campaign(connection, campaign_id, **values)
+                _update_campaign_row(connection, campaign_id, **values)
             return campaigns.load_campaign(connection, campaign_id)
 
     def reopen_tasks(self, campaign_id: str, sites: Sequence[str], current_time: float) -> None:
@@ -488,10 +488,10 @@ def _finish_campaign(
             **({"code": code} if code else {}),
         )
     )
-    _set_campaign(connection, campaign_id, state=state, reason=reason, finished=current_time)
+    _update_campaign_row(connection, campaign_id, state=state, reason=reason, finished=current_time)
 
 
-def _set_campaign(connection: Connection, campaign_id: str, **values: object) -> None:
+def _update_campaign_row(connection: Connection, campaign_id: str, **values: object) -> None:
     connection.execute(
         schema.campaign.update().where(schema.campaign.c.id == campaign_id).values(**values)
     )
@@ -509,7 +509,7 @@ def _load_unfinished_campaign(connection: Connection, campaign_id: str) -> Campa
     return campaign
 
 
-def _check_retried(connection: Connection, site: str, release_id: str) -> None:
+def _check_retry_possible(connection: Connection, site: str, release_id: str) -> None:
     table = schema.site
     row = connection.execute(sa.select(table.c.state).where(table.c.name == site)).one()
     if row.state != "enrolled":
@@ -519,7 +519,7 @@ def _check_retried(connection: Connection, site: str, release_id: str) -> None:
     release = schema.release
     query = sa.select(release.c.standing).where(release.c.release_id == release_id)
     standing = connection.execute(query).scalar_one()
-    if standing not in USED_STATES:
+    if standing not in USABLE_STATUSES:
         raise ConfigError(
             f"site {site}: its release is {standing}; first run"
             f" 'wg-server releases --accept {release_id}', if that is right"

@@ -14,7 +14,7 @@ from wg_server.store import database, schema
 
 ReleaseStatus = Literal["plausible", "quarantined", "accepted", "rejected"]
 """Status of a release; ``plausible`` and ``accepted`` (by the operator) releases are used."""
-USED_STATES = ("plausible", "accepted")
+USABLE_STATUSES = ("plausible", "accepted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class StoredRelease:
     @property
     def is_usable(self) -> bool:
         """True if packages may be made from the release."""
-        return self.standing in USED_STATES
+        return self.standing in USABLE_STATUSES
 
 
 class ReleaseTable:
@@ -134,7 +134,7 @@ def _select_newest_releases(encoder: str, apart_from: str) -> sa.Select[Any]:
         .where(
             releases.c.encoder == encoder,
             releases.c.site != apart_from,
-            releases.c.standing.in_(USED_STATES),
+            releases.c.standing.in_(USABLE_STATUSES),
             releases.c.epsilon != protocol.FREE_EPSILON,  # a public statement has no statistics
             releases.c.statistics == CLASSES,  # machine statistics have no classes to pool
             sites.c.state != "revoked",

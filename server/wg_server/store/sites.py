@@ -127,8 +127,8 @@ class ServerStore(LedgerTable, ReleaseTable):
             again = _spend_token(connection, request, digest, current_time)
             database.lock_table(connection, sites)  # "nobody else has this key" is about all rows
             if again:
-                _check_enrolled_with(require_site(connection, request.site), keys)
-            _check_not_taken(connection, request.site, keys)
+                _check_same_keys(require_site(connection, request.site), keys)
+            _check_keys_not_taken(connection, request.site, keys)
             store_new_log(connection, request, first_entries, current_time)
             fingerprint, expires, result = issue_certificate()
             if not again:
@@ -316,7 +316,7 @@ def _spend_token(
 _NEW_TOKEN_ADVICE = "ask the operator for a new one ('wg-server enroll --replace')"  # noqa: S105
 
 
-def _check_not_taken(connection: Connection, site: str, keys: Mapping[str, str]) -> None:
+def _check_keys_not_taken(connection: Connection, site: str, keys: Mapping[str, str]) -> None:
     """Raise ``RefusedError`` if another site has one of these keys."""
     sites = schema.site
     same_key = sa.or_(*(sites.c[name] == key for name, key in keys.items()))
@@ -325,7 +325,7 @@ def _check_not_taken(connection: Connection, site: str, keys: Mapping[str, str])
         raise RefusedError("enrolment: another site uses one of these keys")
 
 
-def _check_enrolled_with(site: StoredSite, keys: Mapping[str, str]) -> None:
+def _check_same_keys(site: StoredSite, keys: Mapping[str, str]) -> None:
     """Raise ``RefusedError`` if a site no longer has the keys that its token enrolled."""
     if site.state != "enrolled" or any(getattr(site, name) != key for name, key in keys.items()):
         raise RefusedError(

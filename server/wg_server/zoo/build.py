@@ -85,7 +85,7 @@ def build_zoo(
     sources.check_files_exist(plan)
     specs, private = list_tasks(plan), private_families(plan)
     zoo = ZooStore(home.zoo)
-    _check_unseen(home, zoo, private)
+    _check_records_unused(home, zoo, private)
     with open_workers(workers) as pool:
         progress(0, "fitting the encoder")
         data = _load_or_fit_encoder(home, plan, pool, train_maps, progress)
@@ -123,7 +123,9 @@ def count_entries(plan: ZooPlan) -> int:
     return len(specs) + len(_families_with_heads(plan, specs)) + len(private_families(plan))
 
 
-def _check_unseen(home: ServerHome, zoo: ZooStore, private: Sequence[PrivateFamily]) -> None:
+def _check_records_unused(
+    home: ServerHome, zoo: ZooStore, private: Sequence[PrivateFamily]
+) -> None:
     """Refuse private records that a home has already used without privacy.
 
     Raises:

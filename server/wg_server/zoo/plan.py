@@ -15,12 +15,12 @@ from wg_common.weights_package import PrivacyGuarantee
 from wg_core import atomic, settings
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import DIMENSION
-from wg_server.zoo.task_spec import FILES, Kind, TaskSpec
+from wg_server.zoo.task_spec import FILE_SOURCE_KINDS, SourceKind, TaskSpec
 
 PLAN_LIMIT = 256 << 10
 DEFAULT_PLAN = "default"
 
-_MODALITY_OF_KIND: dict[Kind, str] = {
+_MODALITY_OF_KIND: dict[SourceKind, str] = {
     "procedural": "images",
     "procedural-windows": "windows",
     "procedural-texts": "texts",
@@ -89,7 +89,7 @@ class SourcePlan:
         sites: Number of sites of each family: the same classes, other records, another camera.
         per_class: Records of each class at each site.
         strength: Deviation of a site's camera from a clean one, 0 to 1.
-        only: Kind of family that a procedural source draws; empty: all kinds.
+        only: SourceKind of family that a procedural source draws; empty: all kinds.
         path: Path of the files; empty for procedural sources.
         name: Name in provenance; empty: the kind.
         licence: Licence in provenance; required with ``path``.
@@ -97,7 +97,7 @@ class SourcePlan:
             trained by private gradient descent on all records. None: not private.
     """
 
-    kind: Kind
+    kind: SourceKind
     families: int = 0
     sites: int = 4
     per_class: int = 32
@@ -113,9 +113,9 @@ class SourcePlan:
         settings.check_range("sites", self.sites, 1, 1000)
         settings.check_range("per_class", self.per_class, 8, 100_000)
         settings.check_range("strength", self.strength, 0, 1)
-        if self.kind in FILES and not (self.path and self.licence):
+        if self.kind in FILE_SOURCE_KINDS and not (self.path and self.licence):
             raise ConfigError(f"source {self.kind}: needs a path and a licence")
-        if self.private and self.kind not in FILES:
+        if self.private and self.kind not in FILE_SOURCE_KINDS:
             raise ConfigError(
                 f"source {self.kind}: is rendered, and has no records to protect; leave out private"
             )

@@ -57,7 +57,7 @@ class _HeadInputs:
     basis: Floats
     layout: FeatureLayout
 
-    def numbers(self, site: int, local: NDArray[np.float32]) -> Floats:
+    def head_inputs(self, site: int, local: NDArray[np.float32]) -> Floats:
         """Return head inputs ``[n, d]`` for local features ``[n, D]`` at a site, row by row."""
         mean, spread = self.moments[site]
         basis = block_scale(np.exp(spread), self.layout.head_block_sizes)[:, None] * self.basis
@@ -111,7 +111,7 @@ def _fit_private_head(
 ) -> FamilyHead:
     """Train a private head on the records of some sites; ``places`` are the sites' numbers."""
     z = np.concatenate(
-        [space.numbers(place, local) for place, local in zip(places, sites.local, strict=True)]
+        [space.head_inputs(place, local) for place, local in zip(places, sites.local, strict=True)]
     )
     labels, count = np.concatenate(sites.labels), len(sites.labels[0])
     units = [f"{row:020d}" for row in range(count)] * len(sites.labels)

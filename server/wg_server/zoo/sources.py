@@ -22,7 +22,7 @@ from wg_server.zoo.plan import ZooPlan
 from wg_server.zoo.procedural import families
 from wg_server.zoo.procedural_text import families as text_families
 from wg_server.zoo.procedural_windows import families as window_families
-from wg_server.zoo.task_spec import Kind, TaskSpec
+from wg_server.zoo.task_spec import SourceKind, TaskSpec
 
 _STRENGTH_RANGE = 0.3, 1.0  # Range of the augmentation strength of simulated sites
 _UNCHANGED_SITE_INTERVAL = 10  # Every tenth simulated site has unchanged records
@@ -189,7 +189,7 @@ def _cut_task(spec: TaskSpec, archive: archives.LabelledArchive) -> LabelledTask
 
 
 _READERS = {"npz": archives.read_npz, "folder": archives.read_folder, "table": archives.read_table}
-PROCEDURAL_LIBRARIES: Mapping[Kind, ProceduralLibrary[Any, Any]] = {
+PROCEDURAL_LIBRARIES: Mapping[SourceKind, ProceduralLibrary[Any, Any]] = {
     "procedural": families,
     "procedural-windows": window_families,
     "procedural-texts": text_families,

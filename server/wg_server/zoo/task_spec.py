@@ -5,8 +5,10 @@ from typing import Literal
 
 from wg_core.wire import canonical
 
-Kind = Literal["procedural", "procedural-windows", "procedural-texts", "npz", "folder", "table"]
-FILES = ("npz", "folder", "table")
+SourceKind = Literal[
+    "procedural", "procedural-windows", "procedural-texts", "npz", "folder", "table"
+]
+FILE_SOURCE_KINDS = ("npz", "folder", "table")
 """Source kinds that read the operator's files."""
 
 
@@ -16,7 +18,7 @@ class TaskSpec:
 
     version: int = 1
     seed: int
-    kind: Kind
+    kind: SourceKind
     family: int
     site: int
     sites: int
@@ -34,4 +36,4 @@ class TaskSpec:
     @property
     def is_own(self) -> bool:
         """True if the task's records are the operator's files: plants may then get its family."""
-        return self.kind in FILES
+        return self.kind in FILE_SOURCE_KINDS

@@ -22,7 +22,7 @@ from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import Delivery, Receipt, Refusal, StatisticsQuery
 from wg_server.campaigns import intake, worker
 from wg_server.campaigns.worker import CampaignWorker
-from wg_server.fleet.adapter import Reply
+from wg_server.fleet.adapter import NodeReply
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue, NewCampaign
@@ -50,7 +50,7 @@ class Nodes:
         self.asked: list[tuple[str, str]] = []
         self.queries: list[StatisticsQuery] = []
         self.runs = 0
-        self._waiting: dict[str, Reply] = {}
+        self._waiting: dict[str, NodeReply] = {}
 
     @contextlib.contextmanager
     def open_run(self) -> Iterator[Nodes]:
@@ -73,10 +73,10 @@ class Nodes:
             self.queries.append(canonical.decode(StatisticsQuery, envelope.record, subject="query"))
         found = self.answers.get(site.name, honest)(envelope)
         if found is not None:
-            self._waiting[message_id] = Reply(message_id, found)
+            self._waiting[message_id] = NodeReply(message_id, found)
         return message_id
 
-    def poll_replies(self, message_ids: set[str]) -> list[Reply]:
+    def poll_replies(self, message_ids: set[str]) -> list[NodeReply]:
         return [self._waiting.pop(each) for each in sorted(message_ids) if each in self._waiting]
 
     def withdraw(self, message_id: str) -> None:

@@ -13,7 +13,7 @@ from wg_core.wire import canonical, fleet, protocol
 from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import Refusal
 from wg_server.campaigns import intake
-from wg_server.fleet.adapter import FleetRun, Reply
+from wg_server.fleet.adapter import FleetRun, NodeReply
 from wg_server.site.home import ServerHome
 from wg_server.store import schema
 from wg_server.store.releases import StoredRelease
@@ -126,4 +126,4 @@ def test_a_reply_that_breaks_flower_is_malformed_and_the_others_are_read() -> No
             return []
 
     run = FleetRun(Broken(), 1)  # type: ignore[arg-type]
-    assert run.poll_replies({"a", "b", "c"}) == [Reply("b", None, fleet.MALFORMED)]
+    assert run.poll_replies({"a", "b", "c"}) == [NodeReply("b", None, fleet.MALFORMED)]

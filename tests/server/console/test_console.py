@@ -212,10 +212,10 @@ def test_a_session_from_the_provider_ends_after_an_hour(store: ServerStore) -> N
     current_time = [0.0]
     found = SessionTable(store, clock=lambda: current_time[0])
     cookie, _ = found.begin_session("aiko@example.org (localhost)")
-    while current_time[0] < sessions.SIGN_ON_SECONDS:
+    while current_time[0] < sessions.PROVIDER_SESSION_SECONDS:
         assert found.find_session(cookie) is not None
         current_time[0] += sessions.IDLE_SECONDS / 2
-    current_time[0] = sessions.SIGN_ON_SECONDS + 1
+    current_time[0] = sessions.PROVIDER_SESSION_SECONDS + 1
     assert found.find_session(cookie) is None
 
 

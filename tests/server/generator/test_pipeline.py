@@ -26,7 +26,7 @@ from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
 from wg_server.generator.weights import sheet_generation
 from wg_server.generator.weights.head_generation import load_head_generator
-from wg_server.generator.weights.machine_training import MachineCounts
+from wg_server.generator.weights.machine_training import SimulatedMachineCounts
 from wg_server.operation.initialise import create_home
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.zoo.store import EncodedTask, ZooEntry, ZooStore, pack_object
@@ -142,7 +142,7 @@ def test_networks_for_machines_are_made_through_the_encoders_maps(
 ) -> None:
     home = ServerHome(tmp_path)
     _fill(home, zoo_tasks)
-    draws = MachineCounts(step=2, pool=4, renewals=1, validation=2, test=3)
+    draws = SimulatedMachineCounts(step=2, pool=4, renewals=1, validation=2, test=3)
     plan = replace(PLAN, machine_steps=2)
     assert "sheets" not in training.train_generator(
         home, plan, progress=_silent, machine_counts=draws

@@ -112,7 +112,7 @@ def _check_numbers(encoder: Encoder, spec: TaskSpec) -> None:
         views = private_heads._local_features_by_site(
             encoder.encode_local, records, task.modality, spec
         )
-        return [space.numbers(site, local) for site, local in enumerate(views)]
+        return [space.head_inputs(site, local) for site, local in enumerate(views)]
 
     for whole, part in zip(numbers([*range(9)]), numbers([7, 2, 8]), strict=True):
         np.testing.assert_array_equal(whole[[7, 2, 8]], part)

@@ -5,7 +5,7 @@ from wg_common.modalities import cameras
 from wg_server.zoo.procedural import boards, defects, families, glyphs, surfaces
 
 
-@pytest.mark.parametrize("kind", sorted(surfaces.KINDS))
+@pytest.mark.parametrize("kind", sorted(surfaces.SURFACE_DRAWERS))
 def test_every_surface_is_finite_and_varied(kind: str) -> None:
     rng = np.random.default_rng(0)
     sheet = surfaces.draw_sheet(rng, surfaces.draw_recipe(rng, kind))
@@ -25,7 +25,7 @@ def test_every_defect_leaves_a_mark(name: str) -> None:
     assert (changed > 0.05).sum() >= 5
 
 
-@pytest.mark.parametrize("name", boards.CLASSES)
+@pytest.mark.parametrize("name", boards.BOARD_CLASSES)
 def test_copper_is_between_nought_and_one(name: str) -> None:
     copper = boards.draw_boards(np.random.default_rng(2), name, 4, 64, np.full(8, 0.5))
     assert copper.min() >= 0
@@ -71,12 +71,12 @@ def test_a_neutral_camera_changes_nothing_but_rounding() -> None:
 def test_every_surface_is_reached_by_some_seed() -> None:
     rng = np.random.default_rng(8)
     found = {surfaces.draw_recipe(rng).kind for _ in range(1500)}
-    assert found == set(surfaces.KINDS)
+    assert found == set(surfaces.SURFACE_DRAWERS)
 
 
 def test_defects_and_surfaces_that_plants_know_are_there() -> None:
     known = {"rolled", "ground", "cast", "woven", "printed", "cracked", "photovoltaic"}
-    assert known <= set(surfaces.KINDS)
+    assert known <= set(surfaces.SURFACE_DRAWERS)
     marks = {"scratch", "pits", "inclusion", "patch", "scale", "crack", "stain", "dent"}
     assert marks <= set(defects.PAINTERS)
-    assert {"short", "open"} <= set(boards.CLASSES)
+    assert {"short", "open"} <= set(boards.BOARD_CLASSES)

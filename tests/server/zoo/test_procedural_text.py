@@ -18,7 +18,7 @@ from wg_server.zoo.procedural_text import families, vocabulary
 from wg_server.zoo.sources import load_task
 
 
-@pytest.mark.parametrize("kind", vocabulary.KINDS)
+@pytest.mark.parametrize("kind", vocabulary.CONCEPTS_BY_KIND)
 def test_texts_are_texts_and_the_same_for_a_seed(kind: str) -> None:
     family = families.draw_family((5, 1), kind)
     labels = np.arange(60) % len(family.labels)
@@ -40,7 +40,7 @@ def test_sites_of_a_family_differ_in_language_and_manner() -> None:
 
 
 def test_concepts_have_both_languages_and_no_name_twice() -> None:
-    for kind, concepts in vocabulary.KINDS.items():
+    for kind, concepts in vocabulary.CONCEPTS_BY_KIND.items():
         names = [name for each in concepts for name in (*each.names, each.japanese)]
         assert len(names) == len(set(names)), kind
         assert all(each.names and len(each.en) > 1 and len(each.ja) > 1 for each in concepts)

@@ -19,7 +19,7 @@ from wg_core.privacy.statistics import NoisyStatistics
 
 Floats = NDArray[np.float64]
 
-_DEVIATION_SQUARED = 0.3
+_TYPICAL_SQUARED_DEVIATION = 0.3
 """Typical squared deviation of a class mean from the centre, in squared radii of the sums."""
 _COUNT_GRID = np.exp(np.linspace(0.0, np.log(3000.0), 60))
 """Grid of candidate numbers of records per class."""
@@ -122,7 +122,7 @@ def _presence_probability(n: Floats, typical: float, statistics: NoisyStatistics
         return (counts > 0.5).astype(np.float64)
     d = sums.shape[1]
     var, count_var = statistics.sum_std**2, statistics.count_std**2
-    scale = _DEVIATION_SQUARED * statistics.sum_radius**2 / d
+    scale = _TYPICAL_SQUARED_DEVIATION * statistics.sum_radius**2 / d
     signal = np.maximum(n, typical / 2) ** 2 * scale
     energy = (sums**2).sum(axis=1)
     gain = energy / 2 * (1 / var - 1 / (var + signal)) - d / 2 * np.log1p(signal / var)

@@ -142,11 +142,11 @@ class MachineModel(nn.Module):
         self.embedding = StatisticEmbedding()
         self.film = InputNetwork(kind, StatisticEmbedding.size)
 
-    def conditioned_for(self, scaling: InputScaling) -> ConditionedNetworks:
+    def conditioned_networks_for(self, scaling: InputScaling) -> ConditionedNetworks:
         """Return the conditioned networks for a scaling of inputs."""
         return cast(ConditionedNetworks, self.conditioned[scaling])
 
-    def template_for(self, scaling: InputScaling) -> TemplateNetwork:
+    def template_network_for(self, scaling: InputScaling) -> TemplateNetwork:
         """Return the template network for a scaling of inputs."""
         return cast(TemplateNetwork, self.template[scaling])
 

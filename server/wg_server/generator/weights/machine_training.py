@@ -36,7 +36,7 @@ _DIVERGENCE_WEIGHT = 2e-4  # Weight of the latents' divergence in the loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MachineCounts:
+class SimulatedMachineCounts:
     """Numbers of simulated machines for training, validation and test.
 
     Attributes:
@@ -53,7 +53,7 @@ class MachineCounts:
     validation: int = 60
     test: int = 100
 
-    def for_training_steps(self, steps: int) -> "MachineCounts":
+    def for_training_steps(self, steps: int) -> "SimulatedMachineCounts":
         """Return the numbers for a training of ``steps`` steps; a short one needs a small pool."""
         return replace(self, pool=min(self.pool, 5 * steps // 4))
 
@@ -80,7 +80,7 @@ class MachineObjective:
         kind: str,
         reading_map: ReadingMap,
         sizes: NetworkSizes,
-        draws: MachineCounts,
+        draws: SimulatedMachineCounts,
         seed: int,
     ) -> None:
         drawing = machine_simulator(kind, seed, Stream.SHEET_STEP)
@@ -108,7 +108,7 @@ class MachineObjective:
         """Return validation loss and accuracy of the networks generated without sampling."""
         validation, value, right = self._validation, 0.0, 0.0
         for name in INPUT_SCALINGS:
-            networks = model.conditioned_for(name)
+            networks = model.conditioned_networks_for(name)
             condition = networks.condition(validation.machines.figures, self._validation_statistics)
             logits = networks.networks(condition).logits(validation.views[name])
             value += float(F.cross_entropy(logits.flatten(0, 1), validation.labels.flatten()))
@@ -130,10 +130,10 @@ def total_loss(
     count, total = len(batch.machines), torch.zeros(())
     for name in INPUT_SCALINGS:
         view = batch.views[name]
-        networks = model.conditioned_for(name)
+        networks = model.conditioned_networks_for(name)
         total = total + _conditioned_loss(networks, batch, view, statistics, generator)
         total = total + smoothed_cross_entropy(
-            model.template_for(name)(count).logits(view), batch.labels
+            model.template_network_for(name)(count).logits(view), batch.labels
         )
         total = total + smoothed_cross_entropy(model.fixed[name](view.inputs), batch.labels)
     logits = model.film(

@@ -103,7 +103,7 @@ class RandomOperation:
     def __init__(self, draw: RandomDraws, units: SimulatedUnits, count: int) -> None:
         self._draw, self._shape, self._use = draw, (len(units), count), units.use[:, None]
 
-    def about(self, centre: float | Tensor, spread: float, low: float = -1e9) -> Tensor:
+    def draw_about(self, centre: float | Tensor, spread: float, low: float = -1e9) -> Tensor:
         """Draw values about a centre, ``[m, n]``, bounded below by ``low``."""
         moves = spread * self._use * self._draw.normal(*self._shape)
         return (centre + moves).clamp(min=low)
@@ -151,12 +151,12 @@ class VesselSimulator:
     def simulate_windows(self, units: SimulatedUnits, count: int) -> UnitWindows:
         """Draw windows, see ``ProcessSimulator``."""
         draw, operation = self._draw, RandomOperation(self._draw, units, count)
-        figures, about = units.figures, operation.about
-        inflow = about(1, 1, 0.4).clamp(max=1.7)
-        level = about(1, 0.6, 0.4).clamp(max=1.5)
-        accumulation, warming = about(0, 0.6), about(0, 12)  # Relative to the flow; in K
-        hot, inlet = about(figures[:, 3, None], 25), about(vessel.COOLANT_TEMPERATURE, 10)
-        coolant = about(1, 1.2, 0.4)
+        figures, draw_about = units.figures, operation.draw_about
+        inflow = draw_about(1, 1, 0.4).clamp(max=1.7)
+        level = draw_about(1, 0.6, 0.4).clamp(max=1.5)
+        accumulation, warming = draw_about(0, 0.6), draw_about(0, 12)  # Relative to the flow; in K
+        hot, inlet = draw_about(figures[:, 3, None], 25), draw_about(vessel.COOLANT_TEMPERATURE, 10)
+        coolant = draw_about(1, 1.2, 0.4)
         outflow = (inflow - accumulation).clamp(min=0.2)
         fouling = 0.15 * draw.normal(*inflow.shape).abs()
         conductance = figures[:, 4, None] * torch.exp(units.offsets[:, 1, None] - fouling)
@@ -211,9 +211,9 @@ class ExchangerSimulator:
     def simulate_windows(self, units: SimulatedUnits, count: int) -> UnitWindows:
         """Draw windows, see ``ProcessSimulator``."""
         draw, operation = self._draw, RandomOperation(self._draw, units, count)
-        figures, about = units.figures, operation.about
-        hot_flow, cold_flow = (about(1, 1, 0.4).clamp(max=1.7) for _ in range(2))
-        hot_in, cold_in = about(figures[:, 4, None], 25), about(figures[:, 5, None], 15)
+        figures, draw_about = units.figures, operation.draw_about
+        hot_flow, cold_flow = (draw_about(1, 1, 0.4).clamp(max=1.7) for _ in range(2))
+        hot_in, cold_in = draw_about(figures[:, 4, None], 25), draw_about(figures[:, 5, None], 15)
         hot_in = torch.maximum(hot_in, cold_in + 20)
         # Fouling grows between cleanings; the windows cover all its stages.
         fouling = 0.4 * draw.uniform(0, 1, *hot_flow.shape) * units.fouling[:, None]

@@ -23,7 +23,7 @@ from wg_server.generator.weights.machine_networks import (
 )
 from wg_server.generator.weights.machine_pool import MachinePool, TrainingBatch
 from wg_server.generator.weights.machine_training import (
-    MachineCounts,
+    SimulatedMachineCounts,
     machine_simulator,
     smoothed_cross_entropy,
 )
@@ -61,7 +61,9 @@ class ReadingMapObjective:
         model: Model that is trained.
     """
 
-    def __init__(self, kind: str, sizes: NetworkSizes, draws: MachineCounts, seed: int) -> None:
+    def __init__(
+        self, kind: str, sizes: NetworkSizes, draws: SimulatedMachineCounts, seed: int
+    ) -> None:
         self.model = ReadingMapModel(kind, sizes)
         draw_parameters(self.model, torch.Generator().manual_seed(seed))
         self._pool = MachinePool(
@@ -101,7 +103,7 @@ class ReadingMapObjective:
 def train_reading_maps(
     plan: ZooPlan,
     progress: Progress,
-    machine_counts: MachineCounts = MachineCounts(),  # noqa: B008 - frozen
+    machine_counts: SimulatedMachineCounts = SimulatedMachineCounts(),  # noqa: B008 - frozen
 ) -> Maps:
     """Train the reading maps of a plan's machine kinds.
 

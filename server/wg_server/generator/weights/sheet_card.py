@@ -38,9 +38,9 @@ MIN_GAIN_BY_SHEET = 0.10  # Smallest loss of their accuracy with another machine
 MIN_SAMPLE_SPREAD = 0.25
 """Smallest distance between samples at one condition, relative to that between machines' latents; a
 smaller one means that the samples have collapsed."""
-EPSILONS = (1.0, 4.0, 0.0)  # Epsilons of releases; 0: exact
+EVALUATED_EPSILONS = (1.0, 4.0, 0.0)  # Epsilons of releases; 0: exact
 LABEL_COUNTS = (2, 5)  # Labels per condition for selecting samples
-JUDGED_EPSILON = 1.0
+DECIDING_EPSILON = 1.0
 """Epsilon of the release that decides what ships."""
 
 SHEET_AND_STATISTIC, OTHER_STATISTIC, SHEET_ALONE = (
@@ -80,7 +80,7 @@ def measure_methods(
             other_view = plants.view_inputs(
                 trial.judged_inputs, scaling, trial.templates.roll(1, 0)
             )
-            template = model.template_for(scaling)(len(trial))
+            template = model.template_network_for(scaling)(len(trial))
             rows[row_name(TEMPLATE, scaling)] = trial.accuracies(template.logits(judged_view))
             rows[row_name(TEMPLATE_OTHER, scaling)] = trial.accuracies(template.logits(other_view))
             rows[row_name(FIXED_NETWORK, scaling)] = trial.accuracies(
@@ -105,7 +105,7 @@ def _condition_rows(
     views: tuple[WindowInputs, WindowInputs],
 ) -> Rows:
     """Return accuracies of networks generated without sampling, for right and wrong conditions."""
-    networks = model.conditioned_for(scaling)
+    networks = model.conditioned_networks_for(scaling)
     judged_view, other_view = views
 
     def right(figures: Tensor, of_plants: StatisticBatch, view: WindowInputs) -> Tensor:
@@ -132,7 +132,7 @@ def _sample_rows(
     surroundings: tuple[SimulatedTestPlants, WindowInputs, torch.Generator],
 ) -> Rows:
     """Return accuracies of sampled networks: of a single sample, and of the one labels select."""
-    networks = model.conditioned_for(scaling)
+    networks = model.conditioned_networks_for(scaling)
     plants, judged_view, generator = surroundings
     condition = networks.condition(trial.figures, statistics)
     labelled_view = plants.view_inputs(trial.labelled.flatten(1, 2), scaling, trial.templates)
@@ -158,7 +158,7 @@ def _sample_rows(
 
 def relative_sample_distance(model: MachineModel, trial: MachineTestSet, seed: int) -> float:
     """Return the distance between samples for one machine over that between machines' latents."""
-    networks = model.conditioned_for("raw")
+    networks = model.conditioned_networks_for("raw")
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
         condition = networks.condition(trial.figures, absent_statistics(len(trial)))
@@ -186,11 +186,12 @@ def select_networks(
     """
     rows = {
         mixture: {
-            epsilon: measure_methods(model, trial, mixture, epsilon, seed) for epsilon in EPSILONS
+            epsilon: measure_methods(model, trial, mixture, epsilon, seed)
+            for epsilon in EVALUATED_EPSILONS
         }
         for mixture in trial.plants
     }
-    at_judged = [by_epsilon[JUDGED_EPSILON] for by_epsilon in rows.values()]
+    at_judged = [by_epsilon[DECIDING_EPSILON] for by_epsilon in rows.values()]
     over_mixtures = {
         name: torch.stack([part[name] for part in at_judged]).mean(dim=0)
         for scaling in INPUT_SCALINGS
@@ -242,12 +243,12 @@ def select_networks(
 def _paired_differences(
     rows: Mapping[str, Mapping[float, Rows]], pairs: Mapping[str, tuple[str, str]]
 ) -> dict[str, Any]:
-    """Return paired differences in accuracy by mixture of conditions, at ``JUDGED_EPSILON``."""
+    """Return paired differences in accuracy by mixture of conditions, at ``DECIDING_EPSILON``."""
     worth: dict[str, Any] = {}
     for mixture, by_epsilon in rows.items():
-        part, name = by_epsilon[JUDGED_EPSILON], row_name(SHEET_AND_STATISTIC, "standardised")
+        part, name = by_epsilon[DECIDING_EPSILON], row_name(SHEET_AND_STATISTIC, "standardised")
         gains = {words: paired_difference(part[a], part[b]) for words, (a, b) in pairs.items()}
-        gains[f"epsilon {JUDGED_EPSILON:g} over exact"] = paired_difference(
+        gains[f"epsilon {DECIDING_EPSILON:g} over exact"] = paired_difference(
             part[name], by_epsilon[0.0][name]
         )
         worth[mixture] = {words: _difference_document(gain) for words, gain in gains.items()}
@@ -333,10 +334,10 @@ def card_table(card: Mapping[str, Any]) -> list[str]:
     """Format a model card as a few lines of text."""
     lines = [
         f"{card['kind']}: share right on {card['machines']} machines never seen, without labels,"
-        f" {card['records']} records, epsilon {JUDGED_EPSILON:g}:"
+        f" {card['records']} records, epsilon {DECIDING_EPSILON:g}:"
     ]
     mixtures = list(card["accuracy"])
-    columns = [card["accuracy"][mixture][f"{JUDGED_EPSILON:g}"] for mixture in mixtures]
+    columns = [card["accuracy"][mixture][f"{DECIDING_EPSILON:g}"] for mixture in mixtures]
     lines.append(f"  {'; '.join(mixtures)}")
     for name in columns[0]:
         lines.append(f"  {name}: " + "; ".join(f"{column[name]:.3f}" for column in columns))

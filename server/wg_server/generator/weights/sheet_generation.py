@@ -64,10 +64,10 @@ class MachineKindGenerator:
         templates = self.model.kind.templates(figures)
         for scaling in reversed(INPUT_SCALINGS):
             if self.ships[scaling] == "template":
-                template = self.model.template_for(scaling)(1)
+                template = self.model.template_network_for(scaling)(1)
                 yield f"{scaling}-template", scaling, template.weights(templates)
                 continue
-            networks = self.model.conditioned_for(scaling)
+            networks = self.model.conditioned_networks_for(scaling)
             condition = networks.condition(figures, batch_of_one(statistic))
             yield f"{scaling}-mean", scaling, networks.networks(condition).weights(templates)
             for number, part in enumerate(noise if self.model.kind.name in SAMPLED_KINDS else ()):

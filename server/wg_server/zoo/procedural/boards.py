@@ -10,14 +10,14 @@ from wg_server.zoo.procedural.fields import (
     uniform_field,
 )
 
-CLASSES = ("good", "open", "short", "mousebite", "spur", "copper", "pinhole")
+BOARD_CLASSES = ("good", "open", "short", "mousebite", "spur", "copper", "pinhole")
 
 
 def draw_boards(rng: np.random.Generator, name: str, count: int, size: int, style: Field) -> Field:
     """Draw copper masks of circuit boards of one class.
 
     Args:
-        name: One of ``CLASSES``.
+        name: One of ``BOARD_CLASSES``.
         count: Number of images n.
         size: Side in pixels.
         style: Eight numbers in 0..1 (track width, spacing, hole size and others).

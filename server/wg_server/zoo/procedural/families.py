@@ -155,11 +155,13 @@ def _draw_classes(
     if alphabet:
         return tuple(map(ImageClass, alphabet))
     if kind == "boards":
-        count = int(rng.integers(4, len(boards.CLASSES) + 1))
-        class_choice = rng.choice(boards.CLASSES, count, replace=False)
+        count = int(rng.integers(4, len(boards.BOARD_CLASSES) + 1))
+        class_choice = rng.choice(boards.BOARD_CLASSES, count, replace=False)
         return tuple(ImageClass(str(name)) for name in class_choice)
     if kind == "materials":
-        sorts = map(str, rng.choice(surfaces.DRAWN_KINDS, int(rng.integers(2, 8)), replace=False))
+        sorts = map(
+            str, rng.choice(surfaces.DRAWN_SURFACE_KINDS, int(rng.integers(2, 8)), replace=False)
+        )
         return tuple(ImageClass(name, recipe=surfaces.draw_recipe(rng, name)) for name in sorts)
     if kind == "parts":
         return tuple(

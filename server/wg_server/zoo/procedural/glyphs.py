@@ -11,13 +11,13 @@ Stroke = NDArray[np.float64]
 Glyph = tuple[Stroke, ...]
 Point = tuple[float, float]
 
-_POINTS = 9  # Number of points on an arc
+_POINTS_PER_ARC = 9  # Number of points on an arc
 
 
 def _arc(centre: Point, radii: Point, start: float, end: float) -> Stroke:
     """Return an arc of an ellipse; points are (y, x), angles in degrees."""
     (cy, cx), (ry, rx) = centre, radii
-    turn = np.radians(np.linspace(start, end, _POINTS))
+    turn = np.radians(np.linspace(start, end, _POINTS_PER_ARC))
     return np.stack([cy - ry * np.sin(turn), cx + rx * np.cos(turn)], axis=1)
 
 

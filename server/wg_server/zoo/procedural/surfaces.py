@@ -21,7 +21,7 @@ from wg_server.zoo.procedural.fields import (
 
 SHEET_SIDE = 256
 
-Values = Sequence[float]
+SurfaceParameters = Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class SurfaceRecipe:
     """Parameters by which the surface of one family is drawn.
 
     Attributes:
-        kind: Name in ``KINDS``.
+        kind: Name in ``SURFACE_DRAWERS``.
         values: Eight numbers in 0..1 whose meaning depends on the kind.
         level: Mean brightness.
         contrast: Standard deviation of the brightness.
@@ -43,7 +43,7 @@ class SurfaceRecipe:
 
 def draw_recipe(rng: np.random.Generator, kind: str | None = None) -> SurfaceRecipe:
     """Draw the surface of a new family."""
-    name = kind or str(rng.choice(DRAWN_KINDS))
+    name = kind or str(rng.choice(DRAWN_SURFACE_KINDS))
     values = tuple(float(v) for v in rng.uniform(0, 1, 8))
     if kind is None and name == "concrete" and values[7] > 0.5:
         name = "cracked"
@@ -55,7 +55,7 @@ def draw_recipe(rng: np.random.Generator, kind: str | None = None) -> SurfaceRec
 def draw_sheet(rng: np.random.Generator, recipe: SurfaceRecipe) -> Field:
     """Draw one sheet of material, ``[SHEET_SIDE, SHEET_SIDE]``."""
     jitter = np.clip(np.array(recipe.values) + rng.normal(0, 0.03, 8), 0, 1).tolist()
-    field = standardise_field(KINDS[recipe.kind](rng, SHEET_SIDE, jitter))
+    field = standardise_field(SURFACE_DRAWERS[recipe.kind](rng, SHEET_SIDE, jitter))
     field = np.clip(field, -3, 3)
     return np.asarray(recipe.level + recipe.contrast * field, dtype=np.float32)
 
@@ -74,12 +74,12 @@ def _angle(value: float) -> float:
     return float(round(value * 8) / 8 * np.pi)
 
 
-def _rolled_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _rolled_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     lines = periodic_noise(rng, size, 1 + 2 * v[0], grain=Grain(10 + 20 * v[1], _angle(v[2])))
     return lines + v[3] * periodic_noise(rng, size, 6 + 20 * v[4], rough=0.3)
 
 
-def _ground(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _ground_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     grain = periodic_noise(rng, size, 0.7, grain=Grain(15 + 25 * v[0], _angle(v[1])))
     cross_grain = periodic_noise(
         rng, size, 0.7, grain=Grain(15 + 25 * v[0], _angle(v[1]) + 0.3 + v[2])
@@ -87,19 +87,19 @@ def _ground(rng: np.random.Generator, size: int, v: Values) -> Field:
     return grain + v[3] * cross_grain
 
 
-def _cast(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _cast_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     grain = periodic_noise(rng, size, 1 + 3 * v[0], rough=0.5)
     return grain + v[1] * np.abs(periodic_noise(rng, size, 3 + 8 * v[2]))
 
 
-def _woven_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _woven_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     period = size / round(20 + 44 * v[0])
     warp, weft = cosine_grating(size, period, 0.0), cosine_grating(size, period, np.pi / 2)
     over = soft_step(cosine_grating(size, 2 * period, np.pi / 4) * v[1] + warp * weft, 0, 0.5)
     return over * warp + (1 - over) * weft + 0.4 * v[2] * periodic_noise(rng, size, 1.5, rough=0.5)
 
 
-def _printed_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _printed_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     period = size / round(16 + 40 * v[0])
     turn = _angle(v[1])
     dots = cosine_grating(size, period, turn) + cosine_grating(size, period, turn + np.pi / 2)
@@ -108,13 +108,13 @@ def _printed_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
     ) + 0.1 * periodic_noise(rng, size, 0.8)
 
 
-def _concrete(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _concrete_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     stones = soft_step(periodic_noise(rng, size, 2 + 3 * v[0]), 1.0, 0.4)
     pores = soft_step(-periodic_noise(rng, size, 1 + v[1]), 1.8, 0.2)
     return np.asarray(periodic_noise(rng, size, 10, rough=0.6) + v[2] * stones - 2 * v[3] * pores)
 
 
-def _cracked_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _cracked_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     """Draw plates between ragged gaps, like mud, glaze or old paint, with finer plates inside."""
     edge_noise = periodic_noise(rng, size, 1.5 + 2 * v[0], rough=0.4)
     _, wide, plate = voronoi_cells(rng, size, int(20 + 120 * v[1]))
@@ -130,7 +130,7 @@ def _cracked_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
     )
 
 
-def _photovoltaic(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _photovoltaic_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     grains = voronoi_cells(rng, size, int(30 + 200 * v[0]))[2]
     tone = rng.normal(0, 1, grains.max() + 1).astype(np.float32)[grains]
     fingers = soft_step(cosine_grating(size, size / round(24 + 40 * v[1]), 0.0), 0.85, 0.1)
@@ -138,45 +138,45 @@ def _photovoltaic(rng: np.random.Generator, size: int, v: Values) -> Field:
     return np.asarray(v[3] * tone + 0.5 * periodic_noise(rng, size, 12) - fingers - 2 * bars)
 
 
-def _brushed_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _brushed_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     return periodic_noise(
         rng, size, 0.8 + v[0], grain=Grain(30 + 30 * v[1], _angle(v[2])), rough=0.2
     )
 
 
-def _sand(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _sand_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     return periodic_noise(rng, size, 0.4 + 1.2 * v[0], rough=v[1])
 
 
-def _marble(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _marble_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     veins = np.abs(periodic_noise(rng, size, 8 + 16 * v[0], rough=0.3))
     return np.asarray(-np.exp(-veins * (3 + 8 * v[1])) + 0.3 * periodic_noise(rng, size, 15))
 
 
-def _wood(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _wood_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     warp = periodic_noise(rng, size, 10 + 10 * v[0], grain=Grain(6, np.pi / 2))
     x = np.arange(size, dtype=np.float32)[None, :]
     rings = np.sin(2 * np.pi * round(8 + 16 * v[1]) * x / size + (1 + 3 * v[2]) * warp)
     return np.asarray(rings + 0.4 * periodic_noise(rng, size, 0.8, grain=Grain(20, np.pi / 2)))
 
 
-def _leather(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _leather_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     _, border, _ = voronoi_cells(rng, size, int(300 + 1500 * v[0]))
     return soft_step(border, 0.5 + v[1], 2.0) + 0.2 * periodic_noise(rng, size, 1)
 
 
-def _grains(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _grain_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     _, border, index = voronoi_cells(rng, size, int(100 + 800 * v[0]))
     tone = rng.normal(0, 1, index.max() + 1).astype(np.float32)[index]
     return np.asarray(v[1] * tone - 1.5 * (1 - soft_step(border, 0.8, 1.0)))
 
 
-def _foam(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _foam_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     distance, _, _ = voronoi_cells(rng, size, int(200 + 1000 * v[0]))
     return np.asarray(-np.cos(distance * (0.5 + v[1])) + 0.2 * periodic_noise(rng, size, 1))
 
 
-def _tiles(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _tile_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     count = round(4 + 12 * v[0])
     gap = np.maximum(
         cosine_grating(size, size / count, 0.0), cosine_grating(size, size / count, np.pi / 2)
@@ -186,55 +186,55 @@ def _tiles(rng: np.random.Generator, size: int, v: Values) -> Field:
     )
 
 
-def _corrugated_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _corrugated_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     waves = cosine_grating(size, size / round(8 + 40 * v[0]), _angle(v[1]))
     return waves + 0.3 * periodic_noise(rng, size, 2, rough=0.5)
 
 
-def _knurled_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _knurled_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     period = size / round(12 + 30 * v[0])
     turn = np.pi / 4
     ridges = np.maximum(cosine_grating(size, period, turn), cosine_grating(size, period, -turn))
     return np.asarray(ridges + 0.3 * v[1] * periodic_noise(rng, size, 1.5))
 
 
-def _plain(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _plain_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     return periodic_noise(rng, size, 20 + 20 * v[0]) + 0.3 * periodic_noise(rng, size, 0.6)
 
 
-def _paper(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _paper_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     fibres = np.abs(periodic_noise(rng, size, 1.0, grain=Grain(6, np.pi * v[0])))
     return fibres + np.abs(periodic_noise(rng, size, 1.0, grain=Grain(6, np.pi * v[1])))
 
 
-def _clouded_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _clouded_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     return periodic_noise(rng, size, 4 + 12 * v[0], rough=0.2 + 0.8 * v[1])
 
 
-KINDS: Mapping[str, Callable[[np.random.Generator, int, Values], Field]] = {
+SURFACE_DRAWERS: Mapping[str, Callable[[np.random.Generator, int, SurfaceParameters], Field]] = {
     "brushed": _brushed_surface,
-    "cast": _cast,
+    "cast": _cast_surface,
     "clouded": _clouded_surface,
-    "concrete": _concrete,
+    "concrete": _concrete_surface,
     "corrugated": _corrugated_surface,
     "cracked": _cracked_surface,
-    "foam": _foam,
-    "grains": _grains,
-    "ground": _ground,
+    "foam": _foam_surface,
+    "grains": _grain_surface,
+    "ground": _ground_surface,
     "knurled": _knurled_surface,
-    "leather": _leather,
-    "marble": _marble,
-    "paper": _paper,
-    "photovoltaic": _photovoltaic,
-    "plain": _plain,
+    "leather": _leather_surface,
+    "marble": _marble_surface,
+    "paper": _paper_surface,
+    "photovoltaic": _photovoltaic_surface,
+    "plain": _plain_surface,
     "printed": _printed_surface,
     "rolled": _rolled_surface,
-    "sand": _sand,
-    "tiles": _tiles,
-    "wood": _wood,
+    "sand": _sand_surface,
+    "tiles": _tile_surface,
+    "wood": _wood_surface,
     "woven": _woven_surface,
 }
 
-DRAWN_KINDS = sorted(set(KINDS) - {"cracked"})
+DRAWN_SURFACE_KINDS = sorted(set(SURFACE_DRAWERS) - {"cracked"})
 """Kinds that families draw from. Half of the concrete ones become cracked; a longer list would
 change the surface of every family for every seed, and thus the name of every encoder."""

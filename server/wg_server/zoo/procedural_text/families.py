@@ -14,7 +14,7 @@ from wg_server.zoo.procedural_text import vocabulary
 from wg_server.zoo.procedural_text.vocabulary import Concept
 
 MODALITY = Texts.name
-KINDS = vocabulary.KINDS
+KINDS = vocabulary.CONCEPTS_BY_KIND
 _KIND_PROBABILITIES = (0.26, 0.18, 0.14, 0.28, 0.14)
 _CLASS_COUNT_RANGE = 3, 11  # Smallest number of classes of a family, and one more than the largest
 _JAPANESE_PROBABILITY = 0.4

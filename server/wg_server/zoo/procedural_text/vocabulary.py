@@ -37,7 +37,7 @@ def _read_concepts(name: str) -> tuple[Concept, ...]:
 
 
 OBJECTS, SYMPTOMS = _read_concepts("objects"), _read_concepts("symptoms")
-KINDS: Mapping[str, tuple[Concept, ...]] = {
+CONCEPTS_BY_KIND: Mapping[str, tuple[Concept, ...]] = {
     "symptoms": SYMPTOMS,
     "actions": _read_concepts("actions"),
     "objects": OBJECTS,

@@ -70,10 +70,10 @@ def test_networks_applied_to_readings_are_the_networks_themselves(
     inputs, templates = torch.randn(3, 5, network_inputs()), bearing.line_templates(figures)
     with torch.inference_mode():
         for scaling in INPUT_SCALINGS:
-            networks = model_of(generator).conditioned_for(scaling)
+            networks = model_of(generator).conditioned_networks_for(scaling)
             latents = torch.randn(3, SIZES.latent)
             made = networks.networks(networks.condition(figures, absent_statistics(3)), latents)
-            template = model_of(generator).template_for(scaling)(3)
+            template = model_of(generator).template_network_for(scaling)(3)
             for one in (made, template):
                 logits = run_networks(one.weights(templates), inputs)
                 torch.testing.assert_close(
@@ -106,7 +106,7 @@ def test_generated_tensors_are_the_networks_that_were_trained(
     mean = of(made, "raw-mean")
     figures = bearing.read_figures(SHEET)
     with torch.inference_mode():
-        networks = model_of(generator).conditioned_for("raw")
+        networks = model_of(generator).conditioned_networks_for("raw")
         condition = networks.condition(figures, batch_of_one(STATISTIC))
         view = WindowInputs.from_inputs(
             torch.from_numpy(batch)[None], bearing.line_templates(figures)
@@ -176,7 +176,7 @@ def test_sampling_follows_the_straight_line_of_the_flow_to_the_answer(
     generator: DataSheetGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each state that the network sees is a mixture of its clean answer and the noise."""
-    networks, condition = model_of(generator).conditioned_for("raw"), torch.zeros(2, 1)
+    networks, condition = model_of(generator).conditioned_networks_for("raw"), torch.zeros(2, 1)
     clean, noise = torch.linspace(-1, 1, 6).reshape(2, 3), torch.full((2, 3), 5.0)
     times = []
 

@@ -24,12 +24,12 @@ from wg_server.generator.weights import (
 )
 from wg_server.generator.weights.machine_networks import NetworkSizes, draw_parameters
 from wg_server.generator.weights.machine_pool import LABELLED_WINDOWS, MachinePool
-from wg_server.generator.weights.machine_training import MachineCounts, MachineObjective
+from wg_server.generator.weights.machine_training import MachineObjective, SimulatedMachineCounts
 from wg_server.generator.weights.machine_trial import EVEN_MIXTURE, MOSTLY_SOUND, MachineTestSet
 from wg_server.generator.weights.training import TrainingSchedule
 from wg_server.zoo.plan import SourcePlan, ZooPlan
 
-SMALL = MachineCounts(step=4, pool=8, renewals=1, validation=4, test=4)
+SMALL = SimulatedMachineCounts(step=4, pool=8, renewals=1, validation=4, test=4)
 SIZES = NetworkSizes(latent=3, rank=2, hidden=16)
 KIND = bearing.KIND.name
 SOURCE = SourcePlan(kind="procedural-windows", families=1, per_class=8)
@@ -128,7 +128,7 @@ def test_maps_of_all_kinds_are_trained_by_seed() -> None:
 
 
 def test_a_short_training_learns_what_sheets_say() -> None:
-    draws = MachineCounts(step=8, pool=60, renewals=2, validation=8)
+    draws = SimulatedMachineCounts(step=8, pool=60, renewals=2, validation=8)
     objective = MachineObjective(
         KIND, untrained_map(), NetworkSizes(width=16, rank=4, hidden=16), draws, 1
     )
