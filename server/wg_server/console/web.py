@@ -35,7 +35,7 @@ from wg_server.console.sessions import Session, SessionTable
 from wg_server.console.sign_on import read_provider
 from wg_server.console.views import PageSource
 from wg_server.fleet.guards import Guard
-from wg_server.fleet.tries import SlidingWindowLimit, client_network
+from wg_server.fleet.sliding_window_limit import SlidingWindowLimit, client_network
 from wg_server.store.operators import add_log_entry
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 
-from wg_server.fleet.tries import client_network
+from wg_server.fleet.sliding_window_limit import client_network
 
 CONNECTIONS_LIMIT = 2000
 """Largest number of connections of a listener."""

@@ -28,7 +28,7 @@ from wg_core.wire import canonical, protocol, signing
 from wg_core.wire.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
 from wg_server.fleet import trust
 from wg_server.fleet.guards import BodyLimit, StorageGuard
-from wg_server.fleet.tries import SlidingWindowLimit, client_network
+from wg_server.fleet.sliding_window_limit import SlidingWindowLimit, client_network
 from wg_server.fleet.witness import LedgerWitness
 from wg_server.site import pki
 from wg_server.site.home import ServerConfig, ServerHome

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wg_server.fleet.tries import SlidingWindowLimit, client_network
+from wg_server.fleet.sliding_window_limit import SlidingWindowLimit, client_network
 
 
 def test_a_key_is_let_in_as_often_as_it_may_and_again_after_a_minute() -> None:
