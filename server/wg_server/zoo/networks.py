@@ -38,7 +38,7 @@ _BATCH_SIZE = 48
 _WARM_UP_STEPS = 30
 _PEAK_LEARNING_RATE = 1e-3
 """Peak learning rate after the warm-up; a cosine reduces it to zero."""
-_SITES_PER_BATCH = 2
+_BATCH_SITES = 2
 """Number of simulated sites in a batch."""
 _PROBE_SITES = 50
 """Number of simulated sites of the probe, which also define a typical site."""
@@ -102,7 +102,7 @@ def simulated_site_batches(
     """
     labels, kind = task.labels[rows], find_modality(task.modality)
     of_class = [rows[labels == label] for label in np.unique(labels)]
-    count = _BATCH_SIZE // _SITES_PER_BATCH
+    count = _BATCH_SIZE // _BATCH_SITES
     per_class = -(-count // len(of_class))
     while True:
         drawn_rows = np.concatenate(
@@ -145,12 +145,8 @@ def fine_tune_at_sites(
     layout = FeatureLayout(network.feature_count(architecture), ())
     probed_sites = list(itertools.islice(sites, _PROBE_SITES))
     features, norm_moments = _site_inputs(trunk, norms, probed_sites)
-    modulation = _modulate_norms(
-        norms, norm_moments, network.network_kind(architecture).site_norms, rng
-    )
-    probe_features = (
-        _standardise_by_site(torch.from_numpy(features)).numpy().reshape(-1, layout.scaled)
-    )
+    modulation = _modulate(norms, norm_moments, network.network_kind(architecture).site_norms, rng)
+    probe_features = _standardise(torch.from_numpy(features)).numpy().reshape(-1, layout.scaled)
     labels = np.concatenate([of for _, of in probed_sites])
     probe = heads.fit_head(probe_features, labels, classes, penalty=_PROBE_PENALTY)
     weight, bias = (torch.from_numpy(part.astype(np.float32)).requires_grad_() for part in probe)
@@ -158,9 +154,7 @@ def fine_tune_at_sites(
     optimiser = torch.optim.AdamW(parameters, lr=_PEAK_LEARNING_RATE, weight_decay=1e-4)
     for step in range(steps):
         _set_learning_rate(optimiser, step, steps)
-        loss = _loss_at_sites(
-            trunk, norms, (weight, bias), itertools.islice(sites, _SITES_PER_BATCH)
-        )
+        loss = _loss_at_sites(trunk, norms, (weight, bias), itertools.islice(sites, _BATCH_SITES))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -186,16 +180,16 @@ def _loss_at_sites(
     head: tuple[torch.Tensor, torch.Tensor],
     sites: Iterable[tuple[NDArray[np.generic], NDArray[np.int64]]],
 ) -> torch.Tensor:
-    """Return the cross-entropy of trunk and head (weight, bias) at ``_SITES_PER_BATCH`` sites."""
+    """Return the cross-entropy of trunk and head (weight, bias) at ``_BATCH_SITES`` sites."""
     batches, of = zip(*sites, strict=True)
     all_losses = torch.from_numpy(np.concatenate(batches))
-    with norms.site_batches(_SITES_PER_BATCH):
-        out = torch.stack(trunk(network.trunk_input(all_losses)).chunk(_SITES_PER_BATCH))
-    logits = _standardise_by_site(out) @ head[0].T + head[1]
+    with norms.site_batches(_BATCH_SITES):
+        out = torch.stack(trunk(network.trunk_input(all_losses)).chunk(_BATCH_SITES))
+    logits = _standardise(out) @ head[0].T + head[1]
     return F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(np.concatenate(of)))
 
 
-def _modulate_norms(
+def _modulate(
     norms: TrunkSiteNorms, norm_moments: NDArray[np.float64], rank: int, rng: np.random.Generator
 ) -> NormModulation:
     """Modulate norms by the moments of the first norm at some sites, ``[C, 2, N]``."""
@@ -229,7 +223,7 @@ def _set_learning_rate(optimiser: torch.optim.Optimizer, step: int, steps: int) 
         group["lr"] = _PEAK_LEARNING_RATE * min(1.0, (step + 1) / _WARM_UP_STEPS) * falling
 
 
-def _standardise_by_site(features: torch.Tensor) -> torch.Tensor:
+def _standardise(features: torch.Tensor) -> torch.Tensor:
     """Standardise features ``[C, m, F]`` by site as ``FamilyHead`` does, to total variance F."""
     mean = features.mean(dim=1, keepdim=True)
     spread = (features.var(dim=1, keepdim=True, unbiased=False) + _VARIANCE_FLOOR).sqrt()

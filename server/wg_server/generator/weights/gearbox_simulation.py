@@ -32,7 +32,7 @@ from wg_server.generator.weights.drawing import (
 )
 
 _MESHES, _ORDERS = 4, 3  # Harmonics of the mesh, and orders of a shaft that modulate it
-_DAMAGE_COUNT = 2  # Pinion's tooth, gear's tooth
+_DAMAGES = 2  # Pinion's tooth, gear's tooth
 _MESHING_TEETH = (30.0, 400.0)  # Teeth per window
 _MIN_TURNS = 2.0  # Smallest number of the gear's turns per window
 _SAMPLING_RATES = (1000, 51200)  # Hz
@@ -129,13 +129,9 @@ class GearboxSimulator:
         runout = draw.log_uniform(0.02, 0.35, count, 2, 1)
         runout = runout * draw.uniform(0.1, 0.6, count, 2, _ORDERS) ** torch.arange(_ORDERS)
         uneven, rub = draw.uniform(1, 2.5, count), draw.uniform(0.1, 0.8, count)
-        strike = draw.uniform(-10, 8, count, 1) + 2 * draw.normal(count, _DAMAGE_COUNT)
+        strike = draw.uniform(-10, 8, count, 1) + 2 * draw.normal(count, _DAMAGES)
         dip = torch.stack(
-            [
-                draw.uniform(0.05, 0.6, count, _DAMAGE_COUNT),
-                draw.uniform(0, 0.6, count, _DAMAGE_COUNT),
-            ],
-            dim=2,
+            [draw.uniform(0.05, 0.6, count, _DAMAGES), draw.uniform(0, 0.6, count, _DAMAGES)], dim=2
         )
         length = draw.uniform(0.7, 2, count)  # Up to two teeth share the load
         tones = self._draw_tones(turns, rate)
@@ -196,10 +192,9 @@ class GearboxSimulator:
         gear = machines.turns[:, 1, None, None, None] * time + draw.uniform(0, 1, *shape, 1)
         wear_mask = torch.tensor([0.0, 0.0, 0.0, 1.0])[:, None, None]
         depth, bend = self._draw_modulation(machines, (pinion, gear), wear_mask)
-        pulses = self._damaged_tooth_pulses(
-            machines, (pinion, gear), teeth
-        )  # [m, 2, count, SIMULATED_SAMPLES]
-        for damage in range(_DAMAGE_COUNT):
+        # Shape: [m, 2, count, SIMULATED_SAMPLES]
+        pulses = self._damaged_tooth_pulses(machines, (pinion, gear), teeth)
+        for damage in range(_DAMAGES):
             change = machines.dip[:, damage, :, None, None]
             depth[:, 1 + damage] -= change[:, 0] * pulses[:, damage]
             bend[:, 1 + damage] += change[:, 1] * pulses[:, damage]

@@ -111,9 +111,8 @@ def _render_test_set(
         1, 2
     )  # [m, K * held_count, INPUTS]
     numbers = reading_map(window_readings(records, templates))
-    damaged_count = round(
-        PLANT_RECORDS * (1 - _MOSTLY_SOUND_SHARE) / (conditions - 1)
-    )  # Records of each damage
+    damaged_share = 1 - _MOSTLY_SOUND_SHARE
+    damaged_count = round(PLANT_RECORDS * damaged_share / (conditions - 1))  # Of each damage
     place = torch.arange(held_count).repeat(conditions)
     sound = torch.arange(conditions * held_count) < held_count
     mostly = torch.where(

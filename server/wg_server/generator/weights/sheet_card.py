@@ -38,7 +38,7 @@ MIN_GAIN_BY_SHEET = 0.10  # Smallest loss of their accuracy with another machine
 MIN_SAMPLE_SPREAD = 0.25
 """Smallest distance between samples at one condition, relative to that between machines' latents; a
 smaller one means that the samples have collapsed."""
-EVALUATED_EPSILONS = (1.0, 4.0, 0.0)  # Epsilons of releases; 0: exact
+EPSILONS = (1.0, 4.0, 0.0)  # Epsilons of releases; 0: exact
 LABEL_COUNTS = (2, 5)  # Labels per condition for selecting samples
 DECIDING_EPSILON = 1.0
 """Epsilon of the release that decides what ships."""
@@ -186,8 +186,7 @@ def select_networks(
     """
     rows = {
         mixture: {
-            epsilon: measure_methods(model, trial, mixture, epsilon, seed)
-            for epsilon in EVALUATED_EPSILONS
+            epsilon: measure_methods(model, trial, mixture, epsilon, seed) for epsilon in EPSILONS
         }
         for mixture in trial.plants
     }
@@ -221,9 +220,7 @@ def select_networks(
         "machines": len(trial),
         "records": PLANT_RECORDS,
         "ships": ships,
-        "made over template": {
-            name: _difference_document(gain) for name, gain in over_template.items()
-        },
+        "made over template": {name: _gain_figures(gain) for name, gain in over_template.items()},
         "accuracy": {
             mixture: {
                 f"{epsilon:g}": {name: float(value.mean()) for name, value in methods.items()}
@@ -251,11 +248,11 @@ def _paired_differences(
         gains[f"epsilon {DECIDING_EPSILON:g} over exact"] = paired_difference(
             part[name], by_epsilon[0.0][name]
         )
-        worth[mixture] = {words: _difference_document(gain) for words, gain in gains.items()}
+        worth[mixture] = {words: _gain_figures(gain) for words, gain in gains.items()}
     return worth
 
 
-def _difference_document(gain_and_error: tuple[float, float]) -> dict[str, float]:
+def _gain_figures(gain_and_error: tuple[float, float]) -> dict[str, float]:
     """Return a difference in accuracy and its error, as stored on a model card."""
     return dict(zip(("gain", "error"), gain_and_error, strict=True))
 
