@@ -27,7 +27,7 @@ def survey_npz(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSur
         DataError: The file as a whole cannot be used.
     """
     labels, unit_column, split = options.labels, options.unit_column, options.split
-    file = read_labelled(path, [unit_column] if unit_column else [])
+    file = read_labelled(path, [unit_column] if unit_column else [], options.modality)
     x, kind = file.records, file.modality
     if options.modality is not None:
         dataset.check_modality(options.modality, kind.name, path)
@@ -47,6 +47,8 @@ def survey_npz(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSur
     keep: NDArray[np.int64] = np.arange(len(x), dtype=np.int64)
     if split is not None and "split" in file.more:
         keep = np.flatnonzero(file.more["split"] == split).astype(np.int64)
+    for row, reason in file.problems.items():
+        reasons.setdefault(row, f"array x: {kind.singular} {row}: {reason}")
     _check_records(x, kind, keep, reasons)
     good = np.array([row for row in keep if int(row) not in reasons], dtype=np.int64)
     dataset.check_record_count(path, len(good))

@@ -247,4 +247,4 @@ class StoredRecords(Sequence[Record]):
         table = self._root / RECORDS_CSV if self._root.is_dir() else self._root
         if cells.is_record_table(table, column=self._text):
             return cells.read_cell_table(table, encoding=self._encoding, column=self._text).records
-        return read_labelled(self._root).records
+        return read_labelled(self._root, modality=self._modality.name).records

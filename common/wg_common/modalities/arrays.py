@@ -6,7 +6,7 @@ The file has ``x``, one record of one modality per row, and may have ``y`` (inde
 
 import zipfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from wg_common.modalities import registry
 from wg_common.modalities.base import DAMAGE, Modality, Record
+from wg_common.modalities.images import Images
 from wg_core.errors import DataError
 
 NPZ_LIMIT = 8 << 30  # Largest sum of a `.npz` file's arrays, unpacked, in bytes
@@ -30,6 +31,7 @@ class LabelledArrays:
         classes: Unique names of classes.
         more: ``split`` and other requested arrays, each ``[n]``.
         from_floats: True if the records are images that were saved as floats.
+        problems: Reason for each row of these that is no image, by row; the row is black.
     """
 
     records: Record
@@ -38,14 +40,20 @@ class LabelledArrays:
     classes: tuple[str, ...] | None
     more: Mapping[str, Record]
     from_floats: bool = False
+    problems: Mapping[int, str] = field(default_factory=dict)
 
 
-def read_labelled(path: Path, extra_names: Collection[str] = ()) -> LabelledArrays:
+def read_labelled(
+    path: Path, extra_names: Collection[str] = (), modality: str | None = None
+) -> LabelledArrays:
     """Read the records, labels and further arrays of a ``.npz`` file.
+
+    With a known modality each record is converted by itself, so that none changes another one.
 
     Args:
         path: Path of the file.
         extra_names: Names of further arrays to read.
+        modality: Name of the records' modality; None: floats are images if all of them can be.
 
     Raises:
         DataError: The file cannot be read, or the named array has a wrong type or shape.
@@ -54,8 +62,12 @@ def read_labelled(path: Path, extra_names: Collection[str] = ()) -> LabelledArra
     x, y, names = (arrays.pop(name, None) for name in ("x", "y", "classes"))
     if x is not None and x.ndim == 4 and x.shape[3] == 1:
         x = x[..., 0]
-    pictures = None if x is None else _float_pictures(x)
-    x = x if pictures is None else pictures
+    problems: dict[int, str] = {}
+    from_floats = x is not None and _may_be_pictures(x) and modality in (None, Images.name)
+    if x is not None and from_floats:
+        pictures, problems = _float_pictures(x)
+        from_floats = not problems or modality is not None
+        x = pictures if from_floats else x
     kind = None if x is None else registry.modality_of_array(x)
     if x is None or kind is None:
         layout = "missing" if x is None else f"{x.dtype} {list(x.shape)}"
@@ -77,24 +89,34 @@ def read_labelled(path: Path, extra_names: Collection[str] = ()) -> LabelledArra
         if len(set(classes)) != len(classes):
             raise DataError(f"{path}: array classes: a class stands there twice")
     labels = None if y is None else y.astype(np.int64)
-    return LabelledArrays(x, kind, labels, classes, arrays, pictures is not None)
+    return LabelledArrays(
+        x, kind, labels, classes, arrays, from_floats, problems if from_floats else {}
+    )
 
 
-def _float_pictures(x: Record) -> NDArray[np.uint8] | None:
-    """Convert images saved as floats (0 to 1, or 0 to 255) if every value is one of 256 levels."""
+def _may_be_pictures(x: Record) -> bool:
+    """Return True if an array has the type and shape of images that were saved as floats."""
     shape, least_side = x.shape[1:], 16
     has_colours = len(shape) == 3 and shape[2] == 3
-    if x.dtype.kind != "f" or not (has_colours or len(shape) == 2) or min(shape[:2]) < least_side:
-        return None
-    pictures = np.empty(x.shape, dtype=np.uint8)
-    scale = 1.0 if len(x) and x.max() > 1 else 255.0
+    sides = has_colours or len(shape) == 2
+    return x.dtype.kind == "f" and sides and min(shape[:2]) >= least_side
+
+
+def _float_pictures(x: Record) -> tuple[NDArray[np.uint8], dict[int, str]]:
+    """Convert images saved as floats, each by itself: 0 to 1, or 0 to 255 if a value is above 1.
+
+    Returns:
+        The images, and the reason for each row of which some value is not one of 256 levels.
+    """
+    pictures, problems = np.zeros(x.shape, dtype=np.uint8), {}
     for row, record in enumerate(x):
-        levels = record.astype(np.float64) * scale
+        levels = record.astype(np.float64) * (1.0 if record.max() > 1 else 255.0)
         nearest = np.rint(levels).clip(0, 255)
-        if not (np.abs(levels - nearest) < 1e-3).all():  # False for values that are not finite, too
-            return None
-        pictures[row] = nearest
-    return pictures
+        if (np.abs(levels - nearest) < 1e-3).all():  # False for values that are not finite, too
+            pictures[row] = nearest
+        else:
+            problems[row] = "floats that are no levels of 0 to 255, nor of 0 to 1"
+    return pictures, problems
 
 
 def _read(path: Path, array_names: Collection[str]) -> dict[str, Record]:
