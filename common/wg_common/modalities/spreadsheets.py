@@ -21,7 +21,8 @@ FILE_LIMIT = 64 << 20  # Largest workbook that is read, in bytes
 UNPACKED_LIMIT = 256 << 20  # Largest total size of its parts, unpacked, in bytes
 PARTS_LIMIT = 1000  # Largest number of parts of a workbook
 COLUMNS_LIMIT = 256  # Largest number of columns of a sheet; wider sheets are refused
-GAP_LIMIT = 1000  # Largest number of consecutive empty rows; a longer gap ends the sheet
+ROWS_LIMIT = 1 << 20  # Largest number of rows of a sheet, empty ones too; longer ones are refused
+ELEMENTS_LIMIT = 4 << 20  # Largest number of XML tags of a workbook
 
 
 def csv_text(path: Path, rows: int | None = None) -> str:
@@ -40,19 +41,21 @@ def csv_text(path: Path, rows: int | None = None) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             parts = archive.infolist()
-        if len(parts) > PARTS_LIMIT or sum(part.file_size for part in parts) > UNPACKED_LIMIT:
-            raise DataError(f"{path}: unpacks to too much; save the sheet as CSV")
+            too_large = len(parts) > PARTS_LIMIT
+            too_large |= sum(part.file_size for part in parts) > UNPACKED_LIMIT
+            if too_large or sum(archive.read(part).count(b"<") for part in parts) > ELEMENTS_LIMIT:
+                raise DataError(f"{path}: unpacks to too much; save the sheet as CSV")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # styles and extensions that are not read
             book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
         sheets = book.worksheets
-        if any(next(_rows(sheet), None) is not None for sheet in sheets[1:]):
+        if any(next(_rows(sheet, path), None) is not None for sheet in sheets[1:]):
             raise DataError(
                 f"{path}: several sheets; keep one, or save the one that is meant as CSV"
             )
         out, width = io.StringIO(newline=""), 0
         table = csv.writer(out, quoting=csv.QUOTE_ALL)
-        for number, row in enumerate(_rows(sheets[0]) if sheets else ()):
+        for number, row in enumerate(_rows(sheets[0], path) if sheets else ()):
             if rows is not None and number >= rows:
                 break
             if len(row) > COLUMNS_LIMIT:
@@ -69,16 +72,15 @@ def csv_text(path: Path, rows: int | None = None) -> str:
     return out.getvalue()
 
 
-def _rows(sheet: object) -> Iterator[tuple[object, ...]]:
+def _rows(sheet: object, path: Path) -> Iterator[tuple[object, ...]]:
     """Yield the nonempty rows of a workbook's sheet, without trailing empty cells."""
     sheet.reset_dimensions()  # type: ignore[attr-defined]  # ignores the file's declared size
-    gap = 0
-    for row in sheet.iter_rows(values_only=True, max_col=COLUMNS_LIMIT + 1):  # type: ignore[attr-defined]
-        width = max((place for place, value in enumerate(row, 1) if value is not None), default=0)
-        gap = 0 if width else gap + 1
-        if gap > GAP_LIMIT:
-            return
-        if width:
+    rows = sheet.iter_rows(values_only=True, max_col=COLUMNS_LIMIT + 1)  # type: ignore[attr-defined]
+    for number, row in enumerate(rows):
+        if number >= ROWS_LIMIT:
+            raise DataError(f"{path}: more than {ROWS_LIMIT} rows")
+        if row.count(None) < len(row):
+            width = max(place for place, value in enumerate(row, 1) if value is not None)
             yield row[:width]
 
 
