@@ -3,7 +3,6 @@
 Encodings, delimiters and the search for columns are in ``wg_common.modalities.tables``.
 """
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +73,8 @@ def explain_no_table(table: Path, unit_column: str | None, reading: ReadingConfi
         _columns(
             next(_lines(content), (0, []))[1], unit_column, reading.label_column or "label", table
         )
-    except (csv.Error, OSError) as error:
-        return f"not CSV: {error}"
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
     except DataError as error:
         return str(error).removeprefix(f"{table}: ")
     return ""
@@ -123,26 +122,21 @@ def _read(
                 table=table.name,
             )
         )
-    lines, number = _lines(content), 0
+    lines = _lines(content)
     rows: dict[int, _Row | str] = {}
-    try:
-        columns = _columns(
-            next(lines, (0, []))[1], unit_column, reading.label_column or "label", table
-        )
-        for number, cells in lines:
-            if isinstance(cells, str):
-                rows[number] = cells
-                continue
-            if len(cells) <= max(columns):
-                rows[number] = "too few columns"
-                continue
-            file, label, *unit = (cells[place] for place in columns)
-            file = file.strip().replace("\\", "/")  # as Windows writes it
-            rows[number] = _Row(file, dataset.normalise_name(label), unit[0] if unit else "")
-            if not all(map(tables.is_decodable_text, cells)):
-                rows[number] = tables.describe_wrong_encoding(encoding)
-    except csv.Error as error:
-        raise DataError(f"{table}: after line {number}: not CSV: {error}") from error
+    columns = _columns(next(lines, (0, []))[1], unit_column, reading.label_column or "label", table)
+    for number, cells in lines:
+        if isinstance(cells, str):
+            rows[number] = cells
+            continue
+        if len(cells) <= max(columns):
+            rows[number] = "too few columns"
+            continue
+        file, label, *unit = (cells[place] for place in columns)
+        file = file.strip().replace("\\", "/")  # as Windows writes it
+        rows[number] = _Row(file, dataset.normalise_name(label), unit[0] if unit else "")
+        if not all(map(tables.is_decodable_text, cells)):
+            rows[number] = tables.describe_wrong_encoding(encoding)
     return rows
 
 

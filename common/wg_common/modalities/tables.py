@@ -5,8 +5,9 @@ of Shift-JIS that Excel writes in Japan. A table whose first line has a tab or a
 quotes is delimited by it, and its numbers may have a decimal comma; otherwise commas delimit.
 
 A table of records collects lines of many people, and one line must not change how the others are
-read. So its encoding is the one that fits most lines with non-ASCII characters; bytes of a line
-that do not fit are decoded to lone surrogates, which ``is_decodable_text`` finds.
+read. So each line is read by itself: it is UTF-8 if it can be, and else CP932; bytes that fit
+neither are decoded to lone surrogates, which ``is_decodable_text`` finds. A cell has one line, and
+an open quote ends with it.
 
 *Not guaranteed:* that other legacy encodings are refused, since some of their bytes are valid
 CP932. The plant can set the encoding (``data.reading.encoding``).
@@ -17,11 +18,10 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from wg_core.errors import DataError
 from wg_core.site.reading import AUTO_ENCODING
-
-BROKEN_LIMIT = 100  # Largest number of lines that are not CSV, each of which costs a full read
 
 TIME_NAMES = frozenset(
     [
@@ -52,11 +52,12 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _QUOTED = re.compile(r'"[^"]*"')
-_UNIT = re.compile(r"\s*[\[(（].*$")
+_BRACKET = re.compile(r"[\[(（]")
 _COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
 _HALF = re.compile("[\ud800-\udfff]")
 _HEADER_LIMIT = 64 << 10  # Largest header of a table, in bytes
+_OPEN_QUOTE = "an open quote, or a line break in a cell; save the table as .xlsx or JSON lines"
 
 
 def detect_encoding(data: bytes, name: str, choice: str = AUTO_ENCODING) -> str:
@@ -101,7 +102,7 @@ def decode_table(data: bytes, name: str, choice: str = AUTO_ENCODING) -> tuple[s
     header = data[:_HEADER_LIMIT].partition(b"\n")[0]
     encoding = detect_encoding(header, name, choice) if choice == AUTO_ENCODING else choice
     if encoding in ("utf-8", "cp932") and choice == AUTO_ENCODING:
-        encoding = _of_most_lines(data)
+        return _decode_lines(data)
     # Lone surrogates in UTF-16 are kept; undecodable bytes in other encodings become surrogates.
     errors = "surrogatepass" if encoding == "utf-16" else "surrogateescape"
     try:
@@ -122,54 +123,38 @@ def describe_wrong_encoding(encoding: str) -> str:
 
 
 def read_rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
-    """Yield the nonempty rows of a CSV text, each with the number of its last line.
+    """Yield the nonempty rows of a CSV text, each with the number of its line.
 
-    A line that is not CSV, because a quote is unclosed or misplaced, yields the error message in
-    place of cells. Reading goes on with the next line, so a bad record does not affect others.
-
-    Raises:
-        csv.Error: More than ``BROKEN_LIMIT`` lines are not CSV.
+    Each line is read by itself. A line that is not CSV, because a quote is open or misplaced,
+    yields the error message in place of cells; lines of a cell with line breaks do, too.
     """
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # lengths are checked later
-    stream = io.StringIO(text, newline="")
-    place = before = number = broken = 0
-    reader = csv.reader(stream, strict=True, delimiter=delimiter)
-    while True:
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
+        if line.count('"') % 2:
+            yield number, f"not CSV: {_OPEN_QUOTE}"
+            continue
         try:
-            cells = next(reader)
-        except StopIteration:
-            return
+            cells = next(csv.reader([line], strict=True, delimiter=delimiter), [])
         except csv.Error as error:
-            broken += 1
-            if broken > BROKEN_LIMIT:
-                raise
-            # An open quote may have taken all lines up to the end.
-            stream.seek(place)
-            stream.readline()
-            number += 1
             yield number, f"not CSV: {error}"
-            reader, before = csv.reader(stream, strict=True, delimiter=delimiter), number
-        else:
-            number = before + reader.line_num
-            if cells:
-                yield number, cells
-        place = stream.tell()
+            continue
+        if cells:
+            yield number, cells
 
 
-def _of_most_lines(data: bytes) -> str:
-    """Return the encoding, UTF-8 or CP932, that fits more non-ASCII lines of a table."""
-    votes = 0
+def _decode_lines(data: bytes) -> tuple[str, str]:
+    """Decode each line as UTF-8 or else CP932; return the text, and CP932 if a line is in it."""
+    encoding, lines = "utf-8", []
     for line in data.split(b"\n"):
-        if not line.isascii():
-            votes += 1 if _is(line, "utf-8") else -1 if _is(line, "cp932") else 0
-    return "utf-8" if votes >= 0 else "cp932"
-
-
-def _is(line: bytes, encoding: str) -> bool:
-    try:
-        return _PRIVATE.search(line.decode(encoding)) is None or encoding != "cp932"
-    except UnicodeDecodeError:
-        return False
+        try:
+            decoded_line = line.decode()
+        except UnicodeDecodeError:
+            decoded_line = line.decode("utf-8", "surrogateescape")
+            with suppress(UnicodeDecodeError):
+                if not _PRIVATE.search(legacy := line.decode("cp932")):
+                    encoding, decoded_line = "cp932", legacy
+        lines.append(decoded_line)
+    return "\n".join(lines).removeprefix("\ufeff"), encoding
 
 
 def decode_text(data: bytes, name: str, choice: str = AUTO_ENCODING) -> str:
@@ -208,4 +193,4 @@ def find_column(names: Sequence[str], column: str) -> int | None:
 
 def is_time_column(name: str) -> bool:
     """Return True if a table column's name says that it holds times."""
-    return _UNIT.sub("", name).strip().casefold().replace(" ", "_") in TIME_NAMES
+    return _BRACKET.split(name, maxsplit=1)[0].strip().casefold().replace(" ", "_") in TIME_NAMES

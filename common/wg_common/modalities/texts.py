@@ -18,7 +18,8 @@ from wg_core.errors import DataError
 
 CHARACTERS_LIMIT = 4096  # Longest text that is accepted, in characters
 _WHITE = frozenset(" \t\n\r\v\f")
-_NUMBERS = re.compile(r"\w*\d\w*", re.ASCII)
+_WORDS = re.compile(r"\w+", re.ASCII)
+_DIGIT = re.compile("[0-9]")
 _REFUSED = frozenset(("Cc", "Cs"))  # Control characters and surrogates
 
 
@@ -39,7 +40,11 @@ class Texts(Modality):
 
     def repetition_keys(self, records: Sequence[Record]) -> tuple[str, ...]:
         """Return texts in lower case with masked numbers: keys equal for repeated texts."""
-        return tuple(_NUMBERS.sub("#", str(record)).lower() for record in records)
+
+        def mask(word: re.Match[str]) -> str:
+            return "#" if _DIGIT.search(word[0]) else word[0]
+
+        return tuple(_WORDS.sub(mask, str(record)).lower() for record in records)
 
     def matches_array(self, x: Record) -> bool:
         """Return True if an array holds strings ``[n]``."""

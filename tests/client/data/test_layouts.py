@@ -113,7 +113,9 @@ def test_a_sheet_of_a_spreadsheet(tmp_path: Path) -> None:
         survey_dataset(workbook(path, ROWS, ROWS), SurveyOptions(reading=NAMED))
 
 
-@pytest.mark.parametrize("fault", ["cut", "no archive", "entities", "bomb", "columns", "far row"])
+@pytest.mark.parametrize(
+    "fault", ["cut", "no archive", "entities", "bomb", "tags", "columns", "far row"]
+)
 def test_a_hostile_workbook_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
@@ -125,6 +127,8 @@ def test_a_hostile_workbook_is_refused(
         path.write_bytes(b"PK\x03\x04")
     elif fault == "bomb":
         monkeypatch.setattr(spreadsheets, "UNPACKED_LIMIT", 1000)
+    elif fault == "tags":
+        monkeypatch.setattr(spreadsheets, "ELEMENTS_LIMIT", 50)
     elif fault == "columns":
         workbook(path, (("text", *map(str, range(300))),))
     else:
@@ -140,9 +144,6 @@ def test_a_hostile_workbook_is_refused(
         with zipfile.ZipFile(path, "w") as archive:
             for name, part in parts.items():
                 archive.writestr(name, part)
-    if fault == "far row":  # a sheet ends where nothing follows
-        assert not len(survey_dataset(path, SurveyOptions(labels=["b"])).data)
-        return
     with pytest.raises(DataError, match=r"x\.xlsx"):
         spreadsheets.csv_text(path)
 
@@ -196,6 +197,35 @@ def test_float_arrays_of_pictures(tmp_path: Path, scale: int, shape: tuple[int, 
     except DataError as error:
         sentence = str(error)
     assert "uint8" in sentence
+
+
+def test_one_float_picture_changes_no_other(tmp_path: Path) -> None:
+    masks = (np.random.default_rng(0).random((6, 16, 16)) > 0.5).astype(np.float32)
+    odd = [np.full((16, 16), 2.0), np.full((16, 16), 0.001), np.full((16, 16), np.nan)]
+    found = []
+    for count in range(len(odd) + 1):
+        path = tmp_path / f"{count}.npz"
+        x = np.concatenate([masks, np.reshape(odd[:count], (count, 16, 16))])
+        np.savez(path, x=x, y=np.zeros(len(x), int), classes=["a", "b"])
+        found.append(survey_dataset(path, SurveyOptions(modality="images")))
+    for other in found:
+        assert np.array_equal(np.stack(list(other.data.records))[:6], 255 * masks)
+    assert [len(each.problems) for each in found] == [0, 0, 1, 2]
+
+
+def test_a_long_gap_does_not_end_a_sheet(tmp_path: Path) -> None:
+    counts = []
+    for middle in (False, True):
+        book = openpyxl.Workbook()
+        sheet = book.active
+        assert sheet is not None
+        rows = [1, 700, 1500] if middle else [1, 1500]
+        for number in rows:
+            for column, value in enumerate(("text", "label") if number == 1 else ("pump", "ok"), 1):
+                sheet.cell(number, column, value)
+        book.save(tmp_path / "notes.xlsx")
+        counts.append(len(survey_dataset(tmp_path / "notes.xlsx").data))
+    assert counts == [1, 2]
 
 
 @pytest.mark.parametrize("name", ["ok/a.heic", "a.heic"])

@@ -143,7 +143,10 @@ ODD_ROWS: dict[str, bytes] = {
     "long": b'"' + b"leak " * 30_000 + b'",dots,a9\n',
     "long label": b"the pump leaks," + b"x" * 140_000 + b",a9\n",
     "not UTF-8": b"the p\xffmp leaks,dots,a9\n",
-    "half a sign": "the pump is 傷".encode()[:-1] + b",dots,a9\n",
+    "half a sign": "the pump is 傷".encode()[:-2] + b",dots,a9\n",
+    "open quote": b'"the pump leaks,dots,a9\n',
+    "line break": b'"the pump\nleaks",dots,a9\n',
+    "inches": b'hose of 5",dots,a9\n',
     "cells": b"the pump leaks,dots\n",
     "nothing": b",,\n",
 }
