@@ -97,7 +97,7 @@ _OPTIONS = (
         type=_PATH,
         multiple=True,
         help="The log that this one replaced: its spend must be inherited. Repeat it for the one "
-        "before that.",
+        "before that, or for a log of a copied home.",
     ),
 )
 

@@ -1,23 +1,28 @@
-"""Detection of forks: contradictory signed heads of one log, and the cost of other histories.
+"""Detection of forks: contradictory signed heads or copies of one log, and their other charges.
 
 A copied home charges twice from one budget, and each copy's log is valid by itself. The server
 cosigns one copy, and keeps the signed heads and files of the other, which it refuses. A file proves
 that a charge is in the tree of a signed head, so only the holder of the log's key can have made it.
 
-*Not guaranteed:* that charges of other histories are found if the server received no file of them.
+An auditor may have the other copy's log, too.
+
+*Not guaranteed:* that charges of other histories are found if the server received no file of them,
+and their log was not given.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from wg_audit import freshness
 from wg_audit.freshness import OutsideCheckpoint
+from wg_common.language import text
 from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import checkpoint_signatures, entries, merkle, proof
 from wg_core.ledger import note as notes
 from wg_core.ledger.checkpoint import Checkpoint
+from wg_core.ledger.entries import Charge
 from wg_core.ledger.history import VerifiedLog
 from wg_core.ledger.note import Note
 from wg_core.wire import bundle, container, protocol
@@ -39,25 +44,76 @@ class Fork:
         origin: Origin of the log.
         checkpoints: (size, root in hex) of signed heads in contradiction.
         charges: CHARGE entries that are missing from the given log, by leaf hash.
+        copy_spend: Largest sum of mu^2 of another copy of the log, in units of 2^-40.
     """
 
     origin: str
     checkpoints: set[tuple[int, str]] = field(default_factory=set)
     charges: dict[bytes, bytes] = field(default_factory=dict)
+    copy_spend: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ForkFindings:
-    """Forks found in the files and heads that a server refused.
+    """Forks found in the files and heads that a server refused, and in copies of logs.
 
     Attributes:
         by_origin: Forks by the origin of their log.
         late_files: Refused files that are on a given log, and were only late; or whose log is not
             given.
+        shorter_copies: Origin and size of each copy that has only the beginning of another one.
     """
 
     by_origin: dict[str, Fork]
     late_files: list[Path]
+    shorter_copies: list[tuple[str, int]] = field(default_factory=list)
+
+    def remarks(self) -> Iterator[str]:
+        """Yield a remark on each shorter copy."""
+        for origin, size in self.shorter_copies:
+            yield text(
+                "an older copy of log {log} was given, too: its {size} entries are the first of"
+                " the newer one, which counts",
+                log=origin,
+                size=size,
+            )
+
+    def fork(self, origin: str) -> Fork:
+        """Return the fork of a log, which is empty at first."""
+        return self.by_origin.setdefault(origin, Fork(origin))
+
+    def add_copy(
+        self, log: VerifiedLog, copy: VerifiedLog, charge: Callable[[int], Charge], spend: int
+    ) -> None:
+        """Compare a further copy of a log with the copy in use.
+
+        Args:
+            log: Copy in use.
+            copy: Further copy with the same origin.
+            charge: Function from an index to the CHARGE entry of ``copy``.
+            spend: Sum of mu^2 of the budgets of ``copy``, in units of 2^-40.
+
+        Raises:
+            VerificationError: The further copy is longer, or of another key.
+        """
+        origin, state, copy_state = log.state.origin, log.state, copy.state
+        if state.keys[0] != copy_state.keys[0]:
+            raise VerificationError(f"log {origin}: two logs of this name have different keys")
+        if state.leaves[: copy_state.size] == copy_state.leaves:
+            if copy_state.size < state.size:
+                self.shorter_copies.append((origin, copy_state.size))
+            return
+        if copy_state.leaves[: state.size] == state.leaves:
+            raise VerificationError(
+                f"log {origin}: a copy has {copy_state.size} entries, the log given has"
+                f" {state.size}: verify the longer one"
+            )
+        fork = self.fork(origin)
+        fork.checkpoints |= {(x.state.size, x.root.hex()) for x in (log, copy)}
+        fork.copy_spend = max(fork.copy_spend, spend)
+        for seq in copy_state.charges:
+            if state.leaves[seq : seq + 1] != [copy_state.leaves[seq]]:
+                fork.charges[copy_state.leaves[seq]] = entries.encode(charge(seq))
 
 
 def find_forks(
@@ -79,11 +135,9 @@ def find_forks(
     for pair in pairs:
         for outside in (pair.earlier, pair.later):
             _check_signed(outside.head, outside.note, logs, outside.source)
-        if not (_extends(logs, pair.earlier.head) and _extends(logs, pair.later.head)):
-            fork = findings.by_origin.setdefault(
-                pair.later.head.origin, Fork(pair.later.head.origin)
-            )
-            fork.checkpoints |= {
+        log = logs.get(pair.later.head.origin)
+        if not (extends_head(log, pair.earlier.head) and extends_head(log, pair.later.head)):
+            findings.fork(pair.later.head.origin).checkpoints |= {
                 (x.size, x.root.hex()) for x in (pair.earlier.head, pair.later.head)
             }
     for path in refused_files:
@@ -118,7 +172,7 @@ def _judge_file(findings: ForkFindings, path: Path, logs: Mapping[str, VerifiedL
         if log is None or log.state.leaves[place.index : place.index + 1] == [leaf]:
             continue  # without its log, a file is no evidence of another history
         on_log = False
-        fork = findings.by_origin.setdefault(head.origin, Fork(head.origin))
+        fork = findings.fork(head.origin)
         fork.checkpoints.add((head.size, head.root.hex()))
         if entries.decode(entry).head.kind == entries.CHARGE:
             fork.charges[leaf] = entry
@@ -126,11 +180,11 @@ def _judge_file(findings: ForkFindings, path: Path, logs: Mapping[str, VerifiedL
         findings.late_files.append(path)
 
 
-def _extends(logs: Mapping[str, VerifiedLog], head: Checkpoint) -> bool:
-    """Return True if a head's log is given and extends the head."""
-    log = logs.get(head.origin)
+def extends_head(log: VerifiedLog | None, head: Checkpoint) -> bool:
+    """Return True if a log is given, and is the head's log, and extends it."""
     return (
         log is not None
+        and log.state.origin == head.origin
         and head.size <= log.state.size
         and head.root == merkle.root(log.state.leaves[: head.size])
     )

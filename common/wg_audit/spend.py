@@ -245,6 +245,7 @@ def _total(
         + sum(max(part.sum, part.largest) for part in shown_parts)
         + sum(x.sum for x in branches),
         *(part.largest for part in branches),
+        *(fork.copy_spend for fork in forks),
         0,
     )
     delta = min(delta for _, delta in caps)

@@ -8,7 +8,7 @@ by files, a checkpoint or a name counts as not given, with the number of its unk
 """
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wg_audit.freshness import OutsideCheckpoint
@@ -72,12 +72,14 @@ class _Link:
     log: VerifiedLog | None
 
 
-def replaced_log_origins(logs: Collection[VerifiedLog]) -> set[str]:
-    """Return the origins of the logs that first entries name."""
+def named_heads(logs: Iterable[VerifiedLog]) -> list[Checkpoint]:
+    """Return the heads of the logs that first entries name."""
     genesis_entries = [log.state.genesis for log in logs]
-    return {
-        x.predecessor.origin for x in genesis_entries if x is not None and x.predecessor is not None
-    }
+    return [
+        _named_head(_Link(x.predecessor, None))
+        for x in genesis_entries
+        if x is not None and x.predecessor is not None
+    ]
 
 
 def judge_succession(

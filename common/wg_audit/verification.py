@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -13,15 +14,14 @@ from wg_audit import forks, freshness, server_folder, succession
 from wg_audit import spend as spending
 from wg_audit.accounts import (
     LineageAccount,
-    SingleChargeFigures,
     check_single_charges,
     check_stated_epsilons,
     closest_to_cap,
     lineage_accounts,
 )
-from wg_audit.composition import Composition
 from wg_audit.forks import ForkFindings
 from wg_audit.freshness import Freshness
+from wg_audit.read_log import ReadLog, choose_copy, read_further_log, read_log
 from wg_audit.received import FileComparison, GivenLog, ReceivedFile, list_statistics, match_files
 from wg_audit.server_folder import ServerFolder, SiteEvidence
 from wg_audit.spend import KnownBudgets, SiteSpend
@@ -32,11 +32,8 @@ from wg_common.auditor_record import CHECKPOINT_FILE, Membership
 from wg_common.language import text
 from wg_core.errors import ExitCode, VerificationError
 from wg_core.ledger import entries, sources
-from wg_core.ledger import history as histories
 from wg_core.ledger.anchors import NO_ANCHORS, TrustAnchors
-from wg_core.ledger.entries import Charge, Entry
 from wg_core.ledger.history import VerifiedLog
-from wg_core.ledger.sources import LogSource
 from wg_core.privacy.schema import GRADIENTS, MACHINE
 from wg_core.wire import canonical, signing
 from wg_core.wire import handover as handovers
@@ -68,6 +65,7 @@ class VerificationResult:
         fresh: Freshness of this copy.
         succession: Knowledge of earlier logs.
         words: Texts in charges and statements of each log, and changes of class names.
+        forks: Contradictory histories and older copies of logs.
         verdict: Verdict with all comparisons and omitted checks.
     """
 
@@ -79,6 +77,7 @@ class VerificationResult:
     fresh: Freshness
     succession: LogSuccession
     words: list[StatedTexts]
+    forks: ForkFindings
     verdict: Verdict
 
     @property
@@ -146,6 +145,7 @@ class VerificationResult:
                 log=self.succession.predecessor,
                 reason=self.succession.reason,
             )
+        yield from self.forks.remarks()
 
     def to_json(self) -> dict[str, Any]:
         """Return the document that ``wg-audit verify --json`` prints."""
@@ -234,7 +234,7 @@ class OutsideEvidence(TypedDict, total=False):
         statistics: Files that the server received (``.wgs``), or folders of such files. Each must
             be covered by exactly one RELEASE entry, and match its charge.
         previous: Earlier logs of the site, whose spend must have been inherited, and which the same
-            witnesses must have cosigned.
+            witnesses must have cosigned; or other copies of the log.
         checkpoints: Checkpoints from other sources. The log must extend each of its checkpoints; a
             checkpoint of another log must belong to a log that this log replaced.
         server: Folder from ``wg-server export``, with keys, checkpoints, received files and earlier
@@ -300,27 +300,9 @@ def verify_log(
         fresh=fresh,
         succession=before,
         words=[x.words for x in logs],
+        forks=evidence.forks,
         verdict=words,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _ReadLog:
-    """Verified log with its texts, stated costs and budgets.
-
-    Attributes:
-        history: The verified history.
-        alone: Stated costs of its single charges.
-        words: Texts in its entries.
-        charge: Function from an index to the CHARGE entry.
-        composition: Budgets by the auditor's own composition.
-    """
-
-    history: VerifiedLog
-    alone: SingleChargeFigures
-    words: StatedTexts
-    charge: Callable[[int], Charge]
-    composition: Composition
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,8 +315,8 @@ class _Evidence:
         forks: Contradictory histories of logs.
     """
 
-    log: _ReadLog
-    earlier: dict[str, _ReadLog]
+    log: ReadLog
+    earlier: dict[str, ReadLog]
     folder: ServerFolder | None
     comparison: FileComparison
     unread: list[str]
@@ -342,7 +324,7 @@ class _Evidence:
     forks: ForkFindings
 
     @property
-    def logs(self) -> list[_ReadLog]:
+    def logs(self) -> list[ReadLog]:
         """Given logs of the site, the audited one included."""
         return [self.log, *self.earlier.values()]
 
@@ -356,21 +338,26 @@ def _gather(
     server = evidence_options.get("server")
     folder = server_folder.open_folder(server, site, origin) if server else None
     all_anchors = folder.add_server_keys(anchors) if folder else anchors
-    log = _read(source, all_anchors)
+    log = read_log(source, all_anchors)
     if (log.history.state.site, log.history.state.origin) != (site, origin):
         raise VerificationError(f"{path}: was changed while it was read")
     contents = folder.read_site_evidence() if folder else SiteEvidence()
-    earlier: dict[str, _ReadLog] = {}
+    copies: dict[str, list[ReadLog]] = {}
     for before in (*evidence_options.get("previous", ()), *contents.logs):
-        earlier_logs = _read_earlier(stack, before, all_anchors, folder)
-        if earlier_logs.history.state.origin != origin:
-            earlier.setdefault(earlier_logs.history.state.origin, earlier_logs)
+        copy = read_further_log(stack, before, all_anchors, folder, origin)
+        copies.setdefault(copy.history.state.origin, []).append(copy)
+    heads = succession.named_heads(x.history for x in (log, *itertools.chain(*copies.values())))
+    earlier = {name: choose_copy(x, heads) for name, x in copies.items() if name != origin}
     logs = [log, *earlier.values()]
     by_origin = {x.history.state.origin: x.history for x in logs}
     fork_evidence = forks.find_forks(by_origin, contents.pairs, contents.refused_files)
+    for copy in itertools.chain(*copies.values()):
+        chosen_log = by_origin[copy.history.state.origin]
+        spend = sum(budget.mu_squared for budget in copy.composition.budgets)
+        fork_evidence.add_copy(chosen_log, copy.history, copy.charge, spend)
     paths, unread = _files(evidence_options.get("statistics", ()), contents)
     paths += fork_evidence.late_files
-    origins_elsewhere = succession.replaced_log_origins([x.history for x in logs])
+    origins_elsewhere = {x.origin for x in succession.named_heads(y.history for y in logs)}
     origins_elsewhere |= {x.origin for x in folder.site.logs} if folder else set()
     comparison = match_files(
         [GivenLog(x.history, x.charge, x.words) for x in logs],
@@ -427,46 +414,6 @@ def _compare_from_outside(
         comparison=evidence.comparison,
     )
     return fresh, before
-
-
-def _read(source: LogSource, anchors: TrustAnchors) -> _ReadLog:
-    alone_figures, words = SingleChargeFigures(), StatedTexts()
-
-    def collect(entry: Entry) -> None:
-        if isinstance(entry, Charge):
-            alone_figures.add(entry)
-        words.add(entry)
-
-    history = histories.verify_log(source, anchors, collect)
-    composition = Composition.compose(data for data, _ in source.entries())
-    return _ReadLog(history, alone_figures, words, _charges(source), composition)
-
-
-def _charges(source: LogSource) -> Callable[[int], Charge]:
-    """Return a function from an index to the CHARGE entry, decoded on first use."""
-    charges: dict[int, Charge] = {}
-
-    def charge(seq: int) -> Charge:
-        if not charges:
-            charges.update(
-                (entry.head.seq, entry)
-                for entry in sources.stored_entries(source)
-                if isinstance(entry, Charge)
-            )
-        return charges[seq]
-
-    return charge
-
-
-def _read_earlier(
-    stack: ExitStack, path: Path, anchors: TrustAnchors, folder: ServerFolder | None
-) -> _ReadLog:
-    """Read and verify an earlier log of the site by its own key and the same witnesses."""
-    source = stack.enter_context(closing(sources.open_source(path)))
-    _, origin = sources.read_site_and_origin(source)
-    record = folder.site.find_log(origin) if folder else None
-    key = (bytes.fromhex(record.key) or None) if record else None
-    return _read(source, replace(anchors, ledger_key=key))
 
 
 def _files(statistics: Iterable[Path], contents: SiteEvidence) -> tuple[list[Path], list[str]]:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.audit.conftest import Exported
-from tests.core.ledger.conftest import ORIGIN, closed_form
+from tests.core.ledger.conftest import ORIGIN, WITNESS, closed_form
 
 from wg_audit import verification
 from wg_audit.verdict import Verdict
 from wg_common import auditor_record
 from wg_core.errors import DecodeError, ExitCode, VerificationError
+from wg_core.ledger import recovery
+from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 from wg_core.ledger.store import Ledger
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.wire import signing, statistics_file
@@ -157,3 +159,94 @@ def test_a_branch_that_shows_a_late_charge_costs_at_least_what_that_charge_state
     total = copies.verdict().total
     assert total is not None
     assert total.epsilon == pytest.approx(composed(copies.site, "1", "0.7", "0.3", "2", "0.1"))
+
+
+def forked(copies: Copies, *others: Site) -> Verdict:
+    """The verdict on the true ledger, to which an auditor adds the ledgers of copies."""
+    return verification.verify_log(copies.site.path, previous=[x.path for x in others]).verdict
+
+
+def test_the_ledger_of_a_copy_is_a_second_history_and_its_charges_are_added(
+    copies: Copies,
+) -> None:
+    verdict = forked(copies, copies.copy)
+    assert (verdict.word, verdict.exit_code) == ("two histories", ExitCode.VERIFICATION)
+    assert verdict.total is not None and verdict.total.at_least
+    assert verdict.total.epsilon == pytest.approx(composed(copies.site, "1", "0.5", "0.7", "0.3"))
+    (fork,) = verdict.forks
+    assert (fork.origin, fork.charges, len(fork.heads)) == (ORIGIN, 2, 2)
+    back = verification.verify_log(copies.copy.path, previous=[copies.site.path]).verdict
+    assert back.total == verdict.total and back.forks[0].charges == 1
+
+
+def test_charges_that_a_copy_and_refused_files_show_count_once(copies: Copies) -> None:
+    third = replace(copies.copy, folder=copies.copy.folder.with_name("third"))
+    third.folder.mkdir()
+    shutil.copy(copies.copy.path, third.path)
+    with third.open() as ledger:
+        third.release(ledger, "c3", "0.2")
+    copies.refuse(copies.copy, "c1", "c2")
+    for others in ([copies.copy, third], [third, copies.copy], [third]):
+        verdict = verification.verify_log(
+            copies.site.path, server=copies.exported.folder, previous=[x.path for x in others]
+        ).verdict
+        assert verdict.forks[0].charges == 3 and verdict.total is not None
+        sums = "1", "0.5", "0.7", "0.3", "0.2"
+        assert verdict.total.epsilon == pytest.approx(composed(copies.site, *sums))
+
+
+def test_a_copy_that_no_witness_cosigned_is_a_second_history_where_witnesses_are_known(
+    copies: Copies,
+) -> None:
+    """A witness refuses the second copy: that must not keep an auditor from adding it."""
+    early = replace(copies.copy, folder=copies.copy.folder.with_name("early"), memory=None)
+    early.folder.mkdir()
+    with early.create() as ledger:
+        early.release(ledger, "e1", "2")
+    key = signing.public_bytes(copies.site.witness_key)
+    anchors = TrustAnchors(witnesses=(TrustedWitness(WITNESS, key),))
+    found = verification.verify_log(copies.site.path, anchors, previous=[early.path])
+    assert found.verdict.word == "two histories" and found.verdict.forks[0].charges == 1
+
+
+def test_an_older_copy_adds_nothing_and_is_named(copies: Copies, tmp_path: Path) -> None:
+    older, newer = tmp_path / "older.wgl", tmp_path / "newer.wgl"
+    with copies.site.open() as ledger:
+        ledger.export(older)
+        copies.site.release(ledger, "r3", "0.1")
+        ledger.export(newer)
+    found = verification.verify_log(newer, previous=[older, newer])
+    assert not found.verdict.problems and not found.verdict.forks
+    (remark,) = [x for x in found.remarks if "older copy" in x]
+    assert found.verdict.total is not None and ORIGIN in remark
+    assert found.verdict.total.epsilon == pytest.approx(composed(copies.site, "1", "0.5", "0.1"))
+    with pytest.raises(VerificationError, match="verify the longer one"):
+        verification.verify_log(older, previous=[newer])
+
+
+def test_a_strangers_ledger_of_the_same_name_is_no_second_history(copies: Copies) -> None:
+    stranger = replace(copies.site, folder=copies.copy.folder / "other", key=signing.generate_key())
+    stranger.folder.mkdir()
+    stranger.memory = None
+    stranger.create().close()
+    with pytest.raises(VerificationError, match="have different keys"):
+        forked(copies, stranger)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_two_copies_of_an_earlier_ledger_are_two_histories_in_any_order(
+    copies: Copies, tmp_path: Path, first: int
+) -> None:
+    path = tmp_path / "new.sqlite"
+    Ledger.create(
+        path,
+        origin="weightgate/plant-a/0022",
+        key=copies.site.key,
+        site="plant-a",
+        predecessor=recovery.read_predecessor(copies.site.path, "lost"),
+    ).close()
+    order = [copies.site.path, copies.copy.path]
+    verdict = verification.verify_log(path, previous=[order[first], order[1 - first]]).verdict
+    assert verdict.word == "two histories" and verdict.forks[0].origin == ORIGIN
+    assert verdict.total is not None
+    assert verdict.total.epsilon == pytest.approx(composed(copies.site, "1", "0.5", "0.7", "0.3"))
