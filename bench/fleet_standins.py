@@ -386,7 +386,7 @@ def be_server(root: Path, size: int, pause: float) -> dict[str, Any]:  # long: a
         )
         began, used = time.monotonic(), processor_seconds()
         [queued] = queue.newest_campaigns() or [
-            queue.add(
+            queue.add_campaign(
                 NewCampaign(
                     sites=[site.name for site in store.sites()],
                     generator=versions.usable_version(home).id,

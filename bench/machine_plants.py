@@ -363,7 +363,7 @@ def _delivered(model: MachineModel, plant: MachinePlant) -> dict[str, float]:
             scores[f"{FIXED}, {scaling}"] = model.fixed[scaling](view.inputs)
             scores[f"{TEMPLATE}, {scaling}"] = model.template_network_for(scaling)(1).logits(view)
         networks = model.conditioned_networks_for("raw")
-        mean = networks.networks(networks.condition(figures, absent_statistics(1)))
+        mean = networks.decode_networks(networks.embed_condition(figures, absent_statistics(1)))
         scores[MEAN] = mean.logits(WindowInputs.from_inputs(by_treatment["raw"][None], templates))
     return {name: _balanced(value[0].numpy(), plant.test[1]) for name, value in scores.items()}
 

@@ -387,7 +387,7 @@ def start_campaign(
 ) -> Campaign:
     version = versions.usable_version(home)
     with ServerStore.open(home) as store:
-        return CampaignQueue(store.engine).add(
+        return CampaignQueue(store.engine).add_campaign(
             NewCampaign(
                 sites=sites,
                 generator=version.id,

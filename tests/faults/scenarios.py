@@ -401,7 +401,7 @@ class ServerStoreFaults:
         with self._store(world) as store:
             self._cosign(world, store)
             store.add_release(self._release())
-            campaign = CampaignQueue(store.engine).add(
+            campaign = CampaignQueue(store.engine).add_campaign(
                 NewCampaign(
                     sites=["plant-a"],
                     epsilon="1",

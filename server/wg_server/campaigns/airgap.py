@@ -73,7 +73,7 @@ def generate_from_file(
         release_id=stored_release.release_id,
         bytes=len(package),
         is_statistic_unused=(
-            plant.machine is not None
+            plant.machine_statistics is not None
             and plant.data_sheet is not None
             and not worth.uses_statistic(version.card, plant.data_sheet.kind)
         ),

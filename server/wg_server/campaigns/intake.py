@@ -81,7 +81,7 @@ def accept_release(
         rows.append(
             ("delta", numbers.parse_exact_decimal(delta), numbers.parse_exact_decimal(terms.delta))
         )
-        rows.append(("statistics", plant.statistics, terms.statistics))
+        rows.append(("statistics", plant.statistics_kind, terms.statistics))
     for field, actual, want in rows:
         if actual != want:
             raise VerificationError(
@@ -275,5 +275,5 @@ def _release_row(
         data=data,
         standing="quarantined" if reasons else "plausible",
         reasons=reasons,
-        statistics=plant.statistics,
+        statistics=plant.statistics_kind,
     )

@@ -266,7 +266,7 @@ class GeneratorPools:
 
     def _pools_with_names(self) -> list[tuple[StoredPool, frozenset[str]]]:
         """Return the pools of all kinds (class sets) with class names, but without their sums."""
-        return [(pool, frozenset(pool.names)) for pool in self._table.list_pools()]
+        return [(pool, frozenset(pool.class_names)) for pool in self._table.list_pools()]
 
     @staticmethod
     def _overlapping_kinds(labels_by_kind: Mapping[str, frozenset[str]], kind: str) -> set[str]:
@@ -297,7 +297,7 @@ class GeneratorPools:
         stored_pool = self._table.find_pool(kind)
         if stored_pool is None or stored_pool.changes != changes:
             raise StorageError(f"pool {kind[:16]}: changed meanwhile; the package is made again")
-        return _decode_pool(stored_pool, stored_pool.names, len(self._priors.between))
+        return _decode_pool(stored_pool, stored_pool.class_names, len(self._priors.between))
 
 
 def _decode_pool(row: StoredPool | None, labels: Sequence[str], dimension: int) -> EvidencePool:

@@ -41,14 +41,14 @@ class PackageRecipient:
         return "" if self.release is None else self.release.manifest.release_id
 
     @property
-    def statistics(self) -> StatisticsKind:
+    def statistics_kind(self) -> StatisticsKind:
         """Kind of the released statistics; ``classes`` if there is no release."""
         return CLASSES if self.release is None else self.release.manifest.schema.statistics
 
     @property
-    def machine(self) -> NoisyStatistics | None:
+    def machine_statistics(self) -> NoisyStatistics | None:
         """Released machine statistics of the plant, or None."""
-        if self.release is None or self.statistics != MACHINE:
+        if self.release is None or self.statistics_kind != MACHINE:
             return None
         return self.release.statistics
 

@@ -125,7 +125,7 @@ def queue_campaign(home: ServerHome, store: ServerStore, order: CampaignOrder) -
             " run 'wg-server campaign start --epsilon 0', which asks for class names and sheets"
             " and brings weights by these, at no cost; '--unshared' asks all the same"
         )
-    return CampaignQueue(store.engine).add(
+    return CampaignQueue(store.engine).add_campaign(
         NewCampaign(
             sites=sites,
             epsilon=order.epsilon,

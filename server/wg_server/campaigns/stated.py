@@ -44,7 +44,9 @@ def make_machine_networks(
     if generator != version.summary.sheets.generator:
         raise VerificationError(f"{version.sheets_path}: not the package that its model card names")
     statistic = (
-        None if plant.machine is None else machine_statistic.statistic_from_release(plant.machine)
+        None
+        if plant.machine_statistics is None
+        else machine_statistic.statistic_from_release(plant.machine_statistics)
     )
     if statistic is not None and not statistic.has_enough_records:
         log.info("package for %s: too few records for its statistic", plant.site)

@@ -39,7 +39,7 @@ class StoredPool:
     judged: int
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def class_names(self) -> tuple[str, ...]:
         """Class names of the pool, sorted."""
         return canonical.decode(tuple[str, ...], self.labels.encode(), subject="pool")
 
@@ -104,7 +104,7 @@ class PoolTable:
 
     def class_names(self) -> dict[str, frozenset[str]]:
         """Return the class names of each release that was not removed, by release id."""
-        kinds = {pool.kind: frozenset(pool.names) for pool in self.list_pools()}
+        kinds = {pool.kind: frozenset(pool.class_names) for pool in self.list_pools()}
         return {row.release_id: kinds[row.kind] for row in self.pooled_releases().values()}
 
     def release_of(self, site: str) -> PooledRelease | None:

@@ -123,7 +123,7 @@ class CampaignQueue:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(self, campaign: NewCampaign, *, current_time: float | None = None) -> Campaign:
+    def add_campaign(self, campaign: NewCampaign, *, current_time: float | None = None) -> Campaign:
         """Add a campaign to the queue.
 
         Raises:

@@ -43,7 +43,7 @@ NAMES = tuple(channel.name for channel in exchanger.CHANNELS)
 @pytest.fixture(scope="module")
 def network() -> Tensors:
     """An untrained soft sensor of the sheet's exchanger."""
-    return SensorNetwork(exchanger.UNIT).tensors(FIGURES, absent_statistics(1))
+    return SensorNetwork(exchanger.UNIT).package_tensors(FIGURES, absent_statistics(1))
 
 
 @pytest.fixture

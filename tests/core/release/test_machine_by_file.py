@@ -55,11 +55,14 @@ def test_a_package_is_made_for_the_machine_and_no_class_is_pooled(world: World) 
     (plant,) = recipients
     assert plant.labels == world.plant.config.data.labels
     assert plant.data_sheet == world.plant.config.data_sheet
-    assert plant.statistics == MACHINE and plant.machine is not None
+    assert plant.statistics_kind == MACHINE and plant.machine_statistics is not None
     snapshot = snapshots.load_current(world.plant.home)
     exact = NoisyStatistics(snapshot.schema(MACHINE), snapshot.statistics(MACHINE), 0.0)
     # eight standard deviations: false failure below 1e-13
-    assert np.abs(plant.machine.moments() - exact.moments()).max() < 8 * plant.machine.moment_std
+    assert (
+        np.abs(plant.machine_statistics.moments() - exact.moments()).max()
+        < 8 * plant.machine_statistics.moment_std
+    )
     with ServerStore.open(world.server) as store:
         assert store.require_release(made.release_id).statistics == MACHINE
         assert store.newest_usable_ids(encoder=world.plant.encoder, excluded_site="nobody") == []

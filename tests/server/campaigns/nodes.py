@@ -123,7 +123,7 @@ class Stage:
     def start(
         self, sites: Sequence[str] = SITES, *, current_time: float | None = None, **values: Any
     ) -> Campaign:
-        return self.queue.add(
+        return self.queue.add_campaign(
             NewCampaign(
                 sites=sites,
                 **{

@@ -296,7 +296,7 @@ def _package_of(central: Central, releases: list[str], own: str) -> None:
         expires=2,
     )
     data = weights_package.encode_package(manifest, b"", signing.load(central.home.signing_key))
-    campaign = CampaignQueue(central.store.engine).add(
+    campaign = CampaignQueue(central.store.engine).add_campaign(
         NewCampaign(
             sites=[SITE],
             epsilon="1",

@@ -217,7 +217,7 @@ def test_its_package_holds_networks_for_the_machine_and_nothing_of_other_sites(
     data = packaging.make_package(home, None, plant, "0" * 32, version.id)  # type: ignore[arg-type]
     key = signing.load(home.signing_key).public_key()
     manifest, _ = weights_file.decode_weights_package(data, key)
-    assert asked == [plant] and plant.machine is not None
+    assert asked == [plant] and plant.machine_statistics is not None
     (candidate,) = manifest.candidates
     assert candidate.architecture == catalogue.SPECTRUM_LINES and manifest.labels == LABELS
     assert manifest.condition == CONDITION

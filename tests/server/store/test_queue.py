@@ -26,7 +26,7 @@ def queue(store: ServerStore) -> CampaignQueue:
 
 
 def add(queue: CampaignQueue, *sites: str, current_time: float | None = None) -> Campaign:
-    return queue.add(
+    return queue.add_campaign(
         NewCampaign(
             sites=sites or ("a", "b"),
             epsilon="1",

@@ -80,18 +80,20 @@ class ConditionedNetworks(nn.Module):
             stated_size + StatisticEmbedding.size + latent + 1, sizes.hidden, latent
         )
 
-    def condition(self, figures: Tensor, statistics: StatisticBatch) -> Tensor:
+    def embed_condition(self, figures: Tensor, statistics: StatisticBatch) -> Tensor:
         """Return the condition ``[m, c]`` of declared figures ``[m, f]`` and statistics."""
         return torch.cat([self.kind.figure_features(figures), self.embedding(statistics)], dim=1)
 
-    def networks(self, condition: Tensor, latents: Tensor | None = None) -> SpectralLineNetworks:
+    def decode_networks(
+        self, condition: Tensor, latents: Tensor | None = None
+    ) -> SpectralLineNetworks:
         """Return networks for conditions and latents ``[m, latent]``; None: mean of the latents."""
         if latents is None:
             latents = torch.zeros(len(condition), self.latent)
         out: SpectralLineNetworks = self.decoder(torch.cat([condition, latents], dim=1))
         return out
 
-    def posterior(self, machines: SimulatedMachines) -> tuple[Tensor, Tensor]:
+    def encode_machines(self, machines: SimulatedMachines) -> tuple[Tensor, Tensor]:
         """Return mean and log deviation of the latents of machines with known hidden properties."""
         figures = self.kind.figure_features(machines.figures)
         both = self.encoder(torch.cat([figures, machines.hidden_figures], dim=1))
@@ -103,7 +105,7 @@ class ConditionedNetworks(nn.Module):
         out: Tensor = self.denoiser(torch.cat([condition, noisy_latents, time[:, None]], dim=1))
         return out
 
-    def sample(self, condition: Tensor, noise: Tensor, steps: int = FLOW_STEPS) -> Tensor:
+    def sample_latents(self, condition: Tensor, noise: Tensor, steps: int = FLOW_STEPS) -> Tensor:
         """Sample latents ``[m, latent]`` from noise by Euler steps of equal length.
 
         With ``z_t = (1 - t) z_0 + t e`` and a prediction of ``z_0`` the velocity is ``(z_t - z_0) /

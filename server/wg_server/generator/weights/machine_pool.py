@@ -112,7 +112,9 @@ class TrainingBatch:
     records: Tensor
     noises: Tensor
 
-    def statistics(self, reading_map: ReadingMap, generator: torch.Generator) -> StatisticBatch:
+    def simulate_statistics(
+        self, reading_map: ReadingMap, generator: torch.Generator
+    ) -> StatisticBatch:
         """Return the plants' released statistics, computed with a reading map."""
         numbers = reading_map(
             self.machines.readings.float()

@@ -109,15 +109,17 @@ class MachineObjective:
         validation, value, right = self._validation, 0.0, 0.0
         for name in INPUT_SCALINGS:
             networks = model.conditioned_networks_for(name)
-            condition = networks.condition(validation.machines.figures, self._validation_statistics)
-            logits = networks.networks(condition).logits(validation.views[name])
+            condition = networks.embed_condition(
+                validation.machines.figures, self._validation_statistics
+            )
+            logits = networks.decode_networks(condition).logits(validation.views[name])
             value += float(F.cross_entropy(logits.flatten(0, 1), validation.labels.flatten()))
             right += float((logits.argmax(dim=2) == validation.labels).float().mean())
         return Evaluation(value / len(INPUT_SCALINGS), right / len(INPUT_SCALINGS))
 
     @torch.no_grad()
     def _statistics(self, batch: TrainingBatch, generator: torch.Generator) -> StatisticBatch:
-        return batch.statistics(self._map, generator)
+        return batch.simulate_statistics(self._map, generator)
 
 
 def total_loss(
@@ -152,13 +154,13 @@ def _conditioned_loss(
     generator: torch.Generator,
 ) -> Tensor:
     """Return the summed losses of generated networks, of the latents' bound, and of the flow."""
-    mean, log_deviation = networks.posterior(batch.machines)
+    mean, log_deviation = networks.encode_machines(batch.machines)
     latents = mean + log_deviation.exp() * torch.randn(mean.shape, generator=generator)
     keep_mask = (torch.rand(len(mean), 1, generator=generator) >= _LATENT_DROPOUT).float()
     variance = (2 * log_deviation).exp()
     divergence = 0.5 * (mean.square() + variance - 1 - variance.log()).sum(dim=1)
-    condition = networks.condition(batch.machines.figures, statistics)
-    logits = networks.networks(condition, keep_mask * latents).logits(view)
+    condition = networks.embed_condition(batch.machines.figures, statistics)
+    logits = networks.decode_networks(condition, keep_mask * latents).logits(view)
     total = (
         smoothed_cross_entropy(logits, batch.labels)
         + _DIVERGENCE_WEIGHT * (keep_mask[:, 0] * divergence).mean()

@@ -48,7 +48,7 @@ class ReadingMapModel(nn.Module):
 
     def logits(self, batch: TrainingBatch, generator: torch.Generator) -> list[Tensor]:
         """Return logits ``[m, n, K]`` of the labelled windows for each scaling of inputs."""
-        embedding = self.embedding(batch.statistics(self.map, generator))
+        embedding = self.embedding(batch.simulate_statistics(self.map, generator))
         figure_features = self.kind.figure_features(batch.machines.figures)
         condition = torch.cat([figure_features, embedding], dim=1)
         return [self.decoders[name](condition).logits(batch.views[name]) for name in INPUT_SCALINGS]

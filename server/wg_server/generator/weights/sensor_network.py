@@ -44,7 +44,7 @@ class SensorNetwork(nn.Module):
         out: Tensor = self.rest(x)
         return out
 
-    def tensors(self, figures: Tensor, statistics: StatisticBatch) -> Tensors:
+    def package_tensors(self, figures: Tensor, statistics: StatisticBatch) -> Tensors:
         """Return the weights of a package's soft sensor for one unit with figures ``[1, f]``."""
         weight, bias = self._first_layer(figures, statistics)
         values = {

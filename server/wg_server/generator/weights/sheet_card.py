@@ -109,8 +109,8 @@ def _condition_rows(
     judged_view, other_view = views
 
     def right(figures: Tensor, of_plants: StatisticBatch, view: WindowInputs) -> Tensor:
-        condition = networks.condition(figures, of_plants)
-        return trial.accuracies(networks.networks(condition).logits(view))
+        condition = networks.embed_condition(figures, of_plants)
+        return trial.accuracies(networks.decode_networks(condition).logits(view))
 
     return {
         row_name(SHEET_AND_STATISTIC, scaling): right(trial.figures, statistics, judged_view),
@@ -134,15 +134,15 @@ def _sample_rows(
     """Return accuracies of sampled networks: of a single sample, and of the one labels select."""
     networks = model.conditioned_networks_for(scaling)
     plants, judged_view, generator = surroundings
-    condition = networks.condition(trial.figures, statistics)
+    condition = networks.embed_condition(trial.figures, statistics)
     labelled_view = plants.view_inputs(trial.labelled.flatten(1, 2), scaling, trial.templates)
     classes, labels = trial.labelled.shape[1:3]
     truths = torch.arange(classes).repeat_interleave(labels)[:, None]
     shares, surprises = [], []
     for _ in range(SAMPLE_COUNT):
         noise = torch.randn(len(trial), networks.latent, generator=generator)
-        sample: SpectralLineNetworks = networks.networks(
-            condition, networks.sample(condition, noise)
+        sample: SpectralLineNetworks = networks.decode_networks(
+            condition, networks.sample_latents(condition, noise)
         )
         shares.append(trial.accuracies(sample.logits(judged_view)))
         likelihood = sample.logits(labelled_view).log_softmax(dim=2)
@@ -161,16 +161,16 @@ def relative_sample_distance(model: MachineModel, trial: MachineTestSet, seed: i
     networks = model.conditioned_networks_for("raw")
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
-        condition = networks.condition(trial.figures, absent_statistics(len(trial)))
+        condition = networks.embed_condition(trial.figures, absent_statistics(len(trial)))
         samples = torch.stack(
             [
-                networks.sample(
+                networks.sample_latents(
                     condition, torch.randn(len(trial), networks.latent, generator=generator)
                 )
                 for _ in range(SAMPLE_COUNT)
             ]
         )
-        latents = networks.posterior(trial)[0]
+        latents = networks.encode_machines(trial)[0]
     within = samples.std(dim=0).square().sum(dim=1).sqrt().mean()
     return float(within / latents.std(dim=0).square().sum().sqrt())
 

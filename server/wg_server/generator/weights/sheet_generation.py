@@ -68,11 +68,11 @@ class MachineKindGenerator:
                 yield f"{scaling}-template", scaling, template.weights(templates)
                 continue
             networks = self.model.conditioned_networks_for(scaling)
-            condition = networks.condition(figures, batch_of_one(statistic))
-            yield f"{scaling}-mean", scaling, networks.networks(condition).weights(templates)
+            condition = networks.embed_condition(figures, batch_of_one(statistic))
+            yield f"{scaling}-mean", scaling, networks.decode_networks(condition).weights(templates)
             for number, part in enumerate(noise if self.model.kind.name in SAMPLED_KINDS else ()):
-                latents = networks.sample(condition, part[None])
-                sample = networks.networks(condition, latents)
+                latents = networks.sample_latents(condition, part[None])
+                sample = networks.decode_networks(condition, latents)
                 yield f"{scaling}-{number}", scaling, sample.weights(templates)
 
 
@@ -145,7 +145,7 @@ class DataSheetGenerator:
             )
         network, figures = self.sensors[unit.name], unit.read_figures(sheet)
         with torch.inference_mode():
-            tensors = network.tensors(figures, batch_of_one(statistic))
+            tensors = network.package_tensors(figures, batch_of_one(statistic))
         return GeneratedCandidate("sensor", CONDITIONED, tensors, "standardised")
 
     def _find_kind(self, sheet: DataSheet) -> tuple[MachineKind, MachineKindGenerator]:

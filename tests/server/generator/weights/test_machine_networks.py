@@ -72,7 +72,9 @@ def test_networks_applied_to_readings_are_the_networks_themselves(
         for scaling in INPUT_SCALINGS:
             networks = model_of(generator).conditioned_networks_for(scaling)
             latents = torch.randn(3, SIZES.latent)
-            made = networks.networks(networks.condition(figures, absent_statistics(3)), latents)
+            made = networks.decode_networks(
+                networks.embed_condition(figures, absent_statistics(3)), latents
+            )
             template = model_of(generator).template_network_for(scaling)(3)
             for one in (made, template):
                 logits = run_networks(one.weights(templates), inputs)
@@ -107,11 +109,11 @@ def test_generated_tensors_are_the_networks_that_were_trained(
     figures = bearing.read_figures(SHEET)
     with torch.inference_mode():
         networks = model_of(generator).conditioned_networks_for("raw")
-        condition = networks.condition(figures, batch_of_one(STATISTIC))
+        condition = networks.embed_condition(figures, batch_of_one(STATISTIC))
         view = WindowInputs.from_inputs(
             torch.from_numpy(batch)[None], bearing.line_templates(figures)
         )
-        expected = networks.networks(condition).logits(view)[0].numpy()
+        expected = networks.decode_networks(condition).logits(view)[0].numpy()
     features = network.features(network.load_trunk("spectrum-lines", mean), batch)
     logits = features @ mean["head.weight"].T + mean["head.bias"]
     np.testing.assert_allclose(logits, expected, atol=1e-3)
@@ -187,7 +189,7 @@ def test_sampling_follows_the_straight_line_of_the_flow_to_the_answer(
 
     monkeypatch.setattr(networks, "denoise", denoise)
     for steps in (1, 4):
-        assert torch.equal(networks.sample(condition, noise, steps), clean)
+        assert torch.equal(networks.sample_latents(condition, noise, steps), clean)
     assert times == [1.0, 1.0, 0.75, 0.5, 0.25]
 
 

@@ -143,7 +143,7 @@ def test_a_condition_is_folded_into_the_network_of_a_plant() -> None:
     plants = sensor_training.draw_plants(PROCESS_SIMULATORS[unit.name](5), 1, 7, 20)
     statistics = plants.simulate_releases(model.map, 1.0, torch.Generator().manual_seed(1))
     wanted = model.network(plants.readings, plants.figures, statistics)[0]
-    tensors = model.network.tensors(plants.figures, statistics)
+    tensors = model.network.package_tensors(plants.figures, statistics)
     simulator = PROCESS_SIMULATORS[unit.name](5)
     windows = simulator.simulate_windows(simulator.draw_units(1), 3)
     records = windows.values[0].numpy()
