@@ -1,8 +1,9 @@
 """Predictions over HTTP on loopback, with the results, limits and errors of ``wg-client predict``.
 
 ``POST /predict/NAME`` with the bytes of a record file returns its predictions as JSON; the suffix
-of NAME determines how the file is read. ``GET /`` names the model. A request whose ``Host`` is not
-a loopback name is refused, so that a web page cannot reach the service by DNS rebinding.
+of NAME determines how the file is read. ``GET /`` names the model. No web page can reach the
+service: a request with the ``Origin`` or ``Sec-Fetch-Site`` of another page is refused, and, since
+DNS may be rebound, so is a ``Host`` that is not a loopback name.
 
 Not guaranteed: authentication. Every user of this machine has access.
 """
@@ -11,11 +12,13 @@ import threading
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wg_client.models.predict import Prediction
 from wg_client.models.predictor import Predictor
@@ -25,6 +28,28 @@ from wg_core.errors import DataError
 from wg_core.wire import canonical
 
 HOSTS = ["127.0.0.1", "localhost"]
+_FOREIGN_SITES = ("cross-site", "same-site")
+"""Values of ``Sec-Fetch-Site`` of other pages; every port of loopback is the same site."""
+
+
+class _WebPageRefusal:
+    """Middleware that refuses requests from web pages, before their bodies are read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 403 to a request from a web page, and pass on any other."""
+        headers = Headers(raw=scope.get("headers", []))
+        origin = headers.get("origin")
+        if (
+            origin not in (None, f"http://{headers.get('host')}")
+            or headers.get("sec-fetch-site") in _FOREIGN_SITES
+        ):
+            refusal = JSONResponse({"error": "requests from web pages are refused"}, 403)
+            await refusal(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 def prediction_app(predictor: Predictor) -> Starlette:
@@ -57,5 +82,8 @@ def prediction_app(predictor: Predictor) -> Starlette:
 
     return Starlette(
         routes=[Route("/", about), Route("/predict/{name}", predict, methods=["POST"])],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)],
+        middleware=[
+            Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS),
+            Middleware(_WebPageRefusal),
+        ],
     )

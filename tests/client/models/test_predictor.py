@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import onnxruntime
 import pytest
+from httpx import Response
 from PIL import Image
 from tests.client.conftest import LABELS, TestPlant, pictures, plant_maker
 
@@ -31,6 +32,7 @@ from wg_client.selection.delivery import apply_and_adopt
 from wg_core.errors import DataError
 
 Shown = Callable[..., tuple[str, str]]
+Asked = tuple[str, bytes, dict[str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +108,39 @@ def test_the_service_says_what_predict_says(judge: TestPlant, folder: Path) -> N
             assert (await client.get("/", headers={"host": "example.org"})).status_code == 400
 
     asyncio.run(ask())
+
+
+def asked(
+    predictor: Predictor, requests: list[tuple[str, bytes, dict[str, str]]]
+) -> list[Response]:
+    """Answers of the service to requests: name, body, headers."""
+
+    async def ask() -> list[Response]:
+        transport = httpx.ASGITransport(prediction_app(predictor))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:1") as client:
+            return [
+                await client.post(f"/predict/{name}", content=body, headers=headers)
+                for name, body, headers in requests
+            ]
+
+    return asyncio.run(ask())
+
+
+def test_no_web_page_asks_the_service(judge: TestPlant, folder: Path) -> None:
+    predictor = Predictor.open(judge.home, *adoption.model_in_use(judge.home))
+    body = (folder / "odd0.png").read_bytes()
+    pages = [
+        {"origin": "https://evil.example", "content-type": "text/plain"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:2"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ]
+    answers = asked(predictor, [("x.png", body, headers) for headers in pages])
+    assert [answer.status_code for answer in answers] == [403] * len(pages)
+    programs = [{"origin": "http://127.0.0.1:1", "sec-fetch-site": "same-origin"}, {}]
+    answers = asked(predictor, [("x.png", body, headers) for headers in programs])
+    assert [answer.status_code for answer in answers] == [200, 200]
 
 
 def test_a_watch_writes_each_file_once(judge: TestPlant, folder: Path, tmp_path: Path) -> None:
