@@ -24,10 +24,9 @@ from wg_core.site.home import ClientHome
     help="Port on loopback; nothing else of the network can reach it.",
 )
 def serve(home: ClientHome, name: str | None, package: str | None, port: int) -> None:
-    """Answer predictions on loopback, until stopped: POST a record file to /predict/NAME.
+    """Answer predictions on loopback, until stopped: POST a file of one record to /predict/NAME.
 
-    The answer for a record is that of 'predict --json'. A file that cannot be read is refused with
-    422.
+    The answer is that of 'predict --json'. A file that cannot be read is refused with 422.
     """
     with cli.show_spinner(text("loading the model")):
         import uvicorn

@@ -84,7 +84,7 @@ def load_records(
         and is_record_file(path)
         and not cells.is_record_table(path, column=reading.text_column)
     ):
-        return _unlabelled_data(path, [path], labels)
+        return unlabelled_data(path, [path], labels)
     by_class = (path / RECORDS_CSV).is_file() or any((path / label).is_dir() for label in labels)
     if path.is_dir() and not by_class:
         files = sorted(
@@ -94,12 +94,28 @@ def load_records(
         files = [entry for entry in files if entry not in texts]
         if not files:
             raise DataError(f"{path}: no {list_attribute('name', 'or')} found")
-        return _unlabelled_data(path, files, labels)
+        return unlabelled_data(path, files, labels)
     return load_dataset(
         path,
         labels,
         split=None,
         reading=replace(reading, columns=(reading.columns[0], DEFAULT_COLUMNS[1])),
+    )
+
+
+def unlabelled_data(path: Path, paths: Sequence[Path], labels: Sequence[str]) -> SiteData:
+    """Return the records of files with one record each, read on access; ``path`` has them all.
+
+    Raises:
+        DataError: The files are not of one modality.
+    """
+    records = stored_file_records(path, paths)
+    return SiteData(
+        records=records,
+        modality=records.modality.name,
+        labels=np.full(len(paths), UNLABELLED, dtype=np.int64),
+        label_names=tuple(labels),
+        names=tuple(str(path) for path in paths),
     )
 
 
@@ -225,14 +241,3 @@ def predictions_from_logits(
         )
         for row, index in enumerate(best)
     ]
-
-
-def _unlabelled_data(path: Path, paths: Sequence[Path], labels: Sequence[str]) -> SiteData:
-    records = stored_file_records(path, paths)
-    return SiteData(
-        records=records,
-        modality=records.modality.name,
-        labels=np.full(len(paths), UNLABELLED, dtype=np.int64),
-        label_names=tuple(labels),
-        names=tuple(str(path) for path in paths),
-    )

@@ -15,6 +15,8 @@ from wg_client.models import predict, store
 from wg_client.models.calls import VerdictRule
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import ModelInputs, Prediction
+from wg_common import catalogue
+from wg_common.modalities.registry import find_modality
 from wg_core import atomic
 from wg_core.errors import DataError
 from wg_core.site import config as configuration
@@ -84,9 +86,11 @@ class Predictor:
         Raises:
             DataError: The file cannot be read, or holds no record.
         """
-        data = apply_reading_config(
-            predict.load_records(path, self.manifest.labels, self.reading), self.reading
-        )
+        return self._predict_data(predict.load_records(path, self.manifest.labels, self.reading))
+
+    def _predict_data(self, data: SiteData) -> list[Prediction]:
+        """Decode and predict records."""
+        data = apply_reading_config(data, self.reading)
         rows: list[Prediction] = []
         for part, problems in decode_in_parts(data):
             for problem in problems:
@@ -95,17 +99,28 @@ class Predictor:
         return rows
 
     def predict_bytes(self, data: bytes, name: str) -> list[Prediction]:
-        """Predict the records of a file in memory; errors as for ``predict_file``.
+        """Predict the one record of a file in memory.
 
         Args:
             data: Content of the file.
             name: Name of the file; its suffix determines how it is read.
+
+        Raises:
+            DataError: The suffix is not one of the model's modality, or the record is damaged.
         """
+        modality = find_modality(catalogue.find_architecture(self.manifest.architecture).modality)
+        if not modality.is_record_file(name):
+            raise DataError(
+                f"{name}: not the name of a file with one {modality.singular}"
+                f" ({', '.join(sorted(modality.suffixes))}); 'wg-client predict' reads others"
+            )
         with tempfile.TemporaryDirectory(prefix="wg-record-") as folder:
             path = Path(folder) / f"record{Path(name).suffix.lower()}"
             atomic.write_bytes(path, data, mode=atomic.PRIVATE_MODE)
             try:
-                rows = self.predict_file(path)
+                rows = self._predict_data(
+                    predict.unlabelled_data(path, [path], self.manifest.labels)
+                )
             except DataError as error:
                 raise DataError(str(error).replace(str(path), name)) from error
         return [replace(row, name=row.name.replace(str(path), name)) for row in rows]

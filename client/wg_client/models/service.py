@@ -1,7 +1,7 @@
 """Predictions over HTTP on loopback, with the results, limits and errors of ``wg-client predict``.
 
-``POST /predict/NAME`` with the bytes of a record file returns its predictions as JSON; the suffix
-of NAME determines how the file is read. ``GET /`` names the model. No web page can reach the
+``POST /predict/NAME`` with the bytes of a file of one record returns its prediction as JSON; the
+suffix of NAME determines how the file is read. ``GET /`` names the model. No web page can reach the
 service: a request with the ``Origin`` or ``Sec-Fetch-Site`` of another page is refused, and, since
 DNS may be rebound, so is a ``Host`` that is not a loopback name.
 
@@ -24,7 +24,7 @@ from wg_client.models.predict import Prediction
 from wg_client.models.predictor import Predictor
 from wg_common import catalogue
 from wg_common.modalities.registry import find_modality
-from wg_core.errors import DataError
+from wg_core.errors import WgError
 from wg_core.wire import canonical
 
 HOSTS = ["127.0.0.1", "localhost"]
@@ -71,7 +71,7 @@ def prediction_app(predictor: Predictor) -> Starlette:
                 return JSONResponse({"error": f"more than {limit} bytes"}, 413)
         try:
             rows = await run_in_threadpool(answer, bytes(body), request.path_params["name"])
-        except DataError as error:
+        except (WgError, OSError, ValueError) as error:  # a person has to look at this record
             return JSONResponse({"error": str(error), "verdict": "look"}, 422)
         return JSONResponse({"predictions": canonical.to_builtins(rows)}, 200)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import httpx
 import numpy as np
@@ -29,7 +31,7 @@ from wg_client.models.predict import Prediction
 from wg_client.models.predictor import Predictor
 from wg_client.models.service import prediction_app
 from wg_client.selection.delivery import apply_and_adopt
-from wg_core.errors import DataError
+from wg_core.errors import DataError, StorageError
 
 Shown = Callable[..., tuple[str, str]]
 Asked = tuple[str, bytes, dict[str, str]]
@@ -141,6 +143,32 @@ def test_no_web_page_asks_the_service(judge: TestPlant, folder: Path) -> None:
     programs = [{"origin": "http://127.0.0.1:1", "sec-fetch-site": "same-origin"}, {}]
     answers = asked(predictor, [("x.png", body, headers) for headers in programs])
     assert [answer.status_code for answer in answers] == [200, 200]
+
+
+def test_a_request_has_one_record_and_any_other_is_refused_with_a_sentence(
+    judge: TestPlant, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor.open(judge.home, *adoption.model_in_use(judge.home))
+    picture, packed = (folder / "odd0.png").read_bytes(), io.BytesIO()
+    np.savez_compressed(packed, x=np.zeros((3, 32, 32), dtype=np.uint8))
+    table = b"file,label\n" + str(folder / "odd0.png").encode() + b",bars\n"
+    refused = [
+        ("x.npz", packed.getvalue()),
+        ("x.csv", table),
+        ("records.csv", table),
+        ("x.jsonl", b'{"text": "x"}\n'),
+        ("x.txt", b"x"),
+        ("a.p%00ng", picture),
+        ("a." + "x" * 300, picture),
+        (".png", picture),
+    ]
+    for answer in asked(predictor, [(name, body, {}) for name, body in refused]):
+        assert (answer.status_code, answer.json()["verdict"]) == (422, "look")
+        assert "not the name of a file with one image" in answer.json()["error"]
+    for error in (OSError(28, "no space"), ValueError("shape"), StorageError("disk")):
+        monkeypatch.setattr(Predictor, "inputs", Mock(side_effect=error))
+        (answer,) = asked(predictor, [("x.png", picture, {})])
+        assert (answer.status_code, answer.json()["error"]) == (422, str(error))
 
 
 def test_a_watch_writes_each_file_once(judge: TestPlant, folder: Path, tmp_path: Path) -> None:
