@@ -45,7 +45,7 @@ def open_replacement(path: Path, *, mode: int = PUBLIC_MODE) -> Iterator[BinaryI
         _sync_folder(path.parent)
 
 
-def write_bytes(path: Path, data: bytes, *, mode: int = PUBLIC_MODE) -> None:
+def write_bytes(path: Path, data: bytes | bytearray, *, mode: int = PUBLIC_MODE) -> None:
     """Write a whole file, with the guarantees and errors of ``open_replacement``."""
     with open_replacement(path, mode=mode) as stream:
         stream.write(data)

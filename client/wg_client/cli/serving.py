@@ -32,13 +32,13 @@ def serve(home: ClientHome, name: str | None, package: str | None, port: int) ->
         import uvicorn
 
         from wg_client.models.predictor import Predictor
-        from wg_client.models.service import prediction_app
+        from wg_client.models.service import SERVER_OPTIONS, prediction_app
 
         predictor = Predictor.open(home, *chosen_model(home, package, name))
     print_progress(
         text("ready: curl --data-binary @FILE http://127.0.0.1:{port}/predict/FILE", port=port)
     )
-    uvicorn.run(prediction_app(predictor), host="127.0.0.1", port=port, log_level="warning")
+    uvicorn.run(prediction_app(predictor), port=port, **SERVER_OPTIONS)
 
 
 COMMANDS = (serve,)

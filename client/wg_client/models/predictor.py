@@ -98,7 +98,7 @@ class Predictor:
             rows += self.predict(part, self.inputs(part))
         return rows
 
-    def predict_bytes(self, data: bytes, name: str) -> list[Prediction]:
+    def predict_bytes(self, data: bytes | bytearray, name: str) -> list[Prediction]:
         """Predict the one record of a file in memory.
 
         Args:

@@ -8,17 +8,20 @@ DNS may be rebound, so is a ``Host`` that is not a loopback name.
 Not guaranteed: authentication. Every user of this machine has access.
 """
 
+import asyncio
 import threading
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from wg_client.models.predict import Prediction
 from wg_client.models.predictor import Predictor
@@ -28,8 +31,42 @@ from wg_core.errors import WgError
 from wg_core.wire import canonical
 
 HOSTS = ["127.0.0.1", "localhost"]
+CALL_LIMIT_SECONDS = 30.0  # Longest time from connecting to the request's last byte
+REQUESTS_LIMIT = 16
+"""Most requests at a time; together, their bodies have at most the size of one record file."""
 _FOREIGN_SITES = ("cross-site", "same-site")
 """Values of ``Sec-Fetch-Site`` of other pages; every port of loopback is the same site."""
+
+
+class _Connection(H11Protocol):
+    """HTTP connection that is dropped unless its one request arrives in time."""
+
+    _deadline: asyncio.TimerHandle
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the deadline of the request."""
+        super().connection_made(transport)
+        self._deadline = self.loop.call_later(CALL_LIMIT_SECONDS, self._drop_incomplete)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the deadline."""
+        self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def _drop_incomplete(self) -> None:
+        if self.cycle is None or self.cycle.more_body:
+            self.transport.abort()
+
+
+SERVER_OPTIONS: dict[str, Any] = {
+    "host": "127.0.0.1",
+    "http": _Connection,
+    "ws": "none",
+    "lifespan": "off",
+    "log_level": "warning",
+    "headers": [("Connection", "close")],  # the deadline is that of a connection's first request
+}
+"""Options of the uvicorn server of ``prediction_app``."""
 
 
 class _WebPageRefusal:
@@ -58,21 +95,31 @@ def prediction_app(predictor: Predictor) -> Starlette:
         catalogue.find_architecture(predictor.manifest.architecture).modality
     ).file_limit
     lock = threading.Lock()  # a network computes one batch at a time
+    sizes: dict[Request, int] = {}  # Bytes in memory of each request in progress
 
-    def answer(body: bytes, name: str) -> list[Prediction]:
+    def answer(body: bytearray, name: str) -> list[Prediction]:
         with lock:
             return predictor.predict_bytes(body, name)
 
     async def predict(request: Request) -> Response:
-        body = bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > limit:
-                return JSONResponse({"error": f"more than {limit} bytes"}, 413)
+        if len(sizes) >= REQUESTS_LIMIT:
+            return JSONResponse({"error": f"{REQUESTS_LIMIT} requests already wait"}, 503)
+        body, sizes[request] = bytearray(), 0
         try:
-            rows = await run_in_threadpool(answer, bytes(body), request.path_params["name"])
+            async for part in request.stream():
+                body += part
+                sizes[request] = len(body)
+                if len(body) > limit:
+                    return JSONResponse({"error": f"more than {limit} bytes"}, 413)
+                if sum(sizes.values()) > limit:
+                    return JSONResponse({"error": "too many bytes already wait"}, 503)
+            rows = await run_in_threadpool(answer, body, request.path_params["name"])
+        except ClientDisconnect:  # nobody is there to read an answer
+            return Response(status_code=400)
         except (WgError, OSError, ValueError) as error:  # a person has to look at this record
             return JSONResponse({"error": str(error), "verdict": "look"}, 422)
+        finally:
+            del sizes[request]
         return JSONResponse({"predictions": canonical.to_builtins(rows)}, 200)
 
     async def about(_: Request) -> Response:

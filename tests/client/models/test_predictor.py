@@ -6,7 +6,11 @@ import asyncio
 import csv
 import io
 import json
-from collections.abc import Callable
+import select
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -14,6 +18,7 @@ import httpx
 import numpy as np
 import onnxruntime
 import pytest
+import uvicorn
 from httpx import Response
 from PIL import Image
 from tests.client.conftest import LABELS, TestPlant, pictures, plant_maker
@@ -26,11 +31,13 @@ from wg_client.fitting.sure_calls import (
     supported_probability,
 )
 from wg_client.models import adoption
+from wg_client.models import service as local_service
 from wg_client.models.export import VERDICTS, export_model
 from wg_client.models.predict import Prediction
 from wg_client.models.predictor import Predictor
-from wg_client.models.service import prediction_app
+from wg_client.models.service import REQUESTS_LIMIT, SERVER_OPTIONS, prediction_app
 from wg_client.selection.delivery import apply_and_adopt
+from wg_common.modalities.images import Images
 from wg_core.errors import DataError, StorageError
 
 Shown = Callable[..., tuple[str, str]]
@@ -169,6 +176,57 @@ def test_a_request_has_one_record_and_any_other_is_refused_with_a_sentence(
         monkeypatch.setattr(Predictor, "inputs", Mock(side_effect=error))
         (answer,) = asked(predictor, [("x.png", picture, {})])
         assert (answer.status_code, answer.json()["error"]) == (422, str(error))
+
+
+@contextmanager
+def service(predictor: Predictor) -> Iterator[int]:
+    """A service on a free port, as ``serve`` starts it; yields the port."""
+    server = uvicorn.Server(uvicorn.Config(prediction_app(predictor), port=0, **SERVER_OPTIONS))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def unfinished(port: int, head: str, body: int = 0) -> socket.socket:
+    """A connection with an unfinished request."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+    connection.sendall(head.encode() + bytes(body))
+    return connection
+
+
+HEAD = "POST /predict/a.png HTTP/1.1\r\nHost: localhost\r\nContent-Length: 250000000\r\n\r\n"
+
+
+def test_an_unfinished_request_ends_at_its_deadline(
+    judge: TestPlant, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_service, "CALL_LIMIT_SECONDS", 1.0)
+    predictor = Predictor.open(judge.home, *adoption.model_in_use(judge.home))
+    with service(predictor) as port, ExitStack() as stack:
+        heads = ("", HEAD[:30], HEAD)
+        slow = [stack.enter_context(unfinished(port, head)) for head in heads]
+        for connection in slow:
+            with suppress(ConnectionError):
+                assert connection.recv(1) == b""
+        url, picture = f"http://127.0.0.1:{port}/predict/x.png", folder / "odd0.png"
+        assert httpx.post(url, content=picture.read_bytes(), timeout=60).status_code == 200
+
+
+@pytest.mark.parametrize(("count", "size"), [(3, 400 << 10), (REQUESTS_LIMIT + 1, 0)])
+def test_requests_that_wait_are_few_and_small(
+    judge: TestPlant, monkeypatch: pytest.MonkeyPatch, count: int, size: int
+) -> None:
+    monkeypatch.setattr(Images, "file_limit", 1 << 20)
+    predictor = Predictor.open(judge.home, *adoption.model_in_use(judge.home))
+    with service(predictor) as port, ExitStack() as stack:
+        waiting = [stack.enter_context(unfinished(port, HEAD, size)) for _ in range(count)]
+        (answered, *_), _, _ = select.select(waiting, [], [], 20)
+        assert answered.recv(12) == b"HTTP/1.1 503"
 
 
 def test_a_watch_writes_each_file_once(judge: TestPlant, folder: Path, tmp_path: Path) -> None:
