@@ -178,7 +178,7 @@ def averaged(kind: Kind, training: Training) -> tuple[LinearHead, int, float]:
     rng = np.random.default_rng((training.draw, 58))
     started, size = time.perf_counter(), 0
     steps = training.rounds * training.steps
-    noise = steps**0.5 / calibration.mu(training.epsilon, DELTA)
+    noise = steps**0.5 / calibration.largest_mu(training.epsilon, DELTA)
     strategy = FedAvg(fit_metrics_aggregation_fn=lambda _: {})
     classes = len(kind.labels)
     head: NDArrays = [np.zeros((classes, kind.test[0].shape[1])), np.zeros(classes)]

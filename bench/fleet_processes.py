@@ -120,7 +120,7 @@ def be_server(home: ServerHome, beside: int = 0) -> None:
     for name in ("alembic", "flwr", "uvicorn"):  # as wg-server does
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("wg_server").setLevel(logging.INFO)
-    logs.set_format(logs.JSON)
+    logs.set_log_format(logs.JSON)
     stop = threading.Event()
     with stop_on_signals(stop):
         serve_home(home, stop=stop, make_package=make_base, beside_port=beside)

@@ -214,7 +214,7 @@ class Recipe:
 
 def release_noise(epsilon: float) -> float:
     """Standard deviation on an entry of a class mean of ``RECORDS`` records of norm 1."""
-    return 0.0 if np.isinf(epsilon) else 1 / calibration.mu(epsilon, DELTA) / RECORDS
+    return 0.0 if np.isinf(epsilon) else 1 / calibration.largest_mu(epsilon, DELTA) / RECORDS
 
 
 def whitening(covariance: Floats) -> Tensor:

@@ -32,7 +32,7 @@ def timed(work: Callable[[], object], repeat: int = 3) -> float:
 
 def release_of(epsilon: float) -> PrivacyEvent:
     """The event of one release."""
-    return gaussian_event(10**12, 10**6 * (1 / calibration.mu(epsilon, DELTA)))
+    return gaussian_event(10**12, 10**6 * (1 / calibration.largest_mu(epsilon, DELTA)))
 
 
 def releases() -> None:
@@ -59,9 +59,9 @@ def accountants() -> None:
         "10 releases of epsilon 1": [release_of(1.0)] * 10,
     }
     for name, events in cases.items():
-        value = accounting.epsilon(events, DELTA)
+        value = accounting.composed_epsilon(events, DELTA)
         units = sum(int(event.mu_squared) for event in events)
-        first = timed(lambda e=events: accounting.epsilon(e, DELTA))  # type: ignore[misc]
+        first = timed(lambda e=events: accounting.composed_epsilon(e, DELTA))  # type: ignore[misc]
         second = timed(lambda u=units: composition.gaussian_epsilon(u, DELTA))  # type: ignore[misc]
         print(
             f"{name}: primary {value:.6f} in {first:.3f} s; the auditor's"

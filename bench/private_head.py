@@ -109,7 +109,9 @@ def trained(features: Floats, labels: Ints, rows: Ints) -> dict[str, Head]:
     records = LabelledFeatures(features=x, labels=y, classes=int(labels.max()) + 1)
     heads: dict[str, Head] = {PLAIN: regression(features[rows], y)}
     for epsilon in EPSILONS:
-        sigma = DEFAULT_STEPS**0.5 * (1 << gradients.GRID_BITS) / calibration.mu(epsilon, DELTA)
+        sigma = (
+            DEFAULT_STEPS**0.5 * (1 << gradients.GRID_BITS) / calibration.largest_mu(epsilon, DELTA)
+        )
         charged = ChargedSteps(records.rows_by_unit(), sigma, DEFAULT_STEPS)
         heads[f"epsilon {epsilon:g}"] = private_head.train_private_head(records, charged)
         heads[f"epsilon {epsilon:g}, nearest mean"] = nearest_mean(x, y, records.classes, epsilon)
@@ -140,7 +142,7 @@ def bound(head: str) -> str:
     if head == PLAIN:
         return ""
     epsilon = float(head.split()[1].rstrip(","))
-    return f"{norm.cdf(calibration.mu(epsilon, DELTA) / 2**0.5):.3f}"
+    return f"{norm.cdf(calibration.largest_mu(epsilon, DELTA) / 2**0.5):.3f}"
 
 
 def encoded(home: ServerHome, root: Path, name: str) -> tuple[Floats, Ints] | None:

@@ -72,7 +72,7 @@ def lineage_accounts(log: Composition) -> list[LineageAccount]:
             mu_squared=float(budget.mu_squared * MU_SQUARED_UNIT),
             delta=delta,
             cap_epsilon=cap_epsilon,
-            primary=accounting.epsilon(events, delta),
+            primary=accounting.composed_epsilon(events, delta),
             independent=composition.gaussian_epsilon(budget.mu_squared, delta),
         )
         _check(account)

@@ -17,7 +17,7 @@ from wg_common.language import Text, text
 from wg_core.errors import VerificationError
 from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 from wg_core.ledger.history import VerifiedLog
-from wg_core.wire.handover import WITNESS
+from wg_core.wire.handover import WITNESS_USE
 from wg_core.wire.signing import display_key
 
 
@@ -40,7 +40,7 @@ class ServerFolder:
     @property
     def witness(self) -> TrustedWitness:
         """Server as a witness, by its earliest key in the hand-overs to the present key."""
-        before = {x.now: x.before for x in self.record.handovers if x.use == WITNESS}
+        before = {x.now: x.before for x in self.record.handovers if x.use == WITNESS_USE}
         key = self.record.witness_key
         while key in before:
             key = before.pop(key)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from wg_audit import charge_words
 from wg_common.language import Text, list_names, text
 from wg_core.ledger.entries import Charge, Entry, PublicStatement
-from wg_core.privacy.schema import CLASSES
+from wg_core.privacy.schema import CLASS_STATISTICS
 
 CHANGES_SHOWN = 20  # Largest number of listed changes of class names
 
@@ -64,7 +64,7 @@ class StatedTexts:
             for place, words in _words_of(entry):
                 if not charge_words.is_known_text(place, words):
                     self.unknown.setdefault((place, words), entry.head.seq)
-            if entry.mechanism.statistics == CLASSES:  # machine statistics have no classes
+            if entry.mechanism.statistics == CLASS_STATISTICS:  # machine statistics have no classes
                 self._name(entry.head.seq, entry.dataset, entry.guarantee.labels)
         elif isinstance(entry, PublicStatement):
             self._statements.setdefault((entry.dataset, entry.recipient), []).append(entry)

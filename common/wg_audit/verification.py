@@ -38,7 +38,10 @@ from wg_core.privacy.schema import GRADIENTS, MACHINE
 from wg_core.wire import canonical, signing
 from wg_core.wire import handover as handovers
 
-_USES = {handovers.PACKAGES: text("weights packages"), handovers.WITNESS: text("cosignatures")}
+_USES = {
+    handovers.PACKAGES_USE: text("weights packages"),
+    handovers.WITNESS_USE: text("cosignatures"),
+}
 
 DELTA_NOTED = 1e-4  # Largest delta without a remark
 
@@ -101,7 +104,7 @@ class VerificationResult:
             )
         if self.burned:
             yield text("charges without a release (burned): {count}", count=len(self.burned))
-        if of_machine := sum(x.statistics == MACHINE for x in state.charges.values()):
+        if of_machine := sum(x.statistics == MACHINE_STATISTICS for x in state.charges.values()):
             yield text("charges for machine statistics, without labels: {count}", count=of_machine)
         if of_heads := sum(x.statistics == GRADIENTS for x in state.charges.values()):
             yield text("charges for heads trained privately and exported: {count}", count=of_heads)

@@ -24,7 +24,7 @@ from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import merkle
 from wg_core.wire import canonical, signing
-from wg_core.wire.canonical import Time
+from wg_core.wire.canonical import UnixSeconds
 from wg_core.wire.handover import Handover
 
 VERSION = 1
@@ -64,7 +64,7 @@ class LogRecord:
     origin: grammar.Origin
     key: grammar.Hex
     checkpoint: grammar.Note
-    first_seen: Time
+    first_seen: UnixSeconds
     succession: Succession
 
     def __post_init__(self) -> None:
@@ -121,7 +121,7 @@ class ServerRecord:
 
     version: int = VERSION
     server: grammar.Name
-    made: Time
+    made: UnixSeconds
     witness_name: grammar.Origin
     witness_key: grammar.Hex
     sites: tuple[SiteRecord, ...]

@@ -250,7 +250,7 @@ def _missing(error: BaseException) -> str:
 def _fail(code: str, message: str, exit_code: int, as_json: bool) -> int:
     if as_json:
         print_json({"error": {"code": code, "message": message, "exit_code": exit_code}})
-    if logs.is_json():
+    if logs.is_logging_json():
         logging.getLogger(__name__).error("%s: %s", code, message)
     else:
         # Messages of parsers have several lines; none of them may look like our own.

@@ -20,23 +20,23 @@ from datetime import UTC, datetime
 TEXT = "text"
 JSON = "json"
 FORMATS = (TEXT, JSON)
-FIELDS = ("node", "site", "campaign", "request")
+CONTEXT_FIELDS = ("node", "site", "campaign", "request")
 """Context fields of a log line, in their order in the line."""
 
 PRIVATE_UMASK = 0o077
 """Umask under which files are readable by their user alone, whatever the shell's umask is."""
-_ABOUT: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("wg_log_about")
-_TOKEN = re.compile(r"wgj[0-9]+\.[A-Za-z0-9_\-]+")
+_CURRENT_FIELDS: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("wg_log_about")
+_JOIN_TOKEN = re.compile(r"wgj[0-9]+\.[A-Za-z0-9_\-]+")
 
 
 @contextmanager
 def log_context(**fields: str) -> Iterator[None]:
-    """Add context fields (names from ``FIELDS``) to every line logged inside the context."""
-    token = _ABOUT.set({**_ABOUT.get({}), **fields})
+    """Add context fields (names from ``CONTEXT_FIELDS``) to each line logged inside the context."""
+    token = _CURRENT_FIELDS.set({**_CURRENT_FIELDS.get({}), **fields})
     try:
         yield
     finally:
-        _ABOUT.reset(token)
+        _CURRENT_FIELDS.reset(token)
 
 
 def escape_unprintable(text: str, kept_characters: str = "") -> str:
@@ -96,18 +96,18 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": self._clean(record.getMessage()),
         }
-        fields = _ABOUT.get({})
-        document |= {name: fields[name] for name in FIELDS if name in fields}
+        fields = _CURRENT_FIELDS.get({})
+        document |= {name: fields[name] for name in CONTEXT_FIELDS if name in fields}
         if record.exc_info:
             document["trace"] = self._clean(self.formatException(record.exc_info))
         return json.dumps(document, ensure_ascii=False)
 
     def _clean(self, text: str) -> str:
-        text = _TOKEN.sub("[join token]", text)
+        text = _JOIN_TOKEN.sub("[join token]", text)
         return self._hidden.sub("[data]", text) if self._hidden else text
 
 
-def set_format(form: str, *, hidden_paths: Sequence[str] = ()) -> None:
+def set_log_format(form: str, *, hidden_paths: Sequence[str] = ()) -> None:
     """Switch all logging of this process to a format; ``text`` changes nothing.
 
     With ``json``, warnings of Python and exceptions that end a thread are logged too, and handlers
@@ -123,15 +123,15 @@ def set_format(form: str, *, hidden_paths: Sequence[str] = ()) -> None:
     for handler in logging.getLogger().handlers:
         handler.setFormatter(JsonFormatter(hidden_paths))
     logging.captureWarnings(True)
-    threading.excepthook = _log_thread
+    threading.excepthook = _log_thread_crash
 
 
-def is_json() -> bool:
+def is_logging_json() -> bool:
     """Return whether this process writes its logs in JSON."""
     return any(isinstance(h.formatter, JsonFormatter) for h in logging.getLogger().handlers)
 
 
-def _log_thread(thread_end: threading.ExceptHookArgs) -> None:
+def _log_thread_crash(thread_end: threading.ExceptHookArgs) -> None:
     name = thread_end.thread.name if thread_end.thread else "unknown"
     value = thread_end.exc_value or thread_end.exc_type()
     logging.getLogger(__name__).error(

@@ -33,7 +33,7 @@ SIGNIFICANT_LIMIT = 17
 HEX_FLOAT_LIMIT = 32
 """Most characters of a ``float.hex`` text: 13 hex digits after the point, 4 of the exponent."""
 
-_SHOWN = 40  # Characters of a wrong value in a message
+_EXCERPT_CHARACTERS = 40  # Characters of a wrong value in a message
 
 _DECIMAL = re.compile(
     rf"[0-9]{{1,{DIGITS_LIMIT}}}(\.[0-9]{{1,{DIGITS_LIMIT}}})?"
@@ -51,7 +51,7 @@ def parse_decimal(text: str, *, subject: str = "number") -> float:
     """
     value = float(text) if _DECIMAL.fullmatch(text) else math.nan
     if not math.isfinite(value):
-        raise DecodeError(f"{subject}: found {_short(text)}, expected a decimal number")
+        raise DecodeError(f"{subject}: found {_excerpt(text)}, expected a decimal number")
     return value
 
 
@@ -75,7 +75,9 @@ def check_decimal_range(
     """
     number, least, largest = Decimal(value), Decimal(low), Decimal(high)
     if not (number.is_finite() and least <= number <= largest):
-        raise DecodeError(f"{subject}: {str(number)[:_SHOWN]}, expected {least:f} to {largest:f}")
+        raise DecodeError(
+            f"{subject}: {str(number)[:_EXCERPT_CHARACTERS]}, expected {least:f} to {largest:f}"
+        )
     if not number:
         return Decimal(0)
     if len(number.as_tuple().digits) > SIGNIFICANT_LIMIT or number.adjusted() < -SIGNIFICANT_LIMIT:
@@ -91,7 +93,7 @@ def parse_integer(text: str, *, subject: str = "number") -> int:
     """
     if not _INTEGER.fullmatch(text):
         raise DecodeError(
-            f"{subject}: found {_short(text)}, expected a whole number of at most"
+            f"{subject}: found {_excerpt(text)}, expected a whole number of at most"
             f" {INTEGER_DIGITS_LIMIT} digits"
         )
     return int(text)
@@ -107,7 +109,7 @@ def parse_fraction(text: str, *, subject: str = "number") -> Fraction:
     numerator = parse_integer(top, subject=subject)
     denominator = parse_integer(bottom, subject=subject) if slash else 1
     if not denominator:
-        raise DecodeError(f"{subject}: found {_short(text)}, which divides by zero")
+        raise DecodeError(f"{subject}: found {_excerpt(text)}, which divides by zero")
     return Fraction(numerator, denominator)
 
 
@@ -124,7 +126,7 @@ def parse_hex_float(text: str, *, subject: str = "number") -> float:
         value = math.nan
     if not math.isfinite(value) or value.hex() != text:
         raise DecodeError(
-            f"{subject}: found {_short(text)}, expected a number as float.hex writes it"
+            f"{subject}: found {_excerpt(text)}, expected a number as float.hex writes it"
         )
     return value
 
@@ -142,5 +144,9 @@ def parse_decimal_or_hex_float(text: str, *, subject: str = "number") -> float:
     )
 
 
-def _short(text: str) -> str:
-    return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}... ({len(text)} characters)"
+def _excerpt(text: str) -> str:
+    return (
+        repr(text)
+        if len(text) <= _EXCERPT_CHARACTERS
+        else f"{text[:_EXCERPT_CHARACTERS]!r}... ({len(text)} characters)"
+    )

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 DEPTH_LIMIT = 32  # Deepest nesting of a YAML document; our own files have four levels
 
-EVENTS_LIMIT = 100_000  # Most scalars and brackets in a YAML document
+YAML_EVENTS_LIMIT = 100_000  # Most scalars and brackets in a YAML document
 
 SCALAR_LIMIT = 4096  # Longest single value in a YAML document, in characters
 
@@ -36,10 +36,10 @@ def read_yaml(data: bytes, *, subject: str) -> object:
     Raises:
         ConfigError: The text is not YAML, has an alias or a repeated field, or exceeds a limit.
     """
-    return read_yaml_twice(data, subject=subject)[0]
+    return read_yaml_and_texts(data, subject=subject)[0]
 
 
-def read_yaml_twice(data: bytes, *, subject: str) -> tuple[object, object]:
+def read_yaml_and_texts(data: bytes, *, subject: str) -> tuple[object, object]:
     """Read one YAML document once, both as values and as the texts written in it.
 
     Returns:
@@ -50,10 +50,10 @@ def read_yaml_twice(data: bytes, *, subject: str) -> tuple[object, object]:
     """
     try:
         text = data.decode("utf-8")
-        _check_work(text, subject)
+        _check_complexity(text, subject)
         loader = _Loader(text)
         node = loader.get_single_node()
-        _check_once(node, subject)
+        _check_unique_keys(node, subject)
         if node is None:
             return None, None
         plain_values = BaseConstructor().construct_document(
@@ -101,7 +101,7 @@ def check_known_fields(document: object, record: object, *, subject: str) -> Non
     Raises:
         ConfigError: Fields are unknown; the message names all of them.
     """
-    unknown = sorted(_unknown(document, msgspec.to_builtins(record), ""))
+    unknown = sorted(_unknown_fields(document, msgspec.to_builtins(record), ""))
     if unknown:
         raise ConfigError(
             f"{subject}: unknown fields: {', '.join(unknown)}; remove them, or use the version of"
@@ -109,19 +109,19 @@ def check_known_fields(document: object, record: object, *, subject: str) -> Non
         )
 
 
-def _unknown(document: object, example: object, prefix: str) -> list[str]:
+def _unknown_fields(document: object, example: object, prefix: str) -> list[str]:
     if isinstance(document, list) and isinstance(example, list | tuple):
         pairs = enumerate(zip(document, example, strict=False))
-        return [name for i, pair in pairs for name in _unknown(*pair, f"{prefix}{i}.")]
+        return [name for i, pair in pairs for name in _unknown_fields(*pair, f"{prefix}{i}.")]
     if not (isinstance(document, dict) and isinstance(example, dict)):
         return []
     names = [f"{prefix}{key}" for key in document if key not in example]
     for key in document.keys() & example.keys():
-        names += _unknown(document[key], example[key], f"{prefix}{key}.")
+        names += _unknown_fields(document[key], example[key], f"{prefix}{key}.")
     return names
 
 
-def _check_work(text: str, subject: str) -> None:
+def _check_complexity(text: str, subject: str) -> None:
     depth = 0
     for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
         if isinstance(event, yaml.AliasEvent):
@@ -136,15 +136,15 @@ def _check_work(text: str, subject: str) -> None:
             )
         if depth > DEPTH_LIMIT:
             raise ConfigError(f"{subject}: nested deeper than {DEPTH_LIMIT} levels")
-        if count >= EVENTS_LIMIT:
-            raise ConfigError(f"{subject}: more than {EVENTS_LIMIT} values and brackets")
+        if count >= YAML_EVENTS_LIMIT:
+            raise ConfigError(f"{subject}: more than {YAML_EVENTS_LIMIT} values and brackets")
 
 
-def _check_once(node: yaml.Node | None, subject: str) -> None:
+def _check_unique_keys(node: yaml.Node | None, subject: str) -> None:
     """Refuse a mapping with a repeated key, since YAML would silently use the last value."""
     if isinstance(node, yaml.SequenceNode):
         for pair in node.value:
-            _check_once(pair, subject)
+            _check_unique_keys(pair, subject)
     elif isinstance(node, yaml.MappingNode):
         keys: set[str] = set()
         for key, value in node.value:
@@ -154,4 +154,4 @@ def _check_once(node: yaml.Node | None, subject: str) -> None:
                     f"{subject}: line {line}: field {key.value!r} stands there twice; keep one"
                 )
             keys.add(str(key.value))
-            _check_once(value, subject)
+            _check_unique_keys(value, subject)

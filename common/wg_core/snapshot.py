@@ -43,7 +43,12 @@ from wg_core.errors import ConfigError, NoMachineStatistics, VerificationError, 
 from wg_core.ledger.commitment import commit
 from wg_core.privacy.centring import Centre
 from wg_core.privacy.exact import exact_statistics
-from wg_core.privacy.schema import CLASSES, MACHINE, StatisticsKind, StatisticsSchema
+from wg_core.privacy.schema import (
+    CLASS_STATISTICS,
+    MACHINE_STATISTICS,
+    StatisticsKind,
+    StatisticsSchema,
+)
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 from wg_core.wire.data_sheet import DataSheet
@@ -51,7 +56,7 @@ from wg_core.wire.data_sheet import DataSheet
 VERSION = 1
 MANIFEST_FILE = "manifest.json"
 STATISTICS_FILE = "statistics.bin"
-MACHINE_STATISTICS = "machine.bin"
+MACHINE_STATISTICS_FILE = "machine.bin"
 FEATURES_FILE = "features.array"
 RECORDS_FILE = "records.npz"
 LISTING_FILE = "listing.json"
@@ -64,9 +69,9 @@ MANIFEST_LIMIT = 8 << 20
 _STATISTICS_LIMIT = 64 << 20
 _RECORDS_LIMIT = 1 << 30
 _POINTER_LIMIT = 128
-_SUM_CHUNK = 1 << 13
-_CONTENT = b"weightgate/v1/record-content\n"
-_UNIT = b"weightgate/v1/privacy-unit\n"
+_CHUNK_RECORDS = 1 << 13
+_CONTENT_CONTEXT = b"weightgate/v1/record-content\n"
+_UNIT_CONTEXT = b"weightgate/v1/privacy-unit\n"
 
 Digests = NDArray[np.uint8]
 Integers = NDArray[np.int64]
@@ -230,9 +235,9 @@ class Snapshot:
 
     def schema(self, statistics: StatisticsKind) -> StatisticsSchema:
         """Return the release layout of the given kind of statistics; raises as ``machine`` does."""
-        return self.manifest.schema if statistics == CLASSES else self.machine.schema
+        return self.manifest.schema if statistics == CLASS_STATISTICS else self.machine.schema
 
-    def statistics(self, statistics: StatisticsKind = CLASSES) -> Integers:
+    def statistics(self, statistics: StatisticsKind = CLASS_STATISTICS) -> Integers:
         """Return exact integer statistics, int64 ``[schema.length]``, which are private.
 
         Raises:
@@ -240,8 +245,8 @@ class Snapshot:
             VerificationError: The file changed since the freeze.
         """
         name, sha256 = STATISTICS_FILE, self.manifest.statistics_sha256
-        if statistics == MACHINE:
-            name, sha256 = MACHINE_STATISTICS, self.machine.statistics_sha256
+        if statistics == MACHINE_STATISTICS:
+            name, sha256 = MACHINE_STATISTICS_FILE, self.machine.statistics_sha256
         path, length = self.folder / name, self.schema(statistics).length
         integers: Integers = np.frombuffer(
             self._read(path, sha256, _STATISTICS_LIMIT), dtype="<i8"
@@ -268,7 +273,7 @@ class Snapshot:
         """Raise ``VerificationError`` if a file that a release needs changed since the freeze."""
         self.statistics()
         if self.manifest.machine is not UNSET:
-            self.statistics(MACHINE)
+            self.statistics(MACHINE_STATISTICS)
         self.features()
         self.records()
 
@@ -280,7 +285,9 @@ class Snapshot:
         """
         path = self.folder / FEATURES_FILE
         if file_sha256(path) != self.manifest.features_sha256:
-            raise VerificationError(f"{path}: changed since it was frozen; {_again(self.folder)}")
+            raise VerificationError(
+                f"{path}: changed since it was frozen; {_freeze_again_advice(self.folder)}"
+            )
         try:
             features: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
@@ -325,7 +332,9 @@ class Snapshot:
     def _read(self, path: Path, sha256: str, limit: int) -> bytes:
         data = atomic.read_bytes(path, limit=limit)
         if canonical.sha256_hex(data) != sha256:
-            raise VerificationError(f"{path}: changed since it was frozen; {_again(self.folder)}")
+            raise VerificationError(
+                f"{path}: changed since it was frozen; {_freeze_again_advice(self.folder)}"
+            )
         return data
 
 
@@ -348,8 +357,8 @@ def exact_sums(
     if units is not None:
         return exact_statistics(schema, released_features, labels, units, centre)
     total = np.zeros(schema.length, dtype=np.int64)
-    for start in range(0, len(labels), _SUM_CHUNK):  # a sum over records is a sum over chunks
-        part = slice(start, start + _SUM_CHUNK)
+    for start in range(0, len(labels), _CHUNK_RECORDS):  # a sum over records is a sum over chunks
+        part = slice(start, start + _CHUNK_RECORDS)
         total += exact_statistics(schema, released_features[part], labels[part], None, centre)
         drop_pages(features)
     return total
@@ -384,13 +393,13 @@ def find_current(home: ClientHome) -> Snapshot | None:
     Raises:
         DecodeError, VerificationError: The snapshot is damaged.
     """
-    pointer = _pointer(home)
+    pointer = _read_pointer(home)
     if pointer is None:
         return None
     try:
         return load_snapshot(home.snapshots / str(pointer.number), pointer.manifest_sha256)
     except ConfigError:
-        later = _pointer(home)  # a freeze may just have replaced it
+        later = _read_pointer(home)  # a freeze may just have replaced it
         if later is None or later == pointer:
             raise
         return load_snapshot(home.snapshots / str(later.number), later.manifest_sha256)
@@ -407,7 +416,9 @@ def load_snapshot(folder: Path, sha256: str | None = None) -> Snapshot:
     path = folder / MANIFEST_FILE
     data = atomic.read_bytes(path, limit=MANIFEST_LIMIT)
     if sha256 is not None and canonical.sha256_hex(data) != sha256:
-        raise VerificationError(f"{path}: changed since it was frozen; {_again(folder)}")
+        raise VerificationError(
+            f"{path}: changed since it was frozen; {_freeze_again_advice(folder)}"
+        )
     manifest = canonical.decode(SnapshotManifest, data, subject=str(path), limit=MANIFEST_LIMIT)
     return Snapshot(folder, manifest)
 
@@ -448,14 +459,14 @@ def record_digest(label: str, unit: str, content: bytes) -> bytes:
 
 def keyed_content_digest(secret: bytes, content: bytes) -> bytes:
     """Return the keyed digest of a record's content, which only this plant can recognise."""
-    return hmac.digest(secret, _CONTENT + content, "sha256")
+    return hmac.digest(secret, _CONTENT_CONTEXT + content, "sha256")
 
 
 def keyed_unit_digest(secret: bytes, column: str, unit: str) -> bytes:
     """Return a keyed digest of the privacy unit that a column names."""
     text = column.encode("utf-8")
     return hmac.digest(
-        secret, _UNIT + struct.pack(">I", len(text)) + text + unit.encode("utf-8"), "sha256"
+        secret, _UNIT_CONTEXT + struct.pack(">I", len(text)) + text + unit.encode("utf-8"), "sha256"
     )
 
 
@@ -472,7 +483,7 @@ def file_sha256(path: Path) -> str:
     return code.hexdigest()
 
 
-def _pointer(home: ClientHome) -> SnapshotPointer | None:
+def _read_pointer(home: ClientHome) -> SnapshotPointer | None:
     path = home.snapshots / POINTER_FILE
     if not path.is_file():
         return None
@@ -480,5 +491,5 @@ def _pointer(home: ClientHome) -> SnapshotPointer | None:
     return canonical.decode(SnapshotPointer, data, subject=str(path))
 
 
-def _again(folder: Path) -> str:
+def _freeze_again_advice(folder: Path) -> str:
     return f"run 'wg-client freeze --home {folder.parent.parent}'"

@@ -15,15 +15,15 @@ import msgspec.inspect
 T = TypeVar("T")
 
 _LOCK = threading.Lock()
-_KNOWN: dict[Any, msgspec.json.Decoder[Any]] = {}
+_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 
 def json_decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     """Return msgspec's JSON decoder of a type, created once."""
-    decoder = _KNOWN.get(kind)
+    decoder = _DECODERS.get(kind)
     if decoder is None:
         with _LOCK:
-            decoder = _KNOWN.setdefault(kind, msgspec.json.Decoder(kind))
+            decoder = _DECODERS.setdefault(kind, msgspec.json.Decoder(kind))
     return decoder
 
 
@@ -46,10 +46,10 @@ def convert(document: object, kind: type[T]) -> T:
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
-        raise msgspec.ValidationError(f"{error}{_choices(kind, str(error))}") from error
+        raise msgspec.ValidationError(f"{error}{_allowed_values_text(kind, str(error))}") from error
 
 
-def _choices(kind: Any, error: str) -> str:
+def _allowed_values_text(kind: Any, error: str) -> str:
     """Return the allowed values of an enum for msgspec's error, as text; empty for other errors."""
     place = re.fullmatch(r"Invalid enum value .* - at `\$(.*)`", error, re.DOTALL)
     if place is None:

@@ -128,8 +128,8 @@ def test_epsilon_is_that_of_another_code_base(mu: float, delta: float) -> None:
     event = PrivacyEvent(mechanism="gaussian", mu_squared=str(units))
     epsilon = composition.gaussian_epsilon(units, delta)
     # dp-accounting rounds up: its figure is above, and close.
-    assert epsilon <= accounting.epsilon([event], delta) + 1e-9
-    assert epsilon == pytest.approx(accounting.epsilon([event], delta), rel=1e-3, abs=1e-4)
+    assert epsilon <= accounting.composed_epsilon([event], delta) + 1e-9
+    assert epsilon == pytest.approx(accounting.composed_epsilon([event], delta), rel=1e-3, abs=1e-4)
 
 
 def test_epsilon_of_nothing_is_nothing_and_far_beyond_use_it_is_infinite() -> None:

@@ -131,7 +131,7 @@ def test_a_log_without_charges_verifies(site: Site, ledger: Ledger) -> None:
 def test_disagreeing_code_bases_are_an_error(
     site: Site, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accounting, "epsilon", lambda events, delta: 1.0)
+    monkeypatch.setattr(accounting, "composed_epsilon", lambda events, delta: 1.0)
     with pytest.raises(VerificationError, match="by other code"):
         verification.verify_log(home)
 

@@ -24,7 +24,7 @@ from wg_client.release.preview import NEVER_LEAVES
 from wg_common import help_page, translations
 from wg_common.language import LANGUAGE_CODES, Code
 from wg_common.modalities.registry import MODALITIES
-from wg_core.site.failures import FAILURES
+from wg_core.site.failures import FAILURE_MODES
 from wg_server.cli.languages import OPERATOR_CATALOGUES
 from wg_server.cli.languages import load_operator_language as operator_speaks
 from wg_server.cli.main import main_group as operator
@@ -37,7 +37,7 @@ OTHERS = LANGUAGE_CODES[1:]
 MARKS = {"text", "template"}
 NAMED_BY_VALUE = {
     *(method.title for method in METHODS),
-    *(failure.name for failure in FAILURES),
+    *(failure.name for failure in FAILURE_MODES),
     *NEVER_LEAVES,
     *MODALITIES,
     *("pilot", "shadow", "in use"),

@@ -93,8 +93,8 @@ def test_warnings_and_threads_that_die_are_lines_too(capsys: pytest.CaptureFixtu
     own.addHandler(logging.StreamHandler())
     own.propagate = False
     try:
-        logs.set_format(logs.JSON)
-        assert logs.is_json()
+        logs.set_log_format(logs.JSON)
+        assert logs.is_logging_json()
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.warn("old", UserWarning, stacklevel=1)
@@ -113,5 +113,5 @@ def test_warnings_and_threads_that_die_are_lines_too(capsys: pytest.CaptureFixtu
 
 
 def test_text_is_the_form_that_nobody_asked_to_change() -> None:
-    logs.set_format(logs.TEXT)
-    assert not logs.is_json()
+    logs.set_log_format(logs.TEXT)
+    assert not logs.is_logging_json()

@@ -35,8 +35,8 @@ from wg_core.ledger.witness import AskWitness
 from wg_core.privacy.exact import exact_statistics
 from wg_core.privacy.mechanism import noise_scale, release_statistics
 from wg_core.privacy.schema import (
-    CLASSES,
-    MACHINE,
+    CLASS_STATISTICS,
+    MACHINE_STATISTICS,
     StatisticsKind,
     StatisticsSchema,
     default_schema,
@@ -299,7 +299,7 @@ def answer_synthetic(
     config = configuration.load(home)
     encoder = canonical.sha256_hex(home.encoder.read_bytes())
     rng = np.random.default_rng(int(config.site.encode().hex()[-6:], 16))
-    if query.statistics == MACHINE:
+    if query.statistics == MACHINE_STATISTICS:
         schema, labels = machine_schema(encoder, "record"), np.full(60, -1)
     else:
         schema = default_schema(
@@ -354,7 +354,7 @@ def release_records(
             sensitivity_squared=str(schema.sensitivity_squared()),
             integers_sha256=canonical.sha256_hex(integers_to_bytes(integers)),
             **terms,
-            **({} if schema.statistics == CLASSES else OF_MACHINE),
+            **({} if schema.statistics == CLASS_STATISTICS else OF_MACHINE),
         )
         ledger.record_release(charged.seq, encode_release(manifest, integers, key))
         on_step("recorded")
@@ -383,7 +383,7 @@ def start_campaign(
     epsilon: str = "1",
     seconds: float = 3600.0,
     grace_seconds: float = 600.0,
-    statistics: StatisticsKind = CLASSES,
+    statistics: StatisticsKind = CLASS_STATISTICS,
 ) -> Campaign:
     version = versions.usable_version(home)
     with ServerStore.open(home) as store:

@@ -38,7 +38,7 @@ MOMENTS = {
     "the witness on the ledger": Moment("wg_core.ledger.store:Ledger.enrol_witness"),
     "enrolled": Moment("wg_client.fleet.initialise:enrol"),
     "client.yaml": Moment("wg_core.site.config:save"),
-    "half encoded": Moment("wg_core.release.encoded:EncodedFeatures.add"),
+    "half encoded": Moment("wg_core.release.encoded:EncodedFeatureCache.add"),
     "a snapshot that is not in use": Moment("wg_core.snapshot:put_in_use", after=False),
     "a snapshot that the ledger does not know": Moment("wg_core.snapshot:put_in_use"),
 }

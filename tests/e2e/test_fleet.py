@@ -29,7 +29,7 @@ from wg_core.errors import (
 from wg_core.fleet.inbox import Inbox
 from wg_core.fleet.interface import Handlers
 from wg_core.fleet.node import run_node
-from wg_core.privacy.schema import MACHINE
+from wg_core.privacy.schema import MACHINE_STATISTICS
 from wg_core.site import contact
 from wg_server.operation.serve import serve_home
 from wg_server.site.home import ServerHome
@@ -66,7 +66,7 @@ def test_a_campaign_for_machine_statistics_serves_a_plant_and_waits_for_no_other
 
     other.before_answer = states_none
     with plant.running(), other.running():
-        begun = start_campaign(server, ["plant-a", "plant-b"], statistics=MACHINE)
+        begun = start_campaign(server, ["plant-a", "plant-b"], statistics=MACHINE_STATISTICS)
         done = finished(server, begun)  # long before the ten minutes of grace
         wait_until(lambda: bool(plant.applied), "applying")
     assert done.state == "partial"
@@ -74,7 +74,7 @@ def test_a_campaign_for_machine_statistics_serves_a_plant_and_waits_for_no_other
     assert (served.state, left.state, left.code) == ("delivered", "refused", "machine")
     with ServerStore.open(server) as store:
         release = store.require_release(served.release_id)
-        assert release.statistics == MACHINE and release.is_usable
+        assert release.statistics == MACHINE_STATISTICS and release.is_usable
         assert store.newest_usable_ids(encoder=done.encoder, excluded_site="nobody") == []
 
 

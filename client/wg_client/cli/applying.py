@@ -57,7 +57,7 @@ def applying(home: Path, package: Path, log_format: str) -> None:
 def _apply(home: ClientHome, package: Path, log_format: str) -> ApplyResult:
     from wg_client.selection.sensor_package import SensorPackage, receive  # torch: seconds
 
-    logs.set_format(log_format, hidden_paths=(configuration.load(home).data.path,))
+    logs.set_log_format(log_format, hidden_paths=(configuration.load(home).data.path,))
     kept_model = receive(home, package)
     speak = language.current_language()
     if isinstance(kept_model, SensorPackage):

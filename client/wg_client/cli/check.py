@@ -14,7 +14,7 @@ from wg_common.cli import json_option, next_step, print_result
 from wg_common.language import current_language, list_names, pad_columns, text, wrap_columns
 from wg_core import errors
 from wg_core.privacy.schema import StatisticsKind
-from wg_core.site.config import HUMAN, RECORD
+from wg_core.site.config import HUMAN_APPROVAL, RECORD_UNIT
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
@@ -185,7 +185,7 @@ def _who_decides(home: ClientHome) -> Iterator[str]:
     from wg_core.site import config
 
     yield text("who decides:")
-    if config.load(home).privacy.approve == HUMAN:
+    if config.load(home).privacy.approve == HUMAN_APPROVAL:
         yield text("    a person, each request: wg-client requests --home {home}", home=home.root)
     else:
         yield text(
@@ -195,7 +195,7 @@ def _who_decides(home: ClientHome) -> Iterator[str]:
 
 
 def _cost_lines(unit: str, cost: ReleaseCost) -> Iterator[str]:
-    unit_name = text("record") if unit == RECORD else unit
+    unit_name = text("record") if unit == RECORD_UNIT else unit
     yield text("what it would cost, for one {unit} added or removed:", unit=unit_name)
     yield text(
         "    alone    epsilon {epsilon:.4g} at delta {delta}",

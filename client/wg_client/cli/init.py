@@ -29,7 +29,7 @@ from wg_core.site.config import (
     read_data_sheet,
 )
 from wg_core.site.home import ClientHome
-from wg_core.site.reading import LogConfig, ReadingConfig
+from wg_core.site.reading import ReadingConfig, SensorLogConfig
 
 if TYPE_CHECKING:
     from wg_common.nets.encoder.package import EncoderDescription
@@ -333,7 +333,7 @@ def _machine_lines(config: ClientConfig) -> list[str]:
     return [text("data sheet: {hint}", hint=hint) for hint in hints]
 
 
-def _log_lines(log: LogConfig | None) -> list[str]:
+def _log_lines(log: SensorLogConfig | None) -> list[str]:
     """Describe the public rule by which windows are cut from sensor logs, as lines of text."""
     if log is None:
         return []

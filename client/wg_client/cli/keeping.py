@@ -42,8 +42,10 @@ def backup(home: ClientHome, out: Path, seal: EncryptionTarget, as_json: bool) -
     lines = [
         text("{out}: {count} files, {size:,} bytes unencrypted", out=out, count=count, size=size)
     ]
-    if home.budget != home.root:
-        lines.append(text("its ledger is in {home}: back that home up as well", home=home.budget))
+    if home.budget_home != home.root:
+        lines.append(
+            text("its ledger is in {home}: back that home up as well", home=home.budget_home)
+        )
     print_result(canonical.to_builtins(manifest), lines, as_json)
 
 

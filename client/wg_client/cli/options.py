@@ -18,7 +18,7 @@ from wg_common.language import text
 from wg_common.options import DELTA, EPSILON
 from wg_core import atomic
 from wg_core.errors import DecodeError, UsageError, WgError
-from wg_core.privacy.schema import CLASSES, GRADIENTS, KINDS, MACHINE
+from wg_core.privacy.schema import CLASS_STATISTICS, GRADIENTS, MACHINE_STATISTICS, STATISTICS_KINDS
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol
@@ -64,13 +64,17 @@ package_option = click.option("--package", help="Package id; default: the one in
 model_option = click.option(
     "--model", "name", help="Model; default: the one in use, or the package's kept one."
 )
-KIND_TITLES = {CLASSES: text("classes"), MACHINE: text("machine"), GRADIENTS: text("private head")}
+KIND_TITLES = {
+    CLASS_STATISTICS: text("classes"),
+    MACHINE_STATISTICS: text("machine"),
+    GRADIENTS: text("private head"),
+}
 """Names of the kinds of releases, for people."""
 of_option = click.option(
     "--of",
     "statistics",
-    type=click.Choice(KINDS),
-    default=CLASSES,
+    type=click.Choice(STATISTICS_KINDS),
+    default=CLASS_STATISTICS,
     show_default=True,
     help="Kind of statistics: of the classes, or of the machine that the data sheet states.",
 )

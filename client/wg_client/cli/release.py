@@ -15,7 +15,12 @@ from wg_common.language import Text, text
 from wg_common.options import PrivacyParameter, out_option
 from wg_core import atomic
 from wg_core.errors import UsageError
-from wg_core.privacy.schema import CLASSES, MACHINE, StatisticsKind, statistics_field
+from wg_core.privacy.schema import (
+    CLASS_STATISTICS,
+    MACHINE_STATISTICS,
+    StatisticsKind,
+    statistics_field,
+)
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol
 
@@ -68,7 +73,7 @@ def statistics(
     from wg_core.site import config as configuration
     from wg_core.site import locks, policy
 
-    if statistics != CLASSES and epsilon == protocol.FREE_EPSILON:
+    if statistics != CLASS_STATISTICS and epsilon == protocol.FREE_EPSILON:
         raise UsageError("--epsilon 0: releases nothing, so leave out --of machine")
     config = configuration.load(home)
     query = protocol.StatisticsQuery(
@@ -109,7 +114,9 @@ def _warn(snapshot: Snapshot, statistics: StatisticsKind) -> None:
     from wg_client.release.hints import few_units_hint
     from wg_client.release.preview import machine_units
 
-    for sentence in few_units_hint(machine_units(snapshot)) if statistics == MACHINE else ():
+    for sentence in (
+        few_units_hint(machine_units(snapshot)) if statistics == MACHINE_STATISTICS else ()
+    ):
         print_progress(sentence)
 
 

@@ -12,7 +12,7 @@ from wg_client.cli.options import KIND_TITLES, home_option
 from wg_common.cli import json_option, next_step, print_result
 from wg_common.language import text
 from wg_core.errors import UsageError
-from wg_core.privacy.schema import MACHINE, statistics_kind
+from wg_core.privacy.schema import MACHINE_STATISTICS, statistics_kind
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
@@ -196,7 +196,7 @@ def _lines(document: dict[str, Any], home: ClientHome) -> Iterator[str]:
     yield text(
         "  epsilon {epsilon} at delta {delta}", epsilon=document["epsilon"], delta=document["delta"]
     )
-    if document["statistics"] == MACHINE:
+    if document["statistics"] == MACHINE_STATISTICS:
         yield text(
             "what would leave, once: {count} noisy integers of the stated machine, without labels;"
             " how large the noise is: wg-client check --of machine",

@@ -22,7 +22,7 @@ from wg_common.cli import json_option, next_step, print_result, show_spinner
 from wg_common.language import pad_columns, text
 from wg_core.errors import UsageError
 from wg_core.logs import escape_unprintable
-from wg_core.site.config import RECORD, read_data_sheet
+from wg_core.site.config import RECORD_UNIT, read_data_sheet
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def _gain_lines(simulation: Simulation) -> Iterator[str]:
 
 def _privacy_lines(simulation: Simulation) -> Iterator[str]:
     unit = simulation.would_leave.unit
-    shown = text("record") if unit == RECORD else unit
+    shown = text("record") if unit == RECORD_UNIT else unit
     yield text("what it would cost in privacy, for any one {unit}:", unit=shown)
     yield text(
         "    somebody who guesses whether a certain {unit} is in your data, at even odds, and sees"

@@ -29,7 +29,7 @@ from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
 from wg_common.modalities.base import Record, content_digest
 from wg_core.errors import DataError
-from wg_core.release.freeze import Stage
+from wg_core.release.freeze import ProgressCallback
 from wg_core.site.reading import RECORDS_AT_ONCE
 from wg_core.snapshot import Duplicate, Problem
 
@@ -75,7 +75,7 @@ class Inspection:
 
 
 def inspect_records(
-    survey: DatasetSurvey, *, units: bool, stage: Stage | None = None
+    survey: DatasetSurvey, *, units: bool, stage: ProgressCallback | None = None
 ) -> Inspection:
     """Decode and hash every record of a survey.
 

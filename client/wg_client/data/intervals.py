@@ -19,7 +19,7 @@ from wg_client.data.sensor_log import SensorLog, parse_time
 from wg_common.modalities import tables
 from wg_core import atomic
 from wg_core.errors import DataError
-from wg_core.site.reading import LogConfig
+from wg_core.site.reading import SensorLogConfig
 
 FILE, INTERVAL, TIME_RUN = "file", "interval", "time-run"
 NO_COLUMN = frozenset({FILE, INTERVAL, TIME_RUN})
@@ -41,7 +41,11 @@ class LabelInterval:
 
 
 def interval_indices(
-    file: Path, name: str, sensor_log: SensorLog, log: LogConfig, intervals: Sequence[LabelInterval]
+    file: Path,
+    name: str,
+    sensor_log: SensorLog,
+    log: SensorLogConfig,
+    intervals: Sequence[LabelInterval],
 ) -> NDArray[np.int64]:
     """Return the index of the interval that each row lies in, or -1.
 
@@ -66,7 +70,7 @@ def interval_indices(
 
 
 def read_intervals(
-    root: Path, log: LogConfig, unit_column: str | None, encoding: str, *, lenient: bool
+    root: Path, log: SensorLogConfig, unit_column: str | None, encoding: str, *, lenient: bool
 ) -> list[LabelInterval]:
     """Read the table of intervals; an empty list if there is no table.
 

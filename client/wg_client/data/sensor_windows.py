@@ -10,8 +10,9 @@ A log is divided into *stretches*: runs of rows with one label and one unit, wit
 or a missing value. Windows start at the beginning of a stretch and then at every hop, and lie
 entirely within it; remaining rows are not used. Labels by interval: ``intervals``.
 
-The windows depend only on their log and on ``LogConfig``, which is fixed: the rate is compared with
-the time stamps, never estimated. Names give file and first row: ``press/04.csv[12000]``.
+The windows depend only on their log and on ``SensorLogConfig``, which is fixed: the rate is
+compared with the time stamps, never estimated. Names give file and first row:
+``press/04.csv[12000]``.
 """
 
 import threading
@@ -50,7 +51,7 @@ from wg_common.modalities.stored import StoredRecords
 from wg_common.modalities.windows import Windows
 from wg_core.errors import ConfigError, DataError
 from wg_core.site.config import UNLABELLED_FOLDER
-from wg_core.site.reading import LogConfig, ReadingConfig
+from wg_core.site.reading import ReadingConfig, SensorLogConfig
 from wg_core.snapshot import Problem
 
 CACHE_LIMIT = 512 << 20  # Most bytes of cached logs, apart from the log last read
@@ -63,7 +64,7 @@ class LogReader:
         if reading.log is None:
             raise ConfigError("data.reading.log: null, expected how windows are cut")
         self._reading = reading
-        self.log: LogConfig = reading.log
+        self.log: SensorLogConfig = reading.log
         self._held: OrderedDict[Path, SensorLog] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -325,7 +326,7 @@ def _cut(cut: _Cutter, file: Path) -> None:
             cut.units.append(unit)
 
 
-def _folder_label(root: Path, file: Path, log: LogConfig) -> str:
+def _folder_label(root: Path, file: Path, log: SensorLogConfig) -> str:
     """Return the log's class folder as its label, if no column or table gives labels."""
     if log.label is not None or log.intervals is not None:
         return ""
@@ -334,7 +335,7 @@ def _folder_label(root: Path, file: Path, log: LogConfig) -> str:
 
 
 def _stretches(
-    sensor_log: SensorLog, log: LogConfig, codes: Sequence[NDArray[np.int64]]
+    sensor_log: SensorLog, log: SensorLogConfig, codes: Sequence[NDArray[np.int64]]
 ) -> Iterator[tuple[int, int]]:
     """Yield first and last row (exclusive) of each section without gap or change of label."""
     # Deviation of a time step from the expected step, in samples, beyond which it is a gap.
@@ -355,7 +356,7 @@ def _stretches(
             yield int(start), int(stop)
 
 
-def gapless_run_starts(sensor_log: SensorLog, log: LogConfig) -> NDArray[np.int64]:
+def gapless_run_starts(sensor_log: SensorLog, log: SensorLogConfig) -> NDArray[np.int64]:
     """First row of the run that each row lies in, ``[n]``: no gap in it is longer than a window."""
     rows = np.arange(len(sensor_log))
     if sensor_log.times is None:
@@ -367,7 +368,7 @@ def gapless_run_starts(sensor_log: SensorLog, log: LogConfig) -> NDArray[np.int6
     return np.maximum.accumulate(np.where(near, 0, rows))
 
 
-def _check_rate(path: Path, sensor_log: SensorLog, log: LogConfig) -> None:
+def _check_rate(path: Path, sensor_log: SensorLog, log: SensorLogConfig) -> None:
     """Compare the rate of a log's time stamps with the declared rate."""
     relative_tolerance = 0.05
     rate = sensor_log.rate
@@ -382,7 +383,7 @@ def _check_rate(path: Path, sensor_log: SensorLog, log: LogConfig) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CuttingOptions:
-    """Command-line options for cutting sensor logs, see ``LogConfig``; None: not given."""
+    """Command-line options for cutting sensor logs, see ``SensorLogConfig``; None: not given."""
 
     window_seconds: float
     hop_seconds: float | None
@@ -395,7 +396,7 @@ class CuttingOptions:
 
 def propose_log_config(
     path: Path, options: CuttingOptions, *, unit_column: str | None, encoding: str
-) -> LogConfig:
+) -> SensorLogConfig:
     """Propose the cutting rule that ``init`` writes down, from options and the first log.
 
     If no rate is given, it is taken from the first log's times once, and is public from then on.
@@ -424,7 +425,7 @@ def propose_log_config(
             f"{file}: nothing says how many samples a second it has; say it: --rate, or name the"
             " column of times: --time-column"
         )
-    return LogConfig(
+    return SensorLogConfig(
         rate=rate,
         window_seconds=options.window_seconds,
         hop_seconds=options.window_seconds if options.hop_seconds is None else options.hop_seconds,

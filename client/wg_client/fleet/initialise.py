@@ -34,7 +34,7 @@ from wg_core import atomic
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, StorageError, UsageError, reraise_os_errors
 from wg_core.ledger import shared_budget
-from wg_core.release.freeze import FreezeResult, Stage
+from wg_core.release.freeze import FreezeResult, ProgressCallback
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, identity, locks, sharing
 from wg_core.site.acceptance import AcceptanceConfig
@@ -77,7 +77,7 @@ def check_not_initialised(home: ClientHome) -> None:
         raise ConfigError(f"{home.config}: this home is initialised; --replace enrols it again")
 
 
-def inspect_data(choice: DataChoice, stage: Stage | None = None) -> Inspection:
+def inspect_data(choice: DataChoice, stage: ProgressCallback | None = None) -> Inspection:
     """Decode and hash every record of a data set, before enrolment.
 
     Raises:
@@ -129,7 +129,7 @@ def initialise(
     encoder: str | None = None,
     confirm: Confirm | None = None,
     scan: Inspection | None = None,
-    stage: Stage | None = None,
+    stage: ProgressCallback | None = None,
 ) -> tuple[ClientConfig, FreezeResult]:
     """Make a plant's home, or continue an earlier call that was interrupted.
 

@@ -21,7 +21,7 @@ from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, UsageError
 from wg_core.grammar import check_name
 from wg_core.site import locks
-from wg_core.site.failures import FEW_SITES
+from wg_core.site.failures import FEW_SITES_CODE
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
@@ -270,7 +270,7 @@ def predicts_few_site_class(manifest: ModelsManifest, model: str) -> bool:
     Always False if the plant's policy has switched the check off.
     """
     return any(
-        finding.model == model and finding.code == FEW_SITES and not finding.passed
+        finding.model == model and finding.code == FEW_SITES_CODE and not finding.passed
         for finding in manifest.findings
     )
 

@@ -38,7 +38,7 @@ from wg_core.errors import DataError, DecodeError, VerificationError
 from wg_core.privacy import accounting, mechanism
 from wg_core.privacy.events import gaussian_event
 from wg_core.privacy.schema import StatisticsSchema, default_schema
-from wg_core.release.freeze import Stage
+from wg_core.release.freeze import ProgressCallback
 from wg_core.site.config import PrivacyConfig
 from wg_core.snapshot import Problem
 
@@ -153,7 +153,7 @@ def simulate(
     offer: Path | None = None,
     sites: int = 3,
     epsilon: float = published.EPSILONS[-1],
-    stage: Stage | None = None,
+    stage: ProgressCallback | None = None,
 ) -> Simulation:
     """Simulate the releases and the gain of a plant.
 
@@ -279,7 +279,7 @@ def _draw_rows(count: int) -> list[int]:
     return [int(row) for row in np.linspace(0, count - 1, min(count, SAMPLE_RECORDS)).round()]
 
 
-def _encode_records(loaded: Encoder, data: SiteData, stage: Stage | None) -> np.ndarray:
+def _encode_records(loaded: Encoder, data: SiteData, stage: ProgressCallback | None) -> np.ndarray:
     """Return local features ``[n, D]``, encoded in batches to bound memory."""
     local = np.zeros((len(data), loaded.local_dimension), dtype=np.float32)
     done = 0
@@ -303,7 +303,7 @@ def _check_says_something(local: np.ndarray, path: Path) -> None:
 
 
 def _judge_in_folds(
-    loaded: Encoder, local: np.ndarray, data: SiteData, stage: Stage | None
+    loaded: Encoder, local: np.ndarray, data: SiteData, stage: ProgressCallback | None
 ) -> tuple[PlantFacts, EstimatedAccuracy | None]:
     """Evaluate local-only out of fold, and return it with the facts for the look-up."""
     labels = data.labels[data.labels >= 0]

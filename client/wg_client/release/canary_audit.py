@@ -48,7 +48,12 @@ from wg_core.ledger import witness as witnesses
 from wg_core.ledger.entries import Predecessor
 from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import WitnessRefused, WitnessState
-from wg_core.privacy.schema import CLASSES, MACHINE, MACHINE_DIMENSION, statistics_field
+from wg_core.privacy.schema import (
+    CLASS_STATISTICS,
+    MACHINE_DIMENSION,
+    MACHINE_STATISTICS,
+    statistics_field,
+)
 from wg_core.release import query as release_query
 from wg_core.release.encoding import LoadEncoder, RecordEncoder
 from wg_core.site import config as configuration
@@ -288,7 +293,9 @@ class CanaryPlant:
             "delta": question.delta,
             "purpose": "canary audit",
             "expires": self._time + 1,
-            "statistics": statistics_field(MACHINE if question.machine else CLASSES),
+            "statistics": statistics_field(
+                MACHINE_STATISTICS if question.machine else CLASS_STATISTICS
+            ),
         }
 
         def die(step: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wg_common.language import text
-from wg_core.privacy.schema import MACHINE_RECORDS
+from wg_core.privacy.schema import MACHINE_RECORDS_MINIMUM
 
 _SHOWN = 5
 _ENOUGH = 20
@@ -55,7 +55,7 @@ def machine_statistics_hints(units: int, cap_epsilon: float, cap_delta: float) -
 
 def few_units_hint(units: int) -> tuple[str, ...]:
     """Return a hint if there are too few privacy units for machine statistics to be used."""
-    if units >= MACHINE_RECORDS:
+    if units >= MACHINE_RECORDS_MINIMUM:
         return ()
     return (
         text(
@@ -63,7 +63,7 @@ def few_units_hint(units: int) -> tuple[str, ...]:
             "{least}, the server ignores the statistics. Such a release is not refused, "
             "because the number of units is private",
             units=units,
-            least=MACHINE_RECORDS,
+            least=MACHINE_RECORDS_MINIMUM,
         ),
     )
 

@@ -14,7 +14,7 @@ from wg_core.errors import DataError
 from wg_core.release import freeze as freezing
 from wg_core.release import quality
 from wg_core.release.encoding import LoadEncoder
-from wg_core.release.freeze import FreezeResult, Stage
+from wg_core.release.freeze import FreezeResult, ProgressCallback
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin
 from wg_core.site.home import ClientHome
@@ -22,7 +22,7 @@ from wg_core.snapshot import Snapshot
 
 
 def inspect_home_data(
-    home: ClientHome, *, load_encoder: LoadEncoder, stage: Stage | None = None
+    home: ClientHome, *, load_encoder: LoadEncoder, stage: ProgressCallback | None = None
 ) -> Inspection:
     """Decode and hash every record of the home's data set, and list unusable records.
 
@@ -75,7 +75,7 @@ def freeze_data(
     load_encoder: LoadEncoder,
     set_aside: bool = False,
     allow_empty: bool = False,
-    stage: Stage | None = None,
+    stage: ProgressCallback | None = None,
     clock: Callable[[], float] = time.time,
 ) -> FreezeResult:
     """Freeze an inspected data set, unless it has a record that cannot be used.

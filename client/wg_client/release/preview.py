@@ -31,7 +31,12 @@ from wg_core.errors import DataError, NoMachineStatistics
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.store import Ledger
 from wg_core.privacy import accounting
-from wg_core.privacy.schema import CLASSES, MACHINE, StatisticsKind, StatisticsSchema
+from wg_core.privacy.schema import (
+    CLASS_STATISTICS,
+    MACHINE_STATISTICS,
+    StatisticsKind,
+    StatisticsSchema,
+)
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.release import readiness
 from wg_core.release.freeze import file_stamp
@@ -185,7 +190,7 @@ class ReleasePreview:
     data: RecordCounts
     would_leave: ReleaseContents
     cost: ReleaseCost
-    statistics: StatisticsKind = CLASSES
+    statistics: StatisticsKind = CLASS_STATISTICS
     hints: tuple[str, ...] = ()
     data_sheet: DataSheet | None = None
     mean: MeanSummary | None = None
@@ -200,7 +205,7 @@ def preview_release(
     *,
     epsilon: str | None = None,
     delta: str | None = None,
-    statistics: StatisticsKind = CLASSES,
+    statistics: StatisticsKind = CLASS_STATISTICS,
 ) -> ReleasePreview:
     """Preview a release, by default the largest that is allowed.
 
@@ -211,7 +216,7 @@ def preview_release(
     """
     plant = plants.open_plant_data(home)
     no_machine = _no_machine(plant)
-    if statistics == MACHINE:
+    if statistics == MACHINE_STATISTICS:
         readiness.check_machine_unchanged(plant.config, plant.snapshot)
     schema, privacy = plant.snapshot.schema(statistics), plant.config.privacy
     epsilon = canonical_decimal(epsilon or privacy.max_request_epsilon)
@@ -235,11 +240,11 @@ def preview_release(
         + _recordings(plant.config.data)
         + (
             machine_statistics_hints(sight.units, cap, cap_delta)
-            if statistics == MACHINE
+            if statistics == MACHINE_STATISTICS
             else class_statistics_hints(sight, _noise_length(noise), cap, cap_delta)
         ),
         data_sheet=plant.config.data_sheet,
-        mean=_mean(plant, noise) if statistics == MACHINE else None,
+        mean=_mean(plant, noise) if statistics == MACHINE_STATISTICS else None,
         no_machine=no_machine,
     )
 
@@ -264,7 +269,7 @@ def _cost(plant: PlantData, home: ClientHome, request: ChargeRequest) -> Release
     with Ledger.open(home.ledger) as ledger:
         spending = ledger.read_spending(plant.config.data.name)
     cap, cap_delta = float(spending.cap_epsilon), float(spending.cap_delta)
-    cost = accounting.cost(spending.events, request.event, cap_delta)
+    cost = accounting.event_cost(spending.events, request.event, cap_delta)
     capacity = accounting.releases_left(spending.events, request.event, cap * (1 + 1e-6), cap_delta)
     over = float(request.epsilon) > float(privacy.max_request_epsilon)
     over = over or float(request.delta) > float(privacy.cap_delta)
@@ -312,7 +317,9 @@ def machine_units(snapshot: Snapshot) -> int:
 
 
 def _exact(snapshot: Snapshot) -> NoisyStatistics:
-    return NoisyStatistics(snapshot.schema(MACHINE), snapshot.statistics(MACHINE), 0.0)
+    return NoisyStatistics(
+        snapshot.schema(MACHINE_STATISTICS), snapshot.statistics(MACHINE_STATISTICS), 0.0
+    )
 
 
 def _sight(plant: PlantData) -> RecordCounts:

@@ -29,7 +29,7 @@ from wg_common.charts import BarChart, LineChart, bar_chart, template_environmen
 from wg_common.language import Language, Text, template, text
 from wg_core import __version__, atomic
 from wg_core.release.budget import read_spend
-from wg_core.site.failures import FAILURES
+from wg_core.site.failures import FAILURE_MODES
 from wg_core.site.home import ClientHome
 
 
@@ -107,7 +107,7 @@ def page_context(
         "mechanism": _mechanism,
         "choices": _choices,
         "word": text,
-        "failure_names": {failure.code: text(failure.name) for failure in FAILURES},
+        "failure_names": {failure.code: text(failure.name) for failure in FAILURE_MODES},
         "labelled": labelled,
         "unlabelled": len(plant.data) - labelled,
         "absent": [n for i, n in enumerate(names) if labelled and i not in present],

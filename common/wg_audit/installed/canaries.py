@@ -60,7 +60,7 @@ def epsilon_bounds(
     counted_mu = clopper_pearson_mu(members, non_members, clopper_pearson_confidence)
     return EpsilonBounds(
         canaries=n + m,
-        mu_claimed=calibration.mu(epsilon, delta),
+        mu_claimed=calibration.largest_mu(epsilon, delta),
         mu_measured=distance,
         clopper_pearson=_epsilon(counted_mu, delta),
         parametric=_epsilon(lower, delta),

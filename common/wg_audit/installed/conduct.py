@@ -171,7 +171,7 @@ def _ask_for_more(bench: AuditBench, plant: AuditedPlant, question: Question) ->
 def exhaust_budget(bench: AuditBench) -> None:
     """Use up a plant's budget, and check that no later event restores any part of it."""
     setup = replace(SETUP, cap=f"{_CAP:g}")
-    mu = calibration.mu(_PRICE, DELTA)
+    mu = calibration.largest_mu(_PRICE, DELTA)
     payable = max(
         count
         for count in range(1, 50)

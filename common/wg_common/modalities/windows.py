@@ -20,10 +20,10 @@ from wg_common.modalities import tables
 from wg_common.modalities.base import DAMAGE, Modality, Record
 from wg_common.streams import Stream
 from wg_core.errors import DataError
-from wg_core.site.reading import CHANNELS_LIMIT, MIN_TIME, TIME_LIMIT
+from wg_core.site.reading import CHANNELS_LIMIT, WINDOW_SAMPLES_LIMIT, WINDOW_SAMPLES_MINIMUM
 
 MAGNITUDE_LIMIT = 1e15  # Largest magnitude: squares and their sums must stay finite in float32
-NPY_LIMIT = 8 * CHANNELS_LIMIT * TIME_LIMIT + 4096
+NPY_LIMIT = 8 * CHANNELS_LIMIT * WINDOW_SAMPLES_LIMIT + 4096
 """Size of the largest accepted window in float64 with its header, in bytes."""
 CSV_LIMIT = 256 << 20
 
@@ -124,10 +124,12 @@ def check_window(window: NDArray[np.floating]) -> None:
 
 
 def _check_shape(channels: int, time: int) -> None:
-    if not (1 <= channels <= CHANNELS_LIMIT and MIN_TIME <= time <= TIME_LIMIT):
+    if not (
+        1 <= channels <= CHANNELS_LIMIT and WINDOW_SAMPLES_MINIMUM <= time <= WINDOW_SAMPLES_LIMIT
+    ):
         raise DataError(
             f"{channels} channels of {time} samples, expected 1 to {CHANNELS_LIMIT} channels of"
-            f" {MIN_TIME} to {TIME_LIMIT} samples"
+            f" {WINDOW_SAMPLES_MINIMUM} to {WINDOW_SAMPLES_LIMIT} samples"
         )
 
 
@@ -191,8 +193,8 @@ def _from_csv(data: bytes, name: str, channels: Sequence[str] | None) -> NDArray
                     )
             if len(cells) != width:
                 raise DataError(f"{name}: line {number}: {len(cells)} cells, expected {width}")
-            if len(rows) == TIME_LIMIT:
-                raise DataError(f"{name}: more than {TIME_LIMIT} rows")
+            if len(rows) == WINDOW_SAMPLES_LIMIT:
+                raise DataError(f"{name}: more than {WINDOW_SAMPLES_LIMIT} rows")
             rows.append([tables.parse_number(cell, delimiter) for cell in cells])
     except (csv.Error, ValueError) as error:
         raise DataError(f"{name}: line {reader.line_num}: {error}") from error
@@ -236,7 +238,7 @@ def _counts_up(values: NDArray[np.float64]) -> bool:
     """Return True if a column's values increase in equal steps, up to rounding."""
     with np.errstate(invalid="ignore", over="ignore"):
         steps = np.diff(values)
-        step = float(np.median(steps)) if len(steps) >= MIN_TIME - 1 else 0.0
+        step = float(np.median(steps)) if len(steps) >= WINDOW_SAMPLES_MINIMUM - 1 else 0.0
         return step > 0 and bool(np.all(np.abs(steps - step) <= 1e-3 * step))
 
 

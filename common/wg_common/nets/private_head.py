@@ -21,7 +21,7 @@ from opacus import GradSampleModule
 from opacus.grad_sample import register_grad_sampler
 from torch import Tensor, nn
 
-from wg_core.privacy.gradients import ChargedSteps, Head, LabelledFeatures
+from wg_core.privacy.gradients import ChargedSteps, HeadArrays, LabelledFeatures
 
 # Selected together with gradients.STEPS, on the same two data sets.
 _LEARNING_RATE = 0.05
@@ -47,7 +47,7 @@ def _gradient_samples(
     }
 
 
-def train_private_head(records: LabelledFeatures, steps: ChargedSteps) -> Head:
+def train_private_head(records: LabelledFeatures, steps: ChargedSteps) -> HeadArrays:
     """Train a private head by all steps that a charge pays for.
 
     The weights are averaged over the later half of the steps.

@@ -176,7 +176,7 @@ def clock_skew_seconds(response: httpx.Response, current_time: float | None = No
 def describe_error_status(response: httpx.Response, current_time: float | None = None) -> str:
     """Describe an HTTP error status for a person; name a wrong clock if it caused a 401."""
     clock_tolerance_seconds = 5.0
-    if response.headers.get(protocol.WHY_HEADER) == protocol.REVOKED:
+    if response.headers.get(protocol.REASON_HEADER) == protocol.REVOKED:
         return (
             "the operator revoked this site, and the server takes nothing from it. Ask the operator"
             " for a join token (wg-server enroll), and run 'wg-client init --replace': ledger and"
@@ -203,7 +203,7 @@ def _send_request(
     """Send one HTTP request, and read its uncompressed, bounded answer; see ``transport``."""
     try:
         with client.stream(method, path, content=body, headers=headers) as response:
-            if protocol.WHY_HEADER in response.headers:
+            if protocol.REASON_HEADER in response.headers:
                 raise PeerError(describe_error_status(response))
             return response.status_code, b"".join(response.iter_bytes())
     except httpx.HTTPError as error:

@@ -34,7 +34,7 @@ def node(home: Path, one_package: bool, as_json: bool, log_format: str) -> None:
     charging.code_digest()  # now, so that it is the running code even if an upgrade follows
     config = configuration.load(place)
     readiness.ready_snapshot(place)
-    logs.set_format(log_format, hidden_paths=(config.data.path,))
+    logs.set_log_format(log_format, hidden_paths=(config.data.path,))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -73,7 +73,7 @@ def _report_failure(failure: errors.ErrorReport) -> int:
     if "--json" in sys.argv:
         document = {"error": {name: getattr(failure, name) for name in failure.__slots__}}
         click.echo(json.dumps(document, indent=2, sort_keys=True))
-    if logs.is_json():
+    if logs.is_logging_json():
         log.error("%s: %s", failure.code, failure.message)
     elif "--json" not in sys.argv:
         click.echo(f"error: {logs.escape_unprintable(failure.message)}", err=True)

@@ -66,7 +66,7 @@ class MessageHandler:
             log.info("request %s: answered with %d bytes", query.request_id, len(payload))
             return Envelope("statistics", b"", payload)
 
-        return answer_or_refuse(query.request_id, answer, fleet.ANSWER_WORDS)
+        return answer_or_refuse(query.request_id, answer, fleet.QUERY_REFUSAL_WORDS)
 
     def _receive_package(self, envelope: Envelope) -> Envelope:
         """Receive the weights package in a message of the server; return its receipt."""
@@ -79,7 +79,7 @@ class MessageHandler:
             log.info("request %s: package received", delivery.request_id)
             return Envelope("receipt", canonical.encode(receipt))
 
-        return answer_or_refuse(delivery.request_id, receive, fleet.DELIVERY_WORDS)
+        return answer_or_refuse(delivery.request_id, receive, fleet.DELIVERY_REFUSAL_WORDS)
 
 
 def answer_or_refuse(

@@ -51,7 +51,7 @@ def apply_package(home: ClientHome, path: Path) -> ApplyResult:
         WgError: The error that the child reports; ``InternalError`` if it ended without an answer.
     """
     words = [sys.executable, "-P", "-m", CHILD_MODULE, str(home.root), str(path)]
-    words += ["--log-format", logs.JSON if logs.is_json() else logs.TEXT]
+    words += ["--log-format", logs.JSON if logs.is_logging_json() else logs.TEXT]
     with subprocess.Popen(  # noqa: S603 - this interpreter, and a module of the installation
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     ) as child:

@@ -173,7 +173,7 @@ class FlowerSession:
         self._send(Message(content, reply_to=message.metadata))
 
     def decline(self, message: WaitingMessage, reason: str) -> None:
-        """Decline a message with a word of ``wg_core.wire.fleet.CODE_MEANINGS``."""
+        """Decline a message with a word of ``wg_core.wire.fleet.DECLINE_MEANINGS``."""
         error = Error(ErrorCode.MOD_FAILED_PRECONDITION, reason)
         self._send(Message(error, reply_to=message.metadata))
 

@@ -82,7 +82,7 @@ class NodeOptions:
 
 
 class MessageDeclined(Exception):
-    """The node declines a message; the argument is a word of ``wg_core.wire.fleet.CODE_MEANINGS``.
+    """Refusal of a message; the argument is a word of ``wg_core.wire.fleet.DECLINE_MEANINGS``.
 
     The word depends on the message alone, not on any data of the plant.
     """

@@ -187,7 +187,7 @@ class Node:
             )
         except MessageDeclined as reason:
             log.warning(
-                "declined %s: %s: %s", message.kind, reason, fleet.CODE_MEANINGS[str(reason)]
+                "declined %s: %s: %s", message.kind, reason, fleet.DECLINE_MEANINGS[str(reason)]
             )
             reply = partial(session.decline, message, str(reason))
         slot.send_at_end(reply)

@@ -19,7 +19,7 @@ from wg_core.site import locks, pinned_server
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, handover, protocol, signing
-from wg_core.wire.handover import Handover, Use
+from wg_core.wire.handover import Handover, KeyUse
 from wg_core.wire.protocol import Pins, Trust
 
 log = logging.getLogger(__name__)
@@ -50,9 +50,9 @@ def find_new_keys(config: ClientConfig, server_trust: Trust) -> list[Handover]:
         VerificationError: No chain of hand-overs leads to a current key.
     """
     server, today = config.server, server_trust.pins
-    rows: tuple[tuple[Use, str, str, str], ...] = (
-        (handover.PACKAGES, server.name, server.signing_key, today.packages),
-        (handover.WITNESS, server.witness_name, server.witness_key, today.witness),
+    rows: tuple[tuple[KeyUse, str, str, str], ...] = (
+        (handover.PACKAGES_USE, server.name, server.signing_key, today.packages),
+        (handover.WITNESS_USE, server.witness_name, server.witness_key, today.witness),
     )
     return [
         link
@@ -80,8 +80,8 @@ def adopt_keys(home: ClientHome, config: ClientConfig, links: list[Handover]) ->
     keys = {link.use: link.now for link in links}
     server = replace(
         config.server,
-        signing_key=keys.get(handover.PACKAGES, config.server.signing_key),
-        witness_key=keys.get(handover.WITNESS, config.server.witness_key),
+        signing_key=keys.get(handover.PACKAGES_USE, config.server.signing_key),
+        witness_key=keys.get(handover.WITNESS_USE, config.server.witness_key),
     )
     with (
         locks.lock_release(home),

@@ -57,7 +57,7 @@ class TrustAnchors:
             handover.verify()
         if len(set(self.witnesses)) != len(self.witnesses):
             raise ConfigError("witnesses: one is given twice; each counts once")
-        if signing.share_key_part(witness.key for witness in self.witnesses):
+        if signing.has_shared_part(witness.key for witness in self.witnesses):
             raise ConfigError("witnesses: two names have one key; it would count twice")
         if self.quorum is not None and self.quorum < 1:
             raise ConfigError(f"witnesses: {self.quorum} must have cosigned, expected 1 or more")

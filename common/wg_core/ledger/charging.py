@@ -14,7 +14,7 @@ from wg_core.errors import ConfigError
 from wg_core.ledger import statement
 from wg_core.privacy import events
 from wg_core.privacy.events import PrivacyEvent
-from wg_core.privacy.schema import CLASSES, GRADIENTS, MACHINE, ReleaseKind
+from wg_core.privacy.schema import CLASS_STATISTICS, GRADIENTS, MACHINE_STATISTICS, ReleaseKind
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ SOFTWARE = f"weightgate {__version__}"
 _LIBRARIES = ("opendp", "dp-accounting", "numpy")
 RECORD_UNIT = "record"  # Privacy unit of a release in which each record is its own unit
 _PUBLIC_INPUT: dict[ReleaseKind, str] = {
-    CLASSES: "label domain",
-    MACHINE: "data sheet",
+    CLASS_STATISTICS: "label domain",
+    MACHINE_STATISTICS: "data sheet",
     GRADIENTS: "label domain",
 }
 _UNPROTECTED_FACTS = (

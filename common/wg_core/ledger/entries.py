@@ -22,7 +22,7 @@ from wg_core.ledger import statement
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.privacy.schema import ReleaseField, ReleaseKind, release_kind
 from wg_core.wire import canonical
-from wg_core.wire.canonical import Count, Time
+from wg_core.wire.canonical import Count, UnixSeconds
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.handover import Handover
 
@@ -64,7 +64,7 @@ class EntryHeader:
     prev: grammar.OptionalDigest
     origin: grammar.Origin
     key_id: grammar.Identifier
-    time: Time
+    time: UnixSeconds
 
     def __post_init__(self) -> None:
         grammar.check_text_fields(self)

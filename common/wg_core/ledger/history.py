@@ -27,7 +27,7 @@ from wg_core.ledger.note import Note
 from wg_core.ledger.sources import LogSource
 from wg_core.ledger.state import LedgerState
 from wg_core.wire import signing
-from wg_core.wire.handover import WITNESS
+from wg_core.wire.handover import WITNESS_USE
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +278,7 @@ def _key_successors(
     after = {
         (handover.name, bytes.fromhex(handover.before)): bytes.fromhex(handover.now)
         for handover in handovers
-        if handover.use == WITNESS
+        if handover.use == WITNESS_USE
     }
     successors = [witness]
     while (key := after.pop((witness.name, successors[-1].public_key), None)) is not None:

@@ -227,7 +227,7 @@ class Log:
                 if entry.handover == handover:
                     return entry.head.seq
             same_name = [w for w in state.witnesses if w.name == handover.name]
-            witness = handover.use == handovers.WITNESS
+            witness = handover.use == handovers.WITNESS_USE
             if witness and same_name and same_name[-1].public_key.hex() == handover.now:
                 return same_name[-1].seq  # already enrolled with this key
             return self._append(

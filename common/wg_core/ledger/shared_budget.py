@@ -16,7 +16,7 @@ from wg_core.wire import canonical
 LEDGER_FILE = "ledger.sqlite"
 REFERENCE_FILE = "budget-of.json"
 VERSION = 1
-_LIMIT = 64 << 10
+_FILE_BYTES_LIMIT = 64 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +49,8 @@ def read_shared_budget(home: Path) -> SharedBudget | None:
     path = home / REFERENCE_FILE
     if not path.exists():
         return None
-    data = atomic.read_bytes(path, limit=_LIMIT)
-    return canonical.decode(SharedBudget, data, subject=str(path), limit=_LIMIT)
+    data = atomic.read_bytes(path, limit=_FILE_BYTES_LIMIT)
+    return canonical.decode(SharedBudget, data, subject=str(path), limit=_FILE_BYTES_LIMIT)
 
 
 def write_shared_budget(home: Path, budget: SharedBudget) -> None:

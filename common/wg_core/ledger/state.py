@@ -416,7 +416,7 @@ class LedgerState:
         before, successor = bytes.fromhex(handover.before), _public_key(handover.now, "new key")
         if len(self.handovers) >= WITNESSES_LIMIT:
             raise VerificationError(f"more than {WITNESSES_LIMIT} keys are handed over")
-        if handover.use == handovers.WITNESS:
+        if handover.use == handovers.WITNESS_USE:
             current_key = self.witness_keys(handover.name)[:1]
             if current_key != [before]:
                 raise VerificationError(

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from wg_core import grammar, numbers
 from wg_core.errors import DecodeError
-from wg_core.privacy.schema import CLASSES, GRADIENTS, MACHINE, ReleaseKind
+from wg_core.privacy.schema import CLASS_STATISTICS, GRADIENTS, MACHINE_STATISTICS, ReleaseKind
 from wg_core.wire.canonical import Count
 
 MECHANISMS: dict[ReleaseKind, str] = {
-    CLASSES: "two discrete Gaussians over exact integers, sums about a centre from the first",
-    MACHINE: "one discrete Gaussian over exact integers, machine statistics without labels",
+    CLASS_STATISTICS: "two discrete Gaussians over exact integers, sums about a centre from the"
+    " first",
+    MACHINE_STATISTICS: "one discrete Gaussian over exact integers, machine statistics without"
+    " labels",
     GRADIENTS: "discrete Gaussians over exact integers, a sum of clipped gradients each step",
 }
 """Name of the mechanism that a charge states, for each kind of release."""
@@ -96,7 +98,9 @@ class Mechanism:
     @property
     def statistics(self) -> ReleaseKind:
         """Kind of release (class or machine statistics, or gradients), by the mechanism's name."""
-        return next((kind for kind, name in MECHANISMS.items() if name == self.name), CLASSES)
+        return next(
+            (kind for kind, name in MECHANISMS.items() if name == self.name), CLASS_STATISTICS
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ class Spending:
 def _compose_epsilon(events: tuple[PrivacyEvent, ...], delta: float) -> float:
     from wg_core.privacy import accounting
 
-    return accounting.epsilon(events, delta)
+    return accounting.composed_epsilon(events, delta)
 
 
 class Ledger(CosignedLog):

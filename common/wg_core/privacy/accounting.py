@@ -17,17 +17,17 @@ from typing import Any
 from wg_core.privacy import calibration
 from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
 
-_SIZE_LIMIT = 150.0
+_MU_LIMIT = 150.0
 """Largest mu that is computed; above it epsilon is useless (10^4) and reported as infinite."""
 
 _RELEASES_LIMIT = 1 << 20
 
-_ONE = threading.Lock()
+_CACHE_LOCK = threading.Lock()
 """Lock under which concurrent equal questions wait for the first result, then cached."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class EventCost:
     """Epsilon of one more privacy event at a given delta, alone and with earlier events.
 
     Attributes:
@@ -41,12 +41,12 @@ class Cost:
     after: float
 
 
-def mu_squared(events: Sequence[PrivacyEvent]) -> Fraction:
+def total_mu_squared(events: Sequence[PrivacyEvent]) -> Fraction:
     """Return the exact sum of ``mu^2`` over privacy events."""
     return sum(int(event.mu_squared) for event in events) * MU_SQUARED_UNIT
 
 
-def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
+def composed_epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
     """Return the composed epsilon of all privacy events at ``delta``.
 
     Args:
@@ -61,11 +61,11 @@ def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
         ConfigError: ``delta`` is out of range.
     """
     calibration.check_delta(delta)
-    total = mu_squared(events)
+    total = total_mu_squared(events)
     if not total:
         return 0.0
-    with _ONE:
-        return _epsilon(total, delta)
+    with _CACHE_LOCK:
+        return _epsilon_of_total(total, delta)
 
 
 def best_guess_accuracy(events: Sequence[PrivacyEvent]) -> float:
@@ -74,7 +74,7 @@ def best_guess_accuracy(events: Sequence[PrivacyEvent]) -> float:
     This is ``(1 + delta) / 2`` at epsilon 0, where delta is the total variation between releases
     with and without the unit: no test does better (Le Cam). Without events it is one half.
     """
-    total = mu_squared(events)
+    total = total_mu_squared(events)
     if not total:
         return 0.5
     accountant = _accountant(total)
@@ -82,7 +82,7 @@ def best_guess_accuracy(events: Sequence[PrivacyEvent]) -> float:
 
 
 @functools.lru_cache(maxsize=256)
-def _epsilon(total: Fraction, delta: float) -> float:
+def _epsilon_of_total(total: Fraction, delta: float) -> float:
     """Return the epsilon of a summed ``mu^2``, cached because each charge asks twice."""
     accountant = _accountant(total)
     return math.inf if accountant is None else float(accountant.get_epsilon(delta))
@@ -93,7 +93,7 @@ def _accountant(total: Fraction) -> Any:
     # Interval of privacy losses; with connected dots the error is of second order in it.
     discretisation = 2e-4
     mu = math.sqrt(total)
-    if mu > _SIZE_LIMIT:
+    if mu > _MU_LIMIT:
         return None
     import dp_accounting
     from dp_accounting.pld import PLDAccountant
@@ -106,12 +106,14 @@ def _accountant(total: Fraction) -> Any:
     return accountant
 
 
-def cost(earlier_events: Sequence[PrivacyEvent], event: PrivacyEvent, delta: float) -> Cost:
+def event_cost(
+    earlier_events: Sequence[PrivacyEvent], event: PrivacyEvent, delta: float
+) -> EventCost:
     """Return the cost of one more privacy event after earlier ones, before it is charged."""
-    return Cost(
-        alone=epsilon([event], delta),
-        before=epsilon(earlier_events, delta),
-        after=epsilon([*earlier_events, event], delta),
+    return EventCost(
+        alone=composed_epsilon([event], delta),
+        before=composed_epsilon(earlier_events, delta),
+        after=composed_epsilon([*earlier_events, event], delta),
     )
 
 
@@ -121,7 +123,7 @@ def releases_left(
     """Return how many releases with a given privacy event fit under a cap, at most 2^20."""
 
     def fits(count: int) -> bool:
-        return epsilon([*earlier_events, repeat_event(event, count)], delta) <= cap_epsilon
+        return composed_epsilon([*earlier_events, repeat_event(event, count)], delta) <= cap_epsilon
 
     if not fits(1):
         return 0

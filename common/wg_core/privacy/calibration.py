@@ -20,8 +20,8 @@ def gaussian_delta(mu: float, epsilon: float) -> float:
     """Return the exact delta of a mu-GDP Gaussian mechanism at ``epsilon``; both non-negative."""
     from scipy.special import erfcx, ndtr
 
-    _check(mu >= 0, "mu", mu)
-    _check(epsilon >= 0, "epsilon", epsilon)
+    _check_in_range(mu >= 0, "mu", mu)
+    _check_in_range(epsilon >= 0, "epsilon", epsilon)
     if mu == 0:
         return 0.0
     low = mu / 2 - epsilon / mu
@@ -43,16 +43,16 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
         Epsilon, rounded up; ``inf`` above ``EPSILON_LIMIT``.
     """
     check_delta(delta)
-    _check(mu >= 0, "mu", mu)
+    _check_in_range(mu >= 0, "mu", mu)
     if gaussian_delta(mu, 0.0) <= delta:
         return 0.0
     if gaussian_delta(mu, EPSILON_LIMIT) > delta:
         return math.inf
-    return _last_true(lambda e: gaussian_delta(mu, e) > delta, 0.0, EPSILON_LIMIT)[1]
+    return _bisect_last_true(lambda e: gaussian_delta(mu, e) > delta, 0.0, EPSILON_LIMIT)[1]
 
 
 @lru_cache(64)
-def mu(epsilon: float, delta: float) -> float:
+def largest_mu(epsilon: float, delta: float) -> float:
     """Return the largest mu at which a Gaussian mechanism is (epsilon, delta)-DP, rounded down.
 
     Raises:
@@ -63,7 +63,7 @@ def mu(epsilon: float, delta: float) -> float:
     top = 1.0
     while gaussian_delta(top, epsilon) <= delta:
         top *= 2
-    return _last_true(lambda m: gaussian_delta(m, epsilon) <= delta, 0.0, top)[0]
+    return _bisect_last_true(lambda m: gaussian_delta(m, epsilon) <= delta, 0.0, top)[0]
 
 
 def check_epsilon(epsilon: float) -> None:
@@ -72,7 +72,7 @@ def check_epsilon(epsilon: float) -> None:
     Raises:
         ConfigError: The number is not in (0, 10^4].
     """
-    _check(0 < epsilon <= EPSILON_LIMIT, "epsilon", epsilon)
+    _check_in_range(0 < epsilon <= EPSILON_LIMIT, "epsilon", epsilon)
 
 
 def check_delta(delta: float) -> None:
@@ -81,13 +81,15 @@ def check_delta(delta: float) -> None:
     Raises:
         ConfigError: The number is not in (0, 1).
     """
-    _check(0 < delta < 1, "delta", delta)
+    _check_in_range(0 < delta < 1, "delta", delta)
 
 
 _ROOT2 = math.sqrt(2)
 
 
-def _last_true(holds: Callable[[float], bool], low: float, high: float) -> tuple[float, float]:
+def _bisect_last_true(
+    holds: Callable[[float], bool], low: float, high: float
+) -> tuple[float, float]:
     """Return the pair of adjacent floats at which ``holds`` turns false, found by bisection."""
     while True:
         middle = (low + high) / 2
@@ -99,6 +101,6 @@ def _last_true(holds: Callable[[float], bool], low: float, high: float) -> tuple
             high = middle
 
 
-def _check(good: bool, name: str, value: float) -> None:
+def _check_in_range(good: bool, name: str, value: float) -> None:
     if not good:
         raise ConfigError(f"{name}: {value!r} is out of range")

@@ -35,7 +35,7 @@ DEFAULT_STEPS = (
 
 _LENGTH_LIMIT = 1 << 22  # Most weights and biases of a head
 _STEPS_LIMIT = 10_000
-_NUMBERS = 1 << 23  # Approximate number of gradient entries in memory at a time
+_ENTRIES_AT_ONCE = 1 << 23  # Approximate number of gradient entries in memory at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,11 +129,11 @@ class LabelledFeatures:
         return exact.rows_by_unit(self.units)
 
 
-Gradients = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+GradientFunction = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 """Function from row numbers ``[m]`` to the gradients ``[m, P]`` of these records."""
-Head = tuple[NDArray[np.float32], NDArray[np.float32]]
+HeadArrays = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Weight ``[K, d]`` and bias ``[K]``."""
-Train = Callable[[LabelledFeatures, "ChargedSteps"], Head]
+TrainHead = Callable[[LabelledFeatures, "ChargedSteps"], HeadArrays]
 """Function that trains a head, using records only through the steps; see ``wg_common.nets``."""
 
 
@@ -153,7 +153,7 @@ class ChargedSteps:
     remaining: int
     sampler: Sampler = opendp_sampler
 
-    def noisy_sum(self, gradients: Gradients, length: int) -> NDArray[np.float64]:
+    def noisy_sum(self, gradients: GradientFunction, length: int) -> NDArray[np.float64]:
         """Return the sum of all records' clipped gradients with noise, ``[P]``.
 
         Args:
@@ -167,7 +167,7 @@ class ChargedSteps:
             raise InternalError("gradients: more steps than were charged")
         self.remaining -= 1
         total = np.zeros(length, np.int64)
-        for part in self._parts(max(1, _NUMBERS // length)):
+        for part in self._unit_groups(max(1, _ENTRIES_AT_ONCE // length)):
             grid_rows = exact.quantise(gradients(np.concatenate(part)), CLIP_RADIUS, GRID_BITS)
             sizes = np.array([len(members) for members in part])
             unit_sums = np.add.reduceat(grid_rows, np.cumsum(sizes) - sizes, axis=0)
@@ -175,7 +175,7 @@ class ChargedSteps:
         noisy = mechanism.add_noise(total, self.sigma, self.sampler)
         return noisy.astype(np.float64) * (CLIP_RADIUS / (1 << GRID_BITS))
 
-    def _parts(self, records: int) -> Iterator[list[NDArray[np.int64]]]:
+    def _unit_groups(self, records: int) -> Iterator[list[NDArray[np.int64]]]:
         """Yield groups of privacy units with about ``records`` records each."""
         part: list[NDArray[np.int64]] = []
         count = 0

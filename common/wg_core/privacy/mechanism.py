@@ -30,7 +30,7 @@ from wg_core.privacy.schema import StatisticsSchema
 
 Integers = NDArray[np.int64]
 Sampler = Callable[[Integers, float], Integers]
-StatisticsAbout = Callable[[Centre], Integers]
+StatisticsAboutCentre = Callable[[Centre], Integers]
 """Function that returns exact statistics, int64 ``[schema.length]``, with sums about a centre."""
 
 
@@ -63,7 +63,7 @@ def noise_scale(schema: BoundedSensitivity, epsilon: float, delta: float) -> flo
     calibration_margin = 1e-6
     sensitivity_squared = Fraction(schema.sensitivity_squared())
     calibration.check_epsilon(epsilon)
-    target = calibration.mu(epsilon * (1 - calibration_margin), delta)
+    target = calibration.largest_mu(epsilon * (1 - calibration_margin), delta)
     units = math.floor(Fraction(target) ** 2 / MU_SQUARED_UNIT)
     if units < 1:
         raise PolicyRefused(f"epsilon {epsilon!r}: too small to be counted on a ledger")
@@ -99,7 +99,7 @@ def opendp_sampler(exact: Integers, sigma: float) -> Integers:
 def release_statistics(
     schema: StatisticsSchema,
     exact: Integers,
-    statistics_about: StatisticsAbout,
+    statistics_about: StatisticsAboutCentre,
     sigma: float,
     sampler: Sampler = opendp_sampler,
 ) -> Integers:
@@ -126,7 +126,7 @@ def release_statistics(
 def release_in_parts(
     schema: StatisticsSchema,
     exact: Integers,
-    statistics_about: StatisticsAbout,
+    statistics_about: StatisticsAboutCentre,
     sigma: float,
     noise: Callable[[Integers], Integers],
 ) -> Integers:

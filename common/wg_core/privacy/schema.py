@@ -57,9 +57,9 @@ DIMENSION = 64  # Usual number of released features of an encoder
 
 StatisticsKind = Literal["classes", "machine"]
 """Kind of statistics in a release."""
-CLASSES: Final = "classes"
-MACHINE: Final = "machine"
-KINDS: tuple[StatisticsKind, ...] = (CLASSES, MACHINE)
+CLASS_STATISTICS: Final = "classes"
+MACHINE_STATISTICS: Final = "machine"
+STATISTICS_KINDS: tuple[StatisticsKind, ...] = (CLASS_STATISTICS, MACHINE_STATISTICS)
 
 ReleaseKind = Literal["classes", "machine", "gradients"]
 """Kind of release that a charge pays for: statistics requested by a server, or the gradients of a
@@ -77,7 +77,7 @@ UNLABELLED = -1  # Label of a record without one
 
 MACHINE_DIMENSION = 32  # Numbers that a reading map computes from a record
 
-MACHINE_RECORDS = 100
+MACHINE_RECORDS_MINIMUM = 100
 """Fewest records whose mean is larger than the noise of a release; with fewer, generated networks
 are made without machine statistics."""
 
@@ -95,7 +95,7 @@ _LENGTH_LIMIT = 1 << 22
 _WEIGHT_LIMIT = 1 << 53
 
 
-_SHARES = (Fraction(5, 100), Fraction(75, 100), Fraction(20, 100))
+_SENSITIVITY_SHARES = (Fraction(5, 100), Fraction(75, 100), Fraction(20, 100))
 """Shares of the squared sensitivity for counts, sums and moments."""
 _MOMENT_WEIGHT = 1 << 8  # Rounding the weight of the sums, 495.7, down costs .3 % of their share
 
@@ -159,7 +159,7 @@ class StatisticsSchema:
         _require(len(self.labels) <= _LABEL_LIMIT, "labels", len(self.labels), "at most 2^14")
         _require(len(set(self.labels)) == len(self.labels), "labels", self.labels, "unique names")
         grammar.check_text_fields(self)
-        if self.statistics == MACHINE:
+        if self.statistics == MACHINE_STATISTICS:
             _require(not self.labels, "labels", self.labels, "none in machine statistics")
             _require(
                 self.dimension == MACHINE_DIMENSION,
@@ -259,7 +259,7 @@ def default_schema(
     """
     _require(bits in _BITS, "bits", bits, f"{_BITS.start} to {_BITS.stop - 1}")
     _require(0 < clip_radius < math.inf, "clip_radius", clip_radius, "a positive number")
-    count_share, sum_share, moment_share = _SHARES
+    count_share, sum_share, moment_share = _SENSITIVITY_SHARES
     s2 = 1 << (2 * bits)
     total = _MOMENT_WEIGHT**2 * s2 / (moment_share if labels else 1 - count_share)
     return StatisticsSchema(
@@ -284,22 +284,22 @@ def machine_schema(encoder: str, unit_rule: Literal["record", "weight"]) -> Stat
         clip_radius=CLIP_RADIUS,
         unit_rule=unit_rule,
     )
-    return replace(schema, features=MACHINE)
+    return replace(schema, features=MACHINE_STATISTICS)
 
 
 def statistics_field(statistics: StatisticsKind) -> StatisticsField:
     """Return the value of a record's field ``statistics``; absent for class statistics."""
-    return UNSET if statistics == CLASSES else MACHINE
+    return UNSET if statistics == CLASS_STATISTICS else MACHINE_STATISTICS
 
 
 def statistics_kind(field: StatisticsField) -> StatisticsKind:
     """Return the kind of statistics that a record's ``statistics`` field states."""
-    return CLASSES if field is UNSET else MACHINE
+    return CLASS_STATISTICS if field is UNSET else MACHINE_STATISTICS
 
 
 def release_kind(field: ReleaseField) -> ReleaseKind:
     """Return the kind of release that a record's ``statistics`` field states."""
-    return CLASSES if field is UNSET else field
+    return CLASS_STATISTICS if field is UNSET else field
 
 
 def _require(good: bool, field: str, value: object, expected: str) -> None:

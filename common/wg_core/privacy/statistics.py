@@ -68,12 +68,12 @@ class NoisyStatistics:
 
         It is known exactly: noise influenced its value, but no noise is added to it.
         """
-        return np.asarray(self._about.point * (self.schema.radius / self.schema.grid))
+        return np.asarray(self._release_centre.point * (self.schema.radius / self.schema.grid))
 
     @property
     def sum_radius(self) -> float:
         """Radius to which deviations from the centre were clipped, feature units."""
-        return self.schema.radius * self._about.radius / self.schema.grid
+        return self.schema.radius * self._release_centre.radius / self.schema.grid
 
     def moments(self) -> Array:
         """Return the sum of clipped features over all records, [d], feature units."""
@@ -93,10 +93,10 @@ class NoisyStatistics:
     def _sum_unit(self) -> float:
         if not self.schema.labels:
             return 0.0
-        return self.schema.radius / (self._about.weight * self.schema.grid)
+        return self.schema.radius / (self._release_centre.weight * self.schema.grid)
 
     @functools.cached_property
-    def _about(self) -> Centre:
+    def _release_centre(self) -> Centre:
         return centring.centre_of_release(self.schema, self.integers, self.sigma)
 
     @property

@@ -3,10 +3,10 @@
 from wg_core.errors import ConfigError
 from wg_core.site.config import ClientConfig
 
-_SECONDS_A_RECORD = {False: 6e-5, True: 2e-4}
+_SECONDS_PER_RECORD = {False: 6e-5, True: 2e-4}
 """Seconds to sum one record about a centre, without and with units of several records: four times
 the measured time of one server core (16 and 51 microseconds)."""
-_SLOTS = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
+_SUGGESTED_SLOT_SECONDS = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 """Suggested slots, in seconds; only a few, since an observer can see the slot."""
 
 
@@ -23,13 +23,18 @@ def check_answer_slot(config: ClientConfig, records: int, dimension: int) -> Non
     # Speed of checking a file: a fifth of SHA-256 with a processor's own instructions.
     bytes_a_second = 2e8
     seconds_a_record = (
-        _SECONDS_A_RECORD[config.data.unit_column is not None] + dimension * 4 / bytes_a_second
+        _SECONDS_PER_RECORD[config.data.unit_column is not None] + dimension * 4 / bytes_a_second
     )
     seconds_needed = records * seconds_a_record
     slot = config.privacy.answer_slot_seconds
     if seconds_needed > slot:
         fitting = next(
-            (slot_seconds for slot_seconds in _SLOTS if slot_seconds >= seconds_needed), _SLOTS[-1]
+            (
+                slot_seconds
+                for slot_seconds in _SUGGESTED_SLOT_SECONDS
+                if slot_seconds >= seconds_needed
+            ),
+            _SUGGESTED_SLOT_SECONDS[-1],
         )
         raise ConfigError(
             f"privacy.answer_slot_seconds: {slot:g} is too short for this data set: an answer might"

@@ -29,7 +29,7 @@ from wg_core.privacy.schema import (
     release_kind,
     statistics_kind,
 )
-from wg_core.site.config import HUMAN, ClientConfig
+from wg_core.site.config import HUMAN_APPROVAL, ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.policy import PrivacyPrice
 from wg_core.wire import canonical, fleet
@@ -44,7 +44,7 @@ _FILE_LIMIT = 64 << 10
 EXPORT_RECIPIENT = "whoever gets the exported file"  # Recipient of a private head
 
 
-class Question(PrivacyPrice, Protocol):
+class ApprovalSubject(PrivacyPrice, Protocol):
     """Request for a release, by a server or by a command of the plant."""
 
     @property
@@ -86,12 +86,12 @@ def require_approval(
         ApprovalPending: Nobody has decided yet; the request is stored.
         PolicyRefused: The request was denied, or approved on other terms.
     """
-    if config.privacy.approve != HUMAN:
+    if config.privacy.approve != HUMAN_APPROVAL:
         return
     request_id = query.request_id
     decision = ledger.newest_decision(config.data.name, request_id)
     if decision is None:
-        _keep(home, query, current_time)
+        _store_waiting_request(home, query, current_time)
         raise ApprovalPending(
             f"request {request_id}: waits for a person; see 'wg-client requests --home"
             f" {home.root} {request_id}'"
@@ -110,7 +110,7 @@ def require_approval(
 
 
 def record_decision(
-    config: ClientConfig, ledger: Ledger, query: Question, *, is_approved: bool, name: str
+    config: ClientConfig, ledger: Ledger, query: ApprovalSubject, *, is_approved: bool, name: str
 ) -> Decision:
     """Write a person's decision to the ledger.
 
@@ -150,7 +150,7 @@ def record_decision(
 
 
 def approve_by_command(
-    config: ClientConfig, ledger: Ledger, query: Question, name: str | None
+    config: ClientConfig, ledger: Ledger, query: ApprovalSubject, name: str | None
 ) -> None:
     """Record a person's approval of a release that a command of the plant makes.
 
@@ -158,7 +158,7 @@ def approve_by_command(
         PolicyRefused: An approval is required, and no name is given.
         UsageError: The name is not allowed, or no approval is required.
     """
-    if config.privacy.approve != HUMAN:
+    if config.privacy.approve != HUMAN_APPROVAL:
         if name is not None:
             raise UsageError("--by: for plants whose privacy.approve is 'human', found 'policy'")
         return
@@ -211,7 +211,7 @@ def find_waiting_request(home: ClientHome, prefix: str, current_time: float) -> 
     return matches[0]
 
 
-def _keep(home: ClientHome, query: StatisticsQuery, current_time: float) -> None:
+def _store_waiting_request(home: ClientHome, query: StatisticsQuery, current_time: float) -> None:
     """Store a request that waits for a decision, once, if there is room."""
     fleet.check_request_id(query.request_id)
     request = WaitingRequest(query=query, came=int(current_time))

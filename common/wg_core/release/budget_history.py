@@ -19,12 +19,12 @@ from wg_core.errors import ConfigError, VerificationError
 from wg_core.ledger import entries
 from wg_core.ledger.entries import Charge, Dataset, Genesis
 from wg_core.ledger.store import DatasetRecord, Ledger, check_privacy_unit
-from wg_core.site.config import RECORD, ClientConfig
+from wg_core.site.config import RECORD_UNIT, ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.snapshot import DIGEST_BYTES, Digests
 from wg_core.wire import canonical
 
-_LIMIT = 4 << 30
+_FILE_BYTES_LIMIT = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,13 @@ class BudgetHistory:
     units: tuple[str, ...]
 
     @property
-    def budget(self) -> str:
+    def budget_lineage(self) -> str:
         """Lineage that every data set pays from; empty before the first."""
         return next(iter(self.lineages.values()), "")
 
 
 @dataclass(frozen=True, slots=True)
-class _Charged:
+class _ChargedDigests:
     """Digests of one data set's charged units, from snapshots with these commitments."""
 
     commitments: frozenset[str]
@@ -93,7 +93,7 @@ def register_dataset_version(ledger: Ledger, config: ClientConfig, commitment: s
     )
     if ledger.commitment(config.data.name) is None:
         past = read_budget_history(ledger)
-        if config.data.name not in past.lineages and past.budget:
+        if config.data.name not in past.lineages and past.budget_lineage:
             record = dataclasses.replace(record, lineage=next(iter(past.lineages)))
     ledger.register_dataset(record)
 
@@ -107,9 +107,9 @@ def record_charged_units(home: ClientHome, history: BudgetHistory) -> None:
         if commitment not in history.commitments or commitment in former.commitments:
             continue
         records = snapshot.records()
-        digests = former.digests | _set(records.contents) | _set(records.units)
+        digests = former.digests | _digest_set(records.contents) | _digest_set(records.units)
         home.units.mkdir(mode=0o700, exist_ok=True)
-        _write(path, _Charged(former.commitments | {commitment}, digests))
+        _write(path, _ChargedDigests(former.commitments | {commitment}, digests))
 
 
 def charged_digests(home: ClientHome) -> frozenset[bytes]:
@@ -123,9 +123,9 @@ def check_budget_terms(config: ClientConfig, history: BudgetHistory) -> None:
     Raises:
         ConfigError: ``client.yaml`` names another cap or unit than the ledger.
     """
-    check_privacy_unit(config.data.name, config.data.unit_column or RECORD, history.units)
+    check_privacy_unit(config.data.name, config.data.unit_column or RECORD_UNIT, history.units)
     policy = config.privacy.cap_epsilon, config.privacy.cap_delta
-    cap = history.caps.get(history.budget, policy)
+    cap = history.caps.get(history.budget_lineage, policy)
     if cap != policy:
         raise ConfigError(
             f"data set {config.data.name!r}: cap ({', '.join(policy)}), but its budget has"
@@ -133,21 +133,21 @@ def check_budget_terms(config: ClientConfig, history: BudgetHistory) -> None:
         )
 
 
-def _read(path: Path) -> _Charged:
+def _read(path: Path) -> _ChargedDigests:
     """Read the stored digests of a data set's charged units; empty if there is no file."""
     if not path.is_file():
-        return _Charged(frozenset(), frozenset())
-    data = atomic.read_bytes(path, limit=_LIMIT)
+        return _ChargedDigests(frozenset(), frozenset())
+    data = atomic.read_bytes(path, limit=_FILE_BYTES_LIMIT)
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             commitments = frozenset(str(commitment) for commitment in file["commitments"])
             digests = file["digests"]
     except (ValueError, KeyError, OSError, EOFError) as error:
         raise VerificationError(f"{path}: damaged: {error}; restore a copy") from error
-    return _Charged(commitments, _set(digests))
+    return _ChargedDigests(commitments, _digest_set(digests))
 
 
-def _write(path: Path, past: _Charged) -> None:
+def _write(path: Path, past: _ChargedDigests) -> None:
     rows = b"".join(sorted(past.digests))
     buffer = io.BytesIO()
     np.savez(
@@ -158,5 +158,5 @@ def _write(path: Path, past: _Charged) -> None:
     atomic.write_bytes(path, buffer.getvalue(), mode=atomic.PRIVATE_MODE)
 
 
-def _set(digests: Digests) -> frozenset[bytes]:
+def _digest_set(digests: Digests) -> frozenset[bytes]:
     return frozenset(bytes(row) for row in digests)

@@ -24,7 +24,7 @@ from wg_core.snapshot import DIGEST_BYTES
 FOLDER = ".encoded"
 
 
-class EncodedFeatures:
+class EncodedFeatureCache:
     """Cache of records' features by keyed digest of the content, for an interrupted freeze."""
 
     def __init__(self, home: ClientHome, encoder: str, width: int) -> None:

@@ -22,7 +22,9 @@ from wg_core.site.config import ClientConfig
 from wg_core.wire import canonical
 from wg_core.wire.data_sheet import DataSheet
 
-_NUMBERS = "machine.array"  # Machine features of the records, while a snapshot is made
+_MACHINE_FEATURES_FILE = (
+    "machine.array"  # Machine features of the records, while a snapshot is made
+)
 
 
 class RecordEncoder(Protocol):
@@ -96,7 +98,7 @@ class RecordReader:
         return self.encoder.local_dimension + (0 if self.sheet is None else MACHINE_DIMENSION)
 
     @property
-    def name(self) -> str:
+    def encoding_id(self) -> str:
         """Hash of the encoder and data sheet on which a record's numbers depend, hex."""
         if self.sheet is None:
             return self.schema.encoder
@@ -112,13 +114,13 @@ class RecordReader:
         if self.sheet is None:
             return rows, failures
         numbers, unread = encoding_failures.encode_or_zero(
-            _AtMachine(self.encoder, self.sheet), records
+            _MachineFeatureEncoder(self.encoder, self.sheet), records
         )
         return np.concatenate([rows, numbers], axis=1), failures | unread
 
 
 @dataclass(frozen=True, slots=True)
-class _AtMachine:
+class _MachineFeatureEncoder:
     """Adapter that returns an encoder's machine features in place of its local features."""
 
     encoder: RecordEncoder
@@ -171,7 +173,7 @@ class FeatureRows:
     def create(cls, path: Path, records: int, reading: RecordReader) -> Self:
         """Create feature rows for ``records`` records, in a new file at ``path``."""
         split = reading.encoder.local_dimension
-        nameless = path.with_name(_NUMBERS)
+        nameless = path.with_name(_MACHINE_FEATURES_FILE)
         features = _memory_map(path, (records, split))
         numbers = _memory_map(nameless, (records, reading.width - split))
         nameless.unlink()  # a snapshot stores only the sums of these numbers

@@ -4,7 +4,7 @@ Whoever makes an encoder can make it fail on a certain record: by an exception, 
 features, a non-finite value, or excessive memory or time. If that caused a refusal, it would tell
 whether a plant holds the record, and cost nothing. So such a record counts as zeros in everything
 that leaves, the records beside it keep their features to the last bit, and only the plant's own
-people are told (``quality.Quality``).
+people are told (``quality.QualityReport``).
 
 Memory and time are bounded where records are encoded (``wg_common.nets.encoder``).
 """
@@ -45,11 +45,11 @@ def encode_or_zero(
         StorageError: The same condition as for ``LocalEncoder``.
     """
     shape = len(records), encoder.local_dimension
-    features = _attempt(encoder, records)
+    features = _encode_or_none(encoder, records)
     if features is None and len(records) > 1:
         features = np.full(shape, np.nan, np.float32)
         for row, record in enumerate(records):
-            lone_row = _attempt(encoder, [record])
+            lone_row = _encode_or_none(encoder, [record])
             if lone_row is not None:
                 features[row] = lone_row[0]
     if features is None:
@@ -59,7 +59,7 @@ def encode_or_zero(
     return np.where(finite, features, np.float32(0)), failures
 
 
-def _attempt(encoder: LocalEncoder, records: Sequence[Any]) -> NDArray[np.float32] | None:
+def _encode_or_none(encoder: LocalEncoder, records: Sequence[Any]) -> NDArray[np.float32] | None:
     """Return the features of records encoded together, or None if the encoder failed."""
     try:
         features = np.asarray(encoder.encode_local(records), dtype=np.float32)

@@ -40,9 +40,9 @@ from wg_core.ledger.store import Ledger
 from wg_core.privacy.schema import UNLABELLED, machine_schema
 from wg_core.release import budget_history, quality
 from wg_core.release.answer_time import check_answer_slot
-from wg_core.release.encoded import EncodedFeatures
+from wg_core.release.encoded import EncodedFeatureCache
 from wg_core.release.encoding import FeatureRows, LoadEncoder, RecordReader, record_reader
-from wg_core.release.quality import Quality
+from wg_core.release.quality import QualityReport
 from wg_core.release.query import open_ledger
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks
@@ -63,7 +63,9 @@ from wg_core.wire import canonical
 log = logging.getLogger(__name__)
 
 
-Stage = Callable[[str, int, int], None]  # Called with (name of the stage, records done, total)
+ProgressCallback = Callable[
+    [str, int, int], None
+]  # Called with (name of the stage, records done, total)
 
 
 class RecordTable(Protocol):
@@ -142,7 +144,7 @@ class FreezeResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class _FreezeInput:
     """Records of one freeze, with the settings and the encoder that read them."""
 
     config: ClientConfig
@@ -156,7 +158,7 @@ def freeze(
     *,
     load_encoder: LoadEncoder,
     acceptance: bytes = b"",
-    stage: Stage | None = None,
+    stage: ProgressCallback | None = None,
     clock: Callable[[], float] = time.time,
 ) -> FreezeResult:
     """Freeze a plant's records into the next snapshot, and put the snapshot in use.
@@ -180,7 +182,7 @@ def freeze(
     encoder = load_encoder(package)
     reading = record_reader(config, encoder, canonical.sha256_hex(package))
     check_answer_slot(config, len(inspection.data), encoder.local_dimension)
-    source = _Source(config, reading, inspection)
+    source = _FreezeInput(config, reading, inspection)
     records = frozen_records(config, inspection, home.load_secret())
     with _checked_ledger(home, config, start_time):
         pass  # before the long work, and once more after it
@@ -189,17 +191,17 @@ def freeze(
     with (
         locks.lock_freeze(home),
         _new_folder(home) as folder,
-        EncodedFeatures(home, reading.name, reading.width) as encoded_file,
+        EncodedFeatureCache(home, reading.encoding_id, reading.width) as encoded_file,
     ):
-        rows, report = _encode(folder, source, records.contents, encoded_file, stage)
-        exact = _exact(source, rows)
+        rows, report = _encode_records(folder, source, records.contents, encoded_file, stage)
+        exact = _exact_statistics(source, rows)
         hashes = _write_parts(folder, exact, records, listing, acceptance)
         quality.write(folder, report)
         with _checked_ledger(home, config, start_time) as ledger:
             manifest = _manifest(home, source, hashes, int(start_time))
-            snapshot = _put_in_place(home, folder, manifest)
+            snapshot = _install_snapshot(home, folder, manifest)
             budget_history.register_dataset_version(ledger, config, manifest.commitment)
-            _prune(home, manifest.number)
+            _delete_earlier_snapshots(home, manifest.number)
     log.info("snapshot %d: frozen", manifest.number)
     return FreezeResult(
         snapshot=snapshot, listing=listing, unread_machine_reason=reading.unread_machine_reason
@@ -239,7 +241,7 @@ def _new_folder(home: ClientHome) -> Iterator[Path]:
 
 
 def _manifest(
-    home: ClientHome, source: _Source, hashes: dict[str, str], created: int
+    home: ClientHome, source: _FreezeInput, hashes: dict[str, str], created: int
 ) -> SnapshotManifest:
     """Return the manifest of the next snapshot, with a new salt."""
     config, reading = source.config, source.reading
@@ -249,7 +251,7 @@ def _manifest(
         machine = MachineStatistics(
             data_sheet=reading.sheet,
             schema=machine_schema(reading.schema.encoder, config.data.unit_rule),
-            statistics_sha256=hashes[snapshots.MACHINE_STATISTICS],
+            statistics_sha256=hashes[snapshots.MACHINE_STATISTICS_FILE],
         )
     return SnapshotManifest(
         number=_next_number(home),
@@ -283,15 +285,15 @@ def frozen_records(config: ClientConfig, records: InspectedRecords, secret: byte
     stamps = [file_stamp(path) for path in records.paths or [Path(config.data.path)] * n]
     return FrozenRecords(
         labels=data.labels,
-        contents=_rows(contents),
-        units=_rows(units),
+        contents=_digest_rows(contents),
+        units=_digest_rows(units),
         shapes=records.shapes,
         rows=np.full(n, -1, dtype=np.int64) if data.rows is None else data.rows,
         stamps=np.array(stamps, dtype=np.int64).reshape(-1, 2),
     )
 
 
-def _rows(digests: list[bytes]) -> NDArray[np.uint8]:
+def _digest_rows(digests: list[bytes]) -> NDArray[np.uint8]:
     digest_bytes = np.frombuffer(b"".join(digests), dtype=np.uint8)
     return digest_bytes.reshape(-1, snapshots.DIGEST_BYTES)
 
@@ -305,13 +307,13 @@ def file_stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _encode(
+def _encode_records(
     folder: Path,
-    source: _Source,
+    source: _FreezeInput,
     contents: NDArray[np.uint8],
-    encoded_file: EncodedFeatures,
-    stage: Stage | None,
-) -> tuple[FeatureRows, Quality]:
+    encoded_file: EncodedFeatureCache,
+    stage: ProgressCallback | None,
+) -> tuple[FeatureRows, QualityReport]:
     """Compute the features of all records, chunk by chunk, checking each record's hash.
 
     Features cached by an interrupted freeze are reused, except of records on which the encoder
@@ -343,10 +345,10 @@ def _encode(
         if stage is not None:
             stage("encoded", stop, n)
     rows.features.flush()
-    return rows, Quality(failures=tuple(failures))
+    return rows, QualityReport(failures=tuple(failures))
 
 
-def _exact(source: _Source, rows: FeatureRows) -> dict[str, NDArray[np.int64]]:
+def _exact_statistics(source: _FreezeInput, rows: FeatureRows) -> dict[str, NDArray[np.int64]]:
     """Return a snapshot's exact statistics of each kind, by file name."""
     config, reading, data = source.config, source.reading, source.inspection.data
     schema, labels = reading.schema, data.labels
@@ -357,13 +359,13 @@ def _exact(source: _Source, rows: FeatureRows) -> dict[str, NDArray[np.int64]]:
     if reading.sheet is not None:
         of_machine = machine_schema(schema.encoder, config.data.unit_rule)
         nowhere = np.full_like(labels, UNLABELLED)
-        exact[snapshots.MACHINE_STATISTICS] = snapshots.exact_sums(
+        exact[snapshots.MACHINE_STATISTICS_FILE] = snapshots.exact_sums(
             of_machine, rows.machine_features, nowhere, units
         )
     return exact
 
 
-def _commitment(source: _Source, secret: bytes, salt: bytes) -> str:
+def _commitment(source: _FreezeInput, secret: bytes, salt: bytes) -> str:
     data = source.inspection.data
     names = [*source.config.data.labels, ""]
     return snapshots.commitment(
@@ -411,7 +413,7 @@ def _next_number(home: ClientHome) -> int:
     return 1 + max([0, *numbers, newest.manifest.number if newest else 0])
 
 
-def _put_in_place(home: ClientHome, temporary: Path, manifest: SnapshotManifest) -> Snapshot:
+def _install_snapshot(home: ClientHome, temporary: Path, manifest: SnapshotManifest) -> Snapshot:
     data = canonical.encode(manifest)
     if len(data) > snapshots.MANIFEST_LIMIT:
         raise ConfigError(f"snapshot: a manifest of {len(data)} bytes")
@@ -423,7 +425,7 @@ def _put_in_place(home: ClientHome, temporary: Path, manifest: SnapshotManifest)
     return snapshot
 
 
-def _prune(home: ClientHome, number: int) -> None:
+def _delete_earlier_snapshots(home: ClientHome, number: int) -> None:
     """Delete earlier snapshots, so that records deleted by the plant disappear here, too."""
     for path in home.snapshots.glob("*"):
         if path.name.isdecimal() and int(path.name) != number:

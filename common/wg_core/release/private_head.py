@@ -18,7 +18,7 @@ from wg_core.connection import cosigning
 from wg_core.errors import ConfigError, InternalError
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.witness import AskWitness
-from wg_core.privacy.gradients import ChargedSteps, GradientSchema, LabelledFeatures, Train
+from wg_core.privacy.gradients import ChargedSteps, GradientSchema, LabelledFeatures, TrainHead
 from wg_core.privacy.schema import GRADIENTS
 from wg_core.release import approval, query
 from wg_core.release.query import DEFAULT_HOOKS, ReleaseHooks, ReleaseOrder
@@ -53,7 +53,7 @@ class HeadOrder(ReleaseOrder):
 def release_head(
     home: ClientHome,
     order: HeadOrder,
-    train: Train,
+    train: TrainHead,
     *,
     witness: AskWitness | None,
     hooks: ReleaseHooks = DEFAULT_HOOKS,
@@ -79,7 +79,7 @@ def release_head(
     with locks.lock_release(home), query.open_ledger(home, at=time.time()) as ledger:
         cosigning.enrol_witnesses(ledger, config)
         snapshot = query.current_snapshot(home, config, ledger, encoder=encoder)
-        schema = _schema(config, snapshot)
+        schema = _gradient_schema(config, snapshot)
         request, _ = query.price_release(config, schema, order)
         fingerprint = request.fingerprint(snapshot.manifest.commitment)
         if ledger.find_charge(config.data.name, fingerprint=fingerprint) is None:
@@ -95,13 +95,13 @@ def release_head(
             body = head_file.head_bytes(train(records, steps))
             if steps.remaining or len(body) != 4 * schema.length:
                 raise InternalError("private head: was not trained by all steps of its charge")
-            return _make(config, schema, charged_request, body, key)
+            return _encode_head_file(config, schema, charged_request, body, key)
 
-        charge = query.release_once(ledger, request, pack, hooks.on_step)
+        charge = query.charge_and_release(ledger, request, pack, hooks.on_step)
         return query.make_bundle(home, config, ledger, charge, witness, hooks.on_step)
 
 
-def _schema(config: ClientConfig, snapshot: Snapshot) -> GradientSchema:
+def _gradient_schema(config: ClientConfig, snapshot: Snapshot) -> GradientSchema:
     return GradientSchema(
         encoder=snapshot.encoder,
         dimension=snapshot.manifest.schema.dimension,
@@ -110,7 +110,7 @@ def _schema(config: ClientConfig, snapshot: Snapshot) -> GradientSchema:
     )
 
 
-def _make(
+def _encode_head_file(
     config: ClientConfig,
     schema: GradientSchema,
     request: ChargeRequest,

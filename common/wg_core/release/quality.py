@@ -16,7 +16,7 @@ _BYTES_LIMIT = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quality:
+class QualityReport:
     """Quality report of one snapshot.
 
     Attributes:
@@ -28,12 +28,12 @@ class Quality:
     failures: tuple[str, ...] = ()
 
 
-def write(folder: Path, report: Quality) -> None:
+def write(folder: Path, report: QualityReport) -> None:
     """Write a snapshot's quality report; raise ``StorageError`` if the disk is full."""
     atomic.write_bytes(folder / _FILE, canonical.encode(report), mode=atomic.PRIVATE_MODE)
 
 
-def read(folder: Path) -> Quality:
+def read(folder: Path) -> QualityReport:
     """Read a snapshot's quality report; empty if there is no file, as in version 0.1.0.
 
     Raises:
@@ -41,6 +41,6 @@ def read(folder: Path) -> Quality:
     """
     path = folder / _FILE
     if not path.is_file():
-        return Quality()
+        return QualityReport()
     data = atomic.read_bytes(path, limit=_BYTES_LIMIT)
-    return canonical.decode(Quality, data, subject=str(path), limit=_BYTES_LIMIT)
+    return canonical.decode(QualityReport, data, subject=str(path), limit=_BYTES_LIMIT)

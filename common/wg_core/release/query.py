@@ -42,7 +42,7 @@ from wg_core.ledger.store import ChargeRecord, Ledger
 from wg_core.ledger.witness import AskWitness
 from wg_core.privacy.gradients import GradientSchema
 from wg_core.privacy.mechanism import Sampler, noise_scale, opendp_sampler, release_statistics
-from wg_core.privacy.schema import GRADIENTS, MACHINE, StatisticsSchema, statistics_kind
+from wg_core.privacy.schema import GRADIENTS, MACHINE_STATISTICS, StatisticsSchema, statistics_kind
 from wg_core.release import approval, budget_history, readiness
 from wg_core.release.approval import release_recipient
 from wg_core.site import config as configuration
@@ -58,7 +58,7 @@ from wg_core.wire.signing import PrivateKey
 
 log = logging.getLogger(__name__)
 
-Step = Callable[[str], None]
+StepHook = Callable[[str], None]
 
 CHARGED_STEP = "charged"
 SAMPLED_STEP = "sampled"
@@ -94,12 +94,12 @@ class ReleaseHooks:
     """
 
     sampler: Sampler = opendp_sampler
-    on_step: Step = lambda step: None
+    on_step: StepHook = lambda step: None
 
 
 DEFAULT_HOOKS = ReleaseHooks()
 
-Pack = Callable[[ChargeRequest], bytes]
+MakeReleaseBytes = Callable[[ChargeRequest], bytes]
 """Function that draws noise and returns a release's bytes; called once, after the charge."""
 
 
@@ -138,14 +138,14 @@ def answer_query(
     with locks.lock_release(home), open_ledger(home, at=arrival) as ledger:
         cosigning.enrol_witnesses(ledger, config)
         if query.is_free:
-            return _state(ledger, config, encoder, witness)
+            return _answer_with_statement(ledger, config, encoder, witness)
         charge = ledger.find_charge(config.data.name, request_id=query.request_id)
         if charge is None:
-            if query.statistics == MACHINE:  # before a person is asked to decide
+            if query.statistics == MACHINE_STATISTICS:  # before a person is asked to decide
                 readiness.check_machine_unchanged(config, snapshots.load_current(home))
             approval.require_approval(home, config, ledger, query, arrival)
         else:
-            _check_charge(ledger, charge, query)
+            _check_charged_kind(ledger, charge, query)
         if charge is None or charge.is_open:
             if witness is None:
                 cosigning.check_uncosigned_limit(ledger, config)
@@ -156,7 +156,7 @@ def answer_query(
             pack = functools.partial(make_release, config, snapshot, key=key, sampler=hooks.sampler)
             if config.data_sheet is not None:
                 _statement_index(ledger, config, encoder)
-            charge = release_once(ledger, request, pack, hooks.on_step)
+            charge = charge_and_release(ledger, request, pack, hooks.on_step)
         return make_bundle(home, config, ledger, charge, witness, hooks.on_step)
 
 
@@ -171,7 +171,9 @@ def _statement_index(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
     )
 
 
-def _state(ledger: Ledger, config: ClientConfig, encoder: str, witness: AskWitness | None) -> bytes:
+def _answer_with_statement(
+    ledger: Ledger, config: ClientConfig, encoder: str, witness: AskWitness | None
+) -> bytes:
     """Return the plant's public statement with its ledger proof; no record is involved.
 
     Raises:
@@ -287,14 +289,16 @@ def make_release(
         sigma=sigma.hex(),
         sensitivity_squared=str(schema.sensitivity_squared()),
         purpose=request.use.purpose,
-        data_sheet=snapshot.machine.data_sheet if statistics == MACHINE else config.data_sheet,
-        labels=config.data.labels if statistics == MACHINE else UNSET,
+        data_sheet=snapshot.machine.data_sheet
+        if statistics == MACHINE_STATISTICS
+        else config.data_sheet,
+        labels=config.data.labels if statistics == MACHINE_STATISTICS else UNSET,
         integers_sha256=canonical.sha256_hex(statistics_file.integers_to_bytes(integers)),
     )
     return statistics_file.encode_release(manifest, integers, key)
 
 
-def _check_charge(ledger: Ledger, charge: ChargeRecord, query: StatisticsQuery) -> None:
+def _check_charged_kind(ledger: Ledger, charge: ChargeRecord, query: StatisticsQuery) -> None:
     """Refuse a release whose request id was charged for another kind of release."""
     entry = entries.decode(ledger.entry(charge.seq))
     statistics = statistics_kind(query.statistics)
@@ -302,8 +306,8 @@ def _check_charge(ledger: Ledger, charge: ChargeRecord, query: StatisticsQuery) 
         raise PolicyRefused(f"request {query.request_id}: was charged for something else")
 
 
-def release_once(
-    ledger: Ledger, request: ChargeRequest, pack_integers: Pack, step: Step
+def charge_and_release(
+    ledger: Ledger, request: ChargeRequest, pack_integers: MakeReleaseBytes, step: StepHook
 ) -> ChargeRecord:
     """Charge and make a release, unless an equal release exists; return its charge."""
     charge = ledger.charge(request)
@@ -325,7 +329,7 @@ def make_bundle(
     ledger: Ledger,
     charge: ChargeRecord,
     witness: AskWitness | None,
-    step: Step,
+    step: StepHook,
 ) -> bytes:
     """Return a release bundled with its ledger proofs, made once and then stored.
 

@@ -3,8 +3,8 @@
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, NoMachineStatistics
 from wg_core.privacy.schema import (
-    CLASSES,
-    MACHINE,
+    CLASS_STATISTICS,
+    MACHINE_STATISTICS,
     StatisticsKind,
     StatisticsSchema,
     default_schema,
@@ -17,7 +17,7 @@ from wg_core.snapshot import Snapshot
 from wg_core.wire import canonical
 
 
-def ready_snapshot(home: ClientHome, statistics: StatisticsKind = CLASSES) -> Snapshot:
+def ready_snapshot(home: ClientHome, statistics: StatisticsKind = CLASS_STATISTICS) -> Snapshot:
     """Return the snapshot in use, if class or machine statistics can be released from it.
 
     Raises:
@@ -28,7 +28,7 @@ def ready_snapshot(home: ClientHome, statistics: StatisticsKind = CLASSES) -> Sn
     snapshot = snapshots.load_current(home)
     package = encoder_pin.load(home, config)
     check_snapshot_settings(config, snapshot, encoder=canonical.sha256_hex(package))
-    if statistics == MACHINE:
+    if statistics == MACHINE_STATISTICS:
         check_machine_unchanged(config, snapshot)
     return snapshot
 

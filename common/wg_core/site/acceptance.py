@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from wg_core import settings
 from wg_core.errors import ConfigError
-from wg_core.site.failures import CODES, Action, default_action
+from wg_core.site.failures import FAILURE_CODES, FailureAction, default_action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,17 +18,17 @@ class AcceptanceConfig:
     """
 
     standard_errors: float = 2.0
-    checks: dict[str, Action] = field(default_factory=dict)
+    checks: dict[str, FailureAction] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         settings.check_range("acceptance.standard_errors", self.standard_errors, 0.0, 10.0)
-        if unknown := sorted(set(self.checks) - CODES):
+        if unknown := sorted(set(self.checks) - FAILURE_CODES):
             raise ConfigError(
                 f"acceptance.checks: unknown {', '.join(unknown)}, expected some of"
-                f" {', '.join(sorted(CODES))}"
+                f" {', '.join(sorted(FAILURE_CODES))}"
             )
 
-    def failure_action(self, code: str) -> Action:
+    def failure_action(self, code: str) -> FailureAction:
         """Return this plant's action (block, warn or off) for a failed check of weights."""
         return self.checks.get(code) or default_action(code)
 

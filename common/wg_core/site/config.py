@@ -25,7 +25,7 @@ import yaml
 from wg_core import atomic, grammar, numbers, settings, typed
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.ledger import note as notes
-from wg_core.privacy.schema import KINDS, StatisticsKind
+from wg_core.privacy.schema import STATISTICS_KINDS, StatisticsKind
 from wg_core.site import pinned_server
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.home import ClientHome
@@ -38,15 +38,15 @@ CONFIG_LIMIT = 1 << 20
 LABEL_LIMIT = 1000
 ANY_PURPOSE = "*"
 UNLABELLED_FOLDER = "_unlabelled"  # Folder of unlabelled records
-RECORD = "record"  # Privacy unit of a plant without a unit column
+RECORD_UNIT = "record"  # Privacy unit of a plant without a unit column
 _EXPONENT_LIMIT = 300
 _NAME = grammar.PrintableText(grammar.NAME_LIMIT)
 _NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 """Numbers that YAML and the decimal system read alike: no 010 (eight), no 1_0, no 1:30."""
-_DECIMALS = ("cap_epsilon", "cap_delta", "max_request_epsilon")
+_DECIMAL_FIELDS = ("cap_epsilon", "cap_delta", "max_request_epsilon")
 
-Approve = Literal["policy", "human"]
-HUMAN = "human"  # A person decides each request that the policy allows
+ApprovalMode = Literal["policy", "human"]
+HUMAN_APPROVAL = "human"  # A person decides each request that the policy allows
 
 
 def check_labels(labels: Sequence[str]) -> None:
@@ -124,10 +124,11 @@ class DataConfig:
             check_name("data.unit_column", self.unit_column)
         if isinstance(self.acceptance, float):
             settings.check_range("data.acceptance", self.acceptance, 0.01, 0.9)
-        if self.unit_column in ("", RECORD):
+        if self.unit_column in ("", RECORD_UNIT):
             raise ConfigError(
                 f"data.unit_column: {self.unit_column!r}: the ledger calls a single record"
-                f" {RECORD!r}; give the column another name, or write null if each record is a unit"
+                f" {RECORD_UNIT!r}; give the column another name, or write null if each record is a"
+                " unit"
             )
         if not protocol.SHA256.fullmatch(self.encoder):
             raise ConfigError(f"data.encoder: {self.encoder!r}, expected 64 lower-case hex digits")
@@ -156,8 +157,8 @@ class PrivacyConfig:
     max_request_epsilon: str = "4"
     purposes: tuple[str, ...] = (ANY_PURPOSE,)
     message_types: tuple[str, ...] = (protocol.QUERY_STATISTICS, protocol.TRAIN_FINETUNE)
-    statistics: tuple[StatisticsKind, ...] = KINDS
-    approve: Approve = "policy"
+    statistics: tuple[StatisticsKind, ...] = STATISTICS_KINDS
+    approve: ApprovalMode = "policy"
     answer_slot_seconds: float = 2.0
 
     def __post_init__(self) -> None:
@@ -295,7 +296,7 @@ class ClientConfig(ClientSettings):
         witness_keys = (
             signing.public_from_bytes(cosigner.public_key) for cosigner in self.witnesses
         )
-        return signing.share_key_part([server, *witness_keys])
+        return signing.has_shared_part([server, *witness_keys])
 
 
 def default_request_epsilon(cap_epsilon: str) -> str:
@@ -340,12 +341,12 @@ def save(home: ClientHome, config: ClientConfig) -> None:
     if config.data_sheet is None:
         atomic.remove_file(home.data_sheet)
     else:
-        _write(home.data_sheet, config.data_sheet)
+        _write_yaml(home.data_sheet, config.data_sheet)
     fields = {part.name: getattr(config, part.name) for part in dataclasses.fields(ClientSettings)}
-    _write(home.config, ClientSettings(**fields))
+    _write_yaml(home.config, ClientSettings(**fields))
 
 
-def _write(path: Path, record: object) -> None:
+def _write_yaml(path: Path, record: object) -> None:
     text = yaml.safe_dump(msgspec.to_builtins(record), sort_keys=False, allow_unicode=True)
     atomic.write_bytes(path, text.encode("utf-8"), mode=atomic.PRIVATE_MODE)
 
@@ -357,7 +358,7 @@ def load(home: ClientHome) -> ClientConfig:
         ConfigError: A file is missing, or the named field is unknown, missing or out of range.
     """
     home.check_initialised()
-    file_settings = _settings(home)
+    file_settings = _read_settings(home)
     works_alone = not home.pinned_server.exists() and not home.certificate.exists()
     pin = None if works_alone else pinned_server.load(home)
     sheet = read_data_sheet(home.data_sheet) if home.data_sheet.exists() else None
@@ -370,16 +371,16 @@ def load(home: ClientHome) -> ClientConfig:
         raise ConfigError(f"{home.config}: {error}") from error
 
 
-def _settings(home: ClientHome) -> ClientSettings:
+def _read_settings(home: ClientHome) -> ClientSettings:
     data = atomic.read_bytes(home.config, limit=CONFIG_LIMIT)
-    document, words = settings.read_yaml_twice(data, subject=str(home.config))
+    document, words = settings.read_yaml_and_texts(data, subject=str(home.config))
     if not isinstance(document, dict):
         kind = "an empty file" if document is None else type(document).__name__
         raise ConfigError(f"{home.config}: found {kind}, expected fields and values")
     try:
         config = typed.convert(_with_exact_numbers(document, words), ClientSettings)
     except msgspec.ValidationError as error:
-        hint = _HINT if "Expected `str" in str(error) else ""
+        hint = _QUOTING_HINT if "Expected `str" in str(error) else ""
         raise ConfigError(f"{home.config}: {error}{hint}") from error
     except (ConfigError, DecodeError) as error:
         raise ConfigError(f"{home.config}: {error}") from error
@@ -387,7 +388,7 @@ def _settings(home: ClientHome) -> ClientSettings:
     return config
 
 
-_HINT = (
+_QUOTING_HINT = (
     ": YAML takes a bare number, yes, no, on, off, null or a date for something else than a word;"
     " put it in quotes"
 )
@@ -403,7 +404,7 @@ def _with_exact_numbers(document: object, words: object) -> object:
     if not (isinstance(document, dict) and isinstance(privacy, dict) and isinstance(section, dict)):
         return document
     exact = {}
-    for name in _DECIMALS:
+    for name in _DECIMAL_FIELDS:
         value, text = privacy.get(name), section.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue

@@ -13,13 +13,13 @@ from wg_core.errors import DecodeError, StorageError
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
-BEAT_SECONDS = 60.0
+CONTACT_INTERVAL_SECONDS = 60.0
 """Longest interval at which a connected node hears from its server, by polling or heartbeat."""
-STALE_SECONDS = 3 * BEAT_SECONDS
-_LIMIT = 64 << 10
+STALE_SECONDS = 3 * CONTACT_INTERVAL_SECONDS
+_FILE_BYTES_LIMIT = 64 << 10
 _REASON_LIMIT = 500
 
-State = Literal["connected", "waiting", "stopped"]
+ContactState = Literal["connected", "waiting", "stopped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class ContactStatus:
         reason: Reason for waiting or stopping.
     """
 
-    state: State
+    state: ContactState
     since: int
     written: int
     last: int
@@ -50,8 +50,10 @@ def read(home: ClientHome) -> ContactStatus | None:
     if not home.contact.is_file():
         return None
     try:
-        data = atomic.read_bytes(home.contact, limit=_LIMIT)
-        return canonical.decode(ContactStatus, data, subject=str(home.contact), limit=_LIMIT)
+        data = atomic.read_bytes(home.contact, limit=_FILE_BYTES_LIMIT)
+        return canonical.decode(
+            ContactStatus, data, subject=str(home.contact), limit=_FILE_BYTES_LIMIT
+        )
     except DecodeError:
         return None
 
@@ -63,7 +65,7 @@ class ContactFile:
         self._home = home
         self._said: ContactStatus | None = None
 
-    def write_status(self, state: State, reason: str = "") -> None:
+    def write_status(self, state: ContactState, reason: str = "") -> None:
         """Write the node's current status, unless an equal one was written recently."""
         current_time, before = int(time.time()), self._said
         since = before.since if before is not None and before.state == state else current_time
@@ -74,7 +76,7 @@ class ContactFile:
         if (
             before is not None
             and replace(contact, written=0, last=0) == replace(before, written=0, last=0)
-            and current_time - before.written < BEAT_SECONDS / 2
+            and current_time - before.written < CONTACT_INTERVAL_SECONDS / 2
         ):
             return
         self._said = contact

@@ -19,10 +19,10 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 ENCODER_LIMIT = 256 << 20
-LEAST_PREFIX = 16
+PREFIX_DIGITS_MINIMUM = 16
 """Fewest hex digits that confirm a hash: 64 bits resist a search for another encoder."""
 
-_HASH = re.compile(rf"[0-9a-f]{{{LEAST_PREFIX},64}}")
+_HASH = re.compile(rf"[0-9a-f]{{{PREFIX_DIGITS_MINIMUM},64}}")
 
 
 def check_owner_hash(named_encoder: str | None, encoder: str) -> None:
@@ -36,7 +36,8 @@ def check_owner_hash(named_encoder: str | None, encoder: str) -> None:
         return
     if not _HASH.fullmatch(named_encoder):
         raise UsageError(
-            f"--encoder: {named_encoder!r}, expected {LEAST_PREFIX} to 64 lower-case hex digits"
+            f"--encoder: {named_encoder!r}, expected {PREFIX_DIGITS_MINIMUM} to 64 lower-case hex"
+            " digits"
         )
     if not encoder.startswith(named_encoder):
         raise VerificationError(

@@ -8,7 +8,7 @@ another failure. The plant's policy sets the consequence of a failed check
 from dataclasses import dataclass
 from typing import Literal
 
-Action = Literal["block", "warn", "off"]
+FailureAction = Literal["block", "warn", "off"]
 """``block``: the model is not kept. ``warn``: it may be kept, and the report warns. ``off``: the
 check is not made."""
 
@@ -25,27 +25,27 @@ class FailureMode:
 
     code: str
     name: str
-    action: Action
+    action: FailureAction
 
 
-FEW_SITES = "WG-F13"
+FEW_SITES_CODE = "WG-F13"
 """Failure of a model that is kept, but that only a person can put in use."""
 
-FAILURES = (
+FAILURE_MODES = (
     FailureMode("WG-F01", "no gain over local-only", "block"),
     FailureMode("WG-F02", "accuracy not above the commonest class", "warn"),
     FailureMode("WG-F03", "a class that is hardly recognised", "warn"),
     FailureMode("WG-F08", "not finite, or too large", "block"),
     FailureMode("WG-F11", "no label to check by", "warn"),
     FailureMode("WG-F12", "records of another kind of plant", "block"),
-    FailureMode(FEW_SITES, "few sites behind a class", "warn"),
+    FailureMode(FEW_SITES_CODE, "few sites behind a class", "warn"),
     FailureMode("WG-F14", "a data sheet of another machine", "warn"),
 )
 
-_BY_CODE = {failure.code: failure for failure in FAILURES}
-CODES = frozenset(_BY_CODE)
+_BY_CODE = {failure.code: failure for failure in FAILURE_MODES}
+FAILURE_CODES = frozenset(_BY_CODE)
 
 
-def default_action(code: str) -> Action:
+def default_action(code: str) -> FailureAction:
     """Return the default action for a failure code; unlisted codes block."""
     return _BY_CODE[code].action if code in _BY_CODE else "block"

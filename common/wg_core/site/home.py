@@ -32,14 +32,14 @@ from wg_core.ledger import shared_budget
 
 
 @dataclass(frozen=True, slots=True)
-class _Below:
+class _HomePath:
     """Path below a plant's home or, with ``budget``, below the home that holds its ledger."""
 
     path: str
     budget: bool = False
 
     def __get__(self, home: ClientHome, owner: type[ClientHome]) -> Path:
-        return (home.budget if self.budget else home.root) / self.path
+        return (home.budget_home if self.budget else home.root) / self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,37 +48,37 @@ class ClientHome:
 
     root: Path
 
-    config = _Below("client.yaml")
-    data_sheet = _Below("data-sheet.yaml")
-    pinned_server = _Below("pinned-server.json")
-    encoder = _Below("encoder.safetensors")
-    ledger = _Below(shared_budget.LEDGER_FILE, budget=True)
-    keys = _Below("keys")
-    tls_key = _Below("keys/tls.pem")  # Private key of the TLS client certificate
-    node_key = _Below("keys/node.pem")  # Private key of Flower's node authentication
-    signing_key = _Below("keys/signing.pem")  # Ed25519 key that signs statistics
-    ledger_key = _Below("keys/ledger.pem", budget=True)
+    config = _HomePath("client.yaml")
+    data_sheet = _HomePath("data-sheet.yaml")
+    pinned_server = _HomePath("pinned-server.json")
+    encoder = _HomePath("encoder.safetensors")
+    ledger = _HomePath(shared_budget.LEDGER_FILE, budget=True)
+    keys = _HomePath("keys")
+    tls_key = _HomePath("keys/tls.pem")  # Private key of the TLS client certificate
+    node_key = _HomePath("keys/node.pem")  # Private key of Flower's node authentication
+    signing_key = _HomePath("keys/signing.pem")  # Ed25519 key that signs statistics
+    ledger_key = _HomePath("keys/ledger.pem", budget=True)
     """Ed25519 and ML-DSA-44 keys that sign the ledger's checkpoints."""
-    next_ledger_key = _Below("keys/ledger.next.pem", budget=True)
+    next_ledger_key = _HomePath("keys/ledger.next.pem", budget=True)
     """New ledger key while a rotation is in progress."""
-    site_secret = _Below("keys/site.secret", budget=True)
+    site_secret = _HomePath("keys/site.secret", budget=True)
     """Key of the data commitments; never leaves."""
-    certificate = _Below("certs/client.pem")
-    ca_certificate = _Below("certs/ca.pem")
-    snapshots = _Below("snapshots")
-    units = _Below("units", budget=True)
-    outbox = _Below("outbox")
-    requests = _Below("requests")  # Requests that wait for a person's decision
-    packages = _Below("packages")
-    waiting = _Below("packages/waiting")  # Packages received but not yet applied, by request
-    sensors = _Below("packages/sensors")  # Packages with a soft sensor, by time and package id
-    models = _Below("models")
-    report = _Below("report.html")
+    certificate = _HomePath("certs/client.pem")
+    ca_certificate = _HomePath("certs/ca.pem")
+    snapshots = _HomePath("snapshots")
+    units = _HomePath("units", budget=True)
+    outbox = _HomePath("outbox")
+    requests = _HomePath("requests")  # Requests that wait for a person's decision
+    packages = _HomePath("packages")
+    waiting = _HomePath("packages/waiting")  # Packages received but not yet applied, by request
+    sensors = _HomePath("packages/sensors")  # Packages with a soft sensor, by time and package id
+    models = _HomePath("models")
+    report = _HomePath("report.html")
     """Report in the plant's language, beside ``report.en.html`` and ``report.ja.html``."""
-    contact = _Below("contact.json")  # Status of the contact with the server; see `contact`
+    contact = _HomePath("contact.json")  # Status of the contact with the server; see `contact`
 
     @property
-    def budget(self) -> Path:
+    def budget_home(self) -> Path:
         """Home that holds the ledger, its key, the site secret and the release lock.
 
         It is this home, or the one that ``budget-of.json`` names; see

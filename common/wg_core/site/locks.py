@@ -18,7 +18,7 @@ def lock_release(home: ClientHome) -> AbstractContextManager[None]:
 
     The lock file is beside the ledger, so that homes that share a ledger answer one at a time.
     """
-    return locks.hold(home.budget / ".release.lock")
+    return locks.hold(home.budget_home / ".release.lock")
 
 
 def lock_freeze(home: ClientHome) -> AbstractContextManager[None]:

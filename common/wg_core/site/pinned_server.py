@@ -11,7 +11,7 @@ from wg_core.errors import ConfigError, DecodeError
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
-_LIMIT = 64 << 10
+_FILE_BYTES_LIMIT = 64 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +40,10 @@ def load(home: ClientHome) -> PinnedServer:
         ConfigError: The file is missing or damaged.
     """
     try:
-        data = atomic.read_bytes(home.pinned_server, limit=_LIMIT)
-        return canonical.decode(PinnedServer, data, subject=str(home.pinned_server), limit=_LIMIT)
+        data = atomic.read_bytes(home.pinned_server, limit=_FILE_BYTES_LIMIT)
+        return canonical.decode(
+            PinnedServer, data, subject=str(home.pinned_server), limit=_FILE_BYTES_LIMIT
+        )
     except DecodeError as error:
         raise ConfigError(f"{error}; restore a copy, or enrol again (init --replace)") from error
 

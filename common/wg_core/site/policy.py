@@ -13,7 +13,7 @@ from wg_core.site.config import ANY_PURPOSE, ClientConfig, positive_decimal
 from wg_core.wire import fleet
 from wg_core.wire.protocol import StatisticsQuery
 
-_PURPOSE = grammar.PrintableText(grammar.SENTENCE_LIMIT)
+_PURPOSE_GRAMMAR = grammar.PrintableText(grammar.SENTENCE_LIMIT)
 
 
 class PrivacyPrice(Protocol):
@@ -73,7 +73,7 @@ def check_query(
         )
     if not query.is_free:
         check_price(config, query, subject)
-    if not _PURPOSE.is_match(query.purpose):
+    if not _PURPOSE_GRAMMAR.is_match(query.purpose):
         raise PolicyRefused(f"{subject}: purpose is too long or not printable")
     if ANY_PURPOSE not in privacy.purposes and query.purpose not in privacy.purposes:
         raise PolicyRefused(f"{subject}: this plant does not allow its purpose")

@@ -16,12 +16,12 @@ AUTO_ENCODING = ENCODINGS[0]
 DEFAULT_COLUMNS = ("text", "label")
 CHANNELS_LIMIT = 128
 RECORDS_AT_ONCE = 64  # Decoded records in memory at a time
-MIN_TIME = 8
-TIME_LIMIT = 100_000
+WINDOW_SAMPLES_MINIMUM = 8
+WINDOW_SAMPLES_LIMIT = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogConfig:
+class SensorLogConfig:
     """Rule that cuts windows from long sensor logs; public and fixed, never estimated.
 
     Attributes:
@@ -50,10 +50,11 @@ class LogConfig:
         ):
             if not (math.isfinite(value) and low <= value <= high):
                 raise ConfigError(f"data.reading.log.{name}: {value}, expected {low:g} to {high:g}")
-        if not MIN_TIME <= self.window_samples <= TIME_LIMIT:
+        if not WINDOW_SAMPLES_MINIMUM <= self.window_samples <= WINDOW_SAMPLES_LIMIT:
             raise ConfigError(
                 f"data.reading.log.window_seconds: {self.window_seconds:g} s at {self.rate:g} Hz"
-                f" are {self.window_samples} samples, expected {MIN_TIME} to {TIME_LIMIT}"
+                f" are {self.window_samples} samples, expected {WINDOW_SAMPLES_MINIMUM} to"
+                f" {WINDOW_SAMPLES_LIMIT}"
             )
         if self.hop_samples < 1:
             raise ConfigError(
@@ -101,7 +102,7 @@ class ReadingConfig:
     bits: int = 16
     encoding: str = AUTO_ENCODING
     channels: tuple[str, ...] | None = None
-    log: LogConfig | None = None
+    log: SensorLogConfig | None = None
     columns: tuple[str, str] = DEFAULT_COLUMNS
 
     def __post_init__(self) -> None:

@@ -49,7 +49,7 @@ def join_shared_budget(home: ClientHome, other_root: Path) -> ClientConfig:
     if budget is not None and budget.home != str(holder.root):
         raise ConfigError(f"{home.root}: draws on the budget of {budget.home} already")
     with Ledger.open(holder.ledger, signing.load(holder.ledger_key)) as ledger:
-        shared_budget.write_shared_budget(home.root, _of(holder.root, ledger))
+        shared_budget.write_shared_budget(home.root, _shared_budget_of(holder.root, ledger))
     return config
 
 
@@ -123,7 +123,7 @@ def record_known_ledger(home: ClientHome, ledger: Ledger) -> None:
     """Record the shared ledger's current key and origin as known to this home's server."""
     budget = shared_budget.read_shared_budget(home.root)
     if budget is not None:
-        shared_budget.write_shared_budget(home.root, _of(Path(budget.home), ledger))
+        shared_budget.write_shared_budget(home.root, _shared_budget_of(Path(budget.home), ledger))
 
 
 def check_holds_ledger(home: ClientHome, subject: str, *, next_command: str) -> None:
@@ -150,9 +150,9 @@ def share_with_successor(home: ClientHome, stage: ClientHome) -> bool:
     if budget is None:
         return False
     with Ledger.open(home.ledger) as ledger:
-        shared_budget.write_shared_budget(stage.root, _of(Path(budget.home), ledger))
+        shared_budget.write_shared_budget(stage.root, _shared_budget_of(Path(budget.home), ledger))
     return True
 
 
-def _of(holder: Path, ledger: Ledger) -> SharedBudget:
+def _shared_budget_of(holder: Path, ledger: Ledger) -> SharedBudget:
     return SharedBudget(home=str(holder), origin=ledger.origin, ledger_key=ledger.public_key.hex())

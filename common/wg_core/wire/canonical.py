@@ -24,7 +24,9 @@ T = TypeVar("T")
 INTEGER_LIMIT = 1 << 53
 """Bound on a record's integers: a double holds them exactly (RFC 8785, section 3.2.2.3)."""
 Count = Annotated[int, msgspec.Meta(ge=0, lt=INTEGER_LIMIT)]  # Number of things, or an index
-Time = Annotated[int, msgspec.Meta(gt=-INTEGER_LIMIT, lt=INTEGER_LIMIT)]  # Unix time in seconds
+UnixSeconds = Annotated[
+    int, msgspec.Meta(gt=-INTEGER_LIMIT, lt=INTEGER_LIMIT)
+]  # Unix time in seconds
 RECORD_LIMIT = 1 << 20  # Default limit on the size of a record, in bytes
 
 
@@ -91,10 +93,10 @@ def stated_version(data: bytes, *, subject: str) -> int:
 
 def to_builtins(record: object) -> Any:
     """Return a record as plain dictionaries, lists and scalars, for display."""
-    return msgspec.to_builtins(record, enc_hook=_plain)
+    return msgspec.to_builtins(record, enc_hook=_text_to_str)
 
 
-def _plain(value: object) -> str:
+def _text_to_str(value: object) -> str:
     """Return a translatable text (``language.Text``) as a plain string."""
     if isinstance(value, str):
         return str(value)

@@ -74,7 +74,7 @@ def decode(
     if len(data) > limit:
         raise DecodeError(f"{kind} file: {len(data)} bytes, at most {limit} are accepted")
     sections: dict[str, bytes] = {}
-    for span in _layout(data[:_PREFIX_LIMIT], len(data), kind, version, names):
+    for span in _section_spans(data[:_PREFIX_LIMIT], len(data), kind, version, names):
         body = data[span.offset : span.offset + span.size]
         if canonical.sha256_hex(body) != span.sha256:
             raise DecodeError(f"{kind} file: section {span.name!r} does not match its hash")
@@ -84,7 +84,7 @@ def decode(
 
 def stated_kind(data: bytes) -> str:
     """Return the kind that a container states; ``DecodeError`` if the bytes are malformed."""
-    return _header(data[:_PREFIX_LIMIT], len(data), "weightgate")[0].kind
+    return _decode_header(data[:_PREFIX_LIMIT], len(data), "weightgate")[0].kind
 
 
 def locate_sections(
@@ -101,7 +101,7 @@ def locate_sections(
     if total > limit:
         raise DecodeError(f"{kind} file: {total} bytes, at most {limit} are accepted")
     stream.seek(0)
-    return _layout(stream.read(_PREFIX_LIMIT), total, kind, version, names)
+    return _section_spans(stream.read(_PREFIX_LIMIT), total, kind, version, names)
 
 
 def read_section(stream: BinaryIO, span: SectionSpan, *, kind: str, limit: int) -> bytes:
@@ -121,10 +121,10 @@ def read_section(stream: BinaryIO, span: SectionSpan, *, kind: str, limit: int) 
     return data
 
 
-def _layout(
+def _section_spans(
     prefix: bytes, total: int, kind: str, version: int, names: tuple[str, ...]
 ) -> tuple[SectionSpan, ...]:
-    header, position = _header(prefix, total, kind)
+    header, position = _decode_header(prefix, total, kind)
     if header.kind != kind:
         raise DecodeError(f"{kind} file: found kind {header.kind!r}")
     if header.version != version:
@@ -143,7 +143,7 @@ def _layout(
     return tuple(spans)
 
 
-def _header(prefix: bytes, total: int, kind: str) -> tuple[Header, int]:
+def _decode_header(prefix: bytes, total: int, kind: str) -> tuple[Header, int]:
     """Return a container's header, and the position where the header ends."""
     start = len(MAGIC) + _LENGTH.size
     if prefix[: len(MAGIC)] != MAGIC or len(prefix) < start:

@@ -44,7 +44,7 @@ class _Machine:
     """Base of a data sheet's machines, which checks each field's range and their consistency."""
 
     def __post_init__(self) -> None:
-        for name, bounds in _BOUNDS[type(self)].items():
+        for name, bounds in _FIELD_RANGES[type(self)].items():
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, bounds.check_number(name, value))
         self._check_consistency()
@@ -211,7 +211,7 @@ class HeatExchanger(_Machine):
 _LARGEST_SLIP = 0.2  # Above the pull-out slip of usual motors, IEC 60034-12
 
 
-_BOUNDS: dict[type[_Machine], dict[str, _Range]] = {
+_FIELD_RANGES: dict[type[_Machine], dict[str, _Range]] = {
     kind: {
         name: hint.__metadata__[0]
         for name, hint in get_type_hints(kind, include_extras=True).items()
@@ -244,11 +244,12 @@ class DataSheet:
         if len(self._machines()) != 1:
             names = ", ".join(self._machines()) or "none"
             raise DecodeError(
-                f"data sheet: machines stated: {names}; expected exactly one of {', '.join(KINDS)}"
+                f"data sheet: machines stated: {names}; expected exactly one of"
+                f" {', '.join(MACHINE_KINDS)}"
             )
 
     def _machines(self) -> dict[str, "Machine"]:
-        values = {name: getattr(self, name) for name in KINDS}
+        values = {name: getattr(self, name) for name in MACHINE_KINDS}
         return {name: value for name, value in values.items() if value is not UNSET}
 
     @property
@@ -269,4 +270,6 @@ class DataSheet:
 
 
 Machine = RotatingMachine | Gearbox | InductionMotor | StirredVessel | HeatExchanger
-KINDS: tuple[str, ...] = tuple(field.name for field in fields(DataSheet) if field.name != "version")
+MACHINE_KINDS: tuple[str, ...] = tuple(
+    field.name for field in fields(DataSheet) if field.name != "version"
+)

@@ -14,8 +14,8 @@ from wg_core.wire import canonical, protocol
 
 RECORD_NAME = "wg"  # Name of the single ConfigRecord in a message, with the fields of `Envelope`
 
-Kind = Literal["query", "delivery", "statistics", "receipt", "refusal"]
-_KINDS = frozenset({"query", "delivery", "statistics", "receipt", "refusal"})
+EnvelopeKind = Literal["query", "delivery", "statistics", "receipt", "refusal"]
+_ENVELOPE_KINDS = frozenset({"query", "delivery", "statistics", "receipt", "refusal"})
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}")
 
 APP_MISMATCH = "WG-APP-MISMATCH"
@@ -23,7 +23,7 @@ TYPE_DENIED = "WG-TYPE-DENIED"
 TOO_LARGE = "WG-TOO-LARGE"
 MALFORMED = "WG-MALFORMED"
 
-CODE_MEANINGS = {
+DECLINE_MEANINGS = {
     APP_MISMATCH: "the server and this plant run different versions of weightgate; this side speaks"
     f" protocol {protocol.PROTOCOL_VERSION}: update the older side",
     TYPE_DENIED: "this plant does not answer messages of this type",
@@ -38,7 +38,7 @@ UNAVAILABLE = "unavailable"
 
 APPROVAL = "approval"  # A person at the plant has not decided yet; the server asks again
 
-REFUSALS = {
+REFUSAL_MEANINGS = {
     APPROVAL: "a person at the plant decides on this request, and has not yet; it is asked again"
     " until the campaign's time is over",
     UNAVAILABLE: "the plant could not answer, for reasons of its own that it does not tell: its"
@@ -53,10 +53,10 @@ REFUSALS = {
 }
 """Meaning of each word of a refusal, for the operator."""
 
-ANSWER_WORDS = frozenset({"policy", "budget", "machine", "peer", "witness", APPROVAL})
+QUERY_REFUSAL_WORDS = frozenset({"policy", "budget", "machine", "peer", "witness", APPROVAL})
 """Words that refuse a query and depend on nothing private; otherwise ``UNAVAILABLE`` is sent."""
 
-DELIVERY_WORDS = frozenset({"policy", "peer", "verification"})
+DELIVERY_REFUSAL_WORDS = frozenset({"policy", "peer", "verification"})
 """Words that refuse a delivery and depend on nothing private."""
 
 
@@ -85,7 +85,7 @@ class Envelope:
         payload: File that is sent, if any.
     """
 
-    kind: Kind
+    kind: EnvelopeKind
     record: bytes = b""
     payload: bytes = b""
 
@@ -105,7 +105,7 @@ def read_envelope(fields: dict[str, object], *, subject: str) -> Envelope:
     kind, record, payload = fields["kind"], fields["record"], fields["payload"]
     if not (
         isinstance(kind, str)
-        and kind in _KINDS
+        and kind in _ENVELOPE_KINDS
         and isinstance(record, bytes)
         and isinstance(payload, bytes)
     ):

@@ -20,9 +20,9 @@ from wg_core.wire.signing import PrivateKey
 LINKS_LIMIT = 16  # Most changes of one key that are followed at once
 HANDOVER_CONTEXT = "handover"
 
-PACKAGES: Final = "packages"
-WITNESS: Final = "witness"
-Use = Literal["packages", "witness"]
+PACKAGES_USE: Final = "packages"
+WITNESS_USE: Final = "witness"
+KeyUse = Literal["packages", "witness"]
 """Use of a key: to sign weights packages, or to cosign ledgers."""
 
 Key = TypeVar("Key")
@@ -41,7 +41,7 @@ class Handover:
         signature: Signature of ``before`` over ``signed_statement``, hex.
     """
 
-    use: Use
+    use: KeyUse
     name: grammar.Origin
     before: grammar.Hex
     now: grammar.Hex
@@ -63,12 +63,12 @@ class Handover:
         signing.verify(key, HANDOVER_CONTEXT, signed_bytes, bytes.fromhex(self.signature))
 
 
-def signed_statement(use: Use, name: str, before: str, successor: str) -> bytes:
+def signed_statement(use: KeyUse, name: str, before: str, successor: str) -> bytes:
     """Return the bytes that the retired key signs: use, name, and both keys, hex."""
     return "\n".join((use, name, before, successor)).encode()
 
 
-def sign(use: Use, name: str, key: PrivateKey, successor: PrivateKey) -> Handover:
+def sign(use: KeyUse, name: str, key: PrivateKey, successor: PrivateKey) -> Handover:
     """Sign a hand-over from a key to its successor."""
     before, new_key = signing.public_bytes(key).hex(), signing.public_bytes(successor).hex()
     signature = signing.sign(
@@ -106,7 +106,7 @@ def find_path(
 
 
 def follow_keys(
-    use: Use, name: str, start: str, end: str, handovers: Iterable[Handover]
+    use: KeyUse, name: str, start: str, end: str, handovers: Iterable[Handover]
 ) -> list[Handover]:
     """Return the hand-overs that lead from a pinned key to a current key of one use.
 

@@ -11,15 +11,15 @@ import numpy as np
 
 from wg_core import __version__, grammar, numbers
 from wg_core.errors import DecodeError, WgError
-from wg_core.privacy.gradients import GradientSchema, Head
+from wg_core.privacy.gradients import GradientSchema, HeadArrays
 from wg_core.privacy.mechanism import noise_scale
 from wg_core.wire import canonical, container, protocol, signing
 from wg_core.wire.signing import PrivateKey
 
 VERSION = 1
-LIMIT = 32 << 20  # Largest file, in bytes
+HEAD_FILE_LIMIT = 32 << 20  # Largest file, in bytes
 _SECTIONS = ("manifest", "signature", "head")
-_TOLERANCE = 1e-9  # Relative tolerance of sigma: another libm may differ in the last digit
+_SIGMA_TOLERANCE = 1e-9  # Relative tolerance of sigma: another libm may differ in the last digit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class HeadManifest:
         except WgError as error:
             raise DecodeError(f"head manifest: epsilon, delta or sigma: {error}") from error
         sensitivity = str(self.schema.sensitivity_squared())
-        if abs(sigma - least) > _TOLERANCE * least or self.sensitivity_squared != sensitivity:
+        if abs(sigma - least) > _SIGMA_TOLERANCE * least or self.sensitivity_squared != sensitivity:
             raise DecodeError(
                 f"head manifest: sigma {self.sigma}, squared sensitivity"
                 f" {self.sensitivity_squared}, expected {least.hex()} and {sensitivity}"
@@ -77,7 +77,7 @@ def encode(manifest: HeadManifest, body: bytes, key: PrivateKey) -> bytes:
     return container.encode(protocol.HEAD_KIND, VERSION, dict(zip(_SECTIONS, parts, strict=True)))
 
 
-def decode(data: bytes) -> tuple[HeadManifest, Head]:
+def decode(data: bytes) -> tuple[HeadManifest, HeadArrays]:
     """Unpack a private head's file without verifying its signature.
 
     Raises:
@@ -85,10 +85,10 @@ def decode(data: bytes) -> tuple[HeadManifest, Head]:
         VerificationError: The head does not match the manifest's hash.
     """
     sections = container.decode(
-        data, kind=protocol.HEAD_KIND, version=VERSION, names=_SECTIONS, limit=LIMIT
+        data, kind=protocol.HEAD_KIND, version=VERSION, names=_SECTIONS, limit=HEAD_FILE_LIMIT
     )
     manifest = canonical.decode(
-        HeadManifest, sections["manifest"], subject="head manifest", limit=LIMIT
+        HeadManifest, sections["manifest"], subject="head manifest", limit=HEAD_FILE_LIMIT
     )
     schema, body = manifest.schema, sections["head"]
     if len(body) != 4 * schema.length:
@@ -99,6 +99,6 @@ def decode(data: bytes) -> tuple[HeadManifest, Head]:
     return manifest, (weight.reshape(-1, schema.dimension), bias)
 
 
-def head_bytes(head: Head) -> bytes:
+def head_bytes(head: HeadArrays) -> bytes:
     """Return a private head as bytes: weight, then bias."""
     return np.concatenate([part.ravel() for part in head]).astype("<f4").tobytes()

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from wg_core import atomic
 from wg_core.errors import ConfigError
 
-_LIMIT = 16 << 10
-_BLOCK = re.compile(rb"-----BEGIN [A-Z ]+-----.+?-----END [A-Z ]+-----\s*", re.DOTALL)
+_FILE_BYTES_LIMIT = 16 << 10
+_PEM_BLOCK = re.compile(rb"-----BEGIN [A-Z ]+-----.+?-----END [A-Z ]+-----\s*", re.DOTALL)
 
 
 def save(
@@ -48,8 +48,8 @@ def load_all(path: Path) -> list[object]:
     Raises:
         ConfigError: The file is missing, or holds anything else.
     """
-    pem = atomic.read_bytes(path, limit=_LIMIT)
-    blocks = _BLOCK.findall(pem) or [pem]
+    pem = atomic.read_bytes(path, limit=_FILE_BYTES_LIMIT)
+    blocks = _PEM_BLOCK.findall(pem) or [pem]
     try:
         return [serialization.load_pem_private_key(block, password=None) for block in blocks]
     except (ValueError, TypeError) as error:

@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from wg_core import grammar
 from wg_core.errors import DecodeError
-from wg_core.privacy.schema import MACHINE, StatisticsField
+from wg_core.privacy.schema import MACHINE_STATISTICS, StatisticsField
 from wg_core.wire import canonical, signing
 from wg_core.wire.handover import Handover
 
@@ -46,7 +46,7 @@ TRUST_PATH = "/wg/v1/trust"
 WITNESS_PATH = "/wg/v1/witness"
 ROTATE_PATH = "/wg/v1/rotate"
 
-WHY_HEADER = "weightgate-why"  # Header of a 403 answer with the reason, in one word
+REASON_HEADER = "weightgate-why"  # Header of a 403 answer with the reason, in one word
 REVOKED = "revoked"  # The operator revoked the site of the certificate
 
 TOKEN_PREFIX = "wgj1."  # noqa: S105 - a prefix, not a secret
@@ -124,7 +124,7 @@ class StatisticsQuery:
     statistics: StatisticsField = UNSET
 
     def __post_init__(self) -> None:
-        if self.is_free and self.statistics == MACHINE:
+        if self.is_free and self.statistics == MACHINE_STATISTICS:
             raise DecodeError("query: machine statistics at epsilon 0: nothing is released at it")
 
     @property
@@ -139,7 +139,7 @@ class Refusal:
 
     Attributes:
         request_id: Id of the refused request.
-        code: Word of ``fleet.REFUSALS``.
+        code: Word of ``fleet.REFUSAL_MEANINGS``.
     """
 
     version: int = PROTOCOL_VERSION

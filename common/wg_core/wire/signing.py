@@ -27,15 +27,23 @@ ED25519: Final = "Ed25519"
 ML_DSA_44: Final = "ML-DSA-44"
 _KEY_SIZES = {ED25519: 32, ML_DSA_44: 1312}
 _SIGNATURE_SIZES = {ED25519: 64, ML_DSA_44: 2420}
-_COMBINATIONS = {
+_ALGORITHMS_BY_SIZE = {
     sum(_KEY_SIZES[x] for x in algorithms): algorithms
     for algorithms in ((ED25519,), (ML_DSA_44,), (ED25519, ML_DSA_44))
 }
 """Algorithms of a key, by its number of bytes."""
 
-_FIELD = 2**255 - 19
-_ORDER_EIGHT = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
-_SMALL_ORDER = {0, 1, _ORDER_EIGHT, _FIELD - _ORDER_EIGHT, _FIELD - 1, _FIELD, _FIELD + 1}
+_FIELD_PRIME = 2**255 - 19
+_ORDER_EIGHT_Y = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER_Y = {
+    0,
+    1,
+    _ORDER_EIGHT_Y,
+    _FIELD_PRIME - _ORDER_EIGHT_Y,
+    _FIELD_PRIME - 1,
+    _FIELD_PRIME,
+    _FIELD_PRIME + 1,
+}
 """y-coordinates of the points of order 1, 2, 4 and 8, as RFC 8032 encodes them (section 5.1.2).
 
 Under such a key some signatures are valid although nobody made them; under the identity, for any
@@ -44,7 +52,7 @@ message.
 
 
 @dataclass(frozen=True, slots=True)
-class PublicPart:
+class PublicKeyPart:
     """Part of a public key: the raw key of one algorithm.
 
     Attributes:
@@ -70,7 +78,7 @@ class PublicPart:
 class PublicKey:
     """Public key, with one part for each of its algorithms."""
 
-    parts: tuple[PublicPart, ...]
+    parts: tuple[PublicKeyPart, ...]
 
     @property
     def raw(self) -> bytes:
@@ -122,7 +130,7 @@ def load(path: Path) -> PrivateKey:
         if isinstance(part, Ed25519PrivateKey | MLDSA44PrivateKey):
             parts.append(part)
             algorithms.append(ED25519 if isinstance(part, Ed25519PrivateKey) else ML_DSA_44)
-    if tuple(algorithms) not in _COMBINATIONS.values():
+    if tuple(algorithms) not in _ALGORITHMS_BY_SIZE.values():
         raise ConfigError(f"{path}: another kind of key, expected Ed25519, ML-DSA-44 or both")
     return PrivateKey(tuple(parts))
 
@@ -138,14 +146,14 @@ def public_from_bytes(raw: bytes) -> PublicKey:
     Raises:
         DecodeError: The bytes are not a key, or a weak key under which anybody can sign.
     """
-    algorithms = _COMBINATIONS.get(len(raw))
+    algorithms = _ALGORITHMS_BY_SIZE.get(len(raw))
     if algorithms is None:
-        sizes = ", ".join(map(str, _COMBINATIONS))
+        sizes = ", ".join(map(str, _ALGORITHMS_BY_SIZE))
         raise DecodeError(f"public key: {len(raw)} bytes, expected {sizes}")
     parts = []
     for algorithm in algorithms:
         size = _KEY_SIZES[algorithm]
-        parts.append(_part(algorithm, raw[:size]))
+        parts.append(_decode_part(algorithm, raw[:size]))
         raw = raw[size:]
     return PublicKey(tuple(parts))
 
@@ -174,7 +182,7 @@ def matches_public_key(key_or_digest: bytes, raw: bytes) -> bool:
     return key_or_digest == raw or key_or_digest.hex() == display_key(raw)
 
 
-def share_key_part(keys: Iterable[PublicKey]) -> bool:
+def has_shared_part(keys: Iterable[PublicKey]) -> bool:
     """Return whether two keys share a part, so that one signature would count for both."""
     parts = [part.raw for key in keys for part in key.parts]
     return len(set(parts)) != len(parts)
@@ -198,7 +206,7 @@ def signature_size(key: PublicKey) -> int:
 
 def sign(key: PrivateKey, context: str, message: bytes) -> bytes:
     """Sign ``message`` under a context with every part of a key."""
-    return b"".join(part.sign(_bound(context, message)) for part in key.parts)
+    return b"".join(part.sign(_with_context(context, message)) for part in key.parts)
 
 
 def verify(key: PublicKey, context: str, message: bytes, signature: bytes) -> None:
@@ -214,7 +222,7 @@ def verify(key: PublicKey, context: str, message: bytes, signature: bytes) -> No
         )
     for part in key.parts:
         try:
-            part.verify(signature[: part.signature_size], _bound(context, message))
+            part.verify(signature[: part.signature_size], _with_context(context, message))
         except InvalidSignature as error:
             raise VerificationError(
                 f"{context}: the signature does not hold ({part.algorithm})"
@@ -222,15 +230,15 @@ def verify(key: PublicKey, context: str, message: bytes, signature: bytes) -> No
         signature = signature[part.signature_size :]
 
 
-def _part(algorithm: str, raw: bytes) -> PublicPart:
+def _decode_part(algorithm: str, raw: bytes) -> PublicKeyPart:
     if algorithm == ML_DSA_44:
         if not any(raw[32:]):
             raise DecodeError("public key: an ML-DSA-44 key of zeros, under which anybody can sign")
-        return PublicPart(algorithm, raw, MLDSA44PublicKey.from_public_bytes(raw))
-    if int.from_bytes(raw, "little") & ((1 << 255) - 1) in _SMALL_ORDER:
+        return PublicKeyPart(algorithm, raw, MLDSA44PublicKey.from_public_bytes(raw))
+    if int.from_bytes(raw, "little") & ((1 << 255) - 1) in _SMALL_ORDER_Y:
         raise DecodeError("public key: a point of small order, under which anybody can sign")
-    return PublicPart(algorithm, raw, Ed25519PublicKey.from_public_bytes(raw))
+    return PublicKeyPart(algorithm, raw, Ed25519PublicKey.from_public_bytes(raw))
 
 
-def _bound(context: str, message: bytes) -> bytes:
+def _with_context(context: str, message: bytes) -> bytes:
     return b"weightgate/v1/" + context.encode("ascii") + b"\n" + message

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from wg_core import __version__, grammar, numbers
 from wg_core.errors import ConfigError, DecodeError, RefusedError
 from wg_core.privacy.mechanism import noise_scale
-from wg_core.privacy.schema import MACHINE, StatisticsSchema
+from wg_core.privacy.schema import MACHINE_STATISTICS, StatisticsSchema
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire import bundle, canonical, container, protocol, signing
 from wg_core.wire.bundle import StatisticsBundle
@@ -88,7 +88,7 @@ class StatisticsManifest:
 
     def _check_machine(self) -> None:
         """Check that machine statistics have unique class names and a data sheet."""
-        of_machine = self.schema.statistics == MACHINE
+        of_machine = self.schema.statistics == MACHINE_STATISTICS
         names = () if self.labels is UNSET else self.labels
         for name in names:
             grammar.check_name(name)
@@ -158,7 +158,7 @@ def decode_release(
         DecodeError: The bytes are not a release, or the manifest is inconsistent.
         VerificationError: The signature is not valid, or the integers do not match their hash.
     """
-    sections = _sections(data)
+    sections = _unpack_sections(data)
     signing.verify(
         public_key, signing.STATISTICS_CONTEXT, sections["manifest"], sections["signature"]
     )
@@ -175,7 +175,7 @@ def read_unverified(data: bytes) -> tuple[StatisticsManifest, NDArray[np.int64]]
         DecodeError: The bytes are not a release, or the manifest is inconsistent.
         VerificationError: The integers do not match their hash.
     """
-    manifest, body = read_manifest(data), _sections(data)["integers"]
+    manifest, body = read_manifest(data), _unpack_sections(data)["integers"]
     _check_integers(manifest, body)
     integers = np.frombuffer(body, dtype="<i8").astype(np.int64)
     integers.setflags(write=False)
@@ -188,7 +188,7 @@ def read_manifest(data: bytes) -> StatisticsManifest:
     Raises:
         DecodeError: The bytes are not a release, or the manifest is inconsistent.
     """
-    text = _sections(data)["manifest"]
+    text = _unpack_sections(data)["manifest"]
     return canonical.decode(StatisticsManifest, text, subject=_MANIFEST, limit=MANIFEST_LIMIT)
 
 
@@ -202,7 +202,7 @@ def decode_bundle(data: bytes) -> StatisticsBundle:
     return bundle.decode_statistics(data)
 
 
-def _sections(data: bytes) -> dict[str, bytes]:
+def _unpack_sections(data: bytes) -> dict[str, bytes]:
     return container.decode(
         data,
         kind=protocol.STATISTICS_KIND,

@@ -236,14 +236,14 @@ class MessageExchange:
 
     def _record_decline(self, ask: SiteRequest, error: str) -> None:
         if error != LOST_REPLY_CODE:
-            why = f"{error}: {fleet.CODE_MEANINGS.get(error, '')}"
+            why = f"{error}: {fleet.DECLINE_MEANINGS.get(error, '')}"
             log.warning("campaign %s: %s declined: %s", ask.campaign.id, ask.task.site, why)
             self._queue.update_task(ask.campaign.id, ask.task.site, state="refused", code=error)
 
     def _record_refusal(self, ask: SiteRequest, envelope: Envelope) -> None:
         transient_tries = 10
         code = canonical.decode(Refusal, envelope.record, subject="refusal").code
-        why = fleet.REFUSALS.get(code, "a word that this version does not know")
+        why = fleet.REFUSAL_MEANINGS.get(code, "a word that this version does not know")
         if code != ask.task.code:
             part = (ask.campaign.id, ask.task.site)
             log.warning("campaign %s: %s refused: %s: %s", *part, code, why)

@@ -19,7 +19,7 @@ from wg_core.ledger import entries, proof
 from wg_core.ledger.entries import PublicStatement
 from wg_core.ledger.note import Note
 from wg_core.ledger.witness import CONTRADICTION_STATUSES, WitnessRefused
-from wg_core.privacy.schema import CLASSES, StatisticsKind
+from wg_core.privacy.schema import CLASS_STATISTICS, StatisticsKind
 from wg_core.wire import bundle, canonical, container, protocol, signing, statistics_file
 from wg_core.wire.bundle import StatementBundle, StatisticsBundle
 from wg_core.wire.signing import PublicKey
@@ -52,7 +52,7 @@ class QueryTerms:
     encoder: str
     epsilon: str
     delta: str
-    statistics: StatisticsKind = CLASSES
+    statistics: StatisticsKind = CLASS_STATISTICS
 
 
 def accept_release(

@@ -127,6 +127,6 @@ def delivery_phase(home: ServerHome) -> CampaignPhase:
     )
 
 
-def _require_kind(envelope: Envelope, kind: fleet.Kind) -> None:
+def _require_kind(envelope: Envelope, kind: fleet.EnvelopeKind) -> None:
     if envelope.kind != kind:
         raise DecodeError(f"reply: kind {envelope.kind!r}, expected {kind!r}")

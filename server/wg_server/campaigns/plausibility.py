@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from wg_core.privacy import centring
 from wg_core.privacy.schema import (
     CLIP_RADIUS,
-    MACHINE,
+    MACHINE_STATISTICS,
     StatisticsSchema,
     default_schema,
     machine_schema,
@@ -113,7 +113,7 @@ def implausibility_reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
 
 def _schema_problems(schema: StatisticsSchema) -> list[str]:
     """List differences between a release's schema and the public schema of its encoder."""
-    if schema.statistics == MACHINE:
+    if schema.statistics == MACHINE_STATISTICS:
         public = machine_schema(schema.encoder, schema.unit_rule)
     else:
         public = default_schema(

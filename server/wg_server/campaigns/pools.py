@@ -26,7 +26,7 @@ from wg_common.inference.posterior import SiteEvidence
 from wg_core import locks
 from wg_core.errors import StorageError, WgError
 from wg_core.ledger import merkle
-from wg_core.privacy.schema import CLASSES
+from wg_core.privacy.schema import CLASS_STATISTICS
 from wg_core.wire import canonical
 from wg_core.wire.statistics_file import StatisticsManifest
 from wg_server.campaigns import intake
@@ -113,7 +113,9 @@ class GeneratorPools:
                 log.error("release %s is left out: %s", release_id, error)
                 continue
             schema = manifest.schema
-            fits = schema.statistics == CLASSES and schema.dimension == len(self._priors.between)
+            fits = schema.statistics == CLASS_STATISTICS and schema.dimension == len(
+                self._priors.between
+            )
             if fits and 2 <= len(manifest.schema.labels) <= CLASSES_LIMIT:
                 row = self._uncompared_row(manifest)
                 labels_by_kind[row.kind] = frozenset(manifest.schema.labels)

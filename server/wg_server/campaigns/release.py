@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from wg_core.ledger.entries import PublicStatement
-from wg_core.privacy.schema import CLASSES, MACHINE, StatisticsKind
+from wg_core.privacy.schema import CLASS_STATISTICS, MACHINE_STATISTICS, StatisticsKind
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.statistics_file import StatisticsManifest
@@ -43,7 +43,7 @@ class PackageRecipient:
     @property
     def statistics_kind(self) -> StatisticsKind:
         """Kind of the released statistics; ``classes`` if there is no release."""
-        return CLASSES if self.release is None else self.release.manifest.schema.statistics
+        return CLASS_STATISTICS if self.release is None else self.release.manifest.schema.statistics
 
     @property
     def machine_statistics(self) -> NoisyStatistics | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from wg_core import grammar, numbers
 from wg_core.errors import ConfigError, WgError
-from wg_core.privacy.schema import CLASSES, MACHINE, StatisticsKind
+from wg_core.privacy.schema import CLASS_STATISTICS, MACHINE_STATISTICS, StatisticsKind
 from wg_core.wire import protocol
 from wg_server.campaigns import machines, worth
 from wg_server.campaigns.worth import ClassNameOverlap
@@ -50,7 +50,7 @@ class CampaignOrder:
     deliver_seconds: float | None = None
     min_sites: int | None = None
     grace_seconds: float = GRACE_SECONDS
-    statistics: StatisticsKind = CLASSES
+    statistics: StatisticsKind = CLASS_STATISTICS
     asks_unshared: bool = False
     id: str = field(default_factory=new_campaign_id)
 
@@ -61,7 +61,7 @@ class CampaignOrder:
                 continue
             if amount <= 0 or (bound is not None and amount >= bound):
                 raise ConfigError(f"{name}: {getattr(self, name)}, expected a number above 0")
-        if self.statistics == MACHINE and self.epsilon == protocol.FREE_EPSILON:
+        if self.statistics == MACHINE_STATISTICS and self.epsilon == protocol.FREE_EPSILON:
             raise ConfigError(
                 "epsilon: 0 asks for no statistics; machine statistics are asked for at 1, say"
             )
@@ -72,7 +72,7 @@ class CampaignOrder:
     @property
     def summary(self) -> str:
         """Summary of the campaign order for the operators' log."""
-        statistics = "machine statistics of " if self.statistics == MACHINE else ""
+        statistics = "machine statistics of " if self.statistics == MACHINE_STATISTICS else ""
         recipients = statistics + (", ".join(self.sites) or "enrolled sites, none by name")
         return f"{self.purpose}: epsilon {self.epsilon}, delta {self.delta}: {recipients}"
 
@@ -104,7 +104,7 @@ def queue_campaign(home: ServerHome, store: ServerStore, order: CampaignOrder) -
         )
     version = versions.usable_version(home)
     left_out: dict[str, str] = {}
-    if order.statistics == MACHINE:
+    if order.statistics == MACHINE_STATISTICS:
         uses = machines.statistic_use_by_kind(home, version)
         left_out = machines.skip_reasons(
             store, order.sites or enrolled_names, uses, sites_are_named=bool(order.sites)
@@ -113,7 +113,7 @@ def queue_campaign(home: ServerHome, store: ServerStore, order: CampaignOrder) -
         reasons = enrolled_class_name_overlap(store, version).skip_reasons()
         left_out = {name: reasons[name] for name in order.sites or reasons if name in reasons}
     sites = [name for name in order.sites or enrolled_names if name not in left_out]
-    if not sites and order.statistics == MACHINE:
+    if not sites and order.statistics == MACHINE_STATISTICS:
         raise ConfigError(
             "campaign: nobody is asked, since no site states a machine that the encoder reads and"
             " whose networks use a statistic; data sheets, and weights made for these, come with"

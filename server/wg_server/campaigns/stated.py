@@ -1,7 +1,7 @@
 """Networks for a plant's declared machine, from its data sheet and its machine statistics.
 
 Networks are made from the data sheet alone if the plant released no machine statistics, or
-statistics of fewer than ``privacy.schema.MACHINE_RECORDS`` records.
+statistics of fewer than ``privacy.schema.MACHINE_RECORDS_MINIMUM`` records.
 """
 
 import logging

@@ -31,7 +31,7 @@ class TextFormatter:
 
     def explain_plant_code(self, code: str) -> str | None:
         """Return the meaning of a code that a plant sent; None if the code is unknown."""
-        has_meaning = code in fleet.REFUSALS or code in fleet.CODE_MEANINGS
+        has_meaning = code in fleet.REFUSAL_MEANINGS or code in fleet.DECLINE_MEANINGS
         return self(f"plant {code}") if has_meaning else None
 
     def format_duration(self, seconds: float) -> str:

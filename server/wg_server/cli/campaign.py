@@ -10,7 +10,12 @@ from wg_common import cli
 from wg_common.language import current_language, template, text
 from wg_common.options import DELTA, PrivacyParameter
 from wg_core.errors import PeerError
-from wg_core.privacy.schema import CLASSES, KINDS, MACHINE, StatisticsKind
+from wg_core.privacy.schema import (
+    CLASS_STATISTICS,
+    MACHINE_STATISTICS,
+    STATISTICS_KINDS,
+    StatisticsKind,
+)
 from wg_core.wire import canonical, protocol
 from wg_server.campaigns import reasons, schedule, starting, worth
 from wg_server.campaigns.starting import CampaignOrder, queue_campaign, retry_site
@@ -46,8 +51,8 @@ def campaign() -> None:
 )
 @click.option(
     "--statistics",
-    type=click.Choice(KINDS),
-    default=CLASSES,
+    type=click.Choice(STATISTICS_KINDS),
+    default=CLASS_STATISTICS,
     show_default=True,
     help="Statistics to ask for: of the classes, or of the machine that a site's data sheet"
     " states.",
@@ -118,7 +123,7 @@ def campaign_start(
             _print_expected_benefit(store, home, order)
         with logged_action(store, current_user(), "campaign start", order.id, order.summary):
             campaign = queue_campaign(home, store, order)
-        if statistics == MACHINE:
+        if statistics == MACHINE_STATISTICS:
             _print_skipped_sites(campaign)
         cli.print_progress(text("campaign {id} queued", id=campaign.id))
         if wait:
@@ -242,7 +247,7 @@ def _print_skipped_sites(campaign: Campaign) -> None:
 def _print_expected_benefit(store: ServerStore, home: ServerHome, order: CampaignOrder) -> None:
     """Print shared class names, skipped sites, and the model card's figures for such releases."""
     version = versions.usable_version(home)
-    if order.statistics == MACHINE:
+    if order.statistics == MACHINE_STATISTICS:
         for line in worth.machine_gain_lines(version.card):
             cli.print_progress(line)
         return

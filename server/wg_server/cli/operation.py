@@ -66,7 +66,7 @@ def serve(home: ServerHome, beside: int | None, log_format: str) -> None:
     """Serve the fleet: listeners and campaign worker. SIGTERM ends it cleanly."""
     from wg_server.operation import serve as serving  # Flower and FastAPI are slow to import
 
-    logs.set_format(log_format)
+    logs.set_log_format(log_format)
     for name in ("alembic", "flwr", "uvicorn"):
         logging.getLogger(name).setLevel(logging.WARNING)
     stop = threading.Event()

@@ -178,7 +178,7 @@ class IdentityGuard(Guard):
             is_revoked = der and await run_in_threadpool(
                 self._store.is_revoked, _certificate_fingerprint(der)
             )
-            headers = {protocol.WHY_HEADER: protocol.REVOKED} if is_revoked else None
+            headers = {protocol.REASON_HEADER: protocol.REVOKED} if is_revoked else None
             response = PlainTextResponse("not an enrolled site\n", 403, headers)
             await response(scope, receive, send)
             return

@@ -11,7 +11,7 @@ from pathlib import Path
 from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.wire import canonical, handover, protocol, signing
-from wg_core.wire.handover import Handover, Use
+from wg_core.wire.handover import Handover, KeyUse
 from wg_core.wire.protocol import Pins, Trust
 from wg_server.fleet.witness import witness_key_name
 from wg_server.site import pki
@@ -19,11 +19,11 @@ from wg_server.site.home import ServerHome
 from wg_server.store.sites import ServerStore
 
 
-def handed_over_keys(home: ServerHome) -> Iterator[tuple[Use, str, Path]]:
+def handed_over_keys(home: ServerHome) -> Iterator[tuple[KeyUse, str, Path]]:
     """Yield each key that plants pin in addition to the authority: its use, name and file."""
     config = home.read_config()
-    yield handover.PACKAGES, config.name, home.signing_key
-    yield handover.WITNESS, witness_key_name(config), home.witness_key
+    yield handover.PACKAGES_USE, config.name, home.signing_key
+    yield handover.WITNESS_USE, witness_key_name(config), home.witness_key
 
 
 def read_handovers(home: ServerHome) -> tuple[Handover, ...]:

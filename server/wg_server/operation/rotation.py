@@ -72,7 +72,9 @@ def _make_key_files(home: ServerHome, stolen: bool, stage: Path) -> None:
     """Write the new signing and witness keys, and hand-overs to them, into a folder."""
     handovers = [] if stolen else list(trust.read_handovers(home))
     for use, name, path in trust.handed_over_keys(home):
-        new = signing.generate_hybrid_key() if use == handover.WITNESS else signing.generate_key()
+        new = (
+            signing.generate_hybrid_key() if use == handover.WITNESS_USE else signing.generate_key()
+        )
         signing.save(stage / path.name, new)
         if stolen and not path.is_file():
             continue  # a lost key signs nothing

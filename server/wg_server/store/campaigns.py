@@ -26,7 +26,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from wg_core.errors import ConfigError
-from wg_core.privacy.schema import CLASSES, StatisticsKind
+from wg_core.privacy.schema import CLASS_STATISTICS, StatisticsKind
 from wg_core.wire import protocol
 from wg_server.store import database, schema
 
@@ -166,7 +166,7 @@ class Campaign:
     reason: str
     finished: float | None
     generator: str = ""
-    statistics: StatisticsKind = CLASSES
+    statistics: StatisticsKind = CLASS_STATISTICS
     tasks: tuple[CampaignTask, ...]
     counted: CampaignProgress | None = None
 
@@ -178,7 +178,7 @@ class Campaign:
     @property
     def is_pooled(self) -> bool:
         """True if a site's package depends on the releases of other sites."""
-        return not self.is_free and self.statistics == CLASSES
+        return not self.is_free and self.statistics == CLASS_STATISTICS
 
     @cached_property
     def progress(self) -> CampaignProgress:

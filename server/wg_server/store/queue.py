@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from wg_core.errors import ConfigError
-from wg_core.privacy.schema import CLASSES, StatisticsKind
+from wg_core.privacy.schema import CLASS_STATISTICS, StatisticsKind
 from wg_server.store import campaigns, database, schema
 from wg_server.store.campaigns import OPEN_CAMPAIGNS, OPEN_TASKS, Campaign, TaskState
 from wg_server.store.releases import USABLE_STATUSES, StoredRelease, insert_release
@@ -67,7 +67,7 @@ class NewCampaign:
     grace_seconds: float = GRACE_SECONDS
     id: str = ""
     generator: str = ""
-    statistics: StatisticsKind = CLASSES
+    statistics: StatisticsKind = CLASS_STATISTICS
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 

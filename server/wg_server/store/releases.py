@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from wg_core.errors import ConfigError, VerificationError
-from wg_core.privacy.schema import CLASSES, StatisticsKind
+from wg_core.privacy.schema import CLASS_STATISTICS, StatisticsKind
 from wg_core.wire import protocol
 from wg_server.store import database, schema
 
@@ -39,7 +39,7 @@ class StoredRelease:
     data: bytes
     standing: ReleaseStatus
     reasons: str = ""
-    statistics: StatisticsKind = CLASSES
+    statistics: StatisticsKind = CLASS_STATISTICS
 
     @property
     def is_usable(self) -> bool:
@@ -136,7 +136,7 @@ def _select_newest_releases(encoder: str, apart_from: str) -> sa.Select[Any]:
             releases.c.site != apart_from,
             releases.c.standing.in_(USABLE_STATUSES),
             releases.c.epsilon != protocol.FREE_EPSILON,  # a public statement has no statistics
-            releases.c.statistics == CLASSES,  # machine statistics have no classes to pool
+            releases.c.statistics == CLASS_STATISTICS,  # machine statistics have no classes to pool
             sites.c.state != "revoked",
         )
     )

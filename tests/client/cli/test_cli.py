@@ -101,7 +101,7 @@ def test_a_node_states_the_digest_of_the_code_that_it_began_with(
         began.append(charging.code_digest())
 
     monkeypatch.setattr(process, "run_node", serve)
-    monkeypatch.setattr(logs, "set_format", lambda *words, **named: None)
+    monkeypatch.setattr(logs, "set_log_format", lambda *words, **named: None)
     monkeypatch.setattr(signal, "signal", lambda *words: None)
     with pytest.raises(SystemExit):
         cli.run_program(process.node, ["--home", str(plant.home.root)])

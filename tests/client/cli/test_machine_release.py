@@ -11,7 +11,7 @@ from tests.client.conftest import MakePlant, TestPlant
 
 from wg_client.data import plant as plants
 from wg_core.errors import ApprovalPending
-from wg_core.privacy.schema import CLASSES, MACHINE
+from wg_core.privacy.schema import CLASS_STATISTICS, MACHINE_STATISTICS
 from wg_core.release.query import answer_query
 from wg_core.site.config import PrivacyConfig
 
@@ -29,7 +29,9 @@ def test_check_says_what_leaves_what_it_costs_and_how_large_the_noise_is(
     plant: TestPlant, here: Json, shown: Shown
 ) -> None:
     home = ("--home", plant.home.root)
-    of_classes, of_machine = (here("check", *home, "--of", kind) for kind in (CLASSES, MACHINE))
+    of_classes, of_machine = (
+        here("check", *home, "--of", kind) for kind in (CLASS_STATISTICS, MACHINE_STATISTICS)
+    )
     assert [block["name"] for block in of_machine["would_leave"]["blocks"]] == ["counts", "moments"]
     assert of_machine["would_leave"]["integers"] == 33
     assert of_machine["cost"] == of_classes["cost"]
@@ -51,7 +53,7 @@ def test_few_records_are_said_and_not_refused(
         *("statistics", "--home", plant.home.root, "--of", "machine"),
         *("--epsilon", "1", "--out", tmp_path / "x.wgs"),
     )
-    assert done["charged"] and done["statistics"] == MACHINE
+    assert done["charged"] and done["statistics"] == MACHINE_STATISTICS
     again = here(
         *("statistics", "--home", plant.home.root, "--of", "machine"),
         *("--epsilon", "1", "--out", tmp_path / "y.wgs"),
@@ -62,7 +64,7 @@ def test_few_records_are_said_and_not_refused(
     _, said = shown("statistics", "--home", plant.home.root, *words)
     assert "too few for machine statistics: 24 privacy units" in " ".join(said.split())
     (row,) = here("status", "--home", plant.home.root, code=(0, 6))["budget"]["releases"]
-    assert row["statistics"] == MACHINE
+    assert row["statistics"] == MACHINE_STATISTICS
 
 
 def test_enough_records_bring_no_warning(make_plant: MakePlant, here: Json) -> None:
@@ -97,7 +99,7 @@ def test_check_says_of_a_stated_machine_why_it_has_no_statistics(
 
 
 def test_a_policy_that_forbids_it_is_said_at_check(plant: TestPlant, here: Json) -> None:
-    plant.configure(privacy=PrivacyConfig(answer_slot_seconds=0.05, statistics=(CLASSES,)))
+    plant.configure(privacy=PrivacyConfig(answer_slot_seconds=0.05, statistics=(CLASS_STATISTICS,)))
     document = here("check", "--home", plant.home.root, "--of", "machine", code=4)
     assert document["cost"]["refused_by"] == "policy"
     assert here("check", "--home", plant.home.root)["cost"]["allowed"]
@@ -115,12 +117,12 @@ def test_a_person_who_decides_sees_what_the_request_is_of(
     plant: TestPlant, here: Json, shown: Shown
 ) -> None:
     plant.configure(privacy=PrivacyConfig(answer_slot_seconds=0.05, approve="human"))
-    query = plant.query(statistics=MACHINE)
+    query = plant.query(statistics=MACHINE_STATISTICS)
     with pytest.raises(ApprovalPending):
         answer_query(plant.home, query, witness=plant.witness)
     home = ("--home", plant.home.root)
     (row,) = here("requests", *home)["requests"]
-    assert row["statistics"] == MACHINE
+    assert row["statistics"] == MACHINE_STATISTICS
     said, _ = shown("requests", *home, query.request_id[:16])
     assert "33 noisy integers of the stated machine, without labels" in " ".join(said.split())
     here("requests", *home, query.request_id[:16], "--approve", "--by", "Aiko")

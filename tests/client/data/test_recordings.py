@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from wg_client.data.recordings import recording_unit
-from wg_core.site.reading import LogConfig, ReadingConfig
+from wg_core.site.reading import ReadingConfig, SensorLogConfig
 
-LOG = LogConfig(rate=10, window_seconds=1, hop_seconds=1, channels=("a",))
+LOG = SensorLogConfig(rate=10, window_seconds=1, hop_seconds=1, channels=("a",))
 
 
 def _logs(intervals: str | None = None) -> ReadingConfig:

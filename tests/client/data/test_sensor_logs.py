@@ -20,10 +20,10 @@ from wg_client.data.sensor_log import SensorLog
 from wg_client.data.survey import survey_dataset
 from wg_core.errors import ConfigError, DataError
 from wg_core.site.config import PrivacyConfig
-from wg_core.site.reading import LogConfig, ReadingConfig
+from wg_core.site.reading import ReadingConfig, SensorLogConfig
 
 RATE = 100.0
-LOG = LogConfig(
+LOG = SensorLogConfig(
     rate=RATE, window_seconds=0.2, hop_seconds=0.2, channels=("vib", "cur"), time="time"
 )
 
@@ -61,7 +61,7 @@ def _log(
 
 
 def _survey(
-    path: Path, log: LogConfig = LOG, labels: Any = ("a", "b"), **more: Any
+    path: Path, log: SensorLogConfig = LOG, labels: Any = ("a", "b"), **more: Any
 ) -> DatasetSurvey:
     return survey_dataset(
         path, SurveyOptions(labels=labels, reading=ReadingConfig(log=log), **more)
@@ -105,7 +105,7 @@ def test_japanese_columns_in_cp932_with_dates_and_slashes(tmp_path: Path) -> Non
         names="時刻,振動,電流",
         encoding="cp932",
     )
-    log = LogConfig(
+    log = SensorLogConfig(
         rate=RATE,
         window_seconds=0.2,
         hop_seconds=0.2,

@@ -14,7 +14,7 @@ from wg_audit.installed import bench, conduct, probes
 from wg_core.ledger.entries import Charge
 from wg_core.ledger.state import LedgerState
 from wg_core.privacy import mechanism
-from wg_core.privacy.schema import MACHINE, StatisticsSchema
+from wg_core.privacy.schema import MACHINE_STATISTICS, StatisticsSchema
 from wg_core.release import freeze as freezing
 from wg_core.release import query
 from wg_core.wire import statistics_file
@@ -30,7 +30,7 @@ def machine_parts(change: Callable[[Integers, Integers], Integers]) -> Plant:
 
         def release(schema: StatisticsSchema, exact: Integers, *words: Any) -> Integers:
             noisy = original(schema, exact, *words)
-            return change(exact, noisy) if schema.statistics == MACHINE else noisy
+            return change(exact, noisy) if schema.statistics == MACHINE_STATISTICS else noisy
 
         patch.setattr(query, "release_statistics", release)
 
@@ -42,20 +42,20 @@ def machine_is_free(patch: pytest.MonkeyPatch) -> None:
 
     def charge(state: LedgerState, entry: Charge) -> None:
         original(state, entry)
-        if entry.mechanism.statistics == MACHINE:
+        if entry.mechanism.statistics == MACHINE_STATISTICS:
             state.lineage(entry.lineage).mu_squared -= int(entry.event.mu_squared)
 
     patch.setattr(LedgerState, "_apply_charge", charge)
 
 
 def machine_of_labelled_records(patch: pytest.MonkeyPatch) -> None:
-    original = freezing._exact
+    original = freezing._exact_statistics
 
     def exact(source: Any, rows: Any) -> dict[str, Integers]:
         rows.machine_features[source.inspection.data.labels < 0] = 0
         return original(source, rows)
 
-    patch.setattr(freezing, "_exact", exact)
+    patch.setattr(freezing, "_exact_statistics", exact)
 
 
 def machine_classes_with_a_record(patch: pytest.MonkeyPatch) -> None:
@@ -66,7 +66,7 @@ def machine_classes_with_a_record(patch: pytest.MonkeyPatch) -> None:
         names = tuple(name for row, name in enumerate(config.data.labels) if row in present)
 
         def manifest(**fields: Any) -> Any:
-            of_machine = fields["schema"].statistics == MACHINE
+            of_machine = fields["schema"].statistics == MACHINE_STATISTICS
             return manifest_of(**(fields | ({"labels": names} if of_machine else {})))
 
         with pytest.MonkeyPatch.context() as inside:

@@ -34,7 +34,7 @@ def centre_of_exact_sums(patch: pytest.MonkeyPatch) -> None:
     def in_parts(
         schema: StatisticsSchema,
         integers: Integers,
-        about: mechanism.StatisticsAbout,
+        about: mechanism.StatisticsAboutCentre,
         sigma: float,
         noise: Callable[[Integers], Integers],
     ) -> Integers:
@@ -73,7 +73,7 @@ def unit_weighed_by_labelled_records(patch: pytest.MonkeyPatch) -> None:
         result = np.zeros(schema.length, dtype=np.int64)
         for rows in exact.rows_by_unit(units):
             labelled = max(1, int((y[rows] >= 0).sum()))
-            total = exact._total(schema, q[rows], y[rows], centre)
+            total = exact._summed_records(schema, q[rows], y[rows], centre)
             result += exact.divide_toward_zero(total, labelled)
         return result
 
@@ -170,14 +170,14 @@ def acceptance_by_rank(patch: pytest.MonkeyPatch) -> None:
 
 def machine_features_by_chunk(patch: pytest.MonkeyPatch) -> None:
     """Machine features of a record are divided by the longest of those beside it in its chunk."""
-    original = encoding._AtMachine.encode_local
+    original = encoding._MachineFeatureEncoder.encode_local
 
     def encode_local(self: Any, records: Sequence[Any]) -> NDArray[np.float32]:
         rows = original(self, records)
         longest = np.sqrt((rows.astype(np.float64) ** 2).sum(axis=1)).max(initial=0.0)
         return (rows / longest).astype(np.float32) if longest > 0 else rows
 
-    patch.setattr(encoding._AtMachine, "encode_local", encode_local)
+    patch.setattr(encoding._MachineFeatureEncoder, "encode_local", encode_local)
 
 
 def commitment_without_salt(patch: pytest.MonkeyPatch) -> None:

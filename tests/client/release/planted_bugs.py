@@ -199,7 +199,7 @@ def noise_before_the_charge(patch: pytest.MonkeyPatch) -> None:
             ledger.record_release(charged.seq, payload)
         return charged
 
-    patch.setattr(query, "release_once", early)
+    patch.setattr(query, "charge_and_release", early)
 
 
 def fresh_noise_for_a_repeated_question(patch: pytest.MonkeyPatch) -> None:
@@ -297,13 +297,13 @@ def on_grid(clip: Callable[[NDArray[Any], float], NDArray[Any]]) -> Plant:
 
 def clipped_after_the_sum(patch: pytest.MonkeyPatch) -> None:
     on_grid(lambda x, radius: x)(patch)
-    original = exact._total
+    original = exact._summed_records
 
     def total(schema: Any, q: Integers, *words: Any) -> Integers:
         most = max(1.0, float(np.linalg.norm(q.sum(axis=0))) / (schema.grid * max(len(q), 1)))
         return original(schema, np.trunc(q / most).astype(np.int64), *words)
 
-    patch.setattr(exact, "_total", total)
+    patch.setattr(exact, "_summed_records", total)
 
 
 def deviations_beyond_the_radius(patch: pytest.MonkeyPatch) -> None:
@@ -311,9 +311,11 @@ def deviations_beyond_the_radius(patch: pytest.MonkeyPatch) -> None:
 
 
 def single_precision(patch: pytest.MonkeyPatch) -> None:
-    original = exact._total
+    original = exact._summed_records
     patch.setattr(
-        exact, "_total", lambda *words: original(*words).astype(np.float32).astype(np.int64)
+        exact,
+        "_summed_records",
+        lambda *words: original(*words).astype(np.float32).astype(np.int64),
     )
 
 
@@ -337,7 +339,7 @@ def a_unit_for_each_class(patch: pytest.MonkeyPatch) -> None:
 
 
 def last_of_a_part_counts_twice(patch: pytest.MonkeyPatch) -> None:
-    original, step = snapshots.exact_sums, snapshots._SUM_CHUNK
+    original, step = snapshots.exact_sums, snapshots._CHUNK_RECORDS
 
     def changed(schema: Any, features: Any, labels: Any, units: Any, centre: Any = None) -> Any:
         total = original(schema, features, labels, units, centre)

@@ -260,7 +260,7 @@ def test_statistics_are_those_of_the_units(parts: TestPlant) -> None:
 
 def test_sums_by_chunks_are_the_sums(plant: TestPlant, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = plant.freeze().snapshot.statistics()
-    monkeypatch.setattr(snapshots, "_SUM_CHUNK", 3)
+    monkeypatch.setattr(snapshots, "_CHUNK_RECORDS", 3)
     np.testing.assert_array_equal(plant.freeze().snapshot.statistics(), whole)
 
 

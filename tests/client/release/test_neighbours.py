@@ -51,7 +51,7 @@ from wg_core.fleet.interface import Handlers, NodeOptions
 from wg_core.ledger import entries, store
 from wg_core.ledger.store import Ledger
 from wg_core.privacy import mechanism, timing
-from wg_core.privacy.schema import MACHINE
+from wg_core.privacy.schema import MACHINE_STATISTICS
 from wg_core.release import freeze as freezing
 from wg_core.release import query as release_query
 from wg_core.site import config as configuration
@@ -355,8 +355,8 @@ def campaign(outsider: Outsider) -> None:
     outsider.ask(query(2))  # equal, under another id
     outsider.ask(query(3, epsilon="9"))  # policy
     outsider.ask(query(4, epsilon="1.4"))  # budget
-    outsider.ask(query(5, epsilon="0.3", statistics=MACHINE))
-    outsider.ask(query(6, epsilon="0.3", statistics=MACHINE))  # equal, under another id
+    outsider.ask(query(5, epsilon="0.3", statistics=MACHINE_STATISTICS))
+    outsider.ask(query(6, epsilon="0.3", statistics=MACHINE_STATISTICS))  # equal, under another id
 
 
 def test_folders_that_differ_in_one_thing_look_alike(

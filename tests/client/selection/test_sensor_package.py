@@ -29,7 +29,7 @@ from wg_common.machines import exchanger
 from wg_common.machines.process import WINDOW_SAMPLES
 from wg_common.weights_package import GeneratorCondition
 from wg_core.errors import ConfigError, DecodeError, UsageError, VerificationError
-from wg_core.site.reading import LogConfig, ReadingConfig
+from wg_core.site.reading import ReadingConfig, SensorLogConfig
 from wg_core.wire import signing
 from wg_core.wire.data_sheet import DataSheet, HeatExchanger
 from wg_server.generator.weights.machine_statistic import absent_statistics
@@ -59,7 +59,7 @@ def unit_plant(make_plant: MakePlant, window_encoder: bytes) -> TestPlant:
     lines = [f"{60 * place}," + ",".join(map(str, row)) for place, row in enumerate(rows)]
     log.write_text("\n".join([",".join(("time", *NAMES)), *lines]), "utf-8")
     seconds = 60.0 * WINDOW_SAMPLES
-    reading = LogConfig(
+    reading = SensorLogConfig(
         rate=1 / 60, window_seconds=seconds, hop_seconds=seconds, channels=NAMES, time="time"
     )
     data = replace(

@@ -44,7 +44,7 @@ from wg_core.ledger import (
 )
 from wg_core.ledger.store import DatasetRecord, Ledger
 from wg_core.privacy.mechanism import noise_scale
-from wg_core.privacy.schema import MACHINE, machine_schema
+from wg_core.privacy.schema import MACHINE_STATISTICS, machine_schema
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, container, protocol, signing, statistics_file
@@ -310,7 +310,7 @@ _DECISION = entries.encode(
         recipient="c",
         approved=True,
         name="A",
-        statistics=MACHINE,
+        statistics=MACHINE_STATISTICS,
     )
 )
 _REFUSAL = canonical.encode(protocol.Refusal(request_id="0" * 32, code="budget"))
@@ -352,7 +352,10 @@ TARGETS: dict[str, Target] = {
     ),
     "query": Target(
         _record(protocol.StatisticsQuery, "query"),
-        (canonical.encode(_QUERY), canonical.encode(replace(_QUERY, statistics=MACHINE))),
+        (
+            canonical.encode(_QUERY),
+            canonical.encode(replace(_QUERY, statistics=MACHINE_STATISTICS)),
+        ),
     ),
     "covered": Target(statistics_file.decode_bundle, _boxed("wgs-covered", _COVERED)),
     "weights": Target(_weights, _boxed("wgw", weights_package.SECTIONS, weights_package.VERSION)),

@@ -31,7 +31,7 @@ def sheet_of(machine: Machine) -> DataSheet:
 
 def test_each_machine_of_a_sheet_has_its_kind() -> None:
     assert tuple(registry.KINDS) == tuple(MACHINES)
-    assert tuple(registry.READABLE_KINDS) == data_sheet.KINDS
+    assert tuple(registry.READABLE_KINDS) == data_sheet.MACHINE_KINDS
 
 
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=lambda machine: type(machine).__name__)

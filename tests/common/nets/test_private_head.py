@@ -74,7 +74,7 @@ def test_every_step_draws_noise_once_at_the_scale_of_the_charge() -> None:
 
 def test_a_head_of_many_records_is_right_at_epsilon_four() -> None:
     plant = records(200)
-    mu = calibration.mu(4.0, 1e-5)
+    mu = calibration.largest_mu(4.0, 1e-5)
     sigma = DEFAULT_STEPS**0.5 * (1 << gradients.GRID_BITS) / mu
     charged = ChargedSteps(plant.rows_by_unit(), sigma, DEFAULT_STEPS)
     weight, bias = private_head.train_private_head(plant, charged)

@@ -54,7 +54,9 @@ REQUEST = "0" * 32
 
 def test_an_answer_goes_through() -> None:
     envelope = Envelope("statistics", b"", b"data")
-    assert answers.answer_or_refuse(REQUEST, lambda: envelope, fleet.ANSWER_WORDS) == envelope
+    assert (
+        answers.answer_or_refuse(REQUEST, lambda: envelope, fleet.QUERY_REFUSAL_WORDS) == envelope
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,10 +96,10 @@ def test_whatever_data_disk_snapshot_or_a_crash_cause_is_one_word(error: Excepti
 
 
 def test_a_word_of_a_question_is_none_of_a_delivery() -> None:
-    assert _word(ApprovalPending("x"), fleet.DELIVERY_WORDS) == fleet.UNAVAILABLE
+    assert _word(ApprovalPending("x"), fleet.DELIVERY_REFUSAL_WORDS) == fleet.UNAVAILABLE
 
 
-def _word(error: Exception, words: frozenset[str] = fleet.ANSWER_WORDS) -> str:
+def _word(error: Exception, words: frozenset[str] = fleet.QUERY_REFUSAL_WORDS) -> str:
     def fail() -> Envelope:
         raise error
 
@@ -110,7 +112,9 @@ def _word(error: Exception, words: frozenset[str] = fleet.ANSWER_WORDS) -> str:
 
 
 def test_every_word_of_a_refusal_is_explained_to_the_operator() -> None:
-    assert {*fleet.ANSWER_WORDS, *fleet.DELIVERY_WORDS, fleet.UNAVAILABLE} == set(fleet.REFUSALS)
+    assert {*fleet.QUERY_REFUSAL_WORDS, *fleet.DELIVERY_REFUSAL_WORDS, fleet.UNAVAILABLE} == set(
+        fleet.REFUSAL_MEANINGS
+    )
 
 
 class _Clock:
@@ -292,12 +296,14 @@ def test_an_interrupt_is_not_swallowed() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        answers.answer_or_refuse(REQUEST, interrupt, fleet.ANSWER_WORDS)
+        answers.answer_or_refuse(REQUEST, interrupt, fleet.QUERY_REFUSAL_WORDS)
 
 
 def test_a_request_id_that_is_no_file_name_never_reaches_a_handler() -> None:
     with pytest.raises(DecodeError):
-        answers.answer_or_refuse("../../x", lambda: pytest.fail("reached"), fleet.ANSWER_WORDS)
+        answers.answer_or_refuse(
+            "../../x", lambda: pytest.fail("reached"), fleet.QUERY_REFUSAL_WORDS
+        )
 
 
 def tree(count: int) -> ObjectTree:
@@ -334,7 +340,7 @@ def test_the_node_logs_what_it_does_not_send(caplog: pytest.LogCaptureFixture) -
         raise WgError("what the plant's engineer should read")
 
     with caplog.at_level(logging.WARNING):
-        answers.answer_or_refuse(REQUEST, fail, fleet.ANSWER_WORDS)
+        answers.answer_or_refuse(REQUEST, fail, fleet.QUERY_REFUSAL_WORDS)
     assert "engineer should read" in caplog.text
 
 

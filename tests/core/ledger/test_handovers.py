@@ -18,7 +18,7 @@ THIEF = key(10)
 
 
 def word(site: Site) -> Handover:
-    return handover.sign(handover.WITNESS, WITNESS, site.witness_key, NEW)
+    return handover.sign(handover.WITNESS_USE, WITNESS, site.witness_key, NEW)
 
 
 def known(number: object) -> TrustedWitness:
@@ -55,8 +55,8 @@ def test_a_handover_that_the_witness_did_not_sign_is_refused(site: Site, what: s
     good = word(site)
     bad = {
         "signature": dataclasses.replace(good, now=signing.public_bytes(THIEF).hex()),
-        "key": handover.sign(handover.WITNESS, WITNESS, THIEF, NEW),
-        "name": handover.sign(handover.WITNESS, "stranger/witness", site.witness_key, NEW),
+        "key": handover.sign(handover.WITNESS_USE, WITNESS, THIEF, NEW),
+        "name": handover.sign(handover.WITNESS_USE, "stranger/witness", site.witness_key, NEW),
     }[what]
     with site.create() as ledger:
         size = ledger.size
@@ -69,7 +69,7 @@ def test_an_auditor_who_knows_the_old_key_believes_the_new_one_on_its_word(site:
     with site.create() as ledger:
         site.cosign(ledger)
         ledger.record_handover(word(site))
-        packages = handover.sign(handover.PACKAGES, "server.example", THIEF, NEW)
+        packages = handover.sign(handover.PACKAGES_USE, "server.example", THIEF, NEW)
         ledger.record_handover(packages)
         site.release(ledger)
         cosign(ledger, NEW, 1_700_000_500)

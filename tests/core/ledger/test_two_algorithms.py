@@ -317,10 +317,10 @@ def test_a_log_keeps_no_cosignature_that_lacks_a_line(site: Site) -> None:
 def test_a_key_is_not_followed_by_one_of_fewer_algorithms(site: Site) -> None:
     with site.create() as ledger, pytest.raises(VerificationError, match="has no ML-DSA-44"):
         ledger.rotate_key(alone(OTHER))
-    word = handover.sign(handover.WITNESS, NAME, COSIGNER, alone(OTHER))
+    word = handover.sign(handover.WITNESS_USE, NAME, COSIGNER, alone(OTHER))
     with pytest.raises(VerificationError, match="has no ML-DSA-44"):
         word.verify()
-    handover.sign(handover.WITNESS, NAME, alone(COSIGNER), OTHER).verify()
+    handover.sign(handover.WITNESS_USE, NAME, alone(COSIGNER), OTHER).verify()
 
 
 def test_a_part_of_a_key_does_not_count_twice(site: Site) -> None:

@@ -31,7 +31,7 @@ def test_delta_agrees_with_mpmath(mu: float, epsilon: float) -> None:
 @pytest.mark.parametrize("epsilon", [0.01, 0.1, 0.5, 1.0, 3.0, 10.0, 50.0])
 @pytest.mark.parametrize("delta", [1e-12, 1e-9, 1e-6, 1e-5, 1e-3, 0.1])
 def test_the_calibrated_mu_is_tight(epsilon: float, delta: float) -> None:
-    mu = calibration.mu(epsilon, delta)
+    mu = calibration.largest_mu(epsilon, delta)
     assert float(reference_delta(mu, epsilon)) == pytest.approx(delta, rel=1e-9)
     assert calibration.gaussian_epsilon(mu, delta) <= epsilon * (1 + 1e-12)
     assert calibration.gaussian_epsilon(mu, delta) == pytest.approx(epsilon, rel=1e-9)
@@ -39,12 +39,12 @@ def test_the_calibrated_mu_is_tight(epsilon: float, delta: float) -> None:
 
 @pytest.mark.parametrize(("epsilon", "expected"), [(0.5, 7.03), (1.0, 3.73), (3.0, 1.39)])
 def test_noise_multipliers_are_the_published_ones(epsilon: float, expected: float) -> None:
-    assert 1 / calibration.mu(epsilon, 1e-5) == pytest.approx(expected, abs=0.005)
+    assert 1 / calibration.largest_mu(epsilon, 1e-5) == pytest.approx(expected, abs=0.005)
 
 
 def test_the_textbook_formula_is_not_used() -> None:
     textbook = math.sqrt(2 * math.log(1.25 / 1e-5)) / 5.0
-    assert 1 / calibration.mu(5.0, 1e-5) != pytest.approx(textbook, rel=0.05)
+    assert 1 / calibration.largest_mu(5.0, 1e-5) != pytest.approx(textbook, rel=0.05)
 
 
 @given(st.floats(1e-3, 5.0), st.floats(0.0, 20.0), st.floats(1.001, 2.0))
@@ -57,7 +57,7 @@ def test_delta_falls_with_epsilon_and_grows_with_mu(mu: float, epsilon: float, b
 
 @given(st.floats(1e-3, 20.0), st.floats(1e-14, 0.4))
 def test_epsilon_is_rounded_up_and_mu_down(epsilon: float, delta: float) -> None:
-    mu = calibration.mu(epsilon, delta)
+    mu = calibration.largest_mu(epsilon, delta)
     assert calibration.gaussian_delta(mu, epsilon) <= delta
     assert calibration.gaussian_delta(mu, calibration.gaussian_epsilon(mu, delta)) <= delta
 
@@ -72,12 +72,12 @@ def test_edges() -> None:
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, math.nan, math.inf, 1e5])
 def test_an_epsilon_that_is_none_is_refused(epsilon: float) -> None:
     with pytest.raises(ConfigError, match="epsilon"):
-        calibration.mu(epsilon, 1e-5)
+        calibration.largest_mu(epsilon, 1e-5)
 
 
 @pytest.mark.parametrize("delta", [0.0, 1.0, -1e-5, math.nan, math.inf])
 def test_a_delta_that_is_none_is_refused(delta: float) -> None:
     with pytest.raises(ConfigError, match="delta"):
-        calibration.mu(1.0, delta)
+        calibration.largest_mu(1.0, delta)
     with pytest.raises(ConfigError, match="delta"):
         calibration.gaussian_epsilon(1.0, delta)

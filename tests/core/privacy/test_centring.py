@@ -177,8 +177,8 @@ def test_the_charge_is_what_both_parts_cost_together_in_both_accountants() -> No
         assert 0 <= units[1] + units[2] - units[0] <= 1  # each part is rounded up
         exact = Fraction(rest + sums) / Fraction(sigma) ** 2
         assert exact <= units[0] * events.MU_SQUARED_UNIT
-        assert accounting.epsilon([charged], 1e-5) <= epsilon
-        assert accounting.epsilon(apart, 1e-5) == pytest.approx(epsilon, rel=1e-5)
+        assert accounting.composed_epsilon([charged], 1e-5) <= epsilon
+        assert accounting.composed_epsilon(apart, 1e-5) == pytest.approx(epsilon, rel=1e-5)
         assert composition.gaussian_epsilon(sum(units[1:]), 1e-5) == pytest.approx(
             epsilon, rel=1e-5
         )

@@ -31,14 +31,14 @@ def test_a_release_costs_at_most_what_was_asked_for(epsilon: float, delta: float
     schema = make()
     sigma = mechanism.noise_scale(schema, epsilon, delta)
     event = gaussian_event(int(schema.sensitivity_squared()), sigma)
-    assert 0.999 * epsilon < accounting.epsilon([event], delta) <= epsilon
+    assert 0.999 * epsilon < accounting.composed_epsilon([event], delta) <= epsilon
 
 
 def test_the_ledgers_event_counts_no_more_than_the_calibrated_mu() -> None:
     schema = make()
     sigma = mechanism.noise_scale(schema, 1.0, 1e-5)
     counted = int(gaussian_event(int(schema.sensitivity_squared()), sigma).mu_squared)
-    assert counted * MU_SQUARED_UNIT <= Fraction(calibration.mu(1.0, 1e-5)) ** 2
+    assert counted * MU_SQUARED_UNIT <= Fraction(calibration.largest_mu(1.0, 1e-5)) ** 2
 
 
 def test_noise_below_a_tenth_of_the_sensitivity_is_refused() -> None:

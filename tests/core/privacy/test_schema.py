@@ -17,7 +17,7 @@ from tests.core.privacy import replace_one
 from wg_core.errors import DecodeError
 from wg_core.privacy.exact import exact_statistics
 from wg_core.privacy.schema import (
-    MACHINE,
+    MACHINE_STATISTICS,
     UNLABELLED,
     StatisticsSchema,
     default_schema,
@@ -232,7 +232,7 @@ BAD: list[dict[str, Any]] = [
     {"moment_weight": 0},
     {"moment_weight": 1 << 40},
     {"labels": ()},
-    {"features": MACHINE},
+    {"features": MACHINE_STATISTICS},
 ]
 
 

@@ -162,4 +162,4 @@ def test_a_name_where_the_policy_decides_is_a_wrong_call(
 
 def test_the_word_for_the_server_says_nothing_else() -> None:
     assert ApprovalPending.code == fleet.APPROVAL
-    assert fleet.APPROVAL in fleet.ANSWER_WORDS and fleet.APPROVAL in fleet.REFUSALS
+    assert fleet.APPROVAL in fleet.QUERY_REFUSAL_WORDS and fleet.APPROVAL in fleet.REFUSAL_MEANINGS

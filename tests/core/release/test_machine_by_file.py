@@ -18,7 +18,7 @@ from wg_core import snapshot as snapshots
 from wg_core.errors import VerificationError
 from wg_core.ledger import entries
 from wg_core.ledger.entries import Charge
-from wg_core.privacy.schema import CLASSES, MACHINE
+from wg_core.privacy.schema import CLASS_STATISTICS, MACHINE_STATISTICS
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.release.query import answer_query
 from wg_core.wire import statistics_file
@@ -37,7 +37,7 @@ def world(make_plant: MakePlant, good_head: LinearHead, tmp_path: Path) -> World
     return world
 
 
-def _file(world: World, epsilon: str = "4", statistics: Any = MACHINE) -> Path:
+def _file(world: World, epsilon: str = "4", statistics: Any = MACHINE_STATISTICS) -> Path:
     query = world.plant.query(epsilon=epsilon, statistics=statistics)
     path = world.folder / "machine.wgs"
     path.write_bytes(answer_query(world.plant.home, query, witness=None))
@@ -57,24 +57,33 @@ def test_a_package_is_made_for_the_machine_and_no_class_is_pooled(world: World) 
     assert plant.data_sheet == world.plant.config.data_sheet
     assert plant.statistics_kind == MACHINE and plant.machine_statistics is not None
     snapshot = snapshots.load_current(world.plant.home)
-    exact = NoisyStatistics(snapshot.schema(MACHINE), snapshot.statistics(MACHINE), 0.0)
+    exact = NoisyStatistics(
+        snapshot.schema(MACHINE_STATISTICS), snapshot.statistics(MACHINE_STATISTICS), 0.0
+    )
     # eight standard deviations: false failure below 1e-13
     assert (
         np.abs(plant.machine_statistics.moments() - exact.moments()).max()
         < 8 * plant.machine_statistics.moment_std
     )
     with ServerStore.open(world.server) as store:
-        assert store.require_release(made.release_id).statistics == MACHINE
+        assert store.require_release(made.release_id).statistics == MACHINE_STATISTICS
         assert store.newest_usable_ids(encoder=world.plant.encoder, excluded_site="nobody") == []
         assert troubles.site_statuses(store, names=["plant-a"])["plant-a"].uses_files
         store.record_request_times({"plant-a": 1.0})
         assert not troubles.site_statuses(store, names=["plant-a"])["plant-a"].uses_files
 
 
-@pytest.mark.parametrize(("sent", "asked"), [(MACHINE, CLASSES), (CLASSES, MACHINE)])
+@pytest.mark.parametrize(
+    ("sent", "asked"),
+    [(MACHINE_STATISTICS, CLASS_STATISTICS), (CLASS_STATISTICS, MACHINE_STATISTICS)],
+)
 def test_the_one_is_not_taken_for_the_other(world: World, sent: Any, asked: Any) -> None:
     plant = world.plant
-    query = plant.query(epsilon="1") if sent == CLASSES else plant.query(statistics=MACHINE)
+    query = (
+        plant.query(epsilon="1")
+        if sent == CLASS_STATISTICS
+        else plant.query(statistics=MACHINE_STATISTICS)
+    )
     with ServerStore.open(world.server) as store:
         witness = LedgerWitness.open(world.server, store)
         site = store.require_site("plant-a")

@@ -21,7 +21,7 @@ from wg_core.ledger import entries
 from wg_core.ledger.entries import Charge
 from wg_core.ledger.statement import MECHANISMS
 from wg_core.ledger.store import Ledger
-from wg_core.privacy.schema import CLASSES, MACHINE
+from wg_core.privacy.schema import CLASS_STATISTICS, MACHINE_STATISTICS
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.release import approval, encoding
 from wg_core.release.budget import read_spend
@@ -36,7 +36,9 @@ OTHER = replace(BEARING, shaft_speed_rpm=Decimal(900))
 
 
 def _released(plant: TestPlant, **words: Any) -> tuple[StatisticsManifest, NoisyStatistics, Charge]:
-    data = answer_query(plant.home, plant.query(statistics=MACHINE, **words), witness=plant.witness)
+    data = answer_query(
+        plant.home, plant.query(statistics=MACHINE_STATISTICS, **words), witness=plant.witness
+    )
     covered = decode_bundle(data)
     verify_bundle(
         covered,
@@ -65,13 +67,13 @@ def test_a_release_is_of_the_stated_machine_and_of_no_class(
     manifest, statistics, charge = _released(plant, epsilon="4")
     assert manifest.schema.labels == () and manifest.class_names == LABELS
     assert manifest.data_sheet == DataSheet(rotating_machine=BEARING)
-    exact = snapshots.load_current(plant.home).statistics(MACHINE)
+    exact = snapshots.load_current(plant.home).statistics(MACHINE_STATISTICS)
     assert exact.shape == statistics.integers.shape == (33,) and exact.any()
     # eight standard deviations: false failure below 1e-13
     assert np.all(np.abs(statistics.integers - exact) < 8 * statistics.sigma)
     counted = exact[0] / manifest.schema.count_weight
     assert counted == pytest.approx(14 if unit_column is None else 7, abs=0.01)
-    assert charge.mechanism.name == MECHANISMS[MACHINE] == rederive.MACHINE
+    assert charge.mechanism.name == MECHANISMS[MACHINE_STATISTICS] == rederive.MACHINE
     assert charge.guarantee.labels == () and "data sheet" in charge.guarantee.unprotected
     rederive.check_charge(charge)
 
@@ -82,7 +84,7 @@ def test_it_is_paid_for_beside_a_release_of_the_classes(make_plant: MakePlant) -
     answer_query(plant.home, plant.query(), witness=plant.witness)
     _released(plant)
     spend = read_spend(plant.home, plant.config)
-    assert [row.statistics for row in spend.releases] == [CLASSES, MACHINE]
+    assert [row.statistics for row in spend.releases] == [CLASS_STATISTICS, MACHINE_STATISTICS]
     assert 1.3 < spend.epsilon < 1.6  # composed, not 2
 
 
@@ -92,7 +94,7 @@ def test_what_a_class_release_signs_and_charges_says_nothing_of_machines(
     plant = make_plant()
     plant.state_machine()
     covered = decode_bundle(answer_query(plant.home, plant.query(), witness=plant.witness))
-    assert MECHANISMS[CLASSES] == rederive.CLASSES
+    assert MECHANISMS[CLASS_STATISTICS] == rederive.CLASSES
     for data in (covered.release, covered.charge_entry):
         assert b'"features"' not in data and b"machine statistics" not in data
         assert b'"statistics"' not in data
@@ -136,7 +138,9 @@ def test_a_record_that_cannot_be_read_counts_as_zeros(
     monkeypatch.setattr(TestPlant, "load", lambda self, package: reader(load(package)))
     plant.state_machine()
     snapshot = snapshots.load_current(plant.home)
-    exact = NoisyStatistics(snapshot.schema(MACHINE), snapshot.statistics(MACHINE), 0.0)
+    exact = NoisyStatistics(
+        snapshot.schema(MACHINE_STATISTICS), snapshot.statistics(MACHINE_STATISTICS), 0.0
+    )
     read = sum(int(picture[0, 0]) % 2 == 0 for picture in plant.look().data.records)
     assert 0 < read < 24 and exact.unlabelled_count() == 24
     np.testing.assert_allclose(exact.moments(), 0.1 * read, rtol=1e-3)
@@ -151,9 +155,9 @@ def test_one_record_more_moves_the_sums_by_no_more_than_one_sensitivity(
         plant = make_plant(counts, name=name)
         plant.state_machine()
         snapshot = snapshots.load_current(plant.home)
-        sums.append(snapshot.statistics(MACHINE))
+        sums.append(snapshot.statistics(MACHINE_STATISTICS))
     moved = sum(int(entry) ** 2 for entry in sums[1] - sums[0])
-    schema = snapshot.schema(MACHINE)
+    schema = snapshot.schema(MACHINE_STATISTICS)
     assert schema.count_weight**2 < moved <= schema.sensitivity_squared()
 
 
@@ -162,7 +166,7 @@ def test_an_interrupted_freeze_goes_on_to_the_same_sums(
 ) -> None:
     plant = make_plant({0: 70, 1: 70})
     plant.state_machine()
-    whole = snapshots.load_current(plant.home).statistics(MACHINE)
+    whole = snapshots.load_current(plant.home).statistics(MACHINE_STATISTICS)
     read = encoding.RecordReader.read
     calls: list[int] = []
 
@@ -177,7 +181,9 @@ def test_an_interrupted_freeze_goes_on_to_the_same_sums(
         with pytest.raises(KeyboardInterrupt):
             plant.freeze()
     plant.freeze()
-    np.testing.assert_array_equal(snapshots.load_current(plant.home).statistics(MACHINE), whole)
+    np.testing.assert_array_equal(
+        snapshots.load_current(plant.home).statistics(MACHINE_STATISTICS), whole
+    )
 
 
 def _without_sheet(plant: TestPlant) -> None:
@@ -208,7 +214,7 @@ def test_without_machine_statistics_nothing_is_charged_and_the_remedy_is_named(
     prepare(plant)
     before = _entries(plant)
     with pytest.raises(NoMachineStatistics, match=remedy):
-        answer_query(plant.home, plant.query(statistics=MACHINE), witness=plant.witness)
+        answer_query(plant.home, plant.query(statistics=MACHINE_STATISTICS), witness=plant.witness)
     assert _entries(plant) == before and plant.witness.asked == 0
     answer_query(plant.home, plant.query(), witness=plant.witness)  # classes are released as ever
 
@@ -218,11 +224,13 @@ def test_the_remedy_for_a_changed_sheet_works_and_the_numbers_are_others(
 ) -> None:
     plant = make_plant()
     plant.state_machine()
-    earlier = snapshots.load_current(plant.home).statistics(MACHINE)
+    earlier = snapshots.load_current(plant.home).statistics(MACHINE_STATISTICS)
     plant.state_machine(OTHER)
     manifest, _, _ = _released(plant)
     assert manifest.data_sheet == DataSheet(rotating_machine=OTHER)
-    assert not np.array_equal(snapshots.load_current(plant.home).statistics(MACHINE), earlier)
+    assert not np.array_equal(
+        snapshots.load_current(plant.home).statistics(MACHINE_STATISTICS), earlier
+    )
 
 
 def test_a_charge_that_was_cut_off_is_completed_with_the_sheet_of_its_numbers(
@@ -230,7 +238,7 @@ def test_a_charge_that_was_cut_off_is_completed_with_the_sheet_of_its_numbers(
 ) -> None:
     plant = make_plant()
     plant.state_machine()
-    query = plant.query(statistics=MACHINE)
+    query = plant.query(statistics=MACHINE_STATISTICS)
 
     def stop(step: str) -> None:
         raise KeyboardInterrupt
@@ -265,15 +273,15 @@ def test_a_machine_that_the_encoder_does_not_read_is_said_at_the_freeze(
     assert reason in frozen.unread_machine_reason
     assert not (frozen.snapshot.folder / "machine.bin").exists()
     with pytest.raises(NoMachineStatistics):
-        answer_query(plant.home, plant.query(statistics=MACHINE), witness=plant.witness)
+        answer_query(plant.home, plant.query(statistics=MACHINE_STATISTICS), witness=plant.witness)
 
 
 def test_a_policy_can_forbid_it(make_plant: MakePlant) -> None:
-    privacy = PrivacyConfig(answer_slot_seconds=0.05, statistics=(CLASSES,))
+    privacy = PrivacyConfig(answer_slot_seconds=0.05, statistics=(CLASS_STATISTICS,))
     plant = make_plant(privacy=privacy)
     plant.state_machine()
     with pytest.raises(PolicyRefused, match=r"machine statistics, this plant allows classes \(pri"):
-        answer_query(plant.home, plant.query(statistics=MACHINE), witness=plant.witness)
+        answer_query(plant.home, plant.query(statistics=MACHINE_STATISTICS), witness=plant.witness)
     answer_query(plant.home, plant.query(), witness=plant.witness)
 
 
@@ -286,7 +294,9 @@ def test_who_approved_class_statistics_has_approved_no_machine_statistics(
     with open_ledger(plant.home) as ledger:
         approval.record_decision(plant.config, ledger, query, is_approved=True, name="Aiko")
     with pytest.raises(PolicyRefused, match="statistics is machine, approved was classes"):
-        answer_query(plant.home, replace(query, statistics=MACHINE), witness=plant.witness)
+        answer_query(
+            plant.home, replace(query, statistics=MACHINE_STATISTICS), witness=plant.witness
+        )
     answer_query(plant.home, query, witness=plant.witness)
 
 
@@ -295,7 +305,7 @@ def test_a_request_that_was_charged_for_the_one_is_not_answered_with_the_other(
 ) -> None:
     plant = make_plant()
     plant.state_machine()
-    query = plant.query(statistics=MACHINE)
+    query = plant.query(statistics=MACHINE_STATISTICS)
     answer_query(plant.home, query, witness=plant.witness)
     other = replace(plant.query(), request_id=query.request_id)
     with pytest.raises(PolicyRefused, match="charged for something else"):
@@ -309,5 +319,5 @@ def test_damaged_machine_statistics_are_found_before_the_charge(make_plant: Make
     path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
     before = _entries(plant)
     with pytest.raises(VerificationError, match=r"machine\.bin: changed since it was frozen"):
-        answer_query(plant.home, plant.query(statistics=MACHINE), witness=plant.witness)
+        answer_query(plant.home, plant.query(statistics=MACHINE_STATISTICS), witness=plant.witness)
     assert _entries(plant) == before

@@ -29,7 +29,7 @@ from wg_core.errors import (
 from wg_core.ledger import entries, history, sources
 from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import WitnessRefused
-from wg_core.privacy.schema import KINDS, StatisticsKind, statistics_field
+from wg_core.privacy.schema import STATISTICS_KINDS, StatisticsKind, statistics_field
 from wg_core.release import query as release_query
 from wg_core.release.budget import read_spend
 from wg_core.release.query import (
@@ -82,7 +82,7 @@ def test_an_answer_is_signed_covered_and_within_its_noise(make_plant: MakePlant)
     assert np.all(np.abs(statistics.counts() - [8, 5, 0]) < 8 * statistics.count_std)
 
 
-@pytest.mark.parametrize("statistics", KINDS)
+@pytest.mark.parametrize("statistics", STATISTICS_KINDS)
 def test_a_repeated_request_gets_identical_bytes_and_charges_nothing(
     make_plant: MakePlant, statistics: StatisticsKind
 ) -> None:
@@ -95,7 +95,7 @@ def test_a_repeated_request_gets_identical_bytes_and_charges_nothing(
     assert _charges(plant) == 1 and plant.witness.asked == asked
 
 
-@pytest.mark.parametrize("statistics", KINDS)
+@pytest.mark.parametrize("statistics", STATISTICS_KINDS)
 @pytest.mark.parametrize("spelling", ["1", "1.0", "1e0", "1.000"])
 def test_an_equal_release_under_another_id_is_the_same_release(
     make_plant: MakePlant, spelling: str, statistics: StatisticsKind
@@ -359,7 +359,7 @@ def _start(home: ClientHome, query: StatisticsQuery, step: str, out: Path) -> in
     return subprocess.run(words, env=environment, check=False, capture_output=True).returncode
 
 
-@pytest.mark.parametrize("statistics", KINDS)
+@pytest.mark.parametrize("statistics", STATISTICS_KINDS)
 @pytest.mark.parametrize("step", RELEASE_STEPS)
 def test_kill_9_after_any_step_charges_once_and_sends_one_release(
     make_plant: MakePlant, tmp_path: Path, step: str, statistics: StatisticsKind

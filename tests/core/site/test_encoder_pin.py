@@ -144,7 +144,7 @@ def test_another_hash_is_refused_before_the_token_is_spent(
     with pytest.raises(error):
         _init(home, server, data, encoder=named)
     assert server.asked == []
-    short = server.promised[: encoder_pin.LEAST_PREFIX - 1]
+    short = server.promised[: encoder_pin.PREFIX_DIGITS_MINIMUM - 1]
     with pytest.raises(UsageError):
         _init(home, server, data, encoder=short)
 

@@ -9,16 +9,16 @@ from tests.core.ledger.conftest import key
 
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.wire import canonical, handover, signing
-from wg_core.wire.handover import PACKAGES, WITNESS, Handover
+from wg_core.wire.handover import PACKAGES_USE, WITNESS_USE, Handover
 
 KEYS = [key(number) for number in range(1, 5)]
 A, B, C, THIEF = (signing.public_bytes(key).hex() for key in KEYS)
 NAME = "hq/witness"
-AB, BC = (handover.sign(WITNESS, NAME, KEYS[i], KEYS[i + 1]) for i in (0, 1))
+AB, BC = (handover.sign(WITNESS_USE, NAME, KEYS[i], KEYS[i + 1]) for i in (0, 1))
 
 
 def follow(start: str, end: str, links: Sequence[Handover]) -> list[Handover]:
-    return handover.follow_keys(WITNESS, NAME, start, end, links)
+    return handover.follow_keys(WITNESS_USE, NAME, start, end, links)
 
 
 @pytest.mark.parametrize("links", [[AB, BC], [BC, AB]])
@@ -30,7 +30,7 @@ def test_words_lead_from_any_earlier_key_to_the_one_of_today(links: Sequence[Han
 
 def forged() -> Handover:
     """The thief's word for his own key, said to be that of the key that is pinned."""
-    return dataclasses.replace(handover.sign(WITNESS, NAME, KEYS[3], KEYS[3]), before=A)
+    return dataclasses.replace(handover.sign(WITNESS_USE, NAME, KEYS[3], KEYS[3]), before=A)
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,11 @@ def forged() -> Handover:
         (THIEF, lambda: [AB, BC]),
         (C, lambda: [BC]),  # the first word is missing
         (C, lambda: [AB, AB]),
-        (B, lambda: [handover.sign(WITNESS, NAME, KEYS[1], KEYS[0])]),  # backwards
+        (B, lambda: [handover.sign(WITNESS_USE, NAME, KEYS[1], KEYS[0])]),  # backwards
         (B, lambda: [dataclasses.replace(AB, name="other/witness")]),
-        (B, lambda: [handover.sign(PACKAGES, NAME, KEYS[0], KEYS[1])]),
+        (B, lambda: [handover.sign(PACKAGES_USE, NAME, KEYS[0], KEYS[1])]),
         (B, lambda: [dataclasses.replace(AB, signature=BC.signature)]),
-        (THIEF, lambda: [AB, handover.sign(WITNESS, NAME, KEYS[1], KEYS[0])]),  # a ring ends
+        (THIEF, lambda: [AB, handover.sign(WITNESS_USE, NAME, KEYS[1], KEYS[0])]),  # a ring ends
     ],
 )
 def test_nothing_else_leads_to_a_key(end: str, links: Callable[[], list[Handover]]) -> None:
@@ -55,7 +55,7 @@ def test_nothing_else_leads_to_a_key(end: str, links: Callable[[], list[Handover
 
 def test_a_word_of_one_use_or_name_is_not_one_of_another() -> None:
     for other in (
-        dataclasses.replace(AB, use=PACKAGES),
+        dataclasses.replace(AB, use=PACKAGES_USE),
         dataclasses.replace(AB, name="hq/witness2"),
         dataclasses.replace(AB, now=C),
     ):
@@ -66,7 +66,7 @@ def test_a_word_of_one_use_or_name_is_not_one_of_another() -> None:
 
 def test_more_changes_than_are_followed_at_once_are_refused() -> None:
     keys = [signing.generate_key() for _ in range(handover.LINKS_LIMIT + 2)]
-    links = [handover.sign(WITNESS, NAME, *pair) for pair in itertools.pairwise(keys)]
+    links = [handover.sign(WITNESS_USE, NAME, *pair) for pair in itertools.pairwise(keys)]
     first, second, last = (signing.public_bytes(keys[i]).hex() for i in (0, 1, -1))
     assert follow(second, last, links) == links[1:]
     with pytest.raises(VerificationError):

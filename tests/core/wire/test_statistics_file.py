@@ -14,7 +14,7 @@ from tests.bearings import BEARING
 
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.privacy.mechanism import noise_scale
-from wg_core.privacy.schema import MACHINE, default_schema, machine_schema
+from wg_core.privacy.schema import MACHINE_STATISTICS, default_schema, machine_schema
 from wg_core.wire import canonical, container, signing
 from wg_core.wire import statistics_file as sf
 from wg_core.wire.bundle import StatisticsBundle
@@ -69,7 +69,7 @@ def test_machine_statistics_come_back_with_machine_and_class_names() -> None:
     data = sf.encode_release(manifest(**MACHINE_FIELDS), np.zeros(33, dtype=np.int64), KEY)
     found, statistics = sf.decode_release(data, PUBLIC)
     assert found == manifest(**MACHINE_FIELDS) and found.class_names == ("a", "b")
-    assert statistics.schema.statistics == MACHINE
+    assert statistics.schema.statistics == MACHINE_STATISTICS
 
 
 @pytest.mark.parametrize(

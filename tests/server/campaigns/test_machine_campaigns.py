@@ -18,7 +18,7 @@ from wg_common.nets.encoder import module
 from wg_common.weights_package import GeneratorCondition
 from wg_core.errors import ConfigError
 from wg_core.privacy.mechanism import noise_scale
-from wg_core.privacy.schema import CLASSES, MACHINE, machine_schema
+from wg_core.privacy.schema import CLASS_STATISTICS, MACHINE_STATISTICS, machine_schema
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire import signing
 from wg_core.wire.data_sheet import DataSheet
@@ -72,7 +72,7 @@ def sheets(
 
 
 def start(stage: Stage, **words: object) -> Campaign:
-    order = CampaignOrder(statistics=MACHINE, **words)  # type: ignore[arg-type]
+    order = CampaignOrder(statistics=MACHINE_STATISTICS, **words)  # type: ignore[arg-type]
     return starting.queue_campaign(stage.home, stage.store, order)
 
 
@@ -93,7 +93,7 @@ def test_only_a_site_whose_machine_uses_a_statistic_is_asked(
         "plant-b": ("cancelled", NO_MACHINE),
         "plant-c": ("cancelled", NO_STATISTIC),
     }
-    assert {query.statistics for query in stage.nodes.queries} == {MACHINE}
+    assert {query.statistics for query in stage.nodes.queries} == {MACHINE_STATISTICS}
     unread, unused = said(stage, ended, "plant-b"), said(stage, ended, "plant-c")
     assert unread.why.startswith("not asked: no data sheet") and "data-sheet.yaml" in unread.do
     assert "to keep its budget" in unused.why and "use no statistic" in unused.why
@@ -154,13 +154,14 @@ def test_the_card_says_which_machines_use_a_statistic(
 
 def test_at_epsilon_0_there_are_no_machine_statistics() -> None:
     with pytest.raises(ConfigError, match="0 asks for no statistics"):
-        CampaignOrder(statistics=MACHINE, epsilon="0")
+        CampaignOrder(statistics=MACHINE_STATISTICS, epsilon="0")
 
 
 def test_no_package_waits_for_other_sites_and_none_gets_better_by_them() -> None:
     parts = released("a", 1.0), task("b")
     of_classes, of_machine = (
-        campaign(*parts, statistics=kind, min_sites=1) for kind in (CLASSES, MACHINE)
+        campaign(*parts, statistics=kind, min_sites=1)
+        for kind in (CLASS_STATISTICS, MACHINE_STATISTICS)
     )
     assert (
         schedule.first_package_time(of_classes, 5.0),

@@ -96,7 +96,7 @@ def test_a_site_that_waits_for_a_person_is_left_out_for_that() -> None:
 
 
 WORDS = [
-    *(("refused", code) for code in (*fleet.REFUSALS, *fleet.CODE_MEANINGS)),
+    *(("refused", code) for code in (*fleet.REFUSAL_MEANINGS, *fleet.DECLINE_MEANINGS)),
     *(("failed", code) for code in ("revoked", "tries", "verification", "decode", "internal")),
     *(("failed", code) for code in ("quarantined", "config")),
     *(("expired", code) for code in ("not-fetched", "no-answer", "not-connected")),
@@ -150,7 +150,7 @@ def test_spans_are_in_their_largest_unit(seconds: float, words: str) -> None:
 
 
 def test_every_word_of_a_plant_is_said_and_in_english_as_the_wire_has_it() -> None:
-    wire = {**fleet.CODE_MEANINGS, **fleet.REFUSALS}
+    wire = {**fleet.DECLINE_MEANINGS, **fleet.REFUSAL_MEANINGS}
     table = translations.load_templates("en", wording.REASON_CATALOGUES, wording.KEY_PREFIX)
     stem = "plant "
     said = {key.removeprefix(stem): text for key, text in table.items() if key.startswith(stem)}

@@ -11,7 +11,7 @@ from tests.server.enrolling import UNSEEN, empty_request
 from tests.server.rows import add_sites, release_of
 
 from wg_core.errors import ConfigError, RefusedError, VerificationError
-from wg_core.privacy.schema import MACHINE
+from wg_core.privacy.schema import MACHINE_STATISTICS
 from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.store.database import open_engine
 from wg_server.store.sites import CERTIFICATES_LIMIT, ServerStore
@@ -263,7 +263,7 @@ def test_memory_is_the_newest_release_of_every_other_site_in_good_standing(
     store.add_release(replace(one, release_id="r2", received=2.0))
     store.add_release(replace(one, release_id="r3", encoder="other", received=3.0))
     store.add_release(replace(one, release_id="r4", site="plant-c"))
-    store.add_release(replace(one, release_id="r5", statistics=MACHINE, received=4.0))
+    store.add_release(replace(one, release_id="r5", statistics=MACHINE_STATISTICS, received=4.0))
     with pytest.raises(VerificationError, match="another site"):
         store.add_release(replace(one, site="plant-a"))
     assert store.newest_usable_ids(encoder="e", excluded_site="plant-a") == ["r2", "r4"]

@@ -13,9 +13,9 @@ from wg_client.selection.checks.base import ModelComparison
 from wg_common.catalogue import POSTERIOR
 from wg_common.inference.posterior import Posterior
 from wg_common.language import list_names, text
-from wg_core.site.failures import FEW_SITES
+from wg_core.site.failures import FEW_SITES_CODE
 
-CODE = FEW_SITES
+CODE = FEW_SITES_CODE
 LEAST_SITES = 3  # Fewest sites that must support a class
 
 

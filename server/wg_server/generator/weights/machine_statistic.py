@@ -3,7 +3,7 @@
 A plant releases the sum of its records' numbers (``wg_common.nets.encoder.reading_map``) and their
 count, both with noise for one sensitivity. A generator is conditioned on their ratio, the mean, and
 on the standard deviation of the noise on each of its numbers. A mean of fewer than
-``MACHINE_RECORDS`` records is dominated by noise, and is left out.
+``MACHINE_RECORDS_MINIMUM`` records is dominated by noise, and is left out.
 """
 
 import math
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from wg_core.errors import DecodeError
 from wg_core.privacy import mechanism
-from wg_core.privacy.schema import MACHINE_DIMENSION, MACHINE_RECORDS, machine_schema
+from wg_core.privacy.schema import MACHINE_DIMENSION, MACHINE_RECORDS_MINIMUM, machine_schema
 from wg_core.privacy.statistics import NoisyStatistics
 
 DELTA = 1e-5  # Delta of simulated releases
@@ -50,7 +50,7 @@ class MachineStatistic:
     @property
     def has_enough_records(self) -> bool:
         """True if there are enough records to condition on."""
-        return self.records >= MACHINE_RECORDS
+        return self.records >= MACHINE_RECORDS_MINIMUM
 
 
 def statistic_from_release(statistics: NoisyStatistics) -> MachineStatistic | None:

@@ -14,7 +14,7 @@ from wg_client.methods.base import FittedMethod, PlantRecords, PreparedPackage
 from wg_client.selection import gain
 from wg_client.selection.checks.base import ModelComparison
 from wg_core.site.acceptance import AcceptanceConfig
-from wg_core.site.failures import Action
+from wg_core.site.failures import FailureAction
 
 Compare = Callable[..., ModelComparison]
 
@@ -31,7 +31,7 @@ def compare() -> Compare:
         local: Floats | None = None,
         bias: Floats | None = None,
         logits: Floats | None = None,
-        actions: dict[str, Action] | None = None,
+        actions: dict[str, FailureAction] | None = None,
     ) -> ModelComparison:
         known, trunk, k = labels >= 0, TrunkFeatures(features), len(weight)
         records = PlantRecords(all_labels=labels, classes=k, encoder_features=trunk)

@@ -9,7 +9,7 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import LOCAL
 from wg_client.selection.checks import finite
 from wg_client.selection.delivery import apply_and_adopt
-from wg_core.site.failures import CODES
+from wg_core.site.failures import FAILURE_CODES
 
 UNLABELLED = "WG-F11"
 OF_KIND, OF_OTHERS, OF_SHEET = "WG-F12", "WG-F13", "WG-F14"
@@ -21,7 +21,7 @@ def test_every_code_is_in_the_report_and_every_failure_in_the_log(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    codes = CODES - {UNLABELLED, OF_KIND, OF_OTHERS, OF_SHEET}
+    codes = FAILURE_CODES - {UNLABELLED, OF_KIND, OF_OTHERS, OF_SHEET}
     monkeypatch.setattr(finite, "_ALLOWED", 0.0)
     plant = make_plant({0: 4, 1: 4})
     package = plant.package({"s": (good_head, "diffusion"), "c": (good_head, "diffusion")})
