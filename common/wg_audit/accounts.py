@@ -75,7 +75,7 @@ def lineage_accounts(log: Composition) -> list[LineageAccount]:
             primary=accounting.composed_epsilon(events, delta),
             independent=composition.gaussian_epsilon(budget.mu_squared, delta),
         )
-        _check(account)
+        _check_account(account)
         result.append(account)
     return result
 
@@ -111,7 +111,7 @@ def check_single_charges(figures_alone: SingleChargeFigures) -> None:
     Raises:
         VerificationError: A charge states less or more than its cost.
     """
-    columns = _columns(figures_alone.figures)
+    columns = _figure_columns(figures_alone.figures)
     if columns is None:
         return
     seq, units, delta, stated_epsilon = columns
@@ -134,7 +134,7 @@ def closest_to_cap(accounts: list[LineageAccount]) -> LineageAccount | None:
     return max(accounts, key=lambda account: account.primary / account.cap_epsilon, default=None)
 
 
-def _check(account: LineageAccount) -> None:
+def _check_account(account: LineageAccount) -> None:
     # Floating-point arithmetic on another machine may differ in the last digits.
     relative_tolerance = 1e-7
     largest_difference = 1e-3
@@ -150,10 +150,10 @@ def _check(account: LineageAccount) -> None:
         )
 
 
-_Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+_FigureColumns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def _columns(figures: StatedFigures) -> _Columns | None:
+def _figure_columns(figures: StatedFigures) -> _FigureColumns | None:
     """Return stated figures as arrays: index, mu^2, delta and epsilon; None if there are none."""
     if not len(figures.seq):
         return None
@@ -172,7 +172,7 @@ def check_stated_epsilons(figures: StatedFigures) -> None:
         VerificationError: A stated epsilon differs from the cost of the events.
     """
     relative_tolerance = 1e-4
-    columns = _columns(figures)
+    columns = _figure_columns(figures)
     if columns is None:
         return
     seq, mu_squared, delta, epsilon = columns

@@ -61,23 +61,25 @@ def read_log_records(path: Path, result: VerificationResult) -> LogRecords:
 # --- where
 
 
-def _entries(indices: Iterable[int]) -> str:
+def _list_entries(indices: Iterable[int]) -> str:
     return list_first_names([str(index) for index in indices])
 
 
 def _computed_from(indices: Iterable[int]) -> str:
-    return text("computed from entries {entries}", entries=_entries(indices))
+    return text("computed from entries {entries}", entries=_list_entries(indices))
 
 
 def _stated_in(indices: Iterable[int]) -> str:
-    return text("stated in entries {entries}", entries=_entries(indices))
+    return text("stated in entries {entries}", entries=_list_entries(indices))
 
 
 def _compared_with(names: str) -> str:
     return text("compared with {names}", names=names)
 
 
-def _words(records: LogRecords, words: Callable[[Charge], str]) -> Iterator[AnswerWithEvidence]:
+def _distinct_texts(
+    records: LogRecords, words: Callable[[Charge], str]
+) -> Iterator[AnswerWithEvidence]:
     """Yield each distinct sentence of the charges once."""
     places: dict[str, list[int]] = {}
     for charge in records.charges:
@@ -157,14 +159,14 @@ def budget_caps(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 def privacy_variant(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the variant of differential privacy."""
-    return _words(
+    return _distinct_texts(
         records, lambda charge: charge_words.translatable_sentence(charge.guarantee.variant)
     )
 
 
 def privacy_unit(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the unit that is protected."""
-    return _words(
+    return _distinct_texts(
         records,
         lambda charge: text(
             "one {unit}, neighbouring relation {relation}",
@@ -176,7 +178,7 @@ def privacy_unit(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 def contribution_rule(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the rule by which records of a unit count."""
-    return _words(
+    return _distinct_texts(
         records,
         lambda charge: charge_words.translatable_sentence(charge.guarantee.records_per_unit),
     )
@@ -184,7 +186,7 @@ def contribution_rule(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 def noise_mechanism(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the noise mechanism, and the accountant of its cost."""
-    return _words(
+    return _distinct_texts(
         records,
         lambda charge: text(
             "{mechanism}; accountant: {accountant}",
@@ -209,7 +211,7 @@ def rederived_charges(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 def subsampling(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the subsampling of records, if any."""
-    return _words(
+    return _distinct_texts(
         records,
         lambda charge: text(
             "subsampling: {words}",
@@ -235,7 +237,7 @@ def matched_files(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 def program_and_digest(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the program and its code digest."""
-    return _words(
+    return _distinct_texts(
         records,
         lambda charge: text(
             "{software}, code digest {digest}",
@@ -247,7 +249,7 @@ def program_and_digest(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 def randomness_source(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the source of the noise's randomness."""
-    return _words(
+    return _distinct_texts(
         records, lambda charge: charge_words.translatable_sentence(charge.implementation.randomness)
     )
 
@@ -336,7 +338,7 @@ def recipients_and_purposes(records: LogRecords) -> Iterator[AnswerWithEvidence]
 
 def floating_point_defence(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the defence against floating-point attacks."""
-    return _words(
+    return _distinct_texts(
         records,
         lambda charge: charge_words.translatable_sentence(charge.implementation.floating_point),
     )
@@ -344,14 +346,14 @@ def floating_point_defence(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 def timing_defence(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer how the plant defends its releases against timing attacks, for each charge."""
-    return _words(
+    return _distinct_texts(
         records, lambda charge: charge_words.translatable_sentence(charge.implementation.timing)
     )
 
 
 def unprotected_data(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the data that is not protected."""
-    return _words(
+    return _distinct_texts(
         records,
         lambda charge: text(
             "taken as public: {what}; labels: {count}",
@@ -372,7 +374,7 @@ def log_completeness(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 def released_numbers(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the numbers in a release."""
-    return _words(
+    return _distinct_texts(
         records,
         lambda charge: text(
             "numbers of one release: {blocks}; clip radius {radius}; features by encoder {encoder}",

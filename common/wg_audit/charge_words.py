@@ -9,7 +9,7 @@ import re
 
 from wg_common.language import list_names, template, text
 
-_SHAPES = (
+_TRANSLATABLE_TEXTS = (
     template("none"),
     template("never"),
     template("record"),
@@ -35,7 +35,7 @@ _SHAPES = (
     template("that, when and how often the site releases"),
 )
 
-_KNOWN = {
+_KNOWN_TEXTS = {
     "variant": ("(epsilon, delta)-DP by Gaussian DP",),
     "unprotected": (
         "label domain",
@@ -60,7 +60,7 @@ _KNOWN = {
 
 def is_known_text(field: str, words: str) -> bool:
     """Return True if a text of a charge is one that this program writes."""
-    return any(_pattern(shape).fullmatch(words) for shape in _KNOWN[field])
+    return any(_template_pattern(shape).fullmatch(words) for shape in _KNOWN_TEXTS[field])
 
 
 def translatable_sentence(*words: str) -> str:
@@ -69,8 +69,8 @@ def translatable_sentence(*words: str) -> str:
 
 
 def _translate(words: str) -> str:
-    for shape in _SHAPES:
-        match = _pattern(shape).fullmatch(words)
+    for shape in _TRANSLATABLE_TEXTS:
+        match = _template_pattern(shape).fullmatch(words)
         if match is not None:
             return text(
                 shape, **{name: _translate(value) for name, value in match.groupdict().items()}
@@ -79,7 +79,7 @@ def _translate(words: str) -> str:
 
 
 @functools.cache
-def _pattern(shape: str) -> re.Pattern[str]:
+def _template_pattern(shape: str) -> re.Pattern[str]:
     """Compile a text template with at most one value into a regular expression."""
     return re.compile(
         re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9A-Za-z.+!-]+|not installed)", re.escape(shape))

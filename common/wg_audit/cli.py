@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 PLANTS_GROUP = "weightgate.audited_plants"
 """Group of entry points that create plants for the empirical audit; the client has one."""
 
-_PATH = click.Path(path_type=Path)
-_FOLDER = click.Path(path_type=Path, file_okay=False)
+_PATH_TYPE = click.Path(path_type=Path)
+_FOLDER_TYPE = click.Path(path_type=Path, file_okay=False)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,7 +47,7 @@ def group() -> None:
 
 
 @group.command()
-@click.argument("path", type=_PATH)
+@click.argument("path", type=_PATH_TYPE)
 @evidence.evidence_options
 @click.option(
     "--report",
@@ -73,13 +73,13 @@ def verify(
     if as_json:
         print_json(document)
         return finding.verdict.exit_code
-    _say(finding, document)
+    _print_verdict(finding, document)
     if report is not None:
         print_line(text("{path}: written ({word})", path=report, word=finding.verdict.word))
     return finding.verdict.exit_code
 
 
-def _say(finding: VerificationResult, document: dict[str, Any]) -> None:
+def _print_verdict(finding: VerificationResult, document: dict[str, Any]) -> None:
     """Print the verdict on a log, with a line for each comparison."""
     verdict = finding.verdict
     origin = escape_unprintable(document["origin"])
@@ -140,7 +140,7 @@ def _write_report(path: Path, finding: VerificationResult, out: Path) -> list[An
 
 
 @group.command()
-@click.option("--home", type=_FOLDER, required=True, help="The client's home folder.")
+@click.option("--home", type=_FOLDER_TYPE, required=True, help="The client's home folder.")
 @out_option("The export to write (.wgl).")
 @json_option
 def export(home: Path, out: Path, as_json: bool) -> None:
@@ -192,17 +192,17 @@ def empirical(as_json: bool) -> int:
 
 
 @group.command()
-@click.option("--wheel", type=_PATH, help="A wheel to read instead of what is installed here.")
+@click.option("--wheel", type=_PATH_TYPE, help="A wheel to read instead of what is installed here.")
 @json_option
 def digest(wheel: Path | None, as_json: bool) -> None:
     """Print the digest of the core's code, which charges state, and the files that it covers.
 
     The file list is what sha256sum prints, and its SHA-256 is the digest.
     """
-    from wg_audit.wheel import in_wheel
+    from wg_audit.wheel import wheel_code_digest
     from wg_core import installed_code
 
-    digest = installed_code.installed_digest() if wheel is None else in_wheel(wheel)
+    digest = installed_code.installed_digest() if wheel is None else wheel_code_digest(wheel)
     if as_json:
         print_json(
             {

@@ -25,52 +25,52 @@ from wg_core.ledger.statement import BlockShare
 FRACTION_BITS = 40  # Budgets count mu^2 in units of 2^-40
 
 
-class _Event(msgspec.Struct):
+class _EventFields(msgspec.Struct):
     mu_squared: str
 
 
-class _Spend(msgspec.Struct):
+class _InheritedSpendFields(msgspec.Struct):
     lineage: str
     names: list[str]
     commitments: list[str]
     cap_epsilon: str
     cap_delta: str
-    events: list[_Event]
+    events: list[_EventFields]
     charges: int
 
 
-class _Predecessor(msgspec.Struct):
-    spends: list[_Spend]
+class _PredecessorFields(msgspec.Struct):
+    spends: list[_InheritedSpendFields]
 
 
-class _Guarantee(msgspec.Struct):
+class _GuaranteeFields(msgspec.Struct):
     unit: str
     labels: list[str]
 
 
-class _Mechanism(msgspec.Struct):
+class _MechanismFields(msgspec.Struct):
     blocks: list[BlockShare]
     bits: int
     dimension: int
     sigma: str
 
 
-class _State(msgspec.Struct):
+class _BudgetStateFields(msgspec.Struct):
     cap_epsilon: str
     cap_delta: str
     mu_squared_after: str
 
 
-class _Head(msgspec.Struct):
+class _HeaderFields(msgspec.Struct):
     kind: str
     seq: int
 
 
-class _Entry(msgspec.Struct):
+class _EntryFields(msgspec.Struct):
     """Fields of a ledger entry, of any kind, that the sum of budgets needs."""
 
-    head: _Head
-    predecessor: _Predecessor | None = None
+    head: _HeaderFields
+    predecessor: _PredecessorFields | None = None
     name: str = ""
     dataset: str = ""
     commitment: str = ""
@@ -78,13 +78,13 @@ class _Entry(msgspec.Struct):
     inherits: list[str] = []
     cap_epsilon: str = ""
     cap_delta: str = ""
-    guarantee: _Guarantee | None = None
-    mechanism: _Mechanism | None = None
-    state: _State | None = None
+    guarantee: _GuaranteeFields | None = None
+    mechanism: _MechanismFields | None = None
+    state: _BudgetStateFields | None = None
     charge: int = -1
 
 
-_DECODER = typed.json_decoder(_Entry)
+_ENTRY_DECODER = typed.json_decoder(_EntryFields)
 
 
 @dataclass(slots=True)
@@ -185,9 +185,9 @@ class Composition:
 
     def matching_budgets(self, bound: BudgetSpend) -> list[BudgetSpend]:
         """Return the budgets that share a name, a commitment or a lineage with ``bound``."""
-        return [budget for budget in self.budgets if _share(budget, bound)]
+        return [budget for budget in self.budgets if _have_common_data(budget, bound)]
 
-    def _inherit(self, spend: _Spend) -> None:
+    def _inherit(self, spend: _InheritedSpendFields) -> None:
         budget = self._budget(spend.names, spend.commitments, [spend.lineage])
         budget.caps.add((spend.cap_epsilon, spend.cap_delta))
         budget.charges += spend.charges
@@ -218,15 +218,15 @@ class Composition:
         return target
 
 
-def decode_entry_fields(data: bytes) -> _Entry:
+def decode_entry_fields(data: bytes) -> _EntryFields:
     """Decode the entry fields that a sum of budgets needs; ``DecodeError`` if malformed."""
     try:
-        return _DECODER.decode(data)
+        return _ENTRY_DECODER.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"entry: {error}") from error
 
 
-def charge_mu_squared(charge: _Entry) -> int:
+def charge_mu_squared(charge: _EntryFields) -> int:
     """Return mu^2 of a charge's mechanism in units of 2^-40, rounded up.
 
     Raises:
@@ -326,7 +326,7 @@ def gaussian_delta(mu: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
     return np.where(mu > 0, lower_term - second, 0.0)
 
 
-def _share(budget: BudgetSpend, words: BudgetSpend) -> bool:
+def _have_common_data(budget: BudgetSpend, words: BudgetSpend) -> bool:
     return bool(
         budget.names.keys() & words.names.keys()
         or budget.commitments & words.commitments

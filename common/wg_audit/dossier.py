@@ -41,34 +41,36 @@ class Form:
     sections: tuple[FormSection, ...]
 
 
-Question = Callable[[LogRecords], Iterator[AnswerWithEvidence]]
-_Line = tuple[str, tuple[Question, ...]]
-_Section = tuple[str, str, tuple[_Line, ...]]
+AnswerFunction = Callable[[LogRecords], Iterator[AnswerWithEvidence]]
+_QuestionRow = tuple[str, tuple[AnswerFunction, ...]]
+_SectionRow = tuple[str, str, tuple[_QuestionRow, ...]]
 
 
 def answer_forms(records: LogRecords) -> tuple[Form, ...]:
     """Fill in the forms of NIST SP 800-226 and ISO/IEC 27559 from what the logs show."""
-    return tuple(_form(name, sections, records) for name, sections in _FORMS)
+    return tuple(_fill_in_form(name, sections, records) for name, sections in _FORMS)
 
 
-def _form(name: str, sections: Iterable[_Section], records: LogRecords) -> Form:
+def _fill_in_form(name: str, sections: Iterable[_SectionRow], records: LogRecords) -> Form:
     return Form(
         name,
         tuple(
-            FormSection(number, text(title), tuple(_line(line, records) for line in lines))
+            FormSection(
+                number, text(title), tuple(_answer_question(line, records) for line in lines)
+            )
             for number, title, lines in sections
         ),
     )
 
 
-def _line(line: _Line, records: LogRecords) -> FormQuestion:
+def _answer_question(line: _QuestionRow, records: LogRecords) -> FormQuestion:
     topic, questions = line
     return FormQuestion(text(topic), tuple(answer for ask in questions for answer in ask(records)))
 
 
 # --- forms
 
-_NIST: tuple[_Section, ...] = (
+_NIST_SECTIONS: tuple[_SectionRow, ...] = (
     (
         "2",
         template("Privacy parameters"),
@@ -149,7 +151,7 @@ _NIST: tuple[_Section, ...] = (
     ),
 )
 
-_ISO: tuple[_Section, ...] = (
+_ISO_SECTIONS: tuple[_SectionRow, ...] = (
     (
         "6",
         template("Context assessment"),
@@ -207,4 +209,4 @@ _ISO: tuple[_Section, ...] = (
     ),
 )
 
-_FORMS = (("NIST SP 800-226", _NIST), ("ISO/IEC 27559:2022", _ISO))
+_FORMS = (("NIST SP 800-226", _NIST_SECTIONS), ("ISO/IEC 27559:2022", _ISO_SECTIONS))

@@ -35,11 +35,11 @@ class EvidenceOptions(TypedDict):
     previous: tuple[Path, ...]
 
 
-_PATH = click.Path(path_type=Path)
-_AGE = re.compile(r"([1-9][0-9]{0,4})(d|h|min)", re.ASCII)
-_SECONDS = {"d": 86_400, "h": 3_600, "min": 60}
+_PATH_TYPE = click.Path(path_type=Path)
+_AGE_PATTERN = re.compile(r"([1-9][0-9]{0,4})(d|h|min)", re.ASCII)
+_SECONDS_PER_UNIT = {"d": 86_400, "h": 3_600, "min": 60}
 
-_OPTIONS = (
+_EVIDENCE_OPTIONS = (
     click.option(
         "--ledger-key",
         metavar="HEX",
@@ -69,7 +69,7 @@ _OPTIONS = (
     click.option(
         "--checkpoint",
         "checkpoints",
-        type=_PATH,
+        type=_PATH_TYPE,
         multiple=True,
         help="A checkpoint of the site that came by another way (from the server, or a "
         "witness): this log must extend it.",
@@ -81,20 +81,20 @@ _OPTIONS = (
     ),
     click.option(
         "--server",
-        type=_PATH,
+        type=_PATH_TYPE,
         help="The folder that wg-server export wrote: keys, checkpoints, received files and "
         "earlier logs of the site, by the server's word.",
     ),
     click.option(
         "--statistics",
-        type=_PATH,
+        type=_PATH_TYPE,
         multiple=True,
         help="A file that the server received (.wgs), or a folder of them: each must "
         "be covered, and be what its charge says.",
     ),
     click.option(
         "--previous",
-        type=_PATH,
+        type=_PATH_TYPE,
         multiple=True,
         help="The log that this one replaced: its spend must be inherited. Repeat it for the one "
         "before that, or for a log of a copied home.",
@@ -104,7 +104,7 @@ _OPTIONS = (
 
 def evidence_options(command: Command) -> Command:
     """Add all evidence options to a command, which passes them to ``verify_with_evidence``."""
-    for option in reversed(_OPTIONS):
+    for option in reversed(_EVIDENCE_OPTIONS):
         command = option(command)
     return command
 
@@ -120,28 +120,28 @@ def verify_with_evidence(path: Path, options: EvidenceOptions) -> VerificationRe
 
     return verification.verify_log(
         path,
-        _anchors(options),
+        _trust_anchors(options),
         checkpoints=options["checkpoints"],
-        max_age=None if options["max_age"] is None else _age(options["max_age"]),
+        max_age=None if options["max_age"] is None else _parse_age_seconds(options["max_age"]),
         server=options["server"],
         statistics=options["statistics"],
         previous=options["previous"],
     )
 
 
-def _anchors(options: EvidenceOptions) -> TrustAnchors:
+def _trust_anchors(options: EvidenceOptions) -> TrustAnchors:
     from wg_core.ledger.anchors import TrustAnchors
 
     ledger_key = options["ledger_key"]
     return TrustAnchors(
-        ledger_key=None if ledger_key is None else _key(ledger_key, "--ledger-key"),
-        witnesses=tuple(map(_witness, options["witness_keys"])),
+        ledger_key=None if ledger_key is None else _parse_key(ledger_key, "--ledger-key"),
+        witnesses=tuple(map(_parse_witness, options["witness_keys"])),
         quorum=options["quorum"],
         post_quantum=options["post_quantum"],
     )
 
 
-def _key(text: str, option: str) -> bytes:
+def _parse_key(text: str, option: str) -> bytes:
     from wg_core.errors import DecodeError
     from wg_core.wire import signing
 
@@ -151,17 +151,17 @@ def _key(text: str, option: str) -> bytes:
         raise UsageError(str(error)) from error
 
 
-def _witness(text: str) -> TrustedWitness:
+def _parse_witness(text: str) -> TrustedWitness:
     from wg_core.ledger.anchors import TrustedWitness
 
     name, separator, key = text.rpartition("=")
     if not separator or not name:
         raise UsageError(f"--witness-key: {text[:80]!r}, expected NAME=HEX")
-    return TrustedWitness(name, _key(key, "--witness-key"))
+    return TrustedWitness(name, _parse_key(key, "--witness-key"))
 
 
-def _age(text: str) -> int:
-    match = _AGE.fullmatch(text)
+def _parse_age_seconds(text: str) -> int:
+    match = _AGE_PATTERN.fullmatch(text)
     if match is None:
         raise UsageError(f"--max-age: {text[:80]!r}, expected a number and d, h or min, such as 7d")
-    return int(match[1]) * _SECONDS[match[2]]
+    return int(match[1]) * _SECONDS_PER_UNIT[match[2]]

@@ -142,7 +142,7 @@ def find_forks(
             }
     for path in refused_files:
         try:
-            _judge_file(findings, path, logs)
+            _classify_refused_file(findings, path, logs)
         except DecodeError as error:
             raise DecodeError(f"{path}: {error}") from error
         except VerificationError as error:
@@ -150,7 +150,9 @@ def find_forks(
     return findings
 
 
-def _judge_file(findings: ForkFindings, path: Path, logs: Mapping[str, VerifiedLog]) -> None:
+def _classify_refused_file(
+    findings: ForkFindings, path: Path, logs: Mapping[str, VerifiedLog]
+) -> None:
     """Record a refused file as evidence of another history, or as only late."""
     data = atomic.read_bytes(path, limit=protocol.STATISTICS_LIMIT)
     if container.stated_kind(data) == bundle.STATEMENT_KIND:
@@ -166,7 +168,7 @@ def _judge_file(findings: ForkFindings, path: Path, logs: Mapping[str, VerifiedL
     for entry, proof_text in places:
         place = proof.decode(proof_text)
         head = place.checkpoint
-        _check_signed(head, place.note, logs, "proof")
+        _check_log_signature(head, place.note, logs, "proof")
         place.verify(entry)
         log, leaf = logs.get(head.origin), merkle.leaf_hash(entry)
         if log is None or log.state.leaves[place.index : place.index + 1] == [leaf]:
@@ -190,7 +192,7 @@ def extends_head(log: VerifiedLog | None, head: Checkpoint) -> bool:
     )
 
 
-def _check_signed(
+def _check_log_signature(
     head: Checkpoint, note: Note, logs: Mapping[str, VerifiedLog], source: str
 ) -> None:
     """Check that a signed head has a signature by its log's key, if the log is given."""

@@ -11,7 +11,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 
-_LATIN = {
+_LATIN_LOOKALIKES = {
     "a": "аα",
     "b": "вβь",
     "c": "сϲ",
@@ -36,7 +36,7 @@ _LATIN = {
     "z": "ζ",
     "j": "јϳ",
 }
-_JAPANESE = {
+_JAPANESE_LOOKALIKES = {
     "一": "ー",
     "二": "ニ",
     "力": "カ",
@@ -46,15 +46,19 @@ _JAPANESE = {
     "卜": "ト",
     "八": "ハ",
 }
-_JAPANESE |= {"へ": "ヘ", "べ": "ベ", "ぺ": "ペ", "り": "リ"}
+_JAPANESE_LOOKALIKES |= {"へ": "ヘ", "べ": "ベ", "ぺ": "ペ", "り": "リ"}
 _SEPARATORS = "-_. ‐‑‒–—―−"
-_TABLE = {
+_SKELETON_TABLE = {
     ord(letter): target
-    for target, letters in (*_LATIN.items(), *_JAPANESE.items(), ("", _SEPARATORS))
+    for target, letters in (
+        *_LATIN_LOOKALIKES.items(),
+        *_JAPANESE_LOOKALIKES.items(),
+        ("", _SEPARATORS),
+    )
     for letter in letters
 }
-_PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"))
-_INVISIBLE = ("Mn", "Me", "Cf", "Cc", "Zs")
+_LOOKALIKE_PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"))
+_INVISIBLE_CATEGORIES = ("Mn", "Me", "Cf", "Cc", "Zs")
 _KANA_MARKS = "\u3099\u309a"  # Combining marks in Unicode that distinguish kana
 
 
@@ -64,10 +68,10 @@ def lookalike_skeleton(name: str) -> str:
     letters = (
         letter
         for letter in unicodedata.normalize("NFD", caseless)
-        if letter in _KANA_MARKS or unicodedata.category(letter) not in _INVISIBLE
+        if letter in _KANA_MARKS or unicodedata.category(letter) not in _INVISIBLE_CATEGORIES
     )
-    plain = unicodedata.normalize("NFC", "".join(letters)).translate(_TABLE)
-    for pair, letter in _PAIRS:
+    plain = unicodedata.normalize("NFC", "".join(letters)).translate(_SKELETON_TABLE)
+    for pair, letter in _LOOKALIKE_PAIRS:
         plain = plain.replace(pair, letter)
     return plain
 
@@ -84,6 +88,6 @@ def lookalike_groups(names: Iterable[str]) -> list[tuple[str, ...]]:
     return sorted(tuple(sorted(group)) for group in by_skeleton.values() if len(group) > 1)
 
 
-def spell_out(name: str) -> str:
+def append_escaped_form(name: str) -> str:
     """Append the escaped form of a non-ASCII name, which tells it from lookalikes."""
     return name if name.isascii() else f"{name} ({ascii(name)[1:-1]})"

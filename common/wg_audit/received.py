@@ -31,11 +31,11 @@ from wg_core.wire.data_sheet import DataSheet
 _SCHEMA_VERSION = 1
 _FILE_VERSION = 1
 MANIFEST_LIMIT = 4 << 20  # Largest manifest, in bytes
-_FEATURES = {rederive.CLASSES: "", rederive.MACHINE: "machine"}
+_SCHEMA_FEATURES = {rederive.CLASS_MECHANISM: "", rederive.MACHINE_MECHANISM: "machine"}
 """Name of the features in a schema by the charge's mechanism; empty for an encoder's features."""
-SUFFIX = ".wgs"  # Suffix of files that are compared
+STATISTICS_SUFFIX = ".wgs"  # Suffix of files that are compared
 _Manifest = TypeVar("_Manifest", bound=msgspec.Struct)
-_NO_RECORD = (
+_DECODING_ERRORS = (
     msgspec.MsgspecError,
     rfc8785.CanonicalizationError,
     UnicodeDecodeError,
@@ -77,7 +77,7 @@ class FileComparison:
     entries_elsewhere: dict[str, set[int]] = field(default_factory=dict)
 
 
-class _Schema(msgspec.Struct, forbid_unknown_fields=True):
+class _SchemaFields(msgspec.Struct, forbid_unknown_fields=True):
     version: int
     encoder: str
     dimension: int
@@ -110,7 +110,7 @@ class ManifestFields(msgspec.Struct, forbid_unknown_fields=True):
     """Fields of a received file's manifest; those not compared are checked by grammar."""
 
     version: int
-    schema: _Schema
+    schema: _SchemaFields
     site: str
     dataset: str
     request_id: str
@@ -126,7 +126,7 @@ class ManifestFields(msgspec.Struct, forbid_unknown_fields=True):
     labels: tuple[grammar.Name, ...] = ()
 
 
-class _HeadSchema(msgspec.Struct, forbid_unknown_fields=True):
+class _HeadSchemaFields(msgspec.Struct, forbid_unknown_fields=True):
     version: int
     encoder: str
     dimension: int
@@ -137,9 +137,9 @@ class _HeadSchema(msgspec.Struct, forbid_unknown_fields=True):
     clip_radius: str
 
 
-class _Head(msgspec.Struct, forbid_unknown_fields=True):
+class _HeadManifestFields(msgspec.Struct, forbid_unknown_fields=True):
     version: int
-    schema: _HeadSchema
+    schema: _HeadSchemaFields
     site: str
     dataset: str
     request_id: str
@@ -157,7 +157,7 @@ def list_statistics(folder: Path) -> tuple[list[Path], list[Path]]:
     files: list[Path] = []
     unread: list[Path] = []
     for path in sorted(folder.iterdir()):
-        (files if path.suffix == SUFFIX and path.is_file() else unread).append(path)
+        (files if path.suffix == STATISTICS_SUFFIX and path.is_file() else unread).append(path)
     return files, unread
 
 
@@ -176,7 +176,7 @@ def match_files(
         DecodeError: A file is not a covered file.
         VerificationError: A file is not covered by exactly one release, or differs from its charge.
     """
-    logs_given = _Given(missing_logs)
+    logs_given = _GivenLogs(missing_logs)
     for log in logs:
         logs_given.leaves[log.history.state.origin] = log.history.state.leaves
         for state in log.history.state.charges.values():
@@ -189,7 +189,7 @@ def match_files(
             if container.stated_kind(data) == bundle.STATEMENT_KIND:
                 _match_statement(data, logs_given.leaves, missing_logs)
                 continue
-            _match(comparison, logs_given, path, data)
+            _match_file(comparison, logs_given, path, data)
         except DecodeError as error:
             raise DecodeError(f"{path}: {error}") from error
         except VerificationError as error:
@@ -198,7 +198,7 @@ def match_files(
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class _GivenLogs:
     """Verified logs with which received files are compared.
 
     Attributes:
@@ -212,7 +212,9 @@ class _Given:
     leaves: dict[str, Sequence[bytes]] = field(default_factory=dict)
 
 
-def _match(comparison: FileComparison, logs_given: _Given, path: Path, data: bytes) -> None:
+def _match_file(
+    comparison: FileComparison, logs_given: _GivenLogs, path: Path, data: bytes
+) -> None:
     covered_file = bundle.decode_statistics(data)
     payload = covered_file.release
     digest = canonical.sha256_hex(payload)
@@ -220,13 +222,13 @@ def _match(comparison: FileComparison, logs_given: _Given, path: Path, data: byt
     if (
         not covering
         and logs_given.not_given
-        and _is_elsewhere(comparison, covered_file, logs_given.not_given)
+        and _is_of_missing_log(comparison, covered_file, logs_given.not_given)
     ):
         return
     if len(covering) != 1:
         raise VerificationError(
             f"covered by {len(covering)} RELEASE entries, expected exactly one"
-            f"{_elsewhere_on_the_log(covered_file, logs_given.leaves)}"
+            f"{_explain_missing_entry(covered_file, logs_given.leaves)}"
         )
     log, state = covering[0]
     release = -1 if state.release is None else state.release
@@ -235,10 +237,10 @@ def _match(comparison: FileComparison, logs_given: _Given, path: Path, data: byt
         charge = log.charge(state.seq)
         site = log.history.state.site
         if container.stated_kind(payload) == protocol.HEAD_KIND:
-            _check_head(payload, charge, site)
+            _check_private_head(payload, charge, site)
         else:
-            manifest = _check(payload, charge, site)
-            if charge.mechanism.name == rederive.MACHINE:
+            manifest = _check_statistics(payload, charge, site)
+            if charge.mechanism.name == rederive.MACHINE_MECHANISM:
                 place = release, charge.dataset, charge.use.recipient
                 _check_machine(manifest, log.words.statements_before(*place))
     except VerificationError as error:
@@ -266,7 +268,7 @@ def _match_statement(
         raise VerificationError(f"a public statement, entry {seq}, which the log {origin} has not")
 
 
-def _is_elsewhere(
+def _is_of_missing_log(
     comparison: FileComparison, covered_file: StatisticsBundle, not_given: Collection[str]
 ) -> bool:
     """Return True for a file of a known log that was not given, after recording the file."""
@@ -281,7 +283,7 @@ def _is_elsewhere(
     return True
 
 
-def _elsewhere_on_the_log(
+def _explain_missing_entry(
     covered_file: StatisticsBundle, leaves: Mapping[str, Sequence[bytes]]
 ) -> str:
     """Explain a file whose entry lies beyond a given log's end, or differs there."""
@@ -314,7 +316,7 @@ def _check_entries(
             raise VerificationError(f"carries another {name} entry than entry {seq}")
 
 
-def _check(payload: bytes, charge: Charge, site: str) -> ManifestFields:
+def _check_statistics(payload: bytes, charge: Charge, site: str) -> ManifestFields:
     sections = container.decode(
         payload,
         kind=protocol.STATISTICS_KIND,
@@ -335,15 +337,15 @@ def _check(payload: bytes, charge: Charge, site: str) -> ManifestFields:
         raise VerificationError(f"file: {len(body)} bytes of integers, its schema has {length}")
     _check_equal(
         *_common_rows(charge, manifest, layout.blocks, str(sensitivity)),
-        ("features", _FEATURES.get(mechanism.name), schema.features),
-        ("class names", mechanism.name == rederive.MACHINE, bool(manifest.labels)),
+        ("features", _SCHEMA_FEATURES.get(mechanism.name), schema.features),
+        ("class names", mechanism.name == rederive.MACHINE_MECHANISM, bool(manifest.labels)),
         ("hash of integers", canonical.sha256_hex(body), manifest.integers_sha256),
         ("site", site, manifest.site),
     )
     return manifest
 
 
-def _check_head(payload: bytes, charge: Charge, site: str) -> None:
+def _check_private_head(payload: bytes, charge: Charge, site: str) -> None:
     """Compare a privately trained and exported head with its charge."""
     sections = container.decode(
         payload,
@@ -352,7 +354,7 @@ def _check_head(payload: bytes, charge: Charge, site: str) -> None:
         names=("manifest", "signature", "head"),
         limit=protocol.STATISTICS_LIMIT,
     )
-    manifest, body = _read(sections["manifest"], _Head), sections["head"]
+    manifest, body = _decode_canonical(sections["manifest"], _HeadManifestFields), sections["head"]
     schema, mechanism = manifest.schema, charge.mechanism
     per_step = len(schema.labels) * (schema.dimension + 1)
     blocks = (BlockShare("gradients", schema.steps * per_step, 1),)
@@ -361,7 +363,7 @@ def _check_head(payload: bytes, charge: Charge, site: str) -> None:
     )
     sensitivity = str(rederive.sensitivity_squared(layout))
     _check_equal(
-        ("mechanism", mechanism.name, rederive.GRADIENTS),
+        ("mechanism", mechanism.name, rederive.GRADIENT_MECHANISM),
         ("schema version", _SCHEMA_VERSION, schema.version),
         ("bytes of the head", 4 * per_step, len(body)),
         ("hash of the head", canonical.sha256_hex(body), manifest.head_sha256),
@@ -372,7 +374,7 @@ def _check_head(payload: bytes, charge: Charge, site: str) -> None:
 
 def _common_rows(
     charge: Charge,
-    manifest: ManifestFields | _Head,
+    manifest: ManifestFields | _HeadManifestFields,
     blocks: tuple[BlockShare, ...],
     sensitivity: str,
 ) -> tuple[tuple[str, object, object], ...]:
@@ -386,7 +388,7 @@ def _common_rows(
         (
             "rule of units",
             charge.guarantee.records_per_unit,
-            rederive.RULES.get(schema.unit_rule, ""),
+            rederive.UNIT_RULE_TEXTS.get(schema.unit_rule, ""),
         ),
         ("encoder", mechanism.encoder, schema.encoder),
         ("bits", mechanism.bits, schema.bits),
@@ -423,21 +425,22 @@ def _check_equal(*rows: tuple[str, object, object]) -> None:
     for name, ledger_value, file_value in rows:
         if ledger_value != file_value:
             raise VerificationError(
-                f"{name} is {_short(ledger_value)} on the ledger, {_short(file_value)} in the file"
+                f"{name} is {_excerpt(ledger_value)} on the ledger,"
+                f" {_excerpt(file_value)} in the file"
             )
 
 
-def _short(value: object) -> str:
+def _excerpt(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def read_manifest(data: bytes) -> ManifestFields:
     """Read a received file's manifest, which must be canonical."""
-    return _read(data, ManifestFields)
+    return _decode_canonical(data, ManifestFields)
 
 
-def _read(data: bytes, kind: type[_Manifest]) -> _Manifest:
+def _decode_canonical(data: bytes, kind: type[_Manifest]) -> _Manifest:
     if len(data) > MANIFEST_LIMIT:
         raise DecodeError(f"manifest: {len(data)} bytes, at most {MANIFEST_LIMIT} are accepted")
     try:
@@ -445,7 +448,7 @@ def _read(data: bytes, kind: type[_Manifest]) -> _Manifest:
         if canonical.encode(document) != data:
             raise DecodeError("manifest: not canonical (RFC 8785)")
         manifest = typed.convert(document, kind)
-    except _NO_RECORD as error:
+    except _DECODING_ERRORS as error:
         raise DecodeError(f"manifest: {error}") from error
     grammar.check_text_fields(manifest)
     return manifest

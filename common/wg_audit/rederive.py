@@ -23,20 +23,20 @@ from wg_core.errors import VerificationError
 from wg_core.ledger.entries import Charge
 from wg_core.ledger.statement import BlockShare
 
-RULES: dict[str, str] = {
+UNIT_RULE_TEXTS: dict[str, str] = {
     "record": "each record is a unit",
     "weight": "the m records of a unit weigh 1/m each",
 }
 """Text of a charge for each unit rule of the schema."""
 
-CLASSES = "two discrete Gaussians over exact integers, sums about a centre from the first"
-MACHINE = "one discrete Gaussian over exact integers, machine statistics without labels"
-GRADIENTS = "discrete Gaussians over exact integers, a sum of clipped gradients each step"
-"""Names of mechanisms in charges; charges of ``MACHINE`` have no labels."""
+CLASS_MECHANISM = "two discrete Gaussians over exact integers, sums about a centre from the first"
+MACHINE_MECHANISM = "one discrete Gaussian over exact integers, machine statistics without labels"
+GRADIENT_MECHANISM = "discrete Gaussians over exact integers, a sum of clipped gradients each step"
+"""Names of mechanisms in charges; charges of ``MACHINE_MECHANISM`` have no labels."""
 
-RECORD = "record"  # Unit that a charge must name under the unit rule ``record``
+RECORD_UNIT = "record"  # Unit that a charge must name under the unit rule ``record``
 
-_BITS = range(4, 33)
+_GRID_BITS = range(4, 33)
 _NUMBER = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _HEX_FLOAT = re.compile(r"0x1(\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}", re.ASCII)
 
@@ -127,8 +127,8 @@ def check_charge(charge: Charge) -> None:
             raise VerificationError(
                 f"neighbouring relation {charge.guarantee.adjacency!r}, expected add-remove"
             )
-        if charge.guarantee.records_per_unit == RULES["record"] and (
-            charge.guarantee.unit != RECORD
+        if charge.guarantee.records_per_unit == UNIT_RULE_TEXTS["record"] and (
+            charge.guarantee.unit != RECORD_UNIT
         ):
             raise VerificationError(
                 f"promises something to each {charge.guarantee.unit[:80]!r}, but each record "
@@ -146,7 +146,7 @@ def stated_layout(charge: Charge) -> ReleaseLayout:
         VerificationError: The unit rule is unknown.
     """
     mechanism, guarantee = charge.mechanism, charge.guarantee
-    if guarantee.records_per_unit not in RULES.values():
+    if guarantee.records_per_unit not in UNIT_RULE_TEXTS.values():
         raise VerificationError(
             f"records of a unit count as {guarantee.records_per_unit[:80]!r}, which is unknown to"
             " this auditor"
@@ -186,15 +186,18 @@ def rounded_mu_squared(sensitivity_squared: int, noise: float, *, fraction_bits:
 
 def _check_price(charge: Charge) -> None:
     mechanism = charge.mechanism
-    if mechanism.name not in (CLASSES, MACHINE, GRADIENTS) or mechanism.subsampling != "none":
+    if (
+        mechanism.name not in (CLASS_MECHANISM, MACHINE_MECHANISM, GRADIENT_MECHANISM)
+        or mechanism.subsampling != "none"
+    ):
         raise VerificationError(
             f"mechanism {mechanism.name[:80]!r} with subsampling {mechanism.subsampling[:80]!r} is "
             "unknown to this auditor"
         )
-    if mechanism.name == MACHINE and charge.guarantee.labels:
+    if mechanism.name == MACHINE_MECHANISM and charge.guarantee.labels:
         raise VerificationError("is for machine statistics, which have no labels, and names some")
     has_gradients = [block.name for block in mechanism.blocks] == ["gradients"]
-    if has_gradients != (mechanism.name == GRADIENTS):
+    if has_gradients != (mechanism.name == GRADIENT_MECHANISM):
         raise VerificationError("its mechanism and its blocks are not of one kind")
     implied_square, statement = (
         sensitivity_squared(stated_layout(charge)),
@@ -217,7 +220,9 @@ def _check_price(charge: Charge) -> None:
 
 
 def _check_grid(bits: int, dimension: int) -> None:
-    if bits not in _BITS:
-        raise VerificationError(f"bits is {bits}, expected {_BITS.start} to {_BITS.stop - 1}")
+    if bits not in _GRID_BITS:
+        raise VerificationError(
+            f"bits is {bits}, expected {_GRID_BITS.start} to {_GRID_BITS.stop - 1}"
+        )
     if dimension < 1:
         raise VerificationError(f"dimension is {dimension}, expected at least 1")

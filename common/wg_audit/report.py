@@ -35,7 +35,7 @@ def render_auditor_page(records: LogRecords, translate: Language = ENGLISH) -> s
     """Render the auditor's HTML page about a verified log."""
     finding = records.finding
     state = finding.history.state
-    charges = [_row(charge, state.charges[charge.head.seq]) for charge in records.charges]
+    charges = [_charge_row(charge, state.charges[charge.head.seq]) for charge in records.charges]
     heads = [head for head in finding.history.checkpoints if head.cosignatures]
     return _template().render(
         document=finding.to_json(),
@@ -57,7 +57,7 @@ def render_auditor_page(records: LogRecords, translate: Language = ENGLISH) -> s
     )
 
 
-def _row(charge: Charge, state: ChargeState) -> ChargeRow:
+def _charge_row(charge: Charge, state: ChargeState) -> ChargeRow:
     return ChargeRow(charge, state.release, state.payload_sha256, _noise_multiplier(charge))
 
 

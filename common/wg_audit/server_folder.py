@@ -93,11 +93,11 @@ class ServerFolder:
         """
         histories = []
         if self.log.checkpoint:
-            source = _file(auditor_record.SITES_FILE)
+            source = _display_name(auditor_record.SITES_FILE)
             histories.append(freshness.decode_checkpoint(self.log.checkpoint.encode(), source))
         path = self.path / self.site.site / auditor_record.CHECKPOINT_FILE
         if path.exists():
-            histories.append(freshness.read_checkpoint(path, _file(path.name)))
+            histories.append(freshness.read_checkpoint(path, _display_name(path.name)))
         return [x for x in histories if x.head.origin == self.log.origin]
 
     def read_site_evidence(self) -> SiteEvidence:
@@ -169,12 +169,12 @@ def _read_forks(folder: Path) -> tuple[list[CheckpointPair], list[Path], list[Pa
     return pairs, refused_files, sorted(stray)
 
 
-def _file(name: str) -> Text:
+def _display_name(name: str) -> Text:
     """Return a file's display name, which names the server as its source."""
     return text("the server's {file}", file=name)
 
 
-def open_folder(path: Path, site: str, origin: str) -> ServerFolder:
+def open_server_folder(path: Path, site: str, origin: str) -> ServerFolder:
     """Read the server's record, and find a log in it.
 
     Raises:

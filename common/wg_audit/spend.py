@@ -138,7 +138,9 @@ class SiteSpend:
         for names in self.look_alikes:
             yield text(
                 "whether names that look alike are one: {names}",
-                names=list_names([lookalikes.spell_out(name) for name in names[:_NAMES_SHOWN]]),
+                names=list_names(
+                    [lookalikes.append_escaped_form(name) for name in names[:_NAMES_SHOWN]]
+                ),
             )
 
 
@@ -158,7 +160,7 @@ def sum_site_spend(
         for budget in part.budgets
     ]
     return SiteSpend(
-        total=_total(budgets, known_budgets, forks),
+        total=_total_spend(budgets, known_budgets, forks),
         forks=tuple(
             ForkedLog(
                 origin=fork.origin,
@@ -169,16 +171,16 @@ def sum_site_spend(
             )
             for fork in forks
         ),
-        units=tuple(_mixed_units(budgets, known_budgets.earlier_logs)),
-        look_alikes=(*_look_alikes(budgets), *lookalikes.lookalike_groups(sites)),
+        units=tuple(_budgets_of_mixed_units(budgets, known_budgets.earlier_logs)),
+        look_alikes=(*_lookalike_datasets(budgets), *lookalikes.lookalike_groups(sites)),
         other_sums=(
-            *_other_sums(known_budgets.log, known_budgets.history),
-            *_less_inherited(known_budgets),
+            *_wrong_sums(known_budgets.log, known_budgets.history),
+            *_incomplete_inheritances(known_budgets),
         ),
     )
 
 
-def _look_alikes(budgets: Sequence[BudgetSpend]) -> Iterator[tuple[str, ...]]:
+def _lookalike_datasets(budgets: Sequence[BudgetSpend]) -> Iterator[tuple[str, ...]]:
     """Yield groups of similar names of data sets that have separate budgets."""
     payers: dict[str, int] = {}
     for index, budget in enumerate(budgets):
@@ -188,7 +190,7 @@ def _look_alikes(budgets: Sequence[BudgetSpend]) -> Iterator[tuple[str, ...]]:
             yield group
 
 
-def _mixed_units(
+def _budgets_of_mixed_units(
     budgets: Sequence[BudgetSpend], earlier_logs: Sequence[Composition]
 ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
     """Yield each budget whose charges, also on earlier logs, protect different privacy units.
@@ -203,7 +205,7 @@ def _mixed_units(
             yield tuple(budget.names), tuple(units)
 
 
-def _less_inherited(books: KnownBudgets) -> Iterator[Text]:
+def _incomplete_inheritances(books: KnownBudgets) -> Iterator[Text]:
     """Yield a sentence for each budget that inherited less than the earlier log's sum."""
     for before in books.earlier_logs:
         for part in before.budgets:
@@ -226,7 +228,7 @@ def _less_inherited(books: KnownBudgets) -> Iterator[Text]:
                 )
 
 
-def _total(
+def _total_spend(
     budgets: Sequence[BudgetSpend], books: KnownBudgets, forks: Sequence[Fork]
 ) -> TotalSpend | None:
     """Return the sum of all budgets, and of charges that appear in received files only."""
@@ -259,7 +261,7 @@ def _total(
     )
 
 
-def _other_sums(log: Composition, history: VerifiedLog) -> Iterator[Text]:
+def _wrong_sums(log: Composition, history: VerifiedLog) -> Iterator[Text]:
     """Yield a sentence for each budget whose sum in the log differs from that of its entries."""
     log_sums = {
         frozenset(lineage.names): (lineage.charges, lineage.mu_squared)

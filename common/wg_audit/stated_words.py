@@ -39,8 +39,8 @@ class NameChange:
             "entry {seq}: class names of {dataset} change: new {added}; gone {gone}",
             seq=self.seq,
             dataset=repr(self.dataset),
-            added=_names(self.new_names),
-            gone=_names(self.lost_names),
+            added=_quote_names(self.new_names),
+            gone=_quote_names(self.lost_names),
         )
 
 
@@ -61,21 +61,21 @@ class StatedTexts:
     def add(self, entry: Entry) -> None:
         """Record the texts of one log entry."""
         if isinstance(entry, Charge):
-            for place, words in _words_of(entry):
+            for place, words in _free_texts(entry):
                 if not charge_words.is_known_text(place, words):
                     self.unknown.setdefault((place, words), entry.head.seq)
             if entry.mechanism.statistics == CLASS_STATISTICS:  # machine statistics have no classes
-                self._name(entry.head.seq, entry.dataset, entry.guarantee.labels)
+                self._record_class_names(entry.head.seq, entry.dataset, entry.guarantee.labels)
         elif isinstance(entry, PublicStatement):
             self._statements.setdefault((entry.dataset, entry.recipient), []).append(entry)
-            self._name(entry.head.seq, entry.dataset, entry.labels)
+            self._record_class_names(entry.head.seq, entry.dataset, entry.labels)
 
     def statements_before(self, seq: int, dataset: str, recipient: str) -> list[PublicStatement]:
         """Return a data set's statements to a recipient before entry ``seq``, oldest first."""
         statements = self._statements.get((dataset, recipient), [])
         return [statement for statement in statements if statement.head.seq < seq]
 
-    def _name(self, seq: int, dataset: str, labels: tuple[str, ...]) -> None:
+    def _record_class_names(self, seq: int, dataset: str, labels: tuple[str, ...]) -> None:
         before = self._labels.get(dataset, labels)
         if before != labels:
             new_names = tuple(name for name in labels if name not in before)
@@ -104,7 +104,7 @@ class StatedTexts:
             )
 
 
-def _words_of(charge: Charge) -> Iterator[tuple[str, str]]:
+def _free_texts(charge: Charge) -> Iterator[tuple[str, str]]:
     """Yield (field, text) for each free text of a charge."""
     guarantee, implementation = charge.guarantee, charge.implementation
     yield "variant", guarantee.variant
@@ -119,5 +119,5 @@ def _words_of(charge: Charge) -> Iterator[tuple[str, str]]:
     yield "post_processing", charge.use.post_processing
 
 
-def _names(names: Sequence[str]) -> str:
+def _quote_names(names: Sequence[str]) -> str:
     return list_names([repr(name) for name in names]) if names else text("none")

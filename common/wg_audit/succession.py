@@ -35,7 +35,7 @@ class LogNotGiven:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogSuccession:
+class OtherLogsFindings:
     """Site's other logs as far as known, and whether their spending is inherited.
 
     Attributes:
@@ -65,7 +65,7 @@ class LogSuccession:
 
 
 @dataclass(frozen=True, slots=True)
-class _Link:
+class _PredecessorLink:
     """Predecessor that a log's first entry names, with its history if it was given."""
 
     named: Predecessor
@@ -82,14 +82,14 @@ def named_heads(logs: Iterable[VerifiedLog]) -> list[Checkpoint]:
     ]
 
 
-def judge_succession(
+def compare_other_logs(
     history: VerifiedLog,
     *,
     other_logs: Mapping[str, VerifiedLog],
     records: Sequence[LogRecord] | None,
     outside: Sequence[OutsideCheckpoint],
     comparison: FileComparison,
-) -> LogSuccession:
+) -> OtherLogsFindings:
     """Compare the first entry of a log with the evidence on the site's other logs.
 
     Args:
@@ -103,22 +103,22 @@ def judge_succession(
     Raises:
         VerificationError: The inherited spend differs from the previous log's spend.
     """
-    chain = _chain(history, other_logs)
+    chain = _predecessor_chain(history, other_logs)
     complete = not chain or list(chain.values())[-1].log is not None
-    checkpoints = _sightings(history, chain, records or (), outside)
+    checkpoints = _collect_evidence(history, chain, records or (), outside)
     unnamed_origins = [
         origin for origin in (*other_logs, *checkpoints.unnamed) if origin not in chain
     ]
     if records:
-        unnamed_origins += _left_out(records, chain, is_whole=complete)
+        unnamed_origins += _uninherited_origins(records, chain, is_whole=complete)
     for origin, charges in comparison.elsewhere.items():
         if chain and (origin in chain or not (complete or origin in unnamed_origins)):
             link = chain.get(origin) or list(chain.values())[-1]
-            _check_inherits(link.named, charges.values())
+            _check_inherited_spend(link.named, charges.values())
     shown_origins = [origin for origin, link in chain.items() if link.log is not None]
     named_predecessor = next(iter(chain.values())).named if chain else None
-    return LogSuccession(
-        status=_status(named_predecessor, unnamed_origins, records),
+    return OtherLogsFindings(
+        status=_succession_status(named_predecessor, unnamed_origins, records),
         predecessor=named_predecessor.origin if named_predecessor else "",
         reason=named_predecessor.reason if named_predecessor else "",
         checked=tuple(x for x in shown_origins if x in checkpoints.ended),
@@ -134,7 +134,7 @@ def judge_succession(
 
 
 @dataclass(slots=True)
-class _Seen:
+class _OtherLogsEvidence:
     """Evidence from the server and witnesses on the site's other logs.
 
     Attributes:
@@ -148,27 +148,29 @@ class _Seen:
     unnamed: list[str] = field(default_factory=list)
 
 
-def _sightings(
+def _collect_evidence(
     history: VerifiedLog,
-    chain: Mapping[str, _Link],
+    chain: Mapping[str, _PredecessorLink],
     records: Sequence[LogRecord],
     outside: Sequence[OutsideCheckpoint],
-) -> _Seen:
+) -> _OtherLogsEvidence:
     """Compare each log that entries name with the server's records and checkpoints.
 
     Raises:
         VerificationError: A log has another content or key, or was inherited before its end.
     """
-    checkpoints = _Seen({origin: _named_head(link).size for origin, link in chain.items()})
+    checkpoints = _OtherLogsEvidence(
+        {origin: _predecessor_checkpoint(link).size for origin, link in chain.items()}
+    )
     for record in records:
         link = chain.get(record.origin)
         if link is not None:
-            _check_key(link, record)
+            _check_predecessor_key(link, record)
         if record.checkpoint and record.origin != history.state.origin:
-            head = _decode(record.checkpoint, "server record")
+            head = _decode_checkpoint(record.checkpoint, "server record")
             checkpoints.sizes[head.origin] = max(head.size, checkpoints.sizes.get(head.origin, 0))
             if link is not None:
-                _check_covers(link, head, "the server's record")
+                _check_inherits_up_to(link, head, "the server's record")
                 checkpoints.ended.add(head.origin)
     trusted_keys = history.trusted_keys()
     for checkpoint in outside:
@@ -177,13 +179,13 @@ def _sightings(
         if head.origin not in chain:
             checkpoints.unnamed.append(head.origin)
             continue
-        _check_covers(chain[head.origin], head, checkpoint.source)
+        _check_inherits_up_to(chain[head.origin], head, checkpoint.source)
         if trusted_cosignatures(checkpoint.note, trusted_keys):
             checkpoints.ended.add(head.origin)
     return checkpoints
 
 
-def _status(
+def _succession_status(
     predecessor: Predecessor | None,
     unnamed_logs: Sequence[str],
     records: Sequence[LogRecord] | None,
@@ -195,13 +197,15 @@ def _status(
     return NOT_CHECKED if records is None else FIRST_LOG
 
 
-def _chain(history: VerifiedLog, earlier: Mapping[str, VerifiedLog]) -> dict[str, _Link]:
+def _predecessor_chain(
+    history: VerifiedLog, earlier: Mapping[str, VerifiedLog]
+) -> dict[str, _PredecessorLink]:
     """Return a log's chain of predecessors by origin, the newest first.
 
     Raises:
         VerificationError: The spend of a given log is not inherited correctly.
     """
-    links: dict[str, _Link] = {}
+    links: dict[str, _PredecessorLink] = {}
     log: VerifiedLog | None = history
     while log is not None:
         genesis = log.state.genesis
@@ -213,13 +217,13 @@ def _chain(history: VerifiedLog, earlier: Mapping[str, VerifiedLog]) -> dict[str
         before = earlier.get(predecessor.origin)
         if before is not None:
             verify_succession(log.state, before)
-        links[predecessor.origin] = _Link(predecessor, before)
+        links[predecessor.origin] = _PredecessorLink(predecessor, before)
         log = before
     return links
 
 
-def _left_out(
-    records: Sequence[LogRecord], chain: Mapping[str, _Link], *, is_whole: bool
+def _uninherited_origins(
+    records: Sequence[LogRecord], chain: Mapping[str, _PredecessorLink], *, is_whole: bool
 ) -> list[str]:
     """Return the origins of earlier logs in the server's records that no later log inherits.
 
@@ -235,7 +239,7 @@ def _left_out(
     ]
 
 
-def _check_key(link: _Link, record: LogRecord) -> None:
+def _check_predecessor_key(link: _PredecessorLink, record: LogRecord) -> None:
     old_key = bytes.fromhex(link.named.key)
     link_keys = {old_key}
     if link.log is not None:
@@ -247,10 +251,10 @@ def _check_key(link: _Link, record: LogRecord) -> None:
         )
 
 
-def _check_covers(link: _Link, checkpoint: Checkpoint, source: str) -> None:
+def _check_inherits_up_to(link: _PredecessorLink, checkpoint: Checkpoint, source: str) -> None:
     """Check that a log's first entry inherits the previous log up to a checkpoint."""
     older = link.named
-    head = _named_head(link)
+    head = _predecessor_checkpoint(link)
     if head.size < checkpoint.size:
         raise VerificationError(
             f"entry 0: inherits log {older.origin} as of {head.size} entries, {source} covers "
@@ -265,12 +269,12 @@ def _check_covers(link: _Link, checkpoint: Checkpoint, source: str) -> None:
         )
 
 
-def _check_inherits(predecessor: Predecessor, charges: Collection[Charge]) -> None:
+def _check_inherited_spend(predecessor: Predecessor, charges: Collection[Charge]) -> None:
     """Check that a log inherits at least the spend that charges in files state."""
     for charge in charges:
-        spend = next((x for x in predecessor.spends if _pays(x, charge)), None)
+        spend = next((x for x in predecessor.spends if _covers_charge(x, charge)), None)
         state = charge.state
-        count, units = (0, 0) if spend is None else (spend.charges, _units(spend))
+        count, units = (0, 0) if spend is None else (spend.charges, _inherited_mu_squared(spend))
         if count <= state.charges_before or units < int(state.mu_squared_after):
             raise VerificationError(
                 f"entry 0: inherits {count} charges of mu^2 = {units} units for data set "
@@ -280,7 +284,7 @@ def _check_inherits(predecessor: Predecessor, charges: Collection[Charge]) -> No
             )
 
 
-def _pays(spend: InheritedSpend, charge: Charge) -> bool:
+def _covers_charge(spend: InheritedSpend, charge: Charge) -> bool:
     return (
         charge.lineage == spend.lineage
         or charge.commitment in spend.commitments
@@ -288,13 +292,13 @@ def _pays(spend: InheritedSpend, charge: Charge) -> bool:
     )
 
 
-def _units(spend: InheritedSpend) -> int:
+def _inherited_mu_squared(spend: InheritedSpend) -> int:
     return sum(int(event.mu_squared or 0) for event in spend.events)
 
 
-def _named_head(link: _Link) -> Checkpoint:
-    return _decode(link.named.checkpoint, "predecessor's checkpoint")
+def _predecessor_checkpoint(link: _PredecessorLink) -> Checkpoint:
+    return _decode_checkpoint(link.named.checkpoint, "predecessor's checkpoint")
 
 
-def _decode(text: str, subject: str) -> Checkpoint:
+def _decode_checkpoint(text: str, subject: str) -> Checkpoint:
     return checkpoints.decode(text.encode(), subject=subject)[0]

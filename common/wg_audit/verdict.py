@@ -13,7 +13,7 @@ from typing import Any
 from wg_audit.freshness import Freshness
 from wg_audit.server_folder import ServerFolder
 from wg_audit.spend import ForkedLog, SiteSpend, TotalSpend
-from wg_audit.succession import LogSuccession
+from wg_audit.succession import OtherLogsFindings
 from wg_audit.wording import format_duration, format_utc, list_first_names
 from wg_common.auditor_record import Membership
 from wg_common.language import Text, list_names, text
@@ -25,22 +25,22 @@ from wg_core.wire import canonical, signing
 GIVEN_KEY = text("given")
 SERVERS_WORD = text("the server's word")
 LOGS_WORD = text("the log's own word")
-_WHOSE = text(
+_UNPROVEN_OWNER = text(
     "whose log this is: only the log itself states its key; compare it with the key"
     " from enrolment (--ledger-key)"
 )
-_PAST = text(
+_UNPROVABLE = text(
     "whether anything left the site without an entry in its ledger, and whether the"
     " named program really ran: no log can show that"
 )
 
 VERIFIED = text("verified")
 PARTLY_VERIFIED = text("partly verified")
-BY_ITSELF = text("holds by itself")
+HOLDS_BY_ITSELF = text("holds by itself")
 _EXIT_CODES: dict[str, ExitCode] = {
     VERIFIED: ExitCode.OK,
     PARTLY_VERIFIED: ExitCode.PARTLY_VERIFIED,
-    BY_ITSELF: ExitCode.BY_ITSELF,
+    HOLDS_BY_ITSELF: ExitCode.BY_ITSELF,
 }
 
 
@@ -82,7 +82,7 @@ class OutsideFindings:
     """
 
     fresh: Freshness
-    succession: LogSuccession
+    succession: OtherLogsFindings
     files: FileCounts
     spend: SiteSpend
 
@@ -164,7 +164,7 @@ class Verdict:
     cosigned_to: int
     entries: int
     freshness: Freshness
-    succession: LogSuccession
+    succession: OtherLogsFindings
     released: int
     received: int
     missing: int
@@ -207,15 +207,18 @@ class Verdict:
     def lines(self) -> list[tuple[str, str]]:
         """Return the lines of the verdict for display, each as a name and a sentence."""
         rows: list[tuple[str, str]] = [
-            (text("ledger key"), self._key()),
-            (text("witnesses"), self._witnesses()),
+            (text("ledger key"), self._key_text()),
+            (text("witnesses"), self._witnesses_text()),
         ]
-        rows += [("", _witness(x, self.freshness.checked)) for x in self.witnesses]
-        rows += [(text("freshness"), self._freshness()), (text("log before"), self._succession())]
-        rows += [(text("package"), _membership(x)) for x in self.memberships]
+        rows += [("", _witness_text(x, self.freshness.checked)) for x in self.witnesses]
+        rows += [
+            (text("freshness"), self._freshness_text()),
+            (text("log before"), self._succession_text()),
+        ]
+        rows += [(text("package"), _membership_text(x)) for x in self.memberships]
         return rows
 
-    def _key(self) -> str:
+    def _key_text(self) -> str:
         key = self.ledger_key
         hops = text(", {count} rotation(s) from it", count=key.rotations) if key.rotations else ""
         return text(
@@ -226,7 +229,7 @@ class Verdict:
             hops=hops,
         )
 
-    def _witnesses(self) -> str:
+    def _witnesses_text(self) -> str:
         if not self.needed:
             return text(
                 "none known by key; by the log's own word up to entry {to} of {entries}",
@@ -243,7 +246,7 @@ class Verdict:
             entries=self.entries,
         )
 
-    def _freshness(self) -> str:
+    def _freshness_text(self) -> str:
         freshness = self.freshness
         parts: list[str] = []
         if freshness.age is not None and freshness.newest is not None:
@@ -266,7 +269,7 @@ class Verdict:
         ]
         return list_names(parts, "; ") if parts else text("unknown")
 
-    def _succession(self) -> str:
+    def _succession_text(self) -> str:
         succession = self.succession
         if succession.unnamed:
             return text(
@@ -317,11 +320,11 @@ def build_verdict(
         )
         problems.append((text("superseded"), sentence))
     problems += [(text("unknown words"), sentence) for sentence in files.unknown_words]
-    views = tuple(_views(history, anchors))
+    views = tuple(_witness_views(history, anchors))
     anchored_views = [view for view in views if view.source != LOGS_WORD]
-    open_questions = tuple(_not_checked(history, outside))
+    open_questions = tuple(_omitted_checks(history, outside))
     return Verdict(
-        word=problems[0][0] if problems else _word(history.anchors, open_questions),
+        word=problems[0][0] if problems else _verdict_word(history.anchors, open_questions),
         ledger_key=_ledger_key(history, anchors),
         witnesses=views,
         cosigned_by=sum(view.size > 0 for view in anchored_views),
@@ -337,7 +340,7 @@ def build_verdict(
         total=outside.spend.total,
         forks=outside.spend.forks,
         problems=tuple(sentence for _, sentence in problems),
-        not_checked=(*open_questions, *_uncompared_proofs(files), _PAST),
+        not_checked=(*open_questions, *_uncompared_proofs(files), _UNPROVABLE),
     )
 
 
@@ -354,7 +357,7 @@ def _uncompared_proofs(files: FileCounts) -> Iterator[str]:
         )
 
 
-def _membership(member: Membership) -> str:
+def _membership_text(member: Membership) -> str:
     return text(
         "{package}: release {release} is one of the {size} of root {root}",
         package=member.package_id,
@@ -364,13 +367,13 @@ def _membership(member: Membership) -> str:
     )
 
 
-def _word(anchors: TrustAnchors, open_questions: tuple[str, ...]) -> str:
+def _verdict_word(anchors: TrustAnchors, open_questions: tuple[str, ...]) -> str:
     if anchors.ledger_key is None and not anchors.quorum_size:
-        return BY_ITSELF
+        return HOLDS_BY_ITSELF
     return PARTLY_VERIFIED if open_questions else VERIFIED
 
 
-def _witness(view: WitnessView, current_time: int) -> str:
+def _witness_text(view: WitnessView, current_time: int) -> str:
     latest = (
         text(
             "{size} entries, {when} UTC, {age} ago",
@@ -415,7 +418,7 @@ def _ledger_key(history: VerifiedLog, anchors: TrustAnchors) -> LedgerKey:
     )
 
 
-def _views(history: VerifiedLog, evidence: TrustAnchors) -> Iterator[WitnessView]:
+def _witness_views(history: VerifiedLog, evidence: TrustAnchors) -> Iterator[WitnessView]:
     anchors = history.anchors
     if anchors.witnesses:
         names = {x.name for x in evidence.witnesses}
@@ -439,13 +442,13 @@ def _views(history: VerifiedLog, evidence: TrustAnchors) -> Iterator[WitnessView
         )
 
 
-def _not_checked(history: VerifiedLog, outside: OutsideFindings) -> Iterator[str]:
+def _omitted_checks(history: VerifiedLog, outside: OutsideFindings) -> Iterator[str]:
     """Yield the comparisons with outside evidence that were possible but omitted."""
     anchors, fresh, succession = history.anchors, outside.fresh, outside.succession
     files = outside.files
     yield from outside.spend.open_questions()
     if anchors.ledger_key is None:
-        yield _WHOSE
+        yield _UNPROVEN_OWNER
     if not anchors.witnesses:
         yield text("whether a witness saw this log: no witness's key was given (--witness-key)")
     if not fresh.extends:

@@ -26,7 +26,7 @@ from wg_audit.received import FileComparison, GivenLog, ReceivedFile, list_stati
 from wg_audit.server_folder import ServerFolder, SiteEvidence
 from wg_audit.spend import KnownBudgets, SiteSpend
 from wg_audit.stated_words import StatedTexts
-from wg_audit.succession import LogSuccession
+from wg_audit.succession import OtherLogsFindings
 from wg_audit.verdict import FileCounts, OutsideFindings, Verdict, build_verdict
 from wg_common.auditor_record import CHECKPOINT_FILE, Membership
 from wg_common.language import text
@@ -38,12 +38,12 @@ from wg_core.privacy.schema import GRADIENTS, MACHINE
 from wg_core.wire import canonical, signing
 from wg_core.wire import handover as handovers
 
-_USES = {
+_KEY_USE_NAMES = {
     handovers.PACKAGES_USE: text("weights packages"),
     handovers.WITNESS_USE: text("cosignatures"),
 }
 
-DELTA_NOTED = 1e-4  # Largest delta without a remark
+LARGEST_USUAL_DELTA = 1e-4  # Largest delta without a remark
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class VerificationResult:
     received: list[ReceivedFile]
     largest_delta: float
     fresh: Freshness
-    succession: LogSuccession
+    succession: OtherLogsFindings
     words: list[StatedTexts]
     forks: ForkFindings
     verdict: Verdict
@@ -108,7 +108,7 @@ class VerificationResult:
             yield text("charges for machine statistics, without labels: {count}", count=of_machine)
         if of_heads := sum(x.statistics == GRADIENTS for x in state.charges.values()):
             yield text("charges for heads trained privately and exported: {count}", count=of_heads)
-        if self.largest_delta > DELTA_NOTED:
+        if self.largest_delta > LARGEST_USUAL_DELTA:
             yield text(
                 "delta is up to {delta:g}: with that probability there is no protection at all;"
                 " usual are values far below one in the number of people or parts",
@@ -138,7 +138,7 @@ class VerificationResult:
                 " {before}",
                 seq=entry.head.seq,
                 name=handover.name,
-                use=_USES[handover.use],
+                use=_KEY_USE_NAMES[handover.use],
                 now=signing.display_key(bytes.fromhex(handover.now)),
                 before=signing.display_key(bytes.fromhex(handover.before)),
             )
@@ -270,7 +270,7 @@ def verify_log(
         VerificationError: The named entry, signature or proof is invalid.
     """
     with ExitStack() as stack:
-        evidence = _gather(stack, path, anchors, evidence_options)
+        evidence = _read_evidence(stack, path, anchors, evidence_options)
     log, folder, comparison = evidence.log, evidence.folder, evidence.comparison
     fresh, before = _compare_from_outside(evidence, evidence_options)
     figures = lineage_accounts(log.composition)
@@ -287,7 +287,7 @@ def verify_log(
         unknown_words=tuple(problem for x in logs for problem in x.words.problems()),
     )
     outside = OutsideFindings(
-        fresh=fresh, succession=before, files=files, spend=_add_up(evidence, before)
+        fresh=fresh, succession=before, files=files, spend=_site_spend(evidence, before)
     )
     words = build_verdict(log.history, outside, anchors=anchors, folder=folder)
     deltas = (*(x.alone.largest_delta for x in logs), *(x.delta for x in figures))
@@ -332,14 +332,14 @@ class _Evidence:
         return [self.log, *self.earlier.values()]
 
 
-def _gather(
+def _read_evidence(
     stack: ExitStack, path: Path, anchors: TrustAnchors, evidence_options: OutsideEvidence
 ) -> _Evidence:
     """Read and verify every given log, and compare the received files with them."""
     source = stack.enter_context(closing(sources.open_source(path)))
     site, origin = sources.read_site_and_origin(source)
     server = evidence_options.get("server")
-    folder = server_folder.open_folder(server, site, origin) if server else None
+    folder = server_folder.open_server_folder(server, site, origin) if server else None
     all_anchors = folder.add_server_keys(anchors) if folder else anchors
     log = read_log(source, all_anchors)
     if (log.history.state.site, log.history.state.origin) != (site, origin):
@@ -374,7 +374,7 @@ def _gather(
     return _Evidence(log, earlier, folder, comparison, unread, contents.memberships, fork_evidence)
 
 
-def _add_up(evidence: _Evidence, succession: LogSuccession) -> SiteSpend:
+def _site_spend(evidence: _Evidence, succession: OtherLogsFindings) -> SiteSpend:
     """Return a site's spend over budgets, logs and histories; inherited spend counts once."""
     log, folder, outside = evidence.log, evidence.folder, succession.unnamed
     sites = [x.history.state.site for x in evidence.logs]
@@ -396,7 +396,7 @@ def _add_up(evidence: _Evidence, succession: LogSuccession) -> SiteSpend:
 
 def _compare_from_outside(
     evidence: _Evidence, evidence_options: OutsideEvidence
-) -> tuple[Freshness, LogSuccession]:
+) -> tuple[Freshness, OtherLogsFindings]:
     """Compare a log with outside checkpoints, a clock, and the site's other logs."""
     history, folder = evidence.log.history, evidence.folder
     outside = [freshness.read_checkpoint(note) for note in evidence_options.get("checkpoints", ())]
@@ -409,7 +409,7 @@ def _compare_from_outside(
         current_time=evidence_options.get("current_time", int(time.time())),
         max_age=evidence_options.get("max_age"),
     )
-    before = succession.judge_succession(
+    before = succession.compare_other_logs(
         history,
         other_logs={name: earlier_log.history for name, earlier_log in evidence.earlier.items()},
         records=folder.logs if folder else None,

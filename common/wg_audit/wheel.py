@@ -9,12 +9,12 @@ from wg_core.installed_code import PACKAGE, CodeDigest, digest_files, is_code_pa
 
 FILES_LIMIT = 4096
 BYTES_LIMIT = 64 << 20
-_IN_WHEEL = frozenset(
+_WHEEL_PACKAGES = frozenset(
     {PACKAGE, "wg_audit", "wg_common", "wg_client", "wg_server", "wg_e5", "weightgate"}
 )
 
 
-def in_wheel(path: Path) -> CodeDigest:
+def wheel_code_digest(path: Path) -> CodeDigest:
     """Return the digest of the code that a wheel would install.
 
     Raises:
@@ -23,7 +23,7 @@ def in_wheel(path: Path) -> CodeDigest:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            files = _unpack(path, archive)
+            files = _read_code_files(path, archive)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
@@ -31,7 +31,7 @@ def in_wheel(path: Path) -> CodeDigest:
     return digest_files(files)
 
 
-def _unpack(path: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
+def _read_code_files(path: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     members = archive.infolist()
     if len(members) > FILES_LIMIT:
@@ -42,7 +42,7 @@ def _unpack(path: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
     for member in members:
         name = member.filename
         top, inside, _ = name.partition("/")
-        if not inside or not (top in _IN_WHEEL or top.endswith(".dist-info")):
+        if not inside or not (top in _WHEEL_PACKAGES or top.endswith(".dist-info")):
             raise DecodeError(f"{path}: {name[:80]!r} would be installed outside of our packages")
         if not is_code_path(name):
             continue

@@ -97,7 +97,7 @@ def made(site: Site) -> tuple[Charge, dict[str, bytes]]:
 
 
 def check_statistics(data: bytes, charge: Charge) -> None:
-    received._check(data, charge, "plant-a")
+    received._check_statistics(data, charge, "plant-a")
 
 
 def test_a_manifest_of_any_values_is_refused_in_our_words(site: Site) -> None:

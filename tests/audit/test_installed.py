@@ -158,7 +158,7 @@ def without(integers: Integers, entries: Any) -> Integers:
     return copy
 
 
-WIDTH, SUMS, RELEASES, ENTRIES, DEPENDENCE, NORMAL, REMAINDERS = noise.PROPERTIES
+WIDTH, SUMS, RELEASES, ENTRIES, DEPENDENCE, NORMAL, REMAINDERS = noise.TESTS_BY_PROPERTY
 
 
 def drawn_by(seed: int) -> np.random.Generator:
@@ -194,7 +194,10 @@ def test_noise_that_is_cut_at_four_sigma_raises_an_alarm() -> None:
     group = releases(np.random.default_rng(0), 8000)
     redrawn = changed(group, lambda n, x: np.where(np.abs(x) > 4e6, x // 5, x))
     pool = noise.NoisePool({(6, 8): redrawn})
-    assert min(p for p, _ in noise.PROPERTIES[NORMAL](pool)) < noise.FALSE_ALARM / 100
+    assert (
+        min(p for p, _ in noise.TESTS_BY_PROPERTY[NORMAL](pool))
+        < noise.FALSE_ALARM_PROBABILITY / 100
+    )
 
 
 def test_what_leaves_may_have_no_favourite_remainder_either() -> None:

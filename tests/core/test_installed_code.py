@@ -113,7 +113,7 @@ def test_a_wheel_has_the_digest_of_its_installation(tmp_path: Path) -> None:
     files = {path: file.read_bytes() for path, file in FILES.items()}
     files |= {"wg_server/__init__.py": b"", "weightgate-1.dist-info/METADATA": b"Name: weightgate"}
     wheel = _wheel(tmp_path / "weightgate-1-py3-none-any.whl", files)
-    assert wheels.in_wheel(wheel).sha256 == charging.code_digest()
+    assert wheels.wheel_code_digest(wheel).sha256 == charging.code_digest()
     here = CliRunner().invoke(group, ["digest", "--json"])
     there = CliRunner().invoke(group, ["digest", "--json", "--wheel", str(wheel)])
     assert here.stdout == there.stdout and charging.code_digest() in here.stdout
@@ -138,7 +138,7 @@ def test_a_wheel_that_installs_more_than_it_shows_is_refused(
     monkeypatch.setattr(wheels, "FILES_LIMIT", 20)
     wheel = _wheel(tmp_path / "x.whl", {"wg_core/__init__.py": b"", **more})
     with pytest.raises(DecodeError, match=r"x\.whl"):
-        wheels.in_wheel(wheel)
+        wheels.wheel_code_digest(wheel)
 
 
 def test_what_is_no_wheel_is_named(tmp_path: Path) -> None:
@@ -151,9 +151,9 @@ def test_what_is_no_wheel_is_named(tmp_path: Path) -> None:
         if data is not None:
             path.write_bytes(data)
         with pytest.raises(error, match=r"x\.whl"):
-            wheels.in_wheel(path)
+            wheels.wheel_code_digest(path)
     with pytest.raises(DecodeError, match="does not hold"):
-        wheels.in_wheel(_wheel(path, {"wg_server/__init__.py": b""}))
+        wheels.wheel_code_digest(_wheel(path, {"wg_server/__init__.py": b""}))
 
 
 def test_a_link_to_a_folder_hides_no_code(tmp_path: Path) -> None:

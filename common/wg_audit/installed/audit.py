@@ -42,7 +42,9 @@ from wg_audit.installed.canaries import EpsilonBounds
 from wg_audit.installed.plant import CheckResult, PlantFactory
 from wg_common.language import template, text
 
-_WORDS = 10  # Number of random hex strings that share a digit at some position once in 10^9
+_STRINGS_MINIMUM = (
+    10  # Number of random hex strings that share a digit at some position once in 10^9
+)
 CANARIES_CHECK = template("canaries show no more than is charged")
 
 
@@ -99,15 +101,17 @@ def audit_installed_code(
         releases = [release for group in bench.noise.values() for release in group]
         narrower = noises.detectable_shrinkage(sum(x.integers.size for x in releases))
         members, non_members = (np.concatenate(group) for group in bench.scores)
-        bounds = scoring.epsilon_bounds(members, non_members, benches.EPSILON, benches.DELTA)
-        fits = bounds.parametric <= benches.EPSILON
+        bounds = scoring.epsilon_bounds(
+            members, non_members, benches.CANARY_EPSILON, benches.QUESTION_DELTA
+        )
+        fits = bounds.parametric <= benches.CANARY_EPSILON
         above = [] if fits else [f"epsilon is above {bounds.parametric:.3f}"]
         checks.append(
-            _check(CANARIES_CHECK, above, text("{count} canaries", count=bounds.canaries))
+            _check_result(CANARIES_CHECK, above, text("{count} canaries", count=bounds.canaries))
         )
     return AuditReport(
-        epsilon=benches.EPSILON,
-        delta=benches.DELTA,
+        epsilon=benches.CANARY_EPSILON,
+        delta=benches.QUESTION_DELTA,
         seed=seed,
         questions=bench.questions,
         checks=tuple(checks),
@@ -141,10 +145,10 @@ def path_checks(bench: AuditBench) -> list[CheckResult]:
         ),
         benches.LEDGER_CHECK: text("by code that is not the client's"),
     }
-    return [_check(name, bench.wrong[name], detail) for name, detail in details.items()]
+    return [_check_result(name, bench.wrong[name], detail) for name, detail in details.items()]
 
 
-def _check(name: str, wrong: Sequence[str], right: str) -> CheckResult:
+def _check_result(name: str, wrong: Sequence[str], right: str) -> CheckResult:
     """Return a check's result: passed without errors, else with the first errors listed."""
     return CheckResult(name=name, passed=not wrong, detail="; ".join(wrong[:3]) or right)
 
@@ -154,5 +158,5 @@ def _repetitions(values: dict[str, list[str]]) -> Iterator[str]:
         if len(set(words)) < len(words):
             yield f"a {name} is there twice"
         parts = itertools.zip_longest(*words)
-        if len(words) >= _WORDS and any(len(set(letters)) == 1 for letters in parts):
+        if len(words) >= _STRINGS_MINIMUM and any(len(set(letters)) == 1 for letters in parts):
             yield f"a part of every {name} is the same"

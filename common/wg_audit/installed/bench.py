@@ -17,7 +17,7 @@ from wg_audit import verification
 from wg_audit.installed import records as made_up
 from wg_audit.installed.noise import ReleaseNoise
 from wg_audit.installed.plant import (
-    SIDE,
+    IMAGE_SIDE,
     AuditedPlant,
     DecodedRelease,
     Floats,
@@ -36,9 +36,9 @@ from wg_common.language import template
 from wg_core import numbers
 from wg_core.errors import VerificationError
 
-EPSILON = 4.0
+CANARY_EPSILON = 4.0
 """Claimed epsilon that canaries test: the largest that a plant's default policy allows."""
-DELTA = 1e-5
+QUESTION_DELTA = 1e-5
 
 ANSWERS_CHECK = template("every question is answered")
 EXACTNESS_CHECK = template("noise is added to what the records say, to the last bit")
@@ -54,8 +54,8 @@ TERMS_CHECK = template("an answer is what was asked for, and what is refused cos
 ENCODER_CHECK = template("the encoder reads each record by itself")
 LEDGER_CHECK = template("the ledger verifies, and pays for each file")
 
-_OF_MACHINE = 1 << 20  # Offset of the numbers of questions about a machine
-_EPSILONS = (4.0, 0.5, 1.0, 8.0)
+_MACHINE_QUESTION_OFFSET = 1 << 20  # Offset of the numbers of questions about a machine
+_QUESTION_EPSILONS = (4.0, 0.5, 1.0, 8.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +164,7 @@ class AuditBench:
         """Make a plant release with noise from the audit; compare the result to the last bit."""
         watch = RecordingSampler(script, plant.home, question.request_id)
         file = self.ask(plant, question, watch)
-        self._compare(question, file)
+        self._compare_with_reference(question, file)
         reference = ReferenceStatistics(setup, records, file)
         if self._is_new_snapshot:
             self.values["commitment"].append(file.charge.commitment)
@@ -191,11 +191,11 @@ class AuditBench:
     ) -> DecodedRelease:
         """Make a plant release with its installed sampler, and record the added noise."""
         file = self.ask(plant, question, None)
-        self._compare(question, file)
+        self._compare_with_reference(question, file)
         self.record_noise(file, ReferenceStatistics(setup, records, file).statistics())
         return file
 
-    def _compare(self, question: Question, file: DecodedRelease) -> None:
+    def _compare_with_reference(self, question: Question, file: DecodedRelease) -> None:
         """Compare a plant's release with the question that it answers."""
         manifest = file.manifest
         if (
@@ -247,7 +247,7 @@ class AuditBench:
         size: int,
         setup: PlantSetup,
         units: Sequence[str] = (),
-        shape: made_up.Shape = (SIDE, SIDE),
+        shape: made_up.ImageShape = (IMAGE_SIDE, IMAGE_SIDE),
     ) -> list[ImageRecord]:
         """Simulate records for a plant of the audit; see ``records.simulate_records``."""
         return made_up.simulate_records(self.rng, size, setup, units, shape)
@@ -269,11 +269,13 @@ def far_noise(exact_statistics: Integers, sigma: float) -> Integers:
 def make_question(number: int, epsilon: float | None = None, *, machine: bool = False) -> Question:
     """Build a question to a plant, with a unique id and a unique epsilon."""
     # A repeated guarantee would return stored bytes, so each epsilon is slightly below the claim.
-    request_epsilon = _EPSILONS[number % len(_EPSILONS)] if epsilon is None else epsilon
+    request_epsilon = (
+        _QUESTION_EPSILONS[number % len(_QUESTION_EPSILONS)] if epsilon is None else epsilon
+    )
     return Question(
-        request_id=f"{number + _OF_MACHINE * machine:032x}",
+        request_id=f"{number + _MACHINE_QUESTION_OFFSET * machine:032x}",
         epsilon=f"{request_epsilon * (1 - number * 1e-6):.8f}" if request_epsilon else "0",
-        delta=repr(DELTA),
+        delta=repr(QUESTION_DELTA),
         machine=machine,
     )
 

@@ -52,7 +52,7 @@ def epsilon_bounds(
     clopper_pearson_confidence = 0.95
     from scipy.special import ndtri
 
-    distance = _distance(members, non_members)
+    distance = _standardised_distance(members, non_members)
     n, m = len(members), len(non_members)
     # Hedges and Olkin 1985, chapter 5: for independent normal scores.
     error = math.sqrt(1 / n + 1 / m + distance**2 / (2 * (n + m)))
@@ -62,8 +62,8 @@ def epsilon_bounds(
         canaries=n + m,
         mu_claimed=calibration.largest_mu(epsilon, delta),
         mu_measured=distance,
-        clopper_pearson=_epsilon(counted_mu, delta),
-        parametric=_epsilon(lower, delta),
+        clopper_pearson=_epsilon_of_mu(counted_mu, delta),
+        parametric=_epsilon_of_mu(lower, delta),
     )
 
 
@@ -97,7 +97,7 @@ def clopper_pearson_mu(members: Floats, non_members: Floats, confidence: float) 
     return bound(members[half:], non_members[other_half:], float(best))
 
 
-def _distance(members: Floats, non_members: Floats) -> float:
+def _standardised_distance(members: Floats, non_members: Floats) -> float:
     """Return the difference of two groups' means over their pooled standard deviation."""
     freedom = len(members) + len(non_members) - 2
     squares = members.var() * len(members) + non_members.var() * len(non_members)
@@ -111,5 +111,5 @@ def _upper_rate(events: int, trials: int, risk: float) -> float:
     return 1.0 if events == trials else float(betaincinv(events + 1, trials - events, 1 - risk))
 
 
-def _epsilon(mu: float, delta: float) -> float:
+def _epsilon_of_mu(mu: float, delta: float) -> float:
     return calibration.gaussian_epsilon(mu, delta) if mu > 0 else 0.0

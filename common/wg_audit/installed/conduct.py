@@ -12,9 +12,9 @@ import numpy as np
 
 from wg_audit.installed.bench import (
     BUDGET_CHECK,
-    DELTA,
     EQUALITY_CHECK,
     ORDER_CHECK,
+    QUESTION_DELTA,
     TERMS_CHECK,
     AuditBench,
     class_names,
@@ -41,15 +41,15 @@ from wg_core import numbers
 from wg_core.errors import RefusedError, WgError
 from wg_core.privacy import calibration
 
-SETUP = PlantSetup(labels=class_names(6), dimension=8, machine=True)
+CONDUCT_SETUP = PlantSetup(labels=class_names(6), dimension=8, machine=True)
 SMALL_DATASET = 60
 GUARANTEE_COUNT = 48
 INTERRUPTIONS: tuple[Interruption, ...] = get_args(Interruption)
-_UNRECORDED: tuple[Interruption, ...] = ("charged", "sampled")
+_UNRECORDED_STEPS: tuple[Interruption, ...] = ("charged", "sampled")
 """Steps after which an interrupted release draws new noise."""
 _CAP, _PRICE = 2.0, 0.9
 """Epsilon of the budget in ``exhaust_budget``, and of each release from it."""
-_YEAR = int(timedelta(days=365).total_seconds())
+_YEAR_SECONDS = int(timedelta(days=365).total_seconds())
 
 
 def try_guarantees(bench: AuditBench) -> None:
@@ -57,8 +57,8 @@ def try_guarantees(bench: AuditBench) -> None:
 
     The bench records each release, and compares the charge and the noise with what was asked.
     """
-    records = bench.simulate_records(SMALL_DATASET, SETUP)
-    with bench.record_errors(), bench.fresh(SETUP) as plant:
+    records = bench.simulate_records(SMALL_DATASET, CONDUCT_SETUP)
+    with bench.record_errors(), bench.fresh(CONDUCT_SETUP) as plant:
         main_records = bench.freeze(plant, records)
         files = []
         for number, (epsilon, delta) in enumerate(_guarantees(bench.rng)):
@@ -67,9 +67,9 @@ def try_guarantees(bench: AuditBench) -> None:
             )
             script = (near_noise, far_noise)[number % 2]
             if number % 4 < 2:
-                file = bench.release_scripted(plant, SETUP, main_records, question, script)
+                file = bench.release_scripted(plant, CONDUCT_SETUP, main_records, question, script)
             else:
-                file = bench.release_and_record_noise(plant, SETUP, main_records, question)
+                file = bench.release_and_record_noise(plant, CONDUCT_SETUP, main_records, question)
             files.append(file)
         bench.verify(plant, files)
         _ask_again(bench, plant, files[-1])
@@ -110,8 +110,8 @@ def _ask_again(bench: AuditBench, plant: AuditedPlant, file: DecodedRelease) -> 
 
 def interrupt_releases(bench: AuditBench) -> None:
     """Check that a release interrupted at any step, or not cosigned, is charged and made once."""
-    with bench.record_errors(), bench.fresh(SETUP) as plant:
-        bench.freeze(plant, bench.simulate_records(SMALL_DATASET, SETUP))
+    with bench.record_errors(), bench.fresh(CONDUCT_SETUP) as plant:
+        bench.freeze(plant, bench.simulate_records(SMALL_DATASET, CONDUCT_SETUP))
         files = []
         for number, trouble in enumerate(2 * INTERRUPTIONS):
             question = make_question(number, machine=number >= len(INTERRUPTIONS))
@@ -125,7 +125,7 @@ def interrupt_releases(bench: AuditBench) -> None:
             again = RecordingSampler(far_noise, plant.home, question.request_id)
             file = bench.ask(plant, question, again)
             files.append(file)
-            is_recorded = trouble not in _UNRECORDED
+            is_recorded = trouble not in _UNRECORDED_STEPS
             answers = join_in_file_order((first_watch if is_recorded else again).answers, file)
             if bool(again.parts) == is_recorded or not np.array_equal(answers, file.integers):
                 bench.wrong[ORDER_CHECK].append(f"noise is drawn twice, or never, after {trouble}")
@@ -170,12 +170,12 @@ def _ask_for_more(bench: AuditBench, plant: AuditedPlant, question: Question) ->
 
 def exhaust_budget(bench: AuditBench) -> None:
     """Use up a plant's budget, and check that no later event restores any part of it."""
-    setup = replace(SETUP, cap=f"{_CAP:g}")
-    mu = calibration.largest_mu(_PRICE, DELTA)
+    setup = replace(CONDUCT_SETUP, cap=f"{_CAP:g}")
+    mu = calibration.largest_mu(_PRICE, QUESTION_DELTA)
     payable = max(
         count
         for count in range(1, 50)
-        if calibration.gaussian_epsilon(mu * count**0.5, DELTA) <= _CAP
+        if calibration.gaussian_epsilon(mu * count**0.5, QUESTION_DELTA) <= _CAP
     )
     records = bench.simulate_records(SMALL_DATASET, setup)
     with bench.record_errors(), bench.fresh(setup) as plant:
@@ -191,16 +191,16 @@ def exhaust_budget(bench: AuditBench) -> None:
         if charge_counts != list(range(payable)):
             bench.wrong[BUDGET_CHECK].append(f"{len(charge_counts)} charges, {payable} can be paid")
         bench.verify(plant, files)
-        for number, (event, happen) in enumerate(_events(plant, records, payable)):
+        for number, (event, happen) in enumerate(_later_events(plant, records, payable)):
             happen()
             # Question 1 was interrupted: its charge must not pay for a later version.
             for question_number in (1, payable + number):
                 for machine in (False, True):
                     question = make_question(question_number, _PRICE, machine=machine)
-                    _must_be_refused(bench, plant, question, event)
+                    _check_refused(bench, plant, question, event)
 
 
-def _events(
+def _later_events(
     plant: AuditedPlant, records: Sequence[ImageRecord], payable: int
 ) -> list[tuple[str, Callable[[], object]]]:
     """List later events, such as a new ledger, at a plant whose budget is used up."""
@@ -212,7 +212,7 @@ def _events(
     return [
         ("it was used up", lambda: None),
         ("it refused", lambda: None),
-        ("a year has passed", lambda: plant.advance_clock(_YEAR)),
+        ("a year has passed", lambda: plant.advance_clock(_YEAR_SECONDS)),
         ("the same records are frozen", lambda: plant.freeze(records[payable - 1 :])),
         ("earlier records are frozen", lambda: plant.freeze(records)),
         ("no records are frozen", lambda: plant.freeze([])),
@@ -233,9 +233,7 @@ def crash_during_release(bench: AuditBench, plant: AuditedPlant, question: Quest
         bench.count_answer()
 
 
-def _must_be_refused(
-    bench: AuditBench, plant: AuditedPlant, question: Question, event: str
-) -> None:
+def _check_refused(bench: AuditBench, plant: AuditedPlant, question: Question, event: str) -> None:
     """Check that a plant with a used-up budget refuses a question and charges nothing."""
     charge_count = len(ledger_charges(plant.home))
     try:
@@ -260,21 +258,21 @@ def check_refusals(bench: AuditBench) -> None:
         replace(answerable, changes={"expires": 1}),
         replace(answerable, machine=True),
     ]
-    setup = replace(SETUP, machine=False)
+    setup = replace(CONDUCT_SETUP, machine=False)
     with bench.record_errors(), bench.fresh(setup) as plant:
         words = []
         for count in (0, 1, SMALL_DATASET):
             with plant.copy_plant() as twin:
                 bench.freeze(twin, bench.simulate_records(count, setup))
                 size = len(ledger_entries(twin.home))
-                words.append([_refusal(bench, twin, question) for question in questions])
+                words.append([_refusal_text(bench, twin, question) for question in questions])
                 if len(ledger_entries(twin.home)) != size:
                     bench.wrong[TERMS_CHECK].append("what is refused stands on the ledger")
         if any(of_twin != words[0] for of_twin in words):
             bench.wrong[EQUALITY_CHECK].append("words of a refusal")
 
 
-def _refusal(bench: AuditBench, plant: AuditedPlant, question: Question) -> str:
+def _refusal_text(bench: AuditBench, plant: AuditedPlant, question: Question) -> str:
     """Return the text of a plant's refusal, without the path of its home."""
     watch = RecordingSampler(near_noise, plant.home, question.request_id)
     bench.count_answer()

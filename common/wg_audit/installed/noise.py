@@ -2,8 +2,9 @@
 
 The null distribution of each statistic is that for independent normal noise; a discrete Gaussian
 with a sigma of thousands of grid units matches it far beyond the p-values used here.
-``FALSE_ALARM`` bounds the probability that a correct program fails any of these checks: it is
-divided by the number of checks, and within each check by the number of its p-values (Bonferroni).
+``FALSE_ALARM_PROBABILITY`` bounds the probability that a correct program fails any of these checks:
+it is divided by the number of checks, and within each check by the number of its p-values
+(Bonferroni).
 """
 
 import itertools
@@ -17,14 +18,14 @@ import numpy as np
 from wg_audit.installed.plant import CheckResult, Floats, Integers
 from wg_common.language import template, text
 
-FALSE_ALARM = 1e-5
+FALSE_ALARM_PROBABILITY = 1e-5
 MODULI = (2, 3, 4, 5, 7, 8, 10, 11, 13, 16, 64, 100, 1000)
 TAILS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
-_DIVISIBLE = 48  # Number of entries whose differences have a common divisor once in 10^14
-_PRODUCTS = 1000
+_DIVISOR_ENTRIES = 48  # Number of entries whose differences have a common divisor once in 10^14
+_PRODUCTS_MINIMUM = 1000
 """Number of products above which their sum is nearly normal: at 7 sigma, p is half the normal p."""
-_BEGINNING = 64  # Number of entries for comparing releases of different layouts
-_CELL = 200  # Fewest expected entries per cell for the chi-squared approximation
+_COMPARED_ENTRIES = 64  # Number of entries for comparing releases of different layouts
+_CELL_ENTRIES_MINIMUM = 200  # Fewest expected entries per cell for the chi-squared approximation
 
 PValues = Iterator[tuple[float, int]]
 """Pairs of the smallest of several p-values, and their number."""
@@ -77,8 +78,10 @@ def noise_checks(groups: Mapping[tuple[int, int], Sequence[ReleaseNoise]]) -> li
     """Return the check results of the noise in releases, grouped by layout."""
     pool = NoisePool(groups)
     return [
-        _check(name, list(statistics(pool)), FALSE_ALARM / len(PROPERTIES))
-        for name, statistics in PROPERTIES.items()
+        _check_result(
+            name, list(statistics(pool)), FALSE_ALARM_PROBABILITY / len(TESTS_BY_PROPERTY)
+        )
+        for name, statistics in TESTS_BY_PROPERTY.items()
     ]
 
 
@@ -92,10 +95,12 @@ def detectable_shrinkage(entries: int) -> float:
     from scipy.special import ndtri
 
     error = math.sqrt(2 / entries)  # of the mean square
-    return 1 - math.sqrt(max(0.0, 1 - float(ndtri(1 - FALSE_ALARM / 1e5) + ndtri(power)) * error))
+    return 1 - math.sqrt(
+        max(0.0, 1 - float(ndtri(1 - FALSE_ALARM_PROBABILITY / 1e5) + ndtri(power)) * error)
+    )
 
 
-def _check(name: str, values: Sequence[tuple[float, int]], alarm: float) -> CheckResult:
+def _check_result(name: str, values: Sequence[tuple[float, int]], alarm: float) -> CheckResult:
     count = sum(number for _, number in values)
     least = float(np.min([value for value, _ in values] or math.nan)) * count
     return CheckResult(
@@ -105,73 +110,73 @@ def _check(name: str, values: Sequence[tuple[float, int]], alarm: float) -> Chec
     )
 
 
-def _widths(pool: NoisePool) -> PValues:
+def _test_widths(pool: NoisePool) -> PValues:
     """Test the noise's energy in blocks, entries, layouts, class counts, and in total."""
     by_classes: defaultdict[int, list[Floats]] = defaultdict(list)
     for (classes, _), row in pool.rows.items():
         by_classes[classes].append(row.ravel())
-        yield _chi_squared((row**2).sum(axis=0), len(row))
+        yield _chi_squared_p_value((row**2).sum(axis=0), len(row))
     wholes = [row.ravel() for row in pool.rows.values()]
     wholes += [np.concatenate(rows) for rows in by_classes.values()]
     for values in (*pool.parts, *wholes, pool.everything):
-        yield _chi_squared(values @ values, values.size)
+        yield _chi_squared_p_value(values @ values, values.size)
 
 
-def _sums(pool: NoisePool) -> PValues:
+def _test_sums(pool: NoisePool) -> PValues:
     """Test means and widths of noise summed over blocks and over whole releases."""
     sums = [part.sum() / math.sqrt(part.size) for part in pool.parts]
-    yield _normal(np.array(sums))
-    yield _normal(pool.everything.sum() / math.sqrt(pool.everything.size))
+    yield _normal_p_value(np.array(sums))
+    yield _normal_p_value(pool.everything.sum() / math.sqrt(pool.everything.size))
     for row in pool.rows.values():
         release_sums = row.sum(axis=1) / math.sqrt(row.shape[1])
-        yield _chi_squared(release_sums @ release_sums, len(row))
+        yield _chi_squared_p_value(release_sums @ release_sums, len(row))
     names = [name for release in pool.releases for name in release.blocks]
     for name in set(names):
         block = np.array([x for x, of_name in zip(sums, names, strict=True) if of_name == name])
-        yield _chi_squared(block @ block, block.size)
+        yield _chi_squared_p_value(block @ block, block.size)
 
 
-def _between_releases(pool: NoisePool) -> PValues:
+def _test_between_releases(pool: NoisePool) -> PValues:
     """Test products of two releases' noise, which are normal given the first release."""
     for row in pool.rows.values():
-        products = row @ row.T / _lengths(row)
-        yield _normal(products[np.tril_indices(len(row), -1)])
+        products = row @ row.T / _noise_lengths(row)
+        yield _normal_p_value(products[np.tril_indices(len(row), -1)])
     for name in ("counts", "sums"):  # the first block of each part, whatever its layout
         beginnings = [
-            release.standardised_values[release.blocks[name]][:_BEGINNING]
+            release.standardised_values[release.blocks[name]][:_COMPARED_ENTRIES]
             for release in pool.releases
             if name in release.blocks
         ]
-        rows = np.zeros((len(beginnings), _BEGINNING))
+        rows = np.zeros((len(beginnings), _COMPARED_ENTRIES))
         for place, beginning in enumerate(beginnings):
             rows[place, : len(beginning)] = beginning
         lengths = np.sqrt(rows**2 @ (rows != 0).T)
         z = rows @ rows.T / np.where(lengths > 0, lengths, 1.0)
-        yield _normal(z[np.tril_indices(len(rows), -1)])
+        yield _normal_p_value(z[np.tril_indices(len(rows), -1)])
 
 
-def _between_entries(pool: NoisePool) -> PValues:
+def _test_between_entries(pool: NoisePool) -> PValues:
     """Test the noise for equal entries and for correlation between entries."""
-    yield _repeats(pool.releases), 1
+    yield _test_repeats(pool.releases), 1
     for row in pool.rows.values():
         length = row.shape[1]
         spectra = np.fft.rfft(row)
-        if row.size >= _PRODUCTS and length > 2:
+        if row.size >= _PRODUCTS_MINIMUM and length > 2:
             lags = np.fft.irfft((np.abs(spectra) ** 2).sum(axis=0), length)
-            yield _normal(lags[1 : (length + 1) // 2] / math.sqrt(row.size))
-        for place, size in enumerate(_lengths(row)[:-1]):
+            yield _normal_p_value(lags[1 : (length + 1) // 2] / math.sqrt(row.size))
+        for place, size in enumerate(_noise_lengths(row)[:-1]):
             correlations = np.fft.irfft(spectra[place].conj() * spectra[place + 1 :], length)
-            yield _normal(correlations[:, 1:] / size)
+            yield _normal_p_value(correlations[:, 1:] / size)
 
 
-def _shapes(pool: NoisePool) -> PValues:
+def _test_distribution(pool: NoisePool) -> PValues:
     """Test the noise's whole distribution, and its tails for truncation and outliers."""
-    yield _kolmogorov(pool.everything), 1
+    yield _kolmogorov_p_value(pool.everything), 1
     for width in TAILS:
         yield _test_tails(pool.everything, width), 1
 
 
-def _dependence(pool: NoisePool) -> PValues:
+def _test_dependence(pool: NoisePool) -> PValues:
     """Test the noise for dependence on the sign and size of the exact values."""
     every_noise, every_size = [], []
     for release in pool.releases:
@@ -181,7 +186,7 @@ def _dependence(pool: NoisePool) -> PValues:
         )
         for name, part in release.blocks.items():
             if (length := float(np.linalg.norm(exact_values[part]))) > 0:
-                yield _normal(noise[part] @ exact_values[part] / length)
+                yield _normal_p_value(noise[part] @ exact_values[part] / length)
             if name != "counts":
                 every_noise.append(noise[part])
                 every_size.append(exact_values[part] / release.sigma)
@@ -191,14 +196,14 @@ def _dependence(pool: NoisePool) -> PValues:
     groups = [exact_values == 0, exact_values > 0, exact_values < 0]
     groups += [(sizes > low) & (sizes <= high) for low, high in itertools.pairwise(edges)]
     for values in (noise[group] for group in groups if group.any()):
-        yield _chi_squared(values @ values, values.size)
-        yield _normal(values.sum() / math.sqrt(values.size))
+        yield _chi_squared_p_value(values @ values, values.size)
+        yield _normal_p_value(values.sum() / math.sqrt(values.size))
 
 
-def _residues(pool: NoisePool) -> PValues:
+def _test_residues(pool: NoisePool) -> PValues:
     """Test remainders and common divisors of noise and of released integers."""
     for release in pool.releases:
-        if release.integers.size >= _DIVISIBLE:
+        if release.integers.size >= _DIVISOR_ENTRIES:
             steps = release.integers - release.integers[0]
             yield float(np.gcd.reduce(steps) == 1), 0  # certain
     by_block: defaultdict[str, list[ReleaseNoise]] = defaultdict(list)
@@ -214,37 +219,39 @@ def _residues(pool: NoisePool) -> PValues:
         ),
     ):
         for modulus in MODULI:
-            if values.size >= _CELL * modulus:
+            if values.size >= _CELL_ENTRIES_MINIMUM * modulus:
                 counts = np.bincount(values % modulus, minlength=modulus)
                 expected = values.size / modulus
-                yield _upper_chi_squared(((counts - expected) ** 2).sum() / expected, modulus - 1)
+                yield _upper_chi_squared_p_value(
+                    ((counts - expected) ** 2).sum() / expected, modulus - 1
+                )
 
 
-PROPERTIES: dict[str, Callable[[NoisePool], PValues]] = {
-    template("the noise is as wide as charged, in each block and each entry"): _widths,
-    template("sums of noise are as wide as charged, and have no mean"): _sums,
-    template("no two releases share noise"): _between_releases,
-    template("no two entries share noise"): _between_entries,
-    template("the noise does not depend on what it hides"): _dependence,
-    template("the noise is normal"): _shapes,
-    template("no remainder of the noise is more frequent than others"): _residues,
+TESTS_BY_PROPERTY: dict[str, Callable[[NoisePool], PValues]] = {
+    template("the noise is as wide as charged, in each block and each entry"): _test_widths,
+    template("sums of noise are as wide as charged, and have no mean"): _test_sums,
+    template("no two releases share noise"): _test_between_releases,
+    template("no two entries share noise"): _test_between_entries,
+    template("the noise does not depend on what it hides"): _test_dependence,
+    template("the noise is normal"): _test_distribution,
+    template("no remainder of the noise is more frequent than others"): _test_residues,
 }
 """Tests by property; a correct program fails any of them with probability at most
-``FALSE_ALARM``."""
+``FALSE_ALARM_PROBABILITY``."""
 
 
-def _lengths(row: Floats) -> Floats:
+def _noise_lengths(row: Floats) -> Floats:
     """Return the L2 length of each release's noise, or 1 for zero noise."""
     lengths = np.linalg.norm(row, axis=1)
     return np.where(lengths > 0, lengths, 1.0)
 
 
-def _normal(z: Floats) -> tuple[float, int]:
+def _normal_p_value(z: Floats) -> tuple[float, int]:
     """Return the smallest two-sided p-value of normal values, and their number."""
     return math.erfc(float(np.max(np.abs(z), initial=0)) / math.sqrt(2)), int(np.size(z))
 
 
-def _chi_squared(value: Floats, freedom: int) -> tuple[float, int]:
+def _chi_squared_p_value(value: Floats, freedom: int) -> tuple[float, int]:
     """Return the smallest two-sided p-value of sums of ``freedom`` squares, and their number."""
     from scipy.special import chdtr, chdtrc
 
@@ -252,13 +259,13 @@ def _chi_squared(value: Floats, freedom: int) -> tuple[float, int]:
     return float(np.minimum(1.0, 2 * np.minimum(*sides))), int(np.size(value))  # a NaN stays one
 
 
-def _upper_chi_squared(value: float, freedom: int) -> tuple[float, int]:
+def _upper_chi_squared_p_value(value: float, freedom: int) -> tuple[float, int]:
     from scipy.special import chdtrc
 
     return float(chdtrc(freedom, value)), 1
 
 
-def _repeats(releases: Sequence[ReleaseNoise]) -> float:
+def _test_repeats(releases: Sequence[ReleaseNoise]) -> float:
     """Test the number of noise entries that are equal up to sign in a release (Poisson)."""
     from scipy.special import pdtrc
 
@@ -280,7 +287,7 @@ def _test_tails(values: Floats, width: float) -> float:
     return min(1.0, 2 * min(probability, float(bdtr(number, values.size, rate))))
 
 
-def _kolmogorov(values: Floats) -> float:
+def _kolmogorov_p_value(values: Floats) -> float:
     from scipy.special import kolmogorov, ndtr
 
     quantiles = ndtr(np.sort(values))

@@ -24,8 +24,8 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Sampler = Callable[[Integers, float], Integers]
 
-SIDE = 32  # Side of most images, in pixels
-MACHINE_FEATURES = 32  # Number of machine features per record, as in ``privacy.schema``
+IMAGE_SIDE = 32  # Side of most images, in pixels
+MACHINE_FEATURE_COUNT = 32  # Number of machine features per record, as in ``privacy.schema``
 FIXED_TIME = 1_700_000_000  # Fixed Unix time of the audit, so that the clock reveals nothing
 
 
@@ -43,7 +43,7 @@ class PlantSetup:
         layout: Layout of its records on disk: one ``.npz`` file, a folder per class, or one folder
             with a table, which also names units.
         machine: True if it declares a machine; the machine features of a record are the
-            ``MACHINE_FEATURES`` float32 after the features in its image.
+            ``MACHINE_FEATURE_COUNT`` float32 after the features in its image.
     """
 
     labels: tuple[str, ...]

@@ -20,8 +20,8 @@ import numpy as np
 from wg_audit.installed import conduct
 from wg_audit.installed import records as made_up
 from wg_audit.installed.bench import (
+    CANARY_EPSILON,
     ENCODER_CHECK,
-    EPSILON,
     EQUALITY_CHECK,
     EXACTNESS_CHECK,
     ORDER_CHECK,
@@ -33,9 +33,9 @@ from wg_audit.installed.bench import (
     make_question,
     near_noise,
 )
-from wg_audit.installed.conduct import SETUP, SMALL_DATASET
+from wg_audit.installed.conduct import CONDUCT_SETUP, SMALL_DATASET
 from wg_audit.installed.plant import (
-    SIDE,
+    IMAGE_SIDE,
     AuditedPlant,
     DecodedRelease,
     Floats,
@@ -54,15 +54,15 @@ from wg_core.ledger import entries
 from wg_core.wire import bundle, canonical
 
 LARGE_DATASET = 12_000  # More than 8,192, the client's largest chunk of records
-_GROUPS = 7  # Number of groups of images, each twice as large as the previous group
-PICTURE_COUNT = 2**_GROUPS - 1  # More than 64, the client's largest batch for the encoder
-_COUNTS = (0, *(2**k for k in range(9)))  # Numbers of records in data sets
-_LARGE = 4 * SIDE, 4 * SIDE  # Shape of large images, in pixels
-_FIXED = 339  # Number of questions other than those about canaries and shapes
-_UNITS = 18  # Number of units; the largest has 256 records
-_REPEATS = 4  # Number of releases of one snapshot with canaries
-_LEAST_ENTRIES = 100  # Entries of each shape that suffice to detect noise of half the width
-_FREE = 10_000  # Number of the first question at epsilon 0
+_GROUP_COUNT = 7  # Number of groups of images, each twice as large as the previous group
+PICTURE_COUNT = 2**_GROUP_COUNT - 1  # More than 64, the client's largest batch for the encoder
+_RECORD_COUNTS = (0, *(2**k for k in range(9)))  # Numbers of records in data sets
+_LARGE_IMAGE_SHAPE = 4 * IMAGE_SIDE, 4 * IMAGE_SIDE  # Shape of large images, in pixels
+_FIXED_QUESTION_COUNT = 339  # Number of questions other than those about canaries and shapes
+_UNIT_COUNT = 18  # Number of units; the largest has 256 records
+_CANARY_RELEASES = 4  # Number of releases of one snapshot with canaries
+_ENTRIES_MINIMUM = 100  # Entries of each shape that suffice to detect noise of half the width
+_FIRST_FREE_QUESTION = 10_000  # Number of the first question at epsilon 0
 
 _FRESH_FIELDS = (
     ".release_id",
@@ -78,18 +78,24 @@ _FRESH_FIELDS = (
 
 def probe_snapshot_sizes(bench: AuditBench) -> None:
     """Release snapshots of all sizes of one plant, including repeated records and large images."""
-    classes = len(SETUP.labels)
-    records = made_up.add_copies(bench.simulate_records(SMALL_DATASET, SETUP), classes)
-    versions = [records, records, *(bench.simulate_records(count, SETUP) for count in _COUNTS)]
+    classes = len(CONDUCT_SETUP.labels)
+    records = made_up.add_copies(bench.simulate_records(SMALL_DATASET, CONDUCT_SETUP), classes)
+    versions = [
+        records,
+        records,
+        *(bench.simulate_records(count, CONDUCT_SETUP) for count in _RECORD_COUNTS),
+    ]
     versions.append(
-        made_up.add_copies(bench.simulate_records(SMALL_DATASET, SETUP, shape=_LARGE), classes)
+        made_up.add_copies(
+            bench.simulate_records(SMALL_DATASET, CONDUCT_SETUP, shape=_LARGE_IMAGE_SHAPE), classes
+        )
     )
-    versions += _odd_records(bench, SETUP)
-    with bench.record_errors(), bench.fresh(SETUP) as plant:
+    versions += _odd_records(bench, CONDUCT_SETUP)
+    with bench.record_errors(), bench.fresh(CONDUCT_SETUP) as plant:
         files = []
         for number, version in enumerate(versions):
             script = (near_noise, far_noise)[number % 2]
-            files += bench.release(plant, SETUP, version, 2 * number, script)
+            files += bench.release(plant, CONDUCT_SETUP, version, 2 * number, script)
         bench.verify(plant, files)
 
 
@@ -105,8 +111,8 @@ def _odd_records(bench: AuditBench, setup: PlantSetup) -> list[list[ImageRecord]
 
 def probe_unit_weights(bench: AuditBench) -> None:
     """Check that units of 1 to 1000 records share their weight, whatever their names."""
-    setup = replace(SETUP, unit_rule="weight")
-    units = bench.rng.permutation(made_up.doubling_units(_UNITS)).tolist()
+    setup = replace(CONDUCT_SETUP, unit_rule="weight")
+    units = bench.rng.permutation(made_up.doubling_units(_UNIT_COUNT)).tolist()
     records = bench.simulate_records(len(units), setup, units)
     with bench.record_errors(), bench.fresh(setup) as plant:
         files = []
@@ -122,11 +128,11 @@ def probe_unit_weights(bench: AuditBench) -> None:
 def probe_file_layouts(bench: AuditBench) -> None:
     """Make plants release from folders, tables, other image shapes, similar class names."""
     for setup, shape in (
-        (replace(SETUP, layout="folders"), (SIDE, SIDE)),
-        (replace(SETUP, layout="table"), (8, 100)),
-        (replace(SETUP, layout="table", unit_rule="weight"), (15, 15, 3)),
-        (replace(SETUP, labels=made_up.LOOK_ALIKES, acceptance=0.3), (15, 15, 3)),
-        (replace(SETUP, unit_rule="weight", acceptance=0.3), (100, 8)),
+        (replace(CONDUCT_SETUP, layout="folders"), (IMAGE_SIDE, IMAGE_SIDE)),
+        (replace(CONDUCT_SETUP, layout="table"), (8, 100)),
+        (replace(CONDUCT_SETUP, layout="table", unit_rule="weight"), (15, 15, 3)),
+        (replace(CONDUCT_SETUP, labels=made_up.LOOKALIKE_CLASS_NAMES, acceptance=0.3), (15, 15, 3)),
+        (replace(CONDUCT_SETUP, unit_rule="weight", acceptance=0.3), (100, 8)),
     ):
         units = [
             f"unit-{number}" for number in bench.rng.integers(0, SMALL_DATASET // 3, SMALL_DATASET)
@@ -143,10 +149,10 @@ def probe_file_layouts(bench: AuditBench) -> None:
 def probe_dimensions(bench: AuditBench) -> None:
     """Release at plants with every number of features, and with various numbers of classes."""
     larger = bench.rng.integers(
-        bench.size.dimensions.stop, made_up.DIMENSIONS, bench.size.larger
+        bench.size.dimensions.stop, made_up.LARGEST_DIMENSION, bench.size.larger
     ).tolist()
     class_counts = bench.rng.permutation(len(bench.size.dimensions)) + 1
-    shapes = [(*shape, _releases(*shape)) for shape in _shapes(bench.size)]
+    shapes = [(*shape, _release_count(*shape)) for shape in _tested_shapes(bench.size)]
     shapes += [(10, dimension, 1) for dimension in larger]
     shapes += [
         (classes, dimension, 1)
@@ -165,26 +171,28 @@ def probe_dimensions(bench: AuditBench) -> None:
             bench.verify(plant, files)
 
 
-def _shapes(size: AuditSize) -> list[tuple[int, int]]:
+def _tested_shapes(size: AuditSize) -> list[tuple[int, int]]:
     """Return the plants' numbers of (classes, features) that are always tested."""
     return [((2, 10, 2, 10, 1, 5)[d % 6], d) for d in size.dimensions]
 
 
-def _releases(classes: int, dimension: int) -> int:
+def _release_count(classes: int, dimension: int) -> int:
     """Return the number of releases of a layout that give enough noise to test."""
-    return 1 + _LEAST_ENTRIES // (1 + classes + classes * dimension + dimension)
+    return 1 + _ENTRIES_MINIMUM // (1 + classes + classes * dimension + dimension)
 
 
 def count_questions(size: AuditSize) -> int:
     """Return the number of the audit's questions that a correct program answers."""
-    shapes = _shapes(size)
-    of_shapes = sum(1 + _releases(*shape) for shape in shapes) + 2 * (size.larger + len(shapes))
-    return _FIXED + of_shapes + size.snapshots * _REPEATS
+    shapes = _tested_shapes(size)
+    of_shapes = sum(1 + _release_count(*shape) for shape in shapes) + 2 * (
+        size.larger + len(shapes)
+    )
+    return _FIXED_QUESTION_COUNT + of_shapes + size.snapshots * _CANARY_RELEASES
 
 
 def probe_declarations(bench: AuditBench) -> None:
     """Compare released fields of plants that differ only in their records."""
-    setup = replace(SETUP, acceptance=0.25)
+    setup = replace(CONDUCT_SETUP, acceptance=0.25)
     classes = len(setup.labels)
     few_records = bench.simulate_records(SMALL_DATASET, setup)
     many_records = [
@@ -218,10 +226,10 @@ def probe_declarations(bench: AuditBench) -> None:
 
 def probe_copies(bench: AuditBench) -> None:
     """Compare copies of a plant that differ only in the operating system's randomness."""
-    with bench.record_errors(), bench.fresh(SETUP) as plant:
-        records = bench.simulate_records(SMALL_DATASET, SETUP)
+    with bench.record_errors(), bench.fresh(CONDUCT_SETUP) as plant:
+        records = bench.simulate_records(SMALL_DATASET, CONDUCT_SETUP)
         with plant.copy_plant() as twin:
-            freeze = functools.partial(_salt, twin, records)
+            freeze = functools.partial(_snapshot_salt, twin, records)
             bench.values["salt"] += [salt.decode() for salt in _run_twice(twin, freeze)]
         bench.freeze(plant, records)
         for machine, fixed_entropy in itertools.product((False, True), (False, True)):
@@ -232,7 +240,9 @@ def probe_copies(bench: AuditBench) -> None:
                     bench.count_answer()
                     if not fixed_entropy:
                         bench.values["release id"].append(file.manifest.release_id)
-                    bench.record_noise(file, ReferenceStatistics(SETUP, records, file).statistics())
+                    bench.record_noise(
+                        file, ReferenceStatistics(CONDUCT_SETUP, records, file).statistics()
+                    )
         with plant.copy_plant() as twin:
             if run_in_copy(functools.partial(_release_without_sampler, twin)):
                 bench.wrong[SAMPLER_CHECK].append("a release is made without OpenDP's sampler")
@@ -271,7 +281,7 @@ def probe_encoding_groups(bench: AuditBench) -> None:
     """Check that the plant's encoder gives an image the same features in groups of all sizes."""
     setup = PlantSetup(labels=class_names(3))
     pictures = made_up.stripe_images(bench.rng, PICTURE_COUNT, 3)
-    groups = [pictures, *(pictures[2**k - 1 : 2 ** (k + 1) - 1] for k in range(_GROUPS))]
+    groups = [pictures, *(pictures[2**k - 1 : 2 ** (k + 1) - 1] for k in range(_GROUP_COUNT))]
     parts: list[Integers] = []
     with bench.record_errors(), bench.fresh(setup) as plant:
         for number, group in enumerate(groups):
@@ -294,11 +304,13 @@ def score_canaries(bench: AuditBench) -> None:
         with bench.record_errors(), bench.fresh(setup) as plant:
             records = bench.freeze(plant, [birds[n] for n in np.flatnonzero(membership)])
             files = []
-            for number in range(_REPEATS):
-                question = make_question(number, EPSILON)
+            for number in range(_CANARY_RELEASES):
+                question = make_question(number, CANARY_EPSILON)
                 file = bench.release_and_record_noise(plant, setup, records, question)
                 reference = ReferenceStatistics(setup, records, file)
-                scores = _scores(file, [reference.record_contribution(bird) for bird in birds])
+                scores = _canary_scores(
+                    file, [reference.record_contribution(bird) for bird in birds]
+                )
                 for group, members in zip(bench.scores, (membership, ~membership), strict=True):
                     group.append(scores[members])
                 files.append(file)
@@ -330,23 +342,30 @@ def _declared_fields(
     Returns:
         Fields of every file and ledger entry, by name.
     """
-    statement = _state(bench, plant, setup, 0)
+    statement = _ask_statement(bench, plant, setup, 0)
     files = bench.release(plant, setup, records, 0, far_noise)
-    again = _state(bench, plant, setup, 1)
+    again = _ask_statement(bench, plant, setup, 1)
     bench.verify(plant, files)
     ledger = [
-        dict(_flat(f"ledger.{number}", canonical.to_builtins(entry)))
+        dict(_flat_fields(f"ledger.{number}", canonical.to_builtins(entry)))
         for number, entry in enumerate(ledger_entries(plant.home))
     ]
     body_sizes = {"sizes of what a witness is shown": plant.body_sizes}
-    return [statement, *map(_fields, files), again, body_sizes, {"entries": len(ledger)}, *ledger]
+    return [
+        statement,
+        *map(_release_fields, files),
+        again,
+        body_sizes,
+        {"entries": len(ledger)},
+        *ledger,
+    ]
 
 
-def _state(
+def _ask_statement(
     bench: AuditBench, plant: AuditedPlant, setup: PlantSetup, number: int
 ) -> dict[str, Any]:
     """Ask a plant for its statement (epsilon 0), and check that nothing is charged."""
-    question = replace(make_question(_FREE + number), epsilon="0")
+    question = replace(make_question(_FIRST_FREE_QUESTION + number), epsilon="0")
     watch = RecordingSampler(far_noise, plant.home, question.request_id)
     charge_count = len(ledger_charges(plant.home))
     data = plant.release(question, watch)
@@ -354,35 +373,35 @@ def _state(
     entry = entries.decode(bundle.decode_statement(data).entry)
     if watch.parts or len(ledger_charges(plant.home)) != charge_count:
         bench.wrong[ORDER_CHECK].append("a free question is charged, or answered from records")
-    fields = dict(_flat("statement", canonical.to_builtins(entry)))
+    fields = dict(_flat_fields("statement", canonical.to_builtins(entry)))
     if getattr(entry, "labels", ()) != setup.labels:
         bench.wrong[EQUALITY_CHECK].append("field statement.labels")
     return fields | {"size": len(data)}
 
 
-def _fields(file: DecodedRelease) -> dict[str, Any]:
+def _release_fields(file: DecodedRelease) -> dict[str, Any]:
     """Return every field of a release, its charge and its ledger entry, by name."""
     parts = {"manifest": file.manifest, "charge": file.charge, "release": file.entry}
     fields = {"size": len(file.data)}
     for kind, record in parts.items():
-        fields |= dict(_flat(kind, canonical.to_builtins(record)))
+        fields |= dict(_flat_fields(kind, canonical.to_builtins(record)))
     return fields
 
 
-def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _flat_fields(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the nested fields of a record, down to values and lists."""
     if isinstance(value, dict):
         for key, part in value.items():
-            yield from _flat(f"{name}.{key}", part)
+            yield from _flat_fields(f"{name}.{key}", part)
     else:
         yield name, value
 
 
-def _salt(plant: AuditedPlant, records: Sequence[ImageRecord]) -> bytes:
+def _snapshot_salt(plant: AuditedPlant, records: Sequence[ImageRecord]) -> bytes:
     return plant.freeze(records).salt.encode()
 
 
-def _scores(file: DecodedRelease, vectors: Sequence[Integers]) -> Floats:
+def _canary_scores(file: DecodedRelease, vectors: Sequence[Integers]) -> Floats:
     rows = np.stack(vectors).astype(np.float64)
     lengths = np.linalg.norm(rows, axis=1) * file.sigma
     return np.asarray(rows @ file.integers.astype(np.float64) / lengths)

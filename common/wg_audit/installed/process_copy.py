@@ -17,8 +17,8 @@ import numpy as np
 from wg_audit.installed.plant import FIXED_TIME
 from wg_core.errors import InternalError
 
-_STATE = random.getstate()
-_CLOCKS = ("time", "monotonic", "perf_counter", "process_time")
+_RANDOM_STATE = random.getstate()
+_CLOCK_NAMES = ("time", "monotonic", "perf_counter", "process_time")
 
 
 def run_in_copy(work: Callable[[], bytes], *, fixed_entropy: bool = False) -> bytes:
@@ -35,7 +35,7 @@ def run_in_copy(work: Callable[[], bytes], *, fixed_entropy: bool = False) -> by
         raise InternalError("audit: this system makes no copies of processes; audit on Linux")
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(work, fixed_entropy, sender))
+    process = context.Process(target=_run_and_send, args=(work, fixed_entropy, sender))
     process.start()
     sender.close()
     try:
@@ -48,12 +48,12 @@ def run_in_copy(work: Callable[[], bytes], *, fixed_entropy: bool = False) -> by
     return result
 
 
-def _run(work: Callable[[], bytes], fixed_entropy: bool, sender: Connection) -> None:
-    for name in _CLOCKS:
+def _run_and_send(work: Callable[[], bytes], fixed_entropy: bool, sender: Connection) -> None:
+    for name in _CLOCK_NAMES:
         setattr(time, name, lambda: float(FIXED_TIME))
         setattr(time, f"{name}_ns", lambda: FIXED_TIME * 10**9)
     process_id = os.getppid()
-    random.setstate(_STATE)
+    random.setstate(_RANDOM_STATE)
     for name in ("getpid", "getppid"):
         setattr(os, name, lambda: process_id)
     if fixed_entropy:

@@ -7,24 +7,30 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wg_audit.installed.plant import MACHINE_FEATURES, SIDE, Floats, ImageRecord, PlantSetup
+from wg_audit.installed.plant import (
+    IMAGE_SIDE,
+    MACHINE_FEATURE_COUNT,
+    Floats,
+    ImageRecord,
+    PlantSetup,
+)
 
-Shape = tuple[int, int] | tuple[int, int, int]
+ImageShape = tuple[int, int] | tuple[int, int, int]
 
-STEP = 2.0**-20
+FEATURE_STEP = 2.0**-20
 """Step of features, whose multiples are whole numbers in the reference."""
 
-DIMENSIONS = (SIDE * SIDE - 8) // 4
+LARGEST_DIMENSION = (IMAGE_SIDE * IMAGE_SIDE - 8) // 4
 """Largest number of features that an image can hold."""
 
 _DISTINCT_VECTORS = 64  # Number of distinct vectors in a crowd; the reference computes each once
-_LENGTHS = (
+_EXTREME_LENGTHS = (
     *(0, 2.0**-18, 2.0**-12, 2.0**-6, 0.5, 0.99, 1.01, 1.5, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4),
     *(1e5, 1e6, 1e8, 1e10, 1e14, 1e20, 1e25, 1e30, 1e36, 3e38),
 )
 """Lengths of extreme vectors, in clip radii."""
 
-LOOK_ALIKES = (
+LOOKALIKE_CLASS_NAMES = (
     *("part A", "Part A", "PART A", "part a", "part \uff21", "part \u0410", "part \u00c5", "partA"),
     *("part-A", "part_A", "part.A", "part  A", "1", "01", "1.0", "None", "nan", "-1", "true"),
     *("\u00df", "ss", "\ufb01", "fi", "\u3042", "\u30a2", "\uff71"),
@@ -40,7 +46,7 @@ def feature_image(
     number: int,
     label: int,
     unit: str = "unit",
-    shape: Shape = (SIDE, SIDE),
+    shape: ImageShape = (IMAGE_SIDE, IMAGE_SIDE),
 ) -> ImageRecord:
     """Build an image whose first bytes are float32 features; ``number`` makes it unique."""
     raw = np.asarray(features, dtype="<f4").tobytes() + number.to_bytes(8, "little")
@@ -56,7 +62,7 @@ def read_features(pixels: NDArray[np.uint8], dimension: int, offset: int) -> NDA
 
 def floats_per_image(setup: PlantSetup) -> int:
     """Return the number of float32 values in each image of a plant."""
-    return setup.dimension + (MACHINE_FEATURES if setup.machine else 0)
+    return setup.dimension + (MACHINE_FEATURE_COUNT if setup.machine else 0)
 
 
 def simulate_records(
@@ -64,7 +70,7 @@ def simulate_records(
     size: int,
     setup: PlantSetup,
     units: Sequence[str] = (),
-    shape: Shape = (SIDE, SIDE),
+    shape: ImageShape = (IMAGE_SIDE, IMAGE_SIDE),
 ) -> list[ImageRecord]:
     """Simulate records around one point away from the origin, a third of them beyond the clip.
 
@@ -80,13 +86,13 @@ def simulate_records(
         shape: Shape of an image in pixels.
     """
     dimension, classes = setup.dimension, len(setup.labels)
-    middle = _direction(rng, 1, dimension) * _SPREAD
-    centres = middle + _direction(rng, min(size, _DISTINCT_VECTORS), dimension) * _SPREAD
+    middle = _random_directions(rng, 1, dimension) * _SPREAD
+    centres = middle + _random_directions(rng, min(size, _DISTINCT_VECTORS), dimension) * _SPREAD
     centres[::3] *= rng.uniform(1.5, 8, (len(centres[::3]), 1))
     if setup.machine:
-        numbers = _direction(rng, len(centres), MACHINE_FEATURES)
+        numbers = _random_directions(rng, len(centres), MACHINE_FEATURE_COUNT)
         centres = np.hstack([centres, numbers * rng.uniform(0.2, 3, (len(centres), 1))])
-    centres = np.rint(centres / STEP) * STEP
+    centres = np.rint(centres / FEATURE_STEP) * FEATURE_STEP
     if dimension < 3:  # Beside a NaN, a single feature remains; after clipping it may round below
         # the last grid point, unless it is a power of two.
         centres = np.ldexp(np.sign(centres), np.frexp(centres)[1])
@@ -123,12 +129,12 @@ def add_copies(records: Sequence[ImageRecord], classes: int) -> list[ImageRecord
         replace(same_label, pixels=255 - no_label.pixels, label=classes + 7),
         *(
             replace(changed_late, pixels=pixels, label=(changed_late.label + 1) % classes)
-            for pixels in _with_a_bit_changed(changed_late.pixels)
+            for pixels in _flip_single_bits(changed_late.pixels)
         ),
     ]
 
 
-def _with_a_bit_changed(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+def _flip_single_bits(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
     """Yield an image's pixels with one bit flipped, 1, 2, 4, ... bytes from the end."""
     for distance in 2 ** np.arange(pixels.size.bit_length() - 1):
         copy = pixels.copy()
@@ -139,10 +145,13 @@ def _with_a_bit_changed(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]
 def extreme_records(rng: np.random.Generator, setup: PlantSetup) -> list[ImageRecord]:
     """Build feature vectors of all float32 lengths, zero vectors, and invalid vectors."""
     columns, classes = floats_per_image(setup), len(setup.labels)
-    halves = [_direction(rng, len(_LENGTHS), setup.dimension)]
+    halves = [_random_directions(rng, len(_EXTREME_LENGTHS), setup.dimension)]
     if setup.machine:
-        halves.append(_direction(rng, len(_LENGTHS), MACHINE_FEATURES))
-    rows = np.rint(np.hstack(halves) * np.array(_LENGTHS)[:, None] / STEP) * STEP
+        halves.append(_random_directions(rng, len(_EXTREME_LENGTHS), MACHINE_FEATURE_COUNT))
+    rows = (
+        np.rint(np.hstack(halves) * np.array(_EXTREME_LENGTHS)[:, None] / FEATURE_STEP)
+        * FEATURE_STEP
+    )
     constant_vectors = [np.full(columns, value) for value in (np.nan, np.inf, -np.inf, -0.0, 1e-40)]
     axes = np.eye(columns)[[0, -1]]
     broken = rows[-8:].copy()
@@ -189,7 +198,7 @@ def canary_records(count: int) -> list[ImageRecord]:
 
 def stripe_images(rng: np.random.Generator, count: int, classes: int) -> Sequence[ImageRecord]:
     """Draw images of stripes with random directions, widths and contrasts, and pixel noise."""
-    y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+    y, x = np.mgrid[0:IMAGE_SIDE, 0:IMAGE_SIDE] / IMAGE_SIDE
     images = []
     for number in range(count):
         turn, pitch, phase = rng.uniform(0, np.pi), rng.uniform(1, 10), rng.uniform(0, 2 * np.pi)
@@ -201,6 +210,6 @@ def stripe_images(rng: np.random.Generator, count: int, classes: int) -> Sequenc
     return images
 
 
-def _direction(rng: np.random.Generator, count: int, dimension: int) -> Floats:
+def _random_directions(rng: np.random.Generator, count: int, dimension: int) -> Floats:
     directions = rng.normal(size=(count, dimension))
     return np.asarray(directions / np.linalg.norm(directions, axis=1, keepdims=True))

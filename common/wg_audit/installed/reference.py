@@ -2,7 +2,7 @@
 
 It follows the formulas in the docstrings of ``privacy.schema``, ``privacy.exact`` and
 ``privacy.centring``, and shares no code with them. Features are whole multiples of
-``records.STEP``, so clipping needs square roots of integers only.
+``records.FEATURE_STEP``, so clipping needs square roots of integers only.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 
 from wg_audit.installed import records as made_up
 from wg_audit.installed.plant import (
-    MACHINE_FEATURES,
+    MACHINE_FEATURE_COUNT,
     DecodedRelease,
     ImageRecord,
     Integers,
@@ -21,8 +21,8 @@ from wg_audit.installed.plant import (
 )
 from wg_core.errors import VerificationError
 
-_TYPICAL = Fraction(4, 5)
-_LONGEST = Fraction(15, 16)
+_TYPICAL_LENGTH = Fraction(4, 5)
+_LARGEST_LENGTH = Fraction(15, 16)
 
 
 class ReferenceStatistics:
@@ -43,7 +43,9 @@ class ReferenceStatistics:
         schema = file.manifest.schema
         self._of_machine = file.is_machine_release
         expected = (
-            ((), MACHINE_FEATURES) if file.is_machine_release else (setup.labels, setup.dimension)
+            ((), MACHINE_FEATURE_COUNT)
+            if file.is_machine_release
+            else (setup.labels, setup.dimension)
         )
         schema_values = (schema.labels, schema.dimension, float(schema.clip_radius))
         if schema_values != (*expected, 1.0):
@@ -90,15 +92,17 @@ class ReferenceStatistics:
         counts[label] = schema.count_weight  # -1 is the last, for records without a label
         sums = np.zeros((classes, d), dtype=np.int64)
         if label >= 0:
-            distance = _within([a - b for a, b in zip(q, self.point, strict=True)], self.radius)
+            distance = _clip_to_radius(
+                [a - b for a, b in zip(q, self.point, strict=True)], self.radius
+            )
             sums[label] = [self._weight * value for value in distance]
         return np.concatenate([counts, sums.ravel(), schema.moment_weight * np.array(q)])
 
     def _on_grid(self, features: list[float]) -> list[int]:
         """Clip features to the radius and round toward zero: S |x| / max(|x|_2, R)."""
-        steps = [round(x / made_up.STEP) if math.isfinite(x) else 0 for x in features]
-        longest = max(_squares(steps), round(1 / made_up.STEP) ** 2)
-        return [_signed(math.isqrt((self._grid * x) ** 2 // longest), x) for x in steps]
+        steps = [round(x / made_up.FEATURE_STEP) if math.isfinite(x) else 0 for x in features]
+        longest = max(_sum_of_squares(steps), round(1 / made_up.FEATURE_STEP) ** 2)
+        return [_with_sign_of(math.isqrt((self._grid * x) ** 2 // longest), x) for x in steps]
 
     def _units(self) -> Iterable[list[ImageRecord]]:
         """Yield the records in the statistics, unit by unit."""
@@ -109,49 +113,49 @@ class ReferenceStatistics:
                 unit = content.hex() if self._setup.unit_rule == "record" else record.unit
                 contents.setdefault(unit, {}).setdefault(content, []).append(record)
         for unit_contents in contents.values():
-            choices = (_settle(copies) for copies in unit_contents.values())
+            choices = (_representative_record(copies) for copies in unit_contents.values())
             yield [record for record in choices if record is not None]
 
     def _centre(
         self, counts: list[int], total: list[int], variance: Fraction
     ) -> tuple[list[int], int]:
-        energy = _squares(total)
+        energy = _sum_of_squares(total)
         signal = math.floor(energy - len(total) * variance)
         if signal <= 0:
             return [0] * len(total), self._grid
         length = math.isqrt(signal)
         sphere = Fraction(length, self._schema.moment_weight * self._grid)
-        typical = sphere / _TYPICAL
+        typical = sphere / _TYPICAL_LENGTH
         spread = typical**2 / 25
         noise = len(counts) * variance / self._schema.count_weight**2
         weighted_count = Fraction(sum(counts), self._schema.count_weight)
         size = max(
-            (weighted_count * spread + typical * noise) / (spread + noise), sphere / _LONGEST
+            (weighted_count * spread + typical * noise) / (spread + noise), sphere / _LARGEST_LENGTH
         )
         mean = math.floor(self._grid * sphere / size)
-        point = [_signed(abs(value) * mean * length // energy, value) for value in total]
+        point = [_with_sign_of(abs(value) * mean * length // energy, value) for value in total]
         return point, math.isqrt(self._grid**2 - mean**2)
 
 
-def _settle(copies: list[ImageRecord]) -> ImageRecord | None:
+def _representative_record(copies: list[ImageRecord]) -> ImageRecord | None:
     """Return the record that stands for copies of one content; None if labels conflict."""
     labelled = [record for record in copies if record.label >= 0]
     label_count = len({record.label for record in labelled})
     return (labelled or copies)[0] if label_count < 2 else None
 
 
-def _within(values: list[int], radius: int) -> list[int]:
+def _clip_to_radius(values: list[int], radius: int) -> list[int]:
     """Clip a vector to ``radius``: each entry times radius over length, rounded toward zero."""
-    squares = _squares(values)
+    squares = _sum_of_squares(values)
     if squares <= radius**2:
         return values
     length = math.isqrt(squares - 1) + 1
-    return [_signed(abs(value) * radius // length, value) for value in values]
+    return [_with_sign_of(abs(value) * radius // length, value) for value in values]
 
 
-def _squares(values: Iterable[int]) -> int:
+def _sum_of_squares(values: Iterable[int]) -> int:
     return sum(value * value for value in values)
 
 
-def _signed(size: int, like: int) -> int:
+def _with_sign_of(size: int, like: int) -> int:
     return -size if like < 0 else size

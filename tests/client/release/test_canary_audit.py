@@ -45,7 +45,7 @@ from wg_server.generator.evaluation.simulated_release import simulate_release
 SMALL = AuditSize(canaries=16, snapshots=2, dimensions=range(1, 4), larger=1)
 SEEDS = range(20)
 
-WIDTH, SUMS, RELEASES, ENTRIES, DEPENDENCE, NORMAL, REMAINDERS = noise.PROPERTIES
+WIDTH, SUMS, RELEASES, ENTRIES, DEPENDENCE, NORMAL, REMAINDERS = noise.TESTS_BY_PROPERTY
 PROBE_OF = {
     "noise is always even": (probes.score_canaries, REMAINDERS),
     "noise is cut at four sigma": (probes.score_canaries, NORMAL),
@@ -214,7 +214,7 @@ def is_found(bug: str, encoder: bytes, seed: int) -> None:
         with contextlib.suppress(_Found):
             planted.probe(run)
     checks = installed.path_checks(run)
-    if planted.check in noise.PROPERTIES:
+    if planted.check in noise.TESTS_BY_PROPERTY:
         checks = noise.noise_checks(run.noise)
     assert planted.check in failed(checks), checks
 
@@ -239,7 +239,9 @@ def audited(encoder: bytes, size: AuditSize, seed: int = 0) -> AuditReport:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bug", [bug for bug in PLANTED if PLANTED[bug].check in noise.PROPERTIES])
+@pytest.mark.parametrize(
+    "bug", [bug for bug in PLANTED if PLANTED[bug].check in noise.TESTS_BY_PROPERTY]
+)
 def test_a_bug_of_the_noise_fails_the_whole_audit(
     bug: str, encoder_package: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -185,7 +185,7 @@ def _gradients(length: int, weight: int = 1) -> dict[str, Any]:
         (_gradients(79 * 3 * 65), "its blocks imply"),
         (_gradients(80 * 3 * 65, 2), "its blocks imply"),
         (_gradients(80 * 3 * 65 - 1), "no number of steps"),
-        ({"name": rederive.CLASSES}, "not of one kind"),
+        ({"name": rederive.CLASS_MECHANISM}, "not of one kind"),
     ],
 )
 def test_a_charge_that_is_not_its_training_is_refused(

@@ -73,7 +73,7 @@ def test_a_release_is_of_the_stated_machine_and_of_no_class(
     assert np.all(np.abs(statistics.integers - exact) < 8 * statistics.sigma)
     counted = exact[0] / manifest.schema.count_weight
     assert counted == pytest.approx(14 if unit_column is None else 7, abs=0.01)
-    assert charge.mechanism.name == MECHANISMS[MACHINE_STATISTICS] == rederive.MACHINE
+    assert charge.mechanism.name == MECHANISMS[MACHINE_STATISTICS] == rederive.MACHINE_MECHANISM
     assert charge.guarantee.labels == () and "data sheet" in charge.guarantee.unprotected
     rederive.check_charge(charge)
 
@@ -94,7 +94,7 @@ def test_what_a_class_release_signs_and_charges_says_nothing_of_machines(
     plant = make_plant()
     plant.state_machine()
     covered = decode_bundle(answer_query(plant.home, plant.query(), witness=plant.witness))
-    assert MECHANISMS[CLASS_STATISTICS] == rederive.CLASSES
+    assert MECHANISMS[CLASS_STATISTICS] == rederive.CLASS_MECHANISM
     for data in (covered.release, covered.charge_entry):
         assert b'"features"' not in data and b"machine statistics" not in data
         assert b'"statistics"' not in data
