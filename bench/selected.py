@@ -17,7 +17,7 @@ from wg_client.methods.base import DeliveredCandidate, PlantNetwork, PlantRecord
 from wg_client.methods.operator_families import DeliveredFamily
 from wg_client.methods.package import standardise_network
 from wg_client.selection.model_selection import SelectionOutcome, select_model
-from wg_common.catalogue import FAMILIES, POSTERIOR
+from wg_common.catalogue import FAMILY_SOURCES, POSTERIOR_SOURCE
 from wg_common.inference.family_head import FeatureLayout
 from wg_common.inference.posterior import posterior_from_tensors
 from wg_common.modalities.registry import find_modality
@@ -60,7 +60,7 @@ def selected(
         policy: The policy, if not the one that plants of images start with.
         family: The operator's family that the plant takes (``family_at``); None: none.
     """
-    posterior = next(c.tensors for c in made if c.source == POSTERIOR)
+    posterior = next(c.tensors for c in made if c.source == POSTERIOR_SOURCE)
     k = posterior["weighted"].shape[1] - 1
     return select_model(
         PlantRecords(
@@ -99,7 +99,7 @@ def offered(
             features,
         )
         for c in made
-        if c.source in FAMILIES
+        if c.source in FAMILY_SOURCES
     ]
 
 

@@ -28,7 +28,7 @@ from sklearn.linear_model import LogisticRegression
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import HANDED_ON, LOCAL
-from wg_common.catalogue import POSTERIOR
+from wg_common.catalogue import POSTERIOR_SOURCE
 from wg_common.inference.posterior import SiteEvidence, posterior_from_tensors, posterior_head
 from wg_common.modalities.texts import Texts, normalise_text
 from wg_common.nets.encoder import sentences
@@ -214,7 +214,7 @@ def judge(
     for end, parts in (("names", generator.parts), ("plain", replace(generator.parts, names=None))):
         pools = pooling.pools_of_releases(parts.priors, own, others)
         made = generate_heads(HeadGenerator("", parts), pools, labels)
-        tensors = next(c.tensors for c in made if c.source == POSTERIOR)
+        tensors = next(c.tensors for c in made if c.source == POSTERIOR_SOURCE)
         posterior = posterior_from_tensors(tensors, k, d)
         finished = LinearHead(*posterior_head(posterior, x[:, :d], known)).pad_features(x.shape[1])
         scores[f"blup-{end}"] = right(finished, data.test)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from wg_client.languages import PLANT_CATALOGUES
 from wg_common import language, translations
-from wg_common.language import Code, Language
+from wg_common.language import Language, LanguageCode
 
 DEMO = Path(__file__).parent / "locale"
 
 
-def speaks(code: Code) -> Language:
+def speaks(code: LanguageCode) -> Language:
     """Return a language with the texts of the demo and of the product's commands and pages."""
     return translations.load_language(code, translations.COMMON_CATALOGUES, PLANT_CATALOGUES, DEMO)
 
@@ -25,8 +25,8 @@ def option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def chosen(code: Code | None) -> Language:
+def chosen(code: LanguageCode | None) -> Language:
     """Return the requested language, and set it for commands that are started from here on."""
     found = code or language.environment_language()
-    os.environ[language.VARIABLES[0]] = found
+    os.environ[language.LANGUAGE_VARIABLES[0]] = found
     return speaks(found)

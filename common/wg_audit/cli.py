@@ -24,7 +24,7 @@ from wg_common.cli import (
     show_progress,
 )
 from wg_common.language import pad_columns, text
-from wg_common.options import OUT_FILE, out_option
+from wg_common.options import OUT_FILE_TYPE, out_option
 from wg_core import __version__
 from wg_core.errors import ConfigError, ExitCode
 from wg_core.logs import escape_unprintable
@@ -51,7 +51,7 @@ def group() -> None:
 @evidence.evidence_options
 @click.option(
     "--report",
-    type=OUT_FILE,
+    type=OUT_FILE_TYPE,
     help="Write one self-contained HTML page, to read, print and file. It answers NIST SP 800-226 "
     "and ISO/IEC 27559 (clauses 6 to 9) line by line, or says not evidenced.",
 )

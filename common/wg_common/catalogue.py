@@ -36,16 +36,16 @@ CandidateSource = Literal["diffusion", "posterior", "kin", "catalogue", "conditi
 InputScaling = Literal["raw", "standardised"]
 """Treatment of a network's inputs: raw, or standardised by mean and standard deviation over all
 records of the plant (``wg_common.nets.network.adapt_trunk``)."""
-POSTERIOR: Final = "posterior"
+POSTERIOR_SOURCE: Final = "posterior"
 """Source of equations that a plant completes with its own records; the candidate has no weights."""
 SAME_FAMILY: Final = "kin"
 """Source of a head on all local features, from the family that the plant's class names match."""
 ANY_FAMILY: Final = "catalogue"
 """Source of a head with a family's own classes; the plant's labels select among them."""
-FAMILIES: Final = frozenset({SAME_FAMILY, ANY_FAMILY})
-DIFFUSION: Final = "diffusion"
+FAMILY_SOURCES: Final = frozenset({SAME_FAMILY, ANY_FAMILY})
+DIFFUSION_SOURCE: Final = "diffusion"
 """Source of weights that were generated for the plant's declared machine."""
-CONDITIONED: Final = "conditioned"
+SOFT_SENSOR_SOURCE: Final = "conditioned"
 """Source of soft sensors."""
 
 

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from wg_common.language import Text
 
 Caption = str | Text
-_HYPHENS = re.compile(r"[!-~]*-[!-~]+")
+_HYPHENATED_WORD = re.compile(r"[!-~]*-[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +161,10 @@ def template_environment(package: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["unbroken"] = _unbroken
+    templates.filters["unbroken"] = _without_line_breaks
     return templates
 
 
-def _unbroken(sentence: str) -> Markup:
+def _without_line_breaks(sentence: str) -> Markup:
     """Return a sentence as HTML whose hyphenated names and commands never break."""
-    return Markup(_HYPHENS.sub(r'<span class="whole">\g<0></span>', str(escape(sentence))))  # noqa: S704
+    return Markup(_HYPHENATED_WORD.sub(r'<span class="whole">\g<0></span>', str(escape(sentence))))  # noqa: S704

@@ -26,7 +26,7 @@ from wg_core import errors, logs
 
 _AS_JSON: ContextVar[bool] = ContextVar("as_json", default=False)
 
-_OURS = ("wg_core", "wg_audit", "wg_common", "wg_server", "wg_client")
+_OUR_PACKAGES = ("wg_core", "wg_audit", "wg_common", "wg_server", "wg_client")
 """Packages whose log shows information; other packages show warnings only."""
 
 log_option = click.option(
@@ -59,7 +59,7 @@ def run_program(
     words = list(sys.argv[1:] if arguments is None else arguments)
     before = os.umask(logs.PRIVATE_UMASK)
     try:
-        code = _run(group, words, extra, load_language)
+        code = _run_command(group, words, extra, load_language)
     finally:
         os.umask(before)
     sys.exit(code)
@@ -68,19 +68,19 @@ def run_program(
 def print_json(document: object) -> None:
     """Print one JSON document on standard output."""
     text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
-    if not text.isascii() and logs.escape_unprintable(text, _LAYOUT) != text:
+    if not text.isascii() and logs.escape_unprintable(text, _LAYOUT_CHARACTERS) != text:
         # File names may hold undecodable bytes and characters that reverse the text direction.
         text = json.dumps(document, indent=2, sort_keys=True)
     click.echo(text)
 
 
-_LAYOUT = "\n\t"
+_LAYOUT_CHARACTERS = "\n\t"
 """Control characters that our own text may contain; inserted names have passed ``printable``."""
 
 
 def print_line(text: str) -> None:
     """Print one line on standard output, in the user's language."""
-    click.echo(logs.escape_unprintable(language.current_language()(text), _LAYOUT))
+    click.echo(logs.escape_unprintable(language.current_language()(text), _LAYOUT_CHARACTERS))
 
 
 def print_result(document: object, lines: Iterable[str], as_json: bool) -> None:
@@ -94,7 +94,9 @@ def print_result(document: object, lines: Iterable[str], as_json: bool) -> None:
 
 def print_progress(text: str) -> None:
     """Print one line about a command's progress on standard error, in the user's language."""
-    click.echo(logs.escape_unprintable(language.current_language()(text), _LAYOUT), err=True)
+    click.echo(
+        logs.escape_unprintable(language.current_language()(text), _LAYOUT_CHARACTERS), err=True
+    )
 
 
 def next_step(command: str, **values: object) -> language.Text:
@@ -136,7 +138,7 @@ def show_progress(title: str, total: int | None) -> Iterator[ProgressBar]:
                 lambda steps, detail: bar.update(task, completed=steps, detail=speak(detail))
             )
     else:
-        yield ProgressBar(_plain(title, total))
+        yield ProgressBar(_plain_progress(title, total))
 
 
 @contextmanager
@@ -161,12 +163,12 @@ class ProgressBar:
         self._show(steps, detail)
 
 
-def _plain(title: str, total: int | None) -> Any:
+def _plain_progress(title: str, total: int | None) -> Any:
     last, last_detail = -1, ""
 
     def show(steps: int, detail: str) -> None:
         nonlocal last, last_detail
-        step = 10 * steps // total if total else _steps_of_three(steps)
+        step = 10 * steps // total if total else _thresholds_reached(steps)
         detail = language.current_language()(detail)
         if step != last or (steps in (0, total) and detail != last_detail):
             last, last_detail = step, detail
@@ -175,7 +177,7 @@ def _plain(title: str, total: int | None) -> Any:
     return show
 
 
-def _steps_of_three(count: int) -> int:
+def _thresholds_reached(count: int) -> int:
     """Return how many of the thresholds 1, 2, 5, 10, 20, 50, ... ``count`` has reached."""
     if count < 1:
         return 0
@@ -184,10 +186,10 @@ def _steps_of_three(count: int) -> int:
     return 3 * (digits - 1) + 1 + (digit >= 2) + (digit >= 5)
 
 
-def _run(
+def _run_command(
     group: click.Command, words: list[str], extra: str, speaks: language.LanguageLoader | None
 ) -> int:
-    logs.configure_logging(*_OURS)
+    logs.configure_logging(*_OUR_PACKAGES)
     as_json = "--json" in words
     json_before = _AS_JSON.set(as_json)
     language.store_command_line(words, speaks)
@@ -195,34 +197,36 @@ def _run(
         result = group.main(args=words, standalone_mode=False)
     except click.exceptions.Abort:
         failure = errors.error_report(KeyboardInterrupt())
-        return _fail(failure.code, failure.message, failure.exit_code, as_json)
+        return _report_failure(failure.code, failure.message, failure.exit_code, as_json)
     except click.exceptions.NoArgsIsHelpError as error:
         if as_json:
-            return _fail("usage", "a command is missing", errors.ExitCode.USAGE, as_json)
+            return _report_failure("usage", "a command is missing", errors.ExitCode.USAGE, as_json)
         print_progress(error.format_message())
         return errors.ExitCode.USAGE
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         if context is not None and not as_json:
             print_progress(language.usage_line(context))
-        return _fail("usage", error.format_message(), errors.ExitCode.USAGE, as_json)
+        return _report_failure("usage", error.format_message(), errors.ExitCode.USAGE, as_json)
     except BrokenPipeError:
         return errors.ExitCode.OK
     except (Exception, KeyboardInterrupt) as error:  # a bug, too, must not look like an answer
-        package = _missing(error)
+        package = _missing_package(error)
         if package and extra:
             message = f"{package} is not installed: pip install 'weightgate[{extra}]'"
-            return _fail(errors.ConfigError.code, message, errors.ExitCode.CONFIG, as_json)
+            return _report_failure(
+                errors.ConfigError.code, message, errors.ExitCode.CONFIG, as_json
+            )
         failure = errors.error_report(error)
         if failure.exit_code == errors.ExitCode.INTERNAL:
             logging.getLogger(__name__).exception("internal error")
-        return _fail(failure.code, failure.message, failure.exit_code, as_json)
+        return _report_failure(failure.code, failure.message, failure.exit_code, as_json)
     finally:
         _AS_JSON.reset(json_before)
     return result if isinstance(result, int) else errors.ExitCode.OK
 
 
-_KINDS = {
+_ERROR_CODE_TEXTS = {
     "usage": template("The command was called wrongly; --help says how."),
     "config": template("A setting, a folder or an option is wrong: see the file and field above."),
     "storage": template("The disk is full or cannot be written. Nothing was changed; try again."),
@@ -240,14 +244,14 @@ _KINDS = {
 """Explanation of each error code, for users who do not read the English details."""
 
 
-def _missing(error: BaseException) -> str:
+def _missing_package(error: BaseException) -> str:
     """Return the package that an import error names as missing, or an empty string."""
     name = error.name if isinstance(error, ModuleNotFoundError) else None
     package = (name or "").partition(".")[0]
-    return "" if package in _OURS else package
+    return "" if package in _OUR_PACKAGES else package
 
 
-def _fail(code: str, message: str, exit_code: int, as_json: bool) -> int:
+def _report_failure(code: str, message: str, exit_code: int, as_json: bool) -> int:
     if as_json:
         print_json({"error": {"code": code, "message": message, "exit_code": exit_code}})
     if logs.is_logging_json():
@@ -257,6 +261,6 @@ def _fail(code: str, message: str, exit_code: int, as_json: bool) -> int:
         speak = language.current_language()
         sentence = speak.translate("error: {message}", message=speak.translate_error(message))
         print_progress("\n  ".join(logs.escape_unprintable(line) for line in sentence.split("\n")))
-        if speak.code != "en" and code in _KINDS:
-            print_progress(speak.translate(_KINDS[code]))
+        if speak.code != "en" and code in _ERROR_CODE_TEXTS:
+            print_progress(speak.translate(_ERROR_CODE_TEXTS[code]))
     return exit_code

@@ -67,7 +67,7 @@ def translate_help(command: click.Command, load_language: LanguageLoader) -> Non
             translate_help(subcommand, load_language)
 
 
-def paragraphs(command: click.Command) -> list[str]:
+def help_paragraphs(command: click.Command) -> list[str]:
     """Return the paragraphs of a command's text with single blanks: keys of a catalogue."""
     texts = (" ".join(paragraph.split()) for paragraph in (command.help or "").split("\n\n"))
     return [paragraph for paragraph in texts if paragraph]
@@ -75,29 +75,31 @@ def paragraphs(command: click.Command) -> list[str]:
 
 def command_summary(command: click.Command) -> str:
     """Return the first paragraph of a command's text."""
-    return (paragraphs(command) or [""])[0]
+    return (help_paragraphs(command) or [""])[0]
 
 
-def option_text(param: click.Parameter) -> str:
+def option_help(param: click.Parameter) -> str:
     """Return the help of an option with single blanks: the key of a catalogue."""
     return " ".join((getattr(param, "help", None) or "").split())
 
 
 def help_text(context: click.Context, language: Language) -> str:
     """Return the ``--help`` page of a command in a language."""
-    return "\n".join(_lines(context, language)) + "\n"
+    return "\n".join(_help_lines(context, language)) + "\n"
 
 
-def _lines(context: click.Context, language: Language) -> Iterator[str]:
+def _help_lines(context: click.Context, language: Language) -> Iterator[str]:
     command = context.command
     yield language(usage_line(context))
-    for paragraph in paragraphs(command):
+    for paragraph in help_paragraphs(command):
         yield ""
-        yield from _broken(language.catalogue.get(paragraph, paragraph), 2)
+        yield from _wrap_help(language.catalogue.get(paragraph, paragraph), 2)
     options = [param for param in command.get_params(context) if isinstance(param, click.Option)]
     yield from ("", language(text("Options:")))
     for option in options:
-        yield from _row(_names(option, context), _option(option, context, language))
+        yield from _two_column_lines(
+            _option_names(option, context), _option_explanation(option, context, language)
+        )
     if isinstance(command, click.Group):
         for title, names in command_sections(command).items():
             yield from ("", language(text("{title}:", title=title)))
@@ -107,16 +109,18 @@ def _lines(context: click.Context, language: Language) -> Iterator[str]:
                     if isinstance(command, SectionedGroup)
                     else command_summary(command.commands[name])
                 )
-                yield from _row(name, language.catalogue.get(line, line).partition("。")[0])
+                yield from _two_column_lines(
+                    name, language.catalogue.get(line, line).partition("。")[0]
+                )
 
 
-def _names(option: click.Option, context: click.Context) -> str:
+def _option_names(option: click.Option, context: click.Context) -> str:
     names = ", ".join(sorted(option.opts, key=len))
     return names if option.is_flag else f"{names} {option.make_metavar(context)}"
 
 
-def _option(option: click.Option, context: click.Context, language: Language) -> str:
-    help_text = option_text(option)
+def _option_explanation(option: click.Option, context: click.Context, language: Language) -> str:
+    help_text = option_help(option)
     parts = [language.catalogue.get(help_text, help_text)]
     if "--help" in option.opts:
         parts = [language(text("Show this page and exit."))]
@@ -128,10 +132,10 @@ def _option(option: click.Option, context: click.Context, language: Language) ->
     return " ".join(filter(None, parts))
 
 
-def _row(name: str, help_text: str) -> Iterator[str]:
+def _two_column_lines(name: str, help_text: str) -> Iterator[str]:
     """Yield the lines of a help page's two-column row: a name and its explanation."""
     name_columns = 28
-    lines = list(_broken(help_text, name_columns + 2)) or [""]
+    lines = list(_wrap_help(help_text, name_columns + 2)) or [""]
     if display_width(name) > name_columns - 2:
         yield f"  {name}"
     else:
@@ -139,6 +143,6 @@ def _row(name: str, help_text: str) -> Iterator[str]:
     yield from lines
 
 
-def _broken(help_text: str, indent: int, *, columns: int = 80) -> Iterator[str]:
+def _wrap_help(help_text: str, indent: int, *, columns: int = 80) -> Iterator[str]:
     for line in wrap_columns(help_text, columns - indent):
         yield " " * indent + line.strip()

@@ -20,9 +20,9 @@ from typing import Any, Literal
 
 import click
 
-Code = Literal["en", "ja"]
-LANGUAGE_CODES: tuple[Code, ...] = ("en", "ja")
-VARIABLES = ("WEIGHTGATE_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
+LanguageCode = Literal["en", "ja"]
+LANGUAGE_CODES: tuple[LanguageCode, ...] = ("en", "ja")
+LANGUAGE_VARIABLES = ("WEIGHTGATE_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
 """Environment variables that name a language; the first one that is set counts."""
 
 
@@ -82,7 +82,7 @@ class Language:
         catalogue: English template -> template in this language.
     """
 
-    code: Code = "en"
+    code: LanguageCode = "en"
     catalogue: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, sentence: str) -> str:
@@ -111,14 +111,14 @@ class Language:
         best = 0, sentence
         for start in (0, *(separator.end() for separator in re.finditer(": ", sentence))):
             for shape, template in errors.items():
-                match = _shape(shape).fullmatch(sentence, start)
+                match = _sentence_pattern(shape).fullmatch(sentence, start)
                 if match is None:
                     continue
                 values_by_name = {
                     name: self._translate_error(value, errors)
                     for name, value in match.groupdict().items()
                 }
-                score = len(_VALUE.sub("", shape)) + sum(
+                score = len(_PLACEHOLDER.sub("", shape)) + sum(
                     letters for letters, _ in values_by_name.values()
                 )
                 if score >= best[0]:
@@ -134,57 +134,59 @@ class Language:
         return self(value) if isinstance(value, str) else value
 
 
-_VALUE = re.compile(r"\{(\w+)\}")
-_BETWEEN: Mapping[str, Mapping[str, str]] = {"ja": {", ": "、", "; ": "、", " ": ""}}
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_SEPARATORS: Mapping[str, Mapping[str, str]] = {"ja": {", ": "、", "; ": "、", " ": ""}}
 """Separators between listed names or sentences: by language, English -> translation."""
-_LIST = re.compile(r"(?:\{n\d+\}([,;]? )?)+")
+_LIST_TEMPLATE = re.compile(r"(?:\{n\d+\}([,;]? )?)+")
 
 
-def _list_template(code: Code, template: str) -> str:
+def _list_template(code: LanguageCode, template: str) -> str:
     """Translate the separators in a list's template; return other templates unchanged."""
-    if not _LIST.fullmatch(template):
+    if not _LIST_TEMPLATE.fullmatch(template):
         return template
-    for english, translation in _BETWEEN.get(code, {}).items():
+    for english, translation in _SEPARATORS.get(code, {}).items():
         template = template.replace(english, translation)
     return template
 
 
 @cache
-def _shape(template: str) -> re.Pattern[str]:
+def _sentence_pattern(template: str) -> re.Pattern[str]:
     """Compile a template into a regular expression that matches its sentences."""
-    parts = _VALUE.split(template)
+    parts = _PLACEHOLDER.split(template)
     pieces = (f"(?P<{part}>.*?)" if at % 2 else re.escape(part) for at, part in enumerate(parts))
     return re.compile("".join(pieces), re.DOTALL)
 
 
 ENGLISH = Language()
-LanguageLoader = Callable[[Code], Language]
+LanguageLoader = Callable[[LanguageCode], Language]
 """Function that loads a language with its catalogue; it is called when output is first needed."""
-_CURRENT: ContextVar[Language] = ContextVar("language", default=ENGLISH)
+_CURRENT_LANGUAGE: ContextVar[Language] = ContextVar("language", default=ENGLISH)
 
 
 def current_language() -> Language:
     """Return the language of the user running this command."""
-    return _CURRENT.get()
+    return _CURRENT_LANGUAGE.get()
 
 
-def environment_language(environment: Mapping[str, str] | None = None) -> Code:
+def environment_language(environment: Mapping[str, str] | None = None) -> LanguageCode:
     """Return the language that the environment names, or English if it names no known language."""
     variables = os.environ if environment is None else environment
-    variable = next((variables[name] for name in VARIABLES if variables.get(name)), "")
+    variable = next((variables[name] for name in LANGUAGE_VARIABLES if variables.get(name)), "")
     return next((code for code in LANGUAGE_CODES if variable.lower().startswith(code)), "en")
 
 
-_CHOSEN = "wg_common.language"
+_CONTEXT_KEY = "wg_common.language"
 
 
 def add_language_option(command: click.Command, load_language: LanguageLoader) -> None:
     """Add the option ``--language`` to a program; by default home or environment decide."""
 
-    def choose(context: click.Context, _: click.Parameter, value: Code | None) -> None:
+    def choose(context: click.Context, _: click.Parameter, value: LanguageCode | None) -> None:
         if value is not None:
-            context.meta[_CHOSEN] = value
-        _CURRENT.set(load_language(context.meta.get(_CHOSEN) or environment_language()))
+            context.meta[_CONTEXT_KEY] = value
+        _CURRENT_LANGUAGE.set(
+            load_language(context.meta.get(_CONTEXT_KEY) or environment_language())
+        )
 
     option = click.Option(
         ["--language"],
@@ -197,14 +199,14 @@ def add_language_option(command: click.Command, load_language: LanguageLoader) -
     command.params.append(option)
 
 
-def requested_language(context: click.Context) -> Code:
+def requested_language(context: click.Context) -> LanguageCode:
     """Return the language named on the command line, or else by the environment."""
-    return _option_language() or context.meta.get(_CHOSEN) or environment_language()
+    return _option_language() or context.meta.get(_CONTEXT_KEY) or environment_language()
 
 
-def _option_language() -> Code | None:
+def _option_language() -> LanguageCode | None:
     """Return the language after ``--language`` in this process's command line."""
-    words = _WORDS_OF_THE_CALL.get()
+    words = _COMMAND_LINE.get()
     for word, following in itertools.pairwise((*words, "")):
         option, _, value = word.partition("=")
         if option == "--language":
@@ -212,7 +214,7 @@ def _option_language() -> Code | None:
     return None
 
 
-_WORDS_OF_THE_CALL: ContextVar[Sequence[str]] = ContextVar("words", default=())
+_COMMAND_LINE: ContextVar[Sequence[str]] = ContextVar("words", default=())
 
 
 def store_command_line(words: Sequence[str], load_language: LanguageLoader | None = None) -> None:
@@ -221,9 +223,9 @@ def store_command_line(words: Sequence[str], load_language: LanguageLoader | Non
     click would print the help of ``--help --language ja``, and usage errors, before it reads the
     option.
     """
-    _WORDS_OF_THE_CALL.set(tuple(words))
+    _COMMAND_LINE.set(tuple(words))
     if load_language is not None:
-        _CURRENT.set(load_language(_option_language() or environment_language()))
+        _CURRENT_LANGUAGE.set(load_language(_option_language() or environment_language()))
 
 
 def usage_line(context: click.Context) -> Text:
@@ -232,11 +234,11 @@ def usage_line(context: click.Context) -> Text:
     return text("Usage: {usage}", usage=" ".join(words))
 
 
-def use_configured_language(code: Code | None, load_language: LanguageLoader) -> None:
+def use_configured_language(code: LanguageCode | None, load_language: LanguageLoader) -> None:
     """Switch output to the home's language, unless the command line named a language."""
     context = click.get_current_context(silent=True)
-    if code is not None and (context is None or _CHOSEN not in context.meta):
-        _CURRENT.set(load_language(code))
+    if code is not None and (context is None or _CONTEXT_KEY not in context.meta):
+        _CURRENT_LANGUAGE.set(load_language(code))
 
 
 def display_width(sentence: str) -> int:
@@ -259,7 +261,7 @@ def wrap_columns(sentence: str, columns: int) -> Iterator[str]:
     """
     indent = " " * (len(sentence) - len(sentence.lstrip()) + 4)
     line = ""
-    for word in _WORDS.findall(sentence):
+    for word in _UNBREAKABLE_PIECE.findall(sentence):
         if line.strip() and display_width(line + word.rstrip()) > columns:
             yield line.rstrip()
             line = indent + word.lstrip()
@@ -268,8 +270,10 @@ def wrap_columns(sentence: str, columns: int) -> Iterator[str]:
     yield line.rstrip()
 
 
-_WIDE = "\u3000-\u30ff\u3400-\u9fff\uff00-\uffef"
-_WORDS = re.compile(rf"\s*(?:[^\s{_WIDE}]+|[{_WIDE}][、。）」]?)\s*")
+_WIDE_CHARACTERS = "\u3000-\u30ff\u3400-\u9fff\uff00-\uffef"
+_UNBREAKABLE_PIECE = re.compile(
+    rf"\s*(?:[^\s{_WIDE_CHARACTERS}]+|[{_WIDE_CHARACTERS}][、。）」]?)\s*"
+)
 """Pieces of text within which lines are not broken."""
 
 

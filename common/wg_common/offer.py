@@ -21,7 +21,7 @@ from wg_core.errors import DecodeError
 from wg_core.wire import canonical, container, signing
 from wg_core.wire.signing import PrivateKey
 
-KIND = "wgo"
+OFFER_KIND = "wgo"
 VERSION = 1
 OFFER_LIMIT = 256 << 20
 FAMILIES_LIMIT = 16  # Largest number of families in an offer
@@ -89,7 +89,7 @@ def encode_offer(offer: Offer, encoder: bytes, tensors: bytes, key: PrivateKey) 
     manifest = canonical.encode(offer)
     signature = signing.sign(key, signing.OFFER_CONTEXT, manifest)
     parts = (manifest, signature, encoder, tensors)
-    return container.encode(KIND, VERSION, dict(zip(SECTIONS, parts, strict=True)))
+    return container.encode(OFFER_KIND, VERSION, dict(zip(SECTIONS, parts, strict=True)))
 
 
 def pack_tensors(kinds: Sequence[Tensors]) -> bytes:
@@ -105,7 +105,9 @@ def decode_offer(data: bytes) -> OpenedOffer:
         DecodeError: The bytes are not an offer of this version.
         VerificationError: The signature or a hash does not match.
     """
-    parts = container.decode(data, kind=KIND, version=VERSION, names=SECTIONS, limit=OFFER_LIMIT)
+    parts = container.decode(
+        data, kind=OFFER_KIND, version=VERSION, names=SECTIONS, limit=OFFER_LIMIT
+    )
     offer = canonical.decode(Offer, parts["manifest"], subject="offer", limit=1 << 20)
     key = signing.public_from_hex(offer.key, subject="offer: key")
     signing.verify(key, signing.OFFER_CONTEXT, parts["manifest"], parts["signature"])

@@ -27,7 +27,7 @@ class OutFile(click.ParamType[Path]):
         try:
             if path.is_dir():
                 self.fail(f"{path}: a folder, expected a file to write", param, ctx)
-            if path.exists() and _in_home(path):
+            if path.exists() and _is_in_home(path):
                 self.fail(f"{path}: a file of a home; choose another name", param, ctx)
             if not folder.is_dir():
                 self.fail(f"{path}: the folder {folder} is not there; make it first", param, ctx)
@@ -38,7 +38,7 @@ class OutFile(click.ParamType[Path]):
         return path
 
 
-def _in_home(path: Path) -> bool:
+def _is_in_home(path: Path) -> bool:
     """Return True if a file lies in a plant's or server's home, where no file is replaced."""
     return any(
         (folder / name).is_file()
@@ -75,11 +75,11 @@ class PrivacyParameter(click.ParamType[str]):
         return str(value)
 
 
-EPSILON = PrivacyParameter()
-DELTA = PrivacyParameter(below_one=True)
-OUT_FILE = OutFile()
+EPSILON_TYPE = PrivacyParameter()
+DELTA_TYPE = PrivacyParameter(below_one=True)
+OUT_FILE_TYPE = OutFile()
 
 
 def out_option(subject: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return the option ``--out``, the file that a command writes."""
-    return click.option("--out", type=OUT_FILE, required=True, help=subject)
+    return click.option("--out", type=OUT_FILE_TYPE, required=True, help=subject)

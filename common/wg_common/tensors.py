@@ -24,8 +24,8 @@ from wg_core.wire import canonical
 HEADER_LIMIT = 16 << 20  # Largest header of a safetensors file, in bytes
 _LENGTH = struct.Struct("<Q")
 
-SINGLE: np.dtype[np.floating] = np.dtype("<f4")
-HALF: np.dtype[np.floating] = np.dtype("<f2")
+FLOAT32: np.dtype[np.floating] = np.dtype("<f4")
+FLOAT16: np.dtype[np.floating] = np.dtype("<f2")
 
 Array = NDArray[np.float32]
 
@@ -49,7 +49,7 @@ class TensorPlace:
         return self.dtype.itemsize * self.count
 
 
-class _Entry(msgspec.Struct, forbid_unknown_fields=True):
+class _TensorEntry(msgspec.Struct, forbid_unknown_fields=True):
     dtype: str
     shape: tuple[int, ...]
     data_offsets: tuple[int, int]
@@ -59,7 +59,7 @@ def pack_tensors(tensors: Mapping[str, NDArray[np.floating]]) -> bytes:
     """Return named tensors as a safetensors file; float16 is kept, others become float32."""
     return safetensors.numpy.save(
         {
-            name: np.ascontiguousarray(value, np.float16 if value.dtype == HALF else np.float32)
+            name: np.ascontiguousarray(value, np.float16 if value.dtype == FLOAT16 else np.float32)
             for name, value in tensors.items()
         }
     )
@@ -78,7 +78,7 @@ def locate_tensors(
     Raises:
         DecodeError: The file is malformed, has other number types, or bytes outside of tensors.
     """
-    types = {"F32": SINGLE, "F16": HALF} if allows_half else {"F32": SINGLE}
+    types = {"F32": FLOAT32, "F16": FLOAT16} if allows_half else {"F32": FLOAT32}
     problem = f"{subject}: not a safetensors file"
     stream.seek(offset)
     prefix = stream.read(min(_LENGTH.size, size))
@@ -88,7 +88,9 @@ def locate_tensors(
     start = _LENGTH.size + length
     if length > HEADER_LIMIT or start > size:
         raise DecodeError(f"{problem}: header of {length} bytes")
-    entries = canonical.decode_known_fields(dict[str, _Entry], stream.read(length), subject=problem)
+    entries = canonical.decode_known_fields(
+        dict[str, _TensorEntry], stream.read(length), subject=problem
+    )
     places: dict[str, TensorPlace] = {}
     position = 0
     for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):

@@ -27,7 +27,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wg_common.language import ENGLISH, LANGUAGE_CODES, Catalogue, Code, Language
+from wg_common.language import ENGLISH, LANGUAGE_CODES, Catalogue, Language, LanguageCode
 from wg_core.errors import DecodeError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ TEMPLATE_CONTEXTS = ("error", "wrong call", "log entry")
 """Contexts of sentences that are matched by pattern."""
 
 
-_LINE = re.compile(r'\s*|#.*|(?:msg\w+(?:\[\d\])? )?"(?:[^"\\]|\\.)*"')
+_CATALOGUE_LINE = re.compile(r'\s*|#.*|(?:msg\w+(?:\[\d\])? )?"(?:[^"\\]|\\.)*"')
 """Pattern of a catalogue's line; polib does not check that the last character is a quote."""
 
 
@@ -58,13 +58,13 @@ class TranslationEntry:
     translation: str
 
 
-def shared_language(code: Code) -> Language:
+def shared_language(code: LanguageCode) -> Language:
     """Load a language with the catalogue for all commands and the auditor's page."""
     return load_language(code, COMMON_CATALOGUES)
 
 
 @cache
-def load_language(code: Code, *folders: Path) -> Language:
+def load_language(code: LanguageCode, *folders: Path) -> Language:
     """Load a language with the catalogues of some folders; later folders take precedence.
 
     The result is English if a catalogue cannot be used.
@@ -84,7 +84,7 @@ def load_language(code: Code, *folders: Path) -> Language:
 
 
 @cache
-def load_templates(code: Code, folder: Path, kind: str) -> Mapping[str, str]:
+def load_templates(code: LanguageCode, folder: Path, kind: str) -> Mapping[str, str]:
     """Return translated templates of a language by key, in the order of the file.
 
     Args:
@@ -105,7 +105,7 @@ def load_templates(code: Code, folder: Path, kind: str) -> Mapping[str, str]:
 
 
 @cache
-def read_catalogue(folder: Path, code: Code) -> tuple[TranslationEntry, ...]:
+def read_catalogue(folder: Path, code: LanguageCode) -> tuple[TranslationEntry, ...]:
     """Read the entries of a language's catalogue, in the order of the file.
 
     Raises:
@@ -119,7 +119,7 @@ def read_catalogue(folder: Path, code: Code) -> tuple[TranslationEntry, ...]:
     try:
         text = path.read_text("utf-8")
         for number, line in enumerate(text.splitlines(), 1):
-            if not _LINE.fullmatch(line):
+            if not _CATALOGUE_LINE.fullmatch(line):
                 raise ValueError(f"line {number}: neither a comment nor a quoted string")
         catalogue = polib.pofile(text)
     except (OSError, ValueError) as error:
@@ -132,14 +132,14 @@ def read_catalogue(folder: Path, code: Code) -> tuple[TranslationEntry, ...]:
         entry = TranslationEntry(unit.msgctxt or "", unit.msgid, unit.msgstr)
         has_key = ": " in entry.context
         identity = entry.context, "" if has_key else entry.english
-        wrong = "there twice" if identity in entries else _wrong(unit)
+        wrong = "there twice" if identity in entries else _entry_problem(unit)
         if wrong:
             raise DecodeError(f"{path}: line {unit.linenum}: {entry.english[:80]!r}: {wrong}")
         entries[identity] = entry
     return tuple(entries.values())
 
 
-def _wrong(entry: polib.POEntry) -> str:
+def _entry_problem(entry: polib.POEntry) -> str:
     """Return the reason why a catalogue's entry cannot be used, or an empty string."""
     if entry.fuzzy:
         return "fuzzy: somebody must look at it"
@@ -150,13 +150,13 @@ def _wrong(entry: polib.POEntry) -> str:
     if not entry.msgid or not entry.msgstr:
         return "empty"
     try:
-        surplus = _values(entry.msgstr) - _values(entry.msgid)
+        surplus = _template_values(entry.msgstr) - _template_values(entry.msgid)
     except ValueError as error:
         return f"no template: {error}"
     return f"its English has no {{{min(surplus)[0]}}} of this form" if surplus else ""
 
 
-def _values(template: str) -> set[tuple[str, str, str]]:
+def _template_values(template: str) -> set[tuple[str, str, str]]:
     """Return name, format and conversion of each value in a sentence's template."""
     fields = string.Formatter().parse(template)
     return {

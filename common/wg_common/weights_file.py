@@ -17,7 +17,7 @@ from wg_core.wire.container import SectionSpan
 from wg_core.wire.protocol import NOTE_LIMIT, WEIGHTS_KIND, WEIGHTS_LIMIT
 from wg_core.wire.signing import PublicKey
 
-_WHAT = "weights package"
+_SUBJECT = "weights package"
 
 
 def decode_weights_package(
@@ -33,7 +33,8 @@ def decode_weights_package(
     manifest, places = _verify_stream(stream, key)
     return manifest, {
         candidate: {
-            name: tensors.read_tensor(stream, place, subject=_WHAT) for name, place in part.items()
+            name: tensors.read_tensor(stream, place, subject=_SUBJECT)
+            for name, place in part.items()
         }
         for candidate, part in places.items()
     }
@@ -43,16 +44,18 @@ def _verify_stream(
     stream: BinaryIO, key: PublicKey
 ) -> tuple[WeightsManifest, dict[str, dict[str, tensors.TensorPlace]]]:
     text, signature, body, checkpoint = weights_package.locate_sections(stream)
-    manifest = _manifest(stream, text, signature, key)
+    manifest = _decode_manifest(stream, text, signature, key)
     container.read_section(stream, checkpoint, kind=WEIGHTS_KIND, limit=NOTE_LIMIT)
     data = container.read_section(stream, body, kind=WEIGHTS_KIND, limit=WEIGHTS_LIMIT)
-    container.check_hash(f"{_WHAT}: tensors", data, manifest.tensors_sha256)
-    places = tensors.locate_tensors(stream, body.offset, body.size, subject=_WHAT, allows_half=True)
-    tensors.check_finite(stream, places, subject=_WHAT)
+    container.check_hash(f"{_SUBJECT}: tensors", data, manifest.tensors_sha256)
+    places = tensors.locate_tensors(
+        stream, body.offset, body.size, subject=_SUBJECT, allows_half=True
+    )
+    tensors.check_finite(stream, places, subject=_SUBJECT)
     return manifest, weights_package.group_by_candidate(manifest, places)
 
 
-def _manifest(
+def _decode_manifest(
     stream: BinaryIO, text: SectionSpan, signature: SectionSpan, key: PublicKey
 ) -> WeightsManifest:
     data, signed = (

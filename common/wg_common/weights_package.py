@@ -226,7 +226,7 @@ def read_checkpoint(stream: BinaryIO) -> bytes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Contents:
+class _CandidateList:
     """Candidates of a package's manifest; see ``WeightsManifest``."""
 
     candidates: tuple[Candidate, ...]
@@ -242,7 +242,7 @@ def states_architecture(data: bytes, architecture: str) -> bool:
         text = container.read_section(
             stream, locate_sections(stream)[0], kind=WEIGHTS_KIND, limit=MANIFEST_LIMIT
         )
-        contents = canonical.decode_known_fields(_Contents, text, subject="weights manifest")
+        contents = canonical.decode_known_fields(_CandidateList, text, subject="weights manifest")
     except DecodeError:
         return False
     return any(candidate.architecture == architecture for candidate in contents.candidates)

@@ -44,8 +44,8 @@ def test_every_modality_has_a_head_and_every_network_a_module() -> None:
 
 def test_names_are_those_that_types_allow() -> None:
     sources = {
-        *(catalogue.POSTERIOR, catalogue.DIFFUSION, catalogue.CONDITIONED),
-        *catalogue.FAMILIES,
+        *(catalogue.POSTERIOR_SOURCE, catalogue.DIFFUSION_SOURCE, catalogue.SOFT_SENSOR_SOURCE),
+        *catalogue.FAMILY_SOURCES,
     }
     assert sources == set(get_args(CandidateSource))
 

@@ -22,7 +22,7 @@ from wg_client.languages import PLANT_CATALOGUES, load_plant_language
 from wg_client.methods.registry import METHODS
 from wg_client.release.preview import NEVER_LEAVES
 from wg_common import help_page, translations
-from wg_common.language import LANGUAGE_CODES, Code
+from wg_common.language import LANGUAGE_CODES, LanguageCode
 from wg_common.modalities.registry import MODALITIES
 from wg_core.site.failures import FAILURE_MODES
 from wg_server.cli.languages import OPERATOR_CATALOGUES
@@ -100,7 +100,7 @@ def shapes(*folders: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("code", OTHERS)
-def test_every_shape_of_an_error_is_that_of_a_sentence_in_the_sources(code: Code) -> None:
+def test_every_shape_of_an_error_is_that_of_a_sentence_in_the_sources(code: LanguageCode) -> None:
     there = shapes(CLIENT, *COMMON) | {os.strerror(number) for number in errno.errorcode}
     for folder in (PLANT_CATALOGUES, translations.COMMON_CATALOGUES):
         told = in_context(folder, code, "error")
@@ -108,7 +108,7 @@ def test_every_shape_of_an_error_is_that_of_a_sentence_in_the_sources(code: Code
         assert [e for e in told if re.sub(r"{\w+}", "{}", e) not in there] == []
 
 
-def in_context(folder: Path, code: Code, context: str) -> dict[str, str]:
+def in_context(folder: Path, code: LanguageCode, context: str) -> dict[str, str]:
     """Templates of a context by their English."""
     found = translations.read_catalogue(folder, code)
     return {each.english: each.translation for each in found if each.context == context}
@@ -124,10 +124,10 @@ def values(template: str) -> list[tuple[str, str]]:
 
 
 def in_help(command: click.Command) -> Iterator[str]:
-    yield from help_page.paragraphs(command)
+    yield from help_page.help_paragraphs(command)
     for option in (each for each in command.params if isinstance(each, click.Option)):
-        assert help_page.option_text(option), f"{command.name} {option.opts}: no help"
-        yield help_page.option_text(option)
+        assert help_page.option_help(option), f"{command.name} {option.opts}: no help"
+        yield help_page.option_help(option)
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
@@ -137,14 +137,14 @@ def in_help(command: click.Command) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("code", OTHERS)
-def test_every_help_text_is_in_every_language(code: Code) -> None:
+def test_every_help_text_is_in_every_language(code: LanguageCode) -> None:
     assert sorted(set(in_help(group)) - set(load_plant_language(code).catalogue)) == []
     assert sorted(set(in_help(operator)) - set(operator_speaks(code).catalogue)) == []
     assert sorted(set(in_help(auditor)) - set(translations.shared_language(code).catalogue)) == []
 
 
 @pytest.mark.parametrize("code", OTHERS)
-def test_every_sentence_is_in_every_language(code: Code) -> None:
+def test_every_sentence_is_in_every_language(code: LanguageCode) -> None:
     plant, shared = (
         load_plant_language(code).catalogue,
         translations.shared_language(code).catalogue,
@@ -157,7 +157,7 @@ def test_every_sentence_is_in_every_language(code: Code) -> None:
 
 
 @pytest.mark.parametrize("code", OTHERS)
-def test_nothing_is_left_of_a_sentence_that_is_gone(code: Code) -> None:
+def test_nothing_is_left_of_a_sentence_that_is_gone(code: LanguageCode) -> None:
     used = said(CLIENT, *COMMON) | NAMED_BY_VALUE | set(in_help(group)) | set(in_help(auditor))
     assert sorted(set(load_plant_language(code).catalogue) - used) == []
     used = said(*COMMON) | said_to_operators() | set(in_help(operator)) | set(in_help(auditor))

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from wg_common import cli, language
 from wg_common.language import (
     ENGLISH,
-    Code,
     Language,
+    LanguageCode,
     Text,
     join_sentences,
     list_names,
@@ -32,7 +32,7 @@ WORDS = {
 JAPANESE = Language("ja", WORDS)
 
 
-def speaks(code: Code) -> Language:
+def speaks(code: LanguageCode) -> Language:
     return JAPANESE if code == "ja" else ENGLISH
 
 

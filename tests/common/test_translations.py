@@ -16,7 +16,7 @@ from tests.common.test_catalogues import OTHERS, values
 
 from wg_client.languages import PLANT_CATALOGUES, load_plant_language
 from wg_common import translations
-from wg_common.language import ENGLISH, Code, text
+from wg_common.language import ENGLISH, LanguageCode, text
 from wg_core.errors import DecodeError
 from wg_server.campaigns import wording
 from wg_server.cli.languages import OPERATOR_CATALOGUES
@@ -72,7 +72,9 @@ def write(tmp_path: Path) -> Write:
 
 @pytest.mark.parametrize("code", OTHERS)
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda each: each.parent.name)
-def test_every_catalogue_is_whole_and_its_contexts_are_read(folder: Path, code: Code) -> None:
+def test_every_catalogue_is_whole_and_its_contexts_are_read(
+    folder: Path, code: LanguageCode
+) -> None:
     found = translations.read_catalogue(folder, code)
     assert len(found) > 50
     assert {each.context.partition(": ")[0] for each in found} <= set(KINDS)

@@ -27,9 +27,9 @@ def _group() -> None:
 @click.option("--kind", type=click.Choice(["one", "two"]))
 @click.option("--file", type=click.Path(dir_okay=False))
 @click.option("--folder", type=click.Path(file_okay=False))
-@click.option("--out", type=options.OUT_FILE)
-@click.option("--epsilon", type=options.EPSILON)
-@click.option("--delta", type=options.DELTA)
+@click.option("--out", type=options.OUT_FILE_TYPE)
+@click.option("--epsilon", type=options.EPSILON_TYPE)
+@click.option("--delta", type=options.DELTA_TYPE)
 @click.option("--flag", is_flag=True)
 @click.argument("name")
 def act(**_: object) -> None:

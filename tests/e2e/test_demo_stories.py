@@ -20,7 +20,7 @@ from tests.common.test_catalogues import OTHERS, ROOT, has_words, in_context, sa
 
 from wg_client.methods.names import GENERATED, HANDED_ON, LOCAL, POOLED, POOLED_FINETUNED
 from wg_common import language
-from wg_common.language import ENGLISH, Code, Language
+from wg_common.language import ENGLISH, Language, LanguageCode
 
 JAPAN = speaks("ja")
 JARGON = re.compile(
@@ -260,7 +260,9 @@ def test_only_a_difference_beyond_two_errors_is_called_one(
 
 
 @pytest.mark.parametrize("code", OTHERS)
-def test_every_sentence_of_the_demo_is_in_every_language_and_none_is_idle(code: Code) -> None:
+def test_every_sentence_of_the_demo_is_in_every_language_and_none_is_idle(
+    code: LanguageCode,
+) -> None:
     sentences = in_context(DEMO, code, "")
     by_value = {
         *("stamped digits", "steel surface", "a bearing", "a heat exchanger"),  # what is looked at
@@ -291,7 +293,7 @@ def test_the_japanese_page_has_no_english_sentence_and_links_to_the_english_page
 def test_a_demo_speaks_what_it_is_asked_to_or_else_the_environment_s_language(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for variable in language.VARIABLES:
+    for variable in language.LANGUAGE_VARIABLES:
         monkeypatch.setenv(variable, "")  # and put back afterwards
     assert chosen(None) == ENGLISH
     monkeypatch.setenv("WEIGHTGATE_LANGUAGE", "ja_JP.UTF-8")

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from wg_client.release.machine_hints import machine_hints
-from wg_common.machines.registry import KINDS
+from wg_common.machines.registry import MACHINE_KINDS
 from wg_common.nets import tensor_set
 from wg_common.nets.encoder.reading_map import ReadingMap
 from wg_server.generator.weights import machine_pool, training
@@ -111,7 +111,7 @@ def siren(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     (folder / "siren_simulation.py").write_text(SIMULATION, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     added = importlib.import_module("toy_machine.siren_simulation")
-    monkeypatch.setitem(KINDS, "siren", added.siren.KIND)
+    monkeypatch.setitem(MACHINE_KINDS, "siren", added.siren.KIND)
     monkeypatch.setitem(SIMULATORS, "siren", added.SirenSimulator)
     yield added
     for name in [name for name in sys.modules if name.startswith("toy_machine")]:

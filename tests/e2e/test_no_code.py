@@ -115,9 +115,9 @@ _STARTS = {
         "[sys.executable, '-P', '-m', CHILD_MODULE, str(home.root), str(path)]",
     ),
     "wg_common.nets.encoder.confined_trunk": (
-        "PROGRAM",
+        "CHILD_MODULE",
         "wg_common.nets.encoder.trunk_process",
-        "[sys.executable, '-P', '-m', PROGRAM]",
+        "[sys.executable, '-P', '-m', CHILD_MODULE]",
     ),
 }
 """Modules that start a process: this interpreter, with a module that the program names."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wg_client.cli.options import KIND_TITLES, home_option
-from wg_common.backup.options import key_options, seal_options
+from wg_common.backup.options import decryption_options, encryption_options
 from wg_common.cli import json_option, print_result, show_spinner
 from wg_common.language import text
 from wg_common.options import out_option
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.command()
 @home_option
 @out_option("File to write.")
-@seal_options
+@encryption_options
 @json_option
 def backup(home: ClientHome, out: Path, seal: EncryptionTarget, as_json: bool) -> None:
     """Write the home into one encrypted file: keys, ledger, snapshots, models.
@@ -69,7 +69,7 @@ def backup(home: ClientHome, out: Path, seal: EncryptionTarget, as_json: bool) -
     help="There is no newer backup: restore for 'wg-client keys --renew ledger --stolen', and for"
     " nothing else.",
 )
-@key_options
+@decryption_options
 @json_option
 def restore(
     home: ClientHome,

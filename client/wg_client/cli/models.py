@@ -19,7 +19,7 @@ from wg_client.cli.prediction import PredictionRun
 from wg_common import cli
 from wg_common.cli import json_option, next_step, print_progress, print_result
 from wg_common.language import Text, text
-from wg_common.options import EPSILON, OUT_FILE, out_option
+from wg_common.options import EPSILON_TYPE, OUT_FILE_TYPE, out_option
 from wg_core import atomic, errors
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, container, protocol
@@ -204,7 +204,7 @@ def fit_alone(home: ClientHome) -> tuple[dict[str, Any], list[str]]:
     "--private",
     "epsilon",
     metavar="EPSILON",
-    type=EPSILON,
+    type=EPSILON_TYPE,
     help="Train a new head on the encoder's released features by private gradient descent, charge"
     " it to the ledger at this epsilon, and export it in place of a model.",
 )
@@ -326,7 +326,9 @@ def _export_private(home: ClientHome, order: PrivateExportOrder, as_json: bool) 
 @model_option
 @package_option
 @click.option(
-    "--out", type=OUT_FILE, help="A CSV file: file, label, probability, likeness, call, verdict."
+    "--out",
+    type=OUT_FILE_TYPE,
+    help="A CSV file: file, label, probability, likeness, call, verdict.",
 )
 @click.option(
     "--watch",

@@ -15,7 +15,7 @@ from wg_client.languages import load_plant_language
 from wg_common import language
 from wg_common.cli import print_progress
 from wg_common.language import text
-from wg_common.options import DELTA, EPSILON
+from wg_common.options import DELTA_TYPE, EPSILON_TYPE
 from wg_core import atomic
 from wg_core.errors import DecodeError, UsageError, WgError
 from wg_core.privacy.schema import CLASS_STATISTICS, GRADIENTS, MACHINE_STATISTICS, STATISTICS_KINDS
@@ -48,11 +48,13 @@ home_option = click.option(
 )
 epsilon_option = click.option(
     "--epsilon",
-    type=EPSILON,
+    type=EPSILON_TYPE,
     help="Epsilon of the release; default: the most that the policy allows.",
 )
 delta_option = click.option(
-    "--delta", type=DELTA, help="Delta of the release; default: the most that the policy allows."
+    "--delta",
+    type=DELTA_TYPE,
+    help="Delta of the release; default: the most that the policy allows.",
 )
 by_option = click.option(
     "--by",

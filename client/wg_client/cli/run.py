@@ -37,7 +37,7 @@ def run(home: ClientHome, one_package: bool, as_json: bool, log_format: str) -> 
     readiness.ready_snapshot(home)
     words = ["--home", str(home.root), "--log-format", log_format]
     words += ["--once"] * one_package + ["--json"] * as_json
-    os.environ[language.VARIABLES[0]] = language.current_language().code
+    os.environ[language.LANGUAGE_VARIABLES[0]] = language.current_language().code
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, "-P", "-m", NODE, *words])  # noqa: S606 - this interpreter

@@ -15,7 +15,7 @@ import click
 from wg_client.cli.prediction import spreadsheet_cell
 from wg_common.cli import json_option, print_result, show_spinner
 from wg_common.language import Text, text
-from wg_common.options import OUT_FILE
+from wg_common.options import OUT_FILE_TYPE
 from wg_core import atomic
 from wg_core.errors import DataError, UsageError
 from wg_core.site.home import ClientHome
@@ -44,7 +44,7 @@ _TABLE_OR_LOG = click.Path(path_type=Path, exists=True, dir_okay=False)
     type=click.IntRange(2, 100_000),
     help=("Number of rows of the log, up to a value's time, from which it is estimated."),
 )
-@click.option("--out", type=OUT_FILE, help="Write values and intervals of all hours, as CSV.")
+@click.option("--out", type=OUT_FILE_TYPE, help="Write values and intervals of all hours, as CSV.")
 @click.option(
     "--package",
     type=_TABLE_OR_LOG,
@@ -57,8 +57,8 @@ _TABLE_OR_LOG = click.Path(path_type=Path, exists=True, dir_okay=False)
     help="The plant's home, for a soft sensor that the server made for its process unit.",
 )
 @click.option("--quantity", help="Quantity of this soft sensor that the column has.")
-@click.option("--report", type=OUT_FILE, help="Write a page on it, in the language in use.")
-@click.option("--onnx", type=OUT_FILE, help="Write the soft sensor for other programs.")
+@click.option("--report", type=OUT_FILE_TYPE, help="Write a page on it, in the language in use.")
+@click.option("--onnx", type=OUT_FILE_TYPE, help="Write the soft sensor for other programs.")
 @json_option
 def soft_sensor(
     log: Path,

@@ -96,7 +96,8 @@ def describe_empty_dataset(path: Path, strays: Sequence[Problem]) -> str:
         sorted({suffix for kind in registry.MODALITIES.values() for suffix in kind.suffixes})
     )
     stray = f"; found {strays[0].name}: {strays[0].reason}" if strays else "; the folder is empty"
-    return f"{path}: no {registry.list_attribute('name', 'or')} found (read are {suffixes}){stray}"
+    kinds = registry.list_modality_attribute("name", "or")
+    return f"{path}: no {kinds} found (read are {suffixes}){stray}"
 
 
 def stored_file_records(

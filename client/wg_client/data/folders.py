@@ -392,7 +392,7 @@ def explain_no_record(entry: Path) -> str:
     if entry.name == RECORDS_CSV:
         return "no table of records: its first line has no columns file and label"
     advice = ADVICE.get(entry.suffix.lower(), "")
-    return f"no file of {registry.list_attribute('title', 'or')}" + (
+    return f"no file of {registry.list_modality_attribute('title', 'or')}" + (
         f": {advice}" if advice else ""
     )
 

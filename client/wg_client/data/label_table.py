@@ -164,7 +164,7 @@ def _row_problem(path: Path, row: _Row, labels: Sequence[str], index: dict[str, 
     except (OSError, ValueError):  # a name that is too long, or has a NUL
         good = False
     if not good:
-        kinds = registry.list_attribute("title", "or")
+        kinds = registry.list_modality_attribute("title", "or")
         return f"{row.file[:200]!r} is no file of {kinds} in this folder"
     if row.label and row.label not in index:
         return dataset.explain_undeclared(row.label, labels)

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.modalities import tables
-from wg_common.modalities.base import DAMAGE
+from wg_common.modalities.base import DAMAGED_INPUT_ERRORS
 from wg_core.errors import DataError
 
 SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".wav"})
@@ -99,7 +99,7 @@ def read_log(path: Path, request: LogColumns, encoding: str) -> SensorLog:
         return _from_csv(path, request, encoding)
     except DataError:
         raise
-    except DAMAGE as error:
+    except DAMAGED_INPUT_ERRORS as error:
         raise DataError(f"{path}: damaged: {error or 'it ends too early'}") from error
 
 

@@ -21,7 +21,7 @@ from wg_client.fitting.local_models import fit_local_only
 from wg_client.fitting.side_by_side import JoinedColumns
 from wg_client.fitting.standardised import FamilyNetworkHead
 from wg_common import streams
-from wg_common.catalogue import FAMILIES, SAME_FAMILY, InputScaling
+from wg_common.catalogue import FAMILY_SOURCES, SAME_FAMILY, InputScaling
 from wg_common.inference.likeness import UNLIKENESS_THRESHOLD
 from wg_common.inference.posterior import Posterior
 from wg_common.streams import Stream
@@ -180,7 +180,7 @@ class DeliveredCandidate:
     @property
     def is_family_head(self) -> bool:
         """True if the candidate was trained on the operator's records of one kind of plant."""
-        return self.source in FAMILIES
+        return self.source in FAMILY_SOURCES
 
     @property
     def has_declared_order(self) -> bool:

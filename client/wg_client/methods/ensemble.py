@@ -12,7 +12,7 @@ from wg_client.fitting.leave_class_out import BaseHead
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods import names
 from wg_client.methods.base import FittedMethod, PlantRecords, PreparedPackage
-from wg_common.catalogue import POSTERIOR
+from wg_common.catalogue import POSTERIOR_SOURCE
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import Posterior
 
@@ -39,7 +39,7 @@ class Ensemble:
         average = None
         if records.has_two_per_class:
             average = average_models((local, fitted_model), records.folds)
-        return FittedMethod(trunk=trunk, fitted=average or fitted_model, origin=POSTERIOR)
+        return FittedMethod(trunk=trunk, fitted=average or fitted_model, origin=POSTERIOR_SOURCE)
 
 
 def mean_aligned_base(posterior: Posterior, unlabelled_records: Floats) -> BaseHead:

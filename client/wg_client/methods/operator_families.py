@@ -112,8 +112,8 @@ def read_family(
     rows = len(np.atleast_1d(tensors["bias"])) if "bias" in tensors else 0
     if not classes <= rows <= (classes if candidate.source == SAME_FAMILY else CLASSES_LIMIT):
         raise DecodeError(f"family of {rows} classes, expected {classes}")
-    head, network = split_prefix(tensors, family_network.PREFIX)
-    head, of_likeness = split_prefix(head, likeness.PREFIX)
+    head, network = split_prefix(tensors, family_network.TENSOR_PREFIX)
+    head, of_likeness = split_prefix(head, likeness.TENSOR_PREFIX)
     return DeliveredFamily(
         name=candidate.name,
         source=candidate.source,

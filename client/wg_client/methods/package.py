@@ -16,7 +16,7 @@ from wg_client.methods import network_choice, operator_families
 from wg_client.methods.base import DeliveredCandidate, PlantNetwork, PlantRecords, PreparedPackage
 from wg_client.methods.operator_families import DeliveredFamily
 from wg_common import catalogue
-from wg_common.catalogue import POSTERIOR
+from wg_common.catalogue import POSTERIOR_SOURCE
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.hostile_tensors import Tensors
 from wg_common.inference.posterior import Posterior
@@ -119,9 +119,9 @@ class _Reading:
 
         plant, classes = self._plant, self._records.classes
         name, source, columns = candidate.name, candidate.source, plant.features.dimension
-        if source == POSTERIOR:
+        if source == POSTERIOR_SOURCE:
             self._posterior = posteriors.posterior_from_tensors(tensors, classes, columns)
-        elif source in catalogue.FAMILIES:
+        elif source in catalogue.FAMILY_SOURCES:
             arguments = classes, plant.layout, plant.features
             self._families.append(operator_families.read_family(candidate, tensors, *arguments))
         else:
@@ -138,7 +138,7 @@ class _Reading:
         architecture, source = candidate.architecture, candidate.source
         if any(before.architecture != architecture for before in self._networks):
             raise DecodeError(f"architecture {architecture!r}, other networks are of another one")
-        if source != catalogue.DIFFUSION:
+        if source != catalogue.DIFFUSION_SOURCE:
             raise DecodeError(f"of source {source!r}, which is no network's")
         tensor_set.check_tensors(
             architecture, tensors, self._records.classes, self._plant.features.dimension
@@ -151,7 +151,7 @@ class _Reading:
             return  # Without records there is no mean or spread to standardise by
         trunk = network.adapt_trunk(architecture, tensors, candidate.inputs, batch)
         module = network.load_trunk(architecture, trunk)
-        features = network.features(module, batch)
+        features = network.trunk_features(module, batch)
         if not np.isfinite(features).all():
             raise DecodeError("a feature of a record here is not finite")
         is_judge = candidate.inputs == "raw" and self._machine_kind in KINDS

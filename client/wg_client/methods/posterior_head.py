@@ -12,7 +12,7 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.mixture import refine_by_clusters
 from wg_client.methods import names
 from wg_client.methods.base import FittedMethod, PlantRecords, PreparedPackage
-from wg_common.catalogue import POSTERIOR
+from wg_common.catalogue import POSTERIOR_SOURCE
 from wg_common.inference import posterior as posteriors
 
 
@@ -38,4 +38,6 @@ class PosteriorHead:
         fitted_model = FittedModel(
             refine_by_clusters(head, trunk.features) if len(released_features) else head, None
         )
-        return FittedMethod(trunk=trunk, fitted=fitted_model, origin=POSTERIOR, unchecked_rank=2)
+        return FittedMethod(
+            trunk=trunk, fitted=fitted_model, origin=POSTERIOR_SOURCE, unchecked_rank=2
+        )

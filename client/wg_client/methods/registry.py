@@ -6,23 +6,23 @@ from wg_client.methods.delivered import DeliveredMethod
 from wg_client.methods.ensemble import Ensemble
 from wg_client.methods.local_only import LocalOnly
 from wg_client.methods.posterior_head import PosteriorHead
-from wg_common.catalogue import DIFFUSION, FAMILIES, POSTERIOR
+from wg_common.catalogue import DIFFUSION_SOURCE, FAMILY_SOURCES, POSTERIOR_SOURCE
 
 METHODS: tuple[Method, ...] = (
     LocalOnly(),
-    DeliveredMethod(name=names.HANDED_ON, title="handed on", sources=FAMILIES),
-    DeliveredMethod(name=names.GENERATED, title="generated", sources={DIFFUSION}),
+    DeliveredMethod(name=names.HANDED_ON, title="handed on", sources=FAMILY_SOURCES),
+    DeliveredMethod(name=names.GENERATED, title="generated", sources={DIFFUSION_SOURCE}),
     PosteriorHead(),
     DeliveredMethod(
         name=names.HANDED_ON_FINETUNED,
         title="handed on + local training",
-        sources=FAMILIES,
+        sources=FAMILY_SOURCES,
         trained=True,
     ),
     DeliveredMethod(
         name=names.GENERATED_FINETUNED,
         title="generated + local training",
-        sources={DIFFUSION},
+        sources={DIFFUSION_SOURCE},
         trained=True,
     ),
     Ensemble(),
@@ -36,6 +36,6 @@ def method_title(name: str) -> str:
 
 def source_mechanism(source: str) -> str:
     """Return the mechanism by which a candidate of a source was made."""
-    if source in FAMILIES:
+    if source in FAMILY_SOURCES:
         return "handed on"
-    return {DIFFUSION: "generated", POSTERIOR: "pooled"}.get(source, source)
+    return {DIFFUSION_SOURCE: "generated", POSTERIOR_SOURCE: "pooled"}.get(source, source)

@@ -54,7 +54,7 @@ def data_sheet_fit(
     sample = batch[rows]
 
     def information_of(inputs: NDArray[np.float32]) -> float:
-        features = network.features(trunk, inputs).astype(np.float64)
+        features = network.trunk_features(trunk, inputs).astype(np.float64)
         return mutual_information(DeliveredCandidate("", "", TrunkFeatures(features), head))
 
     at_other_speeds = np.mean([information_of(at_speed(sample, factor)) for factor in OTHER_SPEEDS])

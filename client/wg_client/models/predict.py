@@ -29,7 +29,7 @@ from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
 from wg_common.modalities import cells
 from wg_common.modalities.base import Record
-from wg_common.modalities.registry import list_attribute
+from wg_common.modalities.registry import list_modality_attribute
 from wg_core.errors import DataError
 from wg_core.site.home import ClientHome
 from wg_core.site.reading import DEFAULT_COLUMNS, RECORDS_AT_ONCE, ReadingConfig

@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 from wg_common.backup import archive
-from wg_common.backup.archive import BackupManifest, DecryptionKey, EncryptionTarget, Source
+from wg_common.backup.archive import BackupManifest, BackupSource, DecryptionKey, EncryptionTarget
 from wg_core import atomic
 from wg_core.connection import cosigning, link
 from wg_core.errors import StorageError, VerificationError
@@ -53,7 +53,7 @@ def back_up_home(
     created = int(time.time() if current_time is None else current_time)
     name = configuration.load(home).site
     with locks.lock_release(home), archive.temporary_folder(home.root) as scratch:
-        sources: list[Source] = []
+        sources: list[BackupSource] = []
         for path in archive.list_home_files(home.root):
             relative_path = path.relative_to(home.root).as_posix()
             if relative_path in _NOT_KEPT or relative_path.endswith(_LOGS):

@@ -164,7 +164,7 @@ def _of_classes(
     tensors: Mapping[str, NDArray[np.float32]], rows: NDArray[np.int64], architecture: str
 ) -> dict[str, NDArray[np.float32]]:
     """Return the tensors of some classes of a kind, in the given order, see ``try_offer``."""
-    head, network = split_prefix(tensors, family_network.PREFIX)
+    head, network = split_prefix(tensors, family_network.TENSOR_PREFIX)
     if not {"weight", "bias"} <= head.keys() or len(rows) > len(np.atleast_1d(head["bias"])):
         raise DecodeError("offer: a kind of plants lacks the head of its classes")
     delivered_network = family_network.unpack_network(network, architecture, len(head["bias"]))

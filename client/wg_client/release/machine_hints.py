@@ -28,7 +28,7 @@ def machine_hints(sheet: DataSheet | None, labels: Sequence[str]) -> tuple[Text,
     try:
         kind = registry.declared_kind(sheet)
         kind.read_figures(sheet)
-        conditions = words.two_network_conditions(kind, labels)
+        conditions = words.require_two_conditions(kind, labels)
     except ConfigError as error:
         return (text("no network can be made for this machine. {why}", why=error.args[0]),)
     pairs = list(zip(labels, conditions, strict=True))

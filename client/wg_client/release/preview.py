@@ -26,7 +26,7 @@ from wg_client.release.hints import (
 from wg_client.release.look import encoder_failures
 from wg_client.release.machine_hints import machine_hints
 from wg_common.language import text
-from wg_common.modalities.registry import list_attribute
+from wg_common.modalities.registry import list_modality_attribute
 from wg_core.errors import DataError, NoMachineStatistics
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.store import Ledger
@@ -48,7 +48,7 @@ from wg_core.wire import canonical
 from wg_core.wire.data_sheet import DataSheet
 
 NEVER_LEAVES = (
-    list_attribute("title", "and"),
+    list_modality_attribute("title", "and"),
     "features of a record",
     "labels of a record",
     "exact counts",

@@ -50,12 +50,12 @@ DESCRIPTION_MEMBER, ARCHIVE_MEMBER, IDENTITY_MEMBER, MANIFEST_MEMBER = (
     "identity.age",
     "manifest.json",
 )
-KEY_LIMIT = 64 << 10  # Largest identity or passphrase file, in bytes
+KEY_FILE_LIMIT = 64 << 10  # Largest identity or passphrase file, in bytes
 MANIFEST_LIMIT = 64 << 20  # Largest manifest, in bytes
 FILES_LIMIT = 1_000_000  # Largest number of files in a backup
 
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+_DAMAGE_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 """Exceptions of ``zipfile`` for a member that is damaged, encrypted or of an unknown method."""
 
 
@@ -122,12 +122,12 @@ class DecryptionKey:
             raise ConfigError("backup: give an identity or a passphrase, and not both")
 
 
-Source = tuple[str, Path]
+BackupSource = tuple[str, Path]
 """File to back up: its path below the home, with ``/``, and its present location."""
 
 
 def write_backup(
-    out: Path, sources: Sequence[Source], seal: EncryptionTarget, about: BackupDescription
+    out: Path, sources: Sequence[BackupSource], seal: EncryptionTarget, about: BackupDescription
 ) -> BackupManifest:
     """Write a backup of some files atomically to ``out``, readable by its owner only.
 
@@ -135,12 +135,12 @@ def write_backup(
         ConfigError: A recipient is not an age recipient, or a file cannot be read.
         StorageError: ``out`` cannot be written.
     """
-    recipients, wrapped_identity = _recipients(seal)
+    recipients, wrapped_identity = _age_recipients(seal)
     files: list[BackupFile] = []
 
     def fill(pipe: BinaryIO) -> None:
         with tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-            files.extend(_add(tar, path, source) for path, source in sources)
+            files.extend(_add_file(tar, path, source) for path, source in sources)
             data = canonical.encode(manifest())
             entry = tarfile.TarInfo(MANIFEST_MEMBER)
             entry.size = len(data)
@@ -188,16 +188,16 @@ def extract_backup(path: Path, folder: Path, key: DecryptionKey, *, kind: str) -
                 for entry in tar:
                     if len(files) > FILES_LIMIT:
                         raise DecodeError(f"{path}: more than {FILES_LIMIT} files")
-                    files.append(_take(tar, entry, folder))
+                    files.append(_extract_file(tar, entry, folder))
         except (tarfile.TarError, EOFError, UnicodeDecodeError) as error:
             raise DecodeError(f"{path}: damaged: {error}") from error
 
-    with _open_outer(path) as outer:
-        identity = _identity(path, outer, key)
+    with _open_zip(path) as outer:
+        identity = _age_identity(path, outer, key)
         try:
             with outer.open(ARCHIVE_MEMBER) as member, _open_pipe(empty, "rb") as pipe:
                 pyrage.decrypt_io(member, pipe, [identity])
-        except (pyrage.DecryptError, *_DAMAGE, OSError) as error:
+        except (pyrage.DecryptError, *_DAMAGE_ERRORS, OSError) as error:
             raise VerificationError(f"{path}: damaged, or for another key: {error}") from error
         except KeyError as error:
             raise DecodeError(f"{path}: no backup: {ARCHIVE_MEMBER} is missing") from error
@@ -208,7 +208,7 @@ def extract_backup(path: Path, folder: Path, key: DecryptionKey, *, kind: str) -
     manifest = canonical.decode(
         BackupManifest, data, subject=f"{path}: {MANIFEST_MEMBER}", limit=MANIFEST_LIMIT
     )
-    _check(path, manifest, files[:-1], kind)
+    _check_files(path, manifest, files[:-1], kind)
     return manifest
 
 
@@ -219,10 +219,10 @@ def read_description(path: Path, *, kind: str) -> BackupDescription:
         ConfigError: The file cannot be read.
         DecodeError: The file is not a backup, or has another version or kind.
     """
-    with _open_outer(path) as outer:
-        data = _member(path, outer, DESCRIPTION_MEMBER)
+    with _open_zip(path) as outer:
+        data = _read_member(path, outer, DESCRIPTION_MEMBER)
     about = canonical.decode(
-        BackupDescription, data, subject=f"{path}: {DESCRIPTION_MEMBER}", limit=KEY_LIMIT
+        BackupDescription, data, subject=f"{path}: {DESCRIPTION_MEMBER}", limit=KEY_FILE_LIMIT
     )
     if about.kind != kind:
         raise DecodeError(f"{path}: a backup of a {about.kind}, expected of a {kind}")
@@ -313,7 +313,7 @@ def _open_pipe(work: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]) -> I
         raise failure
 
 
-def _add(tar: tarfile.TarFile, path: str, source: Path) -> BackupFile:
+def _add_file(tar: tarfile.TarFile, path: str, source: Path) -> BackupFile:
     """Add one file to the backup's tar archive, with the file's present size."""
     try:
         with source.open("rb") as stream:
@@ -326,7 +326,7 @@ def _add(tar: tarfile.TarFile, path: str, source: Path) -> BackupFile:
     return BackupFile(path=path, size=entry.size)
 
 
-def _take(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> BackupFile:
+def _extract_file(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> BackupFile:
     """Write one file of the backup's tar archive below the target folder."""
     relative = PurePosixPath(entry.name)
     safe = str(relative) == entry.name and not relative.is_absolute() and ".." not in relative.parts
@@ -345,7 +345,9 @@ def _take(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> BackupF
     return BackupFile(path=entry.name, size=size)
 
 
-def _check(path: Path, manifest: BackupManifest, files: Sequence[BackupFile], kind: str) -> None:
+def _check_files(
+    path: Path, manifest: BackupManifest, files: Sequence[BackupFile], kind: str
+) -> None:
     if manifest.kind != kind:
         raise DecodeError(f"{path}: {MANIFEST_MEMBER}: of a {manifest.kind}, expected of a {kind}")
     if tuple(files) != manifest.files:
@@ -356,7 +358,7 @@ def _check(path: Path, manifest: BackupManifest, files: Sequence[BackupFile], ki
         raise VerificationError(f"{path}: not as {MANIFEST_MEMBER} says: {', '.join(odd[:3])}")
 
 
-def _recipients(seal: EncryptionTarget) -> tuple[list[Any], bytes]:
+def _age_recipients(seal: EncryptionTarget) -> tuple[list[Any], bytes]:
     """Return a backup's age recipients and, for a passphrase, the encrypted new identity."""
     if seal.passphrase:
         identity = pyrage.x25519.Identity.generate()
@@ -368,13 +370,13 @@ def _recipients(seal: EncryptionTarget) -> tuple[list[Any], bytes]:
         raise ConfigError(f"backup: no age recipient (age1…): {error}") from error
 
 
-def _identity(path: Path, outer: zipfile.ZipFile, key: DecryptionKey) -> Any:
+def _age_identity(path: Path, outer: zipfile.ZipFile, key: DecryptionKey) -> Any:
     """Return the age identity that decrypts a backup."""
     text = key.identity
     if key.passphrase:
         if IDENTITY_MEMBER not in outer.namelist():
             raise ConfigError(f"{path}: made for a recipient: give its identity, no passphrase")
-        wrapped_identity = _member(path, outer, IDENTITY_MEMBER)
+        wrapped_identity = _read_member(path, outer, IDENTITY_MEMBER)
         try:
             text = bytes(pyrage.passphrase.decrypt(wrapped_identity, key.passphrase)).decode(
                 "ascii"
@@ -390,7 +392,7 @@ def _identity(path: Path, outer: zipfile.ZipFile, key: DecryptionKey) -> Any:
 
 
 @contextmanager
-def _open_outer(path: Path) -> Iterator[zipfile.ZipFile]:
+def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open the ZIP archive that a backup file is."""
     try:
         with zipfile.ZipFile(path) as outer:
@@ -401,13 +403,13 @@ def _open_outer(path: Path) -> Iterator[zipfile.ZipFile]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _member(path: Path, outer: zipfile.ZipFile, name: str) -> bytes:
+def _read_member(path: Path, outer: zipfile.ZipFile, name: str) -> bytes:
     """Read a small member of a backup's ZIP archive."""
     try:
         with outer.open(name) as stream:
-            data = stream.read(KEY_LIMIT + 1)
-    except (KeyError, *_DAMAGE) as error:
+            data = stream.read(KEY_FILE_LIMIT + 1)
+    except (KeyError, *_DAMAGE_ERRORS) as error:
         raise DecodeError(f"{path}: no backup: {name}: {error}") from error
-    if len(data) > KEY_LIMIT:
-        raise DecodeError(f"{path}: {name}: larger than {KEY_LIMIT} bytes")
+    if len(data) > KEY_FILE_LIMIT:
+        raise DecodeError(f"{path}: {name}: larger than {KEY_FILE_LIMIT} bytes")
     return data

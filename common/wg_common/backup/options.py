@@ -16,14 +16,16 @@ from wg_core import atomic
 from wg_core.errors import DecodeError, UsageError
 
 _STDIN = "-"
-_LIMIT = 64 << 10
-_FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
-_passphrase = click.option(
-    "--passphrase-file", type=_FILE, help="File with the passphrase; '-' is standard input."
+_SECRET_BYTES_LIMIT = 64 << 10
+_SECRET_FILE_TYPE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+_passphrase_option = click.option(
+    "--passphrase-file",
+    type=_SECRET_FILE_TYPE,
+    help="File with the passphrase; '-' is standard input.",
 )
 
 
-def seal_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def encryption_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add options for a backup's encryption to a command, which receives ``seal``."""
 
     @click.option(
@@ -33,7 +35,7 @@ def seal_options(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="AGE1…",
         help="Reader of the backup: an age recipient, from 'age-keygen'. Repeat it for several.",
     )
-    @_passphrase
+    @_passphrase_option
     @functools.wraps(command)
     def choose_seal(
         *words: Any, recipients: tuple[str, ...], passphrase_file: Path | None, **options: Any
@@ -42,7 +44,7 @@ def seal_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
         if bool(recipients) == (passphrase_file is not None):
             raise UsageError("a backup is encrypted: give --recipient or --passphrase-file")
-        passphrase = _secret(passphrase_file) if passphrase_file else ""
+        passphrase = _read_secret(passphrase_file) if passphrase_file else ""
         return command(
             *words, seal=EncryptionTarget(recipients=recipients, passphrase=passphrase), **options
         )
@@ -50,13 +52,15 @@ def seal_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return choose_seal
 
 
-def key_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def decryption_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add options for a backup's decryption to a command, which receives ``key``."""
 
     @click.option(
-        "--identity", type=_FILE, help="File with the age identity; '-' is standard input."
+        "--identity",
+        type=_SECRET_FILE_TYPE,
+        help="File with the age identity; '-' is standard input.",
     )
-    @_passphrase
+    @_passphrase_option
     @functools.wraps(command)
     def choose_opening(
         *words: Any, identity: Path | None, passphrase_file: Path | None, **options: Any
@@ -66,16 +70,16 @@ def key_options(command: Callable[..., Any]) -> Callable[..., Any]:
         if (identity is None) == (passphrase_file is None):
             raise UsageError("a backup is encrypted: give --identity or --passphrase-file")
         key = (
-            DecryptionKey(identity=_secret(identity))
+            DecryptionKey(identity=_read_secret(identity))
             if identity
-            else DecryptionKey(passphrase=_secret(passphrase_file or Path(_STDIN)))
+            else DecryptionKey(passphrase=_read_secret(passphrase_file or Path(_STDIN)))
         )
         return command(*words, key=key, **options)
 
     return choose_opening
 
 
-def _secret(path: Path) -> str:
+def _read_secret(path: Path) -> str:
     """Read a passphrase or key from a file or standard input, without its line end.
 
     Raises:
@@ -83,14 +87,14 @@ def _secret(path: Path) -> str:
         DecodeError: The input is empty, not text, or too long.
     """
     if str(path) == _STDIN:
-        data = sys.stdin.buffer.read(_LIMIT + 1)
+        data = sys.stdin.buffer.read(_SECRET_BYTES_LIMIT + 1)
     else:
-        data = atomic.read_bytes(path, limit=_LIMIT)
+        data = atomic.read_bytes(path, limit=_SECRET_BYTES_LIMIT)
     try:
         marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # as Windows writes a file
         text = data.decode("utf-16" if data.startswith(marks) else "utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise DecodeError(f"{path}: not UTF-8 text") from error
-    if not text or len(data) > _LIMIT:
-        raise DecodeError(f"{path}: {len(data)} bytes, expected 1 to {_LIMIT}")
+    if not text or len(data) > _SECRET_BYTES_LIMIT:
+        raise DecodeError(f"{path}: {len(data)} bytes, expected 1 to {_SECRET_BYTES_LIMIT}")
     return text

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 F = TypeVar("F", bound=np.floating[Any])
 
-_ROUNDING = 1e-9  # Share of the largest eigenvalue below which a direction is rounding
+_EIGENVALUE_FLOOR = 1e-9  # Share of the largest eigenvalue below which a direction is rounding
 
 
 def class_means(features: NDArray[np.floating], labels: Ints, classes: int) -> Floats:
@@ -70,7 +70,7 @@ def fit_ldas(
     freedom = max(n - classes, 0) + 1.0
     trace = (np.sum(within**2) + d) / freedom / d
     values, vectors = principal_components(within, min(n, d))
-    nonzero = values > _ROUNDING * max(float(values[0]), 1e-300)
+    nonzero = values > _EIGENVALUE_FLOOR * max(float(values[0]), 1e-300)
     values, vectors = values[nonzero] * n / freedom, vectors[:, nonzero]
     inside = means @ vectors
     outside = means - inside @ vectors.T

@@ -24,8 +24,8 @@ from wg_core.errors import DecodeError
 
 Floats = NDArray[np.float64]
 
-_LARGEST = 50.0  # Largest magnitude of a logarithm, so that later results cannot overflow
-_LEAST = 1e-6  # Term added to a spread before its logarithm
+_LARGEST_LOG = 50.0  # Largest magnitude of a logarithm, so that later results cannot overflow
+_SPREAD_FLOOR = 1e-6  # Term added to a spread before its logarithm
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +114,8 @@ class NetworkHead(FamilyHead):
     outer: Floats
 
 
-TENSORS = tuple(f.name for f in fields(NetworkHead))
-NORM_TENSORS = TENSORS[len(fields(FamilyHead)) :]
+NETWORK_HEAD_TENSORS = tuple(f.name for f in fields(NetworkHead))
+NORM_TENSORS = NETWORK_HEAD_TENSORS[len(fields(FamilyHead)) :]
 """Names of the tensors that adapt norms to a site; their sizes do not depend on the classes."""
 
 
@@ -123,7 +123,7 @@ def site_moments(local: NDArray[np.floating], layout: FeatureLayout) -> Floats:
     """Return mean and log spread ``[2, B]`` of a head's features over a site's records."""
     under = local[:, layout.first_head_feature :]
     spread = under.std(axis=0, dtype=np.float64)
-    return np.stack([under.mean(axis=0, dtype=np.float64), np.log(spread + _LEAST)])
+    return np.stack([under.mean(axis=0, dtype=np.float64), np.log(spread + _SPREAD_FLOOR)])
 
 
 def family_head_from_tensors(
@@ -153,8 +153,8 @@ def network_head_from_tensors(
         DecodeError: A name or shape is wrong, or a number is not finite or beyond its limit.
     """
     values = _check_tensors(tensors, classes, FeatureLayout(features, ()), further_shapes)
-    _within("log spread", values["norms"][1])
-    _within("change of a norm", np.abs(values["outer"]).sum(axis=1))
+    _check_magnitude("log spread", values["norms"][1])
+    _check_magnitude("change of a norm", np.abs(values["outer"]).sum(axis=1))
     return NetworkHead(**values)
 
 
@@ -176,11 +176,11 @@ def _check_tensors(
     records = float(values["records"][0])
     if records < 0:
         raise DecodeError(f"family head: records {records:g}; expected 0 or more")
-    _within("log spread", values["reference"][1])
+    _check_magnitude("log spread", values["reference"][1])
     return values
 
 
-def _within(quantity: str, values: Floats) -> None:
+def _check_magnitude(quantity: str, values: Floats) -> None:
     largest = float(np.abs(values).max(initial=0.0))
-    if largest > _LARGEST:
-        raise DecodeError(f"family head: {quantity} {largest:g}; expected at most {_LARGEST:g}")
+    if largest > _LARGEST_LOG:
+        raise DecodeError(f"family head: {quantity} {largest:g}; expected at most {_LARGEST_LOG:g}")

@@ -30,9 +30,9 @@ FEWEST_RECORDS = 10
 """Number of records below which a site is never refused."""
 USUAL_RECORDS = 30
 """Number of records below which unlikeness is reduced by the factor ``LikenessTest.width``."""
-PREFIX = "likeness."  # Prefix of the tensors' names in a package
-_COLUMNS = 64  # Number of leading released features in the description
-_LEAST = 1e-3  # Term added to a spread
+TENSOR_PREFIX = "likeness."  # Prefix of the tensors' names in a package
+_DESCRIBED_FEATURES = 64  # Number of leading released features in the description
+_SPREAD_FLOOR = 1e-3  # Term added to a spread
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,8 +50,11 @@ class LikenessTest:
     width: Floats
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Return the test's arrays as float32 tensors, with ``PREFIX`` before their names."""
-        return {f"{PREFIX}{f.name}": getattr(self, f.name).astype(np.float32) for f in fields(self)}
+        """Return the test's arrays as float32 tensors, named with ``TENSOR_PREFIX``."""
+        return {
+            f"{TENSOR_PREFIX}{f.name}": getattr(self, f.name).astype(np.float32)
+            for f in fields(self)
+        }
 
     def unlikeness(self, statistics: NDArray[np.floating]) -> float:
         """Return a score that rises as a site's records differ from the family's; 0: at the limit.
@@ -67,8 +70,8 @@ class LikenessTest:
 
 def site_description(statistics: NDArray[np.floating]) -> Floats:
     """Return a site's description ``[F]``: mean, log spread and correlations of its features."""
-    x = statistics[:, :_COLUMNS].astype(np.float64)
-    mean, spread = x.mean(axis=0), x.std(axis=0) + _LEAST
+    x = statistics[:, :_DESCRIBED_FEATURES].astype(np.float64)
+    mean, spread = x.mean(axis=0), x.std(axis=0) + _SPREAD_FLOOR
     z = (x - mean) / spread
     correlations = (z.T @ z / len(z))[np.triu_indices(x.shape[1], 1)]
     return np.concatenate([mean, np.log(spread), correlations])
@@ -76,14 +79,14 @@ def site_description(statistics: NDArray[np.floating]) -> Floats:
 
 def description_size(dimension: int) -> int:
     """Return the length F of a site's description for a number of released features."""
-    columns = min(dimension, _COLUMNS)
+    columns = min(dimension, _DESCRIBED_FEATURES)
     return 2 * columns + columns * (columns - 1) // 2
 
 
 def likeness_test_from_tensors(
     tensors: Mapping[str, NDArray[np.floating]], dimension: int
 ) -> LikenessTest:
-    """Rebuild a likeness test from ``LikenessTest.tensors``, named without ``PREFIX``.
+    """Rebuild a likeness test from ``LikenessTest.tensors``, named without ``TENSOR_PREFIX``.
 
     Raises:
         DecodeError: A name or shape is wrong, a number is not finite, or the width is not 0 to 1.

@@ -40,14 +40,18 @@ PSEUDO_RECORDS = 30.0  # Weight of the public within-class covariance against a 
 
 PRESENCE_THRESHOLD = 1e-3  # Probability below which a class counts as absent
 
-_SAID = 1e-3  # Relative excess over the prior's precision that counts as evidence, not rounding
+_EVIDENCE_EXCESS = (
+    1e-3  # Relative excess over the prior's precision that counts as evidence, not rounding
+)
 
-_EVEN = 0.25  # Typical lengths added to a deviation's length before the deviation is divided by it
-_UNBALANCED = 0.3
+_LENGTH_OFFSET = (
+    0.25  # Typical lengths added to a deviation's length before the deviation is divided by it
+)
+_UNBALANCED_SHARE = 0.3
 """Share of a deviation's variance by which unequal class counts move a site's mean."""
 
 
-class Variances(Protocol):
+class MixedModelVariances(Protocol):
     """Variances of the mixed model along the eigenvectors of T."""
 
     @property
@@ -130,7 +134,7 @@ class Posterior:
     def evidence_mask(self) -> NDArray[np.bool_]:
         """Mask of the classes that other sites' releases inform about, ``[K]``."""
         diagonal = np.diagonal(self.precision[:, 1:, 1:], axis1=1, axis2=2)
-        return np.asarray((diagonal * self.between[:, None]).max(axis=0) > 1 + _SAID)
+        return np.asarray((diagonal * self.between[:, None]).max(axis=0) > 1 + _EVIDENCE_EXCESS)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Return the posterior's arrays as float32 tensors, by name."""
@@ -218,7 +222,10 @@ def predict_class_means(posterior: Posterior, evidence: SiteEvidence) -> Predict
     add_site_evidence(system, right, posterior, evidence, 0)
     solution = np.einsum("dij,dj->id", _inverse(system), right)
     centre, delta = solution[0], solution[1:]
-    means, spread = evidence.means @ posterior.basis, _spread(posterior.within, evidence)
+    means, spread = (
+        evidence.means @ posterior.basis,
+        _observation_variance(posterior.within, evidence),
+    )
     present = evidence.present[:, None] > PRESENCE_THRESHOLD
     keep = np.where(present, posterior.ratio / (posterior.ratio + spread), 0.0)
     deviations = delta + keep * (means - centre - delta)
@@ -227,7 +234,11 @@ def predict_class_means(posterior: Posterior, evidence: SiteEvidence) -> Predict
 
 
 def add_site_evidence(
-    matrices: Floats, right_sides: Floats, variances: Variances, site: SiteEvidence, row: int
+    matrices: Floats,
+    right_sides: Floats,
+    variances: MixedModelVariances,
+    site: SiteEvidence,
+    row: int,
 ) -> None:
     """Add a site's evidence to mixed-model equations, changing the arrays in place.
 
@@ -265,29 +276,29 @@ def add_site_evidence(
     right_sides[:, offset:] += share * (weight * y)[:, None]
 
 
-def class_mean_precision(variances: Variances, site: SiteEvidence) -> Floats:
+def class_mean_precision(variances: MixedModelVariances, site: SiteEvidence) -> Floats:
     """Return the precision ``[K, d]`` of each observed class mean; 0 for an absent class."""
-    spread = _spread(variances.within, site) + variances.ratio
+    spread = _observation_variance(variances.within, site) + variances.ratio
     return np.where(site.present[:, None] > PRESENCE_THRESHOLD, 1 / spread, 0.0)
 
 
-def all_records_mean_precision(variances: Variances, site: SiteEvidence) -> Floats:
+def all_records_mean_precision(variances: MixedModelVariances, site: SiteEvidence) -> Floats:
     """Return the precision ``[d]`` of the mean of all of a site's records about ``g + mean delta``.
 
     Unequal class frequencies move that mean by a share of a deviation.
     """
-    imbalance = _UNBALANCED * variances.between / len(site.counts)
+    imbalance = _UNBALANCED_SHARE * variances.between / len(site.counts)
     return 1 / (site.domain_noise + variances.within / site.domain_count + imbalance)
 
 
-def _spread(within: Floats, site: SiteEvidence) -> Floats:
+def _observation_variance(within: Floats, site: SiteEvidence) -> Floats:
     """Return the variance ``[K, d]`` of privacy noise and sampling on each observed class mean."""
     spread = site.noise[:, None] + within / site.counts[:, None]
     return np.asarray(spread / np.maximum(site.present, 1e-6)[:, None])
 
 
 def posterior_discriminant(
-    deviations: Floats, whitener: Floats, typical_lengths: float = _EVEN
+    deviations: Floats, whitener: Floats, typical_lengths: float = _LENGTH_OFFSET
 ) -> tuple[Floats, Floats]:
     """Return linear discriminants of class deviations, brought to equal length.
 
@@ -332,12 +343,12 @@ def posterior_head(posterior: Posterior, features: Floats, labels: Ints) -> tupl
         residuals = features[labelled] - evidence.means[y]
         scatter, freedom = scatter + residuals.T @ residuals, freedom + len(y) - classes_present
     # Lengths are equalised because of noise: with at most one noisy class there is no need.
-    even = _EVEN if classes - classes_present > 1 else np.inf
+    even = _LENGTH_OFFSET if classes - classes_present > 1 else np.inf
     weight, bias = posterior_discriminant(means.deviations, _inverse(scatter / freedom), even)
     if len(y):
         frequent = np.where(counts > 0, counts, counts[counts > 0].mean())
         bias = bias + np.log(frequent + 1)
-    return _around(weight, bias, means.centre)
+    return _shift_discriminants(weight, bias, means.centre)
 
 
 def mean_aligned_head(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Floats, Floats]]:
@@ -355,7 +366,7 @@ def mean_aligned_head(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Fl
 
     def align(features: Floats, labels: Ints) -> tuple[Floats, Floats]:
         centre = predict_class_means(posterior, exact_evidence(features, labels, classes)).centre
-        return _around(weight, bias, centre)
+        return _shift_discriminants(weight, bias, centre)
 
     return align
 
@@ -368,7 +379,7 @@ def _inverse(matrix: Floats) -> Floats:
         raise VerificationError(f"class means: the posterior is singular: {error}") from error
 
 
-def _around(weight: Floats, bias: Floats, centre: Floats) -> tuple[Floats, Floats]:
+def _shift_discriminants(weight: Floats, bias: Floats, centre: Floats) -> tuple[Floats, Floats]:
     """Turn linear discriminants on ``features - centre`` into discriminants on features."""
     weight, bias = centre_over_classes(weight, bias)
     return weight, bias - weight @ centre

@@ -22,7 +22,7 @@ from wg_common.machines.base import (
 )
 from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 
-_WORDS = {
+_CONDITION_WORDS = {
     "normal": words.SOUND_WORDS,
     "rolling element": (
         "rolling element",
@@ -67,17 +67,17 @@ _WORDS = {
         "アウター",
     ),
 }
-_GEOMETRY = text("see the bearing's catalogue page, or leave the sheet out")
-_SAMPLING = text("resample the records: half the rate has twice as many in 1,024 samples")
-_RANGES = (
-    FigureRange(text("turns of the shaft in 1,024 samples"), 0.4, 10.0, _SAMPLING),
-    FigureRange(text("rolling elements"), 5.0, 26.0, _GEOMETRY),
-    FigureRange(text("rolling element over pitch diameter"), 0.08, 0.42, _GEOMETRY),
-    FigureRange(text("contact angle in degrees"), 0.0, 45.0, _GEOMETRY),
+_GEOMETRY_ADVICE = text("see the bearing's catalogue page, or leave the sheet out")
+_SAMPLING_ADVICE = text("resample the records: half the rate has twice as many in 1,024 samples")
+_FIGURE_RANGES = (
+    FigureRange(text("turns of the shaft in 1,024 samples"), 0.4, 10.0, _SAMPLING_ADVICE),
+    FigureRange(text("rolling elements"), 5.0, 26.0, _GEOMETRY_ADVICE),
+    FigureRange(text("rolling element over pitch diameter"), 0.08, 0.42, _GEOMETRY_ADVICE),
+    FigureRange(text("contact angle in degrees"), 0.0, 45.0, _GEOMETRY_ADVICE),
 )
 """Ranges of the simulated machines, slightly widened."""
 _HARMONICS = 3
-_PLACES = 10  # Number of lines and side lines with templates, each with its harmonics
+_TEMPLATE_LINES = 10  # Number of lines and side lines with templates, each with its harmonics
 
 
 def read_figures(sheet: DataSheet) -> Tensor:
@@ -100,7 +100,7 @@ def read_figures(sheet: DataSheet) -> Tensor:
     exact = torch.tensor([values], dtype=torch.float64)
     turns = float(line_frequencies(exact)[0, 0])
     actual = (turns, values[2], values[3] / values[4], values[5])
-    check_simulated(_RANGES, actual)
+    check_simulated(_FIGURE_RANGES, actual)
     return exact.float()
 
 
@@ -150,9 +150,9 @@ def line_templates(figures: Tensor) -> Tensor:
 
 KIND = MachineKind(
     name="rotating_machine",
-    words=_WORDS,
+    words=_CONDITION_WORDS,
     condition_size=10,
-    template_count=_PLACES * _HARMONICS * BUMP_WIDTHS,
+    template_count=_TEMPLATE_LINES * _HARMONICS * BUMP_WIDTHS,
     read_figures=read_figures,
     figure_features=figure_features,
     templates=line_templates,

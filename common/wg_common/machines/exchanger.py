@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from wg_common.machines.process import (
-    HEADROOM,
+    INSTRUMENT_HEADROOM,
     LARGEST_READING,
     Channel,
     FigureLimit,
@@ -85,7 +85,7 @@ def nominal_quantities(figures: Tensor) -> Tensor:
 
 def instrument_ranges(figures: Tensor) -> Tensor:
     """Return the ranges of a heat exchanger's seven instruments, ``[m, 7]``."""
-    hot, cold = (HEADROOM * figures[:, place] for place in (0, 1))
+    hot, cold = (INSTRUMENT_HEADROOM * figures[:, place] for place in (0, 1))
     hot_range, cold_range = torch.full_like(hot, _HOT_RANGE), torch.full_like(hot, _COLD_RANGE)
     drop = _DROP_HEADROOM * figures[:, 7]
     columns = [hot, hot_range, hot_range, cold, cold_range, cold_range, drop]
@@ -108,7 +108,7 @@ def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
     """Return plain and balance readings of a heat exchanger's windows, ``[m, n, R]``."""
     means, changes, spreads = summarise_windows(windows, instrument_ranges(figures))
     hot, hot_in, hot_out, cold, cold_in, cold_out, drop = means.unbind(dim=2)
-    by_hot, by_cold = (log_ratio(HEADROOM * flow) for flow in (hot, cold))
+    by_hot, by_cold = (log_ratio(INSTRUMENT_HEADROOM * flow) for flow in (hot, cold))
     by_drop = log_ratio(_DROP_HEADROOM * drop) / DROP_POWER
     hot_in, hot_out, cold_in, cold_out = (
         hot_in * _HOT_RANGE,
@@ -124,8 +124,8 @@ def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
 
     heat, conductance = nominal_quantities(figures)[:, :, None].unbind(dim=1)
     hot_capacity, cold_capacity = (flow[:, None] for flow in heat_capacity_flows(figures))
-    from_hot = log_ratio(hot_capacity * HEADROOM * hot * (hot_in - hot_out) / heat)
-    from_cold = log_ratio(cold_capacity * HEADROOM * cold * (cold_out - cold_in) / heat)
+    from_hot = log_ratio(hot_capacity * INSTRUMENT_HEADROOM * hot * (hot_in - hot_out) / heat)
+    from_cold = log_ratio(cold_capacity * INSTRUMENT_HEADROOM * cold * (cold_out - cold_in) / heat)
     film = log_ratio(chen * conductance / heat)
     balances = [5 * from_hot, 5 * from_cold, 5 * (from_hot - film), 5 * (from_cold - film)]
     balances += [8 * (from_hot - from_cold), 8 * (by_hot - by_drop)]
@@ -133,7 +133,7 @@ def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
     return torch.cat([*plain, by_balance], dim=2)
 
 
-_LIMITS = (
+_FIGURE_LIMITS = (
     FigureLimit("hot flow, m3/h", 1, 100),
     FigureLimit("heat capacity of the hot fluid, kJ/(m3 K)", 1700, 4300),
     FigureLimit("heat capacity of the cold fluid, kJ/(m3 K)", 3500, 4300),
@@ -155,7 +155,7 @@ def _limited_figures(figures: Tensor) -> tuple[Tensor, ...]:
 UNIT = ProcessUnit(
     name="heat_exchanger",
     figure_names=FIGURE_NAMES,
-    limits=_LIMITS,
+    limits=_FIGURE_LIMITS,
     limited_figures=_limited_figures,
     channels=CHANNELS,
     quantities=(Quantity("heat duty", "kW", 5.0), Quantity("conductance", "kW/K", 5.0)),

@@ -27,8 +27,8 @@ from wg_common.machines.base import (
 from wg_core.wire.data_sheet import DataSheet, Gearbox
 
 _HARMONICS = 8  # Number of harmonics of each shaft
-_PLACES = 2 * _HARMONICS + 7
-_WORDS = {
+_TEMPLATE_LINES = 2 * _HARMONICS + 7
+_CONDITION_WORDS = {
     "normal": words.SOUND_WORDS,
     "pinion tooth": (
         "pinion tooth",
@@ -53,17 +53,17 @@ _WORDS = {
     ),
     "wear": ("wear", "Verschleiß", "摩耗", "worn", "abrasion", "Abnutzung", "abgenutzt"),
 }
-_SAMPLING = text("resample the records: half the rate has twice as many in 1,024 samples")
-_RANGES = (
+_SAMPLING_ADVICE = text("resample the records: half the rate has twice as many in 1,024 samples")
+_FIGURE_RANGES = (
     FigureRange(
         text("teeth of the gear for one of the pinion"),
         1.0,
         8.0,
         text("state the two gears that mesh, not the ratio of the whole gearbox"),
     ),
-    FigureRange(text("turns of the pinion in 1,024 samples"), 2.0, 34.0, _SAMPLING),
-    FigureRange(text("turns of the gear in 1,024 samples"), 1.8, 30.0, _SAMPLING),
-    FigureRange(text("meshing teeth in 1,024 samples"), 28.0, 430.0, _SAMPLING),
+    FigureRange(text("turns of the pinion in 1,024 samples"), 2.0, 34.0, _SAMPLING_ADVICE),
+    FigureRange(text("turns of the gear in 1,024 samples"), 1.8, 30.0, _SAMPLING_ADVICE),
+    FigureRange(text("meshing teeth in 1,024 samples"), 28.0, 430.0, _SAMPLING_ADVICE),
 )
 """Ranges of the simulated machines, slightly widened."""
 
@@ -80,7 +80,7 @@ def read_figures(sheet: DataSheet) -> Tensor:
     values += [float(machine.pinion_teeth), float(machine.gear_teeth), min(load / 100, 1.0)]
     exact = torch.tensor([values], dtype=torch.float64)
     actual = (values[3] / values[2], *line_frequencies(exact)[0].tolist())
-    check_simulated(_RANGES, actual)
+    check_simulated(_FIGURE_RANGES, actual)
     return exact.float()
 
 
@@ -114,9 +114,9 @@ def line_templates(figures: Tensor) -> Tensor:
 
 KIND = MachineKind(
     name="gearbox",
-    words=_WORDS,
+    words=_CONDITION_WORDS,
     condition_size=8,
-    template_count=_PLACES * BUMP_WIDTHS,
+    template_count=_TEMPLATE_LINES * BUMP_WIDTHS,
     read_figures=read_figures,
     figure_features=figure_features,
     templates=line_templates,

@@ -32,8 +32,8 @@ from wg_core.wire.data_sheet import DataSheet, InductionMotor
 
 USUAL_LOAD = 0.75
 """Load, as a share of the rated torque, if the data sheet declares none."""
-_PLACES = 16
-_WORDS = {
+_TEMPLATE_LINES = 16
+_CONDITION_WORDS = {
     "normal": words.SOUND_WORDS,
     "broken rotor bar": (
         "broken rotor bar",
@@ -87,7 +87,7 @@ _WORDS = {
         "ステータ",
     ),
 }
-_RANGES = (
+_FIGURE_RANGES = (
     FigureRange(
         text("Hz of supply"),
         45.0,
@@ -126,7 +126,7 @@ def read_figures(sheet: DataSheet) -> Tensor:
     exact = torch.tensor([[*values, min(load, 1.2)]], dtype=torch.float64)
     supply, _, pole_slip = line_frequencies(exact)[0].tolist()
     actual = (values[0], float(machine.poles), supply, pole_slip)
-    check_simulated(_RANGES, actual)
+    check_simulated(_FIGURE_RANGES, actual)
     return exact.float()
 
 
@@ -157,9 +157,9 @@ def line_templates(figures: Tensor) -> Tensor:
 
 KIND = MachineKind(
     name="induction_motor",
-    words=_WORDS,
+    words=_CONDITION_WORDS,
     condition_size=8,
-    template_count=_PLACES * BUMP_WIDTHS,
+    template_count=_TEMPLATE_LINES * BUMP_WIDTHS,
     read_figures=read_figures,
     figure_features=figure_features,
     templates=line_templates,

@@ -26,12 +26,12 @@ WATER_HEAT_CAPACITY = 4180.0
 """Heat capacity of water by volume, kJ/(m3 K)."""
 LARGEST_READING = 8.0
 """Magnitude to which a balance reading is clamped."""
-HEADROOM = 1.8
+INSTRUMENT_HEADROOM = 1.8
 """Ratio of the range of an instrument, but a thermometer, to the nominal value."""
-LEAST_SHARE = 0.05
+SMALLEST_RATIO = 0.05
 """Smallest ratio to the nominal value at which a flow, a duty or a level is resolved."""
 _LEAST_SPREAD = 0.1  # Term added to a reading's spread before division
-_LEEWAY = 1.1  # Factor by which figures may lie outside the simulated range
+_RANGE_FACTOR = 1.1  # Factor by which figures may lie outside the simulated range
 
 
 class Channel(NamedTuple):
@@ -124,7 +124,7 @@ class ProcessUnit:
         for (name, low, high), value in zip(
             self.limits, self.limited_figures(figures), strict=True
         ):
-            if not low / _LEEWAY <= float(value) <= high * _LEEWAY:
+            if not low / _RANGE_FACTOR <= float(value) <= high * _RANGE_FACTOR:
                 raise ConfigError(
                     f"data sheet: {name} {float(value):.3g}, units of {low:g} to {high:g} are"
                     " known: see the unit's data sheet, or leave the statement out"
@@ -160,8 +160,8 @@ def summarise_windows(windows: Tensor, ranges: Tensor) -> WindowSummary:
 
 
 def log_ratio(values: Tensor) -> Tensor:
-    """Return the logarithm of ratios to nominal values, at least that of ``LEAST_SHARE``."""
-    return values.clamp(min=LEAST_SHARE).log()
+    """Return the logarithm of ratios to nominal values, at least that of ``SMALLEST_RATIO``."""
+    return values.clamp(min=SMALLEST_RATIO).log()
 
 
 def window_hours(figures: Tensor, samples: int) -> Tensor:

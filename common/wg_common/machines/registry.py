@@ -8,7 +8,7 @@ from wg_common.machines.process import ProcessUnit
 from wg_core.errors import ConfigError
 from wg_core.wire.data_sheet import DataSheet
 
-KINDS: Mapping[str, MachineKind] = {
+MACHINE_KINDS: Mapping[str, MachineKind] = {
     kind.name: kind for kind in (bearing.KIND, gearbox.KIND, motor.KIND)
 }
 """Machine kinds, whose networks classify conditions."""
@@ -16,7 +16,7 @@ PROCESS_UNITS: Mapping[str, ProcessUnit] = {
     unit.name: unit for unit in (vessel.UNIT, exchanger.UNIT)
 }
 """Process units, whose networks estimate quantities."""
-READABLE_KINDS: Mapping[str, MachineKind | ProcessUnit] = {**KINDS, **PROCESS_UNITS}
+READABLE_KINDS: Mapping[str, MachineKind | ProcessUnit] = {**MACHINE_KINDS, **PROCESS_UNITS}
 """All kinds whose records have machine statistics."""
 
 
@@ -24,18 +24,18 @@ def declared_kind(sheet: DataSheet) -> MachineKind:
     """Return the kind of the machine that a data sheet declares.
 
     Raises:
-        ConfigError: The data sheet declares no machine of a kind in ``KINDS``.
+        ConfigError: The data sheet declares no machine of a kind in ``MACHINE_KINDS``.
     """
-    if sheet.kind in KINDS:
-        return KINDS[sheet.kind]
+    if sheet.kind in MACHINE_KINDS:
+        return MACHINE_KINDS[sheet.kind]
     if sheet.kind in PROCESS_UNITS:
         raise ConfigError(
             f"data sheet: a {sheet.kind} has soft sensors, which state numbers: no network of it"
             " tells classes; see 'wg-client soft-sensor --help'"
         )
     raise ConfigError(
-        f"data sheet: no machine of a kind that is known here ({', '.join(KINDS)}); update this"
-        " program"
+        f"data sheet: no machine of a kind that is known here ({', '.join(MACHINE_KINDS)}); update"
+        " this program"
     )
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from wg_common.machines.process import (
-    HEADROOM,
+    INSTRUMENT_HEADROOM,
     LARGEST_READING,
     WATER_HEAT_CAPACITY,
     WINDOW_SAMPLES,
@@ -45,7 +45,12 @@ CHANNELS = (
 )
 COOLANT_TEMPERATURE = 18.0
 """Temperature of the coolant at nominal operation, °C."""
-_RANGES = (120.0, 120.0, 60.0, 100.0)  # Ranges of thermometers: feed, contents, coolant in and out
+_INSTRUMENT_RANGES = (
+    120.0,
+    120.0,
+    60.0,
+    100.0,
+)  # Ranges of thermometers: feed, contents, coolant in and out
 
 
 def heat_capacity_flows(figures: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,8 +68,10 @@ def nominal_quantities(figures: Tensor) -> Tensor:
 
 def instrument_ranges(figures: Tensor) -> Tensor:
     """Return the ranges of a stirred vessel's nine instruments, ``[m, 9]``."""
-    inflow, level, coolant = (HEADROOM * figures[:, place] for place in (0, 2, 5))
-    percent, *thermometers = (torch.full_like(inflow, value) for value in (100.0, *_RANGES))
+    inflow, level, coolant = (INSTRUMENT_HEADROOM * figures[:, place] for place in (0, 2, 5))
+    percent, *thermometers = (
+        torch.full_like(inflow, value) for value in (100.0, *_INSTRUMENT_RANGES)
+    )
     columns = [inflow, inflow, level, percent, *thermometers[:2], coolant, *thermometers[2:]]
     return torch.stack(columns, dim=1)
 
@@ -84,7 +91,7 @@ def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
     """Return plain and balance readings of a stirred vessel's windows, ``[m, n, R]``."""
     means, changes, spreads = summarise_windows(windows, instrument_ranges(figures))
     inflow, outflow, level, opening, hot, inside, coolant, inlet, outlet = means.unbind(dim=2)
-    logs = [log_ratio(HEADROOM * value) for value in (inflow, outflow, level, coolant)]
+    logs = [log_ratio(INSTRUMENT_HEADROOM * value) for value in (inflow, outflow, level, coolant)]
     plain = [4 * (means - 0.5), 20 * changes[..., [2, 5]], (spreads + 1e-3).log() + 5]
     hot, inside, inlet, outlet = 120 * hot, 120 * inside, 60 * inlet, 100 * outlet
     differences = [hot - inside, inside - inlet, outlet - inlet]
@@ -94,23 +101,28 @@ def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
 
     feed, water = (flow[:, None] for flow in heat_capacity_flows(figures))
     residence = (figures[:, 1] / figures[:, 0] / window_hours(figures, windows.shape[3]))[:, None]
-    accumulation = changes[..., 2] * HEADROOM * residence  # Share of the nominal flow
-    warming = changes[..., 5] * 120 * residence * HEADROOM * level  # K of the nominal flow
+    accumulation = changes[..., 2] * INSTRUMENT_HEADROOM * residence  # Share of the nominal flow
+    warming = (
+        changes[..., 5] * 120 * residence * INSTRUMENT_HEADROOM * level
+    )  # K of the nominal flow
     duty = nominal_quantities(figures)[:, :1]
-    by_feed = feed * (HEADROOM * inflow * (hot - inside) - warming) / duty
-    by_coolant = water * HEADROOM * coolant * (outlet - inlet) / duty
+    by_feed = feed * (INSTRUMENT_HEADROOM * inflow * (hot - inside) - warming) / duty
+    by_coolant = water * INSTRUMENT_HEADROOM * coolant * (outlet - inlet) / duty
     by_jacket = figures[:, 4, None] * (inside - (inlet + outlet) / 2) / duty
     duties = [log_ratio(value) for value in (by_feed, by_coolant, by_jacket)]
     by_valve = log_ratio(2 * opening) + logs[2] / 2
     balances = [5 * value for value in duties]
-    balances += [20 * HEADROOM * (inflow - outflow) - 20 * accumulation, 8 * (by_valve - logs[1])]
+    balances += [
+        20 * INSTRUMENT_HEADROOM * (inflow - outflow) - 20 * accumulation,
+        8 * (by_valve - logs[1]),
+    ]
     balances += [8 * (duties[0] - duties[2]), 8 * (duties[1] - duties[2])]
     balances.append(8 * (duties[0] - duties[1]))
     by_balance = torch.stack(balances, dim=2).clamp(-LARGEST_READING, LARGEST_READING)
     return torch.cat([*plain, by_balance], dim=2)
 
 
-_LIMITS = (
+_FIGURE_LIMITS = (
     FigureLimit("inflow, m3/h", 1, 100),
     FigureLimit("residence time, h", 0.3, 3),
     FigureLimit("level, m", 0.8, 4),
@@ -135,7 +147,7 @@ def _limited_figures(figures: Tensor) -> tuple[Tensor, ...]:
 UNIT = ProcessUnit(
     name="stirred_vessel",
     figure_names=FIGURE_NAMES,
-    limits=_LIMITS,
+    limits=_FIGURE_LIMITS,
     limited_figures=_limited_figures,
     channels=CHANNELS,
     quantities=(Quantity("heat duty", "kW", 5.0), Quantity("inflow", "m3/h", 8.0)),

@@ -57,7 +57,7 @@ SOUND_WORDS = (
 )
 """Words for the healthy condition of every kind: one in each language, then others."""
 
-_NEUTRAL = (
+_WHOLE_MACHINE_NAMES = (
     "rolling element bearing",
     "rolling bearing",
     "ball bearing",
@@ -73,7 +73,7 @@ _NEUTRAL = (
     "Getriebe",
 )
 """Names of whole machines that contain words for a part of them."""
-_DENIALS = (
+_NEGATIONS = (
     "not",
     "non",
     "no",
@@ -87,14 +87,18 @@ _DENIALS = (
     "非",
     "ない",
 )
-_LANGUAGES = 3  # Number of languages, one for each of the first words
+_LANGUAGE_COUNT = 3  # Number of languages, one for each of the first words
 _LEAST_CONDITIONS = 2  # Fewest conditions that a network can distinguish
 
-_PREFIX = 5  # Fewest letters of a word that may begin a longer word, as in innenringe
-_PART = 8  # Fewest letters of a word that may occur anywhere in a word, as in lagerinnenring
-_CAPITALS = re.compile(r"(?<=[a-zäöüß])(?=[A-ZÄÖÜ])|(?<=[A-ZÄÖÜ])(?=[A-ZÄÖÜ][a-zäöüß]{2})")
+_PREFIX_LETTERS = 5  # Fewest letters of a word that may begin a longer word, as in innenringe
+_INNER_LETTERS = (
+    8  # Fewest letters of a word that may occur anywhere in a word, as in lagerinnenring
+)
+_CASE_BOUNDARY = re.compile(r"(?<=[a-zäöüß])(?=[A-ZÄÖÜ])|(?<=[A-ZÄÖÜ])(?=[A-ZÄÖÜ][a-zäöüß]{2})")
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
-_DIRECT = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")  # Japanese is written without spaces
+_JAPANESE_CHARACTER = re.compile(
+    "[\u3040-\u30ff\u4e00-\u9fff]"
+)  # Japanese is written without spaces
 
 
 def find_condition(kind: MachineKind, label: str) -> int:
@@ -104,22 +108,24 @@ def find_condition(kind: MachineKind, label: str) -> int:
         ConfigError: The name says no condition, several, or a negated one.
     """
     plain_label = normalise_words(label)
-    for phrase in _NEUTRAL:
+    for phrase in _WHOLE_MACHINE_NAMES:
         plain_label = plain_label.replace(normalise_words(phrase).strip(), " ")
     matches = {
         number: words
         for number, name in enumerate(kind.conditions)
         if (
             words := [
-                word for word in kind.words[name] if _says(plain_label, normalise_words(word))
+                word
+                for word in kind.words[name]
+                if _contains_word(plain_label, normalise_words(word))
             ]
         )
     }
-    is_denied = any(_says(plain_label, normalise_words(word)) for word in _DENIALS)
+    is_denied = any(_contains_word(plain_label, normalise_words(word)) for word in _NEGATIONS)
     sound_by_denial = any(
-        _says(normalise_words(word), normalise_words(denial))
+        _contains_word(normalise_words(word), normalise_words(denial))
         for word in matches.get(0, ())
-        for denial in _DENIALS
+        for denial in _NEGATIONS
     )
     if len(matches) != 1 or (is_denied and not sound_by_denial):
         raise ConfigError(
@@ -145,7 +151,7 @@ def find_conditions(kind: MachineKind, labels: Iterable[str]) -> tuple[int | Non
     return tuple(condition_or_none(label) for label in labels)
 
 
-def two_network_conditions(kind: MachineKind, labels: Sequence[str]) -> tuple[int | None, ...]:
+def require_two_conditions(kind: MachineKind, labels: Sequence[str]) -> tuple[int | None, ...]:
     """Return each class name's condition; require the two conditions that a network needs.
 
     Raises:
@@ -166,7 +172,7 @@ def two_network_conditions(kind: MachineKind, labels: Sequence[str]) -> tuple[in
 
 def describe_condition(kind: MachineKind, condition: int) -> str:
     """Return the name of a machine condition in English, German and Japanese."""
-    english, *translations = kind.words[kind.conditions[condition]][:_LANGUAGES]
+    english, *translations = kind.words[kind.conditions[condition]][:_LANGUAGE_COUNT]
     return f"{english} ({', '.join(translations)})"
 
 
@@ -180,16 +186,16 @@ def list_recognised_words(kind: MachineKind) -> str:
 @functools.cache
 def normalise_words(words: str) -> str:
     """Return words in lower case with single blanks, without digits and punctuation."""
-    split = _CAPITALS.sub(" ", unicodedata.normalize("NFKC", words))
+    split = _CASE_BOUNDARY.sub(" ", unicodedata.normalize("NFKC", words))
     letters = re.sub(r"[\W\d_]+", " ", split.casefold().translate(_UMLAUTS))
     return f" {letters.strip()} "
 
 
-def _says(label: str, word: str) -> bool:
+def _contains_word(label: str, word: str) -> bool:
     """Return True if a normalised class name contains a normalised word."""
     bare = word.strip()
-    if _DIRECT.search(bare):
+    if _JAPANESE_CHARACTER.search(bare):
         return bare in label
-    if " " not in bare and len(bare) >= _PREFIX and f" {bare}" in label:
+    if " " not in bare and len(bare) >= _PREFIX_LETTERS and f" {bare}" in label:
         return True
-    return word in label or (" " not in bare and len(bare) >= _PART and bare in label)
+    return word in label or (" " not in bare and len(bare) >= _INNER_LETTERS and bare in label)

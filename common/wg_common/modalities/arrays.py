@@ -74,7 +74,7 @@ def read_labelled(
         advice = ""
         if x is not None and x.ndim == 4 and x.dtype.kind == "f":
             advice = "; pictures are uint8: save (x * 255).astype('uint8') if they are 0 to 1"
-        expected = registry.list_attribute("layout", "or")
+        expected = registry.list_modality_attribute("layout", "or")
         raise DataError(f"{path}: array x: {layout}, expected {expected}{advice}")
     for name, value in {**arrays, **({} if y is None else {"y": y})}.items():
         if value.shape != (len(x),):
@@ -129,7 +129,7 @@ def _read(path: Path, array_names: Collection[str]) -> dict[str, Record]:
             arrays = {name: file[name] for name in file.files if name in array_names}
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except DAMAGE as error:
+    except DAMAGED_INPUT_ERRORS as error:
         raise DataError(f"{path}: not a .npz file of plain arrays: {error}") from error
     for name, value in arrays.items():
         if not isinstance(value, np.ndarray):  # a member that is no .npy file comes back as bytes

@@ -29,7 +29,7 @@ from wg_core.errors import DataError
 
 Record = NDArray[Any]
 
-DAMAGE = (
+DAMAGED_INPUT_ERRORS = (
     OSError,
     EOFError,
     ValueError,
@@ -170,7 +170,9 @@ class Modality(ABC):
                 raise DataError(f"{self.singular} {row}: {error}") from error
 
 
-_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+_READ_FLAGS = os.O_RDONLY | sum(
+    getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+)
 """Flags for ``os.open``, where the system has them; without O_NONBLOCK, opening a pipe that has no
 writer would block."""
 
@@ -182,7 +184,7 @@ def read_file(path: Path, limit: int) -> bytes:
         DataError: The path is not a regular file, is larger than ``limit``, or cannot be read.
     """
     try:
-        handle = os.open(path, _FLAGS)
+        handle = os.open(path, _READ_FLAGS)
         with os.fdopen(handle, "rb") as stream:
             status = os.fstat(stream.fileno())
             if not stat.S_ISREG(status.st_mode):

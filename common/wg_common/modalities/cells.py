@@ -26,7 +26,7 @@ from wg_core.site.reading import AUTO_ENCODING
 TABLE_LIMIT = 256 << 20  # Largest table that is read, in bytes
 JSON_LINES = ".jsonl"
 _HEADER_LIMIT = 64 << 10
-_FILE = "file"
+_FILE_COLUMN = "file"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,15 +63,15 @@ def is_record_table(path: Path, modality: str | None = None, column: str | None 
         return path.is_file()
     if not path.is_file():
         return False
-    if path.suffix.lower() == spreadsheets.SUFFIX:
-        line = spreadsheets.csv_text(path, rows=1).rstrip()
-        return _modality(_header(line), column) is not None
+    if path.suffix.lower() == spreadsheets.XLSX_SUFFIX:
+        line = spreadsheets.workbook_to_csv(path, rows=1).rstrip()
+        return _table_modality(_header(line), column) is not None
     if path.suffix.lower() != ".csv":
         return False
     with path.open("rb") as stream:
         header = stream.read(_HEADER_LIMIT).partition(b"\n")[0]
     try:
-        kind = _modality(_header(tables.decode_text(header, str(path))), column)
+        kind = _table_modality(_header(tables.decode_text(header, str(path))), column)
         return kind is not None and modality in (None, kind.name)
     except (DataError, UnicodeDecodeError):  # half a UTF-16 character; reported elsewhere
         return False
@@ -94,31 +94,31 @@ def read_cell_table(
     Raises:
         DataError: The table cannot be read, or has no column of records.
     """
-    if path.suffix.lower() == spreadsheets.SUFFIX:
-        text, used_encoding = spreadsheets.csv_text(path), "utf-8"
+    if path.suffix.lower() == spreadsheets.XLSX_SUFFIX:
+        text, used_encoding = spreadsheets.workbook_to_csv(path), "utf-8"
     else:
         text, used_encoding = tables.decode_table(read_file(path, TABLE_LIMIT), str(path), encoding)
     if path.suffix.lower() == JSON_LINES:
-        rows = list(_objects(text, used_encoding))
+        rows = list(_json_objects(text, used_encoding))
         headers = [list(row) for row in rows if not isinstance(row, str)]
     else:
         rows = []
         headers = [_header_and_rows(text, path, used_encoding, rows)]
-    kinds = (_modality(header, column) for header in headers)
+    kinds = (_table_modality(header, column) for header in headers)
     kind = next((candidate for candidate in kinds if candidate is not None), None)
     if kind is None:
         names = list(dict.fromkeys(name for header in headers for name in header))[:20]
-        column_names = registry.listed_columns() if column is None else repr(column)
+        column_names = registry.list_record_columns() if column is None else repr(column)
         raise DataError(
             f"{path}: no column {column_names}; found {names}; name the column of texts"
             " (--text-column)"
         )
     columns = {
-        name: [_of(row, name) for row in rows]
+        name: [_cell_of(row, name) for row in rows]
         for name in extra_columns
         if any(tables.find_column(header, name) is not None for header in headers)
     }
-    cells = [_of(row, column or kind.column) for row in rows]
+    cells = [_cell_of(row, column or kind.column) for row in rows]
     names = [f"{path.name}[{row}]" for row in range(len(rows))]
     problems = {number: row for number, row in enumerate(rows) if isinstance(row, str)}
 
@@ -129,7 +129,7 @@ def read_cell_table(
     return CellTable(records, names, columns, used_encoding, problems)
 
 
-def _of(row: dict[str, str] | str, column: str) -> str:
+def _cell_of(row: dict[str, str] | str, column: str) -> str:
     """Return a cell of a table's row; empty if the row lacks it or cannot be used."""
     if isinstance(row, str):
         return ""
@@ -139,9 +139,9 @@ def _of(row: dict[str, str] | str, column: str) -> str:
     return "" if place is None else list(row.values())[place]
 
 
-def _modality(names: Sequence[str], column: str | None) -> Modality | None:
+def _table_modality(names: Sequence[str], column: str | None) -> Modality | None:
     """Return the modality of a table's records; None if rows are not records by themselves."""
-    if _FILE in names:
+    if _FILE_COLUMN in names:
         return None
     return next(
         (
@@ -182,7 +182,7 @@ def _header_and_rows(
     return header
 
 
-def _objects(text: str, encoding: str) -> Iterator[dict[str, str] | str]:
+def _json_objects(text: str, encoding: str) -> Iterator[dict[str, str] | str]:
     """Yield the object of each JSON line, or the reason why the line cannot be used."""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -195,7 +195,7 @@ def _objects(text: str, encoding: str) -> Iterator[dict[str, str] | str]:
         if not isinstance(decoded_line, dict):
             yield f"line {number}: {type(decoded_line).__name__}, expected an object"
             continue
-        row = {name: _cell(value) for name, value in decoded_line.items()}
+        row = {name: _json_cell(value) for name, value in decoded_line.items()}
         wrong = next((name for name, cell in row.items() if cell is None), None)
         if wrong is not None:
             yield f"line {number}: {type(decoded_line[wrong]).__name__}, expected strings"
@@ -205,7 +205,7 @@ def _objects(text: str, encoding: str) -> Iterator[dict[str, str] | str]:
             yield f"line {number}: {tables.describe_wrong_encoding(encoding)}"
 
 
-def _cell(value: object) -> str | None:
+def _json_cell(value: object) -> str | None:
     """Convert a JSON string, integer or null to a table cell; None for any other value."""
     if value is None:
         return ""

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.modalities.base import DAMAGE, Modality, Record
+from wg_common.modalities.base import DAMAGED_INPUT_ERRORS, Modality, Record
 from wg_core.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 NETWORK_SIDE = 64  # Side of the input images of networks beside the encoder
 ENCODER_PIXELS = 128  # Default side of the encoder's input images
 PIXELS_LIMIT = 64 << 20  # Largest width times height that is decoded
@@ -38,10 +38,10 @@ SIDE_LIMIT = 1024  # Longer side to which larger images are reduced; encoders us
 FILE_LIMIT = 4 * PIXELS_LIMIT + (1 << 20)
 """Largest file in bytes: ``PIXELS_LIMIT`` pixels in four channels, and a header."""
 
-_PAGED = frozenset({"TIFF", "WEBP", "PNG"})
-_GRAY = frozenset({"1", "L", "LA"})
-_COLOUR = frozenset({"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"})
-_DEEP = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+_MULTIPAGE_FORMATS = frozenset({"TIFF", "WEBP", "PNG"})
+_GRAY_MODES = frozenset({"1", "L", "LA"})
+_COLOUR_MODES = frozenset({"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"})
+_SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 
 Picture = NDArray[np.uint8]
 
@@ -117,7 +117,7 @@ class Images(Modality):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                with Image.open(io.BytesIO(data), formats=FORMATS) as image_file:
+                with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image_file:
                     image = ImageOps.exif_transpose(_eight_bits(image_file, name, self.bits))
                     if max(image.size) > SIDE_LIMIT:
                         image.thumbnail((SIDE_LIMIT, SIDE_LIMIT), Image.Resampling.BOX)
@@ -128,9 +128,9 @@ class Images(Modality):
             ) from error
         except UnidentifiedImageError as error:
             raise DataError(
-                f"{name}: not an image of {', '.join(FORMATS)}, or damaged at its beginning"
+                f"{name}: not an image of {', '.join(IMAGE_FORMATS)}, or damaged at its beginning"
             ) from error
-        except DAMAGE as error:
+        except DAMAGED_INPUT_ERRORS as error:
             raise DataError(f"{name}: damaged image: {error}") from error
 
     def augment_site(
@@ -206,9 +206,9 @@ def _eight_bits(image: Image.Image, name: str, bits: int) -> Image.Image:
             f"{name}: a huge image: {width}x{height} pixels, at most {LINES_LIMIT} a side are"
             " decoded; reduce it first"
         )
-    if image.format in _PAGED and getattr(image, "is_animated", False):
+    if image.format in _MULTIPAGE_FORMATS and getattr(image, "is_animated", False):
         raise DataError(f"{name}: several pages, expected one; save each page as a file of its own")
-    if image.mode in _DEEP:
+    if image.mode in _SIXTEEN_BIT_MODES:
         deep = np.asarray(image, dtype=np.uint16)
         if bits < 16 and deep.size and int(deep.max()) >> bits:
             raise DataError(
@@ -218,10 +218,10 @@ def _eight_bits(image: Image.Image, name: str, bits: int) -> Image.Image:
         return Image.fromarray((deep >> (bits - 8)).astype(np.uint8))
     if image.mode in ("L", "RGB"):
         return image  # A conversion would be a second copy
-    if image.mode in _GRAY:
+    if image.mode in _GRAY_MODES:
         return image.convert("L")
     if image.mode == "P" and "transparency" in image.info:
         return image.convert("RGBA").convert("RGB")
-    if image.mode in _COLOUR:
+    if image.mode in _COLOUR_MODES:
         return image.convert("RGB")
     raise DataError(f"{name}: pixels of mode {image.mode}, expected 8 or 16 bit gray or colour")

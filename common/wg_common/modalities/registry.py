@@ -32,12 +32,12 @@ def modality_of_array(x: Record) -> Modality | None:
     return next((modality for modality in MODALITIES.values() if modality.matches_array(x)), None)
 
 
-def list_attribute(attribute: str, word: str) -> str:
+def list_modality_attribute(attribute: str, word: str) -> str:
     """List an attribute of every modality, for messages: ``"images, windows or texts"``."""
     *names, last = (getattr(modality, attribute) for modality in MODALITIES.values())
     return f"{', '.join(names)} {word} {last}"
 
 
-def listed_columns() -> str:
+def list_record_columns() -> str:
     """List the names of all modalities' record columns in tables, for messages."""
     return " or ".join(repr(modality.column) for modality in MODALITIES.values() if modality.column)

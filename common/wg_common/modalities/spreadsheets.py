@@ -16,7 +16,7 @@ from pathlib import Path
 from wg_common.modalities.base import read_file
 from wg_core.errors import DataError
 
-SUFFIX = ".xlsx"
+XLSX_SUFFIX = ".xlsx"
 FILE_LIMIT = 64 << 20  # Largest workbook that is read, in bytes
 UNPACKED_LIMIT = 256 << 20  # Largest total size of its parts, unpacked, in bytes
 PARTS_LIMIT = 1000  # Largest number of parts of a workbook
@@ -25,7 +25,7 @@ ROWS_LIMIT = 1 << 20  # Largest number of rows of a sheet, empty ones too; longe
 ELEMENTS_LIMIT = 4 << 20  # Largest number of XML tags of a workbook
 
 
-def csv_text(path: Path, rows: int | None = None) -> str:
+def workbook_to_csv(path: Path, rows: int | None = None) -> str:
     """Read the only sheet of an .xlsx workbook as CSV with commas.
 
     Args:

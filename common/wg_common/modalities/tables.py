@@ -46,7 +46,7 @@ TIME_NAMES = frozenset(
 )
 """Names of time columns, in lower case and without a unit in brackets."""
 
-_MARKS = (
+_BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -71,7 +71,7 @@ def detect_encoding(data: bytes, name: str, choice: str = AUTO_ENCODING) -> str:
     Raises:
         DataError: The text is not in the configured encoding, or in none of the known ones.
     """
-    marked_codec = next((codec for mark, codec in _MARKS if data.startswith(mark)), None)
+    marked_codec = next((codec for mark, codec in _BYTE_ORDER_MARKS if data.startswith(mark)), None)
     for encoding in (
         (choice,)
         if choice != AUTO_ENCODING
@@ -85,7 +85,7 @@ def detect_encoding(data: bytes, name: str, choice: str = AUTO_ENCODING) -> str:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if encoding != "cp932" or choice != AUTO_ENCODING or not _PRIVATE.search(text):
+        if encoding != "cp932" or choice != AUTO_ENCODING or not _PRIVATE_USE.search(text):
             return encoding
     encodings = (
         choice if choice != AUTO_ENCODING else "UTF-8, UTF-16 with its mark, or CP932 (Shift-JIS)"
@@ -114,7 +114,7 @@ def decode_table(data: bytes, name: str, choice: str = AUTO_ENCODING) -> tuple[s
 
 def is_decodable_text(cell: str) -> bool:
     """Return True if a cell of a decoded table has no bytes outside the table's encoding."""
-    return cell.isascii() or not _HALF.search(cell)
+    return cell.isascii() or not _SURROGATE.search(cell)
 
 
 def describe_wrong_encoding(encoding: str) -> str:
@@ -164,7 +164,7 @@ def decode_text(data: bytes, name: str, choice: str = AUTO_ENCODING) -> str:
 
 def guess_delimiter(first_line: str) -> str:
     """Guess the delimiter of a table from its first line."""
-    bare = _QUOTED.sub("", first_line)
+    bare = _QUOTED_CELL.sub("", first_line)
     return next((delimiter for delimiter in ("\t", ";") if delimiter in bare), ",")
 
 
@@ -174,7 +174,7 @@ def parse_number(cell: str, delimiter: str) -> float:
     Raises:
         ValueError: The cell is not a number.
     """
-    if delimiter != "," and "," in cell and _COMMA.fullmatch(cell.strip()):
+    if delimiter != "," and "," in cell and _DECIMAL_COMMA_NUMBER.fullmatch(cell.strip()):
         cell = cell.replace(",", ".")
     try:
         return float(cell)

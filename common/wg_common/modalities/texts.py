@@ -65,7 +65,7 @@ class Texts(Modality):
         if len(text) > CHARACTERS_LIMIT:
             raise DataError(f"{len(text)} characters, at most {CHARACTERS_LIMIT} are read")
         for place, sign in enumerate(text, 1):
-            if sign not in _WHITE and unicodedata.category(sign) in _REFUSED:
+            if sign not in _WHITE_SPACE and unicodedata.category(sign) in _REFUSED_CATEGORIES:
                 raise DataError(f"character {place} is U+{ord(sign):04X}, a control character")
 
     def decode(self, data: bytes, name: str) -> Record:

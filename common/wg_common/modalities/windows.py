@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from wg_common import streams
 from wg_common.modalities import tables
-from wg_common.modalities.base import DAMAGE, Modality, Record
+from wg_common.modalities.base import DAMAGED_INPUT_ERRORS, Modality, Record
 from wg_common.streams import Stream
 from wg_core.errors import DataError
 from wg_core.site.reading import CHANNELS_LIMIT, WINDOW_SAMPLES_LIMIT, WINDOW_SAMPLES_MINIMUM
@@ -145,9 +145,9 @@ def _from_npy(data: bytes, name: str) -> Record:
             shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
         if len(shape) != 2 or dtype.kind != "f":
             raise DataError(f"{name}: {dtype} {list(shape)}, expected float [channels, time]")
-        _check_named(name, shape[0], shape[1])
+        _check_named_shape(name, shape[0], shape[1])
         window: Record = np.load(io.BytesIO(data), allow_pickle=False)
-    except DAMAGE as error:
+    except DAMAGED_INPUT_ERRORS as error:
         raise DataError(f"{name}: not a .npy file of a plain array: {error}") from error
     return window
 
@@ -200,14 +200,14 @@ def _from_csv(data: bytes, name: str, channels: Sequence[str] | None) -> NDArray
         raise DataError(f"{name}: line {reader.line_num}: {error}") from error
     if not rows:
         raise DataError(f"{name}: no rows of numbers")
-    _check_named(name, width, len(rows))
+    _check_named_shape(name, width, len(rows))
     window = np.array(rows, dtype=np.float64).T
-    if width > 1 and _counts_up(window[0]):
-        raise DataError(f"{name}: column 1 counts up in equal steps: {_NO_TIMES}")
+    if width > 1 and _increases_evenly(window[0]):
+        raise DataError(f"{name}: column 1 counts up in equal steps: {_TIME_COLUMN_ADVICE}")
     return window
 
 
-_NO_TIMES = (
+_TIME_COLUMN_ADVICE = (
     "times or numbers of rows, and no channel; leave the column out, or cut one long log with"
     " 'wg-client init --window'"
 )
@@ -216,7 +216,7 @@ _NO_TIMES = (
 def _check_names(cells: Sequence[str], name: str) -> None:
     for column, cell in enumerate(cells, 1):
         if tables.is_time_column(cell):
-            raise DataError(f"{name}: column {column}, {cell!r}: {_NO_TIMES}")
+            raise DataError(f"{name}: column {column}, {cell!r}: {_TIME_COLUMN_ADVICE}")
 
 
 def _check_channels(names: Sequence[str], channels: Sequence[str], name: str) -> None:
@@ -234,7 +234,7 @@ def _check_channels(names: Sequence[str], channels: Sequence[str], name: str) ->
             )
 
 
-def _counts_up(values: NDArray[np.float64]) -> bool:
+def _increases_evenly(values: NDArray[np.float64]) -> bool:
     """Return True if a column's values increase in equal steps, up to rounding."""
     with np.errstate(invalid="ignore", over="ignore"):
         steps = np.diff(values)
@@ -250,7 +250,7 @@ def _is_number(cell: str, delimiter: str) -> bool:
     return True
 
 
-def _check_named(name: str, channels: int, time: int) -> None:
+def _check_named_shape(name: str, channels: int, time: int) -> None:
     try:
         _check_shape(channels, time)
     except DataError as error:

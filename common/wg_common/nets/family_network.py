@@ -35,7 +35,7 @@ from wg_common.nets.encoder.trunk import Records
 from wg_common.nets.network import RecordTrunk
 from wg_core.errors import DecodeError
 
-PREFIX = "network."  # Prefix of all tensor names
+TENSOR_PREFIX = "network."  # Prefix of all tensor names
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +69,7 @@ class FamilyNetwork:
             settings: Settings of the encoder's trunk.
         """
         sample = [records[row] for row in site_norms.measured_rows(len(records))]
-        batch = _pool_pixels(trunks.resized_batch(sample, pixels := _pixels(settings)), pixels)
+        batch = _pool_pixels(trunks.resized_batch(sample, pixels := _input_side(settings)), pixels)
         trunk = site_norms.adapt_trunk_to_site(self.architecture, self.trunk, self.head, batch)
         return replace(self, trunk=trunk)
 
@@ -85,8 +85,8 @@ class FamilyTrunk(nn.Module):
 
     def __init__(self, architecture: str, trunk: Tensors, settings: Mapping[str, str]) -> None:
         super().__init__()
-        self.pixels = _pixels(settings)
-        self.trunk = trunks.channels_last(network.load_trunk(architecture, trunk))
+        self.pixels = _input_side(settings)
+        self.trunk = trunks.to_channels_last(network.load_trunk(architecture, trunk))
         self.width = network.feature_count(architecture)
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -116,13 +116,13 @@ def stored_trunk(
     Raises:
         DecodeError: The tensors belong to another architecture.
     """
-    values = _of(architecture, tensors)
+    values = _strip_architecture(architecture, tensors)
     if architecture in catalogue.NETWORKS:
         return RecordTrunk(architecture, network.split_by_trunk(values))
     return FamilyTrunk(architecture, values, settings)
 
 
-def _pixels(settings: Mapping[str, str]) -> int:
+def _input_side(settings: Mapping[str, str]) -> int:
     """Return the side of the encoder's input images, a multiple of ``NETWORK_SIDE``."""
     return int(settings.get("pixels", ENCODER_PIXELS))
 
@@ -132,10 +132,10 @@ def _pool_pixels(batch: Tensor, pixels: int) -> Tensor:
 
 
 def pack_network(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.float32]]:
-    """Return the tensors of a family's network, named with ``PREFIX``; empty without a network."""
+    """Return a family network's tensors, named with ``TENSOR_PREFIX``; empty without a network."""
     if family_network is None:
         return {}
-    prefix = f"{PREFIX}{family_network.architecture}."
+    prefix = f"{TENSOR_PREFIX}{family_network.architecture}."
     return {prefix + name: value for name, value in family_network.tensors().items()}
 
 
@@ -151,8 +151,8 @@ def pack_half_precision(family_network: FamilyNetwork | None) -> dict[str, NDArr
 
 
 def _can_be_half(name: str, value: NDArray[np.float32]) -> bool:
-    tensor_name = name.removeprefix(PREFIX).partition(".")[2]
-    large = tensor_name.startswith(network.TRUNK) or tensor_name in family_head.NORM_TENSORS
+    tensor_name = name.removeprefix(TENSOR_PREFIX).partition(".")[2]
+    large = tensor_name.startswith(network.TRUNK_PREFIX) or tensor_name in family_head.NORM_TENSORS
     return large and bool(np.abs(value).max(initial=0.0) <= np.finfo(np.float16).max)
 
 
@@ -160,7 +160,7 @@ def unpack_network(tensors: Tensors, architecture: str, classes: int) -> FamilyN
     """Rebuild a family network from the tensors of ``pack_network``; None without tensors.
 
     Args:
-        tensors: Tensors, named without ``PREFIX``.
+        tensors: Tensors, named without ``TENSOR_PREFIX``.
         architecture: Accepted architecture; empty accepts none.
         classes: Number of classes K.
 
@@ -169,7 +169,7 @@ def unpack_network(tensors: Tensors, architecture: str, classes: int) -> FamilyN
     """
     if not tensors:
         return None
-    values = _of(architecture, tensors)
+    values = _strip_architecture(architecture, tensors)
     trunk = network.select_trunk_tensors(values)
     tensors_checked = hostile_tensors.check_tensors(
         "network of the family", trunk, network.trunk_shapes(architecture)
@@ -187,7 +187,7 @@ def unpack_network(tensors: Tensors, architecture: str, classes: int) -> FamilyN
     )
 
 
-def _of(architecture: str, tensors: Tensors) -> dict[str, NDArray[np.float32]]:
+def _strip_architecture(architecture: str, tensors: Tensors) -> dict[str, NDArray[np.float32]]:
     """Strip the architecture from a network's tensor names, after checking the architecture."""
     values: dict[str, NDArray[np.float32]] = {}
     for name, value in tensors.items():

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from wg_common.modalities.images import NETWORK_SIDE
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.encoder.trunk import Records
-from wg_common.nets.network import TRUNK, NetworkKind
+from wg_common.nets.network import TRUNK_PREFIX, NetworkKind
 from wg_common.nets.site_norms import ChannelScale
 
 FEATURE_BLOCKS = (4, 7)  # Blocks whose maps give features
-_STEM = 32
+_STEM_CHANNELS = 32
 _BATCH = 64  # Number of images resized at once
 _BLOCKS = (
     (16, 3, 1, 1),
@@ -49,11 +49,11 @@ class FirstLite0Blocks(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        for name, values in zip(("mean", "std"), trunks.CHANNELS, strict=True):
+        for name, values in zip(("mean", "std"), trunks.CHANNEL_MOMENTS, strict=True):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
-        self.stem = _Layer(3, _STEM, 3, stride=2)
+        self.stem = _Layer(3, _STEM_CHANNELS, 3, stride=2)
         self.blocks = nn.ModuleList()
-        channels = _STEM
+        channels = _STEM_CHANNELS
         for out, side, stride, expansion in _BLOCKS:
             self.blocks.append(_block(channels, out, side, stride, expansion))
             channels = out
@@ -126,7 +126,7 @@ def imagenet_tensors() -> dict[str, NDArray[np.float32]]:
             if conv is not None:
                 for name, value in _layer(conv, norm):
                     tensors[f"blocks.{number}.{layer}.{name}"] = value
-    return {TRUNK + name: value.detach().numpy().copy() for name, value in tensors.items()}
+    return {TRUNK_PREFIX + name: value.detach().numpy().copy() for name, value in tensors.items()}
 
 
 def _layer(conv: Any, norm: Any) -> list[tuple[str, Tensor]]:

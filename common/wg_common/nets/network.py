@@ -28,14 +28,14 @@ from wg_common.nets.encoder.trunk import Records
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.privacy.schema import DIMENSION
 
-TRUNK = "trunk."  # Prefix of the trunk's tensors
+TRUNK_PREFIX = "trunk."  # Prefix of the trunk's tensors
 _BATCH = 64
 
 Batch = NDArray[Any]
 """Records as ``prepare_batch`` returns them, such as uint8 ``[n, 3, 64, 64]`` for images."""
 
 
-class _Checked(Sequence[Record]):
+class _CheckedRecords(Sequence[Record]):
     """Sequence of records that are checked on access, since memory may not hold all."""
 
     def __init__(self, name: str, records: Records) -> None:
@@ -108,7 +108,7 @@ def prepare_batch(architecture: str, records: Records) -> Batch:
         DataError: A record has a wrong type or shape.
     """
     return network_kind(architecture).prepare(
-        _Checked(catalogue.find_network(architecture).modality, records)
+        _CheckedRecords(catalogue.find_network(architecture).modality, records)
     )
 
 
@@ -151,7 +151,7 @@ def build_trunk(architecture: str) -> nn.Module:
 
 def select_trunk_tensors(tensors: Tensors) -> dict[str, NDArray[np.float32]]:
     """Select the ``trunk.*`` tensors among those of a network."""
-    return {name: value for name, value in tensors.items() if name.startswith(TRUNK)}
+    return {name: value for name, value in tensors.items() if name.startswith(TRUNK_PREFIX)}
 
 
 def prefix_trunk_numbers(trunks: Sequence[Tensors]) -> dict[str, NDArray[np.float32]]:
@@ -167,7 +167,7 @@ def prefix_trunk_numbers(trunks: Sequence[Tensors]) -> dict[str, NDArray[np.floa
 
 def split_by_trunk(tensors: Tensors) -> list[Tensors]:
     """Split tensors from ``prefix_trunk_numbers`` into the ``trunk.*`` tensors of each trunk."""
-    if any(name.startswith(TRUNK) for name in tensors):
+    if any(name.startswith(TRUNK_PREFIX) for name in tensors):
         return [tensors]
     trunks: dict[str, dict[str, NDArray[np.float32]]] = {}
     for name, value in tensors.items():
@@ -180,7 +180,7 @@ def trunk_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
     """Return names (with prefix) and shapes of a trunk's tensors, in the network's order."""
     with torch.device("meta"):
         state = build_trunk(architecture).state_dict()
-    return {TRUNK + name: tuple(value.shape) for name, value in state.items()}
+    return {TRUNK_PREFIX + name: tuple(value.shape) for name, value in state.items()}
 
 
 def load_trunk(architecture: str, tensors: Tensors) -> nn.Module:
@@ -188,9 +188,9 @@ def load_trunk(architecture: str, tensors: Tensors) -> nn.Module:
     module = build_trunk(architecture)
     module.load_state_dict(
         {
-            name.removeprefix(TRUNK): torch.from_numpy(np.array(value))
+            name.removeprefix(TRUNK_PREFIX): torch.from_numpy(np.array(value))
             for name, value in tensors.items()
-            if name.startswith(TRUNK)
+            if name.startswith(TRUNK_PREFIX)
         }
     )
     return module.eval()
@@ -208,7 +208,7 @@ def head_layer(tensors: Tensors) -> nn.Linear:
 
 def trunk_tensors(trunk: nn.Module) -> dict[str, NDArray[np.float32]]:
     """Return copies of a trunk's tensors, named ``trunk.*``."""
-    return {TRUNK + name: value.numpy().copy() for name, value in trunk.state_dict().items()}
+    return {TRUNK_PREFIX + name: value.numpy().copy() for name, value in trunk.state_dict().items()}
 
 
 class RecordTrunk(nn.Module):
@@ -233,7 +233,7 @@ class RecordTrunk(nn.Module):
     def features(self, records: Iterable[Record]) -> NDArray[np.float32]:
         """Return features ``[n, width]`` of valid records; values that are not finite become 0."""
         return features_in_chunks(
-            records, lambda chunk: features(self, prepare_batch(self.architecture, chunk))
+            records, lambda chunk: trunk_features(self, prepare_batch(self.architecture, chunk))
         )
 
 
@@ -249,7 +249,7 @@ def features_in_chunks(
     return np.where(np.isfinite(all_blocks), all_blocks, np.float32(0))
 
 
-def features(trunk: nn.Module, batch: Batch) -> NDArray[np.float32]:
+def trunk_features(trunk: nn.Module, batch: Batch) -> NDArray[np.float32]:
     """Compute a network's features ``[n, F]`` of a batch from ``prepare_batch``."""
     blocks = []
     with torch.inference_mode():

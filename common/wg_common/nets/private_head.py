@@ -25,7 +25,7 @@ from wg_core.privacy.gradients import ChargedSteps, HeadArrays, LabelledFeatures
 
 # Selected together with gradients.STEPS, on the same two data sets.
 _LEARNING_RATE = 0.05
-_SCALE = 3.0  # Factor on features of norm 1 before training
+_FEATURE_SCALE = 3.0  # Factor on features of norm 1 before training
 
 
 class RowwiseLinear(nn.Linear):
@@ -52,7 +52,10 @@ def train_private_head(records: LabelledFeatures, steps: ChargedSteps) -> HeadAr
 
     The weights are averaged over the later half of the steps.
     """
-    x, y = _SCALE * torch.from_numpy(records.features).double(), torch.from_numpy(records.labels)
+    x, y = (
+        _FEATURE_SCALE * torch.from_numpy(records.features).double(),
+        torch.from_numpy(records.labels),
+    )
     head = RowwiseLinear(x.shape[1], records.classes, dtype=torch.float64)
     module = GradSampleModule(head, loss_reduction="sum")
     parameters = list(head.parameters())
@@ -79,4 +82,4 @@ def train_private_head(records: LabelledFeatures, steps: ChargedSteps) -> HeadAr
         if steps.remaining < later:
             for average, parameter in zip(averages, parameters, strict=True):
                 average += parameter.detach() / later
-    return (averages[0] * _SCALE).float().numpy(), averages[1].float().numpy()
+    return (averages[0] * _FEATURE_SCALE).float().numpy(), averages[1].float().numpy()

@@ -18,7 +18,7 @@ from wg_common.machines import process
 from wg_common.machines.process import WINDOW_SAMPLES, ProcessUnit
 from wg_core.errors import DataError, DecodeError
 
-WIDTH = 64
+HIDDEN_WIDTH = 64
 """Width of each hidden layer."""
 FIRST_LAYER, OTHER_LAYERS, HALF_WIDTH = "first", "rest", "half_width"
 """Names of the layers and of the half widths in a package."""
@@ -71,10 +71,10 @@ def unit_readings(unit: ProcessUnit, figures: Tensor, windows: Tensor) -> Tensor
     return unit.readings(windows.float()[None], figures)[0]
 
 
-def layers(unit: ProcessUnit) -> nn.Sequential:
+def later_layers(unit: ProcessUnit) -> nn.Sequential:
     """Return a soft sensor network's layers after the first one."""
-    head = nn.Linear(WIDTH, len(unit.quantities))
-    return nn.Sequential(nn.GELU(), nn.Linear(WIDTH, WIDTH), nn.GELU(), head)
+    head = nn.Linear(HIDDEN_WIDTH, len(unit.quantities))
+    return nn.Sequential(nn.GELU(), nn.Linear(HIDDEN_WIDTH, HIDDEN_WIDTH), nn.GELU(), head)
 
 
 def rebuild_sensor(
@@ -95,8 +95,8 @@ def rebuild_sensor(
         DecodeError: The tensors are not those of a soft sensor for this kind.
         DataError: The windows do not have the unit's channels and length.
     """
-    first = nn.Linear(unit.reading_count, WIDTH)
-    network = nn.Sequential(OrderedDict({FIRST_LAYER: first, OTHER_LAYERS: layers(unit)}))
+    first = nn.Linear(unit.reading_count, HIDDEN_WIDTH)
+    network = nn.Sequential(OrderedDict({FIRST_LAYER: first, OTHER_LAYERS: later_layers(unit)}))
     expected = {name: value.shape for name, value in network.state_dict().items()}
     expected[HALF_WIDTH] = torch.Size([len(unit.quantities)])
     if {name: value.shape for name, value in tensors.items()} != expected:

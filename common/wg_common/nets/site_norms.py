@@ -35,11 +35,11 @@ from wg_common.nets import network
 
 Floats = NDArray[np.float64]
 
-_MEASURED = 256
+_MEASURED_RECORDS = 256
 """Largest number of records for a site's moments: each has hundreds of positions per channel."""
-_TINY = 1e-3
+_VARIANCE_FLOOR = 1e-3
 """Term added to a variance before its square root, as in EfficientNet's training."""
-_LEAST = 0.05
+_MOMENT_SPREAD_FLOOR = 0.05
 """Term added to the spread of a moment over sites before division."""
 
 
@@ -99,7 +99,7 @@ class SiteBatchNorm(nn.Module):
         for part, scale, shift in zip(sites, weight, bias, strict=True):
             # A batch norm in training mode, with one site as the batch.
             out, mean, inverse = torch.native_batch_norm(
-                part, scale, shift, None, None, True, 0.0, _TINY
+                part, scale, shift, None, None, True, 0.0, _VARIANCE_FLOOR
             )
             outputs.append(out)
             moments.append(torch.stack([mean.detach(), -inverse.detach().log()]))
@@ -110,7 +110,7 @@ class SiteBatchNorm(nn.Module):
 def _moments(part: Tensor) -> Tensor:
     """Return mean and log spread ``[2, c]`` of the channels of one site's feature map."""
     variance, mean = torch.var_mean(part.detach(), dim=(0, 2, 3), correction=0)
-    return torch.stack([mean, (variance + _TINY).log() / 2])
+    return torch.stack([mean, (variance + _VARIANCE_FLOOR).log() / 2])
 
 
 class NormModulation(nn.Module):
@@ -137,7 +137,7 @@ class NormModulation(nn.Module):
         """
         flat = moments.flatten(1)
         with torch.no_grad():
-            self.inner[:, :-1] /= flat.std(dim=0) + _LEAST
+            self.inner[:, :-1] /= flat.std(dim=0) + _MOMENT_SPREAD_FLOOR
             self.inner[:, -1] -= self.inner[:, :-1] @ flat.mean(dim=0)
 
     def forward(self, moments: Tensor) -> Tensor:
@@ -264,7 +264,7 @@ def adapt_trunk_to_site(
 
 def measured_rows(count: int) -> NDArray[np.intp]:
     """Return evenly spaced row numbers of the records whose moments are measured."""
-    return np.linspace(0, count - 1, min(count, _MEASURED)).astype(np.intp)
+    return np.linspace(0, count - 1, min(count, _MEASURED_RECORDS)).astype(np.intp)
 
 
 def _modulation(head: NetworkHead) -> NormModulation:

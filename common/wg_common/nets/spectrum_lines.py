@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from wg_common.inference.hostile_tensors import Tensors
 from wg_common.machines.base import HALF_BINS, WINDOW_SAMPLES
 from wg_common.nets.encoder.trunk import Records
-from wg_common.nets.network import TRUNK, Batch, NetworkKind
+from wg_common.nets.network import TRUNK_PREFIX, Batch, NetworkKind
 from wg_core.privacy.schema import DIMENSION
 
 BANDS = ((16, 512), (16, 160), (112, 336), (256, 500))
@@ -34,8 +34,8 @@ INPUTS = ENVELOPE_INPUTS + COARSE_STEPS + len(BANDS)
 _WIDTH = 64  # Width of the first layer
 _FLOOR = 0.05  # Term added to a spectrum before its logarithm
 _LEAST_SPREAD = 0.2  # Term added to an input's spread before division
-_PIECES = 8  # Largest number of pieces of a long window
-_FIRST_WEIGHT, _FIRST_BIAS = f"{TRUNK}first.weight", f"{TRUNK}first.bias"
+_PIECE_COUNT = 8  # Largest number of pieces of a long window
+_FIRST_WEIGHT, _FIRST_BIAS = f"{TRUNK_PREFIX}first.weight", f"{TRUNK_PREFIX}first.bias"
 
 
 class SpectrumLines(nn.Module):
@@ -129,16 +129,16 @@ def prepare_windows(windows: Records) -> NDArray[np.float32]:
     """Convert valid windows of any shapes to one batch, float32 ``[n, INPUTS]``."""
     batch = np.zeros((len(windows), INPUTS), np.float32)
     for row, window in enumerate(windows):
-        batch[row] = envelope_spectra(_pieces(window)).mean(dim=0).numpy()
+        batch[row] = envelope_spectra(_cut_pieces(window)).mean(dim=0).numpy()
     return batch
 
 
-def _pieces(window: NDArray[np.floating]) -> Tensor:
+def _cut_pieces(window: NDArray[np.floating]) -> Tensor:
     """Cut evenly spaced pieces ``[m, WINDOW]`` from all channels of a sensor window."""
     x = torch.from_numpy(window.astype(np.float64))
     x = x - x.mean(dim=1, keepdim=True)
     x = F.pad(x, (0, max(0, WINDOW_SAMPLES - x.shape[1])))
-    count = min(_PIECES, 2 * (x.shape[1] // WINDOW_SAMPLES) - 1)
+    count = min(_PIECE_COUNT, 2 * (x.shape[1] // WINDOW_SAMPLES) - 1)
     starts = np.linspace(0, x.shape[1] - WINDOW_SAMPLES, count).astype(int)
     return torch.cat([x[:, start : start + WINDOW_SAMPLES] for start in starts])
 

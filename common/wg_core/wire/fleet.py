@@ -112,7 +112,7 @@ def read_envelope(fields: dict[str, object], *, subject: str) -> Envelope:
         raise DecodeError(f"{subject}: a field is of the wrong type, or of unknown kind")
     if len(record) > protocol.MESSAGE_LIMIT:
         raise DecodeError(f"{subject}: a record of {len(record)} bytes")
-    return Envelope(kind, record, payload)  # type: ignore[arg-type]  # checked against _KINDS
+    return Envelope(kind, record, payload)  # type: ignore[arg-type]  # checked against _ENVELOPE_KINDS
 
 
 def check_request_id(text: str) -> str:

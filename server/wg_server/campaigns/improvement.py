@@ -12,7 +12,7 @@ import numpy as np
 from safetensors.numpy import load
 
 from wg_common import weights_package
-from wg_common.catalogue import POSTERIOR
+from wg_common.catalogue import POSTERIOR_SOURCE
 from wg_core import atomic
 from wg_core.errors import DecodeError
 from wg_core.wire import protocol
@@ -39,7 +39,7 @@ def _posterior_variance(package: bytes) -> float | None:
         tensors = weights_package.read_sections(package)["tensors"]
     except DecodeError:
         return None
-    precision = load(tensors).get(f"{POSTERIOR}/precision")
+    precision = load(tensors).get(f"{POSTERIOR_SOURCE}/precision")
     if precision is None:
         return None
     covariance = np.linalg.inv(precision.astype(np.float64))

@@ -6,7 +6,7 @@ decision.
 
 from dataclasses import dataclass
 
-from wg_common.language import ENGLISH, Code
+from wg_common.language import ENGLISH, LanguageCode
 from wg_core.wire import fleet
 from wg_server.campaigns import absence, intake, schedule
 from wg_server.campaigns.wording import TextFormatter
@@ -39,7 +39,7 @@ def explain_task(
     task: CampaignTask,
     status: SiteStatus,
     current_time: float,
-    language: Code = ENGLISH.code,
+    language: LanguageCode = ENGLISH.code,
 ) -> Reason:
     """Return the reason for the status of a site's task.
 
@@ -69,7 +69,7 @@ def explain_task(
 
 
 def explain_absence(
-    status: SiteStatus, current_time: float, language: Code = ENGLISH.code
+    status: SiteStatus, current_time: float, language: LanguageCode = ENGLISH.code
 ) -> Reason:
     """Return the reason why an enrolled site is offline; empty if it is online or not enrolled."""
     if status.state != "enrolled":
@@ -79,7 +79,7 @@ def explain_absence(
     ) or Reason("")
 
 
-def explain_key_change(can_follow: bool, language: Code = ENGLISH.code) -> Reason:
+def explain_key_change(can_follow: bool, language: LanguageCode = ENGLISH.code) -> Reason:
     """Return the reason why a site has not followed a change of keys.
 
     Args:
@@ -92,7 +92,7 @@ def explain_key_change(can_follow: bool, language: Code = ENGLISH.code) -> Reaso
 
 
 def describe_campaign(
-    campaign: Campaign, current_time: float, language: Code = ENGLISH.code
+    campaign: Campaign, current_time: float, language: LanguageCode = ENGLISH.code
 ) -> str:
     """Describe in one sentence what a campaign waits for, or how it ended."""
     texts = TextFormatter(language)

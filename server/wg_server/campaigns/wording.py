@@ -8,7 +8,7 @@ missing. Commands are spelled as they are typed. The catalogues also explain the
 from pathlib import Path
 
 from wg_common import translations
-from wg_common.language import Code
+from wg_common.language import LanguageCode
 from wg_core.wire import fleet
 
 REASON_CATALOGUES = Path(__file__).parent / "locale"

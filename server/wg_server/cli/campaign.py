@@ -8,7 +8,7 @@ import click
 
 from wg_common import cli
 from wg_common.language import current_language, template, text
-from wg_common.options import DELTA, PrivacyParameter
+from wg_common.options import DELTA_TYPE, PrivacyParameter
 from wg_core.errors import PeerError
 from wg_core.privacy.schema import (
     CLASS_STATISTICS,
@@ -47,7 +47,7 @@ def campaign() -> None:
     help="Epsilon asked of each site; 0: weights by class names and data sheet alone.",
 )
 @click.option(
-    "--delta", type=DELTA, default="1e-5", show_default=True, help="Delta asked of each site."
+    "--delta", type=DELTA_TYPE, default="1e-5", show_default=True, help="Delta asked of each site."
 )
 @click.option(
     "--statistics",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wg_common import cli
-from wg_common.backup.options import key_options, seal_options
+from wg_common.backup.options import decryption_options, encryption_options
 from wg_common.language import text
 from wg_core.wire import canonical
 from wg_server.cli.options import current_user, format_time, home_option
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write."
 )
-@seal_options
+@encryption_options
 @cli.json_option
 def backup(home: ServerHome, out: Path, seal: EncryptionTarget, as_json: bool) -> None:
     """Write the home into one encrypted file: store, keys, authority, packages, generator.
@@ -61,7 +61,7 @@ def backup(home: ServerHome, out: Path, seal: EncryptionTarget, as_json: bool) -
     default="",
     help="SQLAlchemy URL of an empty database, if not the backup's; sqlite: a file in the home.",
 )
-@key_options
+@decryption_options
 @cli.json_option
 def restore(home: ServerHome, path: Path, database: str, key: DecryptionKey, as_json: bool) -> None:
     """Make a new home from a backup. Stop the old server first, for good."""

@@ -9,7 +9,7 @@ import click
 
 from wg_common import cli
 from wg_common.auditor_record import BUDGET_UNKNOWN
-from wg_common.language import ENGLISH, Code, current_language, list_names, text
+from wg_common.language import ENGLISH, LanguageCode, current_language, list_names, text
 from wg_core.wire import protocol
 from wg_server.campaigns import reasons
 from wg_server.cli.options import DurationOption, current_user, format_time, home_option

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from wg_common import translations
-from wg_common.language import ENGLISH, LANGUAGE_CODES, Catalogue, Code, Language
+from wg_common.language import ENGLISH, LANGUAGE_CODES, Catalogue, Language, LanguageCode
 from wg_server.campaigns.wording import TextFormatter
 
 PAGE_CATALOGUES = Path(__file__).parent / "locale"
@@ -28,7 +28,7 @@ class PageTexts:
         span: Formats a duration, given in seconds.
     """
 
-    def __init__(self, language: Code) -> None:
+    def __init__(self, language: LanguageCode) -> None:
         self.language = language
         self.span = TextFormatter(language).format_duration
         self._texts = translations.load_templates(language, PAGE_CATALOGUES, KEY_PREFIX)
@@ -73,7 +73,7 @@ def _load_log_language(language: Code) -> Language:
     return Language(language, Catalogue({}, {**states, **catalogue.catalogue.errors}))
 
 
-def choose_language(choice: str | None, accept_header: str) -> Code:
+def choose_language(choice: str | None, accept_header: str) -> LanguageCode:
     """Return the language of a page.
 
     Args:

@@ -19,7 +19,7 @@ from typing import Any
 from wg_common import streams
 from wg_common.modalities.registry import find_modality
 from wg_common.nets.encoder import package as encoders
-from wg_common.nets.encoder.reading_map import Maps, ReadingMap
+from wg_common.nets.encoder.reading_map import ReadingMap, ReadingMaps
 from wg_common.streams import Stream
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import CLIP_RADIUS

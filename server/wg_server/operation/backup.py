@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from wg_common.backup import archive
-from wg_common.backup.archive import BackupManifest, DecryptionKey, EncryptionTarget, Source
+from wg_common.backup.archive import BackupManifest, BackupSource, DecryptionKey, EncryptionTarget
 from wg_core import atomic, locks
 from wg_core.errors import ConfigError
 from wg_server.generator import versions

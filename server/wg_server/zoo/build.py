@@ -24,7 +24,7 @@ from wg_common.modalities.base import Record
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import package
 from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.reading_map import Maps
+from wg_common.nets.encoder.reading_map import ReadingMaps
 from wg_common.nets.encoder.trunk import TrunkKind
 from wg_common.nets.encoder.trunk_choice import TrunkChoice
 from wg_common.streams import Stream

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from wg_common import streams
-from wg_common.inference.block_scale import FLOOR
+from wg_common.inference.block_scale import SPREAD_FLOOR
 from wg_common.inference.family_head import FeatureLayout, NetworkHead
 from wg_common.modalities.registry import find_modality
 from wg_common.nets import network, site_norms
@@ -140,7 +140,7 @@ def fine_tune_at_sites(
         The trunk's tensors for a typical site, and the head, with the values that a site needs to
         standardise both by its own records.
     """
-    trunk = trunks.channels_last(network.load_trunk(architecture, initial_tensors))
+    trunk = trunks.to_channels_last(network.load_trunk(architecture, initial_tensors))
     norms = site_norms.install_site_norms(trunk)
     layout = FeatureLayout(network.feature_count(architecture), ())
     probed_sites = list(itertools.islice(sites, _PROBE_SITES))
@@ -257,7 +257,7 @@ def evaluate_at_sites(
         )
         inputs = network.trunk_input(torch.from_numpy(batch))
         trunk = dict(site_norms.adapt_trunk_to_site(architecture, model.trunk, model.head, inputs))
-        features = network.features(network.load_trunk(architecture, trunk), batch)
+        features = network.trunk_features(network.load_trunk(architecture, trunk), batch)
         weight, bias = model.head.adapt_to_site(features, layout)
         scores = log_softmax(features @ weight.T + bias, axis=1)
         losses -= scores[np.arange(len(rows)), labels] / _EVALUATION_SITES

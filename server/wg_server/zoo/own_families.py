@@ -199,7 +199,7 @@ def read_family(
         DecodeError: The object does not belong to a family.
     """
     tensors, packed_network = hostile_tensors.split_prefix(
-        zoo.read_tensors(entry.sha256), family_network.PREFIX
+        zoo.read_tensors(entry.sha256), family_network.TENSOR_PREFIX
     )
     sites: NDArray[np.generic] = tensors.pop(_SITES_TENSOR, np.zeros((0, 0, 0), np.float32))
     count, classes = entry.sites if entry.privacy == NO_PRIVACY else 0, len(entry.labels)

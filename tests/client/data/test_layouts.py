@@ -145,7 +145,7 @@ def test_a_hostile_workbook_is_refused(
             for name, part in parts.items():
                 archive.writestr(name, part)
     with pytest.raises(DataError, match=r"x\.xlsx"):
-        spreadsheets.csv_text(path)
+        spreadsheets.workbook_to_csv(path)
 
 
 def test_a_table_of_an_old_encoding_with_japanese_columns(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def package() -> Iterator[bytes]:
     raw = np.random.default_rng(0).normal(size=(200, WIDTH)).astype(np.float32)
     kind = failing_file(width=WIDTH)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(confined_trunk, "WORK_LIMIT", 1)
+        patch.setattr(confined_trunk, "CPU_SECONDS_LIMIT", 1)
         yield fit_encoder(raw, np.arange(200) % 5, dimension=8, trunks=[kind])
 
 

@@ -19,7 +19,9 @@ from wg_common import catalogue
 
 K, D = 8, 96
 MEANS = np.random.default_rng(1).normal(size=(K, D)) * 0.32
-SOURCES = sorted(catalogue.FAMILIES | {catalogue.DIFFUSION, catalogue.POSTERIOR})
+SOURCES = sorted(
+    catalogue.FAMILY_SOURCES | {catalogue.DIFFUSION_SOURCE, catalogue.POSTERIOR_SOURCE}
+)
 """All that a method takes, but the base of a whole network: a plant's own training starts there."""
 
 
@@ -37,12 +39,12 @@ def _perfect_head() -> LinearHead:
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_perfect_candidate_is_kept(source: str, per_class: int) -> None:
     x, y = _draw(per_class, 2)
-    if source == catalogue.POSTERIOR:
+    if source == catalogue.POSTERIOR_SOURCE:
         outcome = selected(x, y, [], K, posterior=posterior_of_means(MEANS, 2000.0))
     else:
         outcome = selected(x, y, [("perfect", source, _perfect_head())], K)
     assert outcome.keeps_delivered and outcome.kept != LOCAL
-    assert outcome.models[outcome.kept].origin in ("perfect", catalogue.POSTERIOR)
+    assert outcome.models[outcome.kept].origin in ("perfect", catalogue.POSTERIOR_SOURCE)
     test_x, test_y = _draw(400, 7)
 
     def accuracy(name: str) -> float:

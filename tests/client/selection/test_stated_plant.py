@@ -22,7 +22,7 @@ from wg_client.models.export import export_model
 from wg_client.models.manifest import ModelsManifest
 from wg_client.selection.delivery import apply_and_adopt
 from wg_common import catalogue, weights_file
-from wg_common.catalogue import DIFFUSION
+from wg_common.catalogue import DIFFUSION_SOURCE
 from wg_common.inference.hostile_tensors import Tensors
 from wg_common.nets import network, spectrum_lines
 from wg_common.nets.encoder.module import load_encoder
@@ -169,9 +169,9 @@ def _with_both_treatments(plant: TestPlant) -> ModelsManifest:
         {
             "sheet-mean": (
                 {**trunk, **{k: v.astype(np.float32) for k, v in silent.items()}},
-                DIFFUSION,
+                DIFFUSION_SOURCE,
             ),
-            "standardised": ({**trunk, **loud}, DIFFUSION),
+            "standardised": ({**trunk, **loud}, DIFFUSION_SOURCE),
         },
         architecture=catalogue.SPECTRUM_LINES,
         inputs={"standardised": "standardised"},
@@ -317,7 +317,7 @@ def test_hostile_inputs_and_architectures_are_refused(
         ("window-head", "whitened", "inputs"),
     ):
         package = plant.package(
-            {"s": (head, DIFFUSION)}, architecture=architecture, inputs={"s": inputs}
+            {"s": (head, DIFFUSION_SOURCE)}, architecture=architecture, inputs={"s": inputs}
         )
         with pytest.raises((DecodeError, VerificationError), match=error):
             apply_and_adopt(plant.home, package)
@@ -332,7 +332,7 @@ def test_weights_that_overflow_when_inputs_are_standardised_are_refused(
     trunk["trunk.first.weight"] = np.full_like(trunk["trunk.first.weight"], 3e38)
     head = {"head.weight": np.full((4, 64), 3e38, np.float32), "head.bias": np.zeros(4, np.float32)}
     package = plant.package(
-        {"s": ({**trunk, **head}, DIFFUSION)},
+        {"s": ({**trunk, **head}, DIFFUSION_SOURCE)},
         architecture=catalogue.SPECTRUM_LINES,
         inputs={"s": "standardised"},
     )

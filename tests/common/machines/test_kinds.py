@@ -30,7 +30,7 @@ def sheet_of(machine: Machine) -> DataSheet:
 
 
 def test_each_machine_of_a_sheet_has_its_kind() -> None:
-    assert tuple(registry.KINDS) == tuple(MACHINES)
+    assert tuple(registry.MACHINE_KINDS) == tuple(MACHINES)
     assert tuple(registry.READABLE_KINDS) == data_sheet.MACHINE_KINDS
 
 
@@ -43,7 +43,7 @@ def test_numbers_and_templates_have_the_stated_sizes(machine: Machine) -> None:
     assert templates.shape == (1, kind.template_count, HALF_BINS)
 
 
-@pytest.mark.parametrize("kind", registry.KINDS.values(), ids=list(registry.KINDS))
+@pytest.mark.parametrize("kind", registry.MACHINE_KINDS.values(), ids=list(registry.MACHINE_KINDS))
 def test_a_sheet_of_another_kind_is_refused(kind: MachineKind) -> None:
     other = GEARS if kind is not gearbox.KIND else MOTOR
     with pytest.raises(ConfigError, match="it states"):

@@ -6,7 +6,7 @@ import pytest
 
 from wg_common.machines import bearing, gearbox, motor, words
 from wg_common.machines.base import MachineKind
-from wg_common.machines.registry import KINDS
+from wg_common.machines.registry import MACHINE_KINDS
 from wg_core.errors import ConfigError
 
 SAID = {
@@ -48,7 +48,7 @@ UNSAID = (
 )
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+@pytest.mark.parametrize("kind", MACHINE_KINDS.values(), ids=list(MACHINE_KINDS))
 def test_each_word_says_its_condition_and_no_other(kind: MachineKind) -> None:
     for number, name in enumerate(kind.conditions):
         for word in (name, *kind.words[name]):
@@ -56,7 +56,7 @@ def test_each_word_says_its_condition_and_no_other(kind: MachineKind) -> None:
             assert words.find_condition(kind, word.upper()) == number, word
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+@pytest.mark.parametrize("kind", MACHINE_KINDS.values(), ids=list(MACHINE_KINDS))
 def test_class_names_as_people_write_them_are_understood(kind: MachineKind) -> None:
     for name, labels in SAID[kind.name].items():
         assert set(words.find_conditions(kind, labels.split())) == {kind.conditions.index(name)}

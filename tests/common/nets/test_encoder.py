@@ -59,7 +59,7 @@ def test_damaged_packages_are_refused(package: bytes) -> None:
 
 
 def test_a_package_of_another_trunk_is_refused(package: bytes) -> None:
-    other = package.replace(published_weights.SHA256.encode(), b"0" * 64)
+    other = package.replace(published_weights.FILE_SHA256.encode(), b"0" * 64)
     with pytest.raises(DecodeError, match="trunk_sha256"):
         encoders.load_encoder(other)
 

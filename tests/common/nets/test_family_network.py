@@ -24,7 +24,9 @@ def _of_package() -> Tensors:
 
 
 def _without_prefix(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(family_network.PREFIX): value for name, value in tensors.items()}
+    return {
+        name.removeprefix(family_network.TENSOR_PREFIX): value for name, value in tensors.items()
+    }
 
 
 def _records(count: int) -> list[NDArray[np.uint8]]:
@@ -59,7 +61,7 @@ def test_what_half_precision_has_no_number_for_stays_as_it_is() -> None:
     name = next(iter(sent.trunk))
     large = {**sent.trunk, name: np.full_like(sent.trunk[name], 65505 * 1.01)}
     tensors = family_network.pack_half_precision(dataclasses.replace(sent, trunk=large))
-    trunk = tensors[f"{family_network.PREFIX}{ARCHITECTURE}.{name}"]
+    trunk = tensors[f"{family_network.TENSOR_PREFIX}{ARCHITECTURE}.{name}"]
     assert trunk.dtype == np.float32
     np.testing.assert_array_equal(trunk, large[name])
 

@@ -36,14 +36,14 @@ def test_tensors_survive_the_module(architecture: str) -> None:
 def test_records_do_not_change_each_other() -> None:
     trunk = network.load_trunk(NET, draw_trunk(NET, _rng()))
     records = _records(4)
-    together = network.features(trunk, network.prepare_batch(NET, records))
-    alone = network.features(trunk, network.prepare_batch(NET, records[:1]))
+    together = network.trunk_features(trunk, network.prepare_batch(NET, records))
+    alone = network.trunk_features(trunk, network.prepare_batch(NET, records[:1]))
     np.testing.assert_allclose(together[:1], alone, atol=1e-5)
 
 
 def test_no_records_are_an_empty_batch() -> None:
     trunk = network.load_trunk(NET, draw_trunk(NET, _rng()))
-    features = network.features(trunk, network.prepare_batch(NET, []))
+    features = network.trunk_features(trunk, network.prepare_batch(NET, []))
     assert features.shape == (0, network.feature_count(NET))
 
 
@@ -69,7 +69,10 @@ def test_trunks_of_records_give_features_of_any_number_of_them_side_by_side() ->
     found = trunk.features(iter(windows))
     assert found.shape == (70, trunk.width) and trunk.features([]).shape == (0, trunk.width)
     batch = network.prepare_batch("spectrum-lines", windows)
-    each = [network.features(network.load_trunk("spectrum-lines", part), batch) for part in tensors]
+    each = [
+        network.trunk_features(network.load_trunk("spectrum-lines", part), batch)
+        for part in tensors
+    ]
     np.testing.assert_allclose(found, np.hstack(each), atol=1e-5)
 
 

@@ -68,4 +68,4 @@ def test_the_network_runs_as_every_whole_network_does() -> None:
     rng = np.random.default_rng(1)
     batch = network.prepare_batch("spectrum-lines", [rng.normal(size=(1, WINDOW_SAMPLES))] * 3)
     trunk = network.load_trunk("spectrum-lines", draw_trunk("spectrum-lines", rng))
-    assert network.features(trunk, batch).shape == (3, 64)
+    assert network.trunk_features(trunk, batch).shape == (3, 64)

@@ -15,7 +15,7 @@ from tests.common.nets.onnx_models import FAILURES, WIDTH, failing_file, plain_i
 from torch import Tensor
 
 from wg_common.nets.encoder import confined_trunk, image_trunk, trunk_process
-from wg_common.nets.encoder.confined_trunk import ConfinedTrunk, NotStartedError, load_trunk
+from wg_common.nets.encoder.confined_trunk import ConfinedTrunk, TrunkNotStarted, load_trunk
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.image_trunk import ImageTrunk
 from wg_common.nets.encoder.module import Encoder, load_encoder
@@ -36,7 +36,7 @@ def in_file() -> Iterator[Encoder]:
     raw = np.random.default_rng(0).normal(size=(200, WIDTH)).astype(np.float32)
     package = fit_encoder(raw, np.arange(200) % 5, dimension=8, trunks=[failing_file(width=WIDTH)])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(confined_trunk, "WORK_LIMIT", 1)
+        patch.setattr(confined_trunk, "CPU_SECONDS_LIMIT", 1)
         yield load_encoder(package)
 
 
@@ -96,8 +96,8 @@ def test_a_process_that_cannot_be_started_again_is_no_matter_of_a_record(
     trunk = in_file.module.trunk
     assert isinstance(trunk, ConfinedTrunk)
     trunk._end()
-    monkeypatch.setattr(confined_trunk, "PROGRAM", "no.such.module")
-    with pytest.raises(NotStartedError, match="cannot be started again"):
+    monkeypatch.setattr(confined_trunk, "CHILD_MODULE", "no.such.module")
+    with pytest.raises(TrunkNotStarted, match="cannot be started again"):
         in_file.encode_local(images(1))
 
 
@@ -105,7 +105,9 @@ def test_a_record_that_no_clock_waits_for_has_no_features(
     in_file: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good, expected = images(1), in_file.encode_local(images(1))
-    monkeypatch.setattr(confined_trunk, "TIME_LIMIT", 0.2)  # no more than it takes to work for 1 s
+    monkeypatch.setattr(
+        confined_trunk, "WALL_SECONDS_LIMIT", 0.2
+    )  # no more than it takes to work for 1 s
     assert np.isnan(in_file.encode_local([plain_image("time")])).all()
     monkeypatch.undo()
     assert in_file.encode_local(good).tobytes() == expected.tobytes()
@@ -137,7 +139,7 @@ def test_where_a_system_has_no_fork_failures_still_have_no_features(
 
 @pytest.mark.parametrize("record", [np.array("a text"), np.zeros((2, 3), np.float32), images(1)[0]])
 def test_a_record_arrives_as_it_was_sent(record: NDArray[Any]) -> None:
-    arrival = trunk_process._record(trunk_process.encode_record(record))
+    arrival = trunk_process._decode_record(trunk_process.encode_record(record))
     assert arrival.dtype == record.dtype and arrival.shape == record.shape
     np.testing.assert_array_equal(arrival, record)
 

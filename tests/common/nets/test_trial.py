@@ -65,13 +65,13 @@ HOSTILE_FILES = {
 @pytest.mark.parametrize("name", HOSTILE_FILES)
 def test_hostile_files_are_refused_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     graph, message, seconds = HOSTILE_FILES[name]
-    monkeypatch.setattr(confined_trunk, "TIME_LIMIT", seconds)
+    monkeypatch.setattr(confined_trunk, "WALL_SECONDS_LIMIT", seconds)
     with pytest.raises(WgError, match=message):
         trial.try_trunk_file(encoder_file(graph()))
 
 
 def test_a_process_that_dies_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confined_trunk, "PROGRAM", "no.such.module")
+    monkeypatch.setattr(confined_trunk, "CHILD_MODULE", "no.such.module")
     with pytest.raises(
         DecodeError, match="needs more than 4 GiB, or is damaged: its process ended"
     ):

@@ -207,7 +207,7 @@ def test_an_encoder_whose_file_is_hostile_is_not_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     graph, message, seconds = HOSTILE_FILES[name]
-    monkeypatch.setattr(confined_trunk, "TIME_LIMIT", seconds)
+    monkeypatch.setattr(confined_trunk, "WALL_SECONDS_LIMIT", seconds)
     hostile = with_further(encoder_package, encoder_file(graph(), width=WIDTH))
     server.hand_out(hostile)
     server.promised = _hash(hostile)

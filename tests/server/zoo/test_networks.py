@@ -107,6 +107,6 @@ def test_a_network_of_made_up_sites_is_right_under_a_camera_that_it_has_not_seen
     for gain in (1.0, 0.8):
         dark = [(gain * record).astype(np.uint8) for record in new.records]
         seen = whole_networks.prepare_batch(NET, dark)
-        features = whole_networks.features(trunk, seen)
+        features = whole_networks.trunk_features(trunk, seen)
         weight, bias = head.adapt_to_site(features, layout)
         assert heads.head_accuracy(weight, bias, features, new.labels) > 0.9

@@ -7,7 +7,7 @@ import pytest
 from wg_common.machines import bearing
 from wg_common.modalities.windows import check_window
 from wg_common.nets.encoder.module import load_encoder
-from wg_common.nets.encoder.reading_map import Maps, ReadingMap
+from wg_common.nets.encoder.reading_map import ReadingMap, ReadingMaps
 from wg_core.errors import ConfigError, DataError
 from wg_server.site.home import ServerHome
 from wg_server.zoo import build, sources
@@ -129,7 +129,7 @@ def test_a_home_serves_one_modality(tmp_path: Path) -> None:
 def test_an_encoder_that_is_fitted_has_the_reading_maps_of_its_plan(tmp_path: Path) -> None:
     asked: list[ZooPlan] = []
 
-    def train_maps(plan: ZooPlan, progress: build.Progress) -> Maps:
+    def train_maps(plan: ZooPlan, progress: build.Progress) -> ReadingMaps:
         asked.append(plan)
         progress(1, "learning")
         return {bearing.KIND.name: ReadingMap(bearing.KIND)}

@@ -97,7 +97,7 @@ def test_a_hostile_file_is_refused_by_what_it_does(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph, message, seconds = HOSTILE_FILES[name]
-    monkeypatch.setattr(confined_trunk, "TIME_LIMIT", seconds)
+    monkeypatch.setattr(confined_trunk, "WALL_SECONDS_LIMIT", seconds)
     with pytest.raises(WgError, match=message) as refused:
         trunks.read_plan_trunks(plan(tmp_path, graph()))
     assert refused.value.exit_code == 3

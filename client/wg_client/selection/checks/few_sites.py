@@ -10,7 +10,7 @@ import numpy as np
 
 from wg_client.models.manifest import CheckFinding
 from wg_client.selection.checks.base import ModelComparison
-from wg_common.catalogue import POSTERIOR
+from wg_common.catalogue import POSTERIOR_SOURCE
 from wg_common.inference.posterior import Posterior
 from wg_common.language import list_names, text
 from wg_core.site.failures import FEW_SITES_CODE
@@ -22,7 +22,7 @@ LEAST_SITES = 3  # Fewest sites that must support a class
 def check(comparison: ModelComparison) -> CheckFinding | None:
     """Pass if enough sites support each class without a local record."""
     posterior, model = comparison.package.posterior, comparison.model
-    if posterior is None or model.origin != POSTERIOR:
+    if posterior is None or model.origin != POSTERIOR_SOURCE:
         return None
     counts = supporting_site_counts(posterior, set(comparison.records.labels.tolist()))
     enough = text(

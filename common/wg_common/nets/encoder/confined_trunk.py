@@ -41,13 +41,13 @@ from wg_core import errors
 from wg_core.errors import ConfigError, DecodeError, InternalError, StorageError
 from wg_core.wire import canonical
 
-PROGRAM = "wg_common.nets.encoder.trunk_process"
-WORK_LIMIT = 10  # CPU time that a trunk may spend on one record, in seconds
-TIME_LIMIT = 120.0  # Wall-clock time to load a trunk or to wait for one record, in seconds
-_EXAMPLE = (8, 64)  # First two dimensions of an artificial record
+CHILD_MODULE = "wg_common.nets.encoder.trunk_process"
+CPU_SECONDS_LIMIT = 10  # CPU time that a trunk may spend on one record, in seconds
+WALL_SECONDS_LIMIT = 120.0  # Wall-clock time to load a trunk or to wait for one record, in seconds
+_EXAMPLE_SHAPE = (8, 64)  # First two dimensions of an artificial record
 
 
-class NotStartedError(StorageError):
+class TrunkNotStarted(StorageError):
     """Error: a trunk cannot be restarted, because the machine lacks some resource."""
 
 
@@ -68,7 +68,9 @@ def load_trunk(kind: TrunkKind, modality: str, settings: Mapping[str, str]) -> E
         return ConfinedTrunk(kind, modality, settings).eval()
     trunk = kind.from_settings(settings).eval()
     with isolation.limit_to_one_thread(), torch.inference_mode():
-        trunk.compute_features(trunk.prepare([modality_of(modality).example_record(_EXAMPLE)]))
+        trunk.compute_features(
+            trunk.prepare([modality_of(modality).example_record(_EXAMPLE_SHAPE)])
+        )
     return trunk
 
 
@@ -88,7 +90,7 @@ class ConfinedTrunk(EncoderTrunk):
             modality=modality,
             choice=kind.choice(),
             settings=tuple((name, settings[name]) for name in kind.settings()),
-            seconds=WORK_LIMIT,
+            seconds=CPU_SECONDS_LIMIT,
         )
         self._order = canonical.encode(order)
         self._lock = threading.Lock()
@@ -125,7 +127,7 @@ class ConfinedTrunk(EncoderTrunk):
 
         Raises:
             DecodeError: The trunk failed on the record, for the stated reason.
-            NotStartedError: The process ended, and a new process does not start.
+            TrunkNotStarted: The process ended, and a new process does not start.
         """
         (record,) = records
         with self._lock:
@@ -171,9 +173,9 @@ class ConfinedTrunk(EncoderTrunk):
         try:
             start = self._start_process()
         except errors.WgError as error:
-            raise NotStartedError(f"{self.label}: cannot be started again: {error}") from error
+            raise TrunkNotStarted(f"{self.label}: cannot be started again: {error}") from error
         if start != self._start:
-            raise NotStartedError(f"{self.label}: is another trunk since it was started again")
+            raise TrunkNotStarted(f"{self.label}: is another trunk since it was started again")
 
     def _start_process(self) -> TrunkReply:
         """Start a new trunk process, and return its description of the trunk."""
@@ -193,7 +195,7 @@ class _Process:
 
     def __init__(self) -> None:
         self.reason = ""
-        words = [sys.executable, "-P", "-m", PROGRAM]
+        words = [sys.executable, "-P", "-m", CHILD_MODULE]
         try:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, a module of ours
                 words,
@@ -203,9 +205,9 @@ class _Process:
                 start_new_session=True,  # Ctrl-C goes to this process, which ends its child
             )
         except OSError as error:
-            raise ConfigError(f"{PROGRAM}: cannot be started: {error.strerror}") from error
+            raise ConfigError(f"{CHILD_MODULE}: cannot be started: {error.strerror}") from error
         self.owner = os.getpid()
-        self.end = weakref.finalize(self, _end, self._process, self.owner)
+        self.end = weakref.finalize(self, _end_process, self._process, self.owner)
 
     def ask(self, *frames: bytes) -> bytes | None:
         """Return the trunk process's answer to messages; None if it ended or took too long."""
@@ -218,7 +220,7 @@ class _Process:
         source, target = self._process.stdin, self._process.stdout
         if source is None or target is None:
             raise InternalError("a process without pipes")
-        clock = threading.Timer(TIME_LIMIT, stop)
+        clock = threading.Timer(WALL_SECONDS_LIMIT, stop)
         clock.daemon = True
         clock.start()
         try:
@@ -230,7 +232,7 @@ class _Process:
         finally:
             clock.cancel()
         if timeout.is_set():
-            self.reason = f"takes more than {TIME_LIMIT:g} s"
+            self.reason = f"takes more than {WALL_SECONDS_LIMIT:g} s"
         elif answer is None:
             self.reason = (
                 f"needs more than {MEMORY_LIMIT >> 30} GiB, or is damaged: its process ended"
@@ -248,7 +250,7 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
         process.kill()
 
 
-def _end(process: "subprocess.Popen[bytes]", owner: int) -> None:
+def _end_process(process: "subprocess.Popen[bytes]", owner: int) -> None:
     if os.getpid() != owner:
         return
     _kill(process)

@@ -24,7 +24,7 @@ from wg_core.privacy.schema import CLIP_RADIUS, DIMENSION
 _SITE_SHRINKAGE = 4.0
 _CLIP_QUANTILE = 0.25
 _RIDGE = 1.0  # Ridge added to the within-class scatter, in units of its mean variance
-_WITHIN = 0.05  # Share of the within-class scatter that counts as between-class scatter
+_WITHIN_SHARE = 0.05  # Share of the within-class scatter that counts as between-class scatter
 
 Floats = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -75,13 +75,13 @@ def fit_encoder(
     _, classes = np.unique(pairs, axis=0, return_inverse=True)
     inner = subtract_group_means(x, index)
     size = max(dimension, min(trunk.directions, len(x) // 4))
-    local, values = _directions(inner, trunk.local_weights(), size)
+    local, values = _principal_directions(inner, trunk.local_weights(), size)
     local = local * values**-trunk.whitening
     reading = trunk.pre_projection()
     read = inner if reading is None else inner @ reading
-    vectors, _ = _directions(read, trunk.block_weights(), size)
+    vectors, _ = _principal_directions(read, trunk.block_weights(), size)
     axes = discriminant_directions(
-        read @ vectors, classes.ravel(), dimension, ridge=_RIDGE, share=_WITHIN
+        read @ vectors, classes.ravel(), dimension, ridge=_RIDGE, share=_WITHIN_SHARE
     )
     projection = vectors @ axes
     projection = projection if reading is None else reading @ projection
@@ -92,7 +92,7 @@ def fit_encoder(
     return packages.pack_encoder(mean, projection, local, about, kinds)
 
 
-def _directions(inner: Floats, weights: Floats, count: int) -> tuple[Floats, Floats]:
+def _principal_directions(inner: Floats, weights: Floats, count: int) -> tuple[Floats, Floats]:
     """Return the leading principal directions of standardised, weighted feature columns.
 
     Args:

@@ -29,7 +29,7 @@ ALIGNMENT = 64  # Alignment of torch's CPU allocator, in bytes
 M = TypeVar("M", bound=nn.Module)
 
 _LOCK = threading.Lock()
-_blocks: list[int] = []
+_thread_counts: list[int] = []
 """Torch's number of threads at the start of each open ``limit_to_one_thread`` block."""
 
 
@@ -41,14 +41,14 @@ def limit_to_one_thread() -> Iterator[None]:
     from before, so that no block ends the restriction of another.
     """
     with _LOCK:
-        _blocks.append(torch.get_num_threads())
+        _thread_counts.append(torch.get_num_threads())
         torch.set_num_threads(1)
     try:
         yield
     finally:
         with _LOCK:
-            before = _blocks.pop()
-            if not _blocks:
+            before = _thread_counts.pop()
+            if not _thread_counts:
                 torch.set_num_threads(before)
 
 

@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-LEAST_TIME = 9  # Length of a kernel: windows have at least as many samples
-KERNEL_COUNT = math.comb(LEAST_TIME, 3)  # A kernel for each choice of three weights
+KERNEL_SAMPLES = 9  # Length of a kernel: windows have at least as many samples
+KERNEL_COUNT = math.comb(KERNEL_SAMPLES, 3)  # A kernel for each choice of three weights
 FEATURE_COUNT = 10_000 // KERNEL_COUNT * KERNEL_COUNT  # Each kernel has as many: 9,996
 _MOST_DILATIONS = 32
 MOST_CHANNELS = 9  # Largest number of channels that a kernel sums, as in aeon
-_AT_ONCE = 4096  # Number of samples of windows in one batch
+_BATCH_SAMPLES = 4096  # Number of samples of windows in one batch
 
 Windows = NDArray[np.float32]
 
@@ -30,7 +30,7 @@ class MiniRocket(nn.Module):
 
     Args:
         channels: Number of channels C.
-        time: Number of samples T of the shortest training window, at least ``LEAST_TIME``.
+        time: Number of samples T of the shortest training window, at least ``KERNEL_SAMPLES``.
         features: Number of features, a multiple of 84.
     """
 
@@ -65,7 +65,7 @@ class MiniRocket(nn.Module):
         """
         _, channels, time = windows.shape
         rocket = cls(channels, time, features)
-        rocket.mixes.copy_(torch.from_numpy(_mixes(channels, len(rocket._counts), rng)))
+        rocket.mixes.copy_(torch.from_numpy(_channel_masks(channels, len(rocket._counts), rng)))
         golden = (np.arange(1, features + 1) * (np.sqrt(5) + 1) / 2) % 1
         quantiles = iter(torch.from_numpy(golden.astype(np.float32)))
         ends = np.cumsum(rocket._counts)
@@ -96,7 +96,7 @@ class MiniRocket(nn.Module):
 
     def features(self, windows: Windows) -> NDArray[np.float32]:
         """Compute MiniRocket features ``[n, features]`` of many windows, in batches."""
-        step = max(1, _AT_ONCE // windows.shape[-1])
+        step = max(1, _BATCH_SAMPLES // windows.shape[-1])
         with torch.inference_mode():
             parts = [
                 self(torch.from_numpy(windows[start : start + step]))
@@ -123,7 +123,7 @@ def minirocket_kernels() -> Tensor:
     return kernels
 
 
-def _mixes(channels: int, dilations: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def _channel_masks(channels: int, dilations: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Draw masks ``[dilations, 84, C]`` of the 1 to 9 channels that each kernel sums."""
     size = dilations, KERNEL_COUNT
     largest = np.log2(min(channels, MOST_CHANNELS) + 1)

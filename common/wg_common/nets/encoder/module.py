@@ -35,9 +35,9 @@ from wg_common.modalities.images import Images
 from wg_common.modalities.registry import find_modality as modality_of
 from wg_common.nets.encoder import isolation
 from wg_common.nets.encoder import package as packages
-from wg_common.nets.encoder.confined_trunk import NotStartedError, load_trunk
+from wg_common.nets.encoder.confined_trunk import TrunkNotStarted, load_trunk
 from wg_common.nets.encoder.plant_trunk import PlantTrunk
-from wg_common.nets.encoder.reading_map import Maps, record_readings
+from wg_common.nets.encoder.reading_map import ReadingMaps, record_readings
 from wg_common.nets.encoder.trunk import EncoderTrunk, Records, TrunkKind, find_trunk
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import CLIP_RADIUS, MACHINE_DIMENSION
@@ -116,7 +116,7 @@ class Encoder:
     settings: Mapping[str, str]
     module: EncoderModule
     further: tuple[EncoderTrunk, ...] = ()
-    maps: Maps = field(default_factory=dict)
+    maps: ReadingMaps = field(default_factory=dict)
 
     @property
     def machine_kinds(self) -> tuple[str, ...]:
@@ -193,7 +193,7 @@ class Encoder:
         *Guarantee.* On a CPU a row depends on its record and the encoder alone, to the last bit:
         not on the other records, their number or its position (``isolation``). If a trunk fails on
         a record, all features of that trunk are NaN, and count as zeros in a release; no record
-        aborts the call (``_features``).
+        aborts the call (``_chunked_features``).
 
         Args:
             records: Records of the encoder's modality; sizes may differ.
@@ -237,7 +237,7 @@ class Encoder:
         batch: int,
     ) -> NDArray[np.float32]:
         modality_of(self.modality).check_records(records)
-        return _features(lambda part: run(trunk.prepare(part)), records, width, batch=batch)
+        return _chunked_features(lambda part: run(trunk.prepare(part)), records, width, batch=batch)
 
 
 def _local_width(trunk: EncoderTrunk) -> int:
@@ -254,7 +254,9 @@ def plant_features(trunk: PlantTrunk, modality: str, records: Records) -> NDArra
     """
     modality_of(modality).check_records(records)
     run = trunk.local_features
-    features = _features(lambda part: run(trunk.prepare(part)), records, trunk.width, batch=1)
+    features = _chunked_features(
+        lambda part: run(trunk.prepare(part)), records, trunk.width, batch=1
+    )
     return _zeros_for_failures(features)
 
 
@@ -282,7 +284,7 @@ def raw_features(
     kind = find_trunk(modality) if trunk is None else trunk
     run = load_trunk(kind, modality, kind.settings() if settings is None else settings)
     modality_of(modality).check_records(records)
-    raw = _features(
+    raw = _chunked_features(
         lambda part: run(run.prepare(part)), records, run.width, batch=min(kind.batch, run.batch)
     )
     failures = int(np.isnan(raw).any(axis=1).sum())
@@ -355,7 +357,7 @@ def _zeros_for_failures(features: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(np.isfinite(features), features, np.float32(0))
 
 
-def _features(
+def _chunked_features(
     run: Callable[[Sequence[Record]], Tensor], records: Records, width: int, *, batch: int
 ) -> NDArray[np.float32]:
     """Compute a trunk's features ``[n, width]`` of records; NaN rows if the trunk fails.
@@ -376,36 +378,36 @@ def _features(
     with isolation.limit_to_one_thread(), torch.inference_mode():
         for start in range(0, len(records), batch):
             chunk = list(records[start : start + batch])
-            features[start : start + batch] = _rows(run, chunk, (batch, width))
+            features[start : start + batch] = _batch_features(run, chunk, (batch, width))
     features[~np.isfinite(features).all(axis=1)] = np.nan
     return features
 
 
-def _rows(
+def _batch_features(
     run: Callable[[Sequence[Record]], Tensor], chunk: Sequence[Record], shape: tuple[int, int]
 ) -> NDArray[np.float32]:
     """Compute a trunk's features of at most a batch of records; NaN rows if it fails."""
     batch, width = shape
-    rows = _attempt(run, [*chunk, *[chunk[-1]] * (batch - len(chunk))], shape)
+    rows = _features_or_none(run, [*chunk, *[chunk[-1]] * (batch - len(chunk))], shape)
     if rows is not None:
         return rows[: len(chunk)]
     failures = np.full((len(chunk), width), np.nan, np.float32)
     if batch == 1:
         return failures
-    usable = [_attempt(run, [record] * batch, shape) is not None for record in chunk]
+    usable = [_features_or_none(run, [record] * batch, shape) is not None for record in chunk]
     if not any(usable):
         return failures
     substitute = chunk[usable.index(True)]
     full_chunk = [
         record if is_usable else substitute for record, is_usable in zip(chunk, usable, strict=True)
     ]
-    rows = _attempt(run, [*full_chunk, *[substitute] * (batch - len(chunk))], shape)
+    rows = _features_or_none(run, [*full_chunk, *[substitute] * (batch - len(chunk))], shape)
     if rows is not None:
         failures[usable] = rows[: len(chunk)][usable]
     return failures
 
 
-def _attempt(
+def _features_or_none(
     run: Callable[[Sequence[Record]], Tensor], records: Sequence[Record], shape: tuple[int, int]
 ) -> NDArray[np.float32] | None:
     """Compute a trunk's features of a full batch; None if it failed on a record.
@@ -415,7 +417,7 @@ def _attempt(
     """
     try:
         rows = run(records).cpu().numpy()
-    except NotStartedError:
+    except TrunkNotStarted:
         raise
     except (Exception, SystemExit):  # noqa: BLE001 - whatever it is, the record has no features
         return None

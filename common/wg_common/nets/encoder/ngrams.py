@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 
 WIDTH = 2048
 VERSION = "n-grams-1"
-_LENGTHS = range(2, 6)  # Lengths of character n-grams
-_ENTRIES = 8  # Number of nonzero entries in a direction
+_NGRAM_LENGTHS = range(2, 6)  # Lengths of character n-grams
+_NONZERO_ENTRIES = 8  # Number of nonzero entries in a direction
 
 
 def text_vector(text: str) -> NDArray[np.float32]:
     """Return the unit vector of a text's n-grams and words, float32 ``[2048]``."""
     total = np.zeros(WIDTH)
     for ngram, count in sorted(Counter(_ngrams(text)).items()):
-        digest = hashlib.blake2b(ngram.encode(), digest_size=2 * _ENTRIES).digest()
+        digest = hashlib.blake2b(ngram.encode(), digest_size=2 * _NONZERO_ENTRIES).digest()
         bits = np.frombuffer(digest, "<u2")
         np.add.at(total, bits % WIDTH, np.log1p(count) * (1.0 - 2.0 * (bits >> 15)))
     return np.asarray(total / (np.linalg.norm(total) + 1e-12), dtype=np.float32)
@@ -41,6 +41,6 @@ def _ngrams(text: str) -> Iterator[str]:
     yield from (" ".join(pair) for pair in pairwise(words))
     for word in words:
         padded_word = f" {word} "
-        for length in _LENGTHS:
+        for length in _NGRAM_LENGTHS:
             for start in range(max(len(padded_word) - length + 1, 1)):
                 yield f"#{padded_word[start : start + length]}"

@@ -17,8 +17,8 @@ from wg_common.nets.encoder import published_weights
 from wg_common.nets.encoder.image_trunk import (
     LAST_CHANNELS,
     FusedLite0,
-    channels_last,
     resized_batch,
+    to_channels_last,
 )
 from wg_common.nets.encoder.trunk import NamedTrunk
 
@@ -37,12 +37,12 @@ class ObjectTrunk(NamedTrunk):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stages = channels_last(FusedLite0())
+        self.stages = to_channels_last(FusedLite0())
 
     @classmethod
     def digest(cls) -> str:
         """Return the SHA-256 of the trunk's ImageNet weights, hex."""
-        return published_weights.SHA256
+        return published_weights.FILE_SHA256
 
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:

@@ -64,8 +64,8 @@ OPERATORS = frozenset(
     for name in line.split()
 )
 """Operators of image networks whose work is bounded by the size of their output tensors."""
-_DOMAINS = frozenset({"", "ai.onnx"})
-_EXTRA = "pip install 'weightgate[encoders]'"
+_OPERATOR_DOMAINS = frozenset({"", "ai.onnx"})
+_INSTALL_COMMAND = "pip install 'weightgate[encoders]'"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,7 +154,7 @@ class OnnxTrunk(EncoderTrunk):
         check_hash(choice, data)
         self.choice = choice
         check_graph(data, choice)
-        self._session = _session(data, choice.name)
+        self._session = _open_session(data, choice.name)
         first_input = self._session.get_inputs()[0]
         self._input, self._bytes = first_input.name, first_input.type == "tensor(uint8)"
         self._output = choice.output or self._session.get_outputs()[0].name
@@ -219,7 +219,7 @@ class OnnxTrunk(EncoderTrunk):
         try:
             (output,) = self._session.run([self._output], {self._input: batch.numpy()}, options)
         except Exception as error:  # ONNX Runtime's errors share no other base
-            raise DecodeError(f"{self.label}: ONNX Runtime: {_short(error)}") from error
+            raise DecodeError(f"{self.label}: ONNX Runtime: {_error_excerpt(error)}") from error
         return _pool_output(output, self.choice)
 
 
@@ -241,11 +241,11 @@ def check_graph(data: bytes, choice: TrunkChoice) -> None:
     try:
         import onnx
     except ImportError as error:
-        raise ConfigError(f"an ONNX file needs the package onnx: {_EXTRA}") from error
+        raise ConfigError(f"an ONNX file needs the package onnx: {_INSTALL_COMMAND}") from error
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's errors, of which it has several kinds
-        raise DecodeError(f"{source}: not an ONNX file: {_short(error)}") from error
+        raise DecodeError(f"{source}: not an ONNX file: {_error_excerpt(error)}") from error
     graph = model.graph
     if model.functions or model.training_info:
         raise DecodeError(f"{source}: functions and training are not taken; export it inlined")
@@ -269,7 +269,7 @@ def _check_tensor(onnx: Any, tensor: Any, source: str) -> None:
 
 
 def _check_node(onnx: Any, node: Any, source: str) -> None:
-    if node.domain not in _DOMAINS or node.op_type not in OPERATORS:
+    if node.domain not in _OPERATOR_DOMAINS or node.op_type not in OPERATORS:
         name = f"{node.domain}.{node.op_type}".strip(".")[:100]
         raise DecodeError(f"{source}: operator {name!r} is not taken")
     plain = onnx.AttributeProto
@@ -300,12 +300,14 @@ def _check_input(onnx: Any, graph: Any, choice: TrunkChoice) -> None:
         )
 
 
-def _session(data: bytes, name: str) -> Any:
+def _open_session(data: bytes, name: str) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ConfigError(f"an ONNX file needs the package onnxruntime: {_EXTRA}") from error
-    _bounded_memory()
+        raise ConfigError(
+            f"an ONNX file needs the package onnxruntime: {_INSTALL_COMMAND}"
+        ) from error
+    _bound_memory()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # errors are raised
@@ -319,11 +321,13 @@ def _session(data: bytes, name: str) -> Any:
             disabled_optimizers=["ConstantFolding"],
         )
     except Exception as error:  # ONNX Runtime's errors share no other base
-        raise DecodeError(f"{name}: ONNX Runtime does not take it: {_short(error)}") from error
+        raise DecodeError(
+            f"{name}: ONNX Runtime does not take it: {_error_excerpt(error)}"
+        ) from error
 
 
 @cache
-def _bounded_memory() -> None:
+def _bound_memory() -> None:
     """Give all ONNX Runtime sessions of this process one memory arena of bounded size."""
     import onnxruntime
 
@@ -357,7 +361,7 @@ def example_image(pixels: int) -> Record:
     return np.stack([ramp, ramp.T, np.full_like(ramp, 128)], axis=2)
 
 
-def _short(error: Exception) -> str:
+def _error_excerpt(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from wg_common.modalities.registry import find_modality
 from wg_common.modalities.texts import Texts
 from wg_common.nets.encoder.reading_map import (
-    Maps,
     ReadingMap,
+    ReadingMaps,
     is_map_tensor,
     maps_from_tensors,
     maps_to_tensors,
@@ -46,7 +46,9 @@ FEATURE_RANGE = 1e12  # Largest magnitude of any record's feature before the cli
 TENSORS = ("mean", "projection", "local")
 
 
-_FILE = "file-"  # Name prefix of the tensor with a trunk file's bytes; the trunk's index follows
+_FILE_PREFIX = (
+    "file-"  # Name prefix of the tensor with a trunk file's bytes; the trunk's index follows
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +163,7 @@ def read_description(data: bytes) -> EncoderDescription:
         raise DecodeError("encoder: sources is no list of names") from error
     if not isinstance(sources, list) or not all(_is_name(source) for source in sources):
         raise DecodeError("encoder: sources is no list of names")
-    trunks = _choices(contents.metadata) or (TrunkChoice(name=contents.kinds[0].label),)
+    trunks = _read_trunk_choices(contents.metadata) or (TrunkChoice(name=contents.kinds[0].label),)
     return EncoderDescription(
         encoder=canonical.sha256_hex(data),
         modality=stated_modality(contents.metadata),
@@ -211,18 +213,18 @@ def pack_encoder(
     for number, kind in enumerate(kinds):
         data, choice = kind.data, kind.choice()
         if data:
-            choice = replace(choice, file=f"{_FILE}{number}")
+            choice = replace(choice, file=f"{_FILE_PREFIX}{number}")
             tensors[choice.file] = np.frombuffer(data, np.uint8)
         choices.append(choice)
     if len(choices) > 1 or any(choice.file for choice in choices):
-        text = canonical.encode(_Choices(trunks=tuple(choices))).decode()
+        text = canonical.encode(_TrunkChoices(trunks=tuple(choices))).decode()
         metadata = metadata | {"trunks": text}
     return safetensors.numpy.save(
         tensors, metadata={"encoder": canonical.encode(metadata).decode()}
     )
 
 
-def replace_reading_maps(data: bytes, maps: Maps) -> bytes:
+def replace_reading_maps(data: bytes, maps: ReadingMaps) -> bytes:
     """Return an encoder package with other reading maps in place of its own.
 
     Raises:
@@ -231,22 +233,24 @@ def replace_reading_maps(data: bytes, maps: Maps) -> bytes:
     unpack_encoder(data)
     tensors = safetensors.numpy.load(data)
     other_tensors = {name: value for name, value in tensors.items() if not is_map_tensor(name)}
-    return safetensors.numpy.save(other_tensors | maps_to_tensors(maps), metadata=_header(data))
+    return safetensors.numpy.save(
+        other_tensors | maps_to_tensors(maps), metadata=_read_metadata(data)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Choices:
+class _TrunkChoices:
     trunks: tuple[TrunkChoice, ...]
 
 
-def _choices(metadata: Mapping[str, str]) -> tuple[TrunkChoice, ...]:
+def _read_trunk_choices(metadata: Mapping[str, str]) -> tuple[TrunkChoice, ...]:
     """Read an encoder package's trunk choices; empty for the default trunk alone."""
     text = metadata.get("trunks", "")
     if not text:
         return ()
     try:
         data = str(text).encode()
-        trunk_choices = canonical.decode(_Choices, data, subject="trunks").trunks
+        trunk_choices = canonical.decode(_TrunkChoices, data, subject="trunks").trunks
         check_choices(trunk_choices)
     except (ConfigError, UnicodeEncodeError) as error:
         raise DecodeError(f"encoder: {error}") from error
@@ -266,7 +270,7 @@ def unpack_encoder(data: bytes) -> EncoderContents:
         raise DecodeError(f"encoder: {len(data)} bytes, at most {PACKAGE_LIMIT} are accepted")
     try:
         tensors = safetensors.numpy.load(data)
-        metadata = json.loads(_header(data)["encoder"])
+        metadata = json.loads(_read_metadata(data)["encoder"])
         shapes = [tensors[name].shape for name in TENSORS]
     except (
         safetensors.SafetensorError,
@@ -281,7 +285,9 @@ def unpack_encoder(data: bytes) -> EncoderContents:
     maps = maps_from_tensors(
         {name: tensors.pop(name) for name in set(tensors) if is_map_tensor(name)}
     )
-    kinds = _kinds(metadata, {name: tensors.pop(name) for name in set(tensors) - set(TENSORS)})
+    kinds = _trunk_kinds(
+        metadata, {name: tensors.pop(name) for name in set(tensors) - set(TENSORS)}
+    )
     trunk = kinds[0]
     expected = {
         "format": "weightgate-encoder",
@@ -308,18 +314,18 @@ def unpack_encoder(data: bytes) -> EncoderContents:
     return EncoderContents(tensors=tensors, metadata=metadata, kinds=kinds, maps=maps)
 
 
-def _header(data: bytes) -> dict[str, str]:
+def _read_metadata(data: bytes) -> dict[str, str]:
     """Read the metadata of a safetensors file."""
     size = int.from_bytes(data[:8], "little")
     header: dict[str, str] = json.loads(data[8 : 8 + size])["__metadata__"]
     return header
 
 
-def _kinds(
+def _trunk_kinds(
     metadata: Mapping[str, str], files: Mapping[str, NDArray[np.generic]]
 ) -> tuple[TrunkKind, ...]:
     """Return an encoder package's trunks; ``DecodeError`` if its tensors do not match."""
-    choices = _choices(metadata)
+    choices = _read_trunk_choices(metadata)
     file_names = {choice.file for choice in choices if choice.file}
     if file_names != set(files) or any(x.dtype != np.uint8 or x.ndim != 1 for x in files.values()):
         raise DecodeError("encoder: tensors are not those of its trunks")

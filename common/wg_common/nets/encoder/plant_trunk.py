@@ -16,17 +16,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wg_common.modalities.base import Record
-from wg_common.nets.encoder.minirocket import FEATURE_COUNT, KERNEL_COUNT, LEAST_TIME, MiniRocket
+from wg_common.nets.encoder.minirocket import (
+    FEATURE_COUNT,
+    KERNEL_COUNT,
+    KERNEL_SAMPLES,
+    MiniRocket,
+)
 from wg_common.nets.encoder.trunk import EncoderTrunk
 
 LABEL = "plant-windows-2"
-SHARES = FEATURE_COUNT // 2 // KERNEL_COUNT * KERNEL_COUNT
+SHARE_COUNT = FEATURE_COUNT // 2 // KERNEL_COUNT * KERNEL_COUNT
 """Half of the paper's number, to save time and memory on thousands of records."""
-FITTED_ON = 512  # Largest number of windows in the fit, evenly spaced
+FITTED_WINDOWS = 512  # Largest number of windows in the fit, evenly spaced
 _BANDS = 64
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _MOMENTS = 8 + len(_QUANTILES)
-_FLOOR = 1e-4  # Floor of a spectrum, in units of the mean power of the plant's records
+_SPECTRUM_FLOOR = 1e-4  # Floor of a spectrum, in units of the mean power of the plant's records
 
 
 class PlantTrunk(EncoderTrunk):
@@ -43,20 +48,20 @@ class PlantTrunk(EncoderTrunk):
 
     def __init__(self, channels: int, time: int) -> None:
         super().__init__()
-        self._channels, self._time = channels, max(time, LEAST_TIME)
-        self.rocket = MiniRocket(channels, self._time, SHARES)
+        self._channels, self._time = channels, max(time, KERNEL_SAMPLES)
+        self.rocket = MiniRocket(channels, self._time, SHARE_COUNT)
         self.register_buffer("floor", torch.ones(channels))
 
     @classmethod
     def fit(cls, records: Sequence[NDArray[np.floating]]) -> "PlantTrunk":
         """Fit a plant's trunk on at least one window ``[C, T]``; shapes may differ."""
-        rows = np.linspace(0, len(records) - 1, min(len(records), FITTED_ON)).astype(int)
+        rows = np.linspace(0, len(records) - 1, min(len(records), FITTED_WINDOWS)).astype(int)
         windows = [records[row] for row in dict.fromkeys(rows.tolist())]
         time = min(window.shape[1] for window in windows)
         trunk = cls(max(len(window) for window in windows), time)
         batch = torch.cat([trunk.prepare([window])[..., : trunk._time] for window in windows])
-        trunk.rocket = MiniRocket.fit(batch.numpy(), np.random.default_rng(0), SHARES)
-        trunk.floor.copy_(_FLOOR * batch.var(dim=2, correction=0).mean(dim=0) + 1e-30)
+        trunk.rocket = MiniRocket.fit(batch.numpy(), np.random.default_rng(0), SHARE_COUNT)
+        trunk.floor.copy_(_SPECTRUM_FLOOR * batch.var(dim=2, correction=0).mean(dim=0) + 1e-30)
         return trunk.eval()
 
     @classmethod
@@ -85,7 +90,7 @@ class PlantTrunk(EncoderTrunk):
     @property
     def local_blocks(self) -> tuple[int, ...]:
         """Sizes of the trunk's three feature blocks: shares; moments; spectra."""
-        return SHARES, self._channels * _MOMENTS, self._channels * _BANDS
+        return SHARE_COUNT, self._channels * _MOMENTS, self._channels * _BANDS
 
     def layout(
         self, blocks: Sequence[int], counts: Sequence[int]

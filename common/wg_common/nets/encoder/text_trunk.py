@@ -35,7 +35,7 @@ class TextTrunk(NamedTrunk):
     @classmethod
     def digest(cls) -> str:
         """Return the digest of the pinned package and the n-gram rule's version, hex."""
-        return hashlib.sha256(f"{sentences.SHA256} {ngrams.VERSION}".encode()).hexdigest()
+        return hashlib.sha256(f"{sentences.FILES_SHA256} {ngrams.VERSION}".encode()).hexdigest()
 
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:

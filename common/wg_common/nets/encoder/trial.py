@@ -33,7 +33,7 @@ def try_trunk_file(kind: OnnxFile) -> tuple[OnnxFile, float]:
     choice = kind.choice()
     check_hash(choice, kind.data)
     trunks = [ConfinedTrunk(kind, Images.name, {}) for _ in range(2)]
-    features, seconds = zip(*(_run(trunk, choice.pixels) for trunk in trunks), strict=True)
+    features, seconds = zip(*(_time_trunk(trunk, choice.pixels) for trunk in trunks), strict=True)
     if features[0] != features[1]:
         raise VerificationError(f"{choice.name}: features differ from one process to another")
     width = choice.width or trunks[0].width
@@ -47,7 +47,7 @@ def try_trunk_files(kinds: tuple[TrunkKind, ...]) -> None:
             try_trunk_file(kind)
 
 
-def _images(pixels: int) -> list[Record]:
+def _trial_images(pixels: int) -> list[Record]:
     """Return artificial images for a trial: ramps, and increasingly coarse noise."""
     rng = np.random.default_rng(0)
     sides = [max(8, 2 * pixels // number) for number in range(1, 6)]
@@ -55,9 +55,9 @@ def _images(pixels: int) -> list[Record]:
     return [example_image(pixels), *noise]
 
 
-def _run(trunk: EncoderTrunk, pixels: int) -> tuple[bytes, float]:
+def _time_trunk(trunk: EncoderTrunk, pixels: int) -> tuple[bytes, float]:
     """Return a trunk's features of all trial images, and the shortest seconds per image."""
-    images = _images(pixels)
+    images = _trial_images(pixels)
     seconds, turns = [], []
     for order in (range(len(images)), reversed(range(len(images)))):
         rows: dict[int, torch.Tensor] = {}

@@ -3,8 +3,8 @@
 A trunk turns records into tensors, and tensors into raw features. It is public, frozen and pinned
 by a hash; only the projection on top of it is fitted (``module``). Trunks come from three sources
 with the same interface: modules that a modality names, each with a ``TRUNK`` (a subclass of
-``NamedTrunk``); such classes in installed extras, found by entry points in the group ``EXTRAS``
-with the modality's name; and files (``onnx_file.OnnxFile``).
+``NamedTrunk``); such classes in installed extras, found by entry points in the group
+``TRUNKS_GROUP`` with the modality's name; and files (``onnx_file.OnnxFile``).
 """
 
 import importlib
@@ -24,7 +24,7 @@ from wg_common.modalities.registry import find_modality
 from wg_common.nets.encoder.trunk_choice import TrunkChoice
 from wg_core.errors import ConfigError
 
-EXTRAS = "weightgate.trunks"
+TRUNKS_GROUP = "weightgate.trunks"
 Records = Sequence[Record] | Record
 
 
@@ -231,7 +231,7 @@ def builtin_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
     """Return the trunks of a modality in this program; ``DecodeError``: no such modality."""
     modules = find_modality(name).trunks
     classes = [getattr(_import_trunks(name, at), "TRUNK", None) for at in range(len(modules))]
-    return _checked(dict(zip(modules, classes, strict=True)))
+    return _check_trunk_classes(dict(zip(modules, classes, strict=True)))
 
 
 def default_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
@@ -247,11 +247,13 @@ def default_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
 
 def installed_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
     """Return all installed trunks of a modality; ``DecodeError``: no such modality."""
-    extras = [point for point in entry_points(group=EXTRAS) if point.name == name]
-    return builtin_trunks(name) + _checked({point.value: point.load() for point in extras})
+    extras = [point for point in entry_points(group=TRUNKS_GROUP) if point.name == name]
+    return builtin_trunks(name) + _check_trunk_classes(
+        {point.value: point.load() for point in extras}
+    )
 
 
-def _checked(trunks: Mapping[str, Any]) -> tuple[type[NamedTrunk], ...]:
+def _check_trunk_classes(trunks: Mapping[str, Any]) -> tuple[type[NamedTrunk], ...]:
     for source, trunk in trunks.items():
         if not (isinstance(trunk, type) and issubclass(trunk, NamedTrunk)):
             raise ConfigError(f"{source}: no trunk")

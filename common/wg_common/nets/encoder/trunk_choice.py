@@ -18,8 +18,8 @@ from wg_core.wire import protocol
 WIDTH_LIMIT = 4096
 TRUNKS_LIMIT = 4
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 =._-]{0,99}")
-_OUTPUT = re.compile(r"[\x21-\x7e]{0,200}")
-Colours = tuple[float, float, float]
+_OUTPUT_NAME = re.compile(r"[\x21-\x7e]{0,200}")
+ColourTriple = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +44,8 @@ class TrunkChoice:
     sha256: str = ""
     pixels: int = 0
     layout: Literal["nchw", "nhwc"] = "nchw"
-    mean: Colours = (0.0, 0.0, 0.0)
-    std: Colours = (1.0, 1.0, 1.0)
+    mean: ColourTriple = (0.0, 0.0, 0.0)
+    std: ColourTriple = (1.0, 1.0, 1.0)
     output: str = ""
     licence: str = ""
     width: int = 0
@@ -71,7 +71,7 @@ class TrunkChoice:
         for part, values, low in (("mean", self.mean, -1e3), ("std", self.std, 1e-3)):
             if not all(math.isfinite(value) and low <= value <= 1e3 for value in values):
                 raise ConfigError(f"{subject}: {part}: {values}, expected numbers to 1000")
-        if not _OUTPUT.fullmatch(self.output):
+        if not _OUTPUT_NAME.fullmatch(self.output):
             raise ConfigError(f"{subject}: output: {self.output[:80]!r}, expected its name")
         licence = self.licence.strip()
         if not 0 < len(licence) <= 200 or not licence.isprintable():

@@ -106,12 +106,12 @@ def main() -> None:
     records = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a trunk's own output must not mix with answers
-    _limit()
+    _limit_resources()
     order, data = read_frame(records), read_frame(records)
     if order is None or data is None:
         return
     with isolation.limit_to_one_thread(), torch.inference_mode():
-        start, trunk = _load(order, data)
+        start, trunk = _load_requested_trunk(order, data)
         write_frame(answers, canonical.encode(start))
         if trunk is None:
             return
@@ -120,7 +120,9 @@ def main() -> None:
             write_frame(answers, _answer_from_copy(trunk, start, record, seconds))
 
 
-def _load(order_bytes: bytes, data: bytes) -> tuple[TrunkReply, EncoderTrunk | None]:
+def _load_requested_trunk(
+    order_bytes: bytes, data: bytes
+) -> tuple[TrunkReply, EncoderTrunk | None]:
     """Load the process's trunk; on failure return None with the error as answer."""
     try:
         order = canonical.decode(TrunkRequest, order_bytes, subject="trunk")
@@ -142,15 +144,15 @@ def _load(order_bytes: bytes, data: bytes) -> tuple[TrunkReply, EncoderTrunk | N
 def _answer_from_copy(trunk: EncoderTrunk, start: TrunkReply, record: bytes, seconds: int) -> bytes:
     """Return the answer for a record, from a forked copy of this process if possible."""
     if not hasattr(os, "fork"):
-        return _answer(trunk, start, record)
+        return _encode_answer(trunk, start, record)
     source, target = os.pipe()
     process = os.fork()
     if process == 0:
         try:
             os.close(source)
-            _limit_work(seconds)
+            _limit_cpu_seconds(seconds)
             with os.fdopen(target, "wb") as stream:
-                stream.write(_answer(trunk, start, record))
+                stream.write(_encode_answer(trunk, start, record))
         finally:
             os._exit(0)  # ends this copy without cleanup, whatever was raised
     os.close(target)
@@ -165,10 +167,10 @@ def _answer_from_copy(trunk: EncoderTrunk, start: TrunkReply, record: bytes, sec
     return _FAILURE + f"the process ended with signal {number}".encode()
 
 
-def _answer(trunk: EncoderTrunk, start: TrunkReply, data: bytes) -> bytes:
+def _encode_answer(trunk: EncoderTrunk, start: TrunkReply, data: bytes) -> bytes:
     """Return the trunk's features of a record as bytes, or the reason of a failure."""
     try:
-        raw, blocks = trunk.compute_features(trunk.prepare([_record(data)]))
+        raw, blocks = trunk.compute_features(trunk.prepare([_decode_record(data)]))
         shapes = [tuple(part.shape) for part in (raw, *blocks)]
         expected = [(1, size) for size in (start.width, *start.local_blocks)]
         if shapes != expected:
@@ -185,19 +187,21 @@ def encode_record(record: np.ndarray[Any, Any]) -> bytes:
     return len(head).to_bytes(_LENGTH_BYTES, "big") + head + record.tobytes()
 
 
-def _record(data: bytes) -> np.ndarray[Any, Any]:
+def _decode_record(data: bytes) -> np.ndarray[Any, Any]:
     length = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "big")
-    head = canonical.decode_known_fields(_RecordHead, data[_LENGTH_BYTES:length], subject="record")
+    head = canonical.decode_known_fields(
+        _RecordHeader, data[_LENGTH_BYTES:length], subject="record"
+    )
     return np.frombuffer(data, head.type, offset=length).reshape(head.shape).copy()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _RecordHead:
+class _RecordHeader:
     type: str
     shape: tuple[int, ...]
 
 
-def _limit() -> None:
+def _limit_resources() -> None:
     """Limit memory and files of the trunk process and of all its copies."""
     with suppress(OSError):  # when memory runs out, the kernel kills these processes first
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
@@ -210,7 +214,7 @@ def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _limit_work(seconds: int) -> None:
+def _limit_cpu_seconds(seconds: int) -> None:
     """Limit the CPU time of the trunk process."""
     with suppress(ImportError):
         import resource

@@ -36,7 +36,9 @@ def unfitted_package(modality: str) -> bytes:
     trunk = trunks[0]
     zeros = np.zeros((trunk.width, 1))
     about = fit.encoder_metadata(modality, trunk, None, [SOURCE])
-    return package.pack_encoder(zeros[:, 0], _signs(trunk.label, trunk.width), zeros, about, trunks)
+    return package.pack_encoder(
+        zeros[:, 0], _pseudorandom_signs(trunk.label, trunk.width), zeros, about, trunks
+    )
 
 
 def unfitted_encoder(modality: str) -> Encoder:
@@ -44,7 +46,7 @@ def unfitted_encoder(modality: str) -> Encoder:
     return load_encoder(unfitted_package(modality))
 
 
-def _signs(label: str, width: int) -> NDArray[np.float64]:
+def _pseudorandom_signs(label: str, width: int) -> NDArray[np.float64]:
     """Return pseudorandom signs from a hash of a name, ``[width, DIMENSION]``."""
     data = hashlib.shake_256(label.encode()).digest(width * DIMENSION // 8)
     bits = np.unpackbits(np.frombuffer(data, np.uint8))

@@ -28,7 +28,7 @@ from wg_core.site.reading import CHANNELS_LIMIT
 
 DILATIONS = (1, 2, 4, 8, 16, 32, 64)
 _SHORT_DILATIONS = 4  # Number of dilations that fit into the short grid of 128 samples
-PLACES = 128  # Number of positions in a window at which a kernel responds
+POSITIONS = 128  # Number of positions in a window at which a kernel responds
 _THRESHOLDS = (-1.5, -1.0, -0.6, -0.25, 0.0, 0.25, 0.6, 1.0, 1.5)
 
 WIDTH = len(DILATIONS) * KERNEL_COUNT * (len(_THRESHOLDS) + 1)
@@ -50,12 +50,12 @@ class WindowKernels(nn.Module):
         """Return a window's shares and log sizes ``[n, WIDTH]``, averaged over its pieces."""
         pieces = views[:, :, 1:]
         length = pieces.shape[-1]
-        visible_dilations = DILATIONS if length > PLACES else DILATIONS[:_SHORT_DILATIONS]
+        visible_dilations = DILATIONS if length > POSITIONS else DILATIONS[:_SHORT_DILATIONS]
         mix = torch.from_numpy(channel_masks(pieces.shape[1])).clone()
         dilations = []
         for number, dilation in enumerate(visible_dilations):
             padded_pieces = F.pad(pieces, (4 * dilation, 4 * dilation))
-            near = padded_pieces.unfold(-1, 8 * dilation + 1, length // PLACES)[..., ::dilation]
+            near = padded_pieces.unfold(-1, 8 * dilation + 1, length // POSITIONS)[..., ::dilation]
             responses = near @ self.kernels.T  # [n, C, S, places, 84]
             response = torch.einsum("ncspj,jc->nsjp", responses, mix[number])
             size = response.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9
@@ -78,7 +78,7 @@ def channel_masks(channels: int) -> NDArray[np.float32]:
 
     The number of channels is log-uniform from 1 to the smaller of 9 and C.
     """
-    keys = _keys()
+    keys = _channel_keys()
     count = (min(channels, MOST_CHANNELS) + 1) ** (keys[..., :1] / 2.0**32)
     order = keys[..., 1 : channels + 1].argsort(axis=-1, kind="stable").argsort(axis=-1)
     return np.asarray(order < np.floor(count), dtype=np.float32)
@@ -86,14 +86,16 @@ def channel_masks(channels: int) -> NDArray[np.float32]:
 
 def digest() -> str:
     """Return the SHA-256 of all that determines the kernel columns, hex."""
-    code = hashlib.sha256(f"kernels-3 {DILATIONS} {PLACES} {_THRESHOLDS} {MOST_CHANNELS}".encode())
+    code = hashlib.sha256(
+        f"kernels-3 {DILATIONS} {POSITIONS} {_THRESHOLDS} {MOST_CHANNELS}".encode()
+    )
     code.update(unit_kernels().numpy().tobytes())
-    code.update(_keys().tobytes())
+    code.update(_channel_keys().tobytes())
     return code.hexdigest()
 
 
 @functools.cache
-def _keys() -> NDArray[np.uint32]:
+def _channel_keys() -> NDArray[np.uint32]:
     """Return hash bits that select each kernel's channels, ``[7, 84, 1 + CHANNELS_LIMIT]``."""
     shape = len(DILATIONS), KERNEL_COUNT, 1 + CHANNELS_LIMIT
     bits = hashlib.shake_256(b"weightgate window mixes").digest(4 * math.prod(shape))

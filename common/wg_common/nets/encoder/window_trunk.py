@@ -35,7 +35,7 @@ from wg_core.site.reading import CHANNELS_LIMIT
 
 NAME = "windows-4"
 VIEW_SAMPLES = 1024
-SHORT_LENGTH = window_kernels.PLACES  # Grid for short windows, whose spectra have no finer lines
+SHORT_LENGTH = window_kernels.POSITIONS  # Grid for short windows, whose spectra have no finer lines
 PIECES = 4
 
 _BANDS = 24
@@ -44,26 +44,30 @@ _ENVELOPES = ((24, 96), (96, 224), (224, 513))
 _SHORT_ENVELOPES = 1  # Number of envelope bands with lines in the short grid
 _LAGS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-_COURSE = 32
-_SCALES = 5
+_COURSE_POINTS = 32
+_SCALE_COUNT = 5
 _THRESHOLDS = (-0.6, 0.0, 0.6)
 _PERIODS = (2.0, 0.5, 0.12)
-_CODES = 24
+_SIGN_CODES = 24
 
-_DESCRIBED = {
+_FEATURES_BY_KIND = {
     "spectrum": 2 * _BANDS,
     "envelope": len(_ENVELOPES) * (_ENVELOPE_BANDS + 2),
     "moments": 2 + 2 * len(_QUANTILES) + 2 + len(_LAGS),
-    "course": _COURSE,
+    "course": _COURSE_POINTS,
 }
 LEVEL_FEATURES = 2 + 4 * len(_PERIODS)  # Number of features for a channel's size and mean
-_CODED = LEVEL_FEATURES + 6 + 8
+_CODED_FEATURES = LEVEL_FEATURES + 6 + 8
 
 BLOCKS: Mapping[str, int] = {
-    **{f"{name}-{pool}": n for name, n in _DESCRIBED.items() for pool in ("mean", "std", "max")},
-    "kernels-mean": 84 * _SCALES * (len(_THRESHOLDS) + 1),
+    **{
+        f"{name}-{pool}": n
+        for name, n in _FEATURES_BY_KIND.items()
+        for pool in ("mean", "std", "max")
+    },
+    "kernels-mean": 84 * _SCALE_COUNT * (len(_THRESHOLDS) + 1),
     "level-mean": LEVEL_FEATURES,
-    "channels": _CODED * _CODES,
+    "channels": _CODED_FEATURES * _SIGN_CODES,
     "together": 8,
 }
 """Names and sizes of the blocks of raw features, in their order."""
@@ -107,7 +111,7 @@ class WindowTrunk(NamedTrunk):
         self.register_buffer("bands", _band_matrix(VIEW_SAMPLES // 2 + 1, _BANDS), persistent=False)
         envelope = _band_matrix(VIEW_SAMPLES // 2 + 1, _ENVELOPE_BANDS)
         self.register_buffer("envelope_bands", envelope, persistent=False)
-        self.register_buffer("masks", _masks(), persistent=False)
+        self.register_buffer("masks", _envelope_bands(), persistent=False)
         silent = [math.log(1e-4)] * _ENVELOPE_BANDS + [math.log(1e-3), 0.0]
         self.register_buffer("blank", torch.tensor(silent), persistent=False)
 
@@ -115,7 +119,7 @@ class WindowTrunk(NamedTrunk):
     def digest(cls) -> str:
         """Return the SHA-256 of all that determines raw features and kernels, hex."""
         code = hashlib.sha256(f"{NAME} {BLOCKS} {_ENVELOPES} {_LAGS} {_PERIODS}".encode())
-        for tensor in (window_kernels.unit_kernels(), channel_signs(), _masks()):
+        for tensor in (window_kernels.unit_kernels(), channel_signs(), _envelope_bands()):
             code.update(tensor.numpy().tobytes())
         code.update(window_kernels.digest().encode())
         return code.hexdigest()
@@ -146,15 +150,15 @@ class WindowTrunk(NamedTrunk):
         floor = 1e-6 * mean.abs() + 1e-12
         x = centred_views / (std + floor)  # [n, C, 1 + S, L]
         overview, pieces = x[:, :, 0], x[:, :, 1:]
-        course = F.adaptive_avg_pool1d(overview, _COURSE)
-        power = _power(x) @ self.bands[: x.shape[-1] // 2 + 1]  # [n, C, 1 + S, B]
+        course = F.adaptive_avg_pool1d(overview, _COURSE_POINTS)
+        power = _power_shares(x) @ self.bands[: x.shape[-1] // 2 + 1]  # [n, C, 1 + S, B]
         log_power = torch.log(power + 1e-4)
         spectrum = torch.cat([log_power[:, :, 1:].mean(dim=2), log_power[:, :, 0]], dim=-1)
         size = level_features(mean[:, :, 0, 0], std[:, :, 0, 0])
         description = (
             spectrum,
             self._envelope(pieces).mean(dim=2),
-            _moments(pieces).mean(dim=2),
+            _moment_features(pieces).mean(dim=2),
             course,
         )
         columns = []
@@ -169,7 +173,7 @@ class WindowTrunk(NamedTrunk):
         )  # [n, C, D]
         signs = self.signs[: views.shape[1]]  # [C, Q]
         sums = torch.einsum("ncd,cq->ndq", channel_codes, signs) / math.sqrt(views.shape[1])
-        columns += [size.mean(dim=1), sums.flatten(1), _together(overview)]
+        columns += [size.mean(dim=1), sums.flatten(1), _correlation_eigenvalues(overview)]
         return torch.cat(columns, dim=1)
 
     def _envelope(self, x: Tensor) -> Tensor:
@@ -186,7 +190,7 @@ class WindowTrunk(NamedTrunk):
         mean = size.mean(dim=-1, keepdim=True)
         deviation = size - mean
         variance = deviation.square().mean(dim=-1, keepdim=True)
-        power = _power(deviation / (variance.sqrt() + 1e-3 * mean + 1e-6))
+        power = _power_shares(deviation / (variance.sqrt() + 1e-3 * mean + 1e-6))
         power = power @ self.envelope_bands[: power.shape[-1]]
         swing = torch.log(variance.squeeze(-1) / (mean.squeeze(-1).square() + 1e-9) + 1e-3)
         description = torch.cat(
@@ -202,7 +206,7 @@ class WindowTrunk(NamedTrunk):
         rows = x.flatten(0, -2)  # [m, L]
         missing = int(math.log2(VIEW_SAMPLES // x.shape[-1]))
         parts = [rows.new_zeros(rows.shape[0], 84 * (len(_THRESHOLDS) + 1) * missing)]
-        for scale in range(missing, _SCALES):
+        for scale in range(missing, _SCALE_COUNT):
             # Unfold and multiply: five times as fast as a convolution with one input channel.
             stride = 2 if scale == 0 else 1
             near = F.pad(rows, (4, 4)).unfold(-1, 9, stride)  # [m, l, 9]
@@ -237,7 +241,7 @@ def window_views(window: NDArray[np.floating]) -> Tensor:
     return torch.stack([F.adaptive_avg_pool1d(x, VIEW_SAMPLES), *pieces], dim=2)
 
 
-def _power(x: Tensor) -> Tensor:
+def _power_shares(x: Tensor) -> Tensor:
     """Return each spectral line's share in the power of signals, ``[..., L / 2 + 1]``."""
     # Exporters support pairs of real numbers, not complex numbers.
     power = torch.view_as_real(torch.fft.rfft(x)).square().sum(dim=-1)
@@ -256,7 +260,7 @@ def level_features(mean: Tensor, std: Tensor) -> Tensor:
     return torch.stack(columns, dim=-1)
 
 
-def _moments(x: Tensor) -> Tensor:
+def _moment_features(x: Tensor) -> Tensor:
     """Return moments, quantiles, rates of change and autocorrelation of standardised signals."""
     skew = x.pow(3).mean(dim=-1)
     kurtosis = x.pow(4).mean(dim=-1)
@@ -281,7 +285,7 @@ def _moments(x: Tensor) -> Tensor:
     return torch.cat([torch.stack(columns, dim=-1), *tails], dim=-1)
 
 
-def _together(overview: Tensor) -> Tensor:
+def _correlation_eigenvalues(overview: Tensor) -> Tensor:
     """Return the leading eigenvalue shares of the channels' correlations, ``[n, 8]``."""
     c = overview.shape[1]
     coarse = F.adaptive_avg_pool1d(overview, 128)
@@ -305,7 +309,7 @@ def channel_signs() -> Tensor:
     rows = []
     for channel in range(CHANNELS_LIMIT):
         digest = hashlib.sha256(f"weightgate window channel {channel}".encode()).digest()
-        bits = np.unpackbits(np.frombuffer(digest, np.uint8))[:_CODES]
+        bits = np.unpackbits(np.frombuffer(digest, np.uint8))[:_SIGN_CODES]
         rows.append(1.0 - 2.0 * bits.astype(np.float32))
     return torch.from_numpy(np.stack(rows))
 
@@ -320,7 +324,7 @@ def _band_matrix(lines: int, bands: int) -> Tensor:
     return torch.from_numpy(matrix)
 
 
-def _masks() -> Tensor:
+def _envelope_bands() -> Tensor:
     """Return the pass bands of the three envelopes, ``[3, lines]``."""
     masks = torch.zeros(len(_ENVELOPES), VIEW_SAMPLES // 2 + 1)
     for row, (low, high) in enumerate(_ENVELOPES):

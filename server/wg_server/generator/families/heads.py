@@ -120,8 +120,8 @@ def families_from_arrays(
     families = {}
     for place, (family, class_names) in enumerate(labels.items()):
         classes = len(class_names)
-        tensors, network = split_prefix(by_number[str(place)], family_network.PREFIX)
-        tensors, of_likeness = split_prefix(tensors, likeness.PREFIX)
+        tensors, network = split_prefix(by_number[str(place)], family_network.TENSOR_PREFIX)
+        tensors, of_likeness = split_prefix(tensors, likeness.TENSOR_PREFIX)
         families[family] = OperatorFamily(
             labels=tuple(class_names),
             head=family_head.family_head_from_tensors(tensors, classes, layout),

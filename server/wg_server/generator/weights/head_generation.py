@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from wg_common.catalogue import POSTERIOR
+from wg_common.catalogue import POSTERIOR_SOURCE
 from wg_common.inference.posterior import Posterior
 from wg_core import atomic
 from wg_core.errors import DataError

@@ -16,7 +16,12 @@ import torch
 from torch import Tensor
 
 from wg_common.machines import exchanger, vessel
-from wg_common.machines.process import LEAST_SHARE, WATER_HEAT_CAPACITY, WINDOW_SAMPLES, ProcessUnit
+from wg_common.machines.process import (
+    SMALLEST_RATIO,
+    WATER_HEAT_CAPACITY,
+    WINDOW_SAMPLES,
+    ProcessUnit,
+)
 from wg_server.generator.weights.drawing import RandomDraws
 
 
@@ -178,7 +183,7 @@ class VesselSimulator:
         changes[..., 2] = accumulation * share * nominal_level
         changes[..., 5] = warming * share / level
         least = (
-            LEAST_SHARE * vessel.nominal_quantities(figures)[:, :1]
+            SMALLEST_RATIO * vessel.nominal_quantities(figures)[:, :1]
         )  # Floor for a nearly idle vessel
         truths = torch.stack([duty.clamp(min=least), inflow * nominal_flow], dim=2)
         return UnitWindows(

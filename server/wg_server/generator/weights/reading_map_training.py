@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from wg_common.machines.registry import PROCESS_UNITS, READABLE_KINDS
-from wg_common.nets.encoder.reading_map import Maps, ReadingMap
+from wg_common.nets.encoder.reading_map import ReadingMap, ReadingMaps
 from wg_common.streams import Stream
 from wg_server.generator.weights import machine_pool, training
 from wg_server.generator.weights.machine_model import INPUT_SCALINGS, StatisticEmbedding

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from wg_common.machines.process import ProcessUnit
 from wg_common.nets.encoder.reading_map import ReadingMap
-from wg_common.nets.process_sensor import FIRST_LAYER, HALF_WIDTH, OTHER_LAYERS, WIDTH, layers
+from wg_common.nets.process_sensor import (
+    FIRST_LAYER,
+    HALF_WIDTH,
+    HIDDEN_WIDTH,
+    OTHER_LAYERS,
+    later_layers,
+)
 from wg_server.generator.weights.candidates import Tensors
 from wg_server.generator.weights.machine_model import StatisticEmbedding
 from wg_server.generator.weights.machine_networks import draw_parameters
@@ -33,8 +39,8 @@ class SensorNetwork(nn.Module):
         super().__init__()
         self.unit, self.embedding = unit, StatisticEmbedding()
         condition = unit.condition_size + self.embedding.size
-        self.first = nn.Linear(unit.reading_count + condition, WIDTH)
-        self.rest = layers(unit)
+        self.first = nn.Linear(unit.reading_count + condition, HIDDEN_WIDTH)
+        self.rest = later_layers(unit)
         self.register_buffer("half_width", torch.zeros(len(unit.quantities)))
 
     def forward(self, readings: Tensor, figures: Tensor, statistics: StatisticBatch) -> Tensor:

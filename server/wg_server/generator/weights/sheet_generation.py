@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from wg_common.catalogue import CONDITIONED, HEAD_BIAS, HEAD_WEIGHT, InputScaling
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, SOFT_SENSOR_SOURCE, InputScaling
 from wg_common.machines import bearing, words
 from wg_common.machines.base import MachineKind
 from wg_common.machines.registry import PROCESS_UNITS, declared_kind, declared_unit

@@ -13,7 +13,7 @@ from wg_client.methods.names import HANDED_ON
 from wg_client.models.manifest import CheckFinding
 from wg_client.selection.checks import registry
 from wg_client.selection.checks.base import ModelComparison
-from wg_common.catalogue import POSTERIOR, SAME_FAMILY
+from wg_common.catalogue import POSTERIOR_SOURCE, SAME_FAMILY
 from wg_common.inference.posterior import Posterior
 from wg_core.errors import ConfigError
 from wg_core.site.acceptance import AcceptanceConfig
@@ -132,7 +132,7 @@ def test_f13_few_sites_behind_a_class(compare: Compare, sites: int) -> None:
     )
     delivered = replace(
         comparison,
-        model=replace(comparison.model, origin=POSTERIOR),
+        model=replace(comparison.model, origin=POSTERIOR_SOURCE),
         package=replace(comparison.package, posterior=posterior),
     )
     finding = found(delivered)["WG-F13"]
@@ -143,7 +143,7 @@ def test_f13_few_sites_behind_a_class(compare: Compare, sites: int) -> None:
     every_class = compare(FEATURES, LABELS, GOOD)
     every_class = replace(
         every_class,
-        model=replace(every_class.model, origin=POSTERIOR),
+        model=replace(every_class.model, origin=POSTERIOR_SOURCE),
         package=replace(every_class.package, posterior=posterior),
     )
     assert found(every_class)["WG-F13"].passed, "own labels judge it"

@@ -13,7 +13,7 @@ from wg_common.catalogue import ANY_FAMILY, SAME_FAMILY
 from wg_common.inference import family_head
 from wg_common.inference.family_head import FamilyHead, FeatureLayout
 from wg_common.inference.hostile_tensors import split_prefix
-from wg_common.inference.likeness import PREFIX
+from wg_common.inference.likeness import TENSOR_PREFIX
 from wg_common.nets import family_network
 from wg_core.errors import DecodeError
 from wg_server.generator import container
@@ -59,8 +59,8 @@ def _offered(generator: HeadGenerator, names: tuple[str, ...]) -> list[Generated
 
 
 def _read(tensors: dict[str, Any]) -> tuple[FamilyHead, dict[str, Any]]:
-    own, network = split_prefix(tensors, family_network.PREFIX)
-    own, _ = split_prefix(own, PREFIX)
+    own, network = split_prefix(tensors, family_network.TENSOR_PREFIX)
+    own, _ = split_prefix(own, TENSOR_PREFIX)
     return family_head.family_head_from_tensors(own, len(own["bias"]), LAYOUT), network
 
 

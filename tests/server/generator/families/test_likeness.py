@@ -74,7 +74,9 @@ def test_what_describes_a_site_does_not_depend_on_the_order_of_records() -> None
 
 
 def test_tensors_go_around_and_wrong_ones_are_refused() -> None:
-    tensors = {n.removeprefix(tests.PREFIX): v for n, v in constant(D, 0.5).tensors().items()}
+    tensors = {
+        n.removeprefix(tests.TENSOR_PREFIX): v for n, v in constant(D, 0.5).tensors().items()
+    }
     assert likeness_test_from_tensors(tensors, D).unlikeness(np.zeros((40, D))) == 0.5
     for wrong in ({"bias": np.full(1, np.nan)}, {"width": np.full(1, 2.0)}, {"more": np.ones(1)}):
         with pytest.raises(DecodeError, match="likeness"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from wg_common.catalogue import POSTERIOR
+from wg_common.catalogue import POSTERIOR_SOURCE
 from wg_common.inference.posterior import posterior_from_tensors, posterior_head
 from wg_core.errors import ConfigError, DataError, DecodeError
 from wg_core.wire import canonical
@@ -44,7 +44,7 @@ def test_the_documented_candidates_are_there_and_fit_the_architecture(
     generator: HeadGenerator, world: World
 ) -> None:
     made = generate_heads(generator, _others(generator, world), LABELS)
-    assert {POSTERIOR} == set(_by_name(made))
+    assert {POSTERIOR_SOURCE} == set(_by_name(made))
     for candidate in made:
         assert posterior_from_tensors(candidate.tensors, 4, 16).classes == 4
 
@@ -56,7 +56,7 @@ def _right(
     x, y = world.records(family, 0, 4, 5, 3)
     tx, ty = world.records(family, 0, 4, 50, 2)
     made = _by_name(generate_heads(generator, others, LABELS))
-    posterior = posterior_from_tensors(made[POSTERIOR].tensors, 4, 16)
+    posterior = posterior_from_tensors(made[POSTERIOR_SOURCE].tensors, 4, 16)
     weight, bias = posterior_head(posterior, x.astype(np.float64), np.full(len(y), -1))
     return float(((tx @ weight.T + bias).argmax(axis=1) == ty).mean())
 
@@ -78,7 +78,7 @@ def test_a_class_never_seen_is_filled_from_memory(generator: HeadGenerator, worl
     x, y = world.records(20, 0, 4, 30, 1)
     tx, ty = world.records(20, 0, 4, 50, 2)
     made = _by_name(generate_heads(generator, _others(generator, world, None), LABELS))
-    posterior = posterior_from_tensors(made[POSTERIOR].tensors, 4, 16)
+    posterior = posterior_from_tensors(made[POSTERIOR_SOURCE].tensors, 4, 16)
     weight, bias = posterior_head(posterior, x[y != 1].astype(np.float64), y[y != 1])
     logits = tx[ty == 1] @ weight.T + bias
     assert (logits.argmax(axis=1) == 1).mean() > 0.8
@@ -89,7 +89,7 @@ def test_memory_is_matched_by_label_name(generator: HeadGenerator, world: World)
     renamed = replace(release, schema=replace(release.schema, labels=("w", "x", "y", "z")))
     others = pooling.pools_of_releases(generator.parts.priors, None, [renamed])
     none, strange, known = (
-        _by_name(generate_heads(generator, pools, LABELS))[POSTERIOR].tensors["weighted"]
+        _by_name(generate_heads(generator, pools, LABELS))[POSTERIOR_SOURCE].tensors["weighted"]
         for pools in ([], others, _others(generator, world))
     )
     assert np.array_equal(none, strange) and not np.array_equal(none, known)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wg_common.machines import gearbox, motor
 from wg_common.machines.base import HALF_BINS, WINDOW_SAMPLES
-from wg_common.machines.registry import KINDS
+from wg_common.machines.registry import MACHINE_KINDS
 from wg_common.nets.spectrum_lines import BANDS, envelope_spectra
 from wg_core.wire.data_sheet import DataSheet, Gearbox, InductionMotor
 from wg_server.generator.weights import gearbox_simulation, motor_simulation
@@ -22,7 +22,7 @@ from wg_server.generator.weights.simulators import SIMULATORS
 
 
 def test_every_kind_has_a_simulator() -> None:
-    assert {name: make(0).kind for name, make in SIMULATORS.items()} == KINDS
+    assert {name: make(0).kind for name, make in SIMULATORS.items()} == MACHINE_KINDS
 
 
 @pytest.mark.parametrize("name", SIMULATORS)
@@ -150,4 +150,4 @@ def test_half_of_simulated_bearings_hum_in_every_condition() -> None:
 
 def test_sheets_of_tests_state_machines_that_are_simulated() -> None:
     for name, machine in (("gearbox", GEARS), ("induction_motor", MOTOR)):
-        assert KINDS[name].read_figures(DataSheet(**{name: machine})).shape[0] == 1  # type: ignore[arg-type]
+        assert MACHINE_KINDS[name].read_figures(DataSheet(**{name: machine})).shape[0] == 1  # type: ignore[arg-type]
