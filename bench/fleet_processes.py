@@ -22,7 +22,7 @@ from tests.e2e.fleet_support import answer_synthetic, base_package, enrol_plant,
 
 from wg_core import atomic, logs
 from wg_core.errors import PeerError
-from wg_core.fleet.interface import Handlers
+from wg_core.fleet.interface import NodeHandlers
 from wg_core.fleet.node import run_node
 from wg_core.site.home import ClientHome
 from wg_server.campaigns.packaging import ReleasePools
@@ -143,7 +143,7 @@ def be_nodes(homes: Sequence[ClientHome]) -> None:
         return None
 
     stop = threading.Event()
-    handlers = Handlers(answer_query=answer_synthetic, apply_package=apply)
+    handlers = NodeHandlers(answer_query=answer_synthetic, apply_package=apply)
     with stop_on_signals(stop):
         threads = [
             threading.Thread(target=run_node, args=(home, handlers), kwargs={"stop": stop})

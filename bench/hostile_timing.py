@@ -37,7 +37,7 @@ from wg_audit.installed.plant import PlantSetup
 from wg_client.release import canary_audit
 from wg_client.release.look import freeze_data, inspect_home_data
 from wg_core import atomic
-from wg_core.fleet.interface import Handlers, NodeOptions
+from wg_core.fleet.interface import NodeHandlers, NodeOptions
 from wg_core.fleet.node import run_node
 from wg_core.release.query import answer_query
 from wg_core.site import config as configuration
@@ -276,7 +276,7 @@ def be_nodes(homes: Sequence[ClientHome]) -> None:
         return None
 
     stop = threading.Event()
-    handlers = Handlers(answer_query=answer_query, apply_package=apply)
+    handlers = NodeHandlers(answer_query=answer_query, apply_package=apply)
     run = functools.partial(run_node, stop=stop, options=_OPTIONS)
     with stop_on_signals(stop):
         threads = [threading.Thread(target=run, args=(home, handlers)) for home in homes]

@@ -139,7 +139,7 @@ import json, resource, sys, time
 start = time.perf_counter()
 from pathlib import Path
 from wg_audit import verification
-found = verification.verify_log(Path(sys.argv[1]))
+found = verification.audit_log(Path(sys.argv[1]))
 print(json.dumps({"seconds": time.perf_counter() - start,
     "cpu_seconds": time.process_time(), "entries": found.history.state.size,
     "entry_bytes": found.history.bytes,

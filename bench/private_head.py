@@ -30,7 +30,7 @@ from sklearn.model_selection import GridSearchCV
 from wg_common.nets import private_head
 from wg_common.nets.encoder.module import load_encoder
 from wg_core.privacy import calibration, gradients
-from wg_core.privacy.gradients import DEFAULT_STEPS, ChargedSteps, LabelledFeatures
+from wg_core.privacy.gradients import DEFAULT_STEPS, ChargedGradientSums, LabelledFeatures
 from wg_core.privacy.mechanism import noise_scale
 from wg_core.privacy.schema import default_schema
 from wg_server.generator.evaluation.simulated_release import simulate_statistics
@@ -112,7 +112,7 @@ def trained(features: Floats, labels: Ints, rows: Ints) -> dict[str, Head]:
         sigma = (
             DEFAULT_STEPS**0.5 * (1 << gradients.GRID_BITS) / calibration.largest_mu(epsilon, DELTA)
         )
-        charged = ChargedSteps(records.rows_by_unit(), sigma, DEFAULT_STEPS)
+        charged = ChargedGradientSums(records.rows_by_unit(), sigma, DEFAULT_STEPS)
         heads[f"epsilon {epsilon:g}"] = private_head.train_private_head(records, charged)
         heads[f"epsilon {epsilon:g}, nearest mean"] = nearest_mean(x, y, records.classes, epsilon)
     return heads

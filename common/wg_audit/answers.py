@@ -44,7 +44,7 @@ def read_log_records(path: Path, result: VerificationResult) -> LogRecords:
 
     Args:
         path: Path of a client's home, a ledger file or an export.
-        result: Result of ``verification.verify_log`` for that path.
+        result: Result of ``verification.audit_log`` for that path.
 
     Raises:
         ConfigError: The path cannot be read.
@@ -105,7 +105,7 @@ def _spent_budgets(records: LogRecords) -> Iterator[tuple[LineageAccount, list[i
             yield account, payments if len(payments) == account.charges else [0, *payments]
 
 
-def composed_epsilon(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_composed_epsilon(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: composed ε and δ of each budget."""
     for account, indices in _spent_budgets(records):
         yield AnswerWithEvidence(
@@ -123,7 +123,7 @@ def composed_epsilon(records: LogRecords) -> Iterator[AnswerWithEvidence]:
         )
 
 
-def guess_success_rate(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_guess_success_rate(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the best test's success rate at guessing one unit's membership.
 
     It follows from (ε, δ), for two equally likely neighbouring data sets.
@@ -142,7 +142,7 @@ def guess_success_rate(records: LogRecords) -> Iterator[AnswerWithEvidence]:
         )
 
 
-def budget_caps(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_budget_caps(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the cap of each budget, and the rule of its renewal."""
     places: dict[str, list[int]] = {}
     for entry in records.datasets:
@@ -157,14 +157,14 @@ def budget_caps(records: LogRecords) -> Iterator[AnswerWithEvidence]:
         yield AnswerWithEvidence(answer, _stated_in(indices))
 
 
-def privacy_variant(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_privacy_variant(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the variant of differential privacy."""
     return _distinct_texts(
         records, lambda charge: charge_words.translatable_sentence(charge.guarantee.variant)
     )
 
 
-def privacy_unit(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_privacy_unit(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the unit that is protected."""
     return _distinct_texts(
         records,
@@ -176,7 +176,7 @@ def privacy_unit(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     )
 
 
-def contribution_rule(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_contribution_rule(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the rule by which records of a unit count."""
     return _distinct_texts(
         records,
@@ -184,7 +184,7 @@ def contribution_rule(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     )
 
 
-def noise_mechanism(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_noise_mechanism(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the noise mechanism, and the accountant of its cost."""
     return _distinct_texts(
         records,
@@ -196,7 +196,7 @@ def noise_mechanism(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     )
 
 
-def rederived_charges(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_rederived_charges(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the charges whose cost follows from their own blocks."""
     if records.charges:
         yield AnswerWithEvidence(
@@ -209,7 +209,7 @@ def rederived_charges(records: LogRecords) -> Iterator[AnswerWithEvidence]:
         )
 
 
-def subsampling(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_subsampling(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the subsampling of records, if any."""
     return _distinct_texts(
         records,
@@ -220,7 +220,7 @@ def subsampling(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     )
 
 
-def matched_files(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_matched_files(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the received files that match their charges."""
     files = records.finding.received
     if files:
@@ -235,7 +235,7 @@ def matched_files(records: LogRecords) -> Iterator[AnswerWithEvidence]:
         )
 
 
-def program_and_digest(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_program_and_digest(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the program and its code digest."""
     return _distinct_texts(
         records,
@@ -247,14 +247,14 @@ def program_and_digest(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     )
 
 
-def randomness_source(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_randomness_source(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the source of the noise's randomness."""
     return _distinct_texts(
         records, lambda charge: charge_words.translatable_sentence(charge.implementation.randomness)
     )
 
 
-def count_noise(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_count_noise(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the noise on a class count in the newest class statistics."""
     for charge in reversed(records.charges):
         counts = next((x for x in charge.mechanism.blocks if x.name == "counts"), None)
@@ -271,7 +271,7 @@ def count_noise(records: LogRecords) -> Iterator[AnswerWithEvidence]:
             return
 
 
-def human_decisions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_human_decisions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the requests that people decided."""
     decision_list = list(records.finding.history.state.decisions.values())
     if decision_list:
@@ -286,7 +286,7 @@ def human_decisions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
         )
 
 
-def chain_and_signatures(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_chain_and_signatures(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: chain and signatures, by a ledger key from another source."""
     history, source = records.finding.history, records.finding.verdict.ledger_key.source
     if source != LOGS_WORD:
@@ -301,7 +301,7 @@ def chain_and_signatures(records: LogRecords) -> Iterator[AnswerWithEvidence]:
         )
 
 
-def witness_cosignatures(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_witness_cosignatures(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: cosignatures of witnesses whose keys came from another source."""
     for view in records.finding.verdict.witnesses:
         if view.size and view.source != LOGS_WORD:
@@ -319,7 +319,7 @@ def witness_cosignatures(records: LogRecords) -> Iterator[AnswerWithEvidence]:
             )
 
 
-def recipients_and_purposes(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_recipients_and_purposes(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the recipients and purposes of releases."""
     uses = [(x.use.recipient, x.use.purpose, x.head.seq) for x in records.charges]
     reuses = records.finding.history.state.reuses.values()
@@ -336,7 +336,7 @@ def recipients_and_purposes(records: LogRecords) -> Iterator[AnswerWithEvidence]
         )
 
 
-def floating_point_defence(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_floating_point_defence(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the defence against floating-point attacks."""
     return _distinct_texts(
         records,
@@ -344,14 +344,14 @@ def floating_point_defence(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     )
 
 
-def timing_defence(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_timing_defence(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Answer how the plant defends its releases against timing attacks, for each charge."""
     return _distinct_texts(
         records, lambda charge: charge_words.translatable_sentence(charge.implementation.timing)
     )
 
 
-def unprotected_data(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_unprotected_data(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the data that is not protected."""
     return _distinct_texts(
         records,
@@ -363,7 +363,7 @@ def unprotected_data(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     )
 
 
-def log_completeness(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_log_completeness(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the audit covers every known log of the site, if so."""
     if records.finding.succession.complete:
         yield AnswerWithEvidence(
@@ -372,7 +372,7 @@ def log_completeness(records: LogRecords) -> Iterator[AnswerWithEvidence]:
         )
 
 
-def released_numbers(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_released_numbers(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the numbers in a release."""
     return _distinct_texts(
         records,
@@ -387,7 +387,7 @@ def released_numbers(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     )
 
 
-def dataset_versions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_dataset_versions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the data sets and their versions."""
     if records.datasets:
         names = list(dict.fromkeys(entry.name for entry in records.datasets))
@@ -403,7 +403,7 @@ def dataset_versions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
         )
 
 
-def release_counts(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_release_counts(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the numbers of charges and releases."""
     state = records.finding.history.state
     if state.charges:
@@ -420,7 +420,7 @@ def release_counts(records: LogRecords) -> Iterator[AnswerWithEvidence]:
         )
 
 
-def replaced_logs_and_keys(records: LogRecords) -> Iterator[AnswerWithEvidence]:
+def answer_replaced_logs_and_keys(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the replaced logs and keys."""
     finding = records.finding
     if finding.succession.predecessor:

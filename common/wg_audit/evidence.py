@@ -114,11 +114,11 @@ def verify_with_evidence(path: Path, options: EvidenceOptions) -> VerificationRe
 
     Raises:
         UsageError: The value of an option is invalid.
-        WgError: An error of ``verification.verify_log`` occurs.
+        WgError: An error of ``verification.audit_log`` occurs.
     """
     from wg_audit import verification
 
-    return verification.verify_log(
+    return verification.audit_log(
         path,
         _trust_anchors(options),
         checkpoints=options["checkpoints"],

@@ -254,7 +254,7 @@ class OutsideEvidence(TypedDict, total=False):
     current_time: int
 
 
-def verify_log(
+def audit_log(
     path: Path, anchors: TrustAnchors = NO_ANCHORS, **evidence_options: Unpack[OutsideEvidence]
 ) -> VerificationResult:
     """Verify a client's home, a ledger file or an export.

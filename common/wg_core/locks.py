@@ -10,7 +10,7 @@ from wg_core.errors import ConfigError
 
 
 @contextmanager
-def hold(path: Path, *, busy: str | None = None) -> Iterator[None]:
+def hold_lock(path: Path, *, busy: str | None = None) -> Iterator[None]:
     """Hold a lock on a file for the duration of the context; the file itself stays.
 
     Args:

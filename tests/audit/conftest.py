@@ -106,7 +106,7 @@ def happened(tmp_path_factory: pytest.TempPathFactory) -> Truth:
     made = workshop.make_truth(
         site, Exported(folder / "server", site.witness_key), folder / "exports"
     )
-    verification.verify_log(site.path)  # loads the accountants once, for all processes
+    verification.audit_log(site.path)  # loads the accountants once, for all processes
     return made
 
 

@@ -109,7 +109,7 @@ def test_another_sum_than_the_logs_own_is_a_problem_and_the_figure_is_the_true_o
         ledger.charge(site.request("w1", "0.5", "welds"))
         site.register(ledger, "parts", b"other data")
         believed = ledger.read_spending("parts").epsilon
-    found = verification.verify_log(site.path)
+    found = verification.audit_log(site.path)
     assert found.verdict.word == "other sums" and not found.is_verified
     (account,) = found.accounts
     assert believed == pytest.approx(1, abs=1e-3) and account.primary > 1.1

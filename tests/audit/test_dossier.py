@@ -104,7 +104,7 @@ def records_of(site: Site, exported: Exported, *, without: str = "") -> LogRecor
         if without not in ("file", "charge"):
             exported.received(ledger, site, "r1")
     server = None if without == "server" else exported.folder
-    return answers.read_log_records(site.path, verification.verify_log(site.path, server=server))
+    return answers.read_log_records(site.path, verification.audit_log(site.path, server=server))
 
 
 def answered(records: LogRecords) -> set[str]:
@@ -144,9 +144,7 @@ def test_a_line_vanishes_with_its_evidence(
 def test_without_a_data_set_there_is_no_budget(site: Site) -> None:
     with Ledger.create(site.path, origin=ORIGIN, key=site.key, site="plant-a"):
         pass
-    assert (
-        answered(answers.read_log_records(site.path, verification.verify_log(site.path))) == set()
-    )
+    assert answered(answers.read_log_records(site.path, verification.audit_log(site.path))) == set()
 
 
 def test_an_answer_says_where_it_stands(site: Site, exported: Exported) -> None:
@@ -194,7 +192,7 @@ def test_a_new_key_and_a_log_before_are_incidents(site: Site) -> None:
             for seq in range(ledger.size)
             if isinstance(entries.decode(ledger.entry(seq)), entries.Rotation)
         ]
-    records = answers.read_log_records(site.path, verification.verify_log(site.path))
+    records = answers.read_log_records(site.path, verification.audit_log(site.path))
     (answer,) = dossier.answer_forms(records)[1].sections[-1].lines[-1].evidence
     assert answer.where == f"stated in entries {turned}"
 

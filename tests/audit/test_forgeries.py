@@ -22,7 +22,7 @@ SEEDS = (1, 2)
 
 def test_the_truth_passes_with_all_that_refutes_the_forgeries(truth: Truth) -> None:
     for path in (truth.site.path, truth.export):
-        found = verification.verify_log(
+        found = verification.audit_log(
             path,
             truth.keys,
             statistics=[truth.checkpoint.parent],
@@ -42,7 +42,7 @@ def test_the_forgers_tools_change_nothing_by_themselves(truth: Truth) -> None:
     """A log that is taken apart and put together again is the true one, and passes."""
     assert workshop.settle(truth.entries, truth.heads) == truth.entries
     forged = workshop.settled(truth, truth.entries)
-    assert not verification.verify_log(
+    assert not verification.audit_log(
         forged.path, truth.keys, checkpoints=[truth.checkpoint], server=truth.exported.folder
     ).verdict.problems
 
@@ -57,10 +57,10 @@ def test_no_forgery_passes(truth: Truth, name: str, seed: int) -> None:
     truth.rng = random.Random(f"{name} {seed}")
     forged = FORGERIES[name](truth)
     if name in ALONE and seed == SEEDS[0]:
-        alone = verification.verify_log(forged.path).verdict
+        alone = verification.audit_log(forged.path).verdict
         assert not alone.problems, "badly made: it does not hold by itself"
     try:
-        found = verification.verify_log(forged.path, **forged.brought)
+        found = verification.audit_log(forged.path, **forged.brought)
     except WgError as error:
         assert re.search(BECAUSE.get(name, "."), str(error)), error
     else:

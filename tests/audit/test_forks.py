@@ -52,7 +52,7 @@ class Copies:
                 (self.forks / f"{request_id}.wgs").write_bytes(data)
 
     def verdict(self) -> Verdict:
-        return verification.verify_log(self.site.path, server=self.exported.folder).verdict
+        return verification.audit_log(self.site.path, server=self.exported.folder).verdict
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_head_alone_shows_a_fork_and_no_charge(copies: Copies) -> None:
 def test_heads_and_files_that_the_log_has_prove_nothing(copies: Copies) -> None:
     """A file that came after a later one is refused, too; it is compared like any other."""
     with copies.site.open() as ledger:
-        copies.heads(ledger.first_checkpoint(), ledger.checkpoint())
+        copies.heads(ledger.first_entry_checkpoint(), ledger.checkpoint())
     received = copies.exported.folder / "plant-a" / "r1.wgs"
     received.rename(copies.forks / "late.wgs")
     verdict = copies.verdict()
@@ -144,7 +144,7 @@ def test_what_else_lies_beside_the_evidence_is_named(copies: Copies) -> None:
 
 def test_the_log_of_the_refused_copy_is_told_apart_with_its_reason(copies: Copies) -> None:
     with pytest.raises(VerificationError, match="there are two histories"):
-        verification.verify_log(copies.copy.path, server=copies.exported.folder)
+        verification.audit_log(copies.copy.path, server=copies.exported.folder)
 
 
 def test_a_branch_that_shows_a_late_charge_costs_at_least_what_that_charge_states(

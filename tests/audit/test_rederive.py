@@ -111,7 +111,7 @@ def refused(site: Site, request: ChargeRequest, match: str, payload: bytes = b"x
         charged = ledger.charge(request)
         ledger.record_release(charged.seq, payload)
     with pytest.raises(VerificationError, match=rf"entry 3: .*{match}"):
-        verification.verify_log(site.path)
+        verification.audit_log(site.path)
 
 
 def test_a_smaller_sensitivity_than_the_blocks_imply_is_refused(site: Site) -> None:
@@ -209,7 +209,7 @@ def test_files_that_fit_their_charges_pass(site: Site, tmp_path: Path) -> None:
     request = site.request()
     folder = released(site, tmp_path, request, request)
     (folder / "readme.txt").write_text("ignored")
-    found = verification.verify_log(site.path, statistics=[folder])
+    found = verification.audit_log(site.path, statistics=[folder])
     assert [item.file for item in found.received] == ["a.wgs"]
 
 
@@ -233,9 +233,9 @@ def test_a_charge_that_differs_from_its_file_is_refused(
     """Made at epsilon 2.5, and charged as something else; each charge holds by itself."""
     made = site.request("r1", "2.5")
     folder = released(site, tmp_path, LIES[name](site, made), made)
-    verification.verify_log(site.path)
+    verification.audit_log(site.path)
     with pytest.raises(VerificationError, match=r"a\.wgs: entry 3: .* on the ledger, .* file"):
-        verification.verify_log(site.path, statistics=[folder])
+        verification.audit_log(site.path, statistics=[folder])
 
 
 def sheet(speed: str) -> DataSheet:
@@ -293,9 +293,9 @@ def test_a_machine_release_is_read_by_what_its_log_states_before(
         path.write_bytes(statistics_file.encode_bundle(site.covered(ledger)))
     if problem:
         with pytest.raises(VerificationError, match=problem):
-            verification.verify_log(site.path, statistics=[path])
+            verification.audit_log(site.path, statistics=[path])
     else:
-        finding = verification.verify_log(site.path, statistics=[path])
+        finding = verification.audit_log(site.path, statistics=[path])
         assert [item.file for item in finding.received] == ["a.wgs"]
         assert not [line for line in finding.remarks if "class names of" in line]
 
@@ -313,7 +313,7 @@ def test_a_file_that_carries_another_charge_than_the_log_is_refused(
         statistics_file.encode_bundle(dataclasses.replace(covered, charge_entry=other))
     )
     with pytest.raises(VerificationError, match="another charge entry than entry 3"):
-        verification.verify_log(site.path, statistics=[folder])
+        verification.audit_log(site.path, statistics=[folder])
 
 
 def test_a_manifest_of_another_shape_is_no_manifest(site: Site, tmp_path: Path) -> None:
@@ -329,6 +329,6 @@ def test_a_manifest_of_another_shape_is_no_manifest(site: Site, tmp_path: Path) 
         path = tmp_path / "a.wgs"
         path.write_bytes(statistics_file.encode_bundle(covered))
         with pytest.raises(DecodeError, match=r"a\.wgs: manifest"):
-            verification.verify_log(site.path, statistics=[path])
+            verification.audit_log(site.path, statistics=[path])
         for file in site.folder.glob("ledger.sqlite*"):
             file.unlink()

@@ -37,7 +37,7 @@ def test_budgets_under_names_that_look_alike_are_added_and_the_names_are_told_ap
             site.register(ledger, name, b"data of %d" % number if number else b"data")
             requests.append(site.request(f"r{number}", "2.5", name))
             ledger.charge(requests[-1])
-    verdict = verification.verify_log(site.path).verdict
+    verdict = verification.audit_log(site.path).verdict
     assert verdict.total is not None and verdict.total.budgets == len(LOOK_ALIKES)
     assert verdict.total.epsilon == pytest.approx(composed(*requests), rel=1e-6)
     assert verdict.total.epsilon > 7 and verdict.total.cap_epsilon == 3
@@ -58,7 +58,7 @@ def test_several_budgets_are_at_most_partly_verified(site: Site) -> None:
 
 
 def several(site: Site) -> bool:
-    return any("2 budgets" in x for x in verification.verify_log(site.path).verdict.not_checked)
+    return any("2 budgets" in x for x in verification.audit_log(site.path).verdict.not_checked)
 
 
 def test_spend_of_a_log_that_is_not_inherited_is_in_the_sum(site: Site, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_spend_of_a_log_that_is_not_inherited_is_in_the_sum(site: Site, tmp_path
         new.accountant = closed_form
         site.register(new, "parts")
         new.charge(second)
-    verdict = verification.verify_log(path, previous=[site.path]).verdict
+    verdict = verification.audit_log(path, previous=[site.path]).verdict
     assert verdict.word == "budget unknown" and verdict.total is not None
     assert verdict.total.epsilon == pytest.approx(composed(first, second), rel=1e-6)
     assert verdict.total.logs == 1
@@ -89,7 +89,7 @@ def test_inherited_spend_is_counted_once(site: Site, tmp_path: Path) -> None:
         site="plant-a",
         predecessor=recovery.read_predecessor(site.path, "lost"),
     ).close()
-    verdict = verification.verify_log(path, previous=[site.path]).verdict
+    verdict = verification.audit_log(path, previous=[site.path]).verdict
     assert verdict.total is not None and verdict.total.logs == 0
     assert verdict.total.epsilon == pytest.approx(composed(first), rel=1e-6)
 
@@ -108,9 +108,9 @@ def test_two_privacy_units_in_one_sum_are_a_problem(
     monkeypatch.setattr("wg_core.ledger.store.check_privacy_unit", lambda *_: None)
     with site.create() as ledger:
         ledger.charge(of_parts(site.request("r1", "1")))
-        assert verification.verify_log(site.path).verdict.word == "holds by itself"
+        assert verification.audit_log(site.path).verdict.word == "holds by itself"
         ledger.charge(site.request("r2", "0.5"))
-    verdict = verification.verify_log(site.path).verdict
+    verdict = verification.audit_log(site.path).verdict
     assert verdict.word == "two units" and verdict.exit_code == 5
     assert "part and record" in verdict.problems[0] or "part, record" in verdict.problems[0]
 
@@ -126,8 +126,8 @@ def test_a_unit_before_and_another_one_after_a_lost_key_are_two(site: Site, tmp_
         new.accountant = closed_form
         site.register(new, "parts")
         new.charge(site.request("r2", "0.5"))
-    assert verification.verify_log(path).verdict.word == "holds by itself"
-    assert verification.verify_log(path, previous=[site.path]).verdict.word == "two units"
+    assert verification.audit_log(path).verdict.word == "holds by itself"
+    assert verification.audit_log(path, previous=[site.path]).verdict.word == "two units"
 
 
 @pytest.mark.parametrize(

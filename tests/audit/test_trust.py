@@ -48,7 +48,7 @@ def forged(site: Site, tmp_path: Path) -> Site:
     with site.create() as ledger:
         site.release(ledger, "r1", "2.5")
         site.cosign(ledger)
-    verification.verify_log(site.path, anchors(site))
+    verification.audit_log(site.path, anchors(site))
     folder = tmp_path / "forged"
     folder.mkdir()
     other = dataclasses.replace(site, folder=folder, witness_key=site.signing_key, memory=None)
@@ -61,7 +61,7 @@ def test_a_key_of_the_logs_own_under_the_witnesss_name_is_not_the_witness(
     site: Site, forged: Site
 ) -> None:
     with pytest.raises(VerificationError, match=r"0 of 1 known witnesses cosigned this log"):
-        verification.verify_log(forged.path, anchors(site))
+        verification.audit_log(forged.path, anchors(site))
 
 
 def test_an_empty_log_with_both_keys_enrolled_is_still_not_cosigned(
@@ -72,7 +72,7 @@ def test_an_empty_log_with_both_keys_enrolled_is_still_not_cosigned(
         ledger.enrol_witness(NAME, signing.public_bytes(site.witness_key))
         cosign(ledger, forged.witness_key)
     with pytest.raises(VerificationError, match="0 of 1 known witnesses"):
-        verification.verify_log(forged.path, anchors(site))
+        verification.audit_log(forged.path, anchors(site))
 
 
 def test_entries_are_counted_as_witnessed_by_the_given_key_alone(site: Site) -> None:
@@ -82,7 +82,7 @@ def test_entries_are_counted_as_witnessed_by_the_given_key_alone(site: Site) -> 
         site.release(ledger)
         cosign(ledger, site.signing_key)
         size = ledger.size
-    finding = verification.verify_log(site.path, anchors(site))
+    finding = verification.audit_log(site.path, anchors(site))
     assert finding.history.witnessed_size == seen < size
     assert any("not cosigned yet" in remark for remark in finding.remarks)
     known = {
@@ -99,7 +99,7 @@ def test_a_cosignature_counts_even_if_the_log_does_not_name_the_witness(site: Si
         signed = note.with_signatures(lines).encode()
         ledger._db.execute("update heads set note = ?", (signed,))
     known = TrustedWitness("auditor.example/w", signing.public_bytes(site.signing_key))
-    finding = verification.verify_log(site.path, TrustAnchors(witnesses=(known,)))
+    finding = verification.audit_log(site.path, TrustAnchors(witnesses=(known,)))
     assert finding.history.newest_cosignature(known) == (3, 5)
 
 
@@ -117,10 +117,10 @@ def test_a_quorum_counts_keys_and_takes_the_size_that_enough_have_seen(site: Sit
         ((*known, second), 1, size),
         ((*known, second, third), 2, seen),
     ):
-        found = verification.verify_log(site.path, TrustAnchors(witnesses=witnesses, quorum=quorum))
+        found = verification.audit_log(site.path, TrustAnchors(witnesses=witnesses, quorum=quorum))
         assert found.history.witnessed_size == expected
     with pytest.raises(VerificationError, match=r"2 of 3 known .* 3 must .* third\.example"):
-        verification.verify_log(site.path, TrustAnchors(witnesses=(*known, second, third)))
+        verification.audit_log(site.path, TrustAnchors(witnesses=(*known, second, third)))
 
 
 def test_a_witness_cannot_be_counted_twice() -> None:
@@ -137,7 +137,7 @@ def test_a_quorum_without_witnesses_is_not_met(site: Site) -> None:
     with site.create() as ledger:
         site.cosign(ledger)
     with pytest.raises(VerificationError, match="0 of 0 known witnesses"):
-        verification.verify_log(site.path, TrustAnchors(quorum=1))
+        verification.audit_log(site.path, TrustAnchors(quorum=1))
 
 
 def test_a_known_key_vouches_for_the_keys_that_it_rotated_to(site: Site) -> None:
@@ -146,7 +146,7 @@ def test_a_known_key_vouches_for_the_keys_that_it_rotated_to(site: Site) -> None
         ledger.rotate_key(new)
         site.release(ledger)
     for key in (site.key, new):
-        verification.verify_log(site.path, TrustAnchors(ledger_key=signing.public_bytes(key)))
+        verification.audit_log(site.path, TrustAnchors(ledger_key=signing.public_bytes(key)))
 
 
 def test_a_log_from_before_a_rotation_does_not_hold_under_the_new_key(site: Site) -> None:
@@ -154,7 +154,7 @@ def test_a_log_from_before_a_rotation_does_not_hold_under_the_new_key(site: Site
     with site.create() as ledger:
         site.release(ledger)
     with pytest.raises(VerificationError, match="the log is signed by"):
-        verification.verify_log(
+        verification.audit_log(
             site.path, TrustAnchors(ledger_key=signing.public_bytes(site.signing_key))
         )
 
@@ -182,7 +182,7 @@ def test_a_predecessor_must_be_the_log_that_the_witness_saw(site: Site, tmp_path
             cosign(new, site.witness_key)
         known = TrustAnchors(witnesses=anchors(site).witnesses)
         if good:
-            verification.verify_log(path, known, previous=[old.path])
+            verification.audit_log(path, known, previous=[old.path])
         else:
             with pytest.raises(VerificationError, match="0 of 1 known witnesses"):
-                verification.verify_log(path, known, previous=[old.path])
+                verification.audit_log(path, known, previous=[old.path])

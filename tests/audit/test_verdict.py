@@ -67,7 +67,7 @@ def full(site: Site, exported: Exported) -> bytes:
 def test_with_the_servers_folder_everything_is_checked_by_the_servers_word(
     site: Site, exported: Exported, full: bytes
 ) -> None:
-    found = verification.verify_log(
+    found = verification.audit_log(
         site.path, server=exported.folder, current_time=site.current_time + 3 * DAY
     )
     verdict = found.verdict
@@ -83,7 +83,7 @@ def test_with_the_servers_folder_everything_is_checked_by_the_servers_word(
 
 
 def test_keys_that_were_given_are_named_so(site: Site, exported: Exported, full: bytes) -> None:
-    verdict = verification.verify_log(site.path, anchors(site), server=exported.folder).verdict
+    verdict = verification.audit_log(site.path, anchors(site), server=exported.folder).verdict
     assert verdict.ledger_key.source == "given"
     assert verdict.ledger_key.public_key == signing.public_bytes(site.key).hex()
     (witness,) = verdict.witnesses
@@ -93,12 +93,12 @@ def test_keys_that_were_given_are_named_so(site: Site, exported: Exported, full:
 
 
 def test_without_anything_from_outside_the_verdict_says_so(site: Site, full: bytes) -> None:
-    verdict = verification.verify_log(site.path).verdict
+    verdict = verification.audit_log(site.path).verdict
     assert verdict.ledger_key.source == "the log's own word" and verdict.needed == 0
     assert verdict.word == "holds by itself"
     key = TrustAnchors(ledger_key=signing.public_bytes(site.key))
-    assert verification.verify_log(site.path, key).verdict.word == "partly verified"
-    assert verification.verify_log(site.path, anchors(site)).verdict.word == "partly verified"
+    assert verification.audit_log(site.path, key).verdict.word == "partly verified"
+    assert verification.audit_log(site.path, anchors(site)).verdict.word == "partly verified"
     text = " ".join(verdict.not_checked)
     for option in ("--ledger-key", "--witness-key", "--checkpoint", "--server", "--statistics"):
         assert option in text
@@ -110,9 +110,9 @@ def test_a_server_that_calls_another_key_by_the_witnesss_name_is_refused(
     exported.witness_key = site.signing_key
     exported.write()
     with pytest.raises(VerificationError, match="is given, the server's record says"):
-        verification.verify_log(site.path, anchors(site), server=exported.folder)
+        verification.audit_log(site.path, anchors(site), server=exported.folder)
     with pytest.raises(VerificationError, match="0 of 1 known witnesses"):
-        verification.verify_log(site.path, server=exported.folder)
+        verification.audit_log(site.path, server=exported.folder)
 
 
 def test_a_log_that_the_server_never_saw_is_refused(
@@ -123,13 +123,13 @@ def test_a_log_that_the_server_never_saw_is_refused(
     ]
     exported.write()
     with pytest.raises(VerificationError, match="never saw log weightgate/plant-a/0011"):
-        verification.verify_log(site.path, server=exported.folder)
+        verification.audit_log(site.path, server=exported.folder)
     exported.site = "plant-b"
     exported.write()
     with pytest.raises(VerificationError, match="knows no site 'plant-a'"):
-        verification.verify_log(site.path, server=exported.folder)
+        verification.audit_log(site.path, server=exported.folder)
     with pytest.raises(ConfigError, match="wg-server export"):
-        verification.verify_log(site.path, server=exported.folder / "nothing")
+        verification.audit_log(site.path, server=exported.folder / "nothing")
 
 
 def test_another_ledger_key_than_the_servers_is_refused(
@@ -137,9 +137,9 @@ def test_another_ledger_key_than_the_servers_is_refused(
 ) -> None:
     exported.saw(ORIGIN, site.signing_key, full)
     with pytest.raises(VerificationError, match="the log is signed by"):
-        verification.verify_log(site.path, server=exported.folder)
+        verification.audit_log(site.path, server=exported.folder)
     with pytest.raises(VerificationError, match="the server knows it with"):
-        verification.verify_log(site.path, anchors(site), server=exported.folder)
+        verification.audit_log(site.path, anchors(site), server=exported.folder)
 
 
 # --- freshness
@@ -155,17 +155,17 @@ def test_an_export_older_than_a_checkpoint_is_refused(
         ledger.export(old)
         site.release(ledger, "r1", "2.5")
         newest = site.cosign(ledger)
-    assert not verification.verify_log(old, anchors(site)).verdict.problems
+    assert not verification.audit_log(old, anchors(site)).verdict.problems
     note = tmp_path / "checkpoint.note"
     note.write_bytes(newest)
     match = "covers 5 entries, the log given has 3: this copy is older"
     with pytest.raises(VerificationError, match=match):
-        verification.verify_log(old, anchors(site), checkpoints=[note])
-    found = verification.verify_log(site.path, anchors(site), checkpoints=[note])
+        verification.audit_log(old, anchors(site), checkpoints=[note])
+    found = verification.audit_log(site.path, anchors(site), checkpoints=[note])
     assert [x.size for x in found.fresh.extends] == [5]
     exported.saw(ORIGIN, site.key, newest)
     with pytest.raises(VerificationError, match=match):
-        verification.verify_log(old, server=exported.folder)
+        verification.audit_log(old, server=exported.folder)
 
 
 def test_a_fork_from_a_checkpoint_is_refused(site: Site, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_fork_from_a_checkpoint_is_refused(site: Site, tmp_path: Path) -> None
     with site.create() as ledger:
         site.release(ledger, "r1", "0.5")
     with pytest.raises(VerificationError, match="there are two histories"):
-        verification.verify_log(
+        verification.audit_log(
             site.path, TrustAnchors(ledger_key=signing.public_bytes(site.key)), checkpoints=[note]
         )
 
@@ -190,16 +190,14 @@ def test_a_checkpoint_must_be_signed_by_somebody_known(
     path = tmp_path / "checkpoint.note"
     path.write_bytes(checkpoints.sign(head, [site.signing_key]).encode())
     with pytest.raises(VerificationError, match="signed neither by the log's key nor"):
-        verification.verify_log(site.path, anchors(site), checkpoints=[path])
+        verification.audit_log(site.path, anchors(site), checkpoints=[path])
     alone = [line for line in note.signatures if line.name == NAME]
     path.write_bytes(dataclasses.replace(note, signatures=tuple(alone)).encode())
-    assert not verification.verify_log(
-        site.path, anchors(site), checkpoints=[path]
-    ).verdict.problems
+    assert not verification.audit_log(site.path, anchors(site), checkpoints=[path]).verdict.problems
     forged = dataclasses.replace(alone[0], signature=bytes(72))
     path.write_bytes(dataclasses.replace(note, signatures=(forged,)).encode())
     with pytest.raises(VerificationError, match="does not hold"):
-        verification.verify_log(site.path, anchors(site), checkpoints=[path])
+        verification.audit_log(site.path, anchors(site), checkpoints=[path])
 
 
 def test_an_old_cosignature_is_refused_where_an_age_is_asked_for(
@@ -209,25 +207,25 @@ def test_an_old_cosignature_is_refused_where_an_age_is_asked_for(
     later = then + 8 * DAY
     for age, good in ((9 * DAY, True), (7 * DAY, False)):
         if good:
-            verification.verify_log(site.path, anchors(site), max_age=age, current_time=later)
+            verification.audit_log(site.path, anchors(site), max_age=age, current_time=later)
             continue
         with pytest.raises(VerificationError, match=f"is {8 * DAY} s old, at most {age} s"):
-            verification.verify_log(site.path, anchors(site), max_age=age, current_time=later)
+            verification.audit_log(site.path, anchors(site), max_age=age, current_time=later)
     with pytest.raises(VerificationError, match="no key of a witness is known"):
-        verification.verify_log(site.path, max_age=9 * DAY, current_time=later)
+        verification.audit_log(site.path, max_age=9 * DAY, current_time=later)
     # The witness looked again: nothing was added, so the same log is fresh once more.
     note = checkpoints.decode(full)[1]
     again = checkpoints.cosign(note, NAME, site.witness_key, later - DAY)
     path = tmp_path / "checkpoint.note"
     path.write_bytes(note.with_signatures(again).encode())
-    found = verification.verify_log(
+    found = verification.audit_log(
         site.path, anchors(site), checkpoints=[path], max_age=7 * DAY, current_time=later
     )
     assert found.fresh.age == DAY
 
 
 def test_the_logs_own_witnesses_make_nothing_fresh(site: Site, full: bytes) -> None:
-    found = verification.verify_log(site.path, current_time=site.current_time + DAY)
+    found = verification.audit_log(site.path, current_time=site.current_time + DAY)
     assert found.fresh.newest is None and found.fresh.age is None
 
 
@@ -266,9 +264,9 @@ def test_a_successor_that_names_no_predecessor_has_an_unknown_budget(
 ) -> None:
     path = tmp_path / "new.sqlite"
     checkpoint = successor(site, path, None)
-    assert not verification.verify_log(path).verdict.problems
+    assert not verification.audit_log(path).verdict.problems
     exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "budget unknown")
-    found = verification.verify_log(path, server=exported.folder)
+    found = verification.audit_log(path, server=exported.folder)
     assert found.verdict.problems and found.verdict.word == "budget unknown"
     assert found.succession.unnamed == (ORIGIN,) and not found.to_json()["verified"]
     code, text, _ = run("verify", path, "--server", exported.folder)
@@ -278,7 +276,7 @@ def test_a_successor_that_names_no_predecessor_has_an_unknown_budget(
     assert "<b>Verified</b>" not in page
     # The log itself names nobody, whatever the server says of it.
     exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "first")
-    assert verification.verify_log(path, server=exported.folder).verdict.problems
+    assert verification.audit_log(path, server=exported.folder).verdict.problems
 
 
 def test_a_checkpoint_of_another_log_of_the_site_makes_the_budget_unknown(
@@ -287,7 +285,7 @@ def test_a_checkpoint_of_another_log_of_the_site_makes_the_budget_unknown(
     path, note = tmp_path / "new.sqlite", tmp_path / "old.note"
     note.write_bytes(full)
     successor(site, path, None)
-    found = verification.verify_log(path, checkpoints=[note])
+    found = verification.audit_log(path, checkpoints=[note])
     assert found.verdict.word == "budget unknown" and found.succession.unnamed == (ORIGIN,)
 
 
@@ -297,13 +295,13 @@ def test_a_successor_that_names_its_predecessor_passes(
     path = tmp_path / "new.sqlite"
     checkpoint = successor(site, path, site.path)
     exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "names its predecessor")
-    found = verification.verify_log(path, server=exported.folder)
+    found = verification.audit_log(path, server=exported.folder)
     assert not found.verdict.problems and found.succession.predecessor == ORIGIN
     text = " ".join(found.verdict.not_checked)
     assert found.verdict.word == "partly verified" and found.succession.checked == ()
     assert "nobody has shown 3 of its entries (--previous)" in text  # seven, two releases show four
     assert "2 received file(s) of the site's other logs" in text
-    found = verification.verify_log(path, server=exported.folder, previous=[site.path])
+    found = verification.audit_log(path, server=exported.folder, previous=[site.path])
     assert (
         not found.verdict.problems
         and found.succession.checked == (ORIGIN,)
@@ -328,11 +326,11 @@ def test_a_successor_of_less_than_the_server_saw_is_refused(
     match = "inherits log weightgate/plant-a/0011 as of 3 entries, .* covers 5"
     for previous in ([], [copy]):
         with pytest.raises(VerificationError, match=match):
-            verification.verify_log(path, server=exported.folder, previous=previous)
+            verification.audit_log(path, server=exported.folder, previous=previous)
     note = tmp_path / "old.note"
     note.write_bytes(newest)
     with pytest.raises(VerificationError, match=match):
-        verification.verify_log(path, checkpoints=[note])
+        verification.audit_log(path, checkpoints=[note])
 
 
 def test_a_predecessor_of_another_key_or_story_is_refused(
@@ -348,7 +346,7 @@ def test_a_predecessor_of_another_key_or_story_is_refused(
     checkpoint = successor(site, path, invented.path)
     exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "names its predecessor")
     with pytest.raises(VerificationError, match=r"with key .*, the server knows it with"):
-        verification.verify_log(path, server=exported.folder)
+        verification.audit_log(path, server=exported.folder)
     same_key = dataclasses.replace(invented, key=site.key, folder=tmp_path / "again")
     same_key.folder.mkdir()
     with same_key.create() as ledger:
@@ -359,7 +357,7 @@ def test_a_predecessor_of_another_key_or_story_is_refused(
         NEW_ORIGIN, site.signing_key, successor(site, path, same_key.path), "names its predecessor"
     )
     with pytest.raises(VerificationError, match="there are two histories"):
-        verification.verify_log(path, server=exported.folder)
+        verification.audit_log(path, server=exported.folder)
 
 
 def test_an_unknown_budget_is_inherited(
@@ -370,7 +368,7 @@ def test_an_unknown_budget_is_inherited(
     third = "weightgate/plant-a/0033"
     checkpoint = successor(site, path, middle, third, site.key)
     exported.saw(third, site.key, checkpoint, "names its predecessor")
-    found = verification.verify_log(path, server=exported.folder)
+    found = verification.audit_log(path, server=exported.folder)
     assert found.verdict.problems and found.succession.unnamed == (ORIGIN,)
 
 
@@ -388,7 +386,7 @@ def test_a_chain_of_logs_is_checked_as_far_as_it_is_given(
         ([middle, site.path], (NEW_ORIGIN, ORIGIN), set()),
         ([site.path, middle], (NEW_ORIGIN, ORIGIN), set()),
     ):
-        found = verification.verify_log(path, server=exported.folder, previous=previous)
+        found = verification.audit_log(path, server=exported.folder, previous=previous)
         assert not found.verdict.problems and found.succession.checked == checked
         assert {log.origin for log in found.succession.not_given} == not_given
         said = any("nobody has shown" in x for x in found.verdict.not_checked)
@@ -396,11 +394,11 @@ def test_a_chain_of_logs_is_checked_as_far_as_it_is_given(
     note_of_first = tmp_path / "first.note"
     note_of_first.write_bytes(full)
     both = [middle, site.path]
-    assert not verification.verify_log(
+    assert not verification.audit_log(
         path, previous=both, checkpoints=[note_of_first]
     ).verdict.problems
-    assert verification.verify_log(path, checkpoints=[note_of_first]).verdict.problems
-    assert verification.verify_log(path, previous=[site.path]).verdict.word == "budget unknown"
+    assert verification.audit_log(path, checkpoints=[note_of_first]).verdict.problems
+    assert verification.audit_log(path, previous=[site.path]).verdict.word == "budget unknown"
 
 
 def test_a_log_between_that_the_server_leaves_out_is_followed_by_its_word(
@@ -425,7 +423,7 @@ def test_a_log_between_that_the_server_leaves_out_is_followed_by_its_word(
     words: dict[Succession, bool] = {"names its predecessor": True, "first": False}
     for word, good in words.items():
         exported.saw(third, site.key, checkpoint, word)
-        assert bool(verification.verify_log(path, server=exported.folder).verdict.problems) != good
+        assert bool(verification.audit_log(path, server=exported.folder).verdict.problems) != good
 
 
 def test_a_key_that_the_server_forgot_is_not_compared(
@@ -433,7 +431,7 @@ def test_a_key_that_the_server_forgot_is_not_compared(
 ) -> None:
     exported.logs = [dataclasses.replace(exported.logs[0], key="")]
     exported.write()
-    verdict = verification.verify_log(site.path, server=exported.folder).verdict
+    verdict = verification.audit_log(site.path, server=exported.folder).verdict
     assert verdict.ledger_key.source == "the log's own word"
     assert any("--ledger-key" in words for words in verdict.not_checked)
 
@@ -449,7 +447,7 @@ def test_a_log_that_was_replaced_is_not_the_last_word(
         new.record_release(charged.seq, site.payload(site.request("r9", "0.25")))
         later = dataclasses.replace(site, key=site.signing_key)
         exported.received(new, later, "r9")
-    found = verification.verify_log(site.path, server=exported.folder)
+    found = verification.audit_log(site.path, server=exported.folder)
     assert found.verdict.problems and found.verdict.word == "superseded"
     assert any("1 received file(s)" in words for words in found.verdict.not_checked)
 
@@ -512,7 +510,7 @@ def test_words_that_protect_nobody_are_a_problem(site: Site, changes: dict[str, 
         }
         charged = ledger.charge(dataclasses.replace(request, **parts))
         site.cosign(ledger)
-    found = verification.verify_log(site.path, anchors(site))
+    found = verification.audit_log(site.path, anchors(site))
     assert not found.is_verified and found.verdict.word == "unknown words"
     (problem,) = found.verdict.problems
     (words,) = (str(word) for fields in changes.values() for word in fields.values())
@@ -561,7 +559,7 @@ def test_the_export_and_the_home_get_the_same_verdict(
     shutil.copy(site.path, home / "ledger.sqlite")
     current_time = site.current_time + DAY
     found = [
-        verification.verify_log(x, server=exported.folder, current_time=current_time).to_json()
+        verification.audit_log(x, server=exported.folder, current_time=current_time).to_json()
         for x in (path, home)
     ]
     assert found[0] == found[1]

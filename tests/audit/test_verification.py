@@ -117,14 +117,14 @@ def test_received_files_are_each_covered_by_one_release(
 
 
 def test_remarks_say_what_to_look_at(site: Site, home: Path) -> None:
-    finding = verification.verify_log(home)
+    finding = verification.audit_log(home)
     remarks = " ".join((*finding.remarks, *finding.verdict.not_checked))
     for words in ("--ledger-key", "charges without a release (burned): 1", "not cosigned yet"):
         assert words in remarks
 
 
 def test_a_log_without_charges_verifies(site: Site, ledger: Ledger) -> None:
-    document = verification.verify_log(site.path).to_json()
+    document = verification.audit_log(site.path).to_json()
     assert document["epsilon"]["primary"] == 0 and document["burned"] == 0
 
 
@@ -133,7 +133,7 @@ def test_disagreeing_code_bases_are_an_error(
 ) -> None:
     monkeypatch.setattr(accounting, "composed_epsilon", lambda events, delta: 1.0)
     with pytest.raises(VerificationError, match="by other code"):
-        verification.verify_log(home)
+        verification.audit_log(home)
 
 
 def test_the_report_is_self_contained_and_complete(home: Path, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_the_report_is_self_contained_and_complete(home: Path, tmp_path: Path) -
 def test_names_are_escaped_in_the_report(site: Site, ledger: Ledger) -> None:
     site.register(ledger, "<script>alert(1)</script>", b"other")
     page = report.render_auditor_page(
-        answers.read_log_records(site.path, verification.verify_log(site.path))
+        answers.read_log_records(site.path, verification.audit_log(site.path))
     )
     assert "<script>" not in page and "&lt;script&gt;" in page
 
@@ -166,7 +166,7 @@ def test_names_are_escaped_in_the_report(site: Site, ledger: Ledger) -> None:
 def test_a_report_on_an_empty_log_renders(site: Site, ledger: Ledger) -> None:
     page = report.render_auditor_page(
         answers.read_log_records(
-            site.path, verification.verify_log(site.path, current_time=1_700_000_000)
+            site.path, verification.audit_log(site.path, current_time=1_700_000_000)
         )
     )
     assert "Nothing was charged" in page and "2023-11-14" in page
@@ -190,7 +190,7 @@ def test_verification_needs_neither_torch_nor_flwr(home: Path) -> None:
     code = (
         "import sys; from pathlib import Path; "
         "from wg_audit import answers, report, verification; path = Path(sys.argv[1]); "
-        "found = verification.verify_log(path); "
+        "found = verification.audit_log(path); "
         "report.render_auditor_page(answers.read_log_records(path, found)); "
         "print([m for m in ('torch','flwr','torchvision') if m in sys.modules])"
     )

@@ -71,7 +71,7 @@ def test_the_auditor_s_page(browser: Browser, tmp_path: Path, language: Language
         site.cosign(ledger)
         ledger.charge(site.request("r2", "0.5"))
     page = tmp_path / f"audit.{language.code}.html"
-    records = answers.read_log_records(site.path, verification.verify_log(site.path))
+    records = answers.read_log_records(site.path, verification.audit_log(site.path))
     page.write_text(render_audit(records, language), "utf-8")
     assert wrong(browser, page, tmp_path) == []
 

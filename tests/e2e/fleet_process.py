@@ -21,7 +21,7 @@ from tests.e2e.fleet_support import FAST, answer_synthetic, base_package
 
 from wg_common import weights_file
 from wg_core import atomic
-from wg_core.fleet.interface import Handlers
+from wg_core.fleet.interface import NodeHandlers
 from wg_core.fleet.node import run_node
 from wg_core.ledger.witness import AskWitness
 from wg_core.site import config as configuration
@@ -76,7 +76,7 @@ def node(home: ClientHome, once: bool, fatal: str, stop: threading.Event) -> Non
 
     run_node(
         home,
-        Handlers(answer_query=answer, apply_package=apply),
+        NodeHandlers(answer_query=answer, apply_package=apply),
         one_package=once,
         stop=stop,
         options=FAST,

@@ -26,7 +26,7 @@ from tests.server.generators import install
 from wg_client.fleet import enrolment
 from wg_common import weights_file, weights_package
 from wg_common.weights_package import Candidate, WeightsManifest
-from wg_core.fleet.interface import Handlers, NodeOptions
+from wg_core.fleet.interface import NodeHandlers, NodeOptions
 from wg_core.fleet.node import run_node
 from wg_core.ledger.charging import ReleaseTerms, charge_for_statistics
 from wg_core.ledger.cosigned import RolledBack
@@ -219,7 +219,7 @@ class Plant:
     def running(self, *, once: bool = False) -> Iterator[threading.Thread]:
         """Run the plant's node on a thread until the block ends."""
         stop = threading.Event()
-        handlers = Handlers(answer_query=self.answer, apply_package=self.apply)
+        handlers = NodeHandlers(answer_query=self.answer, apply_package=self.apply)
 
         def run() -> None:
             try:

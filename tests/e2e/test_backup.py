@@ -178,7 +178,7 @@ def test_an_older_plant_without_another_backup_gives_its_ledger_up(
     evidence = tmp_path / "evidence"
     auditors.export_for_auditors(server, evidence, [plant.site])
     with pytest.raises(VerificationError, match="what was spent in between is left out"):
-        verification.verify_log(again.home.root, server=evidence)
+        verification.audit_log(again.home.root, server=evidence)
 
 
 def test_a_note_that_is_old_or_of_another_ledger_proves_nothing(

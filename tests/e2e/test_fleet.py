@@ -27,7 +27,7 @@ from wg_core.errors import (
     WgError,
 )
 from wg_core.fleet.inbox import Inbox
-from wg_core.fleet.interface import Handlers
+from wg_core.fleet.interface import NodeHandlers
 from wg_core.fleet.node import run_node
 from wg_core.privacy.schema import MACHINE_STATISTICS
 from wg_core.site import contact
@@ -135,7 +135,7 @@ def test_once_reports_why_a_package_was_not_applied(server: ServerHome, plant: P
         try:
             run_node(
                 plant.home,
-                Handlers(answer_query=plant.answer, apply_package=plant.apply),
+                NodeHandlers(answer_query=plant.answer, apply_package=plant.apply),
                 one_package=True,
             )
         except WgError as error:

@@ -42,7 +42,7 @@ from wg_client.fleet import enrolment
 from wg_core.connection import link, transport
 from wg_core.errors import ConfigError, DecodeError, PeerError, StorageError
 from wg_core.fleet import flower, inbox
-from wg_core.fleet.interface import Handlers
+from wg_core.fleet.interface import NodeHandlers
 from wg_core.fleet.node import run_node
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
@@ -297,7 +297,7 @@ def _locked(path: Path) -> bool:
 def test_a_second_node_on_one_home_is_refused(server: ServerHome, plant: Plant) -> None:
     with plant.running():
         wait_until(lambda: _locked(plant.home.root / ".node.lock"), "the first node")
-        handlers = Handlers(answer_query=plant.answer, apply_package=plant.apply)
+        handlers = NodeHandlers(answer_query=plant.answer, apply_package=plant.apply)
         with pytest.raises(ConfigError, match="another process runs this plant's node"):
             run_node(plant.home, handlers, options=FAST)
         check_once(server, plant, finished(server, start_campaign(server, ["plant-a"])))

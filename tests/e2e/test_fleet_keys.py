@@ -53,7 +53,7 @@ def audited(server: ServerHome, plant: Plant, previous: Path | None = None) -> A
     """The auditor's word, with the keys that the server knows."""
     config = configuration.load(plant.home)
     witness = TrustedWitness(config.server.witness_name, bytes.fromhex(config.server.witness_key))
-    return verification.verify_log(
+    return verification.audit_log(
         plant.home.root,
         TrustAnchors(
             ledger_key=bytes.fromhex(site_of(server, plant).ledger_key), witnesses=(witness,)
@@ -282,12 +282,12 @@ def test_after_a_compromise_the_spend_stands_on_a_new_log(server: ServerHome, pl
     assert document_of(
         operator, "export", "--home", server.root, "--out", folder, "--site", plant.site
     )
-    found = verification.verify_log(
+    found = verification.audit_log(
         plant.home.root, server=folder, previous=[old], max_age=86_400
     ).verdict
     assert found.word == "verified" and found.succession.checked and found.received == 2
     assert len(found.not_checked) == 2  # proofs within files, and the past
-    assert verification.verify_log(old, server=folder).verdict.word == "superseded"
+    assert verification.audit_log(old, server=folder).verdict.word == "superseded"
 
 
 @pytest.mark.parametrize("moves", [0, 1, 2, 6, 9])  # of ten pieces

@@ -100,7 +100,7 @@ def check_nothing_twice(fleet: Fleet, done: Campaign) -> None:
         assert (spent.charges, spent.charges_without_release) == (1, 0), site
         assert len(site.released()) == 1, site
         assert site.applied() == [task.delivery_id], site
-        assert verification.verify_log(site.home.ledger).accounts[0].charges == 1
+        assert verification.audit_log(site.home.ledger).accounts[0].charges == 1
     with ServerStore.open(fleet.server) as store:
         kept = store.newest_usable_ids(encoder=done.encoder, excluded_site="nobody")
         assert kept == [t.release_id for t in done.tasks]

@@ -95,7 +95,7 @@ def test_connected_plants_take_new_keys_over_and_one_that_was_away_two_changes(
     pinned = configuration.load(away.home).server
     assert (pinned.signing_key, pinned.witness_key) == (made["signing_key"], made["witness_key"])
     for each in (plant, away):
-        finding = verification.verify_log(each.home.root, TrustAnchors(witnesses=(witness,)))
+        finding = verification.audit_log(each.home.root, TrustAnchors(witnesses=(witness,)))
         (view,) = finding.verdict.witnesses
         assert (view.handovers, view.public_key) == (2, made["witness_key"])
         assert finding.history.witnessed_size == finding.history.state.size
@@ -104,7 +104,7 @@ def test_connected_plants_take_new_keys_over_and_one_that_was_away_two_changes(
     assert document_of(
         operator, "export", "--home", server.root, "--site", "plant-a", "--out", folder
     )
-    assert not verification.verify_log(
+    assert not verification.audit_log(
         plant.home.root, server=folder, max_age=86_400
     ).verdict.problems
 

@@ -82,7 +82,7 @@ def test_two_servers_serve_one_plant_under_one_budget(
         assert (spent.lineage, spent.epsilon) == (same.lineage, same.epsilon)
         assert spent.charges == 2 and 1.4 < spent.epsilon < 1.6
     anchors = TrustAnchors(witnesses=(witness_of(plant), witness_of(second)), quorum=2)
-    one, two = (verification.verify_log(each.home.root, anchors) for each in (plant, second))
+    one, two = (verification.audit_log(each.home.root, anchors) for each in (plant, second))
     assert one.history.root == two.history.root
     assert len(one.accounts) == 1 and set(one.accounts[0].datasets) == {"line-1", "line-2"}
     for each, name in ((server, "here"), (other_server, "there")):

@@ -90,7 +90,7 @@ class LedgerAnswers:
         released = self.act(world)
         assert given in (None, released) and stored in (None, released)
         assert self.act(world) == released
-        finding = verification.verify_log(site.path)
+        finding = verification.audit_log(site.path)
         assert finding.accounts[0].charges == 1 and not finding.burned
 
 
@@ -175,7 +175,7 @@ class PlantAnswers:
         assert charges == 1 or (given is None and stored is None and charges == 0)
         answer = self.act(world)
         assert given in (None, answer) and self.act(world) == answer
-        finding = verification.verify_log(home.ledger)
+        finding = verification.audit_log(home.ledger)
         assert finding.accounts[0].charges == 1 and not finding.burned
 
     def freeze(self, world: World) -> int:

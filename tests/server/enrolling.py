@@ -52,6 +52,6 @@ def request_of(
             ledger_origin=ledger.origin,
             ledger_key=public.ledger_key,
             genesis=ledger.entry(0).decode(),
-            checkpoint=ledger.first_checkpoint().decode(),
+            checkpoint=ledger.first_entry_checkpoint().decode(),
             replaced=replaced,
         )

@@ -90,7 +90,7 @@ def enrol(
     ca_pem = _fetch_ca(token)
     public = identity.create_identity(home, token.site)
     with open_ledger(home, ledger, token.site, predecessor) as opened_ledger:
-        checkpoint = opened_ledger.first_checkpoint()
+        checkpoint = opened_ledger.first_entry_checkpoint()
         request = EnrolmentRequest(
             site=token.site,
             secret=token.secret,

@@ -95,7 +95,7 @@ def audit_installed_code(
     on_question(0)
     for probe in probes.PROBES:
         probe(bench)
-    checks, bounds, narrower = path_checks(bench), None, 1.0
+    checks, bounds, narrower = behaviour_checks(bench), None, 1.0
     if not bench.wrong[benches.ANSWERS_CHECK]:
         checks += noises.noise_checks(bench.noise)
         releases = [release for group in bench.noise.values() for release in group]
@@ -120,7 +120,7 @@ def audit_installed_code(
     )
 
 
-def path_checks(bench: AuditBench) -> list[CheckResult]:
+def behaviour_checks(bench: AuditBench) -> list[CheckResult]:
     """Return the checks of a plant's behaviour, which pass whatever noise it draws."""
     if not bench.centred:
         bench.wrong[benches.CENTRES_CHECK].append("all are at the origin")

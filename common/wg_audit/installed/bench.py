@@ -238,7 +238,7 @@ class AuditBench:
             for path, file in zip(paths, files, strict=True):
                 path.write_bytes(file.data)
             try:
-                verification.verify_log(plant.home, statistics=paths)
+                verification.audit_log(plant.home, statistics=paths)
             except VerificationError as error:
                 self.wrong[LEDGER_CHECK].append(str(error))
 

@@ -46,12 +46,12 @@ def apply_writing_habits(text: str, habits: WritingHabits, rng: np.random.Genera
         if len(word) > kept_letters and rng.random() < habits.short:
             words[place] = word[: int(rng.integers(3, 5))] + "." * habits.stopped
         elif len(word) > 3 and rng.random() < habits.errors:
-            words[place] = mistype(word, rng)
+            words[place] = add_typing_error(word, rng)
     sentence = " ".join(words)
     return {"lower": sentence.lower(), "upper": sentence.upper()}.get(habits.case, sentence)
 
 
-def mistype(word: str, rng: np.random.Generator) -> str:
+def add_typing_error(word: str, rng: np.random.Generator) -> str:
     """Make one typing error in a word: swap two letters, omit a letter, or double it."""
     place = int(rng.integers(1, len(word) - 1))
     kind = int(rng.integers(3))

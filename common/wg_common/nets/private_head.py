@@ -6,8 +6,8 @@ step uses all records, since a plant has hundreds, and the noise is the exact no
 ``wg_core.privacy.gradients``. The last bits of Opacus' own floating-point noise distinguish
 neighbouring data sets (Mironov, CCS 2012).
 
-*Guarantee.* The guarantee of ``gradients.ChargedSteps``. Only integers are summed over records, so
-no record changes the rounding of another's gradient.
+*Guarantee.* The guarantee of ``gradients.ChargedGradientSums``. Only integers are summed over
+records, so no record changes the rounding of another's gradient.
 
 *Not guaranteed:* that the head is accurate. With few records it is not, so the plant evaluates it
 on own records before use.
@@ -21,7 +21,7 @@ from opacus import GradSampleModule
 from opacus.grad_sample import register_grad_sampler
 from torch import Tensor, nn
 
-from wg_core.privacy.gradients import ChargedSteps, HeadArrays, LabelledFeatures
+from wg_core.privacy.gradients import ChargedGradientSums, HeadArrays, LabelledFeatures
 
 # Selected together with gradients.STEPS, on the same two data sets.
 _LEARNING_RATE = 0.05
@@ -47,7 +47,7 @@ def _gradient_samples(
     }
 
 
-def train_private_head(records: LabelledFeatures, steps: ChargedSteps) -> HeadArrays:
+def train_private_head(records: LabelledFeatures, steps: ChargedGradientSums) -> HeadArrays:
     """Train a private head by all steps that a charge pays for.
 
     The weights are averaged over the later half of the steps.

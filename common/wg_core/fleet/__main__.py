@@ -12,7 +12,7 @@ import click
 
 from wg_core import errors, logs
 from wg_core.fleet import applying
-from wg_core.fleet.interface import Handlers
+from wg_core.fleet.interface import NodeHandlers
 from wg_core.fleet.node import run_node
 from wg_core.ledger import charging
 from wg_core.release import readiness
@@ -46,7 +46,7 @@ def node(home: Path, one_package: bool, as_json: bool, log_format: str) -> None:
         latest = applying.apply_package(home, path)
         log.info("%s", latest.log_line)
 
-    handlers = Handlers(answer_query=answer_query, apply_package=apply)
+    handlers = NodeHandlers(answer_query=answer_query, apply_package=apply)
     run_node(place, handlers, one_package=one_package, stop=stop)
     if one_package and latest.document:
         click.echo(latest.document if as_json else "\n".join(latest.lines))

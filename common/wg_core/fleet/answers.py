@@ -13,7 +13,7 @@ from wg_core import logs
 from wg_core.connection import link
 from wg_core.errors import ApprovalPending, DecodeError, VerificationError, WgError
 from wg_core.fleet.inbox import Inbox
-from wg_core.fleet.interface import Handlers, MessageDeclined
+from wg_core.fleet.interface import MessageDeclined, NodeHandlers
 from wg_core.fleet.slot import AnswerSlot, NodeStopped
 from wg_core.ledger.witness import AskWitness
 from wg_core.site.config import ClientConfig
@@ -30,7 +30,7 @@ T = TypeVar("T")
 class MessageHandler:
     """Handler of one home, which computes the plant's answers to the server's messages."""
 
-    def __init__(self, home: ClientHome, config: ClientConfig, handlers: Handlers) -> None:
+    def __init__(self, home: ClientHome, config: ClientConfig, handlers: NodeHandlers) -> None:
         self._home = home
         self._config = config
         self._handlers = handlers

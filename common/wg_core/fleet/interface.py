@@ -32,7 +32,7 @@ class AnswerQuery(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Handlers:
+class NodeHandlers:
     """Functions that handle the server's messages at a plant, one for each message type."""
 
     answer_query: AnswerQuery

@@ -21,7 +21,7 @@ from wg_core.fleet.answers import MessageHandler
 from wg_core.fleet.applier import ApplierThread
 from wg_core.fleet.flower import FlowerSession
 from wg_core.fleet.inbox import Inbox
-from wg_core.fleet.interface import Handlers, MessageDeclined, NodeOptions
+from wg_core.fleet.interface import MessageDeclined, NodeHandlers, NodeOptions
 from wg_core.fleet.slot import AnswerSlot, NodeStopped
 from wg_core.ledger.cosigned import RolledBack
 from wg_core.ledger.witness import WitnessRefused
@@ -41,7 +41,7 @@ _CHECK_IN_SECONDS = 3600.0
 
 def run_node(
     home: ClientHome,
-    handlers: Handlers,
+    handlers: NodeHandlers,
     *,
     one_package: bool = False,
     stop: threading.Event | None = None,
@@ -85,7 +85,7 @@ class Node:
     def __init__(
         self,
         home: ClientHome,
-        handlers: Handlers,
+        handlers: NodeHandlers,
         stop: threading.Event,
         options: NodeOptions,
         *,

@@ -57,7 +57,9 @@ def find_new_keys(config: ClientConfig, server_trust: Trust) -> list[Handover]:
     return [
         link
         for use, name, pinned_key, newest in rows
-        for link in handover.follow_keys(use, name, pinned_key, newest, server_trust.handovers)
+        for link in handover.find_key_handovers(
+            use, name, pinned_key, newest, server_trust.handovers
+        )
     ]
 
 

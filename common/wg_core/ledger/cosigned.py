@@ -31,7 +31,7 @@ class CosignedLog(Log):
     A context manager, not to be shared between threads.
     """
 
-    def first_checkpoint(self) -> bytes:
+    def first_entry_checkpoint(self) -> bytes:
         """Return a checkpoint of size 1 under the log's current key, to prove the first entry."""
         head = Checkpoint(self.origin, 1, self._state.leaves[0])
         return checkpoints.sign(head, [self._signing_key()]).encode()

@@ -6,11 +6,11 @@ as in a release of statistics (``mechanism``). Without subsampling the steps are
 composition of Gaussian mechanisms, whose ``mu^2`` add up exactly (Dong, Roth and Su 2022, Corollary
 2), so that a ledger can account for a training as it does for a release.
 
-*Guarantee.* All sums of a ``ChargedSteps`` together are mu-GDP for adding or removing one privacy
-unit with ``mu^2 = sensitivity^2 / sigma^2`` of its schema, whatever the gradients are, as long as
-each row depends only on its own record and on earlier results, to the last bit. Edge cases: a
-non-finite number counts as zero; a unit of m records counts with the sum of its rows divided by m,
-rounded toward zero; without records the result is noise alone.
+*Guarantee.* All sums of a ``ChargedGradientSums`` together are mu-GDP for adding or removing one
+privacy unit with ``mu^2 = sensitivity^2 / sigma^2`` of its schema, whatever the gradients are, as
+long as each row depends only on its own record and on earlier results, to the last bit. Edge cases:
+a non-finite number counts as zero; a unit of m records counts with the sum of its rows divided by
+m, rounded toward zero; without records the result is noise alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -133,12 +133,12 @@ GradientFunction = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 """Function from row numbers ``[m]`` to the gradients ``[m, P]`` of these records."""
 HeadArrays = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Weight ``[K, d]`` and bias ``[K]``."""
-TrainHead = Callable[[LabelledFeatures, "ChargedSteps"], HeadArrays]
+TrainHead = Callable[[LabelledFeatures, "ChargedGradientSums"], HeadArrays]
 """Function that trains a head, using records only through the steps; see ``wg_common.nets``."""
 
 
 @dataclass(slots=True)
-class ChargedSteps:
+class ChargedGradientSums:
     """Noisy sums of gradients, limited to the number that one charge pays for.
 
     Attributes:

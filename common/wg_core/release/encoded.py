@@ -21,7 +21,7 @@ from wg_core.errors import StorageError, reraise_os_errors
 from wg_core.site.home import ClientHome
 from wg_core.snapshot import DIGEST_BYTES
 
-FOLDER = ".encoded"
+CACHE_FOLDER = ".encoded"
 
 
 class EncodedFeatureCache:
@@ -34,7 +34,7 @@ class EncodedFeatureCache:
             encoder: Id of the encoder, hex.
             width: Number D of local features.
         """
-        self._folder = home.snapshots / FOLDER
+        self._folder = home.snapshots / CACHE_FOLDER
         self._path = self._folder / f"{encoder}.rows"
         self._row = np.dtype([("digest", np.uint8, (DIGEST_BYTES,)), ("values", "<f4", (width,))])
         self._stream: BinaryIO | None = None

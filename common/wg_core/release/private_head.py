@@ -18,7 +18,12 @@ from wg_core.connection import cosigning
 from wg_core.errors import ConfigError, InternalError
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.witness import AskWitness
-from wg_core.privacy.gradients import ChargedSteps, GradientSchema, LabelledFeatures, TrainHead
+from wg_core.privacy.gradients import (
+    ChargedGradientSums,
+    GradientSchema,
+    LabelledFeatures,
+    TrainHead,
+)
 from wg_core.privacy.schema import GRADIENTS
 from wg_core.release import approval, query
 from wg_core.release.query import DEFAULT_HOOKS, ReleaseHooks, ReleaseOrder
@@ -91,7 +96,7 @@ def release_head(
         def pack(charged_request: ChargeRequest) -> bytes:
             records = labelled_features(snapshot)
             sigma = numbers.parse_hex_float(charged_request.mechanism.sigma)
-            steps = ChargedSteps(records.rows_by_unit(), sigma, schema.steps, hooks.sampler)
+            steps = ChargedGradientSums(records.rows_by_unit(), sigma, schema.steps, hooks.sampler)
             body = head_file.head_bytes(train(records, steps))
             if steps.remaining or len(body) != 4 * schema.length:
                 raise InternalError("private head: was not trained by all steps of its charge")

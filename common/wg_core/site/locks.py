@@ -8,7 +8,7 @@ from wg_core.site.home import ClientHome
 
 def lock_node(home: ClientHome) -> AbstractContextManager[None]:
     """Lock out other processes that run this plant's node or change its identity."""
-    return locks.hold(
+    return locks.hold_lock(
         home.root / ".node.lock", busy="another process runs this plant's node, or enrols it"
     )
 
@@ -18,15 +18,15 @@ def lock_release(home: ClientHome) -> AbstractContextManager[None]:
 
     The lock file is beside the ledger, so that homes that share a ledger answer one at a time.
     """
-    return locks.hold(home.budget_home / ".release.lock")
+    return locks.hold_lock(home.budget_home / ".release.lock")
 
 
 def lock_freeze(home: ClientHome) -> AbstractContextManager[None]:
     """Lock out other processes that freeze this plant's data set, with an error."""
     busy = "another process is freezing this data set; freeze again when it has ended"
-    return locks.hold(home.root / ".freeze.lock", busy=busy)
+    return locks.hold_lock(home.root / ".freeze.lock", busy=busy)
 
 
 def lock_models(home: ClientHome) -> AbstractContextManager[None]:
     """Wait for the lock under which a process changes the model in use."""
-    return locks.hold(home.root / ".models.lock")
+    return locks.hold_lock(home.root / ".models.lock")

@@ -105,7 +105,7 @@ def find_path(
     return path
 
 
-def follow_keys(
+def find_key_handovers(
     use: KeyUse, name: str, start: str, end: str, handovers: Iterable[Handover]
 ) -> list[Handover]:
     """Return the hand-overs that lead from a pinned key to a current key of one use.

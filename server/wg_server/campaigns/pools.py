@@ -325,6 +325,8 @@ class StoredPools:
             pools = GeneratorPools(self.store, plant.encoder, generator, priors, secret)
             self._pools = generator, plant.encoder, pools
         pools = self._pools[2]
-        with locks.hold(self._home.root / "pools.lock"):  # one of several processes does the work
+        with locks.hold_lock(
+            self._home.root / "pools.lock"
+        ):  # one of several processes does the work
             pools.refresh()
         return pools.pooled_releases_without(plant.labels, plant.site)

@@ -81,7 +81,9 @@ def lagging_sites(home: ServerHome, store: ServerStore) -> dict[str, bool]:
             continue
         try:
             for use, name in names.items():
-                handover.follow_keys(use, name, getattr(pins, use), getattr(today, use), links)
+                handover.find_key_handovers(
+                    use, name, getattr(pins, use), getattr(today, use), links
+                )
         except VerificationError:
             laggards[site.name] = False
         else:

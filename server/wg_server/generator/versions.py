@@ -354,7 +354,7 @@ def lock_versions(home: ServerHome) -> Iterator[None]:
     """Hold the lock under which versions are written, installed, deleted or copied."""
     with reraise_os_errors(StorageError, f"{home.generator_versions}: cannot be written"):
         home.generator_versions.mkdir(parents=True, exist_ok=True)
-    with locks.hold(home.generator_versions / ".lock"):
+    with locks.hold_lock(home.generator_versions / ".lock"):
         yield
 
 

@@ -120,7 +120,7 @@ def restore_home(
 @contextmanager
 def lock_keys(home: ServerHome) -> Iterator[None]:
     """Hold the lock under which a home's keys are changed or copied; a second process waits."""
-    with locks.hold(home.root / ".keys.lock"):
+    with locks.hold_lock(home.root / ".keys.lock"):
         yield
 
 

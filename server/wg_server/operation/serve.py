@@ -244,7 +244,7 @@ def lock_for_serving(home: ServerHome) -> AbstractContextManager[None]:
     Raises:
         ConfigError: Another process holds the lock.
     """
-    return locks.hold(home.lock, busy="another process serves this home")
+    return locks.hold_lock(home.lock, busy="another process serves this home")
 
 
 @contextmanager
@@ -256,7 +256,7 @@ def hold_serving_locks(home: ServerHome) -> Iterator[None]:
     """
     with lock_for_serving(home), ExitStack() as stack:
         for path in sorted(home.root.glob("serve-*.lock")):
-            stack.enter_context(locks.hold(path, busy="another process serves this home"))
+            stack.enter_context(locks.hold_lock(path, busy="another process serves this home"))
         yield
 
 
@@ -269,7 +269,7 @@ def _hold_additional_lock(home: ServerHome, port: int) -> Iterator[None]:
     """
     path = home.root / f"serve-{port}.lock"
     try:
-        with locks.hold(path, busy=f"another process serves this home on port {port}"):
+        with locks.hold_lock(path, busy=f"another process serves this home on port {port}"):
             yield
     finally:
         path.unlink(missing_ok=True)

@@ -28,7 +28,7 @@ from wg_common.nets.encoder.module import Encoder
 from wg_common.streams import Stream
 from wg_common.weights_package import PrivacyGuarantee
 from wg_core.privacy import gradients, mechanism
-from wg_core.privacy.gradients import ChargedSteps, GradientSchema, LabelledFeatures
+from wg_core.privacy.gradients import ChargedGradientSums, GradientSchema, LabelledFeatures
 from wg_server.zoo import family_heads, sources
 from wg_server.zoo.family_heads import SimulatedSites, SiteRecords
 from wg_server.zoo.membership import MembershipAttack
@@ -118,7 +118,7 @@ def _fit_private_head(
     records = LabelledFeatures(
         features=z.astype(np.float32), labels=labels, classes=len(schema.labels), units=units
     )
-    steps = ChargedSteps(records.rows_by_unit(), sigma, schema.steps)
+    steps = ChargedGradientSums(records.rows_by_unit(), sigma, schema.steps)
     halves = np.pad(z, ((0, 0), (0, 1)), constant_values=1.0) / 2
     width = halves.shape[1]
     noisy = [steps.noisy_sum(lambda rows: halves[rows], width) for _ in range(_NOISY_SUM_COUNT)]

@@ -213,7 +213,7 @@ def is_found(bug: str, encoder: bytes, seed: int) -> None:
         planted.plant(patch)
         with contextlib.suppress(_Found):
             planted.probe(run)
-    checks = installed.path_checks(run)
+    checks = installed.behaviour_checks(run)
     if planted.check in noise.TESTS_BY_PROPERTY:
         checks = noise.noise_checks(run.noise)
     assert planted.check in failed(checks), checks
@@ -333,7 +333,7 @@ def test_a_release_that_asks_for_no_noise_is_found(
     run = AuditBench(plants, np.random.default_rng(0), SMALL, lambda number: None)
     probes.probe_snapshot_sizes(run)
     assert {bench.EXACTNESS_CHECK, bench.SAMPLER_CHECK, bench.ORDER_CHECK} <= failed(
-        installed.path_checks(run)
+        installed.behaviour_checks(run)
     )
 
 

@@ -47,7 +47,7 @@ from tests.client.release.neighbour_folders import (
 from wg_client.release.look import freeze_data, inspect_home_data
 from wg_core.connection import link
 from wg_core.fleet import node
-from wg_core.fleet.interface import Handlers, NodeOptions
+from wg_core.fleet.interface import NodeHandlers, NodeOptions
 from wg_core.ledger import entries, store
 from wg_core.ledger.store import Ledger
 from wg_core.privacy import mechanism, timing
@@ -259,7 +259,7 @@ class Outsider:
         means = release_query.ReleaseHooks(sampler=self._sampler, on_step=step)
         running = node.Node(
             self.home,
-            Handlers(
+            NodeHandlers(
                 answer_query=partial(release_query.answer_query, hooks=means),
                 apply_package=lambda *_: None,
             ),

@@ -20,7 +20,7 @@ from wg_core.ledger import entries
 from wg_core.ledger.entries import Charge, Decision
 from wg_core.ledger.statement import BlockShare
 from wg_core.ledger.store import Ledger
-from wg_core.privacy.gradients import ChargedSteps, HeadArrays, LabelledFeatures
+from wg_core.privacy.gradients import ChargedGradientSums, HeadArrays, LabelledFeatures
 from wg_core.privacy.schema import GRADIENTS
 from wg_core.release.budget import read_spend
 from wg_core.release.private_head import HeadOrder, labelled_features, release_head
@@ -62,7 +62,7 @@ def spent(plant: TestPlant) -> tuple[int, int]:
 def test_the_charge_is_on_the_ledger_before_a_gradient_is_summed(make_plant: MakePlant) -> None:
     plant = make_plant()
 
-    def train(records: LabelledFeatures, charged: ChargedSteps) -> HeadArrays:
+    def train(records: LabelledFeatures, charged: ChargedGradientSums) -> HeadArrays:
         assert spent(plant) == (1, 1)
         return train_private_head(records, charged)
 
@@ -139,7 +139,7 @@ def test_training_sees_labelled_records_of_the_snapshot_by_unit(make_plant: Make
     plant = make_plant({0: 6, 1: 6, -1: 4}, unit_column="group")
     seen: list[LabelledFeatures] = []
 
-    def train(records: LabelledFeatures, charged: ChargedSteps) -> HeadArrays:
+    def train(records: LabelledFeatures, charged: ChargedGradientSums) -> HeadArrays:
         seen.append(records)
         assert sorted(np.concatenate(charged.units)) == list(range(12))
         assert {len(rows) for rows in charged.units} == {2}
@@ -161,7 +161,7 @@ def test_an_auditor_adds_the_charge_up_from_its_blocks(
     answer_query(plant.home, plant.query(epsilon="1"), witness=plant.witness)
     file = tmp_path / "head.wgs"
     file.write_bytes(release(plant, 1, "2"))
-    finding = verification.verify_log(plant.home.root, statistics=[file])
+    finding = verification.audit_log(plant.home.root, statistics=[file])
     assert not finding.verdict.problems and len(finding.received) == 1
     spend = read_spend(plant.home, plant.config)
     assert finding.verdict.total is not None

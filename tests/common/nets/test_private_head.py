@@ -11,7 +11,7 @@ from wg_common.nets.private_head import RowwiseLinear
 from wg_core.errors import DataError
 from wg_core.privacy import calibration, gradients
 from wg_core.privacy.exact import Integers
-from wg_core.privacy.gradients import DEFAULT_STEPS, ChargedSteps, LabelledFeatures
+from wg_core.privacy.gradients import DEFAULT_STEPS, ChargedGradientSums, LabelledFeatures
 
 CLASSES, WIDTH = 4, 16
 
@@ -68,7 +68,9 @@ def test_every_step_draws_noise_once_at_the_scale_of_the_charge() -> None:
         return total
 
     plant = records(40)
-    private_head.train_private_head(plant, ChargedSteps(plant.rows_by_unit(), 1000.0, 7, sampler))
+    private_head.train_private_head(
+        plant, ChargedGradientSums(plant.rows_by_unit(), 1000.0, 7, sampler)
+    )
     assert scales == [1000.0] * 7
 
 
@@ -76,7 +78,7 @@ def test_a_head_of_many_records_is_right_at_epsilon_four() -> None:
     plant = records(200)
     mu = calibration.largest_mu(4.0, 1e-5)
     sigma = DEFAULT_STEPS**0.5 * (1 << gradients.GRID_BITS) / mu
-    charged = ChargedSteps(plant.rows_by_unit(), sigma, DEFAULT_STEPS)
+    charged = ChargedGradientSums(plant.rows_by_unit(), sigma, DEFAULT_STEPS)
     weight, bias = private_head.train_private_head(plant, charged)
     judged = records(200, seed=1)
     right = (judged.features @ weight.T + bias).argmax(axis=1) == judged.labels

@@ -104,7 +104,7 @@ def make_world(make_plant: MakePlant, good_head: LinearHead, tmp_path: Path) -> 
         reply = EnrolmentService(server, server.read_config(), store).enrol_site(
             canonical.encode(request)
         )
-        ledger.add_cosignature(ledger.first_checkpoint() + reply.cosignature.encode(), NAME)
+        ledger.add_cosignature(ledger.first_entry_checkpoint() + reply.cosignature.encode(), NAME)
     return found
 
 

@@ -37,7 +37,7 @@ from wg_core.errors import (
     WgError,
 )
 from wg_core.fleet import answers, flower, node
-from wg_core.fleet.interface import Handlers, MessageDeclined, NodeOptions
+from wg_core.fleet.interface import MessageDeclined, NodeHandlers, NodeOptions
 from wg_core.fleet.slot import AnswerSlot, NodeStopped
 from wg_core.ledger.witness import WitnessRefused
 from wg_core.privacy import timing
@@ -217,7 +217,7 @@ def _node(
     config = ClientConfig(site="a", pin=server, data=data, privacy=privacy)
     monkeypatch.setattr(configuration, "load", lambda home: config)
     monkeypatch.setattr(link.ServerLink, "open", lambda *_: nullcontext())
-    handlers = Handlers(answer_query=answer, apply_package=lambda *_: None)
+    handlers = NodeHandlers(answer_query=answer, apply_package=lambda *_: None)
     return node.Node(ClientHome(home), handlers, stop, NodeOptions())
 
 

@@ -44,7 +44,7 @@ def caught(site: Site, match: str) -> None:
     with pytest.raises(VerificationError, match=match):
         site.open()
     with pytest.raises(VerificationError, match=match):
-        verification.verify_log(site.path)
+        verification.audit_log(site.path)
 
 
 def stored(site: Site, seq: int) -> bytes:
@@ -79,7 +79,7 @@ def later(entry: entries.Entry) -> entries.Entry:
 def test_the_untouched_ledger_holds(site: Site) -> None:
     fill(site)
     site.open().close()
-    finding = verification.verify_log(site.path)
+    finding = verification.audit_log(site.path)
     assert finding.accounts[0].charges == 3 and len(finding.burned) == 1
 
 
@@ -137,7 +137,7 @@ def test_a_hidden_cosigned_checkpoint_is_found(site: Site) -> None:
     fill(site)
     edit(site.path, "delete from heads where cosigned")
     with pytest.raises(VerificationError, match="entry 5: names a cosigned checkpoint of size 5"):
-        verification.verify_log(site.path)
+        verification.audit_log(site.path)
 
 
 def test_a_deleted_spend_is_not_refunded(site: Site) -> None:
@@ -155,7 +155,7 @@ def test_an_edited_outbox_is_not_sent(site: Site) -> None:
     with site.open() as ledger, pytest.raises(VerificationError, match="outbox of charge 3"):
         ledger.released_bytes("r1")
     with pytest.raises(VerificationError, match="outbox of charge 3"):
-        verification.verify_log(site.path)
+        verification.audit_log(site.path)
 
 
 def test_a_log_signed_again_by_another_key_is_found(site: Site) -> None:
@@ -180,9 +180,9 @@ def test_a_whole_log_under_another_key_is_found_with_the_key_from_enrolment(
     site.key = site.signing_key
     site.memory = None
     fill(site)
-    verification.verify_log(site.path)
+    verification.audit_log(site.path)
     with pytest.raises(VerificationError, match="expected"):
-        verification.verify_log(site.path, TrustAnchors(ledger_key=known))
+        verification.audit_log(site.path, TrustAnchors(ledger_key=known))
 
 
 def test_a_forged_cosignature_is_found(site: Site) -> None:
@@ -198,21 +198,21 @@ def test_a_forged_cosignature_is_found(site: Site) -> None:
         raw.execute("update heads set note = ? where size = ?", (bad, head.size))
     raw.close()
     with pytest.raises(VerificationError, match=r"checkpoint of size 5: .*does not hold"):
-        verification.verify_log(site.path)
+        verification.audit_log(site.path)
 
 
 def test_a_witness_that_is_demanded_must_have_cosigned(site: Site) -> None:
     fill(site)
     name = "server.example/witness"
     known = site.witness_key.public_key().raw
-    finding = verification.verify_log(
+    finding = verification.audit_log(
         site.path, TrustAnchors(witnesses=(TrustedWitness(name, known),))
     )
     assert finding.verdict.needed == 1 and finding.verdict.cosigned_to == 5
     other = site.signing_key.public_key().raw
     for stranger in (TrustedWitness("auditor.example/w", other), TrustedWitness(name, other)):
         with pytest.raises(VerificationError, match="0 of 1 known witnesses cosigned"):
-            verification.verify_log(site.path, TrustAnchors(witnesses=(stranger,)))
+            verification.audit_log(site.path, TrustAnchors(witnesses=(stranger,)))
 
 
 @pytest.mark.parametrize("jump", [-(10**9), -1, 0, 10**9])
@@ -223,7 +223,7 @@ def test_a_clock_that_jumps_changes_nothing(site: Site, jump: int) -> None:
         site.release(ledger, "r2", "0.5")
         spent = ledger.read_spending("parts")
     assert spent.charges == 2
-    finding = verification.verify_log(site.path)
+    finding = verification.audit_log(site.path)
     remarked = any("stepped back" in remark for remark in finding.remarks)
     assert remarked == (jump < 0)
 
@@ -234,7 +234,7 @@ def test_a_charge_that_states_less_than_it_spends_is_found(site: Site, ledger: L
     ledger.charge(site.request("r1", "2"))
     ledger.close()
     with pytest.raises(VerificationError, match=r"entry 3: states epsilon 0\.1"):
-        verification.verify_log(site.path)
+        verification.audit_log(site.path)
 
 
 def test_a_charge_over_the_cap_is_found(site: Site, ledger: Ledger) -> None:
@@ -243,7 +243,7 @@ def test_a_charge_over_the_cap_is_found(site: Site, ledger: Ledger) -> None:
         ledger.charge(site.request(f"r{number}", str(2 + number / 10)))
     ledger.close()
     with pytest.raises(VerificationError, match="the cap is 3"):
-        verification.verify_log(site.path)
+        verification.audit_log(site.path)
 
 
 def test_a_corrupted_page_is_an_error_or_harmless(site: Site) -> None:
@@ -284,4 +284,4 @@ def test_a_full_database_says_so(site: Site, ledger: Ledger) -> None:
     site.release(ledger, "after", "0.33")
     assert ledger.read_spending("parts").charges > before.charges
     ledger.close()
-    verification.verify_log(site.path)
+    verification.audit_log(site.path)

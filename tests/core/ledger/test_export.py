@@ -46,7 +46,7 @@ def test_an_export_says_what_the_ledger_says(site: Site, exported: Path) -> None
     one, two = read(exported), read(site.path)
     assert (one.root, one.checkpoints, one.bytes) == (two.root, two.checkpoints, two.bytes)
     found = (
-        verification.verify_log(path, current_time=site.current_time)
+        verification.audit_log(path, current_time=site.current_time)
         for path in (exported, site.path)
     )
     assert next(found).to_json() == next(found).to_json()

@@ -75,7 +75,7 @@ def test_an_auditor_who_knows_the_old_key_believes_the_new_one_on_its_word(site:
         cosign(ledger, NEW, 1_700_000_500)
         size = ledger.size
     old = known(site.witness_key)
-    finding = verification.verify_log(
+    finding = verification.audit_log(
         site.path, TrustAnchors(witnesses=(old,)), current_time=1_700_000_600
     )
     assert finding.history.witnessed_size == size
@@ -93,7 +93,7 @@ def test_an_auditor_who_knows_the_old_key_believes_the_new_one_on_its_word(site:
     assert document["witnesses"][-1]["word_of"] == old.public_key.hex()
     assert [each["use"] for each in document["handovers"]] == ["witness", "packages"]
     # Who knows the new key alone knows nothing of what the old one saw.
-    later = verification.verify_log(
+    later = verification.audit_log(
         site.path, TrustAnchors(witnesses=(known(NEW),)), current_time=1_700_000_600
     )
     assert later.history.witnessed_size == size
@@ -108,7 +108,7 @@ def test_a_key_that_the_log_alone_names_is_still_its_own_word(site: Site) -> Non
         ledger.enrol_witness(WITNESS, signing.public_bytes(THIEF))
         site.release(ledger)
         cosign(ledger, THIEF)
-    finding = verification.verify_log(site.path, TrustAnchors(witnesses=(known(site.witness_key),)))
+    finding = verification.audit_log(site.path, TrustAnchors(witnesses=(known(site.witness_key),)))
     assert finding.history.witnessed_size == seen
 
 
@@ -118,7 +118,7 @@ def test_the_servers_word_reaches_a_log_that_was_away_for_the_change(site: Site)
         site.cosign(ledger)
         size = ledger.size
     anchors = TrustAnchors(witnesses=(known(site.witness_key),), handovers=(word(site),))
-    finding = verification.verify_log(site.path, anchors)
+    finding = verification.audit_log(site.path, anchors)
     assert finding.history.witnessed_size == size
     assert [x.public_key for x in finding.history.key_successors(known(site.witness_key))] == [
         signing.public_bytes(site.witness_key),

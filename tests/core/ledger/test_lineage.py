@@ -150,7 +150,7 @@ def test_a_name_that_is_pointed_at_spent_data_has_their_spend(site: Site, ledger
     with pytest.raises(BudgetExceeded):
         ledger.charge(site.request("r2", "2.4", "fresh"))
     ledger.close()
-    (account,) = verification.verify_log(site.path).accounts
+    (account,) = verification.audit_log(site.path).accounts
     assert account.charges == 1 and set(account.datasets) == {"parts", "fresh"}
 
 
@@ -185,7 +185,7 @@ def test_one_content_under_two_lineages_is_refused_by_every_verifier(
         assert ledger.charge(site.request("r2", "2.4", "fresh")).is_new
         ledger.close()
     with pytest.raises(VerificationError, match=r"entry 6: .*by its name or its content"):
-        verification.verify_log(site.path)
+        verification.audit_log(site.path)
     with pytest.raises(VerificationError, match="entry 6"):
         site.open()
 

@@ -79,7 +79,7 @@ def test_a_kill_loses_nothing_and_charges_once(site: Site, step: str) -> None:
         assert bytes.fromhex(found["payload"]) == stored, "a stored release is sent again as it is"
     again = run(site.folder, "answer")[1]
     assert again["payload"] == found["payload"] and not again["new"]
-    finding = verification.verify_log(site.path)
+    finding = verification.audit_log(site.path)
     assert finding.accounts[0].charges == 1 and not finding.burned
 
 
@@ -101,7 +101,7 @@ def contest(site: Site, racers: int, attempts: int, allowed: int) -> None:
     assert sum(found["charged"] for _, found in results) == allowed
     with site.open() as ledger:
         assert ledger.read_spending("parts").charges == allowed
-    assert verification.verify_log(site.path).accounts[0].charges == allowed
+    assert verification.audit_log(site.path).accounts[0].charges == allowed
 
 
 def closed_form(event: Any) -> float:
@@ -157,4 +157,4 @@ def test_a_read_only_disk_refuses_and_is_still_readable(site: Site, shared: Path
     site.path.chmod(0o644)
     code, found = run(shared, "nobody")
     assert code == 3 and "read-only" in found["error"], found
-    assert verification.verify_log(site.path).accounts[0].charges == 0
+    assert verification.audit_log(site.path).accounts[0].charges == 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from wg_core.errors import DecodeError, InternalError
 from wg_core.privacy import gradients
 from wg_core.privacy.exact import Integers, rows_by_unit
-from wg_core.privacy.gradients import ChargedSteps, GradientSchema
+from wg_core.privacy.gradients import ChargedGradientSums, GradientSchema
 from wg_core.privacy.mechanism import Sampler
 
 GRID = 1 << gradients.GRID_BITS
@@ -18,7 +18,9 @@ SIGMA = 500.0
 
 
 def noisy_sum(rows: Any, units: list[Integers], sampler: Sampler) -> Any:
-    return ChargedSteps(units, SIGMA, 1, sampler).noisy_sum(lambda part: rows[part], rows.shape[1])
+    return ChargedGradientSums(units, SIGMA, 1, sampler).noisy_sum(
+        lambda part: rows[part], rows.shape[1]
+    )
 
 
 def no_gradients(rows: Integers) -> Any:
@@ -62,7 +64,7 @@ def test_noise_has_the_standard_deviation_that_is_charged() -> None:
         assert scale == sigma
         return total + 17
 
-    total = ChargedSteps(singles(3), sigma, 1, sampler).noisy_sum(no_gradients, 4)
+    total = ChargedGradientSums(singles(3), sigma, 1, sampler).noisy_sum(no_gradients, 4)
     assert total == pytest.approx(17 / GRID)
 
 
@@ -88,7 +90,7 @@ def test_parts_of_the_records_give_the_sum_of_all(monkeypatch: pytest.MonkeyPatc
 
 
 def test_no_step_is_drawn_that_was_not_charged() -> None:
-    charged = ChargedSteps(singles(2), SIGMA, 2, without_noise)
+    charged = ChargedGradientSums(singles(2), SIGMA, 2, without_noise)
     for _ in range(2):
         charged.noisy_sum(no_gradients, 3)
     with pytest.raises(InternalError, match="more steps than were charged"):

@@ -60,7 +60,7 @@ def test_a_request_waits_costs_nothing_and_is_answered_after_the_decision(
     data = answer_query(plant.home, query, witness=plant.witness)
     assert answer_query(plant.home, query, witness=plant.witness) == data
     assert here("requests", *home)["requests"][0]["state"] == "answered"
-    found = verification.verify_log(plant.home.root)
+    found = verification.audit_log(plant.home.root)
     assert "佐藤 (QA)" in " ".join(found.remarks) and "charges by policy alone: 0" in str(
         found.remarks
     )

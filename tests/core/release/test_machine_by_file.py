@@ -101,7 +101,7 @@ def test_the_one_is_not_taken_for_the_other(world: World, sent: Any, asked: Any)
 
 def test_an_auditor_reads_in_words_what_was_charged_for(world: World) -> None:
     path = _file(world)
-    finding = verification.verify_log(world.plant.home.root, statistics=[path])
+    finding = verification.audit_log(world.plant.home.root, statistics=[path])
     assert not finding.verdict.problems and len(finding.received) == 1
     (remark,) = [line for line in finding.remarks if "machine statistics" in line]
     assert remark.endswith("without labels: 1")
@@ -112,7 +112,7 @@ def test_an_auditor_reads_in_words_what_was_charged_for(world: World) -> None:
 
 def test_a_ledger_of_classes_alone_says_nothing_of_machines(world: World) -> None:
     answer_query(world.plant.home, world.plant.query(), witness=None)
-    finding = verification.verify_log(world.plant.home.root)
+    finding = verification.audit_log(world.plant.home.root)
     assert not [line for line in finding.remarks if "machine" in line]
 
 

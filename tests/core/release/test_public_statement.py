@@ -57,7 +57,7 @@ def test_the_statement_is_covered_and_nothing_is_charged(plant: TestPlant, tmp_p
     spend = read_spend(plant.home, plant.config)
     assert (spend.charges, spend.epsilon) == (0, 0.0)
     (tmp_path / "x.wgs").write_bytes(data)
-    finding = verification.verify_log(plant.home.root, statistics=[tmp_path / "x.wgs"])
+    finding = verification.audit_log(plant.home.root, statistics=[tmp_path / "x.wgs"])
     document = finding.to_json()
     assert document["verdict"]["word"] == "holds by itself" and document["statements"] == 1
     assert (document["charges"], document["epsilon"]["primary"]) == (0, 0.0)
@@ -122,7 +122,7 @@ def test_a_release_has_the_sheet_and_the_ledger_states_it_before(plant: TestPlan
     with Ledger.open(plant.home.ledger) as ledger:
         stated = entries.decode(ledger.entry(charge.head.seq - 1))
     assert isinstance(stated, entries.PublicStatement) and stated.data_sheet == SHEET
-    assert verification.verify_log(plant.home.root).to_json()["statements"] == 1
+    assert verification.audit_log(plant.home.root).to_json()["statements"] == 1
 
 
 def test_a_forged_statement_is_refused(plant: TestPlant, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_forged_statement_is_refused(plant: TestPlant, tmp_path: Path) -> None
         _open(plant, file)
     (tmp_path / "x.wgs").write_bytes(file)
     with pytest.raises(VerificationError, match="which the log"):
-        verification.verify_log(plant.home.root, statistics=[tmp_path / "x.wgs"])
+        verification.audit_log(plant.home.root, statistics=[tmp_path / "x.wgs"])
     with Ledger.open(plant.home.ledger) as ledger:
         genesis = StatementBundle(ledger.entry(0), ledger.inclusion_proof(0, witness=WITNESS))
     with pytest.raises(VerificationError, match="genesis"):

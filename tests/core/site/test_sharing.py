@@ -71,7 +71,7 @@ def test_two_homes_spend_one_budget(first: TestPlant, second: TestPlant) -> None
     for plant in (first, second):
         spend = read_spend(plant.home, plant.config)
         assert 1.1 < spend.epsilon < 1.5
-    finding = verification.verify_log(second.home.root)
+    finding = verification.audit_log(second.home.root)
     assert [sorted(account.datasets) for account in finding.accounts] == [["plant-a", "sounds"]]
     assert finding.accounts[0].charges == 2
 

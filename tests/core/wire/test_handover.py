@@ -18,7 +18,7 @@ AB, BC = (handover.sign(WITNESS_USE, NAME, KEYS[i], KEYS[i + 1]) for i in (0, 1)
 
 
 def follow(start: str, end: str, links: Sequence[Handover]) -> list[Handover]:
-    return handover.follow_keys(WITNESS_USE, NAME, start, end, links)
+    return handover.find_key_handovers(WITNESS_USE, NAME, start, end, links)
 
 
 @pytest.mark.parametrize("links", [[AB, BC], [BC, AB]])

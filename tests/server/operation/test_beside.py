@@ -22,7 +22,7 @@ def test_keys_stay_while_any_process_serves(home: ServerHome) -> None:
     before = home.signing_key.read_bytes()
     path = home.root / "serve-8543.lock"
     with (
-        locks.hold(path, busy="x"),
+        locks.hold_lock(path, busy="x"),
         pytest.raises(ConfigError, match="another process serves this home"),
     ):
         rotate_keys(home)

@@ -20,7 +20,7 @@ from wg_server.store.sites import ServerStore
 def follows(home: ServerHome, pins: Pins) -> bool:
     today = trust.current_pins(home)
     return all(
-        handover.follow_keys(
+        handover.find_key_handovers(
             use, name, getattr(pins, use), getattr(today, use), trust.read_handovers(home)
         )
         for use, name, _ in trust.handed_over_keys(home)

@@ -105,7 +105,7 @@ def test_a_first_ledger_is_cosigned_from_its_first_entry(central: Central) -> No
     assert central.said() == FIRST_LOG
     with ledger_of(plant) as ledger:
         ledger.enrol_witness(reply.witness_name, bytes.fromhex(reply.witness_key))
-        signed = ledger.first_checkpoint() + reply.cosignature.encode()
+        signed = ledger.first_entry_checkpoint() + reply.cosignature.encode()
         ledger.add_cosignature(signed, reply.witness_name)
         assert ledger.is_entry_cosigned(0, reply.witness_name)
 

@@ -72,21 +72,21 @@ class FusedLite0(nn.Module):
             x = block(x)  # [n, c, h, w]
             if number in STAGES:
                 columns += spatial_statistics(x)
-        return torch.cat([*columns, self._leave(x)], dim=1)
+        return torch.cat([*columns, self._last_map_means(x)], dim=1)
 
     def last_map(self, images: Tensor) -> Tensor:
         """Return spatial means ``[n, LAST_CHANNELS]`` of the last feature map of images."""
         x = self.first_block_input(images)
         for block in self.blocks:
             x = block(x)
-        return self._leave(x)
+        return self._last_map_means(x)
 
     def first_block_input(self, images: Tensor) -> Tensor:
         """Compute the first block's input from images ``[n, 3, p, p]``, 0 to 255."""
         x = (images / 255.0 - self.mean) / self.std
         return F.relu6(self.stem(x), inplace=True)
 
-    def _leave(self, x: Tensor) -> Tensor:
+    def _last_map_means(self, x: Tensor) -> Tensor:
         return F.relu6(self.head(x), inplace=True).mean(dim=(2, 3))
 
 

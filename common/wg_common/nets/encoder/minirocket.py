@@ -71,7 +71,7 @@ class MiniRocket(nn.Module):
         ends = np.cumsum(rocket._counts)
         for number, kernel in np.ndindex(len(ends), KERNEL_COUNT):
             example = torch.from_numpy(windows[rng.integers(len(windows))][None])
-            answer = rocket._answers(example, number, slice(kernel, kernel + 1))
+            answer = rocket._kernel_responses(example, number, slice(kernel, kernel + 1))
             count = rocket._counts[number]
             levels = torch.stack(list(itertools.islice(quantiles, count)))
             rows = slice(ends[number] - count, ends[number])
@@ -85,7 +85,7 @@ class MiniRocket(nn.Module):
         ends = itertools.accumulate(self._counts, initial=0)
         for number, (start, end) in enumerate(itertools.pairwise(ends)):
             thresholds = self.thresholds[start:end]
-            answers, edge = self._answers(windows, number), 4 * self._dilations[number]
+            answers, edge = self._kernel_responses(windows, number), 4 * self._dilations[number]
             for turn, inner in enumerate((answers, answers[..., edge : time - edge])):
                 kernels = slice((turn + number) % 2, None, 2)
                 near = inner[kernels].contiguous()
@@ -104,7 +104,9 @@ class MiniRocket(nn.Module):
             ]
         return np.asarray(torch.cat(parts).numpy())
 
-    def _answers(self, windows: Tensor, number: int, kernels: slice = slice(None)) -> Tensor:
+    def _kernel_responses(
+        self, windows: Tensor, number: int, kernels: slice = slice(None)
+    ) -> Tensor:
         """Return windows convolved with all kernels of one dilation, ``[kernels, n, T]``."""
         dilation = self._dilations[number]
         n, channels, time = windows.shape

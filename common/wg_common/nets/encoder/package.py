@@ -33,7 +33,7 @@ from wg_common.nets.encoder.reading_map import (
     maps_from_tensors,
     maps_to_tensors,
 )
-from wg_common.nets.encoder.trunk import EncoderTrunk, TrunkKind, file_trunk, find_trunk
+from wg_common.nets.encoder.trunk import EncoderTrunk, TrunkKind, find_trunk, trunk_from_file
 from wg_common.nets.encoder.trunk_choice import TrunkChoice, check_choices
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.privacy.schema import CLIP_RADIUS
@@ -125,7 +125,7 @@ def choose_trunks(
         ConfigError: There is no such trunk, or the modality reads no trunks from files.
     """
     return tuple(
-        file_trunk(modality, choice, files[choice.file])
+        trunk_from_file(modality, choice, files[choice.file])
         if choice.file
         else find_trunk(modality, choice.name)
         for choice in choices

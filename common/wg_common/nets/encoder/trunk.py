@@ -281,7 +281,7 @@ def find_trunk(name: str, label: str = "") -> type[NamedTrunk]:
     )
 
 
-def file_trunk(name: str, choice: TrunkChoice, data: bytes) -> TrunkKind:
+def trunk_from_file(name: str, choice: TrunkChoice, data: bytes) -> TrunkKind:
     """Wrap a file as a trunk of a modality, without checking the file.
 
     Raises:

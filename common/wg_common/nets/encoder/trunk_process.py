@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from wg_common.nets.encoder import isolation
-from wg_common.nets.encoder.trunk import EncoderTrunk, file_trunk, find_trunk
+from wg_common.nets.encoder.trunk import EncoderTrunk, find_trunk, trunk_from_file
 from wg_common.nets.encoder.trunk_choice import TrunkChoice
 from wg_core.errors import DecodeError, WgError
 from wg_core.wire import canonical
@@ -128,7 +128,7 @@ def _load_requested_trunk(
         order = canonical.decode(TrunkRequest, order_bytes, subject="trunk")
         modality, choice = order.modality, order.choice
         named_kind = find_trunk(modality, choice.name) if not choice.file else None
-        kind = named_kind or file_trunk(modality, choice, data)
+        kind = named_kind or trunk_from_file(modality, choice, data)
         trunk = kind.from_settings(dict(order.settings)).eval()
         bounds = np.atleast_1d(np.asarray(trunk.feature_bounds(), dtype=np.float64)).tolist()
         start = TrunkReply(

@@ -166,7 +166,7 @@ class WindowTrunk(NamedTrunk):
             centre = block.mean(dim=1)
             variance = (block - centre.unsqueeze(1)).square().mean(dim=1)
             columns += [centre, (variance + 1e-12).sqrt(), block.amax(dim=1)]
-        columns.append(self._respond(pieces).mean(dim=(1, 2)))
+        columns.append(self._kernel_responses(pieces).mean(dim=(1, 2)))
         short = F.adaptive_avg_pool1d(log_power[:, :, 0], 6)
         channel_codes = torch.cat(
             [size, short, F.adaptive_avg_pool1d(course, 8)], dim=-1
@@ -201,7 +201,7 @@ class WindowTrunk(NamedTrunk):
             description = torch.cat([description, blank], dim=-2)
         return description.flatten(-2)
 
-    def _respond(self, x: Tensor) -> Tensor:
+    def _kernel_responses(self, x: Tensor) -> Tensor:
         """Return kernel responses as soft shares above three thresholds and a log size."""
         rows = x.flatten(0, -2)  # [m, L]
         missing = int(math.log2(VIEW_SAMPLES // x.shape[-1]))
