@@ -26,7 +26,7 @@ from wg_common.nets.site_norms import ChannelScale
 
 FEATURE_BLOCKS = (4, 7)  # Blocks whose maps give features
 _STEM_CHANNELS = 32
-_BATCH = 64  # Number of images resized at once
+_BATCH_IMAGES = 64  # Number of images resized at once
 _BLOCKS = (
     (16, 3, 1, 1),
     (24, 3, 2, 6),
@@ -102,9 +102,9 @@ def _block(inputs: int, outputs: int, side: int, stride: int, expansion: int) ->
 def prepare_images(images: Records) -> NDArray[np.uint8]:
     """Resize valid images to one batch ``[n, 3, 64, 64]`` for the network."""
     batch = np.zeros((len(images), 3, NETWORK_SIDE, NETWORK_SIDE), np.uint8)
-    for start in range(0, len(images), _BATCH):
-        part = trunks.resize_images(list(images[start : start + _BATCH]), NETWORK_SIDE)
-        batch[start : start + _BATCH] = part.round().clamp(0, 255).to(torch.uint8).numpy()
+    for start in range(0, len(images), _BATCH_IMAGES):
+        part = trunks.resize_images(list(images[start : start + _BATCH_IMAGES]), NETWORK_SIDE)
+        batch[start : start + _BATCH_IMAGES] = part.round().clamp(0, 255).to(torch.uint8).numpy()
     return batch
 
 

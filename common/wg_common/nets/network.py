@@ -29,7 +29,7 @@ from wg_core.errors import ConfigError, DecodeError
 from wg_core.privacy.schema import DIMENSION
 
 TRUNK_PREFIX = "trunk."  # Prefix of the trunk's tensors
-_BATCH = 64
+_BATCH_RECORDS = 64
 
 Batch = NDArray[Any]
 """Records as ``prepare_batch`` returns them, such as uint8 ``[n, 3, 64, 64]`` for images."""
@@ -243,7 +243,7 @@ def features_in_chunks(
     """Compute a network's features ``[n, width]`` in chunks; non-finite values become 0."""
     remaining = iter(records)
     blocks: list[NDArray[np.float32]] = []
-    while (chunk := list(itertools.islice(remaining, _BATCH))) or not blocks:
+    while (chunk := list(itertools.islice(remaining, _BATCH_RECORDS))) or not blocks:
         blocks.append(features_of(chunk))
     all_blocks = np.concatenate(blocks)
     return np.where(np.isfinite(all_blocks), all_blocks, np.float32(0))
@@ -253,8 +253,8 @@ def trunk_features(trunk: nn.Module, batch: Batch) -> NDArray[np.float32]:
     """Compute a network's features ``[n, F]`` of a batch from ``prepare_batch``."""
     blocks = []
     with torch.inference_mode():
-        for start in range(0, max(len(batch), 1), _BATCH):
+        for start in range(0, max(len(batch), 1), _BATCH_RECORDS):
             blocks.append(
-                trunk(trunk_input(torch.from_numpy(batch[start : start + _BATCH]))).numpy()
+                trunk(trunk_input(torch.from_numpy(batch[start : start + _BATCH_RECORDS]))).numpy()
             )
     return np.concatenate(blocks)

@@ -41,7 +41,7 @@ DECISION = "decision"
 REUSE = "reuse"
 STATEMENT = "statement"
 
-_KEY_ID = re.compile(r"[0-9a-f]{8}")
+_KEY_ID_PATTERN = re.compile(r"[0-9a-f]{8}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class EntryHeader:
             raise DecodeError(f"entry: version {self.version}, this program reads {VERSION}")
         if self.prev if self.seq == 0 else not SHA256.fullmatch(self.prev):
             raise DecodeError(f"entry {self.seq}: prev {self.prev[:80]!r} is not a hash in hex")
-        if not _KEY_ID.fullmatch(self.key_id):
+        if not _KEY_ID_PATTERN.fullmatch(self.key_id):
             raise DecodeError(f"entry {self.seq}: key id {self.key_id[:40]!r}, expected 8 hex")
 
 

@@ -56,7 +56,7 @@ class Centre:
 def origin_centre(schema: StatisticsSchema) -> Centre:
     """Return the origin as centre, used while no centre is known or if the sum is only noise."""
     point = np.zeros(schema.dimension, dtype=np.int64)
-    return Centre(point, schema.grid, schema.sum_weight)
+    return Centre(point, schema.grid_units, schema.sum_weight)
 
 
 def centre_of_release(schema: StatisticsSchema, integers: Integers, sigma: float) -> Centre:
@@ -87,19 +87,19 @@ def estimate_centre(
     if signal <= 0:
         return origin_centre(schema)
     length = math.isqrt(signal)  # length of the weighted sum without its noise
-    unit = schema.moment_weight * schema.grid  # contribution of one record on the sphere
+    unit = schema.moment_weight * schema.grid_units  # contribution of one record on the sphere
     typical = Fraction(length, unit) / TYPICAL_LENGTH
     spread = typical**2 * TYPICAL_VARIANCE
     count = Fraction(sum(int(value) for value in counts), schema.count_weight)
     noise = len(counts) * variance / schema.count_weight**2
     records = (count * spread + typical * noise) / (spread + noise)
     records = max(records, Fraction(length, unit) / LARGEST_LENGTH)
-    mean = math.floor(schema.grid * Fraction(length, unit) / records)
+    mean = math.floor(schema.grid_units * Fraction(length, unit) / records)
     # Direction times length times cosine: V / |V| * mean * length / |V|.
     point = [abs(value) * mean * length // energy * (1 if value > 0 else -1) for value in sums]
-    radius = math.isqrt(schema.grid**2 - mean**2)
+    radius = math.isqrt(schema.grid_units**2 - mean**2)
     return Centre(
-        np.array(point, dtype=np.int64), radius, schema.sum_weight * schema.grid // radius
+        np.array(point, dtype=np.int64), radius, schema.sum_weight * schema.grid_units // radius
     )
 
 

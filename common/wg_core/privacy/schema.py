@@ -88,7 +88,7 @@ CAPACITY_MINIMUM = 1 << 20  # Number of records that every schema must be able t
 
 BlockName = Literal["counts", "sums", "moments", "gradients"]
 
-_BITS = range(4, 21)
+_ALLOWED_BITS = range(4, 21)
 _DIMENSION_LIMIT = 1 << 16
 _LABEL_LIMIT = 1 << 14
 _LENGTH_LIMIT = 1 << 22
@@ -172,7 +172,12 @@ class StatisticsSchema:
         except DecodeError:
             positive = False
         _require(positive, "clip_radius", self.clip_radius, "a positive decimal number")
-        _require(self.bits in _BITS, "bits", self.bits, f"{_BITS.start} to {_BITS.stop - 1}")
+        _require(
+            self.bits in _ALLOWED_BITS,
+            "bits",
+            self.bits,
+            f"{_ALLOWED_BITS.start} to {_ALLOWED_BITS.stop - 1}",
+        )
         for name, weight, is_needed in (
             ("count_weight", self.count_weight, True),
             ("sum_weight", self.sum_weight, bool(self.labels)),
@@ -194,7 +199,7 @@ class StatisticsSchema:
         return statistics_kind(self.features)
 
     @property
-    def grid(self) -> int:
+    def grid_units(self) -> int:
         """Number S of grid units in one clip radius."""
         return 1 << self.bits
 
@@ -220,7 +225,7 @@ class StatisticsSchema:
     @property
     def capacity(self) -> int:
         """Number of records up to which every exact statistic fits in 64 bits."""
-        linear = max(self.sum_weight, self.moment_weight) * self.grid
+        linear = max(self.sum_weight, self.moment_weight) * self.grid_units
         return COORDINATE_LIMIT // max(self.count_weight, linear)
 
     def sensitivity_squared(self) -> int:
@@ -229,7 +234,7 @@ class StatisticsSchema:
         The bound is attained, unless the rule is ``weight`` and a unit has several records. For the
         cost of replacing one unit by another see docs/privacy-argument.md.
         """
-        linear = (self.sum_weight**2 + self.moment_weight**2) * self.grid**2
+        linear = (self.sum_weight**2 + self.moment_weight**2) * self.grid_units**2
         return self.count_weight**2 + linear
 
 
@@ -257,7 +262,9 @@ def default_schema(
     Raises:
         DecodeError: An argument is out of its range.
     """
-    _require(bits in _BITS, "bits", bits, f"{_BITS.start} to {_BITS.stop - 1}")
+    _require(
+        bits in _ALLOWED_BITS, "bits", bits, f"{_ALLOWED_BITS.start} to {_ALLOWED_BITS.stop - 1}"
+    )
     _require(0 < clip_radius < math.inf, "clip_radius", clip_radius, "a positive number")
     count_share, sum_share, moment_share = _SENSITIVITY_SHARES
     s2 = 1 << (2 * bits)

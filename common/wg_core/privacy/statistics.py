@@ -68,12 +68,14 @@ class NoisyStatistics:
 
         It is known exactly: noise influenced its value, but no noise is added to it.
         """
-        return np.asarray(self._release_centre.point * (self.schema.radius / self.schema.grid))
+        return np.asarray(
+            self._release_centre.point * (self.schema.radius / self.schema.grid_units)
+        )
 
     @property
     def sum_radius(self) -> float:
         """Radius to which deviations from the centre were clipped, feature units."""
-        return self.schema.radius * self._release_centre.radius / self.schema.grid
+        return self.schema.radius * self._release_centre.radius / self.schema.grid_units
 
     def moments(self) -> Array:
         """Return the sum of clipped features over all records, [d], feature units."""
@@ -93,7 +95,7 @@ class NoisyStatistics:
     def _sum_unit(self) -> float:
         if not self.schema.labels:
             return 0.0
-        return self.schema.radius / (self._release_centre.weight * self.schema.grid)
+        return self.schema.radius / (self._release_centre.weight * self.schema.grid_units)
 
     @functools.cached_property
     def _release_centre(self) -> Centre:
@@ -101,4 +103,4 @@ class NoisyStatistics:
 
     @property
     def _moment_unit(self) -> float:
-        return self.schema.radius / (self.schema.moment_weight * self.schema.grid)
+        return self.schema.radius / (self.schema.moment_weight * self.schema.grid_units)

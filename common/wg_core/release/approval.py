@@ -44,7 +44,7 @@ _FILE_LIMIT = 64 << 10
 EXPORT_RECIPIENT = "whoever gets the exported file"  # Recipient of a private head
 
 
-class ApprovalSubject(PrivacyPrice, Protocol):
+class RequestToApprove(PrivacyPrice, Protocol):
     """Request for a release, by a server or by a command of the plant."""
 
     @property
@@ -110,7 +110,7 @@ def require_approval(
 
 
 def record_decision(
-    config: ClientConfig, ledger: Ledger, query: ApprovalSubject, *, is_approved: bool, name: str
+    config: ClientConfig, ledger: Ledger, query: RequestToApprove, *, is_approved: bool, name: str
 ) -> Decision:
     """Write a person's decision to the ledger.
 
@@ -150,7 +150,7 @@ def record_decision(
 
 
 def approve_by_command(
-    config: ClientConfig, ledger: Ledger, query: ApprovalSubject, name: str | None
+    config: ClientConfig, ledger: Ledger, query: RequestToApprove, name: str | None
 ) -> None:
     """Record a person's approval of a release that a command of the plant makes.
 

@@ -40,8 +40,8 @@ ANY_PURPOSE = "*"
 UNLABELLED_FOLDER = "_unlabelled"  # Folder of unlabelled records
 RECORD_UNIT = "record"  # Privacy unit of a plant without a unit column
 _EXPONENT_LIMIT = 300
-_NAME = grammar.PrintableText(grammar.NAME_LIMIT)
-_NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_NAME_GRAMMAR = grammar.PrintableText(grammar.NAME_LIMIT)
+_YAML_NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 """Numbers that YAML and the decimal system read alike: no 010 (eight), no 1_0, no 1:30."""
 _DECIMAL_FIELDS = ("cap_epsilon", "cap_delta", "max_request_epsilon")
 
@@ -76,7 +76,7 @@ def check_labels(labels: Sequence[str]) -> None:
 
 def check_name(setting: str, name: str) -> None:
     """Check a name against the ledger's grammar; ``ConfigError`` names the setting to change."""
-    if not _NAME.is_match(name):
+    if not _NAME_GRAMMAR.is_match(name):
         raise ConfigError(
             f"{setting}: {name[:40]!r}: expected 1 to {grammar.NAME_LIMIT} printable characters"
             " without white space at either end"
@@ -408,7 +408,7 @@ def _with_exact_numbers(document: object, words: object) -> object:
         value, text = privacy.get(name), section.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        if not isinstance(text, str) or not _NUMBER.fullmatch(text):
+        if not isinstance(text, str) or not _YAML_NUMBER.fullmatch(text):
             raise ConfigError(
                 f"privacy.{name}: {text} is {value!r} to YAML; write the decimal number that you"
                 " mean in quotes"

@@ -61,7 +61,7 @@ ORIGIN_LIMIT = grammar.ORIGIN_LIMIT
 CODE_LIMIT = 40  # Most characters of the word of a refusal
 
 _RELEASE_ID = re.compile(rf"[0-9a-f]{{1,{RELEASE_ID_LIMIT}}}")
-_CODE = re.compile(rf"[a-z][a-z0-9-]{{0,{CODE_LIMIT - 1}}}")
+_REFUSAL_CODE = re.compile(rf"[a-z][a-z0-9-]{{0,{CODE_LIMIT - 1}}}")
 
 
 def check_site_name(name: str) -> str:
@@ -147,7 +147,7 @@ class Refusal:
     code: str
 
     def __post_init__(self) -> None:
-        if not _CODE.fullmatch(self.code):
+        if not _REFUSAL_CODE.fullmatch(self.code):
             raise DecodeError(f"refusal: code {self.code[:40]!r}, expected one lower-case word")
 
 

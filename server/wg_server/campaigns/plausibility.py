@@ -100,7 +100,7 @@ def implausibility_reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
                 f"all class sums together are {total_length / limit:.3g} times as long as counts"
                 " and noise allow"
             )
-    unit = schema.moment_weight * schema.grid
+    unit = schema.moment_weight * schema.grid_units
     length = float(np.sqrt(np.square(values[moments.offset :]).sum()))
     limit = float(_plausible_length(unit * records.total, moments.size, sigma, x))
     if length > limit:

@@ -300,7 +300,7 @@ def clipped_after_the_sum(patch: pytest.MonkeyPatch) -> None:
     original = exact._summed_records
 
     def total(schema: Any, q: Integers, *words: Any) -> Integers:
-        most = max(1.0, float(np.linalg.norm(q.sum(axis=0))) / (schema.grid * max(len(q), 1)))
+        most = max(1.0, float(np.linalg.norm(q.sum(axis=0))) / (schema.grid_units * max(len(q), 1)))
         return original(schema, np.trunc(q / most).astype(np.int64), *words)
 
     patch.setattr(exact, "_summed_records", total)

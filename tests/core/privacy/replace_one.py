@@ -29,7 +29,7 @@ def _pair_squared(schema: StatisticsSchema) -> Fraction:
     Two clipped deviations about a centre are no further apart than two clipped records:
     2 r b' <= 2 S b.
     """
-    s2 = schema.grid**2
+    s2 = schema.grid_units**2
     b2, c2 = schema.sum_weight**2, schema.moment_weight**2
     same = 4 * (b2 + c2) * s2
     other = 2 * schema.count_weight**2 + 2 * b2 * s2 + 4 * c2 * s2

@@ -59,7 +59,7 @@ def centres(schema: StatisticsSchema) -> list[Centre]:
     """Of releases of all kinds of data, with and without noise, and of hostile integers."""
     rng = np.random.default_rng(2)
     found = [centring.origin_centre(schema)]
-    a, c, s = schema.count_weight, schema.moment_weight, schema.grid
+    a, c, s = schema.count_weight, schema.moment_weight, schema.grid_units
     axis = np.eye(schema.dimension, dtype=np.int64)[0]
     for count, length, sigma in itertools.product(
         (-LARGEST, -50 * a, 0, a, 50 * a, LARGEST), (0, 1, c * s, 50 * c * s, LARGEST), (0.0, 1e6)
@@ -95,7 +95,7 @@ def test_no_neighbour_exceeds_the_sensitivity_about_any_centre(
     schema = make(unit_rule=rule, labels=labels)
     rng = np.random.default_rng(3)
     a2, b2, c2 = (w**2 for w in (schema.count_weight, schema.sum_weight, schema.moment_weight))
-    s2 = schema.grid**2
+    s2 = schema.grid_units**2
     whole, first, second = (schema.sensitivity_squared(), a2 + c2 * s2, b2 * s2)
     assert whole == first + second
     replaced = replace_one.sensitivity_squared(schema)
@@ -123,7 +123,7 @@ def test_no_neighbour_exceeds_the_sensitivity_about_any_centre(
 def test_every_part_attains_its_sensitivity_up_to_the_rounding_of_the_weight() -> None:
     schema = make()
     a2, b2, c2 = (w**2 for w in (schema.count_weight, schema.sum_weight, schema.moment_weight))
-    s2 = schema.grid**2
+    s2 = schema.grid_units**2
     for about in centres(schema):
         x = -np.sign(about.point + 0.5)[None] * np.array([[2.0, 0.0, 0.0]])
         first, second = parts(schema, exact_statistics(schema, x, np.array([0]), None, about))
@@ -140,7 +140,7 @@ def test_neighbours_that_release_the_same_first_part_differ_by_no_more_in_the_se
     schema = make()
     rng = np.random.default_rng(4)
     sigma = mechanism.noise_scale(schema, 1.0, 1e-5)
-    second = schema.sum_weight**2 * schema.grid**2
+    second = schema.sum_weight**2 * schema.grid_units**2
     for _ in range(60):
         x, y = data(schema, rng, int(rng.integers(1, 9)))
         exact = exact_statistics(schema, x, y)
@@ -169,7 +169,7 @@ def test_the_charge_is_what_both_parts_cost_together_in_both_accountants() -> No
     for epsilon in (0.5, 1.0, 4.0):
         schema = make(bits=14)
         sigma = mechanism.noise_scale(schema, epsilon, 1e-5)
-        sums = schema.sum_weight**2 * schema.grid**2
+        sums = schema.sum_weight**2 * schema.grid_units**2
         rest = int(schema.sensitivity_squared()) - sums
         charged = events.gaussian_event(int(schema.sensitivity_squared()), sigma)
         apart = [events.gaussian_event(part, sigma) for part in (rest, sums)]
@@ -195,7 +195,7 @@ def test_any_released_integers_give_a_centre_within_bounds(
 ) -> None:
     schema = make(bits=bits)
     found = centring.estimate_centre(schema, np.array(counts), np.array(total), sigma)
-    s = schema.grid
+    s = schema.grid_units
     assert 0.34 * s - 1 <= found.radius <= s
     assert square(found.point) <= (centring.LARGEST_LENGTH * s) ** 2
     assert schema.sum_weight <= found.weight

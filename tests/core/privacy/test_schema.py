@@ -185,7 +185,7 @@ def test_blocks_cover_the_vector_once(schema: StatisticsSchema) -> None:
 
 def test_default_shares_are_what_was_decided() -> None:
     schema = make()
-    s2 = schema.grid**2
+    s2 = schema.grid_units**2
     total = Fraction(schema.sensitivity_squared())
     assert float(schema.count_weight**2 / total) == pytest.approx(0.05, rel=0.02)
     assert float(schema.sum_weight**2 * s2 / total) == pytest.approx(0.75, rel=0.01)

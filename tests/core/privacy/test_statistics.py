@@ -31,7 +31,7 @@ def test_without_noise_statistics_are_those_of_the_data() -> None:
     x, y = data()
     schema = make()
     found = simulate_statistics(schema, x, y, 0.0, np.random.default_rng(0))
-    tolerance = N * R * 2 / schema.grid
+    tolerance = N * R * 2 / schema.grid_units
     assert found.counts().tolist() == [(y == 0).sum(), (y == 1).sum()]
     assert found.unlabelled_count() == (y == -1).sum()
     u = x - found.centre()

@@ -17,8 +17,8 @@ from wg_core.wire import protocol
 
 WIDTH_LIMIT = 4096
 TRUNKS_LIMIT = 4
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 =._-]{0,99}")
-_OUTPUT_NAME = re.compile(r"[\x21-\x7e]{0,200}")
+_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 =._-]{0,99}")
+_OUTPUT_NAME_PATTERN = re.compile(r"[\x21-\x7e]{0,200}")
 ColourTriple = tuple[float, float, float]
 
 
@@ -51,7 +51,7 @@ class TrunkChoice:
     width: int = 0
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not _NAME_PATTERN.fullmatch(self.name):
             raise ConfigError(
                 f"trunk {self.name[:64]!r}: expected a name of letters, digits and any of ' =._-'"
             )
@@ -71,7 +71,7 @@ class TrunkChoice:
         for part, values, low in (("mean", self.mean, -1e3), ("std", self.std, 1e-3)):
             if not all(math.isfinite(value) and low <= value <= 1e3 for value in values):
                 raise ConfigError(f"{subject}: {part}: {values}, expected numbers to 1000")
-        if not _OUTPUT_NAME.fullmatch(self.output):
+        if not _OUTPUT_NAME_PATTERN.fullmatch(self.output):
             raise ConfigError(f"{subject}: output: {self.output[:80]!r}, expected its name")
         licence = self.licence.strip()
         if not 0 < len(licence) <= 200 or not licence.isprintable():
