@@ -84,13 +84,13 @@ def exact_statistics(
     phi, y = _check_records(schema, features, labels, units)
     q = quantise(phi, schema.radius, schema.bits)
     if units is None:
-        return _summed_records(schema, q, y, centre)
+        return _record_sums(schema, q, y, centre)
     groups = rows_by_unit(units)
     single = np.array([rows[0] for rows in groups if len(rows) == 1], dtype=np.int64)
-    result = _summed_records(schema, q[single], y[single], centre)
+    result = _record_sums(schema, q[single], y[single], centre)
     for rows in groups:
         if len(rows) > 1:
-            total = _summed_records(schema, q[rows], y[rows], centre)
+            total = _record_sums(schema, q[rows], y[rows], centre)
             result += divide_toward_zero(total, len(rows))
     return result
 
@@ -118,7 +118,7 @@ def _check_records(
     return phi, y
 
 
-def _summed_records(
+def _record_sums(
     schema: StatisticsSchema, q: Integers, y: Integers, centre: Centre | None = None
 ) -> Integers:
     """Return the summed vectors of all records, int64 ``[schema.length]``."""

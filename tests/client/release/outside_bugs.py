@@ -73,7 +73,7 @@ def unit_weighed_by_labelled_records(patch: pytest.MonkeyPatch) -> None:
         result = np.zeros(schema.length, dtype=np.int64)
         for rows in exact.rows_by_unit(units):
             labelled = max(1, int((y[rows] >= 0).sum()))
-            total = exact._summed_records(schema, q[rows], y[rows], centre)
+            total = exact._record_sums(schema, q[rows], y[rows], centre)
             result += exact.divide_toward_zero(total, labelled)
         return result
 

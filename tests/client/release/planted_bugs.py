@@ -297,13 +297,13 @@ def on_grid(clip: Callable[[NDArray[Any], float], NDArray[Any]]) -> Plant:
 
 def clipped_after_the_sum(patch: pytest.MonkeyPatch) -> None:
     on_grid(lambda x, radius: x)(patch)
-    original = exact._summed_records
+    original = exact._record_sums
 
     def total(schema: Any, q: Integers, *words: Any) -> Integers:
         most = max(1.0, float(np.linalg.norm(q.sum(axis=0))) / (schema.grid_units * max(len(q), 1)))
         return original(schema, np.trunc(q / most).astype(np.int64), *words)
 
-    patch.setattr(exact, "_summed_records", total)
+    patch.setattr(exact, "_record_sums", total)
 
 
 def deviations_beyond_the_radius(patch: pytest.MonkeyPatch) -> None:
@@ -311,11 +311,9 @@ def deviations_beyond_the_radius(patch: pytest.MonkeyPatch) -> None:
 
 
 def single_precision(patch: pytest.MonkeyPatch) -> None:
-    original = exact._summed_records
+    original = exact._record_sums
     patch.setattr(
-        exact,
-        "_summed_records",
-        lambda *words: original(*words).astype(np.float32).astype(np.int64),
+        exact, "_record_sums", lambda *words: original(*words).astype(np.float32).astype(np.int64)
     )
 
 

@@ -293,7 +293,7 @@ def test_an_interrupted_freeze_leaves_the_earlier_snapshot(
         raise OSError(28, "No space left on device")
 
     place = {
-        "encode": (freezing, "_encode"),
+        "encode": (freezing, "_encode_records"),
         "write": (freezing, "_write_parts"),
         "move": (atomic, "rename_file"),
         "point": (snapshots, "put_in_use"),

@@ -67,7 +67,7 @@ def exact_for(
     clean = NoisyStatistics(
         draw.schema, exact_statistics(draw.schema, x, y, centre=about), draw.sigma
     )
-    vars(clean)["_about"] = about
+    vars(clean)["_release_centre"] = about
     return clean
 
 
