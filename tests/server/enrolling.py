@@ -20,7 +20,7 @@ UNSEEN = LedgerBeginning(
 
 def beginning(ledger: Ledger) -> LedgerBeginning:
     """Of a real ledger, remembered at size 1."""
-    first = ledger.first_checkpoint()
+    first = ledger.first_entry_checkpoint()
     return LedgerBeginning(
         genesis=merkle.leaf_hash(ledger.entry(0)).hex(),
         predecessor=None,

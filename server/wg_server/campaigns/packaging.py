@@ -113,7 +113,7 @@ def _make_candidates(
         heads, releases = _generate_heads(version, pools, plant)
     candidates = _manifest_entries(architecture, for_machine)
     if candidates and not releases.other_sites:
-        heads = tuple(head for head in heads if head.source != catalogue.POSTERIOR)
+        heads = tuple(head for head in heads if head.source != catalogue.POSTERIOR_SOURCE)
         releases = NO_POOLED_RELEASES
     elif not candidates and not version.uses_heads:
         raise ConfigError(

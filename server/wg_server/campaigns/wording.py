@@ -22,7 +22,7 @@ _DURATION_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")
 class TextFormatter:
     """Formatter of the texts about sites and campaigns in one language."""
 
-    def __init__(self, language: Code) -> None:
+    def __init__(self, language: LanguageCode) -> None:
         self._texts = translations.load_templates(language, REASON_CATALOGUES, KEY_PREFIX)
 
     def __call__(self, key: str, **figures: object) -> str:

@@ -88,7 +88,7 @@ def sites(home: ServerHome, as_json: bool) -> None:
 
 
 def _site_documents(
-    home: ServerHome, store: ServerStore, code: Code
+    home: ServerHome, store: ServerStore, code: LanguageCode
 ) -> Iterator[Mapping[str, Any]]:
     """Yield the ``--json`` document of each site, with reasons in a language."""
     current_time, laggards = time.time(), trust.lagging_sites(home, store)

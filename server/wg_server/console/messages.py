@@ -59,7 +59,7 @@ class PageTexts:
 
 
 @cache
-def _load_log_language(language: Code) -> Language:
+def _load_log_language(language: LanguageCode) -> Language:
     """Return a language with the patterns of log messages, and with the states of the store."""
     catalogue = translations.load_language(language, PAGE_CATALOGUES)
     if not isinstance(catalogue.catalogue, Catalogue):

@@ -133,7 +133,7 @@ class _Pipeline:
         version = versions.write_version(self.home, card, packed_heads, sheets)
         return {**version.card, "version": version.id}
 
-    def _train_networks(self, maps: Maps) -> tuple[bytes | None, dict[str, Any]]:
+    def _train_networks(self, maps: ReadingMaps) -> tuple[bytes | None, dict[str, Any]]:
         """Train, evaluate and pack networks for machines, and soft sensors that pass their checks.
 
         Returns:

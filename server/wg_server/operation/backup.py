@@ -55,7 +55,7 @@ def back_up_home(
     ):
         with ServerStore.open(home) as store:
             copying.copy_store_to_file(store.engine, scratch / _STORE_FILE)
-        sources: list[Source] = [
+        sources: list[BackupSource] = [
             (_STORE_FILE, scratch / _STORE_FILE),
             _home_source(home, home.config_file),
         ]
@@ -128,5 +128,5 @@ def _format_utc(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def _home_source(home: ServerHome, path: Path) -> Source:
+def _home_source(home: ServerHome, path: Path) -> BackupSource:
     return path.relative_to(home.root).as_posix(), path

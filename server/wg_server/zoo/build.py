@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 _FIT_RECORDS_PER_TASK = 48
 _FIT_TASKS_PER_JOB = 4  # Number of tasks per job when records for the encoder's fit are rendered
 Progress = Callable[[int, str], None]
-ReadingMapTrainer = Callable[[ZooPlan, Progress], Maps]
+ReadingMapTrainer = Callable[[ZooPlan, Progress], ReadingMaps]
 """Function that trains the reading maps of a plan, and reports its progress."""
 
 

@@ -227,7 +227,7 @@ def _standardise(features: torch.Tensor) -> torch.Tensor:
     """Standardise features ``[C, m, F]`` by site as ``FamilyHead`` does, to total variance F."""
     mean = features.mean(dim=1, keepdim=True)
     spread = (features.var(dim=1, keepdim=True, unbiased=False) + _VARIANCE_FLOOR).sqrt()
-    inverse = 1 / (spread + FLOOR * spread.mean(dim=-1, keepdim=True))
+    inverse = 1 / (spread + SPREAD_FLOOR * spread.mean(dim=-1, keepdim=True))
     loud = (spread * inverse).square().mean(dim=-1, keepdim=True).sqrt()
     return (features - mean) * inverse / loud
 

@@ -139,7 +139,7 @@ def test_networks_and_what_others_released_stand_in_one_package(
     release = SimpleNamespace(manifest=SimpleNamespace(release_id="cd" * 16, schema=schema))
     pools: Any = (SimpleNamespace(sites=others),)
     pooled = replace(NO_POOLED_RELEASES, pools=pools, root="ab" * 32 if others else "")
-    head = GeneratedCandidate("pooled", catalogue.POSTERIOR, {"bias": np.zeros(2)})
+    head = GeneratedCandidate("pooled", catalogue.POSTERIOR_SOURCE, {"bias": np.zeros(2)})
     monkeypatch.setattr(packaging, "_generate_heads", lambda *words: ((head,), pooled))
     with ServerStore(open_engine(f"sqlite:///{tmp_path}/store")) as store:
         package = packaging.make_package(

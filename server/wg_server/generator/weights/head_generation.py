@@ -62,7 +62,7 @@ def posterior_candidates(
 ) -> Iterator[GeneratedCandidate]:
     """Yield the estimate of class means from other sites' releases, unless it is too large."""
     if len(labels) <= MAX_POSTERIOR_CLASSES:
-        yield GeneratedCandidate(POSTERIOR, POSTERIOR, pooled_means.tensors())
+        yield GeneratedCandidate(POSTERIOR_SOURCE, POSTERIOR_SOURCE, pooled_means.tensors())
 
 
 CANDIDATE_MAKERS: tuple[CandidateMaker, ...] = (family_heads, posterior_candidates)

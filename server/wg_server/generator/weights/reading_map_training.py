@@ -104,7 +104,7 @@ def train_reading_maps(
     plan: ZooPlan,
     progress: Progress,
     machine_counts: SimulatedMachineCounts = SimulatedMachineCounts(),  # noqa: B008 - frozen
-) -> Maps:
+) -> ReadingMaps:
     """Train the reading maps of a plan's machine kinds.
 
     Args:

@@ -120,7 +120,7 @@ class DataSheetGenerator:
                 outside the range of the simulation.
         """
         kind, generator = self._find_kind(sheet)
-        rows = words.two_network_conditions(kind, labels)
+        rows = words.require_two_conditions(kind, labels)
         figures = kind.read_figures(sheet)
         drawing = torch.Generator().manual_seed(seed)
         noise = torch.randn(samples, generator.model.sizes.latent, generator=drawing)

@@ -72,7 +72,9 @@ def _stated(name: str, figures: Tensor) -> Iterator[DataSheet]:
 @pytest.mark.parametrize("name", ["gearbox", "induction_motor"])
 def test_what_is_simulated_can_be_stated_and_is_no_stranger(name: str) -> None:
     figures = SIMULATORS[name](4).draw_machines(200).figures
-    read_figures = torch.cat([KINDS[name].read_figures(sheet) for sheet in _stated(name, figures)])
+    read_figures = torch.cat(
+        [MACHINE_KINDS[name].read_figures(sheet) for sheet in _stated(name, figures)]
+    )
     torch.testing.assert_close(read_figures, figures, rtol=1e-4, atol=1e-4)
 
 
