@@ -134,7 +134,7 @@ def find_forks(
     findings = ForkFindings({}, [])
     for pair in pairs:
         for outside in (pair.earlier, pair.later):
-            _check_signed(outside.head, outside.note, logs, outside.source)
+            _check_log_signature(outside.head, outside.note, logs, outside.source)
         log = logs.get(pair.later.head.origin)
         if not (extends_head(log, pair.earlier.head) and extends_head(log, pair.later.head)):
             findings.fork(pair.later.head.origin).checkpoints |= {

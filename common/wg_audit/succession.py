@@ -76,7 +76,7 @@ def named_heads(logs: Iterable[VerifiedLog]) -> list[Checkpoint]:
     """Return the heads of the logs that first entries name."""
     genesis_entries = [log.state.genesis for log in logs]
     return [
-        _named_head(_Link(x.predecessor, None))
+        _predecessor_checkpoint(_PredecessorLink(x.predecessor, None))
         for x in genesis_entries
         if x is not None and x.predecessor is not None
     ]

@@ -34,7 +34,7 @@ from wg_core.errors import ExitCode, VerificationError
 from wg_core.ledger import entries, sources
 from wg_core.ledger.anchors import NO_ANCHORS, TrustAnchors
 from wg_core.ledger.history import VerifiedLog
-from wg_core.privacy.schema import GRADIENTS, MACHINE
+from wg_core.privacy.schema import GRADIENTS, MACHINE_STATISTICS
 from wg_core.wire import canonical, signing
 from wg_core.wire import handover as handovers
 
@@ -358,7 +358,7 @@ def _read_evidence(
         chosen_log = by_origin[copy.history.state.origin]
         spend = sum(budget.mu_squared for budget in copy.composition.budgets)
         fork_evidence.add_copy(chosen_log, copy.history, copy.charge, spend)
-    paths, unread = _files(evidence_options.get("statistics", ()), contents)
+    paths, unread = _split_statistics_files(evidence_options.get("statistics", ()), contents)
     paths += fork_evidence.late_files
     origins_elsewhere = {x.origin for x in succession.named_heads(y.history for y in logs)}
     origins_elsewhere |= {x.origin for x in folder.site.logs} if folder else set()
@@ -419,7 +419,9 @@ def _compare_from_outside(
     return fresh, before
 
 
-def _files(statistics: Iterable[Path], contents: SiteEvidence) -> tuple[list[Path], list[str]]:
+def _split_statistics_files(
+    statistics: Iterable[Path], contents: SiteEvidence
+) -> tuple[list[Path], list[str]]:
     """Return the received files to compare, and the names of other files in the folders."""
     files, unread = list(contents.files), list(contents.unread)
     for path in statistics:

@@ -163,7 +163,7 @@ def test_a_branch_that_shows_a_late_charge_costs_at_least_what_that_charge_state
 
 def forked(copies: Copies, *others: Site) -> Verdict:
     """The verdict on the true ledger, to which an auditor adds the ledgers of copies."""
-    return verification.verify_log(copies.site.path, previous=[x.path for x in others]).verdict
+    return verification.audit_log(copies.site.path, previous=[x.path for x in others]).verdict
 
 
 def test_the_ledger_of_a_copy_is_a_second_history_and_its_charges_are_added(
@@ -175,7 +175,7 @@ def test_the_ledger_of_a_copy_is_a_second_history_and_its_charges_are_added(
     assert verdict.total.epsilon == pytest.approx(composed(copies.site, "1", "0.5", "0.7", "0.3"))
     (fork,) = verdict.forks
     assert (fork.origin, fork.charges, len(fork.heads)) == (ORIGIN, 2, 2)
-    back = verification.verify_log(copies.copy.path, previous=[copies.site.path]).verdict
+    back = verification.audit_log(copies.copy.path, previous=[copies.site.path]).verdict
     assert back.total == verdict.total and back.forks[0].charges == 1
 
 
@@ -187,7 +187,7 @@ def test_charges_that_a_copy_and_refused_files_show_count_once(copies: Copies) -
         third.release(ledger, "c3", "0.2")
     copies.refuse(copies.copy, "c1", "c2")
     for others in ([copies.copy, third], [third, copies.copy], [third]):
-        verdict = verification.verify_log(
+        verdict = verification.audit_log(
             copies.site.path, server=copies.exported.folder, previous=[x.path for x in others]
         ).verdict
         assert verdict.forks[0].charges == 3 and verdict.total is not None
@@ -205,7 +205,7 @@ def test_a_copy_that_no_witness_cosigned_is_a_second_history_where_witnesses_are
         early.release(ledger, "e1", "2")
     key = signing.public_bytes(copies.site.witness_key)
     anchors = TrustAnchors(witnesses=(TrustedWitness(WITNESS, key),))
-    found = verification.verify_log(copies.site.path, anchors, previous=[early.path])
+    found = verification.audit_log(copies.site.path, anchors, previous=[early.path])
     assert found.verdict.word == "two histories" and found.verdict.forks[0].charges == 1
 
 
@@ -215,13 +215,13 @@ def test_an_older_copy_adds_nothing_and_is_named(copies: Copies, tmp_path: Path)
         ledger.export(older)
         copies.site.release(ledger, "r3", "0.1")
         ledger.export(newer)
-    found = verification.verify_log(newer, previous=[older, newer])
+    found = verification.audit_log(newer, previous=[older, newer])
     assert not found.verdict.problems and not found.verdict.forks
     (remark,) = [x for x in found.remarks if "older copy" in x]
     assert found.verdict.total is not None and ORIGIN in remark
     assert found.verdict.total.epsilon == pytest.approx(composed(copies.site, "1", "0.5", "0.1"))
     with pytest.raises(VerificationError, match="verify the longer one"):
-        verification.verify_log(older, previous=[newer])
+        verification.audit_log(older, previous=[newer])
 
 
 def test_a_strangers_ledger_of_the_same_name_is_no_second_history(copies: Copies) -> None:
@@ -246,7 +246,7 @@ def test_two_copies_of_an_earlier_ledger_are_two_histories_in_any_order(
         predecessor=recovery.read_predecessor(copies.site.path, "lost"),
     ).close()
     order = [copies.site.path, copies.copy.path]
-    verdict = verification.verify_log(path, previous=[order[first], order[1 - first]]).verdict
+    verdict = verification.audit_log(path, previous=[order[first], order[1 - first]]).verdict
     assert verdict.word == "two histories" and verdict.forks[0].origin == ORIGIN
     assert verdict.total is not None
     assert verdict.total.epsilon == pytest.approx(composed(copies.site, "1", "0.5", "0.7", "0.3"))

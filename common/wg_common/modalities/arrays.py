@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.modalities import registry
-from wg_common.modalities.base import DAMAGE, Modality, Record
+from wg_common.modalities.base import DAMAGED_INPUT_ERRORS, Modality, Record
 from wg_common.modalities.images import Images
 from wg_core.errors import DataError
 

@@ -51,11 +51,11 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_QUOTED = re.compile(r'"[^"]*"')
+_QUOTED_CELL = re.compile(r'"[^"]*"')
 _BRACKET = re.compile(r"[\[(（]")
-_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
-_PRIVATE = re.compile("[\ue000-\uf8ff]")
-_HALF = re.compile("[\ud800-\udfff]")
+_DECIMAL_COMMA_NUMBER = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
+_PRIVATE_USE = re.compile("[\ue000-\uf8ff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _HEADER_LIMIT = 64 << 10  # Largest header of a table, in bytes
 _OPEN_QUOTE = "an open quote, or a line break in a cell; save the table as .xlsx or JSON lines"
 
@@ -151,7 +151,7 @@ def _decode_lines(data: bytes) -> tuple[str, str]:
         except UnicodeDecodeError:
             decoded_line = line.decode("utf-8", "surrogateescape")
             with suppress(UnicodeDecodeError):
-                if not _PRIVATE.search(legacy := line.decode("cp932")):
+                if not _PRIVATE_USE.search(legacy := line.decode("cp932")):
                     encoding, decoded_line = "cp932", legacy
         lines.append(decoded_line)
     return "\n".join(lines).removeprefix("\ufeff"), encoding

@@ -17,10 +17,10 @@ from wg_common.modalities.base import Modality, Record
 from wg_core.errors import DataError
 
 CHARACTERS_LIMIT = 4096  # Longest text that is accepted, in characters
-_WHITE = frozenset(" \t\n\r\v\f")
+_WHITE_SPACE = frozenset(" \t\n\r\v\f")
 _WORDS = re.compile(r"\w+", re.ASCII)
 _DIGIT = re.compile("[0-9]")
-_REFUSED = frozenset(("Cc", "Cs"))  # Control characters and surrogates
+_REFUSED_CATEGORIES = frozenset(("Cc", "Cs"))  # Control characters and surrogates
 
 
 class Texts(Modality):
