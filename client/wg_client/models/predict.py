@@ -93,7 +93,7 @@ def load_records(
         texts = accompanying_files(files)
         files = [entry for entry in files if entry not in texts]
         if not files:
-            raise DataError(f"{path}: no {list_attribute('name', 'or')} found")
+            raise DataError(f"{path}: no {list_modality_attribute('name', 'or')} found")
         return unlabelled_data(path, files, labels)
     return load_dataset(
         path,

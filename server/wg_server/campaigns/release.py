@@ -48,7 +48,7 @@ class PackageRecipient:
     @property
     def machine_statistics(self) -> NoisyStatistics | None:
         """Released machine statistics of the plant, or None."""
-        if self.release is None or self.statistics_kind != MACHINE:
+        if self.release is None or self.statistics_kind != MACHINE_STATISTICS:
             return None
         return self.release.statistics
 

@@ -55,7 +55,7 @@ def test_a_package_is_made_for_the_machine_and_no_class_is_pooled(world: World) 
     (plant,) = recipients
     assert plant.labels == world.plant.config.data.labels
     assert plant.data_sheet == world.plant.config.data_sheet
-    assert plant.statistics_kind == MACHINE and plant.machine_statistics is not None
+    assert plant.statistics_kind == MACHINE_STATISTICS and plant.machine_statistics is not None
     snapshot = snapshots.load_current(world.plant.home)
     exact = NoisyStatistics(
         snapshot.schema(MACHINE_STATISTICS), snapshot.statistics(MACHINE_STATISTICS), 0.0

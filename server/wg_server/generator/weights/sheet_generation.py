@@ -146,7 +146,7 @@ class DataSheetGenerator:
         network, figures = self.sensors[unit.name], unit.read_figures(sheet)
         with torch.inference_mode():
             tensors = network.package_tensors(figures, batch_of_one(statistic))
-        return GeneratedCandidate("sensor", CONDITIONED, tensors, "standardised")
+        return GeneratedCandidate("sensor", SOFT_SENSOR_SOURCE, tensors, "standardised")
 
     def _find_kind(self, sheet: DataSheet) -> tuple[MachineKind, MachineKindGenerator]:
         kind = declared_kind(sheet)

@@ -114,7 +114,7 @@ def test_generated_tensors_are_the_networks_that_were_trained(
             torch.from_numpy(batch)[None], bearing.line_templates(figures)
         )
         expected = networks.decode_networks(condition).logits(view)[0].numpy()
-    features = network.features(network.load_trunk("spectrum-lines", mean), batch)
+    features = network.trunk_features(network.load_trunk("spectrum-lines", mean), batch)
     logits = features @ mean["head.weight"].T + mean["head.bias"]
     np.testing.assert_allclose(logits, expected, atol=1e-3)
 
