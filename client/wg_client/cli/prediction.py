@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
 COLUMNS = ("file", "label", "probability", "likeness", "call", "verdict")
 _VERDICTS_LIMIT = 256 << 20
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = re.compile(r"""(^|[;\t\r\n])(?='*"*[=+\-@\t\r＝＋－＠])""")
+"""Place before a formula's sign, where a spreadsheet may begin a cell: it may split a line at
+semicolons or tabs. Signs after apostrophes count, so that no two texts are escaped alike."""
 
 
 @dataclass(slots=True)
@@ -310,4 +313,4 @@ def _share(likeness: float | None) -> str:
 
 def spreadsheet_cell(text: str) -> str:
     """Escape a text so that no spreadsheet takes it for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return _FORMULA.sub(r"\1'", text)
