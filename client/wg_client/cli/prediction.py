@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -112,8 +113,8 @@ class PredictionRun:
     def watch_folder(self, folder: Path, out: Path, *, pause: float) -> Iterator[str]:
         """Predict files as they arrive in a folder, and append a row for each to a table.
 
-        A file is read once its size has not changed for a pause; files that are in the table
-        already are skipped. A file that cannot be read gets the verdict ``look``.
+        A regular file is read once its size has not changed for a pause; links, and files that are
+        in the table already, are skipped. A file that cannot be read gets the verdict ``look``.
 
         Raises:
             DataError: ``folder`` is not a folder.
@@ -127,10 +128,10 @@ class PredictionRun:
         known_names, sizes = _recorded_names(out), dict[Path, int]()
         while True:
             for file in list_files_below(folder):
-                name = str(file.relative_to(folder))
-                if name in known_names or not is_record_file(file):
+                name = _file_cell(file.relative_to(folder))
+                size = _regular_size(file)
+                if name in known_names or size is None or not is_record_file(file):
                     continue
-                size = file.stat().st_size if file.is_file() else -1
                 if sizes.get(file) != size:
                     sizes[file] = size
                     continue
@@ -141,10 +142,11 @@ class PredictionRun:
             time.sleep(pause)
 
     def _file_rows(self, file: Path, name: str) -> list[tuple[str, ...]]:
+        """Predict a file; return a row for each record, with ``name`` as first cell."""
         try:
             rows = self._predictor.predict_file(file)
         except DataError as error:
-            return [(spreadsheet_cell(name), "", "", "", f"unreadable: {error}", "look")]
+            return [(name, "", "", "", spreadsheet_cell(f"unreadable: {error}"), "look")]
         return [_row(row, name) for row in rows]
 
     def document(self) -> dict[str, Any]:
@@ -232,24 +234,39 @@ class PredictionRun:
         table = csv.writer(text)
         table.writerow(COLUMNS)
         for path_result in self._found:
-            table.writerows(_row(row, row.name) for row in path_result.rows)
+            table.writerows(_row(row, spreadsheet_cell(row.name)) for row in path_result.rows)
         data = text.getvalue().encode("utf-8-sig", "backslashreplace")
         atomic.write_bytes(out, data, mode=atomic.PRIVATE_MODE)
 
 
 def _row(row: Prediction, name: str) -> tuple[str, ...]:
-    """Return a prediction as cells of a table, in the order of ``COLUMNS``."""
+    """Return a prediction as cells of a table, in the order of ``COLUMNS``; ``name`` is a cell."""
     figures = f"{row.probability:.6f}", _share(row.likeness)
-    return (spreadsheet_cell(name), spreadsheet_cell(row.label), *figures, row.call, row.verdict)
+    return (name, spreadsheet_cell(row.label), *figures, row.call, row.verdict)
+
+
+def _regular_size(file: Path) -> int | None:
+    """Return the size of a regular file; None for a link, a pipe, a device, or no file."""
+    try:
+        status = file.lstat()
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def _file_cell(path: Path) -> str:
+    """Return the cell of a file's name in a table; no two names have the same cell."""
+    name = path.as_posix().replace("\\", r"\\").encode("utf-8", "backslashreplace").decode()
+    return spreadsheet_cell(name)
 
 
 def _recorded_names(out: Path) -> set[str]:
-    """Return the names of files that an earlier ``predict --watch`` has put in the table."""
+    """Return the cells of file names that an earlier ``predict --watch`` has put in the table."""
     if not out.exists():
         return set()
     data = atomic.read_bytes(out, limit=_VERDICTS_LIMIT).decode("utf-8-sig", "replace")
     rows = csv.reader(io.StringIO(data, newline=""))
-    return {row[0].removeprefix("'") for row in rows if len(row) == len(COLUMNS)}
+    return {row[0] for row in rows if len(row) == len(COLUMNS)}
 
 
 def _append(out: Path, rows: list[tuple[str, ...]]) -> None:

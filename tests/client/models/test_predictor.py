@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+import os
 import select
 import socket
 import threading
@@ -248,6 +249,49 @@ def test_a_watch_writes_each_file_once(judge: TestPlant, folder: Path, tmp_path:
     assert list(table) == ["a.png", "b.png", "c.png", "d.png"]
     assert table["b.png"]["verdict"] == "look" == table["a.png"]["verdict"]
     assert table["c.png"]["verdict"] == rows["bars0.png"].verdict
+
+
+def test_a_watch_reads_regular_files_of_the_folder_alone(
+    judge: TestPlant, folder: Path, tmp_path: Path
+) -> None:
+    predictor, _ = predicted(judge, folder)
+    predictions = PredictionRun(judge.home, predictor.manifest, predictor.name)
+    arriving, out = tmp_path / "in", tmp_path / "verdicts.csv"
+    arriving.mkdir()
+    (arriving / "a.png").symlink_to(folder / "odd0.png")
+    (arriving / "b.png").symlink_to(arriving / "b.png")
+    (arriving / "c.png").symlink_to(folder)
+    (arriving / "d.png").symlink_to("/dev/zero")
+    (arriving / "e.png").mkdir()
+    os.mkfifo(arriving / "f.png")
+    (arriving / "z;=1.png").write_bytes(b"no picture")
+    line = next(predictions.watch_folder(arriving, out, pause=0))
+    assert line.startswith("z;'=1.png\t") and ";=" not in line
+    assert len(out.read_text("utf-8-sig").splitlines()) == 2
+
+
+NAMES = [
+    "'x.png",
+    "x.png",
+    "=1.png",
+    "'=1.png",
+    os.fsdecode(b"\xff.png"),
+    r"\udcff.png",
+    "a;=1.png",
+]
+
+
+def test_a_watch_knows_every_name_again(judge: TestPlant, folder: Path, tmp_path: Path) -> None:
+    predictor, _ = predicted(judge, folder)
+    predictions = PredictionRun(judge.home, predictor.manifest, predictor.name)
+    arriving, out = tmp_path / "in", tmp_path / "verdicts.csv"
+    arriving.mkdir()
+    for count, name in enumerate(NAMES, 1):  # a restart for each
+        (arriving / name).write_bytes((folder / "odd0.png").read_bytes())
+        next(predictions.watch_folder(arriving, out, pause=0))
+        with out.open(encoding="utf-8-sig", newline="") as stream:
+            table = [row["file"] for row in csv.DictReader(stream)]
+        assert len(table) == len(set(table)) == count
 
 
 def test_one_file_that_cannot_be_read_keeps_no_other(
