@@ -5,20 +5,26 @@ time step. Encodings, delimiters and decimal commas are handled by ``wg_common.m
 A WAV file declares its rate; its channels are called 1, 2, and so on. A logger's marks for a
 missing value (an empty cell, ``NaN``, ``---``) are gaps.
 
+A log may hold rows of several privacy units, and one row must not change how others are read. So
+each line is read by itself: in UTF-8 or else CP932, and an open quote ends with it. A row that
+cannot be read can be a gap (``LogColumns.allow_gaps``).
+
 Not guaranteed: that times are right. They are compared with the rate that the plant declared.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
+import re
 import stat
 import wave
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -50,12 +56,22 @@ class LogColumns:
         time: Column of times, or None.
         texts: Columns of labels and units; a missing column is skipped if ``lenient``.
         lenient: Allow missing text columns: for prediction, a new log has no labels yet.
+        allow_gaps: Rows that cannot be read are gaps without time and texts; otherwise an error.
     """
 
     channels: tuple[str, ...] | None
     time: str | None = None
     texts: tuple[str, ...] = ()
     lenient: bool = False
+    allow_gaps: bool = False
+
+
+class LogTooLarge(DataError):
+    """A sensor log is larger than a limit."""
+
+
+class _MissingColumn(DataError):
+    """A sensor log has no such column, or none of numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,6 +84,7 @@ class SensorLog:
         times: Seconds, float64 ``[n]``, or None.
         texts: For each text column the codes of its n values, and the values by code.
         rate: Sampling rate in Hz, if the file declares it.
+        damage: Number of rows that cannot be read, and the first of them; empty: there are none.
     """
 
     channels: tuple[str, ...]
@@ -75,6 +92,7 @@ class SensorLog:
     times: NDArray[np.float64] | None
     texts: dict[str, tuple[NDArray[np.int64], tuple[str, ...]]]
     rate: float | None = None
+    damage: str = ""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -143,7 +161,7 @@ def _open_regular(path: Path) -> Iterator[io.BufferedReader]:
         if not status.st_size:
             raise DataError(f"{path}: an empty file, 0 bytes; expected a sensor log")
         if status.st_size > LOG_LIMIT:
-            raise DataError(f"{path}: {status.st_size} bytes, at most {LOG_LIMIT} are read")
+            raise LogTooLarge(f"{path}: {status.st_size} bytes, at most {LOG_LIMIT} are read")
         yield stream
 
 
@@ -166,7 +184,7 @@ def _places(
         place = tables.find_column(names, name)
         if place is None:
             shown_names = ", ".join(repr(name) for name in list(names)[:20])
-            raise DataError(f"{path}: no column {name!r}; found {shown_names}")
+            raise _MissingColumn(f"{path}: no column {name!r}; found {shown_names}")
         return place
 
     texts = tuple(
@@ -185,60 +203,106 @@ def _places(
         if place not in excluded_columns and not tables.is_time_column(names[place])
     )
     if not values:
-        raise DataError(f"{path}: no column of numbers that could be a channel")
+        raise _MissingColumn(f"{path}: no column of numbers that could be a channel")
     return _Places(tuple(names[place].strip() for place in values), values, time, texts)
 
 
 def _from_csv(path: Path, request: LogColumns, encoding: str) -> SensorLog:
-    sniff_bytes = 1 << 20
     with _open_regular(path) as stream:
-        start = stream.read(sniff_bytes)
-        complete = len(start) < sniff_bytes
-        cut = len(start) if complete else start.rfind(b"\n") + 1
-        used_encoding = tables.detect_encoding(start[:cut] if cut else start, str(path), encoding)
-        if used_encoding == "utf-16" and not complete:
-            cut = len(start)  # a line feed has two bytes; the byte order mark is enough
+        start = stream.read(1 << 16)
+        wide = encoding == "utf-16" or start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        header = start[:2] if wide else re.split(rb"[\r\n]", start, maxsplit=1)[0]
+        tables.detect_encoding(header, str(path), encoding)
         stream.seek(0)
-        with io.TextIOWrapper(stream, encoding=used_encoding, newline="") as text:
-            return _rows(path, text, request)
+        codec, errors = ("utf-16", "replace") if wide else ("latin-1", "strict")
+        with io.TextIOWrapper(stream, encoding=codec, errors=errors, newline="") as text:
+            return _rows(path, _lines(text, "" if wide else encoding), request)
 
 
-def _rows(path: Path, text: io.TextIOWrapper, request: LogColumns) -> SensorLog:
-    header = text.readline(1 << 16)
+def _lines(text: io.TextIOWrapper, encoding: str) -> Iterator[str | DataError]:
+    """Yield the lines of a CSV file; an error for one that is too long or in another encoding.
+
+    Args:
+        text: The file, its bytes as Latin-1; UTF-16 is decoded.
+        encoding: Configured encoding; empty for UTF-16.
+    """
+    limit = 1 << 20
+    while line := text.readline(limit):
+        if not line.endswith(("\n", "\r")) and len(line) == limit:
+            while line and not line.endswith(("\n", "\r")):
+                line = text.readline(limit)
+            yield DataError(f"more than {limit} characters")
+        elif line.isascii():
+            yield line
+        elif not encoding:
+            yield line if "\ufffd" not in line else DataError(_NO_TEXT)
+        else:
+            data = line.encode("latin-1")
+            try:
+                yield data.decode(tables.detect_encoding(data, "", encoding))
+            except (DataError, UnicodeDecodeError):
+                yield DataError(_NO_TEXT)
+
+
+_NO_TEXT = "not a text in the log's encoding; say its encoding (data.reading.encoding)"
+
+
+def _cells(line: str | DataError, delimiter: str, width: int) -> list[str]:
+    """Return the cells of one line; none for an empty line.
+
+    Raises:
+        DataError: The line is no row with this number of cells.
+    """
+    if isinstance(line, DataError):
+        raise line
+    bare = line.rstrip("\r\n")
+    if not bare:
+        return []
+    try:
+        cells = (
+            next(csv.reader([bare], strict=True, delimiter=delimiter), [])
+            if '"' in bare
+            else bare.split(delimiter)
+        )
+    except csv.Error as error:
+        raise DataError(f"not CSV: {error}") from error
+    if len(cells) != width:
+        raise DataError(f"{len(cells)} cells, expected {width}")
+    return cells
+
+
+def _rows(path: Path, lines: Iterator[str | DataError], request: LogColumns) -> SensorLog:
+    header = next(lines, "")
+    if isinstance(header, DataError):
+        raise DataError(f"{path}: line 1: {header}")
     delimiter = tables.guess_delimiter(header)
     names = next(csv.reader([header], delimiter=delimiter), [])
     names = [name.removeprefix("\ufeff") for name in names]
-    reader = csv.reader(text, strict=True, delimiter=delimiter)
-    width = len(names)
     columns: _Columns | None = None
-    line = 1
-    try:
-        for line, cells in enumerate(reader, 2):
-            if not cells:
+    gaps, first_gap = 0, ""
+    for line, text in enumerate(lines, 2):
+        try:
+            cells = _cells(text, delimiter, len(names))
+            if not cells or (line == 2 and _is_units(cells, delimiter)):
                 continue
-            if len(cells) != width:
-                raise DataError(f"{path}: line {line}: {len(cells)} cells, expected {width}")
             if columns is None:
-                if line == 2 and _is_units(cells, delimiter):
-                    continue
                 numeric = [row for row, cell in enumerate(cells) if _is_value(cell, delimiter)]
                 columns = _Columns(delimiter, names, _places(path, names, request, numeric))
-            try:
-                columns.add(cells)
-            except DataError as error:
+            columns.add(cells)
+        except _MissingColumn:
+            raise
+        except DataError as error:
+            if not request.allow_gaps:
                 raise DataError(f"{path}: line {line}: {error}") from error
-            if len(columns.values) > VALUES_LIMIT:
-                raise DataError(f"{path}: more than {VALUES_LIMIT} numbers; split the log")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: after line {line}: not a text in {error.encoding}; say its encoding"
-            " (data.reading.encoding)"
-        ) from error
-    except csv.Error as error:
-        raise DataError(f"{path}: line {line}: not CSV: {error}") from error
+            gaps, first_gap = gaps + 1, first_gap or f"line {line}: {error}"
+            if columns is not None:
+                columns.add_gap()
+        if columns is not None and len(columns.values) > VALUES_LIMIT:
+            raise LogTooLarge(f"{path}: more than {VALUES_LIMIT} numbers; split the log")
     if columns is None:
-        raise DataError(f"{path}: no rows below the line of names")
-    return columns.log()
+        raise DataError(f"{path}: {first_gap or 'no rows below the line of names'}")
+    damage = f"rows that cannot be read are gaps: {gaps}, first {first_gap}" if gaps else ""
+    return replace(columns.log(), damage=damage)
 
 
 class _Columns:
@@ -255,21 +319,32 @@ class _Columns:
         """Append one row of the sensor log.
 
         Raises:
-            DataError: A cell is no number or time.
+            DataError: A cell is no number or time; nothing is appended.
         """
-        place = -1
+        place, values, moment = -1, [], float("nan")
         try:
             for place in self._places.values:
-                self.values.append(_value(cells[place], self._delimiter))
+                values.append(_value(cells[place], self._delimiter))
             if self._places.time is not None:
                 place = self._places.time
-                self._times.append(parse_time(cells[place]))
+                moment = parse_time(cells[place])
         except (ValueError, OverflowError) as error:
             raise DataError(
                 f"column {self._names[place]!r}: {cells[place][:40]!r}: {error}"
             ) from error
-        for (_, at), (codes, code_of) in zip(self._places.texts, self._codes, strict=True):
-            codes.append(code_of.setdefault(cells[at].strip(), len(code_of)))
+        self._append(values, moment, [cells[at].strip() for _, at in self._places.texts])
+
+    def add_gap(self) -> None:
+        """Append a row without values, time and texts."""
+        missing = float("nan")
+        self._append([missing] * len(self._places.values), missing, [""] * len(self._codes))
+
+    def _append(self, values: Sequence[float], moment: float, texts: Sequence[str]) -> None:
+        self.values.extend(values)
+        if self._places.time is not None:
+            self._times.append(moment)
+        for word, (codes, code_of) in zip(texts, self._codes, strict=True):
+            codes.append(code_of.setdefault(word, len(code_of)))
 
     def log(self) -> SensorLog:
         """Return the sensor log of all rows so far."""
@@ -320,7 +395,7 @@ def _from_wav(path: Path, request: LogColumns) -> SensorLog:
                     file.getnframes(),
                 )
                 if frames * channels > VALUES_LIMIT:
-                    raise DataError(f"{path}: {frames} samples of {channels} channels; split it")
+                    raise LogTooLarge(f"{path}: {frames} samples of {channels} channels; split it")
                 data, rate = file.readframes(frames), float(file.getframerate())
         except wave.Error as error:
             raise DataError(f"{path}: not a WAV file of plain samples: {error}") from error

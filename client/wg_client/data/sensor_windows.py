@@ -6,9 +6,10 @@
     DIR/**/*.csv                        many logs, each cut separately
     DIR/CLASS/**/*.csv                  the folder is the label, unless a column or table gives it
 
-A log is divided into *stretches*: runs of rows with one label and one unit, without a gap in time
-or a missing value. Windows start at the beginning of a stretch and then at every hop, and lie
-entirely within it; remaining rows are not used. Labels by interval: ``intervals``.
+A log is divided into *stretches*: runs of rows with one label and one unit, without a gap in time,
+a missing value or a row that cannot be read. Windows start at the beginning of a stretch and then
+at every hop, and lie entirely within it; remaining rows are not used. Labels by interval:
+``intervals``.
 
 The windows depend only on their log and on ``SensorLogConfig``, which is fixed: the rate is
 compared with the time stamps, never estimated. Names give file and first row:
@@ -43,7 +44,7 @@ from wg_client.data.intervals import (
     interval_indices,
     read_intervals,
 )
-from wg_client.data.sensor_log import SUFFIXES, LogColumns, SensorLog, read_log
+from wg_client.data.sensor_log import SUFFIXES, LogColumns, LogTooLarge, SensorLog, read_log
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
 from wg_common.modalities.base import Record
@@ -75,7 +76,11 @@ class LogReader:
             DataError: The log cannot be read, or its rate differs from the declared rate.
         """
         request = LogColumns(
-            channels=self.log.channels, time=self.log.time, texts=tuple(texts), lenient=lenient
+            channels=self.log.channels,
+            time=self.log.time,
+            texts=tuple(texts),
+            lenient=lenient,
+            allow_gaps=True,
         )
         if path.suffix.lower() == ".wav":
             request = replace(request, time=None, texts=())
@@ -181,6 +186,8 @@ def survey_logs(path: Path, options: SurveyOptions, *, lenient: bool = False) ->
     for file in _files(path, root, logs.log.intervals, strays):
         try:
             _cut(cut, file)
+        except LogTooLarge:
+            raise  # a row more or less must not set other units' rows aside
         except DataError as error:
             reason = str(error).removeprefix(f"{file}: ")
             cut.problems.append(Problem(name=str(file.relative_to(root)), reason=reason))
@@ -294,6 +301,8 @@ def _cut(cut: _Cutter, file: Path) -> None:
     texts = [log.label] if log.label is not None else []
     texts += [in_column] if in_column is not None and in_table is None else []
     sensor_log = cut.logs.read(file, texts=texts, lenient=cut.lenient)
+    if sensor_log.damage:
+        cut.problems.append(Problem(name=name, reason=sensor_log.damage))
     n = len(sensor_log)
     no_units = (np.zeros(n, dtype=np.int64), ("",))
     label_codes, label_names = sensor_log.texts.get(log.label or "", no_units)
@@ -372,13 +381,24 @@ def _check_rate(path: Path, sensor_log: SensorLog, log: SensorLogConfig) -> None
     """Compare the rate of a log's time stamps with the declared rate."""
     relative_tolerance = 0.05
     rate = sensor_log.rate
-    if rate is None and sensor_log.times is not None and len(sensor_log) > 1:
-        step = float(np.median(np.diff(sensor_log.times)))
-        rate = 1 / step if step > 0 else 0.0
+    if rate is None:
+        rate = _measure_rate(sensor_log)
     if rate is not None and abs(rate - log.rate) > relative_tolerance * log.rate:
         raise DataError(
             f"{path}: {rate:.6g} samples a second, data.reading.log.rate says {log.rate:.6g}"
         )
+
+
+def _measure_rate(sensor_log: SensorLog) -> float | None:
+    """Return the usual rate of a log's time stamps; None if it has too few."""
+    if sensor_log.times is None:
+        return None
+    steps = np.diff(sensor_log.times)
+    steps = steps[np.isfinite(steps)]
+    if not len(steps):
+        return None
+    step = float(np.median(steps))
+    return 1 / step if step > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -412,12 +432,13 @@ def propose_log_config(
     in_log = None if unit_column in NO_COLUMN or options.intervals else unit_column
     texts = tuple(column for column in (options.label, in_log) if column is not None)
     log = read_log(
-        file, LogColumns(channels=options.channels, time=options.time, texts=texts), encoding
+        file,
+        LogColumns(channels=options.channels, time=options.time, texts=texts, allow_gaps=True),
+        encoding,
     )
     rate = log.rate if options.rate is None else options.rate
-    if rate is None and log.times is not None and len(log) > 1:
-        step = float(np.median(np.diff(log.times)))
-        rate = float(f"{1 / step:.6g}") if step > 0 else None
+    if rate is None:
+        rate = float(f"{_measure_rate(log) or 0:.6g}") or None
     if rate is None and log.times is not None:
         raise DataError(f"{file}: its times do not run forward; sort its rows by {options.time!r}")
     if rate is None:

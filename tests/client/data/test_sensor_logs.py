@@ -241,6 +241,28 @@ def test_a_damaged_log_is_named_and_ends_no_other(tmp_path: Path, text: str, mes
 
 
 @pytest.mark.parametrize(
+    "odd",
+    [
+        b"0.50,o.5,1\n",
+        b"0.50,1\n",
+        b'0.50,"1,1\n',
+        b"0.50,\xff\xfe1,1\n",
+        b"0.50," + b"1" * (1 << 21) + b",1\n",
+    ],
+    ids=range(5),
+)
+@pytest.mark.parametrize("time", ["time", None])
+def test_a_row_that_cannot_be_read_is_a_gap(tmp_path: Path, odd: bytes, time: str | None) -> None:
+    path = _log(tmp_path / "l.csv", _values(100))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:51], odd, *lines[52:]]))
+    found = _survey(path, replace(LOG, time=time))
+    assert found.data.names == tuple(f"l.csv[{row}]" for row in (0, 20, 51, 71))
+    (problem,) = found.problems
+    assert problem.name == "l.csv" and "gaps: 1, first line 52: " in problem.reason
+
+
+@pytest.mark.parametrize(
     ("table", "message"),
     [
         ("start,end\n0,1\n", "no column 'label'"),
