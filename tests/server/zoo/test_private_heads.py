@@ -14,7 +14,7 @@ from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_core.errors import ConfigError
 from wg_core.settings import parse_yaml
 from wg_server.site.home import ServerHome
-from wg_server.zoo import own_families, private_heads, sources
+from wg_server.zoo import build, own_families, private_heads, sources
 from wg_server.zoo.build import build_task, build_zoo, count_entries
 from wg_server.zoo.plan import EncoderPlan, SourcePlan, ZooPlan, list_tasks, private_families
 from wg_server.zoo.store import ZooStore
@@ -37,6 +37,17 @@ def test_a_private_source_is_one_family_and_no_task() -> None:
     (family,) = private_families(plan)
     assert (family.privacy.epsilon, family.privacy.delta) == ("4", "1e-05")
     assert count_entries(plan) == len(list_tasks(plan)) + 1
+
+
+def test_a_server_without_the_sampler_is_told_before_it_builds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = tmp_path / "x.npz"
+    records.write_bytes(b"")
+    plan = _plan(RENDERED, f"{{{PRIVATE.replace('/d/x.npz', str(records))}, {PRICE}}}")
+    monkeypatch.setattr(build, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"need opendp: pip install 'weightgate\[client\]'"):
+        build_zoo(ServerHome(tmp_path), plan, workers=1, progress=lambda *_: None)
 
 
 @pytest.mark.parametrize(
