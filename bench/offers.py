@@ -215,8 +215,9 @@ class Walk:
         if records.sheet is not None:
             (folder / "sheet.json").write_bytes(canonical.encode(records.sheet))
             data += ["--data-sheet", folder / "sheet.json"]
-        run_command(server, "offer", "--home", self._server, "--out", folder / "hq.wgo")
-        said = run_command(client, "simulate", *data, "--offer", folder / "hq.wgo")
+        offer = run_command(server, "offer", "--home", self._server, "--out", folder / "hq.wgo")
+        encoder = ["--encoder", offer["encoder"]]
+        said = run_command(client, "simulate", *data, "--offer", folder / "hq.wgo", *encoder)
         is_charged = said["verdict"] == PilotVerdict.POOLING
         home = self._init(name, data)
         kept = self._apply(name, EPSILON if is_charged else FREE)

@@ -80,9 +80,9 @@ class Scene:
         return words
 
     def offered(self, words: Words) -> Words:
-        """A command that reads an operator's offer, once it is written."""
-        self.run(["wg-server", "offer", "--home", "server", "--out", words[-1]])
-        return words
+        """A command that reads an operator's offer, once it is written; nobody can be asked."""
+        said = self.json("wg-server", "offer", "--home", "server", "--out", words[-1])
+        return [*words, "--encoder", said["encoder"]]
 
     def named(self, words: Words) -> Words:
         """A command of a request, with that of the first one that waits."""

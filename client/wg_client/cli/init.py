@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from wg_client.cli import options
+from wg_client.cli.encoder_confirmation import (
+    ask_about_hash,
+    ask_owner,
+    encoder_option,
+    is_interactive,
+)
 from wg_client.cli.freeze import (
     FREEZING_TITLE,
     freeze_document,
@@ -32,7 +37,6 @@ from wg_core.site.home import ClientHome
 from wg_core.site.reading import ReadingConfig, SensorLogConfig
 
 if TYPE_CHECKING:
-    from wg_common.nets.encoder.package import EncoderDescription
     from wg_core.release.freeze import FreezeResult
 
 
@@ -53,13 +57,6 @@ _CONFIRMED = {
 }
 
 
-_encoder_option = click.option(
-    "--encoder",
-    metavar="HASH",
-    help="The encoder that you want: its SHA-256, or 16 or more of its first hex digits.",
-)
-
-
 @click.command()
 @options.home_option
 @options.token_options
@@ -68,7 +65,7 @@ _encoder_option = click.option(
     is_flag=True,
     help="Enrol an initialised home again: new transport keys; data, policy and ledger stay.",
 )
-@_encoder_option
+@encoder_option
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -149,7 +146,7 @@ def init(  # long: a parameter for each option
     check_not_initialised(home)
     reading = read_reading(data, unit_column, words)
     if unit_column is None:
-        unit_column = _recording(data, reading, interactive=_interactive(encoder, as_json))
+        unit_column = _recording(data, reading, interactive=is_interactive(encoder, as_json))
     if allow_empty and labels is None:
         raise errors.UsageError("--allow-empty: needs --labels")
     choice = DataChoice(
@@ -170,8 +167,8 @@ def init(  # long: a parameter for each option
         scan = inspect_data(choice, stage)
     if exit_code := print_refusal(scan, set_aside, allow_empty, data, as_json):
         return exit_code
-    interactive = _interactive(encoder, as_json) and token is not None
-    confirm = _ask_owner if interactive else None
+    interactive = is_interactive(encoder, as_json) and token is not None
+    confirm = ask_owner if interactive else None
     by = "built in" if token is None else _confirmed_by(home, encoder, interactive)
     with freezing_progress(immediate=interactive is False) as stage:
         config_and_snapshot = initialise(
@@ -182,14 +179,10 @@ def init(  # long: a parameter for each option
     return errors.ExitCode.OK
 
 
-def _interactive(encoder: str | None, as_json: bool) -> bool:
-    return encoder is None and not as_json and sys.stdin.isatty()
-
-
 @click.command()
 @options.home_option
 @options.join_options
-@_encoder_option
+@encoder_option
 @json_option
 def join(home: ClientHome, token: str, encoder: str | None, as_json: bool) -> None:
     """Enrol a home that works alone with a server: keys, ledger and data set stay.
@@ -202,10 +195,10 @@ def join(home: ClientHome, token: str, encoder: str | None, as_json: bool) -> No
     from wg_core.release.freeze import FreezeResult
     from wg_core.wire import protocol
 
-    if _interactive(encoder, as_json):
+    if is_interactive(encoder, as_json):
         encoder_id = protocol.decode_token(token.strip()).encoder
         print_line(text("encoder {encoder}", encoder=encoder_id))
-        _ask()
+        ask_about_hash()
     config = reenrolment.join_server(home, token, encoder=encoder)
     by = "option" if encoder is not None else "token" if as_json else "answer"
     snapshot = snapshots.load_current(home)
@@ -347,33 +340,6 @@ def _log_lines(log: SensorLogConfig | None) -> list[str]:
             channels=", ".join(log.channels),
         )
     ]
-
-
-def _ask_owner(about: EncoderDescription) -> None:
-    """Show an encoder, and ask the owner to confirm it."""
-    print_line(text("encoder {encoder}", encoder=about.encoder))
-    sources = ", ".join(about.sources) or text("nothing")
-    print_line(
-        text(
-            "for {modality}; built on {trunks}; fitted, by its own statement, on {sources}",
-            modality=about.modality,
-            trunks=", ".join(about.trunk_names),
-            sources=sources,
-        )
-    )
-    _ask()
-
-
-def _ask() -> None:
-    question = text("Is this the hash that you received from the server's operator?")
-    if not click.confirm(current_language()(question), default=False):
-        raise errors.RefusedError(
-            text(
-                "the encoder was not confirmed, and was not stored. When you have checked its "
-                "hash, run this command again; the join token stays valid for this home until "
-                "it expires"
-            )
-        )
 
 
 def _enrol_again(home: ClientHome, token: str, encoder: str | None, as_json: bool) -> None:

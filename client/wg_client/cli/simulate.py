@@ -12,25 +12,32 @@ import click
 from click.core import ParameterSource
 
 from wg_client.cli.check import release_contents_lines, wrap_to_columns
+from wg_client.cli.encoder_confirmation import ask_owner, is_interactive
 from wg_client.cli.freeze import UNUSABLE_LINE, freezing_progress, list_some_items
 from wg_client.cli.options import data_sheet_option, split_at_commas
 from wg_client.cli.reading import ReadingOptions, read_reading, reading_options
 from wg_client.data import process_log
 from wg_client.pilot import published
 from wg_client.pilot.sentences import gain_sentence, offer_lines, verdict_sentence
-from wg_common.cli import json_option, next_step, print_result, show_spinner
+from wg_common.cli import json_option, next_step, print_line, print_result, show_spinner
 from wg_common.language import pad_columns, text
 from wg_core.errors import UsageError
 from wg_core.logs import escape_unprintable
 from wg_core.site.config import RECORD_UNIT, read_data_sheet
+from wg_core.site.encoder_pin import check_owner_hash
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
     from wg_client.pilot.simulation import Simulation
+    from wg_common.offer import OpenedOffer
 
 _OF_INIT = {"data", "labels", "unit_column", "data_sheet", *ReadingOptions.__annotations__}
 _LABELS_SHOWN = 20
 _SIMULATING = text("simulating, %")
+_NOT_RUN = text(
+    "the encoder was not confirmed, and was not run. When you have checked its hash, run this"
+    " command again"
+)
 
 
 @click.command()
@@ -54,7 +61,8 @@ _SIMULATING = text("simulating, %")
 @click.option(
     "--encoder",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The operator's encoder package; default: what is installed.",
+    help="The operator's encoder package; default: what is installed. With --offer: the SHA-256 of"
+    " its encoder, or 16 or more of its first hex digits.",
 )
 @click.option(
     "--offer",
@@ -85,14 +93,14 @@ def simulate(
 ) -> None:
     """Simulate, on your records alone: what may be gained, what would leave, what it would cost.
 
-    Needs no server and no token. Sends nothing, charges nothing, writes nothing.
+    Needs no server and no token. Sends nothing, charges nothing, writes nothing. Before an offer's
+    encoder sees a record, you are asked whether it is the one that the operator told you.
     """
     with show_spinner(_SIMULATING):
         from wg_client.fleet.initialise import DataChoice, inspect_data
         from wg_client.pilot import simulation
 
-    if offer is not None and encoder is not None:
-        raise UsageError("--offer: has an encoder; leave --encoder out")
+    offer_file = None if offer is None else _open_offer(offer, encoder, as_json)
     choice = DataChoice(
         path=data,
         labels=None if labels is None else split_at_commas(labels),
@@ -113,8 +121,8 @@ def simulate(
         outcome = simulation.simulate(
             choice,
             inspect_data(choice, stage),
-            encoder=encoder,
-            offer=offer,
+            encoder=encoder if offer_file is None else None,
+            offer=offer_file,
             sites=sites,
             epsilon=float(price),
             stage=stage,
@@ -122,6 +130,38 @@ def simulate(
     print_result(
         canonical.to_builtins(outcome), wrap_to_columns(_lines(outcome, _shared_options())), as_json
     )
+
+
+def _open_offer(path: Path, encoder: Path | None, as_json: bool) -> OpenedOffer:
+    """Open an offer whose encoder the owner confirms.
+
+    Raises:
+        DecodeError, VerificationError: The file is damaged, or holds another encoder.
+        UsageError: Nobody can be asked, and the option names no encoder.
+        RefusedError: The owner does not confirm the encoder.
+    """
+    from wg_client.pilot.offers import read_offer
+    from wg_common.nets.encoder.package import read_description
+
+    offer_file = read_offer(path)
+    named_encoder = None if encoder is None else str(encoder)
+    manifest = offer_file.offer
+    check_owner_hash(named_encoder, manifest.encoder, source=str(path), state="nothing was run")
+    if named_encoder is None and not is_interactive(named_encoder, as_json):
+        raise UsageError(
+            f"{path}: compare the hash of its encoder with the operator's, and give --encoder"
+            f" {manifest.encoder}"
+        )
+    if named_encoder is None:
+        print_line(
+            text(
+                "offer of {server}, key {key}",
+                server=escape_unprintable(manifest.server),
+                key=manifest.key,
+            )
+        )
+        ask_owner(read_description(offer_file.encoder), _NOT_RUN)
+    return offer_file
 
 
 def _shared_options() -> str:

@@ -24,7 +24,7 @@ from wg_client.fleet import encoder_trial
 from wg_client.fleet.initialise import DataChoice
 from wg_client.methods.base import PlantRecords
 from wg_client.pilot import published
-from wg_client.pilot.offers import OfferTrial, read_offer, try_offer
+from wg_client.pilot.offers import OfferTrial, try_offer
 from wg_client.pilot.published import ExpectedGain, JoiningAdvice, PlantFacts
 from wg_client.pilot.verdict import PilotVerdict, pilot_verdict
 from wg_client.release.machine_hints import machine_hints
@@ -150,7 +150,7 @@ def simulate(
     inspection: Inspection,
     *,
     encoder: Path | None = None,
-    offer: Path | None = None,
+    offer: OpenedOffer | None = None,
     sites: int = 3,
     epsilon: float = published.EPSILONS[-1],
     stage: ProgressCallback | None = None,
@@ -160,7 +160,8 @@ def simulate(
     Args:
         inspection: The inspected data set (``fleet.initialise.inspect_data``).
         encoder: The operator's encoder package; None: the built-in encoder.
-        offer: The operator's offer, which provides encoder and number of plants; None: no offer.
+        offer: The operator's offer, which provides encoder and number of plants, and whose encoder
+            the owner has confirmed; None: no offer.
         sites: Number of other plants with these classes that release.
         epsilon: Epsilon of each release, one of ``published.EPSILONS``.
         stage: Receives the progress of encoding.
@@ -171,10 +172,7 @@ def simulate(
     """
     _check_usable(inspection, choice.path)
     data = inspection.data.select_rows(_draw_rows(len(inspection.data)))
-    offer_file = None if offer is None else read_offer(offer)
-    loaded = (
-        _encoder(encoder, data) if offer_file is None else _load_offered_encoder(offer_file, data)
-    )
+    loaded = _encoder(encoder, data) if offer is None else _load_offered_encoder(offer, data)
     started = time.process_time()
     local = _encode_records(loaded, data, stage)
     seconds_per_record = (time.process_time() - started) / len(data)
@@ -183,8 +181,8 @@ def simulate(
     schema = _schema(loaded, data.label_names, choice.unit_column)
     sigma = mechanism.noise_scale(schema, epsilon, float(_DEFAULT.cap_delta))
     trial = None
-    if offer_file is not None:
-        trial = try_offer(offer_file, data, local, loaded, choice.data_sheet)
+    if offer is not None:
+        trial = try_offer(offer, data, local, loaded, choice.data_sheet)
         sites = trial.sites
     expectation = _expected(facts, epsilon, sites)
     decision = published.advise_joining(expectation, facts)

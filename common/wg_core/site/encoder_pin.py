@@ -25,8 +25,20 @@ PREFIX_DIGITS_MINIMUM = 16
 _HASH = re.compile(rf"[0-9a-f]{{{PREFIX_DIGITS_MINIMUM},64}}")
 
 
-def check_owner_hash(named_encoder: str | None, encoder: str) -> None:
-    """Check the encoder hash in a join token against a hash or prefix from the owner.
+def check_owner_hash(
+    named_encoder: str | None,
+    encoder: str,
+    *,
+    source: str = "join token",
+    state: str = "nothing was sent, and the token is not spent",
+) -> None:
+    """Check the encoder hash in a join token or offer against a hash or prefix from the owner.
+
+    Args:
+        named_encoder: Hash or prefix from the owner; None: nothing is checked.
+        encoder: The encoder's hash.
+        source: Name of the token or file, for the message.
+        state: State after a mismatch, for the message.
 
     Raises:
         UsageError: The text is not a hash or prefix.
@@ -41,8 +53,7 @@ def check_owner_hash(named_encoder: str | None, encoder: str) -> None:
         )
     if not encoder.startswith(named_encoder):
         raise VerificationError(
-            f"join token: encoder {encoder}, --encoder names {named_encoder}; nothing was sent, and"
-            " the token is not spent"
+            f"{source}: encoder {encoder}, --encoder names {named_encoder}; {state}"
         )
 
 

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from tests.client.cli.conftest import Json, here, shown
 from tests.client.conftest import LABELS, pictures, write_npz
 from tests.client.families import ARCHITECTURE, family_head, likeness
+from tests.common.nets.onnx_models import WIDTH, encoder_file, with_further
+from tests.common.nets.test_trial import HOSTILE_FILES
+from tests.core.site.test_encoder_pin import Terminal
 from tests.server.generator.families.test_heads import FAMILIES, HIDDEN, WORDS
 
+from wg_client.fleet import encoder_trial
 from wg_client.pilot import offers as trials
 from wg_common import offer as offers
 from wg_common.inference.family_head import FamilyHead
+from wg_common.nets.encoder import module
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.offer import Offer, OfferedFamily
 from wg_core.errors import ExitCode
@@ -43,7 +49,7 @@ def good_family(encoder_package: bytes) -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def write(tmp_path: Path, encoder_package: bytes) -> Callable[..., Path]:
-    def write_offer(head: dict[str, np.ndarray]) -> Path:
+    def write_offer(head: dict[str, np.ndarray], encoder_package: bytes = encoder_package) -> Path:
         key, tensors = signing.generate_key(), offers.pack_tensors([head])
         offer = Offer(
             server="hq",
@@ -67,7 +73,8 @@ def test_an_offer_is_tried_on_the_plants_own_records(
 ) -> None:
     data = write_npz(tmp_path / "data.npz", {0: 6, 1: 6, 2: 6}, seed=3, labels=LABELS)
     for head in (good_family(encoder_package), family_head(encoder_package, 3)):
-        trial = here("simulate", "--data", data, "--offer", write(head))["offer"]
+        named = ("--encoder", canonical.sha256_hex(encoder_package)[:16])
+        trial = here("simulate", "--data", data, "--offer", write(head), *named)["offer"]
         assert (trial["server"], trial["kinds"], trial["sites"]) == ("hq", 1, 1)
         assert isinstance(trial["pays"], bool)
 
@@ -82,6 +89,48 @@ def test_a_changed_offer_is_refused(
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         codes = (ExitCode.CONFIG, ExitCode.VERIFICATION)
         here("simulate", "--data", data, "--offer", path, code=codes)
+
+
+def test_an_offers_encoder_runs_only_if_its_hash_is_confirmed(
+    write: Callable[..., Path],
+    encoder_package: bytes,
+    tmp_path: Path,
+    here: Json,
+    shown: Callable[..., tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = write_npz(tmp_path / "data.npz", {0: 6, 1: 6, 2: 6}, seed=3, labels=LABELS)
+    words = ("simulate", "--data", data, "--offer", write(family_head(encoder_package, 3)))
+    loaded = Mock(side_effect=AssertionError)
+    with monkeypatch.context() as patched:
+        patched.setattr(encoder_trial, "try_encoder", loaded)
+        assert "compare the hash" in str(here(*words, code=ExitCode.USAGE))
+        here(*words, "--encoder", "5f0c", code=ExitCode.USAGE)
+        here(*words, "--encoder", "0" * 64, code=ExitCode.VERIFICATION)
+        patched.setattr("sys.stdin", Terminal("n\n"))
+        _, errors = shown(*words, code=ExitCode.REFUSED)
+        assert "was not run" in errors and not loaded.called
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    out, _ = shown(*words)
+    assert "offer of hq, key " in out
+    assert out.index(canonical.sha256_hex(encoder_package)) < out.index("operator?")
+
+
+def test_a_file_in_an_offers_encoder_is_tried_before_anything_runs(
+    write: Callable[..., Path],
+    encoder_package: bytes,
+    tmp_path: Path,
+    here: Json,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = write_npz(tmp_path / "data.npz", {0: 6, 1: 6}, seed=3, labels=LABELS)
+    monkeypatch.setattr(module, "load_encoder", Mock(side_effect=AssertionError))
+    for graph, message, _ in (HOSTILE_FILES["random"], HOSTILE_FILES["loop"]):
+        hostile = with_further(encoder_package, encoder_file(graph(), width=WIDTH))
+        words = ("--offer", write(family_head(encoder_package, 3), hostile))
+        named = ("--encoder", canonical.sha256_hex(hostile))
+        refusal = here("simulate", "--data", data, *words, *named, code=ExitCode.CONFIG)
+        assert message in str(refusal)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,58 @@
+"""Confirmation of a server's encoder by the plant's owner: on a terminal, or by its hash."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from wg_common.cli import print_line
+from wg_common.language import Text, current_language, text
+from wg_core.errors import RefusedError
+
+if TYPE_CHECKING:
+    from wg_common.nets.encoder.package import EncoderDescription
+
+_NOT_STORED = text(
+    "the encoder was not confirmed, and was not stored. When you have checked its "
+    "hash, run this command again; the join token stays valid for this home until "
+    "it expires"
+)
+
+encoder_option = click.option(
+    "--encoder",
+    metavar="HASH",
+    help="The encoder that you want: its SHA-256, or 16 or more of its first hex digits.",
+)
+
+
+def is_interactive(encoder: str | None, as_json: bool) -> bool:
+    """Return True if the owner can be asked, and has not named the encoder by an option."""
+    return encoder is None and not as_json and sys.stdin.isatty()
+
+
+def ask_owner(about: EncoderDescription, refusal: Text = _NOT_STORED) -> None:
+    """Show an encoder, and ask the owner to confirm it; errors as for ``ask_about_hash``."""
+    print_line(text("encoder {encoder}", encoder=about.encoder))
+    sources = ", ".join(about.sources) or text("nothing")
+    print_line(
+        text(
+            "for {modality}; built on {trunks}; fitted, by its own statement, on {sources}",
+            modality=about.modality,
+            trunks=", ".join(about.trunk_names),
+            sources=sources,
+        )
+    )
+    ask_about_hash(refusal)
+
+
+def ask_about_hash(refusal: Text = _NOT_STORED) -> None:
+    """Ask the owner to confirm the hash that was shown.
+
+    Raises:
+        RefusedError: The owner does not; the message is ``refusal``.
+    """
+    question = text("Is this the hash that you received from the server's operator?")
+    if not click.confirm(current_language()(question), default=False):
+        raise RefusedError(refusal)
