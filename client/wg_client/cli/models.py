@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wg_client.cli import acceptance, adoption
+from wg_client.cli import acceptance, adoption, options
 from wg_client.cli.acceptance import judgement_lines
 from wg_client.cli.adoption import APPLYING_MESSAGE, change_lines, chosen_model
 from wg_client.cli.options import by_option, home_option, model_option, package_option
@@ -208,6 +208,7 @@ def fit_alone(home: ClientHome) -> tuple[dict[str, Any], list[str]]:
     help="Train a new head on the encoder's released features by private gradient descent, charge"
     " it to the ledger at this epsilon, and export it in place of a model.",
 )
+@options.window_option
 @by_option
 @json_option
 def export_models(
@@ -216,6 +217,7 @@ def export_models(
     package: str | None,
     out: Path,
     epsilon: str | None,
+    window: tuple[int, int] | None,
     by: str | None,
     as_json: bool,
 ) -> None:
@@ -239,9 +241,11 @@ def export_models(
             raise errors.UsageError(
                 "--private: trains a head of its own; leave out --model, --package"
             )
-        return _export_private(home, PrivateExportOrder(epsilon, by, form, out), as_json)
+        return _export_private(home, PrivateExportOrder(epsilon, by, form, out, window), as_json)
     if by is not None:
         raise errors.UsageError("--by: for --private, which the ledger counts")
+    if window is not None:
+        raise errors.UsageError("--window-shape: for --private; a model has that of the records")
     manifest, name = chosen_model(home, package, name)
     metadata = export_model(home, manifest, name, form, out)
     size = out.stat().st_size
@@ -262,12 +266,13 @@ def export_models(
 
 @dataclass(frozen=True, slots=True)
 class PrivateExportOrder:
-    """Order of ``models export --private``: epsilon, approver, format, file."""
+    """Order of ``models export --private``: epsilon, approver, format, file, windows' shape."""
 
     epsilon: str
     approver: str | None
     form: Format
     out: Path
+    window: tuple[int, int] | None
 
 
 def _export_private(home: ClientHome, order: PrivateExportOrder, as_json: bool) -> None:
@@ -286,13 +291,13 @@ def _export_private(home: ClientHome, order: PrivateExportOrder, as_json: bool) 
         delta=config.privacy.cap_delta,
         approver=order.approver,
     )
-    check_exportable(home)
+    check_exportable(home, order.form, order.window)
     with by_file.reachable_server(home, config) as witness:
         before = read_spend(home, config).charges
         data = release_head(home, head_order, train_private_head, witness=witness)
     evidence = out.with_name(f"{out.name}.wgs")
     atomic.write_bytes(evidence, data)
-    metadata = export_private_head(home, data, order.form, out)
+    metadata = export_private_head(home, data, order.form, out, order.window)
     spend, size = read_spend(home, config), out.stat().st_size
     is_new = spend.charges > before
     document = {

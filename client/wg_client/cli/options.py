@@ -21,6 +21,7 @@ from wg_core.errors import DecodeError, UsageError, WgError
 from wg_core.privacy.schema import CLASS_STATISTICS, GRADIENTS, MACHINE_STATISTICS, STATISTICS_KINDS
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
+from wg_core.site.reading import CHANNELS_LIMIT, WINDOW_SAMPLES_LIMIT, WINDOW_SAMPLES_MINIMUM
 from wg_core.wire import protocol
 
 STDIN = "-"
@@ -61,6 +62,17 @@ by_option = click.option(
     metavar="NAME",
     help="Person who approves, where privacy.approve is 'human'; a role will do. It goes on the"
     " ledger.",
+)
+window_option = click.option(
+    "--window-shape",
+    "window",
+    metavar="CHANNELS SAMPLES",
+    type=(
+        click.IntRange(1, CHANNELS_LIMIT),
+        click.IntRange(WINDOW_SAMPLES_MINIMUM, WINDOW_SAMPLES_LIMIT),
+    ),
+    help="With --private: size of the windows that an .onnx file takes, which it makes public;"
+    " default: that of data.reading.log.",
 )
 package_option = click.option("--package", help="Package id; default: the one in use.")
 model_option = click.option(

@@ -16,7 +16,8 @@ is made of records.
 
 A head for sensor windows takes views ``[n, C, 1 + S, L]``, as
 ``wg_common.nets.encoder.window_trunk.window_views`` makes them from a window. In ONNX only n is
-free; the other sizes are those of the plant's first window, and are in the metadata. A network
+free; the other sizes are those of the plant's first window (of a private head: those in the
+settings, or stated), and are in the metadata. A network
 beside the encoder of windows has a second input, ``prepared``: the result of
 ``wg_common.nets.network.prepare_batch`` for the architecture in the metadata (``network``). A head
 for texts takes vectors ``[n, 2560]``, as ``TextTrunk.prepare`` of
@@ -66,11 +67,14 @@ from wg_common.nets.encoder.trunk import EncoderTrunk
 from wg_common.nets.network import RecordTrunk
 from wg_core import atomic
 from wg_core import snapshot as snapshots
-from wg_core.errors import DataError, VerificationError
+from wg_core.errors import ConfigError, DataError, VerificationError
+from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, head_file, statistics_file
 
 Format = Literal["safetensors", "onnx"]
+Shape = tuple[int, int]
+_ANY_SHAPE: Shape = (1, 1)  # Where the model does not depend on it
 WITHOUT_NOISE = "trained or chosen on a plant's records, without noise; no ledger counts it"
 FORMATS: dict[str, Format] = {".safetensors": "safetensors", ".onnx": "onnx"}
 
@@ -100,21 +104,23 @@ def export_model(
     judge = VerdictRule.load(home, manifest, name)
     if form == "onnx":
         metadata |= _verdict_metadata(judge)
-    data = _file(home, model, form, metadata, JudgedModel(model, judge, manifest).eval())
+    shape = _shape(home, kind) if form == "onnx" and _keeps_sizes(kind) else _ANY_SHAPE
+    data = _file(shape, model, form, metadata, JudgedModel(model, judge, manifest).eval())
     atomic.write_bytes(out, data, mode=atomic.PRIVATE_MODE)
     return metadata
 
 
 def export_private_head(
-    home: ClientHome, release_file: bytes, form: Format, out: Path
+    home: ClientHome, release_file: bytes, form: Format, out: Path, window: Shape | None = None
 ) -> dict[str, str]:
     """Write a private head as a whole model; return its metadata.
 
     Args:
         release_file: The head's covered release.
+        window: Stated shape of windows; None: that of the settings.
 
     Raises:
-        ConfigError, VerificationError: As for ``export_model``.
+        ConfigError, VerificationError: As for ``export_model`` and ``check_exportable``.
     """
     parts = statistics_file.decode_bundle(release_file)
     manifest, (weight, bias) = head_file.decode(parts.release)
@@ -129,20 +135,27 @@ def export_private_head(
         "records": f"{price}; on the plant's ledger",
         "release": canonical.sha256_hex(parts.release),
     }
-    atomic.write_bytes(out, _file(home, model, form, metadata), mode=atomic.PRIVATE_MODE)
+    shape = _public_shape(home, kind, form, window)
+    atomic.write_bytes(out, _file(shape, model, form, metadata), mode=atomic.PRIVATE_MODE)
     return metadata
 
 
-def check_exportable(home: ClientHome) -> None:
-    """Refuse an encoder that cannot be exported in one file, before anything is charged.
+def check_exportable(home: ClientHome, form: Format, window: Shape | None = None) -> None:
+    """Refuse a private export that would fail, before anything is charged.
+
+    Args:
+        window: Stated shape of windows; None: that of the settings.
 
     Raises:
-        ConfigError: The encoder needs an external file.
+        ConfigError: The encoder needs an external file, or the windows' shape is neither stated nor
+            in the settings.
     """
     encoder = plants.encoder_loader()(plants.load_encoder_package(home))
     weight = np.zeros((1, encoder.dimension), np.float32)
     tensors = {HEAD_WEIGHT: weight, HEAD_BIAS: np.zeros(1, np.float32)}
-    build_model(find_modality(encoder.modality).head, encoder, tensors, ["a class"])
+    kind = find_modality(encoder.modality)
+    build_model(kind.head, encoder, tensors, ["a class"])
+    _public_shape(home, kind, form, window)
 
 
 def _metadata(kind: Modality, encoder: Encoder, labels: Sequence[str], name: str) -> dict[str, str]:
@@ -158,7 +171,7 @@ def _metadata(kind: Modality, encoder: Encoder, labels: Sequence[str], name: str
 
 
 def _file(
-    home: ClientHome,
+    shape: Shape,
     model: HeadModel,
     form: Format,
     metadata: dict[str, str],
@@ -171,7 +184,7 @@ def _file(
     )
     examples: dict[str, torch.Tensor] = {}
     if kind.resized or form == "onnx":
-        record = kind.example_record((1, 1) if kind.resized else _shape(home, kind))
+        record = kind.example_record(shape)
         example = examples[kind.name] = _example(record, trunk)
         if kind.resized:
             metadata["pixels"] = str(example.shape[-1])
@@ -190,7 +203,33 @@ def _file(
     return _safetensors(model, metadata)
 
 
-def _shape(home: ClientHome, kind: Modality) -> tuple[int, int]:
+def _keeps_sizes(kind: Modality) -> bool:
+    """Return True for a modality whose models take records of one size only."""
+    sizes = [kind.example_record((length, length)).shape for length in (8, 16)]
+    return not kind.resized and sizes[0] != sizes[1]
+
+
+def _public_shape(home: ClientHome, kind: Modality, form: Format, window: Shape | None) -> Shape:
+    """Return the shape of records that a private model takes, from no record.
+
+    Raises:
+        ConfigError: The model needs a shape, and it is neither stated nor in the settings.
+    """
+    log = configuration.load(home).data.reading.log
+    if form != "onnx" or not _keeps_sizes(kind):
+        return _ANY_SHAPE
+    if window is not None:
+        return window
+    if log is None:
+        raise ConfigError(
+            f"{home.config}: the settings do not say the size of a {kind.singular}, which this file"
+            " would publish from a record: state it (--window-shape CHANNELS SAMPLES), or export a"
+            " .safetensors file"
+        )
+    return len(log.channels), log.window_samples
+
+
+def _shape(home: ClientHome, kind: Modality) -> Shape:
     """Return the shape of the plant's first record, for modalities that keep record sizes."""
     snapshot = snapshots.load_current(home)
     for rows, columns in snapshot.records().shapes:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +14,26 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
+from click.testing import CliRunner
 from tests.client.conftest import LABELS, MakePlant, TestPlant, waves
 from tests.client.discriminants import fit_lda
 from tests.client.families import family_head
 
+from wg_client.cli import main
 from wg_client.fitting.linear_head import LinearHead, fit_standardisation
 from wg_client.methods.names import HANDED_ON, HANDED_ON_FINETUNED, LOCAL
-from wg_client.models import predict, store
-from wg_client.models.export import export_model
+from wg_client.models import export, predict, store
+from wg_client.models.export import check_exportable, export_model, export_private_head
 from wg_client.models.manifest import KEPT_ALIAS
 from wg_client.selection.delivery import apply_and_adopt
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets.encoder import window_trunk
 from wg_common.nets.encoder.module import load_encoder
-from wg_core.errors import DataError, DecodeError, VerificationError
+from wg_common.nets.private_head import train_private_head
+from wg_core.errors import ConfigError, DataError, DecodeError, VerificationError
+from wg_core.release.budget import read_spend
+from wg_core.release.private_head import HeadOrder, release_head
+from wg_core.site.reading import SensorLogConfig
 
 
 @pytest.fixture
@@ -53,8 +62,6 @@ def window_plant(make_plant: MakePlant, window_encoder: bytes) -> TestPlant:
 
 
 def _replaced(plant: TestPlant, folder: Path) -> object:
-    from dataclasses import replace
-
     return replace(plant.config.data, name="windows", path=str(folder))
 
 
@@ -160,3 +167,52 @@ def test_weights_for_images_are_refused_where_there_are_windows(
     with pytest.raises(VerificationError, match="is for images, this plant has windows"):
         apply_and_adopt(window_plant.home, package)
     assert not store.all_manifests(window_plant.home)
+
+
+def private_head(plant: TestPlant) -> bytes:
+    order = HeadOrder(request_id="1" * 32, epsilon="1", delta="1e-5")
+    return release_head(plant.home, order, train_private_head, witness=plant.witness)
+
+
+def test_a_private_head_of_windows_of_unknown_size_is_refused_before_the_charge(
+    window_plant: TestPlant, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="--window-shape CHANNELS SAMPLES"):
+        check_exportable(window_plant.home, "onnx")
+    words = ["models", "export", "--home", str(window_plant.home.root), "--private", "1"]
+    done = CliRunner().invoke(main.group, [*words, "--out", str(tmp_path / "m.onnx")])
+    assert isinstance(done.exception, ConfigError)
+    assert read_spend(window_plant.home, window_plant.config).charges == 0
+    check_exportable(window_plant.home, "safetensors")
+    check_exportable(window_plant.home, "onnx", (3, 1024))
+
+
+@pytest.mark.parametrize("stated", [None, (3, 1024)])
+def test_a_private_head_of_windows_has_no_size_of_a_record(
+    window_plant: TestPlant,
+    tmp_path: Path,
+    stated: tuple[int, int] | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The records have two channels of fewer samples, or there are none."""
+    shown: list[Any] = []
+
+    def record(*words: Any) -> bytes:
+        shown.append(words[1:])
+        return b"onnx"
+
+    monkeypatch.setattr(export, "export_onnx", record)
+    data = private_head(window_plant)
+    if stated is None:
+        channels = ("a", "b", "c")
+        log = SensorLogConfig(rate=1024.0, window_seconds=1.0, hop_seconds=1.0, channels=channels)
+        reading = replace(window_plant.config.data.reading, log=log)
+        window_plant.configure(data=replace(window_plant.config.data, reading=reading))
+    shutil.rmtree(window_plant.home.snapshots)
+    out = tmp_path / "m.onnx"
+    metadata = export_private_head(window_plant.home, data, "onnx", out, stated)
+    views = window_trunk.window_views(np.zeros((3, 1024), np.float32)).shape[1:]
+    assert metadata["views"] == "n," + ",".join(map(str, views))
+    assert json.loads(metadata["inputs"]) == {"windows": list(views)}
+    ((examples, outputs, _),) = shown
+    assert examples["windows"].shape[1:] == views and outputs == ("logits",)
