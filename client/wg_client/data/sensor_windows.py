@@ -12,7 +12,7 @@ at every hop, and lie entirely within it; remaining rows are not used. Labels by
 ``intervals``.
 
 The windows depend only on their log and on ``SensorLogConfig``, which is fixed: the rate is
-compared with the time stamps, never estimated. Names give file and first row:
+compared with the time stamps of each stretch, never estimated. Names give file and first row:
 ``press/04.csv[12000]``.
 """
 
@@ -73,7 +73,7 @@ class LogReader:
         """Read a sensor log with its channels; ``texts`` are columns of labels and units.
 
         Raises:
-            DataError: The log cannot be read, or its rate differs from the declared rate.
+            DataError: The log cannot be read, or declares another rate.
         """
         request = LogColumns(
             channels=self.log.channels,
@@ -85,7 +85,9 @@ class LogReader:
         if path.suffix.lower() == ".wav":
             request = replace(request, time=None, texts=())
         sensor_log = read_log(path, request, self._reading.encoding)
-        _check_rate(path, sensor_log, self.log)
+        rate = sensor_log.rate
+        if rate is not None and _differs(rate, self.log):
+            raise DataError(f"{path}: {_describe_rate(rate, self.log)}")
         with self._lock:
             self._held[path] = sensor_log
             self._held.move_to_end(path)
@@ -131,6 +133,7 @@ class _Cutter:
         intervals: Lines of the table of intervals.
         lenient: True for predictions, where a column of labels may be missing.
         short: Number of stretches shorter than a window.
+        other_rates: For each log with another rate than declared, its name and rate.
     """
 
     root: Path
@@ -144,6 +147,7 @@ class _Cutter:
     units: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     short: int = 0
+    other_rates: list[tuple[str, float]] = field(default_factory=list)
 
 
 def log_of_window(path: Path, name: str) -> Path:
@@ -200,6 +204,9 @@ def survey_logs(path: Path, options: SurveyOptions, *, lenient: bool = False) ->
         raise DataError(
             f"{path}: no window: no sensor log ({', '.join(sorted(SUFFIXES))}), or none that has"
             f" {logs.log.window_samples} rows without a gap"
+            + "".join(
+                f"; {name}: {_describe_rate(rate, logs.log)}" for name, rate in cut.other_rates[:1]
+            )
         )
     return _survey(cut, options.labels, strays)
 
@@ -246,6 +253,18 @@ def _survey(cut: _Cutter, labels: Sequence[str] | None, strays: Sequence[Problem
                 " {seconds:g} s, and are not used",
                 count=cut.short,
                 seconds=logs.log.window_seconds,
+            )
+        )
+    if cut.other_rates:
+        name, rate = cut.other_rates[0]
+        hints.append(
+            text(
+                "{count} logs have another rate than data.reading.log.rate, {declared:.6g}; first"
+                " {name}: {rate:.6g} samples a second. Rows at another rate are not used",
+                count=len(cut.other_rates),
+                declared=logs.log.rate,
+                name=name,
+                rate=rate,
             )
         )
     records = StoredRecords(
@@ -303,6 +322,9 @@ def _cut(cut: _Cutter, file: Path) -> None:
     sensor_log = cut.logs.read(file, texts=texts, lenient=cut.lenient)
     if sensor_log.damage:
         cut.problems.append(Problem(name=name, reason=sensor_log.damage))
+    rate = _measure_rate(sensor_log)
+    if rate is not None and _differs(rate, log):
+        cut.other_rates.append((name, rate))
     n = len(sensor_log)
     no_units = (np.zeros(n, dtype=np.int64), ("",))
     label_codes, label_names = sensor_log.texts.get(log.label or "", no_units)
@@ -326,6 +348,10 @@ def _cut(cut: _Cutter, file: Path) -> None:
             unit = (intervals[at].unit or "") if at >= 0 else f"{name}[{start}]"
         if unit_column is not None and not unit.strip():
             reason = f"column {unit_column!r} is empty: no privacy unit"
+            cut.problems.append(Problem(name=f"{name}[{start}]", reason=reason))
+            continue
+        if (rate := _stretch_rate(sensor_log, start, stop)) and _differs(rate, log):
+            reason = _describe_rate(rate, log)
             cut.problems.append(Problem(name=f"{name}[{start}]", reason=reason))
             continue
         for begin in range(start, stop - log.window_samples + 1, log.hop_samples):
@@ -377,16 +403,22 @@ def gapless_run_starts(sensor_log: SensorLog, log: SensorLogConfig) -> NDArray[n
     return np.maximum.accumulate(np.where(near, 0, rows))
 
 
-def _check_rate(path: Path, sensor_log: SensorLog, log: SensorLogConfig) -> None:
-    """Compare the rate of a log's time stamps with the declared rate."""
+def _differs(rate: float, log: SensorLogConfig) -> bool:
+    """Return whether a rate is not the declared one."""
     relative_tolerance = 0.05
-    rate = sensor_log.rate
-    if rate is None:
-        rate = _measure_rate(sensor_log)
-    if rate is not None and abs(rate - log.rate) > relative_tolerance * log.rate:
-        raise DataError(
-            f"{path}: {rate:.6g} samples a second, data.reading.log.rate says {log.rate:.6g}"
-        )
+    return abs(rate - log.rate) > relative_tolerance * log.rate
+
+
+def _describe_rate(rate: float, log: SensorLogConfig) -> str:
+    """Describe a rate that differs from the declared one."""
+    return f"{rate:.6g} samples a second, data.reading.log.rate says {log.rate:.6g}"
+
+
+def _stretch_rate(sensor_log: SensorLog, start: int, stop: int) -> float | None:
+    """Return the median rate of a stretch; None if there are no times."""
+    if sensor_log.times is None:
+        return None
+    return 1 / float(np.median(np.diff(sensor_log.times[start:stop])))
 
 
 def _measure_rate(sensor_log: SensorLog) -> float | None:
