@@ -2,12 +2,15 @@
 
 Rows from start (inclusive) to end (exclusive) have the label. The table may have a column ``file``
 (a log's name), and the column of the privacy unit. Times are written as in the log; if the log has
-no time column, they are seconds from its first row. Intervals of one log must not overlap.
+no time column, they are seconds from its first row.
+
+Intervals of one log should not overlap; overlaps are listed as problems. If the table names the
+privacy units, each interval is read as if it were the only one: a line changes no other unit's
+windows, and rows outside all intervals belong to no unit. Otherwise rows in two intervals are not
+used.
 """
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data.dataset import list_names
-from wg_client.data.sensor_log import SensorLog, parse_time
+from wg_client.data.sensor_log import parse_time
 from wg_common.modalities import tables
 from wg_core import atomic
 from wg_core.errors import DataError
@@ -25,6 +28,7 @@ FILE, INTERVAL, TIME_RUN = "file", "interval", "time-run"
 NO_COLUMN = frozenset({FILE, INTERVAL, TIME_RUN})
 """Privacy units without a column: all windows of one log, of one interval, or between two gaps in a
 log's times that are longer than a window."""
+OVERLAP = -2  # Index of the interval of a row that lies in two
 INTERVALS_LIMIT = 16 << 20  # Largest table of intervals, in bytes
 
 
@@ -40,33 +44,62 @@ class LabelInterval:
     line: int
 
 
-def interval_indices(
-    file: Path,
-    name: str,
-    sensor_log: SensorLog,
-    log: SensorLogConfig,
-    intervals: Sequence[LabelInterval],
-) -> NDArray[np.int64]:
-    """Return the index of the interval that each row lies in, or -1.
+def intervals_of_log(
+    file: Path, name: str, intervals: Sequence[LabelInterval]
+) -> list[LabelInterval]:
+    """Return the intervals of one log."""
+    names = (None, name, file.name, file.stem)
+    return [interval for interval in intervals if interval.file in names]
 
-    Raises:
-        DataError: Two intervals of one log overlap.
+
+def interval_indices(
+    times: NDArray[np.float64], intervals: Sequence[LabelInterval]
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the index of the interval that each row lies in, or -1, and messages on overlaps.
+
+    Rows in two intervals have index ``OVERLAP``.
     """
-    times = np.arange(len(sensor_log)) / log.rate if sensor_log.times is None else sensor_log.times
-    interval_of = np.full(len(sensor_log), -1, dtype=np.int64)
+    interval_of = np.full(len(times), -1, dtype=np.int64)
+    latest_of = interval_of.copy()
+    overlaps = []
     for number, interval in enumerate(intervals):
-        if interval.file is not None and interval.file not in (name, file.name, file.stem):
-            continue
         rows = (times >= interval.start) & (times < interval.end)
-        overlaps = np.unique(interval_of[rows & (interval_of >= 0)])
-        if len(overlaps):
-            earlier = intervals[int(overlaps[0])]
-            raise DataError(
-                f"{file}: {log.intervals}: lines {earlier.line} and {interval.line} overlap; a"
-                " moment has one label"
+        overlap = rows & (latest_of >= 0)
+        if overlap.any():
+            earlier = intervals[int(latest_of[overlap].min())]
+            overlaps.append(
+                f"lines {earlier.line} and {interval.line} overlap; a moment has one label: rows in"
+                " both are not used"
             )
-        interval_of[rows] = number
-    return interval_of
+        interval_of[rows], latest_of[rows] = number, number
+        interval_of[overlap] = OVERLAP
+    return interval_of, overlaps
+
+
+def interval_rows(
+    times: NDArray[np.float64], intervals: Sequence[LabelInterval]
+) -> tuple[list[tuple[int, int]], list[str]]:
+    """Return the first and last row (exclusive) of each interval, and messages on overlaps.
+
+    Args:
+        times: Times in rising order; NaN comes last.
+        intervals: Intervals of one log.
+    """
+    starts = np.searchsorted(times, [interval.start for interval in intervals]).tolist()
+    stops = np.searchsorted(times, [interval.end for interval in intervals]).tolist()
+    overlaps, latest = [], -1
+    for number in sorted(range(len(intervals)), key=starts.__getitem__):
+        if stops[number] <= starts[number]:
+            continue
+        if latest >= 0 and starts[number] < stops[latest]:
+            lines = sorted((intervals[latest].line, intervals[number].line))
+            overlaps.append(
+                f"lines {lines[0]} and {lines[1]} overlap; a moment has one label: each counts by"
+                " itself"
+            )
+        if latest < 0 or stops[number] > stops[latest]:
+            latest = number
+    return list(zip(starts, stops, strict=True)), overlaps
 
 
 def read_intervals(
@@ -83,28 +116,35 @@ def read_intervals(
     if lenient and not table.is_file():
         return []
     data = atomic.read_bytes(table, limit=INTERVALS_LIMIT)
-    text = tables.decode_text(data, str(table), encoding)
+    lines = _lines(table, data, encoding)
+    _, names = next(lines, (1, []))
+    places = {
+        column: tables.find_column(names, column)
+        for column in ("start", "end", "label", "file", *([unit_column] if unit_column else []))
+    }
+    for column in ("start", "end", "label"):
+        if places[column] is None:
+            raise DataError(
+                f"{table}: no column {column!r}; found {list_names(names)}, expected start, end"
+                " and label"
+            )
+    return [_interval(table, line, cells, places, unit_column) for line, cells in lines]
+
+
+def _lines(table: Path, data: bytes, encoding: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the nonempty lines of a table, with their numbers.
+
+    A line that cannot be read is an error, so it does not change how others are read.
+    """
+    text, found_encoding = tables.decode_table(data, str(table), encoding)
     delimiter = tables.guess_delimiter(text.partition("\n")[0])
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
-    intervals = []
-    try:
-        names = next(reader, [])
-        places = {
-            column: tables.find_column(names, column)
-            for column in ("start", "end", "label", "file", *([unit_column] if unit_column else []))
-        }
-        for column in ("start", "end", "label"):
-            if places[column] is None:
-                raise DataError(
-                    f"{table}: no column {column!r}; found {list_names(names)}, expected start, end"
-                    " and label"
-                )
-        for line, cells in enumerate(reader, 2):
-            if cells:
-                intervals.append(_interval(table, line, cells, places, unit_column))
-    except csv.Error as error:
-        raise DataError(f"{table}: line {reader.line_num}: not CSV: {error}") from error
-    return intervals
+    for line, cells in tables.read_rows(text, delimiter):
+        if isinstance(cells, str):
+            raise DataError(f"{table}: line {line}: {cells}")
+        if not all(map(tables.is_decodable_text, cells)):
+            wrong = tables.describe_wrong_encoding(found_encoding)
+            raise DataError(f"{table}: line {line}: {wrong}")
+        yield line, cells
 
 
 def _interval(

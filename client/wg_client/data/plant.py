@@ -18,8 +18,8 @@ import numpy as np
 
 from wg_client.data.acceptance_set import AcceptanceSet, decode_acceptance_set
 from wg_client.data.dataset import RECORDS_CSV, configured_modality
+from wg_client.data.log_reader import LogReader, open_logs
 from wg_client.data.recipient import EncodedRecords
-from wg_client.data.sensor_windows import LogReader
 from wg_client.data.site_data import SiteData
 from wg_common.inference.family_head import FeatureLayout
 from wg_common.modalities import cells
@@ -31,9 +31,8 @@ from wg_core.release import readiness
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin
 from wg_core.site.acceptance import AcceptanceConfig
-from wg_core.site.config import ClientConfig
+from wg_core.site.config import ClientConfig, DataConfig
 from wg_core.site.home import ClientHome
-from wg_core.site.reading import ReadingConfig
 from wg_core.snapshot import FrozenRecords, Listing, Snapshot
 from wg_core.wire import canonical
 
@@ -153,7 +152,7 @@ def stored_records(
     home: ClientHome, config: ClientConfig, listing: Listing, records: FrozenRecords, modality: str
 ) -> StoredRecords:
     """Return the frozen records as a sequence that reads each one's file on access."""
-    return StoredRecords(listing, records, modality, home.load_secret(), config.data.reading)
+    return StoredRecords(listing, records, modality, home.load_secret(), config.data)
 
 
 def encoder_loader() -> Callable[[bytes], Encoder]:
@@ -199,14 +198,15 @@ class StoredRecords(Sequence[Record]):
         records: FrozenRecords,
         name: str,
         secret: bytes,
-        reading: ReadingConfig,
+        config: DataConfig,
     ) -> None:
+        reading = config.reading
         self._root = Path(listing.path)
         self._names = listing.names
         self._records = records
         self._modality = configured_modality(name, reading)
         self._encoding, self._text = reading.encoding, reading.text_column
-        self._logs = None if reading.log is None else LogReader(reading)
+        self._config = config
         self._secret = secret
 
     def __len__(self) -> int:
@@ -229,7 +229,7 @@ class StoredRecords(Sequence[Record]):
         return record
 
     def _read(self, index: int) -> Record:
-        if self._logs is not None:
+        if self._config.reading.log is not None:
             return self._logs.named_window(self._root, self._names[index])
         row = int(self._records.rows[index])
         if row >= 0:
@@ -241,6 +241,11 @@ class StoredRecords(Sequence[Record]):
             raise DataError(f"{self._root}: has no row {row}; it changed since it was frozen")
         record: Record = self._array[row]
         return record
+
+    @cached_property
+    def _logs(self) -> LogReader:
+        config = self._config
+        return open_logs(self._root, config.reading, config.unit_column, lenient=True)
 
     @cached_property
     def _array(self) -> Sequence[Record] | Record:

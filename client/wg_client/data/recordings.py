@@ -8,7 +8,8 @@ import zipfile
 from pathlib import Path
 
 from wg_client.data.intervals import FILE, INTERVAL, TIME_RUN
-from wg_client.data.sensor_windows import LogReader, gapless_run_starts, list_logs
+from wg_client.data.log_reader import LogReader, time_runs
+from wg_client.data.sensor_windows import list_logs
 from wg_common.language import Text, text
 from wg_core.errors import DataError
 from wg_core.site.reading import ReadingConfig
@@ -39,9 +40,7 @@ def _logs_unit(path: Path, reading: ReadingConfig) -> str:
         if len(files) != 1 or logs.log.time is None:
             return FILE if len(files) > 1 else ""
         return (
-            TIME_RUN
-            if gapless_run_starts(logs.read(files[0], lenient=True), logs.log).any()
-            else ""
+            TIME_RUN if (time_runs(logs.read(files[0], lenient=True), logs.log) > 0).any() else ""
         )
     except DataError:
         return ""

@@ -85,6 +85,7 @@ class SensorLog:
         texts: For each text column the codes of its n values, and the values by code.
         rate: Sampling rate in Hz, if the file declares it.
         damage: Number of rows that cannot be read, and the first of them; empty: there are none.
+        places: Place in these arrays of each row of the file, ``[n]``; None: they have its order.
     """
 
     channels: tuple[str, ...]
@@ -93,6 +94,7 @@ class SensorLog:
     texts: dict[str, tuple[NDArray[np.int64], tuple[str, ...]]]
     rate: float | None = None
     damage: str = ""
+    places: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.values)

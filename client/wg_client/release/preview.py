@@ -13,10 +13,11 @@ import numpy as np
 
 from wg_client.data import plant as plants
 from wg_client.data.dataset import SurveyOptions
+from wg_client.data.log_reader import log_of_window
 from wg_client.data.plant import PlantData
 from wg_client.data.recordings import recording_unit
 from wg_client.data.recordings import unnamed_recording_hint as recording_hint
-from wg_client.data.sensor_windows import list_logs, log_of_window
+from wg_client.data.sensor_windows import list_logs
 from wg_client.data.survey import survey_dataset
 from wg_client.release.hints import (
     RecordCounts,

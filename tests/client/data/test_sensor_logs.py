@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tests.client.conftest import MakePlant
 
-from wg_client.data import sensor_windows
+from wg_client.data import log_reader, sensor_windows
 from wg_client.data.dataset import DatasetSurvey, SurveyOptions
 from wg_client.data.inspection import inspect_records
 from wg_client.data.recordings import recording_unit
@@ -145,14 +145,9 @@ def test_intervals_label_windows_and_name_units(tmp_path: Path) -> None:
     for unit in found.data.units:
         by_unit[unit] = by_unit.get(unit, 0) + 1
     assert by_unit.pop("p1") == by_unit.pop("p2") == 5 and by_unit.pop("p3") == 3
-    assert set(by_unit) == {"one.csv[120]"}  # outside of all intervals: a unit of its own
-    assert "shorter than a window" in found.hints[0]
-    labels = found.data.labels.tolist()
-    assert (
-        labels.count(0) == 8
-        and labels.count(1) == 5
-        and labels.count(-1) == by_unit["one.csv[120]"]
-    )
+    assert not by_unit
+    assert "100 rows lie outside all intervals" in found.hints[0]
+    assert found.data.labels.tolist() == [0] * 5 + [1] * 5 + [0] * 3
 
 
 @pytest.mark.parametrize(("unit", "count"), [("file", 2), ("interval", 3)])
@@ -164,7 +159,7 @@ def test_a_log_and_an_interval_can_be_the_unit(tmp_path: Path, unit: str, count:
     assert found.data.units is not None and len(set(found.data.units)) == count
 
 
-@pytest.mark.parametrize(("gap", "units"), [(0.15, ["l.csv[0]"]), (7, ["l.csv[0]", "l.csv[50]"])])
+@pytest.mark.parametrize(("gap", "units"), [(0.15, ["0.0"]), (7, ["0.0", "7.5"])])
 def test_a_run_between_long_gaps_can_be_the_unit(
     tmp_path: Path, gap: float, units: list[str]
 ) -> None:
@@ -172,16 +167,24 @@ def test_a_run_between_long_gaps_can_be_the_unit(
     label = {"s": ["a"] * 130 + ["b"] * 70}  # no end of a run
     path = _log(tmp_path / "l.csv", _values(200), times=times, more=label)
     found = _survey(path, replace(LOG, label="s"), unit_column="time-run")
-    assert found.data.units is not None and sorted(set(found.data.units)) == units
+    assert found.data.units is not None
+    assert sorted(set(found.data.units)) == [f"l.csv, from {first}" for first in units]
     says = recording_unit(path, ReadingConfig(log=replace(LOG, label="s")))
     assert says == ("time-run" if len(units) > 1 else "")
 
 
-def test_times_that_run_back_or_are_missing_start_a_run(tmp_path: Path) -> None:
-    times = np.array([0.0, 0.01, 0.0, 0.01, np.nan, 0.02])
-    log = SensorLog(channels=("vib",), values=np.zeros((6, 1), np.float32), times=times, texts={})
-    assert sensor_windows.gapless_run_starts(log, LOG).tolist() == [0, 0, 2, 2, 4, 5]
-    assert not sensor_windows.gapless_run_starts(replace(log, times=None), LOG).any()
+def test_a_run_is_a_range_of_time_whatever_the_order_of_rows() -> None:
+    times = np.array([1.0, 1.01, 0.0, 0.01, np.nan, 1.02, 0.02])
+    log = SensorLog(channels=("vib",), values=np.zeros((7, 1), np.float32), times=times, texts={})
+    assert log_reader.time_runs(log, LOG).tolist() == [1, 1, 0, 0, -1, 1, 0]
+    assert not log_reader.time_runs(replace(log, times=None), LOG).any()
+
+
+def test_runs_at_the_same_times_are_one_unit_and_pointed_out(tmp_path: Path) -> None:
+    times = [f"{row % 50 / RATE:.2f}" for row in range(100)]
+    found = _survey(_log(tmp_path / "l.csv", _values(100), times=times), unit_column="time-run")
+    assert found.data.units == ("l.csv, from 0.0",) * 4
+    assert "go back in 1 logs" in found.hints[-1] and "--unit-column file" in found.hints[-1]
 
 
 def test_folders_name_the_class_where_nothing_else_does(tmp_path: Path) -> None:
@@ -253,6 +256,15 @@ def test_rows_at_another_rate_are_not_used(tmp_path: Path, step: float, windows:
             found = _survey(tmp_path / "slow.csv", labels=None)
 
 
+@pytest.mark.parametrize("unit", ["part", "interval"])
+def test_a_unit_within_a_log_needs_times(tmp_path: Path, unit: str) -> None:
+    path = _log(tmp_path / "l.csv", _values(60), more={"part": ["p"] * 60})
+    log = replace(LOG, time=None)
+    with pytest.raises(DataError, match=f"{unit}.*(--time-column|--intervals)"):
+        _survey(path, log, unit_column=unit)
+    assert len(_survey(path, log, unit_column="file").data) == 3
+
+
 @pytest.mark.parametrize(
     "odd",
     [
@@ -273,6 +285,14 @@ def test_a_row_that_cannot_be_read_is_a_gap(tmp_path: Path, odd: bytes, time: st
     assert found.data.names == tuple(f"l.csv[{row}]" for row in (0, 20, 51, 71))
     (problem,) = found.problems
     assert problem.name == "l.csv" and "gaps: 1, first line 52: " in problem.reason
+
+
+def test_units_that_take_turns_are_read_by_themselves(tmp_path: Path) -> None:
+    times = [f"{row // 2 / RATE:.2f}" for row in range(100)]
+    path = _log(tmp_path / "l.csv", _values(100), times=times, more={"part": ["p", "q"] * 50})
+    found = _survey(path, unit_column="part")
+    assert found.data.names == tuple(f"l.csv[{row}]" for row in (0, 40, 1, 41))
+    np.testing.assert_array_equal(found.data.records[3], _values(100)[41:81:2].T.astype(np.float32))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,182 @@
+"""Reader of long sensor logs, which puts the rows of each privacy unit after each other."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client.data.intervals import INTERVAL, NO_COLUMN, TIME_RUN, LabelInterval, read_intervals
+from wg_client.data.sensor_log import LogColumns, SensorLog, read_log
+from wg_common.modalities.base import Record
+from wg_core.errors import ConfigError, DataError
+from wg_core.site.reading import ReadingConfig, SensorLogConfig
+
+CACHE_LIMIT = 512 << 20  # Most bytes of cached logs, apart from the log last read
+
+
+RATE_TOLERANCE = 0.05  # Largest relative difference from the declared rate
+
+
+class LogReader:
+    """Reader of windows from sensor logs, which keeps the last logs in memory.
+
+    The rows of a privacy unit follow each other in the logs that it returns.
+
+    Args:
+        reading: Settings by which files are read.
+        unit_column: Name of the privacy unit.
+        intervals: Lines of the table of intervals.
+    """
+
+    def __init__(
+        self,
+        reading: ReadingConfig,
+        unit_column: str | None = None,
+        intervals: Sequence[LabelInterval] = (),
+    ) -> None:
+        if reading.log is None:
+            raise ConfigError("data.reading.log: null, expected how windows are cut")
+        self._reading = reading
+        self.log: SensorLogConfig = reading.log
+        self.unit_column, self.intervals = unit_column, intervals
+        in_column = None if unit_column in NO_COLUMN else unit_column
+        units_listed = any(interval.unit is not None for interval in intervals)
+        self.units_in_table = unit_column == INTERVAL or (in_column is not None and units_listed)
+        self.units_in_log = None if self.units_in_table else in_column
+        self._held: OrderedDict[Path, SensorLog] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, path: Path, *, texts: Sequence[str] = (), lenient: bool = False) -> SensorLog:
+        """Read a sensor log with its channels; ``texts`` are columns of labels.
+
+        Raises:
+            DataError: The log cannot be read, or declares another rate.
+        """
+        in_log = [] if self.units_in_log is None else [self.units_in_log]
+        request = LogColumns(
+            channels=self.log.channels,
+            time=self.log.time,
+            texts=(*texts, *in_log),
+            lenient=lenient,
+            allow_gaps=True,
+        )
+        if path.suffix.lower() == ".wav":
+            request = replace(request, time=None, texts=())
+        sensor_log = self._sort(read_log(path, request, self._reading.encoding))
+        rate = sensor_log.rate
+        if rate is not None and abs(rate - self.log.rate) > RATE_TOLERANCE * self.log.rate:
+            raise DataError(f"{path}: {describe_rate(rate, self.log)}")
+        with self._lock:
+            self._held[path] = sensor_log
+            self._held.move_to_end(path)
+            while len(self._held) > 1 and sum(x.values.nbytes for x in self._held.values()) > (
+                CACHE_LIMIT
+            ):
+                self._held.popitem(last=False)
+        return sensor_log
+
+    def _sort(self, sensor_log: SensorLog) -> SensorLog:
+        """Return a log with the rows of each unit after each other, in their order in the file."""
+        key: NDArray[np.float64] | NDArray[np.int64] | None = None
+        if self.units_in_table:
+            key = sensor_log.times
+        elif self.unit_column == TIME_RUN:
+            key = time_runs(sensor_log, self.log)
+        elif self.units_in_log in sensor_log.texts:
+            key = sensor_log.texts[self.units_in_log or ""][0]
+        if key is None or bool((key[1:] >= key[:-1]).all()):
+            return sensor_log
+        order = np.argsort(key, kind="stable")
+        return replace(
+            sensor_log,
+            values=sensor_log.values[order],
+            times=None if sensor_log.times is None else sensor_log.times[order],
+            texts={
+                name: (codes[order], words) for name, (codes, words) in sensor_log.texts.items()
+            },
+            places=np.argsort(order),
+        )
+
+    def window(self, path: Path, start: int) -> Record:
+        """Return the window of a sensor log that starts at a row of the file, ``[C, time]``.
+
+        Raises:
+            DataError: The log cannot be read, or has become shorter.
+        """
+        with self._lock:
+            sensor_log = self._held.get(path)
+            if sensor_log is not None:
+                self._held.move_to_end(path)
+        if sensor_log is None:
+            sensor_log = self.read(path, lenient=True)
+        if sensor_log.places is not None and start < len(sensor_log):
+            start = int(sensor_log.places[start])
+        stop = start + self.log.window_samples
+        if stop > len(sensor_log):
+            raise DataError(f"{path}: {len(sensor_log)} rows, expected at least {stop}; it changed")
+        return np.ascontiguousarray(sensor_log.values[start:stop].T)
+
+    def named_window(self, path: Path, name: str) -> Record:
+        """Return the window with this name in a snapshot of ``path``; errors as for ``window``."""
+        row = name.removesuffix("]").rpartition("[")[2]
+        if not row.isascii() or not row.isdecimal() or len(row) > 12:
+            raise DataError(f"{name}: not the name of a window of a log")
+        return self.window(log_of_window(path, name), int(row))
+
+
+def open_logs(
+    path: Path, reading: ReadingConfig, unit_column: str | None, *, lenient: bool = False
+) -> LogReader:
+    """Return a reader of the logs at a path; with ``lenient``, the table may be missing.
+
+    Raises:
+        DataError: The table of intervals cannot be read, or there is none although it names units.
+    """
+    log = LogReader(reading).log
+    if unit_column == INTERVAL and log.intervals is None:
+        raise DataError(f"{path}: unit {INTERVAL!r}: there is no table of intervals (--intervals)")
+    root = path if path.is_dir() else path.parent
+    intervals = read_intervals(root, log, unit_column, reading.encoding, lenient=lenient)
+    return LogReader(reading, unit_column, intervals)
+
+
+def log_of_window(path: Path, name: str) -> Path:
+    """Return the log that a window's name refers to."""
+    return path / (name.rpartition("[")[0] or name) if path.is_dir() else path
+
+
+def time_runs(sensor_log: SensorLog, log: SensorLogConfig) -> NDArray[np.int64]:
+    """Number of the run that each row lies in, ``[n]``: no gap in it is longer than a window.
+
+    A run is a range of time: rows in it belong to it in whatever order the file has them, so a run
+    more or less changes no other. A row without a time is in no run (-1).
+    """
+    if sensor_log.times is None:
+        return np.zeros(len(sensor_log), dtype=np.int64)
+    order = np.argsort(sensor_log.times, kind="stable")
+    steps = np.diff(sensor_log.times[order], prepend=-np.inf) * log.rate
+    runs = np.empty(len(order), dtype=np.int64)
+    runs[order] = np.cumsum(steps > log.window_samples) - 1
+    runs[~np.isfinite(sensor_log.times)] = -1
+    return runs
+
+
+def measure_rate(sensor_log: SensorLog) -> float | None:
+    """Return the usual rate of a log's time stamps; None if it has too few."""
+    if sensor_log.times is None:
+        return None
+    steps = np.diff(sensor_log.times)
+    steps = steps[np.isfinite(steps)]
+    if not len(steps):
+        return None
+    step = float(np.median(steps))
+    return 1 / step if step > 0 else 0.0
+
+
+def describe_rate(rate: float, log: SensorLogConfig) -> str:
+    """Describe a rate that differs from the declared one."""
+    return f"{rate:.6g} samples a second, data.reading.log.rate says {log.rate:.6g}"

@@ -1,0 +1,145 @@
+"""Rows of each privacy unit of a sensor log, and the stretches in them without a gap."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client.data.intervals import (
+    INTERVAL,
+    OVERLAP,
+    TIME_RUN,
+    LabelInterval,
+    interval_indices,
+    interval_rows,
+)
+from wg_client.data.log_reader import LogReader, time_runs
+from wg_client.data.sensor_log import SensorLog
+from wg_core.site.reading import SensorLogConfig
+
+
+@dataclass(frozen=True, slots=True)
+class UnitRows:
+    """Consecutive rows of one privacy unit, from ``start`` to ``stop`` (exclusive).
+
+    Attributes:
+        start: First row.
+        stop: Row after the last.
+        unit: Name of the unit; it depends on no other unit.
+        interval: Interval that the rows lie in, if the table of intervals names the units.
+    """
+
+    start: int
+    stop: int
+    unit: str
+    interval: LabelInterval | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class UnitsOfLog:
+    """Rows of a log by privacy unit.
+
+    Attributes:
+        parts: Rows of the units.
+        interval_of: Index of each row's interval, -1 or ``OVERLAP``, ``[n]``; -1 if the table of
+            intervals names the units.
+        overlaps: Messages on overlapping intervals.
+        outside: Number of rows that belong to no unit.
+    """
+
+    parts: Sequence[UnitRows]
+    interval_of: NDArray[np.int64]
+    overlaps: Sequence[str]
+    outside: int = 0
+
+
+def split_units(
+    logs: LogReader, name: str, sensor_log: SensorLog, intervals: Sequence[LabelInterval]
+) -> UnitsOfLog:
+    """Split a log that ``logs`` has read into the rows of its privacy units.
+
+    Args:
+        logs: The reader, which knows the privacy unit.
+        name: Name of the log.
+        sensor_log: The log.
+        intervals: Intervals of this log.
+    """
+    n, times = len(sensor_log), sensor_log.times
+    if times is None:
+        times = np.arange(n) / logs.log.rate
+    if not logs.units_in_table:
+        interval_of, overlaps = interval_indices(times, intervals)
+        parts = list(_log_parts(logs, name, sensor_log))
+        return UnitsOfLog(parts=parts, interval_of=interval_of, overlaps=overlaps)
+    bounds, overlaps = interval_rows(times, intervals)
+    is_inside, parts = np.zeros(n, dtype=bool), []
+    for (start, stop), interval in zip(bounds, intervals, strict=True):
+        is_inside[start:stop] = True
+        unit = interval.unit or ""
+        if logs.unit_column == INTERVAL:
+            unit = f"{name}, {interval.start!r} to {interval.end!r}"
+        parts.append(UnitRows(start, stop, unit, interval))
+    return UnitsOfLog(
+        parts=parts,
+        interval_of=np.full(n, -1, dtype=np.int64),
+        overlaps=overlaps,
+        outside=n - int(is_inside.sum()),
+    )
+
+
+def _log_parts(logs: LogReader, name: str, sensor_log: SensorLog) -> Iterator[UnitRows]:
+    """Yield the rows of each privacy unit, if the table of intervals does not name it."""
+    n, times = len(sensor_log), sensor_log.times
+    words: tuple[str, ...] = ("",)
+    codes = np.zeros(n, dtype=np.int64)
+    if logs.units_in_log is not None:
+        codes, words = sensor_log.texts.get(logs.units_in_log, (codes, words))
+    elif logs.unit_column == TIME_RUN:
+        codes = time_runs(sensor_log, logs.log)
+    starts = [0, *(np.flatnonzero(codes[1:] != codes[:-1]) + 1).tolist()]
+    for start, stop in zip(starts, [*starts[1:], n], strict=True):
+        unit = name
+        if logs.units_in_log is not None:
+            unit = words[int(codes[start])]
+        elif logs.unit_column == TIME_RUN and times is not None:
+            unit = f"{name}, from {float(times[start:stop].min())!r}"
+        yield UnitRows(start, stop, unit)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogBreaks:
+    """Rows that can be used, and rows that do not continue the row before them, each ``[n]``."""
+
+    is_usable: NDArray[np.bool_]
+    is_new: NDArray[np.bool_]
+
+
+def find_breaks(
+    sensor_log: SensorLog, log: SensorLogConfig, codes: Sequence[NDArray[np.int64]]
+) -> LogBreaks:
+    """Return where stretches end: at gaps, and where a code (of the label) changes."""
+    # Deviation of a time step from the expected step, in samples, beyond which it is a gap.
+    step_tolerance = 0.5
+    is_usable: NDArray[np.bool_] = np.asarray(np.isfinite(sensor_log.values).all(axis=1))
+    is_new = np.zeros(len(sensor_log), dtype=bool)
+    for column_codes in codes:
+        is_usable &= column_codes != OVERLAP
+        is_new[1:] |= column_codes[1:] != column_codes[:-1]
+    if sensor_log.times is not None:
+        is_usable &= np.isfinite(sensor_log.times)
+        steps = np.diff(sensor_log.times) * log.rate
+        is_new[1:] |= ~(np.abs(steps - 1) <= step_tolerance)  # a NaN is a gap, too
+    is_new[1:] |= is_usable[1:] != is_usable[:-1]
+    return LogBreaks(is_usable, is_new)
+
+
+def find_stretches(breaks: LogBreaks, part: UnitRows) -> Iterator[tuple[int, int]]:
+    """Yield first and last row (exclusive) of each stretch of a unit's rows."""
+    if part.stop <= part.start:
+        return
+    later = np.flatnonzero(breaks.is_new[part.start + 1 : part.stop]) + part.start + 1
+    starts = [part.start, *later.tolist()]
+    for start, stop in zip(starts, [*starts[1:], part.stop], strict=True):
+        if breaks.is_usable[start]:
+            yield start, stop
