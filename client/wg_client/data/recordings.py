@@ -11,6 +11,8 @@ from wg_client.data.intervals import FILE, INTERVAL, TIME_RUN
 from wg_client.data.log_reader import LogReader, time_runs
 from wg_client.data.sensor_windows import list_logs
 from wg_common.language import Text, text
+from wg_common.modalities.images import Images
+from wg_common.modalities.windows import Windows
 from wg_core.errors import DataError
 from wg_core.site.reading import ReadingConfig
 
@@ -44,6 +46,19 @@ def _logs_unit(path: Path, reading: ReadingConfig) -> str:
         )
     except DataError:
         return ""
+
+
+def unnamed_part_hint(path: Path, reading: ReadingConfig, modality: str) -> Text | None:
+    """Return a hint that parts are not named; None if recordings are, or records are texts."""
+    if modality not in (Images.name, Windows.name) or reading.log is not None:
+        return None
+    if recording_unit(path, reading):
+        return None
+    return text(
+        "several records of one part resemble each other. If you have such records, name the part"
+        " in a column of records.csv and repeat 'wg-client init' with --unit-column COLUMN:"
+        " otherwise accuracies are too optimistic, and more defective records pass than stated"
+    )
 
 
 def unnamed_recording_hint(unit: str) -> Text:

@@ -24,7 +24,8 @@ from wg_client.fitting.sure_calls import CONFIDENCE
 from wg_client.methods.base import PlantRecords
 from wg_client.models import adoption, store
 from wg_client.models.manifest import ModelsManifest
-from wg_common.language import Text, text
+from wg_common.language import Text, template, text
+from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 
 LIMIT_MARGIN = 1e-3  # Distance below the limit, so that exports with other rounding agree
@@ -41,6 +42,7 @@ class PassRule:
         defects: Number of privacy units of defective records that the limit is based on.
         least_defects: Number of such units below which no record passes; 0: no number is enough.
         good_share: Share of the plant's good records that would pass, out of fold.
+        counts_records: Each record counts as a privacy unit of its own, since no unit is named.
     """
 
     limit: float | None = None
@@ -48,6 +50,7 @@ class PassRule:
     defects: int = 0
     least_defects: int = 0
     good_share: float = 0.0
+    counts_records: bool = False
 
     def passes(self, odds: Floats) -> NDArray[np.bool_]:
         """Return a mask of the records that may pass, from log odds of a defect, ``[n]``."""
@@ -82,12 +85,21 @@ class PassRule:
                 missed=in_hundred,
             )
         return text(
-            "at most {missed:g} in 100 defective records pass, with 90 % confidence; "
-            "{passed:.0f} in 100 of your good ones pass, the others are rejected or need a "
-            "look",
+            _PASSING_RECORDS if self.counts_records else _PASSING,
             missed=in_hundred,
             passed=100 * self.good_share,
         )
+
+
+_PASSING = template(
+    "at most {missed:g} in 100 defective records pass, with 90 % confidence; {passed:.0f} in 100 of"
+    " your good ones pass, the others are rejected or need a look"
+)
+_PASSING_RECORDS = template(
+    "at most {missed:g} in 100 defective records pass, with 90 % confidence, if every record is of"
+    " another part; {passed:.0f} in 100 of your good ones pass, the others are rejected or need a"
+    " look"
+)
 
 
 def defect_log_odds(logits: Floats, good_mask: NDArray[np.bool_]) -> Floats:
@@ -130,8 +142,9 @@ def pass_rule(
     Raises:
         VerificationError: The file differs from the one that was stored.
     """
+    counts_records = configuration.load(home).data.unit_column is None
     if good_mask is None:
-        return PassRule()
+        return PassRule(counts_records=counts_records)
     missed_share = adoption.read_history(home).latest_change.missed_share
     unseen = np.isin(manifest.labels, manifest.unseen)
     tensors = store.load_out_of_fold(home, manifest) or {}
@@ -140,7 +153,8 @@ def pass_rule(
     if logits is not None:
         labels, units = (tensors[part].astype(np.int64) for part in (_LABELS, _UNITS))
         evidence = OutOfFoldEvidence(logits.astype(np.float64), labels, units)
-    return fit_pass_rule(evidence, good_mask, unseen, missed_share)
+    rule = fit_pass_rule(evidence, good_mask, unseen, missed_share)
+    return replace(rule, counts_records=counts_records)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

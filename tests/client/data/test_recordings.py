@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wg_client.data.recordings import recording_unit
+from wg_client.data.recordings import recording_unit, unnamed_part_hint
 from wg_core.site.reading import ReadingConfig, SensorLogConfig
 
 LOG = SensorLogConfig(rate=10, window_seconds=1, hop_seconds=1, channels=("a",))
@@ -22,6 +22,15 @@ def test_an_array_that_groups_records_names_the_unit(tmp_path: Path) -> None:
     assert recording_unit(path, ReadingConfig()) == "group"
     np.savez(path, x=np.zeros((2, 1, 9)))
     assert not recording_unit(path, ReadingConfig())
+
+
+def test_parts_are_hinted_at_where_nothing_names_them(tmp_path: Path) -> None:
+    for modality, hints in (("images", True), ("windows", True), ("texts", False)):
+        assert bool(unnamed_part_hint(tmp_path, ReadingConfig(), modality)) is hints
+    assert unnamed_part_hint(tmp_path, _logs(), "windows") is None
+    path = tmp_path / "data.npz"
+    np.savez(path, x=np.zeros((2, 1, 9)), group=np.zeros(2))
+    assert unnamed_part_hint(path, ReadingConfig(), "windows") is None
 
 
 @pytest.mark.parametrize(("count", "unit"), [(1, ""), (2, "file")])

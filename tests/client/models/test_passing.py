@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +48,9 @@ def test_a_plant_reads_how_many_labels_are_missing_and_chooses_its_risk(
         "models", "threshold"
     )
     assert "label 6 more" in plant.home.report.read_text(encoding="utf-8")
-    assert "at most 20 in 100 defective records pass" in call(
-        "models", "threshold", "--missed", "0.2", "--by", "qa"
-    )
+    said = call("models", "threshold", "--missed", "0.2", "--by", "qa")
+    assert "at most 20 in 100 defective records pass" in said
+    assert "if every record is of another part" in said
     manifest, name = adoption.model_in_use(plant.home)
     assert adoption.read_history(plant.home).latest_change.missed_share == 0.2
     rule = VerdictRule.load(plant.home, manifest, name).passing
@@ -66,6 +67,12 @@ def test_a_plant_reads_how_many_labels_are_missing_and_chooses_its_risk(
     (store.models_folder(plant.home, manifest.package_id) / "judged.safetensors").unlink()
     with pytest.raises(WgError, match="judged"):
         pass_rule(plant.home, manifest, name, good)
+
+
+def test_a_bound_needs_no_condition_where_units_are_named() -> None:
+    rule = PassRule(limit=1.0, missed_share=0.1, defects=30, least_defects=22, good_share=0.5)
+    assert "another part" not in rule.sentence
+    assert "another part" in replace(rule, counts_records=True).sentence
 
 
 def test_a_class_of_defects_without_records_may_all_pass() -> None:
