@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from wg_common import cli
 from wg_common.cli import print_progress
-from wg_common.language import Text, text
+from wg_common.language import Text, template, text
 from wg_core import atomic, logs
 from wg_core.errors import DataError, StorageError, reraise_os_errors
 from wg_core.site import config as configuration
@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     from wg_core.snapshot import Problem
 
 COLUMNS = ("file", "label", "probability", "likeness", "call", "verdict")
+_SURE = template(
+    "at most {share:.0f} in 100 predictions marked sure are wrong, with 90 % confidence"
+)
+_SURE_RECORDS = template(
+    "at most {share:.0f} in 100 predictions marked sure are wrong, with 90 % confidence, if every"
+    " record is of another part"
+)
 _VERDICTS_LIMIT = 256 << 20
 _FORMULA = re.compile(r"""(^|[;\t\r\n])(?='*"*[=+\-@\t\r＝＋－＠])""")
 """Place before a formula's sign, where a spreadsheet may begin a cell: it may split a line at
@@ -210,7 +217,11 @@ class PredictionRun:
 
     def notes(self) -> Iterator[Text]:
         """Yield notes on the model's verdicts: the pass rule, and the share of wrong sure calls."""
-        if self._judge.good is None:
+        from wg_client.models.calls import KNOWS_ONE_CLASS
+
+        if self._judge.knows_one_class:
+            yield KNOWS_ONE_CLASS
+        elif self._judge.good is None:
             yield text(
                 "no record passes or is rejected: it is not known which labels are good; name them"
                 ' in client.yaml ("data.good")'
@@ -219,8 +230,7 @@ class PredictionRun:
             yield self._judge.passing.sentence
         if self._judge.wrong:
             yield text(
-                "at most {share:.0f} in 100 predictions marked sure are wrong, with 90 %"
-                " confidence",
+                _SURE_RECORDS if self._judge.passing.counts_records else _SURE,
                 share=100 * self._judge.wrong,
             )
 

@@ -108,7 +108,12 @@ class PlantRecords:
     @cached_property
     def has_single_class(self) -> bool:
         """True if all labelled records have one class although several are declared."""
-        return self.classes > 1 and len(np.unique(self.labels)) == 1
+        return self.classes > 1 and not self.has_several_classes
+
+    @cached_property
+    def has_several_classes(self) -> bool:
+        """True if labelled records are of two classes or more, so that errors can be measured."""
+        return len(np.unique(self.labels)) > 1
 
     @cached_property
     def independent_count(self) -> int:

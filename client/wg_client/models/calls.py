@@ -9,7 +9,8 @@ is below the threshold, the log odds are below the limit of ``passing`` and the 
 a tenth of the out-of-fold calls is wrong, or the share that few labels can bound
 (``fitting.sure_calls``). Classes without records at the plant count with their expected share, as
 if all their records got sure and wrong calls: if that exceeds the bound, no call is sure. A call of
-such a class is never sure.
+such a class is never sure. With records of one class only, no call is sure or unsure, and a model
+of the plant's own labels gives no verdict but ``look``, for new records.
 
 A record is ``new`` if its likeness to the plant's records is at most 5 % (``novelty``): neither its
 label nor its probability should be trusted.
@@ -28,16 +29,24 @@ from numpy.typing import NDArray
 
 from wg_client.fitting.linear_head import Floats
 from wg_client.fitting.sure_calls import UNREACHABLE_THRESHOLD, bounded_error_share
+from wg_client.methods.names import LOCAL
 from wg_client.models import acceptance, adoption, novelty, store
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import NoveltyTest
 from wg_client.models.passing import PassRule, defect_log_odds, pass_rule
 from wg_client.models.predict import ModelInputs, Prediction
+from wg_common.language import text
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 
 SURE, UNSURE, NEW = "sure", "unsure", "new"
 PASS, REJECT, LOOK = "pass", "reject", "look"
+KNOWS_ONE_CLASS = text(
+    "All labelled records are of one class: this model detects only records that are unlike these."
+    " To have defects recognised, label some as a class of their own, then: wg-client freeze,"
+    " wg-client models fit."
+)
+"""Limit of a model made of records of one class alone, and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -52,6 +61,7 @@ class VerdictRule:
         threshold: Probability of a defect from which a record is rejected.
         passing: Rule by which a record passes.
         wrong: Share of sure calls that may be wrong; 0: no call is sure.
+        knows_one_class: The model was made of records of one class alone.
     """
 
     sure: float | None = None
@@ -61,6 +71,7 @@ class VerdictRule:
     threshold: float = adoption.INITIAL_THRESHOLD
     passing: PassRule = field(default_factory=PassRule)
     wrong: float = 0.0
+    knows_one_class: bool = False
 
     @classmethod
     def load(cls, home: ClientHome, manifest: ModelsManifest, name: str) -> VerdictRule:
@@ -71,8 +82,12 @@ class VerdictRule:
                 another encoder.
         """
         tensors = store.load_novelty(home, manifest)
+        model = manifest.entry(name).name
+        knows_one_class = manifest.has_single_class and model == LOCAL
         good = acceptance.good_mask(manifest.labels, configuration.load(home).data.good)
-        sure = manifest.sure.get(manifest.entry(name).name)
+        if knows_one_class:
+            good = None
+        sure = None if manifest.has_single_class else manifest.sure.get(model)
         judge = cls(
             sure=sure,
             wrong=0.0 if sure is None or sure > 1 else bounded_error_share(manifest.judged_labels),
@@ -80,6 +95,7 @@ class VerdictRule:
             good=good,
             threshold=acceptance.model_threshold(home, manifest, name),
             passing=pass_rule(home, manifest, name, good),
+            knows_one_class=knows_one_class,
         )
         if tensors is None:
             return judge

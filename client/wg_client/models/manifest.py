@@ -149,6 +149,11 @@ class ModelsManifest:
         """True if delivered weights were kept, unchanged or fine-tuned."""
         return self.kept != LOCAL
 
+    @property
+    def has_single_class(self) -> bool:
+        """True if all labelled records at the plant have one class."""
+        return len(self.labels) - len(self.unseen) == 1
+
     def entry(self, name: str) -> ModelEntry:
         """Return a model by name, or the kept one; ``ConfigError`` if there is none."""
         model_name = self.kept if name == KEPT_ALIAS else name

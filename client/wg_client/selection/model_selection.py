@@ -78,7 +78,12 @@ class SelectionOutcome:
         return tuple(label for index, label in enumerate(labels) if index not in present)
 
     def out_of_fold(self, name: str) -> OutOfFoldPredictions | None:
-        """Return a model's out-of-fold predictions; for the kept model, those of the rule."""
+        """Return a model's out-of-fold predictions; for the kept model, those of the rule.
+
+        None if nothing was held out, or labels of one class alone leave nothing to confuse.
+        """
+        if not self.records.has_several_classes:
+            return None
         return self.selected if name == self.kept else self.models[name].fitted.out_of_fold
 
     def estimate_accuracy(self, name: str) -> EstimatedAccuracy | None:
@@ -331,7 +336,7 @@ def _reason(kept_name: str, findings: Iterable[CheckFinding], package: PreparedP
         return text(
             "No other site has released statistics of these classes, and the server has no "
             "records of this kind of plant: the delivered models know no more about them "
-            "than your own records do, and were not evaluated."
+            "than your own records do, so that none of them can replace your own model."
         )
     doubts = {
         f.code: f.message

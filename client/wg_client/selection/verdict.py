@@ -13,6 +13,7 @@ from enum import StrEnum
 from scipy.special import stdtrit
 
 from wg_client.methods.names import LOCAL
+from wg_client.models.calls import KNOWS_ONE_CLASS
 from wg_client.selection import gain
 from wg_client.selection.checks import few_sites
 from wg_client.selection.model_selection import SelectionOutcome
@@ -24,6 +25,8 @@ class SelectionBasis(StrEnum):
 
     ALONE = "alone"  # Nothing was delivered
     OWN = "own"  # No delivered model was better
+    TOO_FEW = "too few"  # Of the own model, whose labels are too few to evaluate it
+    OWN_CLASS = "own class"  # Of the own model, all of whose labels are of one class
     UNLABELLED = "unlabelled"
     ONE_CLASS = "one class"
     UNJUDGED = "unjudged"  # Labels cover too few units
@@ -66,11 +69,21 @@ _USE = text("Use this model")
 _UNCOMPARED: Mapping[SelectionBasis, ReportVerdict] = {
     SelectionBasis.ALONE: ReportVerdict(
         text("Use your own model"),
-        text("It was trained on your own labels; no server is involved yet."),
+        text("It was trained on your own labels alone; no weights were delivered yet."),
         False,
     ),
     SelectionBasis.OWN: ReportVerdict(
         _KEEP, text("No delivered model was shown to be better on your own records."), False
+    ),
+    SelectionBasis.TOO_FEW: ReportVerdict(
+        text("Label more records"),
+        text("There are too few labels for a model: begin with ten records of each class."),
+        False,
+    ),
+    SelectionBasis.OWN_CLASS: ReportVerdict(
+        text("Use your own model only to find records that are unlike yours"),
+        KNOWS_ONE_CLASS,
+        False,
     ),
     SelectionBasis.UNLABELLED: ReportVerdict(
         text("Use this model, and have a person check every prediction"),
@@ -234,6 +247,10 @@ def unseen_classes(outcome: SelectionOutcome, labels: Sequence[str]) -> UnseenCl
 def selection_basis(outcome: SelectionOutcome) -> SelectionBasis:
     """Return the evidence behind the selection."""
     if not outcome.keeps_delivered:
+        if outcome.models[LOCAL].fitted.out_of_fold is None:
+            return SelectionBasis.TOO_FEW
+        if not outcome.records.has_several_classes:
+            return SelectionBasis.OWN_CLASS
         return SelectionBasis.OWN if outcome.models.keys() - {LOCAL} else SelectionBasis.ALONE
     if not len(outcome.records.labels):
         return SelectionBasis.UNLABELLED
