@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from tests.client.cli.conftest import Json, run_here
 from tests.client.conftest import LABELS, fitted_encoder, write_npz
 from tests.e2e.fleet_support import token
 
+from wg_client.cli.main import group
 from wg_client.data import plant as plants
+from wg_common import cli
 from wg_core.errors import ExitCode
 from wg_core.ledger.store import Ledger
 from wg_core.site.home import ClientHome
@@ -50,6 +53,30 @@ def test_a_home_without_a_server_does_all_that_needs_none(
     assert "works alone" not in alone.report.read_text("utf-8")
 
 
+def test_a_model_of_other_records_is_put_into_use_by_the_next_command(
+    alone: ClientHome, here: Json, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write_npz(tmp_path / "data.npz", {0: 6, 1: 6, 2: 7}, seed=2, labels=LABELS)
+    assert f"next: wg-client models fit --home {alone.root}" in shown(capfd, "freeze", alone)
+    said = shown(capfd, "models", "fit", alone)
+    assert "cannot be compared" in said and "better" not in said
+    command = f"wg-client models use --home {alone.root} --shadow --by NAME"
+    assert f"next: {command}" in said
+    assert command in re.sub("<[^>]+>", "", alone.report.read_text("utf-8"))
+    here("models", "use", "--home", alone.root, "--shadow", "--by", "qa")
+    assert "next: wg-client predict" in shown(capfd, "models", "fit", alone)
+
+
+def shown(capfd: pytest.CaptureFixture[str], *words: object) -> str:
+    """Return what a person reads on the screen after a command on a home, the last word."""
+    capfd.readouterr()
+    *command, home = words
+    with pytest.raises(SystemExit) as caught:
+        cli.run_program(group, [*map(str, command), "--home", str(getattr(home, "root", home))])
+    assert not caught.value.code
+    return capfd.readouterr().out
+
+
 def test_what_needs_a_server_says_how_to_get_one(
     alone: ClientHome, here: Json, tmp_path: Path
 ) -> None:
@@ -81,7 +108,12 @@ def test_a_backup_of_a_home_without_a_server_is_restored(
 
 @pytest.mark.parametrize("built_in", [False, True])
 def test_a_plant_joins_with_its_ledger_and_goes_on(
-    server: ServerHome, alone: ClientHome, here: Json, tmp_path: Path, built_in: bool
+    server: ServerHome,
+    alone: ClientHome,
+    here: Json,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    built_in: bool,
 ) -> None:
     server.encoder.write_bytes(alone.encoder.read_bytes() if built_in else fitted_encoder(64))
     with Ledger.open(alone.ledger, signing.load(alone.ledger_key)) as ledger:
@@ -91,8 +123,10 @@ def test_a_plant_joins_with_its_ledger_and_goes_on(
     join = ("join", "--home", alone.root, "--join-file", word)
     assert "'plant-a'" in here(*join, code=ExitCode.CONFIG)["error"]["message"]
     word.write_text(token(server, "plant-a", replace=False))
-    document = here(*join)
-    assert document["server"] and document["snapshot"]["version"] == (1 if built_in else 2)
+    said = shown(capfd, "join", "--join-file", word, alone)
+    assert "no server" not in said and said.count("next:") == 1
+    assert f"wg-client run --home {alone.root}" in said.splitlines()[-1]
+    assert plants.open_plant_data(alone).snapshot.manifest.number == (1 if built_in else 2)
     with Ledger.open(alone.ledger, signing.load(alone.ledger_key)) as ledger:
         assert ledger.origin == origin and ledger.size > size
     assert plants.open_plant_data(alone).config.pin is not None

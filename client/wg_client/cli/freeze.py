@@ -75,7 +75,9 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
             allow_empty=allow_empty,
             stage=stage,
         )
-    lines = [*frozen_lines(frozen), next_step("wg-client check --home {home}", home=home.root)]
+    command = "wg-client {name} --home {home}"
+    name = "models fit" if config.pin is None else "check"
+    lines = [*frozen_lines(frozen), next_step(command, name=name, home=home.root)]
     print_result(
         {"frozen": True, **freeze_document(frozen), "hints": list(inspection.hints)}, lines, as_json
     )

@@ -167,6 +167,8 @@ def init(  # long: a parameter for each option
         scan = inspect_data(choice, stage)
     if exit_code := print_refusal(scan, set_aside, allow_empty, data, as_json):
         return exit_code
+    if unit_column is None:
+        _hint_at_parts(data, reading, scan.data.modality)
     interactive = is_interactive(encoder, as_json) and token is not None
     confirm = ask_owner if interactive else None
     by = "built in" if token is None else _confirmed_by(home, encoder, interactive)
@@ -202,13 +204,17 @@ def join(home: ClientHome, token: str, encoder: str | None, as_json: bool) -> No
     config = reenrolment.join_server(home, token, encoder=encoder)
     by = "option" if encoder is not None else "token" if as_json else "answer"
     snapshot = snapshots.load_current(home)
+    models: list[str] = []
     if snapshot.manifest.schema.encoder == config.data.encoder:
-        frozen, models = FreezeResult(snapshot=snapshot, listing=snapshot.listing()), []
+        frozen = FreezeResult(snapshot=snapshot, listing=snapshot.listing())
     else:
         print_progress(
             text("the encoder is another one now: data set and model are made anew with it")
         )
-        frozen, models = _freeze_again(home), fit_alone(home)[1]
+        frozen, models = _freeze_again(home), fit_alone(home, has_next=False)[1]
+    models.append(
+        next_step("wg-client check --home {home} && wg-client run --home {home}", home=home.root)
+    )
     print_result(*_summary(home, config, frozen, by, models), as_json)
 
 
@@ -238,6 +244,14 @@ def _recording(data: Path, reading: ReadingConfig, *, interactive: bool) -> str 
         unit=unit,
     )
     return unit if click.confirm(current_language()(question), default=True) else None
+
+
+def _hint_at_parts(data: Path, reading: ReadingConfig, modality: str) -> None:
+    """Print that several records of one part count as several, if nothing names parts."""
+    from wg_client.data.recordings import unnamed_part_hint
+
+    if hint := unnamed_part_hint(data, reading, modality):
+        print_progress(text("hint: {hint}", hint=hint))
 
 
 def _confirmed_by(home: ClientHome, encoder: str | None, interactive: bool) -> str:

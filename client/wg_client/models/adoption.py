@@ -16,7 +16,7 @@ from typing import Literal
 from wg_client.methods.names import LOCAL
 from wg_client.models import store
 from wg_client.models.manifest import KEPT_ALIAS, ModelsManifest
-from wg_common.language import template
+from wg_common.language import Text, template, text
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, UsageError
 from wg_core.grammar import check_name
@@ -163,10 +163,10 @@ def find_model(
 def record_arrival(home: ClientHome, new: ModelsManifest) -> str:
     """Decide whether models of a newly applied package come into use; return the decision's reason.
 
-    The first model is used. A later model that is no better changes nothing. A better model becomes
-    the shadow until a person puts it in use; so does a model with classes that few sites support,
-    even if it is the first. If the model in use needs another encoder than the home has now, it
-    cannot work, and the new model is used.
+    The first model is used. A later model that is no better changes nothing. A better model, or one
+    that was fitted on other records, becomes the shadow until a person puts it in use; so does a
+    model with classes that few sites support, even if it is the first. If the model in use needs
+    another encoder than the home has now, it cannot work, and the new model is used.
 
     Raises:
         StorageError: The disk is full or cannot be written; the model in use stays in use.
@@ -191,7 +191,7 @@ def record_arrival(home: ClientHome, new: ModelsManifest) -> str:
             shadow, event, why = choice, "shadow", _FEW_SITES
         elif uses:
             present, event = choice, "use"
-        elif why == _BETTER:
+        elif why in (_BETTER, _OTHER_RECORDS):
             shadow, event = choice, "shadow"
         _append(
             home,
@@ -207,14 +207,14 @@ def record_arrival(home: ClientHome, new: ModelsManifest) -> str:
                 missed_share=state.missed_share,
             ),
         )
-    log.log(
-        logging.WARNING if uses and old is not None else logging.INFO,
-        "package %s: %s: %s",
-        new.package_id[:16],
-        event,
-        why,
-    )
+    if uses and old is not None:
+        log.warning("package %s: %s: %s", new.package_id[:16], event, why)
     return why
+
+
+def arrival_note(why: str) -> tuple[Text, ...]:
+    """Return a sentence on a decision of ``record_arrival``; none about a first model."""
+    return () if why == _FIRST else (text(why),)
 
 
 _NO_MODEL = "{models}: no models yet; 'wg-client run' or 'apply' makes them"
@@ -236,6 +236,10 @@ _NO_BETTER = template("no better than the model in use, which stays")
 _BETTER = template(
     "better on your records than the model in use: it runs in shadow until you put it into use"
 )
+_OTHER_RECORDS = template(
+    "fitted on other records than the model in use, so that the two cannot be compared: it runs in"
+    " shadow until you put it into use"
+)
 _OTHER_ENCODER = template(
     "the model that was in use cannot work with the encoder that this home has now"
 )
@@ -245,18 +249,13 @@ def _replaces_at_once(new: ModelsManifest, old: ModelsManifest) -> tuple[bool, s
     """Return whether a later package's model is used at once, and why."""
     if new.encoder != old.encoder:
         return True, _OTHER_ENCODER
+    if (new.commitment, new.labels) != (old.commitment, old.labels):
+        return False, _OTHER_RECORDS
     return False, _BETTER if _better(new, old) else _NO_BETTER
 
 
 def _better(new: ModelsManifest, old: ModelsManifest) -> bool:
-    """Return whether a later package's kept model is better than an earlier one's.
-
-    Models selected on different records or labels cannot be compared: then the later one counts as
-    better, since it reflects the plant's current data.
-    """
-    about = [(m.commitment, m.labels) for m in (old, new)]
-    if about[0] != about[1]:
-        return True
+    """Return whether a later kept model is better than an earlier one on the same records."""
     if old.architecture == new.architecture:
         return new.gain > old.gain
     # Gains compare only within one architecture; accuracies compare across architectures.

@@ -47,6 +47,6 @@ def fit_alone(
     )
     manifest, files = build_manifest(plant, outcome, package_id=number, apply_time=int(clock()))
     store.write_models(home, manifest, files)
-    adoption.record_arrival(home, manifest)
+    note = adoption.arrival_note(adoption.record_arrival(home, manifest))
     advice = write_report(home, plant, manifest, outcome)
-    return AppliedModel(manifest=manifest, outcome=outcome, advice=(advice, outcome.reason))
+    return AppliedModel(manifest=manifest, outcome=outcome, advice=(advice, outcome.reason, *note))

@@ -49,8 +49,8 @@ class AppliedModel:
     Attributes:
         manifest: Provenance, findings and the kept model.
         outcome: Result of the selection, for the report; None: the package had been applied before.
-        advice: Recommendation and reason, as translatable sentences; empty if no report was
-            written.
+        advice: Recommendation, reason, and decision on the model in use unless it is the first, as
+            translatable sentences; empty if no report was written.
     """
 
     manifest: ModelsManifest

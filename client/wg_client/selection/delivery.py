@@ -49,12 +49,13 @@ def apply_and_adopt(
         home, plant, data, clock=clock, progress=progress, on_verified=note_verified
     )
     # An earlier call may have crashed between storing the models and adopting one.
+    why = ""
     if not outcome.already or store.all_manifests(home)[-1] == outcome.manifest:
-        adoption.record_arrival(home, outcome.manifest)
+        why = adoption.record_arrival(home, outcome.manifest)
     if outcome.outcome is None:
         return outcome
     advice = write_report(home, plant, outcome.manifest, outcome.outcome)
-    return replace(outcome, advice=(advice, outcome.outcome.reason))
+    return replace(outcome, advice=(advice, outcome.outcome.reason, *adoption.arrival_note(why)))
 
 
 def store_package_cosignature(home: ClientHome, data: bytes) -> int | None:

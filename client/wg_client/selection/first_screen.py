@@ -18,6 +18,7 @@ from wg_client.models.manifest import CheckFinding
 from wg_client.selection import defects
 from wg_client.selection.checks import few_sites
 from wg_client.selection.defects import DetectionRate, DetectionRates
+from wg_client.selection.gain import EstimatedAccuracy
 from wg_client.selection.model_selection import SelectionOutcome
 from wg_client.selection.verdict import (
     AccuracyChange,
@@ -60,7 +61,7 @@ class FirstScreen:
 
     Attributes:
         verdict: Recommendation and reason.
-        number: Records out of 100 that the kept model labels correctly; None: not measured.
+        number: Records out of 100 that the recommended model labels correctly; None: not measured.
         parts: Questions with answers, below it.
     """
 
@@ -76,12 +77,14 @@ class HomeState:
     Attributes:
         spend: Spending of the plant's budget.
         acceptance: Evaluation of the models on the acceptance set.
-        in_use: ``predict`` uses this package's model; otherwise it predicts alongside another.
+        in_use: ``predict`` uses this package's model.
+        in_shadow: This package's model predicts alongside the one in use.
     """
 
     spend: Spend
     acceptance: AcceptanceResults
     in_use: bool
+    in_shadow: bool
 
 
 def first_screen(
@@ -100,9 +103,10 @@ def first_screen(
     )
     unseen = unseen_classes(outcome, labels)
     sentence = report_verdict(selection_basis(outcome), _change(figures), unseen.allowed_claims)
+    recommended = outcome.kept if sentence.use else LOCAL
     return FirstScreen(
         sentence,
-        _number(figures),
+        None if figures.correct is None else _number(outcome.estimate_accuracy(recommended)),
         (
             QuestionWithAnswer(text("What changes"), tuple(_changes(outcome, figures, unseen))),
             QuestionWithAnswer(
@@ -114,16 +118,15 @@ def first_screen(
             QuestionWithAnswer(text("What cannot be known"), tuple(_unknown(outcome, figures))),
             QuestionWithAnswer(
                 text("What to do next"),
-                tuple(_next(root, plant, outcome, sentence, in_use=standing.in_use)),
+                tuple(_next(root, plant, outcome, sentence, standing)),
             ),
         ),
     )
 
 
-def _number(figures: DetectionRates) -> NumberOutOf100 | None:
-    if figures.correct is None:
+def _number(accuracy: EstimatedAccuracy | None) -> NumberOutOf100 | None:
+    if accuracy is None:
         return None
-    accuracy = figures.correct.kept
     shares = accuracy.mean, accuracy.low, accuracy.high
     middle, low, high = (_write_hundredths(share, accuracy.high - accuracy.low) for share in shares)
     ends = [round(100 * share) for share in (accuracy.low, accuracy.mean, accuracy.high)]
@@ -210,10 +213,10 @@ def _acceptance(judgement: AcceptanceResults) -> Iterator[Text]:
     kept_model, local = judgement.counts_of(judgement.kept), judgement.counts_of(LOCAL)
     if kept_model is None:
         yield text(
-            "Not known: how many defective records pass and how many good ones are "
-            "rejected. To find out, set aside a folder of records that no training uses "
-            "(data.acceptance): 299 good and 299 defective records without an error show at"
-            " most 1 in 100."
+            "This was not yet tested on records set aside. To find out how many defective records"
+            " pass and how many good ones are rejected, set aside a folder of records that no"
+            " training uses (data.acceptance): 299 good and 299 defective records without an error"
+            " show at most 1 in 100."
         )
         return
     if kept_model.false_accepts is None or kept_model.false_rejects is None:
@@ -338,20 +341,19 @@ def _next(
     plant: PlantData,
     outcome: SelectionOutcome,
     sentence: ReportVerdict,
-    *,
-    in_use: bool,
+    standing: HomeState,
 ) -> Iterator[Text]:
     labels, findings = plant.data.label_names, nonblocking_failures(outcome)
     absent = unseen_classes(outcome, labels).labels
     if findings:
         yield text("Read the findings under {codes}, below.", codes=_codes(findings))
-    if not in_use and outcome.keeps_delivered:
+    if standing.in_shadow and (sentence.use or not outcome.keeps_delivered):
         yield text(
             "Another model is in use, and this one runs in shadow. To put it into use: "
             "wg-client models use --home {home} --shadow --by NAME",
             home=root,
         )
-    if in_use and outcome.keeps_delivered and not sentence.use:
+    if standing.in_use and outcome.keeps_delivered and not sentence.use:
         yield text(
             "To use your own model and run this one in shadow: wg-client models use --home "
             "{home} PACKAGE --model local-only --by NAME, then wg-client models shadow",

@@ -48,10 +48,14 @@ def write_report(
 ) -> Text:
     """Write the report on a package in every language; return its recommendation."""
     spend = read_spend(home, plant.config)
-    current = adoption.read_history(home).latest_change.in_use
-    in_use = current is not None and current.package_id == manifest.package_id
+    state = adoption.read_history(home).latest_change
+    in_use, in_shadow = (
+        model is not None and model.package_id == manifest.package_id
+        for model in (state.in_use, state.shadow)
+    )
     judgement = evaluate_package(home, plant, manifest)
-    context = page_context(home, plant, manifest, outcome, HomeState(spend, judgement, in_use))
+    standing = HomeState(spend, judgement, in_use, in_shadow)
+    context = page_context(home, plant, manifest, outcome, standing)
     preferred_code = plant.config.language or language.environment_language()
     for page_language in map(load_plant_language, language.LANGUAGE_CODES):
         page = render_report(context, page_language).encode("utf-8")

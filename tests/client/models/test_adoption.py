@@ -126,6 +126,16 @@ def test_a_better_model_waits_in_shadow_until_a_person_uses_it(plant: TestPlant)
     assert {change.by for change in changes} == {"weightgate", "QA lead"}
 
 
+def test_a_model_of_other_records_waits_without_a_claim_to_be_better(plant: TestPlant) -> None:
+    first = _first(plant)
+    other = replace(first, package_id="3" * 32, commitment="00" * 32, gain=first.gain - 1)
+    assert _arrives(plant, other) == first
+    found = adoption.shadow_model(plant.home)
+    assert found is not None and found[0] == other
+    why = adoption.read_history(plant.home).latest_change.why
+    assert "cannot be compared" in why and "better" not in why
+
+
 def test_a_repeated_campaign_with_equal_scores_changes_neither_model(plant: TestPlant) -> None:
     first = _first(plant)
     state = adoption.read_history(plant.home).latest_change

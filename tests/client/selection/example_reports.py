@@ -43,9 +43,9 @@ def context(case: str) -> Mapping[str, Any]:
     kind = MODALITIES["windows" if case == "kept" else "images"]
     plant, spend = plant_of(labels, outcome.records.all_labels, kind), _spend(case)
     home = ClientHome(Path("plant"))
-    return page_context(
-        home, plant, manifest, outcome, HomeState(spend, _judged(outcome), in_use=case != "many")
-    )
+    shadow = case == "many"
+    standing = HomeState(spend, _judged(outcome), in_use=not shadow, in_shadow=shadow)
+    return page_context(home, plant, manifest, outcome, standing)
 
 
 CASES = ("kept", "worse", "unlabelled", "unseen", "one class", "many")

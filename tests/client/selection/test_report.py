@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from tests.client.selection.example_reports import CASES, context
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.languages import load_plant_language
+from wg_client.methods.names import LOCAL
 from wg_client.models.acceptance import good_labels
 from wg_client.selection import defects, first_screen
 from wg_client.selection.defects import DetectionRates
@@ -87,3 +90,21 @@ def test_defects_are_counted_whatever_they_are_called() -> None:
     assert found.caught_defects.kept.mean >= (judged.predictions == outcome.labels)[:, bad].mean()
     assert found.caught_defects.low <= found.caught_defects.more <= found.caught_defects.high
     assert defects.measure_detection(outcome, labels, ()).caught_defects is None
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_large_number_is_that_of_the_recommended_model(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = context(case)
+    outcome, plant = found["outcome"], found["plant"]
+    if found["first"].number is None:
+        return
+    standing = first_screen.HomeState(found["spend"], found["acceptance"], True, False)
+    for use, name in ((True, outcome.kept), (False, LOCAL)):
+        verdict = replace(found["first"].verdict, use=use)
+        monkeypatch.setattr(first_screen, "report_verdict", lambda *_, said=verdict: said)
+        screen = first_screen.first_screen(Path("plant"), plant, outcome, standing)
+        expected = outcome.estimate_accuracy(name)
+        assert screen.number is not None and expected is not None
+        assert screen.number.squares.count("right") == round(100 * expected.low)
