@@ -66,10 +66,15 @@ def _noise_multiplier(charge: Charge) -> str:
     return f"{parse_sigma(charge.mechanism.sigma) / sensitivity:.4g}"
 
 
+def _capitalize_first(sentence: str) -> str:
+    """Capitalize a sentence that begins with a word; a symbol such as ε stays as it is."""
+    return sentence[:1].upper() + sentence[1:] if sentence[:1].isascii() else sentence
+
+
 def _template() -> jinja2.Template:
     templates = template_environment("wg_audit")
     templates.filters["utc"] = format_utc
-    templates.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    templates.filters["capitalize_first"] = _capitalize_first
     templates.filters["short"] = lambda text: f"{text[:12]}…" if len(text) > 14 else text
     templates.filters["number"] = lambda value: f"{float(value):.4g}"
     return templates.get_template("report.html.j2")

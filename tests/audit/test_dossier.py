@@ -15,6 +15,8 @@ from tests.audit.workshop import ORIGIN
 from wg_audit import answers, dossier, report, verification
 from wg_audit.answers import AnswerWithEvidence, LogRecords
 from wg_audit.cli import group
+from wg_common.language import LANGUAGE_CODES
+from wg_common.translations import shared_language
 from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger
 
@@ -195,6 +197,13 @@ def test_a_new_key_and_a_log_before_are_incidents(site: Site) -> None:
     records = answers.read_log_records(site.path, verification.audit_log(site.path))
     (answer,) = dossier.answer_forms(records)[1].sections[-1].lines[-1].evidence
     assert answer.where == f"stated in entries {turned}"
+
+
+def test_no_page_capitalizes_a_symbol(site: Site, exported: Exported) -> None:
+    records = records_of(site, exported)
+    for code in LANGUAGE_CODES:
+        page = report.render_auditor_page(records, shared_language(code))
+        assert "ε" in page and "Ε" not in page  # the capital letter looks like an E
 
 
 def test_page_and_document_say_the_same(site: Site, exported: Exported, tmp_path: Path) -> None:
