@@ -19,10 +19,11 @@ _HYPHENATED_WORD = re.compile(r"[!-~]*-[!-~]+")
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Label on a chart's axis, at a coordinate."""
+    """Label on a chart's axis, at a coordinate; ``anchor`` is SVG's, for a horizontal axis."""
 
     at: float
     text: str
+    anchor: str = "middle"
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,11 +104,12 @@ def soft_sensor(
     drift, drift_lines = _drift(sensor.shift)
     lines = [*_lines(counts, judgements), *sensor.lines, *drift_lines]
     if out is not None:
-        atomic.write_bytes(out, _table(sensor, target))
+        atomic.write_bytes(out, _table(sensor, target), mode=atomic.PRIVATE_MODE)
     if report is not None:
         from wg_client.selection import sensor_report
 
-        page = sensor_report.render_sensor_report(target, lines, (hours.values, sensor.estimates))
+        column = target, str(sensor.document.get("unit", ""))
+        page = sensor_report.render_sensor_report(column, lines, hours, sensor.estimates)
         atomic.write_bytes(report, page.encode(), mode=atomic.PRIVATE_MODE)
     if onnx is not None:
         from wg_client.models.soft_sensor import sensor_file

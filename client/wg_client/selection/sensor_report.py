@@ -7,36 +7,43 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from wg_client.data.laboratory import LaboratoryWindows
+from wg_client.fitting.linear_head import Ints
 from wg_client.fitting.numbers import Floats
 from wg_client.models.soft_sensor import Estimates
 from wg_common import language
-from wg_common.charts import Axes, LineChart, Tick, template_environment
+from wg_common.charts import Axes, Line, LineChart, Tick, template_environment
 from wg_common.language import Text
 
 _POINTS = 200
-"""Largest number of windows in the drawing."""
+"""Largest number of points of a line in the drawing."""
 
 
 def render_sensor_report(
-    target: str,
+    column: tuple[str, str],
     lines: Sequence[Text],
-    hours: tuple[Floats, Estimates],
+    hours: LaboratoryWindows,
+    estimates: Estimates,
 ) -> str:
     """Render the report as HTML in the current language.
 
     Args:
-        target: Column of the values.
+        column: Column of the values, and its unit; empty: unknown.
         lines: Summary as sentences.
-        hours: Laboratory values ``[n]``, NaN where there is none, and estimates.
+        hours: Windows, with laboratory values where there are any.
+        estimates: Estimates for these windows.
     """
     speak = language.current_language()
+    target, unit = column
     return (
         template_environment("wg_client.selection")
         .get_template("soft_sensor.html.j2")
         .render(
             target=target,
+            title=f"{target} [{unit}]" if unit else target,
             lines=lines,
-            picture=_drawing(*hours),
+            picture=_drawing(hours, estimates),
+            has_laboratory=bool(np.isfinite(hours.values).any()),
             t=speak.translate,
             say=speak,
             lang=speak.code,
@@ -44,24 +51,45 @@ def render_sensor_report(
     )
 
 
-def _drawing(laboratory: Floats, estimates: Estimates) -> LineChart:
-    """Draw estimates and laboratory values against time."""
-    rows = np.flatnonzero(np.isfinite(laboratory))
-    if not len(rows):
-        rows = np.arange(len(laboratory))
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, _POINTS).astype(int))]
-    both = np.stack([laboratory[rows], estimates.values[rows]])
-    low, high = np.nanmin(both), np.nanmax(both)
-    axes, across = Axes(), np.linspace(0, 1, len(rows))
+def _drawing(hours: LaboratoryWindows, estimates: Estimates) -> LineChart:
+    """Draw laboratory values, estimates, and both ends of the interval against time."""
+    count = len(hours.values)
+    rows = _some_rows(np.arange(count))
+    known_rows = _some_rows(np.flatnonzero(np.isfinite(hours.values)))
+    curves = (
+        (known_rows, hours.values[known_rows]),
+        (rows, estimates.values[rows]),
+        (rows, estimates.lower[rows]),
+        (rows, estimates.upper[rows]),
+    )
+    drawn = np.concatenate([values for _, values in curves])
+    low, high = np.nanmin(drawn), np.nanmax(drawn)
+    axes = Axes(left=64)
 
-    def line(values: Floats) -> list[tuple[float, float, str]]:
-        shares = (values - low) / (high - low or 1)
-        return [
+    def line(places: Ints, values: Floats) -> Line:
+        across, up = places / max(count - 1, 1), (values - low) / (high - low or 1)
+        points = [
             (float(x), float(y), f"{value:.4g}")
-            for x, y, value in zip(across, shares, values, strict=True)
+            for x, y, value in zip(across, up, values, strict=True)
             if np.isfinite(value)
         ]
+        return axes.line(points) if points else Line("")
 
-    lines = [line(values) for values in both]
-    ticks = tuple(Tick(axes.y(share), f"{low + share * (high - low):.4g}") for share in (0, 0.5, 1))
-    return LineChart(axes, tuple(axes.line(part) for part in lines if part), (), ticks)
+    laboratory, estimated, *ends = (line(*curve) for curve in curves)
+    y_ticks = tuple(
+        Tick(axes.y(share), f"{low + share * (high - low):.4g}") for share in (0, 0.5, 1)
+    )
+    x_ticks = (
+        Tick(axes.x(0), hours.times[0], "start"),
+        Tick(axes.x(1), hours.times[-1], "end"),
+    )
+    interval = (Line(end.path) for end in ends)
+    return LineChart(axes, (laboratory, Line(estimated.path), *interval), x_ticks, y_ticks)
+
+
+def _some_rows(rows: Ints) -> Ints:
+    """Return up to ``_POINTS`` of some rows, evenly spaced."""
+    if not len(rows):
+        return rows
+    drawn_rows: Ints = rows[np.unique(np.linspace(0, len(rows) - 1, _POINTS).astype(int))]
+    return drawn_rows

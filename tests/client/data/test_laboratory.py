@@ -113,6 +113,7 @@ def test_a_walk_by_the_command_writes_all_files_and_refuses_swapped_columns(log:
     walk = CliRunner().invoke(group, [*words, "--target", "density", *files, "--json"])
     document = json.loads(walk.stdout)
     assert walk.exit_code == 0 and document["local-only"]["r2"] > 0.9 and document["unmatched"] >= 1
+    assert {file.stat().st_mode & 0o777 for file in (out, page, model)} == {0o600}
     rows = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
     assert len(rows) == document["windows"]
     assert all(float(row["lower"]) < float(row["density"]) < float(row["upper"]) for row in rows)
