@@ -103,10 +103,10 @@ def first_screen(
     )
     unseen = unseen_classes(outcome, labels)
     sentence = report_verdict(selection_basis(outcome), _change(figures), unseen.allowed_claims)
-    recommended = outcome.kept if sentence.use else LOCAL
+    recommended_model = outcome.kept if sentence.use else LOCAL
     return FirstScreen(
         sentence,
-        None if figures.correct is None else _number(outcome.estimate_accuracy(recommended)),
+        None if figures.correct is None else _number(outcome.estimate_accuracy(recommended_model)),
         (
             QuestionWithAnswer(text("What changes"), tuple(_changes(outcome, figures, unseen))),
             QuestionWithAnswer(

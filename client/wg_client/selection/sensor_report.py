@@ -62,8 +62,8 @@ def _drawing(hours: LaboratoryWindows, estimates: Estimates) -> LineChart:
         (rows, estimates.lower[rows]),
         (rows, estimates.upper[rows]),
     )
-    drawn = np.concatenate([values for _, values in curves])
-    low, high = np.nanmin(drawn), np.nanmax(drawn)
+    all_values = np.concatenate([values for _, values in curves])
+    low, high = np.nanmin(all_values), np.nanmax(all_values)
     axes = Axes(left=64)
 
     def line(places: Ints, values: Floats) -> Line:
@@ -75,7 +75,7 @@ def _drawing(hours: LaboratoryWindows, estimates: Estimates) -> LineChart:
         ]
         return axes.line(points) if points else Line("")
 
-    laboratory, estimated, *ends = (line(*curve) for curve in curves)
+    laboratory, sensor, *ends = (line(*curve) for curve in curves)
     y_ticks = tuple(
         Tick(axes.y(share), f"{low + share * (high - low):.4g}") for share in (0, 0.5, 1)
     )
@@ -84,12 +84,12 @@ def _drawing(hours: LaboratoryWindows, estimates: Estimates) -> LineChart:
         Tick(axes.x(1), hours.times[-1], "end"),
     )
     interval = (Line(end.path) for end in ends)
-    return LineChart(axes, (laboratory, Line(estimated.path), *interval), x_ticks, y_ticks)
+    return LineChart(axes, (laboratory, Line(sensor.path), *interval), x_ticks, y_ticks)
 
 
 def _some_rows(rows: Ints) -> Ints:
     """Return up to ``_POINTS`` of some rows, evenly spaced."""
     if not len(rows):
         return rows
-    drawn_rows: Ints = rows[np.unique(np.linspace(0, len(rows) - 1, _POINTS).astype(int))]
-    return drawn_rows
+    some_rows: Ints = rows[np.unique(np.linspace(0, len(rows) - 1, _POINTS).astype(int))]
+    return some_rows
