@@ -98,6 +98,16 @@ def change_lines(changes: Iterable[AdoptionChange]) -> Iterator[str]:
         )
 
 
+def next_adoption_step(home: ClientHome, manifest: ModelsManifest) -> str:
+    """Return the line on the command that follows the application of a package."""
+    from wg_client.models import adoption
+
+    shadow = adoption.read_history(home).latest_change.shadow
+    if shadow is None or shadow.package_id != manifest.package_id or manifest.keeps_delivered:
+        return next_step("wg-client predict --home {home} NEW_RECORDS", home=home.root)
+    return next_step("wg-client models use --home {home} --shadow --by NAME", home=home.root)
+
+
 def chosen_model(
     home: ClientHome, package: str | None, name: str | None
 ) -> tuple[ModelsManifest, str]:

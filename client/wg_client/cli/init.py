@@ -211,10 +211,11 @@ def join(home: ClientHome, token: str, encoder: str | None, as_json: bool) -> No
         print_progress(
             text("the encoder is another one now: data set and model are made anew with it")
         )
-        frozen, models = _freeze_again(home), fit_alone(home, has_next=False)[1]
-    models.append(
-        next_step("wg-client check --home {home} && wg-client run --home {home}", home=home.root)
-    )
+        frozen = _freeze_again(home)
+        fit, models = fit_alone(home)
+        models = models[:-1] if fit["kept"] else models  # The last one names the next command
+    command = "wg-client check --home {home} && wg-client run --home {home}"
+    models = [*models, next_step(command, home=home.root)]
     print_result(*_summary(home, config, frozen, by, models), as_json)
 
 

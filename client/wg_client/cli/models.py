@@ -181,12 +181,8 @@ def fit_models(home: ClientHome, as_json: bool) -> None:
     print_result(*fit_alone(home), as_json)
 
 
-def fit_alone(home: ClientHome, *, has_next: bool = True) -> tuple[dict[str, Any], list[str]]:
-    """Fit the local-only model; return the result as a JSON document and as lines of text.
-
-    Args:
-        has_next: The last line names the next command.
-    """
+def fit_alone(home: ClientHome) -> tuple[dict[str, Any], list[str]]:
+    """Fit the local-only model; return the result as a JSON document and as lines of text."""
     with cli.show_spinner(text("training the model on your own labels")):
         from wg_client.selection import alone
 
@@ -196,7 +192,7 @@ def fit_alone(home: ClientHome, *, has_next: bool = True) -> tuple[dict[str, Any
             return {"kept": None, "reason": str(error)}, [str(error)]
     (entry,) = applied_model.manifest.models
     lines = [_RIGHT, _row(entry.name, entry, ""), *applied_lines(home, applied_model)]
-    return applied_document(home, applied_model), lines if has_next else lines[:-1]
+    return applied_document(home, applied_model), lines
 
 
 @models.command("export")
@@ -474,21 +470,10 @@ def sensor_kept(home: ClientHome, package: SensorPackage) -> tuple[dict[str, Any
 
 def applied_lines(home: ClientHome, applied_model: AppliedModel) -> list[str]:
     """Describe an applied package as lines of text: recommendation, reason, report, next step."""
-    from wg_client.models import adoption
-
-    manifest = applied_model.manifest
-    advice = applied_model.advice or (manifest.reason,)
-    shadow = adoption.read_history(home).latest_change.shadow
-    waits = shadow is not None and shadow.package_id == manifest.package_id
-    command = (
-        "wg-client models use --home {home} --shadow --by NAME"
-        if waits and not manifest.keeps_delivered
-        else "wg-client predict --home {home} NEW_RECORDS"
-    )
     return [
-        *advice,
+        *(applied_model.advice or (applied_model.manifest.reason,)),
         text("report: {path}", path=home.report),
-        next_step(command, home=home.root),
+        adoption.next_adoption_step(home, applied_model.manifest),
     ]
 
 
