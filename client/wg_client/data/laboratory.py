@@ -57,7 +57,12 @@ class LaboratoryWindows:
 
 
 def read_laboratory_windows(
-    log: Path, laboratory: Path | None, *, target: str, time: str, samples: int
+    log: str | Path,
+    laboratory: str | Path | None,
+    *,
+    target: str,
+    time: str,
+    samples: int,
 ) -> LaboratoryWindows:
     """Cut a log into windows that end at laboratory values, and further windows between them.
 
@@ -74,6 +79,7 @@ def read_laboratory_windows(
     """
     if samples < 2:
         raise DataError(f"samples: {samples}, expected at least 2 rows of the log")
+    log = Path(log)
     signals = read_log(log, LogColumns(channels=None, time=time, texts=(time,)), AUTO_ENCODING)
     clock = _times(log, signals)
     falls = np.flatnonzero(np.diff(clock) <= 0)
@@ -87,7 +93,7 @@ def read_laboratory_windows(
                 f"{log}: has a column {target!r}, which is to be told; take it out of the log, or"
                 " name another target: what is measured needs no soft sensor"
             )
-        times, values = _values(laboratory, target, time)
+        times, values = _values(Path(laboratory), target, time)
     is_complete, step = _complete_windows(signals, clock, samples)
     ends = np.searchsorted(clock, times + 1e-6, side="right")
     value_at = {

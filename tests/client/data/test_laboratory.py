@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from onnxruntime import InferenceSession
+from tests.tutorial import blocks
 
 from weightgate.regressor import Regressor
 from wg_client.cli.main import group
@@ -101,6 +103,17 @@ def test_a_soft_sensor_learns_from_a_log_and_a_laboratory_s_file(log: Path) -> N
         Regressor().fit(hours.windows, hours.values)
     with pytest.raises(DataError, match="other channels"):
         sensor.predict(hours.windows[:, :1])
+
+
+def test_the_block_of_the_page_runs(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [f"{3600 * hour};{3 * np.sin(hour / 7):.4f}" for hour in range(60, 240, 4)]
+    _write(tmp_path / "laboratory.csv", ["time;density", *values])
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(blocks("soft-sensors", "python")[0], "docs/soft-sensors.md", "exec"), names)
+    assert names["sensor"].judgement_ and names["hours"].channels == ("flow", "heat")
 
 
 def test_a_walk_by_the_command_writes_all_files_and_refuses_swapped_columns(log: Path) -> None:
