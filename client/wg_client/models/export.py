@@ -10,8 +10,8 @@ The ONNX model has the outputs of ``wg-client predict``: ``label`` (its index), 
 ``distance`` (from the plant's records; the metadata have its limits, ``new_above`` and
 ``pass_within``) and ``verdict`` (an index into ``verdicts``, at the ``threshold`` and
 ``pass_limit`` (log odds) of the metadata), with all ``probabilities`` and ``logits``. The input is
-a batch ``[n, 3, p, p]`` of pixel values 0 to 255, gray images with their one channel repeated; the
-metadata have labels, p and provenance. A private head has ``logits`` only, since the novelty test
+a batch ``[n, 3, p, p]`` of pixel values 0 to 255, prepared as ``RESIZING`` says; the metadata have
+labels, p, the resizing and provenance. A private head has ``logits`` only, since the novelty test
 is made of records.
 
 A head for sensor windows takes views ``[n, C, 1 + S, L]``, as
@@ -76,6 +76,7 @@ Format = Literal["safetensors", "onnx"]
 Shape = tuple[int, int]
 _ANY_SHAPE: Shape = (1, 1)  # Where the model does not depend on it
 WITHOUT_NOISE = "trained or chosen on a plant's records, without noise; no ledger counts it"
+RESIZING = "float, bicubic with antialiasing (a = -0.5), clamped to 0..255; gray: channel repeated"
 FORMATS: dict[str, Format] = {".safetensors": "safetensors", ".onnx": "onnx"}
 
 
@@ -187,7 +188,7 @@ def _file(
         record = kind.example_record(shape)
         example = examples[kind.name] = _example(record, trunk)
         if kind.resized:
-            metadata["pixels"] = str(example.shape[-1])
+            metadata |= {"pixels": str(example.shape[-1]), "resize": RESIZING}
         else:
             metadata["views"] = "n," + ",".join(map(str, example.shape[1:]))
     if form == "onnx":

@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 from tests.client.families import beside, family_head
+from torch.nn.functional import interpolate
 
 from wg_client.methods.names import HANDED_ON, LOCAL
 from wg_client.models import adoption, predict, store
@@ -57,6 +58,25 @@ def test_onnx_agrees_with_the_plant_s_own_predictions(
         assert (logits.argmax(axis=1) == expected.argmax(axis=1)).all()
     metadata = {item.key: item.value for item in program.metadata_props}
     assert json.loads(metadata["labels"]) == list(LABELS)
+
+
+def test_a_program_that_resizes_as_the_metadata_say_gets_the_plants_logits(
+    plant: TestPlant, tmp_path: Path
+) -> None:
+    manifest, name = adoption.model_in_use(plant.home)
+    out = tmp_path / "model.onnx"
+    metadata = export_model(plant.home, manifest, name, "onnx", out)
+    side = int(metadata["pixels"])
+    assert "bicubic" in metadata["resize"] and "clamped to 0..255" in metadata["resize"]
+    gray = np.random.default_rng(5).integers(0, 2, (2, 3 * side, 2 * side), np.uint8) * 255
+    np.savez(tmp_path / "new.npz", x=gray)
+    data = predict.load_records(tmp_path / "new.npz", LABELS)
+    features = predict.encode_records(plant.home, manifest, data)
+    batch = torch.from_numpy(gray[:, None]).float().repeat(1, 3, 1, 1)
+    batch = interpolate(batch, size=(side, side), mode="bicubic", antialias=True).clamp(0, 255)
+    (logits,) = onnxruntime.InferenceSession(str(out)).run(["logits"], {"images": batch.numpy()})
+    expected = predict.logits(plant.home, manifest, name, features)
+    np.testing.assert_allclose(logits, expected, atol=1e-3, rtol=1e-3)
 
 
 def test_safetensors_hold_the_whole_network(plant: TestPlant, tmp_path: Path) -> None:
