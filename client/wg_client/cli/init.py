@@ -45,6 +45,7 @@ class _InitOptions(ReadingOptions):
 
     cap_epsilon: str | None
     max_epsilon: str | None
+    acceptance: str | None
 
 
 _DEFAULT = PrivacyConfig()
@@ -74,6 +75,10 @@ _CONFIRMED = {
 )
 @click.option("--labels", help="Label domain, a,b,c. It is public. Default: folder names.")
 @click.option("--unit-column", help="Column or array that names the privacy unit of a record.")
+@click.option(
+    "--acceptance",
+    help="Records that only judge models, never train them: a share, such as 0.2, or their folder.",
+)
 @reading_options
 @options.data_sheet_option
 @click.option("--name", help="Public name of the data set; default: the site's name.")
@@ -159,6 +164,7 @@ def init(  # long: a parameter for each option
         budget_of=budget_of,
         reading=reading,
         data_sheet=None if data_sheet is None else read_data_sheet(data_sheet),
+        acceptance=_acceptance(words["acceptance"]),
     )
     policy = _policy(budget_of, words["cap_epsilon"], words["max_epsilon"])
     if token is not None:
@@ -253,6 +259,21 @@ def _hint_at_parts(data: Path, reading: ReadingConfig, modality: str) -> None:
 
     if hint := unnamed_part_hint(data, reading, modality):
         print_progress(text("hint: {hint}", hint=hint))
+
+
+def _acceptance(option: str | None) -> str | float | None:
+    """Return a share of the records, or the absolute path of a folder."""
+    if option is None:
+        return None
+    try:
+        return float(option)
+    except ValueError:
+        path = Path(option).resolve()
+    if not path.exists():
+        raise errors.UsageError(
+            f"--acceptance: {path}: not there; a share is a number, such as 0.2"
+        )
+    return str(path)
 
 
 def _confirmed_by(home: ClientHome, encoder: str | None, interactive: bool) -> str:

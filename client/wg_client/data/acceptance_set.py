@@ -2,12 +2,13 @@
 
 ``data.acceptance`` in ``client.yaml`` names a folder of them, or a share of the data set that
 ``freeze`` reserves. They are encoded, and fixed by their hash in the snapshot. A record whose
-content or privacy unit was in a release or in training before is left out and listed.
+content or privacy unit was in a release or in training before never judges: a share leaves it in
+the data set, and one in a folder is left out and listed.
 
-*Guarantee.* Whether a unit is reserved depends only on its own keyed digest and on public settings,
-never on the number of records of a class: adding or removing one record moves no other record, so
-the sensitivity of a release is the same as without the reserved records. The owner must therefore
-check that every class keeps enough labels (``freeze`` prints the counts).
+*Guarantee.* Whether a unit is reserved depends only on its own keyed digest and history, and on
+public settings, never on the number of records of a class: adding or removing one record moves no
+other record, so the sensitivity of a release is the same as without the reserved records. The owner
+must therefore check that every class keeps enough labels (``freeze`` prints the counts).
 """
 
 import io
@@ -110,24 +111,24 @@ def split_acceptance_set(
         encoder: Encoder that computes the features.
 
     Raises:
-        DataError: The acceptance folder cannot be read, or a record in it cannot be used.
+        DataError: The acceptance folder cannot be read, a record in it cannot be used, or all
+            records of the share were released or trained on.
     """
     setting = config.data.acceptance
     if setting is None:
         return inspection, None
     secret = home.load_secret()
+    met_digests = _met_digests(home)
     all_records = frozen_records(config, inspection, secret)
     if isinstance(setting, str):
         main, path = inspection, setting
         spare = _folder(config, Path(setting), encoder.modality)
     else:
-        by_record = config.data.unit_column is None
-        aside = _chances(all_records) < setting
-        aside &= (all_records.labels >= 0) | (not by_record)
+        aside = _rows_aside(config, all_records, setting, met_digests)
         main, path = inspection.select_rows(np.flatnonzero(~aside).tolist()), config.data.path
         spare = inspection.select_rows(np.flatnonzero(aside).tolist())
     records = frozen_records(config, spare, secret)
-    met_digests = _met_digests(home) | _digests(frozen_records(config, main, secret))
+    met_digests |= _digests(frozen_records(config, main, secret))
     fresh = np.array(
         [
             bytes(content) not in met_digests and bytes(unit) not in met_digests
@@ -159,6 +160,25 @@ _MET = (
     " model was trained on it"
 )
 _UNLABELLED = "not in the acceptance set: it has no label"
+
+
+def _rows_aside(
+    config: ClientConfig, records: FrozenRecords, share: float, met_digests: frozenset[bytes]
+) -> NDArray[np.bool_]:
+    """Return the records that a share reserves, ``[n]``; each unit's digest and history decide.
+
+    Raises:
+        DataError: All of them were released or trained on.
+    """
+    aside = _chances(records) < share
+    aside &= (records.labels >= 0) | (config.data.unit_column is not None)
+    fresh = np.array([bytes(unit) not in met_digests for unit in records.units], dtype=bool)
+    if aside.any() and not (aside & fresh).any():
+        raise DataError(
+            f"data.acceptance: {share}: all records of this share were released or trained on,"
+            " and cannot judge a model; name a folder of other records, or add new records"
+        )
+    return np.asarray(aside & fresh, dtype=np.bool_)
 
 
 def mark_as_trained(home: ClientHome, records: FrozenRecords) -> None:

@@ -57,12 +57,7 @@ class LaboratoryWindows:
 
 
 def read_laboratory_windows(
-    log: str | Path,
-    laboratory: str | Path | None,
-    *,
-    target: str,
-    time: str,
-    samples: int,
+    log: str | Path, laboratory: str | Path | None, *, target: str, time: str, samples: int
 ) -> LaboratoryWindows:
     """Cut a log into windows that end at laboratory values, and further windows between them.
 

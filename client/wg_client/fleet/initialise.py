@@ -58,6 +58,7 @@ class DataChoice:
         reading: Settings for reading files.
         data_sheet: Public data sheet of the machine that the records come from; None: no data
             sheet.
+        acceptance: Acceptance set.
     """
 
     path: Path
@@ -69,12 +70,16 @@ class DataChoice:
     budget_of: Path | None = None
     reading: ReadingConfig = DEFAULT_READING
     data_sheet: DataSheet | None = None
+    acceptance: str | float | None = None
 
 
 def check_not_initialised(home: ClientHome) -> None:
     """Raise ``ConfigError`` if the home is initialised and has a snapshot."""
     if home.config.exists() and snapshots.find_current(home) is not None:
-        raise ConfigError(f"{home.config}: this home is initialised; --replace enrols it again")
+        raise ConfigError(
+            f"{home.config}: this home is initialised; wg-client freeze takes new records, and"
+            " --replace enrols it again"
+        )
 
 
 def inspect_data(choice: DataChoice, stage: ProgressCallback | None = None) -> Inspection:
@@ -151,17 +156,17 @@ def initialise(
     check_not_initialised(home)
     scan = scan or inspect_data(choice, stage)
     skip, empty = choice.set_aside, choice.allow_empty and choice.labels is not None
-    path = choice.path
-    if refusal := freeze_refusal(scan, set_aside=skip, allow_empty=empty, source=path):
+    if refusal := freeze_refusal(scan, set_aside=skip, allow_empty=empty, source=choice.path):
         raise refusal
     subject = _begin_alone(home, choice, scan) if token is None else check_token(token, encoder)
     # Refuse what client.yaml would refuse, before the one-time token is spent.
     data = DataConfig(
         name=choice.name or subject.site,
-        path=str(path.resolve()),
+        path=str(choice.path.resolve()),
         labels=scan.data.label_names,
         encoder=subject.encoder,
         unit_column=choice.unit_column,
+        acceptance=choice.acceptance,
         reading=choice.reading,
     )
     if home.config.exists():
@@ -174,7 +179,7 @@ def initialise(
             config = _begin(home, subject, draft)
         else:
             shares_ledger = join_shared_budget(home, choice, privacy, subject.site)
-            see = partial(_see, scan, path, confirm)
+            see = partial(_see, scan, choice.path, confirm)
             config = _enrol(home, token or "", draft, see, shares_ledger=shares_ledger)
     load = plants.encoder_loader()
     return config, freeze_data(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.client.conftest import LABELS, MakePlant, TestPlant, write_npz
+from click.testing import CliRunner
+from tests.client.conftest import LABELS, MakePlant, TestPlant, waves, write_npz
 
+from wg_client.cli.main import group
+from wg_client.data import acceptance_set
 from wg_client.data import plant as plants
 from wg_client.data.acceptance_set import AcceptanceSet
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.selection.delivery import apply_and_adopt
-from wg_core.errors import ConfigError, DataError, VerificationError
+from wg_core.errors import ConfigError, DataError, UsageError, VerificationError
 from wg_core.site.config import DataConfig
 
 
@@ -58,13 +63,9 @@ def test_a_share_leaves_the_data_set_and_moves_nothing_else(
     arrays |= {name: arrays[name][:-1] for name in ("x", "y", "group")}
     np.savez(plant.config.data.path, **arrays)
     plant.freeze()
-    acceptance_set = {bytes(row) for row in _acceptance(plant).records.contents}
+    judging = {bytes(row) for row in _acceptance(plant).records.contents}
     fewer = {bytes(row) for row in plants.open_plant_data(plant.home).snapshot.records().contents}
-    assert (
-        acceptance_set <= aside
-        and fewer <= main
-        and len(acceptance_set | fewer) == len(aside | main) - 1
-    )
+    assert judging <= aside and fewer <= main and len(judging | fewer) == len(aside | main) - 1
 
 
 def test_units_are_set_aside_whole_and_one_record_of_each_is_judged(make_plant: MakePlant) -> None:
@@ -94,6 +95,37 @@ def test_what_a_model_was_trained_on_judges_none_later(
     plant.configure(data=data)
     plant.freeze()
     assert len(_acceptance(plant)) == 0
+
+
+def test_a_share_takes_nothing_that_trained_a_model(make_plant: MakePlant, tmp_path: Path) -> None:
+    plant = make_plant({0: 12, 1: 12})
+    trained = plants.open_plant_data(plant.home).snapshot.records()
+    acceptance_set.mark_as_trained(plant.home, trained)
+    plant.configure(data=replace(plant.config.data, acceptance=0.4))
+    with pytest.raises(DataError, match="trained on, and cannot judge a model; name a folder"):
+        plant.freeze()
+    write_npz(Path(plant.config.data.path), {0: 12, 1: 12, 2: 24}, seed=3, labels=LABELS)
+    frozen = plant.freeze()
+    main = {bytes(row) for row in plants.open_plant_data(plant.home).snapshot.records().contents}
+    assert not frozen.listing.set_aside and {bytes(row) for row in trained.contents} <= main
+    assert len(_acceptance(plant)) == 48 - len(main) > 0
+
+
+def test_init_sets_a_share_aside_before_the_first_training(tmp_path: Path) -> None:
+    home, records = tmp_path / "home", tmp_path / "records.npz"
+    rng = np.random.default_rng(4)
+    windows = np.concatenate([waves(rng, label, 12) for label in range(2)])
+    np.savez(records, x=windows, y=np.repeat([0, 1], 12), classes=np.array(LABELS))
+    words = ["init", "--home", str(home), "--data", str(records), "--acceptance"]
+    wrong = CliRunner().invoke(group, [*words, str(tmp_path / "none")])
+    assert isinstance(wrong.exception, UsageError) and not home.exists()
+    walk = CliRunner().invoke(group, [*words, "0.4", "--json"])
+    assert walk.exit_code == 0, walk.output
+    snapshot = json.loads(walk.stdout)["snapshot"]
+    aside = sum(snapshot["acceptance"].values())
+    assert aside > 0 and snapshot["records"] + aside == 24
+    again = CliRunner().invoke(group, [*words, "0.4"])
+    assert "wg-client freeze takes new records" in str(again.exception)
 
 
 def test_a_set_that_changed_on_disk_is_refused(make_plant: MakePlant, tmp_path: Path) -> None:
