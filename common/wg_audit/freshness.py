@@ -33,7 +33,7 @@ class OutsideCheckpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class ExtendedCheckpoint:
+class CheckpointInLog:
     """Outside checkpoint that the log extends: its source and size."""
 
     source: str
@@ -55,7 +55,7 @@ class Freshness:
     checked: int
     newest: int | None
     max_age: int | None
-    extends: tuple[ExtendedCheckpoint, ...]
+    extends: tuple[CheckpointInLog, ...]
 
     @property
     def age(self) -> int | None:
@@ -124,7 +124,7 @@ def assess_freshness(
         newest=newest or None,
         max_age=max_age,
         extends=tuple(
-            ExtendedCheckpoint(checkpoint.source, checkpoint.head.size) for checkpoint in outside
+            CheckpointInLog(checkpoint.source, checkpoint.head.size) for checkpoint in outside
         ),
     )
     if max_age is not None:

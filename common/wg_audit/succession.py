@@ -90,7 +90,7 @@ def compare_other_logs(
     outside: Sequence[OutsideCheckpoint],
     comparison: FileComparison,
 ) -> OtherLogsFindings:
-    """Compare the first entry of a log with the evidence on the site's other logs.
+    """Check that a log's first entry carries over the spend of the site's earlier logs.
 
     Args:
         history: The verified log.

@@ -173,7 +173,7 @@ def fit_value_regression(
     ):
         predictions[0, test] = ridge().fit(features[train], values[train]).predict(features[test])
         if with_trees:
-            regressor = trees().fit(features[train], values[train])
+            regressor = untrained_trees().fit(features[train], values[train])
             predictions[1, test] = regressor.predict(features[test])
     shares = _SHARES if with_trees else _SHARES[:1]
     averages = (1 - shares[:, None]) * predictions[0] + shares[:, None] * predictions[1]
@@ -183,7 +183,7 @@ def fit_value_regression(
     return ValueRegression(
         weights=torch.from_numpy(weights),
         offset=float(regression.intercept_ - weights @ scaler.mean_),
-        trees=Trees(trees().fit(features, values)) if share else None,
+        trees=Trees(untrained_trees().fit(features, values)) if share else None,
         share=share,
         half_width=conformal_half_width(np.abs(averages[best] - values), recording_ids),
         out_of_fold=averages[best],
@@ -294,7 +294,7 @@ def ridge() -> Pipeline:
     return make_pipeline(StandardScaler(), RidgeCV(_PENALTIES))
 
 
-def trees() -> HistGradientBoostingRegressor:
+def untrained_trees() -> HistGradientBoostingRegressor:
     """Return untrained boosted trees."""
     return HistGradientBoostingRegressor(
         max_iter=100, learning_rate=0.1, min_samples_leaf=8, l2_regularization=1.0, random_state=0

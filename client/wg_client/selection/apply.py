@@ -122,7 +122,7 @@ def apply_package(
 def verify_package(
     plant: PackageRecipient, data: bytes
 ) -> tuple[WeightsManifest, Mapping[str, Tensors]]:
-    """Check everything about a package that does not depend on the clock.
+    """Decode a package and check all but its times; return manifest and candidates' tensors.
 
     Raises:
         DecodeError: The bytes are not a weights package, or an architecture is unknown.

@@ -183,7 +183,7 @@ def posterior_from_tensors(
 
 
 def no_evidence(classes: int, dimension: int) -> SiteEvidence:
-    """Return the mixed-model evidence of a site that has released nothing."""
+    """Return the evidence of a site without releases: zero means of infinite variance."""
     ones, means = np.ones(classes), np.zeros((classes, dimension))
     return SiteEvidence(means, ones, ones.copy(), 0 * ones, np.zeros(dimension), np.inf, 1.0)
 

@@ -43,7 +43,7 @@ class ProcessSensor:
     records: Tensor
 
     def inputs(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return standardised readings ``[n, R]`` of windows, and scores ``[n, Q]`` of quantities.
+        """Return standardised readings ``[n, R]`` of windows, and the network's outputs ``[n, Q]``.
 
         Raises:
             DataError: The windows do not have the unit's channels and length.

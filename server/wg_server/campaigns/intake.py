@@ -58,7 +58,7 @@ class QueryTerms:
 def accept_release(
     site: StoredSite, data: bytes, terms: QueryTerms, *, witness: LedgerWitness, current_time: float
 ) -> StoredRelease:
-    """Verify a release with its ledger proof against the query that the release answers.
+    """Verify a release and its ledger proof against its query; return the row to store.
 
     Raises:
         DecodeError: The bytes are not a covered release.

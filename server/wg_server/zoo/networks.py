@@ -122,11 +122,11 @@ def fine_tune_at_sites(
     steps: int,
     rng: np.random.Generator,
 ) -> tuple[dict[str, Array], NetworkHead]:
-    """Fine-tune a trunk by LP-FT, with norms and features standardised by each site's records.
+    """Fine-tune a trunk by LP-FT; each site's records standardise its norm layers and features.
 
     The trunk therefore need not make features that are equal at all sites, and learns more about
     classes in the same number of steps. No step reuses a site, because a network memorises 200
-    sites. Norms are also modulated by the first norm's statistics at a site.
+    sites. Norm layers are also modulated by the first norm's statistics at a site.
 
     Args:
         architecture: Architecture of the trunk.

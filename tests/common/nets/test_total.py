@@ -131,7 +131,9 @@ def test_where_a_system_has_no_fork_failures_still_have_no_features(
     frames = [plain_image("error"), plain_image("width"), plain_image("memory"), *images(1)]
     with torch.inference_mode():
         answers = [
-            trunk_process._answer_from_copy(trunk, start, trunk_process.encode_record(record), 1)
+            trunk_process._answer_from_copy(
+                trunk, start, trunk_process.encode_record_message(record), 1
+            )
             for record in frames
         ]
     assert [answer[:1] for answer in answers] == [b"-", b"-", b"-", b"+"]
@@ -139,7 +141,7 @@ def test_where_a_system_has_no_fork_failures_still_have_no_features(
 
 @pytest.mark.parametrize("record", [np.array("a text"), np.zeros((2, 3), np.float32), images(1)[0]])
 def test_a_record_arrives_as_it_was_sent(record: NDArray[Any]) -> None:
-    arrival = trunk_process._decode_record(trunk_process.encode_record(record))
+    arrival = trunk_process._decode_record(trunk_process.encode_record_message(record))
     assert arrival.dtype == record.dtype and arrival.shape == record.shape
     np.testing.assert_array_equal(arrival, record)
 

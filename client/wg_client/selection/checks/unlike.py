@@ -14,7 +14,11 @@ CODE = "WG-F12"
 
 
 def check(comparison: ModelComparison) -> CheckFinding | None:
-    """Fail if the plant's records are unlike the operator's records of that kind of plant."""
+    """Compare the plant's records with those of the kind of plant that the model was made for.
+
+    Returns:
+        The finding, failed if they are unlike; None if the model was made for no kind.
+    """
     if not comparison.model.made_for_kind or comparison.package.made_for_machine:
         return None
     unlike = comparison.package.unlikeness

@@ -33,7 +33,7 @@ from wg_common.nets.encoder.trunk_process import (
     TrunkReply,
     TrunkRequest,
     decode_features,
-    encode_record,
+    encode_record_message,
     read_frame,
     write_frame,
 )
@@ -133,7 +133,7 @@ class ConfinedTrunk(EncoderTrunk):
         with self._lock:
             if self._process is None or self._process.owner != os.getpid():
                 self._restart()
-            answer = self._ask(encode_record(record))
+            answer = self._ask(encode_record_message(record))
         try:
             return decode_features(answer, self.width + sum(self.local_blocks))
         except DecodeError as error:

@@ -180,7 +180,7 @@ def _encode_answer(trunk: EncoderTrunk, start: TrunkReply, data: bytes) -> bytes
         return _FAILURE + f"{type(error).__name__}: {error}".encode("utf-8", "replace")[:1000]
 
 
-def encode_record(record: np.ndarray[Any, Any]) -> bytes:
+def encode_record_message(record: np.ndarray[Any, Any]) -> bytes:
     """Encode one record as a message to a trunk process: type, shape and values."""
     record = np.ascontiguousarray(record).reshape(record.shape)
     head = canonical.encode({"type": record.dtype.str, "shape": list(record.shape)})

@@ -172,7 +172,7 @@ def paint_band(rng: np.random.Generator, images: Field, style: Style) -> Field:
     return _blend_by_mask(images, soft_disc(segment_distance(start, end, size), width, 0.15), style)
 
 
-def paint_corner(rng: np.random.Generator, images: Field, style: Style) -> Field:
+def shade_one_side(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Darken or brighten the image from one side, like a broken or inactive area."""
     n, size = len(images), images.shape[1]
     axis = np.linspace(-1, 1, size, dtype=np.float32)
@@ -207,7 +207,7 @@ def paint_burr(rng: np.random.Generator, images: Field, style: Style) -> Field:
 PAINTERS: Mapping[str, Painter] = {
     "band": paint_band,
     "burr": paint_burr,
-    "corner": paint_corner,
+    "corner": shade_one_side,
     "crack": paint_crack,
     "craze": paint_craze,
     "dent": paint_dent,

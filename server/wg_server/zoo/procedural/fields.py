@@ -114,7 +114,7 @@ def segment_distance(start: Field, end: Field, size: int) -> Field:
 
 
 def path_distance(points: Field, size: int) -> Field:
-    """Return the distance to a polyline ``[n, p, 2]``, ``[n, size, size]``."""
+    """Return each pixel's distance ``[n, size, size]`` to a polyline ``[n, p, 2]``."""
     nearest = segment_distance(points[:, 0], points[:, 1], size)
     for index in range(1, points.shape[1] - 1):
         np.minimum(
