@@ -40,9 +40,13 @@ def offer(home: ServerHome, out: Path, as_json: bool) -> None:
         "class_names": len(manifest.sites),
         "encoder": manifest.encoder,
     }
-    cli.print_result_lines(
-        as_json, document, summary, text("next: give it to whoever asks what joining brings")
-    )
+    advice = text("next: give it to whoever asks what joining brings")
+    if not manifest.kinds and not manifest.machines:
+        advice = text(
+            "it holds no weights that a plant could try; 'wg-server zoo build' makes some, with a"
+            " plan other than demo"
+        )
+    cli.print_result_lines(as_json, document, summary, advice)
 
 
 _statistics_option = click.option(
