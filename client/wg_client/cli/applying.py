@@ -64,9 +64,11 @@ def _apply(home: ClientHome, package: Path, log_format: str) -> ApplyResult:
         log_line = f"soft sensor kept; next: wg-client soft-sensor --home {home.root}"
         document, sentences = sensor_kept(home, kept_model)
     else:
-        log_line = f"report: {home.report}; next: wg-client models show --home {home.root}"
+        kept_name = kept_model.manifest.kept
+        command = f"wg-client models show --home {home.root}"
+        log_line = f"kept {kept_name}; report: {home.report}; next: {command}"
         document = applied_document(home, kept_model)
-        first_line = text("kept {model}", model=kept_model.manifest.kept)
+        first_line = text("kept {model}", model=kept_name)
         sentences = [first_line, *applied_lines(home, kept_model)]
     return ApplyResult(
         document=json.dumps(document, indent=2, sort_keys=True),

@@ -7,7 +7,6 @@ even after it expired. A crash leaves either no models' folder or a complete one
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -35,8 +34,6 @@ from wg_core.wire import canonical, signing
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.plant_trunk import PlantTrunk
-
-log = logging.getLogger(__name__)
 
 Files = dict[str, dict[str, NDArray[np.float32]]]
 """Tensors of each file of a package's models, by file name."""
@@ -115,7 +112,6 @@ def apply_package(
     )
     manifest = _with_network(replace(manifest, package_sha256=digest), files, contents.network)
     store.write_models(home, manifest, files)
-    log.info("package %s: kept %s", package.package_id[:16], manifest.kept)
     return AppliedModel(manifest=manifest, outcome=outcome)
 
 
