@@ -249,8 +249,8 @@ def _sources(X: Sequence[Any] | NDArray[Any], labels: tuple[str, ...]) -> list[S
     kind = modalities.modality_of_array(records[0][None])
     if kind is None:
         raise DataError(
-            f"X: {records[0].dtype} of shape {records[0].shape}; expected paths, images (uint8, h x"
-            " w or h x w x 3) or windows (floating, channels x samples)"
+            f"X: {records[0].dtype} of shape {records[0].shape}; expected paths, or a list of"
+            " images (uint8, h x w or h x w x 3) or windows (floating, channels x samples)"
         )
     for row, record in enumerate(records):
         try:

@@ -24,6 +24,7 @@ from wg_common.language import current_language, list_names, template, text
 from wg_core import errors
 from wg_core.logs import escape_unprintable
 from wg_core.site.home import ClientHome
+from wg_core.snapshot import Problem
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
@@ -237,7 +238,21 @@ def _machine_lines(frozen: FreezeResult) -> Iterator[str]:
 
 
 def list_some_items(line_template: str, items: tuple[Any, ...]) -> list[str]:
-    """Return lines of text on the first few ``items``, each with its name and a reason."""
+    """Return lines of text on the first few ``items``, each with its name and a reason.
+
+    Of many items, those with one reason share a line.
+    """
+    if line_template != _ONCE and len(items) > _SHOWN:
+        by_reason: dict[str, list[Any]] = {}
+        for item in items:
+            by_reason.setdefault(item.reason, []).append(item)
+        items = tuple(
+            Problem(
+                name=f"{group[0].name} (+{len(group) - 1})" if group[1:] else group[0].name,
+                reason=reason,
+            )
+            for reason, group in by_reason.items()
+        )
     return _limit_lines(
         [
             text(

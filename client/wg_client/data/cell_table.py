@@ -80,7 +80,8 @@ def _read(table: Path, options: dataset.SurveyOptions, label_column: str) -> cel
     cell_table = cells.read_cell_table(table, columns, reading.encoding, reading.text_column)
     if reading.label_column and reading.label_column not in cell_table.columns:
         raise DataError(
-            f"{table}: no column {reading.label_column!r} with the label of each record"
+            f"{table}: no column {reading.label_column!r} with the label of each record; found"
+            f" {dataset.list_names(cell_table.header)}"
         )
     if options.modality is not None:
         dataset.check_modality(options.modality, cell_table.records.modality.name, table)

@@ -174,7 +174,7 @@ def list_names(names: Sequence[str]) -> str:
 def explain_undeclared(label: str, domain: Sequence[str]) -> str:
     """Describe a label outside the declared domain."""
     shown_label = repr(label if len(label) <= _SHOWN else f"{label[:_SHOWN]}...")
-    return f"label {shown_label} is not declared; declared are {list_names(domain)}"
+    return f"label {shown_label} is not declared; declared are {list_names(domain)} (init --labels)"
 
 
 def check_record_count(path: Path, count: int) -> None:

@@ -125,6 +125,8 @@ def survey_folder(path: Path, options: SurveyOptions) -> DatasetSurvey:
         _check_classes(path, class_names)
         _check_nested(path, folders)
     domain = list(labels) if labels is not None else [normalise_name(name) for name in class_names]
+    if not domain and not entries:
+        raise DataError(f"{path}: no records: the folder is empty")
     if not domain:
         raise DataError(f"{path}: no folder names a class; declare the labels (--labels a,b,c)")
     index = label_index(domain)

@@ -79,11 +79,10 @@ def load_records(
     Raises:
         DataError: There is nothing to predict, or it cannot be read.
     """
-    if (
-        path.is_file()
-        and is_record_file(path)
-        and not cells.is_record_table(path, column=reading.text_column)
-    ):
+    is_table = cells.is_record_table(path, column=reading.text_column)
+    if path.is_file() and is_record_file(path) and not is_table:
+        if reading.text_column:
+            cells.read_cell_table(path, column=reading.text_column)  # names the columns it found
         return unlabelled_data(path, [path], labels)
     by_class = (path / RECORDS_CSV).is_file() or any((path / label).is_dir() for label in labels)
     if path.is_dir() and not by_class:

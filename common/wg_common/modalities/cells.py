@@ -39,6 +39,7 @@ class CellTable:
         columns: Requested further columns that exist, by name, n cells each.
         encoding: Encoding that the table was read with.
         problems: Reason by index of each row that cannot be used; its cells are empty.
+        header: Names of all columns.
     """
 
     records: StoredRecords
@@ -46,6 +47,7 @@ class CellTable:
     columns: Mapping[str, Sequence[str]]
     encoding: str
     problems: Mapping[int, str]
+    header: Sequence[str]
 
 
 def is_record_table(path: Path, modality: str | None = None, column: str | None = None) -> bool:
@@ -126,7 +128,8 @@ def read_cell_table(
         return kind.decode_cell(cells[row], names[row])
 
     records = StoredRecords(kind, cell, range(len(rows)))
-    return CellTable(records, names, columns, used_encoding, problems)
+    header = list(dict.fromkeys(name for names in headers for name in names))
+    return CellTable(records, names, columns, used_encoding, problems, header)
 
 
 def _cell_of(row: dict[str, str] | str, column: str) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
 
 import msgspec
 import yaml
@@ -331,7 +331,19 @@ def read_data_sheet(path: Path) -> DataSheet:
     Raises:
         ConfigError: The file cannot be read, or a field is unknown, missing or out of range.
     """
-    return settings.parse_yaml(atomic.read_bytes(path, limit=CONFIG_LIMIT), DataSheet, str(path))
+    data = atomic.read_bytes(path, limit=CONFIG_LIMIT)
+    sheet = settings.read_yaml(data, subject=str(path))
+    kinds = get_type_hints(DataSheet)
+    for name, figures in sheet.items() if isinstance(sheet, dict) else ():
+        kind = next(filter(dataclasses.is_dataclass, get_args(kinds.get(name))), None)
+        if kind is None or not isinstance(figures, dict):
+            continue
+        known_fields = [field.name for field in dataclasses.fields(kind)]
+        if unknown_keys := [str(key) for key in figures if key not in known_fields]:
+            raise ConfigError(
+                f"{path}: {name}: unknown field {unknown_keys[0]}; known: {', '.join(known_fields)}"
+            )
+    return settings.parse_yaml(data, DataSheet, str(path))
 
 
 def save(home: ClientHome, config: ClientConfig) -> None:

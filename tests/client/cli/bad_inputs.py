@@ -255,7 +255,7 @@ ROWS = "a,b\n" + "1,2\n" * 9
 
 DATA = [
     _data("missing", lambda root: root / "nowhere", "nowhere: not there"),
-    _data("empty folder", lambda root: None, "no folder names a class", "--labels"),
+    _data("empty folder", lambda root: None, "no records: the folder is empty"),
     _data(
         "empty classes", lambda root: (root / "ok").mkdir(), "no images, windows or texts", ".png"
     ),

@@ -351,7 +351,7 @@ STAGES = [
     _stage("no shadow", "models use", "--shadow", "--by", "QA", said="no model is in shadow"),
     _stage("nothing to watch", "watch", "no-such-folder", said="no-such-folder"),
     _simulated("no data", "not there"),
-    _simulated("an empty folder", "no folder names a class", data="empty"),
+    _simulated("an empty folder", "the folder is empty", data="empty"),
     _simulated("no record that works", "0 bytes", data="zero"),
     _simulated("an encoder that is none", "e.bin", "--encoder", "e.bin", data="one"),
 ]

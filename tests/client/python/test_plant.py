@@ -56,7 +56,7 @@ def test_files_and_arrays_are_predicted_alike(plant: TestPlant, tmp_path: Path) 
     assert [one.probabilities for one in of_arrays] == [one.probabilities for one in of_file]
     assert of_arrays[0].name == "X[0]"
     assert of_arrays[0].probability == supported_probability(8)  # eight labels support no more
-    with pytest.raises(DataError, match="expected paths, images"):
+    with pytest.raises(DataError, match="expected paths, or a list of"):
         opened.predict([np.zeros(3, dtype=complex)])
     with pytest.raises(ConfigError, match="packages begin with it"):
         opened.predict(records, package="ffff")
