@@ -29,6 +29,8 @@ UNIT_RULE_TEXTS: dict[str, str] = {
 }
 """Text of a charge for each unit rule of the schema."""
 
+_SIGMA_MINIMUM = 64.0  # Grid units; see docs/privacy-argument.md
+
 CLASS_MECHANISM = "two discrete Gaussians over exact integers, sums about a centre from the first"
 MACHINE_MECHANISM = "one discrete Gaussian over exact integers, machine statistics without labels"
 GRADIENT_MECHANISM = "discrete Gaussians over exact integers, a sum of clipped gradients each step"
@@ -199,6 +201,11 @@ def _check_price(charge: Charge) -> None:
     has_gradients = [block.name for block in mechanism.blocks] == ["gradients"]
     if has_gradients != (mechanism.name == GRADIENT_MECHANISM):
         raise VerificationError("its mechanism and its blocks are not of one kind")
+    if (sigma := parse_sigma(mechanism.sigma)) < _SIGMA_MINIMUM:
+        raise VerificationError(
+            f"has noise of {sigma:g} grid units; the discrete Gaussian has the Gaussian's epsilon"
+            f" from {_SIGMA_MINIMUM:g} on"
+        )
     implied_square, statement = (
         sensitivity_squared(stated_layout(charge)),
         mechanism.sensitivity_squared,
@@ -207,7 +214,7 @@ def _check_price(charge: Charge) -> None:
         raise VerificationError(
             f"states a squared sensitivity of {statement[:80]}, its blocks imply {implied_square}"
         )
-    units = rounded_mu_squared(int(statement), parse_sigma(mechanism.sigma))
+    units = rounded_mu_squared(int(statement), sigma)
     if charge.event.mu_squared != str(units):
         raise VerificationError(
             f"charges mu^2 = {charge.event.mu_squared} units of 2^-40, sigma {mechanism.sigma} "

@@ -126,6 +126,14 @@ def test_a_smaller_sensitivity_than_the_blocks_imply_is_refused(site: Site) -> N
     refused(site, lie, "states a squared sensitivity")
 
 
+def test_noise_of_few_grid_units_is_refused(site: Site) -> None:
+    true = site.request()
+    share = (32 / float.fromhex(true.mechanism.sigma)) ** 2
+    smaller = str(int(int(true.mechanism.sensitivity_squared) * share))
+    lie = insider(site, true, sensitivity_squared=smaller, sigma=(32.0).hex())
+    refused(site, lie, "noise of 32 grid units")
+
+
 def test_a_unit_whose_records_all_count_is_refused(site: Site) -> None:
     """A part with many records is moved by each of them."""
     refused(site, insider(site, site.request(), unit="part"), "promises something to each 'part'")

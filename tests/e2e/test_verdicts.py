@@ -123,6 +123,9 @@ def at_work(
     return home, new, truth
 
 
+DTYPES = {"tensor(float)": torch.float32, "tensor(int32)": torch.int32}
+
+
 def by_onnx(home: ClientHome, predictor: Predictor, files: Sequence[Path], out: Path) -> list[str]:
     """Verdicts of the exported file."""
     export_model(home, predictor.manifest, predictor.name, "onnx", out)
@@ -133,8 +136,10 @@ def by_onnx(home: ClientHome, predictor: Predictor, files: Sequence[Path], out: 
         data = load_records(file, predictor.manifest.labels, predictor.reading)
         record = apply_reading_config(data, predictor.reading).records[0]
         batches = [trunk.prepare([record]) for trunk in trunks]
-        names = [part.name for part in session.get_inputs()]
-        feeds = {n: torch.as_tensor(b).float().numpy() for n, b in zip(names, batches, strict=True)}
+        feeds = {
+            part.name: torch.as_tensor(batch).to(DTYPES[part.type]).numpy()
+            for part, batch in zip(session.get_inputs(), batches, strict=True)
+        }
         said.append(VERDICTS[int(session.run(["verdict"], feeds)[0][0])])
     return said
 

@@ -51,7 +51,7 @@ def build_command(
         result = build_zoo(
             home, zoo_plan, workers=workers, progress=bar.update, train_maps=train_reading_maps
         )
-    counts = {"made": result.made, "before": result.kept}
+    counts = {"made": result.new_entries, "before": result.earlier_entries}
     cli.print_result_lines(
         as_json,
         canonical.to_builtins(result),

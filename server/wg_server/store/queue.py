@@ -72,7 +72,7 @@ class NewCampaign:
 
 
 _CAMPAIGN_COLUMNS = tuple(
-    {each.name for each in fields(NewCampaign)} - {"sites", "min_sites", "id", "left_out"}
+    {column.name for column in fields(NewCampaign)} - {"sites", "min_sites", "id", "left_out"}
 )
 
 

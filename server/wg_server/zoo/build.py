@@ -53,13 +53,13 @@ class BuildResult:
     """Result of building a zoo.
 
     Attributes:
-        made: Number of entries built now.
-        kept: Number of entries that existed before.
+        new_entries: Number of entries built now.
+        earlier_entries: Number of entries that existed before.
         encoder: Id of the encoder.
     """
 
-    made: int
-    kept: int
+    new_entries: int
+    earlier_entries: int
     encoder: str
 
 

@@ -278,7 +278,7 @@ DATA = [
     _data("table, quotes", _table('file,label\na.png,"ok\n'), "records.csv", "not CSV"),
     _data("table, encoding", _table("file,label\na.png,größe\n", "cp1252"), "line 2", "utf-8"),
     _data("table, column twice", _table("file,label,label\na.png,ok,ng\n"), "'label'", "twice"),
-    _data("label of controls", _table('file,label\na.png,"o\nk"\n'), "'o\\nk'", "printable"),
+    _data("label of controls", _table("file,label\na.png,o\ak\n"), "'o\\x07k'", "printable"),
     _data("label turned around", _table("file,label\na.png,o\u202ek\n"), "printable"),
     _data("label too long", _table(f"file,label\na.png,{'x' * 101}\n"), "1 to 100"),
     _data("label of blanks", _folders("  "), "'  '", "white space"),

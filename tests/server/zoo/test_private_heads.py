@@ -101,7 +101,10 @@ def test_of_private_records_a_zoo_keeps_one_head(
     assert set(zoo.read_tensors(entry.sha256)) == {"weight", "bias", "reference", "records"}
     head, network, sites = own_families.read_family(zoo, entry)
     assert network is None and not sites.size
-    assert build_zoo(home, plan, workers=1, progress=lambda _, said: words.append(said)).made == 0
+    assert (
+        build_zoo(home, plan, workers=1, progress=lambda _, said: words.append(said)).new_entries
+        == 0
+    )
     assert words[-1] != "steel-0: private, a head alone"  # It is trained once
     assert head.records[0] > 0
 

@@ -118,9 +118,9 @@ def test_an_archive_of_windows_makes_sites_of_disjoint_records(tmp_path: Path) -
 def test_a_home_serves_one_modality(tmp_path: Path) -> None:
     server_home = ServerHome(tmp_path)
     built = build.build_zoo(server_home, _plan(PROCEDURAL), workers=1, progress=lambda *_: None)
-    assert built.made == 4
+    assert built.new_entries == 4
     again = build.build_zoo(server_home, _plan(PROCEDURAL), workers=1, progress=lambda *_: None)
-    assert (again.made, again.kept, again.encoder) == (0, 4, built.encoder)
+    assert (again.new_entries, again.earlier_entries, again.encoder) == (0, 4, built.encoder)
     images = ZooPlan(seed=1, sources=(SourcePlan(kind="procedural", families=1, per_class=8),))
     with pytest.raises(ConfigError, match="a home serves one of them"):
         build.build_zoo(server_home, images, workers=1, progress=lambda *_: None)

@@ -60,7 +60,7 @@ def test_a_lost_entry_is_made_again_to_the_byte(home: ServerHome) -> None:
     before = path.read_bytes()
     path.unlink()
     done = build_zoo(home, _plan(), workers=1, progress=_silent)
-    assert (done.made, done.kept) == (1, 3)
+    assert (done.new_entries, done.earlier_entries) == (1, 3)
     assert path.read_bytes() == before
 
 

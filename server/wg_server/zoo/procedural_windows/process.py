@@ -31,7 +31,7 @@ class ProcessModel:
         colour: Exponents of the noise of causes and variables.
         effects: Strength of each effect of each class on each variable, ``[K, 6, V]``.
         rate: Frequency of each class's oscillation in cycles per sample, ``[K]``.
-        begun: Share of windows in which the disturbance is present from the start.
+        start_share: Share of windows in which the disturbance is present from the start.
         blur: Standard deviation of the log strength between windows.
         wander: Spread of the resting values between windows, in units of ``scale``.
     """
@@ -43,7 +43,7 @@ class ProcessModel:
     colour: tuple[float, float]
     effects: Floats
     rate: Floats
-    begun: float
+    start_share: float
     blur: float
     wander: float
 
@@ -77,7 +77,7 @@ class ProcessModel:
             rng, np.ones((n, 1, 1)), self.blur
         )  # [n, 6, V]
         time = np.arange(length) / length
-        start = np.where(rng.random(n) < self.begun, -1.0, rng.uniform(-0.3, 0.6, n))
+        start = np.where(rng.random(n) < self.start_share, -1.0, rng.uniform(-0.3, 0.6, n))
         since = time - start[:, None]  # [n, T]
         rise = np.clip(since / 0.1, 0, 1)
         signal += force[:, 0, :, None] * rise[:, None]
@@ -132,7 +132,7 @@ def draw_process(rng: np.random.Generator) -> ProcessModel:
         colour=(float(rng.uniform(0.5, 2)), float(rng.uniform(0, 1.2))),
         effects=effects,
         rate=np.exp(rng.uniform(np.log(0.02), np.log(0.25), k)),
-        begun=float(rng.choice([1.0, 0.5, 0.2])),
+        start_share=float(rng.choice([1.0, 0.5, 0.2])),
         blur=float(rng.uniform(0.1, 0.5)),
         wander=float(rng.uniform(0.05, 0.6)),
     )
