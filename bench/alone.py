@@ -388,10 +388,9 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         yield from set_by_set(of_cell, cell, names)
         yield ""
         rivals = [name for name in names if not name.startswith(LOCAL)]
-        for own in (name for name in names if name.startswith(LOCAL)):
-            differences = [(name, results.paired(cell, own, name)) for name in names if name != own]
-            yield from markdown((f"{own} minus", "points, ± error over sets"), differences)
-            yield from ("", _against_the_best(of_cell, own, rivals), "")
+        others = [(name, results.paired(cell, LOCAL, name)) for name in names if name != LOCAL]
+        yield from markdown((f"{LOCAL} minus", "points, ± error over sets"), others)
+        yield from ("", _against_the_best(of_cell, LOCAL, rivals), "")
         held = [row["told"][0] <= row["scores"][LOCAL] <= row["told"][1] for row in of_cell]
         yield f"The 95 % interval that the plant states is right in {np.mean(held):.0%}."
 

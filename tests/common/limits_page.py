@@ -22,6 +22,7 @@ _NAME = re.compile(
     r"|((IDLE_)?TIMEOUT|(CALL|TRANSFER)_LIMIT|HEADER|KEEP_ALIVE|START)_SECONDS|RESERVE"
     r"|MULTIPLIER_RANGE|SAMPLING_MINIMUM)"
 )
+_SUPERLATIVE = re.compile("(Largest|Longest|Most) (number of )?")
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.LShift: operator.lshift,
     ast.Mult: operator.mul,
@@ -104,6 +105,8 @@ def limits_of(source: str) -> Iterator[Limit]:
         elif "#" in lines[node.lineno - 1]:
             text = lines[node.lineno - 1].partition("#")[2]
         words = " ".join(text.split()).replace("|", "\\|")
+        words = _SUPERLATIVE.sub("", words)
+        words = words[:1].upper() + words[1:]
         yield Limit(target.id.lstrip("_"), _written(target.id, known[target.id]), words)
 
 
@@ -117,7 +120,7 @@ def page() -> str:
         "client/wg_client",
         "server/wg_server",
     ):
-        parts.append(f"## {Path(package).name}\n\n| module | limit | value | what it bounds |\n")
+        parts.append(f"## {Path(package).name}\n\n| module | limit | value | bound on |\n")
         parts.append("|---|---|---|---|\n")
         for path in sorted((ROOT / package).rglob("*.py")):
             module = f"`{path.relative_to(ROOT / package).with_suffix('').as_posix()}`"
