@@ -124,6 +124,14 @@ class BudgetSpend:
         epsilons, deltas = zip(*self.caps, strict=True)
         return min(map(numbers.parse_decimal, epsilons)), min(map(numbers.parse_decimal, deltas))
 
+    def keys(self) -> list[str]:
+        """Return all by which an entry can name this budget."""
+        return [
+            *(f"name {name}" for name in self.names),
+            *(f"commitment {commitment}" for commitment in self.commitments),
+            *(f"lineage {lineage}" for lineage in self.lineages),
+        ]
+
     def merge(self, budget: BudgetSpend) -> None:
         """Merge another budget into this one, with all of its spend."""
         # The lineages of this budget stay the newest.
@@ -140,9 +148,17 @@ class BudgetSpend:
 
 @dataclass(slots=True)
 class Composition:
-    """Budgets of a log, as the auditor computes them entry by entry."""
+    """Budgets of a log, as the auditor computes them entry by entry, each found by an index."""
 
-    budgets: list[BudgetSpend] = field(default_factory=list)
+    _budgets: dict[int, BudgetSpend] = field(default_factory=dict)  # By number, in their order
+    _numbers: dict[str, int] = field(default_factory=dict)  # By name, commitment or lineage
+    _targets: dict[int, int] = field(default_factory=dict)  # Number of the budget merged into
+    _open_charges: dict[int, int] = field(default_factory=dict)  # Number of the charge's budget
+
+    @property
+    def budgets(self) -> list[BudgetSpend]:
+        """Budgets in the order of their first entries."""
+        return list(self._budgets.values())
 
     @classmethod
     def compose(cls, entries: Iterable[bytes]) -> Composition:
@@ -177,15 +193,29 @@ class Composition:
             budget.charges += 1
             budget.units[entry.guarantee.unit] = None
             budget.open.add(entry.head.seq)
+            self._open_charges[entry.head.seq] = self._numbers[f"name {entry.dataset}"]
             if entry.state is not None:
                 budget.caps.add((entry.state.cap_epsilon, entry.state.cap_delta))
-        elif entry.head.kind == "release":
-            for budget in self.budgets:
-                budget.open.discard(entry.charge)
+        elif entry.head.kind == "release" and entry.charge in self._open_charges:
+            number = self._find(self._open_charges.pop(entry.charge))
+            self._budgets[number].open.discard(entry.charge)
 
     def matching_budgets(self, bound: BudgetSpend) -> list[BudgetSpend]:
         """Return the budgets that share a name, a commitment or a lineage with ``bound``."""
-        return [budget for budget in self.budgets if _have_common_data(budget, bound)]
+        return [self._budgets[number] for number in self._matching_numbers(bound)]
+
+    def _matching_numbers(self, bound: BudgetSpend) -> list[int]:
+        keys = bound.keys()
+        return sorted({self._find(self._numbers[key]) for key in keys if key in self._numbers})
+
+    def _find(self, number: int) -> int:
+        """Return the number of the budget that a budget was merged into, or its own number."""
+        found = number
+        while found in self._targets:
+            found = self._targets[found]
+        while number != found:  # so that a chain of merges is followed once
+            self._targets[number], number = found, self._targets[number]
+        return found
 
     def _inherit(self, spend: _InheritedSpendFields) -> None:
         budget = self._budget(spend.names, spend.commitments, [spend.lineage])
@@ -203,13 +233,12 @@ class Composition:
     ) -> BudgetSpend:
         """Return the budget that shares a given name, commitment or lineage, merging several."""
         words = BudgetSpend(dict.fromkeys(lineages), dict.fromkeys(names), set(commitments))
-        bound = self.matching_budgets(words)
-        target = bound[0] if bound else BudgetSpend()
-        if not bound:
-            self.budgets.append(target)
-        for budget in bound[1:]:
-            target.merge(budget)
-            self.budgets.remove(budget)
+        first, *others = self._matching_numbers(words) or [len(self._budgets) + len(self._targets)]
+        target = self._budgets.setdefault(first, BudgetSpend())
+        for number in others:
+            target.merge(self._budgets.pop(number))
+            self._targets[number] = first
+        self._numbers |= dict.fromkeys(words.keys(), first)
         for lineage in words.lineages:  # the newest last
             target.lineages.pop(lineage, None)
             target.lineages[lineage] = None
@@ -324,11 +353,3 @@ def gaussian_delta(mu: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
     lower_term = ndtr(safe / 2 - epsilon / safe)
     second = np.exp(np.minimum(epsilon + log_ndtr(-safe / 2 - epsilon / safe), 0))
     return np.where(mu > 0, lower_term - second, 0.0)
-
-
-def _have_common_data(budget: BudgetSpend, words: BudgetSpend) -> bool:
-    return bool(
-        budget.names.keys() & words.names.keys()
-        or budget.commitments & words.commitments
-        or budget.lineages.keys() & words.lineages.keys()
-    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,7 @@ from tests.audit.fold_bugs import BUGS, PlantedBug, fold
 from tests.audit.random_ledgers import RandomLedger, random_ledger
 
 from wg_audit import composition, verification
-from wg_audit.composition import Composition
+from wg_audit.composition import BudgetSpend, Composition
 from wg_core.ledger.lineage import LineageState
 from wg_core.ledger.state import LedgerState
 from wg_core.privacy import accounting
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 LEDGERS, ALL_LEDGERS = 300, 10_000
 LEDGERS_WITH_A_BUG = 60
+
+NAMES = ("counts", "sums", "moments")
 
 Sums = dict[frozenset[str], tuple[int, int]]
 
@@ -65,6 +69,90 @@ def test_the_two_folds_agree_on_random_ledgers(ledgers: list[RandomLedger]) -> N
 @pytest.mark.slow
 def test_the_two_folds_agree_on_ten_thousand_random_ledgers() -> None:
     check_ledgers(random_ledger(seed) for seed in range(ALL_LEDGERS))
+
+
+class PlainComposition(Composition):
+    """The composition without an index: every entry is compared with every budget."""
+
+    plain: list[BudgetSpend]
+
+    @property
+    def budgets(self) -> list[BudgetSpend]:
+        return self.plain
+
+    def matching_budgets(self, bound: BudgetSpend) -> list[BudgetSpend]:
+        return [x for x in self.plain if set(x.keys()) & set(bound.keys())]
+
+    def add_entry(self, data: bytes) -> None:
+        entry = composition.decode_entry_fields(data)
+        if entry.head.kind == "release":
+            for budget in self.plain:
+                budget.open.discard(entry.charge)
+        else:
+            super().add_entry(data)
+        self._open_charges.clear()
+
+    def _budget(
+        self, names: Iterable[str], commitments: Iterable[str], lineages: Iterable[str]
+    ) -> BudgetSpend:
+        words = BudgetSpend(dict.fromkeys(lineages), dict.fromkeys(names), set(commitments))
+        self._numbers |= dict.fromkeys(words.keys(), 0)
+        bound = self.matching_budgets(words)
+        target = bound[0] if bound else BudgetSpend()
+        if not bound:
+            self.plain.append(target)
+        for budget in bound[1:]:
+            target.merge(budget)
+            self.plain.remove(budget)
+        for lineage in words.lineages:
+            target.lineages.pop(lineage, None)
+            target.lineages[lineage] = None
+        target.names |= words.names
+        target.commitments |= words.commitments
+        return target
+
+
+def test_an_index_of_budgets_changes_none_of_them(ledgers: list[RandomLedger]) -> None:
+    for seed, ledger in enumerate(ledgers):
+        plain = PlainComposition()
+        plain.plain = []
+        for data in ledger.log:
+            plain.add_entry(data)
+        indexed = Composition.compose(ledger.log)
+        assert indexed.budgets == plain.budgets, seed
+        assert [list(x.lineages) for x in indexed.budgets] == [
+            list(x.lineages) for x in plain.budgets
+        ]
+        for budget in plain.budgets:
+            assert indexed.matching_budgets(budget) == [budget]
+
+
+def many_budgets(count: int) -> list[bytes]:
+    """A log of as many budgets, each with one charge and its release."""
+    entries: list[dict[str, Any]] = []
+    for number in range(count):
+        name = {"commitment": f"{number:064x}", "lineage": f"{number:032x}"}
+        cap = {"cap_epsilon": "8", "cap_delta": "1e-5"}
+        entries.append({"kind": "dataset", "name": f"d{number}", **name, **cap})
+    blocks = [{"name": x, "length": n, "weight": 1} for x, n in zip(NAMES, (2, 1, 1), strict=True)]
+    mechanism = {"blocks": blocks, "bits": 14, "dimension": 1, "sigma": "1e9"}
+    for entry in entries[:count]:
+        charge = {**entry, "kind": "charge", "dataset": entry["name"], "mechanism": mechanism}
+        entries.append(charge | {"guarantee": {"unit": "record", "labels": ["a"]}})
+    entries += [{"kind": "release", "charge": count + number} for number in range(count)]
+    heads = [{"head": {"kind": x["kind"], "seq": seq}} | x for seq, x in enumerate(entries)]
+    return [json.dumps(x).encode() for x in heads]
+
+
+def test_the_sum_of_a_log_of_many_budgets_takes_time_in_proportion_to_it() -> None:
+    seconds = []
+    for count in (500, 4000):
+        log = many_budgets(count)
+        start = time.process_time()
+        budgets = Composition.compose(log).budgets
+        seconds.append(time.process_time() - start)
+        assert len(budgets) == count and not any(x.open for x in budgets)
+    assert seconds[1] < 24 * seconds[0]  # eight times as many; each with each: 64 times
 
 
 def test_random_ledgers_merge_inherit_and_burn(ledgers: list[RandomLedger]) -> None:
