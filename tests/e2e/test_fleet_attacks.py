@@ -218,7 +218,7 @@ def test_what_is_sent_on_after_a_refusal_is_not_read(server: ServerHome, plant: 
 def test_a_plant_gets_in_past_more_silent_connections_than_a_listener_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "CONNECTIONS", 8)
+    monkeypatch.setattr(listener, "CONNECTIONS_LIMIT", 8)
     home = make_home(tmp_path / "server")
     with running(home), contextlib.ExitStack() as stack:
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")

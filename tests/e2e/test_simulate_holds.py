@@ -130,6 +130,7 @@ def test_simulate_does_not_judge_by_features_that_say_nothing(
     tmp_path: Path, here: Json, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from wg_common.nets.encoder import ngrams, sentences
+    from wg_e5.trunk import E5Trunk
 
     monkeypatch.setattr(
         sentences,
@@ -137,6 +138,7 @@ def test_simulate_does_not_judge_by_features_that_say_nothing(
         lambda texts: np.ones((len(texts), sentences.WIDTH), np.float32),
     )
     monkeypatch.setattr(ngrams, "text_vector", lambda text: np.ones(ngrams.WIDTH, np.float32))
+    monkeypatch.setattr(E5Trunk, "is_available", lambda: False)
     data = tmp_path / "notes.csv"
     data.write_text("text,label\na leak,x\na hum,y\na spark,x\nworn,y\n")
     said = here("simulate", "--data", data, code=ExitCode.CONFIG)["error"]
