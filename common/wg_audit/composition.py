@@ -210,12 +210,12 @@ class Composition:
 
     def _find(self, number: int) -> int:
         """Return the number of the budget that a budget was merged into, or its own number."""
-        found = number
-        while found in self._targets:
-            found = self._targets[found]
-        while number != found:  # so that a chain of merges is followed once
-            self._targets[number], number = found, self._targets[number]
-        return found
+        target = number
+        while target in self._targets:
+            target = self._targets[target]
+        while number != target:  # so that a chain of merges is followed once
+            self._targets[number], number = target, self._targets[number]
+        return target
 
     def _inherit(self, spend: _InheritedSpendFields) -> None:
         budget = self._budget(spend.names, spend.commitments, [spend.lineage])

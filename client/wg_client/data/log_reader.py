@@ -16,8 +16,6 @@ from wg_core.errors import ConfigError, DataError
 from wg_core.site.reading import ReadingConfig, SensorLogConfig
 
 CACHE_LIMIT = 512 << 20  # Most bytes of cached logs, apart from the log last read
-
-
 RATE_TOLERANCE = 0.05  # Largest relative difference from the declared rate
 
 

@@ -202,15 +202,15 @@ def test_float_arrays_of_pictures(tmp_path: Path, scale: int, shape: tuple[int, 
 def test_one_float_picture_changes_no_other(tmp_path: Path) -> None:
     masks = (np.random.default_rng(0).random((6, 16, 16)) > 0.5).astype(np.float32)
     odd = [np.full((16, 16), 2.0), np.full((16, 16), 0.001), np.full((16, 16), np.nan)]
-    found = []
+    surveys = []
     for count in range(len(odd) + 1):
         path = tmp_path / f"{count}.npz"
         x = np.concatenate([masks, np.reshape(odd[:count], (count, 16, 16))])
         np.savez(path, x=x, y=np.zeros(len(x), int), classes=["a", "b"])
-        found.append(survey_dataset(path, SurveyOptions(modality="images")))
-    for other in found:
-        assert np.array_equal(np.stack(list(other.data.records))[:6], 255 * masks)
-    assert [len(each.problems) for each in found] == [0, 0, 1, 2]
+        surveys.append(survey_dataset(path, SurveyOptions(modality="images")))
+    for survey in surveys:
+        assert np.array_equal(np.stack(list(survey.data.records))[:6], 255 * masks)
+    assert [len(survey.problems) for survey in surveys] == [0, 0, 1, 2]
 
 
 def test_a_long_gap_does_not_end_a_sheet(tmp_path: Path) -> None:
