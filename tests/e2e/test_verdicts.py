@@ -26,6 +26,8 @@ from wg_client.models.predict import load_records
 from wg_client.models.predictor import Predictor
 from wg_client.models.service import prediction_app
 from wg_core.site.home import ClientHome
+from wg_e5.network import prepare_texts
+from wg_e5.trunk import E5Trunk
 
 __all__ = ["here"]
 
@@ -135,7 +137,10 @@ def by_onnx(home: ClientHome, predictor: Predictor, files: Sequence[Path], out: 
     for file in files:
         data = load_records(file, predictor.manifest.labels, predictor.reading)
         record = apply_reading_config(data, predictor.reading).records[0]
-        batches = [trunk.prepare([record]) for trunk in trunks]
+        batches = [
+            prepare_texts([record]) if isinstance(trunk, E5Trunk) else trunk.prepare([record])
+            for trunk in trunks
+        ]
         feeds = {
             part.name: torch.as_tensor(batch).to(DTYPES[part.type]).numpy()
             for part, batch in zip(session.get_inputs(), batches, strict=True)
