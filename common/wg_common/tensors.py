@@ -22,6 +22,7 @@ from wg_core.errors import DecodeError
 from wg_core.wire import canonical
 
 HEADER_LIMIT = 16 << 20  # Largest header of a safetensors file, in bytes
+AXES_LIMIT = 8  # Axes of a tensor
 _LENGTH = struct.Struct("<Q")
 
 FLOAT32: np.dtype[np.floating] = np.dtype("<f4")
@@ -96,6 +97,8 @@ def locate_tensors(
     for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):
         if entry.dtype not in types or any(side < 0 for side in entry.shape):
             raise DecodeError(f"{subject}: tensor {name!r} is not of {' or '.join(types)} numbers")
+        if math.prod(max(side, 1) for side in entry.shape) > size or len(entry.shape) > AXES_LIMIT:
+            raise DecodeError(f"{subject}: tensor {name!r} has too many axes, or too long ones")
         begin, end = entry.data_offsets
         place = TensorPlace(offset + start + begin, entry.shape, types[entry.dtype])
         if begin != position or end - begin != place.size:

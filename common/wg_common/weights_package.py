@@ -28,6 +28,7 @@ from wg_core.wire.signing import PrivateKey
 
 VERSION = 2
 MANIFEST_LIMIT = 4 << 20
+CANDIDATES_LIMIT = 256
 SECTIONS = ("manifest", "signature", "tensors", "checkpoint")
 
 T = TypeVar("T")
@@ -138,6 +139,10 @@ class WeightsManifest:
         names = [candidate.name for candidate in self.candidates]
         if not names or len(set(names)) != len(names):
             raise DecodeError("weights manifest: candidates must be there and have unique names")
+        if len(names) > CANDIDATES_LIMIT:
+            raise DecodeError(
+                f"weights manifest: {len(names)} candidates, at most {CANDIDATES_LIMIT} are read"
+            )
         if any(not name or "/" in name for name in names):
             raise DecodeError("weights manifest: a candidate's name is empty or has a slash")
 

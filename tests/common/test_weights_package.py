@@ -137,6 +137,25 @@ def test_a_manifest_without_or_with_repeated_candidates_is_refused() -> None:
             manifest(tensors, names)
 
 
+@pytest.mark.parametrize("shape", [[0, 1 << 62], [0, 1 << 70], [0] * 9, [1] * 70, [0, 1 << 16, 9]])
+def test_a_shape_that_no_array_could_have_is_refused(read: Read, shape: list[int]) -> None:
+    size = 4 * int(np.prod(shape, dtype=object))
+    entries = {"mean/w": {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}}
+    header = json.dumps(
+        entries | {"base/w": {**entries["mean/w"], "data_offsets": [size, 2 * size]}}
+    )
+    data = struct.pack("<Q", len(header)) + header.encode() + bytes(2 * size)
+    with pytest.raises(DecodeError, match="axes"):
+        read(package(data), KEY.public_key())
+
+
+def test_a_manifest_of_too_many_candidates_is_refused() -> None:
+    names = tuple(f"c{number}" for number in range(weights_package.CANDIDATES_LIMIT + 1))
+    assert manifest(b"", names[1:])
+    with pytest.raises(DecodeError, match="256 are read"):
+        manifest(b"", names)
+
+
 def test_a_condition_names_what_it_stands_on_or_is_refused() -> None:
     GeneratorCondition(generator="ab", data_sheet="rotating_machine", statistic="cd", epsilon="1")
     for words in (
