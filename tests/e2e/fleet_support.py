@@ -26,6 +26,7 @@ from tests.server.generators import install
 from wg_client.fleet import enrolment
 from wg_common import weights_file, weights_package
 from wg_common.weights_package import Candidate, WeightsManifest
+from wg_core.fleet.inbox import Inbox
 from wg_core.fleet.interface import NodeHandlers, NodeOptions
 from wg_core.fleet.node import run_node
 from wg_core.ledger.charging import ReleaseTerms, charge_for_statistics
@@ -210,7 +211,8 @@ class Plant:
 
     def apply(self, home: ClientHome, source: Path) -> object:
         self.before_apply()
-        key = signing.public_from_hex(configuration.load(home).server.signing_key)
+        pinned = configuration.load(home).server.signing_key
+        key = signing.public_from_hex(Inbox(home).former_key(source) or pinned)
         manifest, _ = weights_file.decode_weights_package(source.read_bytes(), key)
         self.applied.append(manifest.request_id)
         return manifest

@@ -52,6 +52,7 @@ class PlantData:
         encoder: Id of the encoder that the plant holds, hex.
         encoder_package: Encoder package, as bytes.
         acceptance_set: Records that only judge models; None: there is no acceptance set.
+        package_key: Server's key, hex, that verifies packages; empty: the pinned key.
     """
 
     config: ClientConfig
@@ -61,6 +62,7 @@ class PlantData:
     encoder: str
     encoder_package: bytes
     acceptance_set: AcceptanceSet | None = None
+    package_key: str = ""
 
     @property
     def site(self) -> str:
@@ -70,7 +72,7 @@ class PlantData:
     @property
     def signing_key(self) -> str:
         """Server's raw public key, hex, which verifies the plant's packages."""
-        return self.config.server.signing_key
+        return self.package_key or self.config.server.signing_key
 
     @property
     def acceptance(self) -> AcceptanceConfig:
@@ -105,8 +107,8 @@ def load_encoder_package(home: ClientHome) -> bytes:
     return encoder_pin.load(home, configuration.load(home))
 
 
-def open_plant_data(home: ClientHome) -> PlantData:
-    """Read configuration, snapshot and encoder package.
+def open_plant_data(home: ClientHome, package_key: str = "") -> PlantData:
+    """Read configuration, snapshot and encoder package; ``package_key`` as in ``PlantData``.
 
     Raises:
         ConfigError: The home is not initialised, ``client.yaml`` is wrong, or there is no snapshot
@@ -145,6 +147,7 @@ def open_plant_data(home: ClientHome) -> PlantData:
         acceptance_set=decode_acceptance_set(acceptance, str(snapshot.folder))
         if acceptance
         else None,
+        package_key=package_key,
     )
 
 

@@ -24,10 +24,14 @@ def apply_and_adopt(
     home: ClientHome,
     source: bytes | Path,
     *,
+    package_key: str = "",
     clock: Callable[[], float] = time.time,
     progress: Progress | None = None,
 ) -> AppliedModel:
     """Apply a package, store its cosignature if there is one, adopt a model, write the report.
+
+    Args:
+        package_key: Server's key, hex, that verifies the package; empty: the pinned key.
 
     Raises:
         PolicyRefused: The plant does not accept packages.
@@ -38,7 +42,7 @@ def apply_and_adopt(
         if isinstance(source, Path)
         else source
     )
-    plant = plants.open_plant_data(home)
+    plant = plants.open_plant_data(home, package_key)
     check_message_type(plant.config, protocol.TRAIN_FINETUNE)
 
     def note_verified(package: bytes) -> None:

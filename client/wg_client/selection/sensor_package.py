@@ -24,6 +24,7 @@ from wg_common.nets.process_sensor import ProcessSensor
 from wg_common.weights_package import WeightsManifest
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, UsageError, VerificationError
+from wg_core.fleet.inbox import Inbox
 from wg_core.site.home import ClientHome
 from wg_core.site.policy import check_message_type
 from wg_core.wire import protocol, signing
@@ -101,7 +102,8 @@ def receive(
     data = atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
     if weights_package.states_architecture(data, catalogue.PROCESS_SENSOR):
         return store_sensor_package(home, path)
-    return apply_and_adopt(home, data, progress=progress)
+    key = Inbox(home).former_key(path)
+    return apply_and_adopt(home, data, package_key=key, progress=progress)
 
 
 def store_sensor_package(home: ClientHome, path: Path) -> SensorPackage:
@@ -115,7 +117,7 @@ def store_sensor_package(home: ClientHome, path: Path) -> SensorPackage:
         DecodeError, VerificationError, PolicyRefused: As of ``delivery.apply_and_adopt``.
     """
     data = atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
-    package = _read(home, data)
+    package = _read(home, data, Inbox(home).former_key(path))
     about = package.manifest
     kept_file = home.sensors / f"{about.created:012}-{about.package_id}.wgw"
     if not kept_file.exists():
@@ -163,9 +165,9 @@ def select_sensor(home: ClientHome) -> SensorPackage:
     return packages[0]
 
 
-def _read(home: ClientHome, data: bytes) -> SensorPackage:
+def _read(home: ClientHome, data: bytes, package_key: str = "") -> SensorPackage:
     """Verify a package for the home's process unit, and read its soft sensor."""
-    plant = plants.open_plant_data(home)
+    plant = plants.open_plant_data(home, package_key)
     check_message_type(plant.config, protocol.TRAIN_FINETUNE)
     key = signing.public_from_hex(plant.signing_key, subject="server.signing_key")
     package, tensors = weights_file.decode_weights_package(data, key)

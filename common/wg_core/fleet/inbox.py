@@ -4,21 +4,26 @@ A package is stored on disk before its receipt is sent, and applied afterwards. 
 in between applies it at the next start, and a repeated delivery gets the same receipt and is
 applied once. If another package arrives for the same request, the first one counts, and the receipt
 names the first.
+
+The server's key may change while a package waits: the key that signed the package is then stored
+beside it, since nothing visible to the server may wait until the package is applied.
 """
 
 import hashlib
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from wg_core import atomic
-from wg_core.errors import StorageError, VerificationError, reraise_os_errors
+from wg_core.errors import PolicyRefused, StorageError, VerificationError, reraise_os_errors
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, fleet, protocol
 from wg_core.wire.protocol import Delivery, Receipt
 
 log = logging.getLogger(__name__)
 
+ARRIVALS_LIMIT = 64  # Packages taken within a day
 REJECTED_LIMIT = 8  # Most rejected packages kept for inspection; the oldest are deleted
 REJECTED_BYTES_LIMIT = 4 << 30
 """Most bytes of rejected packages kept; the newest is always kept, whatever its size."""
@@ -39,6 +44,7 @@ class Inbox:
 
         Raises:
             DecodeError: The request id is malformed.
+            PolicyRefused: Too many packages arrived within a day.
             VerificationError: The payload does not match the delivery's hash.
         """
         fleet.check_request_id(delivery.request_id)
@@ -47,6 +53,8 @@ class Inbox:
                 # A server restored from a backup made its package again; the first one counts.
                 log.warning("request %s: another package than before", earlier.request_id)
             return earlier
+        if self._count_arrivals() >= ARRIVALS_LIMIT:
+            raise PolicyRefused(f"delivery: {ARRIVALS_LIMIT} packages arrived within a day")
         sha256 = hashlib.sha256(payload).hexdigest()
         if sha256 != delivery.package_sha256:
             raise VerificationError("delivery: the package does not match the hash beside it")
@@ -56,6 +64,17 @@ class Inbox:
         receipt = Receipt(request_id=delivery.request_id, package_sha256=delivery.package_sha256)
         atomic.write_bytes(self._received_folder / delivery.request_id, canonical.encode(receipt))
         return receipt
+
+    def _count_arrivals(self) -> int:
+        """Count the packages of the last day by their receipts."""
+        day_seconds = 86_400
+        if not self._received_folder.is_dir():
+            return 0
+        current_time = time.time()
+        return sum(
+            abs(current_time - path.stat().st_mtime) < day_seconds
+            for path in self._received_folder.iterdir()
+        )
 
     def find_receipt(self, request_id: str) -> Receipt | None:
         """Return the receipt of a request's weights package; None if no package was delivered."""
@@ -73,6 +92,23 @@ class Inbox:
         ]
         return sorted(received_packages, key=lambda path: path.stat().st_mtime_ns)
 
+    def keep_key(self, key: str) -> None:
+        """Store the server's key, hex, beside each waiting package, before another is pinned."""
+        for path in self.waiting_packages():
+            if not self._key_path(path).is_file():
+                atomic.write_bytes(self._key_path(path), key.encode(), mode=atomic.PRIVATE_MODE)
+
+    def former_key(self, path: Path) -> str:
+        """Return the former key, hex, that verifies a waiting package; empty: the pinned key."""
+        key_path = self._key_path(path)
+        if path.parent != self.home.waiting or not key_path.is_file():
+            return ""
+        return atomic.read_bytes(key_path, limit=protocol.MESSAGE_LIMIT).decode("ascii", "replace")
+
+    @staticmethod
+    def _key_path(path: Path) -> Path:
+        return path.with_suffix(".key")
+
     def rejected_packages(self) -> list[Path]:
         """List the weights packages that could not be applied and were set aside."""
         return sorted((self.home.packages / "rejected").glob("*.wgw"))
@@ -85,6 +121,7 @@ class Inbox:
         """
         with reraise_os_errors(StorageError, f"{path}: cannot be removed"):
             path.unlink(missing_ok=True)
+            self._key_path(path).unlink(missing_ok=True)
 
     def reject(self, path: Path) -> Path:
         """Set aside a weights package that cannot be applied; return its new path.
@@ -95,6 +132,7 @@ class Inbox:
         target = self.home.packages / "rejected" / path.name
         atomic.rename_file(path, target)
         with reraise_os_errors(StorageError, f"{target.parent}: cannot be written"):
+            self._key_path(path).unlink(missing_ok=True)
             self._delete_old_rejected(target)
         return target
 

@@ -16,7 +16,9 @@ from tests.client.families import beside, family_head
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import HANDED_ON, HANDED_ON_FINETUNED, LOCAL
 from wg_client.models import adoption, predict, store
+from wg_client.selection.apply import AppliedModel
 from wg_client.selection.delivery import apply_and_adopt
+from wg_client.selection.sensor_package import receive
 from wg_common.catalogue import ANY_FAMILY, SAME_FAMILY
 from wg_common.nets import family_network, site_norms
 from wg_common.nets.encoder.module import load_encoder
@@ -279,3 +281,19 @@ def test_a_later_package_that_helps_less_does_not_replace_an_earlier_one(
     second = apply_and_adopt(plant.home, plant.package(bad)).manifest
     assert second.gain < first.gain
     assert adoption.model_in_use(plant.home)[0].package_id == first.package_id
+
+
+def test_only_a_package_that_waited_is_verified_by_the_former_key(
+    make_plant: MakePlant, heads: Heads
+) -> None:
+    plant, key = make_plant({0: 4, 1: 4}), signing.generate_key()
+    plant.home.waiting.mkdir(parents=True)
+    waiting = plant.home.waiting / f"{'0' * 32}.wgw"
+    elsewhere = plant.home.root / "sent.wgw"
+    for path in (waiting, elsewhere):
+        path.write_bytes(plant.package(heads, key=key))
+        path.with_suffix(".key").write_text(signing.public_bytes(key.public_key()).hex())
+    with pytest.raises(VerificationError, match="signature"):
+        receive(plant.home, elsewhere)
+    applied = receive(plant.home, waiting)
+    assert isinstance(applied, AppliedModel) and applied.keeps_delivered

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wg_core.errors import DecodeError, VerificationError
+from wg_core.errors import DecodeError, PolicyRefused, VerificationError
 from wg_core.fleet import inbox as inboxes
 from wg_core.fleet.inbox import Inbox
 from wg_core.site.home import ClientHome
@@ -81,6 +81,34 @@ def test_half_a_delivery_is_none(inbox: Inbox, tmp_path: Path) -> None:
     assert inbox.waiting_packages() == []
     inbox.store_package(delivery(), PACKAGE)
     assert len(inbox.waiting_packages()) == 1
+
+
+def test_a_server_fills_no_disk_with_packages(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inboxes, "ARRIVALS_LIMIT", 2)
+    for number in range(2):
+        inbox.store_package(delivery(f"{number:032x}"), PACKAGE)
+        inbox.delete_applied(inbox.waiting_packages()[0])
+    with pytest.raises(PolicyRefused, match="within a day"):
+        inbox.store_package(delivery(f"{2:032x}"), PACKAGE)
+    inbox.store_package(delivery(f"{1:032x}"), PACKAGE)  # a repeated delivery
+    for received in (inbox.home.packages / "received").iterdir():
+        os.utime(received, (0, 0))
+    inbox.store_package(delivery(f"{2:032x}"), PACKAGE)
+
+
+def test_a_waiting_package_keeps_the_key_under_which_it_arrived(inbox: Inbox) -> None:
+    inbox.store_package(delivery(), PACKAGE)
+    (first,) = inbox.waiting_packages()
+    inbox.keep_key("aa")
+    inbox.store_package(delivery("1" * 32), PACKAGE)
+    inbox.keep_key("bb")
+    second = inbox.waiting_packages()[1]
+    assert (inbox.former_key(first), inbox.former_key(second)) == ("aa", "bb")
+    inbox.reject(first)
+    inbox.delete_applied(second)
+    assert not list(inbox.home.waiting.iterdir())
 
 
 def test_rejected_packages_are_few_and_the_newest(
