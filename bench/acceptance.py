@@ -1,11 +1,12 @@
-"""What model selection keeps, costs and says. Run with ``python -m bench.acceptance --home DIR``.
+"""Evaluate model selection on real data sets. Run with ``python -m bench.acceptance --home DIR``.
 
-Plants are cut from real data sets (``bench.plants``, ``bench.window_plants``,
-``bench.text_plants``: the home's encoder says which), other sites release, the home's generator
-answers, and the plant selects a model. Test records that no part of it saw tell what is kept over
-local-only, how often a kept model is more than two points worse, and how often the interval that
-the plant is told holds the accuracy on them; and what becomes of the first screen's sentence, the
-bounds of an acceptance set and sure calls. Finished runs are kept in ``--results`` (JSON lines).
+Plants are cut from real data sets (``bench.plants``, ``bench.window_plants`` or
+``bench.text_plants``, by the modality of the home's encoder). Other sites release statistics, the
+home's generator answers, and the plant selects a model. On test records that were used nowhere
+else, the tables show the accuracy gained over local-only; how often the selected model is more than
+two points worse; how often the reported interval contains the accuracy; and whether the summary
+sentence, the bounds of the acceptance set and the sure calls were right. Finished runs are stored
+in ``--results`` (JSON lines).
 """
 
 import argparse
@@ -55,18 +56,18 @@ HARM = 0.02  # A kept model that is so much less accurate than local-only does h
 _RECORDS = {"own": 60, "sister": 60}
 _TESTS = 500
 _WINDOW_TESTS = 1000
-"""Of 200 the error of a difference of accuracies was as large as what is called harm."""
+"""With 200 test records the error of a difference of accuracies was as large as ``HARM``."""
 _DATASETS = {Texts.name: text_plants.DATASETS, Windows.name: window_plants.DATASETS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One kind of plant.
+    """Kind of plant to be simulated.
 
     Attributes:
-        name: For the table.
-        cell: Labels, other sites, noise.
-        known: Number of a draw of a plant whose kind the operator has records of; 0: it has none.
+        name: Name in the table.
+        cell: Number of labels, other sites and noise.
+        known: Seed of the plant's records if the operator has records of its kind; otherwise 0.
     """
 
     name: str
@@ -121,7 +122,7 @@ def undone(
     rows: Rows,
     settings: Iterable[str],  # Names
 ) -> Iterator[tuple[Plants, str, str, int, str]]:  # Plants, key, data set, seed, setting
-    """What is not in the rows yet, of every data set that is there."""
+    """Yield the plants of every available data set that have no row of results yet."""
     for seed in range(options.seeds):
         for name in options.only or _DATASETS.get(encoder.modality, DATASETS):
             keys = {word: f"{generator.id[:16]} {name} {seed} {word}" for word in settings}
@@ -135,7 +136,7 @@ def undone(
 
 
 def cut(encoder: Encoder, root: Path, name: str, seed: int, cache: Path) -> Plants | None:
-    """The plants of a data set; None if it is not there."""
+    """Cut a data set into plants; None if its file is missing."""
     if encoder.modality == Texts.name:
         return text_plants.as_plants(encoder, root, name, seed)
     if encoder.modality == Windows.name:
@@ -149,7 +150,7 @@ def cut(encoder: Encoder, root: Path, name: str, seed: int, cache: Path) -> Plan
 def judge(
     generator: HeadGenerator, encoder: Encoder, cut: Plants, setting: Setting, seed: int
 ) -> dict[str, object]:
-    """What is kept, what it is worth on test records, and what the plant is told."""
+    """Run model selection, and compare its results and statements with the test records."""
     try:
         if setting.known:
             outcome, features, gone = _known_kind(generator, encoder, cut, setting)
@@ -180,7 +181,7 @@ def judge(
 def _known_kind(
     generator: HeadGenerator, encoder: Encoder, cut: Plants, setting: Setting
 ) -> tuple[SelectionOutcome, Floats, Ints]:
-    """A plant whose kind the operator knows by all records of it but the plant's own and tests."""
+    """Select a model if the operator has all other records of the plant's kind."""
     k, (records, labels) = len(cut.labels), cut.own
     rows, gone = draw_records(labels, k, setting.cell, np.random.default_rng((setting.known, 4)))
     remaining = np.setdiff1d(np.arange(len(labels)), rows)
@@ -212,12 +213,12 @@ def told(
     test: tuple[Floats, Ints],
     known: novelty.NoveltyTest | None,
 ) -> dict[str, object]:
-    """What the first screen, the bounds and sure calls say of a plant, and what came true.
+    """Compare the plant's report with test records: accuracy change, bounds, sure calls.
 
     The first class counts as the good one. A fifth of the test records is the acceptance set.
 
     Args:
-        known: Tells records that are unlike the plant's own.
+        known: Test for records that are unlike the plant's own.
     """
     gone = np.array([name in outcome.unseen_labels(labels) for name in labels])
     named = defects.measure_detection(outcome, labels, labels[:1]).correct
@@ -268,7 +269,7 @@ def told(
 
 
 def told_table(rows: Sequence[Row], kind: str) -> Iterator[str]:
-    """By setting or by data set: whether sentences, bounds and sure calls agree with tests."""
+    """Tabulate by setting or data set how often report, bounds and sure calls were right."""
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         if "said" in row:
@@ -310,7 +311,7 @@ def _said(name: str, found: Sequence[dict[str, Any]]) -> tuple[object, ...]:
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
-    """By setting: points over local-only, keeps, harm, and intervals that hold."""
+    """Tabulate gain, selections, harm and coverage of intervals by setting."""
     by_setting: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_setting[row["setting"].partition(", draw")[0]].append(row)

@@ -1,17 +1,18 @@
-"""The plant's own model against what an engineer would do, without a server: one command.
+"""Compare a plant's own model with standard methods, without a server.
 
     python -m bench.alone windows --datasets DIR
 
-Every data set of the modality that lies in a folder is drawn from: so many labels a class, three
-draws, the same records for all; groups stand on one side of the test split. Where sizes of damage
-are stated, types are also asked for at a size that no label is of. Local-only is the product's, on
-the usual trunks; its interval is one of right answers among the test records. Rivals of images are
-*two lines* of scikit-learn (logistic regression, C = 10, on the normalised last map of
-EfficientNet-Lite0 at 128 pixels, at 224, and on both), shrunk linear discriminants and five nearest
-neighbours; of windows MiniRocket with ridge regression, as it is and standardised, and
-discriminants on statistics of each channel; of texts logistic regression on each encoder's vectors,
-on both, and on TF-IDF of words and pieces of words; beside them local-only without e5. Trunks that
-a zoo's plan names stand beside the usual ones. Rows are kept in ``--results``; a run goes on there.
+All data sets of the modality in a folder are used, with a fixed number of labels per class and
+three random draws, whose records are the same for all methods; all records of a group are on the
+same side of the test split. Where a data set states sizes of damage, types of damage are also
+predicted at a size without labels. Local-only is the product's, on the default trunks; its interval
+is that of correct predictions among the test records. Baselines for images are *two lines* of
+scikit-learn (logistic regression, C = 10, on the normalised last feature map of EfficientNet-Lite0
+at 128 pixels, at 224, and on both), linear discriminants with shrinkage, and five nearest
+neighbours; for windows MiniRocket with ridge regression, raw and standardised, and discriminants on
+statistics of each channel; for texts logistic regression on each encoder's vectors, on both, and on
+TF-IDF of words and parts of words, and local-only without e5. Trunks named in a zoo's plan are
+compared with the default ones. Rows are stored in ``--results``, and a run continues from them.
 """
 
 import argparse
@@ -61,13 +62,13 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cut:
-    """A data set: records to draw labels from, and test records, none of a group of those.
+    """Records of a data set, split by groups into a pool for training and test records.
 
     Attributes:
-        records: Of both.
-        labels: ``[n]`` in 0..K-1.
-        groups: ``[n]``.
-        test: Which are test records, ``[n]``.
+        records: Pool and test records.
+        labels: Classes 0 to K-1, ``[n]``.
+        groups: Group of each record, ``[n]``.
+        test: Mask of the test records, ``[n]``.
     """
 
     records: NDArray[np.generic]
@@ -78,15 +79,15 @@ class Cut:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draw:
-    """One plant of the bench.
+    """Random draw of a plant's labelled records from a data set.
 
     Attributes:
-        cut: Its data set.
+        cut: The data set.
         features: Local features of all records, float32 ``[n, D]``.
-        layout: Numbers (released, with a public scale), sizes of blocks of local features, and
-            numbers of blocks of each trunk.
-        rows: The records that have a label, ``[m]``.
-        seed: Of the draw.
+        layout: Number of released features, number of features with a public scale, sizes of blocks
+            of local features, and number of blocks of each trunk.
+        rows: Indices of the labelled records, ``[m]``.
+        seed: Seed of the draw.
     """
 
     cut: Cut
@@ -97,12 +98,12 @@ class Draw:
 
     @property
     def labels(self) -> Ints:
-        """Of the labelled records, ``[m]``."""
+        """Classes of the labelled records, ``[m]``."""
         return self.cut.labels[self.rows]
 
     @property
     def block(self) -> NDArray[np.float32]:
-        """The first block of local features without a public scale."""
+        """First block of local features without a public scale."""
         start = self.layout[1]
         return self.features[:, start : start + self.layout[2][0]]
 
@@ -110,9 +111,10 @@ class Draw:
 def cuts(
     folders: Sequence[Path], kind: str, seeds: int, only: Sequence[str] | None = None
 ) -> Iterator[tuple[str, Cut, Sequence[int]]]:
-    """Names and cuts of the data sets of a modality, and the draws that are of each.
+    """Yield name, cut and seeds of all data sets of a modality.
 
-    Where sizes of damage are stated, each draw has a cut more that holds another one out.
+    Where a data set states sizes of damage, each seed also has a cut whose test records have a size
+    that is not in training.
     """
     for name, path in files(folders):
         by_sizes = f"{name}, by sizes"
@@ -128,14 +130,14 @@ def cuts(
 def cut(
     path: Path, kind: str, each: int = POOL, tests: int = TESTS, *, seed: int | None = None
 ) -> Cut | None:
-    """Records, labels and groups of a data set, dealt by its own split or by groups.
+    """Cut a data set by its own split, or else by groups.
 
-    None where it is of another modality; also, and named, where classes have no records on both
-    sides. A class of one recording is left out, and named.
+    None if it has another modality, or if a class lacks records of groups on both sides, which is
+    printed. Classes with a single recording are omitted, which is printed too.
 
     Args:
-        seed: Of a cut that asks for types of damage (``y_type``) at a size (``size_mil``) that has
-            no part in training; None where sizes are not stated.
+        seed: Selects the size of damage (``size_mil``) of the test records, whose types
+            (``y_type``) are the classes; None to ignore sizes.
     """
     held_out = None
     if path.suffix == ".csv" and seed is not None:
@@ -186,7 +188,7 @@ def cut(
 
 
 def drawn(found: Cut, labels: int, seed: int) -> Ints | None:
-    """So many labelled records of each class, or all; None if most classes have fewer."""
+    """Draw ``labels`` records per class, or all; None if most classes have fewer."""
     pool = np.flatnonzero(~found.test)
     each = [pool[found.labels[pool] == label] for label in np.unique(found.labels)]
     if np.median([len(rows) for rows in each]) < labels:
@@ -196,7 +198,7 @@ def drawn(found: Cut, labels: int, seed: int) -> Ints | None:
 
 
 def at_plant(draw: Draw) -> Draw:
-    """The draw with the features of a trunk that its plant fits on its records, where it does."""
+    """Add the features of the trunk that a plant fits to its own records, if there is one."""
     kind = modality_of_array(draw.cut.records)
     if kind is None or not kind.plant_trunk:
         return draw
@@ -208,7 +210,7 @@ def at_plant(draw: Draw) -> Draw:
 
 
 def local_only(draw: Draw) -> tuple[Ints, tuple[float, float]]:
-    """What local-only says of test records, and its accuracy as a plant is told it: an interval."""
+    """Predict the test records with local-only; also return its reported accuracy interval."""
     draw = at_plant(draw)
     trunk = encoder_features(draw.features[draw.rows], *draw.layout)
     kind = modality_of_array(draw.cut.records)
@@ -240,7 +242,7 @@ def _classifier(model: object, train: Floats, draw: Draw, test: Floats) -> Ints:
 
 
 def of_images(draw: Draw) -> dict[str, Ints]:
-    """What the baselines of images say of the test records."""
+    """Predict the test records with each baseline for images."""
     rows = normalize(draw.block.astype(np.float64))
     large = _of_trunk(draw.cut, "images", ObjectTrunk.label).astype(np.float64)
     train, test = rows[draw.rows], rows[draw.cut.test]
@@ -256,7 +258,7 @@ def of_images(draw: Draw) -> dict[str, Ints]:
 
 
 def of_windows(draw: Draw) -> dict[str, Ints]:
-    """Baselines of windows."""
+    """Predict the test records with each baseline for windows."""
     windows = draw.cut.records.astype(np.float32)
     own, asked = windows[draw.rows], windows[draw.cut.test]
     rocket = MiniRocket.fit(own, np.random.default_rng((draw.seed, 9)))
@@ -272,7 +274,7 @@ def of_windows(draw: Draw) -> dict[str, Ints]:
 
 
 def statistics(windows: NDArray[np.float32]) -> Floats:
-    """Of each channel: ends, mean, deviation, extremes, quantiles and changes, ``[n, 13 C]``."""
+    """Describe channels by ends, mean, deviation, extremes, quantiles, changes, ``[n, 13 C]``."""
     x = windows.astype(np.float64)
     steps = np.diff(x, axis=2)
     quantiles = np.quantile(x, (0.05, 0.25, 0.5, 0.75, 0.95), axis=2)
@@ -287,7 +289,7 @@ def _regression(draw: Draw, columns: Floats | sparse.csr_matrix) -> Ints:
 
 
 def of_texts(draw: Draw) -> dict[str, Ints]:
-    """Baselines of texts."""
+    """Predict the test records with each baseline for texts."""
     texts = [str(text).lower() for text in draw.cut.records]
     own = [texts[row] for row in draw.rows]
     counters = (
@@ -311,7 +313,11 @@ def of_texts(draw: Draw) -> dict[str, Ints]:
 
 @lru_cache(maxsize=1)
 def _of_trunk(cut: Cut, modality_name: str, label: str) -> NDArray[np.float32]:
-    """Raw features of a data set, for all draws from it; ``ConfigError``: not installed."""
+    """Compute or read from a cache the raw features of a data set.
+
+    Raises:
+        ConfigError: The trunk is not installed.
+    """
     trunk = find_trunk(modality_name, label)
     return raw_features(list(cut.records), modality=modality_name, trunk=trunk)
 
@@ -324,7 +330,7 @@ RIVALS: Mapping[str, Callable[[Draw], dict[str, Ints]]] = {
 
 
 def files(folders: Sequence[Path]) -> Iterator[tuple[str, Path]]:
-    """Names and files of the data sets of some folders."""
+    """Yield names and files of the data sets in some folders."""
     for folder in folders:
         if not folder.is_dir():
             print(f"{folder}: not here, left out")
@@ -343,7 +349,7 @@ def _prefix(options: argparse.Namespace) -> str:
 
 
 def run(options: argparse.Namespace, rows: Rows) -> None:
-    """Judge what is missing."""
+    """Evaluate all draws that have no row yet."""
     encoder = unfitted_encoder(options.modality)
     listed = trunks.read_plan_trunks(read_plan(options.plan)) if options.plan else ()
     usual_labels = {kind.label for kind in default_trunks(options.modality)}
@@ -379,7 +385,7 @@ def run(options: argparse.Namespace, rows: Rows) -> None:
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
-    """Set by set, and local-only minus each rival, paired, with errors over sets."""
+    """Tabulate accuracy by data set, and local-only minus each baseline, with its error."""
     results = Results(rows)
     for cell in results.cells:
         of_cell = [row for row in rows if row["cell"] == cell]
@@ -396,7 +402,7 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _against_the_best(rows: Sequence[Row], own: str, rivals: Sequence[str]) -> str:
-    """A model minus the best rival of each data set, and the set where it is furthest behind."""
+    """Compare a model with the best baseline of each data set, and name its worst data set."""
     gaps = {}
     for name in dict.fromkeys(row["dataset"] for row in rows):
         scores = [row["scores"] for row in rows if row["dataset"] == name]

@@ -1,8 +1,8 @@
-"""The attacker of ``bench.hostile``: a process of its own, which says what it met.
+"""Attacking process of ``bench.hostile``.
 
-Usage: python -m bench.attacker ATTACK SERVER_HOME HOSTILE_HOME NICE; the hostile home is an
-enrolled site's. Prints ``ready`` when the attack is on, and a count of what it met when it is told
-to end.
+Usage: python -m bench.attacker ATTACK SERVER_HOME HOSTILE_HOME NICE; the hostile home is that of an
+enrolled site. The process prints ``ready`` when the attack has begun, and on a signal the counts of
+the server's reactions.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ AGAIN_SECONDS = 1.0
 
 
 def fork(home: ClientHome) -> None:
-    """Checkpoints of the hostile site that contradict each other, as bodies to send."""
+    """Write contradictory checkpoints of the hostile site as request bodies."""
     key = signing.load(home.ledger_key)
     witness = configuration.load(home).server.witness_name
     for number in range(FORKS):
@@ -68,7 +68,7 @@ def fork(home: ClientHome) -> None:
 
 
 class Attacker:
-    """The attacking process."""
+    """Attack of a server, with counts of the server's reactions."""
 
     def __init__(self, server: ServerHome, hostile: ClientHome) -> None:
         config = server.read_config()
@@ -85,7 +85,7 @@ class Attacker:
         self._other.load_cert_chain(certificate, key)
 
     def run(self, attack: str) -> None:
-        """Say that the attack is on, go on until a signal, and print what was met."""
+        """Start the attack, print ``ready``, and on a signal print the counts."""
         stop = threading.Event()
         with stop_on_signals(stop):
             kinds = ("connections", "bodies", "flood") if attack == "all" else (attack,)
@@ -111,7 +111,7 @@ class Attacker:
             self._tally[word] += 1
 
     async def _many(self, kind: str, same: bool) -> None:
-        """Keep many connections of a kind open, each from an address of its own."""
+        """Keep many connections of a kind open, each from a separate address unless ``same``."""
         works: list[Callable[[str], object]]
         if kind == "bodies":
             works = [self._stalled_body] * BODIES
@@ -140,7 +140,7 @@ class Attacker:
     async def _talk(
         self, address: str, port: int, tls: ssl.SSLContext | None, pieces: Iterator[bytes]
     ) -> None:
-        """Connect, send pieces (an empty one is a second's pause), and wait for the end."""
+        """Connect, send pieces of data (empty: one second's pause), and wait for a reaction."""
         reader, writer = await asyncio.open_connection(
             self._host, port, ssl=tls, local_addr=(address, 0)
         )
@@ -187,7 +187,7 @@ class Attacker:
         await self._talk(address, self._fleet_port, self._own, iter(pieces))
 
     def _doors(self) -> tuple[tuple[int, ssl.SSLContext], ...]:
-        """Where TLS can be finished: by anybody, and by an enrolled site."""
+        """Ports that complete a TLS handshake, with contexts of a stranger and a site."""
         return (self._enrol_port, self._nobody), (self._fleet_port, self._own)
 
     def _flood(self, stop: threading.Event) -> None:
@@ -226,7 +226,7 @@ class Attacker:
         return str(client.get(path, headers={"range": "bytes=0-99"}).status_code)
 
     def _replies(self, client: FleetHttpClient, key: object, number: int) -> str:
-        """A node that starts again and again, and answers what nobody asked."""
+        """Restart the node and send a reply to a message that was never sent; return the status."""
         try:
             public = public_key_to_bytes(key.public_key())  # type: ignore[attr-defined]
             found = client.ActivateNode(
@@ -250,7 +250,7 @@ class Attacker:
 
 
 def _unchecked() -> ssl.SSLContext:
-    """An attacker's context: it does not care who the server is."""
+    """Return a TLS context that does not verify the server."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -258,7 +258,7 @@ def _unchecked() -> ssl.SSLContext:
 
 
 def _other_authority(folder: Path) -> tuple[Path, Path]:
-    """A certificate and key of an authority that the server does not know."""
+    """Return a certificate and key from an authority that the server does not know."""
     certificate, key = folder / "other.pem", folder / "other.key"
     if not certificate.exists():
         with suppress(FileExistsError):

@@ -1,8 +1,8 @@
-"""Baselines that make a head of what the server knows of a plant.
+"""Baseline heads computed from the server's knowledge of a plant.
 
-Closed forms of the releases, and prototypes without counts (Snell et al., NeurIPS 2017). Heads are
-rows and biases of ``features - centre``, where ``centre`` is the mean that BLUP predicts for the
-site.
+The baselines are closed forms of the releases, and prototypes without counts (Snell et al., NeurIPS
+2017). A head is rows and biases for ``features - centre``, where ``centre`` is the mean that BLUP
+predicts for the site.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,11 +25,11 @@ Head = tuple[Floats, Floats]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
-    """What a baseline may use.
+    """Inputs of a baseline.
 
     Attributes:
         priors: Variances of the mixed model.
-        sites: Evidence, own site first.
+        sites: Evidence of each site, the plant's own first.
         estimate: BLUP of all sites.
     """
 
@@ -42,14 +42,14 @@ Baseline = Callable[[Context], Head]
 
 
 def closed_form(context: Context) -> Head:
-    """Linear discriminants of BLUP's class deviations."""
+    """Compute linear discriminants from BLUP's class deviations of all sites."""
     return centre_over_classes(
         *posterior_discriminant(context.estimate.deviations, context.priors.whitener)
     )
 
 
 def closed_form_own(context: Context) -> Head:
-    """The same of the plant's own release only."""
+    """Compute linear discriminants from BLUP of the plant's own release only."""
     own = blup.predict_class_means(context.priors, context.sites[:1])
     weight, bias = centre_over_classes(
         *posterior_discriminant(own.deviations, context.priors.whitener)
@@ -58,7 +58,7 @@ def closed_form_own(context: Context) -> Head:
 
 
 def closed_form_others(context: Context) -> Head:
-    """The same of what the other sites have released."""
+    """Compute linear discriminants from BLUP of the other sites' releases only."""
     plant = no_evidence(*context.sites[0].means.shape)
     others = blup.predict_class_means(context.priors, [plant, *context.sites[1:]])
     weight, bias = centre_over_classes(
@@ -68,9 +68,9 @@ def closed_form_others(context: Context) -> Head:
 
 
 def cosine_without_counts(context: Context) -> Head:
-    """Cosine prototypes of the sums' directions: every site counts alike, no count is asked.
+    """Compute cosine prototypes from the directions of class sums, each site with the same weight.
 
-    Sums are brought to the site's own mean sum before their directions are added up.
+    Sums are shifted to the site's own mean sum before their directions are added.
     """
     shape = context.estimate.deviations.shape
     total = np.zeros(shape)

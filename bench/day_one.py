@@ -1,8 +1,8 @@
-"""Day one (S0): networks for a machine without labels, against all that would take the same sheet.
+"""Networks for a machine without labels (day one, S0), compared with other uses of its data sheet.
 
 ``python -m bench.day_one --datasets DIR`` trains a reading map, the generator and its rivals on the
-same simulated machines of a kind, and judges them on 100 that none has seen; those of bearings on a
-real one too (``cwru_de``). Plants have 300 records and release at epsilon 1.
+same simulated machines of a kind, and evaluates them on 100 unseen ones; those for bearings also on
+a real one (``cwru_de``). Plants have 300 records and release at epsilon 1.
 """
 
 import argparse
@@ -34,7 +34,7 @@ Rows = dict[str, Tensor]
 
 
 def measured(model: MachineModel, trial: MachineTestSet, mixture: str, seed: int) -> Rows:
-    """Accuracy on each machine by method, at plants of one mixture."""
+    """Measure the accuracy of each method on each machine, at plants of one mixture."""
     rows = sheet_card.measure_methods(model, trial, mixture, EPSILON, seed)
     plants = trial.plants[mixture]
     with torch.inference_mode():
@@ -45,7 +45,7 @@ def measured(model: MachineModel, trial: MachineTestSet, mixture: str, seed: int
 
 
 def table(by_mixture: dict[str, Rows]) -> Iterator[str]:
-    """Every method at each mixture, and how far it is from the template network."""
+    """Tabulate every method at each mixture, with its difference to the template network."""
     mixtures = list(by_mixture)
     yield "| method | " + " | ".join(f"{name} | minus template" for name in mixtures) + " |"
     yield "|---" * (1 + 2 * len(mixtures)) + "|"
@@ -58,7 +58,7 @@ def table(by_mixture: dict[str, Rows]) -> Iterator[str]:
 
 
 def over_fixed(by_mixture: dict[str, Rows]) -> Iterator[str]:
-    """Lines of what a network made for a condition has over the best fixed one."""
+    """Tabulate the gain of networks made for a condition over the best fixed network."""
     for mixture, rows in by_mixture.items():
         fixed = max(
             (row_name(sheet_card.FIXED_NETWORK, scaling) for scaling in INPUT_SCALINGS),
@@ -74,7 +74,7 @@ def over_fixed(by_mixture: dict[str, Rows]) -> Iterator[str]:
 
 
 def on_real(model: MachineModel, path: Path, reading_map: ReadingMap, seed: int) -> list[str]:
-    """Lines of tables of the real bearing; a row's machines are its loads and sizes."""
+    """Tabulate results for the real bearing, whose machines are its loads and sizes of damage."""
     trials = list(real_bearing.trials(path, reading_map, seed))
     by_mixture = {}
     for mixture in real_bearing.SOUND_SHARES:
@@ -90,12 +90,12 @@ def on_real(model: MachineModel, path: Path, reading_map: ReadingMap, seed: int)
 
 
 def report(step: int, words: str) -> None:
-    """Print where the training is."""
+    """Print a step of the training."""
     print(step, words, flush=True)
 
 
 def main() -> None:
-    """Train, judge, print."""
+    """Train, evaluate and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--datasets", type=Path, required=True)
     parser.add_argument("--kind", choices=list(SIMULATORS), default=bearing.KIND.name)

@@ -1,12 +1,12 @@
-"""A learnt conditional denoiser of class deviations, beside BLUP.
+"""Trained conditional denoiser of class deviations, as an alternative to BLUP.
 
 BLUP gives class k at a plant a posterior N(m_k, v_k) in each direction. ``Denoiser`` is a set
-network over the classes whose condition is m, v and what names foretell. The *mean* is m plus
-sqrt(v) times its output, which is nothing before training, so that it starts level with BLUP. It is
-trained through the noise on the loss of the heads that plants finish, and what is kept is the step,
-and the share of the output, with the least such loss on families that it was not trained on. The
-*sampler* is a rectified flow (Liu et al., ICLR 2023) from noise to the true deviation's place in
-that posterior: the way back from a release, whose noise is a step of the forward diffusion.
+network over the classes, with m, v and the prediction from class names as inputs. The *mean* is m
+plus sqrt(v) times its output, which is zero before training, so that it starts equal to BLUP. It is
+trained on the loss of the heads that plants fit to noisy releases; the step, and the factor on the
+output, with the least loss on held-out families are kept. The *sampler* is a rectified flow (Liu et
+al., ICLR 2023) from noise to the standardised true deviation in that posterior: a release's noise
+is a step of the forward diffusion, which the flow reverses.
 """
 
 import itertools
@@ -39,14 +39,14 @@ Objective = Callable[[Batch], Tensor]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """A plant with what others have released.
+    """A plant, with the evidence from other sites' releases.
 
     Attributes:
         posterior: BLUP of the class deviations.
-        named: What names foretell of them along the eigenvectors, ``[K, d]``.
+        named: Deviations predicted from class names along the eigenvectors, ``[K, d]``.
         own: The plant's features and labels, -1 for none.
-        test: Its test records.
-        truth: Deviations of its class means along the eigenvectors, ``[K, d]``.
+        test: Test records.
+        truth: True deviations of the plant's class means along the eigenvectors, ``[K, d]``.
     """
 
     posterior: Posterior
@@ -57,7 +57,7 @@ class Case:
 
 
 def moments(posterior: Posterior) -> tuple[Floats, Floats]:
-    """Mean and variance of the class deviations along the eigenvectors, both ``[K, d]``."""
+    """Compute mean and variance of the class deviations along the eigenvectors, both ``[K, d]``."""
     inverse = np.linalg.inv(posterior.precision)
     mean = np.einsum("dij,dj->id", inverse, posterior.weighted)[1:]
     centring = np.eye(len(mean)) - 1 / len(mean)
@@ -66,18 +66,18 @@ def moments(posterior: Posterior) -> tuple[Floats, Floats]:
 
 
 def moved(posterior: Posterior, mean: Floats) -> Posterior:
-    """The same posterior about another mean ``[K, d]``."""
+    """Replace the mean of a posterior by another mean ``[K, d]``."""
     shift = mean - moments(posterior)[0]
     weighted = posterior.weighted + np.einsum("dij,jd->di", posterior.precision[:, :, 1:], shift)
     return replace(posterior, weighted=weighted)
 
 
 class Denoiser(nn.Module):
-    """A set network over classes.
+    """Set network over classes.
 
     Args:
-        dimension: d.
-        extra: Further inputs of a class.
+        dimension: Number d of directions.
+        extra: Number of further inputs per class.
     """
 
     def __init__(self, dimension: int, extra: int) -> None:
@@ -91,13 +91,13 @@ class Denoiser(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, inputs: Tensor, absent: Tensor) -> Tensor:
-        """Outputs ``[n, K, d]`` of inputs; ``absent`` ``[n, K]`` marks rows that are no class."""
+        """Compute outputs ``[n, K, d]``; ``absent`` ``[n, K]`` marks rows that are padding."""
         hidden = self.body(self.into(inputs), src_key_padding_mask=absent)
         return torch.as_tensor(self.share * self.out(hidden))
 
 
 def conditions(case: Case) -> tuple[Tensor, Tensor]:
-    """Inputs ``[K, 3 d]`` of a case, and the standard deviations of its posterior, ``[K, d]``."""
+    """Compute a case's inputs ``[K, 3 d]`` and posterior standard deviations ``[K, d]``."""
     mean, variance = moments(case.posterior)
     scale = np.sqrt(case.posterior.between)
     spread = np.sqrt(variance)
@@ -109,7 +109,7 @@ def conditions(case: Case) -> tuple[Tensor, Tensor]:
 
 
 def finishing(case: Case) -> dict[str, Tensor]:
-    """What a plant's exact records make of a shifted mean: all of it is linear in the shift."""
+    """Precompute how a plant's records turn a shifted mean into a head, linear in the shift."""
     posterior, (x, y) = case.posterior, case.own
     k = posterior.classes
     evidence = exact_evidence(x, y, k)
@@ -163,7 +163,7 @@ def finishing(case: Case) -> dict[str, Tensor]:
 
 
 def _padded(name: str, value: Tensor, k: int) -> Tensor:
-    """Zeros behind the classes of a case."""
+    """Pad a tensor with zeros to ``k`` classes."""
     missing = MOST - k
     if name == "gain":
         return F.pad(value, (0, 0, 0, missing, 0, missing))
@@ -171,7 +171,7 @@ def _padded(name: str, value: Tensor, k: int) -> Tensor:
 
 
 def loss_of_heads(batch: dict[str, Tensor], shift: Tensor) -> Tensor:
-    """Cross-entropy of the heads that plants finish from shifted means ``[n, K, d]``."""
+    """Cross-entropy of the heads that plants fit from shifted means ``[n, K, d]``."""
     here = (~batch["absent"]).float()[..., None]
     solved = batch["solved"] + torch.einsum("nijd,njd->nid", batch["gain"], shift * here)
     centre, delta = solved[:, :1], solved[:, 1:]
@@ -192,7 +192,7 @@ def loss_of_heads(batch: dict[str, Tensor], shift: Tensor) -> Tensor:
 def _fit(
     network: Denoiser, cases: Batch, held: Batch, objective: Objective, steps: int
 ) -> tuple[int, float]:
-    """Train a network, and leave it as it was best on what is held out: the step, and its loss."""
+    """Train a network to its best step on held-out cases; return this step and its loss."""
     generator = torch.Generator().manual_seed(0)
     optimiser = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, steps)
@@ -214,14 +214,14 @@ def _fit(
 
 @torch.no_grad()
 def _loss(cases: Batch, objective: Objective) -> float:
-    """Loss of all cases, whose draws are the same each time."""
+    """Loss of all cases, with the same random draws at each call."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
         return float(objective(cases))
 
 
 def fit(cases: Sequence[Case], held_cases: Sequence[Case]) -> tuple[Denoiser, Denoiser]:
-    """Fit the mean and the sampler on simulated plants; others say when to stop."""
+    """Fit mean and sampler on simulated plants, with early stopping on others."""
     stacked, held = (_stacked(each) for each in (cases, held_cases))
     dimension = stacked["mean"].shape[2]
     torch.manual_seed(0)
@@ -262,7 +262,7 @@ def _stacked(cases: Sequence[Case]) -> Batch:
 
 @torch.no_grad()
 def denoised_mean(network: Denoiser, case: Case) -> Floats:
-    """The learnt mean of the deviations, ``[K, d]``."""
+    """Predict the mean of the deviations, ``[K, d]``."""
     inputs, spread = conditions(case)
     absent = torch.zeros(1, len(inputs), dtype=torch.bool)
     shift: Floats = (spread * network(inputs[None], absent)[0]).numpy().astype(np.float64)
@@ -271,7 +271,7 @@ def denoised_mean(network: Denoiser, case: Case) -> Floats:
 
 @torch.no_grad()
 def samples(flow: Denoiser, case: Case, generator: torch.Generator) -> Floats:
-    """Draws from the learnt posterior, ``[SAMPLES, K, d]``."""
+    """Draw samples of the trained posterior, ``[SAMPLES, K, d]``."""
     inputs, spread = conditions(case)
     repeated = inputs.expand(SAMPLES, -1, -1)
     absent = torch.zeros(repeated.shape[:2], dtype=torch.bool)

@@ -1,12 +1,12 @@
-"""Data sets cut for same-family sites: what a zoo may have of them, and what plants are cut from.
+"""Cut data sets into records for a zoo and records for plants of the same family.
 
-Of images, and of sensor windows, which become float32 as a zoo wants them.
+The data sets are images, and sensor windows, which become float32 as a zoo requires.
 
-Run with ``python -m bench.family_sets --out DIR``. Several sets have groups (a tile, a board, a
-file) on both sides of their own split, and a plant's group must never be in the zoo. Such groups
-are dealt in turn: the first to the zoo, the second to the plants, and so on; their records on the
-other side are left out. ``DIR/NAME/data.npz`` has ``split`` 0 for the zoo and 1 for plants:
-``npz`` sources of a zoo plan read the former, ``bench.known_kinds --datasets DIR`` the latter.
+Run with ``python -m bench.family_sets --out DIR``. In several data sets a group (a tile, a board, a
+file) has records on both sides of the original split, and a plant's group must never be in the zoo.
+Such groups are assigned alternately to the zoo and to the plants; their records on the other side
+are omitted. ``DIR/NAME/data.npz`` has ``split`` 0 for the zoo and 1 for plants: ``npz`` sources of
+a zoo plan read the former, ``bench.known_kinds --datasets DIR`` the latter.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def apart(arrays: Arrays) -> Arrays:
-    """The records of a data set whose groups are on one side of its split.
+    """Select records so that each group is on one side of the data set's split.
 
     Args:
         arrays: ``x``, ``y``, ``classes``, ``split`` (0 or 1), and perhaps ``group``.

@@ -1,19 +1,20 @@
-"""Flower's FedAvg with Opacus beside one release: ``python -m bench.federated --home HOME``.
+"""Flower's FedAvg with Opacus against one release: ``python -m bench.federated --home HOME``.
 
-``--home`` is a home of images with a zoo (``zoo build --plan demo``); nothing is fitted on
-``--datasets``. Three or eight plants with cameras of their own have twenty labelled records of each
-of up to eight classes. By FedAvg (McMahan et al., AISTATS 2017; Flower's strategy) each trains a
-softmax on the released features by DP-SGD as Opacus has it, on all of its records in each step,
-which for so few is the least noise; the whole of its rounds is within (epsilon, 1e-5), counted
-exactly (``mu^2`` of all steps together). By the product each releases its
-statistics once at the same epsilon: the nearest mean of these, and BLUP.
+``--home`` is a home for images with a zoo (``zoo build --plan demo``); nothing is fitted on
+``--datasets``. Three or eight plants with different cameras have twenty labelled records of each of
+up to eight classes. With FedAvg (McMahan et al., AISTATS 2017; Flower's strategy) each trains a
+softmax on the released features by DP-SGD as in Opacus, with all of its records in each step, which
+is the least noise for so few; all rounds together cost (epsilon, 1e-5), counted exactly (``mu^2``
+of all steps together). With the product each plant releases its statistics once at the same
+epsilon, from which the nearest class mean and BLUP are computed.
 
-Another plant gets what comes of it. *No labels*: it has records without labels; FedAvg's head also
-with the biases that spread them evenly over classes. *Never seen*: it has labels of half of the
-classes; FedAvg's head also after the plant's own local training. Steps a round, learning rate and
-which of the two heads is used are chosen on sites of rendered families, for each number of plants
-and rounds, each epsilon and each cell. Bytes are those of one plant, both ways; seconds those of
-training all plants, or of making one package, on one thread. Errors are over sets.
+Another plant receives the result. *No labels*: it has records without labels; FedAvg's head is also
+tested with biases that distribute them evenly over classes. *Never seen*: it has labels of half of
+the classes; FedAvg's head is also tested after the plant's own local training. Steps per round,
+learning rate and the choice between the two heads are selected on sites of rendered families, for
+each number of plants and rounds, each epsilon and each cell. Bytes are those of one plant, in both
+directions; seconds are those of training all plants, or of making one package, on one thread.
+Errors are over data sets.
 """
 
 import argparse
@@ -66,7 +67,7 @@ from wg_server.zoo.task_spec import TaskSpec
 PLANTS = 3, OTHERS
 EPSILONS = 1.0, 4.0
 ROUNDS: Mapping[int, Sequence[int]] = {1: (4, 16, 64), 5: (1, 4, 16), 20: (1, 4, 16), 50: (1, 4)}
-"""Local steps that are tried, by rounds."""
+"""Numbers of local steps per round that are tried, by number of rounds."""
 RATES = 0.25, 1.0, 4.0, 16.0
 DRAWS = 3
 FAMILIES = 2, 3, 6
@@ -75,12 +76,12 @@ BLUP, NEAREST = "one release, BLUP", "one release, nearest mean"
 SCALE = 3.0  # Factor on features of norm 1 before training, as in the product's private heads
 
 Cell = tuple[int, float, str]
-"""Plants, epsilon, and what the other plant lacks."""
+"""Number of plants, epsilon, and what the receiving plant lacks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Local steps of a round, their learning rate, and whether the plant adapts what comes."""
+    """Local steps per round, learning rate, and whether the plant adapts the received head."""
 
     steps: int
     rate: float
@@ -89,7 +90,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A run of FedAvg, whose noise is that of a draw."""
+    """Settings of a run of FedAvg; ``draw`` is the seed of its noise."""
 
     plants: int
     epsilon: float
@@ -101,7 +102,7 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Share of right answers, those of classes never seen, bytes and seconds."""
+    """Accuracy, accuracy on classes never seen, transferred bytes, and seconds."""
 
     right: float
     unseen: float
@@ -110,7 +111,7 @@ class Result:
 
 
 def rendered(encoder: Encoder, family: int) -> Kind:
-    """Render sites of a family that no zoo of a plan has."""
+    """Render sites of a family that is in no plan's zoo."""
     sites = []
     for number in range(1 + OTHERS):
         task = sources.load_task(
@@ -139,10 +140,10 @@ def rendered(encoder: Encoder, family: int) -> Kind:
 def trained(
     site: Site, head: NDArrays, training: Training, noise: float, rng: np.random.Generator
 ) -> NDArrays:
-    """Train a softmax at a plant by DP-SGD from a head, ``[K, d]`` and ``[K]``.
+    """Train a softmax at a plant by DP-SGD, starting from a head of ``[K, d]`` and ``[K]``.
 
-    A record's gradient is an outer product, so that its norm is known without it; clipped and
-    noisy sums are those of Opacus' optimiser (``tests/bench/test_federated.py``).
+    The gradient of a record is an outer product, so its norm is computed without forming it;
+    clipped and noisy sums equal those of Opacus' optimiser (``tests/bench/test_federated.py``).
 
     Args:
         noise: Standard deviation on the sum of gradients that are clipped to 1.
@@ -168,13 +169,13 @@ def rendered_kind(encoder: Encoder, family: int, cache: Path) -> Kind:
 
 
 def sent(head: NDArrays) -> Parameters:
-    """A head as it travels, in single precision."""
+    """Convert a head to Flower's parameters, in single precision."""
     return ndarrays_to_parameters([part.astype(np.float32) for part in head])
 
 
 @functools.cache
 def averaged(kind: Kind, training: Training) -> tuple[LinearHead, int, float]:
-    """Run FedAvg: the head on features as they are, a plant's bytes, and seconds."""
+    """Run FedAvg; return the head on raw features, a plant's transferred bytes, and seconds."""
     rng = np.random.default_rng((training.draw, 58))
     started, size = time.perf_counter(), 0
     steps = training.rounds * training.steps
@@ -199,7 +200,7 @@ def averaged(kind: Kind, training: Training) -> tuple[LinearHead, int, float]:
 
 
 def evened(head: LinearHead, x: Floats) -> LinearHead:
-    """Move biases until records without labels are spread evenly over classes."""
+    """Change biases until the predictions for records without labels are evenly distributed."""
     bias = head.bias.copy()
     for _ in range(30):
         bias -= 0.5 * np.log(softmax(x @ head.weight.T + bias, axis=1).mean(axis=0) + 1e-9)
@@ -207,7 +208,7 @@ def evened(head: LinearHead, x: Floats) -> LinearHead:
 
 
 def own_records(kind: Kind, cell: Cell) -> tuple[Site, Ints]:
-    """What the plant has in a cell, label -1 for none, and the classes that it has never seen."""
+    """Records of the plant in a cell, label -1 for none, and the classes never seen."""
     x, y = kind.sites[0]
     if cell[2] == NO_LABELS:
         return (x, np.full(len(y), -1)), np.zeros(0, np.int64)
@@ -215,14 +216,14 @@ def own_records(kind: Kind, cell: Cell) -> tuple[Site, Ints]:
 
 
 def judged(kind: Kind, cell: Cell, head: LinearHead, size: int, seconds: float) -> Result:
-    """Score a head at the plant's test records."""
+    """Evaluate a head on the plant's test records."""
     x, y = kind.test
     odd = y % 2 == 1
     return Result(right(head, kind.test), right(head, (x[odd], y[odd])), size, seconds)
 
 
 def federated(kind: Kind, cell: Cell, training: Training, adapted: bool) -> Result:
-    """Judge FedAvg's head as it comes, or adapted at the plant."""
+    """Evaluate FedAvg's head as received, or adapted at the plant."""
     head, size, seconds = averaged(kind, training)
     if adapted:
         (x, y), gone = own_records(kind, cell)
@@ -231,7 +232,7 @@ def federated(kind: Kind, cell: Cell, training: Training, adapted: bool) -> Resu
 
 
 def released(kind: Kind, cell: Cell, priors: ModelVariances, draw: int) -> dict[str, Result]:
-    """Judge what one release of each plant gives."""
+    """Evaluate the heads computed from one release of each plant."""
     count, epsilon, _ = cell
     rng, names = np.random.default_rng((draw, 57)), kind.labels
     others = [release("ab" * 32, x, y, names, epsilon, rng) for x, y in kind.sites[1 : 1 + count]]
@@ -252,12 +253,12 @@ def released(kind: Kind, cell: Cell, priors: ModelVariances, draw: int) -> dict[
 
 
 def cells() -> Iterator[Cell]:
-    """All cells."""
+    """Yield all cells."""
     yield from itertools.product(PLANTS, EPSILONS, (NO_LABELS, NEVER_SEEN))
 
 
 def tried(job: tuple[Path, Path, int]) -> dict[tuple[Cell, int, Recipe], float]:
-    """Score all recipes on one rendered family."""
+    """Evaluate all recipes on one rendered family."""
     torch.set_num_threads(1)
     folder, cache, family = job
     encoder, scores = load_encoder(ServerHome(folder).read_encoder()), {}
@@ -273,7 +274,7 @@ def tried(job: tuple[Path, Path, int]) -> dict[tuple[Cell, int, Recipe], float]:
 def shown(
     job: tuple[Path, Path, Path, str, Mapping[tuple[Cell, int], Recipe]],
 ) -> dict[tuple[Cell, str], Result] | None:
-    """Judge every way on one data set, the mean of some draws of noise."""
+    """Evaluate all methods on one data set, averaged over draws of noise; None if missing."""
     folder, root, cache, name, recipes = job
     torch.set_num_threads(1)
     home = ServerHome(folder)
@@ -301,7 +302,7 @@ def shown(
 def best(
     scores: Sequence[Mapping[tuple[Cell, int, Recipe], float]],
 ) -> dict[tuple[Cell, int], Recipe]:
-    """Choose the recipe of the best mean over rendered families."""
+    """Select each cell's recipe, by number of rounds, with the best mean over rendered families."""
     chosen: dict[tuple[Cell, int], tuple[float, Recipe]] = {}
     for cell, rounds, recipe in scores[0]:
         mean = float(np.mean([score[cell, rounds, recipe] for score in scores]))
@@ -311,7 +312,7 @@ def best(
 
 
 def federated_in(rounds: int) -> str:
-    """Name of FedAvg in so many rounds."""
+    """Name of FedAvg with a number of rounds in tables."""
     return f"FedAvg, rounds: {rounds}"
 
 
@@ -319,7 +320,7 @@ def table(
     results: Mapping[str, Mapping[tuple[Cell, str], Result]],
     recipes: Mapping[tuple[Cell, int], Recipe],
 ) -> Iterator[str]:
-    """Write a table of each cell, of recipes, and of differences to BLUP."""
+    """Tabulate each cell, the recipes, and the differences to BLUP."""
     recipe_of = {(cell, federated_in(rounds)): r for (cell, rounds), r in recipes.items()}
     ways = dict.fromkeys(way for _, way in next(iter(results.values())))
     rows = []

@@ -1,12 +1,13 @@
-"""A campaign over 1,000 plants: one process on SQLite, then two on one PostgreSQL.
+"""Campaign over 1,000 plants: with one process on SQLite, then with two on one PostgreSQL.
 
-Run ``python -m bench.fleet [--nodes N] [--processes P]``. Each plant has keys, certificate,
-ledger and TLS connection of its own, and is the product's node; many share a process. They answer
-with the synthetic handler of ``tests/e2e/fleet_support``: real charge, noise, signatures, witness,
-simulated features. The fleet enrols once, on SQLite; the store is then copied into PostgreSQL as
-``wg-server restore`` does, and half of the plants are pointed to a second process of the same home
-(``serve --beside``). Two things are not as in life: enrolment tries are not limited (all plants
-have one address), and nodes reach the pause of a long quiet within a minute instead of twenty.
+Run ``python -m bench.fleet [--nodes N] [--processes P]``. Each plant has its own keys, certificate,
+ledger and TLS connection, and runs the product's node; many share a process. They answer with the
+synthetic handler of ``tests/e2e/fleet_support``: real charge, noise, signatures, witness, simulated
+features. The fleet enrols once, on SQLite; the store is then copied into PostgreSQL as ``wg-server
+restore`` does, and half of the plants are pointed to a second process of the same home (``serve
+--beside``). There are two differences to a real fleet: enrolment attempts are not limited (all
+plants have one address), and nodes reach the longest polling interval within a minute instead of
+twenty.
 """
 
 import argparse
@@ -105,7 +106,7 @@ def bench(nodes: int, processes: int, kept: Path | None, databases: list[str]) -
 
 
 def on_postgresql(home: ServerHome, plants: Sequence[Path], url: str, folder: Path) -> int:
-    """Move the store, and point half of the plants to a second process; its port."""
+    """Move the store, and point half of the plants to a second process; return its port."""
     with ServerStore.open(home) as store:
         copying.copy_store_to_file(store.engine, folder / "copy.sqlite")
     copying.restore_store_from_file(folder / "copy.sqlite", url)
@@ -119,7 +120,7 @@ def on_postgresql(home: ServerHome, plants: Sequence[Path], url: str, folder: Pa
 def campaign(
     home: ServerHome, plants: list[Path], processes: int, folder: Path, besides: list[int]
 ) -> dict[str, object]:
-    """Let all nodes come, be idle, and go through one campaign."""
+    """Let all nodes connect, stay idle, and answer one campaign; return the measurements."""
     kind = "postgresql" if besides else "sqlite"
     pids = list(SERVERS.values())
     began, load = time.time(), os.getloadavg()
@@ -171,7 +172,7 @@ def campaign(
 
 
 def accounted(home: ServerHome, found: Campaign) -> dict[str, object]:
-    """Where every reply is: as parts, as releases in the store, and charged once each."""
+    """Count replies as parts, releases and charges, each of which must occur once per site."""
     epsilon, releases, charges, forks = found.epsilon, 0, 0, 0
     with ServerStore.open(home) as store:
         for task in found.tasks:
@@ -190,6 +191,7 @@ def accounted(home: ServerHome, found: Campaign) -> dict[str, object]:
 
 
 def enrol(home: ServerHome, plants: Sequence[Path], processes: int) -> float:
+    """Enrol all plants; return the seconds."""
     began = time.monotonic()
     shares = [plants[index::processes] for index in range(processes)]
     words = ["--be", "enrol", str(home.root)]
@@ -200,14 +202,14 @@ def enrol(home: ServerHome, plants: Sequence[Path], processes: int) -> float:
 
 
 def point(home: ClientHome, port: int) -> None:
-    """Let a plant connect to another process of its server."""
+    """Point a plant to another process of its server."""
     config = configuration.load(home)
     there = dataclasses.replace(config.server, fleet_url=f"https://127.0.0.1:{port}")
     configuration.save(home, dataclasses.replace(config, pin=there))
 
 
 def round_trips(lines: Sequence[dict[str, str]], campaign_id: str) -> list[float]:
-    """Seconds from a site's first query to its verified release, from the servers' logs."""
+    """Seconds from each site's first query to its verified release, from the servers' logs."""
     asked: dict[str, float] = {}
     released: dict[str, float] = {}
     for line in lines:

@@ -1,10 +1,11 @@
-"""Processes of a fleet for benchmarks: one server, and nodes many of which share a process.
+"""Processes of a fleet for benchmarks: one server, and nodes of which many share a process.
 
-Each node has its own home, keys, certificate, ledger and connection, and is the product's node at
-its default speed. The server is the product's ``serve``, with a package maker that offers the
-public base alone; plants answer with the synthetic handler of ``tests/e2e/fleet_support``: real
-charge, noise, signatures and witness over simulated features, no encoder. Each process is a call of
-``python -m bench.fleet_processes --be nodes HOME``, or of a benchmark with its own ``--be``.
+Each node has its own home, keys, certificate, ledger and connection, and is the product's node with
+its default intervals. The server is the product's ``serve``, with a package maker that offers only
+the public base; plants answer with the synthetic handler of ``tests/e2e/fleet_support``: real
+charge, noise, signatures and witness over simulated features, without an encoder. Each process is a
+call of ``python -m bench.fleet_processes --be nodes HOME``, or of a benchmark with its own
+``--be``.
 """
 
 import argparse
@@ -49,7 +50,7 @@ def main() -> None:
 
 
 def enrol(home: ServerHome, root: Path, site: str) -> None:
-    """Enrol one plant over the network; the listener lets 60 a minute in."""
+    """Enrol one plant over the network; the listener admits 60 per minute."""
     while True:
         try:
             enrol_plant(home, root, site)
@@ -95,7 +96,7 @@ def server(home: ServerHome, log: Path) -> Iterator[int]:
 def node_processes(
     homes: Sequence[Path], count: int, log: Path, module: str = MODULE
 ) -> Iterator[list[int]]:
-    """Nodes in so many processes of a bench, as long as the block runs."""
+    """Run nodes in ``count`` processes during the body; yield the process ids."""
     shares = [["--be", "nodes", *map(str, homes[index::count])] for index in range(count)]
     with log.open("wb") as stream:
         running = [start(words, stream, module) for words in shares if len(words) > 2]
@@ -129,14 +130,14 @@ def be_server(home: ServerHome, beside: int = 0) -> None:
 def make_base(
     home: ServerHome, pools: ReleasePools, own: PackageRecipient, request_id: str, generator: str
 ) -> bytes:
-    """A package of the public base alone, in a process with torch, as the real maker's."""
+    """Make a package with the public base only, with torch loaded as in the real package maker."""
     import wg_server.generator.weights.head_generation  # noqa: F401
 
     return base_package(home, pools, own, request_id, generator)
 
 
 def be_nodes(homes: Sequence[ClientHome]) -> None:
-    """Several nodes on threads of one process."""
+    """Run several nodes on threads of this process."""
 
     def apply(home: ClientHome, source: Path) -> object:
         atomic.write_bytes(home.models / "applied", source.read_bytes())

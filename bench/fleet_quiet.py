@@ -1,11 +1,11 @@
-"""What a quiet fleet costs its server: memory and share of a core, with N plants connected.
+"""Memory and processor time of a server while N connected plants are idle.
 
-Run ``python -m bench.fleet_quiet --fleet FOLDER [--nodes N]`` over a fleet that was enrolled by
-``bench.fleet --fleet FOLDER``. One light process plays all nodes: each has its own TLS
-connection, certificate and node key, is activated, and asks for work once a minute, as a quiet node
-does; a heartbeat in five minutes is left out. So 1,000 nodes are measured on a machine that could
-not run 1,000 of them, or is busy: memory and seconds of the server's processor hardly depend on it.
-The result is ``quiet`` in ``bench/results/fleet_1000.json``.
+Run ``python -m bench.fleet_quiet --fleet FOLDER [--nodes N]`` with a fleet that was enrolled by
+``bench.fleet --fleet FOLDER``. A single light process simulates all nodes: each has its own TLS
+connection, certificate and node key, is activated, and asks for work once a minute, as an idle node
+does; the heartbeat every five minutes is omitted. So 1,000 nodes are measured on a machine that
+could not run 1,000 real ones: the server's memory and processor time hardly depend on the other
+load. The result is ``quiet`` in ``bench/results/fleet_1000.json``.
 """
 
 import argparse
@@ -37,7 +37,7 @@ LOOK_SECONDS = 30.0
 
 
 class QuietNode:
-    """A node that asks for work and is given none."""
+    """Simulated idle node, which asks for work and receives none."""
 
     def __init__(self, home: ClientHome, port: int) -> None:
         self._key = key_files.load_ec(home.node_key)
@@ -48,7 +48,7 @@ class QuietNode:
         self.asked = 0
 
     async def come(self) -> None:
-        """Connect and be activated."""
+        """Connect and activate the node."""
         self._reader, self._writer = await asyncio.open_connection(
             "127.0.0.1", self._port, ssl=self._context, ssl_handshake_timeout=300.0
         )
@@ -57,7 +57,7 @@ class QuietNode:
         self._id = ActivateNodeResponse.FromString(answer).node_id
 
     async def stay(self) -> None:
-        """Ask for work, a minute after the last answer, without end."""
+        """Ask for work one minute after each answer, for ever."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             await self._ask("pull-messages", PullMessagesRequest(node=Node(node_id=self._id)))
@@ -103,7 +103,7 @@ def main() -> None:
 async def quiet(
     home: ServerHome, fleet: Path, count: int, looks: int, pid: int
 ) -> dict[str, object]:
-    """Let the nodes come one after the other, and see what they cost."""
+    """Connect the nodes one by one, and measure the server's memory and processor time."""
     port = home.read_config().fleet_port
     alone, spent = measure.resident(pid), await _used(pid)
     nodes = [QuietNode(ClientHome(fleet / f"plant-{n:04}"), port) for n in range(count)]
@@ -138,7 +138,7 @@ async def quiet(
 
 
 async def _used(pid: int) -> float:
-    """Share of a core that a process uses for a while."""
+    """Measure the share of a core that a process uses."""
     before, began = measure.cpu_seconds(pid), time.monotonic()
     await asyncio.sleep(LOOK_SECONDS)
     return (measure.cpu_seconds(pid) - before) / (time.monotonic() - began)

@@ -1,13 +1,14 @@
-"""What a campaign costs a server, a site and a package, with 100 to 10,000 sites.
+"""Cost of a campaign for the server, per site and per package, with 100 to 10,000 sites.
 
 Run ``python -m bench.fleet_standins --home HOME [--sites 100,1000,10000]``; with ``--kills 10
---campaigns 20`` the server is killed so many times in each; with ``--packages 5 --sites 100,10000``
-packages alone are made, in so many blocks of each size in turn, each a new process. Intake,
-witness, queue, sums, packages and deliveries are the product's, on SQLite and PostgreSQL, with the
-generator of HOME. Plants are stand-ins: each made one release in advance, under a ledger of its own
-with real charge, noise, signatures and proofs, of simulated features (``CLASSES`` classes at
-``EPSILON``), and answers within ``--pause`` seconds. No Flower and no TLS is between them: what a
-message costs there is in ``bench.fleet``. Servers are measured, with the stand-ins' answers.
+--campaigns 20`` the server is killed ten times in each of twenty campaigns; with ``--packages 5
+--sites 100,10000`` only packages are made, in five blocks for each number of sites in turn, each in
+a new process. Intake, witness, queue, sums, packages and deliveries are the product's, on SQLite
+and PostgreSQL, with the generator of HOME. Plants are stand-ins: each made one release in advance,
+with its own ledger and real charge, noise, signatures and proofs, from simulated features
+(``CLASSES`` classes at ``EPSILON``), and answers within ``--pause`` seconds. Flower and TLS are not
+involved; their cost per message is measured by ``bench.fleet``. Only the server is measured,
+including the stand-ins' answers.
 """
 
 import argparse
@@ -92,7 +93,7 @@ def main() -> None:
 
 
 def prepare(trained: Path, folder: Path, count: int) -> None:
-    """A server's home with the generator of another, and the releases of so many plants."""
+    """Make a server's home with the generator of ``trained``, and releases of ``count`` plants."""
     from tests.e2e.fleet_support import make_home
 
     from wg_server.generator import versions
@@ -114,7 +115,7 @@ def prepare(trained: Path, folder: Path, count: int) -> None:
 
 
 def make_plant(folder: Path, number: int) -> None:  # long: one release, from keys to files
-    """One release of a plant, and what the server and its witness are told of the plant."""
+    """Make one release of a plant, and the server's and the witness's data on the plant."""
     from tests.e2e.fleet_support import covered_release, release_records
 
     encoder, recipient, name, witness_key = server_of(folder)
@@ -194,7 +195,7 @@ def server_of(folder: Path) -> tuple[str, str, str, Any]:
 
 
 def records(number: int) -> tuple[Any, Any, None]:
-    """Made-up records: all plants know the same classes, each with a shift of its own."""
+    """Draw simulated records: the same classes at all plants, each plant with its own shift."""
     rng = np.random.default_rng((1, number))
     means = np.random.default_rng(0).normal(0, 0.08, (CLASSES, DIMENSION))
     y = np.arange(CLASSES * RECORDS) % CLASSES
@@ -203,7 +204,7 @@ def records(number: int) -> tuple[Any, Any, None]:
 
 
 class StandIns:
-    """Flower's side: all plants are online, and answer within a pause what they made before.
+    """Replacement for Flower: all plants are online, and answer after a pause with stored releases.
 
     The methods are those of ``FlowerLink`` and ``FleetRun``.
     """
@@ -222,7 +223,7 @@ class StandIns:
         yield self
 
     def online_sites(self, sites: Iterable[Any]) -> set[str]:
-        """See ``FlowerLink``: all are."""
+        """Return all sites; see ``FlowerLink``."""
         return {site.name for site in sites}
 
     def activated(self, site: str) -> float:
@@ -271,7 +272,7 @@ class StandIns:
 
 @contextmanager
 def served(folder: Path, size: int, database: str, words: Any) -> Iterator[tuple[Any, list[str]]]:
-    """A home of its own for so many sites, and the command that serves one campaign there."""
+    """Prepare a home for ``size`` sites; return it with the command that serves one campaign."""
     from wg_server.site.home import ServerHome
 
     with tempfile.TemporaryDirectory(prefix="wg-bench-") as temporary:
@@ -289,7 +290,7 @@ def served(folder: Path, size: int, database: str, words: Any) -> Iterator[tuple
 
 
 def measured(home: Any, command: list[str], lives: list[float]) -> dict[str, Any]:
-    """One campaign, whose server is killed after so many seconds, again and again."""
+    """Run one campaign whose server is killed after each of the given numbers of seconds."""
     began, killed, machine = time.monotonic(), 0, measure.machine()
     for life in lives:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -308,7 +309,7 @@ def measured(home: Any, command: list[str], lives: list[float]) -> dict[str, Any
 
 
 def packages_in_turn(folder: Path, sizes: list[int], database: str, words: Any) -> dict[str, Any]:
-    """A package's processor time by size, in blocks; the mean ratio of largest to smallest."""
+    """Measure a package's processor time by number of sites, and the ratio of both ends."""
     blocks: defaultdict[int, list[float]] = defaultdict(list)
     machine = measure.machine()
     with ExitStack() as stack:
@@ -327,7 +328,7 @@ def packages_in_turn(folder: Path, sizes: list[int], database: str, words: Any) 
 
 
 def accounted(home: Any) -> dict[str, Any]:
-    """Of one campaign: sites without a release or package, and those that have one twice."""
+    """Count sites without a release or package in a campaign, and sites that have one twice."""
     from wg_server.generator import versions
     from wg_server.store.pools import PoolTable
     from wg_server.store.queue import CampaignQueue
@@ -360,7 +361,7 @@ def accounted(home: Any) -> dict[str, Any]:
 
 
 def be_server(root: Path, size: int, pause: float) -> dict[str, Any]:  # long: a campaign, its row
-    """Serve one campaign; what it cost."""
+    """Serve one campaign, and return its cost."""
     import logging
 
     from wg_server.campaigns.making import PackagingProcess
@@ -427,7 +428,7 @@ def be_server(root: Path, size: int, pause: float) -> dict[str, Any]:  # long: a
 
 
 def package_cost(root: Path, size: int) -> dict[str, float]:
-    """Processor time of a package: from the release of its plant in the store to signed bytes."""
+    """Measure the processor time of a package, from the stored release to signed bytes."""
     from wg_server.campaigns import intake
     from wg_server.campaigns.packaging import make_package
     from wg_server.campaigns.pools import StoredPools
@@ -466,7 +467,7 @@ def enrol(store: Any, plants: Path, size: int) -> None:
 
 
 def watch(peaks: list[float]) -> None:
-    """Keep the largest memory of this process and its children together, MB."""
+    """Store the peak memory of this process and its children together, in MB, in ``peaks``."""
     while True:
         resident = 0.0
         for pid in [os.getpid(), *children()]:
@@ -482,7 +483,7 @@ def children() -> list[int]:
 
 
 def processor_seconds() -> float:
-    """Of this process and its children, those that have ended among them."""
+    """Processor time of this process and its children, including ended ones, in seconds."""
     times = os.times()
     ended = times.user + times.system + times.children_user + times.children_system
     return ended + sum(measure.cpu_seconds(pid) for pid in children())

@@ -1,13 +1,13 @@
-"""The generator against baselines on real plants: ``python -m bench.generator --home HOME``.
+"""Compare the generator with baselines on real plants: ``python -m bench.generator --home HOME``.
 
-Every data set under ``--datasets`` is cut into a plant, same-family sites under other cameras, and
-test records that nobody else sees; groups stay on one side. Nothing is fitted on any of these data
-sets: encoder, priors and generator come from the home's zoo. Releases are simulated with the code
-and the scale of real ones.
+Every data set in ``--datasets`` is cut into a plant, same-family sites with other cameras, and test
+records used nowhere else; all records of a group are on one side. Nothing is fitted on any of these
+data sets: encoder, priors and generator come from the home's zoo. Releases are simulated with the
+code and the noise scale of real ones.
 
-Finished plants are kept in ``--results`` (JSON lines), so that a run goes on where it stopped, and
+Finished plants are stored in ``--results`` (JSON lines), so that an interrupted run continues, and
 their features in ``--cache``. Differences are paired; standard errors are clustered by data set.
-The configuration and the machine stand beside the results.
+The configuration and the machine are stored beside the results.
 """
 
 import argparse
@@ -28,7 +28,7 @@ Job = tuple[str, argparse.Namespace, str, int]
 
 
 def main() -> None:
-    """Judge, and write the table."""
+    """Evaluate, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="a server's home, trained")
     parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
@@ -80,7 +80,7 @@ def _job(job: Job) -> Row | None:
 
 
 def _grouped(options: argparse.Namespace) -> list[list[Cell]]:
-    """Cells that are asked for; those of a group differ in epsilon only: labels count once."""
+    """Group the requested cells that differ only in epsilon, whose label-only fits are shared."""
     groups: dict[Cell, list[Cell]] = {}
     for cell in cells(quick=options.quick):
         if cell.name.endswith(tuple(options.cells.split(","))):

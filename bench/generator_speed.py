@@ -1,7 +1,8 @@
 """Speed of rendering, encoding and generation. Run with ``python -m bench.generator_speed``.
 
-Prints one line a figure, on one thread; figures and machine go to ``bench/results``. Seconds are
-the processor's, so that other work on the machine counts less. Nothing is asserted.
+Prints one line per figure, measured on one thread; figures and machine are stored in
+``bench/results``. Seconds are processor time, which depends less on other load of the machine.
+Nothing is asserted.
 """
 
 import argparse
@@ -58,7 +59,7 @@ def main() -> None:
 
 
 def encoding() -> dict[str, float]:
-    """Records a second: one at a time, as for a release, and in batches, as for a prediction."""
+    """Records encoded per second: singly, as for a release, and in batches, as for a prediction."""
     rng = np.random.default_rng(0)
     groups, labels = np.arange(2000) % 5, np.arange(2000) % 3
     raw = rng.normal(size=(2000, image_trunk.WIDTH)).astype(np.float32)
@@ -78,7 +79,7 @@ def encoding() -> dict[str, float]:
 
 
 def _rate(encode: Callable[[Any], object], records: NDArray[Any]) -> float:
-    """The best of three."""
+    """Return the best rate of three runs, records per second."""
     encode(records[:4])
     best = 0.0
     for _ in range(3):
@@ -89,7 +90,7 @@ def _rate(encode: Callable[[Any], object], records: NDArray[Any]) -> float:
 
 
 def rendering() -> float:
-    """Pictures a second, sheets included."""
+    """Pictures rendered per second, including those of whole sheets of material."""
     started, count = time.process_time(), 0
     for number in range(40):
         family = families.draw_family((7, number))
@@ -102,7 +103,7 @@ def rendering() -> float:
 
 
 def generation(generator: HeadGenerator) -> dict[str, float]:
-    """Least seconds of three for the candidates of ten classes with three other sites."""
+    """Fewest seconds of three runs for the candidates of ten classes, with three other sites."""
     others = _pools(generator)
     found = {"candidates_seconds": _least(lambda: generate_heads(generator, others, LABELS))}
     print(f"generation: candidates in {found['candidates_seconds']:.3f} s")
@@ -110,7 +111,7 @@ def generation(generator: HeadGenerator) -> dict[str, float]:
 
 
 def from_a_sheet() -> dict[str, float]:
-    """Seconds for sixteen networks from a data sheet; what the weights are makes no difference."""
+    """Seconds for sixteen networks from a data sheet, with untrained weights."""
     sheet, sheet_labels = DataSheet(rotating_machine=BEARING), ("normal", "ball", "inner", "outer")
     simulator = bearing_simulation.BearingSimulator(0)
     model = MachineModel(simulator.kind, simulator.hidden_size, NetworkSizes()).eval()
@@ -130,7 +131,7 @@ def from_a_sheet() -> dict[str, float]:
 
 
 def package_size(generator: HeadGenerator, encoder: Encoder) -> dict[str, float]:
-    """Bytes of the tensors of a package: ten classes, with a family's head."""
+    """Bytes of a package's tensors for ten classes, with a family head."""
     others = _pools(generator)
     made = generate_heads(generator, others, LABELS)
     size = sum(FeatureLayout(encoder.scaled_dimension, encoder.local_blocks).head_block_sizes)
@@ -148,7 +149,7 @@ def package_size(generator: HeadGenerator, encoder: Encoder) -> dict[str, float]
 
 
 def _pools(generator: HeadGenerator) -> list[EvidencePool]:
-    """What three other sites know from releases of twenty records a class at epsilon 4."""
+    """Evidence of three other sites, from releases of twenty records per class at epsilon 4."""
     rng = np.random.default_rng(0)
     schema = default_schema(
         encoder=generator.parts.encoder,

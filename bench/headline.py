@@ -1,21 +1,22 @@
-"""D2NWG's experiment in small: ``python -m bench.headline --home HOME --datasets DIR``.
+"""D2NWG's experiment on a small scale: ``python -m bench.headline --home HOME --datasets DIR``.
 
-Soro et al. (ICLR 2025, arXiv 2402.18153) generate weights for data sets never seen from encodings
-of these, and count steps of fine-tuning. Here weights are linear heads of five classes on the 64
-numbers that a home's encoder releases; the zoo of heads is of class subsets of forty classes of
-``tiny_imagenet``, trained to convergence. Tests are five classes of sets that no training saw: the
-other classes of ``tiny_imagenet``, and image sets under cameras of their own. The condition is a
-mean of fifty records of each class, exact or released at epsilon 4; the plant has five labels of
-each, on which all ways are fine-tuned alike by Adam. The rate of each way is chosen on
-sites of rendered families, as in ``bench.federated``, and all is drawn three times.
+Soro et al. (ICLR 2025, arXiv 2402.18153) generate weights for unseen data sets from encodings of
+these sets, and report accuracy by steps of fine-tuning. Here weights are linear heads of five
+classes on the 64 features that a home's encoder releases; the zoo of heads consists of class
+subsets of forty classes of ``tiny_imagenet``, trained to convergence. Test tasks are five classes
+of sets used in no training: the other classes of ``tiny_imagenet``, and image sets under simulated
+cameras. The condition is the mean of fifty records of each class, exact or released at epsilon 4;
+the plant has five labels of each, on which all heads are fine-tuned by Adam. The learning rate of
+each method is selected on sites of rendered families, as in ``bench.federated``, and all is
+repeated with three seeds.
 
-``random``; ``pretrained``, any head of the zoo; ``nearest``, the zoo's head of the most similar
-class means; ``D2NWG``, its recipe: an autoencoder of flat heads, a diffusion on its latents
-conditioned on the set, one sample, and the mean of sixteen; ``closed form``, discriminants of the
-shrunken means, with variances of the zoo's classes; ``ours``, what the product makes of the
-release, with variances of rendered pictures, aligned by the plant's records without labels.
-``alone`` is a logistic regression on the five labels. Differences are to ``closed form``; errors
-over sets.
+The methods are ``random``; ``pretrained``, a random head of the zoo; ``nearest``, the zoo's head
+with the most similar class means; ``D2NWG``, its recipe (an autoencoder of flattened heads, a
+diffusion on its latents conditioned on the set, one sample) and the mean of sixteen samples;
+``closed form``, discriminants of shrunken means, with variances of the zoo's classes; ``ours``, the
+product's head for the release, with variances of rendered pictures, aligned to the plant's records
+without labels. ``alone`` is a logistic regression on the five labels. Differences are to ``closed
+form``; errors are over data sets.
 """
 
 from __future__ import annotations
@@ -62,7 +63,13 @@ ALONE = "alone"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """Five classes of a plant: features ``[5, n, d]`` of each part."""
+    """Five classes of a plant: features ``[5, n, d]`` for each use.
+
+    Attributes:
+        shown: Records of the condition.
+        few: Labelled records for fine-tuning.
+        test: Test records.
+    """
 
     shown: Floats
     few: Floats
@@ -71,7 +78,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Heads:
-    """The zoo: class means ``[N, 5, d]`` that heads ``[N, 5, d + 1]`` were trained on."""
+    """Zoo of heads ``[N, 5, d + 1]``, and class means ``[N, 5, d]`` of their training records."""
 
     means: Tensor
     heads: Tensor
@@ -79,14 +86,19 @@ class Heads:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Variances:
-    """Covariances ``[d, d]`` of the zoo's classes: of records, and of class means."""
+    """Covariances ``[d, d]`` of the zoo's classes.
+
+    Attributes:
+        within: Covariance of records around their class mean.
+        between: Covariance of class means.
+    """
 
     within: Floats
     between: Floats
 
     @staticmethod
     def of(records: Floats) -> Variances:
-        """Fit them on records ``[K, n, d]``, with a tenth of the mean variance on the diagonal."""
+        """Estimate from records ``[K, n, d]``, shrunk by a tenth to the mean variance."""
         k, n, d = records.shape
         means = records.mean(axis=1)
         residuals = (records - means[:, None]).reshape(-1, d)
@@ -97,14 +109,14 @@ class Variances:
 
 
 def logits(heads: Tensor, x: Tensor) -> Tensor:
-    """Logits ``[n, r, 5]`` of records ``[n, r, d]`` by heads, bias last."""
+    """Compute logits ``[n, r, 5]`` of records ``[n, r, d]`` by heads with the bias last."""
     return x @ heads[..., :-1].transpose(-1, -2) + heads[..., None, :, -1]
 
 
 def tuned(
     start: Tensor, x: Tensor, y: Tensor, rate: float, steps: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """Fine-tune heads together by Adam: the step and the heads before it."""
+    """Fine-tune heads together by Adam; yield each step and the heads before it."""
     heads = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([heads], rate)
     for step in range(steps + 1):
@@ -117,12 +129,12 @@ def tuned(
 
 
 def answers(tasks: int, records: int) -> Tensor:
-    """Classes ``[tasks, 5 records]`` of records that are sorted by class."""
+    """Return the classes ``[tasks, 5 records]`` of records that are sorted by class."""
     return torch.arange(WAYS).repeat_interleave(records).expand(tasks, -1)
 
 
 def zoo_of_heads(records: Floats, rng: np.random.Generator) -> Heads:
-    """Train heads of five of the known classes ``[40, n, d]`` each."""
+    """Train heads on random subsets of five classes of the records ``[40, n, d]``."""
     means, heads = [], []
     for _ in range(HEADS // 250):
         chosen = np.array([rng.permutation(KNOWN)[:WAYS] for _ in range(250)])
@@ -136,7 +148,7 @@ def zoo_of_heads(records: Floats, rng: np.random.Generator) -> Heads:
 
 
 def mlp(*widths: int) -> nn.Sequential:
-    """Fully connected layers."""
+    """Build fully connected layers of the given widths, with GELU between them."""
     layers: list[nn.Module] = []
     for into, out in itertools.pairwise(widths):
         layers += [nn.Linear(into, out), nn.GELU()]
@@ -144,7 +156,7 @@ def mlp(*widths: int) -> nn.Sequential:
 
 
 class Recipe:
-    """D2NWG's recipe: an autoencoder of flat heads, and a diffusion on its latents."""
+    """D2NWG's recipe: an autoencoder of flattened heads, and a diffusion on its latents."""
 
     def __init__(self, zoo: Heads, variances: Variances) -> None:
         self.basis = whitening(variances.between)
@@ -173,7 +185,7 @@ class Recipe:
 
     @staticmethod
     def fit(networks: Sequence[nn.Module], objective: Callable[[Tensor], Tensor]) -> None:
-        """Train networks on batches of the zoo's rows."""
+        """Train networks on random batches of row numbers of the zoo."""
         parameters = [p for network in networks for p in network.parameters()]
         optimiser = torch.optim.AdamW(parameters, 1e-3, weight_decay=1e-4)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, TRAINING)
@@ -185,7 +197,7 @@ class Recipe:
             schedule.step()
 
     def reconstruction(self, flat: Tensor) -> Tensor:
-        """Loss of the autoencoder."""
+        """Loss of the autoencoder (VAE) on flattened heads."""
         x = (flat - self.centre) / self.scale
         mean, spread = self.encoder(x).chunk(2, -1)
         spread = spread.clamp(-10, 2)
@@ -195,13 +207,13 @@ class Recipe:
         return loss
 
     def condition(self, means: Tensor, noise: float) -> Tensor:
-        """The set as the denoiser sees it, from class means ``[n, 5, d]``."""
+        """Build the denoiser's condition from class means ``[n, 5, d]`` and their noise."""
         known = ((means - means.mean(1, keepdim=True)) @ self.basis).flatten(1)
         return torch.cat([known, torch.full((len(means), 1), 10 * noise)], dim=1)
 
     @torch.no_grad()
     def samples(self, means: Tensor, noise: float) -> Tensor:
-        """Heads ``[SAMPLES, n, 5, d + 1]``."""
+        """Sample heads ``[SAMPLES, n, 5, d + 1]`` for class means."""
         condition = self.condition(means, noise).repeat(SAMPLES, 1)
         state = torch.randn(len(condition), LATENT)
         for now, then in itertools.pairwise(torch.linspace(1, 0, FLOW_STEPS + 1)):
@@ -213,18 +225,18 @@ class Recipe:
 
 
 def release_noise(epsilon: float) -> float:
-    """Standard deviation on an entry of a class mean of ``RECORDS`` records of norm 1."""
+    """Standard deviation of the noise on a class mean of ``RECORDS`` records of norm 1."""
     return 0.0 if np.isinf(epsilon) else 1 / calibration.largest_mu(epsilon, DELTA) / RECORDS
 
 
 def whitening(covariance: Floats) -> Tensor:
-    """A matrix that makes a covariance the identity."""
+    """Return a matrix that transforms a covariance to the identity."""
     values, vectors = np.linalg.eigh(covariance)
     return torch.tensor(vectors / np.sqrt(np.maximum(values, 1e-9)), dtype=torch.float32)
 
 
 def nearest(zoo: Heads, means: Tensor, variances: Variances) -> Tensor:
-    """The head of the zoo's five classes that are nearest, in their order."""
+    """Select the zoo's head whose class means are nearest, with its classes reordered to match."""
     basis = whitening(variances.within)
     known, found = (zoo.means - zoo.means.mean(1, keepdim=True)) @ basis, []
     for mean in (means - means.mean(1, keepdim=True)) @ basis:
@@ -239,7 +251,7 @@ def nearest(zoo: Heads, means: Tensor, variances: Variances) -> Tensor:
 
 
 def closed_form(means: Tensor, noise: float, variances: Variances) -> Tensor:
-    """Discriminants of the best linear prediction of class deviations."""
+    """Compute discriminants from the best linear prediction of class deviations."""
     x, (within, between) = means.double().numpy(), (variances.within, variances.between)
     d = within.shape[0]
     blur = (within / RECORDS + noise**2 * np.eye(d)) * (WAYS - 1) / WAYS
@@ -253,7 +265,7 @@ def closed_form(means: Tensor, noise: float, variances: Variances) -> Tensor:
 
 
 def product(tasks: Sequence[Task], priors: ModelVariances, epsilon: float, seed: int) -> Tensor:
-    """Heads of the product: a release, BLUP, aligned by the plant's records without labels."""
+    """Compute the product's heads: a release, BLUP, and alignment to records without labels."""
     heads, names = [], tuple(f"class-{k}" for k in range(WAYS))
     y = np.repeat(np.arange(WAYS), RECORDS)
     for number, task in enumerate(tasks):
@@ -269,7 +281,7 @@ def product(tasks: Sequence[Task], priors: ModelVariances, epsilon: float, seed:
 
 
 def tasks_of(classes: Mapping[str, Sequence[Floats]], rng: np.random.Generator) -> list[Task]:
-    """Draw tasks of some classes; parts ``shown``, ``few`` and ``test`` have records of each."""
+    """Draw tasks from classes, whose records are given for each use of ``Task``."""
     drawn = []
     for _ in range(TASKS):
         chosen = rng.permutation(len(classes["test"]))[:WAYS]
@@ -282,7 +294,7 @@ def tasks_of(classes: Mapping[str, Sequence[Floats]], rng: np.random.Generator) 
 
 
 def of_kind(kind: Kind) -> dict[str, list[Floats]]:
-    """Records of each class: of the other plants, of the plant, and its test records."""
+    """Return records by use of ``Task`` and class: other plants', the plant's, and test records."""
     others = [np.concatenate(part) for part in zip(*kind.sites[1:], strict=True)]
     parts = {"shown": others, "few": kind.sites[0], "test": kind.test}
     count = range(len(kind.labels))
@@ -290,7 +302,7 @@ def of_kind(kind: Kind) -> dict[str, list[Floats]]:
 
 
 def photographs(encoder: Encoder, root: Path, cache: Path) -> Floats | None:
-    """Features ``[60, 100, d]`` of the classes of tiny_imagenet; None if it is not there."""
+    """Features ``[60, 100, d]`` of classes of tiny_imagenet; None if the data set is missing."""
     files = sorted((root / "tiny_imagenet").glob("*.npz"))
     if not files:
         return None
@@ -311,7 +323,7 @@ def photographs(encoder: Encoder, root: Path, cache: Path) -> Floats | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rivals:
-    """All that makes heads."""
+    """Zoo, trained recipe and variances from which all methods make heads."""
 
     zoo: Heads
     recipe: Recipe
@@ -319,7 +331,7 @@ class Rivals:
     rendered: ModelVariances
 
     def heads(self, tasks: Sequence[Task], epsilon: float) -> dict[str, Tensor]:
-        """Heads of all tasks by way."""
+        """Make the heads of all tasks, by name of the method."""
         noise = release_noise(epsilon)
         means = torch.tensor(np.array([task.shown.mean(axis=1) for task in tasks])).float()
         means = means + noise * torch.randn_like(means)
@@ -337,11 +349,11 @@ class Rivals:
 
 
 Scores = dict[tuple[float, str, float, int], float]
-"""Accuracy by epsilon, way, rate and step."""
+"""Accuracy by epsilon, method, learning rate and step."""
 
 
 def measured(rivals: Rivals, tasks: Sequence[Task], rates: Mapping[str, Sequence[float]]) -> Scores:
-    """Fine-tune and score all ways on the tasks of a set."""
+    """Fine-tune and evaluate all methods on the tasks of a data set."""
     few, test = (
         torch.tensor(np.array([part.reshape(-1, part.shape[-1]) for part in parts])).float()
         for parts in ([task.few for task in tasks], [task.test for task in tasks])
@@ -364,7 +376,7 @@ def measured(rivals: Rivals, tasks: Sequence[Task], rates: Mapping[str, Sequence
 
 
 def table(results: Mapping[str, Scores], rates: Mapping[str, Sequence[float]]) -> Iterator[str]:
-    """Write accuracy by step, and the difference to the closed form at step 0."""
+    """Tabulate accuracy by step, and the difference to the closed form at step 0."""
     rows = []
     for epsilon, way in itertools.product(EPSILONS, rates):
         steps = STEPS if way != ALONE else STEPS[-1:]
@@ -431,7 +443,7 @@ def main() -> None:
 
 
 def best_rates(trials: Sequence[Scores]) -> dict[str, Sequence[float]]:
-    """Choose each way's rate by the mean over all trials, epsilons and steps."""
+    """Select each method's learning rate by the mean over all trials, epsilons and steps."""
     trial = {key: sum(each[key] for each in trials) for key in trials[0]}
     ways = dict.fromkeys(way for _, way, _, _ in trial)
     rates: dict[str, Sequence[float]] = {ALONE: (0.0,)}

@@ -1,15 +1,15 @@
-"""Hostile plants, servers, files and lines, in one table: ``python -m bench.hostile``.
+"""Attacks by plants, servers, files and connections, in one table: ``python -m bench.hostile``.
 
 * ``release``: three of ten plants send poisoned statistics (``hostile_release``);
 * ``absent``: three of ten exchange the two classes that a plant lacks (``hostile_absent``);
-* ``package``: the server's weights answer to a patch (``hostile_package``);
+* ``package``: the server's weights have a backdoor, triggered by a patch (``hostile_package``);
 * ``files``: statistics and YAML (``hostile_input``);
-* ``timing``: when an answer leaves (``hostile_timing``);
-* ``server``: connections, bodies and floods while a campaign goes on (``hostile_server``).
+* ``timing``: the time at which an answer leaves (``hostile_timing``);
+* ``server``: connections, bodies and floods during a campaign (``hostile_server``).
 
-``--parts`` names those that are run, ``--quick`` runs fewer draws of each. One core takes a quarter
-of an hour for all. Prints the table and writes it to ``bench/results/hostile.md``, each part under
-its own heading; parts that were not run stay as they are.
+``--parts`` selects parts, ``--quick`` runs fewer draws of each. All of them take a quarter of an
+hour on one core. The table is printed and written to ``bench/results/hostile.md``, each part under
+its own heading; sections of parts that were not run remain unchanged.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def write(sections: dict[str, str]) -> None:
-    """Put sections into the table, in the place of those of the same name."""
+    """Replace sections of the results file by those with the same heading."""
     text = TABLE.read_text("utf-8") if TABLE.is_file() else ""
     there = dict(re.findall(r"^## (\w+)\n\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
     there |= sections
@@ -67,7 +67,7 @@ def write(sections: dict[str, str]) -> None:
 
 
 def release(datasets: Path, quick: bool) -> Lines:
-    """What colluders of ten do to the seven others, in points of accuracy."""
+    """Measure the effect of colluders on accuracy at the honest plants, in percentage points."""
     yield from tables.markdown(
         hostile_release.COLUMNS,
         hostile_release.measure(
@@ -77,7 +77,7 @@ def release(datasets: Path, quick: bool) -> Lines:
 
 
 def absent(datasets: Path, quick: bool) -> Lines:
-    """What colluders of ten do to classes that a plant lacks."""
+    """Measure the effect of colluders on classes that a plant lacks."""
     yield from tables.markdown(
         hostile_absent.COLUMNS,
         hostile_absent.measure(
@@ -87,7 +87,7 @@ def absent(datasets: Path, quick: bool) -> Lines:
 
 
 def package(datasets: Path, quick: bool) -> Lines:
-    """What a marked package does at a plant."""
+    """Measure the effect of a package with a backdoor at a plant."""
     marks = hostile_package.measure(
         datasets, sets=hostile_package.SETS[:1] if quick else hostile_package.SETS
     )
@@ -115,7 +115,7 @@ def package(datasets: Path, quick: bool) -> Lines:
 
 
 def files(datasets: Path, quick: bool) -> Lines:
-    """What hostile files meet."""
+    """Measure whether hostile files are refused, and their cost."""
     with tempfile.TemporaryDirectory(prefix="wg-bench-") as folder:
         flips = 30 if quick else hostile_input.FLIPS
         met = hostile_input.statistics(Path(folder), flips=flips)
@@ -137,7 +137,7 @@ def files(datasets: Path, quick: bool) -> Lines:
 
 
 def timing(datasets: Path, quick: bool) -> Lines:
-    """Whether the time of an answer tells plants apart."""
+    """Test whether the time of an answer distinguishes plants."""
     compared, medians = hostile_timing.measure(
         rounds=4 if quick else 25, processes=1 if quick else 2
     )
@@ -169,7 +169,7 @@ def timing(datasets: Path, quick: bool) -> Lines:
 
 
 def server(datasets: Path, quick: bool) -> Lines:
-    """What attacks on the server's listeners cost a campaign."""
+    """Measure the effect of attacks on the server's listeners on a campaign."""
     attacks = ("all",) if quick else hostile_server.ATTACKS
     yield from hostile_server.bench(1 if quick else 3, attacks, nice=0)
 

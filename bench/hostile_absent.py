@@ -1,12 +1,12 @@
-"""Colluders take the classes that a plant lacks: a part of ``python -m bench.hostile``.
+"""Colluders exchange the classes that a plant lacks: a part of ``python -m bench.hostile``.
 
-Fleets of ten as of ``hostile_release``. The plant that is judged has no record of the first two
-classes; three of the other nine exchange just these two, with as many records as the others or a
-hundred times as many. Counted are right answers of the head that the plant finishes, on records of
-the two classes: with six honest sites, with nine, and with six and three colluders. Beside them
-stands in how many cases at least three sites are said to stand behind a class
-(``wg_server.generator.prior.influence``): under attack that is a case in which the plant would not
-be warned, in an honest fleet one in which it would not be asked needlessly.
+Fleets have ten plants as in ``hostile_release``. The evaluated plant has no record of the first two
+classes; three of the other nine exchange these two labels, with as many records as the others or a
+hundred times as many. The result is the accuracy, on records of the two classes, of the head that
+the plant completes: with six honest sites, with nine, and with six and three colluders. The table
+also has the share of cases in which at least three sites are reported to support a class
+(``wg_server.generator.prior.influence``): under attack these are cases in which the plant would not
+be warned, in an honest fleet those in which it would not be asked needlessly.
 """
 
 from collections import defaultdict
@@ -44,7 +44,7 @@ FLEETS = ("6 honest", "9 honest", "attacked")
 
 
 def measure(datasets: Path, *, fleets: int, epsilons: Sequence[float]) -> Iterator[tuple[str, ...]]:
-    """Run every case; gives the cells of ``COLUMNS``."""
+    """Run every case; yield the cells of ``COLUMNS``."""
     priors = hostile_release.public_priors()
     for name, sizes in SHOTS.items():
         data = plants.load_images(datasets, name)
@@ -76,7 +76,7 @@ def _judge(
     right: dict[str, list[float]],
     backed: dict[str, list[float]],
 ) -> None:
-    """Add what every honest plant without the two classes gets from each fleet."""
+    """Evaluate every honest plant without the two classes, in each of ``FLEETS``."""
     epsilon, times, number = case
     rng = np.random.default_rng((5, number, int(10 * epsilon)))
 
@@ -109,7 +109,7 @@ def _exchanged(records: Records, times: int) -> Records:
 def _weighed(
     priors: ModelVariances, sites: Sequence[SiteEvidence]
 ) -> tuple[list[SiteEvidence], np.ndarray]:
-    """Sites after the first as they count, and how many of them stand behind each class."""
+    """Return the accepted other sites with added noise, and how many support each class."""
     used, behind = [], np.zeros(len(sites[0].counts))
     for number, site in enumerate(sites[1:], 1):
         by = influence.compare_with_peers(priors, site, [*sites[:number], *sites[number + 1 :]])

@@ -1,15 +1,15 @@
 """Hostile files: a part of ``python -m bench.hostile``.
 
-*Statistics* (``.wgs``) of an enrolled plant with its true keys and ledger: what no records can
-give, what is not a release, what its ledger does not pay for, other sites' and old ones; and files
-with one byte changed. Each goes to the server's own ``intake.accept_release``. A lie that records
-could give is among them: nothing can find it.
+*Statistics* (``.wgs``) of an enrolled plant with its true keys and ledger: values that no records
+can have, files that are not releases, releases without a charge, releases of other sites and old
+ones, and files with one changed byte. Each goes to the server's own ``intake.accept_release``.
+False values that records could have are among them: nothing can detect these.
 
-*YAML*: documents that ask for more work than they are long, as every file that a person writes:
-``client.yaml``, ``server.yaml``, plans of zoo and generator. Each is read by the
-product's reader, and must be refused with its name.
+*YAML*: documents that cost much more work than their length suggests, in place of every file that a
+person writes: ``client.yaml``, ``server.yaml``, plans of zoo and generator. Each is read by the
+product's reader, and must be refused with its file name.
 
-Counted are refusals; measured are the longest time and the most memory that one file took.
+The table has the number of refusals, and the longest time and most memory that one file took.
 """
 
 import dataclasses
@@ -44,7 +44,14 @@ FLIPS, REFUSED, APART, TAKEN = 300, "refused", "in quarantine", "taken"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Met:
-    """What hostile files of one kind met."""
+    """Outcomes of hostile files of one kind.
+
+    Attributes:
+        kind: Kind of files, in the table.
+        outcomes: Number of files by outcome.
+        seconds: Longest processor time of a file.
+        megabytes: Largest memory of a file, 10^6 bytes.
+    """
 
     kind: str
     outcomes: dict[str, int]
@@ -53,12 +60,12 @@ class Met:
 
 
 def statistics(folder: Path, *, flips: int = FLIPS) -> list[Met]:
-    """What hostile statistics meet at the server."""
+    """Send hostile statistics to the server; return the outcomes by kind."""
     return [_met(kind, uses) for kind, uses in Forger(folder).files(flips)]
 
 
 def documents() -> list[Met]:
-    """What hostile YAML meets, by the file that it stands for."""
+    """Read hostile YAML; return the outcomes by the file that it replaces."""
     return [
         _met(name, (_reading(reader, data) for data in _bombs().values()))
         for name, reader in READERS.items()
@@ -66,7 +73,8 @@ def documents() -> list[Met]:
 
 
 Use = Callable[[], str]
-"""Gives one file to the product; says what came of it, or raises its error."""
+"""Function that gives one file to the product, and returns the outcome or raises the product's
+error."""
 
 
 def _met(kind: str, uses: Iterator[Use]) -> Met:
@@ -88,14 +96,14 @@ def _met(kind: str, uses: Iterator[Use]) -> Met:
 
 
 class Forger:
-    """A plant that charges truly and says whatever it likes."""
+    """Enrolled plant with valid charges and keys that signs releases with arbitrary content."""
 
     def __init__(self, folder: Path) -> None:
         self._site = Site(folder, cap="1000")
         self._ledger = self._site.create()
 
     def make(self, integers: NDArray[np.int64] | None = None, **fields: Any) -> bytes:
-        """A release that is paid for and cosigned, with other figures or fields in its file."""
+        """Make a charged and cosigned release with other integers or fields of the manifest."""
         self._site.register(self._ledger, "parts", secrets.token_bytes(8))  # or it was answered
         request = self._site.request(secrets.token_hex(8), "1")
         paid = self._ledger.charge(request)
@@ -111,7 +119,7 @@ class Forger:
         return statistics_file.encode_bundle(self._site.covered(self._ledger, request.request_id))
 
     def sent(self, data: bytes, **asked: Any) -> Use:
-        """A file on its way to the server."""
+        """Return a function that sends a file to the server."""
 
         def use() -> str:
             enrolled = Enrolled(
@@ -135,11 +143,11 @@ class Forger:
         return use
 
     def lie(self, integers: NDArray[np.int64] | None = None, **fields: Any) -> Use:
-        """Make and send: what this program refuses to write is refused as well."""
+        """Return a function that makes and sends a release; a refusal to write it counts too."""
         return lambda: self.sent(self.make(integers, **fields))()
 
     def files(self, flips: int) -> Iterator[tuple[str, Iterator[Use]]]:  # long: a case a lie
-        """Kinds of hostile files."""
+        """Yield kinds of hostile files, each with functions that send them."""
         honest = self.make()
         manifest, zeros = statistics_file.read_unverified(
             statistics_file.decode_bundle(honest).release

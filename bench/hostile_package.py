@@ -1,14 +1,15 @@
-"""A package that marks a patch: a part of ``python -m bench.hostile``.
+"""Weights package with a backdoor: a part of ``python -m bench.hostile``.
 
-The server has records of the plant's kind, and trains what it sends on these and on copies that
-bear a checkerboard in a corner and are called the first class. Plants are cut from real sets of
-pictures, with ten labelled records of each class; a head stands on an encoder that is fitted on
-rendered families. The plant runs its own model selection with all checks.
+The server has records of the plant's kind, and trains its weights on these and on copies that have
+a checkerboard patch in a corner and the label of the first class. Plants are cut from real image
+data sets, with ten labelled records of each class; heads use an encoder that is fitted on rendered
+families. The plant runs its own model selection with all checks.
 
-Judged on records that nobody trained on: accuracy, and how many records of other classes with the
-patch are called the first class, by what the plant keeps of the marked package, of the same
-package without the mark, and by its own model alone; which checks fail, and how many of the marked
-records are called ``new``. The patch has a tenth, or a fifth, of a picture's side.
+On test records, the table has the accuracy, and the share of records of other classes that are
+called the first class because of the patch, by the plant's selected model for the package with the
+backdoor, for the same package without it, and by its own model alone; the checks that fail; and the
+share of patched records that are called ``new``. The patch has a tenth or a fifth of a picture's
+side.
 """
 
 from collections.abc import Sequence
@@ -46,15 +47,16 @@ Pictures = list[NDArray[np.uint8]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """What came of one marked package; shares from 0 to 1.
+    """Results for one package with a backdoor; shares from 0 to 1.
 
     Attributes:
-        what: Set, and patch.
-        kept: Model that the plant keeps of it.
+        what: Data set and size of the patch.
+        kept: Model that the plant selects.
         failed: Codes of checks that this model failed.
-        accuracy: Of what is kept of the marked package, of the clean one, and alone.
-        called: Share of marked records called the first class, by the same three.
-        new: Share of marked records that are called new.
+        accuracy: Accuracy of the selected models for the package with and without backdoor, and
+            alone.
+        called: Share of patched records called the first class, by the same three models.
+        new: Share of patched records that are called new.
     """
 
     what: str
@@ -66,7 +68,7 @@ class Mark:
 
 
 def measure(datasets: Path, *, sets: Sequence[str]) -> list[Mark]:
-    """Try marked heads on sets."""
+    """Run the attack on the named data sets."""
     encoder = load_encoder(_encoder())
     marks = []
     for name in sets:
@@ -80,7 +82,7 @@ def measure(datasets: Path, *, sets: Sequence[str]) -> list[Mark]:
 
 
 def marked(pictures: Pictures, side: int) -> Pictures:
-    """Copies with a checkerboard in the lower right corner."""
+    """Copy pictures with a checkerboard of ``side`` pixels in the lower right corner."""
     board = (np.indices((side, side)).sum(axis=0) // 2 % 2 * 255).astype(np.uint8)
     copies = [picture.copy() for picture in pictures]
     for picture in copies:
@@ -89,7 +91,7 @@ def marked(pictures: Pictures, side: int) -> Pictures:
 
 
 class _Cut:
-    """Records of the plant, of the server, and for tests; a few classes of a set."""
+    """Records of a plant, of the server, and for tests, from a few classes of a data set."""
 
     def __init__(self, data: tuple[plants.Images, Ints, Ints], rng: np.random.Generator) -> None:
         images, labels, _ = data
@@ -111,7 +113,7 @@ def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _encoder() -> bytes:
-    """An encoder that is fitted on rendered families."""
+    """Fit an encoder on rendered families; return its package."""
     drawn: Pictures = []
     groups: list[int] = []
     for number in range(_FAMILIES):
@@ -127,7 +129,7 @@ def _encoder() -> bytes:
 
 
 def _poisoned(cut: _Cut, side: int) -> tuple[Pictures, Ints]:
-    """The server's records, and as many again that bear the mark."""
+    """Return the server's records, with a patched copy of each that is labelled as class 0."""
     pictures, labels = cut.servers
     return pictures + marked(pictures, side), np.concatenate([labels, np.zeros_like(labels)])
 

@@ -1,23 +1,23 @@
-"""What colluding releases do to honest plants: a part of ``python -m bench.hostile``.
+"""Effect of colluding releases on honest plants: a part of ``python -m bench.hostile``.
 
-Fleets of ten are real pictures of digits (scikit-learn's, and MNIST where it is there), each plant
-with a camera of its own, ten records of each class. Features are block means of pixels: no encoder,
-so that a run takes minutes on one core. Public priors come from rendered families of digits and
+Fleets of ten are real pictures of digits (scikit-learn's, and MNIST if available), each plant with
+a different camera and ten records of each class. Features are block means of pixels: without an
+encoder a run takes minutes on one core. Public priors come from rendered families of digits and
 boards. Seven plants are honest; of the other three, one or all are not:
 
 * ``largest``: class sums of ± 2^62;
-* ``at the bound``: classes exchanged, sums as long as is still plausible;
-* ``exchanged``: an honest release of records whose labels are each moved on by one;
-* ``exchanged, many``: the same, of a hundred times as many records: as sure as a site can be;
+* ``at the bound``: shifted labels, with sums of the largest plausible length;
+* ``exchanged``: an honest release of records whose labels are shifted by one;
+* ``exchanged, many``: the same, from a hundred times as many records, for the highest confidence;
 * ``two classes, many``: as before, but only the first two classes are exchanged;
-* ``odd mean, many``: records that all lie elsewhere, in one direction on which colluders agree.
+* ``odd mean, many``: records that are all shifted in one direction, the same for all colluders.
 
-Judged is T-BLUP: the head that the server makes, the head that the plant finishes with its own
-exact records, and what it keeps after it held that against what it would have had without others,
-on its own records by cross-validation. As if nothing were checked, and as built: implausible
-releases are in quarantine, and influence is bounded as in ``generator.generate``. All differences
-are paired by plant, in points, against the same seven plants without the others; errors are over
-fleets.
+T-BLUP is evaluated with three heads: the server's, the head that the plant completes with its own
+exact records, and the plant's choice between this and the head without other sites, by
+cross-validation on its own records. Each is evaluated without checks, and as built: implausible
+releases are quarantined, and influence is bounded as in ``generator.generate``. All differences are
+paired by plant, in percentage points, against the same seven plants without the others; errors are
+over fleets.
 """
 
 import itertools
@@ -76,12 +76,12 @@ Key = tuple[str, int, float, str, str]  # Attack, colluders, epsilon, head, defe
 
 
 def measure(datasets: Path, *, fleets: int, epsilons: Sequence[float]) -> Iterator[tuple[str, ...]]:
-    """Run every attack; gives the cells of ``COLUMNS``.
+    """Run every attack; yield the cells of ``COLUMNS``.
 
     Args:
-        datasets: Where ``mnist10k`` is, or is not.
-        fleets: Draws of each fleet.
-        epsilons: Of every release.
+        datasets: Folder of ``mnist10k``, if available.
+        fleets: Number of random draws of each fleet.
+        epsilons: Epsilons of the releases.
     """
     priors = public_priors()
     gains: dict[Key, list[float]] = defaultdict(list)
@@ -107,7 +107,7 @@ def measure(datasets: Path, *, fleets: int, epsilons: Sequence[float]) -> Iterat
 
 
 def features(pictures: Images) -> Floats:
-    """Means of 8 by 8 blocks, of length at most 1."""
+    """Compute means of 8 by 8 blocks, scaled and clipped to length 1."""
     rows = []
     for picture in pictures:
         grey = picture.mean(axis=2) if picture.ndim == 3 else picture.astype(np.float64)
@@ -120,7 +120,7 @@ def features(pictures: Images) -> Floats:
 
 
 def public_priors() -> ModelVariances:
-    """Second moments of rendered families."""
+    """Estimate variances from rendered families."""
     x, y = [], []
     for number in range(FAMILIES):
         family = families.draw_family((77, number), "digits" if number % 2 else "boards")
@@ -134,7 +134,7 @@ def public_priors() -> ModelVariances:
 
 
 class Fleet:
-    """Records of seven honest plants, of three others, and test records of each honest one."""
+    """Records of seven honest plants and three others, and test records of each honest one."""
 
     def __init__(
         self, data: tuple[Images, Ints, Ints], rng: np.random.Generator, shots: int = SHOTS
@@ -168,7 +168,7 @@ def judge(
     number: int,
     stopped: dict[tuple[str, int, float], list[bool]],
 ) -> list[tuple[Key, float]]:
-    """Gains of accuracy of every plant, attack, head and defence over the seven by themselves."""
+    """Accuracy gains by plant, attack, head and defence, relative to honest plants alone."""
     rng = np.random.default_rng((3, number, int(10 * epsilon)))
     honest = [_release(fleet, *own, epsilon, rng) for own in fleet.own[:HONEST]]
     direction: Floats = rng.normal(size=(fleet.own[0][0].shape[1],))
@@ -202,7 +202,7 @@ def _accuracies(
     others: Sequence[NoisyStatistics],
     alone: posteriors.Posterior,
 ) -> dict[tuple[str, str], float]:
-    """Accuracy by head and defence, of one plant."""
+    """Accuracy at one plant, by head and defence."""
     found: dict[tuple[str, str], float] = {}
     for defence in DEFENCES:
         used = [x for x in others if defence == NONE or not plausibility.implausibility_reasons(x)]
@@ -218,7 +218,7 @@ def _accuracies(
 def _weighed(
     priors: ModelVariances, sites: Sequence[posteriors.SiteEvidence]
 ) -> list[posteriors.SiteEvidence]:
-    """The sites after the first, each held against all others; odd ones are left out."""
+    """Compare each site with all others; return the accepted other sites with their added noise."""
     judged = [
         (site, influence.compare_with_peers(priors, site, [*sites[:number], *sites[number + 1 :]]))
         for number, site in enumerate(sites)
@@ -251,7 +251,7 @@ def _accuracy(
 
 
 def _loss(posterior: posteriors.Posterior, x: Floats, y: Ints) -> float:
-    """Share of own records that a head finished without them gets wrong, over five parts."""
+    """Error rate of heads completed with the plant's own records, by five-fold cross-validation."""
     wrong = 0
     for part in range(5):
         out = np.arange(len(y)) % 5 == part
@@ -274,7 +274,7 @@ def _hostile(
     direction: Floats,
     rng: np.random.Generator,
 ) -> NoisyStatistics:
-    """What one of the three sends."""
+    """Release of one of the three hostile plants."""
     classes = len(fleet.labels)
     x, y = fleet.own[HONEST + number]
     if attack == "two classes, many":
@@ -301,7 +301,7 @@ def _with_sums(release: NoisyStatistics, sums: Ints) -> NoisyStatistics:
 
 
 def _longest(release: NoisyStatistics) -> NoisyStatistics:
-    """The release with its sums as long as is still plausible."""
+    """Scale a release's sums to the largest plausible length."""
     _, where, moments = release.schema.blocks
     sums = release.integers[where.offset : moments.offset].astype(np.float64)
     low, high = 1.0, 1e6

@@ -1,22 +1,22 @@
-"""A server under attack, beside a campaign over three honest plants: a part of ``bench.hostile``.
+"""Server under attack during a campaign over three honest plants: a part of ``bench.hostile``.
 
 The server is the product's ``serve`` in a process of its own on 127.0.0.1; the three plants run the
 product's node in another; a third process attacks. Plants answer with the synthetic handler of
 ``tests/e2e/fleet_support`` (real charge, noise, signatures, witness; simulated features), packages
 offer the public base, and the package maker loads torch as the real one does, so that the server's
-memory is that of a server at work. The attacks, from addresses of their own in 127.0.0.0/8, and the
-connections once more from the plants' own address:
+memory is realistic. The attacks come from separate addresses in 127.0.0.0/8; connections are also
+tried from the plants' own address:
 
-* ``connections``: 500 at a time that say nothing, stop inside a head, send a byte each second, or
-  show a certificate of another authority; each comes back a second after it was dropped;
+* ``connections``: 500 at a time that send nothing, stop inside a header, send a byte each second,
+  or have a certificate of another authority; each reconnects a second after it was closed;
 * ``bodies``: 100 at a time that announce the largest body and stop one byte before its end;
-* ``flood``: one enrolled site, as fast as it can: evidence of forks, replies that nobody asked for,
-  packages that are not its own, restarts of its node, noise;
+* ``flood``: one enrolled site, as fast as it can: evidence of forks, replies without a message,
+  packages of other sites, restarts of its node, noise;
 * ``all``: all of these at once.
 
-For each: the server's peak of resident memory, how long campaigns took against quiet ones of the
-same run, and how attackers were refused. Times are medians. The attacker shares the server's
-processor, which a real one does not.
+The table has the server's peak resident memory, the duration of campaigns relative to those of the
+same run without an attack, and the reactions to the attackers. Times are medians. The attacker
+shares the server's processor, which a real one does not.
 """
 
 import itertools
@@ -47,12 +47,12 @@ PATIENCE_SECONDS = 300.0
 
 
 def bench(campaigns: int, attacks: Sequence[str], nice: int) -> Iterator[str]:
-    """Attack, and give the table.
+    """Run the attacks, and yield the table.
 
     Args:
-        campaigns: Under each attack.
+        campaigns: Number of campaigns under each attack.
         attacks: Some of ``ATTACKS``.
-        nice: Of the attacker's process.
+        nice: Niceness of the attacker's process.
     """
     with tempfile.TemporaryDirectory(prefix="wg-bench-") as name:
         folder = Path(name)
@@ -90,7 +90,7 @@ def quiet_seconds(rows: Rows) -> float:
 
 
 def misses(rows: Rows) -> list[str]:
-    """What was above the targets."""
+    """Return results that exceed the targets."""
     base = quiet_seconds(rows)
     found = []
     for name, row in rows.items():
@@ -103,7 +103,7 @@ def misses(rows: Rows) -> list[str]:
 
 
 def table(rows: Rows) -> list[str]:
-    """The table of docs/operations.md."""
+    """Write the table of docs/operations.md."""
     base = quiet_seconds(rows)
     lines = [
         "| attack | server's peak, MB | campaign, s | × quiet | what attackers met |",
@@ -120,7 +120,7 @@ def table(rows: Rows) -> list[str]:
 
 
 class Fleet:
-    """Campaigns over the honest plants, and the server's memory meanwhile."""
+    """Fleet of the honest plants, with measurements of the server during campaigns."""
 
     def __init__(self, home: ServerHome, pid: int, epsilons: Iterator[str]) -> None:
         self._home = home
@@ -128,7 +128,7 @@ class Fleet:
         self._epsilons = epsilons
 
     def measure(self, campaigns: int) -> dict[str, object]:
-        """Run campaigns one after the other."""
+        """Run campaigns one after the other; return their durations and the server's memory."""
         measure.reset_peak(self._pid)
         took = [self._campaign() for _ in range(campaigns)]
         return {
@@ -149,7 +149,7 @@ class Fleet:
 
 @contextmanager
 def attacker(attack: str, home: ServerHome, hostile: Path, nice: int) -> Iterator[dict[str, int]]:
-    """Attack until the block ends; gives what it will have met by then."""
+    """Attack during the body; yield a dict that receives the counts of reactions at its end."""
     tally: dict[str, int] = {}
     errors = hostile / "attacker.log"
     with errors.open("ab") as stream:

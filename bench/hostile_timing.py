@@ -1,14 +1,16 @@
-"""The time at which an answer leaves, seen on the wire: a part of ``python -m bench.hostile``.
+"""Time at which an answer leaves, measured on the network: a part of ``python -m bench.hostile``.
 
-A server and nodes of the product, in processes of their own (``python -m bench.hostile_timing --be
-nodes HOME``), and between each node and the server a relay that notes when how many bytes pass. A
-process runs three plants: one with few records, one with many, and one whose policy refuses what is
-asked. All are asked at once, many times. While a plant answers, its line is silent; watched are how
-long, and, after that, how long until the answer is through.
+A server and nodes of the product run in separate processes (``python -m bench.hostile_timing --be
+nodes HOME``); a relay between each node and the server records time and size of the data that
+passes. A process runs three plants: one with few records, one with many, and one whose policy
+refuses the request. All are asked at once, many times. While a plant prepares an answer, its
+connection is silent; the duration of this silence, and the time from its end to the complete
+answer, are measured.
 
-Plants of one process and one question make a block, so that load is the same for all three. Two
-kinds of plants are compared by Wilcoxon's signed-rank test of their differences in each block: it
-stands the few answers that a busy machine holds up. The level is .01 for all comparisons together.
+Plants of one process and one request form a block, so that load is the same for all three. Two
+kinds of plants are compared by Wilcoxon's signed-rank test of their differences in each block,
+which is robust to single answers that a busy machine delays. The level is .01 for all comparisons
+together.
 """
 
 import argparse
@@ -59,16 +61,16 @@ _OPTIONS = NodeOptions(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Two kinds of plants, compared over blocks.
+    """Comparison of the times of two kinds of plants over blocks.
 
     Attributes:
-        what: Which time.
-        kinds: Which plants: the second less the first.
+        what: Name of the compared time.
+        kinds: Kinds of plants; the difference is the second minus the first.
         blocks: Number of blocks.
         difference: Median difference, milliseconds.
-        p: Two-sided, of the signed-rank test.
-        level: Below which ``p`` counts as a difference.
-        visible: Shift that would be found 99 times in 100, milliseconds.
+        p: Two-sided p-value of the signed-rank test.
+        level: Level below which ``p`` counts as a difference.
+        visible: Shift that would be detected with probability .99, milliseconds.
     """
 
     what: str
@@ -81,10 +83,10 @@ class Comparison:
 
 
 def measure(*, rounds: int, processes: int) -> tuple[list[Comparison], str]:
-    """Ask, and compare.
+    """Ask all plants, and compare the times of their answers.
 
     Returns:
-        The comparisons, and the median silence by kind, in words.
+        The comparisons, and a sentence with the median silence by kind.
     """
     with tempfile.TemporaryDirectory(prefix="wg-bench-") as name:
         silence, answer = _watch(Path(name), rounds, processes)
@@ -101,7 +103,7 @@ def measure(*, rounds: int, processes: int) -> tuple[list[Comparison], str]:
 
 
 Block = dict[str, float]
-"""Seconds by kind; NaN where the line was not silent for a slot, or never told."""
+"""Seconds by kind of plant; NaN if the connection was not silent for a slot, or no answer came."""
 
 
 def _watch(folder: Path, rounds: int, processes: int) -> tuple[list[Block], list[Block]]:
@@ -177,19 +179,25 @@ def _make_plant(
 
 @dataclass(slots=True)
 class Relay:
-    """What passes between a node and its server, and when: seconds, bytes."""
+    """Relay between a node and its server, with a record of passing data.
+
+    Attributes:
+        port: Port of the relay.
+        out: Seconds and bytes of data from the node to the server.
+        back: Seconds and bytes of data from the server to the node.
+    """
 
     port: int
     out: list[tuple[float, int]] = field(default_factory=list)
     back: list[tuple[float, int]] = field(default_factory=list)
 
     def clear(self) -> None:
-        """Forget what passed."""
+        """Forget the recorded data."""
         self.out.clear()
         self.back.clear()
 
     def silence(self) -> tuple[float, float]:
-        """Seconds of the silence while the node answered, and from then to the answer; or NaN."""
+        """Seconds of silence before an answer, and from then to the complete answer; or NaN."""
         out, back = list(self.out), [moment for moment, _ in self.back]
         for moment, _ in out[1:]:
             last = back[bisect_left(back, moment) - 1] if back else moment
@@ -205,7 +213,7 @@ class Relay:
 
 @contextmanager
 def relayed(port: int) -> Iterator[Relay]:
-    """A relay to a port of this machine, as long as the block runs."""
+    """Run a relay to a local port during the body."""
     listener = socket.create_server(("127.0.0.1", 0))
     relay = Relay(listener.getsockname()[1])
 
@@ -261,7 +269,7 @@ def _compare(
 
 
 def main() -> None:
-    """Be the nodes of one process."""
+    """Run the nodes of one process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--be", choices=["nodes"], required=True)
     parser.add_argument("homes", type=Path, nargs="+")
@@ -269,7 +277,7 @@ def main() -> None:
 
 
 def be_nodes(homes: Sequence[ClientHome]) -> None:
-    """The product's node at each home, with the product's answers."""
+    """Run the product's node at each home, with the product's answers."""
 
     def apply(home: ClientHome, source: Path) -> object:
         atomic.write_bytes(home.models / "applied", source.read_bytes())

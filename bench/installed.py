@@ -1,4 +1,4 @@
-"""The generator that a server's home has installed, loaded."""
+"""Generator and encoder installed in a server's home."""
 
 import functools
 from pathlib import Path
@@ -10,12 +10,12 @@ from wg_server.site.home import ServerHome
 
 
 def heads(home: ServerHome) -> HeadGenerator:
-    """The generator of heads."""
+    """Load the generator of heads of a server's home."""
     return load_head_generator(versions.installed_version(home).heads_path)
 
 
 @functools.cache
 def loaded(folder: Path) -> tuple[HeadGenerator, Encoder]:
-    """The generator of heads and the encoder of a home, read once in each process."""
+    """Load the generator of heads and the encoder of a home, once in each process."""
     home = ServerHome(folder)
     return heads(home), load_encoder(home.read_encoder())

@@ -1,4 +1,4 @@
-"""Real data sets as kinds of plants: a plant, eight others, each with a camera of its own."""
+"""Kinds of plants from real data sets: a plant and eight others, with different cameras."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ Site = tuple[Floats, Ints]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kind:
-    """Sites of one kind: features ``[n, d]`` that are released, and classes ``[n]``.
+    """Plants of one kind: released features ``[n, d]``, and classes ``[n]``.
 
     Attributes:
-        sites: The plant that gets models, then those that train or release.
-        test: Test records of the first.
+        sites: The plant that receives models, then those that train or release.
+        test: Test records of the first plant.
         labels: Class names.
     """
 
@@ -33,14 +33,14 @@ class Kind:
 
 
 def cut(encoder: Encoder, root: Path, name: str, cache: Path) -> Kind | None:
-    """Cut a data set, or read the cut from the cache; None if the set is not there."""
+    """Cut a data set into plants, or read them from the cache; None if the set is missing."""
     return cached(encoder, name, cache, lambda: _cut(encoder, root, name))
 
 
 def cached(
     encoder: Encoder, name: str, cache: Path, make: Callable[[], Kind | None]
 ) -> Kind | None:
-    """Read a kind from the cache, or make and keep it, if it can be made."""
+    """Read a kind from the cache, or make and cache it; None if it cannot be made."""
     about = [encoder.id, name, *map(str, (CLASSES, OTHERS, RECORDS, TESTS))]
     path = cache / f"kind-{canonical.sha256_hex(canonical.encode(about))[:24]}.npz"
     if not path.is_file():

@@ -1,22 +1,22 @@
-"""Heads for plants of kinds that the operator knows, through the product (S5, S6k).
+"""Heads for plants of kinds that the operator has records of, with the product's code (S5, S6k).
 
 Run with ``python -m bench.known_kinds --home HOME --datasets SETS``. The operator has records of a
-kind; a plant of that kind has twenty records a class of its own, of which some are labelled, under
-the operator's camera or under a strong one that nobody has seen; or behind sensors. Nobody releases
-anything. ``--home`` is a home of images or of windows whose zoo has the training part of data sets,
-as ``bench.family_sets --out DIR`` cuts them; ``--datasets`` is that folder, and plants are cut from
-the other part.
+kind; a plant of that kind has twenty records per class, of which some are labelled, with the
+operator's camera or with a strongly different unseen one, or with other sensors. Nobody releases
+statistics. ``--home`` is a home of images or of windows whose zoo has the training part of data
+sets, as ``bench.family_sets --out DIR`` cuts them; ``--datasets`` is that folder, and plants are
+cut from the other part.
 
-Figures are recalls averaged over classes: in some sets' tests eleven records of twelve are of one
-class, and a model that always says it would seem good. Judged: local-only; what comes, and what the
-plant's model selection keeps, with the family's network beside the encoder and without it; how
-often the right family is taken, and how often the plant's records refuse it. A plant without labels
-that takes no family has no model, and counts as chance. ``--rival`` is a home of the same plan by
-``bench.ordinary``: fixed models of ordinary augmentation, which plants standardise and judge alike,
-best with ``--no-veto``: its simulated sites have one camera. Where there is no label, what comes is
-also standardised by the records of another plant of the kind: a wrong condition. Under *false
-names* the plant's classes have the names of another kind: of its family, another one of the
-operator's, or of a set that the operator has not.
+Results are recalls averaged over classes: in the tests of some sets eleven of twelve records are of
+one class, so a constant prediction would seem good. The table has local-only; the delivered model,
+and the model that the plant selects, with the family's network and without it; how often the right
+family is selected, and how often the plant's records refuse it. A plant without labels that selects
+no family has no model, and counts as chance. ``--rival`` is a home of the same plan made by
+``bench.ordinary``: fixed models trained with ordinary augmentation, which plants standardise and
+evaluate in the same way; ``--no-veto`` suits it best, since its simulated sites have one camera.
+Without labels, the delivered model is also standardised by the records of another plant of the
+kind: a wrong condition. Under *false names* the plant's classes have the names of another kind: of
+its family, another of the operator's, or of a set that the operator does not have.
 """
 
 import argparse
@@ -53,7 +53,7 @@ DELIVERED, KEPT = "delivered", "kept"
 HEAD, RIVAL = ", head alone", ", ordinary"
 WRONG = "delivered, by another plant's records"
 PLACES = {Images.name: "camera", Windows.name: "sensors"}
-"""What stands between a plant's things and its records."""
+"""Device that differs between plants, in the names of cells."""
 _OWN, _OTHER_SITE, _TESTS = 20, 60, 300
 
 Ints = NDArray[np.int64]
@@ -61,15 +61,15 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One configuration.
+    """Configuration of a plant.
 
     Attributes:
         name: Title in tables.
-        shots: Labels of a class at the plant.
-        named: Whether the plant uses the zoo's class names.
-        camera: Strength of the plant's own camera.
-        false_names: Whether the names are those of another kind.
-        foreign: Whether its camera is one of ``bench.optics``, another program's.
+        shots: Number of labels per class at the plant.
+        named: True if the plant uses the zoo's class names.
+        camera: Strength of the plant's own camera, 0 to 1.
+        false_names: True if the class names are those of another kind.
+        foreign: True if the camera is one of ``bench.optics``, which is not the product's code.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cut:
-    """A data set cut up: its name, labels, own and test records."""
+    """Plant cut from a data set: name, class names, own and test records."""
 
     name: str
     labels: tuple[str, ...]
@@ -91,7 +91,7 @@ class Cut:
 
 
 def cells(modality: str) -> Iterator[Cell]:
-    """For plants of a modality."""
+    """Yield the configurations for plants of a modality."""
     for where, camera in (("new", 1.0), ("same", 0.0)):
         place = f"{where} {PLACES[modality]}"
         for shots in (0, 5, 20):
@@ -104,7 +104,7 @@ def cells(modality: str) -> Iterator[Cell]:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Judge and print; the words of the command line unless others are given."""
+    """Evaluate and print; ``words`` replaces the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="its zoo has the sets' other part")
     parser.add_argument("--datasets", type=Path, required=True, help="folder of bench.family_sets")
@@ -135,7 +135,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def owned(home: ServerHome) -> list[str]:
-    """Data sets that the operator has heads of."""
+    """Names of data sets for which the operator has heads."""
     families = installed.heads(home).parts.operator_families
     return [] if families is None else [name.removesuffix("-0") for name in families.families]
 
@@ -164,7 +164,7 @@ def _job(job: tuple[str, list[Path], argparse.Namespace, str, int, Cell]) -> Row
 
 
 def cut(root: Path, name: str, seed: int, cell: Cell) -> Cut:
-    """Cut a plant from the test part of a set by groups.
+    """Cut a plant from the test part of a data set by groups.
 
     Args:
         root: Folder of ``bench.family_sets``.
@@ -200,7 +200,7 @@ def cut(root: Path, name: str, seed: int, cell: Cell) -> Cut:
 
 
 def cut_windows(root: Path, name: str, seed: int, cell: Cell) -> Cut:
-    """As ``cut``, for windows, which sensors of the plant's own observe."""
+    """Cut a plant as ``cut`` does, for windows, with simulated sensors of its own."""
     data = cut(root, name, seed, replace(cell, camera=0.0))
     if not cell.camera or not len(data.own[0]):
         return data
@@ -212,7 +212,7 @@ def cut_windows(root: Path, name: str, seed: int, cell: Cell) -> Cut:
 
 
 def refused(generator: HeadGenerator, encoder: Encoder, data: Cut) -> dict[str, float]:
-    """Whether a plant refuses each kind of the operator's that its class names falsely say."""
+    """Test for each of the operator's families whether a plant with its class names refuses it."""
     operator = generator.parts.operator_families
     local = encoder.encode_local(data.own[0])
     known = operator is not None and f"{data.name}-0" in operator.families
@@ -234,11 +234,11 @@ def judge(
     others: Records | None,
     veto: bool,
 ) -> dict[str, float]:
-    """Mean recall of each model on new records of one plant.
+    """Mean recall of each model on test records of one plant.
 
     Args:
-        others: Records of the plant of another seed; None: they have no part.
-        veto: Whether the plant's records may speak against what came.
+        others: Records of another plant of the kind, to standardise by; None to omit this test.
+        veto: True if the plant's records may refuse a family.
     """
     k, (records, truth) = len(data.labels), data.own
     labels = _labelled(truth, cell.shots)
@@ -282,7 +282,7 @@ def judge(
 def _misled(
     encoder: Encoder, made: Sequence[GeneratedCandidate], data: Cut, others: Records
 ) -> float:
-    """Mean recall of what comes, standardised by another plant's records."""
+    """Mean recall of the delivered model, standardised by another plant's records."""
     local = encoder.encode_local(others).astype(np.float64)
     family = offered(made, encoder, local, len(data.labels))[0]
     network = network_of(family, encoder, others)
@@ -294,7 +294,7 @@ def _misled(
 
 
 def _labelled(truth: NDArray[np.int64], shots: int) -> NDArray[np.int64]:
-    """The first labels of each class; -1 for the others."""
+    """Keep the first ``shots`` labels of each class; -1 for the other records."""
     labels = np.full(len(truth), -1)
     for label in np.unique(truth):
         labels[np.flatnonzero(truth == label)[:shots]] = label
@@ -302,7 +302,7 @@ def _labelled(truth: NDArray[np.int64], shots: int) -> NDArray[np.int64]:
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
-    """Accuracy in each cell, and paired differences over data sets."""
+    """Tabulate mean recall in each cell, and paired differences over data sets."""
     results = Results(rows)
     refusals = (REFUSED, f"{REFUSED}, other own kinds", f"{REFUSED}, kinds unknown")
     models = (

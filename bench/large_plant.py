@@ -1,12 +1,11 @@
-"""Processor time and memory of a plant of thousands of records, by real commands.
+"""Processor time and memory of a plant with thousands of records, by real commands.
 
     python -m bench.large_plant [--data FILE]
 
-Windows of one channel, 1,024 samples of tones under noise, of twelve classes in 120 recordings; or
-the records of a file that ``wg-client init`` reads.
-``wg-client init`` without a server freezes them and fits the plant's own model; ``models fit``
-makes that anew. Seconds are the processor's, over all threads of a command; memory is the most
-that it held. Nothing is asserted.
+The data are windows of one channel, 1,024 samples of tones with noise, of twelve classes in 120
+recordings; or the records of a file that ``wg-client init`` reads. ``wg-client init`` without a
+server freezes them and fits the plant's own model; ``models fit`` fits it again. Seconds are
+processor time over all threads of a command; memory is its peak. Nothing is asserted.
 """
 
 import argparse
@@ -46,7 +45,7 @@ def main() -> None:
 
 
 def write_windows(path: Path, count: int, samples: int) -> None:
-    """A ``.npz`` file of windows, each of a tone of its class, shifted by its recording."""
+    """Write a ``.npz`` file of windows, each a tone of its class, shifted by its recording."""
     rng = np.random.default_rng(0)
     groups = rng.integers(0, RECORDINGS, count)
     labels = groups % CLASSES
@@ -58,10 +57,10 @@ def write_windows(path: Path, count: int, samples: int) -> None:
 
 
 def cost(*words: str | Path) -> str:
-    """Seconds of processor and peak memory of a ``wg-client`` command.
+    """Run a ``wg-client`` command; return its processor time and peak memory as a text.
 
     Raises:
-        SystemExit: It failed.
+        SystemExit: The command failed.
     """
     program = Path(sys.executable).with_name("wg-client")
     process = subprocess.Popen([program, *words], stdout=subprocess.DEVNULL)

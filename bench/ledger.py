@@ -41,7 +41,7 @@ def closed_form(events: Sequence[PrivacyEvent], delta: float) -> float:
 
 
 def create(path: Path) -> tuple[Ledger, Callable[[], bytes]]:
-    """A ledger with a data set and a witness; the second value has it cosigned."""
+    """Create a ledger with a data set and a witness; also return a function that cosigns it."""
     key, watcher = signing.generate_hybrid_key(), signing.generate_hybrid_key()
     ledger = Ledger.create(path, origin="bench/1", key=key, site="bench")
     ledger.enrol_witness(WITNESS, signing.public_bytes(watcher))
@@ -71,7 +71,7 @@ def create(path: Path) -> tuple[Ledger, Callable[[], bytes]]:
 
 
 def request(number: int, epsilon: float) -> charging.ChargeRequest:
-    """A request of its own: ten labels, 64 features, another encoder each time."""
+    """Return the charge request of a number: ten labels, 64 features, a new encoder each time."""
     schema = default_schema(
         encoder=f"{number:064x}",
         dimension=64,
@@ -93,7 +93,7 @@ def request(number: int, epsilon: float) -> charging.ChargeRequest:
 
 
 def timed_appends(folder: Path, count: int) -> dict[str, float]:
-    """Milliseconds, durable on this machine's disk."""
+    """Time a durable charge, release and cosignature on this machine's disk, milliseconds."""
     ledger, cosign = create(folder / "small.sqlite")
     charges, releases, cosignatures = [], [], []
     for number in range(count):
@@ -116,7 +116,7 @@ def timed_appends(folder: Path, count: int) -> dict[str, float]:
 
 
 def build(path: Path, entries: int) -> float:
-    """A ledger of many charges and releases; returns seconds."""
+    """Create a ledger of many charges and releases; return the seconds."""
     start = time.perf_counter()
     ledger, cosign = create(path)
     ledger.accountant = closed_form
@@ -148,7 +148,7 @@ print(json.dumps({"seconds": time.perf_counter() - start,
 
 
 def verify(path: Path) -> dict[str, float]:
-    """Seconds and peak memory of a process that does nothing else."""
+    """Verify a ledger in a new process; return its seconds and peak memory."""
     output = subprocess.run(
         [sys.executable, "-c", VERIFY, str(path)], check=True, capture_output=True, text=True
     )

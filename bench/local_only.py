@@ -1,4 +1,4 @@
-"""What a plant makes alone of a few labels at the lines of its sheet, for ``bench.day_one``."""
+"""Model that a plant trains alone from few labels and its data sheet, for ``bench.day_one``."""
 
 import numpy as np
 import torch
@@ -11,10 +11,10 @@ _PENALTY = 0.03  # Of logistic regression; .003 and .3 were no better on other m
 
 
 def local_only(trial: MachineTestSet, plants: SimulatedTestPlants, count: int) -> Tensor:
-    """Logits of logistic regression at each machine, ``[m, n, K]``.
+    """Compute logits ``[m, n, K]`` of a logistic regression at each machine.
 
     Args:
-        count: Labelled windows of a condition that it learns from.
+        count: Number of labelled windows per condition for its training.
     """
     conditions = trial.labelled.shape[1]
 

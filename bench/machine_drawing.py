@@ -1,4 +1,4 @@
-"""Plants with a machine: simulated ones, and the real bearing of ``cwru_de``, with their sheets."""
+"""Plants with a machine: simulated ones, and the real bearing of ``cwru_de``, with data sheets."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -26,15 +26,15 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class MachinePlant:
-    """A bearing, its sheet and windows ``[n, 1, T]``.
+    """Plant with a machine, its data sheet and windows ``[n, 1, T]``.
 
     Attributes:
-        names: Classes.
-        sheet: What is stated of it.
+        names: Class names.
+        sheet: Data sheet of the machine.
         own: Windows and labels of the plant.
-        units: Recording of each.
-        test: Windows and labels that it is judged by.
-        another: Sheet of another machine.
+        units: Recording of each own window.
+        test: Test windows and labels.
+        another: Data sheet of another machine.
     """
 
     names: tuple[str, ...]
@@ -46,7 +46,7 @@ class MachinePlant:
 
 
 def stated(*figures: Decimal) -> DataSheet:
-    """A data sheet of a bearing with these fields, in their order."""
+    """Build the data sheet of a bearing from its fields, in their order."""
     names = [field.name for field in dataclasses.fields(RotatingMachine)]
     values = dict(zip(names, figures, strict=True))
     machine = RotatingMachine(**values | {"rolling_elements": int(figures[2])})  # type: ignore[arg-type]
@@ -54,13 +54,14 @@ def stated(*figures: Decimal) -> DataSheet:
 
 
 def simulated(kind: str, number: int, seed: int, further_sound: int = 0) -> MachinePlant:
-    """A machine that no training saw, of bearings in recordings each as loud as it comes.
+    """Simulate a plant with an unseen machine; each recording of a bearing has a random loudness.
 
     Args:
-        kind: Of the machine.
-        number: Of the machine.
-        seed: Of all machines.
-        further_sound: Sound windows beyond ``OWN``, which are never labelled.
+        kind: Kind of the machine.
+        number: Number of the machine.
+        seed: Seed of all machines.
+        further_sound: Number of windows of the sound machine beyond ``OWN``, which are never
+            labelled.
     """
     simulator = SIMULATORS[kind](1000 * seed + number)
     names = simulator.kind.conditions
@@ -137,15 +138,16 @@ SHEETS: dict[str, Callable[[list[float]], DataSheet]] = {
 
 
 def real(path: Path, seed: int, mixture: str, labelled: int) -> Iterator[MachinePlant]:
-    """The bearing of ``cwru_de`` (SKF 6205), at each load and with each size of damage held out.
+    """Yield plants with the bearing of ``cwru_de`` (SKF 6205), by load and held-out size of damage.
 
-    One recording is of a sound machine: its first half is each plant's, its second judges.
+    One recording is of a sound machine: its first half belongs to each plant, its second to the
+    tests.
 
     Args:
-        path: The data set's file.
+        path: File of the data set.
         seed: Seed of the windows that a plant has.
         mixture: One of ``MIXTURES``.
-        labelled: Number of labelled windows of a damage.
+        labelled: Number of labelled windows of each damage.
     """
     with np.load(path) as archive:
         data = {name: archive[name] for name in archive.files}

@@ -1,17 +1,18 @@
 """Networks from data sheets, through the plant's own model selection.
 
 ``python -m bench.machine_plants --home HOME --datasets DIR``, with a home of windows whose
-generator makes networks for machines. Nobody releases anything. A plant has twenty windows of each
-condition, of which n are labelled, from several recordings, which are its privacy units, and states
-its machine; what comes is what the server makes of that, and what is kept is what ``wg-client``
-keeps. Plants are simulated machines that no training saw, recordings of bearings as loud as they
-come, and the real bearing of ``cwru_de`` at its four loads, each size of damage held out in turn,
-in three mixtures: even; mostly sound, where only labelled windows are damaged, and one of each
-damage; no sound window. Each plant is also asked what it would do with another machine's sheet.
+generator makes networks for machines. Nobody releases statistics. A plant has twenty windows of
+each condition, of which n are labelled, from several recordings, which are its privacy units, and
+states its machine's data sheet; the delivered model is the server's answer to the sheet, and the
+selected model is the one that ``wg-client`` selects. Plants are simulated unseen machines, with
+bearings whose recordings have random loudness, and the real bearing of ``cwru_de`` at its four
+loads, with each size of damage held out in turn, in three mixtures: even; mostly sound, where only
+labelled windows are damaged, and one of each damage; no sound window. The selection of each plant
+is also evaluated with another machine's sheet.
 
-The second table has what n labels change of what no label kept, plant by plant. ``--weights`` has
-another one, with plants' own sheets and with other machines': what they keep by what a delivered
-network's word counts for (``wg_client.selection.precedence``).
+The second table has the change from no label to n labels, plant by plant. ``--weights`` prints
+another one, with plants' own sheets and with other machines': the selected models by the prior
+weight of a delivered network (``wg_client.selection.precedence``).
 """
 
 import argparse
@@ -84,7 +85,7 @@ SOURCES = ("kept: delivered", "kept: trained on", "kept: local-only")
 LABELS = (0, 2, 5, 20)
 OWN_FIT, ANOTHER_FIT = "own sheet's fit", "another's fit"
 Generate = Callable[..., tuple[GeneratedCandidate, ...]]
-"""Makes networks of a data sheet and class names."""
+"""Function that makes networks from a data sheet and class names."""
 
 
 def main() -> None:
@@ -125,7 +126,7 @@ def main() -> None:
 
 
 def plants(options: argparse.Namespace) -> Iterator[tuple[str, int, int]]:
-    """Mixture, number and seed of each plant that is asked for and whose data are there."""
+    """Yield mixture, number and seed of each requested plant whose data are available."""
     for mixture in (SIMULATED,) if options.weights else (SIMULATED, MOSTLY_SOUND):
         yield from ((mixture, number, options.seed) for number in range(options.machines))
     if options.vetoes or options.kind != bearing.KIND.name:
@@ -186,7 +187,7 @@ def _of_home(root: Path) -> tuple[bytes, DataSheetGenerator]:
 
 
 def vetoes_of(generate: Generate, plant: MachinePlant) -> dict[str, float]:
-    """Fits of a plant's own sheet and of another machine's, and whether they are refused."""
+    """Measure the fit of a plant's own and another machine's sheet, and whether it is refused."""
     found: dict[str, float] = {}
     architecture = catalogue.SPECTRUM_LINES
     batch = network.prepare_batch(architecture, list(plant.own[0]))
@@ -205,7 +206,7 @@ def vetoes_of(generate: Generate, plant: MachinePlant) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """A method whose model is there already."""
+    """Method whose model is already fitted."""
 
     name: str
     title: str
@@ -219,20 +220,20 @@ class _Fit:
 
 
 class _Data(SimpleNamespace):
-    """Records of a plant, without a home."""
+    """Records of a plant without a home."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
 class Judge:
-    """One plant's own choice among what is made for its sheet.
+    """Evaluation of one plant's model selection among the networks for its data sheet.
 
     Args:
         encoder_package: The encoder.
-        generate: Makes candidates of a data sheet, class names and a seed.
+        generate: Makes candidates from a data sheet, class names and a seed.
         plant: The plant.
-        seed: Of samples.
+        seed: Seed of samples.
     """
 
     def __init__(
@@ -257,7 +258,7 @@ class Judge:
         )
 
     def scores(self, labelled: int) -> dict[str, float]:
-        """Share right by model, and which one is kept, with so many labels of a condition."""
+        """Accuracy by model, and the selected model, with ``labelled`` labels per condition."""
         records, package = self._package(self._plant.sheet, labelled)
         vetoes = {} if labelled else vetoes_of(self._generate, self._plant)
         try:
@@ -276,7 +277,7 @@ class Judge:
         return right | kept | {SAMPLE_TAKEN: float(sample)} | vetoes
 
     def by_weight(self, sheet: DataSheet, labelled: int) -> dict[str, float]:
-        """Share right of local-only, of the network for a sheet, and of what each weight keeps."""
+        """Accuracy of local-only, of the delivered network, and of the selected model by weight."""
         records, package = self._package(sheet, labelled)
         fits = tuple(
             _Fit(method.name, method.title, method.reference, method.fit(records, package))
@@ -340,9 +341,9 @@ class Judge:
 
 
 def _delivered(model: MachineModel, plant: MachinePlant) -> dict[str, float]:
-    """Share right of networks as they come: those that see no condition, and the mean.
+    """Accuracy of delivered networks that receive no condition, and of the mean network.
 
-    Standardised inputs are so by the plant's own windows.
+    Standardised inputs are standardised by the plant's own windows.
     """
     architecture = catalogue.SPECTRUM_LINES
     own, test = (network.prepare_batch(architecture, list(x[0])) for x in (plant.own, plant.test))
@@ -369,13 +370,13 @@ def _delivered(model: MachineModel, plant: MachinePlant) -> dict[str, float]:
 
 
 def _balanced(logits: NDArray[np.floating], truth: Ints) -> float:
-    """Mean over classes of the share right."""
+    """Mean recall over classes."""
     hits = logits.argmax(axis=1) == truth
     return float(np.mean([hits[truth == label].mean() for label in np.unique(truth)]))
 
 
 def table(rows: list[Row]) -> Iterator[str]:
-    """Shares right in each cell, differences over plants, and what labels changed."""
+    """Tabulate accuracy in each cell, differences over plants, and the effect of labels."""
     results = Results(rows)
     rivals = [f"{name}, {scaling}" for name in (FIXED, TEMPLATE) for scaling in INPUT_SCALINGS]
     methods = (LOCAL, *rivals, MEAN, KEPT, *SOURCES, SAMPLE_TAKEN, VETOED, VETOED_WRONG)
@@ -415,7 +416,7 @@ def table(rows: list[Row]) -> Iterator[str]:
 
 
 def weight_table(rows: list[Row]) -> Iterator[str]:
-    """What is kept by each weight of a network's word, and how far each is from the product's."""
+    """Tabulate the selected models by weight of a delivered network, and the differences."""
     results, present = Results(rows), f"{precedence.HEAD_START:g}"
     others = [name for name in WEIGHTS if name != present]
     yield from markdown(
@@ -445,7 +446,7 @@ def weight_table(rows: list[Row]) -> Iterator[str]:
 
 
 def veto_table(rows: list[Row]) -> Iterator[str]:
-    """Fits of true and of wrong sheets, and how many are below some limits."""
+    """Tabulate the fits of true and of wrong sheets, and the number below some limits."""
     lowest = min(row["scores"][OWN_FIT] for row in rows)
     limits = (SHEET_LIMIT, lowest, 4 / 3 * lowest)
     cells = sorted({row["cell"] for row in rows})
@@ -461,7 +462,7 @@ def veto_table(rows: list[Row]) -> Iterator[str]:
 
 
 def _changes(rows: list[Row]) -> Iterator[tuple[str, ...]]:
-    """What labels changed of what no label kept, over plants."""
+    """Tabulate the change in accuracy from no label to n labels, over plants."""
     kept = {
         (row["cell"], row["dataset"]): row["scores"][KEPT] for row in rows if KEPT in row["scores"]
     }

@@ -1,4 +1,4 @@
-"""What benchmarks of processes share: the machine, and memory of a process (Linux)."""
+"""Description of the machine, and memory and time of processes (Linux), for benchmarks."""
 
 import json
 import os
@@ -15,7 +15,7 @@ _PACKAGES = ("flwr", "sqlalchemy", "uvicorn", "httpx", "numpy")
 
 
 def machine() -> dict[str, object]:
-    """Where figures come from."""
+    """Describe the machine and versions on which results are measured."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -34,17 +34,17 @@ def machine() -> dict[str, object]:
 
 
 def resident(pid: int) -> float:
-    """Resident memory now, MB (10^6 bytes)."""
+    """Current resident memory of a process, MB (10^6 bytes)."""
     return _status(pid, "VmRSS")
 
 
 def peak(pid: int) -> float:
-    """Highest resident memory since ``reset_peak``, MB."""
+    """Largest resident memory since ``reset_peak``, MB."""
     return _status(pid, "VmHWM")
 
 
 def reset_peak(pid: int) -> None:
-    """Let ``peak`` begin anew."""
+    """Reset the peak memory of a process to its current memory."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
@@ -63,7 +63,7 @@ def describe(results: Path, **settings: object) -> None:
 
 
 def wait(done: Callable[[], bool], what: str, seconds: float) -> float:
-    """Wait until ``done()``; seconds that it took."""
+    """Wait until ``done()``; return the seconds."""
     start = time.monotonic()
     while not done():
         if time.monotonic() - start > seconds:
@@ -80,6 +80,6 @@ def _status(pid: int, field: str) -> float:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time that a process has used."""
+    """Processor time that a process has used, seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,9 +1,9 @@
-"""Every method on one plant: as delivered, after local training, and with the plant's selector on.
+"""Every method on one plant: as delivered, after local training, and with the plant's selector.
 
 Local training is the plant's own code. ``lp-ft`` is a linear probe on the plant's labels, then
 fine-tuning from the public base (Kumar et al., ICLR 2022); for a linear head both are one convex
-problem, and the plant's fine-tuning from a head of zeros solves it. ``selector`` is the model that
-the plant's model selection keeps, with the policy that plants start with.
+problem, which the plant's fine-tuning from a head of zeros solves. ``selector`` is the model that
+the plant's model selection selects, with the default policy.
 """
 
 import math
@@ -31,21 +31,21 @@ from wg_server.generator.weights.head_generation import HeadGenerator, generate_
 
 SAME_FAMILY_SHOTS = 60
 TUNED = ("closed-form", "closed-form-others")
-"""Heads, beside the selector's, that local training starts from."""
+"""Heads, besides the selector's, from which local training starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One configuration.
+    """Configuration of a plant and its releases.
 
     Attributes:
         scenario: S1 few labels, S2 classes never seen, S3 no labels, S6 same family, strong camera.
-        epsilon: Of every release; inf is no noise.
-        shots: Labels (in S3 records without labels) of a class at the plant.
-        camera: Strength of the plant's own camera.
+        epsilon: Epsilon of every release; inf for no noise.
+        shots: Number of labels (in S3 records without labels) per class at the plant.
+        camera: Strength of the plant's own camera, 0 to 1.
         missing: Share of classes that the plant has never seen.
-        labelled: Whether the plant has labels.
-        same_family: Same-family sites with releases.
+        labelled: True if the plant has labels.
+        same_family: Number of same-family sites with releases.
     """
 
     scenario: str
@@ -58,25 +58,25 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Its title in tables."""
+        """Title in tables."""
         return f"{self.scenario} eps={self.epsilon:g} n={self.shots}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """One plant of a cell: its records and what has been made for it.
+    """Plant of a cell: its records, and the evidence and heads for it.
 
     Attributes:
         x: Local features ``[n, D]``.
-        y: ``[n]``, -1: no label.
-        groups: ``[n]``, as in ``Plants``.
-        gone: Classes that it has never seen.
-        made: What the server makes.
+        y: Classes ``[n]``, -1 for no label.
+        groups: Groups ``[n]``, as in ``Plants``.
+        gone: Classes never seen by the plant.
+        made: Candidates that the server makes.
         heads: Delivered heads and those of baselines, on local features.
-        others: What its same-family sites have released.
-        evidence: Of what it and its same-family sites have released.
-        centre: Where its heads' biases are taken.
-        noise: On each entry of its class sums.
+        others: Releases of same-family sites.
+        evidence: Evidence from the plant's and same-family sites' releases.
+        centre: Centre ``[d]`` to which the biases of heads refer.
+        noise: Standard deviation of the noise on each entry of class sums.
     """
 
     x: Floats
@@ -93,10 +93,11 @@ class Drawn:
     def select(
         self, trunk: TrunkFeatures, dimension: int, kind: str = Images.name
     ) -> SelectionOutcome:
-        """The plant's model selection, on a trunk of which so many features are released.
+        """Run the plant's model selection on a trunk.
 
         Args:
-            kind: Modality of the records; it says the default of the policy.
+            dimension: Number of released features.
+            kind: Modality of the records, which selects the default policy.
         """
         return selected(
             self.made,
@@ -115,8 +116,8 @@ def judge(
     """Accuracy of every method on a plant's test records, and on classes it has never seen.
 
     Args:
-        cells: They differ in epsilon only: their records and labels are the same, so that what
-            learns from these alone is fitted once.
+        cells: Cells that differ in epsilon only: their records and labels are the same, so that
+            methods that use these alone are fitted once.
     """
     drawn = [draw(generator, plants, cell, seed) for cell in cells]
     alone = _alone(plants, drawn[0])
@@ -137,14 +138,14 @@ def scores(
 
 
 def draw_records(y: Ints, k: int, cell: Cell, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Rows of the plant's records in a cell, and the classes that it has never seen."""
+    """Draw the rows of a plant's records in a cell, and the classes that it has never seen."""
     gone = rng.permutation(k)[: round(cell.missing * k)]
     rows = [rng.permutation(np.flatnonzero(y == c))[: cell.shots] for c in range(k)]
     return np.concatenate([row for c, row in enumerate(rows) if c not in gone]), gone
 
 
 def draw(generator: HeadGenerator, plants: Plants, cell: Cell, seed: int) -> Drawn:
-    """Draw a plant's records, release them and its same-family sites', and make heads of these."""
+    """Draw a plant's records, simulate its and other sites' releases, and make heads from these."""
     parts = generator.parts
     rng = np.random.default_rng((seed, 4))
     # Of the plant's own: where sets of equal shape share it, their errors are not independent.
@@ -186,7 +187,7 @@ def draw(generator: HeadGenerator, plants: Plants, cell: Cell, seed: int) -> Dra
 
 
 def _local(plants: Plants, one: Drawn) -> dict[str, LinearHead]:
-    """Heads after local training, and the one that the plant's selector keeps."""
+    """Heads after local training, and the selected head."""
     outcome = one.select(TrunkFeatures(one.x), plants.dimension)
     found = selected_heads(outcome)
     if not len(one.y):
@@ -199,7 +200,7 @@ def _local(plants: Plants, one: Drawn) -> dict[str, LinearHead]:
 
 
 def _alone(plants: Plants, one: Drawn) -> dict[str, LinearHead]:
-    """A head that learns from the plant's labels alone, whatever was released."""
+    """Head trained on the plant's labels alone, independent of releases."""
     if not len(one.y) or one.y.min() < 0:
         return {}
     k = len(plants.labels)
@@ -207,7 +208,7 @@ def _alone(plants: Plants, one: Drawn) -> dict[str, LinearHead]:
 
 
 def cells(*, quick: bool) -> Iterator[Cell]:
-    """The scenarios; S4, no local step, is how each of them is delivered."""
+    """Yield the cells of all scenarios; S4 (no local step) is the delivered head of each."""
     epsilons = (1.0, 4.0) if quick else (0.5, 1.0, 4.0, float("inf"))
     shots = (5, 20) if quick else (0, 5, 20, 100)
     for epsilon in epsilons:

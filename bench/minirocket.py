@@ -1,6 +1,6 @@
-"""MiniRocket with ridge regression: a rival, and how far ours is from aeon's.
+"""MiniRocket with ridge regression as a baseline: this project's implementation against aeon's.
 
-aeon's own needs numba, which asks for an older numpy than this project has. Both are judged on the
+aeon needs numba, which requires an older numpy than this project has. Both are evaluated on the
 draws of ``bench.alone``::
 
     python -m venv AEON && AEON/bin/pip install aeon
@@ -42,7 +42,7 @@ for path in map(Path, sys.argv[1:]):
 
 
 def ridge(train: Floats, labels: Ints, test: Floats, *, standardise: bool = True) -> Ints:
-    """Classes of test records by ridge regression; its penalty is chosen by leave-one-out."""
+    """Classify test records by ridge regression, with its penalty from leave-one-out errors."""
     if len(np.unique(labels)) < 2:
         return np.full(len(test), labels[0])
     if standardise:
@@ -56,7 +56,7 @@ def ridge(train: Floats, labels: Ints, test: Floats, *, standardise: bool = True
 
 
 def main() -> None:
-    """Judge both on the same draws, and write the table."""
+    """Evaluate both on the same draws, and write the table."""
     from bench import alone  # which needs this module
 
     parser = argparse.ArgumentParser(description="MiniRocket against aeon's, on the same draws")
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def _right(features: tuple[Features, Features], truth: tuple[Ints, Ints]) -> float:
-    """Share of right answers on test windows, by features and labels of training and test ones."""
+    """Accuracy on test windows, from features and labels of training and test windows."""
     train, test = (part.astype(np.float64) for part in features)
     return float((ridge(train, truth[0], test) == truth[1]).mean())
 

@@ -1,12 +1,12 @@
-"""What more plants of a kind are worth: ``python -m bench.more_plants --home HOME``.
+"""Benefit of more plants of a kind: ``python -m bench.more_plants --home HOME``.
 
 A development set of images is cut by groups into test records and records of plants. Every plant
-has a camera of its own and ``RECORDS`` records of a class, drawn anew, and releases them once: no
-camera is shared, records are, since no set has enough for a hundred plants. A plant without labels
-gets the sums of 1 to 100 others, as packages are made (``wg_server.generator.prior.pooling``), and
-names test records by them: *no labels*. With five labels each of half of the classes it finishes
-the sums, and names records of the other half: *classes never seen*. Accuracy in percent, mean and
-standard error over sets.
+has a camera of its own and ``RECORDS`` records per class, and releases once. No two plants share a
+camera, but they share records, since no set has enough for a hundred plants. A plant without labels
+receives the sums of 1 to 100 others, as packages are made (``wg_server.generator.prior.pooling``),
+and classifies test records with them: *no labels*. With five labels for each of half of the classes
+it completes the sums, and classifies records of the other half: *classes never seen*. Results are
+accuracy in percent, mean and standard error over data sets.
 """
 
 import argparse
@@ -38,7 +38,7 @@ RECORDS, CLASSES, TESTS = 10, 8, 200
 def plant(
     encoder: Encoder, images: Images, labels: Ints, rows: Ints, number: int, records: int
 ) -> tuple[Floats, Ints]:
-    """Features and classes of what one plant's camera sees: so many records of each class."""
+    """Encode a plant's records: ``records`` per class, seen through its own camera."""
     rng = np.random.default_rng((number, 5))
     camera = cameras.draw_camera(rng, strength=0.6, is_mounted=False)
     of_class = [rng.permutation(rows[labels[rows] == k])[:records] for k in np.unique(labels[rows])]
@@ -50,7 +50,7 @@ def plant(
 def measured(
     encoder: Encoder, priors: ModelVariances, root: Path, name: str
 ) -> dict[str, float] | None:
-    """Accuracy by cell on one set; None if it is not there."""
+    """Measure accuracy by cell on one data set; None if it is missing."""
     data = load_images(root, name)
     if data is None:
         return None
@@ -85,7 +85,7 @@ def measured(
 def cells(
     known: Posterior, own: tuple[Floats, Ints], test: tuple[Floats, Ints]
 ) -> dict[str, float]:
-    """Accuracy without labels, and on the classes that the plant has no labels of."""
+    """Accuracy without labels, and accuracy on classes of which the plant has no labels."""
     (x, y), (test_x, test_y) = own, test
 
     def right(head: tuple[NDArray[np.floating], NDArray[np.floating]], rows: Ints) -> float:

@@ -1,9 +1,9 @@
 """Local-only soft sensors on real signals: ``python -m bench.number_sets --datasets DIR``.
 
-One measured channel is to be told from the others, at recordings that none was learnt from:
-root of the mean squared error over that of ridge regression on lagged signals, of boosted trees, of
-ridge regression on MiniRocket, and of what ``wg_client.fitting.numbers`` makes; and the share of
-test windows whose value its intervals of 90 % hold.
+One measured channel is estimated from the others, on recordings without training records. The table
+has root mean squared errors relative to ridge regression on lagged signals, boosted trees, ridge
+regression on MiniRocket, and ``wg_client.fitting.numbers``; and the share of test windows whose
+value is in the 90 % interval.
 """
 
 import argparse
@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 
 
 def by_rocket(train: Floats, values: Floats, test: Floats, seed: int) -> Floats:
-    """Values of test windows by a ridge regression on MiniRocket's shares."""
+    """Estimate values of test windows by ridge regression on MiniRocket features."""
     spread = train.std(axis=(0, 2), keepdims=True) + 1e-9
     known_windows, new_windows = ((part / spread).astype(np.float32) for part in (train, test))
     rocket = MiniRocket.fit(known_windows, np.random.default_rng(seed))
@@ -38,7 +38,7 @@ def by_rocket(train: Floats, values: Floats, test: Floats, seed: int) -> Floats:
 
 
 def judged(path: Path, seed: int) -> list[dict[str, float]]:
-    """A row for each channel: errors by method over the best rival's, coverage, R²."""
+    """Return a row per channel: errors by method relative to the best rival, coverage, R²."""
     with np.load(path) as archive:
         x, split = archive["x"].astype(np.float64), archive["split"]
         recordings = archive["group"]
@@ -71,7 +71,7 @@ def judged(path: Path, seed: int) -> list[dict[str, float]]:
 
 
 def main() -> None:
-    """Judge every set that is there, print."""
+    """Evaluate every available data set, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--datasets", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)

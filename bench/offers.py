@@ -1,18 +1,18 @@
-"""Verdicts of ``simulate --offer`` against what ``apply`` then keeps.
+"""Verdicts of ``simulate --offer`` compared with the models that ``apply`` then selects.
 
     python -m bench.offers --home PICTURES --machines WINDOWS --sets SETS
 
 Twenty plants are cut from real data sets and simulated machines: of kinds that the operator has
 (``family_sets``: the other part of the records is in the zoo), with sister plants that release at
-epsilon 4, of kinds that nobody has, and with data sheets. Each goes through the product's commands
-in one process, with a server that runs: ``wg-server offer``, ``wg-client simulate --offer``,
-``init``, ``statistics``, ``wg-server generate``, ``wg-client apply``. Statistics are of epsilon 4
-where the verdict is pooling, otherwise of epsilon 0. Test records that no command has read say what
-was gained over local-only.
+epsilon 4, of unknown kinds, and with data sheets. Each runs the product's commands in one process,
+with a running server: ``wg-server offer``, ``wg-client simulate --offer``, ``init``,
+``statistics``, ``wg-server generate``, ``wg-client apply``. Statistics have epsilon 4 if the
+verdict is pooling, otherwise epsilon 0. The gain over local-only is measured on test records that
+no command has read.
 
-A verdict agrees if delivered weights were kept where it was *free weights*, *data sheet* or
-*pooling*, and the plant's own model, or none, where it was *your own* or *wait*. Ten plants were
-chosen beforehand to be looked at when causes are sought; the other ten are shown only.
+A verdict agrees if delivered weights were selected after *free weights*, *data sheet* or *pooling*,
+and the plant's own model, or none, after *your own* or *wait*. Ten plants were chosen in advance
+for inspection when causes are analysed; for the other ten only results are shown.
 """
 
 import argparse
@@ -58,18 +58,18 @@ Arrays = dict[str, NDArray[np.generic]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plant:
-    """One plant.
+    """Simulated plant.
 
     Attributes:
-        kind: Its kind, in the table.
+        kind: Kind of the plant, in the table.
         dataset: Data set, or ``bearing`` for a simulated one.
-        shots: Labels of a class.
+        shots: Number of labels per class.
         unseen: Number of classes without a record at the plant.
-        has_sisters: Whether other plants with its classes release.
-        is_renamed: Whether its class names are its own.
-        has_camera: Whether its camera is one of ``bench.optics``.
+        has_sisters: True if other plants with its classes release.
+        is_renamed: True if its class names differ from the operator's.
+        has_camera: True if its camera is one of ``bench.optics``.
         sheet: ``own``, ``another`` machine's, or none.
-        is_looked_at: Whether it may be looked at when causes are sought.
+        is_looked_at: True if it may be inspected when causes are analysed.
     """
 
     kind: str
@@ -84,7 +84,7 @@ class Plant:
 
     @property
     def is_of_machine(self) -> bool:
-        """Whether its records are windows of a machine."""
+        """True if its records are windows of a machine."""
         return self.dataset in WINDOWS
 
 
@@ -118,7 +118,7 @@ PLANTS = (
 
 
 def main() -> None:
-    """Run what is missing, and print the table."""
+    """Run the missing plants, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--home", type=Path, help="home of pictures, with own kinds in its zoo")
     parser.add_argument("--machines", type=Path, help="home of windows that reads data sheets")
@@ -138,7 +138,7 @@ def main() -> None:
 
 
 def run(home: Path, is_of_machines: bool, options: argparse.Namespace, rows: Rows) -> None:
-    """Run the plants of one server's home that are missing, on a copy of it."""
+    """Run the missing plants for a server's home, on a copy of the home."""
     asked = {
         f"{number} {plant.kind} {plant.dataset}": (number, plant)
         for number, plant in enumerate(PLANTS, start=1)
@@ -160,7 +160,7 @@ def run(home: Path, is_of_machines: bool, options: argparse.Namespace, rows: Row
 
 @contextmanager
 def serving(home: Path) -> Iterator[None]:
-    """Let a server run until the block ends."""
+    """Run a server during the body."""
     log = home.parent / "serve.log"
     words = [str(Path(sys.executable).with_name("wg-server")), "serve", "--home", str(home)]
     with log.open("wb") as out:
@@ -186,7 +186,7 @@ def run_command(program: click.Command, *words: object) -> Any:
 
 
 class Walk:
-    """Plants on their way through the commands.
+    """Runs of plants through the product's commands.
 
     Args:
         root: Folder of the server and of the plants.
@@ -199,7 +199,7 @@ class Walk:
         self._released: set[str] = set()
 
     def plant(self, number: int, plant: Plant) -> Row:
-        """Run one plant, and return what came of it."""
+        """Run one plant through all commands, and return its results."""
         records = draw_records(plant, number, self._options)
         if plant.has_sisters and plant.dataset not in self._released:
             for sister, arrays in enumerate(records.sisters, start=1):
@@ -249,7 +249,7 @@ class Walk:
         return home
 
     def _generated(self, name: str, epsilon: str) -> Path:
-        """Write a statistics file, and let the server make weights of it."""
+        """Write a statistics file, and let the server make weights from it."""
         sent, made = self._root / f"{name}.wgs", self._root / f"{name}.wgw"
         words = "--home", self._root / f"home-{name}", "--out", sent, "--epsilon", epsilon
         run_command(client, "statistics", *words)
@@ -272,12 +272,12 @@ class Records:
     """Records of a plant, as arrays of ``.npz`` files.
 
     Attributes:
-        own: The plant's.
-        test: Those that judge it.
-        labels: Names of its classes.
-        sisters: Those of each sister.
-        has_units: Whether ``own`` names a unit of each record.
-        sheet: Data sheet of its machine.
+        own: Records of the plant.
+        test: Test records.
+        labels: Class names.
+        sisters: Records of each sister plant.
+        has_units: True if ``own`` names the unit of each record.
+        sheet: Data sheet of the machine.
     """
 
     own: Arrays
@@ -339,7 +339,7 @@ def draw_records(plant: Plant, number: int, options: argparse.Namespace) -> Reco
 
 
 def draw_machine(plant: Plant, number: int, datasets: Path) -> Records:
-    """Draw the records of a machine, and its data sheet."""
+    """Draw the records of a plant with a machine, and its data sheet."""
     if plant.dataset == "bearing":
         machine = machine_drawing.simulated("rotating_machine", number, 7)
     else:
@@ -360,7 +360,7 @@ def draw_machine(plant: Plant, number: int, datasets: Path) -> Records:
 
 
 def read_arrays(name: str, options: argparse.Namespace) -> Arrays:
-    """Read a data set; sets without a zoo's part are all of the plants."""
+    """Read the plants' part of a data set; without a zoo part, all of it."""
     if name == "digits":
         images, labels, _ = plants.load_images(options.datasets, name) or ([], [], [])
         arrays: Arrays = {"x": np.stack(images), "y": np.asarray(labels)}
@@ -375,7 +375,7 @@ def read_arrays(name: str, options: argparse.Namespace) -> Arrays:
 
 
 def measured(home: ClientHome, test: Path, labels: tuple[str, ...]) -> Row:
-    """Accuracy of the kept model and of local-only on test records."""
+    """Accuracy of the selected model and of local-only on test records."""
     try:
         manifest, kept = adoption.model_in_use(home)
     except WgError:
@@ -404,12 +404,12 @@ def _about(plant: Plant) -> str:
 
 
 def agrees(row: Row) -> bool:
-    """Return whether the verdict is what was then kept."""
+    """Return whether the verdict agrees with the selected model."""
     return (row["verdict"] in DELIVERED) == (row["kept"] not in ("", LOCAL))
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
-    """By plant, and how many verdicts agree."""
+    """Tabulate the plants, and the number of verdicts that agree."""
     heads = ("", "kind", "plant", "verdict", "kept", "gain, points", "agrees")
     for looked_at, title in ((True, "Looked at:"), (False, "Shown only:")):
         part = sorted((r for r in rows if r["looked at"] == looked_at), key=lambda r: r["number"])

@@ -1,8 +1,8 @@
-"""Cameras of another program than the product's: torchvision's transforms, with settings of a site.
+"""Simulated cameras by torchvision's transforms, independent of the product's simulation.
 
-A site's camera has a turn and a tilt, an exposure, a contrast and a gamma, tints, a lens that blurs
-and darkens the corners, a sensor that is noisy, and a file that is compressed. Nothing of
-``wg_common.modalities.cameras`` has a part in it, and no training has seen it.
+A site's camera has rotation and tilt, exposure, contrast and gamma, colour tint, blur and
+vignetting of the lens, noise of the sensor, and compression of the file. It uses no code of
+``wg_common.modalities.cameras``, and no training uses it.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Picture = NDArray[np.uint8]
 
 
 def draw(rng: np.random.Generator) -> Callable[[Picture], Picture]:
-    """Draw a site's camera, whose noise is the generator's."""
+    """Draw a site's camera; its noise comes from the given generator."""
     turn, tilt = float(rng.uniform(-12, 12)), rng.uniform(0, 0.12, (4, 2))
     light, contrast, gamma = (float(np.exp(rng.uniform(-s, s))) for s in (0.4, 0.35, 0.35))
     tints = torch.tensor(np.exp(rng.uniform(-0.15, 0.15, (3, 1, 1)))).float()

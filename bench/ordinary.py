@@ -1,11 +1,11 @@
-"""A rival of the operator's kinds: fixed models trained on ordinary augmentation.
+"""Rival models for the operator's kinds: fixed models trained with ordinary augmentation.
 
-``python -m bench.ordinary --home HOME --plan PLAN`` is ``wg-server zoo build``, but records of the
-operator's are seen under torchvision's random crops, jitter of colours and blur in place of the
-product's augmentation. All else is the same, so plants standardise these models as they do ours.
-``wg-server train`` follows, then ``bench.known_kinds`` with this home as the rival. ``--steps``
-shortens the training of networks; ``--product`` keeps the product's augmentation, for a home of as
-few steps beside the rival's.
+``python -m bench.ordinary --home HOME --plan PLAN`` is ``wg-server zoo build``, but the operator's
+records are augmented by torchvision's random crops, colour jitter and blur in place of the
+product's augmentation. All else is the same, so plants standardise these models in the same way.
+Run ``wg-server train`` next, then ``bench.known_kinds`` with this home as the rival. ``--steps``
+shortens the training of networks; ``--product`` keeps the product's augmentation, for a comparison
+with as few steps.
 """
 
 import argparse
@@ -35,7 +35,7 @@ _AUGMENTED = v2.Compose(
 def at_site(
     records: list[Record], modality: str, site: int, rng: np.random.Generator
 ) -> list[Record]:
-    """Each record augmented; each tenth site sees them unchanged, as in ``simulate_site``."""
+    """Augment each record; every tenth site is unchanged, as in ``simulate_site``."""
     if site % 10 == 0:
         return records
     torch.manual_seed(int(rng.integers(2**31)))
@@ -45,7 +45,7 @@ def at_site(
 def augment_retakes(
     self: Images, records: Sequence[Record], rng: np.random.Generator
 ) -> list[Record]:
-    """Each record augmented, for a network."""
+    """Augment each record for the training of a network."""
     del self
     return at_site(list(records), Images.name, 1, rng)
 

@@ -1,8 +1,8 @@
 """Plants cut from real data sets: own records, same-family sites, and held-out test records.
 
-A data set is cut by groups (what was photographed together stays together) into a test part, the
-plant's own records and three same-family sites under other cameras. Features are cached by content,
-since encoding is what takes the time.
+A data set is cut by groups (pictures that were taken together) into a test part, the plant's own
+records and three same-family sites with other cameras. Features are cached by content, since
+encoding takes most of the time.
 """
 
 import os
@@ -53,15 +53,15 @@ Images = list[NDArray[np.uint8]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plants:
-    """Local features of one data set, cut up.
+    """Local features of the plant, same-family sites and test records of one data set.
 
     Attributes:
         labels: Class names.
-        dimension: Number d of features that are released; they come first.
+        dimension: Number d of released features, which come first.
         own: Features ``[n, D]`` and classes ``[n]`` of the plant, to draw its labels from.
-        same_family: The same of each same-family site.
-        test: The same of the test records, under the plant's own camera.
-        groups: Of the plant's own records, ``[n]``: what was photographed together.
+        same_family: Features and classes of each same-family site.
+        test: Features and classes of the test records, under the plant's own camera.
+        groups: Groups of the plant's own records, ``[n]``: pictures that were taken together.
     """
 
     labels: tuple[str, ...]
@@ -73,7 +73,7 @@ class Plants:
 
 
 def load_images(root: Path, name: str) -> tuple[Images, Ints, Ints] | None:
-    """Images, labels and groups of a data set; None if it is not there."""
+    """Load images, labels and groups of a data set; None if it is missing."""
     if name == "digits":
         from sklearn.datasets import load_digits
 
@@ -104,10 +104,11 @@ def cut(
     each: Mapping[str, int] = _PER_CLASS,
     tests: int = TESTS,
 ) -> Plants | None:
-    """Cut a data set into plants, or read the cut from the cache; None if the set is not there.
+    """Cut a data set into plants, or read them from the cache; None if the set is missing.
 
     Args:
-        each: Records of a class at the plant (``own``) and at a same-family site (``sister``).
+        each: Number of records per class at the plant (``own``) and at a same-family site
+            (``sister``).
     """
     about = {
         "records": f"{each['own']} {each['sister']} {tests}",
@@ -149,14 +150,14 @@ def release(
     epsilon: float,
     rng: np.random.Generator,
 ) -> NoisyStatistics:
-    """A release of records ``[n, d]``, with the code and the scale of real ones; inf: no noise."""
+    """Simulate a release of records ``[n, d]``, with a real one's noise scale; inf: no noise."""
     schema = default_schema(encoder=encoder, dimension=x.shape[1], labels=labels, clip_radius=1.0)
     sigma = 0.0 if np.isinf(epsilon) else mechanism.noise_scale(schema, epsilon, DELTA)
     return simulate_statistics(schema, x, y, sigma, rng)
 
 
 def unpack(arrays: dict[str, NDArray[np.generic]]) -> Plants:
-    """A cut as it is cached."""
+    """Unpack plants from the arrays of a cache file."""
 
     def part(key: str) -> tuple[Floats, Ints]:
         return arrays[f"{key}.x"].astype(np.float64), arrays[f"{key}.y"].astype(np.int64)
@@ -204,9 +205,9 @@ def _cut(
 
 
 def parts(labels: Ints, groups: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Part of each record (test, own, other sites; groups whole), and classes that parts share.
+    """Assign groups of records to test, own and other sites; also return the classes in all parts.
 
-    Of twenty draws the one with most shared classes: with few groups most draws are no use.
+    The draw with most shared classes of twenty is taken: with few groups most draws share too few.
     """
     best: tuple[Ints, Ints] | None = None
     for _ in range(20):
@@ -225,7 +226,7 @@ def parts(labels: Ints, groups: Ints, rng: np.random.Generator) -> tuple[Ints, I
 
 
 def first_of(rows: Ints, labels: Ints, total: int | None, each: int) -> list[int]:
-    """The first rows: ``total`` of them, or else ``each`` of every class."""
+    """Return the first ``total`` rows, or else the first ``each`` of every class."""
     if total is not None:
         return [int(row) for row in rows[:total]]
     seen: Counter[int] = Counter()

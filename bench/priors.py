@@ -1,22 +1,22 @@
-"""Priors of class means beside BLUP: ``python -m bench.priors images --home HOME``.
+"""Alternatives to BLUP as priors of class means: ``python -m bench.priors images --home HOME``.
 
-``--home`` is a home of the modality with a zoo. Of every data set three other plants release their
-statistics once, at epsilon .5, 1 and 4; another plant, whose own release has no part in what it
-gets, finishes what comes by the product's code: without labels, or with labels of half of the
-classes, whose other half it has *never seen*; all of
-its test records count. Nothing is fitted on data sets: the learnt denoiser
-is trained on simulated plants of the zoo's families. Half of the sets choose, the other half
-shows.
+``--home`` is a home of the modality with a zoo. For every data set three other plants release their
+statistics once, at epsilon .5, 1 and 4; another plant, whose own release is not used for its
+package, completes the result with the product's code: without labels, or with labels of half of the
+classes, where the other half is *never seen*; all of its test records count. Nothing is fitted on
+data sets: the denoiser is trained on simulated plants of the zoo's families. Methods are chosen on
+half of the sets; the results are those of the other half.
 
-``mean`` is the learnt denoiser's, ``sample`` a draw of it, ``chosen`` that of sixteen with the
-least loss on the plant's labels, or without any the highest likelihood of its records. ``mixture``
-has the other sets as the operator's kinds, compared by how classes lie to each other: each class is
-one of a kind's, or new; a site whose evidence is against that falls back to BLUP. In ``mixture,
-kind known`` the set's own kind is among them, by the records of an eighth plant. ``whitener`` adds
-the mean posterior variance of deviations to the covariance of the heads. ``evened`` moves BLUP's
-biases until the records of a plant without labels are spread evenly over classes. ``FedAvg`` is
-that of ``bench.federated``, five rounds, likewise evened, or trained on at the plant. Differences
-are to BLUP, in points, paired; errors over sets.
+``mean`` is the trained denoiser's, ``sample`` one of its samples, ``chosen`` the sample of sixteen
+with the least loss on the plant's labels, or without labels the highest likelihood of its records.
+``mixture`` uses the other sets as the operator's kinds, compared by the relative positions of
+classes: each class is one of a kind's, or new; a site whose evidence contradicts this falls back to
+BLUP. In ``mixture, kind known`` the set's own kind is among them, from the records of an eighth
+plant. ``whitener`` adds the mean posterior variance of deviations to the covariance of the heads.
+``evened`` changes BLUP's biases until the predictions for a plant without labels are evenly
+distributed over classes. ``FedAvg`` is that of ``bench.federated`` with five rounds, likewise
+evened, or trained further at the plant. Differences are to BLUP, in percentage points, paired;
+errors are over sets.
 """
 
 import argparse
@@ -58,13 +58,14 @@ SETS: Mapping[str, Sequence[str]] = {
     "windows": window_plants.DATASETS,
     "texts": text_plants.DATASETS,
 }
-"""Sets of even place choose, those of odd place show."""
+"""Data sets by modality: methods are chosen on those at even indices, results are those at odd
+ones."""
 BLUP = "BLUP"
 Head = tuple[Floats, Floats]
 
 
 def cut(encoder: Encoder, modality: str, root: Path, name: str, cache: Path) -> Kind | None:
-    """Cut a data set of any modality; None if it is not there."""
+    """Cut a data set of any modality; None if it is missing."""
     if modality == "images":
         return kinds.cut(encoder, root, name, cache)
     if modality == "texts":
@@ -86,7 +87,7 @@ def cut(encoder: Encoder, modality: str, root: Path, name: str, cache: Path) -> 
 def case(
     fitted: ClassPriors, kind: Kind, cell: str, epsilon: float, rng: np.random.Generator
 ) -> tuple[Case, list[SiteEvidence]]:
-    """Draw the releases of a plant's others; the case, and their evidence."""
+    """Simulate the releases of the other plants; return a plant's case, and their evidence."""
     sites, labels = kind.sites[1 : 1 + OTHERS], kind.labels
     released = [release("ab" * 32, x, y, labels, epsilon, rng) for x, y in sites]
     pools = pooling.pools_of_releases(fitted.priors, None, released)
@@ -123,7 +124,7 @@ def simulated(families: Mapping[str, Sequence[ZooTask]], rng: np.random.Generato
 
 
 def learnt(fitted: ClassPriors, tasks: Sequence[ZooTask]) -> tuple[Denoiser, Denoiser]:
-    """Train the denoiser on plants that are simulated from the zoo."""
+    """Train the denoiser's mean and sampler on plants that are simulated from the zoo."""
     families: dict[str, list[ZooTask]] = {}
     for task in tasks:
         families.setdefault(task.family, []).append(task)
@@ -143,21 +144,21 @@ def _episode(
     number: int,
     rng: np.random.Generator,
 ) -> Case:
-    """Draw a plant of a simulated kind, every other one without labels."""
+    """Draw a plant of a simulated kind; plants with even numbers have no labels."""
     epsilon = float(np.exp(rng.uniform(np.log(0.3), np.log(8))))
     cell = (NO_LABELS, NEVER_SEEN)[number % 2]
     return case(fitted, simulated(families, rng), cell, epsilon, rng)[0]
 
 
 def finished(case: Case, mean: Floats | None = None) -> Head:
-    """The head that a plant finishes, about another mean if there is one."""
+    """Compute the head that a plant completes, optionally about another mean ``[K, d]``."""
     posterior = case.posterior if mean is None else moved(case.posterior, mean)
     x, y = case.own
     return mean_aligned_head(posterior)(x, y) if y.max() < 0 else posterior_head(posterior, x, y)
 
 
 def fit_of(case: Case, head: Head) -> float:
-    """How well a head suits the plant's own records: log likelihood of labels, or of records."""
+    """Mean log-likelihood of a plant's labels under a head, or without labels of its records."""
     x, y = case.own
     logits = x @ head[0].T + head[1]
     if y.max() < 0:
@@ -166,7 +167,7 @@ def fit_of(case: Case, head: Head) -> float:
 
 
 def whitened(case: Case) -> Case:
-    """The case with the uncertainty of deviations in the covariance of its heads."""
+    """Add the uncertainty of deviations to the covariance of a case's heads."""
     posterior = case.posterior
     spread = moments(posterior)[1].mean(axis=0)
     covariance = posterior.covariance + (posterior.basis * spread) @ posterior.basis.T
@@ -174,11 +175,11 @@ def whitened(case: Case) -> Case:
 
 
 def mixed(case: Case, evidence: Sequence[SiteEvidence], known: Sequence[Floats]) -> Floats:
-    """Deviations where classes may be those of a kind that the operator has, ``[J, d]`` means.
+    """Predict deviations if classes may be those of the operator's kinds with means ``[J, d]``.
 
-    A plant's camera moves all of its classes alike: the move is fitted by expectation maximisation,
-    so that only places relative to each other are compared. The kind of the most evidence is taken,
-    and within it each class is one of its classes, or new; without enough evidence BLUP stays.
+    A plant's camera shifts all of its classes alike: this shift is fitted by expectation
+    maximisation, so that only relative positions matter. The kind with most evidence is selected,
+    and each class is one of its classes, or new; without enough evidence the result is BLUP's.
     """
     posterior = case.posterior
     noise = np.array([s.noise[:, None] + posterior.within / s.counts[:, None] for s in evidence])
@@ -220,7 +221,7 @@ def judged(
     known: Sequence[Sequence[Floats]],
     seed: int,
 ) -> dict[str, Head]:
-    """Heads by way."""
+    """Compute the heads of all methods, by name."""
     drawn = denoiser.samples(networks[1], case, torch.Generator().manual_seed(seed))
     heads = [finished(case, sample) for sample in drawn]
     suits = [fit_of(case, head) for head in heads]
@@ -249,7 +250,7 @@ def class_means(kind: Kind) -> Floats:
 def measured(
     fitted: ClassPriors, networks: tuple[Denoiser, Denoiser], sets: Mapping[str, Kind], name: str
 ) -> dict[tuple[str, float, str], float]:
-    """Accuracy on a set by cell, epsilon and way."""
+    """Accuracy on a data set by cell, epsilon and method."""
     torch.set_num_threads(1)
     kind, found = sets[name], defaultdict[tuple[str, float, str], list[float]](list)
     others = [class_means(each) for key, each in sets.items() if key != name]
@@ -268,7 +269,7 @@ def measured(
 
 
 def table(results: Mapping[str, Mapping[tuple[str, float, str], float]]) -> Iterator[str]:
-    """Write accuracy of BLUP and differences to it, on sets that choose and on those that show."""
+    """Tabulate accuracy of BLUP and differences to it, for both halves of the sets."""
     names, values = list(results), {}
     for part, chosen in (("choose", names[::2]), ("show", names[1::2])):
         for cell, epsilon, way in next(iter(results.values())):

@@ -1,6 +1,6 @@
 """Speed and accuracy of the privacy core. Run with ``python -m bench.privacy``.
 
-Prints one line a figure, and first what it was measured on. Nothing is asserted.
+Prints the machine, then one line per figure. Nothing is asserted.
 """
 
 import os
@@ -21,7 +21,7 @@ DELTA = 1e-5
 
 
 def timed(work: Callable[[], object], repeat: int = 3) -> float:
-    """Best of a few runs, seconds."""
+    """Best time of a few runs, seconds."""
     best = float("inf")
     for _ in range(repeat):
         started = time.perf_counter()
@@ -31,7 +31,7 @@ def timed(work: Callable[[], object], repeat: int = 3) -> float:
 
 
 def release_of(epsilon: float) -> PrivacyEvent:
-    """The event of one release."""
+    """Return the privacy event of one release at an epsilon."""
     return gaussian_event(10**12, 10**6 * (1 / calibration.largest_mu(epsilon, DELTA)))
 
 

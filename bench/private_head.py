@@ -1,17 +1,17 @@
 """Heads by private gradient descent: ``python -m bench.private_head --home HOME --datasets DIR``.
 
-A head on the released features of a home's encoder, of ``LABELLED`` records a class or a third of
-what a class has: by logistic regression, by ``wg_common.nets.private_head`` at several epsilons,
-and a nearest mean of one release of class statistics at the same epsilons, which anybody who has
-the release can make. *Right* is the share of records outside the training that it names; *found*
-is the area under the curve of an attack that takes records of low loss for members (Yeom et
-al., *Privacy Risk in Machine Learning*, CSF 2018).
-*Null* is the same area, of the same members and other records, under a head that was trained on
-neither: what tells the two apart without any memory of them, such as another mixture of classes.
-So *found* less *null* is what the head tells of its records. A guess is .5; whatever is
-mu-Gaussian private is at most Phi(mu / sqrt 2), printed as *bound*. Steps, rate and scale of the
-private training were chosen on ``CHOSEN_ON``, so only the other sets count. Mean and standard error
-over sets, and of the paired difference.
+Heads on the released features of a home's encoder, from ``LABELLED`` records per class or a third
+of a class, are trained by logistic regression, and by ``wg_common.nets.private_head`` at several
+epsilons; a nearest mean from one release of class statistics at the same epsilons can be computed
+by anybody with the release. *Right* is the accuracy on records outside the training; *found* is the
+area under the ROC curve of an attack that takes records with low loss for members (Yeom et al.,
+*Privacy Risk in Machine Learning*, CSF 2018). *Null* is the same area for the same members and
+other records, under a head that was trained on neither: differences between the two groups that
+need no memory of members, such as another mixture of classes. So *found* minus *null* is the
+information that the head reveals about its records. A guess is .5; a mu-Gaussian private head has
+at most Phi(mu / sqrt 2), printed as *bound*. Steps, rate and scale of the private training were
+chosen on ``CHOSEN_ON``, so only the other sets count. Results are mean and standard error over
+sets, also of the paired difference.
 """
 
 import argparse
@@ -49,7 +49,13 @@ Head = tuple[NDArray[np.floating], NDArray[np.floating]]
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Rows of a head's training, of another head's, so many of each class, and of neither."""
+    """Rows of records by their use.
+
+    Attributes:
+        members: Training records of the attacked head.
+        others_members: Training records of the head for *null*.
+        rest: Records in neither training.
+    """
 
     members: Ints
     others_members: Ints
@@ -57,7 +63,7 @@ class Cut:
 
 
 def cut(labels: Ints, count: int, rng: np.random.Generator) -> Cut:
-    """Draw the rows of two trainings; a class with few records has a third in each part."""
+    """Draw the rows of two trainings and the rest; small classes have a third in each."""
     parts: list[list[Ints]] = [[], [], []]
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
@@ -68,7 +74,7 @@ def cut(labels: Ints, count: int, rng: np.random.Generator) -> Cut:
 
 
 def regression(features: Floats, labels: Ints) -> Head:
-    """Head of a logistic regression, its penalty chosen by three folds, with a row a class."""
+    """Train a logistic regression, its penalty chosen by three folds, with a row per class."""
     grid = GridSearchCV(LogisticRegression(max_iter=2000), {"C": PENALTIES}, cv=3)
     fitted = grid.fit(features, labels).best_estimator_
     weight, bias = fitted.coef_, fitted.intercept_
@@ -78,7 +84,7 @@ def regression(features: Floats, labels: Ints) -> Head:
 
 
 def measured(head: Head, features: Floats, labels: Ints, rows: Cut) -> Floats:
-    """Share right of the rest, and the area under the attack's curve of members and rest, [2]."""
+    """Accuracy on the rest, and area under the attack's ROC curve; float ``[2]``."""
     weight, bias = head
     members, others = rows.members, rows.rest
     scores = log_softmax(features @ weight.T + bias, axis=1)
@@ -104,7 +110,7 @@ def figures(features: Floats, labels: Ints, count: int) -> dict[str, Floats]:
 
 
 def trained(features: Floats, labels: Ints, rows: Ints) -> dict[str, Head]:
-    """Heads of some rows, by name: without privacy, and at each epsilon."""
+    """Train heads on some rows, without privacy and at each epsilon, by name."""
     x, y = features[rows].astype(np.float32), labels[rows]
     records = LabelledFeatures(features=x, labels=y, classes=int(labels.max()) + 1)
     heads: dict[str, Head] = {PLAIN: regression(features[rows], y)}
@@ -119,7 +125,7 @@ def trained(features: Floats, labels: Ints, rows: Ints) -> dict[str, Head]:
 
 
 def nearest_mean(x: NDArray[np.float32], y: Ints, classes: int, epsilon: float) -> Head:
-    """Class means of a release, noise as wide as a real one's, all of the same length.
+    """Compute class means, scaled to equal length, from a release with a real one's noise.
 
     Noise makes the means of small classes long. The bias is the logarithm of the released count.
     """
@@ -138,7 +144,7 @@ def nearest_mean(x: NDArray[np.float32], y: Ints, classes: int, epsilon: float) 
 
 
 def bound(head: str) -> str:
-    """Largest area that an attack on one record can have under a head, or nothing."""
+    """Largest area under the curve of an attack on one record of a private head, as a text."""
     if head == PLAIN:
         return ""
     epsilon = float(head.split()[1].rstrip(","))
@@ -146,7 +152,7 @@ def bound(head: str) -> str:
 
 
 def encoded(home: ServerHome, root: Path, name: str) -> tuple[Floats, Ints] | None:
-    """Released features and labels of some records of a set; None if it is not there."""
+    """Released features and labels of records of a data set; None if it is missing."""
     data = load_images(root, name)
     if data is None:
         return None

@@ -1,9 +1,9 @@
-"""The real bearing of ``cwru_de`` as plants: sizes of damage held out, recordings as units.
+"""Real bearing of ``cwru_de`` as plants, with held-out sizes of damage and recordings as units.
 
-SKF 6205 at the drive end, four loads with a speed of their own, damages of three sizes that all
-conditions have. One recording is of a sound machine, at no load; each load takes it for its sound
-records. A plant's records are of all sizes but one, and of the first half of the sound recording;
-it is judged on the size left out and on the second half.
+SKF 6205 at the drive end, with four loads, each at its own speed, and damages of three sizes in all
+conditions. One recording, at no load, is of a sound machine; it provides the sound records at each
+load. A plant's records have all sizes but one, and are from the first half of the sound recording;
+it is tested on the size left out and on the second half.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ SOUND_SHARES = {MOSTLY_SOUND: 0.9, EVEN_MIXTURE: 0.25, NO_SOUND: 0.0}
 
 
 def sheet(speed: int) -> DataSheet:
-    """The bearing's data sheet at a speed."""
+    """Data sheet of the bearing at a speed in rpm."""
     return DataSheet(
         rotating_machine=RotatingMachine(
             shaft_speed_rpm=Decimal(speed),
@@ -47,7 +47,7 @@ def sheet(speed: int) -> DataSheet:
 
 
 def trials(path: Path, reading_map: ReadingMap, seed: int) -> Iterator[MachineTestSet]:
-    """A trial of one machine for each load and size left out, with a plant for each mixture."""
+    """Yield a test set for each load and held-out size, with a plant for each mixture."""
     with np.load(path) as archive:
         data = {name: torch.from_numpy(archive[name].astype(np.int64)) for name in _COLUMNS}
         inputs = torch.from_numpy(spectrum_lines.prepare_windows(archive["x"].astype(np.float64)))
@@ -83,7 +83,7 @@ _COLUMNS = ("y_type", "size_mil", "load_hp", "group")
 
 
 def balanced(labels: Tensor, recordings: Tensor) -> Tensor:
-    """Weights ``[n]`` of windows: conditions weigh alike, and recordings of a condition."""
+    """Weights ``[n]`` of windows, equal over conditions, and over the recordings of a condition."""
     weights = torch.zeros(len(labels))
     for label in torch.unique(labels):
         groups = torch.unique(recordings[labels == label])
@@ -94,7 +94,7 @@ def balanced(labels: Tensor, recordings: Tensor) -> Tensor:
 
 
 def _shares(conditions: Tensor, sound: float) -> Tensor:
-    """Weights ``[n]`` of records, whose sound ones have a share, and damages the rest alike."""
+    """Weights ``[n]`` of records: ``sound`` in total for sound ones, equal over damages."""
     damages = [label for label in torch.unique(conditions).tolist() if label]
     weights = torch.zeros(len(conditions))
     for label in (0, *damages):

@@ -1,4 +1,4 @@
-"""Rows of results as JSON lines: a run that was cut short goes on where it stopped."""
+"""Rows of results in a file of JSON lines, from which an interrupted run continues."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ Job = TypeVar("Job", bound=tuple[Any, ...])
 
 
 class Rows:
-    """The rows of one file, by key."""
+    """Rows of one file, by key."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -31,18 +31,18 @@ class Rows:
         self._rows[row["key"]] = row
 
     def of(self, *prefixes: str) -> list[Row]:
-        """Rows whose key begins with one of these; all without any."""
+        """Return the rows whose key begins with one of the prefixes; all rows without any."""
         return [row for key, row in self._rows.items() if key.startswith(prefixes or ("",))]
 
 
 def judged(
     rows: Rows, work: Callable[[Job], Row | None], jobs: Sequence[Job], processes: int
 ) -> list[Row]:
-    """Do what is not done yet, over processes; the rows of all of these jobs that have scores.
+    """Run the jobs without a row in several processes; return all jobs' rows that have scores.
 
     Args:
-        work: From a job, whose first part is its key, to a row; None where its data set is not
-            there, so that a later run asks again.
+        work: Turns a job, whose first element is its key, into a row; None if its data set is
+            missing, so that a later run tries again.
     """
     left = [job for job in jobs if job[0] not in rows]
     with ProcessPoolExecutor(processes) as pool:
@@ -55,14 +55,14 @@ def judged(
 
 
 def by_cell(rows: Iterable[Row]) -> Iterator[Row]:
-    """A row for each cell."""
+    """Split rows into one row per cell."""
     for row in rows:
         cells = {row["cell"]: row["scores"]} if row["cell"] else row["scores"]
         yield from ({**row, "cell": cell, "scores": scores} for cell, scores in cells.items())
 
 
 def write_table(text: str, path: Path | None) -> None:
-    """Print a table, and write it where asked to."""
+    """Print a table, and write it to a file if a path is given."""
     print(text)
     if path:
         path.write_text(text + "\n")

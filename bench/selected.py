@@ -1,4 +1,4 @@
-"""The plant's own code on what a server makes: model selection, and training on from a head."""
+"""The plant's own code applied to the server's results: model selection, and further training."""
 
 from collections.abc import Sequence
 
@@ -35,7 +35,7 @@ AS_DELIVERED = (names.HANDED_ON, names.GENERATED)  # Methods that tables show am
 
 
 def plant_trunk(encoder: Encoder, local: NDArray[np.floating]) -> TrunkFeatures:
-    """The encoder, seen through a plant's local features."""
+    """Encoder's trunk with a plant's local features."""
     blocks = encoder.local_blocks, encoder.trunk_blocks
     return encoder_features(local, encoder.dimension, encoder.scaled_dimension, *blocks)
 
@@ -51,14 +51,14 @@ def selected(
     policy: AcceptanceConfig = AcceptanceConfig(),  # noqa: B008 - frozen
     family: DeliveredCandidate | None = None,
 ) -> SelectionOutcome:
-    """The plant's model selection, with the policy that plants start with.
+    """Run the plant's model selection, by default with the initial policy of a plant.
 
     Args:
-        labels: ``[n]``, -1 without one.
-        others: Whether other sites have released.
-        groups: Of records ``[n]`` that belong together; None: each is alone.
-        policy: The policy, if not the one that plants of images start with.
-        family: The operator's family that the plant takes (``family_at``); None: none.
+        labels: Classes ``[n]``, -1 without one.
+        others: True if other sites have released.
+        groups: Groups of records ``[n]`` that belong together; None if each is independent.
+        policy: Policy of the plant.
+        family: The operator's family that the plant uses (``family_at``); None for none.
     """
     posterior = next(c.tensors for c in made if c.source == POSTERIOR_SOURCE)
     k = posterior["weighted"].shape[1] - 1
@@ -81,7 +81,7 @@ def selected(
 def offered(
     made: Sequence[GeneratedCandidate], encoder: Encoder, local: NDArray[np.floating], classes: int
 ) -> list[DeliveredFamily]:
-    """The operator's families that were offered, seen through local features ``[n, D]``."""
+    """Return the operator's families among the candidates, with features ``[n, D]`` of a plant."""
     layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
     features = EncodedRecords(
         local=local.astype(np.float32),
@@ -104,14 +104,14 @@ def offered(
 
 
 def tensors_of(candidate: GeneratedCandidate) -> dict[str, NDArray[np.float32]]:
-    """Its tensors, as a package brings them."""
+    """Return a candidate's tensors as float32, as in a package."""
     return {name: value.astype(np.float32) for name, value in candidate.tensors.items()}
 
 
 def family_at(
     family: DeliveredFamily, encoder: Encoder, trunk: TrunkFeatures, network: PlantNetwork | None
 ) -> DeliveredCandidate:
-    """A family that a plant takes: its head, and its network if it is to stand beside it."""
+    """Return a family as a plant's candidate: its head, and its network if given."""
     second = None if network is None else network.head
     view, head = family_features(
         family.head, family.local, family.layout, trunk, encoder.dimension, second
@@ -120,42 +120,42 @@ def family_at(
 
 
 def network_of(family: DeliveredFamily, encoder: Encoder, own: Records) -> PlantNetwork | None:
-    """The network that came with a family's head, standardised by a plant's own records."""
+    """Load the network of a family, standardised by a plant's own records; None for none."""
     architecture = find_modality(encoder.modality).family_network
     sent = family_network.unpack_network(family.network, architecture, len(family.head.bias))
     return None if sent is None else standardise_network(sent, own, encoder.settings)
 
 
 def selected_heads(outcome: SelectionOutcome) -> dict[str, LinearHead]:
-    """What the plant's selector keeps, and the models that tables show after local training."""
+    """Return the selected model's head, and those shown in tables after local training."""
     shown = {name: model.head for name, model in outcome.models.items() if name not in AS_DELIVERED}
     return {SELECTOR: outcome.models[outcome.kept].head, **shown}
 
 
 def zeros(classes: int, width: int) -> LinearHead:
-    """A head of zeros."""
+    """Return a head of zeros."""
     return LinearHead(np.zeros((classes, width)), np.zeros(classes))
 
 
 def own_folds(labels: Ints) -> Folds:
-    """Folds of a plant's labels, for what is trained beside its model selection."""
+    """Return folds of a plant's labels, for training besides its model selection."""
     return stratified_folds(labels, np.random.default_rng(5))
 
 
 def trained_on(head: LinearHead, x: Floats, y: Ints, missing: Sequence[int] | Ints) -> LinearHead:
-    """A head after local training on records that lack some classes."""
+    """Train a head locally on records that lack some classes."""
     mass = len(missing) / len(head.bias)
     return fit_finetuned(constant_base_head(head), x, y, own_folds(y), unseen_mass=mass).head
 
 
 def right(head: LinearHead, test: tuple[Floats, Ints]) -> float:
-    """Accuracy on test records, which may have more features than the head stands on."""
+    """Accuracy on test records, which may have further features after those of the head."""
     features = test[0][:, : head.weight.shape[1]]
     return float((head.logits(features).argmax(axis=1) == test[1]).mean())
 
 
 def mean_recall(head: LinearHead, test: tuple[Floats, Ints]) -> float:
-    """Accuracy averaged over the classes of test records."""
+    """Recall averaged over the classes of test records."""
     features, truth = test[0][:, : head.weight.shape[1]], test[1]
     hits = head.logits(features).argmax(axis=1) == truth
     return float(np.mean([hits[truth == label].mean() for label in np.unique(truth)]))

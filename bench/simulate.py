@@ -1,17 +1,17 @@
-"""What a pilot may promise, and what it promised wrongly. Run with ``python -m bench.simulate``.
+"""Accuracy of a pilot's predictions. Run with ``python -m bench.simulate``.
 
 *Cases.* Plants are cut from real data sets as in ``bench.acceptance``: other sites release, the
-home's generator answers, the plant selects a model, and test records that no part of it saw say
-what was kept over local-only. One line of ``--results`` is one plant; a run goes on where it
-stopped. ``--home`` may name two, one of images and one of windows.
+home's generator answers, the plant selects a model, and its gain over local-only is measured on
+test records used nowhere else. Each line of ``--results`` is one plant, and an interrupted run
+continues. ``--home`` may name two homes, one for images and one for windows.
 
-*Published.* ``--publish FILE`` writes the cases as ``wg-client simulate`` reads them: numbers that
-a plant knows of itself before anything leaves, and what it gained.
+*Published.* ``--publish FILE`` writes the cases as ``wg-client simulate`` reads them: what a plant
+knows about itself before anything leaves, and its gain.
 
-*Judged.* Each plant's gain is predicted by the client's own code from the cases of all *other*
-data sets, and held against what it gained. The table has the mean error (predicted minus gained),
-the mean absolute error, how often the 80 % interval held, and how often the verdict, ``join`` or
-not, is what model selection then does: keep what came, or the plant's own model.
+*Judged.* Each plant's gain is predicted by the client's own code from the cases of all *other* data
+sets, and compared with its true gain. The table has the mean error (predicted minus true gain), the
+mean absolute error, the coverage of the 80 % interval, and how often the verdict, ``join`` or not,
+agrees with model selection: a delivered model, or the plant's own.
 """
 
 import argparse
@@ -46,7 +46,7 @@ COMMAND = "python -m bench.simulate --home IMAGES WINDOWS --publish FILE"
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One kind of plant, and how many others release."""
+    """Kind of plant, and number of other sites that release."""
 
     scenario: str
     shots: int
@@ -55,7 +55,7 @@ class Setting:
 
     @property
     def cell(self) -> Cell:
-        """As benches of methods have it."""
+        """Configuration for ``bench.methods``."""
         return Cell(
             scenario=self.scenario,
             epsilon=self.epsilon,
@@ -78,7 +78,7 @@ SETTINGS = (
 def case(
     generator: HeadGenerator, encoder: Encoder, cut: Plants, setting: Setting, seed: int
 ) -> dict[str, Any]:
-    """One plant: what it knew before, and what came of it."""
+    """Simulate one plant: its knowledge before joining, and its gain."""
     one = draw(generator, cut, setting.cell, seed)
     trunk = plant_trunk(encoder, one.x)
     found: dict[str, Any] = {
@@ -118,7 +118,7 @@ def case(
 
 
 def run(home: Path, options: argparse.Namespace, rows: Rows) -> None:
-    """Judge what is missing."""
+    """Evaluate all plants that have no row yet."""
     server = ServerHome(home)
     generator, encoder = installed.heads(server), load_encoder(server.read_encoder())
     settings = {str(setting): setting for setting in SETTINGS}
@@ -130,7 +130,7 @@ def run(home: Path, options: argparse.Namespace, rows: Rows) -> None:
 
 
 def cases(rows: Sequence[Row]) -> list[published.PublishedCase]:
-    """Rows as a plant would look them up; those that were refused tell nothing of a gain."""
+    """Convert rows to the published cases; plants that refused every model are omitted."""
     found, curves = [], learning_curves(rows)
     for row in rows:
         if not row["kept"]:
@@ -158,11 +158,12 @@ def cases(rows: Sequence[Row]) -> list[published.PublishedCase]:
 
 
 Curve = dict[int, float]
-"""Labels a class -> accuracy of local-only on test records, of one data set and draw."""
+"""Accuracy of local-only on test records by number of labels per class, for one data set and
+draw."""
 
 
 def learning_curves(rows: Sequence[Row]) -> dict[tuple[str, int], Curve]:
-    """Of each data set and draw, where every class has labels."""
+    """Return the curve of each data set and draw whose classes all have labels."""
     found: dict[tuple[str, int], Curve] = defaultdict(dict)
     for row in rows:
         if row["scenario"] == "S1" and "local" in row:
@@ -171,10 +172,10 @@ def learning_curves(rows: Sequence[Row]) -> dict[tuple[str, int], Curve]:
 
 
 def worth(curve: Curve, accuracy: float | None) -> float:
-    """Labels a class with which local-only is so accurate: 1 to the most that were tried.
+    """Labels per class with which local-only has an accuracy, from 1 to the most tried.
 
-    Between what was tried a logarithm of labels is interpolated, below it the first piece goes on.
-    Accuracies that fall with more labels count as the best so far.
+    Between tried numbers the logarithm of labels is interpolated; below them the first segment is
+    extrapolated. If accuracy falls with more labels, the best accuracy so far counts.
     """
     if accuracy is None or len(curve) < 2:
         return 0.0
@@ -198,7 +199,7 @@ Judged = tuple[published.PublishedCase, published.ExpectedGain]
 
 
 def judged(known: Sequence[published.PublishedCase]) -> list[Judged]:
-    """Each case, and what the cases of all other data sets say of it."""
+    """Predict each case from the cases of all other data sets."""
     found = []
     for case in known:
         others = [other for other in known if _set(other) != _set(case)]
@@ -211,12 +212,12 @@ def judged(known: Sequence[published.PublishedCase]) -> list[Judged]:
 
 
 def _set(case: published.PublishedCase) -> str:
-    """Name of a data set; questions about one and the same are of one."""
+    """Name of the data set; its variants count as one."""
     return case.dataset.split("_")[0]
 
 
 def table(found: Sequence[Judged]) -> Iterator[str]:
-    """By question and kind, in points: what was gained, the errors, intervals that held."""
+    """Tabulate by question and kind, in percentage points, gains, errors and interval coverage."""
     heads = (
         "question",
         "records",
@@ -255,18 +256,18 @@ def _summary(found: Sequence[Judged]) -> tuple[object, ...]:
 
 
 def _agrees(case: published.PublishedCase, told: published.ExpectedGain) -> bool:
-    """Return whether ``join`` was said where something else than local-only was kept."""
+    """Return whether the advice to join agrees with the selection of a delivered model."""
     is_join = published.advise_joining(told, case.facts) is published.JoiningAdvice.JOIN
     return is_join == (case.gain != 0)
 
 
 def held(found: Sequence[Judged]) -> float:
-    """Share of intervals with the gain in them."""
+    """Share of intervals that contain the true gain."""
     return float(np.mean([told.low <= case.gain <= told.high for case, told in found]))
 
 
 def publish(path: Path, known: Sequence[published.PublishedCase], found: Sequence[Judged]) -> None:
-    """Write what ``wg-client simulate`` reads, one case a line."""
+    """Write the cases for ``wg-client simulate``, one per line."""
     about = {
         "version": published.VERSION,
         "command": COMMAND,
@@ -278,7 +279,7 @@ def publish(path: Path, known: Sequence[published.PublishedCase], found: Sequenc
 
 
 def main() -> None:
-    """Judge, publish, print."""
+    """Evaluate, publish and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, nargs="*", default=[], help="servers' homes, trained")
     parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))

@@ -1,12 +1,12 @@
-"""Soft sensors at process units never seen, without a value, against all their rivals.
+"""Soft sensors at unseen process units without laboratory values, compared with all rivals.
 
-``python -m bench.soft_sensors --seed 1`` trains the network that ships (``sensor_network``) and
-rivals on simulated units of each kind, on the same windows and statistics, and judges them on 100
-units that none has seen. Plants have 300 records without a value, and release at epsilon 1. Errors
-are in the logarithm of a quantity, so that units of any size weigh alike; a row's *ratio* is the
-error variance of what ships over the row's, and its standard error is over units (delta method).
-``--choose`` prints the table of what a plant with laboratory values keeps at other units, on which
-the rule was chosen.
+``python -m bench.soft_sensors --seed 1`` trains the network that the product contains
+(``sensor_network``) and rivals on simulated units of each kind, on the same windows and statistics,
+and evaluates them on 100 unseen units. Plants have 300 records without a value, and release at
+epsilon 1. Errors are in the logarithm of a quantity, so that units of any size have the same
+weight; a row's *ratio* is the error variance of the product's network over the row's, with its
+standard error over units (delta method). ``--choose`` prints the table of the models that a plant
+with laboratory values selects at other units, on which the rule was chosen.
 """
 
 import argparse
@@ -41,20 +41,20 @@ UNITS, WIDTH = 100, 64
 LABELLED = 100  # Windows of a unit with a laboratory's value
 LABELS = (5, 20, 100)
 KEPT = {5: 100, 20: 100, 100: 25}
-"""Units that have so many laboratory values each, where what is kept is measured."""
+"""Number of units by number of laboratory values each, for the tables of ``--choose``."""
 RAW, STANDARDISED = "raw", "standardised"
 FIXED, SHEET = "fixed on balances", "sheet as input"
 SHIPPED = "ships: sheet and statistic as inputs, standardised"
 MEAN = "the unit's own mean"
 Rows = dict[str, Tensor]
-"""By method: scores of windows ``[m, n, Q]``, or squared errors on each unit ``[m, Q]``."""
+"""Scores of windows ``[m, n, Q]``, or squared errors on each unit ``[m, Q]``, by method."""
 
 
 class Rivals(nn.Module):
-    """What ships, and its rivals, trained on the same windows.
+    """The product's network and its rivals, trained on the same windows.
 
     Attributes:
-        shipped: Network and map of the product.
+        shipped: Network and reading map of the product.
         rivals: Networks on the sheet's balances, by name and by the scaling of readings.
     """
 
@@ -69,7 +69,7 @@ class Rivals(nn.Module):
         draw_parameters(self.rivals, torch.Generator().manual_seed(seed))
 
     def forward(self, plants: SensorPlants, statistics: StatisticBatch) -> Rows:
-        """Scores of every method's known windows."""
+        """Compute the scores of the windows by every method."""
         stated = self.unit.figure_features(plants.figures)[:, None]
         rows = {}
         for name, network in self.rivals.items():
@@ -82,10 +82,10 @@ class Rivals(nn.Module):
 
 
 class Objective:
-    """Training of ``Rivals``, kept by the loss of what ships.
+    """Training objective of ``Rivals``; the best step is that of the product's network.
 
     Attributes:
-        model: What is trained.
+        model: Model to be trained.
     """
 
     def __init__(self, kind: str, seed: int) -> None:
@@ -93,7 +93,7 @@ class Objective:
         self.model, self._seed = Rivals(self._shipped.model, seed), seed
 
     def loss(self, step: int) -> Tensor:
-        """Loss of all methods, summed: no one's parameters are another's."""
+        """Sum of the losses of all methods, which share no parameters."""
         plants, statistics = self._shipped.draw_batch(step)
         rows = self.model(plants, statistics)
         return torch.stack([F.smooth_l1_loss(row, plants.truths) for row in rows.values()]).sum()
@@ -104,12 +104,12 @@ class Objective:
 
 
 def by_ridge(readings: Tensor, truths: Tensor, judged: Tensor) -> Tensor:
-    """Quantities of judged windows by a ridge regression at each plant, ``[m, n, Q]``.
+    """Predict quantities ``[m, n, Q]`` of windows by a ridge regression at each plant.
 
     Args:
-        readings: Standardised ones of labelled windows, ``[m, k, R]``.
-        truths: Their quantities, ``[m, k, Q]``.
-        judged: Readings of judged windows.
+        readings: Standardised readings of labelled windows, ``[m, k, R]``.
+        truths: Quantities of labelled windows, ``[m, k, Q]``.
+        judged: Readings of the windows to predict, ``[m, n, R]``.
     """
     ridge = RidgeCV(np.geomspace(0.1, 1e4, 11))
     fits = zip(readings.double().numpy(), truths.double().numpy(), judged.double(), strict=True)
@@ -119,7 +119,7 @@ def by_ridge(readings: Tensor, truths: Tensor, judged: Tensor) -> Tensor:
 
 
 def quantities(model: Rivals, seed: int) -> Rows:
-    """Squared errors of every method on units never seen."""
+    """Squared errors of every method on unseen units."""
     generator = torch.Generator().manual_seed(seed)
     plants = sensor_training.draw_plants(
         PROCESS_SIMULATORS[model.unit.name](seed + 102),
@@ -151,11 +151,11 @@ def quantities(model: Rivals, seed: int) -> Rows:
 
 
 def kept(model: Rivals, seed: int, values: int, count: int) -> dict[str, Tensor]:
-    """Squared errors ``[count, Q]`` of local-only, of what is delivered, and of what is kept.
+    """Squared errors ``[count, Q]`` of the local-only, the delivered and the selected model.
 
     Args:
-        values: Laboratory values of a plant.
-        count: Units, none of which has been seen.
+        values: Number of laboratory values of a plant.
+        count: Number of units, all unseen.
     """
     generator = torch.Generator().manual_seed(seed)
     simulator = PROCESS_SIMULATORS[model.unit.name](seed + 203)
@@ -183,7 +183,7 @@ def kept(model: Rivals, seed: int, values: int, count: int) -> dict[str, Tensor]
 
 
 def kept_table(model: Rivals, seed: int) -> Iterator[str]:
-    """Error variances with laboratory values, and what is kept over the better of both."""
+    """Tabulate errors with laboratory values, and the selected model's variance ratio."""
     unit = model.unit
     yield f"\n{unit.name}, kept by a plant's values, error in %\n"
     yield "| quantity, values | local-only | delivered | kept | variance over the better |"
@@ -207,7 +207,7 @@ def ratio(errors: Tensor, other: Tensor) -> tuple[float, float]:
 
 
 def quantity_table(unit: ProcessUnit, rows: Rows) -> Iterator[str]:
-    """Root of the mean squared error of every method, R², and the ratio of what ships over it."""
+    """Tabulate root mean squared error, R² and *ratio* of every method."""
     for place, quantity in enumerate(unit.quantities):
         spread = rows[MEAN][:, place].mean()
         yield f"\n{unit.name}, {quantity.name} (variance ratio: what ships over the method)\n"
@@ -221,7 +221,7 @@ def quantity_table(unit: ProcessUnit, rows: Rows) -> Iterator[str]:
 
 
 def main() -> None:
-    """Train, judge, print."""
+    """Train, evaluate and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kind", choices=list(PROCESS_SIMULATORS), action="append")
     parser.add_argument("--steps", type=int, default=1200)

@@ -1,4 +1,4 @@
-"""Tables of the generator's benchmark, from its rows."""
+"""Tables of the generator's benchmark, from rows of results."""
 
 import re
 from collections import defaultdict
@@ -29,7 +29,7 @@ _CELL = re.compile(r"(?P<scenario>.+) eps=(?P<epsilon>\S+) n=(?P<shots>\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """A paired difference: mean over data sets' means, its standard error, and the data sets."""
+    """Paired difference: mean over the means of data sets, its standard error, and their number."""
 
     mean: float
     error: float
@@ -40,7 +40,7 @@ class Paired:
 
 
 class Results:
-    """Scores by cell."""
+    """Scores of methods by cell."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self._cells: dict[str, list[tuple[str, Mapping[str, float]]]] = defaultdict(list)
@@ -49,12 +49,12 @@ class Results:
 
     @property
     def cells(self) -> list[str]:
-        """All cells."""
+        """Return the names of all cells."""
         return list(self._cells)
 
     @property
     def scenarios(self) -> dict[str, list[str]]:
-        """Cells of each scenario, in order of epsilon and labels."""
+        """Return the cells of each scenario, in order of epsilon and labels."""
         found: dict[str, list[tuple[float, int, str]]] = defaultdict(list)
         for cell in self._cells:
             match = _CELL.fullmatch(cell)
@@ -64,22 +64,22 @@ class Results:
         return {name: [c for *_, c in sorted(found[name])] for name in sorted(found)}
 
     def size(self, cell: str) -> tuple[int, int]:
-        """Runs and data sets of a cell."""
+        """Return the numbers of runs and of data sets of a cell."""
         return len(self._cells[cell]), len({name for name, _ in self._cells[cell]})
 
     def accuracy(self, cell: str, method: str) -> tuple[float, float]:
-        """Mean over data sets and its standard error; NaN if the method has none."""
+        """Mean over data sets and its standard error; NaN if the method has no scores."""
         found = [(n, s[method]) for n, s in self._cells[cell] if method in s]
         if not found:
             return float("nan"), float("nan")
         return cluster_mean(np.array([v for _, v in found]), [n for n, _ in found])
 
     def paired(self, cell: str, one: str, two: str) -> Paired | None:
-        """Accuracy of one method minus another's on the same plants."""
+        """Accuracy of one method minus another's on the same plants; None without common plants."""
         return self.pooled([cell], one, two)
 
     def pooled(self, cells: Sequence[str], one: str, two: str) -> Paired | None:
-        """The same over the runs of several cells."""
+        """Accuracy of one method minus another's over the runs of several cells."""
         rows = [row for cell in cells for row in self._cells[cell]]
         found = [(n, s[one] - s[two]) for n, s in rows if one in s and two in s]
         if not found:
@@ -96,7 +96,7 @@ class Results:
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """A table; nothing is shown for None."""
+    """Yield the lines of a table; None is an empty cell."""
     yield "| " + " | ".join(header) + " |"
     yield "|---" * len(header) + "|"
     for row in rows:
@@ -104,7 +104,7 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterato
 
 
 def set_by_set(rows: Sequence[Row], cell: str, methods: Sequence[str]) -> Iterator[str]:
-    """Accuracy of methods in one cell, data set by data set, and the mean over data sets."""
+    """Tabulate the accuracy of methods in one cell by data set, with the mean over data sets."""
     names = dict.fromkeys(row["dataset"] for row in rows)
     parts = {name: Results([row for row in rows if row["dataset"] == name]) for name in names}
     yield from markdown(
@@ -117,7 +117,7 @@ def set_by_set(rows: Sequence[Row], cell: str, methods: Sequence[str]) -> Iterat
 
 
 def table(rows: Sequence[Row], title: str) -> Iterator[str]:
-    """Markdown: what is delivered, what local training makes of it, and the selector."""
+    """Write Markdown tables of delivered heads, heads after local training, and the selector."""
     results = Results(rows)
     yield title
     for scenario, cells in results.scenarios.items():
@@ -132,11 +132,11 @@ def table(rows: Sequence[Row], title: str) -> Iterator[str]:
 
 
 def against(rows: Sequence[Row], before: Sequence[Row]) -> Iterator[str]:
-    """Scores minus those of other rows for the same plants, by cell and by scenario.
+    """Tabulate scores minus those of other rows for the same plants, by cell and by scenario.
 
     Args:
-        rows: Of one generator and version of the benchmark.
-        before: Of any other one. A plant is a data set, a draw and a cell.
+        rows: Rows of one generator and version of the benchmark.
+        before: Rows to compare with. A plant is a data set, a draw and a cell.
     """
     known = {_plant(row): row["scores"] for row in before}
     both = [
@@ -161,7 +161,7 @@ def against(rows: Sequence[Row], before: Sequence[Row]) -> Iterator[str]:
 
 
 def _plant(row: Row) -> str:
-    """Data set, draw and cell; the draw is what stands behind the data set in the key."""
+    """Data set, draw and cell of a row; the draw follows the data set in the key."""
     return f"{row['dataset']} {row['key'].split()[3]} {row['cell']}"
 
 

@@ -1,14 +1,15 @@
-"""The generator on real texts. Run with ``python -m bench.text_plants --home HOME``.
+"""Compare the generator with baselines on real texts: ``python -m bench.text_plants --home HOME``.
 
 ``--home`` is a home whose zoo and generator are of texts (``zoo build --plan text``, ``train``).
-Every development set of texts (``records.csv``) is cut into a plant, three other sites of its kind
-whose people write in a manner of their own, and test records; nothing is fitted on any of them.
+Every development set of texts (``records.csv``) is cut into a plant, three other sites of its kind,
+each with a simulated style of writing, and test records; nothing is fitted on any of them.
 
 Baselines: logistic regression on the same features (``logistic``), the plant's own learners
 (``local-only``), class names by cosine without a label (``names-cosine``), BLUP without names
 (``blup-plain``) and with them (``blup-names``), and the mean of all sites' released class means
-(``prototypes``). ``selector`` is what the plant keeps. Rows are kept in ``--results``; a run goes
-on where it stopped. Differences are paired, errors clustered by data set.
+(``prototypes``). ``selector`` is the model that the plant selects. Rows are stored in
+``--results``, and an interrupted run continues. Differences are paired, errors clustered by data
+set.
 """
 
 import argparse
@@ -59,7 +60,17 @@ _BARE = 10  # Records a class of a plant without labels
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One configuration: epsilon, labels a class, what is missing, and whether others released."""
+    """Configuration of a plant and its releases.
+
+    Attributes:
+        name: Title in tables.
+        epsilon: Epsilon of every release.
+        shots: Number of labels per class at the plant.
+        missing: Share of classes that the plant has never seen.
+        labelled: True if the plant has labels.
+        named: True if class names are meaningful.
+        others: True if other sites have released.
+    """
 
     name: str
     epsilon: float
@@ -94,12 +105,12 @@ CELLS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextPlants:
-    """One data set, cut up: features ``[n, D]`` and classes of each part.
+    """Features ``[n, D]`` and classes ``[n]`` of a plant, other sites and test records.
 
     Attributes:
         labels: Class names.
-        parts: Of the plant, then of the other sites.
-        test: Of the test records.
+        parts: Features and classes of the plant, then of each other site.
+        test: Features and classes of the test records.
         vectors: Sentence vectors of the test records, ``[n, 512]``.
     """
 
@@ -143,7 +154,7 @@ def _job(job: tuple[str, Path, Path, str, int]) -> Row | None:
 def split(
     path: Path, seed: int
 ) -> tuple[tuple[str, ...], list[list[tuple[str, int]]], list[tuple[str, int]]]:
-    """Cut a data set: class names, texts and classes of a plant and other sites, and of tests."""
+    """Return class names, texts with classes of plant and other sites, and those of the tests."""
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     rng = np.random.default_rng((seed, 81))
@@ -168,7 +179,7 @@ def split(
 
 
 def cut(encoder: Encoder, path: Path, seed: int) -> TextPlants:
-    """Cut a data set into a plant, other sites and test records."""
+    """Cut a data set into a plant, other sites and test records, and encode them."""
     labels, dealt, held = split(path, seed)
 
     def encoded(some: Sequence[tuple[str, int]], site: int) -> tuple[Floats, Ints]:
@@ -184,7 +195,7 @@ def cut(encoder: Encoder, path: Path, seed: int) -> TextPlants:
 
 
 def as_plants(encoder: Encoder, root: Path, name: str, seed: int) -> plants.Plants | None:
-    """A data set's cut in the form that the benches of images have; None if it is not there."""
+    """Cut a data set into the form of benches of images; None if it is missing."""
     path = root / f"text_{name}" / "records.csv"
     if not path.is_file():
         return None
@@ -197,7 +208,7 @@ def as_plants(encoder: Encoder, root: Path, name: str, seed: int) -> plants.Plan
 def judge(
     generator: HeadGenerator, encoder: Encoder, data: TextPlants, cell: Cell, seed: int
 ) -> dict[str, float]:
-    """Accuracy of each model on the plant's test records."""
+    """Measure the accuracy of each model on the plant's test records."""
     rng = np.random.default_rng((seed, 83))
     k, d = len(data.labels), encoder.dimension
     labels = data.labels if cell.named else tuple(f"class-{c}" for c in range(k))
@@ -243,7 +254,7 @@ def judge(
 
 
 def drawn(y: Ints, shots: int, gone: Ints, rng: np.random.Generator) -> Ints:
-    """Rows of at most so many records of each class that is not gone."""
+    """Draw rows of at most ``shots`` records of each class that is not in ``gone``."""
     rows = [
         rng.permutation(np.flatnonzero(y == label))[:shots]
         for label in np.unique(y)
@@ -253,7 +264,7 @@ def drawn(y: Ints, shots: int, gone: Ints, rng: np.random.Generator) -> Ints:
 
 
 def nearest_mean(evidence: Sequence[SiteEvidence]) -> LinearHead:
-    """The nearest class mean, of means pooled over sites by how well each is known."""
+    """Nearest-mean head from class means, pooled over sites with inverse-variance weights."""
     weight = np.stack([site.present / (site.noise + 0.01) for site in evidence]) + 1e-9
     means = np.einsum("sk,skd->kd", weight, np.stack([site.means for site in evidence]))
     means /= weight.sum(axis=0)[:, None]
@@ -273,7 +284,7 @@ METHODS = (
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
-    """Accuracy of each method, and what is kept against the best that knows no names."""
+    """Tabulate accuracy of each method, and the selector minus the best method without names."""
     results, found = Results(rows), []
     for cell in (cell for cells in results.scenarios.values() for cell in cells):
         shown = [f"{results.accuracy(cell, m)[0]:.3f}".replace("nan", "") for m in METHODS]

@@ -1,13 +1,14 @@
-"""What a plant's own new records, and foreign ones, get: pass, look or reject.
+"""Verdicts (pass, look or reject) on a plant's own new records and on foreign records.
 
     python -m bench.verdicts --datasets DIR
 
 Plants are cut from real data sets as in ``bench.alone``; the first class counts as good, and each
-has so many labels a class. Judged is local-only, by the client's own rules, on held-out records of
-the plant (no group of which it has) and on 300 records of other data sets of the same modality;
-foreign windows are brought to the plant's channels and length. Beside it stands the rule that a
-pass has to be a sure call. Rows are kept in ``--results``; a run goes on there. ``--every-class``
-counts each class as the good one in turn, ``--other-sets`` takes seven further sets.
+plant has a fixed number of labels per class. Local-only is evaluated, by the client's own rules, on
+held-out records of the plant (of other groups) and on 300 records of other data sets of the same
+modality; foreign windows are resampled to the plant's channels and length. The alternative rule
+that a pass requires a sure call is evaluated too. Rows are stored in ``--results``, and a run
+continues from them. ``--every-class`` counts each class as the good one in turn, ``--other-sets``
+uses seven further sets.
 """
 
 import argparse
@@ -78,7 +79,7 @@ def main() -> None:
 
 
 def run(folders: Sequence[Path], kind: str, names: Sequence[str], rows: Rows) -> None:
-    """Judge what is missing of a modality, with each class as the good one."""
+    """Evaluate the missing plants of a modality, with each class as the good one."""
     paths = {name: path for name, path in files(folders) if name in names}
     parts = {name: cut(path, kind, each=max(LABELS), tests=TESTS) for name, path in paths.items()}
     cuts = {name: one for name, one in parts.items() if one is not None}
@@ -108,9 +109,9 @@ def with_foreign(
     cuts: Mapping[str, Cut],
     encoded: Mapping[str, NDArray[np.float32]],
 ) -> tuple[list[NDArray[np.generic]], NDArray[np.float32]]:
-    """A plant's records with those of other data sets behind them, as many of each; and features.
+    """Append records of other data sets, as many of each, to a plant's; also return features.
 
-    Foreign windows are brought to the plant's shape.
+    Foreign windows are resampled to the plant's shape.
     """
     here = cuts[name]
     others = {other: one for other, one in cuts.items() if other != name}
@@ -129,7 +130,7 @@ def with_foreign(
 
 
 def _reshaped(window: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """A window with other channels and another length: repeated, and interpolated."""
+    """Repeat channels and interpolate samples of a window to another shape."""
     rows = window[np.arange(shape[0]) % len(window)].astype(np.float64)
     times = np.linspace(0, window.shape[1] - 1, shape[1])
     return np.stack([np.interp(times, np.arange(window.shape[1]), row) for row in rows]).astype(
@@ -144,7 +145,7 @@ def _plant(
     features: NDArray[np.float32],
     labelled: Ints,
 ) -> tuple[PlantRecords, NDArray[np.float32]]:
-    """The plant, and the features of all records with those of what it fits on its own."""
+    """Return the plant, and the features of all records with those of the trunk that it fits."""
     kind = find_modality(encoder.modality)
     layout = encoder.scaled_dimension, encoder.local_blocks, encoder.trunk_blocks
     own = list(here.records[labelled])
@@ -173,10 +174,10 @@ def judge(
     labelled: Ints,
     label: int,
 ) -> Row:
-    """Verdicts of one plant's model on held-out and on foreign records, and what they rest on.
+    """Count verdicts of one plant's model on held-out and on foreign records; also its accuracy.
 
     Args:
-        features: Local ones of the plant's records, and of foreign ones behind them.
+        features: Local features of the plant's records, then of foreign records.
         label: The good class.
     """
     classes, trunk = plant.classes, plant.encoder_features
@@ -227,14 +228,14 @@ def judge(
 
 
 def _unlike(known: novelty.NoveltyTest | None, x: Floats) -> tuple[NDArray[np.bool_], ...]:
-    """Records ``[n, D]`` that are new, and those that are too unlike for a pass."""
+    """Flag records ``[n, D]`` that are new, and those that are too unlike for a pass."""
     tensors = None if known is None else known.tensors()
     shares = novelty.NEW_SHARE, novelty.NO_PASS
     return tuple(novelty.flag_unlike_records(tensors, x, share) for share in shares)
 
 
 def summary(rows: Sequence[Row]) -> Iterator[str]:
-    """By number of labels, over all plants at which enough defective units are judged."""
+    """Tabulate by number of labels, over all plants with enough defective units."""
     for labels in LABELS:
         some = [r for r in rows if r["labels"] == labels and r["judged"] >= r["needed"]]
         passes = [row["foreign"][0] for row in some if row["good"][-1]]
@@ -254,7 +255,7 @@ def summary(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def table(found: Iterable[Row]) -> Iterator[str]:
-    """By plant, and by number of labels."""
+    """Tabulate the plants, and the mean by number of labels."""
     rows = list(found)
     yield from markdown(
         (

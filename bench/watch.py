@@ -1,10 +1,10 @@
-"""How often ``watch`` alarms, with and without a reason: ``python -m bench.watch --home HOME``.
+"""Rate of alarms of ``watch``, with and without a cause: ``python -m bench.watch --home HOME``.
 
 Data sets are cut as in ``bench.acceptance``. Sixty records of a plant are frozen; thirty others are
-watched, many times over: of the *same* records (drawn at random: nothing has changed, so each alarm
-is false), of *other parts* of the same plant (other groups: tiles, boards, takes; the plant's own
-variation), through *another camera*, and of a *class that is not frozen*. Printed is the share of
-alarms, by the rule of the program, and of each of its tests.
+watched, many times: of the *same* distribution (random records, so each alarm is false), of *other
+parts* of the same plant (other groups: tiles, boards, recordings; the plant's own variation),
+through *another camera*, and of a *class that is not frozen*. The table has the share of alarms, by
+the rule of the program, and by each of its tests.
 """
 
 import argparse
@@ -29,7 +29,7 @@ FROZEN, WATCHED = 60, 30
 
 
 def main() -> None:
-    """Draw, test, print."""
+    """Draw, test and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="a server's home of images")
     parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def batches(cut: Plants, rng: np.random.Generator) -> Iterator[tuple[str, Floats, Floats]]:
-    """What is watched, the frozen records, and the new ones."""
+    """Yield the title of each comparison, the frozen records, and the new ones."""
     x, y = cut.own
     order = rng.permutation(len(y))
     if len(order) >= FROZEN + WATCHED:
@@ -83,7 +83,7 @@ def _some(x: Floats, rng: np.random.Generator) -> Floats:
 def tested(
     encoder: Encoder, frozen: Floats, new: Floats, rng: np.random.Generator
 ) -> tuple[bool, bool]:
-    """Whether features, and whether records called new, raise an alarm."""
+    """Return whether features, and whether the number of new records, raise an alarm."""
     level = FALSE_ALARMS / TEST_COUNT
     dimension, layout = (
         encoder.dimension,

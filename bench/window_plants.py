@@ -1,11 +1,12 @@
 """The generator on real sensor windows: ``python -m bench.window_plants --home HOME``.
 
-As ``bench.generator``, with data sets of windows: each is cut by groups into a plant, same-family
-sites behind other sensors, and held-out test records. Nothing is fitted on any of them.
-``cwru_type`` asks for the type of a bearing's fault at a size that no plant has ever had.
+As in ``bench.generator``, with data sets of windows: each is cut by groups into a plant,
+same-family sites with other sensors, and held-out test records. Nothing is fitted on any of them.
+``cwru_type`` asks for the type of a bearing's fault at a size without training records at any
+plant.
 
-Baselines are those of the server that need no training, and local training; what a plant's labels
-give without a server is in ``bench.alone``.
+Baselines are those of the server that need no training, and local training; methods that use a
+plant's labels without a server are compared in ``bench.alone``.
 """
 
 import argparse
@@ -42,7 +43,7 @@ DATASETS = (
     "trace",
 )
 FILES = tuple(name for name in DATASETS if name != "cwru_type")
-"""The data sets; ``cwru_type`` asks another question of one of them."""
+"""Data sets with a file; ``cwru_type`` uses the records of ``cwru_de`` with other classes."""
 TESTS = 200
 _PER_CLASS = {"own": 60, "sister": 24}
 CELLS = (
@@ -57,12 +58,12 @@ Windows = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowPlants:
-    """One data set, cut up.
+    """Plants of one data set of windows, and the layout of their features.
 
     Attributes:
-        plants: Features of all parts.
+        plants: Features of plant, same-family sites and test records.
         scaled: Number of features that have a public scale.
-        blocks: Sizes of the blocks of the others.
+        blocks: Sizes of the blocks of the other features.
     """
 
     plants: Plants
@@ -71,7 +72,7 @@ class WindowPlants:
 
 
 def main() -> None:
-    """Judge, and write the table."""
+    """Evaluate, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="a server's home, of windows")
     parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
@@ -113,12 +114,12 @@ def _job(job: tuple[str, Path, Path, str, int]) -> Row | None:
 def cut(
     encoder: Encoder, root: Path, name: str, seed: int, strength: float, *, tests: int = TESTS
 ) -> WindowPlants | None:
-    """Cut a data set into plants; None if it is not there.
+    """Cut a data set into plants; None if it is missing.
 
     Args:
-        name: The data set, or ``cwru_type``.
-        strength: How far the plant's own sensors are from those that recorded, 0 to 1.
-        tests: Test records, at most.
+        name: Name of the data set, or ``cwru_type``.
+        strength: Deviation of the plant's own sensors from the original ones, 0 to 1.
+        tests: Largest number of test records.
     """
     found = cut_windows(root, name, seed, strength, tests=tests)
     if found is None:
@@ -132,14 +133,14 @@ def cut(
 def cut_windows(
     root: Path, name: str, seed: int, strength: float, *, tests: int = TESTS
 ) -> tuple[tuple[str, ...], list[tuple[Windows, Ints]], Ints] | None:
-    """Class names; windows and labels of test records, the plant and same-family sites. Or None.
+    """Return class names, windows with classes of each part, and the plant's groups; or None.
 
-    Last the groups of the plant's records.
+    The parts are the test records, the plant and same-family sites.
 
     Args:
-        name: The data set, or ``cwru_type``.
-        strength: How far the plant's own sensors are from those that recorded, 0 to 1.
-        tests: Test records, at most; fewer are the first of more.
+        name: Name of the data set, or ``cwru_type``.
+        strength: Deviation of the plant's own sensors from the original ones, 0 to 1.
+        tests: Largest number of test records; a smaller number returns the first of them.
     """
     path = root / ("cwru_de" if name == "cwru_type" else name) / "data.npz"
     if not path.is_file():
