@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 from bench import installed, plants, text_plants, window_plants
-from bench.methods import Cell, draw, draw_records
+from bench.methods import Cell, draw_plant, draw_records
 from bench.plants import DATASETS, Floats, Ints, Plants
 from bench.rows import Row, Rows
-from bench.selected import plant_trunk, selected
+from bench.selected import plant_trunk, select_for_plant
 from bench.tables import markdown
 
 from wg_client.fitting.standardised import family_features
@@ -52,11 +52,11 @@ from wg_server.generator.weights.head_generation import HeadGenerator, generate_
 from wg_server.site.home import ServerHome
 from wg_server.zoo import family_heads
 
-HARM = 0.02  # A kept model that is so much less accurate than local-only does harm
-_RECORDS = {"own": 60, "sister": 60}
-_TESTS = 500
-_WINDOW_TESTS = 1000
-"""With 200 test records the error of a difference of accuracies was as large as ``HARM``."""
+HARMFUL_LOSS = 0.02  # A kept model that is so much less accurate than local-only does harm
+_RECORDS_PER_CLASS = {"own": 60, "sister": 60}
+_TEST_RECORDS = 500
+_TEST_WINDOWS = 1000
+"""With 200 test records the error of a difference of accuracies was ``HARMFUL_LOSS``."""
 _DATASETS = {Texts.name: text_plants.DATASETS, Windows.name: window_plants.DATASETS}
 
 
@@ -67,17 +67,19 @@ class Setting:
     Attributes:
         name: Name in the table.
         cell: Number of labels, other sites and noise.
-        known: Seed of the plant's records if the operator has records of its kind; otherwise 0.
+        known_kind_seed: Seed of the plant's records if the operator has its kind; otherwise 0.
     """
 
     name: str
     cell: Cell
-    known: int = 0
+    known_kind_seed: int = 0
 
 
 def _cell(scenario: str, shots: int) -> Cell:
     missing = 0.3 if scenario == "S2" else 0.0
-    return Cell(scenario=scenario, epsilon=4.0, shots=shots, missing=missing, same_family=3)
+    return Cell(
+        scenario=scenario, epsilon=4.0, shots=shots, missing_share=missing, same_family_sites=3
+    )
 
 
 SETTINGS = (
@@ -85,7 +87,9 @@ SETTINGS = (
     Setting(name="S1, 20 labels", cell=_cell("S1", 20)),
     Setting(name="S2, 20 labels", cell=_cell("S2", 20)),
     *(
-        Setting(name=f"S1, 3 labels, a known kind, draw {n}", cell=_cell("S1", 3), known=n)
+        Setting(
+            name=f"S1, 3 labels, a known kind, draw {n}", cell=_cell("S1", 3), known_kind_seed=n
+        )
         for n in range(1, 9)
     ),
 )
@@ -103,19 +107,19 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     home = ServerHome(options.home)
-    generator, encoder = installed.heads(home), load_encoder(home.read_encoder())
+    generator, encoder = installed.head_generator(home), load_encoder(home.read_encoder())
     rows = Rows(options.results)
     chosen = options.settings or [setting.name for setting in SETTINGS]
     settings = {setting.name: setting for setting in SETTINGS if setting.name in chosen}
-    for here, key, name, seed, word in undone(generator, encoder, options, rows, settings):
-        scores = judge(generator, encoder, here, settings[word], seed)
+    for here, key, name, seed, word in pending_plants(generator, encoder, options, rows, settings):
+        scores = evaluate_plant(generator, encoder, here, settings[word], seed)
         rows.add({"key": key, "dataset": name, "setting": word} | scores)
-    print("\n".join(table(rows.of(generator.id[:16]))))
+    print("\n".join(table(rows.with_prefix(generator.id[:16]))))
     for kind in ("setting", "dataset"):
-        print("\n".join(["", *told_table(rows.of(), kind)]))
+        print("\n".join(["", *report_table(rows.with_prefix(), kind)]))
 
 
-def undone(
+def pending_plants(
     generator: HeadGenerator,
     encoder: Encoder,
     options: argparse.Namespace,  # With `only`, `seeds`, `datasets` and `cache`
@@ -127,7 +131,9 @@ def undone(
         for name in options.only or _DATASETS.get(encoder.modality, DATASETS):
             keys = {word: f"{generator.id[:16]} {name} {seed} {word}" for word in settings}
             left = {word: key for word, key in keys.items() if key not in rows}
-            here = cut(encoder, options.datasets, name, seed, options.cache) if left else None
+            here = (
+                cut_data_set(encoder, options.datasets, name, seed, options.cache) if left else None
+            )
             if here is None:
                 continue
             for word, key in left.items():
@@ -135,32 +141,44 @@ def undone(
             print(f"seed {seed}, {name}: done", flush=True)
 
 
-def cut(encoder: Encoder, root: Path, name: str, seed: int, cache: Path) -> Plants | None:
+def cut_data_set(encoder: Encoder, root: Path, name: str, seed: int, cache: Path) -> Plants | None:
     """Cut a data set into plants; None if its file is missing."""
     if encoder.modality == Texts.name:
         return text_plants.as_plants(encoder, root, name, seed)
     if encoder.modality == Windows.name:
-        found = window_plants.cut(encoder, root, name, seed, 0.0, tests=_WINDOW_TESTS)
+        found = window_plants.cut_data_set(
+            encoder, root, name, seed, 0.0, test_windows=_TEST_WINDOWS
+        )
         return None if found is None else found.plants
-    return plants.cut(
-        encoder, encoder.id, root, name, seed, 0.0, cache, each=_RECORDS, tests=_TESTS
+    return plants.cut_data_set(
+        encoder,
+        encoder.id,
+        root,
+        name,
+        seed,
+        0.0,
+        cache,
+        per_class=_RECORDS_PER_CLASS,
+        test_records=_TEST_RECORDS,
     )
 
 
-def judge(
-    generator: HeadGenerator, encoder: Encoder, cut: Plants, setting: Setting, seed: int
+def evaluate_plant(
+    generator: HeadGenerator, encoder: Encoder, plant_data: Plants, setting: Setting, seed: int
 ) -> dict[str, object]:
     """Run model selection, and compare its results and statements with the test records."""
     try:
-        if setting.known:
-            outcome, features, gone = _known_kind(generator, encoder, cut, setting)
+        if setting.known_kind_seed:
+            outcome, features, gone = _known_kind(generator, encoder, plant_data, setting)
         else:
-            plant = draw(generator, cut, setting.cell, seed)
-            features, gone = plant.x, plant.gone
-            outcome = plant.select(plant_trunk(encoder, plant.x), cut.dimension, encoder.modality)
+            plant = draw_plant(generator, plant_data, setting.cell, seed)
+            features, gone = plant.x, plant.unseen_classes
+            outcome = plant.select(
+                plant_trunk(encoder, plant.x), plant_data.dimension, encoder.modality
+            )
     except NotAcceptedError:
         return {"kept": ""}
-    x, y = cut.test
+    x, y = plant_data.test
     right = {
         name: model.head.logits(x).argmax(axis=1) == y for name, model in outcome.models.items()
     }
@@ -169,7 +187,7 @@ def judge(
     if LOCAL in right:
         layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
         known = novelty.fit_novelty_test(features, layout, outcome.records.units)
-        found["said"] = told(outcome, cut.labels, cut.test, known)
+        found["said"] = compare_report(outcome, plant_data.labels, plant_data.test, known)
         found["gain"] = float(kept.mean() - right[LOCAL].mean())
     if accuracy is not None:
         asked = kept[~np.isin(y, gone)]
@@ -179,13 +197,15 @@ def judge(
 
 
 def _known_kind(
-    generator: HeadGenerator, encoder: Encoder, cut: Plants, setting: Setting
+    generator: HeadGenerator, encoder: Encoder, plant_data: Plants, setting: Setting
 ) -> tuple[SelectionOutcome, Floats, Ints]:
     """Select a model if the operator has all other records of the plant's kind."""
-    k, (records, labels) = len(cut.labels), cut.own
-    rows, gone = draw_records(labels, k, setting.cell, np.random.default_rng((setting.known, 4)))
+    k, (records, labels) = len(plant_data.labels), plant_data.own
+    rows, gone = draw_records(
+        labels, k, setting.cell, np.random.default_rng((setting.known_kind_seed, 4))
+    )
     remaining = np.setdiff1d(np.arange(len(labels)), rows)
-    pairs = ((records[remaining], labels[remaining]), *cut.same_family)
+    pairs = ((records[remaining], labels[remaining]), *plant_data.same_family)
     sites = [pair for pair in pairs if len(pair[1])]
     local, truth = zip(*sites, strict=True)
     layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
@@ -194,31 +214,31 @@ def _known_kind(
         family_heads.fit_family_head(family_heads.SimulatedSites(shared, truth), k, layout),
         records[rows],
     )
-    views = family_features(head, x, layout, plant_trunk(encoder, x), cut.dimension)
-    outcome = selected(
-        generate_heads(generator, (), cut.labels),
+    views = family_features(head, x, layout, plant_trunk(encoder, x), plant_data.dimension)
+    outcome = select_for_plant(
+        generate_heads(generator, (), plant_data.labels),
         plant_trunk(encoder, x),
         labels[rows],
-        cut.dimension,
-        others=False,
-        groups=cut.groups[rows],
+        plant_data.dimension,
+        others_released=False,
+        groups=plant_data.groups[rows],
         family=DeliveredCandidate("own-kind", SAME_FAMILY, *views),
     )
     return outcome, x, gone
 
 
-def told(
+def compare_report(
     outcome: SelectionOutcome,
     labels: tuple[str, ...],
     test: tuple[Floats, Ints],
-    known: novelty.NoveltyTest | None,
+    novelty_test: novelty.NoveltyTest | None,
 ) -> dict[str, object]:
     """Compare the plant's report with test records: accuracy change, bounds, sure calls.
 
     The first class counts as the good one. A fifth of the test records is the acceptance set.
 
     Args:
-        known: Test for records that are unlike the plant's own.
+        novelty_test: Test for records that are unlike the plant's own.
     """
     gone = np.array([name in outcome.unseen_labels(labels) for name in labels])
     named = defects.measure_detection(outcome, labels, labels[:1]).correct
@@ -234,7 +254,7 @@ def told(
     rows = np.random.default_rng(len(y)).permutation(len(y))
     limit = supported_probability(len(outcome.labels))
     chances = cap_probabilities(logits, limit)
-    tensors = None if known is None else known.tensors()
+    tensors = None if novelty_test is None else novelty_test.tensors()
     is_new, is_unlike = (
         novelty.flag_unlike_records(tensors, x, share)
         for share in (novelty.NEW_SHARE, novelty.NO_PASS)
@@ -268,7 +288,7 @@ def told(
     return found
 
 
-def told_table(rows: Sequence[Row], kind: str) -> Iterator[str]:
+def report_table(rows: Sequence[Row], kind: str) -> Iterator[str]:
     """Tabulate by setting or data set how often report, bounds and sure calls were right."""
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -287,19 +307,19 @@ def told_table(rows: Sequence[Row], kind: str) -> Iterator[str]:
             f"sure calls that are wrong (at most {100 * WRONG_SHARE:g} % stated)",
             "records of classes never seen that are called sure",
         ),
-        (_said(name, groups[name]) for name in sorted(groups)),
+        (_report_row(name, groups[name]) for name in sorted(groups)),
     )
 
 
-def _said(name: str, found: Sequence[dict[str, Any]]) -> tuple[object, ...]:
-    changes = [one for one in found if "change" in one]
+def _report_row(name: str, reports: Sequence[dict[str, Any]]) -> tuple[object, ...]:
+    changes = [one for one in reports if "change" in one]
     more = [one for one in changes if one["change"] == AccuracyChange.MORE]
-    bounds = [pair for one in found for pair in one["bounds"]]
-    sure = np.sum([one["sure"] for one in found if "sure" in one], axis=0)
-    unseen = np.sum([one["sure_unseen"] for one in found if "sure" in one], axis=0)
+    bounds = [pair for one in reports for pair in one["bounds"]]
+    sure = np.sum([one["sure"] for one in reports if "sure" in one], axis=0)
+    unseen = np.sum([one["sure_unseen"] for one in reports if "sure" in one], axis=0)
     return (
         name,
-        len(found),
+        len(reports),
         len(changes),
         len(more),
         sum(one["came"] <= 0 for one in more),
@@ -322,14 +342,16 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         "kept − local-only",
         "worst set",
         "keeps",
-        f"of them > {100 * HARM:g} points worse",
+        f"of them > {100 * HARMFUL_LOSS:g} points worse",
         "intervals that hold",
         "mean width",
     )
-    yield from markdown(heads, (_summary(name, by_setting[name]) for name in sorted(by_setting)))
+    yield from markdown(
+        heads, (_setting_row(name, by_setting[name]) for name in sorted(by_setting))
+    )
 
 
-def _summary(name: str, rows: Sequence[Row]) -> tuple[object, ...]:
+def _setting_row(name: str, rows: Sequence[Row]) -> tuple[object, ...]:
     made = [row for row in rows if row["kept"]]
     if not made:
         return (name, len(rows), "refused", *[""] * 6)
@@ -354,7 +376,7 @@ def _summary(name: str, rows: Sequence[Row]) -> tuple[object, ...]:
         f"{np.mean(list(means.values())):+.2f} ± {error:.2f}",
         f"{worst} {means[worst]:+.1f}",
         int(kept.sum()),
-        int((gains[kept] < -100 * HARM).sum()),
+        int((gains[kept] < -100 * HARMFUL_LOSS).sum()),
         f"{100 * np.mean(hold):.0f} %",
         f"{100 * np.mean([row['told'][2] - row['told'][1] for row in told]):.0f}",
     )

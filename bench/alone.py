@@ -25,9 +25,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench.minirocket import ridge
+from bench.minirocket import classify_by_ridge
 from bench.rows import Row, Rows, write_table
-from bench.tables import Results, markdown, set_by_set
+from bench.tables import Results, accuracy_by_data_set, markdown
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -52,7 +52,11 @@ from wg_server.zoo import trunks
 from wg_server.zoo.plan import read_plan
 
 VERSION = 8
-POOL, TESTS, CLASSES = 25, 250, 12  # Records of a class to draw from, test records, classes
+POOL_PER_CLASS, TEST_LIMIT, CLASS_COUNT = (
+    25,
+    250,
+    12,
+)  # Records of a class to draw from, test records, classes
 DIMENSION = 64
 SIZES = 7, 14, 21  # Of damage, in thousandths of an inch: each is held out in a draw
 
@@ -61,20 +65,20 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cut:
+class SplitDataSet:
     """Records of a data set, split by groups into a pool for training and test records.
 
     Attributes:
         records: Pool and test records.
         labels: Classes 0 to K-1, ``[n]``.
         groups: Group of each record, ``[n]``.
-        test: Mask of the test records, ``[n]``.
+        is_test: Mask of the test records, ``[n]``.
     """
 
     records: NDArray[np.generic]
     labels: Ints
     groups: Ints
-    test: NDArray[np.bool_]
+    is_test: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,54 +86,59 @@ class Draw:
     """Random draw of a plant's labelled records from a data set.
 
     Attributes:
-        cut: The data set.
+        data: The data set.
         features: Local features of all records, float32 ``[n, D]``.
         layout: Number of released features, number of features with a public scale, sizes of blocks
             of local features, and number of blocks of each trunk.
-        rows: Indices of the labelled records, ``[m]``.
+        labelled_rows: Indices of the labelled records, ``[m]``.
         seed: Seed of the draw.
     """
 
-    cut: Cut
+    data: SplitDataSet
     features: NDArray[np.float32]
     layout: tuple[int, int, tuple[int, ...], tuple[int, ...]]
-    rows: Ints
+    labelled_rows: Ints
     seed: int
 
     @property
     def labels(self) -> Ints:
         """Classes of the labelled records, ``[m]``."""
-        return self.cut.labels[self.rows]
+        return self.data.labels[self.labelled_rows]
 
     @property
-    def block(self) -> NDArray[np.float32]:
+    def unscaled_block(self) -> NDArray[np.float32]:
         """First block of local features without a public scale."""
         start = self.layout[1]
         return self.features[:, start : start + self.layout[2][0]]
 
 
-def cuts(
+def split_data_sets(
     folders: Sequence[Path], kind: str, seeds: int, only: Sequence[str] | None = None
-) -> Iterator[tuple[str, Cut, Sequence[int]]]:
+) -> Iterator[tuple[str, SplitDataSet, Sequence[int]]]:
     """Yield name, cut and seeds of all data sets of a modality.
 
     Where a data set states sizes of damage, each seed also has a cut whose test records have a size
     that is not in training.
     """
-    for name, path in files(folders):
+    for name, path in data_set_files(folders):
         by_sizes = f"{name}, by sizes"
-        whole = cut(path, kind) if not only or name in only else None
+        whole = split_data_set(path, kind) if not only or name in only else None
         if whole is not None:
             yield name, whole, range(seeds)
         for seed in range(seeds):
-            sized = cut(path, kind, seed=seed) if not only or by_sizes in only else None
+            sized = split_data_set(path, kind, seed=seed) if not only or by_sizes in only else None
             if sized is not None:
                 yield by_sizes, sized, [seed]
 
 
-def cut(
-    path: Path, kind: str, each: int = POOL, tests: int = TESTS, *, seed: int | None = None
-) -> Cut | None:
+def split_data_set(
+    path: Path,
+    kind: str,
+    pool_per_class: int = POOL_PER_CLASS,
+    test_limit: int = TEST_LIMIT,
+    *,
+    seed: int | None = None,
+) -> SplitDataSet | None:
     """Cut a data set by its own split, or else by groups.
 
     None if it has another modality, or if a class lacks records of groups on both sides, which is
@@ -167,7 +176,7 @@ def cut(
         alone = ", ".join(map(str, classes[~recorded]))
         print(f"{path}: classes of one recording are left out: {alone}")
     several = np.flatnonzero(recorded)
-    several = several[np.linspace(0, len(several) - 1, min(CLASSES, len(several))).astype(int)]
+    several = several[np.linspace(0, len(several) - 1, min(CLASS_COUNT, len(several))).astype(int)]
     for attempt in range(50):
         side = np.random.default_rng(attempt).random(groups.max() + 1)[groups] < 0.4
         test = ((split == 1) & ~np.isin(groups, groups[split == 0])) if attempt == 0 else side
@@ -179,47 +188,51 @@ def cut(
         print(f"{path}: cannot be cut: a class lacks records of groups on both sides")
         return None
     rng = np.random.default_rng(0)
-    pool = [rng.permutation(np.flatnonzero(~test & (labels == one)))[:each] for one in several]
-    asked = rng.permutation(np.flatnonzero(test & np.isin(labels, several)))[:tests]
+    pool = [
+        rng.permutation(np.flatnonzero(~test & (labels == one)))[:pool_per_class] for one in several
+    ]
+    asked = rng.permutation(np.flatnonzero(test & np.isin(labels, several)))[:test_limit]
     rows_kept = np.concatenate([*pool, asked])
     dense = np.searchsorted(several, labels[rows_kept])
     is_test = np.arange(len(rows_kept)) >= len(rows_kept) - len(asked)
-    return Cut(x[rows_kept], dense, groups[rows_kept], is_test)
+    return SplitDataSet(x[rows_kept], dense, groups[rows_kept], is_test)
 
 
-def drawn(found: Cut, labels: int, seed: int) -> Ints | None:
-    """Draw ``labels`` records per class, or all; None if most classes have fewer."""
-    pool = np.flatnonzero(~found.test)
-    each = [pool[found.labels[pool] == label] for label in np.unique(found.labels)]
-    if np.median([len(rows) for rows in each]) < labels:
+def draw_labelled_rows(data: SplitDataSet, shots: int, seed: int) -> Ints | None:
+    """Draw ``shots`` records per class, or all; None if most classes have fewer."""
+    pool = np.flatnonzero(~data.is_test)
+    each = [pool[data.labels[pool] == label] for label in np.unique(data.labels)]
+    if np.median([len(rows) for rows in each]) < shots:
         return None
-    rng = np.random.default_rng((seed, labels))
-    return np.sort(np.concatenate([rng.permutation(rows)[:labels] for rows in each]))
+    rng = np.random.default_rng((seed, shots))
+    return np.sort(np.concatenate([rng.permutation(rows)[:shots] for rows in each]))
 
 
-def at_plant(draw: Draw) -> Draw:
+def add_plant_trunk(draw: Draw) -> Draw:
     """Add the features of the trunk that a plant fits to its own records, if there is one."""
-    kind = modality_of_array(draw.cut.records)
+    kind = modality_of_array(draw.data.records)
     if kind is None or not kind.plant_trunk:
         return draw
-    fitted = PlantTrunk.fit(list(draw.cut.records[draw.rows]))
-    further = plant_features(fitted, kind.name, list(draw.cut.records))
+    fitted = PlantTrunk.fit(list(draw.data.records[draw.labelled_rows]))
+    further = plant_features(fitted, kind.name, list(draw.data.records))
     released, scaled, blocks, counts = draw.layout
     layout = released, scaled, *fitted.layout(blocks, counts)
     return replace(draw, features=np.hstack([draw.features, further]), layout=layout)
 
 
-def local_only(draw: Draw) -> tuple[Ints, tuple[float, float]]:
+def predict_local_only(draw: Draw) -> tuple[Ints, tuple[float, float]]:
     """Predict the test records with local-only; also return its reported accuracy interval."""
-    draw = at_plant(draw)
-    trunk = encoder_features(draw.features[draw.rows], *draw.layout)
-    kind = modality_of_array(draw.cut.records)
-    patterns = None if kind is None else kind.repetition_keys(list(draw.cut.records[draw.rows]))
+    draw = add_plant_trunk(draw)
+    trunk = encoder_features(draw.features[draw.labelled_rows], *draw.layout)
+    kind = modality_of_array(draw.data.records)
+    patterns = (
+        None if kind is None else kind.repetition_keys(list(draw.data.records[draw.labelled_rows]))
+    )
     records = PlantRecords(
         all_labels=draw.labels,
-        classes=int(draw.cut.labels.max()) + 1,
+        classes=int(draw.data.labels.max()) + 1,
         encoder_features=trunk,
-        units=None if patterns else [str(group) for group in draw.cut.groups[draw.rows]],
+        units=None if patterns else [str(group) for group in draw.data.groups[draw.labelled_rows]],
         patterns=patterns,
     )
     fitted, told = records.local_only_model, (0.0, 1.0)
@@ -227,53 +240,53 @@ def local_only(draw: Draw) -> tuple[Ints, tuple[float, float]]:
         raise ValueError("a draw without labels")
     if fitted.out_of_fold is not None:
         interval = estimate_model_accuracy(
-            records, fitted.out_of_fold, new_count=int(draw.cut.test.sum())
+            records, fitted.out_of_fold, new_count=int(draw.data.is_test.sum())
         )
         told = interval.low, interval.high
     logits = trunk.to_local_head(fitted.head).logits(
-        draw.features[draw.cut.test].astype(np.float64)
+        draw.features[draw.data.is_test].astype(np.float64)
     )
     return logits.argmax(axis=1), told
 
 
-def _classifier(model: object, train: Floats, draw: Draw, test: Floats) -> Ints:
+def _fit_and_predict(model: object, train: Floats, draw: Draw, test: Floats) -> Ints:
     fitted = model.fit(train, draw.labels)  # type: ignore[attr-defined]
     return np.asarray(fitted.predict(test), dtype=np.int64)
 
 
-def of_images(draw: Draw) -> dict[str, Ints]:
+def predict_images(draw: Draw) -> dict[str, Ints]:
     """Predict the test records with each baseline for images."""
-    rows = normalize(draw.block.astype(np.float64))
-    large = _of_trunk(draw.cut, "images", ObjectTrunk.label).astype(np.float64)
-    train, test = rows[draw.rows], rows[draw.cut.test]
+    rows = normalize(draw.unscaled_block.astype(np.float64))
+    large = _trunk_features(draw.data, "images", ObjectTrunk.label).astype(np.float64)
+    train, test = rows[draw.labelled_rows], rows[draw.data.is_test]
     models = {
         "two lines": LogisticRegression(C=10, max_iter=2000),
         "LDA": LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
         "kNN": KNeighborsClassifier(min(5, len(train))),
     }
-    said = {name: _classifier(model, train, draw, test) for name, model in models.items()}
+    said = {name: _fit_and_predict(model, train, draw, test) for name, model in models.items()}
     said["two lines, 224"] = _regression(draw, large)
     said["two lines, both"] = _regression(draw, np.hstack([rows, large]))
     return said
 
 
-def of_windows(draw: Draw) -> dict[str, Ints]:
+def predict_windows(draw: Draw) -> dict[str, Ints]:
     """Predict the test records with each baseline for windows."""
-    windows = draw.cut.records.astype(np.float32)
-    own, asked = windows[draw.rows], windows[draw.cut.test]
+    windows = draw.data.records.astype(np.float32)
+    own, asked = windows[draw.labelled_rows], windows[draw.data.is_test]
     rocket = MiniRocket.fit(own, np.random.default_rng((draw.seed, 9)))
     train, test = (rocket.features(part).astype(np.float64) for part in (own, asked))
-    scale = StandardScaler().fit(statistics(own))
+    scale = StandardScaler().fit(channel_statistics(own))
     discriminants = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-    discriminants.fit(scale.transform(statistics(own)), draw.labels)
+    discriminants.fit(scale.transform(channel_statistics(own)), draw.labels)
     return {
-        "MiniRocket": ridge(train, draw.labels, test, standardise=False),
-        "MiniRocket, standardised": ridge(train, draw.labels, test),
-        "statistics, LDA": discriminants.predict(scale.transform(statistics(asked))),
+        "MiniRocket": classify_by_ridge(train, draw.labels, test, standardise=False),
+        "MiniRocket, standardised": classify_by_ridge(train, draw.labels, test),
+        "statistics, LDA": discriminants.predict(scale.transform(channel_statistics(asked))),
     }
 
 
-def statistics(windows: NDArray[np.float32]) -> Floats:
+def channel_statistics(windows: NDArray[np.float32]) -> Floats:
     """Describe channels by ends, mean, deviation, extremes, quantiles, changes, ``[n, 13 C]``."""
     x = windows.astype(np.float64)
     steps = np.diff(x, axis=2)
@@ -284,26 +297,26 @@ def statistics(windows: NDArray[np.float32]) -> Floats:
 
 
 def _regression(draw: Draw, columns: Floats | sparse.csr_matrix) -> Ints:
-    model = LogisticRegression(C=10, max_iter=2000).fit(columns[draw.rows], draw.labels)
-    return np.asarray(model.predict(columns[np.flatnonzero(draw.cut.test)]))
+    model = LogisticRegression(C=10, max_iter=2000).fit(columns[draw.labelled_rows], draw.labels)
+    return np.asarray(model.predict(columns[np.flatnonzero(draw.data.is_test)]))
 
 
-def of_texts(draw: Draw) -> dict[str, Ints]:
+def predict_texts(draw: Draw) -> dict[str, Ints]:
     """Predict the test records with each baseline for texts."""
-    texts = [str(text).lower() for text in draw.cut.records]
-    own = [texts[row] for row in draw.rows]
+    texts = [str(text).lower() for text in draw.data.records]
+    own = [texts[row] for row in draw.labelled_rows]
     counters = (
         TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
     )
     weighted = sparse.hstack([counter.fit(own).transform(texts) for counter in counters]).tocsr()
-    vectors = draw.block.astype(np.float64)
-    e5 = _of_trunk(draw.cut, "texts", E5Trunk.label)
+    vectors = draw.unscaled_block.astype(np.float64)
+    e5 = _trunk_features(draw.data, "texts", E5Trunk.label)
     released, scaled, blocks, counts = draw.layout
     layout = released, scaled, blocks[:-1], counts[:-1]
     first = replace(draw, features=draw.features[:, : -blocks[-1]], layout=layout)
     return {
-        f"{LOCAL}, without e5": local_only(first)[0],
+        f"{LOCAL}, without e5": predict_local_only(first)[0],
         "USE, LR": _regression(draw, vectors),
         "TF-IDF, LR": _regression(draw, weighted),
         "e5, LR": _regression(draw, e5),
@@ -312,24 +325,24 @@ def of_texts(draw: Draw) -> dict[str, Ints]:
 
 
 @lru_cache(maxsize=1)
-def _of_trunk(cut: Cut, modality_name: str, label: str) -> NDArray[np.float32]:
+def _trunk_features(data: SplitDataSet, modality_name: str, label: str) -> NDArray[np.float32]:
     """Compute or read from a cache the raw features of a data set.
 
     Raises:
         ConfigError: The trunk is not installed.
     """
     trunk = find_trunk(modality_name, label)
-    return raw_features(list(cut.records), modality=modality_name, trunk=trunk)
+    return raw_features(list(data.records), modality=modality_name, trunk=trunk)
 
 
 RIVALS: Mapping[str, Callable[[Draw], dict[str, Ints]]] = {
-    "images": of_images,
-    "windows": of_windows,
-    "texts": of_texts,
+    "images": predict_images,
+    "windows": predict_windows,
+    "texts": predict_texts,
 }
 
 
-def files(folders: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+def data_set_files(folders: Sequence[Path]) -> Iterator[tuple[str, Path]]:
     """Yield names and files of the data sets in some folders."""
     for folder in folders:
         if not folder.is_dir():
@@ -348,7 +361,7 @@ def _prefix(options: argparse.Namespace) -> str:
     return f"{plan}{options.modality} {VERSION} "
 
 
-def run(options: argparse.Namespace, rows: Rows) -> None:
+def evaluate_missing(options: argparse.Namespace, rows: Rows) -> None:
     """Evaluate all draws that have no row yet."""
     encoder = unfitted_encoder(options.modality)
     listed = trunks.read_plan_trunks(read_plan(options.plan)) if options.plan else ()
@@ -357,7 +370,7 @@ def run(options: argparse.Namespace, rows: Rows) -> None:
     blocks = (*encoder.local_blocks, *(kind.width for kind in further))
     counts = (*encoder.trunk_blocks, *(1 for _ in further))
     layout = encoder.dimension, encoder.scaled_dimension, blocks, counts
-    for name, records, draws in cuts(
+    for name, records, draws in split_data_sets(
         options.datasets, options.modality, options.seeds, options.only
     ):
         keys = {
@@ -371,12 +384,12 @@ def run(options: argparse.Namespace, rows: Rows) -> None:
         parts = [raw_features(inputs, modality=options.modality, trunk=kind) for kind in further]
         features = np.hstack([encoder.encode_batched(inputs), *parts])
         for key, (labels, seed) in keys.items():
-            chosen = drawn(records, labels, seed)
+            chosen = draw_labelled_rows(records, labels, seed)
             if chosen is None or key in rows:
                 continue
             draw = Draw(records, features, layout, chosen, seed)
-            truth = records.labels[records.test]
-            own, told = local_only(draw)
+            truth = records.labels[records.is_test]
+            own, told = predict_local_only(draw)
             said = {LOCAL: own, **RIVALS[options.modality](draw)}
             scores = {each: float((estimate == truth).mean()) for each, estimate in said.items()}
             cell = f"{options.modality}, {labels} labels a class"
@@ -391,22 +404,24 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         of_cell = [row for row in rows if row["cell"] == cell]
         names = list(dict.fromkeys(name for row in of_cell for name in row["scores"]))
         yield from ("", f"### {cell}: {results.size(cell)[1]} data sets", "")
-        yield from set_by_set(of_cell, cell, names)
+        yield from accuracy_by_data_set(of_cell, cell, names)
         yield ""
         rivals = [name for name in names if not name.startswith(LOCAL)]
-        others = [(name, results.paired(cell, LOCAL, name)) for name in names if name != LOCAL]
+        others = [
+            (name, results.paired_difference(cell, LOCAL, name)) for name in names if name != LOCAL
+        ]
         yield from markdown((f"{LOCAL} minus", "points, ± error over sets"), others)
-        yield from ("", _against_the_best(of_cell, LOCAL, rivals), "")
+        yield from ("", _compare_with_best(of_cell, LOCAL, rivals), "")
         held = [row["told"][0] <= row["scores"][LOCAL] <= row["told"][1] for row in of_cell]
         yield f"The 95 % interval that the plant states is right in {np.mean(held):.0%}."
 
 
-def _against_the_best(rows: Sequence[Row], own: str, rivals: Sequence[str]) -> str:
+def _compare_with_best(rows: Sequence[Row], method: str, rivals: Sequence[str]) -> str:
     """Compare a model with the best baseline of each data set, and name its worst data set."""
     gaps = {}
     for name in dict.fromkeys(row["dataset"] for row in rows):
         scores = [row["scores"] for row in rows if row["dataset"] == name]
-        means = [np.mean([score[who] for score in scores]) for who in (own, *rivals)]
+        means = [np.mean([score[who] for score in scores]) for who in (method, *rivals)]
         gaps[name] = 100 * (means[0] - max(means[1:]))
     error = np.std(list(gaps.values()), ddof=1) / np.sqrt(len(gaps)) if len(gaps) > 1 else np.nan
     worst = min(gaps, key=lambda name: gaps[name])
@@ -430,8 +445,8 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     rows = Rows(options.results)
-    run(options, rows)
-    write_table("\n".join(table(rows.of(_prefix(options)))), options.table)
+    evaluate_missing(options, rows)
+    write_table("\n".join(table(rows.with_prefix(_prefix(options)))), options.table)
 
 
 if __name__ == "__main__":

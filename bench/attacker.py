@@ -39,15 +39,15 @@ from wg_core.wire import key_files, protocol, signing
 from wg_server.operation.serve import BODY_LIMIT, stop_on_signals
 from wg_server.site.home import ServerHome
 
-HOSTILE = "mallory"
+HOSTILE_SITE = "mallory"
 CONNECTIONS = 500
-BODIES = 100
+STALLED_BODIES = 100
 FLOODERS = 8
 FORKS = 40
-AGAIN_SECONDS = 1.0
+RECONNECT_SECONDS = 1.0
 
 
-def fork(home: ClientHome) -> None:
+def write_forks(home: ClientHome) -> None:
     """Write contradictory checkpoints of the hostile site as request bodies."""
     key = signing.load(home.ledger_key)
     witness = configuration.load(home).server.witness_name
@@ -79,9 +79,9 @@ class Attacker:
         self._tally: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._own = link.client_tls_context(hostile)
-        self._nobody = _unchecked()
-        self._other = _unchecked()
-        certificate, key = _other_authority(hostile.root)
+        self._nobody = _unverified_context()
+        self._other = _unverified_context()
+        certificate, key = _foreign_certificate(hostile.root)
         self._other.load_cert_chain(certificate, key)
 
     def run(self, attack: str) -> None:
@@ -91,11 +91,11 @@ class Attacker:
             kinds = ("connections", "bodies", "flood") if attack == "all" else (attack,)
             for kind in kinds:
                 if kind == "flood":
-                    self._flood(stop)
+                    self._start_floods(stop)
                 else:
                     same = kind.endswith("address")
                     threading.Thread(
-                        target=asyncio.run, args=(self._many(kind, same),), daemon=True
+                        target=asyncio.run, args=(self._keep_connections(kind, same),), daemon=True
                     ).start()
             time.sleep(5)  # until all are there
             sys.stdout.write("ready\n")
@@ -106,38 +106,40 @@ class Attacker:
             sys.stdout.flush()
         os._exit(0)
 
-    def _count(self, word: str) -> None:
+    def _count(self, outcome: str) -> None:
         with self._lock:
-            self._tally[word] += 1
+            self._tally[outcome] += 1
 
-    async def _many(self, kind: str, same: bool) -> None:
-        """Keep many connections of a kind open, each from a separate address unless ``same``."""
+    async def _keep_connections(self, kind: str, same_address: bool) -> None:
+        """Keep many connections of a kind open, with separate addresses by default."""
         works: list[Callable[[str], object]]
         if kind == "bodies":
-            works = [self._stalled_body] * BODIES
+            works = [self._stalled_body] * STALLED_BODIES
         else:
             each = (
-                self._says_nothing,
-                self._tls_and_nothing,
-                self._half_a_head,
+                self._silent_connection,
+                self._silent_tls_connection,
+                self._partial_header,
                 self._slow_bytes,
                 self._wrong_certificate,
             )
             works = [each[number % len(each)] for number in range(CONNECTIONS)]
 
         async def again(number: int, work: Callable[[str], object]) -> None:
-            address = "127.0.0.1" if same else f"127.{66 + number // 250}.0.{number % 250 + 1}"
+            address = (
+                "127.0.0.1" if same_address else f"127.{66 + number // 250}.0.{number % 250 + 1}"
+            )
             await asyncio.sleep(random.random() * 2)  # noqa: S311 - not all at once
             while True:
                 try:
                     await work(address)  # type: ignore[misc]
                 except (OSError, ssl.SSLError, asyncio.IncompleteReadError) as error:
                     self._count("TLS alert" if isinstance(error, ssl.SSLError) else "dropped")
-                await asyncio.sleep(AGAIN_SECONDS)
+                await asyncio.sleep(RECONNECT_SECONDS)
 
         await asyncio.gather(*(again(number, work) for number, work in enumerate(works)))
 
-    async def _talk(
+    async def _exchange(
         self, address: str, port: int, tls: ssl.SSLContext | None, pieces: Iterator[bytes]
     ) -> None:
         """Connect, send pieces of data (empty: one second's pause), and wait for a reaction."""
@@ -159,42 +161,46 @@ class Attacker:
         finally:
             writer.close()
 
-    async def _says_nothing(self, address: str) -> None:
+    async def _silent_connection(self, address: str) -> None:
         port = random.choice((self._fleet_port, self._enrol_port))  # noqa: S311
-        await self._talk(address, port, None, iter(()))
+        await self._exchange(address, port, None, iter(()))
 
-    async def _tls_and_nothing(self, address: str) -> None:
-        port, context = random.choice(self._doors())  # noqa: S311
-        await self._talk(address, port, context, iter(()))
+    async def _silent_tls_connection(self, address: str) -> None:
+        port, context = random.choice(self._tls_ports())  # noqa: S311
+        await self._exchange(address, port, context, iter(()))
 
-    async def _half_a_head(self, address: str) -> None:
-        port, context = random.choice(self._doors())  # noqa: S311
-        await self._talk(address, port, context, iter([b"POST /wg/v1/witness HTTP/1.1\r\nhost: x"]))
+    async def _partial_header(self, address: str) -> None:
+        port, context = random.choice(self._tls_ports())  # noqa: S311
+        await self._exchange(
+            address, port, context, iter([b"POST /wg/v1/witness HTTP/1.1\r\nhost: x"])
+        )
 
     async def _slow_bytes(self, address: str) -> None:
-        port, context = random.choice(self._doors())  # noqa: S311
+        port, context = random.choice(self._tls_ports())  # noqa: S311
         head = b"POST /wg/v1/witness HTTP/1.1\r\nhost: x\r\nx: " + b"x" * 3600
         pieces = itertools.chain.from_iterable((bytes([byte]), b"") for byte in head)
-        await self._talk(address, port, context, pieces)
+        await self._exchange(address, port, context, pieces)
 
     async def _wrong_certificate(self, address: str) -> None:
-        await self._talk(address, self._fleet_port, self._other, iter([b"GET / HTTP/1.1\r\n\r\n"]))
+        await self._exchange(
+            address, self._fleet_port, self._other, iter([b"GET / HTTP/1.1\r\n\r\n"])
+        )
 
     async def _stalled_body(self, address: str) -> None:
         head = f"POST /wg/v1/witness HTTP/1.1\r\nhost: x\r\ncontent-length: {self._body}\r\n\r\n"
         whole, rest = divmod(self._body - 1, 1 << 16)
         pieces = [head.encode(), *[b"x" * (1 << 16)] * whole, b"x" * rest]
-        await self._talk(address, self._fleet_port, self._own, iter(pieces))
+        await self._exchange(address, self._fleet_port, self._own, iter(pieces))
 
-    def _doors(self) -> tuple[tuple[int, ssl.SSLContext], ...]:
+    def _tls_ports(self) -> tuple[tuple[int, ssl.SSLContext], ...]:
         """Ports that complete a TLS handshake, with contexts of a stranger and a site."""
         return (self._enrol_port, self._nobody), (self._fleet_port, self._own)
 
-    def _flood(self, stop: threading.Event) -> None:
+    def _start_floods(self, stop: threading.Event) -> None:
         for number in range(FLOODERS):
-            threading.Thread(target=self._floods, args=(number, stop), daemon=True).start()
+            threading.Thread(target=self._run_flood, args=(number, stop), daemon=True).start()
 
-    def _floods(self, number: int, stop: threading.Event) -> None:
+    def _run_flood(self, number: int, stop: threading.Event) -> None:
         base = f"https://{self._host}:{self._fleet_port}"
         key = key_files.load_ec(self._hostile.node_key)
         signed = NodeAuthHttpInterceptor(key, key.public_key())
@@ -208,24 +214,24 @@ class Attacker:
                 each = next(turn)
                 try:
                     if each % 5 == 0:
-                        word = self._posts(plain, protocol.WITNESS_PATH, forks[each % FORKS])
+                        word = self._post_status(plain, protocol.WITNESS_PATH, forks[each % FORKS])
                     elif each % 5 == 1:
-                        word = self._asks(plain, f"/wg/v1/packages/{each:032x}")
+                        word = self._get_status(plain, f"/wg/v1/packages/{each:032x}")
                     elif each % 5 == 2:
-                        word = self._posts(plain, protocol.ROTATE_PATH, b"{}" * 1000)
+                        word = self._post_status(plain, protocol.ROTATE_PATH, b"{}" * 1000)
                     else:
-                        word = self._replies(flower, key, each)
+                        word = self._send_unrequested_reply(flower, key, each)
                 except (httpx.HTTPError, WgError, OSError) as error:
                     word = type(error).__name__
                 self._count(word)
 
-    def _posts(self, client: httpx.Client, path: str, body: bytes) -> str:
+    def _post_status(self, client: httpx.Client, path: str, body: bytes) -> str:
         return str(client.post(path, content=body).status_code)
 
-    def _asks(self, client: httpx.Client, path: str) -> str:
+    def _get_status(self, client: httpx.Client, path: str) -> str:
         return str(client.get(path, headers={"range": "bytes=0-99"}).status_code)
 
-    def _replies(self, client: FleetHttpClient, key: object, number: int) -> str:
+    def _send_unrequested_reply(self, client: FleetHttpClient, key: object, number: int) -> str:
         """Restart the node and send a reply to a message that was never sent; return the status."""
         try:
             public = public_key_to_bytes(key.public_key())  # type: ignore[attr-defined]
@@ -249,7 +255,7 @@ class Attacker:
         return "200"
 
 
-def _unchecked() -> ssl.SSLContext:
+def _unverified_context() -> ssl.SSLContext:
     """Return a TLS context that does not verify the server."""
     context = ssl.create_default_context()
     context.check_hostname = False
@@ -257,7 +263,7 @@ def _unchecked() -> ssl.SSLContext:
     return context
 
 
-def _other_authority(folder: Path) -> tuple[Path, Path]:
+def _foreign_certificate(folder: Path) -> tuple[Path, Path]:
     """Return a certificate and key from an authority that the server does not know."""
     certificate, key = folder / "other.pem", folder / "other.key"
     if not certificate.exists():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from bench import real_bearing
-from bench.local_only import local_only
+from bench.local_only import local_only_logits
 from bench.rows import write_table
 from torch import Tensor
 
@@ -29,17 +29,17 @@ from wg_server.generator.weights.training import TrainingSchedule
 
 EPSILON = 1.0
 MAP_STEPS = 800  # As of the zoo's plan
-_BAR = row_name(TEMPLATE, "standardised")
+_REFERENCE_ROW = row_name(TEMPLATE, "standardised")
 Rows = dict[str, Tensor]
 
 
-def measured(model: MachineModel, trial: MachineTestSet, mixture: str, seed: int) -> Rows:
+def measure_mixture(model: MachineModel, trial: MachineTestSet, mixture: str, seed: int) -> Rows:
     """Measure the accuracy of each method on each machine, at plants of one mixture."""
     rows = sheet_card.measure_methods(model, trial, mixture, EPSILON, seed)
     plants = trial.plants[mixture]
     with torch.inference_mode():
         for count in sheet_card.LABEL_COUNTS:
-            logits = local_only(trial, plants, count)
+            logits = local_only_logits(trial, plants, count)
             rows[f"local-only on the readings, {count} labels"] = trial.accuracies(logits)
     return rows
 
@@ -52,12 +52,12 @@ def table(by_mixture: dict[str, Rows]) -> Iterator[str]:
     for name in next(iter(by_mixture.values())):
         cells = [name]
         for rows in by_mixture.values():
-            gain, error = sheet_card.paired_difference(rows[name], rows[_BAR])
+            gain, error = sheet_card.paired_difference(rows[name], rows[_REFERENCE_ROW])
             cells += [f"{float(rows[name].mean()):.3f}", f"{100 * gain:+.1f} ± {100 * error:.1f}"]
         yield "| " + " | ".join(cells) + " |"
 
 
-def over_fixed(by_mixture: dict[str, Rows]) -> Iterator[str]:
+def gain_over_fixed(by_mixture: dict[str, Rows]) -> Iterator[str]:
     """Tabulate the gain of networks made for a condition over the best fixed network."""
     for mixture, rows in by_mixture.items():
         fixed = max(
@@ -73,12 +73,14 @@ def over_fixed(by_mixture: dict[str, Rows]) -> Iterator[str]:
             )
 
 
-def on_real(model: MachineModel, path: Path, reading_map: ReadingMap, seed: int) -> list[str]:
+def real_bearing_tables(
+    model: MachineModel, path: Path, reading_map: ReadingMap, seed: int
+) -> list[str]:
     """Tabulate results for the real bearing, whose machines are its loads and sizes of damage."""
-    trials = list(real_bearing.trials(path, reading_map, seed))
+    trials = list(real_bearing.test_sets(path, reading_map, seed))
     by_mixture = {}
     for mixture in real_bearing.SOUND_SHARES:
-        cells = [measured(model, trial, mixture, seed) for trial in trials]
+        cells = [measure_mixture(model, trial, mixture, seed) for trial in trials]
         # With one machine in a trial another's condition is its own.
         others = (sheet_card.OTHER_STATISTIC, sheet_card.OTHER_SHEET, sheet_card.TEMPLATE_OTHER)
         by_mixture[mixture] = {
@@ -86,12 +88,12 @@ def on_real(model: MachineModel, path: Path, reading_map: ReadingMap, seed: int)
             for name in cells[0]
             if not name.startswith(others)
         }
-    return [*table(by_mixture), "", *over_fixed(by_mixture)]
+    return [*table(by_mixture), "", *gain_over_fixed(by_mixture)]
 
 
-def report(step: int, words: str) -> None:
+def print_step(step: int, text: str) -> None:
     """Print a step of the training."""
-    print(step, words, flush=True)
+    print(step, text, flush=True)
 
 
 def main() -> None:
@@ -106,29 +108,29 @@ def main() -> None:
     torch.set_num_threads(1)
     seed, draws = options.seed, SimulatedMachineCounts()
     map_objective = ReadingMapObjective(options.kind, NetworkSizes(), draws, seed)
-    training.train_module(map_objective, TrainingSchedule(steps=MAP_STEPS), report)
+    training.train_module(map_objective, TrainingSchedule(steps=MAP_STEPS), print_step)
     reading_map = map_objective.model.map
     objective = MachineObjective(options.kind, reading_map, NetworkSizes(), draws, seed)
-    state = training.train_module(objective, TrainingSchedule(steps=options.steps), report)
+    state = training.train_module(objective, TrainingSchedule(steps=options.steps), print_step)
     model = objective.model
     trial = machine_trial.draw_test_set(
         SIMULATORS[options.kind](seed + 102), reading_map, draws.test
     )
     _, card = sheet_card.select_networks(model, trial, seed)
-    by_mixture = {mixture: measured(model, trial, mixture, seed) for mixture in trial.plants}
+    by_mixture = {mixture: measure_mixture(model, trial, mixture, seed) for mixture in trial.plants}
     lines = [
         f"Seed {seed}, {options.kind}: {MAP_STEPS} steps of the map, {state.steps} of networks,"
         f" {state.seconds:.0f} s. Simulated:",
         "",
         *table(by_mixture),
         "",
-        *over_fixed(by_mixture),
+        *gain_over_fixed(by_mixture),
         "",
         *(f"* {line.strip()}" for line in sheet_card.difference_lines(card)),
     ]
     path = options.datasets / "cwru_de/data.npz"
     if options.kind == bearing.KIND.name and path.is_file():
-        lines += ["", "Real (`cwru_de`):", "", *on_real(model, path, reading_map, seed)]
+        lines += ["", "Real (`cwru_de`):", "", *real_bearing_tables(model, path, reading_map, seed)]
     write_table("\n".join(lines), options.table)
 
 

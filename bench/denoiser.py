@@ -29,9 +29,9 @@ from wg_common.inference.posterior import (
 )
 
 WIDTH, STEPS, SAMPLER_STEPS, SAMPLES, FLOW_STEPS = 96, 240, 800, 16, 12
-CHECKED = 20  # Steps between looks at families that are held out
-SHARES = 0.0, 0.25, 0.5, 0.75, 1.0
-MOST = 15  # Classes of a case
+CHECK_INTERVAL = 20  # Steps between looks at families that are held out
+OUTPUT_FACTORS = 0.0, 0.25, 0.5, 0.75, 1.0
+CASE_CLASSES = 15  # Classes of a case
 _BATCH, _RATE, _EVEN = 16, 5e-4, 0.25
 Batch = dict[str, Tensor]
 Objective = Callable[[Batch], Tensor]
@@ -43,20 +43,21 @@ class Case:
 
     Attributes:
         posterior: BLUP of the class deviations.
-        named: Deviations predicted from class names along the eigenvectors, ``[K, d]``.
-        own: The plant's features and labels, -1 for none.
-        test: Test records.
-        truth: True deviations of the plant's class means along the eigenvectors, ``[K, d]``.
+        predicted_from_names: Deviations predicted from class names, along the eigenvectors, ``[K,
+            d]``.
+        plant_records: The plant's features and labels, -1 for none.
+        test_records: Test records.
+        true_deviations: True deviations of class means along the eigenvectors, ``[K, d]``.
     """
 
     posterior: Posterior
-    named: Floats
-    own: Site
-    test: Site
-    truth: Floats
+    predicted_from_names: Floats
+    plant_records: Site
+    test_records: Site
+    true_deviations: Floats
 
 
-def moments(posterior: Posterior) -> tuple[Floats, Floats]:
+def deviation_moments(posterior: Posterior) -> tuple[Floats, Floats]:
     """Compute mean and variance of the class deviations along the eigenvectors, both ``[K, d]``."""
     inverse = np.linalg.inv(posterior.precision)
     mean = np.einsum("dij,dj->id", inverse, posterior.weighted)[1:]
@@ -65,9 +66,9 @@ def moments(posterior: Posterior) -> tuple[Floats, Floats]:
     return mean - mean.mean(axis=0), around
 
 
-def moved(posterior: Posterior, mean: Floats) -> Posterior:
+def shift_mean(posterior: Posterior, mean: Floats) -> Posterior:
     """Replace the mean of a posterior by another mean ``[K, d]``."""
-    shift = mean - moments(posterior)[0]
+    shift = mean - deviation_moments(posterior)[0]
     weighted = posterior.weighted + np.einsum("dij,jd->di", posterior.precision[:, :, 1:], shift)
     return replace(posterior, weighted=weighted)
 
@@ -98,19 +99,19 @@ class Denoiser(nn.Module):
 
 def conditions(case: Case) -> tuple[Tensor, Tensor]:
     """Compute a case's inputs ``[K, 3 d]`` and posterior standard deviations ``[K, d]``."""
-    mean, variance = moments(case.posterior)
+    mean, variance = deviation_moments(case.posterior)
     scale = np.sqrt(case.posterior.between)
     spread = np.sqrt(variance)
-    parts = mean / scale, 2 * spread / scale - 1, case.named / scale
+    parts = mean / scale, 2 * spread / scale - 1, case.predicted_from_names / scale
     return (
         torch.tensor(np.concatenate(parts, axis=1), dtype=torch.float32),
         torch.tensor(spread, dtype=torch.float32),
     )
 
 
-def finishing(case: Case) -> dict[str, Tensor]:
+def head_shift_terms(case: Case) -> dict[str, Tensor]:
     """Precompute how a plant's records turn a shifted mean into a head, linear in the shift."""
-    posterior, (x, y) = case.posterior, case.own
+    posterior, (x, y) = case.posterior, case.plant_records
     k = posterior.classes
     evidence = exact_evidence(x, y, k)
     system, right = posterior.precision.copy(), posterior.weighted.copy()
@@ -129,7 +130,7 @@ def finishing(case: Case) -> dict[str, Tensor]:
         freedom += known.sum() - here.sum()
     counts = np.where(here, evidence.counts, evidence.counts[here].mean() if here.any() else 1)
     whitener = posterior.basis.T @ np.linalg.inv(scatter / freedom) @ posterior.basis
-    queries, answers = case.test
+    queries, answers = case.test_records
     rows = np.resize(np.arange(len(answers)), 96)
     arrays = {
         "gain": gain.transpose(1, 2, 0),
@@ -140,11 +141,11 @@ def finishing(case: Case) -> dict[str, Tensor]:
         "frequency": np.log(counts + 1) if here.any() else 0 * counts,
         "even": np.array(_EVEN if (~here).sum() > 1 else 0.0),
         "queries": queries[rows] @ posterior.basis,
-        "truth": case.truth - case.truth.mean(axis=0),
+        "truth": case.true_deviations - case.true_deviations.mean(axis=0),
     }
     tensors = {name: torch.tensor(a, dtype=torch.float32) for name, a in arrays.items()}
     tensors["inputs"], tensors["spread"] = conditions(case)
-    tensors["mean"] = torch.tensor(moments(posterior)[0], dtype=torch.float32)
+    tensors["mean"] = torch.tensor(deviation_moments(posterior)[0], dtype=torch.float32)
     for name in (
         "gain",
         "solved",
@@ -156,21 +157,21 @@ def finishing(case: Case) -> dict[str, Tensor]:
         "spread",
         "mean",
     ):
-        tensors[name] = _padded(name, tensors[name], k)
-    tensors["absent"] = torch.arange(MOST) >= k
+        tensors[name] = _pad_classes(name, tensors[name], k)
+    tensors["absent"] = torch.arange(CASE_CLASSES) >= k
     tensors["answers"] = torch.tensor(answers[rows])
     return tensors
 
 
-def _padded(name: str, value: Tensor, k: int) -> Tensor:
+def _pad_classes(name: str, value: Tensor, k: int) -> Tensor:
     """Pad a tensor with zeros to ``k`` classes."""
-    missing = MOST - k
+    missing = CASE_CLASSES - k
     if name == "gain":
         return F.pad(value, (0, 0, 0, missing, 0, missing))
     return F.pad(value, (0, missing) if value.ndim == 1 else (0, 0, 0, missing))
 
 
-def loss_of_heads(batch: dict[str, Tensor], shift: Tensor) -> Tensor:
+def head_loss(batch: dict[str, Tensor], shift: Tensor) -> Tensor:
     """Cross-entropy of the heads that plants fit from shifted means ``[n, K, d]``."""
     here = (~batch["absent"]).float()[..., None]
     solved = batch["solved"] + torch.einsum("nijd,njd->nid", batch["gain"], shift * here)
@@ -190,13 +191,17 @@ def loss_of_heads(batch: dict[str, Tensor], shift: Tensor) -> Tensor:
 
 
 def _fit(
-    network: Denoiser, cases: Batch, held: Batch, objective: Objective, steps: int
+    network: Denoiser, cases: Batch, held_out_cases: Batch, objective: Objective, steps: int
 ) -> tuple[int, float]:
     """Train a network to its best step on held-out cases; return this step and its loss."""
     generator = torch.Generator().manual_seed(0)
     optimiser = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, steps)
-    best = 0, _loss(held, objective), {k: v.clone() for k, v in network.state_dict().items()}
+    best = (
+        0,
+        _loss(held_out_cases, objective),
+        {k: v.clone() for k, v in network.state_dict().items()},
+    )
     for step in range(1, steps + 1):
         rows = torch.randint(len(cases["mean"]), (_BATCH,), generator=generator)
         loss = objective({name: value[rows] for name, value in cases.items()})
@@ -205,7 +210,10 @@ def _fit(
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         schedule.step()
-        if step % CHECKED == 0 and (loss_there := _loss(held, objective)) < best[1]:
+        if (
+            step % CHECK_INTERVAL == 0
+            and (loss_there := _loss(held_out_cases, objective)) < best[1]
+        ):
             best = step, loss_there, {k: v.clone() for k, v in network.state_dict().items()}
     network.load_state_dict(best[2])
     network.eval()
@@ -220,21 +228,21 @@ def _loss(cases: Batch, objective: Objective) -> float:
         return float(objective(cases))
 
 
-def fit(cases: Sequence[Case], held_cases: Sequence[Case]) -> tuple[Denoiser, Denoiser]:
+def fit(cases: Sequence[Case], held_out_cases: Sequence[Case]) -> tuple[Denoiser, Denoiser]:
     """Fit mean and sampler on simulated plants, with early stopping on others."""
-    stacked, held = (_stacked(each) for each in (cases, held_cases))
+    stacked, held = (_stack_cases(each) for each in (cases, held_out_cases))
     dimension = stacked["mean"].shape[2]
     torch.manual_seed(0)
 
     network = Denoiser(dimension, 0)
 
     def finished(batch: dict[str, Tensor]) -> Tensor:
-        return loss_of_heads(batch, batch["spread"] * network(batch["inputs"], batch["absent"]))
+        return head_loss(batch, batch["spread"] * network(batch["inputs"], batch["absent"]))
 
     step, loss = _fit(network, stacked, held, finished, STEPS)
     shift = network(held["inputs"], held["absent"]).detach() * held["spread"]
-    losses = [float(loss_of_heads(held, share * shift)) for share in SHARES]
-    share = SHARES[int(np.argmin(losses))]
+    losses = [float(head_loss(held, share * shift)) for share in OUTPUT_FACTORS]
+    share = OUTPUT_FACTORS[int(np.argmin(losses))]
     network.share = share
     print(
         f"mean: step {step}, share {share:g}; loss held out {losses[0]:.4f}, now {min(losses):.4f}"
@@ -244,7 +252,7 @@ def fit(cases: Sequence[Case], held_cases: Sequence[Case]) -> tuple[Denoiser, De
     def denoised(batch: dict[str, Tensor]) -> Tensor:
         here = (~batch["absent"]).float()[..., None]
         clean = ((batch["truth"] - batch["mean"]) / (batch["spread"] + 1e-6)).clamp(-5, 5)
-        time = torch.sigmoid(torch.randn(len(clean), 1, 1)).expand(-1, MOST, 1)
+        time = torch.sigmoid(torch.randn(len(clean), 1, 1)).expand(-1, CASE_CLASSES, 1)
         noisy = (1 - time) * clean + time * torch.randn_like(clean)
         inputs = torch.cat([batch["inputs"], noisy, time], dim=2)
         gap: Tensor = (flow(inputs, batch["absent"]) - clean).square() * here
@@ -255,8 +263,8 @@ def fit(cases: Sequence[Case], held_cases: Sequence[Case]) -> tuple[Denoiser, De
     return network, flow
 
 
-def _stacked(cases: Sequence[Case]) -> Batch:
-    rows = [finishing(case) for case in cases]
+def _stack_cases(cases: Sequence[Case]) -> Batch:
+    rows = [head_shift_terms(case) for case in cases]
     return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
 
@@ -266,11 +274,11 @@ def denoised_mean(network: Denoiser, case: Case) -> Floats:
     inputs, spread = conditions(case)
     absent = torch.zeros(1, len(inputs), dtype=torch.bool)
     shift: Floats = (spread * network(inputs[None], absent)[0]).numpy().astype(np.float64)
-    return moments(case.posterior)[0] + shift
+    return deviation_moments(case.posterior)[0] + shift
 
 
 @torch.no_grad()
-def samples(flow: Denoiser, case: Case, generator: torch.Generator) -> Floats:
+def draw_samples(flow: Denoiser, case: Case, generator: torch.Generator) -> Floats:
     """Draw samples of the trained posterior, ``[SAMPLES, K, d]``."""
     inputs, spread = conditions(case)
     repeated = inputs.expand(SAMPLES, -1, -1)
@@ -281,4 +289,4 @@ def samples(flow: Denoiser, case: Case, generator: torch.Generator) -> Floats:
         clean = flow(torch.cat([repeated, state, time], dim=2), absent)
         state = clean + (state - clean) * (then / now)
     places: Floats = (spread * state).numpy().astype(np.float64)
-    return moments(case.posterior)[0] + places
+    return deviation_moments(case.posterior)[0] + places

@@ -29,7 +29,7 @@ def main() -> None:
         if not path.is_file():
             continue
         with np.load(path, allow_pickle=False) as archive:
-            found = apart(dict(archive))
+            found = separate_groups(dict(archive))
         if name in window_plants.FILES:
             found["x"] = found["x"].astype(np.float32)
         target = options.out / name
@@ -41,7 +41,7 @@ def main() -> None:
         )
 
 
-def apart(arrays: Arrays) -> Arrays:
+def separate_groups(arrays: Arrays) -> Arrays:
     """Select records so that each group is on one side of the data set's split.
 
     Args:

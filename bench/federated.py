@@ -32,12 +32,12 @@ import numpy as np
 import torch
 from bench import kinds
 from bench.kinds import CLASSES, OTHERS, RECORDS, Kind, Site
-from bench.measure import machine
-from bench.plants import DATASETS, DELTA, Floats, Ints, release
+from bench.measure import describe_machine
+from bench.plants import DATASETS, DELTA, Floats, Ints, simulate_release
 from bench.rows import write_table
-from bench.selected import right, trained_on
+from bench.selected import head_accuracy, train_locally
 from bench.tables import markdown
-from bench.text_plants import nearest_mean
+from bench.text_plants import nearest_mean_head
 from flwr.common import (
     Code,
     FitRes,
@@ -73,7 +73,9 @@ DRAWS = 3
 FAMILIES = 2, 3, 6
 NO_LABELS, NEVER_SEEN = "no labels", "never seen"
 BLUP, NEAREST = "one release, BLUP", "one release, nearest mean"
-SCALE = 3.0  # Factor on features of norm 1 before training, as in the product's private heads
+FEATURE_SCALE = (
+    3.0  # Factor on features of norm 1 before training, as in the product's private heads
+)
 
 Cell = tuple[int, float, str]
 """Number of plants, epsilon, and what the receiving plant lacks."""
@@ -85,7 +87,7 @@ class Recipe:
 
     steps: int
     rate: float
-    adapted: bool
+    is_adapted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +106,13 @@ class Training:
 class Result:
     """Accuracy, accuracy on classes never seen, transferred bytes, and seconds."""
 
-    right: float
-    unseen: float
-    size: int
+    accuracy: float
+    unseen_accuracy: float
+    transferred_bytes: int
     seconds: float
 
 
-def rendered(encoder: Encoder, family: int) -> Kind:
+def render_kind(encoder: Encoder, family: int) -> Kind:
     """Render sites of a family that is in no plan's zoo."""
     sites = []
     for number in range(1 + OTHERS):
@@ -137,7 +139,7 @@ def rendered(encoder: Encoder, family: int) -> Kind:
     return Kind([(x[~odd], y[~odd]), *sites[1:]], (x[odd], y[odd]), names)
 
 
-def trained(
+def train_privately(
     site: Site, head: NDArrays, training: Training, noise: float, rng: np.random.Generator
 ) -> NDArrays:
     """Train a softmax at a plant by DP-SGD, starting from a head of ``[K, d]`` and ``[K]``.
@@ -148,7 +150,7 @@ def trained(
     Args:
         noise: Standard deviation on the sum of gradients that are clipped to 1.
     """
-    x, y = np.hstack([SCALE * site[0], np.ones((len(site[1]), 1))]), site[1]
+    x, y = np.hstack([FEATURE_SCALE * site[0], np.ones((len(site[1]), 1))]), site[1]
     weight, hot = np.hstack([head[0], head[1][:, None]]), np.eye(len(head[1]))[y]
     length = np.linalg.norm(x, axis=1)
     for _ in range(training.steps):
@@ -160,21 +162,23 @@ def trained(
     return [weight[:, :-1], weight[:, -1]]
 
 
-def rendered_kind(encoder: Encoder, family: int, cache: Path) -> Kind:
+def cached_rendered_kind(encoder: Encoder, family: int, cache: Path) -> Kind:
     """Render sites of a family, or read them from the cache."""
-    kind = kinds.cached(encoder, f"family {family}", cache, lambda: rendered(encoder, family))
+    kind = kinds.cached_kind(
+        encoder, f"family {family}", cache, lambda: render_kind(encoder, family)
+    )
     if kind is None:
         raise SystemExit("nothing was rendered")
     return kind
 
 
-def sent(head: NDArrays) -> Parameters:
+def head_parameters(head: NDArrays) -> Parameters:
     """Convert a head to Flower's parameters, in single precision."""
     return ndarrays_to_parameters([part.astype(np.float32) for part in head])
 
 
 @functools.cache
-def averaged(kind: Kind, training: Training) -> tuple[LinearHead, int, float]:
+def run_fedavg(kind: Kind, training: Training) -> tuple[LinearHead, int, float]:
     """Run FedAvg; return the head on raw features, a plant's transferred bytes, and seconds."""
     rng = np.random.default_rng((training.draw, 58))
     started, size = time.perf_counter(), 0
@@ -185,9 +189,9 @@ def averaged(kind: Kind, training: Training) -> tuple[LinearHead, int, float]:
     head: NDArrays = [np.zeros((classes, kind.test[0].shape[1])), np.zeros(classes)]
     for number in range(training.rounds):
         answers = [
-            FitRes(Status(Code.OK, ""), sent(new), len(site[1]), {})
+            FitRes(Status(Code.OK, ""), head_parameters(new), len(site[1]), {})
             for site in kind.sites[1 : 1 + training.plants]
-            for new in [trained(site, head, training, noise, rng)]
+            for new in [train_privately(site, head, training, noise, rng)]
         ]
         # The strategy asks the proxies of plants nothing.
         merged, _ = strategy.aggregate_fit(number + 1, [(None, a) for a in answers], [])  # type: ignore[misc]
@@ -196,10 +200,14 @@ def averaged(kind: Kind, training: Training) -> tuple[LinearHead, int, float]:
         head = parameters_to_ndarrays(merged)
         size += sum(len(part) for part in [*answers[0].parameters.tensors, *merged.tensors])
     seconds = time.perf_counter() - started
-    return LinearHead(SCALE * head[0].astype(np.float64), head[1].astype(np.float64)), size, seconds
+    return (
+        LinearHead(FEATURE_SCALE * head[0].astype(np.float64), head[1].astype(np.float64)),
+        size,
+        seconds,
+    )
 
 
-def evened(head: LinearHead, x: Floats) -> LinearHead:
+def even_biases(head: LinearHead, x: Floats) -> LinearHead:
     """Change biases until the predictions for records without labels are evenly distributed."""
     bias = head.bias.copy()
     for _ in range(30):
@@ -207,7 +215,7 @@ def evened(head: LinearHead, x: Floats) -> LinearHead:
     return LinearHead(head.weight, bias)
 
 
-def own_records(kind: Kind, cell: Cell) -> tuple[Site, Ints]:
+def plant_records(kind: Kind, cell: Cell) -> tuple[Site, Ints]:
     """Records of the plant in a cell, label -1 for none, and the classes never seen."""
     x, y = kind.sites[0]
     if cell[2] == NO_LABELS:
@@ -215,91 +223,102 @@ def own_records(kind: Kind, cell: Cell) -> tuple[Site, Ints]:
     return (x[y % 2 == 0], y[y % 2 == 0]), np.arange(1, len(kind.labels), 2)
 
 
-def judged(kind: Kind, cell: Cell, head: LinearHead, size: int, seconds: float) -> Result:
+def evaluate_head(kind: Kind, cell: Cell, head: LinearHead, size: int, seconds: float) -> Result:
     """Evaluate a head on the plant's test records."""
     x, y = kind.test
     odd = y % 2 == 1
-    return Result(right(head, kind.test), right(head, (x[odd], y[odd])), size, seconds)
+    return Result(
+        head_accuracy(head, kind.test), head_accuracy(head, (x[odd], y[odd])), size, seconds
+    )
 
 
-def federated(kind: Kind, cell: Cell, training: Training, adapted: bool) -> Result:
+def evaluate_fedavg(kind: Kind, cell: Cell, training: Training, is_adapted: bool) -> Result:
     """Evaluate FedAvg's head as received, or adapted at the plant."""
-    head, size, seconds = averaged(kind, training)
-    if adapted:
-        (x, y), gone = own_records(kind, cell)
-        head = evened(head, x) if cell[2] == NO_LABELS else trained_on(head, x, y, gone)
-    return judged(kind, cell, head, size, seconds)
+    head, size, seconds = run_fedavg(kind, training)
+    if is_adapted:
+        (x, y), gone = plant_records(kind, cell)
+        head = even_biases(head, x) if cell[2] == NO_LABELS else train_locally(head, x, y, gone)
+    return evaluate_head(kind, cell, head, size, seconds)
 
 
-def released(kind: Kind, cell: Cell, priors: ModelVariances, draw: int) -> dict[str, Result]:
+def evaluate_releases(
+    kind: Kind, cell: Cell, priors: ModelVariances, draw: int
+) -> dict[str, Result]:
     """Evaluate the heads computed from one release of each plant."""
     count, epsilon, _ = cell
     rng, names = np.random.default_rng((draw, 57)), kind.labels
-    others = [release("ab" * 32, x, y, names, epsilon, rng) for x, y in kind.sites[1 : 1 + count]]
+    others = [
+        simulate_release("ab" * 32, x, y, names, epsilon, rng) for x, y in kind.sites[1 : 1 + count]
+    ]
     started = time.perf_counter()
     pools = pooling.pools_of_releases(priors, None, others)
     posterior = pooling.posterior_from_pools(priors, pools, names)
     down = len(pack_tensors({"posterior": posterior.tensors()}))
     seconds = time.perf_counter() - started
-    (x, y), _ = own_records(kind, cell)
+    (x, y), _ = plant_records(kind, cell)
     finish = mean_aligned_head(posterior) if cell[2] == NO_LABELS else None
     head = LinearHead(*(finish(x, y) if finish else posterior_head(posterior, x, y)))
     up = others[0].integers.nbytes
-    nearest = nearest_mean([site_evidence(each, names) for each in others])
+    nearest = nearest_mean_head([site_evidence(each, names) for each in others])
     return {
-        BLUP: judged(kind, cell, head, up + down, seconds),
-        NEAREST: judged(kind, cell, nearest, up + nearest.weight.nbytes, seconds),
+        BLUP: evaluate_head(kind, cell, head, up + down, seconds),
+        NEAREST: evaluate_head(kind, cell, nearest, up + nearest.weight.nbytes, seconds),
     }
 
 
-def cells() -> Iterator[Cell]:
+def all_cells() -> Iterator[Cell]:
     """Yield all cells."""
     yield from itertools.product(PLANTS, EPSILONS, (NO_LABELS, NEVER_SEEN))
 
 
-def tried(job: tuple[Path, Path, int]) -> dict[tuple[Cell, int, Recipe], float]:
+def score_recipes(job: tuple[Path, Path, int]) -> dict[tuple[Cell, int, Recipe], float]:
     """Evaluate all recipes on one rendered family."""
     torch.set_num_threads(1)
     folder, cache, family = job
     encoder, scores = load_encoder(ServerHome(folder).read_encoder()), {}
-    kind = rendered_kind(encoder, family, cache)
-    for cell, (rounds, choices) in itertools.product(cells(), ROUNDS.items()):
+    kind = cached_rendered_kind(encoder, family, cache)
+    for cell, (rounds, choices) in itertools.product(all_cells(), ROUNDS.items()):
         for recipe in itertools.starmap(Recipe, itertools.product(choices, RATES, (False, True))):
             training = Training(*cell[:2], rounds, recipe.steps, recipe.rate, 0)
-            result = federated(kind, cell, training, recipe.adapted)
-            scores[cell, rounds, recipe] = result.right
+            result = evaluate_fedavg(kind, cell, training, recipe.is_adapted)
+            scores[cell, rounds, recipe] = result.accuracy
     return scores
 
 
-def shown(
+def evaluate_data_set(
     job: tuple[Path, Path, Path, str, Mapping[tuple[Cell, int], Recipe]],
 ) -> dict[tuple[Cell, str], Result] | None:
     """Evaluate all methods on one data set, averaged over draws of noise; None if missing."""
     folder, root, cache, name, recipes = job
     torch.set_num_threads(1)
     home = ServerHome(folder)
-    kind = kinds.cut(load_encoder(home.read_encoder()), root, name, cache)
+    kind = kinds.cut_kind(load_encoder(home.read_encoder()), root, name, cache)
     if kind is None:
         return None
     tasks = load_tasks(ZooStore(home.zoo), home.encoder_id())
     priors = fit_variances([task.features for task in tasks], [task.y for task in tasks])
     found = defaultdict(list)
     for draw in range(DRAWS):
-        for cell in cells():
-            for way, result in released(kind, cell, priors, draw).items():
+        for cell in all_cells():
+            for way, result in evaluate_releases(kind, cell, priors, draw).items():
                 found[cell, way].append(result)
             for rounds in ROUNDS:
                 recipe = recipes[cell, rounds]
                 training = Training(*cell[:2], rounds, recipe.steps, recipe.rate, draw)
-                result = federated(kind, cell, training, recipe.adapted)
-                found[cell, federated_in(rounds)].append(result)
+                result = evaluate_fedavg(kind, cell, training, recipe.is_adapted)
+                found[cell, fedavg_name(rounds)].append(result)
     return {
-        key: Result(*np.mean([[r.right, r.unseen, r.size, r.seconds] for r in results], axis=0))
+        key: Result(
+            *np.mean(
+                [[r.accuracy, r.unseen_accuracy, r.transferred_bytes, r.seconds] for r in results],
+                axis=0,
+            )
+        )
         for key, results in found.items()
     }
 
 
-def best(
+def best_recipes(
     scores: Sequence[Mapping[tuple[Cell, int, Recipe], float]],
 ) -> dict[tuple[Cell, int], Recipe]:
     """Select each cell's recipe, by number of rounds, with the best mean over rendered families."""
@@ -311,7 +330,7 @@ def best(
     return {key: recipe for key, (_, recipe) in chosen.items()}
 
 
-def federated_in(rounds: int) -> str:
+def fedavg_name(rounds: int) -> str:
     """Name of FedAvg with a number of rounds in tables."""
     return f"FedAvg, rounds: {rounds}"
 
@@ -321,21 +340,23 @@ def table(
     recipes: Mapping[tuple[Cell, int], Recipe],
 ) -> Iterator[str]:
     """Tabulate each cell, the recipes, and the differences to BLUP."""
-    recipe_of = {(cell, federated_in(rounds)): r for (cell, rounds), r in recipes.items()}
+    recipe_of = {(cell, fedavg_name(rounds)): r for (cell, rounds), r in recipes.items()}
     ways = dict.fromkeys(way for _, way in next(iter(results.values())))
     rows = []
-    for cell, way in itertools.product(cells(), ways):
+    for cell, way in itertools.product(all_cells(), ways):
         mine = [by_way[cell, way] for by_way in results.values()]
-        gap = np.array([by_way[cell, BLUP].right for by_way in results.values()])
-        gap = 100 * (gap - [result.right for result in mine])
+        gap = np.array([by_way[cell, BLUP].accuracy for by_way in results.values()])
+        gap = 100 * (gap - [result.accuracy for result in mine])
         error = gap.std(ddof=1) / len(gap) ** 0.5 if len(gap) > 1 else np.nan
-        means = np.mean([[r.right, r.unseen, r.size, r.seconds] for r in mine], axis=0)
+        means = np.mean(
+            [[r.accuracy, r.unseen_accuracy, r.transferred_bytes, r.seconds] for r in mine], axis=0
+        )
         recipe = recipe_of.get((cell, way))
         rows.append(
             (
                 f"{cell[2]}, ε {cell[1]:g}, {cell[0]} plants",
                 way,
-                f"{recipe.steps}, {recipe.rate:g}{', adapted' * recipe.adapted}"
+                f"{recipe.steps}, {recipe.rate:g}{', adapted' * recipe.is_adapted}"
                 if recipe
                 else None,
                 f"{means[0]:.3f}",
@@ -371,17 +392,17 @@ def main() -> None:
     started = time.monotonic()
     with ProcessPoolExecutor(options.workers) as pool:
         scores = list(
-            pool.map(tried, [(options.home, options.cache, family) for family in FAMILIES])
+            pool.map(score_recipes, [(options.home, options.cache, family) for family in FAMILIES])
         )
-        recipes = best(scores)
+        recipes = best_recipes(scores)
         places = options.home, options.datasets, options.cache
         jobs = [(*places, name, recipes) for name in DATASETS]
-        results = dict(zip(DATASETS, pool.map(shown, jobs), strict=True))
+        results = dict(zip(DATASETS, pool.map(evaluate_data_set, jobs), strict=True))
     here = {name: found for name, found in results.items() if found is not None}
     if not here:
         raise SystemExit(f"{options.datasets}: none of {', '.join(DATASETS)} is here")
     about = f"Sets: {', '.join(here)}; {time.monotonic() - started:.0f} s."
-    lines = [*table(here, recipes), "", about, "", f"`{json.dumps(machine())}`"]
+    lines = [*table(here, recipes), "", about, "", f"`{json.dumps(describe_machine())}`"]
     write_table("\n".join(lines), options.table)
 
 

@@ -25,7 +25,14 @@ from datetime import datetime
 from pathlib import Path
 
 from bench import measure
-from bench.fleet_processes import be_nodes, be_server, node_processes, seen, start, wait_for
+from bench.fleet_processes import (
+    count_connected,
+    node_processes,
+    run_nodes,
+    run_server,
+    start_process,
+    wait_for_campaign,
+)
 from tests.e2e.fleet_support import enrol_plant, make_home, start_campaign
 from tests.server import postgres
 
@@ -45,7 +52,7 @@ from wg_server.store.campaigns import Campaign
 from wg_server.store.sites import ServerStore
 
 MODULE = "bench.fleet"
-SECONDS = 1800.0
+CAMPAIGN_SECONDS = 1800.0
 QUIET_SECONDS = 70.0  # After this all nodes pause for as long as they ever do
 IDLE_SECONDS = 40.0
 EPSILONS = {"sqlite": "0.9", "postgresql": "0.5"}
@@ -63,18 +70,20 @@ def main() -> None:
     words = parser.parse_args()
     if words.be == "server":
         enrolment.ADDRESS_TRIES_LIMIT = 1_000_000
-        be_server(ServerHome(words.homes[0]), words.beside)
+        run_server(ServerHome(words.homes[0]), words.beside)
     elif words.be == "enrol":
         for path in words.homes[1:]:
             enrol_plant(ServerHome(words.homes[0]), path, path.name)
     elif words.be == "nodes":
         interface._IDLE_PAUSE_DIVISOR = 1.0
-        be_nodes([ClientHome(path) for path in words.homes])
+        run_nodes([ClientHome(path) for path in words.homes])
     else:
-        bench(words.nodes, words.processes, words.fleet, words.databases.split(","))
+        measure_fleet(words.nodes, words.processes, words.fleet, words.databases.split(","))
 
 
-def bench(nodes: int, processes: int, kept: Path | None, databases: list[str]) -> None:
+def measure_fleet(
+    nodes: int, processes: int, fleet_folder: Path | None, databases: list[str]
+) -> None:
     name = f"fleet_{nodes}"
     path = measure.RESULTS / f"{name}.json"
     document: dict[str, object] = json.loads(path.read_text()) if path.is_file() else {}
@@ -86,26 +95,33 @@ def bench(nodes: int, processes: int, kept: Path | None, databases: list[str]) -
         "server_peak_target_mb": 600,
     }
     with ExitStack() as stack:
-        folder = kept or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wg-bench-")))
+        folder = fleet_folder or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="wg-bench-"))
+        )
         home = ServerHome(folder / "server")
         if not home.config_file.exists():
             make_home(home.root)
         plants = [folder / f"plant-{number:04}" for number in range(nodes)]
         if "sqlite" in databases:
-            with server(home, folder / "enrol.log"):
+            with running_server(home, folder / "enrol.log"):
                 if not plants[-1].is_dir():
                     document["enrolling_seconds"] = round(enrol(home, plants, processes), 1)
-                document["sqlite"] = campaign(home, plants, processes, folder, besides=[])
-                measure.save(name, document)
+                document["sqlite"] = run_campaign(home, plants, processes, folder, beside_ports=[])
+                measure.save_result(name, document)
         if "postgresql" in databases:
             url = stack.enter_context(postgres.cluster(durable=True))
-            beside = on_postgresql(home, plants, url, folder)
-            with server(home, folder / "main.log"), server(home, folder / "beside.log", beside):
-                document["postgresql"] = campaign(home, plants, processes, folder, besides=[beside])
-    measure.save(name, document)
+            beside = move_to_postgresql(home, plants, url, folder)
+            with (
+                running_server(home, folder / "main.log"),
+                running_server(home, folder / "beside.log", beside),
+            ):
+                document["postgresql"] = run_campaign(
+                    home, plants, processes, folder, beside_ports=[beside]
+                )
+    measure.save_result(name, document)
 
 
-def on_postgresql(home: ServerHome, plants: Sequence[Path], url: str, folder: Path) -> int:
+def move_to_postgresql(home: ServerHome, plants: Sequence[Path], url: str, folder: Path) -> int:
     """Move the store, and point half of the plants to a second process; return its port."""
     with ServerStore.open(home) as store:
         copying.copy_store_to_file(store.engine, folder / "copy.sqlite")
@@ -113,20 +129,22 @@ def on_postgresql(home: ServerHome, plants: Sequence[Path], url: str, folder: Pa
     home.write_config(dataclasses.replace(home.read_config(), database=url))
     beside = free_ports("127.0.0.1", 1)[0]
     for path in plants[1::2]:
-        point(ClientHome(path), beside)
+        point_to_process(ClientHome(path), beside)
     return beside
 
 
-def campaign(
-    home: ServerHome, plants: list[Path], processes: int, folder: Path, besides: list[int]
+def run_campaign(
+    home: ServerHome, plants: list[Path], processes: int, folder: Path, beside_ports: list[int]
 ) -> dict[str, object]:
     """Let all nodes connect, stay idle, and answer one campaign; return the measurements."""
-    kind = "postgresql" if besides else "sqlite"
+    kind = "postgresql" if beside_ports else "sqlite"
     pids = list(SERVERS.values())
     began, load = time.time(), os.getloadavg()
     log = folder / f"nodes-{kind}.log"
     with node_processes(plants, processes, log, MODULE):
-        measure.wait(lambda: seen(home, began) == len(plants), "the nodes", SECONDS)
+        measure.wait_until(
+            lambda: count_connected(home, began) == len(plants), "the nodes", CAMPAIGN_SECONDS
+        )
         online = time.time() - began
         time.sleep(QUIET_SECONDS)
         used = [measure.cpu_seconds(pid) for pid in pids]
@@ -135,33 +153,33 @@ def campaign(
             (measure.cpu_seconds(pid) - before) / IDLE_SECONDS
             for pid, before in zip(pids, used, strict=True)
         ]
-        resting = [round(measure.resident(pid), 1) for pid in pids]
+        resting = [round(measure.resident_memory(pid), 1) for pid in pids]
         for pid in pids:
             measure.reset_peak(pid)
         used = [measure.cpu_seconds(pid) for pid in pids]
         asked = time.monotonic()
         queued = start_campaign(
-            home, [path.name for path in plants], epsilon=EPSILONS[kind], seconds=SECONDS
+            home, [path.name for path in plants], epsilon=EPSILONS[kind], seconds=CAMPAIGN_SECONDS
         )
-        found = wait_for(home, queued, 2 * SECONDS)
+        found = wait_for_campaign(home, queued, 2 * CAMPAIGN_SECONDS)
         seconds = time.monotonic() - asked
         spent = [measure.cpu_seconds(pid) - before for pid, before in zip(pids, used, strict=True)]
-        peaks = [round(measure.peak(pid), 1) for pid in pids]
+        peaks = [round(measure.peak_memory(pid), 1) for pid in pids]
     logs = [[json.loads(text) for text in log.read_text().splitlines()] for log in SERVERS]
     lines = [line for log in logs for line in log]
     question = f"campaign {found.id}: {QUERY_STATISTICS} sent"
     return {
-        "machine": measure.machine(),
+        "machine": measure.describe_machine(),
         "nodes": len(plants),
         "load_average_at_start": load,
         "all_online_after_seconds": round(online, 1),
         "idle_cores": [round(each, 3) for each in idle],
         "server_idle_mb": resting,
-        "campaign": accounted(home, found),
+        "campaign": count_replies(home, found),
         "campaign_seconds": round(seconds, 1),
         "server_cpu_seconds": [round(each, 1) for each in spent],
         "server_peak_mb": peaks,
-        "statistics_round_trip_seconds": spread(round_trips(lines, found.id)),
+        "statistics_round_trip_seconds": summarise_seconds(round_trips(lines, found.id)),
         "asked_by": [sum(question in line["message"] for line in log) for log in logs],
         "messages": sum(task.messages for task in found.tasks),
         "bytes_received": sum(task.bytes_received for task in found.tasks),
@@ -171,7 +189,7 @@ def campaign(
     }
 
 
-def accounted(home: ServerHome, found: Campaign) -> dict[str, object]:
+def count_replies(home: ServerHome, found: Campaign) -> dict[str, object]:
     """Count replies as parts, releases and charges, each of which must occur once per site."""
     epsilon, releases, charges, forks = found.epsilon, 0, 0, 0
     with ServerStore.open(home) as store:
@@ -195,13 +213,13 @@ def enrol(home: ServerHome, plants: Sequence[Path], processes: int) -> float:
     began = time.monotonic()
     shares = [plants[index::processes] for index in range(processes)]
     words = ["--be", "enrol", str(home.root)]
-    running = [start([*words, *map(str, share)], None, MODULE) for share in shares]
-    if any(process.wait(SECONDS) for process in running):
+    running = [start_process([*words, *map(str, share)], None, MODULE) for share in shares]
+    if any(process.wait(CAMPAIGN_SECONDS) for process in running):
         raise SystemExit("enrolling failed")
     return time.monotonic() - began
 
 
-def point(home: ClientHome, port: int) -> None:
+def point_to_process(home: ClientHome, port: int) -> None:
     """Point a plant to another process of its server."""
     config = configuration.load(home)
     there = dataclasses.replace(config.server, fleet_url=f"https://127.0.0.1:{port}")
@@ -223,7 +241,7 @@ def round_trips(lines: Sequence[dict[str, str]], campaign_id: str) -> list[float
     return [released[site] - asked[site] for site in released if site in asked]
 
 
-def spread(seconds: Sequence[float]) -> dict[str, float]:
+def summarise_seconds(seconds: Sequence[float]) -> dict[str, float]:
     if len(seconds) < 2:
         return {}
     return {
@@ -237,12 +255,14 @@ SERVERS: dict[Path, int] = {}  # Process of each server that runs now, by its lo
 
 
 @contextmanager
-def server(home: ServerHome, log: Path, beside: int = 0) -> Iterator[None]:
+def running_server(home: ServerHome, log: Path, beside: int = 0) -> Iterator[None]:
     port = beside + 2 if beside else home.read_config().admin_port
     with log.open("wb") as stream:
-        process = start(["--be", "server", str(home.root), "--beside", str(beside)], stream, MODULE)
+        process = start_process(
+            ["--be", "server", str(home.root), "--beside", str(beside)], stream, MODULE
+        )
         try:
-            measure.wait(
+            measure.wait_until(
                 lambda: serving.READY_MESSAGE in log.read_text(), f"the server on {port}", 120
             )
             SERVERS[log] = process.pid

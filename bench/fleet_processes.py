@@ -35,7 +35,7 @@ from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import ServerStore
 
 MODULE = "bench.fleet_processes"
-SECONDS = 600.0
+WAIT_SECONDS = 600.0
 
 
 def main() -> None:
@@ -44,9 +44,9 @@ def main() -> None:
     parser.add_argument("homes", type=Path, nargs="+")
     words = parser.parse_args()
     if words.be == "server":
-        be_server(ServerHome(words.homes[0]))
+        run_server(ServerHome(words.homes[0]))
     else:
-        be_nodes([ClientHome(path) for path in words.homes])
+        run_nodes([ClientHome(path) for path in words.homes])
 
 
 def enrol(home: ServerHome, root: Path, site: str) -> None:
@@ -62,13 +62,15 @@ def enrol(home: ServerHome, root: Path, site: str) -> None:
             return
 
 
-def seen(home: ServerHome, since: float = 0.0) -> int:
+def count_connected(home: ServerHome, since: float = 0.0) -> int:
     time.sleep(1)
     with ServerStore.open(home) as store:
         return sum(site.last_seen > since for site in store.sites())
 
 
-def wait_for(home: ServerHome, queued: Campaign, seconds: float = 2 * SECONDS) -> Campaign:
+def wait_for_campaign(
+    home: ServerHome, queued: Campaign, seconds: float = 2 * WAIT_SECONDS
+) -> Campaign:
     with ServerStore.open(home) as store:
         queue = CampaignQueue(store.engine)
 
@@ -76,16 +78,16 @@ def wait_for(home: ServerHome, queued: Campaign, seconds: float = 2 * SECONDS) -
             time.sleep(1)
             return queue.find_campaign(queued.id, site=queued.tasks[0].site).finished is not None
 
-        measure.wait(ended, "campaign", seconds)
+        measure.wait_until(ended, "campaign", seconds)
         return queue.find_campaign(queued.id)
 
 
 @contextmanager
-def server(home: ServerHome, log: Path) -> Iterator[int]:
+def running_server(home: ServerHome, log: Path) -> Iterator[int]:
     with log.open("wb") as stream:
-        process = start(["--be", "server", str(home.root)], stream)
+        process = start_process(["--be", "server", str(home.root)], stream)
         try:
-            measure.wait(lambda: healthy(home), "the server", 60)
+            measure.wait_until(lambda: healthy(home), "the server", 60)
             yield process.pid
         finally:
             process.send_signal(signal.SIGTERM)
@@ -99,7 +101,7 @@ def node_processes(
     """Run nodes in ``count`` processes during the body; yield the process ids."""
     shares = [["--be", "nodes", *map(str, homes[index::count])] for index in range(count)]
     with log.open("wb") as stream:
-        running = [start(words, stream, module) for words in shares if len(words) > 2]
+        running = [start_process(words, stream, module) for words in shares if len(words) > 2]
     try:
         yield [process.pid for process in running]
     finally:
@@ -109,12 +111,14 @@ def node_processes(
             process.wait(300)
 
 
-def start(words: list[str], stderr: object, module: str = MODULE) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", module, *words]
+def start_process(
+    arguments: list[str], stderr: object, module: str = MODULE
+) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", module, *arguments]
     return subprocess.Popen(command, stderr=stderr)  # type: ignore[call-overload,no-any-return]
 
 
-def be_server(home: ServerHome, beside: int = 0) -> None:
+def run_server(home: ServerHome, beside: int = 0) -> None:
     import logging
 
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
@@ -124,19 +128,23 @@ def be_server(home: ServerHome, beside: int = 0) -> None:
     logs.set_log_format(logs.JSON)
     stop = threading.Event()
     with stop_on_signals(stop):
-        serve_home(home, stop=stop, make_package=make_base, beside_port=beside)
+        serve_home(home, stop=stop, make_package=make_base_package, beside_port=beside)
 
 
-def make_base(
-    home: ServerHome, pools: ReleasePools, own: PackageRecipient, request_id: str, generator: str
+def make_base_package(
+    home: ServerHome,
+    pools: ReleasePools,
+    recipient: PackageRecipient,
+    request_id: str,
+    generator: str,
 ) -> bytes:
     """Make a package with the public base only, with torch loaded as in the real package maker."""
     import wg_server.generator.weights.head_generation  # noqa: F401
 
-    return base_package(home, pools, own, request_id, generator)
+    return base_package(home, pools, recipient, request_id, generator)
 
 
-def be_nodes(homes: Sequence[ClientHome]) -> None:
+def run_nodes(homes: Sequence[ClientHome]) -> None:
     """Run several nodes on threads of this process."""
 
     def apply(home: ClientHome, source: Path) -> object:

@@ -33,7 +33,7 @@ from wg_server.site.home import ServerHome
 
 POLL_SECONDS = 60.0  # A quiet node's pause between two questions for work
 SETTLE_SECONDS = 15.0
-LOOK_SECONDS = 30.0
+SAMPLE_SECONDS = 30.0
 
 
 class QuietNode:
@@ -47,23 +47,23 @@ class QuietNode:
         self._id = 0
         self.asked = 0
 
-    async def come(self) -> None:
+    async def activate(self) -> None:
         """Connect and activate the node."""
         self._reader, self._writer = await asyncio.open_connection(
             "127.0.0.1", self._port, ssl=self._context, ssl_handshake_timeout=300.0
         )
         request = ActivateNodeRequest(public_key=self._public, heartbeat_interval=300)
-        answer = await self._ask("activate-node", request)
+        answer = await self._request("activate-node", request)
         self._id = ActivateNodeResponse.FromString(answer).node_id
 
-    async def stay(self) -> None:
+    async def poll(self) -> None:
         """Ask for work one minute after each answer, for ever."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            await self._ask("pull-messages", PullMessagesRequest(node=Node(node_id=self._id)))
+            await self._request("pull-messages", PullMessagesRequest(node=Node(node_id=self._id)))
             self.asked += 1
 
-    async def _ask(self, name: str, message: Any) -> bytes:
+    async def _request(self, name: str, message: Any) -> bytes:
         body, stamp = message.SerializeToString(), now().isoformat()
         signature = sign_message(self._key, stamp.encode("ascii"))
         lines = (
@@ -91,40 +91,40 @@ def main() -> None:
     parser.add_argument("--looks", type=int, default=4, help="Of 30 s each.")
     words = parser.parse_args()
     home = ServerHome(words.fleet / "server")
-    with fleet.server(home, words.fleet / "quiet.log"):
+    with fleet.running_server(home, words.fleet / "quiet.log"):
         (pid,) = fleet.SERVERS.values()
         time.sleep(SETTLE_SECONDS)
-        found = asyncio.run(quiet(home, words.fleet, words.nodes, words.looks, pid))
+        found = asyncio.run(measure_quiet_fleet(home, words.fleet, words.nodes, words.looks, pid))
     path = measure.RESULTS / "fleet_1000.json"
     document = json.loads(path.read_text()) | {"quiet": found}
-    measure.save("fleet_1000", document)
+    measure.save_result("fleet_1000", document)
 
 
-async def quiet(
-    home: ServerHome, fleet: Path, count: int, looks: int, pid: int
+async def measure_quiet_fleet(
+    home: ServerHome, fleet: Path, count: int, samples: int, pid: int
 ) -> dict[str, object]:
     """Connect the nodes one by one, and measure the server's memory and processor time."""
     port = home.read_config().fleet_port
-    alone, spent = measure.resident(pid), await _used(pid)
+    alone, spent = measure.resident_memory(pid), await _core_share(pid)
     nodes = [QuietNode(ClientHome(fleet / f"plant-{n:04}"), port) for n in range(count)]
     before = measure.cpu_seconds(pid)
     tasks = []
     for node in nodes:
-        await node.come()
-        tasks.append(asyncio.create_task(node.stay()))
+        await node.activate()
+        tasks.append(asyncio.create_task(node.poll()))
     came = measure.cpu_seconds(pid) - before
     await asyncio.sleep(POLL_SECONDS + SETTLE_SECONDS)
     measure.reset_peak(pid)
     asked = sum(node.asked for node in nodes)
     began = time.monotonic()
-    shares = [await _used(pid) for _ in range(looks)]
+    shares = [await _core_share(pid) for _ in range(samples)]
     rate = (sum(node.asked for node in nodes) - asked) / (time.monotonic() - began)
     for task in tasks:
         if task.done():
             task.result()
         task.cancel()
     return {
-        "machine": measure.machine(),
+        "machine": measure.describe_machine(),
         "nodes": count,
         "load_average_at_end": os.getloadavg(),
         "server_alone_mb": round(alone, 1),
@@ -132,15 +132,15 @@ async def quiet(
         "coming_cpu_seconds": round(came, 1),
         "requests_a_second": round(rate, 2),
         "idle_cores": [round(share, 4) for share in shares],
-        "server_mb": round(measure.resident(pid), 1),
-        "server_peak_mb": round(measure.peak(pid), 1),
+        "server_mb": round(measure.resident_memory(pid), 1),
+        "server_peak_mb": round(measure.peak_memory(pid), 1),
     }
 
 
-async def _used(pid: int) -> float:
+async def _core_share(pid: int) -> float:
     """Measure the share of a core that a process uses."""
     before, began = measure.cpu_seconds(pid), time.monotonic()
-    await asyncio.sleep(LOOK_SECONDS)
+    await asyncio.sleep(SAMPLE_SECONDS)
     return (measure.cpu_seconds(pid) - before) / (time.monotonic() - began)
 
 

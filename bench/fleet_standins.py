@@ -46,7 +46,7 @@ from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import Delivery, Receipt, StatisticsQuery
 
 CLASSES, RECORDS, EPSILON, DELTA = 10, 20, "4", "1e-5"
-LIFE = 2.0, 14.0  # Seconds that a server lives which is killed
+LIFETIME_SECONDS = 2.0, 14.0  # Seconds that a server lives which is killed
 SECONDS = 7200.0
 PACKAGES = 100  # Whose processor time is measured at a time: one a site, as in a campaign
 
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--be", type=Path, help="Used by the bench: the home to serve.")
     words = parser.parse_args()
     if words.be:
-        row = {} if words.packages else be_server(words.be, int(words.sites), words.pause)
+        row = {} if words.packages else serve_campaign(words.be, int(words.sites), words.pause)
         row |= {} if words.kills else package_cost(words.be, int(words.sites))
         print(json.dumps(row))
         return
@@ -77,23 +77,23 @@ def main() -> None:
         prepare(words.home, folder, max(sizes))
         for database in words.databases.split(","):
             if words.packages:
-                row = packages_in_turn(folder, sizes, database, words)
+                row = measure_packages(folder, sizes, database, words)
                 document[f"{database} packages"] = row
                 print(database, json.dumps(row), flush=True)
-                measure.save(name, document)
+                measure.save_result(name, document)
                 continue
             for size, number in itertools.product(sizes, range(words.campaigns)):
                 seed = f" {number}" if words.kills else ""
-                with served(folder, size, database, words) as (home, command):
-                    lives = np.random.default_rng(number).uniform(*LIFE, words.kills)
-                    row = measured(home, command, list(lives))
+                with prepare_campaign(folder, size, database, words) as (home, command):
+                    lives = np.random.default_rng(number).uniform(*LIFETIME_SECONDS, words.kills)
+                    row = run_killed_campaign(home, command, list(lives))
                 document[f"{database} {size}{seed}"] = row
                 print(database, size, seed, json.dumps(row), flush=True)
-                measure.save(name, document)
+                measure.save_result(name, document)
 
 
-def prepare(trained: Path, folder: Path, count: int) -> None:
-    """Make a server's home with the generator of ``trained``, and releases of ``count`` plants."""
+def prepare(trained_home: Path, folder: Path, count: int) -> None:
+    """Make a server's home with another's generator, and releases of ``count`` plants."""
     from tests.e2e.fleet_support import make_home
 
     from wg_server.generator import versions
@@ -103,9 +103,9 @@ def prepare(trained: Path, folder: Path, count: int) -> None:
         made = make_home(home)
         for name in ("zoo", "generator"):
             shutil.rmtree(home / name, ignore_errors=True)
-        shutil.copytree(trained / "generator", home / "generator")
+        shutil.copytree(trained_home / "generator", home / "generator")
         made.encoder.parent.mkdir()
-        shutil.copy(trained / "zoo" / made.encoder.name, made.encoder)
+        shutil.copy(trained_home / "zoo" / made.encoder.name, made.encoder)
         versions.install_version(made, versions.list_versions(made)[0])  # Whatever its card says
     missing = [n for n in range(count) if not (folder / "plants" / f"{n:05}.json").exists()]
     (folder / "plants").mkdir(exist_ok=True)
@@ -118,7 +118,7 @@ def make_plant(folder: Path, number: int) -> None:  # long: one release, from ke
     """Make one release of a plant, and the server's and the witness's data on the plant."""
     from tests.e2e.fleet_support import covered_release, release_records
 
-    encoder, recipient, name, witness_key = server_of(folder)
+    encoder, recipient, name, witness_key = server_identity(folder)
     site, origin = f"plant-{number:05}", f"weightgate/plant-{number:05}/{number:08x}"
     signing_key, ledger_key = signing.generate_key(), signing.generate_hybrid_key()
     schema = default_schema(
@@ -163,7 +163,7 @@ def make_plant(folder: Path, number: int) -> None:  # long: one release, from ke
                 purpose="bench",
                 expires=0,
             )
-            drawn = records(number)
+            drawn = draw_records(number)
             seq = release_records(
                 ledger, schema, drawn, query, signing_key, dataset="parts", recipient=recipient
             )
@@ -185,7 +185,7 @@ def make_plant(folder: Path, number: int) -> None:  # long: one release, from ke
 
 
 @lru_cache(1)
-def server_of(folder: Path) -> tuple[str, str, str, Any]:
+def server_identity(folder: Path) -> tuple[str, str, str, Any]:
     from wg_server.fleet.witness import witness_key_name
     from wg_server.site.home import ServerHome
 
@@ -194,7 +194,7 @@ def server_of(folder: Path) -> tuple[str, str, str, Any]:
     return home.encoder_id(), config.name, witness_key_name(config), key
 
 
-def records(number: int) -> tuple[Any, Any, None]:
+def draw_records(number: int) -> tuple[Any, Any, None]:
     """Draw simulated records: the same classes at all plants, each plant with its own shift."""
     rng = np.random.default_rng((1, number))
     means = np.random.default_rng(0).normal(0, 0.08, (CLASSES, DIMENSION))
@@ -271,7 +271,9 @@ class StandIns:
 
 
 @contextmanager
-def served(folder: Path, size: int, database: str, words: Any) -> Iterator[tuple[Any, list[str]]]:
+def prepare_campaign(
+    folder: Path, size: int, database: str, words: Any
+) -> Iterator[tuple[Any, list[str]]]:
     """Prepare a home for ``size`` sites; return it with the command that serves one campaign."""
     from wg_server.site.home import ServerHome
 
@@ -289,10 +291,10 @@ def served(folder: Path, size: int, database: str, words: Any) -> Iterator[tuple
             yield home, [*command, "--sites", str(size)]
 
 
-def measured(home: Any, command: list[str], lives: list[float]) -> dict[str, Any]:
+def run_killed_campaign(home: Any, command: list[str], lifetimes: list[float]) -> dict[str, Any]:
     """Run one campaign whose server is killed after each of the given numbers of seconds."""
-    began, killed, machine = time.monotonic(), 0, measure.machine()
-    for life in lives:
+    began, killed, machine = time.monotonic(), 0, measure.describe_machine()
+    for life in lifetimes:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
             process.wait(life)
@@ -303,17 +305,23 @@ def measured(home: Any, command: list[str], lives: list[float]) -> dict[str, Any
             break
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     row = json.loads(done.stdout.splitlines()[-1])
-    if lives:
-        row = {"kills": killed, "seconds": round(time.monotonic() - began), **accounted(home)}
+    if lifetimes:
+        row = {
+            "kills": killed,
+            "seconds": round(time.monotonic() - began),
+            **count_irregular_sites(home),
+        }
     return {"machine": machine, **row}
 
 
-def packages_in_turn(folder: Path, sizes: list[int], database: str, words: Any) -> dict[str, Any]:
+def measure_packages(folder: Path, sizes: list[int], database: str, words: Any) -> dict[str, Any]:
     """Measure a package's processor time by number of sites, and the ratio of both ends."""
     blocks: defaultdict[int, list[float]] = defaultdict(list)
-    machine = measure.machine()
+    machine = measure.describe_machine()
     with ExitStack() as stack:
-        homes = {n: stack.enter_context(served(folder, n, database, words)) for n in sizes}
+        homes = {
+            n: stack.enter_context(prepare_campaign(folder, n, database, words)) for n in sizes
+        }
         for number, (size, home) in itertools.product(range(words.packages + 1), homes.items()):
             done = subprocess.run(home[1], check=True, stdout=subprocess.PIPE, text=True)
             row = json.loads(done.stdout.splitlines()[-1])
@@ -327,7 +335,7 @@ def packages_in_turn(folder: Path, sizes: list[int], database: str, words: Any) 
     return {"machine": machine, **row, "ratio": statistics.mean(ratios), "ratio_error": error}
 
 
-def accounted(home: Any) -> dict[str, Any]:
+def count_irregular_sites(home: Any) -> dict[str, Any]:
     """Count sites without a release or package in a campaign, and sites that have one twice."""
     from wg_server.generator import versions
     from wg_server.store.pools import PoolTable
@@ -360,7 +368,9 @@ def accounted(home: Any) -> dict[str, Any]:
     return {**row, "lost": lost, "twice": twice, "sums_lack": lacking}
 
 
-def be_server(root: Path, size: int, pause: float) -> dict[str, Any]:  # long: a campaign, its row
+def serve_campaign(
+    root: Path, size: int, pause: float
+) -> dict[str, Any]:  # long: a campaign, its row
     """Serve one campaign, and return its cost."""
     import logging
 
@@ -402,7 +412,7 @@ def be_server(root: Path, size: int, pause: float) -> dict[str, Any]:  # long: a
         ]
         worker.start()
         peaks = [0.0]
-        threading.Thread(target=watch, args=(peaks,), daemon=True).start()
+        threading.Thread(target=watch_memory, args=(peaks,), daemon=True).start()
         while queue.find_campaign(queued.id, site="plant-00000").finished is None:
             time.sleep(0.5)
         seconds = time.monotonic() - began
@@ -466,18 +476,18 @@ def enrol(store: Any, plants: Path, size: int) -> None:
         connection.execute(schema.site.insert(), rows)
 
 
-def watch(peaks: list[float]) -> None:
+def watch_memory(peaks: list[float]) -> None:
     """Store the peak memory of this process and its children together, in MB, in ``peaks``."""
     while True:
         resident = 0.0
-        for pid in [os.getpid(), *children()]:
+        for pid in [os.getpid(), *child_processes()]:
             with suppress(OSError, SystemExit):  # it has just ended
-                resident += measure.resident(pid)
+                resident += measure.resident_memory(pid)
         peaks[0] = max(peaks[0], resident)
         time.sleep(0.2)
 
 
-def children() -> list[int]:
+def child_processes() -> list[int]:
     tasks = Path("/proc/self/task").glob("*/children")
     return [int(pid) for task in tasks for pid in task.read_text().split()]
 
@@ -486,7 +496,7 @@ def processor_seconds() -> float:
     """Processor time of this process and its children, including ended ones, in seconds."""
     times = os.times()
     ended = times.user + times.system + times.children_user + times.children_system
-    return ended + sum(measure.cpu_seconds(pid) for pid in children())
+    return ended + sum(measure.cpu_seconds(pid) for pid in child_processes())
 
 
 if __name__ == "__main__":

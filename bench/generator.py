@@ -17,10 +17,10 @@ from pathlib import Path
 
 import torch
 from bench import installed, tables
-from bench.measure import describe
-from bench.methods import Cell, cells, judge
-from bench.plants import DATASETS, QUICK, cut
-from bench.rows import Row, Rows, by_cell, judged, write_table
+from bench.measure import save_settings
+from bench.methods import Cell, evaluate_methods, scenario_cells
+from bench.plants import DATASETS, QUICK, cut_data_set
+from bench.rows import Row, Rows, evaluate_jobs, split_by_cell, write_table
 
 VERSION = 10  # Of the methods and cells; results of another version are not used
 
@@ -42,12 +42,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="six data sets, one seed, fewer cells")
     parser.add_argument("--against", type=Path, help="results of before: print the differences")
     options = parser.parse_args()
-    generator, _ = installed.loaded(options.home)
+    generator, _ = installed.load_cached(options.home)
     rows = Rows(options.results)
     prefix = f"v{VERSION} {generator.id[:16]}"
     seeds = 1 if options.quick else options.seeds
     settings = {"version": VERSION, "quick": options.quick, "seeds": seeds}
-    describe(options.results, generator=generator.id, workers=options.workers, **settings)
+    save_settings(options.results, generator=generator.id, workers=options.workers, **settings)
     sets = options.sets.split(",") if options.sets else QUICK if options.quick else DATASETS
     # All data sets for one seed before the next, so that a run that is cut short is balanced.
     jobs: list[Job] = [
@@ -55,26 +55,28 @@ def main() -> None:
         for seed in range(seeds)
         for name in sets
     ]
-    cell_rows = list(by_cell(judged(rows, _job, jobs, options.workers)))
+    cell_rows = list(split_by_cell(evaluate_jobs(rows, _job, jobs, options.workers)))
     command = "python -m bench.generator --home HOME" + (" --quick" if options.quick else "")
     title = f"Generator {generator.id[:16]}; `{command}`"
     write_table("\n".join(tables.table(cell_rows, title)), options.table)
     if options.against:
-        before = [r for r in Rows(options.against).of() if not r["key"].startswith(prefix)]
-        print("\n".join(tables.against(cell_rows, list(by_cell(before)))))
+        before = [r for r in Rows(options.against).with_prefix() if not r["key"].startswith(prefix)]
+        print("\n".join(tables.compare_runs(cell_rows, list(split_by_cell(before)))))
 
 
 def _job(job: Job) -> Row | None:
     key, options, name, seed = job
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    generator, encoder = installed.loaded(options.home)
+    generator, encoder = installed.load_cached(options.home)
     scores: dict[str, dict[str, float]] = {}
     for group in _grouped(options):
-        identity, camera = generator.parts.encoder, group[0].camera
-        plants = cut(encoder, identity, options.datasets, name, seed, camera, options.cache)
+        identity, camera = generator.parts.encoder, group[0].camera_strength
+        plants = cut_data_set(
+            encoder, identity, options.datasets, name, seed, camera, options.cache
+        )
         if plants is None:
             return None
-        results = judge(generator, plants, group, seed)
+        results = evaluate_methods(generator, plants, group, seed)
         scores |= {cell.name: each for cell, each in zip(group, results, strict=True)}
     return {"key": key, "dataset": name, "cell": "", "scores": scores}
 
@@ -82,7 +84,7 @@ def _job(job: Job) -> Row | None:
 def _grouped(options: argparse.Namespace) -> list[list[Cell]]:
     """Group the requested cells that differ only in epsilon, whose label-only fits are shared."""
     groups: dict[Cell, list[Cell]] = {}
-    for cell in cells(quick=options.quick):
+    for cell in scenario_cells(quick=options.quick):
         if cell.name.endswith(tuple(options.cells.split(","))):
             groups.setdefault(dataclasses.replace(cell, epsilon=0.0), []).append(cell)
     return list(groups.values())

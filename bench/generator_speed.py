@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from bench import installed
-from bench.measure import machine, save
+from bench.measure import describe_machine, save_result
 from numpy.typing import NDArray
 from tests.bearings import BEARING
 
@@ -47,18 +47,22 @@ def main() -> None:
     parser.add_argument("--home", type=Path, help="a server's home, trained")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    figures = {"pictures_per_second": rendering(), **encoding(), **from_a_sheet()}
+    figures = {
+        "pictures_per_second": measure_rendering(),
+        **measure_encoding(),
+        **measure_sheet_networks(),
+    }
     if options.home is not None:
         home = ServerHome(options.home)
-        heads = installed.heads(home)
-        figures |= generation(heads)
+        heads = installed.head_generator(home)
+        figures |= measure_generation(heads)
         figures |= package_size(heads, load_encoder(home.read_encoder()))
     figures["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of this process: {figures['peak_memory_mb']:.0f} MB")
-    save("generator_speed", {"machine": machine(), "figures": figures})
+    save_result("generator_speed", {"machine": describe_machine(), "figures": figures})
 
 
-def encoding() -> dict[str, float]:
+def measure_encoding() -> dict[str, float]:
     """Records encoded per second: singly, as for a release, and in batches, as for a prediction."""
     rng = np.random.default_rng(0)
     groups, labels = np.arange(2000) % 5, np.arange(2000) % 3
@@ -89,7 +93,7 @@ def _rate(encode: Callable[[Any], object], records: NDArray[Any]) -> float:
     return best
 
 
-def rendering() -> float:
+def measure_rendering() -> float:
     """Pictures rendered per second, including those of whole sheets of material."""
     started, count = time.process_time(), 0
     for number in range(40):
@@ -102,15 +106,17 @@ def rendering() -> float:
     return rate
 
 
-def generation(generator: HeadGenerator) -> dict[str, float]:
+def measure_generation(generator: HeadGenerator) -> dict[str, float]:
     """Fewest seconds of three runs for the candidates of ten classes, with three other sites."""
     others = _pools(generator)
-    found = {"candidates_seconds": _least(lambda: generate_heads(generator, others, LABELS))}
+    found = {
+        "candidates_seconds": _fewest_seconds(lambda: generate_heads(generator, others, LABELS))
+    }
     print(f"generation: candidates in {found['candidates_seconds']:.3f} s")
     return found
 
 
-def from_a_sheet() -> dict[str, float]:
+def measure_sheet_networks() -> dict[str, float]:
     """Seconds for sixteen networks from a data sheet, with untrained weights."""
     sheet, sheet_labels = DataSheet(rotating_machine=BEARING), ("normal", "ball", "inner", "outer")
     simulator = bearing_simulation.BearingSimulator(0)
@@ -124,7 +130,9 @@ def from_a_sheet() -> dict[str, float]:
         }
     )
     seconds = {
-        "sheet_networks_seconds": _least(lambda: generator.generate_networks(sheet, sheet_labels))
+        "sheet_networks_seconds": _fewest_seconds(
+            lambda: generator.generate_networks(sheet, sheet_labels)
+        )
     }
     print(f"sixteen networks from a data sheet: {seconds['sheet_networks_seconds']:.3f} s")
     return seconds
@@ -166,7 +174,7 @@ def _pools(generator: HeadGenerator) -> list[EvidencePool]:
     return pools_of_releases(generator.parts.priors, release(), [release() for _ in range(3)])
 
 
-def _least(work: Callable[[], object]) -> float:
+def _fewest_seconds(work: Callable[[], object]) -> float:
     work()
     seconds = []
     for _ in range(3):

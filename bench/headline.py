@@ -33,10 +33,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from bench import kinds
-from bench.federated import FAMILIES, rendered_kind
+from bench.federated import FAMILIES, cached_rendered_kind
 from bench.kinds import Kind
-from bench.measure import machine
-from bench.plants import DATASETS, DELTA, Floats, release
+from bench.measure import describe_machine
+from bench.plants import DATASETS, DELTA, Floats, simulate_release
 from bench.rows import write_table
 from bench.tables import markdown
 from scipy.optimize import linear_sum_assignment
@@ -52,12 +52,12 @@ from wg_server.generator.prior.blup import ModelVariances, fit_variances
 from wg_server.site.home import ServerHome
 from wg_server.zoo.store import ZooStore
 
-WAYS, KNOWN, HEADS, RECORDS, FEW = 5, 40, 1000, 50, 5
+WAYS, ZOO_CLASSES, ZOO_HEADS, CONDITION_RECORDS, LABELS_PER_CLASS = 5, 40, 1000, 50, 5
 EPSILONS = float("inf"), 4.0
 STEPS = 0, 1, 5, 10, 50
 RATES = 0.003, 0.03, 0.3
 TASKS, DRAWS = 6, 3  # Draws of five classes a set; of zoo, recipe, noise and tasks
-LATENT, TRAINING, SAMPLES, FLOW_STEPS = 64, 1000, 16, 12
+LATENT, TRAINING_STEPS, SAMPLES, FLOW_STEPS = 64, 1000, 16, 12
 ALONE = "alone"
 
 
@@ -97,7 +97,7 @@ class Variances:
     between: Floats
 
     @staticmethod
-    def of(records: Floats) -> Variances:
+    def estimate(records: Floats) -> Variances:
         """Estimate from records ``[K, n, d]``, shrunk by a tenth to the mean variance."""
         k, n, d = records.shape
         means = records.mean(axis=1)
@@ -113,7 +113,7 @@ def logits(heads: Tensor, x: Tensor) -> Tensor:
     return x @ heads[..., :-1].transpose(-1, -2) + heads[..., None, :, -1]
 
 
-def tuned(
+def fine_tune(
     start: Tensor, x: Tensor, y: Tensor, rate: float, steps: int
 ) -> Iterator[tuple[int, Tensor]]:
     """Fine-tune heads together by Adam; yield each step and the heads before it."""
@@ -128,20 +128,24 @@ def tuned(
         optimiser.step()
 
 
-def answers(tasks: int, records: int) -> Tensor:
+def sorted_classes(tasks: int, records: int) -> Tensor:
     """Return the classes ``[tasks, 5 records]`` of records that are sorted by class."""
     return torch.arange(WAYS).repeat_interleave(records).expand(tasks, -1)
 
 
-def zoo_of_heads(records: Floats, rng: np.random.Generator) -> Heads:
+def train_zoo(records: Floats, rng: np.random.Generator) -> Heads:
     """Train heads on random subsets of five classes of the records ``[40, n, d]``."""
     means, heads = [], []
-    for _ in range(HEADS // 250):
-        chosen = np.array([rng.permutation(KNOWN)[:WAYS] for _ in range(250)])
+    for _ in range(ZOO_HEADS // 250):
+        chosen = np.array([rng.permutation(ZOO_CLASSES)[:WAYS] for _ in range(250)])
         rows = rng.permuted(np.tile(np.arange(records.shape[1]), (250, WAYS, 1)), axis=2)
-        x = torch.tensor(records[chosen[..., None], rows[..., :RECORDS]], dtype=torch.float32)
+        x = torch.tensor(
+            records[chosen[..., None], rows[..., :CONDITION_RECORDS]], dtype=torch.float32
+        )
         start = torch.zeros(250, WAYS, x.shape[-1] + 1)
-        steps = list(tuned(start, x.flatten(1, 2), answers(250, RECORDS), 0.5, 40))
+        steps = list(
+            fine_tune(start, x.flatten(1, 2), sorted_classes(250, CONDITION_RECORDS), 0.5, 40)
+        )
         means.append(x.mean(dim=2))
         heads.append(steps[-1][1] - steps[-1][1].mean(dim=1, keepdim=True))
     return Heads(torch.cat(means), torch.cat(heads))
@@ -155,11 +159,11 @@ def mlp(*widths: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-class Recipe:
+class HeadDiffusion:
     """D2NWG's recipe: an autoencoder of flattened heads, and a diffusion on its latents."""
 
     def __init__(self, zoo: Heads, variances: Variances) -> None:
-        self.basis = whitening(variances.between)
+        self.basis = whitening_matrix(variances.between)
         flat = zoo.heads.flatten(1)
         size, width = flat.shape[1], WAYS * zoo.means.shape[2] + 1
         self.centre, self.scale = flat.mean(0), flat.std()
@@ -188,9 +192,9 @@ class Recipe:
         """Train networks on random batches of row numbers of the zoo."""
         parameters = [p for network in networks for p in network.parameters()]
         optimiser = torch.optim.AdamW(parameters, 1e-3, weight_decay=1e-4)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, TRAINING)
-        for _ in range(TRAINING):
-            loss = objective(torch.randint(HEADS, (64,)))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, TRAINING_STEPS)
+        for _ in range(TRAINING_STEPS):
+            loss = objective(torch.randint(ZOO_HEADS, (64,)))
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -212,7 +216,7 @@ class Recipe:
         return torch.cat([known, torch.full((len(means), 1), 10 * noise)], dim=1)
 
     @torch.no_grad()
-    def samples(self, means: Tensor, noise: float) -> Tensor:
+    def sample_heads(self, means: Tensor, noise: float) -> Tensor:
         """Sample heads ``[SAMPLES, n, 5, d + 1]`` for class means."""
         condition = self.condition(means, noise).repeat(SAMPLES, 1)
         state = torch.randn(len(condition), LATENT)
@@ -225,19 +229,21 @@ class Recipe:
 
 
 def release_noise(epsilon: float) -> float:
-    """Standard deviation of the noise on a class mean of ``RECORDS`` records of norm 1."""
-    return 0.0 if np.isinf(epsilon) else 1 / calibration.largest_mu(epsilon, DELTA) / RECORDS
+    """Standard deviation of the noise on a class mean of ``CONDITION_RECORDS`` records."""
+    return (
+        0.0 if np.isinf(epsilon) else 1 / calibration.largest_mu(epsilon, DELTA) / CONDITION_RECORDS
+    )
 
 
-def whitening(covariance: Floats) -> Tensor:
+def whitening_matrix(covariance: Floats) -> Tensor:
     """Return a matrix that transforms a covariance to the identity."""
     values, vectors = np.linalg.eigh(covariance)
     return torch.tensor(vectors / np.sqrt(np.maximum(values, 1e-9)), dtype=torch.float32)
 
 
-def nearest(zoo: Heads, means: Tensor, variances: Variances) -> Tensor:
+def nearest_heads(zoo: Heads, means: Tensor, variances: Variances) -> Tensor:
     """Select the zoo's head whose class means are nearest, with its classes reordered to match."""
-    basis = whitening(variances.within)
+    basis = whitening_matrix(variances.within)
     known, found = (zoo.means - zoo.means.mean(1, keepdim=True)) @ basis, []
     for mean in (means - means.mean(1, keepdim=True)) @ basis:
         distance = torch.cdist(mean[None], known)
@@ -250,11 +256,11 @@ def nearest(zoo: Heads, means: Tensor, variances: Variances) -> Tensor:
     return torch.stack(found)
 
 
-def closed_form(means: Tensor, noise: float, variances: Variances) -> Tensor:
+def closed_form_heads(means: Tensor, noise: float, variances: Variances) -> Tensor:
     """Compute discriminants from the best linear prediction of class deviations."""
     x, (within, between) = means.double().numpy(), (variances.within, variances.between)
     d = within.shape[0]
-    blur = (within / RECORDS + noise**2 * np.eye(d)) * (WAYS - 1) / WAYS
+    blur = (within / CONDITION_RECORDS + noise**2 * np.eye(d)) * (WAYS - 1) / WAYS
     gain = between @ np.linalg.inv(between + blur)
     centre = x.mean(axis=1, keepdims=True)
     deviations = (x - centre) @ gain.T
@@ -264,14 +270,16 @@ def closed_form(means: Tensor, noise: float, variances: Variances) -> Tensor:
     return torch.tensor(heads, dtype=torch.float32)
 
 
-def product(tasks: Sequence[Task], priors: ModelVariances, epsilon: float, seed: int) -> Tensor:
+def product_heads(
+    tasks: Sequence[Task], priors: ModelVariances, epsilon: float, seed: int
+) -> Tensor:
     """Compute the product's heads: a release, BLUP, and alignment to records without labels."""
     heads, names = [], tuple(f"class-{k}" for k in range(WAYS))
-    y = np.repeat(np.arange(WAYS), RECORDS)
+    y = np.repeat(np.arange(WAYS), CONDITION_RECORDS)
     for number, task in enumerate(tasks):
         rng = np.random.default_rng((seed, number))
         x = task.shown.reshape(-1, task.shown.shape[-1])
-        released = release("ab" * 32, x, y, names, epsilon, rng)
+        released = simulate_release("ab" * 32, x, y, names, epsilon, rng)
         pools = pooling.pools_of_releases(priors, None, [released])
         own = task.few.reshape(-1, x.shape[1])
         posterior = pooling.posterior_from_pools(priors, pools, names)
@@ -280,20 +288,20 @@ def product(tasks: Sequence[Task], priors: ModelVariances, epsilon: float, seed:
     return torch.tensor(np.array(heads), dtype=torch.float32)
 
 
-def tasks_of(classes: Mapping[str, Sequence[Floats]], rng: np.random.Generator) -> list[Task]:
+def draw_tasks(classes: Mapping[str, Sequence[Floats]], rng: np.random.Generator) -> list[Task]:
     """Draw tasks from classes, whose records are given for each use of ``Task``."""
     drawn = []
     for _ in range(TASKS):
         chosen = rng.permutation(len(classes["test"]))[:WAYS]
         parts = {}
-        for part, size in (("shown", RECORDS), ("few", FEW), ("test", 20)):
+        for part, size in (("shown", CONDITION_RECORDS), ("few", LABELS_PER_CLASS), ("test", 20)):
             records = [classes[part][k] for k in chosen]
             parts[part] = np.array([x[np.resize(rng.permutation(len(x)), size)] for x in records])
         drawn.append(Task(**parts))
     return drawn
 
 
-def of_kind(kind: Kind) -> dict[str, list[Floats]]:
+def kind_records(kind: Kind) -> dict[str, list[Floats]]:
     """Return records by use of ``Task`` and class: other plants', the plant's, and test records."""
     others = [np.concatenate(part) for part in zip(*kind.sites[1:], strict=True)]
     parts = {"shown": others, "few": kind.sites[0], "test": kind.test}
@@ -301,7 +309,7 @@ def of_kind(kind: Kind) -> dict[str, list[Floats]]:
     return {part: [x[y == k] for k in count] for part, (x, y) in parts.items()}
 
 
-def photographs(encoder: Encoder, root: Path, cache: Path) -> Floats | None:
+def tiny_imagenet_features(encoder: Encoder, root: Path, cache: Path) -> Floats | None:
     """Features ``[60, 100, d]`` of classes of tiny_imagenet; None if the data set is missing."""
     files = sorted((root / "tiny_imagenet").glob("*.npz"))
     if not files:
@@ -326,7 +334,7 @@ class Rivals:
     """Zoo, trained recipe and variances from which all methods make heads."""
 
     zoo: Heads
-    recipe: Recipe
+    diffusion: HeadDiffusion
     variances: Variances
     rendered: ModelVariances
 
@@ -335,16 +343,16 @@ class Rivals:
         noise = release_noise(epsilon)
         means = torch.tensor(np.array([task.shown.mean(axis=1) for task in tasks])).float()
         means = means + noise * torch.randn_like(means)
-        samples = self.recipe.samples(means, noise)
-        picked = torch.randint(HEADS, (len(tasks),))
+        samples = self.diffusion.sample_heads(means, noise)
+        picked = torch.randint(ZOO_HEADS, (len(tasks),))
         return {
             "random": 0.05 * torch.randn_like(self.zoo.heads[picked]),
             "pretrained": self.zoo.heads[picked],
-            "nearest": nearest(self.zoo, means, self.variances),
+            "nearest": nearest_heads(self.zoo, means, self.variances),
             "D2NWG": samples[0],
             "D2NWG, mean of 16": samples.mean(dim=0),
-            "closed form": closed_form(means, noise, self.variances),
-            "ours": product(tasks, self.rendered, epsilon, 57),
+            "closed form": closed_form_heads(means, noise, self.variances),
+            "ours": product_heads(tasks, self.rendered, epsilon, 57),
         }
 
 
@@ -352,18 +360,23 @@ Scores = dict[tuple[float, str, float, int], float]
 """Accuracy by epsilon, method, learning rate and step."""
 
 
-def measured(rivals: Rivals, tasks: Sequence[Task], rates: Mapping[str, Sequence[float]]) -> Scores:
+def score_methods(
+    rivals: Rivals, tasks: Sequence[Task], rates: Mapping[str, Sequence[float]]
+) -> Scores:
     """Fine-tune and evaluate all methods on the tasks of a data set."""
     few, test = (
         torch.tensor(np.array([part.reshape(-1, part.shape[-1]) for part in parts])).float()
         for parts in ([task.few for task in tasks], [task.test for task in tasks])
     )
-    y, truth = answers(len(tasks), FEW), answers(len(tasks), test.shape[1] // WAYS)
+    y, truth = (
+        sorted_classes(len(tasks), LABELS_PER_CLASS),
+        sorted_classes(len(tasks), test.shape[1] // WAYS),
+    )
     scores: Scores = {}
     for epsilon in EPSILONS:
         for way, heads in rivals.heads(tasks, epsilon).items():
             for rate in rates.get(way, RATES):
-                for step, now in tuned(heads, few, y, rate, max(STEPS)):
+                for step, now in fine_tune(heads, few, y, rate, max(STEPS)):
                     if step in STEPS:
                         hits = (logits(now, test).argmax(-1) == truth).float().mean()
                         scores[epsilon, way, rate, step] = float(hits)
@@ -405,13 +418,13 @@ def main() -> None:
     options = parser.parse_args()
     started, home = time.monotonic(), ServerHome(options.home)
     encoder, cache = load_encoder(home.read_encoder()), options.cache
-    photos = photographs(encoder, options.datasets, cache)
+    photos = tiny_imagenet_features(encoder, options.datasets, cache)
     if photos is None:
         raise SystemExit(f"{options.datasets}: tiny_imagenet is not here")
     tasks = load_tasks(ZooStore(home.zoo), home.encoder_id())
     rendered = fit_variances([task.features for task in tasks], [task.y for task in tasks])
-    families = [rendered_kind(encoder, family, cache) for family in FAMILIES]
-    cuts = {name: kinds.cut(encoder, options.datasets, name, cache) for name in DATASETS}
+    families = [cached_rendered_kind(encoder, family, cache) for family in FAMILIES]
+    cuts = {name: kinds.cut_kind(encoder, options.datasets, name, cache) for name in DATASETS}
     sets = {name: kind for name, kind in cuts.items() if kind and len(kind.labels) >= WAYS}
     print("Not here, or fewer than five classes:", ", ".join(set(cuts) - set(sets)))
     rates: dict[str, Sequence[float]] = {}
@@ -420,17 +433,17 @@ def main() -> None:
         torch.manual_seed(seed)
         rng = np.random.default_rng(seed)
         shuffled = photos[rng.permutation(len(photos))]
-        known = shuffled[:KNOWN]
-        zoo, variances = zoo_of_heads(known, rng), Variances.of(known)
-        rivals = Rivals(zoo, Recipe(zoo, variances), variances, rendered)
+        known = shuffled[:ZOO_CLASSES]
+        zoo, variances = train_zoo(known, rng), Variances.estimate(known)
+        rivals = Rivals(zoo, HeadDiffusion(zoo, variances), variances, rendered)
         if not rates:
-            trials = [tasks_of(of_kind(k), rng) for k in families if len(k.labels) >= WAYS]
-            rates = best_rates([measured(rivals, trial, {}) for trial in trials])
+            trials = [draw_tasks(kind_records(k), rng) for k in families if len(k.labels) >= WAYS]
+            rates = best_rates([score_methods(rivals, trial, {}) for trial in trials])
         places = {"shown": slice(60), "few": slice(60, 65), "test": slice(65, None)}
-        unseen = {part: [x[rows] for x in shuffled[KNOWN:]] for part, rows in places.items()}
-        drawn = {"tiny_imagenet": measured(rivals, tasks_of(unseen, rng), rates)}
+        unseen = {part: [x[rows] for x in shuffled[ZOO_CLASSES:]] for part, rows in places.items()}
+        drawn = {"tiny_imagenet": score_methods(rivals, draw_tasks(unseen, rng), rates)}
         for name, kind in sets.items():
-            drawn[name] = measured(rivals, tasks_of(of_kind(kind), rng), rates)
+            drawn[name] = score_methods(rivals, draw_tasks(kind_records(kind), rng), rates)
         every.append(drawn)
     results = {
         name: {key: float(np.mean([drawn[name][key] for drawn in every])) for key in scores}
@@ -439,7 +452,7 @@ def main() -> None:
     about = f"Sets: {', '.join(results)}; {time.monotonic() - started:.0f} s."
     chosen = ", ".join(f"{way} {rate[0]:g}" for way, rate in rates.items() if way != ALONE)
     lines = [*table(results, rates), "", about, "", f"Rates: {chosen}.", ""]
-    write_table("\n".join([*lines, f"`{json.dumps(machine())}`"]), options.table)
+    write_table("\n".join([*lines, f"`{json.dumps(describe_machine())}`"]), options.table)
 
 
 def best_rates(trials: Sequence[Scores]) -> dict[str, Sequence[float]]:

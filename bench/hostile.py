@@ -54,10 +54,10 @@ def main() -> None:
         sys.stdout.write(f"## {name}\n\n{sections[name]}\n")
         sys.stdout.flush()
     if not words.quick:
-        write(sections)
+        write_sections(sections)
 
 
-def write(sections: dict[str, str]) -> None:
+def write_sections(sections: dict[str, str]) -> None:
     """Replace sections of the results file by those with the same heading."""
     text = TABLE.read_text("utf-8") if TABLE.is_file() else ""
     there = dict(re.findall(r"^## (\w+)\n\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
@@ -66,7 +66,7 @@ def write(sections: dict[str, str]) -> None:
     TABLE.write_text("# `python -m bench.hostile`\n\n" + "\n".join(parts), "utf-8")
 
 
-def release(datasets: Path, quick: bool) -> Lines:
+def measure_release_attacks(datasets: Path, quick: bool) -> Lines:
     """Measure the effect of colluders on accuracy at the honest plants, in percentage points."""
     yield from tables.markdown(
         hostile_release.COLUMNS,
@@ -76,7 +76,7 @@ def release(datasets: Path, quick: bool) -> Lines:
     )
 
 
-def absent(datasets: Path, quick: bool) -> Lines:
+def measure_absent_classes(datasets: Path, quick: bool) -> Lines:
     """Measure the effect of colluders on classes that a plant lacks."""
     yield from tables.markdown(
         hostile_absent.COLUMNS,
@@ -86,7 +86,7 @@ def absent(datasets: Path, quick: bool) -> Lines:
     )
 
 
-def package(datasets: Path, quick: bool) -> Lines:
+def measure_backdoors(datasets: Path, quick: bool) -> Lines:
     """Measure the effect of a package with a backdoor at a plant."""
     marks = hostile_package.measure(
         datasets, sets=hostile_package.SETS[:1] if quick else hostile_package.SETS
@@ -102,25 +102,25 @@ def package(datasets: Path, quick: bool) -> Lines:
         ),
         (
             (
-                mark.what,
-                mark.kept,
-                ", ".join(mark.failed) or "none",
+                mark.title,
+                mark.selected_model,
+                ", ".join(mark.failed_checks) or "none",
                 ", ".join(f"{value:.2f}" for value in mark.accuracy),
-                ", ".join(f"{value:.2f}" for value in mark.called),
-                "" if mark.new != mark.new else f"{mark.new:.2f}",
+                ", ".join(f"{value:.2f}" for value in mark.first_class_shares),
+                "" if mark.new_share != mark.new_share else f"{mark.new_share:.2f}",
             )
             for mark in marks
         ),
     )
 
 
-def files(datasets: Path, quick: bool) -> Lines:
+def measure_hostile_files(datasets: Path, quick: bool) -> Lines:
     """Measure whether hostile files are refused, and their cost."""
     with tempfile.TemporaryDirectory(prefix="wg-bench-") as folder:
-        flips = 30 if quick else hostile_input.FLIPS
-        met = hostile_input.statistics(Path(folder), flips=flips)
+        flips = 30 if quick else hostile_input.BYTE_FLIPS
+        met = hostile_input.try_statistics(Path(folder), flips=flips)
     kinds = [("`.wgs`", one) for one in met]
-    kinds += [("YAML", one) for one in hostile_input.documents()]
+    kinds += [("YAML", one) for one in hostile_input.try_documents()]
     yield from tables.markdown(
         ("file", "what is hostile", "result", "longest, s", "most memory, MB"),
         (
@@ -136,7 +136,7 @@ def files(datasets: Path, quick: bool) -> Lines:
     )
 
 
-def timing(datasets: Path, quick: bool) -> Lines:
+def measure_timing(datasets: Path, quick: bool) -> Lines:
     """Test whether the time of an answer distinguishes plants."""
     compared, medians = hostile_timing.measure(
         rounds=4 if quick else 25, processes=1 if quick else 2
@@ -153,13 +153,13 @@ def timing(datasets: Path, quick: bool) -> Lines:
         ),
         (
             (
-                one.what,
+                one.title,
                 " and ".join(one.kinds),
                 str(one.blocks),
                 f"{one.difference:+.2f}",
-                f"{one.p:.3f}",
+                f"{one.p_value:.3f}",
                 f"{one.level:.4f}",
-                f"{one.visible:.1f}",
+                f"{one.detectable_shift:.1f}",
             )
             for one in compared
         ),
@@ -168,19 +168,19 @@ def timing(datasets: Path, quick: bool) -> Lines:
     yield f"Median silence: {medians}, with a slot of {hostile_timing.SLOT_SECONDS:g} s."
 
 
-def server(datasets: Path, quick: bool) -> Lines:
+def measure_server_attacks(datasets: Path, quick: bool) -> Lines:
     """Measure the effect of attacks on the server's listeners on a campaign."""
     attacks = ("all",) if quick else hostile_server.ATTACKS
-    yield from hostile_server.bench(1 if quick else 3, attacks, nice=0)
+    yield from hostile_server.measure_attacks(1 if quick else 3, attacks, nice=0)
 
 
 PARTS: dict[str, Callable[[Path, bool], Lines]] = {
-    "release": release,
-    "absent": absent,
-    "package": package,
-    "files": files,
-    "timing": timing,
-    "server": server,
+    "release": measure_release_attacks,
+    "absent": measure_absent_classes,
+    "package": measure_backdoors,
+    "files": measure_hostile_files,
+    "timing": measure_timing,
+    "server": measure_server_attacks,
 }
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from bench import hostile_release, plants
-from bench.hostile_release import ENCODER, HONEST, MANY, Fleet, Records
+from bench.hostile_release import ENCODER, HONEST, MANY_TIMES, Fleet, Records
 
 from wg_client.selection.checks.few_sites import LEAST_SITES
 from wg_common.inference import posterior as posteriors
@@ -26,7 +26,7 @@ from wg_server.generator.prior import blup, influence
 from wg_server.generator.prior.blup import ModelVariances
 from wg_server.generator.prior.site_statistics import site_evidence
 
-ABSENT = 2
+ABSENT_CLASSES = 2
 SHOTS = {"digits": (15,), "mnist10k": (10, 90)}
 COLUMNS = (
     "set",
@@ -52,13 +52,13 @@ def measure(datasets: Path, *, fleets: int, epsilons: Sequence[float]) -> Iterat
             continue
         for shots in sizes:
             for epsilon in epsilons:
-                for times in (1, MANY):
+                for times in (1, MANY_TIMES):
                     right: dict[str, list[float]] = defaultdict(list)
                     backed: dict[str, list[float]] = defaultdict(list)
                     for number in range(fleets):
                         rng = np.random.default_rng((number, len(data[1])))
                         fleet = Fleet(data, rng, shots)
-                        _judge(priors, fleet, (epsilon, times, number), right, backed)
+                        _evaluate_case(priors, fleet, (epsilon, times, number), right, backed)
                     yield (
                         name,
                         str(shots),
@@ -69,44 +69,44 @@ def measure(datasets: Path, *, fleets: int, epsilons: Sequence[float]) -> Iterat
                     )
 
 
-def _judge(
+def _evaluate_case(
     priors: ModelVariances,
     fleet: Fleet,
     case: tuple[float, int, int],
-    right: dict[str, list[float]],
-    backed: dict[str, list[float]],
+    accuracies: dict[str, list[float]],
+    support_shares: dict[str, list[float]],
 ) -> None:
     """Evaluate every honest plant without the two classes, in each of ``FLEETS``."""
     epsilon, times, number = case
     rng = np.random.default_rng((5, number, int(10 * epsilon)))
 
     def release(records: Records) -> NoisyStatistics:
-        return plants.release(ENCODER, *records, fleet.labels, epsilon, rng)
+        return plants.simulate_release(ENCODER, *records, fleet.labels, epsilon, rng)
 
     honest = [release(records) for records in fleet.own]
-    colluders = [release(_exchanged(records, times)) for records in fleet.own[HONEST:]]
+    colluders = [release(_exchange_labels(records, times)) for records in fleet.own[HONEST:]]
     for plant in range(HONEST):
         x, y = fleet.own[plant]
-        own = x[y >= ABSENT], y[y >= ABSENT]
+        own = x[y >= ABSENT_CLASSES], y[y >= ABSENT_CLASSES]
         fellows = [honest[i] for i in range(HONEST) if i != plant]
         others = (fellows, fellows + honest[HONEST:], fellows + colluders)
         tx, ty = fleet.tests[plant]
         for word, releases in zip(FLEETS, others, strict=True):
             sites = [site_evidence(one, fleet.labels) for one in (release(own), *releases)]
-            used, behind = _weighed(priors, sites)
+            used, behind = _accepted_sites(priors, sites)
             pooled = blup.posterior_from_sites(priors, used, len(fleet.labels))
             weight, bias = posteriors.posterior_head(pooled, *own)
             calls = (tx @ weight.T + bias).argmax(axis=1)
-            right[word].append(float((calls == ty)[ty < ABSENT].mean()))
-            backed[word].append(float((behind[:ABSENT] >= LEAST_SITES).mean()))
+            accuracies[word].append(float((calls == ty)[ty < ABSENT_CLASSES].mean()))
+            support_shares[word].append(float((behind[:ABSENT_CLASSES] >= LEAST_SITES).mean()))
 
 
-def _exchanged(records: Records, times: int) -> Records:
+def _exchange_labels(records: Records, repeats: int) -> Records:
     x, y = records
-    return np.repeat(x, times, axis=0), np.repeat(np.where(y < ABSENT, 1 - y, y), times)
+    return np.repeat(x, repeats, axis=0), np.repeat(np.where(y < ABSENT_CLASSES, 1 - y, y), repeats)
 
 
-def _weighed(
+def _accepted_sites(
     priors: ModelVariances, sites: Sequence[SiteEvidence]
 ) -> tuple[list[SiteEvidence], np.ndarray]:
     """Return the accepted other sites with added noise, and how many support each class."""

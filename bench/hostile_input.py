@@ -39,11 +39,11 @@ from wg_server.site.home import ServerHome
 from wg_server.store.site import StoredSite as Enrolled
 from wg_server.zoo import plan as zoo_plan
 
-FLIPS, REFUSED, APART, TAKEN = 300, "refused", "in quarantine", "taken"
+BYTE_FLIPS, REFUSED, QUARANTINED, ACCEPTED = 300, "refused", "in quarantine", "taken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Met:
+class FileOutcomes:
     """Outcomes of hostile files of one kind.
 
     Attributes:
@@ -59,25 +59,25 @@ class Met:
     megabytes: float
 
 
-def statistics(folder: Path, *, flips: int = FLIPS) -> list[Met]:
+def try_statistics(folder: Path, *, flips: int = BYTE_FLIPS) -> list[FileOutcomes]:
     """Send hostile statistics to the server; return the outcomes by kind."""
-    return [_met(kind, uses) for kind, uses in Forger(folder).files(flips)]
+    return [_try_files(kind, uses) for kind, uses in Forger(folder).hostile_files(flips)]
 
 
-def documents() -> list[Met]:
+def try_documents() -> list[FileOutcomes]:
     """Read hostile YAML; return the outcomes by the file that it replaces."""
     return [
-        _met(name, (_reading(reader, data) for data in _bombs().values()))
+        _try_files(name, (_read_document(reader, data) for data in _costly_documents().values()))
         for name, reader in READERS.items()
     ]
 
 
-Use = Callable[[], str]
+FileUse = Callable[[], str]
 """Function that gives one file to the product, and returns the outcome or raises the product's
 error."""
 
 
-def _met(kind: str, uses: Iterator[Use]) -> Met:
+def _try_files(kind: str, uses: Iterator[FileUse]) -> FileOutcomes:
     outcomes: dict[str, int] = {}
     seconds = most = 0.0
     tracemalloc.start()
@@ -92,7 +92,7 @@ def _met(kind: str, uses: Iterator[Use]) -> Met:
         most = max(most, tracemalloc.get_traced_memory()[1] - held)
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
     tracemalloc.stop()
-    return Met(kind=kind, outcomes=outcomes, seconds=seconds, megabytes=most / 1e6)
+    return FileOutcomes(kind=kind, outcomes=outcomes, seconds=seconds, megabytes=most / 1e6)
 
 
 class Forger:
@@ -102,7 +102,7 @@ class Forger:
         self._site = Site(folder, cap="1000")
         self._ledger = self._site.create()
 
-    def make(self, integers: NDArray[np.int64] | None = None, **fields: Any) -> bytes:
+    def make_release(self, integers: NDArray[np.int64] | None = None, **fields: Any) -> bytes:
         """Make a charged and cosigned release with other integers or fields of the manifest."""
         self._site.register(self._ledger, "parts", secrets.token_bytes(8))  # or it was answered
         request = self._site.request(secrets.token_hex(8), "1")
@@ -118,7 +118,7 @@ class Forger:
         self._site.cosign(self._ledger)
         return statistics_file.encode_bundle(self._site.covered(self._ledger, request.request_id))
 
-    def sent(self, data: bytes, **asked: Any) -> Use:
+    def send_file(self, data: bytes, **asked: Any) -> FileUse:
         """Return a function that sends a file to the server."""
 
         def use() -> str:
@@ -138,17 +138,19 @@ class Forger:
                 name=WITNESS, public_key=self._site.witness_key.public_key(), others=(), quorum=1
             )
             stored = intake.accept_release(enrolled, data, terms, witness=witness, current_time=5.0)
-            return TAKEN if stored.is_usable else APART
+            return ACCEPTED if stored.is_usable else QUARANTINED
 
         return use
 
-    def lie(self, integers: NDArray[np.int64] | None = None, **fields: Any) -> Use:
+    def send_release(self, integers: NDArray[np.int64] | None = None, **fields: Any) -> FileUse:
         """Return a function that makes and sends a release; a refusal to write it counts too."""
-        return lambda: self.sent(self.make(integers, **fields))()
+        return lambda: self.send_file(self.make_release(integers, **fields))()
 
-    def files(self, flips: int) -> Iterator[tuple[str, Iterator[Use]]]:  # long: a case a lie
+    def hostile_files(
+        self, flips: int
+    ) -> Iterator[tuple[str, Iterator[FileUse]]]:  # long: a case a lie
         """Yield kinds of hostile files, each with functions that send them."""
-        honest = self.make()
+        honest = self.make_release()
         manifest, zeros = statistics_file.read_unverified(
             statistics_file.decode_bundle(honest).release
         )
@@ -159,60 +161,60 @@ class Forger:
             impossible.append(zeros.copy())
             impossible[-1][block.offset : block.offset + block.size] = value
         impossible.append(np.full_like(zeros, most))
-        yield "numbers that no records can give", map(self.lie, impossible)
+        yield "numbers that no records can give", map(self.send_release, impossible)
         nan = np.full(len(zeros), np.nan).view(np.int64)
         yield (
             "invalid sizes and numbers",
             iter(
                 [
-                    *(self.lie(None, **{x: "nan"}) for x in ("epsilon", "delta", "sigma")),
-                    *(self.lie(None, **{x: "inf"}) for x in ("epsilon", "delta", "sigma")),
-                    self.lie(zeros[:-1]),
-                    self.lie(np.zeros(1 << 22, np.int64)),
-                    self.sent(b""),
-                    self.sent(honest[: len(honest) // 2]),
-                    self.sent(honest + bytes(protocol.STATISTICS_LIMIT)),
-                    self.sent(secrets.token_bytes(1 << 20)),
+                    *(self.send_release(None, **{x: "nan"}) for x in ("epsilon", "delta", "sigma")),
+                    *(self.send_release(None, **{x: "inf"}) for x in ("epsilon", "delta", "sigma")),
+                    self.send_release(zeros[:-1]),
+                    self.send_release(np.zeros(1 << 22, np.int64)),
+                    self.send_file(b""),
+                    self.send_file(honest[: len(honest) // 2]),
+                    self.send_file(honest + bytes(protocol.STATISTICS_LIMIT)),
+                    self.send_file(secrets.token_bytes(1 << 20)),
                 ]
             ),
         )
-        yield "the bits of NaN as integers", iter([self.lie(nan)])
+        yield "the bits of NaN as integers", iter([self.send_release(nan)])
         yield (
             "made for another site, encoder or request",
             iter(
                 [
-                    self.lie(site="plant-b"),
-                    self.lie(dataset="other"),
-                    self.lie(request_id="33" * 16),
-                    self.lie(purpose="another"),
-                    self.sent(honest, epsilon="2"),
-                    self.sent(honest, delta="1e-6"),
-                    self.sent(honest, encoder="33" * 32),
+                    self.send_release(site="plant-b"),
+                    self.send_release(dataset="other"),
+                    self.send_release(request_id="33" * 16),
+                    self.send_release(purpose="another"),
+                    self.send_file(honest, epsilon="2"),
+                    self.send_file(honest, delta="1e-6"),
+                    self.send_file(honest, encoder="33" * 32),
                 ]
             ),
         )
-        mine, theirs = map(statistics_file.decode_bundle, (honest, self.make()))
+        mine, theirs = map(statistics_file.decode_bundle, (honest, self.make_release()))
         swapped = dataclasses.replace(mine, release=theirs.release)
         yield (
             "not charged",
             iter(
                 [
-                    self.sent(statistics_file.encode_bundle(swapped)),
-                    self.lie(sensitivity_squared="1"),
-                    self.lie(sigma=(1.0).hex()),
+                    self.send_file(statistics_file.encode_bundle(swapped)),
+                    self.send_release(sensitivity_squared="1"),
+                    self.send_release(sigma=(1.0).hex()),
                 ]
             ),
         )
         places = map(int, np.random.default_rng(1).choice(len(honest), flips, replace=False))
         changed = (honest[:x] + bytes([honest[x] ^ (1 << x % 8)]) + honest[x + 1 :] for x in places)
-        yield "one byte changed", map(self.sent, changed)
-        yield "the same file again, to the same question", iter([self.sent(honest)] * 3)
+        yield "one byte changed", map(self.send_file, changed)
+        yield "the same file again, to the same question", iter([self.send_file(honest)] * 3)
         exchanged = zeros.copy()
         exchanged[: counts.size] = 100 * weight
-        yield "false numbers that records could give", iter([self.lie(exchanged)])
+        yield "false numbers that records could give", iter([self.send_release(exchanged)])
 
 
-def _bombs() -> dict[str, bytes]:
+def _costly_documents() -> dict[str, bytes]:
     more = {
         "merged keys": "a: &a {x: 1}\n" + "".join(f"b{n}: {{<<: *a}}\n" for n in range(5_000)),
         "an anchor without an alias": "".join(f"a{n}: &a{n} [x]\n" for n in range(60_000)),
@@ -226,28 +228,28 @@ def _bombs() -> dict[str, bytes]:
     return {k: v if isinstance(v, bytes) else v.encode() for k, v in (HOSTILE | more).items()}
 
 
-def _reading(reader: Callable[[Path], object], data: bytes) -> Use:
+def _read_document(reader: Callable[[Path], object], data: bytes) -> FileUse:
     def use() -> str:
         with tempfile.TemporaryDirectory(prefix="wg-bench-") as folder:
             path = Path(folder) / "x.yaml"
             path.write_bytes(data)
             reader(path)
-        return TAKEN
+        return ACCEPTED
 
     return use
 
 
-def _as_client(path: Path) -> object:
+def _read_client_settings(path: Path) -> object:
     return configuration.load(ClientHome(path.rename(path.with_name("client.yaml")).parent))
 
 
-def _as_server(path: Path) -> object:
+def _read_server_settings(path: Path) -> object:
     return ServerHome(path.rename(path.with_name("server.yaml")).parent).read_config()
 
 
 READERS: dict[str, Callable[[Path], object]] = {
-    "client.yaml": _as_client,
-    "server.yaml": _as_server,
+    "client.yaml": _read_client_settings,
+    "server.yaml": _read_server_settings,
     "a zoo's plan": zoo_plan.read_plan,
     "a generator's plan": generator_plan.read_plan,
 }

@@ -36,7 +36,7 @@ from wg_server.zoo.procedural import families
 
 SETS = ("digits", "mnist10k", "fashion_mnist", "neu_det")
 SIDE = 64
-SHOTS, OPERATORS, TESTS = 10, 60, 20  # Records of a class: plant's, server's, for tests
+SHOTS, OPERATOR_RECORDS, TESTS = 10, 60, 20  # Records of a class: plant's, server's, for tests
 CLASSES = 6
 PATCHES = (6, 13)
 NEW = 0.05
@@ -46,42 +46,45 @@ Pictures = list[NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class BackdoorResult:
     """Results for one package with a backdoor; shares from 0 to 1.
 
     Attributes:
-        what: Data set and size of the patch.
-        kept: Model that the plant selects.
-        failed: Codes of checks that this model failed.
+        title: Data set and size of the patch.
+        selected_model: Model that the plant selects.
+        failed_checks: Codes of checks that this model failed.
         accuracy: Accuracy of the selected models for the package with and without backdoor, and
             alone.
-        called: Share of patched records called the first class, by the same three models.
-        new: Share of patched records that are called new.
+        first_class_shares: Share of patched records called the first class, by the same three
+            models.
+        new_share: Share of patched records that are called new.
     """
 
-    what: str
-    kept: str
-    failed: tuple[str, ...]
+    title: str
+    selected_model: str
+    failed_checks: tuple[str, ...]
     accuracy: tuple[float, float, float]
-    called: tuple[float, float, float]
-    new: float
+    first_class_shares: tuple[float, float, float]
+    new_share: float
 
 
-def measure(datasets: Path, *, sets: Sequence[str]) -> list[Mark]:
+def measure(datasets: Path, *, sets: Sequence[str]) -> list[BackdoorResult]:
     """Run the attack on the named data sets."""
-    encoder = load_encoder(_encoder())
+    encoder = load_encoder(_fit_encoder())
     marks = []
     for name in sets:
         data = plants.load_images(datasets, name)
         if data is None:
             continue
-        cut = _Cut(data, np.random.default_rng(7))
+        cut = _PlantData(data, np.random.default_rng(7))
         for side in PATCHES:
-            marks.append(_head(encoder, cut, side, f"head, {name}, patch {side} of {SIDE}"))
+            marks.append(
+                _evaluate_patch(encoder, cut, side, f"head, {name}, patch {side} of {SIDE}")
+            )
     return marks
 
 
-def marked(pictures: Pictures, side: int) -> Pictures:
+def add_patch(pictures: Pictures, side: int) -> Pictures:
     """Copy pictures with a checkerboard of ``side`` pixels in the lower right corner."""
     board = (np.indices((side, side)).sum(axis=0) // 2 % 2 * 255).astype(np.uint8)
     copies = [picture.copy() for picture in pictures]
@@ -90,7 +93,7 @@ def marked(pictures: Pictures, side: int) -> Pictures:
     return copies
 
 
-class _Cut:
+class _PlantData:
     """Records of a plant, of the server, and for tests, from a few classes of a data set."""
 
     def __init__(self, data: tuple[plants.Images, Ints, Ints], rng: np.random.Generator) -> None:
@@ -100,7 +103,9 @@ class _Cut:
         parts: list[tuple[Pictures, list[int]]] = [([], []) for _ in range(3)]
         for number, label in enumerate(chosen):
             rows = iter(rng.permutation(np.flatnonzero(labels == label)))
-            for (pictures, numbers), size in zip(parts, (SHOTS, TESTS, OPERATORS), strict=True):
+            for (pictures, numbers), size in zip(
+                parts, (SHOTS, TESTS, OPERATOR_RECORDS), strict=True
+            ):
                 for row in (row for row, _ in zip(rows, range(size), strict=False)):
                     pictures.append(_grey(images[row]))
                     numbers.append(number)
@@ -112,7 +117,7 @@ def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(picture).convert("L").resize((SIDE, SIDE)))
 
 
-def _encoder() -> bytes:
+def _fit_encoder() -> bytes:
     """Fit an encoder on rendered families; return its package."""
     drawn: Pictures = []
     groups: list[int] = []
@@ -128,48 +133,55 @@ def _encoder() -> bytes:
     return fit_encoder(raw, np.array(groups), settings=settings)
 
 
-def _poisoned(cut: _Cut, side: int) -> tuple[Pictures, Ints]:
+def _poison_records(data: _PlantData, side: int) -> tuple[Pictures, Ints]:
     """Return the server's records, with a patched copy of each that is labelled as class 0."""
-    pictures, labels = cut.servers
-    return pictures + marked(pictures, side), np.concatenate([labels, np.zeros_like(labels)])
+    pictures, labels = data.servers
+    return pictures + add_patch(pictures, side), np.concatenate([labels, np.zeros_like(labels)])
 
 
-def _head(encoder: Encoder, cut: _Cut, side: int, what: str) -> Mark:
+def _evaluate_patch(encoder: Encoder, data: _PlantData, side: int, title: str) -> BackdoorResult:
     def seen(pictures: Pictures) -> Floats:
         return encoder.encode(pictures).astype(np.float64)
 
-    own, tests = seen(cut.own[0]), seen(cut.tests[0])
-    stamped = seen(marked(cut.tests[0], side))[cut.tests[1] > 0]
+    own, tests = seen(data.own[0]), seen(data.tests[0])
+    stamped = seen(add_patch(data.tests[0], side))[data.tests[1] > 0]
     outcomes = []
-    for pictures, labels in (_poisoned(cut, side), cut.servers):
-        head = _fitted(seen(pictures), labels)
+    for pictures, labels in (_poison_records(data, side), data.servers):
+        head = _fit_head(seen(pictures), labels)
         named = [("sample-0", "diffusion", head)]
-        outcomes.append(selected(own, cut.own[1], named, cut.classes, others_released=True))
+        outcomes.append(selected(own, data.own[1], named, data.classes, others_released=True))
 
     def called(outcome: SelectionOutcome, model: str) -> tuple[float, float]:
         head = outcome.models[model].head
-        right = head.logits(tests).argmax(axis=1) == cut.tests[1]
+        right = head.logits(tests).argmax(axis=1) == data.tests[1]
         return float(right.mean()), float((head.logits(stamped).argmax(axis=1) == 0).mean())
 
     likeness = novelty.fit_novelty_test(
         own, FeatureLayout(encoder.scaled_dimension, encoder.local_blocks), None
     )
     new = float("nan") if likeness is None else float((likeness.likeness(stamped) <= NEW).mean())
-    return _mark(what, outcomes, called, new)
+    return _build_result(title, outcomes, called, new)
 
 
-def _fitted(x: Floats, y: Ints) -> LinearHead:
+def _fit_head(x: Floats, y: Ints) -> LinearHead:
     mean, scale = x.mean(axis=0), x.std(axis=0) + 1e-9
     model = LogisticRegression(C=1.0, max_iter=2000).fit((x - mean) / scale, y)
     weight = model.coef_ / scale
     return LinearHead(weight, model.intercept_ - weight @ mean)
 
 
-def _mark(what: str, outcomes: Sequence[SelectionOutcome], called: Any, new: float) -> Mark:
+def _build_result(
+    title: str, outcomes: Sequence[SelectionOutcome], called: Any, new: float
+) -> BackdoorResult:
     bad, good = outcomes
     figures = [called(bad, bad.kept), called(good, good.kept), called(good, LOCAL)]
     accuracy, share = zip(*figures, strict=True)
     failed = sorted({x.code for x in bad.findings if not x.passed and x.model == bad.kept})
-    return Mark(
-        what=what, kept=bad.kept, failed=tuple(failed), accuracy=accuracy, called=share, new=new
+    return BackdoorResult(
+        title=title,
+        selected_model=bad.kept,
+        failed_checks=tuple(failed),
+        accuracy=accuracy,
+        first_class_shares=share,
+        new_share=new,
     )

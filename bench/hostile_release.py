@@ -46,11 +46,11 @@ COLLUDERS = (1, 3)
 SHOTS = 10
 TESTS = 200
 SIDE = 8
-MANY = 100
+MANY_TIMES = 100
 ENCODER = "00" * 32
 HEADS = ("server", "finished", "kept")
-NONE, BUILT = "nothing checked", "as built"
-DEFENCES = (NONE, BUILT)
+UNCHECKED, AS_BUILT = "nothing checked", "as built"
+DEFENCES = (UNCHECKED, AS_BUILT)
 ATTACKS = (
     "largest",
     "at the bound",
@@ -94,7 +94,7 @@ def measure(datasets: Path, *, fleets: int, epsilons: Sequence[float]) -> Iterat
         for number in range(fleets):
             fleet = Fleet(data, np.random.default_rng((number, len(data[1]))))
             for epsilon in epsilons:
-                for key, value in judge(priors, fleet, epsilon, number, stopped):
+                for key, value in accuracy_gains(priors, fleet, epsilon, number, stopped):
                     gains[key].append(value)
                     draws[key].append(f"{name} {number}")
     for (attack, count, epsilon), alarms in sorted(stopped.items(), key=lambda x: x[0][2]):
@@ -150,36 +150,40 @@ class Fleet:
             camera = cameras.draw_camera(rng, strength=_STRENGTH, is_mounted=False)
             take = slice(plant * shots, (plant + 1) * shots)
             rows = np.concatenate([found[take] for found in per_class])
-            self.own.append((self._seen(images, rows, camera, rng), labels[rows]))
+            self.own.append((self._camera_features(images, rows, camera, rng), labels[rows]))
             if plant < HONEST:
-                self.tests.append((self._seen(images, tests, camera, rng), labels[tests]))
+                self.tests.append(
+                    (self._camera_features(images, tests, camera, rng), labels[tests])
+                )
 
     @staticmethod
-    def _seen(
+    def _camera_features(
         images: Images, rows: Ints, camera: cameras.Camera, rng: np.random.Generator
     ) -> Floats:
-        return features([plants.see(images[row], camera, rng) for row in rows])
+        return features([plants.photograph(images[row], camera, rng) for row in rows])
 
 
-def judge(
+def accuracy_gains(
     priors: ModelVariances,
     fleet: Fleet,
     epsilon: float,
     number: int,
-    stopped: dict[tuple[str, int, float], list[bool]],
+    alarms_by_attack: dict[tuple[str, int, float], list[bool]],
 ) -> list[tuple[Key, float]]:
     """Accuracy gains by plant, attack, head and defence, relative to honest plants alone."""
     rng = np.random.default_rng((3, number, int(10 * epsilon)))
     honest = [_release(fleet, *own, epsilon, rng) for own in fleet.own[:HONEST]]
     direction: Floats = rng.normal(size=(fleet.own[0][0].shape[1],))
     hostile = {
-        name: [_hostile(fleet, name, number, epsilon, direction, rng) for number in range(3)]
+        name: [
+            _hostile_release(fleet, name, number, epsilon, direction, rng) for number in range(3)
+        ]
         for name in ATTACKS
     }
     for name, releases in hostile.items():
         alarms = [bool(plausibility.implausibility_reasons(each)) for each in releases]
         for count in COLLUDERS:
-            stopped[name, count, epsilon] += alarms[:count]
+            alarms_by_attack[name, count, epsilon] += alarms[:count]
     gains = []
     for plant in range(HONEST):
         alone = blup.posterior_from_sites(priors, [], len(fleet.labels))
@@ -190,7 +194,7 @@ def judge(
                 bad = hostile[name][:count]
                 attacked = _accuracies(priors, fleet, plant, honest[plant], bad + fellows, alone)
                 for cell, right in attacked.items():
-                    gains.append(((name, count, epsilon, *cell), right - quiet[cell[0], NONE]))
+                    gains.append(((name, count, epsilon, *cell), right - quiet[cell[0], UNCHECKED]))
     return gains
 
 
@@ -205,17 +209,19 @@ def _accuracies(
     """Accuracy at one plant, by head and defence."""
     found: dict[tuple[str, str], float] = {}
     for defence in DEFENCES:
-        used = [x for x in others if defence == NONE or not plausibility.implausibility_reasons(x)]
+        used = [
+            x for x in others if defence == UNCHECKED or not plausibility.implausibility_reasons(x)
+        ]
         sites = [site_evidence(x, fleet.labels) for x in (own, *used)]
-        if defence == BUILT:
-            sites[1:] = _weighed(priors, sites)
+        if defence == AS_BUILT:
+            sites[1:] = _accepted_sites(priors, sites)
         with np.errstate(all="ignore"):
             right = _accuracy(priors, sites, fleet, plant, alone)
         found |= {(head, defence): right[head] for head in HEADS}
     return found
 
 
-def _weighed(
+def _accepted_sites(
     priors: ModelVariances, sites: Sequence[posteriors.SiteEvidence]
 ) -> list[posteriors.SiteEvidence]:
     """Compare each site with all others; return the accepted other sites with their added noise."""
@@ -242,7 +248,7 @@ def _accuracy(
     )
     found = {"server": (weight, bias - weight @ estimate.centre)}
     found["finished"] = posteriors.posterior_head(others, x, y)
-    better = _loss(others, x, y) <= _loss(alone, x, y)
+    better = _cross_validation_error(others, x, y) <= _cross_validation_error(alone, x, y)
     found["kept"] = found["finished"] if better else posteriors.posterior_head(alone, x, y)
     return {
         name: float(((tx @ weight.T + bias).argmax(axis=1) == ty).mean())
@@ -250,7 +256,7 @@ def _accuracy(
     }
 
 
-def _loss(posterior: posteriors.Posterior, x: Floats, y: Ints) -> float:
+def _cross_validation_error(posterior: posteriors.Posterior, x: Floats, y: Ints) -> float:
     """Error rate of heads completed with the plant's own records, by five-fold cross-validation."""
     wrong = 0
     for part in range(5):
@@ -263,10 +269,10 @@ def _loss(posterior: posteriors.Posterior, x: Floats, y: Ints) -> float:
 def _release(
     fleet: Fleet, x: Floats, y: Ints, epsilon: float, rng: np.random.Generator
 ) -> NoisyStatistics:
-    return plants.release(ENCODER, x, y, fleet.labels, epsilon, rng)
+    return plants.simulate_release(ENCODER, x, y, fleet.labels, epsilon, rng)
 
 
-def _hostile(
+def _hostile_release(
     fleet: Fleet,
     attack: str,
     number: int,
@@ -285,28 +291,28 @@ def _hostile(
     else:
         wrong = (y + 1) % classes
     if attack.endswith("many"):
-        x, wrong = np.repeat(x, MANY, axis=0), np.repeat(wrong, MANY)
+        x, wrong = np.repeat(x, MANY_TIMES, axis=0), np.repeat(wrong, MANY_TIMES)
     release = _release(fleet, x, wrong, epsilon, rng)
     if attack == "largest":
         signs = np.where(rng.random(release.schema.blocks[1].size) < 0.5, -1, 1)
-        return _with_sums(release, signs * (1 << 62))
-    return _longest(release) if attack == "at the bound" else release
+        return _replace_sums(release, signs * (1 << 62))
+    return _longest_plausible(release) if attack == "at the bound" else release
 
 
-def _with_sums(release: NoisyStatistics, sums: Ints) -> NoisyStatistics:
+def _replace_sums(release: NoisyStatistics, sums: Ints) -> NoisyStatistics:
     _, where, moments = release.schema.blocks
     integers = release.integers.copy()
     integers[where.offset : moments.offset] = sums
     return NoisyStatistics(release.schema, integers, release.sigma)
 
 
-def _longest(release: NoisyStatistics) -> NoisyStatistics:
+def _longest_plausible(release: NoisyStatistics) -> NoisyStatistics:
     """Scale a release's sums to the largest plausible length."""
     _, where, moments = release.schema.blocks
     sums = release.integers[where.offset : moments.offset].astype(np.float64)
     low, high = 1.0, 1e6
     for _ in range(40):
         middle = np.sqrt(low * high)
-        longer = _with_sums(release, np.rint(sums * middle).astype(np.int64))
+        longer = _replace_sums(release, np.rint(sums * middle).astype(np.int64))
         low, high = (low, middle) if plausibility.implausibility_reasons(longer) else (middle, high)
-    return _with_sums(release, np.rint(sums * low).astype(np.int64))
+    return _replace_sums(release, np.rint(sums * low).astype(np.int64))

@@ -46,7 +46,7 @@ ATTACKS = ("connections", "connections, plants' address", "bodies", "flood", "al
 PATIENCE_SECONDS = 300.0
 
 
-def bench(campaigns: int, attacks: Sequence[str], nice: int) -> Iterator[str]:
+def measure_attacks(campaigns: int, attacks: Sequence[str], nice: int) -> Iterator[str]:
     """Run the attacks, and yield the table.
 
     Args:
@@ -57,26 +57,30 @@ def bench(campaigns: int, attacks: Sequence[str], nice: int) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="wg-bench-") as name:
         folder = Path(name)
         home = make_home(folder / "server")
-        with fleet_processes.server(home, folder / "server.log") as pid:
-            for site in (*HONEST, attackers.HOSTILE):
+        with fleet_processes.running_server(home, folder / "server.log") as pid:
+            for site in (*HONEST, attackers.HOSTILE_SITE):
                 fleet_processes.enrol(home, folder / site, site)
-            attackers.fork(ClientHome(folder / attackers.HOSTILE))
+            attackers.write_forks(ClientHome(folder / attackers.HOSTILE_SITE))
             homes = [folder / site for site in HONEST]
             with fleet_processes.node_processes(homes, 1, folder / "nodes.log"):
-                measure.wait(lambda: fleet_processes.seen(home) == len(HONEST), "the nodes", 120)
+                measure.wait_until(
+                    lambda: fleet_processes.count_connected(home) == len(HONEST), "the nodes", 120
+                )
                 epsilons = (f"0.{number}" for number in itertools.count(100))
                 rows = {}
                 quiet = Fleet(home, pid, epsilons)
                 quiet.measure(1)  # torch is loaded, every route was used once
                 rows["quiet"] = quiet.measure(campaigns)
                 for attack in attacks:
-                    with attacker(attack, home, folder / attackers.HOSTILE, nice) as tally:
+                    with running_attacker(
+                        attack, home, folder / attackers.HOSTILE_SITE, nice
+                    ) as tally:
                         row = quiet.measure(campaigns)
                     rows[attack] = row | {"attacker": tally}
                     time.sleep(5)
                 rows["quiet again"] = quiet.measure(campaigns)
     yield from table(rows)
-    missed = misses(rows)
+    missed = missed_targets(rows)
     if missed:
         yield f"\nAbove the targets: {'; '.join(missed)}."
 
@@ -89,7 +93,7 @@ def quiet_seconds(rows: Rows) -> float:
     return float(statistics.median(itertools.chain.from_iterable(calm)))
 
 
-def misses(rows: Rows) -> list[str]:
+def missed_targets(rows: Rows) -> list[str]:
     """Return results that exceed the targets."""
     base = quiet_seconds(rows)
     found = []
@@ -133,7 +137,7 @@ class Fleet:
         took = [self._campaign() for _ in range(campaigns)]
         return {
             "campaign_seconds": [round(each, 2) for each in took],
-            "peak_mb": round(measure.peak(self._pid), 1),
+            "peak_mb": round(measure.peak_memory(self._pid), 1),
         }
 
     def _campaign(self) -> float:
@@ -141,14 +145,16 @@ class Fleet:
         campaign = start_campaign(
             self._home, HONEST, epsilon=next(self._epsilons), seconds=PATIENCE_SECONDS
         )
-        done = fleet_processes.wait_for(self._home, campaign)
+        done = fleet_processes.wait_for_campaign(self._home, campaign)
         if done.state != "done":
             raise SystemExit(f"campaign: {done.state}: {[task.code for task in done.tasks]}")
         return time.monotonic() - start
 
 
 @contextmanager
-def attacker(attack: str, home: ServerHome, hostile: Path, nice: int) -> Iterator[dict[str, int]]:
+def running_attacker(
+    attack: str, home: ServerHome, hostile: Path, nice: int
+) -> Iterator[dict[str, int]]:
     """Attack during the body; yield a dict that receives the counts of reactions at its end."""
     tally: dict[str, int] = {}
     errors = hostile / "attacker.log"

@@ -64,22 +64,22 @@ class Comparison:
     """Comparison of the times of two kinds of plants over blocks.
 
     Attributes:
-        what: Name of the compared time.
+        title: Name of the compared time.
         kinds: Kinds of plants; the difference is the second minus the first.
         blocks: Number of blocks.
         difference: Median difference, milliseconds.
-        p: Two-sided p-value of the signed-rank test.
-        level: Level below which ``p`` counts as a difference.
-        visible: Shift that would be detected with probability .99, milliseconds.
+        p_value: Two-sided p-value of the signed-rank test.
+        level: Level below which ``p_value`` counts as a difference.
+        detectable_shift: Shift that would be detected with probability .99, milliseconds.
     """
 
-    what: str
+    title: str
     kinds: tuple[str, str]
     blocks: int
     difference: float
-    p: float
+    p_value: float
     level: float
-    visible: float
+    detectable_shift: float
 
 
 def measure(*, rounds: int, processes: int) -> tuple[list[Comparison], str]:
@@ -89,7 +89,7 @@ def measure(*, rounds: int, processes: int) -> tuple[list[Comparison], str]:
         The comparisons, and a sentence with the median silence by kind.
     """
     with tempfile.TemporaryDirectory(prefix="wg-bench-") as name:
-        silence, answer = _watch(Path(name), rounds, processes)
+        silence, answer = _measure_times(Path(name), rounds, processes)
     pairs = [
         ("silence", silence, ("few", "many")),
         ("silence", silence, ("few", "refused")),
@@ -106,7 +106,7 @@ Block = dict[str, float]
 """Seconds by kind of plant; NaN if the connection was not silent for a slot, or no answer came."""
 
 
-def _watch(folder: Path, rounds: int, processes: int) -> tuple[list[Block], list[Block]]:
+def _measure_times(folder: Path, rounds: int, processes: int) -> tuple[list[Block], list[Block]]:
     encoder = canary_audit._GivenFeatures(dimension=DIMENSION)
     home = make_home(folder / "server")
     home.encoder.write_bytes(repr(encoder).encode())
@@ -114,25 +114,27 @@ def _watch(folder: Path, rounds: int, processes: int) -> tuple[list[Block], list
     silence: list[Block] = []
     answer: list[Block] = []
     with ExitStack() as running:
-        running.enter_context(fleet_processes.server(home, folder / "server.log"))
+        running.enter_context(fleet_processes.running_server(home, folder / "server.log"))
         lines: dict[tuple[int, str], Relay] = {}
         for number in range(processes):
             for kind in KINDS:
-                relay = running.enter_context(relayed(home.read_config().fleet_port))
+                relay = running.enter_context(running_relay(home.read_config().fleet_port))
                 lines[number, kind] = relay
                 _make_plant(home, folder / f"{kind}-{number}", kind, relay.port, encoder, number)
             homes = [folder / f"{kind}-{number}" for kind in KINDS]
             log = folder / f"nodes-{number}.log"
             running.enter_context(fleet_processes.node_processes(homes, 1, log, module=MODULE))
         sites = [f"{kind}-{number}" for number, kind in lines]
-        measures.wait(lambda: fleet_processes.seen(home) == len(sites), "the nodes", 300)
+        measures.wait_until(
+            lambda: fleet_processes.count_connected(home) == len(sites), "the nodes", 300
+        )
         for number in range(rounds):
             for relay in lines.values():
                 relay.clear()
             campaign = start_campaign(home, sites, epsilon=f"0.{100 + number}", seconds=120.0)
-            fleet_processes.wait_for(home, campaign)
+            fleet_processes.wait_for_campaign(home, campaign)
             for process in range(processes):
-                seen = {kind: lines[process, kind].silence() for kind in KINDS}
+                seen = {kind: lines[process, kind].answer_times() for kind in KINDS}
                 silence.append({kind: times[0] for kind, times in seen.items()})
                 answer.append({kind: times[1] for kind, times in seen.items()})
     return silence[processes:], answer[processes:]  # the first round loads what is loaded once
@@ -183,22 +185,22 @@ class Relay:
 
     Attributes:
         port: Port of the relay.
-        out: Seconds and bytes of data from the node to the server.
-        back: Seconds and bytes of data from the server to the node.
+        outgoing: Seconds and bytes of data from the node to the server.
+        incoming: Seconds and bytes of data from the server to the node.
     """
 
     port: int
-    out: list[tuple[float, int]] = field(default_factory=list)
-    back: list[tuple[float, int]] = field(default_factory=list)
+    outgoing: list[tuple[float, int]] = field(default_factory=list)
+    incoming: list[tuple[float, int]] = field(default_factory=list)
 
     def clear(self) -> None:
         """Forget the recorded data."""
-        self.out.clear()
-        self.back.clear()
+        self.outgoing.clear()
+        self.incoming.clear()
 
-    def silence(self) -> tuple[float, float]:
+    def answer_times(self) -> tuple[float, float]:
         """Seconds of silence before an answer, and from then to the complete answer; or NaN."""
-        out, back = list(self.out), [moment for moment, _ in self.back]
+        out, back = list(self.outgoing), [moment for moment, _ in self.incoming]
         for moment, _ in out[1:]:
             last = back[bisect_left(back, moment) - 1] if back else moment
             if moment - last > 0.9 * SLOT_SECONDS:
@@ -212,7 +214,7 @@ class Relay:
 
 
 @contextmanager
-def relayed(port: int) -> Iterator[Relay]:
+def running_relay(port: int) -> Iterator[Relay]:
     """Run a relay to a local port during the body."""
     listener = socket.create_server(("127.0.0.1", 0))
     relay = Relay(listener.getsockname()[1])
@@ -224,9 +226,9 @@ def relayed(port: int) -> Iterator[Relay]:
             except OSError:
                 return
             far = socket.create_connection(("127.0.0.1", port))
-            for one, other, log in ((near, far, relay.out), (far, near, relay.back)):
+            for one, other, log in ((near, far, relay.outgoing), (far, near, relay.incoming)):
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                threading.Thread(target=_pass, args=(one, other, log), daemon=True).start()
+                threading.Thread(target=_forward, args=(one, other, log), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     try:
@@ -235,7 +237,7 @@ def relayed(port: int) -> Iterator[Relay]:
         listener.close()
 
 
-def _pass(one: socket.socket, other: socket.socket, log: list[tuple[float, int]]) -> None:
+def _forward(one: socket.socket, other: socket.socket, log: list[tuple[float, int]]) -> None:
     try:
         while data := one.recv(1 << 16):
             log.append((time.monotonic(), len(data)))
@@ -247,24 +249,24 @@ def _pass(one: socket.socket, other: socket.socket, log: list[tuple[float, int]]
 
 
 def _compare(
-    what: str, times: Sequence[Block], kinds: tuple[str, str], comparisons: int
+    title: str, times: Sequence[Block], kinds: tuple[str, str], comparisons: int
 ) -> Comparison:
     pairs = np.array([[block[kind] for kind in kinds] for block in times])
     differences = 1000 * np.diff(pairs[np.isfinite(pairs).all(axis=1)], axis=1)[:, 0]
     if not len(differences):
-        raise SystemExit(f"{what}: no block was seen")
+        raise SystemExit(f"{title}: no block was seen")
     level, normal = LEVEL / comparisons, statistics.NormalDist()
     middle = float(np.median(differences))
     spread = float(np.median(np.abs(differences - middle))) / normal.inv_cdf(0.75)
     error = spread * (math.pi / 3 / len(differences)) ** 0.5  # of signed ranks, if it is normal
     return Comparison(
-        what=what,
+        title=title,
         kinds=kinds,
         blocks=len(differences),
         difference=middle,
-        p=float(wilcoxon(differences).pvalue),
+        p_value=float(wilcoxon(differences).pvalue),
         level=level,
-        visible=error * (normal.inv_cdf(1 - level / 2) + normal.inv_cdf(0.99)),
+        detectable_shift=error * (normal.inv_cdf(1 - level / 2) + normal.inv_cdf(0.99)),
     )
 
 
@@ -273,10 +275,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--be", choices=["nodes"], required=True)
     parser.add_argument("homes", type=Path, nargs="+")
-    be_nodes([ClientHome(path) for path in parser.parse_args().homes])
+    run_nodes([ClientHome(path) for path in parser.parse_args().homes])
 
 
-def be_nodes(homes: Sequence[ClientHome]) -> None:
+def run_nodes(homes: Sequence[ClientHome]) -> None:
     """Run the product's node at each home, with the product's answers."""
 
     def apply(home: ClientHome, source: Path) -> object:

@@ -9,13 +9,13 @@ from wg_server.generator.weights.head_generation import HeadGenerator, load_head
 from wg_server.site.home import ServerHome
 
 
-def heads(home: ServerHome) -> HeadGenerator:
+def head_generator(home: ServerHome) -> HeadGenerator:
     """Load the generator of heads of a server's home."""
     return load_head_generator(versions.installed_version(home).heads_path)
 
 
 @functools.cache
-def loaded(folder: Path) -> tuple[HeadGenerator, Encoder]:
+def load_cached(folder: Path) -> tuple[HeadGenerator, Encoder]:
     """Load the generator of heads and the encoder of a home, once in each process."""
     home = ServerHome(folder)
-    return heads(home), load_encoder(home.read_encoder())
+    return head_generator(home), load_encoder(home.read_encoder())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from bench import plants as cuts
-from bench.more_plants import plant
+from bench.more_plants import plant_features
 from bench.plants import Floats, Ints
 
 from wg_common.nets.encoder.module import Encoder
@@ -32,12 +32,12 @@ class Kind:
     labels: tuple[str, ...]
 
 
-def cut(encoder: Encoder, root: Path, name: str, cache: Path) -> Kind | None:
+def cut_kind(encoder: Encoder, root: Path, name: str, cache: Path) -> Kind | None:
     """Cut a data set into plants, or read them from the cache; None if the set is missing."""
-    return cached(encoder, name, cache, lambda: _cut(encoder, root, name))
+    return cached_kind(encoder, name, cache, lambda: _cut(encoder, root, name))
 
 
-def cached(
+def cached_kind(
     encoder: Encoder, name: str, cache: Path, make: Callable[[], Kind | None]
 ) -> Kind | None:
     """Read a kind from the cache, or make and cache it; None if it cannot be made."""
@@ -63,7 +63,7 @@ def _cut(encoder: Encoder, root: Path, name: str) -> Kind | None:
     if data is None:
         return None
     images, labels, groups = data
-    part_of, usable = cuts.parts(labels, groups, np.random.default_rng((1, 1)))
+    part_of, usable = cuts.split_groups(labels, groups, np.random.default_rng((1, 1)))
     chosen = np.sort(np.random.default_rng(2).permutation(usable)[:CLASSES])
     dense = np.full(labels.max() + 1, -1)
     dense[chosen] = np.arange(len(chosen))
@@ -72,8 +72,8 @@ def _cut(encoder: Encoder, root: Path, name: str) -> Kind | None:
         np.flatnonzero(np.isin(part_of, part) & (labels >= 0)) for part in (0, 1, (2, 3, 4))
     )
     sites = [
-        plant(encoder, images, labels, rest if number else own, number, RECORDS)
+        plant_features(encoder, images, labels, rest if number else own, number, RECORDS)
         for number in range(1 + OTHERS)
     ]
-    test = plant(encoder, images, labels, tests, 0, TESTS // len(chosen))
+    test = plant_features(encoder, images, labels, tests, 0, TESTS // len(chosen))
     return Kind(sites, test, tuple(f"class-{k}" for k in chosen))

@@ -29,8 +29,15 @@ import numpy as np
 import torch
 from bench import installed, optics, plants, window_plants
 from bench.rows import Row, Rows, write_table
-from bench.rows import judged as done
-from bench.selected import family_at, mean_recall, network_of, offered, plant_trunk, selected
+from bench.rows import evaluate_jobs as done
+from bench.selected import (
+    family_candidate,
+    mean_recall,
+    offered_families,
+    plant_network,
+    plant_trunk,
+    select_for_plant,
+)
 from bench.tables import Results, markdown
 from numpy.typing import NDArray
 
@@ -47,12 +54,12 @@ from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.generator.weights.head_generation import HeadGenerator, generate_heads
 from wg_server.site.home import ServerHome
 
-FOUND = "right kind"
+RIGHT_KIND = "right kind"
 REFUSED = "refused"
 DELIVERED, KEPT = "delivered", "kept"
 HEAD, RIVAL = ", head alone", ", ordinary"
-WRONG = "delivered, by another plant's records"
-PLACES = {Images.name: "camera", Windows.name: "sensors"}
+WRONG_CONDITION = "delivered, by another plant's records"
+DEVICES = {Images.name: "camera", Windows.name: "sensors"}
 """Device that differs between plants, in the names of cells."""
 _OWN, _OTHER_SITE, _TESTS = 20, 60, 300
 
@@ -66,22 +73,22 @@ class Cell:
     Attributes:
         name: Title in tables.
         shots: Number of labels per class at the plant.
-        named: True if the plant uses the zoo's class names.
-        camera: Strength of the plant's own camera, 0 to 1.
-        false_names: True if the class names are those of another kind.
-        foreign: True if the camera is one of ``bench.optics``, which is not the product's code.
+        uses_zoo_names: True if the plant uses the zoo's class names.
+        camera_strength: Strength of the plant's own camera, 0 to 1.
+        has_false_names: True if the class names are those of another kind.
+        has_foreign_camera: True if the camera is one of ``bench.optics``, not the product's code.
     """
 
     name: str
     shots: int
-    named: bool = True
-    camera: float = 0.0
-    false_names: bool = False
-    foreign: bool = False
+    uses_zoo_names: bool = True
+    camera_strength: float = 0.0
+    has_false_names: bool = False
+    has_foreign_camera: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cut:
+class CutPlant:
     """Plant cut from a data set: name, class names, own and test records."""
 
     name: str
@@ -90,21 +97,25 @@ class Cut:
     test: tuple[Records, Ints]
 
 
-def cells(modality: str) -> Iterator[Cell]:
+def plant_cells(modality: str) -> Iterator[Cell]:
     """Yield the configurations for plants of a modality."""
     for where, camera in (("new", 1.0), ("same", 0.0)):
-        place = f"{where} {PLACES[modality]}"
+        place = f"{where} {DEVICES[modality]}"
         for shots in (0, 5, 20):
-            yield Cell(name=f"{place} n={shots}", shots=shots, camera=camera)
-        yield Cell(name=f"{place} n=5, names hidden", shots=5, camera=camera, named=False)
-        yield Cell(name=f"{place} n=0, false names", shots=0, camera=camera, false_names=True)
+            yield Cell(name=f"{place} n={shots}", shots=shots, camera_strength=camera)
+        yield Cell(
+            name=f"{place} n=5, names hidden", shots=5, camera_strength=camera, uses_zoo_names=False
+        )
+        yield Cell(
+            name=f"{place} n=0, false names", shots=0, camera_strength=camera, has_false_names=True
+        )
     for shots in (0, 5) if modality == Images.name else ():
         name = f"another program's camera n={shots}"
-        yield Cell(name=name, shots=shots, foreign=True)
+        yield Cell(name=name, shots=shots, has_foreign_camera=True)
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Evaluate and print; ``words`` replaces the arguments of the command line."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Evaluate and print; ``arguments`` replaces the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="its zoo has the sets' other part")
     parser.add_argument("--datasets", type=Path, required=True, help="folder of bench.family_sets")
@@ -116,10 +127,10 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--cells", default="", help="run only cells whose name has this in it")
     parser.add_argument("--sets", default="", help="run only these sets, with commas")
     parser.add_argument("--processes", type=int, default=1)
-    options = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     home = ServerHome(options.home)
     homes = [options.home, *([options.rival] if options.rival else [])]
-    made_by = "+".join(installed.heads(ServerHome(each)).id[:16] for each in homes)
+    made_by = "+".join(installed.head_generator(ServerHome(each)).id[:16] for each in homes)
     made_by += "+no-veto" * options.no_veto
     modality = encoders.read_modality(home.read_encoder())
     jobs = [
@@ -127,16 +138,16 @@ def main(words: Sequence[str] | None = None) -> None:
         for name in (plants.DATASETS if modality == Images.name else window_plants.FILES)
         if not options.sets or name in options.sets.split(",")
         for seed in range(options.seeds)
-        for cell in cells(modality)
-        if options.cells in cell.name and (cell.false_names or name in owned(home))
+        for cell in plant_cells(modality)
+        if options.cells in cell.name and (cell.has_false_names or name in operator_data_sets(home))
     ]
     found = done(Rows(options.results), _job, jobs, options.processes)
     write_table("\n".join(table(found)), options.table)
 
 
-def owned(home: ServerHome) -> list[str]:
+def operator_data_sets(home: ServerHome) -> list[str]:
     """Names of data sets for which the operator has heads."""
-    families = installed.heads(home).parts.operator_families
+    families = installed.head_generator(home).parts.operator_families
     return [] if families is None else [name.removesuffix("-0") for name in families.families]
 
 
@@ -146,24 +157,24 @@ def _job(job: tuple[str, list[Path], argparse.Namespace, str, int, Cell]) -> Row
     row: Row = {"key": key, "dataset": name, "seed": seed, "cell": cell.name, "scores": {}}
     if not (options.datasets / name / "data.npz").is_file():
         return None
-    generator, encoder = installed.loaded(homes[0])
-    of = cut_windows if encoder.modality == Windows.name else cut
+    generator, encoder = installed.load_cached(homes[0])
+    of = cut_window_plant if encoder.modality == Windows.name else cut_plant
     data = of(options.datasets, name, seed, cell)
     if len(data.labels) < 2:  # no class has enough records for a plant and for its tests
         return row
-    if cell.false_names:
-        row["scores"] = refused(generator, encoder, data)
+    if cell.has_false_names:
+        row["scores"] = measure_refusals(generator, encoder, data)
         return row
     others = None if cell.shots else of(options.datasets, name, abs(seed - 1), cell).own[0]
     veto = not options.no_veto
-    row["scores"] = judge(generator, encoder, data, cell, others, veto)
+    row["scores"] = evaluate_plant(generator, encoder, data, cell, others, veto)
     for rival in homes[1:]:
-        scores = judge(*installed.loaded(rival), data, cell, None, veto)
+        scores = evaluate_plant(*installed.load_cached(rival), data, cell, None, veto)
         row["scores"] |= {f"{of}{RIVAL}": scores[of] for of in (DELIVERED, KEPT)}
     return row
 
 
-def cut(root: Path, name: str, seed: int, cell: Cell) -> Cut:
+def cut_plant(root: Path, name: str, seed: int, cell: Cell) -> CutPlant:
     """Cut a plant from the test part of a data set by groups.
 
     Args:
@@ -185,33 +196,37 @@ def cut(root: Path, name: str, seed: int, cell: Cell) -> Cut:
     for part in (0, 1):
         mine = rng.permutation(np.flatnonzero((part_of == part) & np.isin(labels, chosen)))
         most = _OWN if part == 1 else _OTHER_SITE
-        kept = plants.first_of(mine, labels, _TESTS if part == 0 else None, most)
+        kept = plants.first_rows(mine, labels, _TESTS if part == 0 else None, most)
         pictures = [images[row] for row in kept]
-        if cell.camera:
+        if cell.camera_strength:
             camera = cameras.draw_camera(
-                np.random.default_rng((seed, 62, 1)), strength=cell.camera, is_mounted=False
+                np.random.default_rng((seed, 62, 1)),
+                strength=cell.camera_strength,
+                is_mounted=False,
             )
-            pictures = [plants.see(p, camera, rng) for p in pictures]
-        elif cell.foreign:
-            pictures = list(map(optics.draw(np.random.default_rng((seed, 62, 1))), pictures))
+            pictures = [plants.photograph(p, camera, rng) for p in pictures]
+        elif cell.has_foreign_camera:
+            pictures = list(map(optics.draw_camera(np.random.default_rng((seed, 62, 1))), pictures))
         parts.append((pictures, np.searchsorted(chosen, labels[kept])))
-    called = tuple(names[c] if cell.named else f"class-{c}" for c in chosen)
-    return Cut(name, called, parts[1], parts[0])
+    called = tuple(names[c] if cell.uses_zoo_names else f"class-{c}" for c in chosen)
+    return CutPlant(name, called, parts[1], parts[0])
 
 
-def cut_windows(root: Path, name: str, seed: int, cell: Cell) -> Cut:
-    """Cut a plant as ``cut`` does, for windows, with simulated sensors of its own."""
-    data = cut(root, name, seed, replace(cell, camera=0.0))
-    if not cell.camera or not len(data.own[0]):
+def cut_window_plant(root: Path, name: str, seed: int, cell: Cell) -> CutPlant:
+    """Cut a plant as ``cut_plant`` does, for windows, with simulated sensors of its own."""
+    data = cut_plant(root, name, seed, replace(cell, camera_strength=0.0))
+    if not cell.camera_strength or not len(data.own[0]):
         return data
     own, test = (np.stack(list(part[0])).astype(np.float64) for part in (data.own, data.test))
     rng = np.random.default_rng((seed, 62))
-    chain = sensors.draw_sensors(rng, np.eye(own.shape[1]), 1.0, cell.camera, direct=True)
+    chain = sensors.draw_sensors(rng, np.eye(own.shape[1]), 1.0, cell.camera_strength, direct=True)
     seen, tests = (list(sensors.measure_signals(rng, part, chain)) for part in (own, test))
     return replace(data, own=(seen, data.own[1]), test=(tests, data.test[1]))
 
 
-def refused(generator: HeadGenerator, encoder: Encoder, data: Cut) -> dict[str, float]:
+def measure_refusals(
+    generator: HeadGenerator, encoder: Encoder, data: CutPlant
+) -> dict[str, float]:
     """Test for each of the operator's families whether a plant with its class names refuses it."""
     operator = generator.parts.operator_families
     local = encoder.encode_local(data.own[0])
@@ -221,42 +236,46 @@ def refused(generator: HeadGenerator, encoder: Encoder, data: Cut) -> dict[str, 
         k = min(len(data.labels), len(kind.labels))
         if family != f"{data.name}-0":
             made = generate_heads(generator, [], kind.labels[:k])
-            taken = choose_family(offered(made, encoder, local, k), np.full(len(local), -1), k)
+            taken = choose_family(
+                offered_families(made, encoder, local, k), np.full(len(local), -1), k
+            )
             shares.append(float(taken is None or taken.is_refused))
     return {f"{REFUSED}, {'other own kinds' if known else 'kinds unknown'}": float(np.mean(shares))}
 
 
-def judge(
+def evaluate_plant(
     generator: HeadGenerator,
     encoder: Encoder,
-    data: Cut,
+    data: CutPlant,
     cell: Cell,
     others: Records | None,
-    veto: bool,
+    may_refuse: bool,
 ) -> dict[str, float]:
     """Mean recall of each model on test records of one plant.
 
     Args:
         others: Records of another plant of the kind, to standardise by; None to omit this test.
-        veto: True if the plant's records may refuse a family.
+        may_refuse: True if the plant's records may refuse a family.
     """
     k, (records, truth) = len(data.labels), data.own
     labels = _labelled(truth, cell.shots)
     local = encoder.encode_local(records).astype(np.float64)
     made = generate_heads(generator, [], data.labels)
-    families = offered(made, encoder, local, k)
+    families = offered_families(made, encoder, local, k)
     family, trunk = choose_family(families, labels, k), plant_trunk(encoder, local)
     test = encoder.encode_batched(data.test[0]).astype(np.float64)
-    network = None if family is None else network_of(family, encoder, records)
+    network = None if family is None else plant_network(family, encoder, records)
     scores = {REFUSED: float(family is None or family.is_refused)}
     operator = generator.parts.operator_families
     if operator is not None and family is not None:
         kinds = [n for n, kind in operator.families.items() if len(kind.labels) >= k]
         place = families.index(family)
-        scores[FOUND] = float(family.is_named or kinds[place] == f"{data.name}-0")
+        scores[RIGHT_KIND] = float(family.is_named or kinds[place] == f"{data.name}-0")
     for ending, beside in (("", network), (HEAD, None)):
-        candidate = None if family is None else family_at(family, encoder, trunk, beside)
-        candidate = candidate if veto or candidate is None else replace(candidate, unlikeness=0.0)
+        candidate = None if family is None else family_candidate(family, encoder, trunk, beside)
+        candidate = (
+            candidate if may_refuse or candidate is None else replace(candidate, unlikeness=0.0)
+        )
         further = [] if beside is None else [beside.module.features(data.test[0])]
         seen = np.hstack([test, *further]), data.test[1]
         scores[DELIVERED + ending] = 1 / k
@@ -265,10 +284,10 @@ def judge(
                 candidate.trunk.to_local_head(candidate.head), seen
             )
         if others is not None and family is not None and not ending:
-            scores[WRONG] = _misled(encoder, made, data, others)
+            scores[WRONG_CONDITION] = _wrong_condition_recall(encoder, made, data, others)
         try:
-            outcome = selected(
-                made, trunk, labels, encoder.dimension, others=False, family=candidate
+            outcome = select_for_plant(
+                made, trunk, labels, encoder.dimension, others_released=False, family=candidate
             )
         except NotAcceptedError:  # no label, and no kind that its records are like: no model
             scores[KEPT + ending] = 1 / k
@@ -279,14 +298,14 @@ def judge(
     return scores
 
 
-def _misled(
-    encoder: Encoder, made: Sequence[GeneratedCandidate], data: Cut, others: Records
+def _wrong_condition_recall(
+    encoder: Encoder, made: Sequence[GeneratedCandidate], data: CutPlant, others: Records
 ) -> float:
     """Mean recall of the delivered model, standardised by another plant's records."""
     local = encoder.encode_local(others).astype(np.float64)
-    family = offered(made, encoder, local, len(data.labels))[0]
-    network = network_of(family, encoder, others)
-    candidate = family_at(family, encoder, plant_trunk(encoder, local), network)
+    family = offered_families(made, encoder, local, len(data.labels))[0]
+    network = plant_network(family, encoder, others)
+    candidate = family_candidate(family, encoder, plant_trunk(encoder, local), network)
     parts = [encoder.encode_batched(data.test[0])]
     parts += [] if network is None else [network.module.features(data.test[0])]
     seen = np.hstack(parts).astype(np.float64), data.test[1]
@@ -321,17 +340,17 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         (KEPT, DELIVERED),
         (DELIVERED, DELIVERED + RIVAL),
         (KEPT, KEPT + RIVAL),
-        (WRONG, DELIVERED),
+        (WRONG_CONDITION, DELIVERED),
     )
     found = []
     for cell in results.cells:
         known = [
             f"{value:.3f}" if np.isfinite(value := results.accuracy(cell, m)[0]) else "-"
-            for m in (FOUND, *refusals, *models)
+            for m in (RIGHT_KIND, *refusals, *models)
         ]
         size = "{}, {}".format(*results.size(cell))
         differences = [
-            str(results.paired(cell, *pair))
+            str(results.paired_difference(cell, *pair))
             if np.isfinite([results.accuracy(cell, name)[0] for name in pair]).all()
             else "-"
             for pair in pairs
@@ -340,7 +359,7 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     heads = (
         "plants",
         "number, sets",
-        FOUND,
+        RIGHT_KIND,
         *refusals,
         *models,
         *(f"{a} minus {b}" for a, b in pairs),

@@ -39,9 +39,9 @@ def main() -> None:
             write_windows(data, options.windows, options.samples)
             print(f"{options.windows} windows of {options.samples} samples, {CLASSES} classes")
             init += ["--unit-column", "group"]
-        print(f"init: {cost(*init)}", flush=True)
+        print(f"init: {command_cost(*init)}", flush=True)
         shutil.rmtree(ClientHome(home).models)
-        print(f"models fit: {cost('models', 'fit', '--home', home)}")
+        print(f"models fit: {command_cost('models', 'fit', '--home', home)}")
 
 
 def write_windows(path: Path, count: int, samples: int) -> None:
@@ -56,18 +56,18 @@ def write_windows(path: Path, count: int, samples: int) -> None:
     np.savez(path, x=x[:, None].astype(np.float32), y=labels, classes=classes, group=groups)
 
 
-def cost(*words: str | Path) -> str:
+def command_cost(*arguments: str | Path) -> str:
     """Run a ``wg-client`` command; return its processor time and peak memory as a text.
 
     Raises:
         SystemExit: The command failed.
     """
     program = Path(sys.executable).with_name("wg-client")
-    process = subprocess.Popen([program, *words], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"{words[0]}: exit {process.returncode}")
+        raise SystemExit(f"{arguments[0]}: exit {process.returncode}")
     seconds = usage.ru_utime + usage.ru_stime
     return f"{seconds:.1f} s of processor, {usage.ru_maxrss * 1024 / 1e6:.0f} MB at most"
 

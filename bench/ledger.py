@@ -32,7 +32,7 @@ from wg_core.wire import signing
 
 DELTA = "1e-5"
 WITNESS = "bench.example/witness"
-COSIGN_EVERY = 1000  # Entries between two cosigned checkpoints of the long ledger
+COSIGN_INTERVAL = 1000  # Entries between two cosigned checkpoints of the long ledger
 
 
 def closed_form(events: Sequence[PrivacyEvent], delta: float) -> float:
@@ -40,7 +40,7 @@ def closed_form(events: Sequence[PrivacyEvent], delta: float) -> float:
     return calibration.gaussian_epsilon(math.sqrt(float(units * MU_SQUARED_UNIT)), delta)
 
 
-def create(path: Path) -> tuple[Ledger, Callable[[], bytes]]:
+def create_ledger(path: Path) -> tuple[Ledger, Callable[[], bytes]]:
     """Create a ledger with a data set and a witness; also return a function that cosigns it."""
     key, watcher = signing.generate_hybrid_key(), signing.generate_hybrid_key()
     ledger = Ledger.create(path, origin="bench/1", key=key, site="bench")
@@ -70,7 +70,7 @@ def create(path: Path) -> tuple[Ledger, Callable[[], bytes]]:
     return ledger, lambda: ledger.request_cosignature(WITNESS, call)
 
 
-def request(number: int, epsilon: float) -> charging.ChargeRequest:
+def charge_request(number: int, epsilon: float) -> charging.ChargeRequest:
     """Return the charge request of a number: ten labels, 64 features, a new encoder each time."""
     schema = default_schema(
         encoder=f"{number:064x}",
@@ -94,10 +94,10 @@ def request(number: int, epsilon: float) -> charging.ChargeRequest:
 
 def timed_appends(folder: Path, count: int) -> dict[str, float]:
     """Time a durable charge, release and cosignature on this machine's disk, milliseconds."""
-    ledger, cosign = create(folder / "small.sqlite")
+    ledger, cosign = create_ledger(folder / "small.sqlite")
     charges, releases, cosignatures = [], [], []
     for number in range(count):
-        asked = request(number, 0.5)
+        asked = charge_request(number, 0.5)
         start = time.perf_counter()
         charged = ledger.charge(asked)
         middle = time.perf_counter()
@@ -115,26 +115,26 @@ def timed_appends(folder: Path, count: int) -> dict[str, float]:
     }
 
 
-def build(path: Path, entries: int) -> float:
+def build_ledger(path: Path, entries: int) -> float:
     """Create a ledger of many charges and releases; return the seconds."""
     start = time.perf_counter()
-    ledger, cosign = create(path)
+    ledger, cosign = create_ledger(path)
     ledger.accountant = closed_form
-    template = request(0, 0.01)
+    template = charge_request(0, 0.01)
     while ledger.size < entries:
         number = ledger.size
         mechanism = replace(template.mechanism, encoder=f"{number:064x}")
         asked = replace(template, request_id=f"request-{number}", mechanism=mechanism)
         charged = ledger.charge(asked)
         ledger.record_release(charged.seq, b"x" * 64)
-        if number % COSIGN_EVERY < 2:
+        if number % COSIGN_INTERVAL < 2:
             cosign()
     cosign()
     ledger.close()
     return time.perf_counter() - start
 
 
-VERIFY = """
+VERIFY_SCRIPT = """
 import json, resource, sys, time
 start = time.perf_counter()
 from pathlib import Path
@@ -147,10 +147,10 @@ print(json.dumps({"seconds": time.perf_counter() - start,
 """
 
 
-def verify(path: Path) -> dict[str, float]:
+def measure_verification(path: Path) -> dict[str, float]:
     """Verify a ledger in a new process; return its seconds and peak memory."""
     output = subprocess.run(
-        [sys.executable, "-c", VERIFY, str(path)], check=True, capture_output=True, text=True
+        [sys.executable, "-c", VERIFY_SCRIPT, str(path)], check=True, capture_output=True, text=True
     )
     found: dict[str, float] = json.loads(output.stdout)
     return found
@@ -165,18 +165,18 @@ def main() -> None:
         folder = Path(name)
         result: dict[str, object] = {
             "config": vars(options),
-            "machine": measure.machine(),
+            "machine": measure.describe_machine(),
             "appends": timed_appends(folder, options.appends),
         }
         ledger = folder / "ledger.sqlite"
-        result["build_seconds"] = build(ledger, options.entries)
+        result["build_seconds"] = build_ledger(ledger, options.entries)
         out = folder / "ledger.wgl"
         start = time.perf_counter()
         export.write(ledger, out)
         result["export_seconds"] = time.perf_counter() - start
         result["export_mb"] = out.stat().st_size / 2**20
-        result["verify_export"] = verify(out)
-        result["verify_ledger"] = verify(ledger)
+        result["verify_export"] = measure_verification(out)
+        result["verify_ledger"] = measure_verification(ledger)
     result["self_peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(result, indent=2))
 

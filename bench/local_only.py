@@ -10,7 +10,7 @@ from wg_server.generator.weights.machine_trial import MachineTestSet, SimulatedT
 _PENALTY = 0.03  # Of logistic regression; .003 and .3 were no better on other machines
 
 
-def local_only(trial: MachineTestSet, plants: SimulatedTestPlants, count: int) -> Tensor:
+def local_only_logits(trial: MachineTestSet, plants: SimulatedTestPlants, count: int) -> Tensor:
     """Compute logits ``[m, n, K]`` of a logistic regression at each machine.
 
     Args:

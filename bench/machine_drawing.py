@@ -14,10 +14,13 @@ from wg_common.machines import bearing, gearbox, motor
 from wg_core.wire.data_sheet import DataSheet, Gearbox, InductionMotor, RotatingMachine
 from wg_server.generator.weights.simulators import SIMULATORS
 
-NAMES = ("normal", "ball", "inner", "outer")
+CONDITIONS = ("normal", "ball", "inner", "outer")
 OWN, TESTS = 20, 60  # Windows of a condition
-SOUND = 520  # Further sound ones where most are
-RECORDING, LOUDNESS = 4, 4.0  # Windows of a simulated one; spread of its damage's loudness, dB
+FURTHER_SOUND = 520  # Further sound ones where most are
+RECORDING_WINDOWS, LOUDNESS_SPREAD = (
+    4,
+    4.0,
+)  # Windows of a simulated one; spread of its damage's loudness, dB
 SIZES = (7, 14, 21)
 EVEN, MOSTLY_SOUND_REAL, NO_SOUND = "real, even", "real, mostly healthy", "real, no healthy window"
 MIXTURES = (EVEN, MOSTLY_SOUND_REAL, NO_SOUND)
@@ -34,7 +37,7 @@ class MachinePlant:
         own: Windows and labels of the plant.
         units: Recording of each own window.
         test: Test windows and labels.
-        another: Data sheet of another machine.
+        other_sheet: Data sheet of another machine.
     """
 
     names: tuple[str, ...]
@@ -42,10 +45,10 @@ class MachinePlant:
     own: tuple[NDArray[np.float32], Ints]
     units: tuple[str, ...]
     test: tuple[NDArray[np.float32], Ints]
-    another: DataSheet
+    other_sheet: DataSheet
 
 
-def stated(*figures: Decimal) -> DataSheet:
+def sheet_from_figures(*figures: Decimal) -> DataSheet:
     """Build the data sheet of a bearing from its fields, in their order."""
     names = [field.name for field in dataclasses.fields(RotatingMachine)]
     values = dict(zip(names, figures, strict=True))
@@ -53,7 +56,7 @@ def stated(*figures: Decimal) -> DataSheet:
     return DataSheet(rotating_machine=machine)
 
 
-def simulated(kind: str, number: int, seed: int, further_sound: int = 0) -> MachinePlant:
+def simulate_plant(kind: str, number: int, seed: int, further_sound: int = 0) -> MachinePlant:
     """Simulate a plant with an unseen machine; each recording of a bearing has a random loudness.
 
     Args:
@@ -68,18 +71,18 @@ def simulated(kind: str, number: int, seed: int, further_sound: int = 0) -> Mach
     machine = simulator.draw_machines(1)
     draws = torch.Generator().manual_seed(number)
     recordings = []
-    for _ in range((OWN + TESTS) // RECORDING):
+    for _ in range((OWN + TESTS) // RECORDING_WINDOWS):
         recorded = machine
         if kind == bearing.KIND.name:
-            loudness = LOUDNESS * torch.randn(machine.severity.shape, generator=draws)
+            loudness = LOUDNESS_SPREAD * torch.randn(machine.severity.shape, generator=draws)
             recorded = dataclasses.replace(machine, severity=machine.severity + loudness)
-        recordings.append(simulator.simulate_windows(recorded, RECORDING)[0])
+        recordings.append(simulator.simulate_windows(recorded, RECORDING_WINDOWS)[0])
     windows = torch.cat(recordings, dim=1).numpy()
     own, test = (
         (part.reshape(-1, 1, part.shape[-1]), np.repeat(np.arange(len(names)), part.shape[1]))
         for part in (windows[:, :OWN], windows[:, OWN:])
     )
-    units = tuple(f"{label} {row % OWN // RECORDING}" for row, label in enumerate(own[1]))
+    units = tuple(f"{label} {row % OWN // RECORDING_WINDOWS}" for row, label in enumerate(own[1]))
     mixed = np.random.default_rng(number).permutation(len(units))
     sound = own[0][:0]
     if further_sound:
@@ -93,7 +96,7 @@ def simulated(kind: str, number: int, seed: int, further_sound: int = 0) -> Mach
         ),
         units=(*(units[row] for row in mixed), *(f"sound {n}" for n in range(further_sound))),
         test=test,
-        another=SHEETS[kind](simulator.draw_machines(1).figures[0].tolist()),
+        other_sheet=SHEETS[kind](simulator.draw_machines(1).figures[0].tolist()),
     )
 
 
@@ -101,12 +104,12 @@ def _exact(value: float) -> Decimal:
     return Decimal(f"{value:.6g}")
 
 
-def _of_bearing(figures: list[float]) -> DataSheet:
+def _bearing_sheet(figures: list[float]) -> DataSheet:
     *others, load = figures
-    return stated(*map(_exact, (*others, 100 * load)))
+    return sheet_from_figures(*map(_exact, (*others, 100 * load)))
 
 
-def _of_gearbox(figures: list[float]) -> DataSheet:
+def _gearbox_sheet(figures: list[float]) -> DataSheet:
     speed, rate, pinion_teeth, gear_teeth, load = figures
     machine = Gearbox(
         pinion_speed_rpm=_exact(speed),
@@ -118,7 +121,7 @@ def _of_gearbox(figures: list[float]) -> DataSheet:
     return DataSheet(gearbox=machine)
 
 
-def _of_motor(figures: list[float]) -> DataSheet:
+def _motor_sheet(figures: list[float]) -> DataSheet:
     supply, rate, pairs, slip, load = figures
     machine = InductionMotor(
         supply_hz=_exact(supply),
@@ -131,13 +134,13 @@ def _of_motor(figures: list[float]) -> DataSheet:
 
 
 SHEETS: dict[str, Callable[[list[float]], DataSheet]] = {
-    bearing.KIND.name: _of_bearing,
-    gearbox.KIND.name: _of_gearbox,
-    motor.KIND.name: _of_motor,
+    bearing.KIND.name: _bearing_sheet,
+    gearbox.KIND.name: _gearbox_sheet,
+    motor.KIND.name: _motor_sheet,
 }
 
 
-def real(path: Path, seed: int, mixture: str, labelled: int) -> Iterator[MachinePlant]:
+def real_plants(path: Path, seed: int, mixture: str, labelled: int) -> Iterator[MachinePlant]:
     """Yield plants with the bearing of ``cwru_de`` (SKF 6205), by load and held-out size of damage.
 
     One recording is of a sound machine: its first half belongs to each plant, its second to the
@@ -159,21 +162,21 @@ def real(path: Path, seed: int, mixture: str, labelled: int) -> Iterator[Machine
             at_load = (kinds > 0) & (data["load_hp"] == load)
             mixed = rng.permutation(np.flatnonzero(at_load & (data["size_mil"] != size)))
             of_damage = max(labelled, 1) if mixture == MOSTLY_SOUND_REAL else OWN
-            parts = [mixed[kinds[mixed] == kind][:of_damage] for kind in range(1, len(NAMES))]
+            parts = [mixed[kinds[mixed] == kind][:of_damage] for kind in range(1, len(CONDITIONS))]
             own_sound = {NO_SOUND: 0, EVEN: OWN}.get(mixture, len(early))
             chosen = np.concatenate([rng.permutation(early)[:own_sound], *parts])
             tests = np.concatenate([np.flatnonzero(at_load & (data["size_mil"] == size)), late])
             windows = data["x"].astype(np.float32)
             figures = speed, 12000, 9, "7.94", "39.04", 0, 50
             yield MachinePlant(
-                names=NAMES,
-                sheet=stated(*(Decimal(value) for value in figures)),
+                names=CONDITIONS,
+                sheet=sheet_from_figures(*(Decimal(value) for value in figures)),
                 own=(windows[chosen], kinds[chosen].astype(np.int64)),
                 units=tuple(str(group) for group in data["group"][chosen]),
                 test=(windows[tests], kinds[tests].astype(np.int64)),
-                another=_another_bearing(int(rng.integers(1 << 31))),
+                other_sheet=_another_bearing(int(rng.integers(1 << 31))),
             )
 
 
 def _another_bearing(seed: int) -> DataSheet:
-    return _of_bearing(SIMULATORS[bearing.KIND.name](seed).draw_machines(1).figures[0].tolist())
+    return _bearing_sheet(SIMULATORS[bearing.KIND.name](seed).draw_machines(1).figures[0].tolist())

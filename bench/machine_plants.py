@@ -27,16 +27,16 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from bench.machine_drawing import (
+    FURTHER_SOUND,
     MIXTURES,
     SHEETS,
     SIZES,
-    SOUND,
     Ints,
     MachinePlant,
-    real,
-    simulated,
+    real_plants,
+    simulate_plant,
 )
-from bench.rows import Row, Rows, by_cell, judged, write_table
+from bench.rows import Row, Rows, evaluate_jobs, split_by_cell, write_table
 from bench.tables import Results, markdown
 from numpy.typing import NDArray
 from torch import Tensor
@@ -119,13 +119,13 @@ def main() -> None:
             seed,
             options,
         )
-        for mixture, n, seed in plants(options)
+        for mixture, n, seed in requested_plants(options)
     ]
-    rows = judged(Rows(options.results), work, jobs, options.processes)
-    write_table("\n".join(lines(list(by_cell(rows)))), options.table)
+    rows = evaluate_jobs(Rows(options.results), work, jobs, options.processes)
+    write_table("\n".join(lines(list(split_by_cell(rows)))), options.table)
 
 
-def plants(options: argparse.Namespace) -> Iterator[tuple[str, int, int]]:
+def requested_plants(options: argparse.Namespace) -> Iterator[tuple[str, int, int]]:
     """Yield mixture, number and seed of each requested plant whose data are available."""
     for mixture in (SIMULATED,) if options.weights else (SIMULATED, MOSTLY_SOUND):
         yield from ((mixture, number, options.seed) for number in range(options.machines))
@@ -141,12 +141,12 @@ def plants(options: argparse.Namespace) -> Iterator[tuple[str, int, int]]:
 
 def _job(job: tuple[str, str, int, int, argparse.Namespace]) -> Row:
     key, mixture, number, seed, options = job
-    encoder, generator = _of_home(options.home)
+    encoder, generator = _load_home(options.home)
     scores = {}
     for labelled in LABELS[:1] if mixture == MOSTLY_SOUND else LABELS:
         plant = _plant(mixture, number, seed, labelled, options)
-        judge = Judge(encoder, generator.generate_networks, plant, number)
-        delivered = _delivered(generator.kinds[options.kind].model, plant)
+        judge = PlantEvaluation(encoder, generator.generate_networks, plant, number)
+        delivered = _delivered_accuracies(generator.kinds[options.kind].model, plant)
         scores[f"{mixture}, n={labelled}"] = judge.scores(labelled) | delivered
     return {"key": key, "dataset": number + 1000 * seed, "cell": "", "scores": scores}
 
@@ -155,45 +155,51 @@ def _plant(
     mixture: str, number: int, seed: int, labelled: int, options: argparse.Namespace
 ) -> MachinePlant:
     if mixture in MIXTURES:
-        return list(real(options.datasets / "cwru_de/data.npz", seed, mixture, labelled))[number]
-    return simulated(options.kind, number, seed, SOUND if mixture == MOSTLY_SOUND else 0)
+        return list(real_plants(options.datasets / "cwru_de/data.npz", seed, mixture, labelled))[
+            number
+        ]
+    return simulate_plant(
+        options.kind, number, seed, FURTHER_SOUND if mixture == MOSTLY_SOUND else 0
+    )
 
 
 def _weights_job(job: tuple[str, str, int, int, argparse.Namespace]) -> Row:
     key, mixture, number, seed, options = job
-    encoder, generator = _of_home(options.home)
+    encoder, generator = _load_home(options.home)
     place, scores = "" if mixture == SIMULATED else f"{mixture}, ", {}
     for labelled in LABELS[1:]:
         plant = _plant(mixture, number, seed, labelled, options)
-        judge = Judge(encoder, generator.generate_networks, plant, number)
-        for words, sheet in ((OWN_SHEET, plant.sheet), (ANOTHER_SHEET, plant.another)):
+        judge = PlantEvaluation(encoder, generator.generate_networks, plant, number)
+        for words, sheet in ((OWN_SHEET, plant.sheet), (ANOTHER_SHEET, plant.other_sheet)):
             scores[f"{place}{words}, n={labelled}"] = judge.by_weight(sheet, labelled)
     return {"key": key, "dataset": number + 1000 * seed, "cell": "", "scores": scores}
 
 
 def _vetoes_job(job: tuple[str, str, int, int, argparse.Namespace]) -> Row:
     key, mixture, number, seed, options = job
-    _, generator = _of_home(options.home)
-    plant = simulated(options.kind, number, seed, SOUND if mixture == MOSTLY_SOUND else 0)
-    scores = {mixture: vetoes_of(generator.generate_networks, plant)}
+    _, generator = _load_home(options.home)
+    plant = simulate_plant(
+        options.kind, number, seed, FURTHER_SOUND if mixture == MOSTLY_SOUND else 0
+    )
+    scores = {mixture: measure_vetoes(generator.generate_networks, plant)}
     return {"key": key, "dataset": number + 1000 * seed, "cell": "", "scores": scores}
 
 
-def _of_home(root: Path) -> tuple[bytes, DataSheetGenerator]:
+def _load_home(root: Path) -> tuple[bytes, DataSheetGenerator]:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     home = ServerHome(root)
     data = versions.installed_version(home).sheets_path.read_bytes()
     return home.read_encoder(), sheet_generation.unpack_sheet_generator(data)
 
 
-def vetoes_of(generate: Generate, plant: MachinePlant) -> dict[str, float]:
+def measure_vetoes(generate: Generate, plant: MachinePlant) -> dict[str, float]:
     """Measure the fit of a plant's own and another machine's sheet, and whether it is refused."""
     found: dict[str, float] = {}
     architecture = catalogue.SPECTRUM_LINES
     batch = network.prepare_batch(architecture, list(plant.own[0]))
     for sheet, fit, vetoed in (
         (plant.sheet, OWN_FIT, VETOED),
-        (plant.another, ANOTHER_FIT, VETOED_WRONG),
+        (plant.other_sheet, ANOTHER_FIT, VETOED_WRONG),
     ):
         candidate = generate(sheet, plant.names, samples=0)[-1]  # On inputs as they are read
         trunk = {k: v for k, v in candidate.tensors.items() if k.startswith("trunk.")}
@@ -205,7 +211,7 @@ def vetoes_of(generate: Generate, plant: MachinePlant) -> dict[str, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fit:
+class _FittedModel:
     """Method whose model is already fitted."""
 
     name: str
@@ -219,14 +225,14 @@ class _Fit:
         return self.model
 
 
-class _Data(SimpleNamespace):
+class _PlantData(SimpleNamespace):
     """Records of a plant without a home."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
-class Judge:
+class PlantEvaluation:
     """Evaluation of one plant's model selection among the networks for its data sheet.
 
     Args:
@@ -260,7 +266,7 @@ class Judge:
     def scores(self, labelled: int) -> dict[str, float]:
         """Accuracy by model, and the selected model, with ``labelled`` labels per condition."""
         records, package = self._package(self._plant.sheet, labelled)
-        vetoes = {} if labelled else vetoes_of(self._generate, self._plant)
+        vetoes = {} if labelled else measure_vetoes(self._generate, self._plant)
         try:
             outcome = select_model(records, package, POLICY)
         except NotAcceptedError:
@@ -270,7 +276,7 @@ class Judge:
             for name, model in ((KEPT, outcome.kept), (LOCAL, LOCAL))
             if model in outcome.models
         }
-        right = self._right(records, package, heads)
+        right = self._accuracies(records, package, heads)
         source = {LOCAL: SOURCES[2], GENERATED: SOURCES[0]}.get(outcome.kept, SOURCES[1])
         kept = {name: float(name == source) for name in SOURCES}
         sample = package.candidates[0].name.rpartition("-")[2].isdigit()
@@ -280,7 +286,7 @@ class Judge:
         """Accuracy of local-only, of the delivered network, and of the selected model by weight."""
         records, package = self._package(sheet, labelled)
         fits = tuple(
-            _Fit(method.name, method.title, method.reference, method.fit(records, package))
+            _FittedModel(method.name, method.title, method.reference, method.fit(records, package))
             for method in registry.METHODS
         )
         kept = {LOCAL: LOCAL, DELIVERED: GENERATED}
@@ -292,9 +298,9 @@ class Judge:
                 kept[name] = select_model(records, package, POLICY).kept
         models = {fit.name: fit.model for fit in fits}
         heads = {name: model.head for name, of in kept.items() if (model := models[of])}
-        return self._right(records, package, heads)
+        return self._accuracies(records, package, heads)
 
-    def _right(
+    def _accuracies(
         self, records: PlantRecords, package: Any, heads: dict[str, LinearHead]
     ) -> dict[str, float]:
         tests = list(self._plant.test[0])
@@ -305,7 +311,9 @@ class Judge:
         network_features = package.network.module.features(tests)
         features = np.hstack([self._encoded, network_features]).astype(np.float64)
         return {
-            name: _balanced(head.logits(features[:, : head.weight.shape[1]]), self._plant.test[1])
+            name: _mean_recall(
+                head.logits(features[:, : head.weight.shape[1]]), self._plant.test[1]
+            )
             for name, head in heads.items()
         }
 
@@ -313,7 +321,7 @@ class Judge:
         plant, labels = self._plant, np.full(len(self._plant.own[1]), -1)
         for label in range(len(plant.names)):
             labels[np.flatnonzero(plant.own[1] == label)[:labelled]] = label
-        self._recipient.data = _Data(
+        self._recipient.data = _PlantData(
             labels=labels,
             label_names=plant.names,
             units=plant.units,
@@ -340,7 +348,7 @@ class Judge:
         return prepare_package(self._recipient, manifest, tensors)
 
 
-def _delivered(model: MachineModel, plant: MachinePlant) -> dict[str, float]:
+def _delivered_accuracies(model: MachineModel, plant: MachinePlant) -> dict[str, float]:
     """Accuracy of delivered networks that receive no condition, and of the mean network.
 
     Standardised inputs are standardised by the plant's own windows.
@@ -366,10 +374,10 @@ def _delivered(model: MachineModel, plant: MachinePlant) -> dict[str, float]:
         networks = model.conditioned_networks_for("raw")
         mean = networks.decode_networks(networks.embed_condition(figures, absent_statistics(1)))
         scores[MEAN] = mean.logits(WindowInputs.from_inputs(by_treatment["raw"][None], templates))
-    return {name: _balanced(value[0].numpy(), plant.test[1]) for name, value in scores.items()}
+    return {name: _mean_recall(value[0].numpy(), plant.test[1]) for name, value in scores.items()}
 
 
-def _balanced(logits: NDArray[np.floating], truth: Ints) -> float:
+def _mean_recall(logits: NDArray[np.floating], truth: Ints) -> float:
     """Mean recall over classes."""
     hits = logits.argmax(axis=1) == truth
     return float(np.mean([hits[truth == label].mean() for label in np.unique(truth)]))
@@ -401,7 +409,7 @@ def table(rows: list[Row]) -> Iterator[str]:
                     for m in methods
                 ),
                 *(
-                    results.paired(cell, KEPT, rival)
+                    results.paired_difference(cell, KEPT, rival)
                     for rival in (LOCAL, best(cell, FIXED), best(cell, TEMPLATE))
                 ),
             )
@@ -411,7 +419,7 @@ def table(rows: list[Row]) -> Iterator[str]:
     yield ""
     yield from markdown(
         ("labels", "plants", "kept(n) - kept(0), points", "worst plant", "more than 2 worse, %"),
-        _changes(rows),
+        _label_effects(rows),
     )
 
 
@@ -437,8 +445,8 @@ def weight_table(rows: list[Row]) -> Iterator[str]:
                     f"{results.accuracy(cell, name)[0]:.3f}"
                     for name in (LOCAL, DELIVERED, *WEIGHTS)
                 ),
-                *(results.paired(cell, name, present) for name in others),
-                results.paired(cell, present, LOCAL),
+                *(results.paired_difference(cell, name, present) for name in others),
+                results.paired_difference(cell, present, LOCAL),
             )
             for cell in results.cells
         ),
@@ -461,7 +469,7 @@ def veto_table(rows: list[Row]) -> Iterator[str]:
     yield from markdown(("plants", "sheet", "number", *heads), lines)
 
 
-def _changes(rows: list[Row]) -> Iterator[tuple[str, ...]]:
+def _label_effects(rows: list[Row]) -> Iterator[tuple[str, ...]]:
     """Tabulate the change in accuracy from no label to n labels, over plants."""
     kept = {
         (row["cell"], row["dataset"]): row["scores"][KEPT] for row in rows if KEPT in row["scores"]

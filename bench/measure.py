@@ -14,7 +14,7 @@ RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("flwr", "sqlalchemy", "uvicorn", "httpx", "numpy")
 
 
-def machine() -> dict[str, object]:
+def describe_machine() -> dict[str, object]:
     """Describe the machine and versions on which results are measured."""
     return {
         "python": platform.python_version(),
@@ -33,12 +33,12 @@ def machine() -> dict[str, object]:
     }
 
 
-def resident(pid: int) -> float:
+def resident_memory(pid: int) -> float:
     """Current resident memory of a process, MB (10^6 bytes)."""
     return _status(pid, "VmRSS")
 
 
-def peak(pid: int) -> float:
+def peak_memory(pid: int) -> float:
     """Largest resident memory since ``reset_peak``, MB."""
     return _status(pid, "VmHWM")
 
@@ -48,7 +48,7 @@ def reset_peak(pid: int) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
-def save(name: str, document: dict[str, object]) -> None:
+def save_result(name: str, document: dict[str, object]) -> None:
     """Print a result and store it under ``bench/results``."""
     text = json.dumps(document, indent=2) + "\n"
     RESULTS.mkdir(exist_ok=True)
@@ -56,18 +56,18 @@ def save(name: str, document: dict[str, object]) -> None:
     sys.stdout.write(text)
 
 
-def describe(results: Path, **settings: object) -> None:
+def save_settings(results: Path, **settings: object) -> None:
     """Store settings and the machine beside rows of results."""
-    document = {**settings, "machine": machine()}
+    document = {**settings, "machine": describe_machine()}
     results.with_suffix(".config.json").write_text(json.dumps(document, indent=2) + "\n")
 
 
-def wait(done: Callable[[], bool], what: str, seconds: float) -> float:
+def wait_until(condition: Callable[[], bool], event: str, seconds: float) -> float:
     """Wait until ``done()``; return the seconds."""
     start = time.monotonic()
-    while not done():
+    while not condition():
         if time.monotonic() - start > seconds:
-            raise SystemExit(f"{what}: not within {seconds:.0f} s")
+            raise SystemExit(f"{event}: not within {seconds:.0f} s")
         time.sleep(0.05)
     return time.monotonic() - start
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from bench.rows import Row, write_table
-from bench.tables import Results, markdown, set_by_set
+from bench.tables import Results, accuracy_by_data_set, markdown
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeClassifierCV
@@ -41,7 +41,9 @@ for path in map(Path, sys.argv[1:]):
 """
 
 
-def ridge(train: Floats, labels: Ints, test: Floats, *, standardise: bool = True) -> Ints:
+def classify_by_ridge(
+    train: Floats, labels: Ints, test: Floats, *, standardise: bool = True
+) -> Ints:
     """Classify test records by ridge regression, with its penalty from leave-one-out errors."""
     if len(np.unique(labels)) < 2:
         return np.full(len(test), labels[0])
@@ -70,43 +72,43 @@ def main() -> None:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         paths: list[Path] = []
-        for name, cut, draws in alone.cuts(options.datasets, "windows", options.seeds):
+        for name, cut, draws in alone.split_data_sets(options.datasets, "windows", options.seeds):
             windows = cut.records.astype(np.float32)
             for seed, labels in itertools.product(draws, options.labels):
-                chosen = alone.drawn(cut, labels, seed)
+                chosen = alone.draw_labelled_rows(cut, labels, seed)
                 if chosen is None:
                     continue
-                train, test = windows[chosen], windows[cut.test]
+                train, test = windows[chosen], windows[cut.is_test]
                 rocket = MiniRocket.fit(train, np.random.default_rng((seed, 9)))
                 features = rocket.features(train), rocket.features(test)
                 paths.append(Path(folder) / f"{len(paths)}.npz")
                 np.savez(paths[-1], train=train, test=test, seed=seed)
-                truth = cut.labels[chosen], cut.labels[cut.test]
+                truth = cut.labels[chosen], cut.labels[cut.is_test]
                 rows.append(
                     {
                         "dataset": name,
                         "cell": f"{labels} labels a class",
-                        "scores": {"here": _right(features, truth)},
+                        "scores": {"here": _test_accuracy(features, truth)},
                         "truth": truth,
                     }
                 )
         subprocess.run([options.aeon, "-c", _AEON, *paths], check=True)
         for row, path in zip(rows, paths, strict=True):
             with np.load(path.with_suffix(".out.npz")) as both:
-                row["scores"]["aeon"] = _right((both["train"], both["test"]), row["truth"])
+                row["scores"]["aeon"] = _test_accuracy((both["train"], both["test"]), row["truth"])
     results, lines = Results(rows), ["# MiniRocket here and in aeon"]
     for cell in results.cells:
         of_cell = [row for row in rows if row["cell"] == cell]
-        lines += ["", f"### {cell}", "", *set_by_set(of_cell, cell, ["here", "aeon"]), ""]
-        difference = [("aeon", results.paired(cell, "here", "aeon"))]
+        lines += ["", f"### {cell}", "", *accuracy_by_data_set(of_cell, cell, ["here", "aeon"]), ""]
+        difference = [("aeon", results.paired_difference(cell, "here", "aeon"))]
         lines += markdown(("here minus", "points, ± error over sets"), difference)
     write_table("\n".join(lines), options.table)
 
 
-def _right(features: tuple[Features, Features], truth: tuple[Ints, Ints]) -> float:
+def _test_accuracy(features: tuple[Features, Features], truth: tuple[Ints, Ints]) -> float:
     """Accuracy on test windows, from features and labels of training and test windows."""
     train, test = (part.astype(np.float64) for part in features)
-    return float((ridge(train, truth[0], test) == truth[1]).mean())
+    return float((classify_by_ridge(train, truth[0], test) == truth[1]).mean())
 
 
 if __name__ == "__main__":

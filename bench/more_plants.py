@@ -14,8 +14,8 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from bench.plants import Floats, Images, Ints, load_images, release, see
-from bench.plants import parts as cut_by_groups
+from bench.plants import Floats, Images, Ints, load_images, photograph, simulate_release
+from bench.plants import split_groups as cut_by_groups
 from numpy.typing import NDArray
 
 from wg_common.inference.posterior import Posterior, mean_aligned_head, posterior_head
@@ -35,7 +35,7 @@ EPSILONS = (1.0, 4.0)
 RECORDS, CLASSES, TESTS = 10, 8, 200
 
 
-def plant(
+def plant_features(
     encoder: Encoder, images: Images, labels: Ints, rows: Ints, number: int, records: int
 ) -> tuple[Floats, Ints]:
     """Encode a plant's records: ``records`` per class, seen through its own camera."""
@@ -43,11 +43,11 @@ def plant(
     camera = cameras.draw_camera(rng, strength=0.6, is_mounted=False)
     of_class = [rng.permutation(rows[labels[rows] == k])[:records] for k in np.unique(labels[rows])]
     chosen = np.concatenate(of_class)
-    pictures = [see(images[row], camera, rng) for row in chosen]
+    pictures = [photograph(images[row], camera, rng) for row in chosen]
     return encoder.encode(pictures).astype(np.float64), labels[chosen]
 
 
-def measured(
+def measure_data_set(
     encoder: Encoder, priors: ModelVariances, root: Path, name: str
 ) -> dict[str, float] | None:
     """Measure accuracy by cell on one data set; None if it is missing."""
@@ -62,28 +62,30 @@ def measured(
     labels, names = dense[labels], tuple(f"class-{k}" for k in chosen)
     rows = np.flatnonzero((part_of > 0) & (labels >= 0))
     tests = np.flatnonzero((part_of == 0) & (labels >= 0))
-    others = [plant(encoder, images, labels, rows, i, RECORDS) for i in range(1, 1 + max(PLANTS))]
-    x, y = plant(encoder, images, labels, rows, 0, RECORDS)
-    test_x, test_y = plant(encoder, images, labels, tests, 0, TESTS // len(chosen))
+    others = [
+        plant_features(encoder, images, labels, rows, i, RECORDS) for i in range(1, 1 + max(PLANTS))
+    ]
+    x, y = plant_features(encoder, images, labels, rows, 0, RECORDS)
+    test_x, test_y = plant_features(encoder, images, labels, tests, 0, TESTS // len(chosen))
     found = {}
     for epsilon in EPSILONS:
         pool = pooling.empty_pool(names, encoder.dimension)
         order = np.array([pool.labels.index(each) for each in names])
         for number, (other_x, other_y) in enumerate(others, 1):
             rng = np.random.default_rng((number, int(epsilon)))
-            released = release("ab" * 32, other_x, other_y, names, epsilon, rng)
+            released = simulate_release("ab" * 32, other_x, other_y, names, epsilon, rng)
             site = site_evidence(released, pool.labels)
             pool = pool + pooling.single_site_pool(priors, pool.labels, site)
             if number in PLANTS:
                 known = pooling.posterior_from_pools(priors, [pool], pool.labels)
-                values = cells(known, (x, order[y]), (test_x, order[test_y]))
+                values = cell_accuracies(known, (x, order[y]), (test_x, order[test_y]))
                 for cell, value in values.items():
                     found[f"{cell}, epsilon {epsilon:g}, {number} plants"] = value
     return found
 
 
-def cells(
-    known: Posterior, own: tuple[Floats, Ints], test: tuple[Floats, Ints]
+def cell_accuracies(
+    pooled_posterior: Posterior, own: tuple[Floats, Ints], test: tuple[Floats, Ints]
 ) -> dict[str, float]:
     """Accuracy without labels, and accuracy on classes of which the plant has no labels."""
     (x, y), (test_x, test_y) = own, test
@@ -96,9 +98,9 @@ def cells(
     nothing = np.full(len(y), -1)
     half = np.where((y % 2 == 0) & (np.arange(len(y)) % 2 == 0), y, -1)
     return {
-        "no labels": right(mean_aligned_head(known)(x, nothing), everything),
+        "no labels": right(mean_aligned_head(pooled_posterior)(x, nothing), everything),
         "classes never seen": right(
-            posterior_head(known, x, half), np.flatnonzero(test_y % 2 == 1)
+            posterior_head(pooled_posterior, x, half), np.flatnonzero(test_y % 2 == 1)
         ),
     }
 
@@ -115,7 +117,7 @@ def main() -> None:
     priors = fit_public_priors(load_tasks(ZooStore(home.zoo), encoder_id)).priors
     found = defaultdict(list)
     for name in asked.datasets.split(","):
-        accuracies = measured(encoder, priors, asked.data, name)
+        accuracies = measure_data_set(encoder, priors, asked.data, name)
         if accuracies is None:
             print(f"{name}: not here, left out")
             continue

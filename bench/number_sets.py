@@ -26,7 +26,7 @@ RIVALS = {"ridge": numbers.ridge, "trees": numbers.untrained_trees}
 Floats = NDArray[np.float64]
 
 
-def by_rocket(train: Floats, values: Floats, test: Floats, seed: int) -> Floats:
+def minirocket_values(train: Floats, values: Floats, test: Floats, seed: int) -> Floats:
     """Estimate values of test windows by ridge regression on MiniRocket features."""
     spread = train.std(axis=(0, 2), keepdims=True) + 1e-9
     known_windows, new_windows = ((part / spread).astype(np.float32) for part in (train, test))
@@ -37,7 +37,7 @@ def by_rocket(train: Floats, values: Floats, test: Floats, seed: int) -> Floats:
     return np.asarray(ridge.predict(rocket.features(new_windows) / scale))
 
 
-def judged(path: Path, seed: int) -> list[dict[str, float]]:
+def evaluate_channels(path: Path, seed: int) -> list[dict[str, float]]:
     """Return a row per channel: errors by method relative to the best rival, coverage, R²."""
     with np.load(path) as archive:
         x, split = archive["x"].astype(np.float64), archive["split"]
@@ -57,7 +57,7 @@ def judged(path: Path, seed: int) -> list[dict[str, float]]:
                 name: rival().fit(features[train], values[train]).predict(features[test])
                 for name, rival in RIVALS.items()
             },
-            "MiniRocket": by_rocket(others[train], values[train], others[test], seed),
+            "MiniRocket": minirocket_values(others[train], values[train], others[test], seed),
         }
         by_method = {
             name: RegressionQuality.evaluate(part, values[test])
@@ -83,7 +83,7 @@ def main() -> None:
         if not path.is_file():
             print(f"{name}: not here, left out")
             continue
-        of_set = judged(path, options.seed)
+        of_set = evaluate_channels(path, options.seed)
         rows += of_set
         for row in of_set:
             lines.append(f"| {name} | " + " | ".join(f"{v:.3f}" for v in row.values()) + " |")

@@ -47,8 +47,11 @@ from wg_server.cli.main import main_group as server
 
 EPSILON, FREE = "4", "0"
 CLASSES, RECORDS, TESTS = 8, 15, 200  # Classes at most, records of each at a plant, test records
-FEWEST, ATTEMPTS = 3, 50  # Fewest records of a class on each side of the cut; cuts that are tried
-SISTERS, AT_SISTER = 3, 40  # Number of sisters, and their records of a class
+FEWEST_PER_CLASS, ATTEMPTS = (
+    3,
+    50,
+)  # Fewest records of a class on each side of the cut; cuts that are tried
+SISTERS, SISTER_RECORDS = 3, 40  # Number of sisters, and their records of a class
 WAIT_SECONDS = 60
 DELIVERED = (PilotVerdict.FREE_WEIGHTS, PilotVerdict.DATA_SHEET, PilotVerdict.POOLING)
 
@@ -69,7 +72,7 @@ class Plant:
         is_renamed: True if its class names differ from the operator's.
         has_camera: True if its camera is one of ``bench.optics``.
         sheet: ``own``, ``another`` machine's, or none.
-        is_looked_at: True if it may be inspected when causes are analysed.
+        is_inspected: True if it may be inspected when causes are analysed.
     """
 
     kind: str
@@ -80,7 +83,7 @@ class Plant:
     is_renamed: bool = False
     has_camera: bool = False
     sheet: str = ""
-    is_looked_at: bool = False
+    is_inspected: bool = False
 
     @property
     def is_of_machine(self) -> bool:
@@ -91,29 +94,29 @@ class Plant:
 KNOWN, SISTER, STRANGER, SHEET = "known kind", "sisters", "stranger", "data sheet"
 WINDOWS = "bearing", "cwru_de", "plaid"
 PLANTS = (
-    Plant(kind=KNOWN, dataset="neu_det", shots=5, is_looked_at=True),
+    Plant(kind=KNOWN, dataset="neu_det", shots=5, is_inspected=True),
     Plant(kind=KNOWN, dataset="neu_det", shots=5, has_camera=True),
     Plant(kind=KNOWN, dataset="trashnet", shots=5),
-    Plant(kind=KNOWN, dataset="trashnet", shots=5, is_renamed=True, is_looked_at=True),
-    Plant(kind=KNOWN, dataset="deeppcb_a", shots=5, is_looked_at=True),
+    Plant(kind=KNOWN, dataset="trashnet", shots=5, is_renamed=True, is_inspected=True),
+    Plant(kind=KNOWN, dataset="deeppcb_a", shots=5, is_inspected=True),
     Plant(kind=KNOWN, dataset="mnist10k", shots=3),
-    Plant(kind=KNOWN, dataset="cifar10", shots=15, is_looked_at=True),
+    Plant(kind=KNOWN, dataset="cifar10", shots=15, is_inspected=True),
     Plant(kind="known names, other records", dataset="digits", shots=5),
     Plant(
         kind=SISTER, dataset="fashion_mnist", shots=15, unseen=3, has_sisters=True,
-        is_looked_at=True,
+        is_inspected=True,
     ),
     Plant(kind=SISTER, dataset="fashion_mnist", shots=0, has_sisters=True),
     Plant(kind=SISTER, dataset="gtsrb", shots=15, unseen=2, has_sisters=True),
-    Plant(kind=SISTER, dataset="magnetic_tile", shots=15, has_sisters=True, is_looked_at=True),
+    Plant(kind=SISTER, dataset="magnetic_tile", shots=15, has_sisters=True, is_inspected=True),
     Plant(kind=SISTER, dataset="bridge_crack", shots=5, has_sisters=True),
-    Plant(kind=STRANGER, dataset="elpv_mono", shots=15, is_looked_at=True),
+    Plant(kind=STRANGER, dataset="elpv_mono", shots=15, is_inspected=True),
     Plant(kind=STRANGER, dataset="omniglot_small", shots=5),
     Plant(kind=STRANGER, dataset="tiny_imagenet", shots=15),
-    Plant(kind=STRANGER, dataset="plaid", shots=5, is_looked_at=True),
-    Plant(kind=SHEET, dataset="bearing", shots=5, sheet="own", is_looked_at=True),
+    Plant(kind=STRANGER, dataset="plaid", shots=5, is_inspected=True),
+    Plant(kind=SHEET, dataset="bearing", shots=5, sheet="own", is_inspected=True),
     Plant(kind=SHEET, dataset="bearing", shots=5, sheet="another"),
-    Plant(kind=SHEET, dataset="cwru_de", shots=5, sheet="own", is_looked_at=True),
+    Plant(kind=SHEET, dataset="cwru_de", shots=5, sheet="own", is_inspected=True),
 )  # fmt: skip
 
 
@@ -134,7 +137,7 @@ def main() -> None:
     for home, is_of_machines in ((options.home, False), (options.machines, True)):
         if home is not None:
             run(home, is_of_machines, options, rows)
-    write_table("\n".join(table(rows.of())), options.table)
+    write_table("\n".join(table(rows.with_prefix())), options.table)
 
 
 def run(home: Path, is_of_machines: bool, options: argparse.Namespace, rows: Rows) -> None:
@@ -143,7 +146,7 @@ def run(home: Path, is_of_machines: bool, options: argparse.Namespace, rows: Row
         f"{number} {plant.kind} {plant.dataset}": (number, plant)
         for number, plant in enumerate(PLANTS, start=1)
         if plant.is_of_machine == is_of_machines
-        and (plant.is_looked_at or not options.only_looked_at)
+        and (plant.is_inspected or not options.only_looked_at)
     }
     missing = {key: each for key, each in asked.items() if key not in rows}
     if not missing:
@@ -151,15 +154,15 @@ def run(home: Path, is_of_machines: bool, options: argparse.Namespace, rows: Row
     root = options.work / ("machines" if is_of_machines else "pictures")
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(home, root / "server")
-    with serving(root / "server"):
-        walk = Walk(root, options)
+    with running_server(root / "server"):
+        walk = CommandRuns(root, options)
         for key, (number, plant) in missing.items():
-            rows.add({"key": key, "number": number, **walk.plant(number, plant)})
+            rows.add({"key": key, "number": number, **walk.run_plant(number, plant)})
             print(key, flush=True)
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[None]:
+def running_server(home: Path) -> Iterator[None]:
     """Run a server during the body."""
     log = home.parent / "serve.log"
     words = [str(Path(sys.executable).with_name("wg-server")), "serve", "--home", str(home)]
@@ -177,15 +180,15 @@ def serving(home: Path) -> Iterator[None]:
             process.wait()
 
 
-def run_command(program: click.Command, *words: object) -> Any:
+def run_command(program: click.Command, *arguments: object) -> Any:
     """Run a command of the product in this process; return its document."""
-    outcome = CliRunner().invoke(program, [*map(str, words), "--json"], standalone_mode=False)
+    outcome = CliRunner().invoke(program, [*map(str, arguments), "--json"], standalone_mode=False)
     if outcome.exception is not None:
         raise outcome.exception
     return json.loads(outcome.stdout)
 
 
-class Walk:
+class CommandRuns:
     """Runs of plants through the product's commands.
 
     Args:
@@ -198,7 +201,7 @@ class Walk:
         self._server = root / "server"
         self._released: set[str] = set()
 
-    def plant(self, number: int, plant: Plant) -> Row:
+    def run_plant(self, number: int, plant: Plant) -> Row:
         """Run one plant through all commands, and return its results."""
         records = draw_records(plant, number, self._options)
         if plant.has_sisters and plant.dataset not in self._released:
@@ -224,15 +227,15 @@ class Walk:
         return {
             "kind": plant.kind,
             "dataset": plant.dataset,
-            "looked at": plant.is_looked_at,
-            "plant": _about(plant),
+            "looked at": plant.is_inspected,
+            "plant": _describe_plant(plant),
             "verdict": said["verdict"],
             "local": None if said["local"] is None else said["local"]["mean"],
             "offer": said["offer"],
             "expected": said["expected"],
             "charged": is_charged,
             **kept,
-            **measured(home, folder / "test.npz", records.labels),
+            **measure_accuracy(home, folder / "test.npz", records.labels),
         }
 
     def _release(self, name: str, arrays: Arrays, epsilon: str) -> None:
@@ -302,14 +305,14 @@ def draw_records(plant: Plant, number: int, options: argparse.Namespace) -> Reco
         part = (rng.random(groups.max() + 1) < 0.5).astype(np.int64)[groups]
         sides = [~is_zoo & (part == side) for side in (0, 1)]
         counts = np.stack([np.bincount(labels[side], minlength=len(names)) for side in sides])
-        chosen = np.flatnonzero(counts.min(axis=0) >= FEWEST)
+        chosen = np.flatnonzero(counts.min(axis=0) >= FEWEST_PER_CLASS)
         if len(chosen) > 1:
             break
     else:
         raise SystemExit(f"{plant.dataset}: no class has records on both sides")
     chosen = np.sort(np.random.default_rng(0).permutation(chosen)[:CLASSES])
     called = tuple(f"kind {n}" if plant.is_renamed else names[c] for n, c in enumerate(chosen))
-    see = optics.draw(np.random.default_rng((number, 1))) if plant.has_camera else None
+    see = optics.draw_camera(np.random.default_rng((number, 1))) if plant.has_camera else None
 
     def cut(rows: Ints, each: int, labelled: int, gone: Ints) -> Arrays:
         kept = [rng.permutation(rows[labels[rows] == c])[:each] for c in chosen]
@@ -329,7 +332,7 @@ def draw_records(plant: Plant, number: int, options: argparse.Namespace) -> Reco
         turn = np.random.default_rng(0).integers(SISTERS, size=groups.max() + 1)[groups]
         for sister in range(SISTERS):
             rows = np.flatnonzero(is_zoo & (turn == sister))
-            sisters.append(cut(rows, AT_SISTER, AT_SISTER, none))
+            sisters.append(cut(rows, SISTER_RECORDS, SISTER_RECORDS, none))
     return Records(
         own=cut(np.flatnonzero(sides[1]), RECORDS, plant.shots, gone),
         test=cut(tests[: 2 * TESTS], TESTS // len(chosen), TESTS, none),
@@ -341,10 +344,10 @@ def draw_records(plant: Plant, number: int, options: argparse.Namespace) -> Reco
 def draw_machine(plant: Plant, number: int, datasets: Path) -> Records:
     """Draw the records of a plant with a machine, and its data sheet."""
     if plant.dataset == "bearing":
-        machine = machine_drawing.simulated("rotating_machine", number, 7)
+        machine = machine_drawing.simulate_plant("rotating_machine", number, 7)
     else:
         path = datasets / "cwru_de/data.npz"
-        machine = next(machine_drawing.real(path, 7, machine_drawing.EVEN, plant.shots))
+        machine = next(machine_drawing.real_plants(path, 7, machine_drawing.EVEN, plant.shots))
     (x, y), units = machine.own, np.array(machine.units)
     labels = np.full(len(y), -1)
     for label in range(len(machine.names)):
@@ -355,7 +358,7 @@ def draw_machine(plant: Plant, number: int, datasets: Path) -> Records:
         test={"x": machine.test[0], "y": machine.test[1], "classes": classes},
         labels=machine.names,
         has_units=True,
-        sheet=machine.sheet if plant.sheet == "own" else machine.another,
+        sheet=machine.sheet if plant.sheet == "own" else machine.other_sheet,
     )
 
 
@@ -374,7 +377,7 @@ def read_arrays(name: str, options: argparse.Namespace) -> Arrays:
     return {"group": np.arange(len(arrays["y"])), **arrays}
 
 
-def measured(home: ClientHome, test: Path, labels: tuple[str, ...]) -> Row:
+def measure_accuracy(home: ClientHome, test: Path, labels: tuple[str, ...]) -> Row:
     """Accuracy of the selected model and of local-only on test records."""
     try:
         manifest, kept = adoption.model_in_use(home)
@@ -392,7 +395,7 @@ def measured(home: ClientHome, test: Path, labels: tuple[str, ...]) -> Row:
     }
 
 
-def _about(plant: Plant) -> str:
+def _describe_plant(plant: Plant) -> str:
     parts = [f"{plant.dataset}, {plant.shots} labels a class"]
     parts += [f"{plant.unseen} classes never seen"] * bool(plant.unseen)
     parts += ["its own class names"] * plant.is_renamed
@@ -403,7 +406,7 @@ def _about(plant: Plant) -> str:
     return ", ".join(parts)
 
 
-def agrees(row: Row) -> bool:
+def verdict_agrees(row: Row) -> bool:
     """Return whether the verdict agrees with the selected model."""
     return (row["verdict"] in DELIVERED) == (row["kept"] not in ("", LOCAL))
 
@@ -413,13 +416,13 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     heads = ("", "kind", "plant", "verdict", "kept", "gain, points", "agrees")
     for looked_at, title in ((True, "Looked at:"), (False, "Shown only:")):
         part = sorted((r for r in rows if r["looked at"] == looked_at), key=lambda r: r["number"])
-        yield f"{title} {sum(map(agrees, part))} of {len(part)} agree."
+        yield f"{title} {sum(map(verdict_agrees, part))} of {len(part)} agree."
         yield ""
-        yield from markdown(heads, map(_cells, part))
+        yield from markdown(heads, map(_plant_row, part))
         yield ""
 
 
-def _cells(row: Row) -> tuple[object, ...]:
+def _plant_row(row: Row) -> tuple[object, ...]:
     kept, local = (row.get(f"accuracy of {name}") for name in ("kept", "local"))
     gain = "–" if kept is None else f"({100 * kept:.0f} % right)"
     if kept is not None and local is not None:
@@ -427,7 +430,7 @@ def _cells(row: Row) -> tuple[object, ...]:
     verdict = row["verdict"] + (f", epsilon {EPSILON}" if row["charged"] else "")
     return (
         row["number"], row["kind"], row["plant"], verdict, row["kept"] or "nothing", gain,
-        "yes" if agrees(row) else "**no**",
+        "yes" if verdict_agrees(row) else "**no**",
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional
 Picture = NDArray[np.uint8]
 
 
-def draw(rng: np.random.Generator) -> Callable[[Picture], Picture]:
+def draw_camera(rng: np.random.Generator) -> Callable[[Picture], Picture]:
     """Draw a site's camera; its noise comes from the given generator."""
     turn, tilt = float(rng.uniform(-12, 12)), rng.uniform(0, 0.12, (4, 2))
     light, contrast, gamma = (float(np.exp(rng.uniform(-s, s))) for s in (0.4, 0.35, 0.35))

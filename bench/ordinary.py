@@ -23,7 +23,7 @@ from wg_server.site.home import ServerHome
 from wg_server.zoo import build, networks, sources
 from wg_server.zoo.plan import read_plan
 
-_AUGMENTED = v2.Compose(
+_AUGMENTATION = v2.Compose(
     [
         v2.RandomResizedCrop((96, 96), scale=(0.5, 1.0), ratio=(0.8, 1.25), antialias=True),
         v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
@@ -32,14 +32,14 @@ _AUGMENTED = v2.Compose(
 )
 
 
-def at_site(
+def augment_site(
     records: list[Record], modality: str, site: int, rng: np.random.Generator
 ) -> list[Record]:
     """Augment each record; every tenth site is unchanged, as in ``simulate_site``."""
     if site % 10 == 0:
         return records
     torch.manual_seed(int(rng.integers(2**31)))
-    return [_augmented(np.asarray(record)) for record in records]
+    return [_augment_image(np.asarray(record)) for record in records]
 
 
 def augment_retakes(
@@ -47,12 +47,14 @@ def augment_retakes(
 ) -> list[Record]:
     """Augment each record for the training of a network."""
     del self
-    return at_site(list(records), Images.name, 1, rng)
+    return augment_site(list(records), Images.name, 1, rng)
 
 
-def _augmented(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _augment_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     colours = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
-    result = _AUGMENTED(torch.from_numpy(colours.copy()).permute(2, 0, 1)).permute(1, 2, 0).numpy()
+    result = (
+        _AUGMENTATION(torch.from_numpy(colours.copy()).permute(2, 0, 1)).permute(1, 2, 0).numpy()
+    )
     return np.asarray(result if image.ndim == 3 else result.mean(axis=2).round().astype(np.uint8))
 
 
@@ -66,7 +68,7 @@ def main() -> None:
     options = parser.parse_args()
     networks.TRAINING_STEPS = options.steps
     if not options.product:
-        sources.simulate_site = at_site
+        sources.simulate_site = augment_site
         Images.augment_retakes = augment_retakes  # type: ignore[method-assign]
     home, plan = ServerHome(options.home), read_plan(options.plan)
     print(build.build_zoo(home, plan, workers=1, progress=print))

@@ -92,7 +92,7 @@ def load_images(root: Path, name: str) -> tuple[Images, Ints, Ints] | None:
     return list(images), labels, groups
 
 
-def cut(
+def cut_data_set(
     encoder: Encoder,
     identity: str,
     root: Path,
@@ -101,17 +101,17 @@ def cut(
     strength: float,
     cache: Path,
     *,
-    each: Mapping[str, int] = _PER_CLASS,
-    tests: int = TESTS,
+    per_class: Mapping[str, int] = _PER_CLASS,
+    test_records: int = TESTS,
 ) -> Plants | None:
     """Cut a data set into plants, or read them from the cache; None if the set is missing.
 
     Args:
-        each: Number of records per class at the plant (``own``) and at a same-family site
+        per_class: Number of records per class at the plant (``own``) and at a same-family site
             (``sister``).
     """
     about = {
-        "records": f"{each['own']} {each['sister']} {tests}",
+        "records": f"{per_class['own']} {per_class['sister']} {test_records}",
         "cut": _CUT,
         "encoder": identity,
         "dataset": name,
@@ -121,11 +121,11 @@ def cut(
     path = cache / f"{name}-{canonical.sha256_hex(canonical.encode(about))[:24]}.npz"
     if path.is_file():
         with np.load(path, allow_pickle=False) as archive:
-            return unpack(dict(archive))
+            return unpack_plants(dict(archive))
     data = load_images(root, name)
     if data is None:
         return None
-    found = _cut(encoder, data, seed, strength, each, tests)
+    found = _cut(encoder, data, seed, strength, per_class, test_records)
     cache.mkdir(parents=True, exist_ok=True)
     parts = {"own": found.own, "test": found.test}
     parts |= {f"sister{i}": site for i, site in enumerate(found.same_family)}
@@ -142,7 +142,7 @@ def cut(
     return found
 
 
-def release(
+def simulate_release(
     encoder: str,
     x: Floats,
     y: Ints,
@@ -156,7 +156,7 @@ def release(
     return simulate_statistics(schema, x, y, sigma, rng)
 
 
-def unpack(arrays: dict[str, NDArray[np.generic]]) -> Plants:
+def unpack_plants(arrays: dict[str, NDArray[np.generic]]) -> Plants:
     """Unpack plants from the arrays of a cache file."""
 
     def part(key: str) -> tuple[Floats, Ints]:
@@ -177,19 +177,19 @@ def _cut(
     data: tuple[Images, Ints, Ints],
     seed: int,
     strength: float,
-    each: Mapping[str, int],
-    tests: int,
+    per_class: Mapping[str, int],
+    test_records: int,
 ) -> Plants:
     images, labels, groups = data
     rng = np.random.default_rng((seed, 1))
-    part_of, usable = parts(labels, groups, rng)
+    part_of, usable = split_groups(labels, groups, rng)
     chosen = np.sort(rng.permutation(usable)[:CLASSES])
     lookup = {int(c): i for i, c in enumerate(chosen)}
     found, own_groups = [], np.zeros(0, dtype=np.int64)
     for part in range(2 + SAME_FAMILY_SITES):
         rows = rng.permutation(np.flatnonzero((part_of == part) & np.isin(labels, chosen)))
-        most = each["own" if part == 1 else "sister"]
-        kept = first_of(rows, labels, tests if part == 0 else None, most)
+        most = per_class["own" if part == 1 else "sister"]
+        kept = first_rows(rows, labels, test_records if part == 0 else None, most)
         own_groups = groups[kept] if part == 1 else own_groups
         pictures = [images[row] for row in kept]
         own_rng = np.random.default_rng((seed, 2, min(part, 1) + 10 * max(0, part - 1)))
@@ -197,14 +197,14 @@ def _cut(
         if power:
             camera_rng = np.random.default_rng((seed, 3, max(part, 1)))
             camera = cameras.draw_camera(camera_rng, strength=power, is_mounted=False)
-            pictures = [see(p, camera, own_rng) for p in pictures]
+            pictures = [photograph(p, camera, own_rng) for p in pictures]
         y = np.array([lookup[int(labels[row])] for row in kept], dtype=np.int64)
         found.append((encoder.encode_local(pictures).astype(np.float64), y))
     names = tuple(f"class-{c}" for c in chosen)
     return Plants(names, encoder.dimension, found[1], tuple(found[2:]), found[0], own_groups)
 
 
-def parts(labels: Ints, groups: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
+def split_groups(labels: Ints, groups: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
     """Assign groups of records to test, own and other sites; also return the classes in all parts.
 
     The draw with most shared classes of twenty is taken: with few groups most draws share too few.
@@ -225,20 +225,20 @@ def parts(labels: Ints, groups: Ints, rng: np.random.Generator) -> tuple[Ints, I
     return best
 
 
-def first_of(rows: Ints, labels: Ints, total: int | None, each: int) -> list[int]:
-    """Return the first ``total`` rows, or else the first ``each`` of every class."""
+def first_rows(rows: Ints, labels: Ints, total: int | None, per_class: int) -> list[int]:
+    """Return the first ``total`` rows, or else the first ``per_class`` of every class."""
     if total is not None:
         return [int(row) for row in rows[:total]]
     seen: Counter[int] = Counter()
     kept = []
     for row in rows:
-        if seen[labels[row]] < each:
+        if seen[labels[row]] < per_class:
             kept.append(int(row))
             seen[labels[row]] += 1
     return kept
 
 
-def see(
+def photograph(
     image: NDArray[np.uint8], camera: cameras.Camera, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     grey = image.astype(np.float32) / 255

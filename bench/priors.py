@@ -29,12 +29,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from bench import denoiser, kinds, plants, text_plants, window_plants
-from bench.denoiser import MOST, Case, Denoiser, moments, moved
-from bench.federated import NEVER_SEEN, NO_LABELS, Training, evened, federated
+from bench.denoiser import CASE_CLASSES, Case, Denoiser, deviation_moments, shift_mean
+from bench.federated import NEVER_SEEN, NO_LABELS, Training, evaluate_fedavg, even_biases
 from bench.kinds import Kind, Site
-from bench.plants import Floats, release
+from bench.plants import Floats, simulate_release
 from bench.rows import write_table
-from bench.selected import right
+from bench.selected import head_accuracy
 from bench.tables import markdown
 from scipy.special import log_softmax, logsumexp, softmax
 
@@ -64,14 +64,16 @@ BLUP = "BLUP"
 Head = tuple[Floats, Floats]
 
 
-def cut(encoder: Encoder, modality: str, root: Path, name: str, cache: Path) -> Kind | None:
+def cut_any_modality(
+    encoder: Encoder, modality: str, root: Path, name: str, cache: Path
+) -> Kind | None:
     """Cut a data set of any modality; None if it is missing."""
     if modality == "images":
-        return kinds.cut(encoder, root, name, cache)
+        return kinds.cut_kind(encoder, root, name, cache)
     if modality == "texts":
         found = text_plants.as_plants(encoder, root, name, 0)
     else:
-        windows = window_plants.cut(encoder, root, name, 0, 0.0)
+        windows = window_plants.cut_data_set(encoder, root, name, 0, 0.0)
         found = None if windows is None else windows.plants
     if found is None:
         return None
@@ -84,12 +86,12 @@ def cut(encoder: Encoder, modality: str, root: Path, name: str, cache: Path) -> 
     return Kind(sites, part(found.test, None), found.labels)
 
 
-def case(
+def draw_case(
     fitted: ClassPriors, kind: Kind, cell: str, epsilon: float, rng: np.random.Generator
 ) -> tuple[Case, list[SiteEvidence]]:
     """Simulate the releases of the other plants; return a plant's case, and their evidence."""
     sites, labels = kind.sites[1 : 1 + OTHERS], kind.labels
-    released = [release("ab" * 32, x, y, labels, epsilon, rng) for x, y in sites]
+    released = [simulate_release("ab" * 32, x, y, labels, epsilon, rng) for x, y in sites]
     pools = pooling.pools_of_releases(fitted.priors, None, released)
     named = fitted.class_prior(labels)
     posterior = pooling.posterior_from_pools(fitted.priors, pools, labels, named)
@@ -102,11 +104,11 @@ def case(
     return drawn, [site_evidence(each, labels) for each in released]
 
 
-def simulated(families: Mapping[str, Sequence[ZooTask]], rng: np.random.Generator) -> Kind:
+def simulate_kind(families: Mapping[str, Sequence[ZooTask]], rng: np.random.Generator) -> Kind:
     """Draw a kind from the zoo: some classes of a family, and some of its sites."""
     sites = families[str(rng.choice(sorted(families)))]
     chosen = rng.permutation(len(sites[0].labels))
-    chosen = np.sort(chosen[: int(rng.integers(2, min(len(chosen), MOST) + 1))])
+    chosen = np.sort(chosen[: int(rng.integers(2, min(len(chosen), CASE_CLASSES) + 1))])
     parts = []
     for number in rng.permutation(len(sites)):
         rows = rng.permutation(np.flatnonzero(np.isin(sites[number].y, chosen)))
@@ -123,7 +125,7 @@ def simulated(families: Mapping[str, Sequence[ZooTask]], rng: np.random.Generato
     return Kind([(x[half], y[half]), *others], (x[test], y[test]), names)
 
 
-def learnt(fitted: ClassPriors, tasks: Sequence[ZooTask]) -> tuple[Denoiser, Denoiser]:
+def train_denoiser(fitted: ClassPriors, tasks: Sequence[ZooTask]) -> tuple[Denoiser, Denoiser]:
     """Train the denoiser's mean and sampler on plants that are simulated from the zoo."""
     families: dict[str, list[ZooTask]] = {}
     for task in tasks:
@@ -147,34 +149,36 @@ def _episode(
     """Draw a plant of a simulated kind; plants with even numbers have no labels."""
     epsilon = float(np.exp(rng.uniform(np.log(0.3), np.log(8))))
     cell = (NO_LABELS, NEVER_SEEN)[number % 2]
-    return case(fitted, simulated(families, rng), cell, epsilon, rng)[0]
+    return draw_case(fitted, simulate_kind(families, rng), cell, epsilon, rng)[0]
 
 
-def finished(case: Case, mean: Floats | None = None) -> Head:
+def completed_head(case: Case, mean: Floats | None = None) -> Head:
     """Compute the head that a plant completes, optionally about another mean ``[K, d]``."""
-    posterior = case.posterior if mean is None else moved(case.posterior, mean)
-    x, y = case.own
+    posterior = case.posterior if mean is None else shift_mean(case.posterior, mean)
+    x, y = case.plant_records
     return mean_aligned_head(posterior)(x, y) if y.max() < 0 else posterior_head(posterior, x, y)
 
 
-def fit_of(case: Case, head: Head) -> float:
+def head_fit(case: Case, head: Head) -> float:
     """Mean log-likelihood of a plant's labels under a head, or without labels of its records."""
-    x, y = case.own
+    x, y = case.plant_records
     logits = x @ head[0].T + head[1]
     if y.max() < 0:
         return float(logsumexp(logits, axis=1).mean())
     return float(log_softmax(logits, axis=1)[np.arange(len(y)), y].mean())
 
 
-def whitened(case: Case) -> Case:
+def widen_covariance(case: Case) -> Case:
     """Add the uncertainty of deviations to the covariance of a case's heads."""
     posterior = case.posterior
-    spread = moments(posterior)[1].mean(axis=0)
+    spread = deviation_moments(posterior)[1].mean(axis=0)
     covariance = posterior.covariance + (posterior.basis * spread) @ posterior.basis.T
     return replace(case, posterior=replace(posterior, covariance=covariance))
 
 
-def mixed(case: Case, evidence: Sequence[SiteEvidence], known: Sequence[Floats]) -> Floats:
+def mixture_deviations(
+    case: Case, evidence: Sequence[SiteEvidence], known_means: Sequence[Floats]
+) -> Floats:
     """Predict deviations if classes may be those of the operator's kinds with means ``[J, d]``.
 
     A plant's camera shifts all of its classes alike: this shift is fitted by expectation
@@ -195,9 +199,12 @@ def mixed(case: Case, evidence: Sequence[SiteEvidence], known: Sequence[Floats])
         gap = seen[:, None] - about
         return np.asarray(-0.5 * (gap**2 / total + np.log(total)).sum(axis=2))
 
-    of_new, mean = density(centre[None, None], posterior.between)[:, 0], moments(posterior)[0]
-    best, result = np.log(2 * len(known)) * (1 + len(of_new)), mean
-    for rows in known:
+    of_new, mean = (
+        density(centre[None, None], posterior.between)[:, 0],
+        deviation_moments(posterior)[0],
+    )
+    best, result = np.log(2 * len(known_means)) * (1 + len(of_new)), mean
+    for rows in known_means:
         rows, move = rows @ posterior.basis, centre
         rows = rows - rows.mean(axis=0)
         for _ in range(10):
@@ -214,27 +221,31 @@ def mixed(case: Case, evidence: Sequence[SiteEvidence], known: Sequence[Floats])
     return result
 
 
-def judged(
+def method_heads(
     case: Case,
     evidence: Sequence[SiteEvidence],
     networks: tuple[Denoiser, Denoiser],
-    known: Sequence[Sequence[Floats]],
+    known_means: Sequence[Sequence[Floats]],
     seed: int,
 ) -> dict[str, Head]:
     """Compute the heads of all methods, by name."""
-    drawn = denoiser.samples(networks[1], case, torch.Generator().manual_seed(seed))
-    heads = [finished(case, sample) for sample in drawn]
-    suits = [fit_of(case, head) for head in heads]
-    plain = finished(case)
-    found = {} if case.own[1].max() >= 0 else {"evened": evened(LinearHead(*plain), case.own[0])}
+    drawn = denoiser.draw_samples(networks[1], case, torch.Generator().manual_seed(seed))
+    heads = [completed_head(case, sample) for sample in drawn]
+    suits = [head_fit(case, head) for head in heads]
+    plain = completed_head(case)
+    found = (
+        {}
+        if case.plant_records[1].max() >= 0
+        else {"evened": even_biases(LinearHead(*plain), case.plant_records[0])}
+    )
     names = "mixture", "mixture, kind known"
-    for way, means in zip(names, known, strict=False):
-        found[way] = LinearHead(*finished(case, mixed(case, evidence, means)))
+    for way, means in zip(names, known_means, strict=False):
+        found[way] = LinearHead(*completed_head(case, mixture_deviations(case, evidence, means)))
     return {
         BLUP: plain,
-        "whitener": finished(whitened(case)),
-        "mean": finished(case, denoiser.denoised_mean(networks[0], case)),
-        "mean of samples": finished(case, drawn.mean(axis=0)),
+        "whitener": completed_head(widen_covariance(case)),
+        "mean": completed_head(case, denoiser.denoised_mean(networks[0], case)),
+        "mean of samples": completed_head(case, drawn.mean(axis=0)),
         "sample": heads[0],
         "chosen": heads[int(np.argmax(suits))],
         **{way: (head.weight, head.bias) for way, head in found.items()},
@@ -247,7 +258,7 @@ def class_means(kind: Kind) -> Floats:
     return np.array([x[y == k].mean(axis=0) for k in np.unique(y)])
 
 
-def measured(
+def measure_accuracy(
     fitted: ClassPriors, networks: tuple[Denoiser, Denoiser], sets: Mapping[str, Kind], name: str
 ) -> dict[tuple[str, float, str], float]:
     """Accuracy on a data set by cell, epsilon and method."""
@@ -258,13 +269,15 @@ def measured(
         for epsilon in EPSILONS:
             for cell in (NO_LABELS, NEVER_SEEN):
                 rng = np.random.default_rng((draw, int(10 * epsilon)))
-                drawn, evidence = case(fitted, kind, cell, epsilon, rng)
+                drawn, evidence = draw_case(fitted, kind, cell, epsilon, rng)
                 known = [others, [*others, class_means(kind)]][: len(kind.sites) - OTHERS]
-                for way, head in judged(drawn, evidence, networks, known, draw).items():
-                    found[cell, epsilon, way].append(right(LinearHead(*head), drawn.test))
+                for way, head in method_heads(drawn, evidence, networks, known, draw).items():
+                    found[cell, epsilon, way].append(
+                        head_accuracy(LinearHead(*head), drawn.test_records)
+                    )
                 training = Training(OTHERS, epsilon, 5, 2, 2.0, draw)
-                result = federated(kind, (OTHERS, epsilon, cell), training, True)
-                found[cell, epsilon, "FedAvg"].append(result.right)
+                result = evaluate_fedavg(kind, (OTHERS, epsilon, cell), training, True)
+                found[cell, epsilon, "FedAvg"].append(result.accuracy)
     return {key: float(np.mean(values)) for key, values in found.items()}
 
 
@@ -300,22 +313,22 @@ def main() -> None:
     encoder, tasks = load_encoder(package), load_tasks(ZooStore(home.zoo), home.encoder_id())
     fitted = fit_public_priors(tasks, encoders.projection_of_texts(package))
     started = time.monotonic()
-    networks = learnt(fitted, tasks)
+    networks = train_denoiser(fitted, tasks)
     training = time.monotonic() - started
     sets = {}
     for name in SETS[options.modality]:
-        kind = cut(encoder, options.modality, options.datasets, name, options.cache)
+        kind = cut_any_modality(encoder, options.modality, options.datasets, name, options.cache)
         if kind is None:
             print(f"{name}: not here, left out")
         else:
             sets[name] = kind
     if not sets:
         raise SystemExit(f"{options.datasets}: no set of {options.modality} is here")
-    results = {name: measured(fitted, networks, sets, name) for name in sets}
+    results = {name: measure_accuracy(fitted, networks, sets, name) for name in sets}
     lines = [*table(results), "", f"Sets: {', '.join(sets)}; training {training:.0f} s.", ""]
-    one = case(fitted, sets[next(iter(sets))], NO_LABELS, 1.0, np.random.default_rng(0))[0]
+    one = draw_case(fitted, sets[next(iter(sets))], NO_LABELS, 1.0, np.random.default_rng(0))[0]
     started = time.perf_counter()
-    denoiser.samples(networks[1], one, torch.Generator().manual_seed(0))
+    denoiser.draw_samples(networks[1], one, torch.Generator().manual_seed(0))
     lines.append(f"Sixteen samples of a package: {time.perf_counter() - started:.3f} s.")
     write_table("\n".join(lines), options.table)
 

@@ -20,7 +20,7 @@ from wg_core.privacy.schema import default_schema
 DELTA = 1e-5
 
 
-def timed(work: Callable[[], object], repeat: int = 3) -> float:
+def best_seconds(work: Callable[[], object], repeat: int = 3) -> float:
     """Best time of a few runs, seconds."""
     best = float("inf")
     for _ in range(repeat):
@@ -30,12 +30,12 @@ def timed(work: Callable[[], object], repeat: int = 3) -> float:
     return best
 
 
-def release_of(epsilon: float) -> PrivacyEvent:
+def release_event(epsilon: float) -> PrivacyEvent:
     """Return the privacy event of one release at an epsilon."""
     return gaussian_event(10**12, 10**6 * (1 / calibration.largest_mu(epsilon, DELTA)))
 
 
-def releases() -> None:
+def time_releases() -> None:
     rng = np.random.default_rng(0)
     labels = [f"class-{number}" for number in range(10)]
     schema = default_schema(encoder="00" * 32, dimension=64, labels=labels, clip_radius=1.0)
@@ -43,26 +43,26 @@ def releases() -> None:
     exact = exact_statistics(schema, x, y)
     sigma = mechanism.noise_scale(schema, 1.0, DELTA)
     mechanism.add_noise(exact, sigma)  # warm up
-    summed = timed(lambda: exact_statistics(schema, x, y))
-    noised = timed(lambda: mechanism.add_noise(exact, sigma))
+    summed = best_seconds(lambda: exact_statistics(schema, x, y))
+    noised = best_seconds(lambda: mechanism.add_noise(exact, sigma))
     print(
         f"release: {schema.length} entries; exact sums of 10,000 records {summed:.3f} s, noise"
         f" {noised:.4f} s"
     )
 
 
-def accountants() -> None:
-    kinds = [release_of(0.05), release_of(0.1), release_of(0.02)]
+def time_accountants() -> None:
+    kinds = [release_event(0.05), release_event(0.1), release_event(0.02)]
     cases = {
         "1000 mixed releases": [kinds[number % 3] for number in range(1000)],
-        "1000 Gaussian releases": [release_of(0.05)] * 1000,
-        "10 releases of epsilon 1": [release_of(1.0)] * 10,
+        "1000 Gaussian releases": [release_event(0.05)] * 1000,
+        "10 releases of epsilon 1": [release_event(1.0)] * 10,
     }
     for name, events in cases.items():
         value = accounting.composed_epsilon(events, DELTA)
         units = sum(int(event.mu_squared) for event in events)
-        first = timed(lambda e=events: accounting.composed_epsilon(e, DELTA))  # type: ignore[misc]
-        second = timed(lambda u=units: composition.gaussian_epsilon(u, DELTA))  # type: ignore[misc]
+        first = best_seconds(lambda e=events: accounting.composed_epsilon(e, DELTA))  # type: ignore[misc]
+        second = best_seconds(lambda u=units: composition.gaussian_epsilon(u, DELTA))  # type: ignore[misc]
         print(
             f"{name}: primary {value:.6f} in {first:.3f} s; the auditor's"
             f" {composition.gaussian_epsilon(units, DELTA):.6f} in {second:.3f} s"
@@ -74,8 +74,8 @@ def main() -> None:
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(versions)
-    releases()
-    accountants()
+    time_releases()
+    time_accountants()
 
 
 if __name__ == "__main__":

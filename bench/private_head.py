@@ -42,27 +42,27 @@ EPSILONS = (8.0, 4.0, 1.0)
 DELTA = 1e-5
 LABELLED, CLASSES, RECORDS, DRAWS = (20, 50), 10, 140, 1
 PENALTIES = (1.0, 10.0, 100.0)
-PLAIN = "no privacy"
+NO_PRIVACY = "no privacy"
 TEMPERATURE = 20.0  # Factor on the nearest mean's cosines, of features of norm 1
 Head = tuple[NDArray[np.floating], NDArray[np.floating]]
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class RecordSplit:
     """Rows of records by their use.
 
     Attributes:
         members: Training records of the attacked head.
         others_members: Training records of the head for *null*.
-        rest: Records in neither training.
+        unused: Records in neither training.
     """
 
     members: Ints
     others_members: Ints
-    rest: Ints
+    unused: Ints
 
 
-def cut(labels: Ints, count: int, rng: np.random.Generator) -> Cut:
+def split_records(labels: Ints, count: int, rng: np.random.Generator) -> RecordSplit:
     """Draw the rows of two trainings and the rest; small classes have a third in each."""
     parts: list[list[Ints]] = [[], [], []]
     for label in np.unique(labels):
@@ -70,10 +70,10 @@ def cut(labels: Ints, count: int, rng: np.random.Generator) -> Cut:
         share = min(count, len(rows) // 3)
         for part, piece in zip(parts, np.split(rows, [share, 2 * share]), strict=True):
             part.append(piece)
-    return Cut(*(np.concatenate(part) for part in parts))
+    return RecordSplit(*(np.concatenate(part) for part in parts))
 
 
-def regression(features: Floats, labels: Ints) -> Head:
+def train_regression(features: Floats, labels: Ints) -> Head:
     """Train a logistic regression, its penalty chosen by three folds, with a row per class."""
     grid = GridSearchCV(LogisticRegression(max_iter=2000), {"C": PENALTIES}, cv=3)
     fitted = grid.fit(features, labels).best_estimator_
@@ -83,10 +83,10 @@ def regression(features: Floats, labels: Ints) -> Head:
     return weight, bias
 
 
-def measured(head: Head, features: Floats, labels: Ints, rows: Cut) -> Floats:
+def measure_head(head: Head, features: Floats, labels: Ints, rows: RecordSplit) -> Floats:
     """Accuracy on the rest, and area under the attack's ROC curve; float ``[2]``."""
     weight, bias = head
-    members, others = rows.members, rows.rest
+    members, others = rows.members, rows.unused
     scores = log_softmax(features @ weight.T + bias, axis=1)
     losses = -scores[np.arange(len(labels)), labels]
     right = (scores[others].argmax(axis=1) == labels[others]).mean()
@@ -95,25 +95,25 @@ def measured(head: Head, features: Floats, labels: Ints, rows: Cut) -> Floats:
     return np.array([right, found])
 
 
-def figures(features: Floats, labels: Ints, count: int) -> dict[str, Floats]:
+def mean_figures(features: Floats, labels: Ints, count: int) -> dict[str, Floats]:
     """Mean over draws of right, found and null, by head."""
     table: dict[str, list[Floats]] = {}
     for draw in range(DRAWS):
-        rows = cut(labels, count, np.random.default_rng((draw, count)))
-        heads = trained(features, labels, rows.members)
-        null_heads = trained(features, labels, rows.others_members)
+        rows = split_records(labels, count, np.random.default_rng((draw, count)))
+        heads = train_heads(features, labels, rows.members)
+        null_heads = train_heads(features, labels, rows.others_members)
         for name, head in heads.items():
-            right, found = measured(head, features, labels, rows)
-            _, null = measured(null_heads[name], features, labels, rows)
+            right, found = measure_head(head, features, labels, rows)
+            _, null = measure_head(null_heads[name], features, labels, rows)
             table.setdefault(name, []).append(np.array([right, found, null]))
     return {name: np.mean(values, axis=0) for name, values in table.items()}
 
 
-def trained(features: Floats, labels: Ints, rows: Ints) -> dict[str, Head]:
+def train_heads(features: Floats, labels: Ints, rows: Ints) -> dict[str, Head]:
     """Train heads on some rows, without privacy and at each epsilon, by name."""
     x, y = features[rows].astype(np.float32), labels[rows]
     records = LabelledFeatures(features=x, labels=y, classes=int(labels.max()) + 1)
-    heads: dict[str, Head] = {PLAIN: regression(features[rows], y)}
+    heads: dict[str, Head] = {NO_PRIVACY: train_regression(features[rows], y)}
     for epsilon in EPSILONS:
         sigma = (
             DEFAULT_STEPS**0.5 * (1 << gradients.GRID_BITS) / calibration.largest_mu(epsilon, DELTA)
@@ -143,15 +143,15 @@ def nearest_mean(x: NDArray[np.float32], y: Ints, classes: int, epsilon: float) 
     return weight, np.log(np.maximum(counts, 1e-12)) - weight @ release.centre()
 
 
-def bound(head: str) -> str:
+def attack_bound(head: str) -> str:
     """Largest area under the curve of an attack on one record of a private head, as a text."""
-    if head == PLAIN:
+    if head == NO_PRIVACY:
         return ""
     epsilon = float(head.split()[1].rstrip(","))
     return f"{norm.cdf(calibration.largest_mu(epsilon, DELTA) / 2**0.5):.3f}"
 
 
-def encoded(home: ServerHome, root: Path, name: str) -> tuple[Floats, Ints] | None:
+def encode_data_set(home: ServerHome, root: Path, name: str) -> tuple[Floats, Ints] | None:
     """Released features and labels of records of a data set; None if it is missing."""
     data = load_images(root, name)
     if data is None:
@@ -178,12 +178,12 @@ def main() -> None:
     shown: dict[tuple[str, int], list[Floats]] = {}
     print("| set | records a class | head | right | found | null |\n|---|---|---|---|---|---|")
     for name in DATASETS:
-        data = encoded(ServerHome(options.home), options.datasets, name)
+        data = encode_data_set(ServerHome(options.home), options.datasets, name)
         if data is None:
             print(f"{name}: not here, left out")
             continue
         for count in LABELLED:
-            for head, values in figures(*data, count).items():
+            for head, values in mean_figures(*data, count).items():
                 cells = " | ".join(f"{value:.3f}" for value in values)
                 print(f"| {name} | {count} | {head} | {cells} |", flush=True)
                 if name not in CHOSEN_ON:
@@ -196,7 +196,7 @@ def main() -> None:
         mean = np.mean(rows, axis=0)
         error = np.std(rows, axis=0, ddof=1) / len(rows) ** 0.5
         cells = " | ".join(f"{m:.3f} ± {e:.3f}" for m, e in zip(mean, error, strict=True))
-        print(f"| {head} | {count} | {cells} | {bound(head)} |")
+        print(f"| {head} | {count} | {cells} | {attack_bound(head)} |")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ NO_SOUND = "no healthy record"
 SOUND_SHARES = {MOSTLY_SOUND: 0.9, EVEN_MIXTURE: 0.25, NO_SOUND: 0.0}
 
 
-def sheet(speed: int) -> DataSheet:
+def bearing_sheet(speed: int) -> DataSheet:
     """Data sheet of the bearing at a speed in rpm."""
     return DataSheet(
         rotating_machine=RotatingMachine(
@@ -46,7 +46,7 @@ def sheet(speed: int) -> DataSheet:
     )
 
 
-def trials(path: Path, reading_map: ReadingMap, seed: int) -> Iterator[MachineTestSet]:
+def test_sets(path: Path, reading_map: ReadingMap, seed: int) -> Iterator[MachineTestSet]:
     """Yield a test set for each load and held-out size, with a plant for each mixture."""
     with np.load(path) as archive:
         data = {name: torch.from_numpy(archive[name].astype(np.int64)) for name in _COLUMNS}
@@ -59,21 +59,21 @@ def trials(path: Path, reading_map: ReadingMap, seed: int) -> Iterator[MachineTe
         for size in SIZES:
             held = (at_load & (data["size_mil"] == size)) | (sound & ~early)
             known = (at_load & (data["size_mil"] != size)) | early
-            templates = bearing.line_templates(bearing.read_figures(sheet(speed)))
+            templates = bearing.line_templates(bearing.read_figures(bearing_sheet(speed)))
             records, conditions = inputs[known], data["y_type"][known]
             numbers = reading_map(window_readings(records[None], templates))[0]
             order = torch.randperm(len(records), generator=generator)
             labelled = [order[conditions[order] == label][:LABELLED_WINDOWS] for label in range(4)]
             yield MachineTestSet(
-                figures=bearing.read_figures(sheet(speed)),
+                figures=bearing.read_figures(bearing_sheet(speed)),
                 hidden_figures=torch.zeros(1, 0),
                 templates=templates,
                 judged_inputs=inputs[held][None],
                 labels=data["y_type"][held],
-                weights=balanced(data["y_type"][held], data["group"][held]),
+                weights=balanced_weights(data["y_type"][held], data["group"][held]),
                 labelled=torch.stack([records[rows] for rows in labelled])[None],
                 plants={
-                    mixture: _plant(records, numbers, _shares(conditions, share))
+                    mixture: _plant(records, numbers, _record_weights(conditions, share))
                     for mixture, share in SOUND_SHARES.items()
                 },
             )
@@ -82,7 +82,7 @@ def trials(path: Path, reading_map: ReadingMap, seed: int) -> Iterator[MachineTe
 _COLUMNS = ("y_type", "size_mil", "load_hp", "group")
 
 
-def balanced(labels: Tensor, recordings: Tensor) -> Tensor:
+def balanced_weights(labels: Tensor, recordings: Tensor) -> Tensor:
     """Weights ``[n]`` of windows, equal over conditions, and over the recordings of a condition."""
     weights = torch.zeros(len(labels))
     for label in torch.unique(labels):
@@ -93,7 +93,7 @@ def balanced(labels: Tensor, recordings: Tensor) -> Tensor:
     return weights
 
 
-def _shares(conditions: Tensor, sound: float) -> Tensor:
+def _record_weights(conditions: Tensor, sound: float) -> Tensor:
     """Weights ``[n]`` of records: ``sound`` in total for sound ones, equal over damages."""
     damages = [label for label in torch.unique(conditions).tolist() if label]
     weights = torch.zeros(len(conditions))

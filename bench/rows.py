@@ -30,31 +30,31 @@ class Rows:
             stream.write(json.dumps(row) + "\n")
         self._rows[row["key"]] = row
 
-    def of(self, *prefixes: str) -> list[Row]:
+    def with_prefix(self, *prefixes: str) -> list[Row]:
         """Return the rows whose key begins with one of the prefixes; all rows without any."""
         return [row for key, row in self._rows.items() if key.startswith(prefixes or ("",))]
 
 
-def judged(
-    rows: Rows, work: Callable[[Job], Row | None], jobs: Sequence[Job], processes: int
+def evaluate_jobs(
+    rows: Rows, evaluate: Callable[[Job], Row | None], jobs: Sequence[Job], processes: int
 ) -> list[Row]:
     """Run the jobs without a row in several processes; return all jobs' rows that have scores.
 
     Args:
-        work: Turns a job, whose first element is its key, into a row; None if its data set is
+        evaluate: Turns a job, whose first element is its key, into a row; None if its data set is
             missing, so that a later run tries again.
     """
     left = [job for job in jobs if job[0] not in rows]
     with ProcessPoolExecutor(processes) as pool:
-        for job, row in zip(left, pool.map(work, left), strict=True):
+        for job, row in zip(left, pool.map(evaluate, left), strict=True):
             if row is not None:
                 rows.add(row)
             print(job[0] if row is not None else f"{job[0]}: not here, left out", flush=True)
     asked = {job[0] for job in jobs}
-    return [row for row in rows.of() if row["key"] in asked and row["scores"]]
+    return [row for row in rows.with_prefix() if row["key"] in asked and row["scores"]]
 
 
-def by_cell(rows: Iterable[Row]) -> Iterator[Row]:
+def split_by_cell(rows: Iterable[Row]) -> Iterator[Row]:
     """Split rows into one row per cell."""
     for row in rows:
         cells = {row["cell"]: row["scores"]} if row["cell"] else row["scores"]

@@ -40,13 +40,13 @@ def plant_trunk(encoder: Encoder, local: NDArray[np.floating]) -> TrunkFeatures:
     return encoder_features(local, encoder.dimension, encoder.scaled_dimension, *blocks)
 
 
-def selected(
-    made: Sequence[GeneratedCandidate],
+def select_for_plant(
+    candidates: Sequence[GeneratedCandidate],
     trunk: TrunkFeatures,
     labels: Ints,
     dimension: int,
     *,
-    others: bool,
+    others_released: bool,
     groups: Ints | None = None,
     policy: AcceptanceConfig = AcceptanceConfig(),  # noqa: B008 - frozen
     family: DeliveredCandidate | None = None,
@@ -55,12 +55,12 @@ def selected(
 
     Args:
         labels: Classes ``[n]``, -1 without one.
-        others: True if other sites have released.
+        others_released: True if other sites have released.
         groups: Groups of records ``[n]`` that belong together; None if each is independent.
         policy: Policy of the plant.
-        family: The operator's family that the plant uses (``family_at``); None for none.
+        family: The operator's family that the plant uses (``family_candidate``); None for none.
     """
-    posterior = next(c.tensors for c in made if c.source == POSTERIOR_SOURCE)
+    posterior = next(c.tensors for c in candidates if c.source == POSTERIOR_SOURCE)
     k = posterior["weighted"].shape[1] - 1
     return select_model(
         PlantRecords(
@@ -72,14 +72,17 @@ def selected(
         PreparedPackage(
             candidates=[] if family is None else [family],
             posterior=posterior_from_tensors(posterior, k, dimension),
-            others_released=others,
+            others_released=others_released,
         ),
         policy,
     )
 
 
-def offered(
-    made: Sequence[GeneratedCandidate], encoder: Encoder, local: NDArray[np.floating], classes: int
+def offered_families(
+    candidates: Sequence[GeneratedCandidate],
+    encoder: Encoder,
+    local: NDArray[np.floating],
+    classes: int,
 ) -> list[DeliveredFamily]:
     """Return the operator's families among the candidates, with features ``[n, D]`` of a plant."""
     layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
@@ -93,22 +96,22 @@ def offered(
     return [
         operator_families.read_family(
             PackedCandidate(name=c.name, source=c.source, architecture=architecture),
-            tensors_of(c),
+            candidate_tensors(c),
             classes,
             layout,
             features,
         )
-        for c in made
+        for c in candidates
         if c.source in FAMILY_SOURCES
     ]
 
 
-def tensors_of(candidate: GeneratedCandidate) -> dict[str, NDArray[np.float32]]:
+def candidate_tensors(candidate: GeneratedCandidate) -> dict[str, NDArray[np.float32]]:
     """Return a candidate's tensors as float32, as in a package."""
     return {name: value.astype(np.float32) for name, value in candidate.tensors.items()}
 
 
-def family_at(
+def family_candidate(
     family: DeliveredFamily, encoder: Encoder, trunk: TrunkFeatures, network: PlantNetwork | None
 ) -> DeliveredCandidate:
     """Return a family as a plant's candidate: its head, and its network if given."""
@@ -119,11 +122,13 @@ def family_at(
     return DeliveredCandidate(family.name, family.source, view, head, family.unlikeness)
 
 
-def network_of(family: DeliveredFamily, encoder: Encoder, own: Records) -> PlantNetwork | None:
+def plant_network(
+    family: DeliveredFamily, encoder: Encoder, plant_records: Records
+) -> PlantNetwork | None:
     """Load the network of a family, standardised by a plant's own records; None for none."""
     architecture = find_modality(encoder.modality).family_network
     sent = family_network.unpack_network(family.network, architecture, len(family.head.bias))
-    return None if sent is None else standardise_network(sent, own, encoder.settings)
+    return None if sent is None else standardise_network(sent, plant_records, encoder.settings)
 
 
 def selected_heads(outcome: SelectionOutcome) -> dict[str, LinearHead]:
@@ -132,23 +137,25 @@ def selected_heads(outcome: SelectionOutcome) -> dict[str, LinearHead]:
     return {SELECTOR: outcome.models[outcome.kept].head, **shown}
 
 
-def zeros(classes: int, width: int) -> LinearHead:
+def zero_head(classes: int, width: int) -> LinearHead:
     """Return a head of zeros."""
     return LinearHead(np.zeros((classes, width)), np.zeros(classes))
 
 
-def own_folds(labels: Ints) -> Folds:
+def label_folds(labels: Ints) -> Folds:
     """Return folds of a plant's labels, for training besides its model selection."""
     return stratified_folds(labels, np.random.default_rng(5))
 
 
-def trained_on(head: LinearHead, x: Floats, y: Ints, missing: Sequence[int] | Ints) -> LinearHead:
+def train_locally(
+    head: LinearHead, x: Floats, y: Ints, missing: Sequence[int] | Ints
+) -> LinearHead:
     """Train a head locally on records that lack some classes."""
     mass = len(missing) / len(head.bias)
-    return fit_finetuned(constant_base_head(head), x, y, own_folds(y), unseen_mass=mass).head
+    return fit_finetuned(constant_base_head(head), x, y, label_folds(y), unseen_mass=mass).head
 
 
-def right(head: LinearHead, test: tuple[Floats, Ints]) -> float:
+def head_accuracy(head: LinearHead, test: tuple[Floats, Ints]) -> float:
     """Accuracy on test records, which may have further features after those of the head."""
     features = test[0][:, : head.weight.shape[1]]
     return float((head.logits(features).argmax(axis=1) == test[1]).mean())

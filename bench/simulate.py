@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 import torch
 from bench import installed
-from bench.acceptance import undone
-from bench.methods import Cell, draw
+from bench.acceptance import pending_plants
+from bench.methods import Cell, draw_plant
 from bench.plants import Plants
 from bench.rows import Row, Rows
-from bench.selected import own_folds, plant_trunk
+from bench.selected import label_folds, plant_trunk
 from bench.tables import markdown
 
 from wg_client.fitting.local_models import fit_local_only
@@ -60,9 +60,9 @@ class Setting:
             scenario=self.scenario,
             epsilon=self.epsilon,
             shots=self.shots,
-            missing=0.3 if self.scenario == "S2" else 0.0,
-            labelled=self.scenario != "S3",
-            same_family=self.sites,
+            missing_share=0.3 if self.scenario == "S2" else 0.0,
+            has_labels=self.scenario != "S3",
+            same_family_sites=self.sites,
         )
 
 
@@ -75,16 +75,16 @@ SETTINGS = (
 )
 
 
-def case(
+def simulate_case(
     generator: HeadGenerator, encoder: Encoder, cut: Plants, setting: Setting, seed: int
 ) -> dict[str, Any]:
     """Simulate one plant: its knowledge before joining, and its gain."""
-    one = draw(generator, cut, setting.cell, seed)
+    one = draw_plant(generator, cut, setting.cell, seed)
     trunk = plant_trunk(encoder, one.x)
     found: dict[str, Any] = {
         "kind": encoder.modality,
         "classes": len(cut.labels),
-        "unseen": len(one.gone),
+        "unseen": len(one.unseen_classes),
         "labels": int((one.y >= 0).sum()),
         "records": len(one.y),
         "epsilon": setting.epsilon,
@@ -92,7 +92,7 @@ def case(
     }
     if len(one.y) and one.y.min() >= 0:
         started = time.process_time()
-        folds = own_folds(one.y)
+        folds = label_folds(one.y)
         blocks = trunk.blocks, trunk.trunk_blocks
         alone = fit_local_only(trunk.features, one.y, len(cut.labels), folds, *blocks)
         found["local_seconds"] = time.process_time() - started
@@ -117,19 +117,19 @@ def case(
     return found
 
 
-def run(home: Path, options: argparse.Namespace, rows: Rows) -> None:
+def evaluate_missing(home: Path, options: argparse.Namespace, rows: Rows) -> None:
     """Evaluate all plants that have no row yet."""
     server = ServerHome(home)
-    generator, encoder = installed.heads(server), load_encoder(server.read_encoder())
+    generator, encoder = installed.head_generator(server), load_encoder(server.read_encoder())
     settings = {str(setting): setting for setting in SETTINGS}
-    for here, key, name, seed, word in undone(generator, encoder, options, rows, settings):
+    for here, key, name, seed, word in pending_plants(generator, encoder, options, rows, settings):
         setting = settings[word]
-        found = case(generator, encoder, here, setting, seed)
+        found = simulate_case(generator, encoder, here, setting, seed)
         about = {"key": key, "dataset": name, "scenario": setting.scenario}
         rows.add({**about, "shots": setting.shots, "seed": seed} | found)
 
 
-def cases(rows: Sequence[Row]) -> list[published.PublishedCase]:
+def published_cases(rows: Sequence[Row]) -> list[published.PublishedCase]:
     """Convert rows to the published cases; plants that refused every model are omitted."""
     found, curves = [], learning_curves(rows)
     for row in rows:
@@ -151,7 +151,11 @@ def cases(rows: Sequence[Row]) -> list[published.PublishedCase]:
                 epsilon=row["epsilon"],
                 sites=row["sites"],
                 gain=round(gain, 4),
-                saved=round(worth(curve, row["accuracy"]) - worth(curve, row.get("local")), 2),
+                saved=round(
+                    equivalent_labels(curve, row["accuracy"])
+                    - equivalent_labels(curve, row.get("local")),
+                    2,
+                ),
             )
         )
     return found
@@ -171,7 +175,7 @@ def learning_curves(rows: Sequence[Row]) -> dict[tuple[str, int], Curve]:
     return found
 
 
-def worth(curve: Curve, accuracy: float | None) -> float:
+def equivalent_labels(curve: Curve, accuracy: float | None) -> float:
     """Labels per class with which local-only has an accuracy, from 1 to the most tried.
 
     Between tried numbers the logarithm of labels is interpolated; below them the first segment is
@@ -195,14 +199,14 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-Judged = tuple[published.PublishedCase, published.ExpectedGain]
+PredictedCase = tuple[published.PublishedCase, published.ExpectedGain]
 
 
-def judged(known: Sequence[published.PublishedCase]) -> list[Judged]:
+def predict_cases(cases: Sequence[published.PublishedCase]) -> list[PredictedCase]:
     """Predict each case from the cases of all other data sets."""
     found = []
-    for case in known:
-        others = [other for other in known if _set(other) != _set(case)]
+    for case in cases:
+        others = [other for other in cases if _data_set(other) != _data_set(case)]
         try:
             told = published.estimate_gain(others, case.facts, case.epsilon, case.sites)
         except DataError:
@@ -211,12 +215,12 @@ def judged(known: Sequence[published.PublishedCase]) -> list[Judged]:
     return found
 
 
-def _set(case: published.PublishedCase) -> str:
+def _data_set(case: published.PublishedCase) -> str:
     """Name of the data set; its variants count as one."""
     return case.dataset.split("_")[0]
 
 
-def table(found: Sequence[Judged]) -> Iterator[str]:
+def table(found: Sequence[PredictedCase]) -> Iterator[str]:
     """Tabulate by question and kind, in percentage points, gains, errors and interval coverage."""
     heads = (
         "question",
@@ -230,7 +234,7 @@ def table(found: Sequence[Judged]) -> Iterator[str]:
         "mean width",
         "verdicts that agree with what was kept",
     )
-    groups: dict[tuple[str, str], list[Judged]] = {}
+    groups: dict[tuple[str, str], list[PredictedCase]] = {}
     for case, told in found:
         question = case.facts.label_situation
         for kind in (case.facts.kind, "all"):
@@ -241,40 +245,42 @@ def table(found: Sequence[Judged]) -> Iterator[str]:
     yield from markdown(heads, rows)
 
 
-def _summary(found: Sequence[Judged]) -> tuple[object, ...]:
+def _summary(found: Sequence[PredictedCase]) -> tuple[object, ...]:
     errors = 100 * np.array([told.gain - case.gain for case, told in found])
     return (
         len(found),
-        len({_set(case) for case, _ in found}),
+        len({_data_set(case) for case, _ in found}),
         f"{100 * np.mean([case.gain for case, _ in found]):+.1f}",
         f"{errors.mean():+.2f}",
         f"{np.abs(errors).mean():.2f}",
-        f"{100 * held(found):.0f} %",
+        f"{100 * interval_coverage(found):.0f} %",
         f"{100 * np.mean([told.high - told.low for _, told in found]):.1f}",
-        f"{100 * np.mean([_agrees(case, told) for case, told in found]):.0f} %",
+        f"{100 * np.mean([_advice_agrees(case, told) for case, told in found]):.0f} %",
     )
 
 
-def _agrees(case: published.PublishedCase, told: published.ExpectedGain) -> bool:
+def _advice_agrees(case: published.PublishedCase, expected_gain: published.ExpectedGain) -> bool:
     """Return whether the advice to join agrees with the selection of a delivered model."""
-    is_join = published.advise_joining(told, case.facts) is published.JoiningAdvice.JOIN
+    is_join = published.advise_joining(expected_gain, case.facts) is published.JoiningAdvice.JOIN
     return is_join == (case.gain != 0)
 
 
-def held(found: Sequence[Judged]) -> float:
+def interval_coverage(found: Sequence[PredictedCase]) -> float:
     """Share of intervals that contain the true gain."""
     return float(np.mean([told.low <= case.gain <= told.high for case, told in found]))
 
 
-def publish(path: Path, known: Sequence[published.PublishedCase], found: Sequence[Judged]) -> None:
+def publish(
+    path: Path, cases: Sequence[published.PublishedCase], found: Sequence[PredictedCase]
+) -> None:
     """Write the cases for ``wg-client simulate``, one per line."""
     about = {
         "version": published.VERSION,
         "command": COMMAND,
-        "held": round(held(found), 3),
+        "held": round(interval_coverage(found), 3),
         "error": round(float(np.mean([abs(t.gain - c.gain) for c, t in found])), 4),
     }
-    lines = ",\n".join(json.dumps(asdict(case), sort_keys=True) for case in known)
+    lines = ",\n".join(json.dumps(asdict(case), sort_keys=True) for case in cases)
     path.write_text(f'{json.dumps(about)[:-1]}, "cases": [\n{lines}\n]}}\n')
 
 
@@ -292,9 +298,9 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = Rows(options.results)
     for home in options.home:
-        run(home, options, rows)
-    known = cases(rows.of())
-    found = judged(known)
+        evaluate_missing(home, options, rows)
+    known = published_cases(rows.with_prefix())
+    found = predict_cases(known)
     if options.publish:
         publish(options.publish, known, found)
     print("\n".join(table(found)))

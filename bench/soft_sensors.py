@@ -40,7 +40,7 @@ from wg_server.generator.weights.training import Evaluation, TrainingSchedule
 UNITS, WIDTH = 100, 64
 LABELLED = 100  # Windows of a unit with a laboratory's value
 LABELS = (5, 20, 100)
-KEPT = {5: 100, 20: 100, 100: 25}
+UNITS_BY_LABELS = {5: 100, 20: 100, 100: 25}
 """Number of units by number of laboratory values each, for the tables of ``--choose``."""
 RAW, STANDARDISED = "raw", "standardised"
 FIXED, SHEET = "fixed on balances", "sheet as input"
@@ -103,22 +103,27 @@ class Objective:
         return self._shipped.evaluate(model.shipped)
 
 
-def by_ridge(readings: Tensor, truths: Tensor, judged: Tensor) -> Tensor:
+def predict_by_ridge(readings: Tensor, true_quantities: Tensor, test_readings: Tensor) -> Tensor:
     """Predict quantities ``[m, n, Q]`` of windows by a ridge regression at each plant.
 
     Args:
         readings: Standardised readings of labelled windows, ``[m, k, R]``.
-        truths: Quantities of labelled windows, ``[m, k, Q]``.
-        judged: Readings of the windows to predict, ``[m, n, R]``.
+        true_quantities: Quantities of labelled windows, ``[m, k, Q]``.
+        test_readings: Readings of the windows to predict, ``[m, n, R]``.
     """
     ridge = RidgeCV(np.geomspace(0.1, 1e4, 11))
-    fits = zip(readings.double().numpy(), truths.double().numpy(), judged.double(), strict=True)
+    fits = zip(
+        readings.double().numpy(),
+        true_quantities.double().numpy(),
+        test_readings.double(),
+        strict=True,
+    )
     return torch.from_numpy(
         np.stack([ridge.fit(known, truth).predict(new.numpy()) for known, truth, new in fits])
     ).float()
 
 
-def quantities(model: Rivals, seed: int) -> Rows:
+def unseen_unit_errors(model: Rivals, seed: int) -> Rows:
     """Squared errors of every method on unseen units."""
     generator = torch.Generator().manual_seed(seed)
     plants = sensor_training.draw_plants(
@@ -144,13 +149,13 @@ def quantities(model: Rivals, seed: int) -> Rows:
     judged = truths[:, LABELLED:]
     rows[MEAN] = judged.mean(dim=1, keepdim=True).expand_as(judged)
     for count in LABELS:
-        rows[f"ridge on {count} values"] = by_ridge(
+        rows[f"ridge on {count} values"] = predict_by_ridge(
             known[:, :count], truths[:, :count], known[:, LABELLED:]
         )
     return {name: (value - judged).square().mean(dim=1) for name, value in rows.items()}
 
 
-def kept(model: Rivals, seed: int, values: int, count: int) -> dict[str, Tensor]:
+def selected_model_errors(model: Rivals, seed: int, values: int, count: int) -> dict[str, Tensor]:
     """Squared errors ``[count, Q]`` of the local-only, the delivered and the selected model.
 
     Args:
@@ -182,24 +187,24 @@ def kept(model: Rivals, seed: int, values: int, count: int) -> dict[str, Tensor]
     return {name: torch.tensor(part).reshape(count, -1) for name, part in errors.items()}
 
 
-def kept_table(model: Rivals, seed: int) -> Iterator[str]:
+def selected_table(model: Rivals, seed: int) -> Iterator[str]:
     """Tabulate errors with laboratory values, and the selected model's variance ratio."""
     unit = model.unit
     yield f"\n{unit.name}, kept by a plant's values, error in %\n"
     yield "| quantity, values | local-only | delivered | kept | variance over the better |"
     yield "|---|---|---|---|---|"
-    for values, count in KEPT.items():
-        rows = kept(model, seed, values, count)
+    for values, count in UNITS_BY_LABELS.items():
+        rows = selected_model_errors(model, seed, values, count)
         for place, quantity in enumerate(unit.quantities):
             means = {name: float(part[:, place].mean()) for name, part in rows.items()}
             cells = [f"{100 * math.sqrt(mean) / quantity.scale:.2f}" for mean in means.values()]
             better = min(("local-only", "delivered"), key=means.__getitem__)
-            over, error = ratio(rows["kept"][:, place], rows[better][:, place])
+            over, error = variance_ratio(rows["kept"][:, place], rows[better][:, place])
             cells.append(f"{over:.2f} ± {error:.2f}")
             yield f"| {quantity.name}, {values} | " + " | ".join(cells) + " |"
 
 
-def ratio(errors: Tensor, other: Tensor) -> tuple[float, float]:
+def variance_ratio(errors: Tensor, other: Tensor) -> tuple[float, float]:
     """Ratio of two error variances of paired units ``[m]``, and its standard error."""
     value = float(errors.mean() / other.mean())
     residual = errors - value * other
@@ -215,7 +220,7 @@ def quantity_table(unit: ProcessUnit, rows: Rows) -> Iterator[str]:
         yield "|---|---|---|---|"
         for name, errors in rows.items():
             error = 100 * math.sqrt(float(errors[:, place].mean())) / quantity.scale
-            gain, deviation = ratio(rows[SHIPPED][:, place], errors[:, place])
+            gain, deviation = variance_ratio(rows[SHIPPED][:, place], errors[:, place])
             within = 1 - float(errors[:, place].mean() / spread)
             yield f"| {name} | {error:.2f} | {within:.3f} | {gain:.2f} ± {deviation:.2f} |"
 
@@ -242,10 +247,10 @@ def main() -> None:
         lines.append(f"\nSeed {seed}, {kind}: {state.steps} steps, {state.seconds:.0f} s.")
         with torch.inference_mode():
             if options.choose:
-                lines += kept_table(model, seed + 1000)
+                lines += selected_table(model, seed + 1000)
                 continue
-            lines += quantity_table(model.unit, quantities(model, seed))
-            lines += kept_table(model, seed)
+            lines += quantity_table(model.unit, unseen_unit_errors(model, seed))
+            lines += selected_table(model, seed)
     write_table("\n".join(lines), options.table)
 
 

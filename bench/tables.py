@@ -28,7 +28,7 @@ _CELL = re.compile(r"(?P<scenario>.+) eps=(?P<epsilon>\S+) n=(?P<shots>\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Paired:
+class PairedDifference:
     """Paired difference: mean over the means of data sets, its standard error, and their number."""
 
     mean: float
@@ -74,21 +74,23 @@ class Results:
             return float("nan"), float("nan")
         return cluster_mean(np.array([v for _, v in found]), [n for n, _ in found])
 
-    def paired(self, cell: str, one: str, two: str) -> Paired | None:
+    def paired_difference(self, cell: str, method: str, baseline: str) -> PairedDifference | None:
         """Accuracy of one method minus another's on the same plants; None without common plants."""
-        return self.pooled([cell], one, two)
+        return self.pooled_difference([cell], method, baseline)
 
-    def pooled(self, cells: Sequence[str], one: str, two: str) -> Paired | None:
+    def pooled_difference(
+        self, cells: Sequence[str], method: str, baseline: str
+    ) -> PairedDifference | None:
         """Accuracy of one method minus another's over the runs of several cells."""
         rows = [row for cell in cells for row in self._cells[cell]]
-        found = [(n, s[one] - s[two]) for n, s in rows if one in s and two in s]
+        found = [(n, s[method] - s[baseline]) for n, s in rows if method in s and baseline in s]
         if not found:
             return None
         names = [n for n, _ in found]
         mean, error = cluster_mean(np.array([v for _, v in found]), names)
-        return Paired(mean, error, len(set(names)))
+        return PairedDifference(mean, error, len(set(names)))
 
-    def best(self, cell: str, methods: Sequence[str]) -> str | None:
+    def best_method(self, cell: str, methods: Sequence[str]) -> str | None:
         """The method with the highest mean accuracy."""
         found = {m: self.accuracy(cell, m)[0] for m in methods}
         found = {m: value for m, value in found.items() if np.isfinite(value)}
@@ -103,7 +105,7 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterato
         yield "| " + " | ".join("" if entry is None else str(entry) for entry in row) + " |"
 
 
-def set_by_set(rows: Sequence[Row], cell: str, methods: Sequence[str]) -> Iterator[str]:
+def accuracy_by_data_set(rows: Sequence[Row], cell: str, methods: Sequence[str]) -> Iterator[str]:
     """Tabulate the accuracy of methods in one cell by data set, with the mean over data sets."""
     names = dict.fromkeys(row["dataset"] for row in rows)
     parts = {name: Results([row for row in rows if row["dataset"] == name]) for name in names}
@@ -131,14 +133,14 @@ def table(rows: Sequence[Row], title: str) -> Iterator[str]:
     yield from _whole_scenarios(results)
 
 
-def against(rows: Sequence[Row], before: Sequence[Row]) -> Iterator[str]:
+def compare_runs(rows: Sequence[Row], earlier_rows: Sequence[Row]) -> Iterator[str]:
     """Tabulate scores minus those of other rows for the same plants, by cell and by scenario.
 
     Args:
         rows: Rows of one generator and version of the benchmark.
-        before: Rows to compare with. A plant is a data set, a draw and a cell.
+        earlier_rows: Rows to compare with. A plant is a data set, a draw and a cell.
     """
-    known = {_plant(row): row["scores"] for row in before}
+    known = {_plant(row): row["scores"] for row in earlier_rows}
     both = [
         row | {"scores": row["scores"] | {f"{m} before": v for m, v in known[_plant(row)].items()}}
         for row in rows
@@ -151,7 +153,7 @@ def against(rows: Sequence[Row], before: Sequence[Row]) -> Iterator[str]:
     def row(what: str, cells: Sequence[str]) -> Sequence[object]:
         runs = [results.size(cell) for cell in cells]
         size = f"{sum(run for run, _ in runs)}, {max(sets for _, sets in runs)}"
-        return what, size, *(results.pooled(cells, *pair) for pair in pairs)
+        return what, size, *(results.pooled_difference(cells, *pair) for pair in pairs)
 
     yield from _paired("Minus the same plants of other rows")
     header = ("cell", "runs, sets", *methods, "selector − local-only", "the same before")
@@ -166,11 +168,11 @@ def _plant(row: Row) -> str:
 
 
 def _accuracies(
-    results: Results, scenario: str, cells: Sequence[str], methods: Sequence[str], what: str
+    results: Results, scenario: str, cells: Sequence[str], methods: Sequence[str], title: str
 ) -> Iterator[str]:
     sizes = sorted({results.size(cell) for cell in cells})
     counts = ", ".join(f"{n} of {s}" for n, s in sizes)
-    yield from ("", f"### {scenario}: accuracy {what}", "")
+    yield from ("", f"### {scenario}: accuracy {title}", "")
     yield from (f"Runs and data sets a cell: {counts}.", "")
     heads = [cell.removeprefix(scenario).strip().replace("eps", "ε") for cell in cells]
     found = {m: [results.accuracy(cell, m)[0] for cell in cells] for m in methods}
@@ -184,8 +186,8 @@ def _accuracies(
     )
 
 
-def _paired(what: str) -> Iterator[str]:
-    yield from ("", f"### {what}, points, paired; errors clustered by data set", "")
+def _paired(title: str) -> Iterator[str]:
+    yield from ("", f"### {title}, points, paired; errors clustered by data set", "")
 
 
 def _selector(results: Results) -> Iterator[str]:
@@ -193,9 +195,11 @@ def _selector(results: Results) -> Iterator[str]:
     rows = []
     worst: tuple[float, str] = (np.inf, "")
     for cell in (cell for found in results.scenarios.values() for cell in found):
-        best = results.best(cell, LOCAL_BASELINES) or results.best(cell, DELIVERED)
-        last = results.paired(cell, SELECTOR, best or "")
-        rows.append((cell, *(results.paired(cell, *pair) for pair in pairs), str(best), last))
+        best = results.best_method(cell, LOCAL_BASELINES) or results.best_method(cell, DELIVERED)
+        last = results.paired_difference(cell, SELECTOR, best or "")
+        rows.append(
+            (cell, *(results.paired_difference(cell, *pair) for pair in pairs), str(best), last)
+        )
         if last is not None:
             worst = min(worst, (last.mean, cell))
     heads = [" − ".join(pair) for pair in pairs]
@@ -216,6 +220,8 @@ def _whole_scenarios(results: Results) -> Iterator[str]:
     rows = []
     for scenario, cells in results.scenarios.items():
         noisy = [cell for cell in cells if " eps=inf " not in cell]
-        rows.append((scenario, len(noisy), *(results.pooled(noisy, *pair) for pair in pairs)))
+        rows.append(
+            (scenario, len(noisy), *(results.pooled_difference(noisy, *pair) for pair in pairs))
+        )
     yield from _paired("All noisy cells of a scenario")
     yield from markdown(("scenario", "cells", *(" − ".join(pair) for pair in pairs)), rows)

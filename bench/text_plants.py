@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from bench import installed, plants
 from bench.plants import Floats, Ints
-from bench.rows import Row, Rows, by_cell, judged, write_table
-from bench.selected import SELECTOR, plant_trunk, right, selected
+from bench.rows import Row, Rows, evaluate_jobs, split_by_cell, write_table
+from bench.selected import SELECTOR, head_accuracy, plant_trunk, select_for_plant
 from bench.tables import Results, markdown
 from sklearn.linear_model import LogisticRegression
 
@@ -55,7 +55,7 @@ CLASSES = 15
 SITES = 3
 TESTS = 300
 _SITE_EACH = 40
-_BARE = 10  # Records a class of a plant without labels
+_BARE_TEXTS = 10  # Records a class of a plant without labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +81,8 @@ class Cell:
     others: bool = True
 
 
-def _cell(what: str, epsilon: float, shots: int, **rest: bool | float) -> Cell:
-    return Cell(name=f"{what} eps={epsilon:g} n={shots}", epsilon=epsilon, shots=shots, **rest)  # type: ignore[arg-type]
+def _cell(title: str, epsilon: float, shots: int, **rest: bool | float) -> Cell:
+    return Cell(name=f"{title} eps={epsilon:g} n={shots}", epsilon=epsilon, shots=shots, **rest)  # type: ignore[arg-type]
 
 
 CELLS = (
@@ -129,14 +129,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
-    identity = installed.loaded(options.home)[0].id[:16]
+    identity = installed.load_cached(options.home)[0].id[:16]
     jobs = [
         (f"{identity} {name} {seed}", options.home, options.datasets, name, seed)
         for name in DATASETS
         for seed in range(options.seeds)
     ]
-    found = judged(Rows(options.results), _job, jobs, options.processes)
-    write_table("\n".join(table(list(by_cell(found)))), options.table)
+    found = evaluate_jobs(Rows(options.results), _job, jobs, options.processes)
+    write_table("\n".join(table(list(split_by_cell(found)))), options.table)
 
 
 def _job(job: tuple[str, Path, Path, str, int]) -> Row | None:
@@ -145,13 +145,13 @@ def _job(job: tuple[str, Path, Path, str, int]) -> Row | None:
     path = datasets / f"text_{name}" / "records.csv"
     if not path.is_file():
         return None
-    generator, encoder = installed.loaded(folder)
-    found = cut(encoder, path, seed)
-    scores = {cell.name: judge(generator, encoder, found, cell, seed) for cell in CELLS}
+    generator, encoder = installed.load_cached(folder)
+    found = cut_texts(encoder, path, seed)
+    scores = {cell.name: evaluate_plant(generator, encoder, found, cell, seed) for cell in CELLS}
     return {"key": key, "dataset": name, "cell": "", "scores": scores}
 
 
-def split(
+def split_texts(
     path: Path, seed: int
 ) -> tuple[tuple[str, ...], list[list[tuple[str, int]]], list[tuple[str, int]]]:
     """Return class names, texts with classes of plant and other sites, and those of the tests."""
@@ -178,9 +178,9 @@ def split(
     return labels, dealt, [(normalise_text(row["text"]), number[row["label"]]) for row in kept]
 
 
-def cut(encoder: Encoder, path: Path, seed: int) -> TextPlants:
+def cut_texts(encoder: Encoder, path: Path, seed: int) -> TextPlants:
     """Cut a data set into a plant, other sites and test records, and encode them."""
-    labels, dealt, held = split(path, seed)
+    labels, dealt, held = split_texts(path, seed)
 
     def encoded(some: Sequence[tuple[str, int]], site: int) -> tuple[Floats, Ints]:
         records = [np.array(text) for text, _ in some]
@@ -199,13 +199,13 @@ def as_plants(encoder: Encoder, root: Path, name: str, seed: int) -> plants.Plan
     path = root / f"text_{name}" / "records.csv"
     if not path.is_file():
         return None
-    data = cut(encoder, path, seed)
+    data = cut_texts(encoder, path, seed)
     own, *others = data.parts
     groups = np.arange(len(own[1]))
     return plants.Plants(data.labels, encoder.dimension, own, tuple(others), data.test, groups)
 
 
-def judge(
+def evaluate_plant(
     generator: HeadGenerator, encoder: Encoder, data: TextPlants, cell: Cell, seed: int
 ) -> dict[str, float]:
     """Measure the accuracy of each model on the plant's test records."""
@@ -213,12 +213,12 @@ def judge(
     k, d = len(data.labels), encoder.dimension
     labels = data.labels if cell.named else tuple(f"class-{c}" for c in range(k))
     gone = rng.permutation(k)[: round(cell.missing * k)]
-    rows = drawn(data.parts[0][1], cell.shots or _BARE, gone, rng)
+    rows = draw_rows(data.parts[0][1], cell.shots or _BARE_TEXTS, gone, rng)
     x, y = data.parts[0][0][rows], data.parts[0][1][rows]
     known = y if cell.labelled else np.full(len(y), -1)
-    own = plants.release(encoder.id, x[:, :d], known, labels, cell.epsilon, rng)
+    own = plants.simulate_release(encoder.id, x[:, :d], known, labels, cell.epsilon, rng)
     others = [
-        plants.release(encoder.id, sx[:, :d], sy, labels, cell.epsilon, rng)
+        plants.simulate_release(encoder.id, sx[:, :d], sy, labels, cell.epsilon, rng)
         for sx, sy in (data.parts[1:] if cell.others else ())
     ]
     scores: dict[str, float] = {}
@@ -228,24 +228,31 @@ def judge(
         tensors = next(c.tensors for c in made if c.source == POSTERIOR_SOURCE)
         posterior = posterior_from_tensors(tensors, k, d)
         finished = LinearHead(*posterior_head(posterior, x[:, :d], known)).pad_features(x.shape[1])
-        scores[f"blup-{end}"] = right(finished, data.test)
+        scores[f"blup-{end}"] = head_accuracy(finished, data.test)
         if end == "names":
             try:
                 policy = AcceptanceConfig(standard_errors=Texts.standard_errors)
-                outcome = selected(
-                    made, plant_trunk(encoder, x), known, d, others=bool(others), policy=policy
+                outcome = select_for_plant(
+                    made,
+                    plant_trunk(encoder, x),
+                    known,
+                    d,
+                    others_released=bool(others),
+                    policy=policy,
                 )
             except NotAcceptedError:  # no label, and nobody else has released
                 continue
             heads = {name: model.head for name, model in outcome.models.items()}
-            scores |= {name: right(head, data.test) for name, head in heads.items()}
+            scores |= {name: head_accuracy(head, data.test) for name, head in heads.items()}
             scores[SELECTOR] = scores[outcome.kept]
     if cell.labelled:
         model = LogisticRegression(C=10.0, max_iter=1000).fit(x, y)
         scores["logistic"] = float((model.predict(data.test[0]) == data.test[1]).mean())
     if others or cell.labelled:
         evidence = [site_evidence(each, labels) for each in (own, *others)]
-        scores["prototypes"] = right(nearest_mean(evidence).pad_features(x.shape[1]), data.test)
+        scores["prototypes"] = head_accuracy(
+            nearest_mean_head(evidence).pad_features(x.shape[1]), data.test
+        )
     found = names.name_vectors(data.labels) if cell.named else None
     if found is not None:
         nearest = (data.vectors @ found.T).argmax(axis=1)
@@ -253,17 +260,17 @@ def judge(
     return scores
 
 
-def drawn(y: Ints, shots: int, gone: Ints, rng: np.random.Generator) -> Ints:
-    """Draw rows of at most ``shots`` records of each class that is not in ``gone``."""
+def draw_rows(y: Ints, shots: int, unseen_classes: Ints, rng: np.random.Generator) -> Ints:
+    """Draw rows of at most ``shots`` records of each class that is not in ``unseen_classes``."""
     rows = [
         rng.permutation(np.flatnonzero(y == label))[:shots]
         for label in np.unique(y)
-        if label not in gone
+        if label not in unseen_classes
     ]
     return np.concatenate(rows)
 
 
-def nearest_mean(evidence: Sequence[SiteEvidence]) -> LinearHead:
+def nearest_mean_head(evidence: Sequence[SiteEvidence]) -> LinearHead:
     """Nearest-mean head from class means, pooled over sites with inverse-variance weights."""
     weight = np.stack([site.present / (site.noise + 0.01) for site in evidence]) + 1e-9
     means = np.einsum("sk,skd->kd", weight, np.stack([site.means for site in evidence]))
@@ -290,10 +297,10 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         shown = [f"{results.accuracy(cell, m)[0]:.3f}".replace("nan", "") for m in METHODS]
         count = "{}, {}".format(*results.size(cell))
         against = [
-            str(results.paired(cell, SELECTOR, bar) or "")
+            str(results.paired_difference(cell, SELECTOR, bar) or "")
             for bar in ("logistic", LOCAL, "names-cosine", "blup-plain")
         ]
-        against.append(str(results.paired(cell, "blup-names", "names-cosine") or ""))
+        against.append(str(results.paired_difference(cell, "blup-names", "names-cosine") or ""))
         found.append((cell, count, *shown, *against))
     bars = ("- logistic", "- local-only", "- names-cosine", "- blup-plain")
     yield from markdown(

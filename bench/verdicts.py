@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench.alone import Cut, Ints, cut, drawn, files
+from bench.alone import Ints, SplitDataSet, data_set_files, draw_labelled_rows, split_data_set
 from bench.rows import Row, Rows, write_table
 from bench.tables import markdown
 from numpy.typing import NDArray
@@ -55,7 +55,7 @@ OTHER_SETS = {
     "windows": ("plaid", "trace", "cmapss_fd001"),
 }
 LABELS = 5, 20, 50
-MOST = 350  # Labelled records of a plant
+LABELLED_LIMIT = 350  # Labelled records of a plant
 TESTS, FOREIGN = 300, 300
 
 
@@ -72,16 +72,19 @@ def main() -> None:
     rows = Rows(options.results)
     sets = OTHER_SETS if options.other_sets else SETS
     for kind, names in sets.items():
-        run(options.datasets, kind, names, rows)
-    found = [row for row in rows.of() if row["dataset"] in sum(sets.values(), ())]
+        evaluate_missing(options.datasets, kind, names, rows)
+    found = [row for row in rows.with_prefix() if row["dataset"] in sum(sets.values(), ())]
     lines = summary(found) if options.every_class else table(r for r in found if not r["class"])
     write_table("\n".join(lines), options.table)
 
 
-def run(folders: Sequence[Path], kind: str, names: Sequence[str], rows: Rows) -> None:
+def evaluate_missing(folders: Sequence[Path], kind: str, names: Sequence[str], rows: Rows) -> None:
     """Evaluate the missing plants of a modality, with each class as the good one."""
-    paths = {name: path for name, path in files(folders) if name in names}
-    parts = {name: cut(path, kind, each=max(LABELS), tests=TESTS) for name, path in paths.items()}
+    paths = {name: path for name, path in data_set_files(folders) if name in names}
+    parts = {
+        name: split_data_set(path, kind, pool_per_class=max(LABELS), test_limit=TESTS)
+        for name, path in paths.items()
+    }
     cuts = {name: one for name, one in parts.items() if one is not None}
     if all(f"{name} {LABELS[0]} 0" in rows for name in cuts):
         return
@@ -90,23 +93,23 @@ def run(folders: Sequence[Path], kind: str, names: Sequence[str], rows: Rows) ->
     for name, here in cuts.items():
         if f"{name} {LABELS[0]} 0" in rows:
             continue
-        records, features = with_foreign(encoder, name, cuts, encoded)
+        records, features = append_foreign(encoder, name, cuts, encoded)
         for labels in LABELS:
-            labelled = drawn(here, labels, 0)
-            if labelled is None or len(labelled) > MOST:
+            labelled = draw_labelled_rows(here, labels, 0)
+            if labelled is None or len(labelled) > LABELLED_LIMIT:
                 continue
-            plant, local = _plant(encoder, here, records, features, labelled)
+            plant, local = _fit_plant(encoder, here, records, features, labelled)
             for label in range(plant.classes):
-                found = judge(encoder, here, plant, local, labelled, label)
+                found = count_verdicts(encoder, here, plant, local, labelled, label)
                 about = {"dataset": name, "labels": labels, "class": label}
                 rows.add({"key": f"{name} {labels} {label}", **about, **found})
         print(name, flush=True)
 
 
-def with_foreign(
+def append_foreign(
     encoder: Encoder,
     name: str,
-    cuts: Mapping[str, Cut],
+    cuts: Mapping[str, SplitDataSet],
     encoded: Mapping[str, NDArray[np.float32]],
 ) -> tuple[list[NDArray[np.generic]], NDArray[np.float32]]:
     """Append records of other data sets, as many of each, to a plant's; also return features.
@@ -138,9 +141,9 @@ def _reshaped(window: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np
     )
 
 
-def _plant(
+def _fit_plant(
     encoder: Encoder,
-    here: Cut,
+    data: SplitDataSet,
     records: Sequence[NDArray[np.generic]],
     features: NDArray[np.float32],
     labelled: Ints,
@@ -148,7 +151,7 @@ def _plant(
     """Return the plant, and the features of all records with those of the trunk that it fits."""
     kind = find_modality(encoder.modality)
     layout = encoder.scaled_dimension, encoder.local_blocks, encoder.trunk_blocks
-    own = list(here.records[labelled])
+    own = list(data.records[labelled])
     if kind.plant_trunk:
         fitted_trunk = PlantTrunk.fit(own)
         further = plant_features(fitted_trunk, kind.name, list(records))
@@ -157,42 +160,42 @@ def _plant(
     trunk = encoder_features(features[labelled], encoder.dimension, *layout)
     patterns = kind.repetition_keys(own)
     plant = PlantRecords(
-        all_labels=here.labels[labelled],
-        classes=int(here.labels.max()) + 1,
+        all_labels=data.labels[labelled],
+        classes=int(data.labels.max()) + 1,
         encoder_features=trunk,
-        units=None if patterns else [str(group) for group in here.groups[labelled]],
+        units=None if patterns else [str(group) for group in data.groups[labelled]],
         patterns=patterns,
     )
     return plant, features
 
 
-def judge(
+def count_verdicts(
     encoder: Encoder,
-    here: Cut,
+    data: SplitDataSet,
     plant: PlantRecords,
     features: NDArray[np.float32],
     labelled: Ints,
-    label: int,
+    good_class: int,
 ) -> Row:
     """Count verdicts of one plant's model on held-out and on foreign records; also its accuracy.
 
     Args:
         features: Local features of the plant's records, then of foreign records.
-        label: The good class.
+        good_class: The good class.
     """
     classes, trunk = plant.classes, plant.encoder_features
     fitted = plant.local_only_model
     if fitted is None:
         raise ValueError("a plant without labels")
-    asked = np.append(here.test, np.ones(len(features) - len(here.test), dtype=bool))
+    asked = np.append(data.is_test, np.ones(len(features) - len(data.is_test), dtype=bool))
     x = features[asked].astype(np.float64)
-    is_own = np.arange(len(x)) < here.test.sum()
+    is_own = np.arange(len(x)) < data.is_test.sum()
     logits = trunk.to_local_head(fitted.head).logits(x)
     chances = cap_probabilities(logits, supported_probability(len(plant.evaluated_labels)))
     layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
     test = novelty.fit_novelty_test(features[labelled], layout, plant.units)
-    is_new, is_unlike = _unlike(test, x)
-    good = np.arange(classes) == label
+    is_new, is_unlike = _flag_unlike(test, x)
+    good = np.arange(classes) == good_class
     labels, groups, evidence = plant.evaluated_labels, plant.evaluated_groups, None
     if fitted.logits is not None:
         evidence = OutOfFoldEvidence(fitted.logits[0], labels, groups)
@@ -206,8 +209,8 @@ def judge(
     if fitted.logits is not None and wrong <= WRONG_LIMIT:
         least = sure_call_threshold(fitted.logits, plant.evaluated_labels, wrong)
     sure = ~is_new & ~reject & (chances.max(axis=1) >= least)
-    truth = here.labels[here.test]
-    parts = {"good": truth == label, "defective": truth != label}
+    truth = data.labels[data.is_test]
+    parts = {"good": truth == good_class, "defective": truth != good_class}
     sides = {
         name: np.append(part, np.zeros(len(x) - len(part), bool)) for name, part in parts.items()
     }
@@ -227,9 +230,11 @@ def judge(
     return found
 
 
-def _unlike(known: novelty.NoveltyTest | None, x: Floats) -> tuple[NDArray[np.bool_], ...]:
+def _flag_unlike(
+    novelty_test: novelty.NoveltyTest | None, x: Floats
+) -> tuple[NDArray[np.bool_], ...]:
     """Flag records ``[n, D]`` that are new, and those that are too unlike for a pass."""
-    tensors = None if known is None else known.tensors()
+    tensors = None if novelty_test is None else novelty_test.tensors()
     shares = novelty.NEW_SHARE, novelty.NO_PASS
     return tuple(novelty.flag_unlike_records(tensors, x, share) for share in shares)
 
@@ -307,8 +312,8 @@ def _cells(row: Row) -> tuple[object, ...]:
     )
 
 
-def _mean(rows: Sequence[Row], part: str, place: int) -> str:
-    shares = [row[part][place] / max(row[part][-1], 1) for row in rows]
+def _mean(rows: Sequence[Row], group: str, index: int) -> str:
+    shares = [row[group][index] / max(row[group][-1], 1) for row in rows]
     return f"{100 * np.mean(shares):.0f} %" if shares else "–"
 
 

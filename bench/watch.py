@@ -40,7 +40,7 @@ def main() -> None:
     encoder = load_encoder(ServerHome(options.home).read_encoder())
     found: dict[str, list[tuple[bool, bool]]] = {}
     for name in DATASETS:
-        cut = plants.cut(
+        cut = plants.cut_data_set(
             encoder,
             encoder.id,
             options.datasets,
@@ -48,40 +48,40 @@ def main() -> None:
             0,
             0.0,
             options.cache,
-            each=_RECORDS,
-            tests=_TESTS,
+            per_class=_RECORDS,
+            test_records=_TESTS,
         )
         if cut is None:
             continue
         rng = np.random.default_rng(11)
         for _ in range(options.draws):
-            for what, frozen, new in batches(cut, rng):
-                found.setdefault(what, []).append(tested(encoder, frozen, new, rng))
+            for what, frozen, new in watched_batches(cut, rng):
+                found.setdefault(what, []).append(test_alarms(encoder, frozen, new, rng))
         print(f"{name}: done", flush=True)
     heads = ("new records", "batches", "alarms", "by features", "by new records")
     print("\n".join(markdown(heads, (_row(what, each) for what, each in found.items()))))
 
 
-def batches(cut: Plants, rng: np.random.Generator) -> Iterator[tuple[str, Floats, Floats]]:
+def watched_batches(cut: Plants, rng: np.random.Generator) -> Iterator[tuple[str, Floats, Floats]]:
     """Yield the title of each comparison, the frozen records, and the new ones."""
     x, y = cut.own
     order = rng.permutation(len(y))
     if len(order) >= FROZEN + WATCHED:
         frozen = x[order[:FROZEN]]
         yield "the same", frozen, x[order[FROZEN : FROZEN + WATCHED]]
-        yield "other parts", frozen, _some(cut.test[0], rng)
-        yield "another camera", frozen, _some(cut.same_family[0][0], rng)
+        yield "other parts", frozen, _random_rows(cut.test[0], rng)
+        yield "another camera", frozen, _random_rows(cut.same_family[0][0], rng)
         gone = int(rng.choice(np.unique(y)))
         rest = order[y[order] != gone][:FROZEN]
-        yield "a class that is not frozen", x[rest], _some(x[y == gone], rng)
+        yield "a class that is not frozen", x[rest], _random_rows(x[y == gone], rng)
 
 
-def _some(x: Floats, rng: np.random.Generator) -> Floats:
+def _random_rows(x: Floats, rng: np.random.Generator) -> Floats:
     return np.asarray(x[rng.permutation(len(x))[:WATCHED]])
 
 
-def tested(
-    encoder: Encoder, frozen: Floats, new: Floats, rng: np.random.Generator
+def test_alarms(
+    encoder: Encoder, frozen_features: Floats, new_features: Floats, rng: np.random.Generator
 ) -> tuple[bool, bool]:
     """Return whether features, and whether the number of new records, raise an alarm."""
     level = FALSE_ALARMS / TEST_COUNT
@@ -89,20 +89,22 @@ def tested(
         encoder.dimension,
         FeatureLayout(encoder.scaled_dimension, encoder.local_blocks),
     )
-    shift = drift.test_for_shift(frozen[:, :dimension], new[:, :dimension], level, rng)
-    known = novelty.fit_novelty_test(frozen, layout, None)
+    shift = drift.test_for_shift(
+        frozen_features[:, :dimension], new_features[:, :dimension], level, rng
+    )
+    known = novelty.fit_novelty_test(frozen_features, layout, None)
     if known is None:
         return shift.p < level, False
-    count = int((known.score(new) > known.score_limit(novelty.NEW_SHARE)).sum())
+    count = int((known.score(new_features) > known.score_limit(novelty.NEW_SHARE)).sum())
     return shift.p < level, drift.new_record_p_value(
-        count, len(new), novelty.NEW_SHARE, len(known.scores)
+        count, len(new_features), novelty.NEW_SHARE, len(known.scores)
     ) < level
 
 
-def _row(what: str, found: list[tuple[bool, bool]]) -> tuple[object, ...]:
-    table = np.array(found)
+def _row(title: str, alarms: list[tuple[bool, bool]]) -> tuple[object, ...]:
+    table = np.array(alarms)
     shares = (table.any(axis=1), table[:, 0], table[:, 1])
-    return what, len(found), *(f"{100 * each.mean():.1f} %" for each in shares)
+    return title, len(alarms), *(f"{100 * each.mean():.1f} %" for each in shares)
 
 
 if __name__ == "__main__":

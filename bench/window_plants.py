@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from bench import installed, tables
-from bench.measure import describe
-from bench.methods import TUNED, Cell, draw, scores
-from bench.plants import CLASSES, SAME_FAMILY_SITES, Ints, Plants, first_of
-from bench.plants import parts as cut_by_groups
-from bench.rows import Row, Rows, by_cell, judged, write_table
-from bench.selected import THEN_LOCAL, selected_heads, trained_on
+from bench.measure import save_settings
+from bench.methods import TUNED_HEADS, Cell, draw_plant, score_heads
+from bench.plants import CLASSES, SAME_FAMILY_SITES, Ints, Plants, first_rows
+from bench.plants import split_groups as cut_by_groups
+from bench.rows import Row, Rows, evaluate_jobs, split_by_cell, write_table
+from bench.selected import THEN_LOCAL, selected_heads, train_locally
 from numpy.typing import NDArray
 
 from wg_client.fitting.backbone import encoder_features
@@ -49,8 +49,11 @@ _PER_CLASS = {"own": 60, "sister": 24}
 CELLS = (
     *(Cell(scenario="S1 few labels", epsilon=e, shots=n) for e in (1.0, 4.0) for n in (5, 20)),
     Cell(scenario="S1 few labels", epsilon=4.0, shots=60),
-    *(Cell(scenario="S2 classes never seen", epsilon=e, shots=20, missing=0.3) for e in (1.0, 4.0)),
-    *(Cell(scenario="S3 no labels", epsilon=e, shots=20, labelled=False) for e in (1.0, 4.0)),
+    *(
+        Cell(scenario="S2 classes never seen", epsilon=e, shots=20, missing_share=0.3)
+        for e in (1.0, 4.0)
+    ),
+    *(Cell(scenario="S3 no labels", epsilon=e, shots=20, has_labels=False) for e in (1.0, 4.0)),
 )
 
 Windows = NDArray[np.float32]
@@ -82,8 +85,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=DATASETS, help="data sets")
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
-    generator, _ = installed.loaded(options.home)
-    describe(options.results, generator=generator.id, version=VERSION)
+    generator, _ = installed.load_cached(options.home)
+    save_settings(options.results, generator=generator.id, version=VERSION)
     jobs = [
         (
             f"w{VERSION} {generator.id[:16]} {name} {seed}",
@@ -95,7 +98,9 @@ def main() -> None:
         for seed in range(options.seeds)
         for name in options.only
     ]
-    cell_rows = list(by_cell(judged(Rows(options.results), _job, jobs, options.processes)))
+    cell_rows = list(
+        split_by_cell(evaluate_jobs(Rows(options.results), _job, jobs, options.processes))
+    )
     title = f"Generator {generator.id[:16]}; `python -m bench.window_plants --home HOME`"
     write_table("\n".join(tables.table(cell_rows, title)), options.table)
 
@@ -103,25 +108,31 @@ def main() -> None:
 def _job(job: tuple[str, Path, Path, str, int]) -> Row | None:
     key, folder, datasets, name, seed = job
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    generator, encoder = installed.loaded(folder)
-    plants = cut(encoder, datasets, name, seed, 0.0)
+    generator, encoder = installed.load_cached(folder)
+    plants = cut_data_set(encoder, datasets, name, seed, 0.0)
     if plants is None:
         return None
-    scores = {cell.name: judge(generator, plants, cell, seed) for cell in CELLS}
+    scores = {cell.name: evaluate_plant(generator, plants, cell, seed) for cell in CELLS}
     return {"key": key, "dataset": name, "cell": "", "scores": scores}
 
 
-def cut(
-    encoder: Encoder, root: Path, name: str, seed: int, strength: float, *, tests: int = TESTS
+def cut_data_set(
+    encoder: Encoder,
+    root: Path,
+    name: str,
+    seed: int,
+    strength: float,
+    *,
+    test_windows: int = TESTS,
 ) -> WindowPlants | None:
     """Cut a data set into plants; None if it is missing.
 
     Args:
         name: Name of the data set, or ``cwru_type``.
         strength: Deviation of the plant's own sensors from the original ones, 0 to 1.
-        tests: Largest number of test records.
+        test_windows: Largest number of test records.
     """
-    found = cut_windows(root, name, seed, strength, tests=tests)
+    found = cut_window_records(root, name, seed, strength, test_windows=test_windows)
     if found is None:
         return None
     names, parts, groups = found
@@ -130,8 +141,8 @@ def cut(
     return WindowPlants(plants, encoder.scaled_dimension, encoder.local_blocks)
 
 
-def cut_windows(
-    root: Path, name: str, seed: int, strength: float, *, tests: int = TESTS
+def cut_window_records(
+    root: Path, name: str, seed: int, strength: float, *, test_windows: int = TESTS
 ) -> tuple[tuple[str, ...], list[tuple[Windows, Ints]], Ints] | None:
     """Return class names, windows with classes of each part, and the plant's groups; or None.
 
@@ -140,7 +151,7 @@ def cut_windows(
     Args:
         name: Name of the data set, or ``cwru_type``.
         strength: Deviation of the plant's own sensors from the original ones, 0 to 1.
-        tests: Largest number of test records; a smaller number returns the first of them.
+        test_windows: Largest number of test records; a smaller number returns the first of them.
     """
     path = root / ("cwru_de" if name == "cwru_type" else name) / "data.npz"
     if not path.is_file():
@@ -166,7 +177,7 @@ def cut_windows(
     for part in range(2 + SAME_FAMILY_SITES):
         rows = rng.permutation(np.flatnonzero((part_of == part) & np.isin(labels, chosen)))
         most = _PER_CLASS["own" if part == 1 else "sister"]
-        kept = first_of(rows, labels, tests if part == 0 else None, most)
+        kept = first_rows(rows, labels, test_windows if part == 0 else None, most)
         power = strength if part < 2 else 0.6
         own = windows[kept]
         own_groups = groups[kept] if part == 1 else own_groups
@@ -180,20 +191,22 @@ def cut_windows(
     return tuple(f"class-{c}" for c in chosen), found, own_groups
 
 
-def judge(generator: HeadGenerator, found: WindowPlants, cell: Cell, seed: int) -> dict[str, float]:
+def evaluate_plant(
+    generator: HeadGenerator, window_plants: WindowPlants, cell: Cell, seed: int
+) -> dict[str, float]:
     """Accuracy of every method on the plant's test records, and on classes it has never seen."""
-    plants = found.plants
-    one = draw(generator, plants, cell, seed)
-    trunk = encoder_features(one.x, plants.dimension, found.scaled, found.blocks)
+    plants = window_plants.plants
+    one = draw_plant(generator, plants, cell, seed)
+    trunk = encoder_features(one.x, plants.dimension, window_plants.scaled, window_plants.blocks)
     outcome = one.select(trunk, plants.dimension)
     heads = one.heads | selected_heads(outcome)
-    if cell.labelled:
+    if cell.has_labels:
         heads |= {
-            f"{n}{THEN_LOCAL}": trained_on(heads[n], one.x, one.y, one.gone)
-            for n in TUNED
+            f"{n}{THEN_LOCAL}": train_locally(heads[n], one.x, one.y, one.unseen_classes)
+            for n in TUNED_HEADS
             if n in heads
         }
-    return scores(heads, plants.test, one.gone)
+    return score_heads(heads, plants.test, one.unseen_classes)
 
 
 if __name__ == "__main__":

@@ -28,10 +28,10 @@ def test_a_step_of_dp_sgd_is_that_of_opacus() -> None:
     )
     for _ in range(3):
         optimiser.zero_grad()
-        rows = torch.from_numpy(federated.SCALE * x).requires_grad_()
+        rows = torch.from_numpy(federated.FEATURE_SCALE * x).requires_grad_()
         F.cross_entropy(module(rows), torch.from_numpy(y)).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     training = Training(1, 1.0, 1, 3, 2.0, 0)
-    ours = federated.trained((x, y), start, training, 0.0, rng)
+    ours = federated.train_privately((x, y), start, training, 0.0, rng)
     for parameter, value in zip(layer.parameters(), ours, strict=True):
         np.testing.assert_allclose(parameter.detach().numpy(), value, rtol=1e-9)

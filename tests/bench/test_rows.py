@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from bench import tables
-from bench.rows import Row, Rows, judged
+from bench.rows import Row, Rows, evaluate_jobs
 
 Job = tuple[str, Path]
 
@@ -18,11 +18,11 @@ def work(job: Job) -> Row | None:
 
 def test_a_data_set_that_was_not_here_is_judged_when_it_is(tmp_path: Path) -> None:
     results, data = tmp_path / "rows.jsonl", tmp_path / "data"
-    assert judged(Rows(results), work, [("one", data)], 1) == []
+    assert evaluate_jobs(Rows(results), work, [("one", data)], 1) == []
     data.touch()
-    assert [row["key"] for row in judged(Rows(results), work, [("one", data)], 1)] == ["one"]
+    assert [row["key"] for row in evaluate_jobs(Rows(results), work, [("one", data)], 1)] == ["one"]
     data.unlink()
-    assert [row["key"] for row in judged(Rows(results), work, [("one", data)], 1)] == ["one"]
+    assert [row["key"] for row in evaluate_jobs(Rows(results), work, [("one", data)], 1)] == ["one"]
     assert [json.loads(line)["key"] for line in results.read_text().splitlines()] == ["one"]
 
 
@@ -30,7 +30,7 @@ def test_rows_that_nobody_asked_for_are_in_no_table(tmp_path: Path) -> None:
     """Those of another generator, or of cells that are left out, stay in the file."""
     rows = Rows(tmp_path / "rows.jsonl")
     rows.add({"key": "another", "scores": {"a": 0.0}})
-    assert [row["key"] for row in judged(rows, work, [("one", tmp_path)], 1)] == ["one"]
+    assert [row["key"] for row in evaluate_jobs(rows, work, [("one", tmp_path)], 1)] == ["one"]
 
 
 def test_plants_are_held_against_the_same_ones_of_before() -> None:
@@ -39,7 +39,7 @@ def test_plants_are_held_against_the_same_ones_of_before() -> None:
     current_time, then = {"selector": 0.7, "local-only": 0.5}, {"selector": 0.4, "local-only": 0.5}
     rows = [_row("v2 aa one 0", cell, current_time), _row("v2 aa two 0", cell, current_time)]
     before = [_row("v1 bb one 0", cell, then), _row("v1 bb two 1", cell, then)]
-    text = "\n".join(tables.against(rows, before))
+    text = "\n".join(tables.compare_runs(rows, before))
     assert f"| {cell} | 1, 1 |  | +0.0 ± nan | +30.0 ± nan | +20.0 ± nan | -10.0 ± nan |" in text
     assert "all of S1 few labels | 1, 1 |" in text
 

@@ -210,11 +210,11 @@ def test_the_bench_trains_every_rival_and_prints_its_tables(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(soft_sensors, "UNITS", 12)
-    monkeypatch.setattr(soft_sensors, "KEPT", {5: 2, 20: 2})
+    monkeypatch.setattr(soft_sensors, "UNITS_BY_LABELS", {5: 2, 20: 2})
     objective = soft_sensors.Objective("heat_exchanger", 1)
     training.train_module(objective, TrainingSchedule(steps=2), lambda *_: None)
     with torch.inference_mode():
-        rows = soft_sensors.quantities(objective.model, 1)
+        rows = soft_sensors.unseen_unit_errors(objective.model, 1)
         assert rows["ridge on 100 values"].mean() < 0.5 * rows[soft_sensors.MEAN].mean()
         assert list(soft_sensors.quantity_table(objective.model.unit, rows))
-        assert list(soft_sensors.kept_table(objective.model, 1))
+        assert list(soft_sensors.selected_table(objective.model, 1))
