@@ -131,7 +131,7 @@ def split_data_sets(
                 yield by_sizes, sized, [seed]
 
 
-def split_data_set(
+def split_data_set(  # long: reading, then the search for a split
     path: Path,
     kind: str,
     pool_per_class: int = POOL_PER_CLASS,

@@ -306,11 +306,8 @@ def run_killed_campaign(home: Any, command: list[str], lifetimes: list[float]) -
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     row = json.loads(done.stdout.splitlines()[-1])
     if lifetimes:
-        row = {
-            "kills": killed,
-            "seconds": round(time.monotonic() - began),
-            **count_irregular_sites(home),
-        }
+        seconds = round(time.monotonic() - began)
+        row = {"kills": killed, "seconds": seconds, **count_irregular_sites(home)}
     return {"machine": machine, **row}
 
 
@@ -319,9 +316,8 @@ def measure_packages(folder: Path, sizes: list[int], database: str, words: Any) 
     blocks: defaultdict[int, list[float]] = defaultdict(list)
     machine = measure.describe_machine()
     with ExitStack() as stack:
-        homes = {
-            n: stack.enter_context(prepare_campaign(folder, n, database, words)) for n in sizes
-        }
+        contexts = {n: prepare_campaign(folder, n, database, words) for n in sizes}
+        homes = {n: stack.enter_context(context) for n, context in contexts.items()}
         for number, (size, home) in itertools.product(range(words.packages + 1), homes.items()):
             done = subprocess.run(home[1], check=True, stdout=subprocess.PIPE, text=True)
             row = json.loads(done.stdout.splitlines()[-1])
@@ -368,9 +364,9 @@ def count_irregular_sites(home: Any) -> dict[str, Any]:
     return {**row, "lost": lost, "twice": twice, "sums_lack": lacking}
 
 
-def serve_campaign(
+def serve_campaign(  # long: a campaign, its row
     root: Path, size: int, pause: float
-) -> dict[str, Any]:  # long: a campaign, its row
+) -> dict[str, Any]:
     """Serve one campaign, and return its cost."""
     import logging
 

@@ -146,9 +146,9 @@ class Forger:
         """Return a function that makes and sends a release; a refusal to write it counts too."""
         return lambda: self.send_file(self.make_release(integers, **fields))()
 
-    def hostile_files(
+    def hostile_files(  # long: a case a lie
         self, flips: int
-    ) -> Iterator[tuple[str, Iterator[FileUse]]]:  # long: a case a lie
+    ) -> Iterator[tuple[str, Iterator[FileUse]]]:
         """Yield kinds of hostile files, each with functions that send them."""
         honest = self.make_release()
         manifest, zeros = statistics_file.read_unverified(
