@@ -92,9 +92,9 @@ class OidcProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             token = answer.raise_for_status().json()["id_token"]
             keys = client.get(metadata["jwks_uri"]).raise_for_status().json()
             claims = self._verify_id_token(token, keys, _derive_secret(secret, "nonce"))
-        # An unverified e-mail address may belong to anybody (OpenID Connect Core, 5.1).
+        # An unverified address or a user name may be anybody's (OpenID Connect Core, 5.1 and 5.7).
         email = claims.get("email") if claims.get("email_verified") is True else None
-        name = email or claims.get("preferred_username") or claims["sub"]
+        name = email or f"{claims.get('preferred_username', '')} {claims['sub']}".strip()
         person = f"{name} ({urlsplit(self.issuer).hostname})"  # differs from token operators
         check_name(person)
         return person, _role_of_groups(claims.get("groups"))
