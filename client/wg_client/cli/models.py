@@ -16,6 +16,7 @@ from wg_client.cli.acceptance import judgement_lines
 from wg_client.cli.adoption import APPLYING_MESSAGE, change_lines, chosen_model
 from wg_client.cli.options import by_option, home_option, model_option, package_option
 from wg_client.cli.prediction import PredictionRun
+from wg_client.cli.reading import text_column_option
 from wg_common import cli
 from wg_common.cli import json_option, next_step, print_progress, print_result
 from wg_common.language import Text, text
@@ -342,12 +343,14 @@ def _export_private(home: ClientHome, order: PrivateExportOrder, as_json: bool) 
     help="Instead of PATHS: go on until stopped, and append a row to --out for each file that"
     " arrives.",
 )
+@text_column_option
 @json_option
 def predict(
     home: ClientHome,
     paths: tuple[Path, ...],
     name: str | None,
     package: str | None,
+    text_column: str | None,
     out: Path | None,
     watch: Path | None,
     as_json: bool,
@@ -367,7 +370,7 @@ def predict(
     if watch is not None and (out is None or as_json):
         raise errors.UsageError("--watch: needs --out FILE.csv, and has no --json")
     with cli.show_spinner(text("loading the model")):
-        predictions = PredictionRun(home, *chosen_model(home, package, name))
+        predictions = PredictionRun(home, *chosen_model(home, package, name), text_column)
     if watch is not None and out is not None:
         for line in predictions.watch_folder(watch, out, pause=WATCH_SECONDS):
             cli.print_line(line)
@@ -393,14 +396,11 @@ def predict(
         ]
     )
     print_result(predictions.document(), lines, as_json)
-    if not predictions.problems:
+    if not (unread := len(predictions.problems)):
         return errors.ExitCode.OK
+    total = predictions.count + unread
     print_progress(
-        text(
-            "error: {count} of {total} records cannot be read",
-            count=len(predictions.problems),
-            total=predictions.count + len(predictions.problems),
-        )
+        text("error: {count} of {total} records cannot be read", count=unread, total=total)
     )
     return errors.ExitCode.CONFIG
 

@@ -9,7 +9,7 @@ import re
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wg_client.models.manifest import ModelsManifest
     from wg_client.models.predict import Prediction
     from wg_client.models.shadow import LabelDifference
+    from wg_core.site.reading import ReadingConfig
     from wg_core.snapshot import Problem
 
 COLUMNS = ("file", "label", "probability", "likeness", "call", "verdict")
@@ -55,16 +56,20 @@ class _OfPath:
 class PredictionRun:
     """Predictions of one model for all paths given to ``wg-client predict``."""
 
-    def __init__(self, home: ClientHome, manifest: ModelsManifest, name: str) -> None:
+    def __init__(
+        self, home: ClientHome, manifest: ModelsManifest, name: str, text_column: str | None = None
+    ) -> None:
         from wg_client.models.predictor import Predictor
         from wg_client.models.shadow import ShadowModel
 
         self._shadow = ShadowModel.find_shadow(home, manifest, name)
-        self._predictor = Predictor.open(home, manifest, name)
+        predictor = Predictor.open(home, manifest, name)
+        self._predictor = replace(predictor, reading=_name_column(predictor.reading, text_column))
         self._judge = self._predictor.judge
         self._home = home
         self._manifest = manifest
         self._name = name
+        self._text_column = text_column
         self._found: list[_OfPath] = []
         self._differences: list[LabelDifference] = []
 
@@ -86,9 +91,15 @@ class PredictionRun:
             VerificationError: The model's file or the encoder has changed.
         """
         from wg_client.data.inspection import decode_in_parts
+        from wg_client.models import predict as predicting
 
         path_result = _OfPath(path)
-        data, path_result.problems = read_records_at(self._home, self._manifest.labels, path)
+        modality = predicting.records_modality(self._manifest).name
+        data, path_result.problems = read_records_at(
+            self._home, self._manifest.labels, path, modality, self._text_column
+        )
+        if len(data):
+            predicting.check_records(self._manifest, data)
         _name_others(path)
         with cli.show_progress(text("{path}: records", path=path), len(data)) as bar:
             count = 0
@@ -295,9 +306,17 @@ def _append(out: Path, rows: list[tuple[str, ...]]) -> None:
 
 
 def read_records_at(
-    home: ClientHome, labels: tuple[str, ...], path: Path
+    home: ClientHome,
+    labels: tuple[str, ...],
+    path: Path,
+    modality: str,
+    text_column: str | None = None,
 ) -> tuple[SiteData, list[Problem]]:
     """Read the records at a path with the plant's settings; return them and the problems.
+
+    Args:
+        modality: Modality of the plant's records.
+        text_column: Column of a table with the texts; None: that of the settings.
 
     Raises:
         DataError: There is nothing that can be read.
@@ -306,11 +325,18 @@ def read_records_at(
     from wg_client.data.sensor_windows import is_sensor_log, survey_logs
     from wg_client.models import predict as predicting
 
-    reading = configuration.load(home).data.reading
+    reading = _name_column(configuration.load(home).data.reading, text_column)
     if reading.log is not None and (path.is_dir() or is_sensor_log(path)):
         log_survey = survey_logs(path, SurveyOptions(labels=labels, reading=reading), lenient=True)
         return log_survey.data, list(log_survey.problems)
-    return apply_reading_config(predicting.load_records(path, labels, reading), reading), []
+    data = predicting.load_records(path, labels, reading, modality)
+    return apply_reading_config(data, reading), []
+
+
+def _name_column(reading: ReadingConfig, text_column: str | None) -> ReadingConfig:
+    """Return the settings with another column of texts, if one is named."""
+    columns = (text_column or reading.columns[0], reading.columns[1])
+    return replace(reading, columns=columns)
 
 
 def _name_others(path: Path) -> None:

@@ -10,6 +10,9 @@ from wg_client.cli.options import split_at_commas
 from wg_core.errors import UsageError
 from wg_core.site.reading import AUTO_ENCODING, DEFAULT_COLUMNS, ENCODINGS, GREY_BITS, ReadingConfig
 
+text_column_option = click.option(
+    "--text-column", help="Column of a table with the texts; default: text, or as 'init' named it."
+)
 _OPTIONS = (
     click.option(
         "--bits",
@@ -47,7 +50,7 @@ _OPTIONS = (
     click.option(
         "--channels", help="Columns that are channels, a,b,c; default: those of the first file."
     ),
-    click.option("--text-column", help="Column of a table with the texts; default: text."),
+    text_column_option,
     click.option("--label-column", help="Column with the label of each row; default: label."),
     click.option(
         "--intervals", metavar="FILE", help="Table in the folder of logs with start, end and label."

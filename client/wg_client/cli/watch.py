@@ -10,10 +10,12 @@ import click
 
 from wg_client.cli.check import wrap_to_columns
 from wg_client.cli.options import home_option
+from wg_client.cli.reading import text_column_option
 from wg_common import cli
 from wg_common.cli import json_option, next_step, print_progress, print_result
 from wg_common.language import text
 from wg_core import errors
+from wg_core import snapshot as snapshots
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
 @click.command()
 @home_option
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@text_column_option
 @json_option
-def watch(home: ClientHome, paths: tuple[Path, ...], as_json: bool) -> int:
+def watch(home: ClientHome, paths: tuple[Path, ...], text_column: str | None, as_json: bool) -> int:
     """Compare new records with the frozen ones: drift, and new kinds. Sends nothing.
 
     Ends with code 6 if there is an alarm. One of a hundred batches of records like the frozen ones
@@ -36,7 +39,8 @@ def watch(home: ClientHome, paths: tuple[Path, ...], as_json: bool) -> int:
     from wg_client.operation import watch as watching
 
     labels = configuration.load(home).data.labels
-    surveys = [read_records_at(home, labels, path) for path in paths]
+    modality = snapshots.load_current(home).manifest.modality
+    surveys = [read_records_at(home, labels, path, modality, text_column) for path in paths]
     left_out = [problem for _, problems in surveys for problem in problems]
     with cli.show_progress(
         text("looking at records"), sum(len(data) for data, _ in surveys)

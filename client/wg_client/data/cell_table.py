@@ -35,7 +35,8 @@ def survey_cells(table: Path, options: dataset.SurveyOptions) -> dataset.Dataset
     units = list(cell_table.columns[unit_column]) if unit_column else None
     sides = None if split is None else cell_table.columns.get(_SPLIT)
     parts = ("", "0") if split == 0 else (str(split),)
-    labels = _domain(table, options.labels, cell_labels, list(cell_table.problems.values()))
+    reasons = [f"{cell_table.names[row]}: {why}" for row, why in cell_table.problems.items()]
+    labels = _domain(table, options.labels, cell_labels, reasons)
     index = dataset.label_index(labels)
     usable: list[int] = []
     problems: list[Problem] = []

@@ -28,8 +28,8 @@ from wg_client.fitting.sure_calls import cap_probabilities, supported_probabilit
 from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
 from wg_common.modalities import cells
-from wg_common.modalities.base import Record
-from wg_common.modalities.registry import list_modality_attribute
+from wg_common.modalities.base import Modality, Record
+from wg_common.modalities.registry import find_modality, list_modality_attribute
 from wg_core.errors import DataError
 from wg_core.site.home import ClientHome
 from wg_core.site.reading import DEFAULT_COLUMNS, RECORDS_AT_ONCE, ReadingConfig
@@ -72,17 +72,24 @@ class Prediction:
 
 
 def load_records(
-    path: Path, labels: Sequence[str], reading: ReadingConfig = DEFAULT_READING
+    path: Path,
+    labels: Sequence[str],
+    reading: ReadingConfig = DEFAULT_READING,
+    modality: str | None = None,
 ) -> SiteData:
     """Load records to predict: a file, a ``.npz`` file or table, class folders, a folder of files.
+
+    Args:
+        modality: Modality of the model; if its records are rows, a file is a table of them.
 
     Raises:
         DataError: There is nothing to predict, or it cannot be read.
     """
     is_table = cells.is_record_table(path, column=reading.text_column)
+    takes_rows = modality is not None and bool(find_modality(modality).column)
+    if not is_table and cells.may_be_table(path) and (takes_rows or reading.text_column):
+        cells.read_cell_table(path, column=reading.text_column)  # names the columns it found
     if path.is_file() and is_record_file(path) and not is_table:
-        if reading.text_column:
-            cells.read_cell_table(path, column=reading.text_column)  # names the columns it found
         return unlabelled_data(path, [path], labels)
     by_class = (path / RECORDS_CSV).is_file() or any((path / label).is_dir() for label in labels)
     if path.is_dir() and not by_class:
@@ -130,16 +137,24 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
     return features_in_batches(encoder, load_network(home, manifest, encoder), data)
 
 
-def check_records(manifest: ModelsManifest, data: SiteData) -> None:
-    """Raise ``DataError`` if the models of a package do not take these records."""
+def records_modality(manifest: ModelsManifest) -> Modality:
+    """Return the modality of the records that a package's models take."""
     from wg_common import catalogue
 
-    architecture = catalogue.find_architecture(manifest.architecture)
-    if architecture.modality != data.modality:
-        raise DataError(
-            f"{data.names[0]}: of {data.modality}, and the model, {architecture.name}, is for"
-            f" {architecture.modality}"
-        )
+    return find_modality(catalogue.find_architecture(manifest.architecture).modality)
+
+
+def check_records(manifest: ModelsManifest, data: SiteData) -> None:
+    """Raise ``DataError`` if the models of a package do not take these records."""
+    modality = records_modality(manifest)
+    if modality.name != data.modality:
+        name, found, wanted = data.names[0], data.modality, modality.name
+        if modality.column:
+            raise DataError(
+                f"{name}: of {found}, but the model is for {wanted}; name each table by itself, not"
+                " its folder"
+            )
+        raise DataError(f"{name}: of {found}, but the model is for {wanted}")
 
 
 def features_in_batches(

@@ -15,8 +15,6 @@ from wg_client.models import predict, store
 from wg_client.models.calls import VerdictRule
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import ModelInputs, Prediction
-from wg_common import catalogue
-from wg_common.modalities.registry import find_modality
 from wg_core import atomic
 from wg_core.errors import DataError
 from wg_core.site import config as configuration
@@ -86,7 +84,10 @@ class Predictor:
         Raises:
             DataError: The file cannot be read, or holds no record.
         """
-        return self._predict_data(predict.load_records(path, self.manifest.labels, self.reading))
+        modality = predict.records_modality(self.manifest).name
+        return self._predict_data(
+            predict.load_records(path, self.manifest.labels, self.reading, modality)
+        )
 
     def _predict_data(self, data: SiteData) -> list[Prediction]:
         """Decode and predict records."""
@@ -108,7 +109,7 @@ class Predictor:
         Raises:
             DataError: The suffix is not one of the model's modality, or the record is damaged.
         """
-        modality = find_modality(catalogue.find_architecture(self.manifest.architecture).modality)
+        modality = predict.records_modality(self.manifest)
         if not modality.is_record_file(name):
             raise DataError(
                 f"{name}: not the name of a file with one {modality.singular}"

@@ -23,10 +23,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from wg_client.models.predict import Prediction
+from wg_client.models.predict import Prediction, records_modality
 from wg_client.models.predictor import Predictor
-from wg_common import catalogue
-from wg_common.modalities.registry import find_modality
 from wg_core.errors import WgError
 from wg_core.wire import canonical
 
@@ -91,9 +89,7 @@ class _WebPageRefusal:
 
 def prediction_app(predictor: Predictor) -> Starlette:
     """Build the ASGI application that serves a model."""
-    limit = find_modality(
-        catalogue.find_architecture(predictor.manifest.architecture).modality
-    ).file_limit
+    limit = records_modality(predictor.manifest).file_limit
     lock = threading.Lock()  # a network computes one batch at a time
     sizes: dict[Request, int] = {}  # Bytes in memory of each request in progress
 

@@ -35,7 +35,8 @@ class CellTable:
 
     Attributes:
         records: The records.
-        names: Name of each record, for messages.
+        names: Name of each record, for messages: the file, and the row as a spreadsheet counts it,
+            whose header is row 1 (in JSON lines: the line).
         columns: Requested further columns that exist, by name, n cells each.
         encoding: Encoding that the table was read with.
         problems: Reason by index of each row that cannot be used; its cells are empty.
@@ -50,6 +51,12 @@ class CellTable:
     header: Sequence[str]
 
 
+def may_be_table(path: Path) -> bool:
+    """Return True if a file's suffix is that of a table."""
+    suffixes = (".csv", spreadsheets.XLSX_SUFFIX, JSON_LINES)
+    return path.suffix.lower() in suffixes and path.is_file()
+
+
 def is_record_table(path: Path, modality: str | None = None, column: str | None = None) -> bool:
     """Return True if a file is a table of records, by its name or its first line.
 
@@ -61,15 +68,13 @@ def is_record_table(path: Path, modality: str | None = None, column: str | None 
     Raises:
         DataError: The file is a workbook that cannot be read.
     """
+    if not may_be_table(path):
+        return False
     if path.suffix.lower() == JSON_LINES:
-        return path.is_file()
-    if not path.is_file():
-        return False
+        return True
     if path.suffix.lower() == spreadsheets.XLSX_SUFFIX:
-        line = spreadsheets.workbook_to_csv(path, rows=1).rstrip()
+        line = spreadsheets.workbook_to_csv(path, rows=1).strip()
         return _table_modality(_header(line), column) is not None
-    if path.suffix.lower() != ".csv":
-        return False
     with path.open("rb") as stream:
         header = stream.read(_HEADER_LIMIT).partition(b"\n")[0]
     try:
@@ -101,11 +106,12 @@ def read_cell_table(
     else:
         text, used_encoding = tables.decode_table(read_file(path, TABLE_LIMIT), str(path), encoding)
     if path.suffix.lower() == JSON_LINES:
-        rows = list(_json_objects(text, used_encoding))
-        headers = [list(row) for row in rows if not isinstance(row, str)]
+        numbered_rows = dict(_json_objects(text, used_encoding))
+        headers = [list(row) for row in numbered_rows.values() if not isinstance(row, str)]
     else:
-        rows = []
-        headers = [_header_and_rows(text, path, used_encoding, rows)]
+        numbered_rows = {}
+        headers = [_header_and_rows(text, path, used_encoding, numbered_rows)]
+    rows = list(numbered_rows.values())
     kinds = (_table_modality(header, column) for header in headers)
     kind = next((candidate for candidate in kinds if candidate is not None), None)
     if kind is None:
@@ -121,7 +127,8 @@ def read_cell_table(
         if any(tables.find_column(header, name) is not None for header in headers)
     }
     cells = [_cell_of(row, column or kind.column) for row in rows]
-    names = [f"{path.name}[{row}]" for row in range(len(rows))]
+    word = "line" if path.suffix.lower() == JSON_LINES else "row"
+    names = [f"{path.name} {word} {number}" for number in numbered_rows]
     problems = {number: row for number, row in enumerate(rows) if isinstance(row, str)}
 
     def cell(row: int) -> Record:
@@ -164,9 +171,9 @@ def _header(line: str) -> list[str]:
 
 
 def _header_and_rows(
-    text: str, path: Path, encoding: str, rows: list[dict[str, str] | str]
+    text: str, path: Path, encoding: str, rows: dict[int, dict[str, str] | str]
 ) -> list[str]:
-    """Return a CSV table's header, and append its rows, or errors in their place, to ``rows``."""
+    """Return a CSV table's header; add its rows, or errors in their place, to ``rows`` by line."""
     lines = tables.read_rows(text, tables.guess_delimiter(text.partition("\n")[0]))
     _, header = next(lines, (0, []))
     if isinstance(header, str):
@@ -175,37 +182,37 @@ def _header_and_rows(
         raise DataError(f"{path}: column {min(twice)!r} stands there twice; keep one")
     for number, cells in lines:
         if isinstance(cells, str):
-            rows.append(f"line {number}: {cells}")
+            rows[number] = cells
         elif len(cells) != len(header):
-            rows.append(f"line {number}: {len(cells)} cells, expected {len(header)}")
+            rows[number] = f"{len(cells)} cells, expected {len(header)}"
         elif not all(map(tables.is_decodable_text, cells)):
-            rows.append(f"line {number}: {tables.describe_wrong_encoding(encoding)}")
+            rows[number] = tables.describe_wrong_encoding(encoding)
         else:
-            rows.append(dict(zip(header, cells, strict=True)))
+            rows[number] = dict(zip(header, cells, strict=True))
     return header
 
 
-def _json_objects(text: str, encoding: str) -> Iterator[dict[str, str] | str]:
-    """Yield the object of each JSON line, or the reason why the line cannot be used."""
+def _json_objects(text: str, encoding: str) -> Iterator[tuple[int, dict[str, str] | str]]:
+    """Yield the object of each JSON line, or the reason why it cannot be used, with its number."""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
             decoded_line = json.loads(line)
         except (ValueError, RecursionError) as error:
-            yield f"line {number}: not JSON: {error}"
+            yield number, f"not JSON: {error}"
             continue
         if not isinstance(decoded_line, dict):
-            yield f"line {number}: {type(decoded_line).__name__}, expected an object"
+            yield number, f"{type(decoded_line).__name__}, expected an object"
             continue
         row = {name: _json_cell(value) for name, value in decoded_line.items()}
         wrong = next((name for name, cell in row.items() if cell is None), None)
         if wrong is not None:
-            yield f"line {number}: {type(decoded_line[wrong]).__name__}, expected strings"
+            yield number, f"{type(decoded_line[wrong]).__name__}, expected strings"
         elif all(map(tables.is_decodable_text, [*row, *(cell or "" for cell in row.values())])):
-            yield {name: cell or "" for name, cell in row.items()}
+            yield number, {name: cell or "" for name, cell in row.items()}
         else:
-            yield f"line {number}: {tables.describe_wrong_encoding(encoding)}"
+            yield number, tables.describe_wrong_encoding(encoding)
 
 
 def _json_cell(value: object) -> str | None:

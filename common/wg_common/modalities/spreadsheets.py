@@ -30,7 +30,7 @@ def workbook_to_csv(path: Path, rows: int | None = None) -> str:
 
     Args:
         path: Path of the workbook.
-        rows: Number of rows to read; None for all.
+        rows: Number of nonempty rows to read; None for all. An empty row is an empty line.
 
     Raises:
         DataError: The file is not a workbook, is too large, or has several sheets.
@@ -49,19 +49,20 @@ def workbook_to_csv(path: Path, rows: int | None = None) -> str:
             warnings.simplefilter("ignore")  # styles and extensions that are not read
             book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
         sheets = book.worksheets
-        if any(next(_rows(sheet, path), None) is not None for sheet in sheets[1:]):
+        if any(any(_rows(sheet, path)) for sheet in sheets[1:]):
             raise DataError(
                 f"{path}: several sheets; keep one, or save the one that is meant as CSV"
             )
-        out, width = io.StringIO(newline=""), 0
+        out, width, count = io.StringIO(newline=""), 0, 0
         table = csv.writer(out, quoting=csv.QUOTE_ALL)
-        for number, row in enumerate(_rows(sheets[0], path) if sheets else ()):
-            if rows is not None and number >= rows:
+        for row in _rows(sheets[0], path) if sheets else ():
+            if count == rows:
                 break
             if len(row) > COLUMNS_LIMIT:
                 raise DataError(f"{path}: more than {COLUMNS_LIMIT} columns")
             width = width or len(row)
-            table.writerow([*map(_cell, row), *[""] * (width - len(row))])
+            count += bool(row)
+            table.writerow([*map(_cell, row), *[""] * (width - len(row))] if row else [])
             if out.tell() > UNPACKED_LIMIT:
                 raise DataError(f"{path}: unpacks to too much; save the sheet as CSV")
     except DataError:
@@ -73,15 +74,14 @@ def workbook_to_csv(path: Path, rows: int | None = None) -> str:
 
 
 def _rows(sheet: object, path: Path) -> Iterator[tuple[object, ...]]:
-    """Yield the nonempty rows of a workbook's sheet, without trailing empty cells."""
+    """Yield the rows of a workbook's sheet, without trailing empty cells."""
     sheet.reset_dimensions()  # type: ignore[attr-defined]  # ignores the file's declared size
     rows = sheet.iter_rows(values_only=True, max_col=COLUMNS_LIMIT + 1)  # type: ignore[attr-defined]
     for number, row in enumerate(rows):
         if number >= ROWS_LIMIT:
             raise DataError(f"{path}: more than {ROWS_LIMIT} rows")
-        if row.count(None) < len(row):
-            width = max(place for place, value in enumerate(row, 1) if value is not None)
-            yield row[:width]
+        width = max((place for place, value in enumerate(row, 1) if value is not None), default=0)
+        yield row[:width]
 
 
 def _cell(value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import openpyxl
 import pytest
 
 from wg_client.cli.freeze import UNUSABLE_LINE, list_some_items
@@ -26,10 +27,40 @@ def test_a_text_column_that_is_missing_is_named_with_those_found(tmp_path: Path)
         load_records(_table(tmp_path / "new.csv"), ["ok"], reading)
 
 
+@pytest.mark.parametrize("name", ["new.csv", "new.xlsx", "new.jsonl"])
+def test_a_table_without_the_default_text_column_is_no_sensor_window(
+    tmp_path: Path, name: str
+) -> None:
+    book, table = openpyxl.Workbook(), tmp_path / name
+    book.active.append(["memo", "day"])
+    book.save(table)
+    if table.suffix != ".xlsx":
+        table.write_text("memo,day\nit hums,3\n" if name == "new.csv" else '{"memo":"","day":3}\n')
+    expected = r"no column 'text'; found \['memo', 'day'\]; name the column .*--text-column"
+    with pytest.raises(DataError, match=expected):
+        load_records(table, ["ok"], modality="texts")
+
+
 def test_a_label_column_that_is_missing_is_named_with_those_found(tmp_path: Path) -> None:
     options = SurveyOptions(reading=ReadingConfig(columns=("text", "grad")))
     with pytest.raises(DataError, match=r"no column 'grad' .*; found 'text', 'grade'"):
         survey_dataset(_table(tmp_path / "new.csv"), options)
+
+
+def test_rows_are_counted_as_a_spreadsheet_counts_them(tmp_path: Path) -> None:
+    """The header is row 1, and an empty row counts."""
+    rows = [["text", "label"], ["it hums", "new"], [], ["it rings", "new"]]
+    table, book = tmp_path / "new.csv", openpyxl.Workbook()
+    table.write_text("\n".join(map(",".join, rows)) + "\nno label\n", encoding="utf-8")
+    for row in rows:
+        book.active.append(row)
+    book.save(tmp_path / "new.xlsx")
+    survey = survey_dataset(table)
+    assert survey.data.names == ("new.csv row 2", "new.csv row 4")
+    assert [(p.name, p.reason) for p in survey.problems] == [
+        ("new.csv row 5", "1 cells, expected 2")
+    ]
+    assert survey_dataset(tmp_path / "new.xlsx").data.names == ("new.xlsx row 2", "new.xlsx row 4")
 
 
 def test_many_rows_with_one_undeclared_label_are_one_line(tmp_path: Path) -> None:
@@ -37,7 +68,7 @@ def test_many_rows_with_one_undeclared_label_are_one_line(tmp_path: Path) -> Non
     problems = survey_dataset(_table(tmp_path / "new.csv", 60), options).problems
     assert len(problems) == 60
     (line,) = list_some_items(UNUSABLE_LINE, problems)
-    assert "new.csv[0] (+59): label 'new' is not declared" in line and "init --labels" in line
+    assert "new.csv row 2 (+59): label 'new' is not declared" in line and "init --labels" in line
 
 
 def test_a_wrong_figure_of_a_data_sheet_is_named_with_those_known(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_a_table_of_texts_is_frozen_released_applied_and_predicted(
     features = predict.encode_records(plant.home, applied.manifest, data)
     told = predict.predict(plant.home, applied.manifest, KEPT_ALIAS, features, data.names)
     right = [row.label == LABELS[number // 3] for number, row in enumerate(told)]
-    assert np.mean(right) > 0.7 and told[0].name == "new.jsonl[0]"
+    assert np.mean(right) > 0.7 and told[0].name == "new.jsonl line 1"
 
 
 @pytest.mark.slow
