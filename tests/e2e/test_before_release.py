@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,7 @@ pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 def test_a_plant_that_released_nothing_keeps_a_model_at_epsilon_zero(tmp_path: Path) -> None:
-    with tarfile.open(make.NEWEST) as archive:
-        archive.extractall(tmp_path, filter="data")
+    make.unpack(tmp_path)
     server, plant = tmp_path / make.SERVER, tmp_path / "new"
     of_server, of_plant = ("--home", server), ("--home", plant)
     statement, package = (tmp_path / name for name in ("x.wgs", "x.wgw"))

@@ -10,7 +10,6 @@ import json
 import shutil
 import subprocess
 import sys
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +61,7 @@ class Copies:
 def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The kept homes, and the home of one more plant that released nothing yet."""
     root = tmp_path_factory.mktemp("enrolled")
-    with tarfile.open(make.NEWEST) as archive:
-        archive.extractall(root, filter="data")
+    make.unpack(root)
     server = root / make.SERVER
     with make.serving(server):
         token = make.command("wg-server", "enroll", "--home", server, SITE)["token"]

@@ -8,7 +8,6 @@ is given the time at which it was made, so that these tests pass in years to com
 from __future__ import annotations
 
 import json
-import tarfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +20,6 @@ from wg_core.errors import ExitCode
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_server.console import probes
-from wg_server.operation.initialise import free_ports
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
 
@@ -34,8 +32,7 @@ pytestmark = pytest.mark.usefixtures("in_this_process")
 @pytest.fixture
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The homes, unpacked; the plant is told where its records lie now."""
-    with tarfile.open(request.param) as archive:
-        archive.extractall(tmp_path, filter="data")
+    make.unpack(tmp_path, request.param)
     home = ClientHome(tmp_path / make.PLANT)
     config = configuration.load(home)
     data = replace(config.data, path=str(tmp_path / make.DATA / make.RECORDS))
@@ -86,9 +83,6 @@ def test_a_kept_server_serves(root: Path, monkeypatch: pytest.MonkeyPatch) -> No
     home = ServerHome(root / make.SERVER)
     made = pki.load_certificate(home.tls_cert).not_valid_before_utc.timestamp()
     monkeypatch.setattr(probes, "time", SimpleNamespace(time=lambda: made))
-    fleet, enrolment, admin = free_ports("127.0.0.1", 3)
-    config = home.read_config()
-    home.write_config(replace(config, fleet_port=fleet, enrol_port=enrolment, admin_port=admin))
     with running(home):
         (site,) = make.command("wg-server", "sites", "--home", home.root)["sites"]
     assert (site["site"], site["state"]) == (make.SITE, "enrolled")

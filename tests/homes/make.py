@@ -25,6 +25,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from tests.e2e.fleet_support import healthy
 from tests.patience import wait_until
 
 from wg_core import __version__
+from wg_server.operation.initialise import free_ports
 from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural import families
 
@@ -130,12 +132,27 @@ def _write_data(folder: Path) -> None:
         np.savez_compressed(folder / name, x=x, y=labels, classes=classes)
 
 
+def unpack(root: Path, archive: Path = NEWEST) -> None:
+    """Unpack the homes of an archive, whose server gets free ports: many tests serve it at once."""
+    with tarfile.open(archive) as homes:
+        homes.extractall(root, filter="data")
+    server = ServerHome(root / SERVER)
+    fleet, enrolment, admin = free_ports("127.0.0.1", 3)
+    config = server.read_config()
+    server.write_config(replace(config, fleet_port=fleet, enrol_port=enrolment, admin_port=admin))
+
+
 @contextmanager
 def serving(home: Path) -> Iterator[None]:
     """Serve a home with the installed command until the block ends."""
     with subprocess.Popen([_BIN / "wg-server", "serve", "--home", home]) as process:
+
+        def is_up() -> bool:
+            assert process.poll() is None, "the server has ended"
+            return healthy(ServerHome(home))
+
         try:
-            wait_until(lambda: healthy(ServerHome(home)), "the server")
+            wait_until(is_up, "the server")
             yield
         finally:
             process.terminate()
