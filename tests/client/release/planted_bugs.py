@@ -1,7 +1,7 @@
-"""Bugs that a developer could write into a plant's program, each with what must find it.
+"""Bugs that a developer could write into a plant's program.
 
 They are planted in the functions that a plant runs; production code has no switch for any. Each is
-named by what it does to a release.
+named by what it does to a release. ``test_canary_audit`` says what must find it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wg_audit.installed import bench, conduct, probes
-from wg_audit.installed.bench import AuditBench
 from wg_client.data import inspection
 from wg_client.release import look
 from wg_common.modalities.base import content_digest
@@ -34,13 +32,26 @@ Integers = NDArray[np.int64]
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
-@dataclasses.dataclass(frozen=True)
-class Planted:
-    """A bug, the check that must fail, and the probe after which it does."""
+def instead_of(owner: Any, name: str, *others: Any) -> Callable[[Callable[..., Any]], Plant]:
+    """Make a bug of a function that runs in the place of one of the program, and gets it first.
 
-    plant: Plant
-    check: str
-    probe: Callable[[AuditBench], None]
+    Args:
+        others: Further modules that hold the function by its name.
+    """
+
+    def as_bug(changed: Callable[..., Any]) -> Plant:
+        def plant(patch: pytest.MonkeyPatch) -> None:
+            original = getattr(owner, name)
+
+            def run(*words: Any, **options: Any) -> Any:
+                return changed(original, *words, **options)
+
+            for holder in (owner, *others):
+                patch.setattr(holder, name, run)
+
+        return plant
+
+    return as_bug
 
 
 # --- noise
@@ -49,13 +60,9 @@ class Planted:
 def changed_noise(change: Callable[[Integers, Integers, float], Integers]) -> Plant:
     """What is released is a function of exact part, noisy part and sigma."""
 
-    def plant(patch: pytest.MonkeyPatch) -> None:
-        original = mechanism.add_noise
-
-        def release(exact: Integers, sigma: float, sampler: Any) -> Integers:
-            return change(exact, original(exact, sigma, sampler), sigma)
-
-        patch.setattr(mechanism, "add_noise", release)
+    @instead_of(mechanism, "add_noise")
+    def plant(original: Any, exact: Integers, sigma: float, sampler: Any) -> Integers:
+        return change(exact, original(exact, sigma, sampler), sigma)
 
     return plant
 
@@ -93,9 +100,9 @@ def one_noise_for_all(patch: pytest.MonkeyPatch) -> None:
 
 def seeded_by_the_request(patch: pytest.MonkeyPatch) -> None:
     asked = ""
-    original = query.make_release
 
-    def make(config: Any, snapshot: Any, request: Any, **words: Any) -> bytes:
+    @instead_of(query, "make_release")
+    def noting(original: Any, config: Any, snapshot: Any, request: Any, **words: Any) -> Any:
         nonlocal asked
         asked = request.request_id
         return original(config, snapshot, request, **words)
@@ -104,30 +111,30 @@ def seeded_by_the_request(patch: pytest.MonkeyPatch) -> None:
         rng = np.random.default_rng([int(asked, 16), len(exact)])
         return np.rint(exact + rng.normal(0, sigma, len(exact))).astype(np.int64)
 
-    patch.setattr(query, "make_release", make)
+    noting(patch)
     changed_noise(drawn)(patch)
 
 
 def in_parts(change: Callable[..., tuple[Integers, Integers]]) -> Plant:
     """The two parts of a release are made in another way."""
 
-    def plant(patch: pytest.MonkeyPatch) -> None:
-        def changed(
-            schema: StatisticsSchema, exact: Integers, about: Any, sigma: float, noise: Any
-        ) -> Integers:
-            counts, _, moments = schema.blocks
-            first = np.concatenate([exact[: counts.size], exact[moments.offset :]])
+    @instead_of(mechanism, "release_in_parts")
+    def plant(
+        _: Any, schema: StatisticsSchema, exact: Integers, about: Any, sigma: float, noise: Any
+    ) -> Integers:
+        counts, sums, moments = schema.blocks
+        first = np.concatenate([exact[: counts.size], exact[moments.offset :]])
 
-            def second(middle: Integers, sigma: float) -> Integers:
-                centre = centring.estimate_centre(
-                    schema, middle[: counts.size], middle[counts.size :], sigma
-                )
-                return np.asarray(about(centre)[counts.size : moments.offset])
+        def second(values: Integers, sigma: float) -> Integers:
+            if not sums.size:
+                return exact[:0]
+            centre = centring.estimate_centre(
+                schema, values[: counts.size], values[counts.size :], sigma
+            )
+            return np.asarray(about(centre)[counts.size : moments.offset])
 
-            one, two = change(first, second, noise, sigma)
-            return np.concatenate([one[: counts.size], two, one[counts.size :]])
-
-        patch.setattr(mechanism, "release_in_parts", changed)
+        one, two = change(first, second, noise, sigma)
+        return np.concatenate([one[: counts.size], two, one[counts.size :]])
 
     return plant
 
@@ -149,17 +156,13 @@ def half_noise_on_the_second_part(first: Integers, second: Any, noise: Any, sigm
     return one, halved(exact, noise(exact), sigma)
 
 
-def exact_counts_of_many(patch: pytest.MonkeyPatch) -> None:
-    original = mechanism.release_statistics
-
-    def release(schema: Any, exact: Integers, *words: Any) -> Integers:
-        noisy = original(schema, exact, *words)
-        size = schema.blocks[0].size
-        if exact[:size].sum() >= 100 * schema.count_weight:
-            noisy[:size] = exact[:size]
-        return noisy
-
-    patch.setattr(query, "release_statistics", release)
+@instead_of(query, "release_statistics")
+def exact_counts_of_many(original: Any, schema: Any, exact: Integers, *words: Any) -> Integers:
+    noisy: Integers = original(schema, exact, *words)
+    size = schema.blocks[0].size
+    if exact[:size].sum() >= 100 * schema.count_weight:
+        noisy[:size] = exact[:size]
+    return noisy
 
 
 # --- what is charged
@@ -168,44 +171,34 @@ def exact_counts_of_many(patch: pytest.MonkeyPatch) -> None:
 def forgets(field: str) -> Plant:
     """The sensitivity leaves out a block, everywhere in the plant's program."""
 
-    def plant(patch: pytest.MonkeyPatch) -> None:
-        original = StatisticsSchema.sensitivity_squared
-
-        def less(schema: StatisticsSchema, *words: Any) -> Any:
-            without = dataclasses.replace(schema)
-            object.__setattr__(without, field, 0)
-            return original(without, *words)
-
-        patch.setattr(StatisticsSchema, "sensitivity_squared", less)
+    @instead_of(StatisticsSchema, "sensitivity_squared")
+    def plant(original: Any, schema: StatisticsSchema, *words: Any) -> Any:
+        without = dataclasses.replace(schema)
+        object.__setattr__(without, field, 0)
+        return original(without, *words)
 
     return plant
 
 
-def another_epsilon(patch: pytest.MonkeyPatch) -> None:
-    original = mechanism.noise_scale
-    for module in (mechanism, query, statistics_file):
-        patch.setattr(
-            module,
-            "noise_scale",
-            lambda schema, epsilon, delta: original(schema, 2 * epsilon, delta),
-        )
+@instead_of(mechanism, "noise_scale", query, statistics_file)
+def another_epsilon(original: Any, schema: Any, epsilon: float, delta: float) -> Any:
+    return original(schema, 2 * epsilon, delta)
 
 
-def noise_before_the_charge(patch: pytest.MonkeyPatch) -> None:
-    def early(ledger: Any, request: Any, pack: Any, step: Any) -> Any:
-        payload = pack(request)
-        charged = ledger.charge(request)
-        if charged.is_open:
-            ledger.record_release(charged.seq, payload)
-        return charged
-
-    patch.setattr(query, "charge_and_release", early)
+@instead_of(query, "charge_and_release")
+def noise_before_the_charge(_: Any, ledger: Any, request: Any, pack: Any, step: Any) -> Any:
+    payload = pack(request)
+    charged = ledger.charge(request)
+    if charged.is_open:
+        ledger.record_release(charged.seq, payload)
+    return charged
 
 
 def fresh_noise_for_a_repeated_question(patch: pytest.MonkeyPatch) -> None:
-    original, answered = query.make_bundle, set()
+    answered = set()
 
-    def cover(home: Any, config: Any, ledger: Any, charged: Any, *words: Any) -> bytes:
+    @instead_of(query, "make_bundle")
+    def cover(original: Any, home: Any, config: Any, ledger: Any, charged: Any, *words: Any) -> Any:
         data = original(home, config, ledger, charged, *words)
         if (home.root, charged.seq) not in answered:
             answered.add((home.root, charged.seq))
@@ -219,7 +212,7 @@ def fresh_noise_for_a_repeated_question(patch: pytest.MonkeyPatch) -> None:
         release = statistics_file.encode_release(manifest, integers, key)
         return statistics_file.encode_bundle(dataclasses.replace(covered, release=release))
 
-    patch.setattr(query, "make_bundle", cover)
+    cover(patch)
 
 
 # --- exact statistics
@@ -228,14 +221,10 @@ def fresh_noise_for_a_repeated_question(patch: pytest.MonkeyPatch) -> None:
 def changed_features(change: Callable[[NDArray[Any]], NDArray[Any]]) -> Plant:
     """Something is done to the features of the data set before they are clipped and summed."""
 
-    def plant(patch: pytest.MonkeyPatch) -> None:
-        original = snapshots.exact_sums
-
-        def changed(schema: Any, features: NDArray[Any], *words: Any) -> Integers:
-            finite = np.nan_to_num(np.asarray(features), posinf=0.0)
-            return original(schema, change(finite), *words)
-
-        patch.setattr(snapshots, "exact_sums", changed)
+    @instead_of(snapshots, "exact_sums")
+    def plant(original: Any, schema: Any, features: NDArray[Any], *words: Any) -> Any:
+        finite = np.nan_to_num(np.asarray(features), posinf=0.0)
+        return original(schema, change(finite), *words)
 
     return plant
 
@@ -252,134 +241,107 @@ def by_largest(features: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(features / np.linalg.norm(features, axis=1).max())
 
 
-def frequent_labels_first(patch: pytest.MonkeyPatch) -> None:
-    original = snapshots.exact_sums
-
-    def changed(schema: Any, features: Any, labels: NDArray[Any], *words: Any) -> Integers:
-        if not schema.labels:
-            return original(schema, features, labels, *words)
-        counts = np.bincount(labels[labels >= 0], minlength=len(schema.labels))
-        place = np.argsort(np.argsort(-counts, kind="stable"))
-        ordered = np.where(labels >= 0, place[labels], labels)
-        return original(schema, features, ordered, *words)
-
-    patch.setattr(snapshots, "exact_sums", changed)
+@instead_of(snapshots, "exact_sums")
+def frequent_labels_first(
+    original: Any, schema: Any, features: Any, labels: NDArray[Any], *words: Any
+) -> Any:
+    if not schema.labels:
+        return original(schema, features, labels, *words)
+    counts = np.bincount(labels[labels >= 0], minlength=len(schema.labels))
+    place = np.argsort(np.argsort(-counts, kind="stable"))
+    ordered = np.where(labels >= 0, place[labels], labels)
+    return original(schema, features, ordered, *words)
 
 
-def copies_count(patch: pytest.MonkeyPatch) -> None:
+@instead_of(look, "inspect_records")
+def copies_count(original: Any, survey: Any, **words: Any) -> Any:
     """Each file is a unit, also one with the content of another."""
-    original = inspection.inspect_records
-
-    def inspect(survey: Any, **words: Any) -> Any:
-        looked = original(survey, **words)
-        every = range(len(survey.data))
-        digests = tuple(content_digest(inspection.decode_row(survey.data, row)) for row in every)
-        shapes = np.repeat(looked.shapes[:1], len(every), axis=0)
-        return dataclasses.replace(
-            looked, data=survey.data, digests=digests, shapes=shapes, duplicates=()
-        )
-
-    patch.setattr(look, "inspect_records", inspect)
+    looked = original(survey, **words)
+    every = range(len(survey.data))
+    digests = tuple(content_digest(inspection.decode_row(survey.data, row)) for row in every)
+    shapes = np.repeat(looked.shapes[:1], len(every), axis=0)
+    return dataclasses.replace(
+        looked, data=survey.data, digests=digests, shapes=shapes, duplicates=()
+    )
 
 
 def on_grid(clip: Callable[[NDArray[Any], float], NDArray[Any]]) -> Plant:
     """Features are put on the grid with another clip than that of their norm."""
 
-    def plant(patch: pytest.MonkeyPatch) -> None:
-        def quantise(features: Any, radius: float, bits: int) -> Integers:
-            finite = np.nan_to_num(np.asarray(features, dtype=np.float64), posinf=0.0)
-            return np.trunc(clip(finite, radius) / radius * (1 << bits)).astype(np.int64)
-
-        patch.setattr(exact, "quantise", quantise)
+    @instead_of(exact, "quantise")
+    def plant(_: Any, features: Any, radius: float, bits: int) -> Integers:
+        finite = np.nan_to_num(np.asarray(features, dtype=np.float64), posinf=0.0)
+        return np.trunc(clip(finite, radius) / radius * (1 << bits)).astype(np.int64)
 
     return plant
 
 
 def clipped_after_the_sum(patch: pytest.MonkeyPatch) -> None:
-    on_grid(lambda x, radius: x)(patch)
-    original = exact._record_sums
-
-    def total(schema: Any, q: Integers, *words: Any) -> Integers:
+    @instead_of(exact, "_record_sums")
+    def total(original: Any, schema: Any, q: Integers, *words: Any) -> Any:
         most = max(1.0, float(np.linalg.norm(q.sum(axis=0))) / (schema.grid_units * max(len(q), 1)))
         return original(schema, np.trunc(q / most).astype(np.int64), *words)
 
-    patch.setattr(exact, "_record_sums", total)
+    on_grid(lambda x, radius: x)(patch)
+    total(patch)
 
 
-def deviations_beyond_the_radius(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(centring, "clipped_deviations", lambda q, about: q - about.point)
+@instead_of(centring, "clipped_deviations")
+def deviations_beyond_the_radius(_: Any, q: Integers, about: Any) -> Any:
+    return q - about.point
 
 
-def single_precision(patch: pytest.MonkeyPatch) -> None:
-    original = exact._record_sums
-    patch.setattr(
-        exact, "_record_sums", lambda *words: original(*words).astype(np.float32).astype(np.int64)
-    )
+@instead_of(exact, "_record_sums")
+def single_precision(original: Any, *words: Any) -> Any:
+    return original(*words).astype(np.float32).astype(np.int64)
 
 
-def a_unit_for_each_record(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(
-        exact, "rows_by_unit", lambda units: [np.array([row]) for row in range(len(units))]
-    )
+@instead_of(exact, "rows_by_unit")
+def a_unit_for_each_record(_: Any, units: Sequence[str]) -> Any:
+    return [np.array([row]) for row in range(len(units))]
 
 
-def a_unit_for_each_class(patch: pytest.MonkeyPatch) -> None:
-    original = snapshots.exact_sums
-
-    def changed(
-        schema: Any, features: Any, labels: Any, units: Sequence[str] | None, *words: Any
-    ) -> Integers:
-        if units is not None:
-            units = [f"{unit} {label}" for unit, label in zip(units, labels, strict=True)]
-        return original(schema, features, labels, units, *words)
-
-    patch.setattr(snapshots, "exact_sums", changed)
+@instead_of(snapshots, "exact_sums")
+def a_unit_for_each_class(
+    original: Any, schema: Any, features: Any, labels: Any, units: Any, *words: Any
+) -> Any:
+    if units is not None:
+        units = [f"{unit} {label}" for unit, label in zip(units, labels, strict=True)]
+    return original(schema, features, labels, units, *words)
 
 
-def last_of_a_part_counts_twice(patch: pytest.MonkeyPatch) -> None:
-    original, step = snapshots.exact_sums, snapshots._CHUNK_RECORDS
-
-    def changed(schema: Any, features: Any, labels: Any, units: Any, centre: Any = None) -> Any:
-        total = original(schema, features, labels, units, centre)
-        for row in range(step, len(labels), step):
-            one = slice(row, row + 1)
-            some = None if units is None else units[one]
-            total += original(schema, features[one], labels[one], some, centre)
-        return total
-
-    patch.setattr(snapshots, "exact_sums", changed)
+@instead_of(snapshots, "exact_sums")
+def last_of_a_part_counts_twice(
+    original: Any, schema: Any, features: Any, labels: Any, units: Any, centre: Any = None
+) -> Any:
+    total, step = original(schema, features, labels, units, centre), snapshots._CHUNK_RECORDS
+    for row in range(step, len(labels), step):
+        one = slice(row, row + 1)
+        some = None if units is None else units[one]
+        total += original(schema, features[one], labels[one], some, centre)
+    return total
 
 
-def normalised_by_the_batch(patch: pytest.MonkeyPatch) -> None:
-    original = Encoder.encode_local
-
-    def changed(encoder: Encoder, records: Any) -> NDArray[np.float32]:
-        features = original(encoder, records)
-        return np.asarray(features - features.mean(axis=0), dtype=np.float32)
-
-    patch.setattr(Encoder, "encode_local", changed)
+@instead_of(Encoder, "encode_local")
+def normalised_by_the_batch(original: Any, encoder: Encoder, records: Any) -> Any:
+    features = original(encoder, records)
+    return np.asarray(features - features.mean(axis=0), dtype=np.float32)
 
 
 # --- identifiers
 
 
-def a_count_in_the_id(patch: pytest.MonkeyPatch) -> None:
-    original = query.make_release
-
-    def make(config: Any, snapshot: Any, request: Any, **words: Any) -> bytes:
-        count = len(snapshot.records().labels)
-        return original(
-            config, snapshot, request, release_id=f"{count:08x}{secrets.token_hex(12)}", **words
-        )
-
-    patch.setattr(query, "make_release", make)
+@instead_of(query, "make_release")
+def a_count_in_the_id(original: Any, config: Any, snapshot: Any, request: Any, **words: Any) -> Any:
+    number = f"{len(snapshot.records().labels):08x}{secrets.token_hex(12)}"
+    return original(config, snapshot, request, release_id=number, **words)
 
 
 def one_salt_for_all_snapshots(patch: pytest.MonkeyPatch) -> None:
     salts: dict[Path, bytes] = {}
-    original = freezing._manifest
 
-    def manifest(home: Any, *words: Any) -> Any:
+    @instead_of(freezing, "_manifest")
+    def manifest(original: Any, home: Any, *words: Any) -> Any:
         def token_bytes(count: int) -> bytes:
             return salts.setdefault(home.root, secrets.token_bytes(count))
 
@@ -387,113 +349,4 @@ def one_salt_for_all_snapshots(patch: pytest.MonkeyPatch) -> None:
             inside.setattr(freezing, "secrets", SimpleNamespace(token_bytes=token_bytes))
             return original(home, *words)
 
-    patch.setattr(freezing, "_manifest", manifest)
-
-
-FIRST: dict[str, Planted] = {
-    "noise halved": Planted(
-        changed_noise(halved), bench.SAMPLER_CHECK, probes.probe_snapshot_sizes
-    ),
-    "counts forgotten in the sensitivity": Planted(
-        forgets("count_weight"), bench.LEDGER_CHECK, probes.probe_dimensions
-    ),
-    "sums forgotten in the sensitivity": Planted(
-        forgets("sum_weight"), bench.LEDGER_CHECK, probes.probe_dimensions
-    ),
-    "moments forgotten in the sensitivity": Planted(
-        forgets("moment_weight"), bench.LEDGER_CHECK, probes.probe_dimensions
-    ),
-    "sigma of another epsilon": Planted(
-        another_epsilon, bench.LEDGER_CHECK, probes.probe_dimensions
-    ),
-    "copies of a record count": Planted(
-        copies_count, bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
-    ),
-    "site's mean subtracted before clipping": Planted(
-        changed_features(less_mean), bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
-    ),
-    "scaled by the plant's own deviation": Planted(
-        changed_features(by_deviation), bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
-    ),
-    "clip radius from the data": Planted(
-        changed_features(by_largest), bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
-    ),
-    "labels ordered by frequency": Planted(
-        frequent_labels_first, bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
-    ),
-    "counts without noise": Planted(
-        changed_noise(bare(slice(0, 5))), bench.SAMPLER_CHECK, probes.probe_snapshot_sizes
-    ),
-    "last integer without noise": Planted(
-        changed_noise(bare(slice(-1, None))), bench.SAMPLER_CHECK, probes.probe_snapshot_sizes
-    ),
-    "one noise at two epsilons": Planted(
-        one_noise_for_all, bench.SAMPLER_CHECK, probes.probe_snapshot_sizes
-    ),
-    "a count in the release's id": Planted(
-        a_count_in_the_id, bench.FRESHNESS_CHECK, probes.probe_dimensions
-    ),
-}
-"""What the first audit of the path was made to find."""
-
-LATER: dict[str, Planted] = {
-    "centre taken from exact statistics": Planted(
-        in_parts(exact_centre), bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
-    ),
-    "one salt for two snapshots": Planted(
-        one_salt_for_all_snapshots, bench.FRESHNESS_CHECK, probes.probe_snapshot_sizes
-    ),
-    "noise drawn before the charge": Planted(
-        noise_before_the_charge, bench.ORDER_CHECK, probes.probe_snapshot_sizes
-    ),
-    "exact counts from 100 records on": Planted(
-        exact_counts_of_many, bench.SAMPLER_CHECK, probes.probe_declarations
-    ),
-    "norm not clipped": Planted(
-        on_grid(lambda x, radius: x), bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
-    ),
-    "sums in single precision": Planted(
-        single_precision, bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
-    ),
-    "second part with half of the noise": Planted(
-        in_parts(half_noise_on_the_second_part), bench.SAMPLER_CHECK, probes.probe_snapshot_sizes
-    ),
-    "noise of the first part used in the second": Planted(
-        in_parts(noise_of_the_first_part), bench.SAMPLER_CHECK, probes.probe_snapshot_sizes
-    ),
-    "noise seeded by the request": Planted(
-        seeded_by_the_request, bench.SAMPLER_CHECK, probes.probe_snapshot_sizes
-    ),
-    "noise of another shape": Planted(
-        changed_noise(uniform), bench.SAMPLER_CHECK, probes.probe_snapshot_sizes
-    ),
-    "fresh noise for a repeated question": Planted(
-        fresh_noise_for_a_repeated_question, bench.ORDER_CHECK, conduct.try_guarantees
-    ),
-    "each coordinate clipped instead of the norm": Planted(
-        on_grid(lambda x, radius: x.clip(-radius, radius)),
-        bench.EXACTNESS_CHECK,
-        probes.probe_snapshot_sizes,
-    ),
-    "clipped after the sum": Planted(
-        clipped_after_the_sum, bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
-    ),
-    "deviations beyond the radius": Planted(
-        deviations_beyond_the_radius, bench.EXACTNESS_CHECK, probes.probe_snapshot_sizes
-    ),
-    "each record a unit in spite of the column": Planted(
-        a_unit_for_each_record, bench.EXACTNESS_CHECK, probes.probe_unit_weights
-    ),
-    "a unit counts once in each class": Planted(
-        a_unit_for_each_class, bench.EXACTNESS_CHECK, probes.probe_unit_weights
-    ),
-    "the last record of a part counts twice": Planted(
-        last_of_a_part_counts_twice, bench.EXACTNESS_CHECK, probes.probe_declarations
-    ),
-    "features normalised by the batch": Planted(
-        normalised_by_the_batch, bench.ENCODER_CHECK, probes.probe_encoding_groups
-    ),
-}
-"""What it did not find, or was never asked."""
-
-ALL = FIRST | LATER
+    manifest(patch)

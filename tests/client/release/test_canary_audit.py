@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ import opendp.measurements
 import pytest
 from click.testing import CliRunner
 from tests.client.conftest import remembering
-from tests.client.release.holdout_bugs import HOLDOUT
-from tests.client.release.holdout_bugs_second import SECOND
-from tests.client.release.machine_bugs import OF_MACHINE
-from tests.client.release.outside_bugs import OUTSIDE
-from tests.client.release.planted_bugs import ALL, Planted, changed_noise, halved
-from tests.client.release.review_bugs import REVIEW
+from tests.client.release import holdout_bugs as holdout
+from tests.client.release import holdout_bugs_second as second
+from tests.client.release import machine_bugs as machine
+from tests.client.release import outside_bugs as outside
+from tests.client.release import planted_bugs as first
+from tests.client.release import review_bugs as review
+from tests.client.release.planted_bugs import Plant
 from tests.core.ledger.conftest import closed_form
 
 from wg_audit import cli
@@ -38,100 +40,204 @@ from wg_audit.installed.plant import CheckResult, PlantFactory, PlantSetup
 from wg_client.release import canary_audit
 from wg_common.nets.encoder.module import load_encoder
 from wg_core.errors import ConfigError, ExitCode
-from wg_core.ledger import recovery, store
+from wg_core.ledger import entries, recovery, store
 from wg_core.privacy import mechanism
 from wg_server.generator.evaluation.simulated_release import simulate_release
+
+Probe = Callable[[AuditBench], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Planted:
+    """A bug, the check that must fail, and the probe after which it does."""
+
+    plant: Plant
+    check: str
+    probe: Probe
+
 
 SMALL = AuditSize(canaries=16, snapshots=2, dimensions=range(1, 4), larger=1)
 SEEDS = range(20)
 
 WIDTH, SUMS, RELEASES, ENTRIES, DEPENDENCE, NORMAL, REMAINDERS = noise.TESTS_BY_PROPERTY
-PROBE_OF = {
-    "noise is always even": (probes.score_canaries, REMAINDERS),
-    "noise is cut at four sigma": (probes.score_canaries, NORMAL),
-    "noise is shared by neighbouring entries": (probes.score_canaries, ENTRIES),
-    "noise is seeded by time": (probes.probe_copies, RELEASES),
-    "noise is a multiple of seven": (probes.score_canaries, REMAINDERS),
-    "noise is half that of the release before": (probes.score_canaries, RELEASES),
-    "noise is halved for two classes": (probes.probe_dimensions, bench.SAMPLER_CHECK),
-    "noise is halved from ten classes on": (probes.probe_dimensions, bench.SAMPLER_CHECK),
-    "noise is halved at thirty-two features": (probes.probe_dimensions, bench.SAMPLER_CHECK),
-    "the budget starts anew with each version": (conduct.exhaust_budget, bench.BUDGET_CHECK),
-    "the cap is not held": (conduct.exhaust_budget, bench.BUDGET_CHECK),
-    "the acceptance set is in the sum": (probes.probe_declarations, bench.EXACTNESS_CHECK),
-    "a content with two labels counts under each": (
-        probes.probe_snapshot_sizes,
-        bench.EXACTNESS_CHECK,
-    ),
-    "a content with two labels counts without one": (
-        probes.probe_snapshot_sizes,
-        bench.EXACTNESS_CHECK,
-    ),
-    "unit names are cut at 16 characters": (probes.probe_unit_weights, bench.EXACTNESS_CHECK),
-    "unit names that look alike are one": (probes.probe_unit_weights, bench.EXACTNESS_CHECK),
-    "features are not clipped at some dimensions": (probes.probe_dimensions, bench.EXACTNESS_CHECK),
-    "the number set aside is in the software's name": (
-        probes.probe_declarations,
-        bench.EQUALITY_CHECK,
-    ),
-    "stated classes are ordered by frequency": (probes.probe_declarations, bench.EQUALITY_CHECK),
-    "classes without a record are not stated": (probes.probe_declarations, bench.EQUALITY_CHECK),
-    "counts below zero are zero": (probes.probe_snapshot_sizes, bench.SAMPLER_CHECK),
-    "noise comes from a pool of drawn values": (probes.score_canaries, ENTRIES),
-    "rare classes have less noise": (probes.probe_snapshot_sizes, bench.SAMPLER_CHECK),
-    "units of many records weigh more": (probes.probe_unit_weights, bench.EXACTNESS_CHECK),
-    "the number of records is in a release's time": (
-        probes.probe_declarations,
-        bench.EQUALITY_CHECK,
-    ),
-    "an empty data set has no noise": (probes.probe_snapshot_sizes, bench.SAMPLER_CHECK),
-    "burned charges come back with a version": (conduct.exhaust_budget, bench.BUDGET_CHECK),
-    "the release's id follows from the statistics": (probes.probe_copies, bench.FRESHNESS_CHECK),
-    "features are normalised by large batches": (probes.probe_encoding_groups, bench.ENCODER_CHECK),
-    "contents are known by their first half": (probes.probe_snapshot_sizes, bench.EXACTNESS_CHECK),
-    "one delta for all questions": (conduct.try_guarantees, bench.LEDGER_CHECK),
-    "noise at small epsilons is too narrow": (conduct.try_guarantees, bench.SAMPLER_CHECK),
-    "the longest vectors are beyond the clip": (probes.probe_snapshot_sizes, bench.EXACTNESS_CHECK),
-    "class names that differ in case are one": (probes.probe_file_layouts, bench.EXACTNESS_CHECK),
-    "the number of records is in a version's time": (
-        probes.probe_declarations,
-        bench.EQUALITY_CHECK,
-    ),
-    "a data set without labels is refused": (probes.probe_snapshot_sizes, bench.ANSWERS_CHECK),
-    "an open charge pays for a greater guarantee": (conduct.interrupt_releases, bench.ORDER_CHECK),
-    "a release leaves without a cosignature": (conduct.interrupt_releases, bench.ORDER_CHECK),
-    "noise has the sign of what it hides": (probes.score_canaries, DEPENDENCE),
-    "every fiftieth draw has no noise": (probes.score_canaries, WIDTH),
-    "the centre is that of exact sums": (probes.probe_snapshot_sizes, bench.EXACTNESS_CHECK),
-    "units weigh one over their labelled records": (
-        probes.probe_unit_weights,
-        bench.EXACTNESS_CHECK,
-    ),
-    "what is zero has no noise": (probes.probe_snapshot_sizes, bench.SAMPLER_CHECK),
-    "each kind of statistics has a budget": (probes.probe_snapshot_sizes, bench.LEDGER_CHECK),
-    "missing labels are those of the nearest mean": (
-        probes.probe_snapshot_sizes,
-        bench.EXACTNESS_CHECK,
-    ),
-    "the release's id is a hash of request and statistics": (
-        probes.probe_copies,
-        bench.FRESHNESS_CHECK,
-    ),
-    "the acceptance set is exactly the share": (probes.probe_declarations, bench.EXACTNESS_CHECK),
-    "machine features are scaled by the longest beside them": (
-        probes.probe_snapshot_sizes,
-        bench.EXACTNESS_CHECK,
-    ),
-    "commitments have no salt": (probes.probe_snapshot_sizes, bench.FRESHNESS_CHECK),
+BUGS: dict[tuple[Probe, str], dict[str, Plant]] = {
+    (conduct.exhaust_budget, bench.BUDGET_CHECK): {
+        "the budget starts anew with each version": review.budget_of_each_version,
+        "the cap is not held": review.cap_not_held,
+        "burned charges come back with a version": holdout.burned_charges_come_back,
+        "machine statistics are free": machine.machine_is_free,
+    },
+    (conduct.interrupt_releases, bench.ORDER_CHECK): {
+        "an open charge pays for a greater guarantee": second.an_open_charge_pays_for_more,
+        "a release leaves without a cosignature": second.sent_without_a_cosignature,
+    },
+    (conduct.try_guarantees, bench.LEDGER_CHECK): {
+        "one delta for all questions": second.one_delta_for_all,
+    },
+    (conduct.try_guarantees, bench.ORDER_CHECK): {
+        "fresh noise for a repeated question": first.fresh_noise_for_a_repeated_question,
+    },
+    (conduct.try_guarantees, bench.SAMPLER_CHECK): {
+        "noise at small epsilons is too narrow": second.narrow_noise_at_small_epsilons,
+    },
+    (probes.probe_copies, RELEASES): {
+        "noise is seeded by time": review.changed_draws(review.seeded_by_time),
+    },
+    (probes.probe_copies, bench.FRESHNESS_CHECK): {
+        "the release's id follows from the statistics": holdout.id_from_the_exact_statistics,
+        "the release's id is a hash of request and statistics": outside.release_id_of_the_data,
+    },
+    (probes.probe_declarations, bench.EQUALITY_CHECK): {
+        "the number set aside is in the software's name": review.set_aside_in_the_software,
+        "stated classes are ordered by frequency": review.stated_labels(review.by_frequency),
+        "classes without a record are not stated": review.stated_labels(review.with_a_record),
+        "the number of records is in a release's time": holdout.records_in_the_time(
+            entries.RELEASE, 100
+        ),
+        "the number of records is in a version's time": holdout.records_in_the_time(
+            entries.DATASET, 1
+        ),
+    },
+    (probes.probe_declarations, bench.EXACTNESS_CHECK): {
+        "the last record of a part counts twice": first.last_of_a_part_counts_twice,
+        "the acceptance set is in the sum": review.acceptance_set_in_the_sum,
+        "the acceptance set is exactly the share": outside.acceptance_by_rank,
+    },
+    (probes.probe_declarations, bench.SAMPLER_CHECK): {
+        "exact counts from 100 records on": first.exact_counts_of_many,
+    },
+    (probes.probe_dimensions, bench.EXACTNESS_CHECK): {
+        "features are not clipped at some dimensions": review.clipped_at_whole_vectors_alone,
+    },
+    (probes.probe_dimensions, bench.FRESHNESS_CHECK): {
+        "a count in the release's id": first.a_count_in_the_id,
+    },
+    (probes.probe_dimensions, bench.LEDGER_CHECK): {
+        "counts forgotten in the sensitivity": first.forgets("count_weight"),
+        "sums forgotten in the sensitivity": first.forgets("sum_weight"),
+        "moments forgotten in the sensitivity": first.forgets("moment_weight"),
+        "sigma of another epsilon": first.another_epsilon,
+    },
+    (probes.probe_dimensions, bench.SAMPLER_CHECK): {
+        "noise is halved for two classes": review.halved_where(
+            lambda schema: len(schema.labels) == 2
+        ),
+        "noise is halved from ten classes on": review.halved_where(
+            lambda schema: len(schema.labels) >= 10
+        ),
+        "noise is halved at thirty-two features": review.halved_where(
+            lambda schema: schema.dimension == 32
+        ),
+    },
+    (probes.probe_encoding_groups, bench.ENCODER_CHECK): {
+        "features normalised by the batch": first.normalised_by_the_batch,
+        "features are normalised by large batches": holdout.normalised_by_large_batches,
+    },
+    (probes.probe_file_layouts, bench.EXACTNESS_CHECK): {
+        "class names that differ in case are one": second.class_names_without_case,
+    },
+    (probes.probe_file_layouts, bench.LEDGER_CHECK): {
+        "a machine's class names are those with a record": machine.machine_classes_with_a_record,
+    },
+    (probes.probe_snapshot_sizes, bench.ANSWERS_CHECK): {
+        "a data set without labels is refused": second.refused_without_labels,
+    },
+    (probes.probe_snapshot_sizes, bench.EXACTNESS_CHECK): {
+        "copies of a record count": first.copies_count,
+        "site's mean subtracted before clipping": first.changed_features(first.less_mean),
+        "scaled by the plant's own deviation": first.changed_features(first.by_deviation),
+        "clip radius from the data": first.changed_features(first.by_largest),
+        "labels ordered by frequency": first.frequent_labels_first,
+        "centre taken from exact statistics": first.in_parts(first.exact_centre),
+        "norm not clipped": first.on_grid(lambda x, radius: x),
+        "sums in single precision": first.single_precision,
+        "each coordinate clipped instead of the norm": first.on_grid(
+            lambda x, radius: x.clip(-radius, radius)
+        ),
+        "clipped after the sum": first.clipped_after_the_sum,
+        "deviations beyond the radius": first.deviations_beyond_the_radius,
+        "a content with two labels counts under each": review.a_record_for_each_label,
+        "a content with two labels counts without one": review.set_aside_without_its_label,
+        "contents are known by their first half": holdout.contents_known_by_their_first_half,
+        "the longest vectors are beyond the clip": second.longest_vectors_beyond_the_clip,
+        "the centre is that of exact sums": outside.centre_of_exact_sums,
+        "missing labels are those of the nearest mean": outside.labels_from_nearest_mean,
+        "machine features are scaled by the longest beside them": outside.machine_features_by_chunk,
+        "machine statistics of labelled records alone": machine.machine_of_labelled_records,
+    },
+    (probes.probe_snapshot_sizes, bench.FRESHNESS_CHECK): {
+        "one salt for two snapshots": first.one_salt_for_all_snapshots,
+        "commitments have no salt": outside.commitment_without_salt,
+    },
+    (probes.probe_snapshot_sizes, bench.LEDGER_CHECK): {
+        "each kind of statistics has a budget": outside.budget_for_each_kind,
+    },
+    (probes.probe_snapshot_sizes, bench.ORDER_CHECK): {
+        "noise drawn before the charge": first.noise_before_the_charge,
+    },
+    (probes.probe_snapshot_sizes, bench.SAMPLER_CHECK): {
+        "noise halved": first.changed_noise(first.halved),
+        "counts without noise": first.changed_noise(first.bare(slice(0, 5))),
+        "last integer without noise": first.changed_noise(first.bare(slice(-1, None))),
+        "one noise at two epsilons": first.one_noise_for_all,
+        "second part with half of the noise": first.in_parts(first.half_noise_on_the_second_part),
+        "noise of the first part used in the second": first.in_parts(first.noise_of_the_first_part),
+        "noise seeded by the request": first.seeded_by_the_request,
+        "noise of another shape": first.changed_noise(first.uniform),
+        "counts below zero are zero": holdout.counts_below_zero_are_zero,
+        "rare classes have less noise": holdout.less_noise_on_rare_classes,
+        "an empty data set has no noise": holdout.no_noise_on_nothing,
+        "what is zero has no noise": outside.no_noise_on_nothing,
+        "machine statistics without noise": machine.machine_parts(lambda exact, noisy: exact),
+        "number of a machine's records without noise": machine.machine_parts(
+            lambda exact, noisy: np.r_[exact[:1], noisy[1:]]
+        ),
+    },
+    (probes.probe_unit_weights, bench.EXACTNESS_CHECK): {
+        "each record a unit in spite of the column": first.a_unit_for_each_record,
+        "a unit counts once in each class": first.a_unit_for_each_class,
+        "unit names are cut at 16 characters": review.other_unit_names(lambda name: name[:16]),
+        "unit names that look alike are one": review.other_unit_names(
+            lambda name: unicodedata.normalize("NFKC", name).casefold()
+        ),
+        "units of many records weigh more": holdout.large_units_weigh_more,
+        "units weigh one over their labelled records": outside.unit_weighed_by_labelled_records,
+    },
+    (probes.score_canaries, DEPENDENCE): {
+        "noise has the sign of what it hides": second.away_from_zero,
+    },
+    (probes.score_canaries, ENTRIES): {
+        "noise is shared by neighbouring entries": review.changed_draws(
+            review.shared_by_neighbours
+        ),
+        "noise comes from a pool of drawn values": holdout.noise_of_a_pool,
+    },
+    (probes.score_canaries, NORMAL): {
+        "noise is cut at four sigma": review.changed_draws(review.cut_at_four_sigma),
+    },
+    (probes.score_canaries, RELEASES): {
+        "noise is half that of the release before": review.half_of_the_release_before,
+    },
+    (probes.score_canaries, REMAINDERS): {
+        "noise is always even": review.changed_draws(review.even),
+        "noise is a multiple of seven": review.changed_draws(review.multiples_of_seven),
+    },
+    (probes.score_canaries, WIDTH): {
+        "every fiftieth draw has no noise": second.every_fiftieth_draw_bare,
+    },
 }
-"""Probe and check that see each bug of the review, of those that were once held out, and of an
-outsider's."""
-MISSED = {
-    "vectors are clipped at a quantile of the data",  # a third of most made-up data is too long
+"""Bugs that the audit is known to find, by the probe and the check that see them."""
+PLANTED = {
+    name: Planted(plant, check, probe)
+    for (probe, check), plants in BUGS.items()
+    for name, plant in plants.items()
 }
-"""Bugs of an outsider that the audit does not find."""
+MISSED = outside.clip_at_a_quantile
+"""Bug of an outsider that the audit does not find: a third of most made-up data is too long."""
 BY_CHANCE = "the acceptance set is exactly the share"
 """A bug of an outsider that is found in 68 of 100 runs: they look at one pair of data sets."""
+OF_MANY_RECORDS = "the last record of a part counts twice"
+"""A bug that needs more records than a part has."""
 SIZES = {
     "noise is cut at four sigma": AuditSize(snapshots=5),
     "every fiftieth draw has no noise": AuditSize(canaries=16, snapshots=8),
@@ -139,20 +245,6 @@ SIZES = {
     "noise is halved at thirty-two features": AuditSize(dimensions=range(32, 33), larger=0),
 }
 """Sizes of benches on which a bug can be seen, where a small one does not do."""
-OF_OTHERS = (
-    REVIEW | HOLDOUT | SECOND | {name: OUTSIDE[name] for name in OUTSIDE if name not in MISSED}
-)
-PLANTED = (
-    ALL
-    | OF_MACHINE
-    | {
-        name: Planted(plant, PROBE_OF[name][1], PROBE_OF[name][0])
-        for name, plant in OF_OTHERS.items()
-    }
-)
-"""Bugs that the audit is known to find. Of ten that were held out it had found five before it was
-extended, and of ten others three before it was extended once more; of an outsider's ten eight in
-every run."""
 QUICK = (
     "centre taken from exact statistics",
     "noise drawn before the charge",
@@ -208,7 +300,7 @@ def is_found(bug: str, encoder: bytes, seed: int) -> None:
         patch.setattr(store.Ledger, "accountant", staticmethod(closed_form))
         if planted.probe is not probes.probe_copies:
             simulated(patch, seed)
-        if bug in OF_OTHERS:
+        if bug != OF_MANY_RECORDS:
             patch.setattr(probes, "LARGE_DATASET", 300)
         planted.plant(patch)
         with contextlib.suppress(_Found):
@@ -259,11 +351,10 @@ def test_a_bug_that_seldom_moves_a_record_is_found_for_some_seed(encoder_package
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bug", sorted(MISSED))
 def test_a_bug_that_is_missed_passes_the_whole_audit(
-    bug: str, encoder_package: bytes, monkeypatch: pytest.MonkeyPatch
+    encoder_package: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    OUTSIDE[bug](monkeypatch)
+    MISSED(monkeypatch)
     assert audited(encoder_package, SMALL).is_passed
 
 
@@ -281,7 +372,7 @@ def test_the_code_as_it_is_passes_for_every_seed(encoder_package: bytes) -> None
 def test_canaries_alone_find_halved_noise(
     encoder_package: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changed_noise(halved)(monkeypatch)
+    first.changed_noise(first.halved)(monkeypatch)
     report = audited(encoder_package, AuditSize())
     assert installed.CANARIES_CHECK in failed(report.checks)
     assert report.bounds is not None
