@@ -5,38 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from tests.audit.workshop import Truth, make_truth
+from tests.core.ledger.conftest import WITNESS, Site
 
 from wg_audit import verification
 from wg_common import auditor_record
 from wg_common.auditor_record import LogRecord, ServerRecord, SiteRecord, Succession
+from wg_core.ledger.store import Ledger
 from wg_core.wire import signing, statistics_file
-
-if TYPE_CHECKING:
-    from tests.audit.workshop import Truth
-    from tests.core.ledger.conftest import Site
-
-    from wg_core.ledger.store import Ledger
-    from wg_core.wire.signing import PrivateKey
-
-REPOSITORY = Path(__file__).resolve().parents[3]
-NAME = "server.example/witness"
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    monkeypatch.syspath_prepend(str(REPOSITORY))
-    from tests.core.ledger.conftest import Site as Plant
-
-    return Plant(tmp_path)
-
-
-@pytest.fixture
-def ledger(site: Site) -> Iterator[Ledger]:
-    with site.create() as opened:
-        yield opened
+from wg_core.wire.signing import PrivateKey
 
 
 @dataclass
@@ -76,7 +55,7 @@ class Exported:
         record = ServerRecord(
             server="server.example",
             made=1_700_000_000,
-            witness_name=NAME,
+            witness_name=WITNESS,
             witness_key=signing.public_bytes(self.witness_key).hex(),
             sites=(SiteRecord(site=self.site, state="enrolled", logs=tuple(self.logs)),),
         )
@@ -92,20 +71,26 @@ class Exported:
 
 
 @pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def ledger(site: Site) -> Iterator[Ledger]:
+    with site.create() as opened:
+        yield opened
+
+
+@pytest.fixture
 def exported(site: Site, tmp_path: Path) -> Exported:
     return Exported(tmp_path / "server", site.witness_key)
 
 
 @pytest.fixture(scope="session")
 def happened(tmp_path_factory: pytest.TempPathFactory) -> Truth:
-    from tests.audit import workshop
-    from tests.core.ledger.conftest import Site
-
     folder = tmp_path_factory.mktemp("truth")
     site = Site(folder)
-    made = workshop.make_truth(
-        site, Exported(folder / "server", site.witness_key), folder / "exports"
-    )
+    made = make_truth(site, Exported(folder / "server", site.witness_key), folder / "exports")
     verification.audit_log(site.path)  # loads the accountants once, for all processes
     return made
 

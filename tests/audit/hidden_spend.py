@@ -10,18 +10,18 @@ import dataclasses
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from tests.audit.workshop import (
     DAY,
-    NAME,
     NEW_ORIGIN,
-    ORIGIN,
     WHEN,
     Truth,
     covered,
+    epsilon_of,
     insider,
     make_release,
     settle,
@@ -29,7 +29,7 @@ from tests.audit.workshop import (
     without,
     write,
 )
-from tests.core.ledger.conftest import closed_form
+from tests.core.ledger.conftest import ORIGIN, WITNESS, closed_form, cosign_newest
 
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import export as exports
@@ -59,7 +59,7 @@ def keys(t: Truth, ledger: PrivateKey | None = None) -> Words:
     """The true keys, got by telephone."""
     ledger_key = signing.public_bytes(ledger or t.site.key).hex()
     witness_key = signing.public_bytes(t.site.witness_key).hex()
-    return ["--ledger-key", ledger_key, "--witness-key", f"{NAME}={witness_key}"]
+    return ["--ledger-key", ledger_key, "--witness-key", f"{WITNESS}={witness_key}"]
 
 
 def folder_of(t: Truth) -> Path:
@@ -67,13 +67,6 @@ def folder_of(t: Truth) -> Path:
     folder = t.folder / "evidence"
     shutil.copytree(t.exported.folder, folder)
     return folder
-
-
-def cosign(ledger: Ledger, witness: PrivateKey, when: int = WHEN) -> bytes:
-    """The newest checkpoint of a log, cosigned and stored."""
-    note = checkpoints.decode(ledger.checkpoint())[1]
-    lines = checkpoints.cosign(note, NAME, witness, when)
-    return ledger.add_cosignature(note.with_signatures(lines).encode(), NAME)
 
 
 # --- successions: the plant enrolled again, and the new log has one release
@@ -88,10 +81,10 @@ def succession(t: Truth, old: Predecessor | None) -> Words:
         path, origin=NEW_ORIGIN, key=key, site="plant-a", predecessor=old, clock=lambda: WHEN
     ) as new:
         new.accountant = closed_form
-        new.enrol_witness(NAME, signing.public_bytes(t.site.witness_key))
+        new.enrol_witness(WITNESS, signing.public_bytes(t.site.witness_key))
         t.site.register(new, "parts")
         charge = make_release(t.site, new, t.site.request("n1", "0.2"))
-        checkpoint = cosign(new, t.site.witness_key)
+        checkpoint = cosign_newest(new, t.site.witness_key, WHEN)
         data = statistics_file.encode_bundle(covered(new, charge))
     (folder / "plant-a" / "new.wgs").write_bytes(data)
     record = dataclasses.replace(t.exported, folder=folder, logs=list(t.exported.logs))
@@ -196,8 +189,6 @@ def restated(t: Truth, charges: list[int], folder: Path) -> Path:
 
 def _epsilon(charge: Charge) -> str:
     """Epsilon of the charge alone with twenty times the noise."""
-    from tests.audit.workshop import epsilon_of
-
     return epsilon_of(int(insider(charge, sigma=wider(charge, 20)).event.mu_squared))
 
 
@@ -277,11 +268,13 @@ def cosignatures_from_the_future(t: Truth) -> Words:
     size = t.rng.choice([5, 10])
     path = write(t.folder / "old.sqlite", t.entries[:size], t.site.key, t.heads)
     note = checkpoints.decode(t.heads[size])[1]
-    current_time = _now()
+    current_time = int(time.time())
     age = ["--max-age", t.rng.choice(["1d", "30d"])]
     if t.rng.random() < 0.5:
         when = t.rng.choice([current_time + DAY, current_time + 366 * DAY, 3_976_214_400, 1 << 62])
-        signed = note.replace_signatures(checkpoints.cosign(note, NAME, t.site.witness_key, when))
+        signed = note.replace_signatures(
+            checkpoints.cosign(note, WITNESS, t.site.witness_key, when)
+        )
         target = t.folder / "future.note"
         target.write_bytes(signed.encode())
         words = ["verify", str(path), *keys(t), "--checkpoint", str(target)]
@@ -296,12 +289,6 @@ def cosignatures_from_the_future(t: Truth) -> Words:
     other = f"second.example/w={signing.public_bytes(second).hex()}"
     words = ["verify", str(later), *keys(t), "--witness-key", other, "--witnesses", "1"]
     return [*words, "--checkpoint", str(target), *age]
-
-
-def _now() -> int:
-    import time
-
-    return int(time.time())
 
 
 # --- what never ends

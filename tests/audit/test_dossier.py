@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
-from tests.audit.workshop import ORIGIN
+from tests.core.ledger.conftest import ORIGIN
 
 from wg_audit import answers, dossier, report, verification
 from wg_audit.answers import AnswerWithEvidence, LogRecords

@@ -9,10 +9,13 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from tests.audit.conftest import Exported
+from tests.audit.workshop import DAY, NEW_ORIGIN
+from tests.core.ledger.conftest import ORIGIN, WITNESS, Site, cosign_newest
 
 from wg_audit import answers, report, verification
 from wg_audit.cli import group
@@ -25,22 +28,6 @@ from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 from wg_core.ledger.store import Ledger
 from wg_core.wire import signing
 from wg_core.wire.signing import PrivateKey
-
-if TYPE_CHECKING:
-    from tests.audit.conftest import Exported
-    from tests.core.ledger.conftest import Site
-
-NAME = "server.example/witness"
-ORIGIN = "weightgate/plant-a/0011"
-NEW_ORIGIN = "weightgate/plant-a/0022"
-DAY = 86_400
-
-
-def anchors(site: Site) -> TrustAnchors:
-    return TrustAnchors(
-        ledger_key=signing.public_bytes(site.key),
-        witnesses=(TrustedWitness(NAME, signing.public_bytes(site.witness_key)),),
-    )
 
 
 def run(*words: str | Path) -> tuple[int, str, str]:
@@ -83,13 +70,13 @@ def test_with_the_servers_folder_everything_is_checked_by_the_servers_word(
 
 
 def test_keys_that_were_given_are_named_so(site: Site, exported: Exported, full: bytes) -> None:
-    verdict = verification.audit_log(site.path, anchors(site), server=exported.folder).verdict
+    verdict = verification.audit_log(site.path, site.anchors, server=exported.folder).verdict
     assert verdict.ledger_key.source == "given"
     assert verdict.ledger_key.public_key == signing.public_bytes(site.key).hex()
     (witness,) = verdict.witnesses
     assert witness.source == "given"
     assert witness.public_key == signing.public_bytes(site.witness_key).hex()
-    assert witness.key_id == TrustedWitness(NAME, signing.public_bytes(site.witness_key)).key_id
+    assert witness.key_id == TrustedWitness(WITNESS, signing.public_bytes(site.witness_key)).key_id
 
 
 def test_without_anything_from_outside_the_verdict_says_so(site: Site, full: bytes) -> None:
@@ -98,7 +85,7 @@ def test_without_anything_from_outside_the_verdict_says_so(site: Site, full: byt
     assert verdict.word == "holds by itself"
     key = TrustAnchors(ledger_key=signing.public_bytes(site.key))
     assert verification.audit_log(site.path, key).verdict.word == "partly verified"
-    assert verification.audit_log(site.path, anchors(site)).verdict.word == "partly verified"
+    assert verification.audit_log(site.path, site.anchors).verdict.word == "partly verified"
     text = " ".join(verdict.not_checked)
     for option in ("--ledger-key", "--witness-key", "--checkpoint", "--server", "--statistics"):
         assert option in text
@@ -110,24 +97,14 @@ def test_a_server_that_calls_another_key_by_the_witnesss_name_is_refused(
     exported.witness_key = site.signing_key
     exported.write()
     with pytest.raises(VerificationError, match="is given, the server's record says"):
-        verification.audit_log(site.path, anchors(site), server=exported.folder)
+        verification.audit_log(site.path, site.anchors, server=exported.folder)
     with pytest.raises(VerificationError, match="0 of 1 known witnesses"):
         verification.audit_log(site.path, server=exported.folder)
 
 
-def test_a_log_that_the_server_never_saw_is_refused(
+def test_a_servers_folder_that_is_none_names_the_command(
     site: Site, exported: Exported, full: bytes
 ) -> None:
-    exported.logs = [
-        dataclasses.replace(exported.logs[0], origin="weightgate/plant-a/9", checkpoint="")
-    ]
-    exported.write()
-    with pytest.raises(VerificationError, match="never saw log weightgate/plant-a/0011"):
-        verification.audit_log(site.path, server=exported.folder)
-    exported.site = "plant-b"
-    exported.write()
-    with pytest.raises(VerificationError, match="knows no site 'plant-a'"):
-        verification.audit_log(site.path, server=exported.folder)
     with pytest.raises(ConfigError, match="wg-server export"):
         verification.audit_log(site.path, server=exported.folder / "nothing")
 
@@ -139,48 +116,10 @@ def test_another_ledger_key_than_the_servers_is_refused(
     with pytest.raises(VerificationError, match="the log is signed by"):
         verification.audit_log(site.path, server=exported.folder)
     with pytest.raises(VerificationError, match="the server knows it with"):
-        verification.audit_log(site.path, anchors(site), server=exported.folder)
+        verification.audit_log(site.path, site.anchors, server=exported.folder)
 
 
 # --- freshness
-
-
-def test_an_export_older_than_a_checkpoint_is_refused(
-    site: Site, exported: Exported, tmp_path: Path
-) -> None:
-    """Every signature in it is true; only something from outside knows that there is more."""
-    old = tmp_path / "old.wgl"
-    with site.create() as ledger:
-        site.cosign(ledger)
-        ledger.export(old)
-        site.release(ledger, "r1", "2.5")
-        newest = site.cosign(ledger)
-    assert not verification.audit_log(old, anchors(site)).verdict.problems
-    note = tmp_path / "checkpoint.note"
-    note.write_bytes(newest)
-    match = "covers 5 entries, the log given has 3: this copy is older"
-    with pytest.raises(VerificationError, match=match):
-        verification.audit_log(old, anchors(site), checkpoints=[note])
-    found = verification.audit_log(site.path, anchors(site), checkpoints=[note])
-    assert [x.size for x in found.fresh.extends] == [5]
-    exported.saw(ORIGIN, site.key, newest)
-    with pytest.raises(VerificationError, match=match):
-        verification.audit_log(old, server=exported.folder)
-
-
-def test_a_fork_from_a_checkpoint_is_refused(site: Site, tmp_path: Path) -> None:
-    with site.create() as ledger:
-        site.release(ledger, "r1", "2.5")
-        note = tmp_path / "checkpoint.note"
-        note.write_bytes(site.cosign(ledger))
-    for file in site.folder.glob("ledger.sqlite*"):
-        file.unlink()
-    with site.create() as ledger:
-        site.release(ledger, "r1", "0.5")
-    with pytest.raises(VerificationError, match="there are two histories"):
-        verification.audit_log(
-            site.path, TrustAnchors(ledger_key=signing.public_bytes(site.key)), checkpoints=[note]
-        )
 
 
 def test_a_checkpoint_must_be_signed_by_somebody_known(
@@ -190,14 +129,14 @@ def test_a_checkpoint_must_be_signed_by_somebody_known(
     path = tmp_path / "checkpoint.note"
     path.write_bytes(checkpoints.sign(head, [site.signing_key]).encode())
     with pytest.raises(VerificationError, match="signed neither by the log's key nor"):
-        verification.audit_log(site.path, anchors(site), checkpoints=[path])
-    alone = [line for line in note.signatures if line.name == NAME]
+        verification.audit_log(site.path, site.anchors, checkpoints=[path])
+    alone = [line for line in note.signatures if line.name == WITNESS]
     path.write_bytes(dataclasses.replace(note, signatures=tuple(alone)).encode())
-    assert not verification.audit_log(site.path, anchors(site), checkpoints=[path]).verdict.problems
+    assert not verification.audit_log(site.path, site.anchors, checkpoints=[path]).verdict.problems
     forged = dataclasses.replace(alone[0], signature=bytes(72))
     path.write_bytes(dataclasses.replace(note, signatures=(forged,)).encode())
     with pytest.raises(VerificationError, match="does not hold"):
-        verification.audit_log(site.path, anchors(site), checkpoints=[path])
+        verification.audit_log(site.path, site.anchors, checkpoints=[path])
 
 
 def test_an_old_cosignature_is_refused_where_an_age_is_asked_for(
@@ -207,19 +146,19 @@ def test_an_old_cosignature_is_refused_where_an_age_is_asked_for(
     later = then + 8 * DAY
     for age, good in ((9 * DAY, True), (7 * DAY, False)):
         if good:
-            verification.audit_log(site.path, anchors(site), max_age=age, current_time=later)
+            verification.audit_log(site.path, site.anchors, max_age=age, current_time=later)
             continue
         with pytest.raises(VerificationError, match=f"is {8 * DAY} s old, at most {age} s"):
-            verification.audit_log(site.path, anchors(site), max_age=age, current_time=later)
+            verification.audit_log(site.path, site.anchors, max_age=age, current_time=later)
     with pytest.raises(VerificationError, match="no key of a witness is known"):
         verification.audit_log(site.path, max_age=9 * DAY, current_time=later)
     # The witness looked again: nothing was added, so the same log is fresh once more.
     note = checkpoints.decode(full)[1]
-    again = checkpoints.cosign(note, NAME, site.witness_key, later - DAY)
+    again = checkpoints.cosign(note, WITNESS, site.witness_key, later - DAY)
     path = tmp_path / "checkpoint.note"
     path.write_bytes(note.with_signatures(again).encode())
     found = verification.audit_log(
-        site.path, anchors(site), checkpoints=[path], max_age=7 * DAY, current_time=later
+        site.path, site.anchors, checkpoints=[path], max_age=7 * DAY, current_time=later
     )
     assert found.fresh.age == DAY
 
@@ -253,10 +192,8 @@ def successor(
     with Ledger.create(
         path, origin=origin, key=key, site="plant-a", predecessor=predecessor
     ) as new:
-        new.enrol_witness(NAME, signing.public_bytes(site.witness_key))
-        note = checkpoints.decode(new.checkpoint())[1]
-        lines = checkpoints.cosign(note, NAME, site.witness_key, site.current_time)
-        return new.add_cosignature(note.with_signatures(lines).encode(), NAME)
+        new.enrol_witness(WITNESS, signing.public_bytes(site.witness_key))
+        return cosign_newest(new, site.witness_key, site.current_time)
 
 
 def test_a_successor_that_names_no_predecessor_has_an_unknown_budget(
@@ -279,16 +216,6 @@ def test_a_successor_that_names_no_predecessor_has_an_unknown_budget(
     assert verification.audit_log(path, server=exported.folder).verdict.problems
 
 
-def test_a_checkpoint_of_another_log_of_the_site_makes_the_budget_unknown(
-    site: Site, full: bytes, tmp_path: Path
-) -> None:
-    path, note = tmp_path / "new.sqlite", tmp_path / "old.note"
-    note.write_bytes(full)
-    successor(site, path, None)
-    found = verification.audit_log(path, checkpoints=[note])
-    assert found.verdict.word == "budget unknown" and found.succession.unnamed == (ORIGIN,)
-
-
 def test_a_successor_that_names_its_predecessor_passes(
     site: Site, exported: Exported, full: bytes, tmp_path: Path
 ) -> None:
@@ -308,29 +235,6 @@ def test_a_successor_that_names_its_predecessor_passes(
         and found.verdict.received == 2
     )
     assert found.verdict.word == "verified" and len(found.verdict.not_checked) == 2
-
-
-def test_a_successor_of_less_than_the_server_saw_is_refused(
-    site: Site, exported: Exported, tmp_path: Path
-) -> None:
-    """The plant replaces its log as it was before the spend."""
-    path, copy = tmp_path / "new.sqlite", tmp_path / "copy.wgl"
-    with site.create() as ledger:
-        site.cosign(ledger)
-        ledger.export(copy)
-        site.release(ledger, "r1", "2.5")
-        newest = site.cosign(ledger)
-    checkpoint = successor(site, path, copy)
-    exported.saw(ORIGIN, site.key, newest)
-    exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "names its predecessor")
-    match = "inherits log weightgate/plant-a/0011 as of 3 entries, .* covers 5"
-    for previous in ([], [copy]):
-        with pytest.raises(VerificationError, match=match):
-            verification.audit_log(path, server=exported.folder, previous=previous)
-    note = tmp_path / "old.note"
-    note.write_bytes(newest)
-    with pytest.raises(VerificationError, match=match):
-        verification.audit_log(path, checkpoints=[note])
 
 
 def test_a_predecessor_of_another_key_or_story_is_refused(
@@ -408,18 +312,7 @@ def test_a_log_between_that_the_server_leaves_out_is_followed_by_its_word(
     middle, path = tmp_path / "middle.sqlite", tmp_path / "new.sqlite"
     successor(site, middle, site.path)
     third = "weightgate/plant-a/0033"
-    Ledger.create(
-        path,
-        origin=third,
-        key=site.key,
-        site="plant-a",
-        predecessor=recovery.read_predecessor(middle, "again"),
-    ).close()
-    with Ledger.open(path, site.key) as new:
-        note = checkpoints.decode(new.checkpoint())[1]
-        lines = checkpoints.cosign(note, NAME, site.witness_key, site.current_time)
-        new.enrol_witness(NAME, signing.public_bytes(site.witness_key))
-        checkpoint = new.add_cosignature(note.with_signatures(lines).encode(), NAME)
+    checkpoint = successor(site, path, middle, third, site.key)
     words: dict[Succession, bool] = {"names its predecessor": True, "first": False}
     for word, good in words.items():
         exported.saw(third, site.key, checkpoint, word)
@@ -458,7 +351,7 @@ def test_a_log_that_was_replaced_is_not_the_last_word(
 def test_the_command_says_all_of_it(site: Site, exported: Exported, full: bytes) -> None:
     key = signing.public_bytes(site.witness_key).hex()
     words: list[Any] = ["verify", site.path, "--server", exported.folder]
-    words += ["--witness-key", f"{NAME}={key}", "--witnesses", "1", "--max-age", "99999d"]
+    words += ["--witness-key", f"{WITNESS}={key}", "--witnesses", "1", "--max-age", "99999d"]
     code, text, notes = run(*words)
     assert code == 0 and text.startswith("verified: 7 entries")
     for part in ("the server's word", "given"):
@@ -510,7 +403,7 @@ def test_words_that_protect_nobody_are_a_problem(site: Site, changes: dict[str, 
         }
         charged = ledger.charge(dataclasses.replace(request, **parts))
         site.cosign(ledger)
-    found = verification.audit_log(site.path, anchors(site))
+    found = verification.audit_log(site.path, site.anchors)
     assert not found.is_verified and found.verdict.word == "unknown words"
     (problem,) = found.verdict.problems
     (words,) = (str(word) for fields in changes.values() for word in fields.values())
@@ -543,7 +436,7 @@ def test_the_report_names_keys_and_what_was_not_checked(
     out = tmp_path / "report.html"
     run("verify", site.path, "--report", out, "--server", exported.folder)
     page = out.read_text()
-    known = TrustedWitness(NAME, signing.public_bytes(site.witness_key))
+    known = TrustedWitness(WITNESS, signing.public_bytes(site.witness_key))
     for words in ("On whose word", "What was not checked", known.key_id, "Verified"):
         assert words in page
 

@@ -17,11 +17,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.core.ledger.conftest import DELTA, ORIGIN, WITNESS, Site, closed_form, cosign_newest
+
 from wg_core.ledger import charging, database, entries, merkle
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import export as exports
 from wg_core.ledger import note as notes
-from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
+from wg_core.ledger.anchors import TrustAnchors
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.entries import Charge, Dataset, Entry, Genesis, Release, Rotation
@@ -36,10 +38,7 @@ from wg_core.wire.signing import PrivateKey
 
 if TYPE_CHECKING:
     from tests.audit.conftest import Exported
-    from tests.core.ledger.conftest import Site
 
-NAME = "server.example/witness"
-ORIGIN = "weightgate/plant-a/0011"
 NEW_ORIGIN = "weightgate/plant-a/0022"
 WHEN = 1_700_000_000
 DAY = 86_400
@@ -70,10 +69,7 @@ class Truth:
     @property
     def keys(self) -> TrustAnchors:
         """The true keys."""
-        return TrustAnchors(
-            ledger_key=signing.public_bytes(self.site.key),
-            witnesses=(TrustedWitness(NAME, signing.public_bytes(self.site.witness_key)),),
-        )
+        return self.site.anchors
 
     @property
     def checkpoint(self) -> Path:
@@ -138,8 +134,8 @@ def covered(ledger: Ledger, charge: int) -> StatisticsBundle:
         release=payload,
         charge_entry=ledger.entry(charge),
         release_entry=ledger.entry(released.seq),
-        charge_proof=ledger.inclusion_proof(charge, witness=NAME),
-        release_proof=ledger.inclusion_proof(released.seq, witness=NAME),
+        charge_proof=ledger.inclusion_proof(charge, witness=WITNESS),
+        release_proof=ledger.inclusion_proof(released.seq, witness=WITNESS),
     )
 
 
@@ -253,7 +249,7 @@ def write(
     }
     newest = checkpoints.sign(Checkpoint(ORIGIN, len(leaves), merkle.root(leaves)), [key])
     if watcher is not None:
-        newest = newest.with_signatures(checkpoints.cosign(newest, NAME, watcher, WHEN))
+        newest = newest.with_signatures(checkpoints.cosign(newest, WITNESS, watcher, WHEN))
     if heads and len(leaves) in heads:
         true = checkpoints.decode(heads[len(leaves)])
         if true[0].root == merkle.root(leaves):
@@ -288,8 +284,6 @@ def insider(entry: Charge, **changes: Any) -> Charge:
 
 
 def epsilon_of(units: int) -> str:
-    from tests.core.ledger.conftest import DELTA, closed_form
-
     if not units:
         return "0"
     event = PrivacyEvent(mechanism="gaussian", mu_squared=str(units))
@@ -384,10 +378,8 @@ def successor(t: Truth, old: Any, key: PrivateKey | None = None) -> Path:
         predecessor=old,
         clock=lambda: WHEN,
     ) as new:
-        new.enrol_witness(NAME, signing.public_bytes(t.site.witness_key))
-        note = checkpoints.decode(new.checkpoint())[1]
-        lines = checkpoints.cosign(note, NAME, t.site.witness_key, WHEN)
-        new.add_cosignature(note.with_signatures(lines).encode(), NAME)
+        new.enrol_witness(WITNESS, signing.public_bytes(t.site.witness_key))
+        cosign_newest(new, t.site.witness_key, WHEN)
     return path
 
 

@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from wg_core.ledger import charging, witness
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.commitment import commit
 from wg_core.ledger.store import ChargeRecord, DatasetRecord, Ledger
@@ -55,6 +57,13 @@ def schema(encoder: str = "") -> StatisticsSchema:
     )
 
 
+def cosign_newest(ledger: Ledger, key: PrivateKey, time: int, name: str = WITNESS) -> bytes:
+    """Let any key cosign and store a log's newest checkpoint under the name of a witness."""
+    note = checkpoints.decode(ledger.checkpoint())[1]
+    lines = checkpoints.cosign(note, name, key, time)
+    return ledger.add_cosignature(note.with_signatures(lines).encode(), name)
+
+
 @dataclass
 class Site:
     """A plant and its witness."""
@@ -70,6 +79,14 @@ class Site:
     @property
     def path(self) -> Path:
         return self.folder / "ledger.sqlite"
+
+    @property
+    def anchors(self) -> TrustAnchors:
+        """Both true keys, which an auditor got from elsewhere."""
+        return TrustAnchors(
+            ledger_key=signing.public_bytes(self.key),
+            witnesses=(TrustedWitness(WITNESS, signing.public_bytes(self.witness_key)),),
+        )
 
     def create(self, on_step: Callable[[str], None] | None = None) -> Ledger:
         ledger = Ledger.create(

@@ -16,7 +16,6 @@ from wg_audit import verification
 from wg_core.errors import ConfigError, VerificationError, WgError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import entries, history, merkle, sources
-from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 from wg_core.ledger.store import Ledger
 
 if TYPE_CHECKING:
@@ -170,51 +169,6 @@ def test_a_log_signed_again_by_another_key_is_found(site: Site) -> None:
     caught(site, "no Ed25519 signature")
 
 
-def test_a_whole_log_under_another_key_is_found_with_the_key_from_enrolment(
-    site: Site, tmp_path: Path
-) -> None:
-    fill(site)
-    known = site.key.public_key().raw
-    site.folder = tmp_path / "forged"
-    site.folder.mkdir()
-    site.key = site.signing_key
-    site.memory = None
-    fill(site)
-    verification.audit_log(site.path)
-    with pytest.raises(VerificationError, match="expected"):
-        verification.audit_log(site.path, TrustAnchors(ledger_key=known))
-
-
-def test_a_forged_cosignature_is_found(site: Site) -> None:
-    fill(site)
-    with closing(sqlite3.connect(site.path)) as raw, raw:
-        (data,) = raw.execute("select note from heads where cosigned").fetchone()
-        head, note = checkpoints.decode(data)
-        line = note.signatures[-1]
-        forged = dataclasses.replace(
-            line, signature=line.signature[:-1] + bytes([line.signature[-1] ^ 1])
-        )
-        bad = dataclasses.replace(note, signatures=(*note.signatures[:-1], forged)).encode()
-        raw.execute("update heads set note = ? where size = ?", (bad, head.size))
-    raw.close()
-    with pytest.raises(VerificationError, match=r"checkpoint of size 5: .*does not hold"):
-        verification.audit_log(site.path)
-
-
-def test_a_witness_that_is_demanded_must_have_cosigned(site: Site) -> None:
-    fill(site)
-    name = "server.example/witness"
-    known = site.witness_key.public_key().raw
-    finding = verification.audit_log(
-        site.path, TrustAnchors(witnesses=(TrustedWitness(name, known),))
-    )
-    assert finding.verdict.needed == 1 and finding.verdict.cosigned_to == 5
-    other = site.signing_key.public_key().raw
-    for stranger in (TrustedWitness("auditor.example/w", other), TrustedWitness(name, other)):
-        with pytest.raises(VerificationError, match="0 of 1 known witnesses cosigned"):
-            verification.audit_log(site.path, TrustAnchors(witnesses=(stranger,)))
-
-
 @pytest.mark.parametrize("jump", [-(10**9), -1, 0, 10**9])
 def test_a_clock_that_jumps_changes_nothing(site: Site, jump: int) -> None:
     with site.create() as ledger:
@@ -226,24 +180,6 @@ def test_a_clock_that_jumps_changes_nothing(site: Site, jump: int) -> None:
     finding = verification.audit_log(site.path)
     remarked = any("stepped back" in remark for remark in finding.remarks)
     assert remarked == (jump < 0)
-
-
-def test_a_charge_that_states_less_than_it_spends_is_found(site: Site, ledger: Ledger) -> None:
-    """An insider with the signing key and a patched accountant."""
-    ledger.accountant = lambda events, delta: 0.1 * len(events)
-    ledger.charge(site.request("r1", "2"))
-    ledger.close()
-    with pytest.raises(VerificationError, match=r"entry 3: states epsilon 0\.1"):
-        verification.audit_log(site.path)
-
-
-def test_a_charge_over_the_cap_is_found(site: Site, ledger: Ledger) -> None:
-    ledger.accountant = lambda events, delta: 0.1 * len(events)
-    for number in range(6):
-        ledger.charge(site.request(f"r{number}", str(2 + number / 10)))
-    ledger.close()
-    with pytest.raises(VerificationError, match="the cap is 3"):
-        verification.audit_log(site.path)
 
 
 def test_a_corrupted_page_is_an_error_or_harmless(site: Site) -> None:
