@@ -40,6 +40,7 @@ from wg_core.ledger import entries
 from wg_core.ledger.charging import ChargeRequest, ReleaseTerms, charge_for_statistics
 from wg_core.ledger.store import ChargeRecord, Ledger
 from wg_core.ledger.witness import AskWitness
+from wg_core.privacy import timing
 from wg_core.privacy.gradients import GradientSchema
 from wg_core.privacy.mechanism import Sampler, noise_scale, opendp_sampler, release_statistics
 from wg_core.privacy.schema import GRADIENTS, MACHINE_STATISTICS, StatisticsSchema, statistics_kind
@@ -130,7 +131,7 @@ def answer_query(
         WitnessRefused: The server does not cosign. The release is kept, and sent when asked again.
         TooFewWitnesses: Too few other witnesses cosign; the release is kept likewise.
     """
-    arrival = clock()
+    arrival, start_time = clock(), time.monotonic()
     config = configuration.load(home)
     check_message_type(config, protocol.QUERY_STATISTICS)
     encoder = canonical.sha256_hex(encoder_pin.load(home, config))
@@ -157,6 +158,8 @@ def answer_query(
             if config.data_sheet is not None:
                 _statement_index(ledger, config, encoder)
             charge = charge_and_release(ledger, request, pack, hooks.on_step)
+        if witness is None and config.witnesses:  # they see when they are asked; ``slot``
+            timing.wait_for_slot_end(start_time, config.privacy.answer_slot_seconds)
         return make_bundle(home, config, ledger, charge, witness, hooks.on_step)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tests.client.conftest import LABELS, WITNESS, MakePlant, TestPlant, write_npz
 
 from wg_core import snapshot as snapshots
+from wg_core.connection import cosigning
 from wg_core.errors import (
     BudgetExceeded,
     ConfigError,
@@ -29,6 +30,7 @@ from wg_core.errors import (
 from wg_core.ledger import entries, history, sources
 from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import WitnessRefused
+from wg_core.privacy import timing
 from wg_core.privacy.schema import STATISTICS_KINDS, StatisticsKind, statistics_field
 from wg_core.release import query as release_query
 from wg_core.release.budget import read_spend
@@ -41,7 +43,7 @@ from wg_core.release.query import (
     ReleaseHooks,
     answer_query,
 )
-from wg_core.site.config import PrivacyConfig
+from wg_core.site.config import PrivacyConfig, WitnessConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import signing
 from wg_core.wire.protocol import StatisticsQuery
@@ -323,6 +325,19 @@ def test_a_ledger_that_is_missing_is_never_made_anew(make_plant: MakePlant) -> N
     with pytest.raises(ConfigError):
         answer_query(plant.home, plant.query(), witness=plant.witness)
     assert not plant.home.ledger.exists()
+
+
+def test_without_the_server_other_witnesses_too_are_asked_when_the_slot_has_ended(
+    make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant, events = make_plant(), list[str]()
+    key = signing.public_bytes(signing.generate_key().public_key()).hex()
+    other = WitnessConfig(name="witness.example/w1", key=key, url="https://witness.example")
+    plant.configure(witnesses=(other,), witness_quorum=1)
+    monkeypatch.setattr(timing, "wait_for_slot_end", lambda *_: events.append("slot"))
+    monkeypatch.setattr(cosigning, "collect_cosignatures", lambda *_: events.append("asked"))
+    answer_query(plant.home, plant.query(), witness=None)
+    assert events == ["slot", "asked"]
 
 
 def test_over_the_air_gap_the_same_release_travels(make_plant: MakePlant) -> None:
