@@ -165,7 +165,8 @@ def _of_classes(
 ) -> dict[str, NDArray[np.float32]]:
     """Return the tensors of some classes of a kind, in the given order, see ``try_offer``."""
     head, network = split_prefix(tensors, family_network.TENSOR_PREFIX)
-    if not {"weight", "bias"} <= head.keys() or len(rows) > len(np.atleast_1d(head["bias"])):
+    shapes = [head[name].shape for name in ("weight", "bias") if name in head]
+    if len(shapes) < 2 or shapes[1] != shapes[0][:1] or not shapes[1] or rows.max() >= shapes[1][0]:
         raise DecodeError("offer: a kind of plants lacks the head of its classes")
     delivered_network = family_network.unpack_network(network, architecture, len(head["bias"]))
     part = None if delivered_network is None else delivered_network.select_classes(rows)

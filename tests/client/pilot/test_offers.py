@@ -23,7 +23,7 @@ from wg_common.inference.family_head import FamilyHead
 from wg_common.nets.encoder import module
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.offer import Offer, OfferedFamily
-from wg_core.errors import ExitCode
+from wg_core.errors import DecodeError, ExitCode
 from wg_core.wire import canonical, signing
 from wg_server.generator.families.heads import family_candidates
 
@@ -77,6 +77,15 @@ def test_an_offer_is_tried_on_the_plants_own_records(
         trial = here("simulate", "--data", data, "--offer", write(head), *named)["offer"]
         assert (trial["server"], trial["kinds"], trial["sites"]) == ("hq", 1, 1)
         assert isinstance(trial["pays"], bool)
+
+
+@pytest.mark.parametrize("shapes", [((), (3,)), ((2, 9), (3,)), ((2, 9), (2,)), ((3, 9), ())])
+def test_a_head_without_the_rows_of_its_classes_is_refused(
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
+) -> None:
+    weight, bias = (np.zeros(shape, np.float32) for shape in shapes)
+    with pytest.raises(DecodeError, match="lacks the head"):
+        trials._of_classes({"weight": weight, "bias": bias}, np.array([2, 0]), ARCHITECTURE)
 
 
 def test_a_changed_offer_is_refused(
