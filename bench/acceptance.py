@@ -25,7 +25,7 @@ from bench.rows import Row, Rows
 from bench.selected import plant_trunk, select_for_plant
 from bench.tables import markdown
 
-from wg_client.fitting.standardised import family_features
+from wg_client.fitting.family_features import append_family_logits
 from wg_client.fitting.sure_calls import (
     UNREACHABLE_THRESHOLD,
     WRONG_SHARE,
@@ -34,7 +34,7 @@ from wg_client.fitting.sure_calls import (
     sure_call_threshold,
 )
 from wg_client.methods.base import DeliveredCandidate
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_client.models import novelty
 from wg_client.models.acceptance import score_probabilities
 from wg_client.models.adoption import INITIAL_MISSED_SHARE, INITIAL_THRESHOLD
@@ -182,13 +182,13 @@ def evaluate_plant(
     right = {
         name: model.head.logits(x).argmax(axis=1) == y for name, model in outcome.models.items()
     }
-    kept, accuracy = right[outcome.kept], outcome.estimate_accuracy(outcome.kept)
-    found: dict[str, object] = {"kept": outcome.kept, "accuracy": float(kept.mean())}
-    if LOCAL in right:
+    kept, accuracy = right[outcome.kept_name], outcome.estimate_accuracy(outcome.kept_name)
+    found: dict[str, object] = {"kept": outcome.kept_name, "accuracy": float(kept.mean())}
+    if LOCAL_ONLY in right:
         layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
         known = novelty.fit_novelty_test(features, layout, outcome.records.units)
         found["said"] = compare_report(outcome, plant_data.labels, plant_data.test, known)
-        found["gain"] = float(kept.mean() - right[LOCAL].mean())
+        found["gain"] = float(kept.mean() - right[LOCAL_ONLY].mean())
     if accuracy is not None:
         asked = kept[~np.isin(y, gone)]
         found |= {"seen": float(asked.mean()), "asked": len(asked)}
@@ -214,7 +214,7 @@ def _known_kind(
         family_heads.fit_family_head(family_heads.SimulatedSites(shared, truth), k, layout),
         records[rows],
     )
-    views = family_features(head, x, layout, plant_trunk(encoder, x), plant_data.dimension)
+    views = append_family_logits(head, x, layout, plant_trunk(encoder, x), plant_data.dimension)
     outcome = select_for_plant(
         generate_heads(generator, (), plant_data.labels),
         plant_trunk(encoder, x),
@@ -241,9 +241,9 @@ def compare_report(
         novelty_test: Test for records that are unlike the plant's own.
     """
     gone = np.array([name in outcome.unseen_labels(labels) for name in labels])
-    named = defects.measure_detection(outcome, labels, labels[:1]).correct
+    named = defects.measure_detection(outcome, labels, labels[:1]).correct_rate
     x, y = test
-    kept, local = outcome.models[outcome.kept], outcome.models[LOCAL]
+    kept, local = outcome.models[outcome.kept_name], outcome.models[LOCAL_ONLY]
     logits = kept.head.logits(x)
     right, alone = logits.argmax(axis=1) == y, local.head.logits(x).argmax(axis=1) == y
     found: dict[str, object] = {}
@@ -257,7 +257,7 @@ def compare_report(
     tensors = None if novelty_test is None else novelty_test.tensors()
     is_new, is_unlike = (
         novelty.flag_unlike_records(tensors, x, share)
-        for share in (novelty.NEW_SHARE, novelty.NO_PASS)
+        for share in (novelty.NEW_SHARE, novelty.PASS_LIKENESS)
     )
     out_of_fold = kept.fitted.logits
     least, evidence = UNREACHABLE_THRESHOLD, None
@@ -269,7 +269,7 @@ def compare_report(
             out_of_fold[0], outcome.labels, outcome.records.evaluated_groups
         )
     rule = fit_pass_rule(evidence, good, gone, INITIAL_MISSED_SHARE)
-    passes = rule.passes(defect_log_odds(logits, good)) & ~is_unlike
+    passes = rule.pass_mask(defect_log_odds(logits, good)) & ~is_unlike
     parts = [
         score_probabilities(chances[half], y[half], good, is_new[half], passes[half]).counts_at(
             INITIAL_THRESHOLD
@@ -313,7 +313,7 @@ def report_table(rows: Sequence[Row], kind: str) -> Iterator[str]:
 
 def _report_row(name: str, reports: Sequence[dict[str, Any]]) -> tuple[object, ...]:
     changes = [one for one in reports if "change" in one]
-    more = [one for one in changes if one["change"] == AccuracyChange.MORE]
+    more = [one for one in changes if one["change"] == AccuracyChange.HIGHER]
     bounds = [pair for one in reports for pair in one["bounds"]]
     sure = np.sum([one["sure"] for one in reports if "sure" in one], axis=0)
     unseen = np.sum([one["sure_unseen"] for one in reports if "sure" in one], axis=0)
@@ -360,7 +360,7 @@ def _setting_row(name: str, rows: Sequence[Row]) -> tuple[object, ...]:
     if not judged:
         return name, len(rows), mean, *[""] * 6
     gains = 100 * np.array([row["gain"] for row in judged])
-    kept = np.array([row["kept"] != LOCAL for row in judged])
+    kept = np.array([row["kept"] != LOCAL_ONLY for row in judged])
     sets = defaultdict(list)
     for row, value in zip(judged, gains, strict=True):
         sets[row["dataset"]].append(value)

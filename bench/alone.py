@@ -36,9 +36,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler, normalize
 
-from wg_client.fitting.backbone import encoder_features
+from wg_client.fitting.trunk_features import encoder_features
 from wg_client.methods.base import PlantRecords
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_client.selection.gain import estimate_model_accuracy
 from wg_common.modalities.registry import find_modality, modality_of_array
 from wg_common.nets.encoder.minirocket import MiniRocket
@@ -230,10 +230,10 @@ def predict_local_only(draw: Draw) -> tuple[Ints, tuple[float, float]]:
     )
     records = PlantRecords(
         all_labels=draw.labels,
-        classes=int(draw.data.labels.max()) + 1,
+        class_count=int(draw.data.labels.max()) + 1,
         encoder_features=trunk,
         units=None if patterns else [str(group) for group in draw.data.groups[draw.labelled_rows]],
-        patterns=patterns,
+        repetition_keys=patterns,
     )
     fitted, told = records.local_only_model, (0.0, 1.0)
     if fitted is None:
@@ -316,7 +316,7 @@ def predict_texts(draw: Draw) -> dict[str, Ints]:
     layout = released, scaled, blocks[:-1], counts[:-1]
     first = replace(draw, features=draw.features[:, : -blocks[-1]], layout=layout)
     return {
-        f"{LOCAL}, without e5": predict_local_only(first)[0],
+        f"{LOCAL_ONLY}, without e5": predict_local_only(first)[0],
         "USE, LR": _regression(draw, vectors),
         "TF-IDF, LR": _regression(draw, weighted),
         "e5, LR": _regression(draw, e5),
@@ -390,7 +390,7 @@ def evaluate_missing(options: argparse.Namespace, rows: Rows) -> None:
             draw = Draw(records, features, layout, chosen, seed)
             truth = records.labels[records.is_test]
             own, told = predict_local_only(draw)
-            said = {LOCAL: own, **RIVALS[options.modality](draw)}
+            said = {LOCAL_ONLY: own, **RIVALS[options.modality](draw)}
             scores = {each: float((estimate == truth).mean()) for each, estimate in said.items()}
             cell = f"{options.modality}, {labels} labels a class"
             rows.add({"key": key, "dataset": name, "cell": cell, "scores": scores, "told": told})
@@ -406,13 +406,15 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         yield from ("", f"### {cell}: {results.size(cell)[1]} data sets", "")
         yield from accuracy_by_data_set(of_cell, cell, names)
         yield ""
-        rivals = [name for name in names if not name.startswith(LOCAL)]
+        rivals = [name for name in names if not name.startswith(LOCAL_ONLY)]
         others = [
-            (name, results.paired_difference(cell, LOCAL, name)) for name in names if name != LOCAL
+            (name, results.paired_difference(cell, LOCAL_ONLY, name))
+            for name in names
+            if name != LOCAL_ONLY
         ]
-        yield from markdown((f"{LOCAL} minus", "points, ± error over sets"), others)
-        yield from ("", _compare_with_best(of_cell, LOCAL, rivals), "")
-        held = [row["told"][0] <= row["scores"][LOCAL] <= row["told"][1] for row in of_cell]
+        yield from markdown((f"{LOCAL_ONLY} minus", "points, ± error over sets"), others)
+        yield from ("", _compare_with_best(of_cell, LOCAL_ONLY, rivals), "")
+        held = [row["told"][0] <= row["scores"][LOCAL_ONLY] <= row["told"][1] for row in of_cell]
         yield f"The 95 % interval that the plant states is right in {np.mean(held):.0%}."
 
 

@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegression
 from tests.client.selected import selected
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_client.models import novelty
 from wg_client.selection.model_selection import SelectionOutcome
 from wg_common.inference.family_head import FeatureLayout
@@ -174,12 +174,12 @@ def _build_result(
     title: str, outcomes: Sequence[SelectionOutcome], called: Any, new: float
 ) -> BackdoorResult:
     bad, good = outcomes
-    figures = [called(bad, bad.kept), called(good, good.kept), called(good, LOCAL)]
+    figures = [called(bad, bad.kept_name), called(good, good.kept_name), called(good, LOCAL_ONLY)]
     accuracy, share = zip(*figures, strict=True)
-    failed = sorted({x.code for x in bad.findings if not x.passed and x.model == bad.kept})
+    failed = sorted({x.code for x in bad.findings if not x.passed and x.model == bad.kept_name})
     return BackdoorResult(
         title=title,
-        selected_model=bad.kept,
+        selected_model=bad.kept_name,
         failed_checks=tuple(failed),
         accuracy=accuracy,
         first_class_shares=share,

@@ -41,7 +41,7 @@ from bench.selected import (
 from bench.tables import Results, markdown
 from numpy.typing import NDArray
 
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_client.methods.operator_families import choose_family
 from wg_common.modalities import cameras, sensors
 from wg_common.modalities.images import Images
@@ -292,9 +292,9 @@ def evaluate_plant(
         except NotAcceptedError:  # no label, and no kind that its records are like: no model
             scores[KEPT + ending] = 1 / k
             continue
-        scores[KEPT + ending] = mean_recall(outcome.models[outcome.kept].head, seen)
-        if LOCAL in outcome.models:
-            scores[LOCAL] = mean_recall(outcome.models[LOCAL].head, seen)
+        scores[KEPT + ending] = mean_recall(outcome.models[outcome.kept_name].head, seen)
+        if LOCAL_ONLY in outcome.models:
+            scores[LOCAL_ONLY] = mean_recall(outcome.models[LOCAL_ONLY].head, seen)
     return scores
 
 
@@ -325,7 +325,7 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     results = Results(rows)
     refusals = (REFUSED, f"{REFUSED}, other own kinds", f"{REFUSED}, kinds unknown")
     models = (
-        LOCAL,
+        LOCAL_ONLY,
         DELIVERED + HEAD,
         DELIVERED,
         DELIVERED + RIVAL,
@@ -336,7 +336,7 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     pairs = (
         (DELIVERED, DELIVERED + HEAD),
         (KEPT, KEPT + HEAD),
-        (KEPT, LOCAL),
+        (KEPT, LOCAL_ONLY),
         (KEPT, DELIVERED),
         (DELIVERED, DELIVERED + RIVAL),
         (KEPT, KEPT + RIVAL),

@@ -45,9 +45,9 @@ from wg_client.data.recipient import EncodedRecords
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.methods import registry
 from wg_client.methods.base import SHEET_LIMIT, FittedMethod, PlantRecords, PreparedPackage
-from wg_client.methods.names import GENERATED, LOCAL
+from wg_client.methods.names import GENERATED, LOCAL_ONLY
 from wg_client.methods.package import prepare_package
-from wg_client.methods.sheet_fit import data_sheet_fit
+from wg_client.methods.sheet_fit import measure_sheet_fit
 from wg_client.selection import precedence
 from wg_client.selection.model_selection import select_model
 from wg_common import catalogue
@@ -204,7 +204,7 @@ def measure_vetoes(generate: Generate, plant: MachinePlant) -> dict[str, float]:
         candidate = generate(sheet, plant.names, samples=0)[-1]  # On inputs as they are read
         trunk = {k: v for k, v in candidate.tensors.items() if k.startswith("trunk.")}
         module = network.load_trunk(architecture, trunk)
-        value = data_sheet_fit(architecture, module, head_from_tensors(candidate.tensors), batch)
+        value = measure_sheet_fit(architecture, module, head_from_tensors(candidate.tensors), batch)
         if value is not None:
             found |= {fit: value, vetoed: float(value < SHEET_LIMIT)}
     return found
@@ -273,11 +273,11 @@ class PlantEvaluation:
             return vetoes
         heads = {
             name: outcome.models[model].head
-            for name, model in ((KEPT, outcome.kept), (LOCAL, LOCAL))
+            for name, model in ((KEPT, outcome.kept_name), (LOCAL_ONLY, LOCAL_ONLY))
             if model in outcome.models
         }
         right = self._accuracies(records, package, heads)
-        source = {LOCAL: SOURCES[2], GENERATED: SOURCES[0]}.get(outcome.kept, SOURCES[1])
+        source = {LOCAL_ONLY: SOURCES[2], GENERATED: SOURCES[0]}.get(outcome.kept_name, SOURCES[1])
         kept = {name: float(name == source) for name in SOURCES}
         sample = package.candidates[0].name.rpartition("-")[2].isdigit()
         return right | kept | {SAMPLE_TAKEN: float(sample)} | vetoes
@@ -286,16 +286,18 @@ class PlantEvaluation:
         """Accuracy of local-only, of the delivered network, and of the selected model by weight."""
         records, package = self._package(sheet, labelled)
         fits = tuple(
-            _FittedModel(method.name, method.title, method.reference, method.fit(records, package))
+            _FittedModel(
+                method.name, method.title, method.is_reference, method.fit(records, package)
+            )
             for method in registry.METHODS
         )
-        kept = {LOCAL: LOCAL, DELIVERED: GENERATED}
+        kept = {LOCAL_ONLY: LOCAL_ONLY, DELIVERED: GENERATED}
         for name, weight in WEIGHTS.items():
             with (
                 patch.object(registry, "METHODS", fits),
                 patch.object(precedence, "HEAD_START", weight),
             ):
-                kept[name] = select_model(records, package, POLICY).kept
+                kept[name] = select_model(records, package, POLICY).kept_name
         models = {fit.name: fit.model for fit in fits}
         heads = {name: model.head for name, of in kept.items() if (model := models[of])}
         return self._accuracies(records, package, heads)
@@ -387,7 +389,7 @@ def table(rows: list[Row]) -> Iterator[str]:
     """Tabulate accuracy in each cell, differences over plants, and the effect of labels."""
     results = Results(rows)
     rivals = [f"{name}, {scaling}" for name in (FIXED, TEMPLATE) for scaling in INPUT_SCALINGS]
-    methods = (LOCAL, *rivals, MEAN, KEPT, *SOURCES, SAMPLE_TAKEN, VETOED, VETOED_WRONG)
+    methods = (LOCAL_ONLY, *rivals, MEAN, KEPT, *SOURCES, SAMPLE_TAKEN, VETOED, VETOED_WRONG)
 
     def best(cell: str, name: str) -> str:
         treatments = [f"{name}, {scaling}" for scaling in INPUT_SCALINGS]
@@ -398,7 +400,7 @@ def table(rows: list[Row]) -> Iterator[str]:
             "plants",
             "number",
             *methods,
-            *(f"{KEPT} minus {name}" for name in (LOCAL, f"best {FIXED}", f"best {TEMPLATE}")),
+            *(f"{KEPT} minus {name}" for name in (LOCAL_ONLY, f"best {FIXED}", f"best {TEMPLATE}")),
         ),
         (
             (
@@ -410,7 +412,7 @@ def table(rows: list[Row]) -> Iterator[str]:
                 ),
                 *(
                     results.paired_difference(cell, KEPT, rival)
-                    for rival in (LOCAL, best(cell, FIXED), best(cell, TEMPLATE))
+                    for rival in (LOCAL_ONLY, best(cell, FIXED), best(cell, TEMPLATE))
                 ),
             )
             for cell in results.cells
@@ -431,11 +433,11 @@ def weight_table(rows: list[Row]) -> Iterator[str]:
         (
             "plants",
             "number",
-            LOCAL,
+            LOCAL_ONLY,
             DELIVERED,
             *WEIGHTS,
             *(f"{name} minus {present}" for name in others),
-            f"{present} minus {LOCAL}",
+            f"{present} minus {LOCAL_ONLY}",
         ),
         (
             (
@@ -443,10 +445,10 @@ def weight_table(rows: list[Row]) -> Iterator[str]:
                 results.size(cell)[0],
                 *(
                     f"{results.accuracy(cell, name)[0]:.3f}"
-                    for name in (LOCAL, DELIVERED, *WEIGHTS)
+                    for name in (LOCAL_ONLY, DELIVERED, *WEIGHTS)
                 ),
                 *(results.paired_difference(cell, name, present) for name in others),
-                results.paired_difference(cell, present, LOCAL),
+                results.paired_difference(cell, present, LOCAL_ONLY),
             )
             for cell in results.cells
         ),

@@ -24,8 +24,8 @@ from bench.selected import (
     zero_head,
 )
 
-from wg_client.fitting.backbone import TrunkFeatures
 from wg_client.fitting.linear_head import LinearHead
+from wg_client.fitting.trunk_features import TrunkFeatures
 from wg_client.selection.model_selection import SelectionOutcome
 from wg_common.inference.posterior import SiteEvidence, no_evidence
 from wg_common.modalities.images import Images

@@ -2,8 +2,8 @@
 
 One measured channel is estimated from the others, on recordings without training records. The table
 has root mean squared errors relative to ridge regression on lagged signals, boosted trees, ridge
-regression on MiniRocket, and ``wg_client.fitting.numbers``; and the share of test windows whose
-value is in the 90 % interval.
+regression on MiniRocket, and ``wg_client.fitting.sensor_models``; and the share of test windows
+whose value is in the 90 % interval.
 """
 
 import argparse
@@ -14,15 +14,15 @@ from bench.rows import write_table
 from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 
-from wg_client.fitting import numbers
-from wg_client.fitting.numbers import RegressionQuality
+from wg_client.fitting import sensor_models
+from wg_client.fitting.sensor_models import RegressionQuality
 from wg_common.nets.encoder.minirocket import MiniRocket
 
 DATASETS = ("tep", "cmapss_fd001", "skab_valve1")
 CHANNELS = 3  # Of each set that are told, evenly over all that vary
 WINDOWS = 300  # Most of a set's training that is learnt from
 OURS = "kept local-only"
-RIVALS = {"ridge": numbers.ridge, "trees": numbers.untrained_trees}
+RIVALS = {"ridge": sensor_models.untrained_ridge, "trees": sensor_models.untrained_trees}
 Floats = NDArray[np.float64]
 
 
@@ -49,8 +49,10 @@ def evaluate_channels(path: Path, seed: int) -> list[dict[str, float]]:
     test = np.flatnonzero(split == 1)
     for channel in varying[np.linspace(0, len(varying) - 1, CHANNELS).astype(int)]:
         values, others = x[:, channel].mean(axis=1), np.delete(x, channel, axis=1)
-        features = numbers.lagged_signals(others)
-        model = numbers.fit_value_regression(features[train], values[train], recordings[train])
+        features = sensor_models.lagged_signals(others)
+        model = sensor_models.fit_value_regression(
+            features[train], values[train], recordings[train]
+        )
         predictions = {
             OURS: model.predict(features[test], np.zeros(len(test))),
             **{

@@ -37,7 +37,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from wg_client.cli.main import group as client
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_client.models import adoption, predict
 from wg_client.pilot.verdict import PilotVerdict
 from wg_core.errors import NotAcceptedError, WgError
@@ -388,9 +388,11 @@ def measure_accuracy(home: ClientHome, test: Path, labels: tuple[str, ...]) -> R
     names = {entry.name for entry in manifest.models}
     return {
         f"accuracy of {name}": float(
-            (predict.logits(home, manifest, model, seen).argmax(axis=1) == records.labels).mean()
+            (
+                predict.model_logits(home, manifest, model, seen).argmax(axis=1) == records.labels
+            ).mean()
         )
-        for name, model in (("kept", kept), ("local", LOCAL))
+        for name, model in (("kept", kept), ("local", LOCAL_ONLY))
         if model in names
     }
 
@@ -408,7 +410,7 @@ def _describe_plant(plant: Plant) -> str:
 
 def verdict_agrees(row: Row) -> bool:
     """Return whether the verdict agrees with the selected model."""
-    return (row["verdict"] in DELIVERED) == (row["kept"] not in ("", LOCAL))
+    return (row["verdict"] in DELIVERED) == (row["kept"] not in ("", LOCAL_ONLY))
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:

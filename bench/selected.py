@@ -7,11 +7,11 @@ from bench.plants import Floats, Ints
 from numpy.typing import NDArray
 
 from wg_client.data.recipient import EncodedRecords
-from wg_client.fitting.backbone import TrunkFeatures, encoder_features
+from wg_client.fitting.family_features import append_family_logits
 from wg_client.fitting.finetune import constant_base_head, fit_finetuned
 from wg_client.fitting.folds import Folds, stratified_folds
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.fitting.standardised import family_features
+from wg_client.fitting.trunk_features import TrunkFeatures, encoder_features
 from wg_client.methods import names, operator_families
 from wg_client.methods.base import DeliveredCandidate, PlantNetwork, PlantRecords, PreparedPackage
 from wg_client.methods.operator_families import DeliveredFamily
@@ -65,7 +65,7 @@ def select_for_plant(
     return select_model(
         PlantRecords(
             all_labels=labels,
-            classes=k,
+            class_count=k,
             encoder_features=trunk,
             units=None if groups is None else [str(group) for group in groups],
         ),
@@ -116,8 +116,8 @@ def family_candidate(
 ) -> DeliveredCandidate:
     """Return a family as a plant's candidate: its head, and its network if given."""
     second = None if network is None else network.head
-    view, head = family_features(
-        family.head, family.local, family.layout, trunk, encoder.dimension, second
+    view, head = append_family_logits(
+        family.head, family.local_features, family.layout, trunk, encoder.dimension, second
     )
     return DeliveredCandidate(family.name, family.source, view, head, family.unlikeness)
 
@@ -127,14 +127,16 @@ def plant_network(
 ) -> PlantNetwork | None:
     """Load the network of a family, standardised by a plant's own records; None for none."""
     architecture = find_modality(encoder.modality).family_network
-    sent = family_network.unpack_network(family.network, architecture, len(family.head.bias))
+    sent = family_network.unpack_network(
+        family.network_tensors, architecture, len(family.head.bias)
+    )
     return None if sent is None else standardise_network(sent, plant_records, encoder.settings)
 
 
 def selected_heads(outcome: SelectionOutcome) -> dict[str, LinearHead]:
     """Return the selected model's head, and those shown in tables after local training."""
     shown = {name: model.head for name, model in outcome.models.items() if name not in AS_DELIVERED}
-    return {SELECTOR: outcome.models[outcome.kept].head, **shown}
+    return {SELECTOR: outcome.models[outcome.kept_name].head, **shown}
 
 
 def zero_head(classes: int, width: int) -> LinearHead:

@@ -34,7 +34,7 @@ from bench.selected import label_folds, plant_trunk
 from bench.tables import markdown
 
 from wg_client.fitting.local_models import fit_local_only
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_client.pilot import published
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_core.errors import DataError, NotAcceptedError
@@ -93,7 +93,7 @@ def simulate_case(
     if len(one.y) and one.y.min() >= 0:
         started = time.process_time()
         folds = label_folds(one.y)
-        blocks = trunk.blocks, trunk.trunk_blocks
+        blocks = trunk.block_sizes, trunk.trunk_block_counts
         alone = fit_local_only(trunk.features, one.y, len(cut.labels), folds, *blocks)
         found["local_seconds"] = time.process_time() - started
         judged = alone.out_of_fold
@@ -109,11 +109,11 @@ def simulate_case(
     right = {
         name: model.head.logits(x).argmax(axis=1) == y
         for name, model in outcome.models.items()
-        if name in (LOCAL, outcome.kept)
+        if name in (LOCAL_ONLY, outcome.kept_name)
     }
-    found |= {"kept": outcome.kept, "accuracy": float(right[outcome.kept].mean())}
-    if LOCAL in right:
-        found["local"] = float(right[LOCAL].mean())
+    found |= {"kept": outcome.kept_name, "accuracy": float(right[outcome.kept_name].mean())}
+    if LOCAL_ONLY in right:
+        found["local"] = float(right[LOCAL_ONLY].mean())
     return found
 
 

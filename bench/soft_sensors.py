@@ -22,7 +22,7 @@ from bench.rows import write_table
 from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
-from wg_client.fitting import numbers
+from wg_client.fitting import sensor_models
 from wg_common.machines.process import ProcessUnit
 from wg_server.generator.weights import sensor_training, training
 from wg_server.generator.weights.machine_networks import draw_parameters, three_layer_network
@@ -174,11 +174,11 @@ def selected_model_errors(model: Rivals, seed: int, values: int, count: int) -> 
         truths, delivered = (
             part[row, :, place].double().numpy() for part in (plants.truths, scores)
         )
-        average = numbers.average_with_delivered(
+        average = sensor_models.average_with_delivered(
             features[:values], truths[:values], recordings, delivered[:values]
         )
         predictions = {
-            "local-only": average.local.predict(features[values:], delivered[values:]),
+            "local-only": average.local_model.predict(features[values:], delivered[values:]),
             "delivered": delivered[values:],
             "kept": average.predict(features[values:], delivered[values:]),
         }

@@ -16,7 +16,7 @@ from wg_server.generator.evaluation.scores import cluster_mean
 DELIVERED = ("closed-form", "closed-form-own", "closed-form-others", "cosine-no-counts")
 _CLOSED = f"closed-form{THEN_LOCAL}"
 OURS = (SELECTOR, names.POOLED, names.POOLED_FINETUNED)
-LOCAL_BASELINES = (names.LOCAL, "lp-ft", _CLOSED, "closed-form-others, then local")
+LOCAL_BASELINES = (names.LOCAL_ONLY, "lp-ft", _CLOSED, "closed-form-others, then local")
 _MORE = tuple(
     name
     for name in (_CLOSED, *(method.name for method in METHODS))
@@ -146,8 +146,8 @@ def compare_runs(rows: Sequence[Row], earlier_rows: Sequence[Row]) -> Iterator[s
         for row in rows
         if _plant(row) in known
     ]
-    results, methods = Results(both), ("closed-form", names.LOCAL, SELECTOR)
-    kept = [(SELECTOR, names.LOCAL), (f"{SELECTOR} before", f"{names.LOCAL} before")]
+    results, methods = Results(both), ("closed-form", names.LOCAL_ONLY, SELECTOR)
+    kept = [(SELECTOR, names.LOCAL_ONLY), (f"{SELECTOR} before", f"{names.LOCAL_ONLY} before")]
     pairs = [(method, f"{method} before") for method in methods] + kept
 
     def row(what: str, cells: Sequence[str]) -> Sequence[object]:
@@ -191,7 +191,7 @@ def _paired(title: str) -> Iterator[str]:
 
 
 def _selector(results: Results) -> Iterator[str]:
-    pairs = [(one, names.LOCAL) for one in OURS] + [(names.POOLED, "closed-form")]
+    pairs = [(one, names.LOCAL_ONLY) for one in OURS] + [(names.POOLED, "closed-form")]
     rows = []
     worst: tuple[float, str] = (np.inf, "")
     for cell in (cell for found in results.scenarios.values() for cell in found):
@@ -214,8 +214,8 @@ def _whole_scenarios(results: Results) -> Iterator[str]:
     pairs = (
         (names.POOLED, "closed-form"),
         (SELECTOR, "closed-form"),
-        (SELECTOR, names.LOCAL),
-        (names.POOLED_FINETUNED, names.LOCAL),
+        (SELECTOR, names.LOCAL_ONLY),
+        (names.POOLED_FINETUNED, names.LOCAL_ONLY),
     )
     rows = []
     for scenario, cells in results.scenarios.items():

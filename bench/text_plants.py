@@ -28,7 +28,7 @@ from bench.tables import Results, markdown
 from sklearn.linear_model import LogisticRegression
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.names import HANDED_ON, LOCAL
+from wg_client.methods.names import HANDED_ON, LOCAL_ONLY
 from wg_common.catalogue import POSTERIOR_SOURCE
 from wg_common.inference.posterior import SiteEvidence, posterior_from_tensors, posterior_head
 from wg_common.modalities.texts import Texts, normalise_text
@@ -244,7 +244,7 @@ def evaluate_plant(
                 continue
             heads = {name: model.head for name, model in outcome.models.items()}
             scores |= {name: head_accuracy(head, data.test) for name, head in heads.items()}
-            scores[SELECTOR] = scores[outcome.kept]
+            scores[SELECTOR] = scores[outcome.kept_name]
     if cell.labelled:
         model = LogisticRegression(C=10.0, max_iter=1000).fit(x, y)
         scores["logistic"] = float((model.predict(data.test[0]) == data.test[1]).mean())
@@ -281,7 +281,7 @@ def nearest_mean_head(evidence: Sequence[SiteEvidence]) -> LinearHead:
 METHODS = (
     "names-cosine",
     "logistic",
-    LOCAL,
+    LOCAL_ONLY,
     "prototypes",
     "blup-plain",
     "blup-names",
@@ -298,7 +298,7 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         count = "{}, {}".format(*results.size(cell))
         against = [
             str(results.paired_difference(cell, SELECTOR, bar) or "")
-            for bar in ("logistic", LOCAL, "names-cosine", "blup-plain")
+            for bar in ("logistic", LOCAL_ONLY, "names-cosine", "blup-plain")
         ]
         against.append(str(results.paired_difference(cell, "blup-names", "names-cosine") or ""))
         found.append((cell, count, *shown, *against))

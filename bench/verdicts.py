@@ -23,7 +23,6 @@ from bench.rows import Row, Rows, write_table
 from bench.tables import markdown
 from numpy.typing import NDArray
 
-from wg_client.fitting.backbone import encoder_features
 from wg_client.fitting.linear_head import Floats
 from wg_client.fitting.sure_calls import (
     UNREACHABLE_THRESHOLD,
@@ -33,6 +32,7 @@ from wg_client.fitting.sure_calls import (
     supported_probability,
     sure_call_threshold,
 )
+from wg_client.fitting.trunk_features import encoder_features
 from wg_client.methods.base import PlantRecords
 from wg_client.models import novelty
 from wg_client.models.acceptance import score_probabilities
@@ -99,7 +99,7 @@ def evaluate_missing(folders: Sequence[Path], kind: str, names: Sequence[str], r
             if labelled is None or len(labelled) > LABELLED_LIMIT:
                 continue
             plant, local = _fit_plant(encoder, here, records, features, labelled)
-            for label in range(plant.classes):
+            for label in range(plant.class_count):
                 found = count_verdicts(encoder, here, plant, local, labelled, label)
                 about = {"dataset": name, "labels": labels, "class": label}
                 rows.add({"key": f"{name} {labels} {label}", **about, **found})
@@ -161,10 +161,10 @@ def _fit_plant(
     patterns = kind.repetition_keys(own)
     plant = PlantRecords(
         all_labels=data.labels[labelled],
-        classes=int(data.labels.max()) + 1,
+        class_count=int(data.labels.max()) + 1,
         encoder_features=trunk,
         units=None if patterns else [str(group) for group in data.groups[labelled]],
-        patterns=patterns,
+        repetition_keys=patterns,
     )
     return plant, features
 
@@ -183,7 +183,7 @@ def count_verdicts(
         features: Local features of the plant's records, then of foreign records.
         good_class: The good class.
     """
-    classes, trunk = plant.classes, plant.encoder_features
+    classes, trunk = plant.class_count, plant.encoder_features
     fitted = plant.local_only_model
     if fitted is None:
         raise ValueError("a plant without labels")
@@ -201,7 +201,7 @@ def count_verdicts(
         evidence = OutOfFoldEvidence(fitted.logits[0], labels, groups)
     rule = fit_pass_rule(evidence, good, np.zeros(classes, dtype=bool), INITIAL_MISSED_SHARE)
     defect = chances[:, ~good].sum(axis=1)
-    may_pass = rule.passes(defect_log_odds(logits, good)) & ~is_unlike
+    may_pass = rule.pass_mask(defect_log_odds(logits, good)) & ~is_unlike
     reject = ~is_new & (defect >= INITIAL_THRESHOLD)
     passes = ~is_new & ~reject & may_pass
     wrong = bounded_error_share(len(plant.evaluated_labels))
@@ -220,8 +220,8 @@ def count_verdicts(
     if accepts is None or accepts.wrong != expected:
         raise ValueError("acceptance counts another verdict")
     found: Row = {
-        "needed": rule.least_defects,
-        "judged": rule.defects,
+        "needed": rule.least_defect_units,
+        "judged": rule.defect_units,
         "accuracy": float((logits[is_own].argmax(axis=1) == truth).mean()),
     }
     for name, part in {**sides, "foreign": ~is_own}.items():
@@ -235,7 +235,7 @@ def _flag_unlike(
 ) -> tuple[NDArray[np.bool_], ...]:
     """Flag records ``[n, D]`` that are new, and those that are too unlike for a pass."""
     tensors = None if novelty_test is None else novelty_test.tensors()
-    shares = novelty.NEW_SHARE, novelty.NO_PASS
+    shares = novelty.NEW_SHARE, novelty.PASS_LIKENESS
     return tuple(novelty.flag_unlike_records(tensors, x, share) for share in shares)
 
 

@@ -25,7 +25,7 @@ from bench.rows import Row, Rows, evaluate_jobs, split_by_cell, write_table
 from bench.selected import THEN_LOCAL, selected_heads, train_locally
 from numpy.typing import NDArray
 
-from wg_client.fitting.backbone import encoder_features
+from wg_client.fitting.trunk_features import encoder_features
 from wg_common.modalities import sensors
 from wg_common.nets.encoder.module import Encoder
 from wg_server.generator.weights.head_generation import HeadGenerator

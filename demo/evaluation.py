@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from demo import stories
 from demo.plants import Plant
 from wg_client.data.site_data import SiteData
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_client.models import adoption, predict
 from wg_core.errors import ConfigError
 from wg_core.site.home import ClientHome
@@ -63,7 +63,8 @@ def answers(home: ClientHome, records: SiteData) -> tuple[dict[str, Right], str 
         return {}, None
     seen = predict.encode_records(home, manifest, records)
     right = {
-        entry.name: predict.logits(home, manifest, entry.name, seen).argmax(1) == records.labels
+        entry.name: predict.model_logits(home, manifest, entry.name, seen).argmax(1)
+        == records.labels
         for entry in manifest.models
     }
     return right, kept
@@ -85,7 +86,7 @@ def figures(
         plant: The plant.
         instead: Probability that a plant without labels is right without weightgate, per record.
     """
-    local, chosen = right.get(LOCAL), None if kept is None else right[kept]
+    local, chosen = right.get(LOCAL_ONLY), None if kept is None else right[kept]
     gain = unseen = None
     rival = instead if local is None else local
     if rival is not None and chosen is not None:
@@ -99,7 +100,7 @@ def figures(
                 "alone": float(local[rows].mean()),
                 "kept": float(chosen[rows].mean()),
             }
-    others = [float(found.mean()) for name, found in right.items() if name != LOCAL]
+    others = [float(found.mean()) for name, found in right.items() if name != LOCAL_ONLY]
     return {
         "alone": None if local is None else float(local.mean()),
         "instead": None if instead is None else float(instead.mean()),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from demo import stories
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_client.methods.registry import METHODS
 from wg_common.language import ENGLISH, Language, Text, text
 
@@ -117,14 +117,19 @@ def _bars(plant: Mapping[str, Any]) -> list[Bar]:
     """What the plant has without us and with us; and what it was offered, if it keeps its own."""
     kept = plant["kept_source"]
     found = [
-        _bar(_rival(plant), stories.without(plant), _error(plant, LOCAL), kept=kept == LOCAL),
+        _bar(
+            _rival(plant),
+            stories.without(plant),
+            _error(plant, LOCAL_ONLY),
+            kept=kept == LOCAL_ONLY,
+        ),
         _bar(text("with weightgate"), plant["kept"], _error(plant, kept), kept=True),
     ]
     if plant["story"] == "soft-sensor":
         found.insert(
             1, _bar(text("sheet alone"), plant["sheet_alone"], _error(plant, "none"), kept=False)
         )
-    if kept == LOCAL and plant["best_other"] is not None:
+    if kept == LOCAL_ONLY and plant["best_other"] is not None:
         found.append(_bar(text("offered"), plant["best_other"], 0.0, kept=False))
     return found
 

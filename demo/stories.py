@@ -12,7 +12,7 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.table import Table
 
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_common.language import ENGLISH, Language, Text, text
 
 WIDTH = 80
@@ -138,7 +138,7 @@ def points(share: float) -> Text:
 def better(plant: Result) -> bool | None:
     """Return True for a clearly better model, False for a clearly worse one, else None."""
     gain = plant["gain"]
-    if plant.get("kept_source") == LOCAL or gain is None:
+    if plant.get("kept_source") == LOCAL_ONLY or gain is None:
         return None
     clear = abs(gain["mean"]) > _CLEAR * gain["se"]
     return gain["mean"] > 0 if clear else None
@@ -150,7 +150,7 @@ def outcome(plant: Result) -> Text:
         return text("keeps nothing: nothing is known")
     if plant["story"] == "no-labels":
         return text("has a model where there was none")
-    if plant["kept_source"] == LOCAL:
+    if plant["kept_source"] == LOCAL_ONLY:
         offered = plant["best_other"]
         if offered is None:
             return text("keeps its own")
@@ -163,7 +163,7 @@ def outcome(plant: Result) -> Text:
 
 def details(plant: Result) -> Iterator[Text]:
     """What else a visitor should know of this run's figures, in sentences."""
-    if plant["kept_source"] != LOCAL and plant["gain"] is not None:
+    if plant["kept_source"] != LOCAL_ONLY and plant["gain"] is not None:
         yield text(
             "Difference {mean:+.1f} points, give or take {error:.1f}.",
             mean=100 * plant["gain"]["mean"],

@@ -124,7 +124,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
         inputs = self._inputs(plant, manifest, X)
         if hasattr(self, "head_"):
             return self.head_.logits(inputs)
-        return predict.logits(plant.home, manifest, name, inputs)
+        return predict.model_logits(plant.home, manifest, name, inputs)
 
     def _chosen_model(self) -> tuple[Plant, ModelsManifest, str]:
         if self.home is None:

@@ -20,14 +20,14 @@ from wg_client.models.acceptance import (
     AcceptanceResults,
     acceptance_set_inputs,
     evaluate_package,
-    judging_records,
+    usable_acceptance_set,
 )
 from wg_client.models.calls import VerdictRule
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import Prediction
 from wg_client.release import preview
 from wg_client.release.preview import ReleasePreview
-from wg_client.selection.report import acceptance_curve
+from wg_client.selection.report import draw_acceptance_curve
 from wg_common import language
 from wg_common.charts import LineChart, template_environment
 from wg_common.language import text
@@ -95,7 +95,7 @@ class Plant:
         if adoption.read_history(self.home).latest_change.in_use is not None:
             manifest, name = self.chosen_model(None, None)
             rows.append((text("model in use"), text(registry.method_title(name))))
-            picture = acceptance_curve(self.acceptance(manifest.package_id))
+            picture = draw_acceptance_curve(self.acceptance(manifest.package_id))
         return Page(rows, picture)._repr_html_()
 
     @property
@@ -120,7 +120,7 @@ class Plant:
 
     def acceptance_curve(self, package: str | None = None) -> Page:
         """Draw a model's false accepts and rejects by threshold; arguments as for ``predict``."""
-        return Page(picture=acceptance_curve(self.acceptance(package)))
+        return Page(picture=draw_acceptance_curve(self.acceptance(package)))
 
     def wrong_calls(
         self, *, package: str | None = None, model: str | None = None
@@ -134,11 +134,11 @@ class Plant:
         """
         manifest, name = self.chosen_model(package, model)
         site = plants.open_plant_data(self.home)
-        records = judging_records(site, manifest)
+        records = usable_acceptance_set(site, manifest)
         if records is None:
             raise DataError("there is no acceptance set to judge it: name one (data.acceptance)")
         inputs = acceptance_set_inputs(self.home, site, records, manifest)
-        logits = predict.logits(self.home, manifest, name, inputs)
+        logits = predict.model_logits(self.home, manifest, name, inputs)
         rows = predict.predictions_from_logits(logits, manifest, records.listing.names)
         judge = VerdictRule.load(self.home, manifest, name)
         calls = zip(judge.add_calls(rows, inputs, logits), records.records.labels, strict=True)
@@ -193,7 +193,7 @@ class Plant:
         judge, predictions = VerdictRule.load(self.home, manifest, name), []
         for data in self.read(X):
             inputs = predict.encode_records(self.home, manifest, data)
-            logits = predict.logits(self.home, manifest, name, inputs)
+            logits = predict.model_logits(self.home, manifest, name, inputs)
             rows = predict.predictions_from_logits(logits, manifest, data.names)
             predictions += judge.add_calls(rows, inputs, logits)
         return predictions

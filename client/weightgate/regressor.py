@@ -2,7 +2,7 @@
 
 ``X`` is windows ``[n, channels, samples]``, or features ``[n, d]``. The model is local-only:
 nothing leaves, nothing is charged, and no home is needed. The algorithm is in
-``wg_client.fitting.numbers``.
+``wg_client.fitting.sensor_models``.
 """
 
 from typing import Any, Self, TypeGuard
@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from wg_client.fitting import numbers
-from wg_client.fitting.numbers import RegressionQuality
+from wg_client.fitting import sensor_models
+from wg_client.fitting.sensor_models import RegressionQuality
 from wg_client.models import soft_sensor
 from wg_client.models.soft_sensor import SoftSensor
 from wg_core.errors import DataError
@@ -43,7 +43,7 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
             DataError: Windows have gaps or no recordings, or there are too few values.
         """
         if _are_windows(X):
-            features, values = numbers.lagged_signals(X), np.asarray(y, np.float64)
+            features, values = sensor_models.lagged_signals(X), np.asarray(y, np.float64)
             if recording_ids is None:
                 raise DataError(
                     "recordings: None, expected the day, batch or recording of each window:"
@@ -61,27 +61,27 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
                 f" recording for each of {len(features)} windows, NaN where there is no value"
             )
         self.sensor_: SoftSensor = soft_sensor.train_soft_sensor(features, values, names)
-        self.judgement_: RegressionQuality = self.sensor_.judgements[numbers.LOCAL]
+        self.judgement_: RegressionQuality = self.sensor_.quality_by_model[sensor_models.LOCAL_NAME]
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the values that the soft sensor predicts, ``[n]``."""
         features = self._features(X)
-        return self.sensor_.estimates(features).values
+        return self.sensor_.estimate(features).values
 
     def predict_interval(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return lower and upper ends ``[n, 2]`` of intervals that cover 90 % of values."""
-        estimates = self.sensor_.estimates(self._features(X))
+        estimates = self.sensor_.estimate(self._features(X))
         return np.stack([estimates.lower, estimates.upper], axis=1)
 
     def outside(self, X: ArrayLike) -> NDArray[np.bool_]:
         """Flag rows unlike all training data, ``[n]``, whose predictions are not to be trusted."""
-        return self.sensor_.estimates(self._features(X)).unlike
+        return self.sensor_.estimate(self._features(X)).unlike
 
     def _features(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self, "sensor_")
         if _are_windows(X):
-            features = numbers.lagged_signals(X)
+            features = sensor_models.lagged_signals(X)
             if features.shape[1] != self._width:
                 raise DataError(
                     f"X: {features.shape[1]} lagged signals, expected {self._width}: windows have"

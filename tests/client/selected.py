@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from wg_client.fitting.backbone import TrunkFeatures
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
+from wg_client.fitting.trunk_features import TrunkFeatures
 from wg_client.methods.base import DeliveredCandidate, PlantRecords, PreparedPackage
 from wg_client.selection.model_selection import SelectionOutcome, select_model
 from wg_core.site.acceptance import AcceptanceConfig
@@ -28,7 +28,7 @@ def selected(
     """Select a model of candidates on records ``[n, d]`` with labels ``[n]``, -1 without one."""
     trunk, policy = TrunkFeatures(x), policy or AcceptanceConfig()
     return select_model(
-        PlantRecords(all_labels=y, classes=classes, encoder_features=trunk, units=units),
+        PlantRecords(all_labels=y, class_count=classes, encoder_features=trunk, units=units),
         PreparedPackage(
             candidates=[
                 DeliveredCandidate(name, source, trunk, head) for name, source, head in named

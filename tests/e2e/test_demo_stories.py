@@ -18,7 +18,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from tests.common.test_catalogues import OTHERS, ROOT, has_words, in_context, said
 
-from wg_client.methods.names import GENERATED, HANDED_ON, LOCAL, POOLED, POOLED_FINETUNED
+from wg_client.methods.names import GENERATED, HANDED_ON, LOCAL_ONLY, POOLED, POOLED_FINETUNED
 from wg_common import language
 from wg_common.language import ENGLISH, Language, LanguageCode
 
@@ -43,7 +43,7 @@ def plant(story: str, name: str, **changed: Any) -> dict[str, Any]:
         "test_records": 399,
         "alone": 0.912,
         "kept": 0.912,
-        "kept_source": LOCAL,
+        "kept_source": LOCAL_ONLY,
         "instead": None,
         "pool": 5,
         "condition": {"data_sheet": "", "statistic": "", "epsilon": ""},
@@ -250,7 +250,7 @@ def test_the_last_lines_say_what_was_not_shown_and_why() -> None:
         ({"mean": 0.03, "se": 0.02}, POOLED, "no clear difference"),
         ({"mean": 0.05, "se": 0.02}, POOLED, "better by 5 points"),
         ({"mean": -0.05, "se": 0.02}, POOLED, "WORSE by 5 points"),
-        ({"mean": 0.0, "se": 0.0}, LOCAL, "keeps its own (offered: 87 %)"),
+        ({"mean": 0.0, "se": 0.0}, LOCAL_ONLY, "keeps its own (offered: 87 %)"),
     ],
 )
 def test_only_a_difference_beyond_two_errors_is_called_one(

@@ -135,8 +135,8 @@ def by_onnx(home: ClientHome, predictor: Predictor, files: Sequence[Path], out: 
     trunks = predictor.encoder.module.trunk, *predictor.encoder.further
     said = []
     for file in files:
-        data = load_records(file, predictor.manifest.labels, predictor.reading)
-        record = apply_reading_config(data, predictor.reading).records[0]
+        data = load_records(file, predictor.manifest.labels, predictor.reading_config)
+        record = apply_reading_config(data, predictor.reading_config).records[0]
         batches = [
             prepare_texts([record]) if isinstance(trunk, E5Trunk) else trunk.prepare([record])
             for trunk in trunks
@@ -184,7 +184,7 @@ def test_four_ways_give_one_verdict_and_nothing_foreign_passes(
     assert set(said) == set(truth)
     files = [new / name for name in sorted(truth)]
     expected = [said[file.name] for file in files]
-    predictor = Predictor.open(home, *adoption.model_in_use(home))
+    predictor = Predictor.load(home, *adoption.model_in_use(home))
     assert by_service(predictor, files) == expected
     assert by_onnx(home, predictor, files, tmp_path / "model.onnx") == expected
     predictions = PredictionRun(home, predictor.manifest, predictor.name)

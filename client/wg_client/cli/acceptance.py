@@ -51,10 +51,10 @@ def threshold(
         adoption.set_threshold(home, value, missed_share=missed_share, by=by)
     figures = evaluate_package(home, plants.open_plant_data(home), manifest)
     in_force = adoption.read_history(home).latest_change.threshold
-    passing = VerdictRule.load(home, manifest, name).passing
+    passing = VerdictRule.load(home, manifest, name).pass_rule
     curve = figures.scores[name].threshold_curve(points=11) if figures.scores else []
     lines: list[str] = [text("threshold: {value:g}", value=in_force)]
-    lines += [passing.sentence] if passing.missed_share else []
+    lines += [passing.guarantee_sentence] if passing.missed_share else []
     for judgement in curve:
         lines.append(
             text(
@@ -64,7 +64,7 @@ def threshold(
                 rejects=errors_text(judgement.false_rejects),
             )
         )
-    judgement_now = figures.counts_of(name)
+    judgement_now = figures.counts_for_model(name)
     lines += [NO_SET] if judgement_now is None else missing_record_lines(judgement_now)
     document = {
         "package": manifest.package_id,
@@ -97,12 +97,12 @@ def errors_text(errors: ErrorCount | None) -> Text:
 
 def judgement_lines(figures: AcceptanceResults) -> Iterator[str]:
     """Yield a line of text per model: its errors on the acceptance set at its threshold."""
-    kept_scores = figures.counts_of(figures.kept)
+    kept_scores = figures.counts_for_model(figures.kept_model)
     if kept_scores is None:
         yield NO_SET
         return
     yield text("on the acceptance set, with 95 % bounds:")
-    for name, judgement in figures.judgements.items():
+    for name, judgement in figures.counts_by_model.items():
         yield text(
             "  {model:24} threshold {value:g}: false accepts {accepts}; false rejects {rejects};"
             " other label {wrong}",

@@ -69,7 +69,7 @@ def use(
         raise errors.ConfigError(
             f"{home.models}: no model is in shadow; see 'wg-client models show'"
         )
-    _say(home.root, adoption.put_in_use(home, *model, by, accept_few=accept_few), as_json)
+    _say(home.root, adoption.put_in_use(home, *model, by, accept_few_sites=accept_few), as_json)
 
 
 @click.command("shadow")

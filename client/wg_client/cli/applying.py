@@ -55,10 +55,10 @@ def applying(home: Path, package: Path, log_format: str) -> None:
 
 
 def _apply(home: ClientHome, package: Path, log_format: str) -> ApplyResult:
-    from wg_client.selection.sensor_package import SensorPackage, receive  # torch: seconds
+    from wg_client.selection.sensor_package import SensorPackage, receive_package  # torch: seconds
 
     logs.set_log_format(log_format, hidden_paths=(configuration.load(home).data.path,))
-    kept_model = receive(home, package)
+    kept_model = receive_package(home, package)
     speak = language.current_language()
     if isinstance(kept_model, SensorPackage):
         log_line = f"soft sensor kept; next: wg-client soft-sensor --home {home.root}"

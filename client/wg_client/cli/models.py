@@ -26,7 +26,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, container, protocol
 
 if TYPE_CHECKING:
-    from wg_client.models.export import Format
+    from wg_client.models.export import ExportFormat
     from wg_client.models.manifest import ModelEntry
     from wg_client.selection.apply import AppliedModel
     from wg_client.selection.sensor_package import SensorPackage
@@ -48,19 +48,19 @@ def apply(home: ClientHome, file: Path, as_json: bool) -> int:
     Ends with code 6 if local-only was kept. A soft sensor is kept for 'wg-client soft-sensor'.
     """
     with cli.show_progress(text("comparing models, %"), 100) as bar, _naming_file(file):
-        from wg_client.selection.sensor_package import SensorPackage, receive
+        from wg_client.selection.sensor_package import SensorPackage, receive_package
 
-        applied_model = receive(
+        applied_model = receive_package(
             home, file, progress=lambda count, total: bar.update(100 * count // max(total, 1))
         )
     if isinstance(applied_model, SensorPackage):
         print_result(*sensor_kept(home, applied_model), as_json)
         return errors.ExitCode.OK
     manifest = applied_model.manifest
-    if applied_model.already and not as_json:
+    if applied_model.was_applied_before and not as_json:
         print_progress(text("this package was applied before; nothing was trained again"))
     document = applied_document(home, applied_model) | {
-        "already_applied": applied_model.already,
+        "already_applied": applied_model.was_applied_before,
         "models": canonical.to_builtins(manifest.models),
         "findings": canonical.to_builtins(manifest.findings),
     }
@@ -108,7 +108,7 @@ def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
     ]
     judgement = judging.evaluate_package(home, plants.open_plant_data(home), manifest)
     lines += judgement_lines(judgement)
-    figures = {"acceptance": canonical.to_builtins(judgement.judgements)}
+    figures = {"acceptance": canonical.to_builtins(judgement.counts_by_model)}
     print_result(canonical.to_builtins(manifest) | figures, lines, as_json)
 
 
@@ -159,7 +159,7 @@ def _list(home: ClientHome, as_json: bool) -> None:
             )
         )
     hint = [text("no models yet; 'wg-client run' or 'wg-client apply' makes them")]
-    if sensors := store.kept_sensors(home):
+    if sensors := store.sensor_package_paths(home):
         hint = [
             text(
                 "soft sensors: {count}, which 'wg-client soft-sensor --home {home}' uses",
@@ -253,7 +253,7 @@ def export_models(
     document = {**metadata, "file": str(out), "format": form, "bytes": size}
     count = int((snapshots.load_current(home).records().labels >= 0).sum())
     lines = [
-        f"{out}: {manifest.entry(name).name}, {form}, {size} bytes",
+        f"{out}: {manifest.find_entry(name).name}, {form}, {size} bytes",
         text(
             "this file contains a model that was trained on this plant's records ({count} "
             "with a label now), or selected by them, without noise. It reveals something "
@@ -271,7 +271,7 @@ class PrivateExportOrder:
 
     epsilon: str
     approver: str | None
-    form: Format
+    form: ExportFormat
     out: Path
     window: tuple[int, int] | None
 
@@ -456,12 +456,12 @@ def sensor_kept(home: ClientHome, package: SensorPackage) -> tuple[dict[str, Any
         "accepted": True,
         "kept": "soft sensor",
         "condition": canonical.to_builtins(about.condition),
-        "quantities": package.quantities,
+        "quantities": package.quantities_text,
     }
     line = text(
         "soft sensor of a {kind} for {quantities}; package {package}",
         kind=about.condition.data_sheet,
-        quantities=package.quantities,
+        quantities=package.quantities_text,
         package=about.package_id[:16],
     )
     command = "wg-client soft-sensor --home {home} LOG --target QUANTITY --time COLUMN"

@@ -63,9 +63,11 @@ class PredictionRun:
         from wg_client.models.shadow import ShadowModel
 
         self._shadow = ShadowModel.find_shadow(home, manifest, name)
-        predictor = Predictor.open(home, manifest, name)
-        self._predictor = replace(predictor, reading=_name_column(predictor.reading, text_column))
-        self._judge = self._predictor.judge
+        predictor = Predictor.load(home, manifest, name)
+        self._predictor = replace(
+            predictor, reading_config=_name_column(predictor.reading_config, text_column)
+        )
+        self._judge = self._predictor.verdict_rule
         self._home = home
         self._manifest = manifest
         self._name = name
@@ -115,10 +117,10 @@ class PredictionRun:
 
     def _predict_part(self, part: SiteData) -> list[Prediction]:
         """Predict some records, and collect what the shadow model would have changed."""
-        inputs = self._predictor.inputs(part)
+        inputs = self._predictor.compute_inputs(part)
         rows = self._predictor.predict(part, inputs)
         if self._shadow is not None:
-            self._differences += self._shadow.differences(self._home, part, inputs, rows)
+            self._differences += self._shadow.list_differences(self._home, part, inputs, rows)
         return rows
 
     def list_unreadable(self, path: Path, error: DataError) -> None:
@@ -171,7 +173,7 @@ class PredictionRun:
         """Build the JSON document of the predictions and problems."""
         return {
             "package": self._manifest.package_id,
-            "model": self._manifest.entry(self._name).name,
+            "model": self._manifest.find_entry(self._name).name,
             "kept": self._manifest.kept,
             "labels": list(self._manifest.labels),
             "results": [
@@ -232,17 +234,17 @@ class PredictionRun:
 
         if self._judge.knows_one_class:
             yield KNOWS_ONE_CLASS
-        elif self._judge.good is None:
+        elif self._judge.good_mask is None:
             yield text(
                 "no record passes or is rejected: it is not known which labels are good; name them"
                 ' in client.yaml ("data.good")'
             )
         else:
-            yield self._judge.passing.sentence
-        if self._judge.wrong:
+            yield self._judge.pass_rule.guarantee_sentence
+        if self._judge.wrong_share:
             yield text(
-                _SURE_RECORDS if self._judge.passing.counts_records else _SURE,
-                share=100 * self._judge.wrong,
+                _SURE_RECORDS if self._judge.pass_rule.has_no_unit_names else _SURE,
+                share=100 * self._judge.wrong_share,
             )
 
     def write_csv(self, out: Path) -> None:

@@ -34,7 +34,7 @@ def serve(home: ClientHome, name: str | None, package: str | None, port: int) ->
         from wg_client.models.predictor import Predictor
         from wg_client.models.service import SERVER_OPTIONS, prediction_app
 
-        predictor = Predictor.open(home, *chosen_model(home, package, name))
+        predictor = Predictor.load(home, *chosen_model(home, package, name))
     print_progress(
         text("ready: curl --data-binary @FILE http://127.0.0.1:{port}/predict/FILE", port=port)
     )

@@ -22,7 +22,7 @@ from wg_core.site.home import ClientHome
 
 if TYPE_CHECKING:
     from wg_client.data.laboratory import LaboratoryWindows
-    from wg_client.fitting.numbers import RegressionQuality
+    from wg_client.fitting.sensor_models import RegressionQuality
     from wg_client.models.drift import ShiftTest
     from wg_client.models.soft_sensor import Estimates, SensorInputs, SoftSensor
 
@@ -94,7 +94,7 @@ def soft_sensor(
         if samples is not None:
             raise UsageError("--samples: a delivered soft sensor says how many; leave it out")
         sensor = _delivered_sensor((log, laboratory), target, time, (home, package), quantity)
-    hours, judgements = sensor.hours, sensor.sensor.judgements
+    hours, judgements = sensor.hours, sensor.sensor.quality_by_model
     counts = {
         "windows": len(hours.values),
         "values": sum(map(math.isfinite, hours.values.tolist())),
@@ -112,10 +112,10 @@ def soft_sensor(
         page = sensor_report.render_sensor_report(column, lines, hours, sensor.estimates)
         atomic.write_bytes(report, page.encode(), mode=atomic.PRIVATE_MODE)
     if onnx is not None:
-        from wg_client.models.soft_sensor import sensor_file
+        from wg_client.models.soft_sensor import encode_sensor_onnx
 
         shape = hours.channels, hours.windows.shape[2]
-        data = sensor_file(sensor.sensor, sensor.inputs, target, *shape)
+        data = encode_sensor_onnx(sensor.sensor, sensor.inputs, target, *shape)
         atomic.write_bytes(onnx, data, mode=atomic.PRIVATE_MODE)
     figures = {name: judgement._asdict() for name, judgement in judgements.items()}
     document = {**counts, "channels": list(hours.channels), **figures, **sensor.document, **drift}
@@ -149,7 +149,7 @@ def _own_sensor(files: Files, target: str, time: str, samples: int) -> Estimated
     import numpy as np
 
     from wg_client.data.laboratory import read_laboratory_windows
-    from wg_client.fitting.numbers import lagged_signals
+    from wg_client.fitting.sensor_models import lagged_signals
     from wg_client.models import soft_sensor as sensors
 
     hours = read_laboratory_windows(*files, target=target, time=time, samples=samples)
@@ -159,8 +159,8 @@ def _own_sensor(files: Files, target: str, time: str, samples: int) -> Estimated
         has_value = np.isfinite(hours.values)
         shift = sensors.test_for_drift(features[has_value], features[~has_value])
     line = text("nine values in ten lie within ± {width:.4g}", width=sensor.half_width)
-    estimates, document = sensor.estimates(features), {"half_width": sensor.half_width}
-    return EstimatedLog(hours, sensor, sensors.lag_inputs, estimates, shift, document, [line])
+    estimates, document = sensor.estimate(features), {"half_width": sensor.half_width}
+    return EstimatedLog(hours, sensor, sensors.lagged_inputs, estimates, shift, document, [line])
 
 
 def _delivered_sensor(
@@ -185,19 +185,19 @@ def _delivered_sensor(
         if (hours.values <= 0).any():
             words = {"path": files[1], "target": repr(target)}
             raise DataError(text("{path}: values of {target} are to be above 0", **words))
-        inputs = functools.partial(package.inputs, quantity_index=place)
+        inputs = functools.partial(package.compute_inputs, quantity_index=place)
         features, scores = (part.numpy() for part in inputs(torch.from_numpy(hours.windows)))
         network, scale = package.sensor, package.quantity_scale(place)
         records = network.standardise(network.records).double().numpy()
         width = float(network.half_width[place])
-        sensor = sensors.evaluate_delivered(scale, hours, (features, scores), records, width)
+        sensor = sensors.adapt_delivered_sensor(scale, hours, (features, scores), records, width)
         shift = sensors.test_for_drift(records, features)
     told_quantity, about = network.unit.quantities[place], package.manifest
     document = {
         "package": about.package_id,
         "quantity": told_quantity.name,
         "unit": told_quantity.unit,
-        "shares": sensor.shares,
+        "shares": sensor.named_shares,
         "statistic": about.condition.statistic,
         "epsilon": about.condition.epsilon,
     }
@@ -209,16 +209,16 @@ def _delivered_sensor(
         kind=about.condition.data_sheet,
         epsilon=about.condition.epsilon or 0,
         package=about.package_id[:16],
-        count=len(store.kept_sensors(home)),
+        count=len(store.sensor_package_paths(home)),
     )
     selection = text(
         "selected: {shares}; nine values in ten lie between {low:.0%} and {high:.0%} of the"
         " estimate",
-        shares=", ".join(f"{name} {share:.0%}" for name, share in sensor.shares.items()),
+        shares=", ".join(f"{name} {share:.0%}" for name, share in sensor.named_shares.items()),
         low=math.exp(-sensor.half_width / told_quantity.scale),
         high=math.exp(sensor.half_width / told_quantity.scale),
     )
-    estimates = sensor.estimates(features, scores)
+    estimates = sensor.estimate(features, scores)
     return EstimatedLog(hours, sensor, inputs, estimates, shift, document, [origin, selection])
 
 

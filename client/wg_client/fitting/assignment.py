@@ -5,7 +5,7 @@ import numpy as np
 from wg_client.fitting.linear_head import Floats, Ints
 
 
-def best_columns(scores: Floats) -> Ints:
+def assign_columns(scores: Floats) -> Ints:
     """Assign each row of ``[r, c]``, r at most c, its own column, for the largest total score."""
     columns = np.asarray(scores.argmax(axis=1))
     if len(np.unique(columns)) == len(columns):  # each row has its best column
@@ -15,7 +15,7 @@ def best_columns(scores: Floats) -> Ints:
     return np.asarray(linear_sum_assignment(scores, maximize=True)[1])
 
 
-def likeliest_rows(logits: Floats, labels: Ints, classes: int) -> Ints:
+def assign_likeliest_rows(logits: Floats, labels: Ints, class_count: int) -> Ints:
     """Assign each of K classes the likeliest of R rows of logits, ``[K]``, each row at most once.
 
     A softmax's denominator is the same for all orders of rows, so the likeliest assignment is a
@@ -24,14 +24,14 @@ def likeliest_rows(logits: Floats, labels: Ints, classes: int) -> Ints:
     Args:
         logits: Logits of labelled records, ``[n, R]``.
         labels: Labels of the records, ``[n]``.
-        classes: K, at most R.
+        class_count: K, at most R.
     """
     present = np.unique(labels)
     if not len(present):
-        return np.arange(classes)
+        return np.arange(class_count)
     sums = np.stack([logits[labels == label].sum(axis=0) for label in present])
-    rows = np.full(classes, -1)
-    rows[present] = best_columns(sums)
+    rows = np.full(class_count, -1)
+    rows[present] = assign_columns(sums)
     spare = np.setdiff1d(np.arange(logits.shape[1]), rows)
     rows[rows < 0] = spare[: int((rows < 0).sum())]
     return rows

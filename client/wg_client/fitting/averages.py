@@ -20,7 +20,7 @@ from wg_client.fitting.linear_head import Floats, LinearHead, log_loss
 LOSS_WEIGHT = 6.0
 
 
-def mean_head(heads: Sequence[LinearHead], weights: Floats | None = None) -> LinearHead:
+def average_heads(heads: Sequence[LinearHead], weights: Floats | None = None) -> LinearHead:
     """Average heads' weights and biases; narrower heads are padded with zero weights."""
     widest = max(head.weight.shape[1] for head in heads)
     return LinearHead(
@@ -44,28 +44,30 @@ def average_models(
     if len(judged_members) < len(members):
         return None
     logits = np.array([member.logits for member in judged_members])  # [members, repeats, m, K]
-    inner = np.array([member.inner for member in judged_members])  # [members, repeats, folds, m, K]
+    inner = np.array(
+        [member.inner_logits for member in judged_members]
+    )  # [members, repeats, folds, m, K]
     labels, weights = judged_members[0].labels, None
     if shares is not None:
         for repeat, fold in enumerate(folds.assignment):
             for out in range(folds.count):
                 train = fold != out
                 losses = [log_loss(part, labels[train]) for part in inner[:, repeat, out, train]]
-                factors = len(judged_members) * _weights(shares, losses)[:, None, None]
+                factors = len(judged_members) * _member_weights(shares, losses)[:, None, None]
                 inner[:, repeat, out] *= factors
                 logits[:, repeat, ~train] *= factors
-        weights = _weights(shares, [member.losses for member in judged_members])
+        weights = _member_weights(shares, [member.losses for member in judged_members])
     logits, inner, factor = select_temperatures(
         logits.mean(axis=0), inner.mean(axis=0), labels, folds
     )
     return replace(
         members[-1],
-        head=mean_head([member.head for member in members], weights).scale_logits(factor),
-        out_of_fold=OutOfFoldPredictions(logits=logits, inner=inner, labels=labels),
+        head=average_heads([member.head for member in members], weights).scale_logits(factor),
+        out_of_fold=OutOfFoldPredictions(logits=logits, inner_logits=inner, labels=labels),
     )
 
 
-def _weights(shares: Floats, losses: Sequence[Floats]) -> Floats:
+def _member_weights(shares: Floats, losses: Sequence[Floats]) -> Floats:
     """Return the weights ``[members]`` of averaged heads: prior shares, less for a higher loss."""
     weights = shares * np.exp([-LOSS_WEIGHT * float(loss.mean()) for loss in losses])
     return np.asarray(weights / weights.sum())

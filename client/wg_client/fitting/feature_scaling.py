@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wg_client.fitting.joined_columns import Features
 from wg_client.fitting.linear_head import Floats, LinearHead
-from wg_client.fitting.side_by_side import Features
 from wg_common.inference.block_scale import block_scale
 from wg_common.inference.discriminants import principal_components
 
@@ -31,29 +31,29 @@ class FeatureScaling:
     """Affine map from local features to released features and principal directions of each block.
 
     Attributes:
-        released: Number d of features that are released; they come first.
-        scaled: Number P of features that have a public scale; the blocks come after them.
-        means: Mean of each block, ``[B]``.
-        directions: Directions of each block, ``[B, r]``.
+        released_width: Number d of features that are released; they come first.
+        scaled_width: Number P of features that have a public scale; the blocks come after them.
+        block_means: Mean of each block, ``[B]``.
+        block_directions: Directions of each block, ``[B, r]``.
     """
 
-    released: int
-    scaled: int
-    means: tuple[Floats, ...]
-    directions: tuple[Floats, ...]
+    released_width: int
+    scaled_width: int
+    block_means: tuple[Floats, ...]
+    block_directions: tuple[Floats, ...]
 
     @property
-    def blocks(self) -> tuple[int, ...]:
+    def direction_counts(self) -> tuple[int, ...]:
         """Number r of principal directions of each block of features."""
-        return tuple(directions.shape[1] for directions in self.directions)
+        return tuple(directions.shape[1] for directions in self.block_directions)
 
     def apply(self, features: Features) -> Floats:
         """Map local features ``[n, D]`` to scaled features ``[n, d + R]``; R is the sum of r."""
-        output = np.zeros((len(features), self.released + sum(self.blocks)))
+        output = np.zeros((len(features), self.released_width + sum(self.direction_counts)))
         for start in range(0, len(features), _CHUNK):
             rows = features[start : start + _CHUNK, :].astype(np.float64)
-            parts, column = [rows[:, : self.released]], self.scaled
-            for mean, directions in zip(self.means, self.directions, strict=True):
+            parts, column = [rows[:, : self.released_width]], self.scaled_width
+            for mean, directions in zip(self.block_means, self.block_directions, strict=True):
                 parts.append((rows[:, column : column + len(mean)] - mean) @ directions)
                 column += len(mean)
             output[start : start + _CHUNK] = np.hstack(parts)
@@ -62,16 +62,16 @@ class FeatureScaling:
     def to_local_head(self, head: LinearHead) -> LinearHead:
         """Return a head on local features that equals a head ``[K, d + R]`` on scaled ones."""
         released_part, *parts = np.split(
-            head.weight, self.released + np.cumsum((0, *self.blocks))[:-1], axis=1
+            head.weight, self.released_width + np.cumsum((0, *self.direction_counts))[:-1], axis=1
         )
-        weights = [part @ turn.T for part, turn in zip(parts, self.directions, strict=True)]
-        offsets = [weight @ mean for weight, mean in zip(weights, self.means, strict=True)]
-        unheard = np.zeros((len(released_part), self.scaled - self.released))
+        weights = [part @ turn.T for part, turn in zip(parts, self.block_directions, strict=True)]
+        offsets = [weight @ mean for weight, mean in zip(weights, self.block_means, strict=True)]
+        unheard = np.zeros((len(released_part), self.scaled_width - self.released_width))
         return LinearHead(np.hstack([released_part, unheard, *weights]), head.bias - sum(offsets))
 
 
-def feature_scaling(
-    features: Features, released_width: int, scaled_width: int, blocks: Sequence[int]
+def fit_feature_scaling(
+    features: Features, released_width: int, scaled_width: int, block_sizes: Sequence[int]
 ) -> FeatureScaling | None:
     """Fit the scaling on a plant's records, with and without labels.
 
@@ -80,18 +80,18 @@ def feature_scaling(
         released_width: Number d of features that are released; they come first.
         scaled_width: Number P of features that have a public scale; they come before the blocks.
             Those not released are ignored: the blocks contain their information, and more.
-        blocks: Sizes of the blocks; they add up to D - P.
+        block_sizes: Sizes of the blocks; they add up to D - P.
 
     Returns:
         None if there are no blocks: nothing is scaled.
     """
-    if not blocks:
+    if not block_sizes:
         return None
     rows = np.linspace(0, len(features) - 1, min(len(features), SCALING_RECORDS)).astype(np.int64)
     total = features[rows, :released_width].astype(np.float64).var(axis=0).sum()
     target = _LOUDER * float(np.sqrt(total)) or 1.0
     means, turns = [], []
-    for end, size in zip(scaled_width + np.cumsum(blocks), blocks, strict=True):
+    for end, size in zip(scaled_width + np.cumsum(block_sizes), block_sizes, strict=True):
         x = features[rows, end - size : end].astype(np.float64)  # a block at a time: memory
         mean = x.mean(axis=0)
         x -= mean

@@ -17,7 +17,7 @@ import numpy as np
 
 from wg_client.fitting.fitted import FittedModel, select_and_fit
 from wg_client.fitting.folds import Configurations, Folds
-from wg_client.fitting.learners import AROUND_A_BASE, Learner, RowIndex, fit_parts
+from wg_client.fitting.learners import LEARNERS_AROUND_BASE, Learner, RowIndex, fit_learners
 from wg_client.fitting.leave_class_out import BaseHead, LearnerEvaluation, evaluate_logits
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_common.inference.discriminants import centre_over_classes
@@ -61,43 +61,47 @@ def fit_finetuned(
         x, y = features[train], labels[train]
         head = base(x, y)
         base_logits = head.logits(features[test])
-        parts, rows = fit_parts(AROUND_A_BASE, x, y, head.logits(x))
+        parts, rows = fit_learners(LEARNERS_AROUND_BASE, x, y, head.logits(x))
         results: list[Floats] = []
-        for learner, part in zip(AROUND_A_BASE, parts, strict=True):
+        for learner, part in zip(LEARNERS_AROUND_BASE, parts, strict=True):
             # Classes without records, here or in this fold, keep their delivered rows.
             logits = learner.unseen_scale * base_logits
-            logits[:, rows] = learner.scale * base_logits[:, rows] + part.logits(features[test])
+            logits[:, rows] = learner.base_scale * base_logits[:, rows] + part.logits(
+                features[test]
+            )
             results.append(logits)
         return results
 
     def refit(rows: RowIndex | slice, choice: int) -> LinearHead:
-        return _train(base, features[rows], labels[rows], AROUND_A_BASE[choice])
+        return _fit_around_base(base, features[rows], labels[rows], LEARNERS_AROUND_BASE[choice])
 
     def judge(train: RowIndex, test: RowIndex, choice: int) -> Floats:
         return refit(train, choice).logits(features[test])
 
     trials = None
-    if folds.is_usable and unseen and len(np.unique(labels[folds.rows])) > 2:
+    if folds.is_usable and unseen and len(np.unique(labels[folds.evaluated_rows])) > 2:
         trials = LearnerEvaluation(base, features, labels, folds, unseen_mass)
-    prior = np.array([learner.prior for learner in AROUND_A_BASE])
+    prior = np.array([learner.prior_penalty for learner in LEARNERS_AROUND_BASE])
     configurations = Configurations(predict, judge, prior)
     fitted_head, trial = select_and_fit(configurations, refit, labels, folds, trials)
-    learner = AROUND_A_BASE[trial]
+    learner = LEARNERS_AROUND_BASE[trial]
     if trials is not None:
         fitted_head = replace(fitted_head, leave_class_out=trials.evaluate_learner(trial))
     elif folds.is_usable and unseen:
         # Evaluated without local records: after fitting on them the head would know these classes.
         before = delivered_head(features[:0], labels[:0]).logits(features)
         fitted_head = replace(fitted_head, leave_class_out=evaluate_logits(before, labels))
-    settings = {"local_part": learner.name, "offset_scale": repr(learner.scale)}
+    settings = {"local_part": learner.name, "offset_scale": repr(learner.base_scale)}
     return replace(fitted_head, settings=settings)
 
 
-def _train(base: BaseHead, features: Floats, labels: Ints, learner: Learner) -> LinearHead:
+def _fit_around_base(
+    base: BaseHead, features: Floats, labels: Ints, learner: Learner
+) -> LinearHead:
     """Fit a learner around a base head's logits; classes without records keep the base rows."""
     start = base(features, labels)
-    (part,), rows = fit_parts((learner,), features, labels, start.logits(features))
+    (part,), rows = fit_learners((learner,), features, labels, start.logits(features))
     weight, bias = learner.unseen_scale * start.weight, learner.unseen_scale * start.bias
-    weight[rows] = learner.scale * start.weight[rows] + part.weight
-    bias[rows] = learner.scale * start.bias[rows] + part.bias
+    weight[rows] = learner.base_scale * start.weight[rows] + part.weight
+    bias[rows] = learner.base_scale * start.bias[rows] + part.bias
     return LinearHead(weight, bias)

@@ -13,10 +13,10 @@ from wg_client.fitting.folds import (
     Folds,
     NestedSelection,
     RowIndex,
-    Tilt,
+    UnseenCorrection,
     cross_validate_nested,
 )
-from wg_client.fitting.leave_class_out import ClassOutResult
+from wg_client.fitting.leave_class_out import LeaveClassOutResult
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss
 
 
@@ -26,13 +26,13 @@ class OutOfFoldPredictions:
 
     Attributes:
         logits: ``[repeats, m, K]`` of the m evaluated records.
-        inner: Logits for selection among models, ``[repeats, folds, m, K]``, from fits without the
-            fold and without the record; zeros for records of the fold.
+        inner_logits: Logits for selection among models, ``[repeats, folds, m, K]``, from fits
+            without the fold and without the record; zeros for records of the fold.
         labels: Labels of the evaluated records, ``[m]``.
     """
 
     logits: Floats
-    inner: Floats
+    inner_logits: Floats
     labels: Ints
 
     def without_fold(
@@ -43,9 +43,9 @@ class OutOfFoldPredictions:
         Args:
             in_training: Mask of the records in other folds, ``[m]``.
         """
-        inner = self.inner[repeat, fold, in_training][None]
+        inner = self.inner_logits[repeat, fold, in_training][None]
         return OutOfFoldPredictions(
-            logits=inner, inner=inner[None], labels=self.labels[in_training]
+            logits=inner, inner_logits=inner[None], labels=self.labels[in_training]
         )
 
     def full_training_gain(self, assignment: Ints) -> float:
@@ -54,9 +54,9 @@ class OutOfFoldPredictions:
         Args:
             assignment: Fold of each record in each repeat, ``[repeats, m]``.
         """
-        folds = np.arange(self.inner.shape[1])[:, None]
-        in_training = assignment[: len(self.inner), None] != folds  # [repeats, folds, m]
-        right = self.inner.argmax(axis=3) == self.labels
+        folds = np.arange(self.inner_logits.shape[1])[:, None]
+        in_training = assignment[: len(self.inner_logits), None] != folds  # [repeats, folds, m]
+        right = self.inner_logits.argmax(axis=3) == self.labels
         return max(0.0, float(self.correct_share.mean() - right[in_training].mean()))
 
     @property
@@ -89,7 +89,7 @@ class FittedModel:
     head: LinearHead
     out_of_fold: OutOfFoldPredictions | None
     settings: dict[str, str] = field(default_factory=dict)
-    leave_class_out: ClassOutResult = field(default_factory=ClassOutResult)
+    leave_class_out: LeaveClassOutResult = field(default_factory=LeaveClassOutResult)
 
     @property
     def logits(self) -> Floats | None:
@@ -107,15 +107,16 @@ class FittedModel:
         return np.zeros(0) if self.out_of_fold is None else self.out_of_fold.correct_share
 
 
-Refit = Callable[[RowIndex | slice, int], LinearHead]  # (training rows, configuration) -> the head
+# (training rows, configuration) -> the head
+ConfigurationFitter = Callable[[RowIndex | slice, int], LinearHead]
 
 
 def select_and_fit(
     configurations: Configurations,
-    fit_configuration: Refit,
+    fit_configuration: ConfigurationFitter,
     labels: Ints,
     folds: Folds,
-    tilt: Tilt | None = None,
+    unseen_correction: UnseenCorrection | None = None,
 ) -> tuple[FittedModel, int]:
     """Select a configuration by nested cross-validation, and fit it on all records.
 
@@ -125,23 +126,31 @@ def select_and_fit(
         labels: Labels of the records, ``[n]``.
         folds: From ``folds.stratified_folds``; without three non-empty folds the prior alone
             decides.
-        tilt: Correction for classes without records; None: every class has records.
+        unseen_correction: Correction for classes without records; None: every class has records.
 
     Returns:
         The fit, and the index of its configuration.
     """
     all_rows = slice(None)
     if not folds.is_usable:
-        best_trial = int(np.argmin(configurations.prior))
+        best_trial = int(np.argmin(configurations.prior_penalties))
         return FittedModel(fit_configuration(all_rows, best_trial), None), best_trial
 
-    search: NestedSelection = cross_validate_nested(configurations, labels, folds, tilt)
-    head = fit_configuration(all_rows, search.chosen)
-    if tilt is not None:
-        class_bias = tilt(np.ones(len(folds.rows), dtype=bool))[0][search.chosen]
+    search: NestedSelection = cross_validate_nested(
+        configurations, labels, folds, unseen_correction
+    )
+    head = fit_configuration(all_rows, search.chosen_index)
+    if unseen_correction is not None:
+        class_bias = unseen_correction(np.ones(len(folds.evaluated_rows), dtype=bool))[0][
+            search.chosen_index
+        ]
         head = LinearHead(head.weight, head.bias + class_bias)
     fitted_model = FittedModel(
-        head.scale_logits(search.factor),
-        OutOfFoldPredictions(logits=search.logits, inner=search.inner, labels=labels[folds.rows]),
+        head.scale_logits(search.inverse_temperature),
+        OutOfFoldPredictions(
+            logits=search.logits,
+            inner_logits=search.inner_logits,
+            labels=labels[folds.evaluated_rows],
+        ),
     )
-    return fitted_model, search.chosen
+    return fitted_model, search.chosen_index

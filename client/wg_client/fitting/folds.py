@@ -35,15 +35,16 @@ class Folds:
     Attributes:
         assignment: int64 ``[repeats, m]`` in 0..count-1.
         count: Number of folds.
-        rows: Indices of the evaluated records among the labelled records, ``[m]``, increasing.
-        training_only: Indices of the labelled records that are in every training set and never
+        evaluated_rows: Indices of the evaluated records among the labelled records, ``[m]``,
+            increasing.
+        training_only_rows: Indices of the labelled records that are in every training set and never
             evaluated, increasing: records of units with a class of which there are too few units.
     """
 
     assignment: Ints
     count: int
-    rows: RowIndex
-    training_only: RowIndex = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
+    evaluated_rows: RowIndex
+    training_only_rows: RowIndex = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
 
     @property
     def is_usable(self) -> bool:
@@ -56,7 +57,7 @@ class Folds:
         Args:
             evaluated_mask: Mask of the evaluated records that are used for training, ``[m]``.
         """
-        return np.concatenate([self.rows[evaluated_mask], self.training_only])
+        return np.concatenate([self.evaluated_rows[evaluated_mask], self.training_only_rows])
 
 
 def repeat_and_fold_counts(records: int) -> tuple[int, int]:
@@ -84,7 +85,7 @@ def stratified_folds(
     groups, representatives, sizes = np.unique(group, return_index=True, return_counts=True)
     position = np.searchsorted(groups, group)
     of_class = [np.flatnonzero(labels[representatives] == label) for label in np.unique(labels)]
-    pool = np.ones(len(groups), dtype=bool) if units is None else _judgeable(labels, position)
+    pool = np.ones(len(groups), dtype=bool) if units is None else _evaluable_units(labels, position)
     training_only = np.flatnonzero(~pool[position])
     if n > EVALUATION_SIZE:
         for members in of_class:
@@ -94,7 +95,7 @@ def stratified_folds(
     rows = []
     for _ in range(repeats):
         if units is not None:
-            rows.append(_deal(labels, position, pool, count, rng)[position])
+            rows.append(_assign_groups_to_folds(labels, position, pool, count, rng)[position])
             continue
         of_group = np.empty(len(groups), dtype=np.int64)
         turn = int(rng.integers(count))
@@ -107,8 +108,12 @@ def stratified_folds(
     return Folds(np.stack(rows)[:, judged_rows], count, judged_rows, training_only)
 
 
-def _deal(
-    labels: Ints, position: RowIndex, pool: NDArray[np.bool_], count: int, rng: np.random.Generator
+def _assign_groups_to_folds(
+    labels: Ints,
+    groups: RowIndex,
+    evaluated_groups: NDArray[np.bool_],
+    count: int,
+    rng: np.random.Generator,
 ) -> Ints:
     """Assign groups to folds so that every fold has its share of every class, as far as possible.
 
@@ -120,18 +125,18 @@ def _deal(
 
     Args:
         labels: Labels of the records, ``[n]``.
-        position: Group of each record, ``[n]``.
-        pool: Mask of the groups that are evaluated; the others stay in fold 0.
+        groups: Group of each record, ``[n]``.
+        evaluated_groups: Mask of the groups that are evaluated; the others stay in fold 0.
         rng: Source of the order of groups of one size, and of folds.
     """
     classes, dense = np.unique(labels, return_inverse=True)
-    table = np.zeros((len(pool), len(classes)))
-    np.add.at(table, (position, dense), 1.0)
-    table[~pool] = 0
+    table = np.zeros((len(evaluated_groups), len(classes)))
+    np.add.at(table, (groups, dense), 1.0)
+    table[~evaluated_groups] = 0
     shares, sizes = table / np.maximum(table.sum(axis=0), 1), table.sum(axis=1)
     class_counts, records = np.zeros((count, len(classes))), np.zeros(count)
-    fold_of, names = np.zeros(len(pool), dtype=np.int64), rng.permutation(count)
-    order = rng.permutation(np.flatnonzero(pool))
+    fold_of, names = np.zeros(len(evaluated_groups), dtype=np.int64), rng.permutation(count)
+    order = rng.permutation(np.flatnonzero(evaluated_groups))
     for group in order[np.argsort(-sizes[order], kind="stable")]:
         fold = int(np.lexsort((records, (class_counts @ shares[group]).round(12)))[0])
         class_counts[fold] += shares[group]
@@ -140,16 +145,16 @@ def _deal(
     return fold_of
 
 
-def _judgeable(labels: Ints, position: RowIndex) -> NDArray[np.bool_]:
+def _evaluable_units(labels: Ints, units: RowIndex) -> NDArray[np.bool_]:
     """Return a mask of units ``[u]`` all of whose classes occur in ``LEAST_UNITS`` such units.
 
     Args:
         labels: Labels of the records, ``[n]``.
-        position: Unit of each record, ``[n]``.
+        units: Unit of each record, ``[n]``.
     """
     classes, dense = np.unique(labels, return_inverse=True)
-    occurs = np.zeros((position.max(initial=-1) + 1, len(classes)), dtype=bool)
-    occurs[position, dense] = True
+    occurs = np.zeros((units.max(initial=-1) + 1, len(classes)), dtype=bool)
+    occurs[units, dense] = True
     eligible = np.ones(len(occurs), dtype=bool)
     while True:
         scarce = occurs[eligible].sum(axis=0) < LEAST_UNITS
@@ -159,10 +164,10 @@ def _judgeable(labels: Ints, position: RowIndex) -> NDArray[np.bool_]:
         eligible = remaining
 
 
-Tilt = Callable[[NDArray[np.bool_]], tuple[Floats, Floats]]
+UnseenCorrection = Callable[[NDArray[np.bool_]], tuple[Floats, Floats]]
 """Correction for classes without records, from a mask ``[m]`` of the evaluated records to use:
 logits to add, ``[configurations, K]``, and expected loss in nats, ``[configurations]``."""
-Predict = Callable[[RowIndex, RowIndex], Sequence[Floats]]
+ConfigurationsPredictor = Callable[[RowIndex, RowIndex], Sequence[Floats]]
 """(training rows, held-out rows) -> for each configuration the logits ``[held out, K]``."""
 ConfigurationPredictor = Callable[[RowIndex, RowIndex, int], Floats]
 """(training rows, held-out rows, configuration) -> its logits ``[held out, K]``."""
@@ -173,14 +178,14 @@ class Configurations:
     """Configurations of a model, among which cross-validation selects.
 
     Attributes:
-        predict: Fits all configurations on some rows and predicts others.
-        judge: Fits one configuration.
-        prior: Penalty of each configuration, nats, ``[configurations]``.
+        predict_all: Fits all configurations on some rows and predicts others.
+        predict_one: Fits one configuration.
+        prior_penalties: Penalty of each configuration, nats, ``[configurations]``.
     """
 
-    predict: Predict
-    judge: ConfigurationPredictor
-    prior: Floats
+    predict_all: ConfigurationsPredictor
+    predict_one: ConfigurationPredictor
+    prior_penalties: Floats
 
 
 def single_configuration(predict: Callable[[RowIndex, RowIndex], Floats]) -> Configurations:
@@ -197,25 +202,29 @@ class NestedSelection:
     """Result of nested cross-validation: selected configurations and out-of-fold predictions.
 
     Attributes:
-        chosen: Index of the configuration selected on all evaluated records.
-        factor: Factor on its logits with the least loss: the inverse temperature.
-        choices: Configuration selected without each fold, int64 ``[repeats, folds]``.
-        factors: Inverse temperature selected without each fold, ``[repeats, folds]``.
+        chosen_index: Index of the configuration selected on all evaluated records.
+        inverse_temperature: Factor on its logits with the least loss: the inverse temperature.
+        fold_choices: Configuration selected without each fold, int64 ``[repeats, folds]``.
+        fold_inverse_temperatures: Inverse temperature selected without each fold,
+            ``[repeats, folds]``.
         logits: Out-of-fold logits, factors applied, ``[repeats, m, K]``.
-        inner: Logits of fits without a fold and without the record, factors applied,
+        inner_logits: Logits of fits without a fold and without the record, factors applied,
             ``[repeats, folds, m, K]``; zeros for records of that fold.
     """
 
-    chosen: int
-    factor: float
-    choices: Ints
-    factors: Floats
+    chosen_index: int
+    inverse_temperature: float
+    fold_choices: Ints
+    fold_inverse_temperatures: Floats
     logits: Floats
-    inner: Floats
+    inner_logits: Floats
 
 
 def cross_validate_nested(
-    configurations: Configurations, labels: Ints, folds: Folds, tilt: Tilt | None = None
+    configurations: Configurations,
+    labels: Ints,
+    folds: Folds,
+    unseen_correction: UnseenCorrection | None = None,
 ) -> NestedSelection:
     """Select a configuration by out-of-fold log loss plus a prior, and evaluate the selection.
 
@@ -225,25 +234,25 @@ def cross_validate_nested(
 
     Args:
         labels: Labels of all labelled records, ``[n]``.
-        tilt: Correction for classes without records; None: every class has records.
+        unseen_correction: Correction for classes without records; None: every class has records.
     """
-    prior = configurations.prior
-    y, rows = labels[folds.rows], folds.rows
+    prior = configurations.prior_penalties
+    y, rows = labels[folds.evaluated_rows], folds.evaluated_rows
     m, repeats = len(y), len(folds.assignment)
     choices = np.zeros((repeats, folds.count), dtype=np.int64)
     factors = np.ones((repeats, folds.count))
     inner: Floats | None = None
     tables: list[Floats] = []
     for repeat, fold in enumerate(folds.assignment):
-        table = _table(configurations.predict, fold, folds, len(prior))
+        table = _inner_fit_logits(configurations.predict_all, fold, folds, len(prior))
         tables.append(table)
         if inner is None:
             inner = np.zeros((repeats, folds.count, m, table.shape[3]))
         for out in range(folds.count):
             train = fold != out
-            class_bias, unseen = tilt(train) if tilt else _NOTHING
+            class_bias, unseen = unseen_correction(train) if unseen_correction else _NO_CORRECTION
             training_logits = table[out][:, train] + class_bias[:, None]
-            choice, factor = _best(training_logits, y[train], prior, unseen, m)
+            choice, factor = _select_configuration(training_logits, y[train], prior, unseen, m)
             choices[repeat, out], factors[repeat, out] = choice, factor
             inner[repeat, out, train] = training_logits[choice] * factor
     if inner is None:
@@ -254,25 +263,31 @@ def cross_validate_nested(
             train, choice = fold != out, int(choices[repeat, out])
             if train.all():
                 continue
-            class_bias, _ = tilt(train) if tilt else _NOTHING
-            values = configurations.judge(folds.training_rows(train), rows[~train], choice)
+            class_bias, _ = unseen_correction(train) if unseen_correction else _NO_CORRECTION
+            values = configurations.predict_one(folds.training_rows(train), rows[~train], choice)
             values = values + class_bias[min(choice, len(class_bias) - 1)]
             logits[repeat, ~train] = values * factors[repeat, out]
-    class_bias, unseen = tilt(np.ones(m, dtype=bool)) if tilt else _NOTHING
+    class_bias, unseen = (
+        unseen_correction(np.ones(m, dtype=bool)) if unseen_correction else _NO_CORRECTION
+    )
     pairs = [
         (table[out][:, fold != out] + class_bias[:, None], y[fold != out])
         for table, fold in zip(tables, folds.assignment, strict=True)
         for out in range(folds.count)
     ]
     all_losses = np.concatenate([x for x, _ in pairs], axis=1)
-    best_trial, factor = _best(all_losses, np.concatenate([t for _, t in pairs]), prior, unseen, m)
+    best_trial, factor = _select_configuration(
+        all_losses, np.concatenate([t for _, t in pairs]), prior, unseen, m
+    )
     return NestedSelection(best_trial, factor, choices, factors, logits, inner)
 
 
-_NOTHING = np.zeros((1, 1)), np.zeros(1)
+_NO_CORRECTION = np.zeros((1, 1)), np.zeros(1)
 
 
-def _table(predict: Predict, fold: Ints, folds: Folds, configurations: int) -> Floats:
+def _inner_fit_logits(
+    predict: ConfigurationsPredictor, fold: Ints, folds: Folds, configurations: int
+) -> Floats:
     """Return logits ``[folds, configurations, m, K]`` of fits without that fold and record."""
     table: Floats | None = None
     for fold_a, fold_b in combinations(range(folds.count), 2):
@@ -281,7 +296,7 @@ def _table(predict: Predict, fold: Ints, folds: Folds, configurations: int) -> F
         if not len(test) or not len(train):
             continue
         in_fold_a = fold[test] == fold_a
-        for index, value in enumerate(predict(train, folds.rows[test])):
+        for index, value in enumerate(predict(train, folds.evaluated_rows[test])):
             if table is None:
                 table = np.zeros((folds.count, configurations, len(fold), value.shape[1]))
             table[fold_b, index, test[in_fold_a]] = value[in_fold_a]
@@ -291,7 +306,7 @@ def _table(predict: Predict, fold: Ints, folds: Folds, configurations: int) -> F
     return table
 
 
-def _best(
+def _select_configuration(
     logits: Floats, labels: Ints, prior: Floats, unseen: Floats, records: int
 ) -> tuple[int, float]:
     """Return the index of the configuration with the least loss, and the factor on its logits."""
@@ -305,24 +320,24 @@ def _best(
 
 
 def select_temperatures(
-    logits: Floats, inner: Floats, labels: Ints, folds: Folds
+    logits: Floats, inner_logits: Floats, labels: Ints, folds: Folds
 ) -> tuple[Floats, Floats, float]:
     """Scale each fold's logits by the temperature that is best on the other folds.
 
     Args:
         logits: Out-of-fold logits, as in ``NestedSelection``.
-        inner: Logits for selection, as in ``NestedSelection``.
+        inner_logits: Logits for selection, as in ``NestedSelection``.
         labels: Labels of the evaluated records, ``[m]``.
 
     Returns:
         Both arrays with factors applied, and the factor for the final model.
     """
-    logits, inner = logits.copy(), inner.copy()
+    logits, inner_logits = logits.copy(), inner_logits.copy()
     final = best_temperature(np.concatenate(logits), np.tile(labels, len(logits)))
     for repeat, fold in enumerate(folds.assignment):
         for out in range(folds.count):
             train = fold != out
-            factor = best_temperature(inner[repeat, out, train], labels[train])
-            inner[repeat, out] *= factor
+            factor = best_temperature(inner_logits[repeat, out, train], labels[train])
+            inner_logits[repeat, out] *= factor
             logits[repeat, ~train] *= factor
-    return logits, inner, final
+    return logits, inner_logits, final

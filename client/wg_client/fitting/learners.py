@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, fit_ridge, fit_standardisation
-from wg_client.fitting.logistic import fit_logistics
+from wg_client.fitting.logistic import fit_logistic_regressions
 from wg_common.inference.discriminants import fit_ldas
 
 RowIndex = NDArray[np.intp]
@@ -30,14 +30,14 @@ class Learner:
     Attributes:
         kind: ``LDA``, ``LOGISTIC`` or ``RIDGE``.
         strength: Shrinkage (LDA), C (logistic) or penalty (ridge).
-        prior: Evidence in nats that it must show beyond the default.
-        scale: Factor s on the logits of the base head; 0 without a base head.
+        prior_penalty: Evidence in nats that it must show beyond the default.
+        base_scale: Factor s on the logits of the base head; 0 without a base head.
     """
 
     kind: str
     strength: float
-    prior: float
-    scale: float = 0.0
+    prior_penalty: float
+    base_scale: float = 0.0
 
     @property
     def name(self) -> str:
@@ -47,14 +47,14 @@ class Learner:
     @property
     def unseen_scale(self) -> float:
         """Scale of the base head's rows of classes without records: s, or 1 if s is 0."""
-        return self.scale or 1.0
+        return self.base_scale or 1.0
 
 
 DISCRIMINANTS = Learner(LDA, 0.2, 0.0)
 RIDGE_REGRESSION = Learner(RIDGE, 0.1, 0.0)
 LOGISTIC_REGRESSION = Learner(LOGISTIC, 0.3, 0.0)
 
-AROUND_A_BASE = (
+LEARNERS_AROUND_BASE = (
     *(
         Learner(LOGISTIC, c, p + q, s)
         for c, p in ((0.003, 0.5), (0.03, 0.0), (0.3, 0.5))
@@ -69,7 +69,7 @@ AROUND_A_BASE = (
 """Learners around a base head among which cross-validation selects."""
 
 
-def fit_parts(
+def fit_learners(
     learners: Sequence[Learner], features: Floats, labels: Ints, base_logits: Floats | None = None
 ) -> tuple[list[LinearHead], RowIndex]:
     """Fit the learners' own heads, which are added to the logits of a base head.
@@ -88,8 +88,8 @@ def fit_parts(
     offset = np.zeros((len(x), k)) if base_logits is None else base_logits[:, rows]
     logistic = [learner for learner in learners if learner.kind == LOGISTIC]
     strengths = [learner.strength for learner in logistic]
-    offsets = [learner.scale * offset for learner in logistic]
-    fits = iter(fit_logistics(x, dense, k, strengths, offsets))
+    offsets = [learner.base_scale * offset for learner in logistic]
+    fits = iter(fit_logistic_regressions(x, dense, k, strengths, offsets))
     # Discriminants are the same at every scale.
     shrinkages = sorted({learner.strength for learner in learners if learner.kind == LDA})
     discriminants = fit_ldas(x, dense, k, shrinkages) if shrinkages else []

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from wg_client.fitting.folds import Folds
-from wg_client.fitting.learners import AROUND_A_BASE, fit_parts
-from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss, robust_loss
+from wg_client.fitting.learners import LEARNERS_AROUND_BASE, fit_learners
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss, robust_log_loss
 
 _BIASES = np.concatenate([[-50.0], np.linspace(-10, 10, 41)])
 """Candidate biases of classes without records; with the first they are never predicted."""
-_CLASSES = 8  # Most classes that are left out in turn
+_MOST_CLASSES = 8  # Most classes that are left out in turn
 _SMALL, _FEW = 500, 4
 """Number of records above which only so few classes are left out, on one fold."""
 
@@ -34,12 +34,12 @@ Without any record: the head as delivered.
 Mask = NDArray[np.bool_]
 
 
-def _no_figures() -> Floats:
+def _empty_figures() -> Floats:
     return np.zeros(0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ClassOutResult:
+class LeaveClassOutResult:
     """Quality on classes that were left out of training; empty if no class was left out.
 
     Attributes:
@@ -47,14 +47,14 @@ class ClassOutResult:
         recalls: Recall of each class left out, ``[C]``.
     """
 
-    losses: Floats = field(default_factory=_no_figures)
-    recalls: Floats = field(default_factory=_no_figures)
+    losses: Floats = field(default_factory=_empty_figures)
+    recalls: Floats = field(default_factory=_empty_figures)
 
 
-def evaluate_logits(logits: Floats, labels: Ints) -> ClassOutResult:
+def evaluate_logits(logits: Floats, labels: Ints) -> LeaveClassOutResult:
     """Evaluate logits ``[n, K]`` of models that were trained without the record's class."""
     losses, right = log_loss(logits, labels), logits.argmax(axis=1) == labels
-    return ClassOutResult(mean_by_class(losses, labels), mean_by_class(right, labels))
+    return LeaveClassOutResult(mean_by_class(losses, labels), mean_by_class(right, labels))
 
 
 def mean_by_class(values: NDArray[np.generic], labels: Ints) -> Floats:
@@ -62,7 +62,7 @@ def mean_by_class(values: NDArray[np.generic], labels: Ints) -> Floats:
     return np.array([values[labels == label].mean() for label in np.unique(labels)])
 
 
-def held_out_classes(labels: Ints, limit: int = _CLASSES) -> Ints:
+def held_out_classes(labels: Ints, limit: int = _MOST_CLASSES) -> Ints:
     """Return the classes that are left out in turn, spread evenly over those with records."""
     tried_classes = np.unique(labels)
     return tried_classes[
@@ -73,49 +73,58 @@ def held_out_classes(labels: Ints, limit: int = _CLASSES) -> Ints:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
+class _HeldOutPredictions:
     """Predictions of one learner for records evaluated with one class left out.
 
     Attributes:
-        record: Index among the evaluated records, ``[r]``.
-        members: Mask of the records of the class left out.
-        true: Logit of the record's class.
-        seen_mass: Log-sum-exp of the logits of classes with records.
-        absent_mass: Log-sum-exp of the logits of classes without records, with the class left out.
-        margin: Logit of the record's class minus the largest logit of classes with records.
-        is_largest: Mask of records whose class has the largest logit of classes without records.
+        record_indices: Index among the evaluated records, ``[r]``.
+        held_out_mask: Mask of the records of the class left out.
+        true_logits: Logit of the record's class.
+        seen_log_sum: Log-sum-exp of the logits of classes with records.
+        absent_log_sum: Log-sum-exp of the logits of classes without records, with the class left
+            out.
+        seen_margin: Logit of the record's class minus the largest logit of classes with records.
+        is_largest_absent: Mask of records whose class has the largest logit of classes without
+            records.
     """
 
-    record: Ints
-    members: Mask
-    true: Floats
-    seen_mass: Floats
-    absent_mass: Floats
-    margin: Floats
-    is_largest: Mask
+    record_indices: Ints
+    held_out_mask: Mask
+    true_logits: Floats
+    seen_log_sum: Floats
+    absent_log_sum: Floats
+    seen_margin: Floats
+    is_largest_absent: Mask
 
     def losses(self, in_training: Mask, unseen_mass: float, classes: int) -> Floats:
         """Return the mean log loss of the mixture at each bias, ``[len(_BIASES)]``."""
         total = np.zeros(len(_BIASES))
         for of_held_out, share in ((True, unseen_mass), (False, 1 - unseen_mass)):
-            rows = in_training[self.record] & (self.members == of_held_out)
+            rows = in_training[self.record_indices] & (self.held_out_mask == of_held_out)
             if rows.any():
                 total += share * self._of(rows, of_held_out, classes).mean(axis=0)
         return total
 
-    def own_loss(self, bias: float, classes: int) -> float:
+    def held_out_loss(self, bias: float, classes: int) -> float:
         """Return a learner's mean log loss on records of the class left out, at one bias."""
-        return float(self._of(self.members, True, classes, np.array([bias])).mean())
+        return float(self._of(self.held_out_mask, True, classes, np.array([bias])).mean())
 
     def recall(self, bias: float) -> float:
         """Return a learner's recall of the class left out."""
         return float(
-            np.mean(self.is_largest[self.members] & (self.margin[self.members] + bias > 0))
+            np.mean(
+                self.is_largest_absent[self.held_out_mask]
+                & (self.seen_margin[self.held_out_mask] + bias > 0)
+            )
         )
 
     def _of(self, rows: Mask, of_held_out: bool, classes: int, biases: Floats = _BIASES) -> Floats:
-        total = np.logaddexp(self.seen_mass[rows, None], self.absent_mass[rows, None] + biases)
-        return robust_loss(np.exp(self.true[rows, None] + of_held_out * biases - total), classes)
+        total = np.logaddexp(
+            self.seen_log_sum[rows, None], self.absent_log_sum[rows, None] + biases
+        )
+        return robust_log_loss(
+            np.exp(self.true_logits[rows, None] + of_held_out * biases - total), classes
+        )
 
 
 class LearnerEvaluation:
@@ -136,33 +145,35 @@ class LearnerEvaluation:
             labels: Labels of the records, ``[n]``.
             unseen_mass: Expected share of future records of classes without records.
         """
-        self._base, self._mass, self._judged = base, unseen_mass, len(folds.rows)
-        x, y = features[folds.rows], labels[folds.rows]
+        self._base, self._mass, self._judged = base, unseen_mass, len(folds.evaluated_rows)
+        x, y = features[folds.evaluated_rows], labels[folds.evaluated_rows]
         self._classes = len(base(x, y).bias)
         self._unseen = np.setdiff1d(np.arange(self._classes), labels)
         small = len(y) <= _SMALL
         self._tried = [
-            self._bias_asked(x, y, list(splits))
-            for splits in _splits(y, folds, *((_CLASSES, folds.count) if small else (_FEW, 1)))
+            self._predict_held_out(x, y, list(splits))
+            for splits in _class_out_splits(
+                y, folds, *((_MOST_CLASSES, folds.count) if small else (_FEW, 1))
+            )
         ]
 
     def __call__(self, in_training: Mask) -> tuple[Floats, Floats]:
         """Return each learner's best bias for classes without records, and the log loss."""
-        bias, losses = self._best(self._losses(in_training))
+        bias, losses = self._select_biases(self._losses(in_training))
         class_bias = np.zeros((len(bias), self._classes))
         class_bias[:, self._unseen] = bias[:, None]
         return class_bias, losses
 
-    def evaluate_learner(self, learner: int) -> ClassOutResult:
+    def evaluate_learner(self, learner: int) -> LeaveClassOutResult:
         """Evaluate a learner on each class left out, with the bias selected on the others."""
         by_class = self._losses(np.ones(self._judged, dtype=bool))
         losses, recalls = [], []
         for index, class_number in enumerate(self._tried):
             remaining = np.delete(by_class, index, axis=0) if len(by_class) > 1 else by_class
-            bias = float(self._best(remaining)[0][learner])
-            losses.append(class_number[learner].own_loss(bias, self._classes))
+            bias = float(self._select_biases(remaining)[0][learner])
+            losses.append(class_number[learner].held_out_loss(bias, self._classes))
             recalls.append(class_number[learner].recall(bias))
-        return ClassOutResult(np.array(losses), np.array(recalls))
+        return LeaveClassOutResult(np.array(losses), np.array(recalls))
 
     def _losses(self, in_training: Mask) -> Floats:
         """Return losses ``[classes left out, learners, biases]``."""
@@ -173,24 +184,26 @@ class LearnerEvaluation:
             ]
         )
 
-    def _bias_asked(
+    def _predict_held_out(
         self,
         features: Floats,
         labels: Ints,
         splits: Sequence[tuple[int, Mask, Mask]],
-    ) -> list[_Asked]:
+    ) -> list[_HeldOutPredictions]:
         """Fit and evaluate each learner with one class left out."""
-        by_learner: list[list[tuple[NDArray[np.generic], ...]]] = [[] for _ in AROUND_A_BASE]
+        by_learner: list[list[tuple[NDArray[np.generic], ...]]] = [[] for _ in LEARNERS_AROUND_BASE]
         for label, train, test in splits:
             if not train.any() or not test.any():
                 continue
             offset = self._base(features[train], labels[train]).logits(features)
-            parts, rows = fit_parts(AROUND_A_BASE, features[train], labels[train], offset[train])
+            parts, rows = fit_learners(
+                LEARNERS_AROUND_BASE, features[train], labels[train], offset[train]
+            )
             y, record = labels[test], np.flatnonzero(test)
             members, absent_classes = y == label, np.append(self._unseen, label)
-            for learner, part, chunks in zip(AROUND_A_BASE, parts, by_learner, strict=True):
+            for learner, part, chunks in zip(LEARNERS_AROUND_BASE, parts, by_learner, strict=True):
                 logits = learner.unseen_scale * offset[test]
-                logits[:, rows] = learner.scale * offset[test][:, rows] + part.logits(
+                logits[:, rows] = learner.base_scale * offset[test][:, rows] + part.logits(
                     features[test]
                 )
                 true = logits[np.arange(len(y)), y]
@@ -202,15 +215,16 @@ class LearnerEvaluation:
                     (record, members, true, seen_mass, logsumexp(marks, axis=1), margin, best)
                 )
         return [
-            _Asked(*(np.concatenate(c) for c in zip(*chunks, strict=True))) for chunks in by_learner
+            _HeldOutPredictions(*(np.concatenate(c) for c in zip(*chunks, strict=True)))
+            for chunks in by_learner
         ]
 
-    def _best(self, losses: Floats) -> tuple[Floats, Floats]:
+    def _select_biases(self, losses: Floats) -> tuple[Floats, Floats]:
         mean = losses.mean(axis=0)
         return _BIASES[mean.argmin(axis=1)], mean.min(axis=1)
 
 
-def _splits(
+def _class_out_splits(
     labels: Ints, folds: Folds, limit: int, count: int
 ) -> Iterator[Iterator[tuple[int, Mask, Mask]]]:
     """Yield class left out, training mask and evaluation mask, for each class and fold.

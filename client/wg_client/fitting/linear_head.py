@@ -126,7 +126,7 @@ def log_loss(logits: Floats, labels: Ints) -> Floats:
     """
     n, k = logits.shape
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return robust_loss(odds[np.arange(n), labels] / (odds @ np.ones(k)), k)
+    return robust_log_loss(odds[np.arange(n), labels] / (odds @ np.ones(k)), k)
 
 
 def best_temperature(logits: Floats, labels: Ints) -> float:
@@ -142,17 +142,17 @@ def best_temperature(logits: Floats, labels: Ints) -> float:
     step = max(1, _AT_ONCE // (n * k))
     for start in range(0, len(grid), step):
         odds = np.exp(below * grid[start : start + step, None, None])
-        by_label = robust_loss(odds / (odds @ np.ones(k))[..., None], k)
+        by_label = robust_log_loss(odds / (odds @ np.ones(k))[..., None], k)
         losses += list(by_label[:, np.arange(n), labels].sum(axis=1) + by_label.mean(axis=(1, 2)))
     return float(grid[int(np.argmin(losses))])
 
 
-def robust_loss(chances: Floats, classes: int) -> Floats:
+def robust_log_loss(true_probabilities: Floats, classes: int) -> Floats:
     """Return the log loss of probabilities of the true class, mixed with 5 % uniform."""
-    return np.asarray(-np.log(0.95 * chances + 0.05 / classes))
+    return np.asarray(-np.log(0.95 * true_probabilities + 0.05 / classes))
 
 
-def tempered_loss(head: LinearHead, features: Floats, labels: Ints) -> float:
+def total_tempered_loss(head: LinearHead, features: Floats, labels: Ints) -> float:
     """Return the total log loss of a head over all records, nats, at its best temperature."""
     logits = head.logits(features)
     return float(log_loss(logits * best_temperature(logits, labels), labels).sum())

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from wg_client.fitting.averages import average_models, mean_head
+from wg_client.fitting.averages import average_heads, average_models
 from wg_client.fitting.fitted import FittedModel, select_and_fit
 from wg_client.fitting.folds import Folds, RowIndex, single_configuration
 from wg_client.fitting.learners import (
@@ -22,7 +22,7 @@ from wg_client.fitting.learners import (
     LOGISTIC_REGRESSION,
     RIDGE_REGRESSION,
     Learner,
-    fit_parts,
+    fit_learners,
 )
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, extend_to_classes
 from wg_common.inference.discriminants import principal_components
@@ -61,7 +61,7 @@ def fit_local_only(
         """Fit one learner on some columns of the features, as a head on all."""
 
         def refit(rows: RowIndex | slice, choice: int = 0) -> LinearHead:
-            part, present = _in_span(learner, features[rows, block], labels[rows])
+            part, present = _fit_in_span(learner, features[rows, block], labels[rows])
             weight = np.zeros((len(present), features.shape[1]))
             weight[:, block] = part.weight
             return extend_to_classes(LinearHead(weight, part.bias), present, classes)
@@ -86,11 +86,13 @@ def fit_local_only(
     shares = None if one_trunk else 1 / np.bincount(trunk_of_member)[trunk_of_member]
     average = average_models(members, folds, shares)
     if average is None:
-        average = replace(members[0], head=mean_head([member.head for member in members], shares))
+        average = replace(
+            members[0], head=average_heads([member.head for member in members], shares)
+        )
     return replace(average, settings={"learner": "+".join(learner.name for learner in learners)})
 
 
-def _in_span(learner: Learner, x: Floats, labels: Ints) -> tuple[LinearHead, RowIndex]:
+def _fit_in_span(learner: Learner, x: Floats, labels: Ints) -> tuple[LinearHead, RowIndex]:
     """Fit a learner in the directions in which the records vary.
 
     Its strength is relative to the variance per direction: directions without variance must not
@@ -99,6 +101,6 @@ def _in_span(learner: Learner, x: Floats, labels: Ints) -> tuple[LinearHead, Row
     mean = x.mean(axis=0)
     values, vectors = principal_components(x - mean, min(x.shape))
     directions = vectors[:, values >= 1e-9 * values.max(initial=0.0)]
-    (part,), present = fit_parts((learner,), (x - mean) @ directions, labels)
+    (part,), present = fit_learners((learner,), (x - mean) @ directions, labels)
     weight = part.weight @ directions.T
     return LinearHead(weight, part.bias - weight @ mean), present

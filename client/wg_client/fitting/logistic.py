@@ -33,7 +33,7 @@ _FORCING = 0.3
 """Relative residual, in the preconditioner's norm, at which conjugate gradients stop."""
 
 
-def fit_logistics(
+def fit_logistic_regressions(
     features: Floats,
     labels: Ints,
     classes: int,
@@ -56,15 +56,15 @@ def fit_logistics(
         return []
     n, d = features.shape
     augmented_features = np.hstack([features, np.full((n, 1), _BIAS)])
-    records, right = _rotate(augmented_features)
-    problem = _Problem(
-        records=records,
-        squares=np.sum(records**2, axis=0),
-        hot=np.eye(classes)[:, None, labels],
-        strength=np.asarray(strengths, dtype=np.float64),
-        offset=np.stack([offset.T for offset in offsets], axis=1),
+    records, right = _rotate_to_principal(augmented_features)
+    problem = _RegressionBatch(
+        coordinates=records,
+        squared_singular_values=np.sum(records**2, axis=0),
+        one_hot_labels=np.eye(classes)[:, None, labels],
+        strengths=np.asarray(strengths, dtype=np.float64),
+        offsets=np.stack([offset.T for offset in offsets], axis=1),
     )
-    minimisers = _minimise(problem) * np.sqrt(problem.strength)[:, None]
+    minimisers = _minimise_batch(problem) * np.sqrt(problem.strengths)[:, None]
     weights = minimisers @ right  # [K, b, d + 1]
     return [
         LinearHead(weights[:, i, :d].copy(), _BIAS * weights[:, i, d])
@@ -72,7 +72,7 @@ def fit_logistics(
     ]
 
 
-def _rotate(rows: Floats) -> tuple[Floats, Floats]:
+def _rotate_to_principal(rows: Floats) -> tuple[Floats, Floats]:
     """Return coordinates ``[n, r]`` of rows ``[n, D]``, and the principal directions ``[r, D]``."""
     n, d = rows.shape
     if n < d:  # from products of rows: five times faster than a singular value decomposition
@@ -85,66 +85,70 @@ def _rotate(rows: Floats) -> tuple[Floats, Floats]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Problem:
+class _RegressionBatch:
     """Batch of b logistic regressions in rotated coordinates, with unknowns ``[K, b, r]``.
 
     Classes come first: sums over them are then sums of long vectors.
 
     Attributes:
-        records: Z, ``[n, r]``.
-        squares: Squared singular values, ``[r]``.
-        hot: Labels, ``[K, 1, n]``.
-        strength: C, ``[b]``.
-        offset: ``[K, b, n]``.
+        coordinates: Z, ``[n, r]``.
+        squared_singular_values: Squared singular values, ``[r]``.
+        one_hot_labels: Labels, ``[K, 1, n]``.
+        strengths: C, ``[b]``.
+        offsets: ``[K, b, n]``.
     """
 
-    records: Floats
-    squares: Floats
-    hot: Floats
-    strength: Floats
-    offset: Floats
+    coordinates: Floats
+    squared_singular_values: Floats
+    one_hot_labels: Floats
+    strengths: Floats
+    offsets: Floats
 
-    def part(self, keep: NDArray[np.bool_]) -> _Problem:
+    def select_fits(self, keep: NDArray[np.bool_]) -> _RegressionBatch:
         """Return the batch with only some of its fits."""
-        return _Problem(
-            self.records, self.squares, self.hot, self.strength[keep], self.offset[:, keep]
+        return _RegressionBatch(
+            self.coordinates,
+            self.squared_singular_values,
+            self.one_hot_labels,
+            self.strengths[keep],
+            self.offsets[:, keep],
         )
 
     def forward(self, x: Floats) -> Floats:
         """Return the unknowns' contribution to the logits, ``[K, b, n]``."""
         k, b, r = x.shape
-        flat = (x * np.sqrt(self.strength)[:, None]).reshape(k * b, r) @ self.records.T
+        flat = (x * np.sqrt(self.strengths)[:, None]).reshape(k * b, r) @ self.coordinates.T
         return flat.reshape(k, b, -1)
 
     def backward(self, v: Floats) -> Floats:
         """Return the product of the transposed design with logits, the transpose of ``forward``."""
         k, b, n = v.shape
-        flat = v.reshape(k * b, n) @ self.records
-        return flat.reshape(k, b, -1) * np.sqrt(self.strength)[:, None]
+        flat = v.reshape(k * b, n) @ self.coordinates
+        return flat.reshape(k, b, -1) * np.sqrt(self.strengths)[:, None]
 
     def loss(self, x: Floats) -> tuple[Floats, Floats]:
         """Return the loss of each fit, ``[b]``, and the class probabilities, ``[K, b, n]``."""
-        logits = self.offset + self.forward(x)
+        logits = self.offsets + self.forward(x)
         logits -= logits.max(axis=0)
         chances = np.exp(logits)
         total = chances.sum(axis=0)
         chances /= total
-        true_logits = (logits * self.hot).sum(axis=0)
-        return (np.log(total) - true_logits).sum(axis=1) + 0.5 * _dot(x, x), chances
+        true_logits = (logits * self.one_hot_labels).sum(axis=0)
+        return (np.log(total) - true_logits).sum(axis=1) + 0.5 * _inner_products(x, x), chances
 
     def gradient(self, x: Floats, chances: Floats) -> Floats:
         """Return the gradient of the losses at the unknowns x, ``[K, b, r]``."""
-        return self.backward(chances - self.hot) + x
+        return self.backward(chances - self.one_hot_labels) + x
 
-    def newton(self, chances: Floats, gradient: Floats, *, inner: int = 100) -> Floats:
+    def newton_direction(self, chances: Floats, gradient: Floats, *, inner: int = 100) -> Floats:
         """Return a direction ``[K, b, r]`` that solves Newton's equations to ``_FORCING``."""
         spread = np.mean(chances * (1 - chances), axis=2)  # [K, b]
-        curvature = (self.strength * spread)[:, :, None] * self.squares + 1
+        curvature = (self.strengths * spread)[:, :, None] * self.squared_singular_values + 1
         direction = np.zeros_like(gradient)
         residual = -gradient
         scaled_residual = residual / curvature
         along = scaled_residual
-        size = _dot(residual, scaled_residual)
+        size = _inner_products(residual, scaled_residual)
         enough = _FORCING**2 * size
         for _ in range(inner):
             logit_step = self.forward(along)
@@ -152,11 +156,11 @@ class _Problem:
             logit_step *= chances
             image = self.backward(logit_step) + along
             # A fit that is solved exactly has no direction left: 0 / tiny stays 0.
-            step = (size / np.maximum(_dot(along, image), 1e-300))[:, None]
+            step = (size / np.maximum(_inner_products(along, image), 1e-300))[:, None]
             direction = direction + step * along
             residual = residual - step * image
             scaled_residual = residual / curvature
-            new = _dot(residual, scaled_residual)
+            new = _inner_products(residual, scaled_residual)
             if np.all(new <= enough):
                 break
             along = scaled_residual + (new / np.maximum(size, 1e-300))[:, None] * along
@@ -164,33 +168,33 @@ class _Problem:
         return direction
 
 
-def _minimise(problem: _Problem, *, steps: int = 200) -> Floats:
+def _minimise_batch(problem: _RegressionBatch, *, steps: int = 200) -> Floats:
     """Return the minimisers, ``[K, b, r]``; converged fits leave the batch."""
-    fits = len(problem.strength)
-    minimisers = np.zeros((len(problem.hot), fits, len(problem.squares)))
+    fits = len(problem.strengths)
+    minimisers = np.zeros((len(problem.one_hot_labels), fits, len(problem.squared_singular_values)))
     unfinished_fits = np.arange(fits)
     x = minimisers.copy()
     loss, chances = problem.loss(x)
     for _ in range(steps):
         gradient = problem.gradient(x, chances)
-        going = 0.5 * _dot(gradient, gradient) > LOSS_TOLERANCE * np.maximum(loss, 1)
+        going = 0.5 * _inner_products(gradient, gradient) > LOSS_TOLERANCE * np.maximum(loss, 1)
         minimisers[:, unfinished_fits] = x
         if not going.any():
             break
         if not going.all():
-            unfinished_fits, problem = unfinished_fits[going], problem.part(going)
+            unfinished_fits, problem = unfinished_fits[going], problem.select_fits(going)
             x, gradient, chances = x[:, going], gradient[:, going], chances[:, going]
             loss = loss[going]
-        x, loss, chances = _step(problem, x, loss, chances, gradient)
+        x, loss, chances = _newton_step(problem, x, loss, chances, gradient)
     minimisers[:, unfinished_fits] = x
     return minimisers
 
 
-def _step(
-    problem: _Problem, x: Floats, loss: Floats, chances: Floats, gradient: Floats
+def _newton_step(
+    problem: _RegressionBatch, x: Floats, loss: Floats, chances: Floats, gradient: Floats
 ) -> tuple[Floats, Floats, Floats]:
-    direction = problem.newton(chances, gradient)
-    slope = _dot(gradient, direction)
+    direction = problem.newton_direction(chances, gradient)
+    slope = _inner_products(gradient, direction)
     length = np.ones(len(loss))
     while True:
         candidate = x + length[:, None] * direction
@@ -202,7 +206,7 @@ def _step(
         length = np.where(worse, length / 2, length)
 
 
-def _dot(a: Floats, b: Floats) -> Floats:
+def _inner_products(a: Floats, b: Floats) -> Floats:
     """Return the inner product of each fit, ``[b]``."""
     products: Floats = np.einsum("kbr,kbr->b", a, b)
     return products

@@ -17,7 +17,7 @@ CLUSTER_INFLATION = 8.0
 
 
 def refine_by_clusters(
-    head: LinearHead, features: Floats, *, rounds: int = 20, records: int = 4096
+    head: LinearHead, features: Floats, *, iterations: int = 20, record_limit: int = 4096
 ) -> LinearHead:
     """Return the head refined by clusters of unlabelled records.
 
@@ -28,7 +28,7 @@ def refine_by_clusters(
     Returns:
         A head on the same features; the same head if all records are alike.
     """
-    rows = np.linspace(0, len(features) - 1, min(len(features), records)).astype(int)
+    rows = np.linspace(0, len(features) - 1, min(len(features), record_limit)).astype(int)
     centre = features[rows].mean(axis=0)
     x, base = features[rows] - centre, head.logits(features[rows])
     n, k = base.shape
@@ -36,7 +36,7 @@ def refine_by_clusters(
     if trace < 1e-9:
         return head
     square = float(((x @ x.T if n < x.shape[1] else x.T @ x) ** 2).sum()) / n**2
-    for _ in range(rounds):
+    for _ in range(iterations):
         mass = shares.sum(axis=0)
         means = shares.T @ x / (mass + 1)[:, None]  # with one additional record at the centre
         # Variance tr S^2 / tr S of the wide directions, with S the scatter within clusters:

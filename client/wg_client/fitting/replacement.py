@@ -23,7 +23,7 @@ REPLACEMENT_RISK = 0.05
 """Probability that the first network is replaced by one that is no better."""
 
 
-def replacement_errors(units: int, alternatives: int) -> float:
+def required_standard_errors(units: int, alternatives: int) -> float:
     """Return the number of standard errors that a network must gain to replace the first one.
 
     Args:
@@ -51,7 +51,7 @@ def choose_replacement(losses: Floats, groups: Ints) -> int:
     """
     if len(losses) == 1:
         return 0
-    errors = replacement_errors(len(np.unique(groups)), len(losses) - 1)
+    errors = required_standard_errors(len(np.unique(groups)), len(losses) - 1)
     gains = losses[0] - losses[1:]
     above = [
         float(gain.mean()) - errors * error

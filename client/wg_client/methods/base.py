@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.fitting.backbone import TrunkFeatures
+from wg_client.fitting.family_features import FamilyNetworkHead
 from wg_client.fitting.fitted import FittedModel
 from wg_client.fitting.folds import Folds, stratified_folds
+from wg_client.fitting.joined_columns import JoinedColumns
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.fitting.local_models import fit_local_only
-from wg_client.fitting.side_by_side import JoinedColumns
-from wg_client.fitting.standardised import FamilyNetworkHead
+from wg_client.fitting.trunk_features import TrunkFeatures
 from wg_common import streams
 from wg_common.catalogue import FAMILY_SOURCES, SAME_FAMILY, InputScaling
 from wg_common.inference.likeness import UNLIKENESS_THRESHOLD
@@ -46,28 +46,28 @@ class PlantRecords:
 
     Attributes:
         all_labels: int64 ``[N]``, -1 = unlabelled.
-        classes: Size K of the declared label domain.
+        class_count: Size K of the declared label domain.
         encoder_features: Trunk of local-only: the encoder.
         units: Privacy units, or None.
-        patterns: Key that repetitions of a record share (``Modality.repetition_keys``), or None;
-            they replace units where there are none. Folds split no unit.
+        repetition_keys: Key that repetitions of a record share (``Modality.repetition_keys``), or
+            None; they replace units where there are none. Folds split no unit.
         plant_trunk: Trunk fitted on the records, whose features follow the encoder's; None: there
             is no such trunk.
-        columns: Local features of all records, including those of ``plant_trunk``, ``[N, D]``;
-            None: not stored.
+        local_features: Local features of all records, including those of ``plant_trunk``,
+            ``[N, D]``; None: not stored.
     """
 
     all_labels: Ints
-    classes: int
+    class_count: int
     encoder_features: TrunkFeatures
     units: Sequence[str] | None = None
-    patterns: Sequence[str] | None = None
+    repetition_keys: Sequence[str] | None = None
     plant_trunk: PlantTrunk | None = None
-    columns: JoinedColumns | None = None
+    local_features: JoinedColumns | None = None
 
     @property
-    def _kin(self) -> Sequence[str] | None:
-        return self.patterns if self.units is None else self.units
+    def _unit_keys(self) -> Sequence[str] | None:
+        return self.repetition_keys if self.units is None else self.units
 
     @cached_property
     def _is_labelled(self) -> NDArray[np.bool_]:
@@ -81,34 +81,36 @@ class PlantRecords:
     @property
     def evaluated_labels(self) -> Ints:
         """Labels ``[m]`` of the evaluated records, which are a sample if there are thousands."""
-        return self.labels[self.folds.rows]
+        return self.labels[self.folds.evaluated_rows]
 
     @cached_property
     def evaluated_groups(self) -> Ints:
         """Index of each evaluated record's unit, ``[m]``; without units, each record's own."""
-        return np.unique(self.groups[self.folds.rows], return_inverse=True)[1]
+        return np.unique(self.groups[self.folds.evaluated_rows], return_inverse=True)[1]
 
     @cached_property
     def groups(self) -> Ints:
         """Index of each labelled record's unit, ``[n]``; without units, each record's own."""
-        return np.arange(len(self.labels)) if self._groups is None else self._groups
+        return np.arange(len(self.labels)) if self._all_groups is None else self._all_groups
 
     @cached_property
-    def _groups(self) -> NDArray[np.intp] | None:
-        if self._kin is None:
+    def _all_groups(self) -> NDArray[np.intp] | None:
+        if self._unit_keys is None:
             return None
-        names = [unit for unit, keep in zip(self._kin, self._is_labelled, strict=True) if keep]
+        names = [
+            unit for unit, keep in zip(self._unit_keys, self._is_labelled, strict=True) if keep
+        ]
         return np.unique(names, return_inverse=True)[1]
 
     @cached_property
     def has_two_per_class(self) -> bool:
         """True if each declared class has two labelled records."""
-        return int(np.bincount(self.labels, minlength=self.classes).min()) > 1
+        return int(np.bincount(self.labels, minlength=self.class_count).min()) > 1
 
     @cached_property
     def has_single_class(self) -> bool:
         """True if all labelled records have one class although several are declared."""
-        return self.classes > 1 and not self.has_several_classes
+        return self.class_count > 1 and not self.has_several_classes
 
     @cached_property
     def has_several_classes(self) -> bool:
@@ -118,7 +120,7 @@ class PlantRecords:
     @cached_property
     def independent_count(self) -> int:
         """Number of independent labelled records: of their units, if there are units."""
-        return len(self.labels) if self._groups is None else len(np.unique(self._groups))
+        return len(self.labels) if self._all_groups is None else len(np.unique(self._all_groups))
 
     @cached_property
     def unseen_mass(self) -> float:
@@ -127,13 +129,13 @@ class PlantRecords:
         Each such class counts as an average class.
         """
         local_classes = len(np.unique(self.labels))
-        return (self.classes - local_classes) / self.classes
+        return (self.class_count - local_classes) / self.class_count
 
     @cached_property
     def folds(self) -> Folds:
         """Folds of the labelled records; not usable if there are too few records."""
         return stratified_folds(
-            self.labels, streams.stream_generator(Stream.SELECTION_FOLDS), self._groups
+            self.labels, streams.stream_generator(Stream.SELECTION_FOLDS), self._all_groups
         )
 
     @cached_property
@@ -143,9 +145,9 @@ class PlantRecords:
             return None
         features, sizes = (
             self.features(self.encoder_features),
-            (self.encoder_features.blocks, self.encoder_features.trunk_blocks),
+            (self.encoder_features.block_sizes, self.encoder_features.trunk_block_counts),
         )
-        return fit_local_only(features, self.labels, self.classes, self.folds, *sizes)
+        return fit_local_only(features, self.labels, self.class_count, self.folds, *sizes)
 
     def features(self, trunk: TrunkFeatures) -> Floats:
         """Return features ``[n, d]`` of the labelled records on a trunk."""
@@ -170,7 +172,7 @@ class DeliveredCandidate:
         fitted: Out-of-fold evaluation, if it was selected among several networks; the evaluation
             includes that selection.
         architecture: Name of a network's architecture in the catalogue; empty: a head.
-        inputs: Treatment of the network's inputs.
+        input_scaling: Treatment of the network's inputs.
     """
 
     name: str
@@ -180,7 +182,7 @@ class DeliveredCandidate:
     unlikeness: float = 0.0
     fitted: FittedModel | None = None
     architecture: str = ""
-    inputs: InputScaling = "raw"
+    input_scaling: InputScaling = "raw"
 
     @property
     def is_family_head(self) -> bool:
@@ -304,7 +306,7 @@ class Method(Protocol):
         """Title in reports."""
 
     @property
-    def reference(self) -> bool:
+    def is_reference(self) -> bool:
         """True if the method uses nothing delivered and only serves as the baseline."""
 
     def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:

@@ -13,32 +13,32 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln
 
-from wg_client.fitting.assignment import likeliest_rows
+from wg_client.fitting.assignment import assign_likeliest_rows
 from wg_client.fitting.averages import average_models
 from wg_client.fitting.finetune import fit_finetuned
 from wg_client.fitting.fitted import FittedModel, select_and_fit
 from wg_client.fitting.folds import RowIndex, single_configuration
 from wg_client.fitting.leave_class_out import BaseHead, evaluate_logits
-from wg_client.fitting.linear_head import Floats, Ints, LinearHead, tempered_loss
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead, total_tempered_loss
 from wg_client.methods.base import DeliveredCandidate, FittedMethod, PlantRecords, PreparedPackage
 
 
 def evaluate_delivered(
-    head_by: Callable[[RowIndex | slice], LinearHead], features: Floats, records: PlantRecords
+    select_head: Callable[[RowIndex | slice], LinearHead], features: Floats, records: PlantRecords
 ) -> FittedModel:
     """Evaluate a delivered head out of fold, at the temperature that suits the records.
 
     Args:
-        head_by: Selects the head by the indices of training records.
+        select_head: Selects the head by the indices of training records.
         features: Features of labelled records, ``[n, d]``.
         records: The plant's records.
     """
 
     def refit(rows: RowIndex | slice, choice: int = 0) -> LinearHead:
-        return head_by(rows)
+        return select_head(rows)
 
     def predict(train: RowIndex, held_out: RowIndex) -> Floats:
-        return head_by(train).logits(features[held_out])
+        return select_head(train).logits(features[held_out])
 
     fitted_model, _ = select_and_fit(
         single_configuration(predict), refit, records.labels, records.folds
@@ -52,7 +52,7 @@ def evaluate_delivered(
     return fitted_model
 
 
-def best_candidate(candidates: Sequence[DeliveredCandidate], classes: int) -> BaseHead:
+def candidate_selector(candidates: Sequence[DeliveredCandidate], classes: int) -> BaseHead:
     """Return a function that picks the candidate with the least log loss on the training records.
 
     Without records, and on ties, it is the first. The logarithm of the rank is added to the loss,
@@ -83,7 +83,7 @@ def best_candidate(candidates: Sequence[DeliveredCandidate], classes: int) -> Ba
                 rows = len(candidate.head.bias)
                 heads.append(match_rows_to_classes(candidate.head, features, labels, classes))
                 prices.append(price + gammaln(1 + rows) - gammaln(1 + rows - classes))
-        losses = [tempered_loss(head, features, labels) for head in heads]
+        losses = [total_tempered_loss(head, features, labels) for head in heads]
         return heads[int(np.argmin(np.add(losses, prices)))]
 
     return base
@@ -93,7 +93,7 @@ def match_rows_to_classes(
     head: LinearHead, features: Floats, labels: Ints, classes: int
 ) -> LinearHead:
     """Return a head over K classes whose rows are in the likeliest order for the records."""
-    rows = likeliest_rows(head.logits(features), labels, classes)
+    rows = assign_likeliest_rows(head.logits(features), labels, classes)
     return LinearHead(head.weight[rows], head.bias[rows])
 
 
@@ -103,33 +103,33 @@ class DeliveredMethod:
 
     Attributes:
         sources: Sources of the candidates.
-        trained: Fine-tune the candidate on local records.
-        reference: See ``Method``.
+        fine_tunes: Fine-tune the candidate on local records.
+        is_reference: See ``Method``.
     """
 
     name: str
     title: str
     sources: Collection[str]
-    trained: bool = False
-    reference: bool = False
+    fine_tunes: bool = False
+    is_reference: bool = False
 
     def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
         """Return the best delivered head, unchanged or fine-tuned; see ``Method.fit``."""
         eligible = [c for c in package.candidates if c.source in self.sources]
-        if not eligible or (self.trained and not len(records.labels)):
+        if not eligible or (self.fine_tunes and not len(records.labels)):
             return None
         first_candidate = eligible[0]
         # Heads on different trunks cannot be compared on the features of one trunk.
-        base = best_candidate(
-            [c for c in eligible if c.trunk is first_candidate.trunk], records.classes
+        base = candidate_selector(
+            [c for c in eligible if c.trunk is first_candidate.trunk], records.class_count
         )
         trunk, features = first_candidate.trunk, records.features(first_candidate.trunk)
         if first_candidate.fitted is not None:
-            of_network = self._of_network(first_candidate.fitted, records)
+            of_network = self._average_network_head(first_candidate.fitted, records)
             if of_network is None:
                 return None
             fitted_model = of_network
-        elif not self.trained:
+        elif not self.fine_tunes:
             fitted_model = evaluate_delivered(
                 lambda rows: base(features[rows], records.labels[rows]), features, records
             )
@@ -144,14 +144,14 @@ class DeliveredMethod:
             fitted=fitted_model,
             origin=next((c.name for c in eligible if c.head is chosen_head), first_candidate.name),
             made_for_kind=first_candidate.is_family_head or is_network,
-            made_for_machine=is_network and not self.trained,
-            unchecked_rank=None if self.trained else _unchecked_rank(first_candidate, package),
+            made_for_machine=is_network and not self.fine_tunes,
+            unchecked_rank=None if self.fine_tunes else _unchecked_rank(first_candidate, package),
         )
 
-    def _of_network(self, head: FittedModel, records: PlantRecords) -> FittedModel | None:
+    def _average_network_head(self, head: FittedModel, records: PlantRecords) -> FittedModel | None:
         """Return a head, alone or averaged with local-only; None if the average cannot be made."""
-        if not self.trained or records.local_only_model is None or not records.has_two_per_class:
-            return None if self.trained else head
+        if not self.fine_tunes or records.local_only_model is None or not records.has_two_per_class:
+            return None if self.fine_tunes else head
         return average_models((records.local_only_model, head), records.folds)
 
 

@@ -17,12 +17,12 @@ from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import Posterior
 
 
-class Ensemble:
+class PooledEnsembleMethod:
     """Method that fine-tunes the pooled head, and averages it with local-only if labels suffice."""
 
     name = names.POOLED_FINETUNED
     title = "pooled + local training"
-    reference = False
+    is_reference = False
 
     def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
         """Return the pooled head, fine-tuned and averaged with local-only; see ``Method.fit``."""

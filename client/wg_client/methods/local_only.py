@@ -4,12 +4,12 @@ from wg_client.methods import names
 from wg_client.methods.base import FittedMethod, PlantRecords, PreparedPackage
 
 
-class LocalOnly:
+class LocalOnlyMethod:
     """Method that fits a head on the encoder's features, whatever the server sends."""
 
-    name = names.LOCAL
+    name = names.LOCAL_ONLY
     title = "local-only"
-    reference = True
+    is_reference = True
 
     def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
         """Return the local-only model; see ``Method.fit``."""

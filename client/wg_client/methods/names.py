@@ -4,7 +4,7 @@ There are three mechanisms: models of known kinds are *handed on*, statistics th
 released are *pooled*, and weights for a declared machine are *generated*.
 """
 
-LOCAL = "local-only"
+LOCAL_ONLY = "local-only"
 HANDED_ON = "handed-on"
 GENERATED = "generated"
 POOLED = "pooled"

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr, softmax
 
-from wg_client.fitting.backbone import TrunkFeatures, append_network_features
 from wg_client.fitting.folds import RowIndex
 from wg_client.fitting.linear_head import LinearHead, best_temperature, log_loss
 from wg_client.fitting.replacement import choose_replacement
+from wg_client.fitting.trunk_features import TrunkFeatures, append_network_features
 from wg_client.methods.base import DeliveredCandidate, PlantRecords
 from wg_client.methods.delivered import evaluate_delivered
 
@@ -28,12 +28,12 @@ class ChosenNetworks:
     """Networks that a plant selected among those delivered for its machine.
 
     Attributes:
-        numbers: Index of each selected network among those delivered.
+        indices: Index of each selected network among those delivered.
         candidate: Average of the selected networks, as a head on encoder and networks together; its
             evaluation includes the selection.
     """
 
-    numbers: tuple[int, ...]
+    indices: tuple[int, ...]
     candidate: DeliveredCandidate
 
 
@@ -47,11 +47,11 @@ def choose_networks(
         records: The plant's records.
         encoder: The encoder's trunk, to which the networks' features are appended.
     """
-    leading = choose_without_labels(networks)
+    leading = choose_networks_without_labels(networks)
     sets = [leading, *((number,) for number in range(len(networks)) if (number,) != leading)]
     parts = [candidate.trunk.features for candidate in networks]
     side_by_side = TrunkFeatures(np.hstack(parts))
-    heads = [_mean_head(networks, members) for members in sets]
+    heads = [_average_network_heads(networks, members) for members in sets]
     features, labels = records.features(side_by_side), records.labels
 
     def rank(rows: RowIndex | slice) -> int:
@@ -80,14 +80,16 @@ def choose_networks(
     return ChosenNetworks(members, candidate)
 
 
-def choose_without_labels(networks: Sequence[DeliveredCandidate]) -> tuple[int, ...]:
+def choose_networks_without_labels(networks: Sequence[DeliveredCandidate]) -> tuple[int, ...]:
     """Return the indices of the networks selected without labels, by all records.
 
     These are the first network on raw inputs, and the first on standardised inputs if its answers
     have a higher mutual information with the records. If only one of them was delivered, it is
     alone.
     """
-    leaders = {candidate.inputs: number for number, candidate in reversed([*enumerate(networks)])}
+    leaders = {
+        candidate.input_scaling: number for number, candidate in reversed([*enumerate(networks)])
+    }
     if len(leaders) == 1:
         return (0,)
     raw, second = leaders["raw"], leaders["standardised"]
@@ -109,7 +111,9 @@ def mutual_information(candidate: DeliveredCandidate) -> float:
     return float(entr(answers.mean(axis=0)).sum() - entr(answers).sum(axis=1).mean())
 
 
-def _mean_head(networks: Sequence[DeliveredCandidate], members: Sequence[int]) -> LinearHead:
+def _average_network_heads(
+    networks: Sequence[DeliveredCandidate], members: Sequence[int]
+) -> LinearHead:
     """Average the logits of some networks, as one head on the features of all of them."""
     classes, width = networks[0].head.weight.shape
     weight: NDArray[np.float64] = np.zeros((classes, len(networks), width))

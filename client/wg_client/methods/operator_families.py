@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from wg_client.data.recipient import EncodedRecords
-from wg_client.fitting.assignment import likeliest_rows
-from wg_client.fitting.linear_head import Ints, LinearHead, tempered_loss
+from wg_client.fitting.assignment import assign_likeliest_rows
+from wg_client.fitting.linear_head import Ints, LinearHead, total_tempered_loss
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.inference import family_head, likeness
 from wg_common.inference.family_head import FamilyHead, FeatureLayout
@@ -41,20 +41,20 @@ class DeliveredFamily:
         source: Source of the candidate.
         head: Head of R classes.
         likeness: Test of records against the family's.
-        network: Tensors of a network that came with the head.
+        network_tensors: Tensors of a network that came with the head.
         layout: Layout of local features.
-        local: Local features of all records, ``[n, D]``.
-        released: Released features of all records, ``[n, d]``.
+        local_features: Local features of all records, ``[n, D]``.
+        released_features: Released features of all records, ``[n, d]``.
     """
 
     name: str
     source: str
     head: FamilyHead
     likeness: LikenessTest
-    network: Tensors
+    network_tensors: Tensors
     layout: FeatureLayout
-    local: NDArray[np.floating]
-    released: NDArray[np.floating]
+    local_features: NDArray[np.floating]
+    released_features: NDArray[np.floating]
 
     @property
     def is_named(self) -> bool:
@@ -64,7 +64,7 @@ class DeliveredFamily:
     @cached_property
     def unlikeness(self) -> float:
         """Distance of the plant's records from the family's records."""
-        return self.likeness.unlikeness(self.released)
+        return self.likeness.unlikeness(self.released_features)
 
     @property
     def is_refused(self) -> bool:
@@ -82,14 +82,14 @@ class DeliveredFamily:
             classes: K.
         """
         labelled, rows = labels >= 0, len(self.head.bias)
-        head = LinearHead(*self.head.adapt_to_site(self.local, self.layout))
-        features = self.local[labelled].astype(np.float64)
+        head = LinearHead(*self.head.adapt_to_site(self.local_features, self.layout))
+        features = self.local_features[labelled].astype(np.float64)
         orders = 0.0
         if not self.is_named:
-            order = likeliest_rows(head.logits(features), labels[labelled], classes)
+            order = assign_likeliest_rows(head.logits(features), labels[labelled], classes)
             head = LinearHead(head.weight[order], head.bias[order])
             orders = float(gammaln(1 + rows) - gammaln(1 + rows - classes))
-        return tempered_loss(head, features, labels[labelled]) + orders
+        return total_tempered_loss(head, features, labels[labelled]) + orders
 
 
 def read_family(
@@ -119,10 +119,10 @@ def read_family(
         source=candidate.source,
         head=family_head.family_head_from_tensors(head, rows, layout),
         likeness=likeness.likeness_test_from_tensors(of_likeness, features.dimension),
-        network=network,
+        network_tensors=network,
         layout=layout,
-        local=features.local[:, : layout.scaled + sum(layout.blocks)],
-        released=features.values,
+        local_features=features.local[:, : layout.scaled + sum(layout.blocks)],
+        released_features=features.values,
     )
 
 

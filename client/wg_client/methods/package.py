@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wg_client.data.recipient import PackageRecipient
-from wg_client.fitting.backbone import TrunkFeatures, encoder_features
+from wg_client.fitting.family_features import FamilyNetworkHead, append_family_logits
+from wg_client.fitting.joined_columns import Features, JoinedColumns
 from wg_client.fitting.linear_head import head_from_tensors
-from wg_client.fitting.side_by_side import Features, JoinedColumns
-from wg_client.fitting.standardised import FamilyNetworkHead, family_features
+from wg_client.fitting.trunk_features import TrunkFeatures, encoder_features
 from wg_client.methods import network_choice, operator_families
 from wg_client.methods.base import DeliveredCandidate, PlantNetwork, PlantRecords, PreparedPackage
 from wg_client.methods.operator_families import DeliveredFamily
@@ -48,13 +48,13 @@ def prepare_package(
         ConfigError: An architecture cannot be used with this encoder, or its package is missing.
     """
     records = plant_records(plant)
-    reading = _Reading(plant, records, manifest.condition.data_sheet)
+    reading = _PackageReader(plant, records, manifest.condition.data_sheet)
     for candidate in manifest.candidates:
         try:
             reading.add(candidate, tensors[candidate.name])
         except DecodeError as error:
             raise DecodeError(f"candidate {candidate.name}: {error}") from error
-    return records, reading.package(others_released=bool(manifest.pool_releases))
+    return records, reading.prepared_package(others_released=bool(manifest.pool_releases))
 
 
 def fit_plant_trunk(plant: PackageRecipient) -> tuple[PlantTrunk | None, JoinedColumns]:
@@ -78,16 +78,16 @@ def plant_records(plant: PackageRecipient) -> PlantRecords:
     trunk, local = fit_plant_trunk(plant)
     return PlantRecords(
         all_labels=plant.data.labels,
-        classes=len(plant.data.label_names),
-        encoder_features=_encoder(plant, trunk, local),
+        class_count=len(plant.data.label_names),
+        encoder_features=_encoder_trunk(plant, trunk, local),
         units=plant.data.units,
-        patterns=find_modality(plant.data.modality).repetition_keys(plant.data.records),
+        repetition_keys=find_modality(plant.data.modality).repetition_keys(plant.data.records),
         plant_trunk=trunk,
-        columns=local,
+        local_features=local,
     )
 
 
-class _Reading:
+class _PackageReader:
     """Reader of the candidates of one package."""
 
     def __init__(self, plant: PackageRecipient, records: PlantRecords, machine_kind: str) -> None:
@@ -117,7 +117,7 @@ class _Reading:
     def _add_head(self, candidate: PackedCandidate, tensors: Tensors) -> None:
         from wg_common.nets import tensor_set
 
-        plant, classes = self._plant, self._records.classes
+        plant, classes = self._plant, self._records.class_count
         name, source, columns = candidate.name, candidate.source, plant.features.dimension
         if source == POSTERIOR_SOURCE:
             self._posterior = posteriors.posterior_from_tensors(tensors, classes, columns)
@@ -132,7 +132,7 @@ class _Reading:
             self._heads.append(DeliveredCandidate(name, source, encoder, head))
 
     def _add_network(self, candidate: PackedCandidate, tensors: Tensors) -> None:
-        from wg_client.methods.sheet_fit import KINDS, data_sheet_fit
+        from wg_client.methods.sheet_fit import MACHINE_KINDS, measure_sheet_fit
         from wg_common.nets import network, tensor_set
 
         architecture, source = candidate.architecture, candidate.source
@@ -141,7 +141,7 @@ class _Reading:
         if source != catalogue.DIFFUSION_SOURCE:
             raise DecodeError(f"of source {source!r}, which is no network's")
         tensor_set.check_tensors(
-            architecture, tensors, self._records.classes, self._plant.features.dimension
+            architecture, tensors, self._records.class_count, self._plant.features.dimension
         )
         batch = self._batches.get(architecture)
         if batch is None:
@@ -154,9 +154,9 @@ class _Reading:
         features = network.trunk_features(module, batch)
         if not np.isfinite(features).all():
             raise DecodeError("a feature of a record here is not finite")
-        is_judge = candidate.inputs == "raw" and self._machine_kind in KINDS
+        is_judge = candidate.inputs == "raw" and self._machine_kind in MACHINE_KINDS
         if self._sheet_fit is None and is_judge:
-            self._sheet_fit = data_sheet_fit(
+            self._sheet_fit = measure_sheet_fit(
                 architecture, module, head_from_tensors(tensors), batch
             )
         self._trunks[candidate.name] = trunk
@@ -167,11 +167,11 @@ class _Reading:
                 TrunkFeatures(features.astype(np.float64)),
                 head_from_tensors(tensors),
                 architecture=architecture,
-                inputs=candidate.inputs,
+                input_scaling=candidate.inputs,
             )
         )
 
-    def package(self, *, others_released: bool) -> PreparedPackage:
+    def prepared_package(self, *, others_released: bool) -> PreparedPackage:
         """Return the prepared package, with the selected family and the selected networks.
 
         Raises:
@@ -183,15 +183,19 @@ class _Reading:
         if self._networks:
             of_machine, network = self._chosen_network()
             candidates.insert(0, of_machine)
-        family = operator_families.choose_family(self._families, plant.data.labels, records.classes)
+        family = operator_families.choose_family(
+            self._families, plant.data.labels, records.class_count
+        )
         if family is not None:
             second_network = _family_network(plant, family)
             if second_network is not None and network is not None:
                 raise DecodeError(f"candidate {family.name}: a second network beside the encoder")
             second = None if second_network is None else second_network.head
-            columns: Features = plant.features.local if records.columns is None else records.columns
+            columns: Features = (
+                plant.features.local if records.local_features is None else records.local_features
+            )
             dimension = plant.features.dimension
-            trunk, head = family_features(
+            trunk, head = append_family_logits(
                 family.head, columns, family.layout, records.encoder_features, dimension, second
             )
             of_family = DeliveredCandidate(
@@ -215,7 +219,7 @@ class _Reading:
         choice = network_choice.choose_networks(
             self._networks, self._records, self._records.encoder_features
         )
-        networks = [self._networks[number] for number in choice.numbers]
+        networks = [self._networks[number] for number in choice.indices]
         trunks = [self._trunks[candidate.name] for candidate in networks]
         architecture = networks[0].architecture
         return choice.candidate, PlantNetwork(
@@ -234,7 +238,7 @@ def _family_network(plant: PackageRecipient, family: DeliveredFamily) -> PlantNe
     architecture = find_modality(plant.data.modality).family_network
     try:
         delivered_network = family_network.unpack_network(
-            family.network, architecture, len(family.head.bias)
+            family.network_tensors, architecture, len(family.head.bias)
         )
     except DecodeError as error:
         raise DecodeError(f"candidate {family.name}: {error}") from error
@@ -264,7 +268,7 @@ def standardise_network(
     return PlantNetwork(network.architecture, site_network.trunk, module, features, head)
 
 
-def _encoder(
+def _encoder_trunk(
     plant: PackageRecipient, trunk: PlantTrunk | None, local: JoinedColumns
 ) -> TrunkFeatures:
     """Return the encoder's trunk, with the features of the trunk fitted at the plant."""

@@ -3,29 +3,29 @@
 from wg_client.methods import names
 from wg_client.methods.base import Method
 from wg_client.methods.delivered import DeliveredMethod
-from wg_client.methods.ensemble import Ensemble
-from wg_client.methods.local_only import LocalOnly
-from wg_client.methods.posterior_head import PosteriorHead
+from wg_client.methods.ensemble import PooledEnsembleMethod
+from wg_client.methods.local_only import LocalOnlyMethod
+from wg_client.methods.pooled_head import PooledHeadMethod
 from wg_common.catalogue import DIFFUSION_SOURCE, FAMILY_SOURCES, POSTERIOR_SOURCE
 
 METHODS: tuple[Method, ...] = (
-    LocalOnly(),
+    LocalOnlyMethod(),
     DeliveredMethod(name=names.HANDED_ON, title="handed on", sources=FAMILY_SOURCES),
     DeliveredMethod(name=names.GENERATED, title="generated", sources={DIFFUSION_SOURCE}),
-    PosteriorHead(),
+    PooledHeadMethod(),
     DeliveredMethod(
         name=names.HANDED_ON_FINETUNED,
         title="handed on + local training",
         sources=FAMILY_SOURCES,
-        trained=True,
+        fine_tunes=True,
     ),
     DeliveredMethod(
         name=names.GENERATED_FINETUNED,
         title="generated + local training",
         sources={DIFFUSION_SOURCE},
-        trained=True,
+        fine_tunes=True,
     ),
-    Ensemble(),
+    PooledEnsembleMethod(),
 )
 
 

@@ -19,22 +19,22 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from wg_client.fitting.backbone import TrunkFeatures
 from wg_client.fitting.linear_head import LinearHead
+from wg_client.fitting.trunk_features import TrunkFeatures
 from wg_client.methods.base import DeliveredCandidate
 from wg_client.methods.network_choice import mutual_information
 from wg_common.nets import network
 
 INFORMATION_SHARE = 0.5
-KINDS = ("rotating_machine",)  # Machine kinds on which the limit was selected
+MACHINE_KINDS = ("rotating_machine",)  # Machine kinds on which the limit was selected
 FEWEST_RECORDS = 20  # Fewest records
 SAMPLE_RECORDS = 300  # Most records that are used, evenly spaced: more change nothing
-OTHER_SPEEDS = (0.7, 0.8, 0.9, 1.12, 1.25, 1.4)
+SPEED_FACTORS = (0.7, 0.8, 0.9, 1.12, 1.25, 1.4)
 """Factors on the frequencies of lines; real machines deviate some hundredths from the sheet."""
 
 
-def data_sheet_fit(
-    architecture: str, trunk: nn.Module, head: LinearHead, batch: NDArray[np.float32]
+def measure_sheet_fit(
+    architecture: str, trunk: nn.Module, head: LinearHead, inputs: NDArray[np.float32]
 ) -> float | None:
     """Return how well the lines of a data sheet fit a plant's records, nats; higher is better.
 
@@ -42,20 +42,22 @@ def data_sheet_fit(
         architecture: Architecture of the network for the sheet, on raw inputs.
         trunk: Trunk of the network, in evaluation mode.
         head: Head of the network.
-        batch: Inputs of all of the plant's records, as the architecture prepares them.
+        inputs: Inputs of all of the plant's records, as the architecture prepares them.
 
     Returns:
         None if there are too few records, or the architecture does not use spectrum lines.
     """
     at_speed = network.network_kind(architecture).rescale_to_speed
-    if at_speed is None or len(batch) < FEWEST_RECORDS:
+    if at_speed is None or len(inputs) < FEWEST_RECORDS:
         return None
-    rows = np.linspace(0, len(batch) - 1, min(len(batch), SAMPLE_RECORDS)).round().astype(np.intp)
-    sample = batch[rows]
+    rows = np.linspace(0, len(inputs) - 1, min(len(inputs), SAMPLE_RECORDS)).round().astype(np.intp)
+    sample = inputs[rows]
 
-    def information_of(inputs: NDArray[np.float32]) -> float:
-        features = network.trunk_features(trunk, inputs).astype(np.float64)
+    def information_of(rescaled: NDArray[np.float32]) -> float:
+        features = network.trunk_features(trunk, rescaled).astype(np.float64)
         return mutual_information(DeliveredCandidate("", "", TrunkFeatures(features), head))
 
-    at_other_speeds = np.mean([information_of(at_speed(sample, factor)) for factor in OTHER_SPEEDS])
+    at_other_speeds = np.mean(
+        [information_of(at_speed(sample, factor)) for factor in SPEED_FACTORS]
+    )
     return float(INFORMATION_SHARE * information_of(sample) - at_other_speeds)

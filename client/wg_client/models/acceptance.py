@@ -24,11 +24,11 @@ from wg_client.fitting.linear_head import Floats, Ints
 from wg_client.models import adoption, novelty, predict, store
 from wg_client.models.adoption import ModelReference
 from wg_client.models.manifest import ModelsManifest
-from wg_client.models.passing import PassRule, defect_log_odds, pass_rule
+from wg_client.models.passing import PassRule, defect_log_odds, load_pass_rule
 from wg_client.models.predict import ModelInputs
 from wg_core.site.home import ClientHome
 
-GOOD_NAMES = frozenset(
+GOOD_LABEL_NAMES = frozenset(
     {"ok", "good", "normal", "pass", "no defect", "良品", "正常", "合格", "異常なし", "良"}
 )
 """Labels that mean "no defect" by their name, in lower case."""
@@ -38,7 +38,7 @@ def good_labels(labels: Sequence[str], declared_labels: Sequence[str] | None) ->
     """Return the labels that mean "no defect": the declared ones, or those so by name."""
     if declared_labels is not None:
         return tuple(declared_labels)
-    return tuple(label for label in labels if label.casefold() in GOOD_NAMES)
+    return tuple(label for label in labels if label.casefold() in GOOD_LABEL_NAMES)
 
 
 def good_mask(
@@ -92,32 +92,34 @@ class AcceptanceScores:
     """Scores of one model on the acceptance set.
 
     Attributes:
-        defect: Probability of a defect, ``[a]``.
-        good: Mask of good records, ``[a]``; None if no label means "no defect".
-        right: Mask of records with a correct predicted label, ``[a]``.
-        new: Mask of new records, ``[a]``.
-        passes: Mask of records that may pass (``passing``), ``[a]``.
+        defect_probabilities: Probability of a defect, ``[a]``.
+        good_mask: Mask of good records, ``[a]``; None if no label means "no defect".
+        correct_mask: Mask of records with a correct predicted label, ``[a]``.
+        new_mask: Mask of new records, ``[a]``.
+        pass_mask: Mask of records that may pass (``passing``), ``[a]``.
     """
 
-    defect: Floats
-    good: NDArray[np.bool_] | None
-    right: NDArray[np.bool_]
-    new: NDArray[np.bool_]
-    passes: NDArray[np.bool_]
+    defect_probabilities: Floats
+    good_mask: NDArray[np.bool_] | None
+    correct_mask: NDArray[np.bool_]
+    new_mask: NDArray[np.bool_]
+    pass_mask: NDArray[np.bool_]
 
     def counts_at(self, threshold: float) -> ThresholdCounts:
         """Count verdicts and errors at a threshold."""
         accepts = rejects = None
-        reject = ~self.new & (self.defect >= threshold)
-        passes = ~self.new & ~reject & self.passes
-        if self.good is not None:
-            accepts = ErrorCount(int((passes & ~self.good).sum()), int((~self.good).sum()))
-            rejects = ErrorCount(int((reject & self.good).sum()), int(self.good.sum()))
+        reject = ~self.new_mask & (self.defect_probabilities >= threshold)
+        passes = ~self.new_mask & ~reject & self.pass_mask
+        if self.good_mask is not None:
+            accepts = ErrorCount(
+                int((passes & ~self.good_mask).sum()), int((~self.good_mask).sum())
+            )
+            rejects = ErrorCount(int((reject & self.good_mask).sum()), int(self.good_mask.sum()))
         return ThresholdCounts(
             threshold=threshold,
             false_accepts=accepts,
             false_rejects=rejects,
-            wrong_labels=ErrorCount(int((~self.right).sum()), len(self.right)),
+            wrong_labels=ErrorCount(int((~self.correct_mask).sum()), len(self.correct_mask)),
             looks=int((~passes & ~reject).sum()),
         )
 
@@ -131,24 +133,24 @@ class AcceptanceResults:
     """Evaluation of all models of a package on the acceptance set, each at its threshold.
 
     Attributes:
-        kept: Name of the kept model.
+        kept_model: Name of the kept model.
         scores: Scores by model; empty if there is no acceptance set that can judge them.
         thresholds: Threshold by model.
-        passing: Rule by which records pass the kept model; None if no label means "no defect".
+        pass_rule: Rule by which records pass the kept model; None if no label means "no defect".
     """
 
-    kept: str
+    kept_model: str
     scores: Mapping[str, AcceptanceScores] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
-    passing: PassRule | None = None
+    pass_rule: PassRule | None = None
 
-    def counts_of(self, model: str) -> ThresholdCounts | None:
+    def counts_for_model(self, model: str) -> ThresholdCounts | None:
         """Return the counts of one model at its threshold; None if it was not evaluated."""
         scores = self.scores.get(model)
         return None if scores is None else scores.counts_at(self.thresholds[model])
 
     @property
-    def judgements(self) -> dict[str, ThresholdCounts]:
+    def counts_by_model(self) -> dict[str, ThresholdCounts]:
         """Counts of all models at their thresholds, by name."""
         return {
             name: scores.counts_at(self.thresholds[name]) for name, scores in self.scores.items()
@@ -164,11 +166,11 @@ def evaluate_package(
         VerificationError: A model's file differs from the one that was stored.
         DataError: A record must be read again, and changed since it was frozen.
     """
-    records = judging_records(plant, manifest)
+    records = usable_acceptance_set(plant, manifest)
     good = good_mask(manifest.labels, plant.config.data.good)
-    passing = None if good is None else pass_rule(home, manifest, manifest.kept, good)
+    passing = None if good is None else load_pass_rule(home, manifest, manifest.kept, good)
     if records is None:
-        return AcceptanceResults(kept=manifest.kept, passing=passing)
+        return AcceptanceResults(kept_model=manifest.kept, pass_rule=passing)
     rows = records.independent_rows
     inputs = acceptance_set_inputs(home, plant, records, manifest)[rows]
     truth = records.records.labels[rows]
@@ -176,31 +178,36 @@ def evaluate_package(
     tensors = store.load_novelty(home, manifest)
     is_new, is_unlike = (
         novelty.flag_unlike_records(tensors, inputs, share)
-        for share in (novelty.NEW_SHARE, novelty.NO_PASS)
+        for share in (novelty.NEW_SHARE, novelty.PASS_LIKENESS)
     )
 
     def scores_of(name: str) -> AcceptanceScores:
-        logits, passes = predict.logits(home, manifest, name, inputs), np.zeros(len(truth), bool)
+        logits, passes = (
+            predict.model_logits(home, manifest, name, inputs),
+            np.zeros(len(truth), bool),
+        )
         if good is not None:
-            passes = pass_rule(home, manifest, name, good).passes(defect_log_odds(logits, good))
-        chances = predict.probabilities(logits, manifest)
+            passes = load_pass_rule(home, manifest, name, good).pass_mask(
+                defect_log_odds(logits, good)
+            )
+        chances = predict.capped_probabilities(logits, manifest)
         return score_probabilities(chances, truth, good, is_new, passes & ~is_unlike)
 
     return AcceptanceResults(
-        kept=manifest.kept,
+        kept_model=manifest.kept,
         scores={name: scores_of(name) for name in names},
         thresholds={name: model_threshold(home, manifest, name) for name in names},
-        passing=passing,
+        pass_rule=passing,
     )
 
 
 def model_threshold(home: ClientHome, manifest: ModelsManifest, model: str) -> float:
     """Return a model's threshold: the one set while it was in use, else 0.5."""
-    choice = ModelReference(package_id=manifest.package_id, model=manifest.entry(model).name)
+    choice = ModelReference(package_id=manifest.package_id, model=manifest.find_entry(model).name)
     return adoption.read_history(home).threshold_of(choice)
 
 
-def judging_records(plant: PlantData, manifest: ModelsManifest) -> AcceptanceSet | None:
+def usable_acceptance_set(plant: PlantData, manifest: ModelsManifest) -> AcceptanceSet | None:
     """Return the acceptance set, if models of a package can be evaluated on it."""
     records = plant.acceptance_set
     fits = (manifest.labels, manifest.encoder) == (plant.config.data.labels, plant.encoder)
@@ -208,44 +215,44 @@ def judging_records(plant: PlantData, manifest: ModelsManifest) -> AcceptanceSet
 
 
 def acceptance_set_inputs(
-    home: ClientHome, plant: PlantData, judging: AcceptanceSet, manifest: ModelsManifest
+    home: ClientHome, plant: PlantData, acceptance_set: AcceptanceSet, manifest: ModelsManifest
 ) -> ModelInputs:
     """Compute the inputs of the package's models for the acceptance set."""
     has_further = manifest.network is not None or manifest.plant_trunk
     if not has_further and manifest.encoder == plant.encoder:
-        return judging.features.astype(np.float64)
+        return acceptance_set.features.astype(np.float64)
     modality = plant.data.modality
     data = SiteData(
         records=plants.stored_records(
-            home, plant.config, judging.listing, judging.records, modality
+            home, plant.config, acceptance_set.listing, acceptance_set.records, modality
         ),
         modality=modality,
-        labels=judging.records.labels,
+        labels=acceptance_set.records.labels,
         label_names=plant.config.data.labels,
-        names=judging.listing.names,
+        names=acceptance_set.listing.names,
     )
     return predict.encode_records(home, manifest, data)
 
 
 def score_probabilities(
-    chances: Floats,
+    probabilities: Floats,
     labels: Ints,
     good_mask: NDArray[np.bool_] | None,
-    is_new: NDArray[np.bool_],
+    new_mask: NDArray[np.bool_],
     pass_mask: NDArray[np.bool_],
 ) -> AcceptanceScores:
     """Return the scores of class probabilities ``[a, K]`` against labels ``[a]``.
 
     Args:
         good_mask: Mask of the labels that mean "no defect", ``[K]``; None: unknown.
-        is_new: Mask of new records, ``[a]``.
+        new_mask: Mask of new records, ``[a]``.
         pass_mask: Mask of records that may pass, ``[a]``.
     """
-    defects = np.ones(chances.shape[1], dtype=bool) if good_mask is None else ~good_mask
+    defects = np.ones(probabilities.shape[1], dtype=bool) if good_mask is None else ~good_mask
     return AcceptanceScores(
-        defect=chances[:, defects].sum(axis=1),
-        good=None if good_mask is None else good_mask[labels],
-        right=chances.argmax(axis=1) == labels,
-        new=is_new,
-        passes=pass_mask,
+        defect_probabilities=probabilities[:, defects].sum(axis=1),
+        good_mask=None if good_mask is None else good_mask[labels],
+        correct_mask=probabilities.argmax(axis=1) == labels,
+        new_mask=new_mask,
+        pass_mask=pass_mask,
     )

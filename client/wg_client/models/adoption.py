@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_client.models import store
 from wg_client.models.manifest import KEPT_ALIAS, ModelsManifest
 from wg_common.language import Text, template, text
@@ -28,8 +28,8 @@ from wg_core.wire import canonical
 log = logging.getLogger(__name__)
 
 VERSION = 2
-FILE = "adoption.json"
-PROGRAM = "weightgate"  # Author of automatic decisions
+FILE_NAME = "adoption.json"
+PROGRAM_AUTHOR = "weightgate"  # Author of automatic decisions
 _LIMIT = 16 << 20
 INITIAL_THRESHOLD = 0.5  # Initial threshold of a model
 INITIAL_MISSED_SHARE = 0.1  # Initial largest share of defective records that may pass
@@ -85,7 +85,7 @@ class AdoptionHistory:
     @property
     def latest_change(self) -> AdoptionChange:
         """Last change, which holds the current state."""
-        no_change = AdoptionChange(when=0, what="arrived", by=PROGRAM, subject=None, why="")
+        no_change = AdoptionChange(when=0, what="arrived", by=PROGRAM_AUTHOR, subject=None, why="")
         return self.changes[-1] if self.changes else no_change
 
     @property
@@ -107,7 +107,7 @@ def read_history(home: ClientHome) -> AdoptionHistory:
     Raises:
         DecodeError: The file is damaged, or of another version.
     """
-    path = home.models / FILE
+    path = home.models / FILE_NAME
     if path.is_file():
         data = atomic.read_bytes(path, limit=_LIMIT)
         if canonical.stated_version(data, subject=str(path)) < VERSION:
@@ -125,17 +125,17 @@ def model_in_use(home: ClientHome) -> tuple[ModelsManifest, str]:
     """
     state = read_history(home).latest_change
     if state.in_use is None:
-        message = _NO_MODEL if state.shadow is None else _WAITS
-        if store.kept_sensors(home):
+        message = _NO_MODEL if state.shadow is None else _SHADOW_WAITS
+        if store.sensor_package_paths(home):
             message = _SENSOR
         raise ConfigError(message.format(models=home.models))
-    return _manifest(home, state.in_use), state.in_use.model
+    return _find_manifest(home, state.in_use), state.in_use.model
 
 
 def shadow_model(home: ClientHome) -> tuple[ModelsManifest, str] | None:
     """Return the package and name of the shadow model; None if there is none."""
     choice = read_history(home).latest_change.shadow
-    return None if choice is None else (_manifest(home, choice), choice.model)
+    return None if choice is None else (_find_manifest(home, choice), choice.model)
 
 
 def find_model(
@@ -153,14 +153,14 @@ def find_model(
     """
     if package is None:
         manifest, name = model_in_use(home)
-        return manifest, manifest.entry(model or name).name
+        return manifest, manifest.find_entry(model or name).name
     matches = [m for m in store.all_manifests(home) if m.package_id.startswith(package)]
     if len(matches) != 1:
         raise ConfigError(f"package {package!r}: {len(matches)} packages begin with it")
-    return matches[0], matches[0].entry(model or KEPT_ALIAS).name
+    return matches[0], matches[0].find_entry(model or KEPT_ALIAS).name
 
 
-def record_arrival(home: ClientHome, new: ModelsManifest) -> str:
+def record_arrival(home: ClientHome, new_manifest: ModelsManifest) -> str:
     """Decide whether models of a newly applied package come into use; return the decision's reason.
 
     The first model is used. A later model that is no better changes nothing. A better model, or one
@@ -174,32 +174,32 @@ def record_arrival(home: ClientHome, new: ModelsManifest) -> str:
     with locks.lock_models(home):
         history = read_history(home)
         state = history.latest_change
-        choice = ModelReference(package_id=new.package_id, model=new.kept)
+        choice = ModelReference(package_id=new_manifest.package_id, model=new_manifest.kept)
         for change in history.changes:
-            if change.subject is not None and change.subject.package_id == new.package_id:
+            if change.subject is not None and change.subject.package_id == new_manifest.package_id:
                 return change.why
-        old = None if state.in_use is None else _manifest(home, state.in_use)
-        uses, why = True, _FIRST
+        old = None if state.in_use is None else _find_manifest(home, state.in_use)
+        uses, why = True, _FIRST_MODEL
         if old is not None:
-            uses, why = _replaces_at_once(new, old)
+            uses, why = _decide_replacement(new_manifest, old)
         present, shadow = state.in_use, state.shadow
         event: ChangeKind = "arrived"
-        if uses and predicts_few_site_class(new, new.kept):
+        if uses and predicts_few_site_class(new_manifest, new_manifest.kept):
             # The plant's own model predicts no class that only other sites know.
-            has_local = any(entry.name == LOCAL for entry in new.models)
-            present = replace(choice, model=LOCAL) if has_local else None
+            has_local = any(entry.name == LOCAL_ONLY for entry in new_manifest.models)
+            present = replace(choice, model=LOCAL_ONLY) if has_local else None
             shadow, event, why = choice, "shadow", _FEW_SITES
         elif uses:
             present, event = choice, "use"
         elif why in (_BETTER, _OTHER_RECORDS):
             shadow, event = choice, "shadow"
-        _append(
+        _append_change(
             home,
             history,
             AdoptionChange(
                 when=int(time.time()),
                 what=event,
-                by=PROGRAM,
+                by=PROGRAM_AUTHOR,
                 subject=choice,
                 why=why,
                 in_use=present,
@@ -208,13 +208,13 @@ def record_arrival(home: ClientHome, new: ModelsManifest) -> str:
             ),
         )
     if uses and old is not None:
-        log.warning("package %s: %s: %s", new.package_id[:16], event, why)
+        log.warning("package %s: %s: %s", new_manifest.package_id[:16], event, why)
     return why
 
 
-def arrival_note(why: str) -> tuple[Text, ...]:
+def arrival_sentences(reason: str) -> tuple[Text, ...]:
     """Return a sentence on a decision of ``record_arrival``; none about a first model."""
-    return () if why == _FIRST else (text(why),)
+    return () if reason == _FIRST_MODEL else (text(reason),)
 
 
 _NO_MODEL = "{models}: no models yet; 'wg-client run' or 'apply' makes them"
@@ -222,16 +222,16 @@ _SENSOR = (
     "{models}: no models that tell classes; the home keeps a soft sensor, which 'wg-client"
     " soft-sensor' uses"
 )
-_FIRST = template("the first model")
+_FIRST_MODEL = template("the first model")
 _FEW_SITES = template(
     "fewer than three sites agree on classes without a record here: the model waits"
     " until a person accepts it ('models use --few-sites')"
 )
-_WAITS = (
+_SHADOW_WAITS = (
     "{models}: no model is in use: the one in shadow waits for a person's word; see its report,"
     " then 'wg-client models use --shadow --few-sites --by NAME'"
 )
-_BY_HAND = template("chosen by hand")
+_CHOSEN_BY_HAND = template("chosen by hand")
 _NO_BETTER = template("no better than the model in use, which stays")
 _BETTER = template(
     "better on your records than the model in use: it runs in shadow until you put it into use"
@@ -245,21 +245,21 @@ _OTHER_ENCODER = template(
 )
 
 
-def _replaces_at_once(new: ModelsManifest, old: ModelsManifest) -> tuple[bool, str]:
+def _decide_replacement(new: ModelsManifest, old: ModelsManifest) -> tuple[bool, str]:
     """Return whether a later package's model is used at once, and why."""
     if new.encoder != old.encoder:
         return True, _OTHER_ENCODER
     if (new.commitment, new.labels) != (old.commitment, old.labels):
         return False, _OTHER_RECORDS
-    return False, _BETTER if _better(new, old) else _NO_BETTER
+    return False, _BETTER if _is_better(new, old) else _NO_BETTER
 
 
-def _better(new: ModelsManifest, old: ModelsManifest) -> bool:
+def _is_better(new: ModelsManifest, old: ModelsManifest) -> bool:
     """Return whether a later kept model is better than an earlier one on the same records."""
     if old.architecture == new.architecture:
         return new.gain > old.gain
     # Gains compare only within one architecture; accuracies compare across architectures.
-    before, after = old.entry(KEPT_ALIAS).accuracy, new.entry(KEPT_ALIAS).accuracy
+    before, after = old.find_entry(KEPT_ALIAS).accuracy, new.find_entry(KEPT_ALIAS).accuracy
     return before is None or after is None or after > before
 
 
@@ -275,20 +275,25 @@ def predicts_few_site_class(manifest: ModelsManifest, model: str) -> bool:
 
 
 def put_in_use(
-    home: ClientHome, package: ModelsManifest, model: str, by: str, *, accept_few: bool = False
+    home: ClientHome,
+    package: ModelsManifest,
+    model: str,
+    by: str,
+    *,
+    accept_few_sites: bool = False,
 ) -> AdoptionChange:
     """Put a model in use, by a person's decision.
 
     Args:
-        accept_few: The person accepts classes that few sites support.
+        accept_few_sites: The person accepts classes that few sites support.
 
     Raises:
         UsageError: ``by`` is not a valid name.
         ConfigError: The model is in use already, the package has no such model, or few sites
-            support one of its classes and ``accept_few`` is not set.
+            support one of its classes and ``accept_few_sites`` is not set.
     """
-    choice = ModelReference(package_id=package.package_id, model=package.entry(model).name)
-    if predicts_few_site_class(package, choice.model) and not accept_few:
+    choice = ModelReference(package_id=package.package_id, model=package.find_entry(model).name)
+    if predicts_few_site_class(package, choice.model) and not accept_few_sites:
         raise ConfigError(
             f"{choice}: fewer than three sites stand behind classes that it names; its report says"
             " how many. Add --few-sites to use it all the same"
@@ -310,7 +315,7 @@ def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -
         UsageError: ``by`` is not a valid name.
         ConfigError: The model is in use, or the package has no such model.
     """
-    choice = ModelReference(package_id=package.package_id, model=package.entry(model).name)
+    choice = ModelReference(package_id=package.package_id, model=package.find_entry(model).name)
     with locks.lock_models(home):
         history = read_history(home)
         state = history.latest_change
@@ -359,19 +364,23 @@ def _record_decision(
         check_name(change.by)
     except DecodeError as error:
         raise UsageError(f"--by: {error}") from error
-    return _append(home, history, replace(change, when=int(time.time()), why=_BY_HAND))
+    return _append_change(
+        home, history, replace(change, when=int(time.time()), why=_CHOSEN_BY_HAND)
+    )
 
 
-def _append(home: ClientHome, history: AdoptionHistory, change: AdoptionChange) -> AdoptionChange:
+def _append_change(
+    home: ClientHome, history: AdoptionHistory, change: AdoptionChange
+) -> AdoptionChange:
     if change.what not in ("threshold", "missed"):
         change = replace(change, threshold=history.threshold_of(change.in_use))
     data = canonical.encode(replace(history, changes=(*history.changes, change)))
-    atomic.write_bytes(home.models / FILE, data, mode=atomic.PRIVATE_MODE)
+    atomic.write_bytes(home.models / FILE_NAME, data, mode=atomic.PRIVATE_MODE)
     return change
 
 
-def _manifest(home: ClientHome, choice: ModelReference) -> ModelsManifest:
+def _find_manifest(home: ClientHome, choice: ModelReference) -> ModelsManifest:
     manifest = store.read_manifest(home, choice.package_id)
     if manifest is None:
-        raise ConfigError(f"{home.models / FILE}: names {choice}, which is not here")
+        raise ConfigError(f"{home.models / FILE_NAME}: names {choice}, which is not here")
     return manifest

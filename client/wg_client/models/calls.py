@@ -29,11 +29,11 @@ from numpy.typing import NDArray
 
 from wg_client.fitting.linear_head import Floats
 from wg_client.fitting.sure_calls import UNREACHABLE_THRESHOLD, bounded_error_share
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_client.models import acceptance, adoption, novelty, store
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import NoveltyTest
-from wg_client.models.passing import PassRule, defect_log_odds, pass_rule
+from wg_client.models.passing import PassRule, defect_log_odds, load_pass_rule
 from wg_client.models.predict import ModelInputs, Prediction
 from wg_common.language import text
 from wg_core.site import config as configuration
@@ -54,23 +54,23 @@ class VerdictRule:
     """Evaluator of one model's predictions: ``sure``, ``unsure`` or ``new``, and the verdict.
 
     Attributes:
-        sure: Lowest probability of a sure call; None: unknown.
-        unseen: Labels without a record at the plant: no call of such a label is sure.
-        novelty: Test for new records; None: there is no test.
-        good: Mask of the labels that mean "no defect", ``[K]``; None: unknown.
+        sure_threshold: Lowest probability of a sure call; None: unknown.
+        unseen_labels: Labels without a record at the plant: no call of such a label is sure.
+        novelty_test: Test for new records; None: there is no test.
+        good_mask: Mask of the labels that mean "no defect", ``[K]``; None: unknown.
         threshold: Probability of a defect from which a record is rejected.
-        passing: Rule by which a record passes.
-        wrong: Share of sure calls that may be wrong; 0: no call is sure.
+        pass_rule: Rule by which a record passes.
+        wrong_share: Share of sure calls that may be wrong; 0: no call is sure.
         knows_one_class: The model was made of records of one class alone.
     """
 
-    sure: float | None = None
-    unseen: tuple[str, ...] = ()
-    novelty: NoveltyTest | None = None
-    good: NDArray[np.bool_] | None = None
+    sure_threshold: float | None = None
+    unseen_labels: tuple[str, ...] = ()
+    novelty_test: NoveltyTest | None = None
+    good_mask: NDArray[np.bool_] | None = None
     threshold: float = adoption.INITIAL_THRESHOLD
-    passing: PassRule = field(default_factory=PassRule)
-    wrong: float = 0.0
+    pass_rule: PassRule = field(default_factory=PassRule)
+    wrong_share: float = 0.0
     knows_one_class: bool = False
 
     @classmethod
@@ -82,24 +82,26 @@ class VerdictRule:
                 another encoder.
         """
         tensors = store.load_novelty(home, manifest)
-        model = manifest.entry(name).name
-        knows_one_class = manifest.has_single_class and model == LOCAL
+        model = manifest.find_entry(name).name
+        knows_one_class = manifest.has_single_class and model == LOCAL_ONLY
         good = acceptance.good_mask(manifest.labels, configuration.load(home).data.good)
         if knows_one_class:
             good = None
         sure = None if manifest.has_single_class else manifest.sure.get(model)
         judge = cls(
-            sure=sure,
-            wrong=0.0 if sure is None or sure > 1 else bounded_error_share(manifest.judged_labels),
-            unseen=manifest.unseen,
-            good=good,
+            sure_threshold=sure,
+            wrong_share=0.0
+            if sure is None or sure > 1
+            else bounded_error_share(manifest.judged_labels),
+            unseen_labels=manifest.unseen,
+            good_mask=good,
             threshold=acceptance.model_threshold(home, manifest, name),
-            passing=pass_rule(home, manifest, name, good),
+            pass_rule=load_pass_rule(home, manifest, name, good),
             knows_one_class=knows_one_class,
         )
         if tensors is None:
             return judge
-        return replace(judge, novelty=novelty.novelty_test_from_tensors(tensors, "novelty"))
+        return replace(judge, novelty_test=novelty.novelty_test_from_tensors(tensors, "novelty"))
 
     def add_calls(
         self, predictions: Sequence[Prediction], inputs: ModelInputs, logits: Floats
@@ -112,12 +114,12 @@ class VerdictRule:
             logits: The model's logits, ``[n, K]``.
         """
         passes = np.zeros(len(logits), bool)
-        if self.good is not None:
-            passes = self.passing.passes(defect_log_odds(logits, self.good))
-        likeness, distances = self.likeness(inputs), self.distances(inputs)
+        if self.good_mask is not None:
+            passes = self.pass_rule.pass_mask(defect_log_odds(logits, self.good_mask))
+        likeness, distances = self.likeness(inputs), self.novelty_scores(inputs)
         new_above, pass_within = (
-            self.distance_limit(novelty.NEW_SHARE),
-            self.distance_limit(novelty.NO_PASS),
+            self.novelty_score_limit(novelty.NEW_SHARE),
+            self.novelty_score_limit(novelty.PASS_LIKENESS),
         )
         judgements = []
         rows = zip(predictions, likeness, distances, passes.tolist(), strict=True)
@@ -130,7 +132,7 @@ class VerdictRule:
                     prediction,
                     likeness=float(like) if has_distance else None,
                     distance=float(distance) if has_distance else None,
-                    call=self._word(prediction, new),
+                    call=self._call_word(prediction, new),
                     verdict=LOOK
                     if new or not has_distance
                     else self._verdict(prediction, may_pass),
@@ -138,37 +140,37 @@ class VerdictRule:
             )
         return judgements
 
-    def distance_limit(self, share: float) -> float:
+    def novelty_score_limit(self, share: float) -> float:
         """Return the novelty score exceeded by a share of the plant's records, or infinity."""
-        return np.inf if self.novelty is None else self.novelty.score_limit(share)
+        return np.inf if self.novelty_test is None else self.novelty_test.score_limit(share)
 
-    def distances(self, inputs: ModelInputs) -> NDArray[np.float32]:
+    def novelty_scores(self, inputs: ModelInputs) -> NDArray[np.float32]:
         """Return the novelty scores of records, ``[n]``; NaN if unknown."""
-        if self.novelty is None or not len(self.novelty.scores):
+        if self.novelty_test is None or not len(self.novelty_test.scores):
             return np.full(len(inputs), np.nan, np.float32)
-        return self.novelty.score(inputs)
+        return self.novelty_test.score(inputs)
 
     def _verdict(self, prediction: Prediction, may_pass: bool) -> str:
-        if self.good is None:
+        if self.good_mask is None:
             return ""
-        defect = float(np.array(prediction.probabilities)[~self.good].sum())
+        defect = float(np.array(prediction.probabilities)[~self.good_mask].sum())
         if defect >= self.threshold:
             return REJECT
         return PASS if may_pass else LOOK
 
     def _is_sure(self, prediction: Prediction) -> bool:
-        least = UNREACHABLE_THRESHOLD if self.sure is None else self.sure
-        return prediction.probability >= least and prediction.label not in self.unseen
+        least = UNREACHABLE_THRESHOLD if self.sure_threshold is None else self.sure_threshold
+        return prediction.probability >= least and prediction.label not in self.unseen_labels
 
     def likeness(self, inputs: ModelInputs) -> NDArray[np.float32]:
         """Return the share of the plant's records at least as unlike, ``[n]``; NaN: unknown."""
-        if self.novelty is None:
+        if self.novelty_test is None:
             return np.full(len(inputs), np.nan, np.float32)
-        return self.novelty.likeness(inputs)
+        return self.novelty_test.likeness(inputs)
 
-    def _word(self, prediction: Prediction, new: bool) -> str:
+    def _call_word(self, prediction: Prediction, new: bool) -> str:
         if new:
             return NEW
-        if self.sure is None:
+        if self.sure_threshold is None:
             return ""
         return SURE if self._is_sure(prediction) else UNSURE

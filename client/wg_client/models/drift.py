@@ -61,17 +61,19 @@ def test_for_shift(
         level: Probability, without drift, that any feature is reported as changed.
         rng: Source of the permutations.
     """
-    old, late = (_evenly(np.asarray(x, dtype=np.float64)) for x in (frozen_features, new_features))
+    old, late = (
+        _sample_evenly(np.asarray(x, dtype=np.float64)) for x in (frozen_features, new_features)
+    )
     x = np.concatenate([old, late])
     both = np.concatenate([x, np.abs(x - np.median(x, axis=0))], axis=1)
     spread = both.std(axis=0)
     z = (both - both.mean(axis=0)) / (spread + _TINY)
     m, n = len(late), len(old)
-    difference = _difference(z[n:].sum(axis=0), m, n)
+    difference = _mean_differences(z[n:].sum(axis=0), m, n)
     chances = np.zeros((PERMUTATIONS, m + n), dtype=bool)
     for row in chances:
         row[rng.permutation(m + n)[:m]] = True
-    largest = _difference(chances.astype(np.float64) @ z, m, n).max(axis=1)
+    largest = _mean_differences(chances.astype(np.float64) @ z, m, n).max(axis=1)
     p = (1 + int((largest >= difference.max() - _TINY).sum())) / (PERMUTATIONS + 1)
     is_shifted = difference > np.quantile(largest, 1 - level, method="higher")
     d = x.shape[1]
@@ -84,27 +86,27 @@ def test_for_shift(
     )
 
 
-def _difference(sums: Floats, m: int, n: int) -> Floats:
+def _mean_differences(sums: Floats, m: int, n: int) -> Floats:
     """Return absolute differences between the means of m records, given as sums, and n others."""
     return np.abs(sums) * (1 / m + 1 / n)
 
 
-def _evenly(x: Floats) -> Floats:
+def _sample_evenly(x: Floats) -> Floats:
     rows = np.linspace(0, len(x) - 1, min(len(x), SAMPLE_RECORDS)).round().astype(np.int64)
     return x[rows]
 
 
-def new_record_p_value(count: int, record_count: int, share: float, calibration: int) -> float:
-    """Return the p-value of the number of new records: the probability of at least ``count``.
+def new_record_p_value(new_count: int, record_count: int, share: float, score_count: int) -> float:
+    """Return the p-value of the number of new records: the probability of at least ``new_count``.
 
     Args:
-        count: Number of new records.
+        new_count: Number of new records.
         record_count: Number of records.
         share: Largest likeness of a new record.
-        calibration: Number of calibration scores.
+        score_count: Number of calibration scores.
     """
-    least = math.floor(share * (calibration + 1) + _TINY)
+    least = math.floor(share * (score_count + 1) + _TINY)
     if least < 1 or not record_count:
         return 1.0
-    probability = stats.betabinom.sf(count - 1, record_count, least, calibration + 1 - least)
+    probability = stats.betabinom.sf(new_count - 1, record_count, least, score_count + 1 - least)
     return float(np.clip(probability, 0, 1))

@@ -49,9 +49,9 @@ from wg_client.models import store
 from wg_client.models.calls import LOOK, PASS, REJECT, VerdictRule
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import (
-    LEAST_DISTANCE,
     NEW_SHARE,
-    NO_PASS,
+    PASS_LIKENESS,
+    SMALLEST_DISTANCE,
     NoveltyTest,
     hash_signs,
 )
@@ -72,53 +72,63 @@ from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, head_file, statistics_file
 
-Format = Literal["safetensors", "onnx"]
-Shape = tuple[int, int]
-_ANY_SHAPE: Shape = (1, 1)  # Where the model does not depend on it
-WITHOUT_NOISE = "trained or chosen on a plant's records, without noise; no ledger counts it"
+ExportFormat = Literal["safetensors", "onnx"]
+RecordShape = tuple[int, int]
+_ANY_SHAPE: RecordShape = (1, 1)  # Where the model does not depend on it
+NO_NOISE_NOTICE = "trained or chosen on a plant's records, without noise; no ledger counts it"
 RESIZING = "float, bicubic with antialiasing (a = -0.5), clamped to 0..255; gray: channel repeated"
-FORMATS: dict[str, Format] = {".safetensors": "safetensors", ".onnx": "onnx"}
+FORMATS: dict[str, ExportFormat] = {".safetensors": "safetensors", ".onnx": "onnx"}
 
 
 def export_model(
-    home: ClientHome, manifest: ModelsManifest, name: str, form: Format, out: Path
+    home: ClientHome, manifest: ModelsManifest, name: str, file_format: ExportFormat, out_path: Path
 ) -> dict[str, str]:
     """Write one model as one file; return its metadata.
 
     Raises:
-        ConfigError: There is no such model, ``out`` cannot be written, or the encoder needs an
+        ConfigError: There is no such model, ``out_path`` cannot be written, or the encoder needs an
             external file.
         VerificationError: The encoder or the model differs from the manifest's.
     """
     kind = find_modality(find_architecture(manifest.architecture).modality)
     encoder = load_encoder(home, manifest)
-    entry = manifest.entry(name)
+    entry = manifest.find_entry(name)
     tensors = store.load_tensors(home, manifest, name)
     plant_network = load_network(home, manifest, encoder)
     model = build_model(kind.head, encoder, tensors, manifest.labels, plant_network)
     metadata = {
-        **_metadata(kind, encoder, manifest.labels, entry.name),
+        **_base_metadata(kind, encoder, manifest.labels, entry.name),
         "package": manifest.package_id,
         "generator": manifest.generator,
-        "records": WITHOUT_NOISE,
+        "records": NO_NOISE_NOTICE,
     }
     judge = VerdictRule.load(home, manifest, name)
-    if form == "onnx":
+    if file_format == "onnx":
         metadata |= _verdict_metadata(judge)
-    shape = _shape(home, kind) if form == "onnx" and _keeps_sizes(kind) else _ANY_SHAPE
-    data = _file(shape, model, form, metadata, JudgedModel(model, judge, manifest).eval())
-    atomic.write_bytes(out, data, mode=atomic.PRIVATE_MODE)
+    shape = (
+        _first_record_shape(home, kind)
+        if file_format == "onnx" and _has_fixed_size(kind)
+        else _ANY_SHAPE
+    )
+    data = _encode_file(
+        shape, model, file_format, metadata, ModelWithVerdicts(model, judge, manifest).eval()
+    )
+    atomic.write_bytes(out_path, data, mode=atomic.PRIVATE_MODE)
     return metadata
 
 
 def export_private_head(
-    home: ClientHome, release_file: bytes, form: Format, out: Path, window: Shape | None = None
+    home: ClientHome,
+    release_file: bytes,
+    file_format: ExportFormat,
+    out_path: Path,
+    window_shape: RecordShape | None = None,
 ) -> dict[str, str]:
     """Write a private head as a whole model; return its metadata.
 
     Args:
         release_file: The head's covered release.
-        window: Stated shape of windows; None: that of the settings.
+        window_shape: Stated shape of windows; None: that of the settings.
 
     Raises:
         ConfigError, VerificationError: As for ``export_model`` and ``check_exportable``.
@@ -132,20 +142,24 @@ def export_private_head(
     model = build_model(kind.head, encoder, tensors, schema.labels)
     price = f"epsilon {manifest.epsilon}, delta {manifest.delta}, unit by rule {schema.unit_rule}"
     metadata = {
-        **_metadata(kind, encoder, schema.labels, "private"),
+        **_base_metadata(kind, encoder, schema.labels, "private"),
         "records": f"{price}; on the plant's ledger",
         "release": canonical.sha256_hex(parts.release),
     }
-    shape = _public_shape(home, kind, form, window)
-    atomic.write_bytes(out, _file(shape, model, form, metadata), mode=atomic.PRIVATE_MODE)
+    shape = _declared_shape(home, kind, file_format, window_shape)
+    atomic.write_bytes(
+        out_path, _encode_file(shape, model, file_format, metadata), mode=atomic.PRIVATE_MODE
+    )
     return metadata
 
 
-def check_exportable(home: ClientHome, form: Format, window: Shape | None = None) -> None:
+def check_exportable(
+    home: ClientHome, file_format: ExportFormat, window_shape: RecordShape | None = None
+) -> None:
     """Refuse a private export that would fail, before anything is charged.
 
     Args:
-        window: Stated shape of windows; None: that of the settings.
+        window_shape: Stated shape of windows; None: that of the settings.
 
     Raises:
         ConfigError: The encoder needs an external file, or the windows' shape is neither stated nor
@@ -156,10 +170,12 @@ def check_exportable(home: ClientHome, form: Format, window: Shape | None = None
     tensors = {HEAD_WEIGHT: weight, HEAD_BIAS: np.zeros(1, np.float32)}
     kind = find_modality(encoder.modality)
     build_model(kind.head, encoder, tensors, ["a class"])
-    _public_shape(home, kind, form, window)
+    _declared_shape(home, kind, file_format, window_shape)
 
 
-def _metadata(kind: Modality, encoder: Encoder, labels: Sequence[str], name: str) -> dict[str, str]:
+def _base_metadata(
+    kind: Modality, encoder: Encoder, labels: Sequence[str], name: str
+) -> dict[str, str]:
     return {
         "format": "weightgate-model",
         "architecture": kind.head,
@@ -171,12 +187,12 @@ def _metadata(kind: Modality, encoder: Encoder, labels: Sequence[str], name: str
     }
 
 
-def _file(
-    shape: Shape,
+def _encode_file(
+    shape: RecordShape,
     model: HeadModel,
-    form: Format,
+    form: ExportFormat,
     metadata: dict[str, str],
-    judged_model: JudgedModel | None = None,
+    judged_model: ModelWithVerdicts | None = None,
 ) -> bytes:
     """Return the bytes of a model's file; ``metadata`` gets the shapes of the inputs."""
     kind, trunk = (
@@ -186,14 +202,14 @@ def _file(
     examples: dict[str, torch.Tensor] = {}
     if kind.resized or form == "onnx":
         record = kind.example_record(shape)
-        example = examples[kind.name] = _example(record, trunk)
+        example = examples[kind.name] = _example_batch(record, trunk)
         if kind.resized:
             metadata |= {"pixels": str(example.shape[-1]), "resize": RESIZING}
         else:
             metadata["views"] = "n," + ",".join(map(str, example.shape[1:]))
     if form == "onnx":
         for part in cast(Sequence[EncoderTrunk], model.further):
-            examples[part.label] = _example(record, part)
+            examples[part.label] = _example_batch(record, part)
         if isinstance(model.network, RecordTrunk):
             metadata["network"] = model.network.architecture
             batch = network.prepare_batch(model.network.architecture, [record] * 2)
@@ -201,23 +217,25 @@ def _file(
         metadata["inputs"] = json.dumps({name: list(x.shape[1:]) for name, x in examples.items()})
         outputs = ("logits",) if judged_model is None else OUTPUTS
         return export_onnx(judged_model or model, examples, outputs, metadata)
-    return _safetensors(model, metadata)
+    return _encode_safetensors(model, metadata)
 
 
-def _keeps_sizes(kind: Modality) -> bool:
+def _has_fixed_size(kind: Modality) -> bool:
     """Return True for a modality whose models take records of one size only."""
     sizes = [kind.example_record((length, length)).shape for length in (8, 16)]
     return not kind.resized and sizes[0] != sizes[1]
 
 
-def _public_shape(home: ClientHome, kind: Modality, form: Format, window: Shape | None) -> Shape:
+def _declared_shape(
+    home: ClientHome, kind: Modality, form: ExportFormat, window: RecordShape | None
+) -> RecordShape:
     """Return the shape of records that a private model takes, from no record.
 
     Raises:
         ConfigError: The model needs a shape, and it is neither stated nor in the settings.
     """
     log = configuration.load(home).data.reading.log
-    if form != "onnx" or not _keeps_sizes(kind):
+    if form != "onnx" or not _has_fixed_size(kind):
         return _ANY_SHAPE
     if window is not None:
         return window
@@ -230,7 +248,7 @@ def _public_shape(home: ClientHome, kind: Modality, form: Format, window: Shape 
     return len(log.channels), log.window_samples
 
 
-def _shape(home: ClientHome, kind: Modality) -> Shape:
+def _first_record_shape(home: ClientHome, kind: Modality) -> RecordShape:
     """Return the shape of the plant's first record, for modalities that keep record sizes."""
     snapshot = snapshots.load_current(home)
     for rows, columns in snapshot.records().shapes:
@@ -238,7 +256,7 @@ def _shape(home: ClientHome, kind: Modality) -> Shape:
     raise DataError(f"{snapshot.folder}: no record, so the size of a {kind.singular} is not known")
 
 
-def _example(record: Record, trunk: EncoderTrunk) -> torch.Tensor:
+def _example_batch(record: Record, trunk: EncoderTrunk) -> torch.Tensor:
     """Return one record twice, prepared as input of the exported model."""
     return torch.cat([trunk.prepare([record])] * 2)
 
@@ -288,10 +306,10 @@ class NoveltyScores(nn.Module):
         squares = squares - 2 * part @ bank.T
         near = min(2, len(bank))
         nearest = squares.clamp(min=0).topk(near, dim=1, largest=False).values
-        return nearest.mean(dim=1).sqrt().clamp(min=LEAST_DISTANCE)
+        return nearest.mean(dim=1).sqrt().clamp(min=SMALLEST_DISTANCE)
 
 
-class JudgedModel(nn.Module):
+class ModelWithVerdicts(nn.Module):
     """Module for export that joins a model with its verdicts, as ``calls`` gives them.
 
     Args:
@@ -307,20 +325,22 @@ class JudgedModel(nn.Module):
             supported_probability(manifest.judged_labels) if manifest.judged_labels else 1.0
         )
         self.threshold = judge.threshold
-        novelty = judge.novelty
+        novelty = judge.novelty_test
         self.distance = None
         if novelty is not None and len(novelty.scores) > 0:
             self.distance = NoveltyScores(novelty)
         self.new_above, self.pass_within = (
-            judge.distance_limit(NEW_SHARE),
-            judge.distance_limit(NO_PASS),
+            judge.novelty_score_limit(NEW_SHARE),
+            judge.novelty_score_limit(PASS_LIKENESS),
         )
         self.pass_limit = (
-            -np.inf if judge.passing.limit is None else judge.passing.limit - LIMIT_MARGIN
+            -np.inf
+            if judge.pass_rule.log_odds_limit is None
+            else judge.pass_rule.log_odds_limit - LIMIT_MARGIN
         )
-        self.judges = judge.good is not None
-        if judge.good is not None:
-            self.register_buffer("defect", torch.from_numpy((~judge.good).astype(np.float32)))
+        self.judges = judge.good_mask is not None
+        if judge.good_mask is not None:
+            self.register_buffer("defect", torch.from_numpy((~judge.good_mask).astype(np.float32)))
 
     def forward(
         self, records: torch.Tensor, *further_inputs: torch.Tensor
@@ -329,7 +349,7 @@ class JudgedModel(nn.Module):
         features = self.model.features(records, *further_inputs)
         logits = self.model.logits(features)
         label = logits.argmax(dim=1)
-        chances = self._chances(logits, label)
+        chances = self._capped_probabilities(logits, label)
         probability = chances.gather(1, label[:, None])[:, 0]
         verdict = torch.full_like(label, VERDICTS.index(""))
         if self.judges:
@@ -349,7 +369,7 @@ class JudgedModel(nn.Module):
         verdict = torch.where(look, VERDICTS.index(LOOK), verdict)
         return label, probability, distance, verdict, chances, logits
 
-    def _chances(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    def _capped_probabilities(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Return class probabilities ``[n, K]``, limited as by ``sure_calls.cap_probabilities``."""
         if logits.shape[1] == 1:
             return torch.ones_like(logits)
@@ -360,17 +380,19 @@ class JudgedModel(nn.Module):
 
 
 def _verdict_metadata(judge: VerdictRule) -> dict[str, str]:
-    tells = judge.novelty is not None and len(judge.novelty.scores) > 0
+    tells = judge.novelty_test is not None and len(judge.novelty_test.scores) > 0
     return {
         "verdicts": json.dumps(VERDICTS),
         "threshold": repr(judge.threshold),
-        "pass_limit": "" if judge.passing.limit is None else repr(judge.passing.limit),
-        "new_above": repr(judge.distance_limit(NEW_SHARE)) if tells else "",
-        "pass_within": repr(judge.distance_limit(NO_PASS)) if tells else "",
+        "pass_limit": ""
+        if judge.pass_rule.log_odds_limit is None
+        else repr(judge.pass_rule.log_odds_limit),
+        "new_above": repr(judge.novelty_score_limit(NEW_SHARE)) if tells else "",
+        "pass_within": repr(judge.novelty_score_limit(PASS_LIKENESS)) if tells else "",
     }
 
 
-def _safetensors(model: nn.Module, metadata: dict[str, str]) -> bytes:
+def _encode_safetensors(model: nn.Module, metadata: dict[str, str]) -> bytes:
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     return safetensors.torch.save(state, metadata={"model": canonical.encode(metadata).decode()})
 
@@ -390,7 +412,7 @@ def export_onnx(
     """
     batch = torch.export.Dim("n", min=1, max=1 << 20)
     records, *further_axes = ({0: batch} for _ in examples)
-    with _quiet("torch.onnx", "onnxscript", "onnx_ir"):
+    with _silence_loggers("torch.onnx", "onnxscript", "onnx_ir"):
         program = torch.onnx.export(
             model,
             tuple(examples.values()),
@@ -410,7 +432,7 @@ def export_onnx(
 
 
 @contextmanager
-def _quiet(*names: str) -> Iterator[None]:
+def _silence_loggers(*names: str) -> Iterator[None]:
     """Silence the exporter's progress and deprecation messages, which a plant cannot act on."""
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]

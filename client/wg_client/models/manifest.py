@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_common.weights_package import GeneratorCondition
 from wg_core.errors import ConfigError
 
@@ -147,14 +147,14 @@ class ModelsManifest:
     @property
     def keeps_delivered(self) -> bool:
         """True if delivered weights were kept, unchanged or fine-tuned."""
-        return self.kept != LOCAL
+        return self.kept != LOCAL_ONLY
 
     @property
     def has_single_class(self) -> bool:
         """True if all labelled records at the plant have one class."""
         return len(self.labels) - len(self.unseen) == 1
 
-    def entry(self, name: str) -> ModelEntry:
+    def find_entry(self, name: str) -> ModelEntry:
         """Return a model by name, or the kept one; ``ConfigError`` if there is none."""
         model_name = self.kept if name == KEPT_ALIAS else name
         for model in self.models:

@@ -30,7 +30,7 @@ from wg_core.errors import DecodeError
 
 FEATURES_LIMIT = 1 << 16  # Most features that are used
 COORDINATES_LIMIT = 4096  # Most coordinates of a record in the bank, of all blocks together
-LEAST_DISTANCE = 0.01  # Floor of a block's distance, above what rounding makes of 0
+SMALLEST_DISTANCE = 0.01  # Floor of a block's distance, above what rounding makes of 0
 BANK_LIMIT = 500  # Most records in the bank
 RECORDS_LIMIT = 2000  # Most records for calibration, drawn at random
 BLOCKS_LIMIT = 64  # Most blocks of features
@@ -38,11 +38,11 @@ SCORES_LIMIT = 500
 NEW_SHARE = 0.05
 """Expected share of records like the plant's own that are called new; with fewer than 19 scores, a
 record is new only above all of them."""
-NO_PASS = 0.1
+PASS_LIKENESS = 0.1
 """Expected share of records like the plant's own that are too unlike for a pass."""
-_FEWEST = 3  # Fewest units: two others remain for each
+_FEWEST_RECORDS = 3  # Fewest units: two others remain for each
 
-Singles = NDArray[np.float32]
+Floats32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -59,11 +59,11 @@ class NoveltyTest:
             there are too few records.
     """
 
-    blocks: Singles
-    mean: Singles
-    scale: Singles
-    bank: Singles
-    scores: Singles
+    blocks: Floats32
+    mean: Floats32
+    scale: Floats32
+    bank: Floats32
+    scores: Floats32
 
     @property
     def first_feature(self) -> int:
@@ -81,21 +81,21 @@ class NoveltyTest:
         """Numbers of coordinates of each block in the bank."""
         return folded_sizes(self.block_sizes or [len(self.mean)])
 
-    def bank_coordinates(self, features: NDArray[np.floating]) -> Singles:
+    def bank_coordinates(self, features: NDArray[np.floating]) -> Floats32:
         """Map local features ``[n, D]`` to the coordinates of the bank, ``[n, c]``."""
         x = features[:, self.first_feature :].astype(np.float32)
         if not self.block_sizes:
             parts = [(x[:, : len(self.mean)] - self.mean) * self.scale]
         else:
-            parts = _split(x[:, : sum(self.block_sizes)], self.block_sizes)
-            parts = [part / np.maximum(_norm(part), np.float32(1e-9)) for part in parts]
-        return np.concatenate(list(map(_fold, parts, self.coordinate_sizes)), axis=1)
+            parts = _split_blocks(x[:, : sum(self.block_sizes)], self.block_sizes)
+            parts = [part / np.maximum(_row_norms(part), np.float32(1e-9)) for part in parts]
+        return np.concatenate(list(map(_fold_columns, parts, self.coordinate_sizes)), axis=1)
 
-    def score(self, features: NDArray[np.floating]) -> Singles:
+    def score(self, features: NDArray[np.floating]) -> Floats32:
         """Return the novelty score of each record, ``[n]``, from local features ``[n, D]``."""
-        return _scores(self.bank_coordinates(features), self.bank, self.coordinate_sizes)
+        return _distance_scores(self.bank_coordinates(features), self.bank, self.coordinate_sizes)
 
-    def likeness(self, features: NDArray[np.floating]) -> Singles:
+    def likeness(self, features: NDArray[np.floating]) -> Floats32:
         """Return the share of the plant's records at least as unlike, ``[n]``; NaN: unknown."""
         if not len(self.scores):
             return np.full(len(features), np.nan, np.float32)
@@ -109,7 +109,7 @@ class NoveltyTest:
         count = max(share * (len(self.scores) + 1), 1)
         return float(self.scores[len(self.scores) - int(count)])
 
-    def tensors(self) -> dict[str, Singles]:
+    def tensors(self) -> dict[str, Floats32]:
         """Return the tensors by which the test is stored in a file."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
@@ -176,25 +176,27 @@ def fit_novelty_test(
     """
     if not len(features):
         return None
-    judge, rows = _without_bank(features, layout), _drawn_rows(len(features))
-    scores = np.sort(_own_scores(judge, features[rows], _groups(units, rows)))
+    judge, rows = _unfitted_test(features, layout), _sample_rows(len(features))
+    scores = np.sort(_calibration_scores(judge, features[rows], _unit_groups(units, rows)))
     scores = scores[np.isfinite(scores)]
     if n := len(scores):
         scores = scores[np.linspace(0, n - 1, min(n, SCORES_LIMIT)).round().astype(np.int64)]
     return replace(judge, bank=judge.bank_coordinates(features[rows[:BANK_LIMIT]]), scores=scores)
 
 
-def strangest_rows(
+def most_unlike_rows(
     features: NDArray[np.floating], layout: FeatureLayout | None, units: Sequence[str] | None
 ) -> list[int]:
     """Return rows of the plant's records that are most unlike all others, the most unlike first."""
-    rows = _drawn_rows(len(features))
-    scores = _own_scores(_without_bank(features, layout), features[rows], _groups(units, rows))
+    rows = _sample_rows(len(features))
+    scores = _calibration_scores(
+        _unfitted_test(features, layout), features[rows], _unit_groups(units, rows)
+    )
     known = np.flatnonzero(np.isfinite(scores))
     return [int(row) for row in rows[known[np.argsort(-scores[known], kind="stable")]]]
 
 
-def hash_signs(width: int) -> Singles:
+def hash_signs(width: int) -> Floats32:
     """Return the sign of each column of a folded row: a fixed hash of its index, ``[width]``."""
     places = np.arange(width, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return np.where(places >> np.uint64(40) & np.uint64(1), 1.0, -1.0).astype(np.float32)
@@ -205,7 +207,7 @@ def folded_sizes(sizes: Sequence[int]) -> list[int]:
     return [min(size, COORDINATES_LIMIT // len(sizes)) for size in sizes]
 
 
-def _fold(x: Singles, size: int) -> Singles:
+def _fold_columns(x: Floats32, size: int) -> Floats32:
     """Fold features ``[n, w]`` into signed sums of every ``size``-th column."""
     n, width = x.shape
     if width <= size:
@@ -214,7 +216,7 @@ def _fold(x: Singles, size: int) -> Singles:
     return np.asarray(padded.reshape(n, -1, size).sum(axis=1), dtype=np.float32)
 
 
-def _without_bank(features: NDArray[np.floating], layout: FeatureLayout | None) -> NoveltyTest:
+def _unfitted_test(features: NDArray[np.floating], layout: FeatureLayout | None) -> NoveltyTest:
     """Return a novelty test with its map of features to coordinates, but no records yet."""
     none = np.zeros(0, np.float32)
     blocks, mean, scale = np.zeros(1, np.float32), none, none
@@ -227,32 +229,32 @@ def _without_bank(features: NDArray[np.floating], layout: FeatureLayout | None) 
     return NoveltyTest(blocks=blocks, mean=mean, scale=scale, bank=none.reshape(0, 0), scores=none)
 
 
-def _drawn_rows(count: int) -> NDArray[np.intp]:
+def _sample_rows(count: int) -> NDArray[np.intp]:
     """Return the rows of the records for calibration, in random order."""
     return streams.stream_generator(Stream.NOVELTY).permutation(count)[:RECORDS_LIMIT]
 
 
-def _groups(units: Sequence[str] | None, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+def _unit_groups(units: Sequence[str] | None, rows: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return the index of each record's privacy unit; the record's own index for too few units."""
-    if units is None or len(set(units)) < _FEWEST:
+    if units is None or len(set(units)) < _FEWEST_RECORDS:
         return rows
     return np.unique(np.asarray(units)[rows], return_inverse=True)[1]
 
 
-def _own_scores(
+def _calibration_scores(
     judge: NoveltyTest, features: NDArray[np.floating], groups: NDArray[np.intp]
-) -> Singles:
+) -> Floats32:
     """Return scores ``[n]`` against the first records of other units; infinite if unknown."""
-    if len(np.unique(groups)) < _FEWEST:
+    if len(np.unique(groups)) < _FEWEST_RECORDS:
         return np.full(len(features), np.inf, np.float32)
     x = judge.bank_coordinates(features)
     is_same_unit = groups[:, None] == groups[:BANK_LIMIT]
-    return _scores(x, x[:BANK_LIMIT], judge.coordinate_sizes, is_same_unit)
+    return _distance_scores(x, x[:BANK_LIMIT], judge.coordinate_sizes, is_same_unit)
 
 
-def _scores(
-    x: Singles, bank: Singles, sizes: Sequence[int], left_out: NDArray[np.bool_] | None = None
-) -> Singles:
+def _distance_scores(
+    x: Floats32, bank: Floats32, sizes: Sequence[int], left_out: NDArray[np.bool_] | None = None
+) -> Floats32:
     """Return the geometric means ``[n]`` over blocks of distances to the nearest records.
 
     Args:
@@ -262,31 +264,31 @@ def _scores(
         left_out: Mask of the pairs of records that are not compared, ``[n, m]``.
     """
     logs = np.zeros(len(x), np.float32)
-    for part, bank_part in zip(_split(x, sizes), _split(bank, sizes), strict=True):
-        squares = _squares(part, bank_part)
+    for part, bank_part in zip(_split_blocks(x, sizes), _split_blocks(bank, sizes), strict=True):
+        squares = _squared_distances(part, bank_part)
         if left_out is not None:
             squares[left_out] = np.inf
-        logs += np.log(np.maximum(_nearest(squares), np.float32(LEAST_DISTANCE)))
-    scores: Singles = np.exp(logs / np.float32(len(sizes)))
+        logs += np.log(np.maximum(_mean_nearest_distances(squares), np.float32(SMALLEST_DISTANCE)))
+    scores: Floats32 = np.exp(logs / np.float32(len(sizes)))
     return scores
 
 
-def _split(x: Singles, sizes: Sequence[int]) -> list[Singles]:
+def _split_blocks(x: Floats32, sizes: Sequence[int]) -> list[Floats32]:
     """Split the columns of features into the blocks of their trunks."""
     return np.split(x, np.cumsum(sizes)[:-1], axis=1)
 
 
-def _norm(x: Singles) -> Singles:
+def _row_norms(x: Floats32) -> Floats32:
     return np.asarray(np.linalg.norm(x, axis=1, keepdims=True), dtype=np.float32)
 
 
-def _squares(x: Singles, bank: Singles) -> Singles:
+def _squared_distances(x: Floats32, bank: Floats32) -> Floats32:
     """Return squared distances ``[n, m]`` between n records and the m records of the bank."""
-    squares = _norm(x) ** 2 + _norm(bank).T ** 2 - 2 * (x @ bank.T)
+    squares = _row_norms(x) ** 2 + _row_norms(bank).T ** 2 - 2 * (x @ bank.T)
     return np.asarray(np.maximum(squares, 0), dtype=np.float32)
 
 
-def _nearest(squares: Singles) -> Singles:
+def _mean_nearest_distances(squares: Floats32) -> Floats32:
     """Return the root mean of the two smallest values of each row."""
     near = min(2, squares.shape[1])
     smallest = np.partition(squares, near - 1, axis=1)[:, :near]

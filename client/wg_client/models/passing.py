@@ -37,57 +37,60 @@ class PassRule:
     """Rule by which a record may pass, for one model.
 
     Attributes:
-        limit: Log odds of a defect below which a record passes; None: no record passes.
+        log_odds_limit: Log odds of a defect below which a record passes; None: no record passes.
         missed_share: Largest share of defective records that may pass, as the plant chose it.
-        defects: Number of privacy units of defective records that the limit is based on.
-        least_defects: Number of such units below which no record passes; 0: no number is enough.
-        good_share: Share of the plant's good records that would pass, out of fold.
-        counts_records: Each record counts as a privacy unit of its own, since no unit is named.
+        defect_units: Number of privacy units of defective records that the limit is based on.
+        least_defect_units: Number of such units below which no record passes; 0: no number is
+            enough.
+        passed_good_share: Share of the plant's good records that would pass, out of fold.
+        has_no_unit_names: Each record counts as a privacy unit of its own, since no unit is named.
     """
 
-    limit: float | None = None
+    log_odds_limit: float | None = None
     missed_share: float = 0.0
-    defects: int = 0
-    least_defects: int = 0
-    good_share: float = 0.0
-    counts_records: bool = False
+    defect_units: int = 0
+    least_defect_units: int = 0
+    passed_good_share: float = 0.0
+    has_no_unit_names: bool = False
 
-    def passes(self, odds: Floats) -> NDArray[np.bool_]:
+    def pass_mask(self, odds: Floats) -> NDArray[np.bool_]:
         """Return a mask of the records that may pass, from log odds of a defect, ``[n]``."""
-        return odds < (-np.inf if self.limit is None else self.limit - LIMIT_MARGIN)
+        return odds < (
+            -np.inf if self.log_odds_limit is None else self.log_odds_limit - LIMIT_MARGIN
+        )
 
     @property
-    def sentence(self) -> Text:
+    def guarantee_sentence(self) -> Text:
         """Sentence on the guarantee of the rule, or on why no record passes and the remedy."""
         in_hundred = 100 * self.missed_share
-        if not self.least_defects:
+        if not self.least_defect_units:
             return text(
                 "no record passes: too many classes of defects have no record here to ensure "
                 "that at most {missed:g} in 100 defective ones pass; label some of each",
                 missed=in_hundred,
             )
-        if self.defects < self.least_defects:
+        if self.defect_units < self.least_defect_units:
             return text(
                 "no record passes: ensuring that at most {missed:g} in 100 defective ones pass "
                 "needs {needed} labelled defective records, and {defective} could be evaluated;"
                 " label {more} more",
                 missed=in_hundred,
-                needed=self.least_defects,
-                defective=self.defects,
-                more=self.least_defects - self.defects,
+                needed=self.least_defect_units,
+                defective=self.defect_units,
+                more=self.least_defect_units - self.defect_units,
             )
-        if not self.good_share:
+        if not self.passed_good_share:
             return text(
                 "no record passes: too many of your {defective} labelled defective records look"
                 " good to the model to ensure that at most {missed:g} in 100 pass; label more, "
                 "or accept more (models threshold --missed)",
-                defective=self.defects,
+                defective=self.defect_units,
                 missed=in_hundred,
             )
         return text(
-            _PASSING_RECORDS if self.counts_records else _PASSING,
+            _PASSING_RECORDS if self.has_no_unit_names else _PASSING,
             missed=in_hundred,
-            passed=100 * self.good_share,
+            passed=100 * self.passed_good_share,
         )
 
 
@@ -128,7 +131,7 @@ def out_of_fold_tensors(
     return {**out_of_fold, _LABELS: records.evaluated_labels.astype(np.float32), _UNITS: units}
 
 
-def pass_rule(
+def load_pass_rule(
     home: ClientHome,
     manifest: ModelsManifest,
     name: str,
@@ -144,17 +147,17 @@ def pass_rule(
     """
     counts_records = configuration.load(home).data.unit_column is None
     if good_mask is None:
-        return PassRule(counts_records=counts_records)
+        return PassRule(has_no_unit_names=counts_records)
     missed_share = adoption.read_history(home).latest_change.missed_share
     unseen = np.isin(manifest.labels, manifest.unseen)
     tensors = store.load_out_of_fold(home, manifest) or {}
-    logits = tensors.get(f"{_LOGITS}{manifest.entry(name).name}")
+    logits = tensors.get(f"{_LOGITS}{manifest.find_entry(name).name}")
     evidence = None
     if logits is not None:
         labels, units = (tensors[part].astype(np.int64) for part in (_LABELS, _UNITS))
         evidence = OutOfFoldEvidence(logits.astype(np.float64), labels, units)
     rule = fit_pass_rule(evidence, good_mask, unseen, missed_share)
-    return replace(rule, counts_records=counts_records)
+    return replace(rule, has_no_unit_names=counts_records)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,14 +190,16 @@ def fit_pass_rule(
         if tolerated_share > 0
         else 0
     )
-    rule = PassRule(missed_share=missed_share, least_defects=least_defects)
+    rule = PassRule(missed_share=missed_share, least_defect_units=least_defects)
     if evidence is None:
         return rule
     odds, defective = defect_log_odds(evidence.logits, good_mask), ~good_mask[evidence.labels]
-    scores = _smallest(odds[defective], evidence.units[defective])
-    rule = replace(rule, limit=tolerance_limit(scores, tolerated_share), defects=len(scores))
-    passes = rule.passes(odds[~defective])
-    return replace(rule, good_share=float(passes.mean()) if len(passes) else 0.0)
+    scores = _smallest_by_unit(odds[defective], evidence.units[defective])
+    rule = replace(
+        rule, log_odds_limit=tolerance_limit(scores, tolerated_share), defect_units=len(scores)
+    )
+    passes = rule.pass_mask(odds[~defective])
+    return replace(rule, passed_good_share=float(passes.mean()) if len(passes) else 0.0)
 
 
 def tolerance_limit(scores: Floats, share: float) -> float | None:
@@ -209,7 +214,7 @@ def tolerance_limit(scores: Floats, share: float) -> float | None:
     return float(np.sort(scores)[small_enough[-1]]) if len(small_enough) else None
 
 
-def _smallest(scores: Floats, units: Ints) -> Floats:
+def _smallest_by_unit(scores: Floats, units: Ints) -> Floats:
     """Return the smallest score in each privacy unit."""
     _, places = np.unique(units, return_inverse=True)
     smallest = np.full(int(places.max(initial=-1)) + 1, np.inf)

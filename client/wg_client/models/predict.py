@@ -90,7 +90,7 @@ def load_records(
     if not is_table and cells.may_be_table(path) and (takes_rows or reading.text_column):
         cells.read_cell_table(path, column=reading.text_column)  # names the columns it found
     if path.is_file() and is_record_file(path) and not is_table:
-        return unlabelled_data(path, [path], labels)
+        return load_unlabelled_files(path, [path], labels)
     by_class = (path / RECORDS_CSV).is_file() or any((path / label).is_dir() for label in labels)
     if path.is_dir() and not by_class:
         files = sorted(
@@ -100,7 +100,7 @@ def load_records(
         files = [entry for entry in files if entry not in texts]
         if not files:
             raise DataError(f"{path}: no {list_modality_attribute('name', 'or')} found")
-        return unlabelled_data(path, files, labels)
+        return load_unlabelled_files(path, files, labels)
     return load_dataset(
         path,
         labels,
@@ -109,7 +109,7 @@ def load_records(
     )
 
 
-def unlabelled_data(path: Path, paths: Sequence[Path], labels: Sequence[str]) -> SiteData:
+def load_unlabelled_files(path: Path, paths: Sequence[Path], labels: Sequence[str]) -> SiteData:
     """Return the records of files with one record each, read on access; ``path`` has them all.
 
     Raises:
@@ -134,7 +134,7 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
     """
     check_records(manifest, data)
     encoder = load_encoder(home, manifest)
-    return features_in_batches(encoder, load_network(home, manifest, encoder), data)
+    return compute_features_in_batches(encoder, load_network(home, manifest, encoder), data)
 
 
 def records_modality(manifest: ModelsManifest) -> Modality:
@@ -157,12 +157,12 @@ def check_records(manifest: ModelsManifest, data: SiteData) -> None:
         raise DataError(f"{name}: of {found}, but the model is for {wanted}")
 
 
-def features_in_batches(
+def compute_features_in_batches(
     encoder: Encoder, network: FamilyTrunk | RecordTrunk | None, data: SiteData
 ) -> ModelInputs:
     """Compute the features of records, ``[n, D]``, a batch at a time."""
     parts = [
-        record_features(encoder, network, list(data.records[start : start + RECORDS_AT_ONCE]))
+        compute_features(encoder, network, list(data.records[start : start + RECORDS_AT_ONCE]))
         for start in range(0, max(len(data.records), 1), RECORDS_AT_ONCE)
     ]
     return np.concatenate(parts)
@@ -184,7 +184,7 @@ def load_encoder(home: ClientHome, manifest: ModelsManifest) -> Encoder:
     return encoder if trunk is None else encoder.with_plant_trunk(PlantTrunk.from_tensors(trunk))
 
 
-def record_features(
+def compute_features(
     encoder: Encoder, network: FamilyTrunk | RecordTrunk | None, records: Sequence[Record]
 ) -> ModelInputs:
     """Return local features of records, followed by those of a network alongside the encoder."""
@@ -212,7 +212,9 @@ def load_network(
     return stored_trunk(manifest.network.architecture, trunk, encoder.settings)
 
 
-def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: ModelInputs) -> Floats:
+def model_logits(
+    home: ClientHome, manifest: ModelsManifest, name: str, inputs: ModelInputs
+) -> Floats:
     """Return the logits ``[n, K]`` of a model.
 
     Args:
@@ -227,7 +229,7 @@ def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: ModelI
     return head.logits(inputs[:, : head.weight.shape[1]])
 
 
-def probabilities(values: Floats, manifest: ModelsManifest) -> Floats:
+def capped_probabilities(values: Floats, manifest: ModelsManifest) -> Floats:
     """Convert logits ``[n, K]`` to probabilities, limited by the number of the plant's labels."""
     limit = supported_probability(manifest.judged_labels) if manifest.judged_labels else 1.0
     return cap_probabilities(values, limit)
@@ -237,14 +239,14 @@ def predict(
     home: ClientHome, manifest: ModelsManifest, name: str, inputs: ModelInputs, names: Sequence[str]
 ) -> list[Prediction]:
     """Predict the most likely label of each record and its probability."""
-    return predictions_from_logits(logits(home, manifest, name, inputs), manifest, names)
+    return predictions_from_logits(model_logits(home, manifest, name, inputs), manifest, names)
 
 
 def predictions_from_logits(
     values: Floats, manifest: ModelsManifest, names: Sequence[str]
 ) -> list[Prediction]:
     """Make predictions from logits ``[n, K]``, still without calls and verdicts."""
-    chances = probabilities(values, manifest)
+    chances = capped_probabilities(values, manifest)
     best = chances.argmax(axis=1)
     return [
         Prediction(

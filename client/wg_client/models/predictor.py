@@ -34,8 +34,8 @@ class Predictor:
     Attributes:
         manifest: Manifest of its package.
         name: Name of the model.
-        reading: The plant's settings for reading files.
-        judge: Judge of its calls.
+        reading_config: The plant's settings for reading files.
+        verdict_rule: Judge of its calls.
         encoder: The model's encoder.
         network: The network alongside the encoder; None: there is none.
         head: Head of the model.
@@ -43,14 +43,14 @@ class Predictor:
 
     manifest: ModelsManifest
     name: str
-    reading: ReadingConfig
-    judge: VerdictRule
+    reading_config: ReadingConfig
+    verdict_rule: VerdictRule
     encoder: Encoder
     network: FamilyTrunk | RecordTrunk | None
     head: LinearHead
 
     @classmethod
-    def open(cls, home: ClientHome, manifest: ModelsManifest, name: str) -> Predictor:
+    def load(cls, home: ClientHome, manifest: ModelsManifest, name: str) -> Predictor:
         """Load a stored model of a plant for prediction.
 
         Raises:
@@ -60,23 +60,23 @@ class Predictor:
         return cls(
             manifest=manifest,
             name=name,
-            reading=configuration.load(home).data.reading,
-            judge=VerdictRule.load(home, manifest, name),
+            reading_config=configuration.load(home).data.reading,
+            verdict_rule=VerdictRule.load(home, manifest, name),
             encoder=encoder,
             network=predict.load_network(home, manifest, encoder),
             head=head_from_tensors(store.load_tensors(home, manifest, name)),
         )
 
-    def inputs(self, data: SiteData) -> ModelInputs:
+    def compute_inputs(self, data: SiteData) -> ModelInputs:
         """Return the head's inputs for records; errors as for ``predict.check_records``."""
         predict.check_records(self.manifest, data)
-        return predict.features_in_batches(self.encoder, self.network, data)
+        return predict.compute_features_in_batches(self.encoder, self.network, data)
 
     def predict(self, data: SiteData, inputs: ModelInputs) -> list[Prediction]:
         """Predict records from their inputs, with calls and verdicts."""
         logits = self.head.logits(inputs[:, : self.head.weight.shape[1]])
         rows = predict.predictions_from_logits(logits, self.manifest, data.names)
-        return self.judge.add_calls(rows, inputs, logits)
+        return self.verdict_rule.add_calls(rows, inputs, logits)
 
     def predict_file(self, path: Path) -> list[Prediction]:
         """Predict the records of one file.
@@ -86,17 +86,17 @@ class Predictor:
         """
         modality = predict.records_modality(self.manifest).name
         return self._predict_data(
-            predict.load_records(path, self.manifest.labels, self.reading, modality)
+            predict.load_records(path, self.manifest.labels, self.reading_config, modality)
         )
 
     def _predict_data(self, data: SiteData) -> list[Prediction]:
         """Decode and predict records."""
-        data = apply_reading_config(data, self.reading)
+        data = apply_reading_config(data, self.reading_config)
         rows: list[Prediction] = []
         for part, problems in decode_in_parts(data):
             for problem in problems:
                 raise DataError(f"{problem.name}: {problem.reason}")
-            rows += self.predict(part, self.inputs(part))
+            rows += self.predict(part, self.compute_inputs(part))
         return rows
 
     def predict_bytes(self, data: bytes | bytearray, name: str) -> list[Prediction]:
@@ -120,7 +120,7 @@ class Predictor:
             atomic.write_bytes(path, data, mode=atomic.PRIVATE_MODE)
             try:
                 rows = self._predict_data(
-                    predict.unlabelled_data(path, [path], self.manifest.labels)
+                    predict.load_unlabelled_files(path, [path], self.manifest.labels)
                 )
             except DataError as error:
                 raise DataError(str(error).replace(str(path), name)) from error

@@ -28,7 +28,7 @@ from wg_client.models.predictor import Predictor
 from wg_core.errors import WgError
 from wg_core.wire import canonical
 
-HOSTS = ["127.0.0.1", "localhost"]
+ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
 CALL_LIMIT_SECONDS = 30.0  # Longest time from connecting to the request's last byte
 REQUESTS_LIMIT = 16
 """Most requests at a time; together, their bodies have at most the size of one record file."""
@@ -126,7 +126,7 @@ def prediction_app(predictor: Predictor) -> Starlette:
     return Starlette(
         routes=[Route("/", about), Route("/predict/{name}", predict, methods=["POST"])],
         middleware=[
-            Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS),
+            Middleware(TrustedHostMiddleware, allowed_hosts=ALLOWED_HOSTS),
             Middleware(_WebPageRefusal),
         ],
     )

@@ -52,30 +52,34 @@ class ShadowModel:
     ) -> ShadowModel | None:
         """Return the shadow of the model in use; None for another model, or without a shadow."""
         choice = ModelReference(
-            package_id=used_manifest.package_id, model=used_manifest.entry(name).name
+            package_id=used_manifest.package_id, model=used_manifest.find_entry(name).name
         )
         shadow = adoption.shadow_model(home)
         if shadow is None or adoption.read_history(home).latest_change.in_use != choice:
             return None
         manifest, model = shadow
-        shares_inputs = _sees_with(used_manifest) == _sees_with(manifest)
+        shares_inputs = _input_identity(used_manifest) == _input_identity(manifest)
         return cls(manifest=manifest, model=model, shares_inputs=shares_inputs)
 
-    def differences(
-        self, home: ClientHome, part: SiteData, inputs: ModelInputs, rows: Sequence[Prediction]
+    def list_differences(
+        self,
+        home: ClientHome,
+        data: SiteData,
+        inputs: ModelInputs,
+        predictions: Sequence[Prediction],
     ) -> list[LabelDifference]:
         """Return the records to which the shadow model gives another label.
 
         Args:
             inputs: Inputs of the model in use for these records.
-            rows: Predictions of the model in use.
+            predictions: Predictions of the model in use.
 
         Raises:
             VerificationError: The shadow's file has changed, or it needs another encoder.
         """
         if not self.shares_inputs:
-            inputs = predict.encode_records(home, self.manifest, part)
-        shadow_rows = predict.predict(home, self.manifest, self.model, inputs, part.names)
+            inputs = predict.encode_records(home, self.manifest, data)
+        shadow_rows = predict.predict(home, self.manifest, self.model, inputs, data.names)
         return [
             LabelDifference(
                 name=row.name,
@@ -84,10 +88,10 @@ class ShadowModel:
                 shadow=shadow_row.label,
                 shadow_probability=shadow_row.probability,
             )
-            for row, shadow_row in zip(rows, shadow_rows, strict=True)
+            for row, shadow_row in zip(predictions, shadow_rows, strict=True)
             if row.label != shadow_row.label
         ]
 
 
-def _sees_with(manifest: ModelsManifest) -> tuple[object, ...]:
+def _input_identity(manifest: ModelsManifest) -> tuple[object, ...]:
     return manifest.architecture, manifest.encoder, manifest.network, manifest.plant_trunk

@@ -2,7 +2,7 @@
 
 A soft sensor is local-only, trained on the plant's laboratory values; or it was delivered for the
 plant's process unit, and is then averaged with models of these values (``numbers.keep``).
-``sensor_file`` exports it as ONNX for other programs.
+``encode_sensor_onnx`` exports it as ONNX for other programs.
 """
 
 from __future__ import annotations
@@ -18,20 +18,25 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_client.data.laboratory import LaboratoryWindows
-from wg_client.fitting import numbers
-from wg_client.fitting.numbers import AveragedSensor, Floats, RegressionQuality, ValueRegression
+from wg_client.fitting import sensor_models
+from wg_client.fitting.sensor_models import (
+    AveragedSensor,
+    Floats,
+    RegressionQuality,
+    ValueRegression,
+)
 from wg_client.models import drift, novelty
 from wg_client.models.drift import ShiftTest
-from wg_client.models.export import WITHOUT_NOISE, NoveltyScores, export_onnx
+from wg_client.models.export import NO_NOISE_NOTICE, NoveltyScores, export_onnx
 from wg_client.models.novelty import NEW_SHARE, NoveltyTest
 from wg_common import streams
 from wg_common.machines.process import LogScale
 from wg_common.streams import Stream
 
 OUTPUTS = ("value", "lower", "upper", "unlike")
-_LEAST_HOURS = 10
+_LEAST_RECORDS = 10
 """Smallest sample in which drift is tested."""
-_LEVEL = 0.01
+_DRIFT_LEVEL = 0.01
 """Significance level of a feature's drift."""
 
 SensorInputs = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -56,23 +61,27 @@ class SoftSensor:
             unchanged. A score is a value on a logarithmic scale (``process.LogScale``).
         half_width: Half the width of an interval, as a score.
         novelty: Novelty test against the training data or the plant's records; None: too few.
-        judgements: Out-of-fold quality on the windows with a laboratory value, by model name; empty
-            without such values.
+        quality_by_model: Out-of-fold quality on the windows with a laboratory value, by model name;
+            empty without such values.
         scale: Scale that converts scores to values; None: scores are values.
     """
 
     model: ValueRegression | AveragedSensor | None
     half_width: float
     novelty: NoveltyTest | None
-    judgements: Mapping[str, RegressionQuality]
+    quality_by_model: Mapping[str, RegressionQuality]
     scale: LogScale | None = None
 
     @property
-    def shares(self) -> dict[str, float]:
+    def named_shares(self) -> dict[str, float]:
         """Shares of the average by name."""
         if not isinstance(self.model, AveragedSensor):
-            return {numbers.DELIVERED if self.model is None else numbers.LOCAL: 1.0}
-        names = numbers.DELIVERED, numbers.CORRECTED, numbers.LOCAL
+            return {
+                sensor_models.DELIVERED_NAME
+                if self.model is None
+                else sensor_models.LOCAL_NAME: 1.0
+            }
+        names = sensor_models.DELIVERED_NAME, sensor_models.CORRECTED_NAME, sensor_models.LOCAL_NAME
         return dict(zip(names, self.model.shares.tolist(), strict=True))
 
     def intervals(self, features: Tensor, delivered_scores: Tensor) -> list[Tensor]:
@@ -84,7 +93,7 @@ class SoftSensor:
         return ends if self.scale is None else [self.scale.value(end) for end in ends]
 
     @torch.no_grad()
-    def estimates(self, features: Floats, delivered_scores: Floats | None = None) -> Estimates:
+    def estimate(self, features: Floats, delivered_scores: Floats | None = None) -> Estimates:
         """Estimate values from features ``[n, F]`` and delivered scores ``[n]``."""
         scores = np.zeros(len(features)) if delivered_scores is None else delivered_scores
         ends = self.intervals(torch.from_numpy(features), torch.from_numpy(scores))
@@ -95,9 +104,9 @@ class SoftSensor:
         return Estimates(values, lower, upper, unlike)
 
 
-def lag_inputs(windows: Tensor) -> tuple[Tensor, Tensor]:
+def lagged_inputs(windows: Tensor) -> tuple[Tensor, Tensor]:
     """Return the features of windows for a local-only soft sensor; see ``SensorInputs``."""
-    features = numbers.lags(windows.double())
+    features = sensor_models.lagged_signal_tensor(windows.double())
     return features, torch.zeros_like(features[:, 0])
 
 
@@ -111,38 +120,42 @@ def train_soft_sensor(
     """
     rows = np.isfinite(values)
     groups = np.unique(recording_ids[rows], return_inverse=True)[1]
-    model = numbers.fit_value_regression(features[rows], values[rows], groups)
-    judgements = {numbers.LOCAL: RegressionQuality.evaluate(model.out_of_fold, values[rows])}
+    model = sensor_models.fit_value_regression(features[rows], values[rows], groups)
+    judgements = {
+        sensor_models.LOCAL_NAME: RegressionQuality.evaluate(model.out_of_fold, values[rows])
+    }
     likeness = novelty.fit_novelty_test(features[rows], None, None)
     return SoftSensor(model, model.half_width, likeness, judgements)
 
 
 def test_for_drift(records: Floats, features: Floats) -> ShiftTest | None:
     """Test features ``[n, F]`` for drift from those of known records; None: too few records."""
-    if min(len(records), len(features)) < _LEAST_HOURS:
+    if min(len(records), len(features)) < _LEAST_RECORDS:
         return None
-    return drift.test_for_shift(records, features, _LEVEL, streams.stream_generator(Stream.DRIFT))
+    return drift.test_for_shift(
+        records, features, _DRIFT_LEVEL, streams.stream_generator(Stream.DRIFT)
+    )
 
 
-def evaluate_delivered(
+def adapt_delivered_sensor(
     scale: LogScale,
-    hours: LaboratoryWindows,
+    windows: LaboratoryWindows,
     inputs: tuple[Floats, Floats],
-    records: Floats,
+    record_readings: Floats,
     half_width: float,
 ) -> SoftSensor:
     """Evaluate a delivered soft sensor on a plant's values, and average it with the plant's models.
 
     Args:
         scale: Scale of its quantity.
-        hours: Windows with positive laboratory values.
+        windows: Windows with positive laboratory values.
         inputs: Standardised readings ``[n, R]`` and delivered scores ``[n]`` of the windows.
-        records: Standardised readings of the plant's records, ``[k, R]``.
+        record_readings: Standardised readings of the plant's records, ``[k, R]``.
         half_width: Half of the width of an interval of scores, used without enough values.
     """
-    has_value = np.isfinite(hours.values)
+    has_value = np.isfinite(windows.values)
     features, scores = (part[has_value] for part in inputs)
-    values, days = hours.values[has_value], hours.recordings[has_value]
+    values, days = windows.values[has_value], windows.recordings[has_value]
 
     def judged(known_scores: Floats) -> RegressionQuality:
         return RegressionQuality.evaluate(
@@ -151,19 +164,23 @@ def evaluate_delivered(
 
     average, judgements = None, {}
     if len(values):
-        judgements[numbers.DELIVERED] = judged(scores)
-    if len(values) >= numbers.LEAST_VALUES and len(np.unique(days)) > 1:
+        judgements[sensor_models.DELIVERED_NAME] = judged(scores)
+    if len(values) >= sensor_models.LEAST_VALUES and len(np.unique(days)) > 1:
         known_scores = scale.score(torch.from_numpy(values)).numpy()
-        average = numbers.average_with_delivered(features, known_scores, days, scores)
+        average = sensor_models.average_with_delivered(features, known_scores, days, scores)
         half_width = average.half_width
-        judgements[numbers.LOCAL] = judged(average.local.out_of_fold)
-        judgements[numbers.KEPT_SENSOR] = judged(average.out_of_fold)
+        judgements[sensor_models.LOCAL_NAME] = judged(average.local_model.out_of_fold)
+        judgements[sensor_models.KEPT_SENSOR] = judged(average.out_of_fold)
     return SoftSensor(
-        average, half_width, novelty.fit_novelty_test(records, None, None), judgements, scale
+        average,
+        half_width,
+        novelty.fit_novelty_test(record_readings, None, None),
+        judgements,
+        scale,
     )
 
 
-class _Exported(nn.Module):
+class _OnnxSensor(nn.Module):
     """Module that maps windows ``[n, C, T]`` to a soft sensor's ``OUTPUTS``, each ``[n]``."""
 
     def __init__(self, sensor: SoftSensor, inputs: SensorInputs) -> None:
@@ -183,7 +200,7 @@ class _Exported(nn.Module):
         return (*self.sensor.intervals(features, scores), unlike)
 
 
-def sensor_file(
+def encode_sensor_onnx(
     sensor: SoftSensor, inputs: SensorInputs, target: str, channels: Sequence[str], samples: int
 ) -> bytes:
     """Encode a soft sensor as ONNX with the outputs of ``wg-client soft-sensor``.
@@ -201,7 +218,7 @@ def sensor_file(
         "format": "weightgate-soft-sensor",
         "target": target,
         "channels": json.dumps(list(channels), ensure_ascii=False),
-        "records": WITHOUT_NOISE,
+        "records": NO_NOISE_NOTICE,
     }
     example = {"windows": torch.ones(2, len(channels), samples)}
-    return export_onnx(_Exported(sensor, inputs).eval(), example, OUTPUTS, metadata)
+    return export_onnx(_OnnxSensor(sensor, inputs).eval(), example, OUTPUTS, metadata)

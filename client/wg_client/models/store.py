@@ -30,14 +30,14 @@ from wg_core.errors import DecodeError, StorageError, VerificationError, reraise
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
-MANIFEST = "manifest.json"
+MANIFEST_FILE = "manifest.json"
 _PACKAGE_ID = re.compile(r"[0-9a-f]{16,128}")
 _MANIFEST_LIMIT = 16 << 20
 _TENSORS_LIMIT = 4 << 30
-NOVELTY = "novelty"
-OUT_OF_FOLD_PART = "judged"
-NETWORK = "network"
-PLANT_TRUNK = "trunk"
+NOVELTY_NAME = "novelty"
+OUT_OF_FOLD_NAME = "judged"
+NETWORK_NAME = "network"
+PLANT_TRUNK_NAME = "trunk"
 _NOVELTY_LIMIT = 16 << 20
 _JUDGED_LIMIT = 64 << 20
 _NETWORK_LIMIT = 64 << 20
@@ -74,11 +74,13 @@ def write_models(
             atomic.write_bytes(
                 draft / f"{name}.safetensors", encode_tensors(values), mode=atomic.PRIVATE_MODE
             )
-        atomic.write_bytes(draft / MANIFEST, canonical.encode(manifest), mode=atomic.PRIVATE_MODE)
+        atomic.write_bytes(
+            draft / MANIFEST_FILE, canonical.encode(manifest), mode=atomic.PRIVATE_MODE
+        )
         try:
             draft.rename(target)
         except OSError as error:
-            if not (target / MANIFEST).is_file():
+            if not (target / MANIFEST_FILE).is_file():
                 raise StorageError(f"{target}: cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -98,7 +100,7 @@ def read_manifest(home: ClientHome, package_id: str) -> ModelsManifest | None:
     evaluated calls, and version 4 no file for the pass rule. Versions 5 and 6 have a novelty test
     that is not read any more: novelty is unknown until models are fitted again.
     """
-    path = models_folder(home, package_id) / MANIFEST
+    path = models_folder(home, package_id) / MANIFEST_FILE
     if not path.is_file():
         return None
     data = atomic.read_bytes(path, limit=_MANIFEST_LIMIT)
@@ -111,14 +113,14 @@ def read_manifest(home: ClientHome, package_id: str) -> ModelsManifest | None:
 def all_manifests(home: ClientHome) -> list[ModelsManifest]:
     """Return the manifests of all applied packages, oldest first."""
     manifests = []
-    for path in home.models.glob(f"*/{MANIFEST}"):
+    for path in home.models.glob(f"*/{MANIFEST_FILE}"):
         manifest = read_manifest(home, path.parent.name) if path.parent.name[0] != "." else None
         if manifest is not None:
             manifests.append(manifest)
     return sorted(manifests, key=lambda manifest: (manifest.applied, manifest.package_id))
 
 
-def kept_sensors(home: ClientHome) -> list[Path]:
+def sensor_package_paths(home: ClientHome) -> list[Path]:
     """Return the packages with a soft sensor that the home keeps, oldest first."""
     return sorted(home.sensors.glob("*.wgw"))
 
@@ -131,9 +133,9 @@ def load_tensors(
     Raises:
         VerificationError: The file differs from the one that was stored.
     """
-    entry = manifest.entry(name)
+    entry = manifest.find_entry(name)
     path = models_folder(home, manifest.package_id) / f"{entry.name}.safetensors"
-    return _load(path, entry.sha256, _TENSORS_LIMIT)
+    return _load_verified(path, entry.sha256, _TENSORS_LIMIT)
 
 
 def load_novelty(
@@ -144,7 +146,7 @@ def load_novelty(
     Raises:
         VerificationError: The file differs from the one that was stored.
     """
-    return _load_part(home, manifest, NOVELTY, manifest.novelty, _NOVELTY_LIMIT)
+    return _load_optional(home, manifest, NOVELTY_NAME, manifest.novelty, _NOVELTY_LIMIT)
 
 
 def load_out_of_fold(
@@ -155,7 +157,7 @@ def load_out_of_fold(
     Raises:
         VerificationError: The file differs from the one that was stored.
     """
-    return _load_part(home, manifest, OUT_OF_FOLD_PART, manifest.judged_file, _JUDGED_LIMIT)
+    return _load_optional(home, manifest, OUT_OF_FOLD_NAME, manifest.judged_file, _JUDGED_LIMIT)
 
 
 def load_network(
@@ -167,7 +169,7 @@ def load_network(
         VerificationError: The file differs from the one that was stored.
     """
     sha256 = "" if manifest.network is None else manifest.network.sha256
-    return _load_part(home, manifest, NETWORK, sha256, _NETWORK_LIMIT)
+    return _load_optional(home, manifest, NETWORK_NAME, sha256, _NETWORK_LIMIT)
 
 
 def load_plant_trunk(
@@ -178,22 +180,24 @@ def load_plant_trunk(
     Raises:
         VerificationError: The file differs from the one that was stored.
     """
-    return _load_part(home, manifest, PLANT_TRUNK, manifest.plant_trunk, _NETWORK_LIMIT)
+    return _load_optional(home, manifest, PLANT_TRUNK_NAME, manifest.plant_trunk, _NETWORK_LIMIT)
 
 
-def _load_part(
+def _load_optional(
     home: ClientHome, manifest: ModelsManifest, name: str, sha256: str, limit: int
 ) -> dict[str, NDArray[np.float32]] | None:
     """Load a file stored beside a package's models; None if the hash is empty."""
     if not sha256:
         return None
-    return _load(models_folder(home, manifest.package_id) / f"{name}.safetensors", sha256, limit)
+    return _load_verified(
+        models_folder(home, manifest.package_id) / f"{name}.safetensors", sha256, limit
+    )
 
 
-def _load(path: Path, sha256: str, limit: int) -> dict[str, NDArray[np.float32]]:
+def _load_verified(path: Path, sha256: str, limit: int) -> dict[str, NDArray[np.float32]]:
     data = atomic.read_bytes(path, limit=limit)
     if canonical.sha256_hex(data) != sha256:
-        raise VerificationError(f"{path}: does not match its hash in {MANIFEST}")
+        raise VerificationError(f"{path}: does not match its hash in {MANIFEST_FILE}")
     try:
         return dict(safetensors.numpy.load(data))
     except (safetensors.SafetensorError, ValueError, KeyError) as error:

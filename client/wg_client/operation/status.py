@@ -257,7 +257,7 @@ class _Looking:
         """Return the stage, the model in use, and the time of that model's package."""
         try:
             stage = adoption.read_history(self._home).stage
-            if stage == "pilot" and (sensors := store.kept_sensors(self._home)):
+            if stage == "pilot" and (sensors := store.sensor_package_paths(self._home)):
                 kept_sensor = text("soft sensor, used by 'wg-client soft-sensor'")
                 return "in use", kept_sensor, int(sensors[-1].stat().st_mtime)
             if stage == "pilot":

@@ -124,7 +124,7 @@ def try_offer(
         records, package = prepare_package(plant, manifest, tensors)
         outcome = select_model(records, package, plant.acceptance, data.label_names)
         pays = outcome.keeps_delivered
-        share = defects.measure_detection(outcome, data.label_names, ()).correct
+        share = defects.measure_detection(outcome, data.label_names, ()).correct_rate
     return OfferTrial(
         server=offer.server,
         kinds=len(usable),

@@ -18,8 +18,8 @@ import numpy as np
 
 from wg_client.data.inspection import Inspection, decode_in_parts
 from wg_client.data.site_data import SiteData
-from wg_client.fitting.backbone import TrunkFeatures, encoder_features
 from wg_client.fitting.linear_head import Ints
+from wg_client.fitting.trunk_features import TrunkFeatures, encoder_features
 from wg_client.fleet import encoder_trial
 from wg_client.fleet.initialise import DataChoice
 from wg_client.methods.base import PlantRecords
@@ -327,10 +327,10 @@ def _judge_in_folds(
 def _local_accuracy(trunk: TrunkFeatures, data: SiteData) -> EstimatedAccuracy | None:
     records = PlantRecords(
         all_labels=data.labels,
-        classes=len(data.label_names),
+        class_count=len(data.label_names),
         encoder_features=trunk,
         units=data.units,
-        patterns=find_modality(data.modality).repetition_keys(data.records),
+        repetition_keys=find_modality(data.modality).repetition_keys(data.records),
     )
     judged = None if records.local_only_model is None else records.local_only_model.out_of_fold
     return None if judged is None else gain.estimate_model_accuracy(records, judged)

@@ -10,7 +10,7 @@ from wg_client.methods.base import PreparedPackage
 from wg_client.methods.package import plant_records
 from wg_client.models import adoption, store
 from wg_client.models.manifest import VERSION
-from wg_client.selection.apply import AppliedModel, build_manifest
+from wg_client.selection.apply import AppliedModel, build_manifest_and_files
 from wg_client.selection.model_selection import select_model
 from wg_client.selection.report import write_report
 from wg_core.errors import DataError
@@ -45,8 +45,10 @@ def fit_alone(
         plant.data.label_names,
         progress,
     )
-    manifest, files = build_manifest(plant, outcome, package_id=number, apply_time=int(clock()))
+    manifest, files = build_manifest_and_files(
+        plant, outcome, package_id=number, apply_time=int(clock())
+    )
     store.write_models(home, manifest, files)
-    note = adoption.arrival_note(adoption.record_arrival(home, manifest))
+    note = adoption.arrival_sentences(adoption.record_arrival(home, manifest))
     advice = write_report(home, plant, manifest, outcome)
     return AppliedModel(manifest=manifest, outcome=outcome, advice=(advice, outcome.reason, *note))

@@ -35,7 +35,7 @@ from wg_core.wire import canonical, signing
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.plant_trunk import PlantTrunk
 
-Files = dict[str, dict[str, NDArray[np.float32]]]
+ModelFiles = dict[str, dict[str, NDArray[np.float32]]]
 """Tensors of each file of a package's models, by file name."""
 
 
@@ -55,7 +55,7 @@ class AppliedModel:
     advice: tuple[Text, ...] = ()
 
     @property
-    def already(self) -> bool:
+    def was_applied_before(self) -> bool:
         """True if the package had been applied before this call."""
         return self.outcome is None
 
@@ -68,7 +68,7 @@ class AppliedModel:
 def apply_package(
     home: ClientHome,
     plant: PackageRecipient,
-    data: bytes,
+    package_bytes: bytes,
     *,
     clock: Callable[[], float] = time.time,
     progress: Progress | None = None,
@@ -79,7 +79,7 @@ def apply_package(
     Args:
         home: The plant's home.
         plant: The opened plant.
-        data: Bytes of the ``.wgw`` file.
+        package_bytes: Bytes of the ``.wgw`` file.
         clock: Returns Unix time, seconds.
         progress: Receives the progress of the comparison.
         on_verified: Callback with the verified package, before any model is made from it.
@@ -90,9 +90,9 @@ def apply_package(
             has expired.
         NotAcceptedError: There are no labels to check the models, and the policy requires them.
     """
-    package, tensors = verify_package(plant, data)
-    on_verified(data)
-    digest = canonical.sha256_hex(data)
+    package, tensors = verify_package(plant, package_bytes)
+    on_verified(package_bytes)
+    digest = canonical.sha256_hex(package_bytes)
     stored_manifest = store.read_manifest(home, package.package_id)
     if stored_manifest is not None:
         if stored_manifest.package_sha256 != digest:
@@ -103,20 +103,20 @@ def apply_package(
             f"package {package.package_id[:16]}: expired at {package.expires}, it is {clock():.0f}"
         )
     path = home.packages / f"{package.package_id}.wgw"
-    atomic.write_bytes(path, data, mode=atomic.PRIVATE_MODE)
+    atomic.write_bytes(path, package_bytes, mode=atomic.PRIVATE_MODE)
     records, contents = prepare_package(plant, package, tensors)
     policy = plant.acceptance
     outcome = select_model(records, contents, policy, package.labels, progress)
-    manifest, files = build_manifest(
+    manifest, files = build_manifest_and_files(
         plant, outcome, package_id=package.package_id, apply_time=int(clock()), package=package
     )
-    manifest = _with_network(replace(manifest, package_sha256=digest), files, contents.network)
+    manifest = _add_network(replace(manifest, package_sha256=digest), files, contents.network)
     store.write_models(home, manifest, files)
     return AppliedModel(manifest=manifest, outcome=outcome)
 
 
 def verify_package(
-    plant: PackageRecipient, data: bytes
+    plant: PackageRecipient, package_bytes: bytes
 ) -> tuple[WeightsManifest, Mapping[str, Tensors]]:
     """Decode a package and check all but its times; return manifest and candidates' tensors.
 
@@ -126,7 +126,7 @@ def verify_package(
             architecture is for another modality.
     """
     key = signing.public_from_hex(plant.signing_key, subject="server.signing_key")
-    package, tensors = weights_file.decode_weights_package(data, key)
+    package, tensors = weights_file.decode_weights_package(package_bytes, key)
     short = package.package_id[:16]
     check_recipient(plant, package)
     for candidate in package.candidates:
@@ -159,14 +159,14 @@ def check_recipient(plant: PackageRecipient, package: WeightsManifest) -> None:
     store.check_package_id(package.package_id)
 
 
-def build_manifest(
+def build_manifest_and_files(
     plant: PackageRecipient,
     outcome: SelectionOutcome,
     *,
     package_id: str,
     apply_time: int,
     package: WeightsManifest | None = None,
-) -> tuple[ModelsManifest, Files]:
+) -> tuple[ModelsManifest, ModelFiles]:
     """Build the manifest and the files of the models that were compared.
 
     Args:
@@ -177,8 +177,8 @@ def build_manifest(
     candidates = () if package is None else package.candidates
     sources = {candidate.name: candidate.source for candidate in candidates}
     files = {name: model.tensors() for name, model in outcome.models.items()}
-    models = [_entry(name, outcome, files[name], sources) for name in outcome.models]
-    comparison = outcome.comparisons.get(outcome.kept)
+    models = [_model_entry(name, outcome, files[name], sources) for name in outcome.models]
+    comparison = outcome.comparisons.get(outcome.kept_name)
     labels = plant.data.label_names
     manifest = ModelsManifest(
         package_id=package_id,
@@ -193,48 +193,48 @@ def build_manifest(
         pool_releases=0 if package is None else package.pool_releases,
         commitment=plant.commitment,
         applied=apply_time,
-        kept=outcome.kept,
+        kept=outcome.kept_name,
         reason=english_text(outcome.reason),
-        gain=0.0 if comparison is None else comparison.gain.mean,
+        gain=0.0 if comparison is None else comparison.gain.accuracy_gain,
         models=tuple(models),
         findings=tuple(
             replace(finding, message=english_text(finding.message)) for finding in outcome.findings
         ),
-        sure=_sure(outcome),
+        sure=_sure_call_thresholds(outcome),
         judged_labels=len(outcome.labels),
         unseen=outcome.unseen_labels(labels),
         candidates=tuple(candidate.name for candidate in candidates),
         condition=GeneratorCondition() if package is None else package.condition,
     )
-    manifest = _with_plant_trunk(manifest, files, outcome.records.plant_trunk)
-    return _with_novelty(plant, _with_judged(outcome, manifest, files), files), files
+    manifest = _add_plant_trunk(manifest, files, outcome.records.plant_trunk)
+    return _add_novelty_test(plant, _add_out_of_fold_logits(outcome, manifest, files), files), files
 
 
-def _with_plant_trunk(
-    manifest: ModelsManifest, files: Files, trunk: PlantTrunk | None
+def _add_plant_trunk(
+    manifest: ModelsManifest, files: ModelFiles, trunk: PlantTrunk | None
 ) -> ModelsManifest:
     """Add the trunk fitted at the plant to the files of a package's models."""
     if trunk is None:
         return manifest
-    files[store.PLANT_TRUNK] = trunk.tensors()
-    sha256 = canonical.sha256_hex(store.encode_tensors(files[store.PLANT_TRUNK]))
+    files[store.PLANT_TRUNK_NAME] = trunk.tensors()
+    sha256 = canonical.sha256_hex(store.encode_tensors(files[store.PLANT_TRUNK_NAME]))
     return replace(manifest, plant_trunk=sha256)
 
 
-def _with_network(
-    manifest: ModelsManifest, files: Files, network: PlantNetwork | None
+def _add_network(
+    manifest: ModelsManifest, files: ModelFiles, network: PlantNetwork | None
 ) -> ModelsManifest:
     """Add the delivered network alongside the encoder to the files of a package's models."""
     if network is None:
         return manifest
-    files[store.NETWORK] = {
+    files[store.NETWORK_NAME] = {
         f"{network.architecture}.{name}": value for name, value in network.trunk.items()
     }
-    sha256 = canonical.sha256_hex(store.encode_tensors(files[store.NETWORK]))
+    sha256 = canonical.sha256_hex(store.encode_tensors(files[store.NETWORK_NAME]))
     return replace(manifest, network=NetworkFile(architecture=network.architecture, sha256=sha256))
 
 
-def _entry(
+def _model_entry(
     name: str,
     outcome: SelectionOutcome,
     file: Mapping[str, NDArray[np.float32]],
@@ -249,36 +249,36 @@ def _entry(
         source=sources.get(model.origin, ""),
         settings=model.fitted.settings,
         accuracy=None if accuracy is None else accuracy.mean,
-        error=None if accuracy is None else accuracy.error,
+        error=None if accuracy is None else accuracy.standard_error,
     )
 
 
-def _with_judged(
-    outcome: SelectionOutcome, manifest: ModelsManifest, files: Files
+def _add_out_of_fold_logits(
+    outcome: SelectionOutcome, manifest: ModelsManifest, files: ModelFiles
 ) -> ModelsManifest:
     """Add the models' out-of-fold logits, from which pass rules are made, to the stored files."""
     logits = {name: model.fitted.logits for name, model in outcome.models.items()}
     tensors = passing.out_of_fold_tensors(logits, outcome.records)
     if not tensors:
         return manifest
-    files[store.OUT_OF_FOLD_PART] = tensors
+    files[store.OUT_OF_FOLD_NAME] = tensors
     return replace(manifest, judged_file=canonical.sha256_hex(store.encode_tensors(tensors)))
 
 
-def _with_novelty(
-    plant: PackageRecipient, manifest: ModelsManifest, files: Files
+def _add_novelty_test(
+    plant: PackageRecipient, manifest: ModelsManifest, files: ModelFiles
 ) -> ModelsManifest:
     """Add the novelty test's tensors to the stored files."""
     measure = novelty.fit_novelty_test(plant.features.local, plant.layout, plant.data.units)
     if measure is None:
         return manifest
-    files[store.NOVELTY] = measure.tensors()
+    files[store.NOVELTY_NAME] = measure.tensors()
     return replace(
-        manifest, novelty=canonical.sha256_hex(store.encode_tensors(files[store.NOVELTY]))
+        manifest, novelty=canonical.sha256_hex(store.encode_tensors(files[store.NOVELTY_NAME]))
     )
 
 
-def _sure(outcome: SelectionOutcome) -> dict[str, float]:
+def _sure_call_thresholds(outcome: SelectionOutcome) -> dict[str, float]:
     """Return the least probability of a sure call for each model evaluated out of fold, by name."""
     wrong = bounded_error_share(len(outcome.labels))
     if wrong > WRONG_LIMIT:

@@ -8,23 +8,23 @@ from numpy.typing import NDArray
 
 from wg_common.charts import Axes, Caption, Line, LineChart, Tick
 
-MATRIX_LIMIT = 10
+MATRIX_CLASSES_LIMIT = 10
 """Most classes for which the whole matrix is shown; with more, only the commonest mistakes."""
 
 
 def percentage_chart(
-    lines: Sequence[Sequence[tuple[float, float, Caption]]], *more_lines: Line
+    curves: Sequence[Sequence[tuple[float, float, Caption]]], *background_lines: Line
 ) -> LineChart:
     """Draw curves of shares between 0 and 1.
 
     Args:
-        lines: Points of each curve: x and y in 0 to 1, and the point's tooltip.
-        more_lines: Lines that are drawn behind them.
+        curves: Points of each curve: x and y in 0 to 1, and the point's tooltip.
+        background_lines: Lines that are drawn behind them.
     """
     axes, marks = Axes(), (0, 0.25, 0.5, 0.75, 1)
     return LineChart(
         axes,
-        (*(axes.line(points) for points in lines), *more_lines),
+        (*(axes.line(points) for points in curves), *background_lines),
         tuple(Tick(axes.x(share), f"{100 * share:.0f}") for share in marks),
         tuple(Tick(axes.y(share), f"{100 * share:.0f}") for share in marks),
     )
@@ -44,10 +44,10 @@ class ConfusionCell:
 
 
 def confusion_matrix(
-    predictions: NDArray[np.int64], labels: NDArray[np.int64], classes: int
+    predictions: NDArray[np.int64], labels: NDArray[np.int64], class_count: int
 ) -> list[list[ConfusionCell]]:
     """Return the confusion matrix (rows: true class), averaged over repeats ``[r, m]``."""
-    table = np.zeros((classes, classes))
+    table = np.zeros((class_count, class_count))
     for row in predictions:
         np.add.at(table, (labels, row), 1.0 / len(predictions))
     totals = np.maximum(table.sum(axis=1), 1e-9)

@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 
 from wg_client.fitting.fitted import OutOfFoldPredictions
 from wg_client.fitting.replacement import clustered_standard_error
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_client.selection import gain
 from wg_client.selection.gain import EstimatedAccuracy
 from wg_client.selection.model_selection import SelectionOutcome
@@ -44,16 +44,16 @@ class DetectionRates:
     """Detection rates at a plant; None in place of a rate that could not be measured.
 
     Attributes:
-        good: Labels that mean "no defect".
-        correct: Records with the correct label.
-        caught_defects: Defective records that are called defective.
-        passed_good: Good records that are called good.
+        good_labels: Labels that mean "no defect".
+        correct_rate: Records with the correct label.
+        caught_defects_rate: Defective records that are called defective.
+        passed_good_rate: Good records that are called good.
     """
 
-    good: tuple[str, ...]
-    correct: DetectionRate | None = None
-    caught_defects: DetectionRate | None = None
-    passed_good: DetectionRate | None = None
+    good_labels: tuple[str, ...]
+    correct_rate: DetectionRate | None = None
+    caught_defects_rate: DetectionRate | None = None
+    passed_good_rate: DetectionRate | None = None
 
 
 def measure_detection(
@@ -66,20 +66,24 @@ def measure_detection(
         labels: The label domain.
         good_labels: Labels that mean "no defect"; the others are defects.
     """
-    kept_predictions = outcome.out_of_fold(outcome.kept)
+    kept_predictions = outcome.out_of_fold(outcome.kept_name)
     if kept_predictions is None or not len(outcome.labels):
-        return DetectionRates(good=tuple(good_labels))
-    local_model = outcome.models.get(LOCAL)
-    local = None if outcome.kept == LOCAL or local_model is None else local_model.fitted.out_of_fold
-    named_share = _share(
+        return DetectionRates(good_labels=tuple(good_labels))
+    local_model = outcome.models.get(LOCAL_ONLY)
+    local = (
+        None
+        if outcome.kept_name == LOCAL_ONLY or local_model is None
+        else local_model.fitted.out_of_fold
+    )
+    named_share = _measure_rate(
         outcome, kept_predictions, local, lambda calls, truth: calls == truth, None
     )
-    expected = outcome.estimate_accuracy(outcome.kept)
+    expected = outcome.estimate_accuracy(outcome.kept_name)
     if named_share is not None and expected is not None:
         named_share = replace(named_share, kept=expected)
     indices = np.flatnonzero([label in good_labels for label in labels])
     if not 0 < len(indices) < len(labels):
-        return DetectionRates(good=tuple(good_labels), correct=named_share)
+        return DetectionRates(good_labels=tuple(good_labels), correct_rate=named_share)
 
     def is_good(classes: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.asarray(np.isin(classes, indices), dtype=np.bool_)
@@ -90,29 +94,29 @@ def measure_detection(
         return np.asarray(is_good(calls) == is_good(truth))
 
     return DetectionRates(
-        good=tuple(good_labels),
-        correct=named_share,
-        caught_defects=_share(outcome, kept_predictions, local, agree, ~clean),
-        passed_good=_share(outcome, kept_predictions, local, agree, clean),
+        good_labels=tuple(good_labels),
+        correct_rate=named_share,
+        caught_defects_rate=_measure_rate(outcome, kept_predictions, local, agree, ~clean),
+        passed_good_rate=_measure_rate(outcome, kept_predictions, local, agree, clean),
     )
 
 
-def _share(
+def _measure_rate(
     outcome: SelectionOutcome,
     kept_predictions: OutOfFoldPredictions,
     local: OutOfFoldPredictions | None,
-    right: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]],
-    rows: NDArray[np.bool_] | None,
+    is_correct: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]],
+    record_mask: NDArray[np.bool_] | None,
 ) -> DetectionRate | None:
     """Return one detection rate, measured over some records; None for fewer than two units."""
-    mask = np.ones(len(outcome.labels), bool) if rows is None else rows
+    mask = np.ones(len(outcome.labels), bool) if record_mask is None else record_mask
     groups = np.unique(outcome.records.evaluated_groups[mask], return_inverse=True)[1]
     if len(np.unique(groups)) < 2:
         return None
     truth = outcome.labels[mask]
 
     def shares(out_of_fold: OutOfFoldPredictions) -> NDArray[np.float64]:
-        correct = [right(calls, truth) for calls in out_of_fold.predictions[:, mask]]
+        correct = [is_correct(calls, truth) for calls in out_of_fold.predictions[:, mask]]
         return np.asarray(np.mean(correct, axis=0), dtype=np.float64)
 
     kept_shares = shares(kept_predictions)
@@ -123,9 +127,9 @@ def _share(
     folds = outcome.records.folds.count
     error = math.sqrt(1 + folds / (folds - 1)) * clustered_standard_error(differences, groups)
     units = len(np.unique(groups))
-    half = error * float(stdtrit(units - 1, (1 + gain.COVERAGE) / 2))
+    half = error * float(stdtrit(units - 1, (1 + gain.INTERVAL_COVERAGE) / 2))
     # A few units that all agree cannot show that no unit will differ.
-    half = max(half, 1 - ((1 - gain.COVERAGE) / 2) ** (1 / units))
+    half = max(half, 1 - ((1 - gain.INTERVAL_COVERAGE) / 2) ** (1 / units))
     middle = float(differences.mean())
     return DetectionRate(
         kept=gain.estimate_accuracy(kept_shares, groups),

@@ -54,15 +54,17 @@ def apply_and_adopt(
     )
     # An earlier call may have crashed between storing the models and adopting one.
     why = ""
-    if not outcome.already or store.all_manifests(home)[-1] == outcome.manifest:
+    if not outcome.was_applied_before or store.all_manifests(home)[-1] == outcome.manifest:
         why = adoption.record_arrival(home, outcome.manifest)
     if outcome.outcome is None:
         return outcome
     advice = write_report(home, plant, outcome.manifest, outcome.outcome)
-    return replace(outcome, advice=(advice, outcome.outcome.reason, *adoption.arrival_note(why)))
+    return replace(
+        outcome, advice=(advice, outcome.outcome.reason, *adoption.arrival_sentences(why))
+    )
 
 
-def store_package_cosignature(home: ClientHome, data: bytes) -> int | None:
+def store_package_cosignature(home: ClientHome, package_bytes: bytes) -> int | None:
     """Store the cosignature that a verified package may carry; see ``store_cosignature``."""
-    signed = weights_package.read_checkpoint(io.BytesIO(data))
+    signed = weights_package.read_checkpoint(io.BytesIO(package_bytes))
     return cosigning.store_cosignature(home, signed) if signed else None

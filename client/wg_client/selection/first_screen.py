@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from wg_client.data.plant import PlantData
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_client.models.acceptance import AcceptanceResults, good_labels
 from wg_client.models.manifest import CheckFinding
 from wg_client.selection import defects
@@ -25,16 +25,18 @@ from wg_client.selection.verdict import (
     ReportVerdict,
     UnseenClasses,
     classify_change,
+    describe_unseen_classes,
     report_verdict,
     selection_basis,
-    unseen_classes,
 )
 from wg_common.language import Text, join_sentences, template, text
 from wg_core.release.budget import Spend
 
-_FOUND = template("It labels about {kept} of 100 defective records as defective ({low} to {high}).")
-_PASSED = template("It labels about {kept} of 100 good records as good ({low} to {high}).")
-_NAMED = template("It classifies about {kept} of 100 records correctly ({low} to {high}).")
+_CAUGHT_DEFECTS = template(
+    "It labels about {kept} of 100 defective records as defective ({low} to {high})."
+)
+_PASSED_GOOD = template("It labels about {kept} of 100 good records as good ({low} to {high}).")
+_CORRECT = template("It classifies about {kept} of 100 records correctly ({low} to {high}).")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class QuestionWithAnswer:
 class NumberOutOf100:
     """Number out of 100 with its 95 % interval, as text and as a grid of coloured squares."""
 
-    middle: str
+    estimate: str
     low: str
     high: str
     squares: tuple[str, ...]
@@ -61,13 +63,14 @@ class FirstScreen:
 
     Attributes:
         verdict: Recommendation and reason.
-        number: Records out of 100 that the recommended model labels correctly; None: not measured.
-        parts: Questions with answers, below it.
+        correct_of_100: Records out of 100 that the recommended model labels correctly; None: not
+            measured.
+        questions: Questions with answers, below it.
     """
 
     verdict: ReportVerdict
-    number: NumberOutOf100 | None
-    parts: tuple[QuestionWithAnswer, ...]
+    correct_of_100: NumberOutOf100 | None
+    questions: tuple[QuestionWithAnswer, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +80,18 @@ class HomeState:
     Attributes:
         spend: Spending of the plant's budget.
         acceptance: Evaluation of the models on the acceptance set.
-        in_use: ``predict`` uses this package's model.
-        in_shadow: This package's model predicts alongside the one in use.
+        is_in_use: ``predict`` uses this package's model.
+        is_in_shadow: This package's model predicts alongside the one in use.
     """
 
     spend: Spend
     acceptance: AcceptanceResults
-    in_use: bool
-    in_shadow: bool
+    is_in_use: bool
+    is_in_shadow: bool
 
 
-def first_screen(
-    root: Path, plant: PlantData, outcome: SelectionOutcome, standing: HomeState
+def build_first_screen(
+    root: Path, plant: PlantData, outcome: SelectionOutcome, home_state: HomeState
 ) -> FirstScreen:
     """Build the first screen of the report.
 
@@ -101,116 +104,128 @@ def first_screen(
     figures = defects.measure_detection(
         outcome, labels, good_labels(labels, plant.config.data.good)
     )
-    unseen = unseen_classes(outcome, labels)
-    sentence = report_verdict(selection_basis(outcome), _change(figures), unseen.allowed_claims)
-    recommended_model = outcome.kept if sentence.use else LOCAL
+    unseen = describe_unseen_classes(outcome, labels)
+    sentence = report_verdict(
+        selection_basis(outcome), _accuracy_change(figures), unseen.allowed_claims
+    )
+    recommended_model = outcome.kept_name if sentence.recommends_delivered else LOCAL_ONLY
     return FirstScreen(
         sentence,
-        None if figures.correct is None else _number(outcome.estimate_accuracy(recommended_model)),
+        None
+        if figures.correct_rate is None
+        else _number_of_100(outcome.estimate_accuracy(recommended_model)),
         (
-            QuestionWithAnswer(text("What changes"), tuple(_changes(outcome, figures, unseen))),
             QuestionWithAnswer(
-                text("Verdicts that a line can obey"), tuple(_acceptance(standing.acceptance))
+                text("What changes"), tuple(_change_sentences(outcome, figures, unseen))
             ),
             QuestionWithAnswer(
-                text("What it costs in privacy"), tuple(_privacy(plant, standing.spend))
+                text("Verdicts that a line can obey"),
+                tuple(_acceptance_sentences(home_state.acceptance)),
             ),
-            QuestionWithAnswer(text("What cannot be known"), tuple(_unknown(outcome, figures))),
+            QuestionWithAnswer(
+                text("What it costs in privacy"), tuple(_privacy_sentences(plant, home_state.spend))
+            ),
+            QuestionWithAnswer(
+                text("What cannot be known"), tuple(_limit_sentences(outcome, figures))
+            ),
             QuestionWithAnswer(
                 text("What to do next"),
-                tuple(_next(root, plant, outcome, sentence, standing)),
+                tuple(_next_step_sentences(root, plant, outcome, sentence, home_state)),
             ),
         ),
     )
 
 
-def _number(accuracy: EstimatedAccuracy | None) -> NumberOutOf100 | None:
+def _number_of_100(accuracy: EstimatedAccuracy | None) -> NumberOutOf100 | None:
     if accuracy is None:
         return None
     shares = accuracy.mean, accuracy.low, accuracy.high
-    middle, low, high = (_write_hundredths(share, accuracy.high - accuracy.low) for share in shares)
+    middle, low, high = (_format_of_100(share, accuracy.high - accuracy.low) for share in shares)
     ends = [round(100 * share) for share in (accuracy.low, accuracy.mean, accuracy.high)]
     squares = [("right", "likely", "possible", "wrong")[bisect(ends, at)] for at in range(100)]
     return NumberOutOf100(middle, low, high, tuple(squares))
 
 
-def _change(figures: DetectionRates) -> AccuracyChange:
-    share = figures.correct
+def _accuracy_change(figures: DetectionRates) -> AccuracyChange:
+    share = figures.correct_rate
     return AccuracyChange.NOT_SHOWN if share is None else classify_change(share.low, share.high)
 
 
 def nonblocking_failures(outcome: SelectionOutcome) -> list[CheckFinding]:
     """List the failed checks that did not prevent the kept model from being kept."""
-    return [f for f in outcome.findings if f.model == outcome.kept and not f.passed]
+    return [f for f in outcome.findings if f.model == outcome.kept_name and not f.passed]
 
 
-def _codes(findings: Iterable[CheckFinding]) -> str:
+def _join_codes(findings: Iterable[CheckFinding]) -> str:
     return ", ".join(dict.fromkeys(finding.code for finding in findings))
 
 
-def _changes(
+def _change_sentences(
     outcome: SelectionOutcome, figures: DetectionRates, unseen: UnseenClasses
 ) -> Iterator[Text]:
     if outcome.veto_finding is not None:
         yield text(outcome.veto_finding.message)
-    if figures.correct is None:
+    if figures.correct_rate is None:
         yield outcome.reason
         return
     if not outcome.keeps_delivered:
         yield text("Nothing: you continue with the model from your own labels.")
     for share, words in (
-        (figures.caught_defects, _FOUND),
-        (figures.passed_good, _PASSED),
-        (figures.correct, _NAMED),
+        (figures.caught_defects_rate, _CAUGHT_DEFECTS),
+        (figures.passed_good_rate, _PASSED_GOOD),
+        (figures.correct_rate, _CORRECT),
     ):
         if share is not None:
-            yield _compare_shares(share, words)
-    if figures.good and figures.caught_defects is not None:
+            yield _rate_sentence(share, words)
+    if figures.good_labels and figures.caught_defects_rate is not None:
         yield text(
             'Good means: {labels}. Set "data.good" in client.yaml to change that.',
-            labels=_list(figures.good),
+            labels=_join_names(figures.good_labels),
         )
     if unseen.labels:
         yield text(
             "These figures exclude {classes}, because you have no record of them.",
-            classes=_list(unseen.labels),
+            classes=_join_names(unseen.labels),
         )
     if not outcome.keeps_delivered:
         return
-    if unseen.known and unseen.recall is not None:
+    if unseen.supported and unseen.recall is not None:
         least, likely, highest = unseen.recall
         yield text(
             "In addition it may recognise about {middle} of 100 records of {classes} ({low}"
             " to {high}), judging by classes that were left out in trials; your own model "
             "recognises none.",
-            classes=_list(unseen.known),
-            middle=_write_hundredths(likely, 1),
-            low=_write_hundredths(least, 1),
-            high=_write_hundredths(highest, 1),
+            classes=_join_names(unseen.supported),
+            middle=_format_of_100(likely, 1),
+            low=_format_of_100(least, 1),
+            high=_format_of_100(highest, 1),
         )
-    elif unseen.known:
+    elif unseen.supported:
         yield text(
             "Whether it recognises {classes} was not tested: too few classes have records here.",
-            classes=_list(unseen.known),
+            classes=_join_names(unseen.supported),
         )
     if unseen.few_sites:
         yield text(
             "Do not rely on it for {classes}: fewer than {needed} sites agree on each.",
-            classes=_list(unseen.few_sites),
+            classes=_join_names(unseen.few_sites),
             needed=few_sites.LEAST_SITES,
         )
-    if unseen.unknown:
+    if unseen.unsupported:
         yield text(
             "Do not expect it to recognise {classes}: nobody has released statistics of it.",
-            classes=_list(unseen.unknown),
+            classes=_join_names(unseen.unsupported),
         )
 
 
-def _acceptance(judgement: AcceptanceResults) -> Iterator[Text]:
+def _acceptance_sentences(results: AcceptanceResults) -> Iterator[Text]:
     """Yield the kept model's false accepts and rejects, or the reason why they are unknown."""
-    if judgement.passing is not None:
-        yield judgement.passing.sentence
-    kept_model, local = judgement.counts_of(judgement.kept), judgement.counts_of(LOCAL)
+    if results.pass_rule is not None:
+        yield results.pass_rule.guarantee_sentence
+    kept_model, local = (
+        results.counts_for_model(results.kept_model),
+        results.counts_for_model(LOCAL_ONLY),
+    )
     if kept_model is None:
         yield text(
             "This was not yet tested on records set aside. To find out how many defective records"
@@ -222,12 +237,15 @@ def _acceptance(judgement: AcceptanceResults) -> Iterator[Text]:
     if kept_model.false_accepts is None or kept_model.false_rejects is None:
         yield text("It is not known which labels are good: name them (data.good).")
         return
-    for words, errors in ((_PASS, kept_model.false_accepts), (_REJECTED, kept_model.false_rejects)):
+    for words, errors in (
+        (_FALSE_ACCEPTS, kept_model.false_accepts),
+        (_FALSE_REJECTS, kept_model.false_rejects),
+    ):
         upper_bound = f"{100 * errors.upper_bound():.1f}"
         yield text(words, wrong=errors.wrong, records=errors.records, most=upper_bound)
     local_accepts = None if local is None else local.false_accepts
     local_rejects = None if local is None else local.false_rejects
-    if local_accepts and local_rejects and judgement.kept != LOCAL:
+    if local_accepts and local_rejects and results.kept_model != LOCAL_ONLY:
         yield text(
             "Your own model would let {accepts} pass and reject {rejects}.",
             accepts=local_accepts.wrong,
@@ -243,22 +261,24 @@ def _acceptance(judgement: AcceptanceResults) -> Iterator[Text]:
         )
 
 
-_PASS = template("Of {records} defective records it lets {wrong} pass: at most {most} in 100.")
-_REJECTED = template("Of {records} good records it rejects {wrong}: at most {most} in 100.")
+_FALSE_ACCEPTS = template(
+    "Of {records} defective records it lets {wrong} pass: at most {most} in 100."
+)
+_FALSE_REJECTS = template("Of {records} good records it rejects {wrong}: at most {most} in 100.")
 
 
-def _compare_shares(share: DetectionRate, words: str) -> Text:
+def _rate_sentence(rate: DetectionRate, sentence_template: str) -> Text:
     """Format a model's share beside local-only's; the difference only if it is significant."""
-    accuracy = share.kept
+    accuracy = rate.kept
     spread = accuracy.high - accuracy.low
     shares = {"kept": accuracy.mean, "low": accuracy.low, "high": accuracy.high}
     sentence = text(
-        words, **{name: _write_hundredths(value, spread) for name, value in shares.items()}
+        sentence_template, **{name: _format_of_100(value, spread) for name, value in shares.items()}
     )
-    if share.local is None:
+    if rate.local is None:
         return sentence
-    own_share = _write_hundredths(share.local.mean, spread)
-    if share.low <= 0 <= share.high:
+    own_share = _format_of_100(rate.local.mean, spread)
+    if rate.low <= 0 <= rate.high:
         return join_sentences(
             sentence, text("Your own model: {own}; no difference is shown.", own=own_share)
         )
@@ -267,25 +287,25 @@ def _compare_shares(share: DetectionRate, words: str) -> Text:
         text(
             "Your own model: {own}; the difference is {more:+.1f} ({least:+.1f} to {most:+.1f}).",
             own=own_share,
-            more=100 * share.more,
-            least=100 * share.low,
-            most=100 * share.high,
+            more=100 * rate.more,
+            least=100 * rate.low,
+            most=100 * rate.high,
         ),
     )
 
 
-def _write_hundredths(share: float, spread: float) -> str:
+def _format_of_100(share: float, spread: float) -> str:
     """Format a share as a number out of 100, with digits that suit its interval."""
     return f"{100 * share:.{1 if spread < 0.02 else 0}f}"
 
 
-def _list(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     max_names = 6
     listing = ", ".join(names[:max_names])
     return listing if len(names) <= max_names else f"{listing}, … ({len(names)})"
 
 
-def _privacy(plant: PlantData, spend: Spend) -> list[Text]:
+def _privacy_sentences(plant: PlantData, spend: Spend) -> list[Text]:
     if not spend.releases:
         return [
             text(
@@ -314,15 +334,15 @@ def _privacy(plant: PlantData, spend: Spend) -> list[Text]:
     ]
 
 
-def _unknown(outcome: SelectionOutcome, figures: DetectionRates) -> Iterator[Text]:
+def _limit_sentences(outcome: SelectionOutcome, figures: DetectionRates) -> Iterator[Text]:
     rough_width = 0.1
-    named_share = figures.correct
+    named_share = figures.correct_rate
     if named_share is not None and named_share.kept.high - named_share.kept.low > rough_width:
         yield text(
             "The exact figures: with {count} labelled records they are uncertain by "
             "{margin} in 100 in either direction.",
             count=len(outcome.records.labels),
-            margin=_write_hundredths((named_share.kept.high - named_share.kept.low) / 2, 1),
+            margin=_format_of_100((named_share.kept.high - named_share.kept.low) / 2, 1),
         )
     if len(outcome.records.labels) and outcome.records.units is None:
         yield text(
@@ -336,24 +356,24 @@ def _unknown(outcome: SelectionOutcome, figures: DetectionRates) -> Iterator[Tex
     yield text("Whether it detects defects that are not declared as a class.")
 
 
-def _next(
+def _next_step_sentences(
     root: Path,
     plant: PlantData,
     outcome: SelectionOutcome,
-    sentence: ReportVerdict,
-    standing: HomeState,
+    verdict: ReportVerdict,
+    home_state: HomeState,
 ) -> Iterator[Text]:
     labels, findings = plant.data.label_names, nonblocking_failures(outcome)
-    absent = unseen_classes(outcome, labels).labels
+    absent = describe_unseen_classes(outcome, labels).labels
     if findings:
-        yield text("Read the findings under {codes}, below.", codes=_codes(findings))
-    if standing.in_shadow and (sentence.use or not outcome.keeps_delivered):
+        yield text("Read the findings under {codes}, below.", codes=_join_codes(findings))
+    if home_state.is_in_shadow and (verdict.recommends_delivered or not outcome.keeps_delivered):
         yield text(
             "Another model is in use, and this one runs in shadow. To put it into use: "
             "wg-client models use --home {home} --shadow --by NAME",
             home=root,
         )
-    if standing.in_use and outcome.keeps_delivered and not sentence.use:
+    if home_state.is_in_use and outcome.keeps_delivered and not verdict.recommends_delivered:
         yield text(
             "To use your own model and run this one in shadow: wg-client models use --home "
             "{home} PACKAGE --model local-only --by NAME, then wg-client models shadow",
@@ -369,7 +389,7 @@ def _next(
     yield text('Have a person check the records that it marks as "unsure" or "new".')
     counts = np.bincount(outcome.records.labels, minlength=len(labels))
     if absent:
-        yield text("Collect and label records of {classes}.", classes=_list(absent))
+        yield text("Collect and label records of {classes}.", classes=_join_names(absent))
     elif counts.min() < 20:
         fewest = labels[int(counts.argmin())]
         yield text(

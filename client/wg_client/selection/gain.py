@@ -41,18 +41,18 @@ import numpy as np
 from scipy.special import betaln, ndtri, stdtrit
 
 from wg_client.fitting.fitted import OutOfFoldPredictions
-from wg_client.fitting.leave_class_out import ClassOutResult
+from wg_client.fitting.leave_class_out import LeaveClassOutResult
 from wg_client.fitting.linear_head import Floats, Ints
 from wg_client.fitting.replacement import clustered_standard_error
 from wg_client.methods.base import PlantRecords
 
-SITE_VARIABILITY = 0.03
+SITE_VARIANCE_SHARE = 0.03
 """Variability of a model's accuracy between a site's labelled records and later ones.
 
 It is a beta-binomial correlation: the accuracy on new records has the variance
 ``SITE_VARIABILITY * p * (1 - p)`` about the accuracy p on old ones. Measured on development
 sites."""
-COVERAGE = 0.95
+INTERVAL_COVERAGE = 0.95
 NEW_RECORDS = 1000  # Number of new records for which accuracies are reported
 
 
@@ -63,22 +63,22 @@ class EstimatedGain:
     Attributes:
         log_loss: Gain in log loss, nats, by which the rule decides.
         log_loss_se: Standard error of ``log_loss``.
-        mean: Gain in accuracy; 0.01 is one point.
-        sd: Standard error of ``mean``.
+        accuracy_gain: Gain in accuracy; 0.01 is one point.
+        accuracy_gain_se: Standard error of ``accuracy_gain``.
         unseen_recall: Estimated recall on classes without local records.
     """
 
     log_loss: float
     log_loss_se: float
-    mean: float
-    sd: float
+    accuracy_gain: float
+    accuracy_gain_se: float
     unseen_recall: float
 
     def log_loss_margin(self, standard_errors: float) -> float:
         """Return the gain in log loss minus a number of its standard errors."""
         return self.log_loss - standard_errors * self.log_loss_se
 
-    def is_shown(self, standard_errors: float) -> bool:
+    def is_significant(self, standard_errors: float) -> bool:
         """Return whether the gain and the accuracy suffice for the model to be kept."""
         return self.log_loss_margin(standard_errors) > 0 and self.has_enough_accuracy(
             standard_errors
@@ -86,24 +86,28 @@ class EstimatedGain:
 
     def has_enough_accuracy(self, standard_errors: float) -> bool:
         """Return whether accuracy rises, or does not fall if no standard errors are required."""
-        return self.mean > (1e-9 if standard_errors > 0 else -1e-9)
+        return self.accuracy_gain > (1e-9 if standard_errors > 0 else -1e-9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnseenClassMass:
+class UnseenClassShare:
     """Declared classes without local records, and the share of records expected in them.
 
     Attributes:
-        mass: Expected share m of future records that are of these classes.
-        classes: Number U of these classes.
+        share: Expected share m of future records that are of these classes.
+        class_count: Number U of these classes.
     """
 
-    mass: float = 0.0
-    classes: int = 0
+    share: float = 0.0
+    class_count: int = 0
 
 
-UNKNOWN = EstimatedGain(
-    log_loss=math.nan, log_loss_se=math.nan, mean=math.nan, sd=math.nan, unseen_recall=math.nan
+UNKNOWN_GAIN = EstimatedGain(
+    log_loss=math.nan,
+    log_loss_se=math.nan,
+    accuracy_gain=math.nan,
+    accuracy_gain_se=math.nan,
+    unseen_recall=math.nan,
 )
 """Gain without any labelled record."""
 
@@ -113,21 +117,21 @@ class PairedDifferences:
     """Differences of a model from local-only, or from another one, on each evaluated record.
 
     Attributes:
-        losses: Log loss of the other minus the model's, nats, ``[m]``.
-        right: Right answers of the model minus the other's, ``[m]``.
+        loss_reductions: Log loss of the other minus the model's, nats, ``[m]``.
+        accuracy_gains: Right answers of the model minus the other's, ``[m]``.
         groups: Index of each record's privacy unit, ``[m]``.
     """
 
-    losses: Floats
-    right: Floats
+    loss_reductions: Floats
+    accuracy_gains: Floats
     groups: Ints
 
 
 def estimate_gain(
     differences: PairedDifferences,
     folds: int,
-    unseen: UnseenClassMass,
-    leave_class_out: ClassOutResult,
+    unseen: UnseenClassShare,
+    leave_class_out: LeaveClassOutResult,
 ) -> EstimatedGain:
     """Estimate the gain of a model over local-only on new records, with its standard error.
 
@@ -136,20 +140,26 @@ def estimate_gain(
         unseen: Classes without records.
         leave_class_out: Figures of the model on classes left out.
     """
-    losses, right, groups = differences.losses, differences.right, differences.groups
+    losses, right, groups = (
+        differences.loss_reductions,
+        differences.accuracy_gains,
+        differences.groups,
+    )
     overlap = math.sqrt(1 + folds / (folds - 1))
     loss, se = float(losses.mean()), overlap * clustered_standard_error(losses, groups)
     gain, sd = float(right.mean()), overlap * clustered_standard_error(right, groups)
-    mass, recall = unseen.mass, 0.0
+    mass, recall = unseen.share, 0.0
     if mass:
-        unseen_gains = np.append(np.log(unseen.classes / mass) - leave_class_out.losses, 0.0)
+        unseen_gains = np.append(np.log(unseen.class_count / mass) - leave_class_out.losses, 0.0)
         recalls = np.append(leave_class_out.recalls, 0.0)
         recall, tried_classes = float(recalls.mean()), len(recalls)
         loss = (1 - mass) * (loss - float(np.log(1 - mass))) + mass * float(unseen_gains.mean())
         se = float(np.hypot((1 - mass) * se, mass * unseen_gains.std() / np.sqrt(tried_classes)))
         gain = (1 - mass) * gain + mass * recall
         sd = float(np.hypot((1 - mass) * sd, mass * recalls.std() / np.sqrt(tried_classes)))
-    return EstimatedGain(log_loss=loss, log_loss_se=se, mean=gain, sd=sd, unseen_recall=recall)
+    return EstimatedGain(
+        log_loss=loss, log_loss_se=se, accuracy_gain=gain, accuracy_gain_se=sd, unseen_recall=recall
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +177,7 @@ class EstimatedAccuracy:
     high: float
 
     @property
-    def error(self) -> float:
+    def standard_error(self) -> float:
         """Standard error of the accuracy, computed from the width of its 95 % interval."""
         return (self.high - self.low) / (2 * 1.96)
 
@@ -223,9 +233,11 @@ def estimate_accuracy(
     )
     units = len(np.unique(groups)) if single_error <= 0 or not np.isfinite(inflation) else m
     worth = (
-        1 / (max(inflation, 1.0) ** 2 / units + SITE_VARIABILITY) if np.isfinite(inflation) else 1.0
+        1 / (max(inflation, 1.0) ** 2 / units + SITE_VARIANCE_SHARE)
+        if np.isfinite(inflation)
+        else 1.0
     )
-    tail = (1 - COVERAGE) / 2
+    tail = (1 - INTERVAL_COVERAGE) / 2
     freedom = max(len(np.unique(groups)) - 1, 1)
     worth *= (float(ndtri(tail)) / float(stdtrit(freedom, tail))) ** 2
     a, b, count = p * worth + 0.5, (1 - p) * worth + 0.5, np.arange(new_count + 1)

@@ -24,11 +24,11 @@ from wg_common.modalities.texts import Texts
 from wg_common.modalities.windows import Windows
 from wg_core.errors import WgError
 
-PICTURES = 6  # Pictures of each kind
-_TYPICAL = 16  # Records whose mean spectrum is the typical one
-_SIDE = 160  # Side of a picture, pixels
-_COLUMNS, _BINS = 120, 64  # Points of a curve and of a spectrum
-_LETTERS = 200
+PICTURE_COUNT = 6  # Pictures of each kind
+_TYPICAL_RECORDS = 16  # Records whose mean spectrum is the typical one
+_THUMBNAIL_SIDE = 160  # Side of a picture, pixels
+_CURVE_POINTS, _SPECTRUM_BINS = 120, 64  # Points of a curve and of a spectrum
+_TEXT_CHARACTERS = 200
 _AXES = Axes(width=160, height=56, left=0, right=160, top=2, bottom=54)
 
 Curve = NDArray[np.float64]
@@ -41,83 +41,89 @@ class RecordPicture:
     Attributes:
         name: Name of the record.
         label: Label of the record, or empty.
-        called: Label predicted by the model, or empty.
+        predicted_label: Label predicted by the model, or empty.
         image: Data URI of a thumbnail, or empty.
-        words: The text, or empty.
+        text: The text, or empty.
         channel: Number of the plotted channel, from 1; 0: no channel.
-        wave: The channel against time.
+        waveform: The channel against time.
         spectrum: Spectrum of the channel, with a typical spectrum behind it.
     """
 
     name: str
     label: str = ""
-    called: str = ""
+    predicted_label: str = ""
     image: str = ""
-    words: str = ""
+    text: str = ""
     channel: int = 0
-    wave: LineChart | None = None
+    waveform: LineChart | None = None
     spectrum: LineChart | None = None
 
 
-def draw_wrong_records(plant: PlantData, outcome: SelectionOutcome) -> list[RecordPicture]:
+def draw_misclassified_records(plant: PlantData, outcome: SelectionOutcome) -> list[RecordPicture]:
     """Draw the records that the kept model labels wrongly, the surest first."""
-    out_of_fold = outcome.out_of_fold(outcome.kept)
+    out_of_fold = outcome.out_of_fold(outcome.kept_name)
     if out_of_fold is None:
         return []
-    rows = np.flatnonzero(outcome.records.all_labels >= 0)[outcome.records.folds.rows]
+    rows = np.flatnonzero(outcome.records.all_labels >= 0)[outcome.records.folds.evaluated_rows]
     calls = out_of_fold.logits.mean(axis=0).argmax(axis=1)
     wrong = np.flatnonzero(calls != outcome.labels)
     surest = wrong[np.argsort(-out_of_fold.losses.mean(axis=0)[wrong], kind="stable")]
     names = plant.data.label_names
     return [
-        _picture(
+        _draw_record(
             plant,
             int(rows[at]),
             np.flatnonzero(outcome.records.all_labels == outcome.labels[at]),
-            call_word=names[calls[at]],
+            predicted_label=names[calls[at]],
         )
-        for at in surest[:PICTURES]
+        for at in surest[:PICTURE_COUNT]
     ]
 
 
 def draw_strangest_records(plant: PlantData) -> list[RecordPicture]:
     """Draw the records that are most unlike all others of the plant, the strangest first."""
     local, units = plant.features.local, plant.data.units
-    rows = novelty.strangest_rows(local, plant.layout, units)[:PICTURES]
-    return [_picture(plant, row, np.arange(len(local))) for row in rows]
+    rows = novelty.most_unlike_rows(local, plant.layout, units)[:PICTURE_COUNT]
+    return [_draw_record(plant, row, np.arange(len(local))) for row in rows]
 
 
-def _picture(
-    plant: PlantData, row: int, neighbours: NDArray[np.intp], call_word: str = ""
+def _draw_record(
+    plant: PlantData, row: int, neighbours: NDArray[np.intp], predicted_label: str = ""
 ) -> RecordPicture:
     """Return the picture of one record for the report.
 
     Args:
         row: Index among the plant's records.
         neighbours: Indices of the records from which a typical spectrum is made.
-        call_word: Label predicted by a model.
+        predicted_label: Label predicted by a model.
     """
     class_index = plant.data.labels[row]
     label = plant.data.label_names[class_index] if class_index >= 0 else ""
-    picture = RecordPicture(name=plant.data.names[row], label=label, called=call_word)
-    record = _read(plant, row)
+    picture = RecordPicture(
+        name=plant.data.names[row], label=label, predicted_label=predicted_label
+    )
+    record = _read_record(plant, row)
     if record is None:
         return picture
     if plant.data.modality == Images.name:
         return replace(picture, image=_thumbnail(record))
     if plant.data.modality == Texts.name:
         words = str(record)
-        return replace(picture, words=words[:_LETTERS] + "…" * (len(words) > _LETTERS))
+        return replace(
+            picture, text=words[:_TEXT_CHARACTERS] + "…" * (len(words) > _TEXT_CHARACTERS)
+        )
     if plant.data.modality == Windows.name:
-        chosen_rows = neighbours[neighbours != row][:: max(1, len(neighbours) // _TYPICAL)]
-        records = (_read(plant, int(neighbour)) for neighbour in chosen_rows[:_TYPICAL])
-        return _curves(
+        chosen_rows = neighbours[neighbours != row][:: max(1, len(neighbours) // _TYPICAL_RECORDS)]
+        records = (
+            _read_record(plant, int(neighbour)) for neighbour in chosen_rows[:_TYPICAL_RECORDS]
+        )
+        return _add_curves(
             picture, record, [neighbour for neighbour in records if neighbour is not None]
         )
     return picture
 
 
-def _read(plant: PlantData, row: int) -> Record | None:
+def _read_record(plant: PlantData, row: int) -> Record | None:
     try:
         return plant.data.records[row]
     except (WgError, OSError):
@@ -128,47 +134,49 @@ def _thumbnail(record: Record) -> str:
     from PIL import Image
 
     image = Image.fromarray(record)
-    if max(image.size) < _SIDE:
-        factor = _SIDE // max(image.size)
+    if max(image.size) < _THUMBNAIL_SIDE:
+        factor = _THUMBNAIL_SIDE // max(image.size)
         image = image.resize(
             (image.width * factor, image.height * factor), Image.Resampling.NEAREST
         )
-    image.thumbnail((_SIDE, _SIDE))
+    image.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
     data = io.BytesIO()
     image.save(data, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
-def _curves(picture: RecordPicture, record: Record, neighbours: list[Record]) -> RecordPicture:
+def _add_curves(picture: RecordPicture, record: Record, neighbours: list[Record]) -> RecordPicture:
     """Return a picture completed by drawings of the window's most unusual channel."""
-    spectrum = _spectrum(record)
+    spectrum = _log_spectrum(record)
     usual_spectra = [
-        _spectrum(neighbour) for neighbour in neighbours if neighbour.shape == record.shape
+        _log_spectrum(neighbour) for neighbour in neighbours if neighbour.shape == record.shape
     ]
     typical = np.mean(usual_spectra, axis=0) if usual_spectra else spectrum
     channel = int(np.abs(spectrum - typical).mean(axis=1).argmax())
     lines = [spectrum[channel], typical[channel]] if usual_spectra else [spectrum[channel]]
-    wave = np.array(list(_envelope(record[channel].astype(np.float64))))
-    return replace(picture, channel=channel + 1, wave=_drawing(wave), spectrum=_drawing(*lines))
+    wave = np.array(list(_envelope_points(record[channel].astype(np.float64))))
+    return replace(
+        picture, channel=channel + 1, waveform=_draw_curves(wave), spectrum=_draw_curves(*lines)
+    )
 
 
-def _spectrum(record: Record) -> Curve:
+def _log_spectrum(record: Record) -> Curve:
     """Return log amplitudes of each channel, from 0 to half the sampling rate."""
     waves = record.astype(np.float64)
     waves -= waves.mean(axis=1, keepdims=True)
     amplitudes = np.abs(np.fft.rfft(waves * np.hanning(waves.shape[1]), axis=1))
-    bins = np.array_split(amplitudes, min(_BINS, amplitudes.shape[1]), axis=1)
+    bins = np.array_split(amplitudes, min(_SPECTRUM_BINS, amplitudes.shape[1]), axis=1)
     means = np.stack([part.mean(axis=1) for part in bins], axis=1)
     return np.asarray(np.log10(means + 1e-3 * means.max() + 1e-30))
 
 
-def _envelope(wave: Curve) -> Iterator[float]:
-    for part in np.array_split(wave, min(_COLUMNS, len(wave))):
+def _envelope_points(wave: Curve) -> Iterator[float]:
+    for part in np.array_split(wave, min(_CURVE_POINTS, len(wave))):
         yield float(part.min())
         yield float(part.max())
 
 
-def _drawing(*curves: Curve) -> LineChart:
+def _draw_curves(*curves: Curve) -> LineChart:
     low = min(float(curve.min()) for curve in curves)
     size = max(float(curve.max()) for curve in curves) - low or 1.0
     lines = (

@@ -21,12 +21,12 @@ from wg_client.fitting.fitted import OutOfFoldPredictions
 from wg_client.fitting.linear_head import Floats, Ints, log_loss
 from wg_client.methods import registry as methods
 from wg_client.methods.base import FittedMethod, PlantRecords, PreparedPackage
-from wg_client.methods.names import HANDED_ON_FINETUNED, LOCAL
+from wg_client.methods.names import HANDED_ON_FINETUNED, LOCAL_ONLY
 from wg_client.models.manifest import CheckFinding
 from wg_client.selection import gain, precedence
 from wg_client.selection.checks import registry as checks
 from wg_client.selection.checks.base import ModelComparison
-from wg_client.selection.gain import EstimatedAccuracy, EstimatedGain, UnseenClassMass
+from wg_client.selection.gain import EstimatedAccuracy, EstimatedGain, UnseenClassShare
 from wg_common.language import Text, join_sentences, text
 from wg_core.errors import NotAcceptedError
 from wg_core.site.acceptance import AcceptanceConfig
@@ -42,19 +42,19 @@ class SelectionOutcome:
         comparisons: Comparison with local-only of each evaluated model except the references, by
             name.
         findings: Findings of the checks about these models.
-        kept: Name of the kept model.
+        kept_name: Name of the kept model.
         reason: Reason for the plant engineer.
         records: The records.
-        selected: Out-of-fold predictions of the rule; None if nothing was held out.
+        rule_predictions: Out-of-fold predictions of the rule; None if nothing was held out.
     """
 
     models: Mapping[str, FittedMethod]
     comparisons: Mapping[str, ModelComparison]
     findings: Sequence[CheckFinding]
-    kept: str
+    kept_name: str
     reason: Text
     records: PlantRecords
-    selected: OutOfFoldPredictions | None = None
+    rule_predictions: OutOfFoldPredictions | None = None
 
     @property
     def veto_finding(self) -> CheckFinding | None:
@@ -65,7 +65,7 @@ class SelectionOutcome:
     @property
     def keeps_delivered(self) -> bool:
         """True if delivered weights were kept, unchanged or fine-tuned."""
-        return self.kept != LOCAL
+        return self.kept_name != LOCAL_ONLY
 
     @cached_property
     def labels(self) -> Ints:
@@ -84,7 +84,11 @@ class SelectionOutcome:
         """
         if not self.records.has_several_classes:
             return None
-        return self.selected if name == self.kept else self.models[name].fitted.out_of_fold
+        return (
+            self.rule_predictions
+            if name == self.kept_name
+            else self.models[name].fitted.out_of_fold
+        )
 
     def estimate_accuracy(self, name: str) -> EstimatedAccuracy | None:
         """Estimate a model's accuracy on new records; None if it was not evaluated."""
@@ -121,36 +125,38 @@ def select_model(
         model = method.fit(records, package)
         if model is not None:
             models[method.name] = model
-    comparisons = _comparisons(models, records, package, policy, labels)
+    comparisons = _compare_models(models, records, package, policy, labels)
     findings = checks.run_checks(comparisons.values())
     blocked_models = {finding.model for finding in findings if finding.blocks}
     if not len(records.labels):
-        kept_name, reason = _without_checks(models, blocked_models, package, policy)
+        kept_name, reason = _choose_without_labels(models, blocked_models, package, policy)
         return SelectionOutcome(
             models=models,
             comparisons={},
             findings=findings,
-            kept=kept_name,
+            kept_name=kept_name,
             reason=reason,
             records=records,
         )
-    one_class = _of_one_class(comparisons, blocked_models)
+    one_class = _choose_by_one_class(comparisons, blocked_models)
     unfit = {f.model for f in findings if f.blocks and f.code != checks.GAIN_CODE}
     fit_models = {name: c for name, c in comparisons.items() if name not in unfit}
-    contest = _Contest(models, records, fit_models)
+    contest = _DecisionRule(models, records, fit_models)
     kept_name = one_class or contest.kept_name()
     return SelectionOutcome(
         models=models,
         comparisons={name: c for name, c in comparisons.items() if c.local is not None},
         findings=findings,
-        kept=kept_name,
-        reason=_reason(kept_name, findings, package),
+        kept_name=kept_name,
+        reason=_selection_reason(kept_name, findings, package),
         records=records,
-        selected=models[kept_name].fitted.out_of_fold if one_class else contest.out_of_fold(),
+        rule_predictions=models[kept_name].fitted.out_of_fold
+        if one_class
+        else contest.out_of_fold(),
     )
 
 
-def _comparisons(
+def _compare_models(
     models: Mapping[str, FittedMethod],
     records: PlantRecords,
     package: PreparedPackage,
@@ -162,12 +168,12 @@ def _comparisons(
     If the package says nothing of the classes, no model is compared. A network for a declared
     machine has a comparison even if labels cannot evaluate it.
     """
-    references = {method.name for method in methods.METHODS if method.reference}
-    local, head_start = models.get(LOCAL), precedence.head_start(package, records)
+    references = {method.name for method in methods.METHODS if method.is_reference}
+    local, head_start = models.get(LOCAL_ONLY), precedence.head_start(package, records)
     has_precedence = any(model.made_for_machine for model in models.values())
     comparisons: dict[str, ModelComparison] = {}
     for name in (name for name in models if name not in references):
-        model, estimate = models[name], gain.UNKNOWN
+        model, estimate = models[name], gain.UNKNOWN_GAIN
         if local is not None:
             out_of_fold, local_out_of_fold = model.fitted.out_of_fold, local.fitted.out_of_fold
             is_judged = out_of_fold is not None and local_out_of_fold is not None
@@ -175,7 +181,7 @@ def _comparisons(
                 continue
             if out_of_fold is not None and local_out_of_fold is not None:
                 groups = records.evaluated_groups
-                estimate = _gain(model, out_of_fold, local_out_of_fold, records, groups)
+                estimate = _estimate_gain(model, out_of_fold, local_out_of_fold, records, groups)
         comparisons[name] = ModelComparison(
             name=name,
             model=model,
@@ -190,7 +196,7 @@ def _comparisons(
     return comparisons
 
 
-def _gain(
+def _estimate_gain(
     model: FittedMethod,
     out_of_fold: OutOfFoldPredictions,
     local: OutOfFoldPredictions,
@@ -199,19 +205,21 @@ def _gain(
 ) -> EstimatedGain:
     return gain.estimate_gain(
         gain.PairedDifferences(
-            _local_loss(local.logits, local.labels, records) - out_of_fold.losses.mean(axis=0),
+            _local_class_loss(local.logits, local.labels, records)
+            - out_of_fold.losses.mean(axis=0),
             out_of_fold.correct_share - local.correct_share,
             groups,
         ),
         records.folds.count,
-        UnseenClassMass(
-            mass=records.unseen_mass, classes=records.classes - len(np.unique(records.labels))
+        UnseenClassShare(
+            share=records.unseen_mass,
+            class_count=records.class_count - len(np.unique(records.labels)),
         ),
         model.fitted.leave_class_out,
     )
 
 
-def _local_loss(logits: Floats, labels: Ints, records: PlantRecords) -> Floats:
+def _local_class_loss(logits: Floats, labels: Ints, records: PlantRecords) -> Floats:
     """Return the log loss on each record among classes with records, ``[m]``.
 
     The loss on other classes, of which local-only knows nothing, is in ``gain``.
@@ -222,7 +230,7 @@ def _local_loss(logits: Floats, labels: Ints, records: PlantRecords) -> Floats:
     return np.asarray(np.mean(losses, axis=0))
 
 
-def _of_one_class(
+def _choose_by_one_class(
     comparisons: Mapping[str, ModelComparison], blocked_models: Collection[str]
 ) -> str:
     """Return the most promising model if all labels are of one class; empty if there is none.
@@ -238,7 +246,7 @@ def _of_one_class(
     return max(gains, key=lambda name: gains[name], default="")
 
 
-class _Contest:
+class _DecisionRule:
     """Application of the decision rule to one plant's models.
 
     Args:
@@ -259,22 +267,22 @@ class _Contest:
         }
         self._priors = {name: comparison.prior or 0.0 for name, comparison in comparisons.items()}
         self._delivered = next((name for name in comparisons if models[name].made_for_machine), "")
-        by_model = {name: models[name].fitted.out_of_fold for name in (LOCAL, *comparisons)}
+        by_model = {name: models[name].fitted.out_of_fold for name in (LOCAL_ONLY, *comparisons)}
         self._predictions = {name: part for name, part in by_model.items() if part is not None}
 
     def kept_name(self) -> str:
         """Return the name of the model to keep."""
-        if LOCAL not in self._predictions:
+        if LOCAL_ONLY not in self._predictions:
             is_kept = self._delivered and self._priors[self._delivered] > 0
-            return self._delivered if is_kept else LOCAL
+            return self._delivered if is_kept else LOCAL_ONLY
         return self._choose(self._predictions, self._records.evaluated_groups)
 
     def out_of_fold(self) -> OutOfFoldPredictions | None:
         """Predict each record by the model that the rule selects on the other folds."""
-        if LOCAL not in self._predictions:
+        if LOCAL_ONLY not in self._predictions:
             return None
         predictions, records = self._predictions, self._records
-        local, groups = predictions[LOCAL], records.evaluated_groups
+        local, groups = predictions[LOCAL_ONLY], records.evaluated_groups
         repeats = min(len(part.logits) for part in predictions.values())
         logits = local.logits[:repeats].copy()
         for repeat in range(repeats):
@@ -288,7 +296,9 @@ class _Contest:
                 choice = self._choose(parts, groups[training])
                 logits[repeat, ~training] = predictions[choice].logits[repeat, ~training]
         return OutOfFoldPredictions(
-            logits=logits, inner=local.inner[:repeats], labels=records.evaluated_labels
+            logits=logits,
+            inner_logits=local.inner_logits[:repeats],
+            labels=records.evaluated_labels,
         )
 
     def _choose(self, predictions: Mapping[str, OutOfFoldPredictions], groups: Ints) -> str:
@@ -298,32 +308,34 @@ class _Contest:
         kept. Its own cross-validation has already selected how much of the delivered model to use;
         a second selection by the same few labels would be random.
         """
-        local = predictions[LOCAL]
+        local = predictions[LOCAL_ONLY]
         gains = {
-            name: _gain(self._models[name], part, local, self._records, groups)
+            name: _estimate_gain(self._models[name], part, local, self._records, groups)
             for name, part in predictions.items()
-            if name != LOCAL
+            if name != LOCAL_ONLY
         }
         if self._delivered in gains:
-            units, scores = len(np.unique(groups)), {LOCAL: 0.0}
+            units, scores = len(np.unique(groups)), {LOCAL_ONLY: 0.0}
             for name, estimate in gains.items():
-                if self._priors[name] or estimate.is_shown(self._margins[name]):
-                    scores[name] = precedence.score(estimate, units, self._priors[name])
+                if self._priors[name] or estimate.is_significant(self._margins[name]):
+                    scores[name] = precedence.selection_score(estimate, units, self._priors[name])
             return max(scores, key=lambda name: scores[name])
         better = {
             name: estimate.log_loss_margin(self._margins[name])
             for name, estimate in gains.items()
-            if estimate.is_shown(self._margins[name])
+            if estimate.is_significant(self._margins[name])
         }
         if HANDED_ON_FINETUNED in better and self._models[HANDED_ON_FINETUNED].made_for_kind:
             of_kind = {name for name in better if self._models[name].made_for_kind}
             of_kind -= {HANDED_ON_FINETUNED}
             better = {name: value for name, value in better.items() if name not in of_kind}
-        return max(better, key=lambda name: better[name], default=LOCAL)
+        return max(better, key=lambda name: better[name], default=LOCAL_ONLY)
 
 
-def _reason(kept_name: str, findings: Iterable[CheckFinding], package: PreparedPackage) -> Text:
-    if kept_name != LOCAL:
+def _selection_reason(
+    kept_name: str, findings: Iterable[CheckFinding], package: PreparedPackage
+) -> Text:
+    if kept_name != LOCAL_ONLY:
         kept_findings = (
             f
             for f in findings
@@ -349,7 +361,7 @@ def _reason(kept_name: str, findings: Iterable[CheckFinding], package: PreparedP
     )
 
 
-def _without_checks(
+def _choose_without_labels(
     models: Mapping[str, FittedMethod],
     blocked_models: Collection[str],
     package: PreparedPackage,

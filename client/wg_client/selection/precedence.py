@@ -37,27 +37,27 @@ def head_start(package: PreparedPackage, records: PlantRecords) -> float:
     """Return the score that a network for the declared machine gets before labels are counted."""
     if package.sheet_fit is None or package.sheet_fit >= SHEET_LIMIT:
         return HEAD_START
-    counts = np.bincount(records.labels, minlength=records.classes)
+    counts = np.bincount(records.labels, minlength=records.class_count)
     return HEAD_START * max(1 - int(counts.min()) / DOUBT_LABELS, 0.0)
 
 
-def prior_score(name: str, model: FittedMethod, head_start_units: float) -> float:
+def prior_score(name: str, model: FittedMethod, head_start: float) -> float:
     """Return a model's score in the selection before any label is counted.
 
     Args:
         name: Name of the model's method.
         model: The model.
-        head_start_units: From ``head_start``.
+        head_start: From ``head_start``.
     """
-    return head_start_units if model.made_for_machine or name == GENERATED_FINETUNED else 0.0
+    return head_start if model.made_for_machine or name == GENERATED_FINETUNED else 0.0
 
 
-def score(gain: EstimatedGain, units: int, prior: float) -> float:
+def selection_score(gain: EstimatedGain, unit_count: int, prior: float) -> float:
     """Return a model's score in the selection: gains over local-only, and head start.
 
     Args:
         gain: Gain over local-only.
-        units: Number of units with evaluated records.
+        unit_count: Number of units with evaluated records.
         prior: From ``prior_score``.
     """
-    return units * (gain.log_loss + gain.mean) + prior
+    return unit_count * (gain.log_loss + gain.accuracy_gain) + prior

@@ -7,7 +7,7 @@ from wg_client.methods.names import (
     GENERATED_FINETUNED,
     HANDED_ON,
     HANDED_ON_FINETUNED,
-    LOCAL,
+    LOCAL_ONLY,
     POOLED_FINETUNED,
 )
 from wg_client.models.manifest import ModelsManifest
@@ -18,12 +18,12 @@ from wg_common.weights_package import GeneratorCondition
 
 def provenance_sentences(outcome: SelectionOutcome, manifest: ModelsManifest) -> Iterator[Text]:
     """Yield sentences on the kept model's mechanism and condition, and its accuracy."""
-    kept_name = outcome.kept
-    if kept_name == LOCAL:
+    kept_name = outcome.kept_name
+    if kept_name == LOCAL_ONLY:
         if manifest.candidates:
             yield text("The selected model is your own; nothing delivered is used in it.")
     elif kept_name in (GENERATED, GENERATED_FINETUNED):
-        yield _condition(manifest.condition)
+        yield _condition_sentence(manifest.condition)
     elif kept_name in (HANDED_ON, HANDED_ON_FINETUNED):
         yield text(
             "The selected model is handed on: the operator trained it on their own records "
@@ -39,7 +39,7 @@ def provenance_sentences(outcome: SelectionOutcome, manifest: ModelsManifest) ->
         yield text("It was then fine-tuned on your own labelled records.")
     of_generated, local = (
         outcome.estimate_accuracy(name) if name in outcome.models else None
-        for name in (GENERATED, LOCAL)
+        for name in (GENERATED, LOCAL_ONLY)
     )
     if of_generated is not None and local is not None:
         yield text(
@@ -56,7 +56,7 @@ def provenance_sentences(outcome: SelectionOutcome, manifest: ModelsManifest) ->
         )
 
 
-def _condition(condition: GeneratorCondition) -> Text:
+def _condition_sentence(condition: GeneratorCondition) -> Text:
     """Describe the data sheet and the statistic that generated weights were made for."""
     words = {"release": condition.statistic[:12], "epsilon": condition.epsilon}
     if condition.data_sheet and condition.statistic:

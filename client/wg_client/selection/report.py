@@ -15,13 +15,13 @@ import numpy as np
 from wg_client.data.plant import PlantData
 from wg_client.languages import load_plant_language
 from wg_client.methods import registry
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_client.models import adoption
 from wg_client.models.acceptance import AcceptanceResults, evaluate_package
 from wg_client.models.manifest import CheckFinding, ModelsManifest
 from wg_client.selection import charts
-from wg_client.selection.first_screen import FirstScreen, HomeState, first_screen
-from wg_client.selection.gallery import draw_strangest_records, draw_wrong_records
+from wg_client.selection.first_screen import FirstScreen, HomeState, build_first_screen
+from wg_client.selection.gallery import draw_misclassified_records, draw_strangest_records
 from wg_client.selection.model_selection import SelectionOutcome
 from wg_client.selection.provenance import provenance_sentences
 from wg_common import language
@@ -38,9 +38,9 @@ class LabelRow:
     """Declared class with its local records, the kept model's recall, and its other sites."""
 
     name: str
-    records: int
+    record_count: int
     recall: float | None
-    sites: int
+    site_count: int
 
 
 def write_report(
@@ -66,7 +66,7 @@ def write_report(
             atomic.write_bytes(home.report, page, mode=atomic.PRIVATE_MODE)
     screen: FirstScreen = context["first"]
     verdict = screen.verdict
-    return text("recommendation: {advice}. {why}", advice=verdict.advice, why=verdict.why)
+    return text("recommendation: {advice}. {why}", advice=verdict.advice, why=verdict.reason)
 
 
 def render_report(context: Mapping[str, Any], translate: Language) -> str:
@@ -82,11 +82,11 @@ def page_context(
     plant: PlantData,
     manifest: ModelsManifest,
     outcome: SelectionOutcome,
-    standing: HomeState,
+    home_state: HomeState,
 ) -> dict[str, Any]:
     """Return the template's data for the report; sentences are ``language.Text``."""
     labelled = len(outcome.records.labels)
-    out_of_fold = outcome.out_of_fold(outcome.kept)
+    out_of_fold = outcome.out_of_fold(outcome.kept_name)
     names = plant.data.label_names
     table = (
         []
@@ -101,15 +101,15 @@ def page_context(
         else text("your own model"),
         "manifest": manifest,
         "outcome": outcome,
-        "spend": standing.spend,
-        "first": first_screen(home.root, plant, outcome, standing),
-        "acceptance": standing.acceptance,
-        "acceptance_curve": acceptance_curve(standing.acceptance),
+        "spend": home_state.spend,
+        "first": build_first_screen(home.root, plant, outcome, home_state),
+        "acceptance": home_state.acceptance,
+        "acceptance_curve": draw_acceptance_curve(home_state.acceptance),
         "provenance": list(provenance_sentences(outcome, manifest)),
-        "condition": list(_condition(manifest)),
-        "title": _title,
-        "mechanism": _mechanism,
-        "choices": _choices,
+        "condition": list(_condition_rows(manifest)),
+        "title": _method_title,
+        "mechanism": _source_mechanism,
+        "choices": _setting_sentences,
         "word": text,
         "failure_names": {failure.code: text(failure.name) for failure in FAILURE_MODES},
         "labelled": labelled,
@@ -117,13 +117,13 @@ def page_context(
         "absent": [n for i, n in enumerate(names) if labelled and i not in present],
         "labels": names,
         "rows_of_classes": _label_rows(plant, outcome),
-        "accuracies": _accuracies(outcome),
-        "gains": _gains(outcome),
-        "confusion": table if len(names) <= charts.MATRIX_LIMIT else [],
-        "mistakes": _mistakes(table, names),
-        "wrong_records": draw_wrong_records(plant, outcome),
+        "accuracies": _accuracy_chart(outcome),
+        "gains": _gain_chart(outcome),
+        "confusion": table if len(names) <= charts.MATRIX_CLASSES_LIMIT else [],
+        "mistakes": _commonest_mistakes(table, names),
+        "wrong_records": draw_misclassified_records(plant, outcome),
         "strangest_records": draw_strangest_records(plant),
-        "kept_findings": [f for f in outcome.findings if f.model == outcome.kept],
+        "kept_findings": [f for f in outcome.findings if f.model == outcome.kept_name],
         "rejected": _rejected_models(outcome),
         "repeats": 0 if out_of_fold is None else len(out_of_fold.logits),
         "written": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(manifest.applied)),
@@ -131,15 +131,15 @@ def page_context(
     }
 
 
-def _title(name: str) -> Text:
+def _method_title(name: str) -> Text:
     return text(registry.method_title(name))
 
 
-def _mechanism(source: str) -> Text:
+def _source_mechanism(source: str) -> Text:
     return text(registry.source_mechanism(source))
 
 
-_CHOICES = {
+_SETTING_TEMPLATES = {
     "learner": template("fitted by {value}"),
     "local_part": template("part fitted on your records: {value}"),
     "offset_scale": template("weight of the delivered model in the average: {value}"),
@@ -147,12 +147,12 @@ _CHOICES = {
 """Descriptions of settings that cross-validation selected, by the manifest's keys."""
 
 
-def _choices(settings: Mapping[str, str]) -> list[Text]:
+def _setting_sentences(settings: Mapping[str, str]) -> list[Text]:
     parts = settings.items()
-    return [text(_CHOICES[key], value=value.replace("+", " + ")) for key, value in parts]
+    return [text(_SETTING_TEMPLATES[key], value=value.replace("+", " + ")) for key, value in parts]
 
 
-def _condition(manifest: ModelsManifest) -> Iterator[str]:
+def _condition_rows(manifest: ModelsManifest) -> Iterator[str]:
     """Yield the data sheet and statistic of generated weights, as rows of the technical table."""
     condition = manifest.condition
     if condition.data_sheet:
@@ -161,33 +161,33 @@ def _condition(manifest: ModelsManifest) -> Iterator[str]:
         yield f"{condition.statistic} (ε {condition.epsilon})"
 
 
-def _accuracies(outcome: SelectionOutcome) -> BarChart | None:
-    if outcome.out_of_fold(outcome.kept) is None:
+def _accuracy_chart(outcome: SelectionOutcome) -> BarChart | None:
+    if outcome.out_of_fold(outcome.kept_name) is None:
         return None
     accuracies = {name: outcome.estimate_accuracy(name) for name in outcome.models}
-    local = accuracies.get(LOCAL)
+    local = accuracies.get(LOCAL_ONLY)
     values = [
-        (_title(name), name == outcome.kept, 100 * a.mean, 100 * a.low, 100 * a.high)
+        (_method_title(name), name == outcome.kept_name, 100 * a.mean, 100 * a.low, 100 * a.high)
         for name, a in accuracies.items()
         if a is not None
     ]
     return bar_chart(values, 0.0 if local is None else 100 * local.mean, ".1f")
 
 
-def _gains(outcome: SelectionOutcome) -> BarChart | None:
+def _gain_chart(outcome: SelectionOutcome) -> BarChart | None:
     values = []
     for name, comparison in outcome.comparisons.items():
         estimate = comparison.gain
-        half = 1.96 * estimate.sd
-        low, high = 100 * (estimate.mean - half), 100 * (estimate.mean + half)
-        values.append((_title(name), low > 0, 100 * estimate.mean, low, high))
+        half = 1.96 * estimate.accuracy_gain_se
+        low, high = 100 * (estimate.accuracy_gain - half), 100 * (estimate.accuracy_gain + half)
+        values.append((_method_title(name), low > 0, 100 * estimate.accuracy_gain, low, high))
     return bar_chart(values, 0.0, "+.1f", begins_at_zero=False) if values else None
 
 
-def acceptance_curve(judgement: AcceptanceResults) -> LineChart | None:
+def draw_acceptance_curve(results: AcceptanceResults) -> LineChart | None:
     """Draw false accepts and false rejects of the kept model by its threshold."""
-    scores = judgement.scores.get(judgement.kept)
-    if scores is None or scores.good is None:
+    scores = results.scores.get(results.kept_model)
+    if scores is None or scores.good_mask is None:
         return None
     points: dict[str, list[tuple[float, float, str]]] = {"false rejects": [], "false accepts": []}
     for at in scores.threshold_curve(points=21):
@@ -207,30 +207,30 @@ def _rejected_models(outcome: SelectionOutcome) -> list[tuple[str, list[CheckFin
     return [
         (name, [f for f in failures if f.model == name])
         for name in outcome.comparisons
-        if name != outcome.kept
+        if name != outcome.kept_name
     ]
 
 
-def _mistakes(
-    table: Sequence[Sequence[charts.ConfusionCell]], names: Sequence[str], *, most: int = 12
+def _commonest_mistakes(
+    matrix: Sequence[Sequence[charts.ConfusionCell]], names: Sequence[str], *, limit: int = 12
 ) -> list[tuple[str, str, charts.ConfusionCell]]:
     """Return the kept model's commonest mistakes: true class, predicted class, count."""
     pairs = [
         (names[row], names[column], cell)
-        for row, cells in enumerate(table)
+        for row, cells in enumerate(matrix)
         for column, cell in enumerate(cells)
         if row != column and cell.records > 0
     ]
-    return sorted(pairs, key=lambda pair: -pair[2].records)[:most]
+    return sorted(pairs, key=lambda pair: -pair[2].records)[:limit]
 
 
 def _label_rows(plant: PlantData, outcome: SelectionOutcome) -> list[LabelRow]:
-    out_of_fold = outcome.out_of_fold(outcome.kept)
+    out_of_fold = outcome.out_of_fold(outcome.kept_name)
     predictions = (
         np.zeros((0, 0), dtype=np.int64) if out_of_fold is None else out_of_fold.predictions
     )
     rows = []
-    comparison = outcome.comparisons.get(outcome.kept)
+    comparison = outcome.comparisons.get(outcome.kept_name)
     posterior = None if comparison is None else comparison.package.posterior
     counts = np.bincount(outcome.records.labels, minlength=len(plant.data.label_names))
     for index, name in enumerate(plant.data.label_names):

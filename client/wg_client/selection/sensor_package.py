@@ -56,7 +56,7 @@ class SensorPackage:
         names = [stated_quantity.name for stated_quantity in quantities]
         words = {"target": repr(target), "name": (quantity or name).strip().casefold()}
         if words["name"] not in names:
-            words["quantities"] = self.quantities
+            words["quantities"] = self.quantities_text
             raise UsageError(
                 text(
                     "--target {target}: this soft sensor states {quantities}; say which:"
@@ -76,7 +76,7 @@ class SensorPackage:
         return place
 
     @property
-    def quantities(self) -> str:
+    def quantities_text(self) -> str:
         """Quantities that the soft sensor estimates, with their units."""
         return ", ".join(f"{part.name} ({part.unit})" for part in self.sensor.unit.quantities)
 
@@ -85,13 +85,13 @@ class SensorPackage:
         nominal, factors = self.sensor.unit.scale(self.sensor.figures)
         return LogScale(nominal[0, 0, index].double(), factors[index].double())
 
-    def inputs(self, windows: Tensor, *, quantity_index: int) -> tuple[Tensor, Tensor]:
+    def compute_inputs(self, windows: Tensor, *, quantity_index: int) -> tuple[Tensor, Tensor]:
         """Return features of windows, and scores of one quantity (``soft_sensor.SensorInputs``)."""
         features, scores = self.sensor.inputs(windows)
         return features, scores[:, quantity_index]
 
 
-def receive(
+def receive_package(
     home: ClientHome, path: Path, *, progress: Progress | None = None
 ) -> AppliedModel | SensorPackage:
     """Take a package that the server made: keep its soft sensor, or apply it.
@@ -117,7 +117,7 @@ def store_sensor_package(home: ClientHome, path: Path) -> SensorPackage:
         DecodeError, VerificationError, PolicyRefused: As of ``delivery.apply_and_adopt``.
     """
     data = atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
-    package = _read(home, data, Inbox(home).former_key(path))
+    package = _read_sensor_package(home, data, Inbox(home).former_key(path))
     about = package.manifest
     kept_file = home.sensors / f"{about.created:012}-{about.package_id}.wgw"
     if not kept_file.exists():
@@ -139,7 +139,7 @@ def select_sensor(home: ClientHome) -> SensorPackage:
         WgError: As ``store_sensor_package``, if none can be read.
     """
     home.check_initialised()
-    if not (kept_files := store.kept_sensors(home)):
+    if not (kept_files := store.sensor_package_paths(home)):
         raise ConfigError(
             text(
                 "{folder}: no soft sensor yet. 'wg-client run' receives one when the operator"
@@ -151,7 +151,9 @@ def select_sensor(home: ClientHome) -> SensorPackage:
     errors: list[VerificationError] = []
     for kept_file in reversed(kept_files):
         try:
-            package = _read(home, atomic.read_bytes(kept_file, limit=protocol.WEIGHTS_LIMIT))
+            package = _read_sensor_package(
+                home, atomic.read_bytes(kept_file, limit=protocol.WEIGHTS_LIMIT)
+            )
         except VerificationError as error:  # The server's key or the home's encoder has changed
             errors.append(error)
             continue
@@ -165,12 +167,14 @@ def select_sensor(home: ClientHome) -> SensorPackage:
     return packages[0]
 
 
-def _read(home: ClientHome, data: bytes, package_key: str = "") -> SensorPackage:
+def _read_sensor_package(
+    home: ClientHome, package_bytes: bytes, package_key: str = ""
+) -> SensorPackage:
     """Verify a package for the home's process unit, and read its soft sensor."""
     plant = plants.open_plant_data(home, package_key)
     check_message_type(plant.config, protocol.TRAIN_FINETUNE)
     key = signing.public_from_hex(plant.signing_key, subject="server.signing_key")
-    package, tensors = weights_file.decode_weights_package(data, key)
+    package, tensors = weights_file.decode_weights_package(package_bytes, key)
     check_recipient(plant, package)
     log, sheet = plant.config.data.reading.log, plant.config.data_sheet
     unit = registry.declared_unit(sheet)

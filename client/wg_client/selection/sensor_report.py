@@ -9,28 +9,28 @@ import numpy as np
 
 from wg_client.data.laboratory import LaboratoryWindows
 from wg_client.fitting.linear_head import Ints
-from wg_client.fitting.numbers import Floats
+from wg_client.fitting.sensor_models import Floats
 from wg_client.models.soft_sensor import Estimates
 from wg_common import language
 from wg_common.charts import Axes, Line, LineChart, Tick, template_environment
 from wg_common.language import Text
 
-_POINTS = 200
+_MOST_POINTS = 200
 """Largest number of points of a line in the drawing."""
 
 
 def render_sensor_report(
     column: tuple[str, str],
-    lines: Sequence[Text],
-    hours: LaboratoryWindows,
+    summary: Sequence[Text],
+    windows: LaboratoryWindows,
     estimates: Estimates,
 ) -> str:
     """Render the report as HTML in the current language.
 
     Args:
         column: Column of the values, and its unit; empty: unknown.
-        lines: Summary as sentences.
-        hours: Windows, with laboratory values where there are any.
+        summary: Summary as sentences.
+        windows: Windows, with laboratory values where there are any.
         estimates: Estimates for these windows.
     """
     speak = language.current_language()
@@ -41,9 +41,9 @@ def render_sensor_report(
         .render(
             target=target,
             title=f"{target} [{unit}]" if unit else target,
-            lines=lines,
-            picture=_drawing(hours, estimates),
-            has_laboratory=bool(np.isfinite(hours.values).any()),
+            lines=summary,
+            picture=_draw_chart(windows, estimates),
+            has_laboratory=bool(np.isfinite(windows.values).any()),
             t=speak.translate,
             say=speak,
             lang=speak.code,
@@ -51,13 +51,13 @@ def render_sensor_report(
     )
 
 
-def _drawing(hours: LaboratoryWindows, estimates: Estimates) -> LineChart:
+def _draw_chart(windows: LaboratoryWindows, estimates: Estimates) -> LineChart:
     """Draw laboratory values, estimates, and both ends of the interval against time."""
-    count = len(hours.values)
-    rows = _some_rows(np.arange(count))
-    known_rows = _some_rows(np.flatnonzero(np.isfinite(hours.values)))
+    count = len(windows.values)
+    rows = _thin_rows(np.arange(count))
+    known_rows = _thin_rows(np.flatnonzero(np.isfinite(windows.values)))
     curves = (
-        (known_rows, hours.values[known_rows]),
+        (known_rows, windows.values[known_rows]),
         (rows, estimates.values[rows]),
         (rows, estimates.lower[rows]),
         (rows, estimates.upper[rows]),
@@ -80,16 +80,16 @@ def _drawing(hours: LaboratoryWindows, estimates: Estimates) -> LineChart:
         Tick(axes.y(share), f"{low + share * (high - low):.4g}") for share in (0, 0.5, 1)
     )
     x_ticks = (
-        Tick(axes.x(0), hours.times[0], "start"),
-        Tick(axes.x(1), hours.times[-1], "end"),
+        Tick(axes.x(0), windows.times[0], "start"),
+        Tick(axes.x(1), windows.times[-1], "end"),
     )
     interval = (Line(end.path) for end in ends)
     return LineChart(axes, (laboratory, Line(sensor.path), *interval), x_ticks, y_ticks)
 
 
-def _some_rows(rows: Ints) -> Ints:
+def _thin_rows(rows: Ints) -> Ints:
     """Return up to ``_POINTS`` of some rows, evenly spaced."""
     if not len(rows):
         return rows
-    some_rows: Ints = rows[np.unique(np.linspace(0, len(rows) - 1, _POINTS).astype(int))]
+    some_rows: Ints = rows[np.unique(np.linspace(0, len(rows) - 1, _MOST_POINTS).astype(int))]
     return some_rows

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from scipy.special import stdtrit
 
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_client.models.calls import KNOWS_ONE_CLASS
 from wg_client.selection import gain
 from wg_client.selection.checks import few_sites
@@ -23,22 +23,22 @@ from wg_common.language import Text, text
 class SelectionBasis(StrEnum):
     """Evidence behind the selection of the kept model."""
 
-    ALONE = "alone"  # Nothing was delivered
-    OWN = "own"  # No delivered model was better
-    TOO_FEW = "too few"  # Of the own model, whose labels are too few to evaluate it
-    OWN_CLASS = "own class"  # Of the own model, all of whose labels are of one class
-    UNLABELLED = "unlabelled"
-    ONE_CLASS = "one class"
-    UNJUDGED = "unjudged"  # Labels cover too few units
+    NOTHING_DELIVERED = "alone"  # Nothing was delivered
+    NONE_BETTER = "own"  # No delivered model was better
+    TOO_FEW_LABELS = "too few"  # Of the own model, whose labels are too few to evaluate it
+    LOCAL_OF_ONE_CLASS = "own class"  # Of the own model, all of whose labels are of one class
+    NO_LABELS = "unlabelled"
+    DELIVERED_OF_ONE_CLASS = "one class"
+    TOO_FEW_UNITS = "unjudged"  # Labels cover too few units
     COMPARED = "compared"
 
 
 class AccuracyChange(StrEnum):
     """Accuracy on classes with records, the kept model against local-only."""
 
-    MORE = "more"
+    HIGHER = "more"
     NOT_SHOWN = "not shown"
-    FEWER = "fewer"
+    LOWER = "fewer"
 
 
 class UnseenClassClaims(StrEnum):
@@ -55,42 +55,42 @@ class ReportVerdict:
 
     Attributes:
         advice: Recommendation.
-        why: Reason, with the figures that support it.
-        use: The recommendation is to use a delivered model.
+        reason: Reason, with the figures that support it.
+        recommends_delivered: The recommendation is to use a delivered model.
     """
 
     advice: Text
-    why: Text
-    use: bool
+    reason: Text
+    recommends_delivered: bool
 
 
 _KEEP = text("Keep your own model")
 _USE = text("Use this model")
 _UNCOMPARED: Mapping[SelectionBasis, ReportVerdict] = {
-    SelectionBasis.ALONE: ReportVerdict(
+    SelectionBasis.NOTHING_DELIVERED: ReportVerdict(
         text("Use your own model"),
         text("It was trained on your own labels alone; no weights were delivered yet."),
         False,
     ),
-    SelectionBasis.OWN: ReportVerdict(
+    SelectionBasis.NONE_BETTER: ReportVerdict(
         _KEEP, text("No delivered model was shown to be better on your own records."), False
     ),
-    SelectionBasis.TOO_FEW: ReportVerdict(
+    SelectionBasis.TOO_FEW_LABELS: ReportVerdict(
         text("Label more records"),
         text("There are too few labels for a model: begin with ten records of each class."),
         False,
     ),
-    SelectionBasis.OWN_CLASS: ReportVerdict(
+    SelectionBasis.LOCAL_OF_ONE_CLASS: ReportVerdict(
         text("Use your own model only to find records that are unlike yours"),
         KNOWS_ONE_CLASS,
         False,
     ),
-    SelectionBasis.UNLABELLED: ReportVerdict(
+    SelectionBasis.NO_LABELS: ReportVerdict(
         text("Use this model, and have a person check every prediction"),
         text("None of your records has a label, so the model could not be checked."),
         True,
     ),
-    SelectionBasis.ONE_CLASS: ReportVerdict(
+    SelectionBasis.DELIVERED_OF_ONE_CLASS: ReportVerdict(
         _USE,
         text(
             "All labelled records are of one class, so the model could not be checked on "
@@ -98,19 +98,19 @@ _UNCOMPARED: Mapping[SelectionBasis, ReportVerdict] = {
         ),
         True,
     ),
-    SelectionBasis.UNJUDGED: ReportVerdict(
+    SelectionBasis.TOO_FEW_UNITS: ReportVerdict(
         text("Use this model, and have a person check every prediction"),
         text("Each class has labels from too few units to check the model."),
         True,
     ),
 }
 _COMPARED: Mapping[tuple[AccuracyChange, UnseenClassClaims], ReportVerdict] = {
-    (AccuracyChange.MORE, UnseenClassClaims.NONE): ReportVerdict(
+    (AccuracyChange.HIGHER, UnseenClassClaims.NONE): ReportVerdict(
         _USE,
         text("It classifies more of your own records correctly than your own model does."),
         True,
     ),
-    (AccuracyChange.MORE, UnseenClassClaims.POSSIBLE): ReportVerdict(
+    (AccuracyChange.HIGHER, UnseenClassClaims.POSSIBLE): ReportVerdict(
         _USE,
         text(
             "It classifies more of your own records correctly than your own model does, and"
@@ -118,7 +118,7 @@ _COMPARED: Mapping[tuple[AccuracyChange, UnseenClassClaims], ReportVerdict] = {
         ),
         True,
     ),
-    (AccuracyChange.MORE, UnseenClassClaims.DOUBTFUL): ReportVerdict(
+    (AccuracyChange.HIGHER, UnseenClassClaims.DOUBTFUL): ReportVerdict(
         _USE,
         text(
             "It classifies more of your own records correctly than your own model does. It "
@@ -147,7 +147,7 @@ _COMPARED: Mapping[tuple[AccuracyChange, UnseenClassClaims], ReportVerdict] = {
         ),
         False,
     ),
-    (AccuracyChange.FEWER, UnseenClassClaims.NONE): ReportVerdict(
+    (AccuracyChange.LOWER, UnseenClassClaims.NONE): ReportVerdict(
         text("Use your own model, and run this one in shadow"),
         text(
             "The rule selected it, although in cross-validation its selections classified "
@@ -155,7 +155,7 @@ _COMPARED: Mapping[tuple[AccuracyChange, UnseenClassClaims], ReportVerdict] = {
         ),
         False,
     ),
-    (AccuracyChange.FEWER, UnseenClassClaims.POSSIBLE): ReportVerdict(
+    (AccuracyChange.LOWER, UnseenClassClaims.POSSIBLE): ReportVerdict(
         text("Use this model only for the classes that you have no record of"),
         text(
             "It can recognise these classes, but classifies fewer records of the other "
@@ -163,7 +163,7 @@ _COMPARED: Mapping[tuple[AccuracyChange, UnseenClassClaims], ReportVerdict] = {
         ),
         True,
     ),
-    (AccuracyChange.FEWER, UnseenClassClaims.DOUBTFUL): ReportVerdict(
+    (AccuracyChange.LOWER, UnseenClassClaims.DOUBTFUL): ReportVerdict(
         text("Use your own model, and run this one in shadow"),
         text(
             "The rule selected it, although in cross-validation its selections classified "
@@ -186,22 +186,22 @@ class UnseenClasses:
     """Declared classes without a local record.
 
     Attributes:
-        known: Classes that enough other sites support, or the operator has records of.
+        supported: Classes that enough other sites support, or the operator has records of.
         few_sites: Classes that other sites released, but too few support.
-        unknown: All other classes.
+        unsupported: All other classes.
         recall: Recall on a further class: lower end, estimate and upper end of a 95 % interval over
             classes left out; None: too few were left out.
     """
 
-    known: tuple[str, ...] = ()
+    supported: tuple[str, ...] = ()
     few_sites: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] = ()
     recall: tuple[float, float, float] | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
         """All classes without a local record."""
-        return self.known + self.few_sites + self.unknown
+        return self.supported + self.few_sites + self.unsupported
 
     @property
     def allowed_claims(self) -> UnseenClassClaims:
@@ -209,15 +209,19 @@ class UnseenClasses:
         if not self.labels:
             return UnseenClassClaims.NONE
         is_shown = self.recall is not None and self.recall[0] > 0
-        return UnseenClassClaims.POSSIBLE if self.known and is_shown else UnseenClassClaims.DOUBTFUL
+        return (
+            UnseenClassClaims.POSSIBLE
+            if self.supported and is_shown
+            else UnseenClassClaims.DOUBTFUL
+        )
 
 
-def unseen_classes(outcome: SelectionOutcome, labels: Sequence[str]) -> UnseenClasses:
+def describe_unseen_classes(outcome: SelectionOutcome, labels: Sequence[str]) -> UnseenClasses:
     """Describe the kept model's knowledge of declared classes without a local record."""
     absent = outcome.unseen_labels(labels)
-    comparison = outcome.comparisons.get(outcome.kept)
+    comparison = outcome.comparisons.get(outcome.kept_name)
     if not absent or comparison is None:
-        return UnseenClasses(unknown=absent)
+        return UnseenClasses(unsupported=absent)
     posterior, model = comparison.package.posterior, comparison.model
     present = {index for index, name in enumerate(labels) if name not in absent}
     counts = {} if posterior is None else few_sites.supporting_site_counts(posterior, present)
@@ -234,12 +238,14 @@ def unseen_classes(outcome: SelectionOutcome, labels: Sequence[str]) -> UnseenCl
     if len(recalls) > 1:
         middle = float(recalls.mean())
         spread = float(recalls.std(ddof=1)) * math.sqrt(1 + 1 / len(recalls))
-        half = spread * float(stdtrit(len(recalls) - 1, (1 + gain.COVERAGE) / 2))
+        half = spread * float(stdtrit(len(recalls) - 1, (1 + gain.INTERVAL_COVERAGE) / 2))
         recall = max(middle - half, 0.0), middle, min(middle + half, 1.0)
     return UnseenClasses(
-        known=tuple(known_classes),
+        supported=tuple(known_classes),
         few_sites=tuple(doubted_classes),
-        unknown=tuple(name for name in absent if name not in (*known_classes, *doubted_classes)),
+        unsupported=tuple(
+            name for name in absent if name not in (*known_classes, *doubted_classes)
+        ),
         recall=recall,
     )
 
@@ -247,24 +253,28 @@ def unseen_classes(outcome: SelectionOutcome, labels: Sequence[str]) -> UnseenCl
 def selection_basis(outcome: SelectionOutcome) -> SelectionBasis:
     """Return the evidence behind the selection."""
     if not outcome.keeps_delivered:
-        if outcome.models[LOCAL].fitted.out_of_fold is None:
-            return SelectionBasis.TOO_FEW
+        if outcome.models[LOCAL_ONLY].fitted.out_of_fold is None:
+            return SelectionBasis.TOO_FEW_LABELS
         if not outcome.records.has_several_classes:
-            return SelectionBasis.OWN_CLASS
-        return SelectionBasis.OWN if outcome.models.keys() - {LOCAL} else SelectionBasis.ALONE
+            return SelectionBasis.LOCAL_OF_ONE_CLASS
+        return (
+            SelectionBasis.NONE_BETTER
+            if outcome.models.keys() - {LOCAL_ONLY}
+            else SelectionBasis.NOTHING_DELIVERED
+        )
     if not len(outcome.records.labels):
-        return SelectionBasis.UNLABELLED
+        return SelectionBasis.NO_LABELS
     if outcome.records.has_single_class:
-        return SelectionBasis.ONE_CLASS
-    return SelectionBasis.COMPARED if outcome.comparisons else SelectionBasis.UNJUDGED
+        return SelectionBasis.DELIVERED_OF_ONE_CLASS
+    return SelectionBasis.COMPARED if outcome.comparisons else SelectionBasis.TOO_FEW_UNITS
 
 
 def classify_change(low: float, high: float) -> AccuracyChange:
     """Classify a difference in accuracy by its interval."""
     return (
-        AccuracyChange.MORE
+        AccuracyChange.HIGHER
         if low > 0
-        else AccuracyChange.FEWER
+        else AccuracyChange.LOWER
         if high < 0
         else AccuracyChange.NOT_SHOWN
     )

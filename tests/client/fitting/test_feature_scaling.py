@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from wg_client.fitting.backbone import encoder_features
-from wg_client.fitting.feature_scaling import feature_scaling
+from wg_client.fitting.feature_scaling import fit_feature_scaling
 from wg_client.fitting.linear_head import LinearHead
+from wg_client.fitting.trunk_features import encoder_features
 
 RELEASED, SCALED, WIDTH = 8, 40, 100
 BLOCKS = (20, 40)
@@ -23,9 +23,9 @@ def _head(width: int) -> LinearHead:
 
 @pytest.mark.parametrize("n", [1, 2, 30, 500])
 def test_a_head_turned_back_says_of_any_record_what_it_said(n: int) -> None:
-    found = feature_scaling(_features(n), RELEASED, SCALED, BLOCKS)
+    found = fit_feature_scaling(_features(n), RELEASED, SCALED, BLOCKS)
     assert found is not None
-    head = _head(RELEASED + sum(found.blocks))
+    head = _head(RELEASED + sum(found.direction_counts))
     for features in (_features(n), _features(7, seed=9)):
         expected = head.logits(found.apply(features))
         np.testing.assert_allclose(found.to_local_head(head).logits(features), expected, atol=1e-6)
@@ -34,7 +34,7 @@ def test_a_head_turned_back_says_of_any_record_what_it_said(n: int) -> None:
 def test_released_features_stay_as_they_are() -> None:
     # A delivered head knows nothing else, and what completes it neither.
     features = _features(30)
-    found = feature_scaling(features, RELEASED, SCALED, BLOCKS)
+    found = fit_feature_scaling(features, RELEASED, SCALED, BLOCKS)
     assert found is not None
     np.testing.assert_array_equal(found.apply(features)[:, :RELEASED], features[:, :RELEASED])
     assert found.apply(features).shape == (30, RELEASED + 20 + 29)
@@ -51,7 +51,7 @@ def test_units_of_features_without_a_public_scale_do_not_matter() -> None:
 
 def test_blocks_vary_alike_and_more_than_released_features() -> None:
     features = _features(400)
-    found = feature_scaling(features, RELEASED, SCALED, BLOCKS)
+    found = fit_feature_scaling(features, RELEASED, SCALED, BLOCKS)
     assert found is not None
     varied = []
     for start, size in ((SCALED, BLOCKS[0]), (SCALED + BLOCKS[0], BLOCKS[1])):
@@ -64,7 +64,7 @@ def test_blocks_vary_alike_and_more_than_released_features() -> None:
 
 def test_directions_of_few_records_are_theirs_and_no_rounding() -> None:
     trunk = encoder_features(_features(6), RELEASED, SCALED, BLOCKS)
-    assert trunk.blocks == (5, 5)
+    assert trunk.block_sizes == (5, 5)
     for block in np.split(trunk.features[:, RELEASED:], 2, axis=1):
         assert np.linalg.matrix_rank(block) == 5
 

@@ -12,8 +12,8 @@ from wg_client.fitting.folds import (
     EVALUATION_SIZE,
     LEAST_UNITS,
     Configurations,
+    ConfigurationsPredictor,
     NestedSelection,
-    Predict,
     cross_validate_nested,
     stratified_folds,
 )
@@ -37,21 +37,21 @@ def test_a_unit_is_never_split(pairs: list[tuple[int, int]]) -> None:
     y = np.array([label for label, _ in pairs])
     units = np.array([unit for _, unit in pairs])
     folds = stratified_folds(y, np.random.default_rng(0), units)
-    assert not set(units[folds.rows]) & set(units[folds.training_only])
-    assert sorted([*folds.rows, *folds.training_only]) == list(range(len(y)))
+    assert not set(units[folds.evaluated_rows]) & set(units[folds.training_only_rows])
+    assert sorted([*folds.evaluated_rows, *folds.training_only_rows]) == list(range(len(y)))
     for row in folds.assignment:
-        for unit in np.unique(units[folds.rows]):
-            assert len(np.unique(row[units[folds.rows] == unit])) == 1
-    judged = y[folds.rows]
+        for unit in np.unique(units[folds.evaluated_rows]):
+            assert len(np.unique(row[units[folds.evaluated_rows] == unit])) == 1
+    judged = y[folds.evaluated_rows]
     for label in np.unique(judged):
-        assert len(np.unique(units[folds.rows][judged == label])) >= LEAST_UNITS
+        assert len(np.unique(units[folds.evaluated_rows][judged == label])) >= LEAST_UNITS
 
 
 def test_a_class_of_two_units_is_learnt_from_in_every_fold_and_never_judged() -> None:
     y = np.repeat([0, 1, 2], 6)
     units = np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 6, 7, 7, 7])
     folds = stratified_folds(y, np.random.default_rng(0), units)
-    assert set(y[folds.rows]) == {0, 1} and set(y[folds.training_only]) == {2}
+    assert set(y[folds.evaluated_rows]) == {0, 1} and set(y[folds.training_only_rows]) == {2}
     learnt: list[set[int]] = []
 
     def predict(train: NDArray[np.intp], held: NDArray[np.intp]) -> list[NDArray[np.float64]]:
@@ -60,8 +60,8 @@ def test_a_class_of_two_units_is_learnt_from_in_every_fold_and_never_judged() ->
         return [np.zeros((len(held), 3))]
 
     found = cross_validate_nested(_configurations(predict, np.zeros(1)), y, folds)
-    assert learnt and all(set(folds.training_only) <= rows for rows in learnt)
-    assert found.logits.shape == (2, len(folds.rows), 3)
+    assert learnt and all(set(folds.training_only_rows) <= rows for rows in learnt)
+    assert found.logits.shape == (2, len(folds.evaluated_rows), 3)
 
 
 def test_units_of_several_classes_leave_no_fold_without_its_share_of_each() -> None:
@@ -81,14 +81,16 @@ def test_of_thousands_of_records_the_units_that_are_judged_stay_whole() -> None:
         rng.integers(0, 3, 3 * EVALUATION_SIZE),
     )
     folds = stratified_folds(labels, rng, units)
-    assert len(folds.rows) <= 1.1 * EVALUATION_SIZE
+    assert len(folds.evaluated_rows) <= 1.1 * EVALUATION_SIZE
     shares = [
-        np.bincount(labels[folds.rows][row == f]) for row in folds.assignment for f in (0, 1, 2)
+        np.bincount(labels[folds.evaluated_rows][row == f])
+        for row in folds.assignment
+        for f in (0, 1, 2)
     ]
     assert np.ptp(np.array(shares), axis=0).max() <= 3
 
 
-def _constant(best: int, configurations: int, y: NDArray[np.int64]) -> Predict:
+def _constant(best: int, configurations: int, y: NDArray[np.int64]) -> ConfigurationsPredictor:
     def predict(train: NDArray[np.intp], held: NDArray[np.intp]) -> list[NDArray[np.float64]]:
         right = np.eye(3)[y[held]] * 4
         rng = np.random.default_rng(len(train))
@@ -100,7 +102,7 @@ def _constant(best: int, configurations: int, y: NDArray[np.int64]) -> Predict:
     return predict
 
 
-def _configurations(predict: Predict, prior: NDArray[np.float64]) -> Configurations:
+def _configurations(predict: ConfigurationsPredictor, prior: NDArray[np.float64]) -> Configurations:
     return Configurations(predict, lambda train, held, choice: predict(train, held)[choice], prior)
 
 
@@ -109,10 +111,10 @@ def test_the_best_configuration_is_found_unless_the_prior_forbids() -> None:
     folds = stratified_folds(y, np.random.default_rng(1))
     predict = _constant(3, 5, y)
     found = cross_validate_nested(_configurations(predict, np.zeros(5)), y, folds)
-    assert found.chosen == 3 and (found.choices == 3).all()
+    assert found.chosen_index == 3 and (found.fold_choices == 3).all()
     assert (found.logits.argmax(axis=2) == y).all()
     prior = np.array([0.0, 0, 0, 1e6, 0])
-    assert cross_validate_nested(_configurations(predict, prior), y, folds).chosen != 3
+    assert cross_validate_nested(_configurations(predict, prior), y, folds).chosen_index != 3
 
 
 def test_choosing_among_noise_does_not_look_better_than_chance() -> None:
@@ -151,7 +153,7 @@ def test_no_label_of_a_fold_has_a_part_in_what_is_said_of_it(seed: int) -> None:
 
     one, two = found(y), found(changed)
     np.testing.assert_array_equal(one.logits[0, own], two.logits[0, own])
-    np.testing.assert_array_equal(one.inner[0, fold], two.inner[0, fold])
+    np.testing.assert_array_equal(one.inner_logits[0, fold], two.inner_logits[0, fold])
     assert not np.array_equal(one.logits[0, ~own], two.logits[0, ~own])
 
 
@@ -160,7 +162,10 @@ def test_of_thousands_some_are_judged_of_every_class_and_units_whole() -> None:
     y = np.concatenate([np.zeros(7000, dtype=np.int64), np.ones(40, dtype=np.int64)])
     units = np.arange(len(y)) // 4
     folds = stratified_folds(y, rng, units)
-    assert folds.assignment.shape == (1, len(folds.rows)) and len(folds.rows) <= EVALUATION_SIZE + 4
-    assert set(y[folds.rows]) == {0, 1}
-    whole = np.bincount(units[folds.rows])
+    assert (
+        folds.assignment.shape == (1, len(folds.evaluated_rows))
+        and len(folds.evaluated_rows) <= EVALUATION_SIZE + 4
+    )
+    assert set(y[folds.evaluated_rows]) == {0, 1}
+    whole = np.bincount(units[folds.evaluated_rows])
     assert set(whole) <= {0, 4}

@@ -18,7 +18,7 @@ from wg_client.fitting.linear_head import (
     head_from_tensors,
     log_loss,
 )
-from wg_client.fitting.logistic import fit_logistics
+from wg_client.fitting.logistic import fit_logistic_regressions
 
 
 def _blobs(
@@ -65,7 +65,7 @@ def test_log_loss_is_bounded_by_even_odds() -> None:
 
 def test_temperature_undoes_a_wrong_scale() -> None:
     x, y = _blobs(9, spread_=3.0)
-    logits = fit_logistics(x, y, 3, [1.0], [np.zeros((len(x), 3))])[0].logits(x)
+    logits = fit_logistic_regressions(x, y, 3, [1.0], [np.zeros((len(x), 3))])[0].logits(x)
     assert best_temperature(50 * logits, y) == pytest.approx(
         best_temperature(logits, y) / 50, rel=0.5
     )

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from wg_client.fitting import logistic
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, fit_standardisation
-from wg_client.fitting.logistic import fit_logistics
+from wg_client.fitting.logistic import fit_logistic_regressions
 
 
 def fit_logistic(
@@ -21,7 +21,7 @@ def fit_logistic(
 ) -> LinearHead:
     """One fit, around zero unless an offset is given."""
     base = np.zeros((len(labels), classes)) if offset is None else offset
-    return fit_logistics(features, labels, classes, [c], [base])[0]
+    return fit_logistic_regressions(features, labels, classes, [c], [base])[0]
 
 
 def _objective(
@@ -98,7 +98,7 @@ def test_a_batch_is_the_same_as_one_by_one(seed: int) -> None:
     x, y, offset = _problem(seed, 25, 12, 4, 2.0, 3.0)
     strengths = [0.003, 0.3, 1.0]
     offsets = [offset, 0 * offset, -10 * offset]
-    together = fit_logistics(x, y, 4, strengths, offsets)
+    together = fit_logistic_regressions(x, y, 4, strengths, offsets)
     for head, c, base in zip(together, strengths, offsets, strict=True):
         alone = fit_logistic(x, y, 4, c, base)
         least = _least(x, y, 4, c, base)
@@ -122,7 +122,7 @@ def test_repeated_records_constant_features_and_one_class() -> None:
     assert head.bias[0] - head.bias[1] == pytest.approx(np.log(2), abs=1e-3)
     single = fit_logistic(np.ones((2, 3)), np.zeros(2, dtype=np.int64), 1, 1.0)
     assert not single.weight.any() and not single.bias.any()
-    assert fit_logistics(x, np.zeros(6, dtype=np.int64), 1, [], []) == []
+    assert fit_logistic_regressions(x, np.zeros(6, dtype=np.int64), 1, [], []) == []
 
 
 @pytest.mark.parametrize("size", [1e4, 1e6])

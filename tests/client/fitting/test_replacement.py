@@ -11,7 +11,7 @@ from wg_client.fitting.replacement import (
     REPLACEMENT_RISK,
     choose_replacement,
     clustered_standard_error,
-    replacement_errors,
+    required_standard_errors,
 )
 
 UNITS, RECORDS = 8, 5
@@ -42,7 +42,7 @@ def test_a_model_that_is_better_on_every_unit_replaces_the_delivered_one() -> No
 def test_records_of_one_unit_replace_nothing_however_many_they_are() -> None:
     losses = np.stack([np.ones(500), np.zeros(500)])
     assert choose_replacement(losses, np.zeros(500, dtype=np.int64)) == 0
-    assert replacement_errors(1, 1) == math.inf
+    assert required_standard_errors(1, 1) == math.inf
     assert clustered_standard_error(np.arange(3.0), np.zeros(3, dtype=np.int64)) == math.inf
 
 

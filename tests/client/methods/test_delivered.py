@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from wg_client.fitting.backbone import TrunkFeatures, encoder_features
 from wg_client.fitting.linear_head import LinearHead
+from wg_client.fitting.trunk_features import TrunkFeatures, encoder_features
 from wg_client.methods.base import DeliveredCandidate, PlantRecords, PreparedPackage
-from wg_client.methods.delivered import best_candidate, match_rows_to_classes
+from wg_client.methods.delivered import candidate_selector, match_rows_to_classes
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED
-from wg_client.methods.network_choice import choose_networks, choose_without_labels
+from wg_client.methods.network_choice import choose_networks, choose_networks_without_labels
 from wg_client.methods.registry import METHODS
 from wg_common.catalogue import InputScaling
 
@@ -34,7 +34,9 @@ def records(each: int) -> tuple[np.ndarray, np.ndarray]:
 
 def taken(head: LinearHead, source: str, each: int = 5) -> LinearHead:
     x, y = records(each)
-    return best_candidate([DeliveredCandidate("c", source, TrunkFeatures(x), head)] * 2, K)(x, y)
+    return candidate_selector([DeliveredCandidate("c", source, TrunkFeatures(x), head)] * 2, K)(
+        x, y
+    )
 
 
 def test_labels_put_rows_of_a_family_s_head_in_order() -> None:
@@ -51,7 +53,7 @@ def test_an_order_must_pay_for_itself() -> None:
     for _ in range(20):  # heads that know nothing
         head = LinearHead(rng.normal(size=(K, D)) * 0.01, np.zeros(K))
         both = [DeliveredCandidate("c", "kin", TrunkFeatures(x), head)] * 2
-        kept += best_candidate(both, K)(x, y) is head
+        kept += candidate_selector(both, K)(x, y) is head
     assert kept >= 18
 
 
@@ -68,7 +70,7 @@ def test_labels_say_which_rows_of_a_family_of_more_classes_are_the_plant_s() -> 
     more = np.random.default_rng(9).normal(size=(3, D))
     weight = np.vstack([more, SHUFFLED.weight])
     wide = LinearHead(weight, -0.5 * (weight**2).sum(axis=1))
-    base = best_candidate([DeliveredCandidate("c", "catalogue", TrunkFeatures(x), wide)], K)
+    base = candidate_selector([DeliveredCandidate("c", "catalogue", TrunkFeatures(x), wide)], K)
     np.testing.assert_array_equal(base(x, y).weight, RIGHT.weight)
     assert base(x[:0], y[:0]).weight.shape == (K, D), "without a label some rows stand in"
 
@@ -91,19 +93,19 @@ def recipient(x: np.ndarray, labels: np.ndarray) -> PlantRecords:
     """A plant whose encoder sees noise."""
     noise = np.random.default_rng(11).normal(size=(len(x), 2))
     return PlantRecords(
-        all_labels=labels, classes=K, encoder_features=encoder_features(noise, 2, 2, ())
+        all_labels=labels, class_count=K, encoder_features=encoder_features(noise, 2, 2, ())
     )
 
 
 def treated(candidate: DeliveredCandidate, inputs: InputScaling) -> DeliveredCandidate:
-    return replace(candidate, inputs=inputs, architecture="spectrum-lines")
+    return replace(candidate, input_scaling=inputs, architecture="spectrum-lines")
 
 
 def test_without_labels_the_server_s_first_stands_first() -> None:
     x, _ = records(10)
     unlabelled = recipient(x, np.full(len(x), -1))
     chosen = choose_networks(networks(x, right=4), unlabelled, unlabelled.encoder_features)
-    assert chosen.numbers == (0,) and chosen.candidate.name == "sheet-0"
+    assert chosen.indices == (0,) and chosen.candidate.name == "sheet-0"
     package = PreparedPackage(candidates=[chosen.candidate])
     model = AS_DELIVERED.fit(unlabelled, package)
     assert model is not None and model.origin == "sheet-0"
@@ -115,15 +117,17 @@ def test_a_standardised_network_takes_part_where_its_answers_say_more_of_records
     x, _ = records(10)
     blurred, suited = networks(x, right=1, count=2)
     raw_first = [treated(blurred, "raw"), treated(suited, "standardised")]
-    assert choose_without_labels(raw_first) == (0, 1)
-    assert choose_without_labels([treated(suited, "raw"), treated(blurred, "standardised")]) == (0,)
-    assert choose_without_labels([treated(suited, "standardised")] * 2) == (0,)
+    assert choose_networks_without_labels(raw_first) == (0, 1)
+    assert choose_networks_without_labels(
+        [treated(suited, "raw"), treated(blurred, "standardised")]
+    ) == (0,)
+    assert choose_networks_without_labels([treated(suited, "standardised")] * 2) == (0,)
     unlabelled = recipient(x, np.full(len(x), -1))
     both = choose_networks(raw_first, unlabelled, unlabelled.encoder_features)
     logits = both.candidate.head.logits(both.candidate.trunk.features)
     each = [candidate.head.logits(candidate.trunk.features) for candidate in raw_first]
     np.testing.assert_allclose(logits, np.mean(each, axis=0))
-    assert both.numbers == (0, 1)
+    assert both.indices == (0, 1)
 
 
 def test_labels_choose_among_networks_out_of_fold() -> None:
@@ -133,7 +137,7 @@ def test_labels_choose_among_networks_out_of_fold() -> None:
     chosen = choose_networks(networks(x[rows], right=5), few, few.encoder_features)
     package = PreparedPackage(candidates=[chosen.candidate])
     model = AS_DELIVERED.fit(few, package)
-    assert chosen.numbers == (5,) and model is not None and model.origin == "sheet-5"
+    assert chosen.indices == (5,) and model is not None and model.origin == "sheet-5"
     assert model.fitted.head.weight.shape == (K, 2 + D) and model.fitted.out_of_fold is not None
     assert not model.fitted.head.weight[:, :2].any()
     assert model.fitted.correct_share.mean() > 0.7

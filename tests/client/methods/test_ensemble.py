@@ -14,7 +14,7 @@ from wg_client.fitting.folds import Folds, stratified_folds
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss
 from wg_client.fitting.local_models import fit_local_only
 from wg_client.methods.ensemble import mean_aligned_base
-from wg_client.methods.names import LOCAL, POOLED_FINETUNED
+from wg_client.methods.names import LOCAL_ONLY, POOLED_FINETUNED
 from wg_common.inference.posterior import Posterior
 
 K, D = 4, 12
@@ -95,7 +95,7 @@ def test_only_where_every_class_has_records(each: list[int]) -> None:
     y = np.repeat(np.arange(K), each)
     x = np.eye(K, D)[y] * 1.5 + rng.normal(size=(len(y), D))
     models = selected(x, y, [], K, posterior=_flat()).models
-    local, found = models[LOCAL].fitted.logits, models[POOLED_FINETUNED].fitted.logits
+    local, found = models[LOCAL_ONLY].fitted.logits, models[POOLED_FINETUNED].fitted.logits
     assert local is not None and found is not None
     never = local[..., -1].max() < -100
     assert never == (min(each) == 0)

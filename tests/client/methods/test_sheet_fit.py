@@ -10,7 +10,7 @@ from torch import nn
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.base import SHEET_LIMIT
-from wg_client.methods.sheet_fit import FEWEST_RECORDS, data_sheet_fit
+from wg_client.methods.sheet_fit import FEWEST_RECORDS, measure_sheet_fit
 from wg_common.catalogue import SPECTRUM_LINES
 from wg_common.machines.base import HALF_BINS
 from wg_common.nets.spectrum_lines import INPUTS, rescale_to_speed
@@ -40,7 +40,7 @@ def records(count: int) -> NDArray[np.float32]:
 
 
 def fit(places: tuple[int, int], count: int = 60) -> float | None:
-    return data_sheet_fit(SPECTRUM_LINES, Looking(places), HEAD, records(count))
+    return measure_sheet_fit(SPECTRUM_LINES, Looking(places), HEAD, records(count))
 
 
 def test_records_veto_a_sheet_whose_lines_they_show_at_another_speed() -> None:

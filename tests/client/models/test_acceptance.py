@@ -15,7 +15,7 @@ import weightgate
 from wg_client.cli.main import group
 from wg_client.data import plant as plants
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_client.models import adoption
 from wg_client.models.acceptance import AcceptanceScores, ErrorCount, evaluate_package, good_labels
 from wg_client.selection.delivery import apply_and_adopt
@@ -45,7 +45,11 @@ def test_a_threshold_trades_false_accepts_for_false_rejects() -> None:
     good = rng.random(200) < 0.6
     defect = np.clip(rng.normal(0.7 - 0.4 * good, 0.2), 0, 1)
     scores = AcceptanceScores(
-        defect=defect, good=good, right=good, new=np.zeros(200, bool), passes=np.ones(200, bool)
+        defect_probabilities=defect,
+        good_mask=good,
+        correct_mask=good,
+        new_mask=np.zeros(200, bool),
+        pass_mask=np.ones(200, bool),
     )
     curve = scores.threshold_curve(points=11)
     accepts = [row.false_accepts.wrong for row in curve if row.false_accepts]
@@ -72,8 +76,10 @@ def judged(tmp_path: Path, encoder_package: bytes, good_head: LinearHead) -> Tes
 
 def test_every_model_of_a_package_is_judged(judged: TestPlant) -> None:
     manifest, _ = adoption.model_in_use(judged.home)
-    rows = evaluate_package(judged.home, plants.open_plant_data(judged.home), manifest).judgements
-    assert list(rows) == [entry.name for entry in manifest.models] and LOCAL in rows
+    rows = evaluate_package(
+        judged.home, plants.open_plant_data(judged.home), manifest
+    ).counts_by_model
+    assert list(rows) == [entry.name for entry in manifest.models] and LOCAL_ONLY in rows
     for row in rows.values():
         assert row.false_accepts is not None and row.false_accepts.records == 10
         assert row.false_rejects is not None and row.false_rejects.records == 10
@@ -119,7 +125,7 @@ def test_a_notebook_shows_the_plant_its_curve_and_its_wrong_calls(judged: TestPl
     page, curve = opened._repr_html_(), opened.acceptance_curve()._repr_html_()
     assert "plant-a" in page and "<svg" in page and "<svg" in curve and "<table" not in curve
     manifest, name = opened.chosen_model(None, None)
-    judgement = opened.acceptance().counts_of(name)
+    judgement = opened.acceptance().counts_for_model(name)
     calls = opened.wrong_calls()
     assert judgement is not None and len(calls) >= judgement.wrong_labels.wrong
     assert all(call["label"] != call["called"] in manifest.labels for call in calls)

@@ -21,7 +21,7 @@ from wg_core.site.failures import FEW_SITES_CODE
 
 def _later(manifest: ModelsManifest, number: int, accuracy: float | None) -> ModelsManifest:
     """A later package's manifest, of a whole network with this out-of-fold accuracy."""
-    kept = replace(manifest.entry(KEPT_ALIAS), accuracy=accuracy)
+    kept = replace(manifest.find_entry(KEPT_ALIAS), accuracy=accuracy)
     return replace(
         manifest, package_id=f"{number:032x}", architecture="lite0-low", gain=0.0, models=(kept,)
     )
@@ -47,7 +47,7 @@ def _shadowed(plant: TestPlant, manifest: ModelsManifest) -> bool:
 
 def test_between_architectures_the_more_accurate_model_waits(plant: TestPlant) -> None:
     manifest = _first(plant)
-    accuracy = manifest.entry(KEPT_ALIAS).accuracy
+    accuracy = manifest.find_entry(KEPT_ALIAS).accuracy
     assert accuracy is not None
     assert not _shadowed(plant, _later(manifest, 1, accuracy - 0.1))
     assert not _shadowed(plant, _later(manifest, 2, accuracy))  # as good is no reason
@@ -67,7 +67,7 @@ def test_with_one_architecture_the_larger_gain_waits(plant: TestPlant) -> None:
 def _doubted(manifest: ModelsManifest) -> ModelsManifest:
     """A manifest whose kept model has the warning of few sites."""
     finding = CheckFinding(
-        model=manifest.entry(KEPT_ALIAS).name,
+        model=manifest.find_entry(KEPT_ALIAS).name,
         code=FEW_SITES_CODE,
         passed=False,
         figures={},
@@ -79,7 +79,7 @@ def _doubted(manifest: ModelsManifest) -> ModelsManifest:
 
 def test_a_first_model_with_classes_of_few_sites_waits_for_a_person(plant: TestPlant) -> None:
     first = _doubted(_first(plant))
-    (plant.home.models / adoption.FILE).unlink()
+    (plant.home.models / adoption.FILE_NAME).unlink()
     adoption.record_arrival(plant.home, replace(first, package_id="4" * 32))
     history = adoption.read_history(plant.home)
     assert (
@@ -95,14 +95,14 @@ def test_a_first_model_with_classes_of_few_sites_waits_for_a_person(plant: TestP
     assert waiting is not None
     with pytest.raises(ConfigError, match="--few-sites"):
         adoption.put_in_use(plant.home, *waiting, "QA")
-    change = adoption.put_in_use(plant.home, *waiting, "QA", accept_few=True)
+    change = adoption.put_in_use(plant.home, *waiting, "QA", accept_few_sites=True)
     assert change.in_use == history.latest_change.shadow and change.shadow is None
 
 
 def test_a_plant_without_a_model_of_its_own_hears_what_waits(plant: TestPlant) -> None:
     first = _doubted(_first(plant))
-    kept = (first.entry(KEPT_ALIAS),)
-    (plant.home.models / adoption.FILE).unlink()
+    kept = (first.find_entry(KEPT_ALIAS),)
+    (plant.home.models / adoption.FILE_NAME).unlink()
     adoption.record_arrival(plant.home, replace(first, models=kept))
     with pytest.raises(ConfigError, match="models use --shadow --few-sites"):
         adoption.model_in_use(plant.home)
@@ -172,7 +172,7 @@ def test_a_crash_leaves_the_old_history_and_the_package_can_come_again(
     before, first = adoption.read_history(plant.home), _first(plant)
     second = replace(first, package_id="7" * 32)
     with monkeypatch.context() as patch, pytest.raises(StorageError):
-        patch.setattr(atomic, "write_bytes", _full_at(adoption.FILE, atomic.write_bytes))
+        patch.setattr(atomic, "write_bytes", _full_at(adoption.FILE_NAME, atomic.write_bytes))
         adoption.record_arrival(plant.home, second)
     assert adoption.read_history(plant.home) == before
     adoption.record_arrival(plant.home, second)
@@ -192,7 +192,7 @@ def _full_at(name: str, write: Callable[..., None]) -> Callable[..., None]:
 
 
 def test_a_history_that_is_damaged_or_of_another_version_is_refused(plant: TestPlant) -> None:
-    path = plant.home.models / adoption.FILE
+    path = plant.home.models / adoption.FILE_NAME
     path.write_bytes(path.read_bytes().replace(b'"version":2', b'"version":3'))
     with pytest.raises(DecodeError, match="version 3"):
         adoption.read_history(plant.home)
@@ -203,7 +203,7 @@ def test_a_history_that_is_damaged_or_of_another_version_is_refused(plant: TestP
 
 def test_models_that_the_first_version_kept_are_still_read(plant: TestPlant) -> None:
     manifest = _first(plant)
-    path = store.models_folder(plant.home, manifest.package_id) / store.MANIFEST
+    path = store.models_folder(plant.home, manifest.package_id) / store.MANIFEST_FILE
     document = json.loads(path.read_bytes())
     assert document.pop("condition") and document.pop("version") == VERSION
     path.write_bytes(json.dumps({**document, "version": 1}).encode())

@@ -17,7 +17,7 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 from tests.client.families import beside, family_head
 from torch.nn.functional import interpolate
 
-from wg_client.methods.names import HANDED_ON, LOCAL
+from wg_client.methods.names import HANDED_ON, LOCAL_ONLY
 from wg_client.models import adoption, predict, store
 from wg_client.models.export import export_model
 from wg_client.selection.delivery import apply_and_adopt
@@ -34,7 +34,7 @@ def _images(count: int) -> Any:
     return np.repeat(large[:, None], 3, axis=1)
 
 
-@pytest.mark.parametrize("name", [HANDED_ON, pytest.param(LOCAL, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [HANDED_ON, pytest.param(LOCAL_ONLY, marks=pytest.mark.slow)])
 def test_onnx_agrees_with_the_plant_s_own_predictions(
     make_plant: MakePlant, encoder_package: bytes, tmp_path: Path, name: str
 ) -> None:
@@ -52,7 +52,7 @@ def test_onnx_agrees_with_the_plant_s_own_predictions(
         np.savez(tmp_path / "new.npz", x=images.transpose(0, 2, 3, 1).astype(np.uint8))
         data = predict.load_records(tmp_path / "new.npz", LABELS)
         features = predict.encode_records(plant.home, manifest, data)
-        expected = predict.logits(plant.home, manifest, name, features)
+        expected = predict.model_logits(plant.home, manifest, name, features)
         (logits,) = session.run(["logits"], {"images": images.astype(np.float32)})
         np.testing.assert_allclose(logits, expected, atol=1e-3, rtol=1e-3)
         assert (logits.argmax(axis=1) == expected.argmax(axis=1)).all()
@@ -75,7 +75,7 @@ def test_a_program_that_resizes_as_the_metadata_say_gets_the_plants_logits(
     batch = torch.from_numpy(gray[:, None]).float().repeat(1, 3, 1, 1)
     batch = interpolate(batch, size=(side, side), mode="bicubic", antialias=True).clamp(0, 255)
     (logits,) = onnxruntime.InferenceSession(str(out)).run(["logits"], {"images": batch.numpy()})
-    expected = predict.logits(plant.home, manifest, name, features)
+    expected = predict.model_logits(plant.home, manifest, name, features)
     np.testing.assert_allclose(logits, expected, atol=1e-3, rtol=1e-3)
 
 

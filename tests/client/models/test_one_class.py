@@ -34,11 +34,11 @@ def test_labels_of_one_class_find_unlike_records_and_promise_nothing(make_plant:
 @pytest.mark.parametrize(
     ("labels", "classes", "basis"),
     [
-        ([0] * 12, 1, SelectionBasis.OWN_CLASS),
-        ([0] * 12, 2, SelectionBasis.OWN_CLASS),
-        ([1], 2, SelectionBasis.TOO_FEW),
-        ([0, 1], 2, SelectionBasis.TOO_FEW),
-        ([0, 1] * 6, 2, SelectionBasis.ALONE),
+        ([0] * 12, 1, SelectionBasis.LOCAL_OF_ONE_CLASS),
+        ([0] * 12, 2, SelectionBasis.LOCAL_OF_ONE_CLASS),
+        ([1], 2, SelectionBasis.TOO_FEW_LABELS),
+        ([0, 1], 2, SelectionBasis.TOO_FEW_LABELS),
+        ([0, 1] * 6, 2, SelectionBasis.NOTHING_DELIVERED),
     ],
 )
 def test_advice_suits_the_labels_that_a_plant_has(
@@ -47,5 +47,5 @@ def test_advice_suits_the_labels_that_a_plant_has(
     x = np.random.default_rng(1).normal(size=(len(labels), 8))
     outcome = selected(x, np.array(labels), [], classes)
     assert selection_basis(outcome) is basis
-    measured = outcome.estimate_accuracy(outcome.kept)
-    assert (measured is not None) == (basis is SelectionBasis.ALONE)
+    measured = outcome.estimate_accuracy(outcome.kept_name)
+    assert (measured is not None) == (basis is SelectionBasis.NOTHING_DELIVERED)

@@ -15,7 +15,7 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.sure_calls import CONFIDENCE
 from wg_client.models import adoption, store
 from wg_client.models.calls import VerdictRule
-from wg_client.models.passing import PassRule, pass_rule, tolerance_limit
+from wg_client.models.passing import PassRule, load_pass_rule, tolerance_limit
 from wg_client.selection.delivery import apply_and_adopt
 from wg_core.errors import WgError
 
@@ -53,11 +53,11 @@ def test_a_plant_reads_how_many_labels_are_missing_and_chooses_its_risk(
     assert "if every record is of another part" in said
     manifest, name = adoption.model_in_use(plant.home)
     assert adoption.read_history(plant.home).latest_change.missed_share == 0.2
-    rule = VerdictRule.load(plant.home, manifest, name).passing
+    rule = VerdictRule.load(plant.home, manifest, name).pass_rule
     assert (
-        rule.limit is not None
-        and (rule.defects, rule.least_defects) == (16, 11)
-        and rule.good_share > 0.5
+        rule.log_odds_limit is not None
+        and (rule.defect_units, rule.least_defect_units) == (16, 11)
+        and rule.passed_good_share > 0.5
     )
     adoption.put_in_use(plant.home, manifest, manifest.models[-1].name, by="qa")
     assert (
@@ -66,14 +66,20 @@ def test_a_plant_reads_how_many_labels_are_missing_and_chooses_its_risk(
     good = np.array([label == "bars" for label in LABELS])
     (store.models_folder(plant.home, manifest.package_id) / "judged.safetensors").unlink()
     with pytest.raises(WgError, match="judged"):
-        pass_rule(plant.home, manifest, name, good)
+        load_pass_rule(plant.home, manifest, name, good)
 
 
 def test_a_bound_needs_no_condition_where_units_are_named() -> None:
-    rule = PassRule(limit=1.0, missed_share=0.1, defects=30, least_defects=22, good_share=0.5)
-    assert "another part" not in rule.sentence
-    assert "another part" in replace(rule, counts_records=True).sentence
+    rule = PassRule(
+        log_odds_limit=1.0,
+        missed_share=0.1,
+        defect_units=30,
+        least_defect_units=22,
+        passed_good_share=0.5,
+    )
+    assert "another part" not in rule.guarantee_sentence
+    assert "another part" in replace(rule, has_no_unit_names=True).guarantee_sentence
 
 
 def test_a_class_of_defects_without_records_may_all_pass() -> None:
-    assert "label some of each" in PassRule(missed_share=0.1).sentence
+    assert "label some of each" in PassRule(missed_share=0.1).guarantee_sentence

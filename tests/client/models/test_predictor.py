@@ -71,7 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def predicted(judge: TestPlant, folder: Path) -> tuple[Predictor, dict[str, Prediction]]:
-    predictor = Predictor.open(judge.home, *adoption.model_in_use(judge.home))
+    predictor = Predictor.load(judge.home, *adoption.model_in_use(judge.home))
     rows = {path.name: predictor.predict_file(path)[0] for path in sorted(folder.iterdir())}
     return predictor, rows
 
@@ -137,7 +137,7 @@ def asked(
 
 
 def test_no_web_page_asks_the_service(judge: TestPlant, folder: Path) -> None:
-    predictor = Predictor.open(judge.home, *adoption.model_in_use(judge.home))
+    predictor = Predictor.load(judge.home, *adoption.model_in_use(judge.home))
     body = (folder / "odd0.png").read_bytes()
     pages = [
         {"origin": "https://evil.example", "content-type": "text/plain"},
@@ -156,7 +156,7 @@ def test_no_web_page_asks_the_service(judge: TestPlant, folder: Path) -> None:
 def test_a_request_has_one_record_and_any_other_is_refused_with_a_sentence(
     judge: TestPlant, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    predictor = Predictor.open(judge.home, *adoption.model_in_use(judge.home))
+    predictor = Predictor.load(judge.home, *adoption.model_in_use(judge.home))
     picture, packed = (folder / "odd0.png").read_bytes(), io.BytesIO()
     np.savez_compressed(packed, x=np.zeros((3, 32, 32), dtype=np.uint8))
     table = b"file,label\n" + str(folder / "odd0.png").encode() + b",bars\n"
@@ -174,7 +174,7 @@ def test_a_request_has_one_record_and_any_other_is_refused_with_a_sentence(
         assert (answer.status_code, answer.json()["verdict"]) == (422, "look")
         assert "not the name of a file with one image" in answer.json()["error"]
     for error in (OSError(28, "no space"), ValueError("shape"), StorageError("disk")):
-        monkeypatch.setattr(Predictor, "inputs", Mock(side_effect=error))
+        monkeypatch.setattr(Predictor, "compute_inputs", Mock(side_effect=error))
         (answer,) = asked(predictor, [("x.png", picture, {})])
         assert (answer.status_code, answer.json()["error"]) == (422, str(error))
 
@@ -207,7 +207,7 @@ def test_an_unfinished_request_ends_at_its_deadline(
     judge: TestPlant, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local_service, "CALL_LIMIT_SECONDS", 1.0)
-    predictor = Predictor.open(judge.home, *adoption.model_in_use(judge.home))
+    predictor = Predictor.load(judge.home, *adoption.model_in_use(judge.home))
     with service(predictor) as port, ExitStack() as stack:
         heads = ("", HEAD[:30], HEAD)
         slow = [stack.enter_context(unfinished(port, head)) for head in heads]
@@ -223,7 +223,7 @@ def test_requests_that_wait_are_few_and_small(
     judge: TestPlant, monkeypatch: pytest.MonkeyPatch, count: int, size: int
 ) -> None:
     monkeypatch.setattr(Images, "file_limit", 1 << 20)
-    predictor = Predictor.open(judge.home, *adoption.model_in_use(judge.home))
+    predictor = Predictor.load(judge.home, *adoption.model_in_use(judge.home))
     with service(predictor) as port, ExitStack() as stack:
         waiting = [stack.enter_context(unfinished(port, HEAD, size)) for _ in range(count)]
         (answered, *_), _, _ = select.select(waiting, [], [], 20)

@@ -16,7 +16,7 @@ from tests.client.families import beside, family_head
 import weightgate
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.sure_calls import supported_probability
-from wg_client.methods.names import HANDED_ON, LOCAL
+from wg_client.methods.names import HANDED_ON, LOCAL_ONLY
 from wg_client.models import adoption
 from wg_client.release import preview
 from wg_client.selection.delivery import apply_and_adopt
@@ -89,7 +89,7 @@ def test_a_model_beside_a_network_of_its_family_is_loaded_and_trained_on(
     rng = np.random.default_rng(4)
     records = [record for label in range(3) for record in pictures(rng, label, 4)]
     names = np.repeat(LABELS, 4)
-    for model in (HANDED_ON, LOCAL):
+    for model in (HANDED_ON, LOCAL_ONLY):
         found = weightgate.Classifier(str(plant.home.root), model=model).load()
         assert found.predict_proba(records).shape == (12, 3)
         assert found.fit(records, names).score(records, names) > 0.5
@@ -102,7 +102,7 @@ def test_a_plant_is_its_budget_models_report_and_acceptance(plant: TestPlant) ->
     assert opened.budget.cap_epsilon == "8" and opened.report.is_file()
     (manifest,) = opened.models
     assert len(repr(manifest)) < 100 and len(repr(opened.check())) < 100
-    assert opened.acceptance().counts_of(manifest.kept) is None
+    assert opened.acceptance().counts_for_model(manifest.kept) is None
     wrong: Any = 1
     for call in (opened.predict, weightgate.Plant.open, lambda each: opened.check(epsilon=each)):
         with pytest.raises(UsageError, match="expected"):

@@ -44,7 +44,7 @@ def context(case: str) -> Mapping[str, Any]:
     plant, spend = plant_of(labels, outcome.records.all_labels, kind), _spend(case)
     home = ClientHome(Path("plant"))
     shadow = case == "many"
-    standing = HomeState(spend, _judged(outcome), in_use=not shadow, in_shadow=shadow)
+    standing = HomeState(spend, _judged(outcome), is_in_use=not shadow, is_in_shadow=shadow)
     return page_context(home, plant, manifest, outcome, standing)
 
 
@@ -88,18 +88,18 @@ def plant_of(labels: tuple[str, ...], of_records: Ints, kind: Modality) -> Plant
 def _judged(outcome: SelectionOutcome) -> AcceptanceResults:
     """Of the models that were kept with labels: 80 records that they tell apart more or less."""
     if not outcome.keeps_delivered or not len(outcome.labels):
-        return AcceptanceResults(kept=outcome.kept)
+        return AcceptanceResults(kept_model=outcome.kept_name)
     rng = np.random.default_rng(7)
     good = np.arange(80) < 50
     return AcceptanceResults(
-        kept=outcome.kept,
+        kept_model=outcome.kept_name,
         scores={
             name: AcceptanceScores(
-                defect=np.clip(rng.normal(0.8 - 0.6 * good, 0.15), 0, 1),
-                good=good,
-                right=rng.random(80) < 0.8,
-                new=np.zeros(80, bool),
-                passes=np.ones(80, bool),
+                defect_probabilities=np.clip(rng.normal(0.8 - 0.6 * good, 0.15), 0, 1),
+                good_mask=good,
+                correct_mask=rng.random(80) < 0.8,
+                new_mask=np.zeros(80, bool),
+                pass_mask=np.ones(80, bool),
             )
             for name in outcome.models
         },
@@ -119,7 +119,7 @@ def _manifest(outcome: SelectionOutcome, labels: tuple[str, ...]) -> ModelsManif
                 source="diffusion" if model.origin else "",
                 settings=model.fitted.settings,
                 accuracy=None if found is None else found.mean,
-                error=None if found is None else found.error,
+                error=None if found is None else found.standard_error,
             )
         )
     return ModelsManifest(
@@ -135,7 +135,7 @@ def _manifest(outcome: SelectionOutcome, labels: tuple[str, ...]) -> ModelsManif
         pool_releases=1,
         commitment="bc" * 32,
         applied=1_790_000_000,
-        kept=outcome.kept,
+        kept=outcome.kept_name,
         reason=english_text(outcome.reason),
         gain=0.0,
         models=tuple(models),

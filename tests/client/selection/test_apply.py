@@ -14,11 +14,11 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant
 from tests.client.families import beside, family_head
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.names import HANDED_ON, HANDED_ON_FINETUNED, LOCAL
+from wg_client.methods.names import HANDED_ON, HANDED_ON_FINETUNED, LOCAL_ONLY
 from wg_client.models import adoption, predict, store
 from wg_client.selection.apply import AppliedModel
 from wg_client.selection.delivery import apply_and_adopt
-from wg_client.selection.sensor_package import receive
+from wg_client.selection.sensor_package import receive_package
 from wg_common.catalogue import ANY_FAMILY, SAME_FAMILY
 from wg_common.nets import family_network, site_norms
 from wg_common.nets.encoder.module import load_encoder
@@ -51,7 +51,7 @@ def test_good_weights_leave_models_provenance_and_a_report(
 ) -> None:
     plant = make_plant({0: 4, 1: 4})
     applied = apply_and_adopt(plant.home, plant.package(heads))
-    assert applied.keeps_delivered and not applied.already
+    assert applied.keeps_delivered and not applied.was_applied_before
     manifest, model = adoption.model_in_use(plant.home)
     assert manifest == applied.manifest and model == manifest.kept
     assert (manifest.pool_root, manifest.pool_releases) == ("aa" * 32, 1)
@@ -69,7 +69,7 @@ def test_a_report_is_written_where_the_only_model_waits_for_a_person(
     make_plant: MakePlant, heads: Heads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adoption, "predicts_few_site_class", lambda manifest, model: True)
-    monkeypatch.setattr(adoption, "LOCAL", "a model that is not there")
+    monkeypatch.setattr(adoption, "LOCAL_ONLY", "a model that is not there")
     plant = make_plant({0: 4, 1: 4})
     applied = apply_and_adopt(plant.home, plant.package(heads))
     assert adoption.read_history(plant.home).latest_change.in_use is None
@@ -106,7 +106,7 @@ def test_records_of_another_kind_veto_the_head_that_their_names_say(
     family = family_head(encoder_package, len(good_head.bias), unlike=1.5), SAME_FAMILY
     plant = make_plant({0: 4, 1: 4, 2: 4})
     manifest = apply_and_adopt(plant.home, plant.package({"kin": family})).manifest
-    assert manifest.kept == LOCAL and "do not look like the operator's" in manifest.reason
+    assert manifest.kept == LOCAL_ONLY and "do not look like the operator's" in manifest.reason
     assert "do not look like the operator" in plant.home.report.read_text(encoding="utf-8")
     found = {f.code: f for f in manifest.findings if f.model == HANDED_ON}
     assert found["WG-F12"].blocks and found["WG-F12"].figures["unlike"] == 1.5
@@ -156,7 +156,7 @@ def test_a_network_that_came_with_it_stands_beside_the_encoder(
         assert np.abs(tensors["head.weight"][:, local:]).max() > 0
     records = predict.load_records(Path(plant.config.data.path), LABELS)
     inputs = predict.encode_records(plant.home, manifest, records)
-    for name in (HANDED_ON, LOCAL):  # local-only does without it
+    for name in (HANDED_ON, LOCAL_ONLY):  # local-only does without it
         rows = predict.predict(plant.home, manifest, name, inputs, records.names)
         assert len(rows) == len(records.names)
     found = store.load_network(plant.home, manifest)
@@ -215,9 +215,9 @@ def test_a_package_is_applied_once(make_plant: MakePlant, heads: Heads) -> None:
     data = plant.package(heads)
     first = apply_and_adopt(plant.home, data)
     again = apply_and_adopt(plant.home, data)
-    assert again.already and again.manifest == first.manifest
+    assert again.was_applied_before and again.manifest == first.manifest
     late = apply_and_adopt(plant.home, data, clock=lambda: time.time() + 1e6)
-    assert late.already  # what was applied stays applied after it expired
+    assert late.was_applied_before  # what was applied stays applied after it expired
     with pytest.raises(VerificationError, match="other bytes"):
         apply_and_adopt(plant.home, plant.package(heads, package_id=first.manifest.package_id))
 
@@ -256,7 +256,7 @@ def test_without_labels_the_policy_decides(make_plant: MakePlant, heads: Heads) 
         apply_and_adopt(plant.home, plant.package(heads, pool_releases=0))
     applied = apply_and_adopt(plant.home, data)
     assert applied.manifest.kept == "generated"
-    assert applied.manifest.entry("kept").accuracy is None
+    assert applied.manifest.find_entry("kept").accuracy is None
     assert "Nothing was measured here" in plant.home.report.read_text(encoding="utf-8")
 
 
@@ -268,7 +268,7 @@ def test_a_model_file_that_was_changed_is_found(make_plant: MakePlant, heads: He
     with pytest.raises(VerificationError, match="local-only"):
         store.load_tensors(plant.home, manifest, "local-only")
     with pytest.raises(ConfigError, match="has kept"):
-        manifest.entry("best")
+        manifest.find_entry("best")
 
 
 def test_a_later_package_that_helps_less_does_not_replace_an_earlier_one(
@@ -294,6 +294,6 @@ def test_only_a_package_that_waited_is_verified_by_the_former_key(
         path.write_bytes(plant.package(heads, key=key))
         path.with_suffix(".key").write_text(signing.public_bytes(key.public_key()).hex())
     with pytest.raises(VerificationError, match="signature"):
-        receive(plant.home, elsewhere)
-    applied = receive(plant.home, waiting)
+        receive_package(plant.home, elsewhere)
+    applied = receive_package(plant.home, waiting)
     assert isinstance(applied, AppliedModel) and applied.keeps_delivered

@@ -7,38 +7,38 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wg_client.fitting.backbone import TrunkFeatures
-from wg_client.fitting.leave_class_out import ClassOutResult
+from wg_client.fitting.leave_class_out import LeaveClassOutResult
 from wg_client.fitting.linear_head import Floats
 from wg_client.fitting.replacement import clustered_standard_error
+from wg_client.fitting.trunk_features import TrunkFeatures
 from wg_client.methods.base import PlantRecords
 from wg_client.selection.gain import (
-    SITE_VARIABILITY,
+    SITE_VARIANCE_SHARE,
     EstimatedGain,
     PairedDifferences,
-    UnseenClassMass,
+    UnseenClassShare,
     estimate_accuracy,
     estimate_gain,
 )
 
-NOTHING = ClassOutResult()
+NOTHING = LeaveClassOutResult()
 
 
 def _gain(losses: Floats, right: Floats | None = None) -> EstimatedGain:
     right = np.full(len(losses), 0.01) if right is None else right
     return estimate_gain(
-        PairedDifferences(losses, right, np.arange(len(losses))), 5, UnseenClassMass(), NOTHING
+        PairedDifferences(losses, right, np.arange(len(losses))), 5, UnseenClassShare(), NOTHING
     )
 
 
 def test_the_gain_is_the_formula_of_the_module() -> None:
     losses, right = np.array([0.5, 0.1, -0.2, 0.4]), np.array([1.0, 0, 0, 0])
-    without = ClassOutResult(losses=np.array([0.4, 0.6]), recalls=np.array([0.9, 0.7]))
+    without = LeaveClassOutResult(losses=np.array([0.4, 0.6]), recalls=np.array([0.9, 0.7]))
     mass, classes = 0.25, 2
     found = estimate_gain(
         PairedDifferences(losses, right, np.arange(4)),
         5,
-        UnseenClassMass(mass=mass, classes=classes),
+        UnseenClassShare(share=mass, class_count=classes),
         without,
     )
     told = np.array([np.log(classes / mass) - 0.4, np.log(classes / mass) - 0.6, 0.0])
@@ -49,31 +49,31 @@ def test_the_gain_is_the_formula_of_the_module() -> None:
     ) ** 2 / 3
     assert found.log_loss_se == pytest.approx(np.sqrt(variance))
     assert found.unseen_recall == pytest.approx(1.6 / 3)
-    assert found.mean == pytest.approx((1 - mass) * 0.25 + mass * 1.6 / 3)
+    assert found.accuracy_gain == pytest.approx((1 - mass) * 0.25 + mass * 1.6 / 3)
 
 
 @given(st.integers(2, 60), st.integers(0, 2**31))
 @settings(max_examples=80, deadline=None)
 def test_a_model_that_is_never_better_is_never_kept(n: int, seed: int) -> None:
     losses = -np.random.default_rng(seed).exponential(size=n)
-    assert not _gain(losses).is_shown(1.0) and not _gain(losses).is_shown(0.0)
-    assert not _gain(np.zeros(n)).is_shown(0.0)
+    assert not _gain(losses).is_significant(1.0) and not _gain(losses).is_significant(0.0)
+    assert not _gain(np.zeros(n)).is_significant(0.0)
 
 
 def test_more_standard_errors_keep_less_and_fewer_right_answers_nothing() -> None:
     losses = np.array([0.5] * 20 + [0.0] * 10)
-    assert _gain(losses).is_shown(1.0) and not _gain(losses).is_shown(10.0)
-    assert not _gain(losses, np.full(30, -0.1)).is_shown(1.0)
-    assert _gain(losses, np.array([1.0, 1.0, -1.0] + [0.0] * 27)).is_shown(1.0)
+    assert _gain(losses).is_significant(1.0) and not _gain(losses).is_significant(10.0)
+    assert not _gain(losses, np.full(30, -0.1)).is_significant(1.0)
+    assert _gain(losses, np.array([1.0, 1.0, -1.0] + [0.0] * 27)).is_significant(1.0)
     as_many = _gain(losses, np.array([1.0, -1.0] + [0.0] * 28))
-    assert not as_many.is_shown(1.0)
-    assert as_many.is_shown(0.0)  # a head of the plant's own kind
-    assert not _gain(losses, np.array([1.0, -1.0, -1.0] + [0.0] * 27)).is_shown(0.0)
-    assert not _gain(np.array([3.0] + [0.0] * 19)).is_shown(1.0)  # one lucky record
+    assert not as_many.is_significant(1.0)
+    assert as_many.is_significant(0.0)  # a head of the plant's own kind
+    assert not _gain(losses, np.array([1.0, -1.0, -1.0] + [0.0] * 27)).is_significant(0.0)
+    assert not _gain(np.array([3.0] + [0.0] * 19)).is_significant(1.0)  # one lucky record
 
 
 def test_one_record_shows_nothing() -> None:
-    assert not _gain(np.ones(1)).is_shown(1.0)
+    assert not _gain(np.ones(1)).is_significant(1.0)
 
 
 def test_records_of_one_unit_count_as_one() -> None:
@@ -88,7 +88,9 @@ def test_records_of_one_unit_count_as_one() -> None:
 
 def _mass(seen: int) -> float:
     trunk = TrunkFeatures(np.zeros((seen, 2)))
-    return PlantRecords(all_labels=np.arange(seen), classes=10, encoder_features=trunk).unseen_mass
+    return PlantRecords(
+        all_labels=np.arange(seen), class_count=10, encoder_features=trunk
+    ).unseen_mass
 
 
 def test_each_unseen_class_counts_as_an_average_one() -> None:
@@ -97,26 +99,26 @@ def test_each_unseen_class_counts_as_an_average_one() -> None:
 
 
 def _with_unseen(loss: float) -> EstimatedGain:
-    without = ClassOutResult(losses=np.full(4, loss), recalls=np.full(4, np.exp(-loss)))
+    without = LeaveClassOutResult(losses=np.full(4, loss), recalls=np.full(4, np.exp(-loss)))
     return estimate_gain(
         PairedDifferences(np.zeros(40), np.zeros(40), np.arange(40)),
         5,
-        UnseenClassMass(mass=0.2, classes=2),
+        UnseenClassShare(share=0.2, class_count=2),
         without,
     )
 
 
 def test_who_knows_classes_without_is_kept_and_who_says_even_odds_among_all_is_not() -> None:
-    assert _with_unseen(0.2).is_shown(1.0)
+    assert _with_unseen(0.2).is_significant(1.0)
     even = estimate_gain(
         # even odds over ten classes, local-only over eight
         PairedDifferences(np.full(40, np.log(8) - np.log(10)), np.zeros(40), np.arange(40)),
         5,
-        UnseenClassMass(mass=0.2, classes=2),
-        ClassOutResult(losses=np.full(8, np.log(10)), recalls=np.full(8, 0.1)),
+        UnseenClassShare(share=0.2, class_count=2),
+        LeaveClassOutResult(losses=np.full(8, np.log(10)), recalls=np.full(8, 0.1)),
     )
     assert even.log_loss == pytest.approx(0.0, abs=1e-9)
-    assert not even.is_shown(1.0)
+    assert not even.is_significant(1.0)
 
 
 @given(st.integers(1, 300), st.integers(0, 2**31))
@@ -137,7 +139,7 @@ def test_an_interval_is_wider_on_fewer_records_and_on_fewer_units() -> None:
     right = np.tile(np.repeat([1.0, 1, 1, 0], 5), 5)
     assert width(right[:20], 1) > width(right, 1)
     assert width(right, 5) > width(right, 1)
-    assert estimate_accuracy(np.ones(1000), np.arange(1000)).low < 1 - SITE_VARIABILITY
+    assert estimate_accuracy(np.ones(1000), np.arange(1000)).low < 1 - SITE_VARIANCE_SHARE
     # Ten records that are right say no more than ten: 95 % of sites so good or better (beta).
     assert 0.6 < estimate_accuracy(np.ones(10), np.arange(10)).low < 0.85
 
@@ -160,7 +162,7 @@ def test_intervals_hold_what_is_counted_at_sites_that_change(new: int) -> None:
     held = 0
     for _ in range(400):
         p = rng.uniform(0.5, 0.99)
-        spread = 1 / SITE_VARIABILITY - 1
+        spread = 1 / SITE_VARIANCE_SHARE - 1
         later = rng.beta(p * spread, (1 - p) * spread)
         found = estimate_accuracy(
             (rng.random(60) < p).astype(np.float64), np.arange(60), new_count=new

@@ -37,21 +37,21 @@ def test_each_kind_of_record_is_drawn_and_a_lost_one_is_named(kind: Any) -> None
     for picture in draw_strangest_records(plant):
         drawn = {
             Images.name: picture.image.startswith("data:image/jpeg;base64,"),
-            Windows.name: picture.wave is not None and picture.spectrum is not None,
-            Texts.name: bool(picture.words),
+            Windows.name: picture.waveform is not None and picture.spectrum is not None,
+            Texts.name: bool(picture.text),
         }
         assert [name for name, is_drawn in drawn.items() if is_drawn] == [kind.name]
     gone: Any = plant
     gone.data = replace(plant.data, records=Gone())
     for picture in draw_strangest_records(gone):
-        assert picture.name and not (picture.image or picture.words or picture.wave)
+        assert picture.name and not (picture.image or picture.text or picture.waveform)
 
 
 def test_the_strangest_record_is_the_one_that_is_far_from_all() -> None:
     features = np.random.default_rng(2).normal(size=(60, 8))
     features[17] += 12
-    assert novelty.strangest_rows(features, None, None)[0] == 17
-    assert novelty.strangest_rows(features[:1], None, None) == []
+    assert novelty.most_unlike_rows(features, None, None)[0] == 17
+    assert novelty.most_unlike_rows(features[:1], None, None) == []
 
 
 def test_a_window_is_drawn_by_the_channel_that_differs_and_a_typical_spectrum() -> None:
@@ -59,8 +59,8 @@ def test_a_window_is_drawn_by_the_channel_that_differs_and_a_typical_spectrum() 
     records = [rng.normal(size=(3, 512)).astype(np.float32) for _ in range(9)]
     records[0][2] += 5 * np.sin(np.arange(512))
     picture = gallery.RecordPicture(name="a")
-    drawn = gallery._curves(picture, records[0], records[1:])
+    drawn = gallery._add_curves(picture, records[0], records[1:])
     assert drawn.channel == 3
     assert drawn.spectrum is not None and len(drawn.spectrum.lines) == 2
-    alone = gallery._curves(picture, records[0], [np.zeros((1, 8), np.float32)])
+    alone = gallery._add_curves(picture, records[0], [np.zeros((1, 8), np.float32)])
     assert alone.spectrum is not None and len(alone.spectrum.lines) == 1

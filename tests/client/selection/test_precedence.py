@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from wg_client.fitting.backbone import TrunkFeatures
+from wg_client.fitting.trunk_features import TrunkFeatures
 from wg_client.methods.base import SHEET_LIMIT, PlantRecords, PreparedPackage
 from wg_client.selection import precedence
-from wg_client.selection.gain import UNKNOWN
+from wg_client.selection.gain import UNKNOWN_GAIN
 
 CLASSES = 3
 
@@ -20,7 +20,7 @@ def head_start(labels: int, fit: float | None) -> float:
     counts = [labels, labels + 4, labels + 9]
     records = PlantRecords(
         all_labels=np.repeat(np.arange(CLASSES), counts),
-        classes=CLASSES,
+        class_count=CLASSES,
         encoder_features=TrunkFeatures(np.zeros((sum(counts), 2))),
     )
     return precedence.head_start(
@@ -43,6 +43,6 @@ def test_a_doubted_head_start_loses_a_tenth_with_each_label_of_the_rarest_class(
 
 
 def test_units_and_not_records_weigh_against_the_word() -> None:
-    gain = replace(UNKNOWN, log_loss=-0.3, mean=-0.1)
-    assert precedence.score(gain, 4, precedence.HEAD_START) > 0
-    assert precedence.score(gain, 6, precedence.HEAD_START) < 0
+    gain = replace(UNKNOWN_GAIN, log_loss=-0.3, accuracy_gain=-0.1)
+    assert precedence.selection_score(gain, 4, precedence.HEAD_START) > 0
+    assert precedence.selection_score(gain, 6, precedence.HEAD_START) < 0

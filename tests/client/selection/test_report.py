@@ -14,7 +14,7 @@ from tests.client.selection.example_reports import CASES, context
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.languages import load_plant_language
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_client.models.acceptance import good_labels
 from wg_client.selection import defects, first_screen
 from wg_client.selection.defects import DetectionRates
@@ -59,7 +59,7 @@ def test_where_units_are_named_nothing_is_said_of_their_lack() -> None:
     said = {}
     for units in (None, [str(row // 2) for row in range(len(y))]):
         outcome = selected(x, y, [("s", "diffusion", good)], 3, units=units)
-        unknown = first_screen._unknown(outcome, DetectionRates(good=()))
+        unknown = first_screen._limit_sentences(outcome, DetectionRates(good_labels=()))
         said[units is None] = any(
             "no privacy unit is named" in english_text(each) for each in unknown
         )
@@ -83,13 +83,25 @@ def test_defects_are_counted_whatever_they_are_called() -> None:
     names = good_labels(labels, None)
     assert names == ("OK",) and good_labels(labels, ("dent",)) == ("dent",)
     found = defects.measure_detection(outcome, labels, names)
-    judged = outcome.out_of_fold(outcome.kept)
-    assert judged is not None and found.caught_defects is not None and found.correct is not None
+    judged = outcome.out_of_fold(outcome.kept_name)
+    assert (
+        judged is not None
+        and found.caught_defects_rate is not None
+        and found.correct_rate is not None
+    )
     bad = outcome.labels != 0
-    assert found.caught_defects.kept.mean == pytest.approx((judged.predictions[:, bad] != 0).mean())
-    assert found.caught_defects.kept.mean >= (judged.predictions == outcome.labels)[:, bad].mean()
-    assert found.caught_defects.low <= found.caught_defects.more <= found.caught_defects.high
-    assert defects.measure_detection(outcome, labels, ()).caught_defects is None
+    assert found.caught_defects_rate.kept.mean == pytest.approx(
+        (judged.predictions[:, bad] != 0).mean()
+    )
+    assert (
+        found.caught_defects_rate.kept.mean >= (judged.predictions == outcome.labels)[:, bad].mean()
+    )
+    assert (
+        found.caught_defects_rate.low
+        <= found.caught_defects_rate.more
+        <= found.caught_defects_rate.high
+    )
+    assert defects.measure_detection(outcome, labels, ()).caught_defects_rate is None
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -101,10 +113,10 @@ def test_the_large_number_is_that_of_the_recommended_model(
     if found["first"].number is None:
         return
     standing = first_screen.HomeState(found["spend"], found["acceptance"], True, False)
-    for use, name in ((True, outcome.kept), (False, LOCAL)):
+    for use, name in ((True, outcome.kept), (False, LOCAL_ONLY)):
         verdict = replace(found["first"].verdict, use=use)
         monkeypatch.setattr(first_screen, "report_verdict", lambda *_, said=verdict: said)
-        screen = first_screen.first_screen(Path("plant"), plant, outcome, standing)
+        screen = first_screen.build_first_screen(Path("plant"), plant, outcome, standing)
         expected = outcome.estimate_accuracy(name)
-        assert screen.number is not None and expected is not None
-        assert screen.number.squares.count("right") == round(100 * expected.low)
+        assert screen.correct_of_100 is not None and expected is not None
+        assert screen.correct_of_100.squares.count("right") == round(100 * expected.low)

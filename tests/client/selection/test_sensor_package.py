@@ -19,7 +19,7 @@ from wg_client.operation import status
 from wg_client.selection import sensor_package
 from wg_client.selection.sensor_package import (
     SensorPackage,
-    receive,
+    receive_package,
     select_sensor,
     store_sensor_package,
 )
@@ -94,12 +94,12 @@ def test_a_home_keeps_soft_sensors_and_uses_the_newest(
     home, moment = unit_plant.home, int(time.time())
     ids = []
     for created in (moment, moment - 100):
-        package = receive(home, _file(unit_plant, network, created=created))
-        assert isinstance(package, SensorPackage) and package.quantities.startswith(
+        package = receive_package(home, _file(unit_plant, network, created=created))
+        assert isinstance(package, SensorPackage) and package.quantities_text.startswith(
             "heat duty (kW)"
         )
         ids.append(package.manifest.package_id)
-    assert len(store.kept_sensors(home)) == 2
+    assert len(store.sensor_package_paths(home)) == 2
     assert select_sensor(home).manifest.package_id == ids[0]
     shown = status.collect_status(home)
     assert shown.model.startswith("soft sensor") and shown.stage == "in use"
@@ -114,8 +114,10 @@ def test_a_free_soft_sensor_does_not_replace_a_charged_one(
     charged = GeneratorCondition(
         generator="ab" * 32, data_sheet="heat_exchanger", statistic="cd" * 32, epsilon="1"
     )
-    paid = receive(home, _file(unit_plant, network, created=moment - 100, condition=charged))
-    receive(home, _file(unit_plant, network, created=moment))
+    paid = receive_package(
+        home, _file(unit_plant, network, created=moment - 100, condition=charged)
+    )
+    receive_package(home, _file(unit_plant, network, created=moment))
     assert isinstance(paid, SensorPackage)
     assert select_sensor(home).manifest == paid.manifest
 
@@ -132,7 +134,7 @@ def test_an_expired_package_is_taken_only_again(
         store_sensor_package(
             unit_plant.home, _file(unit_plant, network, expires=first.manifest.expires)
         )
-    assert len(store.kept_sensors(unit_plant.home)) == 1
+    assert len(store.sensor_package_paths(unit_plant.home)) == 1
 
 
 def test_a_kept_soft_sensor_is_refused_under_another_key_of_the_server(
@@ -159,20 +161,20 @@ def test_other_packages_are_refused(
     home = unit_plant.home
     wrong = {name: value for name, value in network.items() if name != "half_width"}
     with pytest.raises(DecodeError, match="not those of a soft sensor"):
-        receive(home, _file(unit_plant, wrong))
+        receive_package(home, _file(unit_plant, wrong))
     vessel = GeneratorCondition(generator="ab" * 32, data_sheet="stirred_vessel")
     with pytest.raises(DecodeError, match="for a stirred_vessel"):
-        receive(home, _file(unit_plant, network, condition=vessel))
+        receive_package(home, _file(unit_plant, network, condition=vessel))
     with pytest.raises(VerificationError, match="site"):
-        receive(home, _file(unit_plant, network, site="another"))
+        receive_package(home, _file(unit_plant, network, site="another"))
     path = home.root / "heads.wgw"
     path.write_bytes(unit_plant.package({"s": (good_head, "diffusion")}))
     with pytest.raises(UsageError, match="holds no soft sensor"):
         store_sensor_package(home, path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DecodeError):
-        receive(home, path)
-    assert not store.kept_sensors(home)
+        receive_package(home, path)
+    assert not store.sensor_package_paths(home)
 
 
 def test_a_column_names_its_quantity_and_its_unit(unit_plant: TestPlant, network: Tensors) -> None:

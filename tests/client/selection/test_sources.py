@@ -14,7 +14,7 @@ from tests.client.posteriors import posterior_of_means
 from tests.client.selected import selected
 
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_common import catalogue
 
 K, D = 8, 96
@@ -43,11 +43,11 @@ def test_a_perfect_candidate_is_kept(source: str, per_class: int) -> None:
         outcome = selected(x, y, [], K, posterior=posterior_of_means(MEANS, 2000.0))
     else:
         outcome = selected(x, y, [("perfect", source, _perfect_head())], K)
-    assert outcome.keeps_delivered and outcome.kept != LOCAL
-    assert outcome.models[outcome.kept].origin in ("perfect", catalogue.POSTERIOR_SOURCE)
+    assert outcome.keeps_delivered and outcome.kept_name != LOCAL_ONLY
+    assert outcome.models[outcome.kept_name].origin in ("perfect", catalogue.POSTERIOR_SOURCE)
     test_x, test_y = _draw(400, 7)
 
     def accuracy(name: str) -> float:
         return float((outcome.models[name].head.logits(test_x).argmax(axis=1) == test_y).mean())
 
-    assert accuracy(outcome.kept) > accuracy(LOCAL)
+    assert accuracy(outcome.kept_name) > accuracy(LOCAL_ONLY)

@@ -16,7 +16,7 @@ from tests.common.nets.random_tensors import draw_trunk
 from tests.server.generator.weights.test_machine_networks import SHEET, untrained
 from tests.server.generators import GOOD
 
-from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
+from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL_ONLY
 from wg_client.models import predict, store
 from wg_client.models.export import export_model
 from wg_client.models.manifest import ModelsManifest
@@ -189,8 +189,8 @@ def test_a_record_s_answer_does_not_depend_on_those_beside_it(
     assert beside is not None and beside.width == 2 * network.feature_count("spectrum-lines")
     windows = list(np.random.default_rng(2).normal(size=(5, 1, 1024)).astype(np.float32))
     windows[1:] = [30 * window for window in windows[1:]]
-    together = predict.record_features(encoder, beside, windows)
-    alone = predict.record_features(encoder, beside, windows[:1])
+    together = predict.compute_features(encoder, beside, windows)
+    alone = predict.compute_features(encoder, beside, windows[:1])
     np.testing.assert_allclose(together[:1], alone, atol=1e-5)
 
 
@@ -246,8 +246,8 @@ def _assert_exported_alike(plant: TestPlant, manifest: ModelsManifest, out: Path
     }
     (logits,) = onnxruntime.InferenceSession(str(out)).run(["logits"], feeds)
     network_trunk = predict.load_network(plant.home, manifest, encoder)
-    inputs = predict.record_features(encoder, network_trunk, list(windows))
-    expected = predict.logits(plant.home, manifest, GENERATED, inputs)
+    inputs = predict.compute_features(encoder, network_trunk, list(windows))
+    expected = predict.model_logits(plant.home, manifest, GENERATED, inputs)
     np.testing.assert_allclose(logits, expected, atol=1e-2, rtol=1e-2)
 
 
@@ -274,18 +274,20 @@ def test_a_perfect_network_is_kept_by_a_plant_with_labels(
     )
     manifest = apply_and_adopt(plant.home, package).manifest
     (best,) = (model for model in manifest.models if model.name == manifest.kept)
-    assert manifest.kept != LOCAL and best.origin == "sheet-mean"
-    assert {model.name for model in manifest.models} == {LOCAL, GENERATED, GENERATED_FINETUNED}
+    assert manifest.kept != LOCAL_ONLY and best.origin == "sheet-mean"
+    assert {model.name for model in manifest.models} == {LOCAL_ONLY, GENERATED, GENERATED_FINETUNED}
     new_windows = list(simulator.simulate_windows(machine, 60)[0].flatten(0, 1)[:, None].numpy())
     encoder = predict.load_encoder(plant.home, manifest)
     network_trunk = predict.load_network(plant.home, manifest, encoder)
-    inputs = predict.record_features(encoder, network_trunk, new_windows)
+    inputs = predict.compute_features(encoder, network_trunk, new_windows)
     labels = np.repeat(np.arange(len(LABELS)), 60)
     right = {
-        name: (predict.logits(plant.home, manifest, name, inputs).argmax(axis=1) == labels).mean()
-        for name in (manifest.kept, LOCAL)
+        name: (
+            predict.model_logits(plant.home, manifest, name, inputs).argmax(axis=1) == labels
+        ).mean()
+        for name in (manifest.kept, LOCAL_ONLY)
     }
-    assert right[manifest.kept] > right[LOCAL]
+    assert right[manifest.kept] > right[LOCAL_ONLY]
 
 
 def test_what_is_no_network_is_refused(make_plant: MakePlant, window_encoder: bytes) -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from tests.client.discriminants import fit_lda
 
-from wg_client.fitting.backbone import TrunkFeatures
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
+from wg_client.fitting.trunk_features import TrunkFeatures
 from wg_client.methods.base import DeliveredCandidate, PlantRecords, PreparedPackage
-from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
+from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL_ONLY
 from wg_client.selection import precedence
 from wg_client.selection.model_selection import SelectionOutcome, select_model
 from wg_client.selection.verdict import SelectionBasis, selection_basis
@@ -42,7 +42,7 @@ def _kept(
     trunk = TrunkFeatures(x)
     made = DeliveredCandidate("sheet-mean", "diffusion", trunk, head, architecture="spectrum-lines")
     return select_model(
-        PlantRecords(all_labels=y, classes=K, encoder_features=trunk, units=names),
+        PlantRecords(all_labels=y, class_count=K, encoder_features=trunk, units=names),
         PreparedPackage(
             candidates=[made], others_released=False, made_for_machine=True, sheet_fit=fit
         ),
@@ -53,14 +53,14 @@ def _kept(
 @pytest.mark.parametrize("units", [1, 2])
 def test_labels_of_few_units_judge_nothing(units: int) -> None:
     outcome = _kept(_good(), units, 10)
-    assert outcome.kept == GENERATED and not outcome.comparisons
-    assert selection_basis(outcome) == SelectionBasis.UNJUDGED
+    assert outcome.kept_name == GENERATED and not outcome.comparisons
+    assert selection_basis(outcome) == SelectionBasis.TOO_FEW_UNITS
     assert "fewer than" not in outcome.reason and "3 or more units" in outcome.reason
 
 
 def test_local_only_that_knows_its_own_recordings_does_not_replace_it() -> None:
     outcome = _kept(_good(), 3, 20)
-    assert outcome.kept == GENERATED
+    assert outcome.kept_name == GENERATED
     (finding,) = (f for f in outcome.findings if (f.model, f.code) == (GENERATED, "WG-F01"))
     assert finding.passed and finding.figures["prior"] == precedence.HEAD_START
 
@@ -69,11 +69,11 @@ def test_an_average_with_local_only_needs_no_more_than_a_lower_log_loss() -> Non
     good = _good()
     biased = LinearHead(good.weight, good.bias + np.array([1.0, -1.0, 1.0, -1.0]))
     outcome = _kept(biased, 6, 2)
-    assert outcome.kept == GENERATED_FINETUNED
+    assert outcome.kept_name == GENERATED_FINETUNED
     gains = {name: comparison.gain for name, comparison in outcome.comparisons.items()}
     gain = gains[GENERATED_FINETUNED].log_loss - gains[GENERATED].log_loss
     assert 0 < gain < 2 * gains[GENERATED_FINETUNED].log_loss_se
-    findings = [f for f in outcome.findings if (f.model, f.code) == (outcome.kept, "WG-F01")]
+    findings = [f for f in outcome.findings if (f.model, f.code) == (outcome.kept_name, "WG-F01")]
     assert [finding.passed for finding in findings] == [True]
 
 
@@ -81,30 +81,30 @@ def test_a_network_that_labels_show_worse_gives_way() -> None:
     wrong = _good()
     wrong = LinearHead(np.roll(wrong.weight, 1, axis=0), np.roll(wrong.bias, 1))
     outcome = _kept(wrong, 10, 2)
-    assert outcome.kept in (LOCAL, GENERATED_FINETUNED)
+    assert outcome.kept_name in (LOCAL_ONLY, GENERATED_FINETUNED)
     (finding,) = (f for f in outcome.findings if (f.model, f.code) == (GENERATED, "WG-F01"))
     assert finding.blocks
 
 
 def test_records_that_speak_against_the_sheet_are_a_warning() -> None:
     doubted = _kept(_good(), 3, 3, fit=-1.0)
-    assert doubted.kept == _kept(_good(), 3, 3).kept
+    assert doubted.kept_name == _kept(_good(), 3, 3).kept_name
     warnings = [f for f in doubted.findings if f.code == "WG-F14" and not f.passed]
     assert {f.model for f in warnings} == {GENERATED, GENERATED_FINETUNED}
     assert not any(f.blocks for f in warnings)
 
 
-@pytest.mark.parametrize(("records", "kept"), [(4, GENERATED), (5, LOCAL)])
+@pytest.mark.parametrize(("records", "kept"), [(4, GENERATED), (5, LOCAL_ONLY)])
 def test_a_doubted_sheet_gives_way_to_ten_labels_of_each_class(records: int, kept: str) -> None:
     outcome = _kept(_good(), 2, records, fit=-1.0)
-    assert outcome.kept == kept
+    assert outcome.kept_name == kept
     assert "the spectral lines that follow from your data sheet" in outcome.reason
-    assert _kept(_good(), 2, records, fit=0.0).kept == GENERATED
+    assert _kept(_good(), 2, records, fit=0.0).kept_name == GENERATED
 
 
 def test_a_network_at_chance_does_not_stay_by_its_word() -> None:
     head = LinearHead(0.01 * _good().weight[::-1], np.zeros(K))
     outcome = _kept(head, 3, 4)
-    assert outcome.kept != GENERATED
+    assert outcome.kept_name != GENERATED
     (finding,) = (f for f in outcome.findings if (f.model, f.code) == (GENERATED, "WG-F01"))
     assert finding.blocks

@@ -173,7 +173,7 @@ def test_e5_may_be_a_further_trunk_of_which_nothing_is_released(
     words = e5.prepare_texts(data.records)
     inputs = {"texts": find_trunk("texts")().prepare(data.records).numpy(), network.label: words}
     (exported,) = onnxruntime.InferenceSession(str(tmp_path / "model")).run(["logits"], inputs)
-    logits = predict.logits(plant.home, manifest, KEPT_ALIAS, features)
+    logits = predict.model_logits(plant.home, manifest, KEPT_ALIAS, features)
     np.testing.assert_allclose(exported, logits, rtol=1e-3, atol=1e-3)
 
 

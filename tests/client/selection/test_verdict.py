@@ -16,9 +16,9 @@ from wg_client.selection.verdict import (
     UnseenClassClaims,
     UnseenClasses,
     classify_change,
+    describe_unseen_classes,
     report_verdict,
     selection_basis,
-    unseen_classes,
 )
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.language import english_text
@@ -31,27 +31,27 @@ def test_every_state_has_a_sentence_that_its_figures_bear_out(
     basis: SelectionBasis, change: AccuracyChange, reach: UnseenClassClaims
 ) -> None:
     said = report_verdict(basis, change, reach)
-    words = f"{english_text(said.advice)}. {english_text(said.why)}"
+    words = f"{english_text(said.advice)}. {english_text(said.reason)}"
     compared = basis is SelectionBasis.COMPARED
     more = "It classifies more of your own records correctly" in words
-    assert more == (compared and change is AccuracyChange.MORE)
-    assert ("fewer" in words) == (compared and change is AccuracyChange.FEWER)
+    assert more == (compared and change is AccuracyChange.HIGHER)
+    assert ("fewer" in words) == (compared and change is AccuracyChange.LOWER)
     assert ("can recognise" in words) == (compared and reach is UnseenClassClaims.POSSIBLE)
-    assert said.use == words.startswith("Use this model")
-    if compared and said.use:
-        shown = change is AccuracyChange.MORE or reach is UnseenClassClaims.POSSIBLE
+    assert said.recommends_delivered == words.startswith("Use this model")
+    if compared and said.recommends_delivered:
+        shown = change is AccuracyChange.HIGHER or reach is UnseenClassClaims.POSSIBLE
         assert shown or "is not shown" in words
     if not compared:
-        assert said == report_verdict(basis, AccuracyChange.MORE, UnseenClassClaims.NONE)
+        assert said == report_verdict(basis, AccuracyChange.HIGHER, UnseenClassClaims.NONE)
 
 
 @pytest.mark.parametrize(
     ("ends", "change"),
     [
-        ((0.01, 0.2), AccuracyChange.MORE),
+        ((0.01, 0.2), AccuracyChange.HIGHER),
         ((0.0, 0.2), AccuracyChange.NOT_SHOWN),
         ((-0.1, 0.05), AccuracyChange.NOT_SHOWN),
-        ((-0.2, -0.01), AccuracyChange.FEWER),
+        ((-0.2, -0.01), AccuracyChange.LOWER),
     ],
 )
 def test_an_interval_shows_a_change_where_zero_is_outside(
@@ -63,15 +63,18 @@ def test_an_interval_shows_a_change_where_zero_is_outside(
 def test_a_class_that_nobody_has_released_is_not_promised() -> None:
     sure = (0.5, 0.7, 0.9)
     assert UnseenClasses().allowed_claims is UnseenClassClaims.NONE
-    assert UnseenClasses(known=("dent",), recall=sure).allowed_claims is UnseenClassClaims.POSSIBLE
     assert (
-        UnseenClasses(unknown=("dent",), recall=sure).allowed_claims is UnseenClassClaims.DOUBTFUL
+        UnseenClasses(supported=("dent",), recall=sure).allowed_claims is UnseenClassClaims.POSSIBLE
     )
     assert (
-        UnseenClasses(known=("dent",), recall=(0.0, 0.3, 0.8)).allowed_claims
+        UnseenClasses(unsupported=("dent",), recall=sure).allowed_claims
         is UnseenClassClaims.DOUBTFUL
     )
-    assert UnseenClasses(known=("dent",)).allowed_claims is UnseenClassClaims.DOUBTFUL
+    assert (
+        UnseenClasses(supported=("dent",), recall=(0.0, 0.3, 0.8)).allowed_claims
+        is UnseenClassClaims.DOUBTFUL
+    )
+    assert UnseenClasses(supported=("dent",)).allowed_claims is UnseenClassClaims.DOUBTFUL
 
 
 @pytest.mark.parametrize("source", ["diffusion", SAME_FAMILY])
@@ -84,7 +87,7 @@ def test_classes_without_records_are_known_where_somebody_labelled_them(source: 
     x = means[y] + rng.normal(size=(48, 24))
     outcome = selected(x, y, [("s", source, LinearHead(good.weight, good.bias))], 5)
     assert selection_basis(outcome) is SelectionBasis.COMPARED
-    unseen = unseen_classes(outcome, tuple("abcde"))
+    unseen = describe_unseen_classes(outcome, tuple("abcde"))
     assert unseen.labels == ("e",)
-    assert unseen.known == (("e",) if source == SAME_FAMILY else ())
+    assert unseen.supported == (("e",) if source == SAME_FAMILY else ())
     assert unseen.recall is not None and 0 <= unseen.recall[0] <= unseen.recall[1]

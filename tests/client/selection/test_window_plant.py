@@ -21,7 +21,7 @@ from tests.client.families import family_head
 
 from wg_client.cli import main
 from wg_client.fitting.linear_head import LinearHead, fit_standardisation
-from wg_client.methods.names import HANDED_ON, HANDED_ON_FINETUNED, LOCAL
+from wg_client.methods.names import HANDED_ON, HANDED_ON_FINETUNED, LOCAL_ONLY
 from wg_client.models import export, predict, store
 from wg_client.models.export import check_exportable, export_model, export_private_head
 from wg_client.models.manifest import KEPT_ALIAS
@@ -134,7 +134,7 @@ def test_exports_take_views_of_windows(
     metadata = export_model(
         window_plant.home,
         applied.manifest,
-        LOCAL,
+        LOCAL_ONLY,
         form,  # type: ignore[arg-type]
         out,
     )
@@ -153,8 +153,8 @@ def test_exports_take_views_of_windows(
     fitted = torch.cat([trunk.prepare([window]) for window in found])
     (got,) = session.run(["logits"], {"windows": views.numpy(), trunk.label: fitted.numpy()})
     features = encoder.encode_local(list(found))
-    expected = predict.logits(
-        window_plant.home, applied.manifest, LOCAL, features.astype(np.float64)
+    expected = predict.model_logits(
+        window_plant.home, applied.manifest, LOCAL_ONLY, features.astype(np.float64)
     )
     assert np.ptp(expected, axis=1).min() > 0.1
     np.testing.assert_allclose(got, expected, atol=2e-3, rtol=2e-3)

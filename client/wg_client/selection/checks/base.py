@@ -25,7 +25,7 @@ class ModelComparison:
         local: Local-only; None if no labelled record can be evaluated.
         prior: Score before any label, if the package has a network for the declared machine
             (``selection.precedence``); otherwise None.
-        gain: Estimated gain over local-only; ``gain.UNKNOWN`` without evaluated records.
+        gain: Estimated gain over local-only; ``gain.UNKNOWN_GAIN`` without evaluated records.
         records: The records.
         package: The package.
         policy: The plant's acceptance policy.
@@ -74,7 +74,7 @@ class ModelComparison:
     @property
     def least_recall(self) -> float:
         """Lowest acceptable recall of a class: that of guessing."""
-        return 1 / self.records.classes
+        return 1 / self.records.class_count
 
     def quoted_label(self, index: int) -> str:
         """Return a class's name in quotes, or its number if there are no names."""

@@ -7,7 +7,7 @@ from wg_client.selection.checks.base import ModelComparison
 from wg_common.language import text
 
 CODE = "WG-F08"
-_ALLOWED = float(np.finfo(np.float16).max)  # Largest magnitude of a logit: 65,504
+_LARGEST_LOGIT = float(np.finfo(np.float16).max)  # Largest magnitude of a logit: 65,504
 
 
 def check(comparison: ModelComparison) -> CheckFinding:
@@ -18,27 +18,27 @@ def check(comparison: ModelComparison) -> CheckFinding:
     with np.errstate(all="ignore"):
         largest = float(np.max(np.abs(head.logits(model.trunk.features)), initial=0.0))
         norm = float(np.linalg.norm(head.weight, axis=1).max())
-    is_passed = not bad and largest <= _ALLOWED
+    is_passed = not bad and largest <= _LARGEST_LOGIT
     return CheckFinding(
         model=comparison.name,
         code=CODE,
         passed=is_passed,
         figures={
             "not_finite": float(bad),
-            "logit": _number(largest),
-            "limit": _ALLOWED,
-            "norm": _number(norm),
+            "logit": _finite_or_minus_one(largest),
+            "limit": _LARGEST_LOGIT,
+            "norm": _finite_or_minus_one(norm),
         },
         message=text(
             "{bad} weights are not finite; the largest logit on your records is "
             "{largest:.3g} (allowed: {limit:g}).",
             bad=bad,
             largest=largest,
-            limit=_ALLOWED,
+            limit=_LARGEST_LOGIT,
         ),
     )
 
 
-def _number(value: float) -> float:
+def _finite_or_minus_one(value: float) -> float:
     """Return a value for the manifest, which holds no infinities: -1 in their place."""
     return value if np.isfinite(value) else -1.0

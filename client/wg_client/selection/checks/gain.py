@@ -21,18 +21,18 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
     if comparison.local is None:
         return None
     if comparison.prior:
-        return _of_stated_machine(comparison, comparison.prior)
+        return _machine_network_finding(comparison, comparison.prior)
     gain, margin = comparison.gain, comparison.required_errors
-    is_passed = gain.is_shown(margin)
+    is_passed = gain.is_significant(margin)
     if comparison.has_single_class and not is_passed:
-        return _of_one_class(comparison)
+        return _one_class_finding(comparison)
     return CheckFinding(
         model=comparison.name,
         code=CODE,
         passed=is_passed,
         figures={
-            "gain": gain.mean,
-            "sd": gain.sd,
+            "gain": gain.accuracy_gain,
+            "sd": gain.accuracy_gain_se,
             "log_loss_gain": gain.log_loss,
             "log_loss_se": gain.log_loss_se,
             "standard_errors": margin,
@@ -46,23 +46,23 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
             lower=text("lower") if gain.log_loss > 0 else text("higher"),
             error=gain.log_loss_se,
             asked=margin,
-            right=100 * gain.mean,
-            sd=100 * gain.sd,
-            more=_missing_answers(gain, margin),
+            right=100 * gain.accuracy_gain,
+            sd=100 * gain.accuracy_gain_se,
+            more=_missing_accuracy_words(gain, margin),
         ),
     )
 
 
-def _of_stated_machine(comparison: ModelComparison, prior: float) -> CheckFinding:
+def _machine_network_finding(comparison: ModelComparison, prior: float) -> CheckFinding:
     """Return the finding for a network for this machine, which fails only if labels refute it."""
     gain, units = comparison.gain, comparison.judged_units
     return CheckFinding(
         model=comparison.name,
         code=CODE,
-        passed=precedence.score(gain, units, prior) > 0,
+        passed=precedence.selection_score(gain, units, prior) > 0,
         figures={
-            "gain": gain.mean,
-            "sd": gain.sd,
+            "gain": gain.accuracy_gain,
+            "sd": gain.accuracy_gain_se,
             "log_loss_gain": gain.log_loss,
             "log_loss_se": gain.log_loss_se,
             "units": units,
@@ -78,23 +78,23 @@ def _of_stated_machine(comparison: ModelComparison, prior: float) -> CheckFindin
             loss=abs(gain.log_loss),
             lower=text("lower") if gain.log_loss > 0 else text("higher"),
             error=gain.log_loss_se,
-            right=100 * gain.mean,
-            sd=100 * gain.sd,
-            total=precedence.score(gain, units, 0.0),
+            right=100 * gain.accuracy_gain,
+            sd=100 * gain.accuracy_gain_se,
+            total=precedence.selection_score(gain, units, 0.0),
             units=units,
             least=-prior,
         ),
     )
 
 
-def _missing_answers(gain: EstimatedGain, margin: float) -> str:
+def _missing_accuracy_words(gain: EstimatedGain, margin: float) -> str:
     """Return words on the accuracy that the model lacks; empty if the accuracy is sufficient."""
     if gain.has_enough_accuracy(margin):
         return ""
     return text(", and it must be higher") if margin > 0 else text(", and it must not be lower")
 
 
-def _of_one_class(comparison: ModelComparison) -> CheckFinding:
+def _one_class_finding(comparison: ModelComparison) -> CheckFinding:
     """Return the finding if all labels are of one class: the model must recognise it."""
     judged_labels, fitted_model = comparison.records.evaluated_labels, comparison.model.fitted
     recalls = fitted_model.leave_class_out.recalls

@@ -15,9 +15,9 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
     if comparison.local is None:
         return None
     right = comparison.model.fitted.correct_share
-    counts = np.bincount(records.evaluated_labels, minlength=records.classes)
-    hits = np.bincount(records.evaluated_labels, weights=right, minlength=records.classes)
-    recalls = np.divide(hits, counts, out=np.full(records.classes, np.inf), where=counts > 0)
+    counts = np.bincount(records.evaluated_labels, minlength=records.class_count)
+    hits = np.bincount(records.evaluated_labels, weights=right, minlength=records.class_count)
+    recalls = np.divide(hits, counts, out=np.full(records.class_count, np.inf), where=counts > 0)
     worst = int(np.argmin(recalls))
     least, recall = comparison.least_recall, float(recalls[worst])
     return CheckFinding(

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from wg_client.fitting.backbone import TrunkFeatures
 from wg_client.fitting.fitted import FittedModel, OutOfFoldPredictions
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
+from wg_client.fitting.trunk_features import TrunkFeatures
 from wg_client.methods.base import FittedMethod, PlantRecords, PreparedPackage
 from wg_client.selection import gain
 from wg_client.selection.checks.base import ModelComparison
@@ -34,19 +34,19 @@ def compare() -> Compare:
         actions: dict[str, FailureAction] | None = None,
     ) -> ModelComparison:
         known, trunk, k = labels >= 0, TrunkFeatures(features), len(weight)
-        records = PlantRecords(all_labels=labels, classes=k, encoder_features=trunk)
+        records = PlantRecords(all_labels=labels, class_count=k, encoder_features=trunk)
         own = labels[known]
 
         def model(rows: Floats, given: Floats | None = None) -> FittedMethod:
             head = LinearHead(rows, np.zeros(k) if bias is None else bias)
             found = np.tile(head.logits(features[known]), (2, 1, 1)) if given is None else given
-            judged = OutOfFoldPredictions(logits=found, inner=found[:, None], labels=own)
+            judged = OutOfFoldPredictions(logits=found, inner_logits=found[:, None], labels=own)
             return FittedMethod(trunk=trunk, fitted=FittedModel(head, judged))
 
         other = model(weight if local is None else local)
         challenger = model(weight, logits)
         labelled = bool(known.any())
-        estimate = gain.UNKNOWN
+        estimate = gain.UNKNOWN_GAIN
         if labelled:
             one, two = challenger.fitted, other.fitted
             estimate = gain.estimate_gain(
@@ -56,7 +56,7 @@ def compare() -> Compare:
                     np.arange(len(own)),
                 ),
                 5,
-                gain.UnseenClassMass(),
+                gain.UnseenClassShare(),
                 one.leave_class_out,
             )
         return ModelComparison(

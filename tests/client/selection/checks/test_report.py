@@ -6,7 +6,7 @@ import pytest
 from tests.client.conftest import MakePlant
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import LOCAL_ONLY
 from wg_client.selection.checks import finite
 from wg_client.selection.delivery import apply_and_adopt
 from wg_core.site.failures import FAILURE_CODES
@@ -22,11 +22,11 @@ def test_every_code_is_in_the_report_and_every_failure_in_the_log(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     codes = FAILURE_CODES - {UNLABELLED, OF_KIND, OF_OTHERS, OF_SHEET}
-    monkeypatch.setattr(finite, "_ALLOWED", 0.0)
+    monkeypatch.setattr(finite, "_LARGEST_LOGIT", 0.0)
     plant = make_plant({0: 4, 1: 4})
     package = plant.package({"s": (good_head, "diffusion"), "c": (good_head, "diffusion")})
     manifest = apply_and_adopt(plant.home, package).manifest
-    assert manifest.kept == LOCAL
+    assert manifest.kept == LOCAL_ONLY
     failed = {finding.code for finding in manifest.findings if not finding.passed}
     page = plant.home.report.read_text("utf-8")
     assert {finding.code for finding in manifest.findings} == codes

@@ -40,20 +40,20 @@ Ints = NDArray[np.int64]
 
 LEAST_VALUES = 5
 """Fewest values for training."""
-DELIVERED, CORRECTED, LOCAL = "delivered", "corrected", "local-only"
+DELIVERED_NAME, CORRECTED_NAME, LOCAL_NAME = "delivered", "corrected", "local-only"
 KEPT_SENSOR = "kept"
-COVERAGE = 0.9
+INTERVAL_COVERAGE = 0.9
 """Nominal coverage of the intervals."""
 WINDOW_PARTS = 6
 """Largest number of parts of a window whose means are features."""
 _FOLDS = 5
-_TREES_FROM = 40  # Fewest values with which trees are fitted
+_LEAST_TREE_VALUES = 40  # Fewest values with which trees are fitted
 DOUBT_RECORDINGS = 20.0
 """Recordings at which the squared errors of correction and local-only count twice."""
 _SHRINKAGE = 2.0  # Residuals of zero that are added to the mean residual
-_PENALTIES = np.geomspace(0.1, 1e5, 13)
+_RIDGE_PENALTIES = np.geomspace(0.1, 1e5, 13)
 _LEAST_ERROR = 1e-6  # Least squared error, relative to the variance of the values
-_SHARES = np.linspace(0, 1, 5)  # Candidate weights of trees in the average
+_TREE_SHARES = np.linspace(0, 1, 5)  # Candidate weights of trees in the average
 
 
 def lagged_signals(windows: NDArray[np.floating]) -> Floats:
@@ -68,17 +68,17 @@ def lagged_signals(windows: NDArray[np.floating]) -> Floats:
             f"windows: shape {x.shape}, expected finite numbers of windows, channels and samples;"
             " leave out windows with gaps"
         )
-    return np.asarray(lags(torch.from_numpy(x)).numpy())
+    return np.asarray(lagged_signal_tensor(torch.from_numpy(x)).numpy())
 
 
-def lags(windows: Tensor) -> Tensor:
+def lagged_signal_tensor(windows: Tensor) -> Tensor:
     """Return the lagged signals ``[n, F]`` of windows ``[n, C, T]``."""
     parts = torch.tensor_split(windows, min(WINDOW_PARTS, windows.shape[2]), dim=2)
     means = [part.mean(dim=2) for part in parts]
     return torch.cat([*means, means[-1] - means[0], windows.std(dim=2, correction=0)], dim=1)
 
 
-class Model(ABC):
+class SensorModel(ABC):
     """Interface of a soft sensor: from features, and what was delivered, to values ``[n]``."""
 
     @abstractmethod
@@ -92,35 +92,35 @@ class Model(ABC):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ValueRegression(Model):
+class ValueRegression(SensorModel):
     """A soft sensor on features, which ignores what was delivered.
 
     Attributes:
-        weights: Weights of the ridge regression, ``[F]``.
-        offset: Constant of the ridge regression.
+        ridge_weights: Weights of the ridge regression, ``[F]``.
+        ridge_offset: Constant of the ridge regression.
         trees: Boosted trees; None: too few values, or no share.
-        share: Weight of trees in the average.
+        tree_share: Weight of trees in the average.
         half_width: Half of the width of an interval.
         out_of_fold: Predictions from fits without the value's recording, ``[n]``.
     """
 
-    weights: Tensor
-    offset: float
-    trees: "Trees | None"
-    share: float
+    ridge_weights: Tensor
+    ridge_offset: float
+    trees: "BoostedTrees | None"
+    tree_share: float
     half_width: float
     out_of_fold: Floats
 
     def __call__(self, features: Tensor, delivered_values: Tensor) -> Tensor:
         """Predict values ``[n]`` by regression, averaged with trees if any; see ``Model``."""
         del delivered_values
-        values = features @ self.weights + self.offset
+        values = features @ self.ridge_weights + self.ridge_offset
         if self.trees is None:
             return values
-        return (1 - self.share) * values + self.share * self.trees(features)
+        return (1 - self.tree_share) * values + self.tree_share * self.trees(features)
 
 
-class Trees:
+class BoostedTrees:
     """Boosted trees as flat arrays of nodes, in which a leaf is its own child."""
 
     def __init__(self, regressor: HistGradientBoostingRegressor) -> None:
@@ -146,7 +146,10 @@ class Trees:
 
 
 def fit_value_regression(
-    features: Floats, values: Floats, recording_ids: Ints, trees_from: int = _TREES_FROM
+    features: Floats,
+    values: Floats,
+    recording_ids: Ints,
+    least_tree_values: int = _LEAST_TREE_VALUES,
 ) -> ValueRegression:
     """Train a soft sensor on features and values of windows.
 
@@ -154,7 +157,7 @@ def fit_value_regression(
         features: Features of the windows, ``[n, F]``.
         values: Finite values, ``[n]``.
         recording_ids: Recording of each value, ``[n]``.
-        trees_from: Fewest values with which trees are fitted.
+        least_tree_values: Fewest values with which trees are fitted.
 
     Raises:
         DataError: There are fewer than ``LEAST_VALUES`` values, or fewer than two recordings.
@@ -167,24 +170,26 @@ def fit_value_regression(
             " a soft sensor is; give each day or batch a name of its own"
         )
     predictions = np.zeros((2, len(values)))
-    with_trees = len(values) >= trees_from
+    with_trees = len(values) >= least_tree_values
     for train, test in GroupKFold(min(_FOLDS, recording_count)).split(
         features, values, recording_ids
     ):
-        predictions[0, test] = ridge().fit(features[train], values[train]).predict(features[test])
+        predictions[0, test] = (
+            untrained_ridge().fit(features[train], values[train]).predict(features[test])
+        )
         if with_trees:
             regressor = untrained_trees().fit(features[train], values[train])
             predictions[1, test] = regressor.predict(features[test])
-    shares = _SHARES if with_trees else _SHARES[:1]
+    shares = _TREE_SHARES if with_trees else _TREE_SHARES[:1]
     averages = (1 - shares[:, None]) * predictions[0] + shares[:, None] * predictions[1]
     best = int(np.square(averages - values).mean(axis=1).argmin())
-    scaler, regression = (step for _, step in ridge().fit(features, values).steps)
+    scaler, regression = (step for _, step in untrained_ridge().fit(features, values).steps)
     weights, share = regression.coef_ / scaler.scale_, float(shares[best])
     return ValueRegression(
-        weights=torch.from_numpy(weights),
-        offset=float(regression.intercept_ - weights @ scaler.mean_),
-        trees=Trees(untrained_trees().fit(features, values)) if share else None,
-        share=share,
+        ridge_weights=torch.from_numpy(weights),
+        ridge_offset=float(regression.intercept_ - weights @ scaler.mean_),
+        trees=BoostedTrees(untrained_trees().fit(features, values)) if share else None,
+        tree_share=share,
         half_width=conformal_half_width(np.abs(averages[best] - values), recording_ids),
         out_of_fold=averages[best],
     )
@@ -198,7 +203,7 @@ def conformal_half_width(residuals: Floats, recording_ids: Ints) -> float:
     _, rows, counts = np.unique(recording_ids, return_inverse=True, return_counts=True)
     order = np.argsort(residuals)
     weights = (1 / counts[rows] / len(counts))[order] * len(residuals) / (len(residuals) + 1)
-    place = int(np.searchsorted(np.cumsum(weights), COVERAGE - 1e-12))
+    place = int(np.searchsorted(np.cumsum(weights), INTERVAL_COVERAGE - 1e-12))
     return float(residuals[order[min(place, len(order) - 1)]])
 
 
@@ -228,29 +233,29 @@ class RegressionQuality(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AveragedSensor(Model):
+class AveragedSensor(SensorModel):
     """Weighted average that a plant with values keeps where a soft sensor was delivered.
 
     Attributes:
         shift: Shrunken mean residual of the delivered soft sensor.
-        correction: Model of its residuals.
-        local: Model of the values.
+        residual_model: Model of its residuals.
+        local_model: Model of the values.
         shares: Weights of the shifted, the corrected and the local-only predictions, ``[3]``.
         half_width: Half of the width of an interval.
         out_of_fold: Predictions from fits without the value's recording, ``[n]``.
     """
 
     shift: float
-    correction: ValueRegression
-    local: ValueRegression
+    residual_model: ValueRegression
+    local_model: ValueRegression
     shares: Tensor
     half_width: float
     out_of_fold: Floats
 
     def __call__(self, features: Tensor, delivered_values: Tensor) -> Tensor:
         """Predict values ``[n]`` by the weighted average; arguments as for ``Model``."""
-        corrected_values = delivered_values + self.correction(features, delivered_values)
-        local_values = self.local(features, delivered_values)
+        corrected_values = delivered_values + self.residual_model(features, delivered_values)
+        local_values = self.local_model(features, delivered_values)
         parts = [delivered_values + self.shift, corrected_values, local_values]
         return torch.stack(parts, dim=1) @ self.shares
 
@@ -266,7 +271,7 @@ def average_with_delivered(
     residuals = values - delivered_values
     local = fit_value_regression(features, values, recording_ids)
     correction = fit_value_regression(
-        features, residuals, recording_ids, trees_from=len(values) + 1
+        features, residuals, recording_ids, least_tree_values=len(values) + 1
     )
     rows = np.unique(recording_ids, return_inverse=True)[1]
     sums, counts = np.bincount(rows, residuals), np.bincount(rows)
@@ -281,17 +286,17 @@ def average_with_delivered(
     average = shares @ parts
     return AveragedSensor(
         shift=float(sums.sum() / (len(values) + _SHRINKAGE)),
-        correction=correction,
-        local=local,
+        residual_model=correction,
+        local_model=local,
         shares=torch.from_numpy(shares),
         half_width=conformal_half_width(np.abs(average - values), recording_ids),
         out_of_fold=average,
     )
 
 
-def ridge() -> Pipeline:
+def untrained_ridge() -> Pipeline:
     """Return an untrained ridge regression on standardised features."""
-    return make_pipeline(StandardScaler(), RidgeCV(_PENALTIES))
+    return make_pipeline(StandardScaler(), RidgeCV(_RIDGE_PENALTIES))
 
 
 def untrained_trees() -> HistGradientBoostingRegressor:

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from wg_client.fitting.side_by_side import JoinedColumns
+from wg_client.fitting.joined_columns import JoinedColumns
 
 
 def test_any_rows_and_columns_are_those_of_the_arrays_stacked() -> None:

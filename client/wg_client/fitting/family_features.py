@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.fitting.backbone import LocalFeatureMap, TrunkFeatures
+from wg_client.fitting.joined_columns import Features, JoinedColumns
 from wg_client.fitting.linear_head import Floats, LinearHead
-from wg_client.fitting.side_by_side import Features, JoinedColumns
+from wg_client.fitting.trunk_features import LocalFeatureMap, TrunkFeatures
 from wg_common.inference.family_head import FamilyHead, FeatureLayout
 
 _TINY = 1e-12
@@ -48,20 +48,20 @@ class LogitFeatureMap:
 
     Attributes:
         scaling: Map of the first columns; None: identity.
-        columns: Number of these columns.
+        column_count: Number of these columns.
         heads: Stacked heads, on all columns.
         logit_factor: Factor on each of their logits.
     """
 
     scaling: LocalFeatureMap | None
-    columns: int
+    column_count: int
     heads: LinearHead
     logit_factor: Floats
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
         """Return the head's inputs for the local features of any records."""
         plain = features.astype(np.float64)
-        encoder_features = plain[:, : self.columns]
+        encoder_features = plain[:, : self.column_count]
         scaled_features = (
             encoder_features if self.scaling is None else self.scaling.apply(encoder_features)
         )
@@ -80,9 +80,9 @@ class LogitFeatureMap:
         )
 
 
-def family_features(
+def append_family_logits(
     family: FamilyHead,
-    local: Features,
+    local_features: Features,
     layout: FeatureLayout,
     trunk: TrunkFeatures,
     released_width: int,
@@ -91,37 +91,39 @@ def family_features(
     """Return the features of a family head at a plant, and the head on them.
 
     Args:
-        local: Local features of all of the plant's records, ``[n, D]``.
+        local_features: Local features of all of the plant's records, ``[n, D]``.
         layout: Layout of the encoder's local features.
         released_width: Number of features that are released; they come first.
         network: The family's network, whose features come after all others.
     """
-    shared_features = local[:, : layout.scaled + sum(layout.blocks)]
-    columns, heads = local, [LinearHead(*family.adapt_to_site(shared_features, layout))]
+    shared_features = local_features[:, : layout.scaled + sum(layout.blocks)]
+    columns, heads = local_features, [LinearHead(*family.adapt_to_site(shared_features, layout))]
     if network is not None:
         columns, second = JoinedColumns((columns, network.features)), network.unstandardised_head()
-        behind = np.pad(second.weight, ((0, 0), (local.shape[1], 0)))
+        behind = np.pad(second.weight, ((0, 0), (local_features.shape[1], 0)))
         heads.append(LinearHead(behind, second.bias))
     heads[0] = heads[0].pad_features(columns.shape[1])
-    classes, size = len(family.bias), _size(local[:, :released_width])
-    loudness = np.repeat([size / _size(_logits(head, columns)) for head in heads], classes)
+    classes, size = len(family.bias), _root_variance(local_features[:, :released_width])
+    loudness = np.repeat(
+        [size / _root_variance(_logits_by_rows(head, columns)) for head in heads], classes
+    )
     stacked_head = LinearHead(
         np.vstack([head.weight for head in heads]), np.concatenate([head.bias for head in heads])
     )
-    view = LogitFeatureMap(trunk.scaling, local.shape[1], stacked_head, loudness)
+    view = LogitFeatureMap(trunk.scaling, local_features.shape[1], stacked_head, loudness)
     mean = np.tile(np.eye(classes), len(heads)) / (len(heads) * loudness)
     weight = np.hstack([np.zeros((classes, trunk.features.shape[1])), mean])
-    features = np.hstack([trunk.features, loudness * _logits(stacked_head, columns)])
+    features = np.hstack([trunk.features, loudness * _logits_by_rows(stacked_head, columns)])
     return TrunkFeatures(features, scaling=view), LinearHead(weight, np.zeros(classes))
 
 
-def _logits(head: LinearHead, columns: Features) -> Floats:
+def _logits_by_rows(head: LinearHead, columns: Features) -> Floats:
     """Return a head's logits of all records; a few records at a time are converted to float64."""
     starts = range(0, max(len(columns), 1), _AT_ONCE)
     parts = (columns[start : start + _AT_ONCE, :].astype(np.float64) for start in starts)
     return np.concatenate([head.logits(part) for part in parts])
 
 
-def _size(features: NDArray[np.floating]) -> float:
+def _root_variance(features: NDArray[np.floating]) -> float:
     """Return the root of the features' total variance; positive."""
     return float(np.sqrt(features.var(axis=0, dtype=np.float64).sum())) + _TINY

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wg_client.fitting import numbers
-from wg_client.fitting.numbers import (
+from wg_client.fitting import sensor_models
+from wg_client.fitting.sensor_models import (
     RegressionQuality,
     average_with_delivered,
     conformal_half_width,
@@ -18,7 +18,7 @@ RNG = np.random.default_rng(1)
 
 def _windows(
     count: int, rng: np.random.Generator
-) -> tuple[numbers.Floats, numbers.Floats, numbers.Ints]:
+) -> tuple[sensor_models.Floats, sensor_models.Floats, sensor_models.Ints]:
     """Windows of two channels, a value, and recordings of ten."""
     level = rng.normal(size=(count, 2, 1))
     windows = level + 0.1 * rng.normal(size=(count, 2, 12))
@@ -28,28 +28,30 @@ def _windows(
 @pytest.mark.parametrize("count", [20, 60])
 def test_values_of_new_recordings_are_told_and_intervals_hold(count: int) -> None:
     windows, values, recordings = _windows(count, RNG)
-    model = numbers.fit_value_regression(numbers.lagged_signals(windows), values, recordings)
+    model = sensor_models.fit_value_regression(
+        sensor_models.lagged_signals(windows), values, recordings
+    )
     assert model.trees is None or count >= 40
     new, truths, _ = _windows(400, RNG)
-    predictions = model.predict(numbers.lagged_signals(new), np.zeros(400))
+    predictions = model.predict(sensor_models.lagged_signals(new), np.zeros(400))
     assert RegressionQuality.evaluate(predictions, truths).r2 > 0.97
     assert np.mean(np.abs(predictions - truths) <= model.half_width) > 0.8
 
 
 def test_a_window_shorter_than_its_parts_is_read() -> None:
-    assert numbers.lagged_signals(np.ones((3, 2, 2))).shape == (3, 8)
+    assert sensor_models.lagged_signals(np.ones((3, 2, 2))).shape == (3, 8)
 
 
 @pytest.mark.parametrize("bad", [np.ones((3, 4)), np.full((2, 1, 4), np.nan), np.ones((2, 0, 4))])
-def test_windows_with_gaps_are_refused(bad: numbers.Floats) -> None:
+def test_windows_with_gaps_are_refused(bad: sensor_models.Floats) -> None:
     with pytest.raises(DataError, match="leave out windows with gaps"):
-        numbers.lagged_signals(bad)
+        sensor_models.lagged_signals(bad)
 
 
 @pytest.mark.parametrize(("count", "recordings"), [(4, [0, 1, 0, 1]), (6, [0] * 6)])
 def test_too_few_values_are_refused(count: int, recordings: list[int]) -> None:
     with pytest.raises(DataError, match="expected at least 5 of two"):
-        numbers.fit_value_regression(
+        sensor_models.fit_value_regression(
             np.ones((count, 2)), np.linspace(0, 1, count), np.array(recordings)
         )
 

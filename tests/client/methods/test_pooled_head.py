@@ -13,7 +13,7 @@ from tests.client.selected import Named, selected
 
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods.base import PlantRecords, PreparedPackage
-from wg_client.methods.names import GENERATED, HANDED_ON, LOCAL, POOLED, POOLED_FINETUNED
+from wg_client.methods.names import GENERATED, HANDED_ON, LOCAL_ONLY, POOLED, POOLED_FINETUNED
 from wg_client.models.store import load_tensors
 from wg_client.selection import apply as applying
 from wg_client.selection.delivery import apply_and_adopt
@@ -52,10 +52,10 @@ def test_where_nothing_is_known_of_the_classes_nothing_is_judged() -> None:
     by_names = posterior_of_means(means, 20.0)
     nothing = dataclasses.replace(by_names, weighted=0 * by_names.weighted)
     outcome = selected(x, y, [], K, posterior=nothing, others_released=False)
-    assert outcome.kept == LOCAL and not outcome.comparisons
+    assert outcome.kept_name == LOCAL_ONLY and not outcome.comparisons
     assert "No other site has released" in outcome.reason
     outcome = selected(x, y, [], K, posterior=by_names, others_released=False)
-    assert outcome.kept == POOLED_FINETUNED
+    assert outcome.kept_name == POOLED_FINETUNED
 
 
 def test_a_wrong_prior_does_no_harm() -> None:
@@ -64,8 +64,10 @@ def test_a_wrong_prior_does_no_harm() -> None:
         means = _means(seed)
         x, y = _draw(means, [8] * K, 10 + seed)
         outcome = _select(x, y, posterior_of_means(_means(50 + seed), 20.0))
-        kept = outcome.models[outcome.kept].head
-        differences.append(_accuracy(kept, means) - _accuracy(outcome.models[LOCAL].head, means))
+        kept = outcome.models[outcome.kept_name].head
+        differences.append(
+            _accuracy(kept, means) - _accuracy(outcome.models[LOCAL_ONLY].head, means)
+        )
     assert np.mean(differences) > -0.01
 
 
@@ -73,10 +75,12 @@ def test_what_is_trained_on_beside_others_classes_knows_a_class_never_seen() -> 
     means = _means(3)
     x, y = _draw(means + 2.0, [8, 8, 8, 8, 0], 4)
     outcome = _select(x, y, posterior_of_means(means, 20.0))
-    assert outcome.kept == POOLED_FINETUNED
+    assert outcome.kept_name == POOLED_FINETUNED
     assert outcome.comparisons[POOLED_FINETUNED].gain.unseen_recall > 0.5
     head = outcome.models[POOLED_FINETUNED].head
-    assert _accuracy(head, means + 2.0) > _accuracy(outcome.models[LOCAL].head, means + 2.0) + 0.1
+    assert (
+        _accuracy(head, means + 2.0) > _accuracy(outcome.models[LOCAL_ONLY].head, means + 2.0) + 0.1
+    )
     tx, ty = _draw(means + 2.0, [0, 0, 0, 0, 200], 5)
     assert (head.logits(tx).argmax(axis=1) == ty).mean() > 0.5
 
@@ -97,7 +101,7 @@ def test_a_mean_aligned_head_does_not_vouch_for_itself_by_its_one_seen_class() -
         outcome = selected(x, y, [], 2, posterior=known)
         found = outcome.comparisons
         recalls.append(found[POOLED_FINETUNED].gain.unseen_recall)
-        assert (outcome.kept == LOCAL) == (said is not means)
+        assert (outcome.kept_name == LOCAL_ONLY) == (said is not means)
     assert recalls[0] > 0.4 > 0.1 > recalls[1]
 
 
@@ -105,14 +109,14 @@ def test_a_plant_without_any_record_takes_what_was_generated() -> None:
     means = _means(4)
     nothing = np.zeros((0, D)), np.zeros(0, dtype=np.int64)
     candidate = ("s", "diffusion", LinearHead(means, np.zeros(K)))
-    assert _select(*nothing, posterior_of_means(means, 20.0), [candidate]).kept == GENERATED
+    assert _select(*nothing, posterior_of_means(means, 20.0), [candidate]).kept_name == GENERATED
 
 
 def test_without_labels_the_posterior_head_is_taken() -> None:
     means = _means(4)
     x, _ = _draw(means + 3.0, [20] * K, 6)
     outcome = _select(x, np.full(len(x), -1), posterior_of_means(means, 20.0))
-    assert outcome.kept == POOLED
+    assert outcome.kept_name == POOLED
     assert _accuracy(outcome.models[POOLED].head, means + 3.0) > 0.6
 
 
@@ -128,7 +132,7 @@ def test_without_labels_a_head_of_the_plant_s_kind_goes_first(
     candidate = ("s", source, LinearHead(means, np.zeros(K)))
     outcome = _select(x, np.full(len(x), -1), posterior_of_means(means, 20.0), [candidate])
     assert {POOLED, method} <= set(outcome.models)
-    assert outcome.kept == kept
+    assert outcome.kept_name == kept
 
 
 def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
@@ -156,7 +160,7 @@ def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
     # What was delivered uses released features only; what learnt here uses all.
     assert not heads[GENERATED]["head.weight"][:, d:].any()
     assert (
-        heads[LOCAL]["head.weight"][:, d:].any()
+        heads[LOCAL_ONLY]["head.weight"][:, d:].any()
         and heads[POOLED_FINETUNED]["head.weight"][:, d:].any()
     )
     broken = dataclasses.replace(flat, precision=-flat.precision)

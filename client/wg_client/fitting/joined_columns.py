@@ -20,25 +20,25 @@ class JoinedColumns:
     """Arrays of n rows that are read as one array ``[n, D]``.
 
     Attributes:
-        parts: Arrays of as many rows, at least one, each with a column at least.
+        arrays: Arrays of as many rows, at least one, each with a column at least.
     """
 
-    parts: Sequence[NDArray[np.floating] | JoinedColumns]
+    arrays: Sequence[NDArray[np.floating] | JoinedColumns]
 
     @property
     def shape(self) -> tuple[int, int]:
         """Number of rows, and number of columns of all arrays together."""
-        return len(self.parts[0]), sum(part.shape[1] for part in self.parts)
+        return len(self.arrays[0]), sum(part.shape[1] for part in self.arrays)
 
     def __len__(self) -> int:
-        return len(self.parts[0])
+        return len(self.arrays[0])
 
     def __getitem__(self, place: tuple[Rows, slice]) -> NDArray[np.floating]:
         """Return some rows of adjacent columns."""
         rows, columns = place
         start, stop, _ = columns.indices(self.shape[1])
         pieces, end = [], 0
-        for part in self.parts:
+        for part in self.arrays:
             begin, end = end, end + part.shape[1]
             if start < end and begin < stop:
                 pieces.append(part[rows, max(start - begin, 0) : stop - begin])

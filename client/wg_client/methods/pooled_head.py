@@ -16,12 +16,12 @@ from wg_common.catalogue import POSTERIOR_SOURCE
 from wg_common.inference import posterior as posteriors
 
 
-class PosteriorHead:
+class PooledHeadMethod:
     """Method that makes a head from other sites' releases, for plants without labels."""
 
     name = names.POOLED
     title = "pooled"
-    reference = False
+    is_reference = False
 
     def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
         """Return the head estimated from other sites' releases; see ``Method.fit``."""

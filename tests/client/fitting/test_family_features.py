@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wg_client.fitting.backbone import TrunkFeatures, encoder_features
+from wg_client.fitting.family_features import FamilyNetworkHead, append_family_logits
 from wg_client.fitting.linear_head import Floats, LinearHead
-from wg_client.fitting.standardised import FamilyNetworkHead, family_features
+from wg_client.fitting.trunk_features import TrunkFeatures, encoder_features
 from wg_common.inference.family_head import FamilyHead, FeatureLayout
 
 RELEASED = 2
@@ -31,7 +31,7 @@ def test_heads_there_say_the_same_of_local_features(layout: FeatureLayout) -> No
     )
     local, more = (rng.normal(5, 3, (n, 15)).astype(np.float32) for n in (30, 7))
     own = encoder_features(local, RELEASED, layout.scaled, layout.blocks)
-    trunk, head = family_features(family, local, layout, own, RELEASED)
+    trunk, head = append_family_logits(family, local, layout, own, RELEASED)
     np.testing.assert_allclose(placed(trunk, local), trunk.features, atol=1e-6)
     weight, bias = family.adapt_to_site(local, layout)
     np.testing.assert_allclose(head.logits(placed(trunk, more)), more @ weight.T + bias, atol=1e-6)
@@ -60,7 +60,7 @@ def test_logits_of_a_network_beside_the_encoder_count_as_much_as_those_of_the_he
     )
     new_features, columns = rng.normal(5, 3, (7, 23)), np.hstack([local, network_features])
     own = encoder_features(local, RELEASED, layout.scaled, layout.blocks)
-    trunk, head = family_features(
+    trunk, head = append_family_logits(
         family, local, layout, own, RELEASED, FamilyNetworkHead(unlike, network_features)
     )
     np.testing.assert_allclose(placed(trunk, columns), trunk.features, atol=1e-6)

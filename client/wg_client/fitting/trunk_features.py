@@ -7,9 +7,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.fitting.feature_scaling import feature_scaling
+from wg_client.fitting.feature_scaling import fit_feature_scaling
+from wg_client.fitting.joined_columns import Features
 from wg_client.fitting.linear_head import Floats, LinearHead
-from wg_client.fitting.side_by_side import Features
 
 
 class LocalFeatureMap(Protocol):
@@ -29,17 +29,18 @@ class TrunkFeatures:
     Attributes:
         features: Features of all records, float64 ``[n, d]``.
         scaling: Map from the encoder's local features to ``features``; None: identity.
-        columns: Number of local features that the trunk uses.
-        blocks: Sizes of the blocks of features that the plant's learners use one by one, the last
-            features of all; empty: learners use all features together.
-        trunk_blocks: Number of blocks of each of the encoder's trunks; empty: there is one trunk.
+        local_feature_count: Number of local features that the trunk uses.
+        block_sizes: Sizes of the blocks of features that the plant's learners use one by one, the
+            last features of all; empty: learners use all features together.
+        trunk_block_counts: Number of blocks of each of the encoder's trunks; empty: there is one
+            trunk.
     """
 
     features: Floats
     scaling: LocalFeatureMap | None = None
-    columns: int = 0
-    blocks: tuple[int, ...] = ()
-    trunk_blocks: tuple[int, ...] = ()
+    local_feature_count: int = 0
+    block_sizes: tuple[int, ...] = ()
+    trunk_block_counts: tuple[int, ...] = ()
 
     def to_local_head(self, head: LinearHead) -> LinearHead:
         """Return a head on the encoder's local features that equals ``head`` on ``features``."""
@@ -47,18 +48,26 @@ class TrunkFeatures:
 
 
 def encoder_features(
-    local: Features,
+    local_features: Features,
     released_width: int,
     scaled_width: int,
-    blocks: Sequence[int],
-    trunk_blocks: Sequence[int] = (),
+    block_sizes: Sequence[int],
+    trunk_block_counts: Sequence[int] = (),
 ) -> TrunkFeatures:
     """Return the encoder's features of the plant's records, as input of heads."""
-    scaling = feature_scaling(local, released_width, scaled_width, blocks)
+    scaling = fit_feature_scaling(local_features, released_width, scaled_width, block_sizes)
     if scaling is None:
-        return TrunkFeatures(local[:, :].astype(np.float64), columns=local.shape[1])
-    counts = tuple(trunk_blocks)
-    return TrunkFeatures(scaling.apply(local), scaling, local.shape[1], scaling.blocks, counts)
+        return TrunkFeatures(
+            local_features[:, :].astype(np.float64), local_feature_count=local_features.shape[1]
+        )
+    counts = tuple(trunk_block_counts)
+    return TrunkFeatures(
+        scaling.apply(local_features),
+        scaling,
+        local_features.shape[1],
+        scaling.direction_counts,
+        counts,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,36 +76,40 @@ class NetworkFeatureMap:
 
     Attributes:
         scaling: Scaling of the local features; None: identity.
-        columns: Number of local features.
-        width: Number of the network's features.
+        local_feature_count: Number of local features.
+        network_feature_count: Number of the network's features.
     """
 
     scaling: LocalFeatureMap | None
-    columns: int
-    width: int
+    local_feature_count: int
+    network_feature_count: int
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
         """Return the head's inputs for the local features of any records."""
         plain = features.astype(np.float64)
-        encoder_features = plain[:, : self.columns]
+        encoder_features = plain[:, : self.local_feature_count]
         scaled_features = (
             encoder_features if self.scaling is None else self.scaling.apply(encoder_features)
         )
-        return np.hstack([scaled_features, plain[:, self.columns :]])
+        return np.hstack([scaled_features, plain[:, self.local_feature_count :]])
 
     def to_local_head(self, head: LinearHead) -> LinearHead:
         """Return a head on local and network features that equals ``head`` on the map's output."""
-        front = LinearHead(head.weight[:, : -self.width], head.bias)
+        front = LinearHead(head.weight[:, : -self.network_feature_count], head.bias)
         if self.scaling is not None:
             front = self.scaling.to_local_head(front)
-        return LinearHead(np.hstack([front.weight, head.weight[:, -self.width :]]), front.bias)
+        return LinearHead(
+            np.hstack([front.weight, head.weight[:, -self.network_feature_count :]]), front.bias
+        )
 
 
 def append_network_features(
-    encoder: TrunkFeatures, features: NDArray[np.floating]
+    encoder: TrunkFeatures, network_features: NDArray[np.floating]
 ) -> TrunkFeatures:
     """Return features that join the encoder's and a network's ``[n, F]``, of the same records."""
-    scaling = NetworkFeatureMap(encoder.scaling, encoder.columns, features.shape[1])
+    scaling = NetworkFeatureMap(
+        encoder.scaling, encoder.local_feature_count, network_features.shape[1]
+    )
     return TrunkFeatures(
-        np.hstack([encoder.features, features]).astype(np.float64), scaling=scaling
+        np.hstack([encoder.features, network_features]).astype(np.float64), scaling=scaling
     )
