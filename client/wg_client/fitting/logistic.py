@@ -31,6 +31,7 @@ _BIAS = np.sqrt(10.0)
 """Constant feature of the bias; its square is the factor by which the bias is penalised less."""
 _FORCING = 0.3
 """Relative residual, in the preconditioner's norm, at which conjugate gradients stop."""
+_CONJUGATE_STEPS = 100  # Most steps of conjugate gradients
 
 
 def fit_logistic_regressions(
@@ -140,7 +141,7 @@ class _RegressionBatch:
         """Return the gradient of the losses at the unknowns x, ``[K, b, r]``."""
         return self.backward(chances - self.one_hot_labels) + x
 
-    def newton_direction(self, chances: Floats, gradient: Floats, *, inner: int = 100) -> Floats:
+    def newton_direction(self, chances: Floats, gradient: Floats) -> Floats:
         """Return a direction ``[K, b, r]`` that solves Newton's equations to ``_FORCING``."""
         spread = np.mean(chances * (1 - chances), axis=2)  # [K, b]
         curvature = (self.strengths * spread)[:, :, None] * self.squared_singular_values + 1
@@ -150,7 +151,7 @@ class _RegressionBatch:
         along = scaled_residual
         size = _inner_products(residual, scaled_residual)
         enough = _FORCING**2 * size
-        for _ in range(inner):
+        for _ in range(_CONJUGATE_STEPS):
             logit_step = self.forward(along)
             logit_step -= (chances * logit_step).sum(axis=0)
             logit_step *= chances

@@ -14,11 +14,11 @@ from wg_client.fitting.linear_head import Floats, LinearHead
 
 CLUSTER_INFLATION = 8.0
 """Factor by which the variance of clusters is inflated."""
+_ITERATIONS = 20
+_SAMPLE_RECORDS = 4096  # Most records that are clustered, evenly spaced
 
 
-def refine_by_clusters(
-    head: LinearHead, features: Floats, *, iterations: int = 20, record_limit: int = 4096
-) -> LinearHead:
+def refine_by_clusters(head: LinearHead, features: Floats) -> LinearHead:
     """Return the head refined by clusters of unlabelled records.
 
     Args:
@@ -28,7 +28,7 @@ def refine_by_clusters(
     Returns:
         A head on the same features; the same head if all records are alike.
     """
-    rows = np.linspace(0, len(features) - 1, min(len(features), record_limit)).astype(int)
+    rows = np.linspace(0, len(features) - 1, min(len(features), _SAMPLE_RECORDS)).astype(int)
     centre = features[rows].mean(axis=0)
     x, base = features[rows] - centre, head.logits(features[rows])
     n, k = base.shape
@@ -36,7 +36,7 @@ def refine_by_clusters(
     if trace < 1e-9:
         return head
     square = float(((x @ x.T if n < x.shape[1] else x.T @ x) ** 2).sum()) / n**2
-    for _ in range(iterations):
+    for _ in range(_ITERATIONS):
         mass = shares.sum(axis=0)
         means = shares.T @ x / (mass + 1)[:, None]  # with one additional record at the centre
         # Variance tr S^2 / tr S of the wide directions, with S the scatter within clusters:
