@@ -52,9 +52,8 @@ def fit_local_only(
     ends = features.shape[1] - sizes.sum() + np.cumsum(sizes)
     # A block in which the plant's records do not vary has no columns.
     varied_columns = np.flatnonzero(sizes)
-    trunks = np.repeat(np.arange(len(trunk_blocks) or 1), trunk_blocks or len(sizes))[
-        varied_columns
-    ]
+    block_counts = trunk_blocks or len(sizes)
+    trunks = np.repeat(np.arange(len(trunk_blocks) or 1), block_counts)[varied_columns]
     columns = [slice(ends[i] - sizes[i], ends[i]) for i in varied_columns] or [slice(None)]
 
     def member(learner: Learner, block: slice) -> FittedModel:
@@ -86,9 +85,8 @@ def fit_local_only(
     shares = None if one_trunk else 1 / np.bincount(trunk_of_member)[trunk_of_member]
     average = average_models(members, folds, shares)
     if average is None:
-        average = replace(
-            members[0], head=average_heads([member.head for member in members], shares)
-        )
+        head = average_heads([member.head for member in members], shares)
+        average = replace(members[0], head=head)
     return replace(average, settings={"learner": "+".join(learner.name for learner in learners)})
 
 
