@@ -428,7 +428,8 @@ def _compare_with_best(rows: Sequence[Row], method: str, rivals: Sequence[str]) 
     error = np.std(list(gaps.values()), ddof=1) / np.sqrt(len(gaps)) if len(gaps) > 1 else np.nan
     worst = min(gaps, key=lambda name: gaps[name])
     return (
-        f"Minus the best rival of each set: {np.mean(list(gaps.values())):+.1f} ± {error:.1f};"
+        "Local-only minus the best baseline of each set: "
+        f"{np.mean(list(gaps.values())):+.1f} ± {error:.1f};"
         f" worst set {gaps[worst]:+.1f} ({worst})."
     )
 

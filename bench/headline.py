@@ -13,10 +13,10 @@ repeated with three seeds.
 The methods are ``random``; ``pretrained``, a random head of the zoo; ``nearest``, the zoo's head
 with the most similar class means; ``D2NWG``, its recipe (an autoencoder of flattened heads, a
 diffusion on its latents conditioned on the set, one sample) and the mean of sixteen samples;
-``closed form``, discriminants of shrunken means, with variances of the zoo's classes; ``ours``, the
-product's head for the release, with variances of rendered pictures, aligned to the plant's records
-without labels. ``alone`` is a logistic regression on the five labels. Differences are to ``closed
-form``; errors are over data sets.
+``closed form``, discriminants of shrunken means, with variances of the zoo's classes;
+``weightgate``, the product's head for the release, with variances of rendered pictures, aligned to
+the plant's records without labels. ``five labels alone`` is a logistic regression. Differences are
+to ``closed form``; errors are over data sets.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ STEPS = 0, 1, 5, 10, 50
 RATES = 0.003, 0.03, 0.3
 TASKS, DRAWS = 6, 3  # Draws of five classes a set; of zoo, recipe, noise and tasks
 LATENT, TRAINING_STEPS, SAMPLES, FLOW_STEPS = 64, 1000, 16, 12
-ALONE = "alone"
+ALONE = "five labels alone"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -352,7 +352,7 @@ class Rivals:
             "D2NWG": samples[0],
             "D2NWG, mean of 16": samples.mean(dim=0),
             "closed form": closed_form_heads(means, noise, self.variances),
-            "ours": product_heads(tasks, self.rendered, epsilon, 57),
+            "weightgate": product_heads(tasks, self.rendered, epsilon, 57),
         }
 
 
@@ -406,7 +406,9 @@ def table(results: Mapping[str, Scores], rates: Mapping[str, Sequence[float]]) -
         shown = [f"{values[s].mean():.3f}" if s in values else None for s in STEPS]
         rows.append(("exact" if np.isinf(epsilon) else f"{epsilon:g}", way, *shown, *gaps))
     header = [f"step {step}" for step in STEPS]
-    yield from markdown(("ε", "way", *header, "− closed form, 0", "− closed form, 10"), rows)
+    yield from markdown(
+        ("ε", "way", *header, "minus closed form, step 0", "minus closed form, step 10"), rows
+    )
 
 
 def main() -> None:

@@ -91,7 +91,7 @@ class Plant:
         return self.dataset in WINDOWS
 
 
-KNOWN, SISTER, STRANGER, SHEET = "known kind", "sisters", "stranger", "data sheet"
+KNOWN, SISTER, STRANGER, SHEET = "known kind", "others of its kind", "unknown kind", "data sheet"
 WINDOWS = "bearing", "cwru_de", "plaid"
 PLANTS = (
     Plant(kind=KNOWN, dataset="neu_det", shots=5, is_inspected=True),

@@ -284,7 +284,7 @@ def measure_accuracy(
 def table(results: Mapping[str, Mapping[tuple[str, float, str], float]]) -> Iterator[str]:
     """Tabulate accuracy of BLUP and differences to it, for both halves of the sets."""
     names, values = list(results), {}
-    for part, chosen in (("choose", names[::2]), ("show", names[1::2])):
+    for part, chosen in (("used for choices", names[::2]), ("not used", names[1::2])):
         for cell, epsilon, way in next(iter(results.values())):
             mine = np.array([results[name][cell, epsilon, way] for name in chosen])
             base = np.array([results[name][cell, epsilon, BLUP] for name in chosen])

@@ -44,7 +44,7 @@ UNITS_BY_LABELS = {5: 100, 20: 100, 100: 25}
 """Number of units by number of laboratory values each, for the tables of ``--choose``."""
 RAW, STANDARDISED = "raw", "standardised"
 FIXED, SHEET = "fixed on balances", "sheet as input"
-SHIPPED = "ships: sheet and statistic as inputs, standardised"
+SHIPPED = "delivered: sheet and statistic as inputs, standardised"
 MEAN = "the unit's own mean"
 Rows = dict[str, Tensor]
 """Scores of windows ``[m, n, Q]``, or squared errors on each unit ``[m, Q]``, by method."""
@@ -137,9 +137,9 @@ def unseen_unit_errors(model: Rivals, seed: int) -> Rows:
     rows, truths = model(plants, released), plants.truths
     network, known = model.shipped.network, plants.readings
     for name, statistics in (
-        ("ships, another unit's statistic", released.shift_by_one()),
-        ("ships, no statistic", absent_statistics(UNITS)),
-        ("ships, exact statistic", exact),
+        ("delivered, another unit's statistic", released.shift_by_one()),
+        ("delivered, no statistic", absent_statistics(UNITS)),
+        ("delivered, exact statistic", exact),
     ):
         rows[name] = network(known, plants.figures, statistics)
     for name in (f"{SHEET}, {RAW}", SHIPPED):
@@ -191,7 +191,8 @@ def selected_table(model: Rivals, seed: int) -> Iterator[str]:
     """Tabulate errors with laboratory values, and the selected model's variance ratio."""
     unit = model.unit
     yield f"\n{unit.name}, kept by a plant's values, error in %\n"
-    yield "| quantity, values | local-only | delivered | kept | variance over the better |"
+    last_head = "variance relative to the better of the two"
+    yield f"| quantity, values | local-only | delivered | kept | {last_head} |"
     yield "|---|---|---|---|---|"
     for values, count in UNITS_BY_LABELS.items():
         rows = selected_model_errors(model, seed, values, count)
@@ -215,7 +216,8 @@ def quantity_table(unit: ProcessUnit, rows: Rows) -> Iterator[str]:
     """Tabulate root mean squared error, R² and *ratio* of every method."""
     for place, quantity in enumerate(unit.quantities):
         spread = rows[MEAN][:, place].mean()
-        yield f"\n{unit.name}, {quantity.name} (variance ratio: what ships over the method)\n"
+        meaning = "ratio: error variance of the delivered network divided by the method's"
+        yield f"\n{unit.name}, {quantity.name} ({meaning})\n"
         yield "| method | error, % | R² within units | ratio |"
         yield "|---|---|---|---|"
         for name, errors in rows.items():

@@ -97,12 +97,18 @@ class Results:
         return max(found, key=lambda m: found[m]) if found else None
 
 
+def plain(text: str) -> str:
+    """Words for readers: `S1 few labels eps=4 n=5` becomes `few labels, ε 4, n 5`."""
+    text = re.sub(r"\bS\d\w? (?=[a-z])", "", text).replace(SELECTOR, "kept")
+    return re.sub(r" eps=(\S+) n=(\d+)", r", ε \1, n \2", text)
+
+
 def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Yield the lines of a table; None is an empty cell."""
-    yield "| " + " | ".join(header) + " |"
+    """Yield the lines of a table in plain words; None is an empty cell."""
+    yield "| " + " | ".join(map(plain, header)) + " |"
     yield "|---" * len(header) + "|"
     for row in rows:
-        yield "| " + " | ".join("" if entry is None else str(entry) for entry in row) + " |"
+        yield "| " + " | ".join("" if entry is None else plain(str(entry)) for entry in row) + " |"
 
 
 def accuracy_by_data_set(rows: Sequence[Row], cell: str, methods: Sequence[str]) -> Iterator[str]:
@@ -156,7 +162,7 @@ def compare_runs(rows: Sequence[Row], earlier_rows: Sequence[Row]) -> Iterator[s
         return what, size, *(results.pooled_difference(cells, *pair) for pair in pairs)
 
     yield from _paired("Minus the same plants of other rows")
-    header = ("cell", "runs, sets", *methods, "selector − local-only", "the same before")
+    header = ("cell", "runs, sets", *methods, "kept − local-only", "kept − local-only before")
     lines = [row(c, [c]) for cells in results.scenarios.values() for c in cells]
     lines += [row(f"all of {name}", cells) for name, cells in results.scenarios.items()]
     yield from markdown(header, lines)
@@ -203,11 +209,12 @@ def _selector(results: Results) -> Iterator[str]:
         if last is not None:
             worst = min(worst, (last.mean, cell))
     heads = [" − ".join(pair) for pair in pairs]
-    last_heads = (f"{heads[-1]} as delivered", "best rival after local training", "selector − it")
+    last_heads = (f"{heads[-1]} as delivered", "best other method", "kept − best other method")
     yield from _paired("The kept model minus each method")
     yield from markdown(("cell", *heads[:-1], *last_heads), rows)
     yield ""
-    yield f"Worst cell, kept model minus the best rival: {100 * worst[0]:+.1f} points ({worst[1]})."
+    place = f"{100 * worst[0]:+.1f} points ({plain(worst[1])})"
+    yield f"Worst cell, kept model minus the best other method: {place}."
 
 
 def _whole_scenarios(results: Results) -> Iterator[str]:

@@ -40,8 +40,11 @@ def test_plants_are_held_against_the_same_ones_of_before() -> None:
     rows = [_row("v2 aa one 0", cell, current_time), _row("v2 aa two 0", cell, current_time)]
     before = [_row("v1 bb one 0", cell, then), _row("v1 bb two 1", cell, then)]
     text = "\n".join(tables.compare_runs(rows, before))
-    assert f"| {cell} | 1, 1 |  | +0.0 ± nan | +30.0 ± nan | +20.0 ± nan | -10.0 ± nan |" in text
-    assert "all of S1 few labels | 1, 1 |" in text
+    assert (
+        "| few labels, ε 4, n 5 | 1, 1 |  | +0.0 ± nan | +30.0 ± nan | +20.0 ± nan | -10.0 ± nan |"
+        in text
+    )
+    assert "all of few labels | 1, 1 |" in text
 
 
 def _row(plant: str, cell: str, scores: dict[str, float]) -> Row:
