@@ -17,6 +17,7 @@ PAGE = (ROOT / "docs/architecture.md").read_text("utf-8")
 FOLDERS = {"wg_core": "common", "wg_common": "common", "wg_server": "server", "wg_client": "client"}
 ROOMS = ["wg_core", "wg_client", "wg_server", "wg_server.generator", "wg_common"]
 CHANGES = (
+    "a learner",
     "a modality",
     "a trunk",
     "a kind of machine",
