@@ -1,1 +1,1 @@
-"""Demonstration in one command: two servers and their plants, with a story of each plant."""
+"""Demonstration in one command: two servers and their plants, with one story for each plant."""

@@ -1,9 +1,9 @@
 """Simulator of the demo's bearings, which shares no code with the simulator for training.
 
-Each blow of a damaged bearing rings two to four modes of the housing (McFadden and Smith, *Model
-for the vibration produced by a single point defect*, JSV 96, 1984). Bearings have the sizes of
-common deep-groove bearings. Unlike the machines for training they have a speed that wanders within
-a record, knocks of a neighbouring machine at any time, brown noise, and a sensor of eleven bits.
+Each impact of a damaged bearing excites two to four modes of the housing (McFadden and Smith,
+*Model for the vibration produced by a single point defect*, JSV 96, 1984). Bearings have the sizes
+of common deep-groove bearings. Unlike the machines for training they have a speed that varies
+within a record, impacts from a neighbouring machine, brown noise, and a sensor of eleven bits.
 """
 
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ Windows = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bearing:
-    """A simulated bearing.
+    """Simulated bearing.
 
     Attributes:
         sheet: Fields of its data sheet.
         modes: Frequency in cycles per sample, damping and gain of each mode, ``[3, modes]``.
         loudness: Level of each damage relative to the noise, ``[3]``.
         load_zone: Depth of the load zone, 0 to 1.
-        knocks: Mean number of a neighbour's knocks in a record.
+        knocks: Mean number of a neighbouring machine's impacts in a record.
         hum: Amplitudes of the shaft's tone, its second harmonic and a gear's tone, ``[3]``.
     """
 
@@ -44,7 +44,7 @@ class Bearing:
 
 
 def draw(rng: np.random.Generator) -> Bearing:
-    """Draw a bearing from the catalogue, at a motor."""
+    """Draw a random bearing of a catalogue size, at a random motor speed."""
     balls, ball, pitch = _SIZES[rng.integers(len(_SIZES))]
     rate = int(rng.choice(_RATES))
     count = int(rng.integers(2, 5))
@@ -67,7 +67,7 @@ def draw(rng: np.random.Generator) -> Bearing:
 
 
 def records(bearing: Bearing, labels: NDArray[np.int64], rng: np.random.Generator) -> Windows:
-    """Simulate records ``[n, 1, WINDOW]`` of these classes, as integers of the sensor."""
+    """Simulate records ``[n, 1, WINDOW]`` of the given classes, in steps of the sensor."""
     signals = np.stack([_record(bearing, int(label), rng) for label in labels])
     top = 2 ** (_BITS - 1) - 1
     full = 1.2 * np.abs(signals).max()
@@ -99,7 +99,7 @@ def _record(bearing: Bearing, label: int, rng: np.random.Generator) -> NDArray[n
 def _blows(
     bearing: Bearing, label: int, turns: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return the force of a damaged element (1), inner (2) or outer ring (3), at these turns."""
+    """Return the impact force of a damaged element (1), inner (2) or outer ring (3)."""
     sheet = bearing.sheet
     ratio = sheet["rolling_element_diameter_mm"] / sheet["pitch_diameter_mm"]
     count, cage = sheet["rolling_elements"], (1 - ratio) / 2

@@ -1,4 +1,4 @@
-"""Decisions of the demo's plant engineers, which no program makes for them."""
+"""Decisions of the demo's plant engineers, which no product command makes by itself."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from wg_core.site.home import ClientHome
 
 
 def accept_few_sites(running: Processes, homes: Iterable[Path]) -> Iterator[str]:
-    """Adopt models held back because few sites support a class; yield plant names."""
+    """Adopt models that wait for approval because few sites support a class; yield plants."""
     for folder in homes:
         waiting_model = adoption.shadow_model(ClientHome(folder))
         if waiting_model is None or not adoption.predicts_few_site_class(*waiting_model):

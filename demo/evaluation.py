@@ -21,7 +21,7 @@ Right = NDArray[np.bool_]
 
 
 def evaluate(root: Path, plant: Plant, fixed: Right | None) -> dict[str, Any]:
-    """Return a plant's part of the summary.
+    """Evaluate a plant's models on its test file; return the plant's entry in the summary.
 
     Args:
         root: Home of the plant.
@@ -53,7 +53,7 @@ def evaluate(root: Path, plant: Plant, fixed: Right | None) -> dict[str, Any]:
 
 
 def answers(home: ClientHome, records: SiteData) -> tuple[dict[str, Right], str | None]:
-    """Return the correct records of each of a plant's models, and the model in use.
+    """Return masks of the correctly classified records by model, and the model in use.
 
     Both are empty if the plant has no model, because nothing was known of its classes.
     """
@@ -77,14 +77,14 @@ def figures(
     plant: Plant,
     instead: NDArray[Any] | None = None,
 ) -> dict[str, Any]:
-    """Return accuracies alone and with the kept model, their difference, and for missing classes.
+    """Return accuracies alone and with the model in use, their difference, and for missing classes.
 
     Args:
-        right: Correct records by model.
+        right: Mask of correct records by model.
         kept: The model in use, if any.
         labels: Labels of the test records.
         plant: The plant.
-        instead: Probability that a plant without labels is right without weightgate, per record.
+        instead: Probability per record that a plant without labels is correct without weightgate.
     """
     local, chosen = right.get(LOCAL_ONLY), None if kept is None else right[kept]
     gain = unseen = None

@@ -1,8 +1,8 @@
-"""Heat exchangers of the demo's plants: a simulator that shares no code with that of the training.
+"""Simulator of the demo's heat exchangers, which shares no code with the simulator for training.
 
-Hot fluid is cooled by water in counterflow. What the training has not: heat that is lost to the
-room, flows that swing within a record, deposits that grow until they are washed off, and
-instruments of eleven bits whose errors have hard ends.
+Water cools a hot fluid in counterflow. Unlike in training, heat is lost to the room, flows
+oscillate within a record, deposits grow until they are washed off, and instruments have eleven bits
+and uniformly distributed errors.
 """
 
 from dataclasses import dataclass
@@ -23,22 +23,23 @@ CHANNELS = (
 )
 _WATER = 4180.0  # kJ/(m3 K)
 _FLOW, _THERMOMETER, _DROP = 0.04, 1.5, 0.03
-"""Largest errors for good: of flow and pressure in parts of them, of temperatures in K."""
+"""Largest constant errors: of flow and pressure as shares, of temperatures in K."""
 _BITS = 11
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exchanger:
-    """One heat exchanger.
+    """Simulated heat exchanger with instruments.
 
     Attributes:
-        sheet: What its plant states: the fields of a data sheet.
-        factors: Of what is true, that each instrument shows, ``[7]``.
-        offsets: Added to that, in the instrument's unit, ``[7]``.
-        noise: Spread of the errors of a record and of a sample over the nominal value, ``[2]``.
-        lost: Share of the heat that the room takes.
-        fouling: Growth of the logarithm of the deposit's resistance from washing to washing.
+        sheet: Fields of its data sheet.
+        factors: Gain of each instrument, ``[7]``.
+        offsets: Offset of each instrument, in the instrument's unit, ``[7]``.
+        noise: Standard deviation of the errors per record and per sample, relative to the nominal
+            value, ``[2]``.
+        lost: Share of the heat that is lost to the room.
+        fouling: Growth of the logarithm of the deposit's resistance between two washings.
     """
 
     sheet: dict[str, float]
@@ -50,14 +51,14 @@ class Exchanger:
 
     @property
     def nominal(self) -> Floats:
-        """Values at which its instruments stand in the middle of their ranges, ``[7]``."""
+        """Values in the middle of the instruments' ranges, ``[7]``."""
         keys = ("hot_flow_m3_per_h", "cold_flow_m3_per_h", "hot_pressure_drop_kpa")
         hot_flow, cold_flow, drop = (self.sheet[key] for key in keys)
         return np.array([hot_flow, 80, 60, cold_flow, 20, 40, drop])
 
 
 def draw(rng: np.random.Generator) -> Exchanger:
-    """One exchanger of oil, lye or water, with instruments that nobody has calibrated."""
+    """Draw a random exchanger of oil, lye or water, with uncalibrated instruments."""
     hot_flow, capacity = float(rng.choice((5, 10, 20, 40))), float(rng.choice((2000, 3400, 4180)))
     cold_flow = round(hot_flow * capacity / _WATER * rng.uniform(0.7, 1.6), 1)
     least = min(hot_flow * capacity, cold_flow * _WATER) / 3600
@@ -87,7 +88,7 @@ def draw(rng: np.random.Generator) -> Exchanger:
 
 
 def records(exchanger: Exchanger, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Records ``[n, 7, SAMPLES]`` at random hours, and the heat duty of each in kW, ``[n]``."""
+    """Simulate records ``[n, 7, SAMPLES]`` at random hours, and their duties in kW, ``[n]``."""
     sheet, shape = exchanger.sheet, (count, SAMPLES)
     time = np.linspace(0, 1, SAMPLES)
     swing = 0.02 * np.sin(2 * np.pi * (time + rng.uniform(0, 1, (2, count, 1))))
@@ -115,7 +116,7 @@ def records(exchanger: Exchanger, count: int, rng: np.random.Generator) -> tuple
 
 
 def by_hand(exchanger: Exchanger, values: Floats) -> Floats:
-    """Duty in kW as an engineer reckons it, ``[n]``: the mean of the balances of both fluids."""
+    """Estimate the duty in kW, ``[n]``, as the mean of both fluids' heat balances."""
     hot, hot_in, hot_out, cold, cold_in, cold_out, _ = values.mean(axis=2).T
     from_hot = hot * exchanger.sheet["hot_heat_capacity_kj_per_m3_k"] * (hot_in - hot_out)
     mean: Floats = (from_hot + cold * _WATER * (cold_out - cold_in)) / 2 / 3600
@@ -123,7 +124,7 @@ def by_hand(exchanger: Exchanger, values: Floats) -> Floats:
 
 
 def _exchanged(conductance: Floats, hot: Floats, cold: Floats) -> Floats:
-    """Duty in kW for each K between the inlets."""
+    """Heat duty in kW per K of temperature difference between the inlets."""
     least, most = np.minimum(hot, cold), np.maximum(hot, cold)
     ratio = np.minimum(least / most, 0.999)
     fall = np.exp(-conductance / least * (1 - ratio))

@@ -42,7 +42,7 @@ _CUT_AS = (
 )  # fmt: skip
 _WORKERS = 2
 _LOOK_SECONDS = 10
-"""Pause between two queries of a campaign: each starts a process on cores that plants train on."""
+"""Seconds between two queries of a campaign's state; each query starts a process."""
 
 console = Console(stderr=True)
 
@@ -149,11 +149,11 @@ class Federation:
         return self._out / f"{plant.name}-values.csv"
 
     def _none(self, plant: Plant) -> Plant:
-        """A plant's files without a statistic."""
+        """Return a plant under the name of its files without a statistic."""
         return replace(plant, name=f"{plant.name}-none")
 
     def _enrol(self, shares: Cut) -> None:
-        """Enrol all plants; plants that only send a file write it."""
+        """Enrol all plants; plants without a campaign also write their statistics files."""
         plants = (*shares.plants, *shares.helpers)
         joins = []
         for plant in plants:
@@ -210,7 +210,7 @@ class Federation:
         )  # fmt: skip
 
     def _generate(self, server: Path, plants: Sequence[Plant]) -> None:
-        """Let a server read plants' files, and make weights for each."""
+        """Make the weights package of each plant from its statistics file, at a server."""
         self._running.run_all(
             *(
                 (
@@ -257,7 +257,7 @@ class Federation:
         return [str(json.loads(document)["id"]) for document in started]
 
     def _by_file(self, plant: Plant) -> dict[str, int]:
-        """Carry files between a plant and its server; return their sizes."""
+        """Make and apply a plant's package by files; return the sizes of its files."""
         sent, received = self._sent(plant), self._received(plant)
         self._generate(self._machines, [plant])
         self._running.run(
@@ -267,7 +267,7 @@ class Federation:
         return {"bytes_sent": sent.stat().st_size, "bytes_received": received.stat().st_size}
 
     def _soft_sensor(self, plant: Plant) -> dict[str, int]:
-        """Let a plant state its exchanger's duty, by its statistic, and by its sheet alone."""
+        """Estimate a plant's heat duty by soft sensors, with and without its statistic."""
         home, none = self._home(plant), self._none(plant)
         self._running.run(
             "wg-client", "statistics", "--home", home, "--out", self._sent(none),
@@ -284,7 +284,7 @@ class Federation:
         return {"bytes_sent": sent.stat().st_size, "bytes_received": received.stat().st_size}
 
     def _delivered(self, campaign: str) -> dict[str, dict[str, int]]:
-        """Wait until a campaign is done; return the bytes of each plant."""
+        """Wait until a campaign is done; return the bytes sent and received, by plant."""
         while True:
             self._running.check()
             shown = self._running.json(

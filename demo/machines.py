@@ -1,6 +1,6 @@
-"""Right answers of one network for all bearings, which is what there is without a data sheet.
+"""Accuracy of one network for all bearings, the alternative without a data sheet.
 
-The generator's card says whether a statistic of the plant's records would change its network.
+The generator's card tells whether a statistic of the plant's records would change its network.
 """
 
 from pathlib import Path
@@ -20,13 +20,14 @@ from wg_server.site.home import ServerHome
 
 
 def one_for_all(server: Path, plant: Plant) -> Right:
-    """Right answers on a plant's test records of a network that knows no sheet.
+    """Return the correct test records of a plant under a network that uses no data sheet.
 
-    There are two, on inputs as they are and standardised by the plant's records: the better one.
+    There are two such networks, on raw inputs and on inputs standardised by the plant's records:
+    the better one counts.
 
     Args:
         server: Home of the server that made networks for the plant.
-        plant: Has a bearing.
+        plant: Plant with a bearing.
     """
     packed = versions.installed_version(ServerHome(server)).sheets_path.read_bytes()
     (generator,) = sheet_generation.unpack_sheet_generator(packed).kinds.values()
@@ -47,6 +48,6 @@ def one_for_all(server: Path, plant: Plant) -> Right:
 
 
 def takes_statistic(server: Path) -> bool:
-    """Return whether a server's networks for bearings depend on a statistic, by its card."""
+    """Return whether a server's networks for bearings depend on a statistic, by the model card."""
     card = versions.installed_version(ServerHome(server)).card
     return worth.uses_statistic(card, bearing.KIND.name)

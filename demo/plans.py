@@ -1,7 +1,7 @@
-"""Plans of the demo's operator: the packaged plans, made small enough for a demo.
+"""Plans of the demo's operator: the packaged plans, reduced to the size of a demo.
 
-Records of the operator's own stand in the zoo of pictures, as ``docs/examples/own-data.yaml`` shows
-it. Of machines the demo has bearings, of process units heat exchangers.
+The operator's own records are a source of the picture zoo, as in ``docs/examples/own-data.yaml``.
+The machines are bearings, the process units heat exchangers.
 """
 
 import json

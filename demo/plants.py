@@ -23,7 +23,7 @@ Records = NDArray[Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plant:
-    """One plant of the demo.
+    """Plant of the demo.
 
     Attributes:
         name: Site name.
@@ -31,13 +31,13 @@ class Plant:
         title: Subject of its records.
         classes: Public label domain.
         missing: Classes without a record at the plant that occur in its test file.
-        labels: Number of labelled records of each class that it has; 0: no labels.
+        labels: Number of labelled records per class; 0: no labels.
         records: Number of records in its data file.
         data: ``.npz`` file with the plant's records, or its log, ``.csv``.
-        test: ``.npz`` file with records that only the last evaluation reads, or with what is true
-            of those of ``test_log``.
+        test: ``.npz`` file with test records, or with the true values for ``test_log``; only the
+            last evaluation reads it.
         sheet: Data sheet of its machine; None: it has pictures.
-        test_log: Log that only the last evaluation reads; None: its records stand in ``test``.
+        test_log: Log with test records; None: they are in ``test``.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Plant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """All records of a demo, in files.
+    """Data files of all plants of a demo, and of the operator.
 
     Attributes:
         machine: The plant with a machine.
@@ -77,13 +77,13 @@ class Cut:
 
     @property
     def plants(self) -> tuple[Plant, ...]:
-        """Those that tell a story, in its order."""
+        """Plants with a story, in the order of the stories."""
         return (self.machine, self.exchanger, *self.pictures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Share:
-    """Share of a plant in a pool of records: a number of each class except the missing ones."""
+    """Plant's share of a pool of records: a number of each class except the missing ones."""
 
     name: str
     story: str = ""
@@ -105,13 +105,14 @@ _TEST_LIMIT = 300
 _OWN_PER_CLASS = 80
 """Records per class of the rendered kind, drawn for the plant and again for the operator."""
 _SOUND, _DAMAGED, _JUDGED = 270, 10, 100
-"""Records of the machine: sound ones, those of each damage, and of each condition to judge by."""
+"""Records of the machine: number of sound ones, of each damage, and of each condition for the
+test."""
 _HOURS, _JUDGED_HOURS = 300, 200
-"""Records of the exchanger, and those to judge by."""
+"""Records of the exchanger, and its test records."""
 
 
 def cut(folder: Path, seed: int) -> Cut:
-    """Simulated bearing and heat exchanger, a rendered steel surface, stamped digits (real)."""
+    """Write the data of all plants: simulated machines, rendered steel, and real digits."""
     rng = np.random.default_rng(seed)
     machine = _machine(folder, rng)
     exchanger = _exchanger(folder, np.random.default_rng(seed))
@@ -175,7 +176,7 @@ def _machine(folder: Path, rng: np.random.Generator) -> Plant:
 
 
 def _exchanger(folder: Path, rng: np.random.Generator) -> Plant:
-    """Write the logs of a plant with a heat exchanger that states it, and has no value of it."""
+    """Write the logs and data sheet of a plant with a heat exchanger, and its test values."""
     unit = exchangers.draw(rng)
     values, duties = exchangers.records(unit, _HOURS + _JUDGED_HOURS, rng)
     log, test_log, test, sheet = (
@@ -224,7 +225,7 @@ def _plant(
     pool: tuple[Records, Labels],
     rng: np.random.Generator,
 ) -> Plant:
-    """Write a plant's files; the rest of its pool is for tests."""
+    """Write a plant's files; the remaining records of its pool are for tests."""
     pictures, labels = pool
     order = rng.permutation(len(labels))
     if share.labelled:

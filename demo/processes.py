@@ -56,7 +56,7 @@ class Processes:
     def run_all(
         self, *commands: Sequence[str | Path], allowed: tuple[int, ...] = (0,), aside: bool = False
     ) -> list[str]:
-        """Run commands side by side, and return their outputs.
+        """Run commands in parallel, and return their outputs.
 
         ``aside``: run at lower priority, because other processes are waited for.
 

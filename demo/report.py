@@ -1,4 +1,4 @@
-"""The demo's page: six stories in words and pictures, then all figures."""
+"""HTML page of the demo: six stories with charts, then all figures."""
 
 import base64
 import io
@@ -26,7 +26,7 @@ Model = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """One bar of a chart; lengths in percent."""
+    """Bar of a chart with its interval; lengths in percent."""
 
     label: Text
     value: str
@@ -37,7 +37,7 @@ class Bar:
 
 
 def samples(data: Path) -> Picture:
-    """Some of a plant's records, spread over all, side by side: ``[h, n * w]``."""
+    """Picture ``[h, n * w]`` of n records of a plant side by side, evenly spaced in its file."""
     if data.suffix == ".csv":
         log = np.loadtxt(data, delimiter=",", skiprows=1, max_rows=_WIDTH)[:, [1, 2]].T
         return _drawn((log - log.mean(axis=1, keepdims=True)).astype(np.float32))
@@ -114,7 +114,7 @@ def _card(plant: Mapping[str, Any], picture: Picture, speak: Language) -> dict[s
 
 
 def _bars(plant: Mapping[str, Any]) -> list[Bar]:
-    """What the plant has without us and with us; and what it was offered, if it keeps its own."""
+    """Return the bars of a plant without and with weightgate, and of an unselected offer."""
     kept = plant["kept_source"]
     found = [
         _bar(

@@ -1,8 +1,8 @@
-"""What a soft sensor of the demo's exchanger is worth, with its statistic, another's and none.
+"""Accuracy of the soft sensor for the demo's exchanger: with its statistic, another's and none.
 
-Right is a value within ``_NEAR`` of the true duty, which the simulator knows and no instrument
-shows. The plant's own figures are those of its commands; those of further exchangers are computed
-here, by the networks that the server makes for it.
+A value is right if it is within ``_NEAR`` of the true duty, which the simulator knows and no
+instrument shows. The plant's own figures come from its commands; those of further exchangers are
+computed here, by the networks that the server makes for them.
 """
 
 import csv
@@ -35,13 +35,13 @@ Floats = NDArray[np.float64]
 
 
 def evaluate(plant: Plant, own: Path, sheet_alone: Path, others: dict[str, Any]) -> dict[str, Any]:
-    """What the summary says of a plant's soft sensor.
+    """Return the summary's entry on a plant's soft sensor.
 
     Args:
         plant: The plant.
-        own: Values of its test log, by the soft sensor that its statistic made.
-        sheet_alone: The same, by that of its data sheet alone.
-        others: From ``measure``.
+        own: File of estimates for its test log, by the soft sensor made with its statistic.
+        sheet_alone: File of estimates by the soft sensor made from its data sheet alone.
+        others: Results of ``measure``.
     """
     with np.load(plant.test, allow_pickle=False) as archive:
         truths, by_hand = archive["duty"], archive["by_hand"]
@@ -80,11 +80,11 @@ def evaluate(plant: Plant, own: Path, sheet_alone: Path, others: dict[str, Any])
 
 
 def measure(server: Path, seed: int) -> dict[str, Any]:
-    """Right values at further exchangers: with their own statistic against another's, and none.
+    """Measure accuracy at further exchangers, with their own statistic, another's, and none.
 
     Args:
         server: Home of the server that makes soft sensors.
-        seed: Of these exchangers.
+        seed: Seed of the exchangers.
     """
     torch.set_num_threads(1)
     home = ServerHome(server)
@@ -120,7 +120,7 @@ def measure(server: Path, seed: int) -> dict[str, Any]:
 
 
 def _plants(drawn: list[Exchanger], values: Floats) -> SensorPlants:
-    """Exchangers as the training has its units, of values ``[m, n, C, T]``."""
+    """Convert exchangers with values ``[m, n, C, T]`` to the form of training units."""
     figures = torch.tensor([[each.sheet[name] for name in kinds.FIGURE_NAMES] for each in drawn])
     readings = kinds.UNIT.readings(torch.from_numpy(values).float(), figures)
     known, records = readings[:, :_JUDGED], readings[:, _JUDGED:]

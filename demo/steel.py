@@ -1,4 +1,4 @@
-"""Rendered steel surfaces: the kind of plant that the operator knows.
+"""Rendered steel surfaces: the kind of plant of which the operator has records.
 
 The operator and the plant have pictures of different sheets, taken by different cameras. The
 pictures are drawn by the product's own picture library.

@@ -19,17 +19,17 @@ WIDTH = 80
 _CLEAR = 2.0
 """Number of standard errors from which a difference counts as clear."""
 Result = Mapping[str, Any]
-"""One plant of the summary."""
+"""Entry of a plant in the summary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """One story.
+    """Story of one plant of the demo.
 
     Attributes:
         key: Key in the summary.
         title: Title for people.
-        lesson: Lesson of the story, whatever its figures.
+        lesson: Conclusion of the story, which does not depend on its figures.
     """
 
     key: str
@@ -98,7 +98,7 @@ STORIES = (
 
 
 def has(plant: Result) -> Text:
-    """What a plant has, in a few words."""
+    """Describe a plant's records in a few words."""
     if plant["story"] == "soft-sensor":
         return text(
             "a data sheet, and {records} records, none with a true value", records=plant["records"]
@@ -145,7 +145,7 @@ def better(plant: Result) -> bool | None:
 
 
 def outcome(plant: Result) -> Text:
-    """What came of it, in one short line."""
+    """Describe a plant's result in one short line."""
     if plant["kept_source"] is None:
         return text("keeps nothing: nothing is known")
     if plant["story"] == "no-labels":
@@ -162,7 +162,7 @@ def outcome(plant: Result) -> Text:
 
 
 def details(plant: Result) -> Iterator[Text]:
-    """What else a visitor should know of this run's figures, in sentences."""
+    """Yield further sentences on the figures of this run."""
     if plant["kept_source"] != LOCAL_ONLY and plant["gain"] is not None:
         yield text(
             "Difference {mean:+.1f} points, give or take {error:.1f}.",
@@ -186,7 +186,7 @@ def details(plant: Result) -> Iterator[Text]:
 
 
 def made(plant: Result) -> Iterator[Text]:
-    """Yield sentences on the mechanism of the kept model, and its condition."""
+    """Yield sentences on the origin of the model in use, and its condition."""
     source, pooled = plant["kept_source"] or "", plant["pool"]
     if source.startswith("handed-on"):
         yield text("Handed on: the operator trained it on pictures of its own.")
@@ -214,7 +214,7 @@ def made(plant: Result) -> Iterator[Text]:
 
 
 def _soft_sensor(plant: Result) -> Iterator[Text]:
-    """What right is, and what the statistic adds here and at further exchangers."""
+    """Yield sentences on a soft sensor's error, and on the gain by its statistic."""
     errors, others = plant["error"], plant["others"]
     yield text(
         "A value within 5 % of the true one counts as right. The error is {own:.1f} %, "
@@ -258,7 +258,7 @@ def without(plant: Result) -> float | None:
 
 
 def spent(plant: Result) -> Text:
-    """The price in privacy, of the plant's budget."""
+    """Format the spent epsilon and its cap."""
     return text("{spent} of {cap:g}", spent=_rounded(plant["epsilon"]), cap=plant["epsilon_cap"])
 
 
@@ -302,7 +302,7 @@ def not_shown(summary: Mapping[str, Any]) -> Iterator[Text]:
 
 
 def without_model(plants: Sequence[Result]) -> Iterator[Text]:
-    """Yield a sentence for each plant that got no model."""
+    """Yield a sentence for each plant without a model."""
     for plant in plants:
         if plant["kept_source"] is None:
             name = plant["name"]

@@ -24,7 +24,7 @@ from wg_core.ledger.entries import Charge, Dataset
 
 @dataclass(frozen=True, slots=True)
 class AnswerWithEvidence:
-    """Answer to a question of the dossier, and the location of its evidence."""
+    """Answer to a question of the dossier (``says``), and where its evidence is."""
 
     says: str
     where: str
@@ -345,7 +345,7 @@ def answer_floating_point_defence(records: LogRecords) -> Iterator[AnswerWithEvi
 
 
 def answer_timing_defence(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Answer how the plant defends its releases against timing attacks, for each charge."""
+    """Yield the dossier's answer: the defence against timing attacks."""
     return _distinct_texts(
         records, lambda charge: charge_words.translatable_sentence(charge.implementation.timing)
     )
@@ -364,7 +364,7 @@ def answer_unprotected_data(records: LogRecords) -> Iterator[AnswerWithEvidence]
 
 
 def answer_log_completeness(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the audit covers every known log of the site, if so."""
+    """Yield the dossier's answer that the audit covers every known log, if it does."""
     if records.finding.succession.complete:
         yield AnswerWithEvidence(
             text("this account includes every log of the site that the server saw"),

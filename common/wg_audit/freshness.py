@@ -42,7 +42,7 @@ class CheckpointInLog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
-    """Freshness of a log's copy: its age, as far as known, and what it extends.
+    """Freshness of a log's copy: its newest cosignature, and outside checkpoints in it.
 
     Attributes:
         checked: Unix time of the verification in seconds, by the auditor's clock.

@@ -100,7 +100,7 @@ class SiteSpend:
     other_sums: tuple[str, ...] = ()
 
     def problems(self) -> Iterator[tuple[Text, Text]]:
-        """Yield each reason in the sums against a log: the verdict's word, and a sentence."""
+        """Yield each problem in the sums: the word for the verdict, and a sentence."""
         for fork in self.forks:
             yield (
                 text("two histories"),

@@ -188,7 +188,7 @@ class FrozenRecords:
         labels: int64 ``[n]``, -1 = unlabelled.
         contents: uint8 ``[n, 32]``, keyed digest of each record's content.
         units: uint8 ``[n, 32]``, keyed digest of each record's privacy unit.
-        shapes: int64 ``[n, 2]``, as in ``inspection.Inspection``.
+        shapes: int64 ``[n, 2]``, first two dimensions of each record.
         rows: int64 ``[n]``, row in the ``.npz`` file or table; -1: the record is a whole file.
         stamps: int64 ``[n, 2]``, size and modification time (nanoseconds) of the file when frozen.
     """

@@ -1,1 +1,1 @@
-"""multilingual-e5-small as a second trunk of texts: an extra that nothing of weightgate imports."""
+"""Optional extra: multilingual-e5-small as a second trunk for texts."""

@@ -27,7 +27,7 @@ WATER_HEAT_CAPACITY = 4180.0
 LARGEST_READING = 8.0
 """Magnitude to which a balance reading is clamped."""
 INSTRUMENT_HEADROOM = 1.8
-"""Ratio of the range of an instrument, but a thermometer, to the nominal value."""
+"""Ratio of an instrument's range to the nominal value, except for thermometers."""
 SMALLEST_RATIO = 0.05
 """Smallest ratio to the nominal value at which a flow, a duty or a level is resolved."""
 _LEAST_SPREAD = 0.1  # Term added to a reading's spread before division

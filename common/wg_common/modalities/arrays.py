@@ -31,7 +31,7 @@ class LabelledArrays:
         classes: Unique names of classes.
         more: ``split`` and other requested arrays, each ``[n]``.
         from_floats: True if the records are images that were saved as floats.
-        problems: Reason for each row of these that is no image, by row; the row is black.
+        problems: Reason why a float row is not an image, by row index; such a row is black.
     """
 
     records: Record

@@ -42,7 +42,8 @@ class ApplierThread:
         """Prepare the thread that applies weights packages, without starting it.
 
         Args:
-            stop: Event that the thread sets when it crashes, and with ``once`` after one package.
+            stop: Event that the thread sets when it crashes, and with ``one_package`` after the
+                first.
             again_seconds: Pause before a package that did not fit on the disk is tried again.
         """
         self._home = home
@@ -87,7 +88,7 @@ class ApplierThread:
             self._stop.set()
 
     def _apply_waiting(self) -> float | None:
-        """Apply the weights packages in the inbox; with ``once``, stop after the first.
+        """Apply the inbox's weights packages, or with ``one_package`` only the first.
 
         Returns:
             Seconds after which to retry a package that did not fit on the disk, if any.

@@ -47,16 +47,16 @@ def run_node(
     stop: threading.Event | None = None,
     options: NodeOptions | None = None,
 ) -> None:
-    """Run a plant's node until ``stop`` or, with ``once``, until one package was applied.
+    """Run a plant's node until ``stop`` is set or, with ``one_package``, one package was applied.
 
-    With ``once`` the connection ends as soon as a package arrives, before it is applied: the time
-    of applying depends on the records, and the server sees when a plant disconnects.
+    With ``one_package`` the connection ends as soon as a package arrives, before it is applied: the
+    time of applying depends on the records, and the server sees when a plant disconnects.
 
     Network errors never end the node: it retries with growing pauses, and logs the reason.
 
     Raises:
         ConfigError: The home is not of an enrolled plant, or another process runs its node.
-        WgError: With ``once``, the package could not be applied.
+        WgError: With ``one_package``, the package could not be applied.
     """
     stop = stop or threading.Event()
     options = options or NodeOptions()

@@ -108,10 +108,10 @@ def charge_for_statistics(schema: Schema, sigma: float, terms: ReleaseTerms) -> 
     """Return the charge request for a release of statistics or of one head's gradients.
 
     Args:
-        sigma: Standard deviation of its noise in grid units, from ``mechanism.noise_scale``.
+        sigma: Standard deviation of the noise in grid units, from ``mechanism.noise_scale``.
 
     Raises:
-        ConfigError: The schema's rule protects another unit.
+        ConfigError: The schema's unit rule does not protect the privacy unit in ``terms``.
     """
     mechanism = _mechanism_statement(schema, sigma)
     guarantee = statement.Guarantee(

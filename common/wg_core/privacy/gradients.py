@@ -79,7 +79,7 @@ class GradientSchema:
 
     @property
     def statistics(self) -> Literal["gradients"]:
-        """Kind of release that the charge for a head's training states."""
+        """Kind of release for the charge of such a training: always ``gradients``."""
         return GRADIENTS
 
     @property

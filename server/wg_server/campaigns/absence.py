@@ -18,7 +18,7 @@ NOT_FETCHED = "not-fetched"
 
 
 def site_absence(status: SiteStatus, current_time: float) -> tuple[str, float]:
-    """Return code and number of the reason why a site is offline; the code is empty if online.
+    """Return a code for why a site is offline (empty if online), and the figure for it.
 
     The figure is a Unix time, or for a wrong clock its error in seconds.
     """
@@ -39,7 +39,7 @@ def site_absence(status: SiteStatus, current_time: float) -> tuple[str, float]:
 def deadline_absence(
     task: CampaignTask, status: SiteStatus, current_time: float
 ) -> tuple[str, float]:
-    """Return code and number of the reason why a site missed its deadline."""
+    """Return a code for why a site missed its deadline, and the figure for it."""
     code, figure = site_absence(status, current_time)
     if code:
         return code, figure

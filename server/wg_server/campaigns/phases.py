@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignPhase:
-    """One exchange of a campaign with its sites: the message to send, and the handling of answers.
+    """Exchange of a campaign with its sites: the message to send, and the use of answers.
 
     Attributes:
         state: State of the tasks whose sites are asked.

@@ -239,7 +239,7 @@ class GeneratorPools:
         )
 
     def _release_evidence(self, row: PooledRelease, labels: tuple[str, ...]) -> EvidencePool:
-        """Return what a release adds to the pool of its kind; the value never changes."""
+        """Return the evidence that a release adds to the pool of its kind, always the same."""
         site = self._evidence(row.release_id, labels)
         return pooling.single_site_pool(
             self._priors, labels, replace(site, noise=site.noise + row.noise)

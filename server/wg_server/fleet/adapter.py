@@ -225,7 +225,7 @@ class NodeMessages(InMemoryLinkState):
 
 @dataclass(frozen=True, slots=True)
 class NodeReply:
-    """NodeReply of a site's node to one message.
+    """Reply of a site's node to one message.
 
     Attributes:
         message_id: Flower's id of the message that was sent.
@@ -320,7 +320,7 @@ class FlowerLink:
             self._state.acknowledge_task_heartbeat(task_id)
 
     def _check_request(self, request: Request, message: object) -> object | None:
-        """Check that node key and certificate match, and refuse requests that Flower allows."""
+        """Check a request's node key against the certificate, and restrict what Flower allows."""
         site: StoredSite = getattr(request.state, SITE_STATE_KEY)
         if _public_key(request) != site.node_key.encode("ascii"):
             setattr(request.state, TROUBLE_STATE_KEY, troubles.NODE_KEY_TROUBLE)

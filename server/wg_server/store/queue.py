@@ -172,7 +172,7 @@ class CampaignQueue:
         """Return the newest ``limit`` campaigns, newest first, with their tasks or only counts.
 
         Args:
-            parts: True: with tasks; False: tasks are only counted.
+            parts: True to load the tasks; False to only count them.
         """
         table = schema.campaign
         query = sa.select(table).order_by(table.c.created.desc()).limit(limit)

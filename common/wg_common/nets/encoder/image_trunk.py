@@ -39,7 +39,7 @@ WIDTH = STAGES_WIDTH + LAST_CHANNELS
 
 _CLASSES = 1000
 _FINE_WEIGHT = 2.0
-"""Standard deviation of the logits as a block, in those of one block of a stage's statistics."""
+"""Standard deviation of the logits as one block, relative to the block of a stage's statistics."""
 
 CHANNEL_MOMENTS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of the channels, for pixels of 0 to 1, of the network's training."""

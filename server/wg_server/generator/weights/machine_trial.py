@@ -1,4 +1,4 @@
-"""Test machines for a model card, drawn apart from all training machines, and their plants.
+"""Test machines for a model card, separate from all training machines, and their plants.
 
 Each machine has test windows, a few labelled windows for selecting samples, and a plant with
 records in two mixtures of conditions. The noise of its release is that for ``PLANT_RECORDS``
