@@ -160,8 +160,8 @@ def _pools(generator: HeadGenerator) -> list[EvidencePool]:
     """Evidence of three other sites, from releases of twenty records per class at epsilon 4."""
     rng = np.random.default_rng(0)
     schema = default_schema(
-        encoder=generator.parts.encoder,
-        dimension=len(generator.parts.priors.between),
+        encoder=generator.package.encoder,
+        dimension=len(generator.package.priors.between),
         labels=LABELS,
         clip_radius=1.0,
     )
@@ -171,7 +171,7 @@ def _pools(generator: HeadGenerator) -> list[EvidencePool]:
         x = rng.normal(0, 0.1, (200, schema.dimension))
         return simulate_statistics(schema, x, np.arange(200) % 10, sigma, rng)
 
-    return pools_of_releases(generator.parts.priors, release(), [release() for _ in range(3)])
+    return pools_of_releases(generator.package.priors, release(), [release() for _ in range(3)])
 
 
 def _fewest_seconds(work: Callable[[], object]) -> float:

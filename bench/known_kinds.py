@@ -147,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def operator_data_sets(home: ServerHome) -> list[str]:
     """Names of data sets for which the operator has heads."""
-    families = installed.head_generator(home).parts.operator_families
+    families = installed.head_generator(home).package.operator_families
     return [] if families is None else [name.removesuffix("-0") for name in families.families]
 
 
@@ -228,7 +228,7 @@ def measure_refusals(
     generator: HeadGenerator, encoder: Encoder, data: CutPlant
 ) -> dict[str, float]:
     """Test for each of the operator's families whether a plant with its class names refuses it."""
-    operator = generator.parts.operator_families
+    operator = generator.package.operator_families
     local = encoder.encode_local(data.own[0])
     known = operator is not None and f"{data.name}-0" in operator.families
     shares = []
@@ -266,7 +266,7 @@ def evaluate_plant(
     test = encoder.encode_batched(data.test[0]).astype(np.float64)
     network = None if family is None else plant_network(family, encoder, records)
     scores = {REFUSED: float(family is None or family.is_refused)}
-    operator = generator.parts.operator_families
+    operator = generator.package.operator_families
     if operator is not None and family is not None:
         kinds = [n for n, kind in operator.families.items() if len(kind.labels) >= k]
         place = families.index(family)

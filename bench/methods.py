@@ -159,7 +159,7 @@ def draw_records(y: Ints, k: int, cell: Cell, rng: np.random.Generator) -> tuple
 
 def draw_plant(generator: HeadGenerator, plants: Plants, cell: Cell, seed: int) -> PlantDraw:
     """Draw a plant's records, simulate its and other sites' releases, and make heads from these."""
-    parts = generator.parts
+    parts = generator.package
     rng = np.random.default_rng((seed, 4))
     # Of the plant's own: where sets of equal shape share it, their errors are not independent.
     noise = np.random.default_rng((seed, 5, zlib.crc32(plants.test[0].tobytes())))

@@ -73,7 +73,7 @@ class Rivals(nn.Module):
         stated = self.unit.figure_features(plants.figures)[:, None]
         rows = {}
         for name, network in self.rivals.items():
-            inputs = plants.plain if name.endswith(RAW) else plants.readings
+            inputs = plants.raw_readings if name.endswith(RAW) else plants.readings
             if name.startswith(SHEET):
                 inputs = torch.cat([inputs, stated.expand(-1, inputs.shape[1], -1)], dim=2)
             rows[name] = network(inputs)
@@ -96,7 +96,9 @@ class Objective:
         """Sum of the losses of all methods, which share no parameters."""
         plants, statistics = self._shipped.draw_batch(step)
         rows = self.model(plants, statistics)
-        return torch.stack([F.smooth_l1_loss(row, plants.truths) for row in rows.values()]).sum()
+        return torch.stack(
+            [F.smooth_l1_loss(row, plants.true_scores) for row in rows.values()]
+        ).sum()
 
     def evaluate(self, model: Rivals) -> Evaluation:
         """See ``training.Objective``."""
@@ -134,7 +136,7 @@ def unseen_unit_errors(model: Rivals, seed: int) -> Rows:
     )
     released = plants.simulate_releases(model.shipped.map, RELEASE_EPSILON, generator)
     exact = plants.simulate_releases(model.shipped.map, 0, generator)
-    rows, truths = model(plants, released), plants.truths
+    rows, truths = model(plants, released), plants.true_scores
     network, known = model.shipped.network, plants.readings
     for name, statistics in (
         ("delivered, another unit's statistic", released.shift_by_one()),
@@ -172,7 +174,7 @@ def selected_model_errors(model: Rivals, seed: int, values: int, count: int) -> 
     for row, place in itertools.product(range(count), range(len(model.unit.quantities))):
         features = plants.readings[row].double().numpy()
         truths, delivered = (
-            part[row, :, place].double().numpy() for part in (plants.truths, scores)
+            part[row, :, place].double().numpy() for part in (plants.true_scores, scores)
         )
         average = sensor_models.average_with_delivered(
             features[:values], truths[:values], recordings, delivered[:values]

@@ -222,7 +222,10 @@ def evaluate_plant(
         for sx, sy in (data.parts[1:] if cell.others else ())
     ]
     scores: dict[str, float] = {}
-    for end, parts in (("names", generator.parts), ("plain", replace(generator.parts, names=None))):
+    for end, parts in (
+        ("names", generator.package),
+        ("plain", replace(generator.package, names=None)),
+    ):
         pools = pooling.pools_of_releases(parts.priors, own, others)
         made = generate_heads(HeadGenerator("", parts), pools, labels)
         tensors = next(c.tensors for c in made if c.source == POSTERIOR_SOURCE)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from demo import stories
 from demo.federation import Federation
-from demo.languages import chosen, option
+from demo.languages import add_language_option, set_language
 from demo.processes import CommandFailed, processes, start_clean
 from wg_common.language import Language, text
 from wg_core.errors import WgError
@@ -23,9 +23,9 @@ def main() -> int:
     """Run the demo; return 0 if every step succeeded."""
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=OUT, help="where everything is written")
-    option(parser)
+    add_language_option(parser)
     options = parser.parse_args()
-    speak = chosen(options.language)
+    speak = set_language(options.language)
     try:
         start_clean(options.out)
         with processes(options.out / "logs") as running:
@@ -42,17 +42,17 @@ def main() -> int:
     return 0
 
 
-def _show(summary: dict[str, Any], out: Path, speak: Language) -> None:
+def _show(summary: dict[str, Any], out: Path, language: Language) -> None:
     shown = Console(width=stories.WIDTH)
-    shown.print(stories.table(summary["plants"], speak))
+    shown.print(stories.table(summary["plants"], language))
     for sentence in stories.notes(summary):
-        shown.print(speak(sentence), highlight=False)
+        shown.print(language(sentence), highlight=False)
     shown.print()
     for path in sorted([*out.glob("*.html"), *out.glob("*/report.html"), out / "summary.json"]):
         Console().print(str(path), highlight=False, soft_wrap=True)
     shown.print()
-    for sentence in stories.not_shown(summary):
-        shown.print(speak(sentence), highlight=False)
+    for sentence in stories.describe_omissions(summary):
+        shown.print(language(sentence), highlight=False)
 
 
 if __name__ == "__main__":

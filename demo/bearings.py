@@ -43,7 +43,7 @@ class Bearing:
     hum: NDArray[np.float64]
 
 
-def draw(rng: np.random.Generator) -> Bearing:
+def draw_bearing(rng: np.random.Generator) -> Bearing:
     """Draw a random bearing of a catalogue size, at a random motor speed."""
     balls, ball, pitch = _SIZES[rng.integers(len(_SIZES))]
     rate = int(rng.choice(_RATES))
@@ -66,16 +66,18 @@ def draw(rng: np.random.Generator) -> Bearing:
     )
 
 
-def records(bearing: Bearing, labels: NDArray[np.int64], rng: np.random.Generator) -> Windows:
+def simulate_records(
+    bearing: Bearing, labels: NDArray[np.int64], rng: np.random.Generator
+) -> Windows:
     """Simulate records ``[n, 1, WINDOW]`` of the given classes, in steps of the sensor."""
-    signals = np.stack([_record(bearing, int(label), rng) for label in labels])
+    signals = np.stack([_simulate_record(bearing, int(label), rng) for label in labels])
     top = 2 ** (_BITS - 1) - 1
     full = 1.2 * np.abs(signals).max()
     whole: Windows = np.round(signals / full * top)[:, None].astype(np.float32)
     return whole
 
 
-def _record(bearing: Bearing, label: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def _simulate_record(bearing: Bearing, label: int, rng: np.random.Generator) -> NDArray[np.float64]:
     span = 2 * WINDOW  # The first half is for ringing in
     sheet = bearing.sheet
     speed = sheet["shaft_speed_rpm"] / 60 / sheet["sampling_hz"] * (1 + rng.normal(0, 0.004))
@@ -90,13 +92,13 @@ def _record(bearing: Bearing, label: int, rng: np.random.Generator) -> NDArray[n
     for order, amplitude in zip((1, 2, 23), bearing.hum, strict=True):
         signal += amplitude * np.sin(2 * np.pi * (order * turns + rng.uniform()))
     if label:
-        blows = _ringing(bearing, _blows(bearing, label, turns, rng))
+        blows = _ringing(bearing, _impact_force(bearing, label, turns, rng))
         level = bearing.loudness[label - 1] * 10 ** rng.normal(0, 0.1)
         signal += level * _unit(blows)
     return signal[WINDOW:]
 
 
-def _blows(
+def _impact_force(
     bearing: Bearing, label: int, turns: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Return the impact force of a damaged element (1), inner (2) or outer ring (3)."""

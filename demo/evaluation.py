@@ -16,11 +16,11 @@ from wg_client.models import adoption, predict
 from wg_core.errors import ConfigError
 from wg_core.site.home import ClientHome
 
-Right = NDArray[np.bool_]
+CorrectMask = NDArray[np.bool_]
 """Mask of the test records that a model labels correctly."""
 
 
-def evaluate(root: Path, plant: Plant, fixed: Right | None) -> dict[str, Any]:
+def evaluate(root: Path, plant: Plant, fixed: CorrectMask | None) -> dict[str, Any]:
     """Evaluate a plant's models on its test file; return the plant's entry in the summary.
 
     Args:
@@ -40,7 +40,7 @@ def evaluate(root: Path, plant: Plant, fixed: Right | None) -> dict[str, Any]:
         "test_records": len(records),
     }
     home = ClientHome(root)
-    right, kept = answers(home, records)
+    right, kept = correct_answers(home, records)
     if kept is not None:
         manifest, _ = adoption.model_in_use(home)
         found |= {"pool": manifest.pool_releases, "condition": asdict(manifest.condition)}
@@ -49,10 +49,12 @@ def evaluate(root: Path, plant: Plant, fixed: Right | None) -> dict[str, Any]:
         instead = guess if fixed is None else fixed
     else:
         instead = None
-    return found | figures(right, kept, records.labels, plant, instead)
+    return found | accuracy_figures(right, kept, records.labels, plant, instead)
 
 
-def answers(home: ClientHome, records: SiteData) -> tuple[dict[str, Right], str | None]:
+def correct_answers(
+    home: ClientHome, records: SiteData
+) -> tuple[dict[str, CorrectMask], str | None]:
     """Return masks of the correctly classified records by model, and the model in use.
 
     Both are empty if the plant has no model, because nothing was known of its classes.
@@ -70,28 +72,31 @@ def answers(home: ClientHome, records: SiteData) -> tuple[dict[str, Right], str 
     return right, kept
 
 
-def figures(
-    right: Mapping[str, Right],
-    kept: str | None,
+def accuracy_figures(
+    correct_by_model: Mapping[str, CorrectMask],
+    model_in_use: str | None,
     labels: NDArray[np.int64],
     plant: Plant,
-    instead: NDArray[Any] | None = None,
+    alternative: NDArray[Any] | None = None,
 ) -> dict[str, Any]:
     """Return accuracies alone and with the model in use, their difference, and for missing classes.
 
     Args:
-        right: Mask of correct records by model.
-        kept: The model in use, if any.
+        correct_by_model: Mask of correct records by model.
+        model_in_use: The model in use, if any.
         labels: Labels of the test records.
         plant: The plant.
-        instead: Probability per record that a plant without labels is correct without weightgate.
+        alternative: Probability per record that a plant without labels is right without weightgate.
     """
-    local, chosen = right.get(LOCAL_ONLY), None if kept is None else right[kept]
+    local, chosen = (
+        correct_by_model.get(LOCAL_ONLY),
+        None if model_in_use is None else correct_by_model[model_in_use],
+    )
     gain = unseen = None
-    rival = instead if local is None else local
+    rival = alternative if local is None else local
     if rival is not None and chosen is not None:
         difference = chosen.astype(float) - rival
-        gain = {"mean": float(difference.mean()), "se": error(difference)}
+        gain = {"mean": float(difference.mean()), "se": standard_error(difference)}
     if local is not None and chosen is not None:
         rows = np.isin(labels, [plant.classes.index(name) for name in plant.missing])
         if rows.any():
@@ -100,20 +105,25 @@ def figures(
                 "alone": float(local[rows].mean()),
                 "kept": float(chosen[rows].mean()),
             }
-    others = [float(found.mean()) for name, found in right.items() if name != LOCAL_ONLY]
+    others = [float(found.mean()) for name, found in correct_by_model.items() if name != LOCAL_ONLY]
     return {
         "alone": None if local is None else float(local.mean()),
-        "instead": None if instead is None else float(instead.mean()),
+        "instead": None if alternative is None else float(alternative.mean()),
         "kept": None if chosen is None else float(chosen.mean()),
-        "kept_source": kept,
+        "kept_source": model_in_use,
         "gain": gain,
         "unseen": unseen,
         "best_other": max(others, default=None),
-        "accuracy": {stories.key(name): float(found.mean()) for name, found in right.items()},
-        "accuracy_se": {stories.key(name): error(found) for name, found in right.items()},
+        "accuracy": {
+            stories.model_key(name): float(found.mean()) for name, found in correct_by_model.items()
+        },
+        "accuracy_se": {
+            stories.model_key(name): standard_error(found)
+            for name, found in correct_by_model.items()
+        },
     }
 
 
-def error(values: NDArray[Any]) -> float:
+def standard_error(values: NDArray[Any]) -> float:
     """Return the standard error of a mean over records."""
     return float(values.std(ddof=1) / np.sqrt(len(values)))

@@ -38,7 +38,7 @@ class Exchanger:
         offsets: Offset of each instrument, in the instrument's unit, ``[7]``.
         noise: Standard deviation of the errors per record and per sample, relative to the nominal
             value, ``[2]``.
-        lost: Share of the heat that is lost to the room.
+        heat_loss_share: Share of the heat that is lost to the room.
         fouling: Growth of the logarithm of the deposit's resistance between two washings.
     """
 
@@ -46,7 +46,7 @@ class Exchanger:
     factors: Floats
     offsets: Floats
     noise: Floats
-    lost: float
+    heat_loss_share: float
     fouling: float
 
     @property
@@ -57,7 +57,7 @@ class Exchanger:
         return np.array([hot_flow, 80, 60, cold_flow, 20, 40, drop])
 
 
-def draw(rng: np.random.Generator) -> Exchanger:
+def draw_exchanger(rng: np.random.Generator) -> Exchanger:
     """Draw a random exchanger of oil, lye or water, with uncalibrated instruments."""
     hot_flow, capacity = float(rng.choice((5, 10, 20, 40))), float(rng.choice((2000, 3400, 4180)))
     cold_flow = round(hot_flow * capacity / _WATER * rng.uniform(0.7, 1.6), 1)
@@ -82,12 +82,14 @@ def draw(rng: np.random.Generator) -> Exchanger:
         factors=factors,
         offsets=offsets,
         noise=rng.uniform(0.001, 0.008, 2),
-        lost=float(rng.uniform(0, 0.02)),
+        heat_loss_share=float(rng.uniform(0, 0.02)),
         fouling=float(rng.uniform(0.2, 0.5)),
     )
 
 
-def records(exchanger: Exchanger, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def simulate_records(
+    exchanger: Exchanger, count: int, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
     """Simulate records ``[n, 7, SAMPLES]`` at random hours, and their duties in kW, ``[n]``."""
     sheet, shape = exchanger.sheet, (count, SAMPLES)
     time = np.linspace(0, 1, SAMPLES)
@@ -102,8 +104,8 @@ def records(exchanger: Exchanger, count: int, rng: np.random.Generator) -> tuple
     conductance = sheet["conductance_kw_per_k"] * deposit / films
     hot_rate = hot * sheet["hot_heat_capacity_kj_per_m3_k"] / 3600
     cold_rate = cold * _WATER / 3600
-    duty = _exchanged(conductance, hot_rate, cold_rate) * (hot_in - cold_in)
-    hot_out = hot_in - duty * (1 + exchanger.lost) / hot_rate
+    duty = _duty_per_kelvin(conductance, hot_rate, cold_rate) * (hot_in - cold_in)
+    hot_out = hot_in - duty * (1 + exchanger.heat_loss_share) / hot_rate
     drop = sheet["hot_pressure_drop_kpa"] * hot_flow**1.8
     true = np.stack([hot, hot_in, hot_out, cold, cold_in, cold_in + duty / cold_rate, drop], axis=1)
     shown = true * exchanger.factors[:, None] + exchanger.offsets[:, None]
@@ -115,7 +117,7 @@ def records(exchanger: Exchanger, count: int, rng: np.random.Generator) -> tuple
     return np.round(shown / step) * step, duty.mean(axis=1)
 
 
-def by_hand(exchanger: Exchanger, values: Floats) -> Floats:
+def duty_by_balances(exchanger: Exchanger, values: Floats) -> Floats:
     """Estimate the duty in kW, ``[n]``, as the mean of both fluids' heat balances."""
     hot, hot_in, hot_out, cold, cold_in, cold_out, _ = values.mean(axis=2).T
     from_hot = hot * exchanger.sheet["hot_heat_capacity_kj_per_m3_k"] * (hot_in - hot_out)
@@ -123,7 +125,7 @@ def by_hand(exchanger: Exchanger, values: Floats) -> Floats:
     return mean
 
 
-def _exchanged(conductance: Floats, hot: Floats, cold: Floats) -> Floats:
+def _duty_per_kelvin(conductance: Floats, hot: Floats, cold: Floats) -> Floats:
     """Heat duty in kW per K of temperature difference between the inlets."""
     least, most = np.minimum(hot, cold), np.maximum(hot, cold)
     ratio = np.minimum(least / most, 0.999)

@@ -19,9 +19,9 @@ from rich.console import Console
 from demo import exchangers, machines, report, sensors
 from demo.decisions import accept_few_sites
 from demo.evaluation import evaluate
-from demo.languages import speaks
+from demo.languages import load_demo_language
 from demo.plans import write_plans
-from demo.plants import BUDGET, CAMERA, Cut, Plant, cut
+from demo.plants import BUDGET, CAMERA, DemoData, Plant, write_data
 from demo.processes import CommandFailed, Processes, free_port
 from wg_common.language import ENGLISH, LANGUAGE_CODES, Language, Text, text
 from wg_core import atomic
@@ -68,19 +68,19 @@ class Federation:
     def run(self) -> dict[str, Any]:
         """Run every step and return the summary."""
         with self._step(text("plants' data")):
-            shares = cut(self._out / "data", SEED)
+            shares = write_data(self._out / "data", SEED)
             pictures_zoo, windows_zoo, training = write_plans(self._out, shares)
         plants, homes = shares.plants, (self._pictures, self._machines)
         with self._step(text("servers: keys and zoos")):
-            self._running.run_all(*(self._init(home) for home in homes))
+            self._running.run_all(*(self._init_command(home) for home in homes))
             self._running.run_all(
-                self._zoo(self._pictures, pictures_zoo, _WORKERS),
-                self._zoo(self._machines, windows_zoo, 1),
+                self._zoo_command(self._pictures, pictures_zoo, _WORKERS),
+                self._zoo_command(self._machines, windows_zoo, 1),
             )
         with self._step(text("servers: train the generators; plants enrol meanwhile")):
             for home in homes:
                 log = f"train-{home.name}"
-                self._say(text("training: {log}", log=self._running.log(log)))
+                self._print_sentence(text("training: {log}", log=self._running.log(log)))
                 self._running.start(
                     log, "wg-server", "train", "--home", home, "--plan", training,
                     allowed=(0, 6),  # 6: a card fails, and the demo accepts the generator by name
@@ -90,7 +90,7 @@ class Federation:
             self._enrol(shares)
             for home in homes:
                 self._running.wait(f"train-{home.name}")
-                self._accept(home)
+                self._install_generator(home)
         with self._step(text("statistics out, weights in")):
             self._generate(self._pictures, shares.helpers)
             for plant in shares.pictures:
@@ -98,11 +98,11 @@ class Federation:
                     plant.name, "wg-client", "run", "--home", self._home(plant), "--once",
                     aside=True,
                 )  # fmt: skip
-            campaigns = self._asked(shares.pictures)
-            traffic = {shares.machine.name: self._by_file(shares.machine)}
+            campaigns = self._start_campaigns(shares.pictures)
+            traffic = {shares.machine.name: self._exchange_files(shares.machine)}
             traffic[shares.exchanger.name] = self._soft_sensor(shares.exchanger)
             for campaign in campaigns:
-                traffic |= self._delivered(campaign)
+                traffic |= self._wait_for_delivery(campaign)
             for plant in shares.pictures:  # it exits after training and selection
                 self._running.wait(plant.name)
         with self._step(text("test on unseen records")):
@@ -114,8 +114,8 @@ class Federation:
         summary = {
             "plants": results,
             "generator": self._generator(shares.pictures[0]),
-            "seconds": _rounded(self._seconds),
-            "processor_seconds": _rounded(self._processor),
+            "seconds": _round_values(self._seconds),
+            "processor_seconds": _round_values(self._processor),
             "versions": {
                 **{name: metadata.version(name) for name in SHOWN_VERSIONS},
                 "python": platform.python_version(),
@@ -124,13 +124,13 @@ class Federation:
         self._write(summary, plants)
         return summary
 
-    def _init(self, home: Path) -> tuple[str | Path, ...]:
+    def _init_command(self, home: Path) -> tuple[str | Path, ...]:
         return (
             "wg-server", "init", "--home", home, "--name", home.name,
             "--host", "127.0.0.1", "--port", str(free_port()),
         )  # fmt: skip
 
-    def _zoo(self, home: Path, plan: Path, workers: int) -> tuple[str | Path, ...]:
+    def _zoo_command(self, home: Path, plan: Path, workers: int) -> tuple[str | Path, ...]:
         return (
             "wg-server", "zoo", "build", "--home", home, "--plan", plan,
             "--workers", str(workers),
@@ -139,20 +139,20 @@ class Federation:
     def _home(self, plant: Plant) -> Path:
         return self._out / plant.name
 
-    def _sent(self, plant: Plant) -> Path:
+    def _release_file(self, plant: Plant) -> Path:
         return self._out / f"{plant.name}.wgs"
 
-    def _received(self, plant: Plant) -> Path:
+    def _package_file(self, plant: Plant) -> Path:
         return self._out / f"{plant.name}.wgw"
 
-    def _values(self, plant: Plant) -> Path:
+    def _values_file(self, plant: Plant) -> Path:
         return self._out / f"{plant.name}-values.csv"
 
-    def _none(self, plant: Plant) -> Plant:
+    def _without_statistic(self, plant: Plant) -> Plant:
         """Return a plant under the name of its files without a statistic."""
         return replace(plant, name=f"{plant.name}-none")
 
-    def _enrol(self, shares: Cut) -> None:
+    def _enrol(self, shares: DemoData) -> None:
         """Enrol all plants; plants without a campaign also write their statistics files."""
         plants = (*shares.plants, *shares.helpers)
         joins = []
@@ -176,16 +176,16 @@ class Federation:
         )  # fmt: skip
         asked = [plant for plant in shares.pictures if plant.story == BUDGET]
         *told, _ = self._running.run_all(
-            *(self._check(plant) for plant in asked),
-            *(self._released(plant, "classes", EPSILON) for plant in shares.helpers),
-            self._released(shares.machine, "classes", NO_EPSILON),
-            self._released(shares.exchanger, "machine", f"{sensors.EPSILON:g}"),
+            *(self._check_command(plant) for plant in asked),
+            *(self._statistics_command(plant, "classes", EPSILON) for plant in shares.helpers),
+            self._statistics_command(shares.machine, "classes", NO_EPSILON),
+            self._statistics_command(shares.exchanger, "machine", f"{sensors.EPSILON:g}"),
             aside=True,
         )
         check = json.loads(told[0])
         self._told = {asked[0].name: any("keep your budget" in hint for hint in check["hints"])}
         leaves, cost = check["would_leave"], check["cost"]
-        self._say(
+        self._print_sentence(
             text(
                 "{name}: {records} records stay; {integers} noisy integers would leave, at epsilon"
                 " {after:.3g} of {cap}",
@@ -197,16 +197,18 @@ class Federation:
             )
         )
 
-    def _check(self, plant: Plant) -> tuple[str | Path, ...]:
+    def _check_command(self, plant: Plant) -> tuple[str | Path, ...]:
         return (
             "wg-client", "--language", "en", "check", "--home", self._home(plant),
             "--epsilon", EPSILON, "--delta", DELTA, "--json",
         )  # fmt: skip
 
-    def _released(self, plant: Plant, of: str, epsilon: str) -> tuple[str | Path, ...]:
+    def _statistics_command(
+        self, plant: Plant, statistics: str, epsilon: str
+    ) -> tuple[str | Path, ...]:
         return (
-            "wg-client", "statistics", "--home", self._home(plant), "--out", self._sent(plant),
-            "--of", of, "--epsilon", epsilon, "--delta", DELTA,
+            "wg-client", "statistics", "--home", self._home(plant),
+            "--out", self._release_file(plant), "--of", statistics, "--epsilon", epsilon, "--delta", DELTA,
         )  # fmt: skip
 
     def _generate(self, server: Path, plants: Sequence[Plant]) -> None:
@@ -215,22 +217,22 @@ class Federation:
             *(
                 (
                     "wg-server", "generate", "--home", server,
-                    "--statistics", self._sent(plant), "--out", self._received(plant),
+                    "--statistics", self._release_file(plant), "--out", self._package_file(plant),
                 )
                 for plant in plants
             )
         )  # fmt: skip
 
-    def _installed(self) -> GeneratorVersion:
+    def _installed_generator(self) -> GeneratorVersion:
         """Return the installed generator of pictures."""
         return versions.installed_version(ServerHome(self._pictures))
 
-    def _accept(self, root: Path) -> None:
+    def _install_generator(self, root: Path) -> None:
         """Install the trained generator, as an operator would, even if its card fails."""
         home = ServerHome(root)
         version = versions.list_versions(home)[0]
         if failed := [check.name for check in version.failed_checks()]:
-            self._say(
+            self._print_sentence(
                 text(
                     "accepted for the demonstration although its card fails: {failed}",
                     failed=", ".join(failed),
@@ -238,7 +240,7 @@ class Federation:
             )
             self._running.run("wg-server", "generator", "--home", home.root, "--use", version.id)
 
-    def _asked(self, plants: Sequence[Plant]) -> list[str]:
+    def _start_campaigns(self, plants: Sequence[Plant]) -> list[str]:
         """Start a campaign for each epsilon; return their ids."""
         names_by_price: dict[str, list[str]] = {EPSILON: [], NO_EPSILON: []}
         for plant in plants:
@@ -256,9 +258,9 @@ class Federation:
         )  # fmt: skip
         return [str(json.loads(document)["id"]) for document in started]
 
-    def _by_file(self, plant: Plant) -> dict[str, int]:
+    def _exchange_files(self, plant: Plant) -> dict[str, int]:
         """Make and apply a plant's package by files; return the sizes of its files."""
-        sent, received = self._sent(plant), self._received(plant)
+        sent, received = self._release_file(plant), self._package_file(plant)
         self._generate(self._machines, [plant])
         self._running.run(
             "wg-client", "apply", "--home", self._home(plant), received,
@@ -268,22 +270,22 @@ class Federation:
 
     def _soft_sensor(self, plant: Plant) -> dict[str, int]:
         """Estimate a plant's heat duty by soft sensors, with and without its statistic."""
-        home, none = self._home(plant), self._none(plant)
+        home, none = self._home(plant), self._without_statistic(plant)
         self._running.run(
-            "wg-client", "statistics", "--home", home, "--out", self._sent(none),
+            "wg-client", "statistics", "--home", home, "--out", self._release_file(none),
             "--epsilon", NO_EPSILON,
         )  # fmt: skip
         self._generate(self._machines, [plant, none])
         for made in (plant, none):
             self._running.run(
                 "wg-client", "soft-sensor", plant.test_log or plant.data, "--time", "time",
-                "--target", sensors.COLUMN, "--home", home, "--package", self._received(made),
-                "--out", self._values(made),
+                "--target", sensors.COLUMN, "--home", home, "--package", self._package_file(made),
+                "--out", self._values_file(made),
             )  # fmt: skip
-        sent, received = self._sent(plant), self._received(plant)
+        sent, received = self._release_file(plant), self._package_file(plant)
         return {"bytes_sent": sent.stat().st_size, "bytes_received": received.stat().st_size}
 
-    def _delivered(self, campaign: str) -> dict[str, dict[str, int]]:
+    def _wait_for_delivery(self, campaign: str) -> dict[str, dict[str, int]]:
         """Wait until a campaign is done; return the bytes sent and received, by plant."""
         while True:
             self._running.check()
@@ -307,7 +309,7 @@ class Federation:
         """Accept, as engineers would, models held back because few plants support a class."""
         names = list(accept_few_sites(self._running, [self._home(plant) for plant in plants]))
         if names:
-            self._say(
+            self._print_sentence(
                 text(
                     "accepted by an engineer, because fewer than three other plants agree on a "
                     "class: {plants}",
@@ -315,16 +317,16 @@ class Federation:
                 )
             )
 
-    def _evaluate(self, shares: Cut) -> list[dict[str, Any]]:
+    def _evaluate(self, shares: DemoData) -> list[dict[str, Any]]:
         # Started afresh, with one thread each: two of them do not wait for one another.
         os.environ["OMP_NUM_THREADS"] = "1"
         plants = (shares.machine, *shares.pictures)
         homes = [self._home(plant) for plant in plants]
-        fixed = machines.one_for_all(self._machines, shares.machine)
+        fixed = machines.fixed_network_answers(self._machines, shares.machine)
         with ProcessPoolExecutor(_WORKERS, mp_context=get_context("spawn")) as pool:
             counted = pool.map(evaluate, homes, plants, [fixed, *[None] * len(shares.pictures)])
             unit = shares.exchanger
-            paths = self._values(unit), self._values(self._none(unit))
+            paths = self._values_file(unit), self._values_file(self._without_statistic(unit))
             of_unit = sensors.evaluate(unit, *paths, sensors.measure(self._machines, SEED))
             machine, *pictures = counted
         machine["takes_statistic"] = machines.takes_statistic(self._machines)
@@ -333,7 +335,7 @@ class Federation:
             for found in (machine, of_unit, *pictures)
         ]
 
-    def _audit(self, shares: Cut) -> list[dict[str, Any]]:
+    def _audit(self, shares: DemoData) -> list[dict[str, Any]]:
         """Audit each plant's ledger with its server's evidence; return the results."""
         evidence: dict[str, Path] = {}
         for server, plants in (
@@ -371,7 +373,7 @@ class Federation:
 
     def _generator(self, plant: Plant) -> dict[str, Any]:
         """Return the generator's figures, and the time to make one plant's candidates."""
-        card = self._installed().card
+        card = self._installed_generator().card
         return {
             "zoo_size": card["zoo"]["tasks"],
             "train_seconds": card["seconds"],
@@ -380,7 +382,7 @@ class Federation:
 
     def _sample_seconds(self, plant: Plant) -> float:
         """Return the seconds to make one plant's candidates."""
-        generator = load_head_generator(self._installed().heads_path)
+        generator = load_head_generator(self._installed_generator().heads_path)
         start = time.monotonic()
         generate_heads(generator, (), plant.classes)
         return time.monotonic() - start
@@ -388,14 +390,14 @@ class Federation:
     def _write(self, summary: dict[str, Any], plants: tuple[Plant, ...]) -> None:
         written = json.dumps(summary, indent=2, ensure_ascii=False)
         atomic.write_bytes(self._out / "summary.json", written.encode())
-        samples = {plant.name: report.samples(plant.data) for plant in plants}
-        for each in map(speaks, LANGUAGE_CODES):
-            page = report.page(summary, samples, each).encode()
+        samples = {plant.name: report.sample_picture(plant.data) for plant in plants}
+        for each in map(load_demo_language, LANGUAGE_CODES):
+            page = report.render_page(summary, samples, each).encode()
             atomic.write_bytes(self._out / f"report.{each.code}.html", page)
             if each.code == self._speak.code:
                 atomic.write_bytes(self._out / "report.html", page)
 
-    def _say(self, sentence: Text) -> None:
+    def _print_sentence(self, sentence: Text) -> None:
         console.print(self._speak(sentence), highlight=False, markup=False, soft_wrap=True)
 
     @contextlib.contextmanager
@@ -413,5 +415,5 @@ def _processor_seconds() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+def _round_values(values: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, 2) for name, value in values.items()}

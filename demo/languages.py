@@ -11,12 +11,12 @@ from wg_common.language import Language, LanguageCode
 DEMO = Path(__file__).parent / "locale"
 
 
-def speaks(code: LanguageCode) -> Language:
+def load_demo_language(code: LanguageCode) -> Language:
     """Return a language with the texts of the demo and of the product's commands and pages."""
     return translations.load_language(code, translations.COMMON_CATALOGUES, PLANT_CATALOGUES, DEMO)
 
 
-def option(parser: argparse.ArgumentParser) -> None:
+def add_language_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--language``."""
     parser.add_argument(
         "--language",
@@ -25,8 +25,8 @@ def option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def chosen(code: LanguageCode | None) -> Language:
+def set_language(code: LanguageCode | None) -> Language:
     """Return the requested language, and set it for commands that are started from here on."""
     found = code or language.environment_language()
     os.environ[language.LANGUAGE_VARIABLES[0]] = found
-    return speaks(found)
+    return load_demo_language(found)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from demo.evaluation import Right
+from demo.evaluation import CorrectMask
 from demo.plants import Plant
 from wg_common.machines import bearing
 from wg_common.nets import spectrum_lines
@@ -19,7 +19,7 @@ from wg_server.generator.weights.machine_model import INPUT_SCALINGS
 from wg_server.site.home import ServerHome
 
 
-def one_for_all(server: Path, plant: Plant) -> Right:
+def fixed_network_answers(server: Path, plant: Plant) -> CorrectMask:
     """Return the correct test records of a plant under a network that uses no data sheet.
 
     There are two such networks, on raw inputs and on inputs standardised by the plant's records:
@@ -37,7 +37,7 @@ def one_for_all(server: Path, plant: Plant) -> Right:
             spectrum_lines.envelope_spectra(torch.from_numpy(part["x"][:, 0]))
             for part in (own, test)
         )
-        right: list[Right] = []
+        right: list[CorrectMask] = []
         for scaling in INPUT_SCALINGS:
             read = inputs
             if scaling == "standardised":

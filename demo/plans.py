@@ -8,7 +8,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from demo.plants import Cut
+from demo.plants import DemoData
 from wg_common.machines import bearing, exchanger
 from wg_core import atomic
 from wg_core.wire import canonical
@@ -16,19 +16,19 @@ from wg_server.generator.plan import read_plan as read_training
 from wg_server.zoo.plan import EncoderPlan, SourcePlan, read_plan
 
 
-def write_plans(folder: Path, cut: Cut) -> tuple[Path, Path, Path]:
+def write_plans(folder: Path, data: DemoData) -> tuple[Path, Path, Path]:
     """Write the plans of the picture zoo, of the window zoo, and of both trainings.
 
     Args:
         folder: Output folder.
-        cut: Records of the demo, including the operator's.
+        data: Records of the demo, including the operator's.
     """
     zoo, training = read_plan(Path("demo")), read_training(Path("demo"))
     own = SourcePlan(
         kind="npz",
-        name=cut.kind,
-        path=str(cut.own.resolve()),
-        licence=cut.licence,
+        name=data.kind,
+        path=str(data.operator_records.resolve()),
+        licence=data.licence,
         families=1,
         sites=1,
         per_class=1000,

@@ -54,7 +54,7 @@ class Plant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
+class DemoData:
     """Data files of all plants of a demo, and of the operator.
 
     Attributes:
@@ -62,7 +62,7 @@ class Cut:
         exchanger: The plant with a process unit.
         pictures: Plants with pictures, in the order of their stories.
         helpers: Plants without a story, whose releases help the others.
-        own: ``.npz`` file of the operator's own records, of the kind of one plant.
+        operator_records: ``.npz`` file of the operator's own records, of the kind of one plant.
         kind: Name of that kind.
         licence: Licence of the operator's records.
     """
@@ -71,7 +71,7 @@ class Cut:
     exchanger: Plant
     pictures: tuple[Plant, ...]
     helpers: tuple[Plant, ...]
-    own: Path
+    operator_records: Path
     kind: str = "steel"
     licence: str = "rendered, none needed"
 
@@ -104,14 +104,14 @@ _POOL = 460  # Records for each plant with a story; the helpers share the rest
 _TEST_LIMIT = 300
 _OWN_PER_CLASS = 80
 """Records per class of the rendered kind, drawn for the plant and again for the operator."""
-_SOUND, _DAMAGED, _JUDGED = 270, 10, 100
+_SOUND, _DAMAGED, _TEST_RECORDS = 270, 10, 100
 """Records of the machine: number of sound ones, of each damage, and of each condition for the
 test."""
 _HOURS, _JUDGED_HOURS = 300, 200
 """Records of the exchanger, and its test records."""
 
 
-def cut(folder: Path, seed: int) -> Cut:
+def write_data(folder: Path, seed: int) -> DemoData:
     """Write the data of all plants: simulated machines, rendered steel, and real digits."""
     rng = np.random.default_rng(seed)
     machine = _machine(folder, rng)
@@ -144,23 +144,28 @@ def cut(folder: Path, seed: int) -> Cut:
         )
         for number, (share, rows) in enumerate(shares)
     ]
-    return Cut(
+    return DemoData(
         machine=machine,
         exchanger=exchanger,
         pictures=(mill, *marks[: len(_MARKS)]),
         helpers=tuple(marks[len(_MARKS) :]),
-        own=own,
+        operator_records=own,
     )
 
 
 def _machine(folder: Path, rng: np.random.Generator) -> Plant:
     """Write the files of an unlabelled plant with a bearing and its data sheet."""
-    bearing, count = bearings.draw(rng), len(bearings.CLASSES)
+    bearing, count = bearings.draw_bearing(rng), len(bearings.CLASSES)
     own = rng.permutation(np.repeat(np.arange(count), (_SOUND, *[_DAMAGED] * (count - 1))))
-    test = np.repeat(np.arange(count), _JUDGED)
+    test = np.repeat(np.arange(count), _TEST_RECORDS)
     paths = folder / "pump.npz", folder / "pump-test.npz", folder / "pump.yaml"
-    _save(paths[0], bearings.records(bearing, own, rng), np.full(len(own), -1), bearings.CLASSES)
-    _save(paths[1], bearings.records(bearing, test, rng), test, bearings.CLASSES)
+    _save(
+        paths[0],
+        bearings.simulate_records(bearing, own, rng),
+        np.full(len(own), -1),
+        bearings.CLASSES,
+    )
+    _save(paths[1], bearings.simulate_records(bearing, test, rng), test, bearings.CLASSES)
     _state(paths[2], "rotating_machine", bearing.sheet)
     return Plant(
         name="pump",
@@ -177,8 +182,8 @@ def _machine(folder: Path, rng: np.random.Generator) -> Plant:
 
 def _exchanger(folder: Path, rng: np.random.Generator) -> Plant:
     """Write the logs and data sheet of a plant with a heat exchanger, and its test values."""
-    unit = exchangers.draw(rng)
-    values, duties = exchangers.records(unit, _HOURS + _JUDGED_HOURS, rng)
+    unit = exchangers.draw_exchanger(rng)
+    values, duties = exchangers.simulate_records(unit, _HOURS + _JUDGED_HOURS, rng)
     log, test_log, test, sheet = (
         folder / name
         for name in ("cooler.csv", "cooler-test.csv", "cooler-test.npz", "cooler.yaml")
@@ -186,7 +191,9 @@ def _exchanger(folder: Path, rng: np.random.Generator) -> Plant:
     _log(log, values[:_HOURS])
     _log(test_log, values[_HOURS:])
     judged = values[_HOURS:]
-    np.savez_compressed(test, duty=duties[_HOURS:], by_hand=exchangers.by_hand(unit, judged))
+    np.savez_compressed(
+        test, duty=duties[_HOURS:], by_hand=exchangers.duty_by_balances(unit, judged)
+    )
     _state(sheet, "heat_exchanger", unit.sheet)
     return Plant(
         name="cooler",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 STOP_SECONDS = 15
-_ASIDE = 5  # Niceness: a third of the processor time of a normal process
+_PRIORITY_STEP = 5  # Niceness: a third of the processor time of a normal process
 
 
 def free_port() -> int:
@@ -66,15 +66,15 @@ class Processes:
         started: list[subprocess.Popen[bytes]] = []
         try:
             for number, words in enumerate(commands):
-                with self._unbroken():
-                    process = self._piped(words)
-                    _step_aside(process, aside)
+                with self._delayed_signals():
+                    process = self._start_piped(words)
+                    _lower_priority(process, aside)
                     self._running[f" {number}"] = process
                     started.append(process)
             found = [process.communicate()[0].decode("utf-8", "replace") for process in started]
         except BaseException:
             for process in started:
-                _end(process)
+                _end_group(process)
             raise
         finally:
             for number in range(len(started)):
@@ -98,16 +98,16 @@ class Processes:
     ) -> None:
         """Start a long-lived command that logs to a file; ``aside`` as in ``run_all``."""
         self._allowed[name] = allowed
-        with self.log(name).open("ab") as log, self._unbroken():
+        with self.log(name).open("ab") as log, self._delayed_signals():
             self._running[name] = subprocess.Popen(
-                _line(words),
+                _command_line(words),
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 env=self._environment,
                 start_new_session=True,
             )
-            _step_aside(self._running[name], aside)
+            _lower_priority(self._running[name], aside)
 
     def wait_for(self, name: str, text: str) -> None:
         """Wait until a started command's log contains ``text``, without a time limit.
@@ -144,13 +144,16 @@ class Processes:
             raise KeyboardInterrupt
         self._interrupted = True
 
-    def _piped(self, words: Sequence[str | Path]) -> subprocess.Popen[bytes]:
+    def _start_piped(self, arguments: Sequence[str | Path]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            _line(words), stdout=subprocess.PIPE, env=self._environment, start_new_session=True
+            _command_line(arguments),
+            stdout=subprocess.PIPE,
+            env=self._environment,
+            start_new_session=True,
         )
 
     @contextlib.contextmanager
-    def _unbroken(self) -> Iterator[None]:
+    def _delayed_signals(self) -> Iterator[None]:
         """Delay the exception of a signal until the end of the block."""
         self._starting = True
         try:
@@ -174,11 +177,11 @@ class Processes:
 
     def stop(self, name: str) -> None:
         """Stop one started command with SIGTERM, and with SIGKILL if it does not react."""
-        _end(self._running.pop(name))
+        _end_group(self._running.pop(name))
 
     def stop_all(self) -> None:
         """Stop every started command, the last first; signals do not interrupt this."""
-        with self._unbroken():
+        with self._delayed_signals():
             for name in reversed(list(self._running)):
                 self.stop(name)
 
@@ -197,18 +200,18 @@ def processes(logs: Path) -> Iterator[Processes]:
             signal.signal(number, handler)
 
 
-def _step_aside(process: subprocess.Popen[Any], aside: bool) -> None:
+def _lower_priority(process: subprocess.Popen[Any], aside: bool) -> None:
     if aside:
-        lower = os.getpriority(os.PRIO_PROCESS, 0) + _ASIDE
+        lower = os.getpriority(os.PRIO_PROCESS, 0) + _PRIORITY_STEP
         os.setpriority(os.PRIO_PROCESS, process.pid, lower)
 
 
-def _line(words: Sequence[str | Path]) -> list[str]:
-    command, *rest = [str(word) for word in words]
+def _command_line(arguments: Sequence[str | Path]) -> list[str]:
+    command, *rest = [str(word) for word in arguments]
     return [str(Path(sys.executable).with_name(command)), *rest]
 
 
-def _end(process: subprocess.Popen[Any]) -> None:
+def _end_group(process: subprocess.Popen[Any]) -> None:
     """End a command's process group, which includes what it started.
 
     Nothing is sent to a command that has ended: its id may belong to another process by now.

@@ -36,20 +36,20 @@ class Bar:
     kept: bool
 
 
-def samples(data: Path) -> Picture:
+def sample_picture(data: Path) -> Picture:
     """Picture ``[h, n * w]`` of n records of a plant side by side, evenly spaced in its file."""
     if data.suffix == ".csv":
         log = np.loadtxt(data, delimiter=",", skiprows=1, max_rows=_WIDTH)[:, [1, 2]].T
-        return _drawn((log - log.mean(axis=1, keepdims=True)).astype(np.float32))
+        return _draw_signals((log - log.mean(axis=1, keepdims=True)).astype(np.float32))
     with np.load(data, allow_pickle=False) as archive:
         pictures = archive["x"]
     if pictures.shape[1] == 1:
-        return _drawn(pictures[:2, 0])
+        return _draw_signals(pictures[:2, 0])
     rows = np.linspace(0, len(pictures) - 1, _SAMPLES).astype(int)
     return np.concatenate(list(pictures[rows]), axis=1)
 
 
-def _drawn(signals: NDArray[np.float32]) -> Picture:
+def _draw_signals(signals: NDArray[np.float32]) -> Picture:
     """Draw signals ``[n, T]`` as curves, one below another: ``[n * h, w]``."""
     strips = []
     for signal in signals:
@@ -62,15 +62,15 @@ def _drawn(signals: NDArray[np.float32]) -> Picture:
     return np.concatenate(strips)
 
 
-def page(
-    summary: Mapping[str, Any], pictures: Mapping[str, Picture], speak: Language = ENGLISH
+def render_page(
+    summary: Mapping[str, Any], pictures: Mapping[str, Picture], language: Language = ENGLISH
 ) -> str:
     """Render the whole report as one self-contained HTML page.
 
     Args:
         summary: Contents of ``summary.json``.
         pictures: Sample picture of each plant, by name.
-        speak: Language of the page; each language has its own file (``report.ja.html``).
+        language: Language of the page; each language has its own file (``report.ja.html``).
     """
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
@@ -85,29 +85,29 @@ def page(
         lstrip_blocks=True,
     )
     plants = summary["plants"]
-    cards = [_card(plant, pictures[plant["name"]], speak) for plant in plants]
+    cards = [_card(plant, pictures[plant["name"]], language) for plant in plants]
     return environment.get_template("report.html.j2").render(
         summary=summary,
         cards=cards,
-        notes=(*stories.notes(summary), *stories.not_shown(summary)),
+        notes=(*stories.notes(summary), *stories.describe_omissions(summary)),
         models=_models(plants),
         word=text,
-        t=speak.translate,
-        say=speak,
-        lang=speak.code,
+        t=language.translate,
+        say=language,
+        lang=language.code,
     )
 
 
-def _card(plant: Mapping[str, Any], picture: Picture, speak: Language) -> dict[str, Any]:
+def _card(plant: Mapping[str, Any], picture: Picture, language: Language) -> dict[str, Any]:
     return {
         "plant": plant,
-        "title": stories.title(plant),
-        "lesson": stories.story(plant).lesson,
-        "has": stories.has(plant),
-        "outcome": stories.capital(speak(stories.outcome(plant))),
-        "better": stories.better(plant),
+        "title": stories.story_title(plant),
+        "lesson": stories.find_story(plant).lesson,
+        "has": stories.describe_records(plant),
+        "outcome": stories.capitalise(language(stories.describe_outcome(plant))),
+        "better": stories.is_better(plant),
         "details": stories.details(plant),
-        "spent": stories.spent(plant),
+        "spent": stories.spent_budget(plant),
         "picture": _embedded(picture),
         "bars": _bars(plant),
     }
@@ -118,8 +118,8 @@ def _bars(plant: Mapping[str, Any]) -> list[Bar]:
     kept = plant["kept_source"]
     found = [
         _bar(
-            _rival(plant),
-            stories.without(plant),
+            _alternative_name(plant),
+            stories.accuracy_without(plant),
             _error(plant, LOCAL_ONLY),
             kept=kept == LOCAL_ONLY,
         ),
@@ -134,7 +134,7 @@ def _bars(plant: Mapping[str, Any]) -> list[Bar]:
     return found
 
 
-def _rival(plant: Mapping[str, Any]) -> Text:
+def _alternative_name(plant: Mapping[str, Any]) -> Text:
     """Return the name of the plant's alternative without weightgate."""
     if plant["alone"] is not None:
         return text("alone")
@@ -143,14 +143,14 @@ def _rival(plant: Mapping[str, Any]) -> Text:
 
 
 def _error(plant: Mapping[str, Any], model: str | None) -> float:
-    return float(plant["accuracy_se"].get(stories.key(model or ""), 0.0))
+    return float(plant["accuracy_se"].get(stories.model_key(model or ""), 0.0))
 
 
 def _bar(label: Text, share: float | None, error: float, *, kept: bool) -> Bar:
     at = 100 * (share or 0.0)
     return Bar(
         label=label,
-        value=stories.percent(share),
+        value=stories.format_percent(share),
         length=at,
         low=max(0.0, at - 100 * error),
         high=min(100.0, at + 100 * error),
@@ -165,7 +165,7 @@ def _models(plants: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "title": method.title,
             "cells": [
                 {
-                    "share": plant["accuracy"].get(stories.key(method.name)),
+                    "share": plant["accuracy"].get(stories.model_key(method.name)),
                     "error": _error(plant, method.name),
                     "kept": plant["kept_source"] == method.name,
                 }
@@ -173,7 +173,7 @@ def _models(plants: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             ],
         }
         for method in METHODS
-        if any(stories.key(method.name) in plant["accuracy"] for plant in plants)
+        if any(stories.model_key(method.name) in plant["accuracy"] for plant in plants)
     ]
 
 

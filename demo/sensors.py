@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from demo import exchangers
-from demo.evaluation import Right, error
+from demo.evaluation import CorrectMask, standard_error
 from demo.exchangers import Exchanger
 from demo.plants import SOFT_SENSOR, Plant
 from wg_client.methods.names import GENERATED
@@ -34,20 +34,22 @@ _OTHERS, _RECORDS, _JUDGED = 40, 300, 60
 Floats = NDArray[np.float64]
 
 
-def evaluate(plant: Plant, own: Path, sheet_alone: Path, others: dict[str, Any]) -> dict[str, Any]:
+def evaluate(
+    plant: Plant, own_values: Path, sheet_values: Path, others: dict[str, Any]
+) -> dict[str, Any]:
     """Return the summary's entry on a plant's soft sensor.
 
     Args:
         plant: The plant.
-        own: File of estimates for its test log, by the soft sensor made with its statistic.
-        sheet_alone: File of estimates by the soft sensor made from its data sheet alone.
+        own_values: File of estimates for its test log, by the soft sensor made with its statistic.
+        sheet_values: File of estimates by the soft sensor made from its data sheet alone.
         others: Results of ``measure``.
     """
     with np.load(plant.test, allow_pickle=False) as archive:
         truths, by_hand = archive["duty"], archive["by_hand"]
-    values = {"own": _values(own), "none": _values(sheet_alone), "by_hand": by_hand}
-    right = {key: _right(value, truths) for key, value in values.items()}
-    errors = {key: _error(value, truths) for key, value in values.items()}
+    values = {"own": _values(own_values), "none": _values(sheet_values), "by_hand": by_hand}
+    right = {key: _correct_mask(value, truths) for key, value in values.items()}
+    errors = {key: _relative_error(value, truths) for key, value in values.items()}
     return {
         "name": plant.name,
         "story": SOFT_SENSOR,
@@ -58,7 +60,7 @@ def evaluate(plant: Plant, own: Path, sheet_alone: Path, others: dict[str, Any])
         "missing_classes": [],
         "test_records": len(truths),
         "pool": 0,
-        "condition": {"data_sheet": kinds.UNIT.name, "statistic": own.name, "epsilon": "1"},
+        "condition": {"data_sheet": kinds.UNIT.name, "statistic": own_values.name, "epsilon": "1"},
         "told": False,
         "alone": None,
         "unseen": None,
@@ -73,8 +75,8 @@ def evaluate(plant: Plant, own: Path, sheet_alone: Path, others: dict[str, Any])
         "others": others,
         "accuracy": {GENERATED: float(right["own"].mean())},
         "accuracy_se": {
-            GENERATED: error(right["own"]),
-            "none": error(right["none"]),
+            GENERATED: standard_error(right["own"]),
+            "none": standard_error(right["none"]),
         },
     }
 
@@ -92,8 +94,8 @@ def measure(server: Path, seed: int) -> dict[str, Any]:
     packed = versions.installed_version(home).sheets_path.read_bytes()
     network = sheet_generation.unpack_sheet_generator(packed).sensors[kinds.UNIT.name]
     rng = np.random.default_rng(seed)
-    drawn = [exchangers.draw(rng) for _ in range(_OTHERS)]
-    parts = [exchangers.records(each, _RECORDS + _JUDGED, rng) for each in drawn]
+    drawn = [exchangers.draw_exchanger(rng) for _ in range(_OTHERS)]
+    parts = [exchangers.simulate_records(each, _RECORDS + _JUDGED, rng) for each in drawn]
     plants = _plants(drawn, np.stack([values for values, _ in parts]))
     truths = np.stack([duty[:_JUDGED] for _, duty in parts])
     own = plants.simulate_releases(reading_map, EPSILON, torch.Generator().manual_seed(seed))
@@ -106,12 +108,12 @@ def measure(server: Path, seed: int) -> dict[str, Any]:
         with torch.inference_mode():
             scores = network(plants.readings, plants.figures, statistics)
             values = kinds.UNIT.scale(plants.figures).value(scores)[..., 0].double().numpy()
-        right[key] = _right(values, truths).mean(axis=1)
+        right[key] = _correct_mask(values, truths).mean(axis=1)
     by_hand = [
-        exchangers.by_hand(each, values[:_JUDGED])
+        exchangers.duty_by_balances(each, values[:_JUDGED])
         for each, (values, _) in zip(drawn, parts, strict=True)
     ]
-    right["by_hand"] = _right(np.stack(by_hand), truths).mean(axis=1)
+    right["by_hand"] = _correct_mask(np.stack(by_hand), truths).mean(axis=1)
     return {
         "count": len(drawn),
         "share": {key: float(part.mean()) for key, part in right.items()},
@@ -134,15 +136,15 @@ def _values(path: Path) -> Floats:
         return np.array([float(row[COLUMN]) for row in csv.DictReader(stream)])
 
 
-def _right(values: Floats, truths: Floats) -> Right:
-    right: Right = np.abs(values / truths - 1) < _NEAR
+def _correct_mask(values: Floats, true_values: Floats) -> CorrectMask:
+    right: CorrectMask = np.abs(values / true_values - 1) < _NEAR
     return right
 
 
-def _error(values: Floats, truths: Floats) -> float:
-    return float(np.sqrt(np.mean((values / truths - 1) ** 2)))
+def _relative_error(values: Floats, true_values: Floats) -> float:
+    return float(np.sqrt(np.mean((values / true_values - 1) ** 2)))
 
 
 def _gain(own: NDArray[Any], other: NDArray[Any]) -> dict[str, float]:
     difference = own.astype(float) - other
-    return {"mean": float(difference.mean()), "se": error(difference)}
+    return {"mean": float(difference.mean()), "se": standard_error(difference)}

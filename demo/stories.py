@@ -97,7 +97,7 @@ STORIES = (
 )
 
 
-def has(plant: Result) -> Text:
+def describe_records(plant: Result) -> Text:
     """Describe a plant's records in a few words."""
     if plant["story"] == "soft-sensor":
         return text(
@@ -122,12 +122,12 @@ def has(plant: Result) -> Text:
     return text("{each} pictures of each of {classes}", each=each, classes=classes)
 
 
-def percent(share: float | None) -> str:
+def format_percent(share: float | None) -> str:
     """Format a share as a percentage; a dash for None."""
     return "–" if share is None else f"{100 * share:.0f} %"
 
 
-def points(share: float) -> Text:
+def format_points(share: float) -> Text:
     """Format a difference of shares in points."""
     found = f"{abs(100 * share):.0f}"
     if found == "1":
@@ -135,7 +135,7 @@ def points(share: float) -> Text:
     return text("{count} points", count=found)
 
 
-def better(plant: Result) -> bool | None:
+def is_better(plant: Result) -> bool | None:
     """Return True for a clearly better model, False for a clearly worse one, else None."""
     gain = plant["gain"]
     if plant.get("kept_source") == LOCAL_ONLY or gain is None:
@@ -144,7 +144,7 @@ def better(plant: Result) -> bool | None:
     return gain["mean"] > 0 if clear else None
 
 
-def outcome(plant: Result) -> Text:
+def describe_outcome(plant: Result) -> Text:
     """Describe a plant's result in one short line."""
     if plant["kept_source"] is None:
         return text("keeps nothing: nothing is known")
@@ -154,8 +154,8 @@ def outcome(plant: Result) -> Text:
         offered = plant["best_other"]
         if offered is None:
             return text("keeps its own")
-        return text("keeps its own (offered: {share})", share=percent(offered))
-    found, size = better(plant), points(plant["gain"]["mean"])
+        return text("keeps its own (offered: {share})", share=format_percent(offered))
+    found, size = is_better(plant), format_points(plant["gain"]["mean"])
     if found is None:
         return text("no clear difference")
     return text("better by {size}", size=size) if found else text("WORSE by {size}", size=size)
@@ -174,18 +174,18 @@ def details(plant: Result) -> Iterator[Text]:
             "Of the {records} test pictures of {names}, which it had never seen: {alone} right"
             " alone, {kept} with weightgate.",
             records=plant["unseen"]["records"],
-            names=_named(plant["missing_classes"]),
-            alone=percent(plant["unseen"]["alone"]),
-            kept=percent(plant["unseen"]["kept"]),
+            names=_join_names(plant["missing_classes"]),
+            alone=format_percent(plant["unseen"]["alone"]),
+            kept=format_percent(plant["unseen"]["kept"]),
         )
     if plant["story"] == "soft-sensor":
         yield from _soft_sensor(plant)
     elif plant["alone"] is None:
-        yield text("Guessing is right in {share}.", share=percent(1 / len(plant["classes"])))
-    yield from made(plant)
+        yield text("Guessing is right in {share}.", share=format_percent(1 / len(plant["classes"])))
+    yield from describe_model(plant)
 
 
-def made(plant: Result) -> Iterator[Text]:
+def describe_model(plant: Result) -> Iterator[Text]:
     """Yield sentences on the origin of the model in use, and its condition."""
     source, pooled = plant["kept_source"] or "", plant["pool"]
     if source.startswith("handed-on"):
@@ -245,24 +245,24 @@ def _soft_sensor(plant: Result) -> Iterator[Text]:
         )
 
 
-def _named(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     if len(names) < 2:
         return ", ".join(names)
     return text("{others} and {last}", others=", ".join(names[:-1]), last=names[-1])
 
 
-def without(plant: Result) -> float | None:
+def accuracy_without(plant: Result) -> float | None:
     """Return the accuracy without weightgate: of the plant's own model, or of its alternative."""
     share: float | None = plant["alone"] if plant["alone"] is not None else plant["instead"]
     return share
 
 
-def spent(plant: Result) -> Text:
+def spent_budget(plant: Result) -> Text:
     """Format the spent epsilon and its cap."""
-    return text("{spent} of {cap:g}", spent=_rounded(plant["epsilon"]), cap=plant["epsilon_cap"])
+    return text("{spent} of {cap:g}", spent=_round_up(plant["epsilon"]), cap=plant["epsilon_cap"])
 
 
-def _rounded(value: float) -> str:
+def _round_up(value: float) -> str:
     """Round a price up to one decimal, so that it is never understated."""
     return f"{math.ceil(round(10 * value, 6)) / 10:g}"
 
@@ -283,17 +283,17 @@ def notes(summary: Mapping[str, Any]) -> tuple[Text, ...]:
             "at most {times:.0f} times more likely (e to the power of {spent}). 1 is strong"
             " protection, 4 is usual here, above 20 is none.",
             times=math.exp(most),
-            spent=_rounded(most),
+            spent=_round_up(most),
         ),
     )
 
 
-def not_shown(summary: Mapping[str, Any]) -> Iterator[Text]:
+def describe_omissions(summary: Mapping[str, Any]) -> Iterator[Text]:
     """Yield sentences on plants without a model, or on the number of gains if there are none."""
-    missing = list(without_model(summary["plants"]))
+    missing = list(describe_missing_models(summary["plants"]))
     yield from missing
     if not missing:
-        gained = [plant for plant in summary["plants"] if better(plant)]
+        gained = [plant for plant in summary["plants"] if is_better(plant)]
         yield text(
             "All six stories are complete; {count} of them show a gain of more than twice "
             "its error.",
@@ -301,7 +301,7 @@ def not_shown(summary: Mapping[str, Any]) -> Iterator[Text]:
         )
 
 
-def without_model(plants: Sequence[Result]) -> Iterator[Text]:
+def describe_missing_models(plants: Sequence[Result]) -> Iterator[Text]:
     """Yield a sentence for each plant without a model."""
     for plant in plants:
         if plant["kept_source"] is None:
@@ -309,22 +309,22 @@ def without_model(plants: Sequence[Result]) -> Iterator[Text]:
             yield text("Not shown: what a model does for plant {name}. It got none.", name=name)
 
 
-def key(name: str) -> str:
+def model_key(name: str) -> str:
     """Return the key of a model in ``summary.json``."""
     return name.replace("-", "_")
 
 
-def capital(words: str) -> str:
+def capitalise(sentence: str) -> str:
     """Capitalise the first letter of a sentence."""
-    return words[:1].upper() + words[1:]
+    return sentence[:1].upper() + sentence[1:]
 
 
-def title(plant: Result) -> Text:
+def story_title(plant: Result) -> Text:
     """Return the title of a plant's story."""
-    return story(plant).title
+    return find_story(plant).title
 
 
-def story(plant: Result) -> Story:
+def find_story(plant: Result) -> Story:
     """Return the story of a plant."""
     return next(story for story in STORIES if story.key == plant["story"])
 
@@ -334,20 +334,24 @@ PLANT, ABOUT = text("Plant"), text("What the plant has, and the result")
 FIGURES = (text("Without"), text("With\nweightgate"), text("Privacy\nspent"))
 
 
-def about(title: str, has: str, outcome: str) -> str:
+def story_cell(title: str, has: str, outcome: str) -> str:
     """Return the table cell of a story, in rich's markup."""
     return f"[bold]{title}[/bold]\n{has}\n→ {outcome}"
 
 
-def table(plants: Sequence[Result], speak: Language = ENGLISH) -> Table:
+def table(plants: Sequence[Result], language: Language = ENGLISH) -> Table:
     """Return the stories as a table for a terminal of 80 columns."""
-    found = Table(box=SIMPLE, width=WIDTH, title=speak(RESULT), title_justify="left")
-    found.add_column(speak(PLANT), no_wrap=True)
-    found.add_column(speak(ABOUT), ratio=1, overflow="fold")
+    found = Table(box=SIMPLE, width=WIDTH, title=language(RESULT), title_justify="left")
+    found.add_column(language(PLANT), no_wrap=True)
+    found.add_column(language(ABOUT), ratio=1, overflow="fold")
     for heading in FIGURES:
-        found.add_column(speak(heading), justify="right", no_wrap=True)
+        found.add_column(language(heading), justify="right", no_wrap=True)
     for plant in plants:
-        said = about(speak(title(plant)), speak(has(plant)), speak(outcome(plant)))
-        shares = map(percent, (without(plant), plant["kept"]))
-        found.add_row(speak(text(plant["name"])), said, *shares, speak(spent(plant)))
+        said = story_cell(
+            language(story_title(plant)),
+            language(describe_records(plant)),
+            language(describe_outcome(plant)),
+        )
+        shares = map(format_percent, (accuracy_without(plant), plant["kept"]))
+        found.add_row(language(text(plant["name"])), said, *shares, language(spent_budget(plant)))
     return found

@@ -78,12 +78,12 @@ def _compared_with(names: str) -> str:
 
 
 def _distinct_texts(
-    records: LogRecords, words: Callable[[Charge], str]
+    records: LogRecords, text_of_charge: Callable[[Charge], str]
 ) -> Iterator[AnswerWithEvidence]:
     """Yield each distinct sentence of the charges once."""
     places: dict[str, list[int]] = {}
     for charge in records.charges:
-        places.setdefault(words(charge), []).append(charge.head.seq)
+        places.setdefault(text_of_charge(charge), []).append(charge.head.seq)
     for sentence, indices in list(places.items())[:NAMES_SHOWN]:
         if sentence:
             yield AnswerWithEvidence(sentence, _stated_in(indices))

@@ -58,9 +58,9 @@ _KNOWN_TEXTS = {
 """Texts that a charge may state, by field; other texts are not known to describe any protection."""
 
 
-def is_known_text(field: str, words: str) -> bool:
+def is_known_text(field: str, text: str) -> bool:
     """Return True if a text of a charge is one that this program writes."""
-    return any(_template_pattern(shape).fullmatch(words) for shape in _KNOWN_TEXTS[field])
+    return any(_template_pattern(shape).fullmatch(text) for shape in _KNOWN_TEXTS[field])
 
 
 def translatable_sentence(*words: str) -> str:

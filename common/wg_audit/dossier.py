@@ -63,8 +63,8 @@ def _fill_in_form(name: str, sections: Iterable[_SectionRow], records: LogRecord
     )
 
 
-def _answer_question(line: _QuestionRow, records: LogRecords) -> FormQuestion:
-    topic, questions = line
+def _answer_question(row: _QuestionRow, records: LogRecords) -> FormQuestion:
+    topic, questions = row
     return FormQuestion(text(topic), tuple(answer for ask in questions for answer in ask(records)))
 
 

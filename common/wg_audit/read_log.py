@@ -27,15 +27,15 @@ class ReadLog:
 
     Attributes:
         history: The verified history.
-        alone: Stated costs of its single charges.
-        words: Texts in its entries.
+        single_charges: Stated costs of its single charges.
+        texts: Texts in its entries.
         charge: Function from an index to the CHARGE entry.
         composition: Budgets by the auditor's own composition.
     """
 
     history: VerifiedLog
-    alone: SingleChargeFigures
-    words: StatedTexts
+    single_charges: SingleChargeFigures
+    texts: StatedTexts
     charge: Callable[[int], Charge]
     composition: Composition
 

@@ -59,7 +59,7 @@ class GivenLog:
 
     history: VerifiedLog
     charge: Callable[[int], Charge]
-    words: StatedTexts
+    texts: StatedTexts
 
 
 @dataclass(slots=True)
@@ -242,7 +242,7 @@ def _match_file(
             manifest = _check_statistics(payload, charge, site)
             if charge.mechanism.name == rederive.MACHINE_MECHANISM:
                 place = release, charge.dataset, charge.use.recipient
-                _check_machine(manifest, log.words.statements_before(*place))
+                _check_machine(manifest, log.texts.statements_before(*place))
     except VerificationError as error:
         raise VerificationError(f"entry {state.seq}: {error}") from error
     origin = log.history.state.origin

@@ -205,18 +205,18 @@ def _budgets_of_mixed_units(
             yield tuple(budget.names), tuple(units)
 
 
-def _incomplete_inheritances(books: KnownBudgets) -> Iterator[Text]:
+def _incomplete_inheritances(known_budgets: KnownBudgets) -> Iterator[Text]:
     """Yield a sentence for each budget that inherited less than the earlier log's sum."""
-    for before in books.earlier_logs:
+    for before in known_budgets.earlier_logs:
         for part in before.budgets:
-            if part.mu_squared and not books.log.matching_budgets(part):
+            if part.mu_squared and not known_budgets.log.matching_budgets(part):
                 yield text(
                     "the first entry inherits nothing for {names}, for which the previous log spent"
                     " {spent}",
                     names=list_names(list(part.names)),
                     spent=part.mu_squared,
                 )
-        for budget in books.log.budgets:
+        for budget in known_budgets.log.budgets:
             units = sum(part.mu_squared for part in before.matching_budgets(budget))
             if units > budget.inherited_units:
                 yield text(
@@ -229,13 +229,14 @@ def _incomplete_inheritances(books: KnownBudgets) -> Iterator[Text]:
 
 
 def _total_spend(
-    budgets: Sequence[BudgetSpend], books: KnownBudgets, forks: Sequence[Fork]
+    budgets: Sequence[BudgetSpend], known_budgets: KnownBudgets, forks: Sequence[Fork]
 ) -> TotalSpend | None:
     """Return the sum of all budgets, and of charges that appear in received files only."""
     caps = [budget.cap for budget in budgets if budget.caps]
     budget_units = sum(budget.mu_squared for budget in budgets)
     shown_parts = [
-        composition.sum_unlogged_charges(charges) for charges in books.unlogged_charges.values()
+        composition.sum_unlogged_charges(charges)
+        for charges in known_budgets.unlogged_charges.values()
     ]
     branches = [composition.sum_unlogged_charges(fork.charges.values()) for fork in forks]
     caps += [cap for part in (*shown_parts, *branches) for cap in part.caps]
@@ -256,7 +257,7 @@ def _total_spend(
         delta=delta,
         cap_epsilon=min(cap for cap, _ in caps),
         budgets=sum(budget.mu_squared > 0 for budget in budgets) + len(shown_parts),
-        logs=len(books.outside_logs) + len(shown_parts),
+        logs=len(known_budgets.outside_logs) + len(shown_parts),
         at_least=bool(shown_parts or forks),
     )
 

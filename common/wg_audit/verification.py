@@ -277,20 +277,20 @@ def audit_log(
     logs = evidence.logs
     check_stated_epsilons(log.history.stated_figures)
     for shown_log in logs:
-        check_single_charges(shown_log.alone)
+        check_single_charges(shown_log.single_charges)
     files = FileCounts(
         released=sum(not c.is_open for x in logs for c in x.history.state.charges.values()),
         compared=len(comparison.received),
         elsewhere=sum(map(len, comparison.elsewhere.values())),
         unread=tuple(evidence.unread),
         memberships=tuple(evidence.memberships),
-        unknown_words=tuple(problem for x in logs for problem in x.words.problems()),
+        unknown_words=tuple(problem for x in logs for problem in x.texts.problems()),
     )
     outside = OutsideFindings(
         fresh=fresh, succession=before, files=files, spend=_site_spend(evidence, before)
     )
     words = build_verdict(log.history, outside, anchors=anchors, folder=folder)
-    deltas = (*(x.alone.largest_delta for x in logs), *(x.delta for x in figures))
+    deltas = (*(x.single_charges.largest_delta for x in logs), *(x.delta for x in figures))
     return VerificationResult(
         history=log.history,
         accounts=figures,
@@ -302,7 +302,7 @@ def audit_log(
         largest_delta=max(deltas),
         fresh=fresh,
         succession=before,
-        words=[x.words for x in logs],
+        words=[x.texts for x in logs],
         forks=evidence.forks,
         verdict=words,
     )
@@ -363,7 +363,7 @@ def _read_evidence(
     origins_elsewhere = {x.origin for x in succession.named_heads(y.history for y in logs)}
     origins_elsewhere |= {x.origin for x in folder.site.logs} if folder else set()
     comparison = match_files(
-        [GivenLog(x.history, x.charge, x.words) for x in logs],
+        [GivenLog(x.history, x.charge, x.texts) for x in logs],
         paths,
         origins_elsewhere - {origin, *earlier},
     )

@@ -187,14 +187,17 @@ def _thresholds_reached(count: int) -> int:
 
 
 def _run_command(
-    group: click.Command, words: list[str], extra: str, speaks: language.LanguageLoader | None
+    group: click.Command,
+    arguments: list[str],
+    extra: str,
+    load_language: language.LanguageLoader | None,
 ) -> int:
     logs.configure_logging(*_OUR_PACKAGES)
-    as_json = "--json" in words
+    as_json = "--json" in arguments
     json_before = _AS_JSON.set(as_json)
-    language.store_command_line(words, speaks)
+    language.store_command_line(arguments, load_language)
     try:
-        result = group.main(args=words, standalone_mode=False)
+        result = group.main(args=arguments, standalone_mode=False)
     except click.exceptions.Abort:
         failure = errors.error_report(KeyboardInterrupt())
         return _report_failure(failure.code, failure.message, failure.exit_code, as_json)

@@ -217,13 +217,15 @@ def _option_language() -> LanguageCode | None:
 _COMMAND_LINE: ContextVar[Sequence[str]] = ContextVar("words", default=())
 
 
-def store_command_line(words: Sequence[str], load_language: LanguageLoader | None = None) -> None:
+def store_command_line(
+    arguments: Sequence[str], load_language: LanguageLoader | None = None
+) -> None:
     """Store the words of the command line, and set its language before click parses them.
 
     click would print the help of ``--help --language ja``, and usage errors, before it reads the
     option.
     """
-    _COMMAND_LINE.set(tuple(words))
+    _COMMAND_LINE.set(tuple(arguments))
     if load_language is not None:
         _CURRENT_LANGUAGE.set(load_language(_option_language() or environment_language()))
 

@@ -32,7 +32,7 @@ Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class TensorPlace:
+class TensorLocation:
     """Position, shape and type of a tensor in a file."""
 
     offset: int
@@ -68,7 +68,7 @@ def pack_tensors(tensors: Mapping[str, NDArray[np.floating]]) -> bytes:
 
 def locate_tensors(
     stream: BinaryIO, offset: int, size: int, *, subject: str, allows_half: bool = False
-) -> dict[str, TensorPlace]:
+) -> dict[str, TensorLocation]:
     """Return the place of each tensor in a safetensors file that is a part of a stream.
 
     Args:
@@ -92,7 +92,7 @@ def locate_tensors(
     entries = canonical.decode_known_fields(
         dict[str, _TensorEntry], stream.read(length), subject=problem
     )
-    places: dict[str, TensorPlace] = {}
+    places: dict[str, TensorLocation] = {}
     position = 0
     for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):
         if entry.dtype not in types or any(side < 0 for side in entry.shape):
@@ -100,7 +100,7 @@ def locate_tensors(
         if math.prod(max(side, 1) for side in entry.shape) > size or len(entry.shape) > AXES_LIMIT:
             raise DecodeError(f"{subject}: tensor {name!r} has too many axes, or too long ones")
         begin, end = entry.data_offsets
-        place = TensorPlace(offset + start + begin, entry.shape, types[entry.dtype])
+        place = TensorLocation(offset + start + begin, entry.shape, types[entry.dtype])
         if begin != position or end - begin != place.size:
             raise DecodeError(f"{problem}: tensor {name!r} lies at {begin} to {end}")
         places[name] = place
@@ -110,13 +110,15 @@ def locate_tensors(
     return places
 
 
-def check_finite(stream: BinaryIO, places: Mapping[str, TensorPlace], *, subject: str) -> None:
+def check_finite(
+    stream: BinaryIO, locations: Mapping[str, TensorLocation], *, subject: str
+) -> None:
     """Check that all numbers of the tensors are finite, in constant memory.
 
     Raises:
         DecodeError: A tensor has a NaN or infinite number.
     """
-    for name, place in places.items():
+    for name, place in locations.items():
         stream.seek(place.offset)
         bytes_left = place.size
         while bytes_left > 0:
@@ -126,14 +128,14 @@ def check_finite(stream: BinaryIO, places: Mapping[str, TensorPlace], *, subject
             bytes_left -= len(piece)
 
 
-def read_tensor(stream: BinaryIO, place: TensorPlace, *, subject: str) -> Array:
+def read_tensor(stream: BinaryIO, location: TensorLocation, *, subject: str) -> Array:
     """Read one tensor of a safetensors file as float32, in its own shape.
 
     Raises:
         DecodeError: The file is shorter than before.
     """
-    stream.seek(place.offset)
-    data = stream.read(place.size)
-    if len(data) != place.size:
+    stream.seek(location.offset)
+    data = stream.read(location.size)
+    if len(data) != location.size:
         raise DecodeError(f"{subject}: cut short while it was used")
-    return np.frombuffer(data, place.dtype).astype(np.float32).reshape(place.shape)
+    return np.frombuffer(data, location.dtype).astype(np.float32).reshape(location.shape)

@@ -42,7 +42,7 @@ def decode_weights_package(
 
 def _verify_stream(
     stream: BinaryIO, key: PublicKey
-) -> tuple[WeightsManifest, dict[str, dict[str, tensors.TensorPlace]]]:
+) -> tuple[WeightsManifest, dict[str, dict[str, tensors.TensorLocation]]]:
     text, signature, body, checkpoint = weights_package.locate_sections(stream)
     manifest = _decode_manifest(stream, text, signature, key)
     container.read_section(stream, checkpoint, kind=WEIGHTS_KIND, limit=NOTE_LIMIT)

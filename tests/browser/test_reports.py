@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from demo.languages import speaks as demo_speaks
+from demo.languages import load_demo_language as demo_speaks
 from tests.browser import axe, chromium
 from tests.browser.chromium import Browser
 from tests.client.selection.example_reports import CASES, context

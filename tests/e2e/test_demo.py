@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from demo import bearings, exchangers, stories
 from demo.plans import write_plans
-from demo.plants import Cut, cut
+from demo.plants import DemoData, write_data
 from scipy import signal as signals
 
 from wg_common.machines import bearing, exchanger
@@ -73,11 +73,11 @@ def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def shares(tmp_path_factory: pytest.TempPathFactory) -> Cut:
-    return cut(tmp_path_factory.mktemp("data"), 1)
+def shares(tmp_path_factory: pytest.TempPathFactory) -> DemoData:
+    return write_data(tmp_path_factory.mktemp("data"), 1)
 
 
-def test_no_test_record_belongs_to_another_part(shares: Cut) -> None:
+def test_no_test_record_belongs_to_another_part(shares: DemoData) -> None:
     def records(path: Path) -> set[bytes]:
         with np.load(path, allow_pickle=False) as archive:
             seen = {record.tobytes() for record in archive["x"]}
@@ -85,12 +85,12 @@ def test_no_test_record_belongs_to_another_part(shares: Cut) -> None:
             return seen
 
     own = [plant.data for plant in (shares.machine, *shares.pictures, *shares.helpers)]
-    parts = [records(path) for path in (shares.own, *own)]
+    parts = [records(path) for path in (shares.operator_records, *own)]
     for plant in (shares.machine, *shares.pictures):
         assert not any(records(plant.test) & part for part in parts)
 
 
-def test_plants_have_the_labels_of_their_stories(shares: Cut) -> None:
+def test_plants_have_the_labels_of_their_stories(shares: DemoData) -> None:
     assert [plant.story for plant in shares.plants] == [story.key for story in stories.STORIES]
     with_classes = (shares.machine, *shares.pictures)
     for plant in (*with_classes, *shares.helpers):
@@ -107,24 +107,24 @@ def test_plants_have_the_labels_of_their_stories(shares: Cut) -> None:
 
 
 def test_plans_have_the_operators_records_and_one_kind_of_machine_and_of_unit(
-    tmp_path: Path, shares: Cut
+    tmp_path: Path, shares: DemoData
 ) -> None:
     pictures, windows, training = write_plans(tmp_path, shares)
-    assert read_zoo(pictures).sources[-1].path == str(shares.own)
+    assert read_zoo(pictures).sources[-1].path == str(shares.operator_records)
     assert read_zoo(windows).machines == (bearing.KIND.name, exchanger.UNIT.name)
     assert read_training(training).machine_steps
 
 
 def test_a_damage_of_a_bearing_strikes_at_the_rate_that_its_sheet_states() -> None:
     rng = np.random.default_rng(3)
-    drawn = bearings.draw(rng)
+    drawn = bearings.draw_bearing(rng)
     loud = replace(drawn, loudness=np.full(3, 10.0))
     stated = {key: Decimal(str(value)) for key, value in drawn.sheet.items()}
     count = {"rolling_elements": int(drawn.sheet["rolling_elements"])}
     sheet = DataSheet(rotating_machine=RotatingMachine(**(stated | count)))  # type: ignore[arg-type]
     *_, inner, outer = bearing.line_frequencies(bearing.read_figures(sheet))[0].tolist()
     for label, line in ((2, inner), (3, outer)):
-        records = bearings.records(loud, np.full(200, label), rng)[:, 0]
+        records = bearings.simulate_records(loud, np.full(200, label), rng)[:, 0]
         envelope = np.abs(signals.hilbert(records - records.mean(axis=1, keepdims=True)))
         spectrum = np.abs(np.fft.rfft(envelope - envelope.mean(axis=1, keepdims=True))).mean(axis=0)
         beside = np.delete(spectrum[round(line) - 3 : round(line) + 4], (2, 3, 4)).mean()
@@ -133,11 +133,11 @@ def test_a_damage_of_a_bearing_strikes_at_the_rate_that_its_sheet_states() -> No
 
 def test_an_exchangers_balances_hold_but_for_errors_of_instruments() -> None:
     rng = np.random.default_rng(4)
-    drawn = exchangers.draw(rng)
+    drawn = exchangers.draw_exchanger(rng)
     quiet = np.zeros(2)
-    good = replace(drawn, factors=np.ones(7), offsets=np.zeros(7), noise=quiet, lost=0.0)
-    values, duty = exchangers.records(good, 50, rng)
-    assert np.abs(exchangers.by_hand(good, values) / duty - 1).max() < 0.01
+    good = replace(drawn, factors=np.ones(7), offsets=np.zeros(7), noise=quiet, heat_loss_share=0.0)
+    values, duty = exchangers.simulate_records(good, 50, rng)
+    assert np.abs(exchangers.duty_by_balances(good, values) / duty - 1).max() < 0.01
     meter = replace(good, factors=np.array([1.1, *[1.0] * 6]))
-    values, duty = exchangers.records(meter, 50, rng)
-    assert np.abs(exchangers.by_hand(meter, values) / duty - 1.05).max() < 0.01
+    values, duty = exchangers.simulate_records(meter, 50, rng)
+    assert np.abs(exchangers.duty_by_balances(meter, values) / duty - 1.05).max() < 0.01

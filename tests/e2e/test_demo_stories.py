@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from demo import report, stories
-from demo.languages import DEMO, chosen, speaks
+from demo.languages import DEMO, load_demo_language, set_language
 from rich.cells import cell_len
 from rich.console import Console
 from tests.common.test_catalogues import OTHERS, ROOT, has_words, in_context, said
@@ -22,7 +22,7 @@ from wg_client.methods.names import GENERATED, HANDED_ON, LOCAL_ONLY, POOLED, PO
 from wg_common import language
 from wg_common.language import ENGLISH, Language, LanguageCode
 
-JAPAN = speaks("ja")
+JAPAN = load_demo_language("ja")
 JARGON = re.compile(
     r"\b(?:LDA|BLUP|epsilon|delta|posterior|prior|logits?|nats|DP|head|encoder|latent|diffusion"
     r"|out-of-fold|local-only|fine-?tun\w*|embedding|checkpoint|cnn\S*|shots?)\b|[εδσ]",
@@ -161,7 +161,7 @@ def terminal(found: dict[str, Any], speak: Language = ENGLISH) -> str:
 def rendered(found: dict[str, Any], speak: Language = ENGLISH) -> str:
     """The page of made-up pictures."""
     pictures = {each["name"]: np.zeros((64, 512), np.uint8) for each in found["plants"]}
-    return report.page(found, pictures, speak)
+    return report.render_page(found, pictures, speak)
 
 
 def words(page: str) -> str:
@@ -234,12 +234,12 @@ def test_the_page_needs_no_network_and_knows_dark_screens_and_narrow_ones() -> N
 
 def test_the_last_lines_say_what_was_not_shown_and_why() -> None:
     found = summary()
-    (told,) = stories.not_shown(found)
+    (told,) = stories.describe_omissions(found)
     assert (
         told == "All six stories are complete; 4 of them show a gain of more than twice its error."
     )
     found["plants"][4]["kept_source"] = None
-    (without,) = stories.not_shown(found)
+    (without,) = stories.describe_omissions(found)
     assert "plant foundry" in without
     assert without in words(rendered(found))
 
@@ -256,7 +256,7 @@ def test_the_last_lines_say_what_was_not_shown_and_why() -> None:
 def test_only_a_difference_beyond_two_errors_is_called_one(
     gain: dict[str, float], kept: str, said: str
 ) -> None:
-    assert stories.outcome(plant("keep-budget", "a", gain=gain, kept_source=kept)) == said
+    assert stories.describe_outcome(plant("keep-budget", "a", gain=gain, kept_source=kept)) == said
 
 
 @pytest.mark.parametrize("code", OTHERS)
@@ -295,8 +295,8 @@ def test_a_demo_speaks_what_it_is_asked_to_or_else_the_environment_s_language(
 ) -> None:
     for variable in language.LANGUAGE_VARIABLES:
         monkeypatch.setenv(variable, "")  # and put back afterwards
-    assert chosen(None) == ENGLISH
+    assert set_language(None) == ENGLISH
     monkeypatch.setenv("WEIGHTGATE_LANGUAGE", "ja_JP.UTF-8")
-    assert chosen(None) == JAPAN
-    assert chosen("en") == ENGLISH
+    assert set_language(None) == JAPAN
+    assert set_language("en") == ENGLISH
     assert language.environment_language() == "en"  # what it starts speaks the same

@@ -104,7 +104,9 @@ def plant_files(folder: Path, seed: int) -> PlantFiles:
     units = simulator.draw_units(1)
     units.figures[:, -1] = 150  # Two weeks
     windows = simulator.simulate_windows(units, WINDOWS)
-    return PlantFiles(folder, units, windows.values[0].numpy(), windows.truths[0, :, 0].numpy())
+    return PlantFiles(
+        folder, units, windows.values[0].numpy(), windows.true_quantities[0, :, 0].numpy()
+    )
 
 
 def enrolled(server: ServerHome, folder: Path, site: str, files: PlantFiles, run: Shell) -> None:

@@ -38,15 +38,15 @@ def survey_npz(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSur
     y, reasons = _npz_labels(file.labels, classes, domain, len(x))
     units = None
     if unit_column is not None:
-        if unit_column not in file.more:
+        if unit_column not in file.extra_arrays:
             raise DataError(f"{path}: no array {unit_column!r} to name the privacy unit")
-        units = [str(value) for value in file.more[unit_column].tolist()]
+        units = [str(value) for value in file.extra_arrays[unit_column].tolist()]
         for row, unit in enumerate(units):
             if not unit.strip():
                 reasons.setdefault(row, f"array {unit_column}: empty: no privacy unit")
     keep: NDArray[np.int64] = np.arange(len(x), dtype=np.int64)
-    if split is not None and "split" in file.more:
-        keep = np.flatnonzero(file.more["split"] == split).astype(np.int64)
+    if split is not None and "split" in file.extra_arrays:
+        keep = np.flatnonzero(file.extra_arrays["split"] == split).astype(np.int64)
     for row, reason in file.problems.items():
         reasons.setdefault(row, f"array x: {kind.singular} {row}: {reason}")
     _check_records(x, kind, keep, reasons)

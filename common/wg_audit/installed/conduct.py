@@ -138,11 +138,11 @@ def interrupt_releases(bench: AuditBench) -> None:
 def _is_answered(
     plant: AuditedPlant,
     question: Question,
-    watch: RecordingSampler | None,
-    trouble: Interruption | None,
+    sampler: RecordingSampler | None,
+    interruption: Interruption | None,
 ) -> bool:
     try:
-        plant.release(question, watch, trouble)
+        plant.release(question, sampler, interruption)
     except (SimulatedCrash, WgError):
         return False
     return True

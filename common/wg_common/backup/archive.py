@@ -127,7 +127,10 @@ BackupSource = tuple[str, Path]
 
 
 def write_backup(
-    out: Path, sources: Sequence[BackupSource], seal: EncryptionTarget, about: BackupDescription
+    out: Path,
+    sources: Sequence[BackupSource],
+    seal: EncryptionTarget,
+    description: BackupDescription,
 ) -> BackupManifest:
     """Write a backup of some files atomically to ``out``, readable by its owner only.
 
@@ -148,7 +151,10 @@ def write_backup(
 
     def manifest() -> BackupManifest:
         return BackupManifest(
-            kind=about.kind, name=about.name, created=about.created, files=tuple(files)
+            kind=description.kind,
+            name=description.name,
+            created=description.created,
+            files=tuple(files),
         )
 
     with (
@@ -162,7 +168,7 @@ def write_backup(
             pyrage.encrypt_io(pipe, member, recipients)
         if wrapped_identity:
             outer.writestr(IDENTITY_MEMBER, wrapped_identity)
-        outer.writestr(DESCRIPTION_MEMBER, canonical.encode(about))
+        outer.writestr(DESCRIPTION_MEMBER, canonical.encode(description))
     return manifest()
 
 
@@ -282,10 +288,12 @@ def create_home_folder(root: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _open_pipe(work: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]) -> Iterator[BinaryIO]:
-    """Open one end of a pipe; the function ``work`` runs on a thread with the other end.
+def _open_pipe(
+    function: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]
+) -> Iterator[BinaryIO]:
+    """Open one end of a pipe; the function ``function`` runs on a thread with the other end.
 
-    An error of ``work`` is raised here, before the broken pipe that it causes.
+    An error of ``function`` is raised here, before the broken pipe that it causes.
     """
     ends = os.pipe()
     reader, writer = os.fdopen(ends[0], "rb"), os.fdopen(ends[1], "wb")
@@ -295,7 +303,7 @@ def _open_pipe(work: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]) -> I
     def run() -> None:
         with suppress(BrokenPipeError), theirs:
             try:
-                work(theirs)
+                function(theirs)
             except BaseException as error:  # noqa: BLE001 - raised again by the one that waits
                 failures.append(error)
 

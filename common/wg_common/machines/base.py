@@ -34,7 +34,8 @@ class MachineKind:
 
     Attributes:
         name: Field of the data sheet that declares such a machine.
-        words: Words of class names for each condition, in lower case, the healthy one first.
+        condition_words: Words of class names by condition, in lower case, the healthy condition
+            first.
         condition_size: Length c of the vectors from ``figure_features``.
         template_count: Number T of templates.
         read_figures: Function that reads the figures ``[1, f]`` of a data sheet; raises
@@ -44,7 +45,7 @@ class MachineKind:
     """
 
     name: str
-    words: Mapping[str, tuple[str, ...]]
+    condition_words: Mapping[str, tuple[str, ...]]
     condition_size: int
     template_count: int
     read_figures: Callable[[DataSheet], Tensor]
@@ -54,7 +55,7 @@ class MachineKind:
     @property
     def conditions(self) -> tuple[str, ...]:
         """Names of the machine kind's conditions, the healthy one first."""
-        return tuple(self.words)
+        return tuple(self.condition_words)
 
 
 def line_bumps(lines: Tensor, tolerance: float = _TOLERANCE) -> Tensor:

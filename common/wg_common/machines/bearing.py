@@ -150,7 +150,7 @@ def line_templates(figures: Tensor) -> Tensor:
 
 KIND = MachineKind(
     name="rotating_machine",
-    words=_CONDITION_WORDS,
+    condition_words=_CONDITION_WORDS,
     condition_size=10,
     template_count=_TEMPLATE_LINES * _HARMONICS * BUMP_WIDTHS,
     read_figures=read_figures,

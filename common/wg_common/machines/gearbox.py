@@ -114,7 +114,7 @@ def line_templates(figures: Tensor) -> Tensor:
 
 KIND = MachineKind(
     name="gearbox",
-    words=_CONDITION_WORDS,
+    condition_words=_CONDITION_WORDS,
     condition_size=8,
     template_count=_TEMPLATE_LINES * BUMP_WIDTHS,
     read_figures=read_figures,

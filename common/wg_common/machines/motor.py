@@ -157,7 +157,7 @@ def line_templates(figures: Tensor) -> Tensor:
 
 KIND = MachineKind(
     name="induction_motor",
-    words=_CONDITION_WORDS,
+    condition_words=_CONDITION_WORDS,
     condition_size=8,
     template_count=_TEMPLATE_LINES * BUMP_WIDTHS,
     read_figures=read_figures,

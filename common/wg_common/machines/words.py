@@ -116,7 +116,7 @@ def find_condition(kind: MachineKind, label: str) -> int:
         if (
             words := [
                 word
-                for word in kind.words[name]
+                for word in kind.condition_words[name]
                 if _contains_word(plain_label, normalise_words(word))
             ]
         )
@@ -172,7 +172,7 @@ def require_two_conditions(kind: MachineKind, labels: Sequence[str]) -> tuple[in
 
 def describe_condition(kind: MachineKind, condition: int) -> str:
     """Return the name of a machine condition in English, German and Japanese."""
-    english, *translations = kind.words[kind.conditions[condition]][:_LANGUAGE_COUNT]
+    english, *translations = kind.condition_words[kind.conditions[condition]][:_LANGUAGE_COUNT]
     return f"{english} ({', '.join(translations)})"
 
 

@@ -29,7 +29,7 @@ class LabelledArrays:
         modality: Modality of the records, from type and shape of the array.
         labels: Labels, int64 ``[n]``, with any values.
         classes: Unique names of classes.
-        more: ``split`` and other requested arrays, each ``[n]``.
+        extra_arrays: ``split`` and other requested arrays, each ``[n]``.
         from_floats: True if the records are images that were saved as floats.
         problems: Reason why a float row is not an image, by row index; such a row is black.
     """
@@ -38,7 +38,7 @@ class LabelledArrays:
     modality: Modality
     labels: NDArray[np.int64] | None
     classes: tuple[str, ...] | None
-    more: Mapping[str, Record]
+    extra_arrays: Mapping[str, Record]
     from_floats: bool = False
     problems: Mapping[int, str] = field(default_factory=dict)
 

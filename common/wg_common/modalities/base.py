@@ -161,9 +161,9 @@ class Modality(ABC):
         """Read a record from its file; errors as for ``decode``."""
         return self.decode(read_file(path, self.file_limit), str(path))
 
-    def check_records(self, records: Sequence[Record] | Record, start: int = 0) -> None:
+    def check_records(self, records: Sequence[Record] | Record, first_index: int = 0) -> None:
         """Check several records; the error names the first refused record by index."""
-        for row, record in enumerate(records, start):
+        for row, record in enumerate(records, first_index):
             try:
                 self.check_record(record)
             except DataError as error:

@@ -32,10 +32,10 @@ def modality_of_array(x: Record) -> Modality | None:
     return next((modality for modality in MODALITIES.values() if modality.matches_array(x)), None)
 
 
-def list_modality_attribute(attribute: str, word: str) -> str:
+def list_modality_attribute(attribute: str, conjunction: str) -> str:
     """List an attribute of every modality, for messages: ``"images, windows or texts"``."""
     *names, last = (getattr(modality, attribute) for modality in MODALITIES.values())
-    return f"{', '.join(names)} {word} {last}"
+    return f"{', '.join(names)} {conjunction} {last}"
 
 
 def list_record_columns() -> str:

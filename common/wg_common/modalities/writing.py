@@ -13,26 +13,28 @@ class WritingHabits:
     """Writing habits of a site.
 
     Attributes:
-        case: ``lower``, ``upper``, or empty for unchanged case.
-        errors: Probability that a word has a typing error.
-        short: Probability that a long word is shortened.
-        stopped: True if a shortened word ends with a full stop.
+        letter_case: ``lower``, ``upper``, or empty for unchanged case.
+        error_rate: Probability that a word has a typing error.
+        shortening_rate: Probability that a long word is shortened.
+        has_full_stop: True if a shortened word ends with a full stop.
     """
 
-    case: str
-    errors: float
-    short: float
-    stopped: bool
+    letter_case: str
+    error_rate: float
+    shortening_rate: float
+    has_full_stop: bool
 
 
 def draw_writing_habits(rng: np.random.Generator, strength: float) -> WritingHabits:
     """Draw the writing habits of a site; at strength 0 they change nothing."""
     is_changed = rng.random() < strength
     return WritingHabits(
-        case=str(rng.choice(["lower", "upper", ""], p=[0.5, 0.2, 0.3])) if is_changed else "",
-        errors=float(0.1 * strength * rng.random()),
-        short=float(0.3 * strength * rng.random() ** 2),
-        stopped=bool(rng.random() < 0.5),
+        letter_case=str(rng.choice(["lower", "upper", ""], p=[0.5, 0.2, 0.3]))
+        if is_changed
+        else "",
+        error_rate=float(0.1 * strength * rng.random()),
+        shortening_rate=float(0.3 * strength * rng.random() ** 2),
+        has_full_stop=bool(rng.random() < 0.5),
     )
 
 
@@ -43,12 +45,12 @@ def apply_writing_habits(text: str, habits: WritingHabits, rng: np.random.Genera
     for place, word in enumerate(words):
         if not (word.isascii() and word.isalpha()):
             continue
-        if len(word) > kept_letters and rng.random() < habits.short:
-            words[place] = word[: int(rng.integers(3, 5))] + "." * habits.stopped
-        elif len(word) > 3 and rng.random() < habits.errors:
+        if len(word) > kept_letters and rng.random() < habits.shortening_rate:
+            words[place] = word[: int(rng.integers(3, 5))] + "." * habits.has_full_stop
+        elif len(word) > 3 and rng.random() < habits.error_rate:
             words[place] = add_typing_error(word, rng)
     sentence = " ".join(words)
-    return {"lower": sentence.lower(), "upper": sentence.upper()}.get(habits.case, sentence)
+    return {"lower": sentence.lower(), "upper": sentence.upper()}.get(habits.letter_case, sentence)
 
 
 def add_typing_error(word: str, rng: np.random.Generator) -> str:

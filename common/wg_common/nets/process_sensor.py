@@ -51,9 +51,9 @@ class ProcessSensor:
         features = self.standardise(unit_readings(self.unit, self.figures, windows))
         return features.double(), self.network(features).double()
 
-    def standardise(self, plain: Tensor) -> Tensor:
+    def standardise(self, readings: Tensor) -> Tensor:
         """Standardise readings ``[n, R]`` by those of the plant's records."""
-        return process.standardise_readings(plain[None], self.records[None])[0]
+        return process.standardise_readings(readings[None], self.records[None])[0]
 
 
 def unit_readings(unit: ProcessUnit, figures: Tensor, windows: Tensor) -> Tensor:

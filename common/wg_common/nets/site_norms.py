@@ -164,9 +164,9 @@ class TrunkSiteNorms:
         self.norms = norms
         self.modulation: NormModulation | None = None
 
-    def set_modulation(self, by: NormModulation) -> None:
+    def set_modulation(self, modulation: NormModulation) -> None:
         """Let the first norm's moments modify the affine maps of all norms."""
-        self.modulation = by
+        self.modulation = modulation
         self.norms[0].on_moments = self._update_changes
 
     @contextmanager

@@ -213,7 +213,7 @@ def store_recent_cosignature(home: ClientHome, note_bytes: bytes, *, seconds: fl
         return ledger.size
 
 
-def check_not_rolled_back(home: ClientHome, config: ClientConfig, ask: AskWitness) -> int:
+def check_not_rolled_back(home: ClientHome, config: ClientConfig, ask_server: AskWitness) -> int:
     """Ask the server to cosign the whole ledger, which detects a copy older than the server saw.
 
     Nothing is charged before, so an older copy cannot become a second history of one ledger.
@@ -230,7 +230,7 @@ def check_not_rolled_back(home: ClientHome, config: ClientConfig, ask: AskWitnes
         locks.lock_release(home),
         Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
     ):
-        ledger.request_cosignature(config.server.witness_name, ask)
+        ledger.request_cosignature(config.server.witness_name, ask_server)
         return ledger.size
 
 

@@ -53,7 +53,7 @@ class ServerLink:
             WitnessRefused: The server answers 409 (with the size it saw last) or 422 (bad proof).
         """
         return witness.read_reply(
-            *self._ask("witness", protocol.WITNESS_PATH, request, *_WITNESS_STATUSES)
+            *self._request("witness", protocol.WITNESS_PATH, request, *_WITNESS_STATUSES)
         )
 
     def announce_rotation(self, rotation: bytes) -> bytes:
@@ -63,7 +63,7 @@ class ServerLink:
             PeerError, WitnessRefused: The same conditions as for ``cosign``.
         """
         return witness.read_reply(
-            *self._ask("rotation", protocol.ROTATE_PATH, rotation, *_WITNESS_STATUSES)
+            *self._request("rotation", protocol.ROTATE_PATH, rotation, *_WITNESS_STATUSES)
         )
 
     def renew_certificate(self, csr_pem: str) -> bytes:
@@ -72,7 +72,9 @@ class ServerLink:
         Raises:
             PeerError: The server cannot be reached or refuses.
         """
-        return self._ask("renewal", protocol.RENEW_PATH, csr_pem.encode("ascii"), HTTPStatus.OK)[1]
+        return self._request(
+            "renewal", protocol.RENEW_PATH, csr_pem.encode("ascii"), HTTPStatus.OK
+        )[1]
 
     def exchange_trust(self, pins: bytes) -> bytes:
         """Send the server keys that the plant pins (``Pins``); return the valid ones (``Trust``).
@@ -80,12 +82,14 @@ class ServerLink:
         Raises:
             PeerError: The server cannot be reached or refuses.
         """
-        return self._ask("trust", protocol.TRUST_PATH, pins, HTTPStatus.OK)[1]
+        return self._request("trust", protocol.TRUST_PATH, pins, HTTPStatus.OK)[1]
 
-    def _ask(self, subject: str, path: str, body: bytes, *good: int) -> tuple[int, bytes]:
-        """Ask the server; return status and body of an answer with a status in ``good``."""
+    def _request(
+        self, subject: str, path: str, body: bytes, *accepted_statuses: int
+    ) -> tuple[int, bytes]:
+        """Ask the server; return the answer's status, one of ``accepted_statuses``, and body."""
         status, answer = post(self._client, path, body)
-        if status not in good:
+        if status not in accepted_statuses:
             words = answer[:200].decode("utf-8", "replace").strip() or "(no text)"
             raise PeerError(f"{subject}: the server answered {status}: {words}")
         return status, answer

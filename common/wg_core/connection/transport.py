@@ -56,7 +56,7 @@ class _CallWithDeadline:
     """HTTP request in progress, and the monotonic time by which its answer must be complete."""
 
     request: httpx.Request
-    until: float
+    deadline: float
 
 
 class BoundedTransport(httpx.BaseTransport):
@@ -122,7 +122,7 @@ class BoundedTransport(httpx.BaseTransport):
     def _seconds_left(self) -> float:
         """Return the seconds left for this thread's current HTTP call."""
         call: _CallWithDeadline | None = getattr(self._now, "call", None)
-        return self._seconds if call is None else call.until - time.monotonic()
+        return self._seconds if call is None else call.deadline - time.monotonic()
 
     @contextmanager
     def _apply_deadline(self, call: _CallWithDeadline) -> Iterator[None]:

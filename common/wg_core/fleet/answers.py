@@ -83,13 +83,13 @@ class MessageHandler:
 
 
 def answer_or_refuse(
-    request_id: str, action: Callable[[], Envelope], words: frozenset[str]
+    request_id: str, action: Callable[[], Envelope], allowed_words: frozenset[str]
 ) -> Envelope:
     """Run a message handler; turn its error into a one-word refusal, and log its message.
 
     Args:
-        words: Words that may be sent, since they depend only on the request, the policy, the
-            budget, the clock and the server. Every other error becomes ``unavailable``.
+        allowed_words: Words that may be sent, since they depend only on the request, the policy,
+            the budget, the clock and the server. Every other error becomes ``unavailable``.
 
     Raises:
         DecodeError: The request id is malformed.
@@ -106,7 +106,9 @@ def answer_or_refuse(
                 log.info("%s", error)
             else:
                 log.warning("request %s refused: %s", request_id, error)
-            return _refusal(request_id, error.code if error.code in words else fleet.UNAVAILABLE)
+            return _refusal(
+                request_id, error.code if error.code in allowed_words else fleet.UNAVAILABLE
+            )
         except Exception:
             log.exception("request %s failed", request_id)
             return _refusal(request_id, fleet.UNAVAILABLE)

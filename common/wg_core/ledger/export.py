@@ -244,19 +244,19 @@ class ExportReader:
             yield block
 
 
-def _size_and_sha256(part: IO[bytes] | bytes) -> tuple[int, str]:
+def _size_and_sha256(content: IO[bytes] | bytes) -> tuple[int, str]:
     digest = hashlib.sha256()
     size = 0
-    for block in _read_blocks(part):
+    for block in _read_blocks(content):
         digest.update(block)
         size += len(block)
     return size, digest.hexdigest()
 
 
-def _read_blocks(part: IO[bytes] | bytes) -> Iterator[bytes]:
-    if isinstance(part, bytes):
-        yield part
+def _read_blocks(content: IO[bytes] | bytes) -> Iterator[bytes]:
+    if isinstance(content, bytes):
+        yield content
         return
-    part.seek(0)
-    while block := part.read(atomic.CHUNK_BYTES):
+    content.seek(0)
+    while block := content.read(atomic.CHUNK_BYTES):
         yield block

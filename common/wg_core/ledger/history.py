@@ -212,9 +212,9 @@ def _add_stated_figures(entry: Charge, roots: dict[int, str], figures: StatedFig
     figures.add(seq, statement.mu_squared_after, statement.cap_delta, statement.epsilon_after)
 
 
-def _checkpoints_by_size(raw: list[bytes]) -> dict[int, bytes]:
+def _checkpoints_by_size(encoded_checkpoints: list[bytes]) -> dict[int, bytes]:
     heads: dict[int, bytes] = {}
-    for index, data in enumerate(raw):
+    for index, data in enumerate(encoded_checkpoints):
         head, _ = checkpoints.decode(data, subject=f"checkpoint {index}")
         if heads and head.size <= max(heads):
             raise VerificationError(f"checkpoint {index}: of size {head.size}, out of order")

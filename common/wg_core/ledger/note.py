@@ -183,27 +183,27 @@ def decode_signature_lines(tail: str, *, subject: str = "note") -> tuple[Signatu
     return tuple(_decode_signature_line(line, subject) for line in lines)
 
 
-def decode_base64(word: str, *, subject: str) -> bytes:
+def decode_base64(text: str, *, subject: str) -> bytes:
     """Decode standard base64 with padding, accepting only the canonical spelling.
 
     Raises:
         DecodeError: The text is not canonical base64.
     """
     try:
-        data = base64.b64decode(word.encode("ascii"), validate=True)
+        data = base64.b64decode(text.encode("ascii"), validate=True)
     except (binascii.Error, ValueError) as error:
         raise DecodeError(f"{subject}: not base64") from error
-    if base64.b64encode(data).decode("ascii") != word:
+    if base64.b64encode(data).decode("ascii") != text:
         raise DecodeError(f"{subject}: not canonical base64")
     return data
 
 
-def decode_decimal(word: str, *, subject: str) -> int:
+def decode_decimal(text: str, *, subject: str) -> int:
     """Decode an ASCII decimal below 2^63 without leading zeros; raise ``DecodeError`` otherwise."""
-    ascii_digits = word.isascii() and word.isdigit() and len(word) <= 19
-    if not ascii_digits or (word[0] == "0" and word != "0") or int(word) >= 1 << 63:
-        raise DecodeError(f"{subject}: {word[:40]!r} is not a plain decimal below 2^63")
-    return int(word)
+    ascii_digits = text.isascii() and text.isdigit() and len(text) <= 19
+    if not ascii_digits or (text[0] == "0" and text != "0") or int(text) >= 1 << 63:
+        raise DecodeError(f"{subject}: {text[:40]!r} is not a plain decimal below 2^63")
+    return int(text)
 
 
 def _decode_signature_line(line: str, subject: str) -> SignatureLine:

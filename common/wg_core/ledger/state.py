@@ -243,12 +243,14 @@ class LedgerState:
                 lineage.add(event)
             self.lineages[lineage.id] = lineage
 
-    def _check_predecessor(self, old: Predecessor) -> None:
-        if old.origin == self.origin:
-            raise VerificationError(f"replaces a log of the same origin {old.origin!r}")
-        _, note = checkpoints.decode(old.checkpoint.encode(), subject="predecessor's checkpoint")
-        key = signing.public_from_hex(old.key, subject="predecessor's key")
-        checkpoints.verify(note, old.origin, key)
+    def _check_predecessor(self, predecessor: Predecessor) -> None:
+        if predecessor.origin == self.origin:
+            raise VerificationError(f"replaces a log of the same origin {predecessor.origin!r}")
+        _, note = checkpoints.decode(
+            predecessor.checkpoint.encode(), subject="predecessor's checkpoint"
+        )
+        key = signing.public_from_hex(predecessor.key, subject="predecessor's key")
+        checkpoints.verify(note, predecessor.origin, key)
 
     def _apply_dataset(self, entry: Dataset) -> None:
         self._registered += 1
@@ -425,10 +427,10 @@ class LedgerState:
             self._add_witness(handover.name, successor, before)
         self.handovers.append(entry)
 
-    def _add_witness(self, name: str, key: bytes, before: bytes) -> None:
+    def _add_witness(self, name: str, key: bytes, previous_key: bytes) -> None:
         if len(self.witnesses) >= WITNESSES_LIMIT:
             raise VerificationError(f"more than {WITNESSES_LIMIT} witnesses are named")
-        self.witnesses.append(WitnessKey(name, key, self.size, before))
+        self.witnesses.append(WitnessKey(name, key, self.size, previous_key))
 
     def _apply_rotation(self, entry: Rotation) -> None:
         new = signing.public_from_hex(entry.new_key, subject="new key")

@@ -88,19 +88,19 @@ _ROOT2 = math.sqrt(2)
 
 
 def _bisect_last_true(
-    holds: Callable[[float], bool], low: float, high: float
+    predicate: Callable[[float], bool], low: float, high: float
 ) -> tuple[float, float]:
-    """Return the pair of adjacent floats at which ``holds`` turns false, found by bisection."""
+    """Return the pair of adjacent floats at which ``predicate`` turns false, found by bisection."""
     while True:
         middle = (low + high) / 2
         if not low < middle < high:
             return low, high
-        if holds(middle):
+        if predicate(middle):
             low = middle
         else:
             high = middle
 
 
-def _check_in_range(good: bool, name: str, value: float) -> None:
-    if not good:
+def _check_in_range(is_in_range: bool, name: str, value: float) -> None:
+    if not is_in_range:
         raise ConfigError(f"{name}: {value!r} is out of range")

@@ -309,6 +309,6 @@ def release_kind(field: ReleaseField) -> ReleaseKind:
     return CLASS_STATISTICS if field is UNSET else field
 
 
-def _require(good: bool, field: str, value: object, expected: str) -> None:
-    if not good:
+def _require(is_valid: bool, field: str, value: object, expected: str) -> None:
+    if not is_valid:
         raise DecodeError(f"statistics schema: {field} is {value!r}, expected {expected}")

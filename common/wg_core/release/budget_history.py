@@ -147,12 +147,12 @@ def _read(path: Path) -> _ChargedDigests:
     return _ChargedDigests(commitments, _digest_set(digests))
 
 
-def _write(path: Path, past: _ChargedDigests) -> None:
-    rows = b"".join(sorted(past.digests))
+def _write(path: Path, charged: _ChargedDigests) -> None:
+    rows = b"".join(sorted(charged.digests))
     buffer = io.BytesIO()
     np.savez(
         buffer,
-        commitments=np.array(sorted(past.commitments)),
+        commitments=np.array(sorted(charged.commitments)),
         digests=np.frombuffer(rows, dtype=np.uint8).reshape(-1, DIGEST_BYTES),
     )
     atomic.write_bytes(path, buffer.getvalue(), mode=atomic.PRIVATE_MODE)

@@ -217,7 +217,7 @@ def _checked_ledger(home: ClientHome, config: ClientConfig, start_time: float) -
     with locks.lock_release(home):
         with open_ledger(home) as ledger:
             newest_time = entries.decode(ledger.entry(ledger.size - 1)).head.time
-        with open_ledger(home, at=max(start_time, newest_time)) as ledger:
+        with open_ledger(home, entry_time=max(start_time, newest_time)) as ledger:
             past = budget_history.read_budget_history(ledger)
             budget_history.record_charged_units(home, past)
             budget_history.check_budget_terms(config, past)

@@ -81,7 +81,7 @@ def release_head(
     policy.check_price(config, order, f"head {order.request_id}")
     if not config.data.labels:
         raise ConfigError(f"{home.config}: data.labels is empty, and a head needs classes")
-    with locks.lock_release(home), query.open_ledger(home, at=time.time()) as ledger:
+    with locks.lock_release(home), query.open_ledger(home, entry_time=time.time()) as ledger:
         cosigning.enrol_witnesses(ledger, config)
         snapshot = query.current_snapshot(home, config, ledger, encoder=encoder)
         schema = _gradient_schema(config, snapshot)

@@ -136,7 +136,7 @@ def answer_query(
     check_message_type(config, protocol.QUERY_STATISTICS)
     encoder = canonical.sha256_hex(encoder_pin.load(home, config))
     check_query(config, query, encoder=encoder, current_time=arrival)
-    with locks.lock_release(home), open_ledger(home, at=arrival) as ledger:
+    with locks.lock_release(home), open_ledger(home, entry_time=arrival) as ledger:
         cosigning.enrol_witnesses(ledger, config)
         if query.is_free:
             return _answer_with_statement(ledger, config, encoder, witness)
@@ -190,15 +190,15 @@ def _answer_with_statement(
     return bundle.encode_statement(statement)
 
 
-def open_ledger(home: ClientHome, *, at: float | None = None) -> Ledger:
+def open_ledger(home: ClientHome, *, entry_time: float | None = None) -> Ledger:
     """Open the plant's existing ledger for writing.
 
-    New entries have the time ``at``, Unix seconds; None: the current time.
+    New entries have the time ``entry_time``, Unix seconds; None: the current time.
 
     Raises:
         ConfigError: The shared ledger of another home is not as this home's server knows it.
     """
-    clock = None if at is None else lambda: int(at)
+    clock = None if entry_time is None else lambda: int(entry_time)
     ledger = Ledger.open(home.ledger, signing.load(home.ledger_key), clock=clock)
     try:
         sharing.check_known_ledger(home, ledger)

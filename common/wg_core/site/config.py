@@ -406,13 +406,13 @@ _QUOTING_HINT = (
 )
 
 
-def _with_exact_numbers(document: object, words: object) -> object:
+def _with_exact_numbers(document: object, scalar_texts: object) -> object:
     """Replace budgets given as bare numbers by their exact text, in place of a rounded float.
 
-    ``document`` is the file as parsed by YAML; ``words`` has every scalar as written.
+    ``document`` is the file as parsed by YAML; ``scalar_texts`` has every scalar as written.
     """
     privacy = document.get("privacy") if isinstance(document, dict) else None
-    section = words.get("privacy") if isinstance(words, dict) else None
+    section = scalar_texts.get("privacy") if isinstance(scalar_texts, dict) else None
     if not (isinstance(document, dict) and isinstance(privacy, dict) and isinstance(section, dict)):
         return document
     exact = {}

@@ -212,8 +212,8 @@ def _unpack_sections(data: bytes) -> dict[str, bytes]:
     )
 
 
-def _require(good: bool, field: str, value: object, expected: str) -> None:
-    if not good:
+def _require(is_valid: bool, field: str, value: object, expected: str) -> None:
+    if not is_valid:
         raise DecodeError(f"{_MANIFEST}: {field} is {value!r}, expected {expected}")
 
 

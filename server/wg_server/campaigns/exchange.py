@@ -172,14 +172,14 @@ class MessageExchange:
                 del self._flights[message_id]
         self._not_before = {key: t for key, t in self._not_before.items() if key in keys}
 
-    def _sendable_requests(self, asks: Sequence[SiteRequest]) -> Iterator[SiteRequest]:
+    def _sendable_requests(self, requests: Sequence[SiteRequest]) -> Iterator[SiteRequest]:
         """Yield requests to send now: the site is online, and waits for no other message."""
-        if not asks:
+        if not requests:
             return
-        online = self._state.online_sites({ask.site.name: ask.site for ask in asks}.values())
+        online = self._state.online_sites({ask.site.name: ask.site for ask in requests}.values())
         flying = {flight.key for flight in self._flights.values()}
         current_time = time.monotonic()
-        for ask in asks:
+        for ask in requests:
             key = ask.key
             if (
                 ask.task.site not in online
@@ -199,21 +199,23 @@ class MessageExchange:
             self._not_before[key] = current_time + pause
             yield ask
 
-    def _send_message(self, run: FleetRun, ask: SiteRequest) -> int:
+    def _send_message(self, run: FleetRun, request: SiteRequest) -> int:
         """Send the message of one request, and return the bytes that the message adds in flight."""
-        task, phase = ask.task, ask.phase
+        task, phase = request.task, request.phase
         asked_at = task.asked or time.time()
-        envelope = phase.envelope(ask.campaign, replace(task, asked=asked_at))
+        envelope = phase.envelope(request.campaign, replace(task, asked=asked_at))
         seconds = self._seconds
         send_time = time.monotonic()
-        message_id = run.send(ask.site, phase.kind, envelope, seconds)
+        message_id = run.send(request.site, phase.kind, envelope, seconds)
         if message_id is None:
             return 0
         size = MESSAGE_OVERHEAD_BYTES + len(envelope.payload)
-        self._flights[message_id] = _PendingMessage(ask.key, size, send_time, send_time + seconds)
-        log.info("campaign %s: %s sent to %s", ask.campaign.id, phase.kind, task.site)
+        self._flights[message_id] = _PendingMessage(
+            request.key, size, send_time, send_time + seconds
+        )
+        log.info("campaign %s: %s sent to %s", request.campaign.id, phase.kind, task.site)
         self._queue.update_task(
-            ask.campaign.id,
+            request.campaign.id,
             task.site,
             traffic=Traffic(messages=1, bytes_sent=len(envelope.payload)),
             asked=asked_at,
@@ -234,20 +236,22 @@ class MessageExchange:
                 changes = ask.phase.accept(ask.campaign, ask.task, ask.site, reply.envelope)
                 self._queue.update_task(campaign_id, name, required_state=ask.task.state, **changes)
 
-    def _record_decline(self, ask: SiteRequest, error: str) -> None:
+    def _record_decline(self, request: SiteRequest, error: str) -> None:
         if error != LOST_REPLY_CODE:
             why = f"{error}: {fleet.DECLINE_MEANINGS.get(error, '')}"
-            log.warning("campaign %s: %s declined: %s", ask.campaign.id, ask.task.site, why)
-            self._queue.update_task(ask.campaign.id, ask.task.site, state="refused", code=error)
+            log.warning("campaign %s: %s declined: %s", request.campaign.id, request.task.site, why)
+            self._queue.update_task(
+                request.campaign.id, request.task.site, state="refused", code=error
+            )
 
-    def _record_refusal(self, ask: SiteRequest, envelope: Envelope) -> None:
+    def _record_refusal(self, request: SiteRequest, envelope: Envelope) -> None:
         transient_tries = 10
         code = canonical.decode(Refusal, envelope.record, subject="refusal").code
         why = fleet.REFUSAL_MEANINGS.get(code, "a word that this version does not know")
-        if code != ask.task.code:
-            part = (ask.campaign.id, ask.task.site)
+        if code != request.task.code:
+            part = (request.campaign.id, request.task.site)
             log.warning("campaign %s: %s refused: %s: %s", *part, code, why)
-        again = code in _TRANSIENT_REFUSALS and ask.task.tries < transient_tries
+        again = code in _TRANSIENT_REFUSALS and request.task.tries < transient_tries
         again = again or code == fleet.APPROVAL
         changes: TaskChanges = {"code": code} if again else {"code": code, "state": "refused"}
-        self._queue.update_task(ask.campaign.id, ask.task.site, **changes)
+        self._queue.update_task(request.campaign.id, request.task.site, **changes)

@@ -26,7 +26,7 @@ def write_offer(home: ServerHome, out: Path) -> Offer:
     """
     version = versions.usable_version(home)
     generator = packaging.load_head_generator_cached(version.heads_path, version.summary.generator)
-    operator = generator.parts.operator_families if version.uses_heads else None
+    operator = generator.package.operator_families if version.uses_heads else None
     families = [] if operator is None else list(operator.families.items())[:FAMILIES_LIMIT]
     heads = [family.candidate_tensors(np.arange(len(family.labels))) for _, family in families]
     with ServerStore.open(home) as store:

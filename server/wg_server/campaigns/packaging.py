@@ -153,7 +153,7 @@ def _generate_heads(
             f" {version.summary.encoder[:16]}"
         )
     generator = load_head_generator_cached(version.heads_path, version.summary.generator)
-    releases = pools.pooled_releases(generator.id, generator.parts.priors, plant)
+    releases = pools.pooled_releases(generator.id, generator.package.priors, plant)
     return generate_heads(generator, releases.pools, plant.labels, releases.behind), releases
 
 

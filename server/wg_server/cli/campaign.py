@@ -191,7 +191,7 @@ def campaign_resume(home: ServerHome, campaign_id: str, site: str | None, as_jso
 
 
 def _list_campaigns(store: ServerStore, home: ServerHome, as_json: bool) -> None:
-    campaigns = CampaignQueue(store.engine).newest_campaigns(parts=as_json)
+    campaigns = CampaignQueue(store.engine).newest_campaigns(with_tasks=as_json)
     if as_json:
         cli.print_json(
             {"campaigns": [_campaign_document(store, campaign) for campaign in campaigns]}

@@ -61,5 +61,5 @@ def admin_app(
     return Starlette(routes=[*(Route(f"/{page.__name__}", page) for page in pages), *console])
 
 
-def _status_response(good: bool) -> Response:
-    return PlainTextResponse("ok\n" if good else "failing\n", 200 if good else 503)
+def _status_response(is_good: bool) -> Response:
+    return PlainTextResponse("ok\n" if is_good else "failing\n", 200 if is_good else 503)

@@ -23,21 +23,21 @@ class HealthProbe:
 
     Attributes:
         name: Name of the check.
-        good: Function that returns True if the check passes.
+        passes: Function that returns True if the check passes.
         restart: True if a restart cures a failure.
         essential: True if plants cannot be served while the check fails. Other failing checks leave
             the server ready, so that a load balancer does not cut plants off.
     """
 
     name: str
-    good: Callable[[], bool]
+    passes: Callable[[], bool]
     restart: bool = False
     essential: bool = True
 
     def is_healthy(self) -> bool:
         """Return the result of the check; False if it raises an error."""
         try:
-            return self.good()
+            return self.passes()
         except (WgError, OSError):
             return False
 

@@ -149,7 +149,7 @@ def read_site_budget(store: ServerStore, site: str) -> SiteBudget | None:
 def campaign_rows(source: PageSource, texts: PageTexts, current_time: float) -> list[CampaignRow]:
     """Return the newest campaigns, newest first, with counted tasks."""
     campaigns_shown = 100
-    newest = CampaignQueue(source.store.engine).newest_campaigns(campaigns_shown, parts=False)
+    newest = CampaignQueue(source.store.engine).newest_campaigns(campaigns_shown, with_tasks=False)
     return [campaign_row(texts, campaign, current_time) for campaign in newest]
 
 

@@ -51,7 +51,7 @@ def rotate_keys(home: ServerHome, *, stolen: bool = False) -> RotatedKeys:
     with hold_serving_locks(home), lock_keys(home), ServerStore.open(home) as store:
         open_ones = [
             c.id
-            for c in CampaignQueue(store.engine).newest_campaigns(parts=False)
+            for c in CampaignQueue(store.engine).newest_campaigns(with_tasks=False)
             if c.state in OPEN_CAMPAIGNS
         ]
         if open_ones:

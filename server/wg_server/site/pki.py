@@ -213,7 +213,7 @@ def check_node_key(pem: str) -> bytes:
 
 
 def _leaf_certificate_builder(
-    home: ServerHome, name: str, public: ec.EllipticCurvePublicKey, life: datetime.timedelta
+    home: ServerHome, name: str, public_key: ec.EllipticCurvePublicKey, lifetime: datetime.timedelta
 ) -> x509.CertificateBuilder:
     ca, _ = _load_authority(home)
     issuer = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
@@ -222,13 +222,13 @@ def _leaf_certificate_builder(
         x509.CertificateBuilder()
         .subject_name(_common_name(name))
         .issuer_name(ca.subject)
-        .public_key(public)
+        .public_key(public_key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(current_time - CLOCK_SLACK)
-        .not_valid_after(min(current_time + life, ca.not_valid_after_utc))
+        .not_valid_after(min(current_time + lifetime, ca.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(sign_certificates=False), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer), critical=False
         )

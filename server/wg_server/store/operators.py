@@ -212,7 +212,7 @@ def _last_entry(connection: Connection) -> tuple[int, str]:
     return (0, "") if row is None else (int(row.id), str(row.digest))
 
 
-def _entry_digest(values: dict[str, object], before: str) -> str:
+def _entry_digest(values: dict[str, object], previous_digest: str) -> str:
     """Return the digest of a log entry; times are hashed as text, since floats are ambiguous."""
-    text = {**values, "id": str(values["id"]), "at": repr(values["at"]), "before": before}
+    text = {**values, "id": str(values["id"]), "at": repr(values["at"]), "before": previous_digest}
     return hashlib.sha256(canonical.encode(text)).hexdigest()

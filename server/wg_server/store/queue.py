@@ -168,17 +168,19 @@ class CampaignQueue:
         with database.read_connection(self._engine) as connection:
             return campaigns.load_campaign(connection, campaign_id, site=site)
 
-    def newest_campaigns(self, limit: int | None = None, *, parts: bool = True) -> list[Campaign]:
+    def newest_campaigns(
+        self, limit: int | None = None, *, with_tasks: bool = True
+    ) -> list[Campaign]:
         """Return the newest ``limit`` campaigns, newest first, with their tasks or only counts.
 
         Args:
-            parts: True to load the tasks; False to only count them.
+            with_tasks: True to load the tasks; False to only count them.
         """
         table = schema.campaign
         query = sa.select(table).order_by(table.c.created.desc()).limit(limit)
         with database.read_connection(self._engine) as connection:
             rows = connection.execute(query).all()
-            if not parts:
+            if not with_tasks:
                 return [campaigns.campaign_of_row(connection, row) for row in rows]
             return [campaigns.load_campaign(connection, row.id) for row in rows]
 

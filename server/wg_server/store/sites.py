@@ -333,9 +333,9 @@ def _check_same_keys(site: StoredSite, keys: Mapping[str, str]) -> None:
         )
 
 
-def _hash_lines(words: Iterable[str]) -> str:
+def _hash_lines(lines: Iterable[str]) -> str:
     """Return the SHA-256, hex, of some words joined by line ends."""
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def hash_secret(secret: str) -> str:

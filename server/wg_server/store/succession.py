@@ -212,18 +212,18 @@ def checkpoint_size(checkpoint: bytes) -> int:
     return checkpoints.decode(checkpoint)[0].size
 
 
-def _continues_log(log: EnrolledLog, before: EnrolledLog) -> bool:
-    """Return whether ``log`` names the end of ``before``, or a later one, as its predecessor."""
+def _continues_log(log: EnrolledLog, previous_log: EnrolledLog) -> bool:
+    """Return whether ``log`` names ``previous_log``, at its end or later, as predecessor."""
     try:
         named_head, note = checkpoints.decode(log.predecessor_checkpoint.encode())
-        if named_head.origin != before.origin:
+        if named_head.origin != previous_log.origin:
             return False
-        last = checkpoints.decode(before.checkpoint or b"")[0]
+        last = checkpoints.decode(previous_log.checkpoint or b"")[0]
         if named_head.size == last.size:
             return named_head.root == last.root
         if named_head.size < last.size:
             return False
-        checkpoints.verify(note, before.origin, signing.public_from_hex(before.key))
+        checkpoints.verify(note, previous_log.origin, signing.public_from_hex(previous_log.key))
     except (DecodeError, VerificationError, ValueError):
         return False
     return True

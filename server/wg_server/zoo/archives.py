@@ -130,7 +130,9 @@ def read_npz(path: str) -> LabelledArchive:
             file.modality.check_zoo_record(record)
         except DataError as error:
             raise DataError(f"{path}: array x: {file.modality.singular} {row}: {error}") from error
-    keep = file.more["split"] == 0 if "split" in file.more else np.ones(len(y), bool)
+    keep = (
+        file.extra_arrays["split"] == 0 if "split" in file.extra_arrays else np.ones(len(y), bool)
+    )
     x = x[keep].astype(np.float32) if x.dtype.kind == "f" else x[keep]
     return LabelledArchive(list(x), y[keep], classes, file.modality.name)
 

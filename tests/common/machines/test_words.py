@@ -51,7 +51,7 @@ UNSAID = (
 @pytest.mark.parametrize("kind", MACHINE_KINDS.values(), ids=list(MACHINE_KINDS))
 def test_each_word_says_its_condition_and_no_other(kind: MachineKind) -> None:
     for number, name in enumerate(kind.conditions):
-        for word in (name, *kind.words[name]):
+        for word in (name, *kind.condition_words[name]):
             assert words.find_condition(kind, word) == number, word
             assert words.find_condition(kind, word.upper()) == number, word
 

@@ -26,7 +26,7 @@ def packages(generator: HeadGenerator, world: World) -> dict[int, bytes]:
     releases = [world.release(3, site, epsilon=1.0, shots=20) for site in range(40)]
     return {
         count: _package(
-            generator, pooling.pools_of_releases(generator.parts.priors, None, releases[:count])
+            generator, pooling.pools_of_releases(generator.package.priors, None, releases[:count])
         )
         for count in (0, 4, 5, 40)
     }
@@ -73,7 +73,7 @@ def test_one_more_of_forty_says_nothing_else(
     releases = [world.release(3, site, epsilon=1.0, shots=20) for site in range(41)]
     fewer, all_of_them = (
         _package(
-            generator, pooling.pools_of_releases(generator.parts.priors, None, releases[:count])
+            generator, pooling.pools_of_releases(generator.package.priors, None, releases[:count])
         )
         for count in (40, 41)
     )

@@ -67,7 +67,7 @@ class Fleet:
 def fleet(
     any_store: ServerStore, world: World, generator: HeadGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> Fleet:
-    fleet = Fleet(any_store, world, generator.parts.priors, {})
+    fleet = Fleet(any_store, world, generator.package.priors, {})
 
     def opened(stored: StoredRelease) -> Any:
         if stored.release_id not in fleet.releases:

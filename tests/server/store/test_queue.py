@@ -88,11 +88,12 @@ def test_a_campaign_is_done_if_every_site_was_served(
     campaign = add(queue)
     queue.start_queued()
     for site, state in zip("ab", states, strict=True):
-        [counted] = queue.newest_campaigns(parts=False)
+        [counted] = queue.newest_campaigns(with_tasks=False)
         assert (counted.tasks, counted.progress) == ((), queue.find_campaign(campaign.id).progress)
         queue.update_task(campaign.id, site, state=state, made=5.0, answered=7.0)
     assert (
-        queue.newest_campaigns(parts=False)[0].progress == queue.find_campaign(campaign.id).progress
+        queue.newest_campaigns(with_tasks=False)[0].progress
+        == queue.find_campaign(campaign.id).progress
     )
     found = queue.finish(campaign.id)
     assert found.state == ended and found.finished is not None

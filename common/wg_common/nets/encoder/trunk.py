@@ -295,8 +295,8 @@ def trunk_from_file(name: str, choice: TrunkChoice, data: bytes) -> TrunkKind:
     return make(choice, data)
 
 
-def _import_trunks(name: str, place: int) -> ModuleType:
+def _import_trunks(name: str, index: int) -> ModuleType:
     """Import a module of trunks that a modality names; the last module reads files."""
     kind = find_modality(name)
-    module = (*kind.trunks, kind.trunk_file)[place]
+    module = (*kind.trunks, kind.trunk_file)[index]
     return importlib.import_module(module)

@@ -141,10 +141,12 @@ def _load_requested_trunk(
     return start, trunk
 
 
-def _answer_from_copy(trunk: EncoderTrunk, start: TrunkReply, record: bytes, seconds: int) -> bytes:
+def _answer_from_copy(
+    trunk: EncoderTrunk, first_reply: TrunkReply, record: bytes, seconds: int
+) -> bytes:
     """Return the answer for a record, from a forked copy of this process if possible."""
     if not hasattr(os, "fork"):
-        return _encode_answer(trunk, start, record)
+        return _encode_answer(trunk, first_reply, record)
     source, target = os.pipe()
     process = os.fork()
     if process == 0:
@@ -152,7 +154,7 @@ def _answer_from_copy(trunk: EncoderTrunk, start: TrunkReply, record: bytes, sec
             os.close(source)
             _limit_cpu_seconds(seconds)
             with os.fdopen(target, "wb") as stream:
-                stream.write(_encode_answer(trunk, start, record))
+                stream.write(_encode_answer(trunk, first_reply, record))
         finally:
             os._exit(0)  # ends this copy without cleanup, whatever was raised
     os.close(target)
@@ -167,12 +169,12 @@ def _answer_from_copy(trunk: EncoderTrunk, start: TrunkReply, record: bytes, sec
     return _FAILURE + f"the process ended with signal {number}".encode()
 
 
-def _encode_answer(trunk: EncoderTrunk, start: TrunkReply, data: bytes) -> bytes:
+def _encode_answer(trunk: EncoderTrunk, first_reply: TrunkReply, data: bytes) -> bytes:
     """Return the trunk's features of a record as bytes, or the reason of a failure."""
     try:
         raw, blocks = trunk.compute_features(trunk.prepare([_decode_record(data)]))
         shapes = [tuple(part.shape) for part in (raw, *blocks)]
-        expected = [(1, size) for size in (start.width, *start.local_blocks)]
+        expected = [(1, size) for size in (first_reply.width, *first_reply.local_blocks)]
         if shapes != expected:
             return _FAILURE + f"features of shape {shapes[:5]}, expected {expected[:5]}".encode()
         return _FEATURES + torch.cat([raw, *blocks], dim=1).float().numpy().astype("<f4").tobytes()

@@ -33,11 +33,11 @@ class HeadGenerator:
 
     Attributes:
         id: SHA-256 of its package, hex.
-        parts: Content of its package.
+        package: Content of its package.
     """
 
     id: str
-    parts: HeadPackage
+    package: HeadPackage
 
 
 CandidateMaker = Callable[[HeadPackage, tuple[str, ...], Posterior], Iterable[GeneratedCandidate]]
@@ -99,7 +99,7 @@ def generate_heads(
     """
     if len(labels) < 2 or len(set(labels)) != len(labels):
         raise DataError(f"labels: {len(labels)} names, expected at least two different ones")
-    parts = generator.parts
+    parts = generator.package
     name_prior = parts.fitted_priors.class_prior(labels)
     pooled_posterior = pooling.posterior_from_pools(parts.priors, pools, labels, name_prior)
     sites = np.array([supporting_sites.get(name, 0) for name in labels], dtype=np.float64)

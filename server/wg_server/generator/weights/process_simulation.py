@@ -30,11 +30,11 @@ class UnitWindows(NamedTuple):
 
     Attributes:
         values: Displayed values of the instruments, ``[m, n, C, SAMPLES]``.
-        truths: True quantities in their units, ``[m, n, Q]``.
+        true_quantities: True quantities in their units, ``[m, n, Q]``.
     """
 
     values: Tensor
-    truths: Tensor
+    true_quantities: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +49,7 @@ class SimulatedUnits:
         drift: Change of the bias over the time of the records, ``[m, C]``.
         wander: Standard deviation of the error between windows, ``[m, C]``.
         noise: Standard deviation of the error between samples, ``[m, C]``.
-        use: Relative variation of the operation, ``[m]``.
+        operation_spread: Relative variation of the operation, ``[m]``.
         fouling: Growth of a deposit between cleanings, ``[m]``.
     """
 
@@ -60,7 +60,7 @@ class SimulatedUnits:
     drift: Tensor
     wander: Tensor
     noise: Tensor
-    use: Tensor
+    operation_spread: Tensor
     fouling: Tensor
 
     def __len__(self) -> int:
@@ -79,7 +79,7 @@ def units_with_instruments(draw: RandomDraws, figures: Tensor, channels: int) ->
         drift=0.005 * care * draw.normal(count, channels),
         wander=0.004 * care * draw.log_uniform(0.3, 2, count, channels),
         noise=0.004 * draw.log_uniform(0.3, 3, count, channels) * care.sqrt(),
-        use=draw.uniform(0.05, 0.25, count),
+        operation_spread=draw.uniform(0.05, 0.25, count),
         fouling=draw.log_uniform(0.6, 1.6, count),
     )
 
@@ -106,7 +106,11 @@ class RandomOperation:
     """Random operation of units in n windows."""
 
     def __init__(self, draw: RandomDraws, units: SimulatedUnits, count: int) -> None:
-        self._draw, self._shape, self._use = draw, (len(units), count), units.use[:, None]
+        self._draw, self._shape, self._use = (
+            draw,
+            (len(units), count),
+            units.operation_spread[:, None],
+        )
 
     def draw_about(self, centre: float | Tensor, spread: float, low: float = -1e9) -> Tensor:
         """Draw values about a centre, ``[m, n]``, bounded below by ``low``."""

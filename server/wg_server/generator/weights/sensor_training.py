@@ -46,16 +46,16 @@ class SensorPlants:
 
     Attributes:
         figures: Declared figures, ``[m, f]``.
-        plain: Readings of the windows with known truth, ``[m, n, R]``.
+        raw_readings: Readings of the windows with known truth, ``[m, n, R]``.
         readings: The same readings, standardised by the other records.
-        truths: True scores of these windows, ``[m, n, Q]``.
+        true_scores: True scores of these windows, ``[m, n, Q]``.
         records: Readings of the records without truth, ``[m, k, R]``.
     """
 
     figures: Tensor
-    plain: Tensor
+    raw_readings: Tensor
     readings: Tensor
-    truths: Tensor
+    true_scores: Tensor
     records: Tensor
 
     def simulate_releases(
@@ -76,7 +76,7 @@ def draw_plants(
     units = simulator.draw_units(count)
     windows = simulator.simulate_windows(units, known_count + records)
     readings = simulator.unit.readings(windows.values, units.figures)
-    truths = simulator.unit.scale(units.figures).score(windows.truths)
+    truths = simulator.unit.scale(units.figures).score(windows.true_quantities)
     plain, other_readings = readings[:, :known_count], readings[:, known_count:]
     return SensorPlants(
         units.figures,
@@ -125,7 +125,7 @@ class SensorObjective:
         """Return the training loss of a step."""
         plants, statistics = self.draw_batch(step)
         scores = self.model.network(plants.readings, plants.figures, statistics)
-        return F.smooth_l1_loss(scores, plants.truths)
+        return F.smooth_l1_loss(scores, plants.true_scores)
 
     def evaluate(self, model: SensorModel) -> Evaluation:
         """Return the validation loss of a model, and as accuracy the R² within units."""
@@ -133,8 +133,8 @@ class SensorObjective:
         statistics = plants.simulate_releases(
             model.map, RELEASE_EPSILON, torch.Generator().manual_seed(self._seed)
         )
-        errors = model.network(plants.readings, plants.figures, statistics) - plants.truths
-        within = plants.truths - plants.truths.mean(dim=1, keepdim=True)
+        errors = model.network(plants.readings, plants.figures, statistics) - plants.true_scores
+        within = plants.true_scores - plants.true_scores.mean(dim=1, keepdim=True)
         r2 = 1 - errors.square().mean() / within.square().mean()
         return Evaluation(float(errors.square().mean()), float(r2))
 
@@ -166,7 +166,7 @@ def calibrate_and_evaluate(model: SensorModel, count: int, seed: int) -> dict[st
         "sheet alone": absent_statistics(count),
     }
     errors = {
-        name: model.network(plants.readings, plants.figures, condition) - plants.truths
+        name: model.network(plants.readings, plants.figures, condition) - plants.true_scores
         for name, condition in conditions.items()
     }
     own_errors, sheet_errors = errors["sheet and statistic"], errors["sheet alone"]

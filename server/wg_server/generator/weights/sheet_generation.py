@@ -205,8 +205,8 @@ def unpack_sheet_generator(data: bytes) -> DataSheetGenerator:
     return DataSheetGenerator(kinds, sensors)
 
 
-def _parse_network_kind(word: object) -> NetworkKind:
-    return "template" if word == "template" else "conditioned"
+def _parse_network_kind(value: object) -> NetworkKind:
+    return "template" if value == "template" else "conditioned"
 
 
 def _size_document(sizes: NetworkSizes) -> dict[str, int]:

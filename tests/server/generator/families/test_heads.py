@@ -47,7 +47,7 @@ FAMILIES = OperatorFamilies(LAYOUT, {name: _family(name) for name in WORDS})
 
 @pytest.fixture(scope="module")
 def owner(generator: HeadGenerator) -> HeadGenerator:
-    return HeadGenerator(generator.id, replace(generator.parts, operator_families=FAMILIES))
+    return HeadGenerator(generator.id, replace(generator.package, operator_families=FAMILIES))
 
 
 def _offered(generator: HeadGenerator, names: tuple[str, ...]) -> list[GeneratedCandidate]:
@@ -103,12 +103,12 @@ def test_a_family_of_fewer_classes_is_no_plant_s(owner: HeadGenerator) -> None:
 def test_a_zoo_of_rendered_tasks_has_none_and_its_package_says_nothing(
     generator: HeadGenerator,
 ) -> None:
-    assert b"own_kinds" not in package.pack_heads(generator.parts)
+    assert b"own_kinds" not in package.pack_heads(generator.package)
     assert _offered(generator, WORDS["family-2"]) == []
 
 
 def test_the_operators_families_go_through_the_package(owner: HeadGenerator) -> None:
-    again = package.unpack_heads(package.pack_heads(owner.parts)).operator_families
+    again = package.unpack_heads(package.pack_heads(owner.package)).operator_families
     assert again is not None
     assert again.layout == LAYOUT
     assert {n: f.labels for n, f in again.families.items()} == WORDS
@@ -140,7 +140,7 @@ def test_arrays_that_do_not_fit_together_are_refused(wrong: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("before", [("families", "names"), ("network", "names", "owned")])
 def test_heads_of_other_fields_are_refused(owner: HeadGenerator, before: tuple[str, ...]) -> None:
-    packed = package.pack_heads(owner.parts)
+    packed = package.pack_heads(owner.package)
     tensors, document = container.unpack_tensors(
         packed, "generator", form=package.FORMAT, version=package.VERSION, limit=len(packed)
     )

@@ -58,7 +58,7 @@ def weighed(priors: ModelVariances, sites: Sequence[SiteEvidence]) -> dict[int, 
 def test_a_site_with_exchanged_labels_is_left_out_and_the_others_are_not(
     world: World, generator: HeadGenerator
 ) -> None:
-    priors, own = generator.parts.priors, little(world)
+    priors, own = generator.package.priors, little(world)
     honest = [evidence(world, site) for site in range(1, 6)]
     assert list(weighed(priors, [own, *honest, evidence(world, 6, MOVED)])) == [1, 2, 3, 4, 5]
     assert list(weighed(priors, [own, *honest])) == [1, 2, 3, 4, 5]
@@ -69,7 +69,7 @@ def test_two_of_five_who_agree_do_not_make_the_others_look_odd(
 ) -> None:
     honest = [evidence(world, site) for site in range(1, 5)]
     sybils = [evidence(world, site, MOVED) for site in (5, 6)]
-    found = weighed(generator.parts.priors, [little(world), *sybils, *honest])
+    found = weighed(generator.package.priors, [little(world), *sybils, *honest])
     assert list(found) == [3, 4, 5, 6]
 
 
@@ -78,13 +78,13 @@ def test_of_two_others_the_one_that_the_plant_agrees_with_is_kept(
 ) -> None:
     own = site_evidence(world.release(FAMILY, 0, epsilon=4.0, shots=200), LABELS)
     others = [evidence(world, 1, MOVED), evidence(world, 2)]
-    assert list(weighed(generator.parts.priors, [own, *others])) == [2]
+    assert list(weighed(generator.package.priors, [own, *others])) == [2]
 
 
 def test_exchanged_labels_cost_the_others_no_accuracy(
     world: World, generator: HeadGenerator
 ) -> None:
-    priors, own = generator.parts.priors, little(world)
+    priors, own = generator.package.priors, little(world)
     honest = [evidence(world, site) for site in (1, 2, 3)]
     hostile = [
         replace(evidence(world, site, MOVED), noise=np.zeros(4), counts=np.full(4, 1e6))
@@ -100,7 +100,7 @@ def test_the_pull_of_one_site_is_bounded_however_far_away_and_sure_it_is(
     world: World, generator: HeadGenerator
 ) -> None:
     """Beyond some distance it has none; before it, the pull is less than the model's own spread."""
-    priors, own = generator.parts.priors, little(world)
+    priors, own = generator.package.priors, little(world)
     honest = [evidence(world, site) for site in (1, 2, 3, 4)]
     sure = replace(evidence(world, 5), noise=np.zeros(4), counts=np.full(4, 1e6))
     away = np.array([1.0, -1.0, 1.0, -1.0])[:, None] * np.ones(DIMENSION) / DIMENSION**0.5
@@ -125,7 +125,7 @@ def test_fewer_than_three_sites_say_nothing_of_who_is_odd(
     world: World, generator: HeadGenerator, count: int
 ) -> None:
     others = [evidence(world, 1, MOVED)][:count]
-    found = weighed(generator.parts.priors, [little(world), *others])
+    found = weighed(generator.package.priors, [little(world), *others])
     assert list(found) == list(range(1, count + 1))
 
 
@@ -140,7 +140,7 @@ def test_an_odd_site_and_one_of_another_dimension_are_left_out(
     others = [world.release(FAMILY, i, epsilon=4.0, shots=200) for i in range(1, 6)]
     odd = world.release(FAMILY, 6, epsilon=4.0, shots=200, labels=MOVED)
     own = world.release(FAMILY, 0, epsilon=1.0, shots=20)
-    pools = pooling.pools_of_releases(generator.parts.priors, own, [odd, short, *others])
+    pools = pooling.pools_of_releases(generator.package.priors, own, [odd, short, *others])
     assert [pool.sites for pool in pools] == [5]
 
 
@@ -163,13 +163,13 @@ def test_sites_that_mean_the_same_stand_behind_their_classes(
     world: World, generator: HeadGenerator
 ) -> None:
     sites = [evidence(world, number) for number in range(9)]
-    assert (behind(generator.parts.priors, sites) >= 3).all()
+    assert (behind(generator.package.priors, sites) >= 3).all()
 
 
 def test_three_of_nine_that_exchange_two_classes_leave_fewer_than_three_behind_them(
     world: World, generator: HeadGenerator
 ) -> None:
-    priors = generator.parts.priors
+    priors = generator.package.priors
     sites = [evidence(world, number) for number in range(9)]
     attacked = [*map(exchanged, sites[:3]), *sites[3:]]
     colluders = [
@@ -187,6 +187,6 @@ def test_evidence_that_is_mostly_noise_stands_behind_nothing(
         for number in range(6)
     ]
     colluders = [exchanged(evidence(world, number)) for number in range(6, 9)]
-    assert (behind(generator.parts.priors, sites) == 0).all()
-    assert (behind(generator.parts.priors, [*sites, *colluders])[:2] < 3).all()
-    assert (behind(generator.parts.priors, sites[:1]) == 0).all(), "no peer"
+    assert (behind(generator.package.priors, sites) == 0).all()
+    assert (behind(generator.package.priors, [*sites, *colluders])[:2] < 3).all()
+    assert (behind(generator.package.priors, sites[:1]) == 0).all(), "no peer"

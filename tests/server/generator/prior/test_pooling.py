@@ -23,7 +23,7 @@ LABELS = ("c0", "c1", "c2", "c3")
 
 @pytest.fixture(scope="module")
 def priors(generator: HeadGenerator) -> ModelVariances:
-    return generator.parts.priors
+    return generator.package.priors
 
 
 def evidence(world: World, site: int, labels: tuple[str, ...] = LABELS) -> SiteEvidence:

@@ -63,7 +63,7 @@ def _perfect(units: SimulatedUnits) -> SimulatedUnits:
 def _balances(shop: ProcessSimulator, units: SimulatedUnits) -> tuple[Tensor, Tensor]:
     windows = shop.simulate_windows(units, 40)
     readings = shop.unit.readings(windows.values, units.figures)
-    return readings[..., _PLAIN:], shop.unit.scale(units.figures).score(windows.truths)
+    return readings[..., _PLAIN:], shop.unit.scale(units.figures).score(windows.true_quantities)
 
 
 def test_the_duty_of_perfect_instruments_is_that_of_the_balances(shop: ProcessSimulator) -> None:
@@ -94,7 +94,7 @@ def test_units_and_windows_are_drawn_by_their_seed(shop: ProcessSimulator) -> No
 
 def test_scores_become_values_again(shop: ProcessSimulator) -> None:
     units = shop.draw_units(5)
-    truths = shop.simulate_windows(units, 40).truths
+    truths = shop.simulate_windows(units, 40).true_quantities
     scale = shop.unit.scale(units.figures)
     assert torch.allclose(scale.value(scale.score(truths)), truths, rtol=1e-4)
 
