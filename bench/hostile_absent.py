@@ -113,7 +113,7 @@ def _accepted_sites(
     used, behind = [], np.zeros(len(sites[0].counts))
     for number, site in enumerate(sites[1:], 1):
         by = influence.compare_with_peers(priors, site, [*sites[:number], *sites[number + 1 :]])
-        if not by.odd:
+        if not by.is_outlier:
             used.append(replace(site, noise=site.noise + by.noise))
-        behind += by.behind
+        behind += by.agreed_classes
     return used, behind

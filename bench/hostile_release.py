@@ -229,7 +229,7 @@ def _accepted_sites(
         (site, influence.compare_with_peers(priors, site, [*sites[:number], *sites[number + 1 :]]))
         for number, site in enumerate(sites)
     ]
-    return [replace(x, noise=x.noise + by.noise) for x, by in judged[1:] if not by.odd]
+    return [replace(x, noise=x.noise + by.noise) for x, by in judged[1:] if not by.is_outlier]
 
 
 def _accuracy(

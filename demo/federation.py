@@ -208,7 +208,8 @@ class Federation:
     ) -> tuple[str | Path, ...]:
         return (
             "wg-client", "statistics", "--home", self._home(plant),
-            "--out", self._release_file(plant), "--of", statistics, "--epsilon", epsilon, "--delta", DELTA,
+            "--out", self._release_file(plant), "--of", statistics,
+            "--epsilon", epsilon, "--delta", DELTA,
         )  # fmt: skip
 
     def _generate(self, server: Path, plants: Sequence[Plant]) -> None:

@@ -220,19 +220,19 @@ class GeneratorPools:
         drawn_peers = [peer for peer in peers if peer.site != row.site][:PEER_COUNT]
         evidence = [self._evidence(peer.release_id, labels) for peer in drawn_peers]
         agreement = influence.compare_with_peers(self._priors, site, evidence)
-        if agreement.odd:
+        if agreement.is_outlier:
             log.warning(
                 "site %s: its classes are other ones than those of these names at other sites; its"
                 " release is left out",
                 row.site,
             )
         behind = tuple(
-            name for name, stands in zip(labels, agreement.behind, strict=True) if stands
+            name for name, stands in zip(labels, agreement.agreed_classes, strict=True) if stands
         )
         return replace(
             row,
             noise=agreement.noise,
-            used=not agreement.odd,
+            used=not agreement.is_outlier,
             behind=canonical.encode(behind).decode(),
             added=changes,
             removed=0,

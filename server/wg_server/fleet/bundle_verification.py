@@ -80,7 +80,9 @@ class ExpectedSigners(TypedDict):
     witness_key: PublicKey | None
 
 
-def verify_bundle(statistics: StatisticsBundle, **place: Unpack[ExpectedSigners]) -> None:
+def verify_bundle(
+    statistics: StatisticsBundle, **expected_signers: Unpack[ExpectedSigners]
+) -> None:
     """Verify that a release is on a ledger: its entries, their proofs, and the cosignatures.
 
     The site's signature on the release is verified elsewhere (``statistics_file.decode_release``).
@@ -91,15 +93,19 @@ def verify_bundle(statistics: StatisticsBundle, **place: Unpack[ExpectedSigners]
     """
     charge = _decode_entry(statistics.charge_entry, Charge, "charge entry")
     release = _decode_entry(statistics.release_entry, Release, "release entry")
-    _check_inclusion("charge", charge, statistics.charge_entry, statistics.charge_proof, place)
-    _check_inclusion("release", release, statistics.release_entry, statistics.release_proof, place)
+    _check_inclusion(
+        "charge", charge, statistics.charge_entry, statistics.charge_proof, expected_signers
+    )
+    _check_inclusion(
+        "release", release, statistics.release_entry, statistics.release_proof, expected_signers
+    )
     _check_release_entry(charge, release, statistics.release)
     check_charge_terms(charge, statistics.release)
     check_mechanism_price(charge)
 
 
 def verify_statement_bundle(
-    statement_bundle: StatementBundle, **place: Unpack[ExpectedSigners]
+    statement_bundle: StatementBundle, **expected_signers: Unpack[ExpectedSigners]
 ) -> PublicStatement:
     """Verify that a public statement is on a ledger, and return it; see ``verify_bundle``.
 
@@ -108,7 +114,9 @@ def verify_statement_bundle(
         VerificationError: The statement is not on the ledger.
     """
     statement = _decode_entry(statement_bundle.entry, PublicStatement, "statement entry")
-    _check_inclusion("statement", statement, statement_bundle.entry, statement_bundle.proof, place)
+    _check_inclusion(
+        "statement", statement, statement_bundle.entry, statement_bundle.proof, expected_signers
+    )
     return statement
 
 
@@ -188,11 +196,11 @@ def _check_inclusion(
     entry: Charge | Release | PublicStatement,
     data: bytes,
     text: bytes,
-    place: ExpectedSigners,
+    expected_signers: ExpectedSigners,
 ) -> None:
     """Verify that an entry is in the log as its proof states, under a signed checkpoint."""
     entry_proof = proof.decode(text, subject=f"{name} proof")
-    origin, witness_name = place["ledger_origin"], place["witness_name"]
+    origin, witness_name = expected_signers["ledger_origin"], expected_signers["witness_name"]
     if entry.head.origin != origin:
         raise VerificationError(f"{name} entry: of log {entry.head.origin!r}, expected {origin!r}")
     if entry_proof.index != entry.head.seq:
@@ -201,11 +209,13 @@ def _check_inclusion(
         )
     try:
         entry_proof.verify(data)
-        checkpoints.verify(entry_proof.note, origin, place["ledger_key"])
+        checkpoints.verify(entry_proof.note, origin, expected_signers["ledger_key"])
         if witness_name is not None:
-            if place["witness_key"] is None:
+            if expected_signers["witness_key"] is None:
                 raise VerificationError(f"no key of witness {witness_name} is known")
-            checkpoints.verify_cosignature(entry_proof.note, witness_name, place["witness_key"])
+            checkpoints.verify_cosignature(
+                entry_proof.note, witness_name, expected_signers["witness_key"]
+            )
     except VerificationError as error:
         raise VerificationError(f"{name} proof: {error}") from error
 

@@ -146,24 +146,24 @@ class _TlsServer(uvicorn.Server):
             )
 
     def _close_cancelled_connection(
-        self, sock: socket.socket, visitor: PeerConnection, welcome: asyncio.Task[None]
+        self, sock: socket.socket, connection: PeerConnection, set_up: asyncio.Task[None]
     ) -> None:
         """Close a connection whose TLS set-up the server's shutdown cancelled."""
-        if welcome.cancelled():
-            self.connection_limit.remove_connection(visitor)
+        if set_up.cancelled():
+            self.connection_limit.remove_connection(connection)
             sock.close()
 
-    async def _set_up_connection(self, sock: socket.socket, visitor: PeerConnection) -> None:
+    async def _set_up_connection(self, sock: socket.socket, connection: PeerConnection) -> None:
         tls: dict[str, Any] = {}
         if self.config.ssl is not None:
             tls = {"ssl": self.config.ssl, "ssl_handshake_timeout": HEADER_SECONDS}
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: _HttpProtocol(self, visitor), sock, **tls
+                lambda: _HttpProtocol(self, connection), sock, **tls
             )
         except OSError as error:  # no TLS, a certificate of another authority, or a timeout
-            log.debug("a connection from %s ended before a request: %s", visitor.peer, error)
-            self.connection_limit.remove_connection(visitor)
+            log.debug("a connection from %s ended before a request: %s", connection.peer, error)
+            self.connection_limit.remove_connection(connection)
             sock.close()
 
 

@@ -30,7 +30,7 @@ class MethodScores:
             self._values.setdefault(method, []).append(value)
 
     def table_rows(self) -> dict[str, dict[str, float]]:
-        """Return accuracy of each method and gain of ``completed`` over the method, with errors."""
+        """Return each method's accuracy, and the gain of ``completed`` over it, with errors."""
         table = {}
         for method, values in self._values.items():
             mean, error = cluster_mean(np.array(values), self._families)

@@ -9,8 +9,8 @@ The variance of a site is the lower median over all other sites: a minority of t
 a normal site an outlier nor an outlier normal. It is added to the site's noise, so that a site
 counts less the more it disagrees, and its total influence, the product of the two, is bounded.
 
-A site *stands behind* a class if a Bayes factor says that the site and the others mean one class by
-the name rather than two. The number of such sites is reported to plants.
+A site *agrees* on a class if a Bayes factor says that the site and the others mean one class by the
+name rather than two. The number of such sites is reported to plants.
 
 The identity of a site has no effect. The computation is post-processing of releases, and costs no
 privacy.
@@ -44,14 +44,15 @@ class PeerAgreement:
 
     Attributes:
         noise: Variance to be added to the noise on each entry of its means.
-        odd: True if its classes differ from the peers' significantly, and by more than half the
-            mean squared distance of two classes; such a site is left out.
-        behind: Mask of the classes that it stands behind, ``[K]``; all False for an odd site.
+        is_outlier: True if its classes differ from the peers' significantly, and by more than half
+            the mean squared distance of two classes; such a site is left out.
+        agreed_classes: Mask of the classes on which it agrees with its peers, ``[K]``; all False
+            for an outlier.
     """
 
     noise: float
-    odd: bool
-    behind: NDArray[np.bool_]
+    is_outlier: bool
+    agreed_classes: NDArray[np.bool_]
 
 
 def compare_with_peers(
@@ -76,7 +77,7 @@ def compare_with_peers(
 def log_bayes_factors(
     priors: ModelVariances, site: SiteEvidence, peers: Sequence[SiteEvidence], noise: float
 ) -> Floats:
-    """Return the log Bayes factors for one class behind a name rather than two, ``[K]``.
+    """Return the log Bayes factors that a name means one class rather than two, ``[K]``.
 
     Let x be the difference of the site's mean of a class from its peers' mean, both relative to the
     means of their common classes, s the model's variance of x for a single class, and T the

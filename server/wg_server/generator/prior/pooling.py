@@ -89,13 +89,14 @@ class PooledReleases:
         root: Merkle tree hash (RFC 6962, section 2.1) over the sorted ids of all releases in these
             pools, including the site's own if one has it; empty if there are no releases.
         releases: Number of these releases.
-        behind: Number of other sites that stand behind each class (``influence``), by class name.
+        supporting_sites: Number of other sites that agree on each class (``influence``), by class
+            name.
     """
 
     pools: tuple[EvidencePool, ...]
     root: str
     releases: int
-    behind: Mapping[str, int] = field(default_factory=dict)
+    supporting_sites: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def other_sites(self) -> int:
@@ -158,7 +159,7 @@ def pools_of_releases(
         ]
         site = site_evidence(release, labels)
         agreement = influence.compare_with_peers(priors, site, peers)
-        if not agreement.odd:
+        if not agreement.is_outlier:
             part = single_site_pool(
                 priors, labels, replace(site, noise=site.noise + agreement.noise)
             )

@@ -41,24 +41,24 @@ class HeadGenerator:
 
 
 CandidateMaker = Callable[[HeadPackage, tuple[str, ...], Posterior], Iterable[GeneratedCandidate]]
-"""Source of candidates: a function of a generator's parts, a plant's label domain, and the
+"""Source of candidates: a function of a generator's package, a plant's label domain, and the
 posterior from other sites and class names. A new source needs such a function, an entry in
 ``CANDIDATE_MAKERS``, and a name in ``wg_common.catalogue``."""
 
 
 def family_heads(
-    parts: HeadPackage, labels: tuple[str, ...], pooled_means: Posterior
+    package: HeadPackage, labels: tuple[str, ...], pooled_means: Posterior
 ) -> Iterator[GeneratedCandidate]:
     """Yield heads of the operator's families, which plants standardise by their own records."""
-    if parts.operator_families is not None:
-        offers = families.family_candidates(parts.operator_families, labels)
+    if package.operator_families is not None:
+        offers = families.family_candidates(package.operator_families, labels)
         for number, (source, tensors, privacy) in enumerate(offers):
             name = f"{source}-{number + 1}" if number else source
             yield GeneratedCandidate(name, source, tensors, privacy=privacy)
 
 
 def posterior_candidates(
-    parts: HeadPackage, labels: tuple[str, ...], pooled_means: Posterior
+    package: HeadPackage, labels: tuple[str, ...], pooled_means: Posterior
 ) -> Iterator[GeneratedCandidate]:
     """Yield the estimate of class means from other sites' releases, unless it is too large."""
     if len(labels) <= MAX_POSTERIOR_CLASSES:
@@ -92,7 +92,7 @@ def generate_heads(
         generator: Generator from ``load_head_generator``.
         pools: Pools of other sites, by kind, without the plant's own release.
         labels: The site's label domain, in the order of class rows.
-        supporting_sites: Number of other sites that stand behind each class, by class name.
+        supporting_sites: Number of other sites that agree on each class, by class name.
 
     Raises:
         DataError: There are too few or too many labels, or one is repeated.

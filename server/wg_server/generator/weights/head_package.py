@@ -43,25 +43,25 @@ class HeadPackage:
         return ClassPriors(self.priors, self.names)
 
 
-def pack_heads(parts: HeadPackage) -> bytes:
+def pack_heads(package: HeadPackage) -> bytes:
     """Encode a generator's package of heads."""
     tensors = {
-        f"priors.{name}": torch.tensor(getattr(parts.priors, name), dtype=torch.float64)
+        f"priors.{name}": torch.tensor(getattr(package.priors, name), dtype=torch.float64)
         for name in _PRIOR_FIELDS
     }
     document: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
-        "encoder": parts.encoder,
-        "architecture": parts.architecture,
+        "encoder": package.encoder,
+        "architecture": package.architecture,
     }
-    if parts.operator_families is not None:
-        arrays = parts.operator_families.arrays()
+    if package.operator_families is not None:
+        arrays = package.operator_families.arrays()
         tensors |= {f"{_FAMILIES_PREFIX}.{k}": torch.from_numpy(v) for k, v in arrays.items()}
-        document[_FAMILIES_PREFIX] = _describe_families(parts.operator_families)
-    if parts.names is not None:
+        document[_FAMILIES_PREFIX] = _describe_families(package.operator_families)
+    if package.names is not None:
         for name in _NAME_MAP_FIELDS:
-            value = getattr(parts.names, name)
+            value = getattr(package.names, name)
             tensors[f"{_NAME_MAP_PREFIX}.{name}"] = torch.tensor(value, dtype=torch.float64)
     return container.pack_tensors(tensors, _HEADER_KEY, document)
 

@@ -51,7 +51,7 @@ def weighed(priors: ModelVariances, sites: Sequence[SiteEvidence]) -> dict[int, 
     return {
         number: replace(sites[number], noise=sites[number].noise + found.noise)
         for number, found in judged.items()
-        if number and not found.odd
+        if number and not found.is_outlier
     }
 
 
@@ -150,7 +150,7 @@ def behind(priors: ModelVariances, sites: Sequence[SiteEvidence]) -> np.ndarray:
         influence.compare_with_peers(priors, site, [*sites[:number], *sites[number + 1 :]])
         for number, site in enumerate(sites)
     ]
-    return np.asarray(np.sum([found.behind for found in judged], axis=0))
+    return np.asarray(np.sum([found.agreed_classes for found in judged], axis=0))
 
 
 def exchanged(site: SiteEvidence) -> SiteEvidence:
@@ -176,7 +176,7 @@ def test_three_of_nine_that_exchange_two_classes_leave_fewer_than_three_behind_t
         influence.compare_with_peers(priors, site, [*attacked[:number], *attacked[number + 1 :]])
         for number, site in enumerate(attacked[:3])
     ]
-    assert not any(found.behind[:2].any() for found in colluders)
+    assert not any(found.agreed_classes[:2].any() for found in colluders)
 
 
 def test_evidence_that_is_mostly_noise_stands_behind_nothing(
