@@ -53,7 +53,7 @@ class _CheckedRecords(Sequence[Record]):
         if isinstance(index, slice):
             return [self[row] for row in range(*index.indices(len(self)))]
         record: Record = self._records[index]
-        self._modality.check_records([record], index)
+        self._modality.check_records([record], first_index=index)
         return record
 
 

@@ -154,7 +154,8 @@ def _generate_heads(
         )
     generator = load_head_generator_cached(version.heads_path, version.summary.generator)
     releases = pools.pooled_releases(generator.id, generator.package.priors, plant)
-    return generate_heads(generator, releases.pools, plant.labels, releases.supporting_sites), releases
+    candidates = generate_heads(generator, releases.pools, plant.labels, releases.supporting_sites)
+    return candidates, releases
 
 
 @lru_cache(1)

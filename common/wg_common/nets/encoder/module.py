@@ -159,7 +159,7 @@ class Encoder:
         with isolation.limit_to_one_thread(), torch.inference_mode():
             for row in range(len(records)):
                 (record,) = records[row : row + 1]
-                modality_of(self.modality).check_records([record], row)
+                modality_of(self.modality).check_records([record], first_index=row)
                 numbers[row] = reading_map(record_readings(kind, figures, record)).numpy()
         return np.where(np.isfinite(numbers).all(axis=1, keepdims=True), numbers, np.float32(0))
 
