@@ -171,10 +171,10 @@ def _pad_classes(name: str, value: Tensor, k: int) -> Tensor:
     return F.pad(value, (0, missing) if value.ndim == 1 else (0, 0, 0, missing))
 
 
-def head_loss(batch: dict[str, Tensor], shift: Tensor) -> Tensor:
+def head_loss(batch: dict[str, Tensor], mean_shift: Tensor) -> Tensor:
     """Cross-entropy of the heads that plants fit from shifted means ``[n, K, d]``."""
     here = (~batch["absent"]).float()[..., None]
-    solved = batch["solved"] + torch.einsum("nijd,njd->nid", batch["gain"], shift * here)
+    solved = batch["solved"] + torch.einsum("nijd,njd->nid", batch["gain"], mean_shift * here)
     centre, delta = solved[:, :1], solved[:, 1:]
     deviations = (delta + batch["keep"] * (batch["means"] - centre - delta)) * here
     length = torch.einsum("nkd,nde,nke->nk", deviations, batch["whitener"], deviations)

@@ -181,7 +181,7 @@ def count_verdicts(
 
     Args:
         features: Local features of the plant's records, then of foreign records.
-        good_class: The good class.
+        good_class: Index of the class of good records.
     """
     classes, trunk = plant.class_count, plant.encoder_features
     fitted = plant.local_only_model
@@ -194,7 +194,7 @@ def count_verdicts(
     chances = cap_probabilities(logits, supported_probability(len(plant.evaluated_labels)))
     layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
     test = novelty.fit_novelty_test(features[labelled], layout, plant.units)
-    is_new, is_unlike = _flag_unlike(test, x)
+    is_new, is_unlike = _flag_unlike_records(test, x)
     good = np.arange(classes) == good_class
     labels, groups, evidence = plant.evaluated_labels, plant.evaluated_groups, None
     if fitted.logits is not None:
@@ -230,7 +230,7 @@ def count_verdicts(
     return found
 
 
-def _flag_unlike(
+def _flag_unlike_records(
     novelty_test: novelty.NoveltyTest | None, x: Floats
 ) -> tuple[NDArray[np.bool_], ...]:
     """Flag records ``[n, D]`` that are new, and those that are too unlike for a pass."""

@@ -25,8 +25,8 @@ class TotalSpend:
 
     Attributes:
         epsilon: Composed epsilon at ``delta``, in closed form.
-        delta: Smallest delta of a cap.
-        cap_epsilon: Smallest epsilon of a cap.
+        delta: Smallest delta among the caps of the budgets.
+        cap_epsilon: Smallest epsilon among the caps of the budgets.
         budgets: Number of budgets with some spend.
         logs: Number of logs in the sum besides the verified log.
         at_least: True if a log or a history may have further, unknown charges.

@@ -36,7 +36,7 @@ class CampaignOrder:
         deliver_seconds: Time limit for fetching a package; None: ``DEFAULT_TIME_LIMIT``.
         min_sites: Number of releases to wait for; None: 2, or 1 for a single site.
         statistics: Kind of statistics asked for.
-        grace_seconds: Time to wait for the remaining sites after that.
+        grace_seconds: Seconds to wait for the remaining sites after ``min_sites`` releases.
         asks_unshared: True: ask for class statistics even if no other site is known to share a
             class.
         id: Id of the campaign.

@@ -137,7 +137,7 @@ class Campaign:
         collect_seconds: Time limit of a site's answer.
         deliver_seconds: Time limit within which a site fetches its package.
         min_sites: Number of releases to wait for, if still possible, before packages are made.
-        grace_seconds: Time to wait for the remaining sites after that.
+        grace_seconds: Seconds to wait for the remaining sites after ``min_sites`` releases.
         started: Time at which a server started it; zero before.
         paused_at: Time at which it was paused; zero if it is not paused.
         state: State of the campaign; ``partial``: finished, and some site was not served.

@@ -89,7 +89,7 @@ class SourcePlan:
         sites: Number of sites of each family: the same classes, other records, another camera.
         per_class: Records of each class at each site.
         strength: Deviation of a site's camera from a clean one, 0 to 1.
-        only: SourceKind of family that a procedural source draws; empty: all kinds.
+        only: Kind of family that a procedural source draws; empty: all kinds.
         path: Path of the files; empty for procedural sources.
         name: Name in provenance; empty: the kind.
         licence: Licence in provenance; required with ``path``.
