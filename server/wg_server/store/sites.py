@@ -124,8 +124,8 @@ class ServerStore(LedgerTable, ReleaseTable):
         }
         digest = _hash_lines([tls_key, first_entries.genesis, *keys.values()])
         with self.engine.begin() as connection:
-            again = _spend_token(connection, request, digest, current_time)
             database.lock_table(connection, sites)  # "nobody else has this key" is about all rows
+            again = _spend_token(connection, request, digest, current_time)
             if again:
                 _check_same_keys(require_site(connection, request.site), keys)
             _check_keys_not_taken(connection, request.site, keys)
@@ -173,6 +173,7 @@ class ServerStore(LedgerTable, ReleaseTable):
             ConfigError: No site has this name.
         """
         with self.engine.begin() as connection:
+            database.lock_table(connection, schema.site)  # first, as all do: else a deadlock
             if find_site(connection, site, lock=True) is None:
                 raise ConfigError(f"site {site}: unknown; see 'wg-server sites'")
             _revoke_certificates(connection, site, current_time)

@@ -5,14 +5,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from tests.patience import wait_until
 from tests.server.enrolling import UNSEEN, empty_request
 from tests.server.rows import add_sites, release_of
 
-from wg_core.errors import ConfigError, RefusedError, VerificationError
+from wg_core.errors import ConfigError, RefusedError, StorageError, VerificationError
 from wg_core.privacy.schema import MACHINE_STATISTICS
 from wg_core.wire.protocol import EnrolmentRequest
+from wg_server.store import sites
 from wg_server.store.database import open_engine
 from wg_server.store.sites import CERTIFICATES_LIMIT, ServerStore
 
@@ -281,3 +285,37 @@ def test_sites_are_read_by_pages_and_found_by_a_part_of_their_name(store: Server
     page, count = store.search_sites("Plant-", offset=2, rows=2)
     assert ([site.name for site in page], count) == (names[2:4], 5)
     assert store.search_sites("plant_", offset=0, rows=9) == ([], 0)
+
+
+def test_a_site_that_sends_new_keys_cannot_keep_itself_from_being_revoked(
+    enrolled: ServerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both change the site's row; a deadlock would end one of them."""
+    site, refusals = enrolled.require_site("plant-a"), list[Exception]()
+    is_postgresql = enrolled.engine.dialect.name == "postgresql"
+    waiting = sa.text("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+
+    def rotate() -> None:
+        try:
+            enrolled.rotate_ledger_key(site, "x", NOW, lambda key, checkpoint: (b"", 1, b""))
+        except (RefusedError, StorageError) as error:
+            refusals.append(error)
+
+    def is_blocked() -> bool:
+        with enrolled.engine.connect() as connection:
+            return connection.execute(waiting).first() is not None
+
+    thread = threading.Thread(target=rotate)
+    revoke_certificates = sites._revoke_certificates
+
+    def rotate_meanwhile(*words: Any) -> None:
+        thread.start()
+        if is_postgresql:
+            wait_until(is_blocked, "the other transaction")
+        revoke_certificates(*words)
+
+    monkeypatch.setattr(sites, "_revoke_certificates", rotate_meanwhile)
+    enrolled.revoke("plant-a", NOW)
+    thread.join()
+    assert [type(error) for error in refusals] == [RefusedError]
+    assert enrolled.require_site("plant-a").state == "revoked"
