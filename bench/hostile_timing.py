@@ -37,7 +37,7 @@ from tests.server.generators import install
 from wg_audit.installed import records
 from wg_audit.installed.plant import PlantSetup
 from wg_client.release import canary_audit
-from wg_client.release.look import freeze_data, inspect_home_data
+from wg_client.release.home_freeze import freeze_data, inspect_home_data
 from wg_core import atomic
 from wg_core.fleet.interface import NodeHandlers, NodeOptions
 from wg_core.fleet.node import run_node
@@ -107,7 +107,7 @@ Block = dict[str, float]
 
 
 def _measure_times(folder: Path, rounds: int, processes: int) -> tuple[list[Block], list[Block]]:
-    encoder = canary_audit._GivenFeatures(dimension=DIMENSION)
+    encoder = canary_audit._ByteEncoder(dimension=DIMENSION)
     home = make_home(folder / "server")
     home.encoder.write_bytes(repr(encoder).encode())
     install(home)
@@ -145,7 +145,7 @@ def _make_plant(
     root: Path,
     kind: str,
     port: int,
-    encoder: canary_audit._GivenFeatures,
+    encoder: canary_audit._ByteEncoder,
     number: int,
 ) -> None:
     fleet_processes.enrol(server, root, root.name)

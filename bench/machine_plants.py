@@ -254,9 +254,9 @@ class PlantEvaluation:
         self._encoded: NDArray[np.floating] | None = None
         self._recipient: Any = SimpleNamespace(
             features=EncodedRecords(
-                local=encoder.encode_local(list(plant.own[0])).astype(np.float32),
-                dimension=encoder.dimension,
-                scaled=encoder.scaled_dimension,
+                local_features=encoder.encode_local(list(plant.own[0])).astype(np.float32),
+                released_width=encoder.dimension,
+                scaled_width=encoder.scaled_dimension,
                 clip_radius=CLIP_RADIUS,
             ),
             layout=FeatureLayout(encoder.scaled_dimension, encoder.local_blocks),

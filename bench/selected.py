@@ -87,9 +87,9 @@ def offered_families(
     """Return the operator's families among the candidates, with features ``[n, D]`` of a plant."""
     layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
     features = EncodedRecords(
-        local=local.astype(np.float32),
-        dimension=encoder.dimension,
-        scaled=encoder.scaled_dimension,
+        local_features=local.astype(np.float32),
+        released_width=encoder.dimension,
+        scaled_width=encoder.scaled_dimension,
         clip_radius=CLIP_RADIUS,
     )
     architecture = find_modality(encoder.modality).head

@@ -67,11 +67,16 @@ class Setting:
 
 
 SETTINGS = (
-    *(Setting(s, n, e, 3) for s in ("S1", "S2") for n in (5, 20) for e in published.EPSILONS),
+    *(
+        Setting(s, n, e, 3)
+        for s in ("S1", "S2")
+        for n in (5, 20)
+        for e in published.PUBLISHED_EPSILONS
+    ),
     *(Setting(s, n, 4.0, 1) for s in ("S1", "S2") for n in (5, 20)),
-    *(Setting("S3", 20, e, 3) for e in published.EPSILONS),
+    *(Setting("S3", 20, e, 3) for e in published.PUBLISHED_EPSILONS),
     Setting("S3", 20, 4.0, 1),
-    *(Setting(s, 60, e, 3) for s in ("S1", "S2") for e in published.EPSILONS),
+    *(Setting(s, 60, e, 3) for s in ("S1", "S2") for e in published.PUBLISHED_EPSILONS),
 )
 
 

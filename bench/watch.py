@@ -18,7 +18,7 @@ from bench.plants import DATASETS, Floats, Plants
 from bench.tables import markdown
 
 from wg_client.models import drift, novelty
-from wg_client.operation.watch import FALSE_ALARMS, TEST_COUNT
+from wg_client.operation.watch import FALSE_ALARM_RATE, TEST_COUNT
 from wg_common.inference.family_head import FeatureLayout
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.site.home import ServerHome
@@ -84,7 +84,7 @@ def test_alarms(
     encoder: Encoder, frozen_features: Floats, new_features: Floats, rng: np.random.Generator
 ) -> tuple[bool, bool]:
     """Return whether features, and whether the number of new records, raise an alarm."""
-    level = FALSE_ALARMS / TEST_COUNT
+    level = FALSE_ALARM_RATE / TEST_COUNT
     dimension, layout = (
         encoder.dimension,
         FeatureLayout(encoder.scaled_dimension, encoder.local_blocks),

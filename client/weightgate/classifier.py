@@ -58,7 +58,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
             ConfigError: There is no home or no such model.
             VerificationError: The model's file differs from the one that was stored.
         """
-        plant, manifest, name = self._chosen_model()
+        plant, manifest, name = self._find_model()
         store.load_tensors(plant.home, manifest, name)  # raises if the file is missing or changed
         self.classes_ = np.array(manifest.labels)
         self.label_count_ = manifest.judged_labels
@@ -84,13 +84,13 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
             folds = stratified_folds(labels, streams.stream_generator(Stream.SELECTION_FOLDS))
             self.head_ = fit_local_only(features, labels, len(self.classes_), folds).head
             return self
-        plant, manifest, name = self._chosen_model()
+        plant, manifest, name = self._find_model()
         self.classes_ = np.array(manifest.labels)
-        labels = _indices(np.asarray(y), manifest.labels)
+        labels = _label_indices(np.asarray(y), manifest.labels)
         self.label_count_ = len(labels)
         start = head_from_tensors(store.load_tensors(plant.home, manifest, name))
         folds = stratified_folds(labels, streams.stream_generator(Stream.SELECTION_FOLDS))
-        features = self._inputs(plant, manifest, X)
+        features = self._compute_inputs(plant, manifest, X)
         if len(features) != len(labels):
             raise DataError(f"y: {len(labels)} labels of {len(features)} records")
         start = start.pad_features(features.shape[1])  # it may ignore a delivered network
@@ -120,24 +120,24 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
             features = validate_data(self, X, dtype=np.float64, reset=False)
             head: LinearHead = self.head_
             return head.logits(features)
-        plant, manifest, name = self._chosen_model()
-        inputs = self._inputs(plant, manifest, X)
+        plant, manifest, name = self._find_model()
+        inputs = self._compute_inputs(plant, manifest, X)
         if hasattr(self, "head_"):
             return self.head_.logits(inputs)
         return predict.model_logits(plant.home, manifest, name, inputs)
 
-    def _chosen_model(self) -> tuple[Plant, ModelsManifest, str]:
+    def _find_model(self) -> tuple[Plant, ModelsManifest, str]:
         if self.home is None:
             raise ConfigError("home: None; a kept model lies in a plant's home")
         plant = Plant.open(self.home)
         return (plant, *plant.chosen_model(self.package, self.model))
 
-    def _inputs(self, plant: Plant, manifest: ModelsManifest, X: Any) -> Floats:
+    def _compute_inputs(self, plant: Plant, manifest: ModelsManifest, X: Any) -> Floats:
         parts = [predict.encode_records(plant.home, manifest, part) for part in plant.read(X)]
         return np.concatenate(parts)
 
 
-def _indices(y: NDArray[Any], labels: tuple[str, ...]) -> NDArray[np.int64]:
+def _label_indices(y: NDArray[Any], labels: tuple[str, ...]) -> NDArray[np.int64]:
     indices = {label: index for index, label in enumerate(labels)}
     unknown = sorted({str(label) for label in y.tolist()} - set(indices))
     if unknown:

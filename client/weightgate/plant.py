@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data import plant as plants
-from wg_client.data.inspection import decode_in_parts
+from wg_client.data.inspection import decode_in_batches
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_client.languages import load_plant_language
 from wg_client.methods import registry
@@ -96,7 +96,7 @@ class Plant:
             manifest, name = self.chosen_model(None, None)
             rows.append((text("model in use"), text(registry.method_title(name))))
             picture = draw_acceptance_curve(self.acceptance(manifest.package_id))
-        return Page(rows, picture)._repr_html_()
+        return NotebookPage(rows, picture)._repr_html_()
 
     @property
     def budget(self) -> Spend:
@@ -118,9 +118,9 @@ class Plant:
         manifest, _ = self.chosen_model(package, None)
         return evaluate_package(self.home, plants.open_plant_data(self.home), manifest)
 
-    def acceptance_curve(self, package: str | None = None) -> Page:
+    def acceptance_curve(self, package: str | None = None) -> NotebookPage:
         """Draw a model's false accepts and rejects by threshold; arguments as for ``predict``."""
-        return Page(picture=draw_acceptance_curve(self.acceptance(package)))
+        return NotebookPage(picture=draw_acceptance_curve(self.acceptance(package)))
 
     def wrong_calls(
         self, *, package: str | None = None, model: str | None = None
@@ -214,8 +214,8 @@ class Plant:
         if not isinstance(X, Sequence | np.ndarray):
             raise UsageError(f"X: {type(X).__name__}, expected paths or arrays")
         parts = []
-        for data in _sources(X, self.labels):
-            for part, problems in decode_in_parts(data):
+        for data in _site_data_parts(X, self.labels):
+            for part, problems in decode_in_batches(data):
                 if problems:
                     raise DataError(f"{problems[0].name}: {problems[0].reason}")
                 parts.append(part)
@@ -223,7 +223,7 @@ class Plant:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class NotebookPage:
     """Table and chart for a notebook.
 
     Attributes:
@@ -240,7 +240,7 @@ class Page:
         return page.render(rows=self.rows, picture=self.picture, t=speak.translate, say=speak)
 
 
-def _sources(X: Sequence[Any] | NDArray[Any], labels: tuple[str, ...]) -> list[SiteData]:
+def _site_data_parts(X: Sequence[Any] | NDArray[Any], labels: tuple[str, ...]) -> list[SiteData]:
     if len(X) and isinstance(X[0], str | Path):
         return [predict.load_records(Path(path), labels) for path in X]
     records = [np.asarray(record) for record in X]

@@ -19,7 +19,7 @@ from tests.bearings import BEARING
 
 from wg_client.data.inspection import Inspection
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.release.look import freeze_data, inspect_home_data
+from wg_client.release.home_freeze import freeze_data, inspect_home_data
 from wg_common import weights_package
 from wg_common.modalities.base import content_digest
 from wg_common.nets.encoder.fit import fit_encoder

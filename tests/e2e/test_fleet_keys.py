@@ -176,9 +176,9 @@ def test_a_rotation_that_was_cut_off_is_finished_by_running_it_again(
     with pytest.raises(CutOff):
         rotation.rotate_key(plant.home, on_step=step)
     done = rotation.rotate_key(plant.home)
-    assert site_of(server, plant).ledger_key == done.key
+    assert site_of(server, plant).ledger_key == done.public_key
     with plant.ledger() as ledger:
-        assert ledger.rotation_seq == done.entry  # one rotation, not two
+        assert ledger.rotation_seq == done.entry_index  # one rotation, not two
     assert campaign(server, plant).state == "done"
 
 
@@ -197,7 +197,7 @@ def test_a_plant_that_went_on_between_rotating_and_telling_is_heard(
     with pytest.raises(PeerError, match="403"):
         witness_once(plant)
     done = rotation.rotate_key(plant.home)
-    assert site_of(server, plant).ledger_key == done.key
+    assert site_of(server, plant).ledger_key == done.public_key
     witness_once(plant)
 
 

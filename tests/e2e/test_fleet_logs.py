@@ -16,7 +16,7 @@ from tests.client.release.test_neighbours import TinyEncoder
 from tests.e2e.fleet_support import Plant, enrol_plant, finished, healthy, make_home, start_campaign
 from tests.patience import PATIENCE_SECONDS, wait_until
 
-from wg_client.release.look import freeze_data, inspect_home_data
+from wg_client.release.home_freeze import freeze_data, inspect_home_data
 from wg_core.site import config as configuration
 
 PROGRAMS = Path(sys.executable).parent

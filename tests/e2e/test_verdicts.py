@@ -19,7 +19,7 @@ from PIL import Image
 from tests.client.cli.conftest import Json, here
 
 from wg_client.cli.prediction import PredictionRun
-from wg_client.data.dataset import apply_reading_config
+from wg_client.data.dataset import with_reading_config
 from wg_client.models import adoption
 from wg_client.models.export import VERDICTS, export_model
 from wg_client.models.predict import load_records
@@ -136,7 +136,7 @@ def by_onnx(home: ClientHome, predictor: Predictor, files: Sequence[Path], out: 
     said = []
     for file in files:
         data = load_records(file, predictor.manifest.labels, predictor.reading_config)
-        record = apply_reading_config(data, predictor.reading_config).records[0]
+        record = with_reading_config(data, predictor.reading_config).records[0]
         batches = [
             prepare_texts([record]) if isinstance(trunk, E5Trunk) else trunk.prepare([record])
             for trunk in trunks

@@ -23,7 +23,7 @@ from wg_audit import verification
 from wg_client.models import adoption
 from wg_client.models import store as models
 from wg_client.models.manifest import ModelEntry, ModelsManifest
-from wg_client.release.look import inspect_home_data
+from wg_client.release.home_freeze import inspect_home_data
 from wg_core import atomic
 from wg_core import snapshot as snapshots
 from wg_core.fleet.inbox import Inbox

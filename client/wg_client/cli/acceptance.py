@@ -60,12 +60,12 @@ def threshold(
             text(
                 "  {value:4.2f}  false accepts {accepts}; false rejects {rejects}",
                 value=judgement.threshold,
-                accepts=errors_text(judgement.false_accepts),
-                rejects=errors_text(judgement.false_rejects),
+                accepts=error_count_text(judgement.false_accepts),
+                rejects=error_count_text(judgement.false_rejects),
             )
         )
     judgement_now = figures.counts_for_model(name)
-    lines += [NO_SET] if judgement_now is None else missing_record_lines(judgement_now)
+    lines += [NO_ACCEPTANCE_SET] if judgement_now is None else missing_record_lines(judgement_now)
     document = {
         "package": manifest.package_id,
         "model": name,
@@ -76,14 +76,14 @@ def threshold(
     print_result(document, lines, as_json)
 
 
-NO_SET = text(
+NO_ACCEPTANCE_SET = text(
     "false accepts and false rejects are not known: there is no acceptance set. 299 good and 299"
     " defective records, none called wrong, would show at most 1 % of each; name their folder in"
     " client.yaml (data.acceptance), and freeze"
 )
 
 
-def errors_text(errors: ErrorCount | None) -> Text:
+def error_count_text(errors: ErrorCount | None) -> Text:
     """Format a count of errors and its upper bound."""
     if errors is None:
         return text("not known")
@@ -95,36 +95,36 @@ def errors_text(errors: ErrorCount | None) -> Text:
     )
 
 
-def judgement_lines(figures: AcceptanceResults) -> Iterator[str]:
+def acceptance_lines(results: AcceptanceResults) -> Iterator[str]:
     """Yield a line of text per model: its errors on the acceptance set at its threshold."""
-    kept_scores = figures.counts_for_model(figures.kept_model)
+    kept_scores = results.counts_for_model(results.kept_model)
     if kept_scores is None:
-        yield NO_SET
+        yield NO_ACCEPTANCE_SET
         return
     yield text("on the acceptance set, with 95 % bounds:")
-    for name, judgement in figures.counts_by_model.items():
+    for name, judgement in results.counts_by_model.items():
         yield text(
             "  {model:24} threshold {value:g}: false accepts {accepts}; false rejects {rejects};"
             " other label {wrong}",
             model=name,
             value=judgement.threshold,
-            accepts=errors_text(judgement.false_accepts),
-            rejects=errors_text(judgement.false_rejects),
-            wrong=errors_text(judgement.wrong_labels),
+            accepts=error_count_text(judgement.false_accepts),
+            rejects=error_count_text(judgement.false_rejects),
+            wrong=error_count_text(judgement.wrong_labels),
         )
     yield from missing_record_lines(kept_scores)
 
 
-def missing_record_lines(judgement: ThresholdCounts) -> Iterator[str]:
+def missing_record_lines(counts: ThresholdCounts) -> Iterator[str]:
     """Yield lines on the additional records that would show an error rate of at most 1 %."""
-    if judgement.false_accepts is None or judgement.false_rejects is None:
+    if counts.false_accepts is None or counts.false_rejects is None:
         yield text('it is not known which labels are good: name them in client.yaml ("data.good")')
         return
     yield text(
         "to show at most 1 %, it takes {good} more good and {defective} more defective records"
         " without another wrong call",
-        good=judgement.false_rejects.records_needed(),
-        defective=judgement.false_accepts.records_needed(),
+        good=counts.false_rejects.records_needed(),
+        defective=counts.false_accepts.records_needed(),
     )
 
 

@@ -69,7 +69,9 @@ def use(
         raise errors.ConfigError(
             f"{home.models}: no model is in shadow; see 'wg-client models show'"
         )
-    _say(home.root, adoption.put_in_use(home, *model, by, accept_few_sites=accept_few), as_json)
+    _print_change(
+        home.root, adoption.put_in_use(home, *model, by, accept_few_sites=accept_few), as_json
+    )
 
 
 @click.command("shadow")
@@ -86,7 +88,7 @@ def shadow(home: ClientHome, package: str, name: str, by: str, as_json: bool) ->
     from wg_client.models import adoption
 
     manifest, name = chosen_model(home, package, name)
-    _say(home.root, adoption.set_shadow(home, manifest, name, by), as_json)
+    _print_change(home.root, adoption.set_shadow(home, manifest, name, by), as_json)
 
 
 def change_lines(changes: Iterable[AdoptionChange]) -> Iterator[str]:
@@ -121,7 +123,7 @@ def chosen_model(
     return adoption.find_model(home, package, name)
 
 
-def _say(root: Path, change: AdoptionChange, as_json: bool) -> None:
+def _print_change(root: Path, change: AdoptionChange, as_json: bool) -> None:
     none = text("none")
     lines: list[str] = [
         text("in use: {model}", model=none if change.in_use is None else str(change.in_use)),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from wg_client.cli.models import applied_document, applied_lines, sensor_kept
+from wg_client.cli.models import applied_document, applied_lines, describe_kept_sensor
 from wg_client.languages import load_plant_language
 from wg_common import cli, language
 from wg_common.language import text
@@ -37,9 +37,9 @@ def applying(home: Path, package: Path, log_format: str) -> None:
         signal.signal(number, signal.SIG_IGN)  # applying a package is not interrupted
     answer = os.dup(1)
     os.dup2(2, 1)
-    threading.Thread(target=_end_with_the_node, daemon=True).start()
+    threading.Thread(target=_exit_with_node, daemon=True).start()
     try:
-        reply = _apply(ClientHome(home), package, log_format)
+        reply = _apply_package(ClientHome(home), package, log_format)
     except WgError as error:
         reply = ApplyResult(code=error.code, message=str(error))
     except OSError as error:
@@ -54,7 +54,7 @@ def applying(home: Path, package: Path, log_format: str) -> None:
         stream.write(canonical.encode(reply))
 
 
-def _apply(home: ClientHome, package: Path, log_format: str) -> ApplyResult:
+def _apply_package(home: ClientHome, package: Path, log_format: str) -> ApplyResult:
     from wg_client.selection.sensor_package import SensorPackage, receive_package  # torch: seconds
 
     logs.set_log_format(log_format, hidden_paths=(configuration.load(home).data.path,))
@@ -62,7 +62,7 @@ def _apply(home: ClientHome, package: Path, log_format: str) -> ApplyResult:
     speak = language.current_language()
     if isinstance(kept_model, SensorPackage):
         log_line = f"soft sensor kept; next: wg-client soft-sensor --home {home.root}"
-        document, sentences = sensor_kept(home, kept_model)
+        document, sentences = describe_kept_sensor(home, kept_model)
     else:
         kept_name = kept_model.manifest.kept
         command = f"wg-client models show --home {home.root}"
@@ -77,7 +77,7 @@ def _apply(home: ClientHome, package: Path, log_format: str) -> ApplyResult:
     )
 
 
-def _end_with_the_node() -> None:
+def _exit_with_node() -> None:
     """End this process when the node ends, which closes standard input."""
     while os.read(0, 1):  # not sys.stdin, whose lock would be held at exit
         pass

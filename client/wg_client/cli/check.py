@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wg_client.cli.freeze import encoder_failure_line
-from wg_client.cli.options import delta_option, epsilon_option, home_option, of_option
+from wg_client.cli.options import delta_option, epsilon_option, home_option, statistics_option
 from wg_common.cli import json_option, next_step, print_result
 from wg_common.language import current_language, list_names, pad_columns, text, wrap_columns
 from wg_core import errors
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     )
 
 
-_REFUSED = {"policy": text("policy"), "budget": text("budget")}
+_REFUSING_PARTS = {"policy": text("policy"), "budget": text("budget")}
 
 
 @click.command()
 @home_option
 @epsilon_option
 @delta_option
-@of_option
+@statistics_option
 @json_option
 def check(
     home: ClientHome,
@@ -50,20 +50,22 @@ def check(
     from wg_client.release import preview
 
     overview = preview.preview_release(home, epsilon=epsilon, delta=delta, statistics=statistics)
-    print_result(canonical.to_builtins(overview), wrap_to_columns(_lines(overview, home)), as_json)
+    print_result(
+        canonical.to_builtins(overview), wrap_to_columns(_preview_lines(overview, home)), as_json
+    )
     if overview.cost.refused_by:
         click.get_current_context().exit(errors.ExitCode.REFUSED)
 
 
-def _lines(overview: ReleasePreview, home: ClientHome) -> Iterator[str]:
-    data, leaves, cost = overview.data, overview.would_leave, overview.cost
+def _preview_lines(preview: ReleasePreview, home: ClientHome) -> Iterator[str]:
+    data, leaves, cost = preview.data, preview.would_leave, preview.cost
     yield text(
         "{site}: data set {dataset}, {path}",
-        site=overview.site,
-        dataset=overview.dataset,
+        site=preview.site,
+        dataset=preview.dataset,
         path=data.path,
     )
-    yield from _snapshot_lines(overview.snapshot)
+    yield from _snapshot_lines(preview.snapshot)
     units = (
         "" if data.units == data.records else text(" in {units} privacy units", units=data.units)
     )
@@ -78,19 +80,19 @@ def _lines(overview: ReleasePreview, home: ClientHome) -> Iterator[str]:
         none = text("none: a model for it can be delivered, but not trained here")
         yield text("    {label} {count}", label=pad_columns(label, 24), count=count or none)
     yield from release_contents_lines(leaves)
-    if overview.mean is not None:
+    if preview.mean is not None:
         yield text(
             "    of the declared machine, without labels: the mean of {numbers} numbers "
             "over {units} units has length {length:.2g}, the noise on it {noise:.2g}",
-            numbers=overview.mean.numbers,
-            units=overview.mean.units,
-            length=overview.mean.length,
-            noise=overview.mean.noise_length,
+            numbers=preview.mean.numbers,
+            units=preview.mean.units,
+            length=preview.mean.length,
+            noise=preview.mean.noise_length,
         )
-    yield from (*_public_lines(overview), *_cost_lines(leaves.unit, cost))
-    yield from _who_decides(home)
+    yield from (*_public_data_lines(preview), *_cost_lines(leaves.unit, cost))
+    yield from _decision_lines(home)
     yield text("nothing was sent, nothing was charged")
-    for hint in overview.hints:
+    for hint in preview.hints:
         yield text("hint: {hint}", hint=hint)
     if not cost.refused_by:
         yield next_step("wg-client run --home {home}", home=home.root)
@@ -115,18 +117,18 @@ def release_contents_lines(contents: ReleaseContents) -> Iterator[str]:
     yield text("    never: {what}", what=list_names([text(kind) for kind in contents.never_leaves]))
 
 
-def _public_lines(overview: ReleasePreview) -> Iterator[str]:
+def _public_data_lines(preview: ReleasePreview) -> Iterator[str]:
     yield text(
         "public, free of charge, and enough for first weights (wg-client statistics --epsilon 0):"
     )
-    yield text("    class names {names}", names=", ".join(overview.data.per_label))
-    if overview.data_sheet is None:
+    yield text("    class names {names}", names=", ".join(preview.data.per_label))
+    if preview.data_sheet is None:
         yield text("    data sheet: none is stated")
         return
-    for name, value in overview.data_sheet.stated_fields():
+    for name, value in preview.data_sheet.stated_fields():
         yield text("    {name} {value}", name=pad_columns(name, 28), value=value)
-    if overview.no_machine:
-        reason = current_language().translate_error(overview.no_machine)
+    if preview.no_machine:
+        reason = current_language().translate_error(preview.no_machine)
         yield text("    no machine statistics: {reason}", reason=reason)
     else:
         yield text(
@@ -181,7 +183,7 @@ def _snapshot_lines(snapshot: SnapshotSummary) -> Iterator[str]:
     )
 
 
-def _who_decides(home: ClientHome) -> Iterator[str]:
+def _decision_lines(home: ClientHome) -> Iterator[str]:
     from wg_core.site import config
 
     yield text("who decides:")
@@ -210,7 +212,7 @@ def _cost_lines(unit: str, cost: ReleaseCost) -> Iterator[str]:
     )
     yield text(
         "    {verdict}; {count} such releases still fit under the cap",
-        verdict=text("refused by {by}", by=_REFUSED[cost.refused_by])
+        verdict=text("refused by {by}", by=_REFUSING_PARTS[cost.refused_by])
         if cost.refused_by
         else text("allowed"),
         count=cost.releases_left,

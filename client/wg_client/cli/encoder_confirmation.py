@@ -32,22 +32,22 @@ def is_interactive(encoder: str | None, as_json: bool) -> bool:
     return encoder is None and not as_json and sys.stdin.isatty()
 
 
-def ask_owner(about: EncoderDescription, refusal: Text = _NOT_STORED) -> None:
-    """Show an encoder, and ask the owner to confirm it; errors as for ``ask_about_hash``."""
-    print_line(text("encoder {encoder}", encoder=about.encoder))
-    sources = ", ".join(about.sources) or text("nothing")
+def confirm_encoder(description: EncoderDescription, refusal: Text = _NOT_STORED) -> None:
+    """Show an encoder, and ask the owner to confirm it; errors as for ``confirm_hash``."""
+    print_line(text("encoder {encoder}", encoder=description.encoder))
+    sources = ", ".join(description.sources) or text("nothing")
     print_line(
         text(
             "for {modality}; built on {trunks}; fitted, by its own statement, on {sources}",
-            modality=about.modality,
-            trunks=", ".join(about.trunk_names),
+            modality=description.modality,
+            trunks=", ".join(description.trunk_names),
             sources=sources,
         )
     )
-    ask_about_hash(refusal)
+    confirm_hash(refusal)
 
 
-def ask_about_hash(refusal: Text = _NOT_STORED) -> None:
+def confirm_hash(refusal: Text = _NOT_STORED) -> None:
     """Ask the owner to confirm the hash that was shown.
 
     Raises:

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 UNUSABLE_LINE = template("  cannot be used: {name}: {why}")
 _LEFT_OUT = template("  left out: {name}: {why}")
-_ONCE = template("  counts once: {name}: the same content as {why}")
-_WITHOUT = template("  zeros for features: {name}")
+_COUNTS_ONCE = template("  counts once: {name}: the same content as {why}")
+_ZERO_FEATURES = template("  zeros for features: {name}")
 FREEZING_TITLE = text("freezing, %")
-_SHOWN = 50  # Most listed names of one kind
+_ITEMS_SHOWN = 50  # Most listed names of one kind
 _STAGES = {
     "read": template("{done} of {total} records read"),
     "encoded": template("{done} of {total} records encoded"),
@@ -61,9 +61,9 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
     source = Path(config.data.path)
     with freezing_progress() as stage:
         from wg_client.data import plant as plants
-        from wg_client.release.look import freeze_data, inspect_home_data
+        from wg_client.release.home_freeze import freeze_data, inspect_home_data
 
-        load = plants.encoder_loader()
+        load = plants.caching_encoder_loader()
         inspection = inspect_home_data(home, load_encoder=load, stage=stage)
     if exit_code := print_refusal(inspection, set_aside, allow_empty, source, as_json):
         return exit_code
@@ -118,7 +118,7 @@ def print_refusal(
     inspection: Inspection, set_aside: bool, allow_empty: bool, source: Path, as_json: bool
 ) -> int:
     """Print all reasons why a data set cannot be frozen; return the exit code, or 0."""
-    from wg_client.release.look import freeze_refusal
+    from wg_client.release.home_freeze import freeze_refusal
 
     refusal = freeze_refusal(
         inspection, set_aside=set_aside, allow_empty=allow_empty, source=source
@@ -163,14 +163,14 @@ def freeze_document(result: FreezeResult) -> dict[str, Any]:
         "set_aside": canonical.to_builtins(result.listing.set_aside),
         "duplicates": canonical.to_builtins(result.listing.duplicates),
         "acceptance": acceptance_counts(result),
-        "encoder_failures": list(_failures(result)),
+        "encoder_failures": list(_encoder_failures(result)),
         "machine": manifest.machine is not UNSET,
         "unread_machine": result.unread_machine_reason,
     }
 
 
-def _failures(frozen: FreezeResult) -> tuple[str, ...]:
-    from wg_client.release.look import encoder_failures
+def _encoder_failures(frozen: FreezeResult) -> tuple[str, ...]:
+    from wg_client.release.home_freeze import encoder_failures
 
     return encoder_failures(frozen.snapshot)
 
@@ -197,11 +197,15 @@ def acceptance_counts(result: FreezeResult) -> dict[str, int]:
 
 def frozen_lines(result: FreezeResult) -> list[str]:
     """Describe a snapshot, and the records that are not in it, as lines of text."""
-    listing, manifest, failures = result.listing, result.snapshot.manifest, _failures(result)
+    listing, manifest, failures = (
+        result.listing,
+        result.snapshot.manifest,
+        _encoder_failures(result),
+    )
     return [
         *list_some_items(_LEFT_OUT, listing.set_aside),
-        *list_some_items(_ONCE, listing.duplicates),
-        *([*_names(failures), encoder_failure_line(len(failures))] if failures else []),
+        *list_some_items(_COUNTS_ONCE, listing.duplicates),
+        *([*_name_lines(failures), encoder_failure_line(len(failures))] if failures else []),
         text(
             "{path}: version {number} of data set {dataset}, {records} records, {left_out} left"
             " out, {duplicates} duplicates",
@@ -242,7 +246,7 @@ def list_some_items(line_template: str, items: tuple[Any, ...]) -> list[str]:
 
     Of many items, those with one reason share a line.
     """
-    if line_template != _ONCE and len(items) > _SHOWN:
+    if line_template != _COUNTS_ONCE and len(items) > _ITEMS_SHOWN:
         by_reason: dict[str, list[Any]] = {}
         for item in items:
             by_reason.setdefault(item.reason, []).append(item)
@@ -260,18 +264,20 @@ def list_some_items(line_template: str, items: tuple[Any, ...]) -> list[str]:
                 name=escape_unprintable(entry.name),
                 why=escape_unprintable(
                     entry.same_as
-                    if line_template == _ONCE
+                    if line_template == _COUNTS_ONCE
                     else current_language().translate_error(entry.reason)
                 ),
             )
-            for entry in items[:_SHOWN]
+            for entry in items[:_ITEMS_SHOWN]
         ],
         len(items),
     )
 
 
-def _names(failures: tuple[str, ...]) -> list[str]:
-    lines = [text(_WITHOUT, name=escape_unprintable(name)) for name in failures[:_SHOWN]]
+def _name_lines(failures: tuple[str, ...]) -> list[str]:
+    lines = [
+        text(_ZERO_FEATURES, name=escape_unprintable(name)) for name in failures[:_ITEMS_SHOWN]
+    ]
     return _limit_lines(lines, len(failures))
 
 

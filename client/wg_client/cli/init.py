@@ -9,8 +9,8 @@ import click
 
 from wg_client.cli import options
 from wg_client.cli.encoder_confirmation import (
-    ask_about_hash,
-    ask_owner,
+    confirm_encoder,
+    confirm_hash,
     encoder_option,
     is_interactive,
 )
@@ -21,8 +21,8 @@ from wg_client.cli.freeze import (
     frozen_lines,
     print_refusal,
 )
-from wg_client.cli.models import fit_alone
-from wg_client.cli.reading import ReadingOptions, read_reading, reading_options
+from wg_client.cli.models import fit_local_only_model
+from wg_client.cli.reading_options import ReadingOptions, build_reading_config, reading_options
 from wg_common import cli
 from wg_common.cli import json_option, next_step, print_line, print_progress, print_result
 from wg_common.language import current_language, text
@@ -128,7 +128,7 @@ def init(  # long: a parameter for each option
     """
     if replace:
         if token is None:
-            raise errors.UsageError(options.WANTS_JOIN)
+            raise errors.UsageError(options.JOIN_REQUIRED)
         if budget_of is not None:
             raise errors.UsageError("--budget-of: for a new home; a budget cannot be moved")
         if data is not None:
@@ -149,9 +149,11 @@ def init(  # long: a parameter for each option
         )
 
     check_not_initialised(home)
-    reading = read_reading(data, unit_column, words)
+    reading = build_reading_config(data, unit_column, words)
     if unit_column is None:
-        unit_column = _recording(data, reading, interactive=is_interactive(encoder, as_json))
+        unit_column = _ask_recording_unit(
+            data, reading, interactive=is_interactive(encoder, as_json)
+        )
     if allow_empty and labels is None:
         raise errors.UsageError("--allow-empty: needs --labels")
     choice = DataChoice(
@@ -161,12 +163,12 @@ def init(  # long: a parameter for each option
         name=name,
         set_aside=set_aside,
         allow_empty=allow_empty,
-        budget_of=budget_of,
+        budget_home=budget_of,
         reading=reading,
         data_sheet=None if data_sheet is None else read_data_sheet(data_sheet),
-        acceptance=_acceptance(words["acceptance"]),
+        acceptance=_acceptance_setting(words["acceptance"]),
     )
-    policy = _policy(budget_of, words["cap_epsilon"], words["max_epsilon"])
+    policy = _privacy_policy(budget_of, words["cap_epsilon"], words["max_epsilon"])
     if token is not None:
         check_token(token, encoder)
     with freezing_progress() as stage:
@@ -174,16 +176,23 @@ def init(  # long: a parameter for each option
     if exit_code := print_refusal(scan, set_aside, allow_empty, data, as_json):
         return exit_code
     if unit_column is None:
-        _hint_at_parts(data, reading, scan.data.modality)
+        _print_parts_hint(data, reading, scan.data.modality)
     interactive = is_interactive(encoder, as_json) and token is not None
-    confirm = ask_owner if interactive else None
-    by = "built in" if token is None else _confirmed_by(home, encoder, interactive)
+    confirm = confirm_encoder if interactive else None
+    by = "built in" if token is None else _confirmation_kind(home, encoder, interactive)
     with freezing_progress(immediate=interactive is False) as stage:
         config_and_snapshot = initialise(
-            home, token, choice, policy, encoder=encoder, confirm=confirm, scan=scan, stage=stage
+            home,
+            token,
+            choice,
+            policy,
+            encoder=encoder,
+            confirm=confirm,
+            inspection=scan,
+            progress=stage,
         )
-    lines = [] if token is not None else fit_alone(home)[1]
-    print_result(*_summary(home, *config_and_snapshot, by, lines), as_json)
+    lines = [] if token is not None else fit_local_only_model(home)[1]
+    print_result(*_home_summary(home, *config_and_snapshot, by, lines), as_json)
     return errors.ExitCode.OK
 
 
@@ -206,7 +215,7 @@ def join(home: ClientHome, token: str, encoder: str | None, as_json: bool) -> No
     if is_interactive(encoder, as_json):
         encoder_id = protocol.decode_token(token.strip()).encoder
         print_line(text("encoder {encoder}", encoder=encoder_id))
-        ask_about_hash()
+        confirm_hash()
     config = reenrolment.join_server(home, token, encoder=encoder)
     by = "option" if encoder is not None else "token" if as_json else "answer"
     snapshot = snapshots.load_current(home)
@@ -218,29 +227,29 @@ def join(home: ClientHome, token: str, encoder: str | None, as_json: bool) -> No
             text("the encoder is another one now: data set and model are made anew with it")
         )
         frozen = _freeze_again(home)
-        fit, models = fit_alone(home)
+        fit, models = fit_local_only_model(home)
         models = models[:-1] if fit["kept"] else models  # The last one names the next command
     command = "wg-client check --home {home} && wg-client run --home {home}"
     models = [*models, next_step(command, home=home.root)]
-    print_result(*_summary(home, config, frozen, by, models), as_json)
+    print_result(*_home_summary(home, config, frozen, by, models), as_json)
 
 
 def _freeze_again(home: ClientHome) -> FreezeResult:
     with cli.show_spinner(FREEZING_TITLE):
         from wg_client.data import plant as plants
-        from wg_client.release.look import freeze_data, inspect_home_data
+        from wg_client.release.home_freeze import freeze_data, inspect_home_data
 
-    load = plants.encoder_loader()
+    load = plants.caching_encoder_loader()
     with freezing_progress() as stage:
         scan = inspect_home_data(home, load_encoder=load, stage=stage)
         return freeze_data(home, scan, load_encoder=load, set_aside=True, stage=stage)
 
 
-def _recording(data: Path, reading: ReadingConfig, *, interactive: bool) -> str | None:
+def _ask_recording_unit(data: Path, reading: ReadingConfig, *, interactive: bool) -> str | None:
     """Return the privacy unit after asking about recordings; None and a hint without a terminal."""
-    from wg_client.data.recordings import recording_unit, unnamed_recording_hint
+    from wg_client.data.recordings import find_recording_unit, unnamed_recording_hint
 
-    if not (unit := recording_unit(data, reading)):
+    if not (unit := find_recording_unit(data, reading)):
         return None
     if not interactive:
         print_progress(unnamed_recording_hint(unit))
@@ -253,7 +262,7 @@ def _recording(data: Path, reading: ReadingConfig, *, interactive: bool) -> str 
     return unit if click.confirm(current_language()(question), default=True) else None
 
 
-def _hint_at_parts(data: Path, reading: ReadingConfig, modality: str) -> None:
+def _print_parts_hint(data: Path, reading: ReadingConfig, modality: str) -> None:
     """Print that several records of one part count as several, if nothing names parts."""
     from wg_client.data.recordings import unnamed_part_hint
 
@@ -261,7 +270,7 @@ def _hint_at_parts(data: Path, reading: ReadingConfig, modality: str) -> None:
         print_progress(text("hint: {hint}", hint=hint))
 
 
-def _acceptance(option: str | None) -> str | float | None:
+def _acceptance_setting(option: str | None) -> str | float | None:
     """Return a share of the records, or the absolute path of a folder."""
     if option is None:
         return None
@@ -276,14 +285,14 @@ def _acceptance(option: str | None) -> str | float | None:
     return str(path)
 
 
-def _confirmed_by(home: ClientHome, encoder: str | None, interactive: bool) -> str:
+def _confirmation_kind(home: ClientHome, encoder: str | None, interactive: bool) -> str:
     """Return the way in which the owner confirms the encoder: a key of ``_CONFIRMED``."""
     if home.config.exists():  # an interrupted call is resumed
         return "before"
     return "option" if encoder is not None else "answer" if interactive else "token"
 
 
-def _policy(
+def _privacy_policy(
     budget_of: Path | None, cap_epsilon: str | None, max_epsilon: str | None
 ) -> PrivacyConfig:
     """Build the privacy policy of ``client.yaml`` from options and defaults."""
@@ -300,7 +309,7 @@ def _policy(
     )
 
 
-def _summary(
+def _home_summary(
     home: ClientHome, config: ClientConfig, frozen: FreezeResult, by: str, models: list[str]
 ) -> tuple[dict[str, object], list[str]]:
     """Describe a new home, as a JSON document and as lines of text."""

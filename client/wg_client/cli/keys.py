@@ -11,14 +11,14 @@ from wg_common.language import text
 from wg_core.errors import UsageError
 from wg_core.site.home import ClientHome
 
-_WHAT = ("certificate", "ledger")
+_RENEWABLE = ("certificate", "ledger")
 
 
 @click.command()
 @home_option
 @click.option(
     "--renew",
-    type=click.Choice(_WHAT),
+    type=click.Choice(_RENEWABLE),
     help="Get a fresh TLS certificate now, which a running node does by itself when it is due; or"
     " sign the ledger with a new key, for which the old one signs.",
 )
@@ -49,7 +49,7 @@ def keys(
     if stolen and renew == "ledger":
         if token is None or reason is None:
             raise UsageError("--stolen: needs --join-file FILE (or --join -) and --reason")
-        _give_up(home, token, reason, encoder, as_json)
+        _replace_ledger(home, token, reason, encoder, as_json)
     elif stolen or any(word is not None for word in (token, reason, encoder)):
         raise UsageError("--join-file, --reason, --encoder: with --renew ledger --stolen")
     elif renew == "certificate":
@@ -57,7 +57,7 @@ def keys(
     elif renew == "ledger":
         _renew_ledger_key(home, as_json)
     else:
-        _show(home, as_json)
+        _show_ledger_key(home, as_json)
 
 
 def _renew_certificate(home: ClientHome, as_json: bool) -> None:
@@ -72,7 +72,7 @@ def _renew_certificate(home: ClientHome, as_json: bool) -> None:
     print_result(document, [f"{home.certificate}: good until {expiry}"], as_json)
 
 
-def _show(home: ClientHome, as_json: bool) -> None:
+def _show_ledger_key(home: ClientHome, as_json: bool) -> None:
     from wg_core.connection import cosigning
     from wg_core.site import config as configuration
 
@@ -115,13 +115,15 @@ def _renew_ledger_key(home: ClientHome, as_json: bool) -> None:
 
     renewal = rotation.rotate_key(home)
     lines = [
-        f"entry {renewal.entry}: signed by both keys, known to the server",
-        f"ledger key, for auditors: {signing.display_key(bytes.fromhex(renewal.key))}",
+        f"entry {renewal.entry_index}: signed by both keys, known to the server",
+        f"ledger key, for auditors: {signing.display_key(bytes.fromhex(renewal.public_key))}",
     ]
-    print_result({"entry": renewal.entry, "ledger_key": renewal.key}, lines, as_json)
+    print_result({"entry": renewal.entry_index, "ledger_key": renewal.public_key}, lines, as_json)
 
 
-def _give_up(home: ClientHome, token: str, reason: str, encoder: str | None, as_json: bool) -> None:
+def _replace_ledger(
+    home: ClientHome, token: str, reason: str, encoder: str | None, as_json: bool
+) -> None:
     from wg_client.fleet import reenrolment
     from wg_core.release.budget import read_spend
 

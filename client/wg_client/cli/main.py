@@ -11,8 +11,8 @@ import click
 from wg_client.cli import (
     check,
     freeze,
+    home_upkeep,
     init,
-    keeping,
     keys,
     models,
     release,
@@ -61,7 +61,7 @@ for _module in (
     serving,
     watch,
     keys,
-    keeping,
+    home_upkeep,
 ):
     for _command in _module.COMMANDS:
         group.add_command(_command)

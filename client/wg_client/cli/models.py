@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wg_client.cli import acceptance, adoption, options
-from wg_client.cli.acceptance import judgement_lines
+from wg_client.cli.acceptance import acceptance_lines
 from wg_client.cli.adoption import APPLYING_MESSAGE, change_lines, chosen_model
 from wg_client.cli.options import by_option, home_option, model_option, package_option
 from wg_client.cli.prediction import PredictionRun
-from wg_client.cli.reading import text_column_option
+from wg_client.cli.reading_options import text_column_option
 from wg_common import cli
 from wg_common.cli import json_option, next_step, print_progress, print_result
 from wg_common.language import Text, text
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 WATCH_SECONDS = 0.5  # Pause between two readings of a folder
-_RIGHT = text(
+_ACCURACY_NOTE = text(
     "accuracy on your own records, out of fold, ± standard error; –: could not be evaluated"
 )
 
@@ -47,14 +47,14 @@ def apply(home: ClientHome, file: Path, as_json: bool) -> int:
 
     Ends with code 6 if local-only was kept. A soft sensor is kept for 'wg-client soft-sensor'.
     """
-    with cli.show_progress(text("comparing models, %"), 100) as bar, _naming_file(file):
+    with cli.show_progress(text("comparing models, %"), 100) as bar, _name_file_in_errors(file):
         from wg_client.selection.sensor_package import SensorPackage, receive_package
 
         applied_model = receive_package(
             home, file, progress=lambda count, total: bar.update(100 * count // max(total, 1))
         )
     if isinstance(applied_model, SensorPackage):
-        print_result(*sensor_kept(home, applied_model), as_json)
+        print_result(*describe_kept_sensor(home, applied_model), as_json)
         return errors.ExitCode.OK
     manifest = applied_model.manifest
     if applied_model.was_applied_before and not as_json:
@@ -65,9 +65,9 @@ def apply(home: ClientHome, file: Path, as_json: bool) -> int:
         "findings": canonical.to_builtins(manifest.findings),
     }
     lines: list[str] = [
-        _RIGHT,
+        _ACCURACY_NOTE,
         *(
-            _row(entry.name, entry, text("kept") if entry.name == manifest.kept else "")
+            _model_row(entry.name, entry, text("kept") if entry.name == manifest.kept else "")
             for entry in manifest.models
         ),
     ]
@@ -94,25 +94,26 @@ def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
     from wg_client.models import acceptance as judging
 
     if package is None:
-        _list(home, as_json)
+        _list_models(home, as_json)
         return
     manifest, _ = chosen_model(home, package, None)
     lines: list[str] = [
         text("package {package}: kept {model}", package=manifest.package_id, model=manifest.kept),
         manifest.reason,
     ]
-    lines += [_RIGHT]
+    lines += [_ACCURACY_NOTE]
     lines += [
-        f"  {entry.name:24} {_percent(entry.accuracy, entry.error)}  {_start(entry)}"
+        f"  {entry.name:24} {_format_accuracy(entry.accuracy, entry.error)}"
+        f"  {_origin_sentence(entry)}"
         for entry in manifest.models
     ]
     judgement = judging.evaluate_package(home, plants.open_plant_data(home), manifest)
-    lines += judgement_lines(judgement)
+    lines += acceptance_lines(judgement)
     figures = {"acceptance": canonical.to_builtins(judgement.counts_by_model)}
     print_result(canonical.to_builtins(manifest) | figures, lines, as_json)
 
 
-def _start(entry: ModelEntry) -> str:
+def _origin_sentence(entry: ModelEntry) -> str:
     """Describe the candidate that a model was fine-tuned from, and how the server made it."""
     from wg_client.methods import registry
 
@@ -121,7 +122,7 @@ def _start(entry: ModelEntry) -> str:
     return f"{entry.origin} ({text(registry.source_mechanism(entry.source))})"
 
 
-def _list(home: ClientHome, as_json: bool) -> None:
+def _list_models(home: ClientHome, as_json: bool) -> None:
     from wg_client.models import adoption, store
     from wg_client.models.adoption import ModelReference
     from wg_core.fleet.inbox import Inbox
@@ -144,11 +145,11 @@ def _list(home: ClientHome, as_json: bool) -> None:
         for manifest in manifests
         for entry in manifest.models
     ]
-    lines: list[str] = [_RIGHT] if rows else []
+    lines: list[str] = [_ACCURACY_NOTE] if rows else []
     for row in rows:
         states = (("current", text("in use")), ("shadow", text("shadow")), ("kept", text("kept")))
         mark = next((word for key, word in states if row[key]), "")
-        figures = _percent(row["accuracy"], row["error"])
+        figures = _format_accuracy(row["accuracy"], row["error"])
         lines.append(
             text(
                 "{package}  {model:24} {figures}{mark}",
@@ -179,20 +180,20 @@ def _list(home: ClientHome, as_json: bool) -> None:
 @json_option
 def fit_models(home: ClientHome, as_json: bool) -> None:
     """Make the model of your own labels, and the report on it; needs no server."""
-    print_result(*fit_alone(home), as_json)
+    print_result(*fit_local_only_model(home), as_json)
 
 
-def fit_alone(home: ClientHome) -> tuple[dict[str, Any], list[str]]:
+def fit_local_only_model(home: ClientHome) -> tuple[dict[str, Any], list[str]]:
     """Fit the local-only model; return the result as a JSON document and as lines of text."""
     with cli.show_spinner(text("training the model on your own labels")):
-        from wg_client.selection import alone
+        from wg_client.selection import local_only_fit
 
         try:
-            applied_model = alone.fit_alone(home)
+            applied_model = local_only_fit.fit_and_adopt_local_only(home)
         except errors.DataError as error:
             return {"kept": None, "reason": str(error)}, [str(error)]
     (entry,) = applied_model.manifest.models
-    lines = [_RIGHT, _row(entry.name, entry, ""), *applied_lines(home, applied_model)]
+    lines = [_ACCURACY_NOTE, _model_row(entry.name, entry, ""), *applied_lines(home, applied_model)]
     return applied_document(home, applied_model), lines
 
 
@@ -242,7 +243,7 @@ def export_models(
             raise errors.UsageError(
                 "--private: trains a head of its own; leave out --model, --package"
             )
-        return _export_private(home, PrivateExportOrder(epsilon, by, form, out, window), as_json)
+        return _export_private(home, PrivateExport(epsilon, by, form, out, window), as_json)
     if by is not None:
         raise errors.UsageError("--by: for --private, which the ledger counts")
     if window is not None:
@@ -266,17 +267,17 @@ def export_models(
 
 
 @dataclass(frozen=True, slots=True)
-class PrivateExportOrder:
+class PrivateExport:
     """Order of ``models export --private``: epsilon, approver, format, file, windows' shape."""
 
     epsilon: str
     approver: str | None
-    form: ExportFormat
-    out: Path
-    window: tuple[int, int] | None
+    file_format: ExportFormat
+    out_path: Path
+    window_shape: tuple[int, int] | None
 
 
-def _export_private(home: ClientHome, order: PrivateExportOrder, as_json: bool) -> None:
+def _export_private(home: ClientHome, order: PrivateExport, as_json: bool) -> None:
     """Train a private head, charge its privacy cost, and write the model and its release."""
     from wg_client.models.export import check_exportable, export_private_head
     from wg_common.nets.private_head import train_private_head
@@ -285,26 +286,26 @@ def _export_private(home: ClientHome, order: PrivateExportOrder, as_json: bool) 
     from wg_core.release.private_head import HeadOrder, release_head
     from wg_core.site import config as configuration
 
-    config, out = configuration.load(home), order.out
+    config, out = configuration.load(home), order.out_path
     head_order = HeadOrder(
         request_id=secrets.token_hex(16),
         epsilon=order.epsilon,
         delta=config.privacy.cap_delta,
         approver=order.approver,
     )
-    check_exportable(home, order.form, order.window)
+    check_exportable(home, order.file_format, order.window_shape)
     with by_file.reachable_server(home, config) as witness:
         before = read_spend(home, config).charges
         data = release_head(home, head_order, train_private_head, witness=witness)
     evidence = out.with_name(f"{out.name}.wgs")
     atomic.write_bytes(evidence, data)
-    metadata = export_private_head(home, data, order.form, out, order.window)
+    metadata = export_private_head(home, data, order.file_format, out, order.window_shape)
     spend, size = read_spend(home, config), out.stat().st_size
     is_new = spend.charges > before
     document = {
         **metadata,
         "file": str(out),
-        "format": order.form,
+        "format": order.file_format,
         "bytes": size,
         "evidence": str(evidence),
         "charged": is_new,
@@ -313,7 +314,7 @@ def _export_private(home: ClientHome, order: PrivateExportOrder, as_json: bool) 
         "cap_delta": spend.cap_delta,
     }
     lines = [
-        f"{out}: {metadata['model']}, {order.form}, {size} bytes",
+        f"{out}: {metadata['model']}, {order.file_format}, {size} bytes",
         text(
             "{paid}; epsilon {spent:.4g} of {cap} spent at {delta}",
             paid=text("charged") if is_new else text("made before, nothing charged"),
@@ -406,7 +407,7 @@ def predict(
 
 
 @contextmanager
-def _naming_file(file: Path) -> Iterator[None]:
+def _name_file_in_errors(file: Path) -> Iterator[None]:
     """Add the file's name to an error; a damaged weights package raises ``VerificationError``.
 
     Raises:
@@ -448,7 +449,9 @@ def applied_document(home: ClientHome, applied_model: AppliedModel) -> dict[str,
     }
 
 
-def sensor_kept(home: ClientHome, package: SensorPackage) -> tuple[dict[str, Any], list[str]]:
+def describe_kept_sensor(
+    home: ClientHome, package: SensorPackage
+) -> tuple[dict[str, Any], list[str]]:
     """Describe a stored soft sensor as a JSON document and as lines of text."""
     about = package.manifest
     document = {
@@ -477,13 +480,13 @@ def applied_lines(home: ClientHome, applied_model: AppliedModel) -> list[str]:
     ]
 
 
-def _row(name: str, entry: ModelEntry, mark: str) -> Text:
-    figures = _percent(entry.accuracy, entry.error)
+def _model_row(name: str, entry: ModelEntry, mark: str) -> Text:
+    figures = _format_accuracy(entry.accuracy, entry.error)
     mark = text("  {word}", word=mark) if mark else ""
     return text("{name:24} {figures}{mark}", name=name, figures=figures, mark=mark)
 
 
-def _percent(accuracy: float | None, error: float | None) -> str:
+def _format_accuracy(accuracy: float | None, error: float | None) -> str:
     if accuracy is None or error is None:
         return "      –      "
     return f"{100 * accuracy:5.1f} ± {100 * error:4.1f} %"

@@ -24,9 +24,9 @@ from wg_core.site.home import ClientHome
 from wg_core.site.reading import CHANNELS_LIMIT, WINDOW_SAMPLES_LIMIT, WINDOW_SAMPLES_MINIMUM
 from wg_core.wire import protocol
 
-STDIN = "-"
-WANTS_JOIN = "a join token: give --join - (standard input) or --join-file FILE"
-WARNING = (
+STANDARD_INPUT = "-"
+JOIN_REQUIRED = "a join token: give --join - (standard input) or --join-file FILE"
+COMMAND_LINE_WARNING = (
     "warning: the join token is on the command line, where everybody on this machine can read it"
     " (ps) and the shell keeps it; use --join - or --join-file"
 )
@@ -84,7 +84,7 @@ KIND_TITLES = {
     GRADIENTS: text("private head"),
 }
 """Names of the kinds of releases, for people."""
-of_option = click.option(
+statistics_option = click.option(
     "--of",
     "statistics",
     type=click.Choice(STATISTICS_KINDS),
@@ -142,20 +142,20 @@ def read_token(join: str | None, join_file: Path | None) -> str:
         DecodeError: The input is too long for a token.
     """
     if (join is None) == (join_file is None):
-        raise UsageError(WANTS_JOIN)
+        raise UsageError(JOIN_REQUIRED)
     if join_file is not None:
         data = atomic.read_bytes(join_file, limit=protocol.TOKEN_LIMIT)
-    elif join == STDIN:
+    elif join == STANDARD_INPUT:
         data = sys.stdin.buffer.read(protocol.TOKEN_LIMIT + 1)
         if len(data) > protocol.TOKEN_LIMIT:
             raise DecodeError(f"join token: more than {protocol.TOKEN_LIMIT} bytes were given")
     else:
-        print_progress(WARNING)
+        print_progress(COMMAND_LINE_WARNING)
         return join or ""
-    return _text_of(data).strip()
+    return _decode_token_text(data).strip()
 
 
-def _text_of(token: bytes) -> str:
+def _decode_token_text(token: bytes) -> str:
     """Decode a token, also from UTF-16 or UTF-8 with a byte order mark, as Windows writes it."""
     if token.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return token.decode("utf-16", "replace")

@@ -45,7 +45,7 @@ semicolons or tabs. Signs after apostrophes count, so that no two texts are esca
 
 
 @dataclass(slots=True)
-class _OfPath:
+class _PathPredictions:
     """Predictions for one of the paths given to ``wg-client predict``."""
 
     path: Path
@@ -67,23 +67,25 @@ class PredictionRun:
         self._predictor = replace(
             predictor, reading_config=_name_column(predictor.reading_config, text_column)
         )
-        self._judge = self._predictor.verdict_rule
+        self._verdict_rule = self._predictor.verdict_rule
         self._home = home
         self._manifest = manifest
         self._name = name
         self._text_column = text_column
-        self._found: list[_OfPath] = []
+        self._path_predictions: list[_PathPredictions] = []
         self._differences: list[LabelDifference] = []
 
     @property
     def count(self) -> int:
         """Number of records that were predicted."""
-        return sum(len(path_result.rows) for path_result in self._found)
+        return sum(len(path_result.rows) for path_result in self._path_predictions)
 
     @property
     def problems(self) -> list[Problem]:
         """Records that were left out, each with its reason."""
-        return [problem for path_result in self._found for problem in path_result.problems]
+        return [
+            problem for path_result in self._path_predictions for problem in path_result.problems
+        ]
 
     def predict_path(self, path: Path) -> None:
         """Predict the records of a path, with a progress bar.
@@ -92,30 +94,30 @@ class PredictionRun:
             DataError: There is nothing to predict.
             VerificationError: The model's file or the encoder has changed.
         """
-        from wg_client.data.inspection import decode_in_parts
+        from wg_client.data.inspection import decode_in_batches
         from wg_client.models import predict as predicting
 
-        path_result = _OfPath(path)
+        path_result = _PathPredictions(path)
         modality = predicting.records_modality(self._manifest).name
         data, path_result.problems = read_records_at(
             self._home, self._manifest.labels, path, modality, self._text_column
         )
         if len(data):
             predicting.check_records(self._manifest, data)
-        _name_others(path)
+        _print_other_files(path)
         with cli.show_progress(text("{path}: records", path=path), len(data)) as bar:
             count = 0
-            for part, problems in decode_in_parts(data):
+            for part, problems in decode_in_batches(data):
                 path_result.problems += problems
                 count += len(part) + len(problems)
                 if len(part):
-                    path_result.rows += self._predict_part(part)
+                    path_result.rows += self._predict_batch(part)
                 bar.update(count, text("predicted"))
         if not path_result.rows and len(path_result.problems) == 1:
             raise DataError(f"{path_result.problems[0].name}: {path_result.problems[0].reason}")
-        self._found.append(path_result)
+        self._path_predictions.append(path_result)
 
-    def _predict_part(self, part: SiteData) -> list[Prediction]:
+    def _predict_batch(self, part: SiteData) -> list[Prediction]:
         """Predict some records, and collect what the shadow model would have changed."""
         inputs = self._predictor.compute_inputs(part)
         rows = self._predictor.predict(part, inputs)
@@ -128,7 +130,9 @@ class PredictionRun:
         from wg_core.snapshot import Problem
 
         why = str(error).removeprefix(f"{path}: ")
-        self._found.append(_OfPath(path, problems=[Problem(name=str(path), reason=why)]))
+        self._path_predictions.append(
+            _PathPredictions(path, problems=[Problem(name=str(path), reason=why)])
+        )
 
     def watch_folder(self, folder: Path, out: Path, *, pause: float) -> Iterator[str]:
         """Predict files as they arrive in a folder, and append a row for each to a table.
@@ -157,7 +161,7 @@ class PredictionRun:
                     continue
                 known_names.add(name)
                 rows = self._file_rows(file, name)
-                _append(out, rows)
+                _append_rows(out, rows)
                 yield from map("\t".join, rows)
             time.sleep(pause)
 
@@ -167,7 +171,7 @@ class PredictionRun:
             rows = self._predictor.predict_file(file)
         except DataError as error:
             return [(name, "", "", "", spreadsheet_cell(f"unreadable: {error}"), "look")]
-        return [_row(row, name) for row in rows]
+        return [_table_cells(row, name) for row in rows]
 
     def document(self) -> dict[str, Any]:
         """Build the JSON document of the predictions and problems."""
@@ -182,7 +186,7 @@ class PredictionRun:
                     "predictions": canonical.to_builtins(path_result.rows),
                     "left_out": canonical.to_builtins(path_result.problems),
                 }
-                for path_result in self._found
+                for path_result in self._path_predictions
             ],
             "shadow": {
                 "compared": self.count if self._shadow is not None else 0,
@@ -213,7 +217,7 @@ class PredictionRun:
 
     def lines(self) -> Iterator[str]:
         """Yield the predictions and problems as lines of text."""
-        for path_result in self._found:
+        for path_result in self._path_predictions:
             if path_result.rows:
                 cli.print_progress(
                     text(
@@ -224,7 +228,7 @@ class PredictionRun:
                 for note in self.notes():
                     cli.print_progress(note)
             for row in path_result.rows:
-                figures = row.label, f"{row.probability:.3f}", _share(row.likeness)
+                figures = row.label, f"{row.probability:.3f}", _format_likeness(row.likeness)
                 cells = map(logs.escape_unprintable, (row.name, *figures, row.call, row.verdict))
                 yield "\t".join(cells).rstrip()
 
@@ -232,19 +236,19 @@ class PredictionRun:
         """Yield notes on the model's verdicts: the pass rule, and the share of wrong sure calls."""
         from wg_client.models.calls import KNOWS_ONE_CLASS
 
-        if self._judge.knows_one_class:
+        if self._verdict_rule.knows_one_class:
             yield KNOWS_ONE_CLASS
-        elif self._judge.good_mask is None:
+        elif self._verdict_rule.good_mask is None:
             yield text(
                 "no record passes or is rejected: it is not known which labels are good; name them"
                 ' in client.yaml ("data.good")'
             )
         else:
-            yield self._judge.pass_rule.guarantee_sentence
-        if self._judge.wrong_share:
+            yield self._verdict_rule.pass_rule.guarantee_sentence
+        if self._verdict_rule.wrong_share:
             yield text(
-                _SURE_RECORDS if self._judge.pass_rule.has_no_unit_names else _SURE,
-                share=100 * self._judge.wrong_share,
+                _SURE_RECORDS if self._verdict_rule.pass_rule.has_no_unit_names else _SURE,
+                share=100 * self._verdict_rule.wrong_share,
             )
 
     def write_csv(self, out: Path) -> None:
@@ -256,15 +260,17 @@ class PredictionRun:
         text = io.StringIO()
         table = csv.writer(text)
         table.writerow(COLUMNS)
-        for path_result in self._found:
-            table.writerows(_row(row, spreadsheet_cell(row.name)) for row in path_result.rows)
+        for path_result in self._path_predictions:
+            table.writerows(
+                _table_cells(row, spreadsheet_cell(row.name)) for row in path_result.rows
+            )
         data = text.getvalue().encode("utf-8-sig", "backslashreplace")
         atomic.write_bytes(out, data, mode=atomic.PRIVATE_MODE)
 
 
-def _row(row: Prediction, name: str) -> tuple[str, ...]:
+def _table_cells(row: Prediction, name: str) -> tuple[str, ...]:
     """Return a prediction as cells of a table, in the order of ``COLUMNS``; ``name`` is a cell."""
-    figures = f"{row.probability:.6f}", _share(row.likeness)
+    figures = f"{row.probability:.6f}", _format_likeness(row.likeness)
     return (name, spreadsheet_cell(row.label), *figures, row.call, row.verdict)
 
 
@@ -292,7 +298,7 @@ def _recorded_names(out: Path) -> set[str]:
     return {row[0] for row in rows if len(row) == len(COLUMNS)}
 
 
-def _append(out: Path, rows: list[tuple[str, ...]]) -> None:
+def _append_rows(out: Path, rows: list[tuple[str, ...]]) -> None:
     """Append rows to a table for spreadsheets; a new table gets a header."""
     text = io.StringIO(newline="")
     table = csv.writer(text)
@@ -323,7 +329,7 @@ def read_records_at(
     Raises:
         DataError: There is nothing that can be read.
     """
-    from wg_client.data.dataset import SurveyOptions, apply_reading_config
+    from wg_client.data.dataset import SurveyOptions, with_reading_config
     from wg_client.data.sensor_windows import is_sensor_log, survey_logs
     from wg_client.models import predict as predicting
 
@@ -332,7 +338,7 @@ def read_records_at(
         log_survey = survey_logs(path, SurveyOptions(labels=labels, reading=reading), lenient=True)
         return log_survey.data, list(log_survey.problems)
     data = predicting.load_records(path, labels, reading, modality)
-    return apply_reading_config(data, reading), []
+    return with_reading_config(data, reading), []
 
 
 def _name_column(reading: ReadingConfig, text_column: str | None) -> ReadingConfig:
@@ -341,7 +347,7 @@ def _name_column(reading: ReadingConfig, text_column: str | None) -> ReadingConf
     return replace(reading, columns=columns)
 
 
-def _name_others(path: Path) -> None:
+def _print_other_files(path: Path) -> None:
     """Print how many files of a folder are not records and get no prediction."""
     from wg_client.data.dataset import RECORDS_CSV, is_record_file
     from wg_client.data.folders import explain_no_record, list_files_below
@@ -362,7 +368,7 @@ def _name_others(path: Path) -> None:
         )
 
 
-def _share(likeness: float | None) -> str:
+def _format_likeness(likeness: float | None) -> str:
     return "" if likeness is None else f"{likeness:.3f}"
 
 

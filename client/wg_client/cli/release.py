@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wg_client.cli.options import by_option, delta_option, home_option, of_option
+from wg_client.cli.options import by_option, delta_option, home_option, statistics_option
 from wg_common.cli import json_option, print_progress, print_result
 from wg_common.language import Text, text
 from wg_common.options import PrivacyParameter, out_option
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # numpy is slow to import
 @click.command()
 @home_option
 @out_option("The .wgs file.")
-@of_option
+@statistics_option
 @click.option(
     "--purpose",
     default="air-gapped release",
@@ -89,7 +89,7 @@ def statistics(
     if query.is_free:
         data, payment = answer_query(home, query, witness=None), text("nothing charged")
         return print_result(*_write_release(home, out, data, payment, {"charged": False}), as_json)
-    _warn(readiness.ready_snapshot(home, statistics), statistics)
+    _warn_of_few_units(readiness.ready_snapshot(home, statistics), statistics)
     with by_file.reachable_server(home, config) as witness:
         with locks.lock_release(home), open_ledger(home) as ledger:
             policy.check_query(config, query, encoder=query.encoder, current_time=time.time())
@@ -109,13 +109,13 @@ def statistics(
     return print_result(*_write_release(home, out, data, payment, about), as_json)
 
 
-def _warn(snapshot: Snapshot, statistics: StatisticsKind) -> None:
+def _warn_of_few_units(snapshot: Snapshot, statistics: StatisticsKind) -> None:
     """Warn before a charge if the plant has too few units for usable machine statistics."""
     from wg_client.release.hints import few_units_hint
-    from wg_client.release.preview import machine_units
+    from wg_client.release.preview import count_machine_units
 
     for sentence in (
-        few_units_hint(machine_units(snapshot)) if statistics == MACHINE_STATISTICS else ()
+        few_units_hint(count_machine_units(snapshot)) if statistics == MACHINE_STATISTICS else ()
     ):
         print_progress(sentence)
 

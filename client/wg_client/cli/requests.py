@@ -57,24 +57,25 @@ def requests(
             raise UsageError("--approve and --deny: one of the two, found both")
         if request_id is None or name is None:
             raise UsageError("--approve, --deny: need the ID of a request, and --by NAME")
-        _decide(home, request_id, name, approve, as_json)
+        _decide_request(home, request_id, name, approve, as_json)
     elif name is not None:
         raise UsageError("--by: with --approve or --deny")
     elif request_id is None:
-        _list(home, as_json)
+        _list_requests(home, as_json)
     else:
-        _show(home, request_id, as_json)
+        _show_request(home, request_id, as_json)
 
 
-def _list(home: ClientHome, as_json: bool) -> None:
+def _list_requests(home: ClientHome, as_json: bool) -> None:
     """List the server's requests that have not expired, with the plant's decisions."""
     from wg_core.release import approval
 
     rows = [
-        _document(home, request) for request in approval.list_waiting_requests(home, time.time())
+        _request_document(home, request)
+        for request in approval.list_waiting_requests(home, time.time())
     ]
     hint = text("no requests")
-    if _config(home).privacy.approve != "human":
+    if _read_config(home).privacy.approve != "human":
         hint = text(
             "no requests: privacy.approve in client.yaml is 'policy', so the policy alone decides"
         )
@@ -99,7 +100,7 @@ def _list(home: ClientHome, as_json: bool) -> None:
     print_result({"requests": rows}, lines or [hint], as_json)
 
 
-def _show(home: ClientHome, request_id: str, as_json: bool) -> None:
+def _show_request(home: ClientHome, request_id: str, as_json: bool) -> None:
     """Show one request of the server, with the contents and privacy cost of its release."""
     from wg_client.release import preview
     from wg_core.release import approval
@@ -110,19 +111,21 @@ def _show(home: ClientHome, request_id: str, as_json: bool) -> None:
         home, epsilon=query.epsilon, delta=query.delta, statistics=statistics_kind(query.statistics)
     )
     document = {
-        **_document(home, request),
+        **_request_document(home, request),
         "would_leave": canonical.to_builtins(overview.would_leave),
         "cost": canonical.to_builtins(overview.cost),
     }
-    print_result(document, _lines(document, home), as_json)
+    print_result(document, _request_lines(document, home), as_json)
 
 
-def _decide(home: ClientHome, request_id: str, name: str, is_approved: bool, as_json: bool) -> None:
+def _decide_request(
+    home: ClientHome, request_id: str, name: str, is_approved: bool, as_json: bool
+) -> None:
     from wg_core.release import approval
     from wg_core.release.query import open_ledger
     from wg_core.site import locks
 
-    config = _config(home)
+    config = _read_config(home)
     request = approval.find_waiting_request(home, request_id, time.time())
     with locks.lock_release(home), open_ledger(home) as ledger:
         decision = approval.record_decision(
@@ -143,26 +146,26 @@ def _decide(home: ClientHome, request_id: str, name: str, is_approved: bool, as_
         if is_approved
         else text("next: nothing to do; the server is told when it asks again"),
     ]
-    print_result({**_document(home, request), "entry": decision.head.seq}, lines, as_json)
+    print_result({**_request_document(home, request), "entry": decision.head.seq}, lines, as_json)
 
 
-def _config(home: ClientHome) -> Any:
+def _read_config(home: ClientHome) -> Any:
     from wg_core.site import config as configuration
 
     return configuration.load(home)
 
 
-def _document(home: ClientHome, request: WaitingRequest) -> dict[str, Any]:
+def _request_document(home: ClientHome, request: WaitingRequest) -> dict[str, Any]:
     """Return a request of the server, and the decision on it, as a JSON document."""
     from wg_core.ledger.store import Ledger
 
-    config, query = _config(home), request.query
+    config, query = _read_config(home), request.query
     with Ledger.open(home.ledger) as ledger:
         decision = ledger.newest_decision(config.data.name, query.request_id)
         is_charged = ledger.find_charge(config.data.name, request_id=query.request_id) is not None
     return {
         "request_id": query.request_id,
-        "state": _state(decision, is_charged),
+        "state": _request_state(decision, is_charged),
         "by": None if decision is None else decision.name,
         "came": request.came,
         "expires": query.expires,
@@ -174,7 +177,7 @@ def _document(home: ClientHome, request: WaitingRequest) -> dict[str, Any]:
     }
 
 
-def _state(decision: Decision | None, is_charged: bool) -> str:
+def _request_state(decision: Decision | None, is_charged: bool) -> str:
     if is_charged:
         return "answered"
     if decision is None:
@@ -182,7 +185,7 @@ def _state(decision: Decision | None, is_charged: bool) -> str:
     return "approved" if decision.approved else "denied"
 
 
-def _lines(document: dict[str, Any], home: ClientHome) -> Iterator[str]:
+def _request_lines(document: dict[str, Any], home: ClientHome) -> Iterator[str]:
     cost, leaves = document["cost"], document["would_leave"]
     by = text(" by {name}", name=document["by"]) if document["by"] else ""
     state = _STATES[document["state"]]

@@ -10,7 +10,7 @@ from wg_common import cli, language
 from wg_core.errors import UsageError
 from wg_core.site.home import ClientHome
 
-NODE = "wg_core.fleet"
+NODE_MODULE = "wg_core.fleet"
 
 
 @click.command()
@@ -40,7 +40,7 @@ def run(home: ClientHome, one_package: bool, as_json: bool, log_format: str) -> 
     os.environ[language.LANGUAGE_VARIABLES[0]] = language.current_language().code
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-P", "-m", NODE, *words])  # noqa: S606 - this interpreter
+    os.execv(sys.executable, [sys.executable, "-P", "-m", NODE_MODULE, *words])  # noqa: S606 - this interpreter
 
 
 COMMANDS = (run,)

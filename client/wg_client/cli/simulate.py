@@ -12,13 +12,13 @@ import click
 from click.core import ParameterSource
 
 from wg_client.cli.check import release_contents_lines, wrap_to_columns
-from wg_client.cli.encoder_confirmation import ask_owner, is_interactive
+from wg_client.cli.encoder_confirmation import confirm_encoder, is_interactive
 from wg_client.cli.freeze import UNUSABLE_LINE, freezing_progress, list_some_items
 from wg_client.cli.options import data_sheet_option, split_at_commas
-from wg_client.cli.reading import ReadingOptions, read_reading, reading_options
+from wg_client.cli.reading_options import ReadingOptions, build_reading_config, reading_options
 from wg_client.data import process_log
 from wg_client.pilot import published
-from wg_client.pilot.sentences import gain_sentence, offer_lines, verdict_sentence
+from wg_client.pilot.sentences import gain_sentence, offer_sentences, verdict_sentence
 from wg_common.cli import json_option, next_step, print_line, print_result, show_spinner
 from wg_common.language import pad_columns, text
 from wg_core.errors import UsageError
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from wg_client.pilot.simulation import Simulation
     from wg_common.offer import OpenedOffer
 
-_OF_INIT = {"data", "labels", "unit_column", "data_sheet", *ReadingOptions.__annotations__}
+_INIT_PARAMETERS = {"data", "labels", "unit_column", "data_sheet", *ReadingOptions.__annotations__}
 _LABELS_SHOWN = 20
 _SIMULATING = text("simulating, %")
-_NOT_RUN = text(
+_ENCODER_REFUSED = text(
     "the encoder was not confirmed, and was not run. When you have checked its hash, run this"
     " command again"
 )
@@ -73,7 +73,7 @@ _NOT_RUN = text(
 @data_sheet_option
 @click.option(
     "--price",
-    type=click.Choice([f"{epsilon:g}" for epsilon in published.EPSILONS]),
+    type=click.Choice([f"{epsilon:g}" for epsilon in published.PUBLISHED_EPSILONS]),
     default="4",
     show_default=True,
     help="Epsilon of the release that is expected to bring it.",
@@ -105,7 +105,7 @@ def simulate(
         path=data,
         labels=None if labels is None else split_at_commas(labels),
         unit_column=unit_column,
-        reading=read_reading(data, unit_column, reading),
+        reading=build_reading_config(data, unit_column, reading),
         data_sheet=None if data_sheet is None else read_data_sheet(data_sheet),
     )
     if choice.data_sheet is not None and process_log.declared_unit(choice.data_sheet):
@@ -128,7 +128,9 @@ def simulate(
             stage=stage,
         )
     print_result(
-        canonical.to_builtins(outcome), wrap_to_columns(_lines(outcome, _shared_options())), as_json
+        canonical.to_builtins(outcome),
+        wrap_to_columns(_simulation_lines(outcome, _shared_options())),
+        as_json,
     )
 
 
@@ -160,7 +162,7 @@ def _open_offer(path: Path, encoder: Path | None, as_json: bool) -> OpenedOffer:
                 key=manifest.key,
             )
         )
-        ask_owner(read_description(offer_file.encoder), _NOT_RUN)
+        confirm_encoder(read_description(offer_file.encoder), _ENCODER_REFUSED)
     return offer_file
 
 
@@ -170,12 +172,12 @@ def _shared_options() -> str:
     return " ".join(
         f"{param.opts[0]} {shlex.quote(str(context.params[param.name]))}"
         for param in context.command.params
-        if param.name in _OF_INIT
+        if param.name in _INIT_PARAMETERS
         and context.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
     )
 
 
-def _lines(simulation: Simulation, language_option: str) -> Iterator[str]:
+def _simulation_lines(simulation: Simulation, language_option: str) -> Iterator[str]:
     data = simulation.data
     yield text(
         "{path}: {records} {kind}, {labelled} with a label",
@@ -231,7 +233,7 @@ def _gain_lines(simulation: Simulation) -> Iterator[str]:
             "your own labels alone: too few to evaluate; at least three records per class "
             "are needed"
         )
-    yield from offer_lines(simulation)
+    yield from offer_sentences(simulation)
     yield gain_sentence(simulation)
     yield verdict_sentence(simulation)
 

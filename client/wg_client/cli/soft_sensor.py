@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from wg_client.models.drift import ShiftTest
     from wg_client.models.soft_sensor import Estimates, SensorInputs, SoftSensor
 
-_LEARNING = text("learning a soft sensor, %")
-_MOVED = 0.01
+_PROGRESS_TITLE = text("learning a soft sensor, %")
+_DRIFT_LEVEL = 0.01
 """Largest p-value at which drift of the signals is reported."""
-Files = tuple[Path, Path | None]
+LogFiles = tuple[Path, Path | None]
 """A log, and a file of laboratory values."""
 _TABLE_OR_LOG = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -89,22 +89,22 @@ def soft_sensor(
             raise UsageError(
                 "LABORATORY and --samples: needed, unless --home has a soft sensor from its server"
             )
-        sensor = _own_sensor((log, laboratory), target, time, samples)
+        sensor = _train_local_sensor((log, laboratory), target, time, samples)
     else:
         if samples is not None:
             raise UsageError("--samples: a delivered soft sensor says how many; leave it out")
-        sensor = _delivered_sensor((log, laboratory), target, time, (home, package), quantity)
-    hours, judgements = sensor.hours, sensor.sensor.quality_by_model
+        sensor = _use_delivered_sensor((log, laboratory), target, time, (home, package), quantity)
+    hours, judgements = sensor.windows, sensor.sensor.quality_by_model
     counts = {
         "windows": len(hours.values),
         "values": sum(map(math.isfinite, hours.values.tolist())),
-        "unmatched": hours.unmatched,
+        "unmatched": hours.unmatched_count,
         "unlike": int(sensor.estimates.unlike.sum()),
     }
-    drift, drift_lines = _drift(sensor.shift)
-    lines = [*_lines(counts, judgements), *sensor.lines, *drift_lines]
+    drift, drift_lines = _describe_drift(sensor.shift)
+    lines = [*_estimate_lines(counts, judgements), *sensor.lines, *drift_lines]
     if out is not None:
-        atomic.write_bytes(out, _table(sensor, target), mode=atomic.PRIVATE_MODE)
+        atomic.write_bytes(out, _estimate_table(sensor, target), mode=atomic.PRIVATE_MODE)
     if report is not None:
         from wg_client.selection import sensor_report
 
@@ -115,7 +115,7 @@ def soft_sensor(
         from wg_client.models.soft_sensor import encode_sensor_onnx
 
         shape = hours.channels, hours.windows.shape[2]
-        data = encode_sensor_onnx(sensor.sensor, sensor.inputs, target, *shape)
+        data = encode_sensor_onnx(sensor.sensor, sensor.compute_inputs, target, *shape)
         atomic.write_bytes(onnx, data, mode=atomic.PRIVATE_MODE)
     figures = {name: judgement._asdict() for name, judgement in judgements.items()}
     document = {**counts, "channels": list(hours.channels), **figures, **sensor.document, **drift}
@@ -126,25 +126,25 @@ class EstimatedLog(NamedTuple):
     """Soft sensor with its estimates for the windows of a sensor log.
 
     Attributes:
-        hours: Windows of the log, with laboratory values.
+        windows: Windows of the log, with laboratory values.
         sensor: The soft sensor.
-        inputs: Function to its inputs from windows.
+        compute_inputs: Function to its inputs from windows.
         estimates: Estimates for the windows.
         shift: Drift of the signals, if it is known.
         document: Further output as a document.
         lines: Further output as sentences.
     """
 
-    hours: LaboratoryWindows
+    windows: LaboratoryWindows
     sensor: SoftSensor
-    inputs: SensorInputs
+    compute_inputs: SensorInputs
     estimates: Estimates
     shift: ShiftTest | None
     document: dict[str, Any]
     lines: list[Text]
 
 
-def _own_sensor(files: Files, target: str, time: str, samples: int) -> EstimatedLog:
+def _train_local_sensor(files: LogFiles, target: str, time: str, samples: int) -> EstimatedLog:
     """Train a soft sensor on laboratory values alone."""
     import numpy as np
 
@@ -153,9 +153,9 @@ def _own_sensor(files: Files, target: str, time: str, samples: int) -> Estimated
     from wg_client.models import soft_sensor as sensors
 
     hours = read_laboratory_windows(*files, target=target, time=time, samples=samples)
-    with show_spinner(_LEARNING):
+    with show_spinner(_PROGRESS_TITLE):
         features = lagged_signals(hours.windows)
-        sensor = sensors.train_soft_sensor(features, hours.values, hours.recordings)
+        sensor = sensors.train_soft_sensor(features, hours.values, hours.recording_ids)
         has_value = np.isfinite(hours.values)
         shift = sensors.test_for_drift(features[has_value], features[~has_value])
     line = text("nine values in ten lie within ± {width:.4g}", width=sensor.half_width)
@@ -163,8 +163,8 @@ def _own_sensor(files: Files, target: str, time: str, samples: int) -> Estimated
     return EstimatedLog(hours, sensor, sensors.lagged_inputs, estimates, shift, document, [line])
 
 
-def _delivered_sensor(
-    files: Files, target: str, time: str, source: tuple[Path, Path | None], quantity: str | None
+def _use_delivered_sensor(
+    files: LogFiles, target: str, time: str, source: tuple[Path, Path | None], quantity: str | None
 ) -> EstimatedLog:
     """Use a delivered soft sensor, evaluated on laboratory values if there are any."""
     import torch
@@ -175,7 +175,7 @@ def _delivered_sensor(
     from wg_client.selection.sensor_package import select_sensor, store_sensor_package
     from wg_common.machines.process import WINDOW_SAMPLES
 
-    with show_spinner(_LEARNING):
+    with show_spinner(_PROGRESS_TITLE):
         home, path = ClientHome(source[0]), source[1]
         package = store_sensor_package(home, path) if path else select_sensor(home)
         place = package.quantity_index(target, quantity)
@@ -222,13 +222,13 @@ def _delivered_sensor(
     return EstimatedLog(hours, sensor, inputs, estimates, shift, document, [origin, selection])
 
 
-def _drift(shift: ShiftTest | None) -> tuple[dict[str, Any], list[Text]]:
+def _describe_drift(shift: ShiftTest | None) -> tuple[dict[str, Any], list[Text]]:
     """Describe the drift of the signals as a JSON document and as sentences."""
     if shift is None:
         return {}, []
     figures = {"p": shift.p, "largest": shift.largest}
     line = text("no drift is seen in the signals (p {p:.2g})", p=shift.p)
-    if shift.p <= _MOVED:
+    if shift.p <= _DRIFT_LEVEL:
         line = text(
             "drift: the signals have moved (by {largest:.1f} of their spread, p {p:.2g}): take"
             " laboratory values there",
@@ -237,7 +237,7 @@ def _drift(shift: ShiftTest | None) -> tuple[dict[str, Any], list[Text]]:
     return {"drift": figures}, [line]
 
 
-def _lines(
+def _estimate_lines(
     counts: Mapping[str, int], judgements: Mapping[str, RegressionQuality]
 ) -> Iterator[Text]:
     """Yield lines on the estimates: numbers of windows, and errors against laboratory values."""
@@ -257,9 +257,9 @@ def _lines(
         yield text("It is no better than the mean of the values: do not use it.")
 
 
-def _table(sensor: EstimatedLog, target: str) -> bytes:
+def _estimate_table(sensor: EstimatedLog, target: str) -> bytes:
     """Return the estimates of all windows as CSV text, one row per window."""
-    hours, estimates = sensor.hours, sensor.estimates
+    hours, estimates = sensor.windows, sensor.estimates
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)
     writer.writerow(["time", spreadsheet_cell(target), "lower", "upper", "unlike", "laboratory"])

@@ -10,7 +10,7 @@ import click
 
 from wg_client.cli.check import wrap_to_columns
 from wg_client.cli.options import home_option
-from wg_client.cli.reading import text_column_option
+from wg_client.cli.reading_options import text_column_option
 from wg_common import cli
 from wg_common.cli import json_option, next_step, print_progress, print_result
 from wg_common.language import text
@@ -53,21 +53,23 @@ def watch(home: ClientHome, paths: tuple[Path, ...], text_column: str | None, as
         )
     for problem in observation.left_out:
         print_progress(text("  left out: {name}: {why}", name=problem.name, why=problem.reason))
-    document = {"false_alarms": watching.FALSE_ALARMS, **canonical.to_builtins(observation)}
+    document = {"false_alarms": watching.FALSE_ALARM_RATE, **canonical.to_builtins(observation)}
     print_result(
-        document, wrap_to_columns(_lines(observation, home.root, watching.FALSE_ALARMS)), as_json
+        document,
+        wrap_to_columns(_drift_lines(observation, home.root, watching.FALSE_ALARM_RATE)),
+        as_json,
     )
     if observation.alarm:
         return errors.ExitCode.NOT_ACCEPTED
     return errors.ExitCode.CONFIG if observation.left_out else errors.ExitCode.OK
 
 
-def _lines(observation: DriftReport, root: Path, rate: float) -> Iterator[str]:
-    shift = observation.shift
+def _drift_lines(report: DriftReport, root: Path, rate: float) -> Iterator[str]:
+    shift = report.shift
     yield text(
         "{count} records, against version {number} of the data set",
-        count=observation.records,
-        number=observation.snapshot,
+        count=report.records,
+        number=report.snapshot,
     )
     if shift is None:
         yield text("  features     not tested: five records are the least")
@@ -75,26 +77,26 @@ def _lines(observation: DriftReport, root: Path, rate: float) -> Iterator[str]:
         yield text(
             "  features     p = {p:.4f}; moved: {means} means, {spreads} spreads; the largest by"
             " {largest:.2f} of its spread",
-            p=observation.p_features,
+            p=report.p_features,
             means=shift.means,
             spreads=shift.spreads,
             largest=shift.largest,
         )
     yield text(
         "  new          p = {p:.4f}; {count} records, {share:.1f} %",
-        p=observation.p_new,
-        count=observation.new,
-        share=100 * observation.new / observation.records,
+        p=report.p_new,
+        count=report.new,
+        share=100 * report.new / report.records,
     )
     verdict = text("no alarm")
-    if observation.alarm:
+    if report.alarm:
         verdict = text("ALARM: these records are not like the frozen ones")
     yield text(
         "{verdict} (of such batches without any drift, {rate:g} in 100 raise one)",
         verdict=verdict,
         rate=100 * rate,
     )
-    if observation.alarm:
+    if report.alarm:
         yield next_step("wg-client predict --home {home} NEW_RECORDS", home=root)
 
 

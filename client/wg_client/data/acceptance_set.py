@@ -34,7 +34,7 @@ from wg_core.site.reading import RECORDS_AT_ONCE
 from wg_core.snapshot import DIGEST_BYTES, FrozenRecords, Listing, Problem
 from wg_core.wire import canonical
 
-_TRAINED = "trained.digests"
+_TRAINED_FILE = "trained.digests"
 _TRAINED_LIMIT = 4 << 30
 _LISTING_LIMIT = 1 << 30
 
@@ -118,17 +118,17 @@ def split_acceptance_set(
     if setting is None:
         return inspection, None
     secret = home.load_secret()
-    met_digests = _met_digests(home)
+    met_digests = _digests_met(home)
     all_records = frozen_records(config, inspection, secret)
     if isinstance(setting, str):
         main, path = inspection, setting
-        spare = _folder(config, Path(setting), encoder.modality)
+        spare = _inspect_folder(config, Path(setting), encoder.modality)
     else:
-        aside = _rows_aside(config, all_records, setting, met_digests)
+        aside = _reserved_mask(config, all_records, setting, met_digests)
         main, path = inspection.select_rows(np.flatnonzero(~aside).tolist()), config.data.path
         spare = inspection.select_rows(np.flatnonzero(aside).tolist())
     records = frozen_records(config, spare, secret)
-    met_digests |= _digests(frozen_records(config, main, secret))
+    met_digests |= _record_digests(frozen_records(config, main, secret))
     fresh = np.array(
         [
             bytes(content) not in met_digests and bytes(unit) not in met_digests
@@ -139,13 +139,13 @@ def split_acceptance_set(
     labelled = records.labels >= 0
     names = spare.data.names
     problems = [
-        Problem(name=names[row], reason=_MET if labelled[row] else _UNLABELLED)
+        Problem(name=names[row], reason=_MET_BEFORE if labelled[row] else _UNLABELLED)
         for row in np.flatnonzero(~(fresh & labelled))
     ]
     if isinstance(setting, str) and not labelled.any():
         raise DataError(f"data.acceptance: {path}: no record has a label; none can judge a model")
     chosen_records = spare.select_rows(np.flatnonzero(fresh & labelled).tolist())
-    features, failures = _encode_all(chosen_records, encoder)
+    features, failures = _encode_records(chosen_records, encoder)
     acceptance = AcceptanceSet(
         features=features,
         failures=failures,
@@ -155,14 +155,14 @@ def split_acceptance_set(
     return replace(main, problems=(*main.problems, *problems)), acceptance
 
 
-_MET = (
+_MET_BEFORE = (
     "not in the acceptance set: it, or its privacy unit, is in the data set, was released, or a"
     " model was trained on it"
 )
 _UNLABELLED = "not in the acceptance set: it has no label"
 
 
-def _rows_aside(
+def _reserved_mask(
     config: ClientConfig, records: FrozenRecords, share: float, met_digests: frozenset[bytes]
 ) -> NDArray[np.bool_]:
     """Return the records that a share reserves, ``[n]``; each unit's digest and history decide.
@@ -170,7 +170,7 @@ def _rows_aside(
     Raises:
         DataError: All of them were released or trained on.
     """
-    aside = _chances(records) < share
+    aside = _unit_fractions(records) < share
     aside &= (records.labels >= 0) | (config.data.unit_column is not None)
     fresh = np.array([bytes(unit) not in met_digests for unit in records.units], dtype=bool)
     if aside.any() and not (aside & fresh).any():
@@ -187,12 +187,14 @@ def mark_as_trained(home: ClientHome, records: FrozenRecords) -> None:
     Raises:
         StorageError: The file cannot be written.
     """
-    digests = _trained_digests(home) | _digests(records)
+    digests = _trained_digests(home) | _record_digests(records)
     home.units.mkdir(mode=0o700, exist_ok=True)
-    atomic.write_bytes(home.units / _TRAINED, b"".join(sorted(digests)), mode=atomic.PRIVATE_MODE)
+    atomic.write_bytes(
+        home.units / _TRAINED_FILE, b"".join(sorted(digests)), mode=atomic.PRIVATE_MODE
+    )
 
 
-def _folder(config: ClientConfig, path: Path, modality: str) -> Inspection:
+def _inspect_folder(config: ClientConfig, path: Path, modality: str) -> Inspection:
     if not path.exists():
         raise DataError(f"data.acceptance: {path}: not there; a share is a number, such as 0.2")
     spare = inspect_records(
@@ -205,20 +207,20 @@ def _folder(config: ClientConfig, path: Path, modality: str) -> Inspection:
                 reading=config.data.reading,
             ),
         ),
-        units=config.data.unit_column is not None,
+        has_units=config.data.unit_column is not None,
     )
     for problem in spare.problems:
         raise DataError(f"data.acceptance: {path}: {problem.name}: {problem.reason}")
     return spare
 
 
-def _chances(records: FrozenRecords) -> NDArray[np.float64]:
+def _unit_fractions(records: FrozenRecords) -> NDArray[np.float64]:
     """Return a number in [0, 1) per record, derived only from its privacy unit's keyed digest."""
     words = np.ascontiguousarray(records.units[:, :8]).view(">u8")
     return np.asarray(words.ravel() / 2.0**64, dtype=np.float64)
 
 
-def _encode_all(
+def _encode_records(
     spare: Inspection, encoder: RecordEncoder
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return local features ``[a, D]``, and the records on which the encoder failed, ``[a]``."""
@@ -238,7 +240,7 @@ def _encode_all(
     return np.concatenate(parts), np.concatenate(failures)
 
 
-def _met_digests(home: ClientHome) -> frozenset[bytes]:
+def _digests_met(home: ClientHome) -> frozenset[bytes]:
     """Return keyed digests of all contents and units that were released or trained on."""
     with locks.lock_release(home), open_ledger(home) as ledger:
         budget_history.record_charged_units(home, budget_history.read_budget_history(ledger))
@@ -246,12 +248,12 @@ def _met_digests(home: ClientHome) -> frozenset[bytes]:
 
 
 def _trained_digests(home: ClientHome) -> frozenset[bytes]:
-    path = home.units / _TRAINED
+    path = home.units / _TRAINED_FILE
     if not path.is_file():
         return frozenset()
     data = atomic.read_bytes(path, limit=_TRAINED_LIMIT)
     return frozenset(data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES))
 
 
-def _digests(records: FrozenRecords) -> frozenset[bytes]:
+def _record_digests(records: FrozenRecords) -> frozenset[bytes]:
     return frozenset(bytes(row) for rows in (records.contents, records.units) for row in rows)

@@ -17,7 +17,7 @@ from wg_common.modalities import cells
 from wg_core.errors import DataError
 from wg_core.snapshot import Problem
 
-_LABEL, _SPLIT = "label", "split"
+_LABEL_COLUMN, _SPLIT_COLUMN = "label", "split"
 
 
 def survey_cells(table: Path, options: dataset.SurveyOptions) -> dataset.DatasetSurvey:
@@ -27,17 +27,17 @@ def survey_cells(table: Path, options: dataset.SurveyOptions) -> dataset.Dataset
         DataError: The table as a whole cannot be used.
     """
     unit_column, reading, split = options.unit_column, options.reading, options.split
-    label_column = reading.label_column or _LABEL
-    cell_table = _read(table, options, label_column)
+    label_column = reading.label_column or _LABEL_COLUMN
+    cell_table = _read_table(table, options, label_column)
     n = len(cell_table.records)
     columns = cell_table.columns
     cell_labels = [dataset.normalise_name(c.strip()) for c in columns.get(label_column, [""] * n)]
     units = list(cell_table.columns[unit_column]) if unit_column else None
-    sides = None if split is None else cell_table.columns.get(_SPLIT)
+    sides = None if split is None else cell_table.columns.get(_SPLIT_COLUMN)
     parts = ("", "0") if split == 0 else (str(split),)
     reasons = [f"{cell_table.names[row]}: {why}" for row, why in cell_table.problems.items()]
-    labels = _domain(table, options.labels, cell_labels, reasons)
-    index = dataset.label_index(labels)
+    labels = _label_domain(table, options.labels, cell_labels, reasons)
+    index = dataset.label_positions(labels)
     usable: list[int] = []
     problems: list[Problem] = []
     for row in range(n):
@@ -74,10 +74,10 @@ def survey_cells(table: Path, options: dataset.SurveyOptions) -> dataset.Dataset
     )
 
 
-def _read(table: Path, options: dataset.SurveyOptions, label_column: str) -> cells.CellTable:
+def _read_table(table: Path, options: dataset.SurveyOptions, label_column: str) -> cells.CellTable:
     """Read the requested columns of a table file; errors as for ``survey_cells``."""
     unit_column, reading = options.unit_column, options.reading
-    columns = [label_column, _SPLIT, *([unit_column] if unit_column else [])]
+    columns = [label_column, _SPLIT_COLUMN, *([unit_column] if unit_column else [])]
     cell_table = cells.read_cell_table(table, columns, reading.encoding, reading.text_column)
     if reading.label_column and reading.label_column not in cell_table.columns:
         raise DataError(
@@ -91,7 +91,7 @@ def _read(table: Path, options: dataset.SurveyOptions, label_column: str) -> cel
     return cell_table
 
 
-def _domain(
+def _label_domain(
     table: Path, labels: Sequence[str] | None, cell_labels: Sequence[str], reasons: Sequence[str]
 ) -> Sequence[str]:
     """Return the label domain: the declared labels, or else those in the table.

@@ -24,7 +24,7 @@ from wg_core.snapshot import Problem
 
 RECORD_LIMIT = 1_000_000
 RECORDS_CSV = "records.csv"
-_SHOWN = 80  # Most characters of a label in a message
+_NAMES_SHOWN = 80  # Most characters of a label in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +34,13 @@ class DatasetSurvey:
     Attributes:
         data: Records that can be used as far as names and tables tell.
         problems: Records that cannot be used, each with its reason.
-        strays: Files of no supported kind; predictions ignore them.
+        unsupported_files: Files of no supported kind; predictions ignore them.
         hints: Remarks for a person; nothing is refused because of them.
     """
 
     data: SiteData
     problems: tuple[Problem, ...] = ()
-    strays: tuple[Problem, ...] = ()
+    unsupported_files: tuple[Problem, ...] = ()
     hints: tuple[str, ...] = ()
 
 
@@ -76,7 +76,7 @@ def configured_modality(name: str, reading: ReadingConfig) -> Modality:
     return Images(reading.bits) if name == Images.name else modality_of(name)
 
 
-def apply_reading_config(data: SiteData, reading: ReadingConfig) -> SiteData:
+def with_reading_config(data: SiteData, reading: ReadingConfig) -> SiteData:
     """Return a survey's records with their files read by the plant's settings."""
     if not isinstance(data.records, StoredRecords) or not data.records.paths:
         return data
@@ -100,7 +100,7 @@ def describe_empty_dataset(path: Path, strays: Sequence[Problem]) -> str:
     return f"{path}: no {kinds} found (read are {suffixes}){stray}"
 
 
-def stored_file_records(
+def records_from_files(
     path: Path, files: Sequence[Path], reading: ReadingConfig = DEFAULT_READING
 ) -> StoredRecords:
     """Return files as records of the one modality that their names imply.
@@ -160,7 +160,7 @@ def describe_wrong_modality(expected: str, record_modality: str) -> str:
     )
 
 
-def label_index(names: Sequence[str]) -> dict[str, int]:
+def label_positions(names: Sequence[str]) -> dict[str, int]:
     """Return the position of each label in the domain, by its name in Unicode NFC."""
     return {normalise_name(name): index for index, name in enumerate(names)}
 
@@ -173,7 +173,7 @@ def list_names(names: Sequence[str]) -> str:
 
 def explain_undeclared(label: str, domain: Sequence[str]) -> str:
     """Describe a label outside the declared domain."""
-    shown_label = repr(label if len(label) <= _SHOWN else f"{label[:_SHOWN]}...")
+    shown_label = repr(label if len(label) <= _NAMES_SHOWN else f"{label[:_NAMES_SHOWN]}...")
     return f"label {shown_label} is not declared; declared are {list_names(domain)} (init --labels)"
 
 

@@ -21,11 +21,11 @@ from wg_client.data.dataset import (
     describe_wrong_modality,
     explain_undeclared,
     is_record_file,
-    label_index,
+    label_positions,
     list_names,
     modality_name,
     normalise_name,
-    stored_file_records,
+    records_from_files,
 )
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
@@ -38,10 +38,10 @@ from wg_core.errors import DataError, reraise_os_errors
 from wg_core.site.config import UNLABELLED_FOLDER
 from wg_core.snapshot import Problem
 
-_SPLITS = frozenset(
+_SPLIT_FOLDERS = frozenset(
     ("train", "training", "val", "valid", "validation", "test", "testing", "dev", "holdout")
 )
-_PARTS = frozenset(
+_SEGMENTATION_FOLDERS = frozenset(
     [
         "images",
         "image",
@@ -58,12 +58,12 @@ _PARTS = frozenset(
         "segmentationclass",
     ]
 )
-_MASKS = frozenset(("mask", "masks", "ground_truth", "groundtruth"))
-_ARCHIVE = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"))
+_MASK_FOLDERS = frozenset(("mask", "masks", "ground_truth", "groundtruth"))
+_ARCHIVE_FOLDERS = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"))
 """Folders that programs leave behind."""
-_FILES_OF_PROGRAMS = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini"))
+_PROGRAM_FILES = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini"))
 """Hidden files of Windows; on other systems hidden names begin with a dot."""
-ADVICE = {
+CONVERSION_ADVICE = {
     ".heic": "save it as JPEG or PNG",
     ".heif": "save it as JPEG or PNG",
     ".gif": "save it as PNG",
@@ -83,14 +83,14 @@ ADVICE = {
 
 
 @dataclass(slots=True)
-class FoundFiles:
+class CollectedFiles:
     """Files with their labels and units, collected while a folder or table is read."""
 
     paths: list[Path] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     units: list[str] | None = None
     problems: list[Problem] = field(default_factory=list)
-    strays: list[Problem] = field(default_factory=list)
+    unsupported_files: list[Problem] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
 
 
@@ -100,9 +100,11 @@ def survey_folder(path: Path, options: SurveyOptions) -> DatasetSurvey:
     Raises:
         DataError: The folder cannot be read, or its folders cannot be classes.
     """
-    labels, sorted_files = options.labels, FoundFiles()
-    entries = [entry for entry in list_folder(path) if not _left_behind(path, entry, sorted_files)]
-    if parts := _anomaly_parts(entries, labels):
+    labels, sorted_files = options.labels, CollectedFiles()
+    entries = [
+        entry for entry in list_folder(path) if not _is_left_by_program(path, entry, sorted_files)
+    ]
+    if parts := _anomaly_split_folders(entries, labels):
         entries = [inner for part in parts for inner in list_folder(part)]
         sorted_files.hints.append(
             text(
@@ -123,19 +125,19 @@ def survey_folder(path: Path, options: SurveyOptions) -> DatasetSurvey:
     class_names = list(dict.fromkeys(names))
     if labels is None:
         _check_classes(path, class_names)
-        _check_nested(path, folders)
+        _check_no_split_inside(path, folders)
     domain = list(labels) if labels is not None else [normalise_name(name) for name in class_names]
     if not domain and not entries:
         raise DataError(f"{path}: no records: the folder is empty")
     if not domain:
         raise DataError(f"{path}: no folder names a class; declare the labels (--labels a,b,c)")
-    index = label_index(domain)
+    index = label_positions(domain)
     for entry in entries:
         if entry.is_symlink() and entry.is_dir():
             reason = "a link to a folder; links are not followed: copy the records, or move them"
             sorted_files.problems.append(Problem(name=entry.name, reason=reason))
         elif not entry.is_dir():
-            _sort_in(path, entry, UNLABELLED, sorted_files)
+            _add_file(path, entry, UNLABELLED, sorted_files)
         elif entry.name != UNLABELLED_FOLDER and normalise_name(entry.name) not in index:
             problem = Problem(
                 name=printable_name(entry.name), reason=explain_undeclared(entry.name, domain)
@@ -144,37 +146,37 @@ def survey_folder(path: Path, options: SurveyOptions) -> DatasetSurvey:
         else:
             label = index.get(normalise_name(entry.name), UNLABELLED)
             for inner in list_files_below(entry):
-                _sort_in(path, inner, label, sorted_files)
-    _set_tables_aside(path, sorted_files, options.modality)
-    return survey_found_files(path, sorted_files, domain, options)
+                _add_file(path, inner, label, sorted_files)
+    _move_tables_aside(path, sorted_files, options.modality)
+    return survey_collected_files(path, sorted_files, domain, options)
 
 
-def survey_found_files(
-    root: Path, sorted_files: FoundFiles, domain: Sequence[str], options: SurveyOptions
+def survey_collected_files(
+    root: Path, files: CollectedFiles, domain: Sequence[str], options: SurveyOptions
 ) -> DatasetSurvey:
     """Return the survey of the files that were found below ``root``.
 
     Raises:
         DataError: There are too many files, or several modalities where none was requested.
     """
-    check_record_count(root, len(sorted_files.paths))
+    check_record_count(root, len(files.paths))
     modality, reading = options.modality, options.reading
     records = (
-        stored_file_records(root, sorted_files.paths, reading)
+        records_from_files(root, files.paths, reading)
         if modality is None
-        else stored_files(configured_modality(modality, reading), sorted_files.paths)
+        else stored_files(configured_modality(modality, reading), files.paths)
     )
     data = SiteData(
         records=records,
         modality=records.modality.name,
-        labels=np.asarray(sorted_files.labels, dtype=np.int64),
+        labels=np.asarray(files.labels, dtype=np.int64),
         label_names=tuple(domain),
-        names=tuple(str(entry.relative_to(root)) for entry in sorted_files.paths),
-        units=None if sorted_files.units is None else tuple(sorted_files.units),
+        names=tuple(str(entry.relative_to(root)) for entry in files.paths),
+        units=None if files.units is None else tuple(files.units),
     )
-    kinds = [modality_name(path) for path in sorted_files.paths]
+    kinds = [modality_name(path) for path in files.paths]
     matching = [row for row, kind in enumerate(kinds) if kind == data.modality]
-    problems = sorted_files.problems + [
+    problems = files.problems + [
         Problem(name=data.names[row], reason=describe_wrong_modality(data.modality, kind))
         for row, kind in enumerate(kinds)
         if kind != data.modality
@@ -182,8 +184,8 @@ def survey_found_files(
     return DatasetSurvey(
         data=data.select_rows(matching),
         problems=tuple(problems),
-        strays=tuple(sorted_files.strays),
-        hints=tuple(sorted_files.hints),
+        unsupported_files=tuple(files.unsupported_files),
+        hints=tuple(files.hints),
     )
 
 
@@ -218,7 +220,7 @@ def list_folder(folder: Path) -> list[Path]:
         return sorted(
             entry
             for entry in folder.iterdir()
-            if not entry.name.startswith(".") and entry.name.casefold() not in _FILES_OF_PROGRAMS
+            if not entry.name.startswith(".") and entry.name.casefold() not in _PROGRAM_FILES
         )
 
 
@@ -238,14 +240,14 @@ def printable_name(name: str) -> str:
 def _check_classes(path: Path, names: Sequence[str]) -> None:
     """Refuse folders that are not classes, or names that may mean the same class."""
     plain = {name: normalise_name(name).casefold() for name in names}
-    words = {_part_name(name) for name in names}
-    if words and words <= _SPLITS | _PARTS:
+    words = {_folder_stem(name) for name in names}
+    if words and words <= _SPLIT_FOLDERS | _SEGMENTATION_FOLDERS:
         looks, mend = (
             (
                 "parts of a split",
                 "point --data at one of them, and data.acceptance in client.yaml at another",
             )
-            if words <= _SPLITS
+            if words <= _SPLIT_FOLDERS
             else (
                 "parts of a data set for detection or segmentation, which weightgate does not do",
                 f"give each record one label in {RECORDS_CSV} (columns file, label), or sort them"
@@ -277,16 +279,16 @@ def _check_classes(path: Path, names: Sequence[str]) -> None:
         )
 
 
-def _part_name(name: str) -> str:
+def _folder_stem(name: str) -> str:
     """Return a folder's name in lower case and without digits at its end, to match ``_PARTS``."""
     return normalise_name(name).casefold().rstrip("0123456789_- ")
 
 
-def _check_nested(path: Path, folders: Sequence[Path]) -> None:
+def _check_no_split_inside(path: Path, folders: Sequence[Path]) -> None:
     """Raise ``DataError`` if a folder is itself a data set with parts of a split."""
     for folder in folders:
-        words = {_part_name(entry.name) for entry in list_folder(folder) if entry.is_dir()}
-        if words & _SPLITS and words <= _SPLITS | _PARTS:
+        words = {_folder_stem(entry.name) for entry in list_folder(folder) if entry.is_dir()}
+        if words & _SPLIT_FOLDERS and words <= _SPLIT_FOLDERS | _SEGMENTATION_FOLDERS:
             raise DataError(
                 f"{path}: folder {folder.name!r} is a data set of its own, with parts of a split:"
                 " point --data at it, or declare the labels (--labels a,b,c)"
@@ -296,7 +298,7 @@ def _check_nested(path: Path, folders: Sequence[Path]) -> None:
 def _mask_folders(entries: Sequence[Path], labels: Sequence[str] | None) -> list[Path]:
     """Return mask folders beside class folders: each file in them is named after a record."""
     folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
-    masks = [entry for entry in folders if normalise_name(entry.name).casefold() in _MASKS]
+    masks = [entry for entry in folders if normalise_name(entry.name).casefold() in _MASK_FOLDERS]
     if labels is not None or not masks:
         return []
     classes = [entry for entry in folders if entry not in masks]
@@ -309,7 +311,7 @@ def _mask_folders(entries: Sequence[Path], labels: Sequence[str] | None) -> list
     ]
 
 
-def _anomaly_parts(entries: Sequence[Path], labels: Sequence[str] | None) -> list[Path]:
+def _anomaly_split_folders(entries: Sequence[Path], labels: Sequence[str] | None) -> list[Path]:
     """Return the split folders of an MVTec AD or anomalib layout; empty for another layout.
 
     In that layout the training part has good records only, the test part good and defective ones,
@@ -318,9 +320,12 @@ def _anomaly_parts(entries: Sequence[Path], labels: Sequence[str] | None) -> lis
     folders = {
         e: normalise_name(e.name).casefold() for e in entries if e.is_dir() and not e.is_symlink()
     }
-    parts = [entry for entry, name in folders.items() if name in _SPLITS]
+    parts = [entry for entry, name in folders.items() if name in _SPLIT_FOLDERS]
     declared_names = {normalise_name(label).casefold() for label in labels or ()}
-    if declared_names & set(folders.values()) or not set(folders.values()) <= _SPLITS | _PARTS:
+    if (
+        declared_names & set(folders.values())
+        or not set(folders.values()) <= _SPLIT_FOLDERS | _SEGMENTATION_FOLDERS
+    ):
         return []
     classes = {part: [entry for entry in list_folder(part) if entry.is_dir()] for part in parts}
     training = [part for part in parts if folders[part].startswith("train")]
@@ -328,16 +333,18 @@ def _anomaly_parts(entries: Sequence[Path], labels: Sequence[str] | None) -> lis
     return parts if one_class and max(map(len, classes.values())) > 1 else []
 
 
-def _left_behind(root: Path, entry: Path, sorted_files: FoundFiles) -> bool:
+def _is_left_by_program(root: Path, entry: Path, sorted_files: CollectedFiles) -> bool:
     """Return whether a program left an entry in the data folder, and list it as no record if so."""
-    if entry.name in _ARCHIVE:
+    if entry.name in _ARCHIVE_FOLDERS:
         name = str(entry.relative_to(root))
-        sorted_files.strays.append(Problem(name=name, reason="left behind by a program; delete it"))
+        sorted_files.unsupported_files.append(
+            Problem(name=name, reason="left behind by a program; delete it")
+        )
         return True
     return False
 
 
-def _sort_in(root: Path, entry: Path, label: int, sorted_files: FoundFiles) -> None:
+def _add_file(root: Path, entry: Path, label: int, sorted_files: CollectedFiles) -> None:
     """Add one file to the records, to the problems, or to the files that are no records."""
     name = str(entry.relative_to(root))
     try:
@@ -347,21 +354,21 @@ def _sort_in(root: Path, entry: Path, label: int, sorted_files: FoundFiles) -> N
         sorted_files.problems.append(Problem(name=shown_name, reason="its name is not UTF-8"))
         return
     if not is_inside(root, entry):
-        sorted_files.strays.append(
+        sorted_files.unsupported_files.append(
             Problem(name=name, reason="a link that leads out of the folder, or in a circle")
         )
     elif not entry.is_file():
         broken = "a link to nothing" if entry.is_symlink() else "not a file"
         reason = "a link to a folder" if entry.is_dir() else broken
-        sorted_files.strays.append(Problem(name=name, reason=reason))
+        sorted_files.unsupported_files.append(Problem(name=name, reason=reason))
     elif not is_record_file(entry):
-        sorted_files.strays.append(Problem(name=name, reason=explain_no_record(entry)))
+        sorted_files.unsupported_files.append(Problem(name=name, reason=explain_no_record(entry)))
     else:
         sorted_files.paths.append(entry)
         sorted_files.labels.append(label)
 
 
-def _set_tables_aside(root: Path, sorted_files: FoundFiles, modality: str | None) -> None:
+def _move_tables_aside(root: Path, sorted_files: CollectedFiles, modality: str | None) -> None:
     """Move texts beside other records, and CSV files beside images, to the files without records.
 
     If the modality is known, files of other modalities say nothing about the others.
@@ -371,7 +378,9 @@ def _set_tables_aside(root: Path, sorted_files: FoundFiles, modality: str | None
         path = sorted_files.paths[row]
         if path in texts:
             name = str(path.relative_to(root))
-            sorted_files.strays.append(Problem(name=name, reason="a text beside other records"))
+            sorted_files.unsupported_files.append(
+                Problem(name=name, reason="a text beside other records")
+            )
             del sorted_files.paths[row], sorted_files.labels[row]
     kinds = {modality_name(path) for path in sorted_files.paths} if modality is None else {modality}
     if Images.name not in kinds:
@@ -379,11 +388,13 @@ def _set_tables_aside(root: Path, sorted_files: FoundFiles, modality: str | None
     for row in reversed(range(len(sorted_files.paths))):
         path = sorted_files.paths[row]
         if path.parent == root and path.suffix.lower() == ".csv":
-            sorted_files.strays.append(Problem(name=path.name, reason=_TABLE))
+            sorted_files.unsupported_files.append(
+                Problem(name=path.name, reason=_TABLE_BESIDE_RECORDS)
+            )
             del sorted_files.paths[row], sorted_files.labels[row]
 
 
-_TABLE = (
+_TABLE_BESIDE_RECORDS = (
     "a table beside the records? a table of labels is called records.csv and has columns file and"
     " label; then class folders mean nothing"
 )
@@ -393,7 +404,7 @@ def explain_no_record(entry: Path) -> str:
     """Explain why a file holds no record, and suggest a remedy."""
     if entry.name == RECORDS_CSV:
         return "no table of records: its first line has no columns file and label"
-    advice = ADVICE.get(entry.suffix.lower(), "")
+    advice = CONVERSION_ADVICE.get(entry.suffix.lower(), "")
     return f"no file of {registry.list_modality_attribute('title', 'or')}" + (
         f": {advice}" if advice else ""
     )

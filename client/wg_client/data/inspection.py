@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data.dataset import DatasetSurvey
-from wg_client.data.looks import HintCollector
+from wg_client.data.record_hints import HintCollector
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
 from wg_common.modalities.base import Record, content_digest
@@ -75,16 +75,16 @@ class Inspection:
 
 
 def inspect_records(
-    survey: DatasetSurvey, *, units: bool, stage: ProgressCallback | None = None
+    survey: DatasetSurvey, *, has_units: bool, progress: ProgressCallback | None = None
 ) -> Inspection:
     """Decode and hash every record of a survey.
 
     Args:
-        units: The unit column names the privacy units; otherwise each content is one unit.
-        stage: Receives the progress.
+        has_units: The unit column names the privacy units; otherwise each content is one unit.
+        progress: Receives the progress.
     """
     data = survey.data
-    problems = [*survey.problems, *survey.strays]
+    problems = [*survey.problems, *survey.unsupported_files]
     digests: dict[int, bytes] = {}
     hint_collector = HintCollector(data.modality)
     shapes: dict[int, tuple[int, int]] = {}
@@ -92,22 +92,24 @@ def inspect_records(
         try:
             record = decode_row(data, row)
         except DataError as error:
-            problems.append(Problem(name=data.names[row], reason=_without_path(data, row, error)))
+            problems.append(
+                Problem(name=data.names[row], reason=_message_without_path(data, row, error))
+            )
         else:
             digests[row] = content_digest(record)
-            hint_collector.add(data.names[row], record)
+            hint_collector.add_record(data.names[row], record)
             first_side, second_side, *_ = *record.shape, 0, 0
             shapes[row] = first_side, second_side
-        if stage is not None and ((row + 1) % RECORDS_AT_ONCE == 0 or row + 1 == len(data)):
-            stage("read", row + 1, len(data))
-    unit_of = data.units if units and data.units is not None else [""] * len(data)
+        if progress is not None and ((row + 1) % RECORDS_AT_ONCE == 0 or row + 1 == len(data)):
+            progress("read", row + 1, len(data))
+    unit_of = data.units if has_units and data.units is not None else [""] * len(data)
     groups: dict[tuple[str, bytes], list[int]] = {}
     for row, digest in digests.items():
         groups.setdefault((unit_of[row], digest), []).append(row)
     counted_rows: list[int] = []
     duplicates: list[Duplicate] = []
     for rows in groups.values():
-        _settle(data, rows, counted_rows, problems, duplicates)
+        _resolve_duplicates(data, rows, counted_rows, problems, duplicates)
     counted_rows.sort()
     return Inspection(
         data=data.select_rows(counted_rows),
@@ -115,7 +117,7 @@ def inspect_records(
         shapes=np.array([shapes[row] for row in counted_rows], dtype=np.int64).reshape(-1, 2),
         problems=tuple(problems),
         duplicates=tuple(duplicates),
-        hints=(*survey.hints, *hint_collector.hints(), *_in_two_units(groups)),
+        hints=(*survey.hints, *hint_collector.hints(), *_shared_content_hints(groups)),
     )
 
 
@@ -133,7 +135,7 @@ def decode_row(data: SiteData, row: int) -> Record:
         raise DataError(f"{data.names[row]}: cannot be decoded: {type(error).__name__}") from error
 
 
-def decode_in_parts(data: SiteData) -> Iterator[tuple[SiteData, tuple[Problem, ...]]]:
+def decode_in_batches(data: SiteData) -> Iterator[tuple[SiteData, tuple[Problem, ...]]]:
     """Yield decoded records with their problems, ``RECORDS_AT_ONCE`` at a time.
 
     A damaged file does not stop the iteration, and only one part is in memory at a time.
@@ -147,12 +149,12 @@ def decode_in_parts(data: SiteData) -> Iterator[tuple[SiteData, tuple[Problem, .
                 records.append(decode_row(data, row))
                 decodable.append(row)
             except DataError as error:
-                reason = _without_path(data, row, error)
+                reason = _message_without_path(data, row, error)
                 problems.append(Problem(name=data.names[row], reason=reason))
         yield replace(data.select_rows(decodable), records=records), tuple(problems)
 
 
-def _settle(
+def _resolve_duplicates(
     data: SiteData,
     rows: list[int],
     counts: list[int],
@@ -181,7 +183,7 @@ def _settle(
     ]
 
 
-def _in_two_units(groups: Iterable[tuple[str, bytes]]) -> list[str]:
+def _shared_content_hints(groups: Iterable[tuple[str, bytes]]) -> list[str]:
     """Return a hint if contents occur in several privacy units, otherwise an empty list."""
     unit_characters = 40
     units: dict[bytes, list[str]] = {}
@@ -201,7 +203,7 @@ def _in_two_units(groups: Iterable[tuple[str, bytes]]) -> list[str]:
     ]
 
 
-def _without_path(data: SiteData, row: int, error: DataError) -> str:
+def _message_without_path(data: SiteData, row: int, error: DataError) -> str:
     """Return an error's message without the file's name, which is shown beside it."""
     words = str(error)
     paths = getattr(data.records, "paths", None)

@@ -24,11 +24,11 @@ from wg_core import atomic
 from wg_core.errors import DataError
 from wg_core.site.reading import SensorLogConfig
 
-FILE, INTERVAL, TIME_RUN = "file", "interval", "time-run"
-NO_COLUMN = frozenset({FILE, INTERVAL, TIME_RUN})
+FILE_UNIT, INTERVAL_UNIT, TIME_RUN_UNIT = "file", "interval", "time-run"
+UNITS_WITHOUT_COLUMN = frozenset({FILE_UNIT, INTERVAL_UNIT, TIME_RUN_UNIT})
 """Privacy units without a column: all windows of one log, of one interval, or between two gaps in a
 log's times that are longer than a window."""
-OVERLAP = -2  # Index of the interval of a row that lies in two
+OVERLAP_INDEX = -2  # Index of the interval of a row that lies in two
 INTERVALS_LIMIT = 16 << 20  # Largest table of intervals, in bytes
 
 
@@ -72,7 +72,7 @@ def interval_indices(
                 " both are not used"
             )
         interval_of[rows], latest_of[rows] = number, number
-        interval_of[overlap] = OVERLAP
+        interval_of[overlap] = OVERLAP_INDEX
     return interval_of, overlaps
 
 
@@ -116,7 +116,7 @@ def read_intervals(
     if lenient and not table.is_file():
         return []
     data = atomic.read_bytes(table, limit=INTERVALS_LIMIT)
-    lines = _lines(table, data, encoding)
+    lines = _numbered_lines(table, data, encoding)
     _, names = next(lines, (1, []))
     places = {
         column: tables.find_column(names, column)
@@ -128,10 +128,10 @@ def read_intervals(
                 f"{table}: no column {column!r}; found {list_names(names)}, expected start, end"
                 " and label"
             )
-    return [_interval(table, line, cells, places, unit_column) for line, cells in lines]
+    return [_parse_interval(table, line, cells, places, unit_column) for line, cells in lines]
 
 
-def _lines(table: Path, data: bytes, encoding: str) -> Iterator[tuple[int, list[str]]]:
+def _numbered_lines(table: Path, data: bytes, encoding: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the nonempty lines of a table, with their numbers.
 
     A line that cannot be read is an error, so it does not change how others are read.
@@ -147,7 +147,7 @@ def _lines(table: Path, data: bytes, encoding: str) -> Iterator[tuple[int, list[
         yield line, cells
 
 
-def _interval(
+def _parse_interval(
     table: Path,
     line: int,
     cells: Sequence[str],
@@ -173,6 +173,6 @@ def _interval(
         end=end,
         label=cell("label") or "",
         file=cell("file") or None,
-        unit=None if unit_column in NO_COLUMN else cell(unit_column),
+        unit=None if unit_column in UNITS_WITHOUT_COLUMN else cell(unit_column),
         line=line,
     )

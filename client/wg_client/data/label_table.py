@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wg_client.data import dataset
-from wg_client.data.folders import FoundFiles, is_inside, survey_found_files
+from wg_client.data.folders import CollectedFiles, is_inside, survey_collected_files
 from wg_client.data.site_data import UNLABELLED
 from wg_common.language import text
 from wg_common.modalities import registry, tables
@@ -37,8 +37,8 @@ def survey_table(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetS
         DataError: The table as a whole cannot be read.
     """
     labels, unit_column = options.labels, options.unit_column
-    sorted_files = FoundFiles(units=None if unit_column is None else [])
-    rows = _read(path / dataset.RECORDS_CSV, unit_column, options.reading, sorted_files)
+    sorted_files = CollectedFiles(units=None if unit_column is None else [])
+    rows = _read_rows(path / dataset.RECORDS_CSV, unit_column, options.reading, sorted_files)
     if labels is None:
         labels = sorted(
             {row.label for row in rows.values() if not isinstance(row, str) and row.label}
@@ -48,7 +48,7 @@ def survey_table(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetS
         bad = [f"; line {number}: {row}" for number, row in rows.items() if isinstance(row, str)]
         table = path / dataset.RECORDS_CSV
         raise DataError(f"{table}: no labels; declare them (--labels a,b,c){''.join(bad[:1])}")
-    index = dataset.label_index(labels)
+    index = dataset.label_positions(labels)
     for number, row in rows.items():
         reason = row if isinstance(row, str) else _row_problem(path, row, labels, index)
         if not reason and unit_column and not isinstance(row, str) and not row.unit.strip():
@@ -61,17 +61,20 @@ def survey_table(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetS
         sorted_files.labels.append(index.get(row.label, UNLABELLED))
         if sorted_files.units is not None:
             sorted_files.units.append(row.unit)
-    return survey_found_files(path, sorted_files, labels, options)
+    return survey_collected_files(path, sorted_files, labels, options)
 
 
-def explain_no_table(table: Path, unit_column: str | None, reading: ReadingConfig) -> str:
+def explain_wrong_table(table: Path, unit_column: str | None, reading: ReadingConfig) -> str:
     """Explain why a file is no table of records, given its first line; empty if it is one."""
     try:
         with table.open("rb") as stream:
             header = stream.read(_HEADER_LIMIT).partition(b"\n")[0]
         content, _ = tables.decode_table(header, str(table), reading.encoding)
-        _columns(
-            next(_lines(content), (0, []))[1], unit_column, reading.label_column or "label", table
+        _find_columns(
+            next(_numbered_rows(content), (0, []))[1],
+            unit_column,
+            reading.label_column or "label",
+            table,
         )
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
@@ -80,11 +83,11 @@ def explain_no_table(table: Path, unit_column: str | None, reading: ReadingConfi
     return ""
 
 
-def _lines(content: str) -> Iterator[tuple[int, list[str] | str]]:
+def _numbered_rows(content: str) -> Iterator[tuple[int, list[str] | str]]:
     return tables.read_rows(content, tables.guess_delimiter(content.partition("\n")[0]))
 
 
-def _columns(
+def _find_columns(
     header: Sequence[str] | str, unit_column: str | None, label_column: str, table: Path
 ) -> list[int]:
     """Return the positions of the columns for file, label and unit in a table's header.
@@ -109,8 +112,8 @@ def _columns(
     return places
 
 
-def _read(
-    table: Path, unit_column: str | None, reading: ReadingConfig, sorted_files: FoundFiles
+def _read_rows(
+    table: Path, unit_column: str | None, reading: ReadingConfig, sorted_files: CollectedFiles
 ) -> dict[int, _Row | str]:
     """Return a table's rows by line number; a string instead of a row states its problem."""
     data = read_file(table, CSV_LIMIT)
@@ -122,9 +125,11 @@ def _read(
                 table=table.name,
             )
         )
-    lines = _lines(content)
+    lines = _numbered_rows(content)
     rows: dict[int, _Row | str] = {}
-    columns = _columns(next(lines, (0, []))[1], unit_column, reading.label_column or "label", table)
+    columns = _find_columns(
+        next(lines, (0, []))[1], unit_column, reading.label_column or "label", table
+    )
     for number, cells in lines:
         if isinstance(cells, str):
             rows[number] = cells

@@ -20,8 +20,8 @@ from wg_client.data.sensor_log import LogColumns, SensorLog, read_log
 from wg_core.errors import DataError
 from wg_core.site.reading import AUTO_ENCODING
 
-_DAY = timedelta(days=1).total_seconds()
-_GAP = 1.5  # Largest time between rows, in usual steps of the log
+_DAY_SECONDS = timedelta(days=1).total_seconds()
+_GAP_STEPS = 1.5  # Largest time between rows, in usual steps of the log
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,17 +32,17 @@ class LaboratoryWindows:
         windows: float32 ``[n, C, samples]``.
         values: Laboratory value of each window, float64 ``[n]``; NaN where there is none.
         times: Time at the end of each window, as the log writes it.
-        recordings: Day of each window, ``[n]``.
+        recording_ids: Day of each window, ``[n]``.
         channels: Names of the C channels.
-        unmatched: Number of values without a complete window.
+        unmatched_count: Number of values without a complete window.
     """
 
     windows: NDArray[np.float32]
     values: NDArray[np.float64]
     times: tuple[str, ...]
-    recordings: NDArray[np.int64]
+    recording_ids: NDArray[np.int64]
     channels: tuple[str, ...]
-    unmatched: int
+    unmatched_count: int
 
     def select_channels(self, channels: Sequence[str]) -> "LaboratoryWindows":
         """Return the windows with only the given channels, in the given order.
@@ -75,8 +75,10 @@ def read_laboratory_windows(
     if samples < 2:
         raise DataError(f"samples: {samples}, expected at least 2 rows of the log")
     log = Path(log)
-    signals = read_log(log, LogColumns(channels=None, time=time, texts=(time,)), AUTO_ENCODING)
-    clock = _times(log, signals)
+    signals = read_log(
+        log, LogColumns(channels=None, time_column=time, text_columns=(time,)), AUTO_ENCODING
+    )
+    clock = _read_times(log, signals)
     falls = np.flatnonzero(np.diff(clock) <= 0)
     if len(clock) < 2 or len(falls):
         at = int(falls[0]) + 3 if len(falls) else 2
@@ -88,13 +90,13 @@ def read_laboratory_windows(
                 f"{log}: has a column {target!r}, which is to be told; take it out of the log, or"
                 " name another target: what is measured needs no soft sensor"
             )
-        times, values = _values(Path(laboratory), target, time)
+        times, values = _read_values(Path(laboratory), target, time)
     is_complete, step = _complete_windows(signals, clock, samples)
     ends = np.searchsorted(clock, times + 1e-6, side="right")
     value_at = {
         int(end): value
         for end, moment, value in zip(ends, times, values, strict=True)
-        if is_complete[end] and moment - clock[end - 1] <= _GAP * step
+        if is_complete[end] and moment - clock[end - 1] <= _GAP_STEPS * step
     }
     if laboratory is not None and not value_at:
         raise DataError(
@@ -109,19 +111,19 @@ def read_laboratory_windows(
         windows=np.stack([signals.values[end - samples : end].T for end in chosen_ends]),
         values=np.array([value_at.get(end, np.nan) for end in chosen_ends]),
         times=tuple(words[codes[end - 1]] for end in chosen_ends),
-        recordings=np.array([int(clock[end - 1] // _DAY) for end in chosen_ends]),
+        recording_ids=np.array([int(clock[end - 1] // _DAY_SECONDS) for end in chosen_ends]),
         channels=signals.channels,
-        unmatched=len(values) - len(value_at),
+        unmatched_count=len(values) - len(value_at),
     )
 
 
-def _values(
+def _read_values(
     laboratory: Path, target: str, time: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Read times and laboratory values from a table; errors as for ``read_laboratory_windows``."""
-    table = read_log(laboratory, LogColumns(channels=(target,), time=time), AUTO_ENCODING)
+    table = read_log(laboratory, LogColumns(channels=(target,), time_column=time), AUTO_ENCODING)
     rows = np.isfinite(table.values[:, 0])
-    times, values = _times(laboratory, table)[rows], table.values[rows, 0].astype(np.float64)
+    times, values = _read_times(laboratory, table)[rows], table.values[rows, 0].astype(np.float64)
     if len(np.unique(times)) < len(times):
         raise DataError(f"{laboratory}: two values of {target!r} at one time; keep one of them")
     if len(values) and np.ptp(values) == 0:
@@ -143,7 +145,7 @@ def _complete_windows(
     step = float(np.median(steps))
     bad_rows = ~np.isfinite(signals.values).all(axis=1)
     bad_before = np.concatenate([[0], np.cumsum(bad_rows)])
-    breaks_before = np.concatenate([[0, 0], np.cumsum(steps > _GAP * step)])
+    breaks_before = np.concatenate([[0, 0], np.cumsum(steps > _GAP_STEPS * step)])
     is_complete = np.zeros(len(clock) + 1, np.bool_)
     ends = np.arange(samples, len(clock) + 1)
     is_complete[ends] = (bad_before[ends] == bad_before[ends - samples]) & (
@@ -152,7 +154,7 @@ def _complete_windows(
     return is_complete, step
 
 
-def _times(path: Path, table: SensorLog) -> NDArray[np.float64]:
+def _read_times(path: Path, table: SensorLog) -> NDArray[np.float64]:
     if table.times is None:
         raise DataError(f"{path}: no column of times")
     return table.times

@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.intervals import INTERVAL, NO_COLUMN, TIME_RUN, LabelInterval, read_intervals
+from wg_client.data.intervals import (
+    INTERVAL_UNIT,
+    TIME_RUN_UNIT,
+    UNITS_WITHOUT_COLUMN,
+    LabelInterval,
+    read_intervals,
+)
 from wg_client.data.sensor_log import LogColumns, SensorLog, read_log
 from wg_common.modalities.base import Record
 from wg_core.errors import ConfigError, DataError
@@ -41,14 +47,18 @@ class LogReader:
         self._reading = reading
         self.log: SensorLogConfig = reading.log
         self.unit_column, self.intervals = unit_column, intervals
-        in_column = None if unit_column in NO_COLUMN else unit_column
+        in_column = None if unit_column in UNITS_WITHOUT_COLUMN else unit_column
         units_listed = any(interval.unit is not None for interval in intervals)
-        self.units_in_table = unit_column == INTERVAL or (in_column is not None and units_listed)
+        self.units_in_table = unit_column == INTERVAL_UNIT or (
+            in_column is not None and units_listed
+        )
         self.units_in_log = None if self.units_in_table else in_column
-        self._held: OrderedDict[Path, SensorLog] = OrderedDict()
+        self._cached_logs: OrderedDict[Path, SensorLog] = OrderedDict()
         self._lock = threading.Lock()
 
-    def read(self, path: Path, *, texts: Sequence[str] = (), lenient: bool = False) -> SensorLog:
+    def read(
+        self, path: Path, *, text_columns: Sequence[str] = (), lenient: bool = False
+    ) -> SensorLog:
         """Read a sensor log with its channels; ``texts`` are columns of labels.
 
         Raises:
@@ -57,33 +67,33 @@ class LogReader:
         in_log = [] if self.units_in_log is None else [self.units_in_log]
         request = LogColumns(
             channels=self.log.channels,
-            time=self.log.time,
-            texts=(*texts, *in_log),
+            time_column=self.log.time,
+            text_columns=(*text_columns, *in_log),
             lenient=lenient,
             allow_gaps=True,
         )
         if path.suffix.lower() == ".wav":
-            request = replace(request, time=None, texts=())
-        sensor_log = self._sort(read_log(path, request, self._reading.encoding))
+            request = replace(request, time_column=None, text_columns=())
+        sensor_log = self._sort_by_unit(read_log(path, request, self._reading.encoding))
         rate = sensor_log.rate
         if rate is not None and abs(rate - self.log.rate) > RATE_TOLERANCE * self.log.rate:
             raise DataError(f"{path}: {describe_rate(rate, self.log)}")
         with self._lock:
-            self._held[path] = sensor_log
-            self._held.move_to_end(path)
-            while len(self._held) > 1 and sum(x.values.nbytes for x in self._held.values()) > (
-                CACHE_LIMIT
-            ):
-                self._held.popitem(last=False)
+            self._cached_logs[path] = sensor_log
+            self._cached_logs.move_to_end(path)
+            while len(self._cached_logs) > 1 and sum(
+                x.values.nbytes for x in self._cached_logs.values()
+            ) > (CACHE_LIMIT):
+                self._cached_logs.popitem(last=False)
         return sensor_log
 
-    def _sort(self, sensor_log: SensorLog) -> SensorLog:
+    def _sort_by_unit(self, sensor_log: SensorLog) -> SensorLog:
         """Return a log with the rows of each unit after each other, in their order in the file."""
         key: NDArray[np.float64] | NDArray[np.int64] | None = None
         if self.units_in_table:
             key = sensor_log.times
-        elif self.unit_column == TIME_RUN:
-            key = time_runs(sensor_log, self.log)
+        elif self.unit_column == TIME_RUN_UNIT:
+            key = time_run_indices(sensor_log, self.log)
         elif self.units_in_log in sensor_log.texts:
             key = sensor_log.texts[self.units_in_log or ""][0]
         if key is None or bool((key[1:] >= key[:-1]).all()):
@@ -96,34 +106,34 @@ class LogReader:
             texts={
                 name: (codes[order], words) for name, (codes, words) in sensor_log.texts.items()
             },
-            places=np.argsort(order),
+            row_places=np.argsort(order),
         )
 
-    def window(self, path: Path, start: int) -> Record:
+    def read_window(self, path: Path, start: int) -> Record:
         """Return the window of a sensor log that starts at a row of the file, ``[C, time]``.
 
         Raises:
             DataError: The log cannot be read, or has become shorter.
         """
         with self._lock:
-            sensor_log = self._held.get(path)
+            sensor_log = self._cached_logs.get(path)
             if sensor_log is not None:
-                self._held.move_to_end(path)
+                self._cached_logs.move_to_end(path)
         if sensor_log is None:
             sensor_log = self.read(path, lenient=True)
-        if sensor_log.places is not None and start < len(sensor_log):
-            start = int(sensor_log.places[start])
+        if sensor_log.row_places is not None and start < len(sensor_log):
+            start = int(sensor_log.row_places[start])
         stop = start + self.log.window_samples
         if stop > len(sensor_log):
             raise DataError(f"{path}: {len(sensor_log)} rows, expected at least {stop}; it changed")
         return np.ascontiguousarray(sensor_log.values[start:stop].T)
 
-    def named_window(self, path: Path, name: str) -> Record:
+    def read_named_window(self, path: Path, name: str) -> Record:
         """Return the window with this name in a snapshot of ``path``; errors as for ``window``."""
         row = name.removesuffix("]").rpartition("[")[2]
         if not row.isascii() or not row.isdecimal() or len(row) > 12:
             raise DataError(f"{name}: not the name of a window of a log")
-        return self.window(log_of_window(path, name), int(row))
+        return self.read_window(log_path_of_window(path, name), int(row))
 
 
 def open_logs(
@@ -135,19 +145,21 @@ def open_logs(
         DataError: The table of intervals cannot be read, or there is none although it names units.
     """
     log = LogReader(reading).log
-    if unit_column == INTERVAL and log.intervals is None:
-        raise DataError(f"{path}: unit {INTERVAL!r}: there is no table of intervals (--intervals)")
+    if unit_column == INTERVAL_UNIT and log.intervals is None:
+        raise DataError(
+            f"{path}: unit {INTERVAL_UNIT!r}: there is no table of intervals (--intervals)"
+        )
     root = path if path.is_dir() else path.parent
     intervals = read_intervals(root, log, unit_column, reading.encoding, lenient=lenient)
     return LogReader(reading, unit_column, intervals)
 
 
-def log_of_window(path: Path, name: str) -> Path:
+def log_path_of_window(path: Path, name: str) -> Path:
     """Return the log that a window's name refers to."""
     return path / (name.rpartition("[")[0] or name) if path.is_dir() else path
 
 
-def time_runs(sensor_log: SensorLog, log: SensorLogConfig) -> NDArray[np.int64]:
+def time_run_indices(sensor_log: SensorLog, log: SensorLogConfig) -> NDArray[np.int64]:
     """Number of the run that each row lies in, ``[n]``: no gap in it is longer than a window.
 
     A run is a range of time: rows in it belong to it in whatever order the file has them, so a run

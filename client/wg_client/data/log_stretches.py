@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data.intervals import (
-    INTERVAL,
-    OVERLAP,
-    TIME_RUN,
+    INTERVAL_UNIT,
+    OVERLAP_INDEX,
+    TIME_RUN_UNIT,
     LabelInterval,
     interval_indices,
     interval_rows,
 )
-from wg_client.data.log_reader import LogReader, time_runs
+from wg_client.data.log_reader import LogReader, time_run_indices
 from wg_client.data.sensor_log import SensorLog
 from wg_core.site.reading import SensorLogConfig
 
@@ -37,26 +37,26 @@ class UnitRows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class UnitsOfLog:
+class LogUnits:
     """Rows of a log by privacy unit.
 
     Attributes:
-        parts: Rows of the units.
-        interval_of: Index of each row's interval, -1 or ``OVERLAP``, ``[n]``; -1 if the table of
-            intervals names the units.
-        overlaps: Messages on overlapping intervals.
-        outside: Number of rows that belong to no unit.
+        unit_rows: Rows of the units.
+        interval_indices: Index of each row's interval, -1 or ``OVERLAP``, ``[n]``; -1 if the table
+            of intervals names the units.
+        overlap_messages: Messages on overlapping intervals.
+        outside_count: Number of rows that belong to no unit.
     """
 
-    parts: Sequence[UnitRows]
-    interval_of: NDArray[np.int64]
-    overlaps: Sequence[str]
-    outside: int = 0
+    unit_rows: Sequence[UnitRows]
+    interval_indices: NDArray[np.int64]
+    overlap_messages: Sequence[str]
+    outside_count: int = 0
 
 
 def split_units(
     logs: LogReader, name: str, sensor_log: SensorLog, intervals: Sequence[LabelInterval]
-) -> UnitsOfLog:
+) -> LogUnits:
     """Split a log that ``logs`` has read into the rows of its privacy units.
 
     Args:
@@ -70,39 +70,39 @@ def split_units(
         times = np.arange(n) / logs.log.rate
     if not logs.units_in_table:
         interval_of, overlaps = interval_indices(times, intervals)
-        parts = list(_log_parts(logs, name, sensor_log))
-        return UnitsOfLog(parts=parts, interval_of=interval_of, overlaps=overlaps)
+        parts = list(_unit_rows_of_log(logs, name, sensor_log))
+        return LogUnits(unit_rows=parts, interval_indices=interval_of, overlap_messages=overlaps)
     bounds, overlaps = interval_rows(times, intervals)
     is_inside, parts = np.zeros(n, dtype=bool), []
     for (start, stop), interval in zip(bounds, intervals, strict=True):
         is_inside[start:stop] = True
         unit = interval.unit or ""
-        if logs.unit_column == INTERVAL:
+        if logs.unit_column == INTERVAL_UNIT:
             unit = f"{name}, {interval.start!r} to {interval.end!r}"
         parts.append(UnitRows(start, stop, unit, interval))
-    return UnitsOfLog(
-        parts=parts,
-        interval_of=np.full(n, -1, dtype=np.int64),
-        overlaps=overlaps,
-        outside=n - int(is_inside.sum()),
+    return LogUnits(
+        unit_rows=parts,
+        interval_indices=np.full(n, -1, dtype=np.int64),
+        overlap_messages=overlaps,
+        outside_count=n - int(is_inside.sum()),
     )
 
 
-def _log_parts(logs: LogReader, name: str, sensor_log: SensorLog) -> Iterator[UnitRows]:
+def _unit_rows_of_log(logs: LogReader, name: str, sensor_log: SensorLog) -> Iterator[UnitRows]:
     """Yield the rows of each privacy unit, if the table of intervals does not name it."""
     n, times = len(sensor_log), sensor_log.times
     words: tuple[str, ...] = ("",)
     codes = np.zeros(n, dtype=np.int64)
     if logs.units_in_log is not None:
         codes, words = sensor_log.texts.get(logs.units_in_log, (codes, words))
-    elif logs.unit_column == TIME_RUN:
-        codes = time_runs(sensor_log, logs.log)
+    elif logs.unit_column == TIME_RUN_UNIT:
+        codes = time_run_indices(sensor_log, logs.log)
     starts = [0, *(np.flatnonzero(codes[1:] != codes[:-1]) + 1).tolist()]
     for start, stop in zip(starts, [*starts[1:], n], strict=True):
         unit = name
         if logs.units_in_log is not None:
             unit = words[int(codes[start])]
-        elif logs.unit_column == TIME_RUN and times is not None:
+        elif logs.unit_column == TIME_RUN_UNIT and times is not None:
             unit = f"{name}, from {float(times[start:stop].min())!r}"
         yield UnitRows(start, stop, unit)
 
@@ -112,7 +112,7 @@ class LogBreaks:
     """Rows that can be used, and rows that do not continue the row before them, each ``[n]``."""
 
     is_usable: NDArray[np.bool_]
-    is_new: NDArray[np.bool_]
+    is_start: NDArray[np.bool_]
 
 
 def find_breaks(
@@ -124,7 +124,7 @@ def find_breaks(
     is_usable: NDArray[np.bool_] = np.asarray(np.isfinite(sensor_log.values).all(axis=1))
     is_new = np.zeros(len(sensor_log), dtype=bool)
     for column_codes in codes:
-        is_usable &= column_codes != OVERLAP
+        is_usable &= column_codes != OVERLAP_INDEX
         is_new[1:] |= column_codes[1:] != column_codes[:-1]
     if sensor_log.times is not None:
         is_usable &= np.isfinite(sensor_log.times)
@@ -138,7 +138,7 @@ def find_stretches(breaks: LogBreaks, part: UnitRows) -> Iterator[tuple[int, int
     """Yield first and last row (exclusive) of each stretch of a unit's rows."""
     if part.stop <= part.start:
         return
-    later = np.flatnonzero(breaks.is_new[part.start + 1 : part.stop]) + part.start + 1
+    later = np.flatnonzero(breaks.is_start[part.start + 1 : part.stop]) + part.start + 1
     starts = [part.start, *later.tolist()]
     for start, stop in zip(starts, [*starts[1:], part.stop], strict=True):
         if breaks.is_usable[start]:

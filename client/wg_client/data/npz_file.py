@@ -49,7 +49,7 @@ def survey_npz(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSur
         keep = np.flatnonzero(file.extra_arrays["split"] == split).astype(np.int64)
     for row, reason in file.problems.items():
         reasons.setdefault(row, f"array x: {kind.singular} {row}: {reason}")
-    _check_records(x, kind, keep, reasons)
+    _add_record_problems(x, kind, keep, reasons)
     good = np.array([row for row in keep if int(row) not in reasons], dtype=np.int64)
     dataset.check_record_count(path, len(good))
     return dataset.DatasetSurvey(
@@ -67,11 +67,11 @@ def survey_npz(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSur
             for row in keep
             if int(row) in reasons
         ),
-        hints=tuple(_hints(path, file)),
+        hints=tuple(_picture_hints(path, file)),
     )
 
 
-def _hints(path: Path, file: LabelledArrays) -> Iterator[str]:
+def _picture_hints(path: Path, file: LabelledArrays) -> Iterator[str]:
     """Yield hints about arrays that may be pictures."""
     many_channels = 16
     x, kind = file.records, file.modality
@@ -86,7 +86,7 @@ def _hints(path: Path, file: LabelledArrays) -> Iterator[str]:
         )
 
 
-def _check_records(
+def _add_record_problems(
     x: Record, kind: Modality, keep: NDArray[np.int64], reasons: dict[int, str]
 ) -> None:
     for row in keep:
@@ -108,7 +108,7 @@ def _npz_labels(
         for row in np.flatnonzero(wrong)
     }
     y = np.where(wrong, UNLABELLED, y)
-    index = dataset.label_index(domain)
+    index = dataset.label_positions(domain)
     for row in np.flatnonzero(y >= 0):
         if dataset.normalise_name(classes[y[row]]) not in index:
             reasons[int(row)] = f"array y: {dataset.explain_undeclared(classes[y[row]], domain)}"

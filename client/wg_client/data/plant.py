@@ -90,11 +90,11 @@ class PlantData:
         from wg_common.nets.encoder import package as encoders  # torch: seconds to import
 
         blocks = encoders.unpack_encoder(self.encoder_package).local_blocks
-        return FeatureLayout(self.features.scaled, blocks)
+        return FeatureLayout(self.features.scaled_width, blocks)
 
     def load_encoder(self) -> Encoder:
-        """Load the encoder of all local features; errors as for ``encoder_loader``."""
-        return encoder_loader()(self.encoder_package)
+        """Load the encoder of all local features; errors as for ``caching_encoder_loader``."""
+        return caching_encoder_loader()(self.encoder_package)
 
 
 def load_encoder_package(home: ClientHome) -> bytes:
@@ -121,7 +121,7 @@ def open_plant_data(home: ClientHome, package_key: str = "") -> PlantData:
     snapshot = snapshots.load_current(home)
     readiness.check_snapshot_settings(config, snapshot, encoder=encoder)
     records, listing, manifest = snapshot.records(), snapshot.listing(), snapshot.manifest
-    frozen = stored_records(home, config, listing, records, manifest.modality)
+    frozen = open_stored_records(home, config, listing, records, manifest.modality)
     acceptance = snapshot.read_acceptance_set()
     return PlantData(
         config=config,
@@ -137,9 +137,9 @@ def open_plant_data(home: ClientHome, package_key: str = "") -> PlantData:
             else None,
         ),
         features=EncodedRecords(
-            local=np.asarray(snapshot.features()),
-            dimension=manifest.schema.dimension,
-            scaled=manifest.scaled,
+            local_features=np.asarray(snapshot.features()),
+            released_width=manifest.schema.dimension,
+            scaled_width=manifest.scaled,
             clip_radius=manifest.schema.radius,
         ),
         encoder=encoder,
@@ -151,14 +151,14 @@ def open_plant_data(home: ClientHome, package_key: str = "") -> PlantData:
     )
 
 
-def stored_records(
+def open_stored_records(
     home: ClientHome, config: ClientConfig, listing: Listing, records: FrozenRecords, modality: str
 ) -> StoredRecords:
     """Return the frozen records as a sequence that reads each one's file on access."""
     return StoredRecords(listing, records, modality, home.load_secret(), config.data)
 
 
-def encoder_loader() -> Callable[[bytes], Encoder]:
+def caching_encoder_loader() -> Callable[[bytes], Encoder]:
     """Return a function that loads encoder packages, each once.
 
     The function raises ``DecodeError``, ``VerificationError`` or ``ConfigError`` if the bytes are
@@ -174,7 +174,7 @@ def encoder_loader() -> Callable[[bytes], Encoder]:
     return load
 
 
-def pinned_encoder(home: ClientHome, sha256: str) -> Encoder:
+def load_pinned_encoder(home: ClientHome, sha256: str) -> Encoder:
     """Load the encoder of a plant's home, unless the models were made for another encoder.
 
     Args:
@@ -189,7 +189,7 @@ def pinned_encoder(home: ClientHome, sha256: str) -> Encoder:
         raise VerificationError(
             f"{home.encoder}: encoder {digest[:16]}, the model was made for {sha256[:16]}"
         )
-    return encoder_loader()(package)
+    return caching_encoder_loader()(package)
 
 
 class StoredRecords(Sequence[Record]):
@@ -233,13 +233,13 @@ class StoredRecords(Sequence[Record]):
 
     def _read(self, index: int) -> Record:
         if self._config.reading.log is not None:
-            return self._logs.named_window(self._root, self._names[index])
+            return self._logs.read_named_window(self._root, self._names[index])
         row = int(self._records.rows[index])
         if row >= 0:
-            return self._archive(row)
+            return self._archive_record(row)
         return self._modality.read(self._root / self._names[index])
 
-    def _archive(self, row: int) -> Record:
+    def _archive_record(self, row: int) -> Record:
         if row >= len(self._array):
             raise DataError(f"{self._root}: has no row {row}; it changed since it was frozen")
         record: Record = self._array[row]

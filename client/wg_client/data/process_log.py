@@ -42,15 +42,17 @@ def check_process_log(sheet: DataSheet | None, reading: ReadingConfig) -> None:
                 **words,
             )
         )
-    if [_plain(name) for name in log.channels] != [_plain(name) for name in names]:
-        spellings = {_plain(column): column for column in log.channels}
+    if [_normalise_unit_name(name) for name in log.channels] != [
+        _normalise_unit_name(name) for name in names
+    ]:
+        spellings = {_normalise_unit_name(column): column for column in log.channels}
         raise ConfigError(
             text(
                 "channels {channels}: the instruments of a {kind} are {instruments}. Name the"
                 " columns so, and give their order: --channels '{names}'",
                 channels=", ".join(log.channels),
                 instruments=", ".join(f"{name} ({symbol})" for name, symbol in unit.channels),
-                names=",".join(spellings.get(_plain(name), name) for name in names),
+                names=",".join(spellings.get(_normalise_unit_name(name), name) for name in names),
                 **words,
             )
         )
@@ -59,5 +61,5 @@ def check_process_log(sheet: DataSheet | None, reading: ReadingConfig) -> None:
 _TOLERANCE = 0.05  # Largest relative error of the rate
 
 
-def _plain(name: str) -> str:
+def _normalise_unit_name(name: str) -> str:
     return re.sub(r"[\W_]+", " ", name).strip().casefold()

@@ -24,21 +24,21 @@ class EncodedRecords:
     """Encoded records of a plant: local features, the first d of which can be released.
 
     Attributes:
-        local: Local features, float32 ``[n, D]``; they never leave the plant.
-        dimension: Number d of local features that are released.
-        scaled: Number of local features that have a public scale.
+        local_features: Local features, float32 ``[n, D]``; they never leave the plant.
+        released_width: Number d of local features that are released.
+        scaled_width: Number of local features that have a public scale.
         clip_radius: Public clip radius of the encoder, feature units.
     """
 
-    local: NDArray[np.float32]
-    dimension: int
-    scaled: int
+    local_features: NDArray[np.float32]
+    released_width: int
+    scaled_width: int
     clip_radius: float
 
     @property
-    def values(self) -> NDArray[np.float32]:
+    def released_features(self) -> NDArray[np.float32]:
         """Released features of the plant's records, ``[n, d]``."""
-        return self.local[:, : self.dimension]
+        return self.local_features[:, : self.released_width]
 
 
 class PackageRecipient(Protocol):

@@ -7,8 +7,8 @@ neighbours of the records that it tests on: accuracies and sure calls are then t
 import zipfile
 from pathlib import Path
 
-from wg_client.data.intervals import FILE, INTERVAL, TIME_RUN
-from wg_client.data.log_reader import LogReader, time_runs
+from wg_client.data.intervals import FILE_UNIT, INTERVAL_UNIT, TIME_RUN_UNIT
+from wg_client.data.log_reader import LogReader, time_run_indices
 from wg_client.data.sensor_windows import list_logs
 from wg_common.language import Text, text
 from wg_common.modalities.images import Images
@@ -16,10 +16,10 @@ from wg_common.modalities.windows import Windows
 from wg_core.errors import DataError
 from wg_core.site.reading import ReadingConfig
 
-GROUP = "group"  # Name of an array of a .npz file
+GROUP_ARRAY = "group"  # Name of an array of a .npz file
 
 
-def recording_unit(path: Path, reading: ReadingConfig) -> str:
+def find_recording_unit(path: Path, reading: ReadingConfig) -> str:
     """Return the ``--unit-column`` that makes each recording a unit; empty if nothing names them.
 
     Each sensor log is a recording if there are several, and each interval if a table lists them;
@@ -27,22 +27,28 @@ def recording_unit(path: Path, reading: ReadingConfig) -> str:
     recordings.
     """
     if reading.log is not None:
-        return INTERVAL if reading.log.intervals is not None else _logs_unit(path, reading)
+        return (
+            INTERVAL_UNIT
+            if reading.log.intervals is not None
+            else _recording_unit_of_logs(path, reading)
+        )
     if path.suffix == ".npz" and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            return GROUP if f"{GROUP}.npy" in archive.namelist() else ""
+            return GROUP_ARRAY if f"{GROUP_ARRAY}.npy" in archive.namelist() else ""
     return ""
 
 
-def _logs_unit(path: Path, reading: ReadingConfig) -> str:
+def _recording_unit_of_logs(path: Path, reading: ReadingConfig) -> str:
     """Return the unit that makes each recording in sensor logs a privacy unit; empty if none."""
     logs = LogReader(reading)
     try:
         files = list_logs(path, None)
         if len(files) != 1 or logs.log.time is None:
-            return FILE if len(files) > 1 else ""
+            return FILE_UNIT if len(files) > 1 else ""
         return (
-            TIME_RUN if (time_runs(logs.read(files[0], lenient=True), logs.log) > 0).any() else ""
+            TIME_RUN_UNIT
+            if (time_run_indices(logs.read(files[0], lenient=True), logs.log) > 0).any()
+            else ""
         )
     except DataError:
         return ""
@@ -52,7 +58,7 @@ def unnamed_part_hint(path: Path, reading: ReadingConfig, modality: str) -> Text
     """Return a hint that parts are not named; None if recordings are, or records are texts."""
     if modality not in (Images.name, Windows.name) or reading.log is not None:
         return None
-    if recording_unit(path, reading):
+    if find_recording_unit(path, reading):
         return None
     return text(
         "several records of one part resemble each other. If you have such records, name the part"

@@ -39,8 +39,10 @@ SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".wav"})
 LOG_LIMIT = 4 << 30  # Largest file of a log, in bytes
 VALUES_LIMIT = 1 << 28  # Most numbers of one log, rows times channels: one GiB in memory
 
-_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
-_NOTHING = frozenset(
+_OPEN_FLAGS = os.O_RDONLY | sum(
+    getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+)
+_MISSING_VALUES = frozenset(
     ("", "na", "n/a", "nan", "null", "none", "-", "--", "---", "#n/a", "no data", "bad", "err")
 )
 
@@ -53,15 +55,15 @@ class LogColumns:
 
     Attributes:
         channels: Names of the channels, in order; None: every numeric column except those below.
-        time: Column of times, or None.
-        texts: Columns of labels and units; a missing column is skipped if ``lenient``.
+        time_column: Column of times, or None.
+        text_columns: Columns of labels and units; a missing column is skipped if ``lenient``.
         lenient: Allow missing text columns: for prediction, a new log has no labels yet.
         allow_gaps: Rows that cannot be read are gaps without time and texts; otherwise an error.
     """
 
     channels: tuple[str, ...] | None
-    time: str | None = None
-    texts: tuple[str, ...] = ()
+    time_column: str | None = None
+    text_columns: tuple[str, ...] = ()
     lenient: bool = False
     allow_gaps: bool = False
 
@@ -84,8 +86,10 @@ class SensorLog:
         times: Seconds, float64 ``[n]``, or None.
         texts: For each text column the codes of its n values, and the values by code.
         rate: Sampling rate in Hz, if the file declares it.
-        damage: Number of rows that cannot be read, and the first of them; empty: there are none.
-        places: Place in these arrays of each row of the file, ``[n]``; None: they have its order.
+        damage_message: Number of rows that cannot be read, and the first of them; empty: there are
+            none.
+        row_places: Place in these arrays of each row of the file, ``[n]``; None: they have its
+            order.
     """
 
     channels: tuple[str, ...]
@@ -93,8 +97,8 @@ class SensorLog:
     times: NDArray[np.float64] | None
     texts: dict[str, tuple[NDArray[np.int64], tuple[str, ...]]]
     rate: float | None = None
-    damage: str = ""
-    places: NDArray[np.int64] | None = None
+    damage_message: str = ""
+    row_places: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -115,8 +119,8 @@ def read_log(path: Path, request: LogColumns, encoding: str) -> SensorLog:
     suffix = path.suffix.lower()
     try:
         if suffix == ".wav":
-            return _from_wav(path, request)
-        return _from_csv(path, request, encoding)
+            return _read_wav(path, request)
+        return _read_csv(path, request, encoding)
     except DataError:
         raise
     except DAMAGED_INPUT_ERRORS as error:
@@ -153,7 +157,7 @@ def parse_time(text: str) -> float:
 def _open_regular(path: Path) -> Iterator[io.BufferedReader]:
     """Open a regular file of bounded size for reading."""
     try:
-        handle = os.open(path, _FLAGS)
+        handle = os.open(path, _OPEN_FLAGS)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     with os.fdopen(handle, "rb") as stream:
@@ -168,7 +172,7 @@ def _open_regular(path: Path) -> Iterator[io.BufferedReader]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
+class _ColumnPositions:
     """Positions of the requested columns in a sensor log's header."""
 
     channels: tuple[str, ...]
@@ -177,9 +181,9 @@ class _Places:
     texts: tuple[tuple[str, int], ...]
 
 
-def _places(
+def _find_columns(
     path: Path, names: Sequence[str], request: LogColumns, numeric: Sequence[int]
-) -> _Places:
+) -> _ColumnPositions:
     """Find the requested columns; ``numeric`` are the possible channels if none is named."""
 
     def find(name: str) -> int:
@@ -191,13 +195,13 @@ def _places(
 
     texts = tuple(
         (name, find(name))
-        for name in request.texts
+        for name in request.text_columns
         if not request.lenient or tables.find_column(names, name) is not None
     )
-    time = None if request.time is None else find(request.time)
+    time = None if request.time_column is None else find(request.time_column)
     if request.channels is not None:
         values = tuple(find(name) for name in request.channels)
-        return _Places(request.channels, values, time, texts)
+        return _ColumnPositions(request.channels, values, time, texts)
     excluded_columns = {place for _, place in texts} | {time}
     values = tuple(
         place
@@ -206,10 +210,10 @@ def _places(
     )
     if not values:
         raise _MissingColumn(f"{path}: no column of numbers that could be a channel")
-    return _Places(tuple(names[place].strip() for place in values), values, time, texts)
+    return _ColumnPositions(tuple(names[place].strip() for place in values), values, time, texts)
 
 
-def _from_csv(path: Path, request: LogColumns, encoding: str) -> SensorLog:
+def _read_csv(path: Path, request: LogColumns, encoding: str) -> SensorLog:
     with _open_regular(path) as stream:
         start = stream.read(1 << 16)
         wide = encoding == "utf-16" or start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
@@ -218,10 +222,10 @@ def _from_csv(path: Path, request: LogColumns, encoding: str) -> SensorLog:
         stream.seek(0)
         codec, errors = ("utf-16", "replace") if wide else ("latin-1", "strict")
         with io.TextIOWrapper(stream, encoding=codec, errors=errors, newline="") as text:
-            return _rows(path, _lines(text, "" if wide else encoding), request)
+            return _read_rows(path, _decoded_lines(text, "" if wide else encoding), request)
 
 
-def _lines(text: io.TextIOWrapper, encoding: str) -> Iterator[str | DataError]:
+def _decoded_lines(text: io.TextIOWrapper, encoding: str) -> Iterator[str | DataError]:
     """Yield the lines of a CSV file; an error for one that is too long or in another encoding.
 
     Args:
@@ -249,7 +253,7 @@ def _lines(text: io.TextIOWrapper, encoding: str) -> Iterator[str | DataError]:
 _NO_TEXT = "not a text in the log's encoding; say its encoding (data.reading.encoding)"
 
 
-def _cells(line: str | DataError, delimiter: str, width: int) -> list[str]:
+def _split_cells(line: str | DataError, delimiter: str, width: int) -> list[str]:
     """Return the cells of one line; none for an empty line.
 
     Raises:
@@ -273,24 +277,26 @@ def _cells(line: str | DataError, delimiter: str, width: int) -> list[str]:
     return cells
 
 
-def _rows(path: Path, lines: Iterator[str | DataError], request: LogColumns) -> SensorLog:
+def _read_rows(path: Path, lines: Iterator[str | DataError], request: LogColumns) -> SensorLog:
     header = next(lines, "")
     if isinstance(header, DataError):
         raise DataError(f"{path}: line 1: {header}")
     delimiter = tables.guess_delimiter(header)
     names = next(csv.reader([header], delimiter=delimiter), [])
     names = [name.removeprefix("\ufeff") for name in names]
-    columns: _Columns | None = None
+    columns: _ColumnValues | None = None
     gaps, first_gap = 0, ""
     for line, text in enumerate(lines, 2):
         try:
-            cells = _cells(text, delimiter, len(names))
-            if not cells or (line == 2 and _is_units(cells, delimiter)):
+            cells = _split_cells(text, delimiter, len(names))
+            if not cells or (line == 2 and _is_unit_row(cells, delimiter)):
                 continue
             if columns is None:
                 numeric = [row for row, cell in enumerate(cells) if _is_value(cell, delimiter)]
-                columns = _Columns(delimiter, names, _places(path, names, request, numeric))
-            columns.add(cells)
+                columns = _ColumnValues(
+                    delimiter, names, _find_columns(path, names, request, numeric)
+                )
+            columns.add_row(cells)
         except _MissingColumn:
             raise
         except DataError as error:
@@ -304,20 +310,20 @@ def _rows(path: Path, lines: Iterator[str | DataError], request: LogColumns) -> 
     if columns is None:
         raise DataError(f"{path}: {first_gap or 'no rows below the line of names'}")
     damage = f"rows that cannot be read are gaps: {gaps}, first {first_gap}" if gaps else ""
-    return replace(columns.log(), damage=damage)
+    return replace(columns.build_log(), damage_message=damage)
 
 
-class _Columns:
+class _ColumnValues:
     """Requested columns of a sensor log, which are read row by row."""
 
-    def __init__(self, delimiter: str, names: Sequence[str], places: _Places) -> None:
+    def __init__(self, delimiter: str, names: Sequence[str], places: _ColumnPositions) -> None:
         self._delimiter, self._names, self._places = delimiter, names, places
         self.values, self._times = array("f"), array("d")
         self._codes: list[tuple[array[int], dict[str, int]]] = [
             (array("q"), {}) for _ in places.texts
         ]
 
-    def add(self, cells: Sequence[str]) -> None:
+    def add_row(self, cells: Sequence[str]) -> None:
         """Append one row of the sensor log.
 
         Raises:
@@ -326,7 +332,7 @@ class _Columns:
         place, values, moment = -1, [], float("nan")
         try:
             for place in self._places.values:
-                values.append(_value(cells[place], self._delimiter))
+                values.append(_parse_value(cells[place], self._delimiter))
             if self._places.time is not None:
                 place = self._places.time
                 moment = parse_time(cells[place])
@@ -348,7 +354,7 @@ class _Columns:
         for word, (codes, code_of) in zip(texts, self._codes, strict=True):
             codes.append(code_of.setdefault(word, len(code_of)))
 
-    def log(self) -> SensorLog:
+    def build_log(self) -> SensorLog:
         """Return the sensor log of all rows so far."""
         places = self._places
         values = np.frombuffer(self.values, dtype=np.float32)
@@ -363,31 +369,31 @@ class _Columns:
         )
 
 
-def _value(cell: str, delimiter: str) -> float:
+def _parse_value(cell: str, delimiter: str) -> float:
     try:
         return tables.parse_number(cell, delimiter)
     except ValueError:
-        if cell.strip().casefold() in _NOTHING:
+        if cell.strip().casefold() in _MISSING_VALUES:
             return float("nan")
         raise ValueError("expected a number") from None
 
 
 def _is_value(cell: str, delimiter: str) -> bool:
     try:
-        _value(cell, delimiter)
+        _parse_value(cell, delimiter)
     except ValueError:
         return False
     return True
 
 
-def _is_units(cells: Sequence[str], delimiter: str) -> bool:
+def _is_unit_row(cells: Sequence[str], delimiter: str) -> bool:
     """Return whether the line below the names holds units: texts such as m3/h, no numbers."""
     return not any(cell.strip()[:1].isdecimal() for cell in cells) and not any(
         _is_value(cell, delimiter) for cell in cells if cell.strip()
     )
 
 
-def _from_wav(path: Path, request: LogColumns) -> SensorLog:
+def _read_wav(path: Path, request: LogColumns) -> SensorLog:
     with _open_regular(path) as stream:
         try:
             with wave.open(stream, "rb") as file:
@@ -402,10 +408,10 @@ def _from_wav(path: Path, request: LogColumns) -> SensorLog:
         except wave.Error as error:
             raise DataError(f"{path}: not a WAV file of plain samples: {error}") from error
     names = [str(number) for number in range(1, channels + 1)]
-    places = _places(path, names, LogColumns(channels=request.channels), range(channels))
+    places = _find_columns(path, names, LogColumns(channels=request.channels), range(channels))
     frames = len(data) // (width * channels)
     raw = np.frombuffer(data[: frames * width * channels], dtype=np.uint8)
-    values = _samples(raw.reshape(frames, channels, width), width)
+    values = _decode_samples(raw.reshape(frames, channels, width), width)
     return SensorLog(
         channels=places.channels,
         values=values[:, list(places.values)],
@@ -415,7 +421,7 @@ def _from_wav(path: Path, request: LogColumns) -> SensorLog:
     )
 
 
-def _samples(raw: NDArray[np.uint8], width: int) -> Floats:
+def _decode_samples(raw: NDArray[np.uint8], width: int) -> Floats:
     """Return samples in -1 to 1 from little-endian bytes ``[n, C, width]``."""
     if width == 1:
         return np.asarray((raw[..., 0].astype(np.float32) - 128) / 128, dtype=np.float32)

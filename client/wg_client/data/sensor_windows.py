@@ -29,22 +29,27 @@ from wg_client.data.dataset import (
     SurveyOptions,
     check_modality,
     explain_undeclared,
-    label_index,
+    label_positions,
     normalise_name,
 )
 from wg_client.data.folders import is_inside, list_folder
-from wg_client.data.intervals import NO_COLUMN, TIME_RUN, LabelInterval, intervals_of_log
+from wg_client.data.intervals import (
+    TIME_RUN_UNIT,
+    UNITS_WITHOUT_COLUMN,
+    LabelInterval,
+    intervals_of_log,
+)
 from wg_client.data.log_reader import (
     RATE_TOLERANCE,
     LogReader,
     describe_rate,
     measure_rate,
     open_logs,
-    time_runs,
+    time_run_indices,
 )
 from wg_client.data.log_stretches import (
+    LogUnits,
     UnitRows,
-    UnitsOfLog,
     find_breaks,
     find_stretches,
     split_units,
@@ -61,15 +66,15 @@ from wg_core.snapshot import Problem
 
 
 @dataclass(slots=True)
-class _Cutter:
+class _WindowCutter:
     """Collector of the windows that are cut from sensor logs, with the settings for cutting.
 
     Attributes:
         root: Folder of the logs.
         logs: Reader of the logs.
         lenient: True for predictions, where a column of labels may be missing.
-        short: Number of stretches shorter than a window.
-        outside: Number of rows outside all intervals, if the table names the units.
+        short_stretches: Number of stretches shorter than a window.
+        outside_rows: Number of rows outside all intervals, if the table names the units.
         reset_clocks: Names of logs whose times go back within a run, if runs are the units.
         other_rates: For each log with another rate than declared, its name and rate.
     """
@@ -82,8 +87,8 @@ class _Cutter:
     labels: list[str] = field(default_factory=list)
     units: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    short: int = 0
-    outside: int = 0
+    short_stretches: int = 0
+    outside_rows: int = 0
     reset_clocks: list[str] = field(default_factory=list)
     other_rates: list[tuple[str, float]] = field(default_factory=list)
 
@@ -94,7 +99,7 @@ def list_logs(path: Path, table: str | None) -> list[Path]:
     Raises:
         DataError: The folder cannot be read.
     """
-    return list(_files(path, path if path.is_dir() else path.parent, table, []))
+    return list(_list_logs(path, path if path.is_dir() else path.parent, table, []))
 
 
 def is_sensor_log(path: Path) -> bool:
@@ -120,11 +125,11 @@ def survey_logs(path: Path, options: SurveyOptions, *, lenient: bool = False) ->
             " rows have gaps; name the column of times (--time-column), or write each unit into a"
             " log of its own (--unit-column file)"
         )
-    cut = _Cutter(root, logs, lenient)
+    cut = _WindowCutter(root, logs, lenient)
     strays: list[Problem] = []
-    for file in _files(path, root, logs.log.intervals, strays):
+    for file in _list_logs(path, root, logs.log.intervals, strays):
         try:
-            _cut(cut, file)
+            _cut_log(cut, file)
         except LogTooLarge:
             raise  # a row more or less must not set other units' rows aside
         except DataError as error:
@@ -132,7 +137,7 @@ def survey_logs(path: Path, options: SurveyOptions, *, lenient: bool = False) ->
             cut.problems.append(Problem(name=str(file.relative_to(root)), reason=reason))
         if len(cut.paths) > RECORD_LIMIT:
             raise DataError(f"{path}: more than {RECORD_LIMIT} windows; make the hop longer")
-    cut.problems += _unknown_logs(
+    cut.problems += _unknown_log_problems(
         logs.log.intervals or "", intervals, list_logs(path, logs.log.intervals), root
     )
     if not cut.paths and not cut.problems:
@@ -143,10 +148,10 @@ def survey_logs(path: Path, options: SurveyOptions, *, lenient: bool = False) ->
                 f"; {name}: {describe_rate(rate, logs.log)}" for name, rate in cut.other_rates[:1]
             )
         )
-    return _survey(cut, options.labels, strays)
+    return _build_survey(cut, options.labels, strays)
 
 
-def _unknown_logs(
+def _unknown_log_problems(
     table: str, intervals: Sequence[LabelInterval], files: Sequence[Path], root: Path
 ) -> Iterator[Problem]:
     """Yield a problem for each interval whose log does not exist."""
@@ -157,7 +162,9 @@ def _unknown_logs(
             yield Problem(name=f"{table}: line {interval.line}", reason=reason)
 
 
-def _survey(cut: _Cutter, labels: Sequence[str] | None, strays: Sequence[Problem]) -> DatasetSurvey:
+def _build_survey(
+    cut: _WindowCutter, labels: Sequence[str] | None, strays: Sequence[Problem]
+) -> DatasetSurvey:
     root, logs = cut.root, cut.logs
     domain = list(labels) if labels is not None else sorted({name for name in cut.labels if name})
     if not domain and cut.problems:
@@ -169,7 +176,7 @@ def _survey(cut: _Cutter, labels: Sequence[str] | None, strays: Sequence[Problem
             f"{root}: no labels; name their column (--label-column), or declare them (--labels"
             " a,b,c)"
         )
-    index = label_index(domain)
+    index = label_positions(domain)
     names = [
         f"{file.relative_to(root)}[{start}]"
         for file, start in zip(cut.paths, cut.starts, strict=True)
@@ -182,7 +189,7 @@ def _survey(cut: _Cutter, labels: Sequence[str] | None, strays: Sequence[Problem
     ]
     records = StoredRecords(
         Windows(),
-        lambda row: logs.window(cut.paths[row], cut.starts[row]),
+        lambda row: logs.read_window(cut.paths[row], cut.starts[row]),
         range(len(cut.paths)),
         cut.paths,
     )
@@ -196,25 +203,25 @@ def _survey(cut: _Cutter, labels: Sequence[str] | None, strays: Sequence[Problem
             units=None if logs.unit_column is None else tuple(cut.units[row] for row in usable),
         ),
         problems=tuple(problems),
-        strays=tuple(strays),
-        hints=tuple(_hints(cut)),
+        unsupported_files=tuple(strays),
+        hints=tuple(_log_hints(cut)),
     )
 
 
-def _hints(cut: _Cutter) -> Iterator[str]:
+def _log_hints(cut: _WindowCutter) -> Iterator[str]:
     """Yield remarks on the logs for a person."""
-    if cut.short:
+    if cut.short_stretches:
         yield text(
             "{count} stretches between gaps and changes of label are shorter than a window of"
             " {seconds:g} s, and are not used",
-            count=cut.short,
+            count=cut.short_stretches,
             seconds=cut.logs.log.window_seconds,
         )
-    if cut.outside >= cut.logs.log.window_samples:
+    if cut.outside_rows >= cut.logs.log.window_samples:
         yield text(
             "{count} rows lie outside all intervals, belong to no privacy unit, and are not"
             " used; an interval without a label makes them a unit",
-            count=cut.outside,
+            count=cut.outside_rows,
         )
     if cut.reset_clocks:
         yield text(
@@ -235,7 +242,7 @@ def _hints(cut: _Cutter) -> Iterator[str]:
         )
 
 
-def _files(path: Path, root: Path, table: str | None, strays: list[Problem]) -> Iterator[Path]:
+def _list_logs(path: Path, root: Path, table: str | None, strays: list[Problem]) -> Iterator[Path]:
     """Yield the logs at a path in the order of names; other files are added to ``strays``."""
     if not path.is_dir():
         yield path
@@ -243,7 +250,7 @@ def _files(path: Path, root: Path, table: str | None, strays: list[Problem]) -> 
     for entry in list_folder(path):
         name = str(entry.relative_to(root))
         if entry.is_dir() and not entry.is_symlink():
-            yield from _files(entry, root, table, strays)
+            yield from _list_logs(entry, root, table, strays)
         elif name == table:
             continue
         elif not is_inside(root, entry):
@@ -254,33 +261,33 @@ def _files(path: Path, root: Path, table: str | None, strays: list[Problem]) -> 
             yield entry
 
 
-def _cut(cut: _Cutter, file: Path) -> None:
+def _cut_log(cut: _WindowCutter, file: Path) -> None:
     """Cut one sensor log into windows, and add them to ``cut``.
 
     Raises:
         DataError: The log cannot be read.
     """
     logs, log, name = cut.logs, cut.logs.log, str(file.relative_to(cut.root))
-    sensor_log = logs.read(file, texts=[log.label] if log.label else [], lenient=cut.lenient)
+    sensor_log = logs.read(file, text_columns=[log.label] if log.label else [], lenient=cut.lenient)
     n, rows = len(sensor_log), np.arange(len(sensor_log))
-    if sensor_log.places is not None:
-        rows = np.argsort(sensor_log.places)
+    if sensor_log.row_places is not None:
+        rows = np.argsort(sensor_log.row_places)
     no_labels = np.zeros(n, dtype=np.int64), ("",)
     label_codes, label_names = sensor_log.texts.get(log.label or "", no_labels)
     intervals = intervals_of_log(file, name, logs.intervals)
     units = split_units(logs, name, sensor_log, intervals)
-    _note_faults(cut, name, sensor_log, units)
+    _add_log_problems(cut, name, sensor_log, units)
     folder = _folder_label(cut.root, file, log)
-    breaks = find_breaks(sensor_log, log, (label_codes, units.interval_of))
-    for part in units.parts:
+    breaks = find_breaks(sensor_log, log, (label_codes, units.interval_indices))
+    for part in units.unit_rows:
         for start, stop in find_stretches(breaks, part):
             if stop - start < log.window_samples:
-                cut.short += 1
+                cut.short_stretches += 1
                 continue
             if problem := _stretch_problem(logs, sensor_log, part, (start, stop)):
                 cut.problems.append(Problem(name=f"{name}[{rows[start]}]", reason=problem))
                 continue
-            at = int(units.interval_of[start])
+            at = int(units.interval_indices[start])
             interval = intervals[at] if at >= 0 else part.interval
             label = label_names[int(label_codes[start])] or folder
             if interval is not None:
@@ -292,18 +299,20 @@ def _cut(cut: _Cutter, file: Path) -> None:
                 cut.units.append(part.unit)
 
 
-def _note_faults(cut: _Cutter, name: str, sensor_log: SensorLog, units: UnitsOfLog) -> None:
+def _add_log_problems(
+    cut: _WindowCutter, name: str, sensor_log: SensorLog, units: LogUnits
+) -> None:
     """Add to ``cut`` what a person should correct in a log."""
     logs = cut.logs
-    faults = [sensor_log.damage] if sensor_log.damage else []
-    faults += [f"{logs.log.intervals}: {overlap}" for overlap in units.overlaps]
+    faults = [sensor_log.damage_message] if sensor_log.damage_message else []
+    faults += [f"{logs.log.intervals}: {overlap}" for overlap in units.overlap_messages]
     cut.problems += [Problem(name=name, reason=fault) for fault in faults]
-    cut.outside += units.outside
+    cut.outside_rows += units.outside_count
     rate = measure_rate(sensor_log)
     if rate is not None and abs(rate - logs.log.rate) > RATE_TOLERANCE * logs.log.rate:
         cut.other_rates.append((name, rate))
-    if logs.unit_column == TIME_RUN and sensor_log.times is not None:
-        same_run = np.diff(time_runs(sensor_log, logs.log)) == 0
+    if logs.unit_column == TIME_RUN_UNIT and sensor_log.times is not None:
+        same_run = np.diff(time_run_indices(sensor_log, logs.log)) == 0
         if (same_run & (np.diff(sensor_log.times) < 0)).any():
             cut.reset_clocks.append(name)
 
@@ -358,14 +367,16 @@ def propose_log_config(
         ConfigError: A value is out of range.
     """
     root = path if path.is_dir() else path.parent
-    file = next(_files(path, root, options.intervals, []), None)
+    file = next(_list_logs(path, root, options.intervals, []), None)
     if file is None or not is_sensor_log(file):
         raise DataError(f"{path}: no sensor log found; read are {', '.join(sorted(SUFFIXES))}")
-    in_log = None if unit_column in NO_COLUMN or options.intervals else unit_column
+    in_log = None if unit_column in UNITS_WITHOUT_COLUMN or options.intervals else unit_column
     texts = tuple(column for column in (options.label, in_log) if column is not None)
     log = read_log(
         file,
-        LogColumns(channels=options.channels, time=options.time, texts=texts, allow_gaps=True),
+        LogColumns(
+            channels=options.channels, time_column=options.time, text_columns=texts, allow_gaps=True
+        ),
         encoding,
     )
     rate = log.rate if options.rate is None else options.rate

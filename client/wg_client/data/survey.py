@@ -32,8 +32,8 @@ from wg_client.data.dataset import (
     describe_empty_dataset,
     is_record_file,
 )
-from wg_client.data.folders import ADVICE, list_folder, survey_folder
-from wg_client.data.label_table import explain_no_table, survey_table
+from wg_client.data.folders import CONVERSION_ADVICE, list_folder, survey_folder
+from wg_client.data.label_table import explain_wrong_table, survey_table
 from wg_client.data.npz_file import survey_npz
 from wg_client.data.sensor_windows import is_sensor_log, survey_logs
 from wg_client.data.site_data import SiteData
@@ -64,7 +64,7 @@ def load_dataset(
         place = path / problem.name if path.is_dir() else path.parent / problem.name
         raise DataError(f"{place}: {problem.reason}")
     if not len(data_survey.data):
-        raise DataError(describe_empty_dataset(path, data_survey.strays))
+        raise DataError(describe_empty_dataset(path, data_survey.unsupported_files))
     return data_survey.data
 
 
@@ -93,7 +93,7 @@ def survey_dataset(path: Path, options: SurveyOptions = ANY_RECORDS) -> DatasetS
         )
         if cells.is_record_table(table, options.modality if stray else None, reading.text_column):
             return survey_cells(table, options)
-        if table.is_file() and not (stray and explain_no_table(table, unit_column, reading)):
+        if table.is_file() and not (stray and explain_wrong_table(table, unit_column, reading)):
             return survey_table(path, options)
         if unit_column is not None:
             raise DataError(
@@ -110,7 +110,7 @@ def survey_dataset(path: Path, options: SurveyOptions = ANY_RECORDS) -> DatasetS
             f" it is a table of texts, name its columns (--text-column, --label-column); a row of"
             f" measurements alone is no record"
         )
-    advice = ADVICE.get(path.suffix.lower(), "")
+    advice = CONVERSION_ADVICE.get(path.suffix.lower(), "")
     if is_record_file(path) and path.is_file():
         advice = "name the folder that holds the records"
     hint = f": {advice}" if advice else ""

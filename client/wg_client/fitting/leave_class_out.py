@@ -145,12 +145,16 @@ class LearnerEvaluation:
             labels: Labels of the records, ``[n]``.
             unseen_mass: Expected share of future records of classes without records.
         """
-        self._base, self._mass, self._judged = base, unseen_mass, len(folds.evaluated_rows)
+        self._base, self._unseen_mass, self._evaluated_count = (
+            base,
+            unseen_mass,
+            len(folds.evaluated_rows),
+        )
         x, y = features[folds.evaluated_rows], labels[folds.evaluated_rows]
         self._classes = len(base(x, y).bias)
         self._unseen = np.setdiff1d(np.arange(self._classes), labels)
         small = len(y) <= _SMALL
-        self._tried = [
+        self._held_out_predictions = [
             self._predict_held_out(x, y, list(splits))
             for splits in _class_out_splits(
                 y, folds, *((_MOST_CLASSES, folds.count) if small else (_FEW, 1))
@@ -166,9 +170,9 @@ class LearnerEvaluation:
 
     def evaluate_learner(self, learner: int) -> LeaveClassOutResult:
         """Evaluate a learner on each class left out, with the bias selected on the others."""
-        by_class = self._losses(np.ones(self._judged, dtype=bool))
+        by_class = self._losses(np.ones(self._evaluated_count, dtype=bool))
         losses, recalls = [], []
-        for index, class_number in enumerate(self._tried):
+        for index, class_number in enumerate(self._held_out_predictions):
             remaining = np.delete(by_class, index, axis=0) if len(by_class) > 1 else by_class
             bias = float(self._select_biases(remaining)[0][learner])
             losses.append(class_number[learner].held_out_loss(bias, self._classes))
@@ -179,8 +183,11 @@ class LearnerEvaluation:
         """Return losses ``[classes left out, learners, biases]``."""
         return np.array(
             [
-                [answer.losses(in_training, self._mass, self._classes) for answer in class_number]
-                for class_number in self._tried
+                [
+                    answer.losses(in_training, self._unseen_mass, self._classes)
+                    for answer in class_number
+                ]
+                for class_number in self._held_out_predictions
             ]
         )
 

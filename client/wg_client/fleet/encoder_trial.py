@@ -9,7 +9,7 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
     from wg_common.nets.encoder.package import EncoderDescription
 
-Confirm = Callable[["EncoderDescription"], None]
+EncoderConfirmation = Callable[["EncoderDescription"], None]
 """Callback before an encoder is stored; raises if the owner refuses it."""
 
 

@@ -101,9 +101,9 @@ def enrol(
             ledger_key=public.ledger_key,
             genesis=opened_ledger.entry(0).decode(),
             checkpoint=checkpoint.decode(),
-            replaced=_show_replaced(opened_ledger, replaced_home or ledger or home.ledger),
+            replaced=_export_replaced(opened_ledger, replaced_home or ledger or home.ledger),
         )
-        reply = _exchange(token, ca_pem, request)
+        reply = _send_request(token, ca_pem, request)
         client_certificate, encoder = _check_reply(reply, token, home)
         if confirm is not None:
             confirm(encoder)
@@ -124,7 +124,7 @@ def replaced_ledger_name(origin: str) -> str:
     return f"ledger-{origin.rpartition('/')[2]}.sqlite"
 
 
-def _show_replaced(ledger: Ledger, ledger_path: Path) -> str:
+def _export_replaced(ledger: Ledger, ledger_path: Path) -> str:
     """Return the replaced ledger as an export in base64; empty if no ledger is replaced.
 
     Args:
@@ -144,11 +144,11 @@ def _show_replaced(ledger: Ledger, ledger_path: Path) -> str:
         if path.is_file():
             with Ledger.open(path) as replaced_ledger:
                 if replaced_ledger.origin == genesis.predecessor.origin:
-                    return _export(path)
+                    return _export_ledger(path)
     return ""
 
 
-def _export(ledger: Path) -> str:
+def _export_ledger(ledger: Path) -> str:
     with tempfile.TemporaryDirectory(prefix="wg-replaced-") as folder:
         path = Path(folder) / "replaced.wgl"
         exports.write(ledger, path)
@@ -206,7 +206,7 @@ def _fetch_ca(token: JoinToken) -> bytes:
         status, body = link.get(client, CA_PATH)
     if status != 200:
         raise PeerError(f"enrolment: the server answered {status} to a request for its CA")
-    der = _one_certificate(body)
+    der = _single_certificate(body)
     digest = canonical.sha256_hex(der)
     if digest != token.ca_sha256:
         raise VerificationError(
@@ -218,7 +218,7 @@ def _fetch_ca(token: JoinToken) -> bytes:
     return pem
 
 
-def _one_certificate(pem: bytes) -> bytes:
+def _single_certificate(pem: bytes) -> bytes:
     """Return the DER bytes of a PEM text that holds exactly one certificate.
 
     A second certificate would be trusted like the first, but only the first has a hash in the
@@ -233,7 +233,7 @@ def _one_certificate(pem: bytes) -> bytes:
         raise DecodeError("enrolment: the server's CA is not a PEM certificate") from error
 
 
-def _exchange(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) -> EnrolmentReply:
+def _send_request(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) -> EnrolmentReply:
     with tempfile.TemporaryDirectory(prefix="wg-enrol-") as folder:
         path = Path(folder) / "ca.pem"
         path.write_bytes(ca_pem)

@@ -24,9 +24,9 @@ from wg_client.data.dataset import DEFAULT_READING, SurveyOptions, check_modalit
 from wg_client.data.inspection import Inspection, inspect_records
 from wg_client.data.survey import survey_dataset
 from wg_client.fleet import encoder_trial
-from wg_client.fleet.encoder_trial import Confirm
+from wg_client.fleet.encoder_trial import EncoderConfirmation
 from wg_client.fleet.enrolment import enrol, open_ledger
-from wg_client.release.look import freeze_data, freeze_refusal
+from wg_client.release.home_freeze import freeze_data, freeze_refusal
 from wg_common.modalities.registry import find_modality
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder import package as encoder_package
@@ -54,7 +54,7 @@ class DataChoice:
     Attributes:
         set_aside: Exclude records that cannot be used.
         allow_empty: Accept a data set without records; requires declared labels.
-        budget_of: The home whose budget it draws on; None: the new home has its own.
+        budget_home: The home whose budget it draws on; None: the new home has its own.
         reading: Settings for reading files.
         data_sheet: Public data sheet of the machine that the records come from; None: no data
             sheet.
@@ -67,7 +67,7 @@ class DataChoice:
     name: str | None = None
     set_aside: bool = False
     allow_empty: bool = False
-    budget_of: Path | None = None
+    budget_home: Path | None = None
     reading: ReadingConfig = DEFAULT_READING
     data_sheet: DataSheet | None = None
     acceptance: str | float | None = None
@@ -82,7 +82,7 @@ def check_not_initialised(home: ClientHome) -> None:
         )
 
 
-def inspect_data(choice: DataChoice, stage: ProgressCallback | None = None) -> Inspection:
+def inspect_data(choice: DataChoice, progress: ProgressCallback | None = None) -> Inspection:
     """Decode and hash every record of a data set, before enrolment.
 
     Raises:
@@ -97,7 +97,7 @@ def inspect_data(choice: DataChoice, stage: ProgressCallback | None = None) -> I
     configuration.check_labels(data_survey.data.label_names)
     _check_sheet(choice.data_sheet, data_survey.data.modality)
     process_log.check_process_log(choice.data_sheet, choice.reading)
-    return inspect_records(data_survey, units=choice.unit_column is not None, stage=stage)
+    return inspect_records(data_survey, has_units=choice.unit_column is not None, progress=progress)
 
 
 def _check_sheet(sheet: DataSheet | None, records: str) -> None:
@@ -132,9 +132,9 @@ def initialise(
     privacy: PrivacyConfig,
     *,
     encoder: str | None = None,
-    confirm: Confirm | None = None,
-    scan: Inspection | None = None,
-    stage: ProgressCallback | None = None,
+    confirm: EncoderConfirmation | None = None,
+    inspection: Inspection | None = None,
+    progress: ProgressCallback | None = None,
 ) -> tuple[ClientConfig, FreezeResult]:
     """Make a plant's home, or continue an earlier call that was interrupted.
 
@@ -143,52 +143,52 @@ def initialise(
         token: Join token; None: the home works alone.
         encoder: Hash of the encoder that the owner wants, or its beginning; None: the token's.
         confirm: Asks the owner before the encoder is stored; None: nobody is asked.
-        scan: Result of ``inspect_data``; None: call it now.
-        stage: Receives the progress of reading and encoding.
+        inspection: Result of ``inspect_data``; None: call it now.
+        progress: Receives the progress of reading and encoding.
 
     Raises:
-        ConfigError: The home is initialised already, an option is wrong, or an option differs from
-            the interrupted call.
+        ConfigError: The home is initialised already; or an option is wrong, or was another before.
         UsageError: ``encoder`` is not a hash.
         DataError: The data set cannot be used.
         DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
     """
     check_not_initialised(home)
-    scan = scan or inspect_data(choice, stage)
+    inspection = inspection or inspect_data(choice, progress)
     skip, empty = choice.set_aside, choice.allow_empty and choice.labels is not None
-    if refusal := freeze_refusal(scan, set_aside=skip, allow_empty=empty, source=choice.path):
+    if refusal := freeze_refusal(inspection, set_aside=skip, allow_empty=empty, source=choice.path):
         raise refusal
-    subject = _begin_alone(home, choice, scan) if token is None else check_token(token, encoder)
+    alone = partial(_start_alone, home, choice, inspection)
+    subject = alone() if token is None else check_token(token, encoder)
     # Refuse what client.yaml would refuse, before the one-time token is spent.
     data = DataConfig(
         name=choice.name or subject.site,
         path=str(choice.path.resolve()),
-        labels=scan.data.label_names,
+        labels=inspection.data.label_names,
         encoder=subject.encoder,
         unit_column=choice.unit_column,
         acceptance=choice.acceptance,
         reading=choice.reading,
     )
     if home.config.exists():
-        config = _enrolled_before(home, subject, choice, data, privacy)
+        config = _read_interrupted_config(home, subject, choice, data, privacy)
     else:
-        check_disk_space(home, len(scan.data))
-        margin = find_modality(scan.data.modality).standard_errors
-        draft = _draft(subject.site, data, privacy, choice.data_sheet, margin)
-        if isinstance(subject, _Alone):
-            config = _begin(home, subject, draft)
+        check_disk_space(home, len(inspection.data))
+        margin = find_modality(inspection.data.modality).standard_errors
+        draft = _draft_config(subject.site, data, privacy, choice.data_sheet, margin)
+        if isinstance(subject, _ServerlessSite):
+            config = _make_home(home, subject, draft)
         else:
             shares_ledger = join_shared_budget(home, choice, privacy, subject.site)
-            see = partial(_see, scan, choice.path, confirm)
+            see = partial(_check_encoder, inspection, choice.path, confirm)
             config = _enrol(home, token or "", draft, see, shares_ledger=shares_ledger)
-    load = plants.encoder_loader()
+    load = plants.caching_encoder_loader()
     return config, freeze_data(
-        home, scan, load_encoder=load, set_aside=skip, allow_empty=empty, stage=stage
+        home, inspection, load_encoder=load, set_aside=skip, allow_empty=empty, stage=progress
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Alone:
+class _ServerlessSite:
     """Site without a server: its name, with id and bytes of the built-in encoder."""
 
     site: str
@@ -196,18 +196,18 @@ class _Alone:
     package: bytes
 
 
-def _begin_alone(home: ClientHome, choice: DataChoice, inspection: Inspection) -> _Alone:
+def _start_alone(home: ClientHome, choice: DataChoice, inspection: Inspection) -> _ServerlessSite:
     from wg_common.nets.encoder.unfitted import unfitted_package  # torch: seconds to import
 
-    if choice.budget_of is not None:
+    if choice.budget_home is not None:
         raise UsageError("--budget-of: needs a join token of the other server")
     words = re.sub("[^a-z0-9]+", "-", home.root.resolve().name.lower()).strip("-")
     site = words[:63].rstrip("-") or "plant"
     package = unfitted_package(inspection.data.modality)
-    return _Alone(site, canonical.sha256_hex(package), package)
+    return _ServerlessSite(site, canonical.sha256_hex(package), package)
 
 
-def _draft(
+def _draft_config(
     site: str, data: DataConfig, privacy: PrivacyConfig, sheet: DataSheet | None, margin: float
 ) -> ClientConfig:
     """Return the configuration of a home before it has a server."""
@@ -221,7 +221,7 @@ def _draft(
     )
 
 
-def _begin(home: ClientHome, subject: _Alone, config: ClientConfig) -> ClientConfig:
+def _make_home(home: ClientHome, subject: _ServerlessSite, config: ClientConfig) -> ClientConfig:
     """Make keys and ledger of a home without a server, and write ``client.yaml``."""
     with locks.lock_node(home):
         identity.create_identity(home, subject.site)
@@ -247,9 +247,9 @@ def _enrol(
     return config
 
 
-def _enrolled_before(
+def _read_interrupted_config(
     home: ClientHome,
-    subject: JoinToken | _Alone,
+    subject: JoinToken | _ServerlessSite,
     choice: DataChoice,
     data: DataConfig,
     privacy: PrivacyConfig,
@@ -300,7 +300,9 @@ def check_disk_space(home: ClientHome, records: int) -> None:
         )
 
 
-def _see(inspection: Inspection, path: Path, confirm: Confirm | None, package: bytes) -> None:
+def _check_encoder(
+    inspection: Inspection, path: Path, confirm: EncoderConfirmation | None, package: bytes
+) -> None:
     """Check a delivered encoder against the data set, and ask the owner to confirm the encoder."""
     records = encoder_trial.try_encoder(package).modality
     if len(inspection.data):
@@ -317,14 +319,14 @@ def join_shared_budget(
     Raises:
         ConfigError: The budget cannot be shared; see ``sharing``.
     """
-    if choice.budget_of is None:
+    if choice.budget_home is None:
         if shared_budget.read_shared_budget(home.root) is not None:
             raise ConfigError(f"{home.root}: draws on another home's budget; name it (--budget-of)")
         return False
-    budget_config = configuration.load(ClientHome(choice.budget_of))
+    budget_config = configuration.load(ClientHome(choice.budget_home))
     cap = (privacy.cap_epsilon, privacy.cap_delta)
     sharing.check_new_dataset(budget_config, site=site, name=choice.name or site, cap=cap)
-    sharing.join_shared_budget(home, choice.budget_of)
+    sharing.join_shared_budget(home, choice.budget_home)
     return True
 
 

@@ -37,7 +37,7 @@ from wg_core.wire import canonical, protocol, signing
 
 log = logging.getLogger(__name__)
 
-Confirm = Callable[[bytes], None]
+PackageCheck = Callable[[bytes], None]
 
 
 def enrol_again(home: ClientHome, token: str, *, encoder: str | None = None) -> ClientConfig:
@@ -53,16 +53,16 @@ def enrol_again(home: ClientHome, token: str, *, encoder: str | None = None) -> 
         DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
     """
 
-    def enrol(stage: ClientHome, config: ClientConfig, confirm: Confirm) -> Enrolment:
+    def enrol(stage: ClientHome, config: ClientConfig, confirm: PackageCheck) -> Enrolment:
         if (stage.root / shared_budget.LEDGER_FILE).exists():
-            _fresh(stage)  # left by an interrupted ``replace_compromised_ledger``
+            _make_empty_folder(stage)  # left by an interrupted ``replace_compromised_ledger``
         shares_ledger = sharing.share_with_successor(home, stage)
         atomic.copy_file(home.signing_key, stage.signing_key, mode=atomic.PRIVATE_MODE)
         if not shares_ledger:
             atomic.copy_file(home.ledger_key, stage.ledger_key, mode=atomic.PRIVATE_MODE)
         return enrolment.enrol(stage, token, ledger=home.ledger, confirm=confirm)
 
-    return _again(home, token, encoder, enrol)
+    return _enrol_in_stage(home, token, encoder, enrol)
 
 
 def join_server(home: ClientHome, token: str, *, encoder: str | None = None) -> ClientConfig:
@@ -100,14 +100,14 @@ def replace_compromised_ledger(
     """
     sharing.check_holds_ledger(home, "giving up a ledger", next_command="init --replace")
 
-    def enrol(stage: ClientHome, config: ClientConfig, confirm: Confirm) -> Enrolment:
+    def enrol(stage: ClientHome, config: ClientConfig, confirm: PackageCheck) -> Enrolment:
         predecessor = recovery.read_predecessor(home.ledger, reason)
         with Ledger.open(home.ledger) as old:
             commitment = old.commitment(config.data.name)
         if commitment is None:
             raise ConfigError(f"{home.ledger}: data set {config.data.name!r} is not on it")
-        if not _succeeds(stage, predecessor):
-            _fresh(stage)
+        if not _is_successor(stage, predecessor):
+            _make_empty_folder(stage)
         enrolled_site = enrolment.enrol(
             stage, token, predecessor=predecessor, replaced_home=home.ledger, confirm=confirm
         )
@@ -122,14 +122,14 @@ def replace_compromised_ledger(
             )
         return enrolled_site
 
-    return _again(home, token, encoder, enrol)
+    return _enrol_in_stage(home, token, encoder, enrol)
 
 
-def _again(
+def _enrol_in_stage(
     home: ClientHome,
     token: str,
     encoder: str | None,
-    enrol: Callable[[ClientHome, ClientConfig, Confirm], Enrolment],
+    enrol: Callable[[ClientHome, ClientConfig, PackageCheck], Enrolment],
 ) -> ClientConfig:
     """Enrol in a separate folder, unless an earlier call did, and move new files into the home."""
     config = configuration.load(home)
@@ -144,16 +144,16 @@ def _again(
             )
             server = server_from_reply(enrolled_site.reply)
             configuration.save(stage, dataclasses.replace(config, pin=server, data=data))
-        return _install(home, stage)
+        return _move_into_home(home, stage)
 
 
-def _install(home: ClientHome, stage: ClientHome) -> ClientConfig:
+def _move_into_home(home: ClientHome, stage: ClientHome) -> ClientConfig:
     """Move the new files of an enrolment into the home one by one, ``client.yaml`` last."""
     shares_ledger = shared_budget.read_shared_budget(home.root) is not None
-    _set_aside(home, stage)
+    _set_aside_releases(home, stage)
     if not shares_ledger and (stage.ledger.exists() or not home.ledger.exists()):
         if home.ledger.exists():
-            _keep_old(home)
+            _keep_old_ledger(home)
         for path in stage.root.glob("ledger.sqlite*"):
             atomic.rename_file(path, home.root / path.name)
     for path in sorted(stage.root.glob("*/*.pem")):
@@ -171,7 +171,7 @@ def _install(home: ClientHome, stage: ClientHome) -> ClientConfig:
     return configuration.load(home)
 
 
-def _keep_old(home: ClientHome) -> None:
+def _keep_old_ledger(home: ClientHome) -> None:
     with Ledger.open(home.ledger) as old:
         name = enrolment.replaced_ledger_name(old.origin)
     for path in home.root.glob("ledger.sqlite*"):
@@ -179,7 +179,7 @@ def _keep_old(home: ClientHome) -> None:
     log.info("the old ledger is kept as %s", name)
 
 
-def _set_aside(home: ClientHome, stage: ClientHome) -> None:
+def _set_aside_releases(home: ClientHome, stage: ClientHome) -> None:
     """Set aside stored release files, whose proofs bear signatures of the old witness or ledger.
 
     They are made again on demand; the released bytes themselves are on the ledger.
@@ -200,7 +200,7 @@ def _set_aside(home: ClientHome, stage: ClientHome) -> None:
 
 def _check_token(
     home: ClientHome, config: ClientConfig, token: str, encoder: str | None
-) -> Confirm:
+) -> PackageCheck:
     """Check a token before it is spent; return a check of the delivered encoder."""
     join_token = protocol.decode_token(token.strip())
     if join_token.site != config.site:
@@ -218,7 +218,7 @@ def _check_token(
     return look
 
 
-def _succeeds(stage: ClientHome, predecessor: Predecessor) -> bool:
+def _is_successor(stage: ClientHome, predecessor: Predecessor) -> bool:
     """Return whether a folder holds a ledger that succeeds the home's ledger as it is now."""
     if not database.holds_ledger(stage.root / shared_budget.LEDGER_FILE):
         return False
@@ -227,7 +227,7 @@ def _succeeds(stage: ClientHome, predecessor: Predecessor) -> bool:
     return isinstance(genesis, Genesis) and genesis.predecessor == predecessor
 
 
-def _fresh(stage: ClientHome) -> None:
+def _make_empty_folder(stage: ClientHome) -> None:
     """Make an empty folder for new files, without remains of an earlier attempt."""
     with reraise_os_errors(ConfigError, f"{stage.root}: cannot be made"):
         shutil.rmtree(stage.root)

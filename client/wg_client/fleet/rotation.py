@@ -40,8 +40,8 @@ log = logging.getLogger(__name__)
 class KeyRotationResult:
     """Result of a rotation: index of its ledger entry, and the new public key, hex."""
 
-    entry: int
-    key: str
+    entry_index: int
+    public_key: str
 
 
 def rotate_key(
@@ -59,7 +59,7 @@ def rotate_key(
     name = config.server.witness_name
     budget = shared_budget.read_shared_budget(home.root)
     if budget is not None:
-        return _tell_of_shared(home, config, budget)
+        return _announce_shared_key(home, config, budget)
     coming = home.next_ledger_key
     with (
         locks.lock_release(home),
@@ -80,7 +80,7 @@ def rotate_key(
         atomic.copy_file(coming, home.ledger_key, mode=atomic.PRIVATE_MODE)
         on_step("installed")
         with Ledger.open(home.ledger, new) as ledger:
-            entry = _tell(ledger, connection, name)
+            entry = _announce_key(ledger, connection, name)
         on_step("told")
         home.set_outbox_aside(f"before-entry-{entry}")
         coming.unlink()
@@ -88,7 +88,7 @@ def rotate_key(
     return KeyRotationResult(entry, signing.public_bytes(new).hex())
 
 
-def _tell_of_shared(
+def _announce_shared_key(
     home: ClientHome, config: ClientConfig, budget: SharedBudget
 ) -> KeyRotationResult:
     """Tell this home's server the new key of a ledger that is shared with another home."""
@@ -103,13 +103,13 @@ def _tell_of_shared(
             sharing.check_holds_ledger(
                 home, "a change of the ledger's key", next_command="keys --renew ledger"
             )
-        entry = _tell(ledger, connection, config.server.witness_name)
+        entry = _announce_key(ledger, connection, config.server.witness_name)
         sharing.record_known_ledger(home, ledger)
         home.set_outbox_aside(f"before-entry-{entry}")
         return KeyRotationResult(entry, ledger.public_key.hex())
 
 
-def _tell(ledger: Ledger, connection: link.ServerLink, witness: str) -> int:
+def _announce_key(ledger: Ledger, connection: link.ServerLink, witness: str) -> int:
     """Send the server the ledger's new key, and store the server's cosignature."""
     seq = ledger.rotation_seq
     if seq is None:

@@ -118,11 +118,11 @@ def read_family(
         name=candidate.name,
         source=candidate.source,
         head=family_head.family_head_from_tensors(head, rows, layout),
-        likeness=likeness.likeness_test_from_tensors(of_likeness, features.dimension),
+        likeness=likeness.likeness_test_from_tensors(of_likeness, features.released_width),
         network_tensors=network,
         layout=layout,
-        local_features=features.local[:, : layout.scaled + sum(layout.blocks)],
-        released_features=features.values,
+        local_features=features.local_features[:, : layout.scaled + sum(layout.blocks)],
+        released_features=features.released_features,
     )
 
 

@@ -59,7 +59,7 @@ def prepare_package(
 
 def fit_plant_trunk(plant: PackageRecipient) -> tuple[PlantTrunk | None, JoinedColumns]:
     """Fit the plant trunk, and return it with the local features that include its features."""
-    local, data = plant.features.local, plant.data
+    local, data = plant.features.local_features, plant.data
     if not find_modality(data.modality).plant_trunk or not len(data):
         return None, JoinedColumns((local,))
     from wg_common.nets.encoder.module import plant_features
@@ -118,7 +118,7 @@ class _PackageReader:
         from wg_common.nets import tensor_set
 
         plant, classes = self._plant, self._records.class_count
-        name, source, columns = candidate.name, candidate.source, plant.features.dimension
+        name, source, columns = candidate.name, candidate.source, plant.features.released_width
         if source == POSTERIOR_SOURCE:
             self._posterior = posteriors.posterior_from_tensors(tensors, classes, columns)
         elif source in catalogue.FAMILY_SOURCES:
@@ -141,7 +141,7 @@ class _PackageReader:
         if source != catalogue.DIFFUSION_SOURCE:
             raise DecodeError(f"of source {source!r}, which is no network's")
         tensor_set.check_tensors(
-            architecture, tensors, self._records.class_count, self._plant.features.dimension
+            architecture, tensors, self._records.class_count, self._plant.features.released_width
         )
         batch = self._batches.get(architecture)
         if batch is None:
@@ -192,9 +192,11 @@ class _PackageReader:
                 raise DecodeError(f"candidate {family.name}: a second network beside the encoder")
             second = None if second_network is None else second_network.head
             columns: Features = (
-                plant.features.local if records.local_features is None else records.local_features
+                plant.features.local_features
+                if records.local_features is None
+                else records.local_features
             )
-            dimension = plant.features.dimension
+            dimension = plant.features.released_width
             trunk, head = append_family_logits(
                 family.head, columns, family.layout, records.encoder_features, dimension, second
             )
@@ -278,4 +280,6 @@ def _encoder_trunk(
     layout = contents.local_blocks, contents.trunk_blocks
     if trunk is not None:
         layout = trunk.layout(*layout)
-    return encoder_features(local, plant.features.dimension, plant.features.scaled, *layout)
+    return encoder_features(
+        local, plant.features.released_width, plant.features.scaled_width, *layout
+    )

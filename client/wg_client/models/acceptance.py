@@ -223,7 +223,7 @@ def acceptance_set_inputs(
         return acceptance_set.features.astype(np.float64)
     modality = plant.data.modality
     data = SiteData(
-        records=plants.stored_records(
+        records=plants.open_stored_records(
             home, plant.config, acceptance_set.listing, acceptance_set.records, modality
         ),
         modality=modality,

@@ -136,7 +136,7 @@ def export_private_head(
     parts = statistics_file.decode_bundle(release_file)
     manifest, (weight, bias) = head_file.decode(parts.release)
     schema = manifest.schema
-    encoder = plants.pinned_encoder(home, schema.encoder)
+    encoder = plants.load_pinned_encoder(home, schema.encoder)
     kind = find_modality(encoder.modality)
     tensors = {HEAD_WEIGHT: weight, HEAD_BIAS: bias}
     model = build_model(kind.head, encoder, tensors, schema.labels)
@@ -165,7 +165,7 @@ def check_exportable(
         ConfigError: The encoder needs an external file, or the windows' shape is neither stated nor
             in the settings.
     """
-    encoder = plants.encoder_loader()(plants.load_encoder_package(home))
+    encoder = plants.caching_encoder_loader()(plants.load_encoder_package(home))
     weight = np.zeros((1, encoder.dimension), np.float32)
     tensors = {HEAD_WEIGHT: weight, HEAD_BIAS: np.zeros(1, np.float32)}
     kind = find_modality(encoder.modality)

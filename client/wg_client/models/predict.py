@@ -19,7 +19,7 @@ from wg_client.data.dataset import (
     RECORDS_CSV,
     accompanying_files,
     is_record_file,
-    stored_file_records,
+    records_from_files,
 )
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_client.data.survey import load_dataset
@@ -115,7 +115,7 @@ def load_unlabelled_files(path: Path, paths: Sequence[Path], labels: Sequence[st
     Raises:
         DataError: The files are not of one modality.
     """
-    records = stored_file_records(path, paths)
+    records = records_from_files(path, paths)
     return SiteData(
         records=records,
         modality=records.modality.name,
@@ -178,7 +178,7 @@ def load_encoder(home: ClientHome, manifest: ModelsManifest) -> Encoder:
     from wg_common.nets.encoder.plant_trunk import PlantTrunk
 
     encoder, trunk = (
-        plants.pinned_encoder(home, manifest.encoder),
+        plants.load_pinned_encoder(home, manifest.encoder),
         store.load_plant_trunk(home, manifest),
     )
     return encoder if trunk is None else encoder.with_plant_trunk(PlantTrunk.from_tensors(trunk))

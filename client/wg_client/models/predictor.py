@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wg_client.data.dataset import apply_reading_config
-from wg_client.data.inspection import decode_in_parts
+from wg_client.data.dataset import with_reading_config
+from wg_client.data.inspection import decode_in_batches
 from wg_client.data.site_data import SiteData
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.models import predict, store
@@ -91,9 +91,9 @@ class Predictor:
 
     def _predict_data(self, data: SiteData) -> list[Prediction]:
         """Decode and predict records."""
-        data = apply_reading_config(data, self.reading_config)
+        data = with_reading_config(data, self.reading_config)
         rows: list[Prediction] = []
-        for part, problems in decode_in_parts(data):
+        for part, problems in decode_in_batches(data):
             for problem in problems:
                 raise DataError(f"{problem.name}: {problem.reason}")
             rows += self.predict(part, self.compute_inputs(part))

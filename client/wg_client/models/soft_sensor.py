@@ -155,7 +155,7 @@ def adapt_delivered_sensor(
     """
     has_value = np.isfinite(windows.values)
     features, scores = (part[has_value] for part in inputs)
-    values, days = windows.values[has_value], windows.recordings[has_value]
+    values, days = windows.values[has_value], windows.recording_ids[has_value]
 
     def judged(known_scores: Floats) -> RegressionQuality:
         return RegressionQuality.evaluate(

@@ -30,10 +30,10 @@ KIND = "plant"
 NOTE_SECONDS = 24 * 3600
 """Largest age of the server's note, seconds: long enough to carry it to the plant."""
 _SQLITE = ".sqlite"
-_LOGS = ("-wal", "-shm", "-journal")
-_NOT_KEPT = ("contact.json",)
+_DATABASE_LOGS = ("-wal", "-shm", "-journal")
+_EXCLUDED_FILES = ("contact.json",)
 
-WHAT_TO_DO = (
+RESTORE_REMEDY = (
     "Nothing was restored. Restore the newest backup. If there is none, let the server's operator"
     " make a token (wg-server enroll --replace), restore this one with --give-up-ledger and run"
     " 'wg-client keys --renew ledger --stolen': its spend counts on, and the server says that some"
@@ -56,7 +56,7 @@ def back_up_home(
         sources: list[BackupSource] = []
         for path in archive.list_home_files(home.root):
             relative_path = path.relative_to(home.root).as_posix()
-            if relative_path in _NOT_KEPT or relative_path.endswith(_LOGS):
+            if relative_path in _EXCLUDED_FILES or relative_path.endswith(_DATABASE_LOGS):
                 continue
             if path.suffix == _SQLITE:
                 path = _copy_database(path, scratch / f"{len(sources)}{_SQLITE}")
@@ -97,11 +97,11 @@ def restore_home(
         new_home.check_initialised()
         size = 0
         if shared_budget.read_shared_budget(folder) is None:
-            size = _newest(new_home, checkpoint, give_up_ledger=give_up_ledger)
+            size = _check_newest_ledger(new_home, checkpoint, give_up_ledger=give_up_ledger)
     return manifest, size
 
 
-def _newest(home: ClientHome, checkpoint: Path | None, *, give_up_ledger: bool) -> int:
+def _check_newest_ledger(home: ClientHome, checkpoint: Path | None, *, give_up_ledger: bool) -> int:
     """Return the number of entries of the ledger, unless the server has seen a longer one."""
     config = configuration.load(home)
     if give_up_ledger:
@@ -115,7 +115,7 @@ def _newest(home: ClientHome, checkpoint: Path | None, *, give_up_ledger: bool) 
         with link.ServerLink.open(home, config.server.fleet_url) as connection:
             return cosigning.check_not_rolled_back(home, config, connection.cosign)
     except RolledBack as error:
-        raise VerificationError(f"{error}. {WHAT_TO_DO}") from error
+        raise VerificationError(f"{error}. {RESTORE_REMEDY}") from error
 
 
 def _copy_database(path: Path, target: Path) -> Path:

@@ -110,11 +110,11 @@ def collect_status(home: ClientHome, current_time: float | None = None) -> Plant
     """
     current_time = time.time() if current_time is None else current_time
     config = configuration.load(home)
-    examination = _Looking(home, config, current_time)
-    return examination.status()
+    examination = _StatusCollector(home, config, current_time)
+    return examination.collect()
 
 
-class _Looking:
+class _StatusCollector:
     """Collector of a plant's status and of problems that need attention."""
 
     def __init__(self, home: ClientHome, config: ClientConfig, current_time: float) -> None:
@@ -123,16 +123,16 @@ class _Looking:
         self._now = current_time
         self._problems: list[str] = []
 
-    def status(self) -> PlantStatus:
+    def collect(self) -> PlantStatus:
         """Collect the state of the plant's home; problems are listed, not raised."""
         home, config = self._home, self._config
         has_contact, word = connection_state(home, self._now)
-        running = _runs(home)
+        running = _is_node_running(home)
         good = has_contact and running
         works_alone = config.pin is None
         if not works_alone:
-            self._judge_node(running, good, word)
-        snapshot = self._snapshot()
+            self._check_node(running, good, word)
+        snapshot = self._snapshot_version()
         inbox = Inbox(home)
         rejected_packages = len(inbox.rejected_packages())
         if rejected_packages:
@@ -143,7 +143,7 @@ class _Looking:
                     folder=home.packages / "rejected",
                 )
             )
-        stage, model, applied_time = self._model()
+        stage, model, applied_time = self._model_in_use()
         free = shutil.disk_usage(home.root).free
         if free < 2 * protocol.WEIGHTS_LIMIT:
             self._problems.append(
@@ -160,8 +160,8 @@ class _Looking:
             running=running,
             contact=word,
             connected=good,
-            certificate_expires=0.0 if works_alone else self._certificate(),
-            budget=self._budget(),
+            certificate_expires=0.0 if works_alone else self._certificate_expiry(),
+            budget=self._budget_status(),
             snapshot=snapshot[0],
             frozen=snapshot[1],
             stage=stage,
@@ -173,7 +173,7 @@ class _Looking:
             problems=tuple(self._problems),
         )
 
-    def _judge_node(self, running: bool, good: bool, word: ContactStatus | None) -> None:
+    def _check_node(self, running: bool, good: bool, word: ContactStatus | None) -> None:
         if not running:
             why = f" It ended: {word.reason}." if word and word.reason else ""
             self._problems.append(
@@ -189,7 +189,7 @@ class _Looking:
         elif word and word.reason:
             self._problems.append(text("the node is connected, but {why}", why=word.reason))
 
-    def _certificate(self) -> float:
+    def _certificate_expiry(self) -> float:
         try:
             end = certificate.expiry_time(self._home)
             due = certificate.is_renewal_due(self._home, self._now)
@@ -214,7 +214,7 @@ class _Looking:
             )
         return end
 
-    def _budget(self) -> BudgetStatus | None:
+    def _budget_status(self) -> BudgetStatus | None:
         try:
             spend = read_spend(self._home, self._config)
             rows = cosigning.witness_status(self._home, self._config)[3]
@@ -245,7 +245,7 @@ class _Looking:
             releases=spend.releases,
         )
 
-    def _snapshot(self) -> tuple[int, int]:
+    def _snapshot_version(self) -> tuple[int, int]:
         try:
             manifest = snapshots.load_current(self._home).manifest
         except WgError as error:
@@ -253,7 +253,7 @@ class _Looking:
             return 0, 0
         return manifest.number, manifest.created
 
-    def _model(self) -> tuple[str, str, int]:
+    def _model_in_use(self) -> tuple[str, str, int]:
         """Return the stage, the model in use, and the time of that model's package."""
         try:
             stage = adoption.read_history(self._home).stage
@@ -269,7 +269,7 @@ class _Looking:
         return stage, name, manifest.applied
 
 
-def _runs(home: ClientHome) -> bool:
+def _is_node_running(home: ClientHome) -> bool:
     """Return whether a process holds the lock of the plant's node."""
     try:
         with locks.lock_node(home):

@@ -1,8 +1,8 @@
 """``wg-client watch``: drift tests of incoming records against the frozen ones.
 
-Two tests share one rate of false alarms, ``FALSE_ALARMS``, with half each (Bonferroni): mean and
-spread of the released features, and the number of new records. Neither needs a label or a model.
-Nothing is sent, charged or stored.
+Two tests share one rate of false alarms, ``FALSE_ALARM_RATE``, with half each (Bonferroni): mean
+and spread of the released features, and the number of new records. Neither needs a label or a
+model. Nothing is sent, charged or stored.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wg_client.data import plant as plants
-from wg_client.data.inspection import decode_in_parts
+from wg_client.data.inspection import decode_in_batches
 from wg_client.data.site_data import SiteData
 from wg_client.models import drift, novelty
 from wg_client.models.drift import ShiftTest
@@ -21,9 +21,9 @@ from wg_core.errors import DataError
 from wg_core.site.home import ClientHome
 from wg_core.snapshot import Problem
 
-FALSE_ALARMS = 0.01  # Probability of an alarm for a batch of records like the frozen ones
+FALSE_ALARM_RATE = 0.01  # Probability of an alarm for a batch of records like the frozen ones
 TEST_COUNT = 2  # Number of tests that share it
-_LEVEL = FALSE_ALARMS / TEST_COUNT
+_TEST_LEVEL = FALSE_ALARM_RATE / TEST_COUNT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class DriftReport:
         new: Number of new records.
         p_features: p-value of the shift of the released features.
         p_new: p-value of the number of new records.
-        alarm: A p-value is below its share of ``FALSE_ALARMS``.
+        alarm: A p-value is below its share of ``FALSE_ALARM_RATE``.
         shift: Shift of released features; None with too few records.
         left_out: Records that could not be read.
     """
@@ -70,20 +70,21 @@ def test_batch(
     """
     fewest_records = 5
     plant = plants.open_plant_data(home)
-    plant_novelty = novelty.fit_novelty_test(plant.features.local, plant.layout, plant.data.units)
+    frozen_features, units = plant.features.local_features, plant.data.units
+    plant_novelty = novelty.fit_novelty_test(frozen_features, plant.layout, units)
     if plant_novelty is None or len(plant.data) < fewest_records:
         raise DataError(f"{len(plant.data)} frozen records: too few to hold others against")
     encoder, problems, record_count = plant.load_encoder(), list(left_out), 0
     limit = plant_novelty.score_limit(novelty.NEW_SHARE)
-    released_parts = [np.zeros((0, plant.features.dimension), np.float32)]
+    released_parts = [np.zeros((0, plant.features.released_width), np.float32)]
     distances = [np.zeros(0, np.float32)]
     for data in parts:
-        for part, bad in decode_in_parts(data):
+        for part, bad in decode_in_batches(data):
             problems += bad
             record_count += len(part) + len(bad)
             if len(part):
                 local = encoder.encode_batched(part.records)
-                released_parts.append(local[:, : plant.features.dimension])
+                released_parts.append(local[:, : plant.features.released_width])
                 distances.append(plant_novelty.score(local))
             if progress is not None:
                 progress(record_count)
@@ -94,9 +95,9 @@ def test_batch(
         raise DataError(f"no record can be read{first_problem}")
     shift = None
     if records >= fewest_records:
-        frozen = np.asarray(plant.features.values)
+        frozen = np.asarray(plant.features.released_features)
         shift = drift.test_for_shift(
-            frozen, features, _LEVEL, streams.stream_generator(Stream.DRIFT)
+            frozen, features, _TEST_LEVEL, streams.stream_generator(Stream.DRIFT)
         )
     p_features = 1.0 if shift is None else shift.p
     p_new = drift.new_record_p_value(new, records, novelty.NEW_SHARE, len(plant_novelty.scores))
@@ -106,7 +107,7 @@ def test_batch(
         new=new,
         p_features=p_features,
         p_new=p_new,
-        alarm=min(p_features, p_new) < _LEVEL,
+        alarm=min(p_features, p_new) < _TEST_LEVEL,
         shift=shift,
         left_out=tuple(problems),
     )

@@ -55,7 +55,7 @@ class OfferTrial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Recipient:
+class _PilotRecipient:
     """Plant without a home, as a recipient of packages; see ``recipient.PackageRecipient``."""
 
     data: SiteData
@@ -96,20 +96,20 @@ def try_offer(
         DecodeError: Tensors of the offer are not those of heads.
     """
     offer, kind = offer_file.offer, find_modality(data.modality)
-    source, usable = _matched_kinds(offer.kinds, data.label_names)
+    source, usable = _match_kinds(offer.kinds, data.label_names)
     pays, share = False, None
     if usable and (data.labels >= 0).any():
         candidates = tuple(
             Candidate(name=f"{source}-{n}", source=source, architecture=kind.head, inputs="raw")
             for n in usable
         )
-        manifest = _manifest(offer, data, candidates)
-        plant = _Recipient(
+        manifest = _offer_manifest(offer, data, candidates)
+        plant = _PilotRecipient(
             data=data,
             features=EncodedRecords(
-                local=local,
-                dimension=encoder.dimension,
-                scaled=encoder.scaled_dimension,
+                local_features=local,
+                released_width=encoder.dimension,
+                scaled_width=encoder.scaled_dimension,
                 clip_radius=encoder.clip_radius,
             ),
             layout=FeatureLayout(encoder.scaled_dimension, encoder.local_blocks),
@@ -118,7 +118,7 @@ def try_offer(
             acceptance=AcceptanceConfig(standard_errors=kind.standard_errors),
         )
         tensors = {
-            candidate.name: _of_classes(offer_file.tensors[n], rows, kind.family_network)
+            candidate.name: _select_classes(offer_file.tensors[n], rows, kind.family_network)
             for candidate, (n, rows) in zip(candidates, usable.items(), strict=True)
         }
         records, package = prepare_package(plant, manifest, tensors)
@@ -135,7 +135,7 @@ def try_offer(
     )
 
 
-def _matched_kinds(
+def _match_kinds(
     kinds: Sequence[OfferedFamily], labels: Sequence[str]
 ) -> tuple[CandidateSource, dict[int, NDArray[np.int64]]]:
     """Return the source of candidates for the class names, and the rows of each kind.
@@ -160,7 +160,7 @@ def _matched_kinds(
     return catalogue.ANY_FAMILY, all_rows
 
 
-def _of_classes(
+def _select_classes(
     tensors: Mapping[str, NDArray[np.float32]], rows: NDArray[np.int64], architecture: str
 ) -> dict[str, NDArray[np.float32]]:
     """Return the tensors of some classes of a kind, in the given order, see ``try_offer``."""
@@ -174,7 +174,9 @@ def _of_classes(
     return own_tensors | family_network.pack_network(part)
 
 
-def _manifest(offer: Offer, data: SiteData, candidates: tuple[Candidate, ...]) -> WeightsManifest:
+def _offer_manifest(
+    offer: Offer, data: SiteData, candidates: tuple[Candidate, ...]
+) -> WeightsManifest:
     """Build the manifest of a package that would hold an offer's heads."""
     return WeightsManifest(
         package_id="0" * 32,

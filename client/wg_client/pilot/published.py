@@ -28,8 +28,8 @@ from wg_core import typed
 from wg_core.errors import DataError, DecodeError
 
 VERSION = 1
-FILE = "published.json"
-EPSILONS = (1.0, 2.0, 4.0)  # Measured epsilons
+FILE_NAME = "published.json"
+PUBLISHED_EPSILONS = (1.0, 2.0, 4.0)  # Measured epsilons
 NEAREST_CASES = 24  # Number of similar cases that are used
 
 Floats = NDArray[np.float64]
@@ -164,10 +164,12 @@ def read_published() -> PublishedCases:
         DecodeError: The file has another version.
     """
     publication = typed.decode_json(
-        resources.files(__package__).joinpath(FILE).read_bytes(), PublishedCases
+        resources.files(__package__).joinpath(FILE_NAME).read_bytes(), PublishedCases
     )
     if publication.version != VERSION:
-        raise DecodeError(f"{FILE}: version {publication.version}, this program reads {VERSION}")
+        raise DecodeError(
+            f"{FILE_NAME}: version {publication.version}, this program reads {VERSION}"
+        )
     return publication
 
 
@@ -200,7 +202,9 @@ def estimate_gain(
         raise DataError(f"{sites} other plants: no published case; nothing can be expected")
     return min(
         (
-            _of_nearest([case for case in matching_cases if case.sites == count], facts, epsilon)
+            _estimate_from_nearest(
+                [case for case in matching_cases if case.sites == count], facts, epsilon
+            )
             for count in counts
             if count >= usable[-1]
         ),
@@ -208,17 +212,19 @@ def estimate_gain(
     )
 
 
-def _of_nearest(cases: list[PublishedCase], facts: PlantFacts, epsilon: float) -> ExpectedGain:
+def _estimate_from_nearest(
+    cases: list[PublishedCase], facts: PlantFacts, epsilon: float
+) -> ExpectedGain:
     """Return the expected gain, estimated from the cases that are most like the plant."""
-    cases = sorted(cases, key=lambda case: _distance(case.facts, facts))[:NEAREST_CASES]
+    cases = sorted(cases, key=lambda case: _plant_distance(case.facts, facts))[:NEAREST_CASES]
     gains = np.array([case.gain / case.facts.gain_divisor for case in cases]) * facts.gain_divisor
     savings = np.array([case.saved for case in cases]) * facts.classes
     names, place, sizes = np.unique(
         [case.dataset for case in cases], return_inverse=True, return_counts=True
     )
     weights = 1 / sizes[place]
-    gain, low, high = _interval(gains, weights, len(names))
-    labels, fewest_labels, most_labels = _interval(savings, weights, len(names))
+    gain, low, high = _conformal_interval(gains, weights, len(names))
+    labels, fewest_labels, most_labels = _conformal_interval(savings, weights, len(names))
     return ExpectedGain(
         epsilon=epsilon,
         gain=gain,
@@ -232,7 +238,7 @@ def _of_nearest(cases: list[PublishedCase], facts: PlantFacts, epsilon: float) -
     )
 
 
-def _interval(values: Floats, weights: Floats, units: int) -> tuple[float, float, float]:
+def _conformal_interval(values: Floats, weights: Floats, units: int) -> tuple[float, float, float]:
     """Return the weighted mean gain of cases, and a conformal interval for a further case."""
     coverage = 0.8
     order = np.argsort(values, kind="stable")
@@ -244,7 +250,7 @@ def _interval(values: Floats, weights: Floats, units: int) -> tuple[float, float
     return float(np.average(values, weights=weights)), float(low), float(high)
 
 
-def _distance(case_facts: PlantFacts, plant_facts: PlantFacts) -> float:
+def _plant_distance(case_facts: PlantFacts, plant_facts: PlantFacts) -> float:
     """Return the dissimilarity of two plants."""
     if not (case_facts.labels and plant_facts.labels):
         return abs(math.log2(case_facts.classes / plant_facts.classes))

@@ -52,7 +52,7 @@ def gain_sentence(simulation: Simulation) -> Text:
     )
 
 
-def offer_lines(simulation: Simulation) -> Iterator[Text]:
+def offer_sentences(simulation: Simulation) -> Iterator[Text]:
     """Describe the result of an offer: free weights, and plants to pool with."""
     trial = simulation.offer
     if trial is None:

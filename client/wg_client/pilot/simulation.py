@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wg_client.data.inspection import Inspection, decode_in_parts
+from wg_client.data.inspection import Inspection, decode_in_batches
 from wg_client.data.site_data import SiteData
 from wg_client.fitting.linear_head import Ints
 from wg_client.fitting.trunk_features import TrunkFeatures, encoder_features
@@ -47,8 +47,8 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
 
 SAMPLE_RECORDS = 2000  # Most records that are encoded and evaluated, evenly spaced
 _ENCODER_LIMIT = 128 << 20
-_DEFAULT = PrivacyConfig()
-_NAMED = 3  # Most files listed in the error that no record can be used
+_DEFAULT_POLICY = PrivacyConfig()
+_PROBLEMS_NAMED = 3  # Most files listed in the error that no record can be used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +152,7 @@ def simulate(
     encoder: Path | None = None,
     offer: OpenedOffer | None = None,
     sites: int = 3,
-    epsilon: float = published.EPSILONS[-1],
+    epsilon: float = published.PUBLISHED_EPSILONS[-1],
     stage: ProgressCallback | None = None,
 ) -> Simulation:
     """Simulate the releases and the gain of a plant.
@@ -163,7 +163,7 @@ def simulate(
         offer: The operator's offer, which provides encoder and number of plants, and whose encoder
             the owner has confirmed; None: no offer.
         sites: Number of other plants with these classes that release.
-        epsilon: Epsilon of each release, one of ``published.EPSILONS``.
+        epsilon: Epsilon of each release, one of ``published.PUBLISHED_EPSILONS``.
         stage: Receives the progress of encoding.
 
     Raises:
@@ -172,21 +172,21 @@ def simulate(
     """
     _check_usable(inspection, choice.path)
     data = inspection.data.select_rows(_draw_rows(len(inspection.data)))
-    loaded = _encoder(encoder, data) if offer is None else _load_offered_encoder(offer, data)
+    loaded = _load_encoder(encoder, data) if offer is None else _load_offered_encoder(offer, data)
     started = time.process_time()
     local = _encode_records(loaded, data, stage)
     seconds_per_record = (time.process_time() - started) / len(data)
-    _check_says_something(local, choice.path)
-    facts, accuracy = _judge_in_folds(loaded, local, data, stage)
-    schema = _schema(loaded, data.label_names, choice.unit_column)
-    sigma = mechanism.noise_scale(schema, epsilon, float(_DEFAULT.cap_delta))
+    _check_features_vary(local, choice.path)
+    facts, accuracy = _evaluate_local_only(loaded, local, data, stage)
+    schema = _statistics_schema(loaded, data.label_names, choice.unit_column)
+    sigma = mechanism.noise_scale(schema, epsilon, float(_DEFAULT_POLICY.cap_delta))
     trial = None
     if offer is not None:
         trial = try_offer(offer, data, local, loaded, choice.data_sheet)
         sites = trial.sites
-    expectation = _expected(facts, epsilon, sites)
+    expectation = _expected_gain(facts, epsilon, sites)
     decision = published.advise_joining(expectation, facts)
-    summary = _sight(inspection, choice, len(data))
+    summary = _data_summary(inspection, choice, len(data))
     return Simulation(
         data=summary,
         facts=facts,
@@ -196,7 +196,7 @@ def simulate(
         expected=expectation,
         decision=decision,
         verdict=pilot_verdict(trial, decision, summary.beats_commonest_label(accuracy)),
-        prices=tuple(_price(schema, price) for price in published.EPSILONS),
+        prices=tuple(_release_price(schema, price) for price in published.PUBLISHED_EPSILONS),
         would_leave=release_contents(schema, sigma, choice.unit_column),
         encode_seconds=seconds_per_record * len(inspection.data),
         encoder=loaded.id,
@@ -216,7 +216,7 @@ def _load_offered_encoder(offer_file: OpenedOffer, data: SiteData) -> Encoder:
     return loaded
 
 
-def _expected(
+def _expected_gain(
     facts: published.PlantFacts, epsilon: float, sites: int
 ) -> published.ExpectedGain | None:
     """Return the expected gain from published cases; None if no case applies."""
@@ -229,12 +229,15 @@ def _expected(
 def _check_usable(inspection: Inspection, path: Path) -> None:
     if not len(inspection.data):
         why = "".join(
-            f"; {problem.name}: {problem.reason}" for problem in inspection.problems[:_NAMED]
+            f"; {problem.name}: {problem.reason}"
+            for problem in inspection.problems[:_PROBLEMS_NAMED]
         )
         raise DataError(f"{path}: no record can be used, nothing can be simulated{why}")
 
 
-def _schema(loaded: Encoder, labels: tuple[str, ...], unit_column: str | None) -> StatisticsSchema:
+def _statistics_schema(
+    loaded: Encoder, labels: tuple[str, ...], unit_column: str | None
+) -> StatisticsSchema:
     return default_schema(
         encoder=loaded.id,
         dimension=loaded.dimension,
@@ -244,16 +247,16 @@ def _schema(loaded: Encoder, labels: tuple[str, ...], unit_column: str | None) -
     )
 
 
-def _encoder(path: Path | None, data: SiteData) -> Encoder:
+def _load_encoder(path: Path | None, data: SiteData) -> Encoder:
     from wg_common.nets.encoder.plant_trunk import PlantTrunk
 
-    encoder = _public_encoder(path, data)
+    encoder = _load_public_encoder(path, data)
     if not find_modality(data.modality).plant_trunk:
         return encoder
     return encoder.with_plant_trunk(PlantTrunk.fit(data.records))
 
 
-def _public_encoder(path: Path | None, data: SiteData) -> Encoder:
+def _load_public_encoder(path: Path | None, data: SiteData) -> Encoder:
     from wg_common.nets.encoder.module import load_encoder
     from wg_common.nets.encoder.unfitted import unfitted_encoder
 
@@ -281,7 +284,7 @@ def _encode_records(loaded: Encoder, data: SiteData, stage: ProgressCallback | N
     """Return local features ``[n, D]``, encoded in batches to bound memory."""
     local = np.zeros((len(data), loaded.local_dimension), dtype=np.float32)
     done = 0
-    for part, problems in decode_in_parts(data):
+    for part, problems in decode_in_batches(data):
         if problems:
             raise DataError(f"{problems[0].name}: {problems[0].reason}")
         local[done : done + len(part)] = loaded.encode_batched(part.records)
@@ -291,7 +294,7 @@ def _encode_records(loaded: Encoder, data: SiteData, stage: ProgressCallback | N
     return local
 
 
-def _check_says_something(local: np.ndarray, path: Path) -> None:
+def _check_features_vary(local: np.ndarray, path: Path) -> None:
     """Raise ``DataError`` if all records have the same features."""
     if len(local) > 1 and not np.ptp(local, axis=0).any():
         raise DataError(
@@ -300,7 +303,7 @@ def _check_says_something(local: np.ndarray, path: Path) -> None:
         )
 
 
-def _judge_in_folds(
+def _evaluate_local_only(
     loaded: Encoder, local: np.ndarray, data: SiteData, stage: ProgressCallback | None
 ) -> tuple[PlantFacts, EstimatedAccuracy | None]:
     """Evaluate local-only out of fold, and return it with the facts for the look-up."""
@@ -336,8 +339,8 @@ def _local_accuracy(trunk: TrunkFeatures, data: SiteData) -> EstimatedAccuracy |
     return None if judged is None else gain.estimate_model_accuracy(records, judged)
 
 
-def _price(schema: StatisticsSchema, epsilon: float) -> ReleasePrice:
-    cap, delta = float(_DEFAULT.cap_epsilon), float(_DEFAULT.cap_delta)
+def _release_price(schema: StatisticsSchema, epsilon: float) -> ReleasePrice:
+    cap, delta = float(_DEFAULT_POLICY.cap_epsilon), float(_DEFAULT_POLICY.cap_delta)
     sigma = mechanism.noise_scale(schema, epsilon, delta)
     event = gaussian_event(schema.sensitivity_squared(), sigma)
     return ReleasePrice(
@@ -347,7 +350,7 @@ def _price(schema: StatisticsSchema, epsilon: float) -> ReleasePrice:
     )
 
 
-def _sight(inspection: Inspection, choice: DataChoice, drawn: int) -> DataSummary:
+def _data_summary(inspection: Inspection, choice: DataChoice, drawn: int) -> DataSummary:
     data = inspection.data
     counts: Counter[int] = Counter(data.labels.tolist())
     labels: Ints = data.labels

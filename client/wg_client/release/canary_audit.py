@@ -39,7 +39,7 @@ from wg_audit.installed.plant import (
 from wg_audit.installed.records import read_features
 from wg_client.data import acceptance_set
 from wg_client.data.dataset import RECORDS_CSV
-from wg_client.release.look import freeze_data, inspect_home_data
+from wg_client.release.home_freeze import freeze_data, inspect_home_data
 from wg_common import streams
 from wg_common.streams import Stream
 from wg_core import atomic, numbers
@@ -69,12 +69,12 @@ from wg_core.wire.signing import PrivateKey, PublicKey
 SITE = "canary-audit"
 WITNESS = "canary-audit/witness"
 
-_ASKED = 10
-_UNITS = "unit"
-_PIXEL = np.zeros((1, 1), dtype=np.uint8)
+_REQUEST_TIME_STEP = 10
+_UNIT_COLUMN = "unit"
+_EMPTY_PICTURE = np.zeros((1, 1), dtype=np.uint8)
 """Picture that gives an empty array of records its shape."""
-_PICTURES = 160
-_REFUSED = 503  # Status of a witness that is unavailable
+_FITTING_PICTURES = 160
+_REFUSED_STATUS = 503  # Status of a witness that is unavailable
 _NUMBER = re.compile(r"\d+")
 _SHEET = DataSheet(
     rotating_machine=RotatingMachine(
@@ -106,9 +106,9 @@ def plants(
 
     def fresh(setup: PlantSetup) -> AbstractContextManager[AuditedPlant]:
         if not setup.dimension:
-            return _plant(setup, package(), cached_load)
-        feature_encoder = _GivenFeatures(dimension=setup.dimension)
-        return _plant(setup, repr(feature_encoder).encode(), lambda _: feature_encoder)
+            return _open_plant(setup, package(), cached_load)
+        feature_encoder = _ByteEncoder(dimension=setup.dimension)
+        return _open_plant(setup, repr(feature_encoder).encode(), lambda _: feature_encoder)
 
     return fresh
 
@@ -120,7 +120,7 @@ def _load_encoder(package: bytes) -> RecordEncoder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _GivenFeatures:
+class _ByteEncoder:
     """Encoder for the audit that reads features from the first bytes of a picture."""
 
     dimension: int
@@ -153,17 +153,17 @@ def noise_fitted_encoder(*, groups: int = 4, side: int = 32) -> bytes:
 
     rng = streams.stream_generator(Stream.AUDIT_PICTURES)
     pictures = []
-    for number in range(_PICTURES):
+    for number in range(_FITTING_PICTURES):
         size = side >> number % groups
         coarse = Image.fromarray(rng.integers(0, 256, (size, size), dtype=np.uint8))
         pictures.append(np.array(coarse.resize((side, side), Image.Resampling.BICUBIC)))
     settings = {"pixels": str(2 * side)}
     raw = raw_features(pictures, settings=settings)
-    return fit_encoder(raw, np.arange(_PICTURES) % groups, settings=settings)
+    return fit_encoder(raw, np.arange(_FITTING_PICTURES) % groups, settings=settings)
 
 
 @contextmanager
-def _plant(setup: PlantSetup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPlant]:
+def _open_plant(setup: PlantSetup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPlant]:
     with tempfile.TemporaryDirectory(prefix="wg-canary-") as folder:
         home = ClientHome(Path(folder) / "home")
         data = Path(folder) / ("data.npz" if setup.layout == "npz" else "data")
@@ -185,12 +185,13 @@ def _plant(setup: PlantSetup, encoder: bytes, load: LoadEncoder) -> Iterator[Can
                 path=str(data),
                 labels=setup.labels,
                 encoder=canonical.sha256_hex(encoder),
-                unit_column=None if setup.unit_rule == "record" else _UNITS,
+                unit_column=None if setup.unit_rule == "record" else _UNIT_COLUMN,
                 acceptance=setup.acceptance,
             ),
             data_sheet=_SHEET if setup.machine else None,
             privacy=PrivacyConfig(
-                cap_epsilon=setup.cap, max_request_epsilon=f"{min(_ASKED, float(setup.cap)):g}"
+                cap_epsilon=setup.cap,
+                max_request_epsilon=f"{min(_REQUEST_TIME_STEP, float(setup.cap)):g}",
             ),
         )
         memory = _start_ledger(home, witness)
@@ -201,7 +202,7 @@ def _plant(setup: PlantSetup, encoder: bytes, load: LoadEncoder) -> Iterator[Can
 
 def _start_ledger(
     home: ClientHome, witness: PrivateKey, predecessor: Predecessor | None = None
-) -> _Witness:
+) -> _AuditWitness:
     """Make the missing keys and a ledger; return its witness."""
     origin = identity.create_identity(home, SITE).ledger_origin
     key = signing.load(home.ledger_key)
@@ -214,7 +215,7 @@ def _start_ledger(
         clock=lambda: FIXED_TIME,
     ) as ledger:
         ledger.enrol_witness(WITNESS, signing.public_bytes(witness))
-    return _Witness(origin, key.public_key(), witness)
+    return _AuditWitness(origin, key.public_key(), witness)
 
 
 @dataclass(slots=True)
@@ -225,7 +226,7 @@ class CanaryPlant:
     _home: ClientHome
     _data: Path
     setup: PlantSetup
-    _witness: _Witness
+    _witness: _AuditWitness
     _encoder: str
     _load: LoadEncoder
     _time: int = FIXED_TIME
@@ -313,7 +314,7 @@ class CanaryPlant:
 
 
 @dataclass(slots=True)
-class _Witness:
+class _AuditWitness:
     """Ledger witness of the audit, which keeps the last checkpoint in memory."""
 
     _origin: str
@@ -326,7 +327,7 @@ class _Witness:
     def __call__(self, body: bytes, trouble: Interruption | None = None) -> bytes:
         self.body_sizes.append(len(body))
         if trouble == "refusing":
-            raise WitnessRefused(_REFUSED, "not today")
+            raise WitnessRefused(_REFUSED_STATUS, "not today")
         is_forgery = trouble == "forging"
         signed = witnesses.cosign_extension(
             self._state,
@@ -347,7 +348,7 @@ def _write_npz(path: Path, setup: PlantSetup, records: Sequence[ImageRecord]) ->
     classes = (*reversed(setup.labels), "undeclared")
     places = [len(setup.labels) - 1 - record.label for record in records]
     arrays = {
-        "x": np.stack([record.pixels for record in records] or [_PIXEL])[: len(records)],
+        "x": np.stack([record.pixels for record in records] or [_EMPTY_PICTURE])[: len(records)],
         "y": np.array(
             [
                 record.label if not 0 <= record.label < len(setup.labels) else place
@@ -356,7 +357,7 @@ def _write_npz(path: Path, setup: PlantSetup, records: Sequence[ImageRecord]) ->
             dtype=np.int64,
         ),
         "classes": np.array(classes),
-        _UNITS: np.array([record.unit for record in records], dtype=np.str_),
+        _UNIT_COLUMN: np.array([record.unit for record in records], dtype=np.str_),
     }
     np.savez(path, **arrays)  # type: ignore[arg-type]  # numpy's stubs are too strict
 
@@ -367,7 +368,7 @@ def _write_files(path: Path, setup: PlantSetup, records: Sequence[ImageRecord]) 
     path.mkdir()
     names = {-1: "_unlabelled" if setup.layout == "folders" else ""}
     names |= dict(enumerate(setup.labels))
-    table = [("file", "label", _UNITS)]
+    table = [("file", "label", _UNIT_COLUMN)]
     for number, record in enumerate(records):
         label = names.get(record.label, "undeclared")
         folder = path / (label if setup.layout == "folders" else "pictures")

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from wg_common.language import text
 from wg_core.privacy.schema import MACHINE_RECORDS_MINIMUM
 
-_SHOWN = 5
-_ENOUGH = 20
+_LABELS_SHOWN = 5
+_ENOUGH_LABELS = 20
 """Labels per class above which other sites' releases add less than two points: at 190 of 192 plants
 with images and 104 of 108 with windows, at epsilon 1 and 4; with five labels per class at 130 of
 144 and 66 of 72 (``bench/results``, S1 and S6)."""
-_POINTS = {"images": "11", "windows": "3", "texts": "15"}
+_POINTS_GAINED = {"images": "11", "windows": "3", "texts": "15"}
 """Mean gain in points from others' releases for a plant that lacks classes, by modality, over
 development sets (S2); for an unmeasured modality their range is shown."""
 
@@ -42,15 +42,15 @@ def class_statistics_hints(
         noise: Expected length of the noise on a class sum, in clip radii.
     """
     return (
-        _worth(counts.per_label, _POINTS.get(counts.modality, "3–15")),
-        *_caps(counts.units, cap_epsilon, cap_delta),
+        _gain_hint(counts.per_label, _POINTS_GAINED.get(counts.modality, "3–15")),
+        *_large_cap_hints(counts.units, cap_epsilon, cap_delta),
         *_small_class_hints(counts.per_label, noise),
     )
 
 
 def machine_statistics_hints(units: int, cap_epsilon: float, cap_delta: float) -> tuple[str, ...]:
     """Return hints before a release of machine statistics; see ``class_statistics_hints``."""
-    return (*few_units_hint(units), *_caps(units, cap_epsilon, cap_delta))
+    return (*few_units_hint(units), *_large_cap_hints(units, cap_epsilon, cap_delta))
 
 
 def few_units_hint(units: int) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ def few_units_hint(units: int) -> tuple[str, ...]:
     )
 
 
-def _caps(units: int, cap_epsilon: float, cap_delta: float) -> list[str]:
+def _large_cap_hints(units: int, cap_epsilon: float, cap_delta: float) -> list[str]:
     """Return hints if the budget's caps are so large that they protect little."""
     delta_share = 0.1
     large_epsilon = 20.0
@@ -94,7 +94,7 @@ def _caps(units: int, cap_epsilon: float, cap_delta: float) -> list[str]:
     return sentences
 
 
-def _worth(per_label: Mapping[str, int], points: str) -> str:
+def _gain_hint(per_label: Mapping[str, int], points: str) -> str:
     """Return a hint on the gain that other plants' releases bring, given this plant's labels."""
     bare = [label for label, count in per_label.items() if not count]
     if bare:
@@ -103,9 +103,9 @@ def _worth(per_label: Mapping[str, int], points: str) -> str:
             "({names}): +{points} points at development sites. Such weights cost no "
             "epsilon; your own release helps the other sites",
             points=points,
-            names=", ".join(bare[:_SHOWN]) + (", …" if len(bare) > _SHOWN else ""),
+            names=", ".join(bare[:_LABELS_SHOWN]) + (", …" if len(bare) > _LABELS_SHOWN else ""),
         )
-    if min(per_label.values(), default=0) < _ENOUGH:
+    if min(per_label.values(), default=0) < _ENOUGH_LABELS:
         return text(
             "every class has a label here: other sites' releases rarely add more than two "
             "points (at one plant in five), and your own release helps only the other sites"
@@ -113,7 +113,7 @@ def _worth(per_label: Mapping[str, int], points: str) -> str:
     return text(
         "keep your budget: every class has {count} labels here, and other sites' "
         "releases add less than two points at 97 of 100 plants",
-        count=_ENOUGH,
+        count=_ENOUGH_LABELS,
     )
 
 
@@ -123,10 +123,10 @@ def _small_class_hints(per_label: Mapping[str, int], noise: float) -> list[str]:
     lost_labels = [label for label, count in per_label.items() if 0 < count < noise]
     if not lost_labels:
         return []
-    names = ", ".join(f"{label!r} ({per_label[label]})" for label in lost_labels[:_SHOWN])
+    names = ", ".join(f"{label!r} ({per_label[label]})" for label in lost_labels[:_LABELS_SHOWN])
     remainder = (
-        text(" and {count} more", count=len(lost_labels) - _SHOWN)
-        if len(lost_labels) > _SHOWN
+        text(" and {count} more", count=len(lost_labels) - _LABELS_SHOWN)
+        if len(lost_labels) > _LABELS_SHOWN
         else ""
     )
     return [

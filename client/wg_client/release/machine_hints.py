@@ -24,7 +24,7 @@ def machine_hints(sheet: DataSheet | None, labels: Sequence[str]) -> tuple[Text,
     from wg_common.machines import registry, words  # torch is slow to import
 
     if (unit := registry.declared_unit(sheet)) is not None:
-        return _unit_hints(unit, sheet)
+        return _process_unit_hints(unit, sheet)
     try:
         kind = registry.declared_kind(sheet)
         kind.read_figures(sheet)
@@ -51,7 +51,7 @@ def machine_hints(sheet: DataSheet | None, labels: Sequence[str]) -> tuple[Text,
     return tuple(hints)
 
 
-def _unit_hints(unit: ProcessUnit, sheet: DataSheet) -> tuple[Text, ...]:
+def _process_unit_hints(unit: ProcessUnit, sheet: DataSheet) -> tuple[Text, ...]:
     try:
         unit.read_figures(sheet)
     except ConfigError as error:

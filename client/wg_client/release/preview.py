@@ -13,9 +13,9 @@ import numpy as np
 
 from wg_client.data import plant as plants
 from wg_client.data.dataset import SurveyOptions
-from wg_client.data.log_reader import log_of_window
+from wg_client.data.log_reader import log_path_of_window
 from wg_client.data.plant import PlantData
-from wg_client.data.recordings import recording_unit
+from wg_client.data.recordings import find_recording_unit
 from wg_client.data.recordings import unnamed_recording_hint as recording_hint
 from wg_client.data.sensor_windows import list_logs
 from wg_client.data.survey import survey_dataset
@@ -24,7 +24,7 @@ from wg_client.release.hints import (
     class_statistics_hints,
     machine_statistics_hints,
 )
-from wg_client.release.look import encoder_failures
+from wg_client.release.home_freeze import encoder_failures
 from wg_client.release.machine_hints import machine_hints
 from wg_common.language import text
 from wg_common.modalities.registry import list_modality_attribute
@@ -216,7 +216,7 @@ def preview_release(
         PolicyRefused: The noise would be too small to protect anything.
     """
     plant = plants.open_plant_data(home)
-    no_machine = _no_machine(plant)
+    no_machine = _no_machine_reason(plant)
     if statistics == MACHINE_STATISTICS:
         readiness.check_machine_unchanged(plant.config, plant.snapshot)
     schema, privacy = plant.snapshot.schema(statistics), plant.config.privacy
@@ -224,28 +224,28 @@ def preview_release(
     delta = canonical_decimal(delta or privacy.cap_delta)
     order = ReleaseOrder(request_id="0" * 32, epsilon=epsilon, delta=delta, purpose="check")
     request, sigma = price_release(plant.config, schema, order)
-    cost = _cost(plant, home, request)
+    cost = _release_cost(plant, home, request)
     if statistics not in privacy.statistics:
         cost = replace(cost, allowed=False, refused_by="policy")
-    sight, noise = _sight(plant), _empty_release(schema, sigma)
+    sight, noise = _record_counts(plant), _empty_release(schema, sigma)
     cap, cap_delta = float(cost.cap_epsilon), float(cost.cap_delta)
     return ReleasePreview(
         site=plant.config.site,
         dataset=plant.config.data.name,
-        snapshot=_snapshot(plant),
+        snapshot=_snapshot_summary(plant),
         data=sight,
         would_leave=release_contents(schema, sigma, plant.config.data.unit_column),
         cost=cost,
         statistics=statistics,
         hints=machine_hints(plant.config.data_sheet, plant.config.data.labels)
-        + _recordings(plant.config.data)
+        + _recording_hints(plant.config.data)
         + (
             machine_statistics_hints(sight.units, cap, cap_delta)
             if statistics == MACHINE_STATISTICS
             else class_statistics_hints(sight, _noise_length(noise), cap, cap_delta)
         ),
         data_sheet=plant.config.data_sheet,
-        mean=_mean(plant, noise) if statistics == MACHINE_STATISTICS else None,
+        mean=_mean_summary(plant, noise) if statistics == MACHINE_STATISTICS else None,
         no_machine=no_machine,
     )
 
@@ -256,15 +256,15 @@ def _noise_length(release: NoisyStatistics) -> float:
     return release.sum_std * math.sqrt(schema.dimension) / schema.radius
 
 
-def _recordings(data: DataConfig) -> tuple[str, ...]:
+def _recording_hints(data: DataConfig) -> tuple[str, ...]:
     """Return a hint if records belong to recordings but no privacy unit is named."""
     if data.unit_column is not None:
         return ()
-    unit = recording_unit(Path(data.path), data.reading)
+    unit = find_recording_unit(Path(data.path), data.reading)
     return (recording_hint(unit),) if unit else ()
 
 
-def _cost(plant: PlantData, home: ClientHome, request: ChargeRequest) -> ReleaseCost:
+def _release_cost(plant: PlantData, home: ClientHome, request: ChargeRequest) -> ReleaseCost:
     """Return the privacy cost of a release, checked against policy and budget."""
     privacy = plant.config.privacy
     with Ledger.open(home.ledger) as ledger:
@@ -289,7 +289,7 @@ def _cost(plant: PlantData, home: ClientHome, request: ChargeRequest) -> Release
     )
 
 
-def _no_machine(plant: PlantData) -> str:
+def _no_machine_reason(plant: PlantData) -> str:
     """Return the reason why a declared machine gets no machine statistics; empty otherwise."""
     if plant.config.data_sheet is None:
         return ""
@@ -300,9 +300,9 @@ def _no_machine(plant: PlantData) -> str:
     return ""
 
 
-def _mean(plant: PlantData, noise: NoisyStatistics) -> MeanSummary:
+def _mean_summary(plant: PlantData, noise: NoisyStatistics) -> MeanSummary:
     """Return the length of the mean of machine features, and of a release's noise on the mean."""
-    exact = _exact(plant.snapshot)
+    exact = _exact_statistics(plant.snapshot)
     units = max(round(exact.unlabelled_count()), 1)
     return MeanSummary(
         numbers=noise.schema.dimension,
@@ -312,18 +312,18 @@ def _mean(plant: PlantData, noise: NoisyStatistics) -> MeanSummary:
     )
 
 
-def machine_units(snapshot: Snapshot) -> int:
+def count_machine_units(snapshot: Snapshot) -> int:
     """Return the number of privacy units behind machine statistics. Private."""
-    return round(_exact(snapshot).unlabelled_count())
+    return round(_exact_statistics(snapshot).unlabelled_count())
 
 
-def _exact(snapshot: Snapshot) -> NoisyStatistics:
+def _exact_statistics(snapshot: Snapshot) -> NoisyStatistics:
     return NoisyStatistics(
         snapshot.schema(MACHINE_STATISTICS), snapshot.statistics(MACHINE_STATISTICS), 0.0
     )
 
 
-def _sight(plant: PlantData) -> RecordCounts:
+def _record_counts(plant: PlantData) -> RecordCounts:
     data = plant.data
     counts = Counter(int(label) for label in data.labels)
     return RecordCounts(
@@ -336,7 +336,7 @@ def _sight(plant: PlantData) -> RecordCounts:
     )
 
 
-def _snapshot(plant: PlantData) -> SnapshotSummary:
+def _snapshot_summary(plant: PlantData) -> SnapshotSummary:
     manifest, listing = plant.snapshot.manifest, plant.snapshot.listing()
     return SnapshotSummary(
         number=manifest.number,
@@ -354,7 +354,7 @@ def compare_folder(plant: PlantData) -> FolderChange:
     path = Path(config.path)
     try:
         if config.reading.log is not None:
-            return _change_of_logs(plant, path)
+            return _compare_logs(plant, path)
         data_survey = survey_dataset(
             path,
             SurveyOptions(
@@ -372,7 +372,7 @@ def compare_folder(plant: PlantData) -> FolderChange:
     }
     present_names = {
         *data_survey.data.names,
-        *(entry.name for entry in (*data_survey.problems, *data_survey.strays)),
+        *(entry.name for entry in (*data_survey.problems, *data_survey.unsupported_files)),
     }
     stamps = plant.snapshot.records().stamps
     touched_count = sum(
@@ -426,19 +426,19 @@ def release_contents(
     )
 
 
-def _change_of_logs(plant: PlantData, path: Path) -> FolderChange:
+def _compare_logs(plant: PlantData, path: Path) -> FolderChange:
     """Compare sensor logs with the snapshot, without reading them."""
     log, listing = plant.config.data.reading.log, plant.snapshot.listing()
     present_logs = set(list_logs(path, None if log is None else log.intervals))
     stamps = plant.snapshot.records().stamps
     frozen = {
-        log_of_window(path, name): (int(size), int(modified_time))
+        log_path_of_window(path, name): (int(size), int(modified_time))
         for name, (size, modified_time) in zip(listing.names, stamps, strict=True)
     }
     excluded_names = [entry.name for entry in listing.set_aside] + [
         entry.name for entry in listing.duplicates
     ]
-    known_logs = {*frozen, *(log_of_window(path, name) for name in excluded_names)}
+    known_logs = {*frozen, *(log_path_of_window(path, name) for name in excluded_names)}
     return FolderChange(
         more=len(present_logs - known_logs),
         gone=len(set(frozen) - present_logs),

@@ -269,7 +269,9 @@ def _add_novelty_test(
     plant: PackageRecipient, manifest: ModelsManifest, files: ModelFiles
 ) -> ModelsManifest:
     """Add the novelty test's tensors to the stored files."""
-    measure = novelty.fit_novelty_test(plant.features.local, plant.layout, plant.data.units)
+    measure = novelty.fit_novelty_test(
+        plant.features.local_features, plant.layout, plant.data.units
+    )
     if measure is None:
         return manifest
     files[store.NOVELTY_NAME] = measure.tensors()

@@ -73,7 +73,7 @@ class RecordEncoder(Protocol):
 
 
 LoadEncoder = Callable[[bytes], RecordEncoder]
-"""Function that loads the confirmed package: ``wg_client.data.plant.encoder_loader``."""
+"""Function that loads the confirmed package: ``wg_client.data.plant.caching_encoder_loader``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

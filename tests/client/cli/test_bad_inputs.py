@@ -225,7 +225,7 @@ DISK = [
     ),
     Bad(
         "interrupt: freeze",
-        _interrupted("wg_client.release.look", "inspect_home_data", "freeze"),
+        _interrupted("wg_client.release.home_freeze", "inspect_home_data", "freeze"),
         130,
         ("interrupted",),
     ),

@@ -141,7 +141,7 @@ def test_freeze_says_whether_the_machine_is_read(
 ) -> None:
     loaded = plant.load(plant.home.encoder.read_bytes())
     monkeypatch.setattr(type(loaded), "machine_kinds", kinds, raising=False)
-    monkeypatch.setattr(plants, "encoder_loader", lambda: plant.load)
+    monkeypatch.setattr(plants, "caching_encoder_loader", lambda: plant.load)
     assert here("freeze", "--home", plant.home.root)["machine"] is expected
     said, _ = shown("freeze", "--home", plant.home.root)
     assert ("machine statistics: of the machine" in said) is expected

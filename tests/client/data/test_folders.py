@@ -52,13 +52,13 @@ def test_what_archives_leave_behind_and_links_to_folders_are_no_classes(tmp_path
     assert [(one.name, one.reason.split(";")[0]) for one in found.problems] == [
         ("linked", "a link to a folder")
     ]
-    assert [one.name for one in found.strays] == ["__MACOSX"]
+    assert [one.name for one in found.unsupported_files] == ["__MACOSX"]
 
 
 def test_a_table_of_labels_beside_folders_of_images_is_called_one(tmp_path: Path) -> None:
     _picture(tmp_path / "ok" / "a.png")
     (tmp_path / "labels.csv").write_text("file,label\na.png,ok\n")
-    (stray,) = survey_dataset(tmp_path).strays
+    (stray,) = survey_dataset(tmp_path).unsupported_files
     assert stray.name == "labels.csv" and "records.csv" in stray.reason
 
 
@@ -91,14 +91,14 @@ def test_a_twelve_bit_camera_is_pointed_out_and_read_when_it_is_said(tmp_path: P
     deep = np.full((8, 8), 4000, dtype=np.uint16)
     (tmp_path / "ok").mkdir()
     Image.fromarray(deep).save(tmp_path / "ok" / "a.png")
-    found = inspect_records(survey_dataset(tmp_path), units=False)
+    found = inspect_records(survey_dataset(tmp_path), has_units=False)
     assert "nearly black" in found.hints[0] and "--bits 12" in found.hints[0]
     found = inspect_records(
-        survey_dataset(tmp_path, SurveyOptions(reading=ReadingConfig(bits=12))), units=False
+        survey_dataset(tmp_path, SurveyOptions(reading=ReadingConfig(bits=12))), has_units=False
     )
     assert not found.hints and found.data.records[0].max() == 250
     found = inspect_records(
-        survey_dataset(tmp_path, SurveyOptions(reading=ReadingConfig(bits=10))), units=False
+        survey_dataset(tmp_path, SurveyOptions(reading=ReadingConfig(bits=10))), has_units=False
     )
     assert "which 10 bits do not hold" in found.problems[0].reason
 
@@ -108,5 +108,5 @@ def test_windows_of_different_channels_are_pointed_out(tmp_path: Path) -> None:
         (tmp_path / "ok").mkdir(exist_ok=True)
         values = np.random.default_rng(0).normal(size=(channels, 16)).astype(np.float32)
         np.save(tmp_path / "ok" / f"{name}.npy", values + len(name))
-    (hint,) = inspect_records(survey_dataset(tmp_path), units=False).hints
+    (hint,) = inspect_records(survey_dataset(tmp_path), has_units=False).hints
     assert "2 of 2" in hint or "1 of 2" in hint

@@ -13,7 +13,7 @@ import openpyxl
 import pytest
 from PIL import Image
 
-from wg_client.cli.reading import ReadingOptions, read_reading
+from wg_client.cli.reading_options import ReadingOptions, build_reading_config
 from wg_client.data.dataset import DEFAULT_READING, DatasetSurvey, SurveyOptions
 from wg_client.data.survey import survey_dataset
 from wg_common.modalities import spreadsheets
@@ -169,12 +169,12 @@ def test_sound(tmp_path: Path) -> None:
             file.setsampwidth(2)
             file.setframerate(1000)
             file.writeframes(rng.integers(-999, 999, 3000, dtype=np.int16).tobytes())
-    assert "--window" in survey_dataset(tmp_path).strays[0].reason
+    assert "--window" in survey_dataset(tmp_path).unsupported_files[0].reason
     options = ReadingOptions(
         bits="16", encoding="auto", window=1.0, hop=None, rate=None, time_column=None,
         channels=None, text_column=None, label_column=None, intervals=None,
     )  # fmt: skip
-    reading = read_reading(tmp_path, None, options)
+    reading = build_reading_config(tmp_path, None, options)
     seen = survey_dataset(tmp_path, SurveyOptions(reading=reading))
     assert classes(seen) == {"ok": 3, "worn": 3} and seen.data.records[0].shape == (1, 1000)
 
@@ -232,7 +232,7 @@ def test_a_long_gap_does_not_end_a_sheet(tmp_path: Path) -> None:
 def test_pictures_of_a_telephone(tmp_path: Path, name: str) -> None:
     pictures(tmp_path, "ok/b")
     (tmp_path / name).write_bytes(b"\0")
-    (stray,) = survey_dataset(tmp_path).strays
+    (stray,) = survey_dataset(tmp_path).unsupported_files
     assert "save it as JPEG or PNG" in stray.reason
     with pytest.raises(DataError, match="save it as JPEG or PNG"):
         survey_dataset(tmp_path / name, SurveyOptions(reading=DEFAULT_READING))

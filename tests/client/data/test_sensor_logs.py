@@ -15,7 +15,7 @@ from tests.client.conftest import MakePlant
 from wg_client.data import log_reader, sensor_windows
 from wg_client.data.dataset import DatasetSurvey, SurveyOptions
 from wg_client.data.inspection import inspect_records
-from wg_client.data.recordings import recording_unit
+from wg_client.data.recordings import find_recording_unit
 from wg_client.data.sensor_log import SensorLog
 from wg_client.data.survey import survey_dataset
 from wg_core.errors import ConfigError, DataError
@@ -169,15 +169,15 @@ def test_a_run_between_long_gaps_can_be_the_unit(
     found = _survey(path, replace(LOG, label="s"), unit_column="time-run")
     assert found.data.units is not None
     assert sorted(set(found.data.units)) == [f"l.csv, from {first}" for first in units]
-    says = recording_unit(path, ReadingConfig(log=replace(LOG, label="s")))
+    says = find_recording_unit(path, ReadingConfig(log=replace(LOG, label="s")))
     assert says == ("time-run" if len(units) > 1 else "")
 
 
 def test_a_run_is_a_range_of_time_whatever_the_order_of_rows() -> None:
     times = np.array([1.0, 1.01, 0.0, 0.01, np.nan, 1.02, 0.02])
     log = SensorLog(channels=("vib",), values=np.zeros((7, 1), np.float32), times=times, texts={})
-    assert log_reader.time_runs(log, LOG).tolist() == [1, 1, 0, 0, -1, 1, 0]
-    assert not log_reader.time_runs(replace(log, times=None), LOG).any()
+    assert log_reader.time_run_indices(log, LOG).tolist() == [1, 1, 0, 0, -1, 1, 0]
+    assert not log_reader.time_run_indices(replace(log, times=None), LOG).any()
 
 
 def test_runs_at_the_same_times_are_one_unit_and_pointed_out(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_folders_name_the_class_where_nothing_else_does(tmp_path: Path) -> None:
     (tmp_path / "b" / "notes.pdf").write_bytes(b"x")
     found = _survey(tmp_path, labels=None)
     assert found.data.label_names == ("a", "b") and found.data.labels.tolist() == [0, 0, 1, 1]
-    assert [stray.name for stray in found.strays] == ["b/notes.pdf"]
+    assert [stray.name for stray in found.unsupported_files] == ["b/notes.pdf"]
 
 
 def test_sound_is_a_log_that_says_its_rate(tmp_path: Path) -> None:
@@ -210,11 +210,11 @@ def test_sound_is_a_log_that_says_its_rate(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
 def test_samples_of_every_width_are_between_minus_one_and_one(width: int) -> None:
-    from wg_client.data.sensor_log import _samples
+    from wg_client.data.sensor_log import _decode_samples
 
     low, high = (b"\0", b"\xff") if width == 1 else (b"\0" * (width - 1) + b"\x80", b"\xff" * width)
     raw = np.frombuffer(low + high, np.uint8).reshape(1, 2, width)
-    found = _samples(raw, width)
+    found = _decode_samples(raw, width)
     assert found[0, 0] == -1 and -1e-2 < found[0, 1] - (1 if width == 1 else 0) <= 0
 
 
@@ -383,5 +383,5 @@ def test_a_plant_of_logs_is_frozen_checked_and_read_again(
 def test_a_dead_channel_is_pointed_out(tmp_path: Path) -> None:
     values = _values(40)
     values[:, 1] = 0
-    found = inspect_records(_survey(_log(tmp_path / "l.csv", values)), units=False)
+    found = inspect_records(_survey(_log(tmp_path / "l.csv", values)), has_units=False)
     assert "never changes, such as l.csv[0]" in found.hints[0]

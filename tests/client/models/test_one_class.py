@@ -9,14 +9,14 @@ from tests.client.selected import selected
 
 from wg_client.cli.prediction import PredictionRun
 from wg_client.models import adoption
-from wg_client.selection.alone import fit_alone
+from wg_client.selection.local_only_fit import fit_and_adopt_local_only
 from wg_client.selection.verdict import SelectionBasis, selection_basis
 from wg_common.language import english_text
 
 
 def test_labels_of_one_class_find_unlike_records_and_promise_nothing(make_plant: MakePlant) -> None:
     plant = make_plant({0: 24}, good=("bars",))
-    applied = fit_alone(plant.home)
+    applied = fit_and_adopt_local_only(plant.home)
     assert applied.manifest.models[0].accuracy is None
     said = " ".join(map(english_text, applied.advice))
     assert "only to find records that are unlike yours" in said and "label some as a class" in said

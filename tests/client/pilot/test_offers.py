@@ -85,7 +85,7 @@ def test_a_head_without_the_rows_of_its_classes_is_refused(
 ) -> None:
     weight, bias = (np.zeros(shape, np.float32) for shape in shapes)
     with pytest.raises(DecodeError, match="lacks the head"):
-        trials._of_classes({"weight": weight, "bias": bias}, np.array([2, 0]), ARCHITECTURE)
+        trials._select_classes({"weight": weight, "bias": bias}, np.array([2, 0]), ARCHITECTURE)
 
 
 def test_a_changed_offer_is_refused(
@@ -156,13 +156,13 @@ def test_a_trial_has_the_candidates_that_a_server_would_send(labels: tuple[str, 
     sent = list(family_candidates(FAMILIES, labels))
     families = list(FAMILIES.families.values())
     kinds = [OfferedFamily(name="x", labels=family.labels) for family in families]
-    source, rows_of_kinds = trials._matched_kinds(kinds, labels)
+    source, rows_of_kinds = trials._match_kinds(kinds, labels)
     assert {source} == {candidate_source for candidate_source, *_ in sent}
     assert len(sent) == len(rows_of_kinds)
     for (_, expected, _), (n, rows) in zip(sent, rows_of_kinds.items(), strict=True):
         whole = families[n].candidate_tensors(np.arange(len(families[n].labels)))
         tensors = {name: value.astype(np.float32) for name, value in whole.items()}
-        got = trials._of_classes(tensors, rows, ARCHITECTURE)
+        got = trials._select_classes(tensors, rows, ARCHITECTURE)
         assert got.keys() == expected.keys()
         for name, value in expected.items():
             np.testing.assert_allclose(got[name], value, rtol=1e-3, err_msg=name)

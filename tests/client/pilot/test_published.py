@@ -92,6 +92,6 @@ def test_the_published_file_answers_every_question_at_every_price() -> None:
     assert told.command.startswith("python -m bench.simulate") and 0 < told.held <= 1
     for question in ({}, {"unseen": 1, "labels": 30}, {"labels": 0, "local": None}):
         facts = replace(FACTS, **question)
-        for epsilon in published.EPSILONS:
+        for epsilon in published.PUBLISHED_EPSILONS:
             found = estimate_gain(told.cases, facts, epsilon, 3)
             assert found.low <= found.gain <= found.high and found.datasets >= 4

@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from wg_client.data import inspection
-from wg_client.release import look
+from wg_client.release import home_freeze
 from wg_common.modalities.base import content_digest
 from wg_common.nets.encoder.module import Encoder
 from wg_core import snapshot as snapshots
@@ -253,7 +253,7 @@ def frequent_labels_first(
     return original(schema, features, ordered, *words)
 
 
-@instead_of(look, "inspect_records")
+@instead_of(home_freeze, "inspect_records")
 def copies_count(original: Any, survey: Any, **words: Any) -> Any:
     """Each file is a unit, also one with the content of another."""
     looked = original(survey, **words)

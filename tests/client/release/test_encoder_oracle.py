@@ -119,4 +119,4 @@ def test_answers_differ_by_the_record_alone(pair: tuple[TestPlant, TestPlant]) -
 
 def test_local_features_are_finite_too(pair: tuple[TestPlant, TestPlant]) -> None:
     for plant in pair:
-        assert np.isfinite(plants.open_plant_data(plant.home).features.local).all()
+        assert np.isfinite(plants.open_plant_data(plant.home).features.local_features).all()

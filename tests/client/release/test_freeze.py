@@ -250,7 +250,7 @@ def test_statistics_are_those_of_the_units(parts: TestPlant) -> None:
     here = plants.open_plant_data(parts.home)
     expected = exact_statistics(
         snapshot.manifest.schema,
-        here.features.values,
+        here.features.released_features,
         here.data.labels,
         [f"p{n // 2}" for n in range(6)],
     )

@@ -44,7 +44,7 @@ from tests.client.release.neighbour_folders import (
     undeclared,
 )
 
-from wg_client.release.look import freeze_data, inspect_home_data
+from wg_client.release.home_freeze import freeze_data, inspect_home_data
 from wg_core.connection import link
 from wg_core.fleet import node
 from wg_core.fleet.interface import NodeHandlers, NodeOptions

@@ -28,7 +28,7 @@ from wg_client.cli.freeze import freeze_document, frozen_lines
 from wg_client.cli.main import group
 from wg_client.data import acceptance_set
 from wg_client.release import preview
-from wg_client.release.look import encoder_failures, freeze_data, inspect_home_data
+from wg_client.release.home_freeze import encoder_failures, freeze_data, inspect_home_data
 from wg_common.nets.encoder import confined_trunk
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_core.ledger import checkpoint

@@ -44,7 +44,7 @@ class NearestMean:
             classes = np.unique(y[rows])
             means = np.stack([x[rows][y[rows] == label].mean(axis=0) for label in classes])
             head = LinearHead(means, -0.5 * np.sum(means**2, axis=1))
-            return extend_to_classes(head, classes, records.classes)
+            return extend_to_classes(head, classes, records.class_count)
 
         def predict(train, held):
             return refit(train).logits(x[held])

@@ -110,11 +110,11 @@ def test_the_large_number_is_that_of_the_recommended_model(
 ) -> None:
     found = context(case)
     outcome, plant = found["outcome"], found["plant"]
-    if found["first"].number is None:
+    if found["first"].correct_of_100 is None:
         return
     standing = first_screen.HomeState(found["spend"], found["acceptance"], True, False)
-    for use, name in ((True, outcome.kept), (False, LOCAL_ONLY)):
-        verdict = replace(found["first"].verdict, use=use)
+    for use, name in ((True, outcome.kept_name), (False, LOCAL_ONLY)):
+        verdict = replace(found["first"].verdict, recommends_delivered=use)
         monkeypatch.setattr(first_screen, "report_verdict", lambda *_, said=verdict: said)
         screen = first_screen.build_first_screen(Path("plant"), plant, outcome, standing)
         expected = outcome.estimate_accuracy(name)

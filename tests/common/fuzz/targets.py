@@ -197,7 +197,9 @@ def _table(data: bytes) -> Any:
 
 
 def _log(suffix: str) -> Callable[[bytes], Any]:
-    wanted = LogColumns(channels=("a",), time=None if suffix == ".wav" else "t", lenient=True)
+    wanted = LogColumns(
+        channels=("a",), time_column=None if suffix == ".wav" else "t", lenient=True
+    )
     return lambda data: read_log(_file(f"x{suffix}", data), wanted, "auto")
 
 

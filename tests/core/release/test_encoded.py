@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.client.conftest import MakePlant, remembering
 
-from wg_client.release.look import freeze_data
+from wg_client.release.home_freeze import freeze_data
 from wg_core.site import reading
 
 

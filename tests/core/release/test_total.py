@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.client.conftest import MakePlant
 
-from wg_client.release.look import freeze_data
+from wg_client.release.home_freeze import freeze_data
 from wg_core.errors import ConfigError, StorageError
 from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger

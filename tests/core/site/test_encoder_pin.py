@@ -343,7 +343,7 @@ def test_a_file_that_was_changed_is_not_used(make_plant: MakePlant) -> None:
     with pytest.raises(VerificationError, match="as confirmed"):
         plants.open_plant_data(plant.home)
     with pytest.raises(VerificationError, match="as confirmed"):
-        plants.pinned_encoder(plant.home, plant.encoder)
+        plants.load_pinned_encoder(plant.home, plant.encoder)
     plant.home.encoder.write_bytes(package)
     assert plants.open_plant_data(plant.home).encoder == plant.encoder
 

@@ -175,7 +175,7 @@ def test_what_cannot_be_on_the_shared_ledger_is_refused_before_the_token_is_spen
     message: str,
 ) -> None:
     home = ClientHome(tmp_path / "new")
-    wanted = initialise.DataChoice(path=tmp_path, budget_of=first.home.root, **choice)
+    wanted = initialise.DataChoice(path=tmp_path, budget_home=first.home.root, **choice)
     with pytest.raises(ConfigError, match=message):
         initialise.join_shared_budget(home, wanted, privacy, site)
     assert not home.root.exists()

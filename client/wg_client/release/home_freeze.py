@@ -46,7 +46,9 @@ def inspect_home_data(
             reading=config.data.reading,
         ),
     )
-    return inspect_records(data_survey, units=config.data.unit_column is not None, stage=stage)
+    return inspect_records(
+        data_survey, has_units=config.data.unit_column is not None, progress=stage
+    )
 
 
 def freeze_refusal(

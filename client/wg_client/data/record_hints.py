@@ -27,7 +27,7 @@ class HintCollector:
         self._constant = 0
         self._first_constant = ""
 
-    def add(
+    def add_record(
         self,
         name: str,
         record: Record,

@@ -122,11 +122,11 @@ def status(home: ClientHome, probe: bool, as_json: bool) -> int:
         print_result({"connected": good, "state": state}, [f"{state}{reason}"], as_json)
         return errors.ExitCode.OK if good else errors.ExitCode.PEER
     plant_status = looking.collect_status(home)
-    print_result(canonical.to_builtins(plant_status), _lines(plant_status), as_json)
+    print_result(canonical.to_builtins(plant_status), _status_lines(plant_status), as_json)
     return errors.ExitCode.OK
 
 
-def _server_lines(plant_status: PlantStatus) -> Iterator[str]:
+def _connection_lines(plant_status: PlantStatus) -> Iterator[str]:
     node = text("not running")
     if plant_status.running:
         node = text("connected") if plant_status.connected else text("running, not connected")
@@ -146,9 +146,9 @@ def _server_lines(plant_status: PlantStatus) -> Iterator[str]:
         )
 
 
-def _lines(plant_status: PlantStatus) -> Iterator[str]:
+def _status_lines(plant_status: PlantStatus) -> Iterator[str]:
     if plant_status.server:
-        yield from _server_lines(plant_status)
+        yield from _connection_lines(plant_status)
     else:
         yield text("{site}: works alone, without a server", site=plant_status.site)
     if plant_status.budget and plant_status.server:

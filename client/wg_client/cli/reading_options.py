@@ -13,7 +13,7 @@ from wg_core.site.reading import AUTO_ENCODING, DEFAULT_COLUMNS, ENCODINGS, GREY
 text_column_option = click.option(
     "--text-column", help="Column of a table with the texts; default: text, or as 'init' named it."
 )
-_OPTIONS = (
+_CLICK_OPTIONS = (
     click.option(
         "--bits",
         type=click.Choice([str(bits) for bits in GREY_BITS]),
@@ -73,7 +73,7 @@ class ReadingOptions(TypedDict):
     intervals: str | None
 
 
-_OF_LOGS: tuple[Literal["hop", "rate", "time_column", "intervals"], ...] = (
+_LOG_OPTIONS: tuple[Literal["hop", "rate", "time_column", "intervals"], ...] = (
     "hop",
     "rate",
     "time_column",
@@ -83,12 +83,14 @@ _OF_LOGS: tuple[Literal["hop", "rate", "time_column", "intervals"], ...] = (
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options for reading files to a command."""
-    for option in reversed(_OPTIONS):
+    for option in reversed(_CLICK_OPTIONS):
         command = option(command)
     return command
 
 
-def read_reading(data: Path, unit_column: str | None, options: ReadingOptions) -> ReadingConfig:
+def build_reading_config(
+    data: Path, unit_column: str | None, options: ReadingOptions
+) -> ReadingConfig:
     """Build the reading configuration from options.
 
     Raises:
@@ -99,7 +101,7 @@ def read_reading(data: Path, unit_column: str | None, options: ReadingOptions) -
     names = None if options["channels"] is None else split_at_commas(options["channels"])
     bits, encoding = int(options["bits"]), options["encoding"]
     if options["window"] is None:
-        log_options = [name for name in _OF_LOGS if options[name] is not None]
+        log_options = [name for name in _LOG_OPTIONS if options[name] is not None]
         if log_options:
             option = log_options[0].replace("_", "-")
             raise UsageError(f"--{option}: of sensor logs; say how long a window is: --window")

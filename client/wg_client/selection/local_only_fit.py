@@ -18,7 +18,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 
-def fit_alone(
+def fit_and_adopt_local_only(
     home: ClientHome, *, progress: Progress | None = None, clock: Callable[[], float] = time.time
 ) -> AppliedModel:
     """Fit local-only on the current snapshot, decide on its adoption, and write the report.
