@@ -41,8 +41,8 @@ from wg_core.ledger.entries import Charge
 from wg_core.ledger.entries import decode as decode_entry
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
+from wg_core.wire import bundle
 from wg_core.wire.protocol import QUERY_STATISTICS
-from wg_core.wire.statistics_file import decode_bundle
 from wg_server.fleet import enrolment
 from wg_server.operation import serve as serving
 from wg_server.operation.initialise import free_ports
@@ -196,7 +196,9 @@ def count_replies(home: ServerHome, found: Campaign) -> dict[str, object]:
         for task in found.tasks:
             own = [each for each in store.releases(task.site) if each.epsilon == epsilon]
             releases += len(own)
-            entry = decode_entry(decode_bundle(own[0].data).charge_entry) if own else None
+            entry = (
+                decode_entry(bundle.decode_statistics(own[0].data).charge_entry) if own else None
+            )
             charges += isinstance(entry, Charge) and entry.request_id == task.query_id
         forks = store.count_forks()
     return {

@@ -31,7 +31,7 @@ from tests.core.test_settings import HOSTILE
 from wg_core.errors import WgError
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
-from wg_core.wire import canonical, protocol, signing, statistics_file
+from wg_core.wire import bundle, canonical, protocol, signing, statistics_file
 from wg_server.campaigns import intake
 from wg_server.campaigns.intake import QueryTerms
 from wg_server.generator import plan as generator_plan
@@ -116,7 +116,7 @@ class Forger:
             paid.seq, statistics_file.encode_release(manifest, integers, key)
         )
         self._site.cosign(self._ledger)
-        return statistics_file.encode_bundle(self._site.covered(self._ledger, request.request_id))
+        return bundle.encode(self._site.covered(self._ledger, request.request_id))
 
     def send_file(self, data: bytes, **asked: Any) -> FileUse:
         """Return a function that sends a file to the server."""
@@ -151,9 +151,7 @@ class Forger:
     ) -> Iterator[tuple[str, Iterator[FileUse]]]:
         """Yield kinds of hostile files, each with functions that send them."""
         honest = self.make_release()
-        manifest, zeros = statistics_file.read_unverified(
-            statistics_file.decode_bundle(honest).release
-        )
+        manifest, zeros = statistics_file.read_unverified(bundle.decode_statistics(honest).release)
         weight, most = manifest.schema.count_weight, np.iinfo(np.int64).max
         counts, sums, _ = manifest.schema.blocks
         impossible = []
@@ -193,13 +191,13 @@ class Forger:
                 ]
             ),
         )
-        mine, theirs = map(statistics_file.decode_bundle, (honest, self.make_release()))
+        mine, theirs = map(bundle.decode_statistics, (honest, self.make_release()))
         swapped = dataclasses.replace(mine, release=theirs.release)
         yield (
             "not charged",
             iter(
                 [
-                    self.send_file(statistics_file.encode_bundle(swapped)),
+                    self.send_file(bundle.encode(swapped)),
                     self.send_release(sensitivity_squared="1"),
                     self.send_release(sigma=(1.0).hex()),
                 ]

@@ -29,10 +29,10 @@ from sklearn.model_selection import GridSearchCV
 
 from wg_common.nets import private_head
 from wg_common.nets.encoder.module import load_encoder
-from wg_core.privacy import calibration, gradients
+from wg_core.privacy import calibration
 from wg_core.privacy.gradients import DEFAULT_STEPS, ChargedGradientSums, LabelledFeatures
 from wg_core.privacy.mechanism import noise_scale
-from wg_core.privacy.schema import default_schema
+from wg_core.privacy.schema import GRID_BITS, default_schema
 from wg_server.generator.evaluation.simulated_release import simulate_statistics
 from wg_server.site.home import ServerHome
 
@@ -115,9 +115,7 @@ def train_heads(features: Floats, labels: Ints, rows: Ints) -> dict[str, Head]:
     records = LabelledFeatures(features=x, labels=y, classes=int(labels.max()) + 1)
     heads: dict[str, Head] = {NO_PRIVACY: train_regression(features[rows], y)}
     for epsilon in EPSILONS:
-        sigma = (
-            DEFAULT_STEPS**0.5 * (1 << gradients.GRID_BITS) / calibration.largest_mu(epsilon, DELTA)
-        )
+        sigma = DEFAULT_STEPS**0.5 * (1 << GRID_BITS) / calibration.largest_mu(epsilon, DELTA)
         charged = ChargedGradientSums(records.rows_by_unit(), sigma, DEFAULT_STEPS)
         heads[f"epsilon {epsilon:g}"] = private_head.train_private_head(records, charged)
         heads[f"epsilon {epsilon:g}, nearest mean"] = nearest_mean(x, y, records.classes, epsilon)

@@ -18,8 +18,6 @@ from wg_client.models import soft_sensor
 from wg_client.models.soft_sensor import SoftSensor
 from wg_core.errors import DataError
 
-_WINDOW_AXES = 3
-
 
 class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn has no types
     """Scikit-learn regressor on sensor windows or their features.
@@ -93,4 +91,4 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
 
 
 def _are_windows(X: object) -> TypeGuard[NDArray[np.floating]]:
-    return isinstance(X, np.ndarray) and X.ndim == _WINDOW_AXES
+    return isinstance(X, np.ndarray) and X.ndim == 3

@@ -140,7 +140,7 @@ class ServerRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Membership:
+class Membership(grammar.TextRecord):
     """Proof that a release of a site is in the tree of releases that a package for the site names.
 
     Attributes:
@@ -160,9 +160,6 @@ class Membership:
     size: canonical.Count
     index: canonical.Count
     path: tuple[grammar.Digest, ...]
-
-    def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
 
     def verify(self) -> None:
         """Raise ``VerificationError`` unless the proof's path leads from release to root."""

@@ -162,6 +162,11 @@ def reraise_os_errors(kind: type[WgError], subject: str) -> Iterator[None]:
         raise kind(f"{subject}: {error.strerror}") from error
 
 
+def excerpt(text: str) -> str:
+    """Return a wrong text for a message, quoted, and cut after 40 characters."""
+    return repr(text) if len(text) <= 40 else f"{text[:40]!r}... ({len(text)} characters)"
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorReport:
     """Code, message and exit code with which a command reports the error that ended it.

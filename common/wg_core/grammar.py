@@ -2,8 +2,8 @@
 
 Free text of unlimited length could carry data out of a plant without any charge. So the type of
 each text field of a ledger entry, statistics manifest or server record names a grammar of this
-module, and the class calls ``check_text_fields`` on construction, both when decoding and when
-writing.
+module, and the class (a ``TextRecord``, or one with further checks) calls ``check_text_fields`` on
+construction, both when decoding and when writing.
 
 Not guaranteed: that a text is true. A class name of a hundred characters can still tell something
 about the records, which is why ``wg-audit`` prints each name that changes.
@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from wg_core.errors import DecodeError
+from wg_core.errors import DecodeError, excerpt
 
 NAME_LIMIT = 100  # Most characters of the name of a class, data set, unit, recipient or person
 SENTENCE_LIMIT = 200  # Most characters of a purpose, or of a reason for giving up a ledger
@@ -24,7 +24,6 @@ KEY_DIGITS_LIMIT = 8192  # Most hex digits of a key or signature; the hybrid one
 NOTE_LIMIT = 128 << 10  # Most characters of a signed checkpoint with all its cosignatures
 ORIGIN_LIMIT = 255  # Most characters of a ledger's origin or of a key name (signed-note)
 
-_EXCERPT_CHARACTERS = 40
 _WORD_BOUNDARIES = re.compile(r"(?<!^)(?=[A-Z])")  # Boundaries between the words of a class name
 
 
@@ -95,8 +94,8 @@ _OPTIONAL_DIGEST = Pattern(
     re.compile(rf"(?:{SHA256.pattern})?"), "64 lower-case hex digits or nothing"
 )
 _HEX = Pattern(
-    re.compile(rf"[0-9a-f]{{0,{KEY_DIGITS_LIMIT}}}"),
-    f"at most {KEY_DIGITS_LIMIT} lower-case hex digits",
+    re.compile(rf"(?:[0-9a-f]{{2}}){{0,{KEY_DIGITS_LIMIT // 2}}}"),
+    f"whole bytes in at most {KEY_DIGITS_LIMIT} lower-case hex digits",
 )
 _SITE = Pattern(SITE_NAME, "1 to 63 lower-case letters, digits and inner hyphens")
 
@@ -123,7 +122,7 @@ def check_name(name: str) -> None:
     """
     if not PrintableText(NAME_LIMIT).is_match(name):
         raise DecodeError(
-            f"name {name[:_EXCERPT_CHARACTERS]!r}: expected 1 to {NAME_LIMIT} printable characters"
+            f"name {excerpt(name)}: expected 1 to {NAME_LIMIT} printable characters"
             " without white space at either end"
         )
 
@@ -140,8 +139,18 @@ def check_text_fields(record: object) -> None:
         for text in value if several else (value,):
             if not grammar.is_match(text):
                 record_name = _WORD_BOUNDARIES.sub(" ", kind.__name__).lower()
-                excerpt = f"{text[:_EXCERPT_CHARACTERS]!r} ({len(text)} characters)"
-                raise DecodeError(f"{record_name}: {name}: {excerpt}, expected {grammar.expected}")
+                raise DecodeError(
+                    f"{record_name}: {name}: {excerpt(text)}, expected {grammar.expected}"
+                )
+
+
+class TextRecord:
+    """Base of a record whose only check is that of its text fields."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        check_text_fields(self)
 
 
 @functools.cache

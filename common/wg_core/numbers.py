@@ -15,7 +15,7 @@ import re
 from decimal import Decimal
 from fractions import Fraction
 
-from wg_core.errors import DecodeError
+from wg_core.errors import DecodeError, excerpt
 
 DIGITS_LIMIT = 400
 """Most digits before and after the point of a decimal; ``1e-300`` written out fits."""
@@ -33,8 +33,6 @@ SIGNIFICANT_LIMIT = 17
 HEX_FLOAT_LIMIT = 32
 """Most characters of a ``float.hex`` text: 13 hex digits after the point, 4 of the exponent."""
 
-_EXCERPT_CHARACTERS = 40  # Characters of a wrong value in a message
-
 _DECIMAL = re.compile(
     rf"[0-9]{{1,{DIGITS_LIMIT}}}(\.[0-9]{{1,{DIGITS_LIMIT}}})?"
     rf"([eE][+-]?[0-9]{{1,{EXPONENT_DIGITS_LIMIT}}})?"
@@ -51,7 +49,7 @@ def parse_decimal(text: str, *, subject: str = "number") -> float:
     """
     value = float(text) if _DECIMAL.fullmatch(text) else math.nan
     if not math.isfinite(value):
-        raise DecodeError(f"{subject}: found {_excerpt(text)}, expected a decimal number")
+        raise DecodeError(f"{subject}: found {excerpt(text)}, expected a decimal number")
     return value
 
 
@@ -75,9 +73,7 @@ def check_decimal_range(
     """
     number, least, largest = Decimal(value), Decimal(low), Decimal(high)
     if not (number.is_finite() and least <= number <= largest):
-        raise DecodeError(
-            f"{subject}: {str(number)[:_EXCERPT_CHARACTERS]}, expected {least:f} to {largest:f}"
-        )
+        raise DecodeError(f"{subject}: {str(number)[:40]}, expected {least:f} to {largest:f}")
     if not number:
         return Decimal(0)
     if len(number.as_tuple().digits) > SIGNIFICANT_LIMIT or number.adjusted() < -SIGNIFICANT_LIMIT:
@@ -93,7 +89,7 @@ def parse_integer(text: str, *, subject: str = "number") -> int:
     """
     if not _INTEGER.fullmatch(text):
         raise DecodeError(
-            f"{subject}: found {_excerpt(text)}, expected a whole number of at most"
+            f"{subject}: found {excerpt(text)}, expected a whole number of at most"
             f" {INTEGER_DIGITS_LIMIT} digits"
         )
     return int(text)
@@ -109,7 +105,7 @@ def parse_fraction(text: str, *, subject: str = "number") -> Fraction:
     numerator = parse_integer(top, subject=subject)
     denominator = parse_integer(bottom, subject=subject) if slash else 1
     if not denominator:
-        raise DecodeError(f"{subject}: found {_excerpt(text)}, which divides by zero")
+        raise DecodeError(f"{subject}: found {excerpt(text)}, which divides by zero")
     return Fraction(numerator, denominator)
 
 
@@ -126,7 +122,7 @@ def parse_hex_float(text: str, *, subject: str = "number") -> float:
         value = math.nan
     if not math.isfinite(value) or value.hex() != text:
         raise DecodeError(
-            f"{subject}: found {_excerpt(text)}, expected a number as float.hex writes it"
+            f"{subject}: found {excerpt(text)}, expected a number as float.hex writes it"
         )
     return value
 
@@ -141,12 +137,4 @@ def parse_decimal_or_hex_float(text: str, *, subject: str = "number") -> float:
         parse_hex_float(text, subject=subject)
         if text.startswith("0x")
         else parse_decimal(text, subject=subject)
-    )
-
-
-def _excerpt(text: str) -> str:
-    return (
-        repr(text)
-        if len(text) <= _EXCERPT_CHARACTERS
-        else f"{text[:_EXCERPT_CHARACTERS]!r}... ({len(text)} characters)"
     )

@@ -74,15 +74,36 @@ def parse_yaml(data: bytes, kind: type[T], subject: str) -> T:
     Raises:
         ConfigError: The text is not YAML, a field is unknown or missing, or a value is wrong.
     """
-    document = read_yaml(data, subject=subject)
+    return convert_document(read_yaml(data, subject=subject), kind, subject)
+
+
+def convert_document(document: object, kind: type[T], subject: str) -> T:
+    """Convert a document from ``read_yaml`` strictly into a configuration dataclass.
+
+    Raises:
+        ConfigError: A field is unknown or missing, or a value is wrong.
+    """
     if not isinstance(document, dict):
-        raise ConfigError(f"{subject}: found {type(document).__name__}, expected fields and values")
+        word = "an empty file" if document is None else type(document).__name__
+        raise ConfigError(f"{subject}: found {word}, expected fields and values")
     try:
         record = typed.convert(document, kind)
     except (msgspec.ValidationError, ConfigError, DecodeError) as error:
-        raise ConfigError(f"{subject}: {error}") from error
-    check_known_fields(document, record, subject=subject)
+        hint = _QUOTING_HINT if "Expected `str" in str(error) else ""
+        raise ConfigError(f"{subject}: {error}{hint}") from error
+    unknown = sorted(_unknown_fields(document, msgspec.to_builtins(record), ""))
+    if unknown:
+        raise ConfigError(
+            f"{subject}: unknown fields: {', '.join(unknown)}; remove them, or use the version of"
+            " weightgate that wrote them"
+        )
     return record
+
+
+_QUOTING_HINT = (
+    ": YAML takes a bare number, yes, no, on, off, null or a date for something else than a word;"
+    " put it in quotes"
+)
 
 
 def check_range(field: str, value: float, low: float, high: float) -> None:
@@ -93,20 +114,6 @@ def check_range(field: str, value: float, low: float, high: float) -> None:
     """
     if not low <= value <= high:
         raise ConfigError(f"{field}: {value}, expected {low} to {high}")
-
-
-def check_known_fields(document: object, record: object, *, subject: str) -> None:
-    """Check that a document has no fields that its dataclass lacks.
-
-    Raises:
-        ConfigError: Fields are unknown; the message names all of them.
-    """
-    unknown = sorted(_unknown_fields(document, msgspec.to_builtins(record), ""))
-    if unknown:
-        raise ConfigError(
-            f"{subject}: unknown fields: {', '.join(unknown)}; remove them, or use the version of"
-            " weightgate that wrote them"
-        )
 
 
 def _unknown_fields(document: object, example: object, prefix: str) -> list[str]:

@@ -68,7 +68,6 @@ SALT_BYTES = DIGEST_BYTES
 MANIFEST_LIMIT = 8 << 20
 _STATISTICS_LIMIT = 64 << 20
 _RECORDS_LIMIT = 1 << 30
-_POINTER_LIMIT = 128
 _CHUNK_RECORDS = 1 << 13
 _CONTENT_CONTEXT = b"weightgate/v1/record-content\n"
 _UNIT_CONTEXT = b"weightgate/v1/privacy-unit\n"
@@ -284,10 +283,7 @@ class Snapshot:
             VerificationError: The file changed since the freeze.
         """
         path = self.folder / FEATURES_FILE
-        if file_sha256(path) != self.manifest.features_sha256:
-            raise VerificationError(
-                f"{path}: changed since it was frozen; {_freeze_again_advice(self.folder)}"
-            )
+        _check_unchanged(path, file_sha256(path), self.manifest.features_sha256)
         try:
             features: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
@@ -331,10 +327,7 @@ class Snapshot:
 
     def _read(self, path: Path, sha256: str, limit: int) -> bytes:
         data = atomic.read_bytes(path, limit=limit)
-        if canonical.sha256_hex(data) != sha256:
-            raise VerificationError(
-                f"{path}: changed since it was frozen; {_freeze_again_advice(self.folder)}"
-            )
+        _check_unchanged(path, canonical.sha256_hex(data), sha256)
         return data
 
 
@@ -415,10 +408,8 @@ def load_snapshot(folder: Path, sha256: str | None = None) -> Snapshot:
     """
     path = folder / MANIFEST_FILE
     data = atomic.read_bytes(path, limit=MANIFEST_LIMIT)
-    if sha256 is not None and canonical.sha256_hex(data) != sha256:
-        raise VerificationError(
-            f"{path}: changed since it was frozen; {_freeze_again_advice(folder)}"
-        )
+    if sha256 is not None:
+        _check_unchanged(path, canonical.sha256_hex(data), sha256)
     manifest = canonical.decode(SnapshotManifest, data, subject=str(path), limit=MANIFEST_LIMIT)
     return Snapshot(folder, manifest)
 
@@ -476,20 +467,18 @@ def file_sha256(path: Path) -> str:
     Raises:
         ConfigError: The file cannot be read.
     """
-    code = hashlib.sha256()
     with reraise_os_errors(ConfigError, f"{path}: cannot be read"), path.open("rb") as stream:
-        while piece := stream.read(1 << 20):
-            code.update(piece)
-    return code.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _read_pointer(home: ClientHome) -> SnapshotPointer | None:
     path = home.snapshots / POINTER_FILE
-    if not path.is_file():
-        return None
-    data = atomic.read_bytes(path, limit=_POINTER_LIMIT)
-    return canonical.decode(SnapshotPointer, data, subject=str(path))
+    return canonical.read(SnapshotPointer, path) if path.is_file() else None
 
 
-def _freeze_again_advice(folder: Path) -> str:
-    return f"run 'wg-client freeze --home {folder.parent.parent}'"
+def _check_unchanged(path: Path, sha256: str, frozen_sha256: str) -> None:
+    if sha256 != frozen_sha256:
+        raise VerificationError(
+            f"{path}: changed since it was frozen; run 'wg-client freeze --home"
+            f" {path.parent.parent.parent}'"
+        )

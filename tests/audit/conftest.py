@@ -14,7 +14,7 @@ from wg_audit import verification
 from wg_common import auditor_record
 from wg_common.auditor_record import LogRecord, ServerRecord, SiteRecord, Succession
 from wg_core.ledger.store import Ledger
-from wg_core.wire import signing, statistics_file
+from wg_core.wire import bundle, signing
 from wg_core.wire.signing import PrivateKey
 
 
@@ -47,7 +47,7 @@ class Exported:
         """The server keeps a release that it got."""
         path = self.folder / self.site / f"{request_id}.wgs"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(statistics_file.encode_bundle(site.covered(ledger, request_id)))
+        path.write_bytes(bundle.encode(site.covered(ledger, request_id)))
         return path
 
     def write(self) -> Path:

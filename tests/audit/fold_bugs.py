@@ -41,14 +41,14 @@ BUGS = (
     PlantedBug(
         "a merge forgets the names of the merged lineage",
         state,
-        "        target.names += [name for name in source.names if name not in target.names]\n",
+        "        target.names |= source.names\n",
         "",
     ),
     PlantedBug(
         "a merge forgets the contents of the merged lineage",
         state,
-        "        target.commitments += [c for c in source.commitments if",
-        "        [c for c in source.commitments if",
+        "        target.commitments |= source.commitments\n",
+        "        for commitment in source.commitments:\n            del self._owners[commitment]\n",
     ),
     PlantedBug(
         "an entry that merges lineages merges none",
@@ -77,13 +77,13 @@ BUGS = (
     PlantedBug(
         "names are not inherited",
         state,
-        "                names=list(spend.names),\n",
+        "                names=dict.fromkeys(spend.names),\n",
         "",
     ),
     PlantedBug(
         "contents are not inherited",
         state,
-        "                commitments=list(spend.commitments),\n",
+        "                *spend.commitments,\n",
         "",
     ),
     PlantedBug(
@@ -95,26 +95,26 @@ BUGS = (
     PlantedBug(
         "content under a new name is a new budget",
         state,
-        "            if name in lineage.names or commitment in lineage.commitments\n",
-        "            if name in lineage.names\n",
+        '        keys = (f"name {name}", commitment)\n',
+        '        keys = (f"name {name}",)\n',
     ),
     PlantedBug(
         "new content under a name is a new budget",
         state,
-        "            if name in lineage.names or commitment in lineage.commitments\n",
-        "            if commitment in lineage.commitments\n",
+        '        keys = (f"name {name}", commitment)\n',
+        "        keys = (commitment,)\n",
     ),
     PlantedBug(
         "a lineage does not remember the names of its data sets",
         state,
-        "            lineage.names.append(entry.name)\n",
-        "            pass\n",
+        "        lineage.names[entry.name] = None\n",
+        "",
     ),
     PlantedBug(
         "a lineage does not remember the contents of its data sets",
         state,
-        "            lineage.commitments.append(entry.commitment)\n",
-        "            pass\n",
+        'fromkeys((f"name {entry.name}", entry.commitment), lineage.id)\n',
+        'fromkeys((f"name {entry.name}",), lineage.id)\n',
     ),
     PlantedBug(
         "each version of a data set begins a budget anew",

@@ -37,7 +37,7 @@ from wg_core.ledger import note as notes
 from wg_core.ledger import recovery
 from wg_core.ledger.entries import Charge, InheritedSpend, Predecessor
 from wg_core.ledger.store import Ledger
-from wg_core.wire import signing, statistics_file
+from wg_core.wire import bundle, signing
 from wg_core.wire.signing import PrivateKey
 
 Words = list[str]
@@ -85,7 +85,7 @@ def succession(t: Truth, old: Predecessor | None) -> Words:
         t.site.register(new, "parts")
         charge = make_release(t.site, new, t.site.request("n1", "0.2"))
         checkpoint = cosign_newest(new, t.site.witness_key, WHEN)
-        data = statistics_file.encode_bundle(covered(new, charge))
+        data = bundle.encode(covered(new, charge))
     (folder / "plant-a" / "new.wgs").write_bytes(data)
     record = dataclasses.replace(t.exported, folder=folder, logs=list(t.exported.logs))
     record.saw(NEW_ORIGIN, key, checkpoint, "names its predecessor")

@@ -79,7 +79,6 @@ def fill(site: Site, ledger: Ledger, *, without: str = "") -> None:
     """Entries of every kind that a line stands on, but one."""
     if without != "decision":
         ledger.record_decision(
-            entries.DECISION,
             partial(
                 entries.Decision,
                 request_id="r1",

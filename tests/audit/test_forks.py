@@ -19,7 +19,7 @@ from wg_core.ledger import recovery
 from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 from wg_core.ledger.store import Ledger
 from wg_core.privacy.events import PrivacyEvent
-from wg_core.wire import signing, statistics_file
+from wg_core.wire import bundle, signing
 
 if TYPE_CHECKING:
     from tests.core.ledger.conftest import Site
@@ -48,7 +48,7 @@ class Copies:
         """The server refuses files of one of the ledgers."""
         with site.open() as ledger:
             for request_id in request_ids:
-                data = statistics_file.encode_bundle(site.covered(ledger, request_id))
+                data = bundle.encode(site.covered(ledger, request_id))
                 (self.forks / f"{request_id}.wgs").write_bytes(data)
 
     def verdict(self) -> Verdict:
@@ -124,12 +124,12 @@ def test_a_head_that_the_log_did_not_sign_is_no_evidence(copies: Copies) -> None
 def test_a_charge_that_is_not_in_its_head_is_no_evidence(copies: Copies) -> None:
     copies.refuse(copies.copy, "c1")
     path = copies.forks / "c1.wgs"
-    file = statistics_file.decode_bundle(path.read_bytes())
+    file = bundle.decode_statistics(path.read_bytes())
     with copies.copy.open() as ledger:
         charge = ledger.find_charge("parts", request_id="c2")
         assert charge is not None
         other = replace(file, charge_entry=ledger.entry(charge.seq))
-    path.write_bytes(statistics_file.encode_bundle(other))
+    path.write_bytes(bundle.encode(other))
     with pytest.raises(VerificationError, match=r"c1\.wgs"):
         copies.verdict()
     path.write_bytes(b"junk")

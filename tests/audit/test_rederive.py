@@ -23,7 +23,7 @@ from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.statement import BlockShare
 from wg_core.privacy import events, mechanism
 from wg_core.privacy.schema import StatisticsSchema, default_schema, machine_schema
-from wg_core.wire import canonical, statistics_file
+from wg_core.wire import bundle, canonical, statistics_file
 from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def released(
         covered = site.covered(ledger, charged.request_id)
     received = tmp_path / "received"
     received.mkdir()
-    (received / "a.wgs").write_bytes(statistics_file.encode_bundle(covered))
+    (received / "a.wgs").write_bytes(bundle.encode(covered))
     return received
 
 
@@ -298,7 +298,7 @@ def test_a_machine_release_is_read_by_what_its_log_states_before(
         ledger.record_release(seq, packed(site, request, schema, **public_words))
         ledger.record_statement(**words)  # too late
         site.cosign(ledger)
-        path.write_bytes(statistics_file.encode_bundle(site.covered(ledger)))
+        path.write_bytes(bundle.encode(site.covered(ledger)))
     if problem:
         with pytest.raises(VerificationError, match=problem):
             verification.audit_log(site.path, statistics=[path])
@@ -313,13 +313,11 @@ def test_a_file_that_carries_another_charge_than_the_log_is_refused(
 ) -> None:
     request = site.request()
     folder = released(site, tmp_path, request, request)
-    covered = statistics_file.decode_bundle((folder / "a.wgs").read_bytes())
+    covered = bundle.decode_statistics((folder / "a.wgs").read_bytes())
     entry = entries.decode(covered.charge_entry)
     assert isinstance(entry, entries.Charge)
     other = entries.encode(dataclasses.replace(entry, fingerprint="00" * 32))
-    (folder / "a.wgs").write_bytes(
-        statistics_file.encode_bundle(dataclasses.replace(covered, charge_entry=other))
-    )
+    (folder / "a.wgs").write_bytes(bundle.encode(dataclasses.replace(covered, charge_entry=other)))
     with pytest.raises(VerificationError, match="another charge entry than entry 3"):
         verification.audit_log(site.path, statistics=[folder])
 
@@ -335,7 +333,7 @@ def test_a_manifest_of_another_shape_is_no_manifest(site: Site, tmp_path: Path) 
             ledger.record_release(charged.seq, payload)
             covered = site.covered(ledger)
         path = tmp_path / "a.wgs"
-        path.write_bytes(statistics_file.encode_bundle(covered))
+        path.write_bytes(bundle.encode(covered))
         with pytest.raises(DecodeError, match=r"a\.wgs: manifest"):
             verification.audit_log(site.path, statistics=[path])
         for file in site.folder.glob("ledger.sqlite*"):

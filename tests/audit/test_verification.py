@@ -18,7 +18,7 @@ from wg_common import cli
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger.store import Ledger
 from wg_core.privacy import accounting
-from wg_core.wire import statistics_file
+from wg_core.wire import bundle
 
 if TYPE_CHECKING:
     from tests.core.ledger.conftest import Site
@@ -102,13 +102,13 @@ def test_received_files_are_each_covered_by_one_release(
     with site.open() as ledger:
         site.cosign(ledger)
         covered = site.covered(ledger, "r1")
-    (received / "a.wgs").write_bytes(statistics_file.encode_bundle(covered))
+    (received / "a.wgs").write_bytes(bundle.encode(covered))
     _, document = run("verify", str(home), "--statistics", str(received))
     assert [item["file"] for item in document["received"]] == ["a.wgs"]
     other = dataclasses.replace(
         covered, release=covered.release[:-1] + bytes([covered.release[-1] ^ 1])
     )
-    (received / "b.wgs").write_bytes(statistics_file.encode_bundle(other))
+    (received / "b.wgs").write_bytes(bundle.encode(other))
     with pytest.raises(VerificationError, match="covered by 0 RELEASE entries"):
         run("verify", str(home), "--statistics", str(received))
     (received / "b.wgs").write_bytes(b"junk")

@@ -31,7 +31,7 @@ from wg_core.ledger.state import ROTATION_CONTEXT, LedgerState
 from wg_core.ledger.store import Ledger, round_up_decimal
 from wg_core.privacy import events
 from wg_core.privacy.events import PrivacyEvent
-from wg_core.wire import canonical, container, signing, statistics_file
+from wg_core.wire import bundle, canonical, container, signing
 from wg_core.wire.bundle import StatisticsBundle
 from wg_core.wire.protocol import LEDGER_KIND
 from wg_core.wire.signing import PrivateKey
@@ -119,7 +119,7 @@ def make_truth(site: Site, exported: Exported, folder: Path) -> Truth:
         received = exported.folder / "plant-a"
         received.mkdir(parents=True)
         for seq in truth.payloads:
-            data = statistics_file.encode_bundle(covered(ledger, seq))
+            data = bundle.encode(covered(ledger, seq))
             (received / f"{seq:02}.wgs").write_bytes(data)
     exported.saw(ORIGIN, site.key, newest)
     return truth
@@ -416,15 +416,13 @@ def with_entries(t: Truth, log: list[Entry]) -> list[Path]:
     folder.mkdir()
     releases = {e.charge: e for e in log if isinstance(e, Release)}
     for charge in t.charges():
-        found = statistics_file.decode_bundle(
-            (t.checkpoint.parent / f"{charge:02}.wgs").read_bytes()
-        )
+        found = bundle.decode_statistics((t.checkpoint.parent / f"{charge:02}.wgs").read_bytes())
         found = dataclasses.replace(
             found,
             charge_entry=entries.encode(log[charge]),
             release_entry=entries.encode(releases[charge]),
         )
-        (folder / f"{charge:02}.wgs").write_bytes(statistics_file.encode_bundle(found))
+        (folder / f"{charge:02}.wgs").write_bytes(bundle.encode(found))
     return [folder]
 
 

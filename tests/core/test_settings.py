@@ -72,7 +72,7 @@ def test_a_document_is_read_into_its_dataclass() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (b"", "found NoneType, expected fields"),
+        (b"", "found an empty file, expected fields"),
         (b"parts: []\n", "name"),
         (b"name: 3\n", "name"),
         (

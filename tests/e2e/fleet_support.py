@@ -48,17 +48,12 @@ from wg_core.site import sharing
 from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.pinned_server import PinnedServer as Pinned
-from wg_core.wire import canonical, protocol, signing
+from wg_core.wire import bundle, canonical, protocol, signing
 from wg_core.wire.bundle import StatisticsBundle
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.protocol import StatisticsQuery
 from wg_core.wire.signing import PrivateKey
-from wg_core.wire.statistics_file import (
-    StatisticsManifest,
-    encode_bundle,
-    encode_release,
-    integers_to_bytes,
-)
+from wg_core.wire.statistics_file import StatisticsManifest, encode_release, integers_to_bytes
 from wg_server.campaigns.packaging import PackageMaker, ReleasePools
 from wg_server.campaigns.pools import StoredPools
 from wg_server.campaigns.release import PackageRecipient
@@ -367,7 +362,7 @@ def covered_release(ledger: Ledger, seq: int, witness_name: str) -> bytes:
     """A release as it travels, by the entry of its charge, proven by a witness's checkpoint."""
     outbox, released = ledger.released_bytes(seq), ledger.find_release(seq)
     assert outbox is not None and released is not None
-    return encode_bundle(
+    return bundle.encode(
         StatisticsBundle(
             release=outbox,
             charge_entry=ledger.entry(seq),

@@ -33,8 +33,7 @@ from wg_core import atomic
 from wg_core.ledger.store import Ledger, Spending
 from wg_core.site.config import PrivacyConfig
 from wg_core.site.home import ClientHome
-from wg_core.wire import canonical, protocol, signing
-from wg_core.wire.statistics_file import decode_bundle
+from wg_core.wire import bundle, canonical, protocol, signing
 from wg_server.fleet.enrolment import create_join_token
 from wg_server.generator.prior.names import fit_public_priors
 from wg_server.generator.weights import head_package as package
@@ -87,7 +86,8 @@ class Site:
         """Hashes of the releases in everything that is in the outbox."""
         files = self.home.outbox.glob("*.wgs") if self.home.outbox.is_dir() else ()
         return {
-            hashlib.sha256(decode_bundle(path.read_bytes()).release).hexdigest() for path in files
+            hashlib.sha256(bundle.decode_statistics(path.read_bytes()).release).hexdigest()
+            for path in files
         }
 
     def applied(self) -> list[str]:

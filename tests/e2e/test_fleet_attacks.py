@@ -41,10 +41,9 @@ from wg_core.connection import link, transport
 from wg_core.errors import VerificationError
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
-from wg_core.wire import fleet, key_files, protocol, statistics_file
+from wg_core.wire import bundle, fleet, key_files, protocol
 from wg_core.wire.bundle import StatisticsBundle
 from wg_core.wire.protocol import WITNESS_PATH
-from wg_core.wire.statistics_file import encode_bundle
 from wg_server.fleet import listener
 from wg_server.fleet.enrolment import create_join_token
 from wg_server.fleet.guards import BodyLimit, RateLimit
@@ -276,7 +275,7 @@ def test_an_uncovered_release_is_refused(server: ServerHome, plant: Plant) -> No
     honest = plant.answer
 
     def tampered(*args: object, **kwargs: object) -> bytes:
-        covered = statistics_file.decode_bundle(honest(*args, **kwargs))  # type: ignore[arg-type]
+        covered = bundle.decode_statistics(honest(*args, **kwargs))  # type: ignore[arg-type]
         # The release of a charge, sent with the proof of another entry.
         forged = StatisticsBundle(
             covered.release,
@@ -285,7 +284,7 @@ def test_an_uncovered_release_is_refused(server: ServerHome, plant: Plant) -> No
             covered.release_proof,
             covered.release_proof,
         )
-        return encode_bundle(forged)
+        return bundle.encode(forged)
 
     plant.answer = tampered  # type: ignore[method-assign]
     with plant.running():

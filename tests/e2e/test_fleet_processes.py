@@ -25,7 +25,7 @@ from tests.e2e.fleet_support import (
 )
 from tests.patience import PATIENCE_SECONDS, wait_until
 
-from wg_core.wire.statistics_file import decode_bundle
+from wg_core.wire.bundle import decode_statistics
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import ServerStore
@@ -50,7 +50,7 @@ def process(*words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
 def answers(plant: Plant) -> set[str]:
     """Hashes of the releases inside everything that the plant handed out."""
     parts = (plant.home.root / "answers.log").read_bytes().split(b"\n--end--\n")
-    return {hashlib.sha256(decode_bundle(part).release).hexdigest() for part in parts if part}
+    return {hashlib.sha256(decode_statistics(part).release).hexdigest() for part in parts if part}
 
 
 def models(plant: Plant) -> int:

@@ -469,7 +469,7 @@ def test_the_node_declines_every_record_that_is_not_ours(
             wait_until(lambda: online(state[0]), "the node")
             with state[0].open_run() as run:
                 for name, content in records(canary).items():
-                    for kind in sorted(fleet.APP_MANIFEST.message_types):
+                    for kind in sorted(protocol.MESSAGE_TYPES):
                         reply = answer(run, send(run, state[0], plant, kind, content))
                         assert (reply.envelope, reply.error) == (None, fleet.MALFORMED), name
                 for kind in ("query.everything", "train.code", "evaluate.code", "train", "query"):

@@ -233,7 +233,7 @@ def _encode_records(
             if digest != spare.digests[row]:
                 raise DataError(f"{spare.data.names[row]}: changed while it was frozen")
         part, failure_mask = encoding_failures.encode_or_zero(
-            encoder, [record for record, _ in read]
+            encoder.encode_local, encoder.local_dimension, [record for record, _ in read]
         )
         parts.append(part)
         failures.append(failure_mask)

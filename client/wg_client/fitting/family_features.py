@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from wg_client.fitting.joined_columns import Features, JoinedColumns
 from wg_client.fitting.linear_head import Floats, LinearHead
 from wg_client.fitting.trunk_features import LocalFeatureMap, TrunkFeatures
+from wg_common.inference import block_scale
 from wg_common.inference.family_head import FamilyHead, FeatureLayout
 
-_TINY = 1e-12
 _AT_ONCE = 256  # Records
 
 
@@ -126,4 +126,4 @@ def _logits_by_rows(head: LinearHead, columns: Features) -> Floats:
 
 def _root_variance(features: NDArray[np.floating]) -> float:
     """Return the root of the features' total variance; positive."""
-    return float(np.sqrt(features.var(axis=0, dtype=np.float64).sum())) + _TINY
+    return float(np.sqrt(features.var(axis=0, dtype=np.float64).sum())) + block_scale.TINY

@@ -70,7 +70,7 @@ from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, DataError, VerificationError
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
-from wg_core.wire import canonical, head_file, statistics_file
+from wg_core.wire import bundle, canonical, head_file
 
 ExportFormat = Literal["safetensors", "onnx"]
 RecordShape = tuple[int, int]
@@ -133,7 +133,7 @@ def export_private_head(
     Raises:
         ConfigError, VerificationError: As for ``export_model`` and ``check_exportable``.
     """
-    parts = statistics_file.decode_bundle(release_file)
+    parts = bundle.decode_statistics(release_file)
     manifest, (weight, bias) = head_file.decode(parts.release)
     schema = manifest.schema
     encoder = plants.load_pinned_encoder(home, schema.encoder)

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,6 @@ _UNIT_COLUMN = "unit"
 _EMPTY_PICTURE = np.zeros((1, 1), dtype=np.uint8)
 """Picture that gives an empty array of records its shape."""
 _FITTING_PICTURES = 160
-_REFUSED_STATUS = 503  # Status of a witness that is unavailable
 _NUMBER = re.compile(r"\d+")
 _SHEET = DataSheet(
     rotating_machine=RotatingMachine(
@@ -327,7 +327,7 @@ class _AuditWitness:
     def __call__(self, body: bytes, trouble: Interruption | None = None) -> bytes:
         self.body_sizes.append(len(body))
         if trouble == "refusing":
-            raise WitnessRefused(_REFUSED_STATUS, "not today")
+            raise WitnessRefused(HTTPStatus.SERVICE_UNAVAILABLE, "not today")
         is_forgery = trouble == "forging"
         signed = witnesses.cosign_extension(
             self._state,

@@ -35,10 +35,11 @@ from wg_audit.installed.reference import ReferenceStatistics
 from wg_common.language import template
 from wg_core import numbers
 from wg_core.errors import VerificationError
+from wg_core.site.config import PrivacyConfig
 
-CANARY_EPSILON = 4.0
+CANARY_EPSILON = float(PrivacyConfig().max_request_epsilon)
 """Claimed epsilon that canaries test: the largest that a plant's default policy allows."""
-QUESTION_DELTA = 1e-5
+QUESTION_DELTA = float(PrivacyConfig().cap_delta)
 
 ANSWERS_CHECK = template("every question is answered")
 EXACTNESS_CHECK = template("noise is added to what the records say, to the last bit")

@@ -15,7 +15,7 @@ from wg_core import numbers
 from wg_core.errors import DecodeError
 from wg_core.ledger import entries, sources
 from wg_core.ledger.entries import Charge, Entry, Release
-from wg_core.wire import statistics_file
+from wg_core.wire import bundle, statistics_file
 from wg_core.wire.statistics_file import StatisticsManifest
 
 UnitRule = Literal["record", "weight"]
@@ -272,7 +272,7 @@ def read_release(data: bytes) -> DecodedRelease:
     Raises:
         DecodeError: The bytes are not a covered release.
     """
-    covered_file = statistics_file.decode_bundle(data)
+    covered_file = bundle.decode_statistics(data)
     manifest, integers = statistics_file.read_unverified(covered_file.release)
     charge, entry = (
         entries.decode(covered_file.charge_entry),

@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 SPREAD_FLOOR = 0.3
 """Term added to a feature's spread before division, in units of its block's mean spread."""
-_TINY = 1e-12
+TINY = 1e-12  # Term against division by zero
 
 
 def block_scale(spread: Floats, blocks: Sequence[int]) -> Floats:
@@ -27,7 +27,7 @@ def block_scale(spread: Floats, blocks: Sequence[int]) -> Floats:
     start = 0
     for size in blocks:
         std = spread[start : start + size]
-        inverse = 1 / (std + SPREAD_FLOOR * float(std.mean()) + _TINY)
-        factors[start : start + size] = inverse / (np.sqrt(np.sum((std * inverse) ** 2)) + _TINY)
+        inverse = 1 / (std + SPREAD_FLOOR * float(std.mean()) + TINY)
+        factors[start : start + size] = inverse / (np.sqrt(np.sum((std * inverse) ** 2)) + TINY)
         start += size
     return factors

@@ -88,7 +88,6 @@ _NEGATIONS = (
     "ない",
 )
 _LANGUAGE_COUNT = 3  # Number of languages, one for each of the first words
-_LEAST_CONDITIONS = 2  # Fewest conditions that a network can distinguish
 
 _PREFIX_LETTERS = 5  # Fewest letters of a word that may begin a longer word, as in innenringe
 _INNER_LETTERS = (
@@ -158,7 +157,7 @@ def require_two_conditions(kind: MachineKind, labels: Sequence[str]) -> tuple[in
         ConfigError: The class names say fewer than two conditions.
     """
     conditions = find_conditions(kind, labels)
-    if len(set(conditions) - {None}) < _LEAST_CONDITIONS:
+    if len(set(conditions) - {None}) < 2:
         raise ConfigError(
             text(
                 "classes {labels}: say fewer than two conditions of such a machine; expected"

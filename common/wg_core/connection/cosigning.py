@@ -32,9 +32,9 @@ from wg_core.ledger.witness import (
 )
 from wg_core.site import config as configuration
 from wg_core.site import locks
-from wg_core.site.config import ClientConfig
+from wg_core.site.config import ClientConfig, WitnessConfig
 from wg_core.site.home import ClientHome
-from wg_core.wire import protocol, signing, statistics_file
+from wg_core.wire import bundle, protocol, signing
 
 log = logging.getLogger(__name__)
 
@@ -77,12 +77,9 @@ def collect_cosignatures(ledger: Ledger, config: ClientConfig, server: AskWitnes
     if server is not None:
         ledger.request_cosignature(config.server.witness_name, server)
     cosignatures, problems = 1, []
-    if config.witnesses:
-        from wg_core.connection import http_witness
     for cosigner in config.witnesses:
         try:
-            if not ledger.is_newest_cosigned(cosigner.name):
-                ledger.request_cosignature(cosigner.name, http_witness.witness_client(cosigner))
+            _ask_other_witness(ledger, cosigner)
         except (PeerError, VerificationError, DecodeError, ConfigError) as error:
             log.warning("witness %s: %s", cosigner.name, error)
             problems.append(f"{cosigner.name}: {error}")
@@ -104,8 +101,6 @@ def ask_other_witnesses(home: ClientHome, config: ClientConfig) -> None:
     """
     if not config.witnesses:
         return
-    from wg_core.connection import http_witness
-
     with (
         locks.lock_release(home),
         Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
@@ -113,14 +108,20 @@ def ask_other_witnesses(home: ClientHome, config: ClientConfig) -> None:
         enrol_witnesses(ledger, config)
         for cosigner in config.witnesses:
             try:
-                if not ledger.is_newest_cosigned(cosigner.name):
-                    ledger.request_cosignature(cosigner.name, http_witness.witness_client(cosigner))
+                _ask_other_witness(ledger, cosigner)
             except RolledBack:
                 raise
             except (PeerError, VerificationError, DecodeError, ConfigError) as error:
                 if isinstance(error, WitnessRefused) and error.status in CONTRADICTION_STATUSES:
                     raise
                 log.warning("witness %s: %s", cosigner.name, error)
+
+
+def _ask_other_witness(ledger: Ledger, cosigner: WitnessConfig) -> None:
+    from wg_core.connection import http_witness
+
+    if not ledger.is_newest_cosigned(cosigner.name):
+        ledger.request_cosignature(cosigner.name, http_witness.witness_client(cosigner))
 
 
 def check_uncosigned_limit(ledger: Ledger, config: ClientConfig) -> None:
@@ -153,9 +154,7 @@ def has_proof_at_size(file: Path, size: int) -> bool:
     """Return whether a statistics file proves its release in the ledger's tree of this size."""
     if not file.is_file():
         return False
-    statistics = statistics_file.decode_bundle(
-        atomic.read_bytes(file, limit=protocol.STATISTICS_LIMIT)
-    )
+    statistics = bundle.decode_statistics(atomic.read_bytes(file, limit=protocol.STATISTICS_LIMIT))
     return proof.decode(statistics.release_proof).checkpoint.size == size
 
 

@@ -9,7 +9,6 @@ The server's key may change while a package waits: the key that signed the packa
 beside it, since nothing visible to the server may wait until the package is applied.
 """
 
-import hashlib
 import logging
 import time
 from dataclasses import dataclass
@@ -55,8 +54,7 @@ class Inbox:
             return earlier
         if self._count_arrivals() >= ARRIVALS_LIMIT:
             raise PolicyRefused(f"delivery: {ARRIVALS_LIMIT} packages arrived within a day")
-        sha256 = hashlib.sha256(payload).hexdigest()
-        if sha256 != delivery.package_sha256:
+        if canonical.sha256_hex(payload) != delivery.package_sha256:
             raise VerificationError("delivery: the package does not match the hash beside it")
         atomic.write_bytes(
             self.home.waiting / f"{delivery.request_id}.wgw", payload, mode=atomic.PRIVATE_MODE
@@ -79,10 +77,7 @@ class Inbox:
     def find_receipt(self, request_id: str) -> Receipt | None:
         """Return the receipt of a request's weights package; None if no package was delivered."""
         path = self._received_folder / fleet.check_request_id(request_id)
-        if not path.is_file():
-            return None
-        data = atomic.read_bytes(path, limit=protocol.MESSAGE_LIMIT)
-        return canonical.decode(Receipt, data, subject=str(path))
+        return canonical.read(Receipt, path) if path.is_file() else None
 
     def waiting_packages(self) -> list[Path]:
         """List the weights packages that wait to be applied, oldest first."""

@@ -13,7 +13,6 @@ verified only if both signatures are present and valid, so leaving out a line by
 cosigners elsewhere may use a single algorithm.
 """
 
-import base64
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ class Checkpoint:
 
     def text(self) -> str:
         """Return the checkpoint as note text: three lines, each ending in a newline."""
-        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode('ascii')}\n"
+        return f"{self.origin}\n{self.size}\n{notes.encode_base64(self.root)}\n"
 
 
 def sign(checkpoint: Checkpoint, keys: Iterable[PrivateKey]) -> Note:

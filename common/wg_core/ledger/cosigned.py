@@ -174,9 +174,7 @@ class CosignedLog(Log):
         cosigned_sizes = {self.cosigned_size(witness, key) for key in state.witness_keys(witness)}
         sizes = sorted({0, *cosigned_sizes, *self.uncosigned_sizes(witness)})
         requests = [self.witness_request(witness, old_size=size) for size in sizes]
-        path = merkle.inclusion_proof(state.leaves, seq)
-        extra = b"".join(request.encode_preamble() for request in requests)
-        return Proof(index=seq, path=tuple(path), note=requests[0].note, extra=extra).encode()
+        return self._proof_for_witness(seq, requests)
 
     def is_newest_cosigned(self, witness: str) -> bool:
         """Return whether a witness's newest key cosigned the newest checkpoint."""
@@ -198,13 +196,15 @@ class CosignedLog(Log):
         Args:
             old_size: Size that the witness saw last; None: as in ``witness_request``.
         """
-        request = self.witness_request(witness, old_size=old_size)
-        path = merkle.inclusion_proof(self._state.leaves, seq)
-        return Proof(
-            index=seq, path=tuple(path), note=request.note, extra=request.encode_preamble()
-        ).encode()
+        return self._proof_for_witness(seq, [self.witness_request(witness, old_size=old_size)])
 
     # --- inside
+
+    def _proof_for_witness(self, seq: int, requests: list[WitnessRequest]) -> bytes:
+        """Return a proof in the newest checkpoint, with the consistency proofs of ``requests``."""
+        path = merkle.inclusion_proof(self._state.leaves, seq)
+        extra = b"".join(request.encode_preamble() for request in requests)
+        return Proof(index=seq, path=tuple(path), note=requests[0].note, extra=extra).encode()
 
     def _request_without_cosignatures(self, witness: str, old_size: int | None) -> WitnessRequest:
         """Return a cosigning request without the signatures of other witnesses."""

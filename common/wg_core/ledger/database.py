@@ -16,9 +16,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from enum import IntFlag
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wg_core import __version__
 from wg_core.errors import ConfigError, StorageError, VerificationError, reraise_os_errors
+from wg_core.wire import canonical
+
+if TYPE_CHECKING:
+    from wg_core.ledger.state import LedgerState
 
 APPLICATION_ID = int.from_bytes(b"WGL1", "big")  # In SQLite's header
 SCHEMA_VERSION = 1
@@ -42,12 +47,6 @@ _SCHEMA = [
     for name, columns in _TABLE_COLUMNS.items()
 ]
 """Complete rows of ``sqlite_schema``; an extra view or trigger could run code when read."""
-_COLUMN_TYPES = {
-    "entries": {"seq": "integer", "entry": "blob", "hash": "blob"},
-    "heads": {"size": "integer", "note": "blob", "cosigned": "integer"},
-    "outbox": {"charge": "integer", "payload": "blob"},
-}
-"""Column types, which hold unless the file's pages or schema were changed from outside."""
 _DAMAGE_WORDS = ("malformed", "not a database", "corrupt", "interrupted", "too big")
 _VALUE_BYTES_LIMIT = 128 << 20  # Largest value that is read from a file, in bytes
 _WORK_FREE, _WORK_A_BYTE = 20_000_000, 20
@@ -217,10 +216,64 @@ def check_format(path: Path, database: sqlite3.Connection) -> None:
             raise VerificationError(
                 f"{path}: the ledger's file is damaged: its tables are not those of a ledger"
             )
-        for table, columns in _COLUMN_TYPES.items():
-            wrong = " or ".join(f"typeof({name}) <> '{kind}'" for name, kind in columns.items())
+        # Types hold unless the file's pages or schema were changed from outside.
+        for table, columns in _TABLE_COLUMNS.items():
+            types = (column.split()[:2] for column in columns.split(", "))
+            wrong = " or ".join(f"typeof({name}) <> '{kind}'" for name, kind in types)
             rows = database.execute(f"select 1 from {table} where {wrong} limit 1")  # noqa: S608 - constants
             if rows.fetchone() is not None:
                 raise VerificationError(
                     f"{path}: the ledger's file is damaged: a row of {table} is of another type"
                 )
+
+
+class LedgerFile:
+    """Ledger's SQLite file, opened for reading as of one moment, as a source of the log's bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db = connect_read_only(path)
+        try:
+            limit_query_work(path, self._db)
+            check_format(path, self._db)
+            with translate_sqlite_errors(path):
+                self._db.execute("begin")
+        except BaseException:
+            self._db.close()
+            raise
+
+    def entries(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the bytes of each log entry and the leaf hash stored beside it, in order."""
+        with translate_sqlite_errors(self._path):
+            rows = self._db.execute("select seq, entry, hash from entries order by seq")
+            for index, (seq, entry, leaf) in enumerate(rows):
+                if seq != index:
+                    raise VerificationError(f"entry {index}: is missing")
+                if not isinstance(entry, bytes):
+                    raise VerificationError(f"entry {index}: is damaged")
+                yield entry, leaf
+
+    def checkpoints(self) -> list[bytes]:
+        """Return the log's signed checkpoints, by size."""
+        with translate_sqlite_errors(self._path):
+            rows = self._db.execute("select note from heads order by size").fetchall()
+        return [bytes(row[0]) for row in rows]
+
+    def check_remaining_parts(self, state: "LedgerState", heads: int) -> None:
+        """Check the database's pages, and each stored payload against its RELEASE entry."""
+        del heads
+        with translate_sqlite_errors(self._path):
+            (result,) = self._db.execute("pragma quick_check(1)").fetchone()
+            if result != "ok":
+                raise VerificationError(f"{self._path}: the file is damaged: {result}")
+            for charge, payload in self._db.execute("select charge, payload from outbox"):
+                charge_state = state.charges.get(charge)
+                digest = canonical.sha256_hex(payload)
+                if charge_state is None or charge_state.payload_sha256 != digest:
+                    raise VerificationError(
+                        f"outbox of charge {charge}: not the bytes of its RELEASE entry"
+                    )
+
+    def close(self) -> None:
+        """Close the ledger's file."""
+        self._db.close()

@@ -104,7 +104,7 @@ class InheritedSpend:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Predecessor:
+class Predecessor(grammar.TextRecord):
     """Log that a new log replaces, after its key was lost or stolen.
 
     Attributes:
@@ -121,12 +121,9 @@ class Predecessor:
     reason: grammar.Sentence
     spends: tuple[InheritedSpend, ...]
 
-    def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Genesis:
+class Genesis(grammar.TextRecord):
     """First entry of a log: its site, and the key that signs it.
 
     Attributes:
@@ -141,9 +138,6 @@ class Genesis:
     ledger_key: grammar.Hex
     software: grammar.Software
     predecessor: Predecessor | None
-
-    def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +205,7 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
+class Release(grammar.TextRecord):
     """Entry with the hash of the bytes that were released for a charge.
 
     Attributes:
@@ -227,20 +221,14 @@ class Release:
     payload_sha256: grammar.Digest
     payload_size: Count
 
-    def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Witness:
+class Witness(grammar.TextRecord):
     """Entry that enrols a witness: key name and raw public key, hex."""
 
     head: EntryHeader
     name: grammar.Origin
     public_key: grammar.Hex
-
-    def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,7 +245,7 @@ class KeyHandover:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rotation:
+class Rotation(grammar.TextRecord):
     """Change of the log's signing key, signed by both the old and the new key.
 
     Attributes:
@@ -270,9 +258,6 @@ class Rotation:
     new_key: grammar.Hex
     old_signature: grammar.Hex
     new_signature: grammar.Hex
-
-    def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,7 +310,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reuse:
+class Reuse(grammar.TextRecord):
     """Entry for a repeated use of an earlier release, which costs nothing.
 
     Attributes:
@@ -338,9 +323,6 @@ class Reuse:
     charge: Count
     purpose: grammar.Sentence
     recipient: grammar.Name
-
-    def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -449,10 +431,3 @@ def rotation_statement(head: EntryHeader, old_key: str, new_key: str) -> bytes:
 def lineage_id(origin: str, seq: int) -> str:
     """Return the ID of the budget lineage that an entry founds."""
     return hashlib.sha256(f"weightgate lineage\n{origin}\n{seq}".encode()).hexdigest()[:16]
-
-
-def check_sha256_hex(text: str, subject: str) -> str:
-    """Return a SHA-256 in lower-case hex; raise ``DecodeError`` if the text is malformed."""
-    if not SHA256.fullmatch(text):
-        raise DecodeError(f"{subject}: {text[:80]!r} is not 64 lower-case hex digits")
-    return text

@@ -15,16 +15,20 @@ is compared with the entries. It is written and read as a stream.
 """
 
 import hashlib
-import sqlite3
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import IO, BinaryIO, Self
 
 from wg_core import atomic, grammar
 from wg_core.errors import DecodeError, VerificationError
-from wg_core.ledger import database, entries, merkle
+from wg_core.ledger import entries, merkle
+from wg_core.ledger.database import LedgerFile
 from wg_core.ledger.state import LedgerState
 from wg_core.wire import canonical, container
 from wg_core.wire.container import Section, SectionSpan
@@ -37,7 +41,7 @@ _MANIFEST_LIMIT = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportManifest:
+class ExportManifest(grammar.TextRecord):
     """Summary of a ledger export, with only facts that follow from the entries."""
 
     version: int = VERSION
@@ -47,18 +51,12 @@ class ExportManifest:
     root: grammar.Digest
     heads: int
 
-    def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
-
 
 @dataclass(frozen=True, slots=True)
-class ExportedCheckpoint:
+class ExportedCheckpoint(grammar.TextRecord):
     """Signed checkpoint in a ledger export, as text."""
 
     note: grammar.Note
-
-    def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
 
 
 def export_manifest(state: LedgerState, heads: int) -> ExportManifest:
@@ -81,40 +79,30 @@ def write(ledger: Path, out: Path) -> ExportManifest:
         ConfigError: The ledger cannot be read, or the export cannot be written.
         VerificationError: The ledger is not valid.
     """
-    connection = database.connect_read_only(ledger)
-    try:
-        database.limit_query_work(ledger, connection)
-        database.check_format(ledger, connection)
-        with database.translate_sqlite_errors(ledger), atomic.open_replacement(out) as target:
-            connection.execute("begin")
-            return _write(connection, target, out.parent)
-    finally:
-        connection.close()
-
-
-def _write(connection: sqlite3.Connection, target: IO[bytes], folder: Path) -> ExportManifest:
-    state = LedgerState()
-    with tempfile.TemporaryFile(dir=folder) as body, tempfile.TemporaryFile(dir=folder) as hashes:
-        for seq, data in connection.execute("select seq, entry from entries order by seq"):
-            if seq != state.size:
-                raise VerificationError(f"entry {state.size} is missing")
+    folder, state = out.parent, LedgerState()
+    with (
+        closing(LedgerFile(ledger)) as source,
+        atomic.open_replacement(out) as target,
+        tempfile.TemporaryFile(dir=folder) as body,
+        tempfile.TemporaryFile(dir=folder) as hashes,
+    ):
+        for data, _ in source.entries():
             state.apply_entry(data)
             body.write(data + b"\n")
             hashes.write(state.prev)
-        notes = [
-            bytes(note) for (note,) in connection.execute("select note from heads order by size")
-        ]
+        notes = source.checkpoints()
         manifest = export_manifest(state, len(notes))
         heads = b"".join(canonical.encode(ExportedCheckpoint(x.decode())) + b"\n" for x in notes)
-        streams: list[IO[bytes] | bytes] = [canonical.encode(manifest), body, hashes, heads]
+        streams: list[IO[bytes]] = [BytesIO(canonical.encode(manifest)), body, hashes]
+        streams.append(BytesIO(heads))
         rows = tuple(
             Section(name, *_size_and_sha256(part))
             for name, part in zip(SECTIONS, streams, strict=True)
         )
         target.write(container.encode_header(LEDGER_KIND, VERSION, rows))
         for part in streams:
-            for block in _read_blocks(part):
-                target.write(block)
+            part.seek(0)
+            shutil.copyfileobj(part, target, atomic.CHUNK_BYTES)
     return manifest
 
 
@@ -184,25 +172,20 @@ class ExportReader:
 
     def checkpoints(self) -> list[bytes]:
         """Return the signed checkpoints in the export."""
-        records = self._head_records()
+        *lines, end = self._read_section("heads", _MANIFEST_LIMIT * 32).split(b"\n")
+        if end:
+            raise DecodeError(f"checkpoint {len(lines)}: cut")
+        records = [
+            canonical.decode(
+                ExportedCheckpoint, line, subject=f"checkpoint {index}", limit=_HEAD_LIMIT
+            )
+            for index, line in enumerate(lines)
+        ]
         if len(records) != self.manifest.heads:
             raise DecodeError(
                 f"export: {len(records)} checkpoints, the manifest says {self.manifest.heads}"
             )
         return [record.note.encode() for record in records]
-
-    def _head_records(self) -> list[ExportedCheckpoint]:
-        data = self._read_section("heads", _MANIFEST_LIMIT * 32)
-        if not data:
-            return []
-        if not data.endswith(b"\n"):
-            raise DecodeError(f"checkpoint {data.count(bytes([10]))}: cut")
-        return [
-            canonical.decode(
-                ExportedCheckpoint, line, subject=f"checkpoint {index}", limit=_HEAD_LIMIT
-            )
-            for index, line in enumerate(data[:-1].split(b"\n"))
-        ]
 
     def check_remaining_parts(self, state: LedgerState, heads: int) -> None:
         """Compare the export's manifest with its entries, and its sections with their hashes.
@@ -244,19 +227,7 @@ class ExportReader:
             yield block
 
 
-def _size_and_sha256(content: IO[bytes] | bytes) -> tuple[int, str]:
-    digest = hashlib.sha256()
-    size = 0
-    for block in _read_blocks(content):
-        digest.update(block)
-        size += len(block)
-    return size, digest.hexdigest()
-
-
-def _read_blocks(content: IO[bytes] | bytes) -> Iterator[bytes]:
-    if isinstance(content, bytes):
-        yield content
-        return
+def _size_and_sha256(content: IO[bytes]) -> tuple[int, str]:
     content.seek(0)
-    while block := content.read(atomic.CHUNK_BYTES):
-        yield block
+    digest = hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
+    return content.seek(0, os.SEEK_END), digest

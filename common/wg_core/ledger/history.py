@@ -117,7 +117,16 @@ class VerifiedLog:
 
     def key_successors(self, witness: TrustedWitness) -> list[TrustedWitness]:
         """Return a witness's key and the keys that it was handed over to, in order."""
-        return _key_successors(witness, self.state, self.anchors)
+        handovers = [*(entry.handover for entry in self.state.handovers), *self.anchors.handovers]
+        after = {
+            (handover.name, bytes.fromhex(handover.before)): bytes.fromhex(handover.now)
+            for handover in handovers
+            if handover.use == WITNESS_USE
+        }
+        successors = [witness]
+        while (key := after.pop((witness.name, successors[-1].public_key), None)) is not None:
+            successors.append(TrustedWitness(witness.name, key))
+        return successors
 
     def newest_cosignature(self, witness: TrustedWitness) -> tuple[int, int]:
         """Return the size and time of a witness's newest cosignature; zeros if there is none.
@@ -139,7 +148,12 @@ class VerifiedLog:
 
     def trusted_keys(self) -> dict[TrustedWitness, TrustedWitness]:
         """Return every key whose cosignatures count, with the known witness that it belongs to."""
-        return _trusted_witnesses(self.state, self.anchors)
+        return {
+            key: witness
+            for witness in self.anchors.witnesses
+            if self.anchors.accepts_algorithms(witness.key)
+            for key in self.key_successors(witness)
+        }
 
     @property
     def algorithms(self) -> tuple[str, ...]:
@@ -190,12 +204,11 @@ def verify_log(
     witnesses = _witnesses_by_key_id(
         x for x in (*anchors.witnesses, *known_witnesses) if anchors.accepts_algorithms(x.key)
     )
-    trusted_keys = _trusted_witnesses(state, anchors)
-    signed = [
-        _verified_checkpoint(note, witnesses, trusted_keys) for _, note in sorted(heads.items())
-    ]
+    history = VerifiedLog(state, state.frontier.root(), [], figures, total, anchors)
+    trusted_keys = history.trusted_keys()
+    for _, note in sorted(heads.items()):
+        history.checkpoints.append(_verified_checkpoint(note, witnesses, trusted_keys))
     source.check_remaining_parts(state, len(heads))
-    history = VerifiedLog(state, state.frontier.root(), signed, figures, total, anchors)
     _check_anchors(history)
     return history
 
@@ -270,22 +283,6 @@ def _cosignatures(note: Note, witnesses: _KeyIds) -> list[tuple[TrustedWitness, 
     ]
 
 
-def _key_successors(
-    witness: TrustedWitness, state: LedgerState, anchors: TrustAnchors
-) -> list[TrustedWitness]:
-    """Return a trusted witness with every key that its key was handed over to."""
-    handovers = [*(entry.handover for entry in state.handovers), *anchors.handovers]
-    after = {
-        (handover.name, bytes.fromhex(handover.before)): bytes.fromhex(handover.now)
-        for handover in handovers
-        if handover.use == WITNESS_USE
-    }
-    successors = [witness]
-    while (key := after.pop((witness.name, successors[-1].public_key), None)) is not None:
-        successors.append(TrustedWitness(witness.name, key))
-    return successors
-
-
 def _with_full_key(
     witness: TrustedWitness, enrolled_witnesses: Iterable[TrustedWitness]
 ) -> TrustedWitness:
@@ -294,17 +291,6 @@ def _with_full_key(
     return next(
         (x for x in keys if signing.matches_public_key(witness.public_key, x.public_key)), witness
     )
-
-
-def _trusted_witnesses(
-    state: LedgerState, anchors: TrustAnchors
-) -> dict[TrustedWitness, TrustedWitness]:
-    return {
-        key: witness
-        for witness in anchors.witnesses
-        if anchors.accepts_algorithms(witness.key)
-        for key in _key_successors(witness, state, anchors)
-    }
 
 
 def _verified_checkpoint(

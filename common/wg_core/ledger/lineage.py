@@ -11,28 +11,29 @@ from wg_core.privacy.schema import ReleaseKind
 class LineageState:
     """State of one budget lineage: its cap, and all its charges composed without loss.
 
-    ``units`` are the privacy units that its charges name; inherited charges name none.
+    ``number`` is its place in the order of foundation. ``units`` are the privacy units that its
+    charges name; inherited charges name none.
     """
 
     id: str
     cap_epsilon: str
     cap_delta: str
     refresh_rule: str = entries.NEVER_RENEWED
-    names: list[str] = field(default_factory=list)
-    commitments: list[str] = field(default_factory=list)
-    units: list[str] = field(default_factory=list)
+    names: dict[str, None] = field(default_factory=dict)
+    commitments: dict[str, None] = field(default_factory=dict)
+    units: dict[str, None] = field(default_factory=dict)
     charges: int = 0
     mu_squared: int = 0
+    number: int = 0
 
     def add(self, event: PrivacyEvent) -> None:
         """Add the cost of one privacy event to the lineage's spending."""
         self.mu_squared += int(event.mu_squared)
 
-    def events(self) -> tuple[PrivacyEvent, ...]:
-        """Return all charges of the lineage as one Gaussian event; empty if there are none."""
-        if not self.mu_squared:
-            return ()
-        return (PrivacyEvent(mechanism="gaussian", mu_squared=str(self.mu_squared)),)
+    def events(self, *next_events: PrivacyEvent) -> tuple[PrivacyEvent, ...]:
+        """Return all charges, and further ones, as one Gaussian event; empty if there are none."""
+        total = self.mu_squared + sum(int(event.mu_squared) for event in next_events)
+        return (PrivacyEvent(mechanism="gaussian", mu_squared=str(total)),) if total else ()
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ the algorithms of sections 2.1.3.2 and 2.1.4.2.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from wg_core.errors import VerificationError
 
@@ -116,21 +116,9 @@ def verify_inclusion(
     """
     if not 0 <= index < size:
         raise VerificationError(f"inclusion proof: index {index} outside a tree of {size}")
-    position, last, result = index, size - 1, leaf
-    for sibling in path:
-        if last == 0:
-            raise VerificationError("inclusion proof: too long")
-        if position & 1 or position == last:
-            result = node_hash(sibling, result)
-            while position and not position & 1:
-                position >>= 1
-                last >>= 1
-        else:
-            result = node_hash(result, sibling)
-        position >>= 1
-        last >>= 1
-    if last != 0:
-        raise VerificationError("inclusion proof: too short")
+    result = leaf
+    for sibling, is_left in _climb(index, size - 1, path, "inclusion proof"):
+        result = node_hash(sibling, result) if is_left else node_hash(result, sibling)
     if result != expected:
         raise VerificationError(
             f"inclusion proof: entry {index} leads to root {result.hex()}, "
@@ -164,25 +152,39 @@ def verify_consistency(
         position >>= 1
         last >>= 1
     old_result = new_result = steps[0]
-    for sibling in steps[1:]:
-        if last == 0:
-            raise VerificationError("consistency proof: too long")
-        if position & 1 or position == last:
+    for sibling, is_left in _climb(position, last, steps[1:], "consistency proof"):
+        if is_left:
             old_result = node_hash(sibling, old_result)
-            new_result = node_hash(sibling, new_result)
-            while position and not position & 1:
-                position >>= 1
-                last >>= 1
-        else:
-            new_result = node_hash(new_result, sibling)
-        position >>= 1
-        last >>= 1
-    if last != 0:
-        raise VerificationError("consistency proof: too short")
+        new_result = node_hash(sibling, new_result) if is_left else node_hash(new_result, sibling)
     if old_result != old_root or new_result != new_root:
         raise VerificationError(
             f"consistency proof: the tree of {old_size} is not a prefix of the tree of {size}"
         )
+
+
+def _climb(
+    position: int, last: int, path: Sequence[bytes], subject: str
+) -> Iterator[tuple[bytes, bool]]:
+    """Yield a proof's hashes from node ``position`` to the root, and if each is on the left.
+
+    ``last`` is the number of the last node in the layer.
+
+    Raises:
+        VerificationError: The proof is longer or shorter than the way to the root.
+    """
+    for sibling in path:
+        if last == 0:
+            raise VerificationError(f"{subject}: too long")
+        is_left = bool(position & 1) or position == last
+        yield sibling, is_left
+        if is_left:
+            while position and not position & 1:
+                position >>= 1
+                last >>= 1
+        position >>= 1
+        last >>= 1
+    if last != 0:
+        raise VerificationError(f"{subject}: too short")
 
 
 def _left_subtree_size(size: int) -> int:

@@ -54,8 +54,7 @@ class SignatureLine:
 
     def encode(self) -> str:
         """Return the signature line as text, without its newline."""
-        body = base64.b64encode(self.key_id + self.signature).decode("ascii")
-        return f"{_SIGNATURE_PREFIX}{self.name} {body}"
+        return f"{_SIGNATURE_PREFIX}{self.name} {encode_base64(self.key_id + self.signature)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +109,7 @@ def verifier_keys(name: str, role: SignatureRole, key: PublicKey) -> tuple[str, 
     """Return a key as verifier keys: name, key ID, base64 of type and key, joined by ``+``."""
     check_key_name(name)
     return tuple(
-        f"{name}+{identifier.hex()}+"
-        + base64.b64encode(bytes([role[part.algorithm]]) + part.raw).decode("ascii")
+        f"{name}+{identifier.hex()}+{encode_base64(bytes([role[part.algorithm]]) + part.raw)}"
         for identifier, part in zip(key_ids(name, role, key), key.parts, strict=True)
     )
 
@@ -183,6 +181,11 @@ def decode_signature_lines(tail: str, *, subject: str = "note") -> tuple[Signatu
     return tuple(_decode_signature_line(line, subject) for line in lines)
 
 
+def encode_base64(data: bytes) -> str:
+    """Return bytes as standard base64 with padding."""
+    return base64.b64encode(data).decode("ascii")
+
+
 def decode_base64(text: str, *, subject: str) -> bytes:
     """Decode standard base64 with padding, accepting only the canonical spelling.
 
@@ -193,7 +196,7 @@ def decode_base64(text: str, *, subject: str) -> bytes:
         data = base64.b64decode(text.encode("ascii"), validate=True)
     except (binascii.Error, ValueError) as error:
         raise DecodeError(f"{subject}: not base64") from error
-    if base64.b64encode(data).decode("ascii") != text:
+    if encode_base64(data) != text:
         raise DecodeError(f"{subject}: not canonical base64")
     return data
 

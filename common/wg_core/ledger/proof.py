@@ -6,7 +6,6 @@ consistency proofs from every size that the site's witness may have seen last (e
 arrives in a file.
 """
 
-import base64
 from dataclasses import dataclass
 
 from wg_core.errors import DecodeError
@@ -43,8 +42,8 @@ class Proof:
 
     def encode(self) -> bytes:
         """Return the proof as text."""
-        extra = f"extra {_base64(self.extra)}\n" if self.extra else ""
-        path = "".join(f"{_base64(digest)}\n" for digest in self.path)
+        extra = f"extra {notes.encode_base64(self.extra)}\n" if self.extra else ""
+        path = "".join(f"{notes.encode_base64(digest)}\n" for digest in self.path)
         head = f"{HEADER}\n{extra}index {self.index}\n{path}\n"
         return head.encode() + self.note.encode()
 
@@ -111,7 +110,3 @@ def decode_hashes(lines: list[str], *, subject: str) -> tuple[bytes, ...]:
     if any(len(digest) != merkle.HASH_SIZE for digest in hashes):
         raise DecodeError(f"{subject}: a hash is not of {merkle.HASH_SIZE} bytes")
     return hashes
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")

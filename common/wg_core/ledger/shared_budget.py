@@ -16,7 +16,6 @@ from wg_core.wire import canonical
 LEDGER_FILE = "ledger.sqlite"
 REFERENCE_FILE = "budget-of.json"
 VERSION = 1
-_FILE_BYTES_LIMIT = 64 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +46,7 @@ def read_shared_budget(home: Path) -> SharedBudget | None:
         DecodeError: The file is damaged.
     """
     path = home / REFERENCE_FILE
-    if not path.exists():
-        return None
-    data = atomic.read_bytes(path, limit=_FILE_BYTES_LIMIT)
-    return canonical.decode(SharedBudget, data, subject=str(path), limit=_FILE_BYTES_LIMIT)
+    return canonical.read(SharedBudget, path) if path.exists() else None
 
 
 def write_shared_budget(home: Path, budget: SharedBudget) -> None:

@@ -1,7 +1,7 @@
 """Sources of a log's bytes: a ledger file or an export. The log itself is not verified here.
 
-A source only checks what is specific to its kind of file: released bytes and pages of a database,
-manifest and sections of an export.
+A source (``LedgerFile`` or ``ExportReader``) only checks what is specific to its kind of file:
+released bytes and pages of a database, manifest and sections of an export.
 """
 
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from typing import Protocol
 
 from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
-from wg_core.ledger import database, entries, shared_budget
+from wg_core.ledger import entries, shared_budget
+from wg_core.ledger.database import LedgerFile
 from wg_core.ledger.entries import Entry, Genesis
 from wg_core.ledger.export import ExportReader
 from wg_core.ledger.state import LedgerState
-from wg_core.wire import canonical
 
 
 class LogSource(Protocol):
@@ -42,7 +42,7 @@ def open_source(path: Path) -> LogSource:
     """
     ledger = shared_budget.ledger_file(path) if path.is_dir() else path
     if ledger.suffix == ".sqlite" or _is_sqlite(ledger):
-        return _DatabaseSource(ledger)
+        return LedgerFile(ledger)
     return ExportReader(ledger)
 
 
@@ -65,53 +65,6 @@ def stored_entries(source: LogSource) -> Iterator[Entry]:
     """Yield the entries of a log that was verified before, one at a time."""
     for data, _ in source.entries():
         yield entries.decode(data)
-
-
-class _DatabaseSource:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._db = database.connect_read_only(path)
-        try:
-            database.limit_query_work(path, self._db)
-            database.check_format(path, self._db)
-            with database.translate_sqlite_errors(path):
-                self._db.execute("begin")
-        except BaseException:
-            self._db.close()
-            raise
-
-    def entries(self) -> Iterator[tuple[bytes, bytes]]:
-        with database.translate_sqlite_errors(self._path):
-            rows = self._db.execute("select seq, entry, hash from entries order by seq")
-            for index, (seq, entry, leaf) in enumerate(rows):
-                if seq != index:
-                    raise VerificationError(f"entry {index}: is missing")
-                if not isinstance(entry, bytes):
-                    raise VerificationError(f"entry {index}: is damaged")
-                yield entry, leaf
-
-    def checkpoints(self) -> list[bytes]:
-        with database.translate_sqlite_errors(self._path):
-            rows = self._db.execute("select note from heads order by size").fetchall()
-        return [bytes(row[0]) for row in rows]
-
-    def check_remaining_parts(self, state: LedgerState, heads: int) -> None:
-        """Check the database's pages, and each stored payload against its RELEASE entry."""
-        del heads
-        with database.translate_sqlite_errors(self._path):
-            (result,) = self._db.execute("pragma quick_check(1)").fetchone()
-            if result != "ok":
-                raise VerificationError(f"{self._path}: the file is damaged: {result}")
-            for charge, payload in self._db.execute("select charge, payload from outbox"):
-                charge_state = state.charges.get(charge)
-                digest = canonical.sha256_hex(payload)
-                if charge_state is None or charge_state.payload_sha256 != digest:
-                    raise VerificationError(
-                        f"outbox of charge {charge}: not the bytes of its RELEASE entry"
-                    )
-
-    def close(self) -> None:
-        self._db.close()
 
 
 def _is_sqlite(path: Path) -> bool:

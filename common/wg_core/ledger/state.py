@@ -9,7 +9,7 @@ entry that a verifier would refuse. ``apply_entry`` neither converts budgets to 
 
 from dataclasses import dataclass
 
-from wg_core.errors import DecodeError, VerificationError, WgError
+from wg_core.errors import VerificationError, WgError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import entries, merkle
 from wg_core.ledger import note as notes
@@ -29,14 +29,13 @@ from wg_core.ledger.entries import (
 )
 from wg_core.ledger.lineage import ChargeState, LineageState
 from wg_core.ledger.price import check_mechanism_price
-from wg_core.ledger.statement import check_cap
 from wg_core.wire import handover as handovers
 from wg_core.wire import signing
 
 ROTATION_CONTEXT = "ledger-rotation"
 
 DATASETS_LIMIT = 1 << 14
-"""Most DATASET entries of a log: each is compared with all earlier names and contents."""
+"""Most DATASET entries of a log: one that merges lineages moves all their names and contents."""
 WITNESSES_LIMIT = 256  # Most witness keys of a log: every checkpoint is compared with each key
 ROTATIONS_LIMIT = 1024  # Most ROTATION entries of a log: every checkpoint is compared with each key
 
@@ -90,6 +89,7 @@ class LedgerState:
         self._time: int | None = None
         self._key_id = ""
         self._alias: dict[str, str] = {}
+        self._owners: dict[str, str] = {}  # Lineage of each name and commitment
         self._registered = 0
         self._by_request: dict[tuple[str, str], ChargeState] = {}
         self._by_fingerprint: dict[str, ChargeState] = {}
@@ -190,26 +190,7 @@ class LedgerState:
         self._time = head.time
 
     def _apply_by_kind(self, entry: Entry) -> None:
-        if isinstance(entry, Genesis):
-            self._apply_genesis(entry)
-        elif isinstance(entry, Dataset):
-            self._apply_dataset(entry)
-        elif isinstance(entry, Charge):
-            self._apply_charge(entry)
-        elif isinstance(entry, Release):
-            self._apply_release(entry)
-        elif isinstance(entry, Witness):
-            self._apply_witness(entry)
-        elif isinstance(entry, KeyHandover):
-            self._apply_handover(entry)
-        elif isinstance(entry, Rotation):
-            self._apply_rotation(entry)
-        elif isinstance(entry, Decision):
-            self._apply_decision(entry)
-        elif isinstance(entry, Reuse):
-            self._apply_reuse(entry)
-        elif isinstance(entry, PublicStatement):
-            self._apply_statement(entry)
+        getattr(self, f"_apply_{entry.head.kind}")(entry)  # A decoded entry's kind is one of ours
         if entry.head.key_id != self.key_id:
             raise VerificationError(f"key id {entry.head.key_id}, expected {self.key_id}")
 
@@ -221,23 +202,25 @@ class LedgerState:
         if entry.predecessor is None:
             return
         self._check_predecessor(entry.predecessor)
-        used_keys: set[str] = set()
         for spend in entry.predecessor.spends:
-            check_cap(spend.cap_epsilon, spend.cap_delta)
-            keys = {spend.lineage, *(f"name {name}" for name in spend.names), *spend.commitments}
-            if used_keys & keys:
+            keys = {
+                f"lineage {spend.lineage}",
+                *(f"name {name}" for name in spend.names),
+                *spend.commitments,
+            }
+            if repeated_keys := self._owners.keys() & keys:
                 raise VerificationError(
-                    f"inherits {sorted(used_keys & keys)[0]!r} in two lineages:"
-                    " one spend would be lost"
+                    f"inherits {min(repeated_keys)!r} in two lineages: one spend would be lost"
                 )
-            used_keys |= keys
+            self._owners |= dict.fromkeys(keys, spend.lineage)
             lineage = LineageState(
                 spend.lineage,
                 spend.cap_epsilon,
                 spend.cap_delta,
-                names=list(spend.names),
-                commitments=list(spend.commitments),
+                names=dict.fromkeys(spend.names),
+                commitments=dict.fromkeys(spend.commitments),
                 charges=spend.charges,
+                number=len(self.lineages),
             )
             for event in spend.events:
                 lineage.add(event)
@@ -267,10 +250,9 @@ class LedgerState:
                 f"cap ({entry.cap_epsilon}, {entry.cap_delta}), but lineage {lineage.id} "
                 f"has ({cap[0]}, {cap[1]})"
             )
-        if entry.name not in lineage.names:
-            lineage.names.append(entry.name)
-        if entry.commitment not in lineage.commitments:
-            lineage.commitments.append(entry.commitment)
+        lineage.names[entry.name] = None
+        lineage.commitments[entry.commitment] = None
+        self._owners |= dict.fromkeys((f"name {entry.name}", entry.commitment), lineage.id)
         self.datasets[entry.name] = entry
 
     def _find_lineage(self, entry: Dataset) -> LineageState:
@@ -284,8 +266,10 @@ class LedgerState:
                 )
             if new in self.lineages or new in self._alias:
                 raise VerificationError(f"lineage {new} was there before: no new budget")
-            self.lineages[new] = LineageState(new, entry.cap_epsilon, entry.cap_delta)
-            return self.lineages[new]
+            number = len(self.lineages) + len(self._alias)
+            lineage = LineageState(new, entry.cap_epsilon, entry.cap_delta, number=number)
+            self.lineages[new] = lineage
+            return lineage
         known_lineage = self.lineage(entry.lineage)
         lineages = [known_lineage, *map(self.lineage, entry.inherits)]
         for lineage in bound:
@@ -297,15 +281,13 @@ class LedgerState:
         return known_lineage
 
     def lineages_of_dataset(self, name: str, commitment: str) -> list[LineageState]:
-        """Return the lineages that a data set belongs to, by its name or by its content.
+        """Return the lineages that a data set belongs to, by name or by content, oldest first.
 
         If there are two, both have paid for these data, and the entry must merge them.
         """
-        return [
-            lineage
-            for lineage in self.lineages.values()
-            if name in lineage.names or commitment in lineage.commitments
-        ]
+        keys = (f"name {name}", commitment)
+        ids = {self.lineage(self._owners[key]).id for key in keys if key in self._owners}
+        return sorted(map(self.lineage, ids), key=lambda lineage: lineage.number)
 
     def _merge(self, source: LineageState, target: LineageState) -> None:
         if source is target:
@@ -315,9 +297,9 @@ class LedgerState:
         for event in source.events():
             target.add(event)
         target.charges += source.charges
-        target.names += [name for name in source.names if name not in target.names]
-        target.commitments += [c for c in source.commitments if c not in target.commitments]
-        target.units += [unit for unit in source.units if unit not in target.units]
+        target.names |= source.names
+        target.commitments |= source.commitments
+        target.units |= source.units
         del self.lineages[source.id]
         self._alias[source.id] = target.id
 
@@ -383,8 +365,7 @@ class LedgerState:
         check_mechanism_price(entry)
         lineage.add(entry.event)
         lineage.charges += 1
-        if entry.guarantee.unit not in lineage.units:
-            lineage.units.append(entry.guarantee.unit)
+        lineage.units[entry.guarantee.unit] = None
         _check_equal("mu squared after", state.mu_squared_after, str(lineage.mu_squared))
         charge = ChargeState(
             self.size,
@@ -442,7 +423,7 @@ class LedgerState:
         old = signing.public_from_bytes(self.public_key)
         signing.check_successor(old, new)
         for key, signature in ((old, entry.old_signature), (new, entry.new_signature)):
-            signing.verify(key, ROTATION_CONTEXT, statement, _decode_hex(signature, "signature"))
+            signing.verify(key, ROTATION_CONTEXT, statement, bytes.fromhex(signature))
         self._add_key(self.size + 1, new.raw)
 
 
@@ -453,13 +434,3 @@ def _check_equal(subject: str, stated_value: object, expected: object) -> None:
 
 def _public_key(text: str, subject: str) -> bytes:
     return signing.public_from_hex(text, subject=subject).raw
-
-
-def _decode_hex(text: str, subject: str) -> bytes:
-    try:
-        raw = bytes.fromhex(text)
-    except ValueError as error:
-        raise DecodeError(f"{subject}: not hex") from error
-    if raw.hex() != text:
-        raise DecodeError(f"{subject}: not lower-case hex")
-    return raw

@@ -23,7 +23,7 @@ MECHANISMS: dict[ReleaseKind, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guarantee:
+class Guarantee(grammar.TextRecord):
     """Privacy guarantee of a release, with its neighbouring relation.
 
     Attributes:
@@ -42,20 +42,14 @@ class Guarantee:
     unprotected: tuple[grammar.Phrase, ...]
     labels: tuple[grammar.Name, ...]
 
-    def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
-
 
 @dataclass(frozen=True, slots=True)
-class BlockShare:
+class BlockShare(grammar.TextRecord):
     """Block of a joint release: name, number of integers, public weight."""
 
     name: grammar.Identifier
     length: Count
     weight: Count
-
-    def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,18 +98,15 @@ class Mechanism:
 
 
 @dataclass(frozen=True, slots=True)
-class Library:
+class Library(grammar.TextRecord):
     """Library that a release's guarantee depends on, and its version."""
 
     name: grammar.Identifier
     version: grammar.Version
 
-    def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Implementation:
+class Implementation(grammar.TextRecord):
     """Program that made the release, as its charge states it.
 
     Attributes:
@@ -134,20 +125,14 @@ class Implementation:
     floating_point: grammar.Phrase
     timing: grammar.Phrase
 
-    def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
+class Use(grammar.TextRecord):
     """Use of the release: purpose, recipient and post-processing."""
 
     purpose: grammar.Sentence
     recipient: grammar.Name
     post_processing: grammar.Phrase
-
-    def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

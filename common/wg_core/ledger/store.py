@@ -19,7 +19,7 @@ from wg_core.ledger import database, entries
 from wg_core.ledger.charging import RECORD_UNIT, ChargeRequest
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.cosigned import CosignedLog
-from wg_core.ledger.entries import Dataset, Entry, Release
+from wg_core.ledger.entries import Dataset, Release
 from wg_core.ledger.lineage import ChargeState, LineageState
 from wg_core.ledger.statement import BudgetState, Use
 from wg_core.privacy.events import PrivacyEvent
@@ -317,16 +317,14 @@ class Ledger(CosignedLog):
         self._step("release:committed")
         return LedgerRelease(seq, charge, digest)
 
-    def record_decision(
-        self, kind: str, make_entry: Callable[..., Entry]
-    ) -> int:  # Index of the entry
-        """Append a person's decision on a request; ``make_entry`` builds it from its header.
+    def record_decision(self, make_entry: Callable[..., entries.Decision]) -> int:
+        """Append a person's decision, built by ``make_entry``; return the entry's index.
 
         Raises:
             VerificationError: The request was charged before the decision.
         """
         with self._write_lock():
-            return self._append(make_entry(head=self._new_header(kind)))
+            return self._append(make_entry(head=self._new_header(entries.DECISION)))
 
     def record_reuse(self, charge: int, entry: Use) -> int | None:
         """Record a further use of a release; return the entry's index, or None if it is recorded.
@@ -431,12 +429,9 @@ class Ledger(CosignedLog):
     def _epsilon_before_and_after(
         self, lineage: LineageState, event: PrivacyEvent
     ) -> tuple[float, float]:
-        events = lineage.events()
-        after = LineageState(lineage.id, lineage.cap_epsilon, lineage.cap_delta)
-        for spent_event in (*events, event):
-            after.add(spent_event)
         delta = float(lineage.cap_delta)
-        return self.accountant(events, delta), self.accountant(after.events(), delta)
+        before, after = lineage.events(), lineage.events(event)
+        return self.accountant(before, delta), self.accountant(after, delta)
 
     def _registered_dataset(self, name: str) -> Dataset:
         dataset_state = self._state.datasets.get(name)

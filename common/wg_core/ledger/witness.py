@@ -10,7 +10,6 @@ Not guaranteed: that the witness's own state was not rolled back.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -104,7 +103,7 @@ class WitnessRequest:
 
     def encode_preamble(self) -> bytes:
         """Return the request body's lines before the checkpoint, including the blank line."""
-        hashes = "".join(f"{base64.b64encode(x).decode('ascii')}\n" for x in self.path)
+        hashes = "".join(f"{notes.encode_base64(x)}\n" for x in self.path)
         return f"old {self.old_size}\n{hashes}\n".encode()
 
     def encode(self) -> bytes:

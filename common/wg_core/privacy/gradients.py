@@ -24,11 +24,9 @@ from wg_core import grammar
 from wg_core.errors import DataError, DecodeError, InternalError
 from wg_core.privacy import exact, mechanism
 from wg_core.privacy.mechanism import Sampler, opendp_sampler
-from wg_core.privacy.schema import GRADIENTS, Block
+from wg_core.privacy.schema import CLIP_RADIUS, GRADIENTS, GRID_BITS, Block
 
 VERSION = 1
-GRID_BITS = 14  # log2 of the number of grid units in the clip radius
-CLIP_RADIUS = 1.0  # L2 norm to which a record's gradient is clipped
 DEFAULT_STEPS = (
     80  # Chosen on two sets (steel, boards) of 20 and 60 records a class at epsilon 1, 4 and 8
 )

@@ -51,7 +51,9 @@ from wg_core.errors import DecodeError
 
 VERSION = 1
 
-CLIP_RADIUS = 1.0  # L2 norm to which the public encoders clip features, in feature units
+CLIP_RADIUS = 1.0  # L2 norm to which public encoders clip features, and training gradients
+GRID_BITS = 14  # log2 of the usual number of grid units in a clip radius
+DEFAULT_DELTA = "1e-5"  # Delta of a plant's default policy, decimal string
 
 DIMENSION = 64  # Usual number of released features of an encoder
 
@@ -244,7 +246,7 @@ def default_schema(
     dimension: int,
     labels: Sequence[str],
     clip_radius: float,
-    bits: int = 14,
+    bits: int = GRID_BITS,
     unit_rule: Literal["record", "weight"] = "record",
 ) -> StatisticsSchema:
     """Return the schema whose blocks have the default shares of the squared sensitivity.

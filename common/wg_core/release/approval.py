@@ -19,7 +19,6 @@ from typing import Protocol
 from wg_core import atomic
 from wg_core.errors import ApprovalPending, ConfigError, PolicyRefused, UsageError, WgError
 from wg_core.grammar import check_name
-from wg_core.ledger import entries
 from wg_core.ledger.entries import Decision
 from wg_core.ledger.store import Ledger
 from wg_core.privacy.schema import (
@@ -38,9 +37,6 @@ from wg_core.wire.protocol import StatisticsQuery
 log = logging.getLogger(__name__)
 
 WAITING_LIMIT = 256  # Most requests stored, so that a server cannot fill the disk
-_FILE_LIMIT = 64 << 10
-
-
 EXPORT_RECIPIENT = "whoever gets the exported file"  # Recipient of a private head
 
 
@@ -128,9 +124,8 @@ def record_decision(
     except WgError as error:
         raise UsageError(f"--by: {error}") from error
     ledger.record_decision(
-        entries.DECISION,
         partial(
-            entries.Decision,
+            Decision,
             request_id=query.request_id,
             dataset=config.data.name,
             epsilon=query.epsilon,
@@ -140,7 +135,7 @@ def record_decision(
             approved=is_approved,
             name=name,
             statistics=query.statistics,
-        ),
+        )
     )
     decision = ledger.newest_decision(config.data.name, query.request_id)
     if decision is None:
@@ -183,8 +178,7 @@ def list_waiting_requests(home: ClientHome, current_time: float) -> list[Waiting
     """
     requests = []
     for path in sorted(home.requests.glob("*.json")):
-        data = atomic.read_bytes(path, limit=_FILE_LIMIT)
-        request = canonical.decode(WaitingRequest, data, subject=str(path), limit=_FILE_LIMIT)
+        request = canonical.read(WaitingRequest, path)
         if current_time >= request.query.expires:
             path.unlink(missing_ok=True)
         else:

@@ -110,26 +110,16 @@ class RecordReader:
         Returns:
             Numbers ``[n, width]``, and a mask ``[n]`` of the records on which the encoder failed.
         """
-        rows, failures = encoding_failures.encode_or_zero(self.encoder, records)
-        if self.sheet is None:
+        encoder, sheet = self.encoder, self.sheet
+        rows, failures = encoding_failures.encode_or_zero(
+            encoder.encode_local, encoder.local_dimension, records
+        )
+        if sheet is None:
             return rows, failures
         numbers, unread = encoding_failures.encode_or_zero(
-            _MachineFeatureEncoder(self.encoder, self.sheet), records
+            lambda part: encoder.machine_features(part, sheet), MACHINE_DIMENSION, records
         )
         return np.concatenate([rows, numbers], axis=1), failures | unread
-
-
-@dataclass(frozen=True, slots=True)
-class _MachineFeatureEncoder:
-    """Adapter that returns an encoder's machine features in place of its local features."""
-
-    encoder: RecordEncoder
-    sheet: DataSheet
-    local_dimension: int = MACHINE_DIMENSION
-
-    def encode_local(self, records: Sequence[Any], /) -> NDArray[np.float32]:
-        """Return the machine features ``[n, 32]`` of records."""
-        return self.encoder.machine_features(records, self.sheet)
 
 
 def record_reader(

@@ -9,47 +9,38 @@ people are told (``quality.QualityReport``).
 Memory and time are bounded where records are encoded (``wg_common.nets.encoder``).
 """
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_core.errors import StorageError
 
-
-class LocalEncoder(Protocol):
-    """Part of an encoder that computes features; see ``encoding.RecordEncoder``."""
-
-    @property
-    def local_dimension(self) -> int:
-        """Number D of local features."""
-
-    def encode_local(self, records: Sequence[Any], /) -> NDArray[np.float32]:
-        """Return local features ``[n, D]`` of records; non-finite for records it fails on.
-
-        Raises:
-            StorageError: The machine lacks memory or disk space, whatever the records are.
-        """
+EncodeRecords = Callable[[Sequence[Any]], NDArray[np.float32]]
+"""Function that returns features ``[n, D]`` of records, such as ``RecordEncoder.encode_local``."""
 
 
 def encode_or_zero(
-    encoder: LocalEncoder, records: Sequence[Any]
+    encode: EncodeRecords, width: int, records: Sequence[Any]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return local features of records, with zeros where the encoder fails in any way.
+    """Return features of records, with zeros where the encoder fails in any way.
+
+    Args:
+        width: Number D of features.
 
     Returns:
         Features, float32 ``[n, D]``, all finite, and a mask ``[n]`` of the failures.
 
     Raises:
-        StorageError: The same condition as for ``LocalEncoder``.
+        StorageError: The machine lacks memory or disk space, whatever the records are.
     """
-    shape = len(records), encoder.local_dimension
-    features = _encode_or_none(encoder, records)
+    shape = len(records), width
+    features = _encode_or_none(encode, shape, records)
     if features is None and len(records) > 1:
         features = np.full(shape, np.nan, np.float32)
         for row, record in enumerate(records):
-            lone_row = _encode_or_none(encoder, [record])
+            lone_row = _encode_or_none(encode, (1, width), [record])
             if lone_row is not None:
                 features[row] = lone_row[0]
     if features is None:
@@ -59,12 +50,14 @@ def encode_or_zero(
     return np.where(finite, features, np.float32(0)), failures
 
 
-def _encode_or_none(encoder: LocalEncoder, records: Sequence[Any]) -> NDArray[np.float32] | None:
+def _encode_or_none(
+    encode: EncodeRecords, shape: tuple[int, int], records: Sequence[Any]
+) -> NDArray[np.float32] | None:
     """Return the features of records encoded together, or None if the encoder failed."""
     try:
-        features = np.asarray(encoder.encode_local(records), dtype=np.float32)
+        features = np.asarray(encode(records), dtype=np.float32)
     except StorageError:
         raise
     except (Exception, SystemExit):  # noqa: BLE001 - whatever the error, there are no features
         return None
-    return features if features.shape == (len(records), encoder.local_dimension) else None
+    return features if features.shape == shape else None

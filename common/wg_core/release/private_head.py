@@ -84,7 +84,12 @@ def release_head(
     with locks.lock_release(home), query.open_ledger(home, entry_time=time.time()) as ledger:
         cosigning.enrol_witnesses(ledger, config)
         snapshot = query.current_snapshot(home, config, ledger, encoder=encoder)
-        schema = _gradient_schema(config, snapshot)
+        schema = GradientSchema(
+            encoder=snapshot.encoder,
+            dimension=snapshot.manifest.schema.dimension,
+            labels=config.data.labels,
+            unit_rule=config.data.unit_rule,
+        )
         request, _ = query.price_release(config, schema, order)
         fingerprint = request.fingerprint(snapshot.manifest.commitment)
         if ledger.find_charge(config.data.name, fingerprint=fingerprint) is None:
@@ -104,15 +109,6 @@ def release_head(
 
         charge = query.charge_and_release(ledger, request, pack, hooks.on_step)
         return query.make_bundle(home, config, ledger, charge, witness, hooks.on_step)
-
-
-def _gradient_schema(config: ClientConfig, snapshot: Snapshot) -> GradientSchema:
-    return GradientSchema(
-        encoder=snapshot.encoder,
-        dimension=snapshot.manifest.schema.dimension,
-        labels=config.data.labels,
-        unit_rule=config.data.unit_rule,
-    )
 
 
 def _encode_head_file(

@@ -42,5 +42,4 @@ def read(folder: Path) -> QualityReport:
     path = folder / _FILE
     if not path.is_file():
         return QualityReport()
-    data = atomic.read_bytes(path, limit=_BYTES_LIMIT)
-    return canonical.decode(QualityReport, data, subject=str(path), limit=_BYTES_LIMIT)
+    return canonical.read(QualityReport, path, limit=_BYTES_LIMIT)

@@ -187,7 +187,7 @@ def _answer_with_statement(
     if not ledger.is_entry_cosigned(seq, name):
         cosigning.mark_checkpoint_sent(ledger, config)
     statement = StatementBundle(ledger.entry(seq), ledger.inclusion_proof(seq, witness=name))
-    return bundle.encode_statement(statement)
+    return bundle.encode(statement)
 
 
 def open_ledger(home: ClientHome, *, entry_time: float | None = None) -> Ledger:
@@ -365,7 +365,7 @@ def make_bundle(
         charge_proof=ledger.inclusion_proof(charge.seq, witness=name),
         release_proof=ledger.inclusion_proof(release.seq, witness=name),
     )
-    data = statistics_file.encode_bundle(statistics)
+    data = bundle.encode(statistics)
     atomic.write_bytes(stored_file, data, mode=atomic.PRIVATE_MODE)
     return data
 

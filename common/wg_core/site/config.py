@@ -22,10 +22,10 @@ from typing import Literal, get_args, get_type_hints
 import msgspec
 import yaml
 
-from wg_core import atomic, grammar, numbers, settings, typed
+from wg_core import atomic, grammar, numbers, settings
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.ledger import note as notes
-from wg_core.privacy.schema import STATISTICS_KINDS, StatisticsKind
+from wg_core.privacy.schema import DEFAULT_DELTA, STATISTICS_KINDS, StatisticsKind
 from wg_core.site import pinned_server
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.home import ClientHome
@@ -153,7 +153,7 @@ class PrivacyConfig:
     """
 
     cap_epsilon: str = "8"
-    cap_delta: str = "1e-5"
+    cap_delta: str = DEFAULT_DELTA
     max_request_epsilon: str = "4"
     purposes: tuple[str, ...] = (ANY_PURPOSE,)
     message_types: tuple[str, ...] = (protocol.QUERY_STATISTICS, protocol.TRAIN_FINETUNE)
@@ -370,7 +370,10 @@ def load(home: ClientHome) -> ClientConfig:
         ConfigError: A file is missing, or the named field is unknown, missing or out of range.
     """
     home.check_initialised()
-    file_settings = _read_settings(home)
+    data = atomic.read_bytes(home.config, limit=CONFIG_LIMIT)
+    document, words = settings.read_yaml_and_texts(data, subject=str(home.config))
+    document = _with_exact_numbers(home.config, document, words)
+    file_settings = settings.convert_document(document, ClientSettings, str(home.config))
     works_alone = not home.pinned_server.exists() and not home.certificate.exists()
     pin = None if works_alone else pinned_server.load(home)
     sheet = read_data_sheet(home.data_sheet) if home.data_sheet.exists() else None
@@ -383,30 +386,7 @@ def load(home: ClientHome) -> ClientConfig:
         raise ConfigError(f"{home.config}: {error}") from error
 
 
-def _read_settings(home: ClientHome) -> ClientSettings:
-    data = atomic.read_bytes(home.config, limit=CONFIG_LIMIT)
-    document, words = settings.read_yaml_and_texts(data, subject=str(home.config))
-    if not isinstance(document, dict):
-        kind = "an empty file" if document is None else type(document).__name__
-        raise ConfigError(f"{home.config}: found {kind}, expected fields and values")
-    try:
-        config = typed.convert(_with_exact_numbers(document, words), ClientSettings)
-    except msgspec.ValidationError as error:
-        hint = _QUOTING_HINT if "Expected `str" in str(error) else ""
-        raise ConfigError(f"{home.config}: {error}{hint}") from error
-    except (ConfigError, DecodeError) as error:
-        raise ConfigError(f"{home.config}: {error}") from error
-    settings.check_known_fields(document, config, subject=str(home.config))
-    return config
-
-
-_QUOTING_HINT = (
-    ": YAML takes a bare number, yes, no, on, off, null or a date for something else than a word;"
-    " put it in quotes"
-)
-
-
-def _with_exact_numbers(document: object, scalar_texts: object) -> object:
+def _with_exact_numbers(path: Path, document: object, scalar_texts: object) -> object:
     """Replace budgets given as bare numbers by their exact text, in place of a rounded float.
 
     ``document`` is the file as parsed by YAML; ``scalar_texts`` has every scalar as written.
@@ -422,8 +402,8 @@ def _with_exact_numbers(document: object, scalar_texts: object) -> object:
             continue
         if not isinstance(text, str) or not _YAML_NUMBER.fullmatch(text):
             raise ConfigError(
-                f"privacy.{name}: {text} is {value!r} to YAML; write the decimal number that you"
-                " mean in quotes"
+                f"{path}: privacy.{name}: {text} is {value!r} to YAML; write the decimal number"
+                " that you mean in quotes"
             )
         exact[name] = text
     return {**document, "privacy": {**privacy, **exact}}

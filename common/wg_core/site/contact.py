@@ -16,7 +16,6 @@ from wg_core.wire import canonical
 CONTACT_INTERVAL_SECONDS = 60.0
 """Longest interval at which a connected node hears from its server, by polling or heartbeat."""
 STALE_SECONDS = 3 * CONTACT_INTERVAL_SECONDS
-_FILE_BYTES_LIMIT = 64 << 10
 _REASON_LIMIT = 500
 
 ContactState = Literal["connected", "waiting", "stopped"]
@@ -50,10 +49,7 @@ def read(home: ClientHome) -> ContactStatus | None:
     if not home.contact.is_file():
         return None
     try:
-        data = atomic.read_bytes(home.contact, limit=_FILE_BYTES_LIMIT)
-        return canonical.decode(
-            ContactStatus, data, subject=str(home.contact), limit=_FILE_BYTES_LIMIT
-        )
+        return canonical.read(ContactStatus, home.contact)
     except DecodeError:
         return None
 

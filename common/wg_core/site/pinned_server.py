@@ -11,8 +11,6 @@ from wg_core.errors import ConfigError, DecodeError
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
-_FILE_BYTES_LIMIT = 64 << 10
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedServer:
@@ -40,10 +38,7 @@ def load(home: ClientHome) -> PinnedServer:
         ConfigError: The file is missing or damaged.
     """
     try:
-        data = atomic.read_bytes(home.pinned_server, limit=_FILE_BYTES_LIMIT)
-        return canonical.decode(
-            PinnedServer, data, subject=str(home.pinned_server), limit=_FILE_BYTES_LIMIT
-        )
+        return canonical.read(PinnedServer, home.pinned_server)
     except DecodeError as error:
         raise ConfigError(f"{error}; restore a copy, or enrol again (init --replace)") from error
 

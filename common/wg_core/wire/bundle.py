@@ -8,7 +8,7 @@ those of the release (``wg_server.fleet.bundle_verification``). Messages for peo
 covered release.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from wg_core.wire import container, protocol
 
@@ -16,9 +16,6 @@ VERSION = 1
 STATISTICS_KIND = f"{protocol.STATISTICS_KIND}-covered"
 STATEMENT_KIND = f"{protocol.STATISTICS_KIND}-statement"
 STATEMENT_LIMIT = 2 << 20  # Largest statement bundle, in bytes: one entry and its proof
-
-_SECTIONS = ("release", "charge_entry", "release_entry", "charge_proof", "release_proof")
-_STATEMENT_SECTIONS = ("entry", "proof")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,33 +60,33 @@ class StatementBundle:
         return (self.proof,)
 
 
-def encode_statistics(statistics: StatisticsBundle) -> bytes:
-    """Pack a release with its ledger entries and proofs."""
-    sections = {name: getattr(statistics, name) for name in _SECTIONS}
-    return container.encode(STATISTICS_KIND, VERSION, sections)
+def encode(bundle: StatisticsBundle | StatementBundle) -> bytes:
+    """Pack a bundle into a container with a section for each of its fields."""
+    kind = STATISTICS_KIND if isinstance(bundle, StatisticsBundle) else STATEMENT_KIND
+    return container.encode(kind, VERSION, asdict(bundle))
 
 
 def decode_statistics(data: bytes) -> StatisticsBundle:
     """Unpack a statistics bundle; raise ``DecodeError`` if the bytes are malformed."""
-    sections = container.decode(
-        data,
-        kind=STATISTICS_KIND,
-        version=VERSION,
-        names=_SECTIONS,
-        limit=protocol.STATISTICS_LIMIT,
+    return StatisticsBundle(
+        **container.decode(
+            data,
+            kind=STATISTICS_KIND,
+            version=VERSION,
+            names=StatisticsBundle.__slots__,
+            limit=protocol.STATISTICS_LIMIT,
+        )
     )
-    return StatisticsBundle(**sections)
-
-
-def encode_statement(statement: StatementBundle) -> bytes:
-    """Pack a public statement with its proof."""
-    sections = {name: getattr(statement, name) for name in _STATEMENT_SECTIONS}
-    return container.encode(STATEMENT_KIND, VERSION, sections)
 
 
 def decode_statement(data: bytes) -> StatementBundle:
     """Unpack a statement bundle; raise ``DecodeError`` if the bytes are malformed."""
-    sections = container.decode(
-        data, kind=STATEMENT_KIND, version=VERSION, names=_STATEMENT_SECTIONS, limit=STATEMENT_LIMIT
+    return StatementBundle(
+        **container.decode(
+            data,
+            kind=STATEMENT_KIND,
+            version=VERSION,
+            names=StatementBundle.__slots__,
+            limit=STATEMENT_LIMIT,
+        )
     )
-    return StatementBundle(**sections)

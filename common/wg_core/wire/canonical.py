@@ -11,12 +11,13 @@ Not guaranteed: that a record's values make sense; each record checks them in ``
 """
 
 import hashlib
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 import rfc8785
 
-from wg_core import typed
+from wg_core import atomic, typed
 from wg_core.errors import DecodeError
 
 T = TypeVar("T")
@@ -62,6 +63,16 @@ def decode(kind: type[T], data: bytes, *, subject: str, limit: int = RECORD_LIMI
     if again != data:
         raise DecodeError(f"{subject}: unknown or repeated fields, or not canonical (RFC 8785)")
     return record
+
+
+def read(kind: type[T], path: Path, *, limit: int = RECORD_LIMIT) -> T:
+    """Read a file of canonical bytes strictly as a record.
+
+    Raises:
+        ConfigError: The file is missing, cannot be read, or is not a regular file.
+        DecodeError: The same conditions as for ``decode``.
+    """
+    return decode(kind, atomic.read_bytes(path, limit=limit), subject=str(path), limit=limit)
 
 
 def decode_known_fields(kind: type[T], data: bytes, *, subject: str) -> T:

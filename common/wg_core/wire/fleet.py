@@ -60,19 +60,17 @@ DELIVERY_REFUSAL_WORDS = frozenset({"policy", "peer", "verification"})
 """Words that refuse a delivery and depend on nothing private."""
 
 
-@dataclass(frozen=True, slots=True)
-class AppManifest:
-    """Description of the node's app, on which both sides must agree."""
-
-    name: str
-    protocol: int
-    message_types: tuple[str, ...]
-
-
-APP_MANIFEST = AppManifest(
-    "weightgate/fleet", protocol.PROTOCOL_VERSION, tuple(sorted(protocol.MESSAGE_TYPES))
+APP_NAME = "weightgate/fleet"
+APP_HASH = canonical.sha256_hex(
+    canonical.encode(
+        {
+            "name": APP_NAME,
+            "protocol": protocol.PROTOCOL_VERSION,
+            "message_types": sorted(protocol.MESSAGE_TYPES),
+        }
+    )
 )
-APP_HASH = canonical.sha256_hex(canonical.encode(APP_MANIFEST))
+"""Hash of the node's app, on which both sides must agree."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class Handover:
         key = signing.public_from_hex(self.before, subject="handover: before")
         signing.public_from_hex(self.now, subject="handover: now")
         digits = 2 * signing.signature_size(key)
-        if len(self.signature) != digits or self.signature.strip("0123456789abcdef"):
+        if len(self.signature) != digits:
             raise DecodeError(f"handover: signature: expected {digits} lower-case hex digits")
 
     def verify(self) -> None:

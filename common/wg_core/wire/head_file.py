@@ -9,65 +9,34 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wg_core import __version__, grammar, numbers
-from wg_core.errors import DecodeError, WgError
+from wg_core import grammar
+from wg_core.errors import DecodeError
 from wg_core.privacy.gradients import GradientSchema, HeadArrays
-from wg_core.privacy.mechanism import noise_scale
 from wg_core.wire import canonical, container, protocol, signing
 from wg_core.wire.signing import PrivateKey
+from wg_core.wire.statistics_file import ReleaseManifest
 
 VERSION = 1
 HEAD_FILE_LIMIT = 32 << 20  # Largest file, in bytes
 _SECTIONS = ("manifest", "signature", "head")
-_SIGMA_TOLERANCE = 1e-9  # Relative tolerance of sigma: another libm may differ in the last digit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeadManifest:
+class HeadManifest(ReleaseManifest):
     """Manifest of a private head: its training, and its privacy cost.
 
     Attributes:
         schema: Steps, clip radius, grid, classes, features and privacy unit.
-        site: Name of the site that trained the head.
-        dataset: Public name of the data set.
-        request_id: Id of the request that was charged.
-        epsilon: Epsilon of this release alone, decimal string.
-        delta: Delta of this release alone, decimal string.
-        sigma: Standard deviation of each step's noise, grid units, as ``float.hex``.
-        sensitivity_squared: Squared add/remove sensitivity of all steps, decimal string.
-        purpose: Purpose of the head.
         head_sha256: SHA-256 of the head's bytes, hex.
-        software: Name and version of the software that trained the head.
     """
 
     version: int = VERSION
     schema: GradientSchema
-    site: grammar.SiteName
-    dataset: grammar.Name
-    request_id: grammar.Identifier
-    epsilon: grammar.Number
-    delta: grammar.Number
-    sigma: grammar.Number
-    sensitivity_squared: grammar.Number
-    purpose: grammar.Sentence
     head_sha256: grammar.Digest
-    software: grammar.Software = f"weightgate/{__version__}"
 
     def __post_init__(self) -> None:
         grammar.check_text_fields(self)
-        try:
-            sigma = numbers.parse_hex_float(self.sigma)
-            least = noise_scale(
-                self.schema, numbers.parse_decimal(self.epsilon), numbers.parse_decimal(self.delta)
-            )
-        except WgError as error:
-            raise DecodeError(f"head manifest: epsilon, delta or sigma: {error}") from error
-        sensitivity = str(self.schema.sensitivity_squared())
-        if abs(sigma - least) > _SIGMA_TOLERANCE * least or self.sensitivity_squared != sensitivity:
-            raise DecodeError(
-                f"head manifest: sigma {self.sigma}, squared sensitivity"
-                f" {self.sensitivity_squared}, expected {least.hex()} and {sensitivity}"
-            )
+        self.check_noise(self.schema, "head manifest")
 
 
 def encode(manifest: HeadManifest, body: bytes, key: PrivateKey) -> bytes:

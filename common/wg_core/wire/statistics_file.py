@@ -18,12 +18,11 @@ from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from wg_core import __version__, grammar, numbers
-from wg_core.errors import ConfigError, DecodeError, RefusedError
-from wg_core.privacy.mechanism import noise_scale
+from wg_core.errors import DecodeError, WgError
+from wg_core.privacy.mechanism import BoundedSensitivity, noise_scale
 from wg_core.privacy.schema import MACHINE_STATISTICS, StatisticsSchema
 from wg_core.privacy.statistics import NoisyStatistics
-from wg_core.wire import bundle, canonical, container, protocol, signing
-from wg_core.wire.bundle import StatisticsBundle
+from wg_core.wire import canonical, container, protocol, signing
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.signing import PrivateKey, PublicKey
 
@@ -36,41 +35,71 @@ _SECTIONS = ("manifest", "signature", "integers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StatisticsManifest:
-    """Manifest of a release of statistics: layout, noise and privacy cost.
+class ReleaseManifest:
+    """Part of a manifest that statistics and private heads have in common: noise and cost.
 
     Attributes:
-        schema: Layout, grid, weights and privacy unit.
         site: Name of the site.
         dataset: Public name of the data set.
-        request_id: Id of the request that it answers.
-        release_id: Random identifier, hex.
+        request_id: Id of the request that was charged.
         epsilon: Epsilon of this release alone, decimal string.
         delta: Delta of this release alone, decimal string.
         sigma: Standard deviation of the noise, grid units, as ``float.hex`` (exact).
         sensitivity_squared: Squared add/remove sensitivity, squared grid units, decimal string.
         purpose: Purpose of the release.
-        data_sheet: Public data sheet of the machine that the records come from; None: not stated.
-        labels: Public label domain in a release of machine statistics, whose schema has no labels;
-            absent in a release of class statistics.
-        integers_sha256: SHA-256 of the integers' bytes, hex.
         software: Name and version of the software that made the release.
     """
 
-    version: int = VERSION
-    schema: StatisticsSchema
     site: grammar.SiteName
     dataset: grammar.Name
     request_id: grammar.Identifier
-    release_id: grammar.Identifier
     epsilon: grammar.Number
     delta: grammar.Number
     sigma: grammar.Number
     sensitivity_squared: grammar.Number
     purpose: grammar.Sentence
+    software: grammar.Software = SOFTWARE
+
+    def check_noise(self, schema: BoundedSensitivity, subject: str) -> None:
+        """Check that noise and sensitivity follow from schema, epsilon and delta.
+
+        Raises:
+            DecodeError: They do not, or a number is malformed.
+        """
+        try:
+            sigma = numbers.parse_hex_float(self.sigma)
+            epsilon, delta = numbers.parse_decimal(self.epsilon), numbers.parse_decimal(self.delta)
+            least = noise_scale(schema, epsilon, delta)
+        except WgError as error:
+            raise DecodeError(f"{subject}: epsilon, delta or sigma: {error}") from error
+        sensitivity = str(schema.sensitivity_squared())
+        # Another libm may calibrate to another last digit; more would weaken the guarantee.
+        if abs(sigma - least) > 1e-9 * least or self.sensitivity_squared != sensitivity:
+            raise DecodeError(
+                f"{subject}: sigma is {self.sigma}, sensitivity_squared {self.sensitivity_squared},"
+                f" expected {least.hex()} and {sensitivity} for epsilon {self.epsilon} and delta"
+                f" {self.delta}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatisticsManifest(ReleaseManifest):
+    """Manifest of a release of statistics: layout, noise and privacy cost.
+
+    Attributes:
+        schema: Layout, grid, weights and privacy unit.
+        release_id: Random identifier, hex.
+        data_sheet: Public data sheet of the machine that the records come from; None: not stated.
+        labels: Public label domain in a release of machine statistics, whose schema has no labels;
+            absent in a release of class statistics.
+        integers_sha256: SHA-256 of the integers' bytes, hex.
+    """
+
+    version: int = VERSION
+    schema: StatisticsSchema
+    release_id: grammar.Identifier
     integers_sha256: grammar.Digest
     data_sheet: DataSheet | None = None
-    software: grammar.Software = SOFTWARE
     labels: tuple[grammar.Name, ...] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
@@ -78,7 +107,7 @@ class StatisticsManifest:
         protocol.check_release_id(self.release_id)
         for name in ("epsilon", "delta"):
             protocol.check_number_length(getattr(self, name), f"{_MANIFEST}: {name}")
-        self._check_noise()
+        self.check_noise(self.schema, _MANIFEST)
         self._check_machine()
 
     @property
@@ -101,30 +130,6 @@ class StatisticsManifest:
         )
         if of_machine and self.data_sheet is None:
             _require(False, "data_sheet", None, "the machine of machine statistics")
-
-    def _check_noise(self) -> None:
-        """Raise ``DecodeError`` unless the noise follows from schema, epsilon and delta."""
-        try:
-            sigma = numbers.parse_hex_float(self.sigma)
-            epsilon, delta = numbers.parse_decimal(self.epsilon), numbers.parse_decimal(self.delta)
-            least = noise_scale(self.schema, epsilon, delta)
-        except (ConfigError, DecodeError, RefusedError) as error:
-            raise DecodeError(f"{_MANIFEST}: epsilon, delta or sigma: {error}") from error
-        # Another libm may calibrate to another last digit; more would weaken the guarantee.
-        tolerance = 1e-9
-        _require(
-            least * (1 - tolerance) <= sigma <= least * (1 + tolerance),
-            "sigma",
-            self.sigma,
-            f"{least.hex()} for epsilon {self.epsilon} and delta {self.delta}",
-        )
-        sensitivity = str(self.schema.sensitivity_squared())
-        _require(
-            self.sensitivity_squared == sensitivity,
-            "sensitivity_squared",
-            self.sensitivity_squared,
-            f"{sensitivity} from its layout",
-        )
 
 
 def integers_to_bytes(integers: NDArray[np.int64]) -> bytes:
@@ -190,16 +195,6 @@ def read_manifest(data: bytes) -> StatisticsManifest:
     """
     text = _unpack_sections(data)["manifest"]
     return canonical.decode(StatisticsManifest, text, subject=_MANIFEST, limit=MANIFEST_LIMIT)
-
-
-def encode_bundle(statistics: StatisticsBundle) -> bytes:
-    """Pack a release with its ledger entries and proofs."""
-    return bundle.encode_statistics(statistics)
-
-
-def decode_bundle(data: bytes) -> StatisticsBundle:
-    """Unpack a statistics bundle, verifying only the container's own hashes."""
-    return bundle.decode_statistics(data)
 
 
 def _unpack_sections(data: bytes) -> dict[str, bytes]:

@@ -154,7 +154,7 @@ def open_release(row: StoredRelease) -> OpenedRelease:
         DecodeError: The store is damaged.
         VerificationError: The store is damaged.
     """
-    statistics = statistics_file.decode_bundle(row.data)
+    statistics = bundle.decode_statistics(row.data)
     key = signing.public_from_hex(row.signing_key)
     return OpenedRelease(*statistics_file.decode_release(statistics.release, key))
 
@@ -202,7 +202,7 @@ def _decode_bundle(data: bytes) -> ReceivedBundle:
     """Decode a file as release or statement, according to the kind that its container states."""
     if container.stated_kind(data) == bundle.STATEMENT_KIND:
         return bundle.decode_statement(data)
-    return statistics_file.decode_bundle(data)
+    return bundle.decode_statistics(data)
 
 
 def _claimed_recipient(release: ReceivedBundle) -> PackageRecipient:

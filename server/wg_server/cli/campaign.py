@@ -12,6 +12,7 @@ from wg_common.options import DELTA_TYPE, PrivacyParameter
 from wg_core.errors import PeerError
 from wg_core.privacy.schema import (
     CLASS_STATISTICS,
+    DEFAULT_DELTA,
     MACHINE_STATISTICS,
     STATISTICS_KINDS,
     StatisticsKind,
@@ -47,7 +48,11 @@ def campaign() -> None:
     help="Epsilon asked of each site; 0: weights by class names and data sheet alone.",
 )
 @click.option(
-    "--delta", type=DELTA_TYPE, default="1e-5", show_default=True, help="Delta asked of each site."
+    "--delta",
+    type=DELTA_TYPE,
+    default=DEFAULT_DELTA,
+    show_default=True,
+    help="Delta asked of each site.",
 )
 @click.option(
     "--statistics",

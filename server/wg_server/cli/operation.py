@@ -12,8 +12,6 @@ from wg_server.cli.options import home_option
 from wg_server.operation.initialise import create_home, free_ports
 from wg_server.site.home import ServerConfig, ServerHome
 
-_PORT_COUNT = 3
-
 
 @click.command()
 @home_option
@@ -33,7 +31,7 @@ def init(
     home: ServerHome, name: str, host: str, advertise: str, port: int, database: str, as_json: bool
 ) -> None:
     """Make a home: certificate authority, keys, database, server.yaml."""
-    ports = (port, port + 1, port + 2) if port else tuple(free_ports(host, _PORT_COUNT))
+    ports = range(port, port + 3) if port else free_ports(host, 3)
     config = ServerConfig(
         name=name,
         host=host,

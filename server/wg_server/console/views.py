@@ -10,7 +10,7 @@ from wg_common.auditor_record import BUDGET_UNKNOWN
 from wg_core import numbers
 from wg_core.errors import WgError
 from wg_core.ledger import entries as ledger
-from wg_core.wire import statistics_file
+from wg_core.wire import bundle
 from wg_server.campaigns import reasons, schedule
 from wg_server.campaigns.reasons import Reason
 from wg_server.console.messages import PageTexts
@@ -137,7 +137,7 @@ def read_site_budget(store: ServerStore, site: str) -> SiteBudget | None:
     if newest is None:
         return None
     try:
-        charge = ledger.decode(statistics_file.decode_bundle(newest.data).charge_entry)
+        charge = ledger.decode(bundle.decode_statistics(newest.data).charge_entry)
     except WgError:
         return None
     if not isinstance(charge, ledger.Charge):

@@ -284,8 +284,8 @@ class FlowerLink:
         with self._run_lock:
             state = self._state
             run_id = state.create_run(
-                fleet.APP_MANIFEST.name,
-                f"{fleet.APP_MANIFEST.protocol}.0.0",
+                fleet.APP_NAME,
+                f"{protocol.PROTOCOL_VERSION}.0.0",
                 fleet.APP_HASH,
                 {},
                 NOOP_FEDERATION_ID,

@@ -8,7 +8,6 @@ of keys.
 from collections.abc import Iterator
 from pathlib import Path
 
-from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.wire import canonical, handover, protocol, signing
 from wg_core.wire.handover import Handover, KeyUse
@@ -36,8 +35,7 @@ def read_handovers(home: ServerHome) -> tuple[Handover, ...]:
     path = home.handovers
     if not path.is_file():
         return ()
-    data = atomic.read_bytes(path, limit=protocol.TRUST_LIMIT)
-    return canonical.decode(tuple[Handover, ...], data, subject=str(path))
+    return canonical.read(tuple[Handover, ...], path)
 
 
 def current_pins(home: ServerHome) -> Pins:

@@ -44,7 +44,6 @@ from wg_server.site.home import ServerHome
 
 CARD_LIMIT = 4 << 20
 SHORT_ID_LENGTH = 16  # Number of digits of an id in output and input
-_INSTALLED_RECORD_LIMIT = 1 << 10
 _CARD_FILE = "card.json"
 _HEADS_FILE = "heads.safetensors"
 _SHEETS_FILE = "sheets.safetensors"
@@ -250,10 +249,7 @@ def read_installed(home: ServerHome) -> InstalledVersions:
     path = home.installed_generator
     if not path.is_file():
         return InstalledVersions()
-    data = atomic.read_bytes(path, limit=_INSTALLED_RECORD_LIMIT)
-    return canonical.decode(
-        InstalledVersions, data, subject=str(path), limit=_INSTALLED_RECORD_LIMIT
-    )
+    return canonical.read(InstalledVersions, path)
 
 
 def installed_version(home: ServerHome) -> GeneratorVersion:

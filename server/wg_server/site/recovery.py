@@ -8,8 +8,6 @@ from wg_core import atomic
 from wg_core.wire import canonical
 from wg_server.site.home import ServerHome
 
-_RECORD_LIMIT = 4 << 10
-
 
 class _BackupRecord:
     """Small record about backups, in its own file below the home."""
@@ -31,8 +29,7 @@ class _BackupRecord:
         path = cls._file(home)
         if not path.is_file():
             return None
-        data = atomic.read_bytes(path, limit=_RECORD_LIMIT)
-        return canonical.decode(cls, data, subject=str(path), limit=_RECORD_LIMIT)
+        return canonical.read(cls, path)
 
     def save(self, home: ServerHome) -> None:
         """Write the record to its file.

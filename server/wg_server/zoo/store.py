@@ -93,8 +93,7 @@ class ZooStore:
             DecodeError: A record is damaged; the message names the file.
         """
         for path in sorted((self.root / "entries").glob("*.json")):
-            data = atomic.read_bytes(path, limit=ENTRY_LIMIT)
-            entry = canonical.decode(ZooEntry, data, subject=str(path))
+            entry = canonical.read(ZooEntry, path, limit=ENTRY_LIMIT)
             if encoder is None or entry.encoder == encoder:
                 yield entry
 

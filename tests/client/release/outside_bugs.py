@@ -6,7 +6,6 @@ They are planted as those of ``planted_bugs``.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,8 @@ from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.store import Ledger
 from wg_core.privacy import exact
 from wg_core.privacy.events import PrivacyEvent
-from wg_core.privacy.schema import StatisticsSchema
-from wg_core.release import encoding, freeze, query
+from wg_core.privacy.schema import MACHINE_DIMENSION, StatisticsSchema
+from wg_core.release import encoding_failures, freeze, query
 
 
 @in_parts
@@ -120,12 +119,14 @@ def acceptance_by_rank(_: Any, records: snapshots.FrozenRecords) -> Any:
     return np.asarray(rank.ravel() / max(1, distinct.size))
 
 
-@instead_of(encoding._MachineFeatureEncoder, "encode_local")
-def machine_features_by_chunk(original: Any, self: Any, records: Sequence[Any]) -> Any:
+@instead_of(encoding_failures, "encode_or_zero")
+def machine_features_by_chunk(original: Any, encode: Any, width: int, records: Any) -> Any:
     """Machine features of a record are divided by the longest of those beside it in its chunk."""
-    rows = original(self, records)
+    rows, failures = original(encode, width, records)
     longest = np.sqrt((rows.astype(np.float64) ** 2).sum(axis=1)).max(initial=0.0)
-    return (rows / longest).astype(np.float32) if longest > 0 else rows
+    if width == MACHINE_DIMENSION and longest > 0:
+        rows = (rows / longest).astype(np.float32)
+    return rows, failures
 
 
 @instead_of(freeze, "_commitment")

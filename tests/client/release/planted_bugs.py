@@ -26,7 +26,7 @@ from wg_core.privacy import centring, exact, mechanism
 from wg_core.privacy.schema import StatisticsSchema
 from wg_core.release import freeze as freezing
 from wg_core.release import query
-from wg_core.wire import canonical, signing, statistics_file
+from wg_core.wire import bundle, canonical, signing, statistics_file
 
 Integers = NDArray[np.int64]
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -203,14 +203,14 @@ def fresh_noise_for_a_repeated_question(patch: pytest.MonkeyPatch) -> None:
         if (home.root, charged.seq) not in answered:
             answered.add((home.root, charged.seq))
             return data
-        covered = statistics_file.decode_bundle(data)
+        covered = bundle.decode_statistics(data)
         manifest, integers = statistics_file.read_unverified(covered.release)
         integers = integers + np.arange(len(integers))  # whatever it is, it is not what it was
         raw = statistics_file.integers_to_bytes(integers)
         manifest = dataclasses.replace(manifest, integers_sha256=canonical.sha256_hex(raw))
         key = signing.load(home.signing_key)
         release = statistics_file.encode_release(manifest, integers, key)
-        return statistics_file.encode_bundle(dataclasses.replace(covered, release=release))
+        return bundle.encode(dataclasses.replace(covered, release=release))
 
     cover(patch)
 

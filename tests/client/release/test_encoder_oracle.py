@@ -24,8 +24,8 @@ from wg_common.nets.encoder import package as encoder_package
 from wg_common.nets.encoder.module import raw_features
 from wg_core.release.budget import read_spend
 from wg_core.release.query import ReleaseHooks, answer_query
-from wg_core.wire import signing
-from wg_core.wire.statistics_file import decode_bundle, decode_release
+from wg_core.wire import bundle, signing
+from wg_core.wire.statistics_file import decode_release
 
 Raw = Callable[[Any], NDArray[np.float32]]
 Records = list[NDArray[Any]]
@@ -106,7 +106,8 @@ def test_answers_differ_by_the_record_alone(pair: tuple[TestPlant, TestPlant]) -
             hooks=ReleaseHooks(sampler=lambda exact, _: exact),
         )
         _, statistics = decode_release(
-            decode_bundle(data).release, signing.load(plant.home.signing_key).public_key()
+            bundle.decode_statistics(data).release,
+            signing.load(plant.home.signing_key).public_key(),
         )
         sizes.append((len(data), plant.witness.asked))
         counts.append(statistics.counts())

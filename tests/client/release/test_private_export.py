@@ -32,7 +32,7 @@ from wg_core.release.query import (
     answer_query,
 )
 from wg_core.site.config import PrivacyConfig
-from wg_core.wire import head_file, statistics_file
+from wg_core.wire import bundle, head_file
 from wg_server.fleet import bundle_verification
 
 FAST = PrivacyConfig(answer_slot_seconds=0.05)
@@ -49,7 +49,7 @@ def release(plant: TestPlant, number: int = 1, epsilon: str = "1", **words: Any)
 
 
 def charge_of(data: bytes) -> Charge:
-    charge = entries.decode(statistics_file.decode_bundle(data).charge_entry)
+    charge = entries.decode(bundle.decode_statistics(data).charge_entry)
     assert isinstance(charge, Charge)
     return charge
 
@@ -77,7 +77,7 @@ def test_an_equal_order_gives_the_same_head_and_files_and_charges_nothing(
 ) -> None:
     plant = make_plant()
     data, again = release(plant), release(plant, 2, "1.0")
-    covered, second = map(statistics_file.decode_bundle, (data, again))
+    covered, second = map(bundle.decode_statistics, (data, again))
     assert covered.release == second.release and spent(plant) == (1, 0)
     files = [tmp_path / f"{number}.safetensors" for number in range(2)]
     for file, part in zip(files, (data, again), strict=True):
@@ -105,8 +105,8 @@ def test_what_a_crash_left_is_completed_for_the_one_charge(
     data = release(plant, 2)
     assert spent(plant) == (1, 0)
     assert (
-        statistics_file.decode_bundle(data).release
-        == statistics_file.decode_bundle(release(plant, 3)).release
+        bundle.decode_statistics(data).release
+        == bundle.decode_statistics(release(plant, 3)).release
     )
 
 
@@ -202,7 +202,7 @@ def test_a_head_is_not_taken_for_statistics_nor_a_flipped_byte_for_a_head(
 ) -> None:
     plant = make_plant()
     data = release(plant)
-    covered = statistics_file.decode_bundle(data)
+    covered = bundle.decode_statistics(data)
     with pytest.raises(DecodeError):
         bundle_verification.check_charge_terms(charge_of(data), covered.release)
     manifest, (weight, bias) = head_file.decode(covered.release)

@@ -47,7 +47,7 @@ from wg_core.privacy.mechanism import noise_scale
 from wg_core.privacy.schema import MACHINE_STATISTICS, machine_schema
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
-from wg_core.wire import canonical, container, protocol, signing, statistics_file
+from wg_core.wire import bundle, canonical, container, protocol, signing, statistics_file
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.signing import PrivateKey
 from wg_server.fleet import bundle_verification
@@ -359,7 +359,7 @@ TARGETS: dict[str, Target] = {
             canonical.encode(replace(_QUERY, statistics=MACHINE_STATISTICS)),
         ),
     ),
-    "covered": Target(statistics_file.decode_bundle, _boxed("wgs-covered", _COVERED)),
+    "covered": Target(bundle.decode_statistics, _boxed("wgs-covered", _COVERED)),
     "weights": Target(_weights, _boxed("wgw", weights_package.SECTIONS, weights_package.VERSION)),
     "package-checkpoint": Target(
         _package_checkpoint,

@@ -9,9 +9,10 @@ from opacus import GradSampleModule
 from wg_common.nets import private_head
 from wg_common.nets.private_head import RowwiseLinear
 from wg_core.errors import DataError
-from wg_core.privacy import calibration, gradients
+from wg_core.privacy import calibration
 from wg_core.privacy.exact import Integers
 from wg_core.privacy.gradients import DEFAULT_STEPS, ChargedGradientSums, LabelledFeatures
+from wg_core.privacy.schema import GRID_BITS
 
 CLASSES, WIDTH = 4, 16
 
@@ -77,7 +78,7 @@ def test_every_step_draws_noise_once_at_the_scale_of_the_charge() -> None:
 def test_a_head_of_many_records_is_right_at_epsilon_four() -> None:
     plant = records(200)
     mu = calibration.largest_mu(4.0, 1e-5)
-    sigma = DEFAULT_STEPS**0.5 * (1 << gradients.GRID_BITS) / mu
+    sigma = DEFAULT_STEPS**0.5 * (1 << GRID_BITS) / mu
     charged = ChargedGradientSums(plant.rows_by_unit(), sigma, DEFAULT_STEPS)
     weight, bias = private_head.train_private_head(plant, charged)
     judged = records(200, seed=1)

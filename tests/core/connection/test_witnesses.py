@@ -48,7 +48,7 @@ from wg_core.release.query import answer_query
 from wg_core.site import config as configuration
 from wg_core.site.config import WitnessConfig
 from wg_core.site.home import ClientHome
-from wg_core.wire import canonical, signing, statistics_file
+from wg_core.wire import bundle, canonical, signing
 from wg_server.fleet.witness import LedgerWitness
 from wg_server.site.home import AdditionalWitness, ServerConfig, parse_config
 from wg_server.store.sites import ServerStore
@@ -86,7 +86,7 @@ def want(
 
 def cosigners(world: World, data: bytes) -> list[str]:
     """Who cosigned the checkpoint of a file, by keys that the test knows."""
-    covered = statistics_file.decode_bundle(data)
+    covered = bundle.decode_statistics(data)
     note = proof.decode(covered.release_proof).note
     return list(dict.fromkeys(x.name for x in note.signatures if x.name != world.plant.origin))
 
@@ -112,7 +112,7 @@ def test_a_release_goes_when_server_and_second_witness_have_cosigned(
         for epsilon in ("0.5", "0.6"):  # the second time it leads from what the witness saw
             data = ask(world, epsilon)
             assert set(cosigners(world, data)) == {NAME, SECOND}
-    note = proof.decode(statistics_file.decode_bundle(data).release_proof).note
+    note = proof.decode(bundle.decode_statistics(data).release_proof).note
     key = signing.public_from_bytes(second.public_key)
     assert checkpoints.verify_cosignature(note, SECOND, key) > 0
     assert second.statuses == [200, 200]

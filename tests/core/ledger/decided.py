@@ -21,4 +21,4 @@ def record_decision(ledger: Ledger, purpose: str = "model") -> int:
         approved=False,
         name="QA",
     )
-    return ledger.record_decision(entries.DECISION, decision)
+    return ledger.record_decision(decision)

@@ -26,9 +26,7 @@ def _decide(ledger: Ledger, **changes: Any) -> int:
         "approved": True,
         "name": "QA lead",
     }
-    return ledger.record_decision(
-        entries.DECISION, partial(entries.Decision, **{**words, **changes})
-    )
+    return ledger.record_decision(partial(entries.Decision, **{**words, **changes}))
 
 
 def test_an_approved_request_is_charged_and_verifies(site: Site, ledger: Ledger) -> None:

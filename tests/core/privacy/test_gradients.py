@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wg_core.errors import DecodeError, InternalError
-from wg_core.privacy import gradients
+from wg_core.privacy import gradients, schema
 from wg_core.privacy.exact import Integers, rows_by_unit
 from wg_core.privacy.gradients import ChargedGradientSums, GradientSchema
 from wg_core.privacy.mechanism import Sampler
 
-GRID = 1 << gradients.GRID_BITS
+GRID = 1 << schema.GRID_BITS
 SIGMA = 500.0
 
 
@@ -48,7 +48,7 @@ def test_a_unit_moves_the_sum_by_at_most_the_clip_radius(
         for gone in range(len(members)):
             rest = members[:gone] + members[gone + 1 :]
             less = noisy_sum(rows, rest, without_noise)
-            assert np.linalg.norm(whole - less) <= gradients.CLIP_RADIUS * (1 + 1e-12)
+            assert np.linalg.norm(whole - less) <= schema.CLIP_RADIUS * (1 + 1e-12)
 
 
 def test_numbers_that_are_not_finite_count_as_zero() -> None:

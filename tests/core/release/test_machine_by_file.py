@@ -21,7 +21,7 @@ from wg_core.ledger.entries import Charge
 from wg_core.privacy.schema import CLASS_STATISTICS, MACHINE_STATISTICS
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.release.query import answer_query
-from wg_core.wire import statistics_file
+from wg_core.wire import bundle
 from wg_server.campaigns import airgap, intake
 from wg_server.campaigns.intake import QueryTerms
 from wg_server.campaigns.release import PackageRecipient
@@ -117,7 +117,7 @@ def test_a_ledger_of_classes_alone_says_nothing_of_machines(world: World) -> Non
 
 
 def test_a_charge_for_a_machine_that_names_labels_is_refused(world: World) -> None:
-    covered = statistics_file.decode_bundle(_file(world).read_bytes())
+    covered = bundle.decode_statistics(_file(world).read_bytes())
     charge = entries.decode(covered.charge_entry)
     assert isinstance(charge, Charge)
     rederive.check_charge(charge)

@@ -27,9 +27,9 @@ from wg_core.release import approval, encoding
 from wg_core.release.budget import read_spend
 from wg_core.release.query import ReleaseHooks, answer_query, open_ledger
 from wg_core.site.config import PrivacyConfig
-from wg_core.wire import signing
+from wg_core.wire import bundle, signing
 from wg_core.wire.data_sheet import DataSheet
-from wg_core.wire.statistics_file import StatisticsManifest, decode_bundle, decode_release
+from wg_core.wire.statistics_file import StatisticsManifest, decode_release
 from wg_server.fleet.bundle_verification import verify_bundle
 
 OTHER = replace(BEARING, shaft_speed_rpm=Decimal(900))
@@ -39,7 +39,7 @@ def _released(plant: TestPlant, **words: Any) -> tuple[StatisticsManifest, Noisy
     data = answer_query(
         plant.home, plant.query(statistics=MACHINE_STATISTICS, **words), witness=plant.witness
     )
-    covered = decode_bundle(data)
+    covered = bundle.decode_statistics(data)
     verify_bundle(
         covered,
         ledger_origin=plant.origin,
@@ -93,7 +93,9 @@ def test_what_a_class_release_signs_and_charges_says_nothing_of_machines(
 ) -> None:
     plant = make_plant()
     plant.state_machine()
-    covered = decode_bundle(answer_query(plant.home, plant.query(), witness=plant.witness))
+    covered = bundle.decode_statistics(
+        answer_query(plant.home, plant.query(), witness=plant.witness)
+    )
     assert MECHANISMS[CLASS_STATISTICS] == rederive.CLASS_MECHANISM
     for data in (covered.release, covered.charge_entry):
         assert b'"features"' not in data and b"machine statistics" not in data

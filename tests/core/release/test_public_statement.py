@@ -116,9 +116,9 @@ def test_the_policy_holds_for_statements(plant: TestPlant) -> None:
 def test_a_release_has_the_sheet_and_the_ledger_states_it_before(plant: TestPlant) -> None:
     plant.configure(data_sheet=SHEET)
     data = answer_query(plant.home, plant.query(), witness=plant.witness)
-    release = statistics_file.decode_bundle(data).release
+    release = bundle.decode_statistics(data).release
     assert statistics_file.read_manifest(release).data_sheet == SHEET
-    charge = entries.decode(statistics_file.decode_bundle(data).charge_entry)
+    charge = entries.decode(bundle.decode_statistics(data).charge_entry)
     with Ledger.open(plant.home.ledger) as ledger:
         stated = entries.decode(ledger.entry(charge.head.seq - 1))
     assert isinstance(stated, entries.PublicStatement) and stated.data_sheet == SHEET
@@ -131,7 +131,7 @@ def test_a_forged_statement_is_refused(plant: TestPlant, tmp_path: Path) -> None
     entry = entries.decode(good.entry)
     assert isinstance(entry, entries.PublicStatement)
     forged = entries.encode(replace(entry, labels=("other", "names")))
-    file = bundle.encode_statement(StatementBundle(forged, good.proof))
+    file = bundle.encode(StatementBundle(forged, good.proof))
     with pytest.raises(VerificationError):
         _open(plant, file)
     (tmp_path / "x.wgs").write_bytes(file)
@@ -140,7 +140,7 @@ def test_a_forged_statement_is_refused(plant: TestPlant, tmp_path: Path) -> None
     with Ledger.open(plant.home.ledger) as ledger:
         genesis = StatementBundle(ledger.entry(0), ledger.inclusion_proof(0, witness=WITNESS))
     with pytest.raises(VerificationError, match="genesis"):
-        _open(plant, bundle.encode_statement(genesis))
+        _open(plant, bundle.encode(genesis))
     with pytest.raises(DecodeError):
         bundle.decode_statement(data[:-1])
     for labels in ((), ("a", "a"), ("a", "")):

@@ -45,9 +45,9 @@ from wg_core.release.query import (
 )
 from wg_core.site.config import PrivacyConfig, WitnessConfig
 from wg_core.site.home import ClientHome
-from wg_core.wire import signing
+from wg_core.wire import bundle, signing
 from wg_core.wire.protocol import StatisticsQuery
-from wg_core.wire.statistics_file import decode_bundle, decode_release
+from wg_core.wire.statistics_file import decode_release
 from wg_server.fleet.bundle_verification import verify_bundle
 
 PROCESS = Path(__file__).with_name("answer_process.py")
@@ -62,7 +62,7 @@ def _entries(plant: TestPlant) -> int:
 
 
 def _verify(plant: TestPlant, data: bytes) -> None:
-    covered = decode_bundle(data)
+    covered = bundle.decode_statistics(data)
     verify_bundle(
         covered,
         ledger_origin=plant.origin,
@@ -77,7 +77,7 @@ def test_an_answer_is_signed_covered_and_within_its_noise(make_plant: MakePlant)
     data = answer_query(plant.home, plant.query(epsilon="4"), witness=plant.witness)
     _verify(plant, data)
     manifest, statistics = decode_release(
-        decode_bundle(data).release, signing.load(plant.home.signing_key).public_key()
+        bundle.decode_statistics(data).release, signing.load(plant.home.signing_key).public_key()
     )
     assert manifest.site == plant.config.site and manifest.schema.labels == LABELS
     # eight standard deviations: false failure below 1e-14
@@ -222,7 +222,7 @@ def test_equal_data_frozen_again_are_another_version_in_all_that_leaves(
 
 
 def _charge_entry(data: bytes) -> entries.Charge:
-    entry = entries.decode(decode_bundle(data).charge_entry)
+    entry = entries.decode(bundle.decode_statistics(data).charge_entry)
     assert isinstance(entry, entries.Charge)
     return entry
 
@@ -300,7 +300,7 @@ def test_units_are_released_by_their_rule(make_plant: MakePlant) -> None:
     plant = make_plant(privacy=privacy, unit_column="group")
     data = answer_query(plant.home, plant.query(), witness=plant.witness)
     manifest, _ = decode_release(
-        decode_bundle(data).release, signing.load(plant.home.signing_key).public_key()
+        bundle.decode_statistics(data).release, signing.load(plant.home.signing_key).public_key()
     )
     assert manifest.schema.unit_rule == "weight"
 
@@ -346,7 +346,7 @@ def test_over_the_air_gap_the_same_release_travels(make_plant: MakePlant) -> Non
     by_file = answer_query(plant.home, query, witness=None)
     assert answer_query(plant.home, query, witness=None) == by_file
     online = answer_query(plant.home, query, witness=plant.witness)
-    assert decode_bundle(online).release == decode_bundle(by_file).release
+    assert bundle.decode_statistics(online).release == bundle.decode_statistics(by_file).release
     _verify(plant, online)
     assert _charges(plant) == 1
 
@@ -392,7 +392,7 @@ def test_kill_9_after_any_step_charges_once_and_sends_one_release(
     first = (tmp_path / "first").read_bytes()
     assert (tmp_path / "second").read_bytes() == first
     _verify(plant, first)
-    assert recorded is None or decode_bundle(first).release == recorded
+    assert recorded is None or bundle.decode_statistics(first).release == recorded
     spend = read_spend(plant.home, plant.config)
     assert spend.charges == 1 and spend.burned == 0
 

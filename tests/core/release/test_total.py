@@ -88,7 +88,8 @@ def records(count: int) -> list[NDArray[np.uint8]]:
 @pytest.mark.parametrize("name", FAILURES)
 def test_one_record_of_a_hundred_has_zeros_and_the_rest_their_bits(name: str) -> None:
     data = records(100)
-    features, failures = encoding_failures.encode_or_zero(Failing(FAILURES[name], data[37]), data)
+    encoder = Failing(FAILURES[name], data[37])
+    features, failures = encoding_failures.encode_or_zero(encoder.encode_local, WIDTH, data)
     assert np.flatnonzero(failures).tolist() == [37]
     assert not features[37].any() and features.dtype == np.float32
     rest = np.arange(100) != 37
@@ -98,7 +99,7 @@ def test_one_record_of_a_hundred_has_zeros_and_the_rest_their_bits(name: str) ->
 def test_where_nothing_fails_records_are_encoded_together() -> None:
     data = records(100)
     encoder = Failing(FAILURES["error"], None)
-    features, failures = encoding_failures.encode_or_zero(encoder, data)
+    features, failures = encoding_failures.encode_or_zero(encoder.encode_local, WIDTH, data)
     assert encoder.calls == 1 and not failures.any()
     assert features.tobytes() == plain(data).tobytes()
 
@@ -106,8 +107,9 @@ def test_where_nothing_fails_records_are_encoded_together() -> None:
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), StorageError("the disk is full")])
 def test_what_no_record_is_the_reason_of_ends_the_call(error: BaseException) -> None:
     data = records(3)
+    encoder = Failing(_raise(error), data[1])
     with pytest.raises(type(error)):
-        encoding_failures.encode_or_zero(Failing(_raise(error), data[1]), data)
+        encoding_failures.encode_or_zero(encoder.encode_local, WIDTH, data)
 
 
 def test_a_freeze_names_what_the_encoder_failed_on_also_where_it_was_cut_off(

@@ -15,7 +15,7 @@ from tests.bearings import BEARING
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.privacy.mechanism import noise_scale
 from wg_core.privacy.schema import MACHINE_STATISTICS, default_schema, machine_schema
-from wg_core.wire import canonical, container, signing
+from wg_core.wire import bundle, canonical, container, signing
 from wg_core.wire import statistics_file as sf
 from wg_core.wire.bundle import StatisticsBundle
 from wg_core.wire.data_sheet import DataSheet
@@ -208,22 +208,22 @@ def test_covered_statistics_come_back_as_they_were(
     parts: tuple[bytes, bytes, bytes, bytes, bytes],
 ) -> None:
     covered = StatisticsBundle(*parts)
-    data = sf.encode_bundle(covered)
-    assert sf.decode_bundle(data) == covered
-    assert sf.encode_bundle(sf.decode_bundle(data)) == data
+    data = bundle.encode(covered)
+    assert bundle.decode_statistics(data) == covered
+    assert bundle.encode(bundle.decode_statistics(data)) == data
 
 
 def test_a_release_is_not_taken_for_a_covered_one_nor_the_reverse() -> None:
     release = sf.encode_release(manifest(), INTEGERS, KEY)
-    covered = sf.encode_bundle(StatisticsBundle(release, b"a", b"b", b"c", b"d"))
+    covered = bundle.encode(StatisticsBundle(release, b"a", b"b", b"c", b"d"))
     with pytest.raises(DecodeError, match="kind"):
-        sf.decode_bundle(release)
+        bundle.decode_statistics(release)
     with pytest.raises(DecodeError, match="kind"):
         sf.decode_release(covered, PUBLIC)
 
 
 @given(st.binary(max_size=300))
 def test_noise_is_never_decoded_and_never_crashes(data: bytes) -> None:
-    for decode in (sf.decode_bundle, lambda raw: sf.decode_release(raw, PUBLIC)):
+    for decode in (bundle.decode_statistics, lambda raw: sf.decode_release(raw, PUBLIC)):
         with pytest.raises(DecodeError):
             decode(data)

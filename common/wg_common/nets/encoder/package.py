@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from wg_common.modalities.registry import find_modality
 from wg_common.modalities.texts import Texts
 from wg_common.nets.encoder.reading_map import (
+    OUTPUT_BOUND,
     ReadingMap,
     ReadingMaps,
     is_map_tensor,
@@ -41,7 +42,7 @@ from wg_core.wire import canonical
 
 VERSION = 1
 PACKAGE_LIMIT = 128 << 20
-FEATURE_RANGE = 1e12  # Largest magnitude of any record's feature before the clip
+FEATURE_RANGE = OUTPUT_BOUND  # Largest magnitude of any record's feature before the clip
 
 TENSORS = ("mean", "projection", "local")
 

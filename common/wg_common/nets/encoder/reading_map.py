@@ -40,7 +40,7 @@ ReadingMaps = Mapping[str, "ReadingMap"]
 _PREFIX = "machine."  # Prefix of tensor names
 _WIDTH = 128  # Width of each hidden layer
 _READING_BOUND = 16.0  # Largest deviation of a reading from its mean, in standard deviations
-_OUTPUT_BOUND = 1e12  # Largest magnitude of a layer's outputs for any record
+OUTPUT_BOUND = 1e12  # Largest magnitude of a layer's outputs for any record
 _POOL_EDGES = np.unique(np.geomspace(1, HALF_BINS, 31).round().astype(int)).tolist()
 """First half bin of each group for pooling an envelope spectrum, and the end of the last group."""
 
@@ -185,7 +185,7 @@ def check_overflow(name: str, reading_map: ReadingMap) -> None:
     """Check that no record can make a reading map overflow.
 
     Raises:
-        VerificationError: A layer's outputs have no bound within ``_OUTPUT_BOUND``, or a spread is
+        VerificationError: A layer's outputs have no bound within ``OUTPUT_BOUND``, or a spread is
             not positive.
     """
     bound = torch.full_like(reading_map.centre, _READING_BOUND, dtype=torch.float64)
@@ -194,10 +194,10 @@ def check_overflow(name: str, reading_map: ReadingMap) -> None:
         if isinstance(layer, nn.Linear):  # GELU leaves no magnitude above its input's
             bound = layer.weight.double().abs() @ bound + layer.bias.double().abs()
             largest = max(largest, float(bound.max()))
-    if not largest <= _OUTPUT_BOUND or not float(reading_map.spread.min()) >= 1 / _OUTPUT_BOUND:
+    if not largest <= OUTPUT_BOUND or not float(reading_map.spread.min()) >= 1 / OUTPUT_BOUND:
         raise VerificationError(
             f"encoder: the reading map of {name} has numbers of up to {largest:.3g}, at most"
-            f" {_OUTPUT_BOUND:g} are accepted: it could overflow on a record, and tell by that"
+            f" {OUTPUT_BOUND:g} are accepted: it could overflow on a record, and tell by that"
             " whether the record is there"
         )
 

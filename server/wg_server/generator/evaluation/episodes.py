@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_core.privacy import mechanism
-from wg_core.privacy.schema import StatisticsSchema, default_schema
+from wg_core.privacy.schema import DEFAULT_DELTA, StatisticsSchema, default_schema
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator.evaluation.simulated_release import simulate_statistics
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
-DELTA = 1e-5
+DELTA = float(DEFAULT_DELTA)
 CLASS_LIMIT = 12
 HELD_OUT_RECORDS = 48
 MAX_SAME_FAMILY_SITES = 3  # Largest number of same-family sites with releases

@@ -29,8 +29,6 @@ Sites = Sequence[NDArray[np.floating]]
 
 _FOLDS = 5
 _SITES_PER_FAMILY = 60  # Approximate largest number of sites of another family
-_PENALTY = 1.0
-"""Ridge penalty in units of the mean squared length of a site's description."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,7 +138,7 @@ def _fit_ridge(
     centre = share @ rows
     z = rows - centre
     gram = z @ z.T
-    penalty = _PENALTY * float(share @ np.diagonal(gram)) / len(rows)
+    penalty = float(share @ np.diagonal(gram)) / len(rows)  # by the mean squared length of a row
     dual = np.linalg.solve(gram + penalty * np.diag(1 / (len(rows) * share)), target - 1.0)
     weight = (z.T @ dual) * scale
     return weight, float(1.0 - weight @ (centre / scale))

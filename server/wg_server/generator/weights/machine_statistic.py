@@ -18,10 +18,15 @@ from torch import Tensor
 
 from wg_core.errors import DecodeError
 from wg_core.privacy import mechanism
-from wg_core.privacy.schema import MACHINE_DIMENSION, MACHINE_RECORDS_MINIMUM, machine_schema
+from wg_core.privacy.schema import (
+    DEFAULT_DELTA,
+    MACHINE_DIMENSION,
+    MACHINE_RECORDS_MINIMUM,
+    machine_schema,
+)
 from wg_core.privacy.statistics import NoisyStatistics
 
-DELTA = 1e-5  # Delta of simulated releases
+DELTA = float(DEFAULT_DELTA)  # Delta of simulated releases
 
 
 @dataclass(frozen=True, slots=True, eq=False)
