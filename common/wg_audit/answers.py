@@ -11,8 +11,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from wg_audit import charge_words, rederive
+from wg_audit import rederive
 from wg_audit.accounts import LineageAccount
+from wg_audit.charge_words import translatable_sentence
 from wg_audit.verdict import LOGS_WORD
 from wg_audit.verification import VerificationResult
 from wg_audit.wording import NAMES_SHOWN, format_duration, format_utc, list_first_names
@@ -89,6 +90,15 @@ def _distinct_texts(
             yield AnswerWithEvidence(sentence, _stated_in(indices))
 
 
+def _stated_sentences(
+    field: Callable[[Charge], str],
+) -> Callable[[LogRecords], Iterator[AnswerWithEvidence]]:
+    """Return the dossier's answer that one field of the charges states."""
+    return lambda records: _distinct_texts(
+        records, lambda charge: translatable_sentence(field(charge))
+    )
+
+
 # --- answers
 
 
@@ -150,18 +160,15 @@ def answer_budget_caps(records: LogRecords) -> Iterator[AnswerWithEvidence]:
             "cap of ε {cap} at δ {delta}; a spent budget comes back: {rule}",
             cap=entry.cap_epsilon,
             delta=entry.cap_delta,
-            rule=charge_words.translatable_sentence(entry.refresh_rule),
+            rule=translatable_sentence(entry.refresh_rule),
         )
         places.setdefault(sentence, []).append(entry.head.seq)
     for answer, indices in list(places.items())[:NAMES_SHOWN]:
         yield AnswerWithEvidence(answer, _stated_in(indices))
 
 
-def answer_privacy_variant(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the variant of differential privacy."""
-    return _distinct_texts(
-        records, lambda charge: charge_words.translatable_sentence(charge.guarantee.variant)
-    )
+answer_privacy_variant = _stated_sentences(lambda charge: charge.guarantee.variant)
+"""The variant of differential privacy."""
 
 
 def answer_privacy_unit(records: LogRecords) -> Iterator[AnswerWithEvidence]:
@@ -170,18 +177,14 @@ def answer_privacy_unit(records: LogRecords) -> Iterator[AnswerWithEvidence]:
         records,
         lambda charge: text(
             "one {unit}, neighbouring relation {relation}",
-            unit=charge_words.translatable_sentence(charge.guarantee.unit),
-            relation=charge_words.translatable_sentence(charge.guarantee.adjacency),
+            unit=translatable_sentence(charge.guarantee.unit),
+            relation=translatable_sentence(charge.guarantee.adjacency),
         ),
     )
 
 
-def answer_contribution_rule(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the rule by which records of a unit count."""
-    return _distinct_texts(
-        records,
-        lambda charge: charge_words.translatable_sentence(charge.guarantee.records_per_unit),
-    )
+answer_contribution_rule = _stated_sentences(lambda charge: charge.guarantee.records_per_unit)
+"""The rule by which records of a unit count."""
 
 
 def answer_noise_mechanism(records: LogRecords) -> Iterator[AnswerWithEvidence]:
@@ -190,8 +193,8 @@ def answer_noise_mechanism(records: LogRecords) -> Iterator[AnswerWithEvidence]:
         records,
         lambda charge: text(
             "{mechanism}; accountant: {accountant}",
-            mechanism=charge_words.translatable_sentence(charge.mechanism.name),
-            accountant=charge_words.translatable_sentence(charge.mechanism.accountant),
+            mechanism=translatable_sentence(charge.mechanism.name),
+            accountant=translatable_sentence(charge.mechanism.accountant),
         ),
     )
 
@@ -215,7 +218,7 @@ def answer_subsampling(records: LogRecords) -> Iterator[AnswerWithEvidence]:
         records,
         lambda charge: text(
             "subsampling: {words}",
-            words=charge_words.translatable_sentence(charge.mechanism.subsampling),
+            words=translatable_sentence(charge.mechanism.subsampling),
         ),
     )
 
@@ -247,11 +250,8 @@ def answer_program_and_digest(records: LogRecords) -> Iterator[AnswerWithEvidenc
     )
 
 
-def answer_randomness_source(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the source of the noise's randomness."""
-    return _distinct_texts(
-        records, lambda charge: charge_words.translatable_sentence(charge.implementation.randomness)
-    )
+answer_randomness_source = _stated_sentences(lambda charge: charge.implementation.randomness)
+"""The source of the noise's randomness."""
 
 
 def answer_count_noise(records: LogRecords) -> Iterator[AnswerWithEvidence]:
@@ -336,19 +336,14 @@ def answer_recipients_and_purposes(records: LogRecords) -> Iterator[AnswerWithEv
         )
 
 
-def answer_floating_point_defence(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the defence against floating-point attacks."""
-    return _distinct_texts(
-        records,
-        lambda charge: charge_words.translatable_sentence(charge.implementation.floating_point),
-    )
+answer_floating_point_defence = _stated_sentences(
+    lambda charge: charge.implementation.floating_point
+)
+"""The defence against floating-point attacks."""
 
 
-def answer_timing_defence(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the defence against timing attacks."""
-    return _distinct_texts(
-        records, lambda charge: charge_words.translatable_sentence(charge.implementation.timing)
-    )
+answer_timing_defence = _stated_sentences(lambda charge: charge.implementation.timing)
+"""The defence against timing attacks."""
 
 
 def answer_unprotected_data(records: LogRecords) -> Iterator[AnswerWithEvidence]:
@@ -357,7 +352,7 @@ def answer_unprotected_data(records: LogRecords) -> Iterator[AnswerWithEvidence]
         records,
         lambda charge: text(
             "taken as public: {what}; labels: {count}",
-            what=charge_words.translatable_sentence(*charge.guarantee.unprotected),
+            what=translatable_sentence(*charge.guarantee.unprotected),
             count=len(charge.guarantee.labels),
         ),
     )

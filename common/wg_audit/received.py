@@ -106,11 +106,8 @@ class _SchemaFields(msgspec.Struct, forbid_unknown_fields=True):
         )
 
 
-class ManifestFields(msgspec.Struct, forbid_unknown_fields=True):
-    """Fields of a received file's manifest; those not compared are checked by grammar."""
-
+class _ReleaseFields(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     version: int
-    schema: _SchemaFields
     site: str
     dataset: str
     request_id: str
@@ -119,9 +116,15 @@ class ManifestFields(msgspec.Struct, forbid_unknown_fields=True):
     sigma: str
     sensitivity_squared: str
     purpose: str
+    software: grammar.Software
+
+
+class ManifestFields(_ReleaseFields, kw_only=True):
+    """Fields of a received file's manifest; those not compared are checked by grammar."""
+
+    schema: _SchemaFields
     integers_sha256: str
     release_id: grammar.Identifier
-    software: grammar.Software
     data_sheet: DataSheet | None
     labels: tuple[grammar.Name, ...] = ()
 
@@ -137,19 +140,9 @@ class _HeadSchemaFields(msgspec.Struct, forbid_unknown_fields=True):
     clip_radius: str
 
 
-class _HeadManifestFields(msgspec.Struct, forbid_unknown_fields=True):
-    version: int
+class _HeadManifestFields(_ReleaseFields, kw_only=True):
     schema: _HeadSchemaFields
-    site: str
-    dataset: str
-    request_id: str
-    epsilon: str
-    delta: str
-    sigma: str
-    sensitivity_squared: str
-    purpose: str
     head_sha256: str
-    software: grammar.Software
 
 
 def list_statistics(folder: Path) -> tuple[list[Path], list[Path]]:

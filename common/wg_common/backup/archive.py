@@ -87,14 +87,9 @@ class BackupFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BackupManifest:
+class BackupManifest(BackupDescription):
     """Encrypted list of a backup's files; the other fields are those of ``BackupDescription``."""
 
-    version: int = VERSION
-    kind: str
-    name: str
-    created: int
-    program: str = __version__
     files: tuple[BackupFile, ...]
 
 

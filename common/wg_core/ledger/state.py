@@ -414,17 +414,25 @@ class LedgerState:
         self.witnesses.append(WitnessKey(name, key, self.size, previous_key))
 
     def _apply_rotation(self, entry: Rotation) -> None:
-        new = signing.public_from_hex(entry.new_key, subject="new key")
         if len(self.keys) > ROTATIONS_LIMIT:
             raise VerificationError(f"more than {ROTATIONS_LIMIT} rotations")
-        key_ids = notes.key_ids(self.origin, notes.LOG_ROLE, new)
-        _check_equal("key id", entry.head.key_id, key_ids[0].hex())
-        statement = entries.rotation_statement(entry.head, self.public_key.hex(), entry.new_key)
-        old = signing.public_from_bytes(self.public_key)
-        signing.check_successor(old, new)
-        for key, signature in ((old, entry.old_signature), (new, entry.new_signature)):
-            signing.verify(key, ROTATION_CONTEXT, statement, bytes.fromhex(signature))
-        self._add_key(self.size + 1, new.raw)
+        verify_rotation_signatures(entry, self.public_key)
+        self._add_key(self.size + 1, bytes.fromhex(entry.new_key))
+
+
+def verify_rotation_signatures(entry: Rotation, old_key: bytes) -> None:
+    """Verify the signatures of the old and of the new key on a change of a log's signing key.
+
+    Raises:
+        DecodeError: The new key is malformed.
+        VerificationError: It lacks an algorithm of the old key, or a signature is not valid.
+    """
+    old = signing.public_from_bytes(old_key)
+    new = signing.public_from_hex(entry.new_key, subject="new key")
+    signing.check_successor(old, new)
+    statement = entries.rotation_statement(entry.head, old_key.hex(), entry.new_key)
+    for key, signature in ((old, entry.old_signature), (new, entry.new_signature)):
+        signing.verify(key, ROTATION_CONTEXT, statement, bytes.fromhex(signature))
 
 
 def _check_equal(subject: str, stated_value: object, expected: object) -> None:

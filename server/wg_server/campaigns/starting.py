@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 
 from wg_core import grammar, numbers
 from wg_core.errors import ConfigError, WgError
-from wg_core.privacy.schema import CLASS_STATISTICS, MACHINE_STATISTICS, StatisticsKind
+from wg_core.privacy.schema import (
+    CLASS_STATISTICS,
+    DEFAULT_DELTA,
+    MACHINE_STATISTICS,
+    StatisticsKind,
+)
 from wg_core.wire import protocol
 from wg_server.campaigns import machines, worth
 from wg_server.campaigns.worth import ClassNameOverlap
@@ -44,7 +49,7 @@ class CampaignOrder:
 
     sites: Sequence[str] = ()
     epsilon: str = "1"
-    delta: str = "1e-5"
+    delta: str = DEFAULT_DELTA
     purpose: str = "weights"
     collect_seconds: float | None = None
     deliver_seconds: float | None = None

@@ -9,20 +9,20 @@ ledger; its network, not a log, can prevent that.
 from typing import TypedDict, TypeVar, Unpack
 
 from wg_core import numbers
-from wg_core.errors import DecodeError, VerificationError
+from wg_core.errors import VerificationError
 from wg_core.ledger import charging, entries, proof
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import note as notes
 from wg_core.ledger.entries import Charge, Entry, PublicStatement, Release, Rotation
 from wg_core.ledger.price import check_mechanism_price, parse_sigma
 from wg_core.ledger.proof import Proof
-from wg_core.ledger.state import ROTATION_CONTEXT
+from wg_core.ledger.state import verify_rotation_signatures
 from wg_core.ledger.witness import WitnessRequest, requests_in_proof
-from wg_core.wire import canonical, signing, statistics_file
+from wg_core.wire import canonical, statistics_file
 from wg_core.wire.bundle import StatementBundle, StatisticsBundle
 from wg_core.wire.signing import PublicKey
 
-E = TypeVar("E", Charge, Release, PublicStatement)
+E = TypeVar("E", Charge, Release, PublicStatement, Rotation)
 
 
 def check_charge_terms(charge: Charge, release: bytes) -> None:
@@ -132,35 +132,21 @@ def verify_rotation(entry: bytes, rotation_proof: Proof, *, origin: str, old_key
         DecodeError: A part is malformed.
         VerificationError: One of the keys did not sign the change, or the log does not contain it.
     """
-    rotation = entries.decode(entry, subject="rotation entry")
-    if not isinstance(rotation, Rotation):
-        raise VerificationError(f"rotation entry: is a {rotation.head.kind} entry")
+    rotation = _decode_entry(entry, Rotation, "rotation entry")
     if rotation.head.origin != origin or rotation_proof.index != rotation.head.seq:
         raise VerificationError(
             f"rotation entry: {rotation.head.seq} of log {rotation.head.origin!r}, expected"
             f" {rotation_proof.index} of {origin!r}"
         )
     rotation_proof.verify(entry)
-    try:
-        new_key = bytes.fromhex(rotation.new_key)
-        signatures = [bytes.fromhex(rotation.old_signature), bytes.fromhex(rotation.new_signature)]
-    except ValueError as error:
-        raise DecodeError("rotation entry: a key or signature is not hex") from error
-    if new_key != old_key:
-        statement = entries.rotation_statement(rotation.head, old_key.hex(), new_key.hex())
-        keys = [signing.public_from_bytes(raw) for raw in (old_key, new_key)]
-        signing.check_successor(*keys)
-        for key, signature in zip(keys, signatures, strict=True):
-            signing.verify(key, ROTATION_CONTEXT, statement, signature)
-    return new_key
+    if rotation.new_key != old_key.hex():
+        verify_rotation_signatures(rotation, old_key)
+    return bytes.fromhex(rotation.new_key)
 
 
 def read_rotation_key(entry: bytes) -> str:
-    """Return the unverified new key of a ROTATION entry, hex; raise ``DecodeError`` otherwise."""
-    rotation = entries.decode(entry, subject="rotation entry")
-    if not isinstance(rotation, Rotation):
-        raise DecodeError(f"rotation entry: is a {rotation.head.kind} entry")
-    return rotation.new_key
+    """Return the unverified new key of a ROTATION entry, hex; errors as in ``verify_rotation``."""
+    return _decode_entry(entry, Rotation, "rotation entry").new_key
 
 
 def witness_requests(release: StatisticsBundle | StatementBundle) -> tuple[WitnessRequest, ...]:

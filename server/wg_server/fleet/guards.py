@@ -6,7 +6,6 @@ whether it is still valid and which site it belongs to.
 """
 
 import asyncio
-import hashlib
 import logging
 import re
 import threading
@@ -20,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wg_core import logs
 from wg_core.errors import StorageError
-from wg_core.wire import protocol
+from wg_core.wire import canonical, protocol
 from wg_server.fleet.adoption import adopt_certificate
 from wg_server.site.recovery import RestoreGap
 from wg_server.store.site import StoredSite
@@ -176,7 +175,7 @@ class IdentityGuard(Guard):
         if site is None:
             await asyncio.sleep(REFUSAL_DELAY_SECONDS)
             is_revoked = der and await run_in_threadpool(
-                self._store.is_revoked, _certificate_fingerprint(der)
+                self._store.is_revoked, canonical.sha256_hex(der)
             )
             headers = {protocol.REASON_HEADER: protocol.REVOKED} if is_revoked else None
             response = PlainTextResponse("not an enrolled site\n", 403, headers)
@@ -188,7 +187,7 @@ class IdentityGuard(Guard):
 
     def _authenticate_site(self, der: bytes) -> StoredSite | None:
         current_time = time.time()
-        site = self._store.authenticate(_certificate_fingerprint(der), current_time)
+        site = self._store.authenticate(canonical.sha256_hex(der), current_time)
         if site is None and self._recovery is not None:
             site = adopt_certificate(self._store, self._recovery, der, current_time)
         if site is not None:
@@ -206,10 +205,6 @@ class IdentityGuard(Guard):
                 return
             due, self._unwritten, self._written = self._unwritten, {}, current_time
         self._store.record_request_times(due)
-
-
-def _certificate_fingerprint(der: bytes) -> str:
-    return hashlib.sha256(der).hexdigest()
 
 
 class RateLimit(Guard):

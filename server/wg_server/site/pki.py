@@ -11,7 +11,6 @@ information: the server checks its store at every request, see ``wg_server.fleet
 """
 
 import datetime
-import hashlib
 import ipaddress
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError
-from wg_core.wire import key_files
+from wg_core.wire import canonical, key_files
 from wg_server.site.home import ServerConfig, ServerHome
 
 CA_LIFETIME_YEARS = 10
@@ -170,7 +169,7 @@ def public_key_sha256(key: ec.EllipticCurvePublicKey) -> str:
     der = key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    return hashlib.sha256(der).hexdigest()
+    return canonical.sha256_hex(der)
 
 
 def certificate_sha256(certificate: x509.Certificate) -> str:

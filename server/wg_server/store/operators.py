@@ -8,7 +8,6 @@ An entry is written before its action, so that no action lacks one; if the actio
 entry records the failure.
 """
 
-import hashlib
 import secrets
 import time
 from collections.abc import Iterator
@@ -215,4 +214,4 @@ def _last_entry(connection: Connection) -> tuple[int, str]:
 def _entry_digest(values: dict[str, object], previous_digest: str) -> str:
     """Return the digest of a log entry; times are hashed as text, since floats are ambiguous."""
     text = {**values, "id": str(values["id"]), "at": repr(values["at"]), "before": previous_digest}
-    return hashlib.sha256(canonical.encode(text)).hexdigest()
+    return canonical.sha256_hex(canonical.encode(text))

@@ -4,7 +4,6 @@ Each decision ("is this token still valid?", "does this checkpoint extend the la
 recorded in one transaction. Join tokens are stored only as hashes.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -14,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from wg_core.errors import ConfigError, RefusedError
+from wg_core.wire import canonical
 from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.site.home import ServerHome
 from wg_server.store import database, schema
@@ -336,12 +336,12 @@ def _check_same_keys(site: StoredSite, keys: Mapping[str, str]) -> None:
 
 def _hash_lines(lines: Iterable[str]) -> str:
     """Return the SHA-256, hex, of some words joined by line ends."""
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return canonical.sha256_hex("\n".join(lines).encode())
 
 
 def hash_secret(secret: str) -> str:
     """Hash a join token's secret (256 random bits: a plain hash is enough)."""
-    return hashlib.sha256(secret.encode("ascii", "replace")).hexdigest()
+    return canonical.sha256_hex(secret.encode("ascii", "replace"))
 
 
 def _revoke_certificates(connection: Connection, site: str, current_time: float) -> None:

@@ -69,19 +69,12 @@ def run_networks(weights: NetworkWeights, inputs: Tensor) -> Tensor:
     return torch.baddbmm(weights.head_bias[:, None], x, weights.head.mT)
 
 
-class SpectralLineNetworks(NamedTuple):
-    """Networks of m machines whose first layers act on readings."""
-
-    first: Tensor  # [m, width, R]
-    first_bias: Tensor  # [m, width]
-    second: Tensor  # [m, features, width]
-    second_bias: Tensor  # [m, features]
-    head: Tensor  # [m, classes, features]
-    head_bias: Tensor  # [m, classes]
+class SpectralLineNetworks(NetworkWeights):
+    """Networks of m machines whose first layers act on readings, ``[m, width, R]``."""
 
     def logits(self, view: WindowInputs) -> Tensor:
         """Return logits ``[m, n, classes]`` of windows."""
-        return run_networks(NetworkWeights(*self), view.readings)
+        return run_networks(self, view.readings)
 
     def weights(self, templates: Tensor) -> NetworkWeights:
         """Return the weights over inputs, at templates ``[m, T, HALF_BINS]``."""
