@@ -175,7 +175,7 @@ def evaluate_package(
     inputs = acceptance_set_inputs(home, plant, records, manifest)[rows]
     truth = records.records.labels[rows]
     names = [entry.name for entry in manifest.models]
-    tensors = store.load_novelty(home, manifest)
+    tensors = store.load_part(home, manifest, store.NOVELTY_NAME)
     is_new, is_unlike = (
         novelty.flag_unlike_records(tensors, inputs, share)
         for share in (novelty.NEW_SHARE, novelty.PASS_LIKENESS)

@@ -81,7 +81,7 @@ class VerdictRule:
             VerificationError: A file differs from the one that was stored, or the home holds
                 another encoder.
         """
-        tensors = store.load_novelty(home, manifest)
+        tensors = store.load_part(home, manifest, store.NOVELTY_NAME)
         model = manifest.find_entry(name).name
         knows_one_class = manifest.has_single_class and model == LOCAL_ONLY
         good = acceptance.good_mask(manifest.labels, configuration.load(home).data.good)

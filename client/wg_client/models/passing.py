@@ -150,7 +150,7 @@ def load_pass_rule(
         return PassRule(has_no_unit_names=counts_records)
     missed_share = adoption.read_history(home).latest_change.missed_share
     unseen = np.isin(manifest.labels, manifest.unseen)
-    tensors = store.load_out_of_fold(home, manifest) or {}
+    tensors = store.load_part(home, manifest, store.OUT_OF_FOLD_NAME) or {}
     logits = tensors.get(f"{_LOGITS}{manifest.find_entry(name).name}")
     evidence = None
     if logits is not None:

@@ -179,7 +179,7 @@ def load_encoder(home: ClientHome, manifest: ModelsManifest) -> Encoder:
 
     encoder, trunk = (
         plants.load_pinned_encoder(home, manifest.encoder),
-        store.load_plant_trunk(home, manifest),
+        store.load_part(home, manifest, store.PLANT_TRUNK_NAME),
     )
     return encoder if trunk is None else encoder.with_plant_trunk(PlantTrunk.from_tensors(trunk))
 
@@ -206,7 +206,7 @@ def load_network(
     """
     from wg_common.nets.family_network import stored_trunk
 
-    trunk = store.load_network(home, manifest)
+    trunk = store.load_part(home, manifest, store.NETWORK_NAME)
     if trunk is None or manifest.network is None:
         return None
     return stored_trunk(manifest.network.architecture, trunk, encoder.settings)

@@ -38,9 +38,7 @@ NOVELTY_NAME = "novelty"
 OUT_OF_FOLD_NAME = "judged"
 NETWORK_NAME = "network"
 PLANT_TRUNK_NAME = "trunk"
-_NOVELTY_LIMIT = 16 << 20
-_JUDGED_LIMIT = 64 << 20
-_NETWORK_LIMIT = 64 << 20
+_PART_LIMIT = 64 << 20
 
 
 def models_folder(home: ClientHome, package_id: str) -> Path:
@@ -138,60 +136,25 @@ def load_tensors(
     return _load_verified(path, entry.sha256, _TENSORS_LIMIT)
 
 
-def load_novelty(
-    home: ClientHome, manifest: ModelsManifest
+def load_part(
+    home: ClientHome, manifest: ModelsManifest, name: str
 ) -> dict[str, NDArray[np.float32]] | None:
-    """Load the tensors of the novelty test; None if the package has no such file.
+    """Load a file stored beside a package's models; None if the package has none.
+
+    Args:
+        name: ``NOVELTY_NAME``, ``OUT_OF_FOLD_NAME``, ``NETWORK_NAME`` or ``PLANT_TRUNK_NAME``.
 
     Raises:
         VerificationError: The file differs from the one that was stored.
     """
-    return _load_optional(home, manifest, NOVELTY_NAME, manifest.novelty, _NOVELTY_LIMIT)
-
-
-def load_out_of_fold(
-    home: ClientHome, manifest: ModelsManifest
-) -> dict[str, NDArray[np.float32]] | None:
-    """Load the out-of-fold logits of the models; None if the package has no such file.
-
-    Raises:
-        VerificationError: The file differs from the one that was stored.
-    """
-    return _load_optional(home, manifest, OUT_OF_FOLD_NAME, manifest.judged_file, _JUDGED_LIMIT)
-
-
-def load_network(
-    home: ClientHome, manifest: ModelsManifest
-) -> dict[str, NDArray[np.float32]] | None:
-    """Load the trunk of the network alongside the encoder; None if the package has none.
-
-    Raises:
-        VerificationError: The file differs from the one that was stored.
-    """
-    sha256 = "" if manifest.network is None else manifest.network.sha256
-    return _load_optional(home, manifest, NETWORK_NAME, sha256, _NETWORK_LIMIT)
-
-
-def load_plant_trunk(
-    home: ClientHome, manifest: ModelsManifest
-) -> dict[str, NDArray[np.float32]] | None:
-    """Load the trunk fitted on the plant's records; None if the package's models have none.
-
-    Raises:
-        VerificationError: The file differs from the one that was stored.
-    """
-    return _load_optional(home, manifest, PLANT_TRUNK_NAME, manifest.plant_trunk, _NETWORK_LIMIT)
-
-
-def _load_optional(
-    home: ClientHome, manifest: ModelsManifest, name: str, sha256: str, limit: int
-) -> dict[str, NDArray[np.float32]] | None:
-    """Load a file stored beside a package's models; None if the hash is empty."""
-    if not sha256:
-        return None
-    return _load_verified(
-        models_folder(home, manifest.package_id) / f"{name}.safetensors", sha256, limit
-    )
+    sha256 = {
+        NOVELTY_NAME: manifest.novelty,
+        OUT_OF_FOLD_NAME: manifest.judged_file,
+        NETWORK_NAME: "" if manifest.network is None else manifest.network.sha256,
+        PLANT_TRUNK_NAME: manifest.plant_trunk,
+    }[name]
+    path = models_folder(home, manifest.package_id) / f"{name}.safetensors"
+    return _load_verified(path, sha256, _PART_LIMIT) if sha256 else None
 
 
 def _load_verified(path: Path, sha256: str, limit: int) -> dict[str, NDArray[np.float32]]:

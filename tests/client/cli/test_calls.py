@@ -49,4 +49,4 @@ def test_predict_says_what_a_call_is_worth(
     assert state.stat().st_size < 2_000_000
     state.write_bytes(state.read_bytes()[:-1] + b"x")
     with pytest.raises(VerificationError, match="does not match its hash"):
-        store.load_novelty(plant.home, manifest)
+        store.load_part(plant.home, manifest, store.NOVELTY_NAME)

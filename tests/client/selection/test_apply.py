@@ -159,7 +159,7 @@ def test_a_network_that_came_with_it_stands_beside_the_encoder(
     for name in (HANDED_ON, LOCAL_ONLY):  # local-only does without it
         rows = predict.predict(plant.home, manifest, name, inputs, records.names)
         assert len(rows) == len(records.names)
-    found = store.load_network(plant.home, manifest)
+    found = store.load_part(plant.home, manifest, store.NETWORK_NAME)
     assert found is not None
     assert found.keys() == {f"{network.architecture}.{name}" for name in network.trunk}
     path = store.models_folder(plant.home, manifest.package_id) / "network.safetensors"

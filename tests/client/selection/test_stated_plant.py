@@ -199,7 +199,7 @@ def test_inputs_are_standardised_by_the_plant_s_own_records(
 ) -> None:
     plant = _machine_plant(make_plant, window_encoder)
     manifest = _with_both_treatments(plant)
-    stored = store.load_network(plant.home, manifest)
+    stored = store.load_part(plant.home, manifest, store.NETWORK_NAME)
     assert stored is not None
     folded = {name: value for name, value in stored.items() if ".1.trunk." in name}
     plain = {name: value for name, value in stored.items() if ".0.trunk." in name}
