@@ -216,7 +216,7 @@ class _FittedModel:
 
     name: str
     title: str
-    reference: bool
+    is_reference: bool
     model: FittedMethod | None
 
     def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:

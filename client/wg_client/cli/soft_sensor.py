@@ -31,12 +31,12 @@ _DRIFT_LEVEL = 0.01
 """Largest p-value at which drift of the signals is reported."""
 LogFiles = tuple[Path, Path | None]
 """A log, and a file of laboratory values."""
-_TABLE_OR_LOG = click.Path(path_type=Path, exists=True, dir_okay=False)
+_INPUT_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.command(name="soft-sensor")
-@click.argument("log", type=_TABLE_OR_LOG)
-@click.argument("laboratory", type=_TABLE_OR_LOG, required=False)
+@click.argument("log", type=_INPUT_FILE)
+@click.argument("laboratory", type=_INPUT_FILE, required=False)
 @click.option("--target", required=True, help="Column of the laboratory's values.")
 @click.option("--time", required=True, help="Column of times, which both files have.")
 @click.option(
@@ -47,7 +47,7 @@ _TABLE_OR_LOG = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--out", type=OUT_FILE_TYPE, help="Write values and intervals of all hours, as CSV.")
 @click.option(
     "--package",
-    type=_TABLE_OR_LOG,
+    type=_INPUT_FILE,
     help="A package with a soft sensor.  [default: the newest that used a statistic, else the"
     " newest]",
 )

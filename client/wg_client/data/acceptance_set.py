@@ -165,7 +165,7 @@ _UNLABELLED = "not in the acceptance set: it has no label"
 def _reserved_mask(
     config: ClientConfig, records: FrozenRecords, share: float, met_digests: frozenset[bytes]
 ) -> NDArray[np.bool_]:
-    """Return the records that a share reserves, ``[n]``; each unit's digest and history decide.
+    """Return a mask of the reserved records, ``[n]``; each unit's digest and history decide.
 
     Raises:
         DataError: All of them were released or trained on.

@@ -49,7 +49,7 @@ DEFAULT_READING = ReadingConfig()  # Default settings: files are read as they ar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurveyOptions:
-    """Options of a survey: the labels, units and records that are asked of a data set.
+    """Options of a survey: the labels, privacy units and records to take from a data set.
 
     Attributes:
         labels: Declared label domain; None: the folders' names or the file's ``classes``.

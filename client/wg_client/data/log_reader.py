@@ -1,4 +1,4 @@
-"""Reader of long sensor logs, which puts the rows of each privacy unit after each other."""
+"""Reader of long sensor logs, which groups the rows of each privacy unit."""
 
 import threading
 from collections import OrderedDict
@@ -160,7 +160,7 @@ def log_path_of_window(path: Path, name: str) -> Path:
 
 
 def time_run_indices(sensor_log: SensorLog, log: SensorLogConfig) -> NDArray[np.int64]:
-    """Number of the run that each row lies in, ``[n]``: no gap in it is longer than a window.
+    """Return the index of each row's run, ``[n]``: no gap in a run is longer than a window.
 
     A run is a range of time: rows in it belong to it in whatever order the file has them, so a run
     more or less changes no other. A row without a time is in no run (-1).

@@ -109,7 +109,7 @@ def _unit_rows_of_log(logs: LogReader, name: str, sensor_log: SensorLog) -> Iter
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LogBreaks:
-    """Rows that can be used, and rows that do not continue the row before them, each ``[n]``."""
+    """Masks of a log's rows, ``[n]``: usable rows, and rows that begin a new stretch."""
 
     is_usable: NDArray[np.bool_]
     is_start: NDArray[np.bool_]

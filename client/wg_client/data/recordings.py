@@ -55,7 +55,7 @@ def _recording_unit_of_logs(path: Path, reading: ReadingConfig) -> str:
 
 
 def unnamed_part_hint(path: Path, reading: ReadingConfig, modality: str) -> Text | None:
-    """Return a hint that parts are not named; None if recordings are, or records are texts."""
+    """Return a hint that no column names each record's part; None for texts and recordings."""
     if modality not in (Images.name, Windows.name) or reading.log is not None:
         return None
     if find_recording_unit(path, reading):
@@ -68,7 +68,7 @@ def unnamed_part_hint(path: Path, reading: ReadingConfig, modality: str) -> Text
 
 
 def unnamed_recording_hint(unit: str) -> Text:
-    """Return a hint that the unit of recordings was not named."""
+    """Return a hint that recordings could be, but are not, declared as the privacy unit."""
     return text(
         "records of one {unit} resemble each other, but each counts by itself: "
         "accuracies here are too optimistic, and a release protects one record, not the"

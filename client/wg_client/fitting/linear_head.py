@@ -50,7 +50,7 @@ class LinearHead:
         return LinearHead(np.pad(self.weight, ((0, 0), (0, padding))), self.bias)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Return the tensors of the architecture ``lite0-head``."""
+        """Return weight and bias as float32 tensors, by the names that files use."""
         return {
             HEAD_WEIGHT: self.weight.astype(np.float32),
             HEAD_BIAS: self.bias.astype(np.float32),

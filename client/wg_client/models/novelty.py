@@ -96,7 +96,7 @@ class NoveltyTest:
         return _distance_scores(self.bank_coordinates(features), self.bank, self.coordinate_sizes)
 
     def likeness(self, features: NDArray[np.floating]) -> Floats32:
-        """Return the share of the plant's records at least as unlike, ``[n]``; NaN: unknown."""
+        """Return the share of the plant's records with at least each score, ``[n]``; NaN: unknown."""
         if not len(self.scores):
             return np.full(len(features), np.nan, np.float32)
         below = np.searchsorted(self.scores, self.score(features), side="left")
@@ -117,7 +117,7 @@ class NoveltyTest:
 def flag_unlike_records(
     tensors: Mapping[str, NDArray[np.float32]] | None, features: NDArray[np.floating], share: float
 ) -> NDArray[np.bool_]:
-    """Flag records by local features ``[n, D]`` that exceed the limit of a share of the plant's.
+    """Flag records whose novelty score only a share of the plant's own records exceeds, ``[n]``.
 
     All are flagged if there is no test.
     """

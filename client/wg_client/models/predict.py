@@ -110,7 +110,7 @@ def load_records(
 
 
 def load_unlabelled_files(path: Path, paths: Sequence[Path], labels: Sequence[str]) -> SiteData:
-    """Return the records of files with one record each, read on access; ``path`` has them all.
+    """Return the records of files with one record each, read on access; they lie in ``path``.
 
     Raises:
         DataError: The files are not of one modality.

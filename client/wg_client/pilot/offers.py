@@ -40,7 +40,7 @@ class OfferTrial:
     Attributes:
         server: Name of the server.
         kinds: Number of kinds of plants whose weights were tried.
-        pays: Free weights were kept, by the rule of ``apply``.
+        pays: Weights of the offer were kept instead of local-only, by the rule of ``apply``.
         share: Accuracy of the kept model and of local-only; None: not measured.
         sites: Number of sites that have released most of the plant's class names.
         machine: The server makes networks from the plant's data sheet after it has joined.
@@ -163,7 +163,7 @@ def _match_kinds(
 def _select_classes(
     tensors: Mapping[str, NDArray[np.float32]], rows: NDArray[np.int64], architecture: str
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the tensors of some classes of a kind, in the given order, see ``try_offer``."""
+    """Return a head's tensors with only the given class rows, in their order."""
     head, network = split_prefix(tensors, family_network.TENSOR_PREFIX)
     shapes = [head[name].shape for name in ("weight", "bias") if name in head]
     if len(shapes) < 2 or shapes[1] != shapes[0][:1] or not shapes[1] or rows.max() >= shapes[1][0]:

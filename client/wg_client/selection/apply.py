@@ -1,4 +1,4 @@
-"""Application of a weights package: verify it, select a model, store the models. Once each.
+"""Application of a weights package, once: verification, model selection, storage of models.
 
 Nothing of a package is used before its signature, hashes, recipient, encoder and labels are
 verified. A package that was applied before is not trained again: its stored result is returned,

@@ -138,7 +138,7 @@ def select_model(
             reason=reason,
             records=records,
         )
-    one_class = _choose_by_one_class(comparisons, blocked_models)
+    one_class = _choose_if_one_class(comparisons, blocked_models)
     unfit = {f.model for f in findings if f.blocks and f.code != checks.GAIN_CODE}
     fit_models = {name: c for name, c in comparisons.items() if name not in unfit}
     contest = _DecisionRule(models, records, fit_models)
@@ -230,7 +230,7 @@ def _local_class_loss(logits: Floats, labels: Ints, records: PlantRecords) -> Fl
     return np.asarray(np.mean(losses, axis=0))
 
 
-def _choose_by_one_class(
+def _choose_if_one_class(
     comparisons: Mapping[str, ModelComparison], blocked_models: Collection[str]
 ) -> str:
     """Return the most promising model if all labels are of one class; empty if there is none.

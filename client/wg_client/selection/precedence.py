@@ -13,7 +13,7 @@ the network is kept. w is the head start of the network, and of its average with
 models have none. With n the fewest labels of a class ::
 
     w = HEAD_START                                   in general
-    w = HEAD_START * max(1 - n / DOUBT_LABELS, 0)    if the records contradict the data sheet
+    w = HEAD_START * max(1 - n / HEAD_START_LABELS, 0)    if the records contradict the data sheet
 
 (``methods.sheet_fit``). A model with ``w = 0`` competes only if it is shown to be better than
 local-only, as it must be without such a network. ``bench.machine_plants --weights`` compares values
@@ -29,7 +29,7 @@ from wg_client.selection.gain import EstimatedGain
 HEAD_START = 2.0
 """Score of a delivered network before any label: that of two units whose labels it makes e times
 likelier than local-only does."""
-DOUBT_LABELS = 10
+HEAD_START_LABELS = 10
 """Labels of each class with which a network for a contradicted data sheet has no head start."""
 
 
@@ -38,7 +38,7 @@ def head_start(package: PreparedPackage, records: PlantRecords) -> float:
     if package.sheet_fit is None or package.sheet_fit >= SHEET_LIMIT:
         return HEAD_START
     counts = np.bincount(records.labels, minlength=records.class_count)
-    return HEAD_START * max(1 - int(counts.min()) / DOUBT_LABELS, 0.0)
+    return HEAD_START * max(1 - int(counts.min()) / HEAD_START_LABELS, 0.0)
 
 
 def prior_score(name: str, model: FittedMethod, head_start: float) -> float:

@@ -86,7 +86,7 @@ class SensorPackage:
         return LogScale(nominal[0, 0, index].double(), factors[index].double())
 
     def compute_inputs(self, windows: Tensor, *, quantity_index: int) -> tuple[Tensor, Tensor]:
-        """Return features of windows, and scores of one quantity (``soft_sensor.SensorInputs``)."""
+        """Compute features ``[n, F]`` and delivered scores ``[n]`` of one quantity from windows."""
         features, scores = self.sensor.inputs(windows)
         return features, scores[:, quantity_index]
 

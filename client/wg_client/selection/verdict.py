@@ -64,8 +64,8 @@ class ReportVerdict:
     recommends_delivered: bool
 
 
-_KEEP = text("Keep your own model")
-_USE = text("Use this model")
+_KEEP_OWN_MODEL = text("Keep your own model")
+_USE_THIS_MODEL = text("Use this model")
 _UNCOMPARED: Mapping[SelectionBasis, ReportVerdict] = {
     SelectionBasis.NOTHING_DELIVERED: ReportVerdict(
         text("Use your own model"),
@@ -73,7 +73,9 @@ _UNCOMPARED: Mapping[SelectionBasis, ReportVerdict] = {
         False,
     ),
     SelectionBasis.NONE_BETTER: ReportVerdict(
-        _KEEP, text("No delivered model was shown to be better on your own records."), False
+        _KEEP_OWN_MODEL,
+        text("No delivered model was shown to be better on your own records."),
+        False,
     ),
     SelectionBasis.TOO_FEW_LABELS: ReportVerdict(
         text("Label more records"),
@@ -91,7 +93,7 @@ _UNCOMPARED: Mapping[SelectionBasis, ReportVerdict] = {
         True,
     ),
     SelectionBasis.DELIVERED_OF_ONE_CLASS: ReportVerdict(
-        _USE,
+        _USE_THIS_MODEL,
         text(
             "All labelled records are of one class, so the model could not be checked on "
             "the others."
@@ -106,12 +108,12 @@ _UNCOMPARED: Mapping[SelectionBasis, ReportVerdict] = {
 }
 _COMPARED: Mapping[tuple[AccuracyChange, UnseenClassClaims], ReportVerdict] = {
     (AccuracyChange.HIGHER, UnseenClassClaims.NONE): ReportVerdict(
-        _USE,
+        _USE_THIS_MODEL,
         text("It classifies more of your own records correctly than your own model does."),
         True,
     ),
     (AccuracyChange.HIGHER, UnseenClassClaims.POSSIBLE): ReportVerdict(
-        _USE,
+        _USE_THIS_MODEL,
         text(
             "It classifies more of your own records correctly than your own model does, and"
             " can recognise classes that yours cannot."
@@ -119,7 +121,7 @@ _COMPARED: Mapping[tuple[AccuracyChange, UnseenClassClaims], ReportVerdict] = {
         True,
     ),
     (AccuracyChange.HIGHER, UnseenClassClaims.DOUBTFUL): ReportVerdict(
-        _USE,
+        _USE_THIS_MODEL,
         text(
             "It classifies more of your own records correctly than your own model does. It "
             "is not shown to recognise classes of which you have no record."
@@ -127,7 +129,7 @@ _COMPARED: Mapping[tuple[AccuracyChange, UnseenClassClaims], ReportVerdict] = {
         True,
     ),
     (AccuracyChange.NOT_SHOWN, UnseenClassClaims.NONE): ReportVerdict(
-        _USE,
+        _USE_THIS_MODEL,
         text(
             "Its probabilities are more reliable. It is not shown to classify more of your "
             "own records correctly."

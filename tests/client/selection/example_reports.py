@@ -79,7 +79,7 @@ def plant_of(labels: tuple[str, ...], of_records: Ints, kind: Modality) -> Plant
         label_names=labels,
         names=tuple(f"{row}.png" for row in range(count)),
     )
-    features = SimpleNamespace(local=rng.normal(size=(count, D)))
+    features = SimpleNamespace(local_features=rng.normal(size=(count, D)))
     layout = FeatureLayout(D, ())
     plant = SimpleNamespace(config=config, data=records, features=features, layout=layout)
     return cast(PlantData, plant)

@@ -35,7 +35,7 @@ from wg_client.methods.base import FittedMethod
 class NearestMean:
     name = "nearest-mean"
     title = "nearest class mean"
-    reference = False
+    is_reference = False
 
     def fit(self, records, package):
         x, y = records.features(records.encoder_features), records.labels

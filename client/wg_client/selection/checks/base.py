@@ -64,7 +64,7 @@ class ModelComparison:
 
     @property
     def has_single_class(self) -> bool:
-        """True if labels of one class cannot compare models, and outside evidence decides."""
+        """True if all labels are of one class, so that they cannot compare models."""
         return (
             self.records.has_single_class
             and self.package.is_known_elsewhere
