@@ -163,7 +163,7 @@ class VerdictRule:
         return prediction.probability >= least and prediction.label not in self.unseen_labels
 
     def likeness(self, inputs: ModelInputs) -> NDArray[np.float32]:
-        """Return the share of the plant's records with at least each score, ``[n]``; NaN: unknown."""
+        """Return the share of the plant's own scores at least as high, ``[n]``; NaN: unknown."""
         if self.novelty_test is None:
             return np.full(len(inputs), np.nan, np.float32)
         return self.novelty_test.likeness(inputs)

@@ -96,7 +96,7 @@ class NoveltyTest:
         return _distance_scores(self.bank_coordinates(features), self.bank, self.coordinate_sizes)
 
     def likeness(self, features: NDArray[np.floating]) -> Floats32:
-        """Return the share of the plant's records with at least each score, ``[n]``; NaN: unknown."""
+        """Return the share of the plant's own scores at least as high, ``[n]``; NaN: unknown."""
         if not len(self.scores):
             return np.full(len(features), np.nan, np.float32)
         below = np.searchsorted(self.scores, self.score(features), side="left")
