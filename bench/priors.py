@@ -67,7 +67,7 @@ Head = tuple[Floats, Floats]
 def cut_any_modality(
     encoder: Encoder, modality: str, root: Path, name: str, cache: Path
 ) -> Kind | None:
-    """Cut a data set of any modality; None if it is missing."""
+    """Cut a data set of any modality; None if it is missing, or a site has no records."""
     if modality == "images":
         return kinds.cut_kind(encoder, root, name, cache)
     if modality == "texts":
@@ -75,7 +75,7 @@ def cut_any_modality(
     else:
         windows = window_plants.cut_data_set(encoder, root, name, 0, 0.0)
         found = None if windows is None else windows.plants
-    if found is None:
+    if found is None or not all(len(site[1]) for site in (found.own, *found.same_family)):
         return None
 
     def part(site: Site, most: int | None) -> Site:
@@ -319,7 +319,7 @@ def main() -> None:
     for name in SETS[options.modality]:
         kind = cut_any_modality(encoder, options.modality, options.datasets, name, options.cache)
         if kind is None:
-            print(f"{name}: not here, left out")
+            print(f"{name}: missing, or with too few recordings for all sites: left out")
         else:
             sets[name] = kind
     if not sets:
