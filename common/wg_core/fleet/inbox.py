@@ -65,13 +65,10 @@ class Inbox:
 
     def _count_arrivals(self) -> int:
         """Count the packages of the last day by their receipts."""
-        day_seconds = 86_400
-        if not self._received_folder.is_dir():
-            return 0
-        current_time = time.time()
+        day_seconds, current_time = 86_400, time.time()
         return sum(
             abs(current_time - path.stat().st_mtime) < day_seconds
-            for path in self._received_folder.iterdir()
+            for path in self._received_folder.glob("*")
         )
 
     def find_receipt(self, request_id: str) -> Receipt | None:
