@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from tests.homes import make
 
 from wg_server.site.home import ServerHome
 
 SITE = "plant-new"
-pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 def test_a_plant_that_released_nothing_keeps_a_model_at_epsilon_zero(tmp_path: Path) -> None:

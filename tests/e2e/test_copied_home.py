@@ -1,15 +1,13 @@
 """A home that was copied spends its budget once more in each copy, and an auditor sees it.
 
-The installed commands, in processes of their own: four copies of one home release by file, the
-operator takes what comes and exports, the auditor gets the operator's folder and one copy's ledger.
+Four copies of one home release by file, the operator takes what comes and exports, the auditor gets
+the operator's folder and one copy's ledger.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,6 @@ from tests.homes import make
 from wg_core.errors import ExitCode
 from wg_server.site.home import ServerHome
 
-AUDITOR = Path(sys.executable).with_name("wg-audit")
 COPIES = 4
 SITE = "plant-b"
 
@@ -52,9 +49,7 @@ class Copies:
         site = "--site", SITE, "--out", evidence
         make.command("wg-server", "export", "--home", self.server, *site)
         make.command("wg-audit", "export", "--home", self.home(number), "--out", ledger)
-        words = [*map(str, (AUDITOR, "verify", ledger, "--server", evidence, "--json"))]
-        done = subprocess.run(words, capture_output=True, check=False)
-        return done.returncode, json.loads(done.stdout)
+        return make.result_of("wg-audit", "verify", ledger, "--server", evidence)
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ OURS = {"wg_core", "wg_audit", "wg_common", "wg_client", "wg_server", "weightgat
 
 
 def test_a_node_that_answered_and_had_a_package_applied_has_loaded_the_core_alone(
-    tmp_path: Path,
+    tmp_path: Path, packages: Packages
 ) -> None:
-    fleet = make_fleet(tmp_path, Packages.make(), ["plant-a"])
+    fleet = make_fleet(tmp_path, packages, ["plant-a"])
     (plant,) = fleet.sites
     listing = tmp_path / "modules"
     with serving(fleet), node(fleet, plant, environment=seams(modules_file=listing)) as process:

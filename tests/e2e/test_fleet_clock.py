@@ -15,9 +15,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize(("ahead", "words"), [(600, "ahead of"), (-600, "behind")])
 def test_a_plant_with_a_wrong_clock_names_it_and_recovers(
-    tmp_path: Path, ahead: int, words: str
+    tmp_path: Path, packages: Packages, ahead: int, words: str
 ) -> None:
-    fleet = make_fleet(tmp_path, Packages.make(), ["plant-a"])
+    fleet = make_fleet(tmp_path, packages, ["plant-a"])
     (site,) = fleet.sites
     clock = tmp_path / "clock"
     clock.write_text(str(ahead))

@@ -24,11 +24,6 @@ from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import ServerStore
 
 
-@pytest.fixture(scope="module")
-def packages() -> Packages:
-    return Packages.make()
-
-
 class Killer:
     """Kills one command so many times, each time after a random life, and starts it again."""
 

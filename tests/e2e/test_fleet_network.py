@@ -37,11 +37,6 @@ from wg_server.site.home import ServerHome
 from wg_server.store.sites import ServerStore
 
 
-@pytest.fixture(scope="module")
-def packages() -> Packages:
-    return Packages.make()
-
-
 def run(fleet: Fleet, name: str, *words: str | Path, environment: dict[str, str]) -> Command:
     """Run a command to its end."""
     with command(fleet, name, *words, environment=environment) as started:

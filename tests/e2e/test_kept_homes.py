@@ -26,7 +26,6 @@ from wg_server.site.home import ServerHome
 every_version = pytest.mark.parametrize(
     "root", make.ARCHIVES, ids=lambda path: path.name.removesuffix(".tar.xz"), indirect=True
 )
-pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 
 import onnx
 import pytest
-from tests.e2e.test_copied_home import AUDITOR, enrolled  # noqa: F401 - a fixture
+from tests.e2e.test_copied_home import enrolled  # noqa: F401 - a fixture
 from tests.homes import make
 
 SITE = "plant-b"
@@ -31,9 +30,8 @@ def test_a_private_head_is_exported_charged_once_and_audited(home: Path, tmp_pat
     metadata = {item.key: item.value for item in onnx.load(out).metadata_props}
     assert metadata["records"].startswith("epsilon 2, delta")
     make.command("wg-audit", "export", "--home", home, "--out", ledger)
-    verify = AUDITOR, "verify", ledger, "--statistics", made["evidence"], "--json"
-    done = subprocess.run([*map(str, verify)], capture_output=True, check=False)
-    document = json.loads(done.stdout)
+    verify = "verify", ledger, "--statistics", made["evidence"]
+    _, document = make.result_of("wg-audit", *verify)
     assert document["epsilon"]["independent"] == pytest.approx(made["epsilon_spent"], rel=1e-4)
     assert document["epsilon"]["primary"] == pytest.approx(2, rel=1e-4)
     assert len(document["received"]) == 1 and not document["verdict"]["problems"]

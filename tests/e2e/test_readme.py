@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = {"wg-client": client, "wg-server": operator, "wg-audit": auditor}
 COMMAND = re.compile(r"(?:`|^    |^\$ )(wg-(?:client|server|audit) [a-z][^`\n]*)", re.MULTILINE)
 SHELL_BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
+EMPIRICAL_AUDIT = ["wg-audit", "empirical"]
 # 6: the package arrived and was checked, and the plant's own model was better; both are a success.
 # Of train: a small plan's generator fails its card.
 ALLOWED = {"apply": (0, 6), "train": (0, 6)}
@@ -80,7 +81,7 @@ def test_the_readmes_commands_run_in_their_order(
     with processes(tmp_path / "logs") as running:
         for line in commands(page):
             words = shlex.split(line.removesuffix(" &"))
-            if words[0] in ("make", "."):
+            if words[0] in ("make", ".") or words == EMPIRICAL_AUDIT:
                 continue
             words = [
                 word if before == "--site" else localised(word, words[1], tmp_path)
@@ -111,6 +112,14 @@ def test_the_readmes_commands_run_in_their_order(
         found = json.loads(alone)
         # The Japanese page asks at epsilon 0 alone; the other one also releases by file.
         assert found["charges"] == found["releases"] == (page == "README.md")
+
+
+@pytest.mark.slow
+def test_the_readmes_empirical_audit_passes(tmp_path: Path) -> None:
+    """More than a minute; ``test_canary_audit`` runs the command on a small bench."""
+    assert shlex.join(EMPIRICAL_AUDIT) in commands()
+    with processes(tmp_path / "logs") as running:
+        running.run(*EMPIRICAL_AUDIT)
 
 
 def localised(word: str, command: str, folder: Path) -> str:

@@ -45,7 +45,7 @@ def test_a_collector_gets_traces_metrics_and_nothing_secret(tmp_path: Path, issu
     oidc = {"issuer": issuer, "client_id": "console", "client_secret": "a-client-secret"}
     home.oidc.write_text(json.dumps(oidc))
     with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
-        threading.Thread(target=server.serve_forever).start()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         exported = " ".join(re.findall(r"^\$ export (OTEL.*)$", PAGE.read_text("utf-8"), re.M))
         settings = dict(word.split("=", 1) for word in exported.split())
         settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"

@@ -38,11 +38,6 @@ ID = "ID"
 __all__ = ["window_encoder"]
 
 
-@pytest.fixture(scope="module")
-def packages() -> Packages:
-    return Packages.make()
-
-
 @dataclass
 class Scene:
     """A folder in which a server serves from ``server``, and whatever a page makes beside it."""

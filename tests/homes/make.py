@@ -1,4 +1,4 @@
-"""Make the homes of a version: a server's, a plant's and an auditor's, by the installed commands.
+"""Make the homes of a version: a server's, a plant's and an auditor's, by our commands.
 
 ``python -m tests.homes.make`` writes ``tests/homes/VERSION.tar.xz``, with the smallest zoo and
 generator that go through. Keys, times and noise are new ones each time, so no two runs write the
@@ -17,6 +17,7 @@ it.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -24,7 +25,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ import numpy as np
 from packaging.version import Version
 from tests.e2e.fleet_support import healthy
 from tests.patience import wait_until
+from tests.tutorial import PROGRAMS
 
+from wg_common import cli
 from wg_core import __version__
 from wg_server.operation.initialise import free_ports
 from wg_server.site.home import ServerHome
@@ -44,9 +47,9 @@ ARCHIVES = sorted(FOLDER.glob("*.tar.xz"), key=lambda path: Version(path.name[: 
 NEWEST = ARCHIVES[-1]
 SITE = "plant-a"
 SERVER, PLANT, AUDITOR, DATA = "server", "plant", "auditor", "data"
+PROGRAM = Path(sys.executable).with_name("wg-server")
 RECORDS, NEW_RECORDS, PREDICTIONS = "records.npz", "new.npz", "predictions.json"
 LEDGER = "ledger.wgl"
-_BIN = Path(sys.executable).parent
 _CLASSES, _LEARNED, _NEW = 4, 8, 3  # Classes, and records of each
 ZOO = """
 seed: 1
@@ -60,18 +63,26 @@ episodes: 4
 """
 
 
+def result_of(*words: str | Path) -> tuple[int, dict[str, Any]]:
+    """Exit code and ``--json`` document of one of our commands, which runs in this process."""
+    program, *rest = map(str, words)
+    code: Any = None
+    with redirect_stdout(io.StringIO()) as out:
+        try:
+            cli.run_program(PROGRAMS[program], [*rest, "--json"])
+        except SystemExit as ended:
+            code = ended.code
+    return code, json.loads(out.getvalue())
+
+
 def command(*words: str | Path, good: tuple[int, ...] = (0,)) -> dict[str, Any]:
-    """Run one of our commands with ``--json``; its document.
+    """As ``result_of``, the document alone.
 
     Args:
         good: Exit codes that are expected.
     """
-    program, *rest = map(str, words)
-    done = subprocess.run(
-        [_BIN / program, *rest, "--json"], capture_output=True, check=False, text=True
-    )
-    assert done.returncode in good, f"{' '.join(map(str, words))}: {done.stderr}"
-    document: dict[str, Any] = json.loads(done.stdout)
+    code, document = result_of(*words)
+    assert code in good, f"{' '.join(map(str, words))}: {document}"
     return document
 
 
@@ -145,7 +156,7 @@ def unpack(root: Path, archive: Path = NEWEST) -> None:
 @contextmanager
 def serving(home: Path) -> Iterator[None]:
     """Serve a home with the installed command until the block ends."""
-    with subprocess.Popen([_BIN / "wg-server", "serve", "--home", home]) as process:
+    with subprocess.Popen([PROGRAM, "serve", "--home", home]) as process:
 
         def is_up() -> bool:
             assert process.poll() is None, "the server has ended"
