@@ -327,21 +327,6 @@ def a_charge_of_nothing(t: Truth) -> Forgery:
 
 
 @forgery("states a squared sensitivity")
-def a_smaller_sensitivity_than_the_blocks_have(t: Truth) -> Forgery:
-    share = t.rng.choice([2, 100, 10_000])
-
-    def smaller(charge: Charge) -> Charge:
-        mechanism = charge.mechanism
-        return insider(
-            charge,
-            sensitivity_squared=str(int(mechanism.sensitivity_squared) // share),
-            sigma=(float.fromhex(mechanism.sigma) / share**0.5).hex(),
-        )
-
-    return settled(t, changed(t, smaller))
-
-
-@forgery("states a squared sensitivity")
 def a_smaller_sensitivity_under_the_true_noise(t: Truth) -> Forgery:
     return settled(
         t,
@@ -374,26 +359,6 @@ def lighter_blocks_than_the_sensitivity(t: Truth) -> Forgery:
 def more_records_of_a_unit_than_the_sensitivity_allows(t: Truth) -> Forgery:
     words = "at most 40 records of a unit count"
     return settled(t, changed(t, lambda c: insider(c, records_per_unit=words, unit="part")))
-
-
-@forgery("promises something to each 'part'")
-def a_unit_of_which_each_record_counts(t: Truth) -> Forgery:
-    return settled(t, changed(t, lambda c: insider(c, unit="part")))
-
-
-@forgery("neighbouring relation")
-def a_neighbouring_relation_of_its_own(t: Truth) -> Forgery:
-    return settled(t, changed(t, lambda c: insider(c, adjacency="one pixel")))
-
-
-@forgery("for itself")
-def a_release_that_states_less_epsilon_than_it_costs(t: Truth) -> Forgery:
-    return settled(t, changed(t, lambda c: dataclasses.replace(c, epsilon="0.05")))
-
-
-@forgery("for itself")
-def a_release_that_states_a_larger_delta(t: Truth) -> Forgery:
-    return settled(t, changed(t, lambda c: dataclasses.replace(c, delta="0.5", epsilon="0.05")))
 
 
 @forgery(r"states epsilon 0\.1, which is not that")

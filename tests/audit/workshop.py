@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tests.core.ledger.conftest import DELTA, ORIGIN, WITNESS, Site, closed_form, cosign_newest
 
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 NEW_ORIGIN = "weightgate/plant-a/0022"
 WHEN = 1_700_000_000
 DAY = 86_400
+
+Stated = TypeVar("Stated", Charge, ChargeRequest)
 
 
 @dataclass
@@ -263,8 +265,11 @@ def write(
     return path
 
 
-def insider(entry: Charge, **changes: Any) -> Charge:
-    """A charge with another mechanism, guarantee or epsilon, whose own arithmetic fits."""
+def insider(entry: Stated, **changes: Any) -> Stated:
+    """A charge with another mechanism, guarantee, epsilon or delta, whose own arithmetic fits.
+
+    Whoever holds the signing key can put any such charge on the log.
+    """
     mechanism = dataclasses.replace(
         entry.mechanism, **{k: v for k, v in changes.items() if hasattr(entry.mechanism, k)}
     )
@@ -280,6 +285,7 @@ def insider(entry: Charge, **changes: Any) -> Charge:
         guarantee=guarantee,
         event=events.gaussian_event(sensitivity, sigma),
         epsilon=changes.get("epsilon", entry.epsilon),
+        delta=changes.get("delta", entry.delta),
     )
 
 

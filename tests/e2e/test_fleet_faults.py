@@ -49,7 +49,6 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import fleet, protocol
 from wg_core.wire.protocol import WITNESS_PATH
 from wg_server.fleet.enrolment import create_join_token
-from wg_server.operation.serve import BODY_LIMIT
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue
@@ -360,23 +359,6 @@ def test_slow_clients_do_not_keep_a_plant_from_its_campaign(
                 connection.sendall(head.encode() + b"x" * 10)
         with plant.running():
             check_once(server, plant, finished(server, start_campaign(server, ["plant-a"])))
-
-
-def test_a_stranger_and_a_glutton_are_refused_before_their_body_is_read(
-    server: ServerHome, plant: Plant
-) -> None:
-    context = link.client_tls_context(plant.home)
-    for size, path in ((BODY_LIMIT + 1, WITNESS_PATH), (300 << 20, "/v1/fleet/push-object")):
-        with tls(server, context) as connection:
-            head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n"
-            connection.sendall(head.encode())
-            assert connection.recv(64).startswith(b"HTTP/1.1 413 ")
-    with ServerStore.open(server) as store:
-        store.revoke("plant-a", time.time())
-    with tls(server, context) as connection:
-        head = f"POST {WITNESS_PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {BODY_LIMIT}\r\n\r\n"
-        connection.sendall(head.encode())
-        assert connection.recv(64).startswith(b"HTTP/1.1 403 ")
 
 
 # ---------------------------------------------------------------------------------------- versions
