@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.client.cli.conftest import Json, run_here
 from tests.client.conftest import LABELS, fitted_encoder, write_npz
+from tests.commands import document_of
 from tests.e2e.fleet_support import token
 
 from wg_client.cli.main import group
@@ -16,6 +18,7 @@ from wg_client.data import plant as plants
 from wg_common import cli
 from wg_core.errors import ExitCode
 from wg_core.ledger.store import Ledger
+from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import signing
 from wg_server.site.home import ServerHome
@@ -26,12 +29,24 @@ def here(capfd: pytest.CaptureFixture[str]) -> Json:
     return run_here(capfd)
 
 
-@pytest.fixture
-def alone(tmp_path: Path, here: Json) -> Iterator[ClientHome]:
-    data = write_npz(tmp_path / "data.npz", {0: 6, 1: 6, 2: 6}, seed=1, labels=LABELS)
-    document = here("init", "--home", tmp_path / "Plant A", "--data", data)
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of records, and the home that ``init`` made of it."""
+    root = tmp_path_factory.mktemp("alone")
+    data = write_npz(root / "data.npz", {0: 6, 1: 6, 2: 6}, seed=1, labels=LABELS)
+    document = document_of(group, "init", "--home", root / "Plant A", "--data", data)
     assert document["site"] == "plant-a" and document["server"] is None
-    yield ClientHome(tmp_path / "Plant A")
+    return root
+
+
+@pytest.fixture
+def alone(template: Path, tmp_path: Path) -> ClientHome:
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    home = ClientHome(tmp_path / "Plant A")
+    config = configuration.load(home)
+    data = replace(config.data, path=str(tmp_path / "data.npz"))
+    configuration.save(home, replace(config, data=data))
+    return home
 
 
 def test_a_home_without_a_server_does_all_that_needs_none(

@@ -165,9 +165,7 @@ def test_a_body_that_is_large_or_of_unknown_length_is_refused_unread(
         assert connection.recv(64).startswith(f"HTTP/1.1 {status} ".encode())
 
 
-def test_a_body_that_never_comes_is_not_waited_for(
-    server: ServerHome, plant: Plant, tmp_path: Path
-) -> None:
+def test_a_body_that_never_comes_is_not_waited_for() -> None:
     app = BodyLimit(_reads_all, limit=1000, seconds=0.2)
     scope = {"type": "http", "method": "POST", "headers": [(b"content-length", b"10")]}
 
@@ -178,10 +176,8 @@ def test_a_body_that_never_comes_is_not_waited_for(
     async def send(message: Any) -> None:
         raise AssertionError
 
-    start = time.monotonic()
     with pytest.raises(ClientDisconnect):
         asyncio.run(app(scope, never, send))
-    assert time.monotonic() - start < 30
 
 
 async def _reads_all(scope: Any, receive: Any, send: Any) -> None:

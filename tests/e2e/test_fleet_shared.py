@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,8 @@ from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.sites import ServerStore
 
+_NUMBERS = itertools.count()
+
 
 @contextmanager
 def apart(home: ServerHome) -> Iterator[ServerHome]:
@@ -46,10 +49,17 @@ def apart(home: ServerHome) -> Iterator[ServerHome]:
         other.wait(PATIENCE_SECONDS)
 
 
-@pytest.fixture
-def other_server(tmp_path: Path) -> Iterator[ServerHome]:
-    with apart(make_home(tmp_path / "other-server", name="windows")) as home:
+@pytest.fixture(scope="module")
+def other_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerHome]:
+    with apart(make_home(tmp_path_factory.mktemp("other") / "server", name="windows")) as home:
         yield home
+
+
+@pytest.fixture
+def plant(server: ServerHome, tmp_path: Path) -> Plant:
+    """A plant with a name of its own, since the other server serves all of these tests."""
+    site = f"plant-{next(_NUMBERS)}"
+    return enrol_plant(server, tmp_path / site, site)
 
 
 @pytest.fixture

@@ -48,9 +48,20 @@ def chosen(read: ZooPlan, *trunks: TrunkChoice) -> ZooPlan:
     return dataclasses.replace(read, encoder=dataclasses.replace(read.encoder, trunks=trunks))
 
 
-def test_a_zoo_stands_on_a_file_and_lite0_is_a_further_trunk(tmp_path: Path) -> None:
-    home, read = ServerHome(tmp_path / "home"), plan(tmp_path)
+Built = tuple[ServerHome, ZooPlan]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """A home with the zoo of a plan; the tests only read it."""
+    folder = tmp_path_factory.mktemp("trunks")
+    home, read = ServerHome(folder / "home"), plan(folder)
     build_zoo(home, read, workers=1, progress=lambda *_: None)
+    return home, read
+
+
+def test_a_zoo_stands_on_a_file_and_lite0_is_a_further_trunk(built: Built) -> None:
+    home, read = built
     data = home.encoder.read_bytes()
     encoder = load_encoder(data)
     lite0 = image_trunk.ImageTrunk.local_blocks
@@ -103,10 +114,8 @@ def test_a_hostile_file_is_refused_by_what_it_does(
     assert refused.value.exit_code == 3
 
 
-def test_a_package_whose_trunks_are_not_what_it_says_is_refused(tmp_path: Path) -> None:
-    home = ServerHome(tmp_path / "home")
-    build_zoo(home, plan(tmp_path), workers=1, progress=lambda *_: None)
-    data = home.encoder.read_bytes()
+def test_a_package_whose_trunks_are_not_what_it_says_is_refused(built: Built) -> None:
+    data = built[0].encoder.read_bytes()
     for old, new in ((b"pooled", b"poodle"), (b"file-0", b"file-1"), (b":48}", b":47}")):
         assert old in data
         with pytest.raises((DecodeError, VerificationError)):

@@ -181,6 +181,7 @@ def test_another_encoder_takes_the_place_of_the_home_s_while_no_campaign_is_open
     monkeypatch.setattr(CampaignQueue, "generators_in_use", lambda _: queue)
     monkeypatch.setattr("wg_server.cli.zoo.logged_action", lambda *_: nullcontext())
     words = ["build", "--home", str(home.root), "--plan", str(plan), "--new-encoder", "--json"]
+    words += ["--workers", "1"]
     queue.add("a")
     with pytest.raises(SystemExit) as refusal:
         cli.run_program(zoo, words)
