@@ -98,7 +98,7 @@ def soft_sensor(
     counts = {
         "windows": len(hours.values),
         "values": sum(map(math.isfinite, hours.values.tolist())),
-        "unmatched": hours.unmatched_count,
+        "unmatched": hours.unmatched,
         "unlike": int(sensor.estimates.unlike.sum()),
     }
     drift, drift_lines = _describe_drift(sensor.shift)
@@ -155,7 +155,7 @@ def _train_local_sensor(files: LogFiles, target: str, time: str, samples: int) -
     hours = read_laboratory_windows(*files, target=target, time=time, samples=samples)
     with show_spinner(_PROGRESS_TITLE):
         features = lagged_signals(hours.windows)
-        sensor = sensors.train_soft_sensor(features, hours.values, hours.recording_ids)
+        sensor = sensors.train_soft_sensor(features, hours.values, hours.recordings)
         has_value = np.isfinite(hours.values)
         shift = sensors.test_for_drift(features[has_value], features[~has_value])
     line = text("nine values in ten lie within ± {width:.4g}", width=sensor.half_width)

@@ -280,7 +280,7 @@ def _check_classes(path: Path, names: Sequence[str]) -> None:
 
 
 def _folder_stem(name: str) -> str:
-    """Return a folder's name in lower case and without digits at its end, to match ``_PARTS``."""
+    """Return a folder's name in lower case and without digits at its end, to match with parts."""
     return normalise_name(name).casefold().rstrip("0123456789_- ")
 
 

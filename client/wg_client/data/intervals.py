@@ -57,7 +57,7 @@ def interval_indices(
 ) -> tuple[NDArray[np.int64], list[str]]:
     """Return the index of the interval that each row lies in, or -1, and messages on overlaps.
 
-    Rows in two intervals have index ``OVERLAP``.
+    Rows in two intervals have index ``OVERLAP_INDEX``.
     """
     interval_of = np.full(len(times), -1, dtype=np.int64)
     latest_of = interval_of.copy()

@@ -32,17 +32,17 @@ class LaboratoryWindows:
         windows: float32 ``[n, C, samples]``.
         values: Laboratory value of each window, float64 ``[n]``; NaN where there is none.
         times: Time at the end of each window, as the log writes it.
-        recording_ids: Day of each window, ``[n]``.
+        recordings: Day of each window, ``[n]``.
         channels: Names of the C channels.
-        unmatched_count: Number of values without a complete window.
+        unmatched: Number of values without a complete window.
     """
 
     windows: NDArray[np.float32]
     values: NDArray[np.float64]
     times: tuple[str, ...]
-    recording_ids: NDArray[np.int64]
+    recordings: NDArray[np.int64]
     channels: tuple[str, ...]
-    unmatched_count: int
+    unmatched: int
 
     def select_channels(self, channels: Sequence[str]) -> "LaboratoryWindows":
         """Return the windows with only the given channels, in the given order.
@@ -111,9 +111,9 @@ def read_laboratory_windows(
         windows=np.stack([signals.values[end - samples : end].T for end in chosen_ends]),
         values=np.array([value_at.get(end, np.nan) for end in chosen_ends]),
         times=tuple(words[codes[end - 1]] for end in chosen_ends),
-        recording_ids=np.array([int(clock[end - 1] // _DAY_SECONDS) for end in chosen_ends]),
+        recordings=np.array([int(clock[end - 1] // _DAY_SECONDS) for end in chosen_ends]),
         channels=signals.channels,
-        unmatched_count=len(values) - len(value_at),
+        unmatched=len(values) - len(value_at),
     )
 
 

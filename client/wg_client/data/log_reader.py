@@ -129,7 +129,7 @@ class LogReader:
         return np.ascontiguousarray(sensor_log.values[start:stop].T)
 
     def read_named_window(self, path: Path, name: str) -> Record:
-        """Return the window with this name in a snapshot of ``path``; errors as for ``window``."""
+        """Return the window with this name in a snapshot of ``path``; errors as ``read_window``."""
         row = name.removesuffix("]").rpartition("[")[2]
         if not row.isascii() or not row.isdecimal() or len(row) > 12:
             raise DataError(f"{name}: not the name of a window of a log")

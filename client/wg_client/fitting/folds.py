@@ -228,7 +228,7 @@ def cross_validate_nested(
 ) -> NestedSelection:
     """Select a configuration by out-of-fold log loss plus a prior, and evaluate the selection.
 
-    With a handful of records, differences between configurations are mostly noise: their ``prior``
+    With a handful of records, differences between configurations are mostly noise: their penalty
     is the evidence in nats that one must show beyond the default. The logits of each configuration
     get one temperature, so that learners with and without calibrated logits compare.
 

@@ -102,12 +102,14 @@ class _HeldOutPredictions:
         for of_held_out, share in ((True, unseen_mass), (False, 1 - unseen_mass)):
             rows = in_training[self.record_indices] & (self.held_out_mask == of_held_out)
             if rows.any():
-                total += share * self._of(rows, of_held_out, classes).mean(axis=0)
+                total += share * self._mixture_losses(rows, of_held_out, classes).mean(axis=0)
         return total
 
     def held_out_loss(self, bias: float, classes: int) -> float:
         """Return a learner's mean log loss on records of the class left out, at one bias."""
-        return float(self._of(self.held_out_mask, True, classes, np.array([bias])).mean())
+        return float(
+            self._mixture_losses(self.held_out_mask, True, classes, np.array([bias])).mean()
+        )
 
     def recall(self, bias: float) -> float:
         """Return a learner's recall of the class left out."""
@@ -118,7 +120,9 @@ class _HeldOutPredictions:
             )
         )
 
-    def _of(self, rows: Mask, of_held_out: bool, classes: int, biases: Floats = _BIASES) -> Floats:
+    def _mixture_losses(
+        self, rows: Mask, of_held_out: bool, classes: int, biases: Floats = _BIASES
+    ) -> Floats:
         total = np.logaddexp(
             self.seen_log_sum[rows, None], self.absent_log_sum[rows, None] + biases
         )

@@ -196,7 +196,7 @@ def fit_value_regression(
 
 
 def conformal_half_width(residuals: Floats, recording_ids: Ints) -> float:
-    """Return the conformal quantile of absolute residuals ``[n]`` at level ``COVERAGE``.
+    """Return the conformal quantile of absolute residuals ``[n]`` at level ``INTERVAL_COVERAGE``.
 
     Every recording has the same weight; the new, unknown residual has the weight of one residual.
     """

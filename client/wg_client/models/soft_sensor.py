@@ -1,7 +1,7 @@
 """Soft sensors of a plant: a value, an interval and a novelty flag for each hour.
 
 A soft sensor is local-only, trained on the plant's laboratory values; or it was delivered for the
-plant's process unit, and is then averaged with models of these values (``numbers.keep``).
+plant's process unit, and is then averaged with models of these values (``sensor_models``).
 ``encode_sensor_onnx`` exports it as ONNX for other programs.
 """
 
@@ -155,7 +155,7 @@ def adapt_delivered_sensor(
     """
     has_value = np.isfinite(windows.values)
     features, scores = (part[has_value] for part in inputs)
-    values, days = windows.values[has_value], windows.recording_ids[has_value]
+    values, days = windows.values[has_value], windows.recordings[has_value]
 
     def judged(known_scores: Floats) -> RegressionQuality:
         return RegressionQuality.evaluate(

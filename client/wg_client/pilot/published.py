@@ -179,7 +179,7 @@ def estimate_gain(
     """Estimate a plant's gain from cases.
 
     Args:
-        epsilon: One of ``EPSILONS``.
+        epsilon: One of ``PUBLISHED_EPSILONS``.
         sites: Number of other plants with its classes that it expects. The estimate is the lowest
             over the largest published number up to this one, and all larger numbers.
 

@@ -88,7 +88,7 @@ def verdict_sentence(simulation: Simulation) -> Text:
             return text("join: networks are made from your data sheet, and nothing of yours leaves")
         case PilotVerdict.POOLING:
             return text("join: a gain is expected; if none comes, your own model stays in use")
-        case PilotVerdict.YOUR_OWN:
+        case PilotVerdict.OWN_LABELS:
             return _own_labels_sentence(trial)
     if simulation.decision is JoiningAdvice.STAY:
         return text(

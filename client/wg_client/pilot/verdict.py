@@ -17,7 +17,7 @@ class PilotVerdict(StrEnum):
     FREE_WEIGHTS = "free weights"
     DATA_SHEET = "data sheet"
     POOLING = "pooling"
-    YOUR_OWN = "your own"
+    OWN_LABELS = "your own"
     WAIT = "wait"
 
 
@@ -39,5 +39,5 @@ def pilot_verdict(
         return PilotVerdict.POOLING
     is_alone = trial is not None and not trial.sites
     if beats_commonest_label and (is_alone or decision is JoiningAdvice.STAY):
-        return PilotVerdict.YOUR_OWN
+        return PilotVerdict.OWN_LABELS
     return PilotVerdict.WAIT
