@@ -135,7 +135,7 @@ def prepare_windows(windows: Records) -> NDArray[np.float32]:
 
 def _cut_pieces(window: NDArray[np.floating]) -> Tensor:
     """Cut evenly spaced pieces ``[m, WINDOW]`` from all channels of a sensor window."""
-    x = torch.from_numpy(window.astype(np.float64))
+    x = torch.from_numpy(window.astype(np.float64)).clone()
     x = x - x.mean(dim=1, keepdim=True)
     x = F.pad(x, (0, max(0, WINDOW_SAMPLES - x.shape[1])))
     count = min(_PIECE_COUNT, 2 * (x.shape[1] // WINDOW_SAMPLES) - 1)

@@ -107,8 +107,10 @@ def record_readings(
         DataError: The record lacks the channels or the length of the process unit's windows.
     """
     if isinstance(kind, ProcessUnit):
-        return process_sensor.unit_readings(kind, figures, torch.from_numpy(record[None]))[0]
-    inputs = torch.from_numpy(spectrum_lines.prepare_windows([record]))
+        return process_sensor.unit_readings(kind, figures, torch.from_numpy(record[None]).clone())[
+            0
+        ]
+    inputs = torch.from_numpy(spectrum_lines.prepare_windows([record])).clone()
     return window_readings(inputs[None], kind.templates(figures))[0, 0]
 
 
