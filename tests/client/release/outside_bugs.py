@@ -111,7 +111,7 @@ def release_id_of_the_data(
     return original(config, snapshot, request, **{"release_id": digest[:32], **words})
 
 
-@instead_of(acceptance_set, "_chances")
+@instead_of(acceptance_set, "_unit_fractions")
 def acceptance_by_rank(_: Any, records: snapshots.FrozenRecords) -> Any:
     """Exactly the share is set aside, so that one unit may move another one."""
     words = np.ascontiguousarray(records.units[:, :8]).view(">u8").ravel()

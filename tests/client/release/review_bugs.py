@@ -142,7 +142,7 @@ def acceptance_set_in_the_sum(
     return dataclasses.replace(inspected, problems=main.problems), acceptance
 
 
-@instead_of(inspection, "_settle")
+@instead_of(inspection, "_resolve_duplicates")
 def a_record_for_each_label(
     original: Any, data: Any, rows: list[int], counted: list[int], *words: Any
 ) -> None:
@@ -154,7 +154,7 @@ def a_record_for_each_label(
         counted += [next(row for row in rows if data.labels[row] == label) for label in labels]
 
 
-@instead_of(inspection, "_settle")
+@instead_of(inspection, "_resolve_duplicates")
 def set_aside_without_its_label(
     original: Any, data: Any, rows: list[int], counted: list[int], *words: Any
 ) -> None:
