@@ -20,7 +20,7 @@ from wg_common.cli import (
     print_progress,
     print_result,
 )
-from wg_common.language import current_language, list_names, template, text
+from wg_common.language import Text, current_language, english_text, list_names, template, text
 from wg_core import errors
 from wg_core.logs import escape_unprintable
 from wg_core.site.home import ClientHome
@@ -37,6 +37,8 @@ _COUNTS_ONCE = template("  counts once: {name}: the same content as {why}")
 _ZERO_FEATURES = template("  zeros for features: {name}")
 FREEZING_TITLE = text("freezing, %")
 _ITEMS_SHOWN = 50  # Most listed names of one kind
+_UNGROUPED = 10  # Most listed names of one kind before those with one reason share a line
+_CLASSES_SHOWN = 20
 _STAGES = {
     "read": template("{done} of {total} records read"),
     "encoded": template("{done} of {total} records encoded"),
@@ -78,9 +80,12 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
         )
     command = "wg-client {name} --home {home}"
     name = "models fit" if config.pin is None else "check"
-    lines = [*frozen_lines(frozen), next_step(command, name=name, home=home.root)]
+    next_line = next_step(command, name=name, home=home.root)
+    document = {"frozen": True, **freeze_document(frozen), "read": reading_document(inspection)}
     print_result(
-        {"frozen": True, **freeze_document(frozen), "hints": list(inspection.hints)}, lines, as_json
+        document | {"hints": list(inspection.hints)},
+        [reading_line(inspection), *frozen_lines(frozen), next_line],
+        as_json,
     )
     return errors.ExitCode.OK
 
@@ -136,12 +141,14 @@ def print_refusal(
                     "message": str(refusal),
                     "exit_code": refusal.exit_code,
                 },
+                "read": reading_document(inspection),
                 "problems": canonical.to_builtins(inspection.problems),
                 "duplicates": canonical.to_builtins(inspection.duplicates),
                 "hints": list(inspection.hints),
             }
         )
     else:
+        print_line(reading_line(inspection))
         for line in list_some_items(UNUSABLE_LINE, inspection.problems):
             print_line(line)
     print_progress(
@@ -151,6 +158,39 @@ def print_refusal(
         )
     )
     return refusal.exit_code
+
+
+def reading_document(inspection: Inspection) -> dict[str, Any]:
+    """Build the JSON document on what was recognised and read, without the unusable records."""
+    data = inspection.data
+    counts = {name: int((data.labels == at).sum()) for at, name in enumerate(data.label_names)}
+    return {
+        "layout": english_text(inspection.layout),
+        "kind": data.modality,
+        "records": len(data),
+        "classes": counts,
+        "unlabelled": len(data) - sum(counts.values()),
+    }
+
+
+def reading_line(inspection: Inspection) -> Text:
+    """Describe what was recognised and read, without the unusable records, as a line of text."""
+    document = reading_document(inspection)
+    counts: list[str] = [
+        f"{escape_unprintable(name)} {count}" for name, count in document["classes"].items()
+    ]
+    if (omitted := len(counts) - _CLASSES_SHOWN) > 0:
+        counts = counts[:_CLASSES_SHOWN]
+        counts.append(text("{count} more classes", count=omitted))
+    if document["unlabelled"]:
+        counts.append(text("without a label {count}", count=document["unlabelled"]))
+    return text(
+        "read as {layout}: {count} {kind}: {counts}",
+        layout=inspection.layout,
+        count=document["records"],
+        kind=text(document["kind"]),
+        counts=list_names(counts),
+    )
 
 
 def freeze_document(result: FreezeResult) -> dict[str, Any]:
@@ -246,7 +286,7 @@ def list_some_items(line_template: str, items: tuple[Any, ...]) -> list[str]:
 
     Of many items, those with one reason share a line.
     """
-    if line_template != _COUNTS_ONCE and len(items) > _ITEMS_SHOWN:
+    if line_template != _COUNTS_ONCE and len(items) > _UNGROUPED:
         by_reason: dict[str, list[Any]] = {}
         for item in items:
             by_reason.setdefault(item.reason, []).append(item)

@@ -151,6 +151,8 @@ def _status_lines(plant_status: PlantStatus) -> Iterator[str]:
         yield from _connection_lines(plant_status)
     else:
         yield text("{site}: works alone, without a server", site=plant_status.site)
+    for sentence in plant_status.work:
+        yield text("  now          {work}", work=sentence)
     if plant_status.budget and plant_status.server:
         budget = plant_status.budget
         yield text(

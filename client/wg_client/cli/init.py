@@ -20,6 +20,8 @@ from wg_client.cli.freeze import (
     freezing_progress,
     frozen_lines,
     print_refusal,
+    reading_document,
+    reading_line,
 )
 from wg_client.cli.models import fit_local_only_model
 from wg_client.cli.reading_options import ReadingOptions, build_reading_config, reading_options
@@ -192,7 +194,9 @@ def init(  # long: a parameter for each option
             progress=stage,
         )
     lines = [] if token is not None else fit_local_only_model(home)[1]
-    print_result(*_home_summary(home, *config_and_snapshot, by, lines), as_json)
+    document, summary = _home_summary(home, *config_and_snapshot, by, lines)
+    document["read"] = reading_document(scan)
+    print_result(document, [summary[0], reading_line(scan), *summary[1:]], as_json)
     return errors.ExitCode.OK
 
 

@@ -17,6 +17,7 @@ from wg_client.cli.adoption import APPLYING_MESSAGE, change_lines, chosen_model
 from wg_client.cli.options import by_option, home_option, model_option, package_option
 from wg_client.cli.prediction import PredictionRun
 from wg_client.cli.reading_options import text_column_option
+from wg_client.methods.names import LOCAL_ONLY
 from wg_common import cli
 from wg_common.cli import json_option, next_step, print_progress, print_result
 from wg_common.language import Text, text
@@ -43,9 +44,9 @@ _ACCURACY_NOTE = text(
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def apply(home: ClientHome, file: Path, as_json: bool) -> int:
-    """Verify a weights package, compare it with local-only, keep what is better.
+    """Verify a weights package, compare it with your own model, keep the better.
 
-    Ends with code 6 if local-only was kept. A soft sensor is kept for 'wg-client soft-sensor'.
+    Ends with code 6 if your own model was kept. A soft sensor is kept for 'wg-client soft-sensor'.
     """
     with cli.show_progress(text("comparing models, %"), 100) as bar, _name_file_in_errors(file):
         from wg_client.selection.sensor_package import SensorPackage, receive_package
@@ -482,6 +483,7 @@ def applied_lines(home: ClientHome, applied_model: AppliedModel) -> list[str]:
 
 def _model_row(name: str, entry: ModelEntry, mark: str) -> Text:
     figures = _format_accuracy(entry.accuracy, entry.error)
+    name = text("{name} (your own)", name=name) if name == LOCAL_ONLY else name
     mark = text("  {word}", word=mark) if mark else ""
     return text("{name:24} {figures}{mark}", name=name, figures=figures, mark=mark)
 

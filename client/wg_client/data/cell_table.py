@@ -69,6 +69,7 @@ def survey_cells(table: Path, options: dataset.SurveyOptions) -> dataset.Dataset
             units=None if units is None else tuple(units[row] for row in usable),
             rows=np.array(usable, dtype=np.int64),
         ),
+        layout=text("a table with a record in each row"),
         problems=tuple(problems),
         hints=(hint,) if cell_table.encoding == "cp932" != reading.encoding else (),
     )

@@ -33,12 +33,14 @@ class DatasetSurvey:
 
     Attributes:
         data: Records that can be used as far as names and tables tell.
+        layout: Layout that was recognised, as a noun phrase.
         problems: Records that cannot be used, each with its reason.
         unsupported_files: Files of no supported kind; predictions ignore them.
         hints: Remarks for a person; nothing is refused because of them.
     """
 
     data: SiteData
+    layout: str
     problems: tuple[Problem, ...] = ()
     unsupported_files: tuple[Problem, ...] = ()
     hints: tuple[str, ...] = ()

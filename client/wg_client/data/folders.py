@@ -32,6 +32,7 @@ from wg_common.language import text
 from wg_common.modalities import registry, windows
 from wg_common.modalities.images import Images
 from wg_common.modalities.stored import stored_files
+from wg_common.modalities.texts import Texts
 from wg_common.modalities.windows import Windows
 from wg_core import atomic
 from wg_core.errors import DataError, reraise_os_errors
@@ -91,6 +92,7 @@ class CollectedFiles:
     units: list[str] | None = None
     problems: list[Problem] = field(default_factory=list)
     unsupported_files: list[Problem] = field(default_factory=list)
+    layout: str = text("a folder for each class")
     hints: list[str] = field(default_factory=list)
 
 
@@ -106,6 +108,7 @@ def survey_folder(path: Path, options: SurveyOptions) -> DatasetSurvey:
     ]
     if parts := _anomaly_split_folders(entries, labels):
         entries = [inner for part in parts for inner in list_folder(part)]
+        sorted_files.layout = text("folders for anomaly detection")
         sorted_files.hints.append(
             text(
                 "{path}: a data set for anomaly detection: classes are the folders in {parts}, and"
@@ -131,6 +134,8 @@ def survey_folder(path: Path, options: SurveyOptions) -> DatasetSurvey:
         raise DataError(f"{path}: no records: the folder is empty")
     if not domain:
         raise DataError(f"{path}: no folder names a class; declare the labels (--labels a,b,c)")
+    if not folders:
+        sorted_files.layout = text("a folder of files without classes")
     index = label_positions(domain)
     for entry in entries:
         if entry.is_symlink() and entry.is_dir():
@@ -184,6 +189,7 @@ def survey_collected_files(
     return DatasetSurvey(
         data=data.select_rows(matching),
         problems=tuple(problems),
+        layout=files.layout,
         unsupported_files=tuple(files.unsupported_files),
         hints=tuple(files.hints),
     )
@@ -371,9 +377,12 @@ def _add_file(root: Path, entry: Path, label: int, sorted_files: CollectedFiles)
 def _move_tables_aside(root: Path, sorted_files: CollectedFiles, modality: str | None) -> None:
     """Move texts beside other records, and CSV files beside images, to the files without records.
 
-    If the modality is known, files of other modalities say nothing about the others.
+    If the modality is known, files of other modalities say nothing about the others: texts are set
+    aside by their names alone.
     """
-    texts = accompanying_files(sorted_files.paths) if modality is None else set()
+    texts = accompanying_files(sorted_files.paths) if modality is None else set[Path]()
+    if modality not in (None, Texts.name):
+        texts = {path for path in sorted_files.paths if modality_name(path) == Texts.name}
     for row in reversed(range(len(sorted_files.paths))):
         path = sorted_files.paths[row]
         if path in texts:

@@ -43,6 +43,7 @@ class Inspection:
         digests: SHA-256 of each record's content, in their order.
         shapes: int64 ``[n, 2]``: first two sides of each record; 0 for a missing second side.
         problems: All records that cannot be used, each with its reason.
+        layout: Layout that was recognised, as a noun phrase.
         duplicates: Files whose content another file already counts for.
         hints: Remarks for a person; nothing is refused because of them.
     """
@@ -52,6 +53,7 @@ class Inspection:
     shapes: NDArray[np.int64]
     problems: tuple[Problem, ...]
     duplicates: tuple[Duplicate, ...]
+    layout: str
     hints: tuple[str, ...] = ()
 
     @property
@@ -117,6 +119,7 @@ def inspect_records(
         shapes=np.array([shapes[row] for row in counted_rows], dtype=np.int64).reshape(-1, 2),
         problems=tuple(problems),
         duplicates=tuple(duplicates),
+        layout=survey.layout,
         hints=(*survey.hints, *hint_collector.hints(), *_shared_content_hints(groups)),
     )
 

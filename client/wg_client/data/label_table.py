@@ -37,7 +37,9 @@ def survey_table(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetS
         DataError: The table as a whole cannot be read.
     """
     labels, unit_column = options.labels, options.unit_column
-    sorted_files = CollectedFiles(units=None if unit_column is None else [])
+    sorted_files = CollectedFiles(
+        units=None if unit_column is None else [], layout=text("records.csv and its files")
+    )
     rows = _read_rows(path / dataset.RECORDS_CSV, unit_column, options.reading, sorted_files)
     if labels is None:
         labels = sorted(

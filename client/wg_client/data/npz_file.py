@@ -15,7 +15,6 @@ from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
 from wg_common.modalities.arrays import LabelledArrays, read_labelled
 from wg_common.modalities.base import Modality, Record
-from wg_common.modalities.windows import Windows
 from wg_core.errors import DataError
 from wg_core.snapshot import Problem
 
@@ -62,6 +61,7 @@ def survey_npz(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSur
             units=None if units is None else tuple(units[row] for row in good),
             rows=good,
         ),
+        layout=text("a .npz file"),
         problems=tuple(
             Problem(name=f"{path.name}[{row}]", reason=reasons[int(row)])
             for row in keep
@@ -73,17 +73,8 @@ def survey_npz(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSur
 
 def _picture_hints(path: Path, file: LabelledArrays) -> Iterator[str]:
     """Yield hints about arrays that may be pictures."""
-    many_channels = 16
-    x, kind = file.records, file.modality
     if file.from_floats:
         yield text("{path}: x is read as pictures that were saved as floats", path=path.name)
-    if kind.name == Windows.name and x.ndim == 3 and x.shape[1] >= many_channels:
-        yield text(
-            "{path}: x is read as windows of {channels} channels; if these are pictures, save them"
-            " as uint8, 0 to 255",
-            path=path.name,
-            channels=x.shape[1],
-        )
 
 
 def _add_record_problems(

@@ -14,6 +14,8 @@ from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.windows import Windows
 
+PICTURE_SIDE = 16  # Fewest channels and samples of a window that may be a picture
+
 
 class HintCollector:
     """Collector of hints about suspicious records, to which records are added one by one."""
@@ -24,6 +26,8 @@ class HintCollector:
         self._first_dark = ""
         self._channels: Counter[int] = Counter()
         self._example: dict[int, str] = {}
+        self._square = 0
+        self._first_square = ""
         self._constant = 0
         self._first_constant = ""
 
@@ -43,6 +47,10 @@ class HintCollector:
         elif self._modality == Windows.name:
             self._channels[len(record)] += 1
             self._example.setdefault(len(record), name)
+            short, long = sorted(record.shape)
+            if short >= PICTURE_SIDE and long <= 4 * short:
+                self._square += 1
+                self._first_square = self._first_square or name
             if bool(np.any(record.max(axis=1) == record.min(axis=1))):
                 self._constant += 1
                 self._first_constant = self._first_constant or name
@@ -56,6 +64,14 @@ class HintCollector:
                 "data.reading.bits)",
                 count=self._dark,
                 name=self._first_dark,
+            )
+        if self._square:
+            yield text(
+                "{count} arrays of floats, such as {name}, are read as sensor windows (channels x"
+                " samples); if these are pictures, save them as PNG, or as uint8 array x in a .npz"
+                " file",
+                count=self._square,
+                name=self._first_square,
             )
         if len(self._channels) > 1:
             counts = [

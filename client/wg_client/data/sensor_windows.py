@@ -202,6 +202,7 @@ def _build_survey(
             names=tuple(names[row] for row in usable),
             units=None if logs.unit_column is None else tuple(cut.units[row] for row in usable),
         ),
+        layout=text("sensor logs, cut into windows"),
         problems=tuple(problems),
         unsupported_files=tuple(strays),
         hints=tuple(_log_hints(cut)),

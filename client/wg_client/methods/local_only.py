@@ -8,7 +8,7 @@ class LocalOnlyMethod:
     """Method that fits a head on the encoder's features, whatever the server sends."""
 
     name = names.LOCAL_ONLY
-    title = "local-only"
+    title = "your own model"
     is_reference = True
 
     def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:

@@ -5,6 +5,7 @@ Problems are listed with a remedy. A part that cannot be read is itself listed a
 
 import shutil
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -54,6 +55,7 @@ class PlantStatus:
         server: Name of its server.
         fleet_url: Address of its server.
         running: The node runs.
+        work: Work of other commands that now hold the home, as sentences.
         contact: The node's last contact file, if there is one.
         connected: The node runs and the server answered recently.
         certificate_expires: Unix time; 0: it cannot be read.
@@ -73,6 +75,7 @@ class PlantStatus:
     server: str
     fleet_url: str
     running: bool
+    work: tuple[str, ...]
     contact: ContactStatus | None
     connected: bool
     certificate_expires: float
@@ -109,6 +112,10 @@ def collect_status(home: ClientHome, current_time: float | None = None) -> Plant
         ConfigError: The home is not initialised.
     """
     current_time = time.time() if current_time is None else current_time
+    if home.root.is_dir() and not home.config.exists() and _is_held(locks.lock_node(home)):
+        raise ConfigError(
+            f"{home.root}: another command makes this home; ask again when it has ended"
+        )
     config = configuration.load(home)
     examination = _StatusCollector(home, config, current_time)
     return examination.collect()
@@ -127,12 +134,12 @@ class _StatusCollector:
         """Collect the state of the plant's home; problems are listed, not raised."""
         home, config = self._home, self._config
         has_contact, word = connection_state(home, self._now)
-        running = _is_node_running(home)
+        running, work = _is_held(locks.lock_node(home)), _running_work(home)
         good = has_contact and running
         works_alone = config.pin is None
         if not works_alone:
             self._check_node(running, good, word)
-        snapshot = self._snapshot_version()
+        snapshot = self._snapshot_version(is_freezing=_FREEZING in work)
         inbox = Inbox(home)
         rejected_packages = len(inbox.rejected_packages())
         if rejected_packages:
@@ -158,6 +165,7 @@ class _StatusCollector:
             server="" if config.pin is None else config.pin.name,
             fleet_url="" if config.pin is None else config.pin.fleet_url,
             running=running,
+            work=work,
             contact=word,
             connected=good,
             certificate_expires=0.0 if works_alone else self._certificate_expiry(),
@@ -245,11 +253,12 @@ class _StatusCollector:
             releases=spend.releases,
         )
 
-    def _snapshot_version(self) -> tuple[int, int]:
+    def _snapshot_version(self, *, is_freezing: bool) -> tuple[int, int]:
         try:
             manifest = snapshots.load_current(self._home).manifest
         except WgError as error:
-            self._problems.append(str(error))
+            if not is_freezing:
+                self._problems.append(str(error))
             return 0, 0
         return manifest.number, manifest.created
 
@@ -269,10 +278,23 @@ class _StatusCollector:
         return stage, name, manifest.applied
 
 
-def _is_node_running(home: ClientHome) -> bool:
-    """Return whether a process holds the lock of the plant's node."""
+_FREEZING = text("the data set is being frozen")
+
+
+def _running_work(home: ClientHome) -> tuple[str, ...]:
+    """Return what other commands do under a lock of the home, as sentences, without waiting."""
+    work = {
+        _FREEZING: locks.lock_freeze(home),
+        text("a release is being made, or the ledger written"): locks.lock_release(home, busy="!"),
+        text("the model in use is being changed"): locks.lock_models(home, busy="!"),
+    }
+    return tuple(sentence for sentence, lock in work.items() if _is_held(lock))
+
+
+def _is_held(lock: AbstractContextManager[None]) -> bool:
+    """Return whether another process holds a lock that does not wait."""
     try:
-        with locks.lock_node(home):
+        with lock:
             return False
     except ConfigError:
         return True

@@ -21,6 +21,7 @@ from wg_common.catalogue import CandidateSource
 from wg_common.inference.family_head import FeatureLayout
 from wg_common.inference.hostile_tensors import split_prefix
 from wg_common.modalities.registry import find_modality
+from wg_common.modalities.windows import Windows
 from wg_common.nets import family_network
 from wg_common.offer import OFFER_LIMIT, Offer, OfferedFamily, OpenedOffer, decode_offer
 from wg_common.weights_package import Candidate, WeightsManifest
@@ -44,6 +45,8 @@ class OfferTrial:
         share: Accuracy of the kept model and of local-only; None: not measured.
         sites: Number of sites that have released most of the plant's class names.
         machine: The server makes networks from the plant's data sheet after it has joined.
+        sheets: Machines of which a data sheet could get the plant networks; empty if it has a
+            sheet, or other records than windows.
     """
 
     server: str
@@ -52,6 +55,7 @@ class OfferTrial:
     share: DetectionRate | None
     sites: int
     machine: bool
+    sheets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -132,6 +136,7 @@ def try_offer(
         share=share,
         sites=offer.median_site_count(data.label_names),
         machine=sheet is not None and sheet.kind in offer.machines,
+        sheets=tuple(offer.machines) if sheet is None and kind.name == Windows.name else (),
     )
 
 

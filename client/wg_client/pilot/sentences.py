@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wg_client.pilot.published import JoiningAdvice, read_published
 from wg_client.pilot.verdict import PilotVerdict
-from wg_common.language import Text, text
+from wg_common.language import Text, list_names, text
 
 if TYPE_CHECKING:
     from wg_client.pilot.offers import OfferTrial
@@ -76,6 +76,12 @@ def offer_sentences(simulation: Simulation) -> Iterator[Text]:
         )
     elif trial.kinds:
         yield text("    free weights: none was shown to be better than your own labels")
+    if trial.sheets:
+        yield text(
+            "    data sheet: this server makes networks from a data sheet of these machines:"
+            " {machines}; if your records come from one, add --data-sheet FILE",
+            machines=list_names(trial.sheets),
+        )
 
 
 def verdict_sentence(simulation: Simulation) -> Text:

@@ -356,7 +356,7 @@ def _selection_reason(
         if f.code in (checks.UNLIKE_CODE, checks.SHEET_CODE) and not f.passed
     }
     return join_sentences(
-        text("No delivered model was shown to be better than local-only on local records."),
+        text("No delivered model was shown to be better than your own model on your records."),
         *doubts.values(),
     )
 

@@ -143,7 +143,12 @@ def _from_npy(data: bytes, name: str) -> Record:
             shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
         else:
             shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-        if len(shape) != 2 or dtype.kind != "f":
+        if len(shape) in (2, 3) and (len(shape) == 3 or dtype.kind != "f"):
+            raise DataError(
+                f"{name}: {dtype} {list(shape)}, expected float [channels, time] of a sensor"
+                " window; if it is a picture, save it as PNG"
+            )
+        if len(shape) != 2:
             raise DataError(f"{name}: {dtype} {list(shape)}, expected float [channels, time]")
         _check_named_shape(name, shape[0], shape[1])
         window: Record = np.load(io.BytesIO(data), allow_pickle=False)

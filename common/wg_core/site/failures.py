@@ -32,7 +32,7 @@ FEW_SITES_CODE = "WG-F13"
 """Failure of a model that is kept, but that only a person can put in use."""
 
 FAILURE_MODES = (
-    FailureMode("WG-F01", "no gain over local-only", "block"),
+    FailureMode("WG-F01", "no gain over your own model", "block"),
     FailureMode("WG-F02", "accuracy not above the commonest class", "warn"),
     FailureMode("WG-F03", "a class that is hardly recognised", "warn"),
     FailureMode("WG-F08", "not finite, or too large", "block"),

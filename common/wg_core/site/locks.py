@@ -13,12 +13,15 @@ def lock_node(home: ClientHome) -> AbstractContextManager[None]:
     )
 
 
-def lock_release(home: ClientHome) -> AbstractContextManager[None]:
+def lock_release(home: ClientHome, *, busy: str | None = None) -> AbstractContextManager[None]:
     """Wait for the lock under which a process makes a release or writes the ledger.
 
     The lock file is beside the ledger, so that homes that share a ledger answer one at a time.
+
+    Args:
+        busy: Error message if another process holds the lock; None: wait for it.
     """
-    return locks.hold_lock(home.budget_home / ".release.lock")
+    return locks.hold_lock(home.budget_home / ".release.lock", busy=busy)
 
 
 def lock_freeze(home: ClientHome) -> AbstractContextManager[None]:
@@ -27,6 +30,6 @@ def lock_freeze(home: ClientHome) -> AbstractContextManager[None]:
     return locks.hold_lock(home.root / ".freeze.lock", busy=busy)
 
 
-def lock_models(home: ClientHome) -> AbstractContextManager[None]:
-    """Wait for the lock under which a process changes the model in use."""
-    return locks.hold_lock(home.root / ".models.lock")
+def lock_models(home: ClientHome, *, busy: str | None = None) -> AbstractContextManager[None]:
+    """Wait for the lock under which a process changes the model in use; see ``lock_release``."""
+    return locks.hold_lock(home.root / ".models.lock", busy=busy)

@@ -55,6 +55,30 @@ def test_predictions_go_to_a_table_that_spreadsheets_open(
     assert rows[1][0].endswith("=1+1 傷.png")
 
 
+def test_a_refused_folder_says_what_was_read_and_square_floats_are_hinted_at(
+    tmp_path: Path, here: Json, shown: Shown
+) -> None:
+    rng = np.random.default_rng(1)
+    for name, count in (("ok", 3), ("bad", 2)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for row in range(count):
+            np.save(tmp_path / "data" / name / f"{row}.npy", rng.random((20, 24)))
+    np.save(tmp_path / "data" / "ok" / "colour.npy", rng.random((20, 24, 3)))
+    words = ("init", "--home", tmp_path / "home", "--data", tmp_path / "data")
+    document = here(*words, code=errors.ExitCode.CONFIG)
+    assert document["read"] == {
+        "layout": "a folder for each class",
+        "kind": "windows",
+        "records": 5,
+        "classes": {"bad": 2, "ok": 3},
+        "unlabelled": 0,
+    }
+    assert "5 arrays of floats, such as bad/0.npy" in document["hints"][0]
+    assert "if it is a picture, save it as PNG" in document["problems"][0]["reason"]
+    out, _ = shown(*words, code=errors.ExitCode.CONFIG)
+    assert out.splitlines()[0] == "read as a folder for each class: 5 windows: bad 2, ok 3"
+
+
 def test_counting_without_an_end_is_said_a_few_times(capsys: pytest.CaptureFixture[str]) -> None:
     with cli.show_progress("releases", None) as bar:
         for done in range(10_001):

@@ -109,7 +109,7 @@ STRAYS = {
     "pdf": "no file of images",
     "npy": "holds sensor windows",
     "csv": "holds sensor windows",
-    "txt": "holds texts",
+    "txt": "a text beside other records",
 }
 RECORDS = [
     Fault("no bytes", _put("bars/x.png", b""), "0 bytes"),

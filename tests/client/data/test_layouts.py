@@ -15,6 +15,7 @@ from PIL import Image
 
 from wg_client.cli.reading_options import ReadingOptions, build_reading_config
 from wg_client.data.dataset import DEFAULT_READING, DatasetSurvey, SurveyOptions
+from wg_client.data.inspection import inspect_records
 from wg_client.data.survey import survey_dataset
 from wg_common.modalities import spreadsheets
 from wg_core.errors import DataError
@@ -193,7 +194,7 @@ def test_float_arrays_of_pictures(tmp_path: Path, scale: int, shape: tuple[int, 
         path, x=levels / 256, y=y, classes=names
     )  # no such levels: which they are is not known
     try:
-        (sentence,) = survey_dataset(path).hints
+        (sentence,) = inspect_records(survey_dataset(path), has_units=False).hints
     except DataError as error:
         sentence = str(error)
     assert "uint8" in sentence

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,36 @@ def test_what_a_connected_node_meets_is_said(plant: TestPlant) -> None:
         assert not [
             each for each in status.collect_status(plant.home).problems if "connected, but" in each
         ]
+
+
+@pytest.mark.parametrize(
+    ("lock", "word"),
+    [(locks.lock_freeze, "frozen"), (locks.lock_release, "release"), (locks.lock_models, "model")],
+)
+def test_work_of_another_command_is_named_without_waiting(
+    plant: TestPlant, lock: Callable[..., AbstractContextManager[None]], word: str, here: Json
+) -> None:
+    assert here("status", "--home", plant.home.root)["work"] == []
+    with lock(plant.home):
+        (sentence,) = here("status", "--home", plant.home.root)["work"]
+    assert word in sentence
+
+
+def test_a_first_freeze_under_way_is_no_problem(plant: TestPlant) -> None:
+    shutil.rmtree(plant.home.snapshots)
+    assert [
+        each for each in status.collect_status(plant.home).problems if "wg-client freeze" in each
+    ]
+    with locks.lock_freeze(plant.home):
+        problems = status.collect_status(plant.home).problems
+    assert not [each for each in problems if "wg-client freeze" in each]
+
+
+def test_a_home_in_the_making_is_not_called_uninitialised(plant: TestPlant, here: Json) -> None:
+    plant.home.config.unlink()
+    with locks.lock_node(plant.home):
+        found = here("status", "--home", plant.home.root, code=3)["error"]["message"]
+    assert "another command makes this home" in found
 
 
 def test_what_cannot_be_read_is_a_problem_and_no_end(plant: TestPlant, here: Json) -> None:

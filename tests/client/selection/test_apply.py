@@ -61,7 +61,7 @@ def test_good_weights_leave_models_provenance_and_a_report(
             "head.bias",
         }
     page = plant.home.report.read_text(encoding="utf-8")
-    assert "local-only" in page and "http-equiv" not in page
+    assert "your own model" in page and "http-equiv" not in page
     assert plant.home.report.stat().st_mode & 0o077 == 0
 
 

@@ -39,7 +39,7 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
             "unseen_recall": gain.unseen_recall,
         },
         message=text(
-            "Log loss on new records is {loss:.3f} {lower} than local-only's, with standard"
+            "Log loss on new records is {loss:.3f} {lower} than your own model's, with standard"
             " error {error:.3f}; it must be lower by more than {asked:g} standard errors. "
             "Accuracy: {right:+.1f} ± {sd:.1f} points{more}.",
             loss=abs(gain.log_loss),
@@ -70,7 +70,7 @@ def _machine_network_finding(comparison: ModelComparison, prior: float) -> Check
             "unseen_recall": gain.unseen_recall,
         },
         message=text(
-            "Log loss on new records is {loss:.3f} {lower} than local-only's, with standard"
+            "Log loss on new records is {loss:.3f} {lower} than your own model's, with standard"
             " error {error:.3f}. Accuracy: {right:+.1f} ± {sd:.1f} points. The model was"
             " generated for this machine, and stays unless your labels show that it is worse:"
             " both gains add up to {total:+.1f} over {units} units, and less than {least:.1f}"
@@ -106,7 +106,7 @@ def _one_class_finding(comparison: ModelComparison) -> CheckFinding:
         passed=recall >= comparison.least_recall,
         figures={"recall": recall, "limit": comparison.least_recall},
         message=text(
-            "All labelled records are of one class, {label}: local-only predicts no other "
+            "All labelled records are of one class, {label}: your own model predicts no other "
             "class, and your labels cannot show which model is better. A delivered model is"
             " selected if it classifies {least:.0f} % of these records correctly, before "
             "and after fine-tuning; it reaches {recall:.0f} %.",
