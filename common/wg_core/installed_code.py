@@ -109,9 +109,7 @@ def _read_code_files(folder: Path) -> dict[str, bytes]:
             folders[:] = [name for name in folders if name != _CACHE_FOLDER]
             for name in folders:
                 if (parent / name).is_symlink():
-                    raise ConfigError(
-                        f"{parent / name}: a link to a folder, expected plain folders"
-                    )
+                    raise ConfigError(f"{parent / name}: a link, expected plain folders")
             for name in files:
                 path = f"{PACKAGE}/{(parent / name).relative_to(folder).as_posix()}"
                 if is_code_path(path):

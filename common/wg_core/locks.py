@@ -8,6 +8,9 @@ from filelock import FileLock, Timeout
 
 from wg_core.errors import ConfigError
 
+BUSY_SECONDS = 0.3
+"""Wait for a lock that another process has only looked at, as ``wg-client status`` does."""
+
 
 @contextmanager
 def hold_lock(path: Path, *, busy: str | None = None) -> Iterator[None]:
@@ -15,7 +18,8 @@ def hold_lock(path: Path, *, busy: str | None = None) -> Iterator[None]:
 
     Args:
         path: Lock file; created with mode 0600 if it does not exist.
-        busy: Error message if another process holds the lock; None: wait for the lock.
+        busy: Error message if another process keeps holding the lock for ``BUSY_SECONDS``; None:
+            wait for the lock.
 
     Raises:
         ConfigError: Another process holds the lock, or the file system cannot lock files.
@@ -25,7 +29,7 @@ def hold_lock(path: Path, *, busy: str | None = None) -> Iterator[None]:
     # A soft lock would stay for ever if its process was killed; the kernel's lock does not.
     lock = FileLock(path, mode=0o600, fallback_to_soft=False)
     try:
-        lock.acquire(blocking=busy is None)
+        lock.acquire(timeout=-1 if busy is None else BUSY_SECONDS)
     except Timeout as error:
         raise ConfigError(f"{path.parent}: {busy}") from error
     except OSError as error:

@@ -282,11 +282,13 @@ _FREEZING = text("the data set is being frozen")
 
 
 def _running_work(home: ClientHome) -> tuple[str, ...]:
-    """Return what other commands do under a lock of the home, as sentences, without waiting."""
+    """Return what other commands do under a lock of the home, as sentences."""
     work = {
         _FREEZING: locks.lock_freeze(home),
-        text("a release is being made, or the ledger written"): locks.lock_release(home, busy="!"),
-        text("the model in use is being changed"): locks.lock_models(home, busy="!"),
+        text("a release is being made, or the ledger written"): locks.lock_release(
+            home, busy="held"
+        ),
+        text("the model in use is being changed"): locks.lock_models(home, busy="held"),
     }
     return tuple(sentence for sentence, lock in work.items() if _is_held(lock))
 

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import click
 
-from wg_core import errors, logs
+from wg_core import errors, installed_code, logs
 from wg_core.fleet import applying
 from wg_core.fleet.interface import NodeHandlers
 from wg_core.fleet.node import run_node
-from wg_core.ledger import charging
 from wg_core.release import readiness
 from wg_core.release.query import answer_query
 from wg_core.site import config as configuration
@@ -31,7 +30,7 @@ log = logging.getLogger("wg_core.fleet")
 def node(home: Path, one_package: bool, as_json: bool, log_format: str) -> None:
     """Serve the home's server until stopped. ``wg-client run --help`` says more."""
     place = ClientHome(home)
-    charging.code_digest()  # now, so that it is the running code even if an upgrade follows
+    installed_code.installed_digest()  # of the running code, even if an upgrade follows
     config = configuration.load(place)
     readiness.ready_snapshot(place)
     logs.set_log_format(log_format, hidden_paths=(config.data.path,))

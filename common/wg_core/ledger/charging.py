@@ -152,7 +152,7 @@ def _mechanism_statement(schema: Schema, sigma: float) -> statement.Mechanism:
         sensitivity_squared=str(sensitivity),
         sigma=sigma.hex(),
         rho=zcdp_rho(Fraction(sensitivity), sigma),
-        accountant=_accountant_name(),
+        accountant=f"dp-accounting {_library_version('dp-accounting')} PLD, add or remove one",
         subsampling="none",
     )
 
@@ -192,7 +192,7 @@ def installed_implementation() -> statement.Implementation:
     """Describe the installed program and the libraries that the guarantee depends on."""
     return statement.Implementation(
         software=SOFTWARE,
-        code_sha256=code_digest(),
+        code_sha256=installed_code.installed_digest().sha256,
         libraries=tuple(statement.Library(name, _library_version(name)) for name in _LIBRARIES),
         randomness=_NOISE_SOURCE,
         floating_point="exact integer statistics and an exact discrete sampler",
@@ -206,15 +206,6 @@ def zcdp_rho(sensitivity_squared: Fraction, sigma: float) -> str:
     with localcontext() as context:
         context.prec = 20
         return format(Decimal(exact.numerator) / Decimal(exact.denominator), "f")
-
-
-def code_digest() -> str:
-    """Return the SHA-256 of the core's installed code; see ``installed_code``."""
-    return installed_code.installed_digest().sha256
-
-
-def _accountant_name() -> str:
-    return f"dp-accounting {_library_version('dp-accounting')} PLD, add or remove one"
 
 
 def _library_version(name: str) -> str:

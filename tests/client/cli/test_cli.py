@@ -22,7 +22,6 @@ from wg_client.release import preview
 from wg_common import cli
 from wg_core import errors, installed_code, logs
 from wg_core.fleet import __main__ as process
-from wg_core.ledger import charging
 from wg_core.ledger.store import Ledger
 from wg_core.release.budget import read_spend
 from wg_core.release.query import answer_query
@@ -92,13 +91,13 @@ def test_a_node_states_the_digest_of_the_code_that_it_began_with(
 ) -> None:
     plant = make_plant({0: 4, 1: 4})
     began: list[str] = []
-    before = charging.code_digest()
+    before = installed_code.installed_digest().sha256
     installed_code.installed_digest.cache_clear()
 
     def serve(*words: object, **named: object) -> None:
         upgrade = installed_code.digest_files({"wg_core/new.py": b""})
         monkeypatch.setattr(installed_code, "digest_files", lambda files: upgrade)
-        began.append(charging.code_digest())
+        began.append(installed_code.installed_digest().sha256)
 
     monkeypatch.setattr(process, "run_node", serve)
     monkeypatch.setattr(logs, "set_log_format", lambda *words, **named: None)
