@@ -162,5 +162,5 @@ def test_a_link_to_a_folder_hides_no_code(tmp_path: Path) -> None:
     package = tmp_path / "wg_core"
     package.mkdir()
     (package / "hidden").symlink_to(elsewhere)
-    with pytest.raises(ConfigError, match="link to a folder"):
+    with pytest.raises(ConfigError, match="a link, expected"):
         installed_code._read_code_files(package)
