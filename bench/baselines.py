@@ -14,8 +14,8 @@ from wg_common.inference.discriminants import centre_over_classes
 from wg_common.inference.posterior import (
     PredictedMeans,
     SiteEvidence,
+    equal_length_discriminants,
     no_evidence,
-    posterior_discriminant,
 )
 from wg_server.generator.prior import blup
 from wg_server.generator.prior.blup import Floats, ModelVariances
@@ -44,7 +44,7 @@ Baseline = Callable[[Context], Head]
 def closed_form(context: Context) -> Head:
     """Compute linear discriminants from BLUP's class deviations of all sites."""
     return centre_over_classes(
-        *posterior_discriminant(context.estimate.deviations, context.priors.whitener)
+        *equal_length_discriminants(context.estimate.deviations, context.priors.whitener)
     )
 
 
@@ -52,7 +52,7 @@ def closed_form_own(context: Context) -> Head:
     """Compute linear discriminants from BLUP of the plant's own release only."""
     own = blup.predict_class_means(context.priors, context.sites[:1])
     weight, bias = centre_over_classes(
-        *posterior_discriminant(own.deviations, context.priors.whitener)
+        *equal_length_discriminants(own.deviations, context.priors.whitener)
     )
     return weight, bias + weight @ (context.estimate.centre - own.centre)
 
@@ -62,7 +62,7 @@ def closed_form_others(context: Context) -> Head:
     plant = no_evidence(*context.sites[0].means.shape)
     others = blup.predict_class_means(context.priors, [plant, *context.sites[1:]])
     weight, bias = centre_over_classes(
-        *posterior_discriminant(others.deviations, context.priors.whitener)
+        *equal_length_discriminants(others.deviations, context.priors.whitener)
     )
     return weight, bias + weight @ (context.estimate.centre - others.centre)
 

@@ -244,7 +244,7 @@ def _accuracy(
     estimate = blup.predict_class_means(priors, sites)
     others = blup.posterior_from_sites(priors, sites[1:], len(fleet.labels))
     weight, bias = centre_over_classes(
-        *posteriors.posterior_discriminant(estimate.deviations, priors.whitener)
+        *posteriors.equal_length_discriminants(estimate.deviations, priors.whitener)
     )
     found = {"server": (weight, bias - weight @ estimate.centre)}
     found["finished"] = posteriors.posterior_head(others, x, y)

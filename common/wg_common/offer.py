@@ -66,9 +66,9 @@ class Offer:
     created: int
 
     def median_site_count(self, labels: Sequence[str]) -> int:
-        """Return the median, over the offer's class names, of sites that released a name.
+        """Return the median, over given class names, of the number of sites that released a name.
 
-        Names are compared without case; the larger middle value counts.
+        Names are compared without case; of two middle values the smaller counts.
         """
         counts = {name.strip().casefold(): count for name, count in self.sites.items()}
         common = sorted((counts.get(name.strip().casefold(), 0) for name in labels), reverse=True)

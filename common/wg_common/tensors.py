@@ -74,6 +74,7 @@ def locate_tensors(
     Args:
         offset: Position in the stream at which the file begins.
         size: Size of the file in bytes.
+        subject: Name of the file in error messages.
         allows_half: True if float16 is allowed.
 
     Raises:

@@ -71,12 +71,12 @@ class Counts(Modality):
         if record.min() < 0 or record.max() >= VALUES:
             raise DataError(f"values beyond 0 to {VALUES - 1}")
 
-    def decode(self, data, name):
+    def decode(self, data, file_name):
         try:
             record = np.array([int(word) for word in data.decode("ascii").split()], np.int16)
             self.check_record(record)
         except (ValueError, OverflowError, DataError) as error:
-            raise DataError(f"{name}: {error}") from error
+            raise DataError(f"{file_name}: {error}") from error
         return record
 
     def example_record(self, shape):

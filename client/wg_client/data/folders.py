@@ -85,7 +85,17 @@ CONVERSION_ADVICE = {
 
 @dataclass(slots=True)
 class CollectedFiles:
-    """Files with their labels and units, collected while a folder or table is read."""
+    """Files with their labels and units, collected while a folder or table is read.
+
+    Attributes:
+        paths: Files that may be records.
+        labels: Index of each file's class, or ``UNLABELLED``.
+        units: Privacy unit of each file; None if each record is a unit.
+        problems: Files and rows that are set aside, with reasons.
+        unsupported_files: Files that are not records of the modality, with reasons.
+        layout: Name of the layout in which the files lie.
+        remarks: Sentences for a person on how the files are read; they refuse nothing.
+    """
 
     paths: list[Path] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
@@ -93,7 +103,7 @@ class CollectedFiles:
     problems: list[Problem] = field(default_factory=list)
     unsupported_files: list[Problem] = field(default_factory=list)
     layout: str = text("a folder for each class")
-    hints: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 def survey_folder(path: Path, options: SurveyOptions) -> DatasetSurvey:
@@ -109,7 +119,7 @@ def survey_folder(path: Path, options: SurveyOptions) -> DatasetSurvey:
     if parts := _anomaly_split_folders(entries, labels):
         entries = [inner for part in parts for inner in list_folder(part)]
         sorted_files.layout = text("folders for anomaly detection")
-        sorted_files.hints.append(
+        sorted_files.remarks.append(
             text(
                 "{path}: a data set for anomaly detection: classes are the folders in {parts}, and"
                 " all of these records are learnt from; masks are not read",
@@ -120,7 +130,7 @@ def survey_folder(path: Path, options: SurveyOptions) -> DatasetSurvey:
     elif masks := _mask_folders(entries, labels):
         entries = [entry for entry in entries if entry not in masks]
         names_of_masks = list_names([entry.name for entry in masks])
-        sorted_files.hints.append(
+        sorted_files.remarks.append(
             text("{path}: masks are not read: {names}", path=path, names=names_of_masks)
         )
     folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
@@ -191,7 +201,7 @@ def survey_collected_files(
         problems=tuple(problems),
         layout=files.layout,
         unsupported_files=tuple(files.unsupported_files),
-        hints=tuple(files.hints),
+        hints=tuple(files.remarks),
     )
 
 

@@ -28,6 +28,8 @@ FILE_UNIT, INTERVAL_UNIT, TIME_RUN_UNIT = "file", "interval", "time-run"
 UNITS_WITHOUT_COLUMN = frozenset({FILE_UNIT, INTERVAL_UNIT, TIME_RUN_UNIT})
 """Privacy units without a column: all windows of one log, of one interval, or between two gaps in a
 log's times that are longer than a window."""
+OverlapMessages = list[str]
+"""Messages on intervals that overlap."""
 OVERLAP_INDEX = -2  # Index of the interval of a row that lies in two
 INTERVALS_LIMIT = 16 << 20  # Largest table of intervals, in bytes
 
@@ -52,9 +54,9 @@ def intervals_of_log(
     return [interval for interval in intervals if interval.file in names]
 
 
-def interval_indices(
+def match_rows_to_intervals(
     times: NDArray[np.float64], intervals: Sequence[LabelInterval]
-) -> tuple[NDArray[np.int64], list[str]]:
+) -> tuple[NDArray[np.int64], OverlapMessages]:
     """Return the index of the interval that each row lies in, or -1, and messages on overlaps.
 
     Rows in two intervals have index ``OVERLAP_INDEX``.
@@ -78,7 +80,7 @@ def interval_indices(
 
 def interval_rows(
     times: NDArray[np.float64], intervals: Sequence[LabelInterval]
-) -> tuple[list[tuple[int, int]], list[str]]:
+) -> tuple[list[tuple[int, int]], OverlapMessages]:
     """Return the first and last row (exclusive) of each interval, and messages on overlaps.
 
     Args:

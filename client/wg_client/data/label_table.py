@@ -121,7 +121,7 @@ def _read_rows(
     data = read_file(table, CSV_LIMIT)
     content, encoding = tables.decode_table(data, str(table), reading.encoding)
     if encoding == "cp932" and reading.encoding == AUTO_ENCODING:
-        sorted_files.hints.append(
+        sorted_files.remarks.append(
             text(
                 "{table}: read as CP932 (Shift-JIS); if names look wrong, say --encoding",
                 table=table.name,

@@ -11,8 +11,8 @@ from wg_client.data.intervals import (
     OVERLAP_INDEX,
     TIME_RUN_UNIT,
     LabelInterval,
-    interval_indices,
     interval_rows,
+    match_rows_to_intervals,
 )
 from wg_client.data.log_reader import LogReader, time_run_indices
 from wg_client.data.sensor_log import SensorLog
@@ -69,7 +69,7 @@ def split_units(
     if times is None:
         times = np.arange(n) / logs.log.rate
     if not logs.units_in_table:
-        interval_of, overlaps = interval_indices(times, intervals)
+        interval_of, overlaps = match_rows_to_intervals(times, intervals)
         parts = list(_unit_rows_of_log(logs, name, sensor_log))
         return LogUnits(unit_rows=parts, interval_indices=interval_of, overlap_messages=overlaps)
     bounds, overlaps = interval_rows(times, intervals)

@@ -351,8 +351,8 @@ class CuttingOptions:
     hop_seconds: float | None
     rate: float | None
     channels: tuple[str, ...] | None
-    time: str | None
-    label: str | None
+    time_column: str | None
+    label_column: str | None
     intervals: str | None
 
 
@@ -372,11 +372,14 @@ def propose_log_config(
     if file is None or not is_sensor_log(file):
         raise DataError(f"{path}: no sensor log found; read are {', '.join(sorted(SUFFIXES))}")
     in_log = None if unit_column in UNITS_WITHOUT_COLUMN or options.intervals else unit_column
-    texts = tuple(column for column in (options.label, in_log) if column is not None)
+    texts = tuple(column for column in (options.label_column, in_log) if column is not None)
     log = read_log(
         file,
         LogColumns(
-            channels=options.channels, time_column=options.time, text_columns=texts, allow_gaps=True
+            channels=options.channels,
+            time_column=options.time_column,
+            text_columns=texts,
+            allow_gaps=True,
         ),
         encoding,
     )
@@ -384,7 +387,9 @@ def propose_log_config(
     if rate is None:
         rate = float(f"{measure_rate(log) or 0:.6g}") or None
     if rate is None and log.times is not None:
-        raise DataError(f"{file}: its times do not run forward; sort its rows by {options.time!r}")
+        raise DataError(
+            f"{file}: its times do not run forward; sort its rows by {options.time_column!r}"
+        )
     if rate is None:
         raise DataError(
             f"{file}: nothing says how many samples a second it has; say it: --rate, or name the"
@@ -395,7 +400,7 @@ def propose_log_config(
         window_seconds=options.window_seconds,
         hop_seconds=options.window_seconds if options.hop_seconds is None else options.hop_seconds,
         channels=log.channels,
-        time=options.time,
-        label=options.label,
+        time=options.time_column,
+        label=options.label_column,
         intervals=options.intervals,
     )

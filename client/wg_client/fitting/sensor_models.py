@@ -50,7 +50,7 @@ _FOLDS = 5
 _LEAST_TREE_VALUES = 40  # Fewest values with which trees are fitted
 DOUBT_RECORDINGS = 20.0
 """Recordings at which the squared errors of correction and local-only count twice."""
-_SHRINKAGE = 2.0  # Residuals of zero that are added to the mean residual
+_ADDED_ZERO_RESIDUALS = 2.0  # Residuals of zero in each mean, which shrink it
 _RIDGE_PENALTIES = np.geomspace(0.1, 1e5, 13)
 _LEAST_ERROR = 1e-6  # Least squared error, relative to the variance of the values
 _TREE_SHARES = np.linspace(0, 1, 5)  # Candidate weights of trees in the average
@@ -275,7 +275,9 @@ def average_with_delivered(
     )
     rows = np.unique(recording_ids, return_inverse=True)[1]
     sums, counts = np.bincount(rows, residuals), np.bincount(rows)
-    shifts = (sums.sum() - sums) / (counts.sum() - counts + _SHRINKAGE)  # Without each recording
+    shifts = (sums.sum() - sums) / (
+        counts.sum() - counts + _ADDED_ZERO_RESIDUALS
+    )  # Without each recording
     shifted_values = delivered_values + shifts[rows]
     corrected_values = delivered_values + correction.out_of_fold
     parts = np.stack([shifted_values, corrected_values, local.out_of_fold])
@@ -285,7 +287,7 @@ def average_with_delivered(
     shares = weights / weights.sum()
     average = shares @ parts
     return AveragedSensor(
-        shift=float(sums.sum() / (len(values) + _SHRINKAGE)),
+        shift=float(sums.sum() / (len(values) + _ADDED_ZERO_RESIDUALS)),
         residual_model=correction,
         local_model=local,
         shares=torch.from_numpy(shares),

@@ -104,7 +104,7 @@ def enrol(
             replaced=_export_replaced(opened_ledger, replaced_home or ledger or home.ledger),
         )
         reply = _send_request(token, ca_pem, request)
-        client_certificate, encoder = _check_reply(reply, token, home)
+        client_certificate, encoder = _read_certificate_and_encoder(reply, token, home)
         if confirm is not None:
             confirm(encoder)
         sharing.check_second_witness(home, reply.witness_name, reply.witness_key)
@@ -255,8 +255,19 @@ def _send_request(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) ->
     )
 
 
-def _check_reply(reply: EnrolmentReply, token: JoinToken, home: ClientHome) -> tuple[bytes, bytes]:
-    """Return the certificate (PEM, nothing else) and the encoder in a server's enrolment reply."""
+def _read_certificate_and_encoder(
+    reply: EnrolmentReply, token: JoinToken, home: ClientHome
+) -> tuple[bytes, bytes]:
+    """Check a server's enrolment reply against the join token, and read its two files.
+
+    Returns:
+        Client certificate (PEM, nothing else), and encoder package.
+
+    Raises:
+        DecodeError: A part of the reply is malformed.
+        VerificationError: CA or encoder is not the one that the token names, or the certificate is
+            not for the plant's key.
+    """
     ca = certificate.load(reply.ca_pem.encode("ascii", "replace"))
     if ca.fingerprint(hashes.SHA256()).hex() != token.ca_sha256:
         raise VerificationError("enrolment reply: another CA than the join token names")

@@ -34,6 +34,8 @@ _LIMIT = 16 << 20
 INITIAL_THRESHOLD = 0.5  # Initial threshold of a model
 INITIAL_MISSED_SHARE = 0.1  # Initial largest share of defective records that may pass
 
+ModelInPackage = tuple[ModelsManifest, str]
+"""Manifest of a package's models, and the name of one of them."""
 ChangeKind = Literal["arrived", "use", "shadow", "threshold", "missed"]
 
 
@@ -117,7 +119,7 @@ def read_history(home: ClientHome) -> AdoptionHistory:
     return AdoptionHistory()
 
 
-def model_in_use(home: ClientHome) -> tuple[ModelsManifest, str]:
+def model_in_use(home: ClientHome) -> ModelInPackage:
     """Return the package and name of the model in use.
 
     Raises:
@@ -132,15 +134,13 @@ def model_in_use(home: ClientHome) -> tuple[ModelsManifest, str]:
     return _find_manifest(home, state.in_use), state.in_use.model
 
 
-def shadow_model(home: ClientHome) -> tuple[ModelsManifest, str] | None:
+def shadow_model(home: ClientHome) -> ModelInPackage | None:
     """Return the package and name of the shadow model; None if there is none."""
     choice = read_history(home).latest_change.shadow
     return None if choice is None else (_find_manifest(home, choice), choice.model)
 
 
-def find_model(
-    home: ClientHome, package: str | None, model: str | None
-) -> tuple[ModelsManifest, str]:
+def find_model(home: ClientHome, package: str | None, model: str | None) -> ModelInPackage:
     """Return a package and the name of one of its models.
 
     Args:

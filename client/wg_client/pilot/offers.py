@@ -43,7 +43,8 @@ class OfferTrial:
         kinds: Number of kinds of plants whose weights were tried.
         pays: Weights of the offer were kept instead of local-only, by the rule of ``apply``.
         share: Accuracy of the kept model and of local-only; None: not measured.
-        sites: Number of sites that have released most of the plant's class names.
+        sites: Largest number such that more than half of the plant's class names were released by
+            as many sites each.
         machine: The server makes networks from the plant's data sheet after it has joined.
         sheets: Machines of which a data sheet could get the plant networks; empty if it has a
             sheet, or other records than windows.

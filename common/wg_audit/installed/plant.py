@@ -245,7 +245,15 @@ class RecordingSampler:
 
 
 def join_in_file_order(parts: Sequence[Integers], file: DecodedRelease) -> Integers:
-    """Join a release's parts in file order, ``[L]``; empty if their number is not the expected."""
+    """Join the parts that a release passed to the sampler, in the order of its file.
+
+    Args:
+        parts: Counts and total in one part; then the class sums, if the file has any.
+        file: The released file.
+
+    Returns:
+        Integers ``[L]``; empty if there are more or fewer parts than blocks of the file imply.
+    """
     if len(parts) != 1 + ("sums" in file.blocks()):
         return np.zeros(0, dtype=np.int64)
     if len(parts) == 1:

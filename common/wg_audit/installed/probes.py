@@ -191,7 +191,11 @@ def count_questions(size: AuditSize) -> int:
 
 
 def probe_declarations(bench: AuditBench) -> None:
-    """Compare released fields of plants that differ only in their records."""
+    """Compare all fields of files and ledgers of plants that differ only in their records.
+
+    Fields that differ, other than noise and fresh identifiers, are added to ``bench.wrong``; so is
+    a record whose presence moves another one into the acceptance set.
+    """
     setup = replace(CONDUCT_SETUP, acceptance=0.25)
     classes = len(setup.labels)
     few_records = bench.simulate_records(SMALL_DATASET, setup)

@@ -297,25 +297,25 @@ def _observation_variance(within: Floats, site: SiteEvidence) -> Floats:
     return np.asarray(spread / np.maximum(site.present, 1e-6)[:, None])
 
 
-def posterior_discriminant(
-    deviations: Floats, whitener: Floats, typical_lengths: float = _LENGTH_OFFSET
+def equal_length_discriminants(
+    deviations: Floats, inverse_covariance: Floats, length_offset: float = _LENGTH_OFFSET
 ) -> tuple[Floats, Floats]:
-    """Return linear discriminants of class deviations, brought to equal length.
+    """Return linear discriminants of class deviations, which are brought to nearly equal length.
 
     Args:
         deviations: Class deviations, ``[K, d]``.
-        whitener: Inverse of the within-class covariance, ``[d, d]``.
-        typical_lengths: Typical lengths added to each length before division; inf leaves lengths
-            unchanged.
+        inverse_covariance: Inverse of the within-class covariance, ``[d, d]``.
+        length_offset: Term added to each length before division by it, in root mean squares of
+            the lengths; inf leaves lengths unchanged.
 
     Returns:
         Weight ``[K, d]`` and bias ``[K]`` on ``features - centre``.
     """
-    length = np.sqrt(np.einsum("kd,de,ke->k", deviations, whitener, deviations))
+    length = np.sqrt(np.einsum("kd,de,ke->k", deviations, inverse_covariance, deviations))
     typical = float(np.sqrt(np.mean(length**2))) + 1e-12
-    if np.isfinite(typical_lengths):
-        deviations = deviations / (length + typical_lengths * typical)[:, None] * typical
-    return linear_discriminants(deviations, whitener)
+    if np.isfinite(length_offset):
+        deviations = deviations / (length + length_offset * typical)[:, None] * typical
+    return linear_discriminants(deviations, inverse_covariance)
 
 
 def posterior_head(posterior: Posterior, features: Floats, labels: Ints) -> tuple[Floats, Floats]:
@@ -344,7 +344,7 @@ def posterior_head(posterior: Posterior, features: Floats, labels: Ints) -> tupl
         scatter, freedom = scatter + residuals.T @ residuals, freedom + len(y) - classes_present
     # Lengths are equalised because of noise: with at most one noisy class there is no need.
     even = _LENGTH_OFFSET if classes - classes_present > 1 else np.inf
-    weight, bias = posterior_discriminant(means.deviations, _inverse(scatter / freedom), even)
+    weight, bias = equal_length_discriminants(means.deviations, _inverse(scatter / freedom), even)
     if len(y):
         frequent = np.where(counts > 0, counts, counts[counts > 0].mean())
         bias = bias + np.log(frequent + 1)
@@ -362,7 +362,7 @@ def mean_aligned_head(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Fl
     deviations = predict_class_means(
         posterior, no_evidence(classes, len(posterior.within))
     ).deviations
-    weight, bias = posterior_discriminant(deviations, _inverse(posterior.covariance))
+    weight, bias = equal_length_discriminants(deviations, _inverse(posterior.covariance))
 
     def align(features: Floats, labels: Ints) -> tuple[Floats, Floats]:
         centre = predict_class_means(posterior, exact_evidence(features, labels, classes)).centre

@@ -93,7 +93,11 @@ def line_frequencies(figures: Tensor) -> Tensor:
 
 
 def figure_features(figures: Tensor) -> Tensor:
-    """Return a gear pair's scaled features ``[m, 8]``: log lines, sampling, teeth and load."""
+    """Compute scaled network inputs ``[m, 8]`` from the declared figures of gear pairs.
+
+    They are log frequencies of both shafts and of the mesh, the latter also squared; log sampling
+    rate; log number of the pinion's teeth; log gear ratio; and load.
+    """
     pinion, gear, mesh = line_frequencies(figures).log().unbind(dim=1)
     _, rate, pinion_teeth, gear_teeth, load = figures.unbind(dim=1)
     numbers = [2 * (pinion - 2.2), 2 * (gear - 1.3), 2 * (mesh - 5), (mesh - 5) ** 2 - 0.5]

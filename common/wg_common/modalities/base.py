@@ -109,12 +109,12 @@ class Modality(ABC):
         """
 
     @abstractmethod
-    def decode(self, data: bytes, name: str) -> Record:
+    def decode(self, data: bytes, file_name: str) -> Record:
         """Decode a record from the bytes of a file.
 
         Args:
             data: Content of the file, at most ``file_limit`` bytes.
-            name: Name of the file, for messages; its suffix is one of ``suffixes``.
+            file_name: Name of the file, for messages; its suffix is one of ``suffixes``.
 
         Raises:
             DataError: The named file is damaged, too large, or not a record of this kind.
@@ -145,9 +145,9 @@ class Modality(ABC):
     def example_record(self, shape: tuple[int, int]) -> Record:
         """Return an artificial record with the given first two dimensions."""
 
-    def decode_cell(self, cell: str, name: str) -> Record:
-        """Decode a record from a table's cell; arguments and errors as for ``decode``."""
-        raise DataError(f"{name}: {self.title} are not read from tables")
+    def decode_cell(self, cell: str, row_name: str) -> Record:
+        """Decode a record from a table's cell; errors name the row, and are those of ``decode``."""
+        raise DataError(f"{row_name}: {self.title} are not read from tables")
 
     def check_zoo_record(self, record: Record) -> None:
         """Check that the zoo can use a record; errors as for ``check_record``."""

@@ -99,7 +99,7 @@ class Images(Modality):
         if min(record.shape[:2]) < shortest_side:
             raise DataError(f"{record.shape[1]} x {record.shape[0]} pixels, too small")
 
-    def decode(self, data: bytes, name: str) -> Picture:
+    def decode(self, data: bytes, file_name: str) -> Picture:
         """Decode one image from the bytes of its file.
 
         Returns:
@@ -113,25 +113,27 @@ class Images(Modality):
         from PIL import Image, ImageOps, UnidentifiedImageError
 
         if not data:
-            raise DataError(f"{name}: an empty file, 0 bytes; expected an image")
+            raise DataError(f"{file_name}: an empty file, 0 bytes; expected an image")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image_file:
-                    image = ImageOps.exif_transpose(_eight_bits(image_file, name, self.bits))
+                    image = ImageOps.exif_transpose(_eight_bits(image_file, file_name, self.bits))
                     if max(image.size) > SIDE_LIMIT:
                         image.thumbnail((SIDE_LIMIT, SIDE_LIMIT), Image.Resampling.BOX)
                     return np.array(image, dtype=np.uint8)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise DataError(
-                f"{name}: a huge image: at most {PIXELS_LIMIT} pixels are decoded; reduce it first"
+                f"{file_name}: a huge image: at most {PIXELS_LIMIT} pixels are decoded; reduce it"
+                " first"
             ) from error
         except UnidentifiedImageError as error:
             raise DataError(
-                f"{name}: not an image of {', '.join(IMAGE_FORMATS)}, or damaged at its beginning"
+                f"{file_name}: not an image of {', '.join(IMAGE_FORMATS)}, or damaged at its"
+                " beginning"
             ) from error
         except DAMAGED_INPUT_ERRORS as error:
-            raise DataError(f"{name}: damaged image: {error}") from error
+            raise DataError(f"{file_name}: damaged image: {error}") from error
 
     def augment_site(
         self, records: Sequence[Record], strength: float, rng: np.random.Generator

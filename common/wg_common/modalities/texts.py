@@ -68,17 +68,17 @@ class Texts(Modality):
             if sign not in _WHITE_SPACE and unicodedata.category(sign) in _REFUSED_CATEGORIES:
                 raise DataError(f"character {place} is U+{ord(sign):04X}, a control character")
 
-    def decode(self, data: bytes, name: str) -> Record:
+    def decode(self, data: bytes, file_name: str) -> Record:
         """Decode the text of a file; errors as for ``Modality.decode``."""
-        return self.decode_cell(tables.decode_text(data, name), name)
+        return self.decode_cell(tables.decode_text(data, file_name), file_name)
 
-    def decode_cell(self, cell: str, name: str) -> Record:
+    def decode_cell(self, cell: str, row_name: str) -> Record:
         """Decode the text of a table's cell; errors as for ``Modality.decode``."""
         record = np.array(normalise_text(cell))
         try:
             self.check_record(record)
         except DataError as error:
-            raise DataError(f"{name}: {error}") from error
+            raise DataError(f"{row_name}: {error}") from error
         return record
 
     def augment_site(

@@ -62,7 +62,7 @@ class Windows(Modality):
         """
         check_window(record)
 
-    def decode(self, data: bytes, name: str) -> NDArray[np.float32]:
+    def decode(self, data: bytes, file_name: str) -> NDArray[np.float32]:
         """Decode one sensor window from a file.
 
         Returns:
@@ -72,10 +72,10 @@ class Windows(Modality):
             DataError: The file is damaged, too large, has a wrong type or shape, or has a value
                 that is not finite.
         """
-        if name.lower().endswith(".csv"):
-            window: Record = _from_csv(data, name, self.channels)
+        if file_name.lower().endswith(".csv"):
+            window: Record = _from_csv(data, file_name, self.channels)
         else:
-            window = _from_npy(data, name)
+            window = _from_npy(data, file_name)
         try:
             check_window(window)
             if self.channels is not None and len(window) != len(self.channels):
@@ -84,7 +84,7 @@ class Windows(Modality):
                     f" {', '.join(self.channels)}"
                 )
         except DataError as error:
-            raise DataError(f"{name}: {error}") from error
+            raise DataError(f"{file_name}: {error}") from error
         return np.ascontiguousarray(window, dtype=np.float32)
 
     def augment_site(

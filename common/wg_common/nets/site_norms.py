@@ -192,14 +192,14 @@ class TrunkSiteNorms:
             site: Moments of the site, ``[2, N]``, from ``site_moments``.
         """
         with torch.no_grad():
-            for norm, (mean, spread), (log_factor, shift) in self._parts(site):
+            for norm, (mean, spread), (log_factor, shift) in self._split_by_norm(site):
                 norm.weight.mul_(log_factor.exp() / spread.exp())
                 norm.bias.add_(shift - norm.weight * mean)
 
     def restore_weights(self, site: Floats) -> None:
         """Restore the weights from before ``merge_site_statistics``."""
         with torch.no_grad():
-            for norm, (mean, spread), (log_factor, shift) in self._parts(site):
+            for norm, (mean, spread), (log_factor, shift) in self._split_by_norm(site):
                 norm.bias.sub_(shift - norm.weight * mean)
                 norm.weight.mul_(spread.exp() / log_factor.exp())
 
@@ -211,8 +211,13 @@ class TrunkSiteNorms:
             ):
                 norm.change = change
 
-    def _parts(self, site: Floats) -> Iterator[tuple[SiteBatchNorm, Tensor, Tensor]]:
-        """Yield each norm of the trunk with its statistics and its modulation."""
+    def _split_by_norm(self, site: Floats) -> Iterator[tuple[SiteBatchNorm, Tensor, Tensor]]:
+        """Split a site's moments of all norms into those of each norm.
+
+        Yields:
+            Norm, its mean and log deviation ``[2, channels]``, and the changes of log factor and
+            shift by the modulation ``[2, channels]``, 0 without modulation.
+        """
         sizes = [norm.channels for norm in self.norms]
         moments = torch.from_numpy(site).float()
         changes = torch.zeros_like(moments)

@@ -73,7 +73,7 @@ def envelope_spectra(pieces: Tensor) -> Tensor:
     return torch.cat([*envelopes, (coarse + _FLOOR).log() + 1.5, *peaks], dim=1)
 
 
-def line_readings(inputs: Tensor, templates: Tensor) -> Tensor:
+def template_weighted_sums(inputs: Tensor, templates: Tensor) -> Tensor:
     """Sum envelope spectra weighted by templates, ``[m, n, bands * T]``, band by band.
 
     Args:

@@ -118,12 +118,12 @@ def release_statistics(
     Raises:
         InternalError: An argument or the sampler's result is invalid, as for ``add_noise``.
     """
-    return release_in_parts(
+    return release_counts_then_sums(
         schema, exact, statistics_about, sigma, lambda part: add_noise(part, sigma, sampler)
     )
 
 
-def release_in_parts(
+def release_counts_then_sums(
     schema: StatisticsSchema,
     exact: Integers,
     statistics_about: StatisticsAboutCentre,

@@ -51,10 +51,15 @@ class BudgetHistory:
 
 @dataclass(frozen=True, slots=True)
 class _ChargedDigests:
-    """Digests of one data set's charged units, from snapshots with these commitments."""
+    """Keyed digests of one data set's charged units and record contents.
+
+    Attributes:
+        commitments: Commitments of the charged snapshots that they come from.
+        units_and_contents: Digests of privacy units and of record contents, in one set.
+    """
 
     commitments: frozenset[str]
-    digests: frozenset[bytes]
+    units_and_contents: frozenset[bytes]
 
 
 def read_budget_history(ledger: Ledger) -> BudgetHistory:
@@ -107,14 +112,16 @@ def record_charged_units(home: ClientHome, history: BudgetHistory) -> None:
         if commitment not in history.commitments or commitment in former.commitments:
             continue
         records = snapshot.records()
-        digests = former.digests | _digest_set(records.contents) | _digest_set(records.units)
+        digests = (
+            former.units_and_contents | _digest_set(records.contents) | _digest_set(records.units)
+        )
         home.units.mkdir(mode=0o700, exist_ok=True)
         _write(path, _ChargedDigests(former.commitments | {commitment}, digests))
 
 
 def charged_digests(home: ClientHome) -> frozenset[bytes]:
     """Return the keyed digests of all units and contents that were ever charged."""
-    return frozenset().union(*(_read(path).digests for path in home.units.glob("*.npz")))
+    return frozenset().union(*(_read(path).units_and_contents for path in home.units.glob("*.npz")))
 
 
 def check_budget_terms(config: ClientConfig, history: BudgetHistory) -> None:
@@ -148,7 +155,7 @@ def _read(path: Path) -> _ChargedDigests:
 
 
 def _write(path: Path, charged: _ChargedDigests) -> None:
-    rows = b"".join(sorted(charged.digests))
+    rows = b"".join(sorted(charged.units_and_contents))
     buffer = io.BytesIO()
     np.savez(
         buffer,

@@ -22,6 +22,7 @@ from wg_server.store.sites import ServerStore
 @click.option("--remove", metavar="NAME", help="Shut NAME out, from the next request on.")
 @click.option(
     "--log",
+    "log_length",
     type=click.IntRange(1, 100_000),
     is_flag=False,
     flag_value=100,
@@ -30,17 +31,17 @@ from wg_server.store.sites import ServerStore
 )
 @cli.json_option
 def operators(
-    home: ServerHome, add: str | None, remove: str | None, log: int | None, as_json: bool
+    home: ServerHome, add: str | None, remove: str | None, log_length: int | None, as_json: bool
 ) -> None:
     """List who may use the console, and who might once; let people in, by name; read the log."""
-    if sum(choice is not None for choice in (add, remove, log)) > 1:
+    if sum(choice is not None for choice in (add, remove, log_length)) > 1:
         raise UsageError("--add, --remove and --log: one of them, found more")
     if add is not None:
         _add_operator(home, add, as_json)
     elif remove is not None:
         _remove_operator(home, remove, as_json)
-    elif log is not None:
-        _show_log(home, log, as_json)
+    elif log_length is not None:
+        _show_log(home, log_length, as_json)
     else:
         _list_operators(home, as_json)
 

@@ -5,7 +5,7 @@ warm-up and cosine decay to zero. A network starts from published weights and is
 family's records at simulated sites. The result is a network for a typical site, with the values
 that a site needs to standardise the network's norms and features by its own records
 (``wg_common.inference.family_head.NetworkHead``). A fifth of the records, at most
-``HELD_OUT_LIMIT``, is held out to measure its accuracy.
+``HELD_OUT_RECORD_LIMIT``, is held out to measure its accuracy.
 """
 
 import itertools
@@ -32,7 +32,7 @@ from wg_server.zoo import family_heads, heads, membership, sources
 from wg_server.zoo.membership import MembershipAttack
 from wg_server.zoo.task_spec import TaskSpec
 
-HELD_OUT_LIMIT = 64
+HELD_OUT_RECORD_LIMIT = 64  # Records of a family held out of its network's training
 TRAINING_STEPS = 1000  # Fine-tuning steps
 _BATCH_SIZE = 48
 _WARM_UP_STEPS = 30
@@ -73,7 +73,7 @@ def train_network(
     task = sources.load_task(spec)
     rng = streams.stream_generator(Stream.NETWORK, spec.seed, spec.family, spec.site)
     order = rng.permutation(len(task.labels))
-    count = min(len(order) // 5, HELD_OUT_LIMIT)
+    count = min(len(order) // 5, HELD_OUT_RECORD_LIMIT)
     held_out, train = np.sort(order[:count]), order[count:]
     sites = simulated_site_batches(architecture, task, train, rng)
     trunk, head = fine_tune_at_sites(

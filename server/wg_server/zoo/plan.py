@@ -90,7 +90,7 @@ class SourcePlan:
         per_class: Records of each class at each site.
         strength: Deviation of a site's camera from a clean one, 0 to 1.
         only: Kind of family that a procedural source draws; empty: all kinds.
-        path: Path of the files; empty for procedural sources.
+        path: File or folder from which records are read; empty for procedural sources.
         name: Name in provenance; empty: the kind.
         licence: Licence in provenance; required with ``path``.
         private: Guarantee for each record; the only product of a private source is one head,

@@ -14,7 +14,22 @@ FILE_SOURCE_KINDS = ("npz", "folder", "table")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSpec:
-    """Specification of one zoo entry: all that its bytes depend on, except the encoder."""
+    """Specification of one zoo entry: all that its bytes depend on, except the encoder.
+
+    Attributes:
+        version: Version of this specification.
+        seed: Seed of the task's source.
+        kind: Kind of the source.
+        family: Index of the task's family in the source.
+        site: Index of the site in the family.
+        sites: Number of sites of the family.
+        per_class: Records of each class.
+        strength: Deviation of a site's camera or sensors from clean ones, 0 to 1, in decimal.
+        only: Kind of family that a procedural source draws; empty: all kinds.
+        path: Path of the operator's files from which records are read; empty if procedural.
+        name: Name of the source in provenance.
+        licence: Licence in provenance.
+    """
 
     version: int = 1
     seed: int

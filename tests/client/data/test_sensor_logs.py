@@ -341,15 +341,15 @@ def test_what_is_not_said_comes_from_the_first_log(tmp_path: Path) -> None:
         "hop_seconds": None,
         "rate": None,
         "channels": None,
-        "time": "time",
-        "label": "s",
+        "time_column": "time",
+        "label_column": "s",
         "intervals": None,
     }
     options = sensor_windows.CuttingOptions(**said)
     reading: dict[str, Any] = {"unit_column": None, "encoding": "auto"}
     assert sensor_windows.propose_log_config(path, options, **reading) == replace(LOG, label="s")
     with pytest.raises(DataError, match="--rate"):
-        sensor_windows.propose_log_config(path, replace(options, time=None), **reading)
+        sensor_windows.propose_log_config(path, replace(options, time_column=None), **reading)
 
 
 def test_a_plant_of_logs_is_frozen_checked_and_read_again(

@@ -118,7 +118,7 @@ def seeded_by_the_request(patch: pytest.MonkeyPatch) -> None:
 def in_parts(change: Callable[..., tuple[Integers, Integers]]) -> Plant:
     """The two parts of a release are made in another way."""
 
-    @instead_of(mechanism, "release_in_parts")
+    @instead_of(mechanism, "release_counts_then_sums")
     def plant(
         _: Any, schema: StatisticsSchema, exact: Integers, about: Any, sigma: float, noise: Any
     ) -> Integers:

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import (
     Posterior,
+    equal_length_discriminants,
     exact_evidence,
     mean_aligned_head,
     no_evidence,
-    posterior_discriminant,
     posterior_from_tensors,
     posterior_head,
     predict_class_means,
@@ -127,7 +127,7 @@ def test_logits_count_how_frequent_a_class_is_and_absent_ones_as_average(
     x, y = _records(5, (2, 9, 4, 0))
     means = predict_class_means(posterior, exact_evidence(x, y, K))
     whitener = np.asarray(np.linalg.inv(posterior.covariance))
-    weight, bias = posterior_discriminant(means.deviations, whitener, np.inf)
+    weight, bias = equal_length_discriminants(means.deviations, whitener, np.inf)
     prior = np.log(np.array([2, 9, 4, 5]) + 1)
     expected = (x - means.centre) @ weight.T + bias + prior
     found = x @ posterior_head(posterior, x, y)[0].T + posterior_head(posterior, x, y)[1]

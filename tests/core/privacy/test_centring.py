@@ -156,7 +156,7 @@ def test_neighbours_that_release_the_same_first_part_differ_by_no_more_in_the_se
 def _released(schema: StatisticsSchema, x: Floats, y: Integers, said: Integers) -> Integers:
     """A release whose first part came out as ``said``, and whose second part has no noise."""
     answers = iter([said])
-    return mechanism.release_in_parts(
+    return mechanism.release_counts_then_sums(
         schema,
         exact_statistics(schema, x, y),
         lambda centre: exact_statistics(schema, x, y, None, centre),

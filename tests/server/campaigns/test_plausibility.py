@@ -99,7 +99,7 @@ def test_honest_releases_of_units_of_several_records_pass() -> None:
     x, y = extreme(3000, 3, rng)
     units = [f"part-{i // 7}" for i in range(3000)]
     sigma = mechanism.noise_scale(schema, 8.0, DELTA)
-    integers = mechanism.release_in_parts(
+    integers = mechanism.release_counts_then_sums(
         schema,
         exact_statistics(schema, x, y, units),
         lambda centre: exact_statistics(schema, x, y, units, centre=centre),

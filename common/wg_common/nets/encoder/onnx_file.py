@@ -202,7 +202,7 @@ class OnnxTrunk(EncoderTrunk):
         return F.normalize(features, dim=1).float()
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return an image's raw features, also as the only local block."""
+        """Return an image's raw features, which are also its one block of local features."""
         raw = self(records)
         return raw, (raw,)
 

@@ -94,7 +94,7 @@ def window_readings(inputs: Tensor, templates: Tensor) -> Tensor:
     envelopes = inputs[..., :ENVELOPE_INPUTS].reshape(*inputs.shape[:2], len(BANDS), HALF_BINS)
     groups = [envelopes[..., low:high] for low, high in itertools.pairwise(_POOL_EDGES)]
     group_means = torch.stack([group.mean(dim=3) for group in groups], dim=3)
-    at_lines = spectrum_lines.line_readings(inputs, templates)
+    at_lines = spectrum_lines.template_weighted_sums(inputs, templates)
     return torch.cat([inputs[..., ENVELOPE_INPUTS:], group_means.flatten(2), at_lines], dim=2)
 
 

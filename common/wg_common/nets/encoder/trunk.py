@@ -68,9 +68,10 @@ class EncoderTrunk(nn.Module):
         return raw, ()
 
     def local_features(self, records: Tensor) -> Tensor:
-        """Return the local features of a trunk that no release uses.
+        """Return local features ``[n, D]`` of prepared records, from any trunk but the first.
 
-        They are the blocks of ``local_blocks``, or the raw features if there are no blocks.
+        Releases use the first trunk alone; these features serve only the plant's own models. They
+        are the blocks of ``local_blocks``, or the raw features if there are no blocks.
         """
         raw, blocks = self.compute_features(records)
         return torch.cat([*blocks], dim=1) if blocks else raw

@@ -44,7 +44,7 @@ def simulate_statistics(
         labels: Class indices, integers [n]; -1: unlabelled.
         sigma: Standard deviation, grid units; 0 for exact statistics.
     """
-    noisy = mechanism.release_in_parts(
+    noisy = mechanism.release_counts_then_sums(
         schema,
         exact_statistics(schema, features, labels),
         lambda centre: exact_statistics(schema, features, labels, centre=centre),

@@ -225,9 +225,11 @@ class BearingSimulator:
     def _respond_to_magnetic_forces(
         self, machines: SimulatedBearings, count: int
     ) -> tuple[Tensor, Tensor]:
-        """Return the housing's vibration under magnetic forces, and the gain of noise they cause.
+        """Simulate the pulsation of magnetic forces in a motor.
 
-        Both have shape ``[m, count, WINDOW]``.
+        Returns:
+            Vibration of the housing, and factor by which the pulsation modulates the noise, both
+            ``[m, count, WINDOW]``.
         """
         cycles, amplitude, depth, sharpness, noise_sharpness = (
             value[:, None, None] for value in machines.hum.unbind(dim=1)

@@ -301,7 +301,17 @@ class GearboxSimulator:
     def _housing_response(
         self, machines: SimulatedGearboxes, force: Tensor, level: Tensor, spread: float
     ) -> Tensor:
-        """Return the response to forces ``[m, k, count, SIMULATED_SAMPLES]``, in dB over noise."""
+        """Filter forces by the housing, and scale the vibration of each window to a level.
+
+        Args:
+            machines: The m gearboxes.
+            force: Forces ``[m, k, count, SIMULATED_SAMPLES]`` of k causes in each window.
+            level: Mean level of the vibration over the noise, dB, broadcast to ``[m, k, count]``.
+            spread: Standard deviation of the level between windows, dB.
+
+        Returns:
+            Vibration ``[m, k, count, WINDOW_SAMPLES]``.
+        """
         response = machines.response[:, None, None]
         answer = torch.fft.irfft(torch.fft.rfft(force) * response, n=SIMULATED_SAMPLES)[
             ..., -WINDOW_SAMPLES:

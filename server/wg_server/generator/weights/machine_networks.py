@@ -143,7 +143,7 @@ class TemplateNetwork(nn.Module):
 
 
 class FixedNetwork(nn.Module):
-    """Baseline network of the same shape, which uses no data sheet."""
+    """Baseline: one network for all machines, with the layers of a generated one, no data sheet."""
 
     def __init__(self, kind: MachineKind, sizes: NetworkSizes) -> None:
         super().__init__()

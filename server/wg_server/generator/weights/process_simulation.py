@@ -68,7 +68,15 @@ class SimulatedUnits:
 
 
 def units_with_instruments(draw: RandomDraws, figures: Tensor, channels: int) -> SimulatedUnits:
-    """Draw units with declared figures, and with instruments of one quality per unit."""
+    """Draw what data sheets leave open about units: instruments, operation and fouling.
+
+    Each unit has a random factor on the errors of all its instruments.
+
+    Args:
+        draw: Source of random numbers.
+        figures: Figures in the data sheets, ``[m, f]``.
+        channels: Number of instruments of a unit.
+    """
     count = len(figures)
     care = draw.log_uniform(0.25, 3, count, 1)  # Errors relative to typical ones
     return SimulatedUnits(

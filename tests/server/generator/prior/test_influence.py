@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.server.generator.conftest import DIMENSION, ENCODER, World
 
-from wg_common.inference.posterior import SiteEvidence, posterior_discriminant
+from wg_common.inference.posterior import SiteEvidence, equal_length_discriminants
 from wg_core.privacy import mechanism
 from wg_core.privacy.schema import default_schema
 from wg_core.privacy.statistics import NoisyStatistics
@@ -34,7 +34,7 @@ def error(world: World, priors: ModelVariances, sites: Sequence[SiteEvidence]) -
     """Share of the first site's records that its head gets wrong."""
     x, y = world.records(FAMILY, 0, len(LABELS), 200, 5)
     estimate = blup.predict_class_means(priors, sites)
-    weight, bias = posterior_discriminant(estimate.deviations, priors.whitener)
+    weight, bias = equal_length_discriminants(estimate.deviations, priors.whitener)
     return float((((x - estimate.centre) @ weight.T + bias).argmax(axis=1) != y).mean())
 
 
