@@ -52,7 +52,7 @@ def read_figures(sheet):
 
 KIND = MachineKind(
     name="siren",
-    words={"whole": words.SOUND_WORDS, "cracked": ("cracked", "Riss", "亀裂")},
+    condition_words={"whole": words.SOUND_WORDS, "cracked": ("cracked", "Riss", "亀裂")},
     condition_size=1,
     template_count=2 * BUMP_WIDTHS,
     read_figures=read_figures,

@@ -104,11 +104,15 @@ _MODULES = {
 _HARMLESS = {"importlib.metadata", "importlib.resources"}
 _BY_NAME = {
     "wg_common.nets.network": "module = catalogue.find_network(architecture).module",
-    "wg_common.nets.encoder.trunk": "module = (*kind.trunks, kind.trunk_file)[place]",
+    "wg_common.nets.encoder.trunk": "module = (*kind.trunks, kind.trunk_file)[index]",
 }
 """Modules that import another of ours by its name, and where it is from: the program's tables."""
 _STARTS = {
-    "wg_client.cli.run": ("NODE", "wg_core.fleet", "[sys.executable, '-P', '-m', NODE, *words]"),
+    "wg_client.cli.run": (
+        "NODE_MODULE",
+        "wg_core.fleet",
+        "[sys.executable, '-P', '-m', NODE_MODULE, *words]",
+    ),
     "wg_core.fleet.applying": (
         "CHILD_MODULE",
         "wg_client.cli.applying",
