@@ -193,8 +193,8 @@ def count_questions(size: AuditSize) -> int:
 def probe_declarations(bench: AuditBench) -> None:
     """Compare all fields of files and ledgers of plants that differ only in their records.
 
-    Fields that differ, other than noise and fresh identifiers, are added to ``bench.wrong``; so is
-    a record whose presence moves another one into the acceptance set.
+    Fields that differ, other than noise and fresh identifiers, are counted as wrong; so is a record
+    whose presence moves another one into the acceptance set.
     """
     setup = replace(CONDUCT_SETUP, acceptance=0.25)
     classes = len(setup.labels)
