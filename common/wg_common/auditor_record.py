@@ -1,11 +1,11 @@
-"""A server's record for auditors: the logs of each site that it saw, and their latest sizes.
+"""Record that a server exports for auditors: the ledgers (logs) of each site that it has seen.
 
 ``wg-server export`` writes a folder, ``wg-audit verify --server`` reads it::
 
     sites.json              this record, canonical JSON
     SITE/checkpoint.note    newest checkpoint of the site's log that the server cosigned
     SITE/*.wgs              files received from the site, byte for byte
-    SITE/*.wgl              logs that the site replaced, as shown when it enrolled again
+    SITE/*.wgl              exported logs that the site replaced, as sent when it enrolled again
     SITE/*.member.json      proof that a release is among those used for a package of the site
     SITE/forks/*.note       contradictory checkpoints signed by one log: N.earlier.note was
                             cosigned, N.later.note came after it
@@ -47,10 +47,10 @@ Succession = Literal["first", "names its predecessor", "budget unknown"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRecord:
-    """Ledger log of a site, as the server saw it.
+    """Record of one ledger (log) of a site, as the server has seen it.
 
     Attributes:
-        origin: Origin of the log's checkpoints.
+        origin: Name of the log: the first line of its checkpoints.
         key: Latest known signing key, raw, hex; empty if the server did not keep it (a log replaced
             before servers kept their keys).
         checkpoint: Newest checkpoint that the server cosigned, with signatures, as text; empty if
@@ -112,7 +112,7 @@ class ServerRecord:
 
     Attributes:
         server: Name of the server.
-        made: Unix time in seconds, by the server's clock.
+        made: Time at which the record was made, Unix seconds, by the server's clock.
         witness_name: Key name of the server as a witness.
         witness_key: Cosigning key of the server, raw, hex.
         sites: Sites, sorted by name.
@@ -135,19 +135,19 @@ class ServerRecord:
             raise DecodeError("server record: sites are not in order of their names, each once")
 
     def find_site(self, name: str) -> SiteRecord | None:
-        """Return a site by name; None if the server does not know it."""
+        """Return the record of a site by name; None if the server does not know the site."""
         return next((site for site in self.sites if site.site == name), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership(grammar.TextRecord):
-    """Proof that a release of a site is in the tree of releases that a package for the site names.
+    """Proof that a site's release is in the Merkle tree of the releases used for a weights package.
 
     Attributes:
         site: Name of the site.
-        package_id: Id of the package.
+        package_id: Id of the package, which is for the same site.
         release_id: Id of the release, a leaf of the tree.
-        root: Merkle tree hash (RFC 6962, section 2.1) that the package names, hex.
+        root: Root of the tree (RFC 6962, section 2.1), as stated in the package, hex.
         size: Number of leaves of the tree.
         index: Index of the release among the leaves.
         path: Inclusion proof (section 2.1.1), hex.
@@ -162,7 +162,7 @@ class Membership(grammar.TextRecord):
     path: tuple[grammar.Digest, ...]
 
     def verify(self) -> None:
-        """Raise ``VerificationError`` unless the proof's path leads from release to root."""
+        """Raise ``VerificationError`` unless the proof leads from the release to the root."""
         try:
             path, root = [bytes.fromhex(x) for x in self.path], bytes.fromhex(self.root)
         except ValueError as error:
@@ -172,7 +172,7 @@ class Membership(grammar.TextRecord):
 
 
 def read_membership(path: Path) -> Membership:
-    """Read a proof of membership from its file; ``DecodeError`` if it is malformed."""
+    """Read a proof of membership from its file; raise ``DecodeError`` if it is malformed."""
     data = atomic.read_bytes(path, limit=MEMBERSHIP_LIMIT)
     return canonical.decode(Membership, data, subject=path.name)
 
@@ -183,7 +183,7 @@ def encode_server_record(record: ServerRecord) -> bytes:
 
 
 def decode_server_record(data: bytes) -> ServerRecord:
-    """Decode a server's record for auditors; ``DecodeError`` if it is malformed."""
+    """Decode a server's record for auditors; raise ``DecodeError`` if it is malformed."""
     return canonical.decode(ServerRecord, data, subject=SITES_FILE, limit=RECORD_LIMIT)
 
 

@@ -25,23 +25,24 @@ PROCESS_SENSOR: Final = "process-sensor"
 CandidateSource = Literal["diffusion", "posterior", "kin", "catalogue", "conditioned"]
 """Source of a candidate in a weights package.
 
-- ``diffusion``: a sampled network, or the mean of the distribution that samples are drawn from.
+- ``diffusion``: a network sampled by the diffusion model, or the mean of its distribution.
 - ``conditioned``: a network for all units of a kind, specialised by one plant's data sheet and
   release.
 - ``kin``: a head on all local features, perhaps with a network, fitted on the operator's records of
   the family that the plant's class names match.
 - ``catalogue``: a head of any family, with its own classes, for class names that match none.
-- ``posterior``: no weights, but a ``wg_common.inference.posterior.Posterior``.
+- ``posterior``: in place of weights, equations that the plant completes with its own records
+  (``wg_common.inference.posterior.Posterior``).
 """
 InputScaling = Literal["raw", "standardised"]
 """Treatment of a network's inputs: raw, or standardised by mean and standard deviation over all
 records of the plant (``wg_common.nets.network.adapt_trunk``)."""
 POSTERIOR_SOURCE: Final = "posterior"
-"""Source of equations that a plant completes with its own records; the candidate has no weights."""
+"""Source of a candidate of equations, which the plant completes with its own records."""
 SAME_FAMILY: Final = "kin"
-"""Source of a head on all local features, from the family that the plant's class names match."""
+"""Source of a head of the operator's family whose class names match those of the plant."""
 ANY_FAMILY: Final = "catalogue"
-"""Source of a head with a family's own classes; the plant's labels select among them."""
+"""Source of a head of any of the operator's families, with the class names of that family."""
 FAMILY_SOURCES: Final = frozenset({SAME_FAMILY, ANY_FAMILY})
 DIFFUSION_SOURCE: Final = "diffusion"
 """Source of weights that were generated for the plant's declared machine."""
@@ -56,7 +57,7 @@ class ArchitectureSpec:
     Attributes:
         name: Name in manifests, plans and settings.
         modality: Name of the modality of its records.
-        module: Module of a network; empty for a head on the encoder.
+        module: Python module that runs the network; empty for a head on the encoder.
     """
 
     name: str

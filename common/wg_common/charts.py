@@ -19,7 +19,7 @@ _HYPHENATED_WORD = re.compile(r"[!-~]*-[!-~]+")
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Label on a chart's axis, at a coordinate; ``anchor`` is SVG's, for a horizontal axis."""
+    """Label on a chart's axis, at an SVG coordinate, with SVG's ``text-anchor``."""
 
     at: float
     text: str
@@ -45,7 +45,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axes:
-    """Frame of a chart whose two axes run from 0 to 1, in SVG units."""
+    """Size of a chart, and position of its two axes from 0 to 1, in SVG units."""
 
     width: int = 340
     height: int = 190
@@ -121,9 +121,9 @@ def bar_chart(
     """Lay out a bar chart of values with intervals.
 
     Args:
-        values: Name, True to highlight the row, value, lower and upper end of the interval.
+        values: For each row: name, True to highlight it, value, and both ends of the interval.
         reference: Value of the reference line.
-        form: Format specification of numbers, for ``format``.
+        form: Format specification for the displayed numbers, as for ``format``.
         begins_at_zero: True for bars that begin at zero; False for points on a track without zero.
     """
     ends = [end for _, _, *numbers in values for end in numbers] + [reference]

@@ -53,8 +53,8 @@ def run_program(
 
     Args:
         arguments: Words after the program's name; None for those of this process.
-        extra: Extra of the distribution that installs the commands' dependencies.
-        load_language: Loader of the output language, for programs with ``--language``.
+        extra: Extra of ``weightgate`` that installs missing packages, as in ``weightgate[extra]``.
+        load_language: Function that loads the language named by ``--language``, if any.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     before = os.umask(logs.PRIVATE_UMASK)
@@ -75,7 +75,7 @@ def print_json(document: object) -> None:
 
 
 _LAYOUT_CHARACTERS = "\n\t"
-"""Control characters that our own text may contain; inserted names have passed ``printable``."""
+"""Control characters that printed text may contain; others are escaped."""
 
 
 def print_line(text: str) -> None:
@@ -84,7 +84,7 @@ def print_line(text: str) -> None:
 
 
 def print_result(document: object, lines: Iterable[str], as_json: bool) -> None:
-    """Print the result of a command: one JSON document, or lines for the user."""
+    """Print the result of a command: the document as JSON if ``as_json``, else the lines."""
     if as_json:
         print_json(document)
     else:
@@ -105,7 +105,7 @@ def next_step(command: str, **values: object) -> language.Text:
 
 
 def print_result_lines(as_json: bool, document: object, *lines: str) -> None:
-    """Print the result of a command like ``print_result``, with lines as arguments."""
+    """Print a command's result as ``print_result`` does; each line is an argument."""
     if as_json:
         print_json(document)
         return
@@ -115,7 +115,7 @@ def print_result_lines(as_json: bool, document: object, *lines: str) -> None:
 
 @contextmanager
 def show_progress(title: str, total: int | None) -> Iterator[ProgressBar]:
-    """Show a command's progress bar on a terminal, or plain lines; nothing with ``--json``.
+    """Yield a progress bar on a terminal, or plain lines elsewhere; nothing with ``--json``.
 
     Both go to standard error. Lines are printed at each tenth of the total, or at 1, 2, 5, 10, 20,
     50, ... steps if the total is unknown, and at the first and last step when the detail changes.
@@ -248,7 +248,7 @@ _ERROR_CODE_TEXTS = {
 
 
 def _missing_package(error: BaseException) -> str:
-    """Return the package that an import error names as missing, or an empty string."""
+    """Return the name of the library that an import error misses; empty for other errors."""
     name = error.name if isinstance(error, ModuleNotFoundError) else None
     package = (name or "").partition(".")[0]
     return "" if package in _OUR_PACKAGES else package

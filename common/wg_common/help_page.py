@@ -26,13 +26,13 @@ class SectionedGroup(click.Group):
     """Command group whose ``--help`` lists the commands in titled sections.
 
     Attributes:
-        sections: Title -> names of commands; the last section also gets commands without any.
+        sections: Names of commands by section title; commands in no section join the last one.
     """
 
     sections: Mapping[str, Sequence[str]] = {}
 
     def summary(self, name: str) -> str:
-        """Return the line that lists a command in ``--help``: its text's first paragraph."""
+        """Return a command's line in the list of commands: the first paragraph of its help."""
         return command_summary(self.commands[name])
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -44,7 +44,7 @@ class SectionedGroup(click.Group):
 
 
 def command_sections(group: click.Group) -> Mapping[str, Sequence[str]]:
-    """Return a command group's sections, or one section of all commands."""
+    """Return names of commands by section title; one section if the group declares none."""
     if not isinstance(group, SectionedGroup) or not group.sections:
         return {text("Commands"): sorted(group.commands)}
     listed_names = [name for names in group.sections.values() for name in names]
@@ -68,18 +68,18 @@ def translate_help(command: click.Command, load_language: LanguageLoader) -> Non
 
 
 def help_paragraphs(command: click.Command) -> list[str]:
-    """Return the paragraphs of a command's text with single blanks: keys of a catalogue."""
+    """Return the paragraphs of a command's help, with single blanks, as keys for translation."""
     texts = (" ".join(paragraph.split()) for paragraph in (command.help or "").split("\n\n"))
     return [paragraph for paragraph in texts if paragraph]
 
 
 def command_summary(command: click.Command) -> str:
-    """Return the first paragraph of a command's text."""
+    """Return the first paragraph of a command's help, with single blanks."""
     return (help_paragraphs(command) or [""])[0]
 
 
 def option_help(param: click.Parameter) -> str:
-    """Return the help of an option with single blanks: the key of a catalogue."""
+    """Return the help of an option, with single blanks, as a key for translation."""
     return " ".join((getattr(param, "help", None) or "").split())
 
 

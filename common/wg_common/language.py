@@ -5,7 +5,7 @@ result is a ``str`` with its values in place, so that files, logs and ``--json``
 also keeps the template and the values; output code passes it to a ``Language``, whose catalogue
 holds the translated template. A template without a translation stays English.
 
-``untranslated`` turns a sentence into an ordinary string, for records that are encoded.
+``english_text`` turns a sentence into an ordinary string, for records that are encoded.
 """
 
 import itertools
@@ -86,7 +86,7 @@ class Language:
     catalogue: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, sentence: str) -> str:
-        """Translate a sentence if the catalogue has its template; names stay unchanged."""
+        """Translate a sentence if the catalogue has its template; return other text unchanged."""
         if self.code == "en" or not isinstance(sentence, Text):
             return str(sentence)
         template = self.catalogue.get(sentence.template) or _list_template(
@@ -99,15 +99,15 @@ class Language:
     def translate_error(self, sentence: str) -> str:
         """Translate an error message if the catalogue has its pattern.
 
-        Text before a colon (a file, a field) stays unchanged if the rest matches a pattern. Of
-        several matches, the one with the most letters in known words counts.
+        Text before a colon (a file, a field) stays unchanged if the rest matches a pattern. If
+        several patterns match, the one with the most literal characters is used.
         """
         if isinstance(sentence, Text) or not isinstance(self.catalogue, Catalogue):
             return self(sentence)
         return self._translate_error(sentence, self.catalogue.errors)[1]
 
     def _translate_error(self, sentence: str, errors: Mapping[str, str]) -> tuple[int, str]:
-        """Return an error's number of letters in known words, and its translation."""
+        """Return the number of literal characters of the best pattern, and the translation."""
         best = 0, sentence
         for start in (0, *(separator.end() for separator in re.finditer(": ", sentence))):
             for shape, template in errors.items():
@@ -141,7 +141,7 @@ _LIST_TEMPLATE = re.compile(r"(?:\{n\d+\}([,;]? )?)+")
 
 
 def _list_template(code: LanguageCode, template: str) -> str:
-    """Translate the separators in a list's template; return other templates unchanged."""
+    """Translate the separators in a template of ``list_names``; return others unchanged."""
     if not _LIST_TEMPLATE.fullmatch(template):
         return template
     for english, translation in _SEPARATORS.get(code, {}).items():
@@ -179,7 +179,7 @@ _CONTEXT_KEY = "wg_common.language"
 
 
 def add_language_option(command: click.Command, load_language: LanguageLoader) -> None:
-    """Add the option ``--language`` to a program; by default home or environment decide."""
+    """Add the option ``--language`` to a program; its default is the home's or environment's."""
 
     def choose(context: click.Context, _: click.Parameter, value: LanguageCode | None) -> None:
         if value is not None:
@@ -205,7 +205,7 @@ def requested_language(context: click.Context) -> LanguageCode:
 
 
 def _option_language() -> LanguageCode | None:
-    """Return the language after ``--language`` in this process's command line."""
+    """Return the language named by ``--language`` on the command line; None if there is none."""
     words = _COMMAND_LINE.get()
     for word, following in itertools.pairwise((*words, "")):
         option, _, value = word.partition("=")

@@ -67,7 +67,7 @@ class BackupDescription:
         version: Version of this format.
         kind: ``server`` or ``plant``.
         name: Name of the server or site.
-        created: Unix time at which the backup began.
+        created: Time at which the backup began, Unix seconds.
         program: Version of weightgate that wrote the backup.
     """
 
@@ -88,14 +88,14 @@ class BackupFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupManifest(BackupDescription):
-    """Encrypted list of a backup's files; the other fields are those of ``BackupDescription``."""
+    """Description of a backup with the list of its files, stored encrypted in the backup."""
 
     files: tuple[BackupFile, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncryptionTarget:
-    """Encryption target of a backup: age recipients (``age1…``), or a passphrase."""
+    """Age recipients (``age1…``) or passphrase for which a backup is encrypted."""
 
     recipients: tuple[str, ...] = ()
     passphrase: str = field(default="", repr=False)
@@ -286,9 +286,9 @@ def create_home_folder(root: Path) -> Iterator[Path]:
 def _open_pipe(
     function: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]
 ) -> Iterator[BinaryIO]:
-    """Open one end of a pipe; the function ``function`` runs on a thread with the other end.
+    """Yield one end of a pipe while ``function`` runs on another thread with the other end.
 
-    An error of ``function`` is raised here, before the broken pipe that it causes.
+    An error of ``function`` is raised again here, instead of the broken pipe that it causes.
     """
     ends = os.pipe()
     reader, writer = os.fdopen(ends[0], "rb"), os.fdopen(ends[1], "wb")
@@ -362,7 +362,7 @@ def _check_files(
 
 
 def _age_recipients(seal: EncryptionTarget) -> tuple[list[Any], bytes]:
-    """Return a backup's age recipients and, for a passphrase, the encrypted new identity."""
+    """Return age recipients, and a new identity encrypted by the passphrase; empty without one."""
     if seal.passphrase:
         identity = pyrage.x25519.Identity.generate()
         wrapped_identity = pyrage.passphrase.encrypt(f"{identity}\n".encode(), seal.passphrase)
@@ -396,7 +396,7 @@ def _age_identity(path: Path, outer: zipfile.ZipFile, key: DecryptionKey) -> Any
 
 @contextmanager
 def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open the ZIP archive that a backup file is."""
+    """Open a backup file as the ZIP archive that it is; an error names the file."""
     try:
         with zipfile.ZipFile(path) as outer:
             yield outer

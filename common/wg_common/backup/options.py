@@ -26,7 +26,7 @@ _passphrase_option = click.option(
 
 
 def encryption_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add options for a backup's encryption to a command, which receives ``seal``."""
+    """Add encryption options to a command, which gets an ``EncryptionTarget`` as ``seal``."""
 
     @click.option(
         "--recipient",
@@ -53,7 +53,7 @@ def encryption_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def decryption_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add options for a backup's decryption to a command, which receives ``key``."""
+    """Add decryption options to a command, which gets a ``DecryptionKey`` as ``key``."""
 
     @click.option(
         "--identity",

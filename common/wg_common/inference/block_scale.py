@@ -1,7 +1,7 @@
 """Scale factors for features without a public scale, from their spread over a site's records.
 
-Features come in blocks. Each is divided by its spread plus a share of its block's mean spread, so
-that a nearly constant feature is not blown up to noise; then each block gets the same variance.
+Features come in blocks. Each feature is divided by its spread plus a share of its block's mean
+spread, which keeps a nearly constant feature small; then blocks are scaled to the same variance.
 """
 
 from collections.abc import Sequence

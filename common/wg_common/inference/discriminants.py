@@ -42,7 +42,7 @@ def linear_discriminants(means: Floats, precision: Floats) -> tuple[Floats, Floa
         precision: Inverse of the within-class covariance, ``[d, d]``.
 
     Returns:
-        Weight ``[K, d]`` and bias ``[K]``: log likelihoods up to a term common to all classes.
+        Weight ``[K, d]`` and bias ``[K]``; logits are log likelihoods but for a common term.
     """
     weight = means @ precision
     return weight, -0.5 * np.einsum("kd,kd->k", means, weight)
@@ -60,7 +60,10 @@ def fit_ldas(
         features: Features of about unit variance, ``[n, d]``.
         labels: ``[n]`` in 0..classes-1, each class at least once.
         classes: Number of classes K.
-        shrinkages: Shares of the isotropic part, 0 to 1; each gets a weight and a bias.
+        shrinkages: Shares of the isotropic covariance, 0 to 1.
+
+    Returns:
+        Weight ``[K, d]`` and bias ``[K]`` for each shrinkage.
     """
     n, d = features.shape
     counts = np.bincount(labels, minlength=classes).astype(np.float64)

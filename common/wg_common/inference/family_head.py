@@ -2,8 +2,8 @@
 
 Sites of a family show the same classes through different cameras. Mean and spread of a local
 feature over a site's records depend on the camera more than on the classes, and need no labels.
-After each site has removed them, one head fits all sites; the operator fits it on own records under
-hundreds of simulated cameras (``wg_server.zoo.family_heads``). A plant releases nothing for it.
+After each site has removed them, one head fits all sites. The operator fits it on its own records,
+seen by hundreds of simulated cameras (``wg_server.zoo.family_heads``). It needs no release.
 
 *Not guaranteed:* accuracy at a site whose class proportions differ from the operator's. The plant
 compares the head with its own model.
@@ -30,7 +30,7 @@ _SPREAD_FLOOR = 1e-6  # Term added to a spread before its logarithm
 
 @dataclass(frozen=True, slots=True)
 class FeatureLayout:
-    """Layout of a plant's local features: number with a public scale, then blocks.
+    """Layout of a plant's D local features: first those with a public scale, then blocks.
 
     Attributes:
         scaled: Number P of features with a public scale; they come first.
@@ -47,7 +47,7 @@ class FeatureLayout:
 
     @property
     def head_block_sizes(self) -> tuple[int, ...]:
-        """Sizes of the blocks of a head's features; they add up to B."""
+        """Sizes of the blocks of a head's features, which add up to their number B."""
         return self.blocks or (self.scaled,)
 
 
@@ -57,7 +57,7 @@ class FamilyHead:
 
     Attributes:
         reference: Mean, and logarithm of the spread, of a feature at a typical site, ``[2, B]``.
-        records: Number of records that count as much as the reference does, ``[1]``.
+        records: Weight of the reference against a site's own records, in records, ``[1]``.
         weight: Weights on standardised features, ``[K, B]``.
         bias: Biases, ``[K]``.
     """
@@ -72,7 +72,7 @@ class FamilyHead:
         return {f.name: getattr(self, f.name).astype(np.float32) for f in fields(self)}
 
     def select_classes(self, rows: NDArray[np.integer[Any]]) -> Self:
-        """Return the family head for some of its classes, in the order of ``rows``."""
+        """Return the family head for the classes with indices ``rows``, in that order."""
         return replace(self, weight=self.weight[rows], bias=self.bias[rows])
 
     def adapt_to_site(
@@ -95,11 +95,11 @@ class FamilyHead:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkHead(FamilyHead):
-    """Family head on features of a network whose norms each site standardises too.
+    """Family head on the features of a network, whose normalisation layers fit each site too.
 
-    The additional tensors adapt the trunk of a typical site to one site
-    (``wg_common.nets.site_norms``). All norms have N channels, the first norm c; the map between
-    them has R hidden numbers.
+    The additional tensors adapt the layers (norms) from a typical site to one site
+    (``wg_common.nets.site_norms``). All norms together have N channels, the first norm c; the map
+    from the first norm to all of them has R hidden numbers.
 
     Attributes:
         norms: Mean, and logarithm of the spread, of a norm's channel at a typical site, ``[2, N]``.

@@ -31,7 +31,7 @@ FEWEST_RECORDS = 10
 USUAL_RECORDS = 30
 """Number of records below which unlikeness is reduced by the factor ``LikenessTest.width``."""
 TENSOR_PREFIX = "likeness."  # Prefix of the tensors' names in a package
-_DESCRIBED_FEATURES = 64  # Number of leading released features in the description
+_DESCRIBED_FEATURES = 64  # Largest number of released features in the description
 _SPREAD_FLOOR = 1e-3  # Term added to a spread
 
 
@@ -42,7 +42,7 @@ class LikenessTest:
     Attributes:
         weight: Weights on the description, ``[F]``.
         bias: Bias, ``[1]``.
-        width: Factor on the unlikeness of sites with fewer than ``USUAL_RECORDS`` records, ``[1]``.
+        width: Factor, at most 1, on the unlikeness below ``USUAL_RECORDS`` records, ``[1]``.
     """
 
     weight: Floats
@@ -57,7 +57,7 @@ class LikenessTest:
         }
 
     def unlikeness(self, statistics: NDArray[np.floating]) -> float:
-        """Return a score that rises as a site's records differ from the family's; 0: at the limit.
+        """Return the unlikeness of a site's records: about 0 in the family, 1 at the threshold.
 
         Args:
             statistics: Features of the site's records, ``[n, d]``, the released features first.

@@ -108,7 +108,7 @@ class Posterior:
         covariance: Public within-class covariance, ridged, ``[d, d]``.
         precision: Matrices of the equations, ``[d, 1 + K, 1 + K]``, the plant's mean first.
         weighted: Right-hand sides, ``[d, 1 + K]``.
-        sites: Number of other sites that released each class, ``[K]``.
+        sites: For each class, the number of other sites that released it, ``[K]``.
     """
 
     basis: Floats
@@ -183,13 +183,13 @@ def posterior_from_tensors(
 
 
 def no_evidence(classes: int, dimension: int) -> SiteEvidence:
-    """Return the evidence of a site without releases: zero means of infinite variance."""
+    """Return the evidence of a site without releases: every class and the mean are unknown."""
     ones, means = np.ones(classes), np.zeros((classes, dimension))
     return SiteEvidence(means, ones, ones.copy(), 0 * ones, np.zeros(dimension), np.inf, 1.0)
 
 
 def exact_evidence(features: Floats, labels: Ints, classes: int) -> SiteEvidence:
-    """Return a plant's own records as evidence without noise, which must not leave the plant.
+    """Return the exact evidence in a plant's own records, which must not leave the plant.
 
     Args:
         features: Features, ``[n, d]``.
@@ -352,7 +352,7 @@ def posterior_head(posterior: Posterior, features: Floats, labels: Ints) -> tupl
 
 
 def mean_aligned_head(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Floats, Floats]]:
-    """Return a function that fits a head: other sites' deviations around a plant's mean.
+    """Return a function that fits a head from other sites' deviations and a plant's mean.
 
     Returns:
         A function of (features, labels) that returns weight and bias as ``posterior_head`` does.
@@ -372,7 +372,7 @@ def mean_aligned_head(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Fl
 
 
 def _inverse(matrix: Floats) -> Floats:
-    """Return the inverse of one matrix or of each matrix in a stack."""
+    """Invert a matrix, or each of a stack; raise ``VerificationError`` if one is singular."""
     try:
         return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
     except np.linalg.LinAlgError as error:
