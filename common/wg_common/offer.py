@@ -1,7 +1,7 @@
 """Offer of an operator: a signed file that lets a plant try models before it joins, at no cost.
 
-It holds the encoder, heads of the operator's families, the kinds of machines for which networks are
-generated, and the number of sites that have released each class name.
+The file holds the encoder, heads of the operator's families, the kinds of machines for which
+networks are generated, and the number of sites that have released each class name.
 
 *Not guaranteed:* the origin of the file. The signature is checked by a key in the file itself.
 Results of a trial stay at the plant, and enrolment uses other keys.
@@ -47,8 +47,8 @@ class Offer:
         server: Name of the server.
         key: Public key for the server's packages, hex.
         encoder: SHA-256 of the encoder package, hex.
-        tensors: SHA-256 of the safetensors file of heads, hex; it names a tensor of the I-th family
-            ``I/NAME``.
+        tensors: SHA-256 of the safetensors file of heads, hex; tensor ``I/NAME`` in the file is
+            tensor ``NAME`` of ``kinds[I]``.
         kinds: Families whose heads are in the offer.
         machines: Kinds of machines for which networks are generated.
         sites: Number of sites that have released a class, by its name.
@@ -68,7 +68,7 @@ class Offer:
     def median_site_count(self, labels: Sequence[str]) -> int:
         """Return the median, over given class names, of the number of sites that released a name.
 
-        Names are compared without case; of two middle values the smaller counts.
+        Names are compared without case. Of two middle values, the smaller is returned.
         """
         counts = {name.strip().casefold(): count for name, count in self.sites.items()}
         common = sorted((counts.get(name.strip().casefold(), 0) for name in labels), reverse=True)

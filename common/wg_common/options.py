@@ -52,7 +52,7 @@ class PrivacyParameter(click.ParamType[str]):
 
     Args:
         below_one: True to require a value below 1, as for delta.
-        also: Further accepted text.
+        also: Text that is accepted in place of a number, if any.
     """
 
     name = "number"
@@ -81,5 +81,5 @@ OUT_FILE_TYPE = OutFile()
 
 
 def out_option(subject: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return the option ``--out``, the file that a command writes."""
+    """Return the decorator of the option ``--out``, a file to write, with ``subject`` as help."""
     return click.option("--out", type=OUT_FILE_TYPE, required=True, help=subject)

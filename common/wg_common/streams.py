@@ -1,8 +1,8 @@
 """Named random streams, and the integers that seed them.
 
 Each use of randomness has its own stream, so that one part's draws do not affect another part. A
-stream is seeded by ``(*seed, number, *then)``: the seed of its group, the stream's number, and an
-index among streams of the same name. NumPy's ``SeedSequence`` turns these keys into independent
+stream is seeded by ``(*seed, number, *indices)``: the seed of its group, the stream's number, and
+indices among streams of the same name. NumPy's ``SeedSequence`` turns these keys into independent
 streams. It pads short keys with zeros, so ``(s, n)`` and ``(s, n, 0)`` are the same stream.
 Denoisers draw their initial weights with torch, from the plan's seed itself.
 
@@ -53,7 +53,7 @@ def stream_seed(stream: Stream, *seed: int, indices: Sequence[int] = ()) -> tupl
     Args:
         stream: Name of the stream.
         seed: Seed of the stream's group, such as a plan's seed, or a task's seed, family and site.
-        indices: Index among streams of this name, such as the numbers of a step and an episode.
+        indices: Indices among streams of this name, such as the numbers of a step and an episode.
     """
     return (*seed, stream.value[1], *indices)
 
@@ -61,5 +61,5 @@ def stream_seed(stream: Stream, *seed: int, indices: Sequence[int] = ()) -> tupl
 def stream_generator(
     stream: Stream, *seed: int, indices: Sequence[int] = ()
 ) -> np.random.Generator:
-    """Return a NumPy generator of a random stream; arguments as for ``stream_seed``."""
+    """Return a NumPy generator seeded by ``stream_seed`` with the same arguments."""
     return np.random.default_rng(stream_seed(stream, *seed, indices=indices))

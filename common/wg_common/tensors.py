@@ -22,7 +22,7 @@ from wg_core.errors import DecodeError
 from wg_core.wire import canonical
 
 HEADER_LIMIT = 16 << 20  # Largest header of a safetensors file, in bytes
-AXES_LIMIT = 8  # Axes of a tensor
+AXES_LIMIT = 8  # Most axes of a tensor
 _LENGTH = struct.Struct("<Q")
 
 FLOAT32: np.dtype[np.floating] = np.dtype("<f4")
@@ -69,7 +69,7 @@ def pack_tensors(tensors: Mapping[str, NDArray[np.floating]]) -> bytes:
 def locate_tensors(
     stream: BinaryIO, offset: int, size: int, *, subject: str, allows_half: bool = False
 ) -> dict[str, TensorLocation]:
-    """Return the place of each tensor in a safetensors file that is a part of a stream.
+    """Return the position of each tensor in a safetensors file that is a part of a stream.
 
     Args:
         offset: Position in the stream at which the file begins.
@@ -114,7 +114,7 @@ def locate_tensors(
 def check_finite(
     stream: BinaryIO, locations: Mapping[str, TensorLocation], *, subject: str
 ) -> None:
-    """Check that all numbers of the tensors are finite, in constant memory.
+    """Check that all numbers of some tensors are finite, reading them chunk by chunk.
 
     Raises:
         DecodeError: A tensor has a NaN or infinite number.
@@ -130,10 +130,10 @@ def check_finite(
 
 
 def read_tensor(stream: BinaryIO, location: TensorLocation, *, subject: str) -> Array:
-    """Read one tensor of a safetensors file as float32, in its own shape.
+    """Read one tensor of a safetensors file as float32.
 
     Raises:
-        DecodeError: The file is shorter than before.
+        DecodeError: The file is shorter than when the tensors were located.
     """
     stream.seek(location.offset)
     data = stream.read(location.size)

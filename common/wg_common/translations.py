@@ -85,12 +85,12 @@ def load_language(code: LanguageCode, *folders: Path) -> Language:
 
 @cache
 def load_templates(code: LanguageCode, folder: Path, kind: str) -> Mapping[str, str]:
-    """Return translated templates of a language by key, in the order of the file.
+    """Return templates in a language by key, the second part of their contexts, in file order.
 
     Args:
         code: Code of the language.
         folder: Folder of the catalogue.
-        kind: Part of the contexts before the colon.
+        kind: First part of the contexts, such as ``page`` in ``page: login``.
 
     Raises:
         DecodeError: The catalogue cannot be used.

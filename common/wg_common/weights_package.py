@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivacyGuarantee:
-    """Privacy guarantee for the training records of some weights; may be empty.
+    """Differential privacy of some weights' training records; empty texts: no guarantee.
 
     Attributes:
         epsilon: Epsilon as decimal text.
@@ -112,7 +112,7 @@ class WeightsManifest:
         pool_root: Merkle tree hash (RFC 6962, section 2.1), hex, over the sorted ids of the
             releases in the pools that conditioned the package; empty if there are none. The ids
             include the site's own release if a pool has it, although this package excludes it.
-        pool_releases: Number of other sites' releases among them.
+        pool_releases: Number of other sites' releases among those of ``pool_root``.
         candidates: Candidates in the server's order of preference.
         tensors_sha256: SHA-256 of the safetensors file, hex.
         created: Unix time in seconds.
@@ -176,7 +176,7 @@ def encode_package(manifest: WeightsManifest, tensors: bytes, key: PrivateKey) -
 
 
 def read_sections(data: bytes, version: int = VERSION) -> dict[str, bytes]:
-    """Return a weights package's sections by name; ``DecodeError`` for a wrong version or form."""
+    """Split a weights package into sections by name; raise ``DecodeError`` if malformed."""
     return container.decode(
         data, kind=WEIGHTS_KIND, version=version, names=SECTIONS, limit=WEIGHTS_LIMIT
     )
@@ -184,9 +184,9 @@ def read_sections(data: bytes, version: int = VERSION) -> dict[str, bytes]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Fields of a package's manifest that name the releases used for the package.
+    """Fields of ``WeightsManifest`` that name the generator and the releases behind a package.
 
-    The attributes are those of ``WeightsManifest``.
+    The attributes are documented there.
     """
 
     package_id: str
@@ -238,9 +238,9 @@ class _CandidateList:
 
 
 def states_architecture(data: bytes, architecture: str) -> bool:
-    """Return whether a weights package has a candidate of an architecture, unverified.
+    """Return True if a weights package has a candidate of an architecture; verify nothing.
 
-    Bytes that are not a weights package state none.
+    Bytes that are not a weights package give False.
     """
     stream = io.BytesIO(data)
     try:

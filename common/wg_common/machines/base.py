@@ -1,9 +1,9 @@
-"""Machine kind: the figures that a data sheet declares, and the positions of its spectral lines.
+"""Kinds of rotating machine: figures declared on a data sheet, and the spectral lines they give.
 
 Networks for machines read envelope spectra (``wg_common.nets.spectrum_lines``), in steps of half a
-cycle per window of ``WINDOW_SAMPLES`` samples. A kind computes the positions of a machine's lines
-on that axis from its declared figures, by closed formulas that plant and server share. The signal
-of such a machine is simulated at the server only.
+cycle per window of ``WINDOW_SAMPLES`` samples (half bins). A kind computes the positions of a
+machine's lines on this axis from its declared figures, by closed formulas that plant and server
+share. Only the server simulates signals of such machines.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,10 +22,10 @@ M = TypeVar("M")
 WINDOW_SAMPLES = 1024  # Samples in a window of a record
 HALF_BINS = 384  # Length of an envelope spectrum, in steps of half a cycle per window
 
-_WIDTHS = (1.0, 4.0)  # Half bins
+_WIDTHS = (1.0, 4.0)  # Standard deviations of the bumps at each line, in half bins
 BUMP_WIDTHS = len(_WIDTHS)
-"""Number of templates at each line."""
-_TOLERANCE = 0.004  # Motors run slow or fast
+"""Number of bumps at each line."""
+_TOLERANCE = 0.004  # Relative uncertainty of a line's frequency, since motors run slow or fast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +34,14 @@ class MachineKind:
 
     Attributes:
         name: Field of the data sheet that declares such a machine.
-        condition_words: Words of class names by condition, in lower case, the healthy condition
-            first.
+        condition_words: By condition, the words that indicate it in a class name; the healthy
+            condition first.
         condition_size: Length c of the vectors from ``figure_features``.
-        template_count: Number T of templates.
-        read_figures: Function that reads the figures ``[1, f]`` of a data sheet; raises
+        template_count: Number T of templates, each a spectrum with one bump at a line.
+        read_figures: Function that reads the figures ``[1, f]`` from a data sheet; raises
             ``ConfigError`` if the machine lies outside the simulated ranges.
         figure_features: Function from figures ``[m, f]`` to scaled features of order 1, ``[m, c]``.
-        templates: Function from figures to bumps at the declared lines, ``[m, T, HALF_BINS]``.
+        templates: Function from figures ``[m, f]`` to templates, ``[m, T, HALF_BINS]``.
     """
 
     name: str
@@ -59,7 +59,7 @@ class MachineKind:
 
 
 def line_bumps(lines: Tensor, tolerance: float = _TOLERANCE) -> Tensor:
-    """Return narrow and wide bumps at spectral lines, ``[m, n * BUMP_WIDTHS, HALF_BINS]``.
+    """Return a narrow and a wide bump at each spectral line, ``[m, n * BUMP_WIDTHS, HALF_BINS]``.
 
     Args:
         lines: Positions of n lines, ``[m, n]``, half bins.
@@ -73,7 +73,7 @@ def line_bumps(lines: Tensor, tolerance: float = _TOLERANCE) -> Tensor:
 
 
 class FigureRange(NamedTuple):
-    """Range of a data sheet's figure over the simulated machines.
+    """Range of a figure over the machines that the server simulates for training.
 
     Attributes:
         name: Name of the figure, with its unit.

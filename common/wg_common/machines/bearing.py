@@ -81,7 +81,7 @@ _TEMPLATE_LINES = 10  # Number of lines and side lines with templates, each with
 
 
 def read_figures(sheet: DataSheet) -> Tensor:
-    """Read a bearing's figures ``[1, 7]`` of a data sheet; a missing load counts as 50 percent.
+    """Read a bearing's figures ``[1, 7]`` from a data sheet; a missing load counts as 50 percent.
 
     Raises:
         ConfigError: The machine lies outside the simulated ranges.
@@ -107,8 +107,8 @@ def read_figures(sheet: DataSheet) -> Tensor:
 def line_frequencies(figures: Tensor) -> Tensor:
     """Return a bearing's spectral lines ``[m, 5]`` in cycles per window for figures ``[m, 7]``.
 
-    They are those of shaft, cage, rolling element, inner ring and outer ring.
-    A damaged element strikes both rings in each of its rotations, so its line is twice its spin.
+    The lines are those of shaft, cage, rolling element, inner ring and outer ring. A damaged
+    element strikes both rings in each of its rotations, so its line is at twice its spin.
     """
     speed, rate, count, element, pitch, angle, _ = figures.unbind(dim=1)
     turns = speed / 60 * WINDOW_SAMPLES / rate
@@ -121,7 +121,7 @@ def line_frequencies(figures: Tensor) -> Tensor:
 
 
 def figure_features(figures: Tensor) -> Tensor:
-    """Return a bearing's scaled features ``[m, 10]``: log lines, sampling, elements, load."""
+    """Return scaled features ``[m, 10]`` of bearings: log lines, sampling, elements, load."""
     log_lines = line_frequencies(figures).log()
     _, rate, count, element, pitch, _, load = figures.unbind(dim=1)
     plain_numbers = [
@@ -136,7 +136,7 @@ def figure_features(figures: Tensor) -> Tensor:
 
 
 def line_templates(figures: Tensor) -> Tensor:
-    """Return bumps at a bearing's spectral lines, their side lines, and harmonics of both."""
+    """Return the templates of bearings: bumps at lines, side lines, and harmonics of both."""
     shaft, cage, element, inner, outer = line_frequencies(figures).unbind(dim=1)
     places = [shaft, cage, element, inner, outer, element / 2]
     places += [element - cage, element + cage, inner - shaft, inner + shaft]

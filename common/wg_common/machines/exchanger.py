@@ -51,7 +51,7 @@ def heat_capacity_flows(figures: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def effectiveness(units: Tensor, ratio: Tensor) -> Tensor:
-    """Return a counterflow exchanger's share of the largest possible duty (eq. 2-13).
+    """Return duty over largest possible duty of a counterflow exchanger (book's eq. 2-13).
 
     Args:
         units: Number of transfer units: conductance over the smaller capacity flow.
@@ -64,7 +64,7 @@ def effectiveness(units: Tensor, ratio: Tensor) -> Tensor:
 
 
 def heat_duty(conductance: Tensor, flows: tuple[Tensor, Tensor], span: Tensor) -> Tensor:
-    """Return the heat exchanger's duty in kW.
+    """Return the duty, in kW, of a counterflow heat exchanger.
 
     Args:
         conductance: Conductance in kW/K.
@@ -84,7 +84,7 @@ def nominal_quantities(figures: Tensor) -> Tensor:
 
 
 def instrument_ranges(figures: Tensor) -> Tensor:
-    """Return the ranges of a heat exchanger's seven instruments, ``[m, 7]``."""
+    """Return the upper ends ``[m, 7]`` of the ranges of heat exchangers' instruments."""
     hot, cold = (INSTRUMENT_HEADROOM * figures[:, place] for place in (0, 1))
     hot_range, cold_range = torch.full_like(hot, _HOT_RANGE), torch.full_like(hot, _COLD_RANGE)
     drop = _DROP_HEADROOM * figures[:, 7]
@@ -105,7 +105,7 @@ def figure_features(figures: Tensor) -> Tensor:
 
 
 def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
-    """Return plain and balance readings of a heat exchanger's windows, ``[m, n, R]``."""
+    """Return the readings ``[m, n, R]`` of heat exchangers' windows: plain ones, then balances."""
     means, changes, spreads = summarise_windows(windows, instrument_ranges(figures))
     hot, hot_in, hot_out, cold, cold_in, cold_out, drop = means.unbind(dim=2)
     by_hot, by_cold = (log_ratio(INSTRUMENT_HEADROOM * flow) for flow in (hot, cold))

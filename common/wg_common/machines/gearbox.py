@@ -69,7 +69,7 @@ _FIGURE_RANGES = (
 
 
 def read_figures(sheet: DataSheet) -> Tensor:
-    """Read a gear pair's figures ``[1, 5]`` of a data sheet; a missing load counts as 50 percent.
+    """Read a gear pair's figures ``[1, 5]`` from a data sheet; no load counts as 50 percent.
 
     Raises:
         ConfigError: The machine lies outside the simulated ranges.
@@ -95,8 +95,8 @@ def line_frequencies(figures: Tensor) -> Tensor:
 def figure_features(figures: Tensor) -> Tensor:
     """Compute scaled network inputs ``[m, 8]`` from the declared figures of gear pairs.
 
-    They are log frequencies of both shafts and of the mesh, the latter also squared; log sampling
-    rate; log number of the pinion's teeth; log gear ratio; and load.
+    The inputs are log frequencies of both shafts and of the mesh, the latter also squared; log
+    sampling rate; log number of the pinion's teeth; log gear ratio; and load.
     """
     pinion, gear, mesh = line_frequencies(figures).log().unbind(dim=1)
     _, rate, pinion_teeth, gear_teeth, load = figures.unbind(dim=1)
@@ -108,7 +108,7 @@ def figure_features(figures: Tensor) -> Tensor:
 
 
 def line_templates(figures: Tensor) -> Tensor:
-    """Return bumps at harmonics of both gear shafts, and at the mesh with its side lines."""
+    """Return the templates of gear pairs: bumps at harmonics of both shafts, mesh, side lines."""
     pinion, gear, mesh = line_frequencies(figures).unbind(dim=1)
     orders = range(1, _HARMONICS + 1)
     places = [order * shaft for shaft in (pinion, gear) for order in orders]

@@ -1,11 +1,11 @@
 """Units of a process plant: readings of their instruments, and balances from the data sheet.
 
-A window of a unit has one row per instrument, in engineering units and in the order of its kind.
-The plain readings are means, changes and spreads relative to the declared ranges. The balance
-readings are the estimates of a quantity from the balances, and their differences. Instruments have
-undeclared errors, so the balances do not close; the average residual over many windows shows which
-instrument is wrong, as in data reconciliation (Crowe, *Data reconciliation: progress and
-challenges*, Journal of Process Control 6, 1996).
+A window of a unit has one row per instrument, in engineering units, in the order that the kind of
+unit declares. *Plain readings* are means, changes and spreads relative to the instruments' ranges.
+*Balance readings* are estimates of a quantity from several balances, and their differences.
+Instruments have undeclared errors, so the balances do not close; the average residual over many
+windows shows which instrument is wrong, as in data reconciliation (Crowe, *Data reconciliation:
+progress and challenges*, Journal of Process Control 6, 1996).
 
 A quantity is positive, and estimated as the logarithm of its ratio to its nominal value.
 """
@@ -27,7 +27,7 @@ WATER_HEAT_CAPACITY = 4180.0
 LARGEST_READING = 8.0
 """Magnitude to which a balance reading is clamped."""
 INSTRUMENT_HEADROOM = 1.8
-"""Ratio of an instrument's range to the nominal value, except for thermometers."""
+"""Ratio of the upper end of an instrument's range to its nominal value, but for thermometers."""
 SMALLEST_RATIO = 0.05
 """Smallest ratio to the nominal value at which a flow, a duty or a level is resolved."""
 _LEAST_SPREAD = 0.1  # Term added to a reading's spread before division
@@ -56,11 +56,11 @@ class Quantity(NamedTuple):
 
 
 class LogScale(NamedTuple):
-    """Logarithmic scale of quantities, on which scores are of order 1.
+    """Conversion between values of quantities and scores: scaled log ratios to nominal values.
 
     Attributes:
         nominal: Nominal values.
-        factor: ``Quantity.scale`` of each.
+        factor: ``Quantity.scale`` of each quantity.
     """
 
     nominal: Tensor
@@ -76,7 +76,7 @@ class LogScale(NamedTuple):
 
 
 class FigureLimit(NamedTuple):
-    """Range of a data sheet's figure over the simulated process units."""
+    """Range of a figure over the process units that the server simulates for training."""
 
     name: str
     low: float
@@ -90,12 +90,12 @@ class ProcessUnit:
     Attributes:
         name: Field of the data sheet that declares such a unit.
         figure_names: Fields of the declaration, in the order of the figures.
-        limits: Ranges of positive figures over the simulated units.
-        limited_figures: Function from declared figures ``[f]`` to the figures of ``limits``.
+        limits: Ranges, over the simulated units, of declared or derived figures, all positive.
+        limited_figures: Function from declared figures ``[f]`` to those that ``limits`` bounds.
         channels: The C instruments, in the order of a window's rows.
         quantities: The Q quantities that a soft sensor may estimate.
         condition_size: Length c of the vectors from ``figure_features``.
-        reading_count: Number R of readings, first the plain ones.
+        reading_count: Number R of readings: the plain ones, then the balance readings.
         figure_features: Function from figures ``[m, f]`` to scaled features of order 1, ``[m, c]``.
         nominal: Function from figures to nominal values of the quantities, ``[m, Q]``.
         readings: Function from windows ``[m, n, C, T]`` and figures to readings ``[m, n, R]``.
@@ -114,7 +114,7 @@ class ProcessUnit:
     readings: Callable[[Tensor, Tensor], Tensor]
 
     def read_figures(self, sheet: DataSheet) -> Tensor:
-        """Read a process unit's figures ``[1, f]`` of a data sheet.
+        """Read a process unit's figures ``[1, f]`` from a data sheet.
 
         Raises:
             ConfigError: The unit lies outside the simulated ranges.
@@ -132,7 +132,7 @@ class ProcessUnit:
         return figures[None]
 
     def scale(self, figures: Tensor) -> LogScale:
-        """Return the logarithmic scale of process units' quantities, ``[m, n, Q]``."""
+        """Return the scale of m units' quantities, for values and scores ``[m, n, Q]``."""
         factors = torch.tensor([quantity.scale for quantity in self.quantities])
         return LogScale(self.nominal(figures)[:, None], factors)
 
@@ -170,6 +170,6 @@ def window_hours(figures: Tensor, samples: int) -> Tensor:
 
 
 def standardise_readings(readings: Tensor, records: Tensor) -> Tensor:
-    """Standardise readings ``[m, n, R]`` by the readings ``[m, k, R]`` of the unit's records."""
+    """Standardise readings ``[m, n, R]`` by those of each unit's k records, ``[m, k, R]``."""
     spread = records.std(dim=1, correction=0, keepdim=True) + _LEAST_SPREAD
     return (readings - records.mean(dim=1, keepdim=True)) / spread

@@ -11,13 +11,13 @@ from wg_core.wire.data_sheet import DataSheet
 MACHINE_KINDS: Mapping[str, MachineKind] = {
     kind.name: kind for kind in (bearing.KIND, gearbox.KIND, motor.KIND)
 }
-"""Machine kinds, whose networks classify conditions."""
+"""Kinds of rotating machine by data sheet field; networks classify their conditions."""
 PROCESS_UNITS: Mapping[str, ProcessUnit] = {
     unit.name: unit for unit in (vessel.UNIT, exchanger.UNIT)
 }
-"""Process units, whose networks estimate quantities."""
+"""Kinds of process unit by data sheet field; networks estimate their quantities."""
 READABLE_KINDS: Mapping[str, MachineKind | ProcessUnit] = {**MACHINE_KINDS, **PROCESS_UNITS}
-"""All kinds whose records have machine statistics."""
+"""All of these kinds; machine statistics can be computed from records of any of them."""
 
 
 def declared_kind(sheet: DataSheet) -> MachineKind:
@@ -40,5 +40,5 @@ def declared_kind(sheet: DataSheet) -> MachineKind:
 
 
 def declared_unit(sheet: DataSheet | None) -> ProcessUnit | None:
-    """Return the kind of the process unit that a data sheet declares, or None."""
+    """Return the kind of process unit that a data sheet declares; None if it declares none."""
     return None if sheet is None else PROCESS_UNITS.get(sheet.kind)

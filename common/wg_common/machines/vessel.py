@@ -67,7 +67,7 @@ def nominal_quantities(figures: Tensor) -> Tensor:
 
 
 def instrument_ranges(figures: Tensor) -> Tensor:
-    """Return the ranges of a stirred vessel's nine instruments, ``[m, 9]``."""
+    """Return the upper ends ``[m, 9]`` of the ranges of stirred vessels' instruments."""
     inflow, level, coolant = (INSTRUMENT_HEADROOM * figures[:, place] for place in (0, 2, 5))
     percent, *thermometers = (
         torch.full_like(inflow, value) for value in (100.0, *_INSTRUMENT_RANGES)
@@ -88,7 +88,7 @@ def figure_features(figures: Tensor) -> Tensor:
 
 
 def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
-    """Return plain and balance readings of a stirred vessel's windows, ``[m, n, R]``."""
+    """Return the readings ``[m, n, R]`` of stirred vessels' windows: plain ones, then balances."""
     means, changes, spreads = summarise_windows(windows, instrument_ranges(figures))
     inflow, outflow, level, opening, hot, inside, coolant, inlet, outlet = means.unbind(dim=2)
     logs = [log_ratio(INSTRUMENT_HEADROOM * value) for value in (inflow, outflow, level, coolant)]

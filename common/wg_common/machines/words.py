@@ -55,7 +55,7 @@ SOUND_WORDS = (
     "欠陥なし",
     "損傷なし",
 )
-"""Words for the healthy condition of every kind: one in each language, then others."""
+"""Words for the healthy condition: one in English, German and Japanese, then others."""
 
 _WHOLE_MACHINE_NAMES = (
     "rolling element bearing",
@@ -87,7 +87,7 @@ _NEGATIONS = (
     "非",
     "ない",
 )
-_LANGUAGE_COUNT = 3  # Number of languages, one for each of the first words
+_LANGUAGE_COUNT = 3  # Number of first words of a condition that are its name in each language
 
 _PREFIX_LETTERS = 5  # Fewest letters of a word that may begin a longer word, as in innenringe
 _INNER_LETTERS = (
@@ -101,10 +101,10 @@ _JAPANESE_CHARACTER = re.compile(
 
 
 def find_condition(kind: MachineKind, label: str) -> int:
-    """Return the index of the machine condition that a class name names.
+    """Return the index in ``kind.conditions`` of the condition that a class name indicates.
 
     Raises:
-        ConfigError: The name says no condition, several, or a negated one.
+        ConfigError: The name indicates no condition, several, or a negated one.
     """
     plain_label = normalise_words(label)
     for phrase in _WHOLE_MACHINE_NAMES:
@@ -151,10 +151,10 @@ def find_conditions(kind: MachineKind, labels: Iterable[str]) -> tuple[int | Non
 
 
 def require_two_conditions(kind: MachineKind, labels: Sequence[str]) -> tuple[int | None, ...]:
-    """Return each class name's condition; require the two conditions that a network needs.
+    """Return the conditions as ``find_conditions`` does, if there are two or more.
 
     Raises:
-        ConfigError: The class names say fewer than two conditions.
+        ConfigError: The class names indicate fewer than two conditions.
     """
     conditions = find_conditions(kind, labels)
     if len(set(conditions) - {None}) < 2:
@@ -176,7 +176,7 @@ def describe_condition(kind: MachineKind, condition: int) -> str:
 
 
 def list_recognised_words(kind: MachineKind) -> str:
-    """List recognised words for each machine condition: one in each language."""
+    """Return text that names each condition of a machine kind in all three languages."""
     return ", ".join(
         describe_condition(kind, condition) for condition in range(len(kind.conditions))
     )
@@ -184,7 +184,7 @@ def list_recognised_words(kind: MachineKind) -> str:
 
 @functools.cache
 def normalise_words(words: str) -> str:
-    """Return words in lower case with single blanks, without digits and punctuation."""
+    """Return words in lower case between single blanks, without digits and punctuation."""
     split = _CASE_BOUNDARY.sub(" ", unicodedata.normalize("NFKC", words))
     letters = re.sub(r"[\W\d_]+", " ", split.casefold().translate(_UMLAUTS))
     return f" {letters.strip()} "

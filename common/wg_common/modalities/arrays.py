@@ -29,9 +29,9 @@ class LabelledArrays:
         modality: Modality of the records, from type and shape of the array.
         labels: Labels, int64 ``[n]``, with any values.
         classes: Unique names of classes.
-        extra_arrays: ``split`` and other requested arrays, each ``[n]``.
+        extra_arrays: ``split`` and other requested arrays by name, each ``[n]``.
         from_floats: True if the records are images that were saved as floats.
-        problems: Reason why a float row is not an image, by row index; such a row is black.
+        problems: By row index, the reason why a float row is not an image; such a row is black.
     """
 
     records: Record
@@ -48,7 +48,7 @@ def read_labelled(
 ) -> LabelledArrays:
     """Read the records, labels and further arrays of a ``.npz`` file.
 
-    With a known modality each record is converted by itself, so that none changes another one.
+    With a given modality each record is converted by itself, so that none affects another.
 
     Args:
         path: Path of the file.
@@ -106,7 +106,7 @@ def _float_pictures(x: Record) -> tuple[NDArray[np.uint8], dict[int, str]]:
     """Convert images saved as floats, each by itself: 0 to 1, or 0 to 255 if a value is above 1.
 
     Returns:
-        The images, and the reason for each row of which some value is not one of 256 levels.
+        The images, and by row index the reason why a row with other values is not an image.
     """
     pictures, problems = np.zeros(x.shape, dtype=np.uint8), {}
     for row, record in enumerate(x):

@@ -57,7 +57,7 @@ class Modality(ABC):
         name: Name in packages, snapshots and manifests, and plural in messages.
         title: Longer name, plural.
         singular: Name of one record, in messages.
-        layout: Type and shape of an array ``[n, ...]`` of records, in messages.
+        layout: Type and shape of an array of n records, as text for messages.
         suffixes: Suffixes of files that hold one record, in lower case.
         file_limit: Largest size of such a file, in bytes.
         resized: True if all records are resized to one size before a network sees them.
@@ -70,8 +70,8 @@ class Modality(ABC):
             (``wg_common.nets.family_network``); empty if there are none.
         column: Name of the record column in a table of records (``cells``); empty if the modality
             has no such tables.
-        standard_errors: Default of ``acceptance.standard_errors`` at a new plant: the standard
-            errors by which a delivered model must be better.
+        standard_errors: Default of ``acceptance.standard_errors`` at a new plant: the number of
+            standard errors by which a delivered model must be better.
         may_accompany_records: True if its files may accompany records of another modality without
             being records.
     """
@@ -93,7 +93,7 @@ class Modality(ABC):
     may_accompany_records: ClassVar[bool] = False
 
     def repetition_keys(self, records: Sequence[Record]) -> tuple[str, ...] | None:
-        """Return for each record a key shared by its repetitions; None if there are no keys."""
+        """Return a key for each record, equal for near-repetitions; None: all count as distinct."""
         return None
 
     @abstractmethod
@@ -128,16 +128,16 @@ class Modality(ABC):
 
         Args:
             records: Records of this modality, of any shapes.
-            strength: Deviation of the site from a clean one, 0 to 1.
-            rng: Source of the site and its noise.
+            strength: Strength of the distortion by the other site, 0 to 1.
+            rng: Generator that draws the site and its noise.
         """
 
     def augment_retakes(self, records: Sequence[Record], rng: np.random.Generator) -> list[Record]:
-        """Simulate retakes of records at an ordinary site; by default the records themselves.
+        """Simulate the same objects recorded anew at a typical site; by default return the records.
 
         Args:
             records: Records of this modality, of any shapes.
-            rng: Source of the site and its noise.
+            rng: Generator that draws the site and its noise.
         """
         return list(records)
 
@@ -146,11 +146,11 @@ class Modality(ABC):
         """Return an artificial record with the given first two dimensions."""
 
     def decode_cell(self, cell: str, row_name: str) -> Record:
-        """Decode a record from a table's cell; errors name the row, and are those of ``decode``."""
+        """Decode a record from a table's cell; raise errors as ``decode``, naming the row."""
         raise DataError(f"{row_name}: {self.title} are not read from tables")
 
     def check_zoo_record(self, record: Record) -> None:
-        """Check that the zoo can use a record; errors as for ``check_record``."""
+        """Check that a record can be simulated at other sites; raise as ``check_record`` does."""
         self.check_record(record)
 
     def is_record_file(self, name: str) -> bool:
@@ -158,11 +158,11 @@ class Modality(ABC):
         return Path(name).suffix.lower() in self.suffixes and not name.startswith(".")
 
     def read(self, path: Path) -> Record:
-        """Read a record from its file; errors as for ``decode``."""
+        """Read a record from its file; raise errors as ``decode`` does."""
         return self.decode(read_file(path, self.file_limit), str(path))
 
     def check_records(self, records: Sequence[Record] | Record, first_index: int = 0) -> None:
-        """Check several records; the error names the first refused record by index."""
+        """Check several records; raise ``DataError`` with the index of the first refused one."""
         for row, record in enumerate(records, first_index):
             try:
                 self.check_record(record)

@@ -27,7 +27,7 @@ class Camera:
         blur: Box width in pixels; 0 or 1 for no blur.
         noise: Standard deviation of pixel noise.
         banding: Standard deviation of row noise.
-        coarse: Factor by which the sensor is coarser than the image.
+        coarse: Side, in pixels of the image, of one pixel of the sensor.
         turn: Quarter turns of the mounting.
         tint: Factors on red, green and blue; None for a grey camera.
     """
@@ -52,9 +52,9 @@ def draw_camera(rng: np.random.Generator, *, strength: float, is_mounted: bool) 
     """Draw the settings of a random simulated camera.
 
     Args:
-        rng: Source of the set-up.
+        rng: Generator that draws the settings.
         strength: Deviation from a clean camera, 0 to 1.
-        is_mounted: True if quarter turns keep the labels valid (they do not for characters).
+        is_mounted: True to draw quarter turns too, where no label depends on the orientation.
     """
     s = strength
     return Camera(
@@ -81,9 +81,9 @@ def photograph(rng: np.random.Generator, scenes: Field, camera: Camera) -> Pictu
     """Render images of scenes through a simulated camera.
 
     Args:
-        rng: Source of pixel noise.
+        rng: Generator that draws pixel noise.
         scenes: Scenes ``[n, s, s]``, about 0 to 1.
-        camera: Optical set-up.
+        camera: Simulated camera.
 
     Returns:
         Images, uint8 ``[n, s, s]``, or ``[n, s, s, 3]`` for a colour camera.

@@ -37,9 +37,9 @@ class CellTable:
         records: The records.
         names: Name of each record, for messages: the file, and the row as a spreadsheet counts it,
             whose header is row 1 (in JSON lines: the line).
-        columns: Requested further columns that exist, by name, n cells each.
+        columns: Cells ``[n]`` of requested further columns by name; absent columns are omitted.
         encoding: Encoding that the table was read with.
-        problems: Reason by index of each row that cannot be used; its cells are empty.
+        problems: By row index, the reason why a row cannot be used; its cells are empty.
         header: Names of all columns.
     """
 
@@ -173,7 +173,7 @@ def _header(line: str) -> list[str]:
 def _header_and_rows(
     text: str, path: Path, encoding: str, rows: dict[int, dict[str, str] | str]
 ) -> list[str]:
-    """Return a CSV table's header; add its rows, or errors in their place, to ``rows`` by line."""
+    """Return a CSV table's header; fill ``rows``, by line number, with cells by name or errors."""
     lines = tables.read_rows(text, tables.guess_delimiter(text.partition("\n")[0]))
     _, header = next(lines, (0, []))
     if isinstance(header, str):
@@ -193,7 +193,7 @@ def _header_and_rows(
 
 
 def _json_objects(text: str, encoding: str) -> Iterator[tuple[int, dict[str, str] | str]]:
-    """Yield the object of each JSON line, or the reason why it cannot be used, with its number."""
+    """Yield line number and object of each JSON line, or an error message in the object's place."""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue

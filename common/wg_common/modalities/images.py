@@ -158,7 +158,7 @@ class Images(Modality):
         ]
 
     def example_record(self, shape: tuple[int, int]) -> Picture:
-        """Return a black image as artificial record."""
+        """Return a black image of the given height and width."""
         return np.zeros(shape, np.uint8)
 
 

@@ -43,11 +43,11 @@ def draw_sensors(
     """Draw a site's random measuring chain.
 
     Args:
-        rng: Source of the chain.
-        mixing: Mixing of the family, ``[C, S]``; unchanged if ``direct``.
+        rng: Generator that draws the chain.
+        mixing: Typical weights of the sources per channel, ``[C, S]``; varied unless ``direct``.
         unit: Median gain.
         strength: Deviation from a clean chain, 0 to 1.
-        direct: True if each channel is a variable with its own unit.
+        direct: True if each channel measures one variable, in a unit of its own.
     """
     c = len(mixing)
     moved_mixing = (

@@ -1,4 +1,4 @@
-"""Lazy sequence of records on disk or in a table."""
+"""Sequence of records on disk or in a table, each read when it is accessed."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ class StoredRecords(Sequence[Record]):
 
 
 def stored_files(modality: Modality, paths: Sequence[Path]) -> StoredRecords:
-    """Return lazily read records of files that hold one record each."""
+    """Return the records of files that hold one record each, read when accessed."""
     return StoredRecords(modality, lambda row: modality.read(paths[row]), range(len(paths)), paths)

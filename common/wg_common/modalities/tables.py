@@ -94,7 +94,7 @@ def detect_encoding(data: bytes, name: str, choice: str = AUTO_ENCODING) -> str:
 
 
 def decode_table(data: bytes, name: str, choice: str = AUTO_ENCODING) -> tuple[str, str]:
-    """Decode a table of records; return text and encoding. Arguments as for ``detect_encoding``.
+    """Return the text and the encoding of a table; arguments as for ``detect_encoding``.
 
     Raises:
         DataError: The encoding is not found, or the table cannot be decoded.
@@ -126,7 +126,7 @@ def read_rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]
     """Yield the nonempty rows of a CSV text, each with the number of its line.
 
     Each line is read by itself. A line that is not CSV, because a quote is open or misplaced,
-    yields the error message in place of cells; lines of a cell with line breaks do, too.
+    yields the error message in place of cells, and so does each line of a multi-line cell.
     """
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # lengths are checked later
     for number, line in enumerate(io.StringIO(text, newline=None), 1):
@@ -143,7 +143,7 @@ def read_rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]
 
 
 def _decode_lines(data: bytes) -> tuple[str, str]:
-    """Decode each line as UTF-8 or else CP932; return the text, and CP932 if a line is in it."""
+    """Decode each line as UTF-8 or else CP932; return the text, and ``cp932`` if one needs it."""
     encoding, lines = "utf-8", []
     for line in data.split(b"\n"):
         try:
@@ -158,7 +158,7 @@ def _decode_lines(data: bytes) -> tuple[str, str]:
 
 
 def decode_text(data: bytes, name: str, choice: str = AUTO_ENCODING) -> str:
-    """Decode a text of unknown encoding; arguments and errors as for ``detect_encoding``."""
+    """Decode a text of unknown encoding, with arguments and errors of ``detect_encoding``."""
     return data.decode(detect_encoding(data, name, choice)).removeprefix("\ufeff")
 
 
@@ -183,7 +183,7 @@ def parse_number(cell: str, delimiter: str) -> float:
 
 
 def find_column(names: Sequence[str], column: str) -> int | None:
-    """Return a table column's index by its name, ignoring case and blanks if unique."""
+    """Return a column's index by name, if need be ignoring case and outer blanks; None if absent."""
     if column in names:
         return names.index(column)
     plain = [name.strip().casefold() for name in names]

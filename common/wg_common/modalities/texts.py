@@ -39,7 +39,7 @@ class Texts(Modality):
     may_accompany_records = True
 
     def repetition_keys(self, records: Sequence[Record]) -> tuple[str, ...]:
-        """Return texts in lower case with masked numbers: keys equal for repeated texts."""
+        """Return each text in lower case with numbers masked, so that repeated texts are equal."""
 
         def mask(word: re.Match[str]) -> str:
             return "#" if _DIGIT.search(word[0]) else word[0]
@@ -69,11 +69,11 @@ class Texts(Modality):
                 raise DataError(f"character {place} is U+{ord(sign):04X}, a control character")
 
     def decode(self, data: bytes, file_name: str) -> Record:
-        """Decode the text of a file; errors as for ``Modality.decode``."""
+        """Decode the text of a file; raise errors as ``Modality.decode`` does."""
         return self.decode_cell(tables.decode_text(data, file_name), file_name)
 
     def decode_cell(self, cell: str, row_name: str) -> Record:
-        """Decode the text of a table's cell; errors as for ``Modality.decode``."""
+        """Decode the text of a table's cell; raise errors as ``Modality.decode`` does."""
         record = np.array(normalise_text(cell))
         try:
             self.check_record(record)
@@ -93,7 +93,7 @@ class Texts(Modality):
         ]
 
     def example_record(self, shape: tuple[int, int]) -> Record:
-        """Return a long text as artificial record, whatever the shape."""
+        """Return an artificial long text, whatever the shape."""
         return np.array("pump 3 leaks at the shaft seal " * 20)
 
 

@@ -90,7 +90,7 @@ class Windows(Modality):
     def augment_site(
         self, records: Sequence[Record], strength: float, rng: np.random.Generator
     ) -> list[Record]:
-        """Measure windows by a random simulated sensor chain, one per number of channels."""
+        """Distort windows by a simulated sensor chain, drawn once per number of channels."""
         from wg_common.modalities import sensors
 
         shapes: dict[tuple[int, ...], list[int]] = {}
@@ -109,12 +109,12 @@ class Windows(Modality):
         return [observations[row] for row in range(len(records))]
 
     def example_record(self, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Return white noise as artificial window."""
+        """Return a window of white noise with the given numbers of channels and samples."""
         return streams.stream_generator(Stream.EXPORT_WINDOW).normal(size=shape).astype(np.float32)
 
 
 def check_window(window: NDArray[np.floating]) -> None:
-    """Check a sensor window; errors as for ``Windows.check_record``."""
+    """Check a sensor window; raise errors as ``Windows.check_record`` does."""
     if not isinstance(window, np.ndarray) or window.ndim != 2 or window.dtype.kind != "f":
         layout = f"{window.dtype} {list(window.shape)}" if isinstance(window, np.ndarray) else "?"
         raise DataError(f"{layout}, expected float [channels, time]")
@@ -240,7 +240,7 @@ def _check_channels(names: Sequence[str], channels: Sequence[str], name: str) ->
 
 
 def _increases_evenly(values: NDArray[np.float64]) -> bool:
-    """Return True if a column's values increase in equal steps, up to rounding."""
+    """Return True if a column's values increase in equal steps, but for rounding."""
     with np.errstate(invalid="ignore", over="ignore"):
         steps = np.diff(values)
         step = float(np.median(steps)) if len(steps) >= WINDOW_SAMPLES_MINIMUM - 1 else 0.0
