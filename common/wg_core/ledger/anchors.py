@@ -1,7 +1,7 @@
 """Trust anchors: facts about a log that a verifier did not take from the log itself.
 
-A name proves nothing, because a log can enrol any key under any name. So trust is bound to public
-keys, and a statement about a witness counts only if its signature is valid under an anchor's key.
+A log can enrol any key under any name, so a name alone proves nothing. Trust is therefore bound to
+public keys: a cosignature counts only under an anchor's key, or one that was handed over from it.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from wg_core.wire.signing import PublicKey
 
 @dataclass(frozen=True, slots=True)
 class TrustedWitness:
-    """Witness whose key was obtained from the witness itself: key name and raw public key."""
+    """Witness whose key the verifier got from the witness itself: key name and raw public key."""
 
     name: str
     public_key: bytes
@@ -37,13 +37,13 @@ class TrustAnchors:
     """Keys and rules that a verifier trusts independently of the log.
 
     Attributes:
-        ledger_key: Signing key of the log, raw, or its SHA-256. The log must be signed by this key,
-            or by a key that a chain of signed rotations leads to from it.
-        witnesses: Trusted witnesses; the key of a witness that the log names may be given by its
-            SHA-256.
-        quorum: Number of witnesses that must have cosigned; None: all of them.
+        ledger_key: Raw signing key of the log, or its SHA-256; None: any key. The log must be
+            signed by this key, or by a key that replaced it through signed rotations.
+        witnesses: Trusted witnesses. For a witness that is enrolled on the log, the SHA-256 of its
+            key is enough.
+        quorum: Number of witnesses that must have cosigned the log; None: all of them.
         handovers: Hand-overs of witnesses' keys, in addition to those on the log.
-        post_quantum: True if only signatures with ML-DSA-44 count.
+        post_quantum: True if only keys with ML-DSA-44 count.
     """
 
     ledger_key: bytes | None = None
@@ -64,18 +64,18 @@ class TrustAnchors:
 
     @property
     def quorum_size(self) -> int:
-        """Number of witnesses that must have cosigned."""
+        """Number of witnesses that must have cosigned the log: the quorum, or all witnesses."""
         return len(self.witnesses) if self.quorum is None else self.quorum
 
     def accepts_algorithms(self, key: PublicKey) -> bool:
-        """Return whether a key's signatures count, judged by its algorithms."""
+        """Return whether a key has ML-DSA-44, or these anchors do not ask for it."""
         return not self.post_quantum or signing.ML_DSA_44 in key.algorithms
 
     def witnessed_size(self, sizes: Sequence[int]) -> int:
-        """Return the largest log size that enough witnesses cosigned; zero if none.
+        """Return the largest log size that a quorum of witnesses cosigned; 0 if there is none.
 
         Args:
-            sizes: Largest size that each witness cosigned; zero if it cosigned none.
+            sizes: Largest size that each trusted witness cosigned; 0 if it cosigned none.
         """
         if not 0 < self.quorum_size <= len(sizes):
             return 0

@@ -1,4 +1,4 @@
-"""Construction of charge requests: the terms on which a release is charged to a budget."""
+"""Construction of charge requests, which state what a release costs and what it protects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SOFTWARE = f"weightgate {__version__}"
 _LIBRARIES = ("opendp", "dp-accounting", "numpy")
 RECORD_UNIT = "record"  # Privacy unit of a release in which each record is its own unit
-_PUBLIC_INPUT: dict[ReleaseKind, str] = {
+_PUBLIC_INPUT: dict[ReleaseKind, str] = {  # Declared by the plant, so not protected
     CLASS_STATISTICS: "label domain",
     MACHINE_STATISTICS: "data sheet",
     GRADIENTS: "label domain",
@@ -48,7 +48,7 @@ _UNIT_RULE_TEXTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargeRequest:
-    """Terms of the charge for one release; fields as in ``entries.Charge``."""
+    """Request to charge one release to a budget; its fields are those of ``entries.Charge``."""
 
     request_id: grammar.Identifier
     dataset: grammar.Name
@@ -65,7 +65,7 @@ class ChargeRequest:
         grammar.check_text_fields(self)
 
     def fingerprint(self, commitment: str) -> str:
-        """Return the SHA-256 of data commitment, mechanism, event and guarantee, hex."""
+        """Return the SHA-256 (hex) of data commitment, cost, mechanism and guarantee."""
         return canonical.sha256_hex(
             canonical.encode(
                 {
@@ -82,17 +82,17 @@ class ChargeRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseTerms:
-    """Terms of one release as stated by its charge: data set, price, purpose, recipient.
+    """Terms on which one release is charged: data set, privacy cost, purpose and recipient.
 
     Attributes:
         request_id: Id of the request.
         dataset: Registered name of the data set.
-        epsilon: Epsilon of this charge alone, decimal string; at least the cost of its event.
-        delta: Delta of the guarantee, decimal string.
+        epsilon: Epsilon of this release alone, decimal string.
+        delta: Delta of this release alone, decimal string.
         purpose: Purpose of the release.
         recipient: Recipient of the release.
-        unit: Privacy unit in the site's words (part, batch, shift); ``record`` if and only if
-            each record is its own unit.
+        unit: Privacy unit in the site's words (such as part, batch or shift); ``record`` if and
+            only if each record is its own unit.
     """
 
     request_id: str
@@ -105,7 +105,7 @@ class ReleaseTerms:
 
 
 def charge_for_statistics(schema: Schema, sigma: float, terms: ReleaseTerms) -> ChargeRequest:
-    """Return the charge request for a release of statistics or of one head's gradients.
+    """Return the charge request for a release of statistics, or of a private head's gradients.
 
     Args:
         sigma: Standard deviation of the noise in grid units, from ``mechanism.noise_scale``.
@@ -140,7 +140,7 @@ def charge_for_statistics(schema: Schema, sigma: float, terms: ReleaseTerms) -> 
 
 
 def _mechanism_statement(schema: Schema, sigma: float) -> statement.Mechanism:
-    """Return the description of a joint release's noise mechanism for its charge."""
+    """Return the description of a release's noise mechanism that its charge states."""
     sensitivity = schema.sensitivity_squared()
     return statement.Mechanism(
         name=statement.MECHANISMS[schema.statistics],
@@ -158,14 +158,14 @@ def _mechanism_statement(schema: Schema, sigma: float) -> statement.Mechanism:
 
 
 def block_shares(schema: Schema) -> tuple[statement.BlockShare, ...]:
-    """Return the blocks of a release, with name, size and weight, as a charge states them."""
+    """Return name, size and weight of each block of a release, as its charge states them."""
     return tuple(
         statement.BlockShare(block.name, block.size, block.weight) for block in schema.blocks
     )
 
 
 def describe_records_per_unit(schema: Schema) -> str:
-    """Return the text that states in a charge how the records of one unit count."""
+    """Return the words in which a charge states how several records of one unit count."""
     return _UNIT_RULE_TEXTS[schema.unit_rule]
 
 
@@ -173,12 +173,12 @@ def checked_privacy_unit(rule: str, unit: str) -> str:
     """Return the privacy unit for a charge, after checking that the unit rule protects it.
 
     Args:
-        rule: Rule by which the records of one unit count: ``record`` or ``weight``.
+        rule: Unit rule: ``record`` (each record counts alone) or ``weight`` (1/m each).
         unit: Site's word for the unit; ``record`` if each record is its own unit.
 
     Raises:
         ConfigError: The rule protects another unit. A charge that states "part" while each record
-            counts alone would understate the loss of a part with several records.
+            counts alone would understate the privacy loss of a part with several records.
     """
     if rule == RECORD_UNIT and unit != RECORD_UNIT:
         raise ConfigError(f"charge: the unit is {unit!r}, but the rule protects single records")
@@ -189,7 +189,7 @@ def checked_privacy_unit(rule: str, unit: str) -> str:
 
 @functools.cache
 def installed_implementation() -> statement.Implementation:
-    """Describe the installed program and the libraries that the guarantee depends on."""
+    """Return the installed program's version, code hash and safeguards, as a charge states them."""
     return statement.Implementation(
         software=SOFTWARE,
         code_sha256=installed_code.installed_digest().sha256,
@@ -201,7 +201,7 @@ def installed_implementation() -> statement.Implementation:
 
 
 def zcdp_rho(sensitivity_squared: Fraction, sigma: float) -> str:
-    """Return the zero-concentrated DP parameter ``sensitivity^2 / (2 sigma^2)``, 20 digits."""
+    """Return rho of zero-concentrated DP, ``sensitivity^2 / (2 sigma^2)``, as a decimal string."""
     exact = sensitivity_squared / (2 * Fraction(sigma) ** 2)
     with localcontext() as context:
         context.prec = 20

@@ -1,16 +1,16 @@
 """Checkpoints and cosignatures (c2sp.org/tlog-checkpoint, c2sp.org/tlog-cosignature).
 
 A checkpoint is a signed note with three lines: origin, tree size, root hash. The log signs it
-under its origin as key name. A cosigner adds timestamped signatures after checking that the tree
-only grew. Extension lines are refused: we use none, and ML-DSA-44 signatures would not cover them.
+under its origin as key name. A cosigner adds timestamped signatures after checking that entries
+were only appended. Extension lines are refused: ML-DSA-44 signatures would not cover them.
 
 There are three signature types: 1 is Ed25519 over the text (signed-note, "Ed25519 signatures"),
 4 is Ed25519 over a time and the text (tlog-cosignature, "Ed25519 signed message"), 6 is ML-DSA-44
 over name, time, origin, size and root (tlog-cosignature, "ML-DSA-44 signed message"). A log signs
 with types 1 and 6, the latter with time zero, because it makes no statement about time
 (tlog-checkpoint, "Signatures"). A cosigner signs with types 4 and 6. A key of two algorithms is
-verified only if both signatures are present and valid, so leaving out a line bypasses neither;
-cosigners elsewhere may use a single algorithm.
+verified only if both signatures are present and valid, so removing one of the two lines does not
+help a forger. Cosigners other than ours may use a single algorithm.
 """
 
 import struct
@@ -31,7 +31,7 @@ _SUBTREE_LABEL = b"subtree/v1\n\0"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Head of a log's tree: origin, number of leaves, root hash of 32 bytes."""
+    """State of a log: its origin (a unique name), number of entries, and Merkle root (32 bytes)."""
 
     origin: str
     size: int
@@ -43,7 +43,7 @@ class Checkpoint:
 
 
 def sign(checkpoint: Checkpoint, keys: Iterable[PrivateKey]) -> Note:
-    """Sign a checkpoint with the log's key, or with old and new key at a rotation."""
+    """Return a checkpoint as note, signed with the log's key, or at a rotation with both keys."""
     note = Note(checkpoint.text(), ())
     return note.with_signatures(
         line for key in keys for line in _sign(note, checkpoint.origin, notes.LOG_ROLE, key, 0)
@@ -87,7 +87,7 @@ def verify(note: Note, origin: str, key: PublicKey) -> Checkpoint:
 
 
 def cosign(note: Note, name: str, key: PrivateKey, time: int) -> tuple[SignatureLine, ...]:
-    """Cosign a checkpoint at a Unix time (seconds); the caller must check consistency before."""
+    """Return a witness's cosignature at a Unix time; the caller checked that the log only grew."""
     return _sign(note, name, notes.COSIGNER_ROLE, key, time)
 
 
@@ -95,11 +95,11 @@ def verify_cosignature(note: Note, name: str, key: PublicKey) -> int:
     """Verify a witness's cosignature of a checkpoint under every algorithm of its key.
 
     Returns:
-        Time of the cosignature by the cosigner's clock, Unix seconds: the latest time that
-        signatures of every algorithm support, so that no algorithm vouches for a time alone.
+        Time of the cosignature by the cosigner's clock, Unix seconds. If the times of two
+        algorithms differ, the earlier one: no algorithm vouches for a time alone.
 
     Raises:
-        VerificationError: A cosignature of this key is missing, invalid, or without time.
+        VerificationError: A cosignature of this key is missing, invalid, or states no time.
     """
     time = verify_signature_lines(note, name, notes.COSIGNER_ROLE, key)
     if not time:
@@ -124,10 +124,10 @@ def _sign(
 
 
 def verify_signature_lines(note: Note, name: str, role: SignatureRole, key: PublicKey) -> int:
-    """Verify a key's signature lines on a checkpoint, one for each of its algorithms.
+    """Verify a key's signature lines on a checkpoint: at least one for each of its algorithms.
 
     Returns:
-        Latest time that all parts support, Unix seconds; zero if the role signs no time.
+        Newest time that every algorithm confirms, Unix seconds; 0 if the role signs no time.
 
     Raises:
         VerificationError: A line is missing or invalid.
@@ -163,7 +163,7 @@ def verify_signature_lines(note: Note, name: str, role: SignatureRole, key: Publ
 
 
 def _signed_bytes(kind: int, name: str, text: str, time: int) -> bytes:
-    """Return the bytes of a checkpoint that a signature of the given type covers."""
+    """Return the message that a signature of the given type on a checkpoint signs."""
     if kind == notes.SignatureType.ED25519:
         return text.encode()
     if kind == notes.SignatureType.COSIGNATURE:

@@ -1,4 +1,4 @@
-"""Checks of the signatures on a checkpoint against the keys and witnesses on the log."""
+"""Checks of the signatures on a checkpoint against the keys of the log and of its witnesses."""
 
 from collections.abc import Iterable
 
@@ -11,10 +11,10 @@ from wg_core.wire import signing
 
 
 def check_checkpoint(state: LedgerState, data: bytes) -> None:
-    """Check root and signatures of a stored checkpoint against the entries up to its size.
+    """Check a stored checkpoint against a log's state after as many entries as it covers.
 
     Raises:
-        VerificationError: The root differs, or no signature of the log is valid.
+        VerificationError: Origin, size or root differs, or no signature of the log is valid.
     """
     head, note = checkpoints.decode(data, subject=f"checkpoint of size {state.size}")
     identity = (head.origin, head.size, head.root)
@@ -38,11 +38,11 @@ def check_checkpoint(state: LedgerState, data: bytes) -> None:
 def verified_signature_lines(
     note: Note, name: str, role: SignatureRole, keys: Iterable[bytes]
 ) -> list[SignatureLine]:
-    """Return the given keys' signature lines on a checkpoint, after verifying each line.
+    """Return the signature lines on a checkpoint by the given keys, after verifying each line.
 
     Args:
-        role: ``LOG_ROLE`` or ``COSIGNER_ROLE`` of ``note``.
-        keys: Raw public keys.
+        role: Role of the signer: ``LOG_ROLE`` or ``COSIGNER_ROLE`` of the module ``note``.
+        keys: Raw public keys; those without a line on the note are passed over.
 
     Raises:
         VerificationError: A signature is not valid.

@@ -1,4 +1,4 @@
-"""Keyed commitments to a data set, by which only the site itself can recognise equal data.
+"""Keyed commitments to data sets; only the site, which has the key, can tell that data are equal.
 
 A plain hash of the data would let anyone who guesses the data confirm the guess. The secret never
 leaves the site; without it a commitment says nothing about the data (HMAC, RFC 2104).
@@ -14,8 +14,8 @@ _CONTEXT = b"weightgate/v1/data-commitment\n"
 def commit(secret: bytes, parts: Iterable[bytes]) -> str:
     """Return the commitment to a data set, given as byte strings in a fixed order.
 
-    Each part is framed by its length, so that moving a byte from one part to the next changes
-    the commitment.
+    The length of each part is hashed before it, so that moving a byte from one part to the next
+    changes the commitment.
 
     Args:
         secret: Secret of the site, at least 32 random bytes.

@@ -1,9 +1,9 @@
-"""Log with its witnesses: checkpoints, cosignatures and proofs.
+"""Log with witnesses: it gets its checkpoints cosigned, and proves that entries are in them.
 
-A witness cosigns the newest checkpoint if it extends the one that the witness saw before. The
-checkpoints handed out and the cosignatures received are stored beside the entries. Proofs refer to
-the newest cosigned checkpoint, and a log that fell behind its witness is detected
-(c2sp.org/tlog-witness, c2sp.org/tlog-proof).
+A witness cosigns a checkpoint if its log only appended entries to those of the checkpoint that the
+witness cosigned before (c2sp.org/tlog-witness). All checkpoints that were sent or cosigned are
+stored beside the entries. Proofs (c2sp.org/tlog-proof) refer to the newest cosigned checkpoint. A
+witness that has seen more entries than the log holds shows that the log is an older copy.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from wg_core.wire import signing
 
 
 class RolledBack(VerificationError):
-    """A witness has seen more entries than this log holds: the log is an older copy."""
+    """Error: a witness has seen more entries than this log holds, so the log is an older copy."""
 
 
 class CosignedLog(Log):
@@ -40,7 +40,7 @@ class CosignedLog(Log):
         """Return the RFC 9162 consistency proof between two sizes of this log.
 
         Raises:
-            VerificationError: The log never had one of these sizes.
+            VerificationError: A size is beyond the log's, or the two are out of order.
         """
         state = self._state
         if not 0 <= old_size <= new_size <= state.size:
@@ -51,7 +51,7 @@ class CosignedLog(Log):
         return merkle.consistency_proof(state.leaves[:new_size], old_size)
 
     def mark_checkpoint_sent(self) -> None:
-        """Record that the newest checkpoint was sent out, and may be cosigned unnoticed."""
+        """Record that the newest checkpoint was sent: it may be cosigned though no reply comes."""
         with self._write_lock() as state:
             self._db.execute(
                 "update heads set cosigned = cosigned | ? where size = ?",
@@ -59,7 +59,7 @@ class CosignedLog(Log):
             )
 
     def uncosigned_sizes(self, witness: str) -> list[int]:
-        """Return the sizes of sent checkpoints after the last stored cosignature, ascending."""
+        """Return the sizes, ascending, of checkpoints sent since a witness's last cosignature."""
         low = self.cosigned_size(witness, self._newest_key(witness))
         with database.translate_sqlite_errors(self._path):
             rows = self._db.execute(
@@ -72,8 +72,8 @@ class CosignedLog(Log):
         """Return the ``add-checkpoint`` request for a witness, with the newest checkpoint.
 
         Args:
-            old_size: Size that the witness saw last; None: the newest size whose cosignature by the
-                witness is stored.
+            old_size: Log size that the witness cosigned last; None: the largest size for which
+                its cosignature is stored.
 
         Raises:
             VerificationError: ``old_size`` exceeds the size of this log.
@@ -86,11 +86,11 @@ class CosignedLog(Log):
         return WitnessRequest(old_size=old_size, path=path, note=note)
 
     def request_cosignature(self, witness: str, call: Callable[[bytes], bytes]) -> bytes:
-        """Get the newest checkpoint cosigned, and store the cosignature.
+        """Have a witness cosign the newest checkpoint, and store the cosignature.
 
         Args:
-            call: Function from an ``add-checkpoint`` body to cosignature lines; raises
-                ``WitnessRefused`` if the witness refuses.
+            call: Function that sends an ``add-checkpoint`` body to the witness and returns the
+                cosignature lines; raises ``WitnessRefused`` if the witness refuses.
 
         Returns:
             The cosigned checkpoint.
@@ -156,9 +156,9 @@ class CosignedLog(Log):
     def inclusion_proof(self, seq: int, *, witness: str) -> bytes:
         """Return a ``tlog-proof`` of an entry in the newest checkpoint that ``witness`` cosigned.
 
-        If none covers the entry, the proof is in the newest checkpoint, and its extra data hold
-        consistency proofs from every size that the witness may have cosigned last, so that a server
-        that gets the proof in a file can be the witness.
+        If that checkpoint does not cover the entry, the proof is for the log's newest one. Its
+        extra data then hold consistency proofs from every size that the witness may have cosigned
+        last, so that a server that receives the proof in a file can cosign.
 
         Raises:
             VerificationError: The entry does not exist.
@@ -177,15 +177,15 @@ class CosignedLog(Log):
         return self._proof_for_witness(seq, requests)
 
     def is_newest_cosigned(self, witness: str) -> bool:
-        """Return whether a witness's newest key cosigned the newest checkpoint."""
+        """Return whether a witness cosigned the newest checkpoint with its newest key."""
         return self.cosigned_size(witness, self._newest_key(witness)) == self.size
 
     def cosigned_size(self, witness: str, key: bytes) -> int:
-        """Return the newest checkpoint's size that a witness's key cosigned; zero if none."""
+        """Return the size of the newest checkpoint cosigned by a raw witness key; 0 if none is."""
         return next((size for size, _ in self._checkpoints_by(key, witness)), 0)
 
     def is_entry_cosigned(self, seq: int, witness: str) -> bool:
-        """Return whether ``witness``'s newest key cosigned a checkpoint that includes an entry."""
+        """Return whether a witness's newest key cosigned a checkpoint that covers an entry."""
         return self._cosigned_note_covering(seq, witness) is not None
 
     def newest_checkpoint_proof(
@@ -194,20 +194,20 @@ class CosignedLog(Log):
         """Return a ``tlog-proof`` of an entry in the newest checkpoint, for the witness to cosign.
 
         Args:
-            old_size: Size that the witness saw last; None: as in ``witness_request``.
+            old_size: Log size that the witness cosigned last; None: as in ``witness_request``.
         """
         return self._proof_for_witness(seq, [self.witness_request(witness, old_size=old_size)])
 
     # --- inside
 
     def _proof_for_witness(self, seq: int, requests: list[WitnessRequest]) -> bytes:
-        """Return a proof in the newest checkpoint, with the consistency proofs of ``requests``."""
+        """Return a proof of an entry in the newest checkpoint; ``requests`` are its extra data."""
         path = merkle.inclusion_proof(self._state.leaves, seq)
         extra = b"".join(request.encode_preamble() for request in requests)
         return Proof(index=seq, path=tuple(path), note=requests[0].note, extra=extra).encode()
 
     def _request_without_cosignatures(self, witness: str, old_size: int | None) -> WitnessRequest:
-        """Return a cosigning request without the signatures of other witnesses."""
+        """Return a witness request whose checkpoint is signed by the log alone."""
         request = self.witness_request(witness, old_size=old_size)
         signatures = checkpoint_signatures.log_signatures(
             self._state, request.note, self._state.size
@@ -220,7 +220,7 @@ class CosignedLog(Log):
         return keys[0] if keys else b""
 
     def _checkpoints_by(self, key: bytes, witness: str) -> Iterator[tuple[int, Note]]:
-        """Yield the stored checkpoints that a witness cosigned under a key, newest first."""
+        """Yield size and note of the checkpoints that a witness's key cosigned, newest first."""
         if not key:
             return
         public = signing.public_from_bytes(key)

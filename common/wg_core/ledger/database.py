@@ -5,8 +5,8 @@ WAL mode with ``synchronous=FULL``: a committed transaction survives a power cut
 
 =========== =====================================================================
 entries     ``seq``, canonical bytes, leaf hash (redundant: it locates damage)
-heads       signed checkpoints: the newest, and every one that was cosigned or handed out
-outbox      released bytes of a charge, to be sent again after a crash
+heads       signed checkpoints: the newest, and every one that was cosigned or sent
+outbox      released bytes of each charge, which can be sent again after a crash
 =========== =====================================================================
 """
 
@@ -34,7 +34,7 @@ class CheckpointFlags(IntFlag):
     """Flags of a stored checkpoint: bits of the column ``heads.cosigned``."""
 
     COSIGNED = 1  # The note holds a witness's cosignature
-    HANDED_OUT = 2  # The checkpoint left: a witness may have cosigned it unnoticed
+    HANDED_OUT = 2  # It was sent: a witness may have cosigned it though no reply came
 
 
 _TABLE_COLUMNS = {
@@ -46,13 +46,13 @@ _SCHEMA = [
     ("table", name, f"CREATE TABLE {name}({columns}) strict")
     for name, columns in _TABLE_COLUMNS.items()
 ]
-"""Complete rows of ``sqlite_schema``; an extra view or trigger could run code when read."""
+"""All rows that ``sqlite_schema`` may have: a further view or trigger could run code on a read."""
 _DAMAGE_WORDS = ("malformed", "not a database", "corrupt", "interrupted", "too big")
 _VALUE_BYTES_LIMIT = 128 << 20  # Largest value that is read from a file, in bytes
 _WORK_FREE, _WORK_A_BYTE = 20_000_000, 20
-"""Limit on SQLite operations for reading a whole file: a constant part, and a part per byte.
+"""Limit on SQLite operations on a file: a constant number, and a number for each byte of the file.
 
-Reading an honest ledger takes about one operation per ten bytes, a handful of times."""
+Reading a valid ledger once takes about one operation per ten bytes; it is read a few times."""
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def create(path: Path) -> sqlite3.Connection:
 
 
 def holds_ledger(path: Path) -> bool:
-    """Return whether an SQLite file holds a ledger; after a crash it may hold no entry.
+    """Return whether a file exists and has tables; a crash while it is created leaves it empty.
 
     Raises:
         VerificationError: The file is damaged.
@@ -179,7 +179,7 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
 
 
 def limit_query_work(path: Path, database: sqlite3.Connection) -> None:
-    """Limit the work of SQLite queries on an untrusted file; beyond, the file counts as damaged."""
+    """Make SQLite interrupt queries that take too much work for the size of an untrusted file."""
     work_step = 100_000
     size = path.stat().st_size
     steps_left = (_WORK_FREE + _WORK_A_BYTE * size) // work_step
@@ -198,7 +198,7 @@ def check_format(path: Path, database: sqlite3.Connection) -> None:
 
     Raises:
         ConfigError: The file is not a ledger, or of another version.
-        VerificationError: A page or the schema was changed from outside.
+        VerificationError: The file is damaged, or has other tables or types than a ledger.
     """
     with translate_sqlite_errors(path):
         (application,) = database.execute("pragma application_id").fetchone()
@@ -228,7 +228,7 @@ def check_format(path: Path, database: sqlite3.Connection) -> None:
 
 
 class LedgerFile:
-    """Ledger's SQLite file, opened for reading as of one moment, as a source of the log's bytes."""
+    """Source of a log's bytes: read-only view of a ledger's SQLite file at one moment."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -260,7 +260,7 @@ class LedgerFile:
         return [bytes(row[0]) for row in rows]
 
     def check_remaining_parts(self, state: "LedgerState", heads: int) -> None:
-        """Check the database's pages, and each stored payload against its RELEASE entry."""
+        """Check the database's pages, and the stored released bytes against RELEASE entries."""
         del heads
         with translate_sqlite_errors(self._path):
             (result,) = self._db.execute("pragma quick_check(1)").fetchone()

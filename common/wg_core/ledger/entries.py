@@ -1,11 +1,11 @@
 """Ledger entries: one frozen record for each kind of entry, and their encoding.
 
-An entry is the canonical JSON (RFC 8785) of one record. Every record begins with a ``EntryHeader``:
-its index, the leaf hash of the previous entry, the log's origin. ``statement`` has the parts of a
-charge. Nothing here depends on private data: no count of records, no clip rate, no plain hash of
-the data. Times are by the site's own clock and prove nothing; entries are ordered by index.
+An entry is the canonical JSON (RFC 8785) of one class below. Its ``EntryHeader`` has its index, the
+leaf hash of the previous entry and the log's origin. ``statement`` defines the parts of a charge.
+Nothing in an entry depends on private data: no number of records, no share of clipped records, no
+unkeyed hash of the data. Times are by the site's clock and prove nothing.
 
-The meaning of a field never changes: a new meaning gets a new kind.
+The meaning of a field never changes: a new meaning gets a new kind of entry.
 """
 
 import hashlib
@@ -49,12 +49,12 @@ class EntryHeader:
     """Header of a ledger entry: kind, position in the log, signing key and time.
 
     Attributes:
-        version: Version of the record.
-        kind: Kind of the record.
-        seq: Index in the log, from zero.
-        prev: Leaf hash of the previous entry, hex; empty for the first.
-        origin: Origin of the log.
-        key_id: Key ID of the key that signs the log from here on, hex (c2sp.org/signed-note).
+        version: Version of the entry format.
+        kind: Kind of the entry, a key of ``ENTRY_TYPES``.
+        seq: Index of the entry in the log, from zero.
+        prev: Leaf hash of the previous entry, hex; empty in the first entry.
+        origin: Origin of the log, its unique name.
+        key_id: Key ID of the log's signing key after this entry, hex (c2sp.org/signed-note).
         time: Unix time in seconds by the site's clock; proves nothing.
     """
 
@@ -78,7 +78,7 @@ class EntryHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InheritedSpend:
-    """Spending of one lineage on the previous log.
+    """Privacy spending of one budget lineage on an old log, carried over to its successor.
 
     Attributes:
         lineage: Lineage ID.
@@ -86,7 +86,7 @@ class InheritedSpend:
         commitments: Commitments to the lineage's data sets, hex.
         cap_epsilon: Epsilon of the lineage's cap, decimal string.
         cap_delta: Delta of the lineage's cap, decimal string.
-        events: All charges of the lineage, composed to one Gaussian.
+        events: All charges of the lineage, composed to one Gaussian event; empty without charges.
         charges: Number of charges.
     """
 
@@ -109,8 +109,8 @@ class Predecessor(grammar.TextRecord):
 
     Attributes:
         origin: Origin of the old log.
-        key: Last public key, hex.
-        checkpoint: Last checkpoint with all signatures, as text.
+        key: Last public key of the old log, raw, hex.
+        checkpoint: Last checkpoint of the old log with all signatures, as text.
         reason: Reason why the log was given up, in a few words.
         spends: Spending of each lineage on the old log.
     """
@@ -142,16 +142,16 @@ class Genesis(grammar.TextRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Registration or change of a data set; assigns it to a lineage, which owns the budget.
+    """Entry that registers a data set or its changed content, and names the lineage that pays.
 
     Attributes:
         name: Name of the data set at the site.
         commitment: ``HMAC-SHA-256(site secret, data)``, hex.
-        lineage: Lineage of the data set from here on.
-        inherits: Lineages merged into ``lineage`` here; all their spending is added to it.
-        cap_epsilon: Cap on the composed epsilon, decimal string.
+        lineage: ID of the lineage that the data set belongs to from this entry on.
+        inherits: IDs of lineages that are merged into ``lineage``, with all their spending.
+        cap_epsilon: Cap on the lineage's composed epsilon, decimal string.
         cap_delta: Delta at which the cap holds, decimal string.
-        refresh_rule: Rule by which the budget is renewed: ``never``.
+        refresh_rule: Rule by which a spent budget is renewed: always ``never``.
     """
 
     head: EntryHeader
@@ -176,12 +176,12 @@ class Charge:
         request_id: Id of the request.
         dataset: Name of the data set.
         commitment: Keyed commitment to the data at that time, hex.
-        lineage: Lineage that pays.
-        fingerprint: SHA-256 of data commitment, mechanism, event and guarantee, hex. A request
-            with the same fingerprint gets the stored bytes.
+        lineage: ID of the lineage whose budget is charged.
+        fingerprint: SHA-256 of data commitment, cost, mechanism and guarantee, hex. A request
+            with the same fingerprint gets the stored bytes, and is not charged again.
         event: Privacy event that is charged.
         epsilon: Epsilon of this release alone, decimal string.
-        delta: Delta of the guarantee, decimal string.
+        delta: Delta of this release alone, decimal string.
     """
 
     head: EntryHeader
@@ -209,10 +209,10 @@ class Release(grammar.TextRecord):
     """Entry with the hash of the bytes that were released for a charge.
 
     Attributes:
-        charge: Index of the charge.
+        charge: Index of the entry that charged the release.
         request_id: Id of the request.
         payload_sha256: SHA-256 of the released bytes, hex.
-        payload_size: Number of released bytes; fixed by the schema.
+        payload_size: Number of released bytes, which does not depend on private data.
     """
 
     head: EntryHeader
@@ -233,11 +233,11 @@ class Witness(grammar.TextRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyHandover:
-    """Change of a key of the server or of a witness, signed by the previous key.
+    """Entry that records a change of a key of the server or of a witness.
 
     Attributes:
-        handover: Hand-over from the previous key. A witness's new key is enrolled by it, as by a
-            ``Witness`` entry.
+        handover: Hand-over signed by the previous key. If it is a witness's, it enrols the new
+            key like a ``Witness`` entry.
     """
 
     head: EntryHeader
@@ -246,12 +246,12 @@ class KeyHandover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation(grammar.TextRecord):
-    """Change of the log's signing key, signed by both the old and the new key.
+    """Entry that changes the log's signing key, signed by both the old and the new key.
 
     Attributes:
-        new_key: Raw public key, hex.
-        old_signature: Signature of the old key over ``rotation_statement``, hex.
-        new_signature: Signature of the new key over ``rotation_statement``, hex.
+        new_key: New public key, raw, hex.
+        old_signature: Signature by the old key over log, position and both keys, hex.
+        new_signature: Signature by the new key over the same bytes, hex.
     """
 
     head: EntryHeader
@@ -262,7 +262,7 @@ class Rotation(grammar.TextRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Decision of a person on a request before it is charged; the newest decision counts.
+    """Entry with a person's decision on a request before its charge; the newest one counts.
 
     Attributes:
         request_id: Id of the request.
@@ -295,7 +295,7 @@ class Decision:
     def first_difference(
         self, epsilon: str, delta: str, purpose: str, recipient: str, statistics: ReleaseKind
     ) -> str:
-        """Describe the first term of a request that differs from the decided one; empty if none."""
+        """Describe the first term in which a request differs from this decision; empty if none."""
         exact = numbers.parse_exact_decimal
         for subject, actual, want in (
             ("epsilon", exact(epsilon), exact(self.epsilon)),
@@ -316,7 +316,7 @@ class Reuse(grammar.TextRecord):
     Attributes:
         charge: Index of the charge that paid for the release.
         purpose: Purpose of this use.
-        recipient: Recipient this time.
+        recipient: Recipient of this use.
     """
 
     head: EntryHeader
@@ -327,7 +327,7 @@ class Reuse(grammar.TextRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicStatement:
-    """Public statement of the plant: class names and data sheet, free of charge.
+    """Entry with a plant's public statement, which costs nothing: class names and data sheet.
 
     Attributes:
         site: Name of the site.
@@ -424,10 +424,10 @@ def decode(data: bytes, *, subject: str = "entry") -> Entry:
 
 
 def rotation_statement(head: EntryHeader, old_key: str, new_key: str) -> bytes:
-    """Return the bytes that old and new key sign at a rotation: log, position and both keys."""
+    """Return the bytes that both keys sign at a rotation: origin, index, prev, and both keys."""
     return "\n".join((head.origin, str(head.seq), head.prev, old_key, new_key)).encode()
 
 
 def lineage_id(origin: str, seq: int) -> str:
-    """Return the ID of the budget lineage that an entry founds."""
+    """Return the ID, 16 hex digits, of the budget lineage founded by entry ``seq`` of a log."""
     return hashlib.sha256(f"weightgate lineage\n{origin}\n{seq}".encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The ledger export (``.wgl``): everything that a verifier needs, and nothing else.
+"""Ledger export (``.wgl``): a file with everything that a verifier of a log needs.
 
 A container (``wg_core.wire.container``) with four sections:
 
@@ -42,7 +42,7 @@ _MANIFEST_LIMIT = 16 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportManifest(grammar.TextRecord):
-    """Summary of a ledger export, with only facts that follow from the entries."""
+    """Manifest of a ledger export, with the numbers of entries and of checkpoints (``heads``)."""
 
     version: int = VERSION
     origin: grammar.Origin
@@ -60,7 +60,7 @@ class ExportedCheckpoint(grammar.TextRecord):
 
 
 def export_manifest(state: LedgerState, heads: int) -> ExportManifest:
-    """Return the export manifest of a log from its state after all entries."""
+    """Return the export manifest of a log with ``heads`` checkpoints, from its final state."""
     return ExportManifest(
         origin=state.origin,
         site=state.site,
@@ -71,9 +71,9 @@ def export_manifest(state: LedgerState, heads: int) -> ExportManifest:
 
 
 def write(ledger: Path, out: Path) -> ExportManifest:
-    """Export a ledger file as ``.wgl``. No key is needed, and the ledger is only read.
+    """Export a ledger file as ``.wgl``, which needs no key and does not change the ledger.
 
-    Entries are verified while they are read, so that a broken ledger is not exported.
+    Entries are verified while they are read, so that an invalid ledger is not exported.
 
     Raises:
         ConfigError: The ledger cannot be read, or the export cannot be written.
@@ -107,7 +107,7 @@ def write(ledger: Path, out: Path) -> ExportManifest:
 
 
 class ExportReader:
-    """Reader of an export file, one entry at a time; see ``history``."""
+    """Source of a log's bytes: reader of an export file, one entry at a time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -171,7 +171,7 @@ class ExportReader:
             raise DecodeError(f"entry {index}: is missing, the manifest says {count} entries")
 
     def checkpoints(self) -> list[bytes]:
-        """Return the signed checkpoints in the export."""
+        """Return the signed checkpoints in the export; ``DecodeError`` if they are malformed."""
         *lines, end = self._read_section("heads", _MANIFEST_LIMIT * 32).split(b"\n")
         if end:
             raise DecodeError(f"checkpoint {len(lines)}: cut")
@@ -191,7 +191,7 @@ class ExportReader:
         """Compare the export's manifest with its entries, and its sections with their hashes.
 
         Raises:
-            VerificationError: A part does not match: it, or the header, was changed.
+            VerificationError: The manifest or a section was changed after the export.
         """
         expected, manifest = export_manifest(state, heads), self.manifest
         if manifest != expected:

@@ -1,13 +1,13 @@
 """Verification of a log's whole history from its bytes alone: no data, network or trust needed.
 
 The module reads a ledger file or an export (``sources``) and checks the hash chain, arithmetic,
-keys, every checkpoint against the entries, every cosignature of a known witness, and the anchors
-that charges name. It only collects the stated costs in epsilon; the auditor's program
-(``wg_audit``) checks them.
+keys, every checkpoint against the entries, every cosignature of a known witness, and the cosigned
+checkpoints that charges name. It only collects the costs in epsilon that charges state; the
+auditor's program (``wg_audit``) checks them.
 
-The log cannot prove by itself that its first key is the site's (compare it with the key from
-enrolment), that a witness's key is the witness's (likewise), or that no newer copy exists (ask the
-witness). Independent knowledge is given as ``TrustAnchors``, and is matched by key.
+A log cannot prove that its first key is the site's, or that a witness's key is the witness's
+(compare them with the keys from enrolment), or that no newer copy exists (ask the witness). What
+the verifier knows from elsewhere is passed as ``TrustAnchors``, and is matched by key.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class ValidCosignature:
 
     Attributes:
         name: Key name of the witness.
-        public_key: Key under which the cosignature is valid, raw.
+        public_key: Raw key under which the cosignature is valid.
         time: Time by the witness's clock, Unix seconds.
-        is_trusted: True if the key is an anchor's, or was handed over from an anchor's key.
-            Otherwise the log itself names the key, and may have made it.
+        is_trusted: True if the key is that of a trust anchor, or was handed over from such a key.
+            Otherwise only the log names the key, and its owner may have made it.
     """
 
     name: str
@@ -49,13 +49,13 @@ class ValidCosignature:
 
     @property
     def key_id(self) -> str:
-        """Key ID of the cosignature, hex."""
+        """Key ID of the witness's key, hex."""
         return TrustedWitness(self.name, self.public_key).key_id
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedCheckpoint:
-    """Checkpoint with verified signatures, and its valid cosignatures."""
+    """Checkpoint with verified signatures: log size, Merkle root (hex), valid cosignatures."""
 
     size: int
     root: str
@@ -64,9 +64,9 @@ class VerifiedCheckpoint:
 
 @dataclass(slots=True)
 class StatedFigures:
-    """Figures that charges state about their budgets, as columns.
+    """Columns of budget totals that charges state, two rows for each: before and after it.
 
-    ``mu_squared`` is in units of 2^-40. Each charge has two rows: before and after the charge.
+    A row has the charge's index, the summed mu^2 (units of 2^-40), and delta and epsilon.
     """
 
     seq: array[int] = field(default_factory=lambda: array("q"))
@@ -75,7 +75,7 @@ class StatedFigures:
     epsilon: array[float] = field(default_factory=lambda: array("d"))
 
     def add(self, seq: int, mu_squared: str, delta: str, epsilon: str) -> None:
-        """Add the figures of one charge."""
+        """Append one row to all columns; the numbers are decimal strings."""
         self.seq.append(seq)
         self.mu_squared.append(float(numbers.parse_integer(mu_squared)))
         self.delta.append(numbers.parse_decimal(delta))
@@ -84,13 +84,13 @@ class StatedFigures:
 
 @dataclass(slots=True)
 class VerifiedLog:
-    """Log whose whole history was verified: its state, checkpoints and stated figures.
+    """Log whose whole history was verified: its state, checkpoints and stated budget totals.
 
     Attributes:
         state: State after all entries.
-        root: Merkle root over all entries.
-        checkpoints: Checkpoints, by size.
-        stated_figures: Epsilons that the charges state.
+        root: Merkle root over all entries, 32 bytes.
+        checkpoints: Checkpoints with their valid cosignatures, by size.
+        stated_figures: Budget totals before and after each charge, as the charges state them.
         bytes: Total size of the entries, in bytes.
         anchors: Trust anchors, which the log satisfies.
     """
@@ -104,10 +104,10 @@ class VerifiedLog:
 
     @property
     def witnessed_size(self) -> int:
-        """Largest size that enough witnesses have cosigned; zero if there is none.
+        """Largest log size that enough witnesses have cosigned; 0 if there is none.
 
-        With witnesses among the anchors, only their keys count. Without, this is the newest size
-        that any witness named by the log has cosigned.
+        If there are trusted witnesses, only their keys count, and a quorum of them is needed. If
+        not, one cosignature by any witness that the log names is enough.
         """
         if self.anchors.quorum_size:
             return self.anchors.witnessed_size(
@@ -116,7 +116,7 @@ class VerifiedLog:
         return max((head.size for head in self.checkpoints if head.cosignatures), default=0)
 
     def key_successors(self, witness: TrustedWitness) -> list[TrustedWitness]:
-        """Return a witness's key and the keys that it was handed over to, in order."""
+        """Return a witness's key, followed by its successors by hand-over, in order."""
         handovers = [*(entry.handover for entry in self.state.handovers), *self.anchors.handovers]
         after = {
             (handover.name, bytes.fromhex(handover.before)): bytes.fromhex(handover.now)
@@ -129,9 +129,9 @@ class VerifiedLog:
         return successors
 
     def newest_cosignature(self, witness: TrustedWitness) -> tuple[int, int]:
-        """Return the size and time of a witness's newest cosignature; zeros if there is none.
+        """Return log size and Unix time of a witness's newest cosignature; (0, 0) if it has none.
 
-        Cosignatures under keys that the witness's key was handed over to count as well.
+        Cosignatures under successors of the witness's key by hand-over count as well.
         """
         keys = self.key_successors(witness)
         handovers = (
@@ -147,7 +147,7 @@ class VerifiedLog:
         )
 
     def trusted_keys(self) -> dict[TrustedWitness, TrustedWitness]:
-        """Return every key whose cosignatures count, with the known witness that it belongs to."""
+        """Return each key whose cosignatures count, with the trusted witness that it belongs to."""
         return {
             key: witness
             for witness in self.anchors.witnesses
@@ -157,7 +157,7 @@ class VerifiedLog:
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """Algorithms with which every checkpoint of the log is signed."""
+        """Names of the algorithms with which every checkpoint of the log is signed."""
         keys = [signing.public_from_bytes(x.public_key).algorithms for x in self.state.keys]
         return tuple(name for name in keys[-1] if all(name in key_names for key_names in keys))
 
@@ -171,12 +171,12 @@ def verify_log(
 
     Args:
         source: Log from ``sources.open_source``.
-        anchors: Trust anchors. Cosignatures of their witnesses count even if the log does not name
-            them; enough of them must have cosigned.
-        on_entry: Function called with each entry once verified, for checks of the caller's own.
+        anchors: Trust anchors. A quorum of their witnesses must have cosigned, whether or not the
+            log names these witnesses.
+        on_entry: Function called with each entry after its verification, for further checks.
 
     Raises:
-        VerificationError: The log is not valid; the message names the entry, checkpoint or proof.
+        VerificationError: The log is not valid; the message names the entry or checkpoint.
         DecodeError: The bytes are not a log.
     """
     state = LedgerState()
@@ -255,7 +255,7 @@ _KeyIds = dict[tuple[str, bytes], list[TrustedWitness]]
 def trusted_cosignatures(
     note: Note, witnesses: Iterable[TrustedWitness]
 ) -> list[tuple[TrustedWitness, int]]:
-    """Return the trusted witnesses that cosigned a checkpoint, by key, with the Unix time.
+    """Return the trusted witnesses that cosigned a checkpoint, each with the time, Unix seconds.
 
     Raises:
         VerificationError: A cosignature of one of the witnesses is not valid.
@@ -310,8 +310,8 @@ def _verified_checkpoint(
 
 def _check_anchors(history: VerifiedLog) -> None:
     state, anchors = history.state, history.anchors
-    # A known key anywhere in the chain is enough: each later rotation was signed by the previous
-    # key, so the newest key is vouched for, and nobody else can rotate to it.
+    # The expected key may be any of the log's keys: each later one was signed by its predecessor,
+    # so that only the owner of the expected key can have introduced it.
     ledger_key = anchors.ledger_key
     if ledger_key is not None and not any(
         signing.matches_public_key(ledger_key, x.public_key) for x in state.keys

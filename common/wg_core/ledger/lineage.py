@@ -1,4 +1,4 @@
-"""State of the budgets on a log: totals of each lineage, and facts about each charge."""
+"""State of the budgets on a log: totals of each lineage, and the facts of each charge."""
 
 from dataclasses import dataclass, field
 
@@ -9,10 +9,10 @@ from wg_core.privacy.schema import ReleaseKind
 
 @dataclass(slots=True)
 class LineageState:
-    """State of one budget lineage: its cap, and all its charges composed without loss.
+    """State of one budget lineage: its cap, its data sets, and the exact sum of its charges.
 
-    ``number`` is its place in the order of foundation. ``units`` are the privacy units that its
-    charges name; inherited charges name none.
+    Dictionaries are ordered sets. The sum of mu^2 is in units of 2^-40. Lineages are numbered in
+    the order of foundation. Privacy units are those named by charges; inherited charges name none.
     """
 
     id: str
@@ -31,14 +31,14 @@ class LineageState:
         self.mu_squared += int(event.mu_squared)
 
     def events(self, *next_events: PrivacyEvent) -> tuple[PrivacyEvent, ...]:
-        """Return all charges, and further ones, as one Gaussian event; empty if there are none."""
+        """Return the lineage's charges and ``next_events``, composed to one event; () if none."""
         total = self.mu_squared + sum(int(event.mu_squared) for event in next_events)
         return (PrivacyEvent(mechanism="gaussian", mu_squared=str(total)),) if total else ()
 
 
 @dataclass(slots=True)
 class ChargeState:
-    """Facts about a charge that later entries and auditors need."""
+    """Facts of a charge that later entries and auditors need, with its release entry's index."""
 
     seq: int
     request_id: str
@@ -51,5 +51,5 @@ class ChargeState:
 
     @property
     def is_open(self) -> bool:
-        """True for a charge without a release; the cost is lost unless the request is completed."""
+        """True for a charge without a release yet; repeating the request completes it."""
         return self.release is None

@@ -3,11 +3,10 @@
 Every append takes the write lock of the file, applies the entries that other processes added,
 checks the new entry with the rules that a verifier uses, and commits it with a signed checkpoint of
 the new size in the same transaction. Hence editing any stored entry, even the last, invalidates a
-signature. ``cosigned`` adds the signatures of others, and ``store`` the meaning of entries for a
-budget.
+signature. ``cosigned`` adds the signatures of witnesses, ``store`` the rules of budgets.
 
-Not guaranteed: that the file was not replaced by an older copy of itself. This module cannot detect
-that; a witness can (``CosignedLog.request_cosignature`` fails).
+Not guaranteed: that the file was not replaced by an older copy of itself. Only a witness can detect
+that (``CosignedLog.request_cosignature`` fails).
 """
 
 import sqlite3
@@ -38,8 +37,8 @@ from wg_core.wire import signing
 from wg_core.wire.handover import Handover
 from wg_core.wire.signing import PrivateKey
 
-StepHook = Callable[[str], None]
-Clock = Callable[[], int]
+StepHook = Callable[[str], None]  # Called with the name of each step of a write
+Clock = Callable[[], int]  # Returns the Unix time in seconds
 
 
 class Log:
@@ -79,10 +78,10 @@ class Log:
 
         Args:
             path: Ledger file; must not hold a ledger.
-            origin: Origin line of its checkpoints, unique to log and key.
+            origin: Unique name of the log, the first line of its checkpoints.
             predecessor: Ledger that this one replaces after a compromise (``recovery``).
             clock: Function that returns the Unix time in seconds.
-            on_step: Function called with the name of each step; lets tests stop a process there.
+            on_step: Function called with the name of each step, at which tests stop a process.
 
         Raises:
             ConfigError: A ledger exists already, or the file cannot be created.
@@ -184,12 +183,12 @@ class Log:
 
     @property
     def rotation_seq(self) -> int | None:
-        """Index of the entry that introduced the current signing key; None for the first key."""
+        """Index of the ROTATION entry that introduced the signing key; None for the first key."""
         keys = self._state.keys
         return keys[-1].from_size - 1 if len(keys) > 1 else None
 
     def entry(self, seq: int) -> bytes:
-        """Return the canonical bytes of an entry; raise ``ConfigError`` if it does not exist."""
+        """Return an entry's canonical bytes by its index; ``ConfigError`` if it does not exist."""
         with database.translate_sqlite_errors(self._path):
             row = self._db.execute("select entry from entries where seq = ?", (seq,)).fetchone()
         if row is None:
@@ -197,7 +196,7 @@ class Log:
         return bytes(row[0])
 
     def enrol_witness(self, name: str, public_key: bytes) -> int:
-        """Record a witness and its key on the log. Idempotent.
+        """Record a witness and its raw public key on the log, unless they are recorded already.
 
         Returns:
             Index of the entry that enrols this key.
@@ -214,13 +213,13 @@ class Log:
             )
 
     def record_handover(self, handover: Handover) -> int:
-        """Record on the log that a key of the server or of a witness was replaced. Idempotent.
+        """Record on the log, if it is not there yet, that a server's or witness's key was replaced.
 
         Returns:
             Index of the entry that records the new key.
 
         Raises:
-            VerificationError: The previous key did not sign, or is not the key of that witness.
+            VerificationError: The signature is not valid, or the old key is not the witness's.
         """
         with self._write_lock() as state:
             for entry in state.handovers:
@@ -342,7 +341,7 @@ class Log:
 
     @contextmanager
     def _write_lock(self) -> Iterator[LedgerState]:
-        """Take the log's write lock; yield the state after everything committed before."""
+        """Take the log's write lock and yield its newest state; commit or roll back on exit."""
         key = signing.public_bytes(self._signing_key())
         with self._transaction():
             state = self._state

@@ -1,8 +1,8 @@
 """Merkle trees of RFC 9162, section 2.1: pure functions over leaf hashes, SHA-256.
 
-``Frontier`` holds the O(log n) subtree roots that determine the next root, so that appending an
-entry does not read the old ones. Proofs are made from the list of leaf hashes and verified with
-the algorithms of sections 2.1.3.2 and 2.1.4.2.
+``Frontier`` holds the O(log n) subtree roots that determine a growing tree's root, so that an
+append does not need the earlier leaves. Proofs are made from the list of all leaf hashes, and
+verified with the algorithms of sections 2.1.3.2 and 2.1.4.2.
 """
 
 import hashlib
@@ -64,7 +64,7 @@ def root(leaves: Sequence[bytes]) -> bytes:
 
 
 def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """Return the path from leaf ``index`` to the root, sibling first (``PATH``, 2.1.3.1)."""
+    """Return the sibling hashes from leaf ``index`` to the root (``PATH``, section 2.1.3.1)."""
     if not 0 <= index < len(leaves):
         raise IndexError(f"leaf {index} of a tree of {len(leaves)}")
     path: list[bytes] = []
@@ -165,12 +165,12 @@ def verify_consistency(
 def _climb(
     position: int, last: int, path: Sequence[bytes], subject: str
 ) -> Iterator[tuple[bytes, bool]]:
-    """Yield a proof's hashes from node ``position`` to the root, and if each is on the left.
+    """Yield each sibling hash of a path from a node to the root, with True for a left sibling.
 
-    ``last`` is the number of the last node in the layer.
+    Both numbers are indices in the node's layer: of the node, and of the layer's last node.
 
     Raises:
-        VerificationError: The proof is longer or shorter than the way to the root.
+        VerificationError: The path has more or fewer hashes than there are layers to the root.
     """
     for sibling in path:
         if last == 0:

@@ -1,7 +1,7 @@
 """Signed notes (c2sp.org/signed-note): text, a blank line, and one line for each signature.
 
-Signatures of unknown keys are ignored, as the specification requires. A key of two algorithms has
-one line for each. ``checkpoint`` defines the bytes that the lines sign.
+Signatures of unknown keys are ignored, as the specification requires. A key of two algorithms signs
+one line with each. The module ``checkpoint`` defines the bytes that are signed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wg_core.wire.signing import PublicKey
 
 
 class SignatureType(IntEnum):
-    """Type byte of a note's signature (c2sp.org/signed-note, "Signature types")."""
+    """Type byte of a signature's key (c2sp.org/signed-note, "Signature types")."""
 
     ED25519 = 1  # Ed25519 over the text
     COSIGNATURE = 4  # Timestamped Ed25519 cosignature
@@ -29,7 +29,7 @@ class SignatureType(IntEnum):
 
 
 SignatureRole = Mapping[str, SignatureType]
-"""Signature type that a signer of this role uses for each algorithm."""
+"""Role of a signer (log or cosigner): the signature type that it uses for each algorithm."""
 LOG_ROLE: SignatureRole = MappingProxyType(
     {signing.ED25519: SignatureType.ED25519, signing.ML_DSA_44: SignatureType.ML_DSA_44}
 )
@@ -46,7 +46,7 @@ _SIGNATURE_PREFIX = "— "
 
 @dataclass(frozen=True, slots=True)
 class SignatureLine:
-    """Signature line of a note: the signer's key name, the key ID, the signature's bytes."""
+    """Signature line of a note: key name of the signer, key ID (4 bytes), signature."""
 
     name: str
     key_id: bytes
@@ -70,7 +70,7 @@ class Note:
         return f"{self.text}\n{lines}".encode()
 
     def with_signatures(self, lines: Iterable[SignatureLine]) -> Note:
-        """Return the note with additional signatures, each at most once."""
+        """Return the note with further signatures added, without repetitions."""
         merged_lines = dict.fromkeys((*self.signatures, *lines))
         return Note(self.text, tuple(merged_lines))
 
@@ -96,17 +96,17 @@ def check_key_name(name: str) -> str:
 
 
 def key_id(name: str, kind: int, public_key: bytes) -> bytes:
-    """Return the first four bytes of ``SHA-256(name || 0x0A || type || public key)``."""
+    """Return a key ID: 4 bytes of ``SHA-256(key name || 0x0A || type || public key)``."""
     return hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + public_key).digest()[:KEY_ID_SIZE]
 
 
 def key_ids(name: str, role: SignatureRole, key: PublicKey) -> tuple[bytes, ...]:
-    """Return the key IDs of a key's parts; the first stands for the whole key."""
+    """Return one key ID for each algorithm of a key; the first is shown for the whole key."""
     return tuple(key_id(name, role[part.algorithm], part.raw) for part in key.parts)
 
 
 def verifier_keys(name: str, role: SignatureRole, key: PublicKey) -> tuple[str, ...]:
-    """Return a key as verifier keys: name, key ID, base64 of type and key, joined by ``+``."""
+    """Return a verifier key, ``name+key ID+base64(type, key)``, for each algorithm of a key."""
     check_key_name(name)
     return tuple(
         f"{name}+{identifier.hex()}+{encode_base64(bytes([role[part.algorithm]]) + part.raw)}"
@@ -115,7 +115,7 @@ def verifier_keys(name: str, role: SignatureRole, key: PublicKey) -> tuple[str, 
 
 
 def decode_verifier_key(text: str, role: SignatureRole) -> tuple[str, PublicKey]:
-    """Decode a verifier key into its name and its key of one algorithm.
+    """Decode a verifier key into its key name and its public key of one algorithm.
 
     Raises:
         DecodeError: The text is malformed, of another role, or has the key ID of another key.
@@ -142,7 +142,7 @@ def decode_verifier_key(text: str, role: SignatureRole) -> tuple[str, PublicKey]
 def signature_lines(
     note: Note, name: str, role: SignatureRole, key: PublicKey
 ) -> list[SignatureLine]:
-    """Return a note's signature lines with a key's name and key IDs, without verifying them."""
+    """Return a note's signature lines that name a key, by name and key ID, without verifying."""
     identifiers = key_ids(name, role, key)
     return [x for x in note.signatures if x.name == name and x.key_id in identifiers]
 

@@ -9,11 +9,11 @@ from wg_core.privacy.events import MU_SQUARED_UNIT
 def check_mechanism_price(entry: Charge) -> None:
     """Check that a charge pays exactly for the mechanism that it describes.
 
-    For a Gaussian release ``mu^2`` must equal ``sensitivity^2 / sigma^2``, rounded up to a unit.
+    The charged ``mu^2`` must be ``sensitivity^2 / sigma^2``, rounded up to a multiple of 2^-40.
 
     Raises:
-        DecodeError: A figure is malformed or not positive.
-        VerificationError: The charge is too small or too large, or ``rho`` does not match.
+        DecodeError: A number is malformed or not positive.
+        VerificationError: The charge is too small or too large, or ``rho`` is not ``mu^2 / 2``.
     """
     mechanism = entry.mechanism
     sensitivity = numbers.parse_fraction(
@@ -37,10 +37,10 @@ def check_mechanism_price(entry: Charge) -> None:
 
 
 def parse_sigma(text: str) -> float:
-    """Parse a standard deviation, given by ``float.hex`` or as a decimal.
+    """Parse a mechanism's sigma, written by ``float.hex`` or as a decimal.
 
     Raises:
-        DecodeError: The text matches neither grammar, or is zero.
+        DecodeError: The text has neither form, or is not positive.
     """
     value = numbers.parse_decimal_or_hex_float(text, subject="mechanism: sigma")
     if not value > 0:

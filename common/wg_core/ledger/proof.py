@@ -1,8 +1,8 @@
-"""Proofs that an entry is in a log (c2sp.org/tlog-proof), as text that travels with the entry.
+"""Proofs that an entry is in a log (c2sp.org/tlog-proof), as text that is sent with the entry.
 
-The optional ``extra`` line is not authenticated. For a site without a network it carries
-consistency proofs from every size that the site's witness may have seen last (each a
-``witness.WitnessRequest`` without the checkpoint), so that a server can witness a checkpoint that
+The optional ``extra`` line is not authenticated. A site without a network puts consistency proofs
+there, from every log size that its witness may have cosigned last (each a
+``witness.WitnessRequest`` without the checkpoint), so that a server can cosign a checkpoint that
 arrives in a file.
 """
 
@@ -25,9 +25,9 @@ class Proof:
 
     Attributes:
         index: Index of the entry, from zero.
-        path: Hashes from the leaf's sibling to the root's child.
+        path: Sibling hashes on the way from the entry's leaf to the root.
         note: Signed checkpoint, with its cosignatures.
-        extra: Opaque data, not authenticated; may be empty.
+        extra: Further data, not authenticated; may be empty.
     """
 
     index: int
@@ -84,7 +84,7 @@ def decode(data: bytes, *, subject: str = "proof") -> Proof:
 
 
 def split_proof(data: bytes, *, subject: str) -> tuple[list[str], bytes]:
-    """Split a proof's text at the first blank line: lines before it, checkpoint after it.
+    """Split a proof or witness request at its first blank line: lines before it, bytes after it.
 
     Raises:
         DecodeError: There is no blank line, or non-ASCII bytes before it.
@@ -99,7 +99,7 @@ def split_proof(data: bytes, *, subject: str) -> tuple[list[str], bytes]:
 
 
 def decode_hashes(lines: list[str], *, subject: str) -> tuple[bytes, ...]:
-    """Read a proof's hashes: one base64 hash of 32 bytes from each line.
+    """Decode the hashes of a proof, 32 bytes each, from lines of base64.
 
     Raises:
         DecodeError: A line is not such a hash, or there are too many lines.

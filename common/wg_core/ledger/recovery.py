@@ -1,8 +1,8 @@
 """Succession of logs: a new log under a new origin that inherits the spending of a lost one.
 
 After a signing key is lost or stolen, the first entry of the new log carries the old log's last
-checkpoint and the spending of every lineage, so that a compromise gives nobody a fresh budget. All
-entries of the old log count, even those that a thief may have added, which only reduces the budget.
+checkpoint and the spending of every lineage, so that a theft does not renew any budget. All entries
+of the old log count, even those that a thief may have added: they only reduce the budget.
 """
 
 from contextlib import closing
@@ -18,11 +18,11 @@ from wg_core.ledger.state import LedgerState
 
 
 def read_predecessor(path: Path, reason: str) -> Predecessor:
-    """Read a lost log that a new log will replace, from a file, an export, or a home.
+    """Read and verify the log that a new log will replace, from a file, an export, or a home.
 
     Args:
-        path: File or folder; the newest copy that the witness has seen.
-        reason: Reason for giving up the log; goes to the new log.
+        path: File or folder with the newest copy that the witness has seen.
+        reason: Reason for giving up the old log, recorded on the new one.
 
     Raises:
         VerificationError: The log is not valid; restore a valid copy, or the last export.
@@ -41,14 +41,14 @@ def read_predecessor(path: Path, reason: str) -> Predecessor:
 
 
 def verify_succession(new_log: LedgerState, old_log: VerifiedLog) -> None:
-    """Verify that a log inherited all spending of its predecessor.
+    """Verify that a new log names its predecessor, and took over all its privacy spending.
 
     Args:
         new_log: State of the new log, or of its first entry alone.
         old_log: Complete history of the predecessor.
 
     Raises:
-        VerificationError: The new log names another predecessor, an older state, or less spending.
+        VerificationError: The new log names another predecessor, checkpoint or spending.
     """
     genesis = new_log.genesis
     predecessor = genesis.predecessor if genesis else None

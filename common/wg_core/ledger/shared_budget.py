@@ -1,9 +1,9 @@
 """Location of a home's ledger: the home itself, or another home of the same plant.
 
 A plant that joins two servers, for example one for images and one for sensor windows, has two
-homes. Both data sets contain the same parts, so they share one budget: instead of a ledger the
+homes. If both data sets are about the same parts, they share one budget: instead of a ledger the
 second home holds ``budget-of.json``, which names the home whose ledger, ledger key and site secret
-it uses, and records the ledger's origin and key as its own server knows them.
+it uses, and records the ledger's origin and key as the second home's server knows them.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedBudget:
-    """Reference to another home's ledger, whose budget a home draws on.
+    """Reference from a home to another home's ledger, whose budget pays for both homes' releases.
 
     Attributes:
         home: Absolute path of the home that holds the ledger.
@@ -39,7 +39,7 @@ class SharedBudget:
 
 
 def read_shared_budget(home: Path) -> SharedBudget | None:
-    """Read which other home's budget a home draws on; None: the home has its own ledger.
+    """Return a home's reference to another home's ledger; None if it has its own ledger.
 
     Raises:
         ConfigError: The file cannot be read.
@@ -50,12 +50,12 @@ def read_shared_budget(home: Path) -> SharedBudget | None:
 
 
 def write_shared_budget(home: Path, budget: SharedBudget) -> None:
-    """Make a home draw on another home's budget."""
+    """Write a home's reference to another home's ledger, whose budget it then uses."""
     atomic.write_bytes(home / REFERENCE_FILE, canonical.encode(budget), mode=atomic.PRIVATE_MODE)
 
 
 def ledger_home(home: Path) -> Path:
-    """Return the home that holds a home's ledger.
+    """Return the home that holds a home's ledger: itself, or the one that it refers to.
 
     Raises:
         ConfigError: ``budget-of.json`` names a home that does not exist or has no ledger itself.
@@ -76,5 +76,5 @@ def ledger_home(home: Path) -> Path:
 
 
 def ledger_file(home: Path) -> Path:
-    """Return the path of a home's ledger, in whichever home it lies."""
+    """Return the path of a home's ledger, in this home or in the one that it refers to."""
     return ledger_home(home) / LEDGER_FILE

@@ -1,7 +1,7 @@
 """Sources of a log's bytes: a ledger file or an export. The log itself is not verified here.
 
 A source (``LedgerFile`` or ``ExportReader``) only checks what is specific to its kind of file:
-released bytes and pages of a database, manifest and sections of an export.
+pages and released bytes of a database, manifest and sections of an export.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class LogSource(Protocol):
         """Return the log's signed checkpoints, by size."""
 
     def check_remaining_parts(self, state: LedgerState, heads: int) -> None:
-        """Check the other parts of the ledger file or export, after all entries were read."""
+        """Check the file's parts beside entries and checkpoints, after all entries were read."""
 
     def close(self) -> None:
         """Close the ledger file or export."""
@@ -47,7 +47,7 @@ def open_source(path: Path) -> LogSource:
 
 
 def read_site_and_origin(source: LogSource) -> tuple[str, str]:
-    """Return site and origin from a log's first entry, without verifying them.
+    """Return site name and origin from a log's first entry, without verifying them.
 
     Raises:
         DecodeError: The first entry is not a genesis entry.

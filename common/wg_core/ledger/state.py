@@ -1,10 +1,10 @@
-"""State of a log after its entries so far, computed by the writer and by every verifier alike.
+"""State of a log after its entries so far, computed in the same way by writers and verifiers.
 
-``LedgerState.apply_entry`` takes the bytes of the next entry and refuses it unless it follows from
-all previous entries: index, hash chain, origin, key, lineage and its cap, arithmetic of the budget,
-one release per charge. The writer applies an entry before committing it, so it cannot write an
-entry that a verifier would refuse. ``apply_entry`` neither converts budgets to epsilon (slow; see
-``LineageState.events`` and the callers) nor checks signatures of checkpoints.
+``LedgerState.apply_entry`` takes the bytes of the next entry and refuses it unless it is consistent
+with all previous entries: index, hash chain, origin, key, lineage and its cap, arithmetic of the
+budget, one release per charge. The writer applies an entry before committing it, so it cannot write
+an entry that a verifier would refuse. ``apply_entry`` does not compute epsilon, which is slow, and
+does not check the signatures of checkpoints; its callers do.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ ROTATIONS_LIMIT = 1024  # Most ROTATION entries of a log: every checkpoint is co
 
 @dataclass(frozen=True, slots=True)
 class KeyPeriod:
-    """Signing key of a log, with the first log size whose checkpoint it signs."""
+    """Signing key of a log (raw public key), with the first log size at which it signs."""
 
     from_size: int
     public_key: bytes
@@ -50,13 +50,13 @@ class KeyPeriod:
 
 @dataclass(frozen=True, slots=True)
 class WitnessKey:
-    """Key of a witness, enrolled from an entry on.
+    """Key of a witness that is enrolled on a log.
 
     Attributes:
         name: Key name of the witness.
         public_key: Raw public key.
         seq: Index of the entry that enrols the key.
-        previous_key: Previous key, which signed for this one; empty: the log alone vouches for it.
+        previous_key: Raw previous key, which signed a hand-over to this one; empty if none did.
     """
 
     name: str
@@ -66,7 +66,7 @@ class WitnessKey:
 
 
 class LedgerState:
-    """State of a log after its entries so far; an empty log begins with a genesis entry."""
+    """State of a log after its entries so far; the first entry must be a genesis entry."""
 
     def __init__(self) -> None:
         self.origin = ""
@@ -115,7 +115,7 @@ class LedgerState:
         self._key_id = notes.key_ids(self.origin, notes.LOG_ROLE, key)[0].hex()
 
     def keys_at(self, size: int) -> list[bytes]:
-        """Return the keys that may sign a checkpoint of ``size``: two right after a rotation."""
+        """Return the raw keys that may sign a checkpoint of a size; two right after a rotation."""
         valid = [
             period.public_key
             for index, period in enumerate(self.keys)
@@ -125,11 +125,11 @@ class LedgerState:
         return valid[-2:]
 
     def witness_keys(self, name: str) -> list[bytes]:
-        """Return the keys of a witness, newest first."""
+        """Return the raw public keys of a witness, newest first; none if it is not enrolled."""
         return [w.public_key for w in reversed(self.witnesses) if w.name == name]
 
     def lineage(self, identifier: str) -> LineageState:
-        """Return a budget lineage by ID, following merges; ``VerificationError`` if unknown."""
+        """Return the lineage with an ID or that it was merged into; else ``VerificationError``."""
         name = identifier
         while identifier in self._alias:
             identifier = self._alias[identifier]
@@ -140,11 +140,11 @@ class LedgerState:
         return self.lineages[identifier]
 
     def charge_of_request(self, dataset: str, request_id: str) -> ChargeState | None:
-        """Return the charge of a request, given by the request's id."""
+        """Return the charge of a request on a data set, by the request's id; None if none."""
         return self._by_request.get((dataset, request_id))
 
     def charge_with_fingerprint(self, fingerprint: str) -> ChargeState | None:
-        """Return the newest charge with the same data, mechanism and guarantee."""
+        """Return the newest charge with a fingerprint of data, cost and mechanism; None if none."""
         return self._by_fingerprint.get(fingerprint)
 
     def open_charges(self) -> list[ChargeState]:
@@ -155,7 +155,7 @@ class LedgerState:
         """Apply the log's next entry. After an error the state must not be used any more.
 
         Raises:
-            VerificationError: The entry does not follow from the log; the message names its index.
+            VerificationError: The entry contradicts earlier ones; the message names its index.
         """
         try:
             entry = entries.decode(data, subject=f"entry {self.size}")
@@ -256,7 +256,7 @@ class LedgerState:
         self.datasets[entry.name] = entry
 
     def _find_lineage(self, entry: Dataset) -> LineageState:
-        """Return the lineage of a data set's entry; earlier lineages of the data must be merged."""
+        """Return the lineage that a DATASET entry names or founds, unless it evades a budget."""
         bound = self.lineages_of_dataset(entry.name, entry.commitment)
         new = entries.lineage_id(self.origin, self.size)
         if entry.lineage == new:
@@ -283,7 +283,7 @@ class LedgerState:
     def lineages_of_dataset(self, name: str, commitment: str) -> list[LineageState]:
         """Return the lineages that a data set belongs to, by name or by content, oldest first.
 
-        If there are two, both have paid for these data, and the entry must merge them.
+        If there are two, both have paid for these data, and the data set's entry must merge them.
         """
         keys = (f"name {name}", commitment)
         ids = {self.lineage(self._owners[key]).id for key in keys if key in self._owners}
@@ -425,7 +425,7 @@ def verify_rotation_signatures(entry: Rotation, old_key: bytes) -> None:
 
     Raises:
         DecodeError: The new key is malformed.
-        VerificationError: It lacks an algorithm of the old key, or a signature is not valid.
+        VerificationError: The new key lacks an algorithm of the old, or a signature is invalid.
     """
     old = signing.public_from_bytes(old_key)
     new = signing.public_from_hex(entry.new_key, subject="new key")

@@ -1,8 +1,7 @@
-"""Statements of a charge: guarantee, mechanism, implementation, use, and budget.
+"""Parts of a charge entry: guarantee, mechanism, implementation, use, and state of the budget.
 
-The fields follow the OpenDP Deployments Registry schema and the layers of NIST SP 800-226:
-guarantee, mechanism, implementation, use, state. None depends on private data. The meaning of a
-field never changes (``entries``).
+The fields follow the OpenDP Deployments Registry schema and the layers of NIST SP 800-226. None
+depends on private data. The meaning of a field never changes (``entries``).
 """
 
 from dataclasses import dataclass
@@ -29,9 +28,9 @@ class Guarantee(grammar.TextRecord):
     Attributes:
         unit: Privacy unit that may be added or removed.
         adjacency: Neighbouring relation: ``add-remove`` or ``replace-one``.
-        variant: Variant of differential privacy.
-        records_per_unit: Rule for units with several records.
-        unprotected: Quantities treated as public.
+        variant: Variant of differential privacy, in words.
+        records_per_unit: Rule for units with several records, in words.
+        unprotected: Quantities that are treated as public, in words.
         labels: Public label domain.
     """
 
@@ -45,7 +44,7 @@ class Guarantee(grammar.TextRecord):
 
 @dataclass(frozen=True, slots=True)
 class BlockShare(grammar.TextRecord):
-    """Block of a joint release: name, number of integers, public weight."""
+    """Part of a released vector, such as counts: name, number of integers, public weight."""
 
     name: grammar.Identifier
     length: Count
@@ -54,12 +53,12 @@ class BlockShare(grammar.TextRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mechanism:
-    """Noise mechanism, with every quantity that the guarantee's arithmetic needs.
+    """Noise mechanism of a release, with every number that determines its privacy cost.
 
     Attributes:
-        name: Name of the mechanism.
+        name: Name of the mechanism, one of ``MECHANISMS``.
         encoder: SHA-256 of the public feature encoder, hex; empty: no encoder.
-        blocks: Blocks and weights of a joint release.
+        blocks: Blocks of the released vector, with their weights.
         bits: Resolution of the grid: ``2^bits`` steps per clip radius.
         clip_radius: Clip radius R, decimal string.
         dimension: Number of features.
@@ -67,7 +66,7 @@ class Mechanism:
         sigma: Standard deviation of the noise in grid units, ``float.hex`` or decimal string.
         rho: Zero-concentrated DP parameter ``mu^2 / 2``, decimal string.
         accountant: Accountant and version used for the conversion to (epsilon, delta).
-        subsampling: ``none``, or the sampler.
+        subsampling: Subsampling of records: ``none``, or the sampler.
     """
 
     name: grammar.Phrase
@@ -91,7 +90,7 @@ class Mechanism:
 
     @property
     def statistics(self) -> ReleaseKind:
-        """Kind of release (class or machine statistics, or gradients), by the mechanism's name."""
+        """Kind of release, from the mechanism's name; class statistics if the name is unknown."""
         return next(
             (kind for kind, name in MECHANISMS.items() if name == self.name), CLASS_STATISTICS
         )
@@ -107,15 +106,15 @@ class Library(grammar.TextRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Implementation(grammar.TextRecord):
-    """Program that made the release, as its charge states it.
+    """Program that makes a release, as its charge states it.
 
     Attributes:
         software: Program and version.
         code_sha256: SHA-256 over the installed code, hex, as printed by ``wg-audit digest``.
         libraries: Libraries that the guarantee depends on.
-        randomness: Source of randomness.
-        floating_point: Measure against floating-point attacks.
-        timing: Measure against timing attacks.
+        randomness: Source of randomness of the noise.
+        floating_point: Safeguard against floating-point attacks.
+        timing: Safeguard against timing attacks.
     """
 
     software: grammar.Software
@@ -128,7 +127,7 @@ class Implementation(grammar.TextRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use(grammar.TextRecord):
-    """Use of the release: purpose, recipient and post-processing."""
+    """Use of a release: purpose, recipient and post-processing."""
 
     purpose: grammar.Sentence
     recipient: grammar.Name
@@ -137,18 +136,18 @@ class Use(grammar.TextRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetState:
-    """Budget of the lineage before and after a charge.
+    """State of a lineage's budget before and after a charge.
 
     Attributes:
         cap_epsilon: Cap on the composed epsilon, decimal string.
-        cap_delta: Delta at which all epsilons here are given, decimal string.
-        refresh_rule: Rule by which the budget is renewed.
-        charges_before: Number of charges before this one.
-        mu_squared_before: Sum of mu^2 of all charges before, units of 2^-40, integer string.
+        cap_delta: Delta of the cap and of the composed epsilons below, decimal string.
+        refresh_rule: Rule by which the budget is renewed: always ``never``.
+        charges_before: Number of earlier charges.
+        mu_squared_before: Sum of mu^2 of earlier charges, units of 2^-40, integer string.
         mu_squared_after: Sum of mu^2 with this charge, units of 2^-40, integer string.
-        epsilon_before: Composed epsilon of all charges before, decimal string, rounded up.
+        epsilon_before: Composed epsilon of earlier charges, decimal string, rounded up.
         epsilon_after: Composed epsilon with this charge, decimal string, rounded up.
-        anchored_size: Size of the newest cosigned checkpoint; zero if there is none.
+        anchored_size: Log size of the newest cosigned checkpoint; 0 if there is none.
         anchored_root: Root of that checkpoint, hex; empty if there is none.
     """
 

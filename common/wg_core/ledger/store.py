@@ -1,10 +1,10 @@
-"""The ledger: log of charges and releases, with the budgets that they draw on.
+"""Ledger: log of charges and releases, with the budgets that pay for them.
 
-Order of steps for a release: ``charge`` → sample → ``record_release`` (entry and outbox bytes in
-one transaction) → ``countersign`` → send ``released_bytes`` with ``inclusion_proof``. After a crash
-between charge and release the charge is open, and the same request completes it, since nothing was
-written or sent. After a crash following the release the stored bytes are sent again. A charge is
-never refunded.
+Order of steps for a release: ``charge`` → draw noise → ``record_release`` (entry and released bytes
+in one transaction) → ``request_cosignature`` → send ``released_bytes`` with ``inclusion_proof``.
+After a crash between charge and release the charge is open, and repeating the request completes it,
+since nothing was stored or sent. After a crash that follows the release the stored bytes are sent
+again. A charge is never refunded.
 """
 
 import functools
@@ -26,7 +26,7 @@ from wg_core.privacy.events import PrivacyEvent
 from wg_core.wire import canonical
 from wg_core.wire.data_sheet import DataSheet
 
-Accountant = Callable[[tuple[PrivacyEvent, ...], float], float]
+Accountant = Callable[[tuple[PrivacyEvent, ...], float], float]  # (events, delta) to epsilon
 
 _ROUND_UP_CONTEXT = Context(prec=12, rounding=ROUND_CEILING)
 
@@ -40,9 +40,9 @@ class DatasetRecord:
         commitment: Keyed commitment to the content (``commitment.commit``), hex.
         cap_epsilon: Cap on the composed epsilon, decimal string.
         cap_delta: Delta at which the cap holds, decimal string.
-        lineage: Name of a registered data set that this one continues; empty if its own name or
-            content implies that, or if it is new.
-        inherits: Further registered data sets whose records it contains: their spending is added.
+        lineage: Name of a registered data set whose budget this one continues; empty if its own
+            name or content is registered, or if it is new.
+        inherits: Names of further registered data sets that it contains; their spending is added.
     """
 
     name: str
@@ -55,14 +55,13 @@ class DatasetRecord:
 
 @dataclass(frozen=True, slots=True)
 class ChargeRecord:
-    """Charge for one release, as it stands on the ledger.
+    """Charge for one release on the ledger.
 
     Attributes:
         seq: Index of the charge entry.
         request_id: Id of the request.
-        is_open: True if the release is still to be made; if not, ``Ledger.released_bytes`` has the
-            bytes.
-        is_new: True if this call charged the budget.
+        is_open: True if the release is not made yet; if False, ``Ledger.released_bytes`` has it.
+        is_new: True if the call that returned this object charged the budget.
     """
 
     seq: int
@@ -73,7 +72,7 @@ class ChargeRecord:
 
 @dataclass(frozen=True, slots=True)
 class LedgerRelease:
-    """Release on the ledger: index of its entry and of its charge, hash of its bytes."""
+    """Release on the ledger: indices of its entry and of its charge's, SHA-256 of its bytes."""
 
     seq: int
     charge: int
@@ -86,8 +85,8 @@ class Spending:
 
     Attributes:
         dataset: Name of the data set.
-        lineage: Id of the lineage.
-        events: All charges, composed to one event.
+        lineage: ID of the lineage.
+        events: All charges of the lineage, composed to one event; empty without charges.
         charges: Number of charges.
         charges_without_release: Number of charges without a release.
         epsilon: Composed epsilon at ``cap_delta``.
@@ -128,7 +127,7 @@ class Ledger(CosignedLog):
     def find_charge(
         self, dataset: str, *, request_id: str | None = None, fingerprint: str | None = None
     ) -> ChargeRecord | None:
-        """Return the charge with a request's id, or else with a given fingerprint, if any."""
+        """Return the charge with a request's id, else with a fingerprint; None if there is none."""
         state = self._state
         charge_state: ChargeState | None = None
         if request_id is not None:
@@ -142,7 +141,7 @@ class Ledger(CosignedLog):
         )
 
     def read_spending(self, dataset: str) -> Spending:
-        """Return the spending of a data set's lineage.
+        """Return the privacy spending of a data set's lineage.
 
         Raises:
             ConfigError: The data set is not registered.
@@ -163,7 +162,7 @@ class Ledger(CosignedLog):
         )
 
     def released_bytes(self, charge: int | str) -> bytes | None:
-        """Return the released bytes of a charge, given by its index or request; None if it is open.
+        """Return the released bytes of a charge, by its index or request id; None if not released.
 
         Raises:
             VerificationError: The stored bytes are not those of the RELEASE entry.
@@ -190,11 +189,11 @@ class Ledger(CosignedLog):
         return LedgerRelease(charge_state.release, charge_state.seq, charge_state.payload_sha256)
 
     def register_dataset(self, dataset: DatasetRecord) -> int:
-        """Register a data set, or record that its content changed. Idempotent.
+        """Register a data set, or record that its content changed, unless that is recorded already.
 
-        Data of a registered name or content belong to that lineage, with all that it spent: a new
-        name does not create a new budget. If name and content belong to two lineages, these are
-        merged, and the spending of both counts.
+        A data set whose name or content is registered belongs to that lineage, with all that was
+        spent: a new name does not create a new budget. If name and content belong to two lineages,
+        these are merged, and the spending of both counts.
 
         Returns:
             Index of the data set's newest entry.
@@ -241,16 +240,16 @@ class Ledger(CosignedLog):
             return self._append(entry)
 
     def charge(self, request: ChargeRequest) -> ChargeRecord:
-        """Charge a budget for one release, before noise is drawn. Idempotent.
+        """Charge a budget for one release, before noise is drawn.
 
-        A repeated request, or a request for the same release of the same data, gets the existing
-        charge: with its release, or open if a crash prevented the release.
+        A repeated request, or a request for the same release of the same data, is not charged
+        again: the existing charge is returned, which is open if a crash prevented the release.
 
         Raises:
             BudgetExceeded: The cap of the lineage does not allow the charge; nothing is written.
-            RefusedError: The request id was charged for another release and left open.
+            RefusedError: An open charge for another release has the same request id.
             ConfigError: The data set is not registered, its budget protects another unit, or the
-                ledger cannot be written.
+                ledger was opened for reading.
         """
         self.accountant((), 0.5)  # loads the accountant before the lock is taken
         with self._write_lock() as state:
@@ -282,12 +281,12 @@ class Ledger(CosignedLog):
         return ChargeRecord(seq, request.request_id, is_open=True, is_new=True)
 
     def record_release(self, charge: int, payload: bytes) -> LedgerRelease:
-        """Record the bytes of a charge's single release on the ledger and in the outbox.
+        """Store the bytes of a charge's only release, and record their hash on the ledger.
 
         Raises:
             RefusedError: The charge already has another release, which must be sent
                 (``released_bytes``).
-            ConfigError: The charge does not exist, or the ledger cannot be written.
+            ConfigError: The charge does not exist, or the ledger was opened for reading.
         """
         digest = canonical.sha256_hex(payload)
         with self._write_lock() as state:
@@ -327,7 +326,7 @@ class Ledger(CosignedLog):
             return self._append(make_entry(head=self._new_header(entries.DECISION)))
 
     def record_reuse(self, charge: int, entry: Use) -> int | None:
-        """Record a further use of a release; return the entry's index, or None if it is recorded.
+        """Record a further use of a release; return the entry's index, or None if already recorded.
 
         Raises:
             VerificationError: The charge has no release.
@@ -457,12 +456,12 @@ class Ledger(CosignedLog):
 
 
 def check_privacy_unit(dataset: str, unit: str, units: Collection[str]) -> None:
-    """Check that a budget is spent on the same privacy unit as its earlier charges.
+    """Check that a charge protects the same privacy unit as the budget's earlier charges.
 
-    A mixed budget would protect neither unit: a part may have many records.
+    A budget spent on two kinds of units would protect neither: a part may have many records.
 
     Raises:
-        ConfigError: The unit differs.
+        ConfigError: Earlier charges protect another unit.
     """
     if not units or unit in units:
         return
@@ -476,7 +475,7 @@ def check_privacy_unit(dataset: str, unit: str, units: Collection[str]) -> None:
 
 
 def round_up_decimal(value: float) -> str:
-    """Return a number as decimal string of 12 digits, rounded up."""
+    """Return a number as a decimal string of at most 12 digits, rounded up."""
     return format(
         _ROUND_UP_CONTEXT.create_decimal(Decimal(value)).normalize(_ROUND_UP_CONTEXT), "f"
     )

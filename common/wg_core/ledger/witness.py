@@ -1,11 +1,11 @@
 """Rules of a witness (c2sp.org/tlog-witness, ``add-checkpoint``), as pure functions.
 
 A witness remembers one checkpoint of each log, the largest that it cosigned, and cosigns only
-checkpoints that provably extend it. ``cosign_extension`` takes that state and returns the new one;
-the caller reads, calls and stores in one transaction. A signed checkpoint that contradicts the
-state is kept as evidence: two signed, inconsistent heads prove that the log has two histories.
+checkpoints that provably extend it. ``cosign_extension`` takes this state and returns the new one;
+its caller must read the old state and store the new one in a single transaction. A signed
+checkpoint that contradicts the state is kept as evidence that the log has two histories.
 
-Not guaranteed: that the witness's own state was not rolled back.
+Not guaranteed: that the witness's own state was not replaced by an older copy.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from wg_core.wire.signing import PrivateKey, PublicKey
 
 AskWitness = Callable[[bytes], bytes]
 """Function from an ``add-checkpoint`` body to cosignature lines; may raise ``WitnessRefused``."""
-SIZE_CONTENT_TYPE = "text/x.tlog.size"
+SIZE_CONTENT_TYPE = "text/x.tlog.size"  # Of a reply 409, whose body is the size cosigned last
 UNCOSIGNED_LIMIT = 16
 """Most checkpoints of one log that left in files and wait for a cosignature."""
 CONTRADICTION_STATUSES = (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
-"""Statuses by which a witness says that the log does not extend the checkpoint it saw."""
+"""HTTP statuses of a witness for a log that does not extend the checkpoint cosigned last."""
 _HEADS_LIMIT = 64
 REQUEST_LIMIT = 136 << 10
 _SIZE_BODY = re.compile(rb"(0|[1-9][0-9]{0,18})\n")
@@ -42,8 +42,8 @@ class WitnessRefused(PeerError):
 
     Attributes:
         status: HTTP status of the refusal.
-        size: Size that the witness saw last, if stated with status 409.
-        body: Body of the HTTP answer.
+        size: Log size that the witness cosigned last, if it is stated, with status 409.
+        body: Body of the HTTP reply.
     """
 
     code = "witness"
@@ -71,10 +71,10 @@ class WitnessFork(WitnessRefused):
 
 @dataclass(frozen=True, slots=True)
 class ForkEvidence:
-    """Evidence of two histories of a log: two signed checkpoints that do not extend each other.
+    """Evidence of two histories of a log: two signed checkpoints that contradict each other.
 
-    With equal sizes the two roots alone are the proof. With different sizes the evidence is that
-    the log failed to give a consistency proof.
+    If they have equal sizes, their roots prove the contradiction. If not, there only was no valid
+    consistency proof between them.
     """
 
     earlier: bytes
@@ -83,7 +83,7 @@ class ForkEvidence:
 
 @dataclass(frozen=True, slots=True)
 class WitnessState:
-    """State of a witness about one log: the largest checkpoint it cosigned, as a signed note."""
+    """State of a witness for one log: the largest checkpoint it cosigned, as a signed note."""
 
     checkpoint: bytes
 
@@ -95,14 +95,14 @@ class WitnessState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WitnessRequest:
-    """Body of an ``add-checkpoint`` request: old size, consistency proof, new checkpoint."""
+    """Request to cosign: size cosigned last, consistency proof from it, and new checkpoint."""
 
     old_size: int
     path: tuple[bytes, ...]
     note: Note
 
     def encode_preamble(self) -> bytes:
-        """Return the request body's lines before the checkpoint, including the blank line."""
+        """Return the request body up to the checkpoint, including the blank line before it."""
         hashes = "".join(f"{notes.encode_base64(x)}\n" for x in self.path)
         return f"old {self.old_size}\n{hashes}\n".encode()
 
@@ -135,12 +135,12 @@ def decode_request(data: bytes) -> WitnessRequest:
 
 
 def requests_in_proof(decoded_proof: Proof) -> tuple[WitnessRequest, ...]:
-    """Return the ``add-checkpoint`` requests carried by a proof from a site without a network.
+    """Return the witness requests in the extra data of a proof from a site without a network.
 
-    All are for the proof's checkpoint; each starts from another old size.
+    All ask to cosign the proof's checkpoint; each starts from another old size.
 
     Raises:
-        DecodeError: The proof carries no requests (it was cosigned elsewhere), or other data.
+        DecodeError: The proof has no extra data (it is cosigned already), or other data.
     """
     subject = "proof: extra data"
     if not decoded_proof.extra:
@@ -153,7 +153,7 @@ def requests_in_proof(decoded_proof: Proof) -> tuple[WitnessRequest, ...]:
 
 
 class KnownLog(NamedTuple):
-    """Log known to a witness: its origin, and the key that the witness trusts for it."""
+    """Log known to a witness: its origin, and the public key that must have signed it."""
 
     origin: str
     key: PublicKey
@@ -178,14 +178,14 @@ def cosign_extension(
 
     Args:
         state: State of the witness about this log; ``None`` if it never cosigned the log.
-        request: Body of ``add-checkpoint``.
-        log: The log that the caller is known to own.
+        request: Body of the ``add-checkpoint`` request.
+        log: Log that the sender of the request owns.
         witness: Name and key that cosign.
         current_time: Unix time in seconds, by the witness's clock.
 
     Raises:
         WitnessRefused: The request is refused with HTTP status 400, 403, 404, 409 or 422.
-        WitnessFork: The log contradicts itself; the error carries evidence to keep.
+        WitnessFork: The checkpoint contradicts the state; the error has the evidence.
     """
     origin, log_key = log
     checkpoint_request, head = _verified_request(request, origin, log_key)
@@ -247,7 +247,7 @@ def _verified_request(
 def cosign_again(
     state: WitnessState, *, witness_name: str, witness_key: PrivateKey, current_time: int
 ) -> WitnessAnswer:
-    """Cosign the newest known checkpoint at a new time, since no larger one was seen."""
+    """Cosign the remembered checkpoint again at a new time, to state that none larger was seen."""
     head, note = checkpoints.decode(state.checkpoint, subject="remembered checkpoint")
     log_note = Note(note.text, tuple(x for x in note.signatures if x.name == head.origin))
     return _cosigned_answer(log_note, witness_name, witness_key, current_time)
@@ -257,7 +257,7 @@ def read_reply(status: int, body: bytes) -> bytes:
     """Return the cosignature lines in a witness's HTTP answer.
 
     Raises:
-        WitnessRefused: The witness did not cosign; after a 409, ``size`` is the size it saw last.
+        WitnessRefused: The witness did not cosign; status 409 states the size it cosigned last.
     """
     if status == HTTPStatus.OK:
         return body

@@ -1,4 +1,4 @@
-"""Composed (epsilon, delta) cost of events, by dp-accounting's privacy loss distributions.
+"""Composed (epsilon, delta) cost of privacy events, by dp-accounting's loss distributions.
 
 The neighbouring relation is always adding or removing one privacy unit. All Gaussians compose to
 one Gaussian with the summed ``mu^2`` (exact: Dong, Roth and Su 2022), so that accounting for a
@@ -23,17 +23,17 @@ _MU_LIMIT = 150.0
 _RELEASES_LIMIT = 1 << 20
 
 _CACHE_LOCK = threading.Lock()
-"""Lock under which concurrent equal questions wait for the first result, then cached."""
+"""Lock that makes concurrent calls wait for the first, whose result is then in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventCost:
-    """Epsilon of one more privacy event at a given delta, alone and with earlier events.
+    """Epsilon, at a given delta, of a privacy event that follows earlier ones.
 
     Attributes:
         alone: Epsilon of the event by itself.
-        before: Epsilon of all earlier events.
-        after: Epsilon of all earlier events and this one.
+        before: Composed epsilon of all earlier events.
+        after: Composed epsilon of all earlier events and this one.
     """
 
     alone: float
@@ -71,8 +71,8 @@ def composed_epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
 def best_guess_accuracy(events: Sequence[PrivacyEvent]) -> float:
     """Return the largest probability, at even prior odds, of guessing a unit's membership.
 
-    This is ``(1 + delta) / 2`` at epsilon 0, where delta is the total variation between releases
-    with and without the unit: no test does better (Le Cam). Without events it is one half.
+    This is ``(1 + d) / 2``, with d the delta at epsilon 0: the total variation distance between the
+    releases with and without the unit (Le Cam). Without events it is one half.
     """
     total = total_mu_squared(events)
     if not total:
@@ -83,13 +83,13 @@ def best_guess_accuracy(events: Sequence[PrivacyEvent]) -> float:
 
 @functools.lru_cache(maxsize=256)
 def _epsilon_of_total(total: Fraction, delta: float) -> float:
-    """Return the epsilon of a summed ``mu^2``, cached because each charge asks twice."""
+    """Return the epsilon of a summed ``mu^2``; cached, since each charge needs it twice."""
     accountant = _accountant(total)
     return math.inf if accountant is None else float(accountant.get_epsilon(delta))
 
 
 def _accountant(total: Fraction) -> Any:
-    """Return the accountant of a summed ``mu^2``; None if mu exceeds the limit."""
+    """Return a ``PLDAccountant`` of a Gaussian with summed ``mu^2``; None if mu is over 150."""
     # Interval of privacy losses; with connected dots the error is of second order in it.
     discretisation = 2e-4
     mu = math.sqrt(total)
@@ -120,7 +120,7 @@ def event_cost(
 def releases_left(
     earlier_events: Sequence[PrivacyEvent], event: PrivacyEvent, cap_epsilon: float, delta: float
 ) -> int:
-    """Return how many releases with a given privacy event fit under a cap, at most 2^20."""
+    """Return how many more releases with a given privacy event fit under a cap, at most 2^20."""
 
     def fits(count: int) -> bool:
         return composed_epsilon([*earlier_events, repeat_event(event, count)], delta) <= cap_epsilon
@@ -137,5 +137,5 @@ def releases_left(
 
 
 def repeat_event(event: PrivacyEvent, count: int) -> PrivacyEvent:
-    """Return one privacy event with the cost of ``count`` times ``event``."""
+    """Return one privacy event with the composed cost of ``count`` equal ones."""
     return PrivacyEvent(mechanism="gaussian", mu_squared=str(int(event.mu_squared) * count))

@@ -17,7 +17,7 @@ EPSILON_LIMIT = 1e4  # Largest epsilon that is computed; larger values are meani
 
 
 def gaussian_delta(mu: float, epsilon: float) -> float:
-    """Return the exact delta of a mu-GDP Gaussian mechanism at ``epsilon``; both non-negative."""
+    """Return the exact delta of a Gaussian mechanism with ``mu`` >= 0, at an ``epsilon`` >= 0."""
     from scipy.special import erfcx, ndtr
 
     _check_in_range(mu >= 0, "mu", mu)
@@ -33,14 +33,14 @@ def gaussian_delta(mu: float, epsilon: float) -> float:
 
 
 def gaussian_epsilon(mu: float, delta: float) -> float:
-    """Return the smallest epsilon at which a mu-GDP Gaussian mechanism has at most ``delta``.
+    """Return the smallest epsilon at which a Gaussian mechanism is (epsilon, delta)-DP.
 
     Args:
         mu: Sensitivity divided by standard deviation, non-negative.
         delta: Delta in (0, 1).
 
     Returns:
-        Epsilon, rounded up; ``inf`` above ``EPSILON_LIMIT``.
+        Epsilon, rounded up; infinity above ``EPSILON_LIMIT``.
     """
     check_delta(delta)
     _check_in_range(mu >= 0, "mu", mu)
@@ -90,7 +90,7 @@ _ROOT2 = math.sqrt(2)
 def _bisect_last_true(
     predicate: Callable[[float], bool], low: float, high: float
 ) -> tuple[float, float]:
-    """Return the pair of adjacent floats at which ``predicate`` turns false, found by bisection."""
+    """Return two adjacent floats in [low, high], of which only the first fulfils ``predicate``."""
     while True:
         middle = (low + high) / 2
         if not low < middle < high:

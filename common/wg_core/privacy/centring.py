@@ -1,24 +1,24 @@
-"""Centres of class sums, as a public function of the integers released first.
+"""Centres of class sums, computed from the first, already noisy part of a release.
 
 Features of one site lie around the site's own mean, which makes up most of their norm and does not
-distinguish classes. So a release spends a part of its budget on counts and on the sum over all
-records, and then sums the deviations of records from a centre C, clipped to a smaller radius r: the
-noise is proportional to r, not to the clip radius S of features (docs/centred-release.md).
+distinguish classes. So a release first spends a part of its budget on counts and on the sum over
+all records. Then it sums the deviations of records from a centre C, clipped to a smaller radius r:
+the noise is proportional to r, not to the clip radius S of features (docs/centred-release.md).
 
 The length L of the site's mean is estimated from the length of the released sum, corrected for the
 noise in its square, divided by the number of records. That number is a weighted mean of two
 estimates, with inverse variances as weights: the released counts, and the number that follows if
-the site's mean is ``TYPICAL_LENGTH`` clip radii long. Then ``r^2 = S^2 - L^2``, which for records
-on the sphere is the mean squared distance from their mean. C has the direction of the released sum,
-and its length is L times the expected cosine between released and true sum, so that it is near the
+the site's mean has the typical length of .8 clip radii. Then ``r^2 = S^2 - L^2``, which for records
+of norm S is the mean squared distance from their mean. C has the direction of the released sum, and
+its length is L times the expected cosine between released and true sum, so that it is near the
 origin if the sum is mostly noise.
 
 *Guarantee.* None is needed: C, r and the weight of the sums depend only on released integers and
 public numbers, so they cost no privacy, and the sensitivity holds whatever their values
 (``schema``). All arithmetic is exact, on integers and fractions: plant, server and auditor compute
 the same centre on every machine. Edge cases: a released sum no longer than its noise gives C = 0
-and r = S, a release about the origin; a number of records that is too small, or negative, gives the
-largest allowed L, ``LARGEST_LENGTH``, so that r is at least .34 S.
+and r = S, as without centring; a number of records that is too small, or negative, gives the
+largest allowed L, 15/16 of S, so that r is at least .34 S.
 """
 
 import math
@@ -40,12 +40,12 @@ LARGEST_LENGTH = Fraction(15, 16)  # Largest length assumed for a site's mean, c
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Centre:
-    """Point about which the sums of a release are taken.
+    """Point from which the deviations in a release's class sums are measured.
 
     Attributes:
         point: Centre C, int64 ``[d]``, grid units.
-        radius: Clip radius r about the centre, grid units; positive.
-        weight: Factor b' by which entries of the sums are multiplied.
+        radius: Radius r to which deviations are clipped, grid units; positive.
+        weight: Integer b' by which the summed deviations are multiplied.
     """
 
     point: Integers
@@ -54,7 +54,7 @@ class Centre:
 
 
 def origin_centre(schema: StatisticsSchema) -> Centre:
-    """Return the origin as centre, used while no centre is known or if the sum is only noise."""
+    """Return the origin as centre, for use before a centre is known or if the sum is mere noise."""
     point = np.zeros(schema.dimension, dtype=np.int64)
     return Centre(point, schema.grid_units, schema.sum_weight)
 
@@ -76,8 +76,8 @@ def estimate_centre(
     """Estimate the centre of class sums from the noisy counts and total, which are released first.
 
     Args:
-        counts: Released counts, int64 ``[K + 1]``, weighted.
-        total: Released sum over all records, int64 ``[d]``, weighted.
+        counts: Released counts, int64 ``[K + 1]``, times their weight in the schema.
+        total: Released sum over all records, int64 ``[d]``, times its weight in the schema.
         sigma: Standard deviation of the noise on counts and sum, grid units; 0 without noise.
     """
     variance = Fraction(sigma) ** 2
@@ -107,9 +107,9 @@ def clipped_deviations(records: Integers, centre: Centre) -> Integers:
     """Return the deviations of records from a centre, clipped in exact integer arithmetic.
 
     Args:
-        records: Quantised records, int64 ``[n, d]``, each within the grid's radius.
-        centre: Centre. Its coordinates and ``records`` are below 2^21, so that squares fit in 64
-            bits.
+        records: Quantised features, int64 ``[n, d]``, each row of at most the clip radius.
+        centre: Centre. Its coordinates and ``records`` must be below 2^21, so that squares fit in
+            64 bits.
 
     Returns:
         int64 ``[n, d]`` with ``sum(u^2) <= radius^2`` in each row; rows are independent.

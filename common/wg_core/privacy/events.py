@@ -1,4 +1,4 @@
-"""Privacy events that a ledger stores, independent of the conversion to (epsilon, delta).
+"""Privacy events: costs of releases as a ledger stores them, before conversion to epsilon.
 
 A release by a Gaussian mechanism is stored as its exact ``mu^2`` (Gaussian differential privacy,
 Dong, Roth and Su 2022: releases compose by adding ``mu^2``), in integer units of 2^-40, rounded up.
@@ -20,10 +20,10 @@ NOISE_MULTIPLIER_MINIMUM = 0.1  # Smallest sigma / sensitivity; less would prote
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivacyEvent:
-    """Privacy cost of one release: mechanism and exact ``mu^2``.
+    """Privacy cost of one release, or of several composed ones: mechanism and ``mu^2``.
 
     Attributes:
-        mechanism: ``gaussian``.
+        mechanism: Kind of mechanism, always ``gaussian``.
         mu_squared: mu^2 = sensitivity^2 / sigma^2 in units of 2^-40, rounded up, as a decimal
             integer string.
     """

@@ -6,13 +6,12 @@ that the sensitivity in ``schema`` holds without a rounding term (Mironov 2012 a
 al. 2022 show what can go wrong otherwise).
 
 *Guarantee.* For any two data sets that differ by one privacy unit, the squared L2 distance of the
-results is at most ``schema.sensitivity_squared()``. Edge cases: a NaN or infinite coordinate counts
-as 0; a record of zero norm stays zero; an empty data set or class gives zeros; a record with label
--1 is unlabelled, is counted as such, and enters the moments. Each record is treated independently
-of all others, down to the last bit: no maximum, mean or norm of the data set is used. A centre is
-computed from released integers alone; the guarantee holds for any fixed centre. The guarantee
-starts at the features: their computation must be independent per record too, so that one more
-record does not change the rounding of another's features (fixed batch size, padded).
+results is at most ``schema.sensitivity_squared()``, for any fixed centre. Edge cases: a NaN or
+infinite coordinate counts as 0; a record of zero norm stays zero; an empty data set or class gives
+zeros; a record with label -1 is unlabelled, is counted as such, and enters the moments. Each record
+is treated independently of all others, down to the last bit: no maximum, mean or norm of the data
+set is used. The guarantee starts at the features, which must be computed from each record alone
+too, so that one more record does not change the rounding of another's features.
 """
 
 from collections.abc import Sequence
@@ -34,7 +33,7 @@ def quantise(features: ArrayLike, radius: float, bits: int) -> Integers:
     Args:
         features: Features [n, d], feature units.
         radius: Clip radius R, feature units.
-        bits: log2 of the number S of grid units in R.
+        bits: log2 of the number S of grid units in one clip radius.
 
     Returns:
         Integers [n, d] with ``sum(q^2) <= S^2`` in each row, exactly.
@@ -66,17 +65,17 @@ def exact_statistics(
     units: Sequence[str] | None = None,
     centre: Centre | None = None,
 ) -> Integers:
-    """Return the sum of a data set's records as the schema's integer vector.
+    """Return the exact, still private statistics of a data set: its records' summed vectors.
 
     Args:
         features: Features [n, d], feature units.
         labels: Integers [n], indices into ``schema.labels``; -1: unlabelled.
-        units: Privacy unit of each record under the rule ``weight``; None under the rule
+        units: Privacy unit of each record under the unit rule ``weight``; None under the rule
             ``record``.
         centre: Centre of the class sums; None: the origin.
 
     Returns:
-        int64 [schema.length]. Private: never to be shown, logged, or stored outside a plant's home.
+        int64 [schema.length], never to be shown, logged, or stored outside a plant's home.
 
     Raises:
         DataError: Shapes, labels or units do not fit the schema.
@@ -121,7 +120,7 @@ def _check_records(
 def _record_sums(
     schema: StatisticsSchema, q: Integers, y: Integers, centre: Centre | None = None
 ) -> Integers:
-    """Return the summed vectors of all records, int64 ``[schema.length]``."""
+    """Return the summed vectors ``v(y, q)`` of records (``schema``), int64 ``[schema.length]``."""
     about = centring.origin_centre(schema) if centre is None else centre
     counts, _, moments = schema.blocks
     classes = len(schema.labels)
@@ -139,7 +138,7 @@ def _record_sums(
 
 
 def rows_by_unit(units: Sequence[str]) -> list[Integers]:
-    """Return the row numbers of each privacy unit, in the order of the data."""
+    """Return one array of row numbers for each privacy unit, in order of first occurrence."""
     rows: dict[str, list[int]] = {}
     for row, unit in enumerate(units):
         rows.setdefault(unit, []).append(row)
@@ -147,5 +146,5 @@ def rows_by_unit(units: Sequence[str]) -> list[Integers]:
 
 
 def divide_toward_zero(value: Integers, divisor: int | Integers) -> Integers:
-    """Divide an array of integers, rounding toward zero, so that no entry grows."""
+    """Divide an array of integers, rounding toward zero, so that no magnitude is rounded up."""
     return np.asarray(np.sign(value) * (np.abs(value) // divisor))

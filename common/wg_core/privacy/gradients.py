@@ -1,4 +1,4 @@
-"""Noisy sums of clipped gradients, on which private training at a plant is built.
+"""Noisy sums of clipped gradients, with which a plant trains a head under differential privacy.
 
 A step of DP-SGD (Abadi et al., CCS 2016, Algorithm 1) on all records clips each record's gradient,
 sums, and adds Gaussian noise. Here the sum is of integers, with OpenDP's discrete Gaussian noise,
@@ -27,9 +27,7 @@ from wg_core.privacy.mechanism import Sampler, opendp_sampler
 from wg_core.privacy.schema import CLIP_RADIUS, GRADIENTS, GRID_BITS, Block
 
 VERSION = 1
-DEFAULT_STEPS = (
-    80  # Chosen on two sets (steel, boards) of 20 and 60 records a class at epsilon 1, 4 and 8
-)
+DEFAULT_STEPS = 80  # Chosen on two data sets, 20 and 60 records a class, epsilon 1, 4 and 8
 
 _LENGTH_LIMIT = 1 << 22  # Most weights and biases of a head
 _STEPS_LIMIT = 10_000
@@ -44,7 +42,7 @@ class GradientSchema:
         encoder: SHA-256 of the public encoder package, hex.
         dimension: Number d of input features of the head.
         labels: Public label domain, in the order of class rows.
-        steps: Number of noisy sums.
+        steps: Number of training steps, each with one noisy sum of gradients.
         unit_rule: Rule for units with several records, as in ``StatisticsSchema``.
         bits: log2 of the number S of grid units in one clip radius.
         clip_radius: L2 norm to which a record's gradient is clipped, decimal string.
@@ -77,7 +75,7 @@ class GradientSchema:
 
     @property
     def statistics(self) -> Literal["gradients"]:
-        """Kind of release for the charge of such a training: always ``gradients``."""
+        """Kind of release that the charge for this training states: always ``gradients``."""
         return GRADIENTS
 
     @property
@@ -91,7 +89,7 @@ class GradientSchema:
         return (Block("gradients", 0, (self.steps, self.length), 1),)
 
     def sensitivity_squared(self) -> int:
-        """Return the squared L2 sensitivity of all steps, ``steps S^2``, squared grid units."""
+        """Return the squared L2 sensitivity of all steps together, ``steps S^2``, grid units^2."""
         return self.steps << (2 * self.bits)
 
 
@@ -121,7 +119,7 @@ class LabelledFeatures:
             raise DataError(f"units: {len(self.units)}, expected {n}")
 
     def rows_by_unit(self) -> list[NDArray[np.int64]]:
-        """Return the row numbers of each privacy unit, in the order of the data."""
+        """Return one array of row numbers for each privacy unit, in order of first occurrence."""
         if self.units is None:
             return list(np.arange(len(self.labels))[:, None])
         return exact.rows_by_unit(self.units)
@@ -130,9 +128,9 @@ class LabelledFeatures:
 GradientFunction = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 """Function from row numbers ``[m]`` to the gradients ``[m, P]`` of these records."""
 HeadArrays = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Weight ``[K, d]`` and bias ``[K]``."""
+"""Weight ``[K, d]`` and bias ``[K]`` of a linear head, float32."""
 TrainHead = Callable[[LabelledFeatures, "ChargedGradientSums"], HeadArrays]
-"""Function that trains a head, using records only through the steps; see ``wg_common.nets``."""
+"""Function that trains a head, to which records contribute only through the noisy sums."""
 
 
 @dataclass(slots=True)
@@ -143,7 +141,7 @@ class ChargedGradientSums:
         units: Row numbers of each privacy unit; each row belongs to one unit.
         sigma: Standard deviation of the noise, grid units.
         remaining: Number of sums that may still be drawn.
-        sampler: Noise source; replaced only in tests.
+        sampler: Function that adds the noise; replaced only in tests.
     """
 
     units: Sequence[NDArray[np.int64]]
@@ -174,7 +172,7 @@ class ChargedGradientSums:
         return noisy.astype(np.float64) * (CLIP_RADIUS / (1 << GRID_BITS))
 
     def _unit_groups(self, records: int) -> Iterator[list[NDArray[np.int64]]]:
-        """Yield groups of privacy units with about ``records`` records each."""
+        """Yield groups of whole privacy units, with at most ``records`` records if possible."""
         part: list[NDArray[np.int64]] = []
         count = 0
         for members in self.units:

@@ -1,4 +1,4 @@
-"""Release mechanism: discrete Gaussian noise on exact integers, by OpenDP's sampler.
+"""Release mechanism: discrete Gaussian noise on exact integers, drawn by OpenDP.
 
 *Guarantee.* With sigma from ``noise_scale``, ``release_statistics`` is (epsilon, delta)-DP for
 adding or removing one privacy unit, and so is ``add_noise`` of ``exact_statistics`` about a fixed
@@ -10,8 +10,8 @@ the first; their squared mu add up (docs/centred-release.md).
 Noise from numpy or torch is not private even with a secure generator: the last bits of
 floating-point outputs distinguish neighbouring data sets. OpenDP's sampler is exact; its random
 bits come from OpenSSL's generator in the process, which the operating system seeds
-(docs/sharp_edges.md). It does not run in constant time: see ``timing``. The same release must never
-be sampled twice; the ledger ensures that.
+(docs/sharp_edges.md). It does not run in constant time: see ``timing``. The noise of a release must
+never be drawn twice; the ledger ensures that.
 """
 
 import math
@@ -29,20 +29,20 @@ from wg_core.privacy.events import MU_SQUARED_UNIT, NOISE_MULTIPLIER_MINIMUM
 from wg_core.privacy.schema import StatisticsSchema
 
 Integers = NDArray[np.int64]
-Sampler = Callable[[Integers, float], Integers]
+Sampler = Callable[[Integers, float], Integers]  # (exact integers, sigma) to noisy integers
 StatisticsAboutCentre = Callable[[Centre], Integers]
-"""Function that returns exact statistics, int64 ``[schema.length]``, with sums about a centre."""
+"""Function from a centre to exact statistics about it, int64 ``[schema.length]``."""
 
 
 SIGMA_MINIMUM = 64.0
-"""Smallest sigma, grid units. A coarser grid costs delta (3.7: 3.5 %; 373: nothing)."""
+"""Smallest sigma, grid units. Discreteness raises delta by 3.5 % at sigma 3.7; not at 373."""
 
 SIGMA_MAXIMUM = float(1 << 57)
 """Largest sigma, grid units: the largest exact statistic plus 32 sigma still fits in 64 bits."""
 
 
 class BoundedSensitivity(Protocol):
-    """Layout of released integers whose change by one privacy unit is bounded."""
+    """Schema of released integers that states by how much one privacy unit can change them."""
 
     def sensitivity_squared(self) -> int:
         """Return the squared L2 sensitivity, squared grid units."""
@@ -51,7 +51,7 @@ class BoundedSensitivity(Protocol):
 def noise_scale(schema: BoundedSensitivity, epsilon: float, delta: float) -> float:
     """Return the noise's standard deviation for one (epsilon, delta)-DP release, grid units.
 
-    The squared mu that a ledger counts, rounded up to its unit, is within (epsilon, delta) too.
+    The guarantee also holds for the squared mu that a ledger counts, which is rounded up.
 
     Raises:
         ConfigError: ``epsilon`` or ``delta`` is out of range.
@@ -81,7 +81,7 @@ def noise_scale(schema: BoundedSensitivity, epsilon: float, delta: float) -> flo
 
 
 def opendp_sampler(exact: Integers, sigma: float) -> Integers:
-    """Add discrete Gaussian noise of scale ``sigma`` with OpenDP; entries saturate at 64 bits."""
+    """Return integers plus discrete Gaussian noise by OpenDP; entries saturate at 64 bits."""
     # Not the prelude, which imports torch and scikit-learn if they are installed.
     from opendp.domains import atom_domain, vector_domain
     from opendp.measurements import make_gaussian
@@ -103,10 +103,10 @@ def release_statistics(
     sigma: float,
     sampler: Sampler = opendp_sampler,
 ) -> Integers:
-    """Add noise to a data set's statistics, part by part; call this once per charge.
+    """Return the noisy statistics of a data set, to be called only once for each charge.
 
     Args:
-        exact: int64 [schema.length], from ``exact_statistics``, about the origin.
+        exact: Exact statistics about the origin, int64 [schema.length].
         statistics_about: Function that returns the same data set's statistics about a centre; not
             called if there are no labels.
         sigma: Standard deviation from ``noise_scale``, grid units.
@@ -130,7 +130,7 @@ def release_counts_then_sums(
     sigma: float,
     noise: Callable[[Integers], Integers],
 ) -> Integers:
-    """Release counts and total, then class sums about the centre that those two determine.
+    """Release counts and total, then class sums about the centre that these determine.
 
     Args:
         exact: Exact statistics, as for ``release_statistics``.

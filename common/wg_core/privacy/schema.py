@@ -1,4 +1,4 @@
-"""Statistics schema: layout of a release, and its sensitivity to one privacy unit.
+"""Statistics schema: layout of released statistics, and their sensitivity to one privacy unit.
 
 A record with features ``phi`` (quantised to integers ``q``, see ``exact``) and class ``y`` is
 mapped to one integer vector, and a data set to the sum over its privacy units::
@@ -52,7 +52,7 @@ from wg_core.errors import DecodeError
 VERSION = 1
 
 CLIP_RADIUS = 1.0  # L2 norm to which public encoders clip features, and training gradients
-GRID_BITS = 14  # log2 of the usual number of grid units in a clip radius
+GRID_BITS = 14  # Default log2 of the number of grid units in a clip radius
 DEFAULT_DELTA = "1e-5"  # Delta of a plant's default policy, decimal string
 
 DIMENSION = 64  # Usual number of released features of an encoder
@@ -64,24 +64,24 @@ MACHINE_STATISTICS: Final = "machine"
 STATISTICS_KINDS: tuple[StatisticsKind, ...] = (CLASS_STATISTICS, MACHINE_STATISTICS)
 
 ReleaseKind = Literal["classes", "machine", "gradients"]
-"""Kind of release that a charge pays for: statistics requested by a server, or the gradients of a
-private head (``gradients``), which only a command of the plant releases."""
+"""Kind of release that a charge pays for: one of the two kinds of statistics, which a server
+requests, or the gradients of a private head, which the plant trains by a command of its own."""
 GRADIENTS: Final = "gradients"
 
 StatisticsField = Literal["machine"] | UnsetType
-"""Field by which a record states that it is about machine statistics; absent for class statistics,
-so that records from before the field existed keep their bytes."""
+"""Field of messages and files for their kind of statistics: ``machine``, or absent for class
+statistics, so that messages from before the field existed keep their bytes."""
 
 ReleaseField = Literal["machine", "gradients"] | UnsetType
-"""Like ``StatisticsField``, for a decision, which may also be about a private head."""
+"""Field of a decision for the kind of release: like ``StatisticsField``, or ``gradients``."""
 
-UNLABELLED = -1  # Label of a record without one
+UNLABELLED = -1  # Label index of a record that has no label
 
-MACHINE_DIMENSION = 32  # Numbers that a reading map computes from a record
+MACHINE_DIMENSION = 32  # Number of values that a reading map computes from a record
 
 MACHINE_RECORDS_MINIMUM = 100
-"""Fewest records whose mean is larger than the noise of a release; with fewer, generated networks
-are made without machine statistics."""
+"""Number of records from which on the mean of machine statistics is larger than its noise; with
+fewer, networks are generated without machine statistics."""
 
 COORDINATE_LIMIT = 1 << 62
 """Bound on every exact statistic; the other half of the int64 range is left for noise."""
@@ -99,7 +99,7 @@ _WEIGHT_LIMIT = 1 << 53
 
 _SENSITIVITY_SHARES = (Fraction(5, 100), Fraction(75, 100), Fraction(20, 100))
 """Shares of the squared sensitivity for counts, sums and moments."""
-_MOMENT_WEIGHT = 1 << 8  # Rounding the weight of the sums, 495.7, down costs .3 % of their share
+_MOMENT_WEIGHT = 1 << 8  # Large, so that rounding the sums' weight, 495.7, down costs only .3 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Block:
         name: ``counts``, ``sums`` or ``moments``; ``gradients`` for a private head.
         offset: Index of its first entry.
         shape: Shape of the array, in C order.
-        weight: Integer weight (a, b or c) by which its entries were multiplied.
+        weight: Integer weight (a, b or c) by which its exact entries are multiplied.
     """
 
     name: BlockName
@@ -126,7 +126,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatisticsSchema:
-    """Layout, grid and privacy unit of a release. All fields are public.
+    """Layout, grid and privacy unit of released statistics. All fields are public.
 
     Attributes:
         encoder: SHA-256 of the public encoder package, hex.
@@ -140,7 +140,8 @@ class StatisticsSchema:
         moment_weight: Weight c of the moments.
         unit_rule: Rule for a privacy unit with several records: ``record`` (each record is a
             unit), or ``weight`` (each of the unit's m records has weight 1/m).
-        features: ``machine``: the features are the reading map's numbers; absent: the encoder's.
+        features: ``machine``: features are the numbers of the encoder's reading map; absent:
+            features are the encoder's released features.
     """
 
     version: int = VERSION
@@ -197,7 +198,7 @@ class StatisticsSchema:
 
     @property
     def statistics(self) -> StatisticsKind:
-        """Kind of statistics in releases with this schema: class or machine statistics."""
+        """Kind of the statistics with this schema: ``classes`` or ``machine``."""
         return statistics_kind(self.features)
 
     @property
@@ -226,15 +227,15 @@ class StatisticsSchema:
 
     @property
     def capacity(self) -> int:
-        """Number of records up to which every exact statistic fits in 64 bits."""
+        """Largest number of records for which every exact statistic fits in 64 bits with noise."""
         linear = max(self.sum_weight, self.moment_weight) * self.grid_units
         return COORDINATE_LIMIT // max(self.count_weight, linear)
 
     def sensitivity_squared(self) -> int:
         """Return the squared L2 sensitivity to one privacy unit more or less, squared grid units.
 
-        The bound is attained, unless the rule is ``weight`` and a unit has several records. For the
-        cost of replacing one unit by another see docs/privacy-argument.md.
+        The bound is attained by a unit of one record. For the cost of replacing a unit by another
+        see docs/privacy-argument.md.
         """
         linear = (self.sum_weight**2 + self.moment_weight**2) * self.grid_units**2
         return self.count_weight**2 + linear
@@ -249,10 +250,10 @@ def default_schema(
     bits: int = GRID_BITS,
     unit_rule: Literal["record", "weight"] = "record",
 ) -> StatisticsSchema:
-    """Return the schema whose blocks have the default shares of the squared sensitivity.
+    """Return the schema whose counts, sums and moments have 5, 75 and 20 % of the sensitivity.
 
-    The weights are computed in exact arithmetic, so every machine gets the same ones: the weight
-    of the moments is given, and the others are rounded down to match.
+    The shares are those of the squared sensitivity. The weights are computed in exact arithmetic,
+    so that all computers get the same: that of the moments is fixed, the others follow from it.
 
     Args:
         encoder: SHA-256 of the public encoder package, hex.
@@ -297,17 +298,17 @@ def machine_schema(encoder: str, unit_rule: Literal["record", "weight"]) -> Stat
 
 
 def statistics_field(statistics: StatisticsKind) -> StatisticsField:
-    """Return the value of a record's field ``statistics``; absent for class statistics."""
+    """Return a kind of statistics as the field of a message: ``UNSET`` for class statistics."""
     return UNSET if statistics == CLASS_STATISTICS else MACHINE_STATISTICS
 
 
 def statistics_kind(field: StatisticsField) -> StatisticsKind:
-    """Return the kind of statistics that a record's ``statistics`` field states."""
+    """Return the kind of statistics that the field of a message states."""
     return CLASS_STATISTICS if field is UNSET else MACHINE_STATISTICS
 
 
 def release_kind(field: ReleaseField) -> ReleaseKind:
-    """Return the kind of release that a record's ``statistics`` field states."""
+    """Return the kind of release that the field of a decision states."""
     return CLASS_STATISTICS if field is UNSET else field
 
 

@@ -1,6 +1,6 @@
-"""Noisy statistics in natural units, with the standard deviation of their noise.
+"""Noisy statistics in natural units (records, features), with the noise's standard deviation.
 
-The server works with these. Everything computed from them is post-processing and costs nothing.
+Everything that a server computes from them is post-processing and costs no privacy.
 """
 
 import functools
@@ -19,10 +19,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class NoisyStatistics:
-    """Noisy statistics of one release, in natural units.
+    """Noisy statistics of one release, in numbers of records and feature units.
 
     Attributes:
-        schema: Layout, grid and weights.
+        schema: Layout, grid and weights of the released integers.
         integers: Released integers, int64 [schema.length].
         sigma: Standard deviation of the noise on each entry, grid units; 0 without noise.
     """
@@ -55,7 +55,7 @@ class NoisyStatistics:
         return self.sigma / self.schema.count_weight
 
     def sums(self) -> Array:
-        """Return each label's sum of deviations from ``centre()``, [K, d], feature units."""
+        """Return each label's noisy sum of deviations from ``centre()``, [K, d], feature units."""
         return self._block(1) * self._sum_unit
 
     @property
@@ -66,7 +66,7 @@ class NoisyStatistics:
     def centre(self) -> Array:
         """Return the centre of the class sums, [d], feature units.
 
-        It is known exactly: noise influenced its value, but no noise is added to it.
+        It has no error: it is computed from released integers, as the plant did.
         """
         return np.asarray(
             self._release_centre.point * (self.schema.radius / self.schema.grid_units)
@@ -78,7 +78,7 @@ class NoisyStatistics:
         return self.schema.radius * self._release_centre.radius / self.schema.grid_units
 
     def moments(self) -> Array:
-        """Return the sum of clipped features over all records, [d], feature units."""
+        """Return the noisy sum of clipped features over all records, [d], feature units."""
         return self._block(2) * self._moment_unit
 
     @property

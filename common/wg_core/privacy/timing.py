@@ -1,8 +1,8 @@
 """Fixed time slots for answers, so that the sampler's running time reveals nothing.
 
 The discrete Gaussian sampler rejects proposals, and clipping loops over the data: neither runs in
-constant time. An answer is therefore held until the next multiple of a public slot after the
-request. Only the number of slots remains visible, which is one unless the slot is too short.
+constant time. An answer is therefore held until a whole number of slots of public length has passed
+since the request. Only this number is visible, which is one unless a slot is too short.
 """
 
 import math
@@ -19,10 +19,10 @@ def wait_for_slot_end(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Sleep until the end of the time slot in which an answer is ready.
+    """Sleep until the end of the time slot in which an answer is ready; return its number.
 
     Args:
-        start_time: Value of ``clock()`` when the request arrived, before private data was used.
+        start_time: Value of ``clock()`` when the request arrived, before private data were used.
         slot: Length of a slot, seconds.
         clock: Function that returns monotonic time, seconds.
         sleep: Function that sleeps for at least the given seconds.

@@ -1,8 +1,8 @@
 """Bundles: a release or a public statement together with the proofs that it is on the ledger.
 
-A statistics bundle is a container (``wg_core.wire.container``) with the release as stored in the
-outbox, its two ledger entries, and for each entry a C2SP ``tlog-proof`` of inclusion in a cosigned
-checkpoint. A statement bundle is a self-contained entry (``entries.PublicStatement``) with its
+A statistics bundle is a container (``wg_core.wire.container``) with the release as the ledger
+stores it, its two ledger entries, and for each entry a C2SP ``tlog-proof`` of inclusion in a
+cosigned checkpoint. A statement bundle is a ledger entry (``entries.PublicStatement``) with its
 proof. This module verifies only the container's hashes; the server verifies that the entries are
 those of the release (``wg_server.fleet.bundle_verification``). Messages for people call a bundle a
 covered release.
@@ -23,7 +23,7 @@ class StatisticsBundle:
     """Bundle of a release with its ledger entries and their proofs, as raw bytes.
 
     Attributes:
-        release: Bytes of the release, as in the outbox.
+        release: Bytes of the release, as stored beside the ledger's entries.
         charge_entry: Canonical bytes of the CHARGE entry.
         release_entry: Canonical bytes of the RELEASE entry.
         charge_proof: C2SP ``tlog-proof`` of the CHARGE entry.

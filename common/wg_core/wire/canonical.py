@@ -5,7 +5,7 @@ records; they are encoded as RFC 8785 canonical JSON. Real numbers are encoded a
 because canonical JSON has no exact real numbers. Decoding is strict by construction: a document is
 accepted only if encoding the decoded record gives the same bytes, so unknown fields, duplicate
 keys, alternative spellings of a number and white space are refused. If a class has a field
-``version``, only its default version is accepted; the error names both.
+``version``, only the version that is its default is accepted.
 
 Not guaranteed: that a record's values make sense; each record checks them in ``__post_init__``.
 """
@@ -37,11 +37,12 @@ def encode(record: object) -> bytes:
 
 
 def decode(kind: type[T], data: bytes, *, subject: str, limit: int = RECORD_LIMIT) -> T:
-    """Decode canonical bytes strictly into a record of this program's version.
+    """Decode canonical JSON strictly into a record of this program's version.
 
     Args:
+        kind: Class of the record, a dataclass.
         data: Encoded record, untrusted.
-        subject: Name of the document for messages ("policy.json", "statistics manifest").
+        subject: Name of the document for error messages, such as "statistics manifest".
         limit: Largest accepted size in bytes.
 
     Raises:
@@ -66,7 +67,7 @@ def decode(kind: type[T], data: bytes, *, subject: str, limit: int = RECORD_LIMI
 
 
 def read(kind: type[T], path: Path, *, limit: int = RECORD_LIMIT) -> T:
-    """Read a file of canonical bytes strictly as a record.
+    """Read a file with the canonical JSON of one record, strictly.
 
     Raises:
         ConfigError: The file is missing, cannot be read, or is not a regular file.
@@ -76,7 +77,7 @@ def read(kind: type[T], path: Path, *, limit: int = RECORD_LIMIT) -> T:
 
 
 def decode_known_fields(kind: type[T], data: bytes, *, subject: str) -> T:
-    """Decode the requested fields of a JSON document, ignoring other fields and the spelling.
+    """Decode the fields of a record class from a JSON document that may have others; not strict.
 
     Raises:
         DecodeError: The data are not JSON, or a field is missing or of another type.
@@ -92,13 +93,13 @@ class _Versioned(msgspec.Struct):
 
 
 def _version(kind: object) -> int | None:
-    """Return the version of a record class, the default of its field; None without the field."""
+    """Return the default of a record class's field ``version``; None if it has no such field."""
     field = getattr(kind, "__dataclass_fields__", {}).get("version")
     return field.default if field is not None and isinstance(field.default, int) else None
 
 
 def stated_version(data: bytes, *, subject: str) -> int:
-    """Return the version that a document states; raises as ``decode_known_fields`` does."""
+    """Return the version that a JSON document states; ``DecodeError`` if it states none."""
     return decode_known_fields(_Versioned, data, subject=subject).version
 
 
@@ -108,7 +109,7 @@ def to_builtins(record: object) -> Any:
 
 
 def _text_to_str(value: object) -> str:
-    """Return a translatable text (``language.Text``) as a plain string."""
+    """Return a translatable text (``language.Text``, a ``str``) as a plain string for msgspec."""
     if isinstance(value, str):
         return str(value)
     raise NotImplementedError

@@ -2,8 +2,8 @@
 
 Layout: 8 bytes of magic, 4 bytes big-endian header length, header (RFC 8785: kind, version, and
 name, size and SHA-256 of each section), then the sections in that order, and nothing after them.
-A changed byte is detected at decoding, and the message names the section. Authenticity comes from a
-signature section that signs a manifest section; see ``wg_core.wire.signing``.
+A changed byte is detected at decoding, and the error names the section. Who wrote a file is proved
+by a section with a signature of the manifest section; see ``wg_core.wire.signing``.
 """
 
 import os
@@ -23,7 +23,7 @@ _PREFIX_LIMIT = len(MAGIC) + _LENGTH.size + HEADER_LIMIT
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Header record of one section of a container: name, size and SHA-256."""
+    """Description of a section in a container's header: name, size in bytes, SHA-256 (hex)."""
 
     name: str
     size: int
@@ -32,7 +32,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Kind, version and sections of a container, in order."""
+    """Header of a container: kind and version of the file, and its sections in order."""
 
     kind: str
     version: int
@@ -41,7 +41,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class SectionSpan:
-    """Position of one container section in a file, and its expected hash."""
+    """Position of a container section in a file (bytes), and the SHA-256 (hex) it must have."""
 
     name: str
     offset: int
@@ -83,16 +83,16 @@ def decode(
 
 
 def stated_kind(data: bytes) -> str:
-    """Return the kind that a container states; ``DecodeError`` if the bytes are malformed."""
+    """Return the file kind in a container's header; ``DecodeError`` if the bytes are malformed."""
     return _decode_header(data[:_PREFIX_LIMIT], len(data), "weightgate")[0].kind
 
 
 def locate_sections(
     stream: BinaryIO, *, kind: str, version: int, names: tuple[str, ...], limit: int
 ) -> tuple[SectionSpan, ...]:
-    """Return the positions of a container's sections in an open file, for large files.
+    """Return the positions of a container's sections in an open file, without reading them.
 
-    The caller must check the hash of each section.
+    The caller must check the hash of each section that it reads.
 
     Raises:
         DecodeError: The header differs from what is expected, or the file has another length.
@@ -144,7 +144,7 @@ def _section_spans(
 
 
 def _decode_header(prefix: bytes, total: int, kind: str) -> tuple[Header, int]:
-    """Return a container's header, and the position where the header ends."""
+    """Return a container's header, and the number of bytes before the first section."""
     start = len(MAGIC) + _LENGTH.size
     if prefix[: len(MAGIC)] != MAGIC or len(prefix) < start:
         raise DecodeError(f"{kind} file: not a weightgate file (wrong first bytes)")
@@ -158,7 +158,7 @@ def _decode_header(prefix: bytes, total: int, kind: str) -> tuple[Header, int]:
 
 
 def check_hash(subject: str, body: bytes, stated_hash: str) -> None:
-    """Check a section's bytes against the hash that a manifest states for them.
+    """Check a section's bytes against the SHA-256 (hex) that the file's manifest states.
 
     Raises:
         VerificationError: The hashes differ.

@@ -4,12 +4,12 @@ Data sheets exist for rolling bearings, gear pairs, induction motors, stirred ve
 exchangers, the only machines for which networks are generated from a data sheet. One sheet
 describes one machine. Each field has its range beside it, and its unit in its name. A sheet does
 not depend on records. It costs no privacy, is recorded on the ledger, and is visible to every
-reader of the ledger or of a statistics file. Real numbers are encoded as decimal text in one
-spelling; in YAML they may be bare numbers.
+reader of the ledger or of a statistics file. Real numbers are encoded as decimal text with a
+canonical spelling; in YAML they may be bare numbers.
 
-Not guaranteed: that a sheet is true (a wrong sheet gives worse weights, which the plant's own
-records then reject), or that networks can be generated for the machine (``wg_common.machines`` says
-which machines are outside the simulated range).
+Not guaranteed: that a sheet is true (a wrong sheet gives worse weights, which the plant's model
+selection then rejects), or that networks can be generated for the machine (``wg_common.machines``
+knows the simulated range).
 """
 
 import math
@@ -41,7 +41,7 @@ class _Range:
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    """Base of a data sheet's machines, which checks each field's range and their consistency."""
+    """Base class of the machines on data sheets: checks ranges and consistency of the fields."""
 
     def __post_init__(self) -> None:
         for name, bounds in _FIELD_RANGES[type(self)].items():
@@ -50,7 +50,7 @@ class _Machine:
         self._check_consistency()
 
     def _check_consistency(self) -> None:
-        """Raise ``DecodeError`` if fields contradict each other; any in range may agree."""
+        """Raise ``DecodeError`` if fields contradict each other; here, for a base, none do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +222,7 @@ _FIELD_RANGES: dict[type[_Machine], dict[str, _Range]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSheet:
-    """Data sheet: public statement about one machine; exactly one field is set.
+    """Data sheet: public statement about one machine; exactly one field beside version is set.
 
     Unset fields are absent from the encoding, so that a sheet keeps its encoding when further kinds
     of machine are added.
@@ -254,7 +254,7 @@ class DataSheet:
 
     @property
     def kind(self) -> str:
-        """Name of the stated machine's kind, which is the name of its field."""
+        """Kind of the stated machine, which is its field's name, such as ``gearbox``."""
         return next(iter(self._machines()))
 
     @property
@@ -263,7 +263,7 @@ class DataSheet:
         return self._machines()[self.kind]
 
     def stated_fields(self) -> Iterator[tuple[str, str]]:
-        """Yield names and values of the machine's stated fields, for people."""
+        """Yield name and value, as text, of each field that is stated for the machine."""
         for field in fields(self.machine):
             if (value := getattr(self.machine, field.name)) is not None:
                 yield field.name, str(value)

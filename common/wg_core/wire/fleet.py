@@ -1,8 +1,8 @@
-"""Agreement between server and node about a Flower message: the app and the record's fields.
+"""Format of Flower messages between server and node, and the words by which a node refuses them.
 
-A node runs one app, which is installed with it. A run carries the hash of the app that the node
-must already have; a node with another hash declines. So the hash is a version agreement, and never
-a way to send code.
+A node runs one app, which is installed with it. A Flower run names the hash of its app, and a node
+whose app has another hash declines its messages. So the hash only ensures equal versions: no code
+is ever sent.
 """
 
 import re
@@ -34,9 +34,9 @@ DECLINE_MEANINGS = {
 
 
 UNAVAILABLE = "unavailable"
-"""Refusal for every failure caused by a plant's data, disk, snapshot or an earlier crash."""
+"""Word of refusal for every failure caused by a plant's data, disk, snapshot or earlier crash."""
 
-APPROVAL = "approval"  # A person at the plant has not decided yet; the server asks again
+APPROVAL = "approval"  # Word of refusal until a person at the plant decides; asked again
 
 REFUSAL_MEANINGS = {
     APPROVAL: "a person at the plant decides on this request, and has not yet; it is asked again"
@@ -51,13 +51,13 @@ REFUSAL_MEANINGS = {
     "witness": "the plant's ledger is not cosigned by this server, or by too few witnesses",
     "verification": "what was sent is not what this plant was offered, or is for another one",
 }
-"""Meaning of each word of a refusal, for the operator."""
+"""Meaning of each word of refusal, for the operator."""
 
 QUERY_REFUSAL_WORDS = frozenset({"policy", "budget", "machine", "peer", "witness", APPROVAL})
-"""Words that refuse a query and depend on nothing private; otherwise ``UNAVAILABLE`` is sent."""
+"""Words of refusal of a query that reveal nothing private; in other cases "unavailable" is sent."""
 
 DELIVERY_REFUSAL_WORDS = frozenset({"policy", "peer", "verification"})
-"""Words that refuse a delivery and depend on nothing private."""
+"""Words of refusal of a delivery that reveal nothing private."""
 
 
 APP_NAME = "weightgate/fleet"
@@ -78,9 +78,9 @@ class Envelope:
     """Content of one Flower message between server and node.
 
     Attributes:
-        kind: Kind of ``record`` and ``payload``.
-        record: Canonical record of ``wg_core.wire.protocol``; empty for ``statistics``.
-        payload: File that is sent, if any.
+        kind: Kind of message.
+        record: Encoded record of ``wg_core.wire.protocol``; empty in a message of ``statistics``.
+        payload: Bytes of the file that is sent; empty if none is.
     """
 
     kind: EnvelopeKind
@@ -114,7 +114,7 @@ def read_envelope(fields: dict[str, object], *, subject: str) -> Envelope:
 
 
 def check_request_id(text: str) -> str:
-    """Return a request id after checking that it is safe as a file name: 32 hex digits.
+    """Return a request id after checking that it is 32 hex digits, so safe as a file name.
 
     Raises:
         DecodeError: The text is not 32 lower-case hex digits.

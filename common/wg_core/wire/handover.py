@@ -1,11 +1,11 @@
-"""Hand-overs, by which a key signs for its successor, and chains from a pinned to a current key.
+"""Hand-overs, by which a retired key signs for its successor, and chains of them to current keys.
 
-Plants pin the server's keys when they enrol. A key that is retired by routine signs once for its
-successor, as an authority's key does in a certificate (RFC 4210, section 4.4). A plant that pins
-the old key follows the hand-overs to the current key, over any number of changes.
+Plants pin the server's keys when they enrol. A key that is retired by routine signs a statement
+that names its successor, as a root CA does (RFC 4210, section 4.4). A plant that pins the old key
+follows such hand-overs to the current key, over up to ``LINKS_LIMIT`` changes.
 
 *Not guaranteed* if the retired key was stolen: the thief can sign for another key, too. After a
-theft only a person can vouch for the new key.
+theft a person must confirm the new key.
 """
 
 from collections.abc import Callable, Iterable
@@ -35,10 +35,10 @@ class Handover:
 
     Attributes:
         use: Use of both keys.
-        name: Server name for packages; key name for a witness.
-        before: Retired key, raw, hex.
-        now: Successor, raw, hex.
-        signature: Signature of ``before`` over ``signed_statement``, hex.
+        name: Name of the server (use ``packages``), or key name of the witness (``witness``).
+        before: Retired public key, raw, hex.
+        now: Public key that succeeds it, raw, hex.
+        signature: Signature of the other fields by the retired key, hex.
     """
 
     use: KeyUse
@@ -56,7 +56,7 @@ class Handover:
             raise DecodeError(f"handover: signature: expected {digits} lower-case hex digits")
 
     def verify(self) -> None:
-        """Verify the retired key's signature; raise ``VerificationError`` if it is not valid."""
+        """Verify the signature of the hand-over; raise ``VerificationError`` if it is not valid."""
         key = signing.public_from_hex(self.before)
         signing.check_successor(key, signing.public_from_hex(self.now))
         signed_bytes = signed_statement(self.use, self.name, self.before, self.now)
@@ -64,7 +64,7 @@ class Handover:
 
 
 def signed_statement(use: KeyUse, name: str, before: str, successor: str) -> bytes:
-    """Return the bytes that the retired key signs: use, name, and both keys, hex."""
+    """Return the bytes that the retired key signs: use, name, and both public keys in hex."""
     return "\n".join((use, name, before, successor)).encode()
 
 
@@ -87,9 +87,9 @@ def find_path(
     """Return the hand-overs that lead from a key to a destination, in order; None if none do.
 
     Args:
-        links: Links in any order, each used at most once.
-        next_key: Function that returns the key that a link leads to; None if the key does not
-            vouch.
+        links: Hand-overs (or link certificates) in any order, each used at most once.
+        next_key: Function of a key and a hand-over that returns the successor; None if the
+            hand-over is not by this key.
         is_destination: Function that tells whether a key is the destination.
     """
     current, remaining, path = start, list(links), list[Link]()
@@ -108,10 +108,10 @@ def find_path(
 def find_key_handovers(
     use: KeyUse, name: str, start: str, end: str, handovers: Iterable[Handover]
 ) -> list[Handover]:
-    """Return the hand-overs that lead from a pinned key to a current key of one use.
+    """Return the hand-overs that lead from a pinned to a current key (hex), after verifying them.
 
     Raises:
-        VerificationError: No chain of hand-overs leads there.
+        VerificationError: No chain of hand-overs leads there, or a signature is not valid.
     """
 
     def follow(key: str, link: Handover) -> str | None:

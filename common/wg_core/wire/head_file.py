@@ -1,8 +1,8 @@
-"""File format of a private head: one release, in the container of ``wg_core.wire.container``.
+"""File format of a private head: the release of a head trained under differential privacy.
 
-The sections are a canonical manifest, the plant's signature of it, and the head: weight ``[K, d]``
-and bias ``[K]``, float32, little-endian. The bytes are made once, stored in the ledger's outbox,
-and sent as a ``bundle``, in addition to the model that is exported from them.
+The sections of its container are a canonical manifest, the plant's signature of it, and the head:
+weight ``[K, d]`` and bias ``[K]``, float32, little-endian. The bytes are made once, stored with the
+ledger, and sent as a ``bundle``. The model that the plant exports is made from them.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _SECTIONS = ("manifest", "signature", "head")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadManifest(ReleaseManifest):
-    """Manifest of a private head: its training, and its privacy cost.
+    """Manifest of a private head's file: its training, noise and privacy cost.
 
     Attributes:
         schema: Steps, clip radius, grid, classes, features and privacy unit.

@@ -18,7 +18,7 @@ _PEM_BLOCK = re.compile(rb"-----BEGIN [A-Z ]+-----.+?-----END [A-Z ]+-----\s*", 
 def save(
     path: Path, *keys: EllipticCurvePrivateKey | Ed25519PrivateKey | MLDSA44PrivateKey
 ) -> None:
-    """Write private keys to one PEM file, in order."""
+    """Write private keys, in order, to one PEM file that only its owner can read."""
     pem = b"".join(
         key.private_bytes(
             serialization.Encoding.PEM,
@@ -34,7 +34,7 @@ def load_ec(path: Path) -> EllipticCurvePrivateKey:
     """Read an elliptic-curve private key from a PEM file.
 
     Raises:
-        ConfigError: The file is missing or holds no such key.
+        ConfigError: The file is missing, or does not hold exactly one such key.
     """
     keys = load_all(path)
     if len(keys) != 1 or not isinstance(keys[0], EllipticCurvePrivateKey):

@@ -1,7 +1,7 @@
 """Protocol vocabulary: message types, file kinds, requests, replies and join tokens.
 
-Over the network these records are sent as bytes inside Flower messages, over the air gap inside
-files. Both paths decode them with this module.
+These records are sent inside Flower messages over the network, and inside files where there is no
+network.
 """
 
 import base64
@@ -38,7 +38,6 @@ TRUST_LIMIT = 512 << 10
 ENROLMENT_LIMIT = 256 << 10
 ENROLMENT_REPLY_LIMIT = 192 << 20
 REPLACED_LOG_LIMIT = 32 << 20  # Largest export of a replaced ledger that a site can send
-"""A first entry may also hold the spending of every lineage of an earlier ledger."""
 
 ENROL_PATH = "/wg/v1/enrol"
 RENEW_PATH = "/wg/v1/renew"
@@ -47,7 +46,7 @@ WITNESS_PATH = "/wg/v1/witness"
 ROTATE_PATH = "/wg/v1/rotate"
 
 REASON_HEADER = "weightgate-why"  # Header of a 403 answer with the reason, in one word
-REVOKED = "revoked"  # The operator revoked the site of the certificate
+REVOKED = "revoked"  # Reason in that header: the operator revoked the site's certificate
 
 TOKEN_PREFIX = "wgj1."  # noqa: S105 - a prefix, not a secret
 TOKEN_LIMIT = 4 << 10
@@ -135,11 +134,11 @@ class StatisticsQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A site's refusal to answer, with a reason in one word that does not depend on the data.
+    """Refusal of a site to answer a request, with a reason in one word that reveals no data.
 
     Attributes:
         request_id: Id of the refused request.
-        code: Word of ``fleet.REFUSAL_MEANINGS``.
+        code: Reason, a key of ``fleet.REFUSAL_MEANINGS``.
     """
 
     version: int = PROTOCOL_VERSION
@@ -153,7 +152,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """Delivery of one weights package; the package's bytes are sent beside this record."""
+    """Announcement of a weights package to a site; the package's bytes are sent with it."""
 
     version: int = PROTOCOL_VERSION
     request_id: str
@@ -163,7 +162,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """Receipt of a site for a weights package, without a statement on its quality."""
+    """Receipt of a site for a weights package, which does not say if the weights were good."""
 
     version: int = PROTOCOL_VERSION
     request_id: str
@@ -172,7 +171,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinToken:
-    """Join token, printed by ``wg-server enroll``: a one-time right to enrol one site.
+    """Join token, printed by ``wg-server enroll``: the right to enrol one site once.
 
     Attributes:
         site: Name of the site that may enrol.
@@ -180,7 +179,7 @@ class JoinToken:
         ca_sha256: SHA-256 of the server's CA certificate in DER, hex.
         encoder: SHA-256 of the encoder package that the site will get, hex.
         secret: One-time secret, hex.
-        expires: Unix time in seconds.
+        expires: Unix time in seconds after which the token is not valid.
     """
 
     version: int = PROTOCOL_VERSION
@@ -194,15 +193,15 @@ class JoinToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrolmentRequest:
-    """Request to enrol: public keys, and the beginning of the site's ledger.
+    """Request of a site to enrol: its public keys, and the first entry of its ledger.
 
     Attributes:
         site: Name of the site.
-        secret: Secret of the join token.
+        secret: One-time secret from the join token, hex.
         csr_pem: Certificate signing request (PKCS #10, PEM) for the TLS client certificate.
         node_public_key: Flower node authentication key, PEM (SubjectPublicKeyInfo).
         signing_key: Raw Ed25519 key that signs statistics, hex.
-        ledger_origin: Origin line of the site's ledger checkpoints.
+        ledger_origin: Origin (unique name) of the site's ledger.
         ledger_key: Raw key that signs the ledger's checkpoints, Ed25519 and ML-DSA-44, hex.
         genesis: First entry of the ledger, canonical JSON; the log can have no other first entry.
         checkpoint: Signed checkpoint of the ledger at size 1.
@@ -228,9 +227,9 @@ class KeyRotation:
     """Notice of a site to its server that another key signs the ledger from now on.
 
     Attributes:
-        entry: The ledger's ROTATION entry, signed by the old and by the new key.
-        proof: ``tlog-proof`` in the newest checkpoint, with the consistency proof for the
-            witness as extra data.
+        entry: ROTATION entry of the ledger, signed by the old and by the new key.
+        proof: ``tlog-proof`` of the entry in the newest checkpoint, whose extra data are a
+            consistency proof for the witness.
     """
 
     version: int = PROTOCOL_VERSION
@@ -269,12 +268,12 @@ class EnrolmentReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pins:
-    """Keys by which a plant authenticates its server.
+    """Keys of a server that a plant has pinned, and by which it authenticates the server.
 
     Attributes:
-        authority: SHA-256 of the pinned root certificate (DER), hex.
+        authority: SHA-256 of the root CA certificate (DER), hex.
         packages: Raw Ed25519 key that signs weights packages, hex.
-        witness: Raw key of cosignatures, hex.
+        witness: Raw key that cosigns ledgers, hex.
     """
 
     version: int = PROTOCOL_VERSION
@@ -291,11 +290,12 @@ class Pins:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """Authority and keys of a server today, and the hand-overs that led to them.
+    """Current certificate authority and keys of a server, and the hand-overs that led to them.
 
     Attributes:
-        authority: PEM certificates: the current root, then links from earlier roots to later ones.
-        pins: Current pins.
+        authority: PEM certificates: the current root CA, then links from earlier roots to later
+            ones, each a root's certificate signed by the root before it.
+        pins: Keys that a plant should pin now.
         handovers: Hand-overs from earlier package and witness keys to later ones.
     """
 

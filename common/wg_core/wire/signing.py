@@ -1,9 +1,9 @@
 """Signing keys of one or two algorithms, and signatures with a context.
 
 Ed25519 (RFC 8032) signs files. Keys that sign or cosign ledgers have ML-DSA-44 (FIPS 204) as well.
-The bytes of a key are those of its parts in this order, and so are the bytes of a signature: a
-verifier with both parts accepts nothing that only one of them signed. Files have Ed25519 alone
-because making a file again must give the same bytes, and ML-DSA-44 uses fresh randomness each time.
+A key with both consists of the two keys' bytes in this order, and its signature of both signatures,
+which must both be valid. Files are signed with Ed25519 alone because making a file again must give
+the same bytes, and ML-DSA-44 uses fresh randomness each time.
 """
 
 import hashlib
@@ -46,8 +46,7 @@ _SMALL_ORDER_Y = {
 }
 """y-coordinates of the points of order 1, 2, 4 and 8, as RFC 8032 encodes them (section 5.1.2).
 
-Under such a key some signatures are valid although nobody made them; under the identity, for any
-message.
+Under such a key anybody can make valid signatures of some messages; under the identity, of all.
 """
 
 
@@ -70,7 +69,7 @@ class PublicKeyPart:
         return _SIGNATURE_SIZES[self.algorithm]
 
     def verify(self, signature: bytes, message: bytes) -> None:
-        """Verify a signature by this part's key; raise ``InvalidSignature`` if it is not valid."""
+        """Verify a signature by this key; raise cryptography's ``InvalidSignature`` if invalid."""
         self._key.verify(signature, message)
 
 
@@ -178,12 +177,12 @@ def display_key(raw: bytes) -> str:
 
 
 def matches_public_key(key_or_digest: bytes, raw: bytes) -> bool:
-    """Return whether bytes given by a person are a public key, or its form from ``display_key``."""
+    """Return whether bytes given by a person are a raw key, or the 32 bytes of ``display_key``."""
     return key_or_digest == raw or key_or_digest.hex() == display_key(raw)
 
 
 def has_shared_part(keys: Iterable[PublicKey]) -> bool:
-    """Return whether two keys share a part, so that one signature would count for both."""
+    """Return whether two of the keys share a part, so that one signature would count for both."""
     parts = [part.raw for key in keys for part in key.parts]
     return len(set(parts)) != len(parts)
 
@@ -205,7 +204,7 @@ def signature_size(key: PublicKey) -> int:
 
 
 def sign(key: PrivateKey, context: str, message: bytes) -> bytes:
-    """Sign ``message`` under a context with every part of a key."""
+    """Return the signatures, concatenated, of a context and a message by every part of a key."""
     return b"".join(part.sign(_with_context(context, message)) for part in key.parts)
 
 

@@ -36,7 +36,7 @@ _SECTIONS = ("manifest", "signature", "integers")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseManifest:
-    """Part of a manifest that statistics and private heads have in common: noise and cost.
+    """Fields that the manifests of statistics and of private heads have in common: noise and cost.
 
     Attributes:
         site: Name of the site.
@@ -61,10 +61,10 @@ class ReleaseManifest:
     software: grammar.Software = SOFTWARE
 
     def check_noise(self, schema: BoundedSensitivity, subject: str) -> None:
-        """Check that noise and sensitivity follow from schema, epsilon and delta.
+        """Check that stated sigma and sensitivity are those of schema, epsilon and delta.
 
         Raises:
-            DecodeError: They do not, or a number is malformed.
+            DecodeError: One of them is another value, or a number is malformed.
         """
         try:
             sigma = numbers.parse_hex_float(self.sigma)
@@ -88,7 +88,7 @@ class StatisticsManifest(ReleaseManifest):
 
     Attributes:
         schema: Layout, grid, weights and privacy unit.
-        release_id: Random identifier, hex.
+        release_id: Random identifier of the release, hex.
         data_sheet: Public data sheet of the machine that the records come from; None: not stated.
         labels: Public label domain in a release of machine statistics, whose schema has no labels;
             absent in a release of class statistics.
