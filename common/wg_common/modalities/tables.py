@@ -183,7 +183,7 @@ def parse_number(cell: str, delimiter: str) -> float:
 
 
 def find_column(names: Sequence[str], column: str) -> int | None:
-    """Return a column's index by name, if need be ignoring case and outer blanks; None if absent."""
+    """Return a column's index by its name, ignoring case and outer blanks if that is unique."""
     if column in names:
         return names.index(column)
     plain = [name.strip().casefold() for name in names]
