@@ -37,6 +37,7 @@ from wg_core.release.budget import Spend, read_spend
 from wg_core.site import config as configuration
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
+from wg_core.snapshot import Problem
 
 Records = str | Path | Sequence[str | Path] | Sequence[NDArray[Any]] | NDArray[Any]
 """A file or folder, several of them, or records as arrays.
@@ -191,7 +192,7 @@ class Plant:
         """
         manifest, name = self.chosen_model(package, model)
         judge, predictions = VerdictRule.load(self.home, manifest, name), []
-        for data in self.read(X):
+        for data in self.read(X, predict.records_modality(manifest).name):
             inputs = predict.encode_records(self.home, manifest, data)
             logits = predict.model_logits(self.home, manifest, name, inputs)
             rows = predict.predictions_from_logits(logits, manifest, data.names)
@@ -202,8 +203,12 @@ class Plant:
         """Return a package's models and the selected one's name; arguments as for ``predict``."""
         return adoption.find_model(self.home, package, model)
 
-    def read(self, X: Records) -> list[SiteData]:
-        """Yield decoded records in parts that fit in memory.
+    def read(self, X: Records, modality: str | None = None) -> list[SiteData]:
+        """Return decoded records in parts, read by the settings of ``client.yaml``.
+
+        Args:
+            X: Files, folders or arrays; see ``Records``.
+            modality: Modality of the records in files; None: the one that the files imply.
 
         Raises:
             UsageError: ``X`` is neither paths nor arrays.
@@ -213,11 +218,18 @@ class Plant:
             X = [X]
         if not isinstance(X, Sequence | np.ndarray):
             raise UsageError(f"X: {type(X).__name__}, expected paths or arrays")
-        parts = []
-        for data in _site_data_parts(X, self.labels):
+        parts: list[SiteData] = []
+        reading = self.config.data.reading
+        if len(X) and isinstance(X[0], str | Path):
+            surveys = [
+                predict.read_new_records(Path(path), self.labels, reading, modality) for path in X
+            ]
+        else:
+            surveys = [(_array_records(X, self.labels), [])]
+        for data, unusable in surveys:
+            _raise_first(unusable)
             for part, problems in decode_in_batches(data):
-                if problems:
-                    raise DataError(f"{problems[0].name}: {problems[0].reason}")
+                _raise_first(problems)
                 parts.append(part)
         return parts
 
@@ -240,9 +252,12 @@ class NotebookPage:
         return page.render(rows=self.rows, picture=self.picture, t=speak.translate, say=speak)
 
 
-def _site_data_parts(X: Sequence[Any] | NDArray[Any], labels: tuple[str, ...]) -> list[SiteData]:
-    if len(X) and isinstance(X[0], str | Path):
-        return [predict.load_records(Path(path), labels) for path in X]
+def _raise_first(problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        raise DataError(f"{problem.name}: {problem.reason}")
+
+
+def _array_records(X: Sequence[Any] | NDArray[Any], labels: tuple[str, ...]) -> SiteData:
     records = [np.asarray(record) for record in X]
     if not records:
         raise DataError("X: no records")
@@ -257,7 +272,7 @@ def _site_data_parts(X: Sequence[Any] | NDArray[Any], labels: tuple[str, ...]) -
             kind.check_record(record)
         except DataError as error:
             raise DataError(f"X[{row}]: {error}") from error
-    data = SiteData(
+    return SiteData(
         records=records,
         modality=kind.name,
         labels=np.full(len(records), UNLABELLED, dtype=np.int64),
@@ -265,4 +280,3 @@ def _site_data_parts(X: Sequence[Any] | NDArray[Any], labels: tuple[str, ...]) -
         names=tuple(f"X[{row}]" for row in range(len(records))),
         rows=np.arange(len(records)),
     )
-    return [data]

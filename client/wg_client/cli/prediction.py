@@ -329,16 +329,10 @@ def read_records_at(
     Raises:
         DataError: There is nothing that can be read.
     """
-    from wg_client.data.dataset import SurveyOptions, with_reading_config
-    from wg_client.data.sensor_windows import is_sensor_log, survey_logs
     from wg_client.models import predict as predicting
 
     reading = _name_column(configuration.load(home).data.reading, text_column)
-    if reading.log is not None and (path.is_dir() or is_sensor_log(path)):
-        log_survey = survey_logs(path, SurveyOptions(labels=labels, reading=reading), lenient=True)
-        return log_survey.data, list(log_survey.problems)
-    data = predicting.load_records(path, labels, reading, modality)
-    return with_reading_config(data, reading), []
+    return predicting.read_new_records(path, labels, reading, modality)
 
 
 def _name_column(reading: ReadingConfig, text_column: str | None) -> ReadingConfig:

@@ -17,10 +17,13 @@ from wg_client.data import plant as plants
 from wg_client.data.dataset import (
     DEFAULT_READING,
     RECORDS_CSV,
+    SurveyOptions,
     accompanying_files,
     is_record_file,
     records_from_files,
+    with_reading_config,
 )
+from wg_client.data.sensor_windows import is_sensor_log, survey_logs
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_client.data.survey import load_dataset
 from wg_client.fitting.linear_head import Floats, head_from_tensors
@@ -33,6 +36,7 @@ from wg_common.modalities.registry import find_modality, list_modality_attribute
 from wg_core.errors import DataError
 from wg_core.site.home import ClientHome
 from wg_core.site.reading import DEFAULT_COLUMNS, RECORDS_AT_ONCE, ReadingConfig
+from wg_core.snapshot import Problem
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
@@ -107,6 +111,24 @@ def load_records(
         split=None,
         reading=replace(reading, columns=(reading.columns[0], DEFAULT_COLUMNS[1])),
     )
+
+
+def read_new_records(
+    path: Path, labels: Sequence[str], reading: ReadingConfig, modality: str | None = None
+) -> tuple[SiteData, list[Problem]]:
+    """Read new records at a path with the plant's settings; return them and the problems.
+
+    Args:
+        modality: Modality of the plant's records; None: the one that the files imply.
+
+    Raises:
+        DataError: There is nothing that can be read.
+    """
+    if reading.log is not None and (path.is_dir() or is_sensor_log(path)):
+        log_survey = survey_logs(path, SurveyOptions(labels=labels, reading=reading), lenient=True)
+        return log_survey.data, list(log_survey.problems)
+    data = load_records(path, labels, reading, modality)
+    return with_reading_config(data, reading), []
 
 
 def load_unlabelled_files(path: Path, paths: Sequence[Path], labels: Sequence[str]) -> SiteData:

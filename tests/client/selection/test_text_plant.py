@@ -10,23 +10,28 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import safetensors
 import torch
+from click.testing import CliRunner
 from numpy.typing import NDArray
 from tests.client.conftest import MakePlant, TestPlant
 from tests.client.discriminants import fit_lda
 from tests.common.nets.onnx_models import with_further
 
-from wg_client.data.dataset import SurveyOptions
+from weightgate import Plant
+from wg_client.cli.main import group
+from wg_client.data.dataset import DatasetSurvey, SurveyOptions
 from wg_client.data.survey import load_dataset, survey_dataset
 from wg_client.fitting.linear_head import LinearHead, fit_standardisation
 from wg_client.models import predict
 from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT_ALIAS
+from wg_client.release import home_freeze
 from wg_client.release.preview import preview_release
 from wg_client.selection.delivery import apply_and_adopt
 from wg_common.nets.encoder import sentences
@@ -36,6 +41,7 @@ from wg_common.nets.encoder.trunk import find_trunk
 from wg_core import snapshot as snapshots
 from wg_core.errors import DataError
 from wg_core.release.query import answer_query
+from wg_core.site.reading import ReadingConfig
 from wg_core.wire import canonical
 from wg_e5 import network as e5
 from wg_e5 import weights
@@ -139,6 +145,57 @@ def test_a_table_of_texts_is_frozen_released_applied_and_predicted(
     told = predict.predict(plant.home, applied.manifest, KEPT_ALIAS, features, data.names)
     right = [row.label == LABELS[number // 3] for number, row in enumerate(told)]
     assert np.mean(right) > 0.7 and told[0].name == "new.jsonl line 1"
+
+
+def test_rows_that_an_older_version_named_otherwise_are_not_new(
+    plant: TestPlant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def older(*arguments: Any) -> DatasetSurvey:
+        survey = survey_dataset(*arguments)
+        names = tuple(f"notes.csv[{row}]" for row in range(len(survey.data)))
+        return replace(survey, data=replace(survey.data, names=names))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(home_freeze, "survey_dataset", older)
+        plant.freeze()
+    assert not preview_release(plant.home).snapshot.change.has_changes
+    with Path(plant.config.data.path).open("a", encoding="utf-8") as table:
+        table.write("one more,leak,a0\n")
+    change = preview_release(plant.home).snapshot.change
+    assert not change.more and not change.gone and "an older version" in change.unreadable
+    plant.freeze()
+    assert not preview_release(plant.home).snapshot.change.has_changes
+
+
+def test_rows_of_a_folders_table_did_not_change_by_being_frozen(
+    plant: TestPlant, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    write(tmp_path / "folder" / "records.csv", rows(2, 6))
+    plant.configure(data=replace(plant.config.data, path=str(tmp_path / "folder")))
+    plant.freeze()
+    assert not preview_release(plant.home).snapshot.change.has_changes
+
+
+def test_the_python_interface_reads_new_files_by_the_homes_columns(
+    plant: TestPlant, good: LinearHead, tmp_path: Path
+) -> None:
+    def renamed(table: list[dict[str, str]]) -> list[dict[str, str]]:
+        return [{"memo": row["text"], "grade": row["label"]} for row in table]
+
+    write(tmp_path / "notes.csv", renamed(rows(2, 6)))
+    reading = ReadingConfig(columns=("memo", "grade"))
+    plant.configure(data=replace(plant.config.data, reading=reading))
+    plant.freeze()
+    apply_and_adopt(plant.home, plant.package({"s": (good, "diffusion")}, architecture="text-head"))
+    new = write(tmp_path / "new.csv", renamed(rows(9, 2)))
+    command = ["predict", "--home", str(plant.home.root), "--json", str(new)]
+    (result,) = json.loads(CliRunner().invoke(group, command).stdout)["results"]
+    predictions = canonical.to_builtins(Plant.open(plant.home.root).predict(new))
+    assert json.loads(json.dumps(predictions)) == result["predictions"]
+    write(new, rows(9, 2))
+    with pytest.raises(DataError, match="no column 'memo'"):
+        Plant.open(plant.home.root).predict(new)
 
 
 @pytest.mark.slow
