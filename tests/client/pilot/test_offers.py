@@ -8,8 +8,9 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from tests.bearings import BEARING
 from tests.client.cli.conftest import Json, here, shown
-from tests.client.conftest import LABELS, pictures, write_npz
+from tests.client.conftest import LABELS, pictures, waves, write_npz
 from tests.client.families import ARCHITECTURE, family_head, likeness
 from tests.common.nets.onnx_models import WIDTH, encoder_file, with_further
 from tests.common.nets.test_trial import HOSTILE_FILES
@@ -25,6 +26,7 @@ from wg_common.nets.encoder.module import load_encoder
 from wg_common.offer import Offer, OfferedFamily
 from wg_core.errors import DecodeError, ExitCode
 from wg_core.wire import canonical, signing
+from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator.families.heads import family_candidates
 
 __all__ = ["here", "shown"]
@@ -49,7 +51,11 @@ def good_family(encoder_package: bytes) -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def write(tmp_path: Path, encoder_package: bytes) -> Callable[..., Path]:
-    def write_offer(head: dict[str, np.ndarray], encoder_package: bytes = encoder_package) -> Path:
+    def write_offer(
+        head: dict[str, np.ndarray],
+        encoder_package: bytes = encoder_package,
+        machines: tuple[str, ...] = (),
+    ) -> Path:
         key, tensors = signing.generate_key(), offers.pack_tensors([head])
         offer = Offer(
             server="hq",
@@ -57,7 +63,7 @@ def write(tmp_path: Path, encoder_package: bytes) -> Callable[..., Path]:
             encoder=canonical.sha256_hex(encoder_package),
             tensors=canonical.sha256_hex(tensors),
             kinds=(OfferedFamily(name="patterns", labels=("a", "b", "c")),),
-            machines=(),
+            machines=machines,
             sites={"Bars": 2, "dots": 1, "scratch": 9},
             created=1,
         )
@@ -77,6 +83,26 @@ def test_an_offer_is_tried_on_the_plants_own_records(
         trial = here("simulate", "--data", data, "--offer", write(head), *named)["offer"]
         assert (trial["server"], trial["kinds"], trial["sites"]) == ("hq", 1, 1)
         assert isinstance(trial["pays"], bool)
+
+
+def test_windows_without_a_data_sheet_are_told_of_networks_from_one(
+    write: Callable[..., Path],
+    window_encoder: bytes,
+    tmp_path: Path,
+    shown: Callable[..., tuple[str, str]],
+) -> None:
+    data, sheet = tmp_path / "data.npz", tmp_path / "sheet.json"
+    rng = np.random.default_rng(4)
+    windows = np.concatenate([waves(rng, label, 6) for label in range(3)])
+    np.savez(data, x=windows, y=np.repeat(range(3), 6), classes=np.array(LABELS))
+    sheet.write_bytes(canonical.encode(DataSheet(rotating_machine=BEARING)))
+    machines = ("rotating_machine",)
+    offer = write(family_head(window_encoder, 3), window_encoder, machines)
+    named = ("--offer", offer, "--encoder", canonical.sha256_hex(window_encoder)[:16])
+    line = "from a data sheet of these machines: rotating_machine;"
+    assert line in " ".join(shown("simulate", "--data", data, *named)[0].split())
+    stated, _ = shown("simulate", "--data", data, *named, "--data-sheet", sheet)
+    assert "of these machines" not in stated
 
 
 @pytest.mark.parametrize("shapes", [((), (3,)), ((2, 9), (3,)), ((2, 9), (2,)), ((3, 9), ())])
