@@ -67,7 +67,7 @@ class FolderChange:
         more: Number of files or rows that are new since the snapshot.
         gone: Number of files or rows of the snapshot that are missing now.
         touched: Number of files whose size or date changed since the freeze.
-        unreadable: Reason why the folder cannot be read, or empty.
+        unreadable: Reason why the folder cannot be read or compared, or empty.
     """
 
     more: int = 0
@@ -374,10 +374,16 @@ def compare_folder(plant: PlantData) -> FolderChange:
         *data_survey.data.names,
         *(entry.name for entry in (*data_survey.problems, *data_survey.unsupported_files)),
     }
-    stamps = plant.snapshot.records().stamps
+    records = plant.snapshot.records()
+    if (records.rows >= 0).all() and present_names and frozen_names.isdisjoint(present_names):
+        reason = text("an older version named its rows otherwise, so changes cannot be counted")
+        unchanged = path.is_file() and (records.stamps == file_stamp(path)).all()
+        return FolderChange(unreadable="" if unchanged else reason)
     touched_count = sum(
-        file_stamp(path / name if path.is_dir() else path) != (int(size), int(modified_time))
-        for name, (size, modified_time) in zip(listing.names, stamps, strict=True)
+        file_stamp(path / name if row < 0 else path) != (int(size), int(modified_time))
+        for name, row, (size, modified_time) in zip(
+            listing.names, records.rows, records.stamps, strict=True
+        )
         if name in present_names
     )
     return FolderChange(
