@@ -222,7 +222,8 @@ class Plant:
         reading = self.config.data.reading
         if len(X) and isinstance(X[0], str | Path):
             surveys = [
-                predict.read_new_records(Path(path), self.labels, reading, modality) for path in X
+                predict.read_new_records(Path(str(path)), self.labels, reading, modality)
+                for path in X
             ]
         else:
             surveys = [(_array_records(X, self.labels), [])]
