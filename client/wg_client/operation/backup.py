@@ -1,7 +1,8 @@
 """Backup of a plant's home to one encrypted file, while its node runs, and restore from it.
 
-Keys, ledger, snapshots and releases are copied under the release lock, so that they are consistent.
-The whole file is encrypted: snapshots hold exact sums of records.
+Keys, ledger, snapshots and releases are of one moment: under the release lock databases are copied,
+and other files, which are only ever replaced as a whole, are linked. They are read and encrypted
+once the lock is free. The whole file is encrypted: snapshots hold exact sums of records.
 
 **A ledger that is older than the last release must not be used.** It would lack part of the spend,
 and the next release would fork the ledger, which the server keeps as evidence. So a home is
@@ -9,6 +10,7 @@ restored only if the server, as witness, confirms that it has seen nothing newer
 or in a note that ``wg-server export`` wrote.
 """
 
+import shutil
 import sqlite3
 import time
 from contextlib import closing
@@ -18,7 +20,7 @@ from wg_common.backup import archive
 from wg_common.backup.archive import BackupManifest, BackupSource, DecryptionKey, EncryptionTarget
 from wg_core import atomic
 from wg_core.connection import cosigning, link
-from wg_core.errors import StorageError, VerificationError
+from wg_core.errors import StorageError, VerificationError, reraise_os_errors
 from wg_core.ledger import shared_budget
 from wg_core.ledger.cosigned import RolledBack
 from wg_core.site import config as configuration
@@ -44,7 +46,7 @@ RESTORE_REMEDY = (
 def back_up_home(
     home: ClientHome, out: Path, seal: EncryptionTarget, *, current_time: float | None = None
 ) -> BackupManifest:
-    """Back a home up while its node may run; answers wait until the backup is done.
+    """Back a home up while its node may run; answers wait only until databases are copied.
 
     Raises:
         ConfigError: The home is not initialised, or a recipient is not a valid key.
@@ -52,15 +54,15 @@ def back_up_home(
     """
     created = int(time.time() if current_time is None else current_time)
     name = configuration.load(home).site
-    with locks.lock_release(home), archive.temporary_folder(home.root) as scratch:
+    with archive.temporary_folder(home.root) as scratch:
         sources: list[BackupSource] = []
-        for path in archive.list_home_files(home.root):
-            relative_path = path.relative_to(home.root).as_posix()
-            if relative_path in _EXCLUDED_FILES or relative_path.endswith(_DATABASE_LOGS):
-                continue
-            if path.suffix == _SQLITE:
-                path = _copy_database(path, scratch / f"{len(sources)}{_SQLITE}")
-            sources.append((relative_path, path))
+        with locks.lock_release(home):
+            for path in archive.list_home_files(home.root):
+                relative_path = path.relative_to(home.root).as_posix()
+                if relative_path in _EXCLUDED_FILES or relative_path.endswith(_DATABASE_LOGS):
+                    continue
+                copy = _copy_database if path.suffix == _SQLITE else _link_file
+                sources.append((relative_path, copy(path, scratch / str(len(sources)))))
         about = archive.BackupDescription(kind=KIND, name=name, created=created)
         return archive.write_backup(out, sources, seal, about)
 
@@ -116,6 +118,16 @@ def _check_newest_ledger(home: ClientHome, checkpoint: Path | None, *, give_up_l
             return cosigning.check_not_rolled_back(home, config, connection.cosign)
     except RolledBack as error:
         raise VerificationError(f"{error}. {RESTORE_REMEDY}") from error
+
+
+def _link_file(path: Path, target: Path) -> Path:
+    """Link to a file's present content, or copy it where the file system has no links."""
+    with reraise_os_errors(StorageError, f"{path}: cannot be copied"):
+        try:
+            target.hardlink_to(path)
+        except OSError:
+            shutil.copy2(path, target)
+    return target
 
 
 def _copy_database(path: Path, target: Path) -> Path:

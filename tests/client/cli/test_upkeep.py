@@ -1,14 +1,40 @@
-"""The audit that goes on the ledger, and the words of commands that change keys."""
+"""Backups, the audit that goes on the ledger, and the words of commands that change keys."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from tests.client.conftest import TestPlant
 
 from wg_client.cli.main import group
+from wg_client.operation.backup import KIND, back_up_home
+from wg_common.backup import archive
+from wg_common.backup.archive import BackupManifest, DecryptionKey, EncryptionTarget
+from wg_core import atomic
 from wg_core.errors import UsageError
+from wg_core.site import locks
+
+
+def test_answers_go_on_while_a_backup_of_an_earlier_moment_is_written(
+    plant: TestPlant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, write = plant.home.config.read_bytes(), archive.write_backup
+
+    def write_while_answering(*arguments: Any) -> BackupManifest:
+        with locks.lock_release(plant.home, busy="an answer would wait"):
+            atomic.write_bytes(plant.home.config, b"later", mode=atomic.PRIVATE_MODE)
+        return write(*arguments)
+
+    monkeypatch.setattr(archive, "write_backup", write_while_answering)
+    back_up_home(plant.home, tmp_path / "b", EncryptionTarget(passphrase="word"))
+    (tmp_path / "new").mkdir()
+    key = DecryptionKey(passphrase="word")
+    archive.extract_backup(tmp_path / "b", tmp_path / "new", key, kind=KIND)
+    assert (tmp_path / "new" / plant.home.config.name).read_bytes() == settings
+    assert not list(plant.home.root.glob(".backup*"))
 
 
 @pytest.mark.parametrize("more", [[], ["--replace", "--data", "x"]])
