@@ -23,7 +23,7 @@ class TrustedWitness:
 
     @property
     def key_id(self) -> str:
-        """First of the two key IDs of the witness's cosignatures, hex (c2sp.org/signed-note)."""
+        """Key ID of the witness's key, hex; if the key has two algorithms, that of the first."""
         return notes.key_ids(self.name, notes.COSIGNER_ROLE, self.key)[0].hex()
 
     @property

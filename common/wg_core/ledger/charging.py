@@ -105,7 +105,7 @@ class ReleaseTerms:
 
 
 def charge_for_statistics(schema: Schema, sigma: float, terms: ReleaseTerms) -> ChargeRequest:
-    """Return the charge request for a release of statistics, or of a private head's gradients.
+    """Return the charge request for a release of statistics, or of gradients that train a head.
 
     Args:
         sigma: Standard deviation of the noise in grid units, from ``mechanism.noise_scale``.

@@ -87,7 +87,7 @@ def verify(note: Note, origin: str, key: PublicKey) -> Checkpoint:
 
 
 def cosign(note: Note, name: str, key: PrivateKey, time: int) -> tuple[SignatureLine, ...]:
-    """Return a witness's cosignature at a Unix time; the caller checked that the log only grew."""
+    """Return the signature lines of a cosigner, who has checked that entries were only appended."""
     return _sign(note, name, notes.COSIGNER_ROLE, key, time)
 
 

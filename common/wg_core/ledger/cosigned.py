@@ -51,7 +51,7 @@ class CosignedLog(Log):
         return merkle.consistency_proof(state.leaves[:new_size], old_size)
 
     def mark_checkpoint_sent(self) -> None:
-        """Record that the newest checkpoint was sent: it may be cosigned though no reply comes."""
+        """Record that the newest checkpoint was sent, and may be cosigned even without a reply."""
         with self._write_lock() as state:
             self._db.execute(
                 "update heads set cosigned = cosigned | ? where size = ?",
@@ -86,14 +86,12 @@ class CosignedLog(Log):
         return WitnessRequest(old_size=old_size, path=path, note=note)
 
     def request_cosignature(self, witness: str, call: Callable[[bytes], bytes]) -> bytes:
-        """Have a witness cosign the newest checkpoint, and store the cosignature.
+        """Have a witness cosign the newest checkpoint; store and return it with the cosignature.
 
         Args:
             call: Function that sends an ``add-checkpoint`` body to the witness and returns the
                 cosignature lines; raises ``WitnessRefused`` if the witness refuses.
 
-        Returns:
-            The cosigned checkpoint.
 
         Raises:
             WitnessRefused: The witness does not cosign.
@@ -122,13 +120,10 @@ class CosignedLog(Log):
         return signed
 
     def add_cosignature(self, signed: bytes, witness: str) -> bytes:
-        """Store a witness's cosignature of one of this log's checkpoints.
+        """Store a witness's cosignature of one of this log's checkpoints; return that checkpoint.
 
         Args:
             signed: Checkpoint with its signatures, including the witness's.
-
-        Returns:
-            The stored checkpoint.
 
         Raises:
             VerificationError: The checkpoint is not of this log, or has no valid cosignature
@@ -215,7 +210,7 @@ class CosignedLog(Log):
         return replace(request, note=Note(request.note.text, tuple(signatures)))
 
     def _newest_key(self, witness: str) -> bytes:
-        """Return the current key of a witness; empty if the witness is not enrolled."""
+        """Return the newest raw key of a witness; empty if the witness is not enrolled."""
         keys = self._state.witness_keys(witness)
         return keys[0] if keys else b""
 

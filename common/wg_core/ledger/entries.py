@@ -128,7 +128,7 @@ class Genesis(grammar.TextRecord):
 
     Attributes:
         site: Name of the site.
-        ledger_key: Raw public key, hex.
+        ledger_key: Raw public key that signs the log, hex.
         software: Program and version that created the log.
         predecessor: Log that this one replaces, if any.
     """
@@ -273,7 +273,7 @@ class Decision:
         recipient: Recipient of the release.
         approved: True if the request may be charged.
         name: Name or role of the person who decided.
-        statistics: ``machine``: machine statistics; ``gradients``: gradients for a private head;
+        statistics: ``machine``: machine statistics; ``gradients``: gradients that train a head;
             absent: class statistics.
     """
 
@@ -334,7 +334,7 @@ class PublicStatement:
         dataset: Name of the data set.
         encoder: SHA-256 of the public feature encoder, hex.
         labels: Public label domain, in the order of class rows.
-        data_sheet: Data sheet of the machine; None: not stated.
+        data_sheet: Data sheet of the plant's machine; None: not stated.
         recipient: Recipient of the statement.
     """
 

@@ -196,11 +196,7 @@ class Log:
         return bytes(row[0])
 
     def enrol_witness(self, name: str, public_key: bytes) -> int:
-        """Record a witness and its raw public key on the log, unless they are recorded already.
-
-        Returns:
-            Index of the entry that enrols this key.
-        """
+        """Enrol a witness with its raw key, if it is not enrolled yet; return the entry's index."""
         notes.check_key_name(name)
         with self._write_lock() as state:
             witness = next((w for w in reversed(state.witnesses) if w.name == name), None)
@@ -213,10 +209,7 @@ class Log:
             )
 
     def record_handover(self, handover: Handover) -> int:
-        """Record on the log, if it is not there yet, that a server's or witness's key was replaced.
-
-        Returns:
-            Index of the entry that records the new key.
+        """Record a hand-over of a server's or witness's key, if it is new; return its entry's index.
 
         Raises:
             VerificationError: The signature is not valid, or the old key is not the witness's.
@@ -234,10 +227,9 @@ class Log:
             )
 
     def rotate_key(self, new_key: PrivateKey) -> int:
-        """Change the log's signing key; old and new key sign the checkpoint of the change.
+        """Change the log's signing key; return the index of the rotation entry.
 
-        Returns:
-            Index of the rotation entry.
+        Both the old and the new key sign the checkpoint of the change.
 
         Raises:
             ConfigError: The ledger was opened without a key.

@@ -21,7 +21,7 @@ def read_predecessor(path: Path, reason: str) -> Predecessor:
     """Read and verify the log that a new log will replace, from a file, an export, or a home.
 
     Args:
-        path: File or folder with the newest copy that the witness has seen.
+        path: File or folder with the newest copy of the log that exists.
         reason: Reason for giving up the old log, recorded on the new one.
 
     Raises:

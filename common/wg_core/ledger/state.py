@@ -144,7 +144,7 @@ class LedgerState:
         return self._by_request.get((dataset, request_id))
 
     def charge_with_fingerprint(self, fingerprint: str) -> ChargeState | None:
-        """Return the newest charge with a fingerprint of data, cost and mechanism; None if none."""
+        """Return the newest charge with a fingerprint (``Charge.fingerprint``); None if none."""
         return self._by_fingerprint.get(fingerprint)
 
     def open_charges(self) -> list[ChargeState]:
@@ -329,7 +329,7 @@ class LedgerState:
         self.statement_count += 1
 
     def _check_approval(self, entry: Charge) -> None:
-        """Check that the charge of a decided request matches the approval."""
+        """Check that a charge matches the decision on its request, if a person decided on it."""
         decision = self.decisions.get((entry.dataset, entry.request_id))
         if decision is None:
             return

@@ -189,14 +189,11 @@ class Ledger(CosignedLog):
         return LedgerRelease(charge_state.release, charge_state.seq, charge_state.payload_sha256)
 
     def register_dataset(self, dataset: DatasetRecord) -> int:
-        """Register a data set, or record that its content changed, unless that is recorded already.
+        """Register a data set or its changed content, if it is new; return its newest entry's index.
 
         A data set whose name or content is registered belongs to that lineage, with all that was
         spent: a new name does not create a new budget. If name and content belong to two lineages,
         these are merged, and the spending of both counts.
-
-        Returns:
-            Index of the data set's newest entry.
 
         Raises:
             ConfigError: The lineage has another cap, or ``lineage`` is not a registered data set.
@@ -370,7 +367,7 @@ class Ledger(CosignedLog):
             return self._append(statement)
 
     def newest_decision(self, dataset: str, request_id: str) -> entries.Decision | None:
-        """Return the newest decision of a person on a request, if any."""
+        """Return the newest decision of a person on a request; None if there is none."""
         return self._state.decisions.get((dataset, request_id))
 
     def export(self, path: Path) -> None:

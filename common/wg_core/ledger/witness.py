@@ -174,7 +174,7 @@ def cosign_extension(
     witness: NamedKey,
     current_time: int,
 ) -> WitnessAnswer:
-    """Cosign a checkpoint that extends the checkpoint that the witness remembers.
+    """Cosign a checkpoint after verifying that it extends the one that the witness remembers.
 
     Args:
         state: State of the witness about this log; ``None`` if it never cosigned the log.

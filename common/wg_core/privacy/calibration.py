@@ -17,7 +17,7 @@ EPSILON_LIMIT = 1e4  # Largest epsilon that is computed; larger values are meani
 
 
 def gaussian_delta(mu: float, epsilon: float) -> float:
-    """Return the exact delta of a Gaussian mechanism with ``mu`` >= 0, at an ``epsilon`` >= 0."""
+    """Return the exact delta of Gaussian noise at ``epsilon``; ``mu`` is sensitivity / sigma."""
     from scipy.special import erfcx, ndtr
 
     _check_in_range(mu >= 0, "mu", mu)
@@ -53,7 +53,7 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
 
 @lru_cache(64)
 def largest_mu(epsilon: float, delta: float) -> float:
-    """Return the largest mu at which a Gaussian mechanism is (epsilon, delta)-DP, rounded down.
+    """Return the largest sensitivity / sigma of (epsilon, delta)-DP Gaussian noise, rounded down.
 
     Raises:
         ConfigError: ``epsilon`` is not in (0, 10^4] or ``delta`` not in (0, 1).

@@ -36,7 +36,7 @@ _ENTRIES_AT_ONCE = 1 << 23  # Approximate number of gradient entries in memory a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradientSchema:
-    """Layout, grid and privacy unit of the training of one linear head. Everything is public.
+    """Layout, grid and privacy unit of the gradients that train one head. All fields are public.
 
     Attributes:
         encoder: SHA-256 of the public encoder package, hex.

@@ -103,7 +103,7 @@ def release_statistics(
     sigma: float,
     sampler: Sampler = opendp_sampler,
 ) -> Integers:
-    """Return the noisy statistics of a data set, to be called only once for each charge.
+    """Return a data set's noisy statistics, int64 [schema.length]; call it once for each charge.
 
     Args:
         exact: Exact statistics about the origin, int64 [schema.length].
@@ -111,9 +111,6 @@ def release_statistics(
             called if there are no labels.
         sigma: Standard deviation from ``noise_scale``, grid units.
         sampler: Function that adds the noise; replaced only in tests.
-
-    Returns:
-        Released integers, int64 [schema.length].
 
     Raises:
         InternalError: An argument or the sampler's result is invalid, as for ``add_noise``.
@@ -150,15 +147,12 @@ def release_counts_then_sums(
 
 
 def add_noise(exact: Integers, sigma: float, sampler: Sampler = opendp_sampler) -> Integers:
-    """Add noise to the integers of one part of a release.
+    """Return the integers of one part of a release with noise, int64 [L].
 
     Args:
         exact: Exact integers, int64 [L].
         sigma: Standard deviation from ``noise_scale``, grid units.
         sampler: Function that adds the noise; replaced only in tests.
-
-    Returns:
-        Released integers, int64 [L].
 
     Raises:
         InternalError: An argument or the sampler's result is invalid.

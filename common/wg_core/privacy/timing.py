@@ -19,16 +19,13 @@ def wait_for_slot_end(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Sleep until the end of the time slot in which an answer is ready; return its number.
+    """Sleep until the end of the slot in which an answer is ready; return its number, from 1.
 
     Args:
         start_time: Value of ``clock()`` when the request arrived, before private data were used.
         slot: Length of a slot, seconds.
         clock: Function that returns monotonic time, seconds.
         sleep: Function that sleeps for at least the given seconds.
-
-    Returns:
-        Number of slots that the answer took, at least 1.
 
     Raises:
         ConfigError: ``slot`` is not positive and finite.

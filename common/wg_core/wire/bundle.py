@@ -20,7 +20,7 @@ STATEMENT_LIMIT = 2 << 20  # Largest statement bundle, in bytes: one entry and i
 
 @dataclass(frozen=True, slots=True)
 class StatisticsBundle:
-    """Bundle of a release with its ledger entries and their proofs, as raw bytes.
+    """Bundle of a release with its ledger entries and their proofs, all as bytes.
 
     Attributes:
         release: Bytes of the release, as stored beside the ledger's entries.
@@ -44,7 +44,7 @@ class StatisticsBundle:
 
 @dataclass(frozen=True, slots=True)
 class StatementBundle:
-    """Bundle of a public statement with its ledger proof, as raw bytes.
+    """Bundle of a public statement's ledger entry with its proof, both as bytes.
 
     Attributes:
         entry: Canonical bytes of the STATEMENT entry.

@@ -77,7 +77,7 @@ def read(kind: type[T], path: Path, *, limit: int = RECORD_LIMIT) -> T:
 
 
 def decode_known_fields(kind: type[T], data: bytes, *, subject: str) -> T:
-    """Decode the fields of a record class from a JSON document that may have others; not strict.
+    """Decode the fields of a record class from JSON, which may have others and any formatting.
 
     Raises:
         DecodeError: The data are not JSON, or a field is missing or of another type.

@@ -50,7 +50,7 @@ class _Machine:
         self._check_consistency()
 
     def _check_consistency(self) -> None:
-        """Raise ``DecodeError`` if fields contradict each other; here, for a base, none do."""
+        """Raise ``DecodeError`` if fields contradict each other; the base class has no rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ class HeadManifest(ReleaseManifest):
 
 
 def encode(manifest: HeadManifest, body: bytes, key: PrivateKey) -> bytes:
-    """Sign and pack a private head; ``body`` comes from ``head_bytes``."""
+    """Return the file of a private head, signed; ``body`` comes from ``head_bytes``."""
     text = canonical.encode(manifest)
     parts = text, signing.sign(key, signing.STATISTICS_CONTEXT, text), body
     return container.encode(protocol.HEAD_KIND, VERSION, dict(zip(_SECTIONS, parts, strict=True)))
