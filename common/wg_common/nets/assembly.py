@@ -1,7 +1,7 @@
-"""Assembly of a torch module from the tensors of a model.
+"""Assembly of a classifier as one torch module: encoder, optional network, and linear head.
 
-A model is a head, ``head.weight`` ``[K, d]`` and ``head.bias`` ``[K]``, on the encoder's features,
-optionally joined by the features of a network; logits = features @ weight.T + bias.
+The head has the tensors ``head.weight`` ``[K, d]`` and ``head.bias`` ``[K]`` for K classes. Its d
+inputs are the encoder's features, followed by those of the network if there is one.
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ from wg_core.errors import ConfigError
 
 
 class HeadModel(nn.Module):
-    """Module from a batch of records, as prepared by the encoder's first trunk, to logits.
+    """Classifier that maps prepared records to class logits.
 
     Args:
-        encoder: Shared encoder on its first trunk.
-        head: Linear head on all features.
-        network: Networks of the plant's family, on the same batch, or one network on a batch that
-            is prepared for it; its features come last. None if there is no network.
-        further_trunks: Further trunks of the encoder, each on a batch that it prepares.
+        encoder: Encoder with its first trunk.
+        head: Linear head on the concatenated features.
+        network: Additional network, whose features come last: a ``FamilyTrunk`` reads the batch of
+            the first trunk, a ``RecordTrunk`` a batch of its own. None if there is no network.
+        further_trunks: The encoder's other trunks; each reads a batch that it prepared itself.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class HeadModel(nn.Module):
 
         Args:
             records: Batch prepared by the encoder's first trunk.
-            further_inputs: Batches prepared by the further trunks, then by the network.
+            further_inputs: One batch for each further trunk, then one for a ``RecordTrunk``.
         """
         return self.logits(self.features(records, *further_inputs))
 
@@ -60,7 +60,7 @@ class HeadModel(nn.Module):
         return values
 
     def features(self, records: Tensor, *further_inputs: Tensor) -> Tensor:
-        """Return the head's input features ``[n, D]``; arguments as for ``forward``."""
+        """Compute the head's input features ``[n, D]``; the arguments are those of ``forward``."""
         batch = records.float()
         parts = [self.encoder(batch)]  # [n, D], the released features first
         for trunk, x in zip(self.further, further_inputs, strict=False):
@@ -81,21 +81,24 @@ def build_model(
     labels: Sequence[str],
     network: FamilyTrunk | RecordTrunk | None = None,
 ) -> HeadModel:
-    """Build a torch module from encoder, head and optional network, for inference or export.
+    """Build a classifier from encoder, head tensors and optional network.
+
+    The number of the head's inputs decides which features it gets: the released features, all local
+    features, or these and the network's.
 
     Args:
-        modality_head: Architecture of heads on this encoder.
+        modality_head: Name of the architecture of heads on this encoder, for messages and checks.
         encoder: The public encoder.
-        tensors: Tensors of a generated head, or of a plant's head on local features.
-        labels: Label domain, in the order of class rows.
-        network: Network whose features a plant's head may use too.
+        tensors: ``head.weight`` and ``head.bias``.
+        labels: Class names, in the order of the head's rows.
+        network: Network whose features the head may use.
 
     Returns:
         Module in evaluation mode.
 
     Raises:
-        DecodeError: The tensors are not those of a head.
-        ConfigError: A trunk of the encoder comes from a file.
+        DecodeError: The tensors are not those of a head on these features.
+        ConfigError: A trunk of the encoder is not exportable, such as one from a file.
     """
     local = encoder.local_dimension
     wide = local + (0 if network is None else network.width)

@@ -1,11 +1,11 @@
-"""Execution of a trunk in this process, or in a separate process with limits (``trunk_process``).
+"""Loading of an encoder's trunk, and the parent's side of a trunk in a process with limits.
 
-A trunk that an operator supplied as a file, and any trunk with ``TrunkKind.needs_process``, is
-loaded and run in a separate process only. A failure of that process on a record is an error of that
-record; the next record gets a process in the same state as before.
+A trunk with ``TrunkKind.needs_process``, such as one from an operator's file, is loaded and run
+only in a separate process (``trunk_process``). If that process fails on a record, only this record
+has an error; the next one finds a process in the same state as before.
 
-An error of the trunk itself (a missing package, a damaged file) shows when it is loaded, before it
-sees a record of a plant: a trunk that runs in this process is tried on an artificial record.
+A broken trunk (a missing package, a damaged file) fails when it is loaded, before it sees a record
+of a plant: a trunk that runs in this process is first run on an artificial record.
 """
 
 import itertools
@@ -44,25 +44,26 @@ from wg_core.wire import canonical
 CHILD_MODULE = "wg_common.nets.encoder.trunk_process"
 CPU_SECONDS_LIMIT = 10  # CPU time that a trunk may spend on one record, in seconds
 WALL_SECONDS_LIMIT = 120.0  # Wall-clock time to load a trunk or to wait for one record, in seconds
-_EXAMPLE_SHAPE = (8, 64)  # First two dimensions of an artificial record
+_EXAMPLE_SHAPE = (8, 64)  # First two dimensions of the artificial record for ``load_trunk``
 
 
 class TrunkNotStarted(StorageError):
-    """Error: a trunk cannot be restarted, because the machine lacks some resource."""
+    """Error: a trunk's process ended and cannot be restarted, so no record can be encoded."""
 
 
 def load_trunk(kind: TrunkKind, modality: str, settings: Mapping[str, str]) -> EncoderTrunk:
-    """Load an encoder's trunk and try it, so that it is ready for records.
+    """Load an encoder's trunk in evaluation mode, in this process or in a separate one.
 
     Args:
         kind: Kind of the trunk.
         modality: Name of the modality that it encodes.
-        settings: Settings of the trunk, as in a package.
+        settings: Settings of the trunk, from the encoder package's metadata.
 
     Raises:
-        DecodeError: A setting is out of range, or the file is not an accepted trunk.
-        VerificationError: The trunk's digest is not the expected one.
-        ConfigError: A required package is not installed, or loading takes too long.
+        DecodeError: A setting is out of range, the file is not an accepted trunk, or a separate
+            process takes too long to load it.
+        VerificationError: The file's hash is not the declared one.
+        ConfigError: A required package is not installed.
     """
     if kind.needs_process:
         return ConfinedTrunk(kind, modality, settings).eval()
@@ -75,12 +76,15 @@ def load_trunk(kind: TrunkKind, modality: str, settings: Mapping[str, str]) -> E
 
 
 class ConfinedTrunk(EncoderTrunk):
-    """Trunk of an encoder that runs in a separate process with limits.
+    """Trunk that runs in a separate process with limits on memory and time.
+
+    The constructor starts the process, which loads the trunk.
 
     Raises:
-        DecodeError: The file is not an accepted trunk, or needs more than ``MEMORY_LIMIT``.
-        VerificationError: The file is not the one that its choice names.
-        ConfigError: Loading takes too long, or a package is missing.
+        DecodeError: The file is not an accepted trunk, takes longer than ``WALL_SECONDS_LIMIT``, or
+            needs more memory than ``MEMORY_LIMIT``.
+        VerificationError: The file's hash is not the declared one.
+        ConfigError: A package is missing, or the process cannot be started.
     """
 
     def __init__(self, kind: TrunkKind, modality: str, settings: Mapping[str, str]) -> None:
@@ -109,12 +113,12 @@ class ConfinedTrunk(EncoderTrunk):
 
     @property
     def local_blocks(self) -> tuple[int, ...]:
-        """Sizes of the blocks of further local features."""
+        """Number of features in each block of further local features."""
         return self._start.local_blocks
 
     @property
     def is_exportable(self) -> bool:
-        """False: a model file cannot include a trunk that another process runs."""
+        """False: an exported model cannot include a trunk that runs in another process."""
         return False
 
     def feature_bounds(self) -> NDArray[np.float64] | float:
@@ -123,11 +127,17 @@ class ConfinedTrunk(EncoderTrunk):
         return bounds if len(bounds) > 1 else float(bounds[0])
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """Compute raw and further features of one record, ``[1, width + sum of blocks]``.
+        """Compute a record's raw features and further local features in the trunk's process.
+
+        Args:
+            records: A single record.
+
+        Returns:
+            Both kinds of features in one row, ``[1, width + sum(local_blocks)]``.
 
         Raises:
-            DecodeError: The trunk failed on the record, for the stated reason.
-            TrunkNotStarted: The process ended, and a new process does not start.
+            DecodeError: The trunk failed on the record; the message has the reason.
+            TrunkNotStarted: The process had ended, and a new one does not start.
         """
         (record,) = records
         with self._lock:
@@ -140,17 +150,17 @@ class ConfinedTrunk(EncoderTrunk):
             raise DecodeError(f"{self.label}: {error}") from error
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Return the trunk's raw features ``[1, width]`` of a prepared record."""
+        """Return the raw features ``[1, width]`` in a row from ``prepare``."""
         return batch[:, : self.width]
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return raw features of a prepared record, and further features block by block."""
+        """Split a row from ``prepare`` into raw features and blocks of further local features."""
         ends = itertools.accumulate(self.local_blocks, initial=self.width)
         blocks = [records[:, start:end] for start, end in itertools.pairwise(ends)]
         return self(records), blocks
 
     def _ask(self, *frames: bytes) -> bytes:
-        """Return the trunk process's answer to messages; end the process if it gives none."""
+        """Return the process's answer to messages, or a failure answer if the process ended."""
         process = self._process
         if process is None:
             raise InternalError(f"{self.label}: no process to ask")
@@ -178,7 +188,7 @@ class ConfinedTrunk(EncoderTrunk):
             raise TrunkNotStarted(f"{self.label}: is another trunk since it was started again")
 
     def _start_process(self) -> TrunkReply:
-        """Start a new trunk process, and return its description of the trunk."""
+        """Start a new trunk process, and return its first answer, which describes the trunk."""
         self._process = _Process()
         answer = self._ask(self._order, self._kind.data)
         if self._process is None:
@@ -191,7 +201,10 @@ class ConfinedTrunk(EncoderTrunk):
 
 
 class _Process:
-    """Process that runs a trunk, and ends with this object but not with a forked copy of it."""
+    """Process that runs a trunk; it ends when this object is deleted in the process that made it.
+
+    Deleting a copy of this object in a forked process does not end it.
+    """
 
     def __init__(self) -> None:
         self.reason = ""
@@ -210,7 +223,7 @@ class _Process:
         self.end = weakref.finalize(self, _end_process, self._process, self.owner)
 
     def ask(self, *frames: bytes) -> bytes | None:
-        """Return the trunk process's answer to messages; None if it ended or took too long."""
+        """Send messages and return the answer; None, with ``reason``, if there is no answer."""
         timeout = threading.Event()
 
         def stop() -> None:
@@ -241,7 +254,7 @@ class _Process:
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a trunk process, and its forked copy if there is one."""
+    """Kill a trunk process, and the forked copy of it that encodes a record, if there is one."""
     if process.poll() is not None:
         return
     if hasattr(os, "killpg") and hasattr(signal, "SIGKILL"):

@@ -1,8 +1,8 @@
 """Fit of an encoder's projection on public data, by linear algebra.
 
-Raw features are mapped by ``EncoderTrunk.reading``, standardised by their variation *within* public
-data sets, and weighted by block. Among their leading principal directions, the projection selects
-those in which public *classes* differ most, shrinks those in which whole data sets differ, and
+Raw features are mapped by ``TrunkKind.pre_projection``, standardised by their variation *within*
+public data sets, and weighted by block. Among the leading principal directions, the fit selects the
+directions in which public *classes* differ most, shrinks those in which whole data sets differ, and
 scales the result. Signs are fixed, so that the same input gives the same bytes.
 """
 
@@ -21,8 +21,8 @@ from wg_common.nets.encoder.trunk import TrunkKind, find_trunk
 from wg_core.errors import DataError
 from wg_core.privacy.schema import CLIP_RADIUS, DIMENSION
 
-_SITE_SHRINKAGE = 4.0
-_CLIP_QUANTILE = 0.25
+_SITE_SHRINKAGE = 4.0  # Weight of the variance between data sets against that within them
+_CLIP_QUANTILE = 0.25  # Quantile of public norms that equals the clip radius
 _RIDGE = 1.0  # Ridge added to the within-class scatter, in units of its mean variance
 _WITHIN_SHARE = 0.05  # Share of the within-class scatter that counts as between-class scatter
 
@@ -44,23 +44,23 @@ def fit_encoder(
     """Fit an encoder's projection on public records, and return the encoder package.
 
     Args:
-        raw: Raw features ``[n, WIDTH]`` from ``raw_features``.
-        groups: Number of each record's public data set, ``[n]``; directions are computed from the
-            variation within data sets.
-        labels: Class of each record in its data set, ``[n]``; None treats each data set as one
-            class, which selects the leading principal directions.
+        raw: Raw features ``[n, W]`` from ``module.raw_features``.
+        groups: Number of the public data set that each record belongs to, ``[n]``; directions are
+            computed from the variation within data sets.
+        labels: Class of each record, numbered within its data set, ``[n]``; None treats each data
+            set as one class, which selects the leading principal directions.
         modality: Name of the modality.
-        dimension: Number of features d.
-        settings: Trunk settings that ``raw`` was computed with; None for the defaults.
+        dimension: Number d of released features.
+        settings: Trunk settings with which ``raw`` was computed; None for the defaults.
         sources: Names of the public sources, for the package's metadata.
-        trunks: Trunks of the encoder, the one of ``raw`` first; empty for the default trunk.
+        trunks: Trunks of the encoder; ``raw`` is from the first. Empty for the default trunk.
 
     Returns:
         The encoder package.
 
     Raises:
-        DataError: There are too few records, or the trunk has fewer features than ``dimension``.
-        DecodeError: There is no such modality.
+        DataError: There are fewer than 2 d records, or fewer than d raw features.
+        DecodeError: The modality is unknown.
     """
     if len(raw) < 2 * dimension:
         raise DataError(f"encoder: {len(raw)} public {modality}, expected at least {2 * dimension}")
@@ -93,14 +93,16 @@ def fit_encoder(
 
 
 def _principal_directions(inner: Floats, weights: Floats, count: int) -> tuple[Floats, Floats]:
-    """Return the leading principal directions of standardised, weighted feature columns.
+    """Compute the leading principal directions of standardised, weighted feature columns.
 
     Args:
         inner: Rows minus the means of their data sets, ``[n, m]``.
         weights: Weights of the columns, ``[m]``; columns of weight 0 are ignored.
+        count: Number of directions.
 
     Returns:
-        Directions ``[m, count]`` of ``inner`` itself, and their variances, largest first.
+        Directions ``[m, count]`` to multiply ``inner`` with, without standardising it again, and
+        the variances of the products, ``[count]``, largest first.
     """
     std = inner.std(axis=0)
     scale = weights / (std + 1e-2 * float(std.mean()))
@@ -111,7 +113,7 @@ def _principal_directions(inner: Floats, weights: Floats, count: int) -> tuple[F
 def encoder_metadata(
     modality: str, trunk: TrunkKind, settings: Mapping[str, str] | None, sources: Sequence[str]
 ) -> dict[str, str]:
-    """Return the metadata of an encoder package on a trunk; arguments as for ``fit_encoder``."""
+    """Return the metadata of an encoder package; ``trunk`` is the first, the rest as in the fit."""
     return {
         "format": "weightgate-encoder",
         "version": str(VERSION),
@@ -125,12 +127,12 @@ def encoder_metadata(
 
 
 def subtract_group_means(x: Floats, index: Index) -> Floats:
-    """Subtract from rows ``[n, D]`` the means of their groups, given by ``index`` ``[n]``."""
+    """Subtract from each row ``[D]`` its group's mean; ``index`` ``[n]`` has the group numbers."""
     return x - group_means(x, index)[index]
 
 
 def group_means(x: Floats, index: Index) -> Floats:
-    """Return the mean of each group's rows, ``[G, D]``."""
+    """Return the mean of each group's rows, ``[G, D]``; ``index`` ``[n]`` has each row's group."""
     sums = np.zeros((index.max() + 1, x.shape[1]))
     np.add.at(sums, index, x)
     return np.asarray(sums / np.bincount(index)[:, None])
@@ -141,9 +143,9 @@ def discriminant_directions(
 ) -> Floats:
     """Return the directions with the largest ratio of between-class to within-class scatter.
 
-    This is Fisher's criterion with a share of the within-class scatter added to the between-class
-    scatter: differences that no public class shows still vary within classes, and if there are
-    fewer public classes than directions, leading principal directions fill the rest.
+    This is Fisher's criterion, with a share of the within-class scatter added to the between-class
+    scatter. Directions that vary only within public classes, but may separate a plant's classes,
+    then count a little, and fill the places that few public classes would leave open.
 
     Args:
         z: Rows minus the means of their data sets, ``[n, D]``.
@@ -166,10 +168,14 @@ def discriminant_directions(
 
 
 def shrink_site_directions(features: Floats, index: Index) -> Floats:
-    """Return a matrix ``[d, d]`` that shrinks directions in which whole data sets differ.
+    """Return a symmetric matrix ``[d, d]`` that shrinks directions in which whole data sets differ.
 
-    Light and camera, or unit and gain, shift all records of a site alike. The shift says nothing
-    about classes, but takes up the clip radius, to which the noise is proportional.
+    Light and camera, or unit and gain, shift all records of a site alike. The shift does not
+    separate classes, but takes up part of the clip radius, to which the noise is proportional.
+
+    Args:
+        features: Projected features, ``[n, d]``.
+        index: Number of each record's data set, ``[n]``.
     """
     centres = group_means(features, index)
     spread = float(np.mean((features - centres[index]) ** 2))
@@ -182,7 +188,10 @@ def shrink_site_directions(features: Floats, index: Index) -> Floats:
 def scale_projection(
     x: Floats, mean: Floats, projection: Floats, radius: float, quantile: float
 ) -> Floats:
-    """Fix the signs of a projection, and scale a quantile of feature norms to ``radius``."""
+    """Fix the signs of a projection's columns, and scale it for norms of a given size.
+
+    After scaling, the given quantile of the norms of ``(x - mean) @ projection`` is ``radius``.
+    """
     largest = np.abs(projection).argmax(axis=0)
     signed = projection * np.sign(projection[largest, np.arange(projection.shape[1])])
     norms = np.linalg.norm((x - mean) @ signed, axis=1)

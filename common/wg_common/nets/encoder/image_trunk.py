@@ -35,14 +35,14 @@ STAGES = {2: 24, 4: 40, 7: 80, 10: 112, 14: 192}
 LAST_CHANNELS = 1280  # Channels of the last feature map
 STAGES_WIDTH = 2 * sum(STAGES.values()) + LAST_CHANNELS  # Number of features of one scale
 WIDTH = STAGES_WIDTH + LAST_CHANNELS
-"""Number of raw features: the coarse scale, then the last map of the fine scale."""
+"""Number W of raw features: those of the coarse scale, then the last map of the fine scale."""
 
-_CLASSES = 1000
+_CLASSES = 1000  # Number of ImageNet's classes
 _FINE_WEIGHT = 2.0
-"""Standard deviation of the logits as one block, relative to the block of a stage's statistics."""
+"""Weight of the block of ImageNet's logits; each block of a stage's statistics has weight 1."""
 
 CHANNEL_MOMENTS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Mean and standard deviation of the channels, for pixels of 0 to 1, of the network's training."""
+"""Mean and standard deviation of red, green and blue in ImageNet, for pixels from 0 to 1."""
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -65,7 +65,10 @@ class FusedLite0(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Encode images ``[n, 3, p, p]``, 0 to 255, at one scale as ``[n, STAGES_WIDTH]``."""
+        """Return the features of one scale for images ``[n, 3, p, p]`` with values 0 to 255.
+
+        They are the spatial statistics of each stage, then the spatial means of the last map.
+        """
         x = self.first_block_input(images)
         columns = []
         for number, block in enumerate(self.blocks):
@@ -75,14 +78,14 @@ class FusedLite0(nn.Module):
         return torch.cat([*columns, self._last_map_means(x)], dim=1)
 
     def last_map(self, images: Tensor) -> Tensor:
-        """Return spatial means ``[n, LAST_CHANNELS]`` of the last feature map of images."""
+        """Return the spatial means ``[n, 1280]`` of the last feature map of images."""
         x = self.first_block_input(images)
         for block in self.blocks:
             x = block(x)
         return self._last_map_means(x)
 
     def first_block_input(self, images: Tensor) -> Tensor:
-        """Compute the first block's input from images ``[n, 3, p, p]``, 0 to 255."""
+        """Normalise images ``[n, 3, p, p]``, 0 to 255, and apply the convolution before blocks."""
         x = (images / 255.0 - self.mean) / self.std
         return F.relu6(self.stem(x), inplace=True)
 
@@ -112,9 +115,10 @@ class ImageTrunk(NamedTrunk):
 
     @classmethod
     def pre_projection(cls) -> NDArray[np.float64]:
-        """Return the map that applies ImageNet's classifier to the fine scale's features.
+        """Return the map ``[W, m]`` that turns the fine scale's features into ImageNet's logits.
 
-        The classifier's rows are centred, since a shift of all logits separates no classes.
+        It leaves the coarse scale's features as they are. The classifier's rows are centred, since
+        a shift of all logits separates no classes.
         """
         rows = (
             published_weights.load_imagenet_weights()["_fc.weight"].double().numpy()
@@ -126,26 +130,26 @@ class ImageTrunk(NamedTrunk):
 
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """Return equal weights for blocks of image statistics, ``_FINE_WEIGHT`` for the logits."""
+        """Return weights ``[m]``: 1 for each block of statistics, 2 for the block of logits."""
         fine = np.full(_CLASSES, _FINE_WEIGHT * _CLASSES**-0.5)
         return np.concatenate([_stage_weights(), fine])
 
     @classmethod
     def local_weights(cls) -> NDArray[np.float64]:
-        """Return weights that restrict local directions to the coarse scale.
+        """Return weights ``[W]`` that restrict projected local features to the coarse scale.
 
-        ``compute_features`` returns the fine scale as local features without a projection.
+        The fine scale's features are local features without a projection (``compute_features``).
         """
         return np.concatenate([_stage_weights(), np.zeros(LAST_CHANNELS)])
 
     @classmethod
     def settings(cls, *, pixels: int = 0) -> dict[str, str]:
-        """Return the trunk's settings: the side of input images in pixels."""
+        """Return the trunk's one setting, the side of input images in pixels; 0 is the default."""
         return {"pixels": str(pixels or ENCODER_PIXELS)}
 
     @classmethod
     def check_settings(cls, metadata: Mapping[str, Any]) -> None:
-        """Raise ``DecodeError`` unless the side of images is a multiple of 64 up to 512."""
+        """Raise ``DecodeError`` unless the images' side is a multiple of 64, at most 512 pixels."""
         pixels = metadata.get("pixels", "")
         good = isinstance(pixels, str) and len(pixels) <= 3 and pixels.isdigit()
         if not (good and int(pixels) in range(64, 513, 64)):
@@ -153,15 +157,20 @@ class ImageTrunk(NamedTrunk):
 
     @classmethod
     def from_settings(cls, metadata: Mapping[str, Any]) -> Self:
-        """Build the trunk for the image side in a package's metadata; errors as for the base."""
+        """Build the trunk for the image side in a package's metadata.
+
+        Raises:
+            DecodeError: The side is out of range.
+            ConfigError: The package of the weights is missing or not the pinned one.
+        """
         cls.check_settings(metadata)
         return to_channels_last(cls(int(metadata["pixels"])))
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
         """Resize images to one batch ``[n, 3, pixels, pixels]``, channels last.
 
-        Interpolation is cubic because the coarse scale halves the result by averaging: an image of
-        that size is nearly recovered after cubic doubling, but blurred after linear doubling.
+        Interpolation is cubic because the coarse scale halves the result by averaging. An image of
+        half the side then survives its enlargement nearly unchanged; linear interpolation blurs it.
         """
         return resized_batch(records, self.pixels)
 
@@ -172,14 +181,15 @@ class ImageTrunk(NamedTrunk):
             images: Images ``[n, 3, pixels, pixels]``, 0 to 255.
 
         Returns:
-            Features, float32 ``[n, WIDTH]``.
+            Features, float32 ``[n, W]``.
         """
         return self.compute_features(images)[0]
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return raw features and three blocks of local features, from the same passes.
+        """Return raw features, and three blocks of further local features.
 
-        The blocks are the normalised last map of the fine scale, and the stages of each scale.
+        The blocks are the last map of the fine scale as unit vectors, and the stages' statistics of
+        the fine and of the coarse scale.
         """
         coarse, fine = self.stages(F.avg_pool2d(records, 2)), self.stages(records)
         last = fine[:, -LAST_CHANNELS:]
@@ -187,13 +197,13 @@ class ImageTrunk(NamedTrunk):
         return torch.cat([coarse, last], dim=1), stages
 
     def feature_bounds(self) -> NDArray[np.float64]:
-        """Return bounds ``[WIDTH]`` on raw features of any image, from the weights.
+        """Return bounds ``[W]`` on the magnitudes of any image's raw features, from the weights.
 
-        Inputs of a projecting convolution have passed a relu6, so they lie in [0, 6], as does the
+        Inputs of a block's last convolution have passed a relu6, so they lie in [0, 6], as does
         padding. Each output channel then lies between its bias plus 6 times the sum of its negative
         weights and its bias plus 6 times the sum of its positive weights; a skip connection adds
-        intervals. Spatial means stay in the interval, and standard deviations below its length. An
-        additional hundredth covers rounding.
+        the input's interval. Spatial means stay in the interval, and standard deviations below its
+        length. Bounds are one hundredth larger than computed, to cover rounding.
         """
         bounds = []
         low = high = torch.zeros(0, dtype=torch.float64)
@@ -217,7 +227,7 @@ def _stage_weights() -> NDArray[np.float64]:
 
 
 def spatial_statistics(x: Tensor) -> list[Tensor]:
-    """Return spatial mean and deviation of a feature map ``[n, c, h, w]``, ``[n, c]`` each."""
+    """Return spatial mean and standard deviation, ``[n, c]`` each, of maps ``[n, c, h, w]``."""
     mean = x.mean(dim=(2, 3), keepdim=True)
     variance = (x - mean).square().mean(dim=(2, 3))
     return [mean.flatten(1), torch.sqrt(variance + 1e-12)]
@@ -230,8 +240,8 @@ def resize_images(
 
     Args:
         images: Images, each uint8 ``[h, w]`` or ``[h, w, 3]``.
-        pixels: Side of the result.
-        mode: Mode of torch's ``interpolate``.
+        pixels: Side of the result in pixels.
+        mode: Mode of ``torch.nn.functional.interpolate``.
 
     Returns:
         Batch, float32 ``[n, 3, pixels, pixels]``, 0 to 255.
@@ -258,7 +268,7 @@ def resized_batch(images: Sequence[NDArray[np.uint8]], pixels: int) -> Tensor:
 
 
 def to_channels_last(module: M) -> M:
-    """Convert a torch module to channels-last memory, 1.5 times as fast on a CPU."""
+    """Store a module's weights in channels-last order, with which it runs 1.5 times as fast."""
     either: Any = module
     either.to(memory_format=torch.channels_last)
     return module
@@ -285,7 +295,10 @@ class Block(nn.Module):
 
 
 def _output_bounds(project: nn.Module) -> tuple[Tensor, Tensor]:
-    """Return bounds, float64 ``[c]`` each, on the outputs of a 1x1 convolution of [0, 6]."""
+    """Return lower and upper bounds on a 1x1 convolution's outputs for inputs from 0 to 6.
+
+    Both are float64 ``[c]``, for c output channels.
+    """
     weight, bias = (value.detach().double().cpu() for value in project.parameters())
     terms = 6 * weight.flatten(1)
     return bias + terms.clamp(max=0).sum(dim=1), bias + terms.clamp(min=0).sum(dim=1)
@@ -309,10 +322,10 @@ def _fuse_block(block: Any) -> Block:
 
 
 def _merge_padding(conv: Any) -> nn.Module:
-    """Merge separate padding into the convolution, which saves a fifth of the time.
+    """Merge the separate padding of a convolution into it, which saves a fifth of the time.
 
-    A kernel of stride two with one more pixel of padding on the right and below gets a first row
-    and column of zeros and symmetric padding, which gives bit-identical sums.
+    A convolution of stride two that pads one more pixel on the right and below gets symmetric
+    padding, and a kernel with a first row and column of zeros; its results are bit-identical.
     """
     before, after, above, below = getattr(conv.static_padding, "padding", (0, 0, 0, 0))
     extra = after - before

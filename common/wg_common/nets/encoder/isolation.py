@@ -1,9 +1,9 @@
-"""Computation of features that depend on their record alone, to the last bit.
+"""Measures that make the features of a record depend on this record alone, to the last bit.
 
-The sensitivity of a release is computed for integers, and holds only if an additional record leaves
-every other record's features unchanged. Matrix products do not guarantee this: MKL on AVX2 rounds
-the last two of 32 rows differently, libraries change the order of summation with the number of rows
-or threads, and results may depend on memory alignment.
+The sensitivity of a release is exact only if an additional record leaves every other record's
+features unchanged. Batched matrix products do not guarantee this: MKL on AVX2 rounds the last two
+of 32 rows differently, libraries change the order of summation with the number of rows or threads,
+and results may depend on memory alignment.
 
 So features for release are computed one record at a time, in tensors that hold nothing else, by one
 thread, in memory that torch allocates at a multiple of 64 bytes. The executed instructions and
@@ -37,8 +37,8 @@ _thread_counts: list[int] = []
 def limit_to_one_thread() -> Iterator[None]:
     """Restrict torch to one thread within a ``with`` block; blocks may overlap.
 
-    MKL has one number of threads per process. The end of the last open block restores the number
-    from before, so that no block ends the restriction of another.
+    Torch's number of threads is a setting of the whole process. It is restored when the last open
+    block ends, so that no block lifts the restriction of another.
     """
     with _LOCK:
         _thread_counts.append(torch.get_num_threads())
@@ -53,9 +53,9 @@ def limit_to_one_thread() -> Iterator[None]:
 
 
 def align_memory(module: M) -> M:
-    """Copy a module's parameters and buffers to aligned memory of torch.
+    """Copy a module's parameters and buffers, in place, to aligned memory that torch allocates.
 
-    Tensors from numpy have an alignment that differs between processes.
+    The alignment of tensors that share memory with NumPy differs between processes.
 
     Raises:
         InternalError: Torch's memory is not aligned to ``ALIGNMENT``.

@@ -1,9 +1,10 @@
 """MiniRocket (Dempster et al. 2021, arXiv 2012.08791), fitted on a plant's windows.
 
-84 kernels at up to 32 dilations are convolved with a window. The 9,996 features are the shares of
-responses above thresholds; thresholds are quantiles of responses to training windows, at levels
-from the golden ratio. Labels are not used. Windows of several channels are treated as in aeon: each
-kernel sums one to nine channels. ``bench.minirocket`` compares the result with aeon's.
+84 kernels, each at up to 32 dilations, are convolved with a window. Each of the 9,996 features is
+the share of a convolution's outputs (responses) above a threshold. Thresholds are quantiles of the
+responses to training windows, at levels from multiples of the golden ratio. Labels are not used.
+With several channels, each kernel runs on the sum of one to nine of them, as in the library aeon;
+``bench.minirocket`` compares the results.
 """
 
 import itertools
@@ -15,18 +16,18 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-KERNEL_SAMPLES = 9  # Length of a kernel: windows have at least as many samples
-KERNEL_COUNT = math.comb(KERNEL_SAMPLES, 3)  # A kernel for each choice of three weights
-FEATURE_COUNT = 10_000 // KERNEL_COUNT * KERNEL_COUNT  # Each kernel has as many: 9,996
-_MOST_DILATIONS = 32
+KERNEL_SAMPLES = 9  # Length of a kernel, and smallest number of samples of a window
+KERNEL_COUNT = math.comb(KERNEL_SAMPLES, 3)  # 84: one kernel for each position of three weights
+FEATURE_COUNT = 10_000 // KERNEL_COUNT * KERNEL_COUNT  # 9,996: equally many for each kernel
+_MOST_DILATIONS = 32  # Largest number of dilations of a kernel
 MOST_CHANNELS = 9  # Largest number of channels that a kernel sums, as in aeon
-_BATCH_SAMPLES = 4096  # Number of samples of windows in one batch
+_BATCH_SAMPLES = 4096  # Approximate number of samples, per channel, of all windows in a batch
 
 Windows = NDArray[np.float32]
 
 
 class MiniRocket(nn.Module):
-    """Map from windows ``[n, C, T]`` to shares of responses above thresholds, ``[n, features]``.
+    """MiniRocket transform of windows ``[n, C, T]`` to features ``[n, features]``.
 
     Args:
         channels: Number of channels C.
@@ -60,7 +61,7 @@ class MiniRocket(nn.Module):
 
         Args:
             windows: Training windows ``[n, C, T]``, n at least 1.
-            rng: Source of the channels that kernels sum, and of the windows that set thresholds.
+            rng: Generator that draws the channels of each kernel, and the window of each threshold.
             features: Number of features, a multiple of 84.
         """
         _, channels, time = windows.shape
@@ -79,7 +80,7 @@ class MiniRocket(nn.Module):
         return rocket
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Return windows' shares of responses above thresholds, ``[n, features]``."""
+        """Compute MiniRocket features ``[n, features]`` of one batch of windows ``[n, C, T]``."""
         time = windows.shape[-1]
         columns = []
         ends = itertools.accumulate(self._counts, initial=0)
@@ -95,7 +96,7 @@ class MiniRocket(nn.Module):
         return torch.cat(columns).T
 
     def features(self, windows: Windows) -> NDArray[np.float32]:
-        """Compute MiniRocket features ``[n, features]`` of many windows, in batches."""
+        """Compute MiniRocket features ``[n, features]`` of any number of windows, in batches."""
         step = max(1, _BATCH_SAMPLES // windows.shape[-1])
         with torch.inference_mode():
             parts = [
@@ -107,7 +108,7 @@ class MiniRocket(nn.Module):
     def _kernel_responses(
         self, windows: Tensor, number: int, kernels: slice = slice(None)
     ) -> Tensor:
-        """Return windows convolved with all kernels of one dilation, ``[kernels, n, T]``."""
+        """Convolve windows with kernels at one dilation; the responses are ``[kernels, n, T]``."""
         dilation = self._dilations[number]
         n, channels, time = windows.shape
         wider = F.pad(windows, (4 * dilation, 4 * dilation))
@@ -126,7 +127,7 @@ def minirocket_kernels() -> Tensor:
 
 
 def _channel_masks(channels: int, dilations: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw masks ``[dilations, 84, C]`` of the 1 to 9 channels that each kernel sums."""
+    """Draw the 1 to 9 channels that each kernel sums at each dilation: 0 or 1, ``[.., 84, C]``."""
     size = dilations, KERNEL_COUNT
     largest = np.log2(min(channels, MOST_CHANNELS) + 1)
     count = np.floor(2 ** rng.uniform(0, largest, size))

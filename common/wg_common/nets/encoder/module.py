@@ -1,17 +1,18 @@
 """Public encoder: a frozen trunk, and a projection fitted on public data (``fit``).
 
-Each modality has its own encoder. The package's metadata name the modality (images by default). The
-trunk (``trunk.EncoderTrunk``) holds all that differs between modalities.
+Each modality has its own encoder, whose package names the modality. All that differs between
+modalities is in the trunk (``trunk.EncoderTrunk``).
 
 Released features are ``clip((raw - mean) @ projection)``. The projection selects directions that
 separate public *classes*, and shrinks those in which whole data sets differ; the clip bounds the L2
-norm by 1. The clip is part of the encoder, so that a head sees the very features whose sums a plant
-releases. It costs no accuracy down to the tenth percentile of public norms, and halves the noise.
+norm by 1. The clip is part of the encoder, so that a head gets exactly the features whose sums a
+plant releases. It halves the noise, and costs no accuracy even at the tenth percentile of norms.
 
-A record also has many *local features*, which never leave the plant: the released features, and the
-leading directions of the raw features. They cost no privacy, and local learning on them is five to
-eight points more accurate. Further local features have no public scale, so each plant scales them:
-the trunk's own outputs (``EncoderTrunk.compute_features``), and the features of further trunks.
+A plant computes further features of each record for its own models. With the released features they
+are called *local features*. They never leave the plant, so they cost no privacy, and models on them
+are five to eight points more accurate. First come projections of the raw features, on a public
+scale; then features that each plant scales by its own records: more of the trunk's outputs
+(``EncoderTrunk.compute_features``), and the features of further trunks.
 
 The package is a safetensors file; its SHA-256 is the encoder's id, and it names the trunk's weights
 by hash. It contains no private data: a plant receives the package when it enrols.
@@ -48,13 +49,13 @@ log = logging.getLogger(__name__)
 
 
 class EncoderModule(nn.Module):
-    """Torch module of an encoder, from prepared records to local features, for export.
+    """Torch module of an encoder with its first trunk, from prepared records to local features.
 
     Args:
-        trunk: Frozen trunk.
-        mean: Mean of public raw features, ``[WIDTH]``.
-        projection: Map from raw to released features, ``[WIDTH, d]``.
-        local: Map from raw to further local features, ``[WIDTH, P - d]``.
+        trunk: Frozen trunk with W raw features.
+        mean: Mean of public records' raw features, ``[W]``.
+        projection: Map from centred raw features to released features, ``[W, d]``.
+        local: Map from centred raw features to other local features, ``[W, P - d]``.
     """
 
     mean: Tensor
@@ -71,16 +72,16 @@ class EncoderModule(nn.Module):
         self.register_buffer("local", local)
 
     def forward(self, records: Tensor) -> Tensor:
-        """Return local features ``[n, D]`` of a batch from ``trunk.prepare``, released first."""
+        """Compute the local features of a batch from ``trunk.prepare``, the released ones first."""
         raw, other_trunks = self.trunk.compute_features(records)
         return torch.cat([self.project(raw), (raw - self.mean) @ self.local, *other_trunks], dim=1)
 
     def released_features(self, records: Tensor) -> Tensor:
-        """Return a batch's released features only, ``[n, d]``."""
+        """Compute only the released features ``[n, d]`` of a batch from ``trunk.prepare``."""
         return self.project(self.trunk(records))
 
     def project(self, raw: Tensor) -> Tensor:
-        """Project raw features ``[n, WIDTH]`` to released features ``[n, d]``, and clip them."""
+        """Project raw features ``[n, W]`` to released features ``[n, d]``, and clip their norms."""
         features = (raw - self.mean) @ self.projection
         norm = features.square().sum(dim=1, keepdim=True).sqrt()
         return features * (CLIP_RADIUS / norm.clamp(min=CLIP_RADIUS))
@@ -95,14 +96,14 @@ class Encoder:
         modality: Name of the modality that it encodes.
         dimension: Number d of released features.
         scaled_dimension: Number P of local features with a public scale; the first d are released.
-        local_blocks: Sizes of the blocks of local features without a public scale.
-        trunk_blocks: Number of blocks of each trunk.
+        local_blocks: Number of features in each block of local features without a public scale.
+        trunk_blocks: Number of such blocks that each trunk has.
         local_dimension: Number D of local features; each plant scales those after the first P.
         clip_radius: Largest L2 norm of a released feature vector.
-        settings: Settings of the trunk, as in the package.
-        module: The network.
-        further: Trunks whose features are never released, and come last among the local features.
-        maps: Reading maps by kind of machine; empty for images.
+        settings: Settings of the first trunk, as in the package.
+        module: The network, with the first trunk.
+        further: Other trunks, whose features are never released; they come last in local features.
+        maps: Reading maps by kind of machine; empty if the encoder has none, as for images.
     """
 
     id: str
@@ -124,11 +125,11 @@ class Encoder:
         return tuple(self.maps)
 
     def machine_features(self, records: Records, data_sheet: DataSheet) -> NDArray[np.float32]:
-        """Compute the machine features of records, one record at a time (``reading_map``).
+        """Compute machine features (see ``reading_map``) of records, one record at a time.
 
         *Guarantee.* A row depends on its record, the data sheet and the encoder alone, to the last
-        bit, and has a norm of at most ``clip_radius``, up to rounding. A row with a value that is
-        not finite is replaced by zeros.
+        bit, and has an L2 norm of at most ``clip_radius``, up to rounding. Zeros replace a row with
+        a value that is not finite.
 
         Args:
             records: Records of the encoder's modality; sizes may differ.
@@ -138,8 +139,8 @@ class Encoder:
             Machine features, float32 ``[n, MACHINE_DIMENSION]``.
 
         Raises:
-            ConfigError: The machine lies outside the simulated ranges, or the encoder has no
-                reading map for its kind.
+            ConfigError: A figure of the data sheet is outside the range that the generator was
+                trained on, or the encoder has no reading map for this kind of machine.
             DataError: A record has a wrong type or shape.
         """
         kind = declared_unit(data_sheet) or declared_kind(data_sheet)
@@ -164,9 +165,9 @@ class Encoder:
         return np.where(np.isfinite(numbers).all(axis=1, keepdims=True), numbers, np.float32(0))
 
     def with_plant_trunk(self, trunk: PlantTrunk) -> Encoder:
-        """Return the encoder extended by a trunk fitted at a plant, for the plant's own models.
+        """Return an encoder with an additional trunk that a plant fitted, for its own models.
 
-        Released features do not change.
+        The trunk's features come last among the local features; released features stay the same.
         """
         blocks, counts = trunk.layout(self.local_blocks, self.trunk_blocks)
         return replace(
@@ -178,10 +179,11 @@ class Encoder:
         )
 
     def encode(self, records: Records, *, one_by_one: bool = True) -> NDArray[np.float32]:
-        """Compute records' released features, float32 ``[n, d]``, of norm up to ``clip_radius``.
+        """Compute the released features of records, float32 ``[n, d]``, clipped to ``clip_radius``.
 
-        Arguments, guarantee and errors are those of ``encode_local``, or of ``encode_batched`` if
-        not ``one_by_one``. A record on which the trunk fails has a row of zeros.
+        A record on which the trunk fails has a row of zeros. Guarantee and errors are those of
+        ``encode_local`` if ``one_by_one``; otherwise records are encoded in batches, for purposes
+        other than a release.
         """
         run, trunk = self.module.released_features, self.module.trunk
         batch = 1 if one_by_one else trunk.batch
@@ -192,8 +194,8 @@ class Encoder:
 
         *Guarantee.* On a CPU a row depends on its record and the encoder alone, to the last bit:
         not on the other records, their number or its position (``isolation``). If a trunk fails on
-        a record, all features of that trunk are NaN, and count as zeros in a release; no record
-        aborts the call (``_chunked_features``).
+        a record, the record's features of that trunk are NaN, which a release counts as zeros; a
+        failure never aborts the call (``_chunked_features``).
 
         Args:
             records: Records of the encoder's modality; sizes may differ.
@@ -208,10 +210,10 @@ class Encoder:
         return self._local(records, one_by_one=True)
 
     def encode_batched(self, records: Records) -> NDArray[np.float32]:
-        """Compute all local features of records in batches, for records that no release uses.
+        """Compute all local features ``[n, D]`` in batches, for records that no release uses.
 
-        The result equals ``encode_local`` up to rounding, and takes a quarter of the time for
-        images. A trunk that fails on a record gives zeros. Errors are those of ``encode_local``.
+        The result equals that of ``encode_local`` up to rounding, except that failures of a trunk
+        give zeros. For images it takes a quarter of the time. Errors are those of ``encode_local``.
         """
         return _zeros_for_failures(self._local(records, one_by_one=False))
 
@@ -245,7 +247,7 @@ def _local_width(trunk: EncoderTrunk) -> int:
 
 
 def plant_features(trunk: PlantTrunk, modality: str, records: Records) -> NDArray[np.float32]:
-    """Compute features ``[n, width]`` of records by a trunk that the plant fitted.
+    """Compute features ``[n, width]`` of records with a trunk that the plant fitted.
 
     A record on which the trunk fails has a row of zeros.
 
@@ -267,7 +269,7 @@ def raw_features(
     settings: Mapping[str, str] | None = None,
     trunk: TrunkKind | None = None,
 ) -> NDArray[np.float32]:
-    """Compute raw trunk features ``[n, WIDTH]`` of public records, for ``fit.fit_encoder``.
+    """Compute a trunk's raw features ``[n, W]`` of public records, for ``fit.fit_encoder``.
 
     A record on which the trunk fails has a row of zeros; the number of failures is logged.
 
@@ -301,8 +303,9 @@ def load_encoder(data: bytes) -> Encoder:
 
     Raises:
         DecodeError: The bytes are not an encoder package of this version.
-        VerificationError: The encoder could overflow on a record; see ``package``.
-        ConfigError: The trunk that it names is not installed.
+        VerificationError: The encoder could overflow on some record (``package.check_overflow``),
+            or the file of a trunk has another hash than the package declares.
+        ConfigError: A trunk that the package names is not installed.
     """
     contents = packages.unpack_encoder(data)
     metadata, (kind, *further_kinds) = contents.metadata, contents.kinds
@@ -333,7 +336,15 @@ def assemble_encoder(
     settings: Mapping[str, str],
     further_trunks: tuple[EncoderTrunk, ...] = (),
 ) -> Encoder:
-    """Assemble an encoder from its parts; arguments as for ``Encoder``."""
+    """Build an ``Encoder`` without reading maps from its parts, which are moved to aligned memory.
+
+    Args:
+        package_sha256: Id of the encoder, hex.
+        modality: Name of the modality that it encodes.
+        module: The network, with the first trunk.
+        settings: Settings of the first trunk.
+        further_trunks: The other trunks.
+    """
     dimension = module.projection.shape[1]
     scaled_width = dimension + module.local.shape[1]
     by_trunk = packages.local_block_sizes((module.trunk, *further_trunks))
@@ -360,19 +371,22 @@ def _zeros_for_failures(features: NDArray[np.float32]) -> NDArray[np.float32]:
 def _chunked_features(
     run: Callable[[Sequence[Record]], Tensor], records: Records, width: int, *, batch: int
 ) -> NDArray[np.float32]:
-    """Compute a trunk's features ``[n, width]`` of records; NaN rows if the trunk fails.
+    """Compute a trunk's features ``[n, width]`` of records, with NaN where the trunk fails.
 
-    An encoder can be built to fail on a certain record. An error would then reveal at no privacy
-    cost that a plant has this record. So an exception, a wrong shape, or a value that is not finite
-    gives a row of NaN, and has no other effect: the other records of the batch run again at their
-    positions, with one of them substituted for each failed record. ``confined_trunk`` bounds memory
-    and time.
+    An encoder can be built to fail on a certain record. If that raised an error, it would reveal,
+    outside the privacy budget, that a plant has this record. So an exception, a wrong shape, or a
+    value that is not finite only makes the record's row NaN. The other records of its batch run
+    again at their positions, with a copy of one of them in the place of each failed record.
+    ``confined_trunk`` bounds memory and time.
 
-    The last bits of kernels' results depend on the batch size. So every batch is full, and work
-    that resumes after an interruption gives the same numbers.
+    The last bits of results depend on the batch size. So the last batch is filled up with copies of
+    its last record, and an interrupted job that resumes gives the same numbers.
 
     Args:
-        run: Function from a full batch to its features ``[batch, width]``.
+        run: Function from a full batch of records to its features ``[batch, width]``.
+        records: Records of one modality.
+        width: Number of features.
+        batch: Number of records in a batch.
     """
     features = np.full((len(records), width), np.nan, np.float32)
     with isolation.limit_to_one_thread(), torch.inference_mode():
@@ -386,7 +400,10 @@ def _chunked_features(
 def _batch_features(
     run: Callable[[Sequence[Record]], Tensor], chunk: Sequence[Record], shape: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Compute a trunk's features of at most a batch of records; NaN rows if it fails."""
+    """Compute features of at most one batch, with NaN rows for records on which ``run`` fails.
+
+    ``shape`` is the shape of a full batch's features.
+    """
     batch, width = shape
     rows = _features_or_none(run, [*chunk, *[chunk[-1]] * (batch - len(chunk))], shape)
     if rows is not None:
@@ -410,10 +427,10 @@ def _batch_features(
 def _features_or_none(
     run: Callable[[Sequence[Record]], Tensor], records: Sequence[Record], shape: tuple[int, int]
 ) -> NDArray[np.float32] | None:
-    """Compute a trunk's features of a full batch; None if it failed on a record.
+    """Compute features of a full batch; None if ``run`` raises, or if their shape is not ``shape``.
 
     Raises:
-        StorageError: The machine cannot start a trunk's process, whatever the record.
+        TrunkNotStarted: The machine cannot start the trunk's process, whatever the record.
     """
     try:
         rows = run(records).cpu().numpy()

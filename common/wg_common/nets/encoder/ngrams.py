@@ -1,12 +1,10 @@
-"""Vectors of a text's character n-grams, words and pairs of words, for any language.
+"""Text vectors from counts of character n-grams, words and pairs of words, for any language.
 
-Counts are damped by a logarithm, as in TF-IDF without the document frequencies, so nothing is
-fitted. Each n-gram has a fixed sparse direction of random signs (Li, Hastie and Church 2006, *Very
-Sparse Random Projections*, KDD), so cosines of vectors approximate those of counts, and columns
-have similar variances. A sentence encoder (``sentences``) captures the meaning of words; n-grams
-capture codes and names of parts, which a sentence encoder does not know.
-
-Nothing here is random or learnt: directions are bits of a hash.
+A text's vector is the sum of a fixed sparse direction for each of its n-grams, weighted by the
+logarithm of the n-gram's count. The directions are very sparse random projections (Li, Hastie and
+Church, KDD 2006) whose signs and places are bits of a hash, so cosines of vectors approximate those
+of weighted counts, and nothing is fitted or drawn. A sentence encoder (``sentences``) captures the
+meaning of words; n-grams capture codes and names of parts, which it does not know.
 """
 
 import hashlib
@@ -18,14 +16,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH = 2048
-VERSION = "n-grams-1"
+WIDTH = 2048  # Length of a text's vector
+VERSION = "n-grams-1"  # Name of this rule in hashes; a changed rule gets another name
 _NGRAM_LENGTHS = range(2, 6)  # Lengths of character n-grams
 _NONZERO_ENTRIES = 8  # Number of nonzero entries in a direction
 
 
 def text_vector(text: str) -> NDArray[np.float32]:
-    """Return the unit vector of a text's n-grams and words, float32 ``[2048]``."""
+    """Return a text's vector, float32 ``[2048]``, of unit length, or 0 without any word."""
     total = np.zeros(WIDTH)
     for ngram, count in sorted(Counter(_ngrams(text)).items()):
         digest = hashlib.blake2b(ngram.encode(), digest_size=2 * _NONZERO_ENTRIES).digest()

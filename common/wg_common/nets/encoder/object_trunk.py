@@ -1,8 +1,8 @@
-"""Second image trunk: EfficientNet-Lite0 at its training resolution.
+"""Second image trunk: EfficientNet-Lite0 at the resolution of its training, 224 pixels.
 
-The default trunk uses 128 pixels, to keep the cost of each record low. At 224 pixels the same
-network separates small objects and fine marks that are blurred at 128. None of these features are
-released; a plant's own model weights them by the plant's records.
+The default trunk (``image_trunk``) uses images of 128 pixels a side, which costs less time. At 224
+pixels the same network separates small objects and fine marks that are blurred at 128. Beside the
+default trunk, its features are never released; they serve only models that a plant trains.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ _SIDE = 224
 
 
 class ObjectTrunk(NamedTrunk):
-    """Trunk from images to unit vectors ``[n, 1280]``: the mean of the last feature map."""
+    """Trunk from images to unit vectors ``[n, 1280]``, the spatial means of the last map."""
 
     label = f"{published_weights.NAME}-{_SIDE}"
     width = LAST_CHANNELS
@@ -46,11 +46,11 @@ class ObjectTrunk(NamedTrunk):
 
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """Return ones: no feature counts for more than another."""
+        """Return ones: all features have equal weight in the fit."""
         return np.ones(LAST_CHANNELS)
 
     def feature_bounds(self) -> float:
-        """Return 1.01 as bound on features: unit vectors, up to rounding."""
+        """Return 1.01 as bound on feature magnitudes, since vectors have unit length."""
         return 1.01
 
     def prepare(self, records: Sequence[Record]) -> Tensor:

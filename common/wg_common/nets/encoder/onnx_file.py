@@ -1,25 +1,25 @@
 """Trunk from an ONNX file that the operator identifies by its SHA-256.
 
-The file is untrusted: at the server until its hash matches the plan, and at a plant until the owner
-confirms the package that holds it. Even then it stays confined, since a confirmed hash identifies a
-file but does not make it harmless. The steps are:
+The file is never trusted, since a hash that matches the plan, or that a plant's owner confirmed,
+identifies a file but does not make it harmless. It is handled in these steps:
 
 1. At most ``FILE_LIMIT`` bytes are read, once; they are hashed before anything parses them, and all
    later steps use the same bytes.
 2. The graph may contain only ``OPERATORS`` of ONNX's own domain. This excludes custom operators
    (which need a library beside the file), loops, branches and functions (whose work the file's
    size does not bound), randomness, text and training. A tensor stored in another file is refused.
-3. Only separate processes with bounds on memory and time load the file (``confined_trunk``), first
-   with artificial images (``trial``).
-4. Tensors share an arena of ``ARENA_LIMIT`` bytes at run time.
+3. Only separate processes with bounds on memory and time load the file (``confined_trunk``), and
+   the first ones encode only artificial images (``trial``).
+4. At run time all tensors share a memory arena of at most ``ARENA_LIMIT`` bytes.
 
-The input is one tensor ``[1, 3, p, p]`` or ``[1, p, p, 3]``, where axes may be free, of float32, or
-of uint8, which receives unscaled pixels. Features are an output ``[1, w]``, the first token of an
-output ``[1, tokens, w]`` (the class token of vision transformers), or the spatial mean of a map.
+The network has one input ``[1, 3, p, p]`` or ``[1, p, p, 3]``, whose axes may be dynamic; a float32
+input gets standardised pixels, a uint8 input raw ones. Features are an output ``[1, w]``, the first
+token of an output ``[1, tokens, w]`` (the class token of vision transformers), or the spatial mean
+of a feature map ``[1, w, h, h]``.
 Each row is divided by its length, so no raw feature of any image exceeds 1, whatever the network
 computes. *Guarantee.* Features depend on record and file alone: the network runs on one image at a
 time, in one thread. *Not guaranteed:* equal bits on another kind of processor or another version of
-ONNX Runtime, or protection from bugs in ONNX Runtime's parser; the hash is there for these.
+ONNX Runtime, or protection from bugs in ONNX Runtime's parser.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ _INSTALL_COMMAND = "pip install 'weightgate[encoders]'"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnnxFile:
-    """Trunk kind of an ONNX file: the file, with the format that the operator declared.
+    """Trunk kind for an ONNX file: the file's bytes, and the format that the operator declared.
 
     Attributes:
-        declared_format: Declared format, hash and number of features.
-        data: Content of the file, at most ``FILE_LIMIT`` bytes, not yet checked by
-            ``declared_format``.
+        declared_format: Declared name, hash, input format, output and licence.
+        data: Content of the file, at most ``FILE_LIMIT`` bytes, not yet checked.
+        batch, needs_process, whitening, local_norm: See ``trunk.TrunkKind``.
     """
 
     declared_format: TrunkChoice
@@ -92,12 +92,12 @@ class OnnxFile:
 
     @property
     def width(self) -> int:
-        """Number of features of the network in the file."""
+        """Declared number of features of the network; 0 if not declared."""
         return self.declared_format.width
 
     @property
     def directions(self) -> int:
-        """Number of projected directions of features: the default trunk's, at most ``width``."""
+        """Largest number of projected local features: the image trunk's, but at most ``width``."""
         return min(image_trunk.ImageTrunk.directions, self.width)
 
     @property
@@ -114,18 +114,18 @@ class OnnxFile:
         return self.declared_format.sha256
 
     def block_weights(self) -> NDArray[np.float64]:
-        """Return ones: no feature counts for more than another."""
+        """Return equal weights ``[width]``, whose squares add up to 1."""
         return np.full(self.width, self.width**-0.5)
 
     def local_weights(self) -> NDArray[np.float64]:
-        """Return ones: no feature counts for more than another."""
+        """Return the same weights as ``block_weights``."""
         return self.block_weights()
 
     def pre_projection(self) -> None:
-        """Return None: the fit of a projection uses unmapped raw features."""
+        """Return None: the projection is fitted on the raw features themselves."""
 
     def settings(self, *, pixels: int = 0) -> dict[str, str]:
-        """Return no settings for a package: ``declared_format`` has all of them."""
+        """Return an empty dict, since ``declared_format`` already has all settings."""
         return {}
 
     def check_settings(self, metadata: Mapping[str, Any]) -> None:
@@ -141,8 +141,8 @@ class OnnxTrunk(EncoderTrunk):
 
     Raises:
         ConfigError: A package is missing.
-        VerificationError: The file is not the one that the choice names.
-        DecodeError: The file is not an accepted network.
+        VerificationError: The file's hash is not the declared one.
+        DecodeError: The file is not an accepted network of the declared format.
     """
 
     _mean: Tensor
@@ -187,7 +187,7 @@ class OnnxTrunk(EncoderTrunk):
 
     @property
     def is_exportable(self) -> bool:
-        """False: a model file cannot include a trunk that ONNX Runtime runs."""
+        """False: an exported model cannot include a trunk that ONNX Runtime runs."""
         return False
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
@@ -202,12 +202,12 @@ class OnnxTrunk(EncoderTrunk):
         return F.normalize(features, dim=1).float()
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return an image's raw features, which are also its one block of local features."""
+        """Return an image's raw features, and a tuple with them as the only local block."""
         raw = self(records)
         return raw, (raw,)
 
     def feature_bounds(self) -> float:
-        """Return 1.01 as bound on features: unit vectors, up to rounding."""
+        """Return 1.01 as bound on feature magnitudes, since vectors have unit length."""
         return 1.01
 
     def _features(self, batch: Tensor) -> NDArray[np.float32]:
@@ -231,10 +231,10 @@ def check_hash(choice: TrunkChoice, data: bytes) -> None:
 
 
 def check_graph(data: bytes, choice: TrunkChoice) -> None:
-    """Check that an ONNX file is a plain image network, without running it.
+    """Check that an ONNX file has only accepted operators and the declared format; don't run it.
 
     Raises:
-        DecodeError: The file is not an accepted network, or lacks the chosen output.
+        DecodeError: The file is not an accepted network, or lacks the declared input or output.
         ConfigError: The package ``onnx`` is missing.
     """
     source = choice.name
@@ -338,7 +338,11 @@ def _bound_memory() -> None:
 
 
 def _pool_output(output: Any, choice: TrunkChoice) -> NDArray[np.float32]:
-    """Reduce a network's output to features ``[1, w]`` of one image."""
+    """Reduce a network's output for one image to features ``[1, w]``, float32.
+
+    Raises:
+        DecodeError: The output has another type or shape than the module's docstring names.
+    """
     source = choice.name
     if not isinstance(output, np.ndarray) or output.dtype != np.float32:
         kind = getattr(output, "dtype", type(output).__name__)

@@ -1,18 +1,17 @@
-"""Format of the encoder package, and the checks on it.
+"""Format of the encoder package, and the checks that a plant makes before it uses one.
 
-The package is a safetensors file of three tensors, with metadata that give the modality and name
-the trunk by hash. It also holds trunks that come from files, and reading maps of machines
+The package is a safetensors file. It has the tensors of the projection, metadata with the modality
+and the hashes of the trunks, the bytes of trunks that come from files, and reading maps of machines
 (``reading_map``). Its SHA-256 is the encoder's id.
 
-The package comes from a server and processes every record of a plant, so its values are bounded
-beforehand. *Guarantee.* If ``check_overflow`` accepts an encoder, no feature of any valid record,
-and no intermediate value, is infinite or NaN. The argument: raw features have bounds that hold for
-every record (``EncoderTrunk.feature_bounds``), since trunks are pinned by hash, and rows of a trunk
-from a file have length 1. A feature is a sum of terms ``(raw_j - mean_j) p_jk``. This sum and each
-partial sum is at most ``F_k = sum_j (bound_j + |mean_j|) |p_jk|`` in any order, up to a rounding
-factor of at most ``(1 + 2^-24)^(2 width)``. With ``F_k`` at most ``FEATURE_RANGE`` = 1e12 and at
-most 5,000 columns, the sum of squares in the clip is below 1e28, and float32 reaches 3e38. The clip
-divides by at least its radius.
+The package comes from a server, and the encoder reads every record of a plant. If a record could
+cause an overflow, the failure would reveal the record. *Guarantee.* If ``check_overflow`` accepts
+an encoder, no feature of any valid record that it projects, and no intermediate value, is infinite
+or NaN. The argument: raw features have bounds that hold for every record (``EncoderTrunk.feature_bounds``).
+A feature is a sum of terms ``(raw_j - mean_j) p_jk``. This sum and each partial sum is at most
+``F_k = sum_j (bound_j + |mean_j|) |p_jk|`` in any order, up to a rounding factor of at most
+``(1 + 2^-24)^(2 width)``. With ``F_k`` at most 1e12 and at most 5,000 columns, the sum of squares
+in the clip is below 1e28, and float32 reaches 3e38. The clip divides by at least its radius.
 """
 
 import json
@@ -44,8 +43,7 @@ VERSION = 1
 PACKAGE_LIMIT = 128 << 20
 FEATURE_RANGE = OUTPUT_BOUND  # Largest magnitude of any record's feature before the clip
 
-TENSORS = ("mean", "projection", "local")
-
+TENSORS = ("mean", "projection", "local")  # Tensors of every package; see ``pack_encoder``
 
 _FILE_PREFIX = (
     "file-"  # Name prefix of the tensor with a trunk file's bytes; the trunk's index follows
@@ -59,8 +57,8 @@ class EncoderDescription:
     Attributes:
         encoder: SHA-256 of the package, hex.
         modality: Name of the modality that it encodes.
-        sources: Claimed names of the public data of its fit.
-        trunks: Trunks; features of the first are released.
+        sources: Names of the public data that it was fitted on, as its maker claims.
+        trunks: Names of its trunks, or formats of their files; only the first is released from.
         machine_kinds: Kinds of machines for which it has a reading map.
     """
 
@@ -83,9 +81,9 @@ class EncoderContents:
     """Contents of an encoder package.
 
     Attributes:
-        tensors: Tensors named in ``TENSORS``.
+        tensors: Tensors ``mean``, ``projection`` and ``local``; see ``pack_encoder``.
         metadata: Metadata of the package.
-        kinds: Trunks; features of the first are released.
+        kinds: Kinds of its trunks; features of the first are released.
         maps: Reading maps by kind of machine.
     """
 
@@ -106,7 +104,10 @@ class EncoderContents:
 
 
 def local_block_sizes(kinds: Sequence[TrunkKind | EncoderTrunk]) -> list[tuple[int, ...]]:
-    """Return each trunk's block sizes of local features without a public scale."""
+    """Return the block sizes of local features without a public scale, one tuple for each trunk.
+
+    A trunk after the first that has no blocks counts as one block of its raw features.
+    """
     other_blocks = [kind.local_blocks or (kind.width,) for kind in kinds[1:]]
     return [kinds[0].local_blocks, *other_blocks]
 
@@ -114,12 +115,12 @@ def local_block_sizes(kinds: Sequence[TrunkKind | EncoderTrunk]) -> list[tuple[i
 def choose_trunks(
     modality: str, choices: Sequence[TrunkChoice], files: Mapping[str, bytes]
 ) -> tuple[TrunkKind, ...]:
-    """Return the chosen trunks of an encoder, or the default trunk if none is chosen.
+    """Look up or wrap the trunks that an operator chose; the default trunk if none is chosen.
 
     Args:
         modality: Name of the modality.
-        choices: Choices of trunks.
-        files: Content of each choice's ``file``.
+        choices: Names of trunks, or formats of trunk files.
+        files: Contents of the trunk files, by ``TrunkChoice.file``.
 
     Raises:
         DecodeError: There is no such modality.
@@ -134,7 +135,7 @@ def choose_trunks(
 
 
 def stated_modality(metadata: Mapping[str, str]) -> str:
-    """Return the modality that an encoder's metadata state.
+    """Return the name of the modality that an encoder's metadata state.
 
     Raises:
         DecodeError: The modality is unknown.
@@ -143,7 +144,7 @@ def stated_modality(metadata: Mapping[str, str]) -> str:
 
 
 def read_modality(data: bytes) -> str:
-    """Read the modality of an encoder package, without building its network.
+    """Read the name of the modality from an encoder package, without building its network.
 
     Raises:
         DecodeError: The bytes are not an encoder package of this version.
@@ -175,7 +176,7 @@ def read_description(data: bytes) -> EncoderDescription:
 
 
 def projection_of_texts(data: bytes) -> NDArray[np.float32] | None:
-    """Return the projection ``[512, d]`` of texts and class names; None for other modalities.
+    """Return the projection ``[512, d]`` of a text encoder's package; None for other modalities.
 
     Raises:
         DecodeError: The bytes are not an encoder package of this version.
@@ -186,7 +187,7 @@ def projection_of_texts(data: bytes) -> NDArray[np.float32] | None:
 
 
 def _is_name(source: object) -> bool:
-    """Return True if a name can be displayed to a user who decides by the name."""
+    """Return True for a string of 1 to 200 printable characters, which can be shown to a user."""
     return isinstance(source, str) and 0 < len(source) <= 200 and source.isprintable()
 
 
@@ -200,11 +201,11 @@ def pack_encoder(
     """Pack an encoder's tensors as float32, with its metadata, into a package.
 
     Args:
-        mean: Mean of public raw features, ``[WIDTH]``.
-        projection: Map from raw to released features, ``[WIDTH, d]``.
-        local: Map from raw to further local features, ``[WIDTH, P - d]``.
-        metadata: Metadata of the package.
-        kinds: Trunks of the encoder; they are stored unless there is one named trunk only.
+        mean: Mean of public records' W raw features, ``[W]``.
+        projection: Map from centred raw features to released features, ``[W, d]``.
+        local: Map from centred raw features to other local features, ``[W, P - d]``.
+        metadata: Metadata from ``fit.encoder_metadata``.
+        kinds: Trunks of the encoder; stored unless the only one is the trunk in the metadata.
     """
     values = zip(TENSORS, (mean, projection, local), strict=True)
     tensors: dict[str, NDArray[np.generic]] = {
@@ -226,7 +227,7 @@ def pack_encoder(
 
 
 def replace_reading_maps(data: bytes, maps: ReadingMaps) -> bytes:
-    """Return an encoder package with other reading maps in place of its own.
+    """Return an encoder package in which the given reading maps replace all existing ones.
 
     Raises:
         DecodeError: The bytes are not an encoder package of this version.
@@ -245,7 +246,7 @@ class _TrunkChoices:
 
 
 def _read_trunk_choices(metadata: Mapping[str, str]) -> tuple[TrunkChoice, ...]:
-    """Read an encoder package's trunk choices; empty for the default trunk alone."""
+    """Read the trunk choices in a package's metadata; empty if it has only the default trunk."""
     text = metadata.get("trunks", "")
     if not text:
         return ()
@@ -325,7 +326,7 @@ def _read_metadata(data: bytes) -> dict[str, str]:
 def _trunk_kinds(
     metadata: Mapping[str, str], files: Mapping[str, NDArray[np.generic]]
 ) -> tuple[TrunkKind, ...]:
-    """Return an encoder package's trunks; ``DecodeError`` if its tensors do not match."""
+    """Return a package's trunk kinds; ``DecodeError`` if ``files`` or hashes do not match."""
     choices = _read_trunk_choices(metadata)
     file_names = {choice.file for choice in choices if choice.file}
     if file_names != set(files) or any(x.dtype != np.uint8 or x.ndim != 1 for x in files.values()):
@@ -345,14 +346,14 @@ def _trunk_kinds(
 def check_overflow(
     tensors: Mapping[str, NDArray[np.float32]], bounds: NDArray[np.float64] | float
 ) -> None:
-    """Check that no record can make the encoder overflow.
+    """Check that no record can make an encoder's features overflow; see the module's argument.
 
     Args:
         tensors: Tensors from ``unpack_encoder``.
-        bounds: Bounds on the magnitudes of raw features, ``[WIDTH]``, or one common bound.
+        bounds: Bounds on the magnitudes of raw features, ``[W]``, or one common bound.
 
     Raises:
-        VerificationError: A feature could be larger than ``FEATURE_RANGE``.
+        VerificationError: A feature could have a magnitude above 1e12 before the clip.
     """
     extent = bounds + np.abs(tensors["mean"].astype(np.float64))
     for name in ("projection", "local"):

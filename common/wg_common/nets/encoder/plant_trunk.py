@@ -1,9 +1,10 @@
-"""Trunk of window features that a plant fits on its records, for its own models only.
+"""Trunk for sensor windows that a plant fits on its own records, for its own models only.
 
-Its features follow the public encoder's local features: shares above thresholds fitted to the
-plant's records (``minirocket``), and the moments and the spectrum of each channel in the plant's
-units. Moments are a block of their own: the many lines of a spectrum would outweigh level and
-spread. No release, package or delivered head uses them, and the fit does not use labels.
+Its features are appended to the public encoder's local features: those of a MiniRocket transform
+fitted on the plant's records (``minirocket``), and moments and spectrum of each channel in the
+plant's units. Moments and spectra are separate blocks, because the many lines of a spectrum would
+outweigh level and spread. No release, package or delivered head uses these features, and the fit
+uses no labels.
 """
 
 import itertools
@@ -26,8 +27,8 @@ from wg_common.nets.encoder.trunk import EncoderTrunk
 
 LABEL = "plant-windows-2"
 SHARE_COUNT = FEATURE_COUNT // 2 // KERNEL_COUNT * KERNEL_COUNT
-"""Half of the paper's number, to save time and memory on thousands of records."""
-FITTED_WINDOWS = 512  # Largest number of windows in the fit, evenly spaced
+"""Number of MiniRocket features: half of the paper's number, to save time and memory."""
+FITTED_WINDOWS = 512  # Largest number of windows that a trunk is fitted on, evenly spaced
 _BANDS = 64
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _MOMENTS = 8 + len(_QUANTILES)
@@ -35,13 +36,14 @@ _SPECTRUM_FLOOR = 1e-4  # Floor of a spectrum, in units of the mean power of the
 
 
 class PlantTrunk(EncoderTrunk):
-    """Trunk from windows ``[n, C, T]`` to shares, and moments and spectra of C channels.
+    """Trunk from windows ``[n, C, T]`` to MiniRocket features, channel moments and spectra.
 
-    A window with fewer channels or samples than those of the fit is padded with zeros.
+    Attributes:
+        floor: Term added to each channel's power spectrum before its logarithm, ``[C]``.
 
     Args:
-        channels: Number of channels C.
-        time: Number of samples in the shortest window of the fit.
+        channels: Number of channels C; a window with fewer channels is padded with zeros.
+        time: Number of samples in the shortest window of the fit; a shorter window is padded.
     """
 
     floor: Tensor
@@ -54,7 +56,7 @@ class PlantTrunk(EncoderTrunk):
 
     @classmethod
     def fit(cls, records: Sequence[NDArray[np.floating]]) -> "PlantTrunk":
-        """Fit a plant's trunk on at least one window ``[C, T]``; shapes may differ."""
+        """Fit a trunk on a plant's windows ``[C, T]``, at least one; their shapes may differ."""
         rows = np.linspace(0, len(records) - 1, min(len(records), FITTED_WINDOWS)).astype(int)
         windows = [records[row] for row in dict.fromkeys(rows.tolist())]
         time = min(window.shape[1] for window in windows)
@@ -89,25 +91,25 @@ class PlantTrunk(EncoderTrunk):
 
     @property
     def local_blocks(self) -> tuple[int, ...]:
-        """Sizes of the trunk's three feature blocks: shares; moments; spectra."""
+        """Numbers of MiniRocket features, of channel moments, and of spectrum values."""
         return SHARE_COUNT, self._channels * _MOMENTS, self._channels * _BANDS
 
     def layout(
         self, blocks: Sequence[int], counts: Sequence[int]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Extend the layout of an encoder's local features by this trunk's blocks.
+        """Extend an encoder's ``local_blocks`` and ``trunk_blocks`` by this trunk.
 
         Args:
             blocks: Sizes of the encoder's blocks of local features without a public scale.
-            counts: Number of blocks of each trunk.
+            counts: Number of blocks of each of its trunks.
 
         Returns:
-            Extended ``blocks`` and ``counts``; each block of this trunk counts as one trunk.
+            Both, extended; each block of this trunk counts as a trunk with one block.
         """
         return (*blocks, *self.local_blocks), (*counts, *(1 for _ in self.local_blocks))
 
     def feature_bounds(self) -> float:
-        """Return infinity as bound: no release uses the trunk's features."""
+        """Return infinity: features that are never released need no bound."""
         return float("inf")
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
@@ -123,13 +125,13 @@ class PlantTrunk(EncoderTrunk):
         return torch.cat([self.rocket(batch), *moments_and_spectra], dim=1)
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return features of prepared windows, also split into blocks."""
+        """Return the features of prepared windows, ``[n, width]``, and the same by block."""
         features = self(records)
         ends = itertools.accumulate(self.local_blocks, initial=0)
         return features, [features[:, a:b] for a, b in itertools.pairwise(ends)]
 
     def _describe(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return moments of channels, ``[n, C, M]``, and their log spectra, ``[n, C, B]``."""
+        """Return the channels' M moments ``[n, C, M]`` and B-band log spectra ``[n, C, B]``."""
         mean = x.mean(dim=-1, keepdim=True)
         deviations = x - mean
         std = deviations.square().mean(dim=-1, keepdim=True).sqrt()

