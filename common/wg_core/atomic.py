@@ -116,7 +116,7 @@ def read_bytes(path: Path, *, limit: int) -> bytes:
 
 
 def set_mode(stream: BinaryIO, mode: int) -> None:
-    """Set the permissions of an open file; do nothing on Windows, where the folder's count."""
+    """Set the mode of an open file; do nothing on Windows, where files inherit permissions."""
     if hasattr(os, "fchmod"):
         os.fchmod(stream.fileno(), mode)
 

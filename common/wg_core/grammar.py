@@ -29,7 +29,7 @@ _WORD_BOUNDARIES = re.compile(r"(?<!^)(?=[A-Z])")  # Boundaries between the word
 
 @dataclass(frozen=True, slots=True)
 class PrintableText:
-    """Printable characters of any script, without white space at either end.
+    """Grammar of printable text in any script, without white space at either end.
 
     Attributes:
         limit: Largest number of characters.
@@ -43,7 +43,7 @@ class PrintableText:
         return f"1 to {self.limit} printable characters without white space at either end"
 
     def is_match(self, text: str) -> bool:
-        """Tell whether a text matches the grammar."""
+        """Return True if a text matches the grammar."""
         return 0 < len(text) <= self.limit and text.isprintable() and text == text.strip()
 
 
@@ -60,7 +60,7 @@ class Pattern:
     expected: str
 
     def is_match(self, text: str) -> bool:
-        """Tell whether a text matches the grammar."""
+        """Return True if a text matches the grammar."""
         return self.expression.fullmatch(text) is not None
 
 
@@ -155,7 +155,7 @@ class TextRecord:
 
 @functools.cache
 def text_fields(kind: type) -> tuple[tuple[str, PrintableText | Pattern, bool], ...]:
-    """Return a record's text fields, each as (name, grammar, True for a tuple of texts)."""
+    """Return a record type's text fields: name, grammar, and True if it is a tuple of texts."""
     rows = []
     for name, hint in get_type_hints(kind, include_extras=True).items():
         several = get_origin(hint) is tuple

@@ -69,7 +69,7 @@ def installed_digest() -> CodeDigest:
 
 
 def digest_files(files: Mapping[str, bytes]) -> CodeDigest:
-    """Return the digest of a package's files, without those that Python does not load.
+    """Return the digest of those files of the core that Python could load.
 
     Args:
         files: File contents by path below the package's parent folder, with ``/`` as separator.

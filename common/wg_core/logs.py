@@ -24,7 +24,7 @@ CONTEXT_FIELDS = ("node", "site", "campaign", "request")
 """Context fields of a log line, in their order in the line."""
 
 PRIVATE_UMASK = 0o077
-"""Umask under which files are readable by their user alone, whatever the shell's umask is."""
+"""Umask that the programs set, under which new files are readable by their owner alone."""
 _CURRENT_FIELDS: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("wg_log_about")
 _JOIN_TOKEN = re.compile(r"wgj[0-9]+\.[A-Za-z0-9_\-]+")
 
@@ -79,7 +79,7 @@ class JsonFormatter(logging.Formatter):
     """Formatter that writes each log record as one line of JSON.
 
     Args:
-            hidden_paths: Paths that are replaced by ``[data]``, with the rest of the word.
+        hidden_paths: Paths that are masked as ``[data]``, together with the rest of the word.
     """
 
     def __init__(self, hidden_paths: Sequence[str] = ()) -> None:

@@ -69,7 +69,7 @@ def check_decimal_range(
     """Return a number in canonical spelling after checking that it lies from ``low`` to ``high``.
 
     Raises:
-        DecodeError: It is out of range, not finite, or has more digits than a 64-bit float.
+        DecodeError: The number is out of range, not finite, or has more digits than a 64-bit float.
     """
     number, least, largest = Decimal(value), Decimal(low), Decimal(high)
     if not (number.is_finite() and least <= number <= largest):

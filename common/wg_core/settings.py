@@ -43,7 +43,7 @@ def read_yaml_and_texts(data: bytes, *, subject: str) -> tuple[object, object]:
     """Read one YAML document once, both as values and as the texts written in it.
 
     Returns:
-        The document as ``read_yaml`` returns it, and the same with each scalar as written.
+        The document as ``read_yaml`` returns it, and again with each scalar as its text.
 
     Raises:
         ConfigError: The same conditions as for ``read_yaml``.

@@ -10,7 +10,7 @@
     snapshots/3/records.npz      labels, keyed digests of contents and units, shapes, rows, stamps
     snapshots/3/listing.json     ``Listing``: names, records set aside, duplicates
     snapshots/3/acceptance.npz   acceptance set: records that no release reads, if any
-    snapshots/3/quality.json     ``Quality``, for the plant's own people; nothing else reads it
+    snapshots/3/quality.json     ``QualityReport``, for the plant's own people alone
 
 An answer reads the manifest, the statistics, and for the sums of a centred release also features,
 labels and units. Its outcome depends on no record; its duration depends on the number of records,
@@ -81,9 +81,9 @@ class MachineStatistics:
     """Machine statistics of a snapshot.
 
     Attributes:
-            data_sheet: Data sheet of the machine at which the records were read.
+        data_sheet: Data sheet of the machine at which the records were read.
             schema: Layout of the statistics' release.
-            statistics_sha256: SHA-256 of ``machine.bin``, hex.
+        statistics_sha256: SHA-256 of ``machine.bin``, hex.
     """
 
     data_sheet: DataSheet
@@ -96,21 +96,21 @@ class SnapshotManifest:
     """Facts about a snapshot that an answer needs.
 
     Attributes:
-            number: Version of the data set, counted from 1.
+        number: Version of the data set, counted from 1.
             created: Unix time, seconds.
-            dataset: Name of the data set on the ledger.
+        dataset: Name of the data set on the ledger.
             salt: 32 random bytes, hex.
-            commitment: Commitment to this version, hex.
+        commitment: Commitment to this version, hex.
             modality: Name of the records' modality.
-            local_dimension: Number D of local features.
+        local_dimension: Number D of local features.
             scaled: Number of local features that have a public scale.
-            unit_column: Column that names the privacy unit; empty: no such column.
+        unit_column: Column that names the privacy unit; empty: no such column.
             schema: Layout of the release; names encoder, label domain and unit rule.
-            statistics_sha256: SHA-256 of ``statistics.bin``, hex.
+        statistics_sha256: SHA-256 of ``statistics.bin``, hex.
             features_sha256: SHA-256 of ``features.array``, hex.
-            records_sha256: SHA-256 of ``records.npz``, hex.
+        records_sha256: SHA-256 of ``records.npz``, hex.
             listing_sha256: SHA-256 of ``listing.json``, hex.
-            acceptance_sha256: SHA-256 of ``acceptance.npz``, hex; empty: no acceptance set.
+        acceptance_sha256: SHA-256 of ``acceptance.npz``, hex; empty: no acceptance set.
             machine: Machine statistics; absent: no data sheet of a machine that the encoder reads.
     """
 
@@ -156,7 +156,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicate:
-    """Record that is left out because another record has the same content."""
+    """Record ``name``, left out because the record ``same_as`` has the same content."""
 
     name: str
     same_as: str
@@ -167,9 +167,9 @@ class Listing:
     """Names of a snapshot's records, for the plant's engineer.
 
     Attributes:
-            path: The data folder or file.
+        path: The data folder or file.
             names: Names of the records in the snapshot, in order.
-            set_aside: Files and rows set aside, with reasons.
+        set_aside: Files and rows set aside, with reasons.
             duplicates: Records left out as duplicates.
     """
 

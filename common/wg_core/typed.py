@@ -31,7 +31,7 @@ def decode_json(data: bytes, kind: type[T]) -> T:
     """Decode JSON into a typed record.
 
     Raises:
-            msgspec.MsgspecError, UnicodeDecodeError, RecursionError: The data do not fit the type.
+        msgspec.MsgspecError, UnicodeDecodeError, RecursionError: The data do not fit the type.
     """
     return json_decoder(kind).decode(data)
 
@@ -40,7 +40,7 @@ def convert(document: object, kind: type[T]) -> T:
     """Convert plain dictionaries, lists and scalars into a typed record.
 
     Raises:
-            msgspec.ValidationError: The document does not fit the type.
+        msgspec.ValidationError: The document does not fit the type.
     """
     json_decoder(kind)  # analyses the type under the lock
     try:

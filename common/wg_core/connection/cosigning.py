@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class TooManyUncosigned(RefusedError):
-    """Error: too many checkpoints went out in files, and no cosignature of them came back."""
+    """Too many checkpoints went out in files since a cosignature of one came back."""
 
     code = "witness"
 
@@ -140,7 +140,7 @@ def check_uncosigned_limit(ledger: Ledger, config: ClientConfig) -> None:
 
 
 def mark_checkpoint_sent(ledger: Ledger, config: ClientConfig) -> None:
-    """Record that the ledger's newest checkpoint is sent in a file. Idempotent.
+    """Record on the ledger, once, that its newest checkpoint leaves in a file.
 
     Raises:
         TooManyUncosigned: The same condition as for ``check_uncosigned_limit``.
@@ -151,7 +151,7 @@ def mark_checkpoint_sent(ledger: Ledger, config: ClientConfig) -> None:
 
 
 def has_proof_at_size(file: Path, size: int) -> bool:
-    """Return whether a statistics file proves its release in the ledger's tree of this size."""
+    """Return True if a statistics file exists and has its proof at a ledger size (in entries)."""
     if not file.is_file():
         return False
     statistics = bundle.decode_statistics(atomic.read_bytes(file, limit=protocol.STATISTICS_LIMIT))
@@ -195,7 +195,7 @@ def store_recent_cosignature(home: ClientHome, note_bytes: bytes, *, seconds: fl
 
     Raises:
         DecodeError, RolledBack: The same conditions as for ``store_cosignature``.
-        VerificationError: The note is invalid, of another ledger, or older than ``seconds``.
+        VerificationError: The note is not valid, of another ledger, or older than ``seconds``.
     """
     if store_cosignature(home, note_bytes) is None:
         raise VerificationError("checkpoint: of another ledger than this home's")
@@ -213,9 +213,9 @@ def store_recent_cosignature(home: ClientHome, note_bytes: bytes, *, seconds: fl
 
 
 def check_not_rolled_back(home: ClientHome, config: ClientConfig, ask_server: AskWitness) -> int:
-    """Ask the server to cosign the whole ledger, which detects a copy older than the server saw.
+    """Have the server cosign the whole ledger, which fails if the server has seen more of it.
 
-    Nothing is charged before, so an older copy cannot become a second history of one ledger.
+    Called before a charge, so that an older copy cannot become a second history of one ledger.
 
     Returns:
         Number of entries of the ledger.
@@ -236,10 +236,11 @@ def check_not_rolled_back(home: ClientHome, config: ClientConfig, ask_server: As
 def witness_status(
     home: ClientHome, config: ClientConfig
 ) -> tuple[str, tuple[str, ...], int, list[tuple[str, tuple[str, ...], int]]]:
-    """Return the ledger's origin, verifier keys and size, and the progress of each witness.
+    """Return the ledger's state and that of its witnesses, for people.
 
     Returns:
-        For each witness: its name, its verifier keys, and the number of entries it cosigned.
+        Origin, verifier keys and number of entries of the ledger; for each witness its name, its
+        verifier keys, and the number of entries that it has cosigned.
     """
     rows = []
     server = config.pin

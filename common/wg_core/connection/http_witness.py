@@ -21,7 +21,7 @@ ADD_CHECKPOINT_PATH = "/add-checkpoint"
 
 
 def witness_client(witness: WitnessConfig) -> rules.AskWitness:
-    """Return a function that asks a witness, over a new connection per call.
+    """Return a function that asks a witness to cosign, over a new connection for each call.
 
     Raises:
         ConfigError: The witness's CA certificate file cannot be used.

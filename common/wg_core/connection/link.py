@@ -46,7 +46,7 @@ class ServerLink:
         self._client.close()
 
     def cosign(self, request: bytes) -> bytes:
-        """Ask the server to cosign a checkpoint (C2SP ``add-checkpoint``); return the lines.
+        """Ask the server to cosign a checkpoint (C2SP ``add-checkpoint``); return its signatures.
 
         Raises:
             PeerError: The server cannot be reached, or answers neither 200, 409 nor 422.
@@ -57,7 +57,7 @@ class ServerLink:
         )
 
     def announce_rotation(self, rotation: bytes) -> bytes:
-        """Send the ledger's new key (a ``KeyRotation``) to the server; return its cosignature.
+        """Send the ledger's new key (encoded ``KeyRotation``); return the server's cosignature.
 
         Raises:
             PeerError, WitnessRefused: The same conditions as for ``cosign``.
@@ -77,7 +77,7 @@ class ServerLink:
         )[1]
 
     def exchange_trust(self, pins: bytes) -> bytes:
-        """Send the server keys that the plant pins (``Pins``); return the valid ones (``Trust``).
+        """Send the keys that the plant pins (encoded ``Pins``); return the valid ones (``Trust``).
 
         Raises:
             PeerError: The server cannot be reached or refuses.
@@ -87,7 +87,7 @@ class ServerLink:
     def _request(
         self, subject: str, path: str, body: bytes, *accepted_statuses: int
     ) -> tuple[int, bytes]:
-        """Ask the server; return the answer's status, one of ``accepted_statuses``, and body."""
+        """Send a POST; return status and body, or raise ``PeerError`` for an unaccepted status."""
         status, answer = post(self._client, path, body)
         if status not in accepted_statuses:
             words = answer[:200].decode("utf-8", "replace").strip() or "(no text)"
@@ -147,7 +147,7 @@ def pinned_tls_context(ca_certificate: Path) -> ssl.SSLContext:
 
 
 def describe_connection_error(error: Exception) -> str:
-    """Describe a connection error for a person."""
+    """Return a sentence for people about an error of a connection to the server."""
     text = str(error)
     if "CERTIFICATE_REQUIRED" in text or "BAD_CERTIFICATE" in text or "UNKNOWN_CA" in text:
         return "the server refused this site's certificate"
@@ -178,7 +178,7 @@ def clock_skew_seconds(response: httpx.Response, current_time: float | None = No
 
 
 def describe_error_status(response: httpx.Response, current_time: float | None = None) -> str:
-    """Describe an HTTP error status for a person; name a wrong clock if it caused a 401."""
+    """Return a sentence for people about an HTTP error status; a wrong clock may cause 401."""
     clock_tolerance_seconds = 5.0
     if response.headers.get(protocol.REASON_HEADER) == protocol.REVOKED:
         return (
@@ -204,7 +204,7 @@ def describe_error_status(response: httpx.Response, current_time: float | None =
 def _send_request(
     client: httpx.Client, method: str, path: str, body: bytes | None, headers: dict[str, str]
 ) -> tuple[int, bytes]:
-    """Send one HTTP request, and read its uncompressed, bounded answer; see ``transport``."""
+    """Return status and body of the answer to one HTTP request; raise ``PeerError`` on failure."""
     try:
         with client.stream(method, path, content=body, headers=headers) as response:
             if protocol.REASON_HEADER in response.headers:

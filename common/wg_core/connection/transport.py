@@ -40,7 +40,7 @@ def open_client(
         base_url: ``https://host:port``; empty if each call gives its own.
         context: TLS context: trusted CAs and own certificate.
         limit: Largest body of an answer, in bytes.
-        seconds: Longest duration of a whole call.
+        seconds: Longest duration of a call, from connecting to the last byte of the answer.
     """
     return httpx.Client(
         base_url=base_url,

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class MessageHandler:
-    """Handler of one home, which computes the plant's answers to the server's messages."""
+    """Handler of the server's messages to one plant, which computes the plant's answers."""
 
     def __init__(self, home: ClientHome, config: ClientConfig, handlers: NodeHandlers) -> None:
         self._home = home
@@ -85,7 +85,7 @@ class MessageHandler:
 def answer_or_refuse(
     request_id: str, action: Callable[[], Envelope], allowed_words: frozenset[str]
 ) -> Envelope:
-    """Run a message handler; turn its error into a one-word refusal, and log its message.
+    """Return a handler's answer or, if it raises, a refusal of one word; the error is logged.
 
     Args:
         allowed_words: Words that may be sent, since they depend only on the request, the policy,

@@ -26,7 +26,7 @@ class ApplierThread:
     """Thread that applies received weights packages while its context is entered.
 
     Attributes:
-        failure: Error of the last package that was set aside.
+        failure: Error of the last package that was set aside; None: no package was.
         crash: Exception that ended the thread, if any.
     """
 
@@ -42,9 +42,9 @@ class ApplierThread:
         """Prepare the thread that applies weights packages, without starting it.
 
         Args:
-            stop: Event that the thread sets when it crashes, and with ``one_package`` after the
-                first.
+            stop: Event that ends the node; this thread sets it when it crashes.
             again_seconds: Pause before a package that did not fit on the disk is tried again.
+            one_package: Set ``stop`` after the first package.
         """
         self._home = home
         self._apply_package = apply_package
@@ -91,7 +91,7 @@ class ApplierThread:
         """Apply the inbox's weights packages, or with ``one_package`` only the first.
 
         Returns:
-            Seconds after which to retry a package that did not fit on the disk, if any.
+            Seconds until the retry if a package did not fit on the disk, else None.
         """
         for path in self._inbox.waiting_packages():
             if self._end.is_set():

@@ -30,7 +30,7 @@ class ApplyResult:
     Attributes:
         code: Code of the error (``wg_core.errors``); empty: the package was applied.
         message: Message of the error.
-        document: Selected model and the reasons, as JSON text, for ``--once --json``.
+        document: Report on the selected model and the reasons, as JSON, for ``--once --json``.
         lines: The same report as lines of text.
         log_line: Result and next step in English, for the log.
     """

@@ -30,7 +30,7 @@ _PEM_LIMIT = 64 << 10
 def pin_current_authority(home: ClientHome, data: bytes) -> bool:
     """Pin the server's current certificate authority; return True if it is a new one.
 
-    An authority without a link from the pinned root is logged and changes nothing.
+    If no links lead from the pinned root to it, this is logged and nothing changes.
 
     Args:
         data: PEM certificates, as for ``newest_root``.

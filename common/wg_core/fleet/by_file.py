@@ -1,4 +1,4 @@
-"""Witnesses for a plant whose releases leave in files, if some can be reached by network.
+"""Witnesses over the network for a plant whose releases leave in files.
 
 Until the server takes in a file, only the plant knows how far its ledger has grown, so each copy of
 a home could release on the same budget again. Every reachable witness is asked before anything is
@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def reachable_server(home: ClientHome, config: ClientConfig) -> Iterator[AskWitness | None]:
-    """Have witnesses cosign the ledger; yield a function that asks the server again.
+    """Have all reachable witnesses cosign the ledger; yield a function that asks the server again.
 
-    None is yielded if the server cannot be reached.
+    If the server cannot be reached, None is yielded.
 
     Raises:
         RolledBack: A witness has seen more of the ledger: this home is an outdated copy.

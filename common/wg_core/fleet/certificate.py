@@ -39,8 +39,8 @@ def expiry_time(home: ClientHome) -> float:
 def is_renewal_due(home: ClientHome, current_time: float) -> bool:
     """Return whether the TLS client certificate must be renewed.
 
-    Renewal is due after a third of its lifetime, or when its authority is replaced. A plant may
-    thus be off for the other two thirds, at any time, and still renew.
+    Renewal is due after a third of the certificate's lifetime, or when its authority is replaced,
+    so a plant may be off for the other two thirds, at any time, and still renew.
     """
     certificate = load(atomic.read_bytes(home.certificate, limit=_FILE_LIMIT))
     if not authority.is_issued_by(certificate, authority.read_root(home)):
@@ -51,7 +51,7 @@ def is_renewal_due(home: ClientHome, current_time: float) -> bool:
 
 
 def check(pem: bytes, home: ClientHome) -> bytes:
-    """Check a TLS client certificate from the server, and return it alone as PEM.
+    """Return the first certificate of a PEM text as PEM, if it is for this home's TLS key.
 
     Raises:
         DecodeError: The text is not a certificate.

@@ -86,7 +86,7 @@ class FlowerSession:
         options: NodeOptions,
         on_beat: Callable[[], None] = lambda: None,
     ) -> None:
-        """Prepare a session; ``on_beat`` is called at each sign of life of the server."""
+        """Prepare a session; ``on_beat`` is called whenever the server answers."""
         frame_bytes = 4096
         self._options = options
         self._on_beat = on_beat
@@ -150,7 +150,7 @@ class FlowerSession:
     def read(self, message: WaitingMessage, allowed_kinds: frozenset[str]) -> Envelope:
         """Fetch a message's content, if its type is allowed and its app is the installed one.
 
-        The server is told that it may forget the message, whether it is read or declined.
+        Either way, the receipt is confirmed, so that the server may forget the message.
 
         Raises:
             MessageDeclined: The message is not allowed, exceeds a bound, or is malformed.
@@ -259,7 +259,7 @@ class FlowerSession:
         return self._apps[run_id]
 
     def _heartbeat(self) -> None:
-        """Send heartbeats to the server, except while polls for messages replace them."""
+        """Send heartbeats to the server when no poll for messages has reached it recently."""
         while not self._quiet.wait(_HEARTBEAT_CHECK_SECONDS):
             current_time = time.monotonic()
             if (

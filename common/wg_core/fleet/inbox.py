@@ -22,7 +22,7 @@ from wg_core.wire.protocol import Delivery, Receipt
 
 log = logging.getLogger(__name__)
 
-ARRIVALS_LIMIT = 64  # Packages taken within a day
+ARRIVALS_LIMIT = 64  # Most packages accepted within a day
 REJECTED_LIMIT = 8  # Most rejected packages kept for inspection; the oldest are deleted
 REJECTED_BYTES_LIMIT = 4 << 30
 """Most bytes of rejected packages kept; the newest is always kept, whatever its size."""
@@ -85,13 +85,13 @@ class Inbox:
         return sorted(received_packages, key=lambda path: path.stat().st_mtime_ns)
 
     def keep_key(self, key: str) -> None:
-        """Store the server's key, hex, beside each waiting package, before another is pinned."""
+        """Store the server's key, hex, beside each waiting package, before a new key is pinned."""
         for path in self.waiting_packages():
             if not self._key_path(path).is_file():
                 atomic.write_bytes(self._key_path(path), key.encode(), mode=atomic.PRIVATE_MODE)
 
     def former_key(self, path: Path) -> str:
-        """Return the former key, hex, that verifies a waiting package; empty: the pinned key."""
+        """Return the key, hex, stored beside a waiting package; empty: use the pinned key."""
         key_path = self._key_path(path)
         if path.parent != self.home.waiting or not key_path.is_file():
             return ""

@@ -1,9 +1,9 @@
-"""The plant's node: it only opens outbound connections and runs only the app installed with it.
+"""The plant's node, which asks the server for messages and answers them.
 
 The loop is: renew the certificate if due, connect, take a message, answer it at the end of its time
 slot (``slot``), repeat. Flower is handled in ``flower``, answers in ``answers``, packages in
-``applier``. The node opens no port, and starts no process but the one that applies a package
-(``applying``).
+``applier``. The node opens no port, runs only the Flower app installed with it, and starts no
+process but the one that applies a package (``applying``).
 """
 
 import logging
@@ -166,12 +166,12 @@ class Node:
             self._online = False
 
     def _should_disconnect(self) -> bool:
-        """Tell whether the node is to stop, or has the one package that it waited for."""
+        """Return True if the node is to stop, or has the one package that it waited for."""
         has_package = self._inbox is not None and bool(self._inbox.waiting_packages())
         return self._stop.is_set() or has_package
 
     def answer_next_message(self, session: FlowerSession) -> bool:
-        """Answer one message of the server; return ``False`` if no message waits.
+        """Answer the server's next message; return False if no message waits.
 
         Every reply to a query, even a refusal to read it, waits for the end of the time slot.
         """
@@ -194,9 +194,7 @@ class Node:
         return True
 
     def _renew_if_due(self) -> bool:
-        """Renew the TLS certificate if due, and return True if renewed.
-
-        The check runs once per ``_RENEWAL_CHECK_SECONDS``.
+        """Check in with the server and renew the TLS certificate, if due; return True if renewed.
 
         A session can outlast a certificate and the server's authority.
         """
@@ -260,7 +258,7 @@ class Node:
                 self._trouble = ""
 
     def _adopt_new_keys(self, links: list[Handover]) -> None:
-        """Adopt new keys of the server, between sessions.
+        """Adopt new keys of the server; raise ``PeerError`` during a session, to end it first.
 
         A server changes its keys only while it is down, so no package under the new keys arrived in
         this session; a waiting package bears the old signature. It is not applied first: the server

@@ -30,7 +30,7 @@ class AnswerSlot:
         """Begin the time slot of one answer.
 
         Args:
-            seconds: Length of the slot; 0 for a message whose answer may leave at any time.
+            seconds: Length of the slot; 0 for an answer that may leave at any time.
             stop: Event that stops the node.
         """
         self._seconds = seconds

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def exchange_trust(home: ClientHome, config: ClientConfig, connection: ServerLink) -> Trust:
-    """Report the pinned keys to the server, and pin its new authority if the old one signed.
+    """Report the pinned keys to the server, and pin its authority, if a new one is vouched for.
 
     Returns:
         The server's statement of its current authority and keys; the keys are not adopted yet.
@@ -44,7 +44,7 @@ def exchange_trust(home: ClientHome, config: ClientConfig, connection: ServerLin
 
 
 def find_new_keys(config: ClientConfig, server_trust: Trust) -> list[Handover]:
-    """Return the hand-overs from the pinned keys to the current ones, in order; may be empty.
+    """Return the hand-overs from the pinned keys to the current ones, in order; empty: no change.
 
     Raises:
         VerificationError: No chain of hand-overs leads to a current key.
@@ -66,8 +66,8 @@ def find_new_keys(config: ClientConfig, server_trust: Trust) -> list[Handover]:
 def adopt_keys(home: ClientHome, config: ClientConfig, links: list[Handover]) -> ClientConfig:
     """Record new keys on the ledger and pin them; an interrupted change can be repeated.
 
-    Bundles made under the old keys are set aside; they are made again on demand, from the same
-    released bytes.
+    Release files made under an old witness key are set aside, and made again on demand from the
+    same released bytes.
 
     Args:
         links: Hand-overs from ``find_new_keys``.
@@ -76,7 +76,7 @@ def adopt_keys(home: ClientHome, config: ClientConfig, links: list[Handover]) ->
         The configuration with the new keys.
 
     Raises:
-        VerificationError: The ledger is not valid, or a hand-over is not of its witness.
+        VerificationError: The ledger is not valid, or a hand-over is not by its witness.
         StorageError: The disk cannot be written.
     """
     keys = {link.use: link.now for link in links}

@@ -1,4 +1,4 @@
-"""Upper bound on the time of an answer, by arithmetic, which its time slot must exceed."""
+"""Computed upper bound on the time that an answer takes, which its time slot must exceed."""
 
 from wg_core.errors import ConfigError
 from wg_core.site.config import ClientConfig
@@ -13,9 +13,9 @@ _SUGGESTED_SLOT_SECONDS = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 def check_answer_slot(config: ClientConfig, records: int, dimension: int) -> None:
     """Check that the time slot is long enough for an answer.
 
-    An answer that takes several slots would reveal the number of records: it sums all records about
-    a centre that is not known before, and checks the snapshot's files. The bound is computed from
-    the speed of a slow machine, never measured.
+    An answer that takes several slots would reveal the number of records, since it sums all records
+    about a centre that is only known by then, and hashes the snapshot's files. The bound is for a
+    slow machine, and never measured.
 
     Raises:
         ConfigError: The slot is too short; the message suggests a longer one.

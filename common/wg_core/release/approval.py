@@ -62,7 +62,7 @@ class WaitingRequest:
 
     Attributes:
         query: The server's query.
-        came: Time at which it first arrived, Unix seconds.
+        came: Time at which the query first arrived, Unix seconds.
     """
 
     query: StatisticsQuery
@@ -113,7 +113,7 @@ def record_decision(
     Args:
         ledger: Open ledger of the plant, with its lock held.
         is_approved: True if the request may be answered.
-        name: Name or role of the person; stays on the ledger for ever.
+        name: Name or role of the person, which stays on the ledger for ever.
 
     Raises:
         UsageError: The name is not allowed.

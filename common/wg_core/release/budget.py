@@ -23,7 +23,7 @@ class ReleaseRow:
         purpose: Purpose of the release.
         epsilon: Epsilon of this release alone, decimal string.
         delta: Delta of the guarantee, decimal string.
-        epsilon_after: Composed epsilon after this charge, decimal string.
+        epsilon_after: Epsilon of this and all earlier charges together, decimal string.
         size: Size of the release in bytes; None: the charge has no release.
         statistics: Kind of release.
     """
@@ -44,7 +44,7 @@ class Spend:
     """Spending of the plant's privacy budget.
 
     Attributes:
-        epsilon: Composed epsilon at ``cap_delta``.
+        epsilon: Epsilon of all charges together, at ``cap_delta``.
         cap_epsilon: Epsilon of the cap, decimal string.
         cap_delta: Delta of the cap, decimal string.
         charges: Number of charges.
@@ -66,7 +66,7 @@ class Spend:
 
 
 def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
-    """Read the budget from the ledger, which is verified on the way and not written.
+    """Return the plant's spending from its ledger, which is verified and not changed.
 
     Raises:
         ConfigError: The ledger does not exist, or the data set is not registered on it.

@@ -32,10 +32,10 @@ class BudgetHistory:
     """Data sets, caps and units known to a ledger.
 
     Attributes:
-        lineages: Lineage of each data set by name, oldest name first.
-        caps: Cap (epsilon, delta) of each lineage.
+        lineages: Lineage (id of the budget) by data set name, oldest name first.
+        caps: Cap (epsilon, delta) by lineage.
         commitments: Commitments to all data that were charged, or may have been.
-        units: Privacy units that charges name, oldest first.
+        units: Names of the privacy units (columns) in charges, oldest first.
     """
 
     lineages: dict[str, str]
@@ -54,7 +54,7 @@ class _ChargedDigests:
     """Keyed digests of one data set's charged units and record contents.
 
     Attributes:
-        commitments: Commitments of the charged snapshots that they come from.
+        commitments: Commitments to the charged snapshots that the digests come from.
         units_and_contents: Digests of privacy units and of record contents, in one set.
     """
 
@@ -104,7 +104,7 @@ def register_dataset_version(ledger: Ledger, config: ClientConfig, commitment: s
 
 
 def record_charged_units(home: ClientHome, history: BudgetHistory) -> None:
-    """Store the units of every charged snapshot; must run before a snapshot is deleted."""
+    """Store the digests of every charged snapshot's units; call this before deleting one."""
     for snapshot in snapshots.all_snapshots(home):
         name, commitment = snapshot.manifest.dataset, snapshot.manifest.commitment
         path = home.units / f"{canonical.sha256_hex(name.encode('utf-8'))[:32]}.npz"

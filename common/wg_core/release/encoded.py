@@ -4,8 +4,8 @@
 
     snapshots/.encoded/ENCODER.rows      a row for each record: keyed digest, features float32
 
-Rows are appended and flushed; a partial row at the end is cut off. A row is valid for every record
-with its content, which each freeze decodes and hashes anew: file names and dates are not trusted. A
+Rows are appended and flushed; a partial row at the end is cut off. A row is used for any record of
+equal content, which each freeze decodes and hashes anew: file names and dates are not trusted. A
 freeze that completes deletes the cache.
 """
 
@@ -31,8 +31,8 @@ class EncodedFeatureCache:
         """Set the location of the feature cache.
 
         Args:
-            encoder: Id of the encoder, hex.
-            width: Number D of local features.
+            encoder: Hash of encoder and data sheet (``RecordReader.encoding_id``), hex.
+            width: Number of features of a record (``RecordReader.width``).
         """
         self._folder = home.snapshots / CACHE_FOLDER
         self._path = self._folder / f"{encoder}.rows"

@@ -1,8 +1,8 @@
 """Numbers that a freeze computes from each record: local features and machine features.
 
 Machine features are computed if ``data-sheet.yaml`` states a machine and the confirmed encoder has
-a reading map of its kind. They depend on the data sheet as well as on the encoder, so a snapshot
-names the sheet.
+a reading map for that kind of machine. They depend on the data sheet as well as on the encoder, so
+a snapshot stores the sheet.
 """
 
 from collections.abc import Callable, Sequence
@@ -78,11 +78,11 @@ LoadEncoder = Callable[[bytes], RecordEncoder]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordReader:
-    """Reader that computes a record's numbers: local features, then machine features.
+    """Reader that computes the features of records: local, then machine features.
 
     Attributes:
         schema: Layout of class statistics.
-        sheet: Data sheet of the stated machine; None: no machine features are computed.
+        sheet: Data sheet of the machine; None: no machine features are computed.
         unread_machine_reason: Reason why the stated machine has no statistics; empty if it has
             some, or if no machine is stated.
     """
@@ -99,7 +99,7 @@ class RecordReader:
 
     @property
     def encoding_id(self) -> str:
-        """Hash of the encoder and data sheet on which a record's numbers depend, hex."""
+        """Hash, hex, of the encoder and the data sheet on which a record's features depend."""
         if self.sheet is None:
             return self.schema.encoder
         return canonical.sha256_hex(self.schema.encoder.encode() + canonical.encode(self.sheet))
@@ -108,7 +108,7 @@ class RecordReader:
         """Compute the features of some records, with zeros where the encoder fails.
 
         Returns:
-            Numbers ``[n, width]``, and a mask ``[n]`` of the records on which the encoder failed.
+            Features ``[n, width]``, and a mask ``[n]`` of the records on which the encoder failed.
         """
         encoder, sheet = self.encoder, self.sheet
         rows, failures = encoding_failures.encode_or_zero(

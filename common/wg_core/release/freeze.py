@@ -167,7 +167,7 @@ def freeze(
         inspection: Inspected records; their problems are set aside.
         load_encoder: Function that loads the encoder package.
         acceptance: Encoded acceptance set, which no release reads; stored with the snapshot.
-        stage: Function called with the progress.
+        stage: Function called with the progress (``ProgressCallback``).
         clock: Function that returns the Unix time, seconds; called once, as the freeze begins.
 
     Raises:
@@ -212,7 +212,7 @@ def freeze(
 def _checked_ledger(home: ClientHome, config: ClientConfig, start_time: float) -> Iterator[Ledger]:
     """Yield the open, locked ledger, after checking its cap against ``client.yaml``.
 
-    Its new entries have the time at which the freeze began, or of a later answer's entry.
+    New entries get the time at which the freeze began, or that of the newest entry if later.
     """
     with locks.lock_release(home):
         with open_ledger(home) as ledger:
@@ -274,7 +274,7 @@ def _manifest(
 
 
 def frozen_records(config: ClientConfig, records: InspectedRecords, secret: bytes) -> FrozenRecords:
-    """Return the facts about records that a snapshot stores, with digests in place of contents."""
+    """Return what a snapshot stores about its records: labels, keyed digests, shapes, places."""
     data = records.data
     contents = [snapshots.keyed_content_digest(secret, digest) for digest in records.digests]
     units = contents
@@ -316,8 +316,8 @@ def _encode_records(
 ) -> tuple[FeatureRows, QualityReport]:
     """Compute the features of all records, chunk by chunk, checking each record's hash.
 
-    Features cached by an interrupted freeze are reused, except of records on which the encoder
-    failed; ``contents`` are the records' keyed digests.
+    Features cached by an interrupted freeze are reused. Nothing is cached for a record on which
+    the encoder failed. ``contents`` are the keyed digests of the records' contents, ``[n, 32]``.
     """
     reading, inspection = source.reading, source.inspection
     data, failures = inspection.data, list[str]()
@@ -349,7 +349,7 @@ def _encode_records(
 
 
 def _exact_statistics(source: _FreezeInput, rows: FeatureRows) -> dict[str, NDArray[np.int64]]:
-    """Return a snapshot's exact statistics of each kind, by file name."""
+    """Return the exact statistics of each kind, by name of the snapshot's file."""
     config, reading, data = source.config, source.reading, source.inspection.data
     schema, labels = reading.schema, data.labels
     if len(data) > schema.capacity:

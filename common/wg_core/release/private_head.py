@@ -68,7 +68,7 @@ def release_head(
     Args:
         train: Function that trains the head, from labelled records and noisy sums alone.
         witness: Function that asks the server to cosign, as for ``query.answer_query``.
-        hooks: Noise, and a hook for tests.
+        hooks: Noise sampler, and a function that tests use.
 
     Raises:
         PolicyRefused: The price exceeds the limit, or nobody approves; nothing was charged.

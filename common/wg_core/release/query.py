@@ -1,4 +1,4 @@
-"""Answers to statistics queries: charge, sample, record, have cosigned, and only then hand out.
+"""Answers to statistics queries: charged, sampled, recorded and cosigned before they leave.
 
 A query at epsilon 0 is answered with the plant's public statement, a STATEMENT entry, alone.
 
@@ -117,7 +117,7 @@ def answer_query(
     Args:
         witness: Function that asks the server to cosign the ledger. None over the air gap: the
             recipient of the file then cosigns the checkpoint in it.
-        hooks: Noise, and a hook for tests.
+        hooks: Noise sampler, and a function that tests use.
         clock: Function that returns the query's time of arrival, used for ledger entries.
 
     Raises:
@@ -164,7 +164,7 @@ def answer_query(
 
 
 def _statement_index(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
-    """Return the ledger index of the plant's public statement, recorded if it is new."""
+    """Return the ledger index of the plant's public statement; record the statement if new."""
     return ledger.record_statement(
         dataset=config.data.name,
         recipient=config.server.name,
@@ -302,7 +302,7 @@ def make_release(
 
 
 def _check_charged_kind(ledger: Ledger, charge: ChargeRecord, query: StatisticsQuery) -> None:
-    """Refuse a release whose request id was charged for another kind of release."""
+    """Raise ``PolicyRefused`` if a query's request id was charged for another kind of release."""
     entry = entries.decode(ledger.entry(charge.seq))
     statistics = statistics_kind(query.statistics)
     if not isinstance(entry, entries.Charge) or entry.mechanism.statistics != statistics:
@@ -312,7 +312,7 @@ def _check_charged_kind(ledger: Ledger, charge: ChargeRecord, query: StatisticsQ
 def charge_and_release(
     ledger: Ledger, request: ChargeRequest, pack_integers: MakeReleaseBytes, step: StepHook
 ) -> ChargeRecord:
-    """Charge and make a release, unless an equal release exists; return its charge."""
+    """Charge and record a release, unless an equal one exists; return the charge of either."""
     charge = ledger.charge(request)
     if not charge.is_open:
         log.info("request %s: an equal release was made before", request.request_id)

@@ -36,7 +36,7 @@ def ready_snapshot(home: ClientHome, statistics: StatisticsKind = CLASS_STATISTI
 def release_schema(
     config: ClientConfig, *, encoder: str, dimension: int, clip_radius: float
 ) -> StatisticsSchema:
-    """Return the layout of a plant's class statistics: label domain, encoder, fixed shares."""
+    """Return the schema of class statistics under a plant's current settings."""
     return default_schema(
         encoder=encoder,
         dimension=dimension,

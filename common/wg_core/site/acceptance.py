@@ -12,9 +12,9 @@ class AcceptanceConfig:
     """Conditions for delivered weights to replace local ones; see ``wg_client.selection.gain``.
 
     Attributes:
-        standard_errors: Number of its standard errors by which a gain must be above zero.
-        checks: ``block``, ``warn`` or ``off`` by code of a failed check; ``failures`` has the
-            defaults of unnamed codes.
+        standard_errors: Number of standard errors by which a model's gain must exceed zero.
+        checks: Action (``block``, ``warn`` or ``off``) by code of a failed check; other codes have
+            the defaults in ``failures``.
     """
 
     standard_errors: float = 2.0

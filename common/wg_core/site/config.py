@@ -53,7 +53,7 @@ def check_labels(labels: Sequence[str]) -> None:
     """Check the label domain that a plant declares.
 
     Raises:
-        ConfigError: It is empty or too long, or a label is repeated or not printable.
+        ConfigError: The list is empty or too long, or a label is repeated or not printable.
     """
     if not 1 <= len(labels) <= LABEL_LIMIT:
         raise ConfigError(f"data.labels: {len(labels)} labels, expected 1 to {LABEL_LIMIT}")
@@ -254,7 +254,7 @@ class ClientSettings:
 class ClientConfig(ClientSettings):
     """Configuration of a plant: its settings, its server, and its data sheet.
 
-    ``pin`` is None if the plant works alone. ``data_sheet`` is public; None: not stated.
+    ``pin`` is the pinned server, or None if the plant works alone; ``data_sheet`` may be None.
     """
 
     pin: PinnedServer | None = None

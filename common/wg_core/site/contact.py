@@ -30,7 +30,7 @@ class ContactStatus:
         since: Unix time since which the state holds.
         written: Unix time at which the file was written.
         last: Unix time at which the server last answered; 0: never.
-        reason: Reason for waiting or stopping.
+        reason: Reason for waiting or stopping, or a present problem; may be empty.
     """
 
     state: ContactState

@@ -29,7 +29,7 @@ class FailureMode:
 
 
 FEW_SITES_CODE = "WG-F13"
-"""Failure of a model that is kept, but that only a person can put in use."""
+"""Code of the failure after which a model may be kept, but only a person can put it in use."""
 
 FAILURE_MODES = (
     FailureMode("WG-F01", "no gain over your own model", "block"),

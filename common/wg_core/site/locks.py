@@ -14,7 +14,7 @@ def lock_node(home: ClientHome) -> AbstractContextManager[None]:
 
 
 def lock_release(home: ClientHome, *, busy: str | None = None) -> AbstractContextManager[None]:
-    """Wait for the lock under which a process makes a release or writes the ledger.
+    """Hold the lock under which a process makes a release or writes the ledger; wait for it.
 
     The lock file is beside the ledger, so that homes that share a ledger answer one at a time.
 
@@ -31,5 +31,5 @@ def lock_freeze(home: ClientHome) -> AbstractContextManager[None]:
 
 
 def lock_models(home: ClientHome, *, busy: str | None = None) -> AbstractContextManager[None]:
-    """Wait for the lock under which a process changes the model in use; see ``lock_release``."""
+    """Hold the lock for changing the model in use; ``busy`` is as for ``lock_release``."""
     return locks.hold_lock(home.root / ".models.lock", busy=busy)

@@ -26,7 +26,7 @@ from wg_core.wire import signing
 def join_shared_budget(home: ClientHome, other_root: Path) -> ClientConfig:
     """Make a new home draw on another home's budget; return that home's configuration.
 
-    Repeating it changes nothing.
+    A repeated call changes nothing.
 
     Raises:
         ConfigError: The other home is not initialised or shares a budget itself, or the new home
@@ -141,7 +141,7 @@ def check_holds_ledger(home: ClientHome, subject: str, *, next_command: str) -> 
 
 
 def share_with_successor(home: ClientHome, stage: ClientHome) -> bool:
-    """Make a home's replacement draw on the same shared ledger.
+    """Make ``stage``, the home that replaces ``home``, draw on the same shared ledger.
 
     Returns:
         True if the home shares a ledger.
