@@ -209,7 +209,7 @@ class Log:
             )
 
     def record_handover(self, handover: Handover) -> int:
-        """Record a hand-over of a server's or witness's key, if it is new; return its entry's index.
+        """Record a hand-over of a server's or witness's key, if new; return its entry's index.
 
         Raises:
             VerificationError: The signature is not valid, or the old key is not the witness's.

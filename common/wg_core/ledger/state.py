@@ -35,7 +35,7 @@ from wg_core.wire import signing
 ROTATION_CONTEXT = "ledger-rotation"
 
 DATASETS_LIMIT = 1 << 14
-"""Most DATASET entries of a log: one that merges lineages moves all their names and contents."""
+"""Most DATASET entries of a log: each may move all names and contents of merged lineages."""
 WITNESSES_LIMIT = 256  # Most witness keys of a log: every checkpoint is compared with each key
 ROTATIONS_LIMIT = 1024  # Most ROTATION entries of a log: every checkpoint is compared with each key
 

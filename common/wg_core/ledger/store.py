@@ -189,7 +189,7 @@ class Ledger(CosignedLog):
         return LedgerRelease(charge_state.release, charge_state.seq, charge_state.payload_sha256)
 
     def register_dataset(self, dataset: DatasetRecord) -> int:
-        """Register a data set or its changed content, if it is new; return its newest entry's index.
+        """Register a data set or its changed content, if new; return the newest entry's index.
 
         A data set whose name or content is registered belongs to that lineage, with all that was
         spent: a new name does not create a new budget. If name and content belong to two lineages,

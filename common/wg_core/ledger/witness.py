@@ -29,7 +29,7 @@ AskWitness = Callable[[bytes], bytes]
 """Function from an ``add-checkpoint`` body to cosignature lines; may raise ``WitnessRefused``."""
 SIZE_CONTENT_TYPE = "text/x.tlog.size"  # Of a reply 409, whose body is the size cosigned last
 UNCOSIGNED_LIMIT = 16
-"""Most checkpoints of one log that left in files and wait for a cosignature."""
+"""Most checkpoints of one log that were sent in files and wait for a cosignature."""
 CONTRADICTION_STATUSES = (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
 """HTTP statuses of a witness for a log that does not extend the checkpoint cosigned last."""
 _HEADS_LIMIT = 64

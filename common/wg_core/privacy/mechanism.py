@@ -35,7 +35,7 @@ StatisticsAboutCentre = Callable[[Centre], Integers]
 
 
 SIGMA_MINIMUM = 64.0
-"""Smallest sigma, grid units. Discreteness raises delta by 3.5 % at sigma 3.7; not at 373."""
+"""Smallest sigma, grid units. Discreteness raises delta by 3.5 % at sigma 3.7, by 0 at 373."""
 
 SIGMA_MAXIMUM = float(1 << 57)
 """Largest sigma, grid units: the largest exact statistic plus 32 sigma still fits in 64 bits."""

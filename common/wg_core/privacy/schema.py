@@ -15,8 +15,8 @@ Two kinds of statistics have this layout. *Class statistics* are of the encoder'
 label. *Machine statistics* are of the ``MACHINE_DIMENSION`` numbers that the encoder's reading map
 computes from a record and the stated data sheet; they have no labels, so every record is in the one
 entry of the counts, and there are no sums. They are used for the mean M / N of moments over count.
-If the noise on the sensitivity is sigma, the count has a share w, and there are d numbers, the
-squared error of the mean is::
+With sigma the noise per unit of sensitivity, w the count's share of the squared sensitivity, and d
+numbers, the squared error of the mean is::
 
     sigma^2 (d / (1 - w) + |mean|^2 / w) / N^2,   least at w = |mean| / (|mean| + sqrt(d))
 

@@ -2,7 +2,7 @@
 
 Plants pin the server's keys when they enrol. A key that is retired by routine signs a statement
 that names its successor, as a root CA does (RFC 4210, section 4.4). A plant that pins the old key
-follows such hand-overs to the current key, over up to ``LINKS_LIMIT`` changes.
+follows such hand-overs to the current key, over up to 16 changes.
 
 *Not guaranteed* if the retired key was stolen: the thief can sign for another key, too. After a
 theft a person must confirm the new key.

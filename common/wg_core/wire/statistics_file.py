@@ -8,7 +8,7 @@ Two containers (``wg_core.wire.container``), one inside the other:
   C2SP ``tlog-proof`` of inclusion in a checkpoint that the witness has cosigned.
 
 Decoding a release verifies its signature, and that its noise matches its schema and (epsilon,
-delta). ``wg_core.ledger`` verifies that the ledger covers it.
+delta). The server verifies the bundle's entries and proofs (``wg_server.fleet``).
 """
 
 from dataclasses import dataclass
