@@ -1,6 +1,6 @@
-"""Interface of methods: their inputs (the plant's records and a package) and the resulting model.
+"""Interface of methods: each fits a model from the plant's records and a weights package.
 
-Selection between models is in ``wg_client.selection``.
+``wg_client.selection`` compares the models, and selects one.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
 
 
 SHEET_LIMIT = -0.12
-"""Fit of a data sheet (``sheet_fit``), nats, below which it counts as another machine's."""
+"""Fit of a data sheet to records (``sheet_fit``), nats, below which the sheet is in doubt."""
 SHEET_RATE = 0.03
-"""Upper 95 % bound of the share of correct sheets below the limit: none of 96 simulated plants."""
+"""Upper 95 % bound of the share of correct sheets that are in doubt: 0 of 96 simulated plants."""
 REAL_SHEET_RATE = 0.10
-"""Share of correct sheets of a real bearing below the limit: 5 of 48 plants, over two trainings."""
+"""Share of correct sheets of a real bearing that are in doubt: 5 of 48 plants, two trainings."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,12 +47,12 @@ class PlantRecords:
     Attributes:
         all_labels: int64 ``[N]``, -1 = unlabelled.
         class_count: Size K of the declared label domain.
-        encoder_features: Trunk of local-only: the encoder.
-        units: Privacy units, or None.
-        repetition_keys: Key that repetitions of a record share (``Modality.repetition_keys``), or
-            None; they replace units where there are none. Folds split no unit.
-        plant_trunk: Trunk fitted on the records, whose features follow the encoder's; None: there
-            is no such trunk.
+        encoder_features: Features of the records on which the local-only head is fitted.
+        units: Privacy unit of each record; None: no unit is named. A fold never splits a unit.
+        repetition_keys: Key that all repetitions of a record share (``Modality.repetition_keys``),
+            used as its unit if ``units`` is None; None: there are no keys.
+        plant_trunk: Trunk fitted on these records, which adds features after the encoder's; None:
+            there is no such trunk.
         local_features: Local features of all records, including those of ``plant_trunk``,
             ``[N, D]``; None: not stored.
     """
@@ -80,17 +80,17 @@ class PlantRecords:
 
     @property
     def evaluated_labels(self) -> Ints:
-        """Labels ``[m]`` of the evaluated records, which are a sample if there are thousands."""
+        """Labels ``[m]`` of the records evaluated out of fold: all labelled ones, or a sample."""
         return self.labels[self.folds.evaluated_rows]
 
     @cached_property
     def evaluated_groups(self) -> Ints:
-        """Index of each evaluated record's unit, ``[m]``; without units, each record's own."""
+        """Index of each evaluated record's unit, ``[m]``; without units, records are units."""
         return np.unique(self.groups[self.folds.evaluated_rows], return_inverse=True)[1]
 
     @cached_property
     def groups(self) -> Ints:
-        """Index of each labelled record's unit, ``[n]``; without units, each record's own."""
+        """Index of each labelled record's unit, ``[n]``; without units, records are units."""
         return np.arange(len(self.labels)) if self._all_groups is None else self._all_groups
 
     @cached_property
@@ -119,12 +119,12 @@ class PlantRecords:
 
     @cached_property
     def independent_count(self) -> int:
-        """Number of independent labelled records: of their units, if there are units."""
+        """Number of privacy units with labelled records; without units, of labelled records."""
         return len(self.labels) if self._all_groups is None else len(np.unique(self._all_groups))
 
     @cached_property
     def unseen_mass(self) -> float:
-        """Expected share m of future records of declared classes without local records.
+        """Expected share m of future records whose declared class has no labelled record here.
 
         Each such class counts as an average class.
         """
@@ -133,14 +133,14 @@ class PlantRecords:
 
     @cached_property
     def folds(self) -> Folds:
-        """Folds of the labelled records; not usable if there are too few records."""
+        """Cross-validation folds of the labelled records; unusable if these are too few."""
         return stratified_folds(
             self.labels, streams.stream_generator(Stream.SELECTION_FOLDS), self._all_groups
         )
 
     @cached_property
     def local_only_model(self) -> FittedModel | None:
-        """Local-only head on the encoder; None without labels."""
+        """Model fitted on the plant's own labels alone (local-only); None without labels."""
         if not len(self.labels):
             return None
         features, sizes = (
@@ -150,11 +150,11 @@ class PlantRecords:
         return fit_local_only(features, self.labels, self.class_count, self.folds, *sizes)
 
     def features(self, trunk: TrunkFeatures) -> Floats:
-        """Return features ``[n, d]`` of the labelled records on a trunk."""
+        """Return a trunk's features ``[n, d]`` of the labelled records."""
         return trunk.features[self._is_labelled]
 
     def unlabelled_features(self, trunk: TrunkFeatures) -> Floats:
-        """Return features ``[N - n, d]`` of the unlabelled records on a trunk."""
+        """Return a trunk's features ``[N - n, d]`` of the unlabelled records."""
         return trunk.features[~self._is_labelled]
 
 
@@ -164,15 +164,16 @@ class DeliveredCandidate:
 
     Attributes:
         name: Name in the package.
-        source: As in ``wg_common.weights_package.Candidate``.
-        trunk: Trunk of its head.
+        source: Source of the candidate, one of ``wg_common.catalogue.CandidateSource``.
+        trunk: Features that the head takes.
         head: Head over the declared label domain; for a family with other class names, over that
             family's classes.
-        unlikeness: Distance of the plant's records from a family's (``inference.likeness``).
-        fitted: Out-of-fold evaluation, if it was selected among several networks; the evaluation
-            includes that selection.
-        architecture: Name of a network's architecture in the catalogue; empty: a head.
-        input_scaling: Treatment of the network's inputs.
+        unlikeness: Score that rises as the plant's records differ from those of the candidate's
+            family (``inference.likeness``); 0 without a family.
+        fitted: Out-of-fold evaluation of a selection among several networks, if there was one.
+        architecture: Name of a network's architecture in the catalogue; empty: the candidate is a
+            head on the encoder.
+        input_scaling: ``raw`` or ``standardised`` inputs of the network.
     """
 
     name: str
@@ -191,7 +192,7 @@ class DeliveredCandidate:
 
     @property
     def has_declared_order(self) -> bool:
-        """True if the head's rows are the declared classes; else labels determine the order."""
+        """True if the head's rows are in the declared order; else labels determine their order."""
         return self.source == SAME_FAMILY or not self.is_family_head
 
 
@@ -200,10 +201,10 @@ class PlantNetwork:
     """Networks of one architecture from a package, used alongside the encoder.
 
     Attributes:
-        architecture: Name in the catalogue.
-        trunk: Their tensors, as in ``wg_common.nets.network.prefix_trunk_numbers``.
-        module: Their trunks as a module in evaluation mode.
-        features: Features of all of the plant's records, ``[n, F]``.
+        architecture: Name of the architecture in the catalogue.
+        trunk: Tensors of the networks' trunks, as ``nets.network.prefix_trunk_numbers`` names them.
+        module: The trunks as one module in evaluation mode.
+        features: Features that the networks compute from the plant's records, ``[n, F]``.
         head: Head of a family's network on these features; None for other networks.
     """
 
@@ -220,12 +221,12 @@ class PreparedPackage:
 
     Attributes:
         candidates: Delivered heads, in the server's order.
-        posterior: Knowledge of class means from other sites; None if there is none.
+        posterior: Posterior of class means from other sites' statistics; None: not delivered.
         others_released: Other sites released statistics that the package was made from.
         made_for_machine: A network in the package was made for the plant's declared machine.
         network: Delivered network that runs alongside the encoder; None if there is none.
-        sheet_fit: Fit of the plant's data sheet and its records (``methods.sheet_fit``); None:
-            unknown.
+        sheet_fit: Fit of the plant's data sheet to its records, nats (``methods.sheet_fit``);
+            None: unknown.
     """
 
     candidates: Sequence[DeliveredCandidate]
@@ -244,7 +245,7 @@ class PreparedPackage:
 
     @property
     def unlikeness(self) -> float:
-        """Distance of the plant's records from the candidates' families; 0 without families."""
+        """Largest unlikeness of the plant's records to a candidate's family; 0 without families."""
         return max((c.unlikeness for c in self.candidates), default=0.0)
 
     @property
@@ -254,7 +255,7 @@ class PreparedPackage:
 
     @property
     def is_informative(self) -> bool:
-        """True if the package says anything about the plant's classes."""
+        """True if the package has any evidence for or against a model of the plant's classes."""
         return (
             self.is_known_elsewhere
             or self.unlikeness > UNLIKENESS_THRESHOLD
@@ -264,17 +265,17 @@ class PreparedPackage:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class FittedMethod:
-    """A model that a method made.
+    """Model that a method fitted, with its provenance.
 
     Attributes:
-        trunk: Trunk of its head.
+        trunk: Features that its head takes.
         fitted: The head on the trunk's features, and its out-of-fold predictions.
-        origin: Name of the candidate that it started from, or an empty string.
+        origin: Name of the delivered candidate that it started from; empty: none.
         made_for_kind: The server made it for this kind of plant or for the declared machine,
             without any other plant's statistics.
         made_for_machine: It is the network that was delivered for the declared machine, unchanged.
-        unchecked_rank: Priority among the models that may be kept without labels, highest first;
-            None: it is never kept without labels.
+        unchecked_rank: Priority if a model must be kept without labels, the largest first; None:
+            it is never kept without labels.
     """
 
     trunk: TrunkFeatures
@@ -310,8 +311,8 @@ class Method(Protocol):
         """True if the method uses nothing delivered and only serves as the baseline."""
 
     def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
-        """Make the model and evaluate it out of fold; None if records or package lack its inputs.
+        """Fit the model and evaluate it out of fold; None if records or package lack its inputs.
 
-        Out-of-fold predictions of a record come from fits and selections without its label
-        (``fitting.folds``).
+        The out-of-fold prediction of a record is made by a model that was fitted and selected
+        without the record's label (``fitting.folds``).
         """

@@ -1,7 +1,7 @@
-"""Delivered heads, unchanged or fine-tuned on the plant's records.
+"""Method that uses a delivered head, unchanged or fine-tuned on the plant's records.
 
-Labels select the candidate as they select a configuration: for the records of a fold, by the
-labels of the other folds.
+Among several candidates, labels select one. To evaluate that selection, it is repeated for the
+records of each fold with the labels of the other folds.
 
 The rows of a family head may be in another order, because class names were matched wrongly or
 because the family has classes of its own. The plant's labels then determine the order.
@@ -26,10 +26,10 @@ from wg_client.methods.base import DeliveredCandidate, FittedMethod, PlantRecord
 def evaluate_delivered(
     select_head: Callable[[RowIndex | slice], LinearHead], features: Floats, records: PlantRecords
 ) -> FittedModel:
-    """Evaluate a delivered head out of fold, at the temperature that suits the records.
+    """Evaluate a delivered head out of fold, at the temperature that fits the training records.
 
     Args:
-        select_head: Selects the head by the indices of training records.
+        select_head: Returns the head that the records of the given indices select.
         features: Features of labelled records, ``[n, d]``.
         records: The plant's records.
     """
@@ -55,10 +55,10 @@ def evaluate_delivered(
 def candidate_selector(candidates: Sequence[DeliveredCandidate], classes: int) -> BaseHead:
     """Return a function that picks the candidate with the least log loss on the training records.
 
-    Without records, and on ties, it is the first. The logarithm of the rank is added to the loss,
-    in nats, since the server puts the likelier candidates first. Family heads are also tried with
-    their rows in the order that fits the labels, at the price of a uniform prior over all orders of
-    K rows.
+    Without records, and on ties, it picks the first. The logarithm of a candidate's rank is added
+    to its loss, in nats, since the server lists likelier candidates first. A family head is also
+    tried with K of its rows in the order that fits the labels best; the logarithm of the number of
+    possible orders is then added to its loss.
 
     Args:
         candidates: Candidates, at least one.
@@ -92,7 +92,7 @@ def candidate_selector(candidates: Sequence[DeliveredCandidate], classes: int) -
 def match_rows_to_classes(
     head: LinearHead, features: Floats, labels: Ints, classes: int
 ) -> LinearHead:
-    """Return a head over K classes whose rows are in the likeliest order for the records."""
+    """Return a head over K classes: K of the given rows, in the order that fits the labels best."""
     rows = assign_likeliest_rows(head.logits(features), labels, classes)
     return LinearHead(head.weight[rows], head.bias[rows])
 
@@ -102,9 +102,11 @@ class DeliveredMethod:
     """Method that uses the best delivered head among the candidates of some sources.
 
     Attributes:
-        sources: Sources of the candidates.
-        fine_tunes: Fine-tune the candidate on local records.
-        is_reference: See ``Method``.
+        name: Name of the method in manifests and commands.
+        title: Title of the method in reports.
+        sources: Sources of the candidates that it may use.
+        fine_tunes: It fine-tunes the candidate on the plant's records.
+        is_reference: It is the baseline; see ``Method``.
     """
 
     name: str
@@ -149,17 +151,17 @@ class DeliveredMethod:
         )
 
     def _average_network_head(self, head: FittedModel, records: PlantRecords) -> FittedModel | None:
-        """Return a head, alone or averaged with local-only; None if the average cannot be made."""
+        """Return a network's model, to fine-tune averaged with local-only; None if impossible."""
         if not self.fine_tunes or records.local_only_model is None or not records.has_two_per_class:
             return None if self.fine_tunes else head
         return average_models((records.local_only_model, head), records.folds)
 
 
 def _unchecked_rank(candidate: DeliveredCandidate, package: PreparedPackage) -> int:
-    """Return the priority among models that no label checks; that of pooled models is 2.
+    """Return a candidate's priority if no label can check a model; pooled models have 2.
 
     A model of this kind of plant comes before pooled models. A network for a declared machine comes
-    before them only if no other site released anything.
+    before them only if no other site has released statistics.
     """
     if candidate.is_family_head or not len(candidate.trunk.features):
         return 4

@@ -1,7 +1,7 @@
-"""Fine-tuned posterior head, averaged with local-only.
+"""Method that fine-tunes a head made of other sites' class means, and averages it with local-only.
 
-The posterior's class means are placed around the plant's own mean. Models that err on different
-records are better averaged than the best of them alone (``fitting.averages``).
+The posterior's class means are first shifted to the plant's own mean. The average of models that
+err on different records is better than the best of them (``fitting.averages``).
 """
 
 import numpy as np
@@ -43,10 +43,10 @@ class PooledEnsembleMethod:
 
 
 def mean_aligned_base(posterior: Posterior, unlabelled_records: Floats) -> BaseHead:
-    """Return a function that shifts other sites' class means to the mean of the training records.
+    """Return a function that makes a head of other sites' class means, shifted to the plant's mean.
 
     Args:
-        posterior: Posterior from the server.
+        posterior: Posterior of the class means, from the server.
         unlabelled_records: Local features ``[m, D]`` of unlabelled records, included in the mean.
     """
     align = posteriors.mean_aligned_head(posterior)

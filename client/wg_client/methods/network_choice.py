@@ -1,11 +1,11 @@
 """Selection among the networks that were delivered for a plant's machine.
 
-The server lists the likeliest network first. If this network is delivered for raw and for
-standardised inputs, the plant's records decide whether the second is included: it errs on other
-records than the first, and the average of their logits is better than either at most mixtures of
-conditions, but if conditions are missing at the plant, the standardisation is off. Labels may then
-replace this choice by a single network (``fitting.replacement``): for the records of a fold, by
-the labels of the other folds.
+The server lists the likeliest network first. If it is delivered for raw and for standardised
+inputs, the plant's records decide whether the second one is included. The two err on different
+records, and the average of their logits is better than either if the plant has records of most
+conditions; if conditions are missing, its inputs are standardised wrongly. Labels may then replace
+this choice by a single network (``fitting.replacement``). To evaluate that, the choice is repeated
+for the records of each fold with the labels of the other folds.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def choose_networks(
     """Select networks among those delivered for a plant's machine.
 
     Args:
-        networks: Candidates with a trunk each, of one architecture.
+        networks: Candidates of one architecture, each with its own trunk.
         records: The plant's records.
         encoder: The encoder's trunk, to which the networks' features are appended.
     """
@@ -84,8 +84,8 @@ def choose_networks_without_labels(networks: Sequence[DeliveredCandidate]) -> tu
     """Return the indices of the networks selected without labels, by all records.
 
     These are the first network on raw inputs, and the first on standardised inputs if its answers
-    have a higher mutual information with the records. If only one of them was delivered, it is
-    alone.
+    have a higher mutual information with the records. If all delivered networks take the same kind
+    of inputs, only the first is selected.
     """
     leaders = {
         candidate.input_scaling: number for number, candidate in reversed([*enumerate(networks)])

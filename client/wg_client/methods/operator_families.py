@@ -1,11 +1,12 @@
 """Selection among the operator's families by class names, records and labels.
 
 A family with the plant's class names is delivered with its rows in the plant's order. If no names
-match, all families are delivered, with their own classes: the plant's labels select one of those
-that its records resemble, and match its rows to the classes. Nothing of this leaves the plant.
+match, all families are delivered with their own classes: of those that the plant's records
+resemble, its labels select one, and match the rows to the plant's classes. Neither the selection
+nor the match leaves the plant.
 
 The rows are matched again for each fold (``delivered``), without the held-out labels. The family
-itself is selected by all labels: it is one of a few.
+is selected only once, by all labels, since there are only a few families.
 """
 
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ class DeliveredFamily:
         name: Name of the candidate.
         source: Source of the candidate.
         head: Head of R classes.
-        likeness: Test of records against the family's.
+        likeness: Test of how unlike the family's records other records are.
         network_tensors: Tensors of a network that came with the head.
         layout: Layout of local features.
         local_features: Local features of all records, ``[n, D]``.
@@ -63,7 +64,7 @@ class DeliveredFamily:
 
     @cached_property
     def unlikeness(self) -> float:
-        """Distance of the plant's records from the family's records."""
+        """Score that rises as the plant's records differ from the family's records."""
         return self.likeness.unlikeness(self.released_features)
 
     @property
@@ -107,7 +108,7 @@ def read_family(
         features: Features of all of the plant's records.
 
     Raises:
-        DecodeError: The tensors are not those of a family with so many classes.
+        DecodeError: The tensors are not those of a family, or it has too few or too many classes.
     """
     rows = len(np.atleast_1d(tensors["bias"])) if "bias" in tensors else 0
     if not classes <= rows <= (classes if candidate.source == SAME_FAMILY else CLASSES_LIMIT):
@@ -129,7 +130,7 @@ def read_family(
 def choose_family(
     families: Sequence[DeliveredFamily], labels: Ints, classes: int
 ) -> DeliveredFamily | None:
-    """Select the family for a plant, if any; a family unlike the records only if names match.
+    """Select a family for the plant, or None; one unlike its records only if class names match.
 
     Args:
         families: Families in the server's order.

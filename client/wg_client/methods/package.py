@@ -40,12 +40,12 @@ def prepare_package(
 
     Args:
         plant: The plant.
-        manifest: The package's manifest; all its architectures are known here.
+        manifest: The package's manifest; this program knows all architectures in it.
         tensors: Tensors by candidate and name.
 
     Raises:
         DecodeError: A candidate's tensors are not those of its architecture.
-        ConfigError: An architecture cannot be used with this encoder, or its package is missing.
+        ConfigError: An architecture cannot be used with this encoder, or its software is missing.
     """
     records = plant_records(plant)
     reading = _PackageReader(plant, records, manifest.condition.data_sheet)
@@ -58,7 +58,7 @@ def prepare_package(
 
 
 def fit_plant_trunk(plant: PackageRecipient) -> tuple[PlantTrunk | None, JoinedColumns]:
-    """Fit the plant trunk, and return it with the local features that include its features."""
+    """Fit the plant trunk, if there is one; return it and local features that include its own."""
     local, data = plant.features.local_features, plant.data
     if not find_modality(data.modality).plant_trunk or not len(data):
         return None, JoinedColumns((local,))
@@ -74,7 +74,7 @@ def fit_plant_trunk(plant: PackageRecipient) -> tuple[PlantTrunk | None, JoinedC
 
 
 def plant_records(plant: PackageRecipient) -> PlantRecords:
-    """Return the plant's records on its encoder and the trunk fitted at the plant."""
+    """Return the plant's records, with features of its encoder and of a trunk fitted on them."""
     trunk, local = fit_plant_trunk(plant)
     return PlantRecords(
         all_labels=plant.data.labels,
@@ -175,8 +175,8 @@ class _PackageReader:
         """Return the prepared package, with the selected family and the selected networks.
 
         Raises:
-            DecodeError: The family's own network is not readable, or there is another network
-                already.
+            DecodeError: The family's own network cannot be read, or the package has a network for
+                the machine as well.
         """
         plant, records, candidates = self._plant, self._records, list(self._heads)
         network = None
@@ -215,7 +215,7 @@ class _PackageReader:
         )
 
     def _chosen_network(self) -> tuple[DeliveredCandidate, PlantNetwork]:
-        """Return the selected networks as a candidate on features beside those of the encoder."""
+        """Return the selected networks as one candidate, and as a network beside the encoder."""
         from wg_common.nets import network
 
         choice = network_choice.choose_networks(
@@ -255,7 +255,7 @@ def _family_network(plant: PackageRecipient, family: DeliveredFamily) -> PlantNe
 def standardise_network(
     network: FamilyNetwork, records: Records, settings: Mapping[str, str]
 ) -> PlantNetwork:
-    """Standardise a family's network by a plant's records.
+    """Standardise a family's network by a plant's records, and compute its features of them.
 
     Args:
         records: All of the plant's records.
@@ -273,7 +273,7 @@ def standardise_network(
 def _encoder_trunk(
     plant: PackageRecipient, trunk: PlantTrunk | None, local: JoinedColumns
 ) -> TrunkFeatures:
-    """Return the encoder's trunk, with the features of the trunk fitted at the plant."""
+    """Return the encoder's features, followed by those of the trunk fitted at the plant."""
     from wg_common.nets.encoder import package as encoders
 
     contents = encoders.unpack_encoder(plant.encoder_package)

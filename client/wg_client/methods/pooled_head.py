@@ -1,8 +1,8 @@
-"""Posterior head: class means estimated from other sites, around the plant's own mean.
+"""Method that makes a head of class means from other sites, around the plant's own mean.
 
-Empirical Bayes (``wg_common.inference.posterior``), for plants without labels: their records give
-the plant's mean and its clusters (``fitting.mixture``). With labels, fine-tuning from the same
-means (``ensemble``) was better at every number of labels.
+It is for plants without labels: their records give the plant's mean (empirical Bayes,
+``wg_common.inference.posterior``) and its clusters (``fitting.mixture``). With labels, fine-tuning
+from the same class means (``ensemble``) was better at every number of labels.
 """
 
 import numpy as np

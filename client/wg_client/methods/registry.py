@@ -35,7 +35,7 @@ def method_title(name: str) -> str:
 
 
 def source_mechanism(source: str) -> str:
-    """Return the mechanism by which a candidate of a source was made."""
+    """Return how candidates of a source are made (``handed on``, ``generated``, ``pooled``)."""
     if source in FAMILY_SOURCES:
         return "handed on"
     return {DIFFUSION_SOURCE: "generated", POSTERIOR_SOURCE: "pooled"}.get(source, source)

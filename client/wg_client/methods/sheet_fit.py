@@ -1,9 +1,9 @@
 """Test of a plant's data sheet against its records; needs no label.
 
 A network for a declared machine distinguishes records by spectrum lines at the frequencies that the
-sheet implies. With the lines moved to their frequencies at other speeds, it should distinguish
-less. With the mutual information ``I`` between records and answers
-(``network_choice.mutual_information``), and its mean over other speeds ``J``::
+sheet implies. If it reads the spectrum at the lines' frequencies for another speed, it should
+distinguish less. Let ``I`` be the mutual information between records and answers
+(``network_choice.mutual_information``), and ``J`` its mean over several other speeds::
 
     fit = INFORMATION_SHARE * I - J    (nats)
 
@@ -27,10 +27,10 @@ from wg_common.nets import network
 
 INFORMATION_SHARE = 0.5
 MACHINE_KINDS = ("rotating_machine",)  # Machine kinds on which the limit was selected
-FEWEST_RECORDS = 20  # Fewest records
+FEWEST_RECORDS = 20  # Fewest records with which a fit is measured
 SAMPLE_RECORDS = 300  # Most records that are used, evenly spaced: more change nothing
 SPEED_FACTORS = (0.7, 0.8, 0.9, 1.12, 1.25, 1.4)
-"""Factors on the frequencies of lines; real machines deviate some hundredths from the sheet."""
+"""Factors on the frequencies of lines; those of real machines deviate by a few per cent."""
 
 
 def measure_sheet_fit(

@@ -1,9 +1,9 @@
 """False accepts and false rejects of models on the acceptance set, which no model was trained on.
 
 Verdicts are those of ``predict`` (``calls``); records with the verdict ``look`` count as neither.
-One record of each privacy unit counts, so that bounds may assume independence: the exact one-sided
-bound of Clopper and Pearson (1934, *Biometrika* 26(4)). It holds for a threshold that was chosen
-before these records were seen; a threshold chosen on them needs new records.
+Only one record of each privacy unit is counted, since the exact one-sided bound of Clopper and
+Pearson (1934, *Biometrika* 26(4)) assumes independent records. It holds for a threshold that was
+chosen before these records were seen; a threshold chosen on them needs new records.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GOOD_LABEL_NAMES = frozenset(
 
 
 def good_labels(labels: Sequence[str], declared_labels: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the labels that mean "no defect": the declared ones, or those so by name."""
+    """Return the labels that mean "no defect": the declared ones, else by ``GOOD_LABEL_NAMES``."""
     if declared_labels is not None:
         return tuple(declared_labels)
     return tuple(label for label in labels if label.casefold() in GOOD_LABEL_NAMES)
@@ -44,20 +44,20 @@ def good_labels(labels: Sequence[str], declared_labels: Sequence[str] | None) ->
 def good_mask(
     labels: Sequence[str], declared_labels: Sequence[str] | None
 ) -> NDArray[np.bool_] | None:
-    """Return a mask of the labels that mean "no defect", ``[K]``; None if it is all or none."""
+    """Return a mask of the labels that mean "no defect", ``[K]``; None if all do, or none does."""
     mask = np.isin(labels, good_labels(labels, declared_labels))
     return mask if 0 < mask.sum() < len(mask) else None
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorCount:
-    """Number of errors among some records."""
+    """Number of wrong decisions, and number of records on which a decision was made."""
 
     wrong: int
     records: int
 
     def upper_bound(self, confidence: float = 0.95) -> float:
-        """Return the upper confidence bound of the share of errors."""
+        """Return the exact one-sided upper confidence bound of the share of errors."""
         if self.wrong == self.records:
             return 1.0
         return float(betaincinv(self.wrong + 1, self.records - self.wrong, confidence))
@@ -70,7 +70,7 @@ class ErrorCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdCounts:
-    """Counts of a model on the acceptance set, at a threshold.
+    """Errors and verdicts of a model on the acceptance set, counted at one threshold.
 
     Attributes:
         threshold: Probability of a defect from which a record is rejected.
@@ -89,7 +89,7 @@ class ThresholdCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AcceptanceScores:
-    """Scores of one model on the acceptance set.
+    """Results of one model on the a records of the acceptance set, before a threshold is applied.
 
     Attributes:
         defect_probabilities: Probability of a defect, ``[a]``.
@@ -160,11 +160,11 @@ class AcceptanceResults:
 def evaluate_package(
     home: ClientHome, plant: PlantData, manifest: ModelsManifest
 ) -> AcceptanceResults:
-    """Evaluate a package's models on the acceptance set; no result if labels or encoder differ.
+    """Evaluate a package's models on the acceptance set; no scores if labels or encoder differ.
 
     Raises:
         VerificationError: A model's file differs from the one that was stored.
-        DataError: A record must be read again, and changed since it was frozen.
+        DataError: The file of a record must be read again, and has changed since the freeze.
     """
     records = usable_acceptance_set(plant, manifest)
     good = good_mask(manifest.labels, plant.config.data.good)
@@ -202,13 +202,13 @@ def evaluate_package(
 
 
 def model_threshold(home: ClientHome, manifest: ModelsManifest, model: str) -> float:
-    """Return a model's threshold: the one set while it was in use, else 0.5."""
+    """Return the probability of a defect from which a model rejects: set while in use, else 0.5."""
     choice = ModelReference(package_id=manifest.package_id, model=manifest.find_entry(model).name)
     return adoption.read_history(home).threshold_of(choice)
 
 
 def usable_acceptance_set(plant: PlantData, manifest: ModelsManifest) -> AcceptanceSet | None:
-    """Return the acceptance set, if models of a package can be evaluated on it."""
+    """Return the acceptance set if models of a package can be evaluated on it, else None."""
     records = plant.acceptance_set
     fits = (manifest.labels, manifest.encoder) == (plant.config.data.labels, plant.encoder)
     return records if fits and records is not None and len(records) else None

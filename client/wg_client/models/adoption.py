@@ -1,11 +1,12 @@
 """Adoption: the model in use, its shadow, and the history of decisions about them, in one file.
 
-A plant has three stages. *pilot*: no model yet. *in use*. *shadow*: another model predicts beside
-the one in use, differences are listed, and no call changes.
+A plant has three stages. *pilot*: it has no model yet. *in use*: one model predicts. *shadow*:
+another model predicts beside the one in use; differences are listed, but its predictions have no
+effect.
 
 ``models/adoption.json`` holds every change, oldest first; the last one is the current state. The
-whole file is replaced atomically, under a lock. A package is in it once: applying it again changes
-nothing. Private to the plant.
+whole file is replaced atomically, under a lock. The arrival of a package is recorded once: applying
+it again changes nothing. Private to the plant.
 """
 
 import logging
@@ -58,7 +59,7 @@ class AdoptionChange:
         when: Unix time, seconds.
         what: Kind of the change.
         by: Author of the decision.
-        subject: The model that it is about.
+        subject: Model that the change is about; None: no model.
         why: Reason, one sentence.
         in_use: The model in use afterwards.
         shadow: The shadow model afterwards.
@@ -92,7 +93,7 @@ class AdoptionHistory:
 
     @property
     def stage(self) -> str:
-        """Current stage: ``pilot``, ``in use`` or ``shadow_model``."""
+        """Current stage: ``pilot``, ``in use`` or ``shadow``."""
         if self.latest_change.in_use is None:
             return "pilot"
         return "in use" if self.latest_change.shadow is None else "shadow"
@@ -145,8 +146,8 @@ def find_model(home: ClientHome, package: str | None, model: str | None) -> Mode
 
     Args:
         package: Id of a package, or its beginning; None: the package of the model in use.
-        model: A name, or ``manifest.KEPT_ALIAS``; None: the model in use, or the kept model of the
-            package.
+        model: Name of a model, or ``manifest.KEPT_ALIAS``; None: the kept model of a given package,
+            otherwise the model in use.
 
     Raises:
         ConfigError: There is no such package or model, or the beginning is ambiguous.
@@ -161,12 +162,12 @@ def find_model(home: ClientHome, package: str | None, model: str | None) -> Mode
 
 
 def record_arrival(home: ClientHome, new_manifest: ModelsManifest) -> str:
-    """Decide whether models of a newly applied package come into use; return the decision's reason.
+    """Decide whether the kept model of a new package comes into use, and return the reason.
 
     The first model is used. A later model that is no better changes nothing. A better model, or one
     that was fitted on other records, becomes the shadow until a person puts it in use; so does a
-    model with classes that few sites support, even if it is the first. If the model in use needs
-    another encoder than the home has now, it cannot work, and the new model is used.
+    model with classes that few sites support, even if it is the first. If the model in use needs an
+    encoder that the home no longer has, it cannot work, and the new model is used.
 
     Raises:
         StorageError: The disk is full or cannot be written; the model in use stays in use.
@@ -213,7 +214,7 @@ def record_arrival(home: ClientHome, new_manifest: ModelsManifest) -> str:
 
 
 def arrival_sentences(reason: str) -> tuple[Text, ...]:
-    """Return a sentence on a decision of ``record_arrival``; none about a first model."""
+    """Return the reason from ``record_arrival`` as a sentence; none if the model is the first."""
     return () if reason == _FIRST_MODEL else (text(reason),)
 
 
@@ -246,7 +247,7 @@ _OTHER_ENCODER = template(
 
 
 def _decide_replacement(new: ModelsManifest, old: ModelsManifest) -> tuple[bool, str]:
-    """Return whether a later package's model is used at once, and why."""
+    """Return whether a later package's model is used at once, and the reason."""
     if new.encoder != old.encoder:
         return True, _OTHER_ENCODER
     if (new.commitment, new.labels) != (old.commitment, old.labels):
@@ -255,7 +256,7 @@ def _decide_replacement(new: ModelsManifest, old: ModelsManifest) -> tuple[bool,
 
 
 def _is_better(new: ModelsManifest, old: ModelsManifest) -> bool:
-    """Return whether a later kept model is better than an earlier one on the same records."""
+    """Return whether a later package's kept model is better than an earlier one's."""
     if old.architecture == new.architecture:
         return new.gain > old.gain
     # Gains compare only within one architecture; accuracies compare across architectures.
@@ -264,7 +265,7 @@ def _is_better(new: ModelsManifest, old: ModelsManifest) -> bool:
 
 
 def predicts_few_site_class(manifest: ModelsManifest, model: str) -> bool:
-    """Return whether a class without records here, which a model predicts, is known from few sites.
+    """Return whether a model predicts a class that only few sites, and no record here, support.
 
     Always False if the plant's policy has switched the check off.
     """

@@ -1,22 +1,19 @@
-"""Reliability of calls, and verdicts that a production line may act on.
+"""Calls, which say how reliable a predicted label is, and verdicts for a production line.
 
-*Verdict.* ``look`` if the record is new, or its novelty is unknown. Otherwise, if a label means "no
-defect": ``reject`` if the probability of a defect is at least the model's threshold, ``pass`` if it
-is below the threshold, the log odds are below the limit of ``passing`` and the likeness is above
-10 %, and ``look`` between.
+*Verdict.* ``look`` (a person must look) if the record is new, or its novelty is unknown. Otherwise,
+if a label means "no defect": ``reject`` if the probability of a defect is at least the model's
+threshold; ``pass`` if it is lower, the log odds of a defect are below the limit of ``passing``, and
+the record's likeness to the plant's records is above 10 %; else ``look``.
 
-``sure`` and ``unsure`` calls are separated by the lowest probability threshold above which at most
-a tenth of the out-of-fold calls is wrong, or the share that few labels can bound
-(``fitting.sure_calls``). Classes without records at the plant count with their expected share, as
-if all their records got sure and wrong calls: if that exceeds the bound, no call is sure. A call of
-such a class is never sure. With records of one class only, no call is sure or unsure, and a model
-of the plant's own labels gives no verdict but ``look``, for new records.
+*Call.* A record is ``new`` if its likeness is at most 5 % (``novelty``): neither its label nor its
+probability should be trusted. Otherwise its label is ``sure`` from the lowest probability at which
+at most a tenth of the out-of-fold labels is wrong, or the share that few labels can bound
+(``fitting.sure_calls``), and ``unsure`` below. Classes without records at the plant count with
+their expected share, as if all their records got sure and wrong labels: if that exceeds the bound,
+no call is sure. The label of such a class is never sure. With records of one class only, no call is
+sure or unsure, and local-only gives no verdict but ``look``, for new records.
 
-A record is ``new`` if its likeness to the plant's records is at most 5 % (``novelty``): neither its
-label nor its probability should be trusted.
-
-Not guaranteed: any of it for records of another kind than the plant's, except that most are called
-new.
+Not guaranteed: any of this for records of another kind than the plant's; most are called new.
 """
 
 from __future__ import annotations
@@ -46,12 +43,12 @@ KNOWS_ONE_CLASS = text(
     " To have defects recognised, label some as a class of their own, then: wg-client freeze,"
     " wg-client models fit."
 )
-"""Limit of a model made of records of one class alone, and the remedy."""
+"""Warning about a model fitted on records of one class alone, with the remedy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class VerdictRule:
-    """Evaluator of one model's predictions: ``sure``, ``unsure`` or ``new``, and the verdict.
+    """Rule that adds to one model's predictions a call and a verdict.
 
     Attributes:
         sure_threshold: Lowest probability of a sure call; None: unknown.
@@ -59,9 +56,9 @@ class VerdictRule:
         novelty_test: Test for new records; None: there is no test.
         good_mask: Mask of the labels that mean "no defect", ``[K]``; None: unknown.
         threshold: Probability of a defect from which a record is rejected.
-        pass_rule: Rule by which a record passes.
-        wrong_share: Share of sure calls that may be wrong; 0: no call is sure.
-        knows_one_class: The model was made of records of one class alone.
+        pass_rule: Rule by which a record may pass.
+        wrong_share: Largest share of sure calls that may be wrong; 0: no call is sure.
+        knows_one_class: The model was fitted on records of one class alone.
     """
 
     sure_threshold: float | None = None
@@ -141,7 +138,7 @@ class VerdictRule:
         return judgements
 
     def novelty_score_limit(self, share: float) -> float:
-        """Return the novelty score exceeded by a share of the plant's records, or infinity."""
+        """Return the novelty score that a share of the plant's records exceeds, or infinity."""
         return np.inf if self.novelty_test is None else self.novelty_test.score_limit(share)
 
     def novelty_scores(self, inputs: ModelInputs) -> NDArray[np.float32]:
@@ -163,7 +160,7 @@ class VerdictRule:
         return prediction.probability >= least and prediction.label not in self.unseen_labels
 
     def likeness(self, inputs: ModelInputs) -> NDArray[np.float32]:
-        """Return the share of the plant's own scores at least as high, ``[n]``; NaN: unknown."""
+        """Return the share of the plant's records at least as unusual, ``[n]``; NaN: unknown."""
         if self.novelty_test is None:
             return np.full(len(inputs), np.nan, np.float32)
         return self.novelty_test.likeness(inputs)

@@ -3,8 +3,8 @@
 *Features.* Each released feature, and its distance from the pooled median (Brown and Forsythe
 1974), is standardised over both samples; the statistic is the largest difference of means. Its
 distribution without drift comes from permutations of frozen and new records (Westfall and Young
-1993, the max-T procedure): exact for any distribution and any dependence between features, without
-a further correction for several features.
+1993, the max-T procedure). This is exact for any distribution and any dependence between features,
+and needs no further correction for testing several features.
 
 *Novelty.* A record is new if its likeness is at most ``share``. Without drift the number of new
 records among m is beta-binomial: likenesses are conformal p-values that share one calibration
@@ -87,7 +87,10 @@ def test_for_shift(
 
 
 def _mean_differences(sums: Floats, m: int, n: int) -> Floats:
-    """Return absolute differences between the means of m records, given as sums, and n others."""
+    """Return absolute mean differences of m records from n others, by the sums of the m.
+
+    Sums over all records are zero, since features are standardised.
+    """
     return np.abs(sums) * (1 / m + 1 / n)
 
 

@@ -1,7 +1,7 @@
 """Export of models for other programs, as safetensors or ONNX; neither can carry code.
 
-A model that was trained on the plant's records reveals something about them, and no ledger counts
-that: its metadata say so. A *private head* (``export_private_head``) was trained by
+A model that was trained on the plant's records reveals something about them that no ledger entry
+accounts for, and its metadata say so. A *private head* (``export_private_head``) was trained by
 ``wg_common.nets.private_head``, charged like a release, and uses only the released features. Both
 files hold the *whole* model: the frozen encoder, a network alongside it if there is one, and the
 head.
@@ -127,7 +127,7 @@ def export_private_head(
     """Write a private head as a whole model; return its metadata.
 
     Args:
-        release_file: The head's covered release.
+        release_file: Release file with the private head and the proof of its charge.
         window_shape: Stated shape of windows; None: that of the settings.
 
     Raises:
@@ -221,7 +221,7 @@ def _encode_file(
 
 
 def _has_fixed_size(kind: Modality) -> bool:
-    """Return True for a modality whose models take records of one size only."""
+    """Return whether models of a modality take records of one size only."""
     sizes = [kind.example_record((length, length)).shape for length in (8, 16)]
     return not kind.resized and sizes[0] != sizes[1]
 
@@ -229,7 +229,7 @@ def _has_fixed_size(kind: Modality) -> bool:
 def _declared_shape(
     home: ClientHome, kind: Modality, form: ExportFormat, window: RecordShape | None
 ) -> RecordShape:
-    """Return the shape of records that a private model takes, from no record.
+    """Return the shape of records that a private model takes, without reading any record.
 
     Raises:
         ConfigError: The model needs a shape, and it is neither stated nor in the settings.
@@ -249,7 +249,7 @@ def _declared_shape(
 
 
 def _first_record_shape(home: ClientHome, kind: Modality) -> RecordShape:
-    """Return the shape of the plant's first record, for modalities that keep record sizes."""
+    """Return the shape of the plant's first record; ``DataError`` if there is no record."""
     snapshot = snapshots.load_current(home)
     for rows, columns in snapshot.records().shapes:
         return int(rows), int(columns)
@@ -266,7 +266,7 @@ OUTPUTS = ("label", "probability", "distance", "verdict", "probabilities", "logi
 
 
 class NoveltyScores(nn.Module):
-    """Module that computes novelty scores as ``Novelty.score`` does, for export."""
+    """Module that computes novelty scores as ``NoveltyTest.score`` does, for export."""
 
     def __init__(self, novelty: NoveltyTest) -> None:
         super().__init__()
@@ -310,11 +310,11 @@ class NoveltyScores(nn.Module):
 
 
 class ModelWithVerdicts(nn.Module):
-    """Module for export that joins a model with its verdicts, as ``calls`` gives them.
+    """Module for export: a model whose outputs include the verdicts of ``calls``.
 
     Args:
         model: Model from records to features and logits.
-        judge: Judge of this model.
+        judge: Verdict rule of this model.
         manifest: Manifest of its package.
     """
 

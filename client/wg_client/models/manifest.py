@@ -18,7 +18,7 @@ class ModelEntry:
     Attributes:
         name: Name of its method; see ``wg_client.methods.names``.
         sha256: SHA-256 of its safetensors file, hex.
-        origin: Name of the delivered candidate that it is or started from, or empty.
+        origin: Name of the delivered candidate that it equals or started from; empty: none.
         source: Source of that candidate, or empty.
         settings: Settings that cross-validation selected.
         accuracy: Out-of-fold accuracy, or null without labels.
@@ -90,11 +90,11 @@ class ModelsManifest:
         encoder: Encoder id, hex.
         generator: Id of the generator of heads, hex.
         labels: Label domain, in the order of class rows.
-        own_release: Release of this site that conditioned the package, or empty.
-        pool_root: Root of the tree of other sites' releases that conditioned it; as in the package.
-        pool_releases: Number of these releases.
+        own_release: Id of the site's own release that the package was made from; empty: none.
+        pool_root: Merkle tree hash over the releases in its pools (``WeightsManifest``), hex.
+        pool_releases: Number of other sites' releases among them.
         commitment: Keyed commitment to the records used for selection and training, hex.
-        applied: Unix time, seconds.
+        applied: Time at which the package was applied, Unix time, seconds.
         kept: Name of the kept model.
         reason: Reason for keeping it.
         gain: Estimated gain of the kept model over local-only; 0 for local-only itself.
@@ -155,7 +155,7 @@ class ModelsManifest:
         return len(self.labels) - len(self.unseen) == 1
 
     def find_entry(self, name: str) -> ModelEntry:
-        """Return a model by name, or the kept one; ``ConfigError`` if there is none."""
+        """Return the entry of a model by name or ``KEPT_ALIAS``; ``ConfigError`` if unknown."""
         model_name = self.kept if name == KEPT_ALIAS else name
         for model in self.models:
             if model.name == model_name:

@@ -39,7 +39,7 @@ NEW_SHARE = 0.05
 """Expected share of records like the plant's own that are called new; with fewer than 19 scores, a
 record is new only above all of them."""
 PASS_LIKENESS = 0.1
-"""Expected share of records like the plant's own that are too unlike for a pass."""
+"""Expected share of records like the plant's own that are too unusual to pass."""
 _FEWEST_RECORDS = 3  # Fewest units: two others remain for each
 
 Floats32 = NDArray[np.float32]
@@ -47,7 +47,7 @@ Floats32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class NoveltyTest:
-    """Fitted novelty test: bank of records and calibration scores; at most 8.4 MB.
+    """Fitted novelty test: bank of the plant's records, and calibration scores; at most 8.4 MB.
 
     Attributes:
         blocks: First feature that is used, and sizes of the blocks from there, ``[1 + k]``; without
@@ -72,13 +72,13 @@ class NoveltyTest:
 
     @property
     def block_sizes(self) -> list[int]:
-        """Numbers of local features in each block."""
+        """Number of local features in each block."""
         sizes: list[int] = self.blocks[1:].astype(int).tolist()
         return sizes
 
     @property
     def coordinate_sizes(self) -> list[int]:
-        """Numbers of coordinates of each block in the bank."""
+        """Number of coordinates of each block in the bank."""
         return folded_sizes(self.block_sizes or [len(self.mean)])
 
     def bank_coordinates(self, features: NDArray[np.floating]) -> Floats32:
@@ -96,14 +96,14 @@ class NoveltyTest:
         return _distance_scores(self.bank_coordinates(features), self.bank, self.coordinate_sizes)
 
     def likeness(self, features: NDArray[np.floating]) -> Floats32:
-        """Return the share of the plant's own scores at least as high, ``[n]``; NaN: unknown."""
+        """Return the share of the plant's records at least as unusual, ``[n]``; NaN: unknown."""
         if not len(self.scores):
             return np.full(len(features), np.nan, np.float32)
         below = np.searchsorted(self.scores, self.score(features), side="left")
         return ((len(self.scores) - below + 1) / (len(self.scores) + 1)).astype(np.float32)
 
     def score_limit(self, share: float) -> float:
-        """Return the score exceeded by a share of the plant's records; infinite without scores."""
+        """Return the score that a share of the plant's records exceeds; infinite without scores."""
         if not len(self.scores):
             return np.inf
         count = max(share * (len(self.scores) + 1), 1)
@@ -117,9 +117,12 @@ class NoveltyTest:
 def flag_unlike_records(
     tensors: Mapping[str, NDArray[np.float32]] | None, features: NDArray[np.floating], share: float
 ) -> NDArray[np.bool_]:
-    """Flag records whose novelty score only a share of the plant's own records exceeds, ``[n]``.
+    """Return a mask of the records that are more unusual than all but a share of the plant's.
 
-    All are flagged if there is no test.
+    Args:
+        tensors: Tensors of the novelty test; None: there is no test, and all records are flagged.
+        features: Local features of the records, ``[n, D]``.
+        share: Share of the plant's own records that would be flagged.
     """
     judge = None if tensors is None else novelty_test_from_tensors(tensors, "novelty")
     if judge is None or not len(judge.scores):
@@ -187,7 +190,7 @@ def fit_novelty_test(
 def most_unlike_rows(
     features: NDArray[np.floating], layout: FeatureLayout | None, units: Sequence[str] | None
 ) -> list[int]:
-    """Return rows of the plant's records that are most unlike all others, the most unlike first."""
+    """Return the rows of the plant's records, ordered from the most to the least unusual."""
     rows = _sample_rows(len(features))
     scores = _calibration_scores(
         _unfitted_test(features, layout), features[rows], _unit_groups(units, rows)
@@ -197,13 +200,13 @@ def most_unlike_rows(
 
 
 def hash_signs(width: int) -> Floats32:
-    """Return the sign of each column of a folded row: a fixed hash of its index, ``[width]``."""
+    """Return the signs with which features are folded, hashes of their indices, ``[width]``."""
     places = np.arange(width, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return np.where(places >> np.uint64(40) & np.uint64(1), 1.0, -1.0).astype(np.float32)
 
 
 def folded_sizes(sizes: Sequence[int]) -> list[int]:
-    """Return the number of coordinates of each block in the bank, from its number of features."""
+    """Return the number of coordinates of each block in the bank, given its number of features."""
     return [min(size, COORDINATES_LIMIT // len(sizes)) for size in sizes]
 
 
@@ -244,7 +247,7 @@ def _unit_groups(units: Sequence[str] | None, rows: NDArray[np.intp]) -> NDArray
 def _calibration_scores(
     judge: NoveltyTest, features: NDArray[np.floating], groups: NDArray[np.intp]
 ) -> Floats32:
-    """Return scores ``[n]`` against the first records of other units; infinite if unknown."""
+    """Return each record's score against the bank's records of other units; infinite if unknown."""
     if len(np.unique(groups)) < _FEWEST_RECORDS:
         return np.full(len(features), np.inf, np.float32)
     x = judge.bank_coordinates(features)

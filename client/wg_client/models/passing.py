@@ -116,11 +116,11 @@ def defect_log_odds(logits: Floats, good_mask: NDArray[np.bool_]) -> Floats:
 def out_of_fold_tensors(
     logits: dict[str, Floats | None], records: PlantRecords
 ) -> dict[str, NDArray[np.float32]]:
-    """Return tensors of all models' out-of-fold logits, from which pass rules are made.
+    """Return tensors to be stored: the models' out-of-fold logits, from which pass rules are made.
 
     Args:
-        logits: Logits by model, ``[repeats, m, K]``; the first repeat is stored. None: not
-            evaluated.
+        logits: Logits by model, ``[repeats, m, K]``; the first repeat is stored. None: the model
+            was not evaluated.
     """
     out_of_fold = {
         f"{_LOGITS}{name}": x[0].astype(np.float32) for name, x in logits.items() if x is not None
@@ -175,9 +175,10 @@ def fit_pass_rule(
     unseen_mask: NDArray[np.bool_],
     missed_share: float,
 ) -> PassRule:
-    """Return a model's pass rule, made from out-of-fold predictions; None: no rule can be made.
+    """Fit a model's pass rule to its out-of-fold predictions.
 
     Args:
+        evidence: Out-of-fold predictions; None: there are none, and no record passes.
         good_mask: Mask of the labels that mean "no defect", ``[K]``.
         unseen_mask: Mask of the labels without a record at the plant, ``[K]``.
         missed_share: Largest share of defective records that may pass.
@@ -203,7 +204,7 @@ def fit_pass_rule(
 
 
 def tolerance_limit(scores: Floats, share: float) -> float | None:
-    """Return the score below which at most ``share`` of further scores lie; None: no such score.
+    """Return the largest score below which at most ``share`` of further scores lie, or None.
 
     Args:
         scores: Scores of independent records, in any order.

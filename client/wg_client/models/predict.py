@@ -81,7 +81,7 @@ def load_records(
     reading: ReadingConfig = DEFAULT_READING,
     modality: str | None = None,
 ) -> SiteData:
-    """Load records to predict: a file, a ``.npz`` file or table, class folders, a folder of files.
+    """Load records to predict: from a file, an ``.npz`` file, a table, class folders or a folder.
 
     Args:
         modality: Modality of the model; if its records are rows, a file is a table of them.
@@ -132,7 +132,7 @@ def read_new_records(
 
 
 def load_unlabelled_files(path: Path, paths: Sequence[Path], labels: Sequence[str]) -> SiteData:
-    """Return the records of files with one record each, read on access; they lie in ``path``.
+    """Return the records of files in folder ``path``, one in each file, which are read on access.
 
     Raises:
         DataError: The files are not of one modality.
@@ -182,7 +182,7 @@ def check_records(manifest: ModelsManifest, data: SiteData) -> None:
 def compute_features_in_batches(
     encoder: Encoder, network: FamilyTrunk | RecordTrunk | None, data: SiteData
 ) -> ModelInputs:
-    """Compute the features of records, ``[n, D]``, a batch at a time."""
+    """Compute the model inputs of records, ``[n, D]``, a batch at a time."""
     parts = [
         compute_features(encoder, network, list(data.records[start : start + RECORDS_AT_ONCE]))
         for start in range(0, max(len(data.records), 1), RECORDS_AT_ONCE)

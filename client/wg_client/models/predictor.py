@@ -35,7 +35,7 @@ class Predictor:
         manifest: Manifest of its package.
         name: Name of the model.
         reading_config: The plant's settings for reading files.
-        verdict_rule: Judge of its calls.
+        verdict_rule: Rule that gives calls and verdicts.
         encoder: The model's encoder.
         network: The network alongside the encoder; None: there is none.
         head: Head of the model.

@@ -1,4 +1,4 @@
-"""Shadow model: it predicts alongside the model in use; differences are listed only."""
+"""Shadow model, which predicts alongside the model in use; its differences are only listed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ShadowModel:
     def find_shadow(
         cls, home: ClientHome, used_manifest: ModelsManifest, name: str
     ) -> ShadowModel | None:
-        """Return the shadow of the model in use; None for another model, or without a shadow."""
+        """Return the shadow model if the named model is in use and has a shadow, else None."""
         choice = ModelReference(
             package_id=used_manifest.package_id, model=used_manifest.find_entry(name).name
         )

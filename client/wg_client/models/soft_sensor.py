@@ -54,7 +54,7 @@ class Estimates(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SoftSensor:
-    """A soft sensor, with the selection made on the plant's values.
+    """A soft sensor, as selected on the plant's laboratory values.
 
     Attributes:
         model: Model that corrects the delivered scores, or replaces them; None: they are used
@@ -74,7 +74,7 @@ class SoftSensor:
 
     @property
     def named_shares(self) -> dict[str, float]:
-        """Shares of the average by name."""
+        """Share of each model in the average, by the model's name."""
         if not isinstance(self.model, AveragedSensor):
             return {
                 sensor_models.DELIVERED_NAME
@@ -207,12 +207,12 @@ def encode_sensor_onnx(
 
     The input is ``windows``, float32 ``[n, C, T]``: the log's columns that the metadata name, in
     their units and order. The outputs are those of ``OUTPUTS``: value, ends of the interval, and 1
-    where a window is unlike all that was learnt from.
+    where a window is unlike all training windows, else 0.
 
     Args:
-        target: Column that it estimates.
-        channels: Columns of a window, in their order.
-        samples: Rows of it.
+        target: Laboratory column that the soft sensor estimates.
+        channels: Log columns of a window, in their order.
+        samples: Number of rows of a window.
     """
     metadata = {
         "format": "weightgate-soft-sensor",

@@ -47,7 +47,7 @@ def models_folder(home: ClientHome, package_id: str) -> Path:
 
 
 def check_package_id(text: str) -> str:
-    """Return a package id, which becomes a folder's name, if it is hex; else ``DecodeError``."""
+    """Return a package id, which becomes a folder's name; ``DecodeError`` if it is not hex."""
     if not _PACKAGE_ID.fullmatch(text):
         raise DecodeError(f"package id {text[:40]!r}: expected 16 to 128 lower-case hex digits")
     return text
@@ -119,7 +119,7 @@ def all_manifests(home: ClientHome) -> list[ModelsManifest]:
 
 
 def sensor_package_paths(home: ClientHome) -> list[Path]:
-    """Return the packages with a soft sensor that the home keeps, oldest first."""
+    """Return the paths of the home's packages with a soft sensor, oldest first."""
     return sorted(home.sensors.glob("*.wgw"))
 
 

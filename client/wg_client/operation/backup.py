@@ -46,7 +46,7 @@ RESTORE_REMEDY = (
 def back_up_home(
     home: ClientHome, out: Path, seal: EncryptionTarget, *, current_time: float | None = None
 ) -> BackupManifest:
-    """Back a home up while its node may run; answers wait only until databases are copied.
+    """Back up a home while its node may run; answers wait only until databases are copied.
 
     Raises:
         ConfigError: The home is not initialised, or a recipient is not a valid key.
@@ -79,12 +79,12 @@ def restore_home(
 
     Args:
         home: The new home; its folder is empty or missing.
-        checkpoint: Today's note of ``wg-server export``; None: the server is asked.
+        checkpoint: File with today's note of ``wg-server export``; None: the server is asked.
         give_up_ledger: Give up an outdated ledger: its key is not restored, so that only
             ``wg-client keys --renew ledger --stolen`` can continue from here.
 
     Returns:
-        The backup's manifest, and the number of entries of its ledger; 0 if another home has it.
+        The backup's manifest, and the number of entries of its ledger; 0 if another home holds it.
 
     Raises:
         ConfigError: ``home`` is not empty.
@@ -104,7 +104,7 @@ def restore_home(
 
 
 def _check_newest_ledger(home: ClientHome, checkpoint: Path | None, *, give_up_ledger: bool) -> int:
-    """Return the number of entries of the ledger, unless the server has seen a longer one."""
+    """Return the ledger's number of entries; an error if the server has seen more of them."""
     config = configuration.load(home)
     if give_up_ledger:
         home.ledger_key.unlink(missing_ok=True)  # so that nothing can be charged on it

@@ -29,10 +29,19 @@ _DAY = timedelta(days=1).total_seconds()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetStatus:
-    """Releases, their cost, and how much of the ledger the server has seen.
+    """Spending of the privacy budget, and size of the ledger.
 
-    ``burned`` charges led to no release. ``distinguished`` is the probability that the best guess
-    whether one given unit was in the data is right, at even odds, after all charges.
+    Attributes:
+        epsilon: Composed epsilon of all charges, at the cap's delta.
+        cap_epsilon: Largest total epsilon, as decimal text.
+        cap_delta: Largest total delta, as decimal text.
+        charges: Number of charges.
+        burned: Number of charges that led to no release.
+        distinguished: Probability that the best guess whether one given unit was in the data is
+            right, at even odds, after all charges.
+        entries: Number of entries of the ledger.
+        cosigned: Number of these that the server has cosigned.
+        releases: Charges with their releases, oldest first.
     """
 
     epsilon: float
@@ -55,12 +64,12 @@ class PlantStatus:
         server: Name of its server.
         fleet_url: Address of its server.
         running: The node runs.
-        work: Work of other commands that now hold the home, as sentences.
-        contact: The node's last contact file, if there is one.
+        work: Work of other commands that now lock parts of the home, as sentences.
+        contact: Contents of the node's last contact file; None: there is none.
         connected: The node runs and the server answered recently.
-        certificate_expires: Unix time; 0: it cannot be read.
+        certificate_expires: Expiry of the certificate, Unix time; 0: it cannot be read.
         budget: Budget; None: the ledger cannot be read.
-        snapshot: Version of the data set that is released from; 0: none.
+        snapshot: Version of the data set from which releases are made; 0: none.
         frozen: Time of that snapshot, Unix time.
         stage: ``pilot``, ``in use`` or ``shadow``.
         model: Name of the model in use; empty: none.
@@ -282,7 +291,7 @@ _FREEZING = text("the data set is being frozen")
 
 
 def _running_work(home: ClientHome) -> tuple[str, ...]:
-    """Return what other commands do under a lock of the home, as sentences."""
+    """Return the work that other commands now do under a lock of the home, as sentences."""
     work = {
         _FREEZING: locks.lock_freeze(home),
         text("a release is being made, or the ledger written"): locks.lock_release(
@@ -294,7 +303,7 @@ def _running_work(home: ClientHome) -> tuple[str, ...]:
 
 
 def _is_held(lock: AbstractContextManager[None]) -> bool:
-    """Return whether another process holds a lock that does not wait."""
+    """Return whether another process holds a lock; it must be one that fails without waiting."""
     try:
         with lock:
             return False

@@ -22,7 +22,7 @@ from wg_core.site.home import ClientHome
 from wg_core.snapshot import Problem
 
 FALSE_ALARM_RATE = 0.01  # Probability of an alarm for a batch of records like the frozen ones
-TEST_COUNT = 2  # Number of tests that share it
+TEST_COUNT = 2  # Number of tests that share the rate of false alarms
 _TEST_LEVEL = FALSE_ALARM_RATE / TEST_COUNT
 
 
@@ -32,12 +32,12 @@ class DriftReport:
 
     Attributes:
         snapshot: Version of the data set that the batch was compared with.
-        records: Number of records.
-        new: Number of new records.
+        records: Number of readable records in the batch.
+        new: Number of these that are new, that is, unlike the frozen ones.
         p_features: p-value of the shift of the released features.
         p_new: p-value of the number of new records.
         alarm: A p-value is below its share of ``FALSE_ALARM_RATE``.
-        shift: Shift of released features; None with too few records.
+        shift: Test of the released features for a shift; None: too few records.
         left_out: Records that could not be read.
     """
 
@@ -62,11 +62,12 @@ def test_batch(
 
     Args:
         left_out: Records of the batch that could not be read.
+        parts: Data sets that make up the batch.
         progress: Receives the number of records read.
 
     Raises:
         ConfigError: There is no snapshot.
-        DataError: There is no readable record, or too few are frozen.
+        DataError: The batch has no readable record, or the snapshot too few records.
     """
     fewest_records = 5
     plant = plants.open_plant_data(home)

@@ -43,11 +43,11 @@ class OfferTrial:
         kinds: Number of kinds of plants whose weights were tried.
         pays: Weights of the offer were kept instead of local-only, by the rule of ``apply``.
         share: Accuracy of the kept model and of local-only; None: not measured.
-        sites: Largest number such that more than half of the plant's class names were released by
-            as many sites each.
+        sites: Largest number n such that more than half of the plant's class names were each
+            released by at least n sites.
         machine: The server makes networks from the plant's data sheet after it has joined.
-        sheets: Machines of which a data sheet could get the plant networks; empty if it has a
-            sheet, or other records than windows.
+        sheets: Kinds of machine for which the server makes networks from a data sheet; empty if the
+            plant has a sheet, or if its records are not windows.
     """
 
     server: str
@@ -89,13 +89,13 @@ def try_offer(
     encoder: Encoder,
     sheet: DataSheet | None,
 ) -> OfferTrial:
-    """Return the result of trying an operator's offer on a plant's records, as ``apply`` does.
+    """Try an operator's offer on a plant's records by the rules of ``wg-client apply``.
 
     Args:
         data: The plant's records.
         local: Local features of the records by the offer's encoder, ``[n, D]``.
         encoder: The offer's encoder.
-        sheet: Data sheet of the plant's machine, if it has one.
+        sheet: Data sheet of the plant's machine; None: it has none.
 
     Raises:
         DecodeError: Tensors of the offer are not those of heads.
@@ -144,10 +144,10 @@ def try_offer(
 def _match_kinds(
     kinds: Sequence[OfferedFamily], labels: Sequence[str]
 ) -> tuple[CandidateSource, dict[int, NDArray[np.int64]]]:
-    """Return the source of candidates for the class names, and the rows of each kind.
+    """Match offered kinds of plants to class names; return their source, and class rows by kind.
 
-    These are the kinds that have most of the names literally; if there are none, all kinds with
-    enough classes. A server also recognises names in other words.
+    A kind matches if it has more than half of the names literally. If none does, all kinds with
+    enough classes are returned, with all their rows. A server also recognises names in other words.
     """
     plant_names = [name.strip().casefold() for name in labels]
     all_rows, same_names = {}, {}

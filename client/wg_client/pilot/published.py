@@ -1,14 +1,15 @@
-"""Expected gain of a plant from published cases of similar plants.
+"""Expected gain of a plant from joining, estimated from published cases of similar plants.
 
 ``published.json`` is written by ``python -m bench.simulate --publish``. Its cases are plants cut
 from public data sets, each with the facts it knew before any release and its gain over local-only
 on held-out records. No case is a customer's.
 
-*Rule.* Among the cases with the same question (all classes labelled, some without labels, no labels
-at all), modality and epsilon, the ``NEAREST_CASES`` cases are used, by labels per class and by the
-out-of-fold accuracy of local-only. The expected gain is their mean, with equal weight for each data
-set. The interval is a split conformal prediction with data sets as units, at 80 % (Vovk et al.
-2005). If some classes have no labels, gains are scaled by the share of such classes.
+*Rule.* Among the cases with the plant's modality, epsilon and label situation (all classes have
+labels, some have none, there are no labels), the ``NEAREST_CASES`` most like the plant are used, by
+labels per class and out-of-fold accuracy of local-only. The expected gain is their mean, with equal
+weight for each data set. The interval is a split conformal prediction with data sets as units, at
+80 % (Vovk et al. 2005). If some classes have no labels, gains are scaled by the share of such
+classes.
 
 Not guaranteed: that a plant is like any of the cases. ``PublishedCases.held`` is the coverage of
 the interval for data sets that were left out.
@@ -37,7 +38,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlantFacts:
-    """Facts that a plant knows about itself.
+    """Facts about a plant that are known before any release.
 
     Attributes:
         kind: Modality of its records.
@@ -60,7 +61,7 @@ class PlantFacts:
 
     @property
     def gain_divisor(self) -> float:
-        """Share of classes that a gain is divided by before cases are compared."""
+        """Divisor that makes gains comparable: share of unseen classes in ``S2``, otherwise 1."""
         return self.unseen / self.classes if self.label_situation == "S2" else 1.0
 
 
@@ -69,14 +70,14 @@ class PublishedCase:
     """Published case: facts about one plant, and the gain measured there.
 
     Attributes:
-        dataset: Data set that it was cut from.
-        facts: Facts that it knew.
+        dataset: Name of the public data set that the plant was cut from.
+        facts: Facts about the plant before the releases.
         epsilon: Epsilon of every release.
-        sites: Number of other plants with its classes that released.
+        sites: Number of other plants with its classes that released statistics.
         gain: Accuracy of the kept model minus local-only's on test records; without labels the
             accuracy itself.
         saved: Additional labels per class with which local-only would be as accurate, by its
-            learning curve on this data set; at most 60 are known.
+            learning curve on this data set, which ends at 60.
     """
 
     dataset: str
@@ -94,7 +95,7 @@ class PublishedCases:
     Attributes:
         version: Version of the layout.
         command: Command that wrote the file.
-        held: Share of cases whose gain was in the interval, predicted without their data set.
+        held: Share of cases whose gain lay in the interval that was predicted from other data sets.
         error: Mean absolute error of the expected gain, predicted without the case's data set.
         cases: The cases.
     """
@@ -143,11 +144,11 @@ class JoiningAdvice(StrEnum):
 
 
 def advise_joining(expected_gain: ExpectedGain | None, facts: PlantFacts) -> JoiningAdvice:
-    """Advise to join if a gain is expected; ``apply`` keeps the plant's own model if none comes.
+    """Advise a plant to join if a gain is expected, and to wait if the gain is unknown.
 
     Args:
         expected_gain: Expected gain; None: unknown.
-        facts: Facts of the plant. Without labels, the gain is over guessing.
+        facts: Facts about the plant. Without labels, the gain is compared with guessing.
     """
     if expected_gain is None:
         return JoiningAdvice.WAIT
@@ -176,15 +177,16 @@ def read_published() -> PublishedCases:
 def estimate_gain(
     cases: Sequence[PublishedCase], facts: PlantFacts, epsilon: float, sites: int
 ) -> ExpectedGain:
-    """Estimate a plant's gain from cases.
+    """Estimate a plant's gain from published cases.
 
     Args:
         epsilon: One of ``PUBLISHED_EPSILONS``.
-        sites: Number of other plants with its classes that it expects. The estimate is the lowest
-            over the largest published number up to this one, and all larger numbers.
+        sites: Expected number of other plants with the plant's classes. Estimates are made for the
+            largest published number up to this one, and for all larger ones; the lowest counts.
 
     Raises:
-        DataError: No case has the same question, or there is no other plant.
+        DataError: No case has the plant's modality, label situation and epsilon, or ``sites`` is
+            below all published numbers.
     """
     matching_cases = [
         case
@@ -239,7 +241,7 @@ def _estimate_from_nearest(
 
 
 def _conformal_interval(values: Floats, weights: Floats, units: int) -> tuple[float, float, float]:
-    """Return the weighted mean gain of cases, and a conformal interval for a further case."""
+    """Return the weighted mean of values, and both ends of an interval for a further value."""
     coverage = 0.8
     order = np.argsort(values, kind="stable")
     up = np.cumsum(weights[order]) / weights.sum()
@@ -251,7 +253,7 @@ def _conformal_interval(values: Floats, weights: Floats, units: int) -> tuple[fl
 
 
 def _plant_distance(case_facts: PlantFacts, plant_facts: PlantFacts) -> float:
-    """Return the dissimilarity of two plants."""
+    """Return a distance between two plants; 0: equal labels per class and local-only accuracy."""
     if not (case_facts.labels and plant_facts.labels):
         return abs(math.log2(case_facts.classes / plant_facts.classes))
     labels_per_class = [

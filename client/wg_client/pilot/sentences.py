@@ -1,4 +1,4 @@
-"""Sentences of a simulation: expected gain, result of an offer, verdict."""
+"""Sentences about the result of ``simulate``: expected gain, result of an offer, verdict."""
 
 from __future__ import annotations
 

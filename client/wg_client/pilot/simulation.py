@@ -2,8 +2,8 @@
 
 It needs only records: no server, home or token. Records are read and inspected as in ``init``,
 encoded, and local-only is evaluated on them out of fold. The expected gain comes from published
-cases (``published``), the contents of a release from ``check``. Nothing is sent, charged or
-written.
+cases (``published``), the contents of a release from the preview of ``check``. Nothing is sent,
+charged or written.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class DataSummary:
         labelled: Number of usable records with a label.
         per_label: Number of records by label.
         left_out: Number of files that cannot be used.
-        problems: These files, each with its reason.
+        problems: Files that cannot be used, each with the reason.
         hints: Hints about suspicious records.
         drawn: Number of records that were encoded and evaluated.
     """
@@ -306,7 +306,7 @@ def _check_features_vary(local: np.ndarray, path: Path) -> None:
 def _evaluate_local_only(
     loaded: Encoder, local: np.ndarray, data: SiteData, stage: ProgressCallback | None
 ) -> tuple[PlantFacts, EstimatedAccuracy | None]:
-    """Evaluate local-only out of fold, and return it with the facts for the look-up."""
+    """Return the plant's facts, and local-only's out-of-fold accuracy; None if not measurable."""
     labels = data.labels[data.labels >= 0]
     accuracy = None
     if len(labels):

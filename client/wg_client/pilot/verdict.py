@@ -1,4 +1,4 @@
-"""Verdict of a pilot: whether free weights, pooling or the plant's own labels pay."""
+"""Verdict of a pilot: whether an offer's free weights, pooling or the plant's own labels pay."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class PilotVerdict(StrEnum):
 def pilot_verdict(
     trial: OfferTrial | None, decision: JoiningAdvice, beats_commonest_label: bool
 ) -> PilotVerdict:
-    """Return the verdict; what costs no privacy comes first.
+    """Return the verdict of a pilot; options that cost no privacy come first.
 
     Args:
         trial: Result of an operator's offer; None: no offer was tried.
-        decision: Advice by published cases.
+        decision: Advice that follows from published cases.
         beats_commonest_label: Local-only is more accurate than the commonest label.
     """
     if trial is not None and trial.pays:

@@ -147,7 +147,12 @@ class _ByteEncoder:
 
 
 def noise_fitted_encoder(*, groups: int = 4, side: int = 32) -> bytes:
-    """Fit a public encoder on noise of four grain sizes."""
+    """Return the package of an encoder fitted on noise pictures of several grain sizes.
+
+    Args:
+        groups: Number of grain sizes.
+        side: Side of a picture, pixels.
+    """
     from wg_common.nets.encoder.fit import fit_encoder  # torch: seconds to import
     from wg_common.nets.encoder.module import raw_features  # torch: seconds to import
 
@@ -203,7 +208,7 @@ def _open_plant(setup: PlantSetup, encoder: bytes, load: LoadEncoder) -> Iterato
 def _start_ledger(
     home: ClientHome, witness: PrivateKey, predecessor: Predecessor | None = None
 ) -> _AuditWitness:
-    """Make the missing keys and a ledger; return its witness."""
+    """Make the home's missing keys and its ledger; return the ledger's witness."""
     origin = identity.create_identity(home, SITE).ledger_origin
     key = signing.load(home.ledger_key)
     with Ledger.create(
@@ -275,7 +280,7 @@ class CanaryPlant:
 
     @contextmanager
     def copy_plant(self) -> Iterator[CanaryPlant]:
-        """Return a copy of the plant: its home, and its witness's memory."""
+        """Yield a copy of the plant: its home, and its witness's memory."""
         with tempfile.TemporaryDirectory(prefix="wg-canary-") as folder:
             home = ClientHome(Path(folder) / "home")
             shutil.copytree(self.home, home.root)

@@ -1,7 +1,7 @@
-"""Hints before a release is paid for: prices that gain little or protect little.
+"""Hints shown before a release is charged: releases that gain little, budgets that protect little.
 
-They are computed from the plant's own records and public settings, shown at the plant, and never
-leave; nothing is refused because of them.
+They are computed from the plant's own records and public settings, shown only at the plant, and
+never sent; nothing is refused because of them.
 """
 
 import math
@@ -17,13 +17,22 @@ _ENOUGH_LABELS = 20
 with images and 104 of 108 with windows, at epsilon 1 and 4; with five labels per class at 130 of
 144 and 66 of 72 (``bench/results``, S1 and S6)."""
 _POINTS_GAINED = {"images": "11", "windows": "3", "texts": "15"}
-"""Mean gain in points from others' releases for a plant that lacks classes, by modality, over
-development sets (S2); for an unmeasured modality their range is shown."""
+"""Mean gain in accuracy from other sites' releases for a plant without records of some classes, in
+points by modality, over development sets (S2); for another modality their range is shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordCounts:
-    """Numbers of records in the snapshot. Private; printed at the plant only."""
+    """Numbers of records in the snapshot. Private; printed at the plant only.
+
+    Attributes:
+        path: Path of the data set.
+        records: Number of records.
+        unlabelled: Number of records without a label.
+        per_label: Number of records by label.
+        modality: Modality of the records.
+        units: Number of privacy units.
+    """
 
     path: str
     records: int
@@ -36,7 +45,7 @@ class RecordCounts:
 def class_statistics_hints(
     counts: RecordCounts, noise: float, cap_epsilon: float, cap_delta: float
 ) -> tuple[str, ...]:
-    """Return hints for a person before a release of class statistics.
+    """Return hints that are shown before a release of class statistics.
 
     Args:
         noise: Expected length of the noise on a class sum, in clip radii.
@@ -49,7 +58,7 @@ def class_statistics_hints(
 
 
 def machine_statistics_hints(units: int, cap_epsilon: float, cap_delta: float) -> tuple[str, ...]:
-    """Return hints before a release of machine statistics; see ``class_statistics_hints``."""
+    """Return hints that are shown before a release of machine statistics of some privacy units."""
     return (*few_units_hint(units), *_large_cap_hints(units, cap_epsilon, cap_delta))
 
 

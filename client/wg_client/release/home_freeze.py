@@ -54,7 +54,7 @@ def inspect_home_data(
 def freeze_refusal(
     inspection: Inspection, *, set_aside: bool, allow_empty: bool, source: Path
 ) -> DataError | None:
-    """Return the error that prevents a freeze, if any; ``source`` is the path of the data set."""
+    """Return the error that prevents a freeze, or None; ``source`` is the path of the data set."""
     if inspection.problems and not set_aside:
         problem = inspection.problems[0]
         return DataError(

@@ -1,7 +1,7 @@
 """Hints on the networks that a server can make for a declared machine and its class names.
 
-They follow from the data sheet and the class names, which are public, by the functions that the
-server uses, so a plant has them before it joins.
+They are computed from the public data sheet and class names with the functions that the server
+uses, so that a plant can read them before it joins.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``wg-client check``: preview of a release: the client's view, its contents, and its cost.
+"""``wg-client check``: preview of a release, with the records behind it, its contents and its cost.
 
 It reads the snapshot and, read-only, the ledger, and compares the data folder with the snapshot.
 Nothing is sent, charged or written.
@@ -105,7 +105,14 @@ class SnapshotSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseBlock:
-    """One block of the release: shape, and noise in natural units."""
+    """Block of integers in a release, such as the counts or the sums.
+
+    Attributes:
+        name: Name of the block.
+        shape: Shape of the block.
+        integers: Number of its integers.
+        noise_std: Standard deviation of the noise on each, with its unit, as text.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -115,7 +122,18 @@ class ReleaseBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseContents:
-    """Everything that one release would send, for people."""
+    """Everything that one release would send, described for people.
+
+    Attributes:
+        integers: Number of integers.
+        file_bytes: Approximate size of the file, bytes.
+        blocks: Blocks of the integers.
+        encoder: Id of the encoder, hex.
+        clip_radius: Largest length of a feature vector, as decimal text.
+        unit: Name of the privacy unit's column, or ``record``.
+        unit_rule: Rule by which several records of a unit count.
+        never_leaves: Kinds of data that are never sent.
+    """
 
     integers: int
     file_bytes: int
@@ -140,7 +158,7 @@ class ReleaseCost:
         cap_epsilon: The cap.
         cap_delta: Delta of the cap.
         allowed: Cap and policy allow the release.
-        refused_by: ``budget``, ``policy`` or an empty string.
+        refused_by: ``budget`` or ``policy``; empty: the release is allowed.
         releases_left: Number of such releases that still fit under the cap.
     """
 
@@ -178,10 +196,16 @@ class ReleasePreview:
     """Preview of one release: snapshot, contents, privacy cost and hints.
 
     Attributes:
+        site: Name of the site.
+        dataset: Name of the data set.
+        snapshot: Snapshot from which the release would be made.
+        data: Numbers of records in the snapshot.
+        would_leave: Contents of the release.
+        cost: Privacy cost of the release.
         statistics: Kind of statistics.
-        hints: Hints for a person before the release is paid for.
+        hints: Hints for a person before the release is charged.
         data_sheet: Public data sheet of the machine; None: there is none.
-        mean: Mean in a release of machine statistics; None for class statistics.
+        mean: Length of the mean of machine features, and its noise; None for class statistics.
         no_machine: Reason why a declared machine has no statistics; empty otherwise.
     """
 
@@ -313,7 +337,7 @@ def _mean_summary(plant: PlantData, noise: NoisyStatistics) -> MeanSummary:
 
 
 def count_machine_units(snapshot: Snapshot) -> int:
-    """Return the number of privacy units behind machine statistics. Private."""
+    """Return the number of privacy units that machine statistics would sum over. Private."""
     return round(_exact_statistics(snapshot).unlabelled_count())
 
 
@@ -394,7 +418,7 @@ def compare_folder(plant: PlantData) -> FolderChange:
 
 
 def _empty_release(schema: StatisticsSchema, sigma: float) -> NoisyStatistics:
-    """Return an all-zero release, which has the scales of the noise."""
+    """Return a release without records, which has the noise scales of any other."""
     return NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma)
 
 

@@ -46,8 +46,8 @@ class AppliedModel:
     Attributes:
         manifest: Provenance, findings and the kept model.
         outcome: Result of the selection, for the report; None: the package had been applied before.
-        advice: Recommendation, reason, and decision on the model in use unless it is the first, as
-            translatable sentences; empty if no report was written.
+        advice: Sentences for the owner: recommendation, its reason, and the decision on the model
+            in use unless this is the first; empty if no report was written.
     """
 
     manifest: ModelsManifest
@@ -82,7 +82,7 @@ def apply_package(
         package_bytes: Bytes of the ``.wgw`` file.
         clock: Returns Unix time, seconds.
         progress: Receives the progress of the comparison.
-        on_verified: Callback with the verified package, before any model is made from it.
+        on_verified: Receives the package's bytes once they are verified, before any model is made.
 
     Raises:
         DecodeError: The bytes are not a weights package, or an architecture is unknown.
@@ -143,9 +143,11 @@ def verify_package(
 
 
 def check_recipient(plant: PackageRecipient, package: WeightsManifest) -> None:
-    """Raise ``VerificationError`` if a package is for another plant, encoder or label domain.
+    """Check that a package is for this plant, encoder and label domain.
 
-    Raise ``DecodeError`` if its id is not valid.
+    Raises:
+        VerificationError: It is for another one.
+        DecodeError: The id of the package is not valid.
     """
     for field, value, want in (
         ("site", package.site, plant.site),
@@ -167,12 +169,12 @@ def build_manifest_and_files(
     apply_time: int,
     package: WeightsManifest | None = None,
 ) -> tuple[ModelsManifest, ModelFiles]:
-    """Build the manifest and the files of the models that were compared.
+    """Build the manifest and the files of all fitted models.
 
     Args:
-        package_id: Name of their folder.
+        package_id: Name of the models' folder: the package's id, or a hash.
         apply_time: Unix time, seconds.
-        package: The applied package; None: the models are local-only.
+        package: Manifest of the applied package; None: no package, so that the model is local-only.
     """
     candidates = () if package is None else package.candidates
     sources = {candidate.name: candidate.source for candidate in candidates}

@@ -15,11 +15,11 @@ MATRIX_CLASSES_LIMIT = 10
 def percentage_chart(
     curves: Sequence[Sequence[tuple[float, float, Caption]]], *background_lines: Line
 ) -> LineChart:
-    """Draw curves of shares between 0 and 1.
+    """Draw curves of shares between 0 and 1, with axes in per cent.
 
     Args:
         curves: Points of each curve: x and y in 0 to 1, and the point's tooltip.
-        background_lines: Lines that are drawn behind them.
+        background_lines: Lines that are drawn behind the curves.
     """
     axes, marks = Axes(), (0, 0.25, 0.5, 0.75, 1)
     return LineChart(
@@ -32,7 +32,7 @@ def percentage_chart(
 
 @dataclass(frozen=True, slots=True)
 class ConfusionCell:
-    """Cell of the confusion matrix: number of records, and share of the true class."""
+    """Cell of the confusion matrix: its number of records, and their share of the true class."""
 
     records: float
     share: float

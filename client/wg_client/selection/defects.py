@@ -22,11 +22,11 @@ from wg_client.selection.model_selection import SelectionOutcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionRate:
-    """Share of correct calls of the kept model, and of local-only.
+    """Share of records that the kept model classifies correctly, compared with local-only.
 
     Attributes:
-        kept: Share of the kept model, on new records.
-        local: Share of local-only; None if local-only is kept.
+        kept: Share for the kept model, on new records.
+        local: Share for local-only; None if local-only is kept.
         more: Kept minus local-only, on the same records.
         low: Lower end of the 95 % interval of ``more``.
         high: Upper end.
@@ -45,9 +45,9 @@ class DetectionRates:
 
     Attributes:
         good_labels: Labels that mean "no defect".
-        correct_rate: Records with the correct label.
-        caught_defects_rate: Defective records that are called defective.
-        passed_good_rate: Good records that are called good.
+        correct_rate: Share of records that get the correct label.
+        caught_defects_rate: Share of defective records that get any label of a defect.
+        passed_good_rate: Share of good records that get a label that means "no defect".
     """
 
     good_labels: tuple[str, ...]

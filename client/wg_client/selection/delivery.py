@@ -65,6 +65,6 @@ def apply_and_adopt(
 
 
 def store_package_cosignature(home: ClientHome, package_bytes: bytes) -> int | None:
-    """Store the cosignature that a verified package may carry; see ``store_cosignature``."""
+    """Store the cosignature that a package may carry; return its checkpoint's size, or None."""
     signed = weights_package.read_checkpoint(io.BytesIO(package_bytes))
     return cosigning.store_cosignature(home, signed) if signed else None

@@ -65,7 +65,7 @@ class FirstScreen:
         verdict: Recommendation and reason.
         correct_of_100: Records out of 100 that the recommended model labels correctly; None: not
             measured.
-        questions: Questions with answers, below it.
+        questions: Questions of a manager with their answers.
     """
 
     verdict: ReportVerdict
@@ -99,6 +99,7 @@ def build_first_screen(
         root: The plant's home folder.
         plant: The plant.
         outcome: Outcome of the selection.
+        home_state: Budget, acceptance results and models in use.
     """
     labels = plant.data.label_names
     figures = defects.measure_detection(
@@ -152,7 +153,7 @@ def _accuracy_change(figures: DetectionRates) -> AccuracyChange:
 
 
 def nonblocking_failures(outcome: SelectionOutcome) -> list[CheckFinding]:
-    """List the failed checks that did not prevent the kept model from being kept."""
+    """List the checks that the kept model failed, none of which prevented its being kept."""
     return [f for f in outcome.findings if f.model == outcome.kept_name and not f.passed]
 
 
@@ -268,7 +269,7 @@ _FALSE_REJECTS = template("Of {records} good records it rejects {wrong}: at most
 
 
 def _rate_sentence(rate: DetectionRate, sentence_template: str) -> Text:
-    """Format a model's share beside local-only's; the difference only if it is significant."""
+    """State a model's rate and local-only's, with the difference only if it is significant."""
     accuracy = rate.kept
     spread = accuracy.high - accuracy.low
     shares = {"kept": accuracy.mean, "low": accuracy.low, "high": accuracy.high}

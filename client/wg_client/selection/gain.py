@@ -19,14 +19,14 @@ The gain in accuracy is estimated in the same way: classes left out have the rec
 leave-class-out measured, and the added class recall 0.
 
 *Rule* (after the one-standard-error rule; Breiman et al. 1984, section 3.4.3): local-only is kept
-unless a delivered model's gain is more than a number of standard errors above zero and its accuracy
-is higher, since a model that is never sure has a lower log loss than one that is sometimes surely
-wrong. Among such models the one furthest above is kept. The number of errors depends on the prior
-evidence: two for models from other sites' noisy releases (``standard_errors``), half of it if some
-classes have no record, since local-only never predicts them, and none for models made for this kind
-of plant (``Comparison.required_errors``). In the last case the accuracy must only be no lower: ten
-records that both get right cannot show more. Of the models of that kind the fine-tuned one is kept
-in place of the delivered one if the rule allows it.
+unless a delivered model's gain in log loss is more than a required number of standard errors above
+zero, and its accuracy is higher; accuracy counts as well, since a model that is never sure has a
+lower log loss than one that is sometimes surely wrong. Among such models, the one with the largest
+margin is kept. The required number (``ModelComparison.required_errors``) depends on prior evidence:
+two for models from other sites' noisy releases (``standard_errors``), half of it if some classes
+have no record, since local-only never predicts them, and none for models made for this kind of
+plant. For the latter, the accuracy must only be no lower: ten records that both get right cannot
+show more. If the rule allows their fine-tuned model, it is kept in place of the delivered one.
 
 *A network made for the declared machine* needs no label, and stays unless labels show otherwise,
 by a rule of its own (``precedence``).
@@ -50,7 +50,7 @@ SITE_VARIANCE_SHARE = 0.03
 """Variability of a model's accuracy between a site's labelled records and later ones.
 
 It is a beta-binomial correlation: the accuracy on new records has the variance
-``SITE_VARIABILITY * p * (1 - p)`` about the accuracy p on old ones. Measured on development
+``SITE_VARIANCE_SHARE * p * (1 - p)`` about the accuracy p on old ones. Measured on development
 sites."""
 INTERVAL_COVERAGE = 0.95
 NEW_RECORDS = 1000  # Number of new records for which accuracies are reported
@@ -61,7 +61,7 @@ class EstimatedGain:
     """Gain of a model over local-only on a future record.
 
     Attributes:
-        log_loss: Gain in log loss, nats, by which the rule decides.
+        log_loss: Log loss of local-only minus the model's, nats, by which the rule decides.
         log_loss_se: Standard error of ``log_loss``.
         accuracy_gain: Gain in accuracy; 0.01 is one point.
         accuracy_gain_se: Standard error of ``accuracy_gain``.
@@ -138,7 +138,7 @@ def estimate_gain(
     Args:
         folds: Number of folds k of cross-validation.
         unseen: Classes without records.
-        leave_class_out: Figures of the model on classes left out.
+        leave_class_out: Log losses and recalls of the model on classes left out of its training.
     """
     losses, right, groups = (
         differences.loss_reductions,
@@ -214,7 +214,7 @@ def estimate_accuracy(
     Classes are assumed as frequent as among these records. The accuracy is a beta variable with
     Jeffreys' prior (Brown, Cai and DasGupta 2001, *Statistical Science* 16(2)) and an effective
     number of independent records: fewer if records of a unit are alike, at most ``1 /
-    SITE_VARIABILITY``, since a site changes, and fewer by the squared ratio of the normal to
+    SITE_VARIANCE_SHARE``, since a site changes, and fewer by the squared ratio of the normal to
     Student's quantile, since the spread over few units is uncertain. The number of correct
     predictions among new records is beta-binomial, and the interval is the quantiles of this
     number. The final model is trained on all records, the evaluated models on all but a fold: the

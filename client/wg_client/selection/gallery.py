@@ -25,7 +25,7 @@ from wg_common.modalities.windows import Windows
 from wg_core.errors import WgError
 
 PICTURE_COUNT = 6  # Pictures of each kind
-_TYPICAL_RECORDS = 16  # Records whose mean spectrum is the typical one
+_TYPICAL_RECORDS = 16  # Number of records whose mean spectrum is shown as the typical one
 _THUMBNAIL_SIDE = 160  # Side of a picture, pixels
 _CURVE_POINTS, _SPECTRUM_BINS = 120, 64  # Points of a curve and of a spectrum
 _TEXT_CHARACTERS = 200
@@ -46,7 +46,7 @@ class RecordPicture:
         text: The text, or empty.
         channel: Number of the plotted channel, from 1; 0: no channel.
         waveform: The channel against time.
-        spectrum: Spectrum of the channel, with a typical spectrum behind it.
+        spectrum: Spectrum of the channel, with a typical spectrum as background line.
     """
 
     name: str
@@ -161,7 +161,7 @@ def _add_curves(picture: RecordPicture, record: Record, neighbours: list[Record]
 
 
 def _log_spectrum(record: Record) -> Curve:
-    """Return log amplitudes of each channel, from 0 to half the sampling rate."""
+    """Return log10 amplitudes ``[C, bins]`` of each channel, from 0 to half the sampling rate."""
     waves = record.astype(np.float64)
     waves -= waves.mean(axis=1, keepdims=True)
     amplitudes = np.abs(np.fft.rfft(waves * np.hanning(waves.shape[1]), axis=1))

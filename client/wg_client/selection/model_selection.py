@@ -1,12 +1,12 @@
 """Model selection: every method's model against local-only on the plant's own records.
 
-All architectures share one path. Each method fits its model; each model is compared with local-only
-out of fold, by one rule (``gain``); every check is run on every comparison. Of the models that pass
-all checks the one with the largest margin is kept, otherwise local-only; a network for the declared
-machine has precedence (``precedence``). The rule itself is evaluated like a model: for the records
-of a fold it is applied without them. Without any labelled record nothing can be compared, and the
-policy decides. With records of one class only the policy decides as well, but a model must
-recognise these records. Held-out test records are never used.
+Each method fits its model; each model is compared with local-only out of fold, by one rule
+(``gain``); every check is run on every comparison. Of the models that pass all checks the one with
+the largest margin is kept, otherwise local-only; a network for the declared machine has precedence
+(``precedence``). The rule itself is evaluated like a model: for the records of a fold it selects by
+the other folds. Without any labelled record nothing can be compared, and the policy decides. With
+records of one class only the policy decides as well, but a model must recognise these records. The
+acceptance set is never used.
 """
 
 import math
@@ -43,9 +43,10 @@ class SelectionOutcome:
             name.
         findings: Findings of the checks about these models.
         kept_name: Name of the kept model.
-        reason: Reason for the plant engineer.
-        records: The records.
-        rule_predictions: Out-of-fold predictions of the rule; None if nothing was held out.
+        reason: Reason for keeping it, for the plant engineer.
+        records: The plant's records.
+        rule_predictions: Predictions for each record by the model that the rule selects without
+            the record's fold; None if nothing was held out.
     """
 
     models: Mapping[str, FittedMethod]
@@ -58,7 +59,7 @@ class SelectionOutcome:
 
     @property
     def veto_finding(self) -> CheckFinding | None:
-        """Finding that the records are unlike the kind of plant that class names imply, if any."""
+        """Finding that the records are unlike the kind that class names imply; None: no such."""
         findings = (f for f in self.findings if f.code == checks.UNLIKE_CODE and not f.passed)
         return next(findings, None)
 
@@ -80,7 +81,7 @@ class SelectionOutcome:
     def out_of_fold(self, name: str) -> OutOfFoldPredictions | None:
         """Return a model's out-of-fold predictions; for the kept model, those of the rule.
 
-        None if nothing was held out, or labels of one class alone leave nothing to confuse.
+        None if nothing was held out, or if all labels are of one class.
         """
         if not self.records.has_several_classes:
             return None
@@ -235,8 +236,8 @@ def _choose_if_one_class(
 ) -> str:
     """Return the most promising model if all labels are of one class; empty if there is none.
 
-    The rule needs evidence that such labels cannot give: of the models that no check blocks, the
-    one with the largest gain is kept.
+    The decision rule needs evidence that such labels cannot give. Of the models that no check
+    blocks, the one with the largest gain in log loss is returned.
     """
     gains = {
         name: comparison.gain.log_loss
@@ -247,7 +248,7 @@ def _choose_if_one_class(
 
 
 class _DecisionRule:
-    """Application of the decision rule to one plant's models.
+    """Decision rule of ``gain`` and ``precedence``, applied to one plant's models.
 
     Args:
         models: All models by name.

@@ -1,8 +1,8 @@
 """Precedence of a network that was delivered for the declared machine, among a plant's models.
 
-The delivered network stays unless the labels of held-out units show that another model is better by
-more than the network's head start, which is smaller if the records contradict the data sheet. Each
-model has a score, and the one with the highest is kept::
+The delivered network is kept unless labels show out of fold that another model is better by more
+than the network's head start, which is smaller if the records contradict the data sheet. Each model
+has a score, and the model with the highest is kept::
 
     score = U * (gain in log loss + gain in accuracy) + w
 
@@ -27,10 +27,10 @@ from wg_client.methods.names import GENERATED_FINETUNED
 from wg_client.selection.gain import EstimatedGain
 
 HEAD_START = 2.0
-"""Score of a delivered network before any label: that of two units whose labels it makes e times
-likelier than local-only does."""
+"""Score of a delivered network before any label is counted: as much as two units add to a model's
+score if it makes their labels e times likelier than local-only does."""
 HEAD_START_LABELS = 10
-"""Labels of each class with which a network for a contradicted data sheet has no head start."""
+"""Labels per class from which a network has no head start if records contradict the data sheet."""
 
 
 def head_start(package: PreparedPackage, records: PlantRecords) -> float:

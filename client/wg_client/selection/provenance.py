@@ -1,4 +1,4 @@
-"""Provenance of the kept model, and the accuracy of the generated model as delivered."""
+"""Sentences of the report on the kept model's origin, and on the generated model's accuracy."""
 
 from collections.abc import Iterator
 

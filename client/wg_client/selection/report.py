@@ -35,7 +35,7 @@ from wg_core.site.home import ClientHome
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
-    """Declared class with its local records, the kept model's recall, and its other sites."""
+    """Row on a declared class: records here, the kept model's recall, number of other sites."""
 
     name: str
     record_count: int

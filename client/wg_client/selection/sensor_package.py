@@ -45,7 +45,11 @@ class SensorPackage:
     channels: tuple[str, ...]
 
     def quantity_index(self, target: str, quantity: str | None) -> int:
-        """Return the index of the quantity in a laboratory column, by option or column name.
+        """Return the index of the quantity that a laboratory column holds.
+
+        Args:
+            target: Name of the column, with the unit in brackets if it is stated.
+            quantity: Name of the quantity; None: the column has its name.
 
         Raises:
             UsageError: There is no quantity of this name, or the column has another unit.
@@ -109,7 +113,7 @@ def receive_package(
 def store_sensor_package(home: ClientHome, path: Path) -> SensorPackage:
     """Verify a package, keep it and its cosignature in the home, and read its soft sensor.
 
-    A package that was taken before can be taken again after it expired.
+    A package that the home already keeps is accepted again even after it has expired.
 
     Raises:
         ConfigError: The home declares no process unit, or one outside the simulated range.
@@ -131,11 +135,11 @@ def store_sensor_package(home: ClientHome, path: Path) -> SensorPackage:
 def select_sensor(home: ClientHome) -> SensorPackage:
     """Verify and read the soft sensor to use among those that the home keeps.
 
-    It is the newest that was made from a statistic of the plant, which was charged; without such a
-    package the newest that was made from the data sheet alone.
+    It is the newest that was made from a charged statistic of the plant; without such a package, it
+    is the newest that was made from the data sheet alone.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: The home keeps no soft sensor.
         WgError: As ``store_sensor_package``, if none can be read.
     """
     home.check_initialised()

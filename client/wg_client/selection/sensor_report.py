@@ -28,8 +28,8 @@ def render_sensor_report(
     """Render the report as HTML in the current language.
 
     Args:
-        column: Column of the values, and its unit; empty: unknown.
-        summary: Summary as sentences.
+        column: Name of the laboratory column, and its unit; empty unit: unknown.
+        summary: Summary of the result, as sentences.
         windows: Windows, with laboratory values where there are any.
         estimates: Estimates for these windows.
     """

@@ -1,8 +1,8 @@
 """Verdict of the report: the recommendation, and the figures that support it.
 
-A table derives it from three facts: the evidence behind the model's selection, the interval of the
-difference in accuracy on classes with records, and the evidence on the other classes. A class that
-no other site has released or labelled is never promised, whatever the model predicts.
+It is looked up by three facts: the evidence behind the model's selection, the interval of the
+difference in accuracy on classes with records, and the evidence on the other classes. The report
+promises no class that other sites or the operator have no records of, whatever the model predicts.
 """
 
 import math
@@ -23,18 +23,18 @@ from wg_common.language import Text, text
 class SelectionBasis(StrEnum):
     """Evidence behind the selection of the kept model."""
 
-    NOTHING_DELIVERED = "alone"  # Nothing was delivered
-    NONE_BETTER = "own"  # No delivered model was better
-    TOO_FEW_LABELS = "too few"  # Of the own model, whose labels are too few to evaluate it
-    LOCAL_OF_ONE_CLASS = "own class"  # Of the own model, all of whose labels are of one class
-    NO_LABELS = "unlabelled"
-    DELIVERED_OF_ONE_CLASS = "one class"
-    TOO_FEW_UNITS = "unjudged"  # Labels cover too few units
-    COMPARED = "compared"
+    NOTHING_DELIVERED = "alone"  # Local-only is kept: nothing was delivered
+    NONE_BETTER = "own"  # Local-only is kept: no delivered model was better
+    TOO_FEW_LABELS = "too few"  # Local-only is kept: too few labels to evaluate it
+    LOCAL_OF_ONE_CLASS = "own class"  # Local-only is kept: all labels are of one class
+    NO_LABELS = "unlabelled"  # A delivered model is kept: there are no labels
+    DELIVERED_OF_ONE_CLASS = "one class"  # A delivered model is kept: all labels are of one class
+    TOO_FEW_UNITS = "unjudged"  # A delivered model is kept: labels are of too few units
+    COMPARED = "compared"  # A delivered model is kept: it was better than local-only
 
 
 class AccuracyChange(StrEnum):
-    """Accuracy on classes with records, the kept model against local-only."""
+    """Change in accuracy on classes with records, from local-only to the kept model."""
 
     HIGHER = "more"
     NOT_SHOWN = "not shown"
@@ -179,7 +179,7 @@ _COMPARED: Mapping[tuple[AccuracyChange, UnseenClassClaims], ReportVerdict] = {
 def report_verdict(
     basis: SelectionBasis, change: AccuracyChange, unseen_claims: UnseenClassClaims
 ) -> ReportVerdict:
-    """Return the report's recommendation from evidence, accuracy change and unseen classes."""
+    """Return the report's recommendation for the given evidence."""
     return _UNCOMPARED[basis] if basis in _UNCOMPARED else _COMPARED[change, unseen_claims]
 
 
@@ -188,11 +188,11 @@ class UnseenClasses:
     """Declared classes without a local record.
 
     Attributes:
-        supported: Classes that enough other sites support, or the operator has records of.
-        few_sites: Classes that other sites released, but too few support.
+        supported: Classes that enough other sites support, or that the operator has records of.
+        few_sites: Classes that other sites released, but that too few sites support.
         unsupported: All other classes.
-        recall: Recall on a further class: lower end, estimate and upper end of a 95 % interval over
-            classes left out; None: too few were left out.
+        recall: Recall on a class without records, estimated from classes left out in trials: lower
+            end of the 95 % interval, estimate and upper end; None: too few were left out.
     """
 
     supported: tuple[str, ...] = ()
@@ -253,7 +253,7 @@ def describe_unseen_classes(outcome: SelectionOutcome, labels: Sequence[str]) ->
 
 
 def selection_basis(outcome: SelectionOutcome) -> SelectionBasis:
-    """Return the evidence behind the selection."""
+    """Return the kind of evidence by which the kept model was selected."""
     if not outcome.keeps_delivered:
         if outcome.models[LOCAL_ONLY].fitted.out_of_fold is None:
             return SelectionBasis.TOO_FEW_LABELS

@@ -1,4 +1,4 @@
-"""WG-F02: the accuracy may be no better than that of always predicting the commonest class."""
+"""Check WG-F02: the accuracy may be no better than always predicting the commonest class."""
 
 import numpy as np
 from scipy.special import betaincinv

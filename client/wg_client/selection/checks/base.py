@@ -26,8 +26,8 @@ class ModelComparison:
         prior: Score before any label, if the package has a network for the declared machine
             (``selection.precedence``); otherwise None.
         gain: Estimated gain over local-only; ``gain.UNKNOWN_GAIN`` without evaluated records.
-        records: The records.
-        package: The package.
+        records: The plant's records.
+        package: The package that the model was made with.
         policy: The plant's acceptance policy.
         labels: Names of the classes; empty if there are no names.
     """
@@ -47,9 +47,9 @@ class ModelComparison:
         """Number of standard errors by which the gain must be above zero.
 
         It is 0 for models made for this kind of plant from the operator's records, and for models
-        fine-tuned from a network for the declared machine. It is half the policy's number, but at
-        least one, if some classes, but not all but one, have no record: local-only never predicts
-        these.
+        fine-tuned from a network for the declared machine. If several classes have records and
+        others, which local-only then never predicts, have none, it is half the policy's number, but
+        at least one, or the policy's number if that is below one.
         """
         if self.model.made_for_kind:
             return 0.0
@@ -64,7 +64,7 @@ class ModelComparison:
 
     @property
     def has_single_class(self) -> bool:
-        """True if all labels are of one class, so that they cannot compare models."""
+        """True if a delivered model may be kept although all labels are of one class."""
         return (
             self.records.has_single_class
             and self.package.is_known_elsewhere
@@ -73,7 +73,7 @@ class ModelComparison:
 
     @property
     def least_recall(self) -> float:
-        """Lowest acceptable recall of a class: that of guessing."""
+        """Lowest acceptable recall of a class: 1 / K, that of guessing."""
         return 1 / self.records.class_count
 
     def quoted_label(self, index: int) -> str:

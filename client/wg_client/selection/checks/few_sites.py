@@ -1,9 +1,9 @@
-"""WG-F13: few sites agree on classes that the plant has no record of.
+"""Check WG-F13: few sites agree on classes that the plant has no record of.
 
 A plant's labels cannot contradict other sites on a class that it has never seen, so the site that
-releases most of it decides what its name means. At least three sites must support such a class:
-the server compares each site's statistics with the others' (``behind`` in a package), and counts
-the sites that mean the same class by the name. The plant relies on the server for this count.
+releases most records of it decides what its name means. At least three sites must support such a
+class: the server compares each site's statistics with the others' and counts the sites that mean
+the same class by the name (``Posterior.sites``). The plant relies on the server for this count.
 """
 
 import numpy as np

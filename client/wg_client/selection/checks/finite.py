@@ -1,4 +1,4 @@
-"""WG-F08: a weight is not finite, or logits are too large for the arithmetic of exports."""
+"""Check WG-F08: a weight is not finite, or logits are too large for the arithmetic of exports."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""WG-F01: the model was not shown to be better than local-only on the plant's own records.
+"""Check WG-F01: the model was not shown to be better than local-only on the plant's own records.
 
 A model made for the declared machine fails only if labels show it to be worse.
 """
@@ -13,10 +13,10 @@ CODE = "WG-F01"
 
 
 def check(comparison: ModelComparison) -> CheckFinding | None:
-    """Pass if the gain in log loss is more than the policy's standard errors above zero.
+    """Pass if the gain in log loss exceeds a required number of its standard errors.
 
-    With records of one class, a model also passes if most of these records are recognised, by the
-    delivered model too: local-only predicts no other class, and nothing else can be checked.
+    With records of one class only, a model also passes if it recognises enough of them before and
+    after fine-tuning: local-only predicts no other class, and nothing else can be checked.
     """
     if comparison.local is None:
         return None
@@ -54,7 +54,7 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
 
 
 def _machine_network_finding(comparison: ModelComparison, prior: float) -> CheckFinding:
-    """Return the finding for a network for this machine, which fails only if labels refute it."""
+    """Return the finding on a network for this machine, which fails only if labels refute it."""
     gain, units = comparison.gain, comparison.judged_units
     return CheckFinding(
         model=comparison.name,
@@ -88,14 +88,14 @@ def _machine_network_finding(comparison: ModelComparison, prior: float) -> Check
 
 
 def _missing_accuracy_words(gain: EstimatedGain, margin: float) -> str:
-    """Return words on the accuracy that the model lacks; empty if the accuracy is sufficient."""
+    """Return words on the accuracy that the model must reach; empty if it does."""
     if gain.has_enough_accuracy(margin):
         return ""
     return text(", and it must be higher") if margin > 0 else text(", and it must not be lower")
 
 
 def _one_class_finding(comparison: ModelComparison) -> CheckFinding:
-    """Return the finding if all labels are of one class: the model must recognise it."""
+    """Return the finding on a model that labels of one class check: it must recognise them."""
     judged_labels, fitted_model = comparison.records.evaluated_labels, comparison.model.fitted
     recalls = fitted_model.leave_class_out.recalls
     learnt = float(fitted_model.correct_share.mean())

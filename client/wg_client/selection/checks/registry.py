@@ -18,7 +18,7 @@ from wg_client.selection.checks import (
 from wg_client.selection.checks.base import AcceptanceCheck, ModelComparison
 
 GAIN_CODE = gain.CODE
-"""Code of the check that gives the reason for keeping a model."""
+"""Code of the check of the gain, whose finding is the reason for keeping a model."""
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ CHECKS: tuple[AcceptanceCheck, ...] = (
     sheet.check,
 )
 UNLIKE_CODE = unlike.CODE
-"""Code of the check that rejects a kind of plant."""
+"""Code of the check that rejects a model made for another kind of plant."""
 SHEET_CODE = sheet.CODE
 """Code of the check that doubts a data sheet."""
 

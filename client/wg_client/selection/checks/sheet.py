@@ -1,4 +1,4 @@
-"""WG-F14: the plant's records contradict its data sheet (``methods.sheet_fit``)."""
+"""Check WG-F14: the plant's records contradict its data sheet (``methods.sheet_fit``)."""
 
 from wg_client.methods.base import REAL_SHEET_RATE, SHEET_LIMIT, SHEET_RATE
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED

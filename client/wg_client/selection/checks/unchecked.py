@@ -1,4 +1,4 @@
-"""WG-F11: too few labels for a check: none, of one class only, or of fewer than three units."""
+"""Check WG-F11: labels cannot check a model: none, one class only, or fewer than three units."""
 
 from wg_client.fitting.folds import LEAST_UNITS
 from wg_client.models.manifest import CheckFinding

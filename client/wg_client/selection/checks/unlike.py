@@ -1,7 +1,7 @@
-"""WG-F12: the plant's records are unlike those of the kind that its class names imply.
+"""Check WG-F12: the plant's records are unlike those of the kind that its class names imply.
 
-Names prove nothing: other things may have the same names. The operator's records of the kind, seen
-through simulated cameras or sensors, show the variation to expect
+Class names prove nothing: other things may have the same names. The operator's records of the kind,
+seen through simulated cameras or sensors, show how much plants of the kind may differ
 (``wg_common.inference.likeness``).
 """
 

@@ -1,4 +1,4 @@
-"""WG-F03: a class is recognised less often than by guessing, whatever the accuracy."""
+"""Check WG-F03: a class is recognised less often than by guessing, whatever the accuracy."""
 
 import numpy as np
 
