@@ -85,12 +85,12 @@ class PlantRecords:
 
     @cached_property
     def evaluated_groups(self) -> Ints:
-        """Index of each evaluated record's unit, ``[m]``; without units, records are units."""
+        """Index of each evaluated record's unit, ``[m]``; without units, a record is a unit."""
         return np.unique(self.groups[self.folds.evaluated_rows], return_inverse=True)[1]
 
     @cached_property
     def groups(self) -> Ints:
-        """Index of each labelled record's unit, ``[n]``; without units, records are units."""
+        """Index of each labelled record's unit, ``[n]``; without units, a record is a unit."""
         return np.arange(len(self.labels)) if self._all_groups is None else self._all_groups
 
     @cached_property
@@ -300,11 +300,11 @@ class Method(Protocol):
 
     @property
     def name(self) -> str:
-        """Name in manifests and commands; see ``names``."""
+        """Name of the method in manifests and commands, one of ``methods.names``."""
 
     @property
     def title(self) -> str:
-        """Title in reports."""
+        """Title of the method in reports."""
 
     @property
     def is_reference(self) -> bool:

@@ -114,7 +114,7 @@ def mutual_information(candidate: DeliveredCandidate) -> float:
 def _average_network_heads(
     networks: Sequence[DeliveredCandidate], members: Sequence[int]
 ) -> LinearHead:
-    """Average the logits of some networks, as one head on the features of all of them."""
+    """Return a head on the features of all networks whose logits are the average of some."""
     classes, width = networks[0].head.weight.shape
     weight: NDArray[np.float64] = np.zeros((classes, len(networks), width))
     for number in members:

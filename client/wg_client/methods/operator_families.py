@@ -35,7 +35,7 @@ CLASSES_LIMIT = 4096
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DeliveredFamily:
-    """A delivered family of R classes, at least the plant's K, with the plant's records.
+    """A delivered family of R classes (R is at least the plant's K), with the plant's features.
 
     Attributes:
         name: Name of the candidate.

@@ -89,7 +89,7 @@ class ThresholdCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AcceptanceScores:
-    """Results of one model on the a records of the acceptance set, before a threshold is applied.
+    """Scores of one model on the acceptance set, from which errors at any threshold are counted.
 
     Attributes:
         defect_probabilities: Probability of a defect, ``[a]``.
@@ -106,7 +106,7 @@ class AcceptanceScores:
     pass_mask: NDArray[np.bool_]
 
     def counts_at(self, threshold: float) -> ThresholdCounts:
-        """Count verdicts and errors at a threshold."""
+        """Count errors, and verdicts ``look``, with records rejected from a defect probability."""
         accepts = rejects = None
         reject = ~self.new_mask & (self.defect_probabilities >= threshold)
         passes = ~self.new_mask & ~reject & self.pass_mask
@@ -124,7 +124,7 @@ class AcceptanceScores:
         )
 
     def threshold_curve(self, points: int) -> list[ThresholdCounts]:
-        """Count verdicts and errors at evenly spaced thresholds between 0 and 1."""
+        """Count errors as ``counts_at`` at evenly spaced thresholds from 0 to 1."""
         return [self.counts_at(threshold) for threshold in np.linspace(0, 1, points).tolist()]
 
 
@@ -202,7 +202,7 @@ def evaluate_package(
 
 
 def model_threshold(home: ClientHome, manifest: ModelsManifest, model: str) -> float:
-    """Return the probability of a defect from which a model rejects: set while in use, else 0.5."""
+    """Return the defect threshold that was set for a model while it was in use, otherwise 0.5."""
     choice = ModelReference(package_id=manifest.package_id, model=manifest.find_entry(model).name)
     return adoption.read_history(home).threshold_of(choice)
 

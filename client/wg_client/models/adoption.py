@@ -99,7 +99,7 @@ class AdoptionHistory:
         return "in use" if self.latest_change.shadow is None else "shadow"
 
     def threshold_of(self, model: ModelReference | None) -> float:
-        """Return the threshold that a model had when it was last in use; 0.5 before that."""
+        """Return the threshold that a model had when it was last in use, 0.5 if it never was."""
         thresholds = [change.threshold for change in self.changes if change.in_use == model]
         return thresholds[-1] if thresholds else INITIAL_THRESHOLD
 

@@ -194,7 +194,7 @@ def _encode_file(
     metadata: dict[str, str],
     judged_model: ModelWithVerdicts | None = None,
 ) -> bytes:
-    """Return the bytes of a model's file; ``metadata`` gets the shapes of the inputs."""
+    """Return the bytes of a model's file; the shapes of its inputs are added to ``metadata``."""
     kind, trunk = (
         find_modality(find_architecture(metadata["architecture"]).modality),
         model.encoder.trunk,
@@ -295,7 +295,7 @@ class NoveltyScores(nn.Module):
         return scores
 
     def _distance(self, part: torch.Tensor, bank: torch.Tensor) -> torch.Tensor:
-        """Return the distances ``[n]`` in one block of features to the nearest records."""
+        """Return the distances ``[n]`` to the nearest records of the bank, in one block."""
         size, width = part.shape[1], bank.shape[1]
         if size > width:
             part = torch.nn.functional.pad(

@@ -100,7 +100,7 @@ class ModelsManifest:
         gain: Estimated gain of the kept model over local-only; 0 for local-only itself.
         models: The models.
         candidates: Names of the delivered candidates.
-        findings: Findings of the acceptance checks about each model except the references.
+        findings: Findings of the acceptance checks about each model except local-only.
         sure: Lowest probability of a sure call, by model with an out-of-fold evaluation; above 1 if
             no call can be sure.
         judged_labels: Number of labelled records on which calls were evaluated out of fold; 0:

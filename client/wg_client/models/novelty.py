@@ -190,7 +190,7 @@ def fit_novelty_test(
 def most_unlike_rows(
     features: NDArray[np.floating], layout: FeatureLayout | None, units: Sequence[str] | None
 ) -> list[int]:
-    """Return the rows of the plant's records, ordered from the most to the least unusual."""
+    """Return rows of a sample of the plant's records, from the most to the least unusual."""
     rows = _sample_rows(len(features))
     scores = _calibration_scores(
         _unfitted_test(features, layout), features[rows], _unit_groups(units, rows)
@@ -220,7 +220,7 @@ def _fold_columns(x: Floats32, size: int) -> Floats32:
 
 
 def _unfitted_test(features: NDArray[np.floating], layout: FeatureLayout | None) -> NoveltyTest:
-    """Return a novelty test with its map of features to coordinates, but no records yet."""
+    """Return a novelty test that maps features to coordinates, but has no records yet."""
     none = np.zeros(0, np.float32)
     blocks, mean, scale = np.zeros(1, np.float32), none, none
     if layout is not None:
@@ -258,7 +258,7 @@ def _calibration_scores(
 def _distance_scores(
     x: Floats32, bank: Floats32, sizes: Sequence[int], left_out: NDArray[np.bool_] | None = None
 ) -> Floats32:
-    """Return the geometric means ``[n]`` over blocks of distances to the nearest records.
+    """Return novelty scores ``[n]``: geometric means over blocks of distances to nearest records.
 
     Args:
         x: Coordinates of the records, ``[n, c]``.
@@ -292,7 +292,7 @@ def _squared_distances(x: Floats32, bank: Floats32) -> Floats32:
 
 
 def _mean_nearest_distances(squares: Floats32) -> Floats32:
-    """Return the root mean of the two smallest values of each row."""
+    """Return the root of the mean of the two smallest squared distances in each row, ``[n]``."""
     near = min(2, squares.shape[1])
     smallest = np.partition(squares, near - 1, axis=1)[:, :near]
     return np.asarray(np.sqrt(smallest.mean(axis=1)), dtype=np.float32)

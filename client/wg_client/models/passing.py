@@ -116,7 +116,7 @@ def defect_log_odds(logits: Floats, good_mask: NDArray[np.bool_]) -> Floats:
 def out_of_fold_tensors(
     logits: dict[str, Floats | None], records: PlantRecords
 ) -> dict[str, NDArray[np.float32]]:
-    """Return tensors to be stored: the models' out-of-fold logits, from which pass rules are made.
+    """Return the models' out-of-fold logits as tensors to store, from which pass rules are made.
 
     Args:
         logits: Logits by model, ``[repeats, m, K]``; the first repeat is stored. None: the model

@@ -37,7 +37,7 @@ _FOREIGN_SITES = ("cross-site", "same-site")
 
 
 class _Connection(H11Protocol):
-    """HTTP connection that is dropped unless its one request arrives in time."""
+    """HTTP connection for one request, which is dropped unless the request arrives in time."""
 
     _deadline: asyncio.TimerHandle
 

@@ -35,7 +35,7 @@ from wg_common.streams import Stream
 
 OUTPUTS = ("value", "lower", "upper", "unlike")
 _LEAST_RECORDS = 10
-"""Smallest sample in which drift is tested."""
+"""Smallest number of records in each sample for which drift is tested."""
 _DRIFT_LEVEL = 0.01
 """Significance level of a feature's drift."""
 
@@ -147,8 +147,8 @@ def adapt_delivered_sensor(
     """Evaluate a delivered soft sensor on a plant's values, and average it with the plant's models.
 
     Args:
-        scale: Scale of its quantity.
-        windows: Windows with positive laboratory values.
+        scale: Scale of the estimated quantity.
+        windows: Windows with positive laboratory values; NaN: no value.
         inputs: Standardised readings ``[n, R]`` and delivered scores ``[n]`` of the windows.
         record_readings: Standardised readings of the plant's records, ``[k, R]``.
         half_width: Half of the width of an interval of scores, used without enough values.

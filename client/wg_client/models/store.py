@@ -139,7 +139,7 @@ def load_tensors(
 def load_part(
     home: ClientHome, manifest: ModelsManifest, name: str
 ) -> dict[str, NDArray[np.float32]] | None:
-    """Load a file stored beside a package's models; None if the package has none.
+    """Load the tensors of a file stored beside a package's models; None if there is no such file.
 
     Args:
         name: ``NOVELTY_NAME``, ``OUT_OF_FOLD_NAME``, ``NETWORK_NAME`` or ``PLANT_TRUNK_NAME``.

@@ -131,7 +131,7 @@ def collect_status(home: ClientHome, current_time: float | None = None) -> Plant
 
 
 class _StatusCollector:
-    """Collector of a plant's status and of problems that need attention."""
+    """Collector of a plant's status, and of problems that need attention, from its home."""
 
     def __init__(self, home: ClientHome, config: ClientConfig, current_time: float) -> None:
         self._home = home

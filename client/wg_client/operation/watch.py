@@ -62,7 +62,6 @@ def test_batch(
 
     Args:
         left_out: Records of the batch that could not be read.
-        parts: Data sets that make up the batch.
         progress: Receives the number of records read.
 
     Raises:

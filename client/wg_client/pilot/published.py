@@ -136,7 +136,7 @@ class ExpectedGain:
 
 
 class JoiningAdvice(StrEnum):
-    """Advice to a plant, based on other plants' gains."""
+    """Advice to a plant on joining a server, based on published gains of other plants."""
 
     JOIN = "join"
     WAIT = "wait"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def gain_sentence(simulation: Simulation) -> Text:
-    """Describe the expected gain, and the assumption on other plants."""
+    """Describe the expected gain, and the assumed number of other plants."""
     expectation = simulation.expected
     if not simulation.sites:
         return text("expected gain in accuracy: none, because no other plant has your classes")
@@ -85,7 +85,7 @@ def offer_sentences(simulation: Simulation) -> Iterator[Text]:
 
 
 def verdict_sentence(simulation: Simulation) -> Text:
-    """Return the verdict and its reason."""
+    """Return the verdict of the simulation and its reason, as a sentence."""
     trial = simulation.offer
     match simulation.verdict:
         case PilotVerdict.FREE_WEIGHTS:

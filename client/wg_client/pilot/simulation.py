@@ -53,10 +53,10 @@ _PROBLEMS_NAMED = 3  # Most files listed in the error that no record can be used
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSummary:
-    """Summary of the data. Private; printed at the plant only.
+    """Summary of the plant's data set. Private; printed at the plant only.
 
     Attributes:
-        path: Folder or file.
+        path: Path of the folder or file.
         modality: Modality of the records.
         records: Number of usable records.
         labelled: Number of usable records with a label.
@@ -79,7 +79,7 @@ class DataSummary:
 
     @property
     def unseen(self) -> tuple[str, ...]:
-        """Declared classes of which the plant has no record."""
+        """Labels of the declared classes that the plant has no record of."""
         return tuple(name for name, count in self.per_label.items() if not count)
 
     @property

@@ -272,7 +272,7 @@ class CanaryPlant:
         self._witness.time = self._time
 
     def replace_ledger(self) -> None:
-        """Replace the plant's ledger and key by ``reenrolment.replace_compromised_ledger``."""
+        """Replace ledger and key as ``reenrolment.replace_compromised_ledger`` does."""
         predecessor = recovery.read_predecessor(self._home.ledger, "canary audit")
         for path in (*self._home.root.glob("ledger.sqlite*"), self._home.ledger_key):
             path.unlink()

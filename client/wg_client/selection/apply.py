@@ -44,7 +44,7 @@ class AppliedModel:
     """Result of applying a weights package.
 
     Attributes:
-        manifest: Provenance, findings and the kept model.
+        manifest: Manifest of the models: provenance, findings and the kept model.
         outcome: Result of the selection, for the report; None: the package had been applied before.
         advice: Sentences for the owner: recommendation, its reason, and the decision on the model
             in use unless this is the first; empty if no report was written.
@@ -270,7 +270,7 @@ def _add_out_of_fold_logits(
 def _add_novelty_test(
     plant: PackageRecipient, manifest: ModelsManifest, files: ModelFiles
 ) -> ModelsManifest:
-    """Add the novelty test's tensors to the stored files."""
+    """Fit a novelty test on the plant's records, and add its tensors to the stored files."""
     measure = novelty.fit_novelty_test(
         plant.features.local_features, plant.layout, plant.data.units
     )

@@ -153,7 +153,7 @@ def _accuracy_change(figures: DetectionRates) -> AccuracyChange:
 
 
 def nonblocking_failures(outcome: SelectionOutcome) -> list[CheckFinding]:
-    """List the checks that the kept model failed, none of which prevented its being kept."""
+    """List the failed checks of the kept model, which did not prevent its selection."""
     return [f for f in outcome.findings if f.model == outcome.kept_name and not f.passed]
 
 

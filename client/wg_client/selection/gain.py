@@ -188,7 +188,7 @@ def estimate_model_accuracy(
     out_of_fold: OutOfFoldPredictions | None = None,
     new_count: int = NEW_RECORDS,
 ) -> EstimatedAccuracy:
-    """Estimate the accuracy of a model from its out-of-fold evaluation.
+    """Estimate the accuracy of a model on new records from its out-of-fold predictions.
 
     Args:
         records: The plant's records.

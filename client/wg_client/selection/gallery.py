@@ -60,7 +60,7 @@ class RecordPicture:
 
 
 def draw_misclassified_records(plant: PlantData, outcome: SelectionOutcome) -> list[RecordPicture]:
-    """Draw the records that the kept model labels wrongly, the surest first."""
+    """Draw the records that the kept model labels wrongly out of fold, largest log loss first."""
     out_of_fold = outcome.out_of_fold(outcome.kept_name)
     if out_of_fold is None:
         return []
@@ -146,7 +146,7 @@ def _thumbnail(record: Record) -> str:
 
 
 def _add_curves(picture: RecordPicture, record: Record, neighbours: list[Record]) -> RecordPicture:
-    """Return a picture completed by drawings of the window's most unusual channel."""
+    """Return a picture with curves added of the channel that is least like the neighbours'."""
     spectrum = _log_spectrum(record)
     usual_spectra = [
         _log_spectrum(neighbour) for neighbour in neighbours if neighbour.shape == record.shape

@@ -39,8 +39,7 @@ class SelectionOutcome:
     Attributes:
         models: Models by name, in the order of the methods; without labelled records local-only is
             missing.
-        comparisons: Comparison with local-only of each evaluated model except the references, by
-            name.
+        comparisons: Comparison of each other evaluated model with local-only, by name.
         findings: Findings of the checks about these models.
         kept_name: Name of the kept model.
         reason: Reason for keeping it, for the plant engineer.
@@ -164,7 +163,7 @@ def _compare_models(
     policy: AcceptanceConfig,
     labels: Sequence[str],
 ) -> dict[str, ModelComparison]:
-    """Compare each model except the references with local-only, if there are labels.
+    """Compare each other model with local-only, if there are labels.
 
     If the package says nothing of the classes, no model is compared. A network for a declared
     machine has a comparison even if labels cannot evaluate it.
@@ -221,7 +220,7 @@ def _estimate_gain(
 
 
 def _local_class_loss(logits: Floats, labels: Ints, records: PlantRecords) -> Floats:
-    """Return the log loss on each record among classes with records, ``[m]``.
+    """Return log losses ``[m]`` of records, with probabilities over classes with records only.
 
     The loss on other classes, of which local-only knows nothing, is in ``gain``.
     """
@@ -303,7 +302,7 @@ class _DecisionRule:
         )
 
     def _choose(self, predictions: Mapping[str, OutOfFoldPredictions], groups: Ints) -> str:
-        """Return the name of the model that the decision rule selects on some evaluated records.
+        """Return the name of the model that the rule selects by predictions of some records.
 
         Among models of the plant's own kind the fine-tuned one replaces the others if it may be
         kept. Its own cross-validation has already selected how much of the delivered model to use;

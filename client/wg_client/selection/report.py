@@ -84,7 +84,7 @@ def page_context(
     outcome: SelectionOutcome,
     home_state: HomeState,
 ) -> dict[str, Any]:
-    """Return the template's data for the report; sentences are ``language.Text``."""
+    """Return the values that the report's template needs; sentences are ``language.Text``."""
     labelled = len(outcome.records.labels)
     out_of_fold = outcome.out_of_fold(outcome.kept_name)
     names = plant.data.label_names

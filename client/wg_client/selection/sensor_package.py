@@ -98,7 +98,7 @@ class SensorPackage:
 def receive_package(
     home: ClientHome, path: Path, *, progress: Progress | None = None
 ) -> AppliedModel | SensorPackage:
-    """Take a package that the server made: keep its soft sensor, or apply it.
+    """Take a package from the server: keep it if it holds a soft sensor, otherwise apply it.
 
     Raises:
         WgError: As for ``store_sensor_package`` and ``delivery.apply_and_adopt``.

@@ -272,7 +272,7 @@ def selection_basis(outcome: SelectionOutcome) -> SelectionBasis:
 
 
 def classify_change(low: float, high: float) -> AccuracyChange:
-    """Classify a difference in accuracy by its interval."""
+    """Classify a difference in accuracy by both ends of its interval."""
     return (
         AccuracyChange.HIGHER
         if low > 0

@@ -95,7 +95,7 @@ def _missing_accuracy_words(gain: EstimatedGain, margin: float) -> str:
 
 
 def _one_class_finding(comparison: ModelComparison) -> CheckFinding:
-    """Return the finding on a model that labels of one class check: it must recognise them."""
+    """Return the finding if all labels are of one class: the model must recognise its records."""
     judged_labels, fitted_model = comparison.records.evaluated_labels, comparison.model.fitted
     recalls = fitted_model.leave_class_out.recalls
     learnt = float(fitted_model.correct_share.mean())

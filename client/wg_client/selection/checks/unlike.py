@@ -14,10 +14,10 @@ CODE = "WG-F12"
 
 
 def check(comparison: ModelComparison) -> CheckFinding | None:
-    """Compare the plant's records with those of the kind of plant that the model was made for.
+    """Fail if the plant's records are unlike those of the kind of plant the model was made for.
 
     Returns:
-        The finding, failed if they are unlike; None if the model was made for no kind.
+        The finding; None if the model was made for no kind of plant, or for a declared machine.
     """
     if not comparison.model.made_for_kind or comparison.package.made_for_machine:
         return None
