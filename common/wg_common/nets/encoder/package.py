@@ -7,11 +7,12 @@ and the hashes of the trunks, the bytes of trunks that come from files, and read
 The package comes from a server, and the encoder reads every record of a plant. If a record could
 cause an overflow, the failure would reveal the record. *Guarantee.* If ``check_overflow`` accepts
 an encoder, no feature of any valid record that it projects, and no intermediate value, is infinite
-or NaN. The argument: raw features have bounds that hold for every record (``EncoderTrunk.feature_bounds``).
-A feature is a sum of terms ``(raw_j - mean_j) p_jk``. This sum and each partial sum is at most
-``F_k = sum_j (bound_j + |mean_j|) |p_jk|`` in any order, up to a rounding factor of at most
-``(1 + 2^-24)^(2 width)``. With ``F_k`` at most 1e12 and at most 5,000 columns, the sum of squares
-in the clip is below 1e28, and float32 reaches 3e38. The clip divides by at least its radius.
+or NaN. The argument: raw features have bounds that hold for every record
+(``EncoderTrunk.feature_bounds``). A feature is a sum of terms ``(raw_j - mean_j) p_jk``. This sum
+and each partial sum is at most ``F_k = sum_j (bound_j + |mean_j|) |p_jk|`` in any order, up to a
+rounding factor of at most ``(1 + 2^-24)^(2 width)``. With ``F_k`` at most 1e12 and at most 5,000
+columns, the sum of squares in the clip is below 1e28, and float32 reaches 3e38. The clip divides by
+at least its radius.
 """
 
 import json
