@@ -83,7 +83,7 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteRecord:
-    """Record of one site for auditors: all of its logs that the server saw.
+    """Part of a server's record about one site: all of its logs that the server has seen.
 
     Attributes:
         site: Name of the site.
@@ -108,7 +108,7 @@ class SiteRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerRecord:
-    """Server's complete record for auditors.
+    """Record that a server exports for auditors: its sites, their logs, and changes of its keys.
 
     Attributes:
         server: Name of the server.

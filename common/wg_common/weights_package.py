@@ -75,7 +75,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorCondition:
-    """Condition of generated networks: the plant's data sheet and statistic.
+    """Data sheet and statistic of the plant on which generated networks are conditioned.
 
     Attributes:
         generator: SHA-256 of the generator of the networks, hex; empty if there are no networks.

@@ -66,7 +66,7 @@ def parse_exact_decimal(text: str, *, subject: str = "number") -> Decimal:
 def check_decimal_range(
     value: Decimal | int, low: str, high: str, *, subject: str = "number"
 ) -> Decimal:
-    """Return a number in canonical spelling after checking that it lies from ``low`` to ``high``.
+    """Check that a number lies from ``low`` to ``high``; return it in canonical spelling.
 
     Raises:
         DecodeError: The number is out of range, not finite, or has more digits than a 64-bit float.

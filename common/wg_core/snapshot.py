@@ -78,7 +78,7 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineStatistics:
-    """Machine statistics of a snapshot.
+    """Facts about a snapshot's machine statistics, whose numbers are in ``machine.bin``.
 
     Attributes:
         data_sheet: Data sheet of the machine at which the records were read.
@@ -181,7 +181,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FrozenRecords:
-    """Columns of facts about the n records of a snapshot.
+    """Arrays with one row for each of the n records of a snapshot.
 
     Attributes:
         labels: int64 ``[n]``, -1 = unlabelled.
@@ -200,7 +200,7 @@ class FrozenRecords:
     stamps: NDArray[np.int64]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the columns about records by name, as stored in ``records.npz``."""
+        """Return these arrays by name, as stored in ``records.npz``."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
@@ -218,7 +218,7 @@ class Snapshot:
 
     @property
     def machine(self) -> MachineStatistics:
-        """Facts about the snapshot's machine statistics.
+        """Description of the snapshot's machine statistics.
 
         Raises:
             NoMachineStatistics: The snapshot has no machine statistics.
@@ -436,7 +436,7 @@ def all_snapshots(home: ClientHome) -> list[Snapshot]:
 
 
 def commitment(secret: bytes, salt: bytes, records: Sequence[bytes]) -> str:
-    """Return the commitment (hex) to a set of record digests (``record_digest``), in any order."""
+    """Return the commitment, hex, to record digests, which does not depend on their order."""
     return commit(secret, [salt, *sorted(records)])
 
 

@@ -80,7 +80,7 @@ class BackupDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupFile:
-    """A file in a backup: its path below the home, with ``/``, and its size."""
+    """File in a backup: path below the home, with ``/`` as separator, and size in bytes."""
 
     path: str
     size: int
@@ -118,7 +118,7 @@ class DecryptionKey:
 
 
 BackupSource = tuple[str, Path]
-"""File to back up: its path below the home, with ``/``, and its present location."""
+"""File to back up: path below the home, with ``/`` as separator, and present location."""
 
 
 def write_backup(

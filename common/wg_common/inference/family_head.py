@@ -53,7 +53,7 @@ class FeatureLayout:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FamilyHead:
-    """Head that the operator fitted for a family: K classes, B local features.
+    """Linear classifier that the operator fitted for a family: K classes, B local features.
 
     Attributes:
         reference: Mean, and logarithm of the spread, of a feature at a typical site, ``[2, B]``.

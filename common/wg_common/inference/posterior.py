@@ -127,7 +127,7 @@ class Posterior:
 
     @property
     def is_informative(self) -> bool:
-        """True if the posterior informs about any class, by other sites or class names."""
+        """True if other sites' releases or class names say anything about a class's mean."""
         return bool(self.weighted[:, 1:].any())
 
     @property

@@ -30,7 +30,7 @@ _TOLERANCE = 0.004  # Relative uncertainty of a line's frequency, since motors r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineKind:
-    """Kind of machine with f declared figures.
+    """Kind of rotating machine, whose data sheet declares f figures.
 
     Attributes:
         name: Field of the data sheet that declares such a machine.

@@ -85,7 +85,7 @@ class FigureLimit(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessUnit:
-    """Kind of process unit with f declared figures.
+    """Kind of process unit, whose data sheet declares f figures.
 
     Attributes:
         name: Field of the data sheet that declares such a unit.

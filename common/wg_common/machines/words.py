@@ -139,7 +139,7 @@ def find_condition(kind: MachineKind, label: str) -> int:
 
 
 def find_conditions(kind: MachineKind, labels: Iterable[str]) -> tuple[int | None, ...]:
-    """Return each class name's index of a machine condition; None for one not recognised."""
+    """Return the condition index of each class name; None for a name that is not recognised."""
 
     def condition_or_none(label: str) -> int | None:
         try:

@@ -140,7 +140,7 @@ def read_cell_table(
 
 
 def _cell_of(row: dict[str, str] | str, column: str) -> str:
-    """Return a cell of a table's row; empty if the row lacks it or cannot be used."""
+    """Return the text of a row's cell; empty if the row has no such cell or cannot be used."""
     if isinstance(row, str):
         return ""
     if column in row:

@@ -23,7 +23,7 @@ _WITNESS_STATUSES = (HTTPStatus.OK, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABL
 
 
 class ServerLink:
-    """A connection to the server's fleet listener as one enrolled site."""
+    """HTTPS connection of an enrolled site to the port at which its server serves plants."""
 
     def __init__(self, base_url: str, context: ssl.SSLContext) -> None:
         self._client = transport.open_client(

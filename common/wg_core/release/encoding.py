@@ -44,7 +44,7 @@ class RecordEncoder(Protocol):
 
     @property
     def local_dimension(self) -> int:
-        """Number of features that stay at the plant, including the released ones."""
+        """Number of local features: all features of a record, the released ones first."""
 
     @property
     def scaled_dimension(self) -> int:
@@ -63,7 +63,7 @@ class RecordEncoder(Protocol):
     def machine_features(
         self, records: Sequence[Any], data_sheet: DataSheet, /
     ) -> NDArray[np.float32]:
-        """Return the machine features ``[n, 32]`` of records at a stated machine, record by record.
+        """Return the machine features ``[n, 32]`` of records of a stated machine, one by one.
 
         An unreadable record gives zeros. A call without records only checks the machine.
 

@@ -40,7 +40,7 @@ PURPOSE = "exported model"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadOrder(ReleaseOrder):
-    """Order for one private head, by a command of the plant.
+    """Order for one privately trained head, given by a command of the plant.
 
     Attributes:
         approver: Name of the approving person, if ``privacy.approve`` is ``human``.

@@ -17,7 +17,7 @@ _BYTES_LIMIT = 1 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityReport:
-    """Quality report of one snapshot.
+    """List of a snapshot's records on which its encoder failed.
 
     Attributes:
         version: Version of this record.

@@ -112,7 +112,7 @@ class DataConfig:
 
     @property
     def unit_rule(self) -> Literal["record", "weight"]:
-        """Rule by which a unit's records count: each alone, or all with equal weights."""
+        """``record``: each record is a unit. ``weight``: a unit counts as its records' average."""
         return "record" if self.unit_column is None else "weight"
 
     def __post_init__(self) -> None:
@@ -387,7 +387,7 @@ def load(home: ClientHome) -> ClientConfig:
 
 
 def _with_exact_numbers(path: Path, document: object, scalar_texts: object) -> object:
-    """Replace budgets given as bare numbers by their exact text, in place of a rounded float.
+    """Replace each budget that is a bare number in the file by its text, which is not rounded.
 
     ``document`` is the file as parsed by YAML; ``scalar_texts`` has every scalar as written.
     """

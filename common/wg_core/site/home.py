@@ -33,7 +33,7 @@ from wg_core.ledger import shared_budget
 
 @dataclass(frozen=True, slots=True)
 class _HomePath:
-    """Path below a plant's home or, with ``budget``, below the home that holds its ledger."""
+    """Attribute for a path below a home or, if ``budget``, below the home with its ledger."""
 
     path: str
     budget: bool = False

@@ -14,7 +14,7 @@ from wg_core.wire import canonical
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedServer:
-    """Server pinned at enrolment.
+    """Server that a plant trusts: address, names and keys, as pinned at enrolment.
 
     Attributes:
         fleet_url: ``https://host:port`` of the fleet listener.

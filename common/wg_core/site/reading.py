@@ -115,12 +115,12 @@ class ReadingConfig:
 
     @property
     def text_column(self) -> str | None:
-        """Name of the text column, if it is not the default."""
+        """Name of the text column; None if it is the default, ``text``."""
         return self.columns[0] if self.columns[0] != DEFAULT_COLUMNS[0] else None
 
     @property
     def label_column(self) -> str | None:
-        """Name of the label column, if it is not the default."""
+        """Name of the label column; None if it is the default, ``label``."""
         return self.columns[1] if self.columns[1] != DEFAULT_COLUMNS[1] else None
 
     def check_unit_column(self, unit_column: str | None) -> None:

@@ -82,7 +82,7 @@ def check_new_dataset(
 
 
 def check_second_witness(home: ClientHome, name: str, key: str) -> None:
-    """Check that witnesses of a plant's two servers do not share a name with different keys.
+    """Check that a plant's two servers do not have the same witness name with different keys.
 
     Raises:
         ConfigError: The server of the home that holds the ledger has this name and another key.
